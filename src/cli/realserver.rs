@@ -1,0 +1,12 @@
+//! The real server's side.
+
+use std::process::ExitCode;
+
+/// The subcommand's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// Runs the subcommand.
+pub(super) fn main(_args: &Args) -> ExitCode {
+    todo!()
+}

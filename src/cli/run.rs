@@ -1,0 +1,13 @@
+//! The director in the foreground.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The subcommand's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// Runs the subcommand.
+pub(super) fn main(_args: &Args, _socket: &Path) -> ExitCode {
+    todo!()
+}

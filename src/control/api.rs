@@ -1,0 +1,187 @@
+//! What the control socket says: plain data, shared by the server and the command line.
+//!
+//! HTTP over a Unix socket, JSON bodies, read-only for now: `GET /v1/services`,
+//! `/v1/connections`, `/v1/drops`, `/v1/workers`, `/v1/timeouts`.
+
+use crate::model::ServiceAddress;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// `GET /v1/services`: every virtual service with its real servers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Services {
+    /// Capacity of the connection table.
+    pub capacity: u64,
+    /// In ipvsadm's order: family, protocol, address, port.
+    pub services: Vec<Service>,
+}
+
+/// A virtual service as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Protocol, VIP and port.
+    #[serde(flatten)]
+    pub address: ServiceAddress,
+    /// Scheduler name.
+    pub scheduler: String,
+    /// "serving", "probing", or why the VIP is not served.
+    pub state: String,
+    /// Totals since start.
+    pub stats: Stats,
+    /// Averages.
+    pub rates: Rates,
+    /// By address and port.
+    pub servers: Vec<Server>,
+}
+
+/// A real server of a service as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// RIP and port.
+    pub address: SocketAddr,
+    /// Configured weight.
+    pub weight: u16,
+    /// Active connections.
+    pub active: u32,
+    /// Inactive connections.
+    pub inactive: u32,
+    /// "reachable", "resolving" or "unreachable".
+    pub state: String,
+    /// MAC address, once known.
+    pub mac: Option<String>,
+    /// Totals since start.
+    pub stats: Stats,
+    /// Averages.
+    pub rates: Rates,
+}
+
+/// Totals as `ipvsadm --stats` has them. Out is 0: replies bypass the director.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Connections opened.
+    pub connections: u64,
+    /// Packets in.
+    pub in_packets: u64,
+    /// Packets out.
+    pub out_packets: u64,
+    /// IP bytes in.
+    pub in_bytes: u64,
+    /// IP bytes out.
+    pub out_bytes: u64,
+}
+
+/// Averages per second as `ipvsadm --rate` has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Connections.
+    pub connections: u64,
+    /// Packets in.
+    pub in_packets: u64,
+    /// Packets out.
+    pub out_packets: u64,
+    /// IP bytes in.
+    pub in_bytes: u64,
+    /// IP bytes out.
+    pub out_bytes: u64,
+}
+
+/// One line of `GET /v1/connections`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// The service's protocol and address.
+    #[serde(flatten)]
+    pub service: ServiceAddress,
+    /// Whole seconds until it expires.
+    pub expires: u32,
+    /// State by IPVS's name: "ESTABLISHED", "FIN_WAIT", "UDP" and so on.
+    pub state: String,
+    /// Client address and port.
+    pub client: SocketAddr,
+    /// Real server and port.
+    pub server: SocketAddr,
+}
+
+/// One line of `GET /v1/drops`: every reason, also those with none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// Its name.
+    pub reason: String,
+    /// Frames, all workers together.
+    pub frames: u64,
+    /// What it means.
+    pub explanation: String,
+}
+
+/// One line of `GET /v1/workers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Counted from 0.
+    pub worker: usize,
+    /// The core that it is pinned to; `None` if pinning was refused.
+    pub core: Option<usize>,
+    /// "xdp" or "packet".
+    pub backend: String,
+    /// The (interface, queue) pairs that it receives from.
+    pub ports: Vec<Port>,
+    /// Frames received.
+    pub received: u64,
+    /// Frames forwarded.
+    pub forwarded: u64,
+    /// Frames dropped, all reasons together.
+    pub dropped: u64,
+    /// Batches that held a frame.
+    pub batches: u64,
+    /// Times it went to sleep.
+    pub sleeps: u64,
+    /// Connections in its table.
+    pub entries: u64,
+    /// Connections that expired.
+    pub expired: u64,
+    /// Half-open connections that gave way.
+    pub evicted: u64,
+    /// Sampled time from receive to transmit.
+    pub latency: Latency,
+}
+
+/// An (interface, queue) pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Interface name.
+    pub interface: String,
+    /// Queue number.
+    pub queue: u32,
+    /// "native, zero-copy" and the like.
+    pub mode: String,
+    /// Frames waiting to be read.
+    pub receive: u64,
+    /// Frames waiting to be sent.
+    pub transmit: u64,
+    /// Empty frames that the kernel holds.
+    pub fill: u64,
+}
+
+/// Percentiles in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Number of samples.
+    pub samples: u64,
+    /// Median.
+    pub p50_ns: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// Largest.
+    pub max_ns: u64,
+}
+
+/// `GET /v1/timeouts`, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// TCP ESTABLISHED.
+    pub tcp: u32,
+    /// TCP FIN_WAIT.
+    pub tcp_fin: u32,
+    /// UDP.
+    pub udp: u32,
+}

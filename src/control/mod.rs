@@ -1,0 +1,5 @@
+//! The control thread: configuration, ARP, the control socket; everything but frames.
+
+#![forbid(unsafe_code)]
+
+pub mod api;

@@ -1,0 +1,2 @@
+//! The connection table and the TCP states.
+#![forbid(unsafe_code)]

@@ -1,0 +1,52 @@
+//! What happens to a frame: match, look up, schedule, rewrite. All policy, no I/O, no clock.
+
+#![forbid(unsafe_code)]
+
+mod services;
+mod snapshot;
+
+pub use services::ServiceMap;
+pub use snapshot::{Arm, ArmIndex, Server, Snapshot};
+
+use crate::stats::DropReason;
+
+/// The most frames that are decided in one go.
+pub const BATCH: usize = 64;
+
+/// Frames that were received together, each the sole owner of its bytes.
+///
+/// The same decision runs over rings, sockets, files and plain vectors: they all are batches.
+pub trait Batch {
+    /// Number of frames, at most [`BATCH`].
+    fn len(&self) -> usize;
+
+    /// The bytes of frame `index` from the Ethernet header on.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Batch::len`].
+    fn frame(&mut self, index: usize) -> &mut [u8];
+
+    /// True if there is no frame.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Batch for [Vec<u8>] {
+    fn len(&self) -> usize {
+        <[Vec<u8>]>::len(self)
+    }
+
+    fn frame(&mut self, index: usize) -> &mut [u8] {
+        &mut self[index]
+    }
+}
+
+/// What is to be done with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its addresses are rewritten: transmit it on this arm.
+    Forward(ArmIndex),
+    /// Give its memory back; the reason is counted.
+    Drop(DropReason),
+}

@@ -1,0 +1,95 @@
+//! Which virtual service an address belongs to.
+
+use crate::model::{ServiceAddress, ServiceId};
+use crate::wire::Protocol;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A read-only hash table from (protocol, VIP, port) to service.
+///
+/// Open addressing at a load of at most one half, so that a look-up is one or two probes.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceMap {
+    v4: Box<[Option<(u64, ServiceId)>]>,
+}
+
+impl ServiceMap {
+    /// A table of `services`. Of equal addresses the first wins; the model has none.
+    #[must_use]
+    pub fn new(services: &[(ServiceAddress, ServiceId)]) -> Self {
+        let slots = (services.len() * 2).next_power_of_two();
+        let mut map = Self { v4: vec![None; slots].into() };
+        for (address, id) in services {
+            if let IpAddr::V4(vip) = address.address.ip() {
+                map.insert(key(address.protocol, vip, address.address.port()), *id);
+            }
+        }
+        map
+    }
+
+    /// The service at this address; `port` in host order.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, protocol: Protocol, vip: Ipv4Addr, port: u16) -> Option<ServiceId> {
+        let key = key(protocol, vip, port);
+        let mut slot = self.home(key)?;
+        while let Some((found, id)) = self.v4[slot] {
+            if found == key {
+                return Some(id);
+            }
+            slot = (slot + 1) & (self.v4.len() - 1);
+        }
+        None
+    }
+
+    fn insert(&mut self, key: u64, id: ServiceId) {
+        let Some(mut slot) = self.home(key) else { return };
+        while self.v4[slot].is_some_and(|(found, _)| found != key) {
+            slot = (slot + 1) & (self.v4.len() - 1);
+        }
+        self.v4[slot].get_or_insert((key, id));
+    }
+
+    /// Where `key` would stand; `None` in a table without slots.
+    #[inline]
+    fn home(&self, key: u64) -> Option<usize> {
+        let mask = self.v4.len().checked_sub(1)?;
+        // Fibonacci hashing: the high bits of the product mix all bits of the key.
+        Some((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & mask)
+    }
+}
+
+#[inline]
+fn key(protocol: Protocol, vip: Ipv4Addr, port: u16) -> u64 {
+    (u64::from(vip.to_bits()) << 24) | (u64::from(port) << 8) | protocol as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    #[test]
+    fn every_service_is_found_and_nothing_else() {
+        let vip = |n: u16| Ipv4Addr::from_bits(0xc0a8_0000 + u32::from(n / 7));
+        let services: Vec<_> = (0..1000u16)
+            .map(|n| {
+                let protocol = if n % 3 == 0 { Protocol::Udp } else { Protocol::Tcp };
+                (ServiceAddress { protocol, address: SocketAddr::from((vip(n), 1000 + n)) }, ServiceId(n))
+            })
+            .collect();
+        let map = ServiceMap::new(&services);
+        for (service, id) in &services {
+            let (n, protocol) = (id.0, service.protocol);
+            assert_eq!(map.find(protocol, vip(n), 1000 + n), Some(*id));
+            let other = if protocol == Protocol::Tcp { Protocol::Udp } else { Protocol::Tcp };
+            assert_eq!(map.find(other, vip(n), 1000 + n), None);
+            assert_eq!(map.find(protocol, vip(n), 999 - (n % 999)), None);
+        }
+    }
+
+    #[test]
+    fn an_empty_map_finds_nothing() {
+        assert_eq!(ServiceMap::default().find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
+        assert_eq!(ServiceMap::new(&[]).find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
+    }
+}

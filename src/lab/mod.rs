@@ -1,0 +1,2 @@
+//! The reference deployment in network namespaces.
+#![forbid(unsafe_code)]

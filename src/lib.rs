@@ -1,0 +1,21 @@
+//! directrix: an LVS-DR director in pure user space.
+//!
+//! Modules import only from those to their left:
+//!
+//! `wire, time` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
+//! `worker, control` → `lab, cli`
+
+pub mod cli;
+pub mod control;
+pub mod flow;
+pub mod forward;
+pub mod io;
+pub mod lab;
+pub mod model;
+pub mod neighbor;
+pub mod realserver;
+pub mod schedule;
+pub mod stats;
+pub mod time;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,99 @@
+//! The checked configuration.
+
+use super::VirtualService;
+use crate::time::Span;
+
+/// Everything that a configuration file says, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The `[director]` table.
+    pub director: Director,
+    /// The `[[service]]` tables in file order; no service twice, at least one.
+    pub services: Vec<VirtualService>,
+}
+
+/// How this host directs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Director {
+    /// Where VIP traffic arrives.
+    pub interface: String,
+    /// Where the real servers are, if that is another interface (a two-armed director).
+    pub server_interface: Option<String>,
+    /// What carries the frames.
+    pub backend: BackendChoice,
+    /// How many workers.
+    pub workers: Workers,
+    /// Capacity of the connection table, all workers together.
+    pub connections: u32,
+    /// How a worker waits for frames.
+    pub wait: Wait,
+    /// Time between gratuitous ARPs for each VIP.
+    pub announce_interval: Span,
+    /// What to do when somebody else answers for a VIP.
+    pub on_conflict: OnConflict,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+}
+
+/// Where frames come from and go to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendChoice {
+    /// AF_XDP where it works, else AF_PACKET.
+    #[default]
+    Auto,
+    /// AF_XDP, or fail.
+    Xdp,
+    /// AF_PACKET.
+    Packet,
+}
+
+/// How many worker threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One per queue of the interface, at most one per core.
+    #[default]
+    Auto,
+    /// Exactly so many, at least 1.
+    Count(u16),
+}
+
+/// What a worker does when no frame is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    /// Spin while there is traffic, sleep in poll(2) when there is none.
+    #[default]
+    Adaptive,
+    /// Never sleep.
+    Busy,
+}
+
+/// What to do about a VIP that another host answers for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// Do not serve the VIP.
+    #[default]
+    Refuse,
+    /// Log it and claim the VIP all the same.
+    Claim,
+}
+
+/// The three timeouts of `ipvsadm --set`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP ESTABLISHED.
+    pub tcp: Span,
+    /// TCP FIN_WAIT.
+    pub tcp_fin: Span,
+    /// UDP.
+    pub udp: Span,
+}
+
+impl Default for Timeouts {
+    /// IPVS's defaults: 900 s, 120 s, 300 s.
+    fn default() -> Self {
+        Self { tcp: Span::from_secs(900), tcp_fin: Span::from_secs(120), udp: Span::from_secs(300) }
+    }
+}

@@ -1,0 +1,15 @@
+//! What the operator means: virtual services, real servers, the checked configuration.
+//!
+//! A [`Config`] that exists is right as far as a file alone can tell; whether it fits the host
+//! (interfaces, on-link servers) is asked where the host is known, in `control`.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod parse;
+mod service;
+
+pub use config::BackendChoice;
+pub use config::{Config, Director, OnConflict, Timeouts, Wait, Workers};
+pub use parse::{ConfigError, ConfigErrors, parse};
+pub use service::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};

@@ -1,0 +1,2 @@
+//! ARP: what to answer, learn, probe and announce.
+#![forbid(unsafe_code)]

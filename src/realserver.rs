@@ -1,0 +1,2 @@
+//! The real server's side of direct routing: the VIP on lo, quiet in ARP.
+#![forbid(unsafe_code)]

@@ -1,0 +1,94 @@
+//! Why a frame was dropped: each reason has a name, a counter and a sentence.
+
+use crate::wire::Malformed;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Why a frame went no further. The discriminant indexes the drop counters.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of the counters.
+            pub const ALL: &'static [DropReason] = &[$(Self::$variant,)+];
+
+            /// The name in listings and metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What it means, for a person.
+            #[must_use]
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame ends before its headers say it should.
+    Truncated = "truncated",
+    /// Fields of the IP, TCP or UDP header contradict each other.
+    Malformed = "malformed",
+    /// The IPv4 header checksum is wrong.
+    Checksum = "checksum",
+    /// The EtherType is not IPv4.
+    EtherType = "ethertype",
+    /// The protocol is neither TCP nor UDP.
+    Protocol = "protocol",
+    /// A piece of a fragmented datagram: it cannot be matched to a connection.
+    Fragment = "fragment",
+    /// The destination MAC address is another station's.
+    OtherHost = "other_host",
+    /// The source MAC address is the director's own: a loop.
+    Looped = "looped",
+    /// No virtual service has this address, port and protocol.
+    NoService = "no_service",
+    /// A TCP segment of an unknown connection that does not open one (no SYN, or RST).
+    NoConnection = "no_connection",
+    /// No real server takes new connections: none there, all weight 0, or none answers ARP.
+    NoServer = "no_server",
+    /// The connection's real server has been removed.
+    ServerGone = "server_gone",
+    /// The connection's real server never had a known MAC address.
+    Unresolved = "unresolved",
+    /// The connection table is full and holds nothing that may give way.
+    TableFull = "table_full",
+    /// The transmit ring was full.
+    TransmitFull = "transmit_full",
+    /// The frame is longer than the interface that it should leave by can send.
+    TooLong = "too_long",
+}
+
+impl From<Malformed> for DropReason {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Truncated => Self::Truncated,
+            Malformed::Header => Self::Malformed,
+            Malformed::Checksum => Self::Checksum,
+            Malformed::EtherType => Self::EtherType,
+            Malformed::Protocol => Self::Protocol,
+            Malformed::Fragment => Self::Fragment,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_indexes_its_own_counter_and_explains_itself() {
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(reason.explanation().ends_with('.'), "{}", reason.explanation());
+            let same_name = DropReason::ALL.iter().filter(|r| r.name() == reason.name());
+            assert_eq!(same_name.count(), 1);
+        }
+    }
+}

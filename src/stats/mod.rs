@@ -1,0 +1,9 @@
+//! Counters: written by one worker each, read by control at any time.
+
+#![forbid(unsafe_code)]
+
+mod counters;
+mod drops;
+
+pub use counters::{Counter, ServerCounters, WorkerCounters};
+pub use drops::DropReason;

@@ -1,0 +1,158 @@
+//! The IPv4 header (RFC 791), as far as a director reads it.
+
+use std::net::Ipv4Addr;
+
+/// Length of a header without options, in bytes.
+pub const MIN_HEADER_LEN: usize = 20;
+
+/// A checked view: version 4, header and total length consistent with each other and the frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4<'a> {
+    /// Exactly `total length` bytes: Ethernet's padding is cut off.
+    datagram: &'a [u8],
+    header_len: usize,
+}
+
+/// Why bytes are not an IPv4 datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv4Error {
+    /// The frame ends before the header or the total length does.
+    Truncated,
+    /// Version, header length or total length contradict each other.
+    Malformed,
+}
+
+impl<'a> Ipv4<'a> {
+    /// Takes what follows the Ethernet header.
+    ///
+    /// # Errors
+    /// [`Ipv4Error`] if the lengths do not fit; the checksum is a question of its own, see
+    /// [`Ipv4::checksum_holds`].
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
+        let fixed: &[u8; MIN_HEADER_LEN] = bytes.first_chunk().ok_or(Ipv4Error::Truncated)?;
+        let header_len = usize::from(fixed[0] & 0x0f) * 4;
+        let total_len = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+        if fixed[0] >> 4 != 4 || header_len < MIN_HEADER_LEN || total_len < header_len {
+            return Err(Ipv4Error::Malformed);
+        }
+        let datagram = bytes.get(..total_len).ok_or(Ipv4Error::Truncated)?;
+        Ok(Self { datagram, header_len })
+    }
+
+    /// The whole datagram's length in bytes, header included: what IPVS counts as a packet's bytes.
+    #[inline]
+    #[must_use]
+    pub fn total_len(&self) -> u16 {
+        self.datagram.len() as u16 // at most the 16-bit field it was cut to
+    }
+
+    /// True if the one's-complement sum over header and options is right (RFC 1071).
+    #[inline]
+    #[must_use]
+    pub fn checksum_holds(&self) -> bool {
+        let (words, _) = self.datagram[..self.header_len].as_chunks::<2>();
+        let sum: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+        // Thirty words at most: two folds carry everything.
+        let folded = (sum & 0xffff) + (sum >> 16);
+        (folded & 0xffff) + (folded >> 16) == 0xffff
+    }
+
+    /// True for any piece of a fragmented datagram, the first one included.
+    #[inline]
+    #[must_use]
+    pub fn is_fragment(&self) -> bool {
+        // More-fragments flag and the 13-bit offset; "don't fragment" is not part of it.
+        u16::from_be_bytes([self.datagram[6], self.datagram[7]]) & 0x3fff != 0
+    }
+
+    /// The protocol number of the payload.
+    #[inline]
+    #[must_use]
+    pub fn protocol(&self) -> u8 {
+        self.datagram[9]
+    }
+
+    /// Source address.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> Ipv4Addr {
+        self.address(12)
+    }
+
+    /// Destination address.
+    #[inline]
+    #[must_use]
+    pub fn destination(&self) -> Ipv4Addr {
+        self.address(16)
+    }
+
+    /// What follows header and options.
+    #[inline]
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        &self.datagram[self.header_len..]
+    }
+
+    #[inline]
+    fn address(&self, at: usize) -> Ipv4Addr {
+        let d = self.datagram;
+        Ipv4Addr::new(d[at], d[at + 1], d[at + 2], d[at + 3])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC 1071's sum over this header is right: 192.0.2.1 → 192.0.2.10, UDP, 28 bytes.
+    const DATAGRAM: [u8; 28] = [
+        0x45, 0, 0, 28, 0, 1, 0x40, 0, 64, 17, 0xb6, 0xc4, 192, 0, 2, 1, 192, 0, 2, 10, //
+        0x9c, 0x40, 0, 53, 0, 8, 0, 0,
+    ];
+
+    #[test]
+    fn fields_are_read_and_padding_is_cut() {
+        let mut padded = DATAGRAM.to_vec();
+        padded.extend([0xee; 18]);
+        let ip = Ipv4::new(&padded).unwrap();
+        assert_eq!(ip.total_len(), 28);
+        assert_eq!(ip.protocol(), 17);
+        assert_eq!(ip.source(), Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(ip.destination(), Ipv4Addr::new(192, 0, 2, 10));
+        assert_eq!(ip.payload(), &DATAGRAM[20..]);
+        assert!(ip.checksum_holds());
+        assert!(!ip.is_fragment());
+    }
+
+    #[test]
+    fn a_flipped_bit_breaks_the_checksum() {
+        let mut bytes = DATAGRAM;
+        bytes[15] ^= 1;
+        assert!(!Ipv4::new(&bytes).unwrap().checksum_holds());
+    }
+
+    #[test]
+    fn first_and_later_fragments_are_fragments() {
+        for field in [[0x20, 0], [0, 1], [0x20, 1], [0x1f, 0xff]] {
+            let mut bytes = DATAGRAM;
+            bytes[6..8].copy_from_slice(&field);
+            assert!(Ipv4::new(&bytes).unwrap().is_fragment(), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_contradict_are_refused() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = DATAGRAM;
+            bytes[at] = value;
+            Ipv4::new(&bytes).err()
+        };
+        assert_eq!(Ipv4::new(&DATAGRAM[..19]).err(), Some(Ipv4Error::Truncated));
+        assert_eq!(with(3, 29), Some(Ipv4Error::Truncated));
+        assert_eq!(with(3, 19), Some(Ipv4Error::Malformed));
+        assert_eq!(with(0, 0x44), Some(Ipv4Error::Malformed));
+        assert_eq!(with(0, 0x65), Some(Ipv4Error::Malformed));
+        assert_eq!(with(0, 0x4f), Some(Ipv4Error::Malformed));
+    }
+}

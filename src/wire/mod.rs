@@ -1,0 +1,17 @@
+//! Bytes on the wire: views over headers, and the ARP packets that are built and parsed.
+//!
+//! Nothing here does I/O, allocates or reads a clock. Views never panic: each constructor checks
+//! the lengths that its accessors rely on. Lengths come from the IP header, never from the frame,
+//! because Ethernet pads short frames to 60 bytes.
+
+#![forbid(unsafe_code)]
+
+pub mod arp;
+pub mod ethernet;
+pub mod ipv4;
+mod mac;
+pub mod packet;
+pub mod transport;
+
+pub use mac::{MacAddr, ParseMacError};
+pub use packet::{Malformed, Packet, Protocol, V4Packet};

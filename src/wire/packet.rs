@@ -1,0 +1,126 @@
+//! One pass over a frame: everything the decision needs, or why it cannot be had.
+
+use super::ipv4::{Ipv4, Ipv4Error};
+use super::transport::{self, Ports, TcpFlags};
+use super::{MacAddr, ethernet};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// A transport protocol that a virtual service can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp = 6,
+    /// RFC 768.
+    Udp = 17,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+/// A frame taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// IPv4 with TCP or UDP.
+    V4(V4Packet),
+}
+
+/// What the decision reads of an IPv4 frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct V4Packet {
+    /// The client.
+    pub source: Ipv4Addr,
+    /// The VIP, if this is a service's frame.
+    pub destination: Ipv4Addr,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Both ports, host order.
+    pub ports: Ports,
+    /// TCP's control bits; none for UDP.
+    pub flags: TcpFlags,
+    /// IP total length in bytes.
+    pub bytes: u16,
+}
+
+/// Why a frame is nothing that can be forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// It ends before its headers say it should.
+    Truncated,
+    /// Header fields contradict each other.
+    Header,
+    /// The IPv4 header checksum is wrong.
+    Checksum,
+    /// The EtherType is not one of ours.
+    EtherType,
+    /// Neither TCP nor UDP.
+    Protocol,
+    /// A piece of a fragmented datagram.
+    Fragment,
+}
+
+impl Packet {
+    /// Reads a whole Ethernet frame.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, outermost header first.
+    #[inline]
+    pub fn parse(frame: &[u8]) -> Result<Packet, Malformed> {
+        match ethernet::ethertype(frame).ok_or(Malformed::Truncated)? {
+            ethernet::IPV4 => V4Packet::parse(&frame[ethernet::HEADER_LEN..]).map(Packet::V4),
+            _ => Err(Malformed::EtherType),
+        }
+    }
+}
+
+impl V4Packet {
+    #[inline]
+    fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let ip = Ipv4::new(bytes)?;
+        if !ip.checksum_holds() {
+            return Err(Malformed::Checksum);
+        }
+        if ip.is_fragment() {
+            return Err(Malformed::Fragment);
+        }
+        let (protocol, ports, flags) = transport_of(&ip)?;
+        let (source, destination, bytes) = (ip.source(), ip.destination(), ip.total_len());
+        Ok(Self { source, destination, protocol, ports, flags, bytes })
+    }
+}
+
+#[inline]
+fn transport_of(ip: &Ipv4<'_>) -> Result<(Protocol, Ports, TcpFlags), Malformed> {
+    const TCP: u8 = Protocol::Tcp as u8;
+    const UDP: u8 = Protocol::Udp as u8;
+    match ip.protocol() {
+        TCP => transport::tcp(ip.payload()).map(|(ports, flags)| (Protocol::Tcp, ports, flags)),
+        UDP => transport::udp(ip.payload()).map(|ports| (Protocol::Udp, ports, TcpFlags::default())),
+        _ => return Err(Malformed::Protocol),
+    }
+    .ok_or(Malformed::Header)
+}
+
+impl From<Ipv4Error> for Malformed {
+    fn from(error: Ipv4Error) -> Self {
+        match error {
+            Ipv4Error::Truncated => Self::Truncated,
+            Ipv4Error::Malformed => Self::Header,
+        }
+    }
+}
+
+/// Both addresses of the Ethernet header; `None` for a frame without one.
+#[inline]
+#[must_use]
+pub fn addresses(frame: &[u8]) -> Option<(MacAddr, MacAddr)> {
+    Some((ethernet::destination(frame)?, ethernet::source(frame)?))
+}

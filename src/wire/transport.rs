@@ -1,0 +1,101 @@
+//! What a director reads of TCP (RFC 9293) and UDP (RFC 768): ports and flags.
+
+/// Length of a TCP header without options, in bytes.
+pub const TCP_MIN_HEADER_LEN: usize = 20;
+/// Length of a UDP header in bytes.
+pub const UDP_HEADER_LEN: usize = 8;
+
+/// Source and destination port, host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub destination: u16,
+}
+
+/// The TCP control bits that move a connection's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    /// FIN: the sender has no more data.
+    pub const FIN: u8 = 0x01;
+    /// SYN: opens a connection.
+    pub const SYN: u8 = 0x02;
+    /// RST: aborts a connection.
+    pub const RST: u8 = 0x04;
+    /// ACK: the acknowledgment number counts.
+    pub const ACK: u8 = 0x10;
+
+    /// True if any bit of `mask` is set.
+    #[inline]
+    #[must_use]
+    pub const fn any(self, mask: u8) -> bool {
+        self.0 & mask != 0
+    }
+}
+
+/// Ports and flags of a TCP segment.
+///
+/// `None` if the segment ends within its header, or its data offset points outside it.
+#[inline]
+#[must_use]
+pub fn tcp(segment: &[u8]) -> Option<(Ports, TcpFlags)> {
+    let header: &[u8; TCP_MIN_HEADER_LEN] = segment.first_chunk()?;
+    let header_len = usize::from(header[12] >> 4) * 4;
+    let fits = (TCP_MIN_HEADER_LEN..=segment.len()).contains(&header_len);
+    fits.then(|| (ports([header[0], header[1], header[2], header[3]]), TcpFlags(header[13])))
+}
+
+/// Ports of a UDP datagram.
+///
+/// `None` if it ends within its header, or its length field contradicts the IP header's.
+#[inline]
+#[must_use]
+pub fn udp(datagram: &[u8]) -> Option<Ports> {
+    let header: &[u8; UDP_HEADER_LEN] = datagram.first_chunk()?;
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let fits = (UDP_HEADER_LEN..=datagram.len()).contains(&length);
+    fits.then(|| ports([header[0], header[1], header[2], header[3]]))
+}
+
+#[inline]
+fn ports([a, b, c, d]: [u8; 4]) -> Ports {
+    Ports { source: u16::from_be_bytes([a, b]), destination: u16::from_be_bytes([c, d]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: [u8; 24] =
+        [0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 0x12, 0xff, 0xff, 0, 0, 0, 0, 2, 4, 5, 0xb4];
+
+    #[test]
+    fn a_segment_with_options() {
+        let (ports, flags) = tcp(&SEGMENT).unwrap();
+        assert_eq!(ports, Ports { source: 40000, destination: 80 });
+        assert!(flags.any(TcpFlags::SYN) && flags.any(TcpFlags::ACK));
+        assert!(!flags.any(TcpFlags::FIN | TcpFlags::RST));
+    }
+
+    #[test]
+    fn a_data_offset_outside_the_segment_is_refused() {
+        assert_eq!(tcp(&SEGMENT[..19]), None);
+        assert_eq!(tcp(&SEGMENT[..23]), None);
+        let mut short = SEGMENT;
+        short[12] = 0x40;
+        assert_eq!(tcp(&short), None);
+    }
+
+    #[test]
+    fn a_udp_length_must_fit() {
+        let datagram = |length: u8| [0x9c, 0x40, 0, 53, 0, length, 0, 0, 1, 2];
+        assert_eq!(udp(&datagram(10)), Some(Ports { source: 40000, destination: 53 }));
+        assert_eq!(udp(&datagram(8)), Some(Ports { source: 40000, destination: 53 }));
+        assert_eq!(udp(&datagram(11)), None);
+        assert_eq!(udp(&datagram(7)), None);
+        assert_eq!(udp(&datagram(8)[..7]), None);
+    }
+}
