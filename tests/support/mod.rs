@@ -1,0 +1,4 @@
+//! What several tests share.
+#![allow(missing_docs)]
+
+pub mod frames;
