@@ -1,5 +1,4 @@
 //! Frames for tests, built by etherparse: an author independent of the code under test.
-#![allow(dead_code)] // each test uses its part
 
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, PacketBuilder, TcpHeader};
 use std::net::Ipv4Addr;

@@ -1,4 +1,5 @@
 //! What several tests share.
-#![allow(missing_docs)]
+#![allow(missing_docs, dead_code)] // each test uses its part
 
 pub mod frames;
+pub mod netns;
