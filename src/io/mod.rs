@@ -3,7 +3,9 @@
 //! Every backend gives each worker one [`Ports`]. Every frame of a received batch is disposed of
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
 
+pub mod claim;
 pub mod interface;
+pub mod memory;
 pub mod packet;
 pub mod xdp;
 
