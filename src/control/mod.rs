@@ -3,3 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod client;
+pub mod rates;
+pub mod server;
+mod socket;
+mod stall;
