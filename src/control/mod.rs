@@ -3,5 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
-pub mod crew;
-pub mod registry;
+pub mod client;
+pub mod rates;
+pub mod server;
+mod socket;
+mod stall;
