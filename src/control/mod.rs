@@ -4,7 +4,10 @@
 
 pub mod api;
 pub mod client;
+pub mod crew;
 pub mod rates;
+pub mod registry;
 pub mod server;
 mod socket;
 mod stall;
+pub mod status;

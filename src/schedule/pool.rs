@@ -42,7 +42,7 @@ impl Pool {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom_model)))]
 mod tests {
     use super::*;
     use crate::schedule::Load;
@@ -157,7 +157,7 @@ mod tests {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, loom_model))]
 mod loom_tests {
     use super::*;
     use crate::schedule::Load;
