@@ -9,6 +9,7 @@ mod lab;
 mod listings;
 mod realserver;
 mod run;
+mod status;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod backend;
 pub mod client;
 pub mod crew;
+pub mod director;
+pub mod host;
 pub mod rates;
 pub mod registry;
 pub mod server;
