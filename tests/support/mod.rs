@@ -1,0 +1,5 @@
+//! What several tests need.
+
+#![allow(unreachable_pub)]
+
+pub mod netns;
