@@ -58,7 +58,9 @@ fn pick(criterion: &mut Criterion) {
         let loads = Loads::new(servers.into());
         let pool = Pool::new((0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 + id % 7 }));
         (0..servers).for_each(|id| (0..id % 5).for_each(|_| loads.add(ServerId(id), true)));
-        group.bench_function(BenchmarkId::new("servers", servers), |bencher| bencher.iter(|| black_box(&pool).pick(&loads)));
+        group.bench_function(BenchmarkId::new("servers", servers), |bencher| {
+            bencher.iter(|| black_box(&pool).pick(&loads))
+        });
     }
     group.finish();
 }

@@ -35,7 +35,8 @@ impl Pipeline {
         let mut pipeline = Self::empty(flows, servers);
         for flags in [SYN, ACK] {
             for first in (0..flows).step_by(BATCH) {
-                (0..BATCH as u32).for_each(|at| pipeline.write(at as usize, (first + at).min(flows - 1), flags));
+                (0..BATCH as u32)
+                    .for_each(|at| pipeline.write(at as usize, (first + at).min(flows - 1), flags));
                 pipeline.decide();
             }
         }
@@ -95,7 +96,8 @@ impl Pipeline {
         frame[34..36].copy_from_slice(&(1024 + (flow & 0x3fff) as u16).to_be_bytes());
         frame[47] = flags;
         frame[24..26].fill(0);
-        let sum: u32 = (14..34).step_by(2).map(|at| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]))).sum();
+        let sum: u32 =
+            (14..34).step_by(2).map(|at| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]))).sum();
         let folded = (sum & 0xffff) + (sum >> 16);
         frame[24..26].copy_from_slice(&(!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes());
     }

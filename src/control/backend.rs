@@ -36,9 +36,15 @@ pub fn launch(choice: BackendChoice, plan: &Plan, settings: &Settings) -> Result
     }
 }
 
-fn start<P: Ports + 'static>(name: &'static str, opened: Opened<P>, settings: &Settings) -> Result<Backend, IoError> {
+fn start<P: Ports + 'static>(
+    name: &'static str,
+    opened: Opened<P>,
+    settings: &Settings,
+) -> Result<Backend, IoError> {
     let Opened { workers, mut steering } = opened;
-    for (worker, port) in workers.iter().enumerate().flat_map(|(n, (_, ports))| ports.iter().map(move |p| (n, p))) {
+    for (worker, port) in
+        workers.iter().enumerate().flat_map(|(n, (_, ports))| ports.iter().map(move |p| (n, p)))
+    {
         tracing::info!(worker, interface = %port.interface, queue = port.queue, mode = port.mode, "{name}");
     }
     steering.start()?;

@@ -1,5 +1,6 @@
 //! The director from start to stop: the control thread's one loop.
 
+use super::api;
 use super::arp::{Command, Responder};
 use super::backend::{self, Backend};
 use super::crew::Settings as CrewSettings;
@@ -8,7 +9,6 @@ use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, BindError, ControlSocket, Query};
 use super::status::{self, Estimators, View};
-use super::api;
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, IoError, Plan};
@@ -43,8 +43,10 @@ pub enum Failure {
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
     /// Every VIP belongs to somebody else.
-    #[error("no VIP can be served: another host answers ARP for each of them (see above); \
-             stop it from answering, or set on_conflict = \"claim\"")]
+    #[error(
+        "no VIP can be served: another host answers ARP for each of them (see above); \
+             stop it from answering, or set on_conflict = \"claim\""
+    )]
     NoVip,
     /// A worker ended by itself.
     #[error("a worker has ended: {0}")]
@@ -168,7 +170,9 @@ impl<F: FnMut()> Director<F> {
         for command in servers.chain(host.vips.iter().map(|vip| Command::AddVip(*vip))) {
             let _ = commands.send(command); // the receiver is right here
         }
-        let run = responder.run(orders, move |report| drop(news.send(report)));
+        let run = responder.run(orders, move |report| {
+            let _ = news.send(report); // the loop may have ended
+        });
         Ok((commands, run, reports))
     }
 
@@ -207,7 +211,8 @@ impl<F: FnMut()> Director<F> {
 
     /// A VIP that is ours already stays so: whoever came later has to go.
     fn refuse(&mut self, vip: Ipv4Addr, mac: crate::wire::MacAddr) {
-        if self.on_conflict == OnConflict::Refuse && self.registry.vip(vip.into()) != Some(VipState::Claimed) {
+        if self.on_conflict == OnConflict::Refuse && self.registry.vip(vip.into()) != Some(VipState::Claimed)
+        {
             self.registry.set_vip(vip.into(), VipState::Conflict(mac));
         }
     }
@@ -244,7 +249,8 @@ impl<F: FnMut()> Director<F> {
             }
             Query::Connections(to) => {
                 let (directory, now) = (view.directory(), Tick(self.epoch.elapsed().as_millis() as u32));
-                let lines: Vec<_> = self.backend.crew.members().iter().map(super::crew::Member::line).collect();
+                let lines: Vec<_> =
+                    self.backend.crew.members().iter().map(super::crew::Member::line).collect();
                 tokio::task::spawn_blocking(move || directory.list(&lines, now, &to));
             }
         }
@@ -256,7 +262,12 @@ impl<F: FnMut()> Director<F> {
     }
 
     fn view(&self) -> View<'_> {
-        View { registry: &self.registry, crew: &self.backend.crew, loads: &self.loads, capacity: self.capacity.into() }
+        View {
+            registry: &self.registry,
+            crew: &self.backend.crew,
+            loads: &self.loads,
+            capacity: self.capacity.into(),
+        }
     }
 }
 
@@ -279,20 +290,26 @@ fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {
 
 /// One line for each change, with what it means for the operator.
 fn log(report: &Report, registry: &Registry, on_conflict: OnConflict) {
-    let or_unknown = |server: &Option<Ipv4Addr>| server.map_or("an unknown host".into(), |rip| format!("real server {rip}"));
+    let or_unknown = |server: &Option<Ipv4Addr>| {
+        server.map_or("an unknown host".into(), |rip| format!("real server {rip}"))
+    };
     match report {
         Report::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
         Report::Conflict { vip, mac, server } => {
             let ours = registry.vip((*vip).into()) == Some(VipState::Claimed);
             let outcome = match on_conflict {
                 _ if ours => "this director defends it",
-                OnConflict::Refuse => "it is not served; stop that host from answering ARP for it \
-                                       (on a real server: directrix realserver setup), or set on_conflict = \"claim\"",
+                OnConflict::Refuse => {
+                    "it is not served; stop that host from answering ARP for it \
+                                       (on a real server: directrix realserver setup), or set on_conflict = \"claim\""
+                }
                 OnConflict::Claim => "it is claimed all the same, as configured",
             };
             tracing::error!(%vip, %mac, host = or_unknown(server), "another host answers for the VIP: {outcome}");
         }
-        Report::ConflictOver { vip, mac, .. } => tracing::info!(%vip, %mac, "the other host no longer answers for the VIP"),
+        Report::ConflictOver { vip, mac, .. } => {
+            tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
+        }
         Report::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
         Report::Lost { rip, .. } => {
             tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");

@@ -44,7 +44,8 @@ impl Host {
     /// The first [`Misfit`].
     pub fn fit(config: &Config) -> Result<Self, Misfit> {
         let names = [Some(&config.director.interface), config.director.server_interface.as_ref()];
-        let arms = names.into_iter().flatten().map(|name| Interface::lookup(name)).collect::<Result<Vec<_>, _>>()?;
+        let arms =
+            names.into_iter().flatten().map(|name| Interface::lookup(name)).collect::<Result<Vec<_>, _>>()?;
         let mut servers: Vec<ServerSettings> = Vec::new();
         for server in config.services.iter().flat_map(|service| &service.servers) {
             let settings = settings(server, &arms)?;
@@ -53,7 +54,8 @@ impl Host {
                 None => servers.push(settings),
             }
         }
-        let mut vips: Vec<_> = config.services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
+        let mut vips: Vec<_> =
+            config.services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
         vips.sort_unstable();
         vips.dedup();
         Ok(Self { arms, servers, vips })
@@ -68,7 +70,9 @@ fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, M
     // A server with a fixed MAC address is never asked for.
     let own = own.or(server.mac.map(|_| Ipv4Addr::UNSPECIFIED));
     match (rip, own) {
-        (Some(rip), Some(own)) => Ok(ServerSettings { link: LinkIndex(link as u8), rip, own, mac: server.mac }),
+        (Some(rip), Some(own)) => {
+            Ok(ServerSettings { link: LinkIndex(link as u8), rip, own, mac: server.mac })
+        }
         _ => Err(Misfit::NotOnLink {
             rip: server.address,
             interface: interface.name.clone(),
@@ -78,7 +82,8 @@ fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, M
 }
 
 fn networks(interface: &Interface) -> String {
-    let each: Vec<_> = interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+    let each: Vec<_> =
+        interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
     if each.is_empty() { "no IPv4 address".into() } else { each.join(", ") }
 }
 

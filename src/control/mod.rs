@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod arp;
 pub mod backend;
 pub mod client;
 pub mod crew;
