@@ -4,7 +4,7 @@
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
 
 pub mod bpf;
-mod channels;
+mod ethtool;
 pub mod interface;
 pub mod packet;
 mod rtnl;
