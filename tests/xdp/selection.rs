@@ -11,10 +11,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 fn with_header(change: impl FnOnce(&mut Ipv4Header)) -> Vec<u8> {
     let mut header = Ipv4Header::new(16, 64, etherparse::IpNumber::UDP, [10, 0, 0, 2], VIP).unwrap();
     change(&mut header);
+    let protocol = header.protocol;
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(PEER.0, DIRECTOR.0)
         .ip(etherparse::IpHeaders::Ipv4(header, etherparse::Ipv4Extensions::default()))
-        .write(&mut frame, etherparse::IpNumber::UDP, &[0, 9, 0, 53, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
+        .write(&mut frame, protocol, &[0, 9, 0, 53, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
         .unwrap();
     frame
 }

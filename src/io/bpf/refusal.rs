@@ -23,14 +23,15 @@ pub(in crate::io) fn errno(error: &io::Error) -> String {
     }
 }
 
-/// The XDP program on an interface: its kernel id, and its name if that can be read.
+/// The XDP program on an interface: its kernel id, and its name, which only CAP_SYS_ADMIN may
+/// read; otherwise it is "of unknown name".
 ///
 /// # Errors
 /// Whatever netlink reports.
 pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String)>> {
     let Some(id) = rtnl::link(interface.index)?.and_then(|link| link.xdp_program) else { return Ok(None) };
     let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-    let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("unknown");
+    let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("of unknown name");
     Ok(Some((id, name.to_owned())))
 }
 

@@ -126,14 +126,9 @@ fn mode_name(mode: Mode, copying: Copying) -> &'static str {
 
 fn report(plan: &Plan, workers: usize, mode: &str, [generic, copy]: [Option<&str>; 2]) {
     let Interface { name, queues, .. } = &plan.arms[0];
-    let reasons: Vec<String> = [
-        generic.map(|reason| format!("not native: {reason}")),
-        copy.map(|reason| format!("not zero-copy: {reason}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    info!("AF_XDP on {name}: {mode}; {queues} queue(s), {workers} worker(s); {}", reasons.join("; "));
+    let generic = generic.map(|reason| format!("; not native: {reason}")).unwrap_or_default();
+    let copy = copy.map(|reason| format!("; not zero-copy: {reason}")).unwrap_or_default();
+    info!("AF_XDP on {name}: {mode}, {queues} queue(s), {workers} worker(s){generic}{copy}");
 }
 
 fn infos(client: &Interface, share: &Share, mode: &'static str) -> Vec<PortInfo> {
