@@ -3,6 +3,7 @@
 use crate::harness::{Net, PATIENCE, Setup, VIP, bounced, datagram, next, udp, with_director};
 use crate::support::netns::{Netns, Process, wait_until};
 use directrix::io::xdp;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -130,9 +131,9 @@ fn a_worker_without_a_queue_to_the_server_is_refused() {
 
 const CHILD: &str = "DIRECTRIX_TEST_CHILD";
 
-/// Not a test of its own: the process that the next one kills.
+/// Not a test of its own: a director in a process of its own, for the tests below.
 #[test]
-#[ignore = "runs as the child of a_killed_director_leaves_nothing_behind"]
+#[ignore = "runs as the child of other tests"]
 fn child() {
     assert!(std::env::var_os(CHILD).is_some(), "only as a child");
     let mut opened = xdp::open(&Setup::new(&[]).plan()).unwrap();
@@ -141,14 +142,47 @@ fn child() {
     std::thread::sleep(PATIENCE * 6);
 }
 
+fn start_child(net: &Net, prefix: &str) -> Process {
+    let itself = std::env::current_exe().unwrap();
+    let command = format!("exec {prefix} {} --exact refusals::child --ignored", itself.display());
+    let mut command = net.director.command(&command);
+    command.env(CHILD, "1").env("RUST_BACKTRACE", "0").stdout(Stdio::piped()).stderr(Stdio::null());
+    Process(command.spawn().unwrap())
+}
+
+/// Runs what follows as root, but with these capabilities only.
+fn with_capabilities(list: &str) -> String {
+    format!("setpriv --bounding-set {list} --inh-caps {list}")
+}
+
+#[test]
+fn the_named_capabilities_are_enough() {
+    let net = Net::new(1);
+    let named = "-all,+net_admin,+net_raw,+bpf,+perfmon,+ipc_lock";
+    let mut child = start_child(&net, &with_capabilities(named));
+    wait_until("the child steers", PATIENCE, || {
+        assert!(child.0.try_wait().unwrap().is_none(), "the child has failed");
+        has_program(&net.director)
+    });
+}
+
+#[test]
+fn missing_capabilities_are_named() {
+    let net = Net::new(1);
+    for list in ["-all", "-all,+net_raw,+ipc_lock", "-all,+net_admin,+net_raw,+bpf,+ipc_lock"] {
+        let mut child = start_child(&net, &with_capabilities(list));
+        let mut output = String::new();
+        child.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+        let named = output.contains("EPERM") || output.contains("EACCES");
+        assert!(named && output.contains("cap_net_raw,cap_bpf,cap_perfmon"), "{list}: {output}");
+    }
+}
+
 #[test]
 fn a_killed_director_leaves_nothing_behind() {
     let net = Net::new(1);
     let wire = net.peer_wire();
-    let itself = std::env::current_exe().unwrap();
-    let command = format!("exec {} --exact refusals::child --ignored", itself.display());
-    let child = net.director.command(&command).env(CHILD, "1").stdout(Stdio::null()).spawn();
-    let mut child = Process(child.unwrap());
+    let mut child = start_child(&net, "");
     wait_until("the child steers", PATIENCE, || has_program(&net.director));
     child.0.kill().unwrap(); // SIGKILL
     child.0.wait().unwrap();

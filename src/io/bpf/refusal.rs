@@ -9,9 +9,10 @@ use nix::errno::Errno;
 use std::error::Error;
 use std::io;
 
-/// How to get the capabilities that AF_XDP and BPF need.
+/// How to get the capabilities that AF_XDP and BPF need. CAP_PERFMON is for the step over IP
+/// options: without it the verifier takes no arithmetic on packet pointers.
 pub(in crate::io) const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
-    setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep";
+    setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep";
 /// The name that the kernel shows for steer.bpf.c's XDP program.
 const STEER: &str = "directrix_steer";
 
@@ -41,6 +42,7 @@ pub(super) fn loading(interface: &str, error: &EbpfError) -> IoError {
 }
 
 pub(super) fn program(interface: &Interface, error: ProgramError) -> IoError {
+    tracing::debug!("the verifier on the program for {}: {error}", interface.name);
     from_chain(format!("loading the steering program for {}", interface.name), &error)
 }
 
@@ -151,7 +153,7 @@ pub(in crate::io) fn occupied(interface: &Interface) -> IoError {
 fn not_allowed(what: String, errno: String) -> IoError {
     IoError {
         what,
-        cause: format!("{errno}: CAP_NET_ADMIN or CAP_BPF is missing"),
+        cause: format!("{errno}: CAP_NET_ADMIN, CAP_BPF or CAP_PERFMON is missing"),
         remedy: CAPABILITIES.into(),
     }
 }
