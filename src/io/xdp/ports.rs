@@ -143,6 +143,17 @@ impl XdpPorts {
         Sent { forwarded, full, too_long: 0 }
     }
 
+    /// Leaves nothing behind that would keep the kernel from receiving and sending meanwhile.
+    fn tend(&mut self) {
+        for server in &mut self.servers {
+            server.tend(&mut self.free);
+        }
+        for Receiver { socket, .. } in &mut self.client {
+            socket.tend(&mut self.free);
+            socket.refill(&mut self.free);
+        }
+    }
+
     fn sockets(&mut self) -> impl Iterator<Item = &mut XdpSocket> {
         self.client.iter_mut().map(|receiver| &mut receiver.socket).chain(&mut self.servers)
     }
@@ -181,10 +192,7 @@ impl Ports for XdpPorts {
     }
 
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        let Self { client, servers, free, .. } = self;
-        for socket in client.iter_mut().map(|receiver| &mut receiver.socket).chain(servers) {
-            socket.tend(free);
-        }
+        self.tend();
         let unsent = self.sockets().any(|socket| socket.unsent() > 0);
         let timeout = if unsent { timeout.min(UNSENT_WAIT_MAX) } else { timeout };
         poll(&mut self.polled, timeout)
