@@ -140,6 +140,8 @@ fn socket() -> Result<OwnedFd, Errno> {
     }
 }
 
+/// The kernel shows what the host sends to sockets for all protocols only (net/core/dev.c); this
+/// makes it sure for ours too.
 fn ignore_outgoing(fd: &OwnedFd) -> Result<(), Errno> {
     let on: libc::c_int = 1;
     // SAFETY: value and length are those of `on`, which lives across the call and is only read.
