@@ -5,7 +5,7 @@
 
 pub mod arp;
 pub mod bpf;
-mod channels;
+mod ethtool;
 pub mod interface;
 pub mod packet;
 mod rtnl;

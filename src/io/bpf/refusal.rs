@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use std::error::Error;
 use std::io;
 
-const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
+/// How to get the capabilities that AF_XDP and BPF need.
+pub(in crate::io) const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
     setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep";
 /// The name that the kernel shows for steer.bpf.c's XDP program.
 const STEER: &str = "directrix_steer";
@@ -22,14 +23,15 @@ pub(in crate::io) fn errno(error: &io::Error) -> String {
     }
 }
 
-/// The XDP program on an interface: its kernel id, and its name if that can be read.
+/// The XDP program on an interface: its kernel id, and its name, which only CAP_SYS_ADMIN may
+/// read; otherwise it is "of unknown name".
 ///
 /// # Errors
 /// Whatever netlink reports.
 pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String)>> {
     let Some(id) = rtnl::link(interface.index)?.and_then(|link| link.xdp_program) else { return Ok(None) };
     let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-    let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("unknown");
+    let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("of unknown name");
     Ok(Some((id, name.to_owned())))
 }
 
@@ -79,7 +81,7 @@ pub(super) fn attaching(interface: &Interface, error: &io::Error) -> IoError {
     let name = &interface.name;
     let what = format!("attaching the steering program to {name}");
     match error.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => occupied(interface, what, error),
+        Some(libc::EBUSY | libc::EEXIST) => occupied(interface),
         Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
         Some(libc::ENODEV) => IoError {
             what,
@@ -126,9 +128,8 @@ pub(super) fn guarding(interface: &Interface, error: &io::Error) -> IoError {
 }
 
 /// Another XDP program stands where the steering program should.
-///
-/// Public within io/ so that it can be told before any queue is touched.
-pub(in crate::io) fn occupied(interface: &Interface, what: String, error: &io::Error) -> IoError {
+pub(in crate::io) fn occupied(interface: &Interface) -> IoError {
+    let what = format!("attaching the steering program to {}", interface.name);
     let name = &interface.name;
     let (cause, remedy) = match attached_program(interface) {
         Ok(Some((id, program))) if program == STEER => (
@@ -144,7 +145,7 @@ pub(in crate::io) fn occupied(interface: &Interface, what: String, error: &io::E
             format!("see `ip -details link show dev {name}` and stop what uses it"),
         ),
     };
-    IoError { what, cause: format!("{}: {cause}", errno(error)), remedy }
+    IoError { what, cause: format!("{}: {cause}", Errno::EBUSY), remedy }
 }
 
 fn not_allowed(what: String, errno: String) -> IoError {
