@@ -5,7 +5,6 @@
 
 pub mod arp;
 pub mod bpf;
-mod channels;
 pub mod claim;
 mod ethtool;
 pub mod interface;
