@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::netns::{Netns, Process, veth, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -325,7 +325,11 @@ fn transfer(segment: &Segment, bytes: usize) -> Seen {
     let mut client = segment.client.enter(|| TcpStream::connect((VIP, 80)).unwrap());
     client.set_read_timeout(Some(SOON)).unwrap();
     client.set_write_timeout(Some(SOON)).unwrap();
-    client.write_all(&pattern(bytes)).unwrap();
+    let start = Instant::now();
+    for part in pattern(bytes).chunks(100_000) {
+        client.write_all(part).unwrap();
+        assert!(start.elapsed() < SOON, "the upload crawls: merged frames get lost");
+    }
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
