@@ -1,2 +1,231 @@
-//! A worker: receive, decide, transmit, keep house; pinned to a core, never blocked by another thread.
+//! A worker: receive, decide, transmit, keep house; pinned to a core, never held up by another thread.
+//!
+//! Control reaches a worker by copy only: a snapshot that it adopts between batches, and requests
+//! whose buffers control has allocated.
+
 #![forbid(unsafe_code)]
+
+use crate::flow::{Entry, SLOTS as BUCKET, V4Key};
+use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
+use crate::io::{Ports, Sent};
+use crate::model::Wait;
+use crate::stats::{DropReason, WorkerCounters};
+use crate::time::Tick;
+use arc_swap::{ArcSwap, Cache};
+use crossbeam::channel::{Receiver, Sender};
+use hdrhistogram::Histogram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How long a worker spins without a frame before it sleeps: longer than the gap between the
+/// frames of a busy flow, shorter than anybody's scheduling tick.
+const SPIN: Duration = Duration::from_micros(50);
+/// Longest sleep: how late housekeeping, requests and the end may be noticed.
+const NAP: Duration = Duration::from_millis(50);
+/// Most buckets that one request for connections reads.
+const LISTED_BUCKETS: usize = 1024;
+/// One batch in so many is timed.
+const SAMPLE: u32 = 16;
+/// Longest latency that the histogram tells apart, in ns; what takes longer counts as this.
+const LATENCY_MAX_NS: u64 = 10_000_000_000;
+
+/// What a worker shares with control.
+#[derive(Clone)]
+pub struct Shared {
+    /// The services and servers to decide by.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The worker's own counters.
+    pub counters: Arc<WorkerCounters>,
+    /// Set to end the worker.
+    pub stop: Arc<AtomicBool>,
+    /// What moment counts as tick 0.
+    pub epoch: Instant,
+}
+
+/// Something control wants to read out of a worker. Buffers come from control and go back to it.
+pub enum Request {
+    /// Connections from bucket `from` on.
+    Connections(Connections),
+    /// A copy of the latency histogram, in ns.
+    Latency(Box<Histogram<u64>>, Sender<Box<Histogram<u64>>>),
+}
+
+/// A part of a connection listing.
+pub struct Connections {
+    /// The next bucket to be read; `None` once all have been.
+    pub from: Option<usize>,
+    /// Filled up to its capacity, never beyond; less than a bucket's worth of capacity gets nothing.
+    pub entries: Vec<Entry<V4Key>>,
+    /// Where this goes when it is full or the table has ended.
+    pub reply: Sender<Connections>,
+}
+
+/// A histogram of the kind that workers keep: 1 ns to 10 s, two significant digits.
+///
+/// # Panics
+/// Never: the bounds are valid.
+#[must_use]
+pub fn latency_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 2).expect("1 < max, and 2 digits are allowed")
+}
+
+/// One worker, to be run on a thread of its own.
+pub struct Worker<P> {
+    ports: P,
+    forwarder: Forwarder,
+    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    adopted: Arc<Snapshot>,
+    requests: Receiver<Request>,
+    shared: Shared,
+    wait: Wait,
+    verdicts: Vec<Verdict>,
+    latency: Box<Histogram<u64>>,
+    batches: u32,
+}
+
+impl<P: Ports> Worker<P> {
+    /// A worker over `ports`. It answers `requests` between batches.
+    #[must_use]
+    pub fn new(
+        ports: P,
+        mut forwarder: Forwarder,
+        shared: Shared,
+        requests: Receiver<Request>,
+        wait: Wait,
+    ) -> Self {
+        let adopted = shared.snapshot.load_full();
+        forwarder.adopt(Arc::clone(&adopted));
+        Self {
+            ports,
+            forwarder,
+            snapshot: Cache::new(Arc::clone(&shared.snapshot)),
+            adopted,
+            requests,
+            shared,
+            wait,
+            verdicts: Vec::with_capacity(BATCH),
+            latency: Box::new(latency_histogram()),
+            batches: 0,
+        }
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// Whatever [`Ports::wait`] reports.
+    pub fn run(&mut self) -> std::io::Result<()> {
+        let mut busy_at = Instant::now();
+        while !self.shared.stop.load(Relaxed) {
+            let now = Instant::now();
+            let busy = self.serve_ports(now) | self.keep_house(now);
+            if busy {
+                busy_at = now;
+            } else if self.wait == Wait::Adaptive && now.duration_since(busy_at) > SPIN {
+                self.nap()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One batch from each port. True if there was a frame.
+    pub fn serve_ports(&mut self, now: Instant) -> bool {
+        (0..self.ports.count()).fold(false, |busy, port| self.serve(port, now) | busy)
+    }
+
+    fn serve(&mut self, port: usize, now: Instant) -> bool {
+        let tick = self.tick(now);
+        let batch = self.ports.receive(port);
+        let received = batch.len() as u64;
+        self.forwarder.decide(batch, tick, &mut self.verdicts);
+        let sent = self.ports.finish(&self.verdicts);
+        if received > 0 {
+            self.count(received, sent);
+            self.sample(now, sent);
+        }
+        received > 0
+    }
+
+    /// Everything but frames. True if more of it is due.
+    fn keep_house(&mut self, now: Instant) -> bool {
+        self.adopt();
+        let more = self.forwarder.keep_house(self.tick(now));
+        more | self.answer()
+    }
+
+    fn adopt(&mut self) {
+        let latest = self.snapshot.load();
+        if !Arc::ptr_eq(latest, &self.adopted) {
+            self.adopted = Arc::clone(latest);
+            self.forwarder.adopt(Arc::clone(latest));
+        }
+    }
+
+    fn answer(&mut self) -> bool {
+        match self.requests.try_recv() {
+            Ok(Request::Connections(listing)) => self.list(listing),
+            Ok(Request::Latency(mut copy, reply)) => {
+                copy.reset();
+                // Same bounds on both sides: nothing can be out of range.
+                let _ = copy.add(&*self.latency);
+                let _ = reply.send(copy); // whoever asked may be gone
+            }
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Copies as many whole buckets as fit, and not so many that frames would notice.
+    fn list(&self, mut listing: Connections) {
+        for _ in 0..LISTED_BUCKETS {
+            let Some(bucket) = listing.from else { break };
+            let Some(entries) = self.forwarder.connections(bucket) else {
+                listing.from = None;
+                break;
+            };
+            if listing.entries.capacity() - listing.entries.len() < entries.size_hint().1.unwrap_or(4).max(4)
+            {
+                break;
+            }
+            listing.entries.extend(entries);
+            listing.from = Some(bucket + 1);
+        }
+        let reply = listing.reply.clone();
+        let _ = reply.send(listing); // whoever asked may be gone
+    }
+
+    fn nap(&mut self) -> std::io::Result<()> {
+        self.shared.counters.sleeps.add(1);
+        self.note_levels();
+        self.ports.wait(NAP)
+    }
+
+    fn count(&mut self, received: u64, sent: Sent) {
+        let counters = &self.shared.counters;
+        counters.received.add(received);
+        counters.batches.add(1);
+        counters.forwarded.add(u64::from(sent.forwarded));
+        counters.drops(DropReason::TransmitFull).add(u64::from(sent.full));
+        counters.drops(DropReason::TooLong).add(u64::from(sent.too_long));
+    }
+
+    fn sample(&mut self, received_at: Instant, sent: Sent) {
+        self.batches = self.batches.wrapping_add(1);
+        if self.batches.is_multiple_of(SAMPLE) {
+            let ns = received_at.elapsed().as_nanos().min(u128::from(LATENCY_MAX_NS)) as u64;
+            self.latency.saturating_record_n(ns.max(1), u64::from(sent.forwarded));
+            self.note_levels();
+        }
+    }
+
+    fn note_levels(&mut self) {
+        for port in 0..self.ports.count() {
+            let levels = self.ports.levels(port);
+            self.shared.counters.note_levels(port, levels);
+        }
+    }
+
+    fn tick(&self, now: Instant) -> Tick {
+        Tick(now.duration_since(self.shared.epoch).as_millis() as u32) // wraps, as ticks do
+    }
+}

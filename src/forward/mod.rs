@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod decide;
 mod services;
 mod snapshot;
 
+pub use decide::Forwarder;
 pub use services::ServiceMap;
 pub use snapshot::{Arm, ArmIndex, Server, Snapshot};
 

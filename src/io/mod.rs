@@ -7,6 +7,7 @@ pub mod interface;
 pub mod packet;
 pub mod xdp;
 
+pub use crate::stats::Levels;
 pub use interface::Interface;
 
 use crate::forward::{Batch, Verdict};
@@ -48,17 +49,6 @@ pub struct Sent {
     pub full: u32,
     /// Dropped because the interface cannot send frames of that length.
     pub too_long: u32,
-}
-
-/// How full the rings of one (interface, queue) pair are, in frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Levels {
-    /// Received and not yet read.
-    pub receive: u32,
-    /// Given to the kernel to send and not yet completed.
-    pub transmit: u32,
-    /// With the kernel, ready to be received into; 0 where the kernel does not tell.
-    pub fill: u32,
 }
 
 /// What an opened (interface, queue) pair turned out to be.

@@ -40,6 +40,17 @@ pub struct ServerCounters {
     pub bytes: Counter,
 }
 
+/// How full the rings of one (interface, queue) pair are, in frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Received and not yet read.
+    pub receive: u32,
+    /// Given to the kernel to send and not yet completed.
+    pub transmit: u32,
+    /// With the kernel, ready to be received into; 0 where the kernel does not tell.
+    pub fill: u32,
+}
+
 /// Everything that one worker counts.
 #[derive(Debug)]
 pub struct WorkerCounters {
@@ -58,13 +69,14 @@ pub struct WorkerCounters {
     /// Half-open connections that gave way to a new one.
     pub evicted: Counter,
     drops: [Counter; DropReason::ALL.len()],
+    ports: Box<[[Counter; 3]]>,
     servers: CachePadded<Box<[ServerCounters]>>,
 }
 
 impl WorkerCounters {
-    /// Counters for server ids below `servers`, all zero.
+    /// Counters for server ids below `servers` and for `ports` ports, all zero.
     #[must_use]
-    pub fn new(servers: usize) -> Self {
+    pub fn new(servers: usize, ports: usize) -> Self {
         Self {
             received: CachePadded::default(),
             forwarded: Counter::default(),
@@ -74,6 +86,7 @@ impl WorkerCounters {
             expired: Counter::default(),
             evicted: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
+            ports: (0..ports).map(|_| Default::default()).collect(),
             servers: CachePadded::new((0..servers).map(|_| ServerCounters::default()).collect()),
         }
     }
@@ -93,5 +106,23 @@ impl WorkerCounters {
     #[must_use]
     pub fn server(&self, server: ServerId) -> &ServerCounters {
         &self.servers[usize::from(server.0)]
+    }
+
+    /// Notes how full the rings of one port are. A port beyond the number given at creation is
+    /// not noted.
+    pub fn note_levels(&self, port: usize, levels: Levels) {
+        if let Some([receive, transmit, fill]) = self.ports.get(port) {
+            receive.set(levels.receive.into());
+            transmit.set(levels.transmit.into());
+            fill.set(levels.fill.into());
+        }
+    }
+
+    /// How full the rings of one port were when last noted.
+    #[must_use]
+    pub fn levels(&self, port: usize) -> Levels {
+        let [receive, transmit, fill] =
+            self.ports.get(port).map_or([0; 3], |port| port.each_ref().map(|level| level.get() as u32));
+        Levels { receive, transmit, fill }
     }
 }

@@ -1,0 +1,98 @@
+//! Flow keys and the seeded hash that spreads them over the table.
+
+use crate::model::ServiceId;
+use std::net::Ipv4Addr;
+
+/// What identifies a flow within a worker's table.
+pub trait Key: Copy + Eq {
+    /// 64 bits that look random to whoever does not know the seed; the two halves serve as two
+    /// independent hashes.
+    fn hash(self, seed: &Seed) -> u64;
+}
+
+/// The secret of a table's hash: random, fresh at every start, so that nobody outside can choose
+/// addresses that meet in one bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed(pub [u64; 4]);
+
+/// An IPv4 flow: client address, client port and virtual service in eight bytes.
+///
+/// The service stands for VIP, port and protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct V4Key(u64);
+
+impl V4Key {
+    /// The flow from `source`:`port` (host order) to `service`.
+    #[inline]
+    #[must_use]
+    pub fn new(source: Ipv4Addr, port: u16, service: ServiceId) -> Self {
+        Self(u64::from(source.to_bits()) << 32 | u64::from(port) << 16 | u64::from(service.0))
+    }
+
+    /// Client address.
+    #[must_use]
+    pub fn source(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits((self.0 >> 32) as u32)
+    }
+
+    /// Client port, host order.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Virtual service.
+    #[must_use]
+    pub fn service(self) -> ServiceId {
+        ServiceId(self.0 as u16)
+    }
+}
+
+impl Key for V4Key {
+    /// Two rounds of folded multiplication with secret factors. One round, or multiply-shift, is not
+    /// enough: addresses and ports that count upwards then fill some pairs of buckets early.
+    #[inline]
+    fn hash(self, seed: &Seed) -> u64 {
+        let [a, b, c, d] = seed.0;
+        fold(fold(self.0 ^ a, b | 1) ^ c, d | 1)
+    }
+}
+
+/// The 128-bit product with its halves added bit by bit: one multiplication that mixes upwards
+/// and downwards.
+#[inline]
+fn fold(value: u64, factor: u64) -> u64 {
+    let product = u128::from(value) * u128::from(factor);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_gives_back_what_it_was_made_of() {
+        let key = V4Key::new(Ipv4Addr::new(198, 51, 100, 7), 40000, ServiceId(513));
+        assert_eq!(key.source(), Ipv4Addr::new(198, 51, 100, 7));
+        assert_eq!(key.port(), 40000);
+        assert_eq!(key.service(), ServiceId(513));
+    }
+
+    #[test]
+    fn neighbouring_keys_spread_evenly() {
+        let seed = Seed([
+            0x243f_6a88_85a3_08d3,
+            0x1319_8a2e_0370_7344,
+            0xa409_3822_299f_31d0,
+            0x082e_fa98_ec4e_6c89,
+        ]);
+        let mut buckets = [0u32; 256];
+        for n in 0..65536u32 {
+            let key =
+                V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 + n / 256), 1024 + (n % 256) as u16, ServiceId(0));
+            buckets[(key.hash(&seed) >> 56) as usize] += 1;
+        }
+        let (least, most) = (buckets.iter().min().unwrap(), buckets.iter().max().unwrap());
+        assert!(*least > 128 && *most < 512, "256 expected in each, seen {least} to {most}");
+    }
+}

@@ -1,0 +1,227 @@
+//! The states of a connection of which only the client's half is seen.
+
+use crate::model::Timeouts;
+use crate::time::Span;
+use crate::wire::transport::TcpFlags;
+
+/// IPVS's connection states (`enum` in include/uapi/linux/ip_vs.h), and UDP's only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // the names are TCP's own
+pub enum State {
+    None,
+    Established,
+    SynSent,
+    SynRecv,
+    FinWait,
+    TimeWait,
+    Close,
+    CloseWait,
+    LastAck,
+    Listen,
+    SynAck,
+    Udp,
+}
+
+use State::{
+    Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait, Udp,
+};
+
+const TCP_STATES: usize = 11;
+
+/// The next state by the client's flag (row) and the current state (column, in `State`'s order):
+/// the input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c.
+#[rustfmt::skip]
+mod transitions {
+    use super::{State, TCP_STATES, State::*};
+    pub(super) const SYN: [State; TCP_STATES] =
+        [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv];
+    pub(super) const FIN: [State; TCP_STATES] =
+        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait];
+    pub(super) const ACK: [State; TCP_STATES] =
+        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established];
+    pub(super) const RST: [State; TCP_STATES] =
+        [Close, Close, Close, SynRecv, Close, Close, Close, Close, LastAck, Listen, Close];
+}
+
+impl State {
+    /// Number of states.
+    pub const COUNT: usize = TCP_STATES + 1;
+
+    /// Every state, by discriminant.
+    pub const ALL: [State; Self::COUNT] = [
+        State::None,
+        Established,
+        SynSent,
+        SynRecv,
+        FinWait,
+        TimeWait,
+        Close,
+        CloseWait,
+        LastAck,
+        Listen,
+        SynAck,
+        Udp,
+    ];
+
+    /// The state after a segment with `flags` from the client; RST counts before SYN, FIN and ACK.
+    ///
+    /// A segment with none of the four ends the connection, as it does in the kernel. UDP stays UDP.
+    #[inline]
+    #[must_use]
+    pub fn after(self, flags: TcpFlags) -> State {
+        let row = if flags.any(TcpFlags::RST) {
+            &transitions::RST
+        } else if flags.any(TcpFlags::SYN) {
+            &transitions::SYN
+        } else if flags.any(TcpFlags::FIN) {
+            &transitions::FIN
+        } else if flags.any(TcpFlags::ACK) {
+            &transitions::ACK
+        } else {
+            return if self == Udp { Udp } else { Close };
+        };
+        row.get(self as usize).copied().unwrap_or(Udp)
+    }
+
+    /// True for the states that count as active connections.
+    #[inline]
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Established | SynSent | SynRecv | SynAck)
+    }
+
+    /// True for connections that the client has not completed: they give way when the table is full.
+    #[inline]
+    #[must_use]
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, SynRecv | SynAck)
+    }
+
+    /// True if a segment with `flags` begins a new connection although this one still has an entry
+    /// (`is_new_conn_expected` in net/netfilter/ipvs/ip_vs_core.c).
+    #[inline]
+    #[must_use]
+    pub const fn gives_way_to(self, flags: TcpFlags) -> bool {
+        flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST) && matches!(self, TimeWait | Close | FinWait)
+    }
+
+    /// How long a connection in this state lives without a frame (`tcp_timeouts` and
+    /// `udp_timeouts` in the kernel's ip_vs_proto_tcp.c and ip_vs_proto_udp.c).
+    #[must_use]
+    pub const fn timeout(self, configured: &Timeouts) -> Span {
+        match self {
+            Self::None => Span::from_secs(2),
+            Established => configured.tcp,
+            FinWait => configured.tcp_fin,
+            Udp => configured.udp,
+            SynSent | TimeWait | Listen | SynAck => Span::from_secs(120),
+            SynRecv | CloseWait => Span::from_secs(60),
+            Close => Span::from_secs(10),
+            LastAck => Span::from_secs(30),
+        }
+    }
+
+    /// The name in `ipvsadm -Lc`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Established => "ESTABLISHED",
+            SynSent => "SYN_SENT",
+            SynRecv => "SYN_RECV",
+            FinWait => "FIN_WAIT",
+            TimeWait => "TIME_WAIT",
+            Close => "CLOSE",
+            CloseWait => "CLOSE_WAIT",
+            LastAck => "LAST_ACK",
+            Listen => "LISTEN",
+            SynAck => "SYNACK",
+            Udp => "UDP",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIN: TcpFlags = TcpFlags(TcpFlags::FIN | TcpFlags::ACK);
+    const SYN: TcpFlags = TcpFlags(TcpFlags::SYN);
+    const RST: TcpFlags = TcpFlags(TcpFlags::RST | TcpFlags::ACK);
+    const ACK: TcpFlags = TcpFlags(TcpFlags::ACK);
+
+    /// The table as text, by two-letter names, to be compared with the documentation by eye.
+    const TABLE: &str = "
+        NO ES SS SR FW TW CL CW LA LI SA
+   syn: SR ES ES SR SR SR SR SR SR SR SR
+   fin: CL FW SS TW FW TW CL CW LA LI TW
+   ack: ES ES SS ES FW TW CL CW CL LI ES
+   rst: CL CL CL SR CL CL CL CL LA LI CL";
+
+    fn state(letters: &str) -> State {
+        let names = ["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"];
+        State::ALL[names.iter().position(|name| *name == letters).unwrap()]
+    }
+
+    #[test]
+    fn transitions_are_those_of_the_table() {
+        let mut lines = TABLE.trim_start_matches('\n').lines();
+        let columns: Vec<_> = lines.next().unwrap().split_whitespace().map(state).collect();
+        for (line, flags) in lines.zip([SYN, FIN, ACK, RST]) {
+            for (from, to) in columns.iter().zip(line.split_whitespace().skip(1)) {
+                assert_eq!(from.after(flags), state(to), "{from:?} on {flags:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn reset_counts_before_syn_before_fin_before_ack() {
+        assert_eq!(Established.after(TcpFlags(0xff)), Close);
+        assert_eq!(FinWait.after(TcpFlags(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK)), SynRecv);
+        assert_eq!(Established.after(FIN), FinWait);
+        assert_eq!(Established.after(TcpFlags(0x08)), Close, "a bare PSH ends it");
+    }
+
+    #[test]
+    fn udp_never_changes() {
+        for flags in 0..=255 {
+            assert_eq!(Udp.after(TcpFlags(flags)), Udp);
+        }
+    }
+
+    #[test]
+    fn a_whole_life_moves_between_active_and_inactive_once() {
+        let life = [SYN, ACK, ACK, FIN, ACK];
+        let states: Vec<_> = life
+            .iter()
+            .scan(State::None, |state, flags| {
+                *state = state.after(*flags);
+                Some(*state)
+            })
+            .collect();
+        assert_eq!(states, [SynRecv, Established, Established, FinWait, FinWait]);
+        let active: Vec<_> = states.iter().map(|state| state.is_active()).collect();
+        assert_eq!(active, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn only_a_syn_renews_and_only_what_is_over() {
+        let renewed: Vec<_> = State::ALL.into_iter().filter(|state| state.gives_way_to(SYN)).collect();
+        assert_eq!(renewed, [FinWait, TimeWait, Close]);
+        assert!(!Close.gives_way_to(ACK));
+        assert!(!Close.gives_way_to(TcpFlags(TcpFlags::SYN | TcpFlags::RST)));
+    }
+
+    #[test]
+    fn timeouts_are_ipvs_s() {
+        let seconds = State::ALL.map(|state| state.timeout(&Timeouts::default()).secs());
+        assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300]);
+    }
+
+    #[test]
+    fn an_absent_state_costs_no_byte() {
+        assert_eq!(size_of::<Option<State>>(), 1);
+        assert!(State::ALL.iter().enumerate().all(|(index, state)| *state as usize == index));
+    }
+}

@@ -1,0 +1,204 @@
+use super::super::V4Key;
+use super::*;
+use crate::model::ServiceId;
+use crate::time::Span;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+const SEED: Seed =
+    Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+const NOW: Tick = Tick(u32::MAX - 5); // every test runs across the wrap of the clock
+
+fn key(n: u32) -> V4Key {
+    V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, ServiceId(0))
+}
+
+fn entry(n: u32, state: State) -> Entry<V4Key> {
+    Entry { key: key(n), deadline: NOW.after(Span::from_secs(60)), server: ServerId(n as u16), state }
+}
+
+fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
+    let homes = table.homes(entry.key);
+    table.insert(entry, homes, NOW)
+}
+
+fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<Entry<V4Key>> {
+    let homes = table.homes(key(n));
+    table.find(key(n), homes).copied()
+}
+
+#[test]
+fn four_ipv4_entries_fill_a_cache_line() {
+    assert_eq!(size_of::<Option<Entry<V4Key>>>(), 16);
+    assert_eq!((size_of::<Bucket<V4Key>>(), align_of::<Bucket<V4Key>>()), (64, 64));
+}
+
+#[test]
+fn every_connection_up_to_the_capacity_finds_a_place() {
+    for capacity in [1, 2, 3, 10, 1024, 100_000] {
+        let mut table = FlowTable::new(capacity, SEED);
+        for n in 0..capacity as u32 {
+            assert_eq!(put(&mut table, entry(n, State::Established)), Inserted::Placed, "{n} of {capacity}");
+        }
+        assert_eq!(table.len(), capacity);
+        assert!((0..capacity as u32).all(|n| get(&mut table, n) == Some(entry(n, State::Established))));
+    }
+}
+
+#[test]
+fn a_full_table_keeps_established_connections_and_refuses_new_ones() {
+    let mut table = FlowTable::new(1000, SEED);
+    for n in 0..1000 {
+        put(&mut table, entry(n, State::Established));
+    }
+    for n in 1000..3000 {
+        assert_eq!(put(&mut table, entry(n, State::SynRecv)), Inserted::Full);
+    }
+    assert!((0..1000).all(|n| get(&mut table, n).is_some()));
+}
+
+#[test]
+fn half_open_connections_give_way_to_new_ones() {
+    let mut table = FlowTable::new(1000, SEED);
+    for n in 0..1000 {
+        put(&mut table, entry(n, if n % 2 == 0 { State::Established } else { State::SynRecv }));
+    }
+    let mut evicted = 0;
+    for n in 1000..20_000 {
+        match put(&mut table, entry(n, State::SynRecv)) {
+            Inserted::Replaced(old) => evicted += u32::from(old.state == State::SynRecv),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    assert_eq!((evicted, table.len()), (19_000, 1000));
+    assert!((0..1000).step_by(2).all(|n| get(&mut table, n).is_some()), "an established one is gone");
+}
+
+#[test]
+fn of_half_open_ones_the_oldest_goes_first() {
+    let mut table = FlowTable::new(3, SEED); // two buckets
+    for n in 0..3 {
+        let deadline = NOW.after(Span::from_secs(60 - n));
+        put(&mut table, Entry { deadline, ..entry(n, State::SynRecv) });
+    }
+    let Inserted::Replaced(gone) = put(&mut table, entry(9, State::SynRecv)) else {
+        panic!("nobody gave way")
+    };
+    assert_eq!(gone.key, key(2));
+}
+
+#[test]
+fn expired_connections_give_way_whatever_their_state() {
+    let mut table = FlowTable::new(100, SEED);
+    for n in 0..100 {
+        let deadline = if n == 42 { NOW } else { entry(n, State::Established).deadline };
+        put(&mut table, Entry { deadline, ..entry(n, State::Established) });
+    }
+    let Inserted::Replaced(gone) = put(&mut table, entry(100, State::SynRecv)) else {
+        panic!("nobody gave way")
+    };
+    assert_eq!(gone.key, key(42));
+}
+
+#[test]
+fn a_sweep_takes_out_what_has_expired_and_nothing_else() {
+    let mut table = FlowTable::new(5000, SEED);
+    for n in 0..5000 {
+        let deadline = NOW.after(Span::from_millis(n));
+        put(&mut table, Entry { deadline, ..entry(n, State::Established) });
+    }
+    let mut expired = Vec::new();
+    let later = NOW.after(Span::from_millis(1999));
+    while expired.len() < 2000 {
+        let before = expired.len();
+        table.sweep(later, table.buckets().div_ceil(7), |entry| expired.push(entry.server.0));
+        assert!(expired.len() - before < 2000, "one call swept more than its share");
+    }
+    expired.sort_unstable();
+    assert!(expired.into_iter().eq(0..2000));
+    table.sweep(later, usize::MAX, |entry| panic!("{entry:?} has not expired"));
+    assert_eq!(table.len(), 3000);
+}
+
+#[test]
+fn listing_shows_every_connection_once() {
+    let mut table = FlowTable::new(5000, SEED);
+    for n in 0..5000 {
+        put(&mut table, entry(n, State::Established));
+    }
+    let mut seen: Vec<u16> = (0..table.buckets() + 1)
+        .flat_map(|b| table.entries(b).map(|e| e.server.0).collect::<Vec<_>>())
+        .collect();
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..5000));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(u32, bool),
+    Remove(u32),
+    Find(u32),
+    Sweep(usize),
+    Wait(u32),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let keys = 0u32..80;
+    let step = prop_oneof![
+        4 => (keys.clone(), any::<bool>()).prop_map(|(n, open)| Step::Insert(n, open)),
+        1 => keys.clone().prop_map(Step::Remove),
+        4 => keys.prop_map(Step::Find),
+        1 => (0usize..20).prop_map(Step::Sweep),
+        1 => (0u32..30_000).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..400)
+}
+
+proptest! {
+    /// Against a map: the table never loses, invents or alters a connection, except by the rule
+    /// for who may give way.
+    #[test]
+    fn it_behaves_like_a_map_that_forgets_by_rule(steps in steps(), capacity in prop_oneof![1usize..6, 32usize..64]) {
+        let mut table = FlowTable::new(capacity, SEED);
+        let mut model: HashMap<u32, Entry<V4Key>> = HashMap::new();
+        let mut now = NOW;
+        for step in steps {
+            match step {
+                Step::Insert(n, open) if !model.contains_key(&n) => {
+                    let state = if open { State::SynRecv } else { State::Established };
+                    let new = Entry { deadline: now.after(Span::from_secs(60)), ..entry(n, state) };
+                    let homes = table.homes(new.key);
+                    match table.insert(new, homes, now) {
+                        Inserted::Placed => prop_assert!(model.len() < capacity),
+                        Inserted::Replaced(old) => {
+                            prop_assert!(may_yield(&old, now));
+                            let n = *model.iter().find(|(_, held)| **held == old).expect("it was there").0;
+                            model.remove(&n);
+                        }
+                        Inserted::Full => {
+                            prop_assert_eq!(model.len(), capacity);
+                            prop_assert!(!model.values().any(|held| may_yield(held, now)));
+                            continue;
+                        }
+                    }
+                    model.insert(n, new);
+                }
+                Step::Insert(n, _) | Step::Find(n) => prop_assert_eq!(get(&mut table, n), model.get(&n).copied()),
+                Step::Remove(n) => {
+                    let homes = table.homes(key(n));
+                    prop_assert_eq!(table.remove(key(n), homes), model.remove(&n));
+                }
+                Step::Sweep(buckets) => table.sweep(now, buckets, |gone| {
+                    let n = *model.iter().find(|(_, held)| **held == gone).expect("it was there").0;
+                    assert!(now.reached(model.remove(&n).unwrap().deadline));
+                }),
+                Step::Wait(ms) => now = now.after(Span::from_millis(ms)),
+            }
+            prop_assert_eq!(table.len(), model.len());
+        }
+        for n in 0..80 {
+            prop_assert_eq!(get(&mut table, n), model.get(&n).copied());
+        }
+    }
+}
