@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// frames of a busy flow, shorter than anybody's scheduling tick.
 const SPIN: Duration = Duration::from_micros(50);
 /// Longest sleep: how late housekeeping, requests and the end may be noticed.
-const NAP: Duration = Duration::from_millis(50);
+const NAP: Duration = Duration::from_millis(10);
 /// Most buckets that one request for connections reads.
 const LISTED_BUCKETS: usize = 1024;
 /// One batch in so many is timed.
@@ -183,8 +183,7 @@ impl<P: Ports> Worker<P> {
                 listing.from = None;
                 break;
             };
-            if listing.entries.capacity() - listing.entries.len() < entries.size_hint().1.unwrap_or(4).max(4)
-            {
+            if listing.entries.capacity() - listing.entries.len() < BUCKET {
                 break;
             }
             listing.entries.extend(entries);

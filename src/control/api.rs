@@ -1,11 +1,34 @@
 //! What the control socket says: plain data, shared by the server and the command line.
 //!
-//! HTTP over a Unix socket, JSON bodies, read-only for now: `GET /v1/services`,
-//! `/v1/connections`, `/v1/drops`, `/v1/workers`, `/v1/timeouts`.
+//! HTTP over a Unix socket, JSON bodies, read-only for now: the paths of [`path`]. Connections come
+//! as JSON lines, since there may be a million of them; every other body is one JSON value, and
+//! an error is a [`Problem`].
 
 use crate::model::ServiceAddress;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+
+/// What can be asked for. The version is part of the path: a change that old clients would
+/// misread gets a new one.
+pub mod path {
+    /// [`super::Services`].
+    pub const SERVICES: &str = "/v1/services";
+    /// A [`super::Connection`] a line.
+    pub const CONNECTIONS: &str = "/v1/connections";
+    /// A list of [`super::Drops`].
+    pub const DROPS: &str = "/v1/drops";
+    /// A list of [`super::Worker`].
+    pub const WORKERS: &str = "/v1/workers";
+    /// [`super::Timeouts`].
+    pub const TIMEOUTS: &str = "/v1/timeouts";
+}
+
+/// The body of every answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong, for a person.
+    pub error: String,
+}
 
 /// `GET /v1/services`: every virtual service with its real servers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +47,15 @@ pub struct Service {
     pub address: ServiceAddress,
     /// Scheduler name.
     pub scheduler: String,
+    /// Flags of the scheduler: "sh-fallback", "mh-port" and so on.
+    #[serde(default)]
+    pub scheduler_flags: Vec<String>,
+    /// Binds a client to the server that it got first.
+    #[serde(default)]
+    pub persistence: Option<Persistence>,
+    /// Every datagram is scheduled by itself.
+    #[serde(default)]
+    pub one_packet: bool,
     /// "serving", "probing", or why the VIP is not served.
     pub state: String,
     /// Totals since start.
@@ -34,17 +66,56 @@ pub struct Service {
     pub servers: Vec<Server>,
 }
 
+/// How a service binds clients to servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Persistence {
+    /// How long a client stays bound after its last connection, in seconds.
+    pub timeout: u32,
+    /// Clients that share so many leading address bits count as one: 32 or 128 for each by itself.
+    pub prefix: u8,
+    /// What else tells clients apart: "sip".
+    #[serde(default)]
+    pub engine: Option<String>,
+}
+
+/// How packets reach a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarding {
+    /// Direct routing.
+    #[default]
+    Route,
+    /// IP-in-IP encapsulation.
+    Tunnel,
+    /// Network address translation.
+    Masq,
+    /// The director itself answers.
+    Local,
+}
+
 /// A real server of a service as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     /// RIP and port.
     pub address: SocketAddr,
+    /// How packets reach it.
+    #[serde(default)]
+    pub forwarding: Forwarding,
     /// Configured weight.
     pub weight: u16,
+    /// Connections at which it counts as overloaded; 0 for never.
+    #[serde(default)]
+    pub upper_threshold: u32,
+    /// Connections below which it is no longer overloaded; 0 for 3/4 of the upper threshold.
+    #[serde(default)]
+    pub lower_threshold: u32,
     /// Active connections.
     pub active: u32,
     /// Inactive connections.
     pub inactive: u32,
+    /// Bindings of clients to it.
+    #[serde(default)]
+    pub persistent: u32,
     /// "reachable", "resolving" or "unreachable".
     pub state: String,
     /// MAC address, once known.
@@ -101,7 +172,7 @@ pub struct Connection {
     pub server: SocketAddr,
 }
 
-/// One line of `GET /v1/drops`: every reason, also those with none.
+/// One entry of `GET /v1/drops`: every reason, also those with none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {
     /// Its name.
@@ -112,7 +183,7 @@ pub struct Drops {
     pub explanation: String,
 }
 
-/// One line of `GET /v1/workers`.
+/// One entry of `GET /v1/workers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
     /// Counted from 0.

@@ -3,3 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod client;
+pub mod crew;
+pub mod rates;
+pub mod registry;
+pub mod server;
+mod socket;
+mod stall;
+pub mod status;

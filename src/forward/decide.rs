@@ -100,12 +100,16 @@ impl Forwarder {
         self.owe_sweep(now);
         let share = self.sweep_owed.min(SWEEP_BUCKETS);
         if share > 0 {
-            let tally = &self.tally;
-            self.v4.sweep(now, share, |entry| tally.expired(&entry));
+            self.sweep(now, share);
             self.sweep_owed -= share;
-            self.tally.counters.entries.set(self.v4.len() as u64);
         }
         self.sweep_owed > 0
+    }
+
+    /// Takes out every connection that has expired by `now`, however long that takes.
+    pub fn sweep_all(&mut self, now: Tick) {
+        self.sweep(now, self.v4.buckets());
+        (self.swept, self.sweep_owed) = (now, 0);
     }
 
     /// The connections of bucket `bucket`, for listings; `None` past the last bucket.
@@ -204,6 +208,12 @@ impl Forwarder {
         self.tally.opened(&entry);
         self.tally.counters.entries.set(self.v4.len() as u64);
         Ok(server)
+    }
+
+    fn sweep(&mut self, now: Tick, buckets: usize) {
+        let tally = &self.tally;
+        self.v4.sweep(now, buckets, |entry| tally.expired(&entry));
+        tally.counters.entries.set(self.v4.len() as u64);
     }
 
     /// Adds the buckets that have become due, in proportion to the time since they last did.

@@ -1,7 +1,8 @@
 //! What the host says about an interface.
 
-use super::IoError;
+use super::{IoError, channels, rtnl};
 use crate::wire::MacAddr;
+use std::io;
 use std::net::Ipv4Addr;
 
 /// An interface's facts, read once at start.
@@ -27,8 +28,23 @@ impl Interface {
     /// # Errors
     /// [`IoError`] if there is none of that name (the remedy lists those that exist), it is down,
     /// or it is not Ethernet.
-    pub fn lookup(_name: &str) -> Result<Self, IoError> {
-        todo!()
+    pub fn lookup(name: &str) -> Result<Self, IoError> {
+        let links = rtnl::links().map_err(|error| unreadable(name, &error))?;
+        let link = links.iter().find(|link| link.name == name).ok_or_else(|| unknown(name, &links))?;
+        let mac = link.mac.filter(|_| link.is_ethernet).ok_or_else(|| not_ethernet(name))?;
+        if !link.is_up {
+            return Err(down(name));
+        }
+        let addresses = rtnl::addresses(link.index).map_err(|error| unreadable(name, &error))?;
+        let queues = channels::of(name).map_or(link.receive_queues, |channels| channels.receive).max(1);
+        Ok(Self { name: name.to_owned(), index: link.index, mac, mtu: link.mtu, queues, addresses })
+    }
+
+    /// How many queues it can transmit on, at least 1: often as many as it receives on.
+    pub(super) fn transmit_queues(&self) -> u32 {
+        let allocated = || rtnl::link(self.index).ok().flatten().map(|link| link.transmit_queues);
+        let count = channels::of(&self.name).map(|channels| channels.transmit).or_else(allocated);
+        count.unwrap_or(1).max(1)
     }
 
     /// The first own address whose network holds `neighbor`: the sender for ARP to it.
@@ -43,4 +59,69 @@ impl Interface {
 
 fn network(address: Ipv4Addr, prefix: u8) -> u32 {
     address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+fn unreadable(name: &str, error: &io::Error) -> IoError {
+    IoError {
+        what: format!("reading the facts of interface {name}"),
+        cause: super::bpf::errno(error),
+        remedy: "see whether `ip address` works here; it asks the same questions".into(),
+    }
+}
+
+fn unknown(name: &str, links: &[rtnl::Link]) -> IoError {
+    let ethernet = links.iter().filter(|link| link.is_ethernet);
+    let names: Vec<&str> = ethernet.map(|link| link.name.as_str()).collect();
+    IoError {
+        what: format!("looking up interface {name}"),
+        cause: "there is no interface of that name here".into(),
+        remedy: match names.as_slice() {
+            [] => "there is no Ethernet interface at all: see `ip link`".into(),
+            _ => format!("name one of these: {}", names.join(", ")),
+        },
+    }
+}
+
+fn not_ethernet(name: &str) -> IoError {
+    IoError {
+        what: format!("looking up interface {name}"),
+        cause: "it is not Ethernet, and direct routing works by Ethernet addresses".into(),
+        remedy: "name the Ethernet interface that the VIP's clients reach".into(),
+    }
+}
+
+fn down(name: &str) -> IoError {
+    IoError {
+        what: format!("looking up interface {name}"),
+        cause: "it is down".into(),
+        remedy: format!("bring it up: ip link set dev {name} up"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_known_ones() {
+        let failure = Interface::lookup("no-such-if").unwrap_err().to_string();
+        assert!(failure.contains("no interface of that name"), "{failure}");
+    }
+
+    #[test]
+    fn the_loopback_interface_is_refused() {
+        let failure = Interface::lookup("lo").unwrap_err().to_string();
+        assert!(failure.contains("not Ethernet"), "{failure}");
+    }
+
+    #[test]
+    fn the_source_address_is_of_the_neighbors_network() {
+        let addresses = vec![([10, 0, 0, 1].into(), 8), ([192, 168, 5, 1].into(), 24)];
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let interface = Interface { name: "x".into(), index: 1, mac, mtu: 1500, queues: 1, addresses };
+        let towards = |neighbor: [u8; 4]| interface.address_towards(neighbor.into());
+        assert_eq!(towards([192, 168, 5, 77]), Some([192, 168, 5, 1].into()));
+        assert_eq!(towards([10, 200, 3, 4]), Some([10, 0, 0, 1].into()));
+        assert_eq!(towards([192, 168, 6, 77]), None);
+    }
 }

@@ -3,8 +3,13 @@
 //! Every backend gives each worker one [`Ports`]. Every frame of a received batch is disposed of
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
 
+pub mod bpf;
+mod channels;
+pub mod claim;
 pub mod interface;
+pub mod memory;
 pub mod packet;
+mod rtnl;
 pub mod xdp;
 
 pub use crate::stats::Levels;

@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod config;
 mod parse;
 mod service;
 
+pub use address::host_address;
 pub use config::BackendChoice;
 pub use config::{Config, Director, OnConflict, Timeouts, Wait, Workers};
 pub use parse::{ConfigError, ConfigErrors, parse};

@@ -1,2 +1,229 @@
-//! ARP: what to answer, learn, probe and announce.
+//! Who is asked, answered and told about VIPs and real servers: ARP as a machine without I/O.
+//!
+//! [`Neighbors`] turns (event, now) into actions. It reads no clock and opens no socket, so that a
+//! test can live through days of it in a moment, and replay any failure from its seed.
+//!
+//! What it keeps to:
+//! - A VIP is probed for before it is claimed, and only a claimed VIP is answered for, on the
+//!   client link alone. Nothing else is ever answered: the kernel speaks for the director's own
+//!   addresses.
+//! - A VIP once claimed is never given up because somebody else uses it. One stray packet, forged
+//!   or from a real server with a wrong `arp_announce`, would otherwise stop the service. It is
+//!   defended (RFC 5227 §2.4, choice c) and reported, whatever [`OnConflict`] says; that decides
+//!   about claiming.
+//! - Real servers are asked from the director's own address, never from a VIP. If the own address
+//!   given for a server is a VIP, the question goes out as a probe, without a sender address.
+//! - Every change is reported once.
+
 #![forbid(unsafe_code)]
+
+mod random;
+mod server;
+mod tables;
+mod timing;
+mod turn;
+mod vip;
+
+pub use timing::Timing;
+
+use crate::model::OnConflict;
+use crate::stats::Counter;
+use crate::time::Tick;
+use crate::wire::MacAddr;
+use crate::wire::arp::ArpPacket;
+use random::Random;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use tables::Tables;
+use turn::{Common, Turn};
+
+/// Which of the director's interfaces, counted as [`Settings::links`] lists them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkIndex(pub u8);
+
+impl LinkIndex {
+    /// The one on which VIP traffic arrives.
+    pub const CLIENT: LinkIndex = LinkIndex(0);
+}
+
+/// What a machine is made from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// By [`LinkIndex`]: the director's own MAC address there. The client link comes first.
+    pub links: Vec<MacAddr>,
+    /// Whether a VIP that somebody else has is claimed all the same.
+    pub on_conflict: OnConflict,
+    /// Spans over a day are cut to a day.
+    pub timing: Timing,
+    /// Where its randomness comes from. Directors on one segment need different seeds.
+    pub seed: u64,
+}
+
+/// A real server to be resolved. It is named by link and RIP, however many services it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// The interface that it is behind.
+    pub link: LinkIndex,
+    /// Its address.
+    pub rip: Ipv4Addr,
+    /// The director's own address (DIP) to ask from.
+    pub own: Ipv4Addr,
+    /// A fixed address: it is never asked for, and never lost.
+    pub mac: Option<MacAddr>,
+}
+
+/// What the machine is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An ARP packet came in.
+    Received {
+        /// Where.
+        link: LinkIndex,
+        /// What.
+        packet: ArpPacket,
+    },
+    /// Time has passed; [`Neighbors::next_deadline`] says when to tell.
+    Timer,
+    /// Probe for this VIP and claim it. Nothing happens if it is there already.
+    AddVip(Ipv4Addr),
+    /// Answer for this VIP no more. ARP has no farewell: neighbors forget it by themselves.
+    RemoveVip(Ipv4Addr),
+    /// Resolve this server. One that is there already starts anew if its settings differ.
+    AddServer(ServerSettings),
+    /// Ask for this server no more.
+    RemoveServer {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// Its address.
+        rip: Ipv4Addr,
+    },
+}
+
+/// What the machine wants done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this frame.
+    Send {
+        /// Where.
+        link: LinkIndex,
+        /// What.
+        packet: ArpPacket,
+    },
+    /// Let control know.
+    Report(Report),
+}
+
+/// A change that control acts on or logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The VIP is the director's now: it is answered for from here on.
+    Claimed {
+        /// The VIP.
+        vip: Ipv4Addr,
+    },
+    /// Another station acts as if it had the VIP. If the VIP was not claimed before and the
+    /// policy is to refuse, it is not claimed, but tried again about once a minute.
+    ///
+    /// A station is reported once, and once more when it turns out which real server it is.
+    Conflict {
+        /// The VIP.
+        vip: Ipv4Addr,
+        /// Who.
+        mac: MacAddr,
+        /// The real server that has this MAC address, if one is known to.
+        server: Option<Ipv4Addr>,
+    },
+    /// That station is not heard with the VIP any more.
+    ConflictOver {
+        /// The VIP.
+        vip: Ipv4Addr,
+        /// Who.
+        mac: MacAddr,
+        /// The real server that it was, if known.
+        server: Option<Ipv4Addr>,
+    },
+    /// The server is reachable, at this address: new, changed, or back again.
+    Resolved {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// The server.
+        rip: Ipv4Addr,
+        /// Its address.
+        mac: MacAddr,
+    },
+    /// The server does not answer, or has never answered. It is still asked.
+    Lost {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// The server.
+        rip: Ipv4Addr,
+    },
+}
+
+/// What the machine has done, since it was made. Any thread may read it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Answers given for VIPs.
+    pub answered: Counter,
+    /// Announcements, each a request and a reply frame.
+    pub announced: Counter,
+    /// Probes for VIPs.
+    pub probed: Counter,
+    /// Requests for real servers.
+    pub requested: Counter,
+    /// Packets from other stations that act as if they had a VIP.
+    pub conflicts: Counter,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Neighbors {
+    common: Common,
+    tables: Tables,
+}
+
+impl Neighbors {
+    /// A machine without VIPs and servers: they are added by events.
+    ///
+    /// # Panics
+    /// If `settings` has no link.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let Settings { links, on_conflict, timing, seed } = settings;
+        assert!(!links.is_empty(), "a director has at least its client link");
+        let (timing, random, counters) = (timing.bounded(), Random::new(seed), Arc::default());
+        let common = Common { links, on_conflict, timing, random, counters };
+        Self { common, tables: Tables::default() }
+    }
+
+    /// Counters that stay readable while another thread owns the machine.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.common.counters)
+    }
+
+    /// When it wants the next [`Event::Timer`], if no other event comes before.
+    ///
+    /// After [`Neighbors::handle`] this is later than its `now`.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.tables.deadlines().reduce(|first, other| if first.reached(other) { other } else { first })
+    }
+
+    /// Takes one event, and whatever has become due by `now`. Appends to `actions`.
+    ///
+    /// # Panics
+    /// If a server is added on a link that [`Settings::links`] does not have.
+    pub fn handle(&mut self, event: Event, now: Tick, actions: &mut Vec<Action>) {
+        let turn = &mut Turn { common: &mut self.common, now, actions };
+        match event {
+            Event::Received { link, packet } => self.tables.receive(link, &packet, turn),
+            Event::Timer => {}
+            Event::AddVip(vip) => self.tables.add_vip(vip, turn),
+            Event::RemoveVip(vip) => self.tables.remove_vip(vip),
+            Event::AddServer(settings) => self.tables.add_server(settings, turn),
+            Event::RemoveServer { link, rip } => self.tables.remove_server(link, rip),
+        }
+        self.tables.run_due(turn);
+    }
+}

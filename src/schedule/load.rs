@@ -1,9 +1,9 @@
 //! Active and inactive connections of every real server, shared by all workers without a lock.
 
 use crate::model::ServerId;
-#[cfg(loom)]
+#[cfg(loom_model)]
 use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
-#[cfg(not(loom))]
+#[cfg(not(loom_model))]
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Connections of one real server.
@@ -87,7 +87,7 @@ const fn unit(active: bool) -> u64 {
     if active { ACTIVE } else { INACTIVE }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom_model)))]
 mod tests {
     use super::*;
 

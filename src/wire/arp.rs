@@ -166,7 +166,7 @@ fn mac(packet: &[u8; PACKET_LEN], at: usize) -> MacAddr {
 }
 
 fn ip(packet: &[u8; PACKET_LEN], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from(<[u8; 4]>::from(std::array::from_fn(|i| packet[at + i])))
+    Ipv4Addr::from(std::array::from_fn::<u8, 4, _>(|i| packet[at + i]))
 }
 
 #[cfg(test)]

@@ -1,0 +1,57 @@
+//! Compiles the steering programs to BPF with clang.
+
+use std::env::{self, VarError};
+use std::process::{Command, exit};
+
+const SOURCE: &str = "src/io/bpf/steer.bpf.c";
+
+fn main() {
+    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-env-changed=CLANG");
+    if let Err(reason) = compile() {
+        println!("cargo::error={reason}");
+        exit(1);
+    }
+}
+
+fn compile() -> Result<(), String> {
+    let clang = env::var("CLANG").unwrap_or_else(|_| "clang".into());
+    let object = format!("{}/steer.bpf.o", var("OUT_DIR")?);
+    let built = Command::new(&clang)
+        .args(["-target", target()?, "-O2", "-g", "-Wall", "-Wextra", "-Werror"])
+        .arg(format!("-I/usr/include/{}", multiarch()?))
+        .args(["-c", SOURCE, "-o", &object])
+        .output()
+        .map_err(|error| {
+            format!("cannot run {clang} ({error}), which compiles {SOURCE} to BPF; {}", packages())
+        })?;
+    if built.status.success() {
+        return Ok(());
+    }
+    let output = String::from_utf8_lossy(&built.stderr).replace('\n', "\\n");
+    Err(format!("{clang} does not compile {SOURCE}; {}. It says: {output}", packages()))
+}
+
+fn packages() -> &'static str {
+    "on Debian: apt install clang llvm libclang-dev linux-libc-dev (or name another clang in CLANG)"
+}
+
+/// The programs run on the machine that directrix is built for, in its byte order.
+fn target() -> Result<&'static str, String> {
+    Ok(if var("CARGO_CFG_TARGET_ENDIAN")? == "big" { "bpfeb" } else { "bpfel" })
+}
+
+/// Where Debian keeps `asm/types.h`; elsewhere the directory is not there and does no harm.
+fn multiarch() -> Result<String, String> {
+    let arch = var("CARGO_CFG_TARGET_ARCH")?;
+    Ok(match arch.as_str() {
+        "x86" => "i386-linux-gnu".into(),
+        "arm" => "arm-linux-gnueabihf".into(),
+        "powerpc64" => "powerpc64le-linux-gnu".into(),
+        _ => format!("{arch}-linux-gnu"),
+    })
+}
+
+fn var(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|error: VarError| format!("cargo does not tell {name}: {error}"))
+}

@@ -1,0 +1,315 @@
+//! The control socket's client: what a running director says, as the types of [`api`].
+
+use super::api::{self, path};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::time::{sleep, timeout};
+
+/// How long the director may take for any one step: to accept, to begin its answer, to go on
+/// with it.
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Largest answer that is read as a whole, in bytes.
+const ANSWER_MAX: usize = 64 << 20;
+/// Longest line of a list, in bytes.
+const LINE_MAX: usize = 64 << 10;
+
+/// Why the director's answer could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No socket there, or nobody listens on it.
+    #[error(
+        "no director is running at {}; start one with `directrix run`, or name its socket with --socket or \
+         DIRECTRIX_SOCKET", .0.display()
+    )]
+    NotRunning(PathBuf),
+    /// The socket is there for others.
+    #[error("Permission denied (you must be root) for {}", .0.display())]
+    Permission(PathBuf),
+    /// The director does not know this version of the interface.
+    #[error(
+        "the director at {} does not know {path}: it is of another version; use its own directrix binary",
+        .socket.display()
+    )]
+    Version {
+        /// The director's socket.
+        socket: PathBuf,
+        /// What was asked for.
+        path: String,
+    },
+    /// A step took longer than [`STEP_TIMEOUT`].
+    #[error("the director at {} did not answer for {} s; see its log", .0.display(), STEP_TIMEOUT.as_secs())]
+    Timeout(PathBuf),
+    /// The director answered that it cannot.
+    #[error("the director at {} refused: {error} (HTTP status {status})", .socket.display())]
+    Refused {
+        /// The director's socket.
+        socket: PathBuf,
+        /// HTTP status.
+        status: u16,
+        /// Its words.
+        error: String,
+    },
+    /// What arrived is no answer, or not a whole one.
+    #[error("the answer of the director at {} cannot be used: {what}; see its log", .socket.display())]
+    Broken {
+        /// The director's socket.
+        socket: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Asks one director; every call is a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client of the director whose control socket is `socket`. Connects when asked.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// Every virtual service with its real servers.
+    ///
+    /// # Errors
+    /// Like every method here, [`ClientError`].
+    pub async fn services(&self) -> Result<api::Services, ClientError> {
+        self.read(path::SERVICES).await
+    }
+
+    /// Every drop reason.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+        self.read(path::DROPS).await
+    }
+
+    /// Every worker.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+        self.read(path::WORKERS).await
+    }
+
+    /// The connection timeouts.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
+        self.read(path::TIMEOUTS).await
+    }
+
+    /// Hands over every connection as it arrives, until the list or `each` ends.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `each` may have got some connections by then.
+    pub async fn connections(
+        &self,
+        mut each: impl FnMut(api::Connection) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let mut body = self.get(path::CONNECTIONS).await?.into_body();
+        let mut pending = Vec::new();
+        while let Some(frame) = self.step(body.frame()).await? {
+            let frame = frame.map_err(|error| self.broken(format!("the list ends early ({error})")))?;
+            pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            if self.take_lines(&mut pending, &mut each)?.is_break() {
+                return Ok(());
+            }
+        }
+        if pending.is_empty() { Ok(()) } else { Err(self.broken("the list ends within a line")) }
+    }
+
+    /// The body of `path` as the director sent it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let response = self.get(path).await?;
+        let bytes = self.step(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
+        let bytes = bytes.map_err(|error| self.broken(error.to_string()))?.to_bytes();
+        String::from_utf8(bytes.into()).map_err(|_| self.broken("it is no text"))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let text = self.text(path).await?;
+        serde_json::from_str(&text).map_err(|error| self.broken(error.to_string()))
+    }
+
+    /// Removes the whole lines from `pending` and hands over what they say.
+    fn take_lines(
+        &self,
+        pending: &mut Vec<u8>,
+        each: &mut impl FnMut(api::Connection) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ClientError> {
+        let whole = pending.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        for line in pending[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let connection = serde_json::from_slice(line).map_err(|error| self.broken(error.to_string()))?;
+            if each(connection).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        pending.drain(..whole);
+        if pending.len() > LINE_MAX {
+            return Err(self.broken("a line does not end"));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn get(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+        let stream = self.connect().await?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| self.broken(error.to_string()))?;
+        // Ends with the body, or with the runtime: nothing is left to wait for.
+        tokio::spawn(connection);
+        let request = Request::get(path).header("host", "directrix").body(Empty::<Bytes>::new());
+        let request = request.map_err(|error| self.broken(error.to_string()))?;
+        let response = self.step(sender.send_request(request)).await?;
+        self.judge(path, response.map_err(|error| self.broken(error.to_string()))?).await
+    }
+
+    /// Connects, waiting while more clients ask than the director's queue holds: a Unix socket
+    /// that does not block says so at once (EAGAIN).
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        self.step(async {
+            loop {
+                match UnixStream::connect(&self.socket).await {
+                    Err(full) if full.kind() == io::ErrorKind::WouldBlock => {
+                        sleep(Duration::from_millis(10)).await;
+                    }
+                    result => return result.map_err(|error| self.unreachable(&error)),
+                }
+            }
+        })
+        .await?
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ClientError {
+        let socket = self.socket.clone();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
+                ClientError::NotRunning(socket)
+            }
+            io::ErrorKind::PermissionDenied => ClientError::Permission(socket),
+            _ => self.broken(format!("cannot connect: {error}")),
+        }
+    }
+
+    async fn judge(
+        &self,
+        path: &str,
+        response: Response<Incoming>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let socket = self.socket.clone();
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::NOT_FOUND => Err(ClientError::Version { socket, path: path.to_owned() }),
+            status => {
+                let error = self.complaint(response).await;
+                Err(ClientError::Refused { socket, status: status.as_u16(), error })
+            }
+        }
+    }
+
+    /// What the director says about an answer that is no success; nothing if it says nothing.
+    async fn complaint(&self, response: Response<Incoming>) -> String {
+        let body = self.step(Limited::new(response.into_body(), LINE_MAX).collect()).await;
+        let bytes = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        match serde_json::from_slice::<api::Problem>(&bytes) {
+            Ok(problem) => problem.error,
+            Err(_) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        }
+    }
+
+    async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, ClientError> {
+        timeout(STEP_TIMEOUT, step).await.map_err(|_| ClientError::Timeout(self.socket.clone()))
+    }
+
+    fn broken(&self, what: impl Into<String>) -> ClientError {
+        ClientError::Broken { socket: self.socket.clone(), what: what.into() }
+    }
+}
+
+/// A [`Client`] for programs without a runtime: every call waits for its answer.
+#[derive(Debug)]
+pub struct Blocking {
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Blocking {
+    /// See [`Client::new`].
+    ///
+    /// # Errors
+    /// If the process has no file descriptor left.
+    pub fn new(socket: &Path) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { client: Client::new(socket), runtime })
+    }
+
+    /// See [`Client::services`].
+    ///
+    /// # Errors
+    /// Like every method here, [`ClientError`].
+    pub fn services(&self) -> Result<api::Services, ClientError> {
+        self.runtime.block_on(self.client.services())
+    }
+
+    /// See [`Client::connections`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn connections(
+        &self,
+        each: impl FnMut(api::Connection) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        self.runtime.block_on(self.client.connections(each))
+    }
+
+    /// See [`Client::drops`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+        self.runtime.block_on(self.client.drops())
+    }
+
+    /// See [`Client::workers`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+        self.runtime.block_on(self.client.workers())
+    }
+
+    /// See [`Client::timeouts`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
+        self.runtime.block_on(self.client.timeouts())
+    }
+
+    /// See [`Client::text`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn text(&self, path: &str) -> Result<String, ClientError> {
+        self.runtime.block_on(self.client.text(path))
+    }
+}

@@ -1,0 +1,182 @@
+//! The worker threads: started, asked, stopped.
+
+use crate::flow::{Entry, Seed, V4Key};
+use crate::forward::{Forwarder, Snapshot};
+use crate::io::{PortInfo, Ports};
+use crate::model::Wait;
+use crate::schedule::Loads;
+use crate::stats::WorkerCounters;
+use crate::worker::{Connections, Request, Shared, Worker, latency_histogram};
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Receiver, Sender, bounded};
+use hdrhistogram::Histogram;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long control waits for a worker's answer: several of its naps.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Connections that are fetched from a worker at a time.
+const LISTING: usize = 4096;
+
+/// Everything that all workers share, and how each is made.
+pub struct Settings {
+    /// Services and servers.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Loads of all servers.
+    pub loads: Arc<Loads>,
+    /// Server places that counters need.
+    pub servers: usize,
+    /// Capacity of all connection tables together.
+    pub connections: usize,
+    /// How workers wait.
+    pub wait: Wait,
+    /// Tick 0.
+    pub epoch: Instant,
+}
+
+/// The running workers.
+pub struct Crew {
+    members: Vec<Member>,
+    stop: Arc<AtomicBool>,
+}
+
+/// One running worker.
+pub struct Member {
+    /// The core that it is pinned to; `None` if the system refused.
+    pub core: Option<usize>,
+    /// What it receives from.
+    pub ports: Vec<PortInfo>,
+    /// What it counts.
+    pub counters: Arc<WorkerCounters>,
+    line: Line,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Crew {
+    /// Starts one worker for each member of `ports`, each on a core of its own as far as they go.
+    ///
+    /// # Errors
+    /// If the system gives no randomness or no thread.
+    pub fn start<P: Ports + 'static>(
+        ports: Vec<(P, Vec<PortInfo>)>,
+        settings: &Settings,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let each = settings.connections.div_ceil(ports.len().max(1));
+        let mut crew = Self { members: Vec::new(), stop };
+        for (number, (ports, info)) in ports.into_iter().enumerate() {
+            let core = cores.get(number % cores.len().max(1)).copied();
+            let member = Member::start(number, ports, info, (settings, each, core, &crew.stop))?;
+            crew.members.push(member);
+        }
+        Ok(crew)
+    }
+
+    /// The workers, in order.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// True while every worker runs.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.members.iter().all(|member| !member.thread.is_finished())
+    }
+
+    /// Ends all workers and waits for them.
+    ///
+    /// # Errors
+    /// The first error that a worker ended with.
+    pub fn stop(self) -> io::Result<()> {
+        self.stop.store(true, Relaxed);
+        let ended = self.members.into_iter().map(|member| member.thread.join());
+        ended.map(|end| end.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))).collect()
+    }
+}
+
+impl Member {
+    fn start<P: Ports + 'static>(
+        number: usize,
+        ports: P,
+        info: Vec<PortInfo>,
+        (settings, connections, core, stop): (
+            &Settings,
+            usize,
+            Option<core_affinity::CoreId>,
+            &Arc<AtomicBool>,
+        ),
+    ) -> io::Result<Self> {
+        let counters = Arc::new(WorkerCounters::new(settings.servers, info.len()));
+        let shared = Shared {
+            snapshot: Arc::clone(&settings.snapshot),
+            counters: Arc::clone(&counters),
+            stop: Arc::clone(stop),
+            epoch: settings.epoch,
+        };
+        let forwarder =
+            Forwarder::new(connections, random_seed()?, Arc::clone(&settings.loads), Arc::clone(&counters));
+        let (requests, inbox) = bounded(1);
+        let (pinned, is_pinned) = bounded(1);
+        let wait = settings.wait;
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let _ = pinned.send(core.is_some_and(core_affinity::set_for_current)); // received below
+            Worker::new(ports, forwarder, shared, inbox, wait).run()
+        })?;
+        let pinned = is_pinned.recv().unwrap_or(false);
+        let core = core.filter(|_| pinned).map(|core| core.id);
+        Ok(Self { core, ports: info, counters, line: Line(requests), thread })
+    }
+
+    /// A line to the worker that can be used from any thread.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        self.line.clone()
+    }
+}
+
+/// Asks one worker what only it can tell. Its calls block for at most a few seconds.
+#[derive(Clone)]
+pub struct Line(Sender<Request>);
+
+impl Line {
+    /// Calls `each` for every connection of this worker, a stretch of the table at a time.
+    ///
+    /// Connections that open or end meanwhile may be missed. Returns false if the worker
+    /// does not answer.
+    pub fn connections(&self, mut each: impl FnMut(&Entry<V4Key>)) -> bool {
+        let (reply, answers) = bounded(1);
+        let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(LISTING), reply };
+        while listing.from.is_some() {
+            listing.entries.clear();
+            let Some(filled) = self.ask(Request::Connections(listing), &answers) else { return false };
+            filled.entries.iter().for_each(&mut each);
+            listing = filled;
+        }
+        true
+    }
+
+    /// The worker's latency histogram, in ns. `None` if it does not answer.
+    #[must_use]
+    pub fn latency(&self) -> Option<Box<Histogram<u64>>> {
+        let (reply, answers) = bounded(1);
+        self.ask(Request::Latency(Box::new(latency_histogram()), reply), &answers)
+    }
+
+    fn ask<T>(&self, request: Request, answers: &Receiver<T>) -> Option<T> {
+        self.0.send_timeout(request, PATIENCE).ok()?;
+        answers.recv_timeout(PATIENCE).ok()
+    }
+}
+
+fn random_seed() -> io::Result<Seed> {
+    let mut words = [0; 4];
+    for word in &mut words {
+        *word = getrandom::u64().map_err(io::Error::other)?;
+    }
+    Ok(Seed(words))
+}

@@ -1,0 +1,79 @@
+//! Putting the programs on an interface.
+
+use super::{Link, Programs, refusal};
+use crate::io::{Interface, IoError};
+use aya::programs::ProgramError;
+use std::io;
+use std::os::fd::AsFd;
+
+/// Where in the receive path the steering program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before the kernel has built a packet buffer.
+    Native,
+    /// In the network stack: slower, for drivers without XDP.
+    Generic,
+}
+
+impl Mode {
+    /// XDP_FLAGS_DRV_MODE and XDP_FLAGS_SKB_MODE of linux/if_link.h.
+    fn flags(self) -> u32 {
+        match self {
+            Self::Native => 1 << 2,
+            Self::Generic => 1 << 1,
+        }
+    }
+}
+
+/// An attached steering program.
+#[derive(Debug)]
+pub struct Attached {
+    /// Dropping it detaches.
+    pub link: Link,
+    /// Where the program runs.
+    pub mode: Mode,
+    /// Why it does not run in the driver, if it does not.
+    pub refusal: Option<String>,
+}
+
+/// Attaches `directrix_steer`, in the driver if that is possible.
+///
+/// # Errors
+/// [`IoError`] if another XDP program is there, a capability is missing, or neither way works.
+pub fn attach_steering(programs: &mut Programs, interface: &Interface) -> Result<Attached, IoError> {
+    let steer = programs.steer();
+    once(steer.load()).map_err(|error| refusal::program(interface, error))?;
+    let program = steer.fd().expect("it has just been loaded");
+    let attach = |mode: Mode| Link::xdp(program.as_fd(), interface.index, mode.flags());
+    let native = match attach(Mode::Native) {
+        Ok(link) => return Ok(Attached { link, mode: Mode::Native, refusal: None }),
+        Err(error) if is_final(&error) => return Err(refusal::attaching(interface, &error)),
+        Err(error) => error,
+    };
+    let link = attach(Mode::Generic).map_err(|error| refusal::attaching(interface, &error))?;
+    Ok(Attached { link, mode: Mode::Generic, refusal: Some(refusal::native(interface, &native)) })
+}
+
+/// Attaches `directrix_guard` at TCX ingress, before every other program.
+///
+/// # Errors
+/// [`IoError`] if a capability is missing or the kernel has no TCX (before Linux 6.6).
+pub fn attach_guard(programs: &mut Programs, interface: &Interface) -> Result<Link, IoError> {
+    let guard = programs.guard();
+    once(guard.load()).map_err(|error| refusal::program(interface, error))?;
+    let program = guard.fd().expect("it has just been loaded");
+    Link::tcx_ingress(program.as_fd(), interface.index).map_err(|error| refusal::guarding(interface, &error))
+}
+
+/// Attaching again after a detachment finds the program in the kernel already.
+fn once(loading: Result<(), ProgramError>) -> Result<(), ProgramError> {
+    match loading {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        other => other,
+    }
+}
+
+/// Refusals that generic mode would meet as well.
+fn is_final(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EPERM | libc::EACCES | libc::ENODEV))
+}

@@ -1,0 +1,69 @@
+//! Attachments that end with the process that made them.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// `enum bpf_cmd` of linux/bpf.h.
+const BPF_LINK_CREATE: libc::c_long = 28;
+/// `enum bpf_attach_type` of linux/bpf.h: XDP on an interface.
+const BPF_XDP: u32 = 37;
+/// `enum bpf_attach_type` of linux/bpf.h: TCX ingress, since Linux 6.6.
+const BPF_TCX_INGRESS: u32 = 46;
+/// linux/bpf.h: before all other programs, where no other one is named.
+const BPF_F_BEFORE: u32 = 1 << 3;
+
+/// A program's attachment to an interface; dropping it detaches the program.
+#[derive(Debug)]
+pub struct Link(OwnedFd);
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The part of `union bpf_attr` that BPF_LINK_CREATE reads for XDP and TCX (linux/bpf.h,
+/// `link_create`).
+#[repr(C)]
+#[derive(Default)]
+struct LinkCreate {
+    program: u32,
+    interface: u32,
+    attach_type: u32,
+    flags: u32,
+    relative: u32,
+    pad: u32,
+    expected_revision: u64,
+}
+
+impl Link {
+    /// Attaches an XDP program; `flags` are XDP_FLAGS_* of linux/if_link.h.
+    ///
+    /// Always by a bpf_link: what is attached by netlink would outlive the process.
+    pub(super) fn xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<Self> {
+        create(program, LinkCreate { interface, attach_type: BPF_XDP, flags, ..LinkCreate::default() })
+    }
+
+    /// Attaches a classifier before all others at TCX ingress.
+    pub(super) fn tcx_ingress(program: BorrowedFd<'_>, interface: u32) -> io::Result<Self> {
+        let (attach_type, flags) = (BPF_TCX_INGRESS, BPF_F_BEFORE);
+        create(program, LinkCreate { interface, attach_type, flags, ..LinkCreate::default() })
+    }
+}
+
+fn create(program: BorrowedFd<'_>, mut request: LinkCreate) -> io::Result<Link> {
+    request.program = program.as_raw_fd().cast_unsigned();
+    // SAFETY: bpf(2) reads `size` bytes at the pointer; `request` is that long, without padding
+    // (six u32, then a u64 at offset 24), and lives until the call returns. The kernel writes
+    // nothing back for this command.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const request, size_of::<LinkCreate>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just returned this descriptor (an int) to us, so it is open, and
+    // nobody else knows it.
+    Ok(Link(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+}

@@ -1,0 +1,133 @@
+//! The BPF programs: which frames are directrix's, and what becomes of the kernel's copy.
+//!
+//! `steer.bpf.c` says what a wanted frame is. [`Programs`] holds one loaded copy of it for one
+//! interface; attaching yields a [`Link`], and the link's end, by drop or by the death of the
+//! process, is the end of the attachment.
+
+mod attach;
+mod link;
+mod refusal;
+
+pub use attach::{Attached, Mode, attach_guard, attach_steering};
+pub use link::Link;
+pub use refusal::attached_program;
+pub(super) use refusal::errno;
+
+use super::{Interface, IoError};
+use crate::model::ServiceAddress;
+use crate::wire::Protocol;
+use aya::maps::{HashMap, MapData, MapError, XskMap};
+use aya::programs::{SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
+
+/// The most keys that the `services` map holds: one for each service and one for each VIP and
+/// protocol. Mirrors steer.bpf.c.
+const KEYS_MAX: usize = 131_072;
+/// The most queues that the `xsks` map holds. Mirrors steer.bpf.c.
+const QUEUES_MAX: u32 = 1024;
+
+/// `struct service_v4` of steer.bpf.c: address (4 bytes), port (2), both in network order,
+/// IP protocol number (1), zero (1). Port 0 stands for fragments, which have no ports.
+type Key = [u8; 8];
+
+/// The programs and maps of one interface, in the kernel.
+pub struct Programs {
+    ebpf: Ebpf,
+    keys: BTreeSet<Key>,
+}
+
+impl Programs {
+    /// Creates the maps, with no service and no socket in them. Frames will be taken only if they
+    /// are addressed to the MAC of `interface`.
+    ///
+    /// # Errors
+    /// [`IoError`] if the kernel refuses, mostly for want of CAP_BPF.
+    pub fn load(interface: &Interface) -> Result<Self, IoError> {
+        let mut own_mac = [0u8; 8];
+        own_mac[..6].copy_from_slice(&interface.mac.0);
+        let ebpf = EbpfLoader::new()
+            .override_global("own_mac", &own_mac, true)
+            .load(OBJECT)
+            .map_err(|error| refusal::loading(&interface.name, &error))?;
+        Ok(Self { ebpf, keys: BTreeSet::new() })
+    }
+
+    /// Replaces the set of services. Those that stay are never missing in between.
+    ///
+    /// # Errors
+    /// [`IoError`] if a service is not IPv4, there are too many, or the kernel refuses; the set
+    /// is then as it was.
+    pub fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+        let wanted = keys(services)?;
+        let new: Vec<Key> = wanted.difference(&self.keys).copied().collect();
+        let mut map = services_map(&mut self.ebpf);
+        for (done, key) in new.iter().enumerate() {
+            if let Err(error) = map.insert(key, 0, 0) {
+                remove(&mut map, &new[..done]);
+                return Err(refusal::map("services", &error));
+            }
+        }
+        let gone: Vec<Key> = self.keys.difference(&wanted).copied().collect();
+        remove(&mut map, &gone);
+        self.keys = wanted;
+        Ok(())
+    }
+
+    /// Hands the frames of a receive queue to an AF_XDP socket that is bound to that queue.
+    ///
+    /// # Errors
+    /// [`IoError`] if the kernel refuses the socket, or `queue` is not below 1024.
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), IoError> {
+        let map = self.ebpf.map_mut("xsks").expect("steer.bpf.c declares xsks");
+        let mut map = XskMap::try_from(map).expect("xsks is an XSKMAP");
+        map.set(queue, socket.as_raw_fd(), 0).map_err(|error| match error {
+            MapError::OutOfBounds { .. } => refusal::queues(queue, QUEUES_MAX),
+            error => refusal::map("xsks", &error),
+        })
+    }
+
+    fn steer(&mut self) -> &mut Xdp {
+        let program = self.ebpf.program_mut("directrix_steer").expect("steer.bpf.c defines it");
+        program.try_into().expect("directrix_steer is an XDP program")
+    }
+
+    fn guard(&mut self) -> &mut SchedClassifier {
+        let program = self.ebpf.program_mut("directrix_guard").expect("steer.bpf.c defines it");
+        program.try_into().expect("directrix_guard is a classifier")
+    }
+}
+
+type ServicesMap<'a> = HashMap<&'a mut MapData, Key, u8>;
+
+fn services_map(ebpf: &mut Ebpf) -> ServicesMap<'_> {
+    let map = ebpf.map_mut("services").expect("steer.bpf.c declares services");
+    HashMap::try_from(map).expect("services maps 8 bytes to one")
+}
+
+/// A key that is not there is as good as removed, and there is no other way for this to fail.
+fn remove(map: &mut ServicesMap<'_>, keys: &[Key]) {
+    for key in keys {
+        let _ = map.remove(key);
+    }
+}
+
+fn keys(services: &[ServiceAddress]) -> Result<BTreeSet<Key>, IoError> {
+    let mut keys = BTreeSet::new();
+    for service in services {
+        let IpAddr::V4(vip) = service.address.ip() else { return Err(refusal::family(service)) };
+        keys.insert(key(vip.octets(), service.address.port(), service.protocol));
+        keys.insert(key(vip.octets(), 0, service.protocol));
+    }
+    if keys.len() > KEYS_MAX { Err(refusal::services(keys.len(), KEYS_MAX)) } else { Ok(keys) }
+}
+
+fn key(vip: [u8; 4], port: u16, protocol: Protocol) -> Key {
+    let [a, b, c, d] = vip;
+    let [high, low] = port.to_be_bytes();
+    [a, b, c, d, high, low, protocol as u8, 0]
+}

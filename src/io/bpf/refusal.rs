@@ -1,0 +1,180 @@
+//! Why the kernel refused, and what to do about it.
+
+use crate::io::{Interface, IoError, rtnl};
+use crate::model::ServiceAddress;
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
+use nix::errno::Errno;
+use std::error::Error;
+use std::io;
+
+const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
+    setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep";
+/// The name that the kernel shows for steer.bpf.c's XDP program.
+const STEER: &str = "directrix_steer";
+
+/// "EBUSY: Device or resource busy".
+pub(in crate::io) fn errno(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).to_string(),
+        None => error.to_string(),
+    }
+}
+
+/// The XDP program on an interface: its kernel id, and its name if that can be read.
+///
+/// # Errors
+/// Whatever netlink reports.
+pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String)>> {
+    let Some(id) = rtnl::link(interface.index)?.and_then(|link| link.xdp_program) else { return Ok(None) };
+    let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
+    let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("unknown");
+    Ok(Some((id, name.to_owned())))
+}
+
+pub(super) fn loading(interface: &str, error: &EbpfError) -> IoError {
+    let what = format!("loading the steering maps for {interface}");
+    from_chain(what, error)
+}
+
+pub(super) fn program(interface: &Interface, error: ProgramError) -> IoError {
+    from_chain(format!("loading the steering program for {}", interface.name), &error)
+}
+
+pub(super) fn map(name: &str, error: &MapError) -> IoError {
+    let mut failure = from_chain(format!("changing the steering map {name}"), error);
+    if os_error(error).and_then(io::Error::raw_os_error) == Some(libc::E2BIG) {
+        failure.remedy = "configure fewer services".into();
+    }
+    failure
+}
+
+pub(super) fn services(count: usize, max: usize) -> IoError {
+    IoError {
+        what: "changing the steered services".into(),
+        cause: format!("they need {count} keys (one each, and one per VIP and protocol), {max} fit"),
+        remedy: "configure fewer services".into(),
+    }
+}
+
+pub(super) fn family(service: &ServiceAddress) -> IoError {
+    IoError {
+        what: format!("steering {service}"),
+        cause: "only IPv4 is steered".into(),
+        remedy: "give the service an IPv4 address".into(),
+    }
+}
+
+pub(super) fn queues(queue: u32, max: u32) -> IoError {
+    IoError {
+        what: format!("steering receive queue {queue}"),
+        cause: format!("only queues below {max} can be served"),
+        remedy: format!("have at most {max} receive queues: ethtool -L INTERFACE combined {max}"),
+    }
+}
+
+/// Why `directrix_steer` cannot be attached in any mode.
+pub(super) fn attaching(interface: &Interface, error: &io::Error) -> IoError {
+    let name = &interface.name;
+    let what = format!("attaching the steering program to {name}");
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => occupied(interface, what, error),
+        Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
+        Some(libc::ENODEV) => IoError {
+            what,
+            cause: format!("{}: the interface is gone", errno(error)),
+            remedy: "start again once `ip link` shows it".into(),
+        },
+        _ => IoError {
+            what,
+            cause: format!("{}: neither its driver nor the network stack takes it", errno(error)),
+            remedy: "use backend = \"packet\"; BPF links for XDP need Linux 5.9".into(),
+        },
+    }
+}
+
+/// Why it runs in generic mode, and how to change that.
+pub(super) fn native(interface: &Interface, error: &io::Error) -> String {
+    let Interface { name, mtu, .. } = interface;
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => format!("the driver of {name} has no XDP ({})", errno(error)),
+        Some(libc::ERANGE | libc::EINVAL | libc::E2BIG) if *mtu > 1500 => format!(
+            "the driver of {name} refuses XDP ({}), as drivers do when a frame may not fit one page: \
+             the MTU is {mtu}; with `ip link set dev {name} mtu 1500` native mode is possible",
+            errno(error)
+        ),
+        _ => format!("the driver of {name} refuses XDP ({})", errno(error)),
+    }
+}
+
+pub(super) fn guarding(interface: &Interface, error: &io::Error) -> IoError {
+    let what = format!("keeping the kernel's hands off VIP frames on {}", interface.name);
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
+        Some(libc::EINVAL) => IoError {
+            what,
+            cause: format!("{}: this kernel has no TCX, which came with Linux 6.6", errno(error)),
+            remedy: "use a newer kernel, or backend = \"xdp\"".into(),
+        },
+        _ => IoError {
+            what,
+            cause: errno(error),
+            remedy: format!("see what else is attached: tc filter show dev {} ingress", interface.name),
+        },
+    }
+}
+
+/// Another XDP program stands where the steering program should.
+///
+/// Public within io/ so that it can be told before any queue is touched.
+pub(in crate::io) fn occupied(interface: &Interface, what: String, error: &io::Error) -> IoError {
+    let name = &interface.name;
+    let (cause, remedy) = match attached_program(interface) {
+        Ok(Some((id, program))) if program == STEER => (
+            format!("another directrix runs there (its XDP program {program} has id {id})"),
+            "stop it, or give this one another interface".to_owned(),
+        ),
+        Ok(Some((id, program))) => (
+            format!("the XDP program {program} (id {id}) is attached there"),
+            format!("stop whatever attached it, or remove it: ip link set dev {name} xdp off"),
+        ),
+        _ => (
+            "another XDP program or AF_XDP socket is there".to_owned(),
+            format!("see `ip -details link show dev {name}` and stop what uses it"),
+        ),
+    };
+    IoError { what, cause: format!("{}: {cause}", errno(error)), remedy }
+}
+
+fn not_allowed(what: String, errno: String) -> IoError {
+    IoError {
+        what,
+        cause: format!("{errno}: CAP_NET_ADMIN or CAP_BPF is missing"),
+        remedy: CAPABILITIES.into(),
+    }
+}
+
+/// Tells an aya error by the system call's error at its root, or else by its whole chain.
+fn from_chain(what: String, error: &(dyn Error + 'static)) -> IoError {
+    match os_error(error) {
+        Some(os) if matches!(os.raw_os_error(), Some(libc::EPERM | libc::EACCES)) => {
+            not_allowed(what, errno(os))
+        }
+        Some(os) => IoError {
+            what,
+            cause: errno(os),
+            remedy: "needs Linux 5.9 with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS".into(),
+        },
+        None => IoError {
+            what,
+            cause: error.to_string(),
+            remedy: "this is a fault of this build; please report it".into(),
+        },
+    }
+}
+
+fn os_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
+        .find_map(|error| error.downcast_ref::<io::Error>())
+}

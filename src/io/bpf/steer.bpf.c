@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// Which frames are directrix's: one question, asked by two programs.
+//
+//   directrix_steer (XDP)          hands them to the AF_XDP socket of their queue
+//   directrix_guard (TCX ingress)  hides them from the kernel's own stack, after packet sockets
+//                                  have had their copy
+//
+// Every other frame goes on as if directrix were not there.
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/pkt_cls.h>
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+
+// Helpers by their number in linux/bpf.h, so that no libbpf headers are needed.
+static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
+static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 len) = (void *)BPF_FUNC_skb_pull_data;
+
+#define htons(value) ((__be16)__builtin_bswap16(value))
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#undef htons
+#define htons(value) ((__be16)(value))
+#endif
+
+// TCX_NEXT, which headers before Linux 6.6 lack: leave it to the next program.
+#define NEXT TC_ACT_UNSPEC
+// More fragments, or a fragment offset: RFC 791 section 3.1.
+#define FRAGMENT htons(0x3fff)
+// The farthest byte that is read: Ethernet, the longest IPv4 header, both ports.
+#define REACH (ETH_HLEN + 60 + 4)
+
+// IPv6 will have a map of its own with 16-byte addresses; one key for both would make every
+// look-up hash 12 bytes more. Mirrored by `Key` in mod.rs.
+struct service_v4 {
+	__be32 address;
+	__be16 port; // 0 stands for "this VIP has a service": fragments have no ports
+	__u8 protocol;
+	__u8 unused;
+};
+
+struct {
+	int (*type)[BPF_MAP_TYPE_HASH];
+	int (*max_entries)[131072]; // mirrored by KEYS_MAX in mod.rs
+	int (*map_flags)[BPF_F_NO_PREALLOC];
+	struct service_v4 *key;
+	__u8 *value;
+} services SEC(".maps");
+
+struct {
+	int (*type)[BPF_MAP_TYPE_XSKMAP];
+	int (*max_entries)[1024]; // mirrored by QUEUES_MAX in mod.rs
+	__u32 *key;
+	__u32 *value;
+} xsks SEC(".maps");
+
+// The interface's own address, in transmission order. Set before loading, so that the verifier
+// sees constants.
+const volatile __u8 own_mac[8] = {};
+
+INLINE int is_own(const __u8 *address)
+{
+	for (int i = 0; i < ETH_ALEN; i++)
+		if (address[i] != own_mac[i])
+			return 0;
+	return 1;
+}
+
+// Fills in the key under which a frame's service would be found; false if it can have none.
+INLINE int service_of(void *data, void *end, struct service_v4 *key)
+{
+	struct ethhdr *ethernet = data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+	__be16 *ports;
+
+	if ((void *)(ip + 1) > end)
+		return 0;
+	if (ethernet->h_proto != htons(ETH_P_IP) || !is_own(ethernet->h_dest))
+		return 0;
+	if (ip->version != 4 || ip->ihl < 5)
+		return 0;
+	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+		return 0;
+	key->address = ip->daddr;
+	key->protocol = ip->protocol;
+	if (ip->frag_off & FRAGMENT)
+		return 1;
+	ports = (void *)ip + ip->ihl * 4;
+	if ((void *)(ports + 2) > end)
+		return 0;
+	key->port = ports[1];
+	return 1;
+}
+
+INLINE int is_wanted(void *data, void *end)
+{
+	struct service_v4 key = {};
+
+	return service_of(data, end, &key) && bpf_map_lookup_elem(&services, &key);
+}
+
+SEC("xdp")
+int directrix_steer(struct xdp_md *context)
+{
+	if (!is_wanted((void *)(long)context->data, (void *)(long)context->data_end))
+		return XDP_PASS;
+	// A queue without a socket leaves its frames to the kernel.
+	return bpf_redirect_map(&xsks, context->rx_queue_index, XDP_PASS);
+}
+
+SEC("classifier")
+int directrix_guard(struct __sk_buff *skb)
+{
+	__u32 reach = skb->len < REACH ? skb->len : REACH;
+
+	// Drivers may leave headers in pages that a program cannot read directly.
+	if (skb->data_end - skb->data < reach && bpf_skb_pull_data(skb, reach))
+		return NEXT;
+	if (is_wanted((void *)(long)skb->data, (void *)(long)skb->data_end))
+		return TC_ACT_SHOT;
+	return NEXT;
+}
+
+// Needs no helper that is reserved for GPL programs.
+char _license[] SEC("license") = "MIT";

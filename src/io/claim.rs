@@ -1,0 +1,67 @@
+//! One director per interface: the second one is refused, whatever its backend.
+
+use super::{Interface, IoError};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// The right to serve an interface. It ends with this value, and with the process.
+///
+/// It is an abstract Unix socket named after the interface's index (unix(7)): such names belong to
+/// one network namespace, exactly as the index does, and the kernel forgets them with the process.
+#[derive(Debug)]
+pub struct Claim {
+    _socket: UnixDatagram,
+}
+
+impl Claim {
+    /// Takes the right to serve `interface`.
+    ///
+    /// # Errors
+    /// [`IoError`] if another directrix has it.
+    pub fn take(interface: &Interface) -> Result<Self, IoError> {
+        bind(interface.index).map(|_socket| Self { _socket }).map_err(|error| refusal(interface, &error))
+    }
+}
+
+fn bind(index: u32) -> io::Result<UnixDatagram> {
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("directrix/{index}"))?)
+}
+
+fn refusal(interface: &Interface, error: &io::Error) -> IoError {
+    let what = format!("claiming {}", interface.name);
+    match error.kind() {
+        io::ErrorKind::AddrInUse => IoError {
+            what,
+            cause: "another directrix serves this interface".into(),
+            remedy: "stop it first, or give this one another interface".into(),
+        },
+        _ => IoError {
+            what,
+            cause: error.to_string(),
+            remedy: "allow Unix sockets to this process (systemd: RestrictAddressFamilies=… AF_UNIX)".into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MacAddr;
+
+    fn interface(index: u32) -> Interface {
+        let (name, mac) = (format!("test{index}"), MacAddr([2, 0, 0, 0, 0, 1]));
+        Interface { name, index, mac, mtu: 1500, queues: 1, addresses: Vec::new() }
+    }
+
+    #[test]
+    fn an_interface_has_one_director_at_a_time() {
+        // No interface has an index this large; the process id keeps parallel test runs apart.
+        let interface = interface(0x7000_0000 | std::process::id());
+        let claim = Claim::take(&interface).unwrap();
+        let refused = Claim::take(&interface).unwrap_err().to_string();
+        assert!(refused.contains(&interface.name) && refused.contains("another directrix"), "{refused}");
+        drop(claim);
+        Claim::take(&interface).unwrap();
+    }
+}

@@ -1,0 +1,202 @@
+//! Frames in memory: the same loop without a wire, for tests and benches.
+
+use super::{Levels, Ports, Sent};
+use crate::forward::{ArmIndex, BATCH, Batch, Verdict};
+use crossbeam::channel::{Receiver, Select, Sender, TrySendError, bounded, unbounded};
+use std::io;
+use std::time::Duration;
+
+/// How a memory backend is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Pairs that frames are received from.
+    pub ports: usize,
+    /// Interfaces that frames are forwarded to.
+    pub arms: usize,
+    /// Forwarded frames that an arm holds before its transmit ring counts as full.
+    pub transmit: usize,
+    /// The longest frame that an arm sends, in bytes with the Ethernet header.
+    pub longest: usize,
+}
+
+impl Default for Shape {
+    /// One arm, one pair, 1500-byte packets and room for 1024 of them.
+    fn default() -> Self {
+        Self { ports: 1, arms: 1, transmit: 1024, longest: 1514 }
+    }
+}
+
+/// A worker's side: [`Ports`] over queues.
+#[derive(Debug)]
+pub struct MemoryPorts {
+    arriving: Vec<Receiver<Vec<u8>>>,
+    leaving: Vec<Sender<Vec<u8>>>,
+    longest: usize,
+    batch: MemoryBatch,
+}
+
+/// The other end of a [`MemoryPorts`]: what a test sends and sees.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    arriving: Vec<Sender<Vec<u8>>>,
+    leaving: Vec<Receiver<Vec<u8>>>,
+}
+
+/// The frames of one [`MemoryPorts::receive`].
+#[derive(Debug, Default)]
+pub struct MemoryBatch(Vec<Vec<u8>>);
+
+impl MemoryPorts {
+    /// Both ends of a wire of this shape.
+    #[must_use]
+    pub fn new(shape: Shape) -> (Self, Wire) {
+        let (to_ports, arriving) = (0..shape.ports).map(|_| unbounded()).unzip();
+        let (leaving, from_arms) = (0..shape.arms).map(|_| bounded(shape.transmit)).unzip();
+        let batch = MemoryBatch(Vec::with_capacity(BATCH));
+        let ports = Self { arriving, leaving, longest: shape.longest, batch };
+        (ports, Wire { arriving: to_ports, leaving: from_arms })
+    }
+}
+
+impl Wire {
+    /// Lets a frame arrive on pair `port`.
+    ///
+    /// # Panics
+    /// If there is no such pair, or the [`MemoryPorts`] are gone.
+    pub fn push(&self, port: usize, frame: Vec<u8>) {
+        self.arriving[port].send(frame).expect("the ports outlive the test's frames");
+    }
+
+    /// Takes the frames that left by `arm`, in order.
+    ///
+    /// # Panics
+    /// If there is no such arm.
+    #[must_use]
+    pub fn forwarded(&self, arm: ArmIndex) -> Vec<Vec<u8>> {
+        self.leaving[usize::from(arm.0)].try_iter().collect()
+    }
+}
+
+impl Batch for MemoryBatch {
+    #[inline]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    fn frame(&mut self, index: usize) -> &mut [u8] {
+        &mut self.0[index]
+    }
+}
+
+impl Ports for MemoryPorts {
+    type Batch = MemoryBatch;
+
+    fn count(&self) -> usize {
+        self.arriving.len()
+    }
+
+    fn receive(&mut self, port: usize) -> &mut MemoryBatch {
+        assert!(self.batch.is_empty(), "the batch before has not been finished");
+        self.batch.0.extend(self.arriving[port].try_iter().take(BATCH));
+        &mut self.batch
+    }
+
+    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+        assert_eq!(verdicts.len(), self.batch.len(), "one verdict for each frame");
+        let mut sent = Sent::default();
+        for (frame, verdict) in self.batch.0.drain(..).zip(verdicts) {
+            let Verdict::Forward(arm) = verdict else { continue };
+            if frame.len() > self.longest {
+                sent.too_long += 1;
+                continue;
+            }
+            match self.leaving[usize::from(arm.0)].try_send(frame) {
+                Ok(()) => sent.forwarded += 1,
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => sent.full += 1,
+            }
+        }
+        sent
+    }
+
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        let mut any = Select::new();
+        for queue in &self.arriving {
+            any.recv(queue);
+        }
+        if any.ready_timeout(timeout).is_ok() && self.arriving.iter().all(Receiver::is_empty) {
+            std::thread::sleep(timeout); // all senders are gone: ready for ever, with nothing
+        }
+        Ok(())
+    }
+
+    fn levels(&mut self, port: usize) -> Levels {
+        let transmit = self.leaving.iter().map(Sender::len).sum::<usize>() as u32;
+        Levels { receive: self.arriving[port].len() as u32, transmit, fill: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::DropReason;
+    use std::time::Instant;
+
+    const CLIENT: ArmIndex = ArmIndex::CLIENT;
+    const SERVERS: ArmIndex = ArmIndex(1);
+
+    #[test]
+    fn every_frame_has_one_fate_and_keeps_its_order() {
+        let (mut ports, wire) = MemoryPorts::new(Shape { arms: 2, ..Shape::default() });
+        (0..3).for_each(|n| wire.push(0, vec![n; 60]));
+        assert_eq!(ports.levels(0), Levels { receive: 3, transmit: 0, fill: 0 });
+        ports.receive(0).frame(2)[0] = 9;
+        let verdicts =
+            [Verdict::Forward(CLIENT), Verdict::Drop(DropReason::Looped), Verdict::Forward(SERVERS)];
+        assert_eq!(ports.finish(&verdicts), Sent { forwarded: 2, full: 0, too_long: 0 });
+        assert_eq!(wire.forwarded(CLIENT), [vec![0; 60]]);
+        let mut changed = vec![2; 60];
+        changed[0] = 9;
+        assert_eq!(wire.forwarded(SERVERS), [changed]);
+        assert!(ports.receive(0).is_empty());
+    }
+
+    #[test]
+    fn a_full_ring_and_a_long_frame_are_told_apart() {
+        let (mut ports, wire) = MemoryPorts::new(Shape { transmit: 2, longest: 60, ..Shape::default() });
+        for length in [60, 61, 60, 60, 60] {
+            wire.push(0, vec![0; length]);
+        }
+        assert_eq!(ports.receive(0).len(), 5);
+        let sent = ports.finish(&[Verdict::Forward(CLIENT); 5]);
+        assert_eq!(sent, Sent { forwarded: 2, full: 2, too_long: 1 });
+        assert_eq!(wire.forwarded(CLIENT).len(), 2);
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        let (mut ports, wire) = MemoryPorts::new(Shape { ports: 2, ..Shape::default() });
+        (0..BATCH + 1).for_each(|_| wire.push(1, vec![0; 60]));
+        assert!(ports.receive(0).is_empty());
+        assert_eq!(ports.receive(1).len(), BATCH);
+        ports.finish(&[Verdict::Drop(DropReason::NoService); BATCH]);
+        assert_eq!(ports.receive(1).len(), 1);
+    }
+
+    #[test]
+    fn waiting_ends_with_a_frame_or_with_the_time() {
+        let (mut ports, wire) = MemoryPorts::new(Shape::default());
+        let start = Instant::now();
+        ports.wait(Duration::from_millis(20)).unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(20));
+        let sender = std::thread::spawn(move || {
+            wire.push(0, vec![0; 60]);
+            wire
+        });
+        ports.wait(Duration::from_secs(60)).unwrap();
+        assert_eq!(ports.receive(0).len(), 1);
+        ports.finish(&[Verdict::Drop(DropReason::NoService)]);
+        drop(sender.join().unwrap());
+        ports.wait(Duration::from_millis(5)).unwrap();
+    }
+}

@@ -1,0 +1,87 @@
+//! The kernel's own copy of each frame.
+//!
+//! A packet socket taps frames; the kernel goes on to handle them as well. For a VIP that it owns
+//! it would answer, with routing on it would forward. The guard, a classifier right behind the
+//! taps, drops the services' frames there. Without it directrix runs only where the kernel would
+//! drop them anyway: a frame for an address that is not local, with forwarding off.
+
+use crate::io::bpf::{self, Link, Programs};
+use crate::io::{Interface, IoError};
+use crate::model::ServiceAddress;
+use nix::ifaddrs::getifaddrs;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What keeps the kernel from handling the services' frames too.
+pub(super) enum Guard {
+    /// The classifier; dropping it, or the death of the process, detaches it.
+    Attached {
+        /// Detaches first.
+        _link: Link,
+        /// Holds the set of services. Boxed because it is large.
+        programs: Box<Programs>,
+    },
+    /// It could not be attached: the host must be such that none is needed.
+    Refused {
+        /// Where.
+        interface: Interface,
+        /// Why.
+        error: IoError,
+    },
+}
+
+impl Guard {
+    /// Attaches the classifier with no service in it, if the kernel lets us.
+    pub(super) fn attach(interface: &Interface) -> Self {
+        let attached = Programs::load(interface).and_then(|mut programs| {
+            bpf::attach_guard(&mut programs, interface).map(|link| (link, Box::new(programs)))
+        });
+        match attached {
+            Ok((_link, programs)) => Self::Attached { _link, programs },
+            Err(error) => {
+                tracing::warn!("the kernel still gets a copy of each frame: {error}");
+                Self::Refused { interface: interface.clone(), error }
+            }
+        }
+    }
+
+    /// Replaces the set of services.
+    pub(super) fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+        match self {
+            Self::Attached { programs, .. } => programs.set_services(services),
+            Self::Refused { interface, error } => check_host(interface, services, error),
+        }
+    }
+}
+
+/// Refuses services whose frames the kernel would answer or route.
+fn check_host(interface: &Interface, services: &[ServiceAddress], why: &IoError) -> Result<(), IoError> {
+    let name = &interface.name;
+    let unguarded = |cause: String, remedy: String| IoError {
+        what: format!("serving on {name} beside the kernel"),
+        cause: format!("{cause}, and it cannot be kept from it ({}: {})", why.what, why.cause),
+        remedy,
+    };
+    let own = local_addresses();
+    if let Some(vip) = services.iter().map(|service| service.address.ip()).find(|ip| own.contains(ip)) {
+        let remedy = format!("take the VIP off this host (`ip address del {vip}/32 …`); {}", why.remedy);
+        return Err(unguarded(format!("the kernel owns {vip} and would answer for it"), remedy));
+    }
+    if !services.is_empty() && forwards(name) {
+        let remedy = format!("set net.ipv4.conf.{name}.forwarding=0; {}", why.remedy);
+        return Err(unguarded(format!("the kernel routes what arrives on {name}"), remedy));
+    }
+    Ok(())
+}
+
+/// All IPv4 addresses of this network namespace. If they cannot be read, there are none to refuse.
+fn local_addresses() -> Vec<IpAddr> {
+    let all = getifaddrs().into_iter().flatten();
+    all.filter_map(|entry| Some(IpAddr::V4(Ipv4Addr::from(entry.address?.as_sockaddr_in()?.ip())))).collect()
+}
+
+/// Whether the kernel routes packets that arrive on the interface (ip-sysctl.rst).
+fn forwards(interface: &str) -> bool {
+    // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` wants a slash for it.
+    let setting = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"));
+    setting.is_ok_and(|setting| setting.trim() != "0")
+}

@@ -1,0 +1,97 @@
+//! One worker's view of the wire: a ring to receive from, and the ways out of each arm.
+#![allow(unsafe_code)]
+
+use super::batch::PacketBatch;
+use super::socket::Socket;
+use super::transmit::{Lane, Outbox, Outlet};
+use crate::forward::{Batch, Verdict};
+use crate::io::{Levels, Ports, Sent};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A fan-out member's ring on the client side, and sockets to send by on every arm.
+#[derive(Debug)]
+pub struct PacketPorts {
+    receiver: Arc<Socket>,
+    batch: PacketBatch,
+    outlets: Vec<Outlet>,
+    outbox: Outbox,
+}
+
+impl PacketPorts {
+    pub(super) fn new(receiver: Arc<Socket>, batch: PacketBatch, outlets: Vec<Outlet>) -> Self {
+        Self { receiver, batch, outlets, outbox: Outbox::new() }
+    }
+
+    /// Sends the frames of the batch that are to be forwarded, in order.
+    ///
+    /// Order matters within a flow, and a flow may alternate between merged and ordinary frames;
+    /// so each change of lane ends a run.
+    fn transmit(&mut self, verdicts: &[Verdict]) -> Sent {
+        let (mut sent, mut current) = (Sent::default(), None);
+        for (index, verdict) in verdicts.iter().enumerate() {
+            let Verdict::Forward(arm) = verdict else { continue };
+            let packet = self.batch.packet(index);
+            let lane = Lane::of(usize::from(arm.0), packet);
+            if let Some(before) = current.replace(lane).filter(|before| *before != lane) {
+                sent = sum(sent, self.outbox.send(self.outlets[before.arm].socket(before)));
+            }
+            // SAFETY: the batch keeps its frames in place until `release`, which `finish` calls
+            // after the last `send`.
+            unsafe { self.outbox.push(self.batch.packet(index)) };
+        }
+        match current {
+            Some(lane) => sum(sent, self.outbox.send(self.outlets[lane.arm].socket(lane))),
+            None => sent,
+        }
+    }
+}
+
+impl Ports for PacketPorts {
+    type Batch = PacketBatch;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn receive(&mut self, port: usize) -> &mut PacketBatch {
+        debug_assert_eq!(port, 0, "a worker has one ring");
+        self.batch.fill(&self.receiver);
+        &mut self.batch
+    }
+
+    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+        assert_eq!(verdicts.len(), self.batch.len(), "one verdict for each frame");
+        let sent = self.transmit(verdicts);
+        self.batch.release();
+        sent
+    }
+
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        let mut sockets = [PollFd::new(std::os::fd::AsFd::as_fd(&*self.receiver), PollFlags::POLLIN)];
+        match ppoll(&mut sockets, Some(TimeSpec::from_duration(timeout)), None) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if sockets[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) {
+            // The interface went down. It may come up again, and the socket receives again then.
+            self.receiver.take_error()?;
+        }
+        Ok(())
+    }
+
+    /// What waits to be sent is not known in frames, so `transmit` is 0.
+    fn levels(&mut self, _port: usize) -> Levels {
+        let (waiting, free) = self.batch.levels();
+        Levels { receive: waiting as u32, transmit: 0, fill: free as u32 } // a few thousand slots
+    }
+}
+
+fn sum(a: Sent, b: Sent) -> Sent {
+    Sent { forwarded: a.forwarded + b.forwarded, full: a.full + b.full, too_long: a.too_long + b.too_long }
+}

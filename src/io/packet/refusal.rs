@@ -1,0 +1,52 @@
+//! Why the kernel refused, and what to do about it.
+
+use crate::io::IoError;
+use nix::errno::Errno;
+use std::io;
+
+/// An error of a packet socket's system call, told with its remedy.
+pub(super) fn refusal(what: String, error: &io::Error) -> IoError {
+    let (cause, remedy) = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => (
+            "CAP_NET_RAW is missing",
+            "run as root, or give the binary its capabilities: \
+             setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep",
+        ),
+        Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => (
+            "this kernel has no packet sockets, or they are forbidden to this process",
+            "load them with `modprobe af_packet`; under systemd allow AF_PACKET in RestrictAddressFamilies",
+        ),
+        Some(libc::ENODEV | libc::ENXIO) => ("the interface is gone", "start again once `ip link` shows it"),
+        Some(libc::ENETDOWN) => ("the interface is down", "set it up: ip link set dev INTERFACE up"),
+        Some(libc::ENOMEM | libc::ENOBUFS) => {
+            ("the kernel has no memory for the ring", "use fewer workers, or give the machine more memory")
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            ("too many files are open", "raise the limit (ulimit -n) or use fewer workers")
+        }
+        Some(libc::EINVAL | libc::ENOPROTOOPT) => {
+            ("this kernel does not know what was asked for", "use Linux 5.10 or newer")
+        }
+        _ => ("not expected here", "see what the system log says of it"),
+    };
+    IoError { what, cause: format!("{}: {cause}", errno(error)), remedy: remedy.into() }
+}
+
+/// "EBUSY: Device or resource busy".
+fn errno(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_capability_names_itself_and_the_remedy() {
+        let error = io::Error::from_raw_os_error(libc::EPERM);
+        let text = refusal("opening a packet socket on eth0".into(), &error).to_string();
+        for part in ["opening a packet socket on eth0", "EPERM", "CAP_NET_RAW", "setcap"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

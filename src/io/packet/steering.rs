@@ -1,0 +1,107 @@
+//! What the kernel hands over, and what it keeps its hands off.
+
+use super::filter;
+use super::guard::Guard;
+use super::refusal::refusal;
+use super::socket::Socket;
+use crate::io::{Interface, IoError, Steering};
+use crate::model::ServiceAddress;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+/// The filters of all workers' sockets, and the guard over the kernel's own copies.
+///
+/// A frame passes the sockets first, the guard next. A change therefore widens the guard, then
+/// replaces the filters, then narrows the guard: no frame is handled both here and by the
+/// kernel. A frame of a new service that arrives within those microseconds may be lost; frames of
+/// services that stay are not.
+pub(super) struct PacketSteering {
+    interface: Interface,
+    sockets: Vec<Arc<Socket>>,
+    guard: Option<Guard>,
+    services: Vec<ServiceAddress>,
+}
+
+impl PacketSteering {
+    /// The `sockets` receive from `interface`, and reject everything so far.
+    pub(super) fn new(interface: Interface, sockets: Vec<Arc<Socket>>) -> Self {
+        Self { interface, sockets, guard: None, services: Vec::new() }
+    }
+
+    fn change(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+        let guard = self.guard.as_mut().ok_or_else(|| not_started(&self.interface))?;
+        let both: BTreeSet<_> = self.services.iter().chain(services).copied().collect();
+        guard.set_services(&both.into_iter().collect::<Vec<_>>())?;
+        filter_all(&self.sockets, services, &self.interface)?;
+        guard.set_services(services)
+    }
+
+    /// Undoes a change that failed half-way, as far as the kernel lets us.
+    fn change_back(&mut self) {
+        let _ = filter_all(&self.sockets, &self.services, &self.interface);
+        if let Some(guard) = &mut self.guard {
+            let _ = guard.set_services(&self.services);
+        }
+    }
+}
+
+impl Steering for PacketSteering {
+    fn start(&mut self) -> Result<(), IoError> {
+        self.guard = Some(Guard::attach(&self.interface));
+        Ok(())
+    }
+
+    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+        if let Err(error) = self.change(services) {
+            self.change_back();
+            return Err(error);
+        }
+        self.services = services.to_vec();
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        for socket in &self.sockets {
+            // One instruction, no memory to run out of.
+            let _ = socket.filter(&filter::reject_all());
+        }
+        self.guard = None;
+        self.services.clear();
+    }
+}
+
+impl Drop for PacketSteering {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn filter_all(
+    sockets: &[Arc<Socket>],
+    services: &[ServiceAddress],
+    interface: &Interface,
+) -> Result<(), IoError> {
+    let failed = |error| refusal(format!("filtering what arrives on {}", interface.name), &error);
+    sockets.iter().try_for_each(|socket| filter_one(socket, services)).map_err(failed)
+}
+
+/// Attaches the most exact filter that the kernel has room for.
+fn filter_one(socket: &Socket, services: &[ServiceAddress]) -> io::Result<()> {
+    let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
+    for program in filter::programs(services) {
+        match socket.filter(&program) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => refused = error,
+            other => return other,
+        }
+    }
+    Err(refused)
+}
+
+fn not_started(interface: &Interface) -> IoError {
+    IoError {
+        what: format!("changing the services on {}", interface.name),
+        cause: "nothing is handed over yet".into(),
+        remedy: "start the steering first".into(),
+    }
+}

@@ -1,0 +1,56 @@
+//! The `[director]` table.
+
+use super::readers::{choice, interface, number, seconds, workers};
+use super::report::Fault;
+use super::section::Section;
+use crate::model::{BackendChoice, Director, OnConflict, Timeouts, Wait};
+use crate::time::Span;
+
+/// Fewer make no sense; more than 2²⁸ (4 GiB of table) is taken for a slip of the hand.
+const CONNECTIONS: std::ops::RangeInclusive<u32> = 1024..=1 << 28;
+const CONNECTIONS_DEFAULT: u32 = 1 << 20;
+/// Between gratuitous ARPs: well below the 300 s after which switches forget an address.
+const ANNOUNCE_DEFAULT: Span = Span::from_secs(60);
+
+/// Reads the table; `None` if it cannot stand even with defaults.
+pub(super) fn read(root: &Section<'_, '_>) -> Option<Director> {
+    if !root.has("director") {
+        root.lacks("has no [director]", "add [director] with interface = \"eth0\" below it");
+    }
+    let section = root.table("director", "[director]")?;
+    let own = section.require("interface", r#""eth0", where VIP traffic arrives"#, interface);
+    let director = Director {
+        server_interface: section.get("server_interface", interface),
+        backend: section.get("backend", choice(BACKENDS)).unwrap_or_default(),
+        workers: section.get("workers", workers).unwrap_or_default(),
+        connections: section.get("connections", number(CONNECTIONS)).unwrap_or(CONNECTIONS_DEFAULT),
+        wait: section.get("wait", choice(WAITS)).unwrap_or_default(),
+        announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
+        on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
+        timeouts: timeouts(&section),
+        interface: own.clone().unwrap_or_default(),
+    };
+    if own.is_some() && own == director.server_interface {
+        let remedy = "remove it: without it the real servers are behind interface";
+        section.object("server_interface", Fault::new("is the same as interface", remedy));
+    }
+    section.close();
+    Some(director)
+}
+
+fn timeouts(director: &Section<'_, '_>) -> Timeouts {
+    let default = Timeouts::default();
+    let Some(section) = director.table("timeouts", "[director.timeouts]") else { return default };
+    let timeouts = Timeouts {
+        tcp: section.get("tcp", seconds).unwrap_or(default.tcp),
+        tcp_fin: section.get("tcpfin", seconds).unwrap_or(default.tcp_fin),
+        udp: section.get("udp", seconds).unwrap_or(default.udp),
+    };
+    section.close();
+    timeouts
+}
+
+const BACKENDS: &[(&str, BackendChoice)] =
+    &[("auto", BackendChoice::Auto), ("xdp", BackendChoice::Xdp), ("packet", BackendChoice::Packet)];
+const WAITS: &[(&str, Wait)] = &[("adaptive", Wait::Adaptive), ("busy", Wait::Busy)];
+const ON_CONFLICT: &[(&str, OnConflict)] = &[("refuse", OnConflict::Refuse), ("claim", OnConflict::Claim)];

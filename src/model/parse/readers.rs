@@ -1,0 +1,167 @@
+//! Readers: one value of the file into one type of the model.
+
+use super::report::Fault;
+use super::section::nearest;
+use crate::model::{Scheduler, Weight, Workers, host_address};
+use crate::time::Span;
+use crate::wire::MacAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use toml::de::DeValue;
+
+/// Longest interface name in bytes: IFNAMSIZ without its end (include/uapi/linux/if.h).
+const INTERFACE_NAME_MAX: usize = 15;
+/// Schedulers of IPVS that are not in [`Scheduler`] yet.
+const IPVS_SCHEDULERS: &[&str] =
+    &["rr", "wrr", "lc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"];
+/// Longest timeout that `ipvsadm --set` takes, in seconds: 2³¹ − 1 ms.
+const SECONDS_MAX: u32 = 2_147_483;
+const NO_IPV6: &str = ": IPv6 is not there yet";
+
+pub(super) type Read<T> = Result<T, Fault>;
+
+fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
+    value
+        .as_str()
+        .ok_or_else(|| Fault::new(format!("is {}", shown(value)), format!("write {example} in quotes")))
+}
+
+/// A value as it may be quoted in an error: always on one line.
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        other => format!("of type {}", other.type_str()),
+    }
+}
+
+/// A whole number of `range`.
+pub(super) fn number(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Read<u32> {
+    move |value| {
+        let remedy = || format!("write a number from {} to {}", range.start(), range.end());
+        let Some(digits) = value.as_integer() else {
+            return Err(Fault::new(format!("is {}, no whole number", shown(value)), remedy()));
+        };
+        let number = u32::from_str_radix(digits.as_str(), digits.radix()).ok();
+        let fault = || Fault::new(format!("is {digits}, out of range"), remedy());
+        number.filter(|number| range.contains(number)).ok_or_else(fault)
+    }
+}
+
+pub(super) fn seconds(value: &DeValue<'_>) -> Read<Span> {
+    let Fault { what, remedy } = match number(1..=SECONDS_MAX)(value) {
+        Ok(seconds) => return Ok(Span::from_secs(seconds)),
+        Err(fault) => fault,
+    };
+    Err(Fault::new(what, format!("{remedy}: seconds")))
+}
+
+pub(super) fn weight(value: &DeValue<'_>) -> Read<Weight> {
+    number(0..=u32::from(u16::MAX))(value).map(|weight| Weight(weight as u16))
+}
+
+pub(super) fn workers(value: &DeValue<'_>) -> Read<Workers> {
+    if value.as_str() == Some("auto") {
+        return Ok(Workers::Auto);
+    }
+    let count = number(1..=u32::from(u16::MAX))(value).map(|count| Workers::Count(count as u16));
+    count.map_err(|fault| Fault::new(fault.what, format!(r#"{} or "auto""#, fault.remedy)))
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
+    move |value| {
+        let found = value.as_str().and_then(|word| choices.iter().find(|(name, _)| *name == word));
+        let quoted: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let fault = || Fault::new(format!("is {}", shown(value)), format!("write {}", quoted.join(" or ")));
+        found.map(|(_, choice)| *choice).ok_or_else(fault)
+    }
+}
+
+pub(super) fn scheduler(value: &DeValue<'_>) -> Read<Scheduler> {
+    let name = text(value, r#"a scheduler's name, as in "wlc","#)?;
+    let there = Scheduler::NAMES;
+    name.parse().map_err(|()| {
+        if IPVS_SCHEDULERS.contains(&name) {
+            let what = format!("is {name:?}, a scheduler of IPVS that directrix does not have yet");
+            return Fault::new(what, format!("write {}", there.join(" or ")));
+        }
+        let near = nearest(name, there).map_or_else(|| there.join(" or "), str::to_owned);
+        Fault::new(format!("is {name:?}, which no scheduler is called"), format!("write {near:?}"))
+    })
+}
+
+/// A name that the kernel accepts for an interface (dev_valid_name in net/core/dev.c).
+pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value, r#"an interface's name, as in "eth0","#)?;
+    let flaw = match name {
+        "" => "is empty".to_owned(),
+        "." | ".." => format!("is {name:?}, which no interface can be called"),
+        _ if name.len() > INTERFACE_NAME_MAX => {
+            format!("is {name:?}, {} bytes: Linux allows {INTERFACE_NAME_MAX}", name.len())
+        }
+        _ if name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':')) => {
+            format!("is {name:?}: a name has no space, slash or colon in it")
+        }
+        _ => return Ok(name.to_owned()),
+    };
+    Err(Fault::new(flaw, r#"write a name that "ip link" shows, as in "eth0""#))
+}
+
+pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
+    let remedy = "write the server's own address, as in \"02:00:5e:10:00:01\"";
+    let text = text(value, "a MAC address, as in \"02:00:5e:10:00:01\",")?;
+    let mac: MacAddr =
+        text.parse().map_err(|_| Fault::new(format!("is {text:?}, no MAC address"), remedy))?;
+    let group = || Fault::new(format!("is {text:?}, which is not one station's address"), remedy);
+    mac.is_unicast().then_some(mac).ok_or_else(group)
+}
+
+/// "VIP:port".
+pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
+    let example = r#"VIP and port, as in "192.168.195.150:80""#;
+    let text = text(value, &format!("{example},"))?;
+    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return Err(Fault::new(format!("is {text:?}, without a port"), format!("write \"{text}:80\"")));
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err(fault(NO_IPV6));
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(", no IPv4 address and port"))?;
+    let address = host_of(host).map_err(|flaw| fault(&flaw))?;
+    match port.parse() {
+        Ok(0) => Err(fault(": port 0 is no port")),
+        Ok(port) => Ok(SocketAddr::from((address, port))),
+        Err(_) => Err(fault(": the port is no number from 1 to 65535")),
+    }
+}
+
+/// "RIP", or "RIP:port" with the service's port, if that is known.
+pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAddr> {
+    let example = r#"the RIP alone, as in "192.168.195.170""#;
+    let text = text(value, &format!("{example},"))?;
+    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    let Ok(with_port) = text.parse::<SocketAddr>() else {
+        return host_of(text).map(IpAddr::V4).map_err(|flaw| fault(&flaw));
+    };
+    let address = host_of(&with_port.ip().to_string()).map_err(|flaw| fault(&flaw))?;
+    if service.is_some_and(|service| service.port() != with_port.port()) {
+        let flaw = "another port than the service's: direct routing cannot change the port";
+        return Err(Fault::new(format!("is {text:?}, {flaw}"), format!("write \"{address}\"")));
+    }
+    Ok(IpAddr::V4(address))
+}
+
+fn host_of(text: &str) -> Result<Ipv4Addr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse() {
+        Ok(IpAddr::V4(address)) if bare == text => {
+            host_address(address).map(|()| address).map_err(|flaw| format!(", {flaw}"))
+        }
+        Ok(IpAddr::V6(_)) => Err(NO_IPV6.into()),
+        _ => Err(", no IPv4 address".into()),
+    }
+}

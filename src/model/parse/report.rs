@@ -1,0 +1,105 @@
+//! Collects what is wrong with a file.
+
+use super::{ConfigError, ConfigErrors};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// What is wrong in one place, and what to write instead.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// The part of the sentence after the key: "is 70000, out of range".
+    pub(super) what: String,
+    pub(super) remedy: String,
+}
+
+impl Fault {
+    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+/// The errors found so far, shared by all readers of a file.
+#[derive(Debug)]
+pub(super) struct Report<'t> {
+    file: String,
+    text: &'t str,
+    /// Byte offset of the end of each line but the last.
+    ends: Vec<usize>,
+    errors: RefCell<Vec<(usize, ConfigError)>>,
+    /// Lines that are not TOML: what was recovered of them is a guess.
+    broken: RefCell<HashSet<usize>>,
+}
+
+impl<'t> Report<'t> {
+    pub(super) fn new(file: &Path, text: &'t str) -> Self {
+        Self {
+            file: file.display().to_string(),
+            text,
+            ends: text.match_indices('\n').map(|(at, _)| at).collect(),
+            errors: RefCell::default(),
+            broken: RefCell::default(),
+        }
+    }
+
+    /// The 1-based line of a byte offset.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        1 + self.ends.partition_point(|&end| end < offset)
+    }
+
+    /// Adds an error at a byte offset, unless the line is broken anyway.
+    pub(super) fn add(&self, offset: usize, fault: Fault) {
+        let line = self.line(offset);
+        if !self.broken.borrow().contains(&line) {
+            self.push(offset, fault);
+        }
+    }
+
+    /// Adds an error about something that is not there. In a file with broken lines it may stand
+    /// on one of them, so nothing is said.
+    pub(super) fn add_missing(&self, offset: usize, fault: Fault) {
+        if self.broken.borrow().is_empty() {
+            self.push(offset, fault);
+        }
+    }
+
+    /// Adds a syntax error. True if it breaks a table's header.
+    pub(super) fn syntax(&self, error: &toml::de::Error) -> bool {
+        let offset = error.span().map_or(0, |span| span.start);
+        let line = self.line(offset);
+        self.push(offset, syntax_fault(error.message()));
+        self.broken.borrow_mut().insert(line);
+        self.line_text(line).trim_start().starts_with('[')
+    }
+
+    /// The errors in file order, or the configuration if there is none.
+    pub(super) fn verdict<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
+        let mut errors = self.errors.into_inner();
+        errors.sort_by_key(|&(offset, _)| offset);
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(errors.into_iter().map(|(_, error)| error).collect())),
+        }
+    }
+
+    fn push(&self, offset: usize, Fault { what, remedy }: Fault) {
+        let (file, line) = (self.file.clone(), self.line(offset));
+        self.errors.borrow_mut().push((offset, ConfigError { file, line, what, remedy }));
+    }
+
+    fn line_text(&self, line: usize) -> &'t str {
+        self.text.lines().nth(line - 1).unwrap_or_default()
+    }
+}
+
+fn syntax_fault(message: &str) -> Fault {
+    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let remedy = match what {
+        "duplicate key" => "keep one of the two".into(),
+        "string values must be quoted" => r#"write the value in quotes, as in "eth0""#.into(),
+        "invalid boolean" => "write true or false, or a text in quotes".into(),
+        _ if matches!(expected, "" | "nothing") => "correct this line".into(),
+        _ => format!("TOML expects {expected} here"),
+    };
+    Fault::new(format!("not TOML: {what}"), remedy)
+}

@@ -1,0 +1,184 @@
+//! A table being read: it hands out values by key and knows in the end which keys nobody wanted.
+
+use super::report::{Fault, Report};
+use std::cell::RefCell;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub(super) type Value<'i> = Spanned<DeValue<'i>>;
+
+/// A table of the file.
+#[derive(Debug)]
+pub(super) struct Section<'a, 'i> {
+    /// As in the file, with brackets.
+    name: &'static str,
+    table: &'a DeTable<'i>,
+    /// Byte offset of the header.
+    start: usize,
+    report: &'a Report<'a>,
+    /// Every key that was asked for.
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'a, 'i> Section<'a, 'i> {
+    /// Takes a value as a table; reports anything else.
+    pub(super) fn open(name: &'static str, value: &'a Value<'i>, report: &'a Report<'a>) -> Option<Self> {
+        let start = value.span().start;
+        let Some(table) = value.get_ref().as_table() else {
+            let what = format!("{name} is {}", article(value.get_ref().type_str()));
+            report.add(start, Fault::new(what, format!("write it as a table that begins with {name}")));
+            return None;
+        };
+        Some(Self { name, table, start, report, known: RefCell::default() })
+    }
+
+    /// The value of `key` through `read`; what `read` objects to is reported.
+    pub(super) fn get<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&DeValue<'i>) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        read(value.get_ref()).map_err(|fault| self.object(key, fault)).ok()
+    }
+
+    /// Like [`Section::get`] for a key that must be there; `example` is a right value for it.
+    pub(super) fn require<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        read: impl FnOnce(&DeValue<'i>) -> Result<T, Fault>,
+    ) -> Option<T> {
+        if self.value(key).is_none() {
+            let what = format!("{} has no {key}", self.name);
+            self.report.add_missing(self.start, Fault::new(what, format!("add {key} = {example}")));
+        }
+        self.get(key, read)
+    }
+
+    /// True if `key` is there, with whatever value.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The table below `key`.
+    pub(super) fn table(&self, key: &'static str, name: &'static str) -> Option<Section<'a, 'i>> {
+        Section::open(name, self.value(key)?, self.report)
+    }
+
+    /// Each table of the array below `key`; `None` if it is no array, which is reported.
+    pub(super) fn tables(&self, key: &'static str, name: &'static str) -> Option<Vec<Section<'a, 'i>>> {
+        let Some(value) = self.value(key) else { return Some(Vec::new()) };
+        let Some(array) = value.get_ref().as_array() else {
+            let what = format!("{key} is {}", article(value.get_ref().type_str()));
+            self.report.add(value.span().start, Fault::new(what, format!("write {name}, once for each")));
+            return None;
+        };
+        Some(array.iter().filter_map(|item| Section::open(name, item, self.report)).collect())
+    }
+
+    /// Reports something wrong with the value of `key`, or with the table if it has none.
+    pub(super) fn object(&self, key: &'static str, Fault { what, remedy }: Fault) {
+        self.report.add(self.place(key), Fault::new(format!("{key} {what}"), remedy));
+    }
+
+    /// Reports that the table `what`, which may be due to a line that could not be read.
+    pub(super) fn lacks(&self, what: &str, remedy: &str) {
+        self.report.add_missing(self.start, Fault::new(format!("{} {what}", self.name), remedy));
+    }
+
+    /// The 1-based line of `key`, or of the table if it has none.
+    pub(super) fn line(&self, key: &'static str) -> usize {
+        self.report.line(self.place(key))
+    }
+
+    /// Ends the reading: reports every key that was never asked for.
+    pub(super) fn close(&self) {
+        for key in self.table.keys() {
+            if !self.known.borrow().contains(&key.get_ref().as_ref()) {
+                self.report.add(key.span().start, self.unknown(key.get_ref()));
+            }
+        }
+    }
+
+    fn value(&self, key: &'static str) -> Option<&'a Value<'i>> {
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&key) {
+            known.push(key);
+        }
+        self.table.get(key)
+    }
+
+    fn place(&self, key: &'static str) -> usize {
+        self.table.get(key).map_or(self.start, |value| value.span().start)
+    }
+
+    fn unknown(&self, key: &str) -> Fault {
+        let what = format!("{key:?} is no key of {}", self.name);
+        let known = self.known.borrow();
+        let remedy = match (key, nearest(key, &known)) {
+            ("port", _) if self.name == "[[service.server]]" => {
+                "remove it: the port is the service's, direct routing cannot change it".into()
+            }
+            ("port", _) => r#"write it into address, as in "192.168.195.150:80""#.into(),
+            (_, Some(near)) => format!("did you mean {near}?"),
+            _ => format!("its keys are {}", known.join(", ")),
+        };
+        Fault::new(what, remedy)
+    }
+}
+
+fn article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+/// The name of `names` that is at most a third of its letters away from `text`.
+pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
+    let scored = names.iter().map(|name| (distance(text, name), *name));
+    scored
+        .filter(|(far, name)| *far <= name.len().div_ceil(3))
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance: how many letters to insert, remove or replace.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (above, letter) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = above + 1;
+        for (column, other) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_count_single_letters() {
+        for (a, b, far) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("adress", "address", 1),
+            ("mac", "max", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), far, "{a} {b}");
+            assert_eq!(distance(b, a), far, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_resembles_nothing_has_no_nearest() {
+        assert_eq!(nearest("colour", &["mac", "weight", "address"]), None);
+        assert_eq!(nearest("wieght", &["mac", "weight", "address"]), Some("weight"));
+    }
+}

@@ -1,0 +1,104 @@
+//! The `[[service]]` tables, and what must hold between them.
+
+use super::readers::{choice, mac, rip, scheduler, vip, weight};
+use super::report::Fault;
+use super::section::Section;
+use crate::model::{RealServer, ServiceAddress, VirtualService};
+use crate::wire::{MacAddr, Protocol};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+/// Services, and real servers of all services together: each has a 16-bit number in the tables.
+const COUNT_MAX: usize = 1 << 16;
+
+const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+
+/// Reads all services. Each that is wrong is reported and left out.
+pub(super) fn read(root: &Section<'_, '_>) -> Vec<VirtualService> {
+    let Some(sections) = root.tables("service", "[[service]]") else { return Vec::new() };
+    if sections.is_empty() {
+        root.lacks("has no service", "add a [[service]] with protocol and address");
+    }
+    let mut seen = HashMap::new();
+    let mut placed = Vec::new();
+    let services: Vec<_> =
+        sections.iter().filter_map(|section| service(section, &mut seen, &mut placed)).collect();
+    too_many(root, "services", services.len());
+    too_many(root, "real servers", placed.len());
+    addresses_clash(&services, &placed);
+    macs_clash(&placed);
+    services
+}
+
+/// A real server with its place in the file.
+type Placed<'a, 'i> = (Section<'a, 'i>, RealServer);
+
+fn service<'a, 'i>(
+    section: &Section<'a, 'i>,
+    seen: &mut HashMap<ServiceAddress, usize>,
+    placed: &mut Vec<Placed<'a, 'i>>,
+) -> Option<VirtualService> {
+    let protocol = section.require("protocol", r#""tcp""#, choice(PROTOCOLS));
+    let address = section.require("address", r#""VIP:port""#, vip);
+    let scheduler = section.get("scheduler", scheduler).unwrap_or_default();
+    let own = servers(section, address);
+    let servers = own.iter().map(|(_, server)| server.clone()).collect();
+    placed.extend(own);
+    section.close();
+    let address = ServiceAddress { protocol: protocol?, address: address? };
+    if let Some(line) = seen.insert(address, section.line("address")) {
+        let what = format!("{address} is a service already, on line {line}");
+        section.object("address", Fault::new(what, "remove one of the two, or merge their servers"));
+    }
+    Some(VirtualService { address, scheduler, servers })
+}
+
+fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<Placed<'a, 'i>> {
+    let mut seen = HashMap::new();
+    let sections = service.tables("server", "[[service.server]]").unwrap_or_default();
+    let servers = sections.into_iter().filter_map(|section| {
+        let server = server(&section, vip)?;
+        if let Some(line) = seen.insert(server.address, section.line("address")) {
+            let what = format!("{} is a server of this service already, on line {line}", server.address);
+            section
+                .object("address", Fault::new(what, "remove one of the two; weight gives it a larger share"));
+        }
+        Some((section, server))
+    });
+    servers.collect()
+}
+
+fn server(section: &Section<'_, '_>, vip: Option<SocketAddr>) -> Option<RealServer> {
+    let address = section.require("address", r#""RIP""#, |value| rip(value, vip));
+    let weight = section.get("weight", weight).unwrap_or_default();
+    let mac = section.get("mac", mac);
+    section.close();
+    Some(RealServer { address: address?, weight, mac })
+}
+
+fn too_many(root: &Section<'_, '_>, what: &str, count: usize) {
+    if count > COUNT_MAX {
+        root.lacks(&format!("has {count} {what}"), &format!("write at most {COUNT_MAX}"));
+    }
+}
+
+/// The director would ask by ARP for an address that it answers for itself.
+fn addresses_clash(services: &[VirtualService], placed: &[Placed<'_, '_>]) {
+    let vips: HashSet<_> = services.iter().map(|service| service.address.address.ip()).collect();
+    for (section, server) in placed.iter().filter(|(_, server)| vips.contains(&server.address)) {
+        let what = format!("is {}, the VIP of a service", server.address);
+        section.object("address", Fault::new(what, "write the real server's own address, its RIP"));
+    }
+}
+
+fn macs_clash(placed: &[Placed<'_, '_>]) {
+    let mut first: HashMap<IpAddr, (MacAddr, usize)> = HashMap::new();
+    for (section, server) in placed {
+        let Some(mac) = server.mac else { continue };
+        let (other, line) = *first.entry(server.address).or_insert((mac, section.line("mac")));
+        if other != mac {
+            let what = format!("is {mac}, but {} has {other} on line {line}", server.address);
+            section.object("mac", Fault::new(what, "write the same address in both places"));
+        }
+    }
+}

@@ -1,0 +1,617 @@
+use super::*;
+use crate::model::*;
+use crate::time::Span;
+use crate::wire::Protocol;
+use proptest::prelude::*;
+use std::net::SocketAddr;
+
+const EXAMPLE: &str = include_str!("../../../tools/directrix.example.toml");
+
+fn check(text: &str) -> Result<Config, ConfigErrors> {
+    parse(Path::new("d.toml"), text)
+}
+
+/// The errors without their file's name: "3: what; remedy".
+fn errors(text: &str) -> Vec<String> {
+    let lines = match check(text) {
+        Ok(_) => String::new(),
+        Err(errors) => errors.to_string(),
+    };
+    lines.lines().map(|line| line.strip_prefix("d.toml:").expect("starts with the file").into()).collect()
+}
+
+/// Good lines 1 to 5; `extra` begins on line 3, so lines of the service move down by its length.
+fn director(extra: &str) -> String {
+    format!(
+        "[director]\ninterface = \"eth0\"\n{extra}\n[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\n"
+    )
+}
+
+/// A good `[director]` on lines 1 and 2; `rest` begins on line 3.
+fn service(rest: &str) -> String {
+    format!("[director]\ninterface = \"eth0\"\n{rest}")
+}
+
+/// A good service on lines 1 to 5, a server on line 6; `rest` begins on line 7.
+fn server(rest: &str) -> String {
+    service(&format!(
+        "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\n[[service.server]]\n{rest}"
+    ))
+}
+
+/// `server` with a good address on line 7; `rest` begins on line 8.
+fn located(rest: &str) -> String {
+    server(&format!("address = \"10.0.0.2\"\n{rest}"))
+}
+
+#[track_caller]
+fn refused(text: &str, wanted: &[&str]) {
+    assert_eq!(errors(text), wanted, "for this file:\n{text}");
+}
+
+#[test]
+fn the_least_that_can_be_written_gets_the_defaults() {
+    let config = check(&located("")).unwrap();
+    let director = Director {
+        interface: "eth0".into(),
+        server_interface: None,
+        backend: BackendChoice::Auto,
+        workers: Workers::Auto,
+        connections: 1_048_576,
+        wait: Wait::Adaptive,
+        announce_interval: Span::from_secs(60),
+        on_conflict: OnConflict::Refuse,
+        timeouts: Timeouts::default(),
+    };
+    let address = ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from(([10, 0, 0, 1], 80)) };
+    let servers = vec![RealServer { address: [10, 0, 0, 2].into(), weight: Weight(1), mac: None }];
+    let services = vec![VirtualService { address, scheduler: Scheduler::Wlc, servers }];
+    assert_eq!(config, Config { director, services });
+}
+
+#[test]
+fn everything_that_is_set_arrives() {
+    let text = r#"
+        [director]
+        interface = "eth0"
+        server_interface = "eth1"
+        backend = "packet"
+        workers = 3
+        connections = 2048
+        wait = "busy"
+        announce_interval = 5
+        on_conflict = "claim"
+        timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
+        [[service]]
+        protocol = "udp"
+        address = "10.0.0.1:53"
+        scheduler = "wlc"
+        server = [
+          { address = "10.0.0.3:53", weight = 0, mac = "02:00:00:00:00:03" },
+          { address = "10.0.0.2", weight = 65535 },
+        ]
+    "#;
+    let config = check(text).unwrap();
+    let timeouts =
+        Timeouts { tcp: Span::from_secs(1), tcp_fin: Span::from_secs(2_147_483), udp: Span::from_secs(3) };
+    let director = Director {
+        interface: "eth0".into(),
+        server_interface: Some("eth1".into()),
+        backend: BackendChoice::Packet,
+        workers: Workers::Count(3),
+        connections: 2048,
+        wait: Wait::Busy,
+        announce_interval: Span::from_secs(5),
+        on_conflict: OnConflict::Claim,
+        timeouts,
+    };
+    assert_eq!(config.director, director);
+    let address = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from(([10, 0, 0, 1], 53)) };
+    let mac = Some("02:00:00:00:00:03".parse().unwrap());
+    let servers = vec![
+        RealServer { address: [10, 0, 0, 3].into(), weight: Weight(0), mac },
+        RealServer { address: [10, 0, 0, 2].into(), weight: Weight(65535), mac: None },
+    ];
+    assert_eq!(config.services, [VirtualService { address, scheduler: Scheduler::Wlc, servers }]);
+}
+
+#[test]
+fn a_service_without_servers_one_vip_with_two_ports_and_one_server_in_two_services_are_fine() {
+    let text = located(concat!(
+        "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:443\"\n",
+        "[[service]]\nprotocol = \"udp\"\naddress = \"10.0.0.1:80\"\n",
+        "[[service.server]]\naddress = \"10.0.0.2\"\nmac = \"02:00:00:00:00:02\"\n",
+    ));
+    let config = check(&text).unwrap();
+    let servers: Vec<_> = config.services.iter().map(|service| service.servers.len()).collect();
+    assert_eq!(servers, [1, 0, 1]);
+}
+
+#[test]
+fn the_example_file_is_right() {
+    let config = check(EXAMPLE).unwrap();
+    assert_eq!(config.director.server_interface.as_deref(), Some("eth1"));
+    let shape: Vec<_> =
+        config.services.iter().map(|service| (service.address.to_string(), service.servers.len())).collect();
+    assert_eq!(shape, [("TCP 192.168.195.150:80".into(), 2), ("UDP 192.168.195.150:53".into(), 1)]);
+}
+
+/// `# key = value   # …` becomes `key = value   # …`.
+fn uncommented(line: &str) -> &str {
+    match line.strip_prefix("# ") {
+        Some(code) if code.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => code,
+        _ => line,
+    }
+}
+
+#[test]
+fn what_the_example_file_calls_the_defaults_are_the_defaults() {
+    let spelled_out: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
+    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 11);
+    assert_eq!(check(&spelled_out.join("\n")), check(EXAMPLE));
+}
+
+#[test]
+fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
+    let keys = [
+        "interface",
+        "server_interface",
+        "backend",
+        "workers",
+        "connections",
+        "wait",
+        "announce_interval",
+        "on_conflict",
+        "tcp",
+        "tcpfin",
+        "udp",
+        "protocol",
+        "address",
+        "scheduler",
+        "weight",
+        "mac",
+    ];
+    let lines: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
+    for key in keys {
+        assert!(lines.iter().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
+    }
+}
+
+#[test]
+fn a_broken_director_table_is_refused() {
+    refused(
+        "",
+        &[
+            "1: the file has no [director]; add [director] with interface = \"eth0\" below it",
+            "1: the file has no service; add a [[service]] with protocol and address",
+        ],
+    );
+    refused(
+        "director = 1\n[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"",
+        &["1: [director] is an integer; write it as a table that begins with [director]"],
+    );
+    refused(
+        "[director]\n[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"",
+        &["1: [director] has no interface; add interface = \"eth0\", where VIP traffic arrives"],
+    );
+    refused(
+        "[director]\ninterface = \"eth0\"\n",
+        &["1: the file has no service; add a [[service]] with protocol and address"],
+    );
+}
+
+/// Line 3 of a file, and what is said of it.
+const DIRECTOR_CASES: &[(&str, &str)] = &[
+    ("backend = \"xpd\"", r#"3: backend is "xpd"; write "auto" or "xdp" or "packet""#),
+    ("backend = 1", r#"3: backend is 1; write "auto" or "xdp" or "packet""#),
+    ("workers = 0", r#"3: workers is 0, out of range; write a number from 1 to 65535 or "auto""#),
+    (
+        "workers = \"two\"",
+        r#"3: workers is "two", no whole number; write a number from 1 to 65535 or "auto""#,
+    ),
+    ("workers = 1.5", r#"3: workers is 1.5, no whole number; write a number from 1 to 65535 or "auto""#),
+    ("connections = 1023", "3: connections is 1023, out of range; write a number from 1024 to 268435456"),
+    (
+        "connections = 268_435_457",
+        "3: connections is 268435457, out of range; write a number from 1024 to 268435456",
+    ),
+    ("connections = -0x", "3: not TOML: integers with a radix cannot be signed; correct this line"),
+    ("wait = \"never\"", r#"3: wait is "never"; write "adaptive" or "busy""#),
+    ("wait = true", r#"3: wait is true; write "adaptive" or "busy""#),
+    (
+        "announce_interval = 0",
+        "3: announce_interval is 0, out of range; write a number from 1 to 2147483: seconds",
+    ),
+    (
+        "announce_interval = \"60s\"",
+        "3: announce_interval is \"60s\", no whole number; write a number from 1 to 2147483: seconds",
+    ),
+    ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "refuse" or "claim""#),
+    ("[director.timeouts]\ntcp = 0", "4: tcp is 0, out of range; write a number from 1 to 2147483: seconds"),
+    (
+        "[director.timeouts]\ntcpfin = 2147484",
+        "4: tcpfin is 2147484, out of range; write a number from 1 to 2147483: seconds",
+    ),
+    (
+        "[director.timeouts]\nudp = 99999999999999999999",
+        "4: udp is 99999999999999999999, out of range; write a number from 1 to 2147483: seconds",
+    ),
+    (
+        "timeouts = 5",
+        "3: [director.timeouts] is an integer; write it as a table that begins with [director.timeouts]",
+    ),
+    (
+        "[director.timeouts]\ntcp_fin = 1",
+        r#"4: "tcp_fin" is no key of [director.timeouts]; did you mean tcpfin?"#,
+    ),
+    (
+        "server_interface = \"eth0\"",
+        "3: server_interface is the same as interface; remove it: without it the real servers are behind interface",
+    ),
+    (
+        "server_interface = \"\"",
+        r#"3: server_interface is empty; write a name that "ip link" shows, as in "eth0""#,
+    ),
+    (
+        "server_interface = \"abcdefghijklmnop\"",
+        r#"3: server_interface is "abcdefghijklmnop", 16 bytes: Linux allows 15; write a name that "ip link" shows, as in "eth0""#,
+    ),
+    (
+        "server_interface = \"a/b\"",
+        r#"3: server_interface is "a/b": a name has no space, slash or colon in it; write a name that "ip link" shows, as in "eth0""#,
+    ),
+    (
+        "server_interface = \"a b\"",
+        r#"3: server_interface is "a b": a name has no space, slash or colon in it; write a name that "ip link" shows, as in "eth0""#,
+    ),
+    (
+        "server_interface = \"..\"",
+        r#"3: server_interface is "..", which no interface can be called; write a name that "ip link" shows, as in "eth0""#,
+    ),
+    (
+        "server_interface = 0",
+        r#"3: server_interface is 0; write an interface's name, as in "eth0", in quotes"#,
+    ),
+    ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
+    (
+        "colour = 1",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, announce_interval, on_conflict, timeouts",
+    ),
+];
+
+#[test]
+fn values_of_the_director_table_are_checked() {
+    for (extra, wanted) in DIRECTOR_CASES {
+        refused(&director(extra), &[wanted]);
+    }
+}
+
+#[test]
+fn broken_service_tables_are_refused() {
+    refused(
+        &service("[[service]]\n"),
+        &[
+            "3: [[service]] has no protocol; add protocol = \"tcp\"",
+            "3: [[service]] has no address; add address = \"VIP:port\"",
+        ],
+    );
+    refused(
+        &service("[service]\nprotocol = \"tcp\""),
+        &["3: service is a table; write [[service]], once for each"],
+    );
+    refused(
+        &service("[[services]]\n"),
+        &[
+            "1: the file has no service; add a [[service]] with protocol and address",
+            "3: \"services\" is no key of the file; did you mean service?",
+        ],
+    );
+    refused(
+        "service = [1]\n[director]\ninterface = \"eth0\"",
+        &[
+            "1: the file has no service; add a [[service]] with protocol and address",
+            "1: [[service]] is an integer; write it as a table that begins with [[service]]",
+        ],
+    );
+}
+
+#[test]
+fn a_services_address_is_vip_and_port() {
+    let cases = [
+        ("\"10.0.0.1\"", r#"is "10.0.0.1", without a port; write "10.0.0.1:80""#),
+        (
+            "\"10.0.0.1:0\"",
+            r#"is "10.0.0.1:0": port 0 is no port; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.1:65536\"",
+            r#"is "10.0.0.1:65536": the port is no number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.1:http\"",
+            r#"is "10.0.0.1:http": the port is no number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.256:80\"",
+            r#"is "10.0.0.256:80", no IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"www.example.org:80\"",
+            r#"is "www.example.org:80", no IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        ("\"\"", r#"is "", no IPv4 address and port; write VIP and port, as in "192.168.195.150:80""#),
+        (
+            "\"[2001:db8::1]:80\"",
+            r#"is "[2001:db8::1]:80": IPv6 is not there yet; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"2001:db8::1\"",
+            r#"is "2001:db8::1": IPv6 is not there yet; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"0.0.0.0:80\"",
+            r#"is "0.0.0.0:80", the unspecified address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"0.1.2.3:80\"",
+            r#"is "0.1.2.3:80", an address of network 0, which no host has; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"127.0.0.1:80\"",
+            r#"is "127.0.0.1:80", a loopback address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"224.0.0.1:80\"",
+            r#"is "224.0.0.1:80", a multicast address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"255.255.255.255:80\"",
+            r#"is "255.255.255.255:80", the broadcast address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.1:80\\n\"",
+            r#"is "10.0.0.1:80\n": the port is no number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        ("80", r#"is 80; write VIP and port, as in "192.168.195.150:80", in quotes"#),
+    ];
+    for (address, wanted) in cases {
+        let text = service(&format!("[[service]]\nprotocol = \"tcp\"\naddress = {address}\n"));
+        refused(&text, &[&format!("5: address {wanted}")]);
+    }
+}
+
+#[test]
+fn a_services_other_keys_are_checked() {
+    let cases = [
+        ("protocol = \"sctp\"", r#"4: protocol is "sctp"; write "tcp" or "udp""#),
+        ("protocol = \"TCP\"", r#"4: protocol is "TCP"; write "tcp" or "udp""#),
+        ("protocol = 6", r#"4: protocol is 6; write "tcp" or "udp""#),
+        (
+            "protocol = \"tcp\"\nscheduler = \"rr\"",
+            r#"5: scheduler is "rr", a scheduler of IPVS that directrix does not have yet; write wlc"#,
+        ),
+        (
+            "protocol = \"tcp\"\nscheduler = \"wcl\"",
+            r#"5: scheduler is "wcl", which no scheduler is called; write "wlc""#,
+        ),
+        (
+            "protocol = \"tcp\"\nscheduler = 1",
+            r#"5: scheduler is 1; write a scheduler's name, as in "wlc", in quotes"#,
+        ),
+        (
+            "protocol = \"tcp\"\nport = 80",
+            r#"5: "port" is no key of [[service]]; write it into address, as in "192.168.195.150:80""#,
+        ),
+        (
+            "protocol = \"tcp\"\nsheduler = \"wlc\"",
+            r#"5: "sheduler" is no key of [[service]]; did you mean scheduler?"#,
+        ),
+        (
+            "protocol = \"tcp\"\nserver = \"10.0.0.2\"",
+            "5: server is a string; write [[service.server]], once for each",
+        ),
+    ];
+    for (lines, wanted) in cases {
+        refused(&service(&format!("[[service]]\n{lines}\naddress = \"10.0.0.1:80\"\n")), &[wanted]);
+    }
+}
+
+#[test]
+fn broken_servers_are_refused() {
+    let rip = r#"write the RIP alone, as in "192.168.195.170""#;
+    refused(&server("weight = 1\n"), &["6: [[service.server]] has no address; add address = \"RIP\""]);
+    let cases = [
+        ("\"10.0.0.2:81\"", r#"is "10.0.0.2:81", another port than the service's: direct routing cannot change the port; write "10.0.0.2""#.to_owned()),
+        ("\"web1\"", format!("is \"web1\", no IPv4 address; {rip}")),
+        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", no IPv4 address; {rip}")),
+        ("\"2001:db8::2\"", format!("is \"2001:db8::2\": IPv6 is not there yet; {rip}")),
+        ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\": IPv6 is not there yet; {rip}")),
+        ("\"127.0.0.1\"", format!("is \"127.0.0.1\", a loopback address; {rip}")),
+        ("\"239.1.1.1\"", format!("is \"239.1.1.1\", a multicast address; {rip}")),
+        ("\"255.255.255.255:80\"", format!("is \"255.255.255.255:80\", the broadcast address; {rip}")),
+        ("\"0.0.0.0\"", format!("is \"0.0.0.0\", the unspecified address; {rip}")),
+        ("[\"10.0.0.2\"]", "is of type array; write the RIP alone, as in \"192.168.195.170\", in quotes".into()),
+        ("\"10.0.0.1\"", "is 10.0.0.1, the VIP of a service; write the real server's own address, its RIP".into()),
+    ];
+    for (address, wanted) in cases {
+        refused(&server(&format!("address = {address}\n")), &[&format!("7: address {wanted}")]);
+    }
+}
+
+#[test]
+fn a_servers_other_keys_are_checked() {
+    let own = r#"write the server's own address, as in "02:00:5e:10:00:01""#;
+    let cases = [
+        ("weight = 65536", "weight is 65536, out of range; write a number from 0 to 65535".to_owned()),
+        ("weight = -1", "weight is -1, out of range; write a number from 0 to 65535".into()),
+        ("weight = \"2\"", "weight is \"2\", no whole number; write a number from 0 to 65535".into()),
+        ("weight = 2.0", "weight is 2.0, no whole number; write a number from 0 to 65535".into()),
+        ("mac = \"01:00:5e:00:00:01\"", format!("mac is \"01:00:5e:00:00:01\", which is not one station's address; {own}")),
+        ("mac = \"ff:ff:ff:ff:ff:ff\"", format!("mac is \"ff:ff:ff:ff:ff:ff\", which is not one station's address; {own}")),
+        ("mac = \"00:00:00:00:00:00\"", format!("mac is \"00:00:00:00:00:00\", which is not one station's address; {own}")),
+        ("mac = \"02-00-00-00-00-01\"", format!("mac is \"02-00-00-00-00-01\", no MAC address; {own}")),
+        ("mac = 2", "mac is 2; write a MAC address, as in \"02:00:5e:10:00:01\", in quotes".into()),
+        ("port = 80", "\"port\" is no key of [[service.server]]; remove it: the port is the service's, direct routing cannot change it".into()),
+        ("wieght = 1", "\"wieght\" is no key of [[service.server]]; did you mean weight?".into()),
+    ];
+    for (line, wanted) in cases {
+        refused(&located(line), &[&format!("8: {wanted}")]);
+    }
+}
+
+#[test]
+fn what_stands_twice_is_named_with_the_first_place() {
+    refused(
+        &located("[[service.server]]\naddress = \"10.0.0.2:80\""),
+        &[
+            "9: address 10.0.0.2 is a server of this service already, on line 7; remove one of the two; weight gives it a larger share",
+        ],
+    );
+    refused(
+        &located("[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"tcp\""),
+        &[
+            "9: address TCP 10.0.0.1:80 is a service already, on line 5; remove one of the two, or merge their servers",
+        ],
+    );
+}
+
+#[test]
+fn services_must_agree_on_their_servers() {
+    let other = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.9:80\"\n[[service.server]]\n";
+    refused(
+        &located(&format!(
+            "mac = \"02:00:00:00:00:02\"\n{other}address = \"10.0.0.2\"\nmac = \"02:00:00:00:00:03\""
+        )),
+        &[
+            "14: mac is 02:00:00:00:00:03, but 10.0.0.2 has 02:00:00:00:00:02 on line 8; write the same address in both places",
+        ],
+    );
+    refused(
+        &located(&format!("{other}address = \"10.0.0.1\"")),
+        &["12: address is 10.0.0.1, the VIP of a service; write the real server's own address, its RIP"],
+    );
+}
+
+#[test]
+fn broken_toml_is_told_line_by_line() {
+    refused(
+        "[director]\ninterface = eth0\n",
+        &["2: not TOML: string values must be quoted; write the value in quotes, as in \"eth0\""],
+    );
+    refused("[director\ninterface = 5\n", &["1: not TOML: unclosed table; TOML expects `]` here"]);
+    refused(
+        &director("wait = \"busy\"\nwait = \"busy\""),
+        &["4: not TOML: duplicate key; keep one of the two"],
+    );
+    refused(&director("[director]"), &["3: not TOML: duplicate key; keep one of the two"]);
+    refused(&located("weight 2"), &["8: not TOML: key with no value; TOML expects `=` here"]);
+    refused(&located("mac = \"02:00"), &["8: not TOML: invalid basic string; TOML expects `\"` here"]);
+}
+
+#[test]
+fn other_errors_are_told_beside_broken_lines() {
+    refused(
+        &located("weight = two\nmac = \"no\"\n[[service]]\nprotocol = udp\n"),
+        &[
+            "8: not TOML: invalid boolean; write true or false, or a text in quotes",
+            "9: mac is \"no\", no MAC address; write the server's own address, as in \"02:00:5e:10:00:01\"",
+            "11: not TOML: string values must be quoted; write the value in quotes, as in \"eth0\"",
+        ],
+    );
+}
+
+#[test]
+fn all_errors_come_in_file_order() {
+    let text = concat!(
+        "[[service]]\nprotocol = \"icmp\"\n[[service.server]]\nweight = 70000\naddress = \"x\"\n",
+        "[director]\nwait = 1\nfoo = 1\ninterface = \"\"\n",
+    );
+    let lines: Vec<_> =
+        errors(text).iter().map(|error| error.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(lines, ["1", "2", "4", "5", "7", "8", "9"]);
+}
+
+#[test]
+fn more_servers_than_there_are_numbers_are_refused() {
+    let rows: String = (0..=65536u32)
+        .map(|n| format!("{{address = \"10.{}.{}.{}\"}},\n", 1 + (n >> 16), (n >> 8) & 255, n & 255))
+        .collect();
+    let text =
+        service(&format!("[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nserver = [{rows}]"));
+    refused(&text, &["1: the file has 65537 real servers; write at most 65536"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("directrix.toml");
+    let load = || Config::load(&path).map_err(|errors| errors.to_string());
+    let named = path.display();
+    assert_eq!(
+        load(),
+        Err(format!("{named}: there is no such file; write one, or name another with --config"))
+    );
+    std::fs::write(&path, b"[director]\n# caf\xe9\n").unwrap();
+    assert_eq!(load(), Err(format!("{named}:2: this is not UTF-8 text; save the file in UTF-8")));
+    std::fs::write(&path, EXAMPLE).unwrap();
+    assert_eq!(load().map(|config| config.services.len()), Ok(2));
+    let error = Config::load(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("cannot be read") && error.contains("--config"), "{error}");
+}
+
+/// Pieces that make texts which get further than random letters would.
+const PIECES: &[&str] = &[
+    "[director]",
+    "[[service]]",
+    "[[service.server]]",
+    "[director.timeouts]",
+    "\n",
+    "\n",
+    "\n",
+    " = ",
+    "interface",
+    "address",
+    "protocol",
+    "mac",
+    "weight",
+    "server",
+    "service",
+    "\"10.0.0.1:80\"",
+    "\"tcp\"",
+    "\"eth0\"",
+    "7",
+    "-",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "\"",
+    "'",
+    "#",
+    ".",
+    "\\",
+    "\u{fe}",
+    "\r",
+    "1e9",
+    "inf",
+    "1979-05-27",
+    "true",
+];
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in any::<String>()) {
+        let _ = check(&text);
+    }
+
+    #[test]
+    fn no_arrangement_of_pieces_makes_it_panic(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60)
+    ) {
+        if let Err(errors) = check(&pieces.concat()) {
+            prop_assert!(!errors.0.is_empty());
+            prop_assert!(errors.0.is_sorted_by_key(|error| error.line));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How often and how long: every time that the machine goes by.
+
+use crate::time::Span;
+
+/// The times of probing, announcing and resolving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The first probe is sent after a random time up to this (RFC 5227 `PROBE_WAIT`).
+    pub probe_wait: Span,
+    /// Probes before a VIP is claimed (`PROBE_NUM`).
+    pub probes: u8,
+    /// Least and most time from one probe to the next (`PROBE_MIN`, `PROBE_MAX`).
+    pub probe_gap: (Span, Span),
+    /// Time from the last probe to the claim (`ANNOUNCE_WAIT`).
+    pub announce_wait: Span,
+    /// Announcements right after the claim (`ANNOUNCE_NUM`), `announce_gap` apart.
+    pub announcements: u8,
+    /// `ANNOUNCE_INTERVAL`.
+    pub announce_gap: Span,
+    /// Time between announcements from then on; zero: no more of them. At most a day.
+    pub announce_interval: Span,
+    /// Least time between two defences of a VIP (`DEFEND_INTERVAL`).
+    pub defend_interval: Span,
+    /// Time from a conflict that kept a VIP from being claimed to the next try, to which up to a
+    /// quarter is added at random (`RATE_LIMIT_INTERVAL`).
+    pub reprobe_interval: Span,
+    /// How often a real server is asked in vain before it counts as unreachable.
+    pub attempts: u8,
+    /// Time between those attempts.
+    pub retry: Span,
+    /// Time between requests to an unreachable real server.
+    pub unreachable_retry: Span,
+    /// A real server that has been silent for so long (and up to an eighth more) is asked again.
+    pub refresh: Span,
+}
+
+impl Timing {
+    /// The times that RFC 5227 §1.1 gives for hosts that configure themselves: 5 to 7 s to claim.
+    #[must_use]
+    pub fn rfc5227() -> Self {
+        Self {
+            probe_wait: Span::from_secs(1),
+            probe_gap: (Span::from_secs(1), Span::from_secs(2)),
+            announce_wait: Span::from_secs(2),
+            ..Self::default()
+        }
+    }
+
+    /// A rival that has not been heard for so long is gone. Two and a half rounds of whatever
+    /// makes it speak, so that one lost answer does not count as the end.
+    pub(super) fn quiet(&self) -> Span {
+        let round = self.announce_interval.max(self.reprobe_interval);
+        Span::from_millis((u64::from(round.millis()) * 5 / 2).min(u64::from(u32::MAX)) as u32)
+    }
+
+    /// Cuts what would make deadlines incomparable, see [`crate::time::Tick`].
+    pub(super) fn bounded(mut self) -> Self {
+        const DAY: Span = Span::from_secs(86_400);
+        for span in [
+            &mut self.probe_wait,
+            &mut self.probe_gap.0,
+            &mut self.probe_gap.1,
+            &mut self.announce_wait,
+            &mut self.announce_gap,
+            &mut self.announce_interval,
+            &mut self.defend_interval,
+            &mut self.reprobe_interval,
+            &mut self.retry,
+            &mut self.unreachable_retry,
+            &mut self.refresh,
+        ] {
+            *span = DAY.min(*span);
+        }
+        self
+    }
+}
+
+impl Default for Timing {
+    /// Claims a VIP about 1.2 s after it was added.
+    ///
+    /// RFC 5227's waits are made for machines that choose addresses by themselves, all at once
+    /// after a power failure, over radio links that are slow to come up. A VIP is chosen by an
+    /// operator, on a wired segment where a kernel answers ARP within a millisecond: three probes
+    /// against loss and half a second for a slow host find the same conflicts. One that stays
+    /// hidden, behind a switch port that does not forward yet for instance, is found by the probe
+    /// that goes out with each periodic announcement.
+    fn default() -> Self {
+        Self {
+            probe_wait: Span::from_millis(100),
+            probes: 3,
+            probe_gap: (Span::from_millis(200), Span::from_millis(300)),
+            announce_wait: Span::from_millis(500),
+            announcements: 3,
+            announce_gap: Span::from_secs(2),
+            announce_interval: Span::from_secs(60),
+            defend_interval: Span::from_secs(10),
+            reprobe_interval: Span::from_secs(60),
+            attempts: 3,
+            retry: Span::from_secs(1),
+            unreachable_retry: Span::from_secs(5),
+            refresh: Span::from_secs(30),
+        }
+    }
+}

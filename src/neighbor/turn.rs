@@ -1,0 +1,63 @@
+//! One call of the machine: the moment, what all parts share, and where actions go.
+
+use super::random::Random;
+use super::{Action, Counters, LinkIndex, Report, Timing};
+use crate::model::OnConflict;
+use crate::time::{Span, Tick};
+use crate::wire::MacAddr;
+use crate::wire::arp::ArpPacket;
+use std::sync::Arc;
+
+/// What VIPs and real servers have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) links: Vec<MacAddr>,
+    pub(super) on_conflict: OnConflict,
+    pub(super) timing: Timing,
+    pub(super) random: Random,
+    pub(super) counters: Arc<Counters>,
+}
+
+pub(super) struct Turn<'a> {
+    pub(super) common: &'a mut Common,
+    pub(super) now: Tick,
+    pub(super) actions: &'a mut Vec<Action>,
+}
+
+impl Turn<'_> {
+    pub(super) fn timing(&self) -> Timing {
+        self.common.timing
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.common.counters
+    }
+
+    /// The director's own MAC address on `link`.
+    pub(super) fn mac(&self, link: LinkIndex) -> MacAddr {
+        self.common.links[usize::from(link.0)]
+    }
+
+    pub(super) fn random(&mut self, least: Span, most: Span) -> Span {
+        self.common.random.between(least, most)
+    }
+
+    /// `span` and up to one `part`th of it more, from now.
+    pub(super) fn about(&mut self, span: Span, part: u32) -> Tick {
+        let more = self.random(Span::default(), Span::from_millis(span.millis() / part));
+        self.later(Span::from_millis(span.millis() + more.millis()))
+    }
+
+    /// `span` from now, and never now itself: whatever is put off is over for this turn.
+    pub(super) fn later(&self, span: Span) -> Tick {
+        self.now.after(span.max(Span::from_millis(1)))
+    }
+
+    pub(super) fn send(&mut self, link: LinkIndex, packet: ArpPacket) {
+        self.actions.push(Action::Send { link, packet });
+    }
+
+    pub(super) fn report(&mut self, report: Report) {
+        self.actions.push(Action::Report(report));
+    }
+}

@@ -1,2 +1,0 @@
-//! The real server's side of direct routing: the VIP on lo, quiet in ARP.
-#![forbid(unsafe_code)]

@@ -1,0 +1,199 @@
+//! Interfaces, addresses and routes over rtnetlink, in the calling thread's network namespace.
+
+use crate::io::IoError;
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::{Handle, RouteMessageBuilder};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use tokio::runtime::{Builder, Runtime};
+
+/// The bit of CAP_NET_ADMIN (include/uapi/linux/capability.h).
+const CAP_NET_ADMIN: u32 = 12;
+/// Longest label in bytes: IFNAMSIZ without its end.
+const LABEL_MAX: usize = 15;
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) up: bool,
+    /// Whether it answers and asks by ARP: neither loopback nor NOARP.
+    pub(super) arp: bool,
+}
+
+/// An IPv4 address on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) index: u32,
+    pub(super) ip: Ipv4Addr,
+    pub(super) prefix: u8,
+    /// Scope host: never told to others, whatever they ask.
+    pub(super) host_scope: bool,
+    pub(super) label: Option<String>,
+}
+
+/// The connection to the kernel.
+pub(super) struct Host {
+    runtime: Runtime,
+    handle: Handle,
+}
+
+impl Host {
+    pub(super) fn open() -> Result<Self, IoError> {
+        let failed = |error: io::Error| IoError {
+            what: "opening a netlink socket".into(),
+            cause: error.to_string(),
+            remedy: "the kernel needs CONFIG_NET, the process a free file descriptor".into(),
+        };
+        let runtime = Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let (connection, handle, _) = {
+            let _entered = runtime.enter();
+            rtnetlink::new_connection().map_err(failed)?
+        };
+        runtime.spawn(connection);
+        Ok(Self { runtime, handle })
+    }
+
+    pub(super) fn links(&self) -> Result<Vec<Link>, IoError> {
+        let dump = self.handle.link().get().execute().try_collect::<Vec<_>>();
+        let messages = self.runtime.block_on(dump).map_err(|error| failed("listing interfaces", &error))?;
+        Ok(messages.iter().filter_map(link).collect())
+    }
+
+    pub(super) fn addresses(&self) -> Result<Vec<Address>, IoError> {
+        let dump = self.handle.address().get().execute().try_collect::<Vec<_>>();
+        let messages = self.runtime.block_on(dump).map_err(|error| failed("listing addresses", &error))?;
+        Ok(messages.iter().filter_map(address).collect())
+    }
+
+    /// The interfaces (by index) that default routes leave by, of whatever routing table.
+    pub(super) fn default_routes(&self) -> Result<Vec<u32>, IoError> {
+        let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let dump = self.handle.route().get(request).execute().try_collect::<Vec<_>>();
+        let messages = self.runtime.block_on(dump).map_err(|error| failed("listing routes", &error))?;
+        Ok(messages.iter().flat_map(ways_out).collect())
+    }
+
+    /// Adds `ip`/32 to an interface, as `ip address add` does.
+    pub(super) fn add_address(&self, index: u32, ip: Ipv4Addr, label: Option<&str>) -> Result<(), IoError> {
+        let mut request = self.handle.address().add(index, IpAddr::V4(ip), 32);
+        let label = label.map(|label| AddressAttribute::Label(label.into()));
+        request.message_mut().attributes.extend(label);
+        let done = self.runtime.block_on(request.execute());
+        done.map_err(|error| failed(&format!("adding {ip}/32"), &error))
+    }
+
+    /// Removes `ip`/32 from an interface.
+    pub(super) fn delete_address(&self, index: u32, ip: Ipv4Addr) -> Result<(), IoError> {
+        // The message of an add request is the one that describes the address.
+        let message = self.handle.address().add(index, IpAddr::V4(ip), 32).message_mut().clone();
+        let done = self.runtime.block_on(self.handle.address().del(message).execute());
+        done.map_err(|error| failed(&format!("removing {ip}/32"), &error))
+    }
+}
+
+/// Refuses to go on without the right to change the network.
+pub(super) fn require_net_admin(what: &str) -> Result<(), IoError> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match effective_capabilities(&status) {
+        Some(bits) if bits >> CAP_NET_ADMIN & 1 == 0 => Err(not_permitted(what)),
+        _ => Ok(()), // not to be found out: the kernel will tell
+    }
+}
+
+/// The first label of the form `lo:dr0` that no address has; `None` if it were too long.
+pub(super) fn free_label(interface: &str, addresses: &[Address]) -> Option<String> {
+    let taken = |label: &String| addresses.iter().any(|address| address.label.as_ref() == Some(label));
+    let label = (0..).map(|n| format!("{interface}:dr{n}")).find(|label| !taken(label))?;
+    (label.len() <= LABEL_MAX).then_some(label)
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn not_permitted(what: &str) -> IoError {
+    let cause = "the process lacks CAP_NET_ADMIN (EPERM)".into();
+    IoError { what: what.into(), cause, remedy: "run as root, or with CAP_NET_ADMIN".into() }
+}
+
+fn failed(what: &str, error: &rtnetlink::Error) -> IoError {
+    let cause = match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other.to_string()),
+    };
+    if cause.kind() == io::ErrorKind::PermissionDenied {
+        return not_permitted(what);
+    }
+    let remedy = "see what \"ip address\" shows, and try again".into();
+    IoError { what: what.into(), cause: cause.to_string(), remedy }
+}
+
+fn link(message: &LinkMessage) -> Option<Link> {
+    let name = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    let flags = message.header.flags;
+    let arp = !flags.intersects(LinkFlags::Loopback | LinkFlags::Noarp);
+    Some(Link { index: message.header.index, name, up: flags.contains(LinkFlags::Up), arp })
+}
+
+fn address(message: &AddressMessage) -> Option<Address> {
+    let attributes = &message.attributes;
+    let local = attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
+        _ => None,
+    })?;
+    let label = attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Label(label) => Some(label.clone()),
+        _ => None,
+    });
+    let header = &message.header;
+    let host_scope = header.scope == AddressScope::Host;
+    Some(Address { index: header.index, ip: local, prefix: header.prefix_len, host_scope, label })
+}
+
+/// The interfaces that a default route leaves by; none if it is another route.
+fn ways_out(message: &RouteMessage) -> Vec<u32> {
+    let default = message.header.destination_prefix_length == 0 && message.header.kind == RouteType::Unicast;
+    let attributes = message.attributes.iter().filter(|_| default);
+    let hops = attributes.flat_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => vec![*index],
+        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
+        _ => Vec::new(),
+    });
+    hops.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_effective_capabilities_are_read() {
+        let status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t0000000000001000\n";
+        assert_eq!(effective_capabilities(status), Some(1 << CAP_NET_ADMIN));
+        assert_eq!(effective_capabilities("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn labels_are_the_first_free_and_fit_the_kernel() {
+        let address = |label: &str| Address {
+            index: 1,
+            ip: Ipv4Addr::LOCALHOST,
+            prefix: 32,
+            host_scope: false,
+            label: Some(label.into()),
+        };
+        assert_eq!(free_label("lo", &[]).as_deref(), Some("lo:dr0"));
+        assert_eq!(free_label("lo", &[address("lo:dr0"), address("lo:dr2")]).as_deref(), Some("lo:dr1"));
+        assert_eq!(free_label("abcdefghijk", &[]).as_deref(), Some("abcdefghijk:dr0"));
+        assert_eq!(free_label("abcdefghijkl", &[]), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! What was there before, kept until it is undone.
+
+use super::Options;
+use super::sysctl::Key;
+use crate::io::IoError;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What setup found, and what it put there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    pub(super) sysctls: Vec<Saved>,
+    pub(super) vips: Vec<Placed>,
+}
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub(super) key: Key,
+    pub(super) before: i32,
+    pub(super) wanted: i32,
+}
+
+/// A VIP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Placed {
+    pub(super) vip: Ipv4Addr,
+    pub(super) interface: String,
+    /// False if it was there before.
+    pub(super) added: bool,
+}
+
+/// The state file of this network namespace, locked against others who would change it.
+pub(super) struct StateFile {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl StateFile {
+    /// Finds the file of the calling thread's network namespace, and waits for its lock. The
+    /// directory is made if need be.
+    pub(super) fn open(options: &Options) -> Result<Self, IoError> {
+        let dir = &options.state_dir;
+        let path = dir.join(format!("netns-{}.json", namespace()?));
+        fs::create_dir_all(dir).map_err(|error| failed("making", dir, &error))?;
+        let lock = lock(&dir.join("lock"))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The state, if there is any.
+    pub(super) fn load(&self) -> Result<Option<State>, IoError> {
+        let text = match fs::read(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| failed("reading", &self.path, &error))?,
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| IoError {
+            what: format!("reading {}", self.path.display()),
+            cause: format!("it is no state of a real server: {error}"),
+            remedy: "restore the settings by hand, and remove the file".into(),
+        })
+    }
+
+    /// Replaces the state in one step: whoever is interrupted leaves the old one or the new one.
+    pub(super) fn save(&self, state: &State) -> Result<(), IoError> {
+        let text = serde_json::to_vec_pretty(state).expect("numbers and texts are always JSON");
+        let fresh = self.path.with_extension("new");
+        write_through(&fresh, &text)
+            .and_then(|()| fs::rename(&fresh, &self.path))
+            .map_err(|error| failed("writing", &self.path, &error))
+    }
+
+    pub(super) fn remove(&self) -> Result<(), IoError> {
+        fs::remove_file(&self.path).map_err(|error| failed("removing", &self.path, &error))
+    }
+}
+
+fn lock(path: &Path) -> Result<Flock<File>, IoError> {
+    let file = File::create(path).map_err(|error| failed("opening", path, &error))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed("locking", path, &errno.into()))
+}
+
+fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// The inode that names the network namespace.
+fn namespace() -> Result<u64, IoError> {
+    let path = Path::new("/proc/thread-self/ns/net");
+    fs::metadata(path).map(|meta| meta.ino()).map_err(|error| failed("reading", path, &error))
+}
+
+fn failed(doing: &str, path: &Path, error: &io::Error) -> IoError {
+    let remedy = "run as root, or name a directory that you may write to with --state-dir".into();
+    IoError { what: format!("{doing} {}", path.display()), cause: error.to_string(), remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sysctl::Name;
+    use super::*;
+
+    fn options(dir: &Path) -> Options {
+        Options { vips: vec![], interface: "lo".into(), state_dir: dir.join("a/b") }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::open(&options(dir.path())).unwrap();
+        assert_eq!(file.load().unwrap(), None);
+        let key = Key::new("all", Name::ArpIgnore);
+        let placed = Placed { vip: [10, 0, 0, 1].into(), interface: "lo".into(), added: true };
+        let state = State { sysctls: vec![Saved { key, before: 2, wanted: 1 }], vips: vec![placed] };
+        file.save(&state).unwrap();
+        assert_eq!(file.load().unwrap(), Some(state));
+        file.remove().unwrap();
+        assert_eq!(file.load().unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_no_state_is_told_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::open(&options(dir.path())).unwrap();
+        fs::write(file.path(), "{\"sysctls\": 5}").unwrap();
+        let error = file.load().unwrap_err().to_string();
+        assert!(error.contains("netns-") && error.contains("remove the file"), "{error}");
+        assert!(file.path().exists());
+    }
+}

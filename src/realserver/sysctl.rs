@@ -1,0 +1,75 @@
+//! The ARP settings below /proc/sys/net/ipv4/conf, in the calling thread's network namespace.
+
+use crate::io::IoError;
+use serde::{Deserialize, Serialize};
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+/// One setting of one interface (or of `all`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Key {
+    pub(super) interface: String,
+    pub(super) name: Name,
+}
+
+/// Documentation/networking/ip-sysctl.rst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Name {
+    ArpIgnore,
+    ArpAnnounce,
+    RpFilter,
+}
+
+impl Name {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::ArpIgnore => "arp_ignore",
+            Self::ArpAnnounce => "arp_announce",
+            Self::RpFilter => "rp_filter",
+        }
+    }
+}
+
+impl Key {
+    pub(super) fn new(interface: &str, name: Name) -> Self {
+        Self { interface: interface.into(), name }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        ["/proc/sys/net/ipv4/conf", &self.interface, self.name.as_str()].iter().collect()
+    }
+
+    /// The value now; `None` if there is no such interface.
+    pub(super) fn read(&self) -> Result<Option<i32>, IoError> {
+        let text = match std::fs::read_to_string(self.path()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| self.failed("reading", &error))?,
+        };
+        text.trim().parse().map(Some).map_err(|_| self.failed("reading", &ErrorKind::InvalidData.into()))
+    }
+
+    pub(super) fn write(&self, value: i32) -> Result<(), IoError> {
+        std::fs::write(self.path(), value.to_string()).map_err(|error| self.failed("writing", &error))
+    }
+
+    /// The shell command that does the same as [`Key::write`].
+    pub(super) fn command(&self, value: i32) -> String {
+        format!("echo {value} > {}", self.path().display())
+    }
+
+    fn failed(&self, doing: &str, error: &io::Error) -> IoError {
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied => "run as root, or with CAP_NET_ADMIN",
+            ErrorKind::ReadOnlyFilesystem => {
+                "a container's /proc/sys is read-only: set it from the host, or start the container with these sysctls"
+            }
+            _ => "is /proc mounted?",
+        };
+        IoError {
+            what: format!("{doing} {}", self.path().display()),
+            cause: error.to_string(),
+            remedy: remedy.into(),
+        }
+    }
+}

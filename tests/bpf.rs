@@ -1,0 +1,93 @@
+//! The steering programs in the kernel: which frames they take, and that they end with their link.
+
+mod support;
+
+use directrix::io::Interface;
+use directrix::io::bpf::{self, Mode, Programs};
+use directrix::model::ServiceAddress;
+use directrix::wire::Protocol;
+use support::netns::{Netns, veth};
+
+fn pair() -> (Netns, Netns) {
+    let (director, peer) = (Netns::new("d"), Netns::new("p"));
+    veth((&director, "eth0"), (&peer, "eth0"), 1);
+    director.run("ip address add 10.0.0.1/24 dev eth0");
+    peer.run("ip address add 10.0.0.2/24 dev eth0");
+    (director, peer)
+}
+
+fn service(address: &str, protocol: Protocol) -> ServiceAddress {
+    ServiceAddress { protocol, address: address.parse().unwrap() }
+}
+
+#[test]
+fn steering_runs_in_the_driver_and_ends_with_its_link() {
+    let (director, _peer) = pair();
+    director.enter(|| {
+        let eth0 = Interface::lookup("eth0").unwrap();
+        let mut programs = Programs::load(&eth0).unwrap();
+        let attached = bpf::attach_steering(&mut programs, &eth0).unwrap();
+        assert_eq!(attached.mode, Mode::Native);
+        let (_, name) = bpf::attached_program(&eth0).unwrap().expect("it is attached");
+        assert_eq!(name, "directrix_steer");
+        drop(attached);
+        assert_eq!(bpf::attached_program(&eth0).unwrap(), None);
+    });
+}
+
+#[test]
+fn a_second_directrix_is_told_about_the_first() {
+    let (director, _peer) = pair();
+    director.enter(|| {
+        let eth0 = Interface::lookup("eth0").unwrap();
+        let (mut first, mut second) = (Programs::load(&eth0).unwrap(), Programs::load(&eth0).unwrap());
+        let _attached = bpf::attach_steering(&mut first, &eth0).unwrap();
+        let failure = bpf::attach_steering(&mut second, &eth0).unwrap_err().to_string();
+        assert!(failure.contains("EBUSY") && failure.contains("another directrix"), "{failure}");
+    });
+}
+
+#[test]
+fn the_guard_hides_the_services_and_nothing_else_from_the_kernel() {
+    let (director, peer) = pair();
+    director.enter(|| {
+        let eth0 = Interface::lookup("eth0").unwrap();
+        let mut programs = Programs::load(&eth0).unwrap();
+        let guard = bpf::attach_guard(&mut programs, &eth0).unwrap();
+        programs.set_services(&[service("10.0.0.1:80", Protocol::Tcp)]).unwrap();
+        let refused = |port: u16| {
+            let command = format!("timeout 1 bash -c 'echo > /dev/tcp/10.0.0.1/{port}' 2>&1 || true");
+            peer.run(&command).contains("refused")
+        };
+        peer.run("ping -c 1 -W 2 10.0.0.1");
+        assert!(refused(81), "a port that is no service: the kernel answers with a reset");
+        assert!(!refused(80), "the service's port: the kernel does not see it");
+        programs.set_services(&[service("10.0.0.1:81", Protocol::Tcp)]).unwrap();
+        assert!(refused(80) && !refused(81), "the set was replaced");
+        programs.set_services(&[service("10.0.0.1:80", Protocol::Udp)]).unwrap();
+        assert!(refused(80), "another protocol");
+        let v6 = [service("10.0.0.1:81", Protocol::Tcp), service("[2001:db8::1]:80", Protocol::Tcp)];
+        let failure = programs.set_services(&v6).unwrap_err().to_string();
+        assert!(failure.contains("IPv4") && refused(81), "a refused set changes nothing: {failure}");
+        programs.set_services(&[service("10.0.0.1:80", Protocol::Tcp)]).unwrap();
+        drop(guard);
+        assert!(refused(80), "the guard is gone");
+    });
+}
+
+#[test]
+fn an_interface_tells_its_facts_or_what_is_wrong() {
+    let (director, _peer) = pair();
+    let mac = director.run("cat /sys/class/net/eth0/address");
+    director.run("ip link add down0 type veth peer name down1");
+    director.enter(|| {
+        let eth0 = Interface::lookup("eth0").unwrap();
+        assert_eq!(eth0.mac.to_string(), mac.trim());
+        assert_eq!((eth0.mtu, eth0.queues), (1500, 1));
+        assert_eq!(eth0.addresses, [([10, 0, 0, 1].into(), 24)]);
+        let down = Interface::lookup("down0").unwrap_err().to_string();
+        assert!(down.contains("ip link set dev down0 up"), "{down}");
+        let unknown = Interface::lookup("eth7").unwrap_err().to_string();
+        assert!(unknown.contains("eth0") && unknown.contains("down1"), "{unknown}");
+    });
+}

@@ -1,0 +1,352 @@
+//! Described fixtures: a frame, a configuration, and what must become of it.
+#![allow(missing_docs)]
+
+mod support;
+
+use directrix::flow::Seed;
+use directrix::forward::{Arm, ArmIndex, Forwarder, Server, ServiceMap, Snapshot, Verdict};
+use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::stats::{DropReason, WorkerCounters};
+use directrix::time::{Span, Tick};
+use directrix::wire::{MacAddr, Protocol};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use support::frames::{self, ACK, DIRECTOR, End, FIN, ROUTER, RST, SYN};
+
+const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
+const WEB: End = (Ipv4Addr::new(192, 168, 195, 150), 80);
+const DNS: End = (Ipv4Addr::new(192, 168, 195, 150), 53);
+const EMPTY: End = (Ipv4Addr::new(192, 168, 195, 150), 81);
+const RS1: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
+const RS2: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x12]);
+const SERVER_SIDE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x5d]);
+
+const SEED: Seed =
+    Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+
+struct Bench {
+    forwarder: Forwarder,
+    loads: Arc<Loads>,
+    counters: Arc<WorkerCounters>,
+    now: Tick,
+}
+
+/// Web (TCP) on servers 1 and 0 in list order, DNS (UDP) on server 2, and a service with nobody.
+fn snapshot() -> Snapshot {
+    let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
+    let pool = |ids: &[u16]| Pool::new(ids.iter().map(|id| Candidate { server: ServerId(*id), weight: 1 }));
+    let server = |mac| Some(Server { arm: ArmIndex(0), mac });
+    Snapshot {
+        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        services: ServiceMap::new(&[
+            service(Protocol::Tcp, WEB, 0),
+            service(Protocol::Udp, DNS, 1),
+            service(Protocol::Tcp, EMPTY, 2),
+        ]),
+        pools: vec![pool(&[1, 0]), pool(&[2]), pool(&[])],
+        servers: vec![server(Some(RS1)), server(Some(RS2)), server(None)],
+        timeouts: Timeouts::default(),
+    }
+}
+
+impl Bench {
+    fn new(snapshot: Snapshot) -> Self {
+        Self::with_capacity(snapshot, 1000)
+    }
+
+    fn with_capacity(snapshot: Snapshot, connections: usize) -> Self {
+        let (loads, counters) = (Arc::new(Loads::new(3)), Arc::new(WorkerCounters::new(3, 1)));
+        let mut forwarder = Forwarder::new(connections, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        forwarder.adopt(Arc::new(snapshot));
+        Self { forwarder, loads, counters, now: Tick(u32::MAX - 1000) }
+    }
+
+    /// Decides about one frame; gives back what it has become.
+    fn decide(&mut self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let (mut batch, mut verdicts) = ([frame.to_vec()], Vec::new());
+        self.forwarder.decide(&mut batch[..], self.now, &mut verdicts);
+        assert_eq!(verdicts.len(), 1);
+        let [after] = batch;
+        (verdicts[0], after)
+    }
+
+    /// The MAC address of the server that a frame goes to. Checks that nothing but addresses changed.
+    fn server(&mut self, frame: &[u8]) -> MacAddr {
+        let (verdict, after) = self.decide(frame);
+        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert_eq!(after[6..12], DIRECTOR, "the source is the director");
+        assert_eq!(after[12..], frame[12..], "only the addresses may change");
+        MacAddr(after[..6].try_into().unwrap())
+    }
+
+    /// The reason why a frame is dropped. Checks that it was counted and nothing was written.
+    fn reason(&mut self, frame: &[u8]) -> DropReason {
+        let before =
+            DropReason::ALL.iter().map(|reason| self.counters.drops(*reason).get()).collect::<Vec<_>>();
+        let (verdict, after) = self.decide(frame);
+        let Verdict::Drop(reason) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(after, frame, "a dropped frame is left alone");
+        for (counted, before) in DropReason::ALL.iter().zip(before) {
+            let expected = before + u64::from(*counted == reason);
+            assert_eq!(self.counters.drops(*counted).get(), expected, "{counted:?}");
+        }
+        reason
+    }
+
+    fn wait(&mut self, span: Span) {
+        self.now = self.now.after(span);
+    }
+
+    fn loads(&self, server: u16) -> (u32, u32) {
+        let load = self.loads.get(ServerId(server));
+        (load.active, load.inactive)
+    }
+}
+
+fn syn(port: u16) -> Vec<u8> {
+    frames::tcp((CLIENT.0, port), WEB, SYN, &[])
+}
+
+#[test]
+fn frames_that_are_dropped_and_why() {
+    let good = syn(40000);
+    let edit = |at: usize, bytes: &[u8]| {
+        let mut frame = good.clone();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
+    let fixed = |at, bytes: &[u8]| frames::rechecksummed(edit(at, bytes));
+    let fragment = |offset: u16, more: bool| {
+        frames::ipv4(CLIENT.0, WEB.0, 6, &[0; 40], |ip| {
+            ip.more_fragments = more;
+            ip.fragment_offset = offset.try_into().unwrap();
+        })
+    };
+    let cases: &[(&str, Vec<u8>, DropReason)] = &[
+        ("an empty frame", vec![], DropReason::Truncated),
+        ("half an Ethernet header", good[..11].to_vec(), DropReason::Truncated),
+        ("no EtherType", good[..13].to_vec(), DropReason::Truncated),
+        ("no IP header", good[..14].to_vec(), DropReason::Truncated),
+        ("half an IP header", good[..33].to_vec(), DropReason::Truncated),
+        ("half a TCP header", good[..53].to_vec(), DropReason::Truncated),
+        ("total length beyond the frame", fixed(16, &[0, 200]), DropReason::Truncated),
+        ("total length below the header's", fixed(16, &[0, 19]), DropReason::Malformed),
+        ("IP version 6 under IPv4's EtherType", edit(14, &[0x65]), DropReason::Malformed),
+        ("header length 16", edit(14, &[0x44]), DropReason::Malformed),
+        ("header length beyond total length", edit(14, &[0x4f]), DropReason::Malformed),
+        ("wrong header checksum", edit(24, &[good[24] ^ 1]), DropReason::Checksum),
+        ("ARP", edit(12, &[0x08, 0x06]), DropReason::EtherType),
+        ("IPv6", edit(12, &[0x86, 0xdd]), DropReason::EtherType),
+        ("a VLAN tag", edit(12, &[0x81, 0x00]), DropReason::EtherType),
+        ("ICMP", frames::ipv4(CLIENT.0, WEB.0, 1, &[8; 16], |_| ()), DropReason::Protocol),
+        ("SCTP", frames::ipv4(CLIENT.0, WEB.0, 132, &[0; 16], |_| ()), DropReason::Protocol),
+        ("a first fragment", fragment(0, true), DropReason::Fragment),
+        ("a middle fragment", fragment(100, true), DropReason::Fragment),
+        ("a last fragment", fragment(100, false), DropReason::Fragment),
+        ("TCP data offset 4", edit(46, &[0x40]), DropReason::Malformed),
+        ("TCP data offset beyond the segment", edit(46, &[0xf0]), DropReason::Malformed),
+        ("TCP of 19 bytes", frames::ipv4(CLIENT.0, WEB.0, 6, &[0; 19], |_| ()), DropReason::Malformed),
+        ("UDP of 7 bytes", frames::ipv4(CLIENT.0, DNS.0, 17, &[0; 7], |_| ()), DropReason::Malformed),
+        ("to another station", edit(0, &[2, 0, 0, 0, 0, 0x99]), DropReason::OtherHost),
+        ("to everybody", edit(0, &[0xff; 6]), DropReason::OtherHost),
+        ("from ourselves", edit(6, &DIRECTOR), DropReason::Looped),
+        ("another port of the VIP", frames::tcp(CLIENT, (WEB.0, 8080), SYN, &[]), DropReason::NoService),
+        ("another address", frames::tcp(CLIENT, (CLIENT.0, 80), SYN, &[]), DropReason::NoService),
+        ("UDP to a TCP service", frames::udp(CLIENT, WEB, b"x"), DropReason::NoService),
+        ("TCP to a UDP service", frames::tcp(CLIENT, DNS, SYN, &[]), DropReason::NoService),
+        ("an ACK of nothing", frames::tcp(CLIENT, WEB, ACK, &[]), DropReason::NoConnection),
+        ("a FIN of nothing", frames::tcp(CLIENT, WEB, FIN | ACK, &[]), DropReason::NoConnection),
+        ("a RST of nothing", frames::tcp(CLIENT, WEB, RST, &[]), DropReason::NoConnection),
+        ("SYN and RST", frames::tcp(CLIENT, WEB, SYN | RST, &[]), DropReason::NoConnection),
+        ("no flag at all", frames::tcp(CLIENT, WEB, 0, &[]), DropReason::NoConnection),
+        ("a service with no server", frames::tcp(CLIENT, EMPTY, SYN, &[]), DropReason::NoServer),
+        ("a server never resolved", frames::udp(CLIENT, DNS, b"x"), DropReason::Unresolved),
+    ];
+    for (what, frame, reason) in cases {
+        let mut bench = Bench::new(snapshot());
+        assert_eq!(bench.reason(frame), *reason, "{what}");
+    }
+}
+
+#[test]
+fn a_connection_keeps_its_server_and_the_next_one_gets_the_other() {
+    let mut bench = Bench::new(snapshot());
+    assert_eq!(bench.server(&syn(1)), RS2, "the head of the list");
+    assert_eq!(bench.server(&syn(2)), RS1);
+    assert_eq!(bench.server(&syn(3)), RS2);
+    for flags in [ACK, ACK, FIN | ACK, ACK] {
+        assert_eq!(bench.server(&frames::tcp((CLIENT.0, 1), WEB, flags, b"GET /")), RS2);
+        assert_eq!(bench.server(&frames::tcp((CLIENT.0, 2), WEB, flags, b"GET /")), RS1);
+    }
+    assert_eq!((bench.loads(0), bench.loads(1)), ((0, 1), (1, 1)));
+}
+
+#[test]
+fn bytes_are_counted_from_the_ip_header_on_without_padding() {
+    let mut bench = Bench::new(snapshot());
+    let frame = syn(1);
+    assert_eq!(frame.len(), 60, "padded");
+    bench.server(&frame);
+    bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[b'x'; 100]));
+    let counters = bench.counters.server(ServerId(1));
+    assert_eq!((counters.connections.get(), counters.packets.get(), counters.bytes.get()), (1, 2, 40 + 140));
+}
+
+#[test]
+fn ip_options_are_accepted() {
+    let mut segment = frames::tcp(CLIENT, WEB, SYN, &[])[34..54].to_vec();
+    segment.resize(20, 0);
+    let frame = frames::ipv4(CLIENT.0, WEB.0, 6, &segment, |ip| {
+        ip.options = [1u8; 40].into();
+        ip.total_len = 60 + 20;
+    });
+    let mut bench = Bench::new(snapshot());
+    assert_eq!(bench.server(&frame), RS2);
+    assert_eq!(bench.counters.server(ServerId(1)).bytes.get(), 80);
+}
+
+#[test]
+fn a_two_armed_director_sends_with_the_other_arm_s_address() {
+    let mut two_armed = snapshot();
+    two_armed.arms.push(Arm { mac: SERVER_SIDE });
+    two_armed.servers = vec![Some(Server { arm: ArmIndex(1), mac: Some(RS1) }); 3];
+    let mut bench = Bench::new(two_armed);
+    let (verdict, after) = bench.decide(&syn(1));
+    assert_eq!(verdict, Verdict::Forward(ArmIndex(1)));
+    assert_eq!((&after[..6], &after[6..12]), (&RS1.0[..], &SERVER_SIDE.0[..]));
+    let mut looped = syn(2);
+    looped[6..12].copy_from_slice(&SERVER_SIDE.0);
+    assert_eq!(bench.reason(&looped), DropReason::Looped, "either arm's address is ours");
+}
+
+#[test]
+fn an_idle_connection_ends_by_its_state_s_timeout() {
+    for (flags, timeout) in
+        [(vec![SYN], 60), (vec![SYN, ACK], 900), (vec![SYN, ACK, FIN | ACK], 120), (vec![SYN, RST], 60)]
+    {
+        let mut bench = Bench::new(snapshot());
+        for flag in &flags {
+            bench.server(&frames::tcp(CLIENT, WEB, *flag, &[]));
+        }
+        bench.wait(Span::from_millis(timeout * 1000 - 1));
+        bench.server(&frames::tcp(CLIENT, WEB, ACK, &[]));
+        let mut bench = Bench::new(snapshot());
+        for flag in &flags {
+            bench.server(&frames::tcp(CLIENT, WEB, *flag, &[]));
+        }
+        bench.wait(Span::from_secs(timeout));
+        assert_eq!(bench.reason(&frames::tcp(CLIENT, WEB, ACK, &[])), DropReason::NoConnection, "{flags:?}");
+        assert_eq!(bench.loads(1), (0, 0));
+    }
+}
+
+#[test]
+fn long_lived_connections_survive_an_hour_of_frames_and_no_more_than_their_timeout_of_silence() {
+    let mut bench = Bench::new(snapshot());
+    let servers: Vec<_> = (0..32).map(|port| bench.server(&syn(port))).collect();
+    for port in 0..32 {
+        bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
+    }
+    for _ in 0..3600 / 600 {
+        bench.wait(Span::from_secs(600));
+        while bench.forwarder.keep_house(bench.now) {}
+        for (port, server) in servers.iter().enumerate() {
+            let segment = frames::tcp((CLIENT.0, port as u16), WEB, ACK, b"still here");
+            assert_eq!(bench.server(&segment), *server);
+        }
+    }
+    assert_eq!((bench.loads(0), bench.loads(1)), ((16, 0), (16, 0)));
+    bench.wait(Span::from_secs(900));
+    for _ in 0..3 {
+        while bench.forwarder.keep_house(bench.now) {}
+        bench.wait(Span::from_secs(2));
+    }
+    assert_eq!((bench.loads(0), bench.loads(1)), ((0, 0), (0, 0)));
+    assert_eq!((bench.counters.expired.get(), bench.counters.entries.get()), (32, 0));
+}
+
+#[test]
+fn a_new_syn_on_a_finished_connection_is_scheduled_anew() {
+    let mut bench = Bench::new(snapshot());
+    bench.server(&syn(1));
+    bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[]));
+    bench.server(&frames::tcp((CLIENT.0, 1), WEB, FIN | ACK, &[]));
+    assert_eq!(bench.loads(1), (0, 1));
+    assert_eq!(bench.server(&syn(1)), RS2, "its old entry is gone, so nobody has a load");
+    assert_eq!((bench.loads(0), bench.loads(1)), ((0, 0), (1, 0)));
+    assert_eq!(bench.counters.server(ServerId(1)).connections.get(), 2);
+}
+
+#[test]
+fn a_repeated_syn_is_the_same_connection() {
+    let mut bench = Bench::new(snapshot());
+    assert_eq!((bench.server(&syn(1)), bench.server(&syn(1)), bench.server(&syn(1))), (RS2, RS2, RS2));
+    assert_eq!(bench.counters.server(ServerId(1)).connections.get(), 1);
+}
+
+#[test]
+fn udp_keeps_one_server_for_a_flow_and_counts_as_inactive() {
+    let mut resolved = snapshot();
+    resolved.servers[2] = Some(Server { arm: ArmIndex(0), mac: Some(RS1) });
+    let mut bench = Bench::new(resolved);
+    for _ in 0..5 {
+        assert_eq!(bench.server(&frames::udp(CLIENT, DNS, b"query")), RS1);
+        bench.wait(Span::from_secs(299));
+    }
+    assert_eq!(bench.loads(2), (0, 1));
+}
+
+#[test]
+fn connections_of_a_removed_or_quiesced_server() {
+    let mut bench = Bench::new(snapshot());
+    assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
+    let mut changed = snapshot();
+    changed.servers[0] = None; // removed
+    changed.pools[0] = Pool::new([]); // and the other one quiesced
+    bench.forwarder.adopt(Arc::new(changed));
+    assert_eq!(bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[])), RS2, "quiesced: it goes on");
+    assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::ServerGone);
+    assert_eq!(bench.reason(&syn(3)), DropReason::NoServer);
+}
+
+#[test]
+fn a_full_table_refuses_new_connections_and_keeps_the_others() {
+    let mut bench = Bench::with_capacity(snapshot(), 100);
+    for port in 0..100 {
+        bench.server(&syn(port));
+        bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
+    }
+    assert_eq!(bench.reason(&syn(1000)), DropReason::TableFull);
+    assert_eq!((bench.loads(0), bench.loads(1)), ((50, 0), (50, 0)));
+    for port in 0..100 {
+        bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
+    }
+}
+
+#[test]
+fn a_flood_of_syns_takes_no_established_connection() {
+    let mut bench = Bench::with_capacity(snapshot(), 1000);
+    for port in 0..500 {
+        bench.server(&syn(port));
+        bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
+    }
+    for n in 0..20_000u32 {
+        bench.decide(&frames::tcp((Ipv4Addr::from_bits(0x0a00_0000 + n), 7), WEB, SYN, &[]));
+    }
+    for port in 0..500 {
+        bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
+    }
+    assert_eq!(bench.counters.drops(DropReason::TableFull).get(), 0, "half-open ones gave way");
+    assert_eq!(bench.counters.evicted.get(), 19_500);
+    let (a, b) = (bench.loads(0), bench.loads(1));
+    assert_eq!(a.0 + b.0 + a.1 + b.1, 1000, "loads are what is in the table");
+}
+
+#[test]
+fn the_router_s_address_is_nobody_s() {
+    let mut bench = Bench::new(snapshot());
+    let mut frame = syn(1);
+    frame[..6].copy_from_slice(&ROUTER);
+    assert_eq!(bench.reason(&frame), DropReason::OtherHost);
+}

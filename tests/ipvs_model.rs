@@ -1,0 +1,184 @@
+//! The whole decision against a naive IPVS: random traffic, random waits, frame by frame.
+#![allow(missing_docs)]
+
+mod support;
+
+use directrix::flow::{Seed, State};
+use directrix::forward::{Arm, ArmIndex, Forwarder, Server, ServiceMap, Snapshot, Verdict};
+use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::stats::{DropReason, WorkerCounters};
+use directrix::time::{Span, Tick};
+use directrix::wire::transport::TcpFlags;
+use directrix::wire::{MacAddr, Protocol};
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use support::frames::{self, DIRECTOR, End};
+
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+const SEED: Seed =
+    Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+
+/// IPVS as a beginner would write it: a map of connections, a list of servers.
+#[derive(Default)]
+struct Naive {
+    weights: Vec<u16>,
+    connections: HashMap<(Protocol, End), Connection>,
+    opened: Vec<u64>,
+}
+
+struct Connection {
+    server: usize,
+    state: State,
+    deadline_ms: u64,
+}
+
+impl Naive {
+    fn load(&self, server: usize) -> (u64, u64) {
+        let of_server = self.connections.values().filter(|connection| connection.server == server);
+        of_server.fold((0, 0), |(active, inactive), connection| {
+            if connection.state.is_active() { (active + 1, inactive) } else { (active, inactive + 1) }
+        })
+    }
+
+    fn pick(&self) -> Option<usize> {
+        let overhead = |server: usize| self.load(server).0 * 256 + self.load(server).1;
+        (0..self.weights.len()).filter(|server| self.weights[*server] > 0).reduce(|best, server| {
+            let replaces = overhead(best) * u64::from(self.weights[server])
+                > overhead(server) * u64::from(self.weights[best]);
+            if replaces { server } else { best }
+        })
+    }
+
+    fn expire(&mut self, now_ms: u64) {
+        self.connections.retain(|_, connection| now_ms < connection.deadline_ms);
+    }
+
+    /// The server of the frame, or why there is none.
+    fn frame(
+        &mut self,
+        protocol: Protocol,
+        client: End,
+        flags: u8,
+        now_ms: u64,
+    ) -> Result<usize, DropReason> {
+        self.expire(now_ms);
+        let tcp = protocol == Protocol::Tcp;
+        let opens = !tcp || (flags & frames::SYN != 0 && flags & frames::RST == 0);
+        let over = |state| matches!(state, State::TimeWait | State::Close | State::FinWait);
+        if opens && self.connections.get(&(protocol, client)).is_some_and(|known| tcp && over(known.state)) {
+            self.connections.remove(&(protocol, client));
+        }
+        if !self.connections.contains_key(&(protocol, client)) {
+            if !opens {
+                return Err(DropReason::NoConnection);
+            }
+            let server = self.pick().ok_or(DropReason::NoServer)?;
+            self.opened[server] += 1;
+            let state = if tcp { State::None } else { State::Udp };
+            self.connections.insert((protocol, client), Connection { server, state, deadline_ms: 0 });
+        }
+        let connection = self.connections.get_mut(&(protocol, client)).expect("just put there");
+        connection.state = connection.state.after(TcpFlags(if tcp { flags } else { 0 }));
+        let lifetime = connection.state.timeout(&Timeouts::default()).millis();
+        connection.deadline_ms = now_ms + u64::from(lifetime);
+        Ok(connection.server)
+    }
+}
+
+/// The same servers for a TCP and a UDP service: one pool, one set of loads.
+fn forwarder(weights: &[u16]) -> (Forwarder, Arc<Loads>, Arc<WorkerCounters>) {
+    let (loads, counters) =
+        (Arc::new(Loads::new(weights.len())), Arc::new(WorkerCounters::new(weights.len(), 1)));
+    let mut forwarder = Forwarder::new(4096, SEED, Arc::clone(&loads), Arc::clone(&counters));
+    let services = [(Protocol::Tcp, 80, 0), (Protocol::Udp, 53, 1)].map(|(protocol, port, id)| {
+        (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
+    });
+    let candidates =
+        || weights.iter().zip(0..).map(|(weight, id)| Candidate { server: ServerId(id), weight: *weight });
+    let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
+    forwarder.adopt(Arc::new(Snapshot {
+        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        services: ServiceMap::new(&services),
+        pools: vec![Pool::new(candidates()), Pool::new(candidates())],
+        servers: (0..weights.len()).map(server).collect(),
+        timeouts: Timeouts::default(),
+    }));
+    (forwarder, loads, counters)
+}
+
+fn mac(server: usize) -> MacAddr {
+    MacAddr([2, 1, 0, 0, (server >> 8) as u8, server as u8])
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Frame { protocol: Protocol, client: u8, flags: u8 },
+    Wait { ms: u32 },
+    KeepHouse,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let flags = prop_oneof![Just(2u8), Just(16), Just(17), Just(4), Just(18), 0u8..32];
+    let protocol = prop_oneof![4 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp)];
+    let frame = (protocol, 0u8..40, flags).prop_map(|(protocol, client, flags)| Event::Frame {
+        protocol,
+        client,
+        flags,
+    });
+    let wait = prop_oneof![0u32..50, 0u32..200_000].prop_map(|ms| Event::Wait { ms });
+    prop::collection::vec(prop_oneof![20 => frame, 2 => wait, 1 => Just(Event::KeepHouse)], 1..600)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_frame_goes_where_ipvs_would_send_it(
+        weights in prop::collection::vec(prop_oneof![Just(0u16), 1u16..5, any::<u16>()], 1..6),
+        events in events(),
+        start in any::<u32>(),
+    ) {
+        let (mut forwarder, loads, counters) = forwarder(&weights);
+        let mut naive = Naive { opened: vec![0; weights.len()], weights, ..Naive::default() };
+        let (mut now_ms, mut verdicts) = (0u64, Vec::new());
+        for event in events {
+            let now = Tick(start).after(Span::from_millis(now_ms as u32));
+            match event {
+                Event::Frame { protocol, client, flags } => {
+                    let from = (Ipv4Addr::new(198, 51, 100, client), 1000 + u16::from(client));
+                    let frame = match protocol {
+                        Protocol::Tcp => frames::tcp(from, (VIP, 80), flags, b""),
+                        Protocol::Udp => frames::udp(from, (VIP, 53), b""),
+                    };
+                    // The model expires on time; the director must not count the dead either.
+                    forwarder.sweep_all(now);
+                    let mut batch = [frame];
+                    forwarder.decide(&mut batch[..], now, &mut verdicts);
+                    let expected = naive.frame(protocol, from, flags, now_ms);
+                    match expected {
+                        Ok(server) => {
+                            prop_assert_eq!(verdicts[0], Verdict::Forward(ArmIndex(0)));
+                            prop_assert_eq!(&batch[0][..6], &mac(server).0[..]);
+                        }
+                        Err(reason) => prop_assert_eq!(verdicts[0], Verdict::Drop(reason)),
+                    }
+                }
+                Event::Wait { ms } => now_ms += u64::from(ms),
+                Event::KeepHouse => {
+                    forwarder.sweep_all(now);
+                    naive.expire(now_ms);
+                    for server in 0..naive.weights.len() {
+                        let load = loads.get(ServerId(server as u16));
+                        prop_assert_eq!((u64::from(load.active), u64::from(load.inactive)), naive.load(server));
+                    }
+                }
+            }
+        }
+        for (server, opened) in naive.opened.iter().enumerate() {
+            prop_assert_eq!(counters.server(ServerId(server as u16)).connections.get(), *opened);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The neighbor machine against its rules, and against a simulated segment.
+
+mod rules;

@@ -1,0 +1,571 @@
+//! Events and the actions that each must give, rule by rule.
+
+use directrix::model::OnConflict;
+use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::time::{Span, Tick};
+use directrix::wire::MacAddr;
+use directrix::wire::arp::{ArpPacket, Operation};
+use std::net::Ipv4Addr;
+
+const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
+const OURS_INSIDE: MacAddr = MacAddr([2, 0, 0, 0, 1, 0xd]);
+const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const RS: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x70]);
+const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x99]);
+
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+const VIP2: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
+const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 10);
+const RIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 170);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
+
+const CLIENT: LinkIndex = LinkIndex::CLIENT;
+const INSIDE: LinkIndex = LinkIndex(1);
+
+/// Without randomness: a VIP is probed at 0, 200 and 400 ms and claimed at 900 ms.
+const TIMING: Timing = Timing {
+    probe_wait: Span::from_millis(0),
+    probes: 3,
+    probe_gap: (Span::from_millis(200), Span::from_millis(200)),
+    announce_wait: Span::from_millis(500),
+    announcements: 3,
+    announce_gap: Span::from_secs(2),
+    announce_interval: Span::from_secs(60),
+    defend_interval: Span::from_secs(10),
+    reprobe_interval: Span::from_secs(60),
+    attempts: 3,
+    retry: Span::from_secs(1),
+    unreachable_retry: Span::from_secs(5),
+    refresh: Span::from_secs(30),
+};
+
+/// A machine and its clock, started shortly before the tick count wraps.
+struct Bench {
+    machine: Neighbors,
+    start: Tick,
+    now: u32,
+}
+
+impl Bench {
+    fn new(on_conflict: OnConflict) -> Self {
+        Self::with(on_conflict, TIMING)
+    }
+
+    fn with(on_conflict: OnConflict, timing: Timing) -> Self {
+        let settings = Settings { links: vec![OURS, OURS_INSIDE], on_conflict, timing, seed: 7 };
+        Self { machine: Neighbors::new(settings), start: Tick(u32::MAX - 1500), now: 0 }
+    }
+
+    /// A machine that has claimed VIP and sent the first announcements: 10 s have passed.
+    fn claimed(on_conflict: OnConflict) -> Self {
+        let mut bench = Self::new(on_conflict);
+        bench.event(Event::AddVip(VIP));
+        let seen = bench.run_to(10_000);
+        assert!(seen.iter().any(|(_, a)| *a == report(Report::Claimed { vip: VIP })), "{seen:?}");
+        bench
+    }
+
+    fn tick(&self) -> Tick {
+        self.start.after(Span::from_millis(self.now))
+    }
+
+    fn event(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.machine.handle(event, self.tick(), &mut actions);
+        assert!(
+            self.machine.next_deadline().is_none_or(|due| !self.tick().reached(due)),
+            "a deadline is left over"
+        );
+        actions
+    }
+
+    fn hear(&mut self, packet: ArpPacket) -> Vec<Action> {
+        self.event(Event::Received { link: CLIENT, packet })
+    }
+
+    /// Lives until `ms` after the start; gives each action with its time.
+    fn run_to(&mut self, ms: u32) -> Vec<(u32, Action)> {
+        let mut seen = Vec::new();
+        while let Some(due) = self.machine.next_deadline() {
+            let at = due.since(self.start).millis();
+            if at > ms {
+                break;
+            }
+            self.now = at;
+            seen.extend(self.event(Event::Timer).into_iter().map(|action| (at, action)));
+        }
+        self.now = ms;
+        seen
+    }
+
+    /// Lives until something is due and done.
+    fn step(&mut self) -> Vec<(u32, Action)> {
+        let due = self.machine.next_deadline().expect("something to do");
+        self.run_to(due.since(self.start).millis())
+    }
+
+    fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<Action> {
+        self.event(Event::AddServer(ServerSettings { link: CLIENT, rip: RIP, own: DIP, mac }))
+    }
+}
+
+fn send(packet: ArpPacket) -> Action {
+    Action::Send { link: CLIENT, packet }
+}
+
+fn report(report: Report) -> Action {
+    Action::Report(report)
+}
+
+fn probe() -> Action {
+    send(ArpPacket::probe(OURS, VIP))
+}
+
+fn announcement() -> [Action; 2] {
+    [send(ArpPacket::announcement(OURS, VIP)), send(ArpPacket::announcement_reply(OURS, VIP))]
+}
+
+fn conflict(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
+    report(Report::Conflict { vip: VIP, mac, server })
+}
+
+fn over(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
+    report(Report::ConflictOver { vip: VIP, mac, server })
+}
+
+fn resolved(mac: MacAddr) -> Action {
+    report(Report::Resolved { link: CLIENT, rip: RIP, mac })
+}
+
+fn lost() -> Action {
+    report(Report::Lost { link: CLIENT, rip: RIP })
+}
+
+fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
+    ArpPacket::request(from, ip, VIP)
+}
+
+fn answer(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
+    ArpPacket::request(OURS, DIP, ip).answer(from)
+}
+
+fn ask() -> Action {
+    send(ArpPacket::request(OURS, DIP, RIP))
+}
+
+// ---- claiming
+
+#[test]
+fn a_vip_is_probed_claimed_announced_and_announced_again_every_minute() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    assert_eq!(bench.event(Event::AddVip(VIP)), [probe()]);
+    let seen = bench.run_to(125_000);
+    let mut expected = vec![(200, probe()), (400, probe()), (900, report(Report::Claimed { vip: VIP }))];
+    let mut announced = |at| expected.extend(announcement().map(|action| (at, action)));
+    announced(900);
+    announced(2_900);
+    announced(4_900);
+    for at in [64_900, 124_900] {
+        expected.push((at, probe()));
+        expected.extend(announcement().map(|action| (at, action)));
+    }
+    assert_eq!(seen, expected);
+    let counters = bench.machine.counters();
+    assert_eq!((counters.probed.get(), counters.announced.get()), (5, 5));
+}
+
+#[test]
+fn rfc_5227_s_own_times_are_kept_when_asked_for() {
+    let mut bench = Bench::with(OnConflict::Refuse, Timing::rfc5227());
+    let mut seen: Vec<_> = bench.event(Event::AddVip(VIP)).into_iter().map(|action| (0, action)).collect();
+    seen.extend(bench.run_to(9_000));
+    let at =
+        |wanted: Action| seen.iter().filter(|(_, a)| *a == wanted).map(|(at, _)| *at).collect::<Vec<_>>();
+    let probes = at(probe());
+    assert!(probes.len() == 3 && probes[0] <= 1000, "{probes:?}");
+    assert!(probes.windows(2).all(|pair| (1000..=2000).contains(&(pair[1] - pair[0]))), "{probes:?}");
+    assert_eq!(at(report(Report::Claimed { vip: VIP })), [probes[2] + 2000]);
+}
+
+#[test]
+fn no_announcement_interval_means_no_periodic_announcement() {
+    let timing = Timing { announce_interval: Span::default(), ..TIMING };
+    let mut bench = Bench::with(OnConflict::Refuse, timing);
+    bench.event(Event::AddVip(VIP));
+    bench.run_to(5_000);
+    assert_eq!(bench.machine.next_deadline(), None);
+}
+
+#[test]
+fn a_vip_added_twice_is_one_and_a_removed_one_is_silent() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    assert_eq!(bench.event(Event::AddVip(VIP)), []);
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
+    assert_eq!(bench.event(Event::RemoveVip(VIP)), []);
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)), []);
+    assert_eq!(bench.machine.next_deadline(), None);
+}
+
+// ---- answering
+
+#[test]
+fn the_claimed_vip_is_answered_for_and_nothing_else() {
+    let from_router = question(ROUTER, GATEWAY);
+    let reply = ArpPacket::request(ROUTER, GATEWAY, VIP).answer(OURS);
+    assert_eq!((reply.operation, reply.sender_mac, reply.sender_ip), (Operation::Reply, OURS, VIP));
+    assert_eq!((reply.destination, reply.target_mac, reply.target_ip), (ROUTER, ROUTER, GATEWAY));
+    let yes = |packet: ArpPacket| (packet, vec![send(packet.answer(OURS))]);
+    let no = |packet: ArpPacket| (packet, vec![]);
+    let cases = [
+        ("a broadcast question", (from_router, vec![send(reply)])),
+        ("a unicast question", yes(from_router.only_to(OURS))),
+        ("a probe", yes(ArpPacket::probe(OTHER, VIP))),
+        ("a bridged question", yes(ArpPacket { source: OTHER, ..from_router })),
+        ("a question to another station", no(from_router.only_to(OTHER))),
+        ("another VIP, not ours", no(ArpPacket::request(ROUTER, GATEWAY, VIP2))),
+        ("the director's own address", no(ArpPacket::request(ROUTER, GATEWAY, DIP))),
+        ("an answer", no(ArpPacket { operation: Operation::Reply, ..from_router })),
+        ("our own probe, come back", no(ArpPacket::probe(OURS, VIP))),
+        ("our own announcement, come back", no(ArpPacket::announcement(OURS, VIP))),
+        ("our other interface's question", no(question(OURS_INSIDE, GATEWAY))),
+        ("a frame that we sent for somebody", no(ArpPacket { source: OURS, ..from_router })),
+        ("a question from a group address", no(question(MacAddr([3, 0, 0, 0, 0, 1]), GATEWAY))),
+        ("a question from nowhere", no(question(MacAddr::ZERO, GATEWAY))),
+    ];
+    for (what, (packet, expected)) in cases {
+        let mut bench = Bench::claimed(OnConflict::Refuse);
+        assert_eq!(bench.hear(packet), expected, "{what}");
+        assert_eq!(bench.machine.counters().answered.get(), expected.len() as u64, "{what}");
+    }
+}
+
+#[test]
+fn nothing_is_answered_on_the_servers_link() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let packet = question(ROUTER, GATEWAY);
+    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), []);
+    let packet = ArpPacket::announcement(OTHER, VIP);
+    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), [], "no conflict there either");
+}
+
+#[test]
+fn a_vip_is_not_answered_for_before_it_is_claimed() {
+    let mut bench = Bench::new(OnConflict::Claim);
+    bench.event(Event::AddVip(VIP));
+    bench.run_to(899);
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)), []);
+    bench.run_to(900);
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
+}
+
+// ---- conflicts before the claim
+
+#[test]
+fn an_answer_to_a_probe_keeps_the_vip_from_being_claimed() {
+    let rivals = [
+        ("an answer", ArpPacket::probe(OURS, VIP).answer(OTHER)),
+        ("an announcement", ArpPacket::announcement(OTHER, VIP)),
+        ("a question from the VIP", ArpPacket::request(OTHER, VIP, GATEWAY)),
+        ("another's probe", ArpPacket::probe(OTHER, VIP)),
+    ];
+    for (what, packet) in rivals {
+        let mut bench = Bench::new(OnConflict::Refuse);
+        bench.event(Event::AddVip(VIP));
+        assert_eq!(bench.hear(packet), [conflict(OTHER, None)], "{what}");
+        assert_eq!(bench.run_to(59_999), [], "{what}");
+        assert_eq!(bench.hear(question(ROUTER, GATEWAY)), [], "{what}");
+    }
+}
+
+#[test]
+fn what_is_no_conflict_does_not_stop_the_claim() {
+    let harmless = [
+        ("a question for it", question(ROUTER, GATEWAY)),
+        ("our own probe, come back", ArpPacket::probe(OURS, VIP)),
+        ("our own other interface", ArpPacket::request(OURS_INSIDE, VIP, GATEWAY)),
+        ("a probe for another address", ArpPacket::probe(OTHER, VIP2)),
+        ("another's answer", answer(RS, RIP)),
+    ];
+    for (what, packet) in harmless {
+        let mut bench = Bench::new(OnConflict::Refuse);
+        bench.event(Event::AddVip(VIP));
+        assert_eq!(bench.hear(packet), [], "{what}");
+        let claimed = (900, report(Report::Claimed { vip: VIP }));
+        assert!(bench.run_to(900).contains(&claimed), "{what}");
+    }
+}
+
+#[test]
+fn a_refused_vip_is_tried_again_and_each_change_is_told_once() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.event(Event::AddVip(VIP));
+    let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
+    assert_eq!(bench.hear(rival), [conflict(OTHER, None)]);
+    let mut last = 0;
+    for round in 0..5 {
+        let seen = bench.step();
+        let [(at, action)] = seen[..] else { panic!("{round}: {seen:?}") };
+        assert_eq!(action, probe(), "{round}");
+        assert!((60_000..=75_000).contains(&(at - last)), "{round}: {last}, then {at}");
+        assert_eq!(bench.hear(rival), [], "{round}");
+        last = at;
+    }
+    let seen = bench.run_to(bench.now + 77_000);
+    let told: Vec<_> = seen.into_iter().map(|(_, a)| a).filter(|a| matches!(a, Action::Report(_))).collect();
+    assert_eq!(told, [over(OTHER, None), report(Report::Claimed { vip: VIP })]);
+}
+
+#[test]
+fn with_claim_the_vip_is_claimed_all_the_same() {
+    let mut bench = Bench::new(OnConflict::Claim);
+    bench.event(Event::AddVip(VIP));
+    let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
+    assert_eq!(bench.hear(rival), [conflict(OTHER, None)]);
+    assert!(bench.run_to(900).contains(&(900, report(Report::Claimed { vip: VIP }))));
+    let seen = bench.run_to(149_999);
+    assert!(!seen.iter().any(|(_, a)| matches!(a, Action::Report(_))), "{seen:?}");
+    assert!(bench.run_to(150_000).contains(&(150_000, over(OTHER, None))));
+}
+
+#[test]
+fn two_directors_that_start_together_end_with_one_owner() {
+    for seed in 0..20 {
+        let machine = |mac, seed| {
+            let timing = Timing::default();
+            Neighbors::new(Settings { links: vec![mac], on_conflict: OnConflict::Refuse, timing, seed })
+        };
+        let mut pair = [machine(OURS, seed), machine(OTHER, seed + 1000)];
+        let mut claims = [0, 0];
+        let mut mail = vec![(0, Event::AddVip(VIP)), (1, Event::AddVip(VIP))];
+        let mut now = Tick(0);
+        while !now.reached(Tick(15 * 60_000)) {
+            for (to, event) in std::mem::take(&mut mail) {
+                let mut actions = Vec::new();
+                pair[to].handle(event, now, &mut actions);
+                for action in actions {
+                    match action {
+                        Action::Send { packet, .. } => {
+                            mail.push((1 - to, Event::Received { link: CLIENT, packet }));
+                        }
+                        Action::Report(Report::Claimed { .. }) => claims[to] += 1,
+                        Action::Report(_) => {}
+                    }
+                }
+            }
+            now = now.after(Span::from_millis(1));
+            if mail.is_empty() {
+                let due = |machine: &Neighbors| machine.next_deadline().expect("never idle");
+                let (one, other) = (due(&pair[0]), due(&pair[1]));
+                now = if one.reached(other) { other } else { one };
+                mail.extend([(0, Event::Timer), (1, Event::Timer)]);
+            }
+        }
+        assert_eq!(claims[0] + claims[1], 1, "seed {seed}");
+    }
+}
+
+// ---- conflicts after the claim
+
+#[test]
+fn a_claimed_vip_is_defended_at_most_every_ten_seconds_and_never_given_up() {
+    for policy in [OnConflict::Refuse, OnConflict::Claim] {
+        let mut bench = Bench::claimed(policy);
+        let rival = ArpPacket::request(OTHER, VIP, GATEWAY);
+        let mut expected = vec![conflict(OTHER, None)];
+        expected.extend(announcement());
+        assert_eq!(bench.hear(rival), expected);
+        for second in 11..=19 {
+            assert_eq!(bench.run_to(second * 1000), []);
+            assert_eq!(bench.hear(rival), []);
+        }
+        assert_eq!(bench.run_to(20_000), announcement().map(|action| (20_000, action)));
+        assert_eq!(bench.run_to(40_000), [], "no further conflict, no further defence");
+        assert_eq!(bench.hear(rival), announcement(), "told once, defended again");
+        assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "still answered for");
+        assert_eq!(bench.machine.counters().conflicts.get(), 11);
+    }
+}
+
+#[test]
+fn the_end_of_a_conflict_is_told_once() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    let told = |seen: Vec<(u32, Action)>| {
+        seen.into_iter().filter(|(_, a)| matches!(a, Action::Report(_))).collect::<Vec<_>>()
+    };
+    assert_eq!(told(bench.run_to(400_000)), [(160_000, over(OTHER, None))]);
+    assert_eq!(bench.hear(ArpPacket::announcement(OTHER, VIP))[0], conflict(OTHER, None));
+}
+
+#[test]
+fn a_probe_for_a_claimed_vip_is_answered_and_no_conflict() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let packet = ArpPacket::probe(OTHER, VIP);
+    assert_eq!(bench.hear(packet), [send(packet.answer(OURS))]);
+    assert_eq!(bench.machine.counters().conflicts.get(), 0);
+}
+
+#[test]
+fn a_conflict_names_the_real_server_that_makes_it() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    // arp_announce is wrong: it asks for its gateway with the VIP as its own address.
+    assert_eq!(bench.hear(ArpPacket::request(RS, VIP, GATEWAY))[0], conflict(RS, Some(RIP)));
+}
+
+#[test]
+fn a_rival_is_told_again_once_it_turns_out_to_be_a_real_server() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    assert_eq!(bench.hear(ArpPacket::announcement(RS, VIP))[0], conflict(RS, None));
+    bench.add_server(None);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS), conflict(RS, Some(RIP))]);
+    assert_eq!(bench.hear(answer(RS, RIP)), []);
+
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.hear(ArpPacket::announcement(RS, VIP));
+    assert_eq!(bench.add_server(Some(RS)), [resolved(RS), conflict(RS, Some(RIP))], "a fixed address too");
+}
+
+#[test]
+fn several_rivals_are_told_apart_and_made_up_ones_do_not_flood_the_log() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut told = 0;
+    for round in 0..3 {
+        for n in 0..200 {
+            let mac = MacAddr([2, 0, 0, 7, 0, n]);
+            let actions = bench.hear(ArpPacket::announcement(mac, VIP));
+            told += actions.iter().filter(|a| matches!(a, Action::Report(_))).count();
+            assert!(round == 0 || actions.is_empty());
+        }
+    }
+    assert_eq!(told, 16);
+}
+
+// ---- real servers
+
+#[test]
+fn a_server_is_asked_for_from_the_director_s_address_until_it_answers() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    assert_eq!(bench.add_server(None), [ask()]);
+    assert_eq!(bench.run_to(1_500), [(1_000, ask())]);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.add_server(None), [], "another service with the same server");
+}
+
+#[test]
+fn a_silent_server_is_lost_after_three_requests_and_asked_for_more_rarely() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    let expected =
+        [(1_000, ask()), (2_000, ask()), (3_000, lost()), (3_000, ask()), (8_000, ask()), (13_000, ask())];
+    assert_eq!(bench.run_to(15_000), expected);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+}
+
+#[test]
+fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    let seen = bench.step();
+    let [(at, first)] = seen[..] else { panic!("{seen:?}") };
+    assert!((30_000..=33_750).contains(&at), "{at}");
+    assert_eq!(first, send(ArpPacket::request(OURS, DIP, RIP).only_to(RS)));
+    let seen = bench.run_to(at + 3_000);
+    // A new address would be found by the broadcasts.
+    assert_eq!(seen, [(at + 1_000, ask()), (at + 2_000, ask()), (at + 3_000, lost()), (at + 3_000, ask())]);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)], "back again");
+}
+
+#[test]
+fn a_server_that_speaks_by_itself_is_not_asked() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    let own_question = ArpPacket::request(RS, RIP, GATEWAY);
+    assert_eq!(bench.hear(own_question), [resolved(RS)]);
+    for n in 1..20 {
+        assert_eq!(bench.run_to(n * 20_000), []);
+        assert_eq!(bench.hear(own_question), []);
+    }
+    assert_eq!(bench.machine.counters().requested.get(), 1);
+}
+
+#[test]
+fn a_changed_address_is_taken_unless_the_old_one_has_just_spoken() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    bench.run_to(999);
+    assert_eq!(bench.hear(answer(OTHER, RIP)), [], "two answers to one question: the first holds");
+    bench.run_to(1_000);
+    assert_eq!(bench.hear(ArpPacket::announcement(OTHER, RIP)), [resolved(OTHER)]);
+}
+
+#[test]
+fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    assert_eq!(bench.hear(answer(MacAddr::BROADCAST, RIP)), []);
+    assert_eq!(bench.hear(answer(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
+    assert_eq!(bench.hear(answer(MacAddr::ZERO, RIP)), []);
+    assert_eq!(bench.hear(answer(OURS, RIP)), [], "that is ourselves");
+    assert_eq!(bench.hear(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
+    let packet = answer(RS, RIP);
+    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), [], "on another link");
+    assert_eq!(bench.hear(packet), [resolved(RS)]);
+}
+
+#[test]
+fn a_fixed_address_is_never_asked_for_changed_or_lost() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
+    assert_eq!(bench.machine.next_deadline(), None);
+    assert_eq!(bench.hear(answer(OTHER, RIP)), []);
+    assert_eq!(bench.run_to(1_000_000), []);
+}
+
+#[test]
+fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
+    assert_eq!(bench.add_server(None), [ask()]);
+    assert_eq!(bench.event(Event::RemoveServer { link: CLIENT, rip: RIP }), []);
+    assert_eq!(bench.hear(answer(RS, RIP)), []);
+    assert_eq!(bench.machine.next_deadline(), None);
+}
+
+#[test]
+fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    let settings = ServerSettings { link: INSIDE, rip: RIP, own: DIP, mac: None };
+    let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
+    assert_eq!(bench.event(Event::AddServer(settings)), [Action::Send { link: INSIDE, packet }]);
+    let packet = packet.answer(RS);
+    let expected = [report(Report::Resolved { link: INSIDE, rip: RIP, mac: RS })];
+    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), expected);
+}
+
+#[test]
+fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let settings = ServerSettings { link: CLIENT, rip: RIP, own: VIP, mac: None };
+    assert_eq!(bench.event(Event::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
+}
+
+#[test]
+#[should_panic(expected = "no such link")]
+fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
+    let settings = ServerSettings { link: LinkIndex(2), rip: RIP, own: DIP, mac: None };
+    Bench::new(OnConflict::Refuse).event(Event::AddServer(settings));
+}
+
+#[test]
+fn a_machine_that_was_not_called_for_long_does_not_catch_up() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.add_server(Some(RS));
+    bench.now += 3_600_000;
+    let actions = bench.event(Event::Timer);
+    assert_eq!(actions.len(), 3, "one probe and one announcement: {actions:?}");
+}

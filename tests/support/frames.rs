@@ -1,0 +1,77 @@
+//! Frames for tests, built by etherparse: an author independent of the code under test.
+
+use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, PacketBuilder, TcpHeader};
+use std::net::Ipv4Addr;
+
+pub const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
+pub const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
+
+/// TCP flags as in a header's thirteenth byte.
+pub const FIN: u8 = 1;
+pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
+pub const ACK: u8 = 16;
+
+/// One end of a flow.
+pub type End = (Ipv4Addr, u16);
+
+/// A TCP segment from the router to the director, padded to Ethernet's minimum.
+pub fn tcp(from: End, to: End, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut header = TcpHeader::new(from.1, to.1, 1000, 65535);
+    header.fin = flags & FIN != 0;
+    header.syn = flags & SYN != 0;
+    header.rst = flags & RST != 0;
+    header.ack = flags & ACK != 0;
+    let builder = PacketBuilder::ethernet2(ROUTER, DIRECTOR)
+        .ipv4(from.0.octets(), to.0.octets(), 64)
+        .tcp_header(header);
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, payload).expect("the payload fits");
+    padded(frame)
+}
+
+/// A UDP datagram from the router to the director, padded to Ethernet's minimum.
+pub fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
+    let builder =
+        PacketBuilder::ethernet2(ROUTER, DIRECTOR).ipv4(from.0.octets(), to.0.octets(), 64).udp(from.1, to.1);
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, payload).expect("the payload fits");
+    padded(frame)
+}
+
+/// An IPv4 datagram of any protocol, with its header adjusted by `adjust` before the checksum.
+pub fn ipv4(
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    protocol: u8,
+    payload: &[u8],
+    adjust: impl FnOnce(&mut Ipv4Header),
+) -> Vec<u8> {
+    let mut ip = Ipv4Header::new(payload.len() as u16, 64, IpNumber(protocol), from.octets(), to.octets())
+        .expect("the payload fits");
+    adjust(&mut ip);
+    ip.header_checksum = ip.calc_header_checksum();
+    let mut frame = Vec::new();
+    let ethernet = Ethernet2Header { destination: DIRECTOR, source: ROUTER, ether_type: EtherType::IPV4 };
+    ethernet.write(&mut frame).expect("a vector takes all");
+    ip.write_raw(&mut frame).expect("a vector takes all");
+    frame.extend_from_slice(payload);
+    padded(frame)
+}
+
+/// The same frame with its IPv4 header checksum made right again.
+pub fn rechecksummed(mut frame: Vec<u8>) -> Vec<u8> {
+    let length = usize::from(frame[14] & 0x0f) * 4;
+    frame[24..26].fill(0);
+    let sum: u32 =
+        frame[14..14 + length].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    frame[24..26].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    frame
+}
+
+fn padded(mut frame: Vec<u8>) -> Vec<u8> {
+    frame.resize(frame.len().max(60), 0xee);
+    frame
+}

@@ -1,0 +1,5 @@
+//! What several tests share.
+#![allow(missing_docs, dead_code, unreachable_pub)] // each test uses its part
+
+pub mod frames;
+pub mod netns;

@@ -1,0 +1,109 @@
+//! Network namespaces that end with the test, also with a failing one. Needs root.
+//!
+//! Nothing here is shared between tests: names carry the process id and a running number.
+
+// Each test binary uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+static NAMESPACES: AtomicU32 = AtomicU32::new(0);
+
+/// A network namespace of its own, with its loopback up and without IPv6's chatter.
+pub struct Netns {
+    name: String,
+}
+
+impl Netns {
+    /// `label`: up to four letters that help a human who watches.
+    pub fn new(label: &str) -> Self {
+        let number = NAMESPACES.fetch_add(1, Ordering::Relaxed);
+        let namespace = Self { name: format!("dx{}{label}{number}", std::process::id()) };
+        host(&format!("ip netns add {}", namespace.name));
+        namespace.run("ip link set dev lo up");
+        namespace.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+        namespace
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs a shell command in the namespace and returns what it printed; panics if it fails.
+    pub fn run(&self, command: &str) -> String {
+        finish(&mut self.command(command), command)
+    }
+
+    /// A shell command in the namespace, to be started by the caller. `exec` keeps its process
+    /// id that of the program itself.
+    pub fn command(&self, command: &str) -> Command {
+        let mut built = Command::new("ip");
+        built.args(["netns", "exec", &self.name, "sh", "-c", command]);
+        built
+    }
+
+    /// Calls `f` on a thread of its own inside the namespace.
+    pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            let file = File::open(format!("/run/netns/{}", self.name)).expect("the namespace exists");
+            setns(file, CloneFlags::CLONE_NEWNET).expect("entering the namespace");
+            f()
+        };
+        match std::thread::scope(|scope| scope.spawn(inside).join()) {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
+    }
+}
+
+/// Joins two namespaces by a veth pair of `queues` queues each way, both ends up.
+pub fn veth((a, a_name): (&Netns, &str), (b, b_name): (&Netns, &str), queues: u32) {
+    let each = format!("numrxqueues {queues} numtxqueues {queues}");
+    a.run(&format!("ip link add {a_name} {each} type veth peer name {b_name} netns {} {each}", b.name));
+    for (namespace, name) in [(a, a_name), (b, b_name)] {
+        namespace.run(&format!("ip link set dev {name} up"));
+        // A veth otherwise hands unfinished checksums and merged segments across.
+        namespace.run(&format!("ethtool -K {name} tx off gso off tso off gro off >/dev/null 2>&1 || true"));
+    }
+}
+
+/// Runs a shell command on the host; panics if it fails.
+pub fn host(command: &str) -> String {
+    finish(Command::new("sh").args(["-c", command]), command)
+}
+
+fn finish(command: &mut Command, text: &str) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{text}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}: {}: {complaint}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A child process that is killed, by its id, when the test ends.
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks until the answer is yes; panics with `what` when `timeout` is over.
+pub fn wait_until(what: &str, timeout: Duration, mut f: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !f() {
+        assert!(start.elapsed() < timeout, "not within {timeout:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
