@@ -1,13 +1,86 @@
-//! The director in the foreground.
+//! `directrix run`: the director in the foreground.
 
-use std::path::Path;
+use super::status::{BAD_INPUT, fail};
+use crate::control::director::{self, Failure};
+use crate::model::{BackendChoice, Config};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
-/// The subcommand's arguments.
+/// Where the configuration is unless told otherwise.
+const DEFAULT_CONFIG: &str = "/etc/directrix/directrix.toml";
+
+/// The arguments of `directrix run`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Configuration file
+    #[arg(long, short, default_value = DEFAULT_CONFIG, value_name = "FILE")]
+    config: PathBuf,
 
-/// Runs the subcommand.
-pub(super) fn main(_args: &Args, _socket: &Path) -> ExitCode {
-    todo!()
+    /// What carries the frames, whatever the configuration says
+    #[arg(long, value_enum, value_name = "BACKEND")]
+    backend: Option<Backend>,
+
+    /// Check the configuration, say what is wrong with it, and exit
+    #[arg(long)]
+    check: bool,
+}
+
+/// The names of [`BackendChoice`] on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Backend {
+    /// AF_XDP where it works, else AF_PACKET
+    Auto,
+    /// AF_XDP
+    Xdp,
+    /// AF_PACKET
+    Packet,
+}
+
+/// Runs the director until SIGTERM or SIGINT.
+pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
+    let mut config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => return fail(BAD_INPUT, &errors),
+    };
+    if let Some(backend) = args.backend {
+        config.director.backend = backend.into();
+    }
+    if args.check {
+        println!("{}: {} services, no errors", args.config.display(), config.services.len());
+        return ExitCode::SUCCESS;
+    }
+    log_to_stderr();
+    match director::run(&config, socket, tell_ready) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure @ Failure::Misfit(_)) => fail(BAD_INPUT, &failure),
+        Err(failure) => fail(1, &failure),
+    }
+}
+
+/// Tells whoever started this process that it is ready, if they asked to be told (sd_notify(3)).
+fn tell_ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "NOTIFY_SOCKET could not be told that the director is ready");
+    }
+}
+
+/// Logs at level info, or as RUST_LOG says. The journal adds the time itself.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
+    if std::env::var_os("JOURNAL_STREAM").is_some() { log.without_time().init() } else { log.init() }
+}
+
+impl From<Backend> for BackendChoice {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Auto => Self::Auto,
+            Backend::Xdp => Self::Xdp,
+            Backend::Packet => Self::Packet,
+        }
+    }
 }

@@ -3,8 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod arp;
+pub mod backend;
 pub mod client;
 pub mod crew;
+pub mod director;
+pub mod host;
 pub mod rates;
 pub mod registry;
 pub mod server;

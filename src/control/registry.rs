@@ -120,6 +120,12 @@ impl Registry {
         of_vip.for_each(|service| service.vip = state);
     }
 
+    /// What has become of the claim to `vip`; `None` if no service has it.
+    #[must_use]
+    pub fn vip(&self, vip: IpAddr) -> Option<VipState> {
+        self.services.iter().find(|service| service.address.address.ip() == vip).map(|service| service.vip)
+    }
+
     /// Notes that the server at `rip` answers with `mac`.
     pub fn set_reachable(&mut self, rip: IpAddr, mac: MacAddr) {
         self.servers_at(rip).for_each(|server| server.link = ServerLink::Reachable(mac));

@@ -3,6 +3,7 @@
 //! Every backend gives each worker one [`Ports`]. Every frame of a received batch is disposed of
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
 
+pub mod arp;
 pub mod bpf;
 mod channels;
 pub mod claim;
@@ -13,6 +14,7 @@ mod rtnl;
 pub mod xdp;
 
 pub use crate::stats::Levels;
+pub use arp::{ArpSocket, AsyncArpSocket};
 pub use interface::Interface;
 
 use crate::forward::{Batch, Verdict};

@@ -1,0 +1,127 @@
+//! Traffic for the in-memory benches: batches of 60-byte frames, random over a number of flows.
+
+use directrix::flow::Seed;
+use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Server, ServiceMap, Snapshot, Verdict};
+use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::stats::WorkerCounters;
+use directrix::time::Tick;
+use directrix::wire::{MacAddr, Protocol};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
+const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+const SEED: Seed =
+    Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+
+pub const SYN: u8 = 0x02;
+pub const ACK: u8 = 0x10;
+
+/// A forwarder with one service, its servers, and room for `flows` connections.
+pub struct Pipeline {
+    forwarder: Forwarder,
+    batch: Vec<Vec<u8>>,
+    verdicts: Vec<Verdict>,
+    random: u64,
+    flows: u32,
+    pub now: Tick,
+}
+
+impl Pipeline {
+    /// With `flows` connections established, over `servers` equal servers.
+    pub fn established(flows: u32, servers: u16) -> Self {
+        let mut pipeline = Self::empty(flows, servers);
+        for flags in [SYN, ACK] {
+            for first in (0..flows).step_by(BATCH) {
+                (0..BATCH as u32)
+                    .for_each(|at| pipeline.write(at as usize, (first + at).min(flows - 1), flags));
+                pipeline.decide();
+            }
+        }
+        pipeline
+    }
+
+    /// With no connection.
+    pub fn empty(flows: u32, servers: u16) -> Self {
+        let loads = Arc::new(Loads::new(servers.into()));
+        let counters = Arc::new(WorkerCounters::new(servers.into(), 1));
+        let mut forwarder = Forwarder::new(flows as usize, SEED, loads, counters);
+        forwarder.adopt(Arc::new(snapshot(servers)));
+        let batch = vec![template(); BATCH];
+        Self { forwarder, batch, verdicts: Vec::with_capacity(BATCH), random: 1, flows, now: Tick(0) }
+    }
+
+    /// Fills the batch with frames of random flows.
+    pub fn refill(&mut self, flags: u8) {
+        for at in 0..BATCH {
+            let flow = self.random_flow();
+            self.write(at, flow, flags);
+        }
+    }
+
+    /// Fills the batch with frames of flows that have never been seen.
+    pub fn refill_with_strangers(&mut self, next: &mut u32) {
+        for at in 0..BATCH {
+            *next = next.wrapping_add(1);
+            self.write(at, *next, SYN);
+        }
+    }
+
+    /// What is measured.
+    #[inline(never)]
+    pub fn decide(&mut self) {
+        self.forwarder.decide(&mut self.batch[..], self.now, &mut self.verdicts);
+    }
+
+    /// How many frames of the last batch were forwarded.
+    pub fn forwarded(&self) -> usize {
+        self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Forward(_))).count()
+    }
+
+    fn random_flow(&mut self) -> u32 {
+        // xorshift64*
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        ((self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * u64::from(self.flows) >> 32) as u32
+    }
+
+    fn write(&mut self, at: usize, flow: u32, flags: u8) {
+        let frame = &mut self.batch[at];
+        frame[..6].copy_from_slice(&DIRECTOR);
+        frame[6..12].copy_from_slice(&ROUTER);
+        frame[26..30].copy_from_slice(&(0x0a00_0000 + (flow >> 14)).to_be_bytes());
+        frame[34..36].copy_from_slice(&(1024 + (flow & 0x3fff) as u16).to_be_bytes());
+        frame[47] = flags;
+        frame[24..26].fill(0);
+        let sum: u32 =
+            (14..34).step_by(2).map(|at| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]))).sum();
+        let folded = (sum & 0xffff) + (sum >> 16);
+        frame[24..26].copy_from_slice(&(!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes());
+    }
+}
+
+fn snapshot(servers: u16) -> Snapshot {
+    let service = ServiceAddress { protocol: Protocol::Tcp, address: (VIP, 80).into() };
+    let mac = |id: u16| MacAddr([2, 1, 0, 0, (id >> 8) as u8, id as u8]);
+    Snapshot {
+        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        services: ServiceMap::new(&[(service, ServiceId(0))]),
+        pools: vec![Pool::new((0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 }))],
+        servers: (0..servers).map(|id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) })).collect(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// A TCP segment without payload to the service: 60 bytes, padding included.
+fn template() -> Vec<u8> {
+    let mut frame = vec![0; 60];
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+    frame[14..24].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6]);
+    frame[30..34].copy_from_slice(&VIP.octets());
+    frame[36..38].copy_from_slice(&80u16.to_be_bytes());
+    frame[46] = 0x50;
+    frame
+}

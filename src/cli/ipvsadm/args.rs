@@ -1,0 +1,245 @@
+//! From ipvsadm's arguments to a [`Request`], with ipvsadm's messages for what is wrong.
+
+use super::grammar::{self, Command, Meaning, Opt, Options, SWITCHES, Transport};
+use super::names;
+use super::words::Words;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+/// Longest timeout in seconds: 31 days.
+const TIMEOUT_MAX: i64 = 86_400 * 31;
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    Help,
+    Version,
+    Do(Order),
+}
+
+/// A command and what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) command: Command,
+    pub(super) options: Options,
+    /// The service that it is about.
+    pub(super) service: Option<Target>,
+}
+
+/// How a service is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Address(Transport, SocketAddr),
+    Mark(u32),
+}
+
+/// Arguments that make no sense, and how ipvsadm says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub(super) message: String,
+    pub(super) status: u8,
+}
+
+impl Wrong {
+    /// A word that cannot be read: ipvsadm's exit status -1.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 255 }
+    }
+}
+
+impl From<String> for Wrong {
+    /// Words that can be read and make no sense.
+    fn from(message: String) -> Self {
+        Self { message, status: 2 }
+    }
+}
+
+/// Reads the words after the program's name.
+///
+/// # Errors
+/// The first thing wrong with them.
+pub(super) fn parse(words: &[String]) -> Result<Request, Wrong> {
+    let mut words = Words::new(words, SWITCHES);
+    let mut order = match words.next() {
+        Ok(Some((Meaning::Help, _))) => return Ok(Request::Help),
+        Ok(Some((Meaning::Version, _))) => return Ok(Request::Version),
+        Ok(Some((Meaning::Command(command), value))) => begin(command, value)?,
+        _ => return Err(Wrong::usage(TRY_HELP)),
+    };
+    while let Some((meaning, value)) = words.next().map_err(Wrong::usage)? {
+        order.take(meaning, value.unwrap_or_default())?;
+    }
+    check_arguments(order.command, &words.arguments())?;
+    grammar::check(order.command, order.options)?;
+    order.check_service()?;
+    order.check_listing()?;
+    Ok(Request::Do(order))
+}
+
+const TRY_HELP: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
+
+fn begin(command: Command, value: Option<&str>) -> Result<Order, String> {
+    match (command, value) {
+        (Command::StartDaemon | Command::StopDaemon, Some("master" | "backup")) => {}
+        (Command::StartDaemon, _) => return Err("illegal start-daemon parameter specified".to_owned()),
+        (Command::StopDaemon, _) => return Err("illegal stop-daemon parameter specified".to_owned()),
+        _ => {}
+    }
+    Ok(Order { command, options: Options::default(), service: None })
+}
+
+impl Order {
+    fn take(&mut self, meaning: Meaning, value: &str) -> Result<(), String> {
+        match meaning {
+            Meaning::Command(_) => Err("multiple commands specified".to_owned()),
+            Meaning::Help => Err("invalid option `-h'".to_owned()),
+            Meaning::Version => Err("invalid option `-v'".to_owned()),
+            Meaning::Sort => Ok(()),
+            Meaning::Service(transport) => {
+                self.mark(Opt::Service)?;
+                self.service = Some(Target::Address(transport, service(value, transport)?));
+                Ok(())
+            }
+            Meaning::Mark => {
+                self.mark(Opt::Service)?;
+                self.service = Some(Target::Mark(mark(value)?));
+                Ok(())
+            }
+            Meaning::MarkV6 if matches!(self.service, Some(Target::Mark(_))) => Ok(()),
+            Meaning::MarkV6 => Err("-6 used before -f".to_owned()),
+            Meaning::Option(option) => {
+                self.mark(option)?;
+                self.check_value(option, value)
+            }
+        }
+    }
+
+    fn mark(&mut self, option: Opt) -> Result<(), String> {
+        if self.options.has(option) {
+            return Err(format!("multiple '{}' options specified", option.name()));
+        }
+        self.options.add(option);
+        Ok(())
+    }
+
+    fn check_value(&self, option: Opt, value: &str) -> Result<(), String> {
+        let illegal = |what: &str| Err(format!("illegal {what} specified"));
+        let within = |max| number(value, 0, max).is_some();
+        match option {
+            Opt::Persistent if !value.is_empty() => timeout(value, 1),
+            Opt::Netmask if self.is_v6() && number(value, 1, 128).is_none() => illegal("ipv6 netmask"),
+            Opt::Netmask if !self.is_v6() && value.parse::<Ipv4Addr>().is_err() => {
+                illegal("virtual server persistent mask")
+            }
+            Opt::Server if endpoint(value, self.transport()).is_none() => {
+                illegal("real server address[:port]")
+            }
+            Opt::Weight if !within(65_535) => illegal("weight"),
+            Opt::UpperThreshold if !within(i64::from(i32::MAX)) => illegal("u_threshold"),
+            Opt::LowerThreshold if !within(i64::from(i32::MAX)) => illegal("l_threshold"),
+            Opt::SyncId if !within(255) => illegal("syncid"),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_v6(&self) -> bool {
+        matches!(self.service, Some(Target::Address(_, address)) if address.is_ipv6())
+    }
+
+    /// What port names of a real server mean.
+    fn transport(&self) -> Transport {
+        match self.service {
+            Some(Target::Address(transport, _)) => transport,
+            _ => Transport::Tcp,
+        }
+    }
+
+    /// What a new or changed service must be.
+    fn check_service(&self) -> Result<(), String> {
+        let changes = matches!(self.command, Command::AddService | Command::EditService);
+        let (true, Some(Target::Address(transport, address))) = (changes, self.service) else {
+            return Ok(());
+        };
+        if address.port() == 0 && !self.options.has(Opt::Persistent) {
+            return Err("Zero port specified for non-persistent service".to_owned());
+        }
+        if self.options.has(Opt::OnePacket) && transport != Transport::Udp {
+            return Err("One-Packet Scheduling is only for UDP virtual services".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_listing(&self) -> Result<(), String> {
+        let has = |options: &[Opt]| self.options.has_any(options);
+        let numbers = has(&[Opt::Stats, Opt::Rate, Opt::Thresholds]);
+        let clash = has(&[Opt::Connection, Opt::Timeout, Opt::Daemon]) && numbers
+            || has(&[Opt::Timeout, Opt::Daemon]) && has(&[Opt::PersistentConn]);
+        match self.command == Command::List && clash {
+            true => Err("options conflicts in the list command".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn check_arguments(command: Command, arguments: &[&str]) -> Result<(), String> {
+    let rest = match (command, arguments) {
+        (Command::SetTimeouts, [tcp, tcp_fin, udp, rest @ ..]) => {
+            [tcp, tcp_fin, udp].into_iter().try_for_each(|value| timeout(value, 0))?;
+            rest
+        }
+        (Command::SetTimeouts, _) => return Err("--set option requires 3 timeout values".to_owned()),
+        _ => arguments,
+    };
+    rest.first().map_or(Ok(()), |word| Err(format!("unexpected argument {word}")))
+}
+
+fn service(text: &str, transport: Transport) -> Result<SocketAddr, String> {
+    let found = endpoint(text, transport);
+    found.ok_or_else(|| "illegal virtual server address[:port] specified".to_owned())
+}
+
+fn mark(text: &str) -> Result<u32, String> {
+    let mark = number(text, 1, i64::from(u32::MAX)).and_then(|mark| u32::try_from(mark).ok());
+    mark.ok_or_else(|| format!("invalid fwmark value `{text}' specified"))
+}
+
+fn timeout(text: &str, min: i64) -> Result<(), String> {
+    let within = number(text, min, TIMEOUT_MAX);
+    within.map(drop).ok_or_else(|| format!("invalid timeout value `{text}' specified"))
+}
+
+fn number(text: &str, min: i64, max: i64) -> Option<i64> {
+    text.trim_start().parse().ok().filter(|number| (min..=max).contains(number))
+}
+
+/// `host[:port]`, `[IPv6]:port` or a bare IPv6 address; the port is 0 if there is none. Hosts and
+/// ports may be names. A lone number is a mistake, not a host.
+fn endpoint(text: &str, transport: Transport) -> Option<SocketAddr> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return Some(SocketAddr::new(address.into(), 0));
+    }
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (address, service) = bracketed.split_once("]:")?;
+        let address = address.parse::<Ipv6Addr>().ok()?;
+        return Some(SocketAddr::new(address.into(), port(service, transport)?));
+    }
+    match text.rsplit_once(':') {
+        Some((name, service)) => Some(SocketAddr::new(host(name)?, port(service, transport)?)),
+        None => Some(SocketAddr::new(host(text)?, 0)),
+    }
+}
+
+fn host(name: &str) -> Option<IpAddr> {
+    if let Ok(address) = name.parse::<Ipv4Addr>() {
+        return Some(address.into());
+    }
+    let mut addresses = (name, 0).to_socket_addrs().ok()?;
+    addresses.find(SocketAddr::is_ipv4).map(|address| address.ip())
+}
+
+fn port(text: &str, transport: Transport) -> Option<u16> {
+    let numeric = number(text, 0, 65_535).and_then(|port| u16::try_from(port).ok());
+    numeric.or_else(|| names::port(text, transport))
+}

@@ -1,0 +1,260 @@
+//! ipvsadm's listings, byte for byte, trailing spaces included.
+
+use super::names::{Names, cut};
+use crate::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Stats};
+use crate::model::ServiceAddress;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+
+/// The interface's version that IPVS has had since 2003, and scripts look for.
+const IPVS_VERSION: &str = "1.2.1";
+/// Width of an IPv4 service's "TCP  address:port" and of a server's "address:port": longer names
+/// are cut there.
+const SERVICE_WIDTH: usize = 33;
+const SERVER_WIDTH: usize = 28;
+
+/// Which columns a listing of services has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// Forwarding method, weight, connections.
+    Table,
+    /// `--stats`
+    Stats,
+    /// `--rate`
+    Rates,
+    /// `--thresholds`
+    Thresholds,
+    /// `--persistent-conn`
+    Persistent,
+    /// `--save`: the commands that make the table.
+    Rules,
+}
+
+/// How services are written.
+#[derive(Debug)]
+pub(super) struct Style {
+    pub(super) view: View,
+    /// Large numbers in full.
+    pub(super) exact: bool,
+    pub(super) names: Names,
+}
+
+/// The line above all services.
+pub(super) fn banner(out: &mut impl Write, capacity: u64) -> io::Result<()> {
+    writeln!(out, "IP Virtual Server version {IPVS_VERSION} (size={capacity})")
+}
+
+/// The columns' names.
+pub(super) fn title(out: &mut impl Write, view: View) -> io::Result<()> {
+    let local = "Prot LocalAddress:Port";
+    match view {
+        View::Rules => return Ok(()),
+        View::Table => {
+            writeln!(out, "{local} Scheduler Flags")?;
+            return writeln!(out, "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn");
+        }
+        View::Stats => counts(out, local, ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"])?,
+        View::Rates => counts(out, local, ["CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"])?,
+        View::Thresholds => {
+            writeln!(
+                out,
+                "{local:<33} {:<10} {:<10} {:<10} {:<10}",
+                "Uthreshold", "Lthreshold", "ActiveConn", "InActConn"
+            )?;
+        }
+        View::Persistent => {
+            writeln!(
+                out,
+                "{local:<33} {:<9} {:<11} {:<10} {:<10}",
+                "Weight", "PersistConn", "ActiveConn", "InActConn"
+            )?;
+        }
+    }
+    writeln!(out, "  -> RemoteAddress:Port")
+}
+
+fn counts(out: &mut impl Write, local: &str, [a, b, c, d, e]: [&str; 5]) -> io::Result<()> {
+    writeln!(out, "{local:<33} {a:>8} {b:>8} {c:>8} {d:>8} {e:>8}")
+}
+
+/// A service and its servers.
+pub(super) fn service(out: &mut impl Write, service: &Service, style: &Style) -> io::Result<()> {
+    if style.view == View::Rules {
+        return rules(out, service, &style.names);
+    }
+    service_line(out, service, style)?;
+    service.servers.iter().try_for_each(|server| server_line(out, &service.address, server, style))
+}
+
+fn service_line(out: &mut impl Write, service: &Service, style: &Style) -> io::Result<()> {
+    let ServiceAddress { protocol, address } = service.address;
+    let name = format!("{protocol:<4} {}", style.names.endpoint(protocol, address));
+    let name = if address.is_ipv4() { cut(name, SERVICE_WIDTH) } else { name };
+    match style.view {
+        View::Stats => writeln!(out, "{name:<33}{}", large_all(totals(&service.stats), style.exact)),
+        View::Rates => writeln!(out, "{name:<33}{}", large_all(averages(&service.rates), style.exact)),
+        _ => writeln!(out, "{name} {}{}", service.scheduler, flags(service)),
+    }
+}
+
+/// What follows the scheduler: ` (flags) persistent T mask M pe P ops`, where set.
+fn flags(service: &Service) -> String {
+    let mut text = String::new();
+    if !service.scheduler_flags.is_empty() {
+        text += &format!(" ({})", service.scheduler_flags.join(","));
+    }
+    if let Some(persistence) = &service.persistence {
+        text += &format!(" persistent {}", persistence.timeout);
+        text += &mask(persistence, service).map(|mask| format!(" mask {mask}")).unwrap_or_default();
+        text += &persistence.engine.as_ref().map(|engine| format!(" pe {engine}")).unwrap_or_default();
+    }
+    text + if service.one_packet { " ops" } else { "" }
+}
+
+/// The mask of the client networks: dotted for IPv4, a length for IPv6, none if each client
+/// counts by itself.
+fn mask(persistence: &Persistence, service: &Service) -> Option<String> {
+    match (service.address.address.is_ipv4(), persistence.prefix) {
+        (true, 32..) | (false, 128..) => None,
+        (false, prefix) => Some(prefix.to_string()),
+        (true, prefix) => {
+            let bits = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            Some(Ipv4Addr::from_bits(bits).to_string())
+        }
+    }
+}
+
+fn server_line(
+    out: &mut impl Write,
+    service: &ServiceAddress,
+    server: &Server,
+    style: &Style,
+) -> io::Result<()> {
+    let name = style.names.endpoint(service.protocol, server.address);
+    let name = if service.address.is_ipv4() { cut(name, SERVER_WIDTH) } else { name };
+    write!(out, "  -> {name:<28}")?;
+    let &Server { weight, active, inactive, .. } = server;
+    match style.view {
+        View::Stats => writeln!(out, "{}", large_all(totals(&server.stats), style.exact)),
+        View::Rates => writeln!(out, "{}", server_rates(&server.rates, style.exact)),
+        View::Thresholds => {
+            let (upper, lower) = (server.upper_threshold, server.lower_threshold);
+            writeln!(out, " {upper:<10} {lower:<10} {active:<10} {inactive:<10}")
+        }
+        View::Persistent => {
+            writeln!(out, " {weight:<9} {:<11} {active:<10} {inactive:<10}", server.persistent)
+        }
+        View::Table | View::Rules => {
+            let forward = forward_name(server.forwarding);
+            writeln!(out, " {forward:<7} {weight:<6} {active:<10} {inactive:<10}")
+        }
+    }
+}
+
+fn forward_name(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Route => "Route",
+        Forwarding::Tunnel => "Tunnel",
+        Forwarding::Masq => "Masq",
+        Forwarding::Local => "Local",
+    }
+}
+
+fn totals(stats: &Stats) -> [u64; 5] {
+    [stats.connections, stats.in_packets, stats.out_packets, stats.in_bytes, stats.out_bytes]
+}
+
+fn averages(rates: &Rates) -> [u64; 5] {
+    [rates.connections, rates.in_packets, rates.out_packets, rates.in_bytes, rates.out_bytes]
+}
+
+/// A server's connections and packets a second are never shortened, unlike a service's.
+fn server_rates(rates: &Rates, exact: bool) -> String {
+    let [connections, packets, out_packets, bytes, out_bytes] = averages(rates);
+    format!(" {connections:>8} {packets:>8} {out_packets:>8}{}", large_all([bytes, out_bytes], exact))
+}
+
+fn large_all<const N: usize>(numbers: [u64; N], exact: bool) -> String {
+    numbers.map(|number| large(number, exact)).concat()
+}
+
+/// A number in nine columns: whole below 10⁸, then in thousands, millions and so on, cut off.
+/// Exact ones are as wide as they are, with a space before.
+fn large(number: u64, exact: bool) -> String {
+    let digits = number.to_string();
+    match number {
+        _ if exact && digits.len() > 8 => format!(" {digits}"),
+        _ if exact => format!("{digits:>9}"),
+        0..100_000_000 => format!("{number:>9}"),
+        100_000_000..1_000_000_000 => format!("{:>8}K", number / 1_000),
+        1_000_000_000..100_000_000_000 => format!("{:>8}M", number / 1_000_000),
+        100_000_000_000..100_000_000_000_000 => format!("{:>8}G", number / 1_000_000_000),
+        100_000_000_000_000.. => format!("{:>8}T", number / 1_000_000_000_000),
+    }
+}
+
+/// The commands that make a service: ipvsadm's, and thresholds, which ipvsadm forgets to save.
+fn rules(out: &mut impl Write, service: &Service, names: &Names) -> io::Result<()> {
+    let ServiceAddress { protocol, address } = service.address;
+    let switch = match protocol {
+        crate::wire::Protocol::Tcp => "-t",
+        crate::wire::Protocol::Udp => "-u",
+    };
+    let name = format!("{switch} {}", names.endpoint(protocol, address));
+    writeln!(out, "-A {name} -s {}{}", service.scheduler, rule_options(service))?;
+    for server in &service.servers {
+        let endpoint = names.endpoint(protocol, server.address);
+        writeln!(out, "-a {name} -r {endpoint} {}", server_options(server))?;
+    }
+    Ok(())
+}
+
+fn rule_options(service: &Service) -> String {
+    let mut text = String::new();
+    if let Some(persistence) = &service.persistence {
+        text += &format!(" -p {}", persistence.timeout);
+        text += &mask(persistence, service).map(|mask| format!(" -M {mask}")).unwrap_or_default();
+        text += &persistence.engine.as_ref().map(|engine| format!(" --pe {engine}")).unwrap_or_default();
+    }
+    if service.one_packet {
+        text += " -o";
+    }
+    if !service.scheduler_flags.is_empty() {
+        text += &format!(" -b {}", service.scheduler_flags.join(","));
+    }
+    text
+}
+
+fn server_options(server: &Server) -> String {
+    let (method, tunnel) = match server.forwarding {
+        Forwarding::Route | Forwarding::Local => ("-g", ""),
+        Forwarding::Tunnel => ("-i", " --tun-type ipip"),
+        Forwarding::Masq => ("-m", ""),
+    };
+    let mut text = format!("{method} -w {}{tunnel}", server.weight);
+    for (switch, threshold) in [("-x", server.upper_threshold), ("-y", server.lower_threshold)] {
+        if threshold > 0 {
+            text += &format!(" {switch} {threshold}");
+        }
+    }
+    text
+}
+
+/// What stands above the connections.
+pub(super) fn connections_title(out: &mut impl Write, with_engine: bool) -> io::Result<()> {
+    writeln!(out, "IPVS connection entries")?;
+    let columns = format!("pro expire {:<11} {:<18} {:<18}", "state", "source", "virtual");
+    match with_engine {
+        true => writeln!(out, "{columns} {:<18} {:<16} pe_data", "destination", "pe name"),
+        false => writeln!(out, "{columns} destination"),
+    }
+}
+
+/// A connection's row.
+pub(super) fn connection(out: &mut impl Write, row: &Connection, names: &Names) -> io::Result<()> {
+    let protocol = row.service.protocol;
+    let expire = format!("{:02}:{:02}", row.expires / 60, row.expires % 60);
+    let [client, service, server] =
+        [row.client, row.service.address, row.server].map(|address| names.endpoint(protocol, address));
+    writeln!(out, "{protocol:<3} {expire:<6} {:<11} {client:<18} {service:<18} {server}", row.state)
+}

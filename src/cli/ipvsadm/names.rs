@@ -1,0 +1,148 @@
+//! Names for addresses and ports, from /etc/hosts and /etc/services.
+
+use super::grammar::Transport;
+use crate::wire::Protocol;
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+
+const HOSTS: &str = "/etc/hosts";
+const SERVICES: &str = "/etc/services";
+
+/// Longest "address:port" in characters, as ipvsadm's buffer holds it.
+const ENDPOINT_MAX: usize = 59;
+
+/// How addresses and ports are written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    hosts: HashMap<IpAddr, String>,
+    ports: HashMap<(u16, &'static str), String>,
+}
+
+impl Names {
+    /// Names of this host's files. What has none there stays a number, and so does all if a file
+    /// cannot be read.
+    pub(super) fn of_this_host() -> Self {
+        let read = |file| fs::read_to_string(file).unwrap_or_default();
+        Self::from_texts(&read(HOSTS), &read(SERVICES))
+    }
+
+    /// Numbers only.
+    pub(super) fn none() -> Self {
+        Self::default()
+    }
+
+    /// The first name of each address and port wins, as in the C library.
+    pub(super) fn from_texts(hosts: &str, services: &str) -> Self {
+        let mut names = Self::none();
+        for (address, name) in hosts.lines().filter_map(host_line) {
+            names.hosts.entry(address).or_insert_with(|| name.to_owned());
+        }
+        for (key, name, _) in services.lines().filter_map(service_line) {
+            names.ports.entry(key).or_insert_with(|| name.to_owned());
+        }
+        names
+    }
+
+    /// "address:port", an IPv6 address in brackets.
+    pub(super) fn endpoint(&self, protocol: Protocol, address: SocketAddr) -> String {
+        let ip = address.ip();
+        let host = self.hosts.get(&ip).cloned().unwrap_or_else(|| ip.to_string());
+        let port = self.ports.get(&(address.port(), key(protocol)));
+        let port = port.cloned().unwrap_or_else(|| address.port().to_string());
+        let text = if ip.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        cut(text, ENDPOINT_MAX)
+    }
+}
+
+/// The first `max` characters.
+pub(super) fn cut(mut text: String, max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(max) {
+        text.truncate(end);
+    }
+    text
+}
+
+/// The port that /etc/services has for a name or an alias.
+pub(super) fn port(name: &str, transport: Transport) -> Option<u16> {
+    let protocol = match transport {
+        Transport::Tcp => key(Protocol::Tcp),
+        Transport::Udp => key(Protocol::Udp),
+        Transport::Sctp => "sctp",
+    };
+    find_port(&fs::read_to_string(SERVICES).ok()?, name, protocol)
+}
+
+fn find_port(services: &str, wanted: &str, protocol: &str) -> Option<u16> {
+    let mut lines = services.lines().filter_map(service_line).filter(|((_, key), ..)| *key == protocol);
+    lines.find(|(_, name, aliases)| *name == wanted || aliases.contains(&wanted)).map(|((port, _), ..)| port)
+}
+
+fn key(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split('#').next().unwrap_or_default().split_whitespace()
+}
+
+/// hosts(5): address, name, aliases.
+fn host_line(line: &str) -> Option<(IpAddr, &str)> {
+    let mut words = words(line);
+    Some((words.next()?.parse().ok()?, words.next()?))
+}
+
+/// services(5): name, port/protocol, aliases.
+fn service_line(line: &str) -> Option<((u16, &'static str), &str, Vec<&str>)> {
+    let mut words = words(line);
+    let name = words.next()?;
+    let (port, protocol) = words.next()?.split_once('/')?;
+    let protocol = ["tcp", "udp", "sctp"].into_iter().find(|known| *known == protocol)?;
+    Some(((port.parse().ok()?, protocol), name, words.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICES: &str = "# comment\nhttp\t80/tcp  www # WorldWideWeb\nwww 80/tcp\ndomain 53/udp\n\
+                            ipfix 4739/sctp\nodd 5/dccp\nbroken\n";
+    const HOSTS: &str = "127.0.0.1 localhost\n192.0.2.10\tvip.example vip\n192.0.2.10 other\n\
+                         2001:db8::80 six\nnonsense here\n";
+
+    fn name(protocol: Protocol, address: &str) -> String {
+        Names::from_texts(HOSTS, SERVICES).endpoint(protocol, address.parse().unwrap())
+    }
+
+    #[test]
+    fn what_has_a_name_gets_it_and_the_rest_stays_a_number() {
+        assert_eq!(name(Protocol::Tcp, "192.0.2.10:80"), "vip.example:http");
+        assert_eq!(name(Protocol::Udp, "192.0.2.10:80"), "vip.example:80");
+        assert_eq!(name(Protocol::Udp, "192.0.2.11:53"), "192.0.2.11:domain");
+        assert_eq!(name(Protocol::Tcp, "[2001:db8::80]:80"), "[six]:http");
+        assert_eq!(name(Protocol::Tcp, "[2001:db8::81]:81"), "[2001:db8::81]:81");
+        let numeric = Names::none().endpoint(Protocol::Tcp, "192.0.2.10:80".parse().unwrap());
+        assert_eq!(numeric, "192.0.2.10:80");
+    }
+
+    #[test]
+    fn ports_have_names_and_aliases_for_one_protocol() {
+        assert_eq!(find_port(SERVICES, "http", "tcp"), Some(80));
+        assert_eq!(find_port(SERVICES, "www", "tcp"), Some(80));
+        assert_eq!(find_port(SERVICES, "http", "udp"), None);
+        assert_eq!(find_port(SERVICES, "ipfix", "sctp"), Some(4739));
+        assert_eq!(find_port(SERVICES, "comment", "tcp"), None);
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let hosts = format!("192.0.2.1 {}\n", "x".repeat(80));
+        let endpoint = Names::from_texts(&hosts, "").endpoint(Protocol::Tcp, "192.0.2.1:80".parse().unwrap());
+        assert_eq!(endpoint, "x".repeat(59));
+        assert_eq!(cut("äöü".to_owned(), 2), "äö");
+        assert_eq!(cut("ab".to_owned(), 2), "ab");
+    }
+}

@@ -1,0 +1,318 @@
+//! The director from start to stop: the control thread's one loop.
+
+use super::api;
+use super::arp::{Command, Responder};
+use super::backend::{self, Backend};
+use super::crew::Settings as CrewSettings;
+use super::host::{Host, Misfit};
+use super::rates;
+use super::registry::{Registry, ServerLink, VipState};
+use super::server::{self, BindError, ControlSocket, Query};
+use super::status::{self, Estimators, View};
+use crate::forward::{Arm, Snapshot};
+use crate::io::claim::Claim;
+use crate::io::{ArpSocket, IoError, Plan};
+use crate::model::{Config, OnConflict, Workers};
+use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
+use crate::schedule::Loads;
+use crate::time::Tick;
+use arc_swap::ArcSwap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Questions that may wait for the loop.
+const QUERIES: usize = 64;
+
+/// Why a director did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration does not fit this host.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// The wire.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The system.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// Every VIP belongs to somebody else.
+    #[error(
+        "no VIP can be served: another host answers ARP for each of them (see above); \
+             stop it from answering, or set on_conflict = \"claim\""
+    )]
+    NoVip,
+    /// A worker ended by itself.
+    #[error("a worker has ended: {0}")]
+    Worker(std::io::Error),
+}
+
+/// Runs a director until SIGTERM or SIGINT.
+///
+/// Calls `ready` once every VIP is claimed or refused and every real server has answered or not.
+///
+/// # Errors
+/// [`Failure`]. The interface is then as it was found.
+pub fn run(config: &Config, socket: &Path, ready: impl FnMut()) -> Result<(), Failure> {
+    let host = Host::fit(config)?;
+    let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+    let socket = server::bind(socket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Director::start(config, &host, ready)?.direct(&host, socket).await })
+}
+
+struct Director<F> {
+    registry: Registry,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Snapshots that a worker may still hold: freed here, never on the data path.
+    retired: Vec<Arc<Snapshot>>,
+    backend: Backend,
+    loads: Arc<Loads>,
+    estimators: Estimators,
+    capacity: u32,
+    epoch: Instant,
+    neighbors: Option<Neighbors>,
+    on_conflict: OnConflict,
+    ready: Option<F>,
+}
+
+impl<F: FnMut()> Director<F> {
+    fn start(config: &Config, host: &Host, ready: F) -> Result<Self, Failure> {
+        let (director, epoch) = (&config.director, Instant::now());
+        let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
+        let registry = Registry::new(&config.services, arms, director.timeouts);
+        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot()));
+        let (servers, loads) = (registry.server_count(), Arc::new(Loads::new(registry.server_count())));
+        let crew = CrewSettings {
+            snapshot: Arc::clone(&snapshot),
+            loads: Arc::clone(&loads),
+            servers,
+            connections: director.connections as usize,
+            wait: director.wait,
+            epoch,
+        };
+        let backend = backend::launch(director.backend, &plan(config, host), &crew)?;
+        Ok(Self {
+            registry,
+            snapshot,
+            retired: Vec::new(),
+            backend,
+            loads,
+            estimators: Estimators::default(),
+            capacity: director.connections,
+            epoch,
+            neighbors: Some(Neighbors::new(arp_settings(config, host)?)),
+            on_conflict: director.on_conflict,
+            ready: Some(ready),
+        })
+    }
+
+    /// Runs everything until told to stop, then takes it all down in order.
+    async fn direct(mut self, host: &Host, socket: ControlSocket) -> Result<(), Failure> {
+        let (queries, inbox) = mpsc::channel(QUERIES);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
+        let end = self.attend(host, inbox).await;
+        self.backend.steering.stop();
+        let worked = self.backend.crew.stop().map_err(Failure::Worker);
+        drop(stop);
+        let _ = serving.await; // what a client did is no failure of ours
+        end.and(worked)
+    }
+
+    /// The loop: reports of ARP, questions, time, signals.
+    async fn attend(&mut self, host: &Host, mut queries: mpsc::Receiver<Query>) -> Result<(), Failure> {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (commands, responder, mut reports) = self.responder(host)?;
+        let mut clock = tokio::time::interval(rates::INTERVAL);
+        let mut arp = std::pin::pin!(responder);
+        loop {
+            self.tell_if_ready()?;
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                ended = &mut arp => { ended?; break; }
+                Some(report) = reports.recv() => self.note(report),
+                Some(query) = queries.recv() => self.answer(query),
+                _ = clock.tick() => self.tick()?,
+            }
+        }
+        drop(commands);
+        tracing::info!("stopping");
+        Ok(())
+    }
+
+    /// The ARP machine with every VIP and server told to it.
+    #[allow(clippy::type_complexity)] // one future, one way in, one way out
+    fn responder(
+        &mut self,
+        host: &Host,
+    ) -> Result<
+        (
+            mpsc::UnboundedSender<Command>,
+            impl Future<Output = std::io::Result<()>> + use<F>,
+            mpsc::UnboundedReceiver<Report>,
+        ),
+        Failure,
+    > {
+        let sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<Vec<_>, _>>()?;
+        let machine = self.neighbors.take().expect("it is taken once");
+        let responder = Responder::new(machine, sockets, self.epoch)?;
+        let ((commands, orders), (news, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let servers = host.servers.iter().map(|server| Command::AddServer(*server));
+        for command in servers.chain(host.vips.iter().map(|vip| Command::AddVip(*vip))) {
+            let _ = commands.send(command); // the receiver is right here
+        }
+        let run = responder.run(orders, move |report| {
+            let _ = news.send(report); // the loop may have ended
+        });
+        Ok((commands, run, reports))
+    }
+
+    /// Ready once nothing is open any more; a failure if then no VIP is ours.
+    fn tell_if_ready(&mut self) -> Result<(), Failure> {
+        let services = &self.registry.services;
+        let settled = |service: &super::registry::ServiceEntry| {
+            let resolving = service.servers.iter().any(|server| server.link == ServerLink::Resolving);
+            service.vip != VipState::Probing && !resolving
+        };
+        if self.ready.is_none() || !services.iter().all(settled) {
+            return Ok(());
+        }
+        if self.registry.served().is_empty() {
+            return Err(Failure::NoVip);
+        }
+        if let Some(mut ready) = self.ready.take() {
+            let (served, workers) = (self.registry.served().len(), self.backend.crew.members().len());
+            tracing::info!(services = served, workers, backend = self.backend.name, "ready");
+            ready();
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, report: Report) {
+        log(&report, &self.registry, self.on_conflict);
+        match report {
+            Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
+            Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
+            Report::ConflictOver { .. } => return,
+            Report::Resolved { rip, mac, .. } => self.registry.set_reachable(rip.into(), mac),
+            Report::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
+        }
+        self.publish();
+    }
+
+    /// A VIP that is ours already stays so: whoever came later has to go.
+    fn refuse(&mut self, vip: Ipv4Addr, mac: crate::wire::MacAddr) {
+        if self.on_conflict == OnConflict::Refuse && self.registry.vip(vip.into()) != Some(VipState::Claimed)
+        {
+            self.registry.set_vip(vip.into(), VipState::Conflict(mac));
+        }
+    }
+
+    /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
+    fn publish(&mut self) {
+        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot())));
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
+        if let Err(error) = self.backend.steering.update(&self.registry.served()) {
+            tracing::error!(%error, "the services handed over are still the old ones");
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Failure> {
+        let mut estimators = std::mem::take(&mut self.estimators);
+        self.view().estimate(&mut estimators);
+        self.estimators = estimators;
+        if self.backend.crew.is_whole() {
+            return Ok(());
+        }
+        Err(Failure::Worker(std::io::Error::other("see the log above")))
+    }
+
+    fn answer(&self, query: Query) {
+        let view = self.view();
+        // A client that went away while it waited needs no answer.
+        match query {
+            Query::Services(reply) => drop(reply.send(view.services(&self.estimators))),
+            Query::Drops(reply) => drop(reply.send(view.drops())),
+            Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
+            Query::Workers(reply) => {
+                let workers = view.workers(self.backend.name);
+                tokio::task::spawn_blocking(move || drop(reply.send(status::with_latencies(workers))));
+            }
+            Query::Connections(to) => {
+                let (directory, now) = (view.directory(), Tick(self.epoch.elapsed().as_millis() as u32));
+                let lines: Vec<_> =
+                    self.backend.crew.members().iter().map(super::crew::Member::line).collect();
+                tokio::task::spawn_blocking(move || directory.list(&lines, now, &to));
+            }
+        }
+    }
+
+    fn timeouts(&self) -> api::Timeouts {
+        let timeouts = &self.registry.timeouts;
+        api::Timeouts { tcp: timeouts.tcp.secs(), tcp_fin: timeouts.tcp_fin.secs(), udp: timeouts.udp.secs() }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            registry: &self.registry,
+            crew: &self.backend.crew,
+            loads: &self.loads,
+            capacity: self.capacity.into(),
+        }
+    }
+}
+
+fn plan(config: &Config, host: &Host) -> Plan {
+    let workers = match config.director.workers {
+        Workers::Auto => None,
+        Workers::Count(count) => Some(count.into()),
+    };
+    Plan { arms: host.arms.clone(), workers }
+}
+
+fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {
+    Ok(ArpSettings {
+        links: host.arms.iter().map(|interface| interface.mac).collect(),
+        on_conflict: config.director.on_conflict,
+        timing: Timing { announce_interval: config.director.announce_interval, ..Timing::default() },
+        seed: getrandom::u64().map_err(std::io::Error::other)?,
+    })
+}
+
+/// One line for each change, with what it means for the operator.
+fn log(report: &Report, registry: &Registry, on_conflict: OnConflict) {
+    let or_unknown = |server: &Option<Ipv4Addr>| {
+        server.map_or("an unknown host".into(), |rip| format!("real server {rip}"))
+    };
+    match report {
+        Report::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
+        Report::Conflict { vip, mac, server } => {
+            let ours = registry.vip((*vip).into()) == Some(VipState::Claimed);
+            let outcome = match on_conflict {
+                _ if ours => "this director defends it",
+                OnConflict::Refuse => {
+                    "it is not served; stop that host from answering ARP for it \
+                                       (on a real server: directrix realserver setup), or set on_conflict = \"claim\""
+                }
+                OnConflict::Claim => "it is claimed all the same, as configured",
+            };
+            tracing::error!(%vip, %mac, host = or_unknown(server), "another host answers for the VIP: {outcome}");
+        }
+        Report::ConflictOver { vip, mac, .. } => {
+            tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
+        }
+        Report::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
+        Report::Lost { rip, .. } => {
+            tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");
+        }
+    }
+}
