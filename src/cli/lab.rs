@@ -23,7 +23,7 @@ pub(super) struct Args {
     #[command(flatten)]
     build: Build,
     #[command(flatten)]
-    client: Client,
+    traffic: Traffic,
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +45,7 @@ enum Command {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
-        client: Client,
+        traffic: Traffic,
     },
     /// A shell, or one command, on a host of a deployment that is up
     Shell {
@@ -62,7 +62,7 @@ enum Command {
     Client {
         target: SocketAddr,
         #[command(flatten)]
-        client: Client,
+        traffic: Traffic,
     },
     #[command(hide = true)]
     WhoHas { interface: String, target: Ipv4Addr },
@@ -91,7 +91,7 @@ struct Build {
 }
 
 #[derive(Debug, clap::Args)]
-struct Client {
+struct Traffic {
     /// Connections that the client opens
     #[arg(long, value_name = "N", default_value_t = Load::default().connections, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
@@ -100,7 +100,7 @@ struct Client {
     concurrency: u16,
 }
 
-impl Client {
+impl Traffic {
     fn load(&self) -> Load {
         Load { connections: self.connections, concurrency: self.concurrency }
     }
@@ -109,13 +109,13 @@ impl Client {
 /// Runs the subcommand.
 pub(super) fn main(args: &Args) -> ExitCode {
     let done = match &args.command {
-        None => reference(&args.name, &args.build, &args.client),
+        None => reference(&args.name, &args.build, &args.traffic),
         Some(Command::Up { name, build }) => up(name, build),
         Some(Command::Down { name }) => down(name),
-        Some(Command::Run { name, client }) => run(name, client),
+        Some(Command::Run { name, traffic }) => run(name, traffic),
         Some(Command::Shell { name, host, command }) => shell::enter(&name.name, *host, command),
         Some(Command::ServeHttp { name, addresses }) => told(http_server::run(name, addresses)),
-        Some(Command::Client { target, client }) => ask(*target, client),
+        Some(Command::Client { target, traffic }) => ask(*target, traffic),
         Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
         Some(Command::Capture) => told(capture::run()),
     };
@@ -125,9 +125,9 @@ pub(super) fn main(args: &Args) -> ExitCode {
     })
 }
 
-fn reference(name: &Name, build: &Build, client: &Client) -> Result<ExitCode, LabError> {
+fn reference(name: &Name, build: &Build, traffic: &Traffic) -> Result<ExitCode, LabError> {
     let deployment = Deployment::up(options(name, build)?, Console::stdout(), Interrupt::install()?)?;
-    let report = deployment.run(client.load())?;
+    let report = deployment.run(traffic.load())?;
     deployment.down()?;
     Ok(exit_code(report.is_good()))
 }
@@ -147,9 +147,9 @@ fn down(name: &Name) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(name: &Name, client: &Client) -> Result<ExitCode, LabError> {
+fn run(name: &Name, traffic: &Traffic) -> Result<ExitCode, LabError> {
     let deployment = Deployment::attach(&name.name, Console::stdout(), Interrupt::install()?)?;
-    Ok(exit_code(deployment.run(client.load())?.is_good()))
+    Ok(exit_code(deployment.run(traffic.load())?.is_good()))
 }
 
 fn options(name: &Name, build: &Build) -> Result<Options, LabError> {
@@ -163,11 +163,12 @@ fn exit_code(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn ask(target: SocketAddr, client: &Client) -> Result<ExitCode, LabError> {
-    let answers = http_client::run(target, client.connections, client.concurrency);
+fn ask(target: SocketAddr, traffic: &Traffic) -> Result<ExitCode, LabError> {
+    let answers = http_client::run(target, traffic.connections, traffic.concurrency)
+        .map_err(|error| LabError::Failed(error.to_string()))?;
     let text = serde_json::to_string(&answers).map_err(|error| LabError::Failed(error.to_string()))?;
     println!("{text}");
-    Ok(exit_code(answers.total() == client.connections))
+    Ok(exit_code(answers.total() == traffic.connections))
 }
 
 fn owners(interface: &str, target: Ipv4Addr) -> io::Result<()> {

@@ -2,11 +2,17 @@
 
 use super::page;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 /// So long may a connection take to open, and an answer to come.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -14,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const ANSWER_MAX: u64 = 64 << 10;
 /// So many failures without a success between them end the run: the rest would fail as well.
 const FAILURES_MAX: u64 = 5;
+/// Source ports are used in turn. Left to chance, one comes back while the director remembers its
+/// last connection; that connection is then scheduled anew, and the split drifts off the weights.
+const PORTS: RangeInclusive<u16> = 10_000..=65_535;
 
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,43 +50,61 @@ impl Answers {
 }
 
 /// Opens `connections` connections to `target`, `concurrency` at a time.
-#[must_use]
-pub fn run(target: SocketAddr, connections: u64, concurrency: u16) -> Answers {
-    let turns = Turns { left: AtomicU64::new(connections), failures: AtomicU64::new(0) };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..concurrency).map(|_| scope.spawn(|| work(target, &turns))).collect();
-        let answers = workers.into_iter().filter_map(|worker| worker.join().ok());
-        answers.fold(Answers::default(), Answers::add)
+///
+/// # Errors
+/// If the process has no descriptor left for the runtime.
+pub fn run(target: SocketAddr, connections: u64, concurrency: u16) -> io::Result<Answers> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let turns = Rc::new(Turns {
+        left: Cell::new(connections),
+        failures: Cell::new(0),
+        port: Cell::new(*PORTS.start()),
+    });
+    LocalSet::new().block_on(&runtime, async {
+        let workers: Vec<_> =
+            (0..concurrency).map(|_| tokio::task::spawn_local(work(target, Rc::clone(&turns)))).collect();
+        let mut answers = Answers::default();
+        for worker in workers {
+            answers = answers.add(worker.await.map_err(io::Error::other)?);
+        }
+        Ok(answers)
     })
 }
 
+/// What the workers share; they take turns on one thread.
 struct Turns {
-    left: AtomicU64,
+    left: Cell<u64>,
     /// In a row.
-    failures: AtomicU64,
+    failures: Cell<u64>,
+    port: Cell<u16>,
 }
 
 impl Turns {
+    /// Whether there is a connection left to open.
     fn next(&self) -> bool {
-        let hopeless = self.failures.load(Ordering::Relaxed) >= FAILURES_MAX;
-        !hopeless
-            && self
-                .left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                .is_ok()
+        let left = if self.failures.get() < FAILURES_MAX { self.left.get() } else { 0 };
+        self.left.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    fn next_port(&self) -> u16 {
+        let port = self.port.get();
+        self.port.set(port.checked_add(1).unwrap_or(*PORTS.start()));
+        port
     }
 }
 
-fn work(target: SocketAddr, turns: &Turns) -> Answers {
+async fn work(target: SocketAddr, turns: Rc<Turns>) -> Answers {
     let mut answers = Answers::default();
     while turns.next() {
-        match fetch(target) {
+        let fetched = timeout(2 * PATIENCE, fetch(target, &turns)).await;
+        match fetched.unwrap_or_else(|_| Err(format!("the answer of {target} did not come to an end"))) {
             Ok(server) => {
-                turns.failures.store(0, Ordering::Relaxed);
+                turns.failures.set(0);
                 *answers.by_server.entry(server).or_default() += 1;
             }
             Err(failure) => {
-                turns.failures.fetch_add(1, Ordering::Relaxed);
+                turns.failures.set(turns.failures.get() + 1);
                 answers.failure.get_or_insert(failure);
             }
         }
@@ -86,15 +113,28 @@ fn work(target: SocketAddr, turns: &Turns) -> Answers {
 }
 
 /// One connection, one request; the name of the server that answered.
-fn fetch(target: SocketAddr) -> Result<String, String> {
-    let told = |what: &'static str| move |error: std::io::Error| format!("{what} {target}: {error}");
-    let mut stream = TcpStream::connect_timeout(&target, PATIENCE).map_err(told("connecting to"))?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(told("waiting for"))?;
+async fn fetch(target: SocketAddr, turns: &Turns) -> Result<String, String> {
+    let told = |what: &'static str| move |error: io::Error| format!("{what} {target}: {error}");
+    let mut stream = connect(target, turns).await.map_err(told("connecting to"))?;
     let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.ip());
-    stream.write_all(request.as_bytes()).map_err(told("asking"))?;
+    stream.write_all(request.as_bytes()).await.map_err(told("asking"))?;
     let mut answer = String::new();
-    stream.take(ANSWER_MAX).read_to_string(&mut answer).map_err(told("reading the answer of"))?;
+    stream.take(ANSWER_MAX).read_to_string(&mut answer).await.map_err(told("reading the answer of"))?;
     check(&answer)
+}
+
+/// Connects from the next port that is free.
+async fn connect(target: SocketAddr, turns: &Turns) -> io::Result<TcpStream> {
+    for _ in PORTS {
+        let socket = TcpSocket::new_v4()?;
+        match socket.bind((Ipv4Addr::UNSPECIFIED, turns.next_port()).into()) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
+            bound => bound?,
+        }
+        let opened = timeout(PATIENCE, socket.connect(target)).await;
+        return opened.unwrap_or_else(|_| Err(io::Error::new(ErrorKind::TimedOut, "no answer to the SYN")));
+    }
+    Err(io::Error::new(ErrorKind::AddrInUse, "no source port is free"))
 }
 
 fn check(answer: &str) -> Result<String, String> {
@@ -111,7 +151,7 @@ fn check(answer: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn every_answer_of_the_built_in_server_is_counted() {
@@ -124,7 +164,7 @@ mod tests {
             std::thread::sleep(PATIENCE / 300);
             false
         }));
-        let answers = run(address, 50, 4);
+        let answers = run(address, 50, 4).unwrap();
         assert_eq!(answers.by_server, BTreeMap::from([("rs7".to_owned(), 50)]));
         assert_eq!(answers.failure, None);
     }
@@ -134,7 +174,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let answers = run(address, u64::MAX, 1);
+        let answers = run(address, u64::MAX, 1).unwrap();
         assert_eq!(answers.total(), 0);
         assert!(answers.failure.unwrap().starts_with("connecting to 127.0.0.1"));
     }

@@ -3,8 +3,7 @@
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt,
-    socket, sockopt,
+    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket, sockopt,
 };
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,29 +13,16 @@ const QUEUE_BYTES: usize = 64 << 20;
 /// `PACKET_OUTGOING` of linux/if_packet.h.
 const OUTGOING: u8 = 4;
 
-/// Sees every frame of the namespace, or of one interface.
+/// Sees every frame of the namespace.
 pub(super) struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// One that sees all interfaces.
+    /// Begins to see.
     pub(super) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
         setsockopt(&socket, sockopt::RcvBufForce, &QUEUE_BYTES)?;
         Ok(Self(socket))
-    }
-
-    /// One that sees and sends on `interface` only.
-    pub(super) fn on(interface: &LinkAddr) -> io::Result<Self> {
-        let socket = Self::open()?;
-        bind(socket.0.as_raw_fd(), interface)?;
-        Ok(socket)
-    }
-
-    /// Sends `frame` on the interface.
-    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        send(self.0.as_raw_fd(), frame, MsgFlags::empty())?;
-        Ok(())
     }
 
     /// The next frame that arrived from a wire, if one is waiting: its interface and length. What

@@ -9,7 +9,7 @@ use super::runner::{command, execute};
 use super::topology::Step;
 use super::verdict::{Finding, judge};
 use super::{Interrupt, LabError};
-use crate::control::client::Blocking;
+use crate::control::client::{Blocking, ClientError};
 use crate::wire::MacAddr;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -134,12 +134,11 @@ impl Deployment {
     }
 
     fn table(&self) -> Result<Table, LabError> {
-        let failed = |words: String| LabError::Failed(format!("asking the director: {words}"));
-        let client = Blocking::new(&self.socket()).map_err(|error| failed(error.to_string()))?;
-        let services = client.services().map_err(|error| failed(error.to_string()))?.services;
         let vip = SocketAddr::from((VIP, PORT));
-        let service = services.into_iter().find(|service| service.address.address == vip);
-        let service = service.ok_or_else(|| failed(format!("it has no service {vip}")))?;
+        let service =
+            self.ask(Blocking::services)?.services.into_iter().find(|one| one.address.address == vip);
+        let service =
+            service.ok_or_else(|| LabError::Failed(format!("the director has no service {vip}")))?;
         let host = |address: IpAddr| {
             let layout = self.options().layout;
             Host::REAL_SERVERS.into_iter().find(|host| host.address(layout).map(IpAddr::V4) == Some(address))
@@ -151,15 +150,28 @@ impl Deployment {
 
     fn show_tables(&self) -> Result<(), LabError> {
         self.runner().console.heading("director: its tables");
-        for words in [["ipvsadm", "-Ln"].as_slice(), &["ipvsadm", "-Ln", "--stats"], &["drops"]] {
-            let exe = self.options().exe.display().to_string();
-            let all = [exe.as_str(), "--socket", &self.socket().display().to_string()].map(str::to_owned);
-            let step =
-                self.step(Host::Director, all.into_iter().chain(words.iter().map(|word| (*word).to_owned())));
-            let text = self.runner().output(&step)?;
-            self.runner().console.say(&text);
+        self.show(&["ipvsadm", "-Ln"])?;
+        self.show(&["ipvsadm", "-Ln", "--stats"])?;
+        let drops = self.ask(Blocking::drops)?;
+        if drops.iter().any(|drop| drop.frames > 0) {
+            self.show(&["drops"])?;
         }
         Ok(())
+    }
+
+    /// Prints what `directrix words` says of the director.
+    fn show(&self, words: &[&str]) -> Result<(), LabError> {
+        let (exe, socket) = (self.options().exe.display().to_string(), self.socket().display().to_string());
+        let all = [exe.as_str(), "--socket", &socket].into_iter().chain(words.iter().copied());
+        let text = self.runner().output(&self.step(Host::Director, all))?;
+        self.runner().console.say(&text);
+        Ok(())
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&Blocking) -> Result<T, ClientError>) -> Result<T, LabError> {
+        let client =
+            Blocking::new(&self.socket()).map_err(|error| LabError::io("asking the director", &error))?;
+        question(&client).map_err(|error| LabError::Failed(format!("asking the director: {error}")))
     }
 
     /// A hidden subcommand of `directrix lab` in the namespace of `host`.

@@ -1,44 +1,47 @@
 //! Who answers ARP for an address: ask by broadcast, and listen for all answers.
 
-use super::packet_socket::{PacketSocket, readable};
+use crate::io::{ArpSocket, Interface};
 use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, FRAME_LEN, Operation};
-use nix::sys::socket::{LinkAddr, SockaddrIn};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// Somebody slow may miss one question.
 const QUESTIONS: u32 = 3;
 const LISTEN: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Asks on `interface` of the own namespace who has `target`, for a second and a bit. Every MAC
 /// address that says it does.
 ///
 /// # Errors
-/// If there is no such interface with an IPv4 address, or without CAP_NET_RAW.
+/// If there is no such interface with an address in the target's network, or without CAP_NET_RAW.
 pub fn ask(interface: &str, target: Ipv4Addr) -> io::Result<BTreeSet<MacAddr>> {
-    let own = own_addresses(interface)?;
-    let socket = PacketSocket::on(&own.link)?;
-    let mut frame = [0; FRAME_LEN];
-    ArpPacket::request(own.mac, own.ip, target).emit(&mut frame);
+    let interface = Interface::lookup(interface).map_err(io::Error::other)?;
+    let own = interface.address_towards(target).ok_or_else(|| {
+        io::Error::other(format!("{} has no address in the network of {target}", interface.name))
+    })?;
+    let socket = ArpSocket::open(&interface).map_err(io::Error::other)?;
+    let mut question = [0; FRAME_LEN];
+    ArpPacket::request(interface.mac, own, target).emit(&mut question);
     let mut answers = BTreeSet::new();
     for _ in 0..QUESTIONS {
-        socket.send(&frame)?;
+        socket.send(&question)?;
         listen(&socket, target, &mut answers)?;
     }
     Ok(answers)
 }
 
-fn listen(socket: &PacketSocket, target: Ipv4Addr, answers: &mut BTreeSet<MacAddr>) -> io::Result<()> {
+fn listen(socket: &ArpSocket, target: Ipv4Addr, answers: &mut BTreeSet<MacAddr>) -> io::Result<()> {
     let end = Instant::now() + LISTEN;
-    let mut frame = [0; 2048];
+    let mut buffer = [0; FRAME_LEN];
     while Instant::now() < end {
-        readable([socket.as_fd()], 20)?;
-        while let Some((_, length)) = socket.receive(&mut frame)? {
-            answers.extend(answer(&frame[..length.min(frame.len())], target));
+        match socket.receive(&mut buffer) {
+            Ok(frame) => answers.extend(answer(frame, target)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -47,27 +50,6 @@ fn listen(socket: &PacketSocket, target: Ipv4Addr, answers: &mut BTreeSet<MacAdd
 fn answer(frame: &[u8], target: Ipv4Addr) -> Option<MacAddr> {
     let packet = ArpPacket::parse(frame).ok()?;
     (packet.operation == Operation::Reply && packet.sender_ip == target).then_some(packet.sender_mac)
-}
-
-struct Own {
-    link: LinkAddr,
-    mac: MacAddr,
-    ip: Ipv4Addr,
-}
-
-fn own_addresses(interface: &str) -> io::Result<Own> {
-    let mut link = None;
-    let mut ip = None;
-    for entry in nix::ifaddrs::getifaddrs()?.filter(|entry| entry.interface_name == interface) {
-        let Some(address) = entry.address else { continue };
-        link = link.or(address.as_link_addr().copied());
-        ip = ip.or(address.as_sockaddr_in().map(SockaddrIn::ip));
-    }
-    let mac = link.and_then(|link| link.addr()).map(MacAddr);
-    match (link, mac, ip) {
-        (Some(link), Some(mac), Some(ip)) => Ok(Own { link, mac, ip }),
-        _ => Err(io::Error::other(format!("{interface} is not there, or has no MAC or IPv4 address"))),
-    }
 }
 
 #[cfg(test)]
@@ -93,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_without_addresses_is_named() {
+    fn an_interface_that_is_not_there_is_named() {
         let error = ask("nosuch0", VIP).unwrap_err();
         assert!(error.to_string().contains("nosuch0"), "{error}");
     }
