@@ -49,8 +49,9 @@ pub fn configuration(options: &Options) -> String {
         ("interface".to_owned(), "\"eth0\"".to_owned()),
         ("backend".to_owned(), format!("\"{}\"", options.backend.name())),
     ];
-    if options.arp == Arp::Static {
-        // The real servers answer for the VIP, and that does not matter here.
+    if matches!(options.arp, Arp::Static | Arp::None) {
+        // Real servers answer for the VIP. With a static entry that does not matter; without one
+        // it is what there is to see, and a director that refuses to start would show less.
         keys.push(("on_conflict".to_owned(), "\"claim\"".to_owned()));
     }
     for (key, value) in &options.director {
@@ -99,10 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn a_static_entry_needs_a_director_that_claims_the_vip() {
-        let text = |arp| configuration(&Options { arp, ..Options::new("d", "x") });
-        assert!(text(Arp::Static).contains("on_conflict = \"claim\""));
-        assert!(!text(Arp::None).contains("on_conflict"));
+    fn where_real_servers_answer_the_director_claims_the_vip_all_the_same() {
+        let claims = |arp| {
+            configuration(&Options { arp, ..Options::new("d", "x") }).contains("on_conflict = \"claim\"")
+        };
+        assert!(claims(Arp::Static) && claims(Arp::None));
+        assert!(!claims(Arp::Sysctl) && !claims(Arp::Arptables));
     }
 
     #[test]

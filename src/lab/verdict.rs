@@ -62,10 +62,10 @@ fn who_answers_arp(run: &Measurements) -> Finding {
         let figures = format!("{names}; the router's static entry makes it not matter");
         return finding("who answers ARP for the VIP", director, figures, "the director does not");
     }
-    let meaning = if director || run.owners.is_empty() {
-        "the director, and nobody else, should"
+    let meaning = if run.owners.is_empty() {
+        "the director should"
     } else {
-        "that host gets the connections, past the director"
+        "the director, and nobody else, should; the router may believe any of them"
     };
     finding("who answers ARP for the VIP", director && run.owners.len() == 1, names, meaning)
 }
@@ -111,16 +111,11 @@ fn through_the_director(run: &Measurements) -> Finding {
     let (came, went) = (run.sent_by(Host::Router).to_vip, run.sent_by(Host::Director).to_vip);
     let (received, sent) = run.director_frames;
     let figures = format!(
-        "{} in, {} out (its interface, ARP and all: {received} in, {sent} out)",
+        "{} from the router, {} out of the director (its interface, ARP and all: {received} in, {sent} out)",
         came.frames, went.frames
     );
     let good = came == went && came.frames > 0 && received >= came.frames && sent >= went.frames;
-    finding(
-        "frames to the VIP, at the director",
-        good,
-        figures,
-        "each should come out once, unchanged in length",
-    )
+    finding("frames to the VIP, at the director", good, figures, "each should come out once, and no other")
 }
 
 fn counted(run: &Measurements) -> Finding {
@@ -278,7 +273,10 @@ mod tests {
             run.owners.insert(Host::Rs1.mac());
         });
         fails(
-            &["rs2 (02:00:00:00:01:71): that host gets", "rs2 (02:00:00:00:01:71): they do not reach"],
+            &[
+                "rs2 (02:00:00:00:01:71): the director, and nobody else",
+                "rs2 (02:00:00:00:01:71): they do not reach",
+            ],
             |run| {
                 run.owners = BTreeSet::from([Host::Rs2.mac()]);
                 run.router_entry = Some(Host::Rs2.mac());
@@ -318,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_frame_lost_or_uncounted_by_the_director_is_told() {
-        fails(&["25495 in, 25494 out"], |run| {
+        fails(&["25495 from the router, 25494 out of the director"], |run| {
             run.seen.get_mut(&Host::Director).unwrap().to_vip = Tally { frames: 25_494, bytes: 1_824_257 };
         });
         fails(&["InPkts 25494 for 25495 frames"], |run| run.table.service.in_packets -= 1);
