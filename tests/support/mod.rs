@@ -2,5 +2,6 @@
 #![allow(missing_docs, dead_code, unreachable_pub)] // each test uses its part
 
 pub mod frames;
+pub mod harness;
 pub mod netns;
 pub mod wire;
