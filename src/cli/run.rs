@@ -1,7 +1,7 @@
 //! `directrix run`: the director in the foreground.
 
 use super::status::{BAD_INPUT, fail};
-use crate::control::director::{self, Failure};
+use crate::control::director;
 use crate::model::{BackendChoice, Config};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -48,13 +48,14 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         config.director.backend = backend.into();
     }
     if args.check {
-        println!("{}: {} services, no errors", args.config.display(), config.services.len());
+        let (file, services) = (args.config.display(), config.services.len());
+        println!("{file}: {services} {}, no errors", if services == 1 { "service" } else { "services" });
         return ExitCode::SUCCESS;
     }
     log_to_stderr();
     match director::run(&config, socket, tell_ready) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure @ Failure::Misfit(_)) => fail(BAD_INPUT, &failure),
+        Err(failure) if failure.is_bad_input() => fail(BAD_INPUT, &failure),
         Err(failure) => fail(1, &failure),
     }
 }

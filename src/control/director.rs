@@ -53,6 +53,18 @@ pub enum Failure {
     Worker(std::io::Error),
 }
 
+impl Failure {
+    /// True if what was asked for cannot work on this host, however often it is tried.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Misfit(_) => true,
+            Self::Socket(refused) => refused.is_bad_input(),
+            Self::Io(_) | Self::System(_) | Self::NoVip | Self::Worker(_) => false,
+        }
+    }
+}
+
 /// Runs a director until SIGTERM or SIGINT.
 ///
 /// Calls `ready` once every VIP is claimed or refused and every real server has answered or not.
