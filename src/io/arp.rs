@@ -140,6 +140,8 @@ fn socket() -> Result<OwnedFd, Errno> {
     }
 }
 
+/// The kernel shows what the host sends to sockets for all protocols only (net/core/dev.c); this
+/// makes it sure for ours too.
 fn ignore_outgoing(fd: &OwnedFd) -> Result<(), Errno> {
     let on: libc::c_int = 1;
     // SAFETY: value and length are those of `on`, which lives across the call and is only read.
@@ -200,4 +202,45 @@ fn explain(errno: Errno, interface: &str) -> IoError {
         other => (other.to_string(), "see packet(7)".into()),
     };
     IoError { what: format!("opening a socket for ARP on {interface}"), cause, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MacAddr;
+
+    fn loopback() -> Interface {
+        let (mac, addresses) = (MacAddr::ZERO, Vec::new());
+        Interface { name: "lo".into(), index: 1, mac, mtu: 65_536, queues: 1, addresses }
+    }
+
+    /// Takes every capability from the calling thread by making it nobody's.
+    fn become_nobody() {
+        const NOBODY: libc::c_long = 65_534;
+        // SAFETY: setresuid(2) takes no pointers. The bare system call changes this thread alone,
+        // where the C library's function would change every thread of the test.
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        assert_eq!(changed, 0, "{}", io::Error::last_os_error());
+    }
+
+    #[test]
+    fn without_the_capability_the_remedy_is_told() {
+        let open = || {
+            become_nobody();
+            ArpSocket::open(&loopback()).unwrap_err().to_string()
+        };
+        let failure = std::thread::spawn(open).join().unwrap();
+        assert!(failure.contains("on lo") && failure.contains("CAP_NET_RAW"), "{failure}");
+    }
+
+    #[test]
+    fn every_failure_names_the_interface_a_cause_and_a_remedy() {
+        let told = |errno| explain(errno, "eth9").to_string();
+        for errno in [Errno::EPERM, Errno::ENODEV, Errno::ENETDOWN, Errno::EAFNOSUPPORT, Errno::EMFILE] {
+            assert!(told(errno).starts_with("opening a socket for ARP on eth9: "), "{}", told(errno));
+            assert_eq!(told(errno).matches("; ").count(), 1, "{}", told(errno));
+        }
+        assert!(told(Errno::ENETDOWN).ends_with("ip link set eth9 up"));
+        assert!(told(Errno::EMFILE).contains("EMFILE"), "the errno's name: {}", told(Errno::EMFILE));
+    }
 }

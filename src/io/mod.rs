@@ -5,8 +5,8 @@
 
 pub mod arp;
 pub mod bpf;
-mod channels;
 pub mod claim;
+mod ethtool;
 pub mod interface;
 pub mod memory;
 pub mod packet;

@@ -18,12 +18,14 @@
 #![forbid(unsafe_code)]
 
 mod random;
+mod report;
 mod server;
 mod tables;
 mod timing;
 mod turn;
 mod vip;
 
+pub use report::Report;
 pub use timing::Timing;
 
 use crate::model::OnConflict;
@@ -111,53 +113,6 @@ pub enum Action {
     },
     /// Let control know.
     Report(Report),
-}
-
-/// A change that control acts on or logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// The VIP is the director's now: it is answered for from here on.
-    Claimed {
-        /// The VIP.
-        vip: Ipv4Addr,
-    },
-    /// Another station acts as if it had the VIP. If the VIP was not claimed before and the
-    /// policy is to refuse, it is not claimed, but tried again about once a minute.
-    ///
-    /// A station is reported once, and once more when it turns out which real server it is.
-    Conflict {
-        /// The VIP.
-        vip: Ipv4Addr,
-        /// Who.
-        mac: MacAddr,
-        /// The real server that has this MAC address, if one is known to.
-        server: Option<Ipv4Addr>,
-    },
-    /// That station is not heard with the VIP any more.
-    ConflictOver {
-        /// The VIP.
-        vip: Ipv4Addr,
-        /// Who.
-        mac: MacAddr,
-        /// The real server that it was, if known.
-        server: Option<Ipv4Addr>,
-    },
-    /// The server is reachable, at this address: new, changed, or back again.
-    Resolved {
-        /// The interface that it is behind.
-        link: LinkIndex,
-        /// The server.
-        rip: Ipv4Addr,
-        /// Its address.
-        mac: MacAddr,
-    },
-    /// The server does not answer, or has never answered. It is still asked.
-    Lost {
-        /// The interface that it is behind.
-        link: LinkIndex,
-        /// The server.
-        rip: Ipv4Addr,
-    },
 }
 
 /// What the machine has done, since it was made. Any thread may read it.

@@ -63,7 +63,10 @@ impl Server {
         let same = self.mac == Some(mac);
         let news = match self.state {
             State::Fixed => return false,
-            State::Reachable { heard, .. } if !same && turn.now.since(heard) < HOLD => return false,
+            // Asked twice in vain, the known address holds no longer.
+            State::Reachable { heard, asked: 0..2, .. } if !same && turn.now.since(heard) < HOLD => {
+                return false;
+            }
             State::Reachable { .. } => !same,
             State::Resolving { .. } | State::Unreachable { .. } => true,
         };

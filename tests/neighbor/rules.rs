@@ -227,6 +227,7 @@ fn the_claimed_vip_is_answered_for_and_nothing_else() {
         ("an answer", no(ArpPacket { operation: Operation::Reply, ..from_router })),
         ("our own probe, come back", no(ArpPacket::probe(OURS, VIP))),
         ("our own announcement, come back", no(ArpPacket::announcement(OURS, VIP))),
+        ("our own question, sent on by a proxy", no(ArpPacket { source: OTHER, ..question(OURS, DIP) })),
         ("our other interface's question", no(question(OURS_INSIDE, GATEWAY))),
         ("a frame that we sent for somebody", no(ArpPacket { source: OURS, ..from_router })),
         ("a question from a group address", no(question(MacAddr([3, 0, 0, 0, 0, 1]), GATEWAY))),
@@ -428,6 +429,34 @@ fn a_rival_is_told_again_once_it_turns_out_to_be_a_real_server() {
 }
 
 #[test]
+fn a_named_rival_is_not_told_again_when_the_server_comes_back() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    bench.hear(ArpPacket::announcement(RS, VIP));
+    let seen = bench.run_to(bench.now + 40_000);
+    assert!(seen.iter().any(|(_, action)| *action == lost()));
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+}
+
+#[test]
+fn one_packet_is_one_conflict() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    assert_eq!(bench.machine.counters().conflicts.get(), 1);
+}
+
+#[test]
+fn a_packet_may_misuse_one_vip_and_ask_for_another() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.event(Event::AddVip(VIP2));
+    bench.run_to(20_000);
+    let packet = ArpPacket::request(OTHER, VIP, VIP2);
+    let actions = bench.hear(packet);
+    assert!(actions.contains(&conflict(OTHER, None)) && actions.contains(&send(packet.answer(OURS))));
+}
+
+#[test]
 fn several_rivals_are_told_apart_and_made_up_ones_do_not_flood_the_log() {
     let mut bench = Bench::claimed(OnConflict::Refuse);
     let mut told = 0;
@@ -503,6 +532,20 @@ fn a_changed_address_is_taken_unless_the_old_one_has_just_spoken() {
 }
 
 #[test]
+fn an_address_that_did_not_answer_twice_gives_way_at_once() {
+    let timing = Timing { refresh: Span::from_millis(300), retry: Span::from_millis(200), ..TIMING };
+    let mut bench = Bench::with(OnConflict::Refuse, timing);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    bench.step();
+    assert_eq!(bench.hear(answer(OTHER, RIP)), [], "asked once: the answer may be on its way");
+    let [(at, question)] = bench.step()[..] else { panic!("one question") };
+    assert_eq!(question, ask());
+    assert!(at < 1_000, "{at}");
+    assert_eq!(bench.hear(answer(OTHER, RIP)), [resolved(OTHER)]);
+}
+
+#[test]
 fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
     let mut bench = Bench::new(OnConflict::Refuse);
     bench.add_server(None);
@@ -559,6 +602,41 @@ fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address(
 fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
     let settings = ServerSettings { link: LinkIndex(2), rip: RIP, own: DIP, mac: None };
     Bench::new(OnConflict::Refuse).event(Event::AddServer(settings));
+}
+
+#[test]
+fn times_of_zero_do_not_make_it_spin() {
+    let zero = Span::default();
+    let timing = Timing {
+        probe_gap: (zero, zero),
+        announce_wait: zero,
+        announce_gap: zero,
+        defend_interval: zero,
+        reprobe_interval: zero,
+        retry: zero,
+        unreachable_retry: zero,
+        refresh: zero,
+        ..TIMING
+    };
+    let mut bench = Bench::with(OnConflict::Refuse, timing);
+    bench.event(Event::AddVip(VIP));
+    bench.hear(ArpPacket::probe(OTHER, VIP));
+    bench.add_server(None);
+    bench.run_to(50);
+    bench.hear(answer(RS, RIP));
+    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    let seen = bench.run_to(150);
+    assert!(!seen.is_empty() && seen.len() <= 500, "a few frames a millisecond: {}", seen.len());
+}
+
+#[test]
+fn times_beyond_a_day_are_cut_so_that_deadlines_compare() {
+    let timing = Timing { announce_interval: Span::MAX, ..TIMING };
+    let mut bench = Bench::with(OnConflict::Refuse, timing);
+    bench.event(Event::AddVip(VIP));
+    bench.run_to(10_000);
+    let due = bench.machine.next_deadline().expect("the next announcement");
+    assert_eq!(due.since(bench.start), Span::from_millis(86_400_000 + 4_900));
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! What control is told.
+
+use super::LinkIndex;
+use crate::wire::MacAddr;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// A change that control acts on or logs; as text, a sentence for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The VIP is the director's now: it is answered for from here on.
+    Claimed {
+        /// The VIP.
+        vip: Ipv4Addr,
+    },
+    /// Another station acts as if it had the VIP. If the VIP was not claimed before and the
+    /// policy is to refuse, it is not claimed, but tried again about once a minute.
+    ///
+    /// A station is reported once, and once more when it turns out which real server it is.
+    Conflict {
+        /// The VIP.
+        vip: Ipv4Addr,
+        /// Who.
+        mac: MacAddr,
+        /// The real server that has this MAC address, if one is known to.
+        server: Option<Ipv4Addr>,
+    },
+    /// That station is not heard with the VIP any more.
+    ConflictOver {
+        /// The VIP.
+        vip: Ipv4Addr,
+        /// Who.
+        mac: MacAddr,
+        /// The real server that it was, if known.
+        server: Option<Ipv4Addr>,
+    },
+    /// The server is reachable, at this address: new, changed, or back again.
+    Resolved {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// The server.
+        rip: Ipv4Addr,
+        /// Its address.
+        mac: MacAddr,
+    },
+    /// The server does not answer, or has never answered. It is still asked.
+    Lost {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// The server.
+        rip: Ipv4Addr,
+    },
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Claimed { vip } => write!(f, "VIP {vip} is claimed"),
+            Self::Conflict { vip, mac, server: None } => {
+                write!(f, "VIP {vip} is in use by {mac} too: take it off that host")
+            }
+            Self::Conflict { vip, mac, server: Some(rip) } => {
+                write!(f, "VIP {vip} is in use by real server {rip} ({mac}) too: {REMEDY}")
+            }
+            Self::ConflictOver { vip, mac, server: None } => {
+                write!(f, "VIP {vip} is not in use by {mac} any more")
+            }
+            Self::ConflictOver { vip, mac, server: Some(rip) } => {
+                write!(f, "VIP {vip} is not in use by real server {rip} ({mac}) any more")
+            }
+            Self::Resolved { rip, mac, .. } => write!(f, "real server {rip} is at {mac}"),
+            Self::Lost { rip, .. } => write!(f, "real server {rip} does not answer ARP"),
+        }
+    }
+}
+
+const REMEDY: &str = "set arp_ignore=1 and arp_announce=2 there";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_everybody_involved() {
+        let vip = Ipv4Addr::new(192, 0, 2, 80);
+        let mac = MacAddr([2, 0, 0, 0, 0, 7]);
+        let rip = Ipv4Addr::new(192, 0, 2, 7);
+        let of = |report: Report| report.to_string();
+        let server = Report::Conflict { vip, mac, server: Some(rip) };
+        assert_eq!(
+            of(server),
+            "VIP 192.0.2.80 is in use by real server 192.0.2.7 (02:00:00:00:00:07) too: \
+             set arp_ignore=1 and arp_announce=2 there"
+        );
+        let stranger = Report::Conflict { vip, mac, server: None };
+        assert_eq!(of(stranger), "VIP 192.0.2.80 is in use by 02:00:00:00:00:07 too: take it off that host");
+        let link = LinkIndex::CLIENT;
+        assert_eq!(of(Report::Resolved { link, rip, mac }), "real server 192.0.2.7 is at 02:00:00:00:00:07");
+    }
+}

@@ -1,0 +1,438 @@
+//! ARP on the wire: the responder in a namespace of its own, against kernels, arping and tcpdump.
+//!
+//! ```text
+//!  director eth0 ───┐
+//!                   ├─ bridge (a namespace of its own)
+//!  host 1..n eth0 ──┘
+//! ```
+
+mod support;
+
+use directrix::control::arp::{Command, Responder};
+use directrix::io::{ArpSocket, Interface};
+use directrix::model::OnConflict;
+use directrix::neighbor::{Counters, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::time::Span;
+use directrix::wire::MacAddr;
+use directrix::wire::arp::{ArpPacket, FRAME_LEN};
+use nix::time::{ClockId, clock_gettime};
+use std::net::Ipv4Addr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use support::netns::{Netns, Process, veth, wait_until};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 150);
+const DIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 10);
+const RIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 170);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Hosts on one bridge; the first address is the director's.
+struct Segment {
+    director: Arc<Netns>,
+    hosts: Vec<Netns>,
+    _switch: Netns,
+}
+
+impl Segment {
+    fn new(hosts: &[Ipv4Addr]) -> Self {
+        let switch = Netns::new("sw");
+        switch.run("ip link add br0 type bridge forward_delay 0 && ip link set dev br0 up");
+        let plug = |number: usize, address: Ipv4Addr| {
+            let host = Netns::new("h");
+            let port = format!("port{number}");
+            veth((&host, "eth0"), (&switch, &port), 1);
+            switch.run(&format!("ip link set dev {port} master br0"));
+            host.run(&format!("ip address add {address}/24 dev eth0"));
+            host
+        };
+        let director = Arc::new(plug(0, DIP));
+        let hosts = hosts.iter().enumerate().map(|(n, address)| plug(n + 1, *address)).collect();
+        Self { director, hosts, _switch: switch }
+    }
+}
+
+/// A responder that runs on a thread of its own in the director's namespace.
+struct Director {
+    commands: Option<UnboundedSender<Command>>,
+    reports: Arc<Mutex<Vec<Report>>>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<Duration>>,
+}
+
+impl Director {
+    fn start(namespace: &Arc<Netns>, interfaces: &[&str], on_conflict: OnConflict, timing: Timing) -> Self {
+        let (namespace, names) = (Arc::clone(namespace), interfaces.join(" "));
+        let (commands, inbox) = unbounded_channel();
+        let reports = Arc::<Mutex<Vec<Report>>>::default();
+        let machine = {
+            let links = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
+            Neighbors::new(Settings { links, on_conflict, timing, seed: 1 })
+        };
+        let (counters, told) = (machine.counters(), Arc::clone(&reports));
+        let live = move || {
+            let sockets = names.split(' ').map(|name| ArpSocket::open(&interface(name)).unwrap()).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let responder = Responder::new(machine, sockets, Instant::now()).unwrap();
+                responder.run(inbox, |report| told.lock().unwrap().push(report)).await.unwrap();
+            });
+            Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
+        };
+        let thread = Some(std::thread::spawn(move || namespace.enter(live)));
+        Self { commands: Some(commands), reports, counters, thread }
+    }
+
+    fn tell(&self, command: Command) {
+        self.commands.as_ref().unwrap().send(command).unwrap();
+    }
+
+    fn reports(&self) -> Vec<Report> {
+        self.reports.lock().unwrap().clone()
+    }
+
+    fn wait_for(&self, report: Report) {
+        wait_until(&format!("{report:?}"), WAIT, || self.reports().contains(&report));
+    }
+
+    fn claim(&self) {
+        self.tell(Command::AddVip(VIP));
+        self.wait_for(Report::Claimed { vip: VIP });
+    }
+
+    /// Ends it, and tells how long it kept a processor busy.
+    fn stop(mut self) -> Duration {
+        self.commands = None;
+        self.thread.take().expect("not stopped yet").join().expect("the responder failed")
+    }
+
+    fn resolve(&self) {
+        self.tell(Command::AddServer(server(LinkIndex::CLIENT)));
+    }
+}
+
+impl Drop for Director {
+    fn drop(&mut self) {
+        self.commands = None;
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "the responder failed");
+    }
+}
+
+fn server(link: LinkIndex) -> ServerSettings {
+    ServerSettings { link, rip: RIP, own: DIP, mac: None }
+}
+
+fn interface(name: &str) -> Interface {
+    Interface::lookup(name).unwrap()
+}
+
+fn mac_of(namespace: &Netns) -> MacAddr {
+    namespace.enter(|| interface("eth0").mac)
+}
+
+/// The times of production, but for those that would make a test wait.
+fn quick() -> Timing {
+    Timing {
+        reprobe_interval: Span::from_millis(400),
+        refresh: Span::from_millis(300),
+        retry: Span::from_millis(300),
+        unreachable_retry: Span::from_millis(300),
+        ..Timing::default()
+    }
+}
+
+/// Asks `count` times; gives the addresses that answered, one for each answer.
+fn arping(from: &Netns, options: &str, target: Ipv4Addr) -> Vec<MacAddr> {
+    let text = from.run(&format!("arping -r -i eth0 -W 0.2 {options} {target} || true"));
+    text.split_whitespace().map(|mac| mac.parse().unwrap_or_else(|_| panic!("arping says {text}"))).collect()
+}
+
+/// tcpdump of all ARP on a host's interface, as text.
+struct Dump {
+    _process: Process,
+    path: tempfile::TempPath,
+}
+
+impl Dump {
+    fn on(namespace: &Netns) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (file, path) = file.into_parts();
+        let mut command = namespace.command("exec tcpdump -lnne --immediate-mode -i eth0 arp");
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let dump = Self { _process: Process(command.stdin(Stdio::null()).spawn().unwrap()), path };
+        wait_until("tcpdump listens", WAIT, || dump.text().contains("listening on"));
+        dump
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.path).unwrap()
+    }
+
+    fn lines(&self, part: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(part)).count()
+    }
+}
+
+#[test]
+fn the_vip_is_answered_once_for_each_question_and_probe_and_nothing_else_is() {
+    let segment = Segment::new(&[GATEWAY]);
+    let (router, mac) = (&segment.hosts[0], mac_of(&segment.director));
+    let patient = Timing { announce_wait: Span::from_secs(2), ..quick() };
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, patient);
+    let dump = Dump::on(router);
+
+    director.tell(Command::AddVip(VIP));
+    wait_until("the probes", WAIT, || dump.lines(&format!("who-has {VIP} tell 0.0.0.0")) == 3);
+    assert_eq!(arping(router, "-c 2", VIP), [], "before the claim");
+    assert_eq!(director.reports(), []);
+    assert_eq!(dump.lines(&format!("tell {VIP}")), 0, "{}", dump.text());
+    director.wait_for(Report::Claimed { vip: VIP });
+
+    assert_eq!(arping(router, "-c 5", VIP), [mac; 5]);
+    assert_eq!(arping(router, "-0 -c 3", VIP), [mac; 3], "probes");
+    assert_eq!(arping(router, &format!("-t {mac} -c 2"), VIP), [mac; 2], "unicast");
+    assert_eq!(arping(router, "-c 2", DIP), [mac; 2], "the kernel answers, once");
+    assert_eq!(arping(router, "-c 1", Ipv4Addr::new(10, 9, 0, 151)), []);
+    assert_eq!(director.counters.answered.get(), 10);
+    assert_eq!(director.counters.conflicts.get(), 0);
+    wait_until("the answers", WAIT, || dump.lines(&format!("Reply {VIP} is-at {mac}")) >= 10);
+
+    director.tell(Command::RemoveVip(VIP));
+    wait_until("silence", WAIT, || arping(router, "-c 1", VIP).is_empty());
+}
+
+#[test]
+fn an_announcement_corrects_the_router_s_cache() {
+    let segment = Segment::new(&[GATEWAY]);
+    let router = &segment.hosts[0];
+    let entry = || router.run(&format!("ip neighbour show {VIP}"));
+    router.run(&format!("ip neighbour replace {VIP} lladdr 02:00:00:00:00:99 dev eth0 nud stale"));
+    assert!(entry().contains("02:00:00:00:00:99"));
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    director.claim();
+    let mac = mac_of(&segment.director).to_string();
+    wait_until("the new entry", WAIT, || entry().contains(&mac));
+}
+
+#[test]
+fn a_vip_that_another_host_has_is_refused_and_claimed_when_that_host_gives_it_up() {
+    let segment = Segment::new(&[GATEWAY, Ipv4Addr::new(10, 9, 0, 99)]);
+    let [router, holder] = &segment.hosts[..] else { unreachable!() };
+    let rival = mac_of(holder);
+    holder.run(&format!("ip address add {VIP}/32 dev eth0"));
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    director.tell(Command::AddVip(VIP));
+    director.wait_for(Report::Conflict { vip: VIP, mac: rival, server: None });
+    assert_eq!(arping(router, "-c 3", VIP), [rival; 3], "the holder alone answers");
+    assert_eq!(director.reports().len(), 1, "told once: {:?}", director.reports());
+
+    holder.run(&format!("ip address del {VIP}/32 dev eth0"));
+    director.wait_for(Report::Claimed { vip: VIP });
+    let over = Report::ConflictOver { vip: VIP, mac: rival, server: None };
+    assert_eq!(director.reports()[1..], [over, Report::Claimed { vip: VIP }]);
+    assert_eq!(arping(router, "-c 2", VIP), [mac_of(&segment.director); 2]);
+}
+
+#[test]
+fn told_to_claim_the_director_goes_on_against_another_host() {
+    let segment = Segment::new(&[GATEWAY]);
+    let holder = &segment.hosts[0];
+    holder.run(&format!("ip address add {VIP}/32 dev lo"));
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Claim, quick());
+    director.claim();
+    let conflict = Report::Conflict { vip: VIP, mac: mac_of(holder), server: None };
+    assert_eq!(director.reports(), [conflict, Report::Claimed { vip: VIP }]);
+}
+
+#[test]
+fn a_real_server_is_resolved_from_the_director_s_own_address_lost_and_found() {
+    let segment = Segment::new(&[RIP]);
+    let host = &segment.hosts[0];
+    set_up_real_server(host);
+    let dump = Dump::on(host);
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    director.resolve();
+    let resolved = |mac| Report::Resolved { link: LinkIndex::CLIENT, rip: RIP, mac };
+    director.wait_for(resolved(mac_of(host)));
+    director.claim();
+
+    let moved: MacAddr = "02:00:00:00:17:00".parse().unwrap();
+    host.run(&format!("ip link set dev eth0 address {moved}"));
+    director.wait_for(resolved(moved));
+    assert_eq!(director.reports().len(), 3, "found before it was lost: {:?}", director.reports());
+
+    let lost = Report::Lost { link: LinkIndex::CLIENT, rip: RIP };
+    host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=8");
+    director.wait_for(lost);
+    host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
+    wait_until("it is back", WAIT, || director.reports().last() == Some(&resolved(moved)));
+    assert_eq!(director.reports().iter().filter(|report| **report == lost).count(), 1, "told once");
+
+    assert_eq!(director.counters.conflicts.get(), 0, "{:?}", director.reports());
+    let asked = dump.lines(&format!("who-has {RIP}"));
+    assert!(asked >= 5, "{}", dump.text());
+    assert_eq!(dump.lines(&format!("who-has {RIP} tell {DIP}")), asked, "{}", dump.text());
+}
+
+/// What LVS-DR asks of a real server: the VIP on lo, and ARP silent about it.
+fn set_up_real_server(host: &Netns) {
+    host.run(&format!("ip address add {VIP}/32 dev lo"));
+    host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2");
+}
+
+#[test]
+fn a_real_server_with_wrong_arp_settings_is_named() {
+    let segment = Segment::new(&[RIP, GATEWAY]);
+    let [host, _router] = &segment.hosts[..] else { unreachable!() };
+    set_up_real_server(host);
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    director.resolve();
+    director.claim();
+
+    // It uses the VIP to ask for its gateway: arp_announce is wrong, and a socket is bound to it.
+    host.run("sysctl -qw net.ipv4.conf.all.arp_announce=0");
+    host.run(&format!("ping -c 1 -W 1 -I {VIP} {GATEWAY} || true"));
+    director.wait_for(Report::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    assert!(director.counters.announced.get() >= 2, "it has been defended");
+}
+
+#[test]
+fn the_probe_before_an_announcement_finds_a_server_that_began_to_answer() {
+    let segment = Segment::new(&[RIP]);
+    let host = &segment.hosts[0];
+    set_up_real_server(host);
+    let timing = Timing { announcements: 1, announce_interval: Span::from_millis(300), ..quick() };
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, timing);
+    director.resolve();
+    director.claim();
+    host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
+    director.wait_for(Report::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
+    director.wait_for(Report::ConflictOver { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+}
+
+#[test]
+fn with_two_arms_the_vip_is_answered_for_on_the_client_s_alone() {
+    let segment = Segment::new(&[GATEWAY]);
+    let inside = Netns::new("in");
+    veth((&segment.director, "eth1"), (&inside, "eth0"), 1);
+    inside.run(&format!("ip address add {RIP}/24 dev eth0"));
+    let both = ["eth0", "eth1"];
+    let director = Director::start(&segment.director, &both, OnConflict::Refuse, quick());
+    director.tell(Command::AddServer(server(LinkIndex(1))));
+    director.wait_for(Report::Resolved { link: LinkIndex(1), rip: RIP, mac: mac_of(&inside) });
+    director.claim();
+    assert_eq!(arping(&segment.hosts[0], "-c 1", VIP), [mac_of(&segment.director)]);
+    assert_eq!(arping(&inside, "-c 2", VIP), []);
+}
+
+#[test]
+fn an_interface_that_was_down_is_served_again() {
+    let segment = Segment::new(&[GATEWAY]);
+    let (router, mac) = (&segment.hosts[0], mac_of(&segment.director));
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    director.claim();
+    segment.director.run("ip link set dev eth0 down");
+    assert_eq!(arping(router, "-c 1", VIP), []);
+    segment.director.run("ip link set dev eth0 up");
+    wait_until("an answer", WAIT, || arping(router, "-c 1", VIP) == [mac]);
+}
+
+#[test]
+fn a_responder_with_nothing_to_do_sleeps_even_when_its_interface_is_gone() {
+    let segment = Segment::new(&[GATEWAY]);
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    director.claim();
+    std::thread::sleep(Duration::from_secs(1));
+    segment.director.run("ip link set dev eth0 down");
+    std::thread::sleep(Duration::from_secs(1));
+    segment.director.run("ip link delete dev eth0");
+    director.resolve();
+    director.wait_for(Report::Lost { link: LinkIndex::CLIENT, rip: RIP });
+    std::thread::sleep(Duration::from_secs(1));
+    let busy = director.stop();
+    assert!(busy < Duration::from_millis(60), "busy for {busy:?} of more than 4 s");
+}
+
+#[test]
+fn frames_of_a_vlan_and_broken_ones_are_not_answered() {
+    let segment = Segment::new(&[GATEWAY]);
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    director.claim();
+    let router = &segment.hosts[0];
+    router.enter(|| {
+        let eth0 = interface("eth0");
+        let socket = ArpSocket::open(&eth0).unwrap();
+        let mut question = [0; FRAME_LEN];
+        ArpPacket::request(eth0.mac, GATEWAY, VIP).emit(&mut question);
+        let mut tagged = question.to_vec();
+        tagged.splice(12..12, [0x81, 0x00, 0x00, 0x07]);
+        let mut hardware = question;
+        hardware[15] = 6;
+        let mut operation = question;
+        operation[21] = 9;
+        for frame in [&tagged[..], &hardware, &operation, &question[..20], &question[..41]] {
+            socket.send(frame).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(answers_within(&socket, Duration::ZERO), 0);
+        socket.send(&question).unwrap();
+        assert_eq!(answers_within(&socket, Duration::from_millis(200)), 1);
+    });
+    assert_eq!(director.counters.answered.get(), 1);
+}
+
+/// Answers for the VIP that are there now or come within `span`.
+fn answers_within(socket: &ArpSocket, span: Duration) -> usize {
+    std::thread::sleep(span);
+    let mut buffer = [0; FRAME_LEN];
+    let mut answers = 0;
+    while let Ok(frame) = socket.receive(&mut buffer) {
+        let packet = ArpPacket::parse(frame).unwrap();
+        answers += usize::from(packet.sender_ip == VIP && packet.target_ip == GATEWAY);
+    }
+    answers
+}
+
+#[test]
+fn a_socket_sees_what_comes_in_and_not_what_goes_out() {
+    let segment = Segment::new(&[GATEWAY]);
+    segment.director.enter(|| {
+        let eth0 = interface("eth0");
+        let socket = ArpSocket::open(&eth0).unwrap();
+        let mut buffer = [0; FRAME_LEN];
+        let empty = |buffer: &mut [u8]| socket.receive(buffer).unwrap_err().kind();
+        assert_eq!(empty(&mut buffer), std::io::ErrorKind::WouldBlock);
+        let mut frame = [0; FRAME_LEN];
+        ArpPacket::request(eth0.mac, DIP, GATEWAY).emit(&mut frame);
+        socket.send(&frame).unwrap();
+        let mut seen = Vec::new();
+        wait_until("the answer", WAIT, || {
+            seen.extend(socket.receive(&mut buffer).ok().map(|frame| ArpPacket::parse(frame).unwrap()));
+            !seen.is_empty()
+        });
+        assert_eq!((seen[0].sender_ip, seen[0].sender_mac), (GATEWAY, mac_of(&segment.hosts[0])));
+        assert_eq!(empty(&mut buffer), std::io::ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn an_interface_that_is_gone_is_named() {
+    let namespace = Netns::new("gone");
+    let failure = namespace.enter(|| {
+        let eth7 = Interface {
+            name: "eth7".into(),
+            index: 7_777,
+            mac: MacAddr([2, 0, 0, 0, 0, 7]),
+            mtu: 1500,
+            queues: 1,
+            addresses: vec![],
+        };
+        ArpSocket::open(&eth7).unwrap_err().to_string()
+    });
+    assert!(failure.contains("eth7") && failure.contains("has gone"), "{failure}");
+}

@@ -1,0 +1,128 @@
+//! A director as its control socket shows it: the real server, with a control loop that answers
+//! from fixed data.
+#![allow(dead_code)] // each test binary uses its part
+
+pub(crate) mod fixtures;
+pub(crate) mod golden;
+
+use directrix::control::api;
+use directrix::control::server::{self, Query};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+
+/// What a director answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    pub(crate) services: api::Services,
+    pub(crate) connections: Vec<api::Connection>,
+    pub(crate) drops: Vec<api::Drops>,
+    pub(crate) workers: Vec<api::Worker>,
+    pub(crate) timeouts: api::Timeouts,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self {
+            services: api::Services { capacity: 4096, services: Vec::new() },
+            connections: Vec::new(),
+            drops: Vec::new(),
+            workers: Vec::new(),
+            timeouts: api::Timeouts { tcp: 900, tcp_fin: 120, udp: 300 },
+        }
+    }
+}
+
+impl Answers {
+    fn answer(&self, query: Query) {
+        // A client that is gone is no concern of the control loop.
+        match query {
+            Query::Services(to) => drop(to.send(self.services.clone())),
+            Query::Drops(to) => drop(to.send(self.drops.clone())),
+            Query::Workers(to) => drop(to.send(self.workers.clone())),
+            Query::Timeouts(to) => drop(to.send(self.timeouts)),
+            Query::Connections(to) => drop(tokio::spawn(stream(self.connections.clone(), to))),
+        }
+    }
+}
+
+async fn stream(connections: Vec<api::Connection>, to: mpsc::Sender<Vec<api::Connection>>) {
+    for chunk in connections.chunks(1000) {
+        if to.send(chunk.to_vec()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A running control socket in a directory of its own; dropping it stops the server.
+pub(crate) struct Director {
+    place: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Director {
+    /// Answers every query from `answers`.
+    pub(crate) fn answering(answers: Answers) -> Self {
+        Self::with(move |query| answers.answer(query))
+    }
+
+    /// Hands every query to `respond`.
+    pub(crate) fn with(mut respond: impl FnMut(Query) + Send + 'static) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let socket = server::bind(&place.path().join("control.sock")).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (sender, mut queries) = mpsc::channel(16);
+                let serving = server::serve(socket, sender, async { drop(stopped.await) });
+                let answering = async {
+                    while let Some(query) = queries.recv().await {
+                        respond(query);
+                    }
+                };
+                tokio::join!(async { serving.await.unwrap() }, answering);
+            });
+        });
+        Self { place, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.place.path().join("control.sock")
+    }
+
+    /// Stops the server and waits until it has ended.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Director {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// `directrix --socket SOCKET ARGUMENTS`, to be run.
+pub(crate) fn directrix(socket: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_directrix"));
+    command.arg("--socket").arg(socket).args(arguments.split_whitespace());
+    command.env_remove("DIRECTRIX_SOCKET").stdin(Stdio::null());
+    command
+}
+
+/// What a run left: exit status, stdout, stderr.
+pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().expect("not ended by a signal"), text(stdout), text(stderr))
+}

@@ -1,0 +1,247 @@
+//! `directrix ipvsadm` as a process, against what the real ipvsadm printed.
+
+mod fake_director;
+
+use directrix::control::api::Services;
+use fake_director::fixtures::{self, connections};
+use fake_director::golden::{self, Block};
+use fake_director::{Answers, Director, directrix, run};
+use std::io::pipe;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+fn listing(services: Services) -> Director {
+    Director::answering(Answers { services, ..Answers::default() })
+}
+
+/// Runs the block's command and compares byte for byte.
+fn assert_same(director: &Director, block: &Block) {
+    let got = run(&mut directrix(&director.socket(), &format!("ipvsadm {}", block.arguments)));
+    let (stdout, stderr) = match block.status.unwrap_or(0) {
+        0 => (block.output.clone(), String::new()),
+        _ => (String::new(), block.output.clone()),
+    };
+    assert_eq!(got, (block.status.unwrap_or(0), stdout, stderr), "ipvsadm {}", block.arguments);
+}
+
+fn is_listing(block: &&Block) -> bool {
+    block.arguments.starts_with("-L") || block.arguments.starts_with("-S")
+}
+
+/// Compares every listing of a transcript; the number of them guards against an empty one.
+fn assert_all_same(director: &Director, transcript: &str, count: usize) {
+    let blocks = golden::recorded(transcript);
+    let listings: Vec<_> = blocks.iter().filter(is_listing).collect();
+    assert_eq!(listings.len(), count);
+    listings.into_iter().for_each(|block| assert_same(director, block));
+}
+
+#[test]
+fn every_listing_of_made_up_services_is_ipvsadms() {
+    let blocks = golden::made_up();
+    let rows = blocks.iter().find(|block| block.arguments == "-Lnc").unwrap().output.lines().skip(2);
+    let answers = Answers {
+        services: fixtures::made_up(),
+        connections: rows.map(fixtures::connection).collect(),
+        ..Answers::default()
+    };
+    assert_eq!(answers.connections.len(), 5);
+    let director = Director::answering(answers);
+    // Sync daemons are the kernel's.
+    let mut blocks: Vec<_> = blocks.into_iter().filter(|block| block.arguments != "-L --daemon").collect();
+    assert_eq!(blocks.len(), 11);
+    let saved = blocks.iter_mut().find(|block| block.arguments == "-Sn").unwrap();
+    saved.output = saved.output.replace(" -w 100\n", " -w 100 -x 1000 -y 800\n");
+    blocks.iter().for_each(|block| assert_same(&director, block));
+}
+
+#[test]
+fn listings_of_an_empty_and_an_idle_director_are_those_of_linux_6_1() {
+    let empty = listing(Services { capacity: 4096, services: Vec::new() });
+    assert_all_same(&empty, include_str!("golden/ipvs-6.1/empty"), 1);
+    let idle = listing(fixtures::reference([[0; 3]; 3], [[0; 3]; 3], [0; 2]));
+    assert_all_same(&idle, include_str!("golden/ipvs-6.1/idle"), 10);
+}
+
+#[test]
+fn listings_during_and_after_traffic_are_those_of_linux_6_1() {
+    let totals = [[300, 1500, 105_300], [100, 500, 35_100], [200, 1000, 70_200]];
+    let during = [[34, 172, 12_056], [11, 57, 4015], [23, 115, 8042]];
+    let director = listing(fixtures::reference(totals, during, [100, 201]));
+    assert_all_same(&director, include_str!("golden/ipvs-6.1/short-during"), 5);
+
+    let after = [[26, 129, 9042], [9, 43, 3011], [17, 86, 6031]];
+    let transcript = include_str!("golden/ipvs-6.1/short-after");
+    let rows = transcript.lines().filter(|line| line.contains(" FIN_WAIT "));
+    let director = Director::answering(Answers {
+        services: fixtures::reference(totals, after, [100, 201]),
+        connections: rows.map(fixtures::connection).collect(),
+        ..Answers::default()
+    });
+    assert_all_same(&director, transcript, 6);
+}
+
+#[test]
+fn every_format_is_that_of_linux_6_1_and_rules_keep_thresholds() {
+    let director = listing(fixtures::formats());
+    let transcript = include_str!("golden/ipvs-6.1/formats");
+    let kept = transcript.replace(
+        "-a -t 192.168.195.150:443 -r 192.168.195.171:443 -g -w 0\n",
+        "-a -t 192.168.195.150:443 -r 192.168.195.171:443 -g -w 0 -x 1000 -y 500\n",
+    );
+    assert_ne!(kept, transcript);
+    assert_all_same(&director, &kept, 6);
+}
+
+#[test]
+fn errors_are_those_of_linux_6_1_and_changes_are_refused() {
+    let director = listing(fixtures::reference([[0; 3]; 3], [[0; 3]; 3], [0; 2]));
+    let blocks = golden::recorded(include_str!("golden/ipvs-6.1/errors"));
+    let refused = ["-A -t 192.168.195.150:80", "-A -t 192.168.195.150:81", "-D ", "-a ", "-d ", "-e "];
+    for block in &blocks {
+        let changes = refused.iter().any(|start| block.arguments.starts_with(start));
+        if !changes || block.status == Some(2) {
+            assert_same(&director, block);
+            continue;
+        }
+        let (status, stdout, stderr) =
+            run(&mut directrix(&director.socket(), &format!("ipvsadm {}", block.arguments)));
+        assert_eq!((status, stdout.as_str()), (255, ""), "{}", block.arguments);
+        assert!(stderr.contains("cannot change a running director yet"), "{stderr}");
+        assert!(stderr.contains("configuration file"), "{stderr}");
+    }
+    assert_eq!(blocks.iter().filter(|block| block.status == Some(2)).count(), 2);
+}
+
+#[test]
+fn switches_may_be_written_in_every_way() {
+    let director = listing(fixtures::made_up());
+    let ipvsadm = |arguments: &str| run(&mut directrix(&director.socket(), &format!("ipvsadm {arguments}")));
+    let (table, stats) = (ipvsadm("-Ln"), ipvsadm("-Ln --stats"));
+    for same in ["-L -n", "-ln", "-l -n", "--list --numeric", "--list -n --sort", "-Ln --"] {
+        assert_eq!(ipvsadm(same), table, "{same}");
+    }
+    for same in ["-L --stats -n", "--list --numeric --stats", "-Ln --stats --rate --thresholds"] {
+        assert_eq!(ipvsadm(same), stats, "{same}");
+    }
+    let one = ipvsadm("-Ln -t 192.0.2.10:80");
+    for same in ["-Lnt 192.0.2.10:80", "-Lnt192.0.2.10:80", "-Ln --tcp-service=192.0.2.10:80"] {
+        assert_eq!(ipvsadm(same), one, "{same}");
+    }
+    let six = ipvsadm("-Ln -t [2001:db8::80]:80");
+    assert!(six.1.contains("[2001:db8:1::2]:80"), "{six:?}");
+    assert_eq!(six.0, 0);
+}
+
+#[test]
+fn without_sorting_the_directors_order_is_kept() {
+    let director = listing(fixtures::made_up());
+    let (_, listed, _) = run(&mut directrix(&director.socket(), "ipvsadm -Ln --nosort"));
+    let order: Vec<_> = listed.lines().skip(3).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!(order[..3], ["[2001:db8::80]:80", "[2001:db8:1::2]:80", "[2001:db8:1::1]:80"]);
+    assert_eq!(order[9], "192.0.2.10:80");
+}
+
+#[test]
+fn without_n_ports_and_hosts_have_the_names_of_this_host() {
+    let services = vec![fixtures::service(
+        directrix::wire::Protocol::Tcp,
+        "192.0.2.10:80",
+        "wlc",
+        vec![fixtures::server("127.0.0.1:80", 1, 0, 0)],
+    )];
+    let director = listing(Services { capacity: 4096, services });
+    for arguments in ["ipvsadm", "ipvsadm -L"] {
+        let (status, listed, _) = run(&mut directrix(&director.socket(), arguments));
+        assert_eq!(status, 0);
+        assert!(listed.contains("TCP  192.0.2.10:http wlc\n"), "{listed}");
+        assert!(listed.contains("  -> localhost:http               Route   1 "), "{listed}");
+    }
+    let (status, ..) = run(&mut directrix(&director.socket(), "ipvsadm -Ln -t 192.0.2.10:http"));
+    assert_eq!(status, 0, "ports may be given by name");
+}
+
+#[test]
+fn help_and_version_need_no_director() {
+    let nowhere = Path::new("/nonexistent/control.sock");
+    let version = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
+    for arguments in ["ipvsadm -h", "ipvsadm --help"] {
+        let (status, help, stderr) = run(&mut directrix(nowhere, arguments));
+        assert_eq!((status, stderr.as_str()), (0, ""));
+        assert!(help.starts_with(version) && help.contains("-L -c [-n]"), "{help}");
+    }
+    for arguments in ["ipvsadm -v", "ipvsadm --version"] {
+        assert_eq!(run(&mut directrix(nowhere, arguments)), (0, version.to_owned(), String::new()));
+    }
+}
+
+#[test]
+fn called_as_ipvsadm_the_program_is_ipvsadm() {
+    let director = listing(fixtures::made_up());
+    let place = tempfile::tempdir().unwrap();
+    let name = place.path().join("ipvsadm");
+    symlink(env!("CARGO_BIN_EXE_directrix"), &name).unwrap();
+    let (status, listed, _) =
+        run(Command::new(&name).args(["-L", "-n"]).env("DIRECTRIX_SOCKET", director.socket()));
+    assert_eq!(status, 0);
+    assert_eq!(listed, golden::made_up()[0].output);
+    let misread = run(Command::new(&name).arg("--socket").env("DIRECTRIX_SOCKET", director.socket()));
+    assert_eq!(misread.0, 255);
+}
+
+#[test]
+fn the_socket_may_come_from_the_environment() {
+    let director = listing(Services { capacity: 7, services: Vec::new() });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_directrix"));
+    let (status, listed, _) =
+        run(command.args(["ipvsadm", "-Ln"]).env("DIRECTRIX_SOCKET", director.socket()));
+    assert_eq!(status, 0);
+    assert!(listed.contains("(size=7)"), "{listed}");
+}
+
+#[test]
+fn no_director_is_what_a_missing_module_is_to_ipvsadm() {
+    let place = tempfile::tempdir().unwrap();
+    let (absent, stale) = (place.path().join("absent"), place.path().join("stale"));
+    drop(UnixListener::bind(&stale).unwrap());
+    for socket in [&absent, &stale] {
+        for arguments in ["ipvsadm -Ln", "ipvsadm -Lnc", "ipvsadm -L --timeout", "ipvsadm -L --daemon"] {
+            let (status, stdout, stderr) = run(&mut directrix(socket, arguments));
+            let message = format!(
+                "Can't initialize ipvs: no director is running at {}; start one with `directrix run`, or name \
+                 its socket with --socket or DIRECTRIX_SOCKET\n",
+                socket.display()
+            );
+            assert_eq!((status, stdout.as_str(), stderr), (2, "", message), "{arguments}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_stops_is_no_failure() {
+    let director = Director::answering(Answers { connections: connections(100_000), ..Answers::default() });
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let (status, _, stderr) = run(directrix(&director.socket(), "ipvsadm -Lnc").stdout(writer));
+    assert_eq!((status, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_full_disk_is_a_failure() {
+    let director = listing(fixtures::made_up());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (status, _, stderr) = run(directrix(&director.socket(), "ipvsadm -Ln").stdout(full));
+    assert_eq!(status, 255);
+    assert!(stderr.starts_with("cannot write the listing: "), "{stderr}");
+}
+
+#[test]
+fn a_hundred_thousand_connections_are_listed() {
+    let director = Director::answering(Answers { connections: connections(100_000), ..Answers::default() });
+    let (status, listed, _) = run(&mut directrix(&director.socket(), "ipvsadm -Lnc"));
+    assert_eq!(status, 0);
+    assert_eq!(listed.lines().count(), 100_002);
+    assert!(listed.ends_with("192.0.2.10:80      10.0.0.1:80\n"));
+}

@@ -1,0 +1,369 @@
+//! `directrix realserver` in network namespaces of its own: the settings, and what they do on the wire.
+//!
+//! ```text
+//!   gateway 10.77.0.1 ── veth ── 10.77.0.70 real server, VIP 10.77.0.150 on lo
+//! ```
+
+mod support;
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use support::netns::{Netns, Process, veth, wait_until};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_directrix");
+const VIP: &str = "10.77.0.150";
+const VIP2: &str = "10.77.0.151";
+const GATEWAY: &str = "10.77.0.1";
+const RIP: &str = "10.77.0.70";
+
+/// A real server, its gateway, and a directory for its state.
+struct Site {
+    server: Netns,
+    gateway: Netns,
+    state: TempDir,
+}
+
+/// How a run of the command ended.
+#[derive(Debug)]
+struct Run {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        let (server, gateway) = (Netns::new("rs"), Netns::new("gw"));
+        veth((&server, "eth0"), (&gateway, "eth0"), 1);
+        server.run(&format!("ip address add {RIP}/24 dev eth0; ip route add default via {GATEWAY}"));
+        gateway.run(&format!("ip address add {GATEWAY}/24 dev eth0"));
+        Self { server, gateway, state: tempfile::tempdir().unwrap() }
+    }
+
+    /// Runs `directrix realserver` with `arguments` on the real server.
+    fn realserver(&self, arguments: &str) -> Run {
+        self.realserver_as("", arguments)
+    }
+
+    /// The same through another program that changes the process's rights.
+    fn realserver_as(&self, wrapper: &str, arguments: &str) -> Run {
+        let state = self.state.path().join("state");
+        let command = format!("{wrapper} {BINARY} realserver {arguments} --state-dir {}", state.display());
+        let output = self.server.command(&command).output().expect("ip netns exec starts");
+        ended(&output)
+    }
+
+    fn good(&self, arguments: &str) -> String {
+        let run = self.realserver(arguments);
+        assert_eq!((run.status, run.err.as_str()), (0, ""), "{arguments}: {run:?}");
+        run.out
+    }
+
+    /// arp_ignore and arp_announce of all, then of lo; then the addresses of lo.
+    fn picture(&self) -> String {
+        let conf =
+            "cd /proc/sys/net/ipv4/conf; cat all/arp_ignore all/arp_announce lo/arp_ignore lo/arp_announce";
+        let settings = self.server.run(conf);
+        let addresses = self.server.run("ip -4 -o address show dev lo | awk '{print $4}'");
+        format!("{} | {}", joined(&settings), joined(&addresses))
+    }
+
+    fn state_files(&self) -> usize {
+        let files = std::fs::read_dir(self.state.path().join("state")).map(Iterator::count);
+        // The lock stays.
+        files.unwrap_or(1) - 1
+    }
+
+    /// Whether an ARP request from the gateway for `address` is answered.
+    fn arping(&self, address: &str) -> bool {
+        let output = self.gateway.command(&format!("arping -q -c 3 -w 1 -i eth0 {address}")).output();
+        output.expect("arping starts").status.success()
+    }
+}
+
+fn ended(output: &Output) -> Run {
+    Run {
+        status: output.status.code().expect("it ended by itself"),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn joined(lines: &str) -> String {
+    lines.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn setup_makes_it_right_twice_is_as_once_and_undo_restores() {
+    let site = Site::new();
+    let before = site.picture();
+    assert_eq!(before, "0 0 0 0 | 127.0.0.1/8");
+
+    let out = site.good(&format!("setup --vip {VIP}"));
+    let ready = format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32");
+    assert_eq!(site.picture(), ready);
+    assert!(out.contains("echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore "), "{out}");
+    assert!(out.contains("echo 2 > /proc/sys/net/ipv4/conf/lo/arp_announce "), "{out}");
+    assert!(out.contains(&format!("ip address add {VIP}/32 dev lo label lo:dr0 ")), "{out}");
+    assert!(site.server.run("ip -o address show dev lo").contains("lo:dr0"));
+
+    let out = site.good(&format!("setup --vip {VIP}"));
+    assert_eq!(site.picture(), ready);
+    assert!(out.lines().all(|line| line.starts_with("# ") && line.contains("already")), "{out}");
+
+    site.good(&format!("undo --vip {VIP}"));
+    assert_eq!(site.picture(), before);
+    assert_eq!(site.state_files(), 0);
+}
+
+#[test]
+fn what_setup_prints_does_the_same_in_a_shell() {
+    let (site, by_hand) = (Site::new(), Site::new());
+    let script = site.good(&format!("setup --vip {VIP} --vip {VIP2}"));
+    by_hand.server.run(&script);
+    assert_eq!(site.picture(), by_hand.picture());
+    let undone = site.good(&format!("undo --vip {VIP} --vip {VIP2}"));
+    by_hand.server.run(&undone);
+    assert_eq!(site.picture(), by_hand.picture());
+}
+
+#[test]
+fn undo_restores_odd_settings_and_leaves_an_address_that_was_there() {
+    let site = Site::new();
+    site.server.run(&format!(
+        "cd /proc/sys/net/ipv4/conf; echo 2 > all/arp_ignore; echo 1 > all/arp_announce; echo 8 > lo/arp_ignore
+         ip address add {VIP}/32 dev lo"
+    ));
+    let before = site.picture();
+    assert_eq!(before, format!("2 1 8 0 | 127.0.0.1/8 {VIP}/32"));
+    site.good(&format!("setup --vip {VIP}"));
+    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32"));
+    let out = site.good(&format!("undo --vip {VIP}"));
+    assert!(out.contains("it was there before"), "{out}");
+    assert_eq!(site.picture(), before);
+}
+
+#[test]
+fn the_settings_stay_until_the_last_vip_is_undone() {
+    let site = Site::new();
+    site.good(&format!("setup --vip {VIP}"));
+    site.good(&format!("setup --vip {VIP2}"));
+    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32 {VIP2}/32"));
+    let out = site.good(&format!("undo --vip {VIP}"));
+    assert!(out.contains(&format!("for the VIPs that are left: {VIP2}")), "{out}");
+    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP2}/32"));
+    let run = site.realserver(&format!("undo --vip {VIP} --vip {VIP2}"));
+    assert_eq!(run.status, 1);
+    assert!(run.err.contains(&format!("{VIP}: it was not set up")) && run.err.contains(VIP2), "{run:?}");
+    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP2}/32"));
+    site.good(&format!("undo --vip {VIP2}"));
+    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
+}
+
+#[test]
+fn undo_without_a_record_says_so_and_changes_nothing() {
+    let site = Site::new();
+    site.server
+        .run(&format!("ip address add {VIP}/32 dev lo; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore"));
+    let before = site.picture();
+    let run = site.realserver(&format!("undo --vip {VIP}"));
+    assert_eq!((run.status, run.out.as_str()), (1, ""));
+    assert!(run.err.contains("no record of a setup") && run.err.contains("nothing was changed"), "{run:?}");
+    assert_eq!(site.picture(), before);
+}
+
+#[test]
+fn a_record_that_nothing_is_left_of_is_not_believed() {
+    let site = Site::new();
+    site.good(&format!("setup --vip {VIP}"));
+    // As another namespace with the same inode, or after a cleaning up by hand.
+    site.server.run(&format!(
+        "ip address del {VIP}/32 dev lo
+         cd /proc/sys/net/ipv4/conf; echo 2 > all/arp_ignore; echo 1 | tee all/arp_announce lo/arp_announce; echo 0 > lo/arp_ignore"
+    ));
+    let by_hand = site.picture();
+    site.good(&format!("setup --vip {VIP2}"));
+    site.good(&format!("undo --vip {VIP2}"));
+    assert_eq!(site.picture(), by_hand);
+}
+
+#[test]
+fn an_interrupted_setup_can_be_undone_and_taken_up_again() {
+    let site = Site::new();
+    site.good(&format!("setup --vip {VIP} --vip {VIP2}"));
+    // As if it had ended before the last changes.
+    site.server
+        .run(&format!("ip address del {VIP2}/32 dev lo; echo 0 > /proc/sys/net/ipv4/conf/lo/arp_announce"));
+    site.good(&format!("setup --vip {VIP} --vip {VIP2}"));
+    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32 {VIP2}/32"));
+    site.server.run(&format!("ip address del {VIP2}/32 dev lo"));
+    let out = site.good(&format!("undo --vip {VIP} --vip {VIP2}"));
+    assert!(out.contains(&format!("{VIP2} is not on lo any more")), "{out}");
+    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
+}
+
+#[test]
+fn each_namespace_has_its_own_record_in_one_directory() {
+    let (one, mut two) = (Site::new(), Site::new());
+    two.state = tempfile::tempdir_in(one.state.path()).unwrap();
+    let shared = one.state.path().join("state");
+    std::fs::create_dir(&shared).unwrap();
+    std::os::unix::fs::symlink(&shared, two.state.path().join("state")).unwrap();
+    one.good(&format!("setup --vip {VIP}"));
+    assert_eq!(two.realserver(&format!("undo --vip {VIP}")).status, 1);
+    two.good(&format!("setup --vip {VIP}"));
+    assert_eq!(one.state_files(), 2);
+    one.good(&format!("undo --vip {VIP}"));
+    assert_eq!(two.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32"));
+    two.good(&format!("undo --vip {VIP}"));
+}
+
+#[test]
+fn setup_refuses_what_cannot_become_right_and_changes_nothing() {
+    let site = Site::new();
+    site.server.run(&format!("ip address add {VIP}/24 dev lo; ip address add {VIP2}/32 dev eth0"));
+    let before = site.picture();
+    let cases = [
+        (format!("--vip {VIP}"), format!("ip address del {VIP}/24 dev lo")),
+        (format!("--vip {VIP2}"), format!("ip address del {VIP2}/32 dev eth0")),
+        ("--vip 10.77.0.152 --interface eth0".to_owned(), "lo is right".to_owned()),
+        ("--vip 10.77.0.152 --interface eth9".to_owned(), "these can take it: lo".to_owned()),
+    ];
+    for (arguments, remedy) in cases {
+        let run = site.realserver(&format!("setup {arguments}"));
+        assert_eq!(run.status, 1, "{run:?}");
+        assert!(run.err.contains(&remedy), "{run:?}");
+    }
+    assert_eq!(site.picture(), before);
+}
+
+#[test]
+fn another_interface_without_arp_can_carry_the_vip() {
+    let site = Site::new();
+    site.server.run("ip link add quiet0 type ifb");
+    site.good(&format!("setup --vip {VIP} --interface quiet0"));
+    assert!(site.server.run("ip -4 -o address show dev quiet0").contains(&format!("{VIP}/32")));
+    assert!(!site.arping(VIP) && site.arping(RIP));
+    site.good(&format!("undo --vip {VIP}"));
+    assert_eq!(site.server.run("ip -4 -o address show dev quiet0"), "");
+}
+
+#[test]
+fn check_explains_what_is_wrong_and_needs_no_privilege() {
+    let site = Site::new();
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
+    let run = site.realserver_as(nobody, &format!("check --vip {VIP}"));
+    assert_eq!((run.status, run.err.as_str()), (1, ""), "{run:?}");
+    for part in [
+        &format!("wrong: {VIP} is not on this host"),
+        "black hole",
+        "wrong: arp_ignore is 0 on eth0",
+        "wrong: arp_announce is 0 on eth0",
+        "ok: replies leave by the default route on eth0",
+    ] {
+        assert!(run.out.contains(part), "{part}: {run:?}");
+    }
+    site.good(&format!("setup --vip {VIP}"));
+    let run = site.realserver_as(nobody, &format!("check --vip {VIP}"));
+    assert_eq!((run.status, run.err.as_str()), (0, ""), "{run:?}");
+    assert!(run.out.lines().all(|line| line.starts_with("ok: ")), "{run:?}");
+    site.server.run("ip route del default; echo 3 > /proc/sys/net/ipv4/conf/eth0/arp_ignore");
+    let run = site.realserver(&format!("check --vip {VIP}"));
+    assert_eq!(run.status, 1);
+    assert!(run.out.contains("wrong: there is no default route"), "{run:?}");
+    assert!(run.out.contains("wrong: arp_ignore is 3 on eth0"), "{run:?}");
+    assert!(site.arping(VIP), "with 3 the larger of all and eth0 lets the VIP be answered for");
+}
+
+#[test]
+fn without_privilege_setup_and_undo_name_the_capability() {
+    let site = Site::new();
+    for action in ["setup", "undo"] {
+        let run = site.realserver_as(
+            "setpriv --bounding-set=-net_admin --inh-caps=-net_admin",
+            &format!("{action} --vip {VIP}"),
+        );
+        assert_eq!((run.status, run.out.as_str()), (1, ""), "{run:?}");
+        assert!(run.err.contains("CAP_NET_ADMIN"), "{run:?}");
+    }
+    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
+    assert_eq!(site.state_files(), 0);
+}
+
+#[test]
+fn nobody_but_the_director_answers_for_the_vip_and_clients_are_still_served() {
+    let site = Site::new();
+    site.server.run(&format!("ip address add {VIP}/32 dev lo"));
+    assert!(site.arping(VIP), "a VIP on lo is answered for by default");
+    site.good(&format!("setup --vip {VIP}"));
+    assert!(!site.arping(VIP), "after setup it is not");
+    assert!(site.arping(RIP), "the RIP still is");
+    // As the director does: frames for the VIP to the server's MAC. No route to the VIP but the
+    // kernel's own is there, and replies come from it.
+    let mac = site.server.run("cat /sys/class/net/eth0/address");
+    site.gateway.run(&format!("ip neighbor replace {VIP} lladdr {} dev eth0", mac.trim()));
+    assert!(!site.server.run("ip route show").contains(VIP));
+    site.gateway.run(&format!("ping -c 1 -W 2 {VIP}"));
+}
+
+#[test]
+fn the_gateway_is_asked_for_with_the_rip_though_the_packet_comes_from_the_vip() {
+    let site = Site::new();
+    site.server.run(&format!("ip address add {VIP}/32 dev lo"));
+    assert_eq!(site.asked_by(), VIP, "by default the VIP gives itself away");
+    site.good(&format!("setup --vip {VIP}"));
+    assert_eq!(site.asked_by(), RIP);
+}
+
+impl Site {
+    /// The sender address with which the server asks for its gateway to send a packet from the VIP.
+    fn asked_by(&self) -> String {
+        self.server.run("ip neighbor flush all");
+        let sniff = format!(
+            "exec tcpdump -lnn -i eth0 -c 1 arp and arp[7]=1 and arp[24:4]={:#x}",
+            GATEWAY.parse::<std::net::Ipv4Addr>().unwrap().to_bits()
+        );
+        let log = self.state.path().join("tcpdump");
+        let file = std::fs::File::create(&log).unwrap();
+        let errors = self.state.path().join("tcpdump-errors");
+        let mut command = self.gateway.command(&sniff);
+        command.stdout(Stdio::from(file)).stderr(Stdio::from(std::fs::File::create(&errors).unwrap()));
+        let _sniffer = Process(command.spawn().expect("tcpdump starts"));
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        wait_until("tcpdump listens", Duration::from_secs(10), || read(&errors).contains("listening on"));
+        // Nobody answers from beyond the gateway: only the question matters.
+        let _ = self.server.command(&format!("ping -c 1 -W 1 -I {VIP} 192.0.2.1")).output();
+        wait_until("the server asks for its gateway", Duration::from_secs(10), || {
+            read(&log).contains("tell")
+        });
+        let line = read(&log);
+        let (_, sender) = line.split_once(" tell ").expect("tcpdump shows who asks");
+        sender.split(',').next().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_2_and_say_what_is_right() {
+    let cases = [
+        ("setup", "--vip <IP>"),
+        ("undo", "--vip <IP>"),
+        ("check --vip 10.0.0.256", "write an IPv4 address"),
+        ("setup --vip www.example.org", "write an IPv4 address"),
+        ("setup --vip 10.0.0.1/32", "write an IPv4 address"),
+        ("setup --vip ::1", "IPv6 is not there yet"),
+        ("setup --vip 224.0.0.1", "this is a multicast address"),
+        ("setup --vip 127.0.0.1", "this is a loopback address"),
+        ("setup --vip 0.0.0.0", "this is the unspecified address"),
+        ("setup --vip 255.255.255.255", "this is the broadcast address"),
+        ("tidy --vip 10.0.0.1", "unrecognized subcommand"),
+        ("", "Usage"),
+    ];
+    for (arguments, part) in cases {
+        let output =
+            Command::new(BINARY).arg("realserver").args(arguments.split_whitespace()).output().unwrap();
+        let run = ended(&output);
+        assert_eq!((run.status, run.out.as_str()), (2, ""), "{arguments}: {run:?}");
+        assert!(run.err.contains(part), "{arguments}: {run:?}");
+    }
+}
