@@ -1,5 +1,5 @@
 //! Traffic for the in-memory benches: batches of 60-byte frames, random over a number of flows.
-#![allow(unreachable_pub)] // shared by the benches
+#![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
 use directrix::flow::Seed;
 use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Server, ServiceMap, Snapshot, Verdict};
