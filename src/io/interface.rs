@@ -1,6 +1,6 @@
 //! What the host says about an interface.
 
-use super::{IoError, channels, rtnl};
+use super::{IoError, ethtool, rtnl};
 use crate::wire::MacAddr;
 use std::io;
 use std::net::Ipv4Addr;
@@ -36,14 +36,14 @@ impl Interface {
             return Err(down(name));
         }
         let addresses = rtnl::addresses(link.index).map_err(|error| unreadable(name, &error))?;
-        let queues = channels::of(name).map_or(link.receive_queues, |channels| channels.receive).max(1);
+        let queues = ethtool::channels(name).map_or(link.receive_queues, |channels| channels.receive).max(1);
         Ok(Self { name: name.to_owned(), index: link.index, mac, mtu: link.mtu, queues, addresses })
     }
 
     /// How many queues it can transmit on, at least 1: often as many as it receives on.
     pub(super) fn transmit_queues(&self) -> u32 {
         let allocated = || rtnl::link(self.index).ok().flatten().map(|link| link.transmit_queues);
-        let count = channels::of(&self.name).map(|channels| channels.transmit).or_else(allocated);
+        let count = ethtool::channels(&self.name).map(|channels| channels.transmit).or_else(allocated);
         count.unwrap_or(1).max(1)
     }
 

@@ -4,8 +4,8 @@
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
 
 pub mod bpf;
-mod channels;
 pub mod claim;
+mod ethtool;
 pub mod interface;
 pub mod memory;
 pub mod packet;

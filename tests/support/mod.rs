@@ -3,3 +3,4 @@
 #![allow(unreachable_pub)]
 
 pub mod netns;
+pub mod wire;

@@ -11,7 +11,7 @@ mod refusal;
 pub use attach::{Attached, Mode, attach_guard, attach_steering};
 pub use link::Link;
 pub use refusal::attached_program;
-pub(super) use refusal::errno;
+pub(super) use refusal::{CAPABILITIES, errno, occupied};
 
 use super::{Interface, IoError};
 use crate::model::ServiceAddress;

@@ -9,8 +9,10 @@ use nix::errno::Errno;
 use std::error::Error;
 use std::io;
 
-const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
-    setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep";
+/// How to get the capabilities that AF_XDP and BPF need. CAP_PERFMON is for the step over IP
+/// options: without it the verifier takes no arithmetic on packet pointers.
+pub(in crate::io) const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
+    setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep";
 /// The name that the kernel shows for steer.bpf.c's XDP program.
 const STEER: &str = "directrix_steer";
 
@@ -22,14 +24,15 @@ pub(in crate::io) fn errno(error: &io::Error) -> String {
     }
 }
 
-/// The XDP program on an interface: its kernel id, and its name if that can be read.
+/// The XDP program on an interface: its kernel id, and its name, which only CAP_SYS_ADMIN may
+/// read; otherwise it is "of unknown name".
 ///
 /// # Errors
 /// Whatever netlink reports.
 pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String)>> {
     let Some(id) = rtnl::link(interface.index)?.and_then(|link| link.xdp_program) else { return Ok(None) };
     let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-    let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("unknown");
+    let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("of unknown name");
     Ok(Some((id, name.to_owned())))
 }
 
@@ -39,6 +42,7 @@ pub(super) fn loading(interface: &str, error: &EbpfError) -> IoError {
 }
 
 pub(super) fn program(interface: &Interface, error: ProgramError) -> IoError {
+    tracing::debug!("the verifier on the program for {}: {error}", interface.name);
     from_chain(format!("loading the steering program for {}", interface.name), &error)
 }
 
@@ -79,7 +83,7 @@ pub(super) fn attaching(interface: &Interface, error: &io::Error) -> IoError {
     let name = &interface.name;
     let what = format!("attaching the steering program to {name}");
     match error.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => occupied(interface, what, error),
+        Some(libc::EBUSY | libc::EEXIST) => occupied(interface),
         Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
         Some(libc::ENODEV) => IoError {
             what,
@@ -126,9 +130,8 @@ pub(super) fn guarding(interface: &Interface, error: &io::Error) -> IoError {
 }
 
 /// Another XDP program stands where the steering program should.
-///
-/// Public within io/ so that it can be told before any queue is touched.
-pub(in crate::io) fn occupied(interface: &Interface, what: String, error: &io::Error) -> IoError {
+pub(in crate::io) fn occupied(interface: &Interface) -> IoError {
+    let what = format!("attaching the steering program to {}", interface.name);
     let name = &interface.name;
     let (cause, remedy) = match attached_program(interface) {
         Ok(Some((id, program))) if program == STEER => (
@@ -144,13 +147,13 @@ pub(in crate::io) fn occupied(interface: &Interface, what: String, error: &io::E
             format!("see `ip -details link show dev {name}` and stop what uses it"),
         ),
     };
-    IoError { what, cause: format!("{}: {cause}", errno(error)), remedy }
+    IoError { what, cause: format!("{}: {cause}", Errno::EBUSY), remedy }
 }
 
 fn not_allowed(what: String, errno: String) -> IoError {
     IoError {
         what,
-        cause: format!("{errno}: CAP_NET_ADMIN or CAP_BPF is missing"),
+        cause: format!("{errno}: CAP_NET_ADMIN, CAP_BPF or CAP_PERFMON is missing"),
         remedy: CAPABILITIES.into(),
     }
 }

@@ -1,1 +1,137 @@
 //! AF_XDP: frames from and to the rings of a queue, by way of a steering program.
+//!
+//! [`open`] makes for each worker one UMEM and, over it, one socket for each of its queues; then
+//! it attaches the steering program. A frame's memory is a token that moves (`frame.rs`), rings
+//! are where it moves to (`socket.rs`), and [`XdpPorts`] is one worker's view of it all.
+
+mod bind;
+mod deal;
+mod frame;
+mod ports;
+mod refusal;
+mod socket;
+mod steering;
+
+pub use frame::XdpBatch;
+pub use ports::{Census, XdpPorts};
+
+use super::bpf::{self, Mode};
+use super::{Interface, IoError, Opened, Plan, PortInfo};
+use bind::{BindError, Copying};
+use deal::Share;
+use steering::{Steered, XdpSteering};
+use tracing::info;
+
+/// Length of a UMEM chunk in bytes: a page, as drivers without multi-buffer support have it.
+const CHUNK_LEN: usize = 4096;
+/// XDP_PACKET_HEADROOM of linux/bpf.h: the kernel keeps so much of a chunk free, in bytes.
+const HEADROOM: usize = 256;
+/// Largest MTU whose frames fit a chunk, with one VLAN tag, in bytes.
+const MTU_MAX: u32 = (CHUNK_LEN - HEADROOM - 14 - 4) as u32;
+/// Entries in each ring, a power of two.
+const RING_LEN: u32 = 2048;
+
+/// Opens every receive queue of the client side, and one queue per worker of the server side.
+///
+/// What works best is taken: zero-copy before copy, native before generic; the choice and its
+/// reason are logged. The steering program is attached at the end, when the fill rings are
+/// primed: that is how its mode becomes known, and nobody can take the interface before
+/// [`super::Steering::start`]. Until services are set it passes every frame to the kernel.
+///
+/// # Errors
+/// [`IoError`] with cause and remedy. Nothing is left behind then.
+pub fn open(plan: &Plan) -> Result<Opened<XdpPorts>, IoError> {
+    open_with(plan, RING_LEN)
+}
+
+/// [`open`] with rings of another length, which must be a power of two.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, IoError> {
+    let client = &plan.arms[0];
+    if client.mtu > MTU_MAX {
+        return Err(refusal::mtu(client, MTU_MAX));
+    }
+    refusal::if_occupied(client)?;
+    let shares = deal::deal(plan)?;
+    refusal::raise_memory_limit();
+    let (ports, mode, steering) = bind_and_attach(plan, &shares, ring_len)?;
+    let infos = shares.iter().map(|share| infos(client, share, mode));
+    let workers = ports.into_iter().zip(infos).collect();
+    Ok(Opened { workers, steering: Box::new(steering) })
+}
+
+type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
+
+fn bind_and_attach(plan: &Plan, shares: &[Share], ring_len: u32) -> Result<Bound, IoError> {
+    let mut no_zero_copy = None;
+    for copying in [Copying::Zero, Copying::Copy] {
+        let ports = match bind_all(plan, shares, copying, ring_len) {
+            Ok(ports) => ports,
+            Err(failure) if copying == Copying::Zero && refusal::is_about_zero_copy(&failure.error) => {
+                no_zero_copy = Some(bpf::errno(&failure.error));
+                continue;
+            }
+            Err(failure) => return Err(refusal::binding(failure)),
+        };
+        let steering = attach(plan, shares, &ports, copying)?;
+        let (mode, refusal) = steering.client.mode().expect("it has been attached");
+        if (copying, mode) == (Copying::Zero, Mode::Generic) {
+            no_zero_copy = Some("needs a driver with XDP".into());
+            continue;
+        }
+        let name = mode_name(mode, copying);
+        report(plan, shares.len(), name, [refusal, no_zero_copy.as_deref()]);
+        return Ok((ports, name, steering));
+    }
+    unreachable!("copying either works or is refused")
+}
+
+fn bind_all(
+    plan: &Plan,
+    shares: &[Share],
+    copying: Copying,
+    ring_len: u32,
+) -> Result<Vec<XdpPorts>, BindError> {
+    shares.iter().map(|share| bind::worker(&plan.arms, share, copying, ring_len)).collect()
+}
+
+fn attach(
+    plan: &Plan,
+    shares: &[Share],
+    ports: &[XdpPorts],
+    copying: Copying,
+) -> Result<XdpSteering, IoError> {
+    let sockets = shares.iter().zip(ports).flat_map(|(share, ports)| {
+        let queues = share.client.iter().enumerate();
+        queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))
+    });
+    let client = Steered::load(&plan.arms[0], sockets)?;
+    // Drivers such as i40e send from a UMEM only while an XDP program is attached.
+    let server = plan.arms.get(1).filter(|_| copying == Copying::Zero);
+    let server = server.map(|arm| Steered::load(arm, std::iter::empty())).transpose()?;
+    let mut steering = XdpSteering { client, server };
+    super::Steering::start(&mut steering)?;
+    Ok(steering)
+}
+
+fn mode_name(mode: Mode, copying: Copying) -> &'static str {
+    match (mode, copying) {
+        (Mode::Native, Copying::Zero) => "native, zero-copy",
+        (Mode::Native, Copying::Copy) => "native, copy",
+        (Mode::Generic, _) => "generic, copy",
+    }
+}
+
+fn report(plan: &Plan, workers: usize, mode: &str, [generic, copy]: [Option<&str>; 2]) {
+    let Interface { name, queues, .. } = &plan.arms[0];
+    let generic = generic.map(|reason| format!("; not native: {reason}")).unwrap_or_default();
+    let copy = copy.map(|reason| format!("; not zero-copy: {reason}")).unwrap_or_default();
+    info!("AF_XDP on {name}: {mode}, {queues} queue(s), {workers} worker(s){generic}{copy}");
+}
+
+fn infos(client: &Interface, share: &Share, mode: &'static str) -> Vec<PortInfo> {
+    let info = |queue: &u32| PortInfo { interface: client.name.clone(), queue: *queue, mode };
+    share.client.iter().map(info).collect()
+}

@@ -1,0 +1,110 @@
+//! Questions and settings that only the ethtool ioctl has, in the calling thread's network
+//! namespace.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
+
+/// linux/sockios.h.
+const SIOCETHTOOL: libc::c_ulong = 0x8946;
+/// linux/ethtool.h.
+const ETHTOOL_GGRO: u32 = 0x2b;
+/// linux/ethtool.h.
+const ETHTOOL_SGRO: u32 = 0x2c;
+/// linux/ethtool.h.
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+/// Queues in use, by direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Channels {
+    pub(super) receive: u32,
+    pub(super) transmit: u32,
+}
+
+/// The queues of the interface called `name`; `None` if its driver does not tell.
+pub(super) fn channels(name: &str) -> Option<Channels> {
+    let mut request = ChannelsRequest { command: ETHTOOL_GCHANNELS, ..ChannelsRequest::default() };
+    ask(name, &mut request).ok()?;
+    let ChannelsRequest { receive, transmit, combined, .. } = request;
+    Some(Channels { receive: receive + combined, transmit: transmit + combined })
+}
+
+/// Keeps the kernel from merging an interface's received segments, until it is dropped.
+#[derive(Debug)]
+pub(super) struct GroOff(String);
+
+impl GroOff {
+    /// `None` if nothing was being merged.
+    pub(super) fn new(name: &str) -> io::Result<Option<Self>> {
+        let mut value = ValueRequest { command: ETHTOOL_GGRO, value: 0 };
+        ask(name, &mut value)?;
+        if value.value == 0 {
+            return Ok(None);
+        }
+        ask(name, &mut ValueRequest { command: ETHTOOL_SGRO, value: 0 })?;
+        Ok(Some(Self(name.to_owned())))
+    }
+}
+
+impl Drop for GroOff {
+    fn drop(&mut self) {
+        // If the interface is gone, so is the setting.
+        let _ = ask(&self.0, &mut ValueRequest { command: ETHTOOL_SGRO, value: 1 });
+    }
+}
+
+/// A structure that starts with the ethtool command that fills it in.
+///
+/// # Safety
+/// It must have the size and layout of the structure that linux/ethtool.h names for each command
+/// that this module puts into it.
+unsafe trait Request {}
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct ValueRequest {
+    command: u32,
+    value: u32,
+}
+
+// SAFETY: two u32, as in linux/ethtool.h for ETHTOOL_GGRO and ETHTOOL_SGRO.
+unsafe impl Request for ValueRequest {}
+
+/// `struct ethtool_channels`.
+#[repr(C)]
+#[derive(Default)]
+struct ChannelsRequest {
+    command: u32,
+    max: [u32; 4],
+    receive: u32,
+    transmit: u32,
+    other: u32,
+    combined: u32,
+}
+
+// SAFETY: nine u32, as in linux/ethtool.h for ETHTOOL_GCHANNELS.
+unsafe impl Request for ChannelsRequest {}
+
+fn ask(name: &str, request: &mut impl Request) -> io::Result<()> {
+    // Any socket will do; this one needs no address, not even that of a loopback that is up.
+    let socket = UnixDatagram::unbound()?;
+    // SAFETY: an all-zero ifreq is a valid one: an empty name and null pointers.
+    let mut ifreq: libc::ifreq = unsafe { mem::zeroed() };
+    if name.len() >= ifreq.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in ifreq.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    ifreq.ifr_ifru.ifru_data = (&raw mut *request).cast();
+    // SAFETY: SIOCETHTOOL reads a terminated name (the array was zero and one byte is left), then
+    // reads and writes the structure of the command that ifru_data starts with; by the contract
+    // of `Request` that is what is there, borrowed mutably until after the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut ifreq) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,131 @@
+//! Making a worker's UMEM and sockets.
+
+#![allow(unsafe_code)]
+
+use super::CHUNK_LEN;
+use super::deal::Share;
+use super::frame::{Frame, XdpBatch};
+use super::ports::{Receiver, XdpPorts};
+use super::socket::{Rings, XdpSocket};
+use crate::io::Interface;
+use std::error::Error;
+use std::io;
+use std::num::NonZeroU32;
+use std::thread;
+use std::time::{Duration, Instant};
+use xsk_rs::config::{BindFlags, FrameSize, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
+use xsk_rs::{Socket, Umem};
+
+/// How long a queue may stay taken: the kernel frees that of a closed socket in the background.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+
+/// Whether the driver moves frames to and from the UMEM itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copying {
+    /// XDP_ZEROCOPY.
+    Zero,
+    /// XDP_COPY.
+    Copy,
+}
+
+/// Why a worker's sockets cannot be made.
+pub(super) struct BindError {
+    /// "binding to queue 3 of eth0".
+    pub(super) what: String,
+    pub(super) error: io::Error,
+}
+
+/// Makes one worker's UMEM, and over it a socket for each of its queues.
+///
+/// One UMEM for all, so that a frame received on one arm is sent on another without a copy.
+pub(super) fn worker(
+    arms: &[Interface],
+    share: &Share,
+    copying: Copying,
+    ring_len: u32,
+) -> Result<XdpPorts, BindError> {
+    let (umem, free) = umem(share.client.len() + arms.len() - 1, ring_len)?;
+    let bind = |arm: &Interface, queue| socket(&umem, arm, queue, (copying, ring_len));
+    let mut client = Vec::new();
+    for (index, queue) in share.client.iter().enumerate() {
+        let sender = if *queue < share.client_transmits_below { index } else { 0 };
+        client.push(Receiver { socket: bind(&arms[0], *queue)?, sender });
+    }
+    let servers = arms[1..].iter().map(|arm| bind(arm, share.server)).collect::<Result<_, _>>()?;
+    Ok(XdpPorts::new(XdpBatch::new(umem), free, client, servers))
+}
+
+/// Packet memory that fills all four rings of each of `sockets`, so that none has to wait for
+/// frames that lie in another.
+fn umem(sockets: usize, ring_len: u32) -> Result<(Umem, Vec<Frame>), BindError> {
+    let config = UmemConfig::builder()
+        .frame_size(FrameSize::new(CHUNK_LEN as u32).expect("4096 is at least 2048"))
+        .fill_queue_size(queue_size(ring_len))
+        .comp_queue_size(queue_size(ring_len))
+        .build()
+        .expect("a chunk has room for the headroom");
+    let frames = NonZeroU32::new(4 * ring_len * sockets as u32).expect("rings and sockets are not zero");
+    let (umem, descs) = Umem::new(config, frames, false).map_err(|error| BindError {
+        what: format!("registering {} MiB of packet memory", frames.get() / 256),
+        error: root(&error),
+    })?;
+    // SAFETY: these describe the chunks of the UMEM, each one once, and nobody has had them yet.
+    let free = descs.into_iter().map(|desc| unsafe { Frame::new(desc) }).collect();
+    Ok((umem, free))
+}
+
+fn socket(
+    umem: &Umem,
+    arm: &Interface,
+    queue: u32,
+    (copying, ring_len): (Copying, u32),
+) -> Result<XdpSocket, BindError> {
+    let start = Instant::now();
+    loop {
+        match bind(umem, &arm.name, queue, config(copying, ring_len)) {
+            Ok(rings) => return Ok(XdpSocket::new(rings, ring_len, arm.mtu)),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < BUSY_MAX => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => {
+                return Err(BindError { what: format!("binding to queue {queue} of {}", arm.name), error });
+            }
+        }
+    }
+}
+
+fn bind(umem: &Umem, interface: &str, queue: u32, config: SocketConfig) -> io::Result<Rings> {
+    let interface = interface.parse().map_err(io::Error::other)?;
+    // SAFETY: the flag that the contract asks for, INHIBIT_PROG_LOAD, is in `config`.
+    let made = unsafe { Socket::new(config, umem, &interface, queue) };
+    let (transmit, receive, rings) = made.map_err(|error| root(&error))?;
+    // A second socket on the same queue would share the rings of the first.
+    let (fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
+    Ok(Rings { receive, transmit, fill, completion })
+}
+
+fn config(copying: Copying, ring_len: u32) -> SocketConfig {
+    let flag = match copying {
+        Copying::Zero => BindFlags::XDP_ZEROCOPY,
+        Copying::Copy => BindFlags::XDP_COPY,
+    };
+    SocketConfig::builder()
+        .rx_queue_size(queue_size(ring_len))
+        .tx_queue_size(queue_size(ring_len))
+        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
+        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | flag)
+        .build()
+}
+
+fn queue_size(ring_len: u32) -> QueueSize {
+    QueueSize::new(ring_len).expect("a ring length is a power of two")
+}
+
+/// The system call's error inside one of xsk-rs.
+fn root(error: &(dyn Error + 'static)) -> io::Error {
+    let os = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match os.and_then(io::Error::raw_os_error) {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::other(error.to_string()),
+    }
+}

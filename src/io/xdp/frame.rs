@@ -1,0 +1,75 @@
+//! The right to use a piece of packet memory.
+
+#![allow(unsafe_code)]
+
+use crate::forward::{BATCH, Batch};
+use std::slice;
+use xsk_rs::{FrameDesc, Umem};
+
+/// The right to read and write one chunk of a worker's UMEM.
+///
+/// It is neither `Copy` nor `Clone`, and it only ever moves: from the free list to the fill ring,
+/// from there by way of the kernel into a batch, and from there to the free list or, by way of a
+/// transmit ring and the kernel, to the free list. So at every moment, in each worker,
+///
+/// > free + with the kernel to receive + in the batch + with the kernel to send = all
+///
+/// and no chunk is counted twice. No `Frame` leaves the [`super::XdpPorts`] that it belongs to.
+#[derive(Debug)]
+#[must_use = "a dropped frame is memory lost until the worker ends"]
+pub(super) struct Frame(FrameDesc);
+
+impl Frame {
+    /// # Safety
+    /// `desc` must describe a chunk of the UMEM whose worker takes the frame, and nobody else,
+    /// kernel included, may use that chunk or hold a frame for it.
+    pub(super) unsafe fn new(desc: FrameDesc) -> Self {
+        Self(desc)
+    }
+
+    /// Gives the right up, for the kernel to have it.
+    pub(super) fn into_desc(self) -> FrameDesc {
+        self.0
+    }
+
+    /// Length of what was received, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.0.lengths().data()
+    }
+
+    /// Where in the UMEM the chunk begins, in bytes.
+    pub(super) fn chunk(&self, chunk_len: usize) -> usize {
+        self.0.addr() / chunk_len * chunk_len
+    }
+}
+
+/// Frames that one receive call yielded.
+#[derive(Debug)]
+pub struct XdpBatch {
+    umem: Umem,
+    pub(super) frames: Vec<Frame>,
+}
+
+impl XdpBatch {
+    /// For the frames of `umem`, and no others.
+    pub(super) fn new(umem: Umem) -> Self {
+        Self { umem, frames: Vec::with_capacity(BATCH) }
+    }
+}
+
+impl Batch for XdpBatch {
+    fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    fn frame(&mut self, index: usize) -> &mut [u8] {
+        let frame = &mut self.frames[index];
+        // SAFETY: a `Frame` is the sole right to its chunk, the chunk belongs to this UMEM (both
+        // by the contracts of `Frame::new` and `XdpBatch::new`), and it is borrowed mutably.
+        let mut data = unsafe { self.umem.data_mut(&mut frame.0) };
+        let bytes = data.contents_mut();
+        // SAFETY: the same bytes, for as long as `self` is borrowed mutably: the frame cannot be
+        // moved away in that time, and the UMEM stays mapped while `self.umem` lives.
+        unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) }
+    }
+}

@@ -1,0 +1,226 @@
+//! One worker's sockets, and the way of its frames between them.
+
+#![allow(unsafe_code)]
+
+use super::CHUNK_LEN;
+use super::frame::{Frame, XdpBatch};
+use super::socket::XdpSocket;
+use crate::forward::{ArmIndex, BATCH, Verdict};
+use crate::io::{Levels, Ports, Sent};
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+use std::time::Duration;
+
+/// How long a worker sleeps at most while the kernel has frames that it would not send at once.
+const UNSENT_WAIT_MAX: Duration = Duration::from_millis(1);
+
+/// One worker's AF_XDP sockets over one UMEM.
+pub struct XdpPorts {
+    batch: XdpBatch,
+    /// Which of `client` the batch came from.
+    from: usize,
+    free: Vec<Frame>,
+    /// All frames there are.
+    total: usize,
+    /// The queues of arm 0 that are received from.
+    client: Vec<Receiver>,
+    /// By arm, from arm 1 on: the socket that sends there.
+    servers: Vec<XdpSocket>,
+    /// By arm: what of the batch is to be sent there.
+    outgoing: Vec<Vec<Frame>>,
+    polled: Vec<libc::pollfd>,
+}
+
+/// A queue that is received from.
+pub(super) struct Receiver {
+    pub(super) socket: XdpSocket,
+    /// Which of the receivers sends on arm 0 what this one has received: itself, if its queue
+    /// can transmit.
+    pub(super) sender: usize,
+}
+
+/// Where a worker's frames are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Free.
+    pub free: usize,
+    /// With the kernel to receive into, or received and not yet read.
+    pub filled: usize,
+    /// Received and not yet finished.
+    pub batch: usize,
+    /// With the kernel to send, or sent and not yet reclaimed.
+    pub sending: usize,
+    /// All that were made.
+    pub total: usize,
+}
+
+impl XdpPorts {
+    /// Takes a UMEM's frames, all free, and the sockets over it, and primes the fill rings.
+    pub(super) fn new(
+        batch: XdpBatch,
+        free: Vec<Frame>,
+        client: Vec<Receiver>,
+        servers: Vec<XdpSocket>,
+    ) -> Self {
+        let polled = client.iter().map(|receiver| readable(&receiver.socket)).collect();
+        let outgoing = (0..=servers.len()).map(|_| Vec::with_capacity(BATCH)).collect();
+        let total = free.len();
+        let mut ports = Self { batch, from: 0, free, total, client, servers, outgoing, polled };
+        for receiver in &mut ports.client {
+            receiver.socket.refill(&mut ports.free);
+        }
+        ports
+    }
+
+    /// The socket of receive pair `port`, for the steering program.
+    pub(super) fn socket(&self, port: usize) -> &XdpSocket {
+        &self.client[port].socket
+    }
+
+    /// Counts the frames where they are.
+    ///
+    /// # Panics
+    /// If one is held twice, or some are lost.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let batch = self.batch.frames.len();
+        let held = self.free.iter().chain(&self.batch.frames).map(|frame| frame.chunk(CHUNK_LEN));
+        let distinct: HashSet<usize> = held.collect();
+        assert_eq!(distinct.len(), self.free.len() + batch, "a frame is held twice");
+        let sockets = || self.client.iter().map(|receiver| &receiver.socket).chain(&self.servers);
+        let census = Census {
+            free: self.free.len(),
+            filled: sockets().map(|socket| socket.filled as usize).sum(),
+            batch,
+            sending: sockets().map(|socket| socket.sending as usize).sum(),
+            total: self.total,
+        };
+        let Census { free, filled, batch, sending, total } = census;
+        assert_eq!(free + filled + batch + sending, total, "frames are lost: {census:?}");
+        census
+    }
+
+    /// Sorts the batch by verdict. Returns how many frames were too long for their arm.
+    fn sort(&mut self, verdicts: &[Verdict]) -> u32 {
+        let mut too_long = 0;
+        let sender = self.client[self.from].sender;
+        for (frame, verdict) in self.batch.frames.drain(..).zip(verdicts) {
+            let Verdict::Forward(ArmIndex(arm)) = *verdict else {
+                self.free.push(frame);
+                continue;
+            };
+            let socket = match arm {
+                0 => &self.client[sender].socket,
+                _ => &self.servers[usize::from(arm) - 1],
+            };
+            if socket.takes(frame.len()) {
+                self.outgoing[usize::from(arm)].push(frame);
+            } else {
+                self.free.push(frame);
+                too_long += 1;
+            }
+        }
+        too_long
+    }
+
+    /// Sends what is to go out on `arm`, and frees what its ring has no room for.
+    fn send(&mut self, arm: usize) -> Sent {
+        let sender = self.client[self.from].sender;
+        let frames = &mut self.outgoing[arm];
+        if frames.is_empty() {
+            return Sent::default();
+        }
+        let socket = match arm {
+            0 => &mut self.client[sender].socket,
+            _ => &mut self.servers[arm - 1],
+        };
+        socket.complete(&mut self.free);
+        let forwarded = socket.send(frames);
+        let full = frames.len() as u32; // at most BATCH
+        self.free.append(frames);
+        Sent { forwarded, full, too_long: 0 }
+    }
+
+    /// Leaves nothing behind that would keep the kernel from receiving and sending meanwhile.
+    fn tend(&mut self) {
+        for server in &mut self.servers {
+            server.tend(&mut self.free);
+        }
+        for Receiver { socket, .. } in &mut self.client {
+            socket.tend(&mut self.free);
+            socket.refill(&mut self.free);
+        }
+    }
+
+    fn sockets(&mut self) -> impl Iterator<Item = &mut XdpSocket> {
+        self.client.iter_mut().map(|receiver| &mut receiver.socket).chain(&mut self.servers)
+    }
+}
+
+impl Ports for XdpPorts {
+    type Batch = XdpBatch;
+
+    fn count(&self) -> usize {
+        self.client.len()
+    }
+
+    fn receive(&mut self, port: usize) -> &mut XdpBatch {
+        assert!(self.batch.frames.is_empty(), "the batch before has not been finished");
+        self.from = port;
+        for server in &mut self.servers {
+            server.tend(&mut self.free);
+        }
+        let socket = &mut self.client[port].socket;
+        socket.tend(&mut self.free);
+        socket.refill(&mut self.free);
+        socket.receive_into(&mut self.batch.frames);
+        &mut self.batch
+    }
+
+    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+        assert_eq!(verdicts.len(), self.batch.frames.len(), "one verdict for each frame");
+        let mut sent = Sent { too_long: self.sort(verdicts), ..Sent::default() };
+        for arm in 0..self.outgoing.len() {
+            let Sent { forwarded, full, .. } = self.send(arm);
+            sent.forwarded += forwarded;
+            sent.full += full;
+        }
+        self.client[self.from].socket.refill(&mut self.free);
+        sent
+    }
+
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        self.tend();
+        let unsent = self.sockets().any(|socket| socket.unsent() > 0);
+        let timeout = if unsent { timeout.min(UNSENT_WAIT_MAX) } else { timeout };
+        poll(&mut self.polled, timeout)
+    }
+
+    fn levels(&mut self, port: usize) -> Levels {
+        let mut levels = self.client[port].socket.levels();
+        if port == 0 {
+            // These have no pair of their own to be told with.
+            levels.transmit += self.servers.iter().map(|socket| socket.sending).sum::<u32>();
+        }
+        levels
+    }
+}
+
+fn readable(socket: &XdpSocket) -> libc::pollfd {
+    libc::pollfd { fd: socket.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }
+}
+
+fn poll(fds: &mut [libc::pollfd], timeout: Duration) -> io::Result<()> {
+    let seconds = timeout.as_secs().min(i64::MAX.cast_unsigned()).cast_signed();
+    let time = libc::timespec { tv_sec: seconds, tv_nsec: timeout.subsec_nanos().into() };
+    // SAFETY: `fds` is that many pollfd, borrowed mutably until after the call; a timespec with
+    // less than 10⁹ ns and a null signal mask are what ppoll(2) allows.
+    let ready =
+        unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &raw const time, ptr::null()) };
+    match io::Error::last_os_error() {
+        error if ready < 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}

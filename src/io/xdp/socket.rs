@@ -1,0 +1,166 @@
+//! One AF_XDP socket: four rings that frames move through.
+//!
+//! Each ring has one producer and one consumer, of which the kernel is one and this socket, used
+//! by one thread, the other.
+
+#![allow(unsafe_code)]
+
+use super::frame::Frame;
+use crate::forward::BATCH;
+use crate::io::Levels;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
+
+/// Most system calls that one batch may cost. In copy mode each sends 32 frames at most
+/// (TX_BATCH_SIZE in net/xdp/xsk.c), so these are enough for a full ring of 2048.
+const KICKS_MAX: u32 = 64;
+
+/// A socket bound to one hardware queue.
+pub(super) struct XdpSocket {
+    receive: RxQueue,
+    transmit: TxQueue,
+    fill: FillQueue,
+    completion: CompQueue,
+    ring_len: u32,
+    /// Longest frame that the interface sends, in bytes, Ethernet header included.
+    frame_max: usize,
+    /// Frames with the kernel to receive into: in the fill ring, in the driver, in the receive ring.
+    pub(super) filled: u32,
+    /// Frames with the kernel to send: in the transmit ring, on their way, in the completion ring.
+    pub(super) sending: u32,
+    descs: Box<[FrameDesc; BATCH]>,
+}
+
+/// The rings of a socket, as xsk-rs hands them out.
+pub(super) struct Rings {
+    pub(super) receive: RxQueue,
+    pub(super) transmit: TxQueue,
+    pub(super) fill: FillQueue,
+    pub(super) completion: CompQueue,
+}
+
+impl XdpSocket {
+    /// `ring_len` entries in each ring; `mtu` in bytes.
+    pub(super) fn new(rings: Rings, ring_len: u32, mtu: u32) -> Self {
+        let Rings { receive, transmit, fill, completion } = rings;
+        let frame_max = mtu as usize + crate::wire::ethernet::HEADER_LEN;
+        let descs = Box::new([FrameDesc::default(); BATCH]);
+        Self { receive, transmit, fill, completion, ring_len, frame_max, filled: 0, sending: 0, descs }
+    }
+
+    /// True if the interface can send frames of `len` bytes.
+    pub(super) fn takes(&self, len: usize) -> bool {
+        len <= self.frame_max
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the socket is open as long as the queues that `self` owns, which the result
+        // borrows.
+        unsafe { BorrowedFd::borrow_raw(self.receive.fd().as_raw_fd()) }
+    }
+
+    /// Gives the kernel as many free frames to receive into as its ring takes.
+    pub(super) fn refill(&mut self, free: &mut Vec<Frame>) {
+        loop {
+            let room = self.fill.nb_free(BATCH as u32) as usize;
+            let count = room.min(free.len()).min(BATCH);
+            if count == 0 {
+                break;
+            }
+            let from = free.len() - count;
+            self.take_over(free.drain(from..));
+            // SAFETY: each descriptor was a frame, so the kernel becomes its only user; frames
+            // are of this worker's UMEM, which the ring belongs to.
+            let given = unsafe { self.fill.produce(&self.descs[..count]) };
+            assert_eq!(given, count, "a ring has less room than it said");
+            self.filled += count as u32;
+        }
+        if self.fill.needs_wakeup() {
+            // A wake-up that fails is tried again by the next refill.
+            let _ = self.fill.wakeup(self.receive.fd_mut(), 0);
+        }
+    }
+
+    /// Moves what has been received into `batch`, up to [`BATCH`] frames.
+    pub(super) fn receive_into(&mut self, batch: &mut Vec<Frame>) {
+        // SAFETY: the descriptors are scratch space that the call overwrites; the ring belongs
+        // to the UMEM of all of this worker's frames.
+        let count = unsafe { self.receive.consume(&mut self.descs[..]) };
+        self.filled -= count as u32;
+        // SAFETY: the kernel has given these chunks back, each had been a frame of this worker
+        // until the fill ring took it, and nobody has made a frame of it since.
+        batch.extend(self.descs[..count].iter().map(|desc| unsafe { Frame::new(*desc) }));
+    }
+
+    /// Frees the frames that the kernel has sent.
+    pub(super) fn complete(&mut self, free: &mut Vec<Frame>) {
+        while self.sending > 0 {
+            // SAFETY: as in `receive_into`.
+            let count = unsafe { self.completion.consume(&mut self.descs[..]) };
+            self.sending -= count as u32;
+            // SAFETY: as in `receive_into`, with the transmit ring in the fill ring's place.
+            free.extend(self.descs[..count].iter().map(|desc| unsafe { Frame::new(*desc) }));
+            if count < BATCH {
+                break;
+            }
+        }
+    }
+
+    /// Hands frames to the kernel to send, at most [`BATCH`], and leaves in `frames` those for
+    /// which there was no room. Returns how many it took.
+    pub(super) fn send(&mut self, frames: &mut Vec<Frame>) -> u32 {
+        let room = self.transmit.nb_free(frames.len() as u32) as usize;
+        let count = room.min(frames.len()).min(BATCH);
+        self.take_over(frames.drain(..count));
+        // SAFETY: as in `refill`.
+        let given = unsafe { self.transmit.produce(&self.descs[..count]) };
+        assert_eq!(given, count, "a ring has less room than it said");
+        self.sending += count as u32;
+        self.kick();
+        count as u32
+    }
+
+    /// Frees what has been sent and pushes on what has not.
+    pub(super) fn tend(&mut self, free: &mut Vec<Frame>) {
+        self.complete(free);
+        if self.unsent() > 0 {
+            self.kick();
+        }
+    }
+
+    /// Makes the kernel send what is in the transmit ring, if it needs to be told, without
+    /// waiting for it. What it does not manage now is tried again with the next call.
+    pub(super) fn kick(&mut self) {
+        let mut unsent = self.unsent();
+        for _ in 0..KICKS_MAX {
+            if unsent == 0 || !self.transmit.needs_wakeup() || self.transmit.wakeup().is_err() {
+                return;
+            }
+            let before = unsent;
+            unsent = self.unsent();
+            if unsent == before {
+                return; // the link is down, or the driver works on its own time
+            }
+        }
+    }
+
+    /// Frames in the transmit ring that the kernel has not begun to send.
+    pub(super) fn unsent(&mut self) -> u32 {
+        if self.sending == 0 { 0 } else { self.ring_len - self.transmit.nb_free_exact() }
+    }
+
+    pub(super) fn levels(&mut self) -> Levels {
+        Levels {
+            receive: self.receive.nb_avail_exact(),
+            transmit: self.sending,
+            fill: self.ring_len - self.fill.nb_free_exact(),
+        }
+    }
+
+    /// Turns frames, at most [`BATCH`], into descriptors for the kernel.
+    fn take_over(&mut self, frames: impl Iterator<Item = Frame>) {
+        for (desc, frame) in self.descs.iter_mut().zip(frames) {
+            *desc = frame.into_desc();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Attaching and detaching the steering program around the workers' life.
+
+use crate::io::bpf::{self, Attached, Mode, Programs};
+use crate::io::ethtool::GroOff;
+use crate::io::{Interface, IoError, Steering};
+use crate::model::ServiceAddress;
+use std::os::fd::BorrowedFd;
+use tracing::warn;
+
+/// The steering program on the client side's interface and, without any service, on that of the
+/// server side where its driver sends from UMEM only while a program is attached.
+pub(super) struct XdpSteering {
+    pub(super) client: Steered,
+    pub(super) server: Option<Steered>,
+}
+
+impl Steering for XdpSteering {
+    fn start(&mut self) -> Result<(), IoError> {
+        self.client.start()?;
+        self.server.as_mut().map_or(Ok(()), Steered::start)
+    }
+
+    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+        self.client.programs.set_services(services)
+    }
+
+    fn stop(&mut self) {
+        self.client.stop();
+        self.server.iter_mut().for_each(Steered::stop);
+    }
+}
+
+/// The steering program of one interface.
+pub(super) struct Steered {
+    interface: Interface,
+    // Before `programs`: what is attached goes first.
+    attached: Option<Attached>,
+    gro_off: Option<GroOff>,
+    programs: Programs,
+}
+
+impl Steered {
+    /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing.
+    pub(super) fn load<'a>(
+        interface: &Interface,
+        sockets: impl Iterator<Item = (u32, BorrowedFd<'a>)>,
+    ) -> Result<Self, IoError> {
+        let mut programs = Programs::load(interface)?;
+        for (queue, socket) in sockets {
+            programs.set_socket(queue, socket)?;
+        }
+        Ok(Self { interface: interface.clone(), attached: None, gro_off: None, programs })
+    }
+
+    /// Where the program runs, and why it does not run in the driver.
+    pub(super) fn mode(&self) -> Option<(Mode, Option<&str>)> {
+        self.attached.as_ref().map(|attached| (attached.mode, attached.refusal.as_deref()))
+    }
+
+    fn start(&mut self) -> Result<(), IoError> {
+        if self.attached.is_some() {
+            return Ok(());
+        }
+        let attached = bpf::attach_steering(&mut self.programs, &self.interface)?;
+        if attached.mode == Mode::Generic {
+            self.forbid_merging();
+        }
+        self.attached = Some(attached);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.attached = None;
+        self.gro_off = None;
+        // An empty set needs no new keys, so it cannot be refused.
+        let _ = self.programs.set_services(&[]);
+    }
+
+    /// Generic XDP sees what GRO has merged, and merged frames fit neither a chunk nor the wire.
+    fn forbid_merging(&mut self) {
+        let name = &self.interface.name;
+        self.gro_off = GroOff::new(name).unwrap_or_else(|error| {
+            warn!("cannot turn GRO off on {name} ({error}); do it: ethtool -K {name} gro off");
+            None
+        });
+    }
+}

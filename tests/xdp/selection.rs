@@ -1,0 +1,103 @@
+//! Frames for a service go to user space; everything else goes to the kernel, untouched.
+
+use crate::harness::{DIRECTOR, Net, PATIENCE, PEER, SILENCE, Setup, VIP};
+use crate::harness::{bounced, datagram, next, tcp, udp, with_director};
+use directrix::wire::{MacAddr, ethernet};
+use etherparse::{IpFragOffset, Ipv4Header, Ipv4Options, PacketBuilder};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+/// A frame from the peer to the director's MAC with this IPv4 header, ports 9 and 53, no checksum.
+fn with_header(change: impl FnOnce(&mut Ipv4Header)) -> Vec<u8> {
+    let mut header = Ipv4Header::new(16, 64, etherparse::IpNumber::UDP, [10, 0, 0, 2], VIP).unwrap();
+    change(&mut header);
+    let protocol = header.protocol;
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(PEER.0, DIRECTOR.0)
+        .ip(etherparse::IpHeaders::Ipv4(header, etherparse::Ipv4Extensions::default()))
+        .write(&mut frame, protocol, &[0, 9, 0, 53, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
+        .unwrap();
+    frame
+}
+
+fn to_mac(mac: MacAddr) -> Vec<u8> {
+    let mut frame = datagram((VIP, 53), 9, b"for another station");
+    ethernet::readdress(&mut frame, mac, PEER);
+    frame
+}
+
+#[test]
+fn only_frames_for_a_service_are_taken() {
+    let net = Net::new(1);
+    net.director.run("ip link set dev eth0 promisc on");
+    let taken = [
+        datagram((VIP, 53), 9, b""),
+        with_header(|_| ()),
+        with_header(|header| header.options = Ipv4Options::from([1; 4])),
+        with_header(|header| header.options = Ipv4Options::from([1; 40])),
+        with_header(|header| header.more_fragments = true),
+        with_header(|header| header.fragment_offset = IpFragOffset::try_new(100).unwrap()),
+    ];
+    let mut truncated = datagram((VIP, 53), 9, b"");
+    truncated.truncate(14 + 20 + 3);
+    let mut no_ihl = datagram((VIP, 53), 9, b"");
+    no_ihl[14] = 0x44;
+    let left = [
+        datagram((VIP, 54), 9, b"another port"),
+        datagram(([10, 9, 9, 8], 53), 9, b"another address"),
+        with_header(|header| header.protocol = etherparse::IpNumber::TCP),
+        with_header(|header| header.protocol = etherparse::IpNumber::ICMP),
+        with_header(|header| {
+            header.destination = [10, 9, 9, 8];
+            header.more_fragments = true;
+        }),
+        with_header(|header| {
+            header.protocol = etherparse::IpNumber::TCP;
+            header.more_fragments = true;
+        }),
+        to_mac(MacAddr([2, 0, 0, 0, 0, 0x77])),
+        to_mac(MacAddr::BROADCAST),
+        truncated,
+        no_ihl,
+    ];
+    let wire = net.peer_wire();
+    let seen = with_director(&net.director, &Setup::new(&[udp(VIP, 53), tcp([10, 9, 9, 7], 53)]), || {
+        left.iter().for_each(|frame| wire.send(frame));
+        for frame in &taken {
+            wire.send(frame);
+            assert_eq!(next(&wire, PATIENCE), Some(bounced(frame)));
+        }
+        assert_eq!(next(&wire, SILENCE), None);
+    });
+    assert_eq!(seen[0].received, [taken.len() as u64]);
+}
+
+#[test]
+fn the_hosts_own_traffic_is_not_touched() {
+    let net = Net::new(2);
+    // The service is on the director's own address: its other ports are the kernel's.
+    let service = [10, 0, 0, 1];
+    let listener = net.director.enter(|| TcpListener::bind("10.0.0.1:22").unwrap());
+    let seen = with_director(&net.director, &Setup::new(&[tcp(service, 80)]), || {
+        net.peer.run("ip neighbour flush dev eth0");
+        net.peer.run("ping -c 3 -i 0.2 -W 2 10.0.0.1");
+        net.director.run("ping -c 3 -i 0.2 -W 2 10.0.0.2");
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::io::Write::write_all(&mut listener.accept().unwrap().0, &[7; 200_000]));
+            let mut got = Vec::new();
+            let connect = || connect("10.0.0.1:22").unwrap().read_to_end(&mut got).unwrap();
+            assert_eq!(net.peer.enter(connect), 200_000);
+        });
+        let refused = net.peer.enter(|| connect("10.0.0.1:81").unwrap_err());
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "the kernel answers");
+        let silent = net.peer.enter(|| connect("10.0.0.1:80").unwrap_err());
+        assert_eq!(silent.kind(), std::io::ErrorKind::TimedOut, "the kernel does not see it");
+    });
+    let received: u64 = seen.iter().flat_map(|seen| &seen.received).sum();
+    assert!((1..10).contains(&received), "a SYN and its repetitions: {received}");
+}
+
+fn connect(address: &str) -> std::io::Result<TcpStream> {
+    let address: SocketAddr = address.parse().unwrap();
+    TcpStream::connect_timeout(&address, std::time::Duration::from_secs(2))
+}
