@@ -39,15 +39,21 @@ fn assert_nothing_left(name: &str) {
     assert_eq!(processes_of(name), Vec::<String>::new());
 }
 
-/// Command lines that speak of the lab `name`.
+/// Processes whose command line or environment (`NOTIFY_SOCKET`, [`MARK`]) speaks of the lab `name`.
 fn processes_of(name: &str) -> Vec<String> {
-    let own = std::process::id().to_string();
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = entries.filter(|entry| entry.file_name().to_str() != Some(own.as_str()));
-    let lines = pids.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    let texts = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    texts.filter(|text| text.contains(&format!("/{name}/")) || text.contains(&format!("{name}-"))).collect()
+    let entries = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let others = entries.filter(|path| !path.ends_with(std::process::id().to_string()));
+    let texts = others.filter_map(|path| {
+        let line = std::fs::read(path.join("cmdline")).ok()?;
+        let environment = std::fs::read(path.join("environ")).ok()?;
+        Some(text(&[line, environment].concat()).replace('\0', " "))
+    });
+    let marks = [format!("/{name}/"), format!("{name}-"), format!("{MARK}={name} ")];
+    texts.filter(|text| marks.iter().any(|mark| text.contains(mark))).collect()
 }
+
+/// Handed down by the lab to whatever it starts.
+const MARK: &str = "LAB_UNDER_TEST";
 
 fn directrix(words: &[&str]) -> Output {
     Command::new(EXE).args(words).stdin(Stdio::null()).output().unwrap()
@@ -171,7 +177,7 @@ fn ctrl_c_at_any_moment_leaves_nothing() {
         let name = format!("{}{index}", options("l").name);
         let mut lab = Command::new(EXE);
         lab.args(["lab", "--name", &name, "--connections", "500000"]);
-        let mut child = lab.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = lab.env(MARK, &name).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(milliseconds));
         let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
