@@ -1,12 +1,183 @@
 //! The reference deployment in network namespaces.
 
+use crate::lab::{
+    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
+    http_client, http_server, shell, who_has,
+};
+use clap::Subcommand;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 /// The subcommand's arguments.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a command: up, the reference run, its tables, down."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    name: Name,
+    #[command(flatten)]
+    build: Build,
+    #[command(flatten)]
+    traffic: Traffic,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the deployment and leave it running
+    Up {
+        #[command(flatten)]
+        name: Name,
+        #[command(flatten)]
+        build: Build,
+    },
+    /// Take the deployment down
+    Down {
+        #[command(flatten)]
+        name: Name,
+    },
+    /// The reference run in a deployment that is up
+    Run {
+        #[command(flatten)]
+        name: Name,
+        #[command(flatten)]
+        traffic: Traffic,
+    },
+    /// A shell, or one command, on a host of a deployment that is up
+    Shell {
+        #[command(flatten)]
+        name: Name,
+        host: Host,
+        /// The command; without one an interactive shell
+        #[arg(last = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
+    #[command(hide = true)]
+    ServeHttp { name: String, addresses: Vec<SocketAddr> },
+    #[command(hide = true)]
+    Client {
+        target: SocketAddr,
+        #[command(flatten)]
+        traffic: Traffic,
+    },
+    #[command(hide = true)]
+    WhoHas { interface: String, target: Ipv4Addr },
+    #[command(hide = true)]
+    Capture,
+}
+
+#[derive(Debug, clap::Args)]
+struct Name {
+    /// Prefix of the network namespaces; labs of different names run side by side
+    #[arg(long, default_value = "directrix")]
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct Build {
+    /// What carries the director's frames
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+    /// What keeps the real servers quiet about the VIP
+    #[arg(long, value_enum, default_value_t)]
+    arp: Arp,
+    /// Where VIP and real servers are
+    #[arg(long, value_enum, default_value_t)]
+    layout: Layout,
+}
+
+#[derive(Debug, clap::Args)]
+struct Traffic {
+    /// Connections that the client opens
+    #[arg(long, value_name = "N", default_value_t = Load::default().connections, value_parser = clap::value_parser!(u64).range(1..))]
+    connections: u64,
+    /// How many of them at a time
+    #[arg(long, value_name = "N", default_value_t = Load::default().concurrency, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: u16,
+}
+
+impl Traffic {
+    fn load(&self) -> Load {
+        Load { connections: self.connections, concurrency: self.concurrency }
+    }
+}
 
 /// Runs the subcommand.
-pub(super) fn main(_args: &Args) -> ExitCode {
-    todo!()
+pub(super) fn main(args: &Args) -> ExitCode {
+    let done = match &args.command {
+        None => reference(&args.name, &args.build, &args.traffic),
+        Some(Command::Up { name, build }) => up(name, build),
+        Some(Command::Down { name }) => down(name),
+        Some(Command::Run { name, traffic }) => run(name, traffic),
+        Some(Command::Shell { name, host, command }) => shell::enter(&name.name, *host, command),
+        Some(Command::ServeHttp { name, addresses }) => told(http_server::run(name, addresses)),
+        Some(Command::Client { target, traffic }) => ask(*target, traffic),
+        Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
+        Some(Command::Capture) => told(capture::run()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("directrix lab: {error}");
+        error.exit_code()
+    })
+}
+
+fn reference(name: &Name, build: &Build, traffic: &Traffic) -> Result<ExitCode, LabError> {
+    let deployment = Deployment::up(options(name, build)?, Console::stdout(), Interrupt::install()?)?;
+    let report = deployment.run(traffic.load())?;
+    deployment.down()?;
+    Ok(exit_code(report.is_good()))
+}
+
+fn up(name: &Name, build: &Build) -> Result<ExitCode, LabError> {
+    let deployment = Deployment::up(options(name, build)?, Console::stdout(), Interrupt::install()?)?;
+    println!("\n{}", shell::hints(&deployment));
+    deployment.leave();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn down(name: &Name) -> Result<ExitCode, LabError> {
+    let _signals = Interrupt::install()?;
+    if !deployment::down(&name.name, &Console::stdout())? {
+        println!("no lab '{}' is up", name.name);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(name: &Name, traffic: &Traffic) -> Result<ExitCode, LabError> {
+    let deployment = Deployment::attach(&name.name, Console::stdout(), Interrupt::install()?)?;
+    Ok(exit_code(deployment.run(traffic.load())?.is_good()))
+}
+
+fn options(name: &Name, build: &Build) -> Result<Options, LabError> {
+    let exe = std::env::current_exe()
+        .map_err(|error| LabError::Failed(format!("cannot tell where this program is: {error}")))?;
+    let (backend, arp, layout) = (build.backend, build.arp, build.layout);
+    Ok(Options { backend, arp, layout, ..Options::new(name.name.clone(), exe) })
+}
+
+fn exit_code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn ask(target: SocketAddr, traffic: &Traffic) -> Result<ExitCode, LabError> {
+    let answers = http_client::run(target, traffic.connections, traffic.concurrency)
+        .map_err(|error| LabError::Failed(error.to_string()))?;
+    let text = serde_json::to_string(&answers).map_err(|error| LabError::Failed(error.to_string()))?;
+    println!("{text}");
+    Ok(exit_code(answers.total() == traffic.connections))
+}
+
+fn owners(interface: &str, target: Ipv4Addr) -> io::Result<()> {
+    for mac in who_has::ask(interface, target)? {
+        println!("{target} is at {mac}");
+    }
+    Ok(())
+}
+
+fn told(done: io::Result<()>) -> Result<ExitCode, LabError> {
+    done.map(|()| ExitCode::SUCCESS).map_err(|error| LabError::Failed(error.to_string()))
 }

@@ -9,7 +9,7 @@ use crate::io::bpf::{self, Link, Programs};
 use crate::io::{Interface, IoError};
 use crate::model::ServiceAddress;
 use nix::ifaddrs::getifaddrs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// What keeps the kernel from handling the services' frames too.
 pub(super) enum Guard {
@@ -76,7 +76,7 @@ fn check_host(interface: &Interface, services: &[ServiceAddress], why: &IoError)
 /// All IPv4 addresses of this network namespace. If they cannot be read, there are none to refuse.
 fn local_addresses() -> Vec<IpAddr> {
     let all = getifaddrs().into_iter().flatten();
-    all.filter_map(|entry| Some(IpAddr::V4(Ipv4Addr::from(entry.address?.as_sockaddr_in()?.ip())))).collect()
+    all.filter_map(|entry| Some(IpAddr::V4(entry.address?.as_sockaddr_in()?.ip()))).collect()
 }
 
 /// Whether the kernel routes packets that arrive on the interface (ip-sysctl.rst).
@@ -84,4 +84,58 @@ fn forwards(interface: &str) -> bool {
     // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` wants a slash for it.
     let setting = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"));
     setting.is_ok_and(|setting| setting.trim() != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{MacAddr, Protocol};
+    use nix::sched::{CloneFlags, unshare};
+    use std::net::SocketAddr;
+
+    fn refused() -> Guard {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let interface =
+            Interface { name: "lo".into(), index: 1, mac, mtu: 1500, queues: 1, addresses: Vec::new() };
+        let error =
+            IoError { what: "guarding".into(), cause: "EPERM".into(), remedy: "give it CAP_BPF".into() };
+        Guard::Refused { interface, error }
+    }
+
+    fn service(vip: [u8; 4]) -> [ServiceAddress; 1] {
+        [ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from((vip, 80)) }]
+    }
+
+    /// Runs `f` on a thread in a network namespace of its own, where lo is the only interface.
+    fn elsewhere(f: impl FnOnce() + Send) {
+        let inside = || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("tests run as root");
+            f();
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join()).unwrap();
+    }
+
+    #[test]
+    fn without_a_guard_a_local_vip_is_refused() {
+        let mut guard = refused();
+        let text = guard.set_services(&service([127, 0, 0, 1])).unwrap_err().to_string();
+        for part in ["owns 127.0.0.1", "guarding: EPERM", "ip address del 127.0.0.1/32", "give it CAP_BPF"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_guard_a_routing_host_is_refused() {
+        elsewhere(|| {
+            let forwarding = "/proc/sys/net/ipv4/conf/lo/forwarding";
+            std::fs::write(forwarding, "0").unwrap();
+            refused().set_services(&service([192, 0, 2, 1])).unwrap();
+            std::fs::write(forwarding, "1").unwrap();
+            refused().set_services(&[]).unwrap();
+            let text = refused().set_services(&service([192, 0, 2, 1])).unwrap_err().to_string();
+            for part in ["routes what arrives on lo", "net.ipv4.conf.lo.forwarding=0", "EPERM"] {
+                assert!(text.contains(part), "{text}");
+            }
+        });
+    }
 }

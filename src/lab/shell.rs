@@ -1,0 +1,67 @@
+//! A shell on one of the lab's hosts.
+
+use super::options::Options;
+use super::runner::check_root;
+use super::state::Directory;
+use super::topology::Step;
+use super::{Deployment, Host, LabError};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// Replaces this process by `words` on `host` of the lab called `name`, or by an interactive shell
+/// if there are none. `directrix` is on its path and finds the director's control socket.
+///
+/// # Errors
+/// [`LabError`] if the lab is not up, or the program cannot be started; never returns otherwise.
+pub fn enter(name: &str, host: Host, words: &[String]) -> Result<ExitCode, LabError> {
+    check_root()?;
+    let directory = Directory::of(name)?;
+    let options = directory.load()?.options;
+    let words = if words.is_empty() { interactive(&directory, host)? } else { words.to_vec() };
+    let step = Step::within(&options.namespace(host), words);
+    let mut command = Command::new(&step.words()[0]);
+    command.args(&step.words()[1..]).env("DIRECTRIX_SOCKET", directory.socket());
+    command.env("PS1", prompt(name, host)).envs(path(&options).map(|path| ("PATH", path)));
+    Err(LabError::io(step.to_string(), &command.exec()))
+}
+
+/// What a person can do next in a lab that is up.
+#[must_use]
+pub fn hints(deployment: &Deployment) -> String {
+    let name = match deployment.options().name.as_str() {
+        "directrix" => String::new(),
+        other => format!(" --name {other}"),
+    };
+    format!(
+        "The lab is up. Next:\n\
+         \x20   directrix lab run{name}\n\
+         \x20   directrix lab shell{name} client -- curl http://192.168.195.150/\n\
+         \x20   directrix lab shell{name} director -- directrix ipvsadm -Ln\n\
+         \x20   directrix lab shell{name} rs1\n\
+         \x20   directrix lab down{name}"
+    )
+}
+
+/// bash overwrites a prompt from the environment by its start files, so it gets one of ours.
+fn interactive(directory: &Directory, host: Host) -> Result<Vec<String>, LabError> {
+    let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
+    if Path::new(&shell).file_name().is_none_or(|name| name != "bash") {
+        return Ok(vec![shell]);
+    }
+    let file = directory.path(&format!("{host}.bashrc"));
+    let text = format!("[ -r ~/.bashrc ] && . ~/.bashrc\nPS1='{}'\n", prompt(directory.name(), host));
+    std::fs::write(&file, text).map_err(|error| LabError::io(file.display().to_string(), &error))?;
+    Ok(vec![shell, "--rcfile".into(), file.display().to_string(), "-i".into()])
+}
+
+fn prompt(name: &str, host: Host) -> String {
+    format!("{name}:{host}# ")
+}
+
+fn path(options: &Options) -> Option<OsString> {
+    let own = options.exe.parent()?.to_path_buf();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).ok()
+}

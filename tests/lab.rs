@@ -1,0 +1,229 @@
+//! The lab itself: small reference runs in every combination, and nothing left behind.
+
+use directrix::lab::{
+    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, Report,
+};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const EXE: &str = env!("CARGO_BIN_EXE_directrix");
+
+/// Names are this test process's own, so that tests run side by side.
+fn options(tag: &str) -> Options {
+    Options::new(format!("dl{}{tag}", std::process::id()), EXE)
+}
+
+fn run(options: Options) -> Report {
+    let name = options.name.clone();
+    let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
+    let report = deployment.run(Load { connections: 60, concurrency: 1 }).unwrap();
+    deployment.down().unwrap();
+    assert_nothing_left(&name);
+    report
+}
+
+#[track_caller]
+fn assert_good(report: &Report) {
+    let bad: Vec<String> = report.findings.iter().filter(|f| !f.good).map(ToString::to_string).collect();
+    assert!(report.is_good(), "{bad:#?}");
+}
+
+#[track_caller]
+fn assert_nothing_left(name: &str) {
+    for host in Host::ALL {
+        let netns = format!("/run/netns/{name}-{host}");
+        assert!(!Path::new(&netns).exists(), "{netns} is left");
+    }
+    assert!(!Path::new("/run/directrix-lab").join(name).exists(), "the state directory of {name} is left");
+    assert_eq!(processes_of(name), Vec::<String>::new());
+}
+
+/// Command lines that speak of the lab `name`.
+fn processes_of(name: &str) -> Vec<String> {
+    let own = std::process::id().to_string();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter(|entry| entry.file_name().to_str() != Some(own.as_str()));
+    let lines = pids.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let texts = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    texts.filter(|text| text.contains(&format!("/{name}/")) || text.contains(&format!("{name}-"))).collect()
+}
+
+fn directrix(words: &[&str]) -> Output {
+    Command::new(EXE).args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn af_xdp_with_kernel_parameters() {
+    assert_good(&run(Options { backend: Backend::Xdp, ..options("a") }));
+}
+
+#[test]
+fn af_packet_with_kernel_parameters() {
+    assert_good(&run(Options { backend: Backend::Packet, ..options("b") }));
+}
+
+#[test]
+fn arptables_on_the_real_servers() {
+    assert_good(&run(Options { arp: Arp::Arptables, ..options("c") }));
+}
+
+#[test]
+fn a_static_entry_on_the_router() {
+    let report = run(Options { arp: Arp::Static, ..options("d") });
+    assert_good(&report);
+    let owners = &report.measurements.owners;
+    assert!(owners.contains(&Host::Rs1.mac()), "real servers are unprotected here: {owners:?}");
+}
+
+#[test]
+fn real_servers_in_a_private_subnet() {
+    for (tag, backend) in [("e", Backend::Xdp), ("f", Backend::Packet)] {
+        assert_good(&run(Options { layout: Layout::TwoSubnets, backend, ..options(tag) }));
+    }
+}
+
+#[test]
+fn unprotected_real_servers_are_found_out() {
+    let report = run(Options { arp: Arp::None, ..options("g") });
+    assert!(!report.is_good());
+    let arp = report.findings.iter().find(|finding| finding.what.contains("ARP")).unwrap();
+    assert!(!arp.good && arp.figures.contains("rs1") && arp.figures.contains("rs2"), "{arp}");
+}
+
+#[test]
+fn many_connections_at_a_time_keep_to_the_weights() {
+    let deployment = Deployment::up(options("h"), Console::silent(), Interrupt::never()).unwrap();
+    let report = deployment.run(Load { connections: 600, concurrency: 20 }).unwrap();
+    assert_eq!(report.measurements.answers.total(), 600, "{:#?}", report.findings);
+    let first = report.measurements.answers.by_server["rs1"];
+    assert!((180..=220).contains(&first), "{first} of 600 on the server of weight 1 of 3");
+}
+
+#[test]
+fn a_director_that_does_not_start_shows_its_log_and_leaves_nothing() {
+    let options = Options { director: vec![("interface".into(), "\"nosuch0\"".into())], ..options("i") };
+    let name = options.name.clone();
+    let error = Deployment::up(options, Console::silent(), Interrupt::never()).err().unwrap();
+    assert!(matches!(&error, LabError::Failed(words) if words.contains("nosuch0")), "{error}");
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn a_lab_lives_from_up_to_down() {
+    let name = options("j").name;
+    let up = directrix(&["lab", "up", "--name", &name]);
+    let guard = Down(name.clone());
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    assert!(text(&up.stdout).contains(&format!("ip netns add {name}-rs2")));
+
+    let again = directrix(&["lab", "up", "--name", &name]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(
+        text(&again.stderr).contains(&format!("directrix lab down --name {name}")),
+        "{}",
+        text(&again.stderr)
+    );
+
+    let address = directrix(&["lab", "shell", "--name", &name, "rs1", "--", "ip", "-4", "-o", "address"]);
+    assert!(text(&address.stdout).contains("192.168.195.150/32"), "{}", text(&address.stderr));
+    let table =
+        directrix(&["lab", "shell", "--name", &name, "director", "--", "directrix", "ipvsadm", "-Ln"]);
+    assert!(text(&table.stdout).contains("TCP  192.168.195.150:80 wlc"), "{}", text(&table.stderr));
+
+    for _ in 0..2 {
+        let run = directrix(&["lab", "run", "--name", &name, "--connections", "30"]);
+        assert!(run.status.success(), "{}\n{}", text(&run.stdout), text(&run.stderr));
+        assert!(text(&run.stdout).contains("30 of 30"));
+    }
+    drop(guard);
+    assert_nothing_left(&name);
+
+    let down = directrix(&["lab", "down", "--name", &name]);
+    assert!(down.status.success() && text(&down.stdout).contains("is up"), "{}", text(&down.stderr));
+    for words in [vec!["lab", "run", "--name", &name], vec!["lab", "shell", "--name", &name, "rs1"]] {
+        let output = directrix(&words);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("not up"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_lab_whose_director_has_died_says_so_and_goes_down() {
+    let deployment = Deployment::up(options("k"), Console::silent(), Interrupt::never()).unwrap();
+    let director = deployment.process("director").unwrap();
+    director.signal(nix::sys::signal::Signal::SIGKILL);
+    wait_until("the director is gone", || !director.is_alive());
+    let error = deployment.run(Load { connections: 3, concurrency: 1 }).unwrap_err();
+    assert!(error.to_string().contains("director"), "{error}");
+    let name = deployment.options().name.clone();
+    deployment.down().unwrap();
+    assert_nothing_left(&name);
+}
+
+#[test]
+fn ctrl_c_at_any_moment_leaves_nothing() {
+    for (index, milliseconds) in [20, 150, 400, 900, 2500].into_iter().enumerate() {
+        let name = format!("{}{index}", options("l").name);
+        let mut lab = Command::new(EXE);
+        lab.args(["lab", "--name", &name, "--connections", "500000"]);
+        let mut child = lab.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        let mut status = None;
+        wait_until("the lab has ended", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        // Before the handlers stand, the signal's default ends it, and nothing is built yet.
+        let code = status.and_then(|status| status.code());
+        assert!(
+            code == Some(130) || (code.is_none() && milliseconds == 20),
+            "{status:?} after {milliseconds} ms"
+        );
+        assert_nothing_left(&name);
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_built() {
+    for (words, wanted) in [
+        (vec!["lab", "--name", "a/b"], "cannot name a lab"),
+        (vec!["lab", "--name", ""], "cannot name a lab"),
+        (vec!["lab", "--connections", "0"], "0 is not in 1.."),
+        (vec!["lab", "--concurrency", "1001"], "1001 is not in 1..=1000"),
+        (vec!["lab", "--backend", "dpdk"], "possible values: auto, xdp, packet"),
+        (vec!["lab", "--arp", "off"], "possible values: sysctl, arptables, static, none"),
+        (vec!["lab", "--layout", "three"], "possible values: one-subnet, two-subnets"),
+        (vec!["lab", "shell", "rs3"], "possible values: client, router, switch, director, rs1, rs2"),
+        (vec!["lab", "--backend", "xdp", "up"], "cannot be used with"),
+    ] {
+        let output = directrix(&words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(text(&output.stderr).contains(wanted), "{words:?}: {}", text(&output.stderr));
+    }
+}
+
+/// Takes a lab down by the command, also when the test fails.
+struct Down(String);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        let output = directrix(&["lab", "down", "--name", &self.0]);
+        assert!(output.status.success() || std::thread::panicking(), "{}", text(&output.stderr));
+    }
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
