@@ -86,7 +86,7 @@ impl Pipeline {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
-        ((self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * u64::from(self.flows) >> 32) as u32
+        (((self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * u64::from(self.flows)) >> 32) as u32
     }
 
     fn write(&mut self, at: usize, flow: u32, flags: u8) {
