@@ -118,10 +118,11 @@ impl<P: Ports> Worker<P> {
         let mut busy_at = Instant::now();
         while !self.shared.stop.load(Relaxed) {
             let now = Instant::now();
-            let busy = self.serve_ports(now) | self.keep_house(now);
+            let busy = self.serve_ports(now) | self.answer();
+            let owing = self.keep_house(now);
             if busy {
                 busy_at = now;
-            } else if self.wait == Wait::Adaptive && now.duration_since(busy_at) > SPIN {
+            } else if !owing && self.wait == Wait::Adaptive && now.duration_since(busy_at) > SPIN {
                 self.nap()?;
             }
         }
@@ -146,11 +147,10 @@ impl<P: Ports> Worker<P> {
         received > 0
     }
 
-    /// Everything but frames. True if more of it is due.
+    /// Adopts a new snapshot and sweeps a part of the table. True if more of that is due.
     fn keep_house(&mut self, now: Instant) -> bool {
         self.adopt();
-        let more = self.forwarder.keep_house(self.tick(now));
-        more | self.answer()
+        self.forwarder.keep_house(self.tick(now))
     }
 
     fn adopt(&mut self) {
@@ -161,6 +161,7 @@ impl<P: Ports> Worker<P> {
         }
     }
 
+    /// Answers one request of control. True if there was one: the next often follows at once.
     fn answer(&mut self) -> bool {
         match self.requests.try_recv() {
             Ok(Request::Connections(listing)) => self.list(listing),

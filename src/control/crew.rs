@@ -94,8 +94,9 @@ impl Crew {
     /// The first error that a worker ended with.
     pub fn stop(self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
-        let ended = self.members.into_iter().map(|member| member.thread.join());
-        ended.map(|end| end.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))).collect()
+        let ends: Vec<_> = self.members.into_iter().map(|member| member.thread.join()).collect();
+        let panicked = |_| Err(io::Error::other("a worker panicked"));
+        ends.into_iter().try_for_each(|end| end.unwrap_or_else(panicked))
     }
 }
 

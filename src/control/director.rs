@@ -4,7 +4,7 @@ use super::api;
 use super::arp::{Command, Responder};
 use super::backend::{self, Backend};
 use super::crew::Settings as CrewSettings;
-use super::host::{Host, Misfit};
+use super::host::Host;
 use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, BindError, ControlSocket, Query};
@@ -12,7 +12,7 @@ use super::status::{self, Estimators, View};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, IoError, Plan};
-use crate::model::{Config, OnConflict, Workers};
+use crate::model::{Config, ConfigErrors, OnConflict, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::Loads;
 use crate::time::Tick;
@@ -32,7 +32,7 @@ const QUERIES: usize = 64;
 pub enum Failure {
     /// The configuration does not fit this host.
     #[error(transparent)]
-    Misfit(#[from] Misfit),
+    Misfit(#[from] ConfigErrors),
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] BindError),

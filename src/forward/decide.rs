@@ -95,7 +95,7 @@ impl Forwarder {
     /// Takes out expired connections, a bounded number of them at a time.
     ///
     /// Returns true if more is due at once. Called at least every few seconds, it keeps every
-    /// connection from outliving its deadline by more than [`SWEEP`].
+    /// connection from outliving its deadline by more than two seconds.
     pub fn keep_house(&mut self, now: Tick) -> bool {
         self.owe_sweep(now);
         let share = self.sweep_owed.min(SWEEP_BUCKETS);

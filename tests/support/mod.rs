@@ -3,4 +3,5 @@
 
 pub mod frames;
 pub mod netns;
+pub mod rust;
 pub mod wire;

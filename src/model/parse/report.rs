@@ -42,6 +42,11 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// The file as named by the user.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The 1-based line of a byte offset.
     pub(super) fn line(&self, offset: usize) -> usize {
         1 + self.ends.partition_point(|&end| end < offset)
