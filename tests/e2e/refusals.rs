@@ -51,7 +51,7 @@ fn what_does_not_fit_the_host_is_refused(backend: &str) {
         &["config.toml:12: \"wait\"", "its keys are"],
     );
     deployment.director.run("ip link set eth0 down");
-    assert_refused(&deployment, &good, 2, &["eth0", "down", "ip link set dev eth0 up"]);
+    assert_refused(&deployment, &good, 2, &["eth0", "it is down", "ip link set dev eth0 up"]);
 }
 
 fn a_control_socket_in_use_is_refused(backend: &str) {
