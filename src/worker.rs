@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const SPIN: Duration = Duration::from_micros(50);
 /// Longest sleep: how late housekeeping, requests and the end may be noticed.
 const NAP: Duration = Duration::from_millis(10);
-/// Most buckets that one request for connections reads.
+/// Most buckets that are read for a listing between two batches.
 const LISTED_BUCKETS: usize = 1024;
 /// One batch in so many is timed.
 const SAMPLE: u32 = 16;
@@ -45,7 +45,7 @@ pub struct Shared {
 
 /// Something control wants to read out of a worker. Buffers come from control and go back to it.
 pub enum Request {
-    /// Connections from bucket `from` on.
+    /// Connections from bucket `from` on, until the buffer is full or the table ends.
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, Sender<Box<Histogram<u64>>>),
@@ -77,6 +77,8 @@ pub struct Worker<P> {
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     adopted: Arc<Snapshot>,
     requests: Receiver<Request>,
+    /// The listing under way.
+    listing: Option<Connections>,
     shared: Shared,
     wait: Wait,
     verdicts: Vec<Verdict>,
@@ -102,6 +104,7 @@ impl<P: Ports> Worker<P> {
             snapshot: Cache::new(Arc::clone(&shared.snapshot)),
             adopted,
             requests,
+            listing: None,
             shared,
             wait,
             verdicts: Vec::with_capacity(BATCH),
@@ -163,6 +166,10 @@ impl<P: Ports> Worker<P> {
 
     /// Answers one request of control. True if there was one: the next often follows at once.
     fn answer(&mut self) -> bool {
+        if let Some(listing) = self.listing.take() {
+            self.list(listing);
+            return true;
+        }
         match self.requests.try_recv() {
             Ok(Request::Connections(listing)) => self.list(listing),
             Ok(Request::Latency(mut copy, reply)) => {
@@ -176,22 +183,29 @@ impl<P: Ports> Worker<P> {
         true
     }
 
-    /// Copies as many whole buckets as fit, and not so many that frames would notice.
-    fn list(&self, mut listing: Connections) {
+    /// Copies as many whole buckets as fit, and not so many that frames would notice: the rest is
+    /// for later.
+    fn list(&mut self, mut listing: Connections) {
         for _ in 0..LISTED_BUCKETS {
-            let Some(bucket) = listing.from else { break };
-            let Some(entries) = self.forwarder.connections(bucket) else {
-                listing.from = None;
-                break;
-            };
-            if listing.entries.capacity() - listing.entries.len() < BUCKET {
-                break;
+            if !self.list_bucket(&mut listing) {
+                let reply = listing.reply.clone();
+                let _ = reply.send(listing); // whoever asked may be gone
+                return;
             }
-            listing.entries.extend(entries);
-            listing.from = Some(bucket + 1);
         }
-        let reply = listing.reply.clone();
-        let _ = reply.send(listing); // whoever asked may be gone
+        self.listing = Some(listing);
+    }
+
+    /// True if there was another bucket, and room for it.
+    fn list_bucket(&self, listing: &mut Connections) -> bool {
+        let Some(bucket) = listing.from else { return false };
+        if listing.entries.capacity() - listing.entries.len() < BUCKET {
+            return false;
+        }
+        let entries = self.forwarder.connections(bucket);
+        listing.from = entries.is_some().then_some(bucket + 1);
+        listing.entries.extend(entries.into_iter().flatten());
+        listing.from.is_some()
     }
 
     fn nap(&mut self) -> std::io::Result<()> {

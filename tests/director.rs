@@ -114,3 +114,14 @@ fn a_director_whose_address_has_changed_ends_and_says_so() {
     let log = site.log();
     assert!(log.contains("eth0") && log.contains("02:00:00:00:00:77"), "{log}");
 }
+
+#[test]
+fn the_connections_of_a_large_and_empty_table_are_listed_at_once() {
+    let site = Site::new();
+    let _director = site.start_and_wait("packet", 1 << 23);
+    let start = Instant::now();
+    let socket = site.socket().display().to_string();
+    let listed = site.director.run(&format!("{EXE} --socket {socket} ipvsadm -Lnc"));
+    assert!(listed.starts_with("IPVS connection entries"), "{listed}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}

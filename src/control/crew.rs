@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -156,17 +157,20 @@ impl Member {
 pub struct Line(Sender<Request>);
 
 impl Line {
-    /// Calls `each` for every connection of this worker, a stretch of the table at a time.
+    /// Calls `each` for every connection of this worker, a stretch of the table at a time, until
+    /// it breaks off.
     ///
     /// Connections that open or end meanwhile may be missed. Returns false if the worker
     /// does not answer.
-    pub fn connections(&self, mut each: impl FnMut(&Entry<V4Key>)) -> bool {
+    pub fn connections(&self, mut each: impl FnMut(&Entry<V4Key>) -> ControlFlow<()>) -> bool {
         let (reply, answers) = bounded(1);
         let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(LISTING), reply };
         while listing.from.is_some() {
             listing.entries.clear();
             let Some(filled) = self.ask(Request::Connections(listing), &answers) else { return false };
-            filled.entries.iter().for_each(&mut each);
+            if filled.entries.iter().try_for_each(&mut each).is_break() {
+                break;
+            }
             listing = filled;
         }
         true
