@@ -1,5 +1,5 @@
 //! Traffic for the in-memory benches: batches of 60-byte frames, random over a number of flows.
-#![allow(unreachable_pub)] // shared by the benches
+#![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
 use directrix::flow::Seed;
 use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Server, ServiceMap, Snapshot, Verdict};
@@ -86,7 +86,7 @@ impl Pipeline {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
-        ((self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * u64::from(self.flows) >> 32) as u32
+        (((self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * u64::from(self.flows)) >> 32) as u32
     }
 
     fn write(&mut self, at: usize, flow: u32, flags: u8) {

@@ -3,7 +3,9 @@
 //! Modules import only from those to their left:
 //!
 //! `wire, time` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
-//! `worker, control` → `lab, cli`
+//! `worker, control` → `lab, realserver, cli`
+//!
+//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`.
 
 pub mod cli;
 pub mod control;

@@ -21,10 +21,16 @@ use std::time::{Duration, Instant};
 /// How long a worker spins without a frame before it sleeps: longer than the gap between the
 /// frames of a busy flow, shorter than anybody's scheduling tick.
 const SPIN: Duration = Duration::from_micros(50);
+/// How long a worker stays awake after a request: a listing of a full table is hundreds of them,
+/// one after the other, and a nap before each would make seconds of it.
+const ATTENTION: Duration = Duration::from_millis(1);
 /// Longest sleep: how late housekeeping, requests and the end may be noticed.
 const NAP: Duration = Duration::from_millis(10);
-/// Most buckets that one request for connections reads.
+/// Most buckets that are read for a listing between two batches.
 const LISTED_BUCKETS: usize = 1024;
+/// A request for connections is answered at least once in so many buckets, so that whoever asked
+/// can tell a huge table from a dead worker.
+const LISTED_STRETCH: usize = 65_536;
 /// One batch in so many is timed.
 const SAMPLE: u32 = 16;
 /// Longest latency that the histogram tells apart, in ns; what takes longer counts as this.
@@ -45,7 +51,7 @@ pub struct Shared {
 
 /// Something control wants to read out of a worker. Buffers come from control and go back to it.
 pub enum Request {
-    /// Connections from bucket `from` on.
+    /// Connections from bucket `from` on, until the buffer is full or the table ends.
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, Sender<Box<Histogram<u64>>>),
@@ -57,7 +63,7 @@ pub struct Connections {
     pub from: Option<usize>,
     /// Filled up to its capacity, never beyond; less than a bucket's worth of capacity gets nothing.
     pub entries: Vec<Entry<V4Key>>,
-    /// Where this goes when it is full or the table has ended.
+    /// Where this goes when it is full, the table has ended, or a good stretch of it is read.
     pub reply: Sender<Connections>,
 }
 
@@ -77,6 +83,8 @@ pub struct Worker<P> {
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     adopted: Arc<Snapshot>,
     requests: Receiver<Request>,
+    /// A request that is being answered.
+    listing: Option<Connections>,
     shared: Shared,
     wait: Wait,
     verdicts: Vec<Verdict>,
@@ -102,6 +110,7 @@ impl<P: Ports> Worker<P> {
             snapshot: Cache::new(Arc::clone(&shared.snapshot)),
             adopted,
             requests,
+            listing: None,
             shared,
             wait,
             verdicts: Vec::with_capacity(BATCH),
@@ -115,13 +124,17 @@ impl<P: Ports> Worker<P> {
     /// # Errors
     /// Whatever [`Ports::wait`] reports.
     pub fn run(&mut self) -> std::io::Result<()> {
-        let mut busy_at = Instant::now();
+        let mut awake_until = Instant::now();
         while !self.shared.stop.load(Relaxed) {
             let now = Instant::now();
-            let busy = self.serve_ports(now) | self.keep_house(now);
-            if busy {
-                busy_at = now;
-            } else if self.wait == Wait::Adaptive && now.duration_since(busy_at) > SPIN {
+            if self.serve_ports(now) {
+                awake_until = awake_until.max(now + SPIN);
+            }
+            if self.answer() {
+                awake_until = now + ATTENTION;
+            }
+            let owing = self.keep_house(now);
+            if !owing && self.wait == Wait::Adaptive && now > awake_until {
                 self.nap()?;
             }
         }
@@ -146,11 +159,10 @@ impl<P: Ports> Worker<P> {
         received > 0
     }
 
-    /// Everything but frames. True if more of it is due.
+    /// Adopts a new snapshot and sweeps a part of the table. True if more of that is due.
     fn keep_house(&mut self, now: Instant) -> bool {
         self.adopt();
-        let more = self.forwarder.keep_house(self.tick(now));
-        more | self.answer()
+        self.forwarder.keep_house(self.tick(now))
     }
 
     fn adopt(&mut self) {
@@ -161,7 +173,12 @@ impl<P: Ports> Worker<P> {
         }
     }
 
+    /// Works on one request of control. True if there was one: the next often follows at once.
     fn answer(&mut self) -> bool {
+        if let Some(listing) = self.listing.take() {
+            self.list(listing);
+            return true;
+        }
         match self.requests.try_recv() {
             Ok(Request::Connections(listing)) => self.list(listing),
             Ok(Request::Latency(mut copy, reply)) => {
@@ -175,22 +192,31 @@ impl<P: Ports> Worker<P> {
         true
     }
 
-    /// Copies as many whole buckets as fit, and not so many that frames would notice.
-    fn list(&self, mut listing: Connections) {
+    /// Copies whole buckets, not so many that frames would notice. The rest is for the next round.
+    fn list(&mut self, mut listing: Connections) {
         for _ in 0..LISTED_BUCKETS {
-            let Some(bucket) = listing.from else { break };
-            let Some(entries) = self.forwarder.connections(bucket) else {
-                listing.from = None;
-                break;
-            };
-            if listing.entries.capacity() - listing.entries.len() < BUCKET {
-                break;
+            if self.copy_bucket(&mut listing) {
+                let reply = listing.reply.clone();
+                let _ = reply.send(listing); // whoever asked may be gone
+                return;
             }
-            listing.entries.extend(entries);
-            listing.from = Some(bucket + 1);
         }
-        let reply = listing.reply.clone();
-        let _ = reply.send(listing); // whoever asked may be gone
+        self.listing = Some(listing);
+    }
+
+    /// True if that is enough for one answer.
+    fn copy_bucket(&self, listing: &mut Connections) -> bool {
+        let entries = listing.from.and_then(|bucket| self.forwarder.connections(bucket));
+        let (Some(bucket), Some(entries)) = (listing.from, entries) else {
+            listing.from = None;
+            return true;
+        };
+        if listing.entries.capacity() - listing.entries.len() < BUCKET {
+            return true;
+        }
+        listing.entries.extend(entries);
+        listing.from = Some(bucket + 1);
+        (bucket + 1).is_multiple_of(LISTED_STRETCH)
     }
 
     fn nap(&mut self) -> std::io::Result<()> {
@@ -226,5 +252,100 @@ impl<P: Ports> Worker<P> {
 
     fn tick(&self, now: Instant) -> Tick {
         Tick(now.duration_since(self.shared.epoch).as_millis() as u32) // wraps, as ticks do
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Seed;
+    use crate::forward::{Arm, ArmIndex, Server, ServiceMap};
+    use crate::io::memory::{MemoryPorts, Shape};
+    use crate::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+    use crate::schedule::{Candidate, Loads, Pool};
+    use crate::wire::{MacAddr, Protocol};
+    use crossbeam::channel::bounded;
+    use etherparse::PacketBuilder;
+    use std::net::SocketAddr;
+
+    const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const VIP: [u8; 4] = [192, 0, 2, 1];
+
+    fn snapshot() -> Snapshot {
+        let service = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from((VIP, 53)) };
+        let server = Server { arm: ArmIndex::CLIENT, mac: Some(MacAddr([2, 0, 0, 0, 0, 3])) };
+        Snapshot {
+            arms: vec![Arm { mac: OWN }],
+            services: ServiceMap::new(&[(service, ServiceId(0))]),
+            pools: vec![Pool::new([Candidate { server: ServerId(0), weight: 1 }])],
+            servers: vec![Some(server)],
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    fn datagram(port: u16) -> Vec<u8> {
+        let builder = PacketBuilder::ethernet2([2; 6], OWN.0).ipv4([192, 0, 2, 9], VIP, 64).udp(port, 53);
+        let mut frame = Vec::new();
+        builder.write(&mut frame, b"question").unwrap();
+        frame
+    }
+
+    /// Ports that a worker has filled with `flows` connections, and a way to ask it.
+    fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Request>) {
+        let (ports, wire) = MemoryPorts::new(Shape { transmit: flows.into(), ..Shape::default() });
+        let counters = Arc::new(WorkerCounters::new(1, 1));
+        let seed = Seed([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 1]);
+        let forwarder = Forwarder::new(connections, seed, Arc::new(Loads::new(1)), Arc::clone(&counters));
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot()));
+        let shared = Shared { snapshot, counters, stop: Arc::default(), epoch: Instant::now() };
+        let (requests, inbox) = bounded(1);
+        let mut worker = Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive);
+        (1..=flows).for_each(|port| wire.push(0, datagram(port)));
+        while worker.serve_ports(Instant::now()) {}
+        (worker, requests)
+    }
+
+    /// Every connection by its client port, and how many requests that took.
+    fn list(worker: &mut Worker<MemoryPorts>, requests: &Sender<Request>, room: usize) -> (Vec<u16>, usize) {
+        let (reply, answers) = bounded(1);
+        let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(room), reply };
+        let (mut ports, mut asked) = (Vec::new(), 0);
+        while listing.from.is_some() {
+            listing.entries.clear();
+            requests.send(Request::Connections(listing)).unwrap();
+            while worker.answer() {}
+            listing = answers.try_recv().unwrap();
+            ports.extend(listing.entries.iter().map(|entry| entry.key.port()));
+            asked += 1;
+        }
+        ports.sort_unstable();
+        (ports, asked)
+    }
+
+    #[test]
+    fn a_sparse_table_is_listed_in_a_few_answers() {
+        let (mut worker, requests) = worker(3 * LISTED_STRETCH, 100); // 1 bucket for 3 connections
+        let (ports, asked) = list(&mut worker, &requests, 4096);
+        assert_eq!(ports, (1..=100).collect::<Vec<u16>>());
+        assert_eq!(asked, 2, "one stretch, and its end");
+    }
+
+    #[test]
+    fn a_full_table_is_listed_in_as_many_answers_as_it_takes() {
+        let (mut worker, requests) = worker(1000, 1000);
+        let (ports, asked) = list(&mut worker, &requests, 64);
+        assert_eq!(ports, (1..=1000).collect::<Vec<u16>>());
+        assert!((1000 / 64..1000 / 50).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
+        let (mut worker, requests) = worker(3 * LISTED_STRETCH, 1);
+        let (reply, answers) = bounded(1);
+        let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply };
+        requests.send(Request::Connections(listing)).unwrap();
+        assert!(worker.answer());
+        assert_eq!(worker.listing.as_ref().unwrap().from, Some(LISTED_BUCKETS));
+        assert!(answers.try_recv().is_err());
     }
 }

@@ -124,35 +124,35 @@ const FILES: &[Case] = &[
     (
         "directrix run --config absent.toml",
         2,
-        "directrix: absent.toml: there is no such file; write one, or name another with --config\n",
+        "absent.toml: there is no such file; write one, or name another with --config\n",
     ),
     (
         "directrix run --check --config directory",
         2,
-        "directrix: directory: the file cannot be read: Is a directory (os error 21); \
+        "directory: the file cannot be read: Is a directory (os error 21); \
          name a regular file with --config\n",
     ),
     (
         "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all \
          directrix run --check --config unreadable.toml",
         2,
-        "directrix: unreadable.toml: this user may not read the file; run as root, or chmod it\n",
+        "unreadable.toml: this user may not read the file; run as root, or chmod it\n",
     ),
     (
         "directrix run --check --config latin1.toml",
         2,
-        "directrix: latin1.toml:2: this is not UTF-8 text; save the file in UTF-8\n",
+        "latin1.toml:2: this is not UTF-8 text; save the file in UTF-8\n",
     ),
     (
         "directrix run --check --config empty.toml",
         2,
-        "directrix: empty.toml:1: the file has no [director]; add [director] with interface = \"eth0\" below it\n\
-         directrix: empty.toml:1: the file has no service; add a [[service]] with protocol and address\n",
+        "empty.toml:1: the file has no [director]; add [director] with interface = \"eth0\" below it\n\
+         empty.toml:1: the file has no service; add a [[service]] with protocol and address\n",
     ),
     (
         "directrix run --check --config zeros.toml",
         2,
-        "directrix: zeros.toml:1: not TOML: invalid unquoted key; \
+        "zeros.toml:1: not TOML: invalid unquoted key; \
          TOML expects letters, numbers, `-`, `_` here\n…",
     ),
 ];
@@ -413,7 +413,7 @@ fn configurations_are_refused_with_every_line_that_is_wrong() {
     for (old, new, wrong) in CONFIGURATIONS {
         assert!(GOOD.contains(old), "{old}");
         fs::write(place.path().join("d.toml"), GOOD.replace(old, new)).unwrap();
-        let expected: String = wrong.iter().map(|wrong| format!("directrix: d.toml:{wrong}\n")).collect();
+        let expected: String = wrong.iter().map(|wrong| format!("d.toml:{wrong}\n")).collect();
         for line in ["directrix run --check --config d.toml", "directrix run -c d.toml"] {
             place.check(sh(line), (line, 2, &expected));
         }
@@ -432,18 +432,18 @@ const MISFITS: &[Case] = &[
     (
         "directrix run -c good.toml",
         2,
-        "directrix: real server 10.0.0.2 is not on-link: eth0 has 10.9.0.1/24, and direct routing reaches only \
-         neighbors; give eth0 an address in its network (ip address add …), set server_interface, or fix the RIP\n",
+        "good.toml:9: real server 10.0.0.2 is not on-link: eth0 has 10.9.0.1/24, and direct routing reaches only \
+         neighbors; write a RIP of that network, give eth0 an address in the server's, or set server_interface\n",
     ),
     (
         "sed 's/eth0/eth7/' good.toml > d.toml; directrix run -c d.toml",
         2,
-        "directrix: looking up interface eth7: there is no interface of that name here; name one of these: eth0\n",
+        "d.toml:2: looking up interface eth7: there is no interface of that name here; name one of these: eth0\n",
     ),
     (
         "sed 's/eth0/lo/' good.toml > d.toml; directrix run -c d.toml",
         2,
-        "directrix: looking up interface lo: it is not Ethernet, and direct routing works by Ethernet addresses; …",
+        "d.toml:2: looking up interface lo: it is not Ethernet, and direct routing works by Ethernet addresses; …",
     ),
     (
         "sed 's/10.0.0.2/10.9.0.2/' good.toml > fits.toml; directrix run -c fits.toml --socket good.toml",
@@ -468,13 +468,12 @@ const MISFITS: &[Case] = &[
     (
         "directrix run -c fits.toml --socket good.toml/control.sock",
         1,
-        "directrix: creating the directory good.toml: File exists (os error 17); \
-         make it possible or use --socket\n",
+        "directrix: creating the directory good.toml: File exists (os error 17); make it possible or use --socket\n",
     ),
     (
         "ip link set dev eth0 down; directrix run -c fits.toml",
         2,
-        "directrix: looking up interface eth0: it is down; …",
+        "fits.toml:2: looking up interface eth0: it is down; …",
     ),
 ];
 

@@ -363,3 +363,22 @@ fn the_router_s_address_is_nobody_s() {
     frame[..6].copy_from_slice(&ROUTER);
     assert_eq!(bench.reason(&frame), DropReason::OtherHost);
 }
+
+#[test]
+fn a_whole_sweep_takes_two_seconds_however_short_the_steps() {
+    let mut resolved = snapshot();
+    resolved.servers[2] = Some(Server { arm: ArmIndex(0), mac: Some(RS1) });
+    // 3997 buckets: nearly two come due with each millisecond.
+    let mut bench = Bench::with_capacity(resolved, 11_990);
+    for port in 0..1000 {
+        bench.server(&frames::udp((CLIENT.0, port), DNS, b"query"));
+    }
+    bench.wait(Span::from_millis(300_000 - 1));
+    while bench.forwarder.keep_house(bench.now) {}
+    assert_eq!(bench.loads(2), (0, 1000), "none has expired yet");
+    for _ in 0..=2000 {
+        bench.wait(Span::from_millis(1));
+        while bench.forwarder.keep_house(bench.now) {}
+    }
+    assert_eq!(bench.loads(2), (0, 0));
+}

@@ -9,7 +9,7 @@
 mod support;
 
 use directrix::forward::{ArmIndex, Batch, Verdict};
-use directrix::io::{Interface, Plan, Ports, Sent, Steering, packet};
+use directrix::io::{Interface, Levels, Plan, Ports, Sent, Steering, packet};
 use directrix::model::ServiceAddress;
 use directrix::stats::DropReason;
 use directrix::wire::{MacAddr, Packet, Protocol, ethernet};
@@ -514,4 +514,67 @@ fn a_killed_director_leaves_nothing_behind() {
         hears(&kernel, Duration::from_millis(100))
     });
     assert_eq!(segment.director.run("cat /proc/net/packet").lines().count(), 1, "only the heading");
+}
+
+/// The sequence numbers of the next batches' datagrams, until nothing is there; all are dropped.
+fn read_all(ports: &mut impl Ports) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    loop {
+        let batch = ports.receive(0);
+        let count = batch.len();
+        if count == 0 {
+            return numbers;
+        }
+        let number = |frame: &mut [u8]| u32::from_be_bytes(*frame.last_chunk().unwrap());
+        numbers.extend((0..count).map(|index| number(&mut batch.frame(index)[..60])));
+        ports.finish(&vec![Verdict::Drop(DropReason::NoServer); count]);
+    }
+}
+
+#[test]
+fn a_full_ring_loses_what_came_last_and_nothing_else() {
+    let segment = Segment::new();
+    let (mut ports, _steering) = segment.director.enter(|| {
+        let arms = vec![Interface::lookup("eth0").unwrap()];
+        let mut opened = packet::open(&Plan { arms, workers: Some(1) }).unwrap();
+        opened.steering.start().unwrap();
+        opened.steering.update(&[udp(53)]).unwrap();
+        (opened.workers.remove(0).0, opened.steering)
+    });
+    let client = socket(&segment.client, &format!("{CLIENT}:0"));
+    let send = |number: u32| {
+        let payload = [[0; 14].as_slice(), &number.to_be_bytes()].concat(); // a frame of 60 bytes
+        client.send_to(&payload, (VIP, 53)).unwrap();
+    };
+    let slots = ports.levels(0).fill;
+    assert_eq!(ports.levels(0), Levels { receive: 0, transmit: 0, fill: slots });
+    for round in 0..3 {
+        (0..slots + 500).for_each(send);
+        wait_until("the ring is full", SOON, || ports.levels(0).receive == slots);
+        assert_eq!(ports.levels(0).fill, 0);
+        assert_eq!(read_all(&mut ports), (0..slots).collect::<Vec<_>>(), "round {round}");
+        (7..17).for_each(send);
+        wait_until("ten frames wait", SOON, || ports.levels(0).receive == 10);
+        ports.wait(SOON).unwrap();
+        assert_eq!(ports.levels(0), Levels { receive: 10, transmit: 0, fill: slots - 10 });
+        assert_eq!(read_all(&mut ports), (7..17).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_missing_interface_and_too_many_workers_are_refused() {
+    let host = Netns::new("di");
+    let lo = host.enter(|| {
+        host.run("ip link add eth0 type veth peer name eth1 && ip link set eth0 up");
+        Interface::lookup("eth0").unwrap()
+    });
+    let refusal = |interface: &Interface, workers| {
+        let plan = Plan { arms: vec![interface.clone()], workers: Some(workers) };
+        host.enter(|| packet::open(&plan).err().unwrap().to_string())
+    };
+    let many = refusal(&lo, 257);
+    assert!(many.contains("257 workers") && many.contains("at most 256"), "{many}");
+    host.run("ip link delete eth0");
+    let gone = refusal(&lo, 1);
+    assert!(gone.contains("eth0") && gone.contains("ENODEV") && gone.contains("ip link"), "{gone}");
 }

@@ -204,6 +204,20 @@ fn an_interrupted_setup_can_be_undone_and_taken_up_again() {
 }
 
 #[test]
+fn the_record_is_there_before_the_first_change() {
+    let site = Site::new();
+    // ip netns exec has mounts of its own: they end with the command.
+    let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys &&";
+    let run = site.realserver_as(read_only, &format!("setup --vip {VIP}"));
+    assert_eq!((run.status, run.out.as_str()), (1, ""));
+    assert!(run.err.contains("/all/arp_ignore") && run.err.contains("read-only"), "{run:?}");
+    assert_eq!((site.picture().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 1));
+    let out = site.good(&format!("undo --vip {VIP}"));
+    assert!(out.contains("nothing of what was set up is there any more"), "{out}");
+    assert_eq!((site.picture().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 0));
+}
+
+#[test]
 fn each_namespace_has_its_own_record_in_one_directory() {
     let (one, mut two) = (Site::new(), Site::new());
     two.state = tempfile::tempdir_in(one.state.path()).unwrap();

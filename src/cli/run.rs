@@ -1,8 +1,8 @@
 //! `directrix run`: the director in the foreground.
 
 use super::status::{BAD_INPUT, fail};
-use crate::control::director;
-use crate::model::{BackendChoice, Config};
+use crate::control::director::{self, Failure};
+use crate::model::{BackendChoice, Config, ConfigErrors};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,7 +42,7 @@ enum Backend {
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     let mut config = match Config::load(&args.config) {
         Ok(config) => config,
-        Err(errors) => return fail(BAD_INPUT, &errors),
+        Err(errors) => return bad_config(&errors),
     };
     if let Some(backend) = args.backend {
         config.director.backend = backend.into();
@@ -55,9 +55,16 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     log_to_stderr();
     match director::run(&config, socket, tell_ready) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.is_bad_input() => fail(BAD_INPUT, &failure),
+        Err(Failure::Misfit(errors)) => bad_config(&errors),
+        Err(Failure::Socket(refused)) if refused.is_bad_input() => fail(BAD_INPUT, &refused),
         Err(failure) => fail(1, &failure),
     }
+}
+
+/// Says what is wrong with the configuration, as compilers do: one line each, file and line first.
+fn bad_config(errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    ExitCode::from(BAD_INPUT)
 }
 
 /// Tells whoever started this process that it is ready, if they asked to be told (sd_notify(3)).

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 /// The exit status for input that is wrong.
 pub(super) const BAD_INPUT: u8 = 2;
 
-/// Says on stderr what went wrong, each line of it by itself, and gives the exit status back.
+/// Says on stderr what went wrong, and gives the exit status back.
 pub(super) fn fail(status: u8, what: &dyn Display) -> ExitCode {
-    what.to_string().lines().for_each(|line| eprintln!("directrix: {line}"));
+    eprintln!("directrix: {what}");
     ExitCode::from(status)
 }

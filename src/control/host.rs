@@ -1,7 +1,7 @@
 //! Whether the configuration fits this host.
 
 use crate::io::{Interface, IoError};
-use crate::model::{Config, RealServer};
+use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer};
 use crate::neighbor::{LinkIndex, ServerSettings};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,44 +16,15 @@ pub struct Host {
     pub vips: Vec<Ipv4Addr>,
 }
 
-/// Why a configuration does not fit this host.
-#[derive(Debug, thiserror::Error)]
-pub enum Misfit {
-    /// An interface is missing or unfit.
-    #[error(transparent)]
-    Interface(#[from] IoError),
-    /// A real server is in no network of the interface that it should be behind.
-    #[error(
-        "real server {rip} is not on-link: {interface} has {networks}, and direct routing reaches only \
-         neighbors; give {interface} an address in its network (ip address add …), set server_interface, or fix the RIP"
-    )]
-    NotOnLink {
-        /// The real server.
-        rip: IpAddr,
-        /// Where it should be.
-        interface: String,
-        /// What is there.
-        networks: String,
-    },
-}
-
 impl Host {
     /// Looks up the interfaces and how each real server is reached.
     ///
     /// # Errors
-    /// The first [`Misfit`].
-    pub fn fit(config: &Config) -> Result<Self, Misfit> {
-        let names = [Some(&config.director.interface), config.director.server_interface.as_ref()];
-        let arms =
-            names.into_iter().flatten().map(|name| Interface::lookup(name)).collect::<Result<Vec<_>, _>>()?;
-        let mut servers: Vec<ServerSettings> = Vec::new();
-        for server in config.services.iter().flat_map(|service| &service.servers) {
-            let settings = settings(server, &arms)?;
-            match servers.iter_mut().find(|known| known.rip == settings.rip) {
-                Some(known) => known.mac = known.mac.or(settings.mac),
-                None => servers.push(settings),
-            }
-        }
+    /// Interfaces that are missing or unfit, and real servers that are not on-link, each with its
+    /// line in the file.
+    pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
+        let arms = interfaces(config)?;
+        let servers = servers(config, &arms)?;
         let mut vips: Vec<_> =
             config.services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
         vips.sort_unstable();
@@ -62,7 +33,34 @@ impl Host {
     }
 }
 
-fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, Misfit> {
+fn interfaces(config: &Config) -> Result<Vec<Interface>, ConfigErrors> {
+    let (director, places) = (&config.director, &config.places);
+    let named = [
+        (Some(&director.interface), places.interface),
+        (director.server_interface.as_ref(), places.server_interface),
+    ];
+    let found = named.into_iter().filter_map(|(name, line)| {
+        Some(Interface::lookup(name?).map_err(|error| error_at(places, line, error)))
+    });
+    all(found)
+}
+
+fn servers(config: &Config, arms: &[Interface]) -> Result<Vec<ServerSettings>, ConfigErrors> {
+    let servers = config.services.iter().flat_map(|service| &service.servers);
+    let settings = servers
+        .zip(&config.places.servers)
+        .map(|(server, line)| settings(server, arms).map_err(|error| error_at(&config.places, *line, error)));
+    let mut once: Vec<ServerSettings> = Vec::new();
+    for settings in all(settings)? {
+        match once.iter_mut().find(|known| known.rip == settings.rip) {
+            Some(known) => known.mac = known.mac.or(settings.mac),
+            None => once.push(settings),
+        }
+    }
+    Ok(once)
+}
+
+fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, IoError> {
     let link = arms.len() - 1; // the last arm is the server side
     let interface = &arms[link];
     let rip = v4(server.address);
@@ -73,23 +71,102 @@ fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, M
         (Some(rip), Some(own)) => {
             Ok(ServerSettings { link: LinkIndex(link as u8), rip, own, mac: server.mac })
         }
-        _ => Err(Misfit::NotOnLink {
-            rip: server.address,
-            interface: interface.name.clone(),
-            networks: networks(interface),
-        }),
+        _ => Err(not_on_link(server.address, interface)),
     }
 }
 
-fn networks(interface: &Interface) -> String {
-    let each: Vec<_> =
+fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
+    let own: Vec<_> =
         interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
-    if each.is_empty() { "no IPv4 address".into() } else { each.join(", ") }
+    let own = if own.is_empty() { "no IPv4 address".into() } else { own.join(", ") };
+    let name = &interface.name;
+    IoError {
+        what: format!("real server {rip} is not on-link"),
+        cause: format!("{name} has {own}, and direct routing reaches only neighbors"),
+        remedy: format!(
+            "write a RIP of that network, give {name} an address in the server's, or set server_interface"
+        ),
+    }
+}
+
+/// Every value, or every error.
+fn all<T>(each: impl Iterator<Item = Result<T, ConfigError>>) -> Result<Vec<T>, ConfigErrors> {
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
+    for outcome in each {
+        match outcome {
+            Ok(value) => values.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(values) } else { Err(ConfigErrors(errors)) }
+}
+
+fn error_at(places: &Places, line: usize, IoError { what, cause, remedy }: IoError) -> ConfigError {
+    ConfigError { file: places.file.clone(), line, what: format!("{what}: {cause}"), remedy }
 }
 
 fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None, // the configuration has none yet
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MacAddr;
+    use std::path::Path;
+
+    const FILE: &str = r#"
+[director]
+interface = "eth0"
+[[service]]
+protocol = "tcp"
+address = "192.0.2.1:80"
+[[service.server]]
+address = "192.0.2.10"
+[[service.server]]
+address = "198.51.100.11"
+[[service]]
+protocol = "tcp"
+address = "192.0.2.1:443"
+[[service.server]]
+address = "198.51.100.12"
+mac = "02:00:00:00:00:12"
+[[service.server]]
+address = "192.0.2.10"
+[[service.server]]
+address = "203.0.113.13"
+"#;
+
+    fn eth0() -> Interface {
+        let addresses = vec![([192, 0, 2, 5].into(), 24)];
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        Interface { name: "eth0".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }
+    }
+
+    #[test]
+    fn each_server_that_is_not_on_link_is_named_with_its_line() {
+        let config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
+        let errors = servers(&config, &[eth0()]).unwrap_err().0;
+        let lines: Vec<_> = errors.iter().map(|error| (error.line, error.what.as_str())).collect();
+        let cause = "eth0 has 192.0.2.5/24, and direct routing reaches only neighbors";
+        let wanted = [(10, "198.51.100.11"), (20, "203.0.113.13")]
+            .map(|(line, rip)| (line, format!("real server {rip} is not on-link: {cause}")));
+        assert_eq!(lines, wanted.each_ref().map(|(line, what)| (*line, what.as_str())));
+    }
+
+    #[test]
+    fn a_server_of_several_services_is_asked_for_once_and_a_fixed_one_from_nowhere() {
+        let mut config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
+        config.services[0].servers.pop();
+        config.services[1].servers.pop();
+        config.places.servers = vec![8, 15, 18];
+        let servers = servers(&config, &[eth0()]).unwrap();
+        let named: Vec<_> =
+            servers.iter().map(|server| (server.rip.to_string(), server.own.to_string())).collect();
+        let wanted = [("192.0.2.10", "192.0.2.5"), ("198.51.100.12", "0.0.0.0")];
+        assert_eq!(named, wanted.map(|(rip, own)| (rip.to_string(), own.to_string())));
     }
 }

@@ -14,6 +14,8 @@ pub struct Measurements {
     pub arp: Arp,
     /// Connections asked for.
     pub asked: u64,
+    /// How many of them at a time.
+    pub concurrency: u16,
     /// What the client got.
     pub answers: Answers,
     /// Who answered "who has VIP?".

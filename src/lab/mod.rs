@@ -14,7 +14,8 @@
 //! | [`state`], [`process`], [`ready`] | what a lab has started, and how it is found again |
 //! | [`director`], [`real_server`], [`deployment`], [`teardown`] | up and down |
 //! | [`http_server`], [`http_client`], [`page`], [`who_has`], [`capture`] | the peers and probes inside |
-//! | [`reference`], [`measurements`], [`verdict`] | the reference run and what it shows |
+//! | [`mod@reference`], [`measurements`], [`verdict`] | the reference run and what it shows |
+//! | [`shell`] | a person's way in |
 //!
 //! [`Deployment`] is for tests too: it takes itself down when it is dropped.
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ pub mod ready;
 pub mod real_server;
 pub mod reference;
 pub mod runner;
+mod running;
 pub mod shell;
 pub mod state;
 pub mod teardown;

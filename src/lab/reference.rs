@@ -1,21 +1,19 @@
 //! The reference run: ask who has the VIP, send the connections, read every counter, judge.
 
+use super::LabError;
 use super::capture::{Seen, counter_path};
 use super::deployment::Deployment;
 use super::host::{Host, PORT, VIP};
 use super::http_client::Answers;
 use super::measurements::{Measurements, Table};
-use super::runner::{command, execute};
+use super::runner::execute;
+use super::running::Running;
 use super::topology::Step;
-use super::verdict::{Finding, judge};
-use super::{Interrupt, LabError};
+use super::verdict::{Finding, Outcome, judge};
 use crate::control::client::{Blocking, ClientError};
 use crate::wire::MacAddr;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// What the client does.
@@ -44,10 +42,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether everything is as it should be.
+    /// Whether nothing is otherwise than it should be.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.findings.iter().all(|finding| finding.good)
+        self.findings.iter().all(|finding| finding.outcome != Outcome::Failed)
     }
 }
 
@@ -75,6 +73,7 @@ impl Deployment {
         let measurements = Measurements {
             arp: self.options().arp,
             asked: load.connections,
+            concurrency: load.concurrency,
             answers,
             owners,
             router_entry: self.router_entry()?,
@@ -105,12 +104,7 @@ impl Deployment {
         let step = self.own(Host::Client, &words);
         self.runner().console.say(&step.to_string());
         let mut client = Running::spawn(&step)?;
-        while client
-            .child
-            .try_wait()
-            .map_err(|error| LabError::io("waiting for the client", &error))?
-            .is_none()
-        {
+        while !client.is_over()? {
             self.interrupt().sleep(Duration::from_millis(20))?;
         }
         client.finish()
@@ -143,9 +137,13 @@ impl Deployment {
             let layout = self.options().layout;
             Host::REAL_SERVERS.into_iter().find(|host| host.address(layout).map(IpAddr::V4) == Some(address))
         };
-        let servers =
-            service.servers.iter().filter_map(|server| Some((host(server.address.ip())?, server.stats)));
-        Ok(Table { servers: servers.collect(), state: service.state, service: service.stats })
+        let mut table = Table { state: service.state, service: service.stats, ..Table::default() };
+        for server in service.servers {
+            if let Some(host) = host(server.address.ip()) {
+                table.servers.insert(host, server.stats);
+            }
+        }
+        Ok(table)
     }
 
     fn show_tables(&self) -> Result<(), LabError> {
@@ -171,57 +169,19 @@ impl Deployment {
     fn ask<T>(&self, question: impl FnOnce(&Blocking) -> Result<T, ClientError>) -> Result<T, LabError> {
         let client =
             Blocking::new(&self.socket()).map_err(|error| LabError::io("asking the director", &error))?;
-        question(&client).map_err(|error| LabError::Failed(format!("asking the director: {error}")))
+        question(&client).map_err(|error| match self.process("director") {
+            Ok(process) if process.is_alive() => LabError::Failed(format!("asking the director: {error}")),
+            _ => LabError::Failed(format!("the director has ended; its log:\n{}", self.log())),
+        })
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.file("director.log")).unwrap_or_default()
     }
 
     /// A hidden subcommand of `directrix lab` in the namespace of `host`.
     fn own(&self, host: Host, words: &[&str]) -> Step {
         let exe = self.options().exe.display().to_string();
         self.step(host, [exe.as_str(), "lab"].iter().chain(words).map(|word| (*word).to_owned()))
-    }
-}
-
-/// A helper process whose output is awaited. Dropped early, it is killed.
-struct Running {
-    child: Child,
-    what: String,
-}
-
-impl Running {
-    fn spawn(step: &Step) -> Result<Self, LabError> {
-        let mut command = command(step);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let child = command.spawn().map_err(|error| LabError::io(step.to_string(), &error))?;
-        Ok(Self { child, what: step.to_string() })
-    }
-
-    /// Starts one that says by its first line that it has begun.
-    fn start(step: &Step, interrupt: &Interrupt) -> Result<Self, LabError> {
-        interrupt.check()?;
-        let mut running = Self::spawn(step)?;
-        let mut byte = [0];
-        let output = running.child.stdout.as_mut().map(|output| output.read_exact(&mut byte));
-        match output {
-            Some(Ok(())) if byte == *b"\n" => Ok(running),
-            _ => Err(LabError::Failed(format!("{step}: did not begin"))),
-        }
-    }
-
-    /// Ends its input and takes what it says as JSON.
-    fn finish<T: DeserializeOwned>(mut self) -> Result<T, LabError> {
-        drop(self.child.stdin.take());
-        let mut line = String::new();
-        if let Some(output) = self.child.stdout.take() {
-            let read = BufReader::new(output).read_line(&mut line);
-            read.map_err(|error| LabError::io(self.what.clone(), &error))?;
-        }
-        serde_json::from_str(&line).map_err(|error| LabError::Failed(format!("{}: {error}", self.what)))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

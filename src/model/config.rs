@@ -10,6 +10,21 @@ pub struct Config {
     pub director: Director,
     /// The `[[service]]` tables in file order; no service twice, at least one.
     pub services: Vec<VirtualService>,
+    /// Where what can only be judged on the host stands in the file.
+    pub places: Places,
+}
+
+/// Lines of a configuration file, 1-based, for messages about what does not fit the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The file as named by the user.
+    pub file: String,
+    /// `interface` of the director.
+    pub interface: usize,
+    /// `server_interface`, or the `[director]` table if there is none.
+    pub server_interface: usize,
+    /// The address of each real server, of all services in file order.
+    pub servers: Vec<usize>,
 }
 
 /// How this host directs.

@@ -12,6 +12,6 @@ mod service;
 
 pub use address::host_address;
 pub use config::BackendChoice;
-pub use config::{Config, Director, OnConflict, Timeouts, Wait, Workers};
+pub use config::{Config, Director, OnConflict, Places, Timeouts, Wait, Workers};
 pub use parse::{ConfigError, ConfigErrors, parse};
 pub use service::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};

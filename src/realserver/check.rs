@@ -152,11 +152,8 @@ fn arp_findings(options: &Options, facts: &Facts, rule: &ArpRule) -> Vec<Finding
         .collect();
     if found.is_empty() {
         let names: Vec<_> = facts.speaking(options).map(|(link, _)| link.name.as_str()).collect();
-        return vec![right(format!(
-            "{} holds on every interface that does ARP: {}",
-            rule.name,
-            names.join(", ")
-        ))];
+        let speaking = if names.is_empty() { "none is up".into() } else { names.join(", ") };
+        return vec![right(format!("{} holds on every interface that does ARP: {speaking}", rule.name))];
     }
     found
 }
@@ -288,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vip_where_arp_is_done_and_a_vip_with_a_network_are_wrong() {
+    fn a_vip_speakingarp_is_done_and_a_vip_with_a_network_are_wrong() {
         let mut facts = facts();
         facts.addresses[0] = address(2, VIP, 32);
         complains(

@@ -1,17 +1,13 @@
 //! Why the kernel refused, and what to do about it.
 
 use crate::io::IoError;
-use nix::errno::Errno;
+use crate::io::bpf::{CAPABILITIES, errno};
 use std::io;
 
 /// An error of a packet socket's system call, told with its remedy.
 pub(super) fn refusal(what: String, error: &io::Error) -> IoError {
     let (cause, remedy) = match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => (
-            "CAP_NET_RAW is missing",
-            "run as root, or give the binary its capabilities: \
-             setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock+ep",
-        ),
+        Some(libc::EPERM | libc::EACCES) => ("CAP_NET_RAW is missing", CAPABILITIES),
         Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => (
             "this kernel has no packet sockets, or they are forbidden to this process",
             "load them with `modprobe af_packet`; under systemd allow AF_PACKET in RestrictAddressFamilies",
@@ -30,11 +26,6 @@ pub(super) fn refusal(what: String, error: &io::Error) -> IoError {
         _ => ("not expected here", "see what the system log says of it"),
     };
     IoError { what, cause: format!("{}: {cause}", errno(error)), remedy: remedy.into() }
-}
-
-/// "EBUSY: Device or resource busy".
-fn errno(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).to_string())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::readers::{choice, interface, number, seconds, workers};
 use super::report::Fault;
 use super::section::Section;
-use crate::model::{BackendChoice, Director, OnConflict, Timeouts, Wait};
+use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
 use crate::time::Span;
 
 /// Fewer make no sense; more than 2²⁸ (4 GiB of table) is taken for a slip of the hand.
@@ -12,8 +12,8 @@ const CONNECTIONS_DEFAULT: u32 = 1 << 20;
 /// Between gratuitous ARPs: well below the 300 s after which switches forget an address.
 const ANNOUNCE_DEFAULT: Span = Span::from_secs(60);
 
-/// Reads the table; `None` if it cannot stand even with defaults.
-pub(super) fn read(root: &Section<'_, '_>) -> Option<Director> {
+/// Reads the table, and notes where its interfaces stand; `None` if it cannot stand even with defaults.
+pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Director> {
     if !root.has("director") {
         root.lacks("has no [director]", "add [director] with interface = \"eth0\" below it");
     }
@@ -34,6 +34,8 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Director> {
         let remedy = "remove it: without it the real servers are behind interface";
         section.object("server_interface", Fault::new("is the same as interface", remedy));
     }
+    (places.interface, places.server_interface) =
+        (section.line("interface"), section.line("server_interface"));
     section.close();
     Some(director)
 }

@@ -10,7 +10,7 @@ mod report;
 mod section;
 mod service;
 
-use super::Config;
+use super::{Config, Places};
 use report::Report;
 use section::Section;
 use std::fmt;
@@ -86,10 +86,11 @@ fn read(root: Spanned<DeTable<'_>>, report: &Report<'_>) -> Option<Config> {
     let span = root.span();
     let root = Spanned::new(span, DeValue::Table(root.into_inner()));
     let root = Section::open("the file", &root, report)?;
-    let director = director::read(&root);
-    let services = service::read(&root);
+    let mut places = Places { file: report.file().into(), ..Places::default() };
+    let director = director::read(&root, &mut places);
+    let services = service::read(&root, &mut places);
     root.close();
-    Some(Config { director: director?, services })
+    Some(Config { director: director?, services, places })
 }
 
 fn unreadable(path: &Path, cause: &std::io::Error) -> ConfigErrors {

@@ -42,6 +42,11 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// The file as named by the user.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The 1-based line of a byte offset. The end of the file is on the last line, not below it.
     pub(super) fn line(&self, offset: usize) -> usize {
         let offset = offset.min(self.text.len().saturating_sub(1));

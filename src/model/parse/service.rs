@@ -3,7 +3,7 @@
 use super::readers::{choice, mac, rip, scheduler, vip, weight};
 use super::report::Fault;
 use super::section::Section;
-use crate::model::{RealServer, ServiceAddress, VirtualService};
+use crate::model::{Places, RealServer, ServiceAddress, VirtualService};
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +13,8 @@ const COUNT_MAX: usize = 1 << 16;
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
-/// Reads all services. Each that is wrong is reported and left out.
-pub(super) fn read(root: &Section<'_, '_>) -> Vec<VirtualService> {
+/// Reads all services, and notes where their servers stand. Each that is wrong is reported and left out.
+pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Vec<VirtualService> {
     let Some(sections) = root.tables("service", "[[service]]") else { return Vec::new() };
     if sections.is_empty() {
         root.lacks("has no service", "add a [[service]] with protocol and address");
@@ -27,6 +27,7 @@ pub(super) fn read(root: &Section<'_, '_>) -> Vec<VirtualService> {
     too_many(root, "real servers", placed.len());
     addresses_clash(&services, &placed);
     macs_clash(&placed);
+    places.servers = placed.iter().map(|(section, _)| section.line("address")).collect();
     services
 }
 

@@ -66,7 +66,8 @@ fn the_least_that_can_be_written_gets_the_defaults() {
     let address = ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from(([10, 0, 0, 1], 80)) };
     let servers = vec![RealServer { address: [10, 0, 0, 2].into(), weight: Weight(1), mac: None }];
     let services = vec![VirtualService { address, scheduler: Scheduler::Wlc, servers }];
-    assert_eq!(config, Config { director, services });
+    let places = Places { file: "d.toml".into(), interface: 2, server_interface: 1, servers: vec![7] };
+    assert_eq!(config, Config { director, services, places });
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! A helper that does one thing in a namespace and says what came of it as a line of JSON.
+
+use super::runner::command;
+use super::topology::Step;
+use super::{Interrupt, LabError};
+use serde::de::DeserializeOwned;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+
+/// A helper process whose output is awaited. Dropped early, it is killed.
+pub(super) struct Running {
+    child: Child,
+    what: String,
+}
+
+impl Running {
+    /// Starts `step`.
+    pub(super) fn spawn(step: &Step) -> Result<Self, LabError> {
+        let mut command = command(step);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = command.spawn().map_err(|error| LabError::io(step.to_string(), &error))?;
+        Ok(Self { child, what: step.to_string() })
+    }
+
+    /// Starts one that says by its first line that it has begun.
+    pub(super) fn start(step: &Step, interrupt: &Interrupt) -> Result<Self, LabError> {
+        interrupt.check()?;
+        let mut running = Self::spawn(step)?;
+        let mut byte = [0];
+        let output = running.child.stdout.as_mut().map(|output| output.read_exact(&mut byte));
+        match output {
+            Some(Ok(())) if byte == *b"\n" => Ok(running),
+            _ => Err(LabError::Failed(format!("{step}: did not begin"))),
+        }
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_over(&mut self) -> Result<bool, LabError> {
+        let status = self.child.try_wait().map_err(|error| LabError::io(self.what.clone(), &error))?;
+        Ok(status.is_some())
+    }
+
+    /// Ends its input and takes what it says as JSON.
+    pub(super) fn finish<T: DeserializeOwned>(mut self) -> Result<T, LabError> {
+        drop(self.child.stdin.take());
+        let mut line = String::new();
+        if let Some(output) = self.child.stdout.take() {
+            let read = BufReader::new(output).read_line(&mut line);
+            read.map_err(|error| LabError::io(self.what.clone(), &error))?;
+        }
+        serde_json::from_str(&line).map_err(|error| LabError::Failed(format!("{}: {error}", self.what)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

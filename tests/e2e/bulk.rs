@@ -1,0 +1,73 @@
+//! A hundred megabytes each way, unchanged.
+
+use crate::deployment::{Deployment, Plan, VIP};
+use crate::director::{Config, Director};
+use crate::on_both_backends;
+use crate::peers::Peers;
+use std::path::Path;
+
+on_both_backends! {
+    a_hundred_megabytes_arrive_unchanged_each_way
+}
+
+const SIZE: usize = 100 << 20;
+
+fn a_hundred_megabytes_arrive_unchanged_each_way(backend: &str) {
+    let deployment = Deployment::reference();
+    let peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    upload_and_download(&deployment, &peers);
+    let [[_, packets, _, bytes, _], ..] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    let [first, second] = deployment.arrived();
+    assert_eq!((first + second).packets, packets);
+    assert_eq!((first + second).bytes, bytes);
+    assert!(bytes > SIZE as u64 && bytes / packets <= 1500, "{packets} packets, {bytes} bytes");
+    assert_eq!(deployment.strayed().packets, 0);
+}
+
+/// AF_PACKET hands on what a local sender has left to its hardware: checksums that are not there
+/// yet, and segments of up to 64 KiB.
+#[test]
+fn unfinished_checksums_and_merged_segments_come_through_packet() {
+    let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
+    let peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new("packet"));
+    upload_and_download(&deployment, &peers);
+    let [[_, packets, _, bytes, _], ..] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    assert!(bytes / packets > 3000, "there were merged segments: {packets} packets, {bytes} bytes");
+    assert_eq!(director.dropped("too_long"), 0);
+}
+
+/// By HTTP, to one of the real servers, and back from any of them.
+fn upload_and_download(deployment: &Deployment, peers: &Peers) {
+    let place = tempfile::tempdir().unwrap();
+    let (blob, back) = (place.path().join("blob"), place.path().join("back"));
+    std::fs::write(&blob, noise(SIZE)).unwrap();
+    let url = format!("http://{VIP}/files/blob");
+    let curl = format!("curl -sS --fail --max-time 60 {url}");
+    deployment.client.run(&format!("{curl} -H Expect: -T {}", blob.display()));
+    let copies = peers.nginx.each_ref().map(|nginx| nginx.files().join("blob"));
+    let [kept, other] = if copies[0].exists() { copies } else { [copies[1].clone(), copies[0].clone()] };
+    assert!(!other.exists(), "one server has it");
+    assert!(same(&blob, &kept), "the upload is not what was sent");
+    std::fs::hard_link(&blob, other).unwrap();
+    deployment.client.run(&format!("{curl} -o {}", back.display()));
+    assert!(same(&blob, &back), "the download is not what was there");
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    std::fs::read(a).unwrap() == std::fs::read(b).unwrap()
+}
+
+/// Bytes in which any loss, repetition or exchange shows (xorshift64).
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,115 @@
+//! How long the director remembers a connection, and what it counts as meanwhile.
+
+use crate::deployment::Deployment;
+use crate::director::{Config, Director};
+use crate::on_both_backends;
+use crate::peers::{Conversation, Flow, NAMES, PATIENCE, Peers};
+use crate::support::netns::wait_until;
+use nix::sys::socket::{setsockopt, sockopt};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+on_both_backends! {
+    idle_connections_live_as_long_as_they_are_used_in_time
+    closed_connections_are_inactive_and_forgotten_first
+    a_flow_of_datagrams_keeps_its_server
+}
+
+/// Within so many seconds after its time is over an entry is taken out.
+const SWEEP: Duration = Duration::from_secs(2);
+const SERVICE: &str = "-t 192.168.195.150:7";
+
+fn idle_connections_live_as_long_as_they_are_used_in_time(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend).timeouts(4, 2, 2));
+    let mut conversations: Vec<_> = (0..32).map(|_| Conversation::open(&deployment.client)).collect();
+    let on = |name| conversations.iter().filter(|conversation| conversation.server == name).count();
+    let [first, second] = NAMES.map(on);
+    assert!((10..=11).contains(&first) && first + second == 32, "{first} to {second} for weights 1 to 2");
+
+    let mut last = Instant::now();
+    for round in 0..3 {
+        sleep(Duration::from_millis(2500)); // more than half of the time that they have, twice
+        assert_eq!(director.connections("ESTABLISHED").len(), 32, "round {round}");
+        assert_eq!(active_and_inactive(&director), [(first, 0), (second, 0)]);
+        last = Instant::now();
+        conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
+    }
+    assert_eq!(director.stats(SERVICE)[0][0], 32, "nobody had to be connected anew");
+    director.connections("").iter().for_each(|row| assert!(row.starts_with("TCP 00:0"), "{row}"));
+
+    wait_until("an empty table", PATIENCE, || director.connections("").is_empty());
+    let idle = last.elapsed();
+    assert!(idle >= Duration::from_secs(4), "forgotten after {idle:?}");
+    assert_eq!(active_and_inactive(&director), [(0, 0), (0, 0)]);
+    what_is_forgotten_is_not_forwarded(&deployment, &director, &mut conversations);
+}
+
+fn what_is_forgotten_is_not_forwarded(
+    deployment: &Deployment,
+    director: &Director,
+    conversations: &mut [Conversation],
+) {
+    let before = deployment.arrived();
+    conversations.iter_mut().for_each(|conversation| conversation.say("hello?"));
+    wait_until("drops", PATIENCE, || director.dropped("no_connection") >= 32);
+    assert_eq!(deployment.arrived(), before);
+}
+
+fn closed_connections_are_inactive_and_forgotten_first(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend).timeouts(900, 2, 2));
+    let open = |_| Conversation::open(&deployment.client);
+    let kept: Vec<_> = (0..3).map(open).collect();
+    let reset: Vec<_> = (0..3).map(open).collect();
+    let ended: Vec<_> = (0..3).map(open).collect();
+    let end = Instant::now();
+    drop(ended);
+    reset.into_iter().for_each(abort);
+    let listed = |state| director.connections(state).len();
+    wait_until("FIN_WAIT", PATIENCE, || listed("FIN_WAIT") == 3);
+    wait_until("CLOSE", PATIENCE, || listed("CLOSE") == 3);
+    let of_both: Vec<_> = active_and_inactive(&director);
+    assert_eq!((of_both[0].0 + of_both[1].0, of_both[0].1 + of_both[1].1), (3, 6), "{of_both:?}");
+
+    wait_until("the end of FIN_WAIT", PATIENCE, || listed("FIN_WAIT") == 0);
+    assert!(end.elapsed() >= Duration::from_secs(2));
+    assert_eq!(listed("CLOSE"), 3);
+    wait_until("the end of CLOSE", Duration::from_secs(10) + SWEEP, || listed("CLOSE") == 0);
+    assert!(end.elapsed() >= Duration::from_secs(10));
+    assert_eq!(listed("ESTABLISHED"), kept.len());
+}
+
+/// Ends a connection by a RST.
+fn abort(conversation: Conversation) {
+    let now = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(conversation.stream(), sockopt::Linger, &now).unwrap();
+}
+
+fn a_flow_of_datagrams_keeps_its_server(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let flows: Vec<_> = (0..12).map(|_| Flow::new(&deployment.client)).collect();
+    let servers: Vec<_> = flows.iter().map(|flow| flow.ask("first")).collect();
+    for _ in 0..5 {
+        let again: Vec<_> = flows.iter().map(|flow| flow.ask("again")).collect();
+        assert_eq!(again, servers);
+    }
+    assert_eq!(NAMES.map(|name| servers.iter().filter(|server| *server == name).count()), [4, 8]);
+    assert_eq!(director.connections("UDP").len(), 12);
+}
+
+/// ActiveConn and InActConn of each server of the echo service.
+fn active_and_inactive(director: &Director) -> Vec<(usize, usize)> {
+    let text = director.ask(&format!("ipvsadm -Ln {SERVICE}"));
+    let servers = text.lines().filter(|line| line.contains("Route"));
+    let numbers = servers.map(|line| {
+        let mut words = line.split_whitespace().rev().map(|word| word.parse().unwrap());
+        let (inactive, active) = (words.next().unwrap(), words.next().unwrap());
+        (active, inactive)
+    });
+    numbers.collect()
+}

@@ -1,0 +1,194 @@
+//! The reference deployment: who is there, how they are joined, and counters in between.
+
+use crate::support::netns::Netns;
+use std::net::Ipv4Addr;
+
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
+/// The director's own address on the client's side.
+pub(crate) const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 149);
+
+/// How hosts are joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Everybody on one segment.
+    OneArm,
+    /// The real servers on a segment of their own, behind the director's eth1; their way back to
+    /// the client leads through a router.
+    TwoArms,
+}
+
+/// What is to be built.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) layout: Layout,
+    /// Receive and transmit queues of the director's interfaces.
+    pub(crate) queues: u32,
+    /// Whether the client leaves checksums and segmentation to its interface. A veth does neither:
+    /// unfinished frames reach the director.
+    pub(crate) client_offloads: bool,
+}
+
+impl Plan {
+    pub(crate) const REFERENCE: Self = Self { layout: Layout::OneArm, queues: 1, client_offloads: false };
+}
+
+/// The hosts. All of them, and whatever joins them, end with this value.
+pub(crate) struct Deployment {
+    pub(crate) client: Netns,
+    pub(crate) director: Netns,
+    /// real1 and real2.
+    pub(crate) real: [Netns; 2],
+    pub(crate) rips: [Ipv4Addr; 2],
+    /// The segment of the real servers. The port of real1 is called real1.
+    pub(crate) switch: Netns,
+    _others: Vec<Netns>,
+}
+
+impl Deployment {
+    pub(crate) fn reference() -> Self {
+        Self::new(Plan::REFERENCE)
+    }
+
+    pub(crate) fn new(plan: Plan) -> Self {
+        let deployment = match plan.layout {
+            Layout::OneArm => Self::one_arm(plan),
+            Layout::TwoArms => Self::two_arms(plan),
+        };
+        if !plan.client_offloads {
+            deployment.client.run("ethtool -K eth0 tx off >/dev/null");
+        }
+        deployment.real.iter().for_each(set_up_real_server);
+        deployment.add_counters();
+        deployment
+    }
+
+    fn one_arm(plan: Plan) -> Self {
+        let rips = [Ipv4Addr::new(192, 168, 195, 170), Ipv4Addr::new(192, 168, 195, 171)];
+        let [client, director] = [Netns::new("c"), Netns::new("d")];
+        let real = [Netns::new("r"), Netns::new("r")];
+        let switch = switch();
+        join(&client, ("eth0", CLIENT), (&switch, "client"), 1);
+        join(&director, ("eth0", DIP), (&switch, "director"), plan.queues);
+        join(&real[0], ("eth0", rips[0]), (&switch, "real1"), 1);
+        join(&real[1], ("eth0", rips[1]), (&switch, "real2"), 1);
+        Self { client, director, real, rips, switch, _others: Vec::new() }
+    }
+
+    fn two_arms(plan: Plan) -> Self {
+        let rips = [Ipv4Addr::new(10, 195, 0, 170), Ipv4Addr::new(10, 195, 0, 171)];
+        let [client, director, router] = [Netns::new("c"), Netns::new("d"), Netns::new("gw")];
+        let real = [Netns::new("r"), Netns::new("r")];
+        let [outside, inside] = [switch(), switch()];
+        join(&client, ("eth0", CLIENT), (&outside, "client"), 1);
+        join(&director, ("eth0", DIP), (&outside, "director"), plan.queues);
+        join(&router, ("eth0", Ipv4Addr::new(192, 168, 195, 1)), (&outside, "router"), 1);
+        join(&director, ("eth1", Ipv4Addr::new(10, 195, 0, 149)), (&inside, "director"), plan.queues);
+        join(&router, ("eth1", Ipv4Addr::new(10, 195, 0, 1)), (&inside, "router"), 1);
+        // Replies have the VIP as source, an address of the router's other side.
+        router.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0");
+        for (host, (rip, port)) in real.iter().zip(rips.into_iter().zip(["real1", "real2"])) {
+            join(host, ("eth0", rip), (&inside, port), 1);
+            host.run("ip route add default via 10.195.0.1");
+        }
+        Self { client, director, real, rips, switch: inside, _others: vec![outside, router] }
+    }
+
+    /// Lets the kernels count what has to be equal in the end, and what has to stay zero.
+    fn add_counters(&self) {
+        let to_vip = format!("ip daddr {VIP} counter name vip");
+        count(
+            &self.client,
+            "inet",
+            &[("output", &to_vip), ("input", "ip protocol icmp counter name complaints")],
+        );
+        for host in &self.real {
+            count(host, "inet", &[("input", &to_vip)]);
+        }
+        count(
+            &self.director,
+            "netdev",
+            &[("ingress device eth0", &format!("ip saddr {VIP} counter name vip"))],
+        );
+    }
+
+    /// What the client has sent to the VIP.
+    pub(crate) fn sent(&self) -> Count {
+        counter(&self.client, "inet", "vip")
+    }
+
+    /// What each real server has received for the VIP.
+    pub(crate) fn arrived(&self) -> [Count; 2] {
+        [0, 1].map(|index| counter(&self.real[index], "inet", "vip"))
+    }
+
+    /// What has come by the director from the VIP: replies, which should take another way.
+    pub(crate) fn strayed(&self) -> Count {
+        counter(&self.director, "netdev", "vip")
+    }
+
+    /// ICMP messages that the client has been sent.
+    pub(crate) fn complaints(&self) -> Count {
+        counter(&self.client, "inet", "complaints")
+    }
+}
+
+/// Packets and IP bytes, by a kernel's count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+impl std::ops::Add for Count {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { packets: self.packets + other.packets, bytes: self.bytes + other.bytes }
+    }
+}
+
+fn count(host: &Netns, family: &str, rules: &[(&str, &str)]) {
+    let chain = |(index, (hook, rule)): (usize, &(&str, &str))| {
+        format!("chain c{index} {{\n type filter hook {hook} priority 0;\n {rule}\n}}\n")
+    };
+    let chains: String = rules.iter().enumerate().map(chain).collect();
+    host.run(&format!(
+        "nft -f - <<'END'\ntable {family} e2e {{\ncounter vip {{ }}\ncounter complaints {{ }}\n{chains}}}\nEND"
+    ));
+}
+
+fn counter(host: &Netns, family: &str, name: &str) -> Count {
+    let text = host.run(&format!("nft list counter {family} e2e {name}"));
+    let words: Vec<_> = text.split_whitespace().collect();
+    let after = |word| words[words.iter().position(|w| *w == word).unwrap() + 1].parse().unwrap();
+    Count { packets: after("packets"), bytes: after("bytes") }
+}
+
+fn switch() -> Netns {
+    let switch = Netns::new("s");
+    switch.run("ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up");
+    switch
+}
+
+/// Puts a host on a switch, with an address of its own there.
+fn join(host: &Netns, (interface, address): (&str, Ipv4Addr), (switch, port): (&Netns, &str), queues: u32) {
+    let each = format!("numrxqueues {queues} numtxqueues {queues}");
+    let peer = format!("{port} netns {}", switch.name());
+    host.run(&format!(
+        "ip link add {interface} {each} type veth peer name {peer} {each} &&
+         ip address add {address}/24 dev {interface} && ip link set {interface} up"
+    ));
+    switch.run(&format!("ip link set {port} master br0 up"));
+}
+
+/// What LVS-DR asks of a real server: the VIP on lo, and ARP silent about it.
+fn set_up_real_server(host: &Netns) {
+    host.run(&format!("ip address add {VIP}/32 dev lo"));
+    host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2");
+}
+
+/// The address of a host's eth0.
+pub(crate) fn mac(host: &Netns) -> String {
+    host.run("cat /sys/class/net/eth0/address").trim().to_owned()
+}

@@ -1,0 +1,82 @@
+//! HTTP by ab against nginx: nobody is refused, and everything adds up.
+
+use crate::deployment::Deployment;
+use crate::director::{Config, Director};
+use crate::on_both_backends;
+use crate::peers::{PATIENCE, Peers, vip};
+use crate::support::netns::wait_until;
+use std::thread::sleep;
+use std::time::Duration;
+
+on_both_backends! {
+    connections_one_after_the_other_are_split_by_weight
+    a_hundred_at_a_time_are_all_answered
+}
+
+fn connections_one_after_the_other_are_split_by_weight(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    ab(&deployment, 5091, "-c 1");
+    let [service, first, second] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    assert_eq!(service[0], 5091);
+    assert_eq!(first[0] + second[0], 5091);
+    for (connections, share) in [(first[0], 1.0 / 3.0), (second[0], 2.0 / 3.0)] {
+        let part = connections as f64 / 5091.0;
+        assert!((part - share).abs() < 0.01 * share, "{connections} of 5091");
+    }
+    everything_adds_up(&deployment, &director);
+    ab(&deployment, 5091, "-c 1 -k");
+    everything_adds_up(&deployment, &director);
+}
+
+fn a_hundred_at_a_time_are_all_answered(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    ab(&deployment, 20_000, "-c 100");
+    let [service, first, second] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    assert!(
+        service[0] >= 20_000 && first[0] > 6000 && second[0] > 12_000,
+        "{service:?} {first:?} {second:?}"
+    );
+    ab(&deployment, 20_000, "-c 100 -k");
+    everything_adds_up(&deployment, &director);
+}
+
+/// Runs ab; panics unless every request was answered in full.
+pub(crate) fn ab(deployment: &Deployment, requests: usize, options: &str) {
+    let url = format!("http://{}/", vip(80));
+    let text = deployment.client.run(&format!("timeout 60 ab -q -s 20 -n {requests} {options} {url} 2>&1"));
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+        line[name.len()..].trim().to_owned()
+    };
+    assert_eq!(value("Complete requests:"), requests.to_string(), "{text}");
+    assert_eq!(value("Failed requests:"), "0", "{text}");
+    assert!(!text.contains("Non-2xx"), "{text}");
+}
+
+/// A kernel's last word on a connection may take so long (TCP_DELACK_MAX is 200 ms).
+const DELAYED_ACK: Duration = Duration::from_millis(250);
+
+/// What the client's kernel has sent is what the director has received, forwarded and listed, and
+/// what the real servers' kernels have received. Nothing else, and nothing has come back this way.
+pub(crate) fn everything_adds_up(deployment: &Deployment, director: &Director) {
+    wait_until("nothing is under way", PATIENCE, || {
+        let before = deployment.sent();
+        sleep(DELAYED_ACK);
+        deployment.sent() == before
+    });
+    let sent = deployment.sent();
+    let [first, second] = deployment.arrived();
+    assert_eq!(first + second, sent);
+    let rows = director.stats("");
+    let column = |index: usize| rows.iter().map(|row| row[index]).sum::<u64>() / 2; // services and servers
+    assert_eq!((column(1), column(3)), (sent.packets, sent.bytes));
+    assert_eq!((column(2), column(4)), (0, 0), "nothing goes out");
+    let total = |field: &str| director.workers(field).iter().sum::<u64>();
+    assert_eq!([total("received"), total("forwarded"), total("dropped")], [sent.packets, sent.packets, 0]);
+    assert_eq!(deployment.strayed().packets, 0, "replies take another way");
+    assert_eq!(deployment.complaints().packets, 0);
+}

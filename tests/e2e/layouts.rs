@@ -1,0 +1,43 @@
+//! Directors with two interfaces, and with two queues.
+
+use crate::deployment::{Deployment, Layout, Plan};
+use crate::director::{Config, Director};
+use crate::http::{ab, everything_adds_up};
+use crate::on_both_backends;
+use crate::peers::{Conversation, Flow, Peers};
+
+on_both_backends! {
+    real_servers_behind_another_interface_are_served
+    two_queues_feed_two_workers
+    two_queues_and_two_interfaces_work_together
+}
+
+fn real_servers_behind_another_interface_are_served(backend: &str) {
+    serve_two_arms(backend, 1);
+}
+
+fn two_queues_and_two_interfaces_work_together(backend: &str) {
+    serve_two_arms(backend, 2);
+}
+
+fn serve_two_arms(backend: &str, queues: u32) {
+    let deployment = Deployment::new(Plan { layout: Layout::TwoArms, queues, ..Plan::REFERENCE });
+    let _peers = Peers::start(&deployment);
+    let config = Config::new(backend).with("server_interface = \"eth1\"");
+    let director = Director::start(&deployment, &config);
+    Conversation::open(&deployment.client).go_on("by the router and back");
+    let flow = Flow::new(&deployment.client);
+    assert_eq!(flow.ask("first"), flow.ask("again"));
+    ab(&deployment, 3000, "-c 20");
+    everything_adds_up(&deployment, &director);
+}
+
+fn two_queues_feed_two_workers(backend: &str) {
+    let deployment = Deployment::new(Plan { queues: 2, ..Plan::REFERENCE });
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend).with("workers = 2"));
+    ab(&deployment, 10_000, "-c 100");
+    everything_adds_up(&deployment, &director);
+    let [first, second] = director.workers("received")[..] else { panic!("two workers") };
+    assert!(first > 1000 && second > 1000, "{first} and {second} frames");
+}

@@ -1,0 +1,201 @@
+//! Real servers' services, and what the client does with them.
+
+use crate::deployment::{Deployment, VIP};
+use crate::support::netns::{Netns, Process, wait_until};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// How long anything may take that should take no time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const ECHO: u16 = 7;
+/// As long as each other: ab takes answers of different lengths for failures.
+pub(crate) const NAMES: [&str; 2] = ["real1", "real2"];
+
+/// Everything that runs on the real servers.
+pub(crate) struct Peers {
+    pub(crate) nginx: [Nginx; 2],
+    _echo: [Echo; 2],
+}
+
+impl Peers {
+    pub(crate) fn start(deployment: &Deployment) -> Self {
+        let host = |index: usize| (&deployment.real[index], NAMES[index]);
+        Self { nginx: [0, 1].map(|i| Nginx::start(host(i))), _echo: [0, 1].map(|i| Echo::start(host(i))) }
+    }
+}
+
+/// A web server that answers any path with its name, but keeps what is PUT under /files/.
+pub(crate) struct Nginx {
+    _process: Process,
+    directory: TempDir,
+}
+
+impl Nginx {
+    fn start((host, name): (&Netns, &str)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().display().to_string();
+        std::fs::create_dir_all(directory.path().join("www/files")).unwrap();
+        std::fs::write(directory.path().join("nginx.conf"), configuration(&place, name)).unwrap();
+        let command = format!("exec nginx -p {place} -c {place}/nginx.conf -e {place}/errors");
+        let process = Process(host.command(&command).stdin(Stdio::null()).spawn().unwrap());
+        wait_until("nginx listens", PATIENCE, || {
+            host.enter(|| TcpStream::connect((Ipv4Addr::LOCALHOST, 80))).is_ok()
+        });
+        Self { _process: process, directory }
+    }
+
+    /// Where /files/ is.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.directory.path().join("www/files")
+    }
+}
+
+/// One process, so that its end is the end of nginx, and nothing outside `place`.
+fn configuration(place: &str, name: &str) -> String {
+    let uses = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary: String = uses.iter().map(|of| format!("{of}_temp_path {place}/{of};\n")).collect();
+    format!(
+        "daemon off; master_process off; pid {place}/pid;
+         events {{ worker_connections 2048; }}
+         http {{
+             access_log off; client_max_body_size 0; keepalive_requests 1000000;
+             {temporary}
+             server {{
+                 listen 80 backlog=4096; root {place}/www;
+                 location / {{ return 200 \"{name}\\n\"; }}
+                 location /files/ {{ dav_methods PUT; }}
+             }}
+         }}"
+    )
+}
+
+/// TCP and UDP on port 7: TCP begins with the server's name, UDP answers begin with it.
+struct Echo {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Echo {
+    fn start((host, name): (&Netns, &'static str)) -> Self {
+        let (tcp, udp) =
+            host.enter(|| (TcpListener::bind((VIP, ECHO)).unwrap(), UdpSocket::bind((VIP, ECHO)).unwrap()));
+        let (stop, stopped) = oneshot::channel();
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = echo_streams(tcp, name) => {}
+                    () = echo_datagrams(udp, name) => {}
+                    _ = stopped => {}
+                }
+            });
+        };
+        Self { stop: Some(stop), thread: Some(std::thread::spawn(run)) }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop = None;
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+async fn echo_streams(listener: TcpListener, name: &'static str) {
+    use tokio::io::AsyncWriteExt;
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            stream.write_all(format!("{name}\n").as_bytes()).await?;
+            let (mut from, mut to) = stream.split();
+            tokio::io::copy(&mut from, &mut to).await
+        });
+    }
+}
+
+async fn echo_datagrams(socket: UdpSocket, name: &'static str) {
+    socket.set_nonblocking(true).unwrap();
+    let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
+    let mut buffer = [0; 2048];
+    while let Ok((len, client)) = socket.recv_from(&mut buffer).await {
+        let answer = [name.as_bytes(), &buffer[..len]].concat();
+        let _ = socket.send_to(&answer, client).await; // lost, like any datagram
+    }
+}
+
+/// A long-lived connection to the echo service.
+pub(crate) struct Conversation {
+    stream: BufReader<TcpStream>,
+    pub(crate) server: String,
+}
+
+impl Conversation {
+    pub(crate) fn open(client: &Netns) -> Self {
+        let stream = client.enter(|| TcpStream::connect_timeout(&vip(ECHO), PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut conversation = Self { stream: BufReader::new(stream), server: String::new() };
+        conversation.server = conversation.hear();
+        conversation
+    }
+
+    /// Says something; panics if it does not come back.
+    pub(crate) fn go_on(&mut self, text: &str) {
+        self.say(text);
+        assert_eq!(self.hear(), text, "from {}", self.server);
+    }
+
+    pub(crate) fn say(&mut self, text: &str) {
+        writeln!(self.stream.get_mut(), "{text}").unwrap();
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+/// A flow of datagrams to the echo service.
+pub(crate) struct Flow(UdpSocket);
+
+impl Flow {
+    pub(crate) fn new(client: &Netns) -> Self {
+        let socket = client.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))).unwrap();
+        socket.connect(vip(ECHO)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(socket)
+    }
+
+    /// The name of the server that answers `text`.
+    pub(crate) fn ask(&self, text: &str) -> String {
+        self.0.send(text.as_bytes()).unwrap();
+        let mut buffer = [0; 2048];
+        let len = self.0.recv(&mut buffer).unwrap();
+        let answer = str::from_utf8(&buffer[..len]).unwrap();
+        answer.strip_suffix(text).expect("the same text").to_owned()
+    }
+}
+
+pub(crate) fn vip(port: u16) -> SocketAddr {
+    (VIP, port).into()
+}
+
+/// Makes so many HTTP connections one after the other; how many each real server has answered.
+pub(crate) fn connect(client: &Netns, times: usize) -> [usize; 2] {
+    let text = client
+        .run(&format!("curl -sS --fail --max-time 20 -H 'Connection: close' 'http://{VIP}/[1-{times}]'"));
+    let answers = NAMES.map(|name| text.lines().filter(|line| *line == name).count());
+    assert_eq!(answers[0] + answers[1], times, "{text}");
+    answers
+}

@@ -1,0 +1,48 @@
+//! Real servers that go away, come back, or take no new connections.
+
+use crate::deployment::Deployment;
+use crate::director::{Config, Director};
+use crate::on_both_backends;
+use crate::peers::{Conversation, Peers, connect};
+use crate::support::netns::wait_until;
+use std::time::Duration;
+
+on_both_backends! {
+    a_server_that_goes_away_gets_no_new_connections_until_it_is_back
+    a_server_of_weight_zero_gets_no_connection
+}
+
+/// A silent server is asked after half a minute, and three times before it counts as gone.
+const NOTICED: Duration = Duration::from_secs(60);
+
+fn a_server_that_goes_away_gets_no_new_connections_until_it_is_back(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let mut both: Vec<_> = (0..2).map(|_| Conversation::open(&deployment.client)).collect();
+    both.sort_by(|a, b| a.server.cmp(&b.server));
+    assert_eq!([both[0].server.as_str(), &both[1].server], ["real1", "real2"]);
+
+    deployment.switch.run("ip link set real2 down");
+    wait_until("its absence is noticed", NOTICED, || director.logged("does not answer ARP") > 0);
+    assert_eq!(connect(&deployment.client, 30), [30, 0]);
+    both[0].go_on("the other one's connections live on");
+    // It is asked again every five seconds, to no avail.
+    std::thread::sleep(Duration::from_secs(6));
+
+    let returns = || director.logged("real server reachable") - 2; // both answered at the start
+    assert_eq!(returns(), 0);
+    deployment.switch.run("ip link set real2 up");
+    wait_until("its return is noticed", NOTICED, || returns() == 1);
+    let [_, second] = connect(&deployment.client, 30);
+    assert!(second >= 15, "{second} of 30 to the server of weight 2");
+    both[1].go_on("and its own connections as well");
+    assert_eq!((director.logged("does not answer ARP"), returns()), (1, 1), "told once: {}", director.log());
+}
+
+fn a_server_of_weight_zero_gets_no_connection(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let _director = Director::start(&deployment, &Config { weights: [1, 0], ..Config::new(backend) });
+    assert_eq!(connect(&deployment.client, 30), [30, 0]);
+}

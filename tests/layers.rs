@@ -1,0 +1,209 @@
+//! The rules that the code keeps to: the order of its layers as the crate's documentation gives
+//! it, `unsafe` in io/ alone, and files and functions that can be read at a sitting.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use support::rust::{code_of, crate_paths, functions, without_tests};
+
+const FILE_LINES_MAX: usize = 400;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// A Rust file of src/.
+struct Source {
+    /// From src/ on: "model/parse/mod.rs".
+    path: String,
+    /// Without comments, and without the insides of texts.
+    code: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let sources = files.into_iter().map(|file| {
+        let text = fs::read_to_string(&file).expect("sources are UTF-8");
+        let path = file.strip_prefix(&root).unwrap().display().to_string();
+        Source { path, code: code_of(&text), text }
+    });
+    sources.collect()
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("src can be listed") {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            _ if path.is_dir() => collect(&path, files),
+            Some(extension) if extension == "rs" => files.push(path),
+            _ => {}
+        }
+    }
+}
+
+impl Source {
+    /// The modules from the crate's root to this file: `["model", "parse"]`.
+    fn modules(&self) -> Vec<&str> {
+        let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        if matches!(path, "lib" | "main") { Vec::new() } else { path.split('/').collect() }
+    }
+
+    fn is_tests(&self) -> bool {
+        self.modules().iter().any(|module| matches!(*module, "tests" | "loom_tests"))
+    }
+}
+
+/// What the crate's documentation says about its layers.
+struct Order {
+    level: BTreeMap<String, usize>,
+    /// Edges that are allowed within one level.
+    beside: BTreeSet<(String, String)>,
+}
+
+impl Order {
+    /// Levels stand in backticks with arrows between them; an edge within a level has its arrow
+    /// inside the backticks.
+    fn documented() -> Self {
+        let text = include_str!("../src/lib.rs");
+        let docs: String = text.lines().filter_map(|line| line.strip_prefix("//!")).collect();
+        let quoted = docs.split('`').skip(1).step_by(2);
+        let (edges, levels): (Vec<_>, Vec<_>) = quoted.partition(|span| span.contains('→'));
+        let level = levels
+            .iter()
+            .enumerate()
+            .flat_map(|(level, names)| names.split(", ").map(move |name| (name.trim().to_owned(), level)));
+        let edge = |span: &str| {
+            let (from, to) = span.split_once('→').expect("it has an arrow");
+            (from.trim().to_owned(), to.trim().to_owned())
+        };
+        Self { level: level.collect(), beside: edges.into_iter().map(edge).collect() }
+    }
+
+    fn allows(&self, from: &str, to: &str) -> bool {
+        let (here, there) = (self.level[from], self.level.get(to));
+        from == to
+            || there.is_some_and(|&there| there < here)
+            || self.beside.contains(&(from.to_owned(), to.to_owned()))
+    }
+}
+
+#[test]
+fn a_module_imports_only_from_its_left() {
+    let order = Order::documented();
+    let mut wrong = Vec::new();
+    let mut edges = 0;
+    for source in sources() {
+        let modules = source.modules();
+        let Some(from) = modules.first() else { continue };
+        for (line, to) in crate_paths(&source.code, modules.len()) {
+            edges += 1;
+            if !order.allows(from, &to) {
+                wrong.push(format!("src/{}:{line}: {from} imports from {to}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "against the order in src/lib.rs:\n{}", wrong.join("\n"));
+    assert!(edges > 50, "only {edges} imports were found: the search is broken");
+}
+
+#[test]
+fn the_documented_order_names_every_module_once() {
+    let order = Order::documented();
+    let named: BTreeSet<_> = order.level.keys().map(String::as_str).collect();
+    let sources = sources();
+    let there: BTreeSet<_> = sources.iter().filter_map(|source| source.modules().first().copied()).collect();
+    assert_eq!(named, there);
+    for (from, to) in &order.beside {
+        assert_eq!(order.level[from], order.level[to], "{from} → {to} is an edge within one level");
+    }
+}
+
+#[test]
+fn unsafe_stands_in_io_alone() {
+    let word =
+        |code: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+    let all = sources();
+    let (io, others): (Vec<_>, Vec<_>) = all.iter().partition(|source| source.path.starts_with("io/"));
+    let wrong: Vec<_> =
+        others.iter().filter(|source| word(&source.code)).map(|source| &source.path).collect();
+    assert!(wrong.is_empty(), "unsafe outside src/io: {wrong:?}");
+    assert!(io.iter().any(|source| word(&source.code)), "the search finds what io/ has");
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_tests()) {
+        let lines = without_tests(&source.text).len();
+        if lines > FILE_LINES_MAX {
+            wrong.push(format!("src/{} has {lines} lines, at most {FILE_LINES_MAX}", source.path));
+        }
+        for (line, name, length) in functions(&source.code) {
+            if length > FUNCTION_LINES_MAX {
+                wrong.push(format!(
+                    "src/{}:{line}: {name} has {length} lines, at most {FUNCTION_LINES_MAX}",
+                    source.path
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+mod the_reader {
+    use super::support::rust::{code_of, crate_paths, functions, without_tests};
+
+    #[test]
+    fn leaves_out_comments_and_the_insides_of_texts() {
+        let cases = [
+            ("a // crate::b\nc", "a \nc"),
+            ("a /* x /* y */ z\n */ b", "a \n b"),
+            (r#"f("crate::\"x\" // no", 'a')"#, r#"f("", ' ')"#),
+            ("r#\"a \" b\"# + r\"\\\" + b\"x\" + br##\"y\"# \"##", "\"\" + \"\" + b\"\" + \"\""),
+            (r"'\'' '\\' '\u{1F600}' '/' 'a' &'a str <'static>", r"' ' ' ' ' ' ' ' ' ' &'a str <'static>"),
+            ("for r in var\"x\"", "for r in var\"\""),
+        ];
+        for (text, code) in cases {
+            assert_eq!(code_of(text), code, "{text}");
+        }
+    }
+
+    fn paths(code: &str, depth: usize) -> Vec<String> {
+        crate_paths(code, depth).into_iter().map(|(line, to)| format!("{line} {to}")).collect()
+    }
+
+    #[test]
+    fn finds_every_way_to_name_another_module() {
+        assert_eq!(paths("use crate::a::b;\nlet x = crate::c::D + $crate::e;", 1), ["1 a", "2 c", "2 e"]);
+        assert_eq!(paths("use crate::{a, b::{c, d},\n e::{self}};", 1), ["1 a", "1 b", "1 e"]);
+        assert_eq!(paths("pub(crate) fn f(); use crate :: a;", 1), ["1 a"]);
+        assert_eq!(paths("use super::a; use super::super::b;", 1), ["1 a"]);
+        assert_eq!(paths("use super::a; use super::super::{b, c::d};", 2), ["1 b", "1 c"]);
+        assert_eq!(paths("use crate::*;", 1), ["1 *"]);
+        assert_eq!(paths("use mycrate::a; use crate_x::b; self::super_x::c;", 1), [""; 0]);
+    }
+
+    #[test]
+    fn knows_that_super_of_an_inline_module_is_the_file() {
+        let code =
+            "mod tests {\n use super::a;\n use super::super::b;\n fn f() { super::c() }\n}\nuse super::d;";
+        assert_eq!(paths(code, 1), ["3 b", "6 d"]);
+    }
+
+    #[test]
+    fn measures_functions_from_signature_to_brace() {
+        let code = "pub const fn a(\n) {\n}\nimpl B {\n    pub(crate) async fn c() {\n        d();\n    }\n}\nfn e() {}\n";
+        let found = functions(code);
+        assert_eq!(found, [(1, "a".to_owned(), 3), (5, "c".to_owned(), 3), (9, "e".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn modules_of_tests_do_not_count_wherever_they_are() {
+        let text = "a\n#[cfg(test)]\nmod tests {\n    b\n}\n#[cfg(all(test, loom_model))]\nmod m {\n}\nc\n";
+        assert_eq!(without_tests(text), ["a", "c"]);
+        assert_eq!(without_tests("a\n#[cfg(test)]\nmod tests;\nb\n"), ["a", "b"]);
+        assert_eq!(without_tests("#[cfg(test)]\nfn helper() {}\n"), ["#[cfg(test)]", "fn helper() {}"]);
+    }
+}

@@ -1,0 +1,230 @@
+//! Reads Rust sources as far as rules about them need it. The sources are formatted by rustfmt.
+
+#![allow(dead_code)]
+
+/// The text without comments and without what stands in quotes. Lines stay where they are.
+pub fn code_of(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let after_word = code.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let (taken, kept) = match first {
+            '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), ""),
+            '/' if rest.starts_with("/*") => (block_comment(rest), ""),
+            '"' => (text_literal(rest), "\"\""),
+            'r' | 'b' if !after_word => raw_literal(rest).map_or((1, &rest[..1]), |taken| (taken, "\"\"")),
+            '\'' => char_literal(rest).map_or((1, "'"), |taken| (taken, "' '")),
+            other => (other.len_utf8(), &rest[..other.len_utf8()]),
+        };
+        code.push_str(kept);
+        let lines = if kept == "\n" { 0 } else { rest[..taken].matches('\n').count() };
+        code.push_str(&"\n".repeat(lines));
+        rest = &rest[taken..];
+    }
+    code
+}
+
+/// Bytes of a block comment, others inside it included.
+fn block_comment(text: &str) -> usize {
+    let mut depth = 0usize;
+    let mut at = 0;
+    while at < text.len() {
+        match &text.as_bytes()[at..] {
+            [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
+            [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+fn text_literal(text: &str) -> usize {
+    let mut escaped = true; // the opening quote is not the closing one
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Bytes of a raw text; `None` if this is none.
+fn raw_literal(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
+    let hashes = inner.len() - inner.trim_start_matches('#').len();
+    let body = inner[hashes..].strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(hashes));
+    Some(text.len() - body.len() + body.find(&end)? + end.len())
+}
+
+/// Bytes of a character; `None` if the quote begins a lifetime.
+fn char_literal(text: &str) -> Option<usize> {
+    let inner = &text[1..];
+    if let Some(escape) = inner.strip_prefix('\\') {
+        let skipped = escape.chars().next()?.len_utf8();
+        return Some(2 + skipped + escape[skipped..].find('\'')? + 1);
+    }
+    let first = inner.chars().next()?.len_utf8();
+    inner[first..].starts_with('\'').then_some(first + 2)
+}
+
+/// Names and punctuation of a code, each with its line.
+fn tokens(code: &str) -> Vec<(usize, &str)> {
+    let mut tokens = Vec::new();
+    for (number, line) in code.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let name = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let taken = if rest.starts_with("::") { 2 } else { name.max(first.len_utf8()) };
+            tokens.push((number + 1, &rest[..taken]));
+            rest = rest[taken..].trim_start();
+        }
+    }
+    tokens
+}
+
+/// Every top-level module that the code names by `crate::` or by enough `super::`, with the line.
+/// `depth`: how many modules the file is below the crate's root. `*` stands for all.
+pub fn crate_paths(code: &str, depth: usize) -> Vec<(usize, String)> {
+    let tokens = tokens(code);
+    let mut found = Vec::new();
+    let mut inline = InlineModules::default();
+    let mut at = 0;
+    while at < tokens.len() {
+        inline.see(tokens[at].1, at.checked_sub(2).map(|before| tokens[before].1));
+        let root = match tokens[at].1 {
+            "crate" => climbs(&tokens[at + 1..]).map(|_| at + 2),
+            "super" => {
+                let levels = tokens[at..].chunks(2).take_while(|pair| is_super(pair)).count();
+                (levels == depth + inline.depth()).then_some(at + 2 * levels)
+            }
+            _ => None,
+        };
+        if let Some(start) = root {
+            found.extend(names(&tokens[start..]));
+        }
+        // The rest of a chain of `super::` must not be taken for a shorter chain.
+        at += match tokens[at].1 {
+            "super" => 2 * tokens[at..].chunks(2).take_while(|pair| is_super(pair)).count().max(1),
+            _ => 1,
+        };
+    }
+    found
+}
+
+fn climbs(tokens: &[(usize, &str)]) -> Option<()> {
+    (tokens.first()?.1 == "::").then_some(())
+}
+
+fn is_super(pair: &[(usize, &str)]) -> bool {
+    matches!(pair, [(_, "super"), (_, "::")])
+}
+
+/// The names that follow a path to the root: one, or those of a group in braces.
+fn names(tokens: &[(usize, &str)]) -> Vec<(usize, String)> {
+    let owned = |&(line, name): &(usize, &str)| (line, name.to_owned());
+    if tokens.first().is_none_or(|(_, token)| *token != "{") {
+        return tokens.first().map(owned).into_iter().collect();
+    }
+    let mut depth = 0;
+    let mut names = Vec::new();
+    for pair in tokens.windows(2) {
+        match pair[0].1 {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        if depth == 1 && matches!(pair[0].1, "{" | ",") && pair[1].1 != "}" {
+            names.push(pair[1]);
+        }
+    }
+    let line = tokens[0].0;
+    names.into_iter().map(|(_, name)| (line, name.to_owned())).collect()
+}
+
+/// How many `mod name {` are open.
+#[derive(Default)]
+struct InlineModules {
+    braces: usize,
+    /// The number of braces outside each.
+    opened: Vec<usize>,
+}
+
+impl InlineModules {
+    fn depth(&self) -> usize {
+        self.opened.len()
+    }
+
+    fn see(&mut self, token: &str, two_before: Option<&str>) {
+        match token {
+            "{" => {
+                if two_before == Some("mod") {
+                    self.opened.push(self.braces);
+                }
+                self.braces += 1;
+            }
+            "}" => {
+                self.braces = self.braces.saturating_sub(1);
+                if self.opened.last() == Some(&self.braces) {
+                    self.opened.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every function with its first line, its name, and its length in lines.
+pub fn functions(code: &str) -> Vec<(usize, String, usize)> {
+    let lines: Vec<_> = code.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let Some(name) = function_name(line.trim_start()) else { continue };
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let ends = |line: &&str| line.strip_prefix(indent).is_some_and(ends_function);
+        let length = lines[start..].iter().position(ends).map_or(lines.len() - start, |after| after + 1);
+        found.push((start + 1, name.to_owned(), length));
+    }
+    found
+}
+
+/// The line, without the function's indentation, closes it: a brace alone, or a body (or none) on
+/// the line of the signature.
+fn ends_function(line: &str) -> bool {
+    let whole = function_name(line).is_some() && line.ends_with(['}', ';']);
+    whole || line.starts_with('}') || (line.starts_with(')') && line.ends_with(';'))
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let mut words = line.split(' ');
+    let qualifiers =
+        ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe", "extern", "\"\"", "default"];
+    let keyword = words.find(|word| !qualifiers.contains(word))?;
+    let name = words.next().filter(|_| keyword == "fn")?;
+    name.split(['(', '<']).next()
+}
+
+/// The lines that are in no module of tests.
+pub fn without_tests(text: &str) -> Vec<&str> {
+    let mut kept = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let is_test = line.starts_with("#[cfg(test)") || line.starts_with("#[cfg(all(test,");
+        match lines.peek() {
+            Some(next) if is_test && next.starts_with("mod ") => {
+                lines.by_ref().find(|line| *line == "}" || line.starts_with("mod ") && line.ends_with(';'));
+            }
+            _ => kept.push(line),
+        }
+    }
+    kept
+}
