@@ -5,4 +5,5 @@ pub mod frames;
 pub mod harness;
 pub mod netns;
 pub mod rust;
+pub mod traffic;
 pub mod wire;

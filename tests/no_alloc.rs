@@ -1,0 +1,245 @@
+//! The data path takes no memory and gives none back: a counting allocator watches the thread that
+//! decides, over a million frames of every kind.
+#![allow(missing_docs, unsafe_code)] // an allocator cannot be had without
+
+mod support;
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Sender, bounded};
+use directrix::flow::Seed;
+use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
+use directrix::io::{Levels, Ports, Sent};
+use directrix::model::{ServerId, Timeouts, Wait};
+use directrix::schedule::Loads;
+use directrix::stats::{DropReason, WorkerCounters};
+use directrix::time::{Span, Tick};
+use directrix::worker::{Connections, Request, Shared, Worker, latency_histogram};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use support::traffic::{Frames, SERVERS, Traffic, snapshot};
+
+const FRAMES: u64 = 1_000_000;
+/// Batches until everything has happened once.
+const WARM_UP: u64 = 1000;
+const CONNECTIONS: usize = 1024;
+const SEED: Seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 1]);
+
+/// The system's allocator, which counts calls by threads that are watched.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    /// Calls since the watch began; `None` while nobody watches.
+    static CALLS: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn count() {
+    CALLS.set(CALLS.get().map(|calls| calls + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator with the arguments as they came, so its
+// guarantees are ours. Counting touches a thread-local cell that needs neither set-up nor memory.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`, and `pointer` is System's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::realloc`, and `pointer` is System's.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+fn watch() {
+    CALLS.set(Some(0));
+}
+
+fn calls() -> u64 {
+    CALLS.take().expect("this thread is watched")
+}
+
+/// Everything that may happen to a frame or a connection has happened.
+fn everything_happened(counters: &WorkerCounters) {
+    let sum = |of: fn(&WorkerCounters, u16) -> u64| (0..SERVERS).map(|id| of(counters, id)).sum::<u64>();
+    assert!(sum(|counters, id| counters.server(ServerId(id)).packets.get()) > FRAMES / 10);
+    assert!(sum(|counters, id| counters.server(ServerId(id)).connections.get()) > FRAMES / 100);
+    assert!(counters.expired.get() > 1000, "{} expired", counters.expired.get());
+    assert!(counters.evicted.get() > 1000, "{} evicted", counters.evicted.get());
+    for reason in [
+        DropReason::Truncated,
+        DropReason::Malformed,
+        DropReason::Checksum,
+        DropReason::EtherType,
+        DropReason::Protocol,
+        DropReason::Fragment,
+        DropReason::OtherHost,
+        DropReason::Looped,
+        DropReason::NoService,
+        DropReason::NoConnection,
+    ] {
+        assert!(counters.drops(reason).get() > 1000, "{reason:?}");
+    }
+}
+
+/// By a clock of its own, so that minutes pass.
+#[test]
+fn deciding_takes_no_memory() {
+    let loads = Arc::new(Loads::new(SERVERS.into()));
+    let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
+    let mut forwarder = Forwarder::new(CONNECTIONS, SEED, loads, Arc::clone(&counters));
+    let snapshots: Vec<_> = (0..3).map(|absent| Arc::new(snapshot(absent, Timeouts::default()))).collect();
+    let (mut traffic, mut batch) = (Traffic::new(1), Frames(vec![[0; 60]; BATCH]));
+    let (mut verdicts, mut now) = (Vec::with_capacity(BATCH), Tick(u32::MAX - 60_000));
+    forwarder.adopt(Arc::clone(&snapshots[0])); // the empty one that it began with goes now
+    watch();
+    for round in 0..FRAMES / BATCH as u64 {
+        if round.is_multiple_of(100) {
+            forwarder.adopt(Arc::clone(&snapshots[traffic.below(3) as usize]));
+        }
+        batch.0.iter_mut().for_each(|frame| traffic.write(frame));
+        forwarder.decide(&mut batch, now, &mut verdicts);
+        forwarder.keep_house(now);
+        now = now.after(Span::from_millis(traffic.below(100) as u32));
+    }
+    assert_eq!(calls(), 0);
+    everything_happened(&counters);
+}
+
+/// Ports that deal from a deck, watch the thread after a while, and end it when all is dealt.
+struct Dealer {
+    traffic: Traffic,
+    batch: Frames,
+    batches: u64,
+    stop: Arc<AtomicBool>,
+    calls: Arc<AtomicU64>,
+}
+
+impl Ports for Dealer {
+    type Batch = Frames;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn receive(&mut self, _port: usize) -> &mut Frames {
+        self.batches += 1;
+        if self.batches == WARM_UP {
+            watch();
+        }
+        self.batch.0.iter_mut().for_each(|frame| self.traffic.write(frame));
+        &mut self.batch
+    }
+
+    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+        if self.batches == WARM_UP + FRAMES / BATCH as u64 {
+            self.calls.store(calls(), Relaxed);
+            self.stop.store(true, Relaxed);
+        }
+        let forwarded = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Forward(_)));
+        Sent { forwarded: forwarded.count() as u32, ..Sent::default() }
+    }
+
+    fn wait(&mut self, _timeout: Duration) -> io::Result<()> {
+        unreachable!("there is always a frame")
+    }
+
+    fn levels(&mut self, _port: usize) -> Levels {
+        Levels { receive: self.batch.0.len() as u32, ..Levels::default() }
+    }
+}
+
+/// What control does meanwhile, on another thread: new snapshots, listings, histograms. Gives back
+/// how many snapshots the worker has taken and let go of, and how many connections it has listed.
+fn disturb(shared: &Shared, requests: &Sender<Request>) -> (usize, usize) {
+    let (mut retired, mut adopted, mut listed) = (Vec::<Arc<Snapshot>>::new(), 0, 0);
+    for absent in (0..3).cycle() {
+        retired.push(shared.snapshot.swap(Arc::new(snapshot(absent, brief()))));
+        let before = retired.len();
+        retired.retain(|old| Arc::strong_count(old) > 1);
+        adopted += before - retired.len();
+        let Some(connections) = ask(requests) else { return (adopted, listed) };
+        listed += connections;
+    }
+    unreachable!("the cycle has no end")
+}
+
+/// `None` when the worker has ended.
+fn ask(requests: &Sender<Request>) -> Option<usize> {
+    let patience = Duration::from_secs(20);
+    let (reply, answer) = bounded(1);
+    let listing = Connections { from: Some(0), entries: Vec::with_capacity(CONNECTIONS * 2), reply };
+    requests.send_timeout(Request::Connections(listing), patience).ok()?;
+    let connections = answer.recv_timeout(patience).ok()?.entries.len();
+    let (reply, answer) = bounded(1);
+    requests.send_timeout(Request::Latency(Box::new(latency_histogram()), reply), patience).ok()?;
+    answer.recv_timeout(patience).ok()?;
+    Some(connections)
+}
+
+/// Timeouts that run out while the test runs.
+fn brief() -> Timeouts {
+    let ms = Span::from_millis;
+    Timeouts { tcp: ms(20), tcp_fin: ms(1), udp: ms(5) }
+}
+
+#[test]
+fn a_worker_s_whole_loop_takes_no_memory() {
+    let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
+    let (stop, watched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(u64::MAX)));
+    let shared = Shared {
+        snapshot: Arc::new(ArcSwap::from_pointee(snapshot(0, brief()))),
+        counters: Arc::clone(&counters),
+        stop: Arc::clone(&stop),
+        epoch: Instant::now(),
+    };
+    let (requests, inbox) = bounded(1);
+    let worker = {
+        let (shared, calls) = (shared.clone(), Arc::clone(&watched));
+        std::thread::spawn(move || {
+            let dealer = Dealer {
+                traffic: Traffic::new(2),
+                batch: Frames(vec![[0; 60]; BATCH]),
+                batches: 0,
+                stop,
+                calls,
+            };
+            let loads = Arc::new(Loads::new(SERVERS.into()));
+            let forwarder = Forwarder::new(CONNECTIONS, SEED, loads, Arc::clone(&shared.counters));
+            Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
+        })
+    };
+    let (adopted, listed) = disturb(&shared, &requests);
+    worker.join().expect("no panic").expect("no error");
+    assert_eq!(watched.load(Relaxed), 0);
+    assert!(adopted > 10 && listed > 1000, "{adopted} snapshots, {listed} connections listed");
+    everything_happened(&counters);
+}
+
+#[test]
+fn the_watch_sees_what_it_is_for() {
+    watch();
+    let memory = std::hint::black_box(Box::new(7));
+    drop(memory);
+    assert_eq!(calls(), 2);
+}

@@ -1,0 +1,93 @@
+//! Frames of every kind that a director meets, made beforehand and handed out without allocating.
+
+use super::frames::{self, ACK, DIRECTOR, FIN, RST, SYN};
+use directrix::forward::{Arm, ArmIndex, Batch, Server, ServiceMap, Snapshot};
+use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Pool};
+use directrix::wire::{MacAddr, Protocol};
+use std::net::Ipv4Addr;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+const FRAME: usize = 60;
+/// Clients that come again and again, and those that are seen once.
+const REGULARS: u16 = 600;
+const STRANGERS: u32 = 5000;
+
+pub const SERVERS: u16 = 4;
+
+/// A deck of frames and the random order in which they are dealt.
+pub struct Traffic {
+    deck: Vec<[u8; FRAME]>,
+    random: u64,
+}
+
+/// Frames that lie in memory of their own for ever.
+pub struct Frames(pub Vec<[u8; FRAME]>);
+
+impl Batch for Frames {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn frame(&mut self, index: usize) -> &mut [u8] {
+        &mut self.0[index]
+    }
+}
+
+impl Traffic {
+    /// Whole lives of regular clients over TCP and UDP, a flood of SYNs, and a bit of everything
+    /// that is dropped.
+    pub fn new(seed: u64) -> Self {
+        let mut deck = Vec::new();
+        for port in 0..REGULARS {
+            let client = (Ipv4Addr::new(198, 51, 100, (port % 250) as u8), 1024 + port);
+            for flags in [SYN, ACK, ACK, ACK, ACK, ACK, ACK, ACK, FIN | ACK, SYN, RST] {
+                deck.push(frames::tcp(client, (VIP, 80), flags, b"GET"));
+            }
+            deck.push(frames::udp(client, (VIP, 53), b"query"));
+            deck.push(frames::tcp(client, (VIP, 81), SYN, &[]));
+            deck.push(frames::ipv4(client.0, VIP, 1, &[0; 8], |_| ()));
+            for (at, value) in [(0, 0x22), (12, 0x86), (24, 0xee), (14, 0x65), (16, 0xff), (20, 0x20)] {
+                let mut broken = frames::tcp(client, (VIP, 80), SYN, &[]);
+                broken[at] = value;
+                deck.push(if at == 20 { frames::rechecksummed(broken) } else { broken });
+            }
+            let mut looped = frames::tcp(client, (VIP, 80), SYN, &[]);
+            looped[6..12].copy_from_slice(&DIRECTOR);
+            deck.push(looped);
+        }
+        let stranger = |n| (Ipv4Addr::from_bits(0x0a00_0000 + n), 7);
+        deck.extend((0..STRANGERS).map(|n| frames::tcp(stranger(n), (VIP, 80), SYN, &[])));
+        let deck = deck.iter().map(|frame| frame[..].try_into().expect("all are 60 bytes long")).collect();
+        Self { deck, random: seed | 1 }
+    }
+
+    /// Deals a frame.
+    pub fn write(&mut self, frame: &mut [u8; FRAME]) {
+        let card = self.below(self.deck.len() as u64);
+        *frame = self.deck[card as usize];
+    }
+
+    /// A random number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 32) * limit >> 32
+    }
+}
+
+/// A web service on three servers and DNS on one; `absent` is quiesced.
+pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
+    let service =
+        |protocol, port, id| (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id));
+    let candidate = |id| Candidate { server: ServerId(id), weight: u16::from(id != absent) };
+    let mac = |id| MacAddr([2, 1, 0, 0, 0, id as u8]);
+    Snapshot {
+        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        services: ServiceMap::new(&[service(Protocol::Tcp, 80, 0), service(Protocol::Udp, 53, 1)]),
+        pools: vec![Pool::new((0..3).map(candidate)), Pool::new([candidate(3)])],
+        servers: (0..SERVERS).map(|id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) })).collect(),
+        timeouts,
+    }
+}
