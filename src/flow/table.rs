@@ -124,14 +124,20 @@ impl<K: Key> FlowTable<K> {
     /// At capacity, somebody must give way: an expired connection or a half-open one, first of the
     /// key's own buckets, then of a bounded stretch of the table. Established ones never do.
     pub fn insert(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
-        if self.len < self.capacity && self.place(entry, homes) {
+        let room = self.len < self.capacity;
+        if room && let Some(at) = self.vacant(homes) {
+            return self.put(entry, at);
+        }
+        let yields = self.yielding(homes, now);
+        // An expired one is not moved: behind the sweep's hand it would stay for another round.
+        if room && !self.expired(yields, now) && self.place(entry, homes) {
             return Inserted::Placed;
         }
-        if let Some((bucket, slot)) = self.yielding(homes, now) {
-            let evicted = self.buckets[bucket].0[slot].replace(entry);
-            return evicted.map_or(Inserted::Placed, Inserted::Replaced);
+        match yields {
+            Some(at) => self.put(entry, at),
+            None if room => Inserted::Full,
+            None => self.reclaim_elsewhere(entry, homes, now),
         }
-        if self.len < self.capacity { Inserted::Full } else { self.reclaim_elsewhere(entry, homes, now) }
     }
 
     /// Looks through the next `buckets` buckets and takes out what has expired.
@@ -167,13 +173,28 @@ impl<K: Key> FlowTable<K> {
 
     /// Puts `entry` into its emptier home, making room there by one move if both are full.
     fn place(&mut self, entry: Entry<K>, homes: Homes) -> bool {
+        let Some(at) = self.vacant(homes).or_else(|| self.make_room(homes)) else { return false };
+        self.put(entry, at);
+        true
+    }
+
+    /// Writes `entry` to a slot, and tells who was there.
+    fn put(&mut self, entry: Entry<K>, (bucket, slot): (usize, usize)) -> Inserted<K> {
+        let before = self.buckets[bucket].0[slot].replace(entry);
+        self.len += usize::from(before.is_none());
+        before.map_or(Inserted::Placed, Inserted::Replaced)
+    }
+
+    /// A free slot in the emptier home.
+    fn vacant(&self, homes: Homes) -> Option<(usize, usize)> {
         let (first, second) = (homes.0 as usize, homes.1 as usize);
         let target = if self.used(second) < self.used(first) { second } else { first };
-        let found = self.vacancy(target).map(|slot| (target, slot)).or_else(|| self.make_room(homes));
-        let Some((bucket, slot)) = found else { return false };
-        self.buckets[bucket].0[slot] = Some(entry);
-        self.len += 1;
-        true
+        Some((target, self.vacancy(target)?))
+    }
+
+    fn expired(&self, at: Option<(usize, usize)>, now: Tick) -> bool {
+        let held = at.and_then(|(bucket, slot)| self.buckets[bucket].0[slot]);
+        held.is_some_and(|entry| now.reached(entry.deadline))
     }
 
     fn used(&self, bucket: usize) -> usize {

@@ -102,6 +102,26 @@ fn expired_connections_give_way_whatever_their_state() {
 }
 
 #[test]
+fn expired_connections_are_replaced_and_never_moved_away_from_the_sweep() {
+    let mut table = FlowTable::new(600, SEED);
+    let (mut places, mut replaced) = (HashMap::new(), 0);
+    for n in 0..600 {
+        let expired = Entry { deadline: NOW, ..entry(n, State::Established) };
+        match put(&mut table, expired) {
+            Inserted::Placed => {}
+            Inserted::Replaced(old) => replaced += usize::from(places.remove(&old.server).is_some()),
+            Inserted::Full => panic!("{n}: nobody gave way"),
+        }
+        for bucket in 0..table.buckets() {
+            for held in table.entries(bucket) {
+                assert_eq!(*places.entry(held.server).or_insert(bucket), bucket, "{held:?} was moved");
+            }
+        }
+    }
+    assert!(replaced > 0 && replaced + table.len() == 600, "{replaced} replaced");
+}
+
+#[test]
 fn a_sweep_takes_out_what_has_expired_and_nothing_else() {
     let mut table = FlowTable::new(5000, SEED);
     for n in 0..5000 {
