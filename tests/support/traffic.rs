@@ -73,7 +73,7 @@ impl Traffic {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        (self.random >> 32) * limit >> 32
+        ((self.random >> 32) * limit) >> 32
     }
 }
 

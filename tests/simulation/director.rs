@@ -1,0 +1,351 @@
+//! The director: its workers, its registry of services, and what must hold after each batch.
+
+use crate::ipvs::{Known, Segment};
+use crate::random::Random;
+use crate::support::frames::{self, ACK, DIRECTOR, SYN};
+use directrix::control::registry::{Registry, ServerLink};
+use directrix::flow::{Entry, Seed, V4Key};
+use directrix::forward::{Arm, BATCH, Forwarder, Snapshot, Verdict};
+use directrix::model::{
+    RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
+};
+use directrix::schedule::{Load, Loads};
+use directrix::stats::{DropReason, WorkerCounters};
+use directrix::time::{Span, Tick};
+use directrix::wire::{MacAddr, Protocol};
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+pub(crate) const WEB: ServiceId = ServiceId(0);
+pub(crate) const DNS: ServiceId = ServiceId(1);
+const WEB_SERVERS: u8 = 4;
+const SERVERS: u8 = WEB_SERVERS + 2;
+/// How long after its time a connection may still be in the table.
+const SWEEP_MS: u64 = 2000;
+
+pub(crate) struct Director {
+    workers: Vec<Worker>,
+    registry: Registry,
+    snapshot: Arc<Snapshot>,
+    loads: Arc<Loads>,
+    /// Servers that have been taken out, with connections still there.
+    removed: BTreeSet<u16>,
+    now_ms: u64,
+    start: Tick,
+}
+
+struct Worker {
+    forwarder: Forwarder,
+    counters: Arc<WorkerCounters>,
+    capacity: usize,
+    received: u64,
+    forwarded: u64,
+    /// What its table must hold.
+    known: HashMap<V4Key, Known>,
+}
+
+/// What a decision meant for a frame: the address that it now has, or why it was dropped.
+type Outcome = Result<MacAddr, DropReason>;
+
+impl Director {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+        let timeouts = match random.below(3) {
+            0 => Timeouts { tcp: Span::from_secs(30), tcp_fin: Span::from_secs(5), udp: Span::from_secs(9) },
+            _ => Timeouts::default(),
+        };
+        let mut registry = Registry::new(&services(random), arms, timeouts);
+        (0..SERVERS).for_each(|id| registry.set_reachable(rip(id), mac(id, 0)));
+        let loads = Arc::new(Loads::new(SERVERS.into()));
+        let capacity = 40 + random.below(300) as usize;
+        let workers = (0..1 + random.below(3)).map(|n| Worker::new(capacity, n, &loads)).collect();
+        let (removed, start) = (BTreeSet::new(), Tick(u32::MAX - random.below(200_000) as u32));
+        let snapshot = Arc::default();
+        let mut director = Self { workers, registry, snapshot, loads, removed, now_ms: 0, start };
+        director.publish();
+        director
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Lets time pass, and keeps house afterwards.
+    pub(crate) fn pass(&mut self, gap_ms: u64) {
+        self.now_ms += gap_ms;
+        let now = self.tick(self.now_ms);
+        for number in 0..self.workers.len() {
+            while self.workers[number].forwarder.keep_house(now) {}
+            self.check(number);
+            let overdue = |known: &Known| self.now_ms > known.deadline_ms + SWEEP_MS + gap_ms;
+            let late = self.workers[number].known.values().find(|known| overdue(known));
+            assert_eq!(late, None, "still there at {}", self.now_ms);
+        }
+    }
+
+    /// Something happens to a real server, or the operator changes its weight.
+    pub(crate) fn trouble(&mut self, random: &mut Random) {
+        let id = random.below(SERVERS.into()) as u8;
+        match random.below(6) {
+            0 => self.registry.set_unreachable(rip(id)),
+            1 => self.registry.set_reachable(rip(id), mac(id, random.below(2) as u8)),
+            2 => self.weigh(id, 0),
+            3 => self.weigh(id, 1 + random.below(4) as u16),
+            4 => {
+                self.removed.insert(id.into());
+            }
+            _ => self.heal(random),
+        }
+        self.publish();
+    }
+
+    /// Has every worker decide about its share of `segments`.
+    pub(crate) fn receive(&mut self, segments: Vec<Segment>) {
+        let mut shares = vec![Vec::new(); self.workers.len()];
+        for segment in segments {
+            let hash = segment.key.source().to_bits() ^ u32::from(segment.key.port());
+            shares[hash as usize % self.workers.len()].push(segment);
+        }
+        for (number, share) in shares.iter().enumerate() {
+            share.chunks(BATCH).for_each(|batch| self.decide(number, batch));
+        }
+    }
+
+    /// Nothing comes any more, and nothing stays.
+    pub(crate) fn settle(&mut self) {
+        (0..20).for_each(|_| self.pass(50_000));
+        assert!((0..SERVERS).all(|id| self.loads.get(server(id)) == Load::default()));
+        assert!(self.workers.iter().all(|worker| worker.known.is_empty()));
+    }
+
+    /// While connections only open, one after the other, no server is ahead of another by more than
+    /// one connection for its weight.
+    pub(crate) fn shares_are_right(&mut self, random: &mut Random) {
+        (0..SERVERS).for_each(|id| self.weigh(id, 1 + random.below(5) as u16));
+        self.removed.clear();
+        (0..SERVERS).for_each(|id| self.registry.set_reachable(rip(id), mac(id, 0)));
+        self.publish();
+        let count = (self.workers.iter().map(|worker| worker.capacity).sum::<usize>() / 3) as u16;
+        for flags in [SYN, ACK] {
+            self.receive((0..count).map(|port| newcomer(port, flags)).collect());
+        }
+        let web = self.registry.services[0].servers.iter();
+        let shares: Vec<_> =
+            web.map(|server| (self.loads.get(server.id).active, u32::from(server.config.weight.0))).collect();
+        assert_eq!(shares.iter().map(|(opened, _)| opened).sum::<u32>(), u32::from(count));
+        for (opened, weight) in &shares {
+            // opened / weight ≤ other / its_weight + 1 / weight, in whole numbers.
+            let bounded =
+                |(other, its_weight): &(u32, u32)| opened * its_weight <= other * weight + its_weight;
+            assert!(shares.iter().all(bounded), "connections and weights: {shares:?}");
+        }
+    }
+
+    /// What has been counted, all workers together.
+    pub(crate) fn counted(&self) -> HashMap<&'static str, u64> {
+        let mut sum = HashMap::new();
+        for Worker { counters, forwarded, .. } in &self.workers {
+            let opened: u64 = (0..SERVERS).map(|id| counters.server(server(id)).connections.get()).sum();
+            let drops = DropReason::ALL.iter().map(|reason| (reason.name(), counters.drops(*reason).get()));
+            let own = [
+                ("forwarded", *forwarded),
+                ("connections", opened),
+                ("expired", counters.expired.get()),
+                ("evicted", counters.evicted.get()),
+            ];
+            own.into_iter().chain(drops).for_each(|(name, count)| *sum.entry(name).or_default() += count);
+        }
+        sum
+    }
+
+    fn weigh(&mut self, id: u8, weight: u16) {
+        let servers = self.registry.services.iter_mut().flat_map(|service| &mut service.servers);
+        servers.filter(|entry| entry.id == server(id)).for_each(|entry| entry.config.weight = Weight(weight));
+    }
+
+    /// All servers are there again, or all web servers have gone at once.
+    fn heal(&mut self, random: &mut Random) {
+        self.removed.clear();
+        let gone = random.one_in(4);
+        for id in 0..SERVERS {
+            match gone && id < WEB_SERVERS {
+                true => self.registry.set_unreachable(rip(id)),
+                false => self.registry.set_reachable(rip(id), mac(id, 0)),
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        for id in &self.removed {
+            self.registry.set_unreachable(rip(*id as u8));
+        }
+        let mut snapshot = self.registry.snapshot();
+        self.removed.iter().for_each(|id| snapshot.servers[usize::from(*id)] = None);
+        self.snapshot = Arc::new(snapshot);
+        for worker in &mut self.workers {
+            worker.forwarder.adopt(Arc::clone(&self.snapshot));
+        }
+    }
+
+    fn decide(&mut self, number: usize, batch: &[Segment]) {
+        let now = self.tick(self.now_ms);
+        let (mut frames, mut verdicts) =
+            (batch.iter().map(|s| s.frame.clone()).collect::<Vec<_>>(), Vec::new());
+        self.workers[number].forwarder.decide(&mut frames[..], now, &mut verdicts);
+        for ((segment, after), verdict) in batch.iter().zip(&frames).zip(verdicts) {
+            assert_eq!(segment.frame[12..], after[12..], "only the addresses may change");
+            let outcome = match verdict {
+                Verdict::Forward(_) => Ok(MacAddr(after[..6].try_into().expect("six bytes"))),
+                Verdict::Drop(reason) => Err(reason),
+            };
+            let worker = &mut self.workers[number];
+            worker.received += 1;
+            worker.forwarded += u64::from(outcome.is_ok());
+            self.follow(number, segment, outcome);
+        }
+        self.check(number);
+    }
+
+    /// Compares what became of a segment with what should have, and notes it.
+    fn follow(&mut self, number: usize, segment: &Segment, outcome: Outcome) {
+        let (now_ms, timeouts) = (self.now_ms, self.registry.timeouts);
+        let known = self.workers[number].known.get(&segment.key).copied();
+        let continued = known.filter(|known| known.goes_on_with(segment, now_ms));
+        let after = match continued {
+            Some(known) if self.outcome_at(known.server) == outcome => {
+                Some(known.after(segment, now_ms, &timeouts))
+            }
+            Some(known) if known.must_stay(now_ms) => {
+                panic!("{segment:?} of {known:?} became {outcome:?} at {now_ms}")
+            }
+            // A half-open connection may have given way to another just before.
+            _ => self.opened(segment, outcome).map(|id| Known::opened(id, segment, now_ms, &timeouts)),
+        };
+        let known = &mut self.workers[number].known;
+        match after {
+            Some(after) => drop(known.insert(segment.key, after)),
+            // What was refused for a full table, or for want of servers, had to go first.
+            None if segment.opens() => drop(known.remove(&segment.key)),
+            None => {}
+        }
+    }
+
+    /// What must become of a segment for this server.
+    fn outcome_at(&self, id: ServerId) -> Outcome {
+        let server = self.snapshot.server(id).ok_or(DropReason::ServerGone)?;
+        server.mac.ok_or(DropReason::Unresolved)
+    }
+
+    /// The server that a segment of no connection has opened one to; checks that it was right.
+    fn opened(&self, segment: &Segment, outcome: Outcome) -> Option<ServerId> {
+        let service = &self.registry.services[usize::from(segment.key.service().0)];
+        let eligible: Vec<_> = service
+            .servers
+            .iter()
+            .filter(|server| matches!(server.link, ServerLink::Reachable(_)) && server.config.weight.0 > 0)
+            .map(|server| server.id)
+            .collect();
+        match outcome {
+            Ok(_) => {
+                assert!(segment.opens(), "{segment:?} opened a connection");
+                let chosen = eligible.iter().find(|id| self.outcome_at(**id) == outcome);
+                return Some(*chosen.unwrap_or_else(|| panic!("{outcome:?} is none of {eligible:?}")));
+            }
+            Err(DropReason::NoConnection) => assert!(!segment.opens(), "{segment:?}"),
+            Err(DropReason::NoServer) => assert!(segment.opens() && eligible.is_empty(), "{eligible:?}"),
+            Err(DropReason::TableFull) => assert!(segment.opens(), "{segment:?}"),
+            Err(reason) => panic!("{segment:?} was dropped: {reason:?}"),
+        }
+        None
+    }
+
+    /// The worker's table is what it must be, and so are loads and counters.
+    fn check(&mut self, number: usize) {
+        let (now_ms, start) = (self.now_ms, self.start);
+        let tick = |ms: u64| Tick(start.0.wrapping_add(ms as u32));
+        self.workers[number].check(now_ms, tick);
+        for id in (0..SERVERS).map(server) {
+            let all = self.workers.iter().flat_map(|worker| worker.known.values());
+            let (active, inactive): (Vec<&Known>, Vec<&Known>) =
+                all.filter(|known| known.server == id).partition(|known| known.is_active());
+            let load = Load { active: active.len() as u32, inactive: inactive.len() as u32 };
+            assert_eq!(self.loads.get(id), load, "{id:?}");
+        }
+    }
+
+    /// The moment `ms` after the start, which is shortly before the clock wraps.
+    fn tick(&self, ms: u64) -> Tick {
+        Tick(self.start.0.wrapping_add(ms as u32))
+    }
+}
+
+impl Worker {
+    fn new(capacity: usize, number: u64, loads: &Arc<Loads>) -> Self {
+        let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
+        let seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, number]);
+        let forwarder = Forwarder::new(capacity, seed, Arc::clone(loads), Arc::clone(&counters));
+        Self { forwarder, counters, capacity, received: 0, forwarded: 0, known: HashMap::new() }
+    }
+
+    /// Forgets what is not in the table any more, if that had to go or could.
+    fn check(&mut self, now_ms: u64, tick: impl Fn(u64) -> Tick) {
+        let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
+        let table: HashMap<V4Key, Entry<V4Key>> = entries.map(|entry| (entry.key, *entry)).collect();
+        self.known.retain(|key, known| {
+            let stays = table.contains_key(key);
+            assert!(stays || !known.must_stay(now_ms), "{known:?} is gone at {now_ms}");
+            stays
+        });
+        for entry in table.values() {
+            let known = self.known.get(&entry.key).unwrap_or_else(|| panic!("{entry:?} is unheard of"));
+            assert_eq!((entry.server, entry.state), (known.server, known.state));
+            assert_eq!(entry.deadline, tick(known.deadline_ms), "{entry:?} at {now_ms}");
+        }
+        assert!(table.len() <= self.capacity);
+        self.check_sums(table.len() as u64);
+    }
+
+    fn check_sums(&self, entries: u64) {
+        let counters = &self.counters;
+        let sum = |of: fn(&WorkerCounters, u8) -> u64| (0..SERVERS).map(|id| of(counters, id)).sum::<u64>();
+        let opened = sum(|counters, id| counters.server(server(id)).connections.get());
+        let packets = sum(|counters, id| counters.server(server(id)).packets.get());
+        let drops: u64 = DropReason::ALL.iter().map(|reason| counters.drops(*reason).get()).sum();
+        assert_eq!(counters.entries.get(), entries);
+        assert_eq!(opened, entries + counters.expired.get() + counters.evicted.get());
+        assert_eq!((packets, packets + drops), (self.forwarded, self.received));
+    }
+}
+
+fn services(random: &mut Random) -> Vec<VirtualService> {
+    let mut service = |protocol, port: u16, ids: std::ops::Range<u8>| {
+        let mut server =
+            |id| RealServer { address: rip(id), weight: Weight(1 + random.below(4) as u16), mac: None };
+        let servers = ids.map(&mut server).collect();
+        let address = ServiceAddress { protocol, address: (VIP, port).into() };
+        VirtualService { address, scheduler: Scheduler::Wlc, servers }
+    };
+    vec![service(Protocol::Tcp, 80, 0..WEB_SERVERS), service(Protocol::Udp, 53, WEB_SERVERS..SERVERS)]
+}
+
+fn server(id: u8) -> ServerId {
+    ServerId(id.into())
+}
+
+fn rip(id: u8) -> IpAddr {
+    IpAddr::from([192, 168, 195, 170 + id])
+}
+
+/// A server's first or second network card.
+fn mac(id: u8, card: u8) -> MacAddr {
+    MacAddr([2, 1, 0, 0, card, id])
+}
+
+/// A client that has never been seen.
+fn newcomer(port: u16, flags: u8) -> Segment {
+    let address = Ipv4Addr::new(203, 0, 113, (port % 251) as u8);
+    let frame = frames::tcp((address, port), (VIP, 80), flags, &[]);
+    Segment { key: V4Key::new(address, port, WEB), flags: Some(flags), frame }
+}

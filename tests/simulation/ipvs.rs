@@ -1,0 +1,100 @@
+//! IPVS's connections as its documentation tells of them: a map, a table of states, timeouts.
+
+use crate::support::frames::{ACK, FIN, RST, SYN};
+use directrix::flow::{State, V4Key};
+use directrix::model::{ServerId, Timeouts};
+
+/// Rows by the client's flag, columns by the state; the order of both is the documentation's.
+const TABLE: &str = "
+     NO ES SS SR FW TW CL CW LA LI SA
+rst: CL CL CL SR CL CL CL CL LA LI CL
+syn: SR ES ES SR SR SR SR SR SR SR SR
+fin: CL FW SS TW FW TW CL CW LA LI TW
+ack: ES ES SS ES FW TW CL CW CL LI ES";
+const FLAGS: [u8; 4] = [RST, SYN, FIN, ACK];
+const NAMES: [(&str, State); 11] = [
+    ("NO", State::None),
+    ("ES", State::Established),
+    ("SS", State::SynSent),
+    ("SR", State::SynRecv),
+    ("FW", State::FinWait),
+    ("TW", State::TimeWait),
+    ("CL", State::Close),
+    ("CW", State::CloseWait),
+    ("LA", State::LastAck),
+    ("LI", State::Listen),
+    ("SA", State::SynAck),
+];
+
+/// A segment or datagram of a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) key: V4Key,
+    /// TCP's flags; `None` for UDP.
+    pub(crate) flags: Option<u8>,
+    pub(crate) frame: Vec<u8>,
+}
+
+impl Segment {
+    /// True if it may begin a connection.
+    pub(crate) fn opens(&self) -> bool {
+        self.flags.is_none_or(|flags| flags & SYN != 0 && flags & RST == 0)
+    }
+}
+
+/// A connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) server: ServerId,
+    pub(crate) state: State,
+    pub(crate) deadline_ms: u64,
+}
+
+impl Known {
+    /// As `segment` opens it.
+    pub(crate) fn opened(server: ServerId, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
+        Self { server, state: State::None, deadline_ms: 0 }.after(segment, now_ms, timeouts)
+    }
+
+    /// After a further segment.
+    pub(crate) fn after(self, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
+        let state = segment.flags.map_or(State::Udp, |flags| next(self.state, flags));
+        Self { state, deadline_ms: now_ms + lifetime_ms(state, timeouts), ..self }
+    }
+
+    /// True if `segment` belongs to it, rather than to a new one between the same ends.
+    pub(crate) fn goes_on_with(&self, segment: &Segment, now_ms: u64) -> bool {
+        let over = matches!(self.state, State::TimeWait | State::Close | State::FinWait);
+        now_ms < self.deadline_ms && !(over && segment.opens())
+    }
+
+    /// True if it must stay whatever happens: neither half-open nor past its time.
+    pub(crate) fn must_stay(&self, now_ms: u64) -> bool {
+        now_ms < self.deadline_ms && !matches!(self.state, State::SynRecv | State::SynAck)
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.state, State::Established | State::SynSent | State::SynRecv | State::SynAck)
+    }
+}
+
+fn next(state: State, flags: u8) -> State {
+    let Some(row) = FLAGS.iter().position(|flag| flags & flag != 0) else { return State::Close };
+    let column = NAMES.iter().position(|(_, named)| *named == state).expect("a state of TCP");
+    let name = TABLE.lines().nth(row + 2).and_then(|line| line.split_whitespace().nth(column + 1));
+    NAMES.iter().find(|(letters, _)| Some(*letters) == name).expect("a state of the table").1
+}
+
+fn lifetime_ms(state: State, timeouts: &Timeouts) -> u64 {
+    let seconds = match state {
+        State::Established => return timeouts.tcp.millis().into(),
+        State::FinWait => return timeouts.tcp_fin.millis().into(),
+        State::Udp => return timeouts.udp.millis().into(),
+        State::None => 2,
+        State::Close => 10,
+        State::LastAck => 30,
+        State::SynRecv | State::CloseWait => 60,
+        State::SynSent | State::TimeWait | State::Listen | State::SynAck => 120,
+    };
+    seconds * 1000
+}

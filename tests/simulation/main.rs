@@ -1,0 +1,90 @@
+//! A director over hours of virtual time: clients that come, talk, close, reset or fall silent,
+//! real servers that come and go, floods. Everything random comes from a seed; a failing one is
+//! named, and DIRECTRIX_SEED replays it.
+//!
+//! ```text
+//!  clients ─┐                 ┌─ worker 0 ─┐            ┌─ web servers
+//!           ├─ by their hash ─┼─ …         ├─ loads ────┤
+//!  flood ───┘                 └─ worker n ─┘            └─ DNS servers
+//! ```
+//! After every batch the tables of the workers must be what [`ipvs`], a plain map that follows
+//! IPVS's documentation, says they are.
+#![allow(missing_docs)]
+
+mod clients;
+mod director;
+mod ipvs;
+mod random;
+#[path = "../support/mod.rs"]
+mod support;
+
+use clients::Clients;
+use director::Director;
+use random::Random;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+const STEPS: usize = 1200;
+/// With this variable one seed is run instead of random ones.
+const SEED: &str = "DIRECTRIX_SEED";
+
+/// Names the seed if its run fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("replay with {SEED}={} cargo test --test simulation chosen", self.0);
+        }
+    }
+}
+
+/// One life of a director, from the first client to the last connection's end, and then a fresh
+/// start whose shares are measured. Gives back what was counted, by name.
+fn live(seed: u64) -> HashMap<&'static str, u64> {
+    let _named = Named(seed);
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let mut director = Director::new(&mut random);
+    let mut clients = Clients::new(&mut random);
+    for _ in 0..STEPS {
+        let gap_ms = if random.one_in(40) { random.below(120_000) } else { random.below(400) };
+        director.pass(gap_ms);
+        if random.one_in(15) {
+            director.trouble(&mut random);
+        }
+        let segments = clients.act(director.now_ms(), &mut random);
+        director.receive(segments);
+    }
+    director.settle();
+    director.shares_are_right(&mut random);
+    director.counted()
+}
+
+#[test]
+fn chosen_or_random_lives_go_by_the_rules() {
+    match std::env::var(SEED) {
+        Ok(seed) => drop(live(seed.parse().expect("a seed is a number"))),
+        Err(_) => (0..12).for_each(|n| drop(live(RandomState::new().hash_one(n)))),
+    }
+}
+
+/// The same lives every time, long enough for everything to happen.
+#[test]
+fn these_lives_meet_every_fate() {
+    let mut sum = HashMap::<_, u64>::new();
+    for seed in 0..8 {
+        live(seed).into_iter().for_each(|(name, count)| *sum.entry(name).or_default() += count);
+    }
+    for fate in ["forwarded", "connections", "expired", "evicted", "no_connection", "no_server"] {
+        assert!(sum[fate] > 100, "{fate}: {sum:?}");
+    }
+    for fate in ["server_gone", "table_full"] {
+        assert!(sum[fate] > 20, "{fate}: {sum:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_lives_the_same_life() {
+    assert_eq!(live(7), live(7));
+}
