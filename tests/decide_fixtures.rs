@@ -279,6 +279,19 @@ fn a_new_syn_on_a_finished_connection_is_scheduled_anew() {
 }
 
 #[test]
+fn a_finished_connection_that_finds_no_server_anew_is_gone() {
+    let mut bench = Bench::new(snapshot());
+    bench.server(&syn(1));
+    bench.server(&frames::tcp((CLIENT.0, 1), WEB, FIN | ACK, &[]));
+    assert_eq!((bench.counters.entries.get(), bench.loads(1)), (1, (0, 1)));
+    let mut quiesced = snapshot();
+    quiesced.pools[0] = Pool::new([]);
+    bench.forwarder.adopt(Arc::new(quiesced));
+    assert_eq!(bench.reason(&syn(1)), DropReason::NoServer);
+    assert_eq!((bench.counters.entries.get(), bench.loads(1)), (0, (0, 0)));
+}
+
+#[test]
 fn a_repeated_syn_is_the_same_connection() {
     let mut bench = Bench::new(snapshot());
     assert_eq!((bench.server(&syn(1)), bench.server(&syn(1)), bench.server(&syn(1))), (RS2, RS2, RS2));

@@ -93,6 +93,7 @@ impl Forwarder {
             self.tally.verdict(verdict);
             verdicts.push(verdict);
         }
+        self.tally.counters.entries.set(self.v4.len() as u64);
     }
 
     /// Takes out expired connections, a bounded number of them at a time.
@@ -209,7 +210,6 @@ impl Forwarder {
             Inserted::Full => return Err(DropReason::TableFull),
         }
         self.tally.opened(&entry);
-        self.tally.counters.entries.set(self.v4.len() as u64);
         Ok(server)
     }
 
