@@ -7,7 +7,7 @@
 
 use crate::flow::{Entry, SLOTS as BUCKET, V4Key};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
-use crate::io::{Ports, Sent};
+use crate::io::{Lost, Ports, Sent};
 use crate::model::Wait;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
@@ -25,6 +25,8 @@ const SPIN: Duration = Duration::from_micros(50);
 const NAP: Duration = Duration::from_millis(10);
 /// Most buckets that are read for a listing between two batches.
 const LISTED_BUCKETS: usize = 1024;
+/// How often ring levels and losses are read: a few system calls each time.
+const NOTE: Duration = Duration::from_millis(10);
 /// One batch in so many is timed.
 const SAMPLE: u32 = 16;
 /// Longest latency that the histogram tells apart, in ns; what takes longer counts as this.
@@ -84,6 +86,7 @@ pub struct Worker<P> {
     verdicts: Vec<Verdict>,
     latency: Box<Histogram<u64>>,
     batches: u32,
+    noted_at: Instant,
 }
 
 impl<P: Ports> Worker<P> {
@@ -110,6 +113,7 @@ impl<P: Ports> Worker<P> {
             verdicts: Vec::with_capacity(BATCH),
             latency: Box::new(latency_histogram()),
             batches: 0,
+            noted_at: Instant::now(),
         }
     }
 
@@ -150,9 +154,14 @@ impl<P: Ports> Worker<P> {
         received > 0
     }
 
-    /// Adopts a new snapshot and sweeps a part of the table. True if more of that is due.
+    /// Adopts a new snapshot, takes note of the rings, and sweeps a part of the table. True if more
+    /// of that is due.
     fn keep_house(&mut self, now: Instant) -> bool {
         self.adopt();
+        if now.duration_since(self.noted_at) >= NOTE {
+            self.noted_at = now;
+            self.note_rings();
+        }
         self.forwarder.keep_house(self.tick(now))
     }
 
@@ -210,7 +219,6 @@ impl<P: Ports> Worker<P> {
 
     fn nap(&mut self) -> std::io::Result<()> {
         self.shared.counters.sleeps.add(1);
-        self.note_levels();
         self.ports.wait(NAP)
     }
 
@@ -228,18 +236,88 @@ impl<P: Ports> Worker<P> {
         if self.batches.is_multiple_of(SAMPLE) {
             let ns = received_at.elapsed().as_nanos().min(u128::from(LATENCY_MAX_NS)) as u64;
             self.latency.saturating_record_n(ns.max(1), u64::from(sent.forwarded));
-            self.note_levels();
         }
     }
 
-    fn note_levels(&mut self) {
+    fn note_rings(&mut self) {
+        let counters = &self.shared.counters;
         for port in 0..self.ports.count() {
-            let levels = self.ports.levels(port);
-            self.shared.counters.note_levels(port, levels);
+            counters.note_levels(port, self.ports.levels(port));
+            let Lost { ring_full, no_buffer } = self.ports.lost(port);
+            counters.drops(DropReason::RingFull).add(ring_full);
+            counters.drops(DropReason::NoBuffer).add(no_buffer);
         }
     }
 
     fn tick(&self, now: Instant) -> Tick {
         Tick(now.duration_since(self.shared.epoch).as_millis() as u32) // wraps, as ticks do
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Seed;
+    use crate::io::Levels;
+    use crate::io::memory::{MemoryPorts, Shape};
+    use crate::schedule::Loads;
+    use crossbeam::channel::bounded;
+
+    /// Loses so much between any two questions.
+    const LOST: Lost = Lost { ring_full: 3, no_buffer: 2 };
+
+    struct Lossy(MemoryPorts);
+
+    impl Ports for Lossy {
+        type Batch = <MemoryPorts as Ports>::Batch;
+
+        fn count(&self) -> usize {
+            self.0.count()
+        }
+
+        fn receive(&mut self, port: usize) -> &mut Self::Batch {
+            self.0.receive(port)
+        }
+
+        fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+            self.0.finish(verdicts)
+        }
+
+        fn wait(&mut self, timeout: Duration) -> std::io::Result<()> {
+            self.0.wait(timeout)
+        }
+
+        fn levels(&mut self, port: usize) -> Levels {
+            self.0.levels(port)
+        }
+
+        fn lost(&mut self, _port: usize) -> Lost {
+            LOST
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_loses_is_counted_also_while_nothing_arrives() {
+        let (ports, _wire) = MemoryPorts::new(Shape { ports: 2, ..Shape::default() });
+        let counters = Arc::new(WorkerCounters::new(0, 2));
+        let forwarder =
+            Forwarder::new(16, Seed([1, 2, 3, 4]), Arc::new(Loads::new(0)), Arc::clone(&counters));
+        let stop = Arc::<AtomicBool>::default();
+        let (snapshot, epoch) = (Arc::default(), Instant::now());
+        let shared = Shared { snapshot, counters: Arc::clone(&counters), stop: Arc::clone(&stop), epoch };
+        let (_requests, inbox) = bounded(1);
+        let mut worker = Worker::new(Lossy(ports), forwarder, shared, inbox, Wait::Adaptive);
+        std::thread::scope(|scope| {
+            let running = scope.spawn(move || worker.run());
+            while counters.drops(DropReason::NoBuffer).get() < 3 * 2 * LOST.no_buffer {
+                assert!(epoch.elapsed() < Duration::from_secs(10), "three notes of two ports");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            stop.store(true, Relaxed);
+            running.join().unwrap().unwrap();
+        });
+        let [ring_full, no_buffer] =
+            [DropReason::RingFull, DropReason::NoBuffer].map(|reason| counters.drops(reason).get());
+        assert_eq!(ring_full * LOST.no_buffer, no_buffer * LOST.ring_full);
     }
 }
