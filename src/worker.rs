@@ -7,7 +7,7 @@
 
 use crate::flow::{Entry, SLOTS as BUCKET, V4Key};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
-use crate::io::{Ports, Sent};
+use crate::io::{Lost, Ports, Sent};
 use crate::model::Wait;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
@@ -31,6 +31,8 @@ const LISTED_BUCKETS: usize = 1024;
 /// A request for connections is answered at least once in so many buckets, so that whoever asked
 /// can tell a huge table from a dead worker.
 const LISTED_STRETCH: usize = 65_536;
+/// How often ring levels and losses are read: a few system calls each time.
+const NOTE: Duration = Duration::from_millis(10);
 /// One batch in so many is timed.
 const SAMPLE: u32 = 16;
 /// Longest latency that the histogram tells apart, in ns; what takes longer counts as this.
@@ -90,6 +92,7 @@ pub struct Worker<P> {
     verdicts: Vec<Verdict>,
     latency: Box<Histogram<u64>>,
     batches: u32,
+    noted_at: Instant,
 }
 
 impl<P: Ports> Worker<P> {
@@ -116,6 +119,7 @@ impl<P: Ports> Worker<P> {
             verdicts: Vec::with_capacity(BATCH),
             latency: Box::new(latency_histogram()),
             batches: 0,
+            noted_at: Instant::now(),
         }
     }
 
@@ -159,9 +163,14 @@ impl<P: Ports> Worker<P> {
         received > 0
     }
 
-    /// Adopts a new snapshot and sweeps a part of the table. True if more of that is due.
+    /// Adopts a new snapshot, takes note of the rings, and sweeps a part of the table. True if more
+    /// of that is due.
     fn keep_house(&mut self, now: Instant) -> bool {
         self.adopt();
+        if now.duration_since(self.noted_at) >= NOTE {
+            self.noted_at = now;
+            self.note_rings();
+        }
         self.forwarder.keep_house(self.tick(now))
     }
 
@@ -221,7 +230,6 @@ impl<P: Ports> Worker<P> {
 
     fn nap(&mut self) -> std::io::Result<()> {
         self.shared.counters.sleeps.add(1);
-        self.note_levels();
         self.ports.wait(NAP)
     }
 
@@ -239,14 +247,16 @@ impl<P: Ports> Worker<P> {
         if self.batches.is_multiple_of(SAMPLE) {
             let ns = received_at.elapsed().as_nanos().min(u128::from(LATENCY_MAX_NS)) as u64;
             self.latency.saturating_record_n(ns.max(1), u64::from(sent.forwarded));
-            self.note_levels();
         }
     }
 
-    fn note_levels(&mut self) {
+    fn note_rings(&mut self) {
+        let counters = &self.shared.counters;
         for port in 0..self.ports.count() {
-            let levels = self.ports.levels(port);
-            self.shared.counters.note_levels(port, levels);
+            counters.note_levels(port, self.ports.levels(port));
+            let Lost { ring_full, no_buffer } = self.ports.lost(port);
+            counters.drops(DropReason::RingFull).add(ring_full);
+            counters.drops(DropReason::NoBuffer).add(no_buffer);
         }
     }
 
@@ -256,96 +266,4 @@ impl<P: Ports> Worker<P> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flow::Seed;
-    use crate::forward::{Arm, ArmIndex, Server, ServiceMap};
-    use crate::io::memory::{MemoryPorts, Shape};
-    use crate::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
-    use crate::schedule::{Candidate, Loads, Pool};
-    use crate::wire::{MacAddr, Protocol};
-    use crossbeam::channel::bounded;
-    use etherparse::PacketBuilder;
-    use std::net::SocketAddr;
-
-    const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-    const VIP: [u8; 4] = [192, 0, 2, 1];
-
-    fn snapshot() -> Snapshot {
-        let service = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from((VIP, 53)) };
-        let server = Server { arm: ArmIndex::CLIENT, mac: Some(MacAddr([2, 0, 0, 0, 0, 3])) };
-        Snapshot {
-            arms: vec![Arm { mac: OWN }],
-            services: ServiceMap::new(&[(service, ServiceId(0))]),
-            pools: vec![Pool::new([Candidate { server: ServerId(0), weight: 1 }])],
-            servers: vec![Some(server)],
-            timeouts: Timeouts::default(),
-        }
-    }
-
-    fn datagram(port: u16) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2([2; 6], OWN.0).ipv4([192, 0, 2, 9], VIP, 64).udp(port, 53);
-        let mut frame = Vec::new();
-        builder.write(&mut frame, b"question").unwrap();
-        frame
-    }
-
-    /// Ports that a worker has filled with `flows` connections, and a way to ask it.
-    fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Request>) {
-        let (ports, wire) = MemoryPorts::new(Shape { transmit: flows.into(), ..Shape::default() });
-        let counters = Arc::new(WorkerCounters::new(1, 1));
-        let seed = Seed([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 1]);
-        let forwarder = Forwarder::new(connections, seed, Arc::new(Loads::new(1)), Arc::clone(&counters));
-        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot()));
-        let shared = Shared { snapshot, counters, stop: Arc::default(), epoch: Instant::now() };
-        let (requests, inbox) = bounded(1);
-        let mut worker = Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive);
-        (1..=flows).for_each(|port| wire.push(0, datagram(port)));
-        while worker.serve_ports(Instant::now()) {}
-        (worker, requests)
-    }
-
-    /// Every connection by its client port, and how many requests that took.
-    fn list(worker: &mut Worker<MemoryPorts>, requests: &Sender<Request>, room: usize) -> (Vec<u16>, usize) {
-        let (reply, answers) = bounded(1);
-        let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(room), reply };
-        let (mut ports, mut asked) = (Vec::new(), 0);
-        while listing.from.is_some() {
-            listing.entries.clear();
-            requests.send(Request::Connections(listing)).unwrap();
-            while worker.answer() {}
-            listing = answers.try_recv().unwrap();
-            ports.extend(listing.entries.iter().map(|entry| entry.key.port()));
-            asked += 1;
-        }
-        ports.sort_unstable();
-        (ports, asked)
-    }
-
-    #[test]
-    fn a_sparse_table_is_listed_in_a_few_answers() {
-        let (mut worker, requests) = worker(3 * LISTED_STRETCH, 100); // 1 bucket for 3 connections
-        let (ports, asked) = list(&mut worker, &requests, 4096);
-        assert_eq!(ports, (1..=100).collect::<Vec<u16>>());
-        assert_eq!(asked, 2, "one stretch, and its end");
-    }
-
-    #[test]
-    fn a_full_table_is_listed_in_as_many_answers_as_it_takes() {
-        let (mut worker, requests) = worker(1000, 1000);
-        let (ports, asked) = list(&mut worker, &requests, 64);
-        assert_eq!(ports, (1..=1000).collect::<Vec<u16>>());
-        assert!((1000 / 64..1000 / 50).contains(&asked), "{asked}");
-    }
-
-    #[test]
-    fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
-        let (mut worker, requests) = worker(3 * LISTED_STRETCH, 1);
-        let (reply, answers) = bounded(1);
-        let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply };
-        requests.send(Request::Connections(listing)).unwrap();
-        assert!(worker.answer());
-        assert_eq!(worker.listing.as_ref().unwrap().from, Some(LISTED_BUCKETS));
-        assert!(answers.try_recv().is_err());
-    }
-}
+mod tests;

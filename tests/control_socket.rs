@@ -31,6 +31,7 @@ fn answers() -> Answers {
         received: 10,
         forwarded: 9,
         dropped: 1,
+        lost: 3,
         batches: 4,
         sleeps: 3,
         entries: 2,

@@ -29,6 +29,7 @@ fn answers() -> Answers {
         received: 25_495,
         forwarded: 25_495,
         dropped: 0,
+        lost: 0,
         batches: 9000,
         sleeps: 12,
         entries: 5091,
@@ -47,7 +48,7 @@ fn every_drop_reason_has_a_row() {
     let rows: Vec<_> = listed.lines().collect();
     assert_eq!(rows.len(), DropReason::ALL.len() + 1);
     assert_eq!(rows[0], "Reason         Frames  Meaning");
-    assert_eq!(rows[1], "truncated           0  The frame ends before its headers say it should.");
+    assert_eq!(rows[1], "ring_full           0  Lost in the kernel: the worker's receive ring was full.");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 mod support;
 
 use directrix::forward::{ArmIndex, Batch, Verdict};
-use directrix::io::{Interface, Levels, Plan, Ports, Sent, Steering, packet};
+use directrix::io::{Interface, Levels, Lost, Plan, Ports, Sent, Steering, packet};
 use directrix::model::ServiceAddress;
 use directrix::stats::DropReason;
 use directrix::wire::{MacAddr, Packet, Protocol, ethernet};
@@ -552,6 +552,12 @@ fn a_full_ring_loses_what_came_last_and_nothing_else() {
         (0..slots + 500).for_each(send);
         wait_until("the ring is full", SOON, || ports.levels(0).receive == slots);
         assert_eq!(ports.levels(0).fill, 0);
+        let mut lost = 0;
+        wait_until("each lost frame is told", SOON, || {
+            lost += ports.lost(0).ring_full;
+            lost >= 500
+        });
+        assert_eq!((lost, ports.lost(0)), (500, Lost::default()), "once");
         assert_eq!(read_all(&mut ports), (0..slots).collect::<Vec<_>>(), "round {round}");
         (7..17).for_each(send);
         wait_until("ten frames wait", SOON, || ports.levels(0).receive == 10);

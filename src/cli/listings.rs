@@ -75,6 +75,7 @@ fn worker_block(worker: &Worker) -> String {
         ("received", worker.received),
         ("forwarded", worker.forwarded),
         ("dropped", worker.dropped),
+        ("lost", worker.lost),
         ("batches", worker.batches),
         ("sleeps", worker.sleeps),
     ];
@@ -171,6 +172,7 @@ mod tests {
             received: 25_495,
             forwarded: 25_490,
             dropped: 5,
+            lost: 41,
             batches: 12_345_678_901,
             sleeps: 300,
             entries: 5091,
@@ -185,8 +187,8 @@ mod tests {
         assert_eq!(
             worker_block(&worker()),
             "Worker 1: xdp, pinned to core 3
-  Frames          received   forwarded     dropped      batches      sleeps
-                     25495       25490           5  12345678901         300
+  Frames          received   forwarded     dropped        lost      batches      sleeps
+                     25495       25490           5          41  12345678901         300
   Connections      entries     expired     evicted
                       5091           0           2
   Latency (ns)         p50         p90         p99         max     samples

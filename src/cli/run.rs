@@ -38,7 +38,7 @@ enum Backend {
     Packet,
 }
 
-/// Runs the director until SIGTERM or SIGINT.
+/// Runs the director until SIGTERM, SIGINT or SIGHUP.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     let mut config = match Config::load(&args.config) {
         Ok(config) => config,

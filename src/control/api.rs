@@ -198,8 +198,11 @@ pub struct Worker {
     pub received: u64,
     /// Frames forwarded.
     pub forwarded: u64,
-    /// Frames dropped, all reasons together.
+    /// Received frames that were dropped, all reasons together.
     pub dropped: u64,
+    /// Frames that the kernel lost before they were received.
+    #[serde(default)]
+    pub lost: u64,
     /// Batches that held a frame.
     pub batches: u64,
     /// Times it went to sleep.

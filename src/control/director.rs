@@ -53,7 +53,7 @@ pub enum Failure {
     Worker(std::io::Error),
 }
 
-/// Runs a director until SIGTERM or SIGINT.
+/// Runs a director until SIGTERM, SIGINT or SIGHUP.
 ///
 /// Calls `ready` once every VIP is claimed or refused and every real server has answered or not.
 ///
@@ -75,12 +75,14 @@ pub fn run(config: &Config, socket: &Path, ready: impl FnMut()) -> Result<(), Fa
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt })
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self { terminate, interrupt, hangup })
     }
 
     /// Ready once one of them has come, even before.
@@ -88,6 +90,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -64,6 +64,9 @@ fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, I
     let link = arms.len() - 1; // the last arm is the server side
     let interface = &arms[link];
     let rip = v4(server.address);
+    if let Some(arm) = arms.iter().find(|arm| arm.addresses.iter().any(|(own, _)| Some(*own) == rip)) {
+        return Err(is_the_director(server.address, arm));
+    }
     let own = rip.and_then(|rip| interface.address_towards(rip));
     // A server with a fixed MAC address is never asked for.
     let own = own.or(server.mac.map(|_| Ipv4Addr::UNSPECIFIED));
@@ -72,6 +75,14 @@ fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, I
             Ok(ServerSettings { link: LinkIndex(link as u8), rip, own, mac: server.mac })
         }
         _ => Err(not_on_link(server.address, interface)),
+    }
+}
+
+fn is_the_director(rip: IpAddr, arm: &Interface) -> IoError {
+    IoError {
+        what: format!("real server {rip} is this host"),
+        cause: format!("{} has that address, and a director sends frames to other hosts only", arm.name),
+        remedy: "write the RIP of another host".into(),
     }
 }
 
@@ -155,6 +166,15 @@ address = "203.0.113.13"
         let wanted = [(10, "198.51.100.11"), (20, "203.0.113.13")]
             .map(|(line, rip)| (line, format!("real server {rip} is not on-link: {cause}")));
         assert_eq!(lines, wanted.each_ref().map(|(line, what)| (*line, what.as_str())));
+    }
+
+    #[test]
+    fn the_director_itself_is_no_real_server() {
+        let file = FILE.replace("address = \"192.0.2.10\"", "address = \"192.0.2.5\"");
+        let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
+        let error = &servers(&config, &[eth0()]).unwrap_err().0[0];
+        assert!(error.what.starts_with("real server 192.0.2.5 is this host: eth0 has"), "{}", error.what);
+        assert_eq!(error.line, 8);
     }
 
     #[test]

@@ -167,7 +167,9 @@ fn state(vip: VipState) -> String {
 
 fn worker(number: usize, member: &super::crew::Member, backend: &str) -> api::Worker {
     let counters = &member.counters;
-    let dropped = DropReason::ALL.iter().map(|reason| counters.drops(*reason).get()).sum();
+    let reasons = DropReason::ALL.iter().map(|reason| (reason, counters.drops(*reason).get()));
+    let (lost, dropped): (Vec<_>, Vec<_>) = reasons.partition(|(reason, _)| reason.is_before_receive());
+    let sum = |drops: Vec<(_, u64)>| drops.iter().map(|(_, frames)| frames).sum();
     let port = |(index, info): (usize, &crate::io::PortInfo)| {
         let levels = counters.levels(index);
         api::Port {
@@ -186,7 +188,8 @@ fn worker(number: usize, member: &super::crew::Member, backend: &str) -> api::Wo
         ports: member.ports.iter().enumerate().map(port).collect(),
         received: counters.received.get(),
         forwarded: counters.forwarded.get(),
-        dropped,
+        dropped: sum(dropped),
+        lost: sum(lost),
         batches: counters.batches.get(),
         sleeps: counters.sleeps.get(),
         entries: counters.entries.get(),

@@ -45,6 +45,22 @@ pub trait Ports: Send {
 
     /// How full the rings of pair `port` are now.
     fn levels(&mut self, port: usize) -> Levels;
+
+    /// Frames for pair `port` that the kernel has lost since the last call. It costs a system
+    /// call: not for every batch.
+    fn lost(&mut self, port: usize) -> Lost {
+        let _ = port; // a backend without a kernel loses none
+        Lost::default()
+    }
+}
+
+/// Frames that were for a worker and never reached it, because it did not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// The receive ring was full.
+    pub ring_full: u64,
+    /// There was no free memory to receive into.
+    pub no_buffer: u64,
 }
 
 /// What became of the frames of one batch that were to be forwarded.

@@ -31,6 +31,10 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
+    /// Lost in the kernel: the worker's receive ring was full.
+    RingFull = "ring_full",
+    /// Lost in the kernel: there was no free buffer to receive into.
+    NoBuffer = "no_buffer",
     /// The frame ends before its headers say it should.
     Truncated = "truncated",
     /// Fields of the IP, TCP or UDP header contradict each other.
@@ -63,6 +67,14 @@ drop_reasons! {
     TransmitFull = "transmit_full",
     /// The frame is longer than the interface that it should leave by can send.
     TooLong = "too_long",
+}
+
+impl DropReason {
+    /// True for frames that the worker has not received: the kernel lost them before.
+    #[must_use]
+    pub const fn is_before_receive(self) -> bool {
+        matches!(self, Self::RingFull | Self::NoBuffer)
+    }
 }
 
 impl From<Malformed> for DropReason {

@@ -2,6 +2,7 @@
 
 use crate::deployment::{Deployment, Plan, VIP};
 use crate::director::{Config, Director};
+use crate::http::HTTP;
 use crate::on_both_backends;
 use crate::peers::Peers;
 use std::path::Path;
@@ -17,7 +18,7 @@ fn a_hundred_megabytes_arrive_unchanged_each_way(backend: &str) {
     let peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     upload_and_download(&deployment, &peers);
-    let [[_, packets, _, bytes, _], ..] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    let [[_, packets, _, bytes, _], ..] = director.stats(HTTP)[..] else { panic!() };
     let [first, second] = deployment.arrived();
     assert_eq!((first + second).packets, packets);
     assert_eq!((first + second).bytes, bytes);
@@ -33,7 +34,7 @@ fn unfinished_checksums_and_merged_segments_come_through_packet() {
     let peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new("packet"));
     upload_and_download(&deployment, &peers);
-    let [[_, packets, _, bytes, _], ..] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    let [[_, packets, _, bytes, _], ..] = director.stats(HTTP)[..] else { panic!() };
     assert!(bytes / packets > 3000, "there were merged segments: {packets} packets, {bytes} bytes");
     assert_eq!(director.dropped("too_long"), 0);
 }

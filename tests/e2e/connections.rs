@@ -32,7 +32,7 @@ fn idle_connections_live_as_long_as_they_are_used_in_time(backend: &str) {
     for round in 0..3 {
         sleep(Duration::from_millis(2500)); // more than half of the time that they have, twice
         assert_eq!(director.connections("ESTABLISHED").len(), 32, "round {round}");
-        assert_eq!(active_and_inactive(&director), [(first, 0), (second, 0)]);
+        assert_eq!(director.load(SERVICE), [(first, 0), (second, 0)]);
         last = Instant::now();
         conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
     }
@@ -42,7 +42,7 @@ fn idle_connections_live_as_long_as_they_are_used_in_time(backend: &str) {
     wait_until("an empty table", PATIENCE, || director.connections("").is_empty());
     let idle = last.elapsed();
     assert!(idle >= Duration::from_secs(4), "forgotten after {idle:?}");
-    assert_eq!(active_and_inactive(&director), [(0, 0), (0, 0)]);
+    assert_eq!(director.load(SERVICE), [(0, 0), (0, 0)]);
     what_is_forgotten_is_not_forwarded(&deployment, &director, &mut conversations);
 }
 
@@ -71,7 +71,7 @@ fn closed_connections_are_inactive_and_forgotten_first(backend: &str) {
     let listed = |state| director.connections(state).len();
     wait_until("FIN_WAIT", PATIENCE, || listed("FIN_WAIT") == 3);
     wait_until("CLOSE", PATIENCE, || listed("CLOSE") == 3);
-    let of_both: Vec<_> = active_and_inactive(&director);
+    let of_both = director.load(SERVICE);
     assert_eq!((of_both[0].0 + of_both[1].0, of_both[0].1 + of_both[1].1), (3, 6), "{of_both:?}");
 
     wait_until("the end of FIN_WAIT", PATIENCE, || listed("FIN_WAIT") == 0);
@@ -100,16 +100,4 @@ fn a_flow_of_datagrams_keeps_its_server(backend: &str) {
     }
     assert_eq!(NAMES.map(|name| servers.iter().filter(|server| *server == name).count()), [4, 8]);
     assert_eq!(director.connections("UDP").len(), 12);
-}
-
-/// ActiveConn and InActConn of each server of the echo service.
-fn active_and_inactive(director: &Director) -> Vec<(usize, usize)> {
-    let text = director.ask(&format!("ipvsadm -Ln {SERVICE}"));
-    let servers = text.lines().filter(|line| line.contains("Route"));
-    let numbers = servers.map(|line| {
-        let mut words = line.split_whitespace().rev().map(|word| word.parse().unwrap());
-        let (inactive, active) = (words.next().unwrap(), words.next().unwrap());
-        (active, inactive)
-    });
-    numbers.collect()
 }

@@ -191,6 +191,17 @@ impl Director {
         text.lines().filter(|line| !line.contains("RemoteAddress")).filter(of_service).map(numbers).collect()
     }
 
+    /// ActiveConn and InActConn of each server of a service.
+    pub(crate) fn load(&self, service: &str) -> Vec<(usize, usize)> {
+        let text = self.ask(&format!("ipvsadm -Ln {service}"));
+        let numbers = |line: &str| {
+            let mut words = line.split_whitespace().rev().map(|word| word.parse().unwrap());
+            let (inactive, active) = (words.next().unwrap(), words.next().unwrap());
+            (active, inactive)
+        };
+        text.lines().filter(|line| line.contains("Route")).map(numbers).collect()
+    }
+
     /// Rows of `ipvsadm -Lnc` that contain `part`.
     pub(crate) fn connections(&self, part: &str) -> Vec<String> {
         let text = self.ask("ipvsadm -Lnc");

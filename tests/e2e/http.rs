@@ -8,6 +8,8 @@ use crate::support::netns::wait_until;
 use std::thread::sleep;
 use std::time::Duration;
 
+pub(crate) const HTTP: &str = "-t 192.168.195.150:80";
+
 on_both_backends! {
     connections_one_after_the_other_are_split_by_weight
     a_hundred_at_a_time_are_all_answered
@@ -18,13 +20,19 @@ fn connections_one_after_the_other_are_split_by_weight(backend: &str) {
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     ab(&deployment, 5091, "-c 1");
-    let [service, first, second] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    let [service, first, second] = director.stats(HTTP)[..] else { panic!() };
     assert_eq!(service[0], 5091);
     assert_eq!(first[0] + second[0], 5091);
     for (connections, share) in [(first[0], 1.0 / 3.0), (second[0], 2.0 / 3.0)] {
         let part = connections as f64 / 5091.0;
-        assert!((part - share).abs() < 0.01 * share, "{connections} of 5091");
+        assert!((part - share).abs() < 0.01, "{connections} of 5091");
     }
+    let [(0, first), (0, second)] = director.load(HTTP)[..] else {
+        panic!("{}", director.ask("ipvsadm -Ln"))
+    };
+    // The client uses some ports twice. The director then forgets the earlier connection, on
+    // whichever server that was, and wlc fills the gap: the totals stray, the table stays even.
+    assert!((2 * first).abs_diff(second) <= 10, "{first} to {second}");
     everything_adds_up(&deployment, &director);
     ab(&deployment, 5091, "-c 1 -k");
     everything_adds_up(&deployment, &director);
@@ -35,7 +43,7 @@ fn a_hundred_at_a_time_are_all_answered(backend: &str) {
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     ab(&deployment, 20_000, "-c 100");
-    let [service, first, second] = director.stats("-t 192.168.195.150:80")[..] else { panic!() };
+    let [service, first, second] = director.stats(HTTP)[..] else { panic!() };
     assert!(
         service[0] >= 20_000 && first[0] > 6000 && second[0] > 12_000,
         "{service:?} {first:?} {second:?}"
@@ -63,20 +71,29 @@ const DELAYED_ACK: Duration = Duration::from_millis(250);
 /// What the client's kernel has sent is what the director has received, forwarded and listed, and
 /// what the real servers' kernels have received. Nothing else, and nothing has come back this way.
 pub(crate) fn everything_adds_up(deployment: &Deployment, director: &Director) {
+    everything_but_dropped_adds_up(deployment, director);
+    assert_eq!(total(director, "dropped"), 0);
+}
+
+/// The same, but the director may have dropped something.
+pub(crate) fn everything_but_dropped_adds_up(deployment: &Deployment, director: &Director) {
     wait_until("nothing is under way", PATIENCE, || {
         let before = deployment.sent();
         sleep(DELAYED_ACK);
         deployment.sent() == before
     });
-    let sent = deployment.sent();
-    let [first, second] = deployment.arrived();
-    assert_eq!(first + second, sent);
+    let (sent, [first, second]) = (deployment.sent(), deployment.arrived());
     let rows = director.stats("");
     let column = |index: usize| rows.iter().map(|row| row[index]).sum::<u64>() / 2; // services and servers
-    assert_eq!((column(1), column(3)), (sent.packets, sent.bytes));
+    assert_eq!((column(1), column(3)), ((first + second).packets, (first + second).bytes));
     assert_eq!((column(2), column(4)), (0, 0), "nothing goes out");
-    let total = |field: &str| director.workers(field).iter().sum::<u64>();
-    assert_eq!([total("received"), total("forwarded"), total("dropped")], [sent.packets, sent.packets, 0]);
+    assert_eq!(total(director, "received"), sent.packets);
+    assert_eq!(total(director, "forwarded"), column(1));
+    assert_eq!(total(director, "forwarded") + total(director, "dropped"), sent.packets);
     assert_eq!(deployment.strayed().packets, 0, "replies take another way");
     assert_eq!(deployment.complaints().packets, 0);
+}
+
+fn total(director: &Director, field: &str) -> u64 {
+    director.workers(field).iter().sum()
 }

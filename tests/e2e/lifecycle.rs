@@ -3,6 +3,7 @@
 use crate::deployment::Deployment;
 use crate::deployment::{DIP, VIP};
 use crate::director::{Config, Director};
+use crate::http::HTTP;
 use crate::on_both_backends;
 use crate::peers::{PATIENCE, Peers, connect, vip};
 use crate::support::netns::{Netns, wait_until};
@@ -46,7 +47,7 @@ fn killed_it_leaves_the_host_working_and_the_next_one_starts(backend: &str) {
     let text = Config::new(backend).text(&deployment);
     let director = Director::start_in(home, &deployment.director, &text);
     assert_eq!(connect(&deployment.client, 30).iter().sum::<usize>(), 30);
-    assert_eq!(director.stats("-t 192.168.195.150:80")[0][0], 30);
+    assert_eq!(director.stats(HTTP)[0][0], 30);
 }
 
 /// With the VIP on its lo, the director's host refuses a connection to a port that was a service.

@@ -4,9 +4,8 @@ use crate::harness::{Net, PATIENCE, Setup, VIP, bounce, datagram, next, udp, wir
 use crate::support::netns::wait_until;
 use crate::support::wire::Wire;
 use directrix::forward::{ArmIndex, Batch, Verdict};
-use directrix::io::Ports;
-use directrix::io::Sent;
 use directrix::io::xdp::{self, XdpPorts};
+use directrix::io::{Lost, Ports, Sent};
 use directrix::stats::DropReason;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -179,5 +178,39 @@ fn waiting_ends_with_a_frame_or_with_the_time() {
         ports.wait(PATIENCE).unwrap();
         assert!(start.elapsed() < PATIENCE / 2, "a frame was there");
         wait_until("all three", PATIENCE, || ports.levels(0).receive == 3);
+    });
+}
+
+#[test]
+fn frames_that_the_kernel_loses_are_told_once_by_what_was_missing() {
+    let net = Net::new(1);
+    let wire = net.peer_wire();
+    let setup = Setup { ring_len: RING_LEN, ..Setup::new(&[udp(VIP, 53)]) };
+    net.director.enter(|| {
+        let mut opened = xdp::open_with(&setup.plan(), setup.ring_len).unwrap();
+        opened.steering.start().unwrap();
+        opened.steering.update(&setup.services).unwrap();
+        let (ports, _) = &mut opened.workers[0];
+        let lost_of = |ports: &mut XdpPorts, what: &str, wanted: Lost| {
+            let mut seen = Lost::default();
+            wait_until(what, PATIENCE, || {
+                let Lost { ring_full, no_buffer } = ports.lost(0);
+                (seen.ring_full, seen.no_buffer) = (seen.ring_full + ring_full, seen.no_buffer + no_buffer);
+                seen.ring_full >= wanted.ring_full && seen.no_buffer >= wanted.no_buffer
+            });
+            assert_eq!((seen, ports.lost(0)), (wanted, Lost::default()), "{what}");
+        };
+        // The fill ring is as long as the receive ring, and nobody refills it.
+        flood(&wire, RING_LEN + 10);
+        lost_of(ports, "nothing to receive into", Lost { ring_full: 0, no_buffer: 10 });
+        // Refilled while the receive ring is still full of frames that nobody has read.
+        ports.wait(Duration::from_millis(1)).unwrap();
+        flood(&wire, 7);
+        lost_of(ports, "no room in the receive ring", Lost { ring_full: 7, no_buffer: 0 });
+        let mut received = 0;
+        wait_until("what was not lost", PATIENCE, || {
+            received += turn(ports, ArmIndex::CLIENT, &mut Sent::default());
+            received == RING_LEN
+        });
     });
 }

@@ -5,7 +5,7 @@ use super::batch::PacketBatch;
 use super::socket::Socket;
 use super::transmit::{Lane, Outbox, Outlet};
 use crate::forward::{Batch, Verdict};
-use crate::io::{Levels, Ports, Sent};
+use crate::io::{Levels, Lost, Ports, Sent};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -89,6 +89,10 @@ impl Ports for PacketPorts {
     fn levels(&mut self, _port: usize) -> Levels {
         let (waiting, free) = self.batch.levels();
         Levels { receive: waiting as u32, transmit: 0, fill: free as u32 } // a few thousand slots
+    }
+
+    fn lost(&mut self, _port: usize) -> Lost {
+        Lost { ring_full: self.receiver.drops().unwrap_or_default(), no_buffer: 0 }
     }
 }
 

@@ -43,10 +43,11 @@ impl Socket {
         Ok(())
     }
 
-    fn get(&self, level: c_int, name: c_int) -> io::Result<c_int> {
-        let (mut value, mut length) = (0, size_of::<c_int>() as libc::socklen_t);
+    /// Reads an option into `value`, which must be of the type that the kernel writes for it.
+    fn get<T: Plain>(&self, level: c_int, name: c_int, mut value: T) -> io::Result<T> {
+        let mut length = size_of::<T>() as libc::socklen_t; // option values are a few bytes
         // SAFETY: both pointers are to live locals, and the kernel writes no more than `length`
-        // bytes, which is the size of `value`.
+        // bytes, which is the size of `value`; all of them are valid there.
         checked(unsafe {
             libc::getsockopt(self.raw(), level, name, (&raw mut value).cast(), &raw mut length)
         })?;
@@ -78,7 +79,7 @@ impl Socket {
         let founding = if group.is_none() { libc::PACKET_FANOUT_FLAG_UNIQUEID } else { 0 };
         let request = u32::from(group.unwrap_or(0)) | (SPREAD | founding) << 16;
         self.option(libc::PACKET_FANOUT, request.cast_signed())?;
-        Ok(self.get(libc::SOL_PACKET, libc::PACKET_FANOUT)? as u16) // its low half
+        Ok(self.get(libc::SOL_PACKET, libc::PACKET_FANOUT, 0 as c_int)? as u16) // its low half
     }
 
     /// Makes room for `bytes` in a buffer, if the kernel lets us; it is no failure if it does not.
@@ -92,7 +93,15 @@ impl Socket {
     /// Takes the pending error, such as ENETDOWN after the interface went down: until it is taken,
     /// poll(2) returns at once.
     pub(super) fn take_error(&self) -> io::Result<()> {
-        self.get(libc::SOL_SOCKET, libc::SO_ERROR).map(drop)
+        self.get(libc::SOL_SOCKET, libc::SO_ERROR, 0 as c_int).map(drop)
+    }
+
+    /// Frames that found the ring full since the last call: reading sets the count back to 0
+    /// (PACKET_STATISTICS, `packet_getsockopt` in net/packet/af_packet.c).
+    pub(super) fn drops(&self) -> io::Result<u64> {
+        let none = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let stats = self.get(libc::SOL_PACKET, libc::PACKET_STATISTICS, none)?;
+        Ok(stats.tp_drops.into())
     }
 
     /// Receives one queued frame behind its virtio header; its length in bytes.
@@ -112,6 +121,18 @@ impl AsFd for Socket {
         self.0.as_fd()
     }
 }
+
+/// A value that any bytes make.
+///
+/// # Safety
+/// It consists of integers, without gaps between them.
+unsafe trait Plain: Copy {}
+
+// SAFETY: one integer.
+unsafe impl Plain for c_int {}
+
+// SAFETY: two integers of one size.
+unsafe impl Plain for libc::tpacket_stats {}
 
 /// What a system call returned, or why it failed.
 pub(super) fn checked(result: c_int) -> io::Result<c_int> {

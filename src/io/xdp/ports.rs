@@ -6,7 +6,7 @@ use super::CHUNK_LEN;
 use super::frame::{Frame, XdpBatch};
 use super::socket::XdpSocket;
 use crate::forward::{ArmIndex, BATCH, Verdict};
-use crate::io::{Levels, Ports, Sent};
+use crate::io::{Levels, Lost, Ports, Sent};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -205,6 +205,10 @@ impl Ports for XdpPorts {
             levels.transmit += self.servers.iter().map(|socket| socket.sending).sum::<u32>();
         }
         levels
+    }
+
+    fn lost(&mut self, port: usize) -> Lost {
+        self.client[port].socket.lost()
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::frame::Frame;
 use crate::forward::BATCH;
-use crate::io::Levels;
+use crate::io::{Levels, Lost};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
 
@@ -28,6 +28,8 @@ pub(super) struct XdpSocket {
     pub(super) filled: u32,
     /// Frames with the kernel to send: in the transmit ring, on their way, in the completion ring.
     pub(super) sending: u32,
+    /// What the kernel had lost when last asked.
+    lost: Lost,
     descs: Box<[FrameDesc; BATCH]>,
 }
 
@@ -45,7 +47,8 @@ impl XdpSocket {
         let Rings { receive, transmit, fill, completion } = rings;
         let frame_max = mtu as usize + crate::wire::ethernet::HEADER_LEN;
         let descs = Box::new([FrameDesc::default(); BATCH]);
-        Self { receive, transmit, fill, completion, ring_len, frame_max, filled: 0, sending: 0, descs }
+        let (filled, sending, lost) = (0, 0, Lost::default());
+        Self { receive, transmit, fill, completion, ring_len, frame_max, filled, sending, lost, descs }
     }
 
     /// True if the interface can send frames of `len` bytes.
@@ -154,6 +157,22 @@ impl XdpSocket {
             receive: self.receive.nb_avail_exact(),
             transmit: self.sending,
             fill: self.ring_len - self.fill.nb_free_exact(),
+        }
+    }
+
+    /// Frames that the kernel has lost since the last call (XDP_STATISTICS of linux/if_xdp.h).
+    ///
+    /// `rx_dropped` counts frames for which the fill ring had nothing, and those longer than a chunk,
+    /// which the interface's MTU rules out (`__xsk_rcv` in net/xdp/xsk.c);
+    /// `rx_fill_ring_empty_descs` counts attempts to get something, which need not be frames. What a
+    /// driver with zero-copy loses for want of memory, it counts itself (`ethtool -S`).
+    pub(super) fn lost(&mut self) -> Lost {
+        let Ok(now) = self.receive.fd().xdp_statistics() else { return Lost::default() };
+        let now = Lost { ring_full: now.rx_ring_full(), no_buffer: now.rx_dropped() };
+        let before = std::mem::replace(&mut self.lost, now);
+        Lost {
+            ring_full: now.ring_full.saturating_sub(before.ring_full),
+            no_buffer: now.no_buffer.saturating_sub(before.no_buffer),
         }
     }
 

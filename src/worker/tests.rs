@@ -1,0 +1,149 @@
+use super::*;
+use crate::flow::Seed;
+use crate::forward::{Arm, ArmIndex, Server, ServiceMap};
+use crate::io::Levels;
+use crate::io::memory::{MemoryPorts, Shape};
+use crate::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use crate::schedule::{Candidate, Loads, Pool};
+use crate::wire::{MacAddr, Protocol};
+use crossbeam::channel::bounded;
+use etherparse::PacketBuilder;
+use std::net::SocketAddr;
+
+const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const VIP: [u8; 4] = [192, 0, 2, 1];
+
+fn snapshot() -> Snapshot {
+    let service = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from((VIP, 53)) };
+    let server = Server { arm: ArmIndex::CLIENT, mac: Some(MacAddr([2, 0, 0, 0, 0, 3])) };
+    Snapshot {
+        arms: vec![Arm { mac: OWN }],
+        services: ServiceMap::new(&[(service, ServiceId(0))]),
+        pools: vec![Pool::new([Candidate { server: ServerId(0), weight: 1 }])],
+        servers: vec![Some(server)],
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn datagram(port: u16) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2; 6], OWN.0).ipv4([192, 0, 2, 9], VIP, 64).udp(port, 53);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, b"question").unwrap();
+    frame
+}
+
+/// Ports that a worker has filled with `flows` connections, and a way to ask it.
+fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Request>) {
+    let (ports, wire) = MemoryPorts::new(Shape { transmit: flows.into(), ..Shape::default() });
+    let counters = Arc::new(WorkerCounters::new(1, 1));
+    let seed = Seed([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 1]);
+    let forwarder = Forwarder::new(connections, seed, Arc::new(Loads::new(1)), Arc::clone(&counters));
+    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot()));
+    let shared = Shared { snapshot, counters, stop: Arc::default(), epoch: Instant::now() };
+    let (requests, inbox) = bounded(1);
+    let mut worker = Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive);
+    (1..=flows).for_each(|port| wire.push(0, datagram(port)));
+    while worker.serve_ports(Instant::now()) {}
+    (worker, requests)
+}
+
+/// Every connection by its client port, and how many requests that took.
+fn list(worker: &mut Worker<MemoryPorts>, requests: &Sender<Request>, room: usize) -> (Vec<u16>, usize) {
+    let (reply, answers) = bounded(1);
+    let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(room), reply };
+    let (mut ports, mut asked) = (Vec::new(), 0);
+    while listing.from.is_some() {
+        listing.entries.clear();
+        requests.send(Request::Connections(listing)).unwrap();
+        while worker.answer() {}
+        listing = answers.try_recv().unwrap();
+        ports.extend(listing.entries.iter().map(|entry| entry.key.port()));
+        asked += 1;
+    }
+    ports.sort_unstable();
+    (ports, asked)
+}
+
+#[test]
+fn a_sparse_table_is_listed_in_a_few_answers() {
+    let (mut worker, requests) = worker(3 * LISTED_STRETCH, 100); // 1 bucket for 3 connections
+    let (ports, asked) = list(&mut worker, &requests, 4096);
+    assert_eq!(ports, (1..=100).collect::<Vec<u16>>());
+    assert_eq!(asked, 2, "one stretch, and its end");
+}
+
+#[test]
+fn a_full_table_is_listed_in_as_many_answers_as_it_takes() {
+    let (mut worker, requests) = worker(1000, 1000);
+    let (ports, asked) = list(&mut worker, &requests, 64);
+    assert_eq!(ports, (1..=1000).collect::<Vec<u16>>());
+    assert!((1000 / 64..1000 / 50).contains(&asked), "{asked}");
+}
+
+#[test]
+fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
+    let (mut worker, requests) = worker(3 * LISTED_STRETCH, 1);
+    let (reply, answers) = bounded(1);
+    let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply };
+    requests.send(Request::Connections(listing)).unwrap();
+    assert!(worker.answer());
+    assert_eq!(worker.listing.as_ref().unwrap().from, Some(LISTED_BUCKETS));
+    assert!(answers.try_recv().is_err());
+}
+
+/// Loses so much between any two questions.
+const LOST: Lost = Lost { ring_full: 3, no_buffer: 2 };
+
+struct Lossy(MemoryPorts);
+
+impl Ports for Lossy {
+    type Batch = <MemoryPorts as Ports>::Batch;
+
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn receive(&mut self, port: usize) -> &mut Self::Batch {
+        self.0.receive(port)
+    }
+
+    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+        self.0.finish(verdicts)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> std::io::Result<()> {
+        self.0.wait(timeout)
+    }
+
+    fn levels(&mut self, port: usize) -> Levels {
+        self.0.levels(port)
+    }
+
+    fn lost(&mut self, _port: usize) -> Lost {
+        LOST
+    }
+}
+
+#[test]
+fn what_the_kernel_loses_is_counted_also_while_nothing_arrives() {
+    let (ports, _wire) = MemoryPorts::new(Shape { ports: 2, ..Shape::default() });
+    let counters = Arc::new(WorkerCounters::new(0, 2));
+    let forwarder = Forwarder::new(16, Seed([1, 2, 3, 4]), Arc::new(Loads::new(0)), Arc::clone(&counters));
+    let stop = Arc::<AtomicBool>::default();
+    let (snapshot, epoch) = (Arc::default(), Instant::now());
+    let shared = Shared { snapshot, counters: Arc::clone(&counters), stop: Arc::clone(&stop), epoch };
+    let (_requests, inbox) = bounded(1);
+    let mut worker = Worker::new(Lossy(ports), forwarder, shared, inbox, Wait::Adaptive);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(move || worker.run());
+        while counters.drops(DropReason::NoBuffer).get() < 3 * 2 * LOST.no_buffer {
+            assert!(epoch.elapsed() < Duration::from_secs(10), "three notes of two ports");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        stop.store(true, Relaxed);
+        running.join().unwrap().unwrap();
+    });
+    let [ring_full, no_buffer] =
+        [DropReason::RingFull, DropReason::NoBuffer].map(|reason| counters.drops(reason).get());
+    assert_eq!(ring_full * LOST.no_buffer, no_buffer * LOST.ring_full);
+}
