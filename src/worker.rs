@@ -51,7 +51,7 @@ pub struct Shared {
 
 /// Something control wants to read out of a worker. Buffers come from control and go back to it.
 pub enum Request {
-    /// Connections from bucket `from` on.
+    /// Connections from bucket `from` on, until the buffer is full or the table ends.
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, Sender<Box<Histogram<u64>>>),

@@ -6,7 +6,10 @@ use directrix::io::Interface;
 use directrix::io::bpf::{self, Mode, Programs};
 use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
+use etherparse::PacketBuilder;
+use std::time::Duration;
 use support::netns::{Netns, veth};
+use support::wire::Wire;
 
 fn pair() -> (Netns, Netns) {
     let (director, peer) = (Netns::new("d"), Netns::new("p"));
@@ -72,6 +75,32 @@ fn the_guard_hides_the_services_and_nothing_else_from_the_kernel() {
         programs.set_services(&[service("10.0.0.1:80", Protocol::Tcp)]).unwrap();
         drop(guard);
         assert!(refused(80), "the guard is gone");
+    });
+}
+
+#[test]
+fn the_guard_lets_frames_of_vlans_pass() {
+    let (director, peer) = pair();
+    director.enter(|| {
+        let eth0 = Interface::lookup("eth0").unwrap();
+        let mut programs = Programs::load(&eth0).unwrap();
+        let _guard = bpf::attach_guard(&mut programs, &eth0).unwrap();
+        programs.set_services(&[service("10.0.0.100:53", Protocol::Udp)]).unwrap();
+        let kernel = Wire::of(eth0.index, libc::ETH_P_IP);
+        let wire = peer.enter(|| Wire::new(Interface::lookup("eth0").unwrap().index));
+        let mut plain = Vec::new();
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 2], eth0.mac.0);
+        let builder = builder.ipv4([10, 0, 0, 2], [10, 0, 0, 100], 64).udp(40000, 53);
+        builder.write(&mut plain, b"which network?").unwrap();
+        let mut tagged = plain.clone();
+        tagged.splice(12..12, [0x81, 0x00, 0x00, 0x07]); // IEEE 802.1Q, VLAN 7
+        let reaches_the_kernel = |frame: &[u8]| {
+            wire.send(frame);
+            let udp = |frame: Vec<u8>| frame.get(23) == Some(&17);
+            std::iter::from_fn(|| kernel.receive(Duration::from_millis(500))).any(udp)
+        };
+        assert!(!reaches_the_kernel(&plain), "the service's own frame");
+        assert!(reaches_the_kernel(&tagged), "the frame of another network with the same addresses");
     });
 }
 

@@ -279,6 +279,19 @@ fn a_new_syn_on_a_finished_connection_is_scheduled_anew() {
 }
 
 #[test]
+fn a_finished_connection_that_finds_no_server_anew_is_gone() {
+    let mut bench = Bench::new(snapshot());
+    bench.server(&syn(1));
+    bench.server(&frames::tcp((CLIENT.0, 1), WEB, FIN | ACK, &[]));
+    assert_eq!((bench.counters.entries.get(), bench.loads(1)), (1, (0, 1)));
+    let mut quiesced = snapshot();
+    quiesced.pools[0] = Pool::new([]);
+    bench.forwarder.adopt(Arc::new(quiesced));
+    assert_eq!(bench.reason(&syn(1)), DropReason::NoServer);
+    assert_eq!((bench.counters.entries.get(), bench.loads(1)), (0, (0, 0)));
+}
+
+#[test]
 fn a_repeated_syn_is_the_same_connection() {
     let mut bench = Bench::new(snapshot());
     assert_eq!((bench.server(&syn(1)), bench.server(&syn(1)), bench.server(&syn(1))), (RS2, RS2, RS2));
@@ -349,4 +362,23 @@ fn the_router_s_address_is_nobody_s() {
     let mut frame = syn(1);
     frame[..6].copy_from_slice(&ROUTER);
     assert_eq!(bench.reason(&frame), DropReason::OtherHost);
+}
+
+#[test]
+fn a_whole_sweep_takes_two_seconds_however_short_the_steps() {
+    let mut resolved = snapshot();
+    resolved.servers[2] = Some(Server { arm: ArmIndex(0), mac: Some(RS1) });
+    // 3997 buckets: nearly two come due with each millisecond.
+    let mut bench = Bench::with_capacity(resolved, 11_990);
+    for port in 0..1000 {
+        bench.server(&frames::udp((CLIENT.0, port), DNS, b"query"));
+    }
+    bench.wait(Span::from_millis(300_000 - 1));
+    while bench.forwarder.keep_house(bench.now) {}
+    assert_eq!(bench.loads(2), (0, 1000), "none has expired yet");
+    for _ in 0..=2000 {
+        bench.wait(Span::from_millis(1));
+        while bench.forwarder.keep_house(bench.now) {}
+    }
+    assert_eq!(bench.loads(2), (0, 0));
 }

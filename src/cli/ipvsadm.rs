@@ -83,7 +83,7 @@ impl From<ClientError> for Failure {
     /// No director is to us what a missing kernel module is to ipvsadm.
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::NotRunning(_) | ClientError::Permission(_) => {
+            ClientError::NotRunning(_) | ClientError::TooLong(_) | ClientError::Permission(_) => {
                 Self::new(format!("Can't initialize ipvs: {error}"), 2)
             }
             _ => Self::new(error.to_string(), 255),

@@ -1,5 +1,6 @@
 //! `drops` and `workers`.
 
+use super::status::BAD_INPUT;
 use crate::control::api::{Drops, Latency, Port, Worker, path};
 use crate::control::client::{Blocking, ClientError};
 use std::fmt::Display;
@@ -42,7 +43,8 @@ fn print(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "directrix: {error}");
-            ExitCode::FAILURE
+            let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
+            ExitCode::from(if bad_input { BAD_INPUT } else { 1 })
         }
     }
 }

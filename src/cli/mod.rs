@@ -22,9 +22,9 @@ pub const DEFAULT_SOCKET: &str = "/run/directrix/control.sock";
 #[derive(Debug, Parser)]
 #[command(name = "directrix", version, about, max_term_width = 100)]
 struct Cli {
-    /// Control socket of the director
-    #[arg(long, global = true, env = SOCKET_VARIABLE, default_value = DEFAULT_SOCKET, value_name = "PATH")]
-    socket: PathBuf,
+    /// Control socket of the director [env: DIRECTRIX_SOCKET] [default: /run/directrix/control.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
 
     #[command(subcommand)]
     command: Command,
@@ -57,18 +57,19 @@ pub fn main() -> ExitCode {
         return ipvsadm::run(&words.collect::<Vec<_>>(), &default_socket());
     }
     let cli = Cli::parse();
+    let socket = cli.socket.unwrap_or_else(default_socket);
     match cli.command {
-        Command::Run(args) => run::main(&args, &cli.socket),
-        Command::Ipvsadm(args) => ipvsadm::main(&args, &cli.socket),
-        Command::Drops(args) => listings::drops(&args, &cli.socket),
-        Command::Workers(args) => listings::workers(&args, &cli.socket),
+        Command::Run(args) => run::main(&args, &socket),
+        Command::Ipvsadm(args) => ipvsadm::main(&args, &socket),
+        Command::Drops(args) => listings::drops(&args, &socket),
+        Command::Workers(args) => listings::workers(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
         Command::Lab(args) => lab::main(&args),
     }
 }
 
-/// The control socket where `--socket` cannot be given. A variable that is set to nothing is not
-/// set.
+/// The control socket where `--socket` is not given. A variable that is set to nothing is not set,
+/// which clap would see otherwise.
 fn default_socket() -> PathBuf {
     let named = std::env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty());
     named.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)

@@ -76,9 +76,14 @@ impl Common {
 }
 
 fn vip(text: &str) -> Result<Ipv4Addr, String> {
-    match text.parse() {
-        Ok(IpAddr::V4(vip)) => host_address(vip).map(|()| vip).map_err(|flaw| format!("this is {flaw}")),
-        Ok(IpAddr::V6(_)) => Err("IPv6 is not there yet".into()),
-        Err(_) => Err("write an IPv4 address, as in 192.168.195.150".into()),
-    }
+    let remedy = "write an IPv4 address, as in 192.168.195.150";
+    let address = text.parse().map_err(|_| remedy.to_owned())?;
+    let flaw = match address {
+        IpAddr::V4(vip) => match host_address(vip) {
+            Ok(()) => return Ok(vip),
+            Err(flaw) => format!("this is {flaw}"),
+        },
+        IpAddr::V6(_) => "IPv6 is not there yet".into(),
+    };
+    Err(format!("{flaw}; {remedy}"))
 }

@@ -48,13 +48,15 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         config.director.backend = backend.into();
     }
     if args.check {
-        println!("{}: {} services, no errors", args.config.display(), config.services.len());
+        let (file, services) = (args.config.display(), config.services.len());
+        println!("{file}: {services} {}, no errors", if services == 1 { "service" } else { "services" });
         return ExitCode::SUCCESS;
     }
     log_to_stderr();
     match director::run(&config, socket, tell_ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Misfit(errors)) => bad_config(&errors),
+        Err(Failure::Socket(refused)) if refused.is_bad_input() => fail(BAD_INPUT, &refused),
         Err(failure) => fail(1, &failure),
     }
 }

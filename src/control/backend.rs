@@ -1,7 +1,8 @@
 //! Which backend carries the frames, and its workers started on it.
 
 use super::crew::{Crew, Settings};
-use crate::io::{IoError, Opened, Plan, Ports, Steering, packet, xdp};
+use super::handover::Handover;
+use crate::io::{IoError, Opened, Plan, Ports, packet, xdp};
 use crate::model::BackendChoice;
 
 /// A backend in motion. It hands over no frame until its steering is given services.
@@ -9,7 +10,7 @@ pub struct Backend {
     /// "xdp" or "packet".
     pub name: &'static str,
     /// What the kernel hands over.
-    pub steering: Box<dyn Steering>,
+    pub steering: Handover,
     /// The workers.
     pub crew: Crew,
 }
@@ -53,5 +54,5 @@ fn start<P: Ports + 'static>(
         cause: error.to_string(),
         remedy: "raise the limit on threads (ulimit -u), or ask for fewer workers".into(),
     })?;
-    Ok(Backend { name, steering, crew })
+    Ok(Backend { name, steering: Handover::new(steering), crew })
 }

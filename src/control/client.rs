@@ -1,6 +1,7 @@
 //! The control socket's client: what a running director says, as the types of [`api`].
 
 use super::api::{self, path};
+use super::socket::PATH_MAX;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -33,6 +34,12 @@ pub enum ClientError {
          DIRECTRIX_SOCKET", .0.display()
     )]
     NotRunning(PathBuf),
+    /// No socket can have that path.
+    #[error(
+        "the socket path {} has {} bytes, the system allows {PATH_MAX}; name the director's with --socket or \
+         DIRECTRIX_SOCKET", .0.display(), .0.as_os_str().len()
+    )]
+    TooLong(PathBuf),
     /// The socket is there for others.
     #[error("Permission denied (you must be root) for {}", .0.display())]
     Permission(PathBuf),
@@ -186,6 +193,9 @@ impl Client {
     /// Connects, waiting while more clients ask than the director's queue holds: a Unix socket
     /// that does not block says so at once (EAGAIN).
     async fn connect(&self) -> Result<UnixStream, ClientError> {
+        if self.socket.as_os_str().len() > PATH_MAX {
+            return Err(ClientError::TooLong(self.socket.clone()));
+        }
         self.step(async {
             loop {
                 match UnixStream::connect(&self.socket).await {

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -88,15 +89,26 @@ impl Crew {
         self.members.iter().all(|member| !member.thread.is_finished())
     }
 
-    /// Ends all workers and waits for them.
+    /// Ends all workers and waits for them. Dropping the crew does the same.
     ///
     /// # Errors
     /// The first error that a worker ended with.
-    pub fn stop(self) -> io::Result<()> {
+    pub fn stop(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
-        let ends: Vec<_> = self.members.into_iter().map(|member| member.thread.join()).collect();
+        let ends: Vec<_> = self.members.drain(..).map(|member| member.thread.join()).collect();
         let panicked = |_| Err(io::Error::other("a worker panicked"));
         ends.into_iter().try_for_each(|end| end.unwrap_or_else(panicked))
+    }
+}
+
+impl Drop for Crew {
+    /// A crew that could not be completed, or that nobody came to stop, leaves no worker behind.
+    fn drop(&mut self) {
+        let _ = self.end(); // whoever wants to know calls `stop`
     }
 }
 
@@ -145,17 +157,20 @@ impl Member {
 pub struct Line(Sender<Request>);
 
 impl Line {
-    /// Calls `each` for every connection of this worker, a stretch of the table at a time.
+    /// Calls `each` for every connection of this worker, a stretch of the table at a time, until
+    /// it breaks off.
     ///
     /// Connections that open or end meanwhile may be missed. Returns false if the worker
     /// does not answer.
-    pub fn connections(&self, mut each: impl FnMut(&Entry<V4Key>)) -> bool {
+    pub fn connections(&self, mut each: impl FnMut(&Entry<V4Key>) -> ControlFlow<()>) -> bool {
         let (reply, answers) = bounded(1);
         let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(LISTING), reply };
         while listing.from.is_some() {
             listing.entries.clear();
             let Some(filled) = self.ask(Request::Connections(listing), &answers) else { return false };
-            filled.entries.iter().for_each(&mut each);
+            if filled.entries.iter().try_for_each(&mut each).is_break() {
+                break;
+            }
             listing = filled;
         }
         true
@@ -180,4 +195,32 @@ fn random_seed() -> io::Result<Seed> {
         *word = getrandom::u64().map_err(io::Error::other)?;
     }
     Ok(Seed(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::memory::{MemoryPorts, Shape};
+
+    fn crew(workers: usize) -> Crew {
+        let settings = Settings {
+            snapshot: Arc::default(),
+            loads: Arc::new(Loads::new(0)),
+            servers: 0,
+            connections: 1024,
+            wait: Wait::Adaptive,
+            epoch: Instant::now(),
+        };
+        let ports = (0..workers).map(|_| (MemoryPorts::new(Shape::default()).0, Vec::new()));
+        Crew::start(ports.collect(), &settings).unwrap()
+    }
+
+    #[test]
+    fn no_worker_outlives_its_crew() {
+        let crew = crew(2);
+        assert!(crew.is_whole());
+        let counters: Vec<_> = crew.members().iter().map(|member| Arc::clone(&member.counters)).collect();
+        drop(crew);
+        assert!(counters.iter().all(|counters| Arc::strong_count(counters) == 1));
+    }
 }

@@ -11,7 +11,7 @@ use super::server::{self, BindError, ControlSocket, Query};
 use super::status::{self, Estimators, View};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
-use crate::io::{ArpSocket, IoError, Plan};
+use crate::io::{ArpSocket, Interface, IoError, Plan};
 use crate::model::{Config, ConfigErrors, OnConflict, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::Loads;
@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Questions that may wait for the loop.
@@ -60,11 +60,36 @@ pub enum Failure {
 /// # Errors
 /// [`Failure`]. The interface is then as it was found.
 pub fn run(config: &Config, socket: &Path, ready: impl FnMut()) -> Result<(), Failure> {
-    let host = Host::fit(config)?;
-    let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
-    let socket = server::bind(socket)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Director::start(config, &host, ready)?.direct(&host, socket).await })
+    runtime.block_on(async {
+        // First, so that a signal that comes while all the rest is set up ends it in order, too.
+        let signals = Signals::listen()?;
+        let host = Host::fit(config)?;
+        let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+        let socket = server::bind(socket)?;
+        Director::start(config, &host, ready)?.direct(&host, socket, signals).await
+    })
+}
+
+/// What ends a director.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Ready once one of them has come, even before.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 struct Director<F> {
@@ -114,34 +139,43 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Runs everything until told to stop, then takes it all down in order.
-    async fn direct(mut self, host: &Host, socket: ControlSocket) -> Result<(), Failure> {
+    async fn direct(mut self, host: &Host, socket: ControlSocket, signals: Signals) -> Result<(), Failure> {
         let (queries, inbox) = mpsc::channel(QUERIES);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
-        let end = self.attend(host, inbox).await;
+        let end = self.attend(host, inbox, signals).await;
         self.backend.steering.stop();
         let worked = self.backend.crew.stop().map_err(Failure::Worker);
         drop(stop);
         let _ = serving.await; // what a client did is no failure of ours
-        end.and(worked)
+        worked.and(end) // that a worker has ended is known here; why, by the worker
     }
 
     /// The loop: reports of ARP, questions, time, signals.
-    async fn attend(&mut self, host: &Host, mut queries: mpsc::Receiver<Query>) -> Result<(), Failure> {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    async fn attend(
+        &mut self,
+        host: &Host,
+        mut queries: mpsc::Receiver<Query>,
+        mut signals: Signals,
+    ) -> Result<(), Failure> {
         let (commands, responder, mut reports) = self.responder(host)?;
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut arp = std::pin::pin!(responder);
         loop {
             self.tell_if_ready()?;
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                () = signals.end() => break,
                 ended = &mut arp => { ended?; break; }
-                Some(report) = reports.recv() => self.note(report),
+                Some(report) = reports.recv() => {
+                    self.note(&report);
+                    // Many at once, as at start, make one snapshot.
+                    while let Ok(report) = reports.try_recv() {
+                        self.note(&report);
+                    }
+                    self.publish()?;
+                }
                 Some(query) = queries.recv() => self.answer(query),
-                _ = clock.tick() => self.tick()?,
+                _ = clock.tick() => self.tick(host)?,
             }
         }
         drop(commands);
@@ -197,16 +231,15 @@ impl<F: FnMut()> Director<F> {
         Ok(())
     }
 
-    fn note(&mut self, report: Report) {
-        log(&report, &self.registry, self.on_conflict);
-        match report {
+    fn note(&mut self, report: &Report) {
+        log(report, &self.registry, self.on_conflict);
+        match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
-            Report::ConflictOver { .. } => return,
+            Report::ConflictOver { .. } => {}
             Report::Resolved { rip, mac, .. } => self.registry.set_reachable(rip.into(), mac),
             Report::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
         }
-        self.publish();
     }
 
     /// A VIP that is ours already stays so: whoever came later has to go.
@@ -218,15 +251,26 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Result<(), Failure> {
         self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot())));
         self.retired.retain(|old| Arc::strong_count(old) > 1);
-        if let Err(error) = self.backend.steering.update(&self.registry.served()) {
-            tracing::error!(%error, "the services handed over are still the old ones");
-        }
+        self.hand_over()
     }
 
-    fn tick(&mut self) -> Result<(), Failure> {
+    /// A director that is not ready yet fails if the kernel refuses; later it tries again.
+    fn hand_over(&mut self) -> Result<(), Failure> {
+        match self.backend.steering.set(self.registry.served()) {
+            Err(error) if self.ready.is_some() => return Err(error.into()),
+            Err(error) => tracing::error!(%error, "the services handed over are still the old ones"),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// What is looked after now and then, whatever happens.
+    fn tick(&mut self, host: &Host) -> Result<(), Failure> {
+        host.arms.iter().try_for_each(Interface::check)?;
+        self.hand_over()?;
         let mut estimators = std::mem::take(&mut self.estimators);
         self.view().estimate(&mut estimators);
         self.estimators = estimators;

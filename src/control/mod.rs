@@ -8,6 +8,7 @@ pub mod backend;
 pub mod client;
 pub mod crew;
 pub mod director;
+pub mod handover;
 pub mod host;
 pub mod rates;
 pub mod registry;

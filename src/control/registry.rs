@@ -88,9 +88,11 @@ impl ServerLink {
 
 impl Registry {
     /// Gives every service and server its place. Nothing is claimed, nobody resolved yet.
+    ///
+    /// Of either there are at most 65536: the configuration has no more.
     #[must_use]
     pub fn new(services: &[VirtualService], arms: Vec<Arm>, timeouts: Timeouts) -> Self {
-        let mut ids = (0..).map(ServerId);
+        let mut ids = (0..=u16::MAX).map(ServerId);
         let services = services
             .iter()
             .map(|service| ServiceEntry {
@@ -146,7 +148,7 @@ impl Registry {
     /// The picture that workers decide by.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let by_id = self.services.iter().zip(0..);
+        let by_id = self.services.iter().zip(0..=u16::MAX);
         let mut servers: Vec<_> = self.services.iter().flat_map(|service| &service.servers).collect();
         servers.sort_by_key(|server| server.id);
         let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
@@ -206,6 +208,7 @@ mod tests {
     use crate::model::Weight;
     use crate::schedule::Loads;
     use crate::wire::Protocol;
+    use std::net::Ipv4Addr;
 
     fn server(address: &str, weight: u16) -> RealServer {
         RealServer { address: address.parse().unwrap(), weight: Weight(weight), mac: None }
@@ -252,5 +255,19 @@ mod tests {
         registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Conflict(MAC));
         let served: Vec<_> = registry.served().iter().map(ToString::to_string).collect();
         assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
+    }
+
+    #[test]
+    fn every_number_that_16_bits_have_is_a_server_or_a_service() {
+        let many = 0..=u16::MAX;
+        let all: Vec<_> = many.clone().map(|n| Ipv4Addr::from_bits(0x0a00_0000 | u32::from(n))).collect();
+        let servers: Vec<_> = all.iter().map(|rip| (rip.to_string(), 1)).collect();
+        let servers: Vec<_> = servers.iter().map(|(rip, weight)| (rip.as_str(), *weight)).collect();
+        let one = Registry::new(&[service("192.0.2.1:80", &servers)], Vec::new(), Timeouts::default());
+        assert!(one.services[0].servers.iter().map(|server| server.id.0).eq(many.clone()));
+        let services: Vec<_> = all.iter().map(|vip| service(&format!("{vip}:80"), &[])).collect();
+        let snapshot = Registry::new(&services, Vec::new(), Timeouts::default()).snapshot();
+        let id = |vip: &Ipv4Addr| snapshot.services.find(Protocol::Tcp, *vip, 80).map(|id| id.0);
+        assert!(all.iter().map(id).eq(many.map(Some)));
     }
 }

@@ -55,6 +55,14 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    /// True if the path itself is wrong.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::NotSocket(_) | Self::TooLong(_) | Self::NoName(_))
+    }
+}
+
 /// A listening control socket. Dropping it removes the file, if it still is this socket's.
 #[derive(Debug)]
 pub struct ControlSocket {

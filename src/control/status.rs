@@ -11,6 +11,7 @@ use crate::stats::DropReason;
 use crate::time::Tick;
 use hdrhistogram::Histogram;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use tokio::sync::mpsc;
 
 /// Connections that are handed on at a time.
@@ -232,9 +233,11 @@ impl Directory {
         for line in lines {
             line.connections(|entry| {
                 chunk.extend(self.connection(entry, now));
-                if chunk.len() == CHUNK {
-                    let _ = to.blocking_send(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK)));
+                if chunk.len() < CHUNK {
+                    return ControlFlow::Continue(());
                 }
+                let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+                to.blocking_send(full).map_or(ControlFlow::Break(()), ControlFlow::Continue)
             });
         }
         let _ = to.blocking_send(chunk); // a client that went away needs nothing

@@ -23,9 +23,11 @@ pub struct Forwarder {
     lifetimes: [Span; State::COUNT],
     v4: FlowTable<V4Key>,
     staged: Box<[Staged; BATCH]>,
-    /// When buckets last became due, and how many still are.
+    /// When buckets last became due, how many still are, and the part of one that is not yet, in
+    /// [`SWEEP`]ths.
     swept: Tick,
     sweep_owed: usize,
+    sweep_rest: usize,
     tally: Tally,
 }
 
@@ -59,6 +61,7 @@ impl Forwarder {
             staged: Box::new([Err(DropReason::NoService); BATCH]),
             swept: Tick::default(),
             sweep_owed: 0,
+            sweep_rest: 0,
             tally: Tally { loads, counters },
         }
     }
@@ -90,6 +93,7 @@ impl Forwarder {
             self.tally.verdict(verdict);
             verdicts.push(verdict);
         }
+        self.tally.counters.entries.set(self.v4.len() as u64);
     }
 
     /// Takes out expired connections, a bounded number of them at a time.
@@ -206,7 +210,6 @@ impl Forwarder {
             Inserted::Full => return Err(DropReason::TableFull),
         }
         self.tally.opened(&entry);
-        self.tally.counters.entries.set(self.v4.len() as u64);
         Ok(server)
     }
 
@@ -218,12 +221,11 @@ impl Forwarder {
 
     /// Adds the buckets that have become due, in proportion to the time since they last did.
     fn owe_sweep(&mut self, now: Tick) {
-        let elapsed = now.since(self.swept).millis().min(SWEEP.millis()) as usize;
-        let due = self.v4.buckets() * elapsed / SWEEP.millis() as usize;
-        if due > 0 {
-            self.swept = now;
-            self.sweep_owed = (self.sweep_owed + due).min(self.v4.buckets());
-        }
+        let (whole, buckets) = (SWEEP.millis() as usize, self.v4.buckets());
+        let elapsed = (now.since(self.swept).millis() as usize).min(whole);
+        let due = buckets * elapsed + self.sweep_rest;
+        self.sweep_owed = (self.sweep_owed + due / whole).min(buckets);
+        (self.swept, self.sweep_rest) = (now, due % whole);
     }
 }
 

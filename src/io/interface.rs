@@ -40,6 +40,22 @@ impl Interface {
         Ok(Self { name: name.to_owned(), index: link.index, mac, mtu: link.mtu, queues, addresses })
     }
 
+    /// Whether it is still the interface that was looked up.
+    ///
+    /// # Errors
+    /// [`IoError`] if it is gone, or has another MAC address: nothing arrives here any more then.
+    pub fn check(&self) -> Result<(), IoError> {
+        // A question that fails says nothing about the interface.
+        let Ok(link) = rtnl::link(self.index) else { return Ok(()) };
+        match link.map(|link| link.mac) {
+            None => Err(changed(&self.name, "the interface is gone".into())),
+            Some(Some(mac)) if mac != self.mac => {
+                Err(changed(&self.name, format!("its MAC address has changed from {} to {mac}", self.mac)))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
     /// How many queues it can transmit on, at least 1: often as many as it receives on.
     pub(super) fn transmit_queues(&self) -> u32 {
         let allocated = || rtnl::link(self.index).ok().flatten().map(|link| link.transmit_queues);
@@ -79,6 +95,14 @@ fn unknown(name: &str, links: &[rtnl::Link]) -> IoError {
             [] => "there is no Ethernet interface at all: see `ip link`".into(),
             _ => format!("name one of these: {}", names.join(", ")),
         },
+    }
+}
+
+fn changed(name: &str, cause: String) -> IoError {
+    IoError {
+        what: format!("serving on {name}"),
+        cause,
+        remedy: "start directrix again when it is there to stay".into(),
     }
 }
 

@@ -154,7 +154,7 @@ fn through_the_director(run: &Measurements) -> Finding {
         came.frames, went.frames
     );
     let good = came == went && came.frames > 0 && received >= came.frames && sent >= went.frames;
-    finding("frames to the VIP, at the director", good, figures, "each should come out once, and no other")
+    finding("frames to the VIP", good, figures, "each should come out once, and no other")
 }
 
 fn counted(run: &Measurements) -> Finding {

@@ -2,6 +2,7 @@
 #![allow(missing_docs, dead_code, unreachable_pub)] // each test uses its part
 
 pub mod frames;
+pub mod harness;
 pub mod netns;
 pub mod rust;
 pub mod wire;

@@ -13,9 +13,14 @@ const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 pub struct Wire(OwnedFd);
 
 impl Wire {
-    /// Of the calling thread's network namespace.
+    /// Of the calling thread's network namespace. Sees every frame, before anything can take it.
     pub fn new(interface_index: u32) -> Self {
-        let protocol = (libc::ETH_P_ALL as u16).to_be();
+        Self::of(interface_index, libc::ETH_P_ALL)
+    }
+
+    /// Sees what is left of one protocol where the kernel itself gets to see it.
+    pub fn of(interface_index: u32, protocol: i32) -> Self {
+        let protocol = (protocol as u16).to_be();
         // SAFETY: no pointer is involved.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, protocol.into()) };
         assert!(fd >= 0, "packet socket: {}", io::Error::last_os_error());

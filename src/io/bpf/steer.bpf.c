@@ -118,6 +118,9 @@ int directrix_guard(struct __sk_buff *skb)
 {
 	__u32 reach = skb->len < REACH ? skb->len : REACH;
 
+	// The frame of a VLAN's interface, though its tag is no longer in its bytes.
+	if (skb->vlan_present)
+		return NEXT;
 	// Drivers may leave headers in pages that a program cannot read directly.
 	if (skb->data_end - skb->data < reach && bpf_skb_pull_data(skb, reach))
 		return NEXT;

@@ -47,8 +47,9 @@ impl<'t> Report<'t> {
         &self.file
     }
 
-    /// The 1-based line of a byte offset.
+    /// The 1-based line of a byte offset. The end of the file is on the last line, not below it.
     pub(super) fn line(&self, offset: usize) -> usize {
+        let offset = offset.min(self.text.len().saturating_sub(1));
         1 + self.ends.partition_point(|&end| end < offset)
     }
 

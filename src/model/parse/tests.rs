@@ -510,6 +510,18 @@ fn broken_toml_is_told_line_by_line() {
 }
 
 #[test]
+fn an_error_at_the_end_of_the_file_is_on_its_last_line() {
+    refused(
+        "[director]\n\n\n\"\"\"\n",
+        &[
+            "4: not TOML: keys cannot be multi-line basic strings; TOML expects basic string, literal string here",
+            "4: not TOML: key with no value; TOML expects `=` here",
+            "4: not TOML: invalid multi-line basic string; TOML expects `\"` here",
+        ],
+    );
+}
+
+#[test]
 fn other_errors_are_told_beside_broken_lines() {
     refused(
         &located("weight = two\nmac = \"no\"\n[[service]]\nprotocol = udp\n"),

@@ -1,0 +1,101 @@
+//! What the kernel is asked to hand over, and what it has agreed to.
+
+use crate::io::{IoError, Steering};
+use crate::model::ServiceAddress;
+
+/// A steering with a memory: it is asked only for what it does not do already.
+pub struct Handover {
+    steering: Box<dyn Steering>,
+    agreed: Vec<ServiceAddress>,
+    refused: bool,
+}
+
+impl Handover {
+    /// Takes a steering that has been started and has no service yet.
+    #[must_use]
+    pub fn new(steering: Box<dyn Steering>) -> Self {
+        Self { steering, agreed: Vec::new(), refused: false }
+    }
+
+    /// Has exactly `services` handed over. After a refusal the old ones still are, and the next
+    /// call tries again.
+    ///
+    /// # Errors
+    /// What [`Steering::update`] says; not again while it keeps refusing.
+    pub fn set(&mut self, services: Vec<ServiceAddress>) -> Result<(), IoError> {
+        if services == self.agreed {
+            self.refused = false;
+            return Ok(());
+        }
+        match self.steering.update(&services) {
+            Ok(()) => (self.agreed, self.refused) = (services, false),
+            Err(_) if self.refused => {}
+            Err(error) => {
+                self.refused = true;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the handing over.
+    pub fn stop(&mut self) {
+        self.steering.stop();
+        self.agreed.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Protocol;
+    use std::sync::{Arc, Mutex};
+
+    /// Takes services while it is told that it may, and notes them.
+    #[derive(Clone, Default)]
+    struct Fake(Arc<Mutex<(bool, Vec<Vec<ServiceAddress>>)>>);
+
+    impl Steering for Fake {
+        fn start(&mut self) -> Result<(), IoError> {
+            Ok(())
+        }
+
+        fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+            let (refuses, asked) = &mut *self.0.lock().unwrap();
+            asked.push(services.to_vec());
+            let error = || IoError { what: "w".into(), cause: "c".into(), remedy: "r".into() };
+            if *refuses { Err(error()) } else { Ok(()) }
+        }
+
+        fn stop(&mut self) {}
+    }
+
+    fn service(port: u16) -> ServiceAddress {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }
+    }
+
+    #[test]
+    fn what_is_handed_over_already_is_not_asked_for_again() {
+        let fake = Fake::default();
+        let mut handover = Handover::new(Box::new(fake.clone()));
+        for services in [vec![], vec![service(80)], vec![service(80)], vec![], vec![]] {
+            handover.set(services).unwrap();
+        }
+        assert_eq!(fake.0.lock().unwrap().1, [vec![service(80)], vec![]]);
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_and_what_was_refused_is_tried_again() {
+        let fake = Fake::default();
+        let mut handover = Handover::new(Box::new(fake.clone()));
+        fake.0.lock().unwrap().0 = true;
+        assert!(handover.set(vec![service(80)]).is_err());
+        assert!(handover.set(vec![service(80)]).is_ok(), "told once");
+        fake.0.lock().unwrap().0 = false;
+        handover.set(vec![service(80)]).unwrap();
+        handover.set(vec![service(80)]).unwrap();
+        assert_eq!(fake.0.lock().unwrap().1.len(), 3, "until it is agreed to");
+        fake.0.lock().unwrap().0 = true;
+        assert!(handover.set(vec![]).is_err(), "a new refusal is told again");
+    }
+}

@@ -1,0 +1,488 @@
+//! Bad input, as a user types it, and what it gets: status 2 if the input is wrong, 1 if something
+//! failed (ipvsadm has statuses of its own), and on stderr what is wrong, where, and what to do.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use support::netns::{Netns, veth};
+use tempfile::TempDir;
+
+const GOOD: &str = "[director]\ninterface = \"eth0\"\n\n[[service]]\nprotocol = \"tcp\"\n\
+                    address = \"10.0.0.1:80\"\n\n[[service.server]]\naddress = \"10.0.0.2\"\n";
+
+/// A shell's line, its exit status, and what it says. A text that ends in `…` may go on.
+type Case = (&'static str, i32, &'static str);
+
+/// Words that clap reads.
+const ARGUMENTS: &[Case] = &[
+    ("directrix", 2, "An LVS-DR director in pure user space: …"),
+    (
+        "directrix drop",
+        2,
+        "error: unrecognized subcommand 'drop'\n\n  tip: a similar subcommand exists: 'drops'\n\n\
+         Usage: directrix [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
+    ),
+    ("directrix start", 2, "error: unrecognized subcommand 'start'\n…"),
+    ("directrix help start", 2, "error: unrecognized subcommand 'start'\n…"),
+    (
+        "directrix run --bakend xdp",
+        2,
+        "error: unexpected argument '--bakend' found\n\n  tip: a similar argument exists: '--backend'\n…",
+    ),
+    (
+        "directrix run --backend foo",
+        2,
+        "error: invalid value 'foo' for '--backend <BACKEND>'\n  [possible values: auto, xdp, packet]\n…",
+    ),
+    (
+        "directrix run --config",
+        2,
+        "error: a value is required for '--config <FILE>' but none was supplied\n\n\
+         For more information, try '--help'.\n",
+    ),
+    (
+        "directrix run good.toml",
+        2,
+        "error: unexpected argument 'good.toml' found\n\nUsage: directrix run [OPTIONS]\n…",
+    ),
+    ("directrix --socket", 2, "error: a value is required for '--socket <PATH>' but none was supplied\n…"),
+    (
+        "directrix --socket '' drops",
+        2,
+        "error: a value is required for '--socket <PATH>' but none was supplied\n…",
+    ),
+    (
+        "directrix --socket a --socket b drops",
+        2,
+        "error: the argument '--socket <PATH>' cannot be used multiple times\n…",
+    ),
+    (
+        "directrix workers --jsn",
+        2,
+        "error: unexpected argument '--jsn' found\n\n  tip: a similar argument exists: '--json'\n…",
+    ),
+    ("directrix realserver", 2, "Prepare a real server: VIP on lo, quiet in ARP\n\nUsage: …"),
+    (
+        "directrix realserver setup",
+        2,
+        "error: the following required arguments were not provided:\n  --vip <IP>\n\n\
+         Usage: directrix realserver setup --vip <IP>\n…",
+    ),
+    (
+        "directrix realserver setup --vip www",
+        2,
+        "error: invalid value 'www' for '--vip <IP>': write an IPv4 address, as in 192.168.195.150\n…",
+    ),
+    (
+        "directrix realserver check --vip 127.0.0.1",
+        2,
+        "error: invalid value '127.0.0.1' for '--vip <IP>': this is a loopback address; \
+         write an IPv4 address, as in 192.168.195.150\n…",
+    ),
+    (
+        "directrix realserver undo --vip ::1",
+        2,
+        "error: invalid value '::1' for '--vip <IP>': IPv6 is not there yet; \
+         write an IPv4 address, as in 192.168.195.150\n…",
+    ),
+    (
+        "directrix lab shell nosuchhost",
+        2,
+        "error: invalid value 'nosuchhost' for '<HOST>'\n  \
+         [possible values: client, router, switch, director, rs1, rs2]\n…",
+    ),
+    (
+        "directrix lab --arp magic",
+        2,
+        "error: invalid value 'magic' for '--arp <ARP>'\n  \
+         [possible values: sysctl, arptables, static, none]\n…",
+    ),
+    (
+        "directrix lab --connections 0",
+        2,
+        "error: invalid value '0' for '--connections <N>': 0 is not in 1..…",
+    ),
+    (
+        "directrix lab run --name absent",
+        2,
+        "directrix lab: the lab 'absent' is not up: directrix lab up --name absent\n",
+    ),
+    (
+        "directrix lab up --name a/b",
+        2,
+        "directrix lab: 'a/b' cannot name a lab: use 1 to 32 letters, digits and hyphens, no hyphen first\n",
+    ),
+];
+
+/// Files that `run` is given.
+const FILES: &[Case] = &[
+    (
+        "directrix run --config absent.toml",
+        2,
+        "absent.toml: there is no such file; write one, or name another with --config\n",
+    ),
+    (
+        "directrix run --check --config directory",
+        2,
+        "directory: the file cannot be read: Is a directory (os error 21); \
+         name a regular file with --config\n",
+    ),
+    (
+        "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all \
+         directrix run --check --config unreadable.toml",
+        2,
+        "unreadable.toml: this user may not read the file; run as root, or chmod it\n",
+    ),
+    (
+        "directrix run --check --config latin1.toml",
+        2,
+        "latin1.toml:2: this is not UTF-8 text; save the file in UTF-8\n",
+    ),
+    (
+        "directrix run --check --config empty.toml",
+        2,
+        "empty.toml:1: the file has no [director]; add [director] with interface = \"eth0\" below it\n\
+         empty.toml:1: the file has no service; add a [[service]] with protocol and address\n",
+    ),
+    (
+        "directrix run --check --config zeros.toml",
+        2,
+        "zeros.toml:1: not TOML: invalid unquoted key; \
+         TOML expects letters, numbers, `-`, `_` here\n…",
+    ),
+];
+
+/// Sockets, as a client names them.
+const SOCKETS: &[Case] = &[
+    (
+        "directrix --socket absent.sock drops",
+        1,
+        "directrix: no director is running at absent.sock; start one with `directrix run`, \
+         or name its socket with --socket or DIRECTRIX_SOCKET\n",
+    ),
+    (
+        "DIRECTRIX_SOCKET=absent.sock directrix workers",
+        1,
+        "directrix: no director is running at absent.sock; start one with `directrix run`, \
+         or name its socket with --socket or DIRECTRIX_SOCKET\n",
+    ),
+    (
+        "DIRECTRIX_SOCKET=absent.sock directrix drops --socket other.sock",
+        1,
+        "directrix: no director is running at other.sock; …",
+    ),
+    (
+        "DIRECTRIX_SOCKET= directrix --socket other.sock drops",
+        1,
+        "directrix: no director is running at other.sock; …",
+    ),
+    ("directrix --socket stale.sock drops", 1, "directrix: no director is running at stale.sock; …"),
+    ("directrix --socket good.toml drops --json", 1, "directrix: no director is running at good.toml; …"),
+    ("directrix --socket good.toml/sock drops", 1, "directrix: no director is running at good.toml/sock; …"),
+    (
+        "directrix --socket $(printf %0108d 0) drops",
+        2,
+        "directrix: the socket path 0000000000000000000000000000000000000000000000000000000000000000000000000000\
+         00000000000000000000000000000000 has 108 bytes, the system allows 107; \
+         name the director's with --socket or DIRECTRIX_SOCKET\n",
+    ),
+    (
+        "directrix --socket $(printf %0108d 0) ipvsadm -Ln",
+        2,
+        "Can't initialize ipvs: the socket path 00000000000000000000…",
+    ),
+    (
+        "DIRECTRIX_SOCKET=absent.sock ipvsadm -Ln",
+        2,
+        "Can't initialize ipvs: no director is running at absent.sock; start one with `directrix run`, \
+         or name its socket with --socket or DIRECTRIX_SOCKET\n",
+    ),
+];
+
+/// ipvsadm's grammar. Its messages are ipvsadm's own.
+const IPVSADM: &[Case] = &[
+    ("ipvsadm -Q", 255, "Try `ipvsadm -h' or 'ipvsadm --help' for more information.\n"),
+    ("ipvsadm -Lnq", 255, "-Lnq: unknown option\n"),
+    ("ipvsadm -Ln -t", 255, "-t: missing argument\n"),
+    ("ipvsadm -L --numeric=yes", 255, "--numeric=yes: option does not take an argument\n"),
+    ("ipvsadm -C -C", 2, "multiple commands specified\n"),
+    ("ipvsadm -L -n -n", 2, "multiple 'numeric' options specified\n"),
+    ("ipvsadm -L everything", 2, "unexpected argument everything\n"),
+    ("ipvsadm -A", 2, "You need to supply the 'service-address' option for the 'add-service' command\n"),
+    (
+        "ipvsadm -a -t 10.0.0.1:80",
+        2,
+        "You need to supply the 'real-server' option for the 'add-server' command\n",
+    ),
+    ("ipvsadm -C -t 10.0.0.1:80", 2, "Illegal 'service-address' option with the 'flush' command\n"),
+    ("ipvsadm -A -t 10.0.0.1", 2, "Zero port specified for non-persistent service\n"),
+    ("ipvsadm -A -t 10.0.0.1:http:", 2, "illegal virtual server address[:port] specified\n"),
+    ("ipvsadm -A -t 10.0.0.1:80 -o", 2, "One-Packet Scheduling is only for UDP virtual services\n"),
+    ("ipvsadm -A -f 0", 2, "invalid fwmark value `0' specified\n"),
+    ("ipvsadm -A -6", 2, "-6 used before -f\n"),
+    ("ipvsadm -a -t 10.0.0.1:80 -r 10.0.0.2 -w 65536", 2, "illegal weight specified\n"),
+    ("ipvsadm -a -t 10.0.0.1:80 -r 300", 2, "illegal real server address[:port] specified\n"),
+    ("ipvsadm --set 900 120", 2, "--set option requires 3 timeout values\n"),
+    ("ipvsadm --set 900 120 x", 2, "invalid timeout value `x' specified\n"),
+    ("ipvsadm -Lc --stats", 2, "options conflicts in the list command\n"),
+    (
+        "ipvsadm -A -t 10.0.0.1:80",
+        255,
+        "'add-service' cannot change a running director yet; change its configuration file and start it anew\n",
+    ),
+];
+
+/// Lines of a configuration file that replace or follow lines of [`GOOD`], by what they are about.
+const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
+    (
+        "interface = \"eth0\"",
+        "",
+        &["1: [director] has no interface; add interface = \"eth0\", where VIP traffic arrives"],
+    ),
+    (
+        "interface = \"eth0\"",
+        "interface = eth0",
+        &["2: not TOML: string values must be quoted; write the value in quotes, as in \"eth0\""],
+    ),
+    (
+        "interface = \"eth0\"",
+        "interface = \"eth0\"\nbackend = \"dpdk\"",
+        &["3: backend is \"dpdk\"; write \"auto\" or \"xdp\" or \"packet\""],
+    ),
+    (
+        "interface = \"eth0\"",
+        "interface = \"eth0\"\nbackned = \"xdp\"",
+        &["3: \"backned\" is no key of [director]; did you mean backend?"],
+    ),
+    (
+        "interface = \"eth0\"",
+        "interface = \"eth0\"\nconnections = 10",
+        &["3: connections is 10, out of range; write a number from 1024 to 268435456"],
+    ),
+    (
+        "interface = \"eth0\"",
+        "interface = \"eth0\"\nworkers = \"all\"",
+        &["3: workers is \"all\", no whole number; write a number from 1 to 65535 or \"auto\""],
+    ),
+    (
+        "interface = \"eth0\"",
+        "interface = \"eth0\"\ntimeouts = { tcp = 0 }",
+        &["3: tcp is 0, out of range; write a number from 1 to 2147483: seconds"],
+    ),
+    (
+        "interface = \"eth0\"",
+        "interface = \"eth0\"\ninterface = \"eth1\"",
+        &["3: not TOML: duplicate key; keep one of the two"],
+    ),
+    ("protocol = \"tcp\"", "protocol = \"sctp\"", &["5: protocol is \"sctp\"; write \"tcp\" or \"udp\""]),
+    ("10.0.0.1:80", "10.0.0.1", &["6: address is \"10.0.0.1\", without a port; write \"10.0.0.1:80\""]),
+    (
+        "10.0.0.1:80",
+        "[2001:db8::1]:80",
+        &[
+            "6: address is \"[2001:db8::1]:80\": IPv6 is not there yet; write VIP and port, as in \"192.168.195.150:80\"",
+        ],
+    ),
+    (
+        "10.0.0.1:80\"",
+        "10.0.0.1:80\"\nscheduler = \"rr\"",
+        &["7: scheduler is \"rr\", a scheduler of IPVS that directrix does not have yet; write wlc"],
+    ),
+    (
+        "\"10.0.0.2\"",
+        "\"10.0.0.2:8080\"",
+        &[
+            "9: address is \"10.0.0.2:8080\", another port than the service's: direct routing cannot change the port; \
+         write \"10.0.0.2\"",
+        ],
+    ),
+    (
+        "\"10.0.0.2\"",
+        "\"10.0.0.1\"",
+        &["9: address is 10.0.0.1, the VIP of a service; write the real server's own address, its RIP"],
+    ),
+    (
+        "\"10.0.0.2\"",
+        "\"10.0.0.2\"\nport = 80",
+        &["10: \"port\" is no key of [[service.server]]; \
+         remove it: the port is the service's, direct routing cannot change it"],
+    ),
+    (
+        "\"10.0.0.2\"",
+        "\"10.0.0.2\"\nmac = \"ff:ff:ff:ff:ff:ff\"",
+        &["10: mac is \"ff:ff:ff:ff:ff:ff\", which is not one station's address; \
+         write the server's own address, as in \"02:00:5e:10:00:01\""],
+    ),
+    (
+        "\"10.0.0.2\"",
+        "\"10.0.0.2\"\n[[service.server]]\naddress = \"10.0.0.2\"",
+        &["11: address 10.0.0.2 is a server of this service already, on line 9; \
+         remove one of the two; weight gives it a larger share"],
+    ),
+    (
+        "\"10.0.0.2\"",
+        "\"10.0.0.2\"\n[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"",
+        &[
+            "12: address TCP 10.0.0.1:80 is a service already, on line 6; remove one of the two, or merge their servers",
+        ],
+    ),
+    (
+        "\"10.0.0.2\"",
+        "\"web1\"\nweight = -1\n[[service]]\nprotocol = 6\nadress = \"10.0.0.1:80\"\n[metrics]",
+        &[
+            "9: address is \"web1\", no IPv4 address; write the RIP alone, as in \"192.168.195.170\"",
+            "10: weight is -1, out of range; write a number from 0 to 65535",
+            "11: [[service]] has no address; add address = \"VIP:port\"",
+            "12: protocol is 6; write \"tcp\" or \"udp\"",
+            "13: \"adress\" is no key of [[service]]; did you mean address?",
+            "14: \"metrics\" is no key of the file; its keys are director, service",
+        ],
+    ),
+];
+
+/// A directory with all that the lines name.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["directrix", "ipvsadm"] {
+            symlink(env!("CARGO_BIN_EXE_directrix"), path(name)).unwrap();
+        }
+        fs::write(path("good.toml"), GOOD).unwrap();
+        fs::write(path("empty.toml"), "").unwrap();
+        fs::write(path("zeros.toml"), [0; 16]).unwrap();
+        fs::write(path("latin1.toml"), b"[director]\n# caf\xe9\n").unwrap();
+        fs::write(path("unreadable.toml"), GOOD).unwrap();
+        fs::set_permissions(path("unreadable.toml"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::create_dir(path("directory")).unwrap();
+        drop(UnixListener::bind(path("stale.sock")).unwrap());
+        Self { directory }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Runs a line as the shell `sh` does, in this directory, and checks what it gets.
+    #[track_caller]
+    fn check(&self, mut shell: Command, (line, status, expected): (&str, i32, &str)) {
+        let programs = std::env::var("PATH").unwrap();
+        shell.env("PATH", format!("{}:{programs}", self.path().display())).current_dir(self.path());
+        for variable in ["DIRECTRIX_SOCKET", "RUST_LOG", "RUST_BACKTRACE", "COLUMNS"] {
+            shell.env_remove(variable);
+        }
+        let Output { status: ended, stderr, .. } = shell.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!(ended.code(), Some(status), "{line}: {said}");
+        match expected.strip_suffix('…') {
+            Some(start) => assert!(said.starts_with(start), "{line}: {said}\nand not: {start}"),
+            None => assert_eq!(said, expected, "{line}"),
+        }
+        for slip in ["panicked", "Err(", "Some(", " { "] {
+            assert!(!said.contains(slip), "{line}: {said}");
+        }
+    }
+}
+
+fn sh(line: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]);
+    shell
+}
+
+#[test]
+fn words_files_sockets_and_ipvsadms_grammar() {
+    let place = Place::new();
+    for case in [ARGUMENTS, FILES, SOCKETS, IPVSADM].into_iter().flatten() {
+        place.check(sh(case.0), *case);
+    }
+}
+
+#[test]
+fn configurations_are_refused_with_every_line_that_is_wrong() {
+    let place = Place::new();
+    for (old, new, wrong) in CONFIGURATIONS {
+        assert!(GOOD.contains(old), "{old}");
+        fs::write(place.path().join("d.toml"), GOOD.replace(old, new)).unwrap();
+        let expected: String = wrong.iter().map(|wrong| format!("d.toml:{wrong}\n")).collect();
+        for line in ["directrix run --check --config d.toml", "directrix run -c d.toml"] {
+            place.check(sh(line), (line, 2, &expected));
+        }
+    }
+}
+
+#[test]
+fn a_good_configuration_passes_the_check() {
+    let place = Place::new();
+    let line = "directrix run --check --config good.toml | grep -x 'good.toml: 1 service, no errors'";
+    place.check(sh(line), (line, 0, ""));
+}
+
+/// What fits the grammar and not the host: eth0 is there, in another network than the server.
+const MISFITS: &[Case] = &[
+    (
+        "directrix run -c good.toml",
+        2,
+        "good.toml:9: real server 10.0.0.2 is not on-link: eth0 has 10.9.0.1/24, and direct routing reaches only \
+         neighbors; write a RIP of that network, give eth0 an address in the server's, or set server_interface\n",
+    ),
+    (
+        "sed 's/eth0/eth7/' good.toml > d.toml; directrix run -c d.toml",
+        2,
+        "d.toml:2: looking up interface eth7: there is no interface of that name here; name one of these: eth0\n",
+    ),
+    (
+        "sed 's/eth0/lo/' good.toml > d.toml; directrix run -c d.toml",
+        2,
+        "d.toml:2: looking up interface lo: it is not Ethernet, and direct routing works by Ethernet addresses; …",
+    ),
+    (
+        "sed 's/10.0.0.2/10.9.0.2/' good.toml > fits.toml; directrix run -c fits.toml --socket good.toml",
+        2,
+        "directrix: good.toml is there and is no socket; move it away or use --socket\n",
+    ),
+    (
+        "directrix run -c fits.toml --socket directory",
+        2,
+        "directrix: directory is there and is no socket; move it away or use --socket\n",
+    ),
+    (
+        "directrix run -c fits.toml --socket $(printf %0108d 0)",
+        2,
+        "directrix: the socket path 00000000000000000000…",
+    ),
+    (
+        "directrix run -c fits.toml --socket ..",
+        2,
+        "directrix: \"..\" cannot name a socket; give a file's path with --socket\n",
+    ),
+    (
+        "directrix run -c fits.toml --socket good.toml/control.sock",
+        1,
+        "directrix: creating the directory good.toml: File exists (os error 17); make it possible or use --socket\n",
+    ),
+    (
+        "ip link set dev eth0 down; directrix run -c fits.toml",
+        2,
+        "fits.toml:2: looking up interface eth0: it is down; …",
+    ),
+];
+
+#[test]
+fn configurations_that_do_not_fit_the_host() {
+    let (place, host, peer) = (Place::new(), Netns::new("bad"), Netns::new("peer"));
+    veth((&host, "eth0"), (&peer, "eth0"), 1);
+    host.run("ip address add 10.9.0.1/24 dev eth0");
+    for case in MISFITS {
+        place.check(host.command(case.0), *case);
+    }
+}

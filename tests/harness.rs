@@ -1,0 +1,155 @@
+//! What the fuzz targets look for, for a moment: the same checks over random input that is close
+//! to real input. `tools/fuzz` looks longer.
+#![allow(missing_docs)]
+
+mod support;
+
+use directrix::model::ServerId;
+use directrix::stats::DropReason;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use support::frames::{self, End};
+use support::harness::{config, decide, packet};
+
+const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
+const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
+const WEB: End = (decide::VIP, 80);
+
+/// What fails becomes a test with a name, not a line in a file of seeds.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn frame() -> impl Strategy<Value = Vec<u8>> {
+    let payload = prop::collection::vec(any::<u8>(), 0..40);
+    let protocol = prop_oneof![Just(6u8), Just(17), any::<u8>()];
+    prop_oneof![
+        (any::<u8>(), payload.clone()).prop_map(|(flags, data)| frames::tcp(CLIENT, WEB, flags, &data)),
+        payload.clone().prop_map(|data| frames::udp(CLIENT, WEB, &data)),
+        (protocol, payload).prop_map(|(protocol, data)| frames::ipv4(
+            CLIENT.0,
+            WEB.0,
+            protocol,
+            &data,
+            |_| ()
+        )),
+    ]
+}
+
+/// A stretch of the text that gives way to another.
+fn edited(text: &str, edits: &[(Index, usize, String)]) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    for (at, length, new) in edits {
+        let start = at.index(letters.len() + 1);
+        let end = letters.len().min(start + length);
+        letters.splice(start..end, new.chars());
+    }
+    letters.into_iter().collect()
+}
+
+/// What a hand might write into a configuration, and what it surely would not.
+fn words() -> impl Strategy<Value = String> {
+    const WORDS: &[&str] = &[
+        "",
+        "\n",
+        "\"",
+        "'''",
+        "[",
+        "]",
+        "[[service]]\n",
+        "[director]\n",
+        "=",
+        "#",
+        "{",
+        "}",
+        "0",
+        "-1",
+        "mac",
+        "weight",
+        "\r",
+        "\\u0007",
+        "\u{7}",
+        "\u{2028}",
+        "é",
+        "1e400",
+        "0x",
+        "70000",
+    ];
+    prop_oneof![4 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+proptest! {
+    #![proptest_config(cases(2000))]
+
+    #[test]
+    fn frames_are_read_as_etherparse_reads_them(
+        mut frame in frame(),
+        changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
+        length in any::<Index>(),
+        dress in any::<u8>(),
+    ) {
+        for (at, value) in changes {
+            let at = at.index(frame.len());
+            frame[at] = value;
+        }
+        packet::check(&frame);
+        packet::check(&frame[..length.index(frame.len() + 1)]);
+        frame.insert(0, dress);
+        packet::check_dressed(&frame);
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_etherparse_reads_them(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        packet::check(&bytes);
+        packet::check_dressed(&bytes);
+    }
+
+    #[test]
+    fn any_text_gets_a_configuration_or_errors_with_a_place(text in any::<String>()) {
+        config::check(&text);
+    }
+
+    #[test]
+    fn the_example_with_slips_of_the_hand_gets_a_configuration_or_errors_with_a_place(
+        edits in prop::collection::vec((any::<Index>(), 0usize..30, words()), 1..5),
+    ) {
+        config::check(&edited(EXAMPLE, &edits));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(500))]
+
+    #[test]
+    fn a_director_s_books_balance_whatever_happens(life in prop::collection::vec(any::<u8>(), 0..1500)) {
+        decide::check(&life);
+    }
+}
+
+/// So that a check which never gets anywhere does not pass for one that finds nothing.
+#[test]
+fn random_lives_meet_every_fate() {
+    let (mut random, mut fates) = (0x9e37_79b9_7f4a_7c15_u64, HashMap::<&str, u64>::new());
+    for _ in 0..300 {
+        let life: Vec<u8> = (0..2000)
+            .map(|_| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random as u8
+            })
+            .collect();
+        let counters = decide::check(&life);
+        let mut met = |fate, count| *fates.entry(fate).or_default() += count;
+        met("expired", counters.expired.get());
+        met("evicted", counters.evicted.get());
+        (0..decide::SERVERS).for_each(|id| met("forwarded", counters.server(ServerId(id)).packets.get()));
+        DropReason::ALL.iter().for_each(|reason| met(reason.name(), counters.drops(*reason).get()));
+    }
+    let never: Vec<_> = fates.iter().filter(|(_, count)| **count == 0).map(|(fate, _)| *fate).collect();
+    let not_decided_here = ["transmit_full", "too_long"];
+    assert!(never.iter().all(|fate| not_decided_here.contains(fate)), "{never:?}");
+    assert!(fates["forwarded"] > 1000, "{fates:?}");
+}

@@ -1,0 +1,47 @@
+//! The configuration file's reader: any text gets a usable configuration or usable errors.
+
+use directrix::control::registry::Registry;
+use directrix::model::{Config, ConfigErrors, ServiceId, parse};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// Checks one text.
+pub fn check(text: &str) {
+    match parse(Path::new("d.toml"), text) {
+        Ok(config) => is_usable(&config),
+        Err(errors) => are_usable(&errors, text),
+    }
+}
+
+/// Every error has a place in the file and fits on a line with its remedy.
+fn are_usable(ConfigErrors(errors): &ConfigErrors, text: &str) {
+    assert!(!errors.is_empty(), "refused without a reason");
+    assert!(errors.is_sorted_by_key(|error| error.line));
+    let lines = text.lines().count().max(1);
+    for error in errors {
+        assert!((1..=lines).contains(&error.line), "line {} of {lines}: {error}", error.line);
+        assert!(!error.what.is_empty() && !error.remedy.is_empty(), "{error}");
+        let shown = error.to_string();
+        assert!(shown.starts_with("d.toml:") && !shown.contains(char::is_control), "{shown:?}");
+    }
+}
+
+/// It says nothing twice, and the tables can be made of it.
+fn is_usable(config: &Config) {
+    let addresses: HashSet<_> = config.services.iter().map(|service| service.address).collect();
+    assert!(!config.services.is_empty());
+    assert_eq!(addresses.len(), config.services.len(), "a service stands twice");
+    for service in &config.services {
+        let servers: HashSet<_> = service.servers.iter().map(|server| server.address).collect();
+        assert_eq!(servers.len(), service.servers.len(), "a server stands twice");
+        assert!(addresses.iter().all(|vip| !servers.contains(&vip.address.ip())), "a VIP is a RIP");
+    }
+    let registry = Registry::new(&config.services, Vec::new(), config.director.timeouts);
+    let snapshot = registry.snapshot();
+    for (service, id) in config.services.iter().zip(0..) {
+        let (protocol, address) = (service.address.protocol, service.address.address);
+        let IpAddr::V4(vip) = address.ip() else { panic!("{address} is IPv6") };
+        assert_eq!(snapshot.services.find(protocol, vip, address.port()), Some(ServiceId(id)));
+    }
+}

@@ -1,0 +1,195 @@
+//! The whole decision: a string of bytes is a stretch of a director's life, with frames, waits
+//! and new snapshots. What must hold after every batch is in `ledger`.
+
+use super::super::frames::{self, DIRECTOR, ROUTER};
+use super::input::Input;
+use super::ledger::Ledger;
+use super::packet::make_checksum_right;
+use directrix::flow::Seed;
+use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Server, ServiceMap, Snapshot};
+use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::stats::WorkerCounters;
+use directrix::time::{Span, Tick};
+use directrix::wire::{MacAddr, Protocol};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+pub const SERVERS: u16 = 6;
+const SERVER_SIDE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x5d]);
+const SEED: Seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 7]);
+
+/// By [`ServiceId`]: protocol, port, and the servers.
+pub const SERVICES: [(Protocol, u16, &[u16]); 3] =
+    [(Protocol::Tcp, 80, &[0, 1, 2]), (Protocol::Udp, 53, &[3]), (Protocol::Tcp, 443, &[5, 4])];
+
+/// Lives through `input`, and tells what was counted.
+pub fn check(input: &[u8]) -> Arc<WorkerCounters> {
+    let mut input = Input(input);
+    let mut life = Life::begin(&mut input);
+    while let Some(action) = input.next() {
+        life.act(action, &mut input);
+    }
+    life.decide();
+    life.ledger.everything_expires(&mut life.forwarder, life.now);
+    life.counters
+}
+
+struct Life {
+    forwarder: Forwarder,
+    ledger: Ledger,
+    counters: Arc<WorkerCounters>,
+    now: Tick,
+    batch: Vec<Vec<u8>>,
+}
+
+impl Life {
+    /// With all servers there, a table for 1 to 64 connections, and any time on the clock.
+    fn begin(input: &mut Input<'_>) -> Self {
+        let capacity = usize::from(input.byte() % 64) + 1;
+        let now = Tick(u32::from(input.word()) << 16);
+        let loads = Arc::new(Loads::new(SERVERS.into()));
+        let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
+        let mut forwarder = Forwarder::new(capacity, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        let snapshot = Arc::new(snapshot(&mut Input(&[0, 5, 5, 5, 5, 5, 5])));
+        forwarder.adopt(Arc::clone(&snapshot));
+        let ledger = Ledger::new(capacity, snapshot, loads, Arc::clone(&counters));
+        Self { forwarder, ledger, counters, now, batch: Vec::new() }
+    }
+
+    fn act(&mut self, action: u8, input: &mut Input<'_>) {
+        match action % 8 {
+            0..=2 => self.push(tcp(input)),
+            3 => self.push(udp(input)),
+            4 => self.push(raw(input)),
+            5 => self.disfigure(input),
+            6 => self.wait(input),
+            _ => self.adopt(input),
+        }
+    }
+
+    fn push(&mut self, frame: Vec<u8>) {
+        self.batch.push(frame);
+        if self.batch.len() == BATCH {
+            self.decide();
+        }
+    }
+
+    fn decide(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.ledger.decide(&mut self.forwarder, &mut batch, self.now);
+    }
+
+    /// Changes a byte of the frame that came last, or makes it one that we have sent.
+    fn disfigure(&mut self, input: &mut Input<'_>) {
+        let (at, value) = (input.byte(), input.byte());
+        let Some(frame) = self.batch.last_mut() else { return };
+        match frame.get_mut(usize::from(at & 0x7f)) {
+            Some(byte) => *byte ^= value,
+            None if value & 1 == 0 => {
+                frame.splice(6.min(frame.len())..12.min(frame.len()), DIRECTOR).for_each(drop)
+            }
+            None => return,
+        }
+        if at & 0x80 == 0 {
+            make_checksum_right(frame);
+        }
+    }
+
+    /// Up to 42 minutes, housekeeping before them: frames may meet what has expired meanwhile.
+    fn wait(&mut self, input: &mut Input<'_>) {
+        self.decide();
+        while self.forwarder.keep_house(self.now) {}
+        self.ledger.balance(&self.forwarder);
+        let unit_ms = [1, 50, 1000, 10_000][usize::from(input.byte() % 4)];
+        self.now = self.now.after(Span::from_millis(u32::from(input.byte()) * unit_ms));
+    }
+
+    fn adopt(&mut self, input: &mut Input<'_>) {
+        self.decide();
+        let snapshot = Arc::new(snapshot(input));
+        self.forwarder.adopt(Arc::clone(&snapshot));
+        self.ledger.snapshot = snapshot;
+    }
+}
+
+/// The MAC address of a server, which tells it from the others.
+pub fn mac(server: u16) -> MacAddr {
+    MacAddr([2, 1, 0, 0, (server >> 8) as u8, server as u8])
+}
+
+/// One or two arms and short or long timeouts by the first byte; of every server, by one byte
+/// each: weight, whether its MAC address is known, whether it has been removed.
+fn snapshot(input: &mut Input<'_>) -> Snapshot {
+    let shape = input.byte();
+    let arms = [MacAddr(DIRECTOR), SERVER_SIDE].map(|mac| Arm { mac });
+    let arms = arms[..1 + usize::from(shape & 1)].to_vec();
+    let traits: Vec<u8> = (0..SERVERS).map(|_| input.byte()).collect();
+    let arm = ArmIndex(arms.len() as u8 - 1);
+    let server = |id: u16| {
+        let (known, removed) = (traits[usize::from(id)] & 4 != 0, traits[usize::from(id)] & 24 == 24);
+        (!removed).then(|| Server { arm, mac: known.then(|| mac(id)) })
+    };
+    let candidate = |id: &u16| {
+        let weight = [0, 1, 3, u16::MAX][usize::from(traits[usize::from(*id)] & 3)];
+        Candidate { server: ServerId(*id), weight }
+    };
+    Snapshot {
+        arms,
+        services: ServiceMap::new(&addresses()),
+        pools: SERVICES.iter().map(|(.., ids)| Pool::new(ids.iter().map(candidate))).collect(),
+        servers: (0..SERVERS).map(server).collect(),
+        timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
+    }
+}
+
+fn addresses() -> Vec<(ServiceAddress, ServiceId)> {
+    let address = |&(protocol, port, _)| ServiceAddress { protocol, address: (VIP, port).into() };
+    SERVICES.iter().map(address).zip((0..).map(ServiceId)).collect()
+}
+
+fn short() -> Timeouts {
+    let ms = Span::from_millis;
+    Timeouts { tcp: ms(1), tcp_fin: ms(2), udp: ms(1000) }
+}
+
+fn endless() -> Timeouts {
+    Timeouts { tcp: Span::MAX, tcp_fin: Span::MAX, udp: Span::MAX }
+}
+
+/// One of 32 clients, and one of its two ports.
+fn client(input: &mut Input<'_>) -> frames::End {
+    let number = input.byte();
+    (Ipv4Addr::new(198, 51, 100, number & 31), 40_000 + u16::from(number >> 7))
+}
+
+fn tcp(input: &mut Input<'_>) -> Vec<u8> {
+    let (client, flags) = (client(input), input.byte());
+    let port = if flags & 0x40 != 0 { 443 } else { 80 };
+    let mut frame = frames::tcp(client, (VIP, port), 0, &[]);
+    // No flag, too, and those that mean nothing here. Often the bare SYN or ACK.
+    frame[47] = match flags & 0xc0 {
+        0x80 => frames::SYN,
+        0xc0 => frames::ACK,
+        _ => flags & 0x3f,
+    };
+    frame
+}
+
+fn udp(input: &mut Input<'_>) -> Vec<u8> {
+    let length = usize::from(input.byte());
+    frames::udp(client(input), (VIP, 53), &vec![0x55; length])
+}
+
+/// Bytes as they come, or as an IPv4 packet to the director.
+fn raw(input: &mut Input<'_>) -> Vec<u8> {
+    let shape = input.byte();
+    let bytes = input.take(usize::from(shape & 0x7f));
+    if shape & 0x80 == 0 {
+        return bytes.to_vec();
+    }
+    let mut frame = [&DIRECTOR, &ROUTER, &[0x08, 0x00][..], bytes].concat();
+    make_checksum_right(&mut frame);
+    frame
+}

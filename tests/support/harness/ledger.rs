@@ -1,0 +1,189 @@
+//! What must hold of every decision, whatever the frames, the times and the snapshots.
+
+use super::super::frames::DIRECTOR;
+use super::decide::{SERVERS, SERVICES, VIP};
+use directrix::flow::{Entry, State, V4Key};
+use directrix::forward::{ArmIndex, Forwarder, Server, Snapshot, Verdict};
+use directrix::model::{ServerId, ServiceId};
+use directrix::schedule::{Load, Loads};
+use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
+use directrix::time::{Span, Tick};
+use directrix::wire::transport::TcpFlags;
+use directrix::wire::{MacAddr, Protocol};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+type Table = HashMap<V4Key, Entry<V4Key>>;
+
+/// What was put in and what came out.
+pub struct Ledger {
+    pub snapshot: Arc<Snapshot>,
+    capacity: usize,
+    loads: Arc<Loads>,
+    counters: Arc<WorkerCounters>,
+    received: u64,
+    forwarded: u64,
+    forwarded_bytes: u64,
+}
+
+/// A frame as etherparse sees it, if it is one for a service.
+struct Seen {
+    key: V4Key,
+    flags: TcpFlags,
+}
+
+impl Seen {
+    /// True if this frame would open the connection that is in `state`, or would if that has just
+    /// given way to another one.
+    fn may_open_again(&self, state: State) -> bool {
+        state.gives_way_to(self.flags) || (state.is_half_open() && self.flags.any(TcpFlags::SYN))
+    }
+}
+
+impl Ledger {
+    pub fn new(
+        capacity: usize,
+        snapshot: Arc<Snapshot>,
+        loads: Arc<Loads>,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
+        Self { snapshot, capacity, loads, counters, received: 0, forwarded: 0, forwarded_bytes: 0 }
+    }
+
+    /// Has a batch decided, and looks at everything that this changed.
+    pub fn decide(&mut self, forwarder: &mut Forwarder, batch: &mut [Vec<u8>], now: Tick) {
+        let (arrived, table, mut verdicts) = (batch.to_vec(), table(forwarder), Vec::new());
+        forwarder.decide(batch, now, &mut verdicts);
+        assert_eq!(verdicts.len(), arrived.len(), "a verdict for each frame");
+        for ((before, after), verdict) in arrived.iter().zip(&*batch).zip(&verdicts) {
+            self.received += 1;
+            match verdict {
+                Verdict::Drop(_) => assert_eq!(before, after, "a dropped frame is left alone"),
+                Verdict::Forward(arm) => self.forwarded(before, after, *arm),
+            }
+        }
+        self.connections_go_on(&arrived, (&table, &self::table(forwarder)), now);
+        self.last_frames_went_to_their_servers(batch, &arrived, &verdicts, &self::table(forwarder));
+        self.balance(forwarder);
+    }
+
+    /// Loads and counters say what is in the table, and every frame has been counted once.
+    pub fn balance(&self, forwarder: &Forwarder) {
+        let table = table(forwarder);
+        let counters = &self.counters;
+        for server in (0..SERVERS).map(ServerId) {
+            let of_server = || table.values().filter(|entry| entry.server == server);
+            let active = of_server().filter(|entry| entry.state.is_active()).count() as u32;
+            let inactive = of_server().count() as u32 - active;
+            assert_eq!(self.loads.get(server), Load { active, inactive }, "{server:?}");
+        }
+        let entries = table.len() as u64;
+        assert!(table.len() <= self.capacity);
+        assert_eq!(counters.entries.get(), entries);
+        let gone = counters.expired.get() + counters.evicted.get();
+        assert_eq!(self.sum(|server| &server.connections), entries + gone);
+        assert_eq!(self.sum(|server| &server.packets), self.forwarded);
+        assert_eq!(self.sum(|server| &server.bytes), self.forwarded_bytes);
+        let drops: u64 = DropReason::ALL.iter().map(|reason| counters.drops(*reason).get()).sum();
+        assert_eq!(self.received, self.forwarded + drops);
+    }
+
+    /// After every timeout nothing is left.
+    pub fn everything_expires(&self, forwarder: &mut Forwarder, now: Tick) {
+        forwarder.sweep_all(now);
+        self.balance(forwarder);
+        assert!(table(forwarder).values().all(|entry| !now.reached(entry.deadline)), "swept");
+        forwarder.sweep_all(now.after(Span::MAX));
+        self.balance(forwarder);
+        assert_eq!(self.counters.entries.get(), 0);
+    }
+
+    fn forwarded(&mut self, before: &[u8], after: &[u8], arm: ArmIndex) {
+        assert_eq!(before[..6], DIRECTOR, "it was for us");
+        assert_eq!(before[12..], after[12..], "only the addresses may change");
+        assert_eq!(after[6..12], self.snapshot.arms[usize::from(arm.0)].mac.0, "we are the sender");
+        let mac = Some(MacAddr(after[..6].try_into().expect("six bytes")));
+        assert!(self.snapshot.servers.contains(&Some(Server { arm, mac })), "{mac:?} is a server there");
+        self.forwarded += 1;
+        self.forwarded_bytes += u64::from(u16::from_be_bytes([before[16], before[17]]));
+    }
+
+    fn sum(&self, counter: impl Fn(&ServerCounters) -> &Counter) -> u64 {
+        (0..SERVERS).map(|id| counter(self.counters.server(ServerId(id))).get()).sum()
+    }
+
+    /// A live connection that got no frame or one, which did not begin it anew, is as the state
+    /// table says. Only a half-open one may be gone, or may have been opened again.
+    fn connections_go_on(&self, arrived: &[Vec<u8>], (before, after): (&Table, &Table), now: Tick) {
+        let seen: Vec<_> = arrived.iter().filter_map(|frame| self.see(frame)).collect();
+        for old in before.values().filter(|entry| !now.reached(entry.deadline)) {
+            let own: Vec<_> = seen.iter().filter(|seen| seen.key == old.key).collect();
+            let expected = match own[..] {
+                [] => *old,
+                [one] if !one.may_open_again(old.state) => {
+                    let state = old.state.after(one.flags);
+                    let deadline = now.after(state.timeout(&self.snapshot.timeouts));
+                    Entry { state, deadline, ..*old }
+                }
+                _ => continue,
+            };
+            match after.get(&old.key) {
+                Some(new) => assert_eq!(*new, expected),
+                None => {
+                    let half_open = old.state.is_half_open() || expected.state.is_half_open();
+                    assert!(half_open || now.reached(expected.deadline), "{expected:?} is gone");
+                }
+            }
+        }
+    }
+
+    /// The last frame of a flow, if it was forwarded, went where the table says.
+    fn last_frames_went_to_their_servers(
+        &self,
+        batch: &[Vec<u8>],
+        arrived: &[Vec<u8>],
+        verdicts: &[Verdict],
+        after: &Table,
+    ) {
+        let each = arrived.iter().zip(batch).zip(verdicts);
+        let last: HashMap<_, _> = each
+            .filter_map(|((before, after), verdict)| Some((self.see(before)?.key, (after, verdict))))
+            .collect();
+        for (key, (frame, verdict)) in last {
+            let (Verdict::Forward(_), Some(entry)) = (verdict, after.get(&key)) else { continue };
+            let mac = self.snapshot.server(entry.server).and_then(|server| server.mac);
+            assert_eq!(mac.map(|mac| mac.0.to_vec()), Some(frame[..6].to_vec()), "{entry:?}");
+        }
+    }
+
+    /// What etherparse reads of a frame for the director that belongs to a service; the checksum,
+    /// which it does not look at, is right or the frame has been dropped.
+    fn see(&self, frame: &[u8]) -> Option<Seen> {
+        let ours = frame.get(..6)? == DIRECTOR;
+        let looped = self.snapshot.arms.iter().any(|arm| frame.get(6..12) == Some(&arm.mac.0));
+        let sliced = SlicedPacket::from_ethernet(frame).ok().filter(|_| ours && !looped)?;
+        let NetSlice::Ipv4(ip) = sliced.net? else { return None };
+        let header = ip.header();
+        let (protocol, ports, flags) = match sliced.transport? {
+            TransportSlice::Tcp(tcp) => {
+                (Protocol::Tcp, (tcp.source_port(), tcp.destination_port()), tcp.header_slice()[13])
+            }
+            TransportSlice::Udp(udp) => (Protocol::Udp, (udp.source_port(), udp.destination_port()), 0),
+            _ => return None,
+        };
+        let service = SERVICES.iter().position(|(p, port, _)| (*p, *port) == (protocol, ports.1))?;
+        let right = directrix::wire::Packet::parse(frame).is_ok() && header.destination_addr() == VIP;
+        let key = V4Key::new(header.source_addr(), ports.0, ServiceId(service as u16));
+        right.then_some(Seen { key, flags: TcpFlags(flags) })
+    }
+}
+
+/// Everything in the table, which holds no flow twice.
+fn table(forwarder: &Forwarder) -> Table {
+    let entries: Vec<_> =
+        (0..).map_while(|bucket| forwarder.connections(bucket)).flatten().copied().collect();
+    let table: Table = entries.iter().map(|entry| (entry.key, *entry)).collect();
+    assert_eq!(table.len(), entries.len(), "a flow has two entries");
+    table
+}

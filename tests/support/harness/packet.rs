@@ -1,0 +1,142 @@
+//! The frame parsers against etherparse, which was written by others.
+//!
+//! What is accepted must be read alike by both; what is refused must be refused for a reason that
+//! etherparse can see too. Together that leaves no frame on which the two differ.
+
+use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
+use directrix::wire::packet::addresses;
+use directrix::wire::{Malformed, Packet, Protocol, V4Packet};
+use etherparse::checksum::Sum16BitWords;
+use etherparse::err::packet::SliceError;
+use etherparse::{
+    ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2Slice, IpNumber, Ipv4Header, Ipv4HeaderSlice,
+    LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice,
+};
+
+const ETHERNET: usize = 14;
+
+/// The first byte says how the others are dressed up as a frame: random bytes alone hardly ever get
+/// past a checksum.
+pub fn check_dressed(input: &[u8]) {
+    let Some((&dress, bytes)) = input.split_first() else { return };
+    let mut frame = bytes.to_vec();
+    if dress & 1 != 0 && frame.len() >= ETHERNET {
+        frame[12..14].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+    }
+    if dress & 2 != 0 && frame.len() >= ETHERNET + Ipv4Header::MIN_LEN {
+        frame[14] = 0x40 | (frame[14] & 0x0f).max(5);
+        frame[20] &= 0x40; // no fragment
+        frame[21] = 0;
+    }
+    if dress & 4 != 0 {
+        make_checksum_right(&mut frame);
+    }
+    check(&frame);
+}
+
+/// Checks one frame.
+pub fn check(frame: &[u8]) {
+    assert_eq!(addresses(frame).is_some(), frame.len() >= 12);
+    match Packet::parse(frame) {
+        Ok(Packet::V4(packet)) => {
+            agrees(&packet, frame);
+            ends_with_its_datagram(packet, frame);
+        }
+        Err(reason) => assert!(is_right(reason, frame), "{reason:?}: {frame:02x?}"),
+    }
+    check_arp(frame);
+}
+
+/// Writes the IPv4 header checksum that is right, if there is a header.
+pub fn make_checksum_right(frame: &mut [u8]) {
+    let Some(Ok((header, _))) = frame.get(ETHERNET..).map(Ipv4Header::from_slice) else { return };
+    frame[24..26].fill(0);
+    let sum = Sum16BitWords::new().add_slice(&frame[ETHERNET..ETHERNET + header.header_len()]);
+    frame[24..26].copy_from_slice(&sum.ones_complement().to_ne_bytes());
+}
+
+fn agrees(packet: &V4Packet, frame: &[u8]) {
+    let sliced = SlicedPacket::from_ethernet(frame).expect("etherparse accepts it too");
+    let lax = LaxSlicedPacket::from_ethernet(frame).expect("it has an Ethernet header");
+    assert_eq!((&lax.transport, &lax.stop_err), (&sliced.transport, &None));
+    let Some(NetSlice::Ipv4(ip)) = &sliced.net else { panic!("no IPv4: {sliced:?}") };
+    let header = ip.header();
+    assert_eq!(packet.source, header.source_addr());
+    assert_eq!(packet.destination, header.destination_addr());
+    assert_eq!(packet.bytes, header.total_len());
+    assert!(checksum_holds(&header) && !header.is_fragmenting_payload());
+    let (protocol, source, destination, flags) = match &sliced.transport {
+        Some(TransportSlice::Tcp(tcp)) => {
+            (Protocol::Tcp, tcp.source_port(), tcp.destination_port(), tcp.header_slice()[13])
+        }
+        Some(TransportSlice::Udp(udp)) => (Protocol::Udp, udp.source_port(), udp.destination_port(), 0),
+        other => panic!("neither TCP nor UDP: {other:?}"),
+    };
+    assert_eq!(packet.protocol, protocol);
+    assert_eq!((packet.ports.source, packet.ports.destination), (source, destination));
+    assert_eq!(packet.flags.0, flags);
+}
+
+/// What follows the datagram is padding and changes nothing; what is missing of it does.
+fn ends_with_its_datagram(packet: V4Packet, frame: &[u8]) {
+    let end = ETHERNET + usize::from(packet.bytes);
+    let padded = [frame, &[0xee; 18]].concat();
+    for alike in [&frame[..end], &padded] {
+        assert_eq!(Packet::parse(alike), Ok(Packet::V4(packet)));
+    }
+    assert_eq!(Packet::parse(&frame[..end - 1]), Err(Malformed::Truncated));
+}
+
+/// True if etherparse's view of the frame bears out why it was refused.
+fn is_right(reason: Malformed, frame: &[u8]) -> bool {
+    let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else {
+        return reason == Malformed::Truncated;
+    };
+    let whole = SlicedPacket::from_ethernet(frame);
+    match (reason, Ipv4HeaderSlice::from_slice(ethernet.payload_slice())) {
+        (Malformed::EtherType, _) => ethernet.ether_type() != EtherType::IPV4,
+        (Malformed::Truncated, _) => matches!(whole, Err(SliceError::Len(_))),
+        (Malformed::Header, _) => whole.is_err() || is_udp_of_no_length(&whole),
+        (Malformed::Checksum, Ok(ip)) => !checksum_holds(&ip),
+        (Malformed::Fragment, Ok(ip)) => ip.is_fragmenting_payload(),
+        (Malformed::Protocol, Ok(ip)) => !matches!(ip.protocol(), IpNumber::TCP | IpNumber::UDP),
+        (_, Err(_)) => false,
+    }
+}
+
+/// etherparse takes 0 for "as long as there is", which RFC 768 does not know.
+fn is_udp_of_no_length(whole: &Result<SlicedPacket<'_>, SliceError>) -> bool {
+    let Ok(SlicedPacket { transport: Some(TransportSlice::Udp(udp)), .. }) = whole else { return false };
+    udp.length() == 0
+}
+
+fn checksum_holds(ip: &Ipv4HeaderSlice<'_>) -> bool {
+    Sum16BitWords::new().add_slice(ip.slice()).ones_complement() == 0
+}
+
+fn check_arp(frame: &[u8]) {
+    let Ok(packet) = ArpPacket::parse(frame) else {
+        return assert!(!is_arp(frame), "refused: {frame:02x?}");
+    };
+    assert!(is_arp(frame), "accepted: {frame:02x?}");
+    let mut emitted = [0xee; FRAME_LEN];
+    packet.emit(&mut emitted);
+    assert_eq!(emitted[..PACKET_LEN], frame[..PACKET_LEN]);
+    assert_eq!(emitted[PACKET_LEN..], [0; FRAME_LEN - PACKET_LEN]);
+    let arp = ArpPacketSlice::from_slice(&frame[ETHERNET..]).expect("it is ARP");
+    assert_eq!(packet.sender_mac.0, arp.sender_hw_addr());
+    assert_eq!(packet.sender_ip.octets(), arp.sender_protocol_addr());
+    assert_eq!(packet.target_mac.0, arp.target_hw_addr());
+    assert_eq!(packet.target_ip.octets(), arp.target_protocol_addr());
+    assert_eq!(packet.operation == arp::Operation::Reply, arp.operation().0 == 2);
+}
+
+/// By etherparse's reading: a request or reply for IPv4 over Ethernet.
+fn is_arp(frame: &[u8]) -> bool {
+    let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else { return false };
+    let Ok(arp) = ArpPacketSlice::from_slice(ethernet.payload_slice()) else { return false };
+    ethernet.ether_type() == EtherType::ARP
+        && (arp.hw_addr_type(), arp.proto_addr_type()) == (ArpHardwareId::ETHERNET, EtherType::IPV4)
+        && (arp.hw_addr_size(), arp.proto_addr_size()) == (6, 4)
+        && matches!(arp.operation().0, 1 | 2)
+}
