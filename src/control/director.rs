@@ -298,7 +298,12 @@ impl<F: FnMut()> Director<F> {
                 let (directory, now) = (view.directory(), Tick(self.epoch.elapsed().as_millis() as u32));
                 let lines: Vec<_> =
                     self.backend.crew.members().iter().map(super::crew::Member::line).collect();
-                tokio::task::spawn_blocking(move || directory.list(&lines, now, &to));
+                tokio::task::spawn_blocking(move || {
+                    if !directory.list(&lines, now, &to) {
+                        // Left without an end, so that the server breaks it off: it must not look whole.
+                        tokio::runtime::Handle::current().block_on(to.closed());
+                    }
+                });
             }
         }
     }

@@ -231,10 +231,13 @@ pub struct Directory {
 
 impl Directory {
     /// Sends every connection of every worker to `to`, until nobody listens there any more. Blocks.
-    pub fn list(&self, lines: &[Line], now: Tick, to: &mpsc::Sender<Vec<api::Connection>>) {
+    ///
+    /// Returns false if a worker did not answer: the list is not whole then.
+    #[must_use]
+    pub fn list(&self, lines: &[Line], now: Tick, to: &mpsc::Sender<Vec<api::Connection>>) -> bool {
         let mut chunk = Vec::with_capacity(CHUNK);
         for line in lines {
-            line.connections(|entry| {
+            let answered = line.connections(|entry| {
                 chunk.extend(self.connection(entry, now));
                 if chunk.len() < CHUNK {
                     return ControlFlow::Continue(());
@@ -242,8 +245,12 @@ impl Directory {
                 let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
                 to.blocking_send(full).map_or(ControlFlow::Break(()), ControlFlow::Continue)
             });
+            if !answered {
+                return false;
+            }
         }
         let _ = to.blocking_send(chunk); // a client that went away needs nothing
+        true
     }
 
     fn connection(&self, entry: &Entry<V4Key>, now: Tick) -> Option<api::Connection> {
