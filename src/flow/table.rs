@@ -142,6 +142,9 @@ impl<K: Key> FlowTable<K> {
 
     /// Looks through the next `buckets` buckets and takes out what has expired.
     pub fn sweep(&mut self, now: Tick, buckets: usize, mut expired: impl FnMut(Entry<K>)) {
+        if self.is_empty() {
+            return;
+        }
         for _ in 0..buckets.min(self.buckets.len()) {
             for slot in 0..SLOTS {
                 if self.buckets[self.hand].0[slot].is_some_and(|entry| now.reached(entry.deadline)) {

@@ -70,8 +70,9 @@ fn a_director_with_nothing_to_do_sleeps(backend: &str) {
     let before = cpu_time(director.pid());
     std::thread::sleep(span);
     let busy = cpu_time(director.pid()) - before;
-    // An optimised build needs less than half of that.
-    assert!(busy < span / 20, "busy for {busy:?} of {span:?}");
+    // 2 % of a core; a build that is not optimised sweeps its table more slowly.
+    let bound = if cfg!(debug_assertions) { span / 20 } else { span / 50 };
+    assert!(busy < bound, "busy for {busy:?} of {span:?}");
 }
 
 /// What all threads of a process have run (proc_pid_schedstat(5)).
