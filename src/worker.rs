@@ -51,12 +51,16 @@ pub struct Shared {
     pub epoch: Instant,
 }
 
+/// An answer's way back. Whoever asks keeps a handle until the worker has let go of its own: the
+/// last one frees memory, and no worker does that.
+pub type Reply<T> = Arc<Sender<T>>;
+
 /// Something control wants to read out of a worker. Buffers come from control and go back to it.
 pub enum Request {
     /// Connections from bucket `from` on, until the buffer is full or the table ends.
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
-    Latency(Box<Histogram<u64>>, Sender<Box<Histogram<u64>>>),
+    Latency(Box<Histogram<u64>>, Reply<Box<Histogram<u64>>>),
 }
 
 /// A part of a connection listing.
@@ -66,7 +70,7 @@ pub struct Connections {
     /// Filled up to its capacity, never beyond; less than a bucket's worth of capacity gets nothing.
     pub entries: Vec<Entry<V4Key>>,
     /// Where this goes when it is full, the table has ended, or a good stretch of it is read.
-    pub reply: Sender<Connections>,
+    pub reply: Reply<Connections>,
 }
 
 /// A histogram of the kind that workers keep: 1 ns to 10 s, two significant digits.
@@ -205,7 +209,7 @@ impl<P: Ports> Worker<P> {
     fn list(&mut self, mut listing: Connections) {
         for _ in 0..LISTED_BUCKETS {
             if self.copy_bucket(&mut listing) {
-                let reply = listing.reply.clone();
+                let reply = Arc::clone(&listing.reply);
                 let _ = reply.send(listing); // whoever asked may be gone
                 return;
             }

@@ -5,7 +5,8 @@
 mod support;
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::bounded;
+use directrix::control::crew::Line;
 use directrix::flow::Seed;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::io::{Levels, Ports, Sent};
@@ -13,10 +14,11 @@ use directrix::model::{ServerId, Timeouts, Wait};
 use directrix::schedule::Loads;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
-use directrix::worker::{Connections, Request, Shared, Worker, latency_histogram};
+use directrix::worker::{Shared, Worker};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -171,30 +173,20 @@ impl Ports for Dealer {
 
 /// What control does meanwhile, on another thread: new snapshots, listings, histograms. Gives back
 /// how many snapshots the worker has taken and let go of, and how many connections it has listed.
-fn disturb(shared: &Shared, requests: &Sender<Request>) -> (usize, usize) {
+fn disturb(shared: &Shared, line: &Line, over: impl Fn() -> bool) -> (usize, usize) {
     let (mut retired, mut adopted, mut listed) = (Vec::<Arc<Snapshot>>::new(), 0, 0);
-    for absent in (0..3).cycle() {
+    for absent in (0..3).cycle().take_while(|_| !over()) {
         retired.push(shared.snapshot.swap(Arc::new(snapshot(absent, brief()))));
         let before = retired.len();
         retired.retain(|old| Arc::strong_count(old) > 1);
         adopted += before - retired.len();
-        let Some(connections) = ask(requests) else { return (adopted, listed) };
-        listed += connections;
+        line.connections(|_| {
+            listed += 1;
+            ControlFlow::Continue(())
+        });
+        drop(line.latency());
     }
-    unreachable!("the cycle has no end")
-}
-
-/// `None` when the worker has ended.
-fn ask(requests: &Sender<Request>) -> Option<usize> {
-    let patience = Duration::from_secs(20);
-    let (reply, answer) = bounded(1);
-    let listing = Connections { from: Some(0), entries: Vec::with_capacity(CONNECTIONS * 2), reply };
-    requests.send_timeout(Request::Connections(listing), patience).ok()?;
-    let connections = answer.recv_timeout(patience).ok()?.entries.len();
-    let (reply, answer) = bounded(1);
-    requests.send_timeout(Request::Latency(Box::new(latency_histogram()), reply), patience).ok()?;
-    answer.recv_timeout(patience).ok()?;
-    Some(connections)
+    (adopted, listed)
 }
 
 /// Timeouts that run out while the test runs.
@@ -229,9 +221,9 @@ fn a_worker_s_whole_loop_takes_no_memory() {
             Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };
-    let (adopted, listed) = disturb(&shared, &requests);
+    let (adopted, listed) = disturb(&shared, &Line::new(requests), || worker.is_finished());
     worker.join().expect("no panic").expect("no error");
-    assert_eq!(watched.load(Relaxed), 0);
+    assert_eq!(watched.load(Relaxed), 0, "after {adopted} snapshots, {listed} connections listed");
     assert!(adopted > 10 && listed > 1000, "{adopted} snapshots, {listed} connections listed");
     everything_happened(&counters);
 }

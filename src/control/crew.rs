@@ -6,7 +6,7 @@ use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::Loads;
 use crate::stats::WorkerCounters;
-use crate::worker::{Connections, Request, Shared, Worker, latency_histogram};
+use crate::worker::{Connections, Reply, Request, Shared, Worker, latency_histogram};
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long control waits for a worker's answer: several of its naps.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a worker takes at most to let go of a way back when it has answered.
+const LETTING_GO: Duration = Duration::from_millis(100);
 /// Connections that are fetched from a worker at a time.
 const LISTING: usize = 4096;
 
@@ -156,15 +158,42 @@ impl Member {
 #[derive(Clone)]
 pub struct Line(Sender<Request>);
 
+/// Control's handle on an answer's way back.
+struct WayBack<T>(Reply<T>);
+
+impl<T> WayBack<T> {
+    fn new() -> (Self, Receiver<T>) {
+        let (reply, answers) = bounded(1);
+        (Self(Arc::new(reply)), answers)
+    }
+}
+
+impl<T> Drop for WayBack<T> {
+    /// Waits until the worker has let go, which it does right after it has answered.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + LETTING_GO;
+        while Arc::strong_count(&self.0) > 1 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+    }
+}
+
 impl Line {
+    /// A line to the worker that receives `requests`.
+    #[must_use]
+    pub fn new(requests: Sender<Request>) -> Self {
+        Self(requests)
+    }
+
     /// Calls `each` for every connection of this worker, a stretch of the table at a time, until
     /// it breaks off.
     ///
     /// Connections that open or end meanwhile may be missed. Returns false if the worker
     /// does not answer.
     pub fn connections(&self, mut each: impl FnMut(&Entry<V4Key>) -> ControlFlow<()>) -> bool {
-        let (reply, answers) = bounded(1);
-        let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(LISTING), reply };
+        let (way_back, answers) = WayBack::new();
+        let (entries, reply) = (Vec::with_capacity(LISTING), Arc::clone(&way_back.0));
+        let mut listing = Connections { from: Some(0), entries, reply };
         while listing.from.is_some() {
             listing.entries.clear();
             let Some(filled) = self.ask(Request::Connections(listing), &answers) else { return false };
@@ -179,8 +208,8 @@ impl Line {
     /// The worker's latency histogram, in ns. `None` if it does not answer.
     #[must_use]
     pub fn latency(&self) -> Option<Box<Histogram<u64>>> {
-        let (reply, answers) = bounded(1);
-        self.ask(Request::Latency(Box::new(latency_histogram()), reply), &answers)
+        let (way_back, answers) = WayBack::new();
+        self.ask(Request::Latency(Box::new(latency_histogram()), Arc::clone(&way_back.0)), &answers)
     }
 
     fn ask<T>(&self, request: Request, answers: &Receiver<T>) -> Option<T> {

@@ -50,7 +50,8 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Reques
 /// Every connection by its client port, and how many requests that took.
 fn list(worker: &mut Worker<MemoryPorts>, requests: &Sender<Request>, room: usize) -> (Vec<u16>, usize) {
     let (reply, answers) = bounded(1);
-    let mut listing = Connections { from: Some(0), entries: Vec::with_capacity(room), reply };
+    let mut listing =
+        Connections { from: Some(0), entries: Vec::with_capacity(room), reply: Arc::new(reply) };
     let (mut ports, mut asked) = (Vec::new(), 0);
     while listing.from.is_some() {
         listing.entries.clear();
@@ -84,7 +85,7 @@ fn a_full_table_is_listed_in_as_many_answers_as_it_takes() {
 fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
     let (mut worker, requests) = worker(3 * LISTED_STRETCH, 1);
     let (reply, answers) = bounded(1);
-    let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply };
+    let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply: Arc::new(reply) };
     requests.send(Request::Connections(listing)).unwrap();
     assert!(worker.answer());
     assert_eq!(worker.listing.as_ref().unwrap().from, Some(LISTED_BUCKETS));
