@@ -4,30 +4,53 @@ use crate::model::Timeouts;
 use crate::time::Span;
 use crate::wire::transport::TcpFlags;
 
-/// IPVS's connection states (`enum` in include/uapi/linux/ip_vs.h), and UDP's only one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[allow(missing_docs)] // the names are TCP's own
-pub enum State {
-    None,
-    Established,
-    SynSent,
-    SynRecv,
-    FinWait,
-    TimeWait,
-    Close,
-    CloseWait,
-    LastAck,
-    Listen,
-    SynAck,
-    Udp,
+macro_rules! states {
+    ($($variant:ident = $name:literal,)+) => {
+        /// IPVS's connection states (`IP_VS_TCP_S_*` in include/net/ip_vs.h), and UDP's only one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        #[allow(missing_docs)] // the names are TCP's own
+        pub enum State {
+            $($variant,)+
+        }
+
+        impl State {
+            /// Every state, by discriminant.
+            pub const ALL: [State; Self::COUNT] = [$(Self::$variant,)+];
+
+            /// Number of states.
+            pub const COUNT: usize = [$($name,)+].len();
+
+            /// The name in `ipvsadm -Lc`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+states! {
+    None = "NONE",
+    Established = "ESTABLISHED",
+    SynSent = "SYN_SENT",
+    SynRecv = "SYN_RECV",
+    FinWait = "FIN_WAIT",
+    TimeWait = "TIME_WAIT",
+    Close = "CLOSE",
+    CloseWait = "CLOSE_WAIT",
+    LastAck = "LAST_ACK",
+    Listen = "LISTEN",
+    SynAck = "SYNACK",
+    Udp = "UDP",
 }
 
 use State::{
     Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait, Udp,
 };
 
-const TCP_STATES: usize = 11;
+/// All but UDP, which has no transitions.
+const TCP_STATES: usize = State::COUNT - 1;
 
 /// The next state by the client's flag (row) and the current state (column, in `State`'s order):
 /// the input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c.
@@ -45,25 +68,6 @@ mod transitions {
 }
 
 impl State {
-    /// Number of states.
-    pub const COUNT: usize = TCP_STATES + 1;
-
-    /// Every state, by discriminant.
-    pub const ALL: [State; Self::COUNT] = [
-        State::None,
-        Established,
-        SynSent,
-        SynRecv,
-        FinWait,
-        TimeWait,
-        Close,
-        CloseWait,
-        LastAck,
-        Listen,
-        SynAck,
-        Udp,
-    ];
-
     /// The state after a segment with `flags` from the client; RST counts before SYN, FIN and ACK.
     ///
     /// A segment with none of the four ends the connection, as it does in the kernel. UDP stays UDP.
@@ -119,25 +123,6 @@ impl State {
             SynRecv | CloseWait => Span::from_secs(60),
             Close => Span::from_secs(10),
             LastAck => Span::from_secs(30),
-        }
-    }
-
-    /// The name in `ipvsadm -Lc`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Established => "ESTABLISHED",
-            SynSent => "SYN_SENT",
-            SynRecv => "SYN_RECV",
-            FinWait => "FIN_WAIT",
-            TimeWait => "TIME_WAIT",
-            Close => "CLOSE",
-            CloseWait => "CLOSE_WAIT",
-            LastAck => "LAST_ACK",
-            Listen => "LISTEN",
-            SynAck => "SYNACK",
-            Udp => "UDP",
         }
     }
 }
