@@ -263,3 +263,21 @@ impl Directory {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam::channel::bounded;
+
+    #[test]
+    fn a_list_that_a_worker_does_not_answer_for_is_told_from_a_whole_one() {
+        let directory = Directory { services: Vec::new(), servers: Vec::new() };
+        let (to, mut chunks) = mpsc::channel(1);
+        assert!(directory.list(&[], Tick(0), &to));
+        assert_eq!(chunks.try_recv(), Ok(Vec::new()), "no worker, no connection: whole");
+        let (requests, inbox) = bounded(1);
+        drop(inbox); // as when a worker has ended
+        assert!(!directory.list(&[Line::new(requests)], Tick(0), &to));
+        assert!(chunks.try_recv().is_err(), "nothing that would look like an end");
+    }
+}
