@@ -2,10 +2,8 @@
 //!
 //! Version 2 of the ring (`TPACKET_V2`, Documentation/networking/packet_mmap.rst): each frame has a
 //! slot of its own and is visible at once. Version 3 packs frames into blocks that the kernel
-//! hands over when they are full or when a timer of at least a millisecond fires. In overload it
-//! carries about a third more frames (medians of 5 alternating runs on veth: 528,000 against 394,000
-//! a second), but at low load every frame waits for the timer: a round trip took 1 ms against
-//! 7 to 50 µs, and a handshake has several.
+//! hands over when they are full or when a timer of at least a millisecond fires. In overload that
+//! carries more frames, but at low load every frame waits for the timer, and a handshake has several.
 //!
 //! ```text
 //! slot │ tpacket2_hdr │ sockaddr_ll │ … │ virtio_net_hdr │ Ethernet frame … │
