@@ -2,7 +2,7 @@
 #![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
 use directrix::flow::Seed;
-use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Server, ServiceMap, Snapshot, Verdict};
+use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::stats::WorkerCounters;
@@ -107,11 +107,13 @@ impl Pipeline {
 fn snapshot(servers: u16) -> Snapshot {
     let service = ServiceAddress { protocol: Protocol::Tcp, address: (VIP, 80).into() };
     let mac = |id: u16| MacAddr([2, 1, 0, 0, (id >> 8) as u8, id as u8]);
+    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+    let server = |id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     Snapshot {
-        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        routes: Route::to_all(&arms, (0..servers).map(server)),
+        arms,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![Pool::new((0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 }))],
-        servers: (0..servers).map(|id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) })).collect(),
         timeouts: Timeouts::default(),
     }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use directrix::flow::Seed;
-use directrix::forward::{Arm, ArmIndex, Forwarder, Server, ServiceMap, Snapshot, Verdict};
+use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::stats::{DropReason, WorkerCounters};
@@ -37,15 +37,16 @@ fn snapshot() -> Snapshot {
     let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
     let pool = |ids: &[u16]| Pool::new(ids.iter().map(|id| Candidate { server: ServerId(*id), weight: 1 }));
     let server = |mac| Some(Server { arm: ArmIndex(0), mac });
+    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     Snapshot {
-        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        routes: Route::to_all(&arms, [server(Some(RS1)), server(Some(RS2)), server(None)]),
+        arms,
         services: ServiceMap::new(&[
             service(Protocol::Tcp, WEB, 0),
             service(Protocol::Udp, DNS, 1),
             service(Protocol::Tcp, EMPTY, 2),
         ]),
         pools: vec![pool(&[1, 0]), pool(&[2]), pool(&[])],
-        servers: vec![server(Some(RS1)), server(Some(RS2)), server(None)],
         timeouts: Timeouts::default(),
     }
 }
@@ -210,7 +211,8 @@ fn ip_options_are_accepted() {
 fn a_two_armed_director_sends_with_the_other_arm_s_address() {
     let mut two_armed = snapshot();
     two_armed.arms.push(Arm { mac: SERVER_SIDE });
-    two_armed.servers = vec![Some(Server { arm: ArmIndex(1), mac: Some(RS1) }); 3];
+    let server = Some(Server { arm: ArmIndex(1), mac: Some(RS1) });
+    two_armed.routes = Route::to_all(&two_armed.arms, [server; 3]);
     let mut bench = Bench::new(two_armed);
     let (verdict, after) = bench.decide(&syn(1));
     assert_eq!(verdict, Verdict::Forward(ArmIndex(1)));
@@ -301,7 +303,7 @@ fn a_repeated_syn_is_the_same_connection() {
 #[test]
 fn udp_keeps_one_server_for_a_flow_and_counts_as_inactive() {
     let mut resolved = snapshot();
-    resolved.servers[2] = Some(Server { arm: ArmIndex(0), mac: Some(RS1) });
+    resolved.routes[2] = resolved.routes[0];
     let mut bench = Bench::new(resolved);
     for _ in 0..5 {
         assert_eq!(bench.server(&frames::udp(CLIENT, DNS, b"query")), RS1);
@@ -315,7 +317,7 @@ fn connections_of_a_removed_or_quiesced_server() {
     let mut bench = Bench::new(snapshot());
     assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
     let mut changed = snapshot();
-    changed.servers[0] = None; // removed
+    changed.routes[0] = Route::Gone;
     changed.pools[0] = Pool::new([]); // and the other one quiesced
     bench.forwarder.adopt(Arc::new(changed));
     assert_eq!(bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[])), RS2, "quiesced: it goes on");
@@ -367,7 +369,7 @@ fn the_router_s_address_is_nobody_s() {
 #[test]
 fn a_whole_sweep_takes_two_seconds_however_short_the_steps() {
     let mut resolved = snapshot();
-    resolved.servers[2] = Some(Server { arm: ArmIndex(0), mac: Some(RS1) });
+    resolved.routes[2] = resolved.routes[0];
     // 3997 buckets: nearly two come due with each millisecond.
     let mut bench = Bench::with_capacity(resolved, 11_990);
     for port in 0..1000 {

@@ -4,7 +4,7 @@
 mod support;
 
 use directrix::flow::{Seed, State};
-use directrix::forward::{Arm, ArmIndex, Forwarder, Server, ServiceMap, Snapshot, Verdict};
+use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::stats::{DropReason, WorkerCounters};
@@ -99,11 +99,12 @@ fn forwarder(weights: &[u16]) -> (Forwarder, Arc<Loads>, Arc<WorkerCounters>) {
     let candidates =
         || weights.iter().zip(0..).map(|(weight, id)| Candidate { server: ServerId(id), weight: *weight });
     let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
+    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     forwarder.adopt(Arc::new(Snapshot {
-        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        routes: Route::to_all(&arms, (0..weights.len()).map(server)),
+        arms,
         services: ServiceMap::new(&services),
         pools: vec![Pool::new(candidates()), Pool::new(candidates())],
-        servers: (0..weights.len()).map(server).collect(),
         timeouts: Timeouts::default(),
     }));
     (forwarder, loads, counters)

@@ -1,5 +1,5 @@
 //! The rules that the code keeps to: the order of its layers as the crate's documentation gives
-//! it, `unsafe` in io/ alone, and files and functions that can be read at a sitting.
+//! it, `unsafe` in io/ and one file of flow/, and files and functions that can be read at a sitting.
 
 mod support;
 
@@ -121,14 +121,15 @@ fn the_documented_order_names_every_module_once() {
 }
 
 #[test]
-fn unsafe_stands_in_io_alone() {
+fn unsafe_stands_in_io_and_in_the_table_s_memory_alone() {
     let word =
         |code: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
     let all = sources();
-    let (io, others): (Vec<_>, Vec<_>) = all.iter().partition(|source| source.path.starts_with("io/"));
+    let may = |source: &&Source| source.path.starts_with("io/") || source.path == "flow/memory.rs";
+    let (io, others): (Vec<_>, Vec<_>) = all.iter().partition(may);
     let wrong: Vec<_> =
         others.iter().filter(|source| word(&source.code)).map(|source| &source.path).collect();
-    assert!(wrong.is_empty(), "unsafe outside src/io: {wrong:?}");
+    assert!(wrong.is_empty(), "unsafe outside src/io and src/flow/memory.rs: {wrong:?}");
     assert!(io.iter().any(|source| word(&source.code)), "the search finds what io/ has");
 }
 

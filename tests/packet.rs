@@ -108,7 +108,7 @@ impl Director {
         let arm = ArmIndex((arms.len() - 1) as u8);
         let source = mac(host, arms[arms.len() - 1]);
         let fate = move |frame: &mut [u8]| {
-            assert!(ethernet::readdress(frame, server, source));
+            assert!(ethernet::Addresses::new(server, source).write(frame));
             Verdict::Forward(arm)
         };
         Self::with(host, arms, workers, services, fate)

@@ -1,6 +1,6 @@
 //! What control knows of every service and server, and the snapshot that workers get of it.
 
-use crate::forward::{Arm, ArmIndex, Server, ServiceMap, Snapshot};
+use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService};
 use crate::schedule::{Candidate, Pool};
 use crate::wire::MacAddr;
@@ -92,7 +92,7 @@ impl Registry {
     /// Of either there are at most 65536: the configuration has no more.
     #[must_use]
     pub fn new(services: &[VirtualService], arms: Vec<Arm>, timeouts: Timeouts) -> Self {
-        let mut ids = (0..=u16::MAX).map(ServerId);
+        let mut ids = (0..u16::MAX).map(ServerId);
         let services = services
             .iter()
             .map(|service| ServiceEntry {
@@ -148,7 +148,7 @@ impl Registry {
     /// The picture that workers decide by.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let by_id = self.services.iter().zip(0..=u16::MAX);
+        let by_id = self.services.iter().zip(0..u16::MAX);
         let mut servers: Vec<_> = self.services.iter().flat_map(|service| &service.servers).collect();
         servers.sort_by_key(|server| server.id);
         let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
@@ -158,7 +158,10 @@ impl Registry {
                 &by_id.map(|(service, id)| (service.address, ServiceId(id))).collect::<Vec<_>>(),
             ),
             pools: self.services.iter().map(ServiceEntry::pool).collect(),
-            servers: servers.iter().map(|server| Some(Server { arm, mac: server.link.mac() })).collect(),
+            routes: Route::to_all(
+                &self.arms,
+                servers.iter().map(|server| Some(Server { arm, mac: server.link.mac() })),
+            ),
             timeouts: self.timeouts,
         }
     }
@@ -243,8 +246,9 @@ mod tests {
         assert_eq!(pick(&registry, 0), Some(ServerId(1)));
         registry.set_unreachable("192.0.2.11".parse().unwrap());
         assert_eq!(pick(&registry, 0), Some(ServerId(0)));
-        let lost = *registry.snapshot().server(ServerId(1)).unwrap();
-        assert_eq!(lost.mac, Some(MAC), "its connections still go there");
+        let way = Server { arm: ArmIndex::CLIENT, mac: Some(MAC) };
+        let lost = *registry.snapshot().route(ServerId(1));
+        assert_eq!(lost, Route::new(&registry.arms, Some(way)), "its connections still go there");
     }
 
     #[test]
@@ -258,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn every_number_that_16_bits_have_is_a_server_or_a_service() {
-        let many = 0..=u16::MAX;
+    fn every_number_that_16_bits_have_but_the_last_is_a_server_or_a_service() {
+        let many = 0..u16::MAX;
         let all: Vec<_> = many.clone().map(|n| Ipv4Addr::from_bits(0x0a00_0000 | u32::from(n))).collect();
         let servers: Vec<_> = all.iter().map(|rip| (rip.to_string(), 1)).collect();
         let servers: Vec<_> = servers.iter().map(|(rip, weight)| (rip.as_str(), *weight)).collect();

@@ -5,8 +5,11 @@ use std::net::Ipv4Addr;
 
 /// What identifies a flow within a worker's table.
 pub trait Key: Copy + Eq {
-    /// 64 bits that look random to whoever does not know the seed; the two halves serve as two
-    /// independent hashes.
+    /// What stands in a slot without a connection: the key of no frame.
+    const VACANT: Self;
+
+    /// 64 bits that look random to whoever does not know the seed, whose words are odd; the two
+    /// halves serve as two independent hashes.
     fn hash(self, seed: &Seed) -> u64;
 }
 
@@ -14,6 +17,14 @@ pub trait Key: Copy + Eq {
 /// addresses that meet in one bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed(pub [u64; 4]);
+
+impl Seed {
+    /// A product with an even factor would lose a bit.
+    #[must_use]
+    pub(super) fn with_odd_factors(self) -> Self {
+        Self(self.0.map(|word| word | 1))
+    }
+}
 
 /// An IPv4 flow: client address, client port and virtual service in eight bytes.
 ///
@@ -49,12 +60,15 @@ impl V4Key {
 }
 
 impl Key for V4Key {
+    /// No service has the last number.
+    const VACANT: Self = Self(u64::MAX);
+
     /// Two rounds of folded multiplication with secret factors. One round, or multiply-shift, is not
     /// enough: addresses and ports that count upwards then fill some pairs of buckets early.
     #[inline]
     fn hash(self, seed: &Seed) -> u64 {
         let [a, b, c, d] = seed.0;
-        fold(fold(self.0 ^ a, b | 1) ^ c, d | 1)
+        fold(fold(self.0 ^ a, b) ^ c, d)
     }
 }
 

@@ -3,12 +3,13 @@
 //! One table belongs to one worker. It is allocated once and never resized; every operation
 //! touches a bounded number of entries, so that no frame ever waits for housekeeping.
 
-#![forbid(unsafe_code)]
-
+mod bucket;
 mod hash;
+mod memory;
 mod state;
 mod table;
 
+pub use bucket::{Entry, Found, SLOTS};
 pub use hash::{Key, Seed, V4Key};
 pub use state::State;
-pub use table::{Entry, FlowTable, Homes, Inserted, SLOTS};
+pub use table::{FlowTable, Hint, Homes, Inserted};

@@ -49,22 +49,52 @@ use State::{
     Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait, Udp,
 };
 
-/// All but UDP, which has no transitions.
-const TCP_STATES: usize = State::COUNT - 1;
-
 /// The next state by the client's flag (row) and the current state (column, in `State`'s order):
-/// the input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c.
+/// the input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c, and UDP, which
+/// stays what it is.
 #[rustfmt::skip]
 mod transitions {
-    use super::{State, TCP_STATES, State::*};
-    pub(super) const SYN: [State; TCP_STATES] =
-        [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv];
-    pub(super) const FIN: [State; TCP_STATES] =
-        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait];
-    pub(super) const ACK: [State; TCP_STATES] =
-        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established];
-    pub(super) const RST: [State; TCP_STATES] =
-        [Close, Close, Close, SynRecv, Close, Close, Close, Close, LastAck, Listen, Close];
+    use super::State::{self, *};
+    type Row = [State; State::COUNT];
+    pub(super) const SYN: Row =
+        [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, Udp];
+    pub(super) const FIN: Row =
+        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait, Udp];
+    pub(super) const ACK: Row =
+        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established, Udp];
+    pub(super) const RST: Row =
+        [Close, Close, Close, SynRecv, Close, Close, Close, Close, LastAck, Listen, Close, Udp];
+    /// None of the four flags.
+    pub(super) const BARE: Row =
+        [Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Udp];
+}
+
+/// The flags that move a state.
+const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
+
+/// [`transitions`] by the value of [`MOVING`] flags, so that a look-up takes no branch.
+static NEXT: [[State; State::COUNT]; MOVING as usize + 1] = {
+    let mut next = [transitions::BARE; MOVING as usize + 1];
+    let mut flags = 0;
+    while flags <= MOVING {
+        next[flags as usize] = row(TcpFlags(flags));
+        flags += 1;
+    }
+    next
+};
+
+const fn row(flags: TcpFlags) -> [State; State::COUNT] {
+    if flags.any(TcpFlags::RST) {
+        transitions::RST
+    } else if flags.any(TcpFlags::SYN) {
+        transitions::SYN
+    } else if flags.any(TcpFlags::FIN) {
+        transitions::FIN
+    } else if flags.any(TcpFlags::ACK) {
+        transitions::ACK
+    } else {
+        transitions::BARE
+    }
 }
 
 impl State {
@@ -74,18 +104,7 @@ impl State {
     #[inline]
     #[must_use]
     pub fn after(self, flags: TcpFlags) -> State {
-        let row = if flags.any(TcpFlags::RST) {
-            &transitions::RST
-        } else if flags.any(TcpFlags::SYN) {
-            &transitions::SYN
-        } else if flags.any(TcpFlags::FIN) {
-            &transitions::FIN
-        } else if flags.any(TcpFlags::ACK) {
-            &transitions::ACK
-        } else {
-            return if self == Udp { Udp } else { Close };
-        };
-        row.get(self as usize).copied().unwrap_or(Udp)
+        NEXT[usize::from(flags.0 & MOVING)][self as usize]
     }
 
     /// True for the states that count as active connections.

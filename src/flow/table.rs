@@ -1,37 +1,38 @@
 //! A fixed table of connections: two candidate buckets a key, four entries a cache line.
 //!
-//! A new entry goes to the emptier of its two buckets. If both are full, one entry of theirs moves
-//! to its other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots, so a table that is
+//! A new entry goes to its first bucket, or to the second if that is full. If both are, one or two
+//! others move to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots, so a table that is
 //! sized for its capacity has a place for each connection up to it (the tests fill it to show it).
 
+use super::bucket::{Bucket, Entry, Found, SLOTS};
 use super::hash::{Key, Seed};
-use super::state::State;
-use crate::model::ServerId;
+use super::memory::{filled, prefetch};
 use crate::time::Tick;
 
-/// Entries in a bucket: with IPv4 keys a bucket is one 64-byte cache line.
-pub const SLOTS: usize = 4;
 /// Share of the slots that is in use when the table holds its capacity: 21.3 bytes a connection.
 const LOAD_PERCENT: usize = 75;
+/// Longest chain of moves that makes room for a new entry.
+const MOVES_MAX: usize = 2;
 /// Buckets that are searched for somebody who may give way, when the key's own have nobody.
 const RECLAIM_BUCKETS: usize = 64;
-
-/// One connection. 16 bytes with an IPv4 key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<K> {
-    /// Whose.
-    pub key: K,
-    /// When it expires unless a frame comes.
-    pub deadline: Tick,
-    /// Where its frames go.
-    pub server: ServerId,
-    /// Its state.
-    pub state: State,
-}
 
 /// The two buckets where a key may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Homes(u32, u32);
+
+impl Homes {
+    /// Those of no key.
+    pub const NOWHERE: Self = Self(0, 0);
+}
+
+/// The slot of its first home where a key was seen, if it was seen there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hint(u8);
+
+impl Hint {
+    /// Nothing has been seen yet.
+    pub const FIRST: Self = Self(0);
+}
 
 /// What an insertion did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +44,6 @@ pub enum Inserted<K> {
     /// No room, and nobody who may give way: the entry is not in the table.
     Full,
 }
-
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Bucket<K>([Option<Entry<K>>; SLOTS]);
 
 /// A table of connections with a capacity fixed at creation.
 #[derive(Debug)]
@@ -64,8 +61,13 @@ impl<K: Key> FlowTable<K> {
     #[must_use]
     pub fn new(capacity: usize, seed: Seed) -> Self {
         let buckets = (capacity * 100).div_ceil(LOAD_PERCENT * SLOTS).max(2);
-        let empty = Bucket([const { None }; SLOTS]);
-        Self { buckets: vec![empty; buckets].into(), seed, capacity: capacity.max(1), len: 0, hand: 0 }
+        Self {
+            buckets: filled(Bucket::EMPTY, buckets),
+            seed: seed.with_odd_factors(),
+            capacity: capacity.max(1),
+            len: 0,
+            hand: 0,
+        }
     }
 
     /// Connections in the table.
@@ -97,23 +99,38 @@ impl<K: Key> FlowTable<K> {
         Homes(first as u32, (second + u64::from(second >= first)) as u32)
     }
 
-    /// Brings both homes into the cache. Called for a whole batch before the first [`FlowTable::find`],
-    /// it lets the memory accesses overlap. The result only keeps the loads from being optimised away.
+    /// Begins to bring the first home into the cache. Called for a whole batch before the first
+    /// [`FlowTable::locate`], it lets the memory accesses overlap.
+    #[inline]
+    pub fn prefetch(&self, homes: Homes) {
+        prefetch(self.buckets.as_ptr().wrapping_add(homes.0 as usize));
+    }
+
+    /// Looks for `key` in its first home, and begins to bring the second one into the cache if it is
+    /// not there. Called for a whole batch before the first [`FlowTable::find`].
     #[inline]
     #[must_use]
-    pub fn warm(&self, homes: Homes) -> bool {
-        let first = self.buckets[homes.0 as usize].0[0].is_some();
-        first ^ self.buckets[homes.1 as usize].0[0].is_some()
+    pub fn locate(&self, key: K, homes: Homes) -> Hint {
+        let slot = self.buckets[homes.0 as usize].slot_of(key);
+        if slot.is_none() {
+            prefetch(self.buckets.as_ptr().wrapping_add(homes.1 as usize));
+        }
+        Hint(slot.unwrap_or_default() as u8) // below SLOTS
     }
 
-    /// The entry of `key`, expired or not.
+    /// The connection of `key`, expired or not. `hint` is what [`FlowTable::locate`] said; it may
+    /// be out of date.
     #[inline]
-    pub fn find(&mut self, key: K, homes: Homes) -> Option<&mut Entry<K>> {
+    pub fn find(&mut self, key: K, homes: Homes, hint: Hint) -> Option<Found<'_>> {
+        let (first, slot) = (homes.0 as usize, usize::from(hint.0) % SLOTS);
+        if self.buckets[first].holds(slot, key) {
+            return Some(self.buckets[first].found(slot));
+        }
         let (bucket, slot) = self.position(key, homes)?;
-        self.buckets[bucket].0[slot].as_mut()
+        Some(self.buckets[bucket].found(slot))
     }
 
-    /// Takes the entry of `key` out.
+    /// Takes the connection of `key` out.
     pub fn remove(&mut self, key: K, homes: Homes) -> Option<Entry<K>> {
         let (bucket, slot) = self.position(key, homes)?;
         self.take(bucket, slot)
@@ -146,35 +163,42 @@ impl<K: Key> FlowTable<K> {
             return;
         }
         for _ in 0..buckets.min(self.buckets.len()) {
-            for slot in 0..SLOTS {
-                if self.buckets[self.hand].0[slot].is_some_and(|entry| now.reached(entry.deadline)) {
-                    self.take(self.hand, slot).into_iter().for_each(&mut expired);
-                }
+            if self.buckets[self.hand].any_expired(now) {
+                self.take_expired(now, &mut expired);
             }
             self.advance();
         }
     }
 
     /// The connections of `bucket`, for listings. None past the last bucket.
-    pub fn entries(&self, bucket: usize) -> impl Iterator<Item = &Entry<K>> {
-        self.buckets.get(bucket).into_iter().flat_map(|bucket| bucket.0.iter().flatten())
+    pub fn entries(&self, bucket: usize) -> impl Iterator<Item = Entry<K>> {
+        self.buckets.get(bucket).into_iter().flat_map(Bucket::entries)
     }
 
     #[inline]
     fn position(&self, key: K, homes: Homes) -> Option<(usize, usize)> {
-        [homes.0 as usize, homes.1 as usize].into_iter().find_map(|bucket| {
-            let holds = |entry: &Option<Entry<K>>| entry.is_some_and(|entry| entry.key == key);
-            Some((bucket, self.buckets[bucket].0.iter().position(holds)?))
-        })
+        let (first, second) = (homes.0 as usize, homes.1 as usize);
+        if let Some(slot) = self.buckets[first].slot_of(key) {
+            return Some((first, slot));
+        }
+        self.buckets[second].slot_of(key).map(|slot| (second, slot))
     }
 
     fn take(&mut self, bucket: usize, slot: usize) -> Option<Entry<K>> {
-        let entry = self.buckets[bucket].0[slot].take();
+        let entry = self.buckets[bucket].take(slot);
         self.len -= usize::from(entry.is_some());
         entry
     }
 
-    /// Puts `entry` into its emptier home, making room there by one move if both are full.
+    fn take_expired(&mut self, now: Tick, expired: &mut impl FnMut(Entry<K>)) {
+        for slot in 0..SLOTS {
+            if self.expired(Some((self.hand, slot)), now) {
+                self.take(self.hand, slot).into_iter().for_each(&mut *expired);
+            }
+        }
+    }
+
+    /// Puts `entry` into one of its homes, making room there by one move if both are full.
     fn place(&mut self, entry: Entry<K>, homes: Homes) -> bool {
         let Some(at) = self.vacant(homes).or_else(|| self.make_room(homes)) else { return false };
         self.put(entry, at);
@@ -183,66 +207,68 @@ impl<K: Key> FlowTable<K> {
 
     /// Writes `entry` to a slot, and tells who was there.
     fn put(&mut self, entry: Entry<K>, (bucket, slot): (usize, usize)) -> Inserted<K> {
-        let before = self.buckets[bucket].0[slot].replace(entry);
+        let before = self.buckets[bucket].replace(slot, entry);
         self.len += usize::from(before.is_none());
         before.map_or(Inserted::Placed, Inserted::Replaced)
     }
 
-    /// A free slot in the emptier home.
+    /// A free slot, in the first home if it has one: nearly every look-up then needs no other.
     fn vacant(&self, homes: Homes) -> Option<(usize, usize)> {
-        let (first, second) = (homes.0 as usize, homes.1 as usize);
-        let target = if self.used(second) < self.used(first) { second } else { first };
-        Some((target, self.vacancy(target)?))
+        let free = |bucket: u32| Some((bucket as usize, self.buckets[bucket as usize].vacancy()?));
+        free(homes.0).or_else(|| free(homes.1))
     }
 
     fn expired(&self, at: Option<(usize, usize)>, now: Tick) -> bool {
-        let held = at.and_then(|(bucket, slot)| self.buckets[bucket].0[slot]);
+        let held = at.and_then(|(bucket, slot)| self.buckets[bucket].get(slot));
         held.is_some_and(|entry| now.reached(entry.deadline))
     }
 
-    fn used(&self, bucket: usize) -> usize {
-        self.buckets[bucket].0.iter().flatten().count()
-    }
-
-    fn vacancy(&self, bucket: usize) -> Option<usize> {
-        self.buckets[bucket].0.iter().position(Option::is_none)
-    }
-
-    /// Moves one entry out of a full home to its other home, and returns the slot it leaves.
+    /// Empties a slot of one of the homes by moves of others to their other home: one if that is
+    /// enough, else two.
     fn make_room(&mut self, homes: Homes) -> Option<(usize, usize)> {
-        [homes.0 as usize, homes.1 as usize]
-            .into_iter()
-            .flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket, slot)))
-            .find(|&(bucket, slot)| self.move_away(bucket, slot))
+        (1..=MOVES_MAX).find_map(|moves| {
+            let free = self.free(homes.0 as usize, moves).map(|slot| (homes.0 as usize, slot));
+            free.or_else(|| self.free(homes.1 as usize, moves).map(|slot| (homes.1 as usize, slot)))
+        })
     }
 
-    fn move_away(&mut self, bucket: usize, slot: usize) -> bool {
-        let Some(entry) = self.buckets[bucket].0[slot] else { return true };
+    /// A free slot of `bucket`, made by at most so many moves. Nothing moves in vain: a chain of
+    /// moves begins at its far end, where there is room.
+    fn free(&mut self, bucket: usize, moves: usize) -> Option<usize> {
+        let vacancy = self.buckets[bucket].vacancy();
+        if vacancy.is_some() || moves == 0 {
+            return vacancy;
+        }
+        (0..SLOTS).find(|slot| self.move_away(bucket, *slot, moves - 1))
+    }
+
+    fn move_away(&mut self, bucket: usize, slot: usize, moves: usize) -> bool {
+        let Some(entry) = self.buckets[bucket].get(slot) else { return true };
         let Homes(first, second) = self.homes(entry.key);
         let other = if first as usize == bucket { second } else { first } as usize;
-        let Some(vacancy) = self.vacancy(other) else { return false };
-        self.buckets[other].0[vacancy] = self.buckets[bucket].0[slot].take();
+        let Some(vacancy) = self.free(other, moves) else { return false };
+        self.buckets[bucket].take(slot);
+        self.buckets[other].replace(vacancy, entry);
         true
     }
 
     /// Who gives way in the key's own buckets: an expired connection, else the half-open one that
     /// would expire first.
     fn yielding(&self, homes: Homes, now: Tick) -> Option<(usize, usize)> {
-        let left = |entry: &Entry<K>| entry.deadline.since(now);
-        [homes.0 as usize, homes.1 as usize]
-            .into_iter()
-            .flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket, slot)))
-            .filter_map(|at| Some((at, self.buckets[at.0].0[at.1].filter(|entry| may_yield(entry, now))?)))
-            .min_by_key(|(_, entry)| left(entry))
+        both(homes)
+            .filter_map(|(bucket, slot)| Some(((bucket, slot), self.buckets[bucket].get(slot)?)))
+            .filter(|(_, entry)| may_yield(entry, now))
+            .min_by_key(|(_, entry)| entry.deadline.since(now))
             .map(|(at, _)| at)
     }
 
     /// Frees a slot anywhere in the next stretch of the table, then places `entry`.
     fn reclaim_elsewhere(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
         for _ in 0..RECLAIM_BUCKETS.min(self.buckets.len()) {
-            let (bucket, yields) =
-                (self.hand, |held: &Option<Entry<K>>| held.is_some_and(|held| may_yield(&held, now)));
-            let Some(slot) = self.buckets[bucket].0.iter().position(yields) else {
+            let bucket = self.hand;
+            let held = |slot: &usize| self.buckets[bucket].get(*slot);
+            let Some(slot) = (0..SLOTS).find(|slot| held(slot).is_some_and(|held| may_yield(&held, now)))
+            else {
                 self.advance();
                 continue;
             };
@@ -257,7 +283,7 @@ impl<K: Key> FlowTable<K> {
     }
 
     fn put_back(&mut self, entry: Entry<K>, bucket: usize, slot: usize) -> Inserted<K> {
-        self.buckets[bucket].0[slot] = Some(entry);
+        self.buckets[bucket].replace(slot, entry);
         self.len += 1;
         Inserted::Full
     }
@@ -268,6 +294,11 @@ impl<K: Key> FlowTable<K> {
             self.hand = 0;
         }
     }
+}
+
+/// Every slot of both homes.
+fn both(homes: Homes) -> impl Iterator<Item = (usize, usize)> {
+    [homes.0, homes.1].into_iter().flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket as usize, slot)))
 }
 
 fn may_yield<K>(entry: &Entry<K>, now: Tick) -> bool {

@@ -1,15 +1,16 @@
-//! The decision: one pass over a batch to read headers and warm the table, one to decide.
+//! The decision: one pass over a batch to read headers and call for the table, one to decide.
 
-use super::snapshot::{ArmIndex, Server, Snapshot};
+use super::snapshot::{ARMS_MAX, ArmIndex, Route, Snapshot};
+use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
-use crate::flow::{Entry, FlowTable, Homes, Inserted, Key, Seed, State, V4Key};
+use crate::flow::{Entry, FlowTable, Found, Hint, Homes, Inserted, Key, Seed, State, V4Key};
 use crate::model::{ServerId, ServiceId};
 use crate::schedule::Loads;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
-use crate::wire::packet::{self, Packet};
+use crate::wire::packet::{Packet, V4Packet};
 use crate::wire::transport::TcpFlags;
-use crate::wire::{MacAddr, Protocol, ethernet};
+use crate::wire::{Protocol, ethernet};
 use std::sync::Arc;
 
 /// Time in which the whole table is swept for expired connections once.
@@ -17,59 +18,65 @@ const SWEEP: Span = Span::from_secs(2);
 /// Most buckets that one round of housekeeping sweeps: 16 KiB of table, a few microseconds.
 const SWEEP_BUCKETS: usize = 256;
 
+/// What no MAC address is as a number.
+const NO_STATION: u64 = u64::MAX;
+
 /// One worker's decisions: its own connection table, the shared loads, the current snapshot.
 pub struct Forwarder {
-    snapshot: Arc<Snapshot>,
-    lifetimes: [Span; State::COUNT],
-    v4: FlowTable<V4Key>,
-    staged: Box<[Staged; BATCH]>,
+    flows: Flows,
+    staged: Box<[Candidate; BATCH]>,
     /// When buckets last became due, how many still are, and the part of one that is not yet, in
     /// [`SWEEP`]ths.
     swept: Tick,
     sweep_owed: usize,
     sweep_rest: usize,
-    tally: Tally,
 }
 
-/// Where a worker's decisions are counted.
-struct Tally {
-    loads: Arc<Loads>,
-    counters: Arc<WorkerCounters>,
-}
-
-/// What the first pass found out about a frame.
-type Staged = Result<Candidate, DropReason>;
-
-#[derive(Clone, Copy)]
+/// What the first pass found out about a frame that may be forwarded.
+#[derive(Clone, Copy, Debug)]
 struct Candidate {
     key: V4Key,
     homes: Homes,
-    service: ServiceId,
-    protocol: Protocol,
-    flags: TcpFlags,
     bytes: u16,
+    flags: TcpFlags,
+    protocol: Protocol,
+    hint: Hint,
+    /// Its place in the batch.
+    index: u8,
+}
+
+/// Everything that a frame is decided by.
+struct Flows {
+    snapshot: Arc<Snapshot>,
+    /// The MAC addresses of the arms, as [`crate::wire::MacAddr::bits`] gives them.
+    stations: [u64; ARMS_MAX],
+    /// By state.
+    lifetimes: [Span; State::COUNT],
+    v4: FlowTable<V4Key>,
+    tally: Tally,
 }
 
 impl Forwarder {
     /// A forwarder with an empty table for `connections` flows.
     #[must_use]
     pub fn new(connections: usize, seed: Seed, loads: Arc<Loads>, counters: Arc<WorkerCounters>) -> Self {
-        Self {
+        let flows = Flows {
             snapshot: Arc::default(),
+            stations: [NO_STATION; ARMS_MAX],
             lifetimes: [Span::default(); State::COUNT],
             v4: FlowTable::new(connections, seed),
-            staged: Box::new([Err(DropReason::NoService); BATCH]),
-            swept: Tick::default(),
-            sweep_owed: 0,
-            sweep_rest: 0,
-            tally: Tally { loads, counters },
-        }
+            tally: Tally::new(loads, counters),
+        };
+        let staged = Box::new([Candidate::NOBODY; BATCH]);
+        Self { flows, staged, swept: Tick::default(), sweep_owed: 0, sweep_rest: 0 }
     }
 
     /// Decides by `snapshot` from now on.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) {
-        self.lifetimes = State::ALL.map(|state| state.timeout(&snapshot.timeouts));
-        self.snapshot = snapshot;
+        self.flows.lifetimes = State::ALL.map(|state| state.timeout(&snapshot.timeouts));
+        self.flows.stations =
+            std::array::from_fn(|arm| snapshot.arms.get(arm).map_or(NO_STATION, |arm| arm.mac.bits()));
+        self.flows.snapshot = snapshot;
     }
 
     /// Decides about every frame of `batch`; `verdicts` then holds one for each, in order.
@@ -81,19 +88,33 @@ impl Forwarder {
     /// If the batch holds more than [`BATCH`] frames.
     pub fn decide<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
-        let frames = batch.len();
-        for index in 0..frames {
-            self.staged[index] = self.stage(batch.frame(index));
+        verdicts.resize(batch.len(), Verdict::Drop(DropReason::NoService));
+        let staged = self.stage(batch, verdicts);
+        for candidate in &mut self.staged[..staged] {
+            candidate.hint = self.flows.v4.locate(candidate.key, candidate.homes);
         }
-        self.warm(frames);
-        for index in 0..frames {
-            let verdict = self.staged[index]
-                .and_then(|candidate| self.forward(&candidate, batch.frame(index), now))
-                .map_or_else(Verdict::Drop, Verdict::Forward);
-            self.tally.verdict(verdict);
-            verdicts.push(verdict);
+        for candidate in &self.staged[..staged] {
+            let index = usize::from(candidate.index);
+            verdicts[index] = self.flows.settle(candidate, batch.frame(index), now);
         }
-        self.tally.counters.entries.set(self.v4.len() as u64);
+        self.flows.tally.entries(self.flows.v4.len());
+    }
+
+    /// Reads all frames: what may be forwarded is staged, what may not has its verdict. Returns the
+    /// number of those staged, whose table lines are under way.
+    #[inline]
+    fn stage<B: Batch + ?Sized>(&mut self, batch: &mut B, verdicts: &mut [Verdict]) -> usize {
+        let mut staged = 0;
+        for (index, verdict) in verdicts.iter_mut().enumerate() {
+            match self.flows.read(batch.frame(index)) {
+                Ok((packet, service)) => {
+                    self.staged[staged] = self.flows.candidate(&packet, service, index);
+                    staged += 1;
+                }
+                Err(reason) => *verdict = self.flows.tally.dropped(reason),
+            }
+        }
+        staged
     }
 
     /// Takes out expired connections, a bounded number of them at a time.
@@ -104,7 +125,7 @@ impl Forwarder {
         self.owe_sweep(now);
         let share = self.sweep_owed.min(SWEEP_BUCKETS);
         if share > 0 {
-            self.sweep(now, share);
+            self.flows.sweep(now, share);
             self.sweep_owed -= share;
         }
         self.sweep_owed > 0
@@ -112,47 +133,75 @@ impl Forwarder {
 
     /// Takes out every connection that has expired by `now`, however long that takes.
     pub fn sweep_all(&mut self, now: Tick) {
-        self.sweep(now, self.v4.buckets());
+        self.flows.sweep(now, self.flows.v4.buckets());
         (self.swept, self.sweep_owed) = (now, 0);
     }
 
     /// The connections of bucket `bucket`, for listings; `None` past the last bucket.
-    pub fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = &Entry<V4Key>>> {
-        (bucket < self.v4.buckets()).then(|| self.v4.entries(bucket))
+    pub fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = Entry<V4Key>>> {
+        (bucket < self.flows.v4.buckets()).then(|| self.flows.v4.entries(bucket))
     }
 
+    /// Adds the buckets that have become due, in proportion to the time since they last did.
+    fn owe_sweep(&mut self, now: Tick) {
+        let (whole, buckets) = (SWEEP.millis() as usize, self.flows.v4.buckets());
+        let elapsed = (now.since(self.swept).millis() as usize).min(whole);
+        let due = buckets * elapsed + self.sweep_rest;
+        self.sweep_owed = (self.sweep_owed + due / whole).min(buckets);
+        (self.swept, self.sweep_rest) = (now, due % whole);
+    }
+}
+
+impl Candidate {
+    /// What a place holds before its first candidate.
+    const NOBODY: Self = Self {
+        key: V4Key::VACANT,
+        homes: Homes::NOWHERE,
+        bytes: 0,
+        flags: TcpFlags(0),
+        protocol: Protocol::Tcp,
+        hint: Hint::FIRST,
+        index: 0,
+    };
+}
+
+impl Flows {
     /// Reads one frame as far as it can be without the table.
     #[inline]
-    fn stage(&self, frame: &[u8]) -> Staged {
-        self.admit(frame)?;
-        let Packet::V4(packet) = Packet::parse(frame)?;
-        let service = self
-            .snapshot
-            .services
-            .find(packet.protocol, packet.destination, packet.ports.destination)
-            .ok_or(DropReason::NoService)?;
-        let key = V4Key::new(packet.source, packet.ports.source, service);
-        let homes = self.v4.homes(key);
-        let (protocol, flags, bytes) = (packet.protocol, packet.flags, packet.bytes);
-        Ok(Candidate { key, homes, service, protocol, flags, bytes })
+    fn read(&self, frame: &[u8]) -> Result<(V4Packet, ServiceId), DropReason> {
+        let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
+        self.admit(ethernet)?;
+        let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload)?;
+        let (vip, port) = (packet.destination, packet.ports.destination);
+        let service = self.snapshot.services.find(packet.protocol, vip, port);
+        Ok((packet, service.ok_or(DropReason::NoService)?))
     }
 
     /// Takes only frames for this station that it has not sent itself.
     #[inline]
-    fn admit(&self, frame: &[u8]) -> Result<(), DropReason> {
-        let (destination, source) = packet::addresses(frame).ok_or(DropReason::Truncated)?;
-        if self.snapshot.arms.iter().any(|arm| arm.mac == source) {
+    fn admit(&self, ethernet: ethernet::Header<'_>) -> Result<(), DropReason> {
+        if self.stations.contains(&ethernet.source_bits()) {
             return Err(DropReason::Looped);
         }
-        let own = self.snapshot.arms.get(usize::from(ArmIndex::CLIENT.0)).map(|arm| arm.mac);
-        if own == Some(destination) { Ok(()) } else { Err(DropReason::OtherHost) }
+        let own = self.stations[usize::from(ArmIndex::CLIENT.0)] == ethernet.destination_bits();
+        own.then_some(()).ok_or(DropReason::OtherHost)
     }
 
+    /// What the second pass needs of frame `index`; its table lines are called for.
     #[inline]
-    fn warm(&self, frames: usize) {
-        let homes = self.staged[..frames].iter().flatten().map(|candidate| candidate.homes);
-        let touched = homes.fold(false, |seen, homes| seen ^ self.v4.warm(homes));
-        std::hint::black_box(touched);
+    fn candidate(&self, packet: &V4Packet, service: ServiceId, index: usize) -> Candidate {
+        let key = V4Key::new(packet.source, packet.ports.source, service);
+        let homes = self.v4.homes(key);
+        self.v4.prefetch(homes);
+        let V4Packet { bytes, flags, protocol, .. } = *packet;
+        Candidate { key, homes, bytes, flags, protocol, hint: Hint::FIRST, index: index as u8 } // below BATCH
+    }
+
+    /// Decides about a frame that has been staged.
+    #[inline]
+    fn settle(&mut self, candidate: &Candidate, frame: &mut [u8], now: Tick) -> Verdict {
+        let decided = self.forward(candidate, frame, now);
+        decided.map_or_else(|reason| self.tally.dropped(reason), Verdict::Forward)
     }
 
     /// Finds the frame's server and addresses the frame to it.
@@ -164,30 +213,36 @@ impl Forwarder {
         now: Tick,
     ) -> Result<ArmIndex, DropReason> {
         let server = self.server_for(candidate, now)?;
-        let Server { arm, mac } = self.snapshot.server(server).ok_or(DropReason::ServerGone)?;
-        let destination = mac.ok_or(DropReason::Unresolved)?;
-        let source = self.snapshot.arms.get(usize::from(arm.0)).map_or(MacAddr::ZERO, |arm| arm.mac);
-        ethernet::readdress(frame, destination, source);
-        self.tally.forwarded(server, candidate.bytes);
-        Ok(*arm)
+        match self.snapshot.route(server) {
+            Route::Via(arm, addresses) => {
+                addresses.write(frame);
+                self.tally.forwarded(server, candidate.bytes);
+                Ok(*arm)
+            }
+            Route::Unresolved => Err(DropReason::Unresolved),
+            Route::Gone => Err(DropReason::ServerGone),
+        }
     }
 
     /// The server of the frame's connection, which it opens if there is none.
     #[inline]
     fn server_for(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
-        let Some(entry) = self.v4.find(candidate.key, candidate.homes) else {
+        let Some(Found { deadline, state, server }) =
+            self.v4.find(candidate.key, candidate.homes, candidate.hint)
+        else {
             return self.open(candidate, now);
         };
-        if now.reached(entry.deadline) || entry.state.gives_way_to(candidate.flags) {
-            return self.renew(candidate, now);
+        let next = state.after(candidate.flags);
+        let over = now.reached(*deadline);
+        if next != *state || over {
+            if over || state.gives_way_to(candidate.flags) {
+                return self.renew(candidate, now);
+            }
+            self.tally.moved(server, *state, next);
+            *state = next;
         }
-        let next = entry.state.after(candidate.flags);
-        if next != entry.state {
-            self.tally.moved(entry.server, entry.state, next);
-            entry.state = next;
-        }
-        entry.deadline = now.after(self.lifetimes[next as usize]);
-        Ok(entry.server)
+        *deadline = now.after(self.lifetimes[next as usize]);
+        Ok(server)
     }
 
     /// Closes a connection that is over, and opens another one in its stead.
@@ -200,8 +255,8 @@ impl Forwarder {
 
     fn open(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         let state = first_state(candidate.protocol, candidate.flags).ok_or(DropReason::NoConnection)?;
-        let pool = self.snapshot.pool(candidate.service);
-        let server = pool.and_then(|pool| pool.pick(&self.tally.loads)).ok_or(DropReason::NoServer)?;
+        let pool = self.snapshot.pool(candidate.key.service());
+        let server = pool.and_then(|pool| pool.pick(self.tally.loads())).ok_or(DropReason::NoServer)?;
         let deadline = now.after(self.lifetimes[state as usize]);
         let entry = Entry { key: candidate.key, deadline, server, state };
         match self.v4.insert(entry, candidate.homes, now) {
@@ -216,16 +271,7 @@ impl Forwarder {
     fn sweep(&mut self, now: Tick, buckets: usize) {
         let tally = &self.tally;
         self.v4.sweep(now, buckets, |entry| tally.expired(&entry));
-        tally.counters.entries.set(self.v4.len() as u64);
-    }
-
-    /// Adds the buckets that have become due, in proportion to the time since they last did.
-    fn owe_sweep(&mut self, now: Tick) {
-        let (whole, buckets) = (SWEEP.millis() as usize, self.v4.buckets());
-        let elapsed = (now.since(self.swept).millis() as usize).min(whole);
-        let due = buckets * elapsed + self.sweep_rest;
-        self.sweep_owed = (self.sweep_owed + due / whole).min(buckets);
-        (self.swept, self.sweep_rest) = (now, due % whole);
+        tally.entries(self.v4.len());
     }
 }
 
@@ -239,44 +285,5 @@ fn first_state(protocol: Protocol, flags: TcpFlags) -> Option<State> {
             Some(State::None.after(flags))
         }
         Protocol::Tcp => None,
-    }
-}
-
-impl Tally {
-    #[inline]
-    fn verdict(&self, verdict: Verdict) {
-        if let Verdict::Drop(reason) = verdict {
-            self.counters.drops(reason).add(1);
-        }
-    }
-
-    #[inline]
-    fn forwarded(&self, server: ServerId, bytes: u16) {
-        let counters = self.counters.server(server);
-        counters.packets.add(1);
-        counters.bytes.add(u64::from(bytes));
-    }
-
-    #[inline]
-    fn moved(&self, server: ServerId, from: State, to: State) {
-        if from.is_active() != to.is_active() {
-            self.loads.shift(server, to.is_active());
-        }
-    }
-
-    fn opened<K: Key>(&self, entry: &Entry<K>) {
-        self.loads.add(entry.server, entry.state.is_active());
-        self.counters.server(entry.server).connections.add(1);
-    }
-
-    fn expired<K: Key>(&self, entry: &Entry<K>) {
-        self.loads.remove(entry.server, entry.state.is_active());
-        self.counters.expired.add(1);
-    }
-
-    fn replaced<K: Key>(&self, entry: &Entry<K>, now: Tick) {
-        self.loads.remove(entry.server, entry.state.is_active());
-        let over = now.reached(entry.deadline);
-        if over { &self.counters.expired } else { &self.counters.evicted }.add(1);
     }
 }

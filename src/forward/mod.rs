@@ -5,10 +5,11 @@
 mod decide;
 mod services;
 mod snapshot;
+mod tally;
 
 pub use decide::Forwarder;
 pub use services::ServiceMap;
-pub use snapshot::{Arm, ArmIndex, Server, Snapshot};
+pub use snapshot::{Arm, ArmIndex, Route, Server, Snapshot};
 
 use crate::stats::DropReason;
 

@@ -7,18 +7,36 @@ use std::net::{IpAddr, Ipv4Addr};
 /// A read-only hash table from (protocol, VIP, port) to service.
 ///
 /// Open addressing at a load of at most one half, so that a look-up is one or two probes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ServiceMap {
-    v4: Box<[Option<(u64, ServiceId)>]>,
+    /// A power of two of them, at least 1.
+    v4: Box<[Slot]>,
+}
+
+/// A service's address and number. No address is 0: protocol numbers are not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    key: u64,
+    id: u16,
+}
+
+impl Default for ServiceMap {
+    fn default() -> Self {
+        Self::new(&[])
+    }
 }
 
 impl ServiceMap {
     /// A table of `services`. Of equal addresses the first wins; the model has none.
+    ///
+    /// # Panics
+    /// If a service has the last number, which stands for none (see [`crate::flow::V4Key`]).
     #[must_use]
     pub fn new(services: &[(ServiceAddress, ServiceId)]) -> Self {
         let slots = (services.len() * 2).next_power_of_two();
-        let mut map = Self { v4: vec![None; slots].into() };
+        let mut map = Self { v4: vec![Slot::default(); slots].into() };
         for (address, id) in services {
+            assert_ne!(id.0, u16::MAX, "the last number stands for no service");
             if let IpAddr::V4(vip) = address.address.ip() {
                 map.insert(key(address.protocol, vip, address.address.port()), *id);
             }
@@ -31,31 +49,37 @@ impl ServiceMap {
     #[must_use]
     pub fn find(&self, protocol: Protocol, vip: Ipv4Addr, port: u16) -> Option<ServiceId> {
         let key = key(protocol, vip, port);
-        let mut slot = self.home(key)?;
-        while let Some((found, id)) = self.v4[slot] {
-            if found == key {
-                return Some(id);
+        let mut slot = home(key);
+        loop {
+            let found = self.v4[slot & (self.v4.len() - 1)];
+            if found.key == key {
+                return Some(ServiceId(found.id));
             }
-            slot = (slot + 1) & (self.v4.len() - 1);
+            if found.key == 0 {
+                return None;
+            }
+            slot += 1;
         }
-        None
     }
 
     fn insert(&mut self, key: u64, id: ServiceId) {
-        let Some(mut slot) = self.home(key) else { return };
-        while self.v4[slot].is_some_and(|(found, _)| found != key) {
-            slot = (slot + 1) & (self.v4.len() - 1);
+        let mask = self.v4.len() - 1;
+        let mut slot = home(key);
+        while ![0, key].contains(&self.v4[slot & mask].key) {
+            slot += 1;
         }
-        self.v4[slot].get_or_insert((key, id));
+        let slot = &mut self.v4[slot & mask];
+        if slot.key == 0 {
+            *slot = Slot { key, id: id.0 };
+        }
     }
+}
 
-    /// Where `key` would stand; `None` in a table without slots.
-    #[inline]
-    fn home(&self, key: u64) -> Option<usize> {
-        let mask = self.v4.len().checked_sub(1)?;
-        // Fibonacci hashing: the high bits of the product mix all bits of the key.
-        Some((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & mask)
-    }
+/// Where `key` would stand, to be cut to the table's size. Fibonacci hashing: the high bits of the
+/// product mix all bits of the key.
+#[inline]
+fn home(key: u64) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
 }
 
 #[inline]

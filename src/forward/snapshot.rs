@@ -4,6 +4,7 @@ use super::ServiceMap;
 use crate::model::{ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
 use crate::wire::MacAddr;
+use crate::wire::ethernet::Addresses;
 
 /// Which of the director's interfaces: 0 is the client side, 1 the server side of a two-armed
 /// director. A one-armed director has arm 0 only.
@@ -14,6 +15,9 @@ impl ArmIndex {
     /// The arm on which VIP traffic arrives.
     pub const CLIENT: ArmIndex = ArmIndex(0);
 }
+
+/// The most arms that a director has.
+pub(super) const ARMS_MAX: usize = 2;
 
 /// What the data path knows of one of the director's interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +35,31 @@ pub struct Server {
     pub mac: Option<MacAddr>,
 }
 
+/// What becomes of a frame for a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(16))]
+pub enum Route {
+    /// The server has been removed.
+    Gone,
+    /// Its MAC address is not known yet.
+    Unresolved,
+    /// Out of this arm with these addresses.
+    Via(ArmIndex, Addresses),
+}
+
 /// Everything that a decision depends on besides the frame, the flow table and the loads.
 ///
 /// Control builds a new one for every change; workers adopt it between batches.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// The director's interfaces, by [`ArmIndex`].
+    /// The director's interfaces, by [`ArmIndex`]: one or two.
     pub arms: Vec<Arm>,
     /// Which service an address belongs to.
     pub services: ServiceMap,
     /// By [`ServiceId`]: the servers that take new connections.
     pub pools: Vec<Pool>,
-    /// By [`ServerId`]: where connections go; `None` where a server has been removed.
-    pub servers: Vec<Option<Server>>,
+    /// By [`ServerId`]: where the frames of its connections go.
+    pub routes: Vec<Route>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
 }
@@ -56,10 +72,36 @@ impl Snapshot {
         self.pools.get(usize::from(service.0))
     }
 
-    /// A real server; `None` if it has been removed.
+    /// The way to a real server.
     #[inline]
     #[must_use]
-    pub fn server(&self, server: ServerId) -> Option<&Server> {
-        self.servers.get(usize::from(server.0))?.as_ref()
+    pub fn route(&self, server: ServerId) -> &Route {
+        self.routes.get(usize::from(server.0)).unwrap_or(&Route::Gone)
+    }
+}
+
+impl Route {
+    /// The way to `server` from a director with these `arms`; to `None`, which has been removed,
+    /// there is none.
+    ///
+    /// # Panics
+    /// If the server is behind an arm that is not there.
+    #[must_use]
+    pub fn new(arms: &[Arm], server: Option<Server>) -> Self {
+        match server {
+            None => Self::Gone,
+            Some(Server { mac: None, .. }) => Self::Unresolved,
+            Some(Server { mac: Some(mac), arm }) => {
+                Self::Via(arm, Addresses::new(mac, arms[usize::from(arm.0)].mac))
+            }
+        }
+    }
+
+    /// The ways to `servers`, by [`ServerId`].
+    ///
+    /// # Panics
+    /// As [`Route::new`].
+    pub fn to_all(arms: &[Arm], servers: impl IntoIterator<Item = Option<Server>>) -> Vec<Self> {
+        servers.into_iter().map(|server| Self::new(arms, server)).collect()
     }
 }

@@ -9,6 +9,72 @@ pub const IPV4: u16 = 0x0800;
 /// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
 
+/// Destination and source address, as a frame begins with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses([u8; 12]);
+
+impl Addresses {
+    /// For frames from `source` to `destination`.
+    #[must_use]
+    pub fn new(destination: MacAddr, source: MacAddr) -> Self {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination.0, source.0);
+        Self([a, b, c, d, e, f, g, h, i, j, k, l])
+    }
+
+    /// The destination.
+    #[must_use]
+    pub fn destination(&self) -> MacAddr {
+        let [a, b, c, d, e, f, ..] = self.0;
+        MacAddr([a, b, c, d, e, f])
+    }
+
+    /// Writes both addresses and leaves every other byte alone.
+    ///
+    /// Returns false, and writes nothing, if the frame is shorter than twelve bytes.
+    #[inline]
+    pub fn write(&self, frame: &mut [u8]) -> bool {
+        let addresses = frame.first_chunk_mut::<12>();
+        addresses.map(|addresses| *addresses = self.0).is_some()
+    }
+}
+
+/// A view of the header.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a>(&'a [u8; HEADER_LEN]);
+
+impl Header<'_> {
+    /// Destination address, as [`MacAddr::bits`] gives it.
+    #[inline]
+    #[must_use]
+    pub fn destination_bits(self) -> u64 {
+        let [first @ .., _, _, _, _, _, _] = self.0;
+        u64::from_be_bytes(*first) >> 16
+    }
+
+    /// Source address, as [`MacAddr::bits`] gives it.
+    #[inline]
+    #[must_use]
+    pub fn source_bits(self) -> u64 {
+        let [_, _, _, _, _, _, last @ ..] = self.0;
+        u64::from_be_bytes(*last) >> 16
+    }
+
+    /// EtherType in host order.
+    #[inline]
+    #[must_use]
+    pub fn ethertype(self) -> u16 {
+        u16::from_be_bytes([self.0[12], self.0[13]])
+    }
+}
+
+/// The header and what follows it; `None` if the frame ends before the header does.
+#[inline]
+#[must_use]
+pub fn split(frame: &[u8]) -> Option<(Header<'_>, &[u8])> {
+    let (header, payload) = frame.split_first_chunk::<HEADER_LEN>()?;
+    Some((Header(header), payload))
+}
+
 /// Destination address; `None` if the frame ends before it does.
 #[inline]
 #[must_use]
@@ -30,17 +96,6 @@ pub fn ethertype(frame: &[u8]) -> Option<u16> {
     frame.get(12..)?.first_chunk().copied().map(u16::from_be_bytes)
 }
 
-/// Writes both addresses and leaves every other byte alone.
-///
-/// Returns false, and writes nothing, if the frame is shorter than twelve bytes.
-#[inline]
-pub fn readdress(frame: &mut [u8], destination: MacAddr, source: MacAddr) -> bool {
-    let Some(addresses) = frame.first_chunk_mut::<12>() else { return false };
-    addresses[..6].copy_from_slice(&destination.0);
-    addresses[6..].copy_from_slice(&source.0);
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +104,10 @@ mod tests {
 
     #[test]
     fn fields_are_where_the_standard_puts_them() {
+        let (header, payload) = split(&FRAME).unwrap();
+        assert_eq!((header.ethertype(), payload), (ARP, &FRAME[14..]));
+        assert_eq!(Some(header.destination_bits()), destination(&FRAME).map(MacAddr::bits));
+        assert_eq!(Some(header.source_bits()), source(&FRAME).map(MacAddr::bits));
         assert_eq!(destination(&FRAME), Some(MacAddr([1, 2, 3, 4, 5, 6])));
         assert_eq!(source(&FRAME), Some(MacAddr([7, 8, 9, 10, 11, 12])));
         assert_eq!(ethertype(&FRAME), Some(ARP));
@@ -59,14 +118,18 @@ mod tests {
         assert_eq!(destination(&FRAME[..5]), None);
         assert_eq!(source(&FRAME[..11]), None);
         assert_eq!(ethertype(&FRAME[..13]), None);
+        assert!(split(&FRAME[..13]).is_none());
     }
 
     #[test]
     fn readdressing_touches_twelve_bytes() {
         let mut frame = FRAME;
-        assert!(readdress(&mut frame, MacAddr([0xd; 6]), MacAddr([0x5; 6])));
+        let addresses = Addresses::new(MacAddr([0xd; 6]), MacAddr([0x5; 6]));
+        assert!(addresses.write(&mut frame));
         assert_eq!(frame[..12], [0xd, 0xd, 0xd, 0xd, 0xd, 0xd, 5, 5, 5, 5, 5, 5]);
         assert_eq!(frame[12..], FRAME[12..]);
-        assert!(!readdress(&mut frame[..11], MacAddr::ZERO, MacAddr::ZERO));
+        let before = frame;
+        assert!(!addresses.write(&mut frame[..11]));
+        assert_eq!(frame, before);
     }
 }

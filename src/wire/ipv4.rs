@@ -5,9 +5,14 @@ use std::net::Ipv4Addr;
 /// Length of a header without options, in bytes.
 pub const MIN_HEADER_LEN: usize = 20;
 
+/// First byte of a header without options: version 4, five words.
+pub const PLAIN: u8 = 0x45;
+
 /// A checked view: version 4, header and total length consistent with each other and the frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4<'a> {
+    /// The header without its options.
+    fixed: &'a [u8; MIN_HEADER_LEN],
     /// Exactly `total length` bytes: Ethernet's padding is cut off.
     datagram: &'a [u8],
     header_len: usize,
@@ -30,14 +35,33 @@ impl<'a> Ipv4<'a> {
     /// [`Ipv4::checksum_holds`].
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
+        let first = *bytes.first().ok_or(Ipv4Error::Truncated)?;
+        let header_len = usize::from(first & 0x0f) * 4;
+        if bytes.len() >= MIN_HEADER_LEN && (first >> 4 != 4 || header_len < MIN_HEADER_LEN) {
+            return Err(Ipv4Error::Malformed);
+        }
+        Self::with_header(bytes, header_len)
+    }
+
+    /// [`Ipv4::new`] for bytes that begin with [`PLAIN`].
+    ///
+    /// # Errors
+    /// As [`Ipv4::new`].
+    #[inline]
+    pub fn plain(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
+        debug_assert_eq!(bytes.first(), Some(&PLAIN));
+        Self::with_header(bytes, MIN_HEADER_LEN)
+    }
+
+    #[inline(always)]
+    fn with_header(bytes: &'a [u8], header_len: usize) -> Result<Self, Ipv4Error> {
         let fixed: &[u8; MIN_HEADER_LEN] = bytes.first_chunk().ok_or(Ipv4Error::Truncated)?;
-        let header_len = usize::from(fixed[0] & 0x0f) * 4;
         let total_len = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-        if fixed[0] >> 4 != 4 || header_len < MIN_HEADER_LEN || total_len < header_len {
+        if total_len < header_len {
             return Err(Ipv4Error::Malformed);
         }
         let datagram = bytes.get(..total_len).ok_or(Ipv4Error::Truncated)?;
-        Ok(Self { datagram, header_len })
+        Ok(Self { fixed, datagram, header_len })
     }
 
     /// The whole datagram's length in bytes, header included: what IPVS counts as a packet's bytes.
@@ -51,11 +75,13 @@ impl<'a> Ipv4<'a> {
     #[inline]
     #[must_use]
     pub fn checksum_holds(&self) -> bool {
-        let (words, _) = self.datagram[..self.header_len].as_chunks::<2>();
-        let sum: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
-        // Thirty words at most: two folds carry everything.
-        let folded = (sum & 0xffff) + (sum >> 16);
-        (folded & 0xffff) + (folded >> 16) == 0xffff
+        let mut sum = words(self.fixed);
+        if self.header_len > MIN_HEADER_LEN {
+            sum += words(&self.datagram[MIN_HEADER_LEN..self.header_len]);
+        }
+        // Folding is division by 2¹⁶ − 1, and a sum that folds to all ones leaves no remainder. It is
+        // never 0, which leaves none either: the version is part of it.
+        sum.is_multiple_of(0xffff)
     }
 
     /// True for any piece of a fragmented datagram, the first one included.
@@ -63,28 +89,30 @@ impl<'a> Ipv4<'a> {
     #[must_use]
     pub fn is_fragment(&self) -> bool {
         // More-fragments flag and the 13-bit offset; "don't fragment" is not part of it.
-        u16::from_be_bytes([self.datagram[6], self.datagram[7]]) & 0x3fff != 0
+        u16::from_ne_bytes([self.fixed[6], self.fixed[7]]) & 0x3fff_u16.to_be() != 0
     }
 
     /// The protocol number of the payload.
     #[inline]
     #[must_use]
     pub fn protocol(&self) -> u8 {
-        self.datagram[9]
+        self.fixed[9]
     }
 
     /// Source address.
     #[inline]
     #[must_use]
     pub fn source(&self) -> Ipv4Addr {
-        self.address(12)
+        let [.., a, b, c, d, _, _, _, _] = *self.fixed;
+        Ipv4Addr::new(a, b, c, d)
     }
 
     /// Destination address.
     #[inline]
     #[must_use]
     pub fn destination(&self) -> Ipv4Addr {
-        self.address(16)
+        let [.., a, b, c, d] = *self.fixed;
+        Ipv4Addr::new(a, b, c, d)
     }
 
     /// What follows header and options.
@@ -93,12 +121,14 @@ impl<'a> Ipv4<'a> {
     pub fn payload(&self) -> &'a [u8] {
         &self.datagram[self.header_len..]
     }
+}
 
-    #[inline]
-    fn address(&self, at: usize) -> Ipv4Addr {
-        let d = self.datagram;
-        Ipv4Addr::new(d[at], d[at + 1], d[at + 2], d[at + 3])
-    }
+/// The sum of 32-bit words in this machine's byte order: a one's-complement sum is right in any
+/// order, and wider words fold to the same (RFC 1071 section 2).
+#[inline]
+fn words(header: &[u8]) -> u64 {
+    let (words, _) = header.as_chunks::<4>();
+    words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
 }
 
 #[cfg(test)]

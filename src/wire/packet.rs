@@ -1,8 +1,8 @@
 //! One pass over a frame: everything the decision needs, or why it cannot be had.
 
-use super::ipv4::{Ipv4, Ipv4Error};
+use super::ethernet;
+use super::ipv4::{self, Ipv4, Ipv4Error};
 use super::transport::{self, Ports, TcpFlags};
-use super::{MacAddr, ethernet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -74,39 +74,64 @@ impl Packet {
     /// The first thing that is wrong with it, outermost header first.
     #[inline]
     pub fn parse(frame: &[u8]) -> Result<Packet, Malformed> {
-        match ethernet::ethertype(frame).ok_or(Malformed::Truncated)? {
-            ethernet::IPV4 => V4Packet::parse(&frame[ethernet::HEADER_LEN..]).map(Packet::V4),
+        let (header, payload) = ethernet::split(frame).ok_or(Malformed::Truncated)?;
+        Self::within(header.ethertype(), payload)
+    }
+
+    /// Reads what follows an Ethernet header with this EtherType.
+    ///
+    /// # Errors
+    /// As [`Packet::parse`].
+    #[inline]
+    pub fn within(ethertype: u16, payload: &[u8]) -> Result<Packet, Malformed> {
+        match ethertype {
+            ethernet::IPV4 => V4Packet::parse(payload).map(Packet::V4),
             _ => Err(Malformed::EtherType),
         }
     }
 }
 
 impl V4Packet {
+    /// Nearly every header is without options: the copy of [`V4Packet::read`] for those knows where
+    /// everything lies.
     #[inline]
     fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let ip = Ipv4::new(bytes)?;
+        match bytes.first() {
+            Some(&ipv4::PLAIN) => Self::read(Ipv4::plain(bytes)?),
+            _ => Self::unusual(bytes),
+        }
+    }
+
+    #[cold]
+    fn unusual(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::read(Ipv4::new(bytes)?)
+    }
+
+    #[inline(always)]
+    fn read(ip: Ipv4<'_>) -> Result<Self, Malformed> {
         if !ip.checksum_holds() {
             return Err(Malformed::Checksum);
         }
         if ip.is_fragment() {
             return Err(Malformed::Fragment);
         }
-        let (protocol, ports, flags) = transport_of(&ip)?;
+        let (protocol, flags) = transport_of(&ip)?;
+        let ports = Ports::of(ip.payload()).ok_or(Malformed::Header)?;
         let (source, destination, bytes) = (ip.source(), ip.destination(), ip.total_len());
         Ok(Self { source, destination, protocol, ports, flags, bytes })
     }
 }
 
 #[inline]
-fn transport_of(ip: &Ipv4<'_>) -> Result<(Protocol, Ports, TcpFlags), Malformed> {
+fn transport_of(ip: &Ipv4<'_>) -> Result<(Protocol, TcpFlags), Malformed> {
     const TCP: u8 = Protocol::Tcp as u8;
     const UDP: u8 = Protocol::Udp as u8;
-    match ip.protocol() {
-        TCP => transport::tcp(ip.payload()).map(|(ports, flags)| (Protocol::Tcp, ports, flags)),
-        UDP => transport::udp(ip.payload()).map(|ports| (Protocol::Udp, ports, TcpFlags::default())),
+    let (protocol, flags) = match ip.protocol() {
+        TCP => (Protocol::Tcp, transport::tcp(ip.payload())),
+        UDP => (Protocol::Udp, transport::udp(ip.payload())),
         _ => return Err(Malformed::Protocol),
-    }
-    .ok_or(Malformed::Header)
+    };
+    Ok((protocol, flags.ok_or(Malformed::Header)?))
 }
 
 impl From<Ipv4Error> for Malformed {
@@ -116,11 +141,4 @@ impl From<Ipv4Error> for Malformed {
             Ipv4Error::Malformed => Self::Header,
         }
     }
-}
-
-/// Both addresses of the Ethernet header; `None` for a frame without one.
-#[inline]
-#[must_use]
-pub fn addresses(frame: &[u8]) -> Option<(MacAddr, MacAddr)> {
-    Some((ethernet::destination(frame)?, ethernet::source(frame)?))
 }

@@ -14,6 +14,17 @@ pub struct Ports {
     pub destination: u16,
 }
 
+impl Ports {
+    /// The ports of a TCP segment or a UDP datagram, which both begin with them; `None` if it ends
+    /// before they do.
+    #[inline]
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Option<Self> {
+        let both = u32::from_be_bytes(*payload.first_chunk()?);
+        Some(Self { source: (both >> 16) as u16, destination: both as u16 })
+    }
+}
+
 /// The TCP control bits that move a connection's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpFlags(pub u8);
@@ -36,33 +47,28 @@ impl TcpFlags {
     }
 }
 
-/// Ports and flags of a TCP segment.
+/// Control bits of a TCP segment.
 ///
 /// `None` if the segment ends within its header, or its data offset points outside it.
 #[inline]
 #[must_use]
-pub fn tcp(segment: &[u8]) -> Option<(Ports, TcpFlags)> {
+pub fn tcp(segment: &[u8]) -> Option<TcpFlags> {
     let header: &[u8; TCP_MIN_HEADER_LEN] = segment.first_chunk()?;
     let header_len = usize::from(header[12] >> 4) * 4;
     let fits = (TCP_MIN_HEADER_LEN..=segment.len()).contains(&header_len);
-    fits.then(|| (ports([header[0], header[1], header[2], header[3]]), TcpFlags(header[13])))
+    fits.then_some(TcpFlags(header[13]))
 }
 
-/// Ports of a UDP datagram.
+/// No control bits, for a UDP datagram.
 ///
 /// `None` if it ends within its header, or its length field contradicts the IP header's.
 #[inline]
 #[must_use]
-pub fn udp(datagram: &[u8]) -> Option<Ports> {
+pub fn udp(datagram: &[u8]) -> Option<TcpFlags> {
     let header: &[u8; UDP_HEADER_LEN] = datagram.first_chunk()?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let fits = (UDP_HEADER_LEN..=datagram.len()).contains(&length);
-    fits.then(|| ports([header[0], header[1], header[2], header[3]]))
-}
-
-#[inline]
-fn ports([a, b, c, d]: [u8; 4]) -> Ports {
-    Ports { source: u16::from_be_bytes([a, b]), destination: u16::from_be_bytes([c, d]) }
+    fits.then_some(TcpFlags(0))
 }
 
 #[cfg(test)]
@@ -74,8 +80,8 @@ mod tests {
 
     #[test]
     fn a_segment_with_options() {
-        let (ports, flags) = tcp(&SEGMENT).unwrap();
-        assert_eq!(ports, Ports { source: 40000, destination: 80 });
+        let flags = tcp(&SEGMENT).unwrap();
+        assert_eq!(Ports::of(&SEGMENT).unwrap(), Ports { source: 40000, destination: 80 });
         assert!(flags.any(TcpFlags::SYN) && flags.any(TcpFlags::ACK));
         assert!(!flags.any(TcpFlags::FIN | TcpFlags::RST));
     }
@@ -92,8 +98,10 @@ mod tests {
     #[test]
     fn a_udp_length_must_fit() {
         let datagram = |length: u8| [0x9c, 0x40, 0, 53, 0, length, 0, 0, 1, 2];
-        assert_eq!(udp(&datagram(10)), Some(Ports { source: 40000, destination: 53 }));
-        assert_eq!(udp(&datagram(8)), Some(Ports { source: 40000, destination: 53 }));
+        assert_eq!(Ports::of(&datagram(10)), Some(Ports { source: 40000, destination: 53 }));
+        assert_eq!(Ports::of(&datagram(10)[..3]), None);
+        assert_eq!(udp(&datagram(10)), Some(TcpFlags(0)));
+        assert_eq!(udp(&datagram(8)), Some(TcpFlags(0)));
         assert_eq!(udp(&datagram(11)), None);
         assert_eq!(udp(&datagram(7)), None);
         assert_eq!(udp(&datagram(8)[..7]), None);

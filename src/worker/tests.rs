@@ -1,6 +1,6 @@
 use super::*;
 use crate::flow::Seed;
-use crate::forward::{Arm, ArmIndex, Server, ServiceMap};
+use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap};
 use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, Shape};
 use crate::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
@@ -16,11 +16,12 @@ const VIP: [u8; 4] = [192, 0, 2, 1];
 fn snapshot() -> Snapshot {
     let service = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from((VIP, 53)) };
     let server = Server { arm: ArmIndex::CLIENT, mac: Some(MacAddr([2, 0, 0, 0, 0, 3])) };
+    let arms = vec![Arm { mac: OWN }];
     Snapshot {
-        arms: vec![Arm { mac: OWN }],
+        routes: Route::to_all(&arms, [Some(server)]),
+        arms,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![Pool::new([Candidate { server: ServerId(0), weight: 1 }])],
-        servers: vec![Some(server)],
         timeouts: Timeouts::default(),
     }
 }

@@ -5,7 +5,7 @@ use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN};
 use directrix::control::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Seed, V4Key};
-use directrix::forward::{Arm, BATCH, Forwarder, Snapshot, Verdict};
+use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
     RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
 };
@@ -182,7 +182,7 @@ impl Director {
             self.registry.set_unreachable(rip(*id as u8));
         }
         let mut snapshot = self.registry.snapshot();
-        self.removed.iter().for_each(|id| snapshot.servers[usize::from(*id)] = None);
+        self.removed.iter().for_each(|id| snapshot.routes[usize::from(*id)] = Route::Gone);
         self.snapshot = Arc::new(snapshot);
         for worker in &mut self.workers {
             worker.forwarder.adopt(Arc::clone(&self.snapshot));
@@ -234,8 +234,11 @@ impl Director {
 
     /// What must become of a segment for this server.
     fn outcome_at(&self, id: ServerId) -> Outcome {
-        let server = self.snapshot.server(id).ok_or(DropReason::ServerGone)?;
-        server.mac.ok_or(DropReason::Unresolved)
+        match self.snapshot.route(id) {
+            Route::Gone => Err(DropReason::ServerGone),
+            Route::Unresolved => Err(DropReason::Unresolved),
+            Route::Via(_, addresses) => Ok(addresses.destination()),
+        }
     }
 
     /// The server that a segment of no connection has opened one to; checks that it was right.
@@ -292,7 +295,7 @@ impl Worker {
     /// Forgets what is not in the table any more, if that had to go or could.
     fn check(&mut self, now_ms: u64, tick: impl Fn(u64) -> Tick) {
         let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
-        let table: HashMap<V4Key, Entry<V4Key>> = entries.map(|entry| (entry.key, *entry)).collect();
+        let table: HashMap<V4Key, Entry<V4Key>> = entries.map(|entry| (entry.key, entry)).collect();
         self.known.retain(|key, known| {
             let stays = table.contains_key(key);
             assert!(stays || !known.must_stay(now_ms), "{known:?} is gone at {now_ms}");

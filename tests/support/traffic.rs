@@ -1,7 +1,7 @@
 //! Frames of every kind that a director meets, made beforehand and handed out without allocating.
 
 use super::frames::{self, ACK, DIRECTOR, FIN, RST, SYN};
-use directrix::forward::{Arm, ArmIndex, Batch, Server, ServiceMap, Snapshot};
+use directrix::forward::{Arm, ArmIndex, Batch, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Pool};
 use directrix::wire::{MacAddr, Protocol};
@@ -83,11 +83,13 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
         |protocol, port, id| (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id));
     let candidate = |id| Candidate { server: ServerId(id), weight: u16::from(id != absent) };
     let mac = |id| MacAddr([2, 1, 0, 0, 0, id as u8]);
+    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+    let server = |id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     Snapshot {
-        arms: vec![Arm { mac: MacAddr(DIRECTOR) }],
+        routes: Route::to_all(&arms, (0..SERVERS).map(server)),
+        arms,
         services: ServiceMap::new(&[service(Protocol::Tcp, 80, 0), service(Protocol::Udp, 53, 1)]),
         pools: vec![Pool::new((0..3).map(candidate)), Pool::new([candidate(3)])],
-        servers: (0..SERVERS).map(|id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) })).collect(),
         timeouts,
     }
 }

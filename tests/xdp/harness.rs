@@ -80,7 +80,7 @@ pub(crate) fn bounce(batch: &mut impl Batch, arm: ArmIndex, verdicts: &mut Vec<V
     for index in 0..batch.len() {
         let frame = batch.frame(index);
         let (to, from) = (ethernet::destination(frame).unwrap(), ethernet::source(frame).unwrap());
-        ethernet::readdress(frame, from, to);
+        ethernet::Addresses::new(from, to).write(frame);
         verdicts.push(Verdict::Forward(arm));
     }
 }
@@ -88,11 +88,8 @@ pub(crate) fn bounce(batch: &mut impl Batch, arm: ArmIndex, verdicts: &mut Vec<V
 /// The frame as [`bounce`] sends it.
 pub(crate) fn bounced(frame: &[u8]) -> Vec<u8> {
     let mut bounced = frame.to_vec();
-    ethernet::readdress(
-        &mut bounced,
-        ethernet::source(frame).unwrap(),
-        ethernet::destination(frame).unwrap(),
-    );
+    let (to, from) = (ethernet::destination(frame).unwrap(), ethernet::source(frame).unwrap());
+    ethernet::Addresses::new(from, to).write(&mut bounced);
     bounced
 }
 

@@ -22,7 +22,7 @@ fn with_header(change: impl FnOnce(&mut Ipv4Header)) -> Vec<u8> {
 
 fn to_mac(mac: MacAddr) -> Vec<u8> {
     let mut frame = datagram((VIP, 53), 9, b"for another station");
-    ethernet::readdress(&mut frame, mac, PEER);
+    ethernet::Addresses::new(mac, PEER).write(&mut frame);
     frame
 }
 

@@ -1,6 +1,6 @@
-use super::super::V4Key;
+use super::super::{State, V4Key};
 use super::*;
-use crate::model::ServiceId;
+use crate::model::{ServerId, ServiceId};
 use crate::time::Span;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -25,12 +25,12 @@ fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
 
 fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<Entry<V4Key>> {
     let homes = table.homes(key(n));
-    table.find(key(n), homes).copied()
+    let Found { deadline, state, server } = table.find(key(n), homes, table.locate(key(n), homes))?;
+    Some(Entry { key: key(n), deadline: *deadline, server, state: *state })
 }
 
 #[test]
 fn four_ipv4_entries_fill_a_cache_line() {
-    assert_eq!(size_of::<Option<Entry<V4Key>>>(), 16);
     assert_eq!((size_of::<Bucket<V4Key>>(), align_of::<Bucket<V4Key>>()), (64, 64));
 }
 

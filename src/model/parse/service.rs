@@ -8,8 +8,9 @@ use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// Services, and real servers of all services together: each has a 16-bit number in the tables.
-const COUNT_MAX: usize = 1 << 16;
+/// Services, and real servers of all services together: each has a 16-bit number in the tables,
+/// where the last stands for none.
+const COUNT_MAX: usize = u16::MAX as usize;
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 

@@ -6,7 +6,7 @@ use super::input::Input;
 use super::ledger::Ledger;
 use super::packet::make_checksum_right;
 use directrix::flow::Seed;
-use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Server, ServiceMap, Snapshot};
+use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::stats::WorkerCounters;
@@ -136,10 +136,10 @@ fn snapshot(input: &mut Input<'_>) -> Snapshot {
         Candidate { server: ServerId(*id), weight }
     };
     Snapshot {
+        routes: Route::to_all(&arms, (0..SERVERS).map(server)),
         arms,
         services: ServiceMap::new(&addresses()),
         pools: SERVICES.iter().map(|(.., ids)| Pool::new(ids.iter().map(candidate))).collect(),
-        servers: (0..SERVERS).map(server).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
     }
 }

@@ -3,7 +3,7 @@
 use super::super::frames::DIRECTOR;
 use super::decide::{SERVERS, SERVICES, VIP};
 use directrix::flow::{Entry, State, V4Key};
-use directrix::forward::{ArmIndex, Forwarder, Server, Snapshot, Verdict};
+use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceId};
 use directrix::schedule::{Load, Loads};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
@@ -104,7 +104,8 @@ impl Ledger {
         assert_eq!(before[12..], after[12..], "only the addresses may change");
         assert_eq!(after[6..12], self.snapshot.arms[usize::from(arm.0)].mac.0, "we are the sender");
         let mac = Some(MacAddr(after[..6].try_into().expect("six bytes")));
-        assert!(self.snapshot.servers.contains(&Some(Server { arm, mac })), "{mac:?} is a server there");
+        let way = Route::new(&self.snapshot.arms, Some(Server { arm, mac }));
+        assert!(self.snapshot.routes.contains(&way), "{mac:?} is a server there");
         self.forwarded += 1;
         self.forwarded_bytes += u64::from(u16::from_be_bytes([before[16], before[17]]));
     }
@@ -152,8 +153,10 @@ impl Ledger {
             .collect();
         for (key, (frame, verdict)) in last {
             let (Verdict::Forward(_), Some(entry)) = (verdict, after.get(&key)) else { continue };
-            let mac = self.snapshot.server(entry.server).and_then(|server| server.mac);
-            assert_eq!(mac.map(|mac| mac.0.to_vec()), Some(frame[..6].to_vec()), "{entry:?}");
+            let Route::Via(_, addresses) = self.snapshot.route(entry.server) else { panic!("{entry:?}") };
+            let mut addressed = [0; 12];
+            assert!(addresses.write(&mut addressed));
+            assert_eq!(addressed, frame[..12], "{entry:?}");
         }
     }
 
@@ -181,8 +184,7 @@ impl Ledger {
 
 /// Everything in the table, which holds no flow twice.
 fn table(forwarder: &Forwarder) -> Table {
-    let entries: Vec<_> =
-        (0..).map_while(|bucket| forwarder.connections(bucket)).flatten().copied().collect();
+    let entries: Vec<_> = (0..).map_while(|bucket| forwarder.connections(bucket)).flatten().collect();
     let table: Table = entries.iter().map(|entry| (entry.key, *entry)).collect();
     assert_eq!(table.len(), entries.len(), "a flow has two entries");
     table

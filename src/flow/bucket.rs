@@ -1,0 +1,122 @@
+//! Four connections on one cache line.
+
+use super::hash::Key;
+use super::state::State;
+use crate::model::ServerId;
+use crate::time::Tick;
+
+/// Entries in a bucket: with IPv4 keys a bucket is one 64-byte cache line.
+pub const SLOTS: usize = 4;
+
+/// One connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<K> {
+    /// Whose.
+    pub key: K,
+    /// When it expires unless a frame comes.
+    pub deadline: Tick,
+    /// Where its frames go.
+    pub server: ServerId,
+    /// Its state.
+    pub state: State,
+}
+
+/// A connection where it stands: what of it may change, and what may not.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// When it expires unless a frame comes.
+    pub deadline: &'a mut Tick,
+    /// Its state.
+    pub state: &'a mut State,
+    /// Where its frames go.
+    pub server: ServerId,
+}
+
+/// Slots column by column, so that all four keys are compared at once.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Bucket<K> {
+    /// [`Key::VACANT`] where there is no connection.
+    keys: [K; SLOTS],
+    deadlines: [Tick; SLOTS],
+    servers: [ServerId; SLOTS],
+    states: [State; SLOTS],
+}
+
+impl<K: Key> Bucket<K> {
+    pub(super) const EMPTY: Self = Self {
+        keys: [K::VACANT; SLOTS],
+        deadlines: [Tick(0); SLOTS],
+        servers: [ServerId(0); SLOTS],
+        states: [State::None; SLOTS],
+    };
+
+    /// The first slot that holds `key`. All four are compared and none is branched on, since
+    /// nobody could predict which it is.
+    #[inline]
+    pub(super) fn slot_of(&self, key: K) -> Option<usize> {
+        let mut found = SLOTS;
+        for slot in (0..SLOTS).rev() {
+            found = if self.keys[slot] == key { slot } else { found };
+        }
+        (found < SLOTS).then_some(found)
+    }
+
+    #[inline]
+    pub(super) fn vacancy(&self) -> Option<usize> {
+        self.slot_of(K::VACANT)
+    }
+
+    /// True if `slot` holds `key`.
+    #[inline]
+    pub(super) fn holds(&self, slot: usize, key: K) -> bool {
+        self.keys[slot] == key
+    }
+
+    /// The connection in `slot`, to be changed.
+    #[inline]
+    pub(super) fn found(&mut self, slot: usize) -> Found<'_> {
+        let (deadline, state) = (&mut self.deadlines[slot], &mut self.states[slot]);
+        Found { deadline, state, server: self.servers[slot] }
+    }
+
+    /// The connection in `slot`, if there is one.
+    #[inline]
+    pub(super) fn get(&self, slot: usize) -> Option<Entry<K>> {
+        let key = self.keys[slot];
+        let (deadline, server, state) = (self.deadlines[slot], self.servers[slot], self.states[slot]);
+        (key != K::VACANT).then_some(Entry { key, deadline, server, state })
+    }
+
+    /// Writes `entry` to `slot`, and tells who was there.
+    #[inline]
+    pub(super) fn replace(&mut self, slot: usize, entry: Entry<K>) -> Option<Entry<K>> {
+        let before = self.get(slot);
+        self.keys[slot] = entry.key;
+        self.deadlines[slot] = entry.deadline;
+        self.servers[slot] = entry.server;
+        self.states[slot] = entry.state;
+        before
+    }
+
+    /// Makes `slot` vacant, and tells who was there.
+    #[inline]
+    pub(super) fn take(&mut self, slot: usize) -> Option<Entry<K>> {
+        let before = self.get(slot);
+        self.keys[slot] = K::VACANT;
+        before
+    }
+
+    /// True if a connection here has expired.
+    #[inline]
+    pub(super) fn any_expired(&self, now: Tick) -> bool {
+        (0..SLOTS).fold(false, |any, slot| {
+            any | (now.reached(self.deadlines[slot]) & (self.keys[slot] != K::VACANT))
+        })
+    }
+
+    /// The connections, in the order of the slots.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<K>> {
+        (0..SLOTS).filter_map(|slot| self.get(slot))
+    }
+}
