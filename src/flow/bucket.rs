@@ -55,11 +55,14 @@ impl<K: Key> Bucket<K> {
     /// nobody could predict which it is.
     #[inline]
     pub(super) fn slot_of(&self, key: K) -> Option<usize> {
-        let mut found = SLOTS;
-        for slot in (0..SLOTS).rev() {
-            found = if self.keys[slot] == key { slot } else { found };
-        }
-        (found < SLOTS).then_some(found)
+        let slot = self.search(key);
+        (slot < SLOTS).then_some(slot)
+    }
+
+    /// [`Bucket::slot_of`] with [`SLOTS`] for none.
+    #[inline]
+    pub(super) fn search(&self, key: K) -> usize {
+        (0..SLOTS).rev().fold(SLOTS, |found, slot| if self.keys[slot] == key { slot } else { found })
     }
 
     #[inline]

@@ -13,8 +13,9 @@ use crate::time::Tick;
 const LOAD_PERCENT: usize = 75;
 /// Longest chain of moves that makes room for a new entry.
 const MOVES_MAX: usize = 2;
-/// Buckets that are searched for somebody who may give way, when the key's own have nobody.
-const RECLAIM_BUCKETS: usize = 64;
+/// Buckets that are searched in a batch for somebody who may give way, when a key's own have nobody:
+/// 16 KiB in a row, a microsecond.
+const RECLAIM_BUCKETS: usize = 256;
 
 /// The two buckets where a key may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,12 +27,12 @@ impl Homes {
 }
 
 /// The slot of its first home where a key was seen, if it was seen there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hint(u8);
 
 impl Hint {
-    /// Nothing has been seen yet.
-    pub const FIRST: Self = Self(0);
+    /// It was not seen.
+    pub const NONE: Self = Self(SLOTS as u8);
 }
 
 /// What an insertion did.
@@ -54,6 +55,8 @@ pub struct FlowTable<K> {
     len: usize,
     /// The next bucket to be swept.
     hand: usize,
+    /// Buckets that may still be searched in this batch.
+    searches: usize,
 }
 
 impl<K: Key> FlowTable<K> {
@@ -67,6 +70,7 @@ impl<K: Key> FlowTable<K> {
             capacity: capacity.max(1),
             len: 0,
             hand: 0,
+            searches: 0,
         }
     }
 
@@ -99,6 +103,12 @@ impl<K: Key> FlowTable<K> {
         Homes(first as u32, (second + u64::from(second >= first)) as u32)
     }
 
+    /// Begins a batch: allows [`FlowTable::insert`] to search a stretch of the table again.
+    #[inline]
+    pub fn begin(&mut self) {
+        self.searches = RECLAIM_BUCKETS;
+    }
+
     /// Begins to bring the first home into the cache. Called for a whole batch before the first
     /// [`FlowTable::locate`], it lets the memory accesses overlap.
     #[inline]
@@ -111,11 +121,11 @@ impl<K: Key> FlowTable<K> {
     #[inline]
     #[must_use]
     pub fn locate(&self, key: K, homes: Homes) -> Hint {
-        let slot = self.buckets[homes.0 as usize].slot_of(key);
-        if slot.is_none() {
+        let slot = self.buckets[homes.0 as usize].search(key);
+        if slot == SLOTS {
             prefetch(self.buckets.as_ptr().wrapping_add(homes.1 as usize));
         }
-        Hint(slot.unwrap_or_default() as u8) // below SLOTS
+        Hint(slot as u8) // at most SLOTS
     }
 
     /// The connection of `key`, expired or not. `hint` is what [`FlowTable::locate`] said; it may
@@ -139,7 +149,8 @@ impl<K: Key> FlowTable<K> {
     /// Puts a connection in. Its key must not be in the table.
     ///
     /// At capacity, somebody must give way: an expired connection or a half-open one, first of the
-    /// key's own buckets, then of a bounded stretch of the table. Established ones never do.
+    /// key's own buckets, then of a stretch of the table, bounded for each batch: a flood into a table
+    /// of established connections, which never give way, takes no time from them.
     pub fn insert(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
         let room = self.len < self.capacity;
         if room && let Some(at) = self.vacant(homes) {
@@ -264,7 +275,8 @@ impl<K: Key> FlowTable<K> {
 
     /// Frees a slot anywhere in the next stretch of the table, then places `entry`.
     fn reclaim_elsewhere(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
-        for _ in 0..RECLAIM_BUCKETS.min(self.buckets.len()) {
+        for _ in 0..self.searches.min(self.buckets.len()) {
+            self.searches -= 1;
             let bucket = self.hand;
             let held = |slot: &usize| self.buckets[bucket].get(*slot);
             let Some(slot) = (0..SLOTS).find(|slot| held(slot).is_some_and(|held| may_yield(&held, now)))

@@ -89,6 +89,7 @@ impl Forwarder {
     pub fn decide<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
         verdicts.resize(batch.len(), Verdict::Drop(DropReason::NoService));
+        self.flows.v4.begin();
         let staged = self.stage(batch, verdicts);
         for candidate in &mut self.staged[..staged] {
             candidate.hint = self.flows.v4.locate(candidate.key, candidate.homes);
@@ -160,7 +161,7 @@ impl Candidate {
         bytes: 0,
         flags: TcpFlags(0),
         protocol: Protocol::Tcp,
-        hint: Hint::FIRST,
+        hint: Hint::NONE,
         index: 0,
     };
 }
@@ -194,7 +195,7 @@ impl Flows {
         let homes = self.v4.homes(key);
         self.v4.prefetch(homes);
         let V4Packet { bytes, flags, protocol, .. } = *packet;
-        Candidate { key, homes, bytes, flags, protocol, hint: Hint::FIRST, index: index as u8 } // below BATCH
+        Candidate { key, homes, bytes, flags, protocol, hint: Hint::NONE, index: index as u8 } // below BATCH
     }
 
     /// Decides about a frame that has been staged.

@@ -20,6 +20,7 @@ fn entry(n: u32, state: State) -> Entry<V4Key> {
 
 fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
     let homes = table.homes(entry.key);
+    table.begin();
     table.insert(entry, homes, NOW)
 }
 
@@ -56,6 +57,20 @@ fn a_full_table_keeps_established_connections_and_refuses_new_ones() {
         assert_eq!(put(&mut table, entry(n, State::SynRecv)), Inserted::Full);
     }
     assert!((0..1000).all(|n| get(&mut table, n).is_some()));
+}
+
+#[test]
+fn a_batch_searches_a_bounded_stretch_for_somebody_to_give_way() {
+    let mut table = FlowTable::new(3 * RECLAIM_BUCKETS * SLOTS, SEED);
+    let full = table.capacity as u32;
+    (0..full).for_each(|n| drop(put(&mut table, entry(n, State::Established))));
+    table.begin();
+    let from = table.hand;
+    for n in full..full + 64 {
+        let (new, homes) = (entry(n, State::SynRecv), table.homes(key(n)));
+        assert_eq!(table.insert(new, homes, NOW), Inserted::Full);
+    }
+    assert_eq!(table.hand - from, RECLAIM_BUCKETS, "all 64 together");
 }
 
 #[test]
@@ -189,6 +204,7 @@ proptest! {
                     let state = if open { State::SynRecv } else { State::Established };
                     let new = Entry { deadline: now.after(Span::from_secs(60)), ..entry(n, state) };
                     let homes = table.homes(new.key);
+                    table.begin();
                     match table.insert(new, homes, now) {
                         Inserted::Placed => prop_assert!(model.len() < capacity),
                         Inserted::Replaced(old) => {
