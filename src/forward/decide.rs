@@ -4,7 +4,7 @@ use super::snapshot::{ArmIndex, Server, Snapshot};
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{Entry, FlowTable, Homes, Inserted, Key, Seed, State, V4Key};
 use crate::model::{ServerId, ServiceId};
-use crate::schedule::Loads;
+use crate::schedule::{Loads, Pool};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
 use crate::wire::packet::{self, Packet};
@@ -183,7 +183,7 @@ impl Forwarder {
         }
         let next = entry.state.after(candidate.flags);
         if next != entry.state {
-            self.tally.moved(entry.server, entry.state, next);
+            self.tally.moved(self.snapshot.pool(candidate.service), entry, next);
             entry.state = next;
         }
         entry.deadline = now.after(self.lifetimes[next as usize]);
@@ -193,7 +193,7 @@ impl Forwarder {
     /// Closes a connection that is over, and opens another one in its stead.
     fn renew(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         if let Some(old) = self.v4.remove(candidate.key, candidate.homes) {
-            self.tally.expired(&old);
+            self.tally.expired(self.snapshot.pool(candidate.service), &old);
         }
         self.open(candidate, now)
     }
@@ -201,21 +201,21 @@ impl Forwarder {
     fn open(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         let state = first_state(candidate.protocol, candidate.flags).ok_or(DropReason::NoConnection)?;
         let pool = self.snapshot.pool(candidate.service);
-        let server = pool.and_then(|pool| pool.pick(&self.tally.loads)).ok_or(DropReason::NoServer)?;
+        let server = pool.and_then(Pool::pick).ok_or(DropReason::NoServer)?;
         let deadline = now.after(self.lifetimes[state as usize]);
         let entry = Entry { key: candidate.key, deadline, server, state };
         match self.v4.insert(entry, candidate.homes, now) {
             Inserted::Placed => {}
-            Inserted::Replaced(old) => self.tally.replaced(&old, now),
+            Inserted::Replaced(old) => self.tally.replaced(self.snapshot.pool(old.key.service()), &old, now),
             Inserted::Full => return Err(DropReason::TableFull),
         }
-        self.tally.opened(&entry);
+        self.tally.opened(pool, &entry);
         Ok(server)
     }
 
     fn sweep(&mut self, now: Tick, buckets: usize) {
-        let tally = &self.tally;
-        self.v4.sweep(now, buckets, |entry| tally.expired(&entry));
+        let (tally, snapshot) = (&self.tally, &self.snapshot);
+        self.v4.sweep(now, buckets, |entry| tally.expired(snapshot.pool(entry.key.service()), &entry));
         tally.counters.entries.set(self.v4.len() as u64);
     }
 
@@ -258,25 +258,40 @@ impl Tally {
     }
 
     #[inline]
-    fn moved(&self, server: ServerId, from: State, to: State) {
-        if from.is_active() != to.is_active() {
-            self.loads.shift(server, to.is_active());
+    fn moved<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>, to: State) {
+        if entry.state.is_active() != to.is_active() {
+            self.loads.shift(entry.server, to.is_active());
+            self.rank(pool, entry.server);
         }
     }
 
-    fn opened<K: Key>(&self, entry: &Entry<K>) {
+    fn opened<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
         self.loads.add(entry.server, entry.state.is_active());
+        self.rank(pool, entry.server);
         self.counters.server(entry.server).connections.add(1);
     }
 
-    fn expired<K: Key>(&self, entry: &Entry<K>) {
-        self.loads.remove(entry.server, entry.state.is_active());
+    fn expired<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        self.remove(pool, entry);
         self.counters.expired.add(1);
     }
 
-    fn replaced<K: Key>(&self, entry: &Entry<K>, now: Tick) {
-        self.loads.remove(entry.server, entry.state.is_active());
+    fn replaced<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>, now: Tick) {
+        self.remove(pool, entry);
         let over = now.reached(entry.deadline);
         if over { &self.counters.expired } else { &self.counters.evicted }.add(1);
+    }
+
+    fn remove<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        self.loads.remove(entry.server, entry.state.is_active());
+        self.rank(pool, entry.server);
+    }
+
+    /// Tells the pool of a server, if its service still has one, that the server's load is another.
+    #[inline]
+    fn rank(&self, pool: Option<&Pool>, server: ServerId) {
+        if let Some(pool) = pool {
+            pool.changed(server, &self.loads);
+        }
     }
 }
