@@ -1,5 +1,4 @@
-//! The decision in memory: time per frame by number of flows, per new connection, and per wlc pick
-//! by number of servers.
+//! The decision in memory: time per frame by number of flows, and per new connection.
 //!
 //! `cargo bench --bench pipeline`. An iteration is a batch of 64 frames; divide by 64 or read
 //! `thrpt`. Frames lie in the cache, as they do just after they were received; the connection
@@ -10,9 +9,6 @@ mod traffic;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use directrix::forward::BATCH;
-use directrix::model::ServerId;
-use directrix::schedule::{Candidate, Loads, Pool};
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 use traffic::{ACK, Pipeline};
 
@@ -52,18 +48,5 @@ fn one(pipeline: &mut Pipeline, prepare: impl FnOnce(&mut Pipeline)) -> Duration
     start.elapsed()
 }
 
-fn pick(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("wlc");
-    for servers in [10u16, 1000, 10_000] {
-        let loads = Loads::new(servers.into());
-        let pool = Pool::new((0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 + id % 7 }));
-        (0..servers).for_each(|id| (0..id % 5).for_each(|_| loads.add(ServerId(id), true)));
-        group.bench_function(BenchmarkId::new("servers", servers), |bencher| {
-            bencher.iter(|| black_box(&pool).pick(&loads))
-        });
-    }
-    group.finish();
-}
-
-criterion_group!(benches, established, new_connections, pick);
+criterion_group!(benches, established, new_connections);
 criterion_main!(benches);

@@ -96,15 +96,15 @@ fn forwarder(weights: &[u16]) -> (Forwarder, Arc<Loads>, Arc<WorkerCounters>) {
     let services = [(Protocol::Tcp, 80, 0), (Protocol::Udp, 53, 1)].map(|(protocol, port, id)| {
         (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
     });
-    let candidates =
-        || weights.iter().zip(0..).map(|(weight, id)| Candidate { server: ServerId(id), weight: *weight });
+    let candidates = weights.iter().zip(0..);
+    let pool = Pool::new(candidates.map(|(weight, id)| Candidate { server: ServerId(id), weight: *weight }));
     let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     forwarder.adopt(Arc::new(Snapshot {
         routes: Route::to_all(&arms, (0..weights.len()).map(server)),
         arms,
         services: ServiceMap::new(&services),
-        pools: vec![Pool::new(candidates()), Pool::new(candidates())],
+        pools: vec![pool.clone(), pool],
         timeouts: Timeouts::default(),
     }));
     (forwarder, loads, counters)

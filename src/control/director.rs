@@ -114,9 +114,9 @@ impl<F: FnMut()> Director<F> {
     fn start(config: &Config, host: &Host, ready: F) -> Result<Self, Failure> {
         let (director, epoch) = (&config.director, Instant::now());
         let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
-        let registry = Registry::new(&config.services, arms, director.timeouts);
-        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot()));
+        let mut registry = Registry::new(&config.services, arms, director.timeouts);
         let (servers, loads) = (registry.server_count(), Arc::new(Loads::new(registry.server_count())));
+        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads)));
         let crew = CrewSettings {
             snapshot: Arc::clone(&snapshot),
             loads: Arc::clone(&loads),
@@ -255,9 +255,14 @@ impl<F: FnMut()> Director<F> {
 
     /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
     fn publish(&mut self) -> Result<(), Failure> {
-        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot())));
-        self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads))));
+        self.release();
         self.hand_over()
+    }
+
+    /// Frees the snapshots that no worker holds any more. Their pools no longer cost anything then.
+    fn release(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
     }
 
     /// A director that is not ready yet fails if the kernel refuses; later it tries again.
@@ -273,6 +278,7 @@ impl<F: FnMut()> Director<F> {
     /// What is looked after now and then, whatever happens.
     fn tick(&mut self, host: &Host) -> Result<(), Failure> {
         host.arms.iter().try_for_each(Interface::check)?;
+        self.release();
         self.hand_over()?;
         let mut estimators = std::mem::take(&mut self.estimators);
         self.view().estimate(&mut estimators);

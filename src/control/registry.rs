@@ -2,7 +2,7 @@
 
 use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService};
-use crate::schedule::{Candidate, Pool};
+use crate::schedule::{Candidate, Loads, Pool};
 use crate::wire::MacAddr;
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,6 +28,8 @@ pub struct ServiceEntry {
     pub vip: VipState,
     /// In the order of the configuration.
     pub servers: Vec<ServerEntry>,
+    /// Of the last snapshot.
+    pool: Pool,
 }
 
 /// How far the claim to a VIP has got.
@@ -105,6 +107,7 @@ impl Registry {
                     .zip(&mut ids)
                     .map(|(server, id)| ServerEntry::new(server, id))
                     .collect(),
+                pool: Pool::new([]),
             })
             .collect();
         Self { arms, timeouts, services }
@@ -145,9 +148,10 @@ impl Registry {
         claimed.map(|service| service.address).collect()
     }
 
-    /// The picture that workers decide by.
+    /// The picture that workers decide by. Its pools take account of `loads` from now on.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&mut self, loads: &Loads) -> Snapshot {
+        let pools = self.services.iter_mut().map(|service| service.pool(loads)).collect();
         let by_id = self.services.iter().zip(0..u16::MAX);
         let mut servers: Vec<_> = self.services.iter().flat_map(|service| &service.servers).collect();
         servers.sort_by_key(|server| server.id);
@@ -157,7 +161,7 @@ impl Registry {
             services: ServiceMap::new(
                 &by_id.map(|(service, id)| (service.address, ServiceId(id))).collect::<Vec<_>>(),
             ),
-            pools: self.services.iter().map(ServiceEntry::pool).collect(),
+            pools,
             routes: Route::to_all(
                 &self.arms,
                 servers.iter().map(|server| Some(Server { arm, mac: server.link.mac() })),
@@ -185,11 +189,14 @@ impl Registry {
 impl ServiceEntry {
     /// The servers that take new connections, the last configured first: IPVS adds each new server
     /// at the head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc
-    /// prefers the earlier one of equals.
-    fn pool(&self) -> Pool {
+    /// prefers the earlier one of equals. The same pool as before if nothing has changed.
+    fn pool(&mut self, loads: &Loads) -> Pool {
         let reachable =
             self.servers.iter().rev().filter(|server| matches!(server.link, ServerLink::Reachable(_)));
-        Pool::new(reachable.map(|server| Candidate { server: server.id, weight: server.config.weight.0 }))
+        let candidate =
+            |server: &ServerEntry| Candidate { server: server.id, weight: server.config.weight.0 };
+        self.pool = self.pool.next(reachable.map(candidate), loads);
+        self.pool.clone()
     }
 
     /// A server's address with the service's port, as listings show it.
@@ -209,7 +216,6 @@ impl ServerEntry {
 mod tests {
     use super::*;
     use crate::model::Weight;
-    use crate::schedule::Loads;
     use crate::wire::Protocol;
     use std::net::Ipv4Addr;
 
@@ -237,17 +243,18 @@ mod tests {
     #[test]
     fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
         let (mut registry, loads) = (registry(), Loads::new(4));
-        let pick =
-            |registry: &Registry, service| registry.snapshot().pool(ServiceId(service)).unwrap().pick(&loads);
-        assert_eq!(pick(&registry, 0), None);
+        let pick = |registry: &mut Registry, service| {
+            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick()
+        };
+        assert_eq!(pick(&mut registry, 0), None);
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
-        assert_eq!([0, 1, 2].map(|s| pick(&registry, s)), [Some(ServerId(0)), None, Some(ServerId(3))]);
+        assert_eq!([0, 1, 2].map(|s| pick(&mut registry, s)), [Some(ServerId(0)), None, Some(ServerId(3))]);
         registry.set_reachable("192.0.2.11".parse().unwrap(), MAC);
-        assert_eq!(pick(&registry, 0), Some(ServerId(1)));
+        assert_eq!(pick(&mut registry, 0), Some(ServerId(1)));
         registry.set_unreachable("192.0.2.11".parse().unwrap());
-        assert_eq!(pick(&registry, 0), Some(ServerId(0)));
+        assert_eq!(pick(&mut registry, 0), Some(ServerId(0)));
         let way = Server { arm: ArmIndex::CLIENT, mac: Some(MAC) };
-        let lost = *registry.snapshot().route(ServerId(1));
+        let lost = *registry.snapshot(&loads).route(ServerId(1));
         assert_eq!(lost, Route::new(&registry.arms, Some(way)), "its connections still go there");
     }
 
@@ -270,7 +277,7 @@ mod tests {
         let one = Registry::new(&[service("192.0.2.1:80", &servers)], Vec::new(), Timeouts::default());
         assert!(one.services[0].servers.iter().map(|server| server.id.0).eq(many.clone()));
         let services: Vec<_> = all.iter().map(|vip| service(&format!("{vip}:80"), &[])).collect();
-        let snapshot = Registry::new(&services, Vec::new(), Timeouts::default()).snapshot();
+        let snapshot = Registry::new(&services, Vec::new(), Timeouts::default()).snapshot(&Loads::new(0));
         let id = |vip: &Ipv4Addr| snapshot.services.find(Protocol::Tcp, *vip, 80).map(|id| id.0);
         assert!(all.iter().map(id).eq(many.map(Some)));
     }

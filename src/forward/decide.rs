@@ -5,7 +5,7 @@ use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{Entry, FlowTable, Found, Hint, Homes, Inserted, Key, Seed, State, V4Key};
 use crate::model::{ServerId, ServiceId};
-use crate::schedule::Loads;
+use crate::schedule::{Loads, Pool};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
 use crate::wire::packet::{Packet, V4Packet};
@@ -239,7 +239,8 @@ impl Flows {
             if over || state.gives_way_to(candidate.flags) {
                 return self.renew(candidate, now);
             }
-            self.tally.moved(server, *state, next);
+            let pool = self.snapshot.pool(candidate.key.service());
+            self.tally.moved(pool, server, (*state, next));
             *state = next;
         }
         *deadline = now.after(self.lifetimes[next as usize]);
@@ -249,7 +250,7 @@ impl Flows {
     /// Closes a connection that is over, and opens another one in its stead.
     fn renew(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         if let Some(old) = self.v4.remove(candidate.key, candidate.homes) {
-            self.tally.expired(&old);
+            self.tally.expired(self.snapshot.pool(candidate.key.service()), &old);
         }
         self.open(candidate, now)
     }
@@ -257,21 +258,21 @@ impl Flows {
     fn open(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         let state = first_state(candidate.protocol, candidate.flags).ok_or(DropReason::NoConnection)?;
         let pool = self.snapshot.pool(candidate.key.service());
-        let server = pool.and_then(|pool| pool.pick(self.tally.loads())).ok_or(DropReason::NoServer)?;
+        let server = pool.and_then(Pool::pick).ok_or(DropReason::NoServer)?;
         let deadline = now.after(self.lifetimes[state as usize]);
         let entry = Entry { key: candidate.key, deadline, server, state };
         match self.v4.insert(entry, candidate.homes, now) {
             Inserted::Placed => {}
-            Inserted::Replaced(old) => self.tally.replaced(&old, now),
+            Inserted::Replaced(old) => self.tally.replaced(self.snapshot.pool(old.key.service()), &old, now),
             Inserted::Full => return Err(DropReason::TableFull),
         }
-        self.tally.opened(&entry);
+        self.tally.opened(pool, &entry);
         Ok(server)
     }
 
     fn sweep(&mut self, now: Tick, buckets: usize) {
-        let tally = &self.tally;
-        self.v4.sweep(now, buckets, |entry| tally.expired(&entry));
+        let (tally, snapshot) = (&self.tally, &self.snapshot);
+        self.v4.sweep(now, buckets, |entry| tally.expired(snapshot.pool(entry.key.service()), &entry));
         tally.entries(self.v4.len());
     }
 }

@@ -3,7 +3,7 @@
 use super::Verdict;
 use crate::flow::{Entry, Key, State};
 use crate::model::ServerId;
-use crate::schedule::Loads;
+use crate::schedule::{Loads, Pool};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
 use std::sync::Arc;
@@ -17,10 +17,6 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(loads: Arc<Loads>, counters: Arc<WorkerCounters>) -> Self {
         Self { loads, counters }
-    }
-
-    pub(super) fn loads(&self) -> &Loads {
-        &self.loads
     }
 
     /// Notes how many connections the table holds.
@@ -41,26 +37,42 @@ impl Tally {
         counters.bytes.add(u64::from(bytes));
     }
 
+    /// A connection to `server` went from one state to another.
     #[inline]
-    pub(super) fn moved(&self, server: ServerId, from: State, to: State) {
+    pub(super) fn moved(&self, pool: Option<&Pool>, server: ServerId, (from, to): (State, State)) {
         if from.is_active() != to.is_active() {
             self.loads.shift(server, to.is_active());
+            self.rank(pool, server);
         }
     }
 
-    pub(super) fn opened<K: Key>(&self, entry: &Entry<K>) {
+    pub(super) fn opened<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
         self.loads.add(entry.server, entry.state.is_active());
+        self.rank(pool, entry.server);
         self.counters.server(entry.server).connections.add(1);
     }
 
-    pub(super) fn expired<K: Key>(&self, entry: &Entry<K>) {
-        self.loads.remove(entry.server, entry.state.is_active());
+    pub(super) fn expired<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        self.remove(pool, entry);
         self.counters.expired.add(1);
     }
 
-    pub(super) fn replaced<K: Key>(&self, entry: &Entry<K>, now: Tick) {
-        self.loads.remove(entry.server, entry.state.is_active());
+    pub(super) fn replaced<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>, now: Tick) {
+        self.remove(pool, entry);
         let over = now.reached(entry.deadline);
         if over { &self.counters.expired } else { &self.counters.evicted }.add(1);
+    }
+
+    fn remove<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        self.loads.remove(entry.server, entry.state.is_active());
+        self.rank(pool, entry.server);
+    }
+
+    /// Tells the pool of a server, if its service still has one, that the server's load is another.
+    #[inline]
+    fn rank(&self, pool: Option<&Pool>, server: ServerId) {
+        if let Some(pool) = pool {
+            pool.changed(server, &self.loads);
+        }
     }
 }

@@ -1,10 +1,7 @@
 //! Active and inactive connections of every real server, shared by all workers without a lock.
 
+use super::atomic::{AtomicU64, SeqCst};
 use crate::model::ServerId;
-#[cfg(loom_model)]
-use loom::sync::atomic::{AtomicU64, Ordering::Relaxed};
-#[cfg(not(loom_model))]
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Connections of one real server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +29,9 @@ impl Load {
 /// The loads of all servers, by [`ServerId`].
 ///
 /// Both counts of a server live in one word, so a reader always sees a pair that was true at one
-/// moment, and a move from active to inactive is one addition. Relaxed order is enough: the
-/// counts guard no other memory.
+/// moment, and a move from active to inactive is one addition. Whoever changes a load tells the
+/// server's pool ([`Pool::changed`](super::Pool::changed)), which is why changes and reads have one
+/// order (SeqCst) with those of the pool.
 #[derive(Debug)]
 pub struct Loads(Box<[AtomicU64]>);
 
@@ -54,26 +52,26 @@ impl Loads {
     #[inline]
     #[must_use]
     pub fn get(&self, server: ServerId) -> Load {
-        Load::from_bits(self.word(server).load(Relaxed))
+        Load::from_bits(self.word(server).load(SeqCst))
     }
 
     /// Counts one more connection.
     #[inline]
     pub fn add(&self, server: ServerId, active: bool) {
-        self.word(server).fetch_add(unit(active), Relaxed);
+        self.word(server).fetch_add(unit(active), SeqCst);
     }
 
     /// Counts one connection less.
     #[inline]
     pub fn remove(&self, server: ServerId, active: bool) {
-        self.word(server).fetch_sub(unit(active), Relaxed);
+        self.word(server).fetch_sub(unit(active), SeqCst);
     }
 
     /// Moves one connection to active (`true`) or to inactive (`false`).
     #[inline]
     pub fn shift(&self, server: ServerId, active: bool) {
         let change = unit(active).wrapping_sub(unit(!active));
-        self.word(server).fetch_add(change, Relaxed);
+        self.word(server).fetch_add(change, SeqCst);
     }
 
     #[inline]

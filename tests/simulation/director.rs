@@ -181,7 +181,7 @@ impl Director {
         for id in &self.removed {
             self.registry.set_unreachable(rip(*id as u8));
         }
-        let mut snapshot = self.registry.snapshot();
+        let mut snapshot = self.registry.snapshot(&self.loads);
         self.removed.iter().for_each(|id| snapshot.routes[usize::from(*id)] = Route::Gone);
         self.snapshot = Arc::new(snapshot);
         for worker in &mut self.workers {

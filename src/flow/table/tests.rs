@@ -63,7 +63,9 @@ fn a_full_table_keeps_established_connections_and_refuses_new_ones() {
 fn a_batch_searches_a_bounded_stretch_for_somebody_to_give_way() {
     let mut table = FlowTable::new(3 * RECLAIM_BUCKETS * SLOTS, SEED);
     let full = table.capacity as u32;
-    (0..full).for_each(|n| drop(put(&mut table, entry(n, State::Established))));
+    for n in 0..full {
+        assert_eq!(put(&mut table, entry(n, State::Established)), Inserted::Placed);
+    }
     table.begin();
     let from = table.hand;
     for n in full..full + 64 {

@@ -2,6 +2,7 @@
 
 use directrix::control::registry::Registry;
 use directrix::model::{Config, ConfigErrors, ServiceId, parse};
+use directrix::schedule::Loads;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -37,8 +38,9 @@ fn is_usable(config: &Config) {
         assert_eq!(servers.len(), service.servers.len(), "a server stands twice");
         assert!(addresses.iter().all(|vip| !servers.contains(&vip.address.ip())), "a VIP is a RIP");
     }
-    let registry = Registry::new(&config.services, Vec::new(), config.director.timeouts);
-    let snapshot = registry.snapshot();
+    let mut registry = Registry::new(&config.services, Vec::new(), config.director.timeouts);
+    let loads = Loads::new(registry.server_count());
+    let snapshot = registry.snapshot(&loads);
     for (service, id) in config.services.iter().zip(0..) {
         let (protocol, address) = (service.address.protocol, service.address.address);
         let IpAddr::V4(vip) = address.ip() else { panic!("{address} is IPv6") };

@@ -1,0 +1,188 @@
+//! Who gets a new connection: the tree of `schedule/` beside a walk over the list of servers, by
+//! number of servers and of threads that share loads and pool.
+//!
+//! `cargo bench --bench schedule`. `open` chooses a server and counts the connection there; `life`
+//! also moves a connection to inactive and ends another one, so that as many are open afterwards
+//! as before. With two threads the time is that of one such step of each, both at once.
+//! `cargo bench --bench schedule -- --count SERVERS STEPS` opens that often and nothing else, for a
+//! profiler that counts instructions.
+#![allow(missing_docs)]
+
+use criterion::{BenchmarkId, Criterion, criterion_group};
+use directrix::model::ServerId;
+use directrix::schedule::{Candidate, Loads, Pool};
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+const SERVERS: [u16; 4] = [10, 100, 1000, 10_000];
+/// Connections that each thread of `life` keeps open, for every server.
+const OPEN: usize = 4;
+
+/// Loads, and some way to choose by them.
+trait Scheduler: Sync {
+    fn loads(&self) -> &Loads;
+    fn pick(&self) -> ServerId;
+    fn changed(&self, server: ServerId);
+}
+
+struct Tree(Pool, Loads);
+struct List(Vec<Candidate>, Loads);
+
+impl Scheduler for Tree {
+    fn loads(&self) -> &Loads {
+        &self.1
+    }
+
+    #[inline]
+    fn pick(&self) -> ServerId {
+        self.0.pick().expect("there are servers")
+    }
+
+    #[inline]
+    fn changed(&self, server: ServerId) {
+        self.0.changed(server, &self.1);
+    }
+}
+
+impl Scheduler for List {
+    fn loads(&self) -> &Loads {
+        &self.1
+    }
+
+    #[inline]
+    fn pick(&self) -> ServerId {
+        let mut best = (self.0[0], self.1.get(self.0[0].server).overhead());
+        for candidate in &self.0[1..] {
+            let overhead = self.1.get(candidate.server).overhead();
+            if best.1 * u64::from(candidate.weight) > overhead * u64::from(best.0.weight) {
+                best = (*candidate, overhead);
+            }
+        }
+        best.0.server
+    }
+
+    #[inline]
+    fn changed(&self, _: ServerId) {}
+}
+
+fn candidates(servers: u16) -> impl Iterator<Item = Candidate> {
+    (0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 + id % 7 })
+}
+
+fn tree(servers: u16) -> Tree {
+    Tree(Pool::new(candidates(servers)), Loads::new(servers.into()))
+}
+
+fn list(servers: u16) -> List {
+    List(candidates(servers).collect(), Loads::new(servers.into()))
+}
+
+#[inline]
+fn open(scheduler: &impl Scheduler) -> ServerId {
+    let server = scheduler.pick();
+    scheduler.loads().add(server, true);
+    scheduler.changed(server);
+    server
+}
+
+/// Opens a connection, moves the middle one of `held` to inactive, and ends the oldest.
+#[inline]
+fn live(scheduler: &impl Scheduler, held: &mut VecDeque<ServerId>) {
+    held.push_back(open(scheduler));
+    let closing = held[held.len() / 2];
+    scheduler.loads().shift(closing, false);
+    scheduler.changed(closing);
+    let over = held.pop_front().expect("one was put there");
+    scheduler.loads().remove(over, false);
+    scheduler.changed(over);
+}
+
+/// Connections to start with, the older half of them inactive.
+fn held(scheduler: &impl Scheduler, count: usize) -> VecDeque<ServerId> {
+    let held: VecDeque<_> = (0..count).map(|_| open(scheduler)).collect();
+    for server in held.iter().take(count / 2) {
+        scheduler.loads().shift(*server, false);
+        scheduler.changed(*server);
+    }
+    held
+}
+
+/// The time in which each thread takes `steps` steps, the slowest one's.
+fn time(threads: usize, steps: u64, scheduler: &impl Scheduler, opening: bool, servers: u16) -> Duration {
+    let barrier = Barrier::new(threads);
+    let work = || {
+        let mut held = held(scheduler, if opening { 0 } else { OPEN * usize::from(servers) });
+        barrier.wait();
+        let start = Instant::now();
+        for _ in 0..steps {
+            if opening {
+                black_box(open(scheduler));
+            } else {
+                live(scheduler, &mut held);
+            }
+        }
+        let elapsed = start.elapsed();
+        end(scheduler, held);
+        elapsed
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).max().expect("a thread")
+    })
+}
+
+/// Ends what is still open; the older half of it is inactive.
+fn end(scheduler: &impl Scheduler, held: VecDeque<ServerId>) {
+    let half = held.len() / 2;
+    for (at, server) in held.into_iter().enumerate() {
+        scheduler.loads().remove(server, at >= half);
+        scheduler.changed(server);
+    }
+}
+
+fn schedule(criterion: &mut Criterion) {
+    for (what, opening) in [("open", true), ("life", false)] {
+        for threads in [1, 2] {
+            let mut group = criterion.benchmark_group(format!("{what}/{threads}"));
+            for servers in SERVERS {
+                let (tree, list) = (tree(servers), list(servers));
+                group.bench_function(BenchmarkId::new("tree", servers), |bencher| {
+                    bencher.iter_custom(|steps| time(threads, steps, &tree, opening, servers));
+                });
+                group.bench_function(BenchmarkId::new("list", servers), |bencher| {
+                    bencher.iter_custom(|steps| time(threads, steps, &list, opening, servers));
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
+/// The number of servers and of steps, if instructions are to be counted.
+fn counting() -> Option<(u16, u64)> {
+    let arguments: Vec<_> = std::env::args().skip_while(|argument| argument != "--count").collect();
+    Some((arguments.get(1)?.parse().ok()?, arguments.get(2)?.parse().ok()?))
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
+    targets = schedule
+}
+
+fn main() {
+    match counting() {
+        Some((servers, steps)) => {
+            let tree = tree(servers);
+            for _ in 0..steps {
+                black_box(open(&tree));
+            }
+        }
+        None => {
+            benches();
+            Criterion::default().configure_from_args().final_summary();
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Every interleaving of a few workers and control. Here a match has two players, so that three
+//! servers make two levels.
+
+use super::*;
+use crate::schedule::Load;
+use loom::sync::Arc as Shared;
+
+type Of = Shared<(Pool, Loads)>;
+
+const MOST_PREEMPTIONS: usize = 3;
+
+fn explore(body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(MOST_PREEMPTIONS);
+    builder.check(body);
+}
+
+fn candidates(weights: &[u16]) -> Vec<Candidate> {
+    let candidate = |(weight, id): (&u16, u16)| Candidate { server: ServerId(id), weight: *weight };
+    weights.iter().zip(0..).map(candidate).collect()
+}
+
+fn service(weights: &[u16]) -> Of {
+    Shared::new((Pool::new(candidates(weights)), Loads::new(weights.len())))
+}
+
+fn open(pool: &Pool, loads: &Loads) -> ServerId {
+    let server = pool.pick().unwrap();
+    count(pool, loads, server);
+    server
+}
+
+fn open_many(times: usize, pool: &Pool, loads: &Loads) {
+    for _ in 0..times {
+        open(pool, loads);
+    }
+}
+
+fn count(pool: &Pool, loads: &Loads, server: ServerId) {
+    loads.add(server, true);
+    pool.changed(server, loads);
+}
+
+fn end(pool: &Pool, loads: &Loads, server: ServerId) {
+    loads.remove(server, true);
+    pool.changed(server, loads);
+}
+
+fn active(loads: &Loads, server: ServerId) -> u64 {
+    loads.get(server).active.into()
+}
+
+/// The pool says what a walk over its list says.
+fn exact(pool: &Pool, loads: &Loads) {
+    let mut list = pool.0.tree.candidates().iter();
+    let first = list.next().unwrap();
+    let best = list.fold(first, |best, next| {
+        let better = active(loads, next.server) * u64::from(best.weight)
+            < active(loads, best.server) * u64::from(next.weight);
+        if better { next } else { best }
+    });
+    assert_eq!(pool.pick(), Some(best.server));
+}
+
+/// n₁/w₁ ≤ n₂/w₂ + W/w₁.
+fn within_the_bound(pool: &Pool, loads: &Loads, workers: u64) {
+    let list = pool.0.tree.candidates();
+    for (i, j) in list.iter().flat_map(|i| list.iter().map(move |j| (i, j))) {
+        let (w_i, w_j) = (u64::from(i.weight), u64::from(j.weight));
+        let (n_i, n_j) = (active(loads, i.server), active(loads, j.server));
+        assert!(n_i * w_j <= n_j * w_i + workers * w_j, "{i:?}: {n_i}, {j:?}: {n_j}");
+    }
+}
+
+fn opening(weights: &'static [u16], each: &'static [usize]) {
+    explore(move || {
+        let service = service(weights);
+        let work = |times: usize| {
+            let service = Shared::clone(&service);
+            move || open_many(times, &service.0, &service.1)
+        };
+        let others: Vec<_> = each[1..].iter().map(|times| loom::thread::spawn(work(*times))).collect();
+        work(each[0])();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        let (pool, loads) = &*service;
+        let opened: u64 = (0..weights.len()).map(|id| active(loads, ServerId(id as u16))).sum();
+        assert_eq!(opened, each.iter().sum::<usize>() as u64, "no connection is lost");
+        within_the_bound(pool, loads, each.len() as u64);
+        exact(pool, loads);
+    });
+}
+
+#[test]
+fn loom_two_workers_open_on_two_servers() {
+    opening(&[1, 1], &[2, 2]);
+}
+
+#[test]
+fn loom_two_workers_open_on_three_servers_of_two_levels() {
+    opening(&[1, 1, 5], &[2, 3]);
+}
+
+#[test]
+fn loom_three_workers_open() {
+    opening(&[1, 1], &[1, 1, 2]);
+}
+
+#[test]
+fn loom_one_opens_while_another_ends() {
+    explore(|| {
+        let service = service(&[1, 1, 2]);
+        let old: Vec<_> = (0..3).map(|_| open(&service.0, &service.1)).collect();
+        let ending = Shared::clone(&service);
+        let other = loom::thread::spawn(move || {
+            old.into_iter().take(2).for_each(|server| end(&ending.0, &ending.1, server));
+        });
+        let (pool, loads) = &*service;
+        open_many(2, pool, loads);
+        other.join().unwrap();
+        exact(pool, loads);
+    });
+}
+
+/// A connection that comes and goes leaves nothing behind, whatever others replay meanwhile.
+#[test]
+fn loom_the_same_server_goes_up_and_down() {
+    explore(|| {
+        let service = service(&[1, 1, 1]);
+        let work = |server| {
+            let service = Shared::clone(&service);
+            move || {
+                count(&service.0, &service.1, server);
+                end(&service.0, &service.1, server);
+            }
+        };
+        let other = loom::thread::spawn(work(ServerId(0)));
+        work(ServerId(1))();
+        other.join().unwrap();
+        exact(&service.0, &service.1);
+        assert_eq!(service.0.pick(), Some(ServerId(0)));
+    });
+}
+
+/// Control makes a new pool while a worker counts on the old one: neither misses it.
+#[test]
+fn loom_a_pool_is_replaced_while_connections_open() {
+    explore(|| {
+        let service = service(&[1, 1, 1]);
+        let worker = Shared::clone(&service);
+        let other = loom::thread::spawn(move || open_many(2, &worker.0, &worker.1));
+        let (pool, loads) = &*service;
+        let next = pool.next(candidates(&[1, 1, 2]).into_iter().rev(), loads);
+        let newest = next.next(candidates(&[3, 1]), loads);
+        drop(next); // nobody has adopted it
+        other.join().unwrap();
+        exact(pool, loads);
+        exact(&newest, loads);
+    });
+}
+
+/// One worker has adopted the new pool, the other has not: the same servers, one bound.
+#[test]
+fn loom_the_bound_holds_across_pools() {
+    explore(|| {
+        let service = service(&[1, 1]);
+        let (pool, loads) = &*service;
+        let next = pool.next(candidates(&[1, 1]).into_iter().rev(), loads);
+        let behind = Shared::clone(&service);
+        let other = loom::thread::spawn(move || open_many(2, &behind.0, &behind.1));
+        open_many(2, &next, loads);
+        other.join().unwrap();
+        within_the_bound(pool, loads, 2);
+        exact(pool, loads);
+        exact(&next, loads);
+    });
+}
+
+/// A pool goes when nobody holds it any more, while a worker still tells it what it does.
+#[test]
+fn loom_a_pool_leaves_while_connections_open() {
+    explore(|| {
+        let service = service(&[1, 1]);
+        let (pool, loads) = &*service;
+        let next = Shared::new(pool.next(candidates(&[1, 2]), loads));
+        let old = pool.next(candidates(&[2, 2]), loads);
+        let (adopted, worker) = (Shared::clone(&next), Shared::clone(&service));
+        let other = loom::thread::spawn(move || open_many(2, &adopted, &worker.1));
+        drop(old);
+        other.join().unwrap();
+        exact(pool, loads);
+        exact(&next, loads);
+    });
+}
+
+/// A reader never sees a connection twice or not at all while it moves to inactive.
+#[test]
+fn loom_a_move_is_seen_whole() {
+    loom::model(|| {
+        let loads = Shared::new(Loads::new(1));
+        loads.add(ServerId(0), true);
+        let mover = {
+            let loads = Shared::clone(&loads);
+            loom::thread::spawn(move || loads.shift(ServerId(0), false))
+        };
+        let Load { active, inactive } = loads.get(ServerId(0));
+        assert_eq!(active + inactive, 1);
+        mover.join().unwrap();
+        assert_eq!(loads.get(ServerId(0)), Load { active: 0, inactive: 1 });
+    });
+}

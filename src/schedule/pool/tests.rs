@@ -1,0 +1,424 @@
+use super::*;
+use crate::schedule::Load;
+use proptest::prelude::*;
+use std::sync::Mutex;
+
+/// IPVS's rule written down as it is told: walk the list, replace the best only if the later
+/// one is strictly less loaded for its weight.
+fn naive(candidates: &[Candidate], load: impl Fn(ServerId) -> Load) -> Option<ServerId> {
+    let overhead = |server| u128::from(load(server).active) * 256 + u128::from(load(server).inactive);
+    let mut best: Option<(&Candidate, u128)> = None;
+    for candidate in candidates.iter().filter(|candidate| candidate.weight > 0) {
+        let its = overhead(candidate.server);
+        let replaces = best
+            .is_none_or(|(best, least)| least * u128::from(candidate.weight) > its * u128::from(best.weight));
+        if replaces {
+            best = Some((candidate, its));
+        }
+    }
+    best.map(|(best, _)| best.server)
+}
+
+fn candidates(weights: &[u16]) -> Vec<Candidate> {
+    let candidate = |(weight, id): (&u16, u16)| Candidate { server: ServerId(id), weight: *weight };
+    weights.iter().zip(0..=u16::MAX).map(candidate).collect()
+}
+
+fn pool(weights: &[u16]) -> Pool {
+    Pool::new(candidates(weights))
+}
+
+/// One service, its connections, and the pools that somebody still picks from: whoever is behind
+/// has an older one. Every step is checked against the naive rule.
+struct Service {
+    loads: Loads,
+    /// What the loads must be.
+    expected: Vec<Load>,
+    /// The oldest first, each with its list.
+    pools: Vec<(Pool, Vec<Candidate>)>,
+    open: Vec<(ServerId, bool)>,
+}
+
+/// What may happen; numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A worker with pool number … opens a connection, active or not.
+    Open(usize, bool),
+    /// Connection number … becomes active or inactive, as a worker with pool number … sees.
+    Move(usize, usize),
+    /// It ends.
+    End(usize, usize),
+    /// New weights, 0 for servers that are out, and whether the list is the other way round.
+    Change(Vec<u16>, bool),
+    /// Those with the oldest pool have adopted the next one.
+    Adopt,
+}
+
+impl Service {
+    fn new(weights: &[u16]) -> Self {
+        let (loads, expected) = (Loads::new(weights.len()), vec![Load::default(); weights.len()]);
+        Self { loads, expected, pools: vec![(pool(weights), candidates(weights))], open: Vec::new() }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Open(pool, active) => self.start(*pool, *active),
+            Step::Move(pool, at) => self.shift(*pool, *at),
+            Step::End(pool, at) => self.end(*pool, *at),
+            Step::Change(weights, reversed) => self.change(weights, *reversed),
+            Step::Adopt if self.pools.len() > 1 => drop(self.pools.remove(0)),
+            Step::Adopt => {}
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        for (pool, list) in &self.pools {
+            assert_eq!(pool.pick(), naive(list, |server| self.expected[usize::from(server.0)]));
+        }
+    }
+
+    fn pool(&self, number: usize) -> &Pool {
+        &self.pools[number % self.pools.len()].0
+    }
+
+    fn start(&mut self, pool: usize, active: bool) {
+        let Some(server) = self.pool(pool).pick() else { return };
+        *self.count(server, active) += 1;
+        self.loads.add(server, active);
+        self.pool(pool).changed(server, &self.loads);
+        self.open.push((server, active));
+    }
+
+    fn shift(&mut self, pool: usize, at: usize) {
+        let at = at % self.open.len().max(1);
+        let Some((server, active)) = self.open.get_mut(at) else { return };
+        *active = !*active;
+        let (server, active) = (*server, *active);
+        *self.count(server, active) += 1;
+        *self.count(server, !active) -= 1;
+        self.loads.shift(server, active);
+        self.pool(pool).changed(server, &self.loads);
+    }
+
+    fn end(&mut self, pool: usize, at: usize) {
+        if self.open.is_empty() {
+            return;
+        }
+        let (server, active) = self.open.swap_remove(at % self.open.len());
+        *self.count(server, active) -= 1;
+        self.loads.remove(server, active);
+        self.pool(pool).changed(server, &self.loads);
+    }
+
+    fn change(&mut self, weights: &[u16], reversed: bool) {
+        let mut list = candidates(&weights[..weights.len().min(self.expected.len())]);
+        if reversed {
+            list.reverse();
+        }
+        let newest = &self.pools.last().expect("one always stays").0;
+        self.pools.push((newest.next(list.iter().copied(), &self.loads), list));
+    }
+
+    fn count(&mut self, server: ServerId, active: bool) -> &mut u32 {
+        let load = &mut self.expected[usize::from(server.0)];
+        if active { &mut load.active } else { &mut load.inactive }
+    }
+}
+
+fn weights(most: usize) -> impl Strategy<Value = Vec<u16>> {
+    prop::collection::vec(prop_oneof![Just(0u16), Just(1), 1u16..10, any::<u16>()], 0..=most)
+}
+
+fn step(servers: usize) -> impl Strategy<Value = Step> {
+    let number = || any::<usize>();
+    prop_oneof![
+        6 => (number(), any::<bool>()).prop_map(|(pool, active)| Step::Open(pool, active)),
+        3 => (number(), number()).prop_map(|(pool, at)| Step::Move(pool, at)),
+        3 => (number(), number()).prop_map(|(pool, at)| Step::End(pool, at)),
+        1 => (weights(servers), any::<bool>()).prop_map(|(weights, back)| Step::Change(weights, back)),
+        1 => Just(Step::Adopt),
+    ]
+}
+
+proptest! {
+    /// Up to three levels of matches.
+    #[test]
+    fn every_pick_is_that_of_the_naive_rule(
+        (start, steps) in weights(40).prop_flat_map(|start| {
+            let steps = prop::collection::vec(step(start.len()), 1..300);
+            (Just(start), steps)
+        }),
+    ) {
+        let mut service = Service::new(&start);
+        steps.iter().for_each(|step| service.take(step));
+    }
+}
+
+/// xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (((self.0 >> 32) * limit as u64) >> 32) as usize
+    }
+
+    fn weights(&mut self, servers: usize) -> Vec<u16> {
+        (0..servers).map(|_| [0, 1, 1, 2, 7, 1000, u16::MAX][self.below(7)]).collect()
+    }
+
+    /// Now the connections become more, now fewer.
+    fn step(&mut self, opening: bool, servers: usize) -> Step {
+        let (pool, at) = (self.below(usize::MAX >> 32), self.below(usize::MAX >> 32));
+        match self.below(1000) {
+            0 => Step::Change(self.weights(servers), self.below(2) == 0),
+            1..4 => Step::Adopt,
+            4..300 => Step::Move(pool, at),
+            300..400 => Step::End(pool, at),
+            _ if opening => Step::Open(pool, self.below(3) > 0),
+            _ => Step::End(pool, at),
+        }
+    }
+}
+
+#[test]
+fn a_million_steps_are_those_of_the_naive_rule() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for servers in [2, 5, 11, 23] {
+        let mut service = Service::new(&random.weights(servers));
+        for number in 0..250_000 {
+            service.take(&random.step(number / 5000 % 3 < 2, servers));
+        }
+        assert!(service.open.len() > 1000 && service.loads.get(ServerId(0)) == service.expected[0]);
+    }
+}
+
+#[test]
+fn every_number_of_servers_that_16_bits_have_can_be_chosen_from() {
+    let mut random = Random(7);
+    for servers in [1, 4, 5, 16, 17, 64, 65, 4096, 4097, 10_000, 1 << 16] {
+        let mut service = Service::new(&random.weights(servers));
+        let steps = (500_000 / servers).clamp(20, 2000);
+        for number in 0..steps {
+            service.take(&random.step(true, servers));
+            if number == steps / 2 {
+                service.take(&Step::Change(random.weights(servers), true));
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_servers_take_turns_from_the_head_of_the_list() {
+    let (pool, loads) = (pool(&[1; 9]), Loads::new(9));
+    let picks: Vec<_> = (0..18)
+        .map(|_| {
+            let server = pool.pick().unwrap();
+            loads.add(server, true);
+            pool.changed(server, &loads);
+            server.0
+        })
+        .collect();
+    assert!(picks.iter().copied().eq((0..9).chain(0..9)));
+}
+
+/// Every pair of the least and the greatest loads and weights, and what lies beside them.
+#[test]
+fn the_heaviest_loads_and_weights_do_not_overflow() {
+    let counts = [0, 1, u32::MAX - 1, u32::MAX];
+    let all = || counts.into_iter().flat_map(|active| counts.map(|inactive| Load { active, inactive }));
+    let weights = [1, 2, u16::MAX - 1, u16::MAX];
+    for (first, second) in all().flat_map(|first| all().map(move |second| (first, second))) {
+        for (a, b) in weights.into_iter().flat_map(|a| weights.map(|b| (a, b))) {
+            let (pool, loads, list) = (pool(&[a, b]), Loads::new(2), candidates(&[a, b]));
+            for (id, load) in (0..).zip([first, second]) {
+                reach(&loads, ServerId(id), load);
+                pool.changed(ServerId(id), &loads);
+            }
+            assert_eq!(pool.pick(), naive(&list, |server| loads.get(server)), "{first:?} {second:?} {a} {b}");
+        }
+    }
+}
+
+/// Counts up to `load` in few steps: backwards from zero if that is nearer.
+fn reach(loads: &Loads, server: ServerId, load: Load) {
+    for (active, count) in [(true, load.active), (false, load.inactive)] {
+        if count <= 1 {
+            (0..count).for_each(|_| loads.add(server, active));
+        } else {
+            (count..=u32::MAX).for_each(|_| loads.remove(server, active));
+        }
+    }
+    // A count of inactive ones that goes below zero borrows one active.
+    if load.inactive > 1 {
+        loads.add(server, true);
+    }
+    assert_eq!(loads.get(server), load);
+}
+
+#[test]
+fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
+    assert_eq!(pool(&[]).pick(), None);
+    assert_eq!(pool(&[0, 0]).pick(), None);
+    pool(&[0, 1]).changed(ServerId(0), &Loads::new(2));
+    pool(&[]).changed(ServerId(0), &Loads::new(1));
+}
+
+#[test]
+fn a_list_that_has_not_changed_is_the_same_pool() {
+    let (pool, loads) = (pool(&[3, 0, 1]), Loads::new(3));
+    assert!(Arc::ptr_eq(&pool.0, &pool.next(candidates(&[3, 0, 1]), &loads).0));
+    assert!(!Arc::ptr_eq(&pool.0, &pool.next(candidates(&[3, 1, 1]), &loads).0));
+    assert!(!Arc::ptr_eq(&pool.0, &pool.next(candidates(&[3]), &loads).0));
+}
+
+/// Nothing of a pool stays when its last handle has gone.
+#[test]
+fn old_pools_are_freed() {
+    let loads = Loads::new(2);
+    let mut pool = pool(&[1, 1]);
+    let trees: Vec<_> = (2..100)
+        .map(|weight| {
+            let tree = Arc::downgrade(&pool.0.tree);
+            pool = pool.next(candidates(&[1, weight]), &loads);
+            tree
+        })
+        .collect();
+    assert!(trees.iter().all(|tree| tree.strong_count() == 0));
+    let lineage = Arc::downgrade(&pool.0.lineage);
+    drop(pool);
+    assert_eq!(lineage.strong_count(), 0);
+}
+
+const WORKERS: usize = 4;
+
+/// With W workers every pick misses at most the W − 1 picks that others are making. So, while
+/// connections only open, no server is ahead of another by more than W connections for its
+/// weight: n_i / w_i ≤ n_j / w_j + W / w_i.
+fn within_the_bound(loads: &Loads, list: &[Candidate]) {
+    let opened = |of: &Candidate| u64::from(loads.get(of.server).active);
+    for (i, j) in list.iter().flat_map(|i| list.iter().map(move |j| (i, j))) {
+        let (w_i, w_j) = (u64::from(i.weight), u64::from(j.weight));
+        let bounded = opened(i) * w_j <= opened(j) * w_i + WORKERS as u64 * w_j;
+        assert!(bounded, "{i:?}: {}, but {j:?}: {}", opened(i), opened(j));
+    }
+}
+
+fn open_many(times: usize, pool: &Pool, loads: &Loads) {
+    for _ in 0..times {
+        let server = pool.pick().unwrap();
+        loads.add(server, true);
+        pool.changed(server, loads);
+    }
+}
+
+/// Among many servers of very different weights.
+#[test]
+fn several_workers_stay_within_the_stated_bound() {
+    for weights in [&[1u16, 2, 5][..], &[1, 1000, 1, 7, 1000, 1, 1, 3, 60_000, 1, 2, 1, 1, 1, 50, 1, 1, 9]] {
+        let (pool, loads, list) = (pool(weights), Loads::new(weights.len()), candidates(weights));
+        for round in 1..=20 {
+            std::thread::scope(|scope| {
+                for _ in 0..WORKERS {
+                    scope.spawn(|| open_many(1000, &pool, &loads));
+                }
+            });
+            let total: u32 = list.iter().map(|of| loads.get(of.server).active).sum();
+            assert_eq!(total as usize, round * WORKERS * 1000, "no connection is lost");
+            within_the_bound(&loads, &list);
+            assert_eq!(pool.pick(), naive(&list, |server| loads.get(server)));
+        }
+    }
+}
+
+/// Workers open, while control turns the list round again and again: the same servers, another
+/// pool. Each worker adopts it when it likes.
+#[test]
+fn the_bound_holds_while_pools_are_replaced() {
+    let list = candidates(&[1, 300, 1, 5, 2, 1, 1]);
+    let loads = Loads::new(list.len());
+    let newest = Mutex::new(Pool::new(list.iter().copied()));
+    let kept = Mutex::new(Vec::new()); // pools are dropped at the end, or by control
+    std::thread::scope(|scope| {
+        let work = || {
+            for _ in 0..200 {
+                let adopted = newest.lock().unwrap().clone();
+                open_many(100, &adopted, &loads);
+                kept.lock().unwrap().push(adopted);
+            }
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        let mut turned = list.clone();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            turned.reverse();
+            let next = newest.lock().unwrap().next(turned.iter().copied(), &loads);
+            *newest.lock().unwrap() = next;
+            kept.lock().unwrap().clear();
+        }
+    });
+    within_the_bound(&loads, &list);
+    let newest = newest.into_inner().unwrap();
+    assert_eq!(newest.pick(), naive(newest.0.tree.candidates(), |server| loads.get(server)));
+}
+
+/// Everything at once, with another set of servers each time. When all is quiet, every pool that is
+/// left knows who is next.
+#[test]
+fn the_root_is_exact_when_all_is_quiet() {
+    const SERVERS: usize = 30;
+    let loads = Loads::new(SERVERS);
+    for round in 0..50u64 {
+        let mut random = Random(0x1234_5678 + round);
+        let newest = Mutex::new(pool(&random.weights(SERVERS)));
+        let held = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for number in 0..WORKERS as u64 {
+                let (loads, newest, held) = (&loads, &newest, &held);
+                scope.spawn(move || {
+                    hold_and_let_go(loads, newest, held, Random(round << 8 | number | 1 << 60))
+                });
+            }
+            for _ in 0..20 {
+                let weights = random.weights(SERVERS);
+                let next = newest.lock().unwrap().next(candidates(&weights), &loads);
+                held.lock().unwrap().push(std::mem::replace(&mut *newest.lock().unwrap(), next));
+            }
+        });
+        held.lock().unwrap().push(newest.into_inner().unwrap());
+        for pool in held.into_inner().unwrap() {
+            assert_eq!(pool.pick(), naive(pool.0.tree.candidates(), |server| loads.get(server)));
+        }
+    }
+    assert!((0..SERVERS as u16).all(|id| loads.get(ServerId(id)) == Load::default()));
+}
+
+/// Opens connections, moves some, and ends them all.
+fn hold_and_let_go(loads: &Loads, newest: &Mutex<Pool>, held: &Mutex<Vec<Pool>>, mut random: Random) {
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let pool = newest.lock().unwrap().clone();
+        for _ in 0..50 {
+            let Some(server) = pool.pick() else { continue };
+            loads.add(server, true);
+            pool.changed(server, loads);
+            open.push(server);
+            if random.below(2) == 0 {
+                let server = open.swap_remove(random.below(open.len()));
+                loads.shift(server, false);
+                pool.changed(server, loads);
+                loads.remove(server, false);
+                pool.changed(server, loads);
+            }
+        }
+        held.lock().unwrap().push(pool);
+    }
+    let pool = newest.lock().unwrap().clone();
+    for server in open {
+        loads.remove(server, true);
+        pool.changed(server, loads);
+    }
+    held.lock().unwrap().push(pool);
+}

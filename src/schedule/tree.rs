@@ -1,0 +1,221 @@
+//! A tournament among the servers of a pool, played on by all workers at once without a lock.
+//!
+//! ```text
+//! root                 [ winner of all ]
+//! level 1      [ w │ w │ … ]                 eight to a cache line
+//! level 0  [ w │ w │ … ] [ w │ w │ … ] …     each the winner of eight servers
+//! servers   ········ ········ ········       in list order, by their live loads
+//! ```
+//!
+//! Whoever has changed a server's load replays the matches from that server up to the root, always
+//! to the root: another worker may have stopped half-way with what it was told on the way.
+//!
+//! **No change is lost.** A match is replayed until what stands in its node is what came out when
+//! the players were read *after* that was written. The change of a load comes before the reading of
+//! the node, the writing of a node before the reading of the players, and all of that has one order
+//! (SeqCst). So of a worker that changes a player and one that writes the node, either the first sees
+//! what was written and replays it, or the second sees the changed player. Once nobody is at it any
+//! more, the root is exactly the server that a walk over the whole list would choose.
+//!
+//! **A pick is never unfair, whoever stands still.** A node holds not only who won but with which
+//! load; that is what the next match goes by. While loads only grow, a node therefore never claims
+//! more than is true of any server below, and what it holds only grows: a late write cannot take
+//! back a newer one, because it was made of players that had grown from what it replaces. So a pick
+//! misses at most the connections of workers that are between a pick and the end of their replay,
+//! one each. Were the winners compared by their live loads, then a worker that stopped after it had
+//! counted, before it replayed, would hide all servers whose place the winner takes.
+
+use super::Loads;
+use super::atomic::{AtomicU64, SeqCst};
+use super::pool::Candidate;
+use crate::model::ServerId;
+
+/// Players of a match. With four, a change costs least for ten servers; with eight, 4 % less for
+/// ten thousand, and a third more for ten.
+const FAN: usize = if cfg!(loom_model) { 2 } else { 4 };
+
+/// The matches of a pool of servers.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// In list order.
+    candidates: Box<[Candidate]>,
+    places: Places,
+    /// From the lowest to the root, which is alone on its level. None if nobody plays.
+    levels: Box<[Level]>,
+}
+
+/// The results of as many matches as [`FAN`] servers, or [`FAN`] of the level below, make one.
+#[derive(Debug)]
+struct Level {
+    matches: usize,
+    nodes: Box<[Siblings]>,
+}
+
+/// Nodes that meet in one match, in one cache line.
+#[derive(Debug)]
+#[repr(align(32))]
+struct Siblings([AtomicU64; FAN]);
+
+/// Who stands at a node, and with which load: 41 bits of overhead, 16 of place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing(u64);
+
+impl Tree {
+    /// A tree of `candidates` as if none had a connection; [`Tree::settle`] puts that right.
+    pub(super) fn new(candidates: Box<[Candidate]>) -> Self {
+        let places = Places::new(&candidates);
+        let (mut levels, mut players, mut below) = (Vec::new(), candidates.len(), 1);
+        while players > 1 || (players == 1 && levels.is_empty()) {
+            players = players.div_ceil(FAN);
+            below *= FAN;
+            levels.push(Level::new(players, below));
+        }
+        Self { candidates, places, levels: levels.into() }
+    }
+
+    /// Those who play, in list order.
+    pub(super) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// The server with the least overhead for its weight, the earlier one of equals; `None` if the
+    /// pool is empty.
+    #[inline]
+    pub(super) fn winner(&self) -> Option<ServerId> {
+        let root = Standing(self.levels.last()?.node(0).load(SeqCst));
+        Some(self.candidates[root.place()].server)
+    }
+
+    /// Replays the matches of `server`, whose load has just changed. Nothing if it does not play.
+    #[inline]
+    pub(super) fn replay(&self, server: ServerId, loads: &Loads) {
+        let Some(mut at) = self.places.find(server) else { return };
+        for level in 0..self.levels.len() {
+            at /= FAN;
+            self.play(level, at, loads);
+        }
+    }
+
+    /// Plays every match, from the lowest level up.
+    pub(super) fn settle(&self, loads: &Loads) {
+        for (level, results) in self.levels.iter().enumerate() {
+            (0..results.matches).for_each(|at| self.play(level, at, loads));
+        }
+    }
+
+    /// Plays match `at` of `level` until its node holds what came out after it was written.
+    #[inline]
+    fn play(&self, level: usize, at: usize, loads: &Loads) {
+        let node = self.levels[level].node(at);
+        let mut held = Standing(node.load(SeqCst));
+        let mut players = self.players(level, at, loads);
+        loop {
+            let winner = self.best(&players);
+            if winner == held {
+                return;
+            }
+            let written = node.compare_exchange(held.0, winner.0, SeqCst, SeqCst);
+            held = written.map_or_else(Standing, |_| winner);
+            let now = self.players(level, at, loads);
+            if written.is_ok() && now == players {
+                return;
+            }
+            players = now;
+        }
+    }
+
+    /// Who plays in match `at` of `level`. Where there are fewer, the first one stands in: it never
+    /// beats itself.
+    #[inline]
+    fn players(&self, level: usize, at: usize, loads: &Loads) -> [Standing; FAN] {
+        let first = at * FAN;
+        let Some(below) = level.checked_sub(1) else {
+            let candidates = &self.candidates[first..self.candidates.len().min(first + FAN)];
+            return std::array::from_fn(|slot| {
+                let slot = if slot < candidates.len() { slot } else { 0 };
+                Standing::new(loads.get(candidates[slot].server).overhead(), first + slot)
+            });
+        };
+        let (nodes, count) = (&self.levels[below].nodes[at].0, self.levels[below].matches - first);
+        std::array::from_fn(|slot| Standing(nodes[if slot < count { slot } else { 0 }].load(SeqCst)))
+    }
+
+    #[inline]
+    fn best(&self, players: &[Standing; FAN]) -> Standing {
+        let mut round = players.map(|standing| (standing, self.candidates[standing.place()].weight));
+        let mut left = FAN;
+        while left > 1 {
+            left /= 2;
+            for pair in 0..left {
+                round[pair] = better(round[2 * pair], round[2 * pair + 1]);
+            }
+        }
+        round[0].0
+    }
+}
+
+/// The earlier one, unless the later one is strictly less loaded for its weight
+/// (`ip_vs_wlc_schedule` in net/netfilter/ipvs/ip_vs_wlc.c).
+#[inline]
+fn better(earlier: (Standing, u16), later: (Standing, u16)) -> (Standing, u16) {
+    if later.0.load() * u64::from(earlier.1) < earlier.0.load() * u64::from(later.1) {
+        later
+    } else {
+        earlier
+    }
+}
+
+impl Standing {
+    #[inline]
+    const fn new(load: u64, place: usize) -> Self {
+        Self(load << 16 | place as u64) // places are below 65536, as server ids are
+    }
+
+    #[inline]
+    const fn load(self) -> u64 {
+        self.0 >> 16
+    }
+
+    #[inline]
+    const fn place(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+}
+
+impl Level {
+    /// Nodes with `below` servers under each. The first of equals wins while nobody has a load.
+    fn new(matches: usize, below: usize) -> Self {
+        let node = |at: usize| AtomicU64::new(Standing::new(0, at * below).0);
+        let siblings = |line: usize| Siblings(std::array::from_fn(|slot| node(line * FAN + slot)));
+        Self { matches, nodes: (0..matches.div_ceil(FAN)).map(siblings).collect() }
+    }
+
+    #[inline]
+    fn node(&self, at: usize) -> &AtomicU64 {
+        &self.nodes[at / FAN].0[at % FAN]
+    }
+}
+
+/// Where in the list a server stands.
+#[derive(Debug)]
+struct Places {
+    lowest: u16,
+    /// By server id less the lowest.
+    places: Box<[Option<u16>]>,
+}
+
+impl Places {
+    fn new(candidates: &[Candidate]) -> Self {
+        let ids = || candidates.iter().map(|candidate| candidate.server.0);
+        let (lowest, highest) = (ids().min().unwrap_or(0), ids().max());
+        let mut places = vec![None; highest.map_or(0, |highest| usize::from(highest - lowest) + 1)];
+        ids().zip(0..=u16::MAX).for_each(|(id, place)| places[usize::from(id - lowest)] = Some(place));
+        Self { lowest, places: places.into() }
+    }
+
+    #[inline]
+    fn find(&self, server: ServerId) -> Option<usize> {
+        let place = *self.places.get(usize::from(server.0.wrapping_sub(self.lowest)))?;
+        place.map(usize::from)
+    }
+}
