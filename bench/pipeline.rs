@@ -1,4 +1,5 @@
-//! The decision in memory: time per frame by number of flows, and per new connection.
+//! The decision in memory, from the first header byte to the rewritten address: established
+//! frames, new connections, whole lives, floods, and two workers beside each other.
 //!
 //! `cargo bench --bench pipeline`. An iteration is a batch of 64 frames; divide by 64 or read
 //! `thrpt`. Frames lie in the cache, as they do just after they were received; the connection
@@ -7,37 +8,144 @@
 
 mod traffic;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use directrix::forward::BATCH;
+use directrix::time::{Span, Tick};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
-use traffic::{ACK, Pipeline};
+use traffic::{ACK, FIN, Pipeline, SYN, Site};
+
+const FLOWS: u32 = 1_000_000;
 
 fn established(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("established");
-    group.throughput(Throughput::Elements(BATCH as u64));
-    for flows in [10_000, 100_000, 1_000_000] {
+    let mut group = group(criterion, "established");
+    for flows in [10_000, 100_000, 1_000_000, 10_000_000] {
         let mut pipeline = Pipeline::established(flows, 10);
-        group.bench_function(BenchmarkId::new("flows", flows), |bencher| {
-            bencher.iter_custom(|batches| (0..batches).map(|_| one(&mut pipeline, |p| p.refill(ACK))).sum());
-            assert_eq!(pipeline.forwarded(), BATCH, "every frame has its connection");
+        hits(&mut group, &format!("flows/{flows}"), &mut pipeline);
+    }
+    for servers in [10, 100, 1000, 10_000] {
+        let mut pipeline = Pipeline::established(FLOWS, servers);
+        hits(&mut group, &format!("servers/{servers}"), &mut pipeline);
+    }
+    group.finish();
+}
+
+fn hits(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, pipeline: &mut Pipeline) {
+    bench(group, name, || one(pipeline, |pipeline| pipeline.refill(ACK)));
+    assert_eq!(pipeline.forwarded(), BATCH, "every frame has its connection");
+}
+
+/// SYNs of clients never seen before, while there is room.
+fn new_connections(criterion: &mut Criterion) {
+    let mut group = group(criterion, "syn");
+    for servers in [10, 1000, 10_000] {
+        let mut pipeline = Pipeline::empty(FLOWS, &Site::new(servers));
+        let mut room = 0;
+        bench(&mut group, &format!("servers/{servers}"), || {
+            if room < BATCH as u32 {
+                pipeline.now = pipeline.now.after(Span::from_secs(3600));
+                pipeline.forwarder.sweep_all(pipeline.now);
+                room = FLOWS;
+            }
+            room -= BATCH as u32;
+            one(&mut pipeline, Pipeline::refill_with_strangers)
+        });
+        assert_eq!(pipeline.forwarded(), BATCH, "there is room");
+    }
+    group.finish();
+}
+
+/// SYNs of strangers into a full table, alone and as every second frame.
+fn floods(criterion: &mut Criterion) {
+    let mut group = group(criterion, "full");
+    let mut half_open = Pipeline::empty(FLOWS, &Site::new(10));
+    fill(&mut half_open);
+    bench(&mut group, "syn/all_half_open", || one(&mut half_open, Pipeline::refill_with_strangers));
+    assert_eq!(half_open.forwarded(), BATCH, "half-open connections give way");
+    let mut half = Pipeline::empty(FLOWS, &Site::new(10));
+    half.establish(FLOWS / 2);
+    hits(&mut group, "established/before", &mut half);
+    fill(&mut half);
+    hits(&mut group, "established/after", &mut half);
+    bench(&mut group, "mixed/half_of_it_half_open", || one(&mut half, Pipeline::refill_mixed));
+    assert_eq!(half.forwarded(), BATCH, "half-open connections give way");
+    let mut all = Pipeline::established(FLOWS, 10);
+    bench(&mut group, "mixed/all_established", || one(&mut all, Pipeline::refill_mixed));
+    assert_eq!(all.forwarded(), BATCH / 2, "no established connection gives way");
+    bench(&mut group, "syn/all_established", || one(&mut all, Pipeline::refill_with_strangers));
+    group.finish();
+}
+
+/// Fills the table with half-open connections.
+fn fill(pipeline: &mut Pipeline) {
+    for _ in 0..2 * FLOWS as usize / BATCH {
+        pipeline.refill_with_strangers();
+        pipeline.decide();
+    }
+}
+
+/// The five client frames of a connection, those of 64,000 connections interleaved, with the sweep
+/// that takes out what is over a second after its end. Five batches an iteration: 64 connections.
+fn lives(criterion: &mut Criterion) {
+    const LIFE: [u8; 5] = [SYN, ACK, ACK, FIN, ACK];
+    const AHEAD: u32 = 1000 * BATCH as u32;
+    let mut group = group(criterion, "life");
+    let mut pipeline = Pipeline::empty(4_000_000, &Site::new(10));
+    let mut newest = 0u32;
+    bench(&mut group, "connections", || {
+        newest = newest.wrapping_add(BATCH as u32) % traffic::STRANGERS;
+        pipeline.now = Tick(newest / 1000); // a million connections a second
+        let stages = LIFE.iter().zip(0u32..);
+        let decided = stages.map(|(flags, stage)| {
+            let first = newest.wrapping_sub(stage * AHEAD) % traffic::STRANGERS;
+            one(&mut pipeline, |pipeline| pipeline.refill_with(first, *flags))
+        });
+        let decided: Duration = decided.sum();
+        let start = Instant::now();
+        while pipeline.forwarder.keep_house(pipeline.now) {}
+        decided + start.elapsed()
+    });
+    assert_eq!(pipeline.forwarded(), BATCH, "they are open while frames come");
+    group.finish();
+}
+
+/// Each worker has a table of its own, and all share the loads: the time of a batch when one works,
+/// and when two work at the same time.
+fn workers(criterion: &mut Criterion) {
+    let mut group = group(criterion, "workers");
+    for workers in [1, 2] {
+        let site = Site::new(10);
+        let mut crew: Vec<_> = (0..workers).map(|_| Pipeline::empty(FLOWS, &site)).collect();
+        crew.iter_mut().for_each(|pipeline| pipeline.establish(FLOWS));
+        group.bench_function(BenchmarkId::new("established", workers), |bencher| {
+            bencher.iter_custom(|batches| together(&mut crew, batches, |pipeline| pipeline.refill(ACK)));
+        });
+        let mut crew: Vec<_> = (0..workers).map(|_| Pipeline::empty(FLOWS, &site)).collect();
+        crew.iter_mut().for_each(fill);
+        group.bench_function(BenchmarkId::new("syn", workers), |bencher| {
+            bencher.iter_custom(|batches| together(&mut crew, batches, Pipeline::refill_with_strangers));
         });
     }
     group.finish();
 }
 
-/// SYNs of clients never seen before: while there is room, then in a table full of half-open ones.
-fn new_connections(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("syn");
-    group.throughput(Throughput::Elements(BATCH as u64));
-    let mut next = 0;
-    let mut pipeline = Pipeline::empty(1_000_000, 10);
-    group.bench_function("flood", |bencher| {
-        bencher.iter_custom(|batches| {
-            (0..batches).map(|_| one(&mut pipeline, |p| p.refill_with_strangers(&mut next))).sum()
-        });
-        assert_eq!(pipeline.forwarded(), BATCH, "half-open connections give way");
-    });
-    group.finish();
+/// The slowest one's time for so many batches.
+fn together(crew: &mut [Pipeline], batches: u64, prepare: impl Fn(&mut Pipeline) + Sync) -> Duration {
+    let (barrier, prepare) = (&Barrier::new(crew.len()), &prepare);
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for (number, pipeline) in crew.iter_mut().enumerate() {
+            let core = cores.get(number % cores.len().max(1)).copied();
+            workers.push(scope.spawn(move || {
+                core.map(core_affinity::set_for_current);
+                barrier.wait();
+                (0..batches).map(|_| one(&mut *pipeline, prepare)).sum::<Duration>()
+            }));
+        }
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).max().expect("a worker")
+    })
 }
 
 /// The time of one decision, without that of making its frames.
@@ -48,5 +156,22 @@ fn one(pipeline: &mut Pipeline, prepare: impl FnOnce(&mut Pipeline)) -> Duration
     start.elapsed()
 }
 
-criterion_group!(benches, established, new_connections);
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group
+}
+
+fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut batch: impl FnMut() -> Duration) {
+    group.bench_function(name, |bencher| bencher.iter_custom(|batches| (0..batches).map(|_| batch()).sum()));
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(50)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = established, new_connections, floods, lives, workers
+}
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Traffic for the in-memory benches: batches of 60-byte frames, random over a number of flows.
+//! Traffic for the in-memory benches: batches of 60-byte frames, and a forwarder that decides them.
 #![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
 use directrix::flow::Seed;
@@ -6,7 +6,7 @@ use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, Service
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::stats::WorkerCounters;
-use directrix::time::Tick;
+use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -14,60 +14,93 @@ use std::sync::Arc;
 const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
-const SEED: Seed =
+pub const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+/// Ports of one client address.
+const PORTS: u32 = 1 << 14;
+/// The first flow number that no established connection has: clients from 138.0.0.0 on.
+pub const STRANGERS: u32 = 1 << 31;
 
+pub const FIN: u8 = 0x11;
 pub const SYN: u8 = 0x02;
 pub const ACK: u8 = 0x10;
 
-/// A forwarder with one service, its servers, and room for `flows` connections.
+/// What several workers have in common.
+#[derive(Clone)]
+pub struct Site {
+    pub loads: Arc<Loads>,
+    pub snapshot: Arc<Snapshot>,
+    servers: u16,
+}
+
+impl Site {
+    /// One service on `servers` equal servers.
+    pub fn new(servers: u16) -> Self {
+        let timeouts = Timeouts { tcp_fin: Span::from_secs(1), ..Timeouts::default() };
+        let pool = Pool::new((0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 }));
+        let snapshot = Arc::new(snapshot(servers, pool, timeouts));
+        Self { loads: Arc::new(Loads::new(servers.into())), snapshot, servers }
+    }
+}
+
+/// A forwarder with room for `flows` connections, a batch of frames and its verdicts.
 pub struct Pipeline {
-    forwarder: Forwarder,
+    pub forwarder: Forwarder,
     batch: Vec<Vec<u8>>,
     verdicts: Vec<Verdict>,
     random: u64,
     flows: u32,
+    stranger: u32,
     pub now: Tick,
 }
 
 impl Pipeline {
     /// With `flows` connections established, over `servers` equal servers.
     pub fn established(flows: u32, servers: u16) -> Self {
-        let mut pipeline = Self::empty(flows, servers);
-        for flags in [SYN, ACK] {
-            for first in (0..flows).step_by(BATCH) {
-                (0..BATCH as u32)
-                    .for_each(|at| pipeline.write(at as usize, (first + at).min(flows - 1), flags));
-                pipeline.decide();
-            }
-        }
+        let mut pipeline = Self::empty(flows, &Site::new(servers));
+        pipeline.establish(flows);
         pipeline
     }
 
     /// With no connection.
-    pub fn empty(flows: u32, servers: u16) -> Self {
-        let loads = Arc::new(Loads::new(servers.into()));
-        let counters = Arc::new(WorkerCounters::new(servers.into(), 1));
-        let mut forwarder = Forwarder::new(flows as usize, SEED, loads, counters);
-        forwarder.adopt(Arc::new(snapshot(servers)));
-        let batch = vec![template(); BATCH];
-        Self { forwarder, batch, verdicts: Vec::with_capacity(BATCH), random: 1, flows, now: Tick(0) }
+    pub fn empty(flows: u32, site: &Site) -> Self {
+        let counters = Arc::new(WorkerCounters::new(site.servers.into(), 1));
+        let mut forwarder = Forwarder::new(flows as usize, SEED, Arc::clone(&site.loads), counters);
+        forwarder.adopt(Arc::clone(&site.snapshot));
+        let (batch, verdicts) = (vec![template(); BATCH], Vec::with_capacity(BATCH));
+        Self { forwarder, batch, verdicts, random: 1, flows, stranger: STRANGERS, now: Tick(0) }
+    }
+
+    /// Establishes the first `count` flows; only these are drawn from then on.
+    pub fn establish(&mut self, count: u32) {
+        for flags in [SYN, ACK] {
+            for first in (0..count).step_by(BATCH) {
+                (0..BATCH as u32).for_each(|at| self.write(at as usize, (first + at).min(count - 1), flags));
+                self.decide();
+            }
+        }
+        self.flows = count;
     }
 
     /// Fills the batch with frames of random flows.
     pub fn refill(&mut self, flags: u8) {
-        for at in 0..BATCH {
-            let flow = self.random_flow();
-            self.write(at, flow, flags);
-        }
+        (0..BATCH).for_each(|at| self.place_random(at, flags));
     }
 
-    /// Fills the batch with frames of flows that have never been seen.
-    pub fn refill_with_strangers(&mut self, next: &mut u32) {
-        for at in 0..BATCH {
-            *next = next.wrapping_add(1);
-            self.write(at, *next, SYN);
-        }
+    /// Fills the batch with SYNs of clients never seen before.
+    pub fn refill_with_strangers(&mut self) {
+        (0..BATCH).for_each(|at| self.place_stranger(at));
+    }
+
+    /// Fills the batch with ACKs of random flows and SYNs of strangers in turn.
+    pub fn refill_mixed(&mut self) {
+        (0..BATCH)
+            .for_each(|at| if at % 2 == 0 { self.place_random(at, ACK) } else { self.place_stranger(at) });
+    }
+
+    /// Fills the batch with a frame of each of the flows from `first` on.
+    pub fn refill_with(&mut self, first: u32, flags: u8) {
+        (0..BATCH as u32).for_each(|at| self.write(at as usize, first.wrapping_add(at), flags));
     }
 
     /// What is measured.
@@ -79,6 +112,16 @@ impl Pipeline {
     /// How many frames of the last batch were forwarded.
     pub fn forwarded(&self) -> usize {
         self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Forward(_))).count()
+    }
+
+    fn place_random(&mut self, at: usize, flags: u8) {
+        let flow = self.random_flow();
+        self.write(at, flow, flags);
+    }
+
+    fn place_stranger(&mut self, at: usize) {
+        self.stranger = self.stranger.wrapping_add(1) | STRANGERS;
+        self.write(at, self.stranger, SYN);
     }
 
     fn random_flow(&mut self) -> u32 {
@@ -93,8 +136,8 @@ impl Pipeline {
         let frame = &mut self.batch[at];
         frame[..6].copy_from_slice(&DIRECTOR);
         frame[6..12].copy_from_slice(&ROUTER);
-        frame[26..30].copy_from_slice(&(0x0a00_0000 + (flow >> 14)).to_be_bytes());
-        frame[34..36].copy_from_slice(&(1024 + (flow & 0x3fff) as u16).to_be_bytes());
+        frame[26..30].copy_from_slice(&(0x0a00_0000 + flow / PORTS).to_be_bytes());
+        frame[34..36].copy_from_slice(&(1024 + (flow % PORTS) as u16).to_be_bytes());
         frame[47] = flags;
         frame[24..26].fill(0);
         let sum: u32 =
@@ -104,7 +147,7 @@ impl Pipeline {
     }
 }
 
-fn snapshot(servers: u16) -> Snapshot {
+fn snapshot(servers: u16, pool: Pool, timeouts: Timeouts) -> Snapshot {
     let service = ServiceAddress { protocol: Protocol::Tcp, address: (VIP, 80).into() };
     let mac = |id: u16| MacAddr([2, 1, 0, 0, (id >> 8) as u8, id as u8]);
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
@@ -113,8 +156,8 @@ fn snapshot(servers: u16) -> Snapshot {
         routes: Route::to_all(&arms, (0..servers).map(server)),
         arms,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
-        pools: vec![Pool::new((0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 }))],
-        timeouts: Timeouts::default(),
+        pools: vec![pool],
+        timeouts,
     }
 }
 

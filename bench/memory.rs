@@ -1,0 +1,90 @@
+//! What a connection costs in memory, read off the process: resident bytes after a table has been
+//! made and filled, less those before, over its connections.
+//!
+//! `cargo bench --bench memory`. Everything that grows with the table is in it, page tables
+//! included. The IPv6 key is one of 20 bytes, address, port and service, which the table takes as
+//! it takes the IPv4 one.
+#![allow(missing_docs)]
+
+mod results;
+mod traffic;
+
+use directrix::flow::{Entry, FlowTable, Inserted, Key, Seed, State, V4Key};
+use directrix::model::{ServerId, ServiceId};
+use directrix::time::{Span, Tick};
+use results::Results;
+use std::fs;
+use std::net::Ipv4Addr;
+use traffic::{Pipeline, SEED, Site};
+
+const SIZES: [u32; 2] = [1_000_000, 10_000_000];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+struct V6Key {
+    source: [u32; 4],
+    port: u16,
+    service: u16,
+}
+
+impl Key for V6Key {
+    const VACANT: Self = Self { source: [u32::MAX; 4], port: u16::MAX, service: u16::MAX };
+
+    /// Of no concern for a test of size: two halves of the key hashed as if they were IPv4 ones.
+    fn hash(self, seed: &Seed) -> u64 {
+        let half =
+            |address: u32, port| V4Key::new(Ipv4Addr::from_bits(address), port, ServiceId(self.service));
+        half(self.source[3], self.port).hash(seed)
+            ^ half(self.source[0] ^ self.source[1], 0).hash(seed).rotate_left(17)
+    }
+}
+
+fn main() {
+    let mut results = Results::new("memory");
+    for size in SIZES {
+        // A worker's forwarder with everything that belongs to it, filled by SYNs and ACKs.
+        let bytes = grown(|| Pipeline::established(size, 10));
+        results.add(&format!("ipv4 {size}"), "bytes per connection", bytes / f64::from(size));
+        let bytes = grown(|| {
+            table(size, |n| V4Key::new(Ipv4Addr::from_bits(n >> 14), n as u16 & 0x3fff, ServiceId(0)))
+        });
+        results.add(&format!("ipv4, table alone {size}"), "bytes per connection", bytes / f64::from(size));
+        let bytes = grown(|| {
+            table(size, |n| V6Key { source: [0, 0, 0, n >> 14], port: n as u16 & 0x3fff, service: 0 })
+        });
+        results.add(&format!("ipv6, table alone {size}"), "bytes per connection", bytes / f64::from(size));
+    }
+    let servers = grown(|| Site::new(10_000));
+    results.add("10,000 servers: snapshot, pool and loads", "bytes per server", servers / 10_000.0);
+    results.write();
+}
+
+fn table<K: Key>(size: u32, key: impl Fn(u32) -> K) -> FlowTable<K> {
+    let mut table = FlowTable::new(size as usize, SEED);
+    for n in 0..size {
+        let deadline = Tick(0).after(Span::from_secs(900));
+        let entry = Entry { key: key(n), deadline, server: ServerId(0), state: State::Established };
+        table.begin();
+        let inserted = table.insert(entry, table.homes(entry.key), Tick(0));
+        assert!(matches!(inserted, Inserted::Placed), "connection {n} of {size} finds its place");
+    }
+    table
+}
+
+/// Resident bytes that `made` takes, with its page tables.
+fn grown<T>(make: impl FnOnce() -> T) -> f64 {
+    let before = resident();
+    let made = make();
+    let after = resident();
+    drop(made);
+    after - before
+}
+
+fn resident() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let kib = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number")
+    };
+    (kib("VmRSS:") + kib("VmPTE:")) * 1024.0
+}
