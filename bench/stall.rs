@@ -124,7 +124,9 @@ fn shortest(scenario: &Scenario) -> Histogram<u64> {
         }
     }
     let mut histogram = Histogram::new(3).expect("three digits are allowed");
-    rounds.into_iter().for_each(|ns| histogram.saturating_record(ns));
+    for ns in rounds {
+        histogram.record(ns).expect("it grows");
+    }
     histogram
 }
 

@@ -1,7 +1,7 @@
 //! A fixed table of connections: two candidate buckets a key, four entries a cache line.
 //!
-//! A new entry goes to its first bucket, or to the second if that is full. If both are, one or two
-//! others move to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots, so a table that is
+//! A new entry goes to its first bucket, or to the second if that is full. If both are, up to
+//! three others move to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots, so a table that is
 //! sized for its capacity has a place for each connection up to it (the tests fill it to show it).
 
 use super::bucket::{Bucket, Entry, Found, SLOTS};
@@ -9,10 +9,10 @@ use super::hash::{Key, Seed};
 use super::memory::{filled, prefetch};
 use crate::time::Tick;
 
-/// Share of the slots that is in use when the table holds its capacity: 21.3 bytes a connection.
-const LOAD_PERCENT: usize = 75;
+/// Share of the slots that is in use when the table holds its capacity: 19.5 bytes a connection.
+const LOAD_PERCENT: usize = 82;
 /// Longest chain of moves that makes room for a new entry.
-const MOVES_MAX: usize = 2;
+const MOVES_MAX: usize = 3;
 /// Buckets that are searched in a batch for somebody who may give way, when a key's own have nobody:
 /// 16 KiB in a row, a microsecond.
 const RECLAIM_BUCKETS: usize = 256;
