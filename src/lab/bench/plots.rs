@@ -1,0 +1,231 @@
+//! The report as pictures: SVG files that a browser shows.
+
+use super::report::Report;
+use super::results::{Figures, Results};
+use super::tables::heading;
+use super::trial::{Contender, Kind, Traffic};
+use crate::lab::LabError;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Width and height, in pixels.
+const SIZE: (u32, u32) = (900, 520);
+
+const FONT: &str = "sans-serif";
+
+const GRID: RGBColor = RGBColor(225, 225, 225);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Every picture of `report`: file name and SVG text.
+///
+/// # Errors
+/// [`LabError::Failed`] if one cannot be drawn.
+pub fn all(report: &Report) -> Result<Vec<(String, String)>, LabError> {
+    let kinds: [(&str, fn(&Area<'_>, &Results) -> Drawn); 3] =
+        [("highest", highest), ("curve", curves), ("latency", latencies)];
+    let mut pictures = Vec::new();
+    for results in &report.results {
+        for (kind, draw) in kinds {
+            let svg = picture(results, draw)
+                .map_err(|error| LabError::Failed(format!("cannot draw the {kind} plot: {error}")))?;
+            pictures.push((file_name(kind, &results.traffic), svg));
+        }
+    }
+    Ok(pictures)
+}
+
+fn file_name(plot: &str, traffic: &Traffic) -> String {
+    let kind = match traffic.kind {
+        Kind::Established => "",
+        Kind::Flood => "-flood",
+        Kind::Mixed => "-mixed",
+    };
+    format!("{plot}-{}-flows{kind}.svg", traffic.flows)
+}
+
+fn picture(
+    results: &Results,
+    draw: fn(&Area<'_>, &Results) -> Drawn,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        draw(&area.margin(8, 8, 8, 24), results)?;
+        area.present()?;
+    }
+    Ok(svg)
+}
+
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008).
+fn colour(contender: Contender) -> RGBColor {
+    match contender {
+        Contender::Xdp | Contender::External => RGBColor(0, 114, 178),
+        Contender::Packet => RGBColor(86, 180, 233),
+        Contender::L2fwd => RGBColor(213, 94, 0),
+        Contender::Hairpin => RGBColor(0, 158, 115),
+        Contender::Nft => RGBColor(204, 121, 167),
+    }
+}
+
+/// Bars of the median, from quartile to quartile a thick line, from least to greatest a thin one.
+fn highest(area: &Area<'_>, results: &Results) -> Drawn {
+    let contenders = &results.contenders;
+    let top = contenders.iter().map(|figures| figures.highest.delivered.max / 1e3).fold(1.0, f64::max);
+    let names = |segment: &SegmentValue<usize>| match segment {
+        SegmentValue::CenterOf(place) => contenders.get(*place).map_or("", |f| f.contender.name()).to_owned(),
+        _ => String::new(),
+    };
+    let area = titled(area, "Delivered at full speed of the generator", &results.traffic)?;
+    let mut chart = ChartBuilder::on(&area)
+        .x_label_area_size(40)
+        .y_label_area_size(80)
+        .build_cartesian_2d((0..contenders.len()).into_segmented(), 0.0..top * 1.1)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .x_label_formatter(&names)
+        .y_label_formatter(&|rate| format!("{rate:.0}"))
+        .y_desc("thousand frames/s: median, quartiles, extremes")
+        .axis_desc_style((FONT, 15))
+        .label_style((FONT, 14))
+        .draw()?;
+    for (place, figures) in contenders.iter().enumerate() {
+        let spread = figures.highest.delivered;
+        let [min, q1, median, q3, max] =
+            [spread.min, spread.q1, spread.median, spread.q3, spread.max].map(|rate| rate / 1e3);
+        let centre = SegmentValue::CenterOf(place);
+        let corners = [(SegmentValue::Exact(place), 0.0), (SegmentValue::Exact(place + 1), median)];
+        let mut bar = Rectangle::new(corners, colour(figures.contender).mix(0.75).filled());
+        bar.set_margin(0, 0, 28, 28);
+        chart.draw_series([bar])?;
+        let line = |from, to, width| {
+            PathElement::new([(centre.clone(), from), (centre.clone(), to)], BLACK.stroke_width(width))
+        };
+        chart.draw_series([line(min, max, 1), line(q1, q3, 5)])?;
+        let above = (FONT, 14).into_text_style(&area).pos(Pos::new(HPos::Center, VPos::Bottom));
+        chart.draw_series([Text::new(format!("{median:.1}"), (centre, max + top * 0.01), above)])?;
+    }
+    Ok(())
+}
+
+/// Delivered against offered, both logarithmic, so that contenders of unlike speed can be seen.
+fn curves(area: &Area<'_>, results: &Results) -> Drawn {
+    let points = |figures: &Figures| -> Vec<(f64, f64)> {
+        figures.curve.iter().map(|point| (point.offered / 1e3, point.delivered / 1e3)).collect()
+    };
+    let all: Vec<_> = results.contenders.iter().flat_map(points).collect();
+    let (x, y) = (range(all.iter().map(|point| point.0)), range(all.iter().map(|point| point.1)));
+    let lossless = [(x.start.max(y.start), x.start.max(y.start)), (x.end.min(y.end), x.end.min(y.end))];
+    let area = titled(area, "Delivered against offered", &results.traffic)?;
+    let mut chart = ChartBuilder::on(&area)
+        .x_label_area_size(48)
+        .y_label_area_size(80)
+        .build_cartesian_2d(x.log_scale(), y.log_scale())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .x_label_formatter(&|rate| plain(*rate))
+        .y_label_formatter(&|rate| plain(*rate))
+        .x_desc("offered, thousand frames/s")
+        .y_desc("delivered, thousand frames/s")
+        .axis_desc_style((FONT, 15))
+        .label_style((FONT, 14))
+        .draw()?;
+    let grey = RGBColor(120, 120, 120);
+    chart
+        .draw_series(DashedLineSeries::new(lossless, 6, 5, grey.stroke_width(1)))?
+        .label("nothing lost")
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], grey.stroke_width(1)));
+    for figures in &results.contenders {
+        let colour = colour(figures.contender);
+        chart
+            .draw_series(LineSeries::new(points(figures), colour.stroke_width(2)).point_size(3))?
+            .label(figures.contender.name())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(GRID)
+        .label_font((FONT, 14))
+        .draw()?;
+    Ok(())
+}
+
+/// The percentiles that are drawn: name, place among [`Latency::percentiles`], dash and gap.
+///
+/// [`Latency::percentiles`]: super::results::Latency::percentiles
+const DRAWN: [(usize, i32, i32); 3] = [(0, 1, 0), (2, 9, 5), (3, 2, 4)];
+
+/// Percentiles against load, times logarithmic.
+fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
+    let points = |figures: &Figures, percentile: usize| -> Vec<(f64, f64)> {
+        let of = |level: &super::results::Loaded| {
+            (level.of_ndr * 100.0, level.latency.percentiles()[percentile].1 as f64 / 1e3)
+        };
+        figures.loaded.iter().map(of).collect()
+    };
+    let all =
+        results.contenders.iter().flat_map(|figures| DRAWN.map(|drawn| points(figures, drawn.0)).concat());
+    let y = range(all.map(|point| point.1));
+    let area = titled(area, "Latency from generator to sink", &results.traffic)?;
+    let mut chart = ChartBuilder::on(&area)
+        .x_label_area_size(48)
+        .y_label_area_size(80)
+        .build_cartesian_2d(0.0..100.0, y.log_scale())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .x_label_formatter(&|share| format!("{share:.0}"))
+        .y_label_formatter(&|time| plain(*time))
+        .x_desc("load, % of the contender's own rate without loss")
+        .y_desc("time, µs (logarithmic)")
+        .axis_desc_style((FONT, 15))
+        .label_style((FONT, 14))
+        .draw()?;
+    for figures in &results.contenders {
+        let colour = colour(figures.contender);
+        for (percentile, dash, gap) in DRAWN {
+            let line = points(figures, percentile);
+            chart.draw_series(line.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+            chart.draw_series(DashedLineSeries::new(line, dash, gap, colour.stroke_width(2)))?;
+        }
+    }
+    Ok(())
+}
+
+/// A title over two lines; what is left of the area is below it.
+fn titled<'a>(
+    area: &Area<'a>,
+    title: &str,
+    traffic: &Traffic,
+) -> Result<Area<'a>, Box<dyn std::error::Error>> {
+    let (head, body) = area.split_vertically(56);
+    let style = |size| (FONT, size).into_text_style(&head);
+    head.draw_text(title, &style(22), (12, 2))?;
+    head.draw_text(&heading(traffic), &style(14), (12, 30))?;
+    Ok(body)
+}
+
+/// From the least to the greatest value with some air, fit for a logarithmic axis.
+fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+    let (least, greatest) = values
+        .filter(|value| *value > 0.0)
+        .fold((f64::MAX, 0.0_f64), |(least, greatest), value| (least.min(value), greatest.max(value)));
+    if greatest == 0.0 { 1.0..10.0 } else { least * 0.8..greatest * 1.25 }
+}
+
+/// A number as short as it can be read.
+fn plain(value: f64) -> String {
+    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+}
