@@ -9,6 +9,7 @@ pub mod plots;
 pub mod report;
 pub mod results;
 pub mod search;
+pub mod session;
 pub mod statistics;
 mod summary;
 pub mod tables;

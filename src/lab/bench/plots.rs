@@ -1,11 +1,13 @@
 //! The report as pictures: SVG files that a browser shows.
 
 use super::report::Report;
-use super::results::{Figures, Results};
+use super::results::{Figures, Latency, Loaded, Results};
 use super::tables::heading;
 use super::trial::{Contender, Kind, Traffic};
 use crate::lab::LabError;
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -84,18 +86,10 @@ fn highest(area: &Area<'_>, results: &Results) -> Drawn {
     let mut chart = ChartBuilder::on(&area)
         .x_label_area_size(40)
         .y_label_area_size(80)
-        .build_cartesian_2d((0..contenders.len()).into_segmented(), 0.0..top * 1.1)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .x_label_formatter(&names)
-        .y_label_formatter(&|rate| format!("{rate:.0}"))
-        .y_desc("thousand frames/s: median, quartiles, extremes")
-        .axis_desc_style((FONT, 15))
-        .label_style((FONT, 14))
-        .draw()?;
+        .build_cartesian_2d((0..contenders.len() - 1).into_segmented(), 0.0..top * 1.1)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_x_mesh().x_label_formatter(&names).y_label_formatter(&|rate| format!("{rate:.0}"));
+    styled(&mut mesh).y_desc("thousand frames/s: median, quartiles, extremes").draw()?;
     for (place, figures) in contenders.iter().enumerate() {
         let spread = figures.highest.delivered;
         let [min, q1, median, q3, max] =
@@ -128,29 +122,74 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
         .x_label_area_size(48)
         .y_label_area_size(80)
         .build_cartesian_2d(x.log_scale(), y.log_scale())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .x_label_formatter(&|rate| plain(*rate))
-        .y_label_formatter(&|rate| plain(*rate))
-        .x_desc("offered, thousand frames/s")
-        .y_desc("delivered, thousand frames/s")
-        .axis_desc_style((FONT, 15))
-        .label_style((FONT, 14))
-        .draw()?;
+    let mut mesh = chart.configure_mesh();
+    mesh.x_label_formatter(&|rate| tick(*rate)).y_label_formatter(&|rate| tick(*rate));
+    styled(&mut mesh).x_desc("offered, thousand frames/s").y_desc("delivered, thousand frames/s").draw()?;
     let grey = RGBColor(120, 120, 120);
     chart
         .draw_series(DashedLineSeries::new(lossless, 6, 5, grey.stroke_width(1)))?
         .label("nothing lost")
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], grey.stroke_width(1)));
     for figures in &results.contenders {
-        let colour = colour(figures.contender);
-        chart
-            .draw_series(LineSeries::new(points(figures), colour.stroke_width(2)).point_size(3))?
-            .label(figures.contender.name())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+        line(&mut chart, figures.contender, points(figures))?;
     }
+    legend(&mut chart)
+}
+
+/// One panel for each percentile, the same axes for all.
+fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
+    let panels: [(&str, fn(&Latency) -> u64); 3] =
+        [("median", |l| l.p50), ("99th percentile", |l| l.p99), ("99.9th percentile", |l| l.p999)];
+    let levels = || results.contenders.iter().flat_map(|figures| &figures.loaded);
+    let all = levels().flat_map(|level| panels.map(|(_, of)| of(&level.latency) as f64 / 1e3));
+    let times = range(all);
+    let area = titled(area, "Latency from generator to sink, under load", &results.traffic)?;
+    let shares = area.split_evenly((1, panels.len()));
+    for (place, (share, (name, of))) in shares.iter().zip(panels).enumerate() {
+        let mut chart = ChartBuilder::on(share)
+            .margin_right(12)
+            .caption(name, (FONT, 15))
+            .x_label_area_size(48)
+            .y_label_area_size(if place == 0 { 72 } else { 44 })
+            .build_cartesian_2d(0.0..100.0, times.clone().log_scale())?;
+        let mut mesh = chart.configure_mesh();
+        if place == 0 {
+            mesh.y_desc("time, µs (logarithmic)");
+        }
+        mesh.x_labels(5)
+            .x_label_formatter(&|share| format!("{share:.0}"))
+            .y_label_formatter(&|time| tick(*time));
+        styled(&mut mesh).x_desc("load, % of own NDR").draw()?;
+        for figures in &results.contenders {
+            let point = |level: &Loaded| (level.of_ndr * 100.0, of(&level.latency) as f64 / 1e3);
+            line(&mut chart, figures.contender, figures.loaded.iter().map(point).collect())?;
+        }
+        if place == 0 {
+            legend(&mut chart)?;
+        }
+    }
+    Ok(())
+}
+
+type Log = LogCoord<f64>;
+
+/// A line with its points, and its place in the legend.
+fn line<'a, X: Ranged<ValueType = f64>>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Log>>,
+    contender: Contender,
+    points: Vec<(f64, f64)>,
+) -> Drawn {
+    let colour = colour(contender);
+    chart
+        .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))?
+        .label(contender.name())
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+    Ok(())
+}
+
+fn legend<'a, X: Ranged<ValueType = f64> + 'a>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Log>>,
+) -> Drawn {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
@@ -158,49 +197,6 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
         .border_style(GRID)
         .label_font((FONT, 14))
         .draw()?;
-    Ok(())
-}
-
-/// The percentiles that are drawn: name, place among [`Latency::percentiles`], dash and gap.
-///
-/// [`Latency::percentiles`]: super::results::Latency::percentiles
-const DRAWN: [(usize, i32, i32); 3] = [(0, 1, 0), (2, 9, 5), (3, 2, 4)];
-
-/// Percentiles against load, times logarithmic.
-fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
-    let points = |figures: &Figures, percentile: usize| -> Vec<(f64, f64)> {
-        let of = |level: &super::results::Loaded| {
-            (level.of_ndr * 100.0, level.latency.percentiles()[percentile].1 as f64 / 1e3)
-        };
-        figures.loaded.iter().map(of).collect()
-    };
-    let all =
-        results.contenders.iter().flat_map(|figures| DRAWN.map(|drawn| points(figures, drawn.0)).concat());
-    let y = range(all.map(|point| point.1));
-    let area = titled(area, "Latency from generator to sink", &results.traffic)?;
-    let mut chart = ChartBuilder::on(&area)
-        .x_label_area_size(48)
-        .y_label_area_size(80)
-        .build_cartesian_2d(0.0..100.0, y.log_scale())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .x_label_formatter(&|share| format!("{share:.0}"))
-        .y_label_formatter(&|time| plain(*time))
-        .x_desc("load, % of the contender's own rate without loss")
-        .y_desc("time, µs (logarithmic)")
-        .axis_desc_style((FONT, 15))
-        .label_style((FONT, 14))
-        .draw()?;
-    for figures in &results.contenders {
-        let colour = colour(figures.contender);
-        for (percentile, dash, gap) in DRAWN {
-            let line = points(figures, percentile);
-            chart.draw_series(line.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
-            chart.draw_series(DashedLineSeries::new(line, dash, gap, colour.stroke_width(2)))?;
-        }
-    }
     Ok(())
 }
 
@@ -225,7 +221,42 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     if greatest == 0.0 { 1.0..10.0 } else { least * 0.8..greatest * 1.25 }
 }
 
-/// A number as short as it can be read.
-fn plain(value: f64) -> String {
-    if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+/// Labels of a logarithmic axis: ones, twos and fives; others would stand in each other's way.
+fn tick(value: f64) -> String {
+    let mantissa = value / 10_f64.powf(value.log10().floor());
+    if ![1.0, 2.0, 5.0].iter().any(|kept| (mantissa - kept).abs() < 1e-6) {
+        return String::new();
+    }
+    if value < 1.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+}
+
+/// The look that all pictures share.
+fn styled<'b, 'a: 'b, 'm, X: Ranged, Y: Ranged>(
+    mesh: &'b mut MeshStyle<'a, 'm, X, Y, SVGBackend<'a>>,
+) -> &'b mut MeshStyle<'a, 'm, X, Y, SVGBackend<'a>> {
+    mesh.bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .axis_desc_style((FONT, 15))
+        .label_style((FONT, 14))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_round_numbers_are_written_at_a_logarithmic_axis() {
+        let written = [0.2, 1.0, 2.0, 50.0, 1000.0, 200_000.0].map(tick);
+        assert_eq!(written, ["0.2", "1", "2", "50", "1000", "200000"]);
+        for other in [3.0, 0.7, 40.0, 9000.0] {
+            assert_eq!(tick(other), "", "{other}");
+        }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_is_given_no_zero() {
+        assert_eq!(range([0.0, 0.0].into_iter()), 1.0..10.0);
+        let range = range([0.0, 10.0, 100.0].into_iter());
+        assert!(range.start > 0.0 && range.start < 10.0 && range.end > 100.0);
+    }
 }
