@@ -1,8 +1,8 @@
 //! The reference deployment in network namespaces.
 
 use crate::lab::{
-    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
-    http_client, http_server, shell, who_has,
+    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, bench, capture,
+    deployment, http_client, http_server, shell, who_has,
 };
 use clap::Subcommand;
 use std::io;
@@ -68,6 +68,8 @@ enum Command {
     WhoHas { interface: String, target: Ipv4Addr },
     #[command(hide = true)]
     Capture,
+    #[command(hide = true)]
+    BenchL2fwd { interface: String, core: usize },
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,6 +120,9 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Some(Command::Client { target, traffic }) => ask(*target, traffic),
         Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
         Some(Command::Capture) => told(capture::run()),
+        Some(Command::BenchL2fwd { interface, core }) => {
+            bench::contender::run_l2fwd(interface, *core).map(|()| ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("directrix lab: {error}");
