@@ -96,6 +96,7 @@ fn on_veth(request: &Request, interrupt: Interrupt) -> Result<(), LabError> {
 
 /// On a real interface, with a device behind it.
 fn behind(place: &Place, request: &Request, interrupt: &Interrupt) -> Result<(), LabError> {
+    place.check()?;
     let console = Console::stdout();
     let build = |_: &[_], traffic| {
         console.say(&external::instruction(place, &traffic));

@@ -45,6 +45,22 @@ impl Conditions {
     }
 }
 
+impl Conditions {
+    /// What makes the figures doubtful before there are any.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let (load, cores) = (self.load_average, self.cores);
+        (load > BUSY * cores as f64).then(|| {
+            format!(
+                "Other programs keep this machine busy (load average {load:.1} on {cores} cores): expect noise."
+            )
+        })
+    }
+}
+
+/// Load for each core from which on a bench is not alone.
+const BUSY: f64 = 0.3;
+
 /// A build without optimisation is good for trying the command, not for its figures.
 fn version() -> String {
     let build = if cfg!(debug_assertions) { " (debug build: its figures say nothing)" } else { "" };
@@ -101,6 +117,14 @@ mod tests {
         assert_eq!(model(text), "AMD EPYC 7571");
         assert!(cpu_flags(text).any(|flag| flag == "hypervisor"));
         assert_eq!(model(""), "unknown");
+    }
+
+    #[test]
+    fn a_busy_machine_is_told_of() {
+        let at = |load_average| Conditions { load_average, cores: 2, ..Conditions::here(String::new()) };
+        assert_eq!(at(0.5).warning(), None);
+        let said = at(8.5).warning().unwrap();
+        assert!(said.contains("(load average 8.5 on 2 cores)"), "{said}");
     }
 
     #[test]

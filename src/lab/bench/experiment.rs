@@ -88,7 +88,8 @@ impl Experiment<'_> {
         let mut curves: Each<Vec<Point>> = BTreeMap::new();
         for share in CURVE {
             let load = |contender| point(&highest[&contender], share);
-            let [trials] = self.interleaved("curve", self.plan.curve_rounds, [&load])?;
+            let what = format!("curve, {share} of delivered at full speed");
+            let [trials] = self.interleaved(&what, self.plan.curve_rounds, [&load])?;
             for (contender, outcomes) in &trials {
                 let asked = load(*contender).unwrap_or(Offered::Full);
                 let (offered, delivered) = (median(offered(outcomes)), median(delivered(outcomes)));
@@ -106,8 +107,12 @@ impl Experiment<'_> {
     /// highest of several noisy points is too high by itself.
     fn overloads(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Overload>, LabError> {
         let peaks: Each<Point> = each(curves, |curve| peak(curve));
+        let mut fourfold: Each<Offered> = BTreeMap::new();
+        for (contender, peak) in &peaks {
+            fourfold.insert(*contender, self.fourfold(*contender, peak)?);
+        }
         let at_peak = |contender| Some(peaks[&contender].asked);
-        let above = |contender| Some(overload(&peaks[&contender], &curves[&contender]));
+        let above = |contender| Some(fourfold[&contender]);
         let [calm, flooded] = self.interleaved("peak and overload", self.plan.rounds, [&at_peak, &above])?;
         let figures = |(contender, outcomes): (&Contender, &Vec<Outcome>)| {
             let (peak, calm) = (peaks[contender], delivered(&calm[contender]));
@@ -123,6 +128,14 @@ impl Experiment<'_> {
             (*contender, figures)
         };
         Ok(flooded.iter().map(figures).collect())
+    }
+
+    /// Four times the peak, or full speed if the generator cannot pace that many.
+    fn fourfold(&mut self, contender: Contender, peak: &Point) -> Result<Offered, LabError> {
+        let asked = OVERLOAD * peak.delivered;
+        let paced = Offered::PerSecond(asked as u64);
+        let offered = self.trial(contender, paced)?.offered_rate();
+        Ok(if offered < 0.9 * asked { Offered::Full } else { paced })
     }
 
     fn ndrs(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Ndr>, LabError> {
@@ -142,7 +155,7 @@ impl Experiment<'_> {
             lossless: found.lossless,
             confirmations: rules.confirmations,
             trials: found.trials,
-            resolution: rules.step(upper),
+            within: found.within,
             upper,
         };
         self.console.say(&format!(
@@ -234,12 +247,6 @@ fn peak(curve: &[Point]) -> Point {
 
 fn full_speed(curve: &[Point]) -> f64 {
     curve.last().map_or(0.0, |point| point.offered)
-}
-
-/// Four times the peak, or what the generator can.
-fn overload(peak: &Point, curve: &[Point]) -> Offered {
-    let rate = OVERLOAD * peak.delivered;
-    if rate < full_speed(curve) { Offered::PerSecond(rate as u64) } else { Offered::Full }
 }
 
 fn at_share(rate: u64, share: f64) -> Option<Offered> {
@@ -335,7 +342,7 @@ mod tests {
             let results = run_on(&mut fake, &fake::plan());
             for figures in &results.contenders {
                 let (ndr, capacity) = (&figures.ndr, capacity(figures.contender));
-                assert!(ndr.rate <= capacity && ndr.rate + ndr.resolution >= capacity, "{ndr:?}");
+                assert!(ndr.rate <= capacity && ndr.rate + ndr.within >= capacity.min(ndr.upper), "{ndr:?}");
                 assert!(2 * ndr.lossless > ndr.confirmations, "{ndr:?}");
             }
         }

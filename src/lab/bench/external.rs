@@ -28,6 +28,27 @@ pub struct Place {
     pub peer: MacAddr,
 }
 
+impl Place {
+    /// The interface's facts, if it can be used.
+    ///
+    /// # Errors
+    /// [`LabError::Input`] if it is not there, or carries the default route: the sink drops all that
+    /// arrives, and whoever works on this machine from afar would be cut off.
+    pub fn check(&self) -> Result<Interface, LabError> {
+        let interface =
+            Interface::lookup(&self.interface).map_err(|error| LabError::Input(error.to_string()))?;
+        let routes = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+        if !is_way_out(&routes, &self.interface) {
+            return Ok(interface);
+        }
+        Err(LabError::Input(format!(
+            "{} carries this machine's default route, and nothing but the bench's frames would arrive there; \
+             use an interface that the machine can do without",
+            self.interface
+        )))
+    }
+}
+
 /// Frames under way while connections are opened: few enough for any device's rings.
 const WINDOW: u32 = 256;
 /// Frames still under way arrive within this.
@@ -45,12 +66,9 @@ impl External {
     /// Attaches generator and sink for `traffic`.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the interface is not there, or carries the default route, whose frames
-    /// would be lost; [`LabError::Failed`] if the kernel refuses.
+    /// As [`Place::check`]; [`LabError::Failed`] if the kernel refuses.
     pub fn open(place: &Place, traffic: Traffic, interrupt: Interrupt) -> Result<Self, LabError> {
-        spare_the_way_out(&place.interface)?;
-        let interface =
-            Interface::lookup(&place.interface).map_err(|error| LabError::Input(error.to_string()))?;
+        let interface = place.check()?;
         let sink = Sink::open(&interface, place.peer, traffic.servers)?;
         let generator = Generator::open(&interface, place.peer, SERVICE, traffic)?;
         Ok(Self { generator, sink, core: Cores::choose()?.generator, interrupt })
@@ -110,18 +128,6 @@ fn on_core<T: Send>(core: usize, f: impl FnOnce() -> Result<T, LabError> + Send)
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     }
-}
-
-/// The sink drops all that arrives: whoever works on this machine from afar would be cut off.
-fn spare_the_way_out(interface: &str) -> Result<(), LabError> {
-    let routes = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
-    if !is_way_out(&routes, interface) {
-        return Ok(());
-    }
-    Err(LabError::Input(format!(
-        "{interface} carries this machine's default route, and nothing but the bench's frames would arrive \
-         there; use an interface that the machine can do without"
-    )))
 }
 
 /// Whether the default route of `routes`, the text of /proc/net/route, leaves by `interface`.

@@ -89,8 +89,8 @@ pub struct Ndr {
     pub confirmations: u32,
     /// Trials in all.
     pub trials: u32,
-    /// Width of the last interval.
-    pub resolution: u64,
+    /// Width of the last interval, in frames a second.
+    pub within: u64,
     /// The highest rate that was sought.
     pub upper: u64,
 }

@@ -5,8 +5,9 @@
 //! verified (as ETSI GS NFV-TST 009 does in its "binary search with loss verification"):
 //!
 //! 1. A rate passes if one of up to [`Rules::tries`] trials loses nothing, and fails if all lose.
-//! 2. The search ends when the lowest rate that failed is within [`Rules::resolution`] of the
-//!    highest that passed.
+//! 2. The search ends when the highest rate that passed is within [`Rules::resolution`] of the
+//!    lowest that failed, as a share of the latter; far below the upper bound, where that would be
+//!    endless, within a tenth of it as a share of the upper bound.
 //! 3. The rate found must then pass [`Rules::confirmations`] further trials, more than half of
 //!    them without loss; otherwise it goes down, by one step, then two, then four, until it does.
 //!    How many of them lost nothing is reported with the rate.
@@ -17,7 +18,7 @@
 /// How a rate is judged, and how precisely it is sought.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// Width of the last interval, as a share of the upper bound.
+    /// Width of the last interval, as a share of its upper end.
     pub resolution: f64,
     /// Trials that must all lose for a rate to fail, at least 1.
     pub tries: u32,
@@ -30,6 +31,8 @@ pub struct Rules {
 pub struct Found {
     /// Frames a second; 0 if even the slowest rate tried loses.
     pub rate: u64,
+    /// Frames a second by which a higher rate might have passed, had the search gone on.
+    pub within: u64,
     /// How many of the confirming trials lost nothing.
     pub lossless: u32,
     /// Trials made in all.
@@ -37,20 +40,24 @@ pub struct Found {
 }
 
 impl Rules {
-    /// The least difference that matters, in frames a second.
+    /// The least difference that matters just below `rate`, in frames a second.
     #[must_use]
-    pub fn step(&self, upper: u64) -> u64 {
-        ((upper as f64 * self.resolution) as u64).max(1)
+    pub fn step(&self, rate: u64, upper: u64) -> u64 {
+        let (step, floor) = (rate as f64 * self.resolution, upper as f64 * self.resolution / FLOOR);
+        (step.max(floor) as u64).max(1)
     }
 
     /// Trials at least needed, and at most.
     #[must_use]
     pub fn trials(&self) -> (u32, u32) {
-        let halvings = (1.0 + 1.0 / self.resolution).log2().ceil() as u32;
-        let least = halvings + self.confirmations;
-        (least, halvings * self.tries + (halvings + 1) * self.confirmations)
+        let halvings = |finer: f64| (1.0 + finer / self.resolution).log2().ceil() as u32;
+        let (least, most) = (halvings(1.0), halvings(FLOOR) + 1);
+        (least + self.confirmations, most * self.tries + (most + 1) * self.confirmations)
     }
 }
+
+/// How many times finer the search gets far below its upper bound.
+const FLOOR: f64 = 10.0;
 
 /// Finds the highest rate up to `upper` at which `is_lossless`, which makes one trial, holds.
 ///
@@ -61,35 +68,34 @@ pub fn highest_lossless<E>(
     rules: &Rules,
     is_lossless: impl FnMut(u64) -> Result<bool, E>,
 ) -> Result<Found, E> {
-    let mut search = Search { rules, step: rules.step(upper), is_lossless, trials: 0 };
-    let candidate = search.bisect(upper)?;
-    let (rate, lossless) = search.confirm(candidate)?;
-    Ok(Found { rate, lossless, trials: search.trials })
+    let mut search = Search { rules, is_lossless, trials: 0 };
+    let (candidate, within) = search.bisect(upper)?;
+    let (rate, lossless) = search.confirm(candidate, within)?;
+    Ok(Found { rate, within, lossless, trials: search.trials })
 }
 
 struct Search<'a, F> {
     rules: &'a Rules,
-    step: u64,
     is_lossless: F,
     trials: u32,
 }
 
 impl<E, F: FnMut(u64) -> Result<bool, E>> Search<'_, F> {
-    /// Everything up to `passes` is taken to pass, everything from `fails` on to fail.
-    fn bisect(&mut self, upper: u64) -> Result<u64, E> {
-        let (mut passes, mut fails) = (0, upper + self.step);
-        while fails - passes > self.step {
+    /// The highest rate that passes, and how precisely that is known. Everything up to `passes` is
+    /// taken to pass, everything from `fails` on to fail.
+    fn bisect(&mut self, upper: u64) -> Result<(u64, u64), E> {
+        let mut step = self.rules.step(upper, upper);
+        let (mut passes, mut fails) = (0, upper + step);
+        while passes < upper && fails - passes > step {
             let middle = (passes + (fails - passes) / 2).min(upper);
             if self.passes(middle)? {
                 passes = middle
             } else {
                 fails = middle
             }
-            if passes == upper {
-                break;
-            }
+            step = self.rules.step(fails, upper);
         }
-        Ok(passes)
+        Ok((passes, step))
     }
 
     fn passes(&mut self, rate: u64) -> Result<bool, E> {
@@ -102,8 +108,7 @@ impl<E, F: FnMut(u64) -> Result<bool, E>> Search<'_, F> {
     }
 
     /// The first rate from `rate` downwards that passes most of its trials, and how many.
-    fn confirm(&mut self, mut rate: u64) -> Result<(u64, u32), E> {
-        let mut back = self.step;
+    fn confirm(&mut self, mut rate: u64, mut back: u64) -> Result<(u64, u32), E> {
         while rate > 0 {
             let lossless = self.count_lossless(rate)?;
             if 2 * lossless > self.rules.confirmations {
@@ -183,7 +188,8 @@ mod tests {
             let capacity = (upper as f64 * share) as u64;
             let found = search(upper, capacity, || false);
             prop_assert!(found.rate <= capacity);
-            prop_assert!(capacity.min(upper) - found.rate <= RULES.step(upper), "{found:?} of {capacity}");
+            prop_assert!(found.within <= RULES.step(capacity.min(upper), upper).max(2) * 102 / 100, "{found:?}");
+            prop_assert!(capacity.min(upper) - found.rate <= found.within, "{found:?} of {capacity}");
         }
 
         #[test]
@@ -195,7 +201,7 @@ mod tests {
             let mut trials = phase;
             let found = search(upper, capacity, || { trials += 1; trials % 3 == 0 });
             prop_assert!(found.rate <= capacity);
-            prop_assert!(capacity.min(upper) - found.rate <= RULES.step(upper), "{found:?} of {capacity}");
+            prop_assert!(capacity.min(upper) - found.rate <= found.within, "{found:?} of {capacity}");
         }
 
         #[test]

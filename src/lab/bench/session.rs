@@ -48,6 +48,9 @@ impl Request {
         let (plan, conditions) = (self.plan.clone(), Conditions::here(self.setting.clone()));
         let mut report = Report { schema: SCHEMA, conditions, plan, results: Vec::new() };
         console.say(&self.announcement());
+        if let Some(warning) = report.conditions.warning() {
+            console.say(&warning);
+        }
         for &traffic in &self.traffics {
             console.heading(&tables::heading(&traffic));
             let mut arena = build(&self.plan.contenders, traffic)?;

@@ -95,7 +95,7 @@ fn ndr(contenders: &[Figures]) -> String {
         vec![
             name(figures),
             thousands(ndr.rate as f64),
-            thousands(ndr.resolution as f64),
+            thousands(ndr.within as f64),
             format!("{of_peak:.2}"),
             format!("{} of {}", ndr.lossless, ndr.confirmations),
             ndr.trials.to_string(),
