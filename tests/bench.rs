@@ -179,7 +179,7 @@ fn sends(traffic: Traffic, send: impl FnOnce(&mut Generator) + Send) -> Vec<Seen
     ));
     // An end of a veth pair that merges takes XDP frames without a program of its own.
     for (end, name) in [(&near, "gen0"), (&far, "eth0")] {
-        end.run(&format!("ethtool -K {name} gro on && ip link set {name} up"));
+        end.run(&format!("ip link set {name} up && ethtool -K {name} gro on"));
     }
     let wire = far.enter(|| Wire::new(Interface::lookup("eth0").unwrap().index));
     near.enter(|| {
