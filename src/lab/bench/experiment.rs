@@ -314,7 +314,7 @@ mod tests {
         let results = run_on(&mut Fake::new(), &fake::plan());
         let overload = &of(&results, Contender::Xdp).overload;
         let peak = overload.peak.delivered;
-        assert!(peak <= 330_000.0 && peak >= 313_500.0, "{overload:?}");
+        assert!((313_500.0..=330_000.0).contains(&peak), "{overload:?}");
         assert!((3.9..4.3).contains(&overload.times), "{overload:?}");
         assert!(near(overload.delivered.median, 313_500.0), "{overload:?}");
         assert!(near(overload.to_peak.unwrap().median, 313_500.0 / peak), "{overload:?}");

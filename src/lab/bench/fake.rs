@@ -73,7 +73,7 @@ impl Arena for Fake {
         let capacity = capacity(contender);
         let fits = rate <= capacity;
         let mut delivered = if fits { rate } else { capacity * 95 / 100 };
-        if self.noise > 0 && self.log.len() as u32 % self.noise == 0 {
+        if self.noise > 0 && (self.log.len() as u32).is_multiple_of(self.noise) {
             delivered -= delivered / 1000;
         }
         let frames = |rate: u64| (rate as f64 * duration.as_secs_f64()) as u64;

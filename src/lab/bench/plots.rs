@@ -18,17 +18,22 @@ const FONT: &str = "sans-serif";
 
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
+const LOSSLESS: RGBColor = RGBColor(120, 120, 120);
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+type Draw = fn(&Area<'_>, &Results) -> Drawn;
+
+type Percentile = fn(&Latency) -> u64;
 
 /// Every picture of `report`: file name and SVG text.
 ///
 /// # Errors
 /// [`LabError::Failed`] if one cannot be drawn.
 pub fn all(report: &Report) -> Result<Vec<(String, String)>, LabError> {
-    let kinds: [(&str, fn(&Area<'_>, &Results) -> Drawn); 3] =
-        [("highest", highest), ("curve", curves), ("latency", latencies)];
+    let kinds: [(&str, Draw); 3] = [("highest", highest), ("curve", curves), ("latency", latencies)];
     let mut pictures = Vec::new();
     for results in &report.results {
         for (kind, draw) in kinds {
@@ -49,10 +54,7 @@ fn file_name(plot: &str, traffic: &Traffic) -> String {
     format!("{plot}-{}-flows{kind}.svg", traffic.flows)
 }
 
-fn picture(
-    results: &Results,
-    draw: fn(&Area<'_>, &Results) -> Drawn,
-) -> Result<String, Box<dyn std::error::Error>> {
+fn picture(results: &Results, draw: Draw) -> Result<String, Box<dyn std::error::Error>> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -82,7 +84,7 @@ fn highest(area: &Area<'_>, results: &Results) -> Drawn {
         SegmentValue::CenterOf(place) => contenders.get(*place).map_or("", |f| f.contender.name()).to_owned(),
         _ => String::new(),
     };
-    let area = titled(area, "Delivered at full speed of the generator", &results.traffic)?;
+    let area = titled(area, "Delivered at full speed of the generator", (results, &[]))?;
     let mut chart = ChartBuilder::on(&area)
         .x_label_area_size(40)
         .y_label_area_size(80)
@@ -117,7 +119,9 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
     let all: Vec<_> = results.contenders.iter().flat_map(points).collect();
     let (x, y) = (range(all.iter().map(|point| point.0)), range(all.iter().map(|point| point.1)));
     let lossless = [(x.start.max(y.start), x.start.max(y.start)), (x.end.min(y.end), x.end.min(y.end))];
-    let area = titled(area, "Delivered against offered", &results.traffic)?;
+    let mut legend = legend(results);
+    legend.push(("nothing lost", LOSSLESS));
+    let area = titled(area, "Delivered against offered", (results, &legend))?;
     let mut chart = ChartBuilder::on(&area)
         .x_label_area_size(48)
         .y_label_area_size(80)
@@ -125,25 +129,23 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
     let mut mesh = chart.configure_mesh();
     mesh.x_label_formatter(&|rate| tick(*rate)).y_label_formatter(&|rate| tick(*rate));
     styled(&mut mesh).x_desc("offered, thousand frames/s").y_desc("delivered, thousand frames/s").draw()?;
-    let grey = RGBColor(120, 120, 120);
-    chart
-        .draw_series(DashedLineSeries::new(lossless, 6, 5, grey.stroke_width(1)))?
-        .label("nothing lost")
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], grey.stroke_width(1)));
+    chart.draw_series(DashedLineSeries::new(lossless, 6, 5, LOSSLESS.stroke_width(1)))?;
     for figures in &results.contenders {
-        line(&mut chart, figures.contender, points(figures))?;
+        let mut points = points(figures);
+        points.sort_by(|a, b| a.0.total_cmp(&b.0)); // a generator that is kept from its work makes less than asked
+        line(&mut chart, figures.contender, points)?;
     }
-    legend(&mut chart)
+    Ok(())
 }
 
 /// One panel for each percentile, the same axes for all.
 fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
-    let panels: [(&str, fn(&Latency) -> u64); 3] =
+    let panels: [(&str, Percentile); 3] =
         [("median", |l| l.p50), ("99th percentile", |l| l.p99), ("99.9th percentile", |l| l.p999)];
     let levels = || results.contenders.iter().flat_map(|figures| &figures.loaded);
     let all = levels().flat_map(|level| panels.map(|(_, of)| of(&level.latency) as f64 / 1e3));
     let times = range(all);
-    let area = titled(area, "Latency from generator to sink, under load", &results.traffic)?;
+    let area = titled(area, "Latency from generator to sink, under load", (results, &legend(results)))?;
     let shares = area.split_evenly((1, panels.len()));
     for (place, (share, (name, of))) in shares.iter().zip(panels).enumerate() {
         let mut chart = ChartBuilder::on(share)
@@ -164,53 +166,46 @@ fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
             let point = |level: &Loaded| (level.of_ndr * 100.0, of(&level.latency) as f64 / 1e3);
             line(&mut chart, figures.contender, figures.loaded.iter().map(point).collect())?;
         }
-        if place == 0 {
-            legend(&mut chart)?;
-        }
     }
     Ok(())
 }
 
 type Log = LogCoord<f64>;
 
-/// A line with its points, and its place in the legend.
+/// A line with its points.
 fn line<'a, X: Ranged<ValueType = f64>>(
     chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Log>>,
     contender: Contender,
     points: Vec<(f64, f64)>,
 ) -> Drawn {
     let colour = colour(contender);
-    chart
-        .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))?
-        .label(contender.name())
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+    chart.draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))?;
     Ok(())
 }
 
-fn legend<'a, X: Ranged<ValueType = f64> + 'a>(
-    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Log>>,
-) -> Drawn {
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font((FONT, 14))
-        .draw()?;
-    Ok(())
-}
-
-/// A title over two lines; what is left of the area is below it.
+/// Title, traffic and `legend` above; what is left of the area is below them.
 fn titled<'a>(
     area: &Area<'a>,
     title: &str,
-    traffic: &Traffic,
+    (results, legend): (&Results, &[(&str, RGBColor)]),
 ) -> Result<Area<'a>, Box<dyn std::error::Error>> {
-    let (head, body) = area.split_vertically(56);
+    let (head, body) = area.split_vertically(60);
     let style = |size| (FONT, size).into_text_style(&head);
     head.draw_text(title, &style(22), (12, 2))?;
-    head.draw_text(&heading(traffic), &style(14), (12, 30))?;
+    head.draw_text(&heading(&results.traffic), &style(14), (12, 32))?;
+    let mut x = head.dim_in_pixel().0 as i32;
+    for (name, colour) in legend.iter().rev() {
+        x -= 9 * name.len() as i32 + 34;
+        head.draw(&Rectangle::new([(x, 37), (x + 16, 41)], colour.filled()))?;
+        head.draw_text(name, &style(14), (x + 22, 32))?;
+    }
     Ok(body)
+}
+
+/// The colours of those who take part, in their order.
+fn legend(results: &Results) -> Vec<(&'static str, RGBColor)> {
+    let entry = |figures: &Figures| (figures.contender.name(), colour(figures.contender));
+    results.contenders.iter().map(entry).collect()
 }
 
 /// From the least to the greatest value with some air, fit for a logarithmic axis.
