@@ -175,6 +175,27 @@ const ARGUMENTS: &[Case] = &[
         "error: invalid value '0' for '--seconds <TIME>': write seconds from 0.05 to 3600, as in 0.5\n…",
     ),
     (
+        "directrix lab bench --interface eth0",
+        2,
+        "error: the following required arguments were not provided:\n  --peer-mac <MAC>\n…",
+    ),
+    (
+        "directrix lab bench --interface nosuchif --peer-mac ff:ff:ff:ff:ff:ff",
+        2,
+        "error: invalid value 'ff:ff:ff:ff:ff:ff' for '--peer-mac <MAC>': \
+         write the device's own address, as in 02:00:5e:10:00:01\n…",
+    ),
+    (
+        "directrix lab bench --interface nosuchif --peer-mac 02:00:00:00:00:09",
+        2,
+        "directrix lab: looking up interface nosuchif: there is no interface of that name here; name one of these: …",
+    ),
+    (
+        "directrix lab bench --contenders xdp --interface eth0 --peer-mac 02:00:00:00:00:09",
+        2,
+        "error: the argument '--contenders <NAME>' cannot be used with '--interface <IF>'\n…",
+    ),
+    (
         "directrix lab bench --out /proc/nowhere",
         2,
         "directrix lab: no report can be written to /proc/nowhere: No such file or directory (os error 2); \
