@@ -113,7 +113,7 @@ impl Args {
 
     fn request(&self) -> Request {
         let setting = match self.place() {
-            None => arena::SETTING.to_owned(),
+            None => arena::setting(),
             Some(Place { interface, peer }) => format!("interface {interface}, device {peer} behind it"),
         };
         Request { plan: self.plan(), traffics: self.traffics(), out: self.out.clone(), setting }

@@ -29,7 +29,7 @@ const HEADROOM: usize = 256;
 /// Largest MTU whose frames fit a chunk, with one VLAN tag, in bytes.
 const MTU_MAX: u32 = (CHUNK_LEN - HEADROOM - 14 - 4) as u32;
 /// Entries in each ring, a power of two.
-pub(super) const RING_LEN: u32 = 2048;
+pub const RING_LEN: u32 = 2048;
 
 /// Opens every receive queue of the client side, and one queue per worker of the server side.
 ///

@@ -21,6 +21,8 @@ use super::cores::{Cores, Cycles, Ticks};
 use super::lane::Lane;
 use super::sink::Arrivals;
 use super::trial::{Arena, Contender, Offered, Outcome, Traffic};
+use crate::forward::BATCH;
+use crate::io::xdp::RING_LEN;
 use crate::lab::runner::check_root;
 use crate::lab::state::Directory;
 use crate::lab::{Interrupt, LabError};
@@ -29,8 +31,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The way of a frame, for the reader of a report.
-pub const SETTING: &str = "veth pair of one queue in network namespaces, native XDP, AF_XDP in copy mode; \
-                           one worker, busy waiting, batches of 64, rings of 2048";
+#[must_use]
+pub fn setting() -> String {
+    format!(
+        "veth pairs of one queue in network namespaces, native XDP; AF_XDP in copy mode with rings of {RING_LEN}; \
+         one worker, busy waiting, batches of {BATCH}"
+    )
+}
 
 /// After a contender has been woken, so that what piled up meanwhile (timers, sweeps of its table) is over.
 const WARM_UP: Duration = Duration::from_millis(100);

@@ -1,9 +1,9 @@
 //! An arena on a real interface: generator and sink are here, and what forwards is somebody else's
 //! device behind it.
 //!
-//! The device takes the TCP service [`SERVICE`](super::contender::SERVICE) at its MAC address, and
+//! The device takes the TCP service [`SERVICE`] at its MAC address, and
 //! sends each frame on to one of the real servers' addresses
-//! ([`server_mac`](super::contender::server_mac)), from its own, out of the same interface: direct
+//! ([`server_mac`]), from its own, out of the same interface: direct
 //! routing with one arm. Real servers need not be there.
 //!
 //! While the arena is up, nothing else arrives on the interface.
