@@ -132,7 +132,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab bench --flows 0",
         2,
-        "error: invalid value '0' for '--flows <N>': 0 is not in 1..=16777216\n…",
+        "error: invalid value '0' for '--flows <N>': 0 is not in 1..=134217728\n…",
     ),
     (
         "directrix lab bench --flows 64k",
