@@ -17,7 +17,7 @@
 //! forwarder, its receive or its fill ring; `elsewhere`, the rest.
 
 use super::contender::Plan;
-use super::cores::{Cores, Cycles, Ticks};
+use super::cores::{Cores, Cycles, Ticks, per_frame};
 use super::lane::Lane;
 use super::sink::Arrivals;
 use super::trial::{Arena, Contender, Offered, Outcome, Traffic};
@@ -160,7 +160,7 @@ impl Arena for Veth {
         let (ticks, cycles) = (Ticks::now()?, Cycles::start(cores.forwarder));
         let Lane { generator, outside, .. } = lane;
         let sent = outside.enter(Some(cores.generator), || generator.run(offered, duration, &interrupt))?;
-        let busy = Ticks::now()?.busy_since(&ticks);
+        let (busy, counted) = (Ticks::now()?.busy_since(&ticks), cycles.and_then(Cycles::count));
         lane.settle(sent.frames, &arrivals, QUIET)?;
         interrupt.sleep(NOTED)?;
         lane.forwarder.check()?;
@@ -172,7 +172,7 @@ impl Arena for Veth {
             losses: accounted(&lane.losses()?, &losses, sent.frames.saturating_sub(arrived.delivered)),
             latency: arrived.latency(),
             cores: busy,
-            counters: cycles.and_then(|cycles| cycles.per(arrived.delivered)),
+            counters: counted.and_then(|counted| per_frame(counted, arrived.delivered)),
         })
     }
 }
