@@ -10,7 +10,7 @@
 //! sends it: what the generator sends is received, steered and copied to AF_XDP and AF_PACKET
 //! sockets on the generator's core, and what a contender sends is counted by the sink on
 //! the contender's. The contenders in the kernel, which are nothing but receiving, get it moved to the
-//! contender's core (threaded NAPI).
+//! contender's core (threaded NAPI). Both go before other work on their cores, where that is allowed.
 //!
 //! Causes of loss, beside directrix's drop reasons: `interface_full`, eth0's queue of 256
 //! frames, whose receiver did not keep up; `return_full`, that of gen0; `ring_full` for the bare

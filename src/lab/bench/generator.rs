@@ -19,7 +19,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ge
 /// Frames that one system call makes at full speed: enough to hide what it costs to set up, and
 /// a few milliseconds at most.
 const RUN: u32 = 64 * BURST_MAX;
-/// Most that one makes: half a second's worth of the fastest.
+/// Most that one makes, so that a signal is heard within a second.
 const RUN_MAX: u64 = 1 << 20;
 /// At full speed one frame in so many is stamped. Odd, so that over time every place in a burst is.
 const STAMP_EVERY: u64 = 61;
