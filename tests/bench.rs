@@ -13,6 +13,7 @@ use etherparse::{SlicedPacket, TransportSlice};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::netns::Netns;
 use support::wire::Wire;
@@ -24,6 +25,12 @@ const DIRECTORS: [Contender; 2] = [Contender::Xdp, Contender::Packet];
 const OTHERS: [Contender; 3] = [Contender::L2fwd, Contender::Hairpin, Contender::Nft];
 /// Frames a second that nobody loses, not even on a machine that is busy with other things.
 const EASY: u64 = 5000;
+
+/// One bench at a time: each takes two cores for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn traffic(kind: Kind) -> Traffic {
     Traffic { flows: FLOWS, servers: SERVERS, frame_len: 60, kind }
@@ -66,6 +73,7 @@ fn leaves_nothing(name: &str) {
 
 #[test]
 fn directors_spread_connections_and_deliver_every_frame() {
+    let _alone = alone();
     let options = options();
     let name = options.name.clone();
     let mut veth = Veth::up(options, &DIRECTORS, traffic(Kind::Established)).unwrap();
@@ -83,6 +91,7 @@ fn directors_spread_connections_and_deliver_every_frame() {
 
 #[test]
 fn bare_forwarders_and_programs_in_the_kernel_deliver_every_frame() {
+    let _alone = alone();
     let options = options();
     let name = options.name.clone();
     let traffic = Traffic { frame_len: 1514, ..traffic(Kind::Established) };
@@ -100,6 +109,7 @@ fn bare_forwarders_and_programs_in_the_kernel_deliver_every_frame() {
 
 #[test]
 fn strangers_open_connections() {
+    let _alone = alone();
     for kind in [Kind::Flood, Kind::Mixed] {
         let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(kind)).unwrap();
         veth.prime(Contender::Xdp).unwrap();
@@ -109,6 +119,7 @@ fn strangers_open_connections() {
 
 #[test]
 fn what_is_lost_in_overload_is_accounted_for() {
+    let _alone = alone();
     let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(Kind::Established)).unwrap();
     veth.prime(Contender::Xdp).unwrap();
     let outcome = veth.trial(Contender::Xdp, Offered::Full, Duration::from_millis(500)).unwrap();
@@ -120,6 +131,7 @@ fn what_is_lost_in_overload_is_accounted_for() {
 
 #[test]
 fn frames_that_never_were_acknowledged_open_no_connection() {
+    let _alone = alone();
     let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(Kind::Established)).unwrap();
     let outcome = veth.trial(Contender::Xdp, Offered::PerSecond(EASY), Duration::from_millis(500)).unwrap();
     assert_eq!(outcome.delivered, 0);
@@ -128,6 +140,7 @@ fn frames_that_never_were_acknowledged_open_no_connection() {
 
 #[test]
 fn a_bench_that_cannot_start_leaves_nothing() {
+    let _alone = alone();
     let options = Options { exe: "/bin/false".into(), ..options() };
     let name = options.name.clone();
     let refused = Veth::up(options, &[Contender::Hairpin, Contender::L2fwd], traffic(Kind::Flood));
@@ -138,6 +151,7 @@ fn a_bench_that_cannot_start_leaves_nothing() {
 
 #[test]
 fn a_name_is_taken_once_at_a_time() {
+    let _alone = alone();
     let options = options();
     let name = options.name.clone();
     let mut veth = Veth::up(options.clone(), &[Contender::Hairpin], traffic(Kind::Established)).unwrap();
@@ -204,6 +218,7 @@ fn runs(kind: Kind, frame_len: u16) -> Vec<Seen> {
 
 #[test]
 fn frames_of_every_kind_are_valid_to_the_last_checksum() {
+    let _alone = alone();
     for (kind, frame_len) in
         [(Kind::Established, 60), (Kind::Flood, 64), (Kind::Mixed, 301), (Kind::Established, 1514)]
     {
@@ -223,6 +238,7 @@ fn frames_of_every_kind_are_valid_to_the_last_checksum() {
 
 #[test]
 fn each_connection_is_opened_once_by_a_syn_and_an_ack() {
+    let _alone = alone();
     let small = Traffic { flows: 150, ..traffic(Kind::Established) };
     let seen = sends(small, |generator| {
         assert_eq!(generator.prime(2000, &Interrupt::never()).unwrap().frames, 300);

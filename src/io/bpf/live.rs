@@ -49,16 +49,21 @@ struct XdpMd {
 }
 
 /// Runs an XDP program on `count` copies of `frame`, as if they had arrived on queue 0 of
-/// the interface with index `interface` in the caller's network namespace, in bursts of
-/// [`BURST_MAX`]; and does with each what the program says. XDP_TX sends it out there
-/// (`bpf_test_run_xdp_live` in net/bpf/test_run.c).
+/// the interface with index `interface` in the caller's network namespace; and does with each what
+/// the program says. XDP_TX sends it out there: each `burst` of them together, at most
+/// [`BURST_MAX`], when the program has run on the last (`bpf_test_run_xdp_live` in net/bpf/test_run.c).
 ///
 /// A copy that was sent comes back to be used again, with whatever its receivers have written into it.
 ///
 /// # Errors
 /// EINTR if a signal arrived: some of the frames have been sent then. Whatever else bpf(2)
 /// reports; EINVAL also if the interface has no XDP program.
-pub fn run_live(program: BorrowedFd<'_>, frame: &[u8], interface: u32, count: u32) -> io::Result<()> {
+pub fn run_live(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    interface: u32,
+    (count, burst): (u32, u32),
+) -> io::Result<()> {
     let len = frame.len() as u32; // at most a page, or the kernel refuses it
     let context = XdpMd { data_end: len, ingress: interface, ..XdpMd::default() };
     let mut request = ProgRun {
@@ -69,7 +74,7 @@ pub fn run_live(program: BorrowedFd<'_>, frame: &[u8], interface: u32, count: u3
         context_size_in: size_of::<XdpMd>() as u32,
         context_in: (&raw const context) as u64,
         flags: BPF_F_TEST_XDP_LIVE_FRAMES,
-        batch_size: count.min(BURST_MAX),
+        batch_size: burst.min(BURST_MAX),
         ..ProgRun::default()
     };
     // SAFETY: bpf(2) reads and writes `size` bytes at the pointer; `request` is that long, has

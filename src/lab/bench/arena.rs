@@ -10,14 +10,14 @@
 //! sends it: what the generator sends is received, steered and copied to AF_XDP and AF_PACKET
 //! sockets on the generator's core, and what a contender sends is counted by the sink on
 //! the contender's. The contenders in the kernel, which are nothing but receiving, get it moved to the
-//! contender's core (threaded NAPI).
+//! contender's core (threaded NAPI). Both go before other work on their cores, where that is allowed.
 //!
 //! Causes of loss, beside directrix's drop reasons: `interface_full`, eth0's queue of 256
 //! frames, whose receiver did not keep up; `return_full`, that of gen0; `ring_full` for the bare
 //! forwarder, its receive or its fill ring; `elsewhere`, the rest.
 
 use super::contender::Plan;
-use super::cores::{Cores, Cycles, Ticks};
+use super::cores::{Cores, Cycles, Ticks, per_frame};
 use super::lane::Lane;
 use super::sink::Arrivals;
 use super::trial::{Arena, Contender, Offered, Outcome, Traffic};
@@ -171,7 +171,7 @@ impl Arena for Veth {
         let (ticks, cycles) = (Ticks::now()?, Cycles::start(cores.forwarder));
         let Lane { generator, outside, .. } = lane;
         let sent = outside.enter(Some(cores.generator), || generator.run(offered, duration, &interrupt))?;
-        let busy = Ticks::now()?.busy_since(&ticks);
+        let (busy, counted) = (Ticks::now()?.busy_since(&ticks), cycles.and_then(Cycles::count));
         lane.sink.settle(sent.frames, &arrivals, QUIET)?;
         interrupt.sleep(NOTED)?;
         lane.forwarder.check()?;
@@ -183,7 +183,7 @@ impl Arena for Veth {
             losses: accounted(&lane.losses()?, &losses, sent.frames.saturating_sub(arrived.delivered)),
             latency: arrived.latency(),
             cores: busy,
-            counters: cycles.and_then(|cycles| cycles.per(arrived.delivered)),
+            counters: counted.and_then(|counted| per_frame(counted, arrived.delivered)),
         })
     }
 }

@@ -9,7 +9,7 @@
 //! While the arena is up, nothing else arrives on the interface.
 
 use super::contender::{SERVICE, server_mac};
-use super::cores::{Cores, Ticks, pin};
+use super::cores::{Cores, Ticks, seat};
 use super::generator::{Generator, Sent};
 use super::sink::Sink;
 use super::trial::{Arena, Contender, Offered, Outcome, Traffic};
@@ -123,7 +123,7 @@ impl Arena for External {
 
 /// Calls `f` on a thread of its own that stays on `core`.
 fn on_core<T: Send>(core: usize, f: impl FnOnce() -> Result<T, LabError> + Send) -> Result<T, LabError> {
-    let pinned = || pin(core).and_then(|()| f());
+    let pinned = || seat(core).and_then(|()| f());
     match std::thread::scope(|scope| scope.spawn(pinned).join()) {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),

@@ -8,6 +8,8 @@ use crate::io::bpf::live::{BURST_MAX, run_live};
 use crate::lab::{Interrupt, LabError};
 use crate::wire::MacAddr;
 use aya::maps::{Array, MapData};
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
 use std::io::ErrorKind;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
@@ -17,21 +19,30 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ge
 /// Frames that one system call makes at full speed: enough to hide what it costs to set up, and
 /// a few milliseconds at most.
 const RUN: u32 = 64 * BURST_MAX;
+/// Most that one makes, so that a signal is heard within a second.
+const RUN_MAX: u64 = 1 << 20;
 /// At full speed one frame in so many is stamped. Odd, so that over time every place in a burst is.
 const STAMP_EVERY: u64 = 61;
 /// Otherwise about so many a second.
 const STAMPS_PER_SECOND: u64 = 20_000;
-/// System calls a second that the bursts of a paced run may take.
-const BURSTS_PER_SECOND: u64 = 50_000;
+/// Frames leave one by one up to so many a second; above, they would not be made fast enough.
+const SINGLES_PER_SECOND: u64 = 400_000;
+/// From so many frames a second on the program itself waits for each; below, it would keep its core
+/// from other work for too long, and there is time for a system call.
+const OWN_PACE: u64 = 20_000;
+/// System calls a second then.
+const CALLS_PER_SECOND: u64 = 10;
+/// A paced run that is late may take so much longer, as a factor, before it is cut off.
+const GRACE: f64 = 1.25;
 /// How long a frame may take at low load.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sends frames by an XDP program that makes them and is run by BPF_PROG_RUN.
 ///
 /// The interface must have an XDP program of its own, such as the [`super::sink::Sink`]'s, and its
-/// driver must be able to send what XDP redirects. Frames leave in bursts of
-/// [`Generator::burst`]; within a burst they follow each other as fast as they are made. Both IPv4
-/// and TCP checksums are right.
+/// driver must be able to send what XDP redirects. Frames leave in bursts of [`Generator::burst`],
+/// evenly spread; within a burst they follow each other as fast as they are made. Both IPv4 and TCP
+/// checksums are right.
 pub struct Generator {
     _anchor: Anchor,
     program: Program,
@@ -41,12 +52,12 @@ pub struct Generator {
     traffic: Traffic,
 }
 
-/// `struct state` of generate.bpf.c: random, made, strangers, make, stamp_every, until_stamp.
-type State = [u64; 6];
+/// `struct state` of generate.bpf.c: random, made, strangers, make, stamp_every, until_stamp, start,
+/// interval, burst.
+type State = [u64; 9];
+const RANDOM: usize = 0;
 const MADE: usize = 1;
-const MAKE: usize = 3;
-const STAMP: usize = 4;
-const UNTIL_STAMP: usize = 5;
+const STRANGERS: usize = 2;
 
 /// `enum make` of generate.bpf.c.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +103,9 @@ impl Generator {
         let _anchor = Anchor::new(&mut program)?;
         let mut states: Array<MapData, State> = program.take_map("states");
         let random = getrandom::u64().map_err(|error| LabError::Failed(error.to_string()))? | 1;
-        states.set(0, [random, 0, 0, 0, 0, 0], 0).map_err(|error| map_failed(&error))?;
+        let mut state = State::default();
+        state[RANDOM] = random;
+        states.set(0, state, 0).map_err(|error| map_failed(&error))?;
         let template = vec![0; traffic.frame_len.into()];
         Ok(Self { _anchor, program, states, template, interface: interface.index, traffic })
     }
@@ -102,7 +115,7 @@ impl Generator {
     pub fn burst(offered: Offered) -> u32 {
         match offered {
             Offered::Full => BURST_MAX,
-            Offered::PerSecond(rate) => rate.div_ceil(BURSTS_PER_SECOND).clamp(1, BURST_MAX.into()) as u32,
+            Offered::PerSecond(rate) => rate.div_ceil(SINGLES_PER_SECOND).clamp(1, BURST_MAX.into()) as u32,
         }
     }
 
@@ -115,7 +128,7 @@ impl Generator {
     /// As [`Generator::run`].
     pub fn prime(&mut self, per_second: u64, interrupt: &Interrupt) -> Result<Sent, LabError> {
         let frames = 2 * u64::from(self.traffic.flows);
-        self.begin(Make::Prime, 0)?;
+        self.begin(Make::Prime, 0, Some(per_second))?;
         self.pace(per_second, frames, (Duration::MAX, interrupt))
     }
 
@@ -130,12 +143,12 @@ impl Generator {
         arrived: impl Fn() -> Result<u64, LabError>,
         interrupt: &Interrupt,
     ) -> Result<Sent, LabError> {
-        self.begin(Make::Prime, 0)?;
+        self.begin(Make::Prime, 0, None)?;
         let (frames, before, start) = (2 * u64::from(self.traffic.flows), arrived()?, Instant::now());
         let (mut sent, mut heard) = (0, Instant::now());
         while sent < frames {
             interrupt.check()?;
-            self.send((frames - sent).min(window.into()) as u32)?;
+            self.send((frames - sent).min(window.into()) as u32, BURST_MAX)?;
             sent = self.state()?[MADE];
             while arrived()? - before < sent {
                 if heard.elapsed() > PATIENCE {
@@ -153,7 +166,8 @@ impl Generator {
         self.traffic
     }
 
-    /// Sends frames of the traffic's kind for `duration`.
+    /// Sends frames of the traffic's kind for `duration`. At a rate that cannot be kept it takes
+    /// somewhat longer, and sends fewer.
     ///
     /// # Errors
     /// [`LabError::Interrupted`]; [`LabError::Failed`] if the kernel refuses.
@@ -170,20 +184,27 @@ impl Generator {
         };
         match offered {
             Offered::Full => {
-                self.begin(make, STAMP_EVERY)?;
+                self.begin(make, STAMP_EVERY, None)?;
                 self.flat_out(duration, interrupt)
             }
             Offered::PerSecond(rate) => {
-                self.begin(make, (rate / STAMPS_PER_SECOND) | 1)?;
+                self.begin(make, (rate / STAMPS_PER_SECOND) | 1, Some(rate))?;
                 let frames = (rate as f64 * duration.as_secs_f64()) as u64; // far below 2^53
-                self.pace(rate, frames, (duration, interrupt))
+                self.pace(rate, frames, (duration.mul_f64(GRACE), interrupt))
             }
         }
     }
 
-    fn begin(&mut self, make: Make, stamp_every: u64) -> Result<(), LabError> {
-        let mut state = self.state()?;
-        (state[MADE], state[MAKE], state[STAMP], state[UNTIL_STAMP]) = (0, make as u64, stamp_every, 0);
+    /// Begins anew to count, with frames by `make`, at `rate` a second if there is one.
+    fn begin(&mut self, make: Make, stamp_every: u64, rate: Option<u64>) -> Result<(), LabError> {
+        let old = self.state()?;
+        let own_pace = rate.filter(|rate| *rate >= OWN_PACE);
+        let interval = own_pace.map_or(0, |rate| (1_000_000_000 << 10) / rate);
+        let burst = Self::burst(rate.map_or(Offered::Full, Offered::PerSecond)).into();
+        let start = clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(clock_failed)?;
+        let start = start.num_nanoseconds().cast_unsigned(); // since boot: never negative
+        let (random, strangers) = (old[RANDOM], old[STRANGERS]);
+        let state = [random, 0, strangers, make as u64, stamp_every, 0, start, interval, burst];
         self.states.set(0, state, 0).map_err(|error| map_failed(&error))
     }
 
@@ -195,46 +216,52 @@ impl Generator {
         let start = Instant::now();
         while start.elapsed() < duration {
             interrupt.check()?;
-            self.send(RUN)?;
+            self.send(RUN, BURST_MAX)?;
         }
-        Ok(Sent { frames: self.state()?[MADE], elapsed: start.elapsed() })
+        self.sent(start)
     }
 
-    /// Sends `frames` frames at `rate` a second, or as many as fit into `longest`; what is late is
-    /// made up for.
+    /// Sends `frames` frames at `rate` a second; what is late is made up for, until `longest` is over.
     fn pace(
         &mut self,
         rate: u64,
         frames: u64,
         (longest, interrupt): (Duration, &Interrupt),
     ) -> Result<Sent, LabError> {
-        let burst = u64::from(Self::burst(Offered::PerSecond(rate)));
-        let start = Instant::now();
-        let (mut sent, mut elapsed) = (0, Duration::ZERO);
-        while sent < frames && elapsed < longest {
-            elapsed = start.elapsed();
-            let due = ((elapsed.as_secs_f64() * rate as f64) as u64).min(frames) - sent;
-            if due < burst.min(frames - sent) {
+        let burst = Self::burst(Offered::PerSecond(rate));
+        let calls = if rate < OWN_PACE { rate } else { CALLS_PER_SECOND };
+        let each = (rate / calls.max(1)).clamp(1, RUN_MAX);
+        let (start, mut sent) = (Instant::now(), 0);
+        while sent < frames && start.elapsed() < longest {
+            interrupt.check()?;
+            if rate < OWN_PACE && ((start.elapsed().as_secs_f64() * rate as f64) as u64) < sent {
                 std::hint::spin_loop();
                 continue;
             }
-            interrupt.check()?;
-            let now = due.min(BURST_MAX.into());
-            self.send(now as u32)?; // at most BURST_MAX
+            let now = each.min(frames - sent);
+            self.send(now as u32, burst)?; // at most RUN_MAX
             sent += now;
         }
-        Ok(Sent { frames: self.state()?[MADE], elapsed: start.elapsed() })
+        self.sent(start)
+    }
+
+    fn sent(&self, start: Instant) -> Result<Sent, LabError> {
+        Ok(Sent { elapsed: start.elapsed(), frames: self.state()?[MADE] })
     }
 
     /// A signal may end it early: [`State`] tells how many frames it were.
-    fn send(&mut self, count: u32) -> Result<(), LabError> {
-        match run_live(self.program.fd(), &self.template, self.interface, count) {
+    fn send(&mut self, count: u32, burst: u32) -> Result<(), LabError> {
+        match run_live(self.program.fd(), &self.template, self.interface, (count, burst)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
                 Err(LabError::io("sending frames by BPF_PROG_RUN", &error))
             }
             _ => Ok(()),
         }
     }
+}
+
+fn clock_failed(error: nix::Error) -> LabError {
+    LabError::io("reading the clock", &error.into())
 }
 
 fn lost(sent: u64, arrived: u64) -> LabError {

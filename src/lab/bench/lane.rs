@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 const OUTSIDE: &str = "gen0";
 /// Its MAC address.
 const OUTSIDE_MAC: &str = "02:00:00:00:00:01";
-/// The forwarder's own address: its real servers are on-link, though none is there.
-const FORWARDER_ADDRESS: &str = "172.16.255.254/16";
+/// The forwarder's own address, beside the network that the real servers' are in: with fixed MAC addresses
+/// they need not be on-link.
+const FORWARDER_ADDRESS: &str = "172.17.0.1/16";
 /// Frames that may be under way while connections are opened: less than any ring holds.
 const WINDOW: u32 = 1024;
 

@@ -36,7 +36,7 @@ impl Namespace {
         execute(&Step::within(&self.0, ["sh", "-c", text]))
     }
 
-    /// Calls `f` inside, on a thread of its own that is pinned to `core` if one is given.
+    /// Calls `f` inside, on a thread of its own that is seated on `core` if one is given.
     pub(super) fn enter<T: Send>(
         &self,
         core: Option<usize>,
@@ -47,7 +47,7 @@ impl Namespace {
                 |error: &std::io::Error| LabError::io(format!("entering the namespace {}", self.0), error);
             let file = File::open(format!("/run/netns/{}", self.0)).map_err(|error| failed(&error))?;
             setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error.into()))?;
-            core.map_or(Ok(()), super::cores::pin)?;
+            core.map_or(Ok(()), super::cores::seat)?;
             f()
         };
         match std::thread::scope(|scope| scope.spawn(inside).join()) {

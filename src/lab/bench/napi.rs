@@ -1,10 +1,9 @@
 //! The kernel's receiving on a core of our choice.
 
 use super::contender::INTERFACE;
+use super::cores::{move_to, prefer};
 use super::namespace::Namespace;
 use crate::lab::LabError;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,7 +22,10 @@ impl Threaded {
         namespace.shell(&format!("echo 1 > /sys/class/net/{INTERFACE}/threaded"))?;
         let new: Vec<i32> = threads().difference(&before).copied().collect();
         match new[..] {
-            [thread] => move_to(core, thread),
+            [thread] => {
+                prefer(thread);
+                move_to(core, thread)
+            }
             _ => Err(LabError::Failed(format!(
                 "threaded NAPI on {INTERFACE} of {} made {} threads instead of one",
                 namespace.name(),
@@ -31,14 +33,6 @@ impl Threaded {
             ))),
         }
     }
-}
-
-/// Moves a thread or a process's main thread to `core`.
-pub(super) fn move_to(core: usize, thread: i32) -> Result<(), LabError> {
-    let mut set = CpuSet::new();
-    set.set(core)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(thread), &set))
-        .map_err(|error| LabError::io(format!("cannot pin thread {thread} to core {core}"), &error.into()))
 }
 
 /// The kernel's threads that receive on an interface of that name.

@@ -22,6 +22,9 @@ struct state {
 	__u64 make;
 	__u64 stamp_every; // one frame in so many is stamped; 0 for none
 	__u64 until_stamp;
+	__u64 start; // ns of CLOCK_MONOTONIC
+	__u64 interval; // from frame to frame, in 1/1024 ns; 0 for none
+	__u64 burst; // so many frames leave together
 };
 
 struct {
@@ -103,6 +106,21 @@ INLINE struct client choose(struct state *state, int *opens)
 	return client_of(((random >> 32) * flows) >> 32);
 }
 
+// 160 us: twice the longest interval that user space leaves to this program.
+#define SPINS_MAX 4096
+
+// Waits for the time at which a burst is due, if this frame is its first. What is late is made up for.
+INLINE void pace(const struct state *state)
+{
+	__u64 due;
+
+	if (!state->interval || state->made % (state->burst | !state->burst))
+		return;
+	due = state->start + (state->made * state->interval >> 10);
+	for (int i = 0; i < SPINS_MAX && bpf_ktime_get_ns() < due; i++)
+		;
+}
+
 INLINE int stamps(struct state *state)
 {
 	if (!state->stamp_every || state->until_stamp-- > 1)
@@ -174,6 +192,7 @@ int bench_generate(struct xdp_md *context)
 		return XDP_PASS;
 	if (!state || !headers_of(context, &frame))
 		return XDP_ABORTED;
+	pace(state);
 	client = choose(state, &opens);
 	stamped = stamps(state);
 	write_macs(frame.ethernet, &destination, &source);

@@ -2,8 +2,7 @@
 
 use super::Site;
 use crate::lab::LabError;
-use crate::lab::bench::cores::pin;
-use crate::lab::bench::napi::move_to;
+use crate::lab::bench::cores::{move_to, seat};
 use crate::lab::process::{self, Process};
 use crate::lab::ready::Readiness;
 use crate::lab::runner::command;
@@ -38,9 +37,9 @@ impl Background {
         command.stdin(Stdio::null()).stdout(copy).stderr(file);
         command.env_remove("DIRECTRIX_SOCKET").env("NOTIFY_SOCKET", ready);
         let role = site.plan.contender.name();
-        // A process inherits the cores of the thread that starts it.
+        // A process inherits the core and the priority of the thread that starts it.
         let spawn = || {
-            pin(site.plan.cores.forwarder)?;
+            seat(site.plan.cores.forwarder)?;
             command.spawn().map_err(|error| LabError::io(format!("cannot start {role}"), &error))
         };
         let child = std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it returns its errors")?;

@@ -5,7 +5,7 @@ use super::{FORWARDER, Forwarder, Site, server_mac};
 use crate::io::Interface;
 use crate::io::l2fwd::L2fwd;
 use crate::lab::LabError;
-use crate::lab::bench::cores::pin;
+use crate::lab::bench::cores::seat;
 use crate::lab::bench::program::{Program, map_failed};
 use crate::lab::interrupt::Interrupt;
 use aya::maps::{MapData, XskMap};
@@ -59,7 +59,7 @@ pub fn run(interface: &str, core: usize) -> Result<(), LabError> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let work = || {
-            pin(core)?;
+            seat(core)?;
             forwarder.run(server_mac(0), FORWARDER, &stop);
             Ok(())
         };
