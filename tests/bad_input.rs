@@ -117,6 +117,100 @@ const ARGUMENTS: &[Case] = &[
         2,
         "directrix lab: 'a/b' cannot name a lab: use 1 to 32 letters, digits and hyphens, no hyphen first\n",
     ),
+    (
+        "directrix lab bench --contenders xdp,dpdk",
+        2,
+        "error: invalid value 'dpdk' for '--contenders <NAME>'\n  \
+         [possible values: xdp, packet, l2fwd, hairpin, nft]\n…",
+    ),
+    (
+        "directrix lab bench --contenders xdp,nft,xdp",
+        2,
+        "directrix lab: --contenders names xdp twice; name it once\n",
+    ),
+    ("directrix lab bench --flows 1000,1000", 2, "directrix lab: --flows names 1000 twice; name it once\n"),
+    (
+        "directrix lab bench --flows 0",
+        2,
+        "error: invalid value '0' for '--flows <N>': 0 is not in 1..=134217728\n…",
+    ),
+    (
+        "directrix lab bench --flows 64k",
+        2,
+        "error: invalid value '64k' for '--flows <N>': invalid digit found in string\n…",
+    ),
+    (
+        "directrix lab bench --servers 0",
+        2,
+        "error: invalid value '0' for '--servers <N>': 0 is not in 1..=10000\n…",
+    ),
+    (
+        "directrix lab bench --frame-len 59",
+        2,
+        "error: invalid value '59' for '--frame-len <BYTES>': 59 is not in 60..=1514\n…",
+    ),
+    (
+        "directrix lab bench --frame-len 1515",
+        2,
+        "error: invalid value '1515' for '--frame-len <BYTES>': 1515 is not in 60..=1514\n…",
+    ),
+    (
+        "directrix lab bench --kind syn",
+        2,
+        "error: invalid value 'syn' for '--kind <KIND>'\n  [possible values: established, flood, mixed]\n…",
+    ),
+    (
+        "directrix lab bench --pairs 0",
+        2,
+        "error: invalid value '0' for '--pairs <N>': 0 is not in 1..=1001\n…",
+    ),
+    (
+        "directrix lab bench --seconds never",
+        2,
+        "error: invalid value 'never' for '--seconds <TIME>': write seconds from 0.05 to 3600, as in 0.5\n…",
+    ),
+    (
+        "directrix lab bench --seconds 0",
+        2,
+        "error: invalid value '0' for '--seconds <TIME>': write seconds from 0.05 to 3600, as in 0.5\n…",
+    ),
+    (
+        "directrix lab bench --interface eth0",
+        2,
+        "error: the following required arguments were not provided:\n  --peer-mac <MAC>\n…",
+    ),
+    (
+        "directrix lab bench --interface nosuchif --peer-mac ff:ff:ff:ff:ff:ff",
+        2,
+        "error: invalid value 'ff:ff:ff:ff:ff:ff' for '--peer-mac <MAC>': \
+         write the device's own address, as in 02:00:5e:10:00:01\n…",
+    ),
+    (
+        "directrix lab bench --interface nosuchif --peer-mac 02:00:00:00:00:09",
+        2,
+        "directrix lab: looking up interface nosuchif: there is no interface of that name here; name one of these: …",
+    ),
+    (
+        "directrix lab bench --contenders xdp --interface eth0 --peer-mac 02:00:00:00:00:09",
+        2,
+        "error: the argument '--contenders <NAME>' cannot be used with '--interface <IF>'\n…",
+    ),
+    (
+        "directrix lab bench --out /proc/nowhere",
+        2,
+        "directrix lab: no report can be written to /proc/nowhere: No such file or directory (os error 2); \
+         name another folder with --out\n",
+    ),
+    (
+        "mkdir kept && touch kept/report.json && directrix lab bench --out kept",
+        2,
+        "directrix lab: kept already holds a report; name another folder with --out, or remove it\n",
+    ),
+    (
+        "setpriv --reuid=65534 --clear-groups directrix lab bench",
+        2,
+        "directrix lab: the lab makes network namespaces, which takes root: sudo directrix lab …\n",
+    ),
 ];
 
 /// Files that `run` is given.

@@ -1,5 +1,7 @@
 //! The reference deployment in network namespaces.
 
+mod bench;
+
 use crate::lab::{
     Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
     http_client, http_server, shell, who_has,
@@ -7,6 +9,7 @@ use crate::lab::{
 use clap::Subcommand;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The subcommand's arguments.
@@ -56,6 +59,8 @@ enum Command {
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
     },
+    /// Measure throughput and latency beside peers
+    Bench(bench::Args),
     #[command(hide = true)]
     ServeHttp { name: String, addresses: Vec<SocketAddr> },
     #[command(hide = true)]
@@ -68,6 +73,8 @@ enum Command {
     WhoHas { interface: String, target: Ipv4Addr },
     #[command(hide = true)]
     Capture,
+    #[command(hide = true)]
+    BenchL2fwd { interface: String, core: usize },
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,10 +121,14 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Some(Command::Down { name }) => down(name),
         Some(Command::Run { name, traffic }) => run(name, traffic),
         Some(Command::Shell { name, host, command }) => shell::enter(&name.name, *host, command),
+        Some(Command::Bench(args)) => bench::main(args),
         Some(Command::ServeHttp { name, addresses }) => told(http_server::run(name, addresses)),
         Some(Command::Client { target, traffic }) => ask(*target, traffic),
         Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
         Some(Command::Capture) => told(capture::run()),
+        Some(Command::BenchL2fwd { interface, core }) => {
+            crate::lab::bench::contender::run_l2fwd(interface, *core).map(|()| ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("directrix lab: {error}");
@@ -153,10 +164,13 @@ fn run(name: &Name, traffic: &Traffic) -> Result<ExitCode, LabError> {
 }
 
 fn options(name: &Name, build: &Build) -> Result<Options, LabError> {
-    let exe = std::env::current_exe()
-        .map_err(|error| LabError::Failed(format!("cannot tell where this program is: {error}")))?;
     let (backend, arp, layout) = (build.backend, build.arp, build.layout);
-    Ok(Options { backend, arp, layout, ..Options::new(name.name.clone(), exe) })
+    Ok(Options { backend, arp, layout, ..Options::new(name.name.clone(), exe()?) })
+}
+
+fn exe() -> Result<PathBuf, LabError> {
+    std::env::current_exe()
+        .map_err(|error| LabError::Failed(format!("cannot tell where this program is: {error}")))
 }
 
 fn exit_code(good: bool) -> ExitCode {

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod claim;
 mod ethtool;
 pub mod interface;
+pub mod l2fwd;
 pub mod memory;
 pub mod packet;
 mod rtnl;

@@ -4,7 +4,7 @@ use super::{Link, Programs, refusal};
 use crate::io::{Interface, IoError};
 use aya::programs::ProgramError;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Where in the receive path the steering program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Mode {
     }
 }
 
-/// An attached steering program.
+/// An attached XDP program.
 #[derive(Debug)]
 pub struct Attached {
     /// Dropping it detaches.
@@ -44,7 +44,15 @@ pub fn attach_steering(programs: &mut Programs, interface: &Interface) -> Result
     let steer = programs.steer();
     once(steer.load()).map_err(|error| refusal::program(interface, error))?;
     let program = steer.fd().expect("it has just been loaded");
-    let attach = |mode: Mode| Link::xdp(program.as_fd(), interface.index, mode.flags());
+    attach(program.as_fd(), interface)
+}
+
+/// Attaches a loaded XDP program, in the driver if that is possible.
+///
+/// # Errors
+/// [`IoError`] if another XDP program is there, a capability is missing, or neither way works.
+pub fn attach(program: BorrowedFd<'_>, interface: &Interface) -> Result<Attached, IoError> {
+    let attach = |mode: Mode| Link::xdp(program, interface.index, mode.flags());
     let native = match attach(Mode::Native) {
         Ok(link) => return Ok(Attached { link, mode: Mode::Native, refusal: None }),
         Err(error) if is_final(&error) => return Err(refusal::attaching(interface, &error)),

@@ -1,35 +1,45 @@
-//! Compiles the steering programs to BPF with clang.
+//! Compiles the steering programs, and those of the throughput bench, to BPF with clang.
 
 use std::env::{self, VarError};
 use std::process::{Command, exit};
 
-const SOURCE: &str = "src/io/bpf/steer.bpf.c";
+const SOURCES: [&str; 5] = [
+    "src/io/bpf/steer.bpf.c",
+    "src/lab/bench/bpf/generate.bpf.c",
+    "src/lab/bench/bpf/hairpin.bpf.c",
+    "src/lab/bench/bpf/redirect.bpf.c",
+    "src/lab/bench/bpf/sink.bpf.c",
+];
+const HEADER: &str = "src/lab/bench/bpf/bench.bpf.h";
 
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCE}");
+    for source in SOURCES.iter().chain([&HEADER]) {
+        println!("cargo::rerun-if-changed={source}");
+    }
     println!("cargo::rerun-if-env-changed=CLANG");
-    if let Err(reason) = compile() {
+    if let Err(reason) = SOURCES.iter().try_for_each(|source| compile(source)) {
         println!("cargo::error={reason}");
         exit(1);
     }
 }
 
-fn compile() -> Result<(), String> {
+fn compile(source: &str) -> Result<(), String> {
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".into());
-    let object = format!("{}/steer.bpf.o", var("OUT_DIR")?);
+    let name = source.rsplit('/').next().unwrap_or(source);
+    let object = format!("{}/{}", var("OUT_DIR")?, name.replace(".bpf.c", ".bpf.o"));
     let built = Command::new(&clang)
         .args(["-target", target()?, "-O2", "-g", "-Wall", "-Wextra", "-Werror"])
         .arg(format!("-I/usr/include/{}", multiarch()?))
-        .args(["-c", SOURCE, "-o", &object])
+        .args(["-c", source, "-o", &object])
         .output()
         .map_err(|error| {
-            format!("cannot run {clang} ({error}), which compiles {SOURCE} to BPF; {}", packages())
+            format!("cannot run {clang} ({error}), which compiles {source} to BPF; {}", packages())
         })?;
     if built.status.success() {
         return Ok(());
     }
     let output = String::from_utf8_lossy(&built.stderr).replace('\n', "\\n");
-    Err(format!("{clang} does not compile {SOURCE}; {}. It says: {output}", packages()))
+    Err(format!("{clang} does not compile {source}; {}. It says: {output}", packages()))
 }
 
 fn packages() -> &'static str {

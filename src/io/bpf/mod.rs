@@ -6,9 +6,10 @@
 
 mod attach;
 mod link;
+pub mod live;
 mod refusal;
 
-pub use attach::{Attached, Mode, attach_guard, attach_steering};
+pub use attach::{Attached, Mode, attach, attach_guard, attach_steering};
 pub use link::Link;
 pub use refusal::attached_program;
 pub(super) use refusal::{CAPABILITIES, errno, occupied};

@@ -23,13 +23,13 @@ use steering::{Steered, XdpSteering};
 use tracing::info;
 
 /// Length of a UMEM chunk in bytes: a page, as drivers without multi-buffer support have it.
-const CHUNK_LEN: usize = 4096;
+pub(super) const CHUNK_LEN: usize = 4096;
 /// XDP_PACKET_HEADROOM of linux/bpf.h: the kernel keeps so much of a chunk free, in bytes.
 const HEADROOM: usize = 256;
 /// Largest MTU whose frames fit a chunk, with one VLAN tag, in bytes.
 const MTU_MAX: u32 = (CHUNK_LEN - HEADROOM - 14 - 4) as u32;
 /// Entries in each ring, a power of two.
-const RING_LEN: u32 = 2048;
+pub const RING_LEN: u32 = 2048;
 
 /// Opens every receive queue of the client side, and one queue per worker of the server side.
 ///

@@ -22,6 +22,24 @@ pub enum Contender {
     Hairpin,
     /// nftables at netdev ingress, the server chosen by a hash
     Nft,
+    /// Whatever stands behind a real interface; its user runs it
+    #[value(skip)]
+    External,
+}
+
+impl Contender {
+    /// As on the command line and in the reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::Packet => "packet",
+            Self::L2fwd => "l2fwd",
+            Self::Hairpin => "hairpin",
+            Self::Nft => "nft",
+            Self::External => "external",
+        }
+    }
 }
 
 /// What the generator sends.
@@ -78,6 +96,26 @@ pub struct Outcome {
     /// Cycles and instructions, kernel and user, of the core that forwards, per delivered frame;
     /// `None` where the machine does not count them.
     pub counters: Option<PerFrame>,
+}
+
+impl Outcome {
+    /// Frames a second that the generator put on the wire.
+    #[must_use]
+    pub fn offered_rate(&self) -> f64 {
+        self.sent as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Frames a second that the sink saw.
+    #[must_use]
+    pub fn delivered_rate(&self) -> f64 {
+        self.delivered as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// Whether every frame arrived. A trial without a frame shows nothing, and is not lossless.
+    #[must_use]
+    pub fn is_lossless(&self) -> bool {
+        self.sent > 0 && self.delivered >= self.sent
+    }
 }
 
 /// What one frame cost the core that forwards.

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// The least that an AF_XDP socket needs: every frame of its queue.
+
+#include "bench.bpf.h"
+
+static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
+
+struct {
+	int (*type)[BPF_MAP_TYPE_XSKMAP];
+	int (*max_entries)[64];
+	__u32 *key;
+	__u32 *value;
+} sockets SEC(".maps");
+
+SEC("xdp")
+int bench_redirect(struct xdp_md *context)
+{
+	return bpf_redirect_map(&sockets, context->rx_queue_index, XDP_PASS);
+}

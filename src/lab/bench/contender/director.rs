@@ -1,0 +1,94 @@
+//! directrix itself.
+
+use super::background::Background;
+use super::{Forwarder, INTERFACE, SERVICE, Site, server_mac};
+use crate::control::api;
+use crate::control::client::{Client, ClientError};
+use crate::lab::LabError;
+use crate::lab::bench::trial::Contender;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Room in the connection table beyond the traffic's flows, for floods.
+const ROOM: u32 = 65_536;
+
+pub(super) struct Director {
+    background: Background,
+    socket: PathBuf,
+}
+
+impl Director {
+    pub(super) fn start(site: &Site<'_>) -> Result<Self, LabError> {
+        let (file, socket) = (site.file("toml"), site.file("sock"));
+        let failed = |error: std::io::Error| LabError::io(file.display().to_string(), &error);
+        std::fs::write(&file, configuration(site)).map_err(failed)?;
+        if site.plan.contender == Contender::Packet {
+            // Without a program of its own a veth takes XDP frames only if it merges (GRO).
+            site.namespace.shell(&format!("ethtool -K {INTERFACE} gro on"))?;
+        }
+        let words =
+            ["run", "--config", &file.display().to_string(), "--socket", &socket.display().to_string()];
+        let words = words.map(str::to_owned).to_vec();
+        Ok(Self { background: Background::start(site, words, site.plan.cores.control)?, socket })
+    }
+
+    fn ask<T>(&self, question: impl AsyncFnOnce(&Client) -> Result<T, ClientError>) -> Result<T, LabError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| LabError::io("asking a director", &error))?;
+        let answer = runtime.block_on(question(&Client::new(&self.socket)));
+        answer.map_err(|error| LabError::Failed(error.to_string()))
+    }
+}
+
+impl Forwarder for Director {
+    fn suspend(&self) {
+        self.background.suspend();
+    }
+
+    fn resume(&self) {
+        self.background.resume();
+    }
+
+    fn check(&mut self) -> Result<(), LabError> {
+        self.background.check()
+    }
+
+    fn losses(&self) -> Result<BTreeMap<String, u64>, LabError> {
+        let drops = self.ask(Client::drops)?;
+        Ok(drops.into_iter().map(|api::Drops { reason, frames, .. }| (reason, frames)).collect())
+    }
+
+    fn connections(&self) -> Result<Option<u64>, LabError> {
+        let workers = self.ask(Client::workers)?;
+        Ok(Some(workers.iter().map(|worker| worker.entries).sum()))
+    }
+}
+
+/// One service, real servers with fixed addresses; connections that do not end while others are on trial.
+fn configuration(site: &Site<'_>) -> String {
+    let backend = if site.plan.contender == Contender::Xdp { "xdp" } else { "packet" };
+    let connections = site.plan.traffic.flows.saturating_add(ROOM);
+    let mut keys: Vec<(&str, String)> = vec![
+        ("interface", format!("\"{INTERFACE}\"")),
+        ("backend", format!("\"{backend}\"")),
+        ("workers", "1".into()),
+        ("wait", "\"busy\"".into()),
+        ("connections", connections.to_string()),
+        ("timeouts", "{ tcp = 86_400 }".into()),
+    ];
+    for (key, value) in site.plan.keys {
+        keys.retain(|(known, _)| known != key);
+        keys.push((key, value.clone()));
+    }
+    let mut text = String::from("[director]\n");
+    for (key, value) in keys {
+        let _ = writeln!(text, "{key} = {value}"); // a String takes everything
+    }
+    let _ = write!(text, "[[service]]\nprotocol = \"tcp\"\naddress = \"{SERVICE}\"\n");
+    for server in 0..site.plan.traffic.servers {
+        let (mac, [high, low]) = (server_mac(server), server.to_be_bytes());
+        let _ = write!(text, "[[service.server]]\naddress = \"172.16.{high}.{low}\"\nmac = \"{mac}\"\n");
+    }
+    text
+}

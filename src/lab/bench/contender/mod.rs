@@ -1,0 +1,100 @@
+//! Who forwards: each contender on the forwarder's end of a veth pair of its own.
+
+mod background;
+mod director;
+mod hairpin;
+mod l2fwd;
+mod nft;
+
+pub use l2fwd::run as run_l2fwd;
+
+use super::cores::Cores;
+use super::namespace::Namespace;
+use super::trial::{Contender, Traffic};
+use crate::io::Interface;
+use crate::lab::{Interrupt, LabError};
+use crate::wire::MacAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+
+/// The virtual service that frames are for, in the network that RFC 2544 gives to benchmarks.
+pub const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 0, 1), 80);
+/// MAC address of the forwarder's end.
+pub const FORWARDER: MacAddr = MacAddr([2, 0, 0, 0, 0, 5]);
+/// The forwarder's interface.
+pub(super) const INTERFACE: &str = "eth0";
+
+/// MAC address of real server number `index`: `02:00:5e:00` and the number. Mirrored by sink.bpf.c.
+#[must_use]
+pub fn server_mac(index: u16) -> MacAddr {
+    let [high, low] = index.to_be_bytes();
+    MacAddr([2, 0, 0x5e, 0, high, low])
+}
+
+/// What a lane is built from.
+pub(super) struct Plan<'a> {
+    pub(super) contender: Contender,
+    pub(super) traffic: Traffic,
+    pub(super) cores: Cores,
+    /// Prefix of the namespaces.
+    pub(super) name: &'a str,
+    /// For files of the contender's own.
+    pub(super) directory: &'a Path,
+    /// The directrix binary.
+    pub(super) exe: &'a Path,
+    /// Keys of the directors' `[director]` table, as TOML.
+    pub(super) keys: &'a [(String, String)],
+    pub(super) interrupt: &'a Interrupt,
+}
+
+/// Where a contender is started.
+pub(super) struct Site<'a> {
+    pub(super) plan: &'a Plan<'a>,
+    /// The namespace of [`INTERFACE`].
+    pub(super) namespace: &'a Namespace,
+    pub(super) interface: Interface,
+}
+
+impl Site<'_> {
+    fn file(&self, ending: &str) -> PathBuf {
+        self.plan.directory.join(format!("{}.{ending}", self.plan.contender.name()))
+    }
+}
+
+/// A contender that has been started. Dropping it ends it.
+pub(super) trait Forwarder: Send {
+    /// Lets it take no time, and keep what it knows.
+    fn suspend(&self) {}
+
+    /// Lets it go on.
+    fn resume(&self) {}
+
+    /// Fails if it is gone.
+    fn check(&mut self) -> Result<(), LabError> {
+        Ok(())
+    }
+
+    /// Frames that it has lost so far and can account for, by cause.
+    fn losses(&self) -> Result<BTreeMap<String, u64>, LabError> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Connections that it keeps; `None` if it keeps none.
+    fn connections(&self) -> Result<Option<u64>, LabError> {
+        Ok(None)
+    }
+}
+
+/// Starts the contender of `site`. Returns once it forwards.
+pub(super) fn start(site: &Site<'_>) -> Result<Box<dyn Forwarder>, LabError> {
+    Ok(match site.plan.contender {
+        Contender::Xdp | Contender::Packet => Box::new(director::Director::start(site)?),
+        Contender::L2fwd => Box::new(l2fwd::Process::start(site)?),
+        Contender::Hairpin => Box::new(hairpin::Hairpin::start(site)?),
+        Contender::Nft => Box::new(nft::Nft::start(site)?),
+        Contender::External => {
+            return Err(LabError::Input("an external device is not started here; name its interface".into()));
+        }
+    })
+}

@@ -1,0 +1,70 @@
+//! A BPF program of the bench, in the kernel.
+
+use crate::io::Interface;
+use crate::io::bpf::{self, Attached};
+use crate::lab::LabError;
+use crate::wire::MacAddr;
+use aya::maps::{Map, MapError};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader, GlobalData};
+use std::fmt::Debug;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// One loaded object file with one XDP program in it.
+pub(super) struct Program {
+    ebpf: Ebpf,
+    name: &'static str,
+}
+
+/// `struct mac` of bench.bpf.h.
+pub(super) fn padded(mac: MacAddr) -> [u8; 8] {
+    let [a, b, c, d, e, f] = mac.0;
+    [a, b, c, d, e, f, 0, 0]
+}
+
+impl Program {
+    /// Loads the XDP program `name` of `object`, with the constants `globals`.
+    pub(super) fn load(
+        object: &[u8],
+        name: &'static str,
+        globals: &[(&'static str, &[u8])],
+    ) -> Result<Self, LabError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            LabError::Failed(format!("cannot load the BPF program {name}: {error}"))
+        };
+        let mut loader = EbpfLoader::new();
+        for (constant, value) in globals {
+            loader.override_global(constant, GlobalData::from(*value), true);
+        }
+        let ebpf = loader.load(object).map_err(|error| failed(&error))?;
+        let mut program = Self { ebpf, name };
+        program.xdp().load().map_err(|error| failed(&error))?;
+        Ok(program)
+    }
+
+    /// Attaches it; it stays while the result is kept.
+    pub(super) fn attach(&mut self, interface: &Interface) -> Result<Attached, LabError> {
+        bpf::attach(self.fd(), interface).map_err(|error| LabError::Failed(error.to_string()))
+    }
+
+    /// Its descriptor.
+    pub(super) fn fd(&mut self) -> BorrowedFd<'_> {
+        self.xdp().fd().expect("`load` has loaded it").as_fd()
+    }
+
+    /// Takes the map `name`, once.
+    pub(super) fn take_map<M: TryFrom<Map, Error: Debug>>(&mut self, name: &str) -> M {
+        let map = self.ebpf.take_map(name).expect("the object declares it, and it is taken once");
+        M::try_from(map).expect("it is of that type")
+    }
+
+    fn xdp(&mut self) -> &mut Xdp {
+        let program = self.ebpf.program_mut(self.name).expect("the object defines it");
+        program.try_into().expect("it is an XDP program")
+    }
+}
+
+/// What a failing map operation says.
+pub(super) fn map_failed(error: &MapError) -> LabError {
+    LabError::Failed(format!("the kernel refused to read or write a map of the bench: {error}"))
+}

@@ -1,0 +1,255 @@
+//! The arena of the throughput bench: every contender forwards what the generator makes, the sink
+//! counts it, and nothing is left behind. Needs root.
+
+mod support;
+
+use directrix::io::Interface;
+use directrix::lab::Interrupt;
+use directrix::lab::bench::arena::{Options, Veth};
+use directrix::lab::bench::generator::Generator;
+use directrix::lab::bench::trial::{Arena, Contender, Kind, Offered, Traffic};
+use directrix::wire::MacAddr;
+use etherparse::{SlicedPacket, TransportSlice};
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use support::netns::Netns;
+use support::wire::Wire;
+
+const FLOWS: u32 = 2000;
+const SERVERS: u16 = 7;
+const DIRECTORS: [Contender; 2] = [Contender::Xdp, Contender::Packet];
+/// Bare forwarders and programs in the kernel: they keep no connections.
+const OTHERS: [Contender; 3] = [Contender::L2fwd, Contender::Hairpin, Contender::Nft];
+/// Frames a second that nobody loses, not even on a machine that is busy with other things.
+const EASY: u64 = 5000;
+
+/// One bench at a time: each takes two cores for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn traffic(kind: Kind) -> Traffic {
+    Traffic { flows: FLOWS, servers: SERVERS, frame_len: 60, kind }
+}
+
+fn options() -> Options {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("dxb{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    Options::new(name, env!("CARGO_BIN_EXE_directrix"), Interrupt::never()).unwrap()
+}
+
+/// Offers frames at an easy rate for a second and expects all of them. Returns how many
+/// each real server got.
+fn delivers(veth: &mut Veth, contender: Contender) -> Vec<u64> {
+    let before = veth.arrivals(contender).unwrap();
+    let outcome = veth.trial(contender, Offered::PerSecond(EASY), Duration::from_secs(1)).unwrap();
+    assert_eq!(outcome.sent, EASY, "{contender:?}");
+    assert_eq!(outcome.delivered, EASY, "{contender:?}: {:?}", outcome.losses);
+    assert!(outcome.losses.is_empty(), "{contender:?}: {:?}", outcome.losses);
+    assert!(outcome.elapsed > Duration::from_millis(990), "evenly spread, not at once");
+    assert!(outcome.latency.len() > EASY / 2, "{contender:?}: {} stamps", outcome.latency.len());
+    assert!(outcome.latency.min() > 0);
+    assert!(outcome.cores.len() >= 2 && outcome.cores.iter().all(|busy| (0.0..=1.0).contains(busy)));
+    let arrived = veth.arrivals(contender).unwrap().since(&before);
+    assert_eq!((arrived.delivered, arrived.astray), (EASY, 0), "{contender:?}");
+    arrived.by_server
+}
+
+fn leaves_nothing(name: &str) {
+    let left = std::fs::read_dir("/run/netns").unwrap().flatten();
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(name));
+    assert_eq!(left.count(), 0, "namespaces");
+    assert!(!Path::new("/run/directrix-lab").join(name).exists());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let ours =
+        lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(name));
+    assert_eq!(ours.collect::<Vec<_>>(), [""; 0], "processes");
+}
+
+#[test]
+fn directors_spread_connections_and_deliver_every_frame() {
+    let _alone = alone();
+    let options = options();
+    let name = options.name.clone();
+    let mut veth = Veth::up(options, &DIRECTORS, traffic(Kind::Established)).unwrap();
+    for contender in DIRECTORS {
+        veth.prime(contender).unwrap(); // fails unless it opens exactly as many as there are flows
+    }
+    // One after the other again: each has kept its connections while it was suspended.
+    for contender in DIRECTORS {
+        let by_server = delivers(&mut veth, contender);
+        assert!(by_server.iter().all(|frames| *frames > 0), "{contender:?}: {by_server:?}");
+    }
+    drop(veth);
+    leaves_nothing(&name);
+}
+
+#[test]
+fn bare_forwarders_and_programs_in_the_kernel_deliver_every_frame() {
+    let _alone = alone();
+    let options = options();
+    let name = options.name.clone();
+    let traffic = Traffic { frame_len: 1514, ..traffic(Kind::Established) };
+    let mut veth = Veth::up(options, &OTHERS, traffic).unwrap();
+    for contender in OTHERS {
+        veth.prime(contender).unwrap();
+        let by_server = delivers(&mut veth, contender);
+        let served = by_server.iter().filter(|frames| **frames > 0).count();
+        let expected = if contender == Contender::L2fwd { 1 } else { SERVERS.into() };
+        assert_eq!(served, expected, "{contender:?}: {by_server:?}");
+    }
+    drop(veth);
+    leaves_nothing(&name);
+}
+
+#[test]
+fn strangers_open_connections() {
+    let _alone = alone();
+    for kind in [Kind::Flood, Kind::Mixed] {
+        let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(kind)).unwrap();
+        veth.prime(Contender::Xdp).unwrap();
+        delivers(&mut veth, Contender::Xdp);
+    }
+}
+
+#[test]
+fn what_is_lost_in_overload_is_accounted_for() {
+    let _alone = alone();
+    let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(Kind::Established)).unwrap();
+    veth.prime(Contender::Xdp).unwrap();
+    let outcome = veth.trial(Contender::Xdp, Offered::Full, Duration::from_millis(500)).unwrap();
+    assert!(outcome.sent > 0 && outcome.delivered > 0);
+    let lost: u64 = outcome.losses.values().sum();
+    assert_eq!(outcome.sent - outcome.delivered, lost, "{:?}", outcome.losses);
+    assert_eq!(outcome.losses.get("elsewhere"), None, "{:?}", outcome.losses);
+}
+
+#[test]
+fn frames_that_never_were_acknowledged_open_no_connection() {
+    let _alone = alone();
+    let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(Kind::Established)).unwrap();
+    let outcome = veth.trial(Contender::Xdp, Offered::PerSecond(EASY), Duration::from_millis(500)).unwrap();
+    assert_eq!(outcome.delivered, 0);
+    assert_eq!(outcome.losses.get("no_connection"), Some(&outcome.sent), "{:?}", outcome.losses);
+}
+
+#[test]
+fn a_bench_that_cannot_start_leaves_nothing() {
+    let _alone = alone();
+    let options = Options { exe: "/bin/false".into(), ..options() };
+    let name = options.name.clone();
+    let refused = Veth::up(options, &[Contender::Hairpin, Contender::L2fwd], traffic(Kind::Flood));
+    let error = refused.err().expect("no forwarder was started").to_string();
+    assert!(error.contains("l2fwd did not become ready"), "{error}");
+    leaves_nothing(&name);
+}
+
+#[test]
+fn a_name_is_taken_once_at_a_time() {
+    let _alone = alone();
+    let options = options();
+    let name = options.name.clone();
+    let mut veth = Veth::up(options.clone(), &[Contender::Hairpin], traffic(Kind::Established)).unwrap();
+    let refused = Veth::up(options, &[Contender::Nft], traffic(Kind::Established));
+    assert!(refused.err().expect("the name is taken").to_string().contains(&name));
+    delivers(&mut veth, Contender::Hairpin);
+    let absent = veth.trial(Contender::Nft, Offered::Full, Duration::from_millis(1));
+    assert!(absent.unwrap_err().to_string().contains("not brought up"));
+}
+
+/// A client, and whether its frame opens a connection.
+type Seen = (([u8; 4], u16), bool);
+
+/// Checks every byte that a receiver might, but for the payload.
+fn read(frame: &[u8], len: usize) -> Seen {
+    let packet = SlicedPacket::from_ethernet(frame).unwrap();
+    let ethernet = packet.link.as_ref().unwrap().to_header().unwrap().ethernet2().unwrap();
+    assert_eq!((ethernet.source, ethernet.destination), ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 5]));
+    let Some(etherparse::NetSlice::Ipv4(ip)) = &packet.net else { panic!("no IPv4: {frame:02x?}") };
+    let header = ip.header().to_header();
+    assert_eq!(header.header_checksum, header.calc_header_checksum());
+    assert_eq!((header.destination, header.options.len()), ([198, 18, 0, 1], 0));
+    assert_eq!(usize::from(header.total_len), if len == 60 { 40 } else { len - 14 });
+    assert_eq!(header.source[0], 10);
+    let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("no TCP: {frame:02x?}") };
+    let sum = tcp.to_header().calc_checksum_ipv4(&header, tcp.payload()).unwrap();
+    assert_eq!(tcp.checksum(), sum, "{frame:02x?}");
+    assert_eq!((tcp.destination_port(), tcp.header_slice().len()), (80, 20));
+    assert_ne!(tcp.syn(), tcp.ack());
+    ((header.source, tcp.source_port()), tcp.syn())
+}
+
+/// Sends a few hundred frames of `traffic` and reads them at the other end of the wire.
+fn sends(traffic: Traffic, send: impl FnOnce(&mut Generator) + Send) -> Vec<Seen> {
+    let (near, far) = (Netns::new("g"), Netns::new("f"));
+    near.run(&format!(
+        "ip link add gen0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:05 netns {}",
+        far.name()
+    ));
+    // An end of a veth pair that merges takes XDP frames without a program of its own.
+    for (end, name) in [(&near, "gen0"), (&far, "eth0")] {
+        end.run(&format!("ip link set {name} up && ethtool -K {name} gro on"));
+    }
+    let wire = far.enter(|| Wire::new(Interface::lookup("eth0").unwrap().index));
+    near.enter(|| {
+        let service = "198.18.0.1:80".parse().unwrap();
+        let interface = Interface::lookup("gen0").unwrap();
+        let mut generator =
+            Generator::open(&interface, MacAddr([2, 0, 0, 0, 0, 5]), service, traffic).unwrap();
+        send(&mut generator);
+    });
+    let frames = std::iter::from_fn(|| wire.receive(Duration::from_millis(300)));
+    let ours = frames.filter(|frame| frame[12..14] == [8, 0] && frame[23] == 6);
+    ours.map(|frame| read(&frame, traffic.frame_len.into())).collect()
+}
+
+fn runs(kind: Kind, frame_len: u16) -> Vec<Seen> {
+    sends(Traffic { frame_len, ..traffic(kind) }, |generator| {
+        let time = Duration::from_millis(200);
+        let sent = generator.run(Offered::PerSecond(2000), time, &Interrupt::never()).unwrap();
+        assert_eq!(sent.frames, 400);
+    })
+}
+
+#[test]
+fn frames_of_every_kind_are_valid_to_the_last_checksum() {
+    let _alone = alone();
+    for (kind, frame_len) in
+        [(Kind::Established, 60), (Kind::Flood, 64), (Kind::Mixed, 301), (Kind::Established, 1514)]
+    {
+        let seen = runs(kind, frame_len);
+        assert_eq!(seen.len(), 400, "{kind:?} {frame_len}");
+        let opening: Vec<_> = seen.iter().filter(|(_, opens)| *opens).map(|(client, _)| client).collect();
+        let strangers: HashSet<_> = opening.iter().collect();
+        assert_eq!(strangers.len(), opening.len(), "a stranger came twice");
+        assert!(opening.iter().all(|(_, port)| *port >= 32_768));
+        match kind {
+            Kind::Established => assert_eq!(opening.len(), 0),
+            Kind::Flood => assert_eq!(opening.len(), 400),
+            Kind::Mixed => assert!((100..300).contains(&opening.len()), "{}", opening.len()),
+        }
+    }
+}
+
+#[test]
+fn each_connection_is_opened_once_by_a_syn_and_an_ack() {
+    let _alone = alone();
+    let small = Traffic { flows: 150, ..traffic(Kind::Established) };
+    let seen = sends(small, |generator| {
+        assert_eq!(generator.prime(2000, &Interrupt::never()).unwrap().frames, 300);
+    });
+    assert_eq!(seen.len(), 300);
+    let mut clients = HashSet::new();
+    for pair in seen.chunks(2) {
+        assert_eq!((pair[0].1, pair[1].1), (true, false));
+        assert_eq!(pair[0].0, pair[1].0);
+        assert!(pair[0].0.1 < 32_768, "strangers have the ports above");
+        assert!(clients.insert(pair[0].0));
+    }
+    assert_eq!(clients.len(), 150);
+}
