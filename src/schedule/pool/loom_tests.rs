@@ -103,17 +103,17 @@ fn opening(preemptions: usize, weights: &'static [u16], start: &'static [u32], o
 
 #[test]
 fn loom_two_workers_open_on_two_servers() {
-    opening(PREEMPTIONS, &[1, 1], &[0, 0], &[2, 2]);
+    opening(2, &[1, 1], &[0, 0], &[2, 2]);
 }
 
 #[test]
 fn loom_two_workers_open_on_three_servers_of_two_levels() {
-    opening(PREEMPTIONS, &[1, 1, 5], &[0, 0, 0], &[2, 2]);
+    opening(2, &[1, 1, 5], &[0, 0, 0], &[2, 2]);
 }
 
 #[test]
 fn loom_three_workers_open() {
-    opening(PREEMPTIONS, &[1, 1], &[0, 0], &[1, 1, 1]);
+    opening(2, &[1, 1], &[0, 0], &[1, 1, 1]);
 }
 
 /// A worker that has counted at the first server and stands still before it replays does not hide
