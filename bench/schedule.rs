@@ -17,8 +17,6 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 const SERVERS: [u16; 4] = [10, 100, 1000, 10_000];
-/// Connections that each thread of `life` keeps open, for every server.
-const OPEN: usize = 4;
 
 /// Loads, and some way to choose by them.
 trait Scheduler: Sync {
@@ -99,11 +97,15 @@ fn live(scheduler: &impl Scheduler, held: &mut VecDeque<ServerId>) {
     scheduler.changed(over);
 }
 
-/// Connections to start with, the older half of them inactive.
-fn held(scheduler: &impl Scheduler, count: usize) -> VecDeque<ServerId> {
-    let held: VecDeque<_> = (0..count).map(|_| open(scheduler)).collect();
-    for server in held.iter().take(count / 2) {
-        scheduler.loads().shift(*server, false);
+/// Connections to start with, as many on each server as it has weight; the older half inactive.
+fn held(scheduler: &impl Scheduler, servers: u16) -> VecDeque<ServerId> {
+    let rounds = (1..=u16::MAX).map(|round| candidates(servers).filter(move |of| of.weight >= round));
+    let all = rounds
+        .map(|round| round.map(|of| of.server).collect())
+        .take_while(|round: &Vec<_>| !round.is_empty());
+    let held: VecDeque<_> = all.flatten().collect();
+    for (at, server) in held.iter().enumerate() {
+        scheduler.loads().add(*server, at >= held.len() / 2);
         scheduler.changed(*server);
     }
     held
@@ -113,7 +115,7 @@ fn held(scheduler: &impl Scheduler, count: usize) -> VecDeque<ServerId> {
 fn time(threads: usize, steps: u64, scheduler: &impl Scheduler, opening: bool, servers: u16) -> Duration {
     let barrier = Barrier::new(threads);
     let work = || {
-        let mut held = held(scheduler, if opening { 0 } else { OPEN * usize::from(servers) });
+        let mut held = if opening { VecDeque::new() } else { held(scheduler, servers) };
         barrier.wait();
         let start = Instant::now();
         for _ in 0..steps {

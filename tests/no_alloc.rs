@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use support::traffic::{Frames, SERVERS, Traffic, snapshot};
+use support::traffic::{Frames, SERVERS, Traffic, next_snapshot, snapshot};
 
 const FRAMES: u64 = 1_000_000;
 /// Batches until everything has happened once.
@@ -109,8 +109,9 @@ fn everything_happened(counters: &WorkerCounters) {
 fn deciding_takes_no_memory() {
     let loads = Arc::new(Loads::new(SERVERS.into()));
     let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
-    let mut forwarder = Forwarder::new(CONNECTIONS, SEED, loads, Arc::clone(&counters));
-    let snapshots: Vec<_> = (0..3).map(|absent| Arc::new(snapshot(absent, Timeouts::default()))).collect();
+    let mut forwarder = Forwarder::new(CONNECTIONS, SEED, Arc::clone(&loads), Arc::clone(&counters));
+    let mut snapshots = vec![Arc::new(snapshot(0, Timeouts::default()))];
+    snapshots.extend([1, 2].map(|absent| Arc::new(next_snapshot(&snapshots[0], absent, &loads))));
     let (mut traffic, mut batch) = (Traffic::new(1), Frames(vec![[0; 60]; BATCH]));
     let (mut verdicts, mut now) = (Vec::with_capacity(BATCH), Tick(u32::MAX - 60_000));
     forwarder.adopt(Arc::clone(&snapshots[0])); // the empty one that it began with goes now
@@ -173,10 +174,11 @@ impl Ports for Dealer {
 
 /// What control does meanwhile, on another thread: new snapshots, listings, histograms. Gives back
 /// how many snapshots the worker has taken and let go of, and how many connections it has listed.
-fn disturb(shared: &Shared, line: &Line, over: impl Fn() -> bool) -> (usize, usize) {
+fn disturb(shared: &Shared, loads: &Loads, line: &Line, over: impl Fn() -> bool) -> (usize, usize) {
     let (mut retired, mut adopted, mut listed) = (Vec::<Arc<Snapshot>>::new(), 0, 0);
     for absent in (0..3).cycle().take_while(|_| !over()) {
-        retired.push(shared.snapshot.swap(Arc::new(snapshot(absent, brief()))));
+        let next = next_snapshot(&shared.snapshot.load_full(), absent, loads);
+        retired.push(shared.snapshot.swap(Arc::new(next)));
         let before = retired.len();
         retired.retain(|old| Arc::strong_count(old) > 1);
         adopted += before - retired.len();
@@ -206,8 +208,9 @@ fn a_worker_s_whole_loop_takes_no_memory() {
         epoch: Instant::now(),
     };
     let (requests, inbox) = bounded(1);
+    let loads = Arc::new(Loads::new(SERVERS.into()));
     let worker = {
-        let (shared, calls) = (shared.clone(), Arc::clone(&watched));
+        let (shared, calls, loads) = (shared.clone(), Arc::clone(&watched), Arc::clone(&loads));
         std::thread::spawn(move || {
             let dealer = Dealer {
                 traffic: Traffic::new(2),
@@ -216,12 +219,11 @@ fn a_worker_s_whole_loop_takes_no_memory() {
                 stop,
                 calls,
             };
-            let loads = Arc::new(Loads::new(SERVERS.into()));
             let forwarder = Forwarder::new(CONNECTIONS, SEED, loads, Arc::clone(&shared.counters));
             Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };
-    let (adopted, listed) = disturb(&shared, &Line::new(requests), || worker.is_finished());
+    let (adopted, listed) = disturb(&shared, &loads, &Line::new(requests), || worker.is_finished());
     worker.join().expect("no panic").expect("no error");
     assert_eq!(watched.load(Relaxed), 0, "after {adopted} snapshots, {listed} connections listed");
     assert!(adopted > 10 && listed > 1000, "{adopted} snapshots, {listed} connections listed");

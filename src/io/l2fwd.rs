@@ -9,7 +9,8 @@
 use super::Interface;
 use super::xdp::{CHUNK_LEN, RING_LEN};
 use crate::forward::BATCH;
-use crate::wire::{MacAddr, ethernet};
+use crate::wire::MacAddr;
+use crate::wire::ethernet::Addresses;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -71,7 +72,7 @@ impl L2fwd {
             self.complete();
             let count = self.receive();
             if count > 0 {
-                self.readdress(count, destination, source);
+                self.readdress(count, Addresses::new(destination, source));
                 self.send(count);
             }
         }
@@ -102,12 +103,12 @@ impl L2fwd {
         count
     }
 
-    fn readdress(&mut self, count: usize, destination: MacAddr, source: MacAddr) {
+    fn readdress(&mut self, count: usize, addresses: Addresses) {
         for desc in &mut self.descs[..count] {
             // SAFETY: the descriptor has just been received, so it describes a chunk of this UMEM that
             // the kernel has let go of, and `descs` holds each chunk once.
             let mut data = unsafe { self.umem.data_mut(desc) };
-            ethernet::readdress(data.contents_mut(), destination, source);
+            addresses.write(data.contents_mut());
         }
     }
 

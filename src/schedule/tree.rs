@@ -18,12 +18,14 @@
 //! more, the root is exactly the server that a walk over the whole list would choose.
 //!
 //! **A pick is never unfair, whoever stands still.** A node holds not only who won but with which
-//! load; that is what the next match goes by. While loads only grow, a node therefore never claims
-//! more than is true of any server below, and what it holds only grows: a late write cannot take
-//! back a newer one, because it was made of players that had grown from what it replaces. So a pick
-//! misses at most the connections of workers that are between a pick and the end of their replay,
-//! one each. Were the winners compared by their live loads, then a worker that stopped after it had
-//! counted, before it replayed, would hide all servers whose place the winner takes.
+//! load, and that is what the next match goes by. So while loads only grow, a node holds a lower
+//! bound: no server below it has less for its weight. And the bound never falls: what a late writer
+//! puts there was made of players read after what it replaces, and those had only grown. Whoever is
+//! picked is therefore least loaded, with the load that the root holds for it; and the root lacks
+//! only the connections of workers that are between their pick and the end of their replay, one
+//! each. With W workers no server gets more than W connections beyond what the root held when it
+//! was last picked. Were winners compared by their live loads, then a worker that stopped after it
+//! had counted, before it replayed, would hide the servers whose place its server still takes.
 
 use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
@@ -87,7 +89,6 @@ impl Tree {
     }
 
     /// Replays the matches of `server`, whose load has just changed. Nothing if it does not play.
-    #[inline]
     pub(super) fn replay(&self, server: ServerId, loads: &Loads) {
         let Some(mut at) = self.places.find(server) else { return };
         for level in 0..self.levels.len() {

@@ -3,7 +3,7 @@
 use super::frames::{self, ACK, DIRECTOR, FIN, RST, SYN};
 use directrix::forward::{Arm, ArmIndex, Batch, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Pool};
+use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
 
@@ -81,7 +81,6 @@ impl Traffic {
 pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
     let service =
         |protocol, port, id| (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id));
-    let candidate = |id| Candidate { server: ServerId(id), weight: u16::from(id != absent) };
     let mac = |id| MacAddr([2, 1, 0, 0, 0, id as u8]);
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     let server = |id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
@@ -89,7 +88,19 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
         routes: Route::to_all(&arms, (0..SERVERS).map(server)),
         arms,
         services: ServiceMap::new(&[service(Protocol::Tcp, 80, 0), service(Protocol::Udp, 53, 1)]),
-        pools: vec![Pool::new((0..3).map(candidate)), Pool::new([candidate(3)])],
+        pools: lists(absent).map(Pool::new).into(),
         timeouts,
     }
+}
+
+/// What comes after `before`, where another server is absent.
+pub fn next_snapshot(before: &Snapshot, absent: u16, loads: &Loads) -> Snapshot {
+    let lists = before.pools.iter().zip(lists(absent));
+    let pools = lists.map(|(pool, list)| pool.next(list, loads)).collect();
+    Snapshot { pools, ..snapshot(absent, before.timeouts) }
+}
+
+fn lists(absent: u16) -> [Vec<Candidate>; 2] {
+    let candidate = |id| Candidate { server: ServerId(id), weight: u16::from(id != absent) };
+    [(0..3).map(candidate).collect(), vec![candidate(3)]]
 }
