@@ -2,14 +2,13 @@
 
 use super::{Site, name};
 use crate::lab::LabError;
-use crate::lab::bench::cores::{move_to, seat};
+use crate::lab::bench::cores::{Standing, move_to, seat};
 use crate::lab::process::{self, Process};
 use crate::lab::ready::Readiness;
-use crate::lab::runner::command;
 use crate::lab::topology::Step;
 use nix::sys::signal::Signal;
 use std::fs::File;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Probing for conflicts takes a second or two, and a table of ten million connections as long.
@@ -21,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Background {
     process: Process,
     child: Child,
+    _standing: Option<Standing>,
 }
 
 impl Background {
@@ -30,7 +30,9 @@ impl Background {
         let ready = site.file("ready");
         let listener = Readiness::listen(ready.clone())?;
         let words = std::iter::once(site.plan.exe.display().to_string()).chain(words);
-        let mut command = command(&Step::within(site.namespace.name(), words));
+        // A session of its own, which Ctrl-C does not reach.
+        let mut command = Command::new("setsid");
+        command.args(Step::within(site.namespace.name(), words).words());
         let log = site.file("log");
         let file = File::create(&log).map_err(|error| LabError::io(log.display().to_string(), &error))?;
         let copy = file.try_clone().map_err(|error| LabError::io(log.display().to_string(), &error))?;
@@ -44,7 +46,7 @@ impl Background {
         };
         let child = std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it returns its errors")?;
         let process = Process::of(role, &child)?;
-        let mut background = Self { process, child };
+        let mut background = Self { process, child, _standing: None };
         if !listener.wait(&mut background.child, site.plan.interrupt, READY_WITHIN)? {
             let words = std::fs::read_to_string(log).unwrap_or_default();
             return Err(LabError::Failed(format!(
@@ -52,6 +54,7 @@ impl Background {
                 words.trim_end()
             )));
         }
+        background._standing = Standing::raise(background.child.id());
         move_to(main_core, background.process.pid)?;
         Ok(background)
     }
