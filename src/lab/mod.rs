@@ -16,7 +16,7 @@
 //! | [`http_server`], [`http_client`], [`page`], [`who_has`], [`capture`] | the peers and probes inside |
 //! | [`mod@reference`], [`measurements`], [`verdict`] | the reference run and what it shows |
 //! | [`shell`] | a person's way in |
-//! | [`bench`] | throughput and latency beside peers |
+//! | [`mod@bench`] | throughput and latency beside peers |
 //!
 //! [`Deployment`] is for tests too: it takes itself down when it is dropped.
 #![forbid(unsafe_code)]

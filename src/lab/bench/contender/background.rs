@@ -29,14 +29,7 @@ impl Background {
     pub(super) fn start(site: &Site<'_>, words: Vec<String>, main_core: usize) -> Result<Self, LabError> {
         let ready = site.file("ready");
         let listener = Readiness::listen(ready.clone())?;
-        let words = std::iter::once(site.plan.exe.display().to_string()).chain(words);
-        // A session of its own, which Ctrl-C does not reach.
-        let mut command = Command::new("setsid");
-        command.args(Step::within(site.namespace.name(), words).words());
-        let log = site.file("log");
-        let file = File::create(&log).map_err(|error| LabError::io(log.display().to_string(), &error))?;
-        let copy = file.try_clone().map_err(|error| LabError::io(log.display().to_string(), &error))?;
-        command.stdin(Stdio::null()).stdout(copy).stderr(file);
+        let mut command = command(site, words)?;
         command.env_remove("DIRECTRIX_SOCKET").env("NOTIFY_SOCKET", ready);
         let role = name(site.plan.contender);
         // A process inherits the core and the priority of the thread that starts it.
@@ -48,10 +41,10 @@ impl Background {
         let process = Process::of(role, &child)?;
         let mut background = Self { process, child, _standing: None };
         if !listener.wait(&mut background.child, site.plan.interrupt, READY_WITHIN)? {
-            let words = std::fs::read_to_string(log).unwrap_or_default();
+            let log = std::fs::read_to_string(site.file("log")).unwrap_or_default();
             return Err(LabError::Failed(format!(
                 "{role} did not become ready; its log:\n{}",
-                words.trim_end()
+                log.trim_end()
             )));
         }
         background._standing = Standing::raise(background.child.id());
@@ -73,6 +66,18 @@ impl Background {
         }
         Err(LabError::Failed(format!("{} has ended in the middle of the bench", self.process.role)))
     }
+}
+
+/// directrix with `words`, in a session of its own, which Ctrl-C does not reach. It writes to a log.
+fn command(site: &Site<'_>, words: Vec<String>) -> Result<Command, LabError> {
+    let log = site.file("log");
+    let failed = |error: std::io::Error| LabError::io(log.display().to_string(), &error);
+    let file = File::create(&log).map_err(failed)?;
+    let words = std::iter::once(site.plan.exe.display().to_string()).chain(words);
+    let mut command = Command::new("setsid");
+    command.args(Step::within(site.namespace.name(), words).words());
+    command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
+    Ok(command)
 }
 
 impl Drop for Background {
