@@ -17,7 +17,7 @@
 //! forwarder, its receive or its fill ring; `elsewhere`, the rest.
 
 use super::contender::Plan;
-use super::cores::{Cores, Cycles, Ticks, per_frame};
+use super::cores::{Cores, Cycles, Standing, Ticks, per_frame};
 use super::lane::Lane;
 use super::sink::Arrivals;
 use super::trial::{Arena, Contender, Offered, Outcome, Traffic};
@@ -83,6 +83,7 @@ pub struct Veth {
     directory: Scratch,
     options: Options,
     on_trial: Option<Contender>,
+    _standing: Option<Standing>,
 }
 
 /// The state directory, removed in the end.
@@ -106,8 +107,9 @@ impl Veth {
         check_root()?;
         let directory = Directory::of(&options.name)?;
         directory.create()?;
-        let mut veth =
-            Self { lanes: BTreeMap::new(), directory: Scratch(directory), options, on_trial: None };
+        let (lanes, directory) = (BTreeMap::new(), Scratch(directory));
+        let _standing = Standing::raise(std::process::id());
+        let mut veth = Self { lanes, directory, options, on_trial: None, _standing };
         for contender in contenders {
             veth.options.interrupt.check()?;
             let lane = veth.build(*contender, traffic)?;

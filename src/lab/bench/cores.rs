@@ -60,6 +60,33 @@ pub(super) fn prefer(thread: i32) {
     let _ = execute(&Step::new(&format!("renice -n -20 -p {thread}")));
 }
 
+/// The standing of a session among others (sched(7), "The autogroup feature"): where the kernel groups
+/// processes by session, priorities count within a session only.
+pub(super) struct Standing {
+    file: String,
+    before: String,
+}
+
+impl Standing {
+    /// Raises that of the session that `process` belongs to, where there is such a thing. Dropping the
+    /// result gives it its old one back.
+    pub(super) fn raise(process: u32) -> Option<Self> {
+        let file = format!("/proc/{process}/autogroup");
+        // "/autogroup-17 nice 0"
+        let text = std::fs::read_to_string(&file).ok()?;
+        let before = text.split_whitespace().last()?.to_owned();
+        std::fs::write(&file, "-20").ok()?;
+        Some(Self { file, before })
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        // With the session's last process it is gone.
+        let _ = std::fs::write(&self.file, &self.before);
+    }
+}
+
 /// Clock ticks of each core since boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticks(Vec<[u64; 2]>);

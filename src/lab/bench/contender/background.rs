@@ -2,14 +2,13 @@
 
 use super::Site;
 use crate::lab::LabError;
-use crate::lab::bench::cores::{move_to, seat};
+use crate::lab::bench::cores::{Standing, move_to, seat};
 use crate::lab::process::{self, Process};
 use crate::lab::ready::Readiness;
-use crate::lab::runner::command;
 use crate::lab::topology::Step;
 use nix::sys::signal::Signal;
 use std::fs::File;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Probing for conflicts takes a second or two, and a table of ten million connections as long.
@@ -21,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Background {
     process: Process,
     child: Child,
+    _standing: Option<Standing>,
 }
 
 impl Background {
@@ -29,12 +29,7 @@ impl Background {
     pub(super) fn start(site: &Site<'_>, words: Vec<String>, main_core: usize) -> Result<Self, LabError> {
         let ready = site.file("ready");
         let listener = Readiness::listen(ready.clone())?;
-        let words = std::iter::once(site.plan.exe.display().to_string()).chain(words);
-        let mut command = command(&Step::within(site.namespace.name(), words));
-        let log = site.file("log");
-        let file = File::create(&log).map_err(|error| LabError::io(log.display().to_string(), &error))?;
-        let copy = file.try_clone().map_err(|error| LabError::io(log.display().to_string(), &error))?;
-        command.stdin(Stdio::null()).stdout(copy).stderr(file);
+        let mut command = command(site, words)?;
         command.env_remove("DIRECTRIX_SOCKET").env("NOTIFY_SOCKET", ready);
         let role = site.plan.contender.name();
         // A process inherits the core and the priority of the thread that starts it.
@@ -44,14 +39,15 @@ impl Background {
         };
         let child = std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it returns its errors")?;
         let process = Process::of(role, &child)?;
-        let mut background = Self { process, child };
+        let mut background = Self { process, child, _standing: None };
         if !listener.wait(&mut background.child, site.plan.interrupt, READY_WITHIN)? {
-            let words = std::fs::read_to_string(log).unwrap_or_default();
+            let log = std::fs::read_to_string(site.file("log")).unwrap_or_default();
             return Err(LabError::Failed(format!(
                 "{role} did not become ready; its log:\n{}",
-                words.trim_end()
+                log.trim_end()
             )));
         }
+        background._standing = Standing::raise(background.child.id());
         move_to(main_core, background.process.pid)?;
         Ok(background)
     }
@@ -70,6 +66,18 @@ impl Background {
         }
         Err(LabError::Failed(format!("{} has ended in the middle of the bench", self.process.role)))
     }
+}
+
+/// directrix with `words`, in a session of its own, which Ctrl-C does not reach. It writes to a log.
+fn command(site: &Site<'_>, words: Vec<String>) -> Result<Command, LabError> {
+    let log = site.file("log");
+    let failed = |error: std::io::Error| LabError::io(log.display().to_string(), &error);
+    let file = File::create(&log).map_err(failed)?;
+    let words = std::iter::once(site.plan.exe.display().to_string()).chain(words);
+    let mut command = Command::new("setsid");
+    command.args(Step::within(site.namespace.name(), words).words());
+    command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
+    Ok(command)
 }
 
 impl Drop for Background {
