@@ -35,7 +35,7 @@ impl Scheduler for Tree {
 
     #[inline]
     fn pick(&self) -> ServerId {
-        self.0.pick().expect("there are servers")
+        self.0.pick(&self.1).expect("there are servers")
     }
 
     #[inline]

@@ -244,7 +244,7 @@ mod tests {
     fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
         let (mut registry, loads) = (registry(), Loads::new(4));
         let pick = |registry: &mut Registry, service| {
-            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick()
+            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads)
         };
         assert_eq!(pick(&mut registry, 0), None);
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);

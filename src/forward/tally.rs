@@ -37,6 +37,11 @@ impl Tally {
         counters.bytes.add(u64::from(bytes));
     }
 
+    #[inline]
+    pub(super) fn pick(&self, pool: &Pool) -> Option<ServerId> {
+        pool.pick(&self.loads)
+    }
+
     /// A connection to `server` went from one state to another.
     #[inline]
     pub(super) fn moved(&self, pool: Option<&Pool>, server: ServerId, (from, to): (State, State)) {

@@ -15,10 +15,16 @@ pub struct Candidate {
     pub weight: u16,
 }
 
+/// The longest list that is walked for every pick. A longer one keeps a tree instead, in which every
+/// change of a load costs; with 32 servers, both take the same time, and workers that share a
+/// short list get less into each other's way.
+const LIST_MAX: usize = 32;
+
 /// The candidates of one service in IPVS's list order, and always which of them is next.
 ///
 /// A handle: clones are the same pool. Choosing costs one read; every change of a load that
-/// [`Pool::changed`] is told of costs a few matches (logarithmic in the number of servers).
+/// [`Pool::changed`] is told of costs a few matches (logarithmic in the number of servers). Of few
+/// servers nothing is kept: choosing walks the list.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Member>);
 
@@ -35,7 +41,11 @@ impl Pool {
     /// Each server belongs to one service, and stands in the list once.
     #[must_use]
     pub fn new(candidates: impl IntoIterator<Item = Candidate>) -> Self {
-        let tree = Arc::new(Tree::new(active(candidates)));
+        Self::with_list_max(LIST_MAX, candidates)
+    }
+
+    fn with_list_max(list_max: usize, candidates: impl IntoIterator<Item = Candidate>) -> Self {
+        let tree = Arc::new(Tree::new(active(candidates), list_max));
         let lineage = Arc::new(Lineage::new(Arc::clone(&tree)));
         Self(Arc::new(Member { tree, lineage }))
     }
@@ -49,7 +59,8 @@ impl Pool {
         if *candidates == *self.0.tree.candidates() {
             return self.clone();
         }
-        let (tree, lineage) = (Arc::new(Tree::new(candidates)), Arc::clone(&self.0.lineage));
+        let tree = Arc::new(Tree::new(candidates, self.0.tree.list_max()));
+        let lineage = Arc::clone(&self.0.lineage);
         lineage.join(&tree);
         tree.settle(loads);
         Self(Arc::new(Member { tree, lineage }))
@@ -61,8 +72,8 @@ impl Pool {
     /// With several workers each pick may miss the connections that the others are just opening.
     #[inline]
     #[must_use]
-    pub fn pick(&self) -> Option<ServerId> {
-        self.0.tree.winner()
+    pub fn pick(&self, loads: &Loads) -> Option<ServerId> {
+        self.0.tree.winner(loads)
     }
 
     /// To be called after every change of the load of `server`, by whoever has changed it.

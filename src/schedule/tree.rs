@@ -42,8 +42,10 @@ pub(super) struct Tree {
     /// In list order.
     candidates: Box<[Candidate]>,
     places: Places,
-    /// From the lowest to the root, which is alone on its level. None if nobody plays.
+    /// From the lowest to the root, which is alone on its level. None if no match is played.
     levels: Box<[Level]>,
+    /// So many servers play no match: whoever picks looks at them all.
+    list_max: usize,
 }
 
 /// The results of as many matches as [`FAN`] servers, or [`FAN`] of the level below, make one.
@@ -63,16 +65,16 @@ struct Siblings([AtomicU64; FAN]);
 struct Standing(u64);
 
 impl Tree {
-    /// A tree of `candidates` as if none had a connection; [`Tree::settle`] puts that right.
-    pub(super) fn new(candidates: Box<[Candidate]>) -> Self {
-        let places = Places::new(&candidates);
-        let (mut levels, mut players, mut below) = (Vec::new(), candidates.len(), 1);
-        while players > 1 || (players == 1 && levels.is_empty()) {
-            players = players.div_ceil(FAN);
-            below *= FAN;
-            levels.push(Level::new(players, below));
-        }
-        Self { candidates, places, levels: levels.into() }
+    /// A tree of `candidates` as if none had a connection; [`Tree::settle`] puts that right. No more
+    /// than `list_max` of them are a tree without a match.
+    pub(super) fn new(candidates: Box<[Candidate]>, list_max: usize) -> Self {
+        let (places, levels) = (Places::new(&candidates), levels(candidates.len(), list_max));
+        Self { candidates, places, levels, list_max }
+    }
+
+    /// As given to [`Tree::new`].
+    pub(super) fn list_max(&self) -> usize {
+        self.list_max
     }
 
     /// Those who play, in list order.
@@ -83,9 +85,10 @@ impl Tree {
     /// The server with the least overhead for its weight, the earlier one of equals; `None` if the
     /// pool is empty.
     #[inline]
-    pub(super) fn winner(&self) -> Option<ServerId> {
-        let root = Standing(self.levels.last()?.node(0).load(SeqCst));
-        Some(self.candidates[root.place()].server)
+    pub(super) fn winner(&self, loads: &Loads) -> Option<ServerId> {
+        let Some(root) = self.levels.last() else { return walk(&self.candidates, loads) };
+        let standing = Standing(root.node(0).load(SeqCst));
+        Some(self.candidates[standing.place()].server)
     }
 
     /// Replays the matches of `server`, whose load has just changed. Nothing if it does not play.
@@ -153,6 +156,28 @@ impl Tree {
         }
         round[0].0
     }
+}
+
+/// The winner of a list without a tree.
+#[inline]
+fn walk(candidates: &[Candidate], loads: &Loads) -> Option<ServerId> {
+    let standing = |(place, candidate): (usize, &Candidate)| {
+        (Standing::new(loads.get(candidate.server).overhead(), place), candidate.weight)
+    };
+    let (winner, _) = candidates.iter().enumerate().map(standing).reduce(better)?;
+    Some(candidates[winner.place()].server)
+}
+
+/// The levels of a tree of `players`, none if there are no more than `list_max`.
+fn levels(mut players: usize, list_max: usize) -> Box<[Level]> {
+    let (mut levels, mut below) = (Vec::new(), 1);
+    let matches = players > list_max;
+    while matches && (players > 1 || levels.is_empty()) {
+        players = players.div_ceil(FAN);
+        below *= FAN;
+        levels.push(Level::new(players, below));
+    }
+    levels.into()
 }
 
 /// The earlier one, unless the later one is strictly less loaded for its weight

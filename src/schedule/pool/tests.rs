@@ -25,7 +25,7 @@ fn candidates(weights: &[u16]) -> Vec<Candidate> {
 }
 
 fn pool(weights: &[u16]) -> Pool {
-    Pool::new(candidates(weights))
+    Pool::with_list_max(0, candidates(weights))
 }
 
 /// One service, its connections, and the pools that somebody still picks from: whoever is behind
@@ -55,9 +55,11 @@ enum Step {
 }
 
 impl Service {
-    fn new(weights: &[u16]) -> Self {
+    /// Pools with no more than `list_max` servers are lists, the others trees.
+    fn new(weights: &[u16], list_max: usize) -> Self {
         let (loads, expected) = (Loads::new(weights.len()), vec![Load::default(); weights.len()]);
-        Self { loads, expected, pools: vec![(pool(weights), candidates(weights))], open: Vec::new() }
+        let pool = Pool::with_list_max(list_max, candidates(weights));
+        Self { loads, expected, pools: vec![(pool, candidates(weights))], open: Vec::new() }
     }
 
     fn take(&mut self, step: &Step) {
@@ -74,7 +76,7 @@ impl Service {
 
     fn check(&self) {
         for (pool, list) in &self.pools {
-            assert_eq!(pool.pick(), naive(list, |server| self.expected[usize::from(server.0)]));
+            assert_eq!(pool.pick(&self.loads), naive(list, |server| self.expected[usize::from(server.0)]));
         }
     }
 
@@ -83,7 +85,7 @@ impl Service {
     }
 
     fn start(&mut self, pool: usize, active: bool) {
-        let Some(server) = self.pool(pool).pick() else { return };
+        let Some(server) = self.pool(pool).pick(&self.loads) else { return };
         *self.count(server, active) += 1;
         self.loads.add(server, active);
         self.pool(pool).changed(server, &self.loads);
@@ -142,15 +144,16 @@ fn step(servers: usize) -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Up to three levels of matches.
+    /// Up to three levels of matches, or a list, or now one and now the other.
     #[test]
     fn every_pick_is_that_of_the_naive_rule(
         (start, steps) in weights(40).prop_flat_map(|start| {
             let steps = prop::collection::vec(step(start.len()), 1..300);
             (Just(start), steps)
         }),
+        list_max in prop_oneof![Just(0), 1usize..40],
     ) {
-        let mut service = Service::new(&start);
+        let mut service = Service::new(&start, list_max);
         steps.iter().for_each(|step| service.take(step));
     }
 }
@@ -187,8 +190,8 @@ impl Random {
 #[test]
 fn a_million_steps_are_those_of_the_naive_rule() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for servers in [2, 5, 11, 23] {
-        let mut service = Service::new(&random.weights(servers));
+    for (servers, list_max) in [(2, 0), (5, 0), (11, 0), (23, 0), (9, 6), (23, LIST_MAX)] {
+        let mut service = Service::new(&random.weights(servers), list_max);
         for number in 0..250_000 {
             service.take(&random.step(number / 5000 % 3 < 2, servers));
         }
@@ -200,7 +203,7 @@ fn a_million_steps_are_those_of_the_naive_rule() {
 fn every_number_of_servers_that_16_bits_have_can_be_chosen_from() {
     let mut random = Random(7);
     for servers in [1, 4, 5, 16, 17, 64, 65, 4096, 4097, 10_000, 1 << 16] {
-        let mut service = Service::new(&random.weights(servers));
+        let mut service = Service::new(&random.weights(servers), LIST_MAX);
         let steps = (500_000 / servers).clamp(20, 2000);
         for number in 0..steps {
             service.take(&random.step(true, servers));
@@ -216,7 +219,7 @@ fn equal_servers_take_turns_from_the_head_of_the_list() {
     let (pool, loads) = (pool(&[1; 9]), Loads::new(9));
     let picks: Vec<_> = (0..18)
         .map(|_| {
-            let server = pool.pick().unwrap();
+            let server = pool.pick(&loads).unwrap();
             loads.add(server, true);
             pool.changed(server, &loads);
             server.0
@@ -238,7 +241,11 @@ fn the_heaviest_loads_and_weights_do_not_overflow() {
                 reach(&loads, ServerId(id), load);
                 pool.changed(ServerId(id), &loads);
             }
-            assert_eq!(pool.pick(), naive(&list, |server| loads.get(server)), "{first:?} {second:?} {a} {b}");
+            assert_eq!(
+                pool.pick(&loads),
+                naive(&list, |server| loads.get(server)),
+                "{first:?} {second:?} {a} {b}"
+            );
         }
     }
 }
@@ -261,8 +268,8 @@ fn reach(loads: &Loads, server: ServerId, load: Load) {
 
 #[test]
 fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
-    assert_eq!(pool(&[]).pick(), None);
-    assert_eq!(pool(&[0, 0]).pick(), None);
+    assert_eq!(pool(&[]).pick(&Loads::new(0)), None);
+    assert_eq!(pool(&[0, 0]).pick(&Loads::new(2)), None);
     pool(&[0, 1]).changed(ServerId(0), &Loads::new(2));
     pool(&[]).changed(ServerId(0), &Loads::new(1));
 }
@@ -309,7 +316,7 @@ fn within_the_bound(loads: &Loads, list: &[Candidate]) {
 
 fn open_many(times: usize, pool: &Pool, loads: &Loads) {
     for _ in 0..times {
-        let server = pool.pick().unwrap();
+        let server = pool.pick(loads).unwrap();
         loads.add(server, true);
         pool.changed(server, loads);
     }
@@ -318,8 +325,10 @@ fn open_many(times: usize, pool: &Pool, loads: &Loads) {
 /// Among many servers of very different weights.
 #[test]
 fn several_workers_stay_within_the_stated_bound() {
-    for weights in [&[1u16, 2, 5][..], &[1, 1000, 1, 7, 1000, 1, 1, 3, 60_000, 1, 2, 1, 1, 1, 50, 1, 1, 9]] {
-        let (pool, loads, list) = (pool(weights), Loads::new(weights.len()), candidates(weights));
+    let (few, many) = ([1u16, 2, 5], [1, 1000, 1, 7, 1000, 1, 1, 3, 60_000, 1, 2, 1, 1, 1, 50, 1, 1, 9]);
+    for (weights, list_max) in [(&few[..], 0), (&many, 0), (&few, LIST_MAX), (&many, LIST_MAX)] {
+        let (loads, list) = (Loads::new(weights.len()), candidates(weights));
+        let pool = Pool::with_list_max(list_max, list.iter().copied());
         for round in 1..=20 {
             std::thread::scope(|scope| {
                 for _ in 0..WORKERS {
@@ -329,7 +338,7 @@ fn several_workers_stay_within_the_stated_bound() {
             let total: u32 = list.iter().map(|of| loads.get(of.server).active).sum();
             assert_eq!(total as usize, round * WORKERS * 1000, "no connection is lost");
             within_the_bound(&loads, &list);
-            assert_eq!(pool.pick(), naive(&list, |server| loads.get(server)));
+            assert_eq!(pool.pick(&loads), naive(&list, |server| loads.get(server)));
         }
     }
 }
@@ -340,7 +349,7 @@ fn several_workers_stay_within_the_stated_bound() {
 fn the_bound_holds_while_pools_are_replaced() {
     let list = candidates(&[1, 300, 1, 5, 2, 1, 1]);
     let loads = Loads::new(list.len());
-    let newest = Mutex::new(Pool::new(list.iter().copied()));
+    let newest = Mutex::new(Pool::with_list_max(0, list.iter().copied()));
     let kept = Mutex::new(Vec::new()); // pools are dropped at the end, or by control
     std::thread::scope(|scope| {
         let work = || {
@@ -361,7 +370,7 @@ fn the_bound_holds_while_pools_are_replaced() {
     });
     within_the_bound(&loads, &list);
     let newest = newest.into_inner().unwrap();
-    assert_eq!(newest.pick(), naive(newest.0.tree.candidates(), |server| loads.get(server)));
+    assert_eq!(newest.pick(&loads), naive(newest.0.tree.candidates(), |server| loads.get(server)));
 }
 
 /// Everything at once, with another set of servers each time. When all is quiet, every pool that is
@@ -389,7 +398,7 @@ fn the_root_is_exact_when_all_is_quiet() {
         });
         held.lock().unwrap().push(newest.into_inner().unwrap());
         for pool in held.into_inner().unwrap() {
-            assert_eq!(pool.pick(), naive(pool.0.tree.candidates(), |server| loads.get(server)));
+            assert_eq!(pool.pick(&loads), naive(pool.0.tree.candidates(), |server| loads.get(server)));
         }
     }
     assert!((0..SERVERS as u16).all(|id| loads.get(ServerId(id)) == Load::default()));
@@ -401,7 +410,7 @@ fn hold_and_let_go(loads: &Loads, newest: &Mutex<Pool>, held: &Mutex<Vec<Pool>>,
     for _ in 0..20 {
         let pool = newest.lock().unwrap().clone();
         for _ in 0..50 {
-            let Some(server) = pool.pick() else { continue };
+            let Some(server) = pool.pick(loads) else { continue };
             loads.add(server, true);
             pool.changed(server, loads);
             open.push(server);
