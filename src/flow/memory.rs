@@ -1,9 +1,10 @@
 //! What the table asks of processor and kernel, for which the standard library has no safe way.
 #![allow(unsafe_code)] // two hints; the benches show what each is worth
 
-/// Begins to load the cache line at `target`, which is soon read and perhaps written.
+/// Begins to load the cache line at `target`, which is soon read and perhaps written. Any address
+/// will do.
 #[inline(always)]
-pub(super) fn prefetch<T>(target: *const T) {
+pub(crate) fn prefetch<T>(target: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

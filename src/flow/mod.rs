@@ -11,5 +11,6 @@ mod table;
 
 pub use bucket::{Entry, Found, SLOTS};
 pub use hash::{Key, Seed, V4Key};
+pub(crate) use memory::prefetch;
 pub use state::State;
 pub use table::{FlowTable, Hint, Homes, Inserted};

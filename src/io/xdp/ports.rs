@@ -176,6 +176,7 @@ impl Ports for XdpPorts {
         socket.tend(&mut self.free);
         socket.refill(&mut self.free);
         socket.receive_into(&mut self.batch.frames);
+        self.batch.prefetch();
         &mut self.batch
     }
 
