@@ -12,6 +12,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use directrix::forward::BATCH;
 use directrix::time::{Span, Tick};
+use directrix::worker::latency_histogram;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 use traffic::{ACK, FIN, Pipeline, SYN, Site};
@@ -148,6 +149,14 @@ fn together(crew: &mut [Pipeline], batches: u64, prepare: impl Fn(&mut Pipeline)
     })
 }
 
+/// What the latency of a batch costs where it is taken, which is once in 16 batches.
+fn sample(criterion: &mut Criterion) {
+    let (mut histogram, received_at) = (latency_histogram(), Instant::now());
+    criterion.bench_function("latency/one_sample", |bencher| {
+        bencher.iter(|| histogram.saturating_record_n(received_at.elapsed().as_nanos() as u64, BATCH as u64));
+    });
+}
+
 /// The time of one decision, without that of making its frames.
 fn one(pipeline: &mut Pipeline, prepare: impl FnOnce(&mut Pipeline)) -> Duration {
     prepare(pipeline);
@@ -172,6 +181,6 @@ criterion_group! {
         .sample_size(50)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = established, new_connections, floods, lives, workers
+    targets = established, new_connections, floods, lives, workers, sample
 }
 criterion_main!(benches);
