@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 /// How long a worker spins without a frame before it sleeps: longer than the gap between the
 /// frames of a busy flow, shorter than anybody's scheduling tick.
 const SPIN: Duration = Duration::from_micros(50);
+/// Rounds without a frame between two looks at the clock, the requests and the house.
+const IDLE_ROUNDS: u32 = 16;
 /// How long a worker stays awake after a request: a listing of a full table is hundreds of them,
 /// one after the other, and a nap before each would make seconds of it.
 const ATTENTION: Duration = Duration::from_millis(1);
@@ -132,10 +134,14 @@ impl<P: Ports> Worker<P> {
     /// # Errors
     /// Whatever [`Ports::wait`] reports.
     pub fn run(&mut self) -> std::io::Result<()> {
-        let mut awake_until = Instant::now();
+        let (mut awake_until, mut idle) = (Instant::now(), 0);
         while !self.shared.stop.load(Relaxed) {
+            idle = if self.serve_ports() { 0 } else { idle % IDLE_ROUNDS + 1 };
+            if idle % IDLE_ROUNDS > 0 {
+                continue; // back to the rings: a frame that comes now waits for nothing else
+            }
             let now = Instant::now();
-            if self.serve_ports(now) {
+            if idle == 0 {
                 awake_until = awake_until.max(now + SPIN);
             }
             if self.answer() {
@@ -150,21 +156,23 @@ impl<P: Ports> Worker<P> {
     }
 
     /// One batch from each port. True if there was a frame.
-    pub fn serve_ports(&mut self, now: Instant) -> bool {
-        (0..self.ports.count()).fold(false, |busy, port| self.serve(port, now) | busy)
+    pub fn serve_ports(&mut self) -> bool {
+        (0..self.ports.count()).fold(false, |busy, port| self.serve(port) | busy)
     }
 
-    fn serve(&mut self, port: usize, now: Instant) -> bool {
-        let tick = self.tick(now);
+    fn serve(&mut self, port: usize) -> bool {
         let batch = self.ports.receive(port);
         let received = batch.len() as u64;
+        if received == 0 {
+            return false;
+        }
+        let now = Instant::now();
+        let tick = tick(self.shared.epoch, now);
         self.forwarder.decide(batch, tick, &mut self.verdicts);
         let sent = self.ports.finish(&self.verdicts);
-        if received > 0 {
-            self.count(received, sent);
-            self.sample(now, sent);
-        }
-        received > 0
+        self.count(received, sent);
+        self.sample(now, sent);
+        true
     }
 
     /// Adopts a new snapshot, takes note of the rings, and sweeps a part of the table. True if more
@@ -175,7 +183,7 @@ impl<P: Ports> Worker<P> {
             self.noted_at = now;
             self.note_rings();
         }
-        self.forwarder.keep_house(self.tick(now))
+        self.forwarder.keep_house(tick(self.shared.epoch, now))
     }
 
     fn adopt(&mut self) {
@@ -263,10 +271,10 @@ impl<P: Ports> Worker<P> {
             counters.drops(DropReason::NoBuffer).add(no_buffer);
         }
     }
+}
 
-    fn tick(&self, now: Instant) -> Tick {
-        Tick(now.duration_since(self.shared.epoch).as_millis() as u32) // wraps, as ticks do
-    }
+fn tick(epoch: Instant, now: Instant) -> Tick {
+    Tick(now.duration_since(epoch).as_millis() as u32) // wraps, as ticks do
 }
 
 #[cfg(test)]

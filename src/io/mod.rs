@@ -32,7 +32,7 @@ pub trait Ports: Send {
     fn count(&self) -> usize;
 
     /// Receives what is there on pair `port`, up to [`crate::forward::BATCH`] frames, without
-    /// blocking. The batch before must have been finished.
+    /// blocking. The batch before must have been finished, unless it was empty.
     fn receive(&mut self, port: usize) -> &mut Self::Batch;
 
     /// Carries out one verdict for each frame of the batch, in order, and empties the batch.
