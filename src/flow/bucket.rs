@@ -113,9 +113,19 @@ impl<K: Key> Bucket<K> {
     /// True if a connection here has expired.
     #[inline]
     pub(super) fn any_expired(&self, now: Tick) -> bool {
-        (0..SLOTS).fold(false, |any, slot| {
-            any | (now.reached(self.deadlines[slot]) & (self.keys[slot] != K::VACANT))
-        })
+        (0..SLOTS).fold(false, |any, slot| any | (now.reached(self.deadlines[slot]) & self.is_used(slot)))
+    }
+
+    /// True if a connection here may give way to a new one: it has expired, or is half-open.
+    #[inline]
+    pub(super) fn any_yielding(&self, now: Tick) -> bool {
+        let half_open = |slot: usize| self.states[slot].is_half_open() & self.is_used(slot);
+        (0..SLOTS).fold(self.any_expired(now), |any, slot| any | half_open(slot))
+    }
+
+    #[inline]
+    fn is_used(&self, slot: usize) -> bool {
+        self.keys[slot] != K::VACANT
     }
 
     /// The connections, in the order of the slots.
