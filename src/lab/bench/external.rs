@@ -4,7 +4,7 @@
 //! The device takes the TCP service [`SERVICE`] at its MAC address, and
 //! sends each frame on to one of the real servers' addresses
 //! ([`server_mac`]), from its own, out of the same interface: direct
-//! routing with one arm. Real servers need not be there.
+//! routing with one arm. Real servers need not be there. One address for all of them is this interface's own.
 //!
 //! While the arena is up, nothing else arrives on the interface.
 

@@ -80,7 +80,7 @@ impl Request {
         let mut report = Report { schema: SCHEMA, conditions, plan: self.plan.clone(), results: Vec::new() };
         let mut trials = BTreeMap::new();
         for round in 1..=self.plan.rounds {
-            self.round(&stage, &arm, &mut trials)?;
+            self.round((&stage, &arm, console), &mut trials)?;
             console.say(&format!("round {round} of {}: {}", self.plan.rounds, in_words(&self.plan, &trials)));
             report.results = figures(&self.plan, &trials);
             folder.keep(&report.text(), &report)?;
@@ -90,9 +90,13 @@ impl Request {
         Ok(report)
     }
 
-    fn round(&self, stage: &Stage, arm: &Arm, trials: &mut Trials) -> Result<(), LabError> {
+    fn round(
+        &self,
+        (stage, arm, console): (&Stage, &Arm, &Console),
+        trials: &mut Trials,
+    ) -> Result<(), LabError> {
         for &contender in &self.plan.contenders {
-            let forwarded = stage.trial(contender, arm)?;
+            let forwarded = stage.trial(contender, arm, console)?;
             trials.entry(contender).or_default().push(forwarded);
         }
         Ok(())

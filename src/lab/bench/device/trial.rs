@@ -10,14 +10,16 @@ use crate::lab::bench::lane::statistics;
 use crate::lab::bench::namespace::Namespace;
 use crate::lab::bench::trial::{Contender, Kind, Traffic};
 use crate::lab::state::Directory;
-use crate::lab::{Interrupt, LabError};
+use crate::lab::{Console, Interrupt, LabError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long a generator may take: it may be started after this, and a device may take seconds
-/// until its link is up again after an XDP program has come or gone.
+/// How long frames may take: a person may start the generator now, and a device may take seconds until
+/// its link is up again after an XDP program has come or gone.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// From then on the user is told.
+const HURRY: Duration = Duration::from_secs(1);
 /// A generator is at work if so many frames arrive ...
 const SOME: u64 = 20;
 /// ... within this. What else there is on a network, is less.
@@ -85,10 +87,15 @@ impl Stage {
     ///
     /// # Errors
     /// [`LabError`] if it does not work, nobody sends, or a signal has arrived.
-    pub(super) fn trial(&self, contender: Contender, arm: &Arm) -> Result<Forwarded, LabError> {
+    pub(super) fn trial(
+        &self,
+        contender: Contender,
+        arm: &Arm,
+        console: &Console,
+    ) -> Result<Forwarded, LabError> {
         self.interrupt.check()?;
         let mut forwarder = self.start(contender, arm)?;
-        self.wait_for_frames(&arm.interface.name)?;
+        self.wait_for_frames(&arm.interface.name, console)?;
         self.interrupt.sleep(WARM_UP)?;
         let before = self.look(contender, &*forwarder, arm)?;
         self.interrupt.sleep(self.duration)?;
@@ -110,17 +117,20 @@ impl Stage {
         contender::start(&Site { plan: &plan, namespace: &self.namespace, interface, station })
     }
 
-    fn wait_for_frames(&self, interface: &str) -> Result<(), LabError> {
-        let received = || Ok::<_, LabError>(Counters::read(interface)?.received);
-        let mut before = received()?;
-        let arriving = self.interrupt.wait(PATIENCE, || {
+    /// Tells `console` if it takes long.
+    fn wait_for_frames(&self, interface: &str, console: &Console) -> Result<(), LabError> {
+        let arriving = || {
+            let before = Counters::read(interface)?.received;
             std::thread::sleep(SLICE);
-            let now = received()?;
-            let some = now.saturating_sub(before) >= SOME;
-            before = now;
-            Ok(some.then_some(()))
-        })?;
-        arriving.ok_or_else(|| silence(interface, &format!("within {} s", PATIENCE.as_secs())))
+            let now = Counters::read(interface)?.received;
+            Ok((now.saturating_sub(before) >= SOME).then_some(()))
+        };
+        if self.interrupt.wait(HURRY, arriving)?.is_some() {
+            return Ok(());
+        }
+        console.say(&format!("waiting for frames at {interface}: start the generator"));
+        let late = || silence(interface, &format!("within {} s", PATIENCE.as_secs()));
+        self.interrupt.wait(PATIENCE, arriving)?.ok_or_else(late)
     }
 
     fn look(&self, contender: Contender, forwarder: &dyn Forwarder, arm: &Arm) -> Result<Moment, LabError> {
