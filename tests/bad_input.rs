@@ -199,7 +199,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab bench --external-generator",
         2,
-        "error: the following required arguments were not provided:\n  --interface <IF>\n…",
+        "error: the following required arguments were not provided:\n  --peer-mac <MAC>\n  --interface <IF>\n…",
     ),
     (
         "directrix lab bench --external-generator --interface eth0",

@@ -115,11 +115,12 @@ fn contenders_forward_in_turn_what_another_machine_sends() {
         let median = |what: &str| figures[what]["median"].as_f64().unwrap();
         // Frames under way at either end of a trial may shift a few.
         let (received, forwarded) = (median("received"), median("forwarded"));
-        assert!(received > 0.2 * EASY as f64, "{figures}");
+        assert!((0.2..1.2).contains(&(received / EASY as f64)), "{figures}");
         assert!(forwarded > 0.5 * received && forwarded < 1.1 * received, "{figures}");
         assert!(figures["to_l2fwd"]["median"].as_f64().unwrap() > 0.0, "{figures}");
         assert!(figures["cores"].as_array().unwrap().len() > 1, "{figures}");
     }
+    assert!(report["conditions"]["setting"].as_str().unwrap().starts_with("dut0 (driver veth)"), "{text}");
     let table = std::fs::read_to_string(out.join("report.txt")).unwrap();
     assert!(said.contains(&table) && table.contains("Neither rate without loss (NDR) nor latency"), "{said}");
 }

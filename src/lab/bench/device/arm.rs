@@ -6,6 +6,8 @@ use crate::io::xdp::RING_LEN;
 use crate::lab::LabError;
 use crate::lab::bench::contender::SERVICE;
 use crate::lab::bench::external;
+use crate::lab::runner::execute;
+use crate::lab::topology::Step;
 use crate::wire::MacAddr;
 use std::fs;
 use std::path::PathBuf;
@@ -76,10 +78,10 @@ impl Arm {
     }
 }
 
-/// The driver's name; a veth and the like have no device to tell.
+/// The driver's name, for the reader.
 fn driver(interface: &str) -> String {
-    let link = fs::read_link(format!("/sys/class/net/{interface}/device/driver")).unwrap_or_default();
-    link.file_name().map_or_else(|| "unknown".into(), |name| name.to_string_lossy().into_owned())
+    let text = execute(&Step::new(&format!("ethtool -i {interface}"))).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("driver: ")).unwrap_or("unknown").to_owned()
 }
 
 /// An interface's `forwarding` switched off (ip-sysctl.rst). Dropping it sets what was there.
