@@ -12,7 +12,7 @@ use directrix::lab::bench::trial::{Kind, Offered, Traffic};
 use directrix::wire::MacAddr;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddrV4;
+use std::net::{SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -121,6 +121,7 @@ fn contenders_forward_in_turn_what_another_machine_sends() {
         assert!(figures["cores"].as_array().unwrap().len() > 1, "{figures}");
     }
     assert!(report["conditions"]["setting"].as_str().unwrap().starts_with("dut0 (driver veth)"), "{text}");
+    assert_eq!(report["not_measured"], serde_json::json!(["ndr", "latency"]));
     let table = std::fs::read_to_string(out.join("report.txt")).unwrap();
     assert!(said.contains(&table) && table.contains("Neither rate without loss (NDR) nor latency"), "{said}");
 }
@@ -146,6 +147,43 @@ fn another_bench_can_be_the_generator() {
     let report: Value = serde_json::from_str(&text).unwrap();
     for figures in report["results"].as_array().unwrap() {
         assert!(figures["forwarded"]["median"].as_f64().unwrap() > 0.0, "{figures}");
+    }
+}
+
+/// Generators of others may know UDP alone.
+#[test]
+fn frames_of_udp_are_forwarded_too() {
+    let cable = cable();
+    cable.outside.run("ip address add 198.18.255.1/15 dev gen0");
+    cable.outside.run(&format!("ip neighbour add 198.18.0.1 lladdr {DEVICE} dev gen0"));
+    let (home, over) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+    let out = home.path().join("out");
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| cable.outside.enter(|| send_datagrams(&over)));
+        let ended = cable.bench("--pairs 1 --seconds 0.3 --servers 5", &out);
+        over.store(true, Ordering::Relaxed);
+        ended
+    });
+    assert!(ended.status.success(), "{}", said(&ended));
+    let text = std::fs::read_to_string(out.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let results = report["results"].as_array().unwrap();
+    assert_eq!(results.len(), 5, "everybody takes part unless told otherwise");
+    for figures in results {
+        let [received, forwarded] =
+            ["received", "forwarded"].map(|what| figures[what]["median"].as_f64().unwrap());
+        assert!(forwarded > 0.5 * received, "{figures}");
+    }
+}
+
+/// About a thousand a second.
+fn send_datagrams(over: &AtomicBool) {
+    let here = Interface::lookup("gen0").unwrap();
+    let _sink = Sink::open(&here, DEVICE.parse().unwrap(), 5).unwrap(); // makes a veth take what XDP sends
+    let socket = UdpSocket::bind("198.18.255.1:0").unwrap();
+    while !over.load(Ordering::Relaxed) {
+        socket.send_to(&[0; 18], "198.18.0.1:80").unwrap();
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -87,10 +87,11 @@ pub fn instruction(place: &Place, traffic: &Traffic) -> String {
     let last = server_mac(traffic.servers - 1);
     format!(
         "The device at {} must forward TCP {SERVICE} out of the same interface, to {} real servers: \
-         {} to {last}.\nNothing else arrives on {} meanwhile.",
+         {} to {last}, or the address of {} for all.\nNothing else arrives on {} meanwhile.",
         place.peer,
         traffic.servers,
         server_mac(0),
+        place.interface,
         place.interface
     )
 }

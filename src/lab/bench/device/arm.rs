@@ -66,12 +66,13 @@ impl Arm {
         Ok(Self { interface, station, _unrouted: Unrouted::make(&name)? })
     }
 
-    /// The way of a frame, for the reader of a report.
-    pub(super) fn setting(&self) -> String {
+    /// The way of a frame, for the reader of a report; `core` is the contenders'.
+    pub(super) fn setting(&self, core: usize) -> String {
         let name = &self.interface.name;
         format!(
             "{name} (driver {}), generator elsewhere, forwarded to {}; AF_XDP without copying where the driver can, \
-             rings of {RING_LEN}; one queue, one worker, busy waiting, batches of {BATCH}",
+             rings of {RING_LEN}; one queue, one worker on core {core}, busy waiting, batches of {BATCH}; hairpin and nft on the core that \
+             the interface interrupts",
             driver(name),
             self.station
         )

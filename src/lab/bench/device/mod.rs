@@ -39,7 +39,7 @@ use super::session::no_twin;
 use super::trial::Contender;
 use crate::lab::{Console, Interrupt, LabError};
 use arm::{Arm, Place};
-use report::{Plan, Report, SCHEMA, figures};
+use report::{Plan, Report, figures};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,12 +72,12 @@ impl Request {
         let arm = Arm::take(&self.place)?;
         let stage = Stage::new(&self.plan, exe, interrupt)?;
         let folder = Folder::make(self.out.as_deref())?;
-        let conditions = Conditions::here(arm.setting());
+        let conditions = Conditions::here(arm.setting(stage.core()));
         console.say(&self.announcement());
         if let Some(warning) = conditions.warning() {
             console.say(&warning);
         }
-        let mut report = Report { schema: SCHEMA, conditions, plan: self.plan.clone(), results: Vec::new() };
+        let mut report = Report::begin(conditions, self.plan.clone());
         let mut trials = BTreeMap::new();
         for round in 1..=self.plan.rounds {
             self.round((&stage, &arm, console), &mut trials)?;

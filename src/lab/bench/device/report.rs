@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// added without.
 pub const SCHEMA: u32 = 1;
 
-/// What a device cannot know about itself.
+/// [`Report::not_measured`] in words.
 const NOT_HERE: &str =
     "Neither rate without loss (NDR) nor latency: both take the generator's own counts and clock.";
 
@@ -43,6 +43,8 @@ pub struct Report {
     pub plan: Plan,
     /// By contender, in the order of their turns.
     pub results: Vec<Figures>,
+    /// What a device cannot know about itself: "ndr" and "latency".
+    pub not_measured: Vec<String>,
 }
 
 /// All figures of one contender.
@@ -108,6 +110,12 @@ fn cores(trials: &[Forwarded]) -> Vec<f64> {
 }
 
 impl Report {
+    /// One without results.
+    pub(super) fn begin(conditions: Conditions, plan: Plan) -> Self {
+        let not_measured = ["ndr", "latency"].map(str::to_owned).to_vec();
+        Self { schema: SCHEMA, conditions, plan, results: Vec::new(), not_measured }
+    }
+
     /// The same on the terminal and in `report.txt`.
     #[must_use]
     pub fn text(&self) -> String {
@@ -178,7 +186,7 @@ mod tests {
             (Contender::Xdp, vec![trial(2000, 1200), trial(2000, 600)]),
         ]);
         let results = figures(&plan, &trials);
-        Report { schema: SCHEMA, conditions: Conditions::here("simulated".into()), plan, results }
+        Report { results, ..Report::begin(Conditions::here("simulated".into()), plan) }
     }
 
     #[test]

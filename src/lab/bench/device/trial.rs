@@ -83,6 +83,11 @@ impl Stage {
         Ok(Self { directory, namespace, cores, exe, interrupt, traffic, duration })
     }
 
+    /// Where contenders work that are processes.
+    pub(super) fn core(&self) -> usize {
+        self.cores.forwarder
+    }
+
     /// Starts `contender`, waits for frames, counts, and ends it.
     ///
     /// # Errors
