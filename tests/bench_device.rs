@@ -196,6 +196,8 @@ fn a_signal_ends_it_and_the_interface_is_given_back() {
         let mut command = cable.device.command(&Cable::line(STATION, &words, &home.path().join(contender)));
         let mut bench = Process(command.stdout(Stdio::null()).spawn().unwrap());
         wait_until("the contender is there", Duration::from_secs(30), || cable.state().contains(trace));
+        let forwarding = cable.device.run("cat /proc/sys/net/ipv4/conf/dut0/forwarding");
+        assert_eq!(forwarding.trim(), "0", "no frame goes elsewhere meanwhile");
         interrupt(bench.0.id());
         let ended = bench.0.wait().unwrap();
         assert_eq!(ended.code(), Some(130), "{contender}");
