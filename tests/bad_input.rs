@@ -193,7 +193,38 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab bench --contenders xdp --interface eth0 --peer-mac 02:00:00:00:00:09",
         2,
-        "error: the argument '--contenders <NAME>' cannot be used with '--interface <IF>'\n…",
+        "directrix lab: --interface measures the device behind it, not --contenders; leave them out, or add \
+         --external-generator to measure them on this interface\n",
+    ),
+    (
+        "directrix lab bench --external-generator",
+        2,
+        "error: the following required arguments were not provided:\n  --peer-mac <MAC>\n  --interface <IF>\n…",
+    ),
+    (
+        "directrix lab bench --external-generator --interface eth0",
+        2,
+        "error: the following required arguments were not provided:\n  --peer-mac <MAC>\n…",
+    ),
+    (
+        "directrix lab bench --external-generator --interface nosuchif --peer-mac 02:00:00:00:00:09",
+        2,
+        "directrix lab: looking up interface nosuchif: there is no interface of that name here; name one of these: …",
+    ),
+    (
+        "directrix lab bench --external-generator --interface eth0 --peer-mac 02:00:00:00:00:09 --kind flood",
+        2,
+        "error: the argument '--external-generator' cannot be used with '--kind <KIND>'\n…",
+    ),
+    (
+        "directrix lab bench --external-generator --interface eth0 --peer-mac 02:00:00:00:00:09 --flows 1,2",
+        2,
+        "directrix lab: --flows names several numbers, and the generator's cannot be changed from here; name one\n",
+    ),
+    (
+        "directrix lab bench --external-generator --interface eth0 --peer-mac 02:00:00:00:00:09 --contenders nft,nft",
+        2,
+        "directrix lab: --contenders names nft twice; name it once\n",
     ),
     (
         "directrix lab bench --out /proc/nowhere",

@@ -6,6 +6,7 @@ use crate::lab::{
     Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
     http_client, http_server, shell, who_has,
 };
+use crate::wire::MacAddr;
 use clap::Subcommand;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -74,7 +75,7 @@ enum Command {
     #[command(hide = true)]
     Capture,
     #[command(hide = true)]
-    BenchL2fwd { interface: String, core: usize },
+    BenchL2fwd { interface: String, core: usize, server: MacAddr },
 }
 
 #[derive(Debug, clap::Args)]
@@ -126,8 +127,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Some(Command::Client { target, traffic }) => ask(*target, traffic),
         Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
         Some(Command::Capture) => told(capture::run()),
-        Some(Command::BenchL2fwd { interface, core }) => {
-            crate::lab::bench::contender::run_l2fwd(interface, *core).map(|()| ExitCode::SUCCESS)
+        Some(Command::BenchL2fwd { interface, core, server }) => {
+            crate::lab::bench::contender::run_l2fwd(interface, *core, *server).map(|()| ExitCode::SUCCESS)
         }
     };
     done.unwrap_or_else(|error| {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use xsk_rs::config::{BindFlags, FrameSize, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 
-/// One socket on queue 0 of an interface, in copy mode.
+/// One socket on queue 0 of an interface, without copying if the driver can, as directrix does.
 pub struct L2fwd {
     umem: Umem,
     receive: RxQueue,
@@ -37,6 +37,10 @@ impl L2fwd {
     /// # Errors
     /// Whatever the kernel reports.
     pub fn open(interface: &Interface) -> io::Result<Self> {
+        Self::bind(interface, BindFlags::XDP_ZEROCOPY).or_else(|_| Self::bind(interface, BindFlags::XDP_COPY))
+    }
+
+    fn bind(interface: &Interface, copying: BindFlags) -> io::Result<Self> {
         let ring = QueueSize::new(RING_LEN).map_err(io::Error::other)?;
         let (umem, frames) = umem(ring)?;
         let name = interface.name.parse().map_err(io::Error::other)?;
@@ -44,7 +48,7 @@ impl L2fwd {
             .rx_queue_size(ring)
             .tx_queue_size(ring)
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::XDP_COPY)
+            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying)
             .build();
         // SAFETY: the flag that the contract asks for, INHIBIT_PROG_LOAD, is in `config`.
         let made = unsafe { Socket::new(config, &umem, &name, 0) };

@@ -18,6 +18,12 @@ impl Step {
         Self(text.split_whitespace().map(str::to_owned).collect())
     }
 
+    /// The command `words`.
+    #[must_use]
+    pub fn of(words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(words.into_iter().map(Into::into).collect())
+    }
+
     /// The command `words` inside namespace `netns`.
     #[must_use]
     pub fn within(netns: &str, words: impl IntoIterator<Item = impl Into<String>>) -> Self {

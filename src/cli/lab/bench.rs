@@ -2,6 +2,7 @@
 
 use super::exe;
 use crate::lab::bench::arena::{self, Options, Veth};
+use crate::lab::bench::device;
 use crate::lab::bench::external::{self, External, Place};
 use crate::lab::bench::plan::Plan;
 use crate::lab::bench::session::Request;
@@ -16,13 +17,11 @@ use std::process::ExitCode;
 /// The subcommand's arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Who takes part, in turn
-    #[arg(
-        long, value_enum, value_name = "NAME", value_delimiter = ',',
-        default_values_t = [Contender::Xdp, Contender::Packet, Contender::L2fwd, Contender::Hairpin, Contender::Nft],
-    )]
+    /// Who takes part, in turn [default: xdp,packet,l2fwd,hairpin,nft]
+    #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
     contenders: Vec<Contender>,
-    /// Connections; several numbers are measured one after the other [default: 65536,1048576; with --quick 65536]
+    /// Connections; several numbers are measured one after the other [default: 65536,1048576; with --quick
+    /// 65536; with --external-generator 1048576, for which directors have room]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = value_parser!(u32).range(1..=FLOWS_MAX))]
     flows: Vec<u32>,
     /// Real servers
@@ -37,7 +36,7 @@ pub(super) struct Args {
     /// Rounds of what is compared; each has a trial of every contender [default: 11; with --quick 3]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1001))]
     pairs: Option<u32>,
-    /// Length of one trial [default: 1; with --quick 0.3]
+    /// Length of one trial [default: 1; with --quick 0.3; with --external-generator 10 and 3]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     seconds: Option<f64>,
     /// Frames a second at which the latencies of all are compared
@@ -51,12 +50,20 @@ pub(super) struct Args {
     #[arg(long)]
     quick: bool,
     /// Measure a device behind this interface instead of contenders in namespaces
-    #[arg(long, value_name = "IF", requires = "peer_mac", conflicts_with = "contenders")]
+    #[arg(long, value_name = "IF", requires = "peer_mac")]
     interface: Option<String>,
-    /// MAC address of that device
+    /// Measure contenders on that interface, one after the other: another machine sends frames for
+    /// 198.18.0.1:80 to it without a pause
+    #[arg(long, requires = "interface", conflicts_with_all = ["frame_len", "kind", "low_rate"])]
+    external_generator: bool,
+    /// MAC address of that device; with --external-generator, of the station that gets what is forwarded
     #[arg(long, value_name = "MAC", requires = "interface", value_parser = station)]
     peer_mac: Option<MacAddr>,
 }
+
+/// Those of the default.
+const CONTENDERS: [Contender; 5] =
+    [Contender::Xdp, Contender::Packet, Contender::L2fwd, Contender::Hairpin, Contender::Nft];
 
 /// Half of the largest connection table: a flood needs room, too.
 const FLOWS_MAX: i64 = 134_217_728;
@@ -76,15 +83,24 @@ fn station(word: &str) -> Result<MacAddr, String> {
 
 /// Runs the subcommand.
 pub(super) fn main(args: &Args) -> Result<ExitCode, LabError> {
+    match args.place() {
+        Some(place) if args.external_generator => from_outside(&args.device(place)?)?,
+        place => from_here(args, place)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// With the generator on this machine.
+fn from_here(args: &Args, place: Option<Place>) -> Result<(), LabError> {
+    args.check()?;
     let request = args.request();
     request.check()?;
     check_root()?;
     let interrupt = Interrupt::install()?;
-    match args.place() {
-        None => on_veth(&request, interrupt)?,
-        Some(place) => behind(&place, &request, &interrupt)?,
+    match place {
+        None => on_veth(&request, interrupt),
+        Some(place) => behind(&place, &request, &interrupt),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// On veth pairs in network namespaces.
@@ -105,7 +121,24 @@ fn behind(place: &Place, request: &Request, interrupt: &Interrupt) -> Result<(),
     request.run(&console, build).map(|_| ())
 }
 
+/// On a real interface, with a generator behind it.
+fn from_outside(request: &device::Request) -> Result<(), LabError> {
+    check_root()?;
+    request.run(exe()?, &Console::stdout(), Interrupt::install()?).map(|_| ())
+}
+
 impl Args {
+    fn check(&self) -> Result<(), LabError> {
+        if self.interface.is_none() || self.contenders.is_empty() {
+            return Ok(());
+        }
+        Err(LabError::Input(
+            "--interface measures the device behind it, not --contenders; leave them out, or add \
+             --external-generator to measure them on this interface"
+                .into(),
+        ))
+    }
+
     fn place(&self) -> Option<Place> {
         let (interface, peer) = (self.interface.clone()?, self.peer_mac?);
         Some(Place { interface, peer })
@@ -124,11 +157,7 @@ impl Args {
             if self.quick { (3, 0.3, 3, 0.04) } else { (11, 1.0, 5, 0.01) };
         let rounds = self.pairs.unwrap_or(rounds);
         Plan {
-            contenders: if self.interface.is_some() {
-                vec![Contender::External]
-            } else {
-                self.contenders.clone()
-            },
+            contenders: if self.interface.is_some() { vec![Contender::External] } else { self.contenders() },
             rounds,
             curve_rounds: rounds.div_ceil(4),
             seconds: self.seconds.unwrap_or(seconds),
@@ -136,6 +165,35 @@ impl Args {
             tries: 3,
             confirmations,
             low_rate: self.low_rate,
+        }
+    }
+
+    fn contenders(&self) -> Vec<Contender> {
+        if self.contenders.is_empty() { CONTENDERS.to_vec() } else { self.contenders.clone() }
+    }
+
+    /// What `--external-generator` asks for.
+    fn device(&self, place: Place) -> Result<device::Request, LabError> {
+        let (rounds, seconds) = if self.quick { (3, 3.0) } else { (11, 10.0) };
+        let plan = device::report::Plan {
+            contenders: self.contenders(),
+            rounds: self.pairs.unwrap_or(rounds),
+            seconds: self.seconds.unwrap_or(seconds),
+            flows: self.room()?,
+            servers: self.servers,
+        };
+        let place = device::arm::Place { interface: place.interface, station: place.peer };
+        Ok(device::Request { place, plan, out: self.out.clone() })
+    }
+
+    fn room(&self) -> Result<u32, LabError> {
+        match self.flows[..] {
+            [] => Ok(1_048_576),
+            [flows] => Ok(flows),
+            _ => Err(LabError::Input(
+                "--flows names several numbers, and the generator's cannot be changed from here; name one"
+                    .into(),
+            )),
         }
     }
 

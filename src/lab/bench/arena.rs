@@ -87,7 +87,7 @@ pub struct Veth {
 }
 
 /// The state directory, removed in the end.
-struct Scratch(Directory);
+pub(super) struct Scratch(pub(super) Directory);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -191,7 +191,7 @@ impl Arena for Veth {
 }
 
 /// The causes of `lost` frames, from counts `now` and `before`; those that occurred only.
-fn accounted(
+pub(super) fn accounted(
     now: &BTreeMap<String, u64>,
     before: &BTreeMap<String, u64>,
     lost: u64,

@@ -4,7 +4,7 @@
 //! The device takes the TCP service [`SERVICE`] at its MAC address, and
 //! sends each frame on to one of the real servers' addresses
 //! ([`server_mac`]), from its own, out of the same interface: direct
-//! routing with one arm. Real servers need not be there.
+//! routing with one arm. Real servers need not be there. One address for all of them is this interface's own.
 //!
 //! While the arena is up, nothing else arrives on the interface.
 
@@ -87,10 +87,11 @@ pub fn instruction(place: &Place, traffic: &Traffic) -> String {
     let last = server_mac(traffic.servers - 1);
     format!(
         "The device at {} must forward TCP {SERVICE} out of the same interface, to {} real servers: \
-         {} to {last}.\nNothing else arrives on {} meanwhile.",
+         {} to {last}, or the address of {} for all.\nNothing else arrives on {} meanwhile.",
         place.peer,
         traffic.servers,
         server_mac(0),
+        place.interface,
         place.interface
     )
 }

@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 const OUTSIDE: &str = "gen0";
 /// Its MAC address.
 const OUTSIDE_MAC: &str = "02:00:00:00:00:01";
-/// The forwarder's own address, beside the network that the real servers' are in: with fixed MAC addresses
-/// they need not be on-link.
+/// The forwarder's own address.
 const FORWARDER_ADDRESS: &str = "172.17.0.1/16";
 /// Frames that may be under way while connections are opened: less than any ring holds.
 const WINDOW: u32 = 1024;
@@ -38,7 +37,7 @@ impl Lane {
         let sink = outside.enter(None, || Sink::open(&here, FORWARDER, traffic.servers))?;
         let generator = Generator::open(&here, FORWARDER, SERVICE, traffic)?;
         let interface = inside.enter(None, || lookup(INTERFACE))?;
-        let forwarder = contender::start(&Site { plan, namespace: &inside, interface })?;
+        let forwarder = contender::start(&Site { plan, namespace: &inside, interface, station: None })?;
         Ok(Self { forwarder, generator, sink, outside, inside, contender })
     }
 
@@ -96,7 +95,7 @@ fn lookup(name: &str) -> Result<Interface, LabError> {
 }
 
 /// What the driver counts (veth_get_ethtool_stats in drivers/net/veth.c), and `tx_dropped`.
-fn statistics(namespace: &Namespace, interface: &str) -> Result<BTreeMap<String, u64>, LabError> {
+pub(super) fn statistics(namespace: &Namespace, interface: &str) -> Result<BTreeMap<String, u64>, LabError> {
     let text = namespace.shell(&format!(
         "ethtool -S {interface}; echo tx_dropped: $(cat /sys/class/net/{interface}/statistics/tx_dropped)"
     ))?;

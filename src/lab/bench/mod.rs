@@ -8,6 +8,7 @@
 //! | [`statistics`], [`results`] | medians, quartiles, ratios; what was found, as figures |
 //! | [`report`], [`conditions`], [`tables`], [`plots`] | what was found, for programs and for people |
 //! | [`arena`], [`external`] | veth pairs with everybody on them; a real interface with a device behind it |
+//! | [`device`] | this machine as the device: contenders in turn on a real interface |
 //! | [`generator`], [`sink`] | where frames come from and where they end |
 //! | [`contender`] | who forwards |
 //! | [`cores`] | who works on which core, and how busy cores are |
@@ -33,6 +34,7 @@ pub mod arena;
 pub mod conditions;
 pub mod contender;
 pub mod cores;
+pub mod device;
 pub mod experiment;
 pub mod external;
 #[cfg(test)]

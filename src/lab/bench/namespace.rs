@@ -1,4 +1,4 @@
-//! A network namespace for one end of a veth pair.
+//! Where a contender is: a network namespace for one end of a veth pair, or this process's own.
 
 use crate::lab::LabError;
 use crate::lab::runner::execute;
@@ -7,8 +7,8 @@ use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::path::Path;
 
-/// A namespace; dropping it removes it with all interfaces in it.
-pub(super) struct Namespace(String);
+/// A namespace. Dropping one that [`Namespace::new`] has made removes it with all interfaces in it.
+pub(super) struct Namespace(Option<String>);
 
 impl Namespace {
     /// Makes it, with IPv6 and its chatter switched off.
@@ -20,20 +20,34 @@ impl Namespace {
             )));
         }
         execute(&Step::new(&format!("ip netns add {name}")))?;
-        let namespace = Self(name);
+        let namespace = Self(Some(name));
         if Path::new("/proc/sys/net/ipv6").exists() {
             namespace.shell("echo 1 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6")?;
         }
         Ok(namespace)
     }
 
+    /// The one that this process is in.
+    pub(super) fn here() -> Self {
+        Self(None)
+    }
+
+    /// Its name, for people.
     pub(super) fn name(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or("this namespace")
+    }
+
+    /// The command `words` inside.
+    pub(super) fn step(&self, words: impl IntoIterator<Item = impl Into<String>>) -> Step {
+        match &self.0 {
+            Some(name) => Step::within(name, words),
+            None => Step::of(words),
+        }
     }
 
     /// Executes the shell command `text` inside, and gives back what it printed.
     pub(super) fn shell(&self, text: &str) -> Result<String, LabError> {
-        execute(&Step::within(&self.0, ["sh", "-c", text]))
+        execute(&self.step(["sh", "-c", text]))
     }
 
     /// Calls `f` inside, on a thread of its own that is seated on `core` if one is given.
@@ -43,10 +57,7 @@ impl Namespace {
         f: impl FnOnce() -> Result<T, LabError> + Send,
     ) -> Result<T, LabError> {
         let inside = || {
-            let failed =
-                |error: &std::io::Error| LabError::io(format!("entering the namespace {}", self.0), error);
-            let file = File::open(format!("/run/netns/{}", self.0)).map_err(|error| failed(&error))?;
-            setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error.into()))?;
+            self.0.as_deref().map_or(Ok(()), step_into)?;
             core.map_or(Ok(()), super::cores::seat)?;
             f()
         };
@@ -57,9 +68,17 @@ impl Namespace {
     }
 }
 
+/// Moves the calling thread into the namespace `name`.
+fn step_into(name: &str) -> Result<(), LabError> {
+    let failed = |error: &std::io::Error| LabError::io(format!("entering the namespace {name}"), error);
+    let file = File::open(format!("/run/netns/{name}")).map_err(|error| failed(&error))?;
+    setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error.into()))
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
-        if let Err(error) = execute(&Step::new(&format!("ip netns del {}", self.0))) {
+        let Some(name) = &self.0 else { return };
+        if let Err(error) = execute(&Step::new(&format!("ip netns del {name}"))) {
             eprintln!("directrix lab bench: {error}");
         }
     }

@@ -1,8 +1,7 @@
 //! The kernel's receiving on a core of our choice.
 
-use super::contender::INTERFACE;
+use super::contender::Site;
 use super::cores::{move_to, prefer};
-use super::namespace::Namespace;
 use crate::lab::LabError;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,31 +12,32 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Threaded;
 
 impl Threaded {
-    /// Makes [`INTERFACE`] of `namespace` receive on `core`.
-    pub(super) fn start(namespace: &Namespace, core: usize) -> Result<(), LabError> {
+    /// Makes the interface of `site` receive on the forwarder's core.
+    pub(super) fn start(site: &Site<'_>) -> Result<(), LabError> {
         // Threads are named after the interface alone: two interfaces at a time could not be told apart.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = threads();
-        namespace.shell(&format!("echo 1 > /sys/class/net/{INTERFACE}/threaded"))?;
-        let new: Vec<i32> = threads().difference(&before).copied().collect();
+        let name = &site.interface.name;
+        let before = threads(name);
+        site.namespace.shell(&format!("echo 1 > /sys/class/net/{name}/threaded"))?;
+        let new: Vec<i32> = threads(name).difference(&before).copied().collect();
         match new[..] {
             [thread] => {
                 prefer(thread);
-                move_to(core, thread)
+                move_to(site.plan.cores.forwarder, thread)
             }
             _ => Err(LabError::Failed(format!(
-                "threaded NAPI on {INTERFACE} of {} made {} threads instead of one",
-                namespace.name(),
+                "threaded NAPI on {name} of {} made {} threads instead of one",
+                site.namespace.name(),
                 new.len()
             ))),
         }
     }
 }
 
-/// The kernel's threads that receive on an interface of that name.
-fn threads() -> BTreeSet<i32> {
-    let prefix = format!("napi/{INTERFACE}-");
+/// The kernel's threads that receive on interfaces called `name`.
+fn threads(name: &str) -> BTreeSet<i32> {
+    let prefix = format!("napi/{name}-");
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter(|id: &i32| {

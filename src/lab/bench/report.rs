@@ -70,12 +70,20 @@ impl Folder {
     /// # Errors
     /// [`LabError::Failed`] if a file cannot be written.
     pub fn write(&self, report: &Report) -> Result<(), LabError> {
-        let json =
-            serde_json::to_string_pretty(report).map_err(|error| LabError::Failed(error.to_string()))?;
-        self.file(TEXT, &tables::text(report))?;
         for (name, svg) in plots::all(report)? {
             self.file(&name, &svg)?;
         }
+        self.keep(&tables::text(report), report)
+    }
+
+    /// Writes a report: `text` for people, `figures` for programs.
+    ///
+    /// # Errors
+    /// As [`Folder::write`].
+    pub(super) fn keep(&self, text: &str, figures: &impl Serialize) -> Result<(), LabError> {
+        let json =
+            serde_json::to_string_pretty(figures).map_err(|error| LabError::Failed(error.to_string()))?;
+        self.file(TEXT, text)?;
         self.file(JSON, &(json + "\n"))
     }
 

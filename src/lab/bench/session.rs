@@ -73,7 +73,8 @@ impl Request {
     }
 }
 
-fn no_twin(option: &str, words: impl Iterator<Item = String>) -> Result<(), LabError> {
+/// Refuses one word for `option` that is there twice.
+pub(super) fn no_twin(option: &str, words: impl Iterator<Item = String>) -> Result<(), LabError> {
     let mut seen = BTreeSet::new();
     for word in words {
         if seen.contains(&word) {

@@ -45,13 +45,16 @@ pub struct Arrivals {
 impl Sink {
     /// Attaches to `interface`, in the driver if that is possible. Frames count as delivered if they
     /// come from `forwarder` and go to one of the first `servers` addresses of
-    /// [`super::contender::server_mac`].
+    /// [`super::contender::server_mac`], or to `interface` itself, which then stands for the first.
     ///
     /// # Errors
     /// [`LabError::Failed`] if the kernel refuses, mostly since another XDP program is there.
     pub fn open(interface: &Interface, forwarder: MacAddr, servers: u16) -> Result<Self, LabError> {
-        let globals: [(_, &[u8]); 2] =
-            [("forwarder", &padded(forwarder)), ("servers", &u32::from(servers).to_ne_bytes())];
+        let globals: [(_, &[u8]); 3] = [
+            ("forwarder", &padded(forwarder)),
+            ("own_mac", &padded(interface.mac)),
+            ("servers", &u32::from(servers).to_ne_bytes()),
+        ];
         let mut program = Program::load(OBJECT, "bench_sink", &globals)?;
         let attached = program.attach(interface)?;
         Ok(Self {

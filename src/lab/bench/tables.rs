@@ -1,7 +1,6 @@
 //! The report as text: the same on the terminal and in `report.txt`.
 
 use super::conditions::Conditions;
-use super::plan::Plan;
 use super::report::Report;
 use super::results::{Figures, Latency, Results};
 use super::statistics::Spread;
@@ -12,7 +11,9 @@ use std::fmt::Write;
 /// The whole report.
 #[must_use]
 pub fn text(report: &Report) -> String {
-    let mut text = conditions(&report.conditions, &report.plan);
+    let plan = &report.plan;
+    let trials = format!("{} s each; {} rounds, {} for curves", plan.seconds, plan.rounds, plan.curve_rounds);
+    let mut text = conditions(&report.conditions, trials);
     for results in &report.results {
         text += &traffic(results);
     }
@@ -20,7 +21,7 @@ pub fn text(report: &Report) -> String {
 }
 
 /// Under which conditions, and how.
-fn conditions(here: &Conditions, plan: &Plan) -> String {
+pub(super) fn conditions(here: &Conditions, trials: String) -> String {
     let machine = if here.virtual_machine { "virtual machine" } else { "no virtual machine" };
     let lines = [
         ("directrix", here.directrix.clone()),
@@ -30,10 +31,7 @@ fn conditions(here: &Conditions, plan: &Plan) -> String {
         ("processor", format!("{}, {} cores online, {machine}", here.cpu, here.cores)),
         ("load", format!("{:.2} in the minute before", here.load_average)),
         ("frames' way", here.setting.clone()),
-        (
-            "trials",
-            format!("{} s each; {} rounds, {} for curves", plan.seconds, plan.rounds, plan.curve_rounds),
-        ),
+        ("trials", trials),
     ];
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "{name:<12} {value}");
@@ -169,7 +167,7 @@ fn name(figures: &Figures) -> String {
     figures.contender.name().to_owned()
 }
 
-fn thousands(rate: f64) -> String {
+pub(super) fn thousands(rate: f64) -> String {
     format!("{:.1}", rate / 1e3)
 }
 
@@ -185,7 +183,7 @@ fn not_counted() -> String {
     "not counted".to_owned()
 }
 
-fn ratio(spread: Option<Spread>) -> [String; 3] {
+pub(super) fn ratio(spread: Option<Spread>) -> [String; 3] {
     three(spread, |ratio| format!("{ratio:.3}"))
 }
 
@@ -200,7 +198,7 @@ fn latency(latency: &Latency) -> Vec<String> {
     cells
 }
 
-fn causes(losses: &BTreeMap<String, f64>) -> String {
+pub(super) fn causes(losses: &BTreeMap<String, f64>) -> String {
     let mut causes: Vec<_> = losses.iter().collect();
     causes.sort_by(|a, b| b.1.total_cmp(a.1));
     let words: Vec<_> =
@@ -210,7 +208,7 @@ fn causes(losses: &BTreeMap<String, f64>) -> String {
 
 /// A title, heads, and rows below: the first column to the left, the others to the right, but for a
 /// last one of words.
-fn table(title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn table(title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heads = heads.iter().map(|head| (*head).to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -15,6 +15,7 @@ struct {
 const volatile struct mac own_mac = {};
 const volatile __u32 vip = 0;
 const volatile __u32 port = 0;
+const volatile __u32 with_udp = 0; // TCP alone otherwise
 const volatile __u32 server_count = 1;
 
 // A multiplication and a fold: a hash for well-meaning clients.
@@ -25,10 +26,12 @@ INLINE __u32 hash(__be32 address, __be16 client_port)
 	return mixed >> 32;
 }
 
+// UDP's ports are where TCP's are.
 INLINE int is_wanted(const struct headers *frame)
 {
 	return frame->ethernet->h_proto == htons(ETH_P_IP) && frame->ip->version == 4 && frame->ip->ihl == 5 &&
-	       frame->ip->protocol == IPPROTO_TCP && frame->ip->daddr == vip && frame->tcp->dest == port;
+	       (frame->ip->protocol == IPPROTO_TCP || (with_udp && frame->ip->protocol == IPPROTO_UDP)) &&
+	       frame->ip->daddr == vip && frame->tcp->dest == port;
 }
 
 SEC("xdp")

@@ -38,6 +38,7 @@ struct {
 } latencies SEC(".maps");
 
 const volatile struct mac forwarder = {};
+const volatile struct mac own_mac = {}; // of the interface
 const volatile __u32 servers = 0;
 
 INLINE void count(void *map, __u32 key)
@@ -71,17 +72,24 @@ INLINE __u32 bucket_of(__u64 ns)
 	return bucket < BUCKETS ? bucket : BUCKETS - 1;
 }
 
+INLINE int is(const __u16 *words, const volatile struct mac *mac)
+{
+	return words[0] == mac->words[0] && words[1] == mac->words[1] && words[2] == mac->words[2];
+}
+
 // The number of the real server that this frame is for, or -1. Servers' addresses are
-// 02:00:5e:00 and the number, as contender.rs gives them.
+// 02:00:5e:00 and the number, as contender/mod.rs gives them. The interface's own may stand for
+// the first one: a device that has one address for all of them uses it.
 INLINE int server_of(const struct ethhdr *ethernet)
 {
 	const __u16 *to = (const __u16 *)ethernet, *from = to + 3;
 	__u32 number = ethernet->h_dest[4] << 8 | ethernet->h_dest[5];
 
-	for (int i = 0; i < 3; i++)
-		if (from[i] != forwarder.words[i])
-			return -1;
-	return to[0] == htons(0x0200) && to[1] == htons(0x5e00) && number < servers ? (int)number : -1;
+	if (!is(from, &forwarder))
+		return -1;
+	if (to[0] == htons(0x0200) && to[1] == htons(0x5e00) && number < servers)
+		return number;
+	return is(to, &own_mac) ? 0 : -1;
 }
 
 SEC("xdp")

@@ -5,7 +5,6 @@ use crate::lab::LabError;
 use crate::lab::bench::cores::{Standing, move_to, seat};
 use crate::lab::process::{self, Process};
 use crate::lab::ready::Readiness;
-use crate::lab::topology::Step;
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -75,7 +74,7 @@ fn command(site: &Site<'_>, words: Vec<String>) -> Result<Command, LabError> {
     let file = File::create(&log).map_err(failed)?;
     let words = std::iter::once(site.plan.exe.display().to_string()).chain(words);
     let mut command = Command::new("setsid");
-    command.args(Step::within(site.namespace.name(), words).words());
+    command.args(site.namespace.step(words).words());
     command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
     Ok(command)
 }

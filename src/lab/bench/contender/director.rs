@@ -1,7 +1,7 @@
 //! directrix itself.
 
 use super::background::Background;
-use super::{Forwarder, INTERFACE, SERVICE, Site, server_mac};
+use super::{Forwarder, SERVICE, Site};
 use crate::control::api;
 use crate::control::client::{Client, ClientError};
 use crate::lab::LabError;
@@ -24,8 +24,7 @@ impl Director {
         let failed = |error: std::io::Error| LabError::io(file.display().to_string(), &error);
         std::fs::write(&file, configuration(site)).map_err(failed)?;
         if site.plan.contender == Contender::Packet {
-            // Without a program of its own a veth takes XDP frames only if it merges (GRO).
-            site.namespace.shell(&format!("ethtool -K {INTERFACE} gro on"))?;
+            site.merge()?;
         }
         let words =
             ["run", "--config", &file.display().to_string(), "--socket", &socket.display().to_string()];
@@ -70,12 +69,12 @@ fn configuration(site: &Site<'_>) -> String {
     let backend = if site.plan.contender == Contender::Xdp { "xdp" } else { "packet" };
     let connections = site.plan.traffic.flows.saturating_add(ROOM);
     let mut keys: Vec<(&str, String)> = vec![
-        ("interface", format!("\"{INTERFACE}\"")),
+        ("interface", format!("\"{}\"", site.interface.name)),
         ("backend", format!("\"{backend}\"")),
         ("workers", "1".into()),
         ("wait", "\"busy\"".into()),
         ("connections", connections.to_string()),
-        ("timeouts", "{ tcp = 86_400 }".into()),
+        ("timeouts", "{ tcp = 86_400, udp = 86_400 }".into()),
     ];
     for (key, value) in site.plan.keys {
         keys.retain(|(known, _)| known != key);
@@ -85,10 +84,19 @@ fn configuration(site: &Site<'_>) -> String {
     for (key, value) in keys {
         let _ = writeln!(text, "{key} = {value}"); // a String takes everything
     }
-    let _ = write!(text, "[[service]]\nprotocol = \"tcp\"\naddress = \"{SERVICE}\"\n");
-    for server in 0..site.plan.traffic.servers {
-        let (mac, [high, low]) = (server_mac(server), server.to_be_bytes());
-        let _ = write!(text, "[[service.server]]\naddress = \"172.16.{high}.{low}\"\nmac = \"{mac}\"\n");
+    for protocol in site.protocols() {
+        let _ = write!(text, "[[service]]\nprotocol = \"{protocol}\"\naddress = \"{SERVICE}\"\n");
+        text += &servers(site);
     }
     text
+}
+
+/// In the benchmarks' own network, so that no interface has one of these addresses. With fixed MAC
+/// addresses they need not be on-link.
+fn servers(site: &Site<'_>) -> String {
+    let server = |index: u16| {
+        let (mac, [high, low]) = (site.server_mac(index), index.to_be_bytes());
+        format!("[[service.server]]\naddress = \"198.19.{high}.{low}\"\nmac = \"{mac}\"\n")
+    };
+    (0..site.plan.traffic.servers).map(server).collect()
 }

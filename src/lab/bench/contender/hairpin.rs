@@ -1,9 +1,8 @@
 //! The contender in the driver: an XDP program.
 
-use super::{FORWARDER, Forwarder, SERVICE, Site, server_mac};
+use super::{Forwarder, SERVICE, Site};
 use crate::io::bpf::Attached;
 use crate::lab::LabError;
-use crate::lab::bench::napi::Threaded;
 use crate::lab::bench::program::{Program, map_failed, padded};
 use aya::maps::{Array, MapData};
 
@@ -18,20 +17,22 @@ pub(super) struct Hairpin {
 impl Hairpin {
     pub(super) fn start(site: &Site<'_>) -> Result<Self, LabError> {
         let servers = site.plan.traffic.servers;
-        let globals: [(_, &[u8]); 4] = [
-            ("own_mac", &padded(FORWARDER)),
+        let with_udp = site.protocols().contains(&"udp");
+        let globals: [(_, &[u8]); 5] = [
+            ("own_mac", &padded(site.interface.mac)),
             ("vip", &SERVICE.ip().octets()),
             ("port", &u32::from(SERVICE.port().to_be()).to_ne_bytes()),
+            ("with_udp", &u32::from(with_udp).to_ne_bytes()),
             ("server_count", &u32::from(servers).to_ne_bytes()),
         ];
         let mut program = Program::load(OBJECT, "bench_hairpin", &globals)?;
         let mut macs: Array<MapData, [u8; 8]> = program.take_map("servers");
         for server in 0..servers {
-            let mac = padded(server_mac(server));
+            let mac = padded(site.server_mac(server));
             macs.set(server.into(), mac, 0).map_err(|error| map_failed(&error))?;
         }
         let attached = site.namespace.enter(None, || program.attach(&site.interface))?;
-        Threaded::start(site.namespace, site.plan.cores.forwarder)?;
+        site.receive_on_forwarder()?;
         Ok(Self { _attached: attached, _servers: macs, _program: program })
     }
 }

@@ -1,13 +1,14 @@
 //! The bare AF_XDP forwarder, as a process of its own like the director.
 
 use super::background::Background;
-use super::{FORWARDER, Forwarder, Site, server_mac};
+use super::{Forwarder, Site};
 use crate::io::Interface;
 use crate::io::l2fwd::L2fwd;
 use crate::lab::LabError;
 use crate::lab::bench::cores::seat;
 use crate::lab::bench::program::{Program, map_failed};
 use crate::lab::interrupt::Interrupt;
+use crate::wire::MacAddr;
 use aya::maps::{MapData, XskMap};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -23,7 +24,8 @@ pub(super) struct Process(Background);
 impl Process {
     pub(super) fn start(site: &Site<'_>) -> Result<Self, LabError> {
         let core = site.plan.cores.forwarder.to_string();
-        let words = ["lab", "bench-l2fwd", &site.interface.name, &core].map(str::to_owned).to_vec();
+        let server = site.server_mac(0).to_string();
+        let words = ["lab", "bench-l2fwd", &site.interface.name, &core, &server].map(str::to_owned).to_vec();
         Background::start(site, words, site.plan.cores.control).map(Self)
     }
 }
@@ -42,12 +44,12 @@ impl Forwarder for Process {
     }
 }
 
-/// The process: sends every frame of queue 0 of `interface` back, to the first real server, on `core`,
-/// until a signal ends it.
+/// The process: sends every frame of queue 0 of `interface` on to `server`, on `core`, until a signal
+/// ends it.
 ///
 /// # Errors
 /// [`LabError::Failed`] if there is no such interface or the kernel refuses.
-pub fn run(interface: &str, core: usize) -> Result<(), LabError> {
+pub fn run(interface: &str, core: usize, server: MacAddr) -> Result<(), LabError> {
     let interrupt = Interrupt::install()?;
     let interface = Interface::lookup(interface).map_err(|error| LabError::Failed(error.to_string()))?;
     let failed = |error: &std::io::Error| LabError::io("opening the AF_XDP socket", error);
@@ -60,7 +62,7 @@ pub fn run(interface: &str, core: usize) -> Result<(), LabError> {
     std::thread::scope(|scope| {
         let work = || {
             seat(core)?;
-            forwarder.run(server_mac(0), FORWARDER, &stop);
+            forwarder.run(server, interface.mac, &stop);
             Ok(())
         };
         let worker = scope.spawn(work);

@@ -1,4 +1,5 @@
-//! Who forwards: each contender on the forwarder's end of a veth pair of its own.
+//! Who forwards: each contender on the forwarder's end of a veth pair of its own, or for a while on an
+//! interface of this machine.
 
 mod background;
 mod director;
@@ -10,6 +11,7 @@ pub use l2fwd::run as run_l2fwd;
 
 use super::cores::Cores;
 use super::namespace::Namespace;
+use super::napi::Threaded;
 use super::trial::{Contender, Traffic};
 use crate::io::Interface;
 use crate::lab::{Interrupt, LabError};
@@ -22,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 18, 0, 1), 80);
 /// MAC address of the forwarder's end.
 pub const FORWARDER: MacAddr = MacAddr([2, 0, 0, 0, 0, 5]);
-/// The forwarder's interface.
+/// The forwarder's interface on a veth pair.
 pub(super) const INTERFACE: &str = "eth0";
 
 /// MAC address of real server number `index`: `02:00:5e:00` and the number. Mirrored by sink.bpf.c.
@@ -51,12 +53,39 @@ pub(super) struct Plan<'a> {
 /// Where a contender is started.
 pub(super) struct Site<'a> {
     pub(super) plan: &'a Plan<'a>,
-    /// The namespace of [`INTERFACE`].
+    /// That of `interface`.
     pub(super) namespace: &'a Namespace,
     pub(super) interface: Interface,
+    /// The station that frames go to on a real interface, whichever server is chosen. `None` on a veth
+    /// pair: each server has its own [`server_mac`].
+    pub(super) station: Option<MacAddr>,
 }
 
 impl Site<'_> {
+    /// MAC address of real server number `index`.
+    fn server_mac(&self, index: u16) -> MacAddr {
+        self.station.unwrap_or_else(|| server_mac(index))
+    }
+
+    /// What the service is served over. Others' generators may know UDP alone.
+    fn protocols(&self) -> &'static [&'static str] {
+        if self.station.is_some() { &["tcp", "udp"] } else { &["tcp"] }
+    }
+
+    /// Lets a veth take XDP frames without a program of its own: it does so if it merges (GRO). A real
+    /// interface stays as its owner has set it.
+    fn merge(&self) -> Result<(), LabError> {
+        if self.station.is_none() {
+            self.namespace.shell(&format!("ethtool -K {} gro on", self.interface.name))?;
+        }
+        Ok(())
+    }
+
+    /// Moves a veth's receiving to the forwarder's core. A real interface's interrupts stay where they are.
+    fn receive_on_forwarder(&self) -> Result<(), LabError> {
+        if self.station.is_none() { Threaded::start(self) } else { Ok(()) }
+    }
+
     fn file(&self, ending: &str) -> PathBuf {
         self.plan.directory.join(format!("{}.{ending}", self.plan.contender.name()))
     }
