@@ -134,10 +134,10 @@ impl<P: Ports> Worker<P> {
     /// # Errors
     /// Whatever [`Ports::wait`] reports.
     pub fn run(&mut self) -> std::io::Result<()> {
-        let (mut awake_until, mut idle) = (Instant::now(), 0);
+        let (mut awake_until, mut idle, mut owing) = (Instant::now(), 0, false);
         while !self.shared.stop.load(Relaxed) {
             idle = if self.serve_ports() { 0 } else { idle % IDLE_ROUNDS + 1 };
-            if idle % IDLE_ROUNDS > 0 {
+            if idle % IDLE_ROUNDS > 0 && !owing {
                 continue; // back to the rings: a frame that comes now waits for nothing else
             }
             let now = Instant::now();
@@ -147,7 +147,7 @@ impl<P: Ports> Worker<P> {
             if self.answer() {
                 awake_until = now + ATTENTION;
             }
-            let owing = self.keep_house(now);
+            owing = self.keep_house(now);
             if !owing && self.wait == Wait::Adaptive && now > awake_until {
                 self.nap()?;
             }

@@ -43,20 +43,32 @@ fn options() -> Options {
 }
 
 /// Offers frames at an easy rate for a second and expects all of them. Returns how many
-/// each real server got.
+/// each real server got. A machine that others share stands still now and then, longer than a
+/// queue lasts: a trial with a loss is tried again, twice.
 fn delivers(veth: &mut Veth, contender: Contender) -> Vec<u64> {
+    for _ in 0..2 {
+        if let Ok(by_server) = try_deliver(veth, contender) {
+            return by_server;
+        }
+    }
+    try_deliver(veth, contender).unwrap_or_else(|losses| panic!("{contender:?} loses three times: {losses}"))
+}
+
+/// One trial; what was lost is the error.
+fn try_deliver(veth: &mut Veth, contender: Contender) -> Result<Vec<u64>, String> {
     let before = veth.arrivals(contender).unwrap();
     let outcome = veth.trial(contender, Offered::PerSecond(EASY), Duration::from_secs(1)).unwrap();
     assert_eq!(outcome.sent, EASY, "{contender:?}");
-    assert_eq!(outcome.delivered, EASY, "{contender:?}: {:?}", outcome.losses);
-    assert!(outcome.losses.is_empty(), "{contender:?}: {:?}", outcome.losses);
     assert!(outcome.elapsed > Duration::from_millis(990), "evenly spread, not at once");
-    assert!(outcome.latency.len() > EASY / 2, "{contender:?}: {} stamps", outcome.latency.len());
-    assert!(outcome.latency.min() > 0);
     assert!(outcome.cores.len() >= 2 && outcome.cores.iter().all(|busy| (0.0..=1.0).contains(busy)));
     let arrived = veth.arrivals(contender).unwrap().since(&before);
-    assert_eq!((arrived.delivered, arrived.astray), (EASY, 0), "{contender:?}");
-    arrived.by_server
+    assert_eq!((arrived.delivered, arrived.astray), (outcome.delivered, 0), "{contender:?}");
+    if outcome.delivered < EASY || !outcome.losses.is_empty() {
+        return Err(format!("{} of {EASY}, {:?}", outcome.delivered, outcome.losses));
+    }
+    assert!(outcome.latency.len() > EASY / 2, "{contender:?}: {} stamps", outcome.latency.len());
+    assert!(outcome.latency.min() > 0);
+    Ok(arrived.by_server)
 }
 
 fn leaves_nothing(name: &str) {

@@ -124,6 +124,9 @@ impl Forwarder {
     /// connection from outliving its deadline by more than two seconds.
     pub fn keep_house(&mut self, now: Tick) -> bool {
         self.owe_sweep(now);
+        if self.flows.v4.is_empty() {
+            self.sweep_owed = 0;
+        }
         let share = self.sweep_owed.min(SWEEP_BUCKETS);
         if share > 0 {
             self.flows.sweep(now, share);
