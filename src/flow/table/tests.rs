@@ -206,7 +206,7 @@ fn a_million_steps_are_those_of_a_map() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        ((random >> 32) * bound >> 32) as u32
+        (((random >> 32) * bound) >> 32) as u32
     };
     for capacity in [1, 3, 8, 40, 64] {
         let step = (0..200_000).map(|_| match below(11) {
