@@ -155,8 +155,10 @@ impl<P: Ports> Worker<P> {
         Ok(())
     }
 
-    /// One batch from each port. True if there was a frame.
+    /// One batch from each port, decided by the latest snapshot: frames that come after somebody was
+    /// told of a change meet it. True if there was a frame.
     pub fn serve_ports(&mut self) -> bool {
+        self.adopt();
         (0..self.ports.count()).fold(false, |busy, port| self.serve(port) | busy)
     }
 
@@ -175,10 +177,8 @@ impl<P: Ports> Worker<P> {
         true
     }
 
-    /// Adopts a new snapshot, takes note of the rings, and sweeps a part of the table. True if more
-    /// of that is due.
+    /// Takes note of the rings, and sweeps a part of the table. True if more of that is due.
     fn keep_house(&mut self, now: Instant) -> bool {
-        self.adopt();
         if now.duration_since(self.noted_at) >= NOTE {
             self.noted_at = now;
             self.note_rings();

@@ -72,7 +72,7 @@ const DELAYED_ACK: Duration = Duration::from_millis(250);
 /// what the real servers' kernels have received. Nothing else, and nothing has come back this way.
 pub(crate) fn everything_adds_up(deployment: &Deployment, director: &Director) {
     everything_but_dropped_adds_up(deployment, director);
-    assert_eq!(total(director, "dropped"), 0);
+    assert_eq!(total(director, "dropped"), 0, "{}", director.ask("drops"));
 }
 
 /// The same, but the director may have dropped something.
