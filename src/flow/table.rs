@@ -1,8 +1,9 @@
 //! A fixed table of connections: two candidate buckets a key, four entries a cache line.
 //!
 //! A new entry goes to its first bucket, or to the second if that is full. If both are, up to
-//! three others move to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots, so a table that is
-//! sized for its capacity has a place for each connection up to it (the tests fill it to show it).
+//! three others move to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots,
+//! so a table that is sized for its capacity has a place for each connection up to it (the tests
+//! fill it to show it).
 
 use super::bucket::{Bucket, Entry, Found, SLOTS};
 use super::hash::{Key, Seed};
@@ -209,7 +210,7 @@ impl<K: Key> FlowTable<K> {
         }
     }
 
-    /// Puts `entry` into one of its homes, making room there by one move if both are full.
+    /// Puts `entry` into one of its homes, making room there if both are full.
     fn place(&mut self, entry: Entry<K>, homes: Homes) -> bool {
         let Some(at) = self.vacant(homes).or_else(|| self.make_room(homes)) else { return false };
         self.put(entry, at);
@@ -234,8 +235,8 @@ impl<K: Key> FlowTable<K> {
         held.is_some_and(|entry| now.reached(entry.deadline))
     }
 
-    /// Empties a slot of one of the homes by moves of others to their other home: one if that is
-    /// enough, else two.
+    /// Empties a slot of one of the homes by moves of others to their other home, as few as are
+    /// enough.
     fn make_room(&mut self, homes: Homes) -> Option<(usize, usize)> {
         (1..=MOVES_MAX).find_map(|moves| {
             let free = self.free(homes.0 as usize, moves).map(|slot| (homes.0 as usize, slot));

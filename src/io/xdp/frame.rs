@@ -56,9 +56,7 @@ impl XdpBatch {
     pub(super) fn new(umem: Umem) -> Self {
         Self { umem, frames: Vec::with_capacity(BATCH) }
     }
-}
 
-impl XdpBatch {
     /// Begins to bring the headers into the cache: another core has just written them, and each
     /// would be waited for in turn.
     pub(super) fn prefetch(&self) {
