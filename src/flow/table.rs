@@ -159,7 +159,7 @@ impl<K: Key> FlowTable<K> {
         }
         let yields = self.yielding(homes, now);
         // An expired one is not moved: behind the sweep's hand it would stay for another round.
-        if room && !self.expired(yields, now) && self.place(entry, homes) {
+        if room && !self.expired(yields, now) && self.place(entry, homes, now) {
             return Inserted::Placed;
         }
         match yields {
@@ -211,8 +211,8 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// Puts `entry` into one of its homes, making room there if both are full.
-    fn place(&mut self, entry: Entry<K>, homes: Homes) -> bool {
-        let Some(at) = self.vacant(homes).or_else(|| self.make_room(homes)) else { return false };
+    fn place(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> bool {
+        let Some(at) = self.vacant(homes).or_else(|| self.make_room(homes, now)) else { return false };
         self.put(entry, at);
         true
     }
@@ -236,29 +236,35 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// Empties a slot of one of the homes by moves of others to their other home, as few as are
-    /// enough.
-    fn make_room(&mut self, homes: Homes) -> Option<(usize, usize)> {
-        (1..=MOVES_MAX).find_map(|moves| {
-            let free = self.free(homes.0 as usize, moves).map(|slot| (homes.0 as usize, slot));
-            free.or_else(|| self.free(homes.1 as usize, moves).map(|slot| (homes.1 as usize, slot)))
+    /// enough. Expired ones move only if nobody else can.
+    fn make_room(&mut self, homes: Homes, now: Tick) -> Option<(usize, usize)> {
+        let tries =
+            [Some(now), None].into_iter().flat_map(|spare| (1..=MOVES_MAX).map(move |moves| (spare, moves)));
+        tries.into_iter().find_map(|(spare, moves)| {
+            [homes.0 as usize, homes.1 as usize]
+                .into_iter()
+                .find_map(|bucket| Some((bucket, self.free(bucket, moves, spare)?)))
         })
     }
 
     /// A free slot of `bucket`, made by at most so many moves. Nothing moves in vain: a chain of
-    /// moves begins at its far end, where there is room.
-    fn free(&mut self, bucket: usize, moves: usize) -> Option<usize> {
+    /// moves begins at its far end, where there is room. What has expired by `spare` is not moved.
+    fn free(&mut self, bucket: usize, moves: usize, spare: Option<Tick>) -> Option<usize> {
         let vacancy = self.buckets[bucket].vacancy();
         if vacancy.is_some() || moves == 0 {
             return vacancy;
         }
-        (0..SLOTS).find(|slot| self.move_away(bucket, *slot, moves - 1))
+        (0..SLOTS).find(|slot| self.move_away((bucket, *slot), moves - 1, spare))
     }
 
-    fn move_away(&mut self, bucket: usize, slot: usize, moves: usize) -> bool {
+    fn move_away(&mut self, (bucket, slot): (usize, usize), moves: usize, spare: Option<Tick>) -> bool {
         let Some(entry) = self.buckets[bucket].get(slot) else { return true };
+        if spare.is_some_and(|now| now.reached(entry.deadline)) {
+            return false;
+        }
         let Homes(first, second) = self.homes(entry.key);
         let other = if first as usize == bucket { second } else { first } as usize;
-        let Some(vacancy) = self.free(other, moves) else { return false };
+        let Some(vacancy) = self.free(other, moves, spare) else { return false };
         self.buckets[bucket].take(slot);
         self.buckets[other].replace(vacancy, entry);
         true
@@ -287,7 +293,7 @@ impl<K: Key> FlowTable<K> {
             let yields = |slot: &usize| held(slot).is_some_and(|held| may_yield(&held, now));
             let Some(slot) = (0..SLOTS).find(yields) else { return Inserted::Full };
             let evicted = self.take(bucket, slot);
-            return match (self.place(entry, homes), evicted) {
+            return match (self.place(entry, homes, now), evicted) {
                 (true, Some(evicted)) => Inserted::Replaced(evicted),
                 (_, Some(evicted)) => self.put_back(evicted, bucket, slot),
                 (_, None) => Inserted::Full,

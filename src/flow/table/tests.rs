@@ -138,6 +138,31 @@ fn expired_connections_are_replaced_and_never_moved_away_from_the_sweep() {
     assert!(replaced > 0 && replaced + table.len() == 600, "{replaced} replaced");
 }
 
+/// Chains of moves reach buckets that are not the new entry's own: there, too, one in ten has expired.
+#[test]
+fn chains_of_moves_go_round_what_has_expired() {
+    let mut table = FlowTable::new(10_000, SEED);
+    let mut places = HashMap::new();
+    for n in 0..10_000 {
+        let deadline = if n % 10 == 0 { NOW } else { entry(n, State::Established).deadline };
+        if let Inserted::Replaced(old) = put(&mut table, Entry { deadline, ..entry(n, State::Established) }) {
+            places.remove(&old.server);
+        }
+        if n % 500 == 499 {
+            for (bucket, held) in
+                (0..table.buckets()).flat_map(|b| table.entries(b).map(move |held| (b, held)))
+            {
+                let expired = NOW.reached(held.deadline);
+                assert!(
+                    !expired || *places.entry(held.server).or_insert(bucket) == bucket,
+                    "{held:?} was moved"
+                );
+            }
+        }
+    }
+    assert!(table.len() > 9000);
+}
+
 #[test]
 fn a_sweep_takes_out_what_has_expired_and_nothing_else() {
     let mut table = FlowTable::new(5000, SEED);
