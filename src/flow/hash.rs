@@ -28,7 +28,7 @@ impl Seed {
 
 /// An IPv4 flow: client address, client port and virtual service in eight bytes.
 ///
-/// The service stands for VIP, port and protocol.
+/// The service stands for VIP, port and protocol. Address and port lie in it as they do in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct V4Key(u64);
 
@@ -37,19 +37,20 @@ impl V4Key {
     #[inline]
     #[must_use]
     pub fn new(source: Ipv4Addr, port: u16, service: ServiceId) -> Self {
-        Self(u64::from(source.to_bits()) << 32 | u64::from(port) << 16 | u64::from(service.0))
+        let [source, port] = [u32::from_ne_bytes(source.octets()).into(), u64::from(port.to_be())];
+        Self(source << 32 | port << 16 | u64::from(service.0))
     }
 
     /// Client address.
     #[must_use]
     pub fn source(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits((self.0 >> 32) as u32)
+        Ipv4Addr::from_octets(((self.0 >> 32) as u32).to_ne_bytes())
     }
 
     /// Client port, host order.
     #[must_use]
     pub fn port(self) -> u16 {
-        (self.0 >> 16) as u16
+        u16::from_be((self.0 >> 16) as u16)
     }
 
     /// Virtual service.

@@ -72,12 +72,20 @@ mod transitions {
 /// The flags that move a state.
 const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
 
+/// Places for a row's states: a power of two, so that a row is found by a shift.
+const ROW: usize = State::COUNT.next_power_of_two();
+
 /// [`transitions`] by the value of [`MOVING`] flags, so that a look-up takes no branch.
-static NEXT: [[State; State::COUNT]; MOVING as usize + 1] = {
-    let mut next = [transitions::BARE; MOVING as usize + 1];
+static NEXT: [[State; ROW]; MOVING as usize + 1] = {
+    let mut next = [[State::None; ROW]; MOVING as usize + 1];
     let mut flags = 0;
     while flags <= MOVING {
-        next[flags as usize] = row(TcpFlags(flags));
+        let row = row(TcpFlags(flags));
+        let mut state = 0;
+        while state < State::COUNT {
+            next[flags as usize][state] = row[state];
+            state += 1;
+        }
         flags += 1;
     }
     next

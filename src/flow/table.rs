@@ -18,13 +18,17 @@ const MOVES_MAX: usize = 3;
 /// 8 KiB in a row, less than a microsecond.
 const RECLAIM_BUCKETS: usize = 128;
 
-/// The two buckets where a key may be.
+/// The two buckets where a key may be: the number of the first, and half a hash, from which
+/// [`FlowTable`] makes that of the second where it is needed, which is seldom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Homes(u32, u32);
+pub struct Homes {
+    first: u32,
+    hash: u32,
+}
 
 impl Homes {
     /// Those of no key.
-    pub const NOWHERE: Self = Self(0, 0);
+    pub const NOWHERE: Self = Self { first: 0, hash: 0 };
 }
 
 /// The slot of its first home where a key was seen, if it was seen there.
@@ -97,11 +101,22 @@ impl<K: Key> FlowTable<K> {
     #[inline]
     #[must_use]
     pub fn homes(&self, key: K) -> Homes {
-        let (hash, buckets) = (key.hash(&self.seed), self.buckets.len() as u64);
-        let first = ((hash >> 32) * buckets) >> 32;
-        let second = ((hash & 0xffff_ffff) * (buckets - 1)) >> 32;
-        // The second choice skips the first, so that a key always has two.
-        Homes(first as u32, (second + u64::from(second >= first)) as u32)
+        let hash = key.hash(&self.seed);
+        let first = ((hash >> 32) * self.buckets.len() as u64) >> 32;
+        Homes { first: first as u32, hash: hash as u32 } // below the number of buckets; the other half
+    }
+
+    /// The second choice skips the first, so that a key always has two.
+    #[inline]
+    fn second(&self, homes: Homes) -> usize {
+        let second = (u64::from(homes.hash) * (self.buckets.len() as u64 - 1)) >> 32;
+        (second + u64::from(second >= u64::from(homes.first))) as usize
+    }
+
+    /// Both buckets, the first choice first.
+    #[inline]
+    fn both(&self, homes: Homes) -> [usize; 2] {
+        [homes.first as usize, self.second(homes)]
     }
 
     /// Begins a batch: allows [`FlowTable::insert`] to search a stretch of the table again.
@@ -114,7 +129,7 @@ impl<K: Key> FlowTable<K> {
     /// [`FlowTable::locate`], it lets the memory accesses overlap.
     #[inline]
     pub fn prefetch(&self, homes: Homes) {
-        prefetch(self.buckets.as_ptr().wrapping_add(homes.0 as usize));
+        prefetch(self.buckets.as_ptr().wrapping_add(homes.first as usize));
     }
 
     /// Looks for `key` in its first home, and begins to bring the second one into the cache if it is
@@ -122,9 +137,9 @@ impl<K: Key> FlowTable<K> {
     #[inline]
     #[must_use]
     pub fn locate(&self, key: K, homes: Homes) -> Hint {
-        let slot = self.buckets[homes.0 as usize].search(key);
+        let slot = self.buckets[homes.first as usize].search(key);
         if slot == SLOTS {
-            prefetch(self.buckets.as_ptr().wrapping_add(homes.1 as usize));
+            prefetch(self.buckets.as_ptr().wrapping_add(self.second(homes)));
         }
         Hint(slot as u8) // at most SLOTS
     }
@@ -133,7 +148,7 @@ impl<K: Key> FlowTable<K> {
     /// be out of date.
     #[inline]
     pub fn find(&mut self, key: K, homes: Homes, hint: Hint) -> Option<Found<'_>> {
-        let (first, slot) = (homes.0 as usize, usize::from(hint.0) % SLOTS);
+        let (first, slot) = (homes.first as usize, usize::from(hint.0) % SLOTS);
         if self.buckets[first].holds(slot, key) {
             return Some(self.buckets[first].found(slot));
         }
@@ -187,13 +202,11 @@ impl<K: Key> FlowTable<K> {
         self.buckets.get(bucket).into_iter().flat_map(Bucket::entries)
     }
 
-    #[inline]
+    /// Out of the way of those that are where they were last seen.
+    #[inline(never)]
     fn position(&self, key: K, homes: Homes) -> Option<(usize, usize)> {
-        let (first, second) = (homes.0 as usize, homes.1 as usize);
-        if let Some(slot) = self.buckets[first].slot_of(key) {
-            return Some((first, slot));
-        }
-        self.buckets[second].slot_of(key).map(|slot| (second, slot))
+        let found = |bucket: usize| Some((bucket, self.buckets[bucket].slot_of(key)?));
+        self.both(homes).into_iter().find_map(found)
     }
 
     fn take(&mut self, bucket: usize, slot: usize) -> Option<Entry<K>> {
@@ -226,8 +239,8 @@ impl<K: Key> FlowTable<K> {
 
     /// A free slot, in the first home if it has one: nearly every look-up then needs no other.
     fn vacant(&self, homes: Homes) -> Option<(usize, usize)> {
-        let free = |bucket: u32| Some((bucket as usize, self.buckets[bucket as usize].vacancy()?));
-        free(homes.0).or_else(|| free(homes.1))
+        let free = |bucket: usize| Some((bucket, self.buckets[bucket].vacancy()?));
+        free(homes.first as usize).or_else(|| free(self.second(homes)))
     }
 
     fn expired(&self, at: Option<(usize, usize)>, now: Tick) -> bool {
@@ -240,10 +253,9 @@ impl<K: Key> FlowTable<K> {
     fn make_room(&mut self, homes: Homes, now: Tick) -> Option<(usize, usize)> {
         let tries =
             [Some(now), None].into_iter().flat_map(|spare| (1..=MOVES_MAX).map(move |moves| (spare, moves)));
+        let both = self.both(homes);
         tries.into_iter().find_map(|(spare, moves)| {
-            [homes.0 as usize, homes.1 as usize]
-                .into_iter()
-                .find_map(|bucket| Some((bucket, self.free(bucket, moves, spare)?)))
+            both.into_iter().find_map(|bucket| Some((bucket, self.free(bucket, moves, spare)?)))
         })
     }
 
@@ -262,8 +274,8 @@ impl<K: Key> FlowTable<K> {
         if spare.is_some_and(|now| now.reached(entry.deadline)) {
             return false;
         }
-        let Homes(first, second) = self.homes(entry.key);
-        let other = if first as usize == bucket { second } else { first } as usize;
+        let [first, second] = self.both(self.homes(entry.key));
+        let other = if first == bucket { second } else { first };
         let Some(vacancy) = self.free(other, moves, spare) else { return false };
         self.buckets[bucket].take(slot);
         self.buckets[other].replace(vacancy, entry);
@@ -273,7 +285,9 @@ impl<K: Key> FlowTable<K> {
     /// Who gives way in the key's own buckets: an expired connection, else the half-open one that
     /// would expire first.
     fn yielding(&self, homes: Homes, now: Tick) -> Option<(usize, usize)> {
-        both(homes)
+        self.both(homes)
+            .into_iter()
+            .flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket, slot)))
             .filter_map(|(bucket, slot)| Some(((bucket, slot), self.buckets[bucket].get(slot)?)))
             .filter(|(_, entry)| may_yield(entry, now))
             .min_by_key(|(_, entry)| entry.deadline.since(now))
@@ -314,11 +328,6 @@ impl<K: Key> FlowTable<K> {
             self.hand = 0;
         }
     }
-}
-
-/// Every slot of both homes.
-fn both(homes: Homes) -> impl Iterator<Item = (usize, usize)> {
-    [homes.0, homes.1].into_iter().flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket as usize, slot)))
 }
 
 fn may_yield<K>(entry: &Entry<K>, now: Tick) -> bool {

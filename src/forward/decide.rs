@@ -8,9 +8,10 @@ use crate::model::{ServerId, ServiceId};
 use crate::schedule::Loads;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
+use crate::wire::ethernet::Addresses;
 use crate::wire::packet::{Packet, V4Packet};
 use crate::wire::transport::TcpFlags;
-use crate::wire::{Protocol, ethernet};
+use crate::wire::{Protocol, ethernet, glance};
 use std::sync::Arc;
 
 /// Time in which the whole table is swept for expired connections once.
@@ -32,17 +33,24 @@ pub struct Forwarder {
     sweep_rest: usize,
 }
 
-/// What the first pass found out about a frame that may be forwarded.
+/// What the first pass found out about a frame.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     key: V4Key,
     homes: Homes,
     bytes: u16,
     flags: TcpFlags,
-    protocol: Protocol,
     hint: Hint,
-    /// Its place in the batch.
-    index: u8,
+    kind: Kind,
+}
+
+/// What is to be done about a frame in the second pass.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Find or open its connection.
+    Of(Protocol),
+    /// Nothing more: it has been refused.
+    Refused(DropReason),
 }
 
 /// Everything that a frame is decided by.
@@ -88,34 +96,24 @@ impl Forwarder {
     /// If the batch holds more than [`BATCH`] frames.
     pub fn decide<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
-        verdicts.resize(batch.len(), Verdict::Drop(DropReason::NoService));
         self.flows.v4.begin();
-        let staged = self.stage(batch, verdicts);
-        for candidate in &mut self.staged[..staged] {
+        let staged = &mut self.staged[..batch.len()];
+        for (index, place) in staged.iter_mut().enumerate() {
+            self.flows.stage(batch.frame(index), place);
+        }
+        for candidate in &mut *staged {
             candidate.hint = self.flows.v4.locate(candidate.key, candidate.homes);
         }
-        for candidate in &self.staged[..staged] {
-            let index = usize::from(candidate.index);
-            verdicts[index] = self.flows.settle(candidate, batch.frame(index), now);
-        }
-        self.flows.tally.entries(self.flows.v4.len());
-    }
-
-    /// Reads all frames: what may be forwarded is staged, what may not has its verdict. Returns the
-    /// number of those staged, whose table lines are under way.
-    #[inline]
-    fn stage<B: Batch + ?Sized>(&mut self, batch: &mut B, verdicts: &mut [Verdict]) -> usize {
-        let mut staged = 0;
-        for (index, verdict) in verdicts.iter_mut().enumerate() {
-            match self.flows.read(batch.frame(index)) {
-                Ok((packet, service)) => {
-                    self.staged[staged] = self.flows.candidate(&packet, service, index);
-                    staged += 1;
+        let decided =
+            staged.iter().enumerate().map(|(index, candidate)| match self.flows.way_for(candidate, now) {
+                Ok((arm, addresses)) => {
+                    addresses.write(batch.frame(index));
+                    Verdict::Forward(arm)
                 }
-                Err(reason) => *verdict = self.flows.tally.dropped(reason),
-            }
-        }
-        staged
+                Err(reason) => self.flows.tally.dropped(reason),
+            });
+        verdicts.extend(decided);
+        self.flows.tally.entries(self.flows.v4.len());
     }
 
     /// Takes out expired connections, a bounded number of them at a time.
@@ -163,22 +161,62 @@ impl Candidate {
         homes: Homes::NOWHERE,
         bytes: 0,
         flags: TcpFlags(0),
-        protocol: Protocol::Tcp,
         hint: Hint::NONE,
-        index: 0,
+        kind: Kind::Refused(DropReason::NoService),
     };
+
+    /// The state in which its connection begins, if it may begin one (`tcp_conn_schedule` in
+    /// net/netfilter/ipvs/ip_vs_proto_tcp.c).
+    fn first_state(&self) -> Result<State, DropReason> {
+        match self.kind {
+            Kind::Of(Protocol::Udp) => Ok(State::Udp),
+            Kind::Of(Protocol::Tcp) if self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST) => {
+                Ok(State::None.after(self.flags))
+            }
+            Kind::Of(Protocol::Tcp) => Err(DropReason::NoConnection),
+            Kind::Refused(reason) => Err(reason),
+        }
+    }
 }
 
 impl Flows {
-    /// Reads one frame as far as it can be without the table.
+    /// Reads one frame as far as it can be without the table, whose first line for it is then under way.
     #[inline]
+    fn stage(&self, frame: &[u8], place: &mut Candidate) {
+        match self.glance(frame) {
+            Some((packet, service)) => *place = self.candidate(&packet, service),
+            None => self.look_closer(frame, place),
+        }
+    }
+
+    /// What nearly every frame needs.
+    #[inline]
+    fn glance(&self, frame: &[u8]) -> Option<(V4Packet, ServiceId)> {
+        let packet = glance::packet(frame)?;
+        self.admit(ethernet::split(frame)?.0).ok()?;
+        Some((packet, self.service_of(&packet)?))
+    }
+
+    /// Header by header: there may be options.
+    #[cold]
+    fn look_closer(&self, frame: &[u8], place: &mut Candidate) {
+        *place = match self.read(frame) {
+            Ok((packet, service)) => self.candidate(&packet, service),
+            Err(reason) => Candidate { kind: Kind::Refused(reason), ..Candidate::NOBODY },
+        };
+    }
+
+    /// If something is wrong, the outermost reason counts.
     fn read(&self, frame: &[u8]) -> Result<(V4Packet, ServiceId), DropReason> {
         let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
         self.admit(ethernet)?;
         let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload)?;
-        let (vip, port) = (packet.destination, packet.ports.destination);
-        let service = self.snapshot.services.find(packet.protocol, vip, port);
-        Ok((packet, service.ok_or(DropReason::NoService)?))
+        Ok((packet, self.service_of(&packet).ok_or(DropReason::NoService)?))
+    }
+
+    #[inline]
+    fn service_of(&self, packet: &V4Packet) -> Option<ServiceId> {
+        self.snapshot.services.find(packet.protocol, packet.destination, packet.ports.destination)
     }
 
     /// Takes only frames for this station that it has not sent itself.
@@ -191,37 +229,28 @@ impl Flows {
         own.then_some(()).ok_or(DropReason::OtherHost)
     }
 
-    /// What the second pass needs of frame `index`; its table lines are called for.
+    /// What the second pass needs of a packet; its first table line is called for.
     #[inline]
-    fn candidate(&self, packet: &V4Packet, service: ServiceId, index: usize) -> Candidate {
+    fn candidate(&self, packet: &V4Packet, service: ServiceId) -> Candidate {
         let key = V4Key::new(packet.source, packet.ports.source, service);
         let homes = self.v4.homes(key);
         self.v4.prefetch(homes);
         let V4Packet { bytes, flags, protocol, .. } = *packet;
-        Candidate { key, homes, bytes, flags, protocol, hint: Hint::NONE, index: index as u8 } // below BATCH
+        Candidate { key, homes, bytes, flags, hint: Hint::NONE, kind: Kind::Of(protocol) }
     }
 
-    /// Decides about a frame that has been staged.
+    /// Where a frame that has been staged goes, and with which addresses. It is counted as if it were
+    /// there.
     #[inline]
-    fn settle(&mut self, candidate: &Candidate, frame: &mut [u8], now: Tick) -> Verdict {
-        let decided = self.forward(candidate, frame, now);
-        decided.map_or_else(|reason| self.tally.dropped(reason), Verdict::Forward)
-    }
-
-    /// Finds the frame's server and addresses the frame to it.
-    #[inline]
-    fn forward(
-        &mut self,
-        candidate: &Candidate,
-        frame: &mut [u8],
-        now: Tick,
-    ) -> Result<ArmIndex, DropReason> {
+    fn way_for(&mut self, candidate: &Candidate, now: Tick) -> Result<(ArmIndex, &Addresses), DropReason> {
+        if let Kind::Refused(reason) = candidate.kind {
+            return Err(reason);
+        }
         let server = self.server_for(candidate, now)?;
         match self.snapshot.route(server) {
             Route::Via(arm, addresses) => {
-                addresses.write(frame);
                 self.tally.forwarded(server, candidate.bytes);
-                Ok(*arm)
+                Ok((*arm, addresses))
             }
             Route::Unresolved => Err(DropReason::Unresolved),
             Route::Gone => Err(DropReason::ServerGone),
@@ -236,17 +265,27 @@ impl Flows {
         else {
             return self.open(candidate, now);
         };
-        let next = state.after(candidate.flags);
-        let over = now.reached(*deadline);
-        if next != *state || over {
-            if over || state.gives_way_to(candidate.flags) {
-                return self.renew(candidate, now);
-            }
-            let pool = self.snapshot.pool(candidate.key.service());
-            self.tally.moved(pool, server, (*state, next));
-            *state = next;
+        if state.after(candidate.flags) != *state || now.reached(*deadline) {
+            return self.advance(candidate, now);
         }
-        *deadline = now.after(self.lifetimes[next as usize]);
+        *deadline = now.after(self.lifetimes[*state as usize]);
+        Ok(server)
+    }
+
+    /// Moves a connection to its next state, if it does not give way to a new one.
+    #[inline(never)]
+    fn advance(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
+        let Some(Found { deadline, state, server }) =
+            self.v4.find(candidate.key, candidate.homes, candidate.hint)
+        else {
+            return self.open(candidate, now);
+        };
+        if now.reached(*deadline) || state.gives_way_to(candidate.flags) {
+            return self.renew(candidate, now);
+        }
+        let next = state.after(candidate.flags);
+        self.tally.moved(self.snapshot.pool(candidate.key.service()), server, (*state, next));
+        (*state, *deadline) = (next, now.after(self.lifetimes[next as usize]));
         Ok(server)
     }
 
@@ -258,8 +297,9 @@ impl Flows {
         self.open(candidate, now)
     }
 
+    #[inline(never)]
     fn open(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
-        let state = first_state(candidate.protocol, candidate.flags).ok_or(DropReason::NoConnection)?;
+        let state = candidate.first_state()?;
         let pool = self.snapshot.pool(candidate.key.service());
         let server = pool.and_then(|pool| self.tally.pick(pool)).ok_or(DropReason::NoServer)?;
         let deadline = now.after(self.lifetimes[state as usize]);
@@ -277,18 +317,5 @@ impl Flows {
         let (tally, snapshot) = (&self.tally, &self.snapshot);
         self.v4.sweep(now, buckets, |entry| tally.expired(snapshot.pool(entry.key.service()), &entry));
         tally.entries(self.v4.len());
-    }
-}
-
-/// The state in which a connection begins, or `None` if this frame does not begin one
-/// (`tcp_conn_schedule` in net/netfilter/ipvs/ip_vs_proto_tcp.c).
-#[inline]
-fn first_state(protocol: Protocol, flags: TcpFlags) -> Option<State> {
-    match protocol {
-        Protocol::Udp => Some(State::Udp),
-        Protocol::Tcp if flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST) => {
-            Some(State::None.after(flags))
-        }
-        Protocol::Tcp => None,
     }
 }

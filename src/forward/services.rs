@@ -84,7 +84,9 @@ fn home(key: u64) -> usize {
 
 #[inline]
 fn key(protocol: Protocol, vip: Ipv4Addr, port: u16) -> u64 {
-    (u64::from(vip.to_bits()) << 24) | (u64::from(port) << 8) | protocol as u64
+    // As they lie in the frame: nothing has to be turned round.
+    let [vip, port] = [u32::from_ne_bytes(vip.octets()).into(), u64::from(port.to_be())];
+    vip | (protocol as u64) << 32 | port << 48
 }
 
 #[cfg(test)]

@@ -48,15 +48,15 @@ impl Header<'_> {
     #[must_use]
     pub fn destination_bits(self) -> u64 {
         let [first @ .., _, _, _, _, _, _] = self.0;
-        u64::from_be_bytes(*first) >> 16
+        u64::from_le_bytes(*first) << 16
     }
 
     /// Source address, as [`MacAddr::bits`] gives it.
     #[inline]
     #[must_use]
     pub fn source_bits(self) -> u64 {
-        let [_, _, _, _, _, _, last @ ..] = self.0;
-        u64::from_be_bytes(*last) >> 16
+        let [_, _, _, _, middle @ .., _, _] = self.0;
+        u64::from_le_bytes(*middle) & !0xffff
     }
 
     /// EtherType in host order.

@@ -5,9 +5,6 @@ use std::net::Ipv4Addr;
 /// Length of a header without options, in bytes.
 pub const MIN_HEADER_LEN: usize = 20;
 
-/// First byte of a header without options: version 4, five words.
-pub const PLAIN: u8 = 0x45;
-
 /// A checked view: version 4, header and total length consistent with each other and the frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4<'a> {
@@ -40,21 +37,6 @@ impl<'a> Ipv4<'a> {
         if bytes.len() >= MIN_HEADER_LEN && (first >> 4 != 4 || header_len < MIN_HEADER_LEN) {
             return Err(Ipv4Error::Malformed);
         }
-        Self::with_header(bytes, header_len)
-    }
-
-    /// [`Ipv4::new`] for bytes that begin with [`PLAIN`].
-    ///
-    /// # Errors
-    /// As [`Ipv4::new`].
-    #[inline]
-    pub fn plain(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
-        debug_assert_eq!(bytes.first(), Some(&PLAIN));
-        Self::with_header(bytes, MIN_HEADER_LEN)
-    }
-
-    #[inline(always)]
-    fn with_header(bytes: &'a [u8], header_len: usize) -> Result<Self, Ipv4Error> {
         let fixed: &[u8; MIN_HEADER_LEN] = bytes.first_chunk().ok_or(Ipv4Error::Truncated)?;
         let total_len = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
         if total_len < header_len {

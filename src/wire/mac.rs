@@ -13,12 +13,13 @@ impl MacAddr {
     /// `00:00:00:00:00:00`, the "not known" of an ARP request's target.
     pub const ZERO: MacAddr = MacAddr([0; 6]);
 
-    /// The address as a number below 2⁴⁸, its first byte the most significant: quicker to compare.
+    /// The address as a number that is quicker to compare; a multiple of 2¹⁶, its first byte the least
+    /// significant above that.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u64 {
         let [a, b, c, d, e, f] = self.0;
-        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        u64::from_le_bytes([0, 0, a, b, c, d, e, f])
     }
 
     /// True for an address that can belong to one station: neither a group address nor all zero.

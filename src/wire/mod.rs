@@ -8,6 +8,7 @@
 
 pub mod arp;
 pub mod ethernet;
+pub mod glance;
 pub mod ipv4;
 mod mac;
 pub mod packet;

@@ -1,7 +1,7 @@
 //! One pass over a frame: everything the decision needs, or why it cannot be had.
 
 use super::ethernet;
-use super::ipv4::{self, Ipv4, Ipv4Error};
+use super::ipv4::{Ipv4, Ipv4Error};
 use super::transport::{self, Ports, TcpFlags};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -15,6 +15,13 @@ pub enum Protocol {
     Tcp = 6,
     /// RFC 768.
     Udp = 17,
+}
+
+impl Protocol {
+    /// Its number in the IP header.
+    pub const TCP: u8 = Self::Tcp as u8;
+    /// Its number in the IP header.
+    pub const UDP: u8 = Self::Udp as u8;
 }
 
 impl fmt::Display for Protocol {
@@ -72,7 +79,6 @@ impl Packet {
     ///
     /// # Errors
     /// The first thing that is wrong with it, outermost header first.
-    #[inline]
     pub fn parse(frame: &[u8]) -> Result<Packet, Malformed> {
         let (header, payload) = ethernet::split(frame).ok_or(Malformed::Truncated)?;
         Self::within(header.ethertype(), payload)
@@ -82,7 +88,6 @@ impl Packet {
     ///
     /// # Errors
     /// As [`Packet::parse`].
-    #[inline]
     pub fn within(ethertype: u16, payload: &[u8]) -> Result<Packet, Malformed> {
         match ethertype {
             ethernet::IPV4 => V4Packet::parse(payload).map(Packet::V4),
@@ -92,23 +97,8 @@ impl Packet {
 }
 
 impl V4Packet {
-    /// Nearly every header is without options: the copy of [`V4Packet::read`] for those knows where
-    /// everything lies.
-    #[inline]
     fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        match bytes.first() {
-            Some(&ipv4::PLAIN) => Self::read(Ipv4::plain(bytes)?),
-            _ => Self::unusual(bytes),
-        }
-    }
-
-    #[cold]
-    fn unusual(bytes: &[u8]) -> Result<Self, Malformed> {
-        Self::read(Ipv4::new(bytes)?)
-    }
-
-    #[inline(always)]
-    fn read(ip: Ipv4<'_>) -> Result<Self, Malformed> {
+        let ip = Ipv4::new(bytes)?;
         if !ip.checksum_holds() {
             return Err(Malformed::Checksum);
         }
@@ -122,13 +112,10 @@ impl V4Packet {
     }
 }
 
-#[inline]
 fn transport_of(ip: &Ipv4<'_>) -> Result<(Protocol, TcpFlags), Malformed> {
-    const TCP: u8 = Protocol::Tcp as u8;
-    const UDP: u8 = Protocol::Udp as u8;
     let (protocol, flags) = match ip.protocol() {
-        TCP => (Protocol::Tcp, transport::tcp(ip.payload())),
-        UDP => (Protocol::Udp, transport::udp(ip.payload())),
+        Protocol::TCP => (Protocol::Tcp, transport::tcp(ip.payload())),
+        Protocol::UDP => (Protocol::Udp, transport::udp(ip.payload())),
         _ => return Err(Malformed::Protocol),
     };
     Ok((protocol, flags.ok_or(Malformed::Header)?))

@@ -167,12 +167,12 @@ fn chains_of_moves_go_round_what_has_expired() {
 fn a_sweep_takes_out_what_has_expired_and_nothing_else() {
     let mut table = FlowTable::new(5000, SEED);
     for n in 0..5000 {
-        let deadline = NOW.after(Span::from_millis(n));
-        put(&mut table, Entry { deadline, ..entry(n, State::Established) });
+        let deadline = NOW.after(Span::from_millis(n + 1));
+        assert_eq!(put(&mut table, Entry { deadline, ..entry(n, State::Established) }), Inserted::Placed);
     }
     let mut expired = Vec::new();
-    let later = NOW.after(Span::from_millis(1999));
-    while expired.len() < 2000 {
+    let later = NOW.after(Span::from_millis(2000));
+    for _ in 0..7 {
         let before = expired.len();
         table.sweep(later, table.buckets().div_ceil(7), |entry| expired.push(entry.server.0));
         assert!(expired.len() - before < 2000, "one call swept more than its share");

@@ -4,7 +4,7 @@
 //! etherparse can see too. Together that leaves no frame on which the two differ.
 
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
-use directrix::wire::{Malformed, Packet, Protocol, V4Packet};
+use directrix::wire::{Malformed, Packet, Protocol, V4Packet, glance};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::err::packet::SliceError;
 use etherparse::{
@@ -42,7 +42,15 @@ pub fn check(frame: &[u8]) {
         }
         Err(reason) => assert!(is_right(reason, frame), "{reason:?}: {frame:02x?}"),
     }
+    check_glance(frame);
     check_arp(frame);
+}
+
+/// The short way sees what the long way sees, of every frame that it is meant for.
+fn check_glance(frame: &[u8]) {
+    let parsed = Packet::parse(frame).ok();
+    let plain = frame.len() >= 54 && frame[14] == 0x45;
+    assert_eq!(glance::packet(frame).map(Packet::V4), parsed.filter(|_| plain), "{frame:02x?}");
 }
 
 /// Writes the IPv4 header checksum that is right, if there is a header.
