@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// frames of a busy flow, shorter than anybody's scheduling tick.
 const SPIN: Duration = Duration::from_micros(50);
 /// Rounds without a frame between two looks at the clock, the requests and the house.
-const IDLE_ROUNDS: u32 = 16;
+const IDLE_ROUNDS: u32 = 64;
 /// How long a worker stays awake after a request: a listing of a full table is hundreds of them,
 /// one after the other, and a nap before each would make seconds of it.
 const ATTENTION: Duration = Duration::from_millis(1);
@@ -134,13 +134,15 @@ impl<P: Ports> Worker<P> {
     /// # Errors
     /// Whatever [`Ports::wait`] reports.
     pub fn run(&mut self) -> std::io::Result<()> {
-        let (mut awake_until, mut idle, mut owing) = (Instant::now(), 0, false);
+        let mut now = Instant::now();
+        let (mut awake_until, mut idle, mut owing) = (now, 0, false);
         while !self.shared.stop.load(Relaxed) {
-            idle = if self.serve_ports() { 0 } else { idle % IDLE_ROUNDS + 1 };
+            // The clock was read at most a few rounds ago: a tick is much longer.
+            idle = if self.serve_ports(now) { 0 } else { idle % IDLE_ROUNDS + 1 };
             if idle % IDLE_ROUNDS > 0 && !owing {
                 continue; // back to the rings: a frame that comes now waits for nothing else
             }
-            let now = Instant::now();
+            now = Instant::now();
             if idle == 0 {
                 awake_until = awake_until.max(now + SPIN);
             }
@@ -150,6 +152,7 @@ impl<P: Ports> Worker<P> {
             owing = self.keep_house(now);
             if !owing && self.wait == Wait::Adaptive && now > awake_until {
                 self.nap()?;
+                now = Instant::now();
             }
         }
         Ok(())
@@ -157,23 +160,25 @@ impl<P: Ports> Worker<P> {
 
     /// One batch from each port, decided by the latest snapshot: frames that come after somebody was
     /// told of a change meet it. True if there was a frame.
-    pub fn serve_ports(&mut self) -> bool {
+    pub fn serve_ports(&mut self, now: Instant) -> bool {
         self.adopt();
-        (0..self.ports.count()).fold(false, |busy, port| self.serve(port) | busy)
+        (0..self.ports.count()).fold(false, |busy, port| self.serve(port, now) | busy)
     }
 
-    fn serve(&mut self, port: usize) -> bool {
+    fn serve(&mut self, port: usize, now: Instant) -> bool {
         let batch = self.ports.receive(port);
         let received = batch.len() as u64;
         if received == 0 {
             return false;
         }
-        let now = Instant::now();
-        let tick = tick(self.shared.epoch, now);
-        self.forwarder.decide(batch, tick, &mut self.verdicts);
+        self.batches = self.batches.wrapping_add(1);
+        let received_at = self.batches.is_multiple_of(SAMPLE).then(Instant::now);
+        self.forwarder.decide(batch, tick(self.shared.epoch, now), &mut self.verdicts);
         let sent = self.ports.finish(&self.verdicts);
         self.count(received, sent);
-        self.sample(now, sent);
+        if let Some(received_at) = received_at {
+            self.sample(received_at, sent);
+        }
         true
     }
 
@@ -255,11 +260,8 @@ impl<P: Ports> Worker<P> {
     }
 
     fn sample(&mut self, received_at: Instant, sent: Sent) {
-        self.batches = self.batches.wrapping_add(1);
-        if self.batches.is_multiple_of(SAMPLE) {
-            let ns = received_at.elapsed().as_nanos().min(u128::from(LATENCY_MAX_NS)) as u64;
-            self.latency.saturating_record_n(ns.max(1), u64::from(sent.forwarded));
-        }
+        let ns = received_at.elapsed().as_nanos().min(u128::from(LATENCY_MAX_NS)) as u64;
+        self.latency.saturating_record_n(ns.max(1), u64::from(sent.forwarded));
     }
 
     fn note_rings(&mut self) {

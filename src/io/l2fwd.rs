@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::Interface;
-use super::xdp::{CHUNK_LEN, RING_LEN};
+use super::xdp::{RING_LEN, chunk_len};
 use crate::forward::BATCH;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
@@ -42,7 +42,7 @@ impl L2fwd {
 
     fn bind(interface: &Interface, copying: BindFlags) -> io::Result<Self> {
         let ring = QueueSize::new(RING_LEN).map_err(io::Error::other)?;
-        let (umem, frames) = umem(ring)?;
+        let (umem, frames) = umem(ring, chunk_len(interface.mtu))?;
         let name = interface.name.parse().map_err(io::Error::other)?;
         let config = SocketConfig::builder()
             .rx_queue_size(ring)
@@ -135,13 +135,13 @@ impl L2fwd {
 }
 
 /// As much packet memory as [`super::xdp`] has for one socket.
-fn umem(ring: QueueSize) -> io::Result<(Umem, Vec<FrameDesc>)> {
+fn umem(ring: QueueSize, chunk_len: u32) -> io::Result<(Umem, Vec<FrameDesc>)> {
     let config = UmemConfig::builder()
-        .frame_size(FrameSize::new(CHUNK_LEN as u32).map_err(io::Error::other)?)
+        .frame_size(FrameSize::new(chunk_len).map_err(io::Error::other)?)
         .fill_queue_size(ring)
         .comp_queue_size(ring)
         .build()
         .map_err(io::Error::other)?;
-    let frames = NonZeroU32::new(4 * RING_LEN).expect("a ring has entries");
+    let frames = NonZeroU32::new(2 * RING_LEN).expect("a ring has entries");
     Umem::new(config, frames, false).map_err(io::Error::other)
 }

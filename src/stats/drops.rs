@@ -33,7 +33,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// Lost in the kernel: the worker's receive ring was full.
     RingFull = "ring_full",
-    /// Lost in the kernel: there was no free buffer to receive into.
+    /// Lost in the kernel: the worker had not given back a buffer to receive into.
     NoBuffer = "no_buffer",
     /// The frame ends before its headers say it should.
     Truncated = "truncated",

@@ -44,7 +44,7 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Reques
     let (requests, inbox) = bounded(1);
     let mut worker = Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive);
     (1..=flows).for_each(|port| wire.push(0, datagram(port)));
-    while worker.serve_ports() {}
+    while worker.serve_ports(Instant::now()) {}
     (worker, requests)
 }
 

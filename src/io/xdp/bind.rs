@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::CHUNK_LEN;
+use super::chunk_len;
 use super::deal::Share;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
@@ -44,7 +44,9 @@ pub(super) fn worker(
     copying: Copying,
     ring_len: u32,
 ) -> Result<XdpPorts, BindError> {
-    let (umem, free) = umem(share.client.len() + arms.len() - 1, ring_len)?;
+    let (receivers, senders) = (share.client.len(), share.client.len() + arms.len() - 1);
+    let chunk_len = chunk_len(arms[0].mtu);
+    let (umem, free) = umem(ring_len * (receivers + senders) as u32, chunk_len, ring_len)?;
     let bind = |arm: &Interface, queue| socket(&umem, arm, queue, (copying, ring_len));
     let mut client = Vec::new();
     for (index, queue) in share.client.iter().enumerate() {
@@ -52,21 +54,22 @@ pub(super) fn worker(
         client.push(Receiver { socket: bind(&arms[0], *queue)?, sender });
     }
     let servers = arms[1..].iter().map(|arm| bind(arm, share.server)).collect::<Result<_, _>>()?;
-    Ok(XdpPorts::new(XdpBatch::new(umem), free, client, servers))
+    Ok(XdpPorts::new(XdpBatch::new(umem, chunk_len), free, client, servers))
 }
 
-/// Packet memory that fills all four rings of each of `sockets`, so that none has to wait for
-/// frames that lie in another.
-fn umem(sockets: usize, ring_len: u32) -> Result<(Umem, Vec<Frame>), BindError> {
+/// Packet memory of so many chunks. Those that the kernel has to receive into, or has received into, are
+/// never more than a ring; so are those that it has to send. So with a ring's worth for each, none has to
+/// wait for frames that lie in another.
+fn umem(chunks: u32, chunk_len: u32, ring_len: u32) -> Result<(Umem, Vec<Frame>), BindError> {
     let config = UmemConfig::builder()
-        .frame_size(FrameSize::new(CHUNK_LEN as u32).expect("4096 is at least 2048"))
+        .frame_size(FrameSize::new(chunk_len).expect("it is at least 2048"))
         .fill_queue_size(queue_size(ring_len))
         .comp_queue_size(queue_size(ring_len))
         .build()
         .expect("a chunk has room for the headroom");
-    let frames = NonZeroU32::new(4 * ring_len * sockets as u32).expect("rings and sockets are not zero");
+    let frames = NonZeroU32::new(chunks).expect("rings and sockets are not zero");
     let (umem, descs) = Umem::new(config, frames, false).map_err(|error| BindError {
-        what: format!("registering {} MiB of packet memory", frames.get() / 256),
+        what: format!("registering {} KiB of packet memory", chunks * (chunk_len / 1024)),
         error: root(&error),
     })?;
     // SAFETY: these describe the chunks of the UMEM, each one once, and nobody has had them yet.

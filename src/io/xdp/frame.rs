@@ -37,24 +37,26 @@ impl Frame {
     pub(super) fn len(&self) -> usize {
         self.0.lengths().data()
     }
-
-    /// Where in the UMEM the chunk begins, in bytes.
-    pub(super) fn chunk(&self, chunk_len: usize) -> usize {
-        self.0.addr() / chunk_len * chunk_len
-    }
 }
 
 /// Frames that one receive call yielded.
 #[derive(Debug)]
 pub struct XdpBatch {
     umem: Umem,
+    /// Length of the UMEM's chunks, in bytes.
+    chunk_len: usize,
     pub(super) frames: Vec<Frame>,
 }
 
 impl XdpBatch {
-    /// For the frames of `umem`, and no others.
-    pub(super) fn new(umem: Umem) -> Self {
-        Self { umem, frames: Vec::with_capacity(BATCH) }
+    /// For the frames of `umem`, whose chunks have this length in bytes, and no others.
+    pub(super) fn new(umem: Umem, chunk_len: u32) -> Self {
+        Self { umem, chunk_len: chunk_len as usize, frames: Vec::with_capacity(BATCH) }
+    }
+
+    /// Where in the UMEM the chunk of `frame` begins, in bytes.
+    pub(super) fn chunk(&self, frame: &Frame) -> usize {
+        frame.0.addr() / self.chunk_len * self.chunk_len
     }
 
     /// Begins to bring the headers into the cache: another core has just written them, and each

@@ -22,14 +22,25 @@ use deal::Share;
 use steering::{Steered, XdpSteering};
 use tracing::info;
 
-/// Length of a UMEM chunk in bytes: a page, as drivers without multi-buffer support have it.
-pub(super) const CHUNK_LEN: usize = 4096;
+/// Lengths that a UMEM chunk may have, in bytes: half a page, and a page, which is the most that drivers
+/// without multi-buffer support have. In shorter ones, packet memory takes fewer sets of the caches.
+const CHUNK_LENS: [u32; 2] = [2048, 4096];
 /// XDP_PACKET_HEADROOM of linux/bpf.h: the kernel keeps so much of a chunk free, in bytes.
-const HEADROOM: usize = 256;
-/// Largest MTU whose frames fit a chunk, with one VLAN tag, in bytes.
-const MTU_MAX: u32 = (CHUNK_LEN - HEADROOM - 14 - 4) as u32;
+const HEADROOM: u32 = 256;
+/// Largest MTU whose frames fit a chunk, in bytes.
+const MTU_MAX: u32 = mtu_max(CHUNK_LENS[1]);
 /// Entries in each ring, a power of two.
 pub const RING_LEN: u32 = 2048;
+
+/// Largest MTU whose frames fit a chunk of `chunk_len`, with one VLAN tag; all in bytes.
+const fn mtu_max(chunk_len: u32) -> u32 {
+    chunk_len - HEADROOM - 14 - 4
+}
+
+/// The shortest chunk, in bytes, that frames of an interface with this MTU fit.
+pub(super) fn chunk_len(mtu: u32) -> u32 {
+    if mtu <= mtu_max(CHUNK_LENS[0]) { CHUNK_LENS[0] } else { CHUNK_LENS[1] }
+}
 
 /// Opens every receive queue of the client side, and one queue per worker of the server side.
 ///

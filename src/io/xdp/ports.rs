@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use super::CHUNK_LEN;
 use super::frame::{Frame, XdpBatch};
 use super::socket::XdpSocket;
 use crate::forward::{ArmIndex, BATCH, Verdict};
@@ -86,7 +85,7 @@ impl XdpPorts {
     #[must_use]
     pub fn census(&self) -> Census {
         let batch = self.batch.frames.len();
-        let held = self.free.iter().chain(&self.batch.frames).map(|frame| frame.chunk(CHUNK_LEN));
+        let held = self.free.iter().chain(&self.batch.frames).map(|frame| self.batch.chunk(frame));
         let distinct: HashSet<usize> = held.collect();
         assert_eq!(distinct.len(), self.free.len() + batch, "a frame is held twice");
         let sockets = || self.client.iter().map(|receiver| &receiver.socket).chain(&self.servers);
@@ -136,7 +135,6 @@ impl XdpPorts {
             0 => &mut self.client[sender].socket,
             _ => &mut self.servers[arm - 1],
         };
-        socket.complete(&mut self.free);
         let forwarded = socket.send(frames);
         let full = frames.len() as u32; // at most BATCH
         self.free.append(frames);
@@ -169,13 +167,10 @@ impl Ports for XdpPorts {
     fn receive(&mut self, port: usize) -> &mut XdpBatch {
         assert!(self.batch.frames.is_empty(), "the batch before has not been finished");
         self.from = port;
-        for server in &mut self.servers {
-            server.tend(&mut self.free);
+        self.client[port].socket.receive_into(&mut self.batch.frames);
+        if self.batch.frames.is_empty() {
+            self.tend();
         }
-        let socket = &mut self.client[port].socket;
-        socket.tend(&mut self.free);
-        socket.refill(&mut self.free);
-        socket.receive_into(&mut self.batch.frames);
         self.batch.prefetch();
         &mut self.batch
     }
@@ -188,7 +183,7 @@ impl Ports for XdpPorts {
             sent.forwarded += forwarded;
             sent.full += full;
         }
-        self.client[self.from].socket.refill(&mut self.free);
+        self.tend();
         sent
     }
 

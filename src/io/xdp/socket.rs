@@ -62,11 +62,15 @@ impl XdpSocket {
         unsafe { BorrowedFd::borrow_raw(self.receive.fd().as_raw_fd()) }
     }
 
-    /// Gives the kernel as many free frames to receive into as its ring takes.
+    /// Gives the kernel free frames to receive into, so that it has a ring's worth together with those
+    /// that it has received already.
+    ///
+    /// So when the worker does not keep up, the kernel finds nothing to receive into, and drops a frame
+    /// before it has copied it, not after. That costs the sender's core less, and leaves the memory alone
+    /// that the worker is about to read.
     pub(super) fn refill(&mut self, free: &mut Vec<Frame>) {
         loop {
-            let room = self.fill.nb_free(BATCH as u32) as usize;
-            let count = room.min(free.len()).min(BATCH);
+            let count = ((self.ring_len - self.filled) as usize).min(free.len()).min(BATCH);
             if count == 0 {
                 break;
             }
