@@ -128,7 +128,7 @@ impl Director {
     ) -> Self {
         let opened = host.enter(|| {
             let arms = arms.iter().map(|name| Interface::lookup(name).unwrap()).collect();
-            let mut opened = packet::open(&Plan { arms, workers: Some(workers) }).unwrap();
+            let mut opened = packet::open(&Plan { arms, workers: Some(workers), huge_pages: false }).unwrap();
             opened.steering.start().unwrap();
             opened.steering.update(services).unwrap();
             opened
@@ -490,7 +490,7 @@ fn a_killed_director_leaves_nothing_behind() {
     const IN_CHILD: &str = "DIRECTRIX_TEST_CHILD";
     if std::env::var_os(IN_CHILD).is_some() {
         let arms = vec![Interface::lookup("eth0").unwrap()];
-        let mut opened = packet::open(&Plan { arms, workers: Some(2) }).unwrap();
+        let mut opened = packet::open(&Plan { arms, workers: Some(2), huge_pages: false }).unwrap();
         opened.steering.start().unwrap();
         opened.steering.update(&[udp(53)]).unwrap();
         std::thread::sleep(Duration::from_secs(120)); // killed long before
@@ -536,7 +536,7 @@ fn a_full_ring_loses_what_came_last_and_nothing_else() {
     let segment = Segment::new();
     let (mut ports, _steering) = segment.director.enter(|| {
         let arms = vec![Interface::lookup("eth0").unwrap()];
-        let mut opened = packet::open(&Plan { arms, workers: Some(1) }).unwrap();
+        let mut opened = packet::open(&Plan { arms, workers: Some(1), huge_pages: false }).unwrap();
         opened.steering.start().unwrap();
         opened.steering.update(&[udp(53)]).unwrap();
         (opened.workers.remove(0).0, opened.steering)
@@ -575,7 +575,7 @@ fn a_missing_interface_and_too_many_workers_are_refused() {
         Interface::lookup("eth0").unwrap()
     });
     let refusal = |interface: &Interface, workers| {
-        let plan = Plan { arms: vec![interface.clone()], workers: Some(workers) };
+        let plan = Plan { arms: vec![interface.clone()], workers: Some(workers), huge_pages: false };
         host.enter(|| packet::open(&plan).err().unwrap().to_string())
     };
     let many = refusal(&lo, 257);

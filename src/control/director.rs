@@ -334,7 +334,7 @@ fn plan(config: &Config, host: &Host) -> Plan {
         Workers::Auto => None,
         Workers::Count(count) => Some(count.into()),
     };
-    Plan { arms: host.arms.clone(), workers }
+    Plan { arms: host.arms.clone(), workers, huge_pages: config.director.huge_pages }
 }
 
 fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {

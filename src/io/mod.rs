@@ -94,6 +94,8 @@ pub struct Plan {
     /// How many workers share them, at least 1. `None`: one per queue of the client side, at
     /// most one per core; AF_PACKET then has one per core.
     pub workers: Option<usize>,
+    /// Whether AF_XDP's packet memory lies in huge pages.
+    pub huge_pages: bool,
 }
 
 /// An opened backend: one `P` for each worker.

@@ -42,6 +42,8 @@ pub struct Director {
     pub connections: u32,
     /// How a worker waits for frames.
     pub wait: Wait,
+    /// Whether AF_XDP's packet memory lies in huge pages, which the host must have reserved.
+    pub huge_pages: bool,
     /// Time between gratuitous ARPs for each VIP.
     pub announce_interval: Span,
     /// What to do when somebody else answers for a VIP.

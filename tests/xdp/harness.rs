@@ -111,7 +111,7 @@ impl Setup {
 
     pub(crate) fn plan(&self) -> Plan {
         let lookup = |name: &&str| Interface::lookup(name).unwrap();
-        Plan { arms: self.arms.iter().map(lookup).collect(), workers: self.workers }
+        Plan { arms: self.arms.iter().map(lookup).collect(), workers: self.workers, huge_pages: false }
     }
 }
 

@@ -7,8 +7,9 @@ use super::deal::Share;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
 use super::socket::{Rings, XdpSocket};
-use crate::io::Interface;
+use crate::io::{Interface, Plan};
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
 use std::thread;
@@ -39,14 +40,19 @@ pub(super) struct BindError {
 ///
 /// One UMEM for all, so that a frame received on one arm is sent on another without a copy.
 pub(super) fn worker(
-    arms: &[Interface],
+    plan: &Plan,
     share: &Share,
     copying: Copying,
     ring_len: u32,
 ) -> Result<XdpPorts, BindError> {
+    let arms = &plan.arms;
     let (receivers, senders) = (share.client.len(), share.client.len() + arms.len() - 1);
-    let chunk_len = chunk_len(arms[0].mtu);
-    let (umem, free) = umem(ring_len * (receivers + senders) as u32, chunk_len, ring_len)?;
+    let memory = Memory {
+        chunks: ring_len * (receivers + senders) as u32,
+        chunk_len: chunk_len(arms[0].mtu),
+        huge_pages: plan.huge_pages,
+    };
+    let (umem, free) = memory.register(ring_len)?;
     let bind = |arm: &Interface, queue| socket(&umem, arm, queue, (copying, ring_len));
     let mut client = Vec::new();
     for (index, queue) in share.client.iter().enumerate() {
@@ -54,27 +60,44 @@ pub(super) fn worker(
         client.push(Receiver { socket: bind(&arms[0], *queue)?, sender });
     }
     let servers = arms[1..].iter().map(|arm| bind(arm, share.server)).collect::<Result<_, _>>()?;
-    Ok(XdpPorts::new(XdpBatch::new(umem, chunk_len), free, client, servers))
+    Ok(XdpPorts::new(XdpBatch::new(umem, memory.chunk_len), free, client, servers))
 }
 
-/// Packet memory of so many chunks. Those that the kernel has to receive into, or has received into, are
-/// never more than a ring; so are those that it has to send. So with a ring's worth for each, none has to
-/// wait for frames that lie in another.
-fn umem(chunks: u32, chunk_len: u32, ring_len: u32) -> Result<(Umem, Vec<Frame>), BindError> {
-    let config = UmemConfig::builder()
-        .frame_size(FrameSize::new(chunk_len).expect("it is at least 2048"))
-        .fill_queue_size(queue_size(ring_len))
-        .comp_queue_size(queue_size(ring_len))
-        .build()
-        .expect("a chunk has room for the headroom");
-    let frames = NonZeroU32::new(chunks).expect("rings and sockets are not zero");
-    let (umem, descs) = Umem::new(config, frames, false).map_err(|error| BindError {
-        what: format!("registering {} KiB of packet memory", chunks * (chunk_len / 1024)),
-        error: root(&error),
-    })?;
-    // SAFETY: these describe the chunks of the UMEM, each one once, and nobody has had them yet.
-    let free = descs.into_iter().map(|desc| unsafe { Frame::new(desc) }).collect();
-    Ok((umem, free))
+/// A worker's packet memory.
+///
+/// Chunks that the kernel has to receive into, or has received into, are never more than a ring; so are
+/// those that it has to send. So with a ring's worth for each, none has to wait for a frame that lies in
+/// another.
+struct Memory {
+    chunks: u32,
+    /// In bytes.
+    chunk_len: u32,
+    huge_pages: bool,
+}
+
+impl Memory {
+    fn register(&self, ring_len: u32) -> Result<(Umem, Vec<Frame>), BindError> {
+        let config = UmemConfig::builder()
+            .frame_size(FrameSize::new(self.chunk_len).expect("it is at least 2048"))
+            .fill_queue_size(queue_size(ring_len))
+            .comp_queue_size(queue_size(ring_len))
+            .build()
+            .expect("a chunk has room for the headroom");
+        let chunks = NonZeroU32::new(self.chunks).expect("rings and sockets are not zero");
+        let made = Umem::new(config, chunks, self.huge_pages);
+        let (umem, descs) =
+            made.map_err(|error| BindError { what: self.to_string(), error: root(&error) })?;
+        // SAFETY: these describe the chunks of the UMEM, each one once, and nobody has had them yet.
+        let free = descs.into_iter().map(|desc| unsafe { Frame::new(desc) }).collect();
+        Ok((umem, free))
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pages = if self.huge_pages { " in huge pages (huge_pages = true)" } else { "" };
+        write!(f, "registering {} KiB of packet memory{pages}", self.chunks * (self.chunk_len / 1024))
+    }
 }
 
 fn socket(

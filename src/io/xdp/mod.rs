@@ -105,7 +105,7 @@ fn bind_all(
     copying: Copying,
     ring_len: u32,
 ) -> Result<Vec<XdpPorts>, BindError> {
-    shares.iter().map(|share| bind::worker(&plan.arms, share, copying, ring_len)).collect()
+    shares.iter().map(|share| bind::worker(plan, share, copying, ring_len)).collect()
 }
 
 fn attach(

@@ -43,6 +43,10 @@ pub(super) fn binding(failure: BindError) -> IoError {
         Some(libc::EBUSY) => {
             ("another AF_XDP socket has the queue", "stop what uses it: `ss --xdp -p` names the process")
         }
+        Some(libc::ENOMEM) if what.contains("huge pages") => (
+            "the host has not enough of them free (grep HugePages_Free /proc/meminfo)",
+            "reserve more: sysctl vm.nr_hugepages=NUMBER; or remove huge_pages",
+        ),
         Some(libc::ENOBUFS | libc::ENOMEM) => (
             "so much memory may not be locked",
             "run as root or give the binary CAP_IPC_LOCK, or raise the limit (ulimit -l unlimited)",

@@ -1,6 +1,6 @@
 //! The `[director]` table.
 
-use super::readers::{choice, interface, number, seconds, workers};
+use super::readers::{boolean, choice, interface, number, seconds, workers};
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
@@ -25,6 +25,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         workers: section.get("workers", workers).unwrap_or_default(),
         connections: section.get("connections", number(CONNECTIONS)).unwrap_or(CONNECTIONS_DEFAULT),
         wait: section.get("wait", choice(WAITS)).unwrap_or_default(),
+        huge_pages: section.get("huge_pages", boolean).unwrap_or_default(),
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
         timeouts: timeouts(&section),

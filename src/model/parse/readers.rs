@@ -70,6 +70,11 @@ pub(super) fn workers(value: &DeValue<'_>) -> Read<Workers> {
     count.map_err(|fault| Fault::new(fault.what, format!(r#"{} or "auto""#, fault.remedy)))
 }
 
+pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
+    let fault = || Fault::new(format!("is {}", shown(value)), "write true or false");
+    value.as_bool().ok_or_else(fault)
+}
+
 /// One of a few words.
 pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
     move |value| {

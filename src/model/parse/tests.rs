@@ -59,6 +59,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         workers: Workers::Auto,
         connections: 1_048_576,
         wait: Wait::Adaptive,
+        huge_pages: false,
         announce_interval: Span::from_secs(60),
         on_conflict: OnConflict::Refuse,
         timeouts: Timeouts::default(),
@@ -80,6 +81,7 @@ fn everything_that_is_set_arrives() {
         workers = 3
         connections = 2048
         wait = "busy"
+        huge_pages = true
         announce_interval = 5
         on_conflict = "claim"
         timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
@@ -102,6 +104,7 @@ fn everything_that_is_set_arrives() {
         workers: Workers::Count(3),
         connections: 2048,
         wait: Wait::Busy,
+        huge_pages: true,
         announce_interval: Span::from_secs(5),
         on_conflict: OnConflict::Claim,
         timeouts,
@@ -161,6 +164,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "workers",
         "connections",
         "wait",
+        "huge_pages",
         "announce_interval",
         "on_conflict",
         "tcp",
@@ -218,6 +222,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     ("connections = -0x", "3: not TOML: integers with a radix cannot be signed; correct this line"),
     ("wait = \"never\"", r#"3: wait is "never"; write "adaptive" or "busy""#),
+    ("huge_pages = \"yes\"", r#"3: huge_pages is "yes"; write true or false"#),
     ("wait = true", r#"3: wait is true; write "adaptive" or "busy""#),
     (
         "announce_interval = 0",
@@ -276,7 +281,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, announce_interval, on_conflict, timeouts",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, announce_interval, on_conflict, timeouts",
     ),
 ];
 
