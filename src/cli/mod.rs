@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod change;
 mod ipvsadm;
 mod lab;
 mod listings;
@@ -34,8 +35,16 @@ struct Cli {
 enum Command {
     /// Run the director in the foreground
     Run(run::Args),
-    /// List services and connections exactly as ipvsadm does
+    /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
+    /// Have the director read its configuration file again
+    Reload,
+    /// Show what a configuration file would change
+    Plan(change::Plan),
+    /// Write the running configuration as a file
+    Save(change::Save),
+    /// Remove a real server once its connections have ended
+    Drain(change::Drain),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
     /// Show what each worker does
@@ -61,6 +70,10 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::main(&args, &socket),
         Command::Ipvsadm(args) => ipvsadm::main(&args, &socket),
+        Command::Reload => change::reload(&socket),
+        Command::Plan(args) => change::plan(&args, &socket),
+        Command::Save(args) => change::save(&args, &socket),
+        Command::Drain(args) => change::drain(&args, &socket),
         Command::Drops(args) => listings::drops(&args, &socket),
         Command::Workers(args) => listings::workers(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),

@@ -1,8 +1,9 @@
 //! Whether the configuration fits this host.
 
 use crate::io::{Interface, IoError};
-use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer};
+use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer, VirtualService};
 use crate::neighbor::{LinkIndex, ServerSettings};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The host's side of a configuration that fits.
@@ -25,12 +26,33 @@ impl Host {
     pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
         let arms = interfaces(config)?;
         let servers = servers(config, &arms)?;
-        let mut vips: Vec<_> =
-            config.services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
-        vips.sort_unstable();
-        vips.dedup();
-        Ok(Self { arms, servers, vips })
+        Ok(Self { arms, servers, vips: vips(&config.services) })
     }
+
+    /// How this host reaches the servers of other services, and their VIPs. The interfaces are the
+    /// same; addresses that they have been given since are seen.
+    ///
+    /// # Errors
+    /// The first server that is not on-link.
+    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, IoError> {
+        let arms: Vec<_> = self.arms.iter().map(renewed).collect();
+        let each = services.iter().flat_map(|service| &service.servers).map(|server| settings(server, &arms));
+        let servers = once(each.collect::<Result<_, _>>()?);
+        Ok(Self { arms, servers, vips: vips(services) })
+    }
+}
+
+/// The interface with its addresses as they are now.
+fn renewed(arm: &Interface) -> Interface {
+    let addresses = Interface::lookup(&arm.name).map_or_else(|_| arm.addresses.clone(), |now| now.addresses);
+    Interface { addresses, ..arm.clone() }
+}
+
+fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
+    let mut vips: Vec<_> = services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
+    vips.sort_unstable();
+    vips.dedup();
+    vips
 }
 
 fn interfaces(config: &Config) -> Result<Vec<Interface>, ConfigErrors> {
@@ -50,14 +72,20 @@ fn servers(config: &Config, arms: &[Interface]) -> Result<Vec<ServerSettings>, C
     let settings = servers
         .zip(&config.places.servers)
         .map(|(server, line)| settings(server, arms).map_err(|error| error_at(&config.places, *line, error)));
-    let mut once: Vec<ServerSettings> = Vec::new();
-    for settings in all(settings)? {
-        match once.iter_mut().find(|known| known.rip == settings.rip) {
+    Ok(once(all(settings)?))
+}
+
+/// Each server once, in the order of their first mention.
+fn once(all: Vec<ServerSettings>) -> Vec<ServerSettings> {
+    let (mut places, mut once) = (HashMap::new(), Vec::<ServerSettings>::new());
+    for settings in all {
+        let place = *places.entry(settings.rip).or_insert(once.len());
+        match once.get_mut(place) {
             Some(known) => known.mac = known.mac.or(settings.mac),
             None => once.push(settings),
         }
     }
-    Ok(once)
+    once
 }
 
 fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, IoError> {

@@ -7,12 +7,15 @@
 pub use super::socket::{BindError, ControlSocket, PATH_MAX, bind};
 
 use super::api::{self, path};
+use super::live::RefusedAt;
+use super::request::Request;
 use super::stall::Stall;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use hyper::server::conn::http1;
@@ -38,6 +41,8 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Largest request head in bytes. hyper allows no less than 8192.
 const REQUEST_MAX: usize = 16 * 1024;
+/// Largest request body in bytes: as many servers as there are numbers, with all that can be said of each.
+const BODY_MAX: usize = 16 << 20;
 /// How long requests under way may take to end once the director stops.
 const GRACE: Duration = Duration::from_secs(1);
 /// Chunks of connections that may wait for a slow client.
@@ -57,6 +62,12 @@ pub enum Query {
     Workers(oneshot::Sender<Vec<api::Worker>>),
     /// The connection timeouts.
     Timeouts(oneshot::Sender<api::Timeouts>),
+    /// Changes, all of them or none.
+    Change(Vec<Request>, oneshot::Sender<Result<(), RefusedAt>>),
+    /// The file shall be read again: what became different, or why nothing did.
+    Reload(oneshot::Sender<Result<Vec<String>, String>>),
+    /// The running configuration as a file's text.
+    Config(oneshot::Sender<String>),
 }
 
 /// Serves `socket` until `shutdown` is over; then gives requests under way a second to end, and
@@ -131,6 +142,10 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::WORKERS, get(async |State(queries): Queries| ask(&queries, Query::Workers).await))
         .route(path::TIMEOUTS, get(async |State(queries): Queries| ask(&queries, Query::Timeouts).await))
         .route(path::CONNECTIONS, get(connections))
+        .route(path::CONFIG, get(config))
+        .route(path::CHANGES, post(change))
+        .route(path::RELOAD, post(reload))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(queries)
@@ -140,15 +155,54 @@ async fn ask<T: Serialize>(
     queries: &mpsc::Sender<Query>,
     query: impl FnOnce(oneshot::Sender<T>) -> Query,
 ) -> Response {
+    exchange(queries, query).await.map_or_else(|problem| problem, |answer| Json(answer).into_response())
+}
+
+/// The control loop's answer to one question, or the response that says why there is none.
+async fn exchange<T>(
+    queries: &mpsc::Sender<Query>,
+    query: impl FnOnce(oneshot::Sender<T>) -> Query,
+) -> Result<T, Response> {
     let (sender, answer) = oneshot::channel();
     let exchange = async {
         queries.send(query(sender)).await.ok()?;
         answer.await.ok()
     };
     match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
-        Ok(Some(answer)) => Json(answer).into_response(),
-        Ok(None) => problem(StatusCode::SERVICE_UNAVAILABLE, "the director is stopping"),
-        Err(_) => problem(StatusCode::GATEWAY_TIMEOUT, "the director's control loop does not answer"),
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the director is stopping")),
+        Err(_) => Err(problem(StatusCode::GATEWAY_TIMEOUT, "the director's control loop does not answer")),
+    }
+}
+
+async fn config(State(queries): Queries) -> Response {
+    let text = exchange(&queries, Query::Config).await;
+    text.map_or_else(
+        |problem| problem,
+        |text| ([(header::CONTENT_TYPE, "application/toml")], text).into_response(),
+    )
+}
+
+async fn change(State(queries): Queries, requests: Result<Json<Vec<Request>>, JsonRejection>) -> Response {
+    let requests = match requests {
+        Ok(Json(requests)) => requests,
+        Err(rejection) => return problem(rejection.status(), rejection.body_text()),
+    };
+    match exchange(&queries, |reply| Query::Change(requests, reply)).await {
+        Ok(Ok(())) => Json(()).into_response(),
+        Ok(Err(RefusedAt(at, refused))) => {
+            let (error, code) = (refused.to_string(), Some(refused.code().to_owned()));
+            (StatusCode::CONFLICT, Json(api::Problem { error, code, at: Some(at) })).into_response()
+        }
+        Err(problem) => problem,
+    }
+}
+
+async fn reload(State(queries): Queries) -> Response {
+    match exchange(&queries, Query::Reload).await {
+        Ok(Ok(changes)) => Json(changes).into_response(),
+        Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
+        Err(problem) => problem,
     }
 }
 
@@ -193,15 +247,24 @@ fn json_lines(chunk: &[api::Connection]) -> Result<Vec<u8>, io::Error> {
 }
 
 async fn not_found(uri: Uri) -> Response {
-    let known = [path::SERVICES, path::CONNECTIONS, path::DROPS, path::WORKERS, path::TIMEOUTS];
+    let known = [
+        path::SERVICES,
+        path::CONNECTIONS,
+        path::DROPS,
+        path::WORKERS,
+        path::TIMEOUTS,
+        path::CONFIG,
+        path::CHANGES,
+        path::RELOAD,
+    ];
     let error = format!("there is no {}; there are {}", uri.path(), known.join(", "));
     problem(StatusCode::NOT_FOUND, error)
 }
 
 async fn wrong_method() -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "this can only be read; use GET")
+    problem(StatusCode::METHOD_NOT_ALLOWED, "what changes something is asked for by POST, all else by GET")
 }
 
 fn problem(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(api::Problem { error: error.into() })).into_response()
+    (status, Json(api::Problem { error: error.into(), code: None, at: None })).into_response()
 }

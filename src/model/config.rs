@@ -8,7 +8,7 @@ use crate::time::Span;
 pub struct Config {
     /// The `[director]` table.
     pub director: Director,
-    /// The `[[service]]` tables in file order; no service twice, at least one.
+    /// The `[[service]]` tables in file order; no service twice. There may be none: they can be added later.
     pub services: Vec<VirtualService>,
     /// Where what can only be judged on the host stands in the file.
     pub places: Places,
@@ -50,6 +50,25 @@ pub struct Director {
     pub on_conflict: OnConflict,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+}
+
+impl Director {
+    /// The keys that differ in `new` and cannot be changed while it runs: all but timeouts.
+    #[must_use]
+    pub fn restarts(&self, new: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("interface", self.interface == new.interface),
+            ("server_interface", self.server_interface == new.server_interface),
+            ("backend", self.backend == new.backend),
+            ("workers", self.workers == new.workers),
+            ("connections", self.connections == new.connections),
+            ("wait", self.wait == new.wait),
+            ("huge_pages", self.huge_pages == new.huge_pages),
+            ("announce_interval", self.announce_interval == new.announce_interval),
+            ("on_conflict", self.on_conflict == new.on_conflict),
+        ];
+        keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
 }
 
 /// Where frames come from and go to.
