@@ -8,10 +8,12 @@
 mod address;
 mod config;
 mod parse;
+mod scheduler;
 mod service;
 
 pub use address::host_address;
 pub use config::BackendChoice;
 pub use config::{Config, Director, OnConflict, Places, Timeouts, Wait, Workers};
 pub use parse::{ConfigError, ConfigErrors, parse};
-pub use service::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};
+pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
+pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};
