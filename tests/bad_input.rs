@@ -414,8 +414,10 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "10.0.0.1:80\"",
-        "10.0.0.1:80\"\nscheduler = \"rr\"",
-        &["7: scheduler is \"rr\", a scheduler of IPVS that directrix does not have yet; write wlc"],
+        "10.0.0.1:80\"\nscheduler = \"lblc\"",
+        &[
+            "7: scheduler is \"lblc\", IPVS's scheduler for caches, which directrix does not have; write \"mh\" for clients that stay with their server",
+        ],
     ),
     (
         "\"10.0.0.2\"",

@@ -401,18 +401,18 @@ impl ServiceEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scheduler, Weight};
+    use crate::model::Weight;
     use crate::wire::Protocol;
     use std::net::Ipv4Addr;
 
     fn server(address: &str, weight: u16) -> RealServer {
-        RealServer { address: address.parse().unwrap(), weight: Weight(weight), mac: None }
+        RealServer::new(address.parse().unwrap(), Weight(weight))
     }
 
     fn service(address: &str, servers: &[(&str, u16)]) -> VirtualService {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: address.parse().unwrap() };
         let servers = servers.iter().map(|(address, weight)| server(address, *weight)).collect();
-        VirtualService { address, scheduler: Scheduler::Wlc, servers }
+        VirtualService::new(address, servers)
     }
 
     fn with(services: &[VirtualService], arms: Vec<Arm>) -> Registry {

@@ -1,8 +1,10 @@
 //! What a client may ask to be changed: the body of `POST /v1/changes`, a list that is carried out as a
 //! whole or not at all.
 
+use super::api::Persistence;
 use crate::model::{
-    Change, Misfit, RealServer, Refusal, Rules, Scheduler, ServiceAddress, VirtualService, Weight,
+    self, Change, Misfit, RealServer, Refusal, Rules, Scheduler, SchedulerFlags, ServiceAddress,
+    VirtualService, Weight,
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
@@ -99,6 +101,12 @@ pub enum Request {
 pub struct ServiceSettings {
     /// Scheduler name.
     pub scheduler: String,
+    /// "sh-fallback", "mh-port" and so on.
+    pub scheduler_flags: Vec<String>,
+    /// Binds a client to the server that it got first.
+    pub persistence: Option<Persistence>,
+    /// Schedules every datagram by itself.
+    pub one_packet: bool,
 }
 
 /// A real server but for its address.
@@ -107,19 +115,28 @@ pub struct ServiceSettings {
 pub struct ServerSettings {
     /// Share of new connections.
     pub weight: u16,
+    /// Connections at which it counts as overloaded; 0 for never.
+    pub upper_threshold: u32,
+    /// Connections below which it is no longer overloaded; 0 for 3/4 of the upper threshold.
+    pub lower_threshold: u32,
     /// A fixed MAC address.
     pub mac: Option<String>,
 }
 
 impl Default for ServiceSettings {
     fn default() -> Self {
-        Self { scheduler: Scheduler::default().name().into() }
+        Self {
+            scheduler: Scheduler::default().name().into(),
+            scheduler_flags: Vec::new(),
+            persistence: None,
+            one_packet: false,
+        }
     }
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { weight: Weight::default().0, mac: None }
+        Self { weight: Weight::default().0, upper_threshold: 0, lower_threshold: 0, mac: None }
     }
 }
 
@@ -202,14 +219,41 @@ fn within(what: &str, seconds: u32) -> Result<(), Misfit> {
 impl ServiceSettings {
     fn service(&self, address: ServiceAddress) -> Result<VirtualService, Refused> {
         let scheduler = self.scheduler.parse().map_err(|()| Refused::Scheduler(self.scheduler.clone()))?;
-        Ok(VirtualService { address, scheduler, servers: Vec::new() })
+        Ok(VirtualService {
+            scheduler,
+            scheduler_flags: self.flags(scheduler)?,
+            persistence: self.persistence.as_ref().map(persistence).transpose()?,
+            one_packet: self.one_packet,
+            ..VirtualService::new(address, Vec::new())
+        })
     }
+
+    fn flags(&self, scheduler: Scheduler) -> Result<SchedulerFlags, Misfit> {
+        let mut flags = SchedulerFlags::default();
+        for name in &self.scheduler_flags {
+            let known = || scheduler.flag_names().join(" and ");
+            let remedy =
+                || if known().is_empty() { "it has none".into() } else { format!("it has {}", known()) };
+            let fault = |_| Misfit::new(format!("{} has no flag {name:?}", scheduler.name()), remedy());
+            flags.set(scheduler, name).map_err(fault)?;
+        }
+        Ok(flags)
+    }
+}
+
+fn persistence(asked: &Persistence) -> Result<model::Persistence, Misfit> {
+    within("persistence", asked.timeout)?;
+    if let Some(engine) = &asked.engine {
+        return Err(Misfit::new(format!("there is no persistence engine {engine:?}"), "leave it out"));
+    }
+    Ok(model::Persistence { timeout: Span::from_secs(asked.timeout), prefix: asked.prefix })
 }
 
 impl ServerSettings {
     fn server(&self, address: IpAddr) -> Result<RealServer, Misfit> {
         let mac = self.mac.as_deref().map(mac).transpose()?;
-        Ok(RealServer { address, weight: Weight(self.weight), mac })
+        let Self { upper_threshold, lower_threshold, .. } = *self;
+        Ok(RealServer { address, weight: Weight(self.weight), mac, upper_threshold, lower_threshold })
     }
 }
 

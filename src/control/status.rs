@@ -4,7 +4,7 @@ use super::api;
 use super::crew::{Crew, Line};
 use super::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::flow::{Entry, V4Key};
-use crate::model::{ServerId, ServiceAddress, ServiceId};
+use crate::model::{ServerId, ServiceAddress, ServiceId, VirtualService};
 use crate::schedule::Loads;
 use crate::stats::DropReason;
 use crate::time::Tick;
@@ -79,7 +79,7 @@ impl View<'_> {
         api::Service {
             address: service.config.address,
             scheduler: service.config.scheduler.name().into(),
-            scheduler_flags: Vec::new(),
+            scheduler_flags: flags(&service.config),
             persistence: None,
             one_packet: false,
             state: state(service.vip),
@@ -95,8 +95,8 @@ impl View<'_> {
             address: service.server_address(server),
             forwarding: api::Forwarding::Route,
             weight: server.config.weight.0,
-            upper_threshold: 0,
-            lower_threshold: 0,
+            upper_threshold: server.config.upper_threshold,
+            lower_threshold: server.config.lower_threshold,
             active: load.active,
             inactive: load.inactive,
             persistent: 0,
@@ -139,6 +139,10 @@ pub fn totals(crew: &Crew, server: ServerId) -> api::Stats {
         in_bytes: sum.in_bytes + counters.bytes.get(),
         ..sum
     })
+}
+
+fn flags(service: &VirtualService) -> Vec<String> {
+    service.scheduler_flags.names(service.scheduler).map(str::to_owned).collect()
 }
 
 fn state(vip: VipState) -> String {

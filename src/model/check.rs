@@ -1,6 +1,6 @@
 //! What must hold between services and servers, however they were added.
 
-use super::{RealServer, Rules, ServiceAddress, host_address};
+use super::{RealServer, Rules, ServiceAddress, VirtualService, host_address};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,7 +37,7 @@ impl Rules {
         let vips: HashSet<IpAddr> =
             self.services.iter().map(|service| service.address.address.ip()).collect();
         let mut macs = HashMap::new();
-        self.services.iter().try_for_each(|service| vip(service.address))?;
+        self.services.iter().try_for_each(settings)?;
         for (service, server) in servers() {
             rip(service.address, server)?;
             if vips.contains(&server.address) {
@@ -59,15 +59,41 @@ fn too_many(what: &str, count: usize) -> Result<(), Misfit> {
     (count <= COUNT_MAX).then_some(()).ok_or_else(fault)
 }
 
-fn vip(service: ServiceAddress) -> Result<(), Misfit> {
-    let remedy = "name a VIP and port, as in 192.168.195.150:80";
-    host(service.address).map_err(|flaw| Misfit::new(format!("virtual service {service}: {flaw}"), remedy))
+fn settings(service: &VirtualService) -> Result<(), Misfit> {
+    let address = service.address;
+    let flaw = |what: &str, remedy| Err(Misfit::new(format!("virtual service {address}: {what}"), remedy));
+    if let Err(what) = host(address.address) {
+        return flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
+    }
+    if service.persistence.is_some() {
+        return flaw(
+            "persistence is not there yet",
+            "leave it out; sh and mh keep a client at its server, too",
+        );
+    }
+    if service.one_packet {
+        return flaw("one-packet scheduling is not there yet", "leave it out");
+    }
+    match service.scheduler.servers_max() {
+        Some(max) if service.servers.len() > max => {
+            flaw(&format!("{} has room for {max} real servers", service.scheduler.name()), "have fewer")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Misfit> {
     let remedy = "name the RIP of one host, as in 192.168.195.170";
     let fault = |flaw| Misfit::new(format!("real server {} of {service}: {flaw}", server.address), remedy);
-    host(SocketAddr::new(server.address, 1)).map_err(fault)
+    host(SocketAddr::new(server.address, 1)).map_err(fault)?;
+    if server.lower_threshold > server.upper_threshold {
+        let what = format!(
+            "real server {} of {service}: its lower threshold is above the upper one",
+            server.address
+        );
+        return Err(Misfit::new(what, "give it at most the upper one"));
+    }
+    Ok(())
 }
 
 fn host(address: SocketAddr) -> Result<(), String> {

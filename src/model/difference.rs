@@ -72,7 +72,13 @@ impl Rules {
 
 fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Difference>) {
     let address = new.address;
-    let own = [("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned())];
+    let flags = |service: &VirtualService| {
+        service.scheduler_flags.names(service.scheduler).collect::<Vec<_>>().join(",")
+    };
+    let own = [
+        ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
+        ("scheduler_flags", flags(old), flags(new)),
+    ];
     differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
     let gone = old.servers.iter().filter(|old| new.servers.iter().all(|new| new.address != old.address));
@@ -87,9 +93,15 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
     }
 }
 
-fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 2] {
+fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 4] {
     let mac = |server: &RealServer| server.mac.map_or("by ARP".to_owned(), |mac| mac.to_string());
-    [("weight", old.weight.0.to_string(), new.weight.0.to_string()), ("mac", mac(old), mac(new))]
+    let number = |name, old: u32, new: u32| (name, old.to_string(), new.to_string());
+    [
+        number("weight", old.weight.0.into(), new.weight.0.into()),
+        number("upper_threshold", old.upper_threshold, new.upper_threshold),
+        number("lower_threshold", old.lower_threshold, new.lower_threshold),
+        ("mac", mac(old), mac(new)),
+    ]
 }
 
 /// "weight 1 -> 2, mac …" of what is not the same; `None` if all is.

@@ -11,6 +11,7 @@ mod check;
 mod config;
 mod difference;
 mod parse;
+mod scheduler;
 mod service;
 mod write;
 
@@ -21,4 +22,5 @@ pub use config::BackendChoice;
 pub use config::{Config, Director, OnConflict, Places, Timeouts, Wait, Workers};
 pub use difference::Difference;
 pub use parse::{ConfigError, ConfigErrors, parse};
-pub use service::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};
+pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
+pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};

@@ -43,11 +43,22 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     let protocol = service.address.protocol.to_string().to_lowercase();
     writeln!(f, "\n[[service]]\nprotocol = \"{protocol}\"\naddress = \"{}\"", service.address.address)?;
     writeln!(f, "scheduler = \"{}\"", service.scheduler.name())?;
+    let flags: Vec<_> =
+        service.scheduler_flags.names(service.scheduler).map(|flag| format!("\"{flag}\"")).collect();
+    if !flags.is_empty() {
+        writeln!(f, "scheduler_flags = [{}]", flags.join(", "))?;
+    }
     service.servers.iter().try_for_each(|one| server(f, one))
 }
 
 fn server(f: &mut Formatter<'_>, server: &RealServer) -> fmt::Result {
     writeln!(f, "\n[[service.server]]\naddress = \"{}\"\nweight = {}", server.address, server.weight.0)?;
+    if server.upper_threshold > 0 {
+        writeln!(f, "upper_threshold = {}", server.upper_threshold)?;
+    }
+    if server.lower_threshold > 0 {
+        writeln!(f, "lower_threshold = {}", server.lower_threshold)?;
+    }
     server.mac.map_or(Ok(()), |mac| writeln!(f, "mac = \"{mac}\""))
 }
 

@@ -9,7 +9,7 @@ use directrix::control::api;
 use directrix::control::live::RefusedAt;
 use directrix::control::request::Request;
 use directrix::control::server::{self, Query};
-use directrix::model::{RealServer, Rules, Scheduler, VirtualService, Weight};
+use directrix::model::{RealServer, Rules, VirtualService, Weight};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
@@ -65,16 +65,8 @@ impl Answers {
 }
 
 fn rule(service: &api::Service) -> VirtualService {
-    let server = |server: &api::Server| RealServer {
-        address: server.address.ip(),
-        weight: Weight(server.weight),
-        mac: None,
-    };
-    VirtualService {
-        address: service.address,
-        scheduler: Scheduler::default(),
-        servers: service.servers.iter().map(server).collect(),
-    }
+    let server = |server: &api::Server| RealServer::new(server.address.ip(), Weight(server.weight));
+    VirtualService::new(service.address, service.servers.iter().map(server).collect())
 }
 
 async fn stream(connections: Vec<api::Connection>, to: mpsc::Sender<Vec<api::Connection>>) {

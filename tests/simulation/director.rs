@@ -8,7 +8,7 @@ use directrix::control::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Seed, V4Key};
 use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
-    RealServer, Rules, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
+    RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
 };
 use directrix::schedule::{Load, Loads};
 use directrix::stats::{DropReason, WorkerCounters};
@@ -327,11 +327,10 @@ impl Worker {
 
 fn services(random: &mut Random) -> Vec<VirtualService> {
     let mut service = |protocol, port: u16, ids: std::ops::Range<u8>| {
-        let mut server =
-            |id| RealServer { address: rip(id), weight: Weight(1 + random.below(4) as u16), mac: None };
+        let mut server = |id| RealServer::new(rip(id), Weight(1 + random.below(4) as u16));
         let servers = ids.map(&mut server).collect();
         let address = ServiceAddress { protocol, address: (VIP, port).into() };
-        VirtualService { address, scheduler: Scheduler::Wlc, servers }
+        VirtualService::new(address, servers)
     };
     vec![service(Protocol::Tcp, 80, 0..WEB_SERVERS), service(Protocol::Udp, 53, WEB_SERVERS..SERVERS)]
 }

@@ -3,12 +3,13 @@
 use super::Failure;
 use super::args::{self, Order, Request as Asked, Target};
 use super::grammar::{Command, Opt, Transport};
+use crate::control::api::Persistence;
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::{Request, ServerSettings, ServiceSettings};
-use crate::model::ServiceAddress;
+use crate::model::{self, ServiceAddress};
 use crate::wire::Protocol;
 use std::io::BufRead;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Has the director do what `order` says.
 pub(super) fn carry_out(order: &Order, director: &Blocking) -> Result<(), Failure> {
@@ -118,15 +119,38 @@ fn server(order: &Order) -> Result<IpAddr, Failure> {
 }
 
 fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
-    let not_yet = |option: Opt| {
-        let message = format!("directrix does not have '{}' yet; leave it out", option.name());
-        if order.options.has(option) { Err(Failure::new(message, 255)) } else { Ok(()) }
-    };
-    [Opt::Persistent, Opt::Netmask, Opt::Engine, Opt::OnePacket, Opt::SchedFlags]
-        .into_iter()
-        .try_for_each(not_yet)?;
     let default = ServiceSettings::default();
-    Ok(ServiceSettings { scheduler: order.value(Opt::Scheduler).map_or(default.scheduler, str::to_owned) })
+    let flags = order.value(Opt::SchedFlags).unwrap_or_default().split(',').filter(|flag| !flag.is_empty());
+    let scheduler = order.value(Opt::Scheduler).map_or(default.scheduler, str::to_owned);
+    Ok(ServiceSettings {
+        scheduler_flags: flags.map(|flag| whole_name(flag, &scheduler)).collect(),
+        scheduler,
+        persistence: order.options.has(Opt::Persistent).then(|| persistence(order)),
+        one_packet: order.options.has(Opt::OnePacket),
+    })
+}
+
+/// ipvsadm knows the flags by number, too: flag-1 is the fallback, flag-2 the port.
+fn whole_name(flag: &str, scheduler: &str) -> String {
+    match flag {
+        "flag-1" => format!("{scheduler}-fallback"),
+        "flag-2" => format!("{scheduler}-port"),
+        _ => flag.to_owned(),
+    }
+}
+
+fn persistence(order: &Order) -> Persistence {
+    let timeout = order.value(Opt::Persistent).and_then(|text| text.trim_start().parse().ok());
+    let mask = order.value(Opt::Netmask);
+    let prefix = mask.and_then(|mask| {
+        let v4 = mask.parse::<Ipv4Addr>().ok().map(|mask| mask.to_bits().leading_ones());
+        v4.or_else(|| mask.parse().ok()).and_then(|length| u8::try_from(length).ok())
+    });
+    Persistence {
+        timeout: timeout.unwrap_or(model::Persistence::TIMEOUT.secs()),
+        prefix: prefix.unwrap_or(32),
+        engine: order.value(Opt::Engine).map(str::to_owned),
+    }
 }
 
 fn server_settings(order: &Order) -> Result<ServerSettings, Failure> {
@@ -138,8 +162,14 @@ fn server_settings(order: &Order) -> Result<ServerSettings, Failure> {
         return Err(Failure::new(message, 255));
     }
     let weight = order.value(Opt::Weight).and_then(|text| text.trim_start().parse().ok());
+    let threshold = |option| order.value(option).and_then(|text| text.trim_start().parse().ok()).unwrap_or(0);
     let default = ServerSettings::default();
-    Ok(ServerSettings { weight: weight.unwrap_or(default.weight), ..default })
+    Ok(ServerSettings {
+        weight: weight.unwrap_or(default.weight),
+        upper_threshold: threshold(Opt::UpperThreshold),
+        lower_threshold: threshold(Opt::LowerThreshold),
+        ..default
+    })
 }
 
 /// What ipvsadm says when the kernel refuses.
