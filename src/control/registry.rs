@@ -461,6 +461,75 @@ mod tests {
         assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
     }
 
+    fn rules(services: &[VirtualService]) -> Rules {
+        Rules { services: services.to_vec(), timeouts: Timeouts::default() }
+    }
+
+    fn ids(registry: &Registry) -> Vec<(u16, Vec<u16>)> {
+        let servers = |entry: &ServiceEntry| entry.servers.iter().map(|server| server.id.0).collect();
+        registry.services.iter().map(|entry| (entry.id.0, servers(entry))).collect()
+    }
+
+    #[test]
+    fn who_stays_keeps_its_number_and_who_comes_back_while_it_has_connections_gets_its_old_one() {
+        let (mut registry, loads) = (registry(), Loads::new(9));
+        let none: Totals<'_> = &|_| Stats::default();
+        assert_eq!(ids(&registry), [(0, vec![0, 1]), (1, vec![2]), (2, vec![3])]);
+        loads.add(ServerId(0), true);
+        let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
+        registry.apply(&rules(&without), none).unwrap();
+        registry.forget(&loads);
+        assert_eq!(ids(&registry), [(2, vec![3])]);
+        assert_eq!(registry.snapshot(&loads).route(ServerId(0)), &Route::Gone);
+        let back = [
+            service("192.0.2.9:80", &[("192.0.2.11", 1)]),
+            service("192.0.2.1:80", &[("192.0.2.11", 1), ("192.0.2.10", 1)]),
+        ];
+        registry.apply(&rules(&back), none).unwrap();
+        // 0 and its server 0 were kept for the connection; 1, and servers 1 and 2, were free again.
+        assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
+        loads.remove(ServerId(0), true);
+        registry.apply(&rules(&[]), none).unwrap();
+        registry.forget(&loads);
+        registry.apply(&rules(&without), none).unwrap();
+        assert_eq!(ids(&registry), [(0, vec![0])]);
+    }
+
+    #[test]
+    fn what_is_known_of_a_vip_and_of_a_server_holds_for_services_that_come_later() {
+        let mut registry = registry();
+        let (vip, rip) = ("192.0.2.1".parse().unwrap(), "192.0.2.10".parse().unwrap());
+        registry.set_vip(vip, VipState::Claimed);
+        registry.set_reachable(rip, MAC);
+        let mut more = registry.rules();
+        more.services.push(service("192.0.2.1:53", &[("192.0.2.10", 1), ("192.0.2.13", 1)]));
+        registry.apply(&more, &|_| Stats::default()).unwrap();
+        let entry = registry.services.last().unwrap();
+        let links: Vec<_> = entry.servers.iter().map(|server| server.link).collect();
+        assert_eq!(
+            (entry.vip, links),
+            (VipState::Claimed, vec![ServerLink::Reachable(MAC), ServerLink::Resolving])
+        );
+    }
+
+    #[test]
+    fn a_server_counts_from_its_beginning_and_its_service_for_all_that_it_ever_had() {
+        let mut registry = registry();
+        let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
+        let mut fewer = registry.rules();
+        fewer.services[0].servers.remove(0);
+        registry.apply(&fewer, &counted(5)).unwrap();
+        assert_eq!(registry.services[0].past.connections, 5);
+        let mut again = fewer.clone();
+        again.services[0].servers.push(server("192.0.2.10", 1));
+        registry.apply(&again, &counted(7)).unwrap();
+        assert_eq!(registry.services[0].servers[1].baseline.connections, 7);
+        registry.zero(Some(registry.services[0].config.address), &counted(9));
+        let entry = &registry.services[0];
+        assert_eq!((entry.past, entry.servers[0].baseline), (Stats::default(), counted(9)(ServerId(0))));
+        assert_eq!(registry.services[1].servers[0].baseline, Stats::default(), "another service");
+    }
+
     #[test]
     fn every_number_that_16_bits_have_but_the_last_is_a_server_or_a_service() {
         let many = 0..u16::MAX;

@@ -149,3 +149,83 @@ impl Rules {
         found.ok_or(Refusal::NoSuchServer(address, rip))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scheduler, Weight};
+    use crate::wire::Protocol;
+
+    fn service(port: u16) -> ServiceAddress {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }
+    }
+
+    fn server(host: u8, weight: u16) -> RealServer {
+        RealServer::new([192, 0, 2, host].into(), Weight(weight))
+    }
+
+    fn rules() -> Rules {
+        let servers = vec![server(10, 1), server(11, 2)];
+        let services =
+            vec![VirtualService::new(service(80), servers), VirtualService::new(service(443), vec![])];
+        Rules { services, timeouts: Timeouts::default() }
+    }
+
+    fn after(change: Change) -> Rules {
+        let mut rules = rules();
+        rules.change(&change).unwrap();
+        rules
+    }
+
+    #[test]
+    fn each_change_does_what_it_says_and_no_more() {
+        let added = after(Change::AddService(VirtualService::new(service(53), vec![server(12, 1)])));
+        assert_eq!((added.services.len(), &added.services[..2]), (3, &rules().services[..]));
+        let new = VirtualService { scheduler: Scheduler::Sed, ..VirtualService::new(service(80), vec![]) };
+        let edited = after(Change::EditService(new));
+        assert_eq!(edited.services[0].scheduler, Scheduler::Sed);
+        assert_eq!(edited.services[0].servers, rules().services[0].servers, "its servers stay");
+        assert_eq!(after(Change::DeleteService(service(80))).services, rules().services[1..]);
+        assert_eq!(after(Change::Clear).services, []);
+        assert_eq!(
+            after(Change::AddServer(service(443), server(10, 5))).services[1].servers,
+            [server(10, 5)]
+        );
+        let weighed = after(Change::EditServer(service(80), server(11, 9)));
+        assert_eq!(weighed.services[0].servers, [server(10, 1), server(11, 9)]);
+        let gone = after(Change::DeleteServer(service(80), [192, 0, 2, 10].into()));
+        assert_eq!(gone.services[0].servers, [server(11, 2)]);
+        let timeouts =
+            after(Change::SetTimeouts([Span::from_secs(7), Span::default(), Span::from_secs(9)])).timeouts;
+        let expected = Timeouts { tcp: Span::from_secs(7), udp: Span::from_secs(9), ..Timeouts::default() };
+        assert_eq!(timeouts, expected);
+    }
+
+    #[test]
+    fn a_fixed_mac_address_outlives_a_change_of_weight() {
+        let mac = Some(crate::wire::MacAddr([2, 0, 0, 0, 0, 9]));
+        let mut rules = rules();
+        rules.services[0].servers[0].mac = mac;
+        rules.change(&Change::EditServer(service(80), server(10, 7))).unwrap();
+        assert_eq!(rules.services[0].servers[0], RealServer { mac, ..server(10, 7) });
+    }
+
+    #[test]
+    fn what_does_not_go_is_refused_and_changes_nothing() {
+        let (here, nowhere, rip) = (service(80), service(81), [192, 0, 2, 10].into());
+        let cases = [
+            (Change::AddService(VirtualService::new(here, vec![])), Refusal::ServiceExists(here)),
+            (Change::EditService(VirtualService::new(nowhere, vec![])), Refusal::NoSuchService(nowhere)),
+            (Change::DeleteService(nowhere), Refusal::NoSuchService(nowhere)),
+            (Change::AddServer(here, server(10, 1)), Refusal::ServerExists(here, rip)),
+            (Change::AddServer(nowhere, server(10, 1)), Refusal::NoSuchService(nowhere)),
+            (Change::EditServer(service(443), server(10, 1)), Refusal::NoSuchServer(service(443), rip)),
+            (Change::DeleteServer(service(443), rip), Refusal::NoSuchServer(service(443), rip)),
+        ];
+        for (change, refusal) in cases {
+            let mut changed = rules();
+            assert_eq!(changed.change(&change), Err(refusal));
+            assert_eq!(changed, rules());
+        }
+    }
+}

@@ -110,3 +110,40 @@ fn changed(rows: impl IntoIterator<Item = (&'static str, String, String)>) -> Op
     let words: Vec<_> = rows.map(|(name, old, new)| format!("{name} {old} -> {new}")).collect();
     (!words.is_empty()).then(|| words.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scheduler, Timeouts, Weight};
+    use crate::time::Span;
+    use crate::wire::Protocol;
+
+    fn service(port: u16, servers: &[(u8, u16)]) -> VirtualService {
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() };
+        let server = |(host, weight): &(u8, u16)| RealServer::new([192, 0, 2, *host].into(), Weight(*weight));
+        VirtualService::new(address, servers.iter().map(server).collect())
+    }
+
+    #[test]
+    fn every_difference_is_a_line() {
+        let old = Rules {
+            services: vec![service(80, &[(10, 1), (11, 1)]), service(443, &[(10, 1)])],
+            timeouts: Timeouts::default(),
+        };
+        let changed = VirtualService { scheduler: Scheduler::Rr, ..service(80, &[(11, 4), (12, 1)]) };
+        let timeouts = Timeouts { udp: Span::from_secs(10), ..Timeouts::default() };
+        let new = Rules { services: vec![service(53, &[]), changed], timeouts };
+        let lines: Vec<_> = old.differences(&new).iter().map(ToString::to_string).collect();
+        let expected = [
+            "- TCP 192.0.2.1:443 with 1 real server",
+            "+ TCP 192.0.2.1:53 with 0 real servers",
+            "~ TCP 192.0.2.1:80: scheduler wlc -> rr",
+            "- TCP 192.0.2.1:80 -> 192.0.2.10",
+            "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",
+            "+ TCP 192.0.2.1:80 -> 192.0.2.12, weight 1",
+            "~ timeouts: udp 300 -> 10",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(new.differences(&new), []);
+    }
+}

@@ -88,3 +88,77 @@ fn on_conflict(on_conflict: OnConflict) -> &'static str {
         OnConflict::Claim => "claim",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Places, Rules, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse};
+    use crate::time::Span;
+    use crate::wire::{MacAddr, Protocol};
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    fn a_director() -> impl Strategy<Value = Director> {
+        let words = (0..3usize, 0..2usize, 0..2usize, any::<bool>(), any::<bool>());
+        let numbers = (0..=9u16, 1024..=1u32 << 28, 1..=2_147_483u32, [1..=2_147_483u32, 1..=9, 1..=9]);
+        (words, numbers).prop_map(
+            |((backend, wait, conflict, huge_pages, two_arms), (workers, connections, every, timeouts))| {
+                let [tcp, tcp_fin, udp] = timeouts.map(Span::from_secs);
+                Director {
+                    interface: "eth\"0\\".into(),
+                    server_interface: two_arms.then(|| "eth1".into()),
+                    backend: [BackendChoice::Auto, BackendChoice::Xdp, BackendChoice::Packet][backend],
+                    workers: if workers == 0 { Workers::Auto } else { Workers::Count(workers) },
+                    connections,
+                    wait: [Wait::Adaptive, Wait::Busy][wait],
+                    huge_pages,
+                    announce_interval: Span::from_secs(every),
+                    on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
+                    timeouts: Timeouts { tcp, tcp_fin, udp },
+                }
+            },
+        )
+    }
+
+    fn a_server() -> impl Strategy<Value = (u16, Option<u8>, u32, u32)> {
+        (any::<u16>(), any::<Option<u8>>(), 0..9u32, 0..9u32)
+    }
+
+    fn services() -> impl Strategy<Value = Vec<VirtualService>> {
+        let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), prop::collection::vec(a_server(), 0..4));
+        prop::collection::vec(service, 0..5)
+            .prop_map(|services| services.into_iter().zip(1..).map(a_service).collect())
+    }
+
+    type Drawn = (usize, [bool; 2], Vec<(u16, Option<u8>, u32, u32)>);
+
+    fn a_service(((scheduler, [fallback, port], servers), number): (Drawn, u16)) -> VirtualService {
+        let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
+        let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], number).into() };
+        let scheduler = Scheduler::ALL[scheduler];
+        let flags = SchedulerFlags { fallback, port };
+        let has_flags = !scheduler.flag_names().is_empty();
+        let server = |((weight, mac, upper, lower), host): ((u16, Option<u8>, u32, u32), u8)| RealServer {
+            mac: mac.map(|_| MacAddr([2, 0, 0, 0, 0, host])),
+            upper_threshold: upper,
+            lower_threshold: lower.min(upper),
+            ..RealServer::new([192, 0, 2, 10 + host].into(), Weight(weight))
+        };
+        VirtualService {
+            scheduler,
+            scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
+            ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_as_the_same(director in a_director(), services in services()) {
+            let config = Config { director, services, places: Places::default() };
+            let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+            prop_assert_eq!(rules.check(), Ok(()));
+            let read = parse(Path::new("d.toml"), &config.to_string()).unwrap();
+            prop_assert_eq!((read.director, read.services), (config.director, config.services));
+        }
+    }
+}
