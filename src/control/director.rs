@@ -55,6 +55,7 @@ where
         let host = Host::fit(config)?;
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let socket = server::bind(socket)?;
+        host.control_group.map_or(Ok(()), |group| socket.admit(group))?;
         Director::start(config, host, ready)?.direct(socket, signals, &reread).await
     })
 }

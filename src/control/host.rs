@@ -3,6 +3,7 @@
 use crate::io::{Interface, IoError};
 use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer, VirtualService};
 use crate::neighbor::{LinkIndex, ServerSettings};
+use nix::unistd::{Gid, Group};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,6 +16,8 @@ pub struct Host {
     pub servers: Vec<ServerSettings>,
     /// Every VIP once.
     pub vips: Vec<Ipv4Addr>,
+    /// Whose members may use the control socket.
+    pub control_group: Option<Gid>,
 }
 
 impl Host {
@@ -26,7 +29,8 @@ impl Host {
     pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
         let arms = interfaces(config)?;
         let servers = servers(config, &arms)?;
-        Ok(Self { arms, servers, vips: vips(&config.services) })
+        let control_group = control_group(config)?;
+        Ok(Self { arms, servers, vips: vips(&config.services), control_group })
     }
 
     /// How this host reaches the servers of other services, and their VIPs. The interfaces are the
@@ -38,7 +42,7 @@ impl Host {
         let arms: Vec<_> = self.arms.iter().map(renewed).collect();
         let each = services.iter().flat_map(|service| &service.servers).map(|server| settings(server, &arms));
         let servers = once(each.collect::<Result<_, _>>()?);
-        Ok(Self { arms, servers, vips: vips(services) })
+        Ok(Self { arms, servers, vips: vips(services), control_group: self.control_group })
     }
 }
 
@@ -65,6 +69,18 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, ConfigErrors> {
         Some(Interface::lookup(name?).map_err(|error| error_at(places, line, error)))
     });
     all(found)
+}
+
+fn control_group(config: &Config) -> Result<Option<Gid>, ConfigErrors> {
+    let Some(name) = &config.director.control_group else { return Ok(None) };
+    let found = Group::from_name(name).ok().flatten().map(|group| group.gid);
+    let error = || IoError {
+        what: format!("control_group is {name:?}"),
+        cause: "this host has no such group".into(),
+        remedy: format!("make it: groupadd --system {name}; or name one that `getent group` shows"),
+    };
+    let wrong = || ConfigErrors(vec![error_at(&config.places, config.places.control_group, error())]);
+    found.map(Some).ok_or_else(wrong)
 }
 
 fn servers(config: &Config, arms: &[Interface]) -> Result<Vec<ServerSettings>, ConfigErrors> {

@@ -21,6 +21,8 @@ pub struct Places {
     pub file: String,
     /// `interface` of the director.
     pub interface: usize,
+    /// `control_group`, if it is there.
+    pub control_group: usize,
     /// `server_interface`, or the `[director]` table if there is none.
     pub server_interface: usize,
     /// The address of each real server, of all services in file order.
@@ -44,6 +46,8 @@ pub struct Director {
     pub wait: Wait,
     /// Whether AF_XDP's packet memory lies in huge pages, which the host must have reserved.
     pub huge_pages: bool,
+    /// Whose members may use the control socket besides root.
+    pub control_group: Option<String>,
     /// Time between gratuitous ARPs for each VIP.
     pub announce_interval: Span,
     /// What to do when somebody else answers for a VIP.
@@ -64,6 +68,7 @@ impl Director {
             ("connections", self.connections == new.connections),
             ("wait", self.wait == new.wait),
             ("huge_pages", self.huge_pages == new.huge_pages),
+            ("control_group", self.control_group == new.control_group),
             ("announce_interval", self.announce_interval == new.announce_interval),
             ("on_conflict", self.on_conflict == new.on_conflict),
         ];

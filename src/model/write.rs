@@ -27,6 +27,9 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     writeln!(f, "connections = {}", director.connections)?;
     writeln!(f, "wait = \"{}\"", wait(director.wait))?;
     writeln!(f, "huge_pages = {}", director.huge_pages)?;
+    if let Some(group) = &director.control_group {
+        writeln!(f, "control_group = {}", quoted(group))?;
+    }
     writeln!(f, "announce_interval = {}", director.announce_interval.secs())?;
     writeln!(f, "on_conflict = \"{}\"", on_conflict(director.on_conflict))?;
     let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
@@ -112,6 +115,7 @@ mod tests {
                     connections,
                     wait: [Wait::Adaptive, Wait::Busy][wait],
                     huge_pages,
+                    control_group: two_arms.then(|| "operators".into()),
                     announce_interval: Span::from_secs(every),
                     on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
                     timeouts: Timeouts { tcp, tcp_fin, udp },

@@ -161,6 +161,13 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
     Err(Fault::new(flaw, r#"write a name that "ip link" shows, as in "eth0""#))
 }
 
+/// A group's name; whether there is such a group is asked on the host.
+pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value, r#"a group's name, as in "adm","#)?;
+    let fault = || Fault::new("is empty", "name a group that `getent group` shows, or remove the key");
+    (!name.is_empty()).then(|| name.to_owned()).ok_or_else(fault)
+}
+
 pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     let remedy = "write the server's own address, as in \"02:00:5e:10:00:01\"";
     let text = text(value, "a MAC address, as in \"02:00:5e:10:00:01\",")?;

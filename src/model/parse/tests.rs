@@ -60,6 +60,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         connections: 1_048_576,
         wait: Wait::Adaptive,
         huge_pages: false,
+        control_group: None,
         announce_interval: Span::from_secs(60),
         on_conflict: OnConflict::Refuse,
         timeouts: Timeouts::default(),
@@ -80,7 +81,13 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         one_packet: false,
         servers,
     }];
-    let places = Places { file: "d.toml".into(), interface: 2, server_interface: 1, servers: vec![7] };
+    let places = Places {
+        file: "d.toml".into(),
+        interface: 2,
+        control_group: 1,
+        server_interface: 1,
+        servers: vec![7],
+    };
     assert_eq!(config, Config { director, services, places });
 }
 
@@ -95,6 +102,7 @@ fn everything_that_is_set_arrives() {
         connections = 2048
         wait = "busy"
         huge_pages = true
+        control_group = "adm"
         announce_interval = 5
         on_conflict = "claim"
         timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
@@ -120,6 +128,7 @@ fn everything_that_is_set_arrives() {
         connections: 2048,
         wait: Wait::Busy,
         huge_pages: true,
+        control_group: Some("adm".into()),
         announce_interval: Span::from_secs(5),
         on_conflict: OnConflict::Claim,
         timeouts,
@@ -187,6 +196,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "connections",
         "wait",
         "huge_pages",
+        "control_group",
         "announce_interval",
         "on_conflict",
         "tcp",
@@ -239,6 +249,10 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     ("connections = -0x", "3: not TOML: integers with a radix cannot be signed; correct this line"),
     ("wait = \"never\"", r#"3: wait is "never"; write "adaptive" or "busy""#),
+    (
+        "control_group = \"\"",
+        "3: control_group is empty; name a group that `getent group` shows, or remove the key",
+    ),
     ("huge_pages = \"yes\"", r#"3: huge_pages is "yes"; write true or false"#),
     ("wait = true", r#"3: wait is true; write "adaptive" or "busy""#),
     (
@@ -298,7 +312,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, announce_interval, on_conflict, timeouts",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, announce_interval, on_conflict, timeouts",
     ),
 ];
 
