@@ -13,8 +13,9 @@ mod tests;
 mod usage;
 mod words;
 
-use crate::control::api::{Service, Services};
+use crate::control::api::{self, Service, Services};
 use crate::control::client::{Blocking, ClientError};
+use crate::model::Timeouts;
 use crate::wire::Protocol;
 use args::{Order, Request, Target, Wrong};
 use format::{Style, View};
@@ -134,6 +135,10 @@ fn list(order: &Order, director: &Blocking, out: &mut impl Write) -> Result<(), 
         None if has(Opt::Timeout) => list_timeouts(director, out),
         // A director has no sync daemons, so a running one lists none.
         None if has(Opt::Daemon) => Ok(director.timeouts().map(drop)?),
+        None if order.command == Command::Save => {
+            save_timeouts(director, out)?;
+            Ok(list_all(&prepared(director, order)?, &style, out)?)
+        }
         None => Ok(list_all(&prepared(director, order)?, &style, out)?),
     }
 }
@@ -216,6 +221,16 @@ fn list_connections(
 /// Writes the title once, and not before the director has answered.
 fn begin(begun: &mut bool, with_engine: bool, out: &mut impl Write) -> io::Result<()> {
     if std::mem::replace(begun, true) { Ok(()) } else { format::connections_title(out, with_engine) }
+}
+
+/// ipvsadm forgets them; where they are the defaults, nothing needs to be said.
+fn save_timeouts(director: &Blocking, out: &mut impl Write) -> Result<(), Failure> {
+    let api::Timeouts { tcp, tcp_fin, udp } = director.timeouts()?;
+    let default = Timeouts::default();
+    if [tcp, tcp_fin, udp] == [default.tcp.secs(), default.tcp_fin.secs(), default.udp.secs()] {
+        return Ok(());
+    }
+    Ok(writeln!(out, "--set {tcp} {tcp_fin} {udp}")?)
 }
 
 fn list_timeouts(director: &Blocking, out: &mut impl Write) -> Result<(), Failure> {
