@@ -4,7 +4,9 @@ use super::api;
 use super::arp::{Command, Responder};
 use super::backend::{self, Backend};
 use super::crew::Settings as CrewSettings;
+use super::exporter::{Exporter, ExporterError};
 use super::host::Host;
+use super::metrics::Meter;
 use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, BindError, ControlSocket, Query};
@@ -36,6 +38,9 @@ pub enum Failure {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] BindError),
+    /// The metrics listener.
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
     /// The wire.
     #[error(transparent)]
     Io(#[from] IoError),
@@ -67,7 +72,11 @@ pub fn run(config: &Config, socket: &Path, ready: impl FnMut()) -> Result<(), Fa
         let host = Host::fit(config)?;
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let socket = server::bind(socket)?;
-        Director::start(config, &host, ready)?.direct(&host, socket, signals).await
+        let exporter = match config.director.metrics {
+            Some(address) => Some(Exporter::bind(address).await?),
+            None => None,
+        };
+        Director::start(config, &host, ready)?.direct(&host, (socket, exporter), signals).await
     })
 }
 
@@ -106,6 +115,7 @@ struct Director<F> {
     capacity: u32,
     epoch: Instant,
     neighbors: Option<Neighbors>,
+    meter: Meter,
     on_conflict: OnConflict,
     ready: Option<F>,
 }
@@ -125,6 +135,7 @@ impl<F: FnMut()> Director<F> {
             wait: director.wait,
             epoch,
         };
+        let neighbors = Neighbors::new(arp_settings(config, host)?);
         let backend = backend::launch(director.backend, &plan(config, host), &crew)?;
         Ok(Self {
             registry,
@@ -135,16 +146,24 @@ impl<F: FnMut()> Director<F> {
             estimators: Estimators::default(),
             capacity: director.connections,
             epoch,
-            neighbors: Some(Neighbors::new(arp_settings(config, host)?)),
+            meter: Meter::new(&neighbors),
+            neighbors: Some(neighbors),
             on_conflict: director.on_conflict,
             ready: Some(ready),
         })
     }
 
     /// Runs everything until told to stop, then takes it all down in order.
-    async fn direct(mut self, host: &Host, socket: ControlSocket, signals: Signals) -> Result<(), Failure> {
+    async fn direct(
+        mut self,
+        host: &Host,
+        (socket, exporter): (ControlSocket, Option<Exporter>),
+        signals: Signals,
+    ) -> Result<(), Failure> {
         let (queries, inbox) = mpsc::channel(QUERIES);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        // Ends with the runtime: it leaves nothing behind, and owes nobody an answer.
+        let _exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(queries.clone())));
         let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
         let end = self.attend(host, inbox, signals).await;
         self.backend.steering.stop();
@@ -295,6 +314,7 @@ impl<F: FnMut()> Director<F> {
         match query {
             Query::Services(reply) => drop(reply.send(view.services(&self.estimators))),
             Query::Drops(reply) => drop(reply.send(view.drops())),
+            Query::Metrics(reply) => self.meter.answer(&view, self.backend.name, reply),
             Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
             Query::Workers(reply) => {
                 let workers = view.workers(self.backend.name);

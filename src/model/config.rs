@@ -2,6 +2,7 @@
 
 use super::VirtualService;
 use crate::time::Span;
+use std::net::SocketAddr;
 
 /// Everything that a configuration file says, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Director {
     pub announce_interval: Span,
     /// What to do when somebody else answers for a VIP.
     pub on_conflict: OnConflict,
+    /// Where metrics can be read over TCP, by whoever reaches that address.
+    pub metrics: Option<SocketAddr>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
 }

@@ -1,6 +1,6 @@
 //! The `[director]` table.
 
-use super::readers::{boolean, choice, interface, number, seconds, workers};
+use super::readers::{boolean, choice, interface, listener, number, seconds, workers};
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
@@ -28,6 +28,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         huge_pages: section.get("huge_pages", boolean).unwrap_or_default(),
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
+        metrics: section.get("metrics", listener),
         timeouts: timeouts(&section),
         interface: own.clone().unwrap_or_default(),
     };
