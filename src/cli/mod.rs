@@ -7,6 +7,7 @@
 mod ipvsadm;
 mod lab;
 mod listings;
+mod log;
 mod realserver;
 mod run;
 mod status;

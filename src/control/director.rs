@@ -11,6 +11,7 @@ use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, BindError, ControlSocket, Query};
 use super::status::{self, Estimators, View};
+use super::throttle::{Throttle, tell_left_out};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, IoError, Plan};
@@ -117,6 +118,8 @@ struct Director<F> {
     neighbors: Option<Neighbors>,
     meter: Meter,
     on_conflict: OnConflict,
+    /// What may be logged about each VIP and real server.
+    lines: Throttle<Ipv4Addr>,
     ready: Option<F>,
 }
 
@@ -149,6 +152,7 @@ impl<F: FnMut()> Director<F> {
             meter: Meter::new(&neighbors),
             neighbors: Some(neighbors),
             on_conflict: director.on_conflict,
+            lines: Throttle::default(),
             ready: Some(ready),
         })
     }
@@ -254,7 +258,10 @@ impl<F: FnMut()> Director<F> {
     }
 
     fn note(&mut self, report: &Report) {
-        log(report, &self.registry, self.on_conflict);
+        if let Some(left_out) = self.lines.admit(report.about(), Instant::now()) {
+            log(report, &self.registry, self.on_conflict);
+            tell_left_out(report.about(), left_out);
+        }
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
@@ -299,6 +306,7 @@ impl<F: FnMut()> Director<F> {
         host.arms.iter().try_for_each(Interface::check)?;
         self.release();
         self.hand_over()?;
+        self.lines.settle(Instant::now()).iter().for_each(|(about, lines)| tell_left_out(about, *lines));
         let mut estimators = std::mem::take(&mut self.estimators);
         self.view().estimate(&mut estimators);
         self.estimators = estimators;

@@ -19,3 +19,4 @@ mod serving;
 mod socket;
 mod stall;
 pub mod status;
+pub mod throttle;

@@ -156,7 +156,8 @@ fn json_lines(chunk: &[api::Connection]) -> Result<Vec<u8>, io::Error> {
 }
 
 async fn not_found(uri: Uri) -> Response {
-    let known = [path::SERVICES, path::CONNECTIONS, path::DROPS, path::WORKERS, path::TIMEOUTS, path::METRICS];
+    let known =
+        [path::SERVICES, path::CONNECTIONS, path::DROPS, path::WORKERS, path::TIMEOUTS, path::METRICS];
     let error = format!("there is no {}; there are {}", uri.path(), known.join(", "));
     problem(StatusCode::NOT_FOUND, error)
 }

@@ -81,7 +81,10 @@ mod tests {
             ("Application/OpenMetrics-Text; Version=\"1.0.0\"", Format::OpenMetrics),
             ("application/openmetrics-text;version=2.0.0", Format::Prometheus),
             ("application/openmetrics-text;version=1.0.0;q=0", Format::Prometheus),
-            ("application/openmetrics-text;version=1.0.0;q=0.2,text/plain;version=0.0.4;q=0.7", Format::Prometheus),
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.2,text/plain;version=0.0.4;q=0.7",
+                Format::Prometheus,
+            ),
             ("text/plain;version=0.0.4;q=nonsense,application/openmetrics-text;q=0.1", Format::OpenMetrics),
             // Prometheus 2.42, and 3.
             (

@@ -38,7 +38,8 @@ impl Meter {
         };
         let workers = workers(view, backend);
         tokio::task::spawn_blocking(move || {
-            readings.workers = workers.into_iter().map(|(worker, line)| with_latency(worker, &line)).collect();
+            readings.workers =
+                workers.into_iter().map(|(worker, line)| with_latency(worker, &line)).collect();
             let _ = reply.send(readings); // whoever asked may be gone
         });
     }

@@ -68,7 +68,12 @@ struct Total {
 }
 
 const TOTALS: &[Total] = &[
-    Total { name: "_connections", unit: None, help: "Connections opened to", read: |stats| stats.connections },
+    Total {
+        name: "_connections",
+        unit: None,
+        help: "Connections opened to",
+        read: |stats| stats.connections,
+    },
     Total { name: "_packets", unit: None, help: "Packets forwarded to", read: |stats| stats.in_packets },
     Total { name: "", unit: Some(Unit::Bytes), help: "IP bytes forwarded to", read: |stats| stats.in_bytes },
 ];

@@ -237,7 +237,10 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
         "3: announce_interval is \"60s\", no whole number; write a number from 1 to 2147483: seconds",
     ),
     ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "refuse" or "claim""#),
-    ("metrics = true", "3: metrics is true; write an address of this host and a port, as in \"127.0.0.1:9310\", in quotes"),
+    (
+        "metrics = true",
+        "3: metrics is true; write an address of this host and a port, as in \"127.0.0.1:9310\", in quotes",
+    ),
     ("metrics = \"127.0.0.1\"", r#"3: metrics is "127.0.0.1", without a port; write "127.0.0.1:9310""#),
     ("metrics = \"::1\"", r#"3: metrics is "::1", without a port; write "[::1]:9310""#),
     (
