@@ -38,7 +38,7 @@ fn write_services(rows: &[ServiceRow<'_>], page: &mut Page<'_>) -> fmt::Result {
     page.gauges(("service_state", None), "1 for the state that the VIP of the service is in.", states)?;
     for total in TOTALS {
         let of = |row: &ServiceRow<'_>| (row.labels.clone(), (total.read)(&row.service.stats));
-        let help = format!("{} the virtual service.", total.help);
+        let help = format!("{} for the virtual service.", total.help);
         page.counters((&format!("service{}", total.name), total.unit.clone()), &help, rows.iter().map(of))?;
     }
     Ok(())
@@ -47,7 +47,7 @@ fn write_services(rows: &[ServiceRow<'_>], page: &mut Page<'_>) -> fmt::Result {
 fn write_servers(rows: &[ServerRow<'_>], page: &mut Page<'_>) -> fmt::Result {
     for total in TOTALS {
         let of = |row: &ServerRow<'_>| (row.labels.clone(), (total.read)(&row.server.stats));
-        let help = format!("{} the real server.", total.help);
+        let help = format!("{} to the real server.", total.help);
         page.counters((&format!("server{}", total.name), total.unit.clone()), &help, rows.iter().map(of))?;
     }
     for (name, help, level) in LEVELS {
@@ -62,20 +62,15 @@ fn write_servers(rows: &[ServerRow<'_>], page: &mut Page<'_>) -> fmt::Result {
 struct Total {
     name: &'static str,
     unit: Option<Unit>,
-    /// Ends before "the virtual service" and "the real server".
+    /// Ends before "for the virtual service" and "to the real server".
     help: &'static str,
     read: fn(&Stats) -> u64,
 }
 
 const TOTALS: &[Total] = &[
-    Total {
-        name: "_connections",
-        unit: None,
-        help: "Connections opened to",
-        read: |stats| stats.connections,
-    },
-    Total { name: "_packets", unit: None, help: "Packets forwarded to", read: |stats| stats.in_packets },
-    Total { name: "", unit: Some(Unit::Bytes), help: "IP bytes forwarded to", read: |stats| stats.in_bytes },
+    Total { name: "_connections", unit: None, help: "Connections opened", read: |stats| stats.connections },
+    Total { name: "_packets", unit: None, help: "Packets forwarded", read: |stats| stats.in_packets },
+    Total { name: "", unit: Some(Unit::Bytes), help: "IP bytes forwarded", read: |stats| stats.in_bytes },
 ];
 
 type Level = (&'static str, &'static str, fn(&Server) -> u32);

@@ -71,7 +71,7 @@ fn rings(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
         let rings = [("receive", port.receive), ("transmit", port.transmit), ("fill", port.fill)];
         rings.map(|(ring, frames)| ((labels.clone(), [("ring", ring)]), frames))
     });
-    let help = "Frames in a ring when last noted, at most 10 ms of traffic ago.";
+    let help = "Frames in a ring, noted every 10 to 20 ms.";
     page.gauges(("worker_ring_frames", None), help, levels)
 }
 
