@@ -8,6 +8,7 @@ mod change;
 mod ipvsadm;
 mod lab;
 mod listings;
+mod log;
 mod realserver;
 mod run;
 mod status;

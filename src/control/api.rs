@@ -27,6 +27,8 @@ pub mod path {
     pub const RELOAD: &str = "/v1/reload";
     /// [`super::Timeouts`].
     pub const TIMEOUTS: &str = "/v1/timeouts";
+    /// A page for Prometheus (see [`crate::control::metrics`]), where scrapers look for it.
+    pub const METRICS: &str = "/metrics";
 }
 
 /// The body of every answer that is no success.

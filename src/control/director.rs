@@ -4,13 +4,16 @@ use super::api;
 use super::arp::{Command, Responder};
 use super::backend::{self, Backend};
 use super::crew::Settings as CrewSettings;
+use super::exporter::Exporter;
 use super::failure::Failure;
 use super::host::Host;
+use super::metrics::Meter;
 use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
 use super::status::{self, View};
+use super::throttle::{Throttle, tell_left_out};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, Plan};
@@ -56,7 +59,11 @@ where
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let socket = server::bind(socket)?;
         host.control_group.map_or(Ok(()), |group| socket.admit(group))?;
-        Director::start(config, host, ready)?.direct(socket, signals, &reread).await
+        let exporter = match config.director.metrics {
+            Some(address) => Some(Exporter::bind(address).await?),
+            None => None,
+        };
+        Director::start(config, host, ready)?.direct((socket, exporter), signals, &reread).await
     })
 }
 
@@ -75,6 +82,9 @@ pub(super) struct Director<F> {
     neighbors: Option<Neighbors>,
     /// The way to ARP, while that runs.
     commands: Option<mpsc::UnboundedSender<Command>>,
+    meter: Meter,
+    /// What may be logged about each VIP and real server.
+    lines: Throttle<Ipv4Addr>,
     ready: Option<F>,
 }
 
@@ -98,6 +108,7 @@ impl<F: FnMut()> Director<F> {
             wait: director.wait,
             epoch,
         };
+        let neighbors = Neighbors::new(arp_settings(config, &host)?);
         let backend = backend::launch(director.backend, &plan(config, &host), &crew)?;
         Ok(Self {
             registry,
@@ -107,9 +118,11 @@ impl<F: FnMut()> Director<F> {
             backend,
             loads,
             epoch,
-            neighbors: Some(Neighbors::new(arp_settings(config, &host)?)),
             host,
             commands: None,
+            meter: Meter::new(&neighbors),
+            neighbors: Some(neighbors),
+            lines: Throttle::default(),
             ready: Some(ready),
         })
     }
@@ -117,12 +130,14 @@ impl<F: FnMut()> Director<F> {
     /// Runs everything until told to stop, then takes it all down in order.
     async fn direct(
         mut self,
-        socket: ControlSocket,
+        (socket, exporter): (ControlSocket, Option<Exporter>),
         signals: Signals,
         reread: Reread<'_>,
     ) -> Result<(), Failure> {
         let (queries, inbox) = mpsc::channel(QUERIES);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        // Ends with the runtime: it leaves nothing behind, and owes nobody an answer.
+        let _exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(queries.clone())));
         let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
         let end = self.attend(inbox, signals, reread).await;
         self.backend.steering.stop();
@@ -210,7 +225,10 @@ impl<F: FnMut()> Director<F> {
     }
 
     fn note(&mut self, report: &Report) {
-        log(report, &self.registry, self.settings.on_conflict);
+        if let Some(left_out) = self.lines.admit(report.about(), Instant::now()) {
+            log(report, &self.registry, self.settings.on_conflict);
+            tell_left_out(report.about(), left_out);
+        }
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
@@ -260,6 +278,7 @@ impl<F: FnMut()> Director<F> {
         }
         self.hand_over()?;
         status::estimate(&mut self.registry, &self.backend.crew);
+        self.lines.settle(Instant::now()).iter().for_each(|(about, lines)| tell_left_out(about, *lines));
         if self.backend.crew.is_whole() {
             return Ok(());
         }
@@ -295,6 +314,7 @@ impl<F: FnMut()> Director<F> {
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
+            Query::Metrics(reply) => self.meter.answer(&view, self.backend.name, reply),
             Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
             Query::Workers(reply) => {
                 let workers = view.workers(self.backend.name);

@@ -1,5 +1,6 @@
 //! Why a director ends.
 
+use super::exporter::ExporterError;
 use super::server::BindError;
 use crate::io::IoError;
 use crate::model::{ConfigErrors, Misfit};
@@ -13,6 +14,9 @@ pub enum Failure {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] BindError),
+    /// The metrics listener.
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
     /// The wire.
     #[error(transparent)]
     Io(#[from] IoError),

@@ -2,6 +2,7 @@
 
 use super::VirtualService;
 use crate::time::Span;
+use std::net::SocketAddr;
 
 /// Everything that a configuration file says, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct Director {
     pub announce_interval: Span,
     /// What to do when somebody else answers for a VIP.
     pub on_conflict: OnConflict,
+    /// Where metrics can be read over TCP, by whoever reaches that address.
+    pub metrics: Option<SocketAddr>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
 }
@@ -71,6 +74,7 @@ impl Director {
             ("control_group", self.control_group == new.control_group),
             ("announce_interval", self.announce_interval == new.announce_interval),
             ("on_conflict", self.on_conflict == new.on_conflict),
+            ("metrics", self.metrics == new.metrics),
         ];
         keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }

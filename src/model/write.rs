@@ -32,6 +32,9 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     }
     writeln!(f, "announce_interval = {}", director.announce_interval.secs())?;
     writeln!(f, "on_conflict = \"{}\"", on_conflict(director.on_conflict))?;
+    if let Some(address) = director.metrics {
+        writeln!(f, "metrics = \"{address}\"")?;
+    }
     let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
     writeln!(
         f,
@@ -118,6 +121,7 @@ mod tests {
                     control_group: two_arms.then(|| "operators".into()),
                     announce_interval: Span::from_secs(every),
                     on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
+                    metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
                     timeouts: Timeouts { tcp, tcp_fin, udp },
                 }
             },

@@ -1,6 +1,6 @@
 //! The `[director]` table.
 
-use super::readers::{boolean, choice, group, interface, number, seconds, workers};
+use super::readers::{boolean, choice, group, interface, listener, number, seconds, workers};
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
@@ -29,6 +29,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         control_group: section.get("control_group", group),
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
+        metrics: section.get("metrics", listener),
         timeouts: timeouts(&section),
         interface: own.clone().unwrap_or_default(),
     };

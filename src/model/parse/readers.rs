@@ -197,6 +197,23 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     }
 }
 
+/// "address:port" of this host, of either family, to listen on.
+pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
+    let example = r#"an address of this host and a port, as in "127.0.0.1:9310""#;
+    let text = text(value, &format!("{example},"))?;
+    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let whole = SocketAddr::new(address, 9310);
+        return Err(Fault::new(format!("is {text:?}, without a port"), format!("write \"{whole}\"")));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(fault(": port 0 is no port")),
+        Ok(address) if address.ip().is_multicast() => Err(fault(", no address of one host")),
+        Ok(address) => Ok(address),
+        Err(_) => Err(fault(", no IP address and port")),
+    }
+}
+
 /// "RIP", or "RIP:port" with the service's port, if that is known.
 pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAddr> {
     let example = r#"the RIP alone, as in "192.168.195.170""#;

@@ -63,6 +63,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         control_group: None,
         announce_interval: Span::from_secs(60),
         on_conflict: OnConflict::Refuse,
+        metrics: None,
         timeouts: Timeouts::default(),
     };
     let address = ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from(([10, 0, 0, 1], 80)) };
@@ -105,6 +106,7 @@ fn everything_that_is_set_arrives() {
         control_group = "adm"
         announce_interval = 5
         on_conflict = "claim"
+        metrics = "[::1]:9310"
         timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
         [[service]]
         protocol = "udp"
@@ -131,6 +133,7 @@ fn everything_that_is_set_arrives() {
         control_group: Some("adm".into()),
         announce_interval: Span::from_secs(5),
         on_conflict: OnConflict::Claim,
+        metrics: Some("[::1]:9310".parse().unwrap()),
         timeouts,
     };
     assert_eq!(config.director, director);
@@ -199,6 +202,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "control_group",
         "announce_interval",
         "on_conflict",
+        "metrics",
         "tcp",
         "tcpfin",
         "udp",
@@ -264,6 +268,28 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
         "3: announce_interval is \"60s\", no whole number; write a number from 1 to 2147483: seconds",
     ),
     ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "refuse" or "claim""#),
+    (
+        "metrics = true",
+        "3: metrics is true; write an address of this host and a port, as in \"127.0.0.1:9310\", in quotes",
+    ),
+    ("metrics = \"127.0.0.1\"", r#"3: metrics is "127.0.0.1", without a port; write "127.0.0.1:9310""#),
+    ("metrics = \"::1\"", r#"3: metrics is "::1", without a port; write "[::1]:9310""#),
+    (
+        "metrics = \":9310\"",
+        r#"3: metrics is ":9310", no IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
+    (
+        "metrics = \"localhost:9310\"",
+        r#"3: metrics is "localhost:9310", no IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
+    (
+        "metrics = \"127.0.0.1:0\"",
+        r#"3: metrics is "127.0.0.1:0": port 0 is no port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
+    (
+        "metrics = \"224.0.0.1:9310\"",
+        r#"3: metrics is "224.0.0.1:9310", no address of one host; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
     ("[director.timeouts]\ntcp = 0", "4: tcp is 0, out of range; write a number from 1 to 2147483: seconds"),
     (
         "[director.timeouts]\ntcpfin = 2147484",
@@ -312,7 +338,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, announce_interval, on_conflict, timeouts",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, announce_interval, on_conflict, metrics, timeouts",
     ),
 ];
 
