@@ -1,8 +1,10 @@
 //! What control knows of every service and server, and the snapshot that workers get of it.
 
 use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
-use crate::model::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService};
-use crate::schedule::{Candidate, Loads, Pool};
+use crate::model::{
+    RealServer, Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+};
+use crate::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
 use crate::wire::MacAddr;
 use std::net::{IpAddr, SocketAddr};
 
@@ -24,6 +26,8 @@ pub struct ServiceEntry {
     pub address: ServiceAddress,
     /// How new connections are spread.
     pub scheduler: Scheduler,
+    /// Flags of the scheduler.
+    pub scheduler_flags: SchedulerFlags,
     /// Whether the VIP is ours.
     pub vip: VipState,
     /// In the order of the configuration.
@@ -100,6 +104,7 @@ impl Registry {
             .map(|service| ServiceEntry {
                 address: service.address,
                 scheduler: service.scheduler,
+                scheduler_flags: service.scheduler_flags,
                 vip: VipState::Probing,
                 servers: service
                     .servers
@@ -193,9 +198,17 @@ impl ServiceEntry {
     fn pool(&mut self, loads: &Loads) -> Pool {
         let reachable =
             self.servers.iter().rev().filter(|server| matches!(server.link, ServerLink::Reachable(_)));
-        let candidate =
-            |server: &ServerEntry| Candidate { server: server.id, weight: server.config.weight.0 };
-        self.pool = self.pool.next(reachable.map(candidate), loads);
+        let candidate = |server: &ServerEntry| Candidate {
+            thresholds: Thresholds {
+                upper: server.config.upper_threshold,
+                lower: server.config.lower_threshold,
+            },
+            address: self.server_address(server),
+            ..Candidate::new(server.id, server.config.weight.0)
+        };
+        let (scheduler, flags) = (self.scheduler, self.scheduler_flags);
+        let rule = Rule { scheduler, flags, vip: self.address.address.ip() };
+        self.pool = self.pool.next(rule, reachable.map(candidate), loads);
         self.pool.clone()
     }
 
@@ -216,6 +229,7 @@ impl ServerEntry {
 mod tests {
     use super::*;
     use crate::model::Weight;
+    use crate::schedule::Client;
     use crate::wire::Protocol;
     use std::net::Ipv4Addr;
 
@@ -244,7 +258,7 @@ mod tests {
     fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
         let (mut registry, loads) = (registry(), Loads::new(4));
         let pick = |registry: &mut Registry, service| {
-            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads)
+            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads, Client::default())
         };
         assert_eq!(pick(&mut registry, 0), None);
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);

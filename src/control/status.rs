@@ -106,7 +106,7 @@ impl View<'_> {
         api::Service {
             address: service.address,
             scheduler: service.scheduler.name().into(),
-            scheduler_flags: Vec::new(),
+            scheduler_flags: service.scheduler_flags.names(service.scheduler).map(str::to_owned).collect(),
             persistence: None,
             one_packet: false,
             state: state(service.vip),
