@@ -8,6 +8,7 @@ pub mod backend;
 pub mod client;
 pub mod crew;
 pub mod director;
+mod entry;
 pub mod exporter;
 pub mod failure;
 pub mod handover;

@@ -1,5 +1,7 @@
 //! What control knows of every service and server, and the snapshot that workers get of it.
 
+pub use super::entry::{Drain, ServerEntry, ServerLink, ServiceEntry, VipState};
+
 use super::api::Stats;
 use super::ids::Ids;
 use super::rates::Estimator;
@@ -7,11 +9,10 @@ use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{
     Misfit, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
 };
-use crate::schedule::{Candidate, Load, Loads, Pool};
+use crate::schedule::{Load, Loads, Pool, Rule};
 use crate::wire::MacAddr;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::net::IpAddr;
 
 /// Every virtual service with its real servers and what ARP has found out about them.
 ///
@@ -33,94 +34,6 @@ pub struct Registry {
     server_ids: Ids,
     /// What takes the place of a pool where there is no service.
     nobody: Pool,
-}
-
-/// A virtual service as control sees it.
-#[derive(Debug)]
-pub struct ServiceEntry {
-    /// Its place in the tables.
-    pub id: ServiceId,
-    /// As configured; its servers are in `servers`.
-    pub config: VirtualService,
-    /// Whether the VIP is ours.
-    pub vip: VipState,
-    /// In the order in which they were added.
-    pub servers: Vec<ServerEntry>,
-    /// What servers have counted that are no longer among them.
-    pub past: Stats,
-    /// Averages of all it counts.
-    pub estimator: Estimator,
-    /// Of the last snapshot.
-    pool: Pool,
-}
-
-/// How far the claim to a VIP has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VipState {
-    /// Asking whether somebody has it.
-    Probing,
-    /// Ours: answered and announced.
-    Claimed,
-    /// Somebody else's; not served.
-    Conflict(MacAddr),
-}
-
-/// A real server of one service as control sees it.
-#[derive(Debug)]
-pub struct ServerEntry {
-    /// Its place in counters and loads.
-    pub id: ServerId,
-    /// As configured.
-    pub config: RealServer,
-    /// Whether it can be reached.
-    pub link: ServerLink,
-    /// It leaves once its connections have.
-    pub drain: Option<Drain>,
-    /// What had been counted under its number when it was added, or zeroed.
-    pub baseline: Stats,
-    /// Averages of what it counts.
-    pub estimator: Estimator,
-}
-
-/// A server that takes no new connections and is removed when it has none any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drain {
-    /// When it is removed all the same.
-    pub until: Option<Instant>,
-}
-
-/// What ARP says of a real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerLink {
-    /// Not answered yet.
-    Resolving,
-    /// Answers, or has a fixed address.
-    Reachable(MacAddr),
-    /// Has stopped answering: existing connections go on to the last address known, new ones
-    /// are not sent there.
-    Unreachable(Option<MacAddr>),
-}
-
-impl ServerLink {
-    /// The address that frames go to, if one was ever known.
-    #[must_use]
-    pub fn mac(self) -> Option<MacAddr> {
-        match self {
-            Self::Resolving => None,
-            Self::Reachable(mac) => Some(mac),
-            Self::Unreachable(mac) => mac,
-        }
-    }
-
-    /// The word for listings.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Resolving => "resolving",
-            Self::Reachable(_) => "reachable",
-            Self::Unreachable(_) => "unreachable",
-        }
-    }
 }
 
 /// What has been counted under a server's number so far, all workers together.
@@ -246,11 +159,11 @@ impl Registry {
         let mut routes = vec![Route::Gone; self.server_ids.end()];
         let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
         for (id, pool) in self.departed_services.values_mut() {
-            *pool = pool.next([], loads);
+            *pool = pool.next(Rule::default(), [], loads);
             pools[usize::from(id.0)] = pool.clone();
         }
         for service in &mut self.services {
-            pools[usize::from(service.id.0)] = service.pool(loads);
+            pools[usize::from(service.id.0)] = service.next_pool(loads);
             for server in &service.servers {
                 let way = Server { arm, mac: server.link.mac() };
                 routes[usize::from(server.id.0)] = Route::new(&self.arms, Some(way));
@@ -363,45 +276,11 @@ impl Registry {
     }
 }
 
-impl ServiceEntry {
-    /// As a rule.
-    #[must_use]
-    pub fn rule(&self) -> VirtualService {
-        let servers = self.servers.iter().map(|server| server.config.clone()).collect();
-        VirtualService { servers, ..self.config.clone() }
-    }
-
-    /// A server's address with the service's port, as listings show it.
-    #[must_use]
-    pub fn server_address(&self, server: &ServerEntry) -> SocketAddr {
-        SocketAddr::new(server.config.address, self.config.address.address.port())
-    }
-
-    fn vip(&self) -> IpAddr {
-        self.config.address.address.ip()
-    }
-
-    fn find(&self, rip: IpAddr) -> Option<&ServerEntry> {
-        self.servers.iter().find(|server| server.config.address == rip)
-    }
-
-    /// The servers that take new connections, the last added first: IPVS adds each new server
-    /// at the head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc
-    /// prefers the earlier one of equals. The same pool as before if nothing has changed.
-    fn pool(&mut self, loads: &Loads) -> Pool {
-        let reachable =
-            self.servers.iter().rev().filter(|server| matches!(server.link, ServerLink::Reachable(_)));
-        let candidate =
-            |server: &ServerEntry| Candidate { server: server.id, weight: server.config.weight.0 };
-        self.pool = self.pool.next(reachable.map(candidate), loads);
-        self.pool.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Weight;
+    use crate::schedule::Client;
     use crate::wire::Protocol;
     use std::net::Ipv4Addr;
 
@@ -437,7 +316,7 @@ mod tests {
     fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
         let (mut registry, loads) = (registry(), Loads::new(4));
         let pick = |registry: &mut Registry, service| {
-            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads)
+            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads, Client::default())
         };
         assert_eq!(pick(&mut registry, 0), None);
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
