@@ -2,7 +2,7 @@
 //!
 //! Modules import only from those to their left:
 //!
-//! `wire, time` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
+//! `wire, time, popt` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
 //! `worker, control` → `lab, realserver, cli`
 //!
 //! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`.
@@ -15,6 +15,7 @@ pub mod io;
 pub mod lab;
 pub mod model;
 pub mod neighbor;
+mod popt;
 pub mod realserver;
 pub mod schedule;
 pub mod stats;

@@ -10,7 +10,6 @@ mod names;
 #[cfg(test)]
 mod tests;
 mod usage;
-mod words;
 
 use crate::control::api::{Service, Services};
 use crate::control::client::{Blocking, ClientError};
