@@ -3,14 +3,15 @@
 //! Modules import only from those to their left:
 //!
 //! `wire, time, popt` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
-//! `worker, control` → `lab, realserver, cli`
+//! `worker, control` → `lab, realserver, import, cli`
 //!
-//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`.
+//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → import`.
 
 pub mod cli;
 pub mod control;
 pub mod flow;
 pub mod forward;
+pub mod import;
 pub mod io;
 pub mod lab;
 pub mod model;

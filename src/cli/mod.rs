@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod import;
 mod ipvsadm;
 mod lab;
 mod listings;
@@ -36,6 +37,8 @@ enum Command {
     Run(run::Args),
     /// List services and connections exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
+    /// Turn ipvsadm's rules or keepalived's configuration into a configuration of directrix
+    Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
     /// Show what each worker does
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::main(&args, &socket),
         Command::Ipvsadm(args) => ipvsadm::main(&args, &socket),
+        Command::Import(args) => import::main(&args),
         Command::Drops(args) => listings::drops(&args, &socket),
         Command::Workers(args) => listings::workers(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
