@@ -11,7 +11,6 @@ mod names;
 #[cfg(test)]
 mod tests;
 mod usage;
-mod words;
 
 use crate::control::api::{self, Service, Services};
 use crate::control::client::{Blocking, ClientError};

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod import;
 mod ipvsadm;
 mod lab;
 mod listings;
@@ -46,6 +47,8 @@ enum Command {
     Save(change::Save),
     /// Remove a real server once its connections have ended
     Drain(change::Drain),
+    /// Turn ipvsadm's rules or keepalived's configuration into a configuration of directrix
+    Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
     /// Show what each worker does
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => change::plan(&args, &socket),
         Command::Save(args) => change::save(&args, &socket),
         Command::Drain(args) => change::drain(&args, &socket),
+        Command::Import(args) => import::main(&args),
         Command::Drops(args) => listings::drops(&args, &socket),
         Command::Workers(args) => listings::workers(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),

@@ -2,7 +2,7 @@
 
 use super::grammar::{self, Command, Meaning, Opt, Options, SWITCHES, Transport};
 use super::names;
-use super::words::Words;
+use crate::popt::Words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// Longest timeout in seconds: 31 days.

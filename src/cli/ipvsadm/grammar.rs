@@ -1,6 +1,6 @@
 //! ipvsadm's commands and options, and which go together.
 
-use super::words::{Switch, Takes};
+use crate::popt::{Switch, Takes};
 
 /// What is to be done. The first switch says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
