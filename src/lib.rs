@@ -3,9 +3,9 @@
 //! Modules import only from those to their left:
 //!
 //! `wire, time` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
-//! `worker, control` → `lab, realserver, cli`
+//! `worker, control` → `lab, realserver, top, cli`
 //!
-//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`.
+//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → top`.
 
 pub mod cli;
 pub mod control;
@@ -19,5 +19,6 @@ pub mod realserver;
 pub mod schedule;
 pub mod stats;
 pub mod time;
+pub mod top;
 pub mod wire;
 pub mod worker;
