@@ -7,8 +7,13 @@ use directrix::control::api::{Drops, Latency, Port, Worker};
 use directrix::wire::Protocol;
 use fake_director::fixtures::{server, service};
 use fake_director::{Answers, Director, directrix, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tmux::Terminal;
 
@@ -62,7 +67,7 @@ impl Socket {
     }
 
     fn pass_to(&self, director: &Director) {
-        std::fs::remove_file(self.path()).unwrap();
+        fs::remove_file(self.path()).unwrap();
         symlink(director.socket(), self.path()).unwrap();
     }
 
@@ -167,9 +172,9 @@ fn a_director_that_goes_and_comes_back() {
 #[test]
 fn signals_give_the_terminal_back() {
     let director = Director::answering(answers());
-    for signal in ["TERM", "INT", "HUP"] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let terminal = top(&director.socket());
-        terminal.signal(signal);
+        kill(terminal.child(), signal).unwrap();
         terminal.wait_for("status 0");
         assert!(terminal.cursor_is_shown(), "{signal}");
         terminal.keys("e c h o Space e c h o e d Enter");
@@ -178,6 +183,31 @@ fn signals_give_the_terminal_back() {
     let terminal = top(&director.socket());
     terminal.keys("C-c");
     terminal.wait_for("status 0");
+}
+
+/// False also for one that has ended and that nobody has asked about yet.
+fn is_running(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Also where SIGHUP is ignored, as nohup does.
+#[test]
+fn a_terminal_that_is_closed_ends_it() {
+    let director = Director::answering(answers());
+    let binary = env!("CARGO_BIN_EXE_directrix");
+    for before in ["", "trap '' HUP; "] {
+        let command = format!("{before}{binary} --socket {} top", director.socket().display());
+        let terminal = Terminal::running(&command, (80, 24));
+        terminal.wait_for("[Services]");
+        let child = terminal.child();
+        drop(terminal);
+        let end = Instant::now() + Duration::from_secs(20);
+        while is_running(child) {
+            assert!(Instant::now() < end, "still running after {before:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 #[test]
@@ -195,7 +225,12 @@ fn one_frame_needs_no_terminal() {
 fn what_cannot_be_is_said_in_a_line() {
     let director = Director::answering(answers());
     let cases = [
-        (director.socket(), "top", 2, "directrix: stdout is no terminal: use --once for one frame of text\n"),
+        (
+            director.socket(),
+            "top",
+            2,
+            "directrix: keys and screen need a terminal; use --once for one frame of text\n",
+        ),
         ("/nonexistent/control.sock".into(), "top --once", 1, "directrix: no director is running at "),
         (director.socket(), "top --interval 0", 2, "error: invalid value '0' for '--interval <SECONDS>'"),
     ];

@@ -1,5 +1,6 @@
 //! `directrix top`.
 
+use super::listings::write_out;
 use super::status::{BAD_INPUT, fail};
 use crate::control::client::ClientError;
 use crate::top::{self, Failure};
@@ -22,7 +23,7 @@ pub(super) struct Args {
 /// Runs the screen.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     let done = if args.once {
-        top::once(socket, args.interval).map(|text| print!("{text}"))
+        top::once(socket, args.interval).and_then(|text| Ok(write_out(&text)?))
     } else {
         top::live(socket, args.interval)
     };

@@ -45,10 +45,10 @@ pub enum Failure {
     #[error(transparent)]
     Director(#[from] ClientError),
     /// Keys and screen need a terminal.
-    #[error("stdout is no terminal: use --once for one frame of text")]
+    #[error("keys and screen need a terminal; use --once for one frame of text")]
     NoTerminal,
     /// The terminal or the process cannot.
-    #[error("the terminal cannot be used: {0}")]
+    #[error("the terminal or stdout cannot be used: {0}")]
     Terminal(#[from] io::Error),
 }
 
@@ -57,7 +57,7 @@ pub enum Failure {
 /// # Errors
 /// [`Failure`], before anything is drawn but for a terminal that goes away.
 pub fn live(socket: &Path, interval: Duration) -> Result<(), Failure> {
-    if !io::stdout().is_terminal() {
+    if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         return Err(Failure::NoTerminal);
     }
     let director = Remote::new(socket)?;

@@ -1,5 +1,8 @@
 //! A terminal emulator: a tmux server of its own, which ends with the test.
+#![allow(dead_code)] // each test binary uses its part
 
+use nix::unistd::Pid;
+use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::sleep;
@@ -38,12 +41,12 @@ impl Terminal {
         self.tmux(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
     }
 
-    /// Sends a signal to the command under test: the one in the foreground.
-    pub(crate) fn signal(&self, signal: &str) {
+    /// The command, the shell's only child.
+    pub(crate) fn child(&self) -> Pid {
         let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
-        let status =
-            Command::new("pkill").args(["-P", shell.trim(), &format!("-{signal}")]).status().unwrap();
-        assert!(status.success(), "the shell {shell} has no child");
+        let shell = shell.trim();
+        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        Pid::from_raw(children.trim().parse().expect("the shell has one child"))
     }
 
     pub(crate) fn cursor_is_shown(&self) -> bool {

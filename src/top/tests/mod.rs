@@ -2,5 +2,8 @@
 
 pub(super) mod fixtures;
 mod keys;
+mod panic;
 mod sampling;
 mod screens;
+#[path = "../../../tests/tmux/mod.rs"]
+mod tmux;
