@@ -13,6 +13,7 @@ mod log;
 mod realserver;
 mod run;
 mod status;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ enum Command {
     Drops(listings::Args),
     /// Show what each worker does
     Workers(listings::Args),
+    /// Watch services, workers and drops live; drain a real server
+    Top(top::Args),
     /// Prepare a real server: VIP on lo, quiet in ARP
     Realserver(realserver::Args),
     /// The reference deployment in network namespaces
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::main(&args),
         Command::Drops(args) => listings::drops(&args, &socket),
         Command::Workers(args) => listings::workers(&args, &socket),
+        Command::Top(args) => top::main(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
         Command::Lab(args) => lab::main(&args),
     }
