@@ -5,10 +5,12 @@ use super::arp::{Command, Responder};
 use super::backend::{self, Backend};
 use super::crew::Settings as CrewSettings;
 use super::host::Host;
+use super::privileges::Privileges;
 use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, BindError, ControlSocket, Query};
 use super::status::{self, Estimators, View};
+use super::watchdog::Watchdog;
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, IoError, Plan};
@@ -64,10 +66,11 @@ pub fn run(config: &Config, socket: &Path, ready: impl FnMut()) -> Result<(), Fa
     runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
         let signals = Signals::listen()?;
-        let host = Host::fit(config)?;
+        let (privileges, host) = (Privileges::of(config)?, Host::fit(config)?);
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let socket = server::bind(socket)?;
-        Director::start(config, &host, ready)?.direct(&host, socket, signals).await
+        privileges.owner().map_or(Ok(()), |owner| socket.give_directory(owner))?;
+        Director::start(config, &host, &privileges, ready)?.direct(&host, socket, signals).await
     })
 }
 
@@ -105,13 +108,14 @@ struct Director<F> {
     estimators: Estimators,
     capacity: u32,
     epoch: Instant,
-    neighbors: Option<Neighbors>,
+    neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
     on_conflict: OnConflict,
+    watchdog: Watchdog,
     ready: Option<F>,
 }
 
 impl<F: FnMut()> Director<F> {
-    fn start(config: &Config, host: &Host, ready: F) -> Result<Self, Failure> {
+    fn start(config: &Config, host: &Host, privileges: &Privileges, ready: F) -> Result<Self, Failure> {
         let (director, epoch) = (&config.director, Instant::now());
         let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
         let mut registry = Registry::new(&config.services, arms, director.timeouts);
@@ -125,7 +129,11 @@ impl<F: FnMut()> Director<F> {
             wait: director.wait,
             epoch,
         };
-        let backend = backend::launch(director.backend, &plan(config, host), &crew)?;
+        let mut sockets = Vec::new();
+        let backend = backend::launch(director.backend, &plan(config, host), &crew, &mut |steering| {
+            sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
+            privileges.reduce(steering.restores())
+        })?;
         Ok(Self {
             registry,
             snapshot,
@@ -135,8 +143,9 @@ impl<F: FnMut()> Director<F> {
             estimators: Estimators::default(),
             capacity: director.connections,
             epoch,
-            neighbors: Some(Neighbors::new(arp_settings(config, host)?)),
+            neighbors: Some((Neighbors::new(arp_settings(config, host)?), sockets)),
             on_conflict: director.on_conflict,
+            watchdog: Watchdog::new(),
             ready: Some(ready),
         })
     }
@@ -199,8 +208,7 @@ impl<F: FnMut()> Director<F> {
         ),
         Failure,
     > {
-        let sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<Vec<_>, _>>()?;
-        let machine = self.neighbors.take().expect("it is taken once");
+        let (machine, sockets) = self.neighbors.take().expect("it is taken once");
         let responder = Responder::new(machine, sockets, self.epoch)?;
         let ((commands, orders), (news, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let servers = host.servers.iter().map(|server| Command::AddServer(*server));
@@ -284,6 +292,7 @@ impl<F: FnMut()> Director<F> {
         self.view().estimate(&mut estimators);
         self.estimators = estimators;
         if self.backend.crew.is_whole() {
+            self.watchdog.look(&self.backend.crew);
             return Ok(());
         }
         Err(Failure::Worker(std::io::Error::other("see the log above")))

@@ -25,6 +25,8 @@ pub struct Places {
     pub server_interface: usize,
     /// The address of each real server, of all services in file order.
     pub servers: Vec<usize>,
+    /// `user`, or the `[director]` table if there is none.
+    pub user: usize,
 }
 
 /// How this host directs.
@@ -50,6 +52,8 @@ pub struct Director {
     pub on_conflict: OnConflict,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// Whom the process runs as once everything is open, if not as whoever started it.
+    pub user: Option<String>,
 }
 
 /// Where frames come from and go to.

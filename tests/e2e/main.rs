@@ -23,6 +23,7 @@ mod http;
 mod layouts;
 mod lifecycle;
 mod peers;
+mod privileges;
 mod refusals;
 mod servers;
 

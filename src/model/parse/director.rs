@@ -1,6 +1,6 @@
 //! The `[director]` table.
 
-use super::readers::{boolean, choice, interface, number, seconds, workers};
+use super::readers::{boolean, choice, interface, number, seconds, user, workers};
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
@@ -29,6 +29,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
         timeouts: timeouts(&section),
+        user: section.get("user", user),
         interface: own.clone().unwrap_or_default(),
     };
     if own.is_some() && own == director.server_interface {
@@ -37,6 +38,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
     }
     (places.interface, places.server_interface) =
         (section.line("interface"), section.line("server_interface"));
+    places.user = section.line("user");
     section.close();
     Some(director)
 }

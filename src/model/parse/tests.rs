@@ -63,11 +63,13 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         announce_interval: Span::from_secs(60),
         on_conflict: OnConflict::Refuse,
         timeouts: Timeouts::default(),
+        user: None,
     };
     let address = ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from(([10, 0, 0, 1], 80)) };
     let servers = vec![RealServer { address: [10, 0, 0, 2].into(), weight: Weight(1), mac: None }];
     let services = vec![VirtualService { address, scheduler: Scheduler::Wlc, servers }];
-    let places = Places { file: "d.toml".into(), interface: 2, server_interface: 1, servers: vec![7] };
+    let places =
+        Places { file: "d.toml".into(), interface: 2, server_interface: 1, servers: vec![7], user: 1 };
     assert_eq!(config, Config { director, services, places });
 }
 
@@ -84,6 +86,7 @@ fn everything_that_is_set_arrives() {
         huge_pages = true
         announce_interval = 5
         on_conflict = "claim"
+        user = "directrix"
         timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
         [[service]]
         protocol = "udp"
@@ -108,6 +111,7 @@ fn everything_that_is_set_arrives() {
         announce_interval: Span::from_secs(5),
         on_conflict: OnConflict::Claim,
         timeouts,
+        user: Some("directrix".into()),
     };
     assert_eq!(config.director, director);
     let address = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from(([10, 0, 0, 1], 53)) };
@@ -167,6 +171,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "huge_pages",
         "announce_interval",
         "on_conflict",
+        "user",
         "tcp",
         "tcpfin",
         "udp",
@@ -222,6 +227,13 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     ("connections = -0x", "3: not TOML: integers with a radix cannot be signed; correct this line"),
     ("wait = \"never\"", r#"3: wait is "never"; write "adaptive" or "busy""#),
+    ("user = 7", r#"3: user is 7; write a user's name, as in "directrix", in quotes"#),
+    ("user = \"\"", r#"3: user is empty; write a user's name, as in "directrix""#),
+    ("user = \"0\"", r#"3: user is "0", a number and no name; write a user's name, as in "directrix""#),
+    (
+        "user = \"a:b\"",
+        r#"3: user is "a:b": a name has no space, slash or colon in it; write a user's name, as in "directrix""#,
+    ),
     ("huge_pages = \"yes\"", r#"3: huge_pages is "yes"; write true or false"#),
     ("wait = true", r#"3: wait is true; write "adaptive" or "busy""#),
     (
@@ -281,7 +293,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, announce_interval, on_conflict, timeouts",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, announce_interval, on_conflict, timeouts, user",
     ),
 ];
 
