@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod generate;
 mod ipvsadm;
 mod lab;
 mod listings;
@@ -11,7 +12,7 @@ mod realserver;
 mod run;
 mod status;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,6 +45,9 @@ enum Command {
     Realserver(realserver::Args),
     /// The reference deployment in network namespaces
     Lab(lab::Args),
+    /// Man pages and completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// The name of the control socket's environment variable.
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Workers(args) => listings::workers(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
         Command::Lab(args) => lab::main(&args),
+        Command::Generate(args) => generate::main(&args, Cli::command()),
     }
 }
 
