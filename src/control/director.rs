@@ -11,7 +11,7 @@ use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, BindError, ControlSocket, Query};
 use super::status::{self, Estimators, View};
-use super::throttle::{Throttle, tell_left_out};
+use super::throttle::Throttle;
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, IoError, Plan};
@@ -258,10 +258,8 @@ impl<F: FnMut()> Director<F> {
     }
 
     fn note(&mut self, report: &Report) {
-        if let Some(left_out) = self.lines.admit(report.about(), Instant::now()) {
-            log(report, &self.registry, self.on_conflict);
-            tell_left_out(report.about(), left_out);
-        }
+        let now = Instant::now();
+        self.lines.line(report.about(), now, || log(report, &self.registry, self.on_conflict));
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
@@ -306,7 +304,7 @@ impl<F: FnMut()> Director<F> {
         host.arms.iter().try_for_each(Interface::check)?;
         self.release();
         self.hand_over()?;
-        self.lines.settle(Instant::now()).iter().for_each(|(about, lines)| tell_left_out(about, *lines));
+        self.lines.settle(Instant::now());
         let mut estimators = std::mem::take(&mut self.estimators);
         self.view().estimate(&mut estimators);
         self.estimators = estimators;
