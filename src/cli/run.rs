@@ -2,7 +2,8 @@
 
 use super::log;
 use super::status::BAD_INPUT;
-use crate::control::director::{self, Failure};
+use crate::control::director::{self, Surroundings};
+use crate::control::failure::Failure;
 use crate::model::{BackendChoice, Config, ConfigErrors};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,27 +42,34 @@ enum Backend {
     Packet,
 }
 
-/// Runs the director until SIGTERM, SIGINT or SIGHUP.
+/// Runs the director until SIGTERM or SIGINT.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     log::start(args.log);
-    let mut config = match Config::load(&args.config) {
+    let config = match load(args) {
         Ok(config) => config,
         Err(errors) => return bad_config(args.log, &errors),
     };
-    if let Some(backend) = args.backend {
-        config.director.backend = backend.into();
-    }
     if args.check {
         let (file, services) = (args.config.display(), config.services.len());
         println!("{file}: {services} {}, no errors", if services == 1 { "service" } else { "services" });
         return ExitCode::SUCCESS;
     }
-    match director::run(&config, socket, tell_ready) {
+    let surroundings = Surroundings { socket, reread: || load(args), ready: tell_ready };
+    match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Misfit(errors)) => bad_config(args.log, &errors),
         Err(Failure::Socket(refused)) if refused.is_bad_input() => log::fail(args.log, BAD_INPUT, &refused),
         Err(failure) => log::fail(args.log, 1, &failure),
     }
+}
+
+/// The file, with what the command line says otherwise.
+fn load(args: &Args) -> Result<Config, ConfigErrors> {
+    let mut config = Config::load(&args.config)?;
+    if let Some(backend) = args.backend {
+        config.director.backend = backend.into();
+    }
+    Ok(config)
 }
 
 /// Says what is wrong with the configuration, as compilers do: one line each, file and line first.

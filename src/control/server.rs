@@ -8,13 +8,16 @@ pub use super::serving::{READ_TIMEOUT, REQUEST_TIMEOUT};
 pub use super::socket::{BindError, ControlSocket, PATH_MAX, bind};
 
 use super::api::{self, path};
+use super::live::RefusedAt;
 use super::metrics::{self, Readings};
+use super::request::Request;
 use super::serving;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -30,6 +33,8 @@ pub const CLIENTS: usize = 64;
 /// How long the control loop may take to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Largest request body in bytes: as many servers as there are numbers, with all that can be said of each.
+const BODY_MAX: usize = 16 << 20;
 /// How long requests under way may take to end once the director stops.
 const GRACE: Duration = Duration::from_secs(1);
 /// Chunks of connections that may wait for a slow client.
@@ -49,6 +54,12 @@ pub enum Query {
     Workers(oneshot::Sender<Vec<api::Worker>>),
     /// The connection timeouts.
     Timeouts(oneshot::Sender<api::Timeouts>),
+    /// Changes, all of them or none.
+    Change(Vec<Request>, oneshot::Sender<Result<(), RefusedAt>>),
+    /// The file shall be read again: what became different, or why nothing did.
+    Reload(oneshot::Sender<Result<Vec<String>, String>>),
+    /// The running configuration as a file's text.
+    Config(oneshot::Sender<String>),
     /// What a page of metrics is made of.
     Metrics(oneshot::Sender<Readings>),
 }
@@ -85,7 +96,11 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::WORKERS, get(async |State(queries): Queries| ask(&queries, Query::Workers).await))
         .route(path::TIMEOUTS, get(async |State(queries): Queries| ask(&queries, Query::Timeouts).await))
         .route(path::CONNECTIONS, get(connections))
+        .route(path::CONFIG, get(config))
+        .route(path::CHANGES, post(change))
+        .route(path::RELOAD, post(reload))
         .merge(metrics::http::route(queries.clone()))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(queries)
@@ -112,6 +127,37 @@ pub(super) async fn ask_for<T>(
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the director is stopping")),
         Err(_) => Err(problem(StatusCode::GATEWAY_TIMEOUT, "the director's control loop does not answer")),
+    }
+}
+
+async fn config(State(queries): Queries) -> Response {
+    let text = ask_for(&queries, Query::Config).await;
+    text.map_or_else(
+        |problem| problem,
+        |text| ([(header::CONTENT_TYPE, "application/toml")], text).into_response(),
+    )
+}
+
+async fn change(State(queries): Queries, requests: Result<Json<Vec<Request>>, JsonRejection>) -> Response {
+    let requests = match requests {
+        Ok(Json(requests)) => requests,
+        Err(rejection) => return problem(rejection.status(), rejection.body_text()),
+    };
+    match ask_for(&queries, |reply| Query::Change(requests, reply)).await {
+        Ok(Ok(())) => Json(()).into_response(),
+        Ok(Err(RefusedAt(at, refused))) => {
+            let (error, code) = (refused.to_string(), Some(refused.code().to_owned()));
+            (StatusCode::CONFLICT, Json(api::Problem { error, code, at: Some(at) })).into_response()
+        }
+        Err(problem) => problem,
+    }
+}
+
+async fn reload(State(queries): Queries) -> Response {
+    match ask_for(&queries, Query::Reload).await {
+        Ok(Ok(changes)) => Json(changes).into_response(),
+        Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
+        Err(problem) => problem,
     }
 }
 
@@ -156,16 +202,25 @@ fn json_lines(chunk: &[api::Connection]) -> Result<Vec<u8>, io::Error> {
 }
 
 async fn not_found(uri: Uri) -> Response {
-    let known =
-        [path::SERVICES, path::CONNECTIONS, path::DROPS, path::WORKERS, path::TIMEOUTS, path::METRICS];
+    let known = [
+        path::SERVICES,
+        path::CONNECTIONS,
+        path::DROPS,
+        path::WORKERS,
+        path::TIMEOUTS,
+        path::CONFIG,
+        path::CHANGES,
+        path::RELOAD,
+        path::METRICS,
+    ];
     let error = format!("there is no {}; there are {}", uri.path(), known.join(", "));
     problem(StatusCode::NOT_FOUND, error)
 }
 
 pub(super) async fn wrong_method() -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "this can only be read; use GET")
+    problem(StatusCode::METHOD_NOT_ALLOWED, "what changes something is asked for by POST, all else by GET")
 }
 
 pub(super) fn problem(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(api::Problem { error: error.into() })).into_response()
+    (status, Json(api::Problem { error: error.into(), code: None, at: None })).into_response()
 }

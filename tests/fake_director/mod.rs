@@ -6,8 +6,11 @@ pub(crate) mod fixtures;
 pub(crate) mod golden;
 
 use directrix::control::api;
+use directrix::control::live::RefusedAt;
 use directrix::control::metrics::{ArpReadings, Readings, WorkerReadings};
+use directrix::control::request::Request;
 use directrix::control::server::{self, Query};
+use directrix::model::{RealServer, Rules, VirtualService, Weight};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
@@ -47,8 +50,26 @@ impl Answers {
             Query::Timeouts(to) => drop(to.send(self.timeouts)),
             Query::Metrics(to) => drop(to.send(self.readings())),
             Query::Connections(to) => drop(tokio::spawn(stream(self.connections.clone(), to))),
+            Query::Change(requests, to) => drop(to.send(self.change(&requests))),
+            Query::Reload(to) => drop(to.send(Err("d.toml:1: made up; write another".into()))),
+            Query::Config(to) => drop(to.send(String::new())),
         }
     }
+
+    /// What a director with these services would say; the services stay as they are.
+    fn change(&self, requests: &[Request]) -> Result<(), RefusedAt> {
+        let mut rules =
+            Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
+        let carry_out = |(at, request): (usize, &Request)| {
+            request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))
+        };
+        requests.iter().enumerate().try_for_each(carry_out)
+    }
+}
+
+fn rule(service: &api::Service) -> VirtualService {
+    let server = |server: &api::Server| RealServer::new(server.address.ip(), Weight(server.weight));
+    VirtualService::new(service.address, service.servers.iter().map(server).collect())
 }
 
 impl Answers {

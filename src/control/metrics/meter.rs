@@ -3,7 +3,7 @@
 use super::{ArpReadings, Readings, WorkerReadings};
 use crate::control::api;
 use crate::control::crew::Line;
-use crate::control::status::{Estimators, View};
+use crate::control::status::View;
 use crate::neighbor::{Counters, Neighbors};
 use crate::stats::DropReason;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Meter {
     pub fn answer(&self, view: &View<'_>, backend: &str, reply: oneshot::Sender<Readings>) {
         let mut readings = Readings {
             started: self.started,
-            services: view.services(&Estimators::default()), // a page has no rates: Prometheus makes its own
+            services: view.services(), // a page has no rates: Prometheus makes its own
             workers: Vec::new(),
             arp: self.arp(),
         };
