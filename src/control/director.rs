@@ -15,7 +15,7 @@ use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
 use super::status::{self, View};
-use super::throttle::{Throttle, tell_left_out};
+use super::throttle::Throttle;
 use super::watchdog::Watchdog;
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
@@ -235,10 +235,8 @@ impl<F: FnMut()> Director<F> {
     }
 
     fn note(&mut self, report: &Report) {
-        if let Some(left_out) = self.lines.admit(report.about(), Instant::now()) {
-            news::log(report, &self.registry, self.settings.on_conflict);
-            tell_left_out(report.about(), left_out);
-        }
+        let (now, on_conflict) = (Instant::now(), self.settings.on_conflict);
+        self.lines.line(report.about(), now, || news::log(report, &self.registry, on_conflict));
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
@@ -288,7 +286,7 @@ impl<F: FnMut()> Director<F> {
         }
         self.hand_over()?;
         status::estimate(&mut self.registry, &self.backend.crew);
-        self.lines.settle(Instant::now()).iter().for_each(|(about, lines)| tell_left_out(about, *lines));
+        self.lines.settle(Instant::now());
         if self.backend.crew.is_whole() {
             self.watchdog.look(&self.backend.crew);
             return Ok(());
