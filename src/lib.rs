@@ -2,19 +2,21 @@
 //!
 //! Modules import only from those to their left:
 //!
-//! `wire, time` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
-//! `worker, control` → `lab, realserver, top, cli`
+//! `wire, time, popt` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
+//! `worker, control` → `lab, realserver, import, top, cli`
 //!
-//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → top`.
+//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → import`, `cli → top`.
 
 pub mod cli;
 pub mod control;
 pub mod flow;
 pub mod forward;
+pub mod import;
 pub mod io;
 pub mod lab;
 pub mod model;
 pub mod neighbor;
+mod popt;
 pub mod realserver;
 pub mod schedule;
 pub mod stats;

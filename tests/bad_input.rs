@@ -271,8 +271,7 @@ const FILES: &[Case] = &[
     (
         "directrix run --check --config empty.toml",
         2,
-        "empty.toml:1: the file has no [director]; add [director] with interface = \"eth0\" below it\n\
-         empty.toml:1: the file has no service; add a [[service]] with protocol and address\n",
+        "empty.toml:1: the file has no [director]; add [director] with interface = \"eth0\" below it\n",
     ),
     (
         "directrix run --check --config zeros.toml",
@@ -356,9 +355,9 @@ const IPVSADM: &[Case] = &[
     ("ipvsadm --set 900 120 x", 2, "invalid timeout value `x' specified\n"),
     ("ipvsadm -Lc --stats", 2, "options conflicts in the list command\n"),
     (
-        "ipvsadm -A -t 10.0.0.1:80",
+        "ipvsadm -A -f 7",
         255,
-        "'add-service' cannot change a running director yet; change its configuration file and start it anew\n",
+        "directrix has no firewall marks, it sees frames before a firewall does: name VIP and port\n",
     ),
 ];
 
@@ -415,8 +414,10 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "10.0.0.1:80\"",
-        "10.0.0.1:80\"\nscheduler = \"rr\"",
-        &["7: scheduler is \"rr\", a scheduler of IPVS that directrix does not have yet; write wlc"],
+        "10.0.0.1:80\"\nscheduler = \"lblc\"",
+        &[
+            "7: scheduler is \"lblc\", IPVS's scheduler for caches, which directrix does not have; write \"mh\" for clients that stay with their server",
+        ],
     ),
     (
         "\"10.0.0.2\"",

@@ -133,7 +133,7 @@ fn a_drain_is_asked_for_and_its_outcome_told() {
     terminal.keys("n");
     terminal.wait_for("Enter zoom");
     terminal.keys("d y");
-    terminal.wait_for("10.0.0.1:80 is not drained: this director cannot");
+    terminal.wait_for("10.0.0.1:80 gets no new connections; those that it has may finish");
 }
 
 #[test]

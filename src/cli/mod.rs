@@ -4,9 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+mod change;
+mod import;
 mod ipvsadm;
 mod lab;
 mod listings;
+mod log;
 mod realserver;
 mod run;
 mod status;
@@ -35,8 +38,18 @@ struct Cli {
 enum Command {
     /// Run the director in the foreground
     Run(run::Args),
-    /// List services and connections exactly as ipvsadm does
+    /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
+    /// Have the director read its configuration file again
+    Reload,
+    /// Show what a configuration file would change
+    Plan(change::Plan),
+    /// Write the running configuration as a file
+    Save(change::Save),
+    /// Remove a real server once its connections have ended
+    Drain(change::Drain),
+    /// Turn ipvsadm's rules or keepalived's configuration into a configuration of directrix
+    Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
     /// Show what each worker does
@@ -64,6 +77,11 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::main(&args, &socket),
         Command::Ipvsadm(args) => ipvsadm::main(&args, &socket),
+        Command::Reload => change::reload(&socket),
+        Command::Plan(args) => change::plan(&args, &socket),
+        Command::Save(args) => change::save(&args, &socket),
+        Command::Drain(args) => change::drain(&args, &socket),
+        Command::Import(args) => import::main(&args),
         Command::Drops(args) => listings::drops(&args, &socket),
         Command::Workers(args) => listings::workers(&args, &socket),
         Command::Top(args) => top::main(&args, &socket),

@@ -1,9 +1,10 @@
 //! Virtual services and their real servers.
 
+use super::{Scheduler, SchedulerFlags};
+use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 
 /// A virtual service's place in the tables: stable while the service lives, reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,38 +60,6 @@ impl fmt::Display for ServiceAddress {
     }
 }
 
-/// The rule that picks a real server for a new connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Scheduler {
-    /// Weighted least connection.
-    #[default]
-    Wlc,
-}
-
-impl Scheduler {
-    /// Every scheduler, by name.
-    pub const NAMES: &'static [&'static str] = &["wlc"];
-
-    /// The name that ipvsadm uses.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Wlc => "wlc",
-        }
-    }
-}
-
-impl FromStr for Scheduler {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "wlc" => Ok(Self::Wlc),
-            _ => Err(()),
-        }
-    }
-}
-
 /// A virtual service as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualService {
@@ -98,8 +67,46 @@ pub struct VirtualService {
     pub address: ServiceAddress,
     /// How new connections are spread.
     pub scheduler: Scheduler,
+    /// Flags of the scheduler; none that it does not have.
+    pub scheduler_flags: SchedulerFlags,
+    /// Whether a client's later connections follow its first one.
+    pub persistence: Option<Persistence>,
+    /// Whether each datagram is scheduled by itself. UDP only.
+    pub one_packet: bool,
     /// In the order of the file. No address twice.
     pub servers: Vec<RealServer>,
+}
+
+impl VirtualService {
+    /// A service with everything at its default: wlc, no persistence.
+    #[must_use]
+    pub fn new(address: ServiceAddress, servers: Vec<RealServer>) -> Self {
+        Self {
+            address,
+            scheduler: Scheduler::default(),
+            scheduler_flags: SchedulerFlags::default(),
+            persistence: None,
+            one_packet: false,
+            servers,
+        }
+    }
+}
+
+/// How long and for how large a network of clients later connections go where the first one went
+/// (`ipvsadm -p`, `-M`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// Since the last connection has ended; ipvsadm's default is [`Persistence::TIMEOUT`].
+    pub timeout: Span,
+    /// Length of the netmask that clients are told apart by, 1 to 32 (for IPv6: 128, each client
+    /// for itself).
+    pub prefix: u8,
+}
+
+impl Persistence {
+    /// How long a client is remembered if nothing else is said: 360 s
+    /// (`IP_VS_TEMPLATE_TIMEOUT` in ipvsadm).
+    pub const TIMEOUT: Span = Span::from_secs(360);
 }
 
 /// A real server as configured. Its port is the service's: direct routing cannot change it.
@@ -111,6 +118,19 @@ pub struct RealServer {
     pub weight: Weight,
     /// A fixed MAC address; otherwise ARP finds it.
     pub mac: Option<MacAddr>,
+    /// With so many connections, active and inactive, it is overloaded and gets no new ones; 0: never.
+    pub upper_threshold: u32,
+    /// Below so many connections it gets new ones again; 0: below three quarters of the upper
+    /// threshold. Never above that.
+    pub lower_threshold: u32,
+}
+
+impl RealServer {
+    /// A server found by ARP, without thresholds.
+    #[must_use]
+    pub fn new(address: IpAddr, weight: Weight) -> Self {
+        Self { address, weight, mac: None, upper_threshold: 0, lower_threshold: 0 }
+    }
 }
 
 #[cfg(test)]

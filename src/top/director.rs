@@ -3,6 +3,7 @@
 use super::sampler::Clock;
 use crate::control::api;
 use crate::control::client::{Blocking, ClientError};
+use crate::control::request::Request;
 use crate::model::ServiceAddress;
 use std::io;
 use std::net::SocketAddr;
@@ -112,7 +113,10 @@ impl Director for Remote {
         SystemTime::now().duration_since(made).ok()
     }
 
-    fn drain(&self, _: &Drain) -> Result<(), String> {
-        Err("this director cannot drain over its control socket".to_owned())
+    fn drain(&self, drain: &Drain) -> Result<(), String> {
+        let (service, server) = (drain.service, drain.server.ip());
+        self.client
+            .change(&[Request::Drain { service, server, deadline: None }])
+            .map_err(|error| error.to_string())
     }
 }

@@ -3,11 +3,12 @@
 use crate::ipvs::{Known, Segment};
 use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN};
+use directrix::control::api::Stats;
 use directrix::control::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Seed, V4Key};
 use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
-    RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
+    RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
 };
 use directrix::schedule::{Load, Loads};
 use directrix::stats::{DropReason, WorkerCounters};
@@ -56,7 +57,9 @@ impl Director {
             0 => Timeouts { tcp: Span::from_secs(30), tcp_fin: Span::from_secs(5), udp: Span::from_secs(9) },
             _ => Timeouts::default(),
         };
-        let mut registry = Registry::new(&services(random), arms, timeouts);
+        let mut registry = Registry::new(arms);
+        let rules = Rules { services: services(random), timeouts };
+        registry.apply(&rules, &|_| Stats::default()).unwrap();
         (0..SERVERS).for_each(|id| registry.set_reachable(rip(id), mac(id, 0)));
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let capacity = 40 + random.below(300) as usize;
@@ -324,11 +327,10 @@ impl Worker {
 
 fn services(random: &mut Random) -> Vec<VirtualService> {
     let mut service = |protocol, port: u16, ids: std::ops::Range<u8>| {
-        let mut server =
-            |id| RealServer { address: rip(id), weight: Weight(1 + random.below(4) as u16), mac: None };
+        let mut server = |id| RealServer::new(rip(id), Weight(1 + random.below(4) as u16));
         let servers = ids.map(&mut server).collect();
         let address = ServiceAddress { protocol, address: (VIP, port).into() };
-        VirtualService { address, scheduler: Scheduler::Wlc, servers }
+        VirtualService::new(address, servers)
     };
     vec![service(Protocol::Tcp, 80, 0..WEB_SERVERS), service(Protocol::Udp, 53, WEB_SERVERS..SERVERS)]
 }

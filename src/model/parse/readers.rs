@@ -2,7 +2,7 @@
 
 use super::report::Fault;
 use super::section::nearest;
-use crate::model::{Scheduler, Weight, Workers, host_address};
+use crate::model::{BadFlag, Scheduler, SchedulerFlags, Weight, Workers, host_address};
 use crate::time::Span;
 use crate::wire::MacAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,9 +11,9 @@ use toml::de::DeValue;
 
 /// Longest interface name in bytes: IFNAMSIZ without its end (include/uapi/linux/if.h).
 const INTERFACE_NAME_MAX: usize = 15;
-/// Schedulers of IPVS that are not in [`Scheduler`] yet.
-const IPVS_SCHEDULERS: &[&str] =
-    &["rr", "wrr", "lc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"];
+/// Schedulers of IPVS that are not in [`Scheduler`]: they are for caches that clients reach by the
+/// address of any web server, and here every service has an address of its own.
+const CACHE_SCHEDULERS: &[&str] = &["lblc", "lblcr"];
 /// Longest timeout that `ipvsadm --set` takes, in seconds: 2³¹ − 1 ms.
 const SECONDS_MAX: u32 = 2_147_483;
 const NO_IPV6: &str = ": IPv6 is not there yet";
@@ -87,15 +87,61 @@ pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&DeValue<'_>) ->
 
 pub(super) fn scheduler(value: &DeValue<'_>) -> Read<Scheduler> {
     let name = text(value, r#"a scheduler's name, as in "wlc","#)?;
-    let there = Scheduler::NAMES;
     name.parse().map_err(|()| {
-        if IPVS_SCHEDULERS.contains(&name) {
-            let what = format!("is {name:?}, a scheduler of IPVS that directrix does not have yet");
-            return Fault::new(what, format!("write {}", there.join(" or ")));
+        if CACHE_SCHEDULERS.contains(&name) {
+            let what = format!("is {name:?}, IPVS's scheduler for caches, which directrix does not have");
+            return Fault::new(what, r#"write "mh" for clients that stay with their server"#);
         }
-        let near = nearest(name, there).map_or_else(|| there.join(" or "), str::to_owned);
-        Fault::new(format!("is {name:?}, which no scheduler is called"), format!("write {near:?}"))
+        let remedy = match nearest(name, Scheduler::NAMES) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("write one of {}", Scheduler::NAMES.join(", ")),
+        };
+        Fault::new(format!("is {name:?}, which no scheduler is called"), remedy)
     })
+}
+
+/// A list of flags of `scheduler`.
+pub(super) fn scheduler_flags(value: &DeValue<'_>, scheduler: Scheduler) -> Read<SchedulerFlags> {
+    let example = r#"a list of flags, as in ["mh-fallback"]"#;
+    let list = value.as_array();
+    let list = list.ok_or_else(|| Fault::new(format!("is {}", shown(value)), format!("write {example}")))?;
+    let mut flags = SchedulerFlags::default();
+    for flag in list {
+        let name = text(flag.get_ref(), "each flag")?;
+        flags.set(scheduler, name).map_err(|bad| bad_flag(name, scheduler, bad))?;
+    }
+    Ok(flags)
+}
+
+fn bad_flag(name: &str, scheduler: Scheduler, bad: BadFlag) -> Fault {
+    let what = match bad {
+        BadFlag::Of(other) => format!("has {name:?}, a flag of {}", other.name()),
+        BadFlag::Unknown => format!("has {name:?}, which no flag is called"),
+    };
+    let remedy = match (scheduler.flag_names(), nearest(name, scheduler.flag_names())) {
+        ([], _) => format!("remove it: {} has no flags", scheduler.name()),
+        (_, Some(near)) => format!("did you mean {near:?}?"),
+        (names, None) => format!("the flags of {} are {}", scheduler.name(), names.join(", ")),
+    };
+    Fault::new(what, remedy)
+}
+
+/// "255.255.255.0" as 24.
+pub(super) fn netmask(value: &DeValue<'_>) -> Read<u8> {
+    let example = r#"a netmask, as in "255.255.255.0""#;
+    let text = text(value, &format!("{example},"))?;
+    let fault = |flaw: &str| Fault::new(format!("is {text:?}, {flaw}"), format!("write {example}"));
+    let mask = text.parse::<Ipv4Addr>().map_err(|_| fault("no IPv4 netmask"))?.to_bits();
+    match mask.leading_ones() {
+        0 => Err(fault("which would take all clients for one")),
+        ones if ones == mask.count_ones() => Ok(ones as u8),
+        _ => Err(fault("which has gaps")),
+    }
+}
+
+/// A number of connections; 0 for none.
+pub(super) fn threshold(value: &DeValue<'_>) -> Read<u32> {
+    number(0..=i32::MAX as u32)(value)
 }
 
 /// A name that the kernel accepts for an interface (dev_valid_name in net/core/dev.c).
@@ -113,6 +159,13 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
         _ => return Ok(name.to_owned()),
     };
     Err(Fault::new(flaw, r#"write a name that "ip link" shows, as in "eth0""#))
+}
+
+/// A group's name; whether there is such a group is asked on the host.
+pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value, r#"a group's name, as in "adm","#)?;
+    let fault = || Fault::new("is empty", "name a group that `getent group` shows, or remove the key");
+    (!name.is_empty()).then(|| name.to_owned()).ok_or_else(fault)
 }
 
 pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
@@ -141,6 +194,23 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
         Ok(0) => Err(fault(": port 0 is no port")),
         Ok(port) => Ok(SocketAddr::from((address, port))),
         Err(_) => Err(fault(": the port is no number from 1 to 65535")),
+    }
+}
+
+/// "address:port" of this host, of either family, to listen on.
+pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
+    let example = r#"an address of this host and a port, as in "127.0.0.1:9310""#;
+    let text = text(value, &format!("{example},"))?;
+    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let whole = SocketAddr::new(address, 9310);
+        return Err(Fault::new(format!("is {text:?}, without a port"), format!("write \"{whole}\"")));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(fault(": port 0 is no port")),
+        Ok(address) if address.ip().is_multicast() => Err(fault(", no address of one host")),
+        Ok(address) => Ok(address),
+        Err(_) => Err(fault(", no IP address and port")),
     }
 }
 

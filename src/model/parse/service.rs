@@ -1,25 +1,20 @@
 //! The `[[service]]` tables, and what must hold between them.
 
-use super::readers::{choice, mac, rip, scheduler, vip, weight};
+use super::readers::{
+    boolean, choice, mac, netmask, rip, scheduler, scheduler_flags, seconds, threshold, vip, weight,
+};
 use super::report::Fault;
 use super::section::Section;
-use crate::model::{Places, RealServer, ServiceAddress, VirtualService};
+use crate::model::{COUNT_MAX, Persistence, Places, RealServer, Scheduler, ServiceAddress, VirtualService};
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-
-/// Services, and real servers of all services together: each has a 16-bit number in the tables,
-/// where the last stands for none.
-const COUNT_MAX: usize = u16::MAX as usize;
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
 /// Reads all services, and notes where their servers stand. Each that is wrong is reported and left out.
 pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Vec<VirtualService> {
     let Some(sections) = root.tables("service", "[[service]]") else { return Vec::new() };
-    if sections.is_empty() {
-        root.lacks("has no service", "add a [[service]] with protocol and address");
-    }
     let mut seen = HashMap::new();
     let mut placed = Vec::new();
     let services: Vec<_> =
@@ -43,16 +38,44 @@ fn service<'a, 'i>(
     let protocol = section.require("protocol", r#""tcp""#, choice(PROTOCOLS));
     let address = section.require("address", r#""VIP:port""#, vip);
     let scheduler = section.get("scheduler", scheduler).unwrap_or_default();
+    let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
+    let (persistence, one_packet) = (persistence(section), one_packet(section, protocol));
     let own = servers(section, address);
-    let servers = own.iter().map(|(_, server)| server.clone()).collect();
+    let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
     section.close();
+    too_many_for(scheduler, section, servers.len());
     let address = ServiceAddress { protocol: protocol?, address: address? };
     if let Some(line) = seen.insert(address, section.line("address")) {
         let what = format!("{address} is a service already, on line {line}");
         section.object("address", Fault::new(what, "remove one of the two, or merge their servers"));
     }
-    Some(VirtualService { address, scheduler, servers })
+    let scheduler_flags = flags.unwrap_or_default();
+    Some(VirtualService { address, scheduler, scheduler_flags, persistence, one_packet, servers })
+}
+
+/// Read as if it were served; refused, since the data path does not know it yet.
+fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
+    let section = service.table("persistence", "persistence")?;
+    let timeout = section.get("timeout", seconds).unwrap_or(Persistence::TIMEOUT);
+    let prefix = section.get("netmask", netmask).unwrap_or(32);
+    section.close();
+    let remedy = r#"remove it; scheduler = "sh" or "mh" keeps a client at its server, too"#;
+    service.object("persistence", Fault::new("is not there yet", remedy));
+    Some(Persistence { timeout, prefix })
+}
+
+/// Refused, like persistence.
+fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {
+    let set = service.get("one_packet", boolean).unwrap_or_default();
+    if set && protocol == Some(Protocol::Tcp) {
+        let fault = Fault::new("is only for UDP: a connection of TCP has many packets", "remove it");
+        service.object("one_packet", fault);
+    } else if set {
+        let remedy = "remove it; datagrams of a client go to one server until it has been silent for a while";
+        service.object("one_packet", Fault::new("is not there yet", remedy));
+    }
+    set
 }
 
 fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<Placed<'a, 'i>> {
@@ -74,8 +97,33 @@ fn server(section: &Section<'_, '_>, vip: Option<SocketAddr>) -> Option<RealServ
     let address = section.require("address", r#""RIP""#, |value| rip(value, vip));
     let weight = section.get("weight", weight).unwrap_or_default();
     let mac = section.get("mac", mac);
+    let upper_threshold = section.get("upper_threshold", threshold).unwrap_or_default();
+    let lower_threshold = section.get("lower_threshold", threshold).unwrap_or_default();
     section.close();
-    Some(RealServer { address: address?, weight, mac })
+    thresholds_clash(section, upper_threshold, lower_threshold);
+    Some(RealServer { address: address?, weight, mac, upper_threshold, lower_threshold })
+}
+
+fn thresholds_clash(section: &Section<'_, '_>, upper: u32, lower: u32) {
+    let fault = match (upper, lower) {
+        (0, 1..) => Fault::new(
+            format!("is {lower}, but there is no upper_threshold"),
+            "add upper_threshold, with which the server takes no new connections until it is below the lower one",
+        ),
+        _ if lower > upper => Fault::new(
+            format!("is {lower}, above upper_threshold = {upper}"),
+            format!("write a number from 0 to {upper}"),
+        ),
+        _ => return,
+    };
+    section.object("lower_threshold", fault);
+}
+
+fn too_many_for(scheduler: Scheduler, section: &Section<'_, '_>, count: usize) {
+    if let Some(most) = scheduler.servers_max().filter(|most| count > *most) {
+        let what = format!("has {count} real servers, more than {} has places for", scheduler.name());
+        section.lacks(&what, &format!("write at most {most}, or another scheduler"));
+    }
 }
 
 fn too_many(root: &Section<'_, '_>, what: &str, count: usize) {

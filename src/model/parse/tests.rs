@@ -60,14 +60,35 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         connections: 1_048_576,
         wait: Wait::Adaptive,
         huge_pages: false,
+        control_group: None,
         announce_interval: Span::from_secs(60),
         on_conflict: OnConflict::Refuse,
+        metrics: None,
         timeouts: Timeouts::default(),
     };
     let address = ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from(([10, 0, 0, 1], 80)) };
-    let servers = vec![RealServer { address: [10, 0, 0, 2].into(), weight: Weight(1), mac: None }];
-    let services = vec![VirtualService { address, scheduler: Scheduler::Wlc, servers }];
-    let places = Places { file: "d.toml".into(), interface: 2, server_interface: 1, servers: vec![7] };
+    let servers = vec![RealServer {
+        address: [10, 0, 0, 2].into(),
+        weight: Weight(1),
+        mac: None,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    }];
+    let services = vec![VirtualService {
+        address,
+        scheduler: Scheduler::Wlc,
+        scheduler_flags: SchedulerFlags { fallback: false, port: false },
+        persistence: None,
+        one_packet: false,
+        servers,
+    }];
+    let places = Places {
+        file: "d.toml".into(),
+        interface: 2,
+        control_group: 1,
+        server_interface: 1,
+        servers: vec![7],
+    };
     assert_eq!(config, Config { director, services, places });
 }
 
@@ -82,16 +103,20 @@ fn everything_that_is_set_arrives() {
         connections = 2048
         wait = "busy"
         huge_pages = true
+        control_group = "adm"
         announce_interval = 5
         on_conflict = "claim"
+        metrics = "[::1]:9310"
         timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
         [[service]]
         protocol = "udp"
         address = "10.0.0.1:53"
-        scheduler = "wlc"
+        scheduler = "sh"
+        scheduler_flags = ["sh-port", "sh-fallback"]
+        one_packet = false
         server = [
-          { address = "10.0.0.3:53", weight = 0, mac = "02:00:00:00:00:03" },
-          { address = "10.0.0.2", weight = 65535 },
+          { address = "10.0.0.3:53", weight = 0, mac = "02:00:00:00:00:03", upper_threshold = 7, lower_threshold = 5 },
+          { address = "10.0.0.2", weight = 65535, upper_threshold = 2147483647 },
         ]
     "#;
     let config = check(text).unwrap();
@@ -105,18 +130,27 @@ fn everything_that_is_set_arrives() {
         connections: 2048,
         wait: Wait::Busy,
         huge_pages: true,
+        control_group: Some("adm".into()),
         announce_interval: Span::from_secs(5),
         on_conflict: OnConflict::Claim,
+        metrics: Some("[::1]:9310".parse().unwrap()),
         timeouts,
     };
     assert_eq!(config.director, director);
     let address = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from(([10, 0, 0, 1], 53)) };
     let mac = Some("02:00:00:00:00:03".parse().unwrap());
     let servers = vec![
-        RealServer { address: [10, 0, 0, 3].into(), weight: Weight(0), mac },
-        RealServer { address: [10, 0, 0, 2].into(), weight: Weight(65535), mac: None },
+        RealServer {
+            mac,
+            upper_threshold: 7,
+            lower_threshold: 5,
+            ..RealServer::new([10, 0, 0, 3].into(), Weight(0))
+        },
+        RealServer { upper_threshold: 2_147_483_647, ..RealServer::new([10, 0, 0, 2].into(), Weight(65535)) },
     ];
-    assert_eq!(config.services, [VirtualService { address, scheduler: Scheduler::Wlc, servers }]);
+    let scheduler_flags = SchedulerFlags { fallback: true, port: true };
+    let service = VirtualService::new(address, servers);
+    assert_eq!(config.services, [VirtualService { scheduler: Scheduler::Sh, scheduler_flags, ..service }]);
 }
 
 #[test]
@@ -151,7 +185,7 @@ fn uncommented(line: &str) -> &str {
 #[test]
 fn what_the_example_file_calls_the_defaults_are_the_defaults() {
     let spelled_out: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
-    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 12);
+    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 16);
     assert_eq!(check(&spelled_out.join("\n")), check(EXAMPLE));
 }
 
@@ -165,16 +199,22 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "connections",
         "wait",
         "huge_pages",
+        "control_group",
         "announce_interval",
         "on_conflict",
+        "metrics",
         "tcp",
         "tcpfin",
         "udp",
         "protocol",
         "address",
         "scheduler",
+        "scheduler_flags",
+        "one_packet",
         "weight",
         "mac",
+        "upper_threshold",
+        "lower_threshold",
     ];
     let lines: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
     for key in keys {
@@ -184,13 +224,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
 
 #[test]
 fn a_broken_director_table_is_refused() {
-    refused(
-        "",
-        &[
-            "1: the file has no [director]; add [director] with interface = \"eth0\" below it",
-            "1: the file has no service; add a [[service]] with protocol and address",
-        ],
-    );
+    refused("", &["1: the file has no [director]; add [director] with interface = \"eth0\" below it"]);
     refused(
         "director = 1\n[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"",
         &["1: [director] is an integer; write it as a table that begins with [director]"],
@@ -199,10 +233,7 @@ fn a_broken_director_table_is_refused() {
         "[director]\n[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"",
         &["1: [director] has no interface; add interface = \"eth0\", where VIP traffic arrives"],
     );
-    refused(
-        "[director]\ninterface = \"eth0\"\n",
-        &["1: the file has no service; add a [[service]] with protocol and address"],
-    );
+    assert_eq!(check("[director]\ninterface = \"eth0\"\n").unwrap().services, [], "they can be added later");
 }
 
 /// Line 3 of a file, and what is said of it.
@@ -222,6 +253,10 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     ("connections = -0x", "3: not TOML: integers with a radix cannot be signed; correct this line"),
     ("wait = \"never\"", r#"3: wait is "never"; write "adaptive" or "busy""#),
+    (
+        "control_group = \"\"",
+        "3: control_group is empty; name a group that `getent group` shows, or remove the key",
+    ),
     ("huge_pages = \"yes\"", r#"3: huge_pages is "yes"; write true or false"#),
     ("wait = true", r#"3: wait is true; write "adaptive" or "busy""#),
     (
@@ -233,6 +268,28 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
         "3: announce_interval is \"60s\", no whole number; write a number from 1 to 2147483: seconds",
     ),
     ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "refuse" or "claim""#),
+    (
+        "metrics = true",
+        "3: metrics is true; write an address of this host and a port, as in \"127.0.0.1:9310\", in quotes",
+    ),
+    ("metrics = \"127.0.0.1\"", r#"3: metrics is "127.0.0.1", without a port; write "127.0.0.1:9310""#),
+    ("metrics = \"::1\"", r#"3: metrics is "::1", without a port; write "[::1]:9310""#),
+    (
+        "metrics = \":9310\"",
+        r#"3: metrics is ":9310", no IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
+    (
+        "metrics = \"localhost:9310\"",
+        r#"3: metrics is "localhost:9310", no IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
+    (
+        "metrics = \"127.0.0.1:0\"",
+        r#"3: metrics is "127.0.0.1:0": port 0 is no port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
+    (
+        "metrics = \"224.0.0.1:9310\"",
+        r#"3: metrics is "224.0.0.1:9310", no address of one host; write an address of this host and a port, as in "127.0.0.1:9310""#,
+    ),
     ("[director.timeouts]\ntcp = 0", "4: tcp is 0, out of range; write a number from 1 to 2147483: seconds"),
     (
         "[director.timeouts]\ntcpfin = 2147484",
@@ -281,7 +338,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, announce_interval, on_conflict, timeouts",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, announce_interval, on_conflict, metrics, timeouts",
     ),
 ];
 
@@ -305,19 +362,10 @@ fn broken_service_tables_are_refused() {
         &service("[service]\nprotocol = \"tcp\""),
         &["3: service is a table; write [[service]], once for each"],
     );
-    refused(
-        &service("[[services]]\n"),
-        &[
-            "1: the file has no service; add a [[service]] with protocol and address",
-            "3: \"services\" is no key of the file; did you mean service?",
-        ],
-    );
+    refused(&service("[[services]]\n"), &["3: \"services\" is no key of the file; did you mean service?"]);
     refused(
         "service = [1]\n[director]\ninterface = \"eth0\"",
-        &[
-            "1: the file has no service; add a [[service]] with protocol and address",
-            "1: [[service]] is an integer; write it as a table that begins with [[service]]",
-        ],
+        &["1: [[service]] is an integer; write it as a table that begins with [[service]]"],
     );
 }
 
@@ -393,12 +441,16 @@ fn a_services_other_keys_are_checked() {
         ("protocol = \"TCP\"", r#"4: protocol is "TCP"; write "tcp" or "udp""#),
         ("protocol = 6", r#"4: protocol is 6; write "tcp" or "udp""#),
         (
-            "protocol = \"tcp\"\nscheduler = \"rr\"",
-            r#"5: scheduler is "rr", a scheduler of IPVS that directrix does not have yet; write wlc"#,
+            "protocol = \"tcp\"\nscheduler = \"lblcr\"",
+            r#"5: scheduler is "lblcr", IPVS's scheduler for caches, which directrix does not have; write "mh" for clients that stay with their server"#,
         ),
         (
-            "protocol = \"tcp\"\nscheduler = \"wcl\"",
-            r#"5: scheduler is "wcl", which no scheduler is called; write "wlc""#,
+            "protocol = \"tcp\"\nscheduler = \"wcr\"",
+            r#"5: scheduler is "wcr", which no scheduler is called; did you mean "wrr"?"#,
+        ),
+        (
+            "protocol = \"tcp\"\nscheduler = \"leastconn\"",
+            r#"5: scheduler is "leastconn", which no scheduler is called; write one of rr, wrr, lc, wlc, sed, nq, sh, dh, mh, fo, ovf, twos"#,
         ),
         (
             "protocol = \"tcp\"\nscheduler = 1",
@@ -420,6 +472,94 @@ fn a_services_other_keys_are_checked() {
     for (lines, wanted) in cases {
         refused(&service(&format!("[[service]]\n{lines}\naddress = \"10.0.0.1:80\"\n")), &[wanted]);
     }
+}
+
+/// Lines 4 and on of a file, and what is said of them.
+const RULE_CASES: &[(&str, &str)] = &[
+    (
+        "scheduler = \"mh\"\nscheduler_flags = [\"mh-port\", \"sh-fallback\"]",
+        r#"6: scheduler_flags has "sh-fallback", a flag of sh; did you mean "mh-fallback"?"#,
+    ),
+    (
+        "scheduler_flags = [\"mh-port\"]",
+        r#"5: scheduler_flags has "mh-port", a flag of mh; remove it: wlc has no flags"#,
+    ),
+    (
+        "scheduler = \"sh\"\nscheduler_flags = [\"flag-1\"]",
+        r#"6: scheduler_flags has "flag-1", which no flag is called; the flags of sh are sh-fallback, sh-port"#,
+    ),
+    (
+        "scheduler_flags = \"sh-port\"",
+        r#"5: scheduler_flags is "sh-port"; write a list of flags, as in ["mh-fallback"]"#,
+    ),
+    ("scheduler_flags = [1]", r#"5: scheduler_flags is 1; write each flag in quotes"#),
+    ("one_packet = true", "5: one_packet is only for UDP: a connection of TCP has many packets; remove it"),
+    ("one_packet = 1", "5: one_packet is 1; write true or false"),
+    ("persistence = true", "5: persistence is a boolean; write it as a table that begins with persistence"),
+    (
+        "persistence = {}",
+        r#"5: persistence is not there yet; remove it; scheduler = "sh" or "mh" keeps a client at its server, too"#,
+    ),
+];
+
+#[test]
+fn the_rule_of_a_service_is_checked() {
+    for (lines, wanted) in RULE_CASES {
+        let text = format!("[[service]]\nprotocol = \"tcp\"\n{lines}\naddress = \"10.0.0.1:80\"\n");
+        refused(&service(&text), &[wanted]);
+    }
+    refused(
+        &service("[[service]]\nprotocol = \"udp\"\none_packet = true\naddress = \"10.0.0.1:53\"\n"),
+        &[
+            "5: one_packet is not there yet; remove it; datagrams of a client go to one server until it has been silent for a while",
+        ],
+    );
+}
+
+#[test]
+fn persistence_is_read_though_it_is_refused() {
+    let example = r#"write a netmask, as in "255.255.255.0""#;
+    let cases = [
+        ("netmask = \"255.0.255.0\"", format!(r#"7: netmask is "255.0.255.0", which has gaps; {example}"#)),
+        (
+            "netmask = \"0.0.0.0\"",
+            format!(r#"7: netmask is "0.0.0.0", which would take all clients for one; {example}"#),
+        ),
+        ("netmask = \"24\"", format!(r#"7: netmask is "24", no IPv4 netmask; {example}"#)),
+        ("netmask = 24", format!("7: netmask is 24; {example}, in quotes")),
+        (
+            "timeout = 0",
+            "7: timeout is 0, out of range; write a number from 1 to 2147483: seconds".to_owned(),
+        ),
+        ("time = 1", "7: \"time\" is no key of persistence; did you mean timeout?".into()),
+    ];
+    let not_yet = r#"6: persistence is not there yet; remove it; scheduler = "sh" or "mh" keeps a client at its server, too"#;
+    let text = |line: &str| {
+        let address = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"";
+        service(&format!("{address}\n[service.persistence]\n{line}\n"))
+    };
+    for (line, wanted) in cases {
+        refused(&text(line), &[not_yet, &wanted]);
+    }
+    refused(&text("timeout = 60\nnetmask = \"255.255.255.0\""), &[not_yet]);
+}
+
+#[test]
+fn a_table_of_mh_has_places_for_so_many_servers() {
+    let rows: String =
+        (0..4094u32).map(|n| format!("{{address = \"10.1.{}.{}\"}},\n", n >> 8, n & 255)).collect();
+    let text = |scheduler: &str| {
+        service(&format!(
+            "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nscheduler = \"{scheduler}\"\nserver = [{rows}]"
+        ))
+    };
+    assert!(check(&text("sh")).is_ok());
+    refused(
+        &text("mh"),
+        &[
+            "3: [[service]] has 4094 real servers, more than mh has places for; write at most 4093, or another scheduler",
+        ],
+    );
 }
 
 #[test]
@@ -459,6 +599,9 @@ fn a_servers_other_keys_are_checked() {
         ("mac = 2", "mac is 2; write a MAC address, as in \"02:00:5e:10:00:01\", in quotes".into()),
         ("port = 80", "\"port\" is no key of [[service.server]]; remove it: the port is the service's, direct routing cannot change it".into()),
         ("wieght = 1", "\"wieght\" is no key of [[service.server]]; did you mean weight?".into()),
+        ("upper_threshold = -1", "upper_threshold is -1, out of range; write a number from 0 to 2147483647".into()),
+        ("lower_threshold = 3", "lower_threshold is 3, but there is no upper_threshold; add upper_threshold, with which the server takes no new connections until it is below the lower one".into()),
+        ("lower_threshold = 3\nupper_threshold = 2", "lower_threshold is 3, above upper_threshold = 2; write a number from 0 to 2".into()),
     ];
     for (line, wanted) in cases {
         refused(&located(line), &[&format!("8: {wanted}")]);

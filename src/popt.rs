@@ -3,16 +3,16 @@
 
 /// A switch and what it says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Switch<M> {
-    pub(super) long: &'static str,
-    pub(super) short: Option<char>,
-    pub(super) takes: Takes,
-    pub(super) meaning: M,
+pub(crate) struct Switch<M> {
+    pub(crate) long: &'static str,
+    pub(crate) short: Option<char>,
+    pub(crate) takes: Takes,
+    pub(crate) meaning: M,
 }
 
 /// Whether a switch has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
+pub(crate) enum Takes {
     Nothing,
     /// What follows, even if it begins with a dash.
     Word,
@@ -22,7 +22,7 @@ pub(super) enum Takes {
 
 /// A command line on its way to being read.
 #[derive(Debug)]
-pub(super) struct Words<'a, M: 'static> {
+pub(crate) struct Words<'a, M: 'static> {
     switches: &'static [Switch<M>],
     words: std::slice::Iter<'a, String>,
     /// The word that is being read, for messages.
@@ -33,7 +33,7 @@ pub(super) struct Words<'a, M: 'static> {
 }
 
 impl<'a, M: Copy> Words<'a, M> {
-    pub(super) fn new(words: &'a [String], switches: &'static [Switch<M>]) -> Self {
+    pub(crate) fn new(words: &'a [String], switches: &'static [Switch<M>]) -> Self {
         Self { switches, words: words.iter(), word: "", bundle: "", arguments: Vec::new() }
     }
 
@@ -41,7 +41,7 @@ impl<'a, M: Copy> Words<'a, M> {
     ///
     /// # Errors
     /// popt's message about a word that cannot be read.
-    pub(super) fn next(&mut self) -> Result<Option<(M, Option<&'a str>)>, String> {
+    pub(crate) fn next(&mut self) -> Result<Option<(M, Option<&'a str>)>, String> {
         if self.bundle.is_empty() && !self.advance() {
             return Ok(None);
         }
@@ -53,7 +53,7 @@ impl<'a, M: Copy> Words<'a, M> {
     }
 
     /// The words that are no switch, once all have been read.
-    pub(super) fn arguments(self) -> Vec<&'a str> {
+    pub(crate) fn arguments(self) -> Vec<&'a str> {
         self.arguments
     }
 

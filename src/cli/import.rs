@@ -1,0 +1,166 @@
+//! `directrix import`: from ipvsadm or keepalived to a configuration of directrix.
+//!
+//! Exit statuses: 0 everything is carried over, 1 something that matters is not, or the output
+//! cannot be written, 2 the input or the arguments are wrong.
+
+use super::status::{BAD_INPUT, fail};
+use crate::import::{self, Failure, Format, Grade, Import, Remark, Source, ThisHost};
+use anyhow::Context;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The arguments of `directrix import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 all is carried over; 1 something that matters is not, and stderr says what, or nothing
+could be written; 2 the input or the arguments are wrong, and nothing is written.
+
+    ipvsadm -S -n | directrix import --interface eth0 > directrix.toml
+    directrix import /etc/keepalived/keepalived.conf --output directrix.toml")]
+pub(super) struct Args {
+    /// The output of "ipvsadm -S -n", or keepalived.conf; "-" or none: standard input
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// What the file is, if it cannot be recognised
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    from: Option<Named>,
+
+    /// Interface where VIP traffic arrives
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+
+    /// Which "@" lines of keepalived.conf count, as keepalived's --config-id [default: host's name]
+    #[arg(long, value_name = "ID")]
+    config_id: Option<String>,
+
+    /// Write to a file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Replace the output file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+/// The names of [`Format`] on the command line.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Named {
+    /// Rules as "ipvsadm -S" writes them
+    Ipvsadm,
+    /// keepalived.conf
+    Keepalived,
+}
+
+/// Imports a file.
+pub(super) fn main(args: &Args) -> ExitCode {
+    if let Some(output) =
+        args.output.as_ref().filter(|output| !args.force && output.symlink_metadata().is_ok())
+    {
+        let message = format!("{} is there already; write --force to replace it", output.display());
+        return fail(BAD_INPUT, &message);
+    }
+    let (name, bytes) = match input(args.file.as_deref()) {
+        Ok(input) => input,
+        Err(error) => return fail(BAD_INPUT, &format!("{error:#}")),
+    };
+    let source = Source {
+        file: &name,
+        bytes: &bytes,
+        format: args.from.map(Format::from),
+        interface: args.interface.as_deref(),
+        config_id: args.config_id.as_deref(),
+    };
+    match import::import(&source, &ThisHost) {
+        Ok(import) => deliver(&import, args),
+        Err(Failure::NothingLeft(remarks)) => {
+            say(&remarks);
+            fail(1, &format!("{name}: nothing of it can be carried over, so nothing is written"))
+        }
+        Err(failure @ Failure::BadInput(_)) => fail(BAD_INPUT, &failure),
+    }
+}
+
+/// The name of the input in messages, and what is in it.
+fn input(file: Option<&Path>) -> anyhow::Result<(String, Vec<u8>)> {
+    let Some(file) = file.filter(|file| *file != Path::new("-")) else {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
+        return Ok(("stdin".to_owned(), bytes));
+    };
+    let name = file.display().to_string();
+    let bytes = fs::read(file).with_context(|| format!("{name} cannot be read"))?;
+    Ok((name, bytes))
+}
+
+fn deliver(import: &Import, args: &Args) -> ExitCode {
+    let written = match &args.output {
+        Some(output) => write_file(output, &import.toml, args.force),
+        None => write_out(&import.toml).context("the configuration cannot be written"),
+    };
+    if let Err(error) = written {
+        return fail(1, &format!("{error:#}"));
+    }
+    say(&import.remarks);
+    let lost = import.remarks.iter().filter(|remark| remark.grade() == Grade::Lost).count();
+    let counted = |count, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    let (services, servers) = (counted(import.services, "service"), counted(import.servers, "real server"));
+    let lost_lines = if lost == 0 {
+        "all is carried over".into()
+    } else {
+        format!("{} not carried over", counted(lost, "thing"))
+    };
+    let _ = writeln!(io::stderr(), "directrix: {services} with {servers} written; {lost_lines}");
+    ExitCode::from(u8::from(lost > 0))
+}
+
+fn say(remarks: &[Remark]) {
+    let mut stderr = io::stderr().lock();
+    for remark in remarks {
+        let _ = writeln!(stderr, "{remark}");
+    }
+}
+
+/// A reader that has seen enough (`| head -1`) is no failure.
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file that was not there; with `force`, puts a whole new one in the place of the old one,
+/// which stays as it is if that fails.
+fn write_file(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
+    let create = |path: &Path| -> io::Result<()> {
+        fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()))
+    };
+    let failed = || format!("{} cannot be written", path.display());
+    let Ok(old) = path.canonicalize().and_then(|old| Ok((fs::metadata(&old)?, old))) else {
+        return create(path).with_context(failed);
+    };
+    if !force {
+        return create(path).with_context(failed);
+    }
+    if !old.0.is_file() {
+        return fs::write(path, text).with_context(failed);
+    }
+    let mut new = old.1.clone().into_os_string();
+    new.push(format!(".{}", std::process::id()));
+    let replaced = create(new.as_ref())
+        .and_then(|()| fs::set_permissions(&new, old.0.permissions()))
+        .and_then(|()| fs::rename(&new, &old.1));
+    replaced.inspect_err(|_| drop(fs::remove_file(&new))).with_context(failed)
+}
+
+impl From<Named> for Format {
+    fn from(named: Named) -> Self {
+        match named {
+            Named::Ipvsadm => Self::Ipvsadm,
+            Named::Keepalived => Self::Keepalived,
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! From what a file means to what directrix can do of it: keys that the configuration's reader
+//! takes, and a remark for everything else.
+
+use super::description::{
+    At, Description, Forward, Persistence, Place, Server, Service, Settings, Transport, Vip,
+};
+use super::judge::{self, Refusal, key};
+use super::remark::Remarks;
+use crate::model::Scheduler;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+/// A configuration to be written.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) timeouts: Vec<At<String>>,
+    pub(super) services: Vec<ServiceDraft>,
+}
+
+/// A `[[service]]`.
+#[derive(Debug)]
+pub(super) struct ServiceDraft {
+    pub(super) origin: At<String>,
+    pub(super) keys: Vec<String>,
+    pub(super) servers: Vec<ServerDraft>,
+    /// Why it is there only as a comment.
+    pub(super) left_out: Option<String>,
+}
+
+/// A `[[service.server]]`.
+#[derive(Debug)]
+pub(super) struct ServerDraft {
+    pub(super) place: Place,
+    pub(super) keys: Vec<String>,
+    /// Why it is there only as a comment.
+    pub(super) left_out: Option<String>,
+}
+
+/// Fits everything.
+pub(super) fn fit(description: &Description, remarks: &mut Remarks) -> Draft {
+    let vips = description.services.iter().filter_map(|service| match service.vip {
+        Vip::Address(_, address) => Some(address.ip()),
+        Vip::Mark(_) => None,
+    });
+    let mut fitter = Fitter { vips: vips.collect(), seen: HashSet::new(), remarks };
+    let services = description.services.iter().map(|service| fitter.service(service)).collect();
+    Draft { timeouts: fitter.timeouts(description), services }
+}
+
+struct Fitter<'r> {
+    vips: HashSet<IpAddr>,
+    /// Services by what is shown of them.
+    seen: HashSet<String>,
+    remarks: &'r mut Remarks,
+}
+
+impl Fitter<'_> {
+    fn timeouts(&mut self, description: &Description) -> Vec<At<String>> {
+        let timeouts = &description.timeouts;
+        let named = [("tcp", &timeouts.tcp), ("tcpfin", &timeouts.tcp_fin), ("udp", &timeouts.udp)];
+        let set = named.into_iter().filter_map(|(name, timeout)| {
+            let timeout = timeout.as_ref()?;
+            let line = format!("{name} = {}", timeout.value);
+            match judge::timeout_refusal(&line) {
+                None => Some(At::new(&timeout.place, line)),
+                Some(Refusal { what, remedy }) => {
+                    self.remarks.lost(&timeout.place, format!("the timeout {what}"), remedy);
+                    None
+                }
+            }
+        });
+        set.collect()
+    }
+
+    fn service(&mut self, service: &Service) -> ServiceDraft {
+        let origin = service.origin.clone();
+        let place = &origin.place;
+        let (transport, address) = match self.address(service) {
+            Ok(found) => found,
+            Err((what, instead)) => {
+                self.remarks.lost(place, what.clone(), instead);
+                return ServiceDraft { origin, keys: Vec::new(), servers: Vec::new(), left_out: Some(what) };
+            }
+        };
+        let mut keys = identity(transport, address);
+        self.settings(&service.settings, &mut keys, place);
+        let servers = self.servers(service, address, &keys);
+        let mut left_out = None;
+        if !servers.is_empty() && servers.iter().all(|server| server.left_out.is_some()) {
+            left_out = Some("none of its servers can be reached by direct routing as it is".to_owned());
+            let instead =
+                "it stands in the output as a comment: remove the \"#\" once its servers are prepared";
+            self.remarks.lost(
+                place,
+                format!("{}: none of its servers is carried over", service.vip),
+                instead,
+            );
+        }
+        ServiceDraft { origin, keys, servers, left_out }
+    }
+
+    /// The address, or why directrix cannot serve it and what to do instead.
+    fn address(&mut self, service: &Service) -> Result<(Transport, SocketAddr), (String, String)> {
+        let refuse = |what: String, instead: &str| Err((what, instead.to_owned()));
+        let vip = service.vip;
+        let (transport, address) = match vip {
+            Vip::Mark(_) => {
+                let what = format!("{vip}: directrix takes frames before netfilter could mark them");
+                return refuse(what, "write a [[service]] for each address and port that gets this mark");
+            }
+            Vip::Address(Transport::Sctp, _) => {
+                return refuse(
+                    format!("{vip}: directrix does not know SCTP"),
+                    "leave it in IPVS, on another VIP",
+                );
+            }
+            Vip::Address(transport, address) => (transport, address),
+        };
+        if !self.seen.insert(vip.to_string()) {
+            return refuse(format!("{vip} is a service already"), "merge the servers of the two");
+        }
+        match judge::refusal(&identity(transport, address)) {
+            None => Ok((transport, address)),
+            Some(_) if address.port() == 0 => {
+                let what = format!("{vip} is every port of the VIP, which directrix cannot serve");
+                refuse(what, "write a [[service]] for each port that is needed")
+            }
+            Some(Refusal { what, .. }) if address.is_ipv6() => {
+                refuse(format!("{vip}: {what}"), "leave it in IPVS until directrix has IPv6")
+            }
+            Some(Refusal { what, remedy }) => refuse(format!("{vip}: {what}"), &remedy),
+        }
+    }
+
+    fn settings(&mut self, settings: &Settings, keys: &mut Vec<String>, place: &Place) {
+        let scheduler = self.scheduler(settings.scheduler.as_ref(), keys);
+        self.flags(&settings.flags, &scheduler, keys);
+        if let Some(persistence) = &settings.persistence {
+            self.persistence(persistence, keys);
+        }
+        if let Some(place) = &settings.one_packet {
+            let what = "one-packet scheduling (ops)";
+            let instead = "datagrams of one client go to one server until it has been silent for a while";
+            self.optional(place, keys, "one_packet = true".into(), what, instead);
+        }
+        if let Some(engine) = &settings.engine {
+            let what =
+                format!("persistence engine {:?}: directrix looks at addresses and ports only", engine.value);
+            self.remarks.lost(&engine.place, what, "clients are told apart by address; see persistence");
+        }
+        debug_assert!(judge::refusal(keys).is_none(), "{place}: each key was judged");
+    }
+
+    fn scheduler(&mut self, wanted: Option<&At<String>>, keys: &mut Vec<String>) -> String {
+        let default = Scheduler::default().name();
+        let Some(wanted) = wanted else {
+            keys.push(key("scheduler", default));
+            return default.to_owned();
+        };
+        match with(keys, key("scheduler", &wanted.value)) {
+            Ok(more) => {
+                *keys = more;
+                wanted.value.clone()
+            }
+            Err(Refusal { what, remedy }) => {
+                let instead = format!("{default} stands in its place; {remedy}");
+                self.remarks.lost(&wanted.place, what, instead);
+                keys.push(key("scheduler", default));
+                default.to_owned()
+            }
+        }
+    }
+
+    /// Flags one by one, by the names that their scheduler gives them.
+    fn flags(&mut self, flags: &[At<String>], scheduler: &str, keys: &mut Vec<String>) {
+        let mut taken: Vec<String> = Vec::new();
+        for flag in flags {
+            let name = flag_name(&flag.value, scheduler);
+            let mut more = taken.clone();
+            more.push(toml::Value::from(name.as_str()).to_string());
+            match with(keys, format!("scheduler_flags = [{}]", more.join(", "))) {
+                Ok(_) if taken.contains(&more[more.len() - 1]) => {}
+                Ok(_) => taken = more,
+                Err(Refusal { what, .. }) => {
+                    let what = format!("flag {name:?} of the scheduler {scheduler}: {what}");
+                    self.remarks.lost(
+                        &flag.place,
+                        what,
+                        "only sh and mh have flags; for others they mean nothing",
+                    );
+                }
+            }
+        }
+        if !taken.is_empty() {
+            keys.push(format!("scheduler_flags = [{}]", taken.join(", ")));
+        }
+    }
+
+    /// A mask that is refused takes not all of the persistence with it.
+    fn persistence(&mut self, persistence: &At<Persistence>, keys: &mut Vec<String>) {
+        let Persistence { timeout, netmask } = &persistence.value;
+        let instead = "scheduler = \"sh\" or \"mh\" keeps a client at its server, too";
+        let what = format!("persistence of {timeout} s");
+        let alone = format!("persistence = {{ timeout = {timeout} }}");
+        let masked = netmask.as_ref().map(|mask| format!("timeout = {timeout}, {}", key("netmask", mask)));
+        let Some(masked) = masked.map(|table| format!("persistence = {{ {table} }}")) else {
+            return self.optional(&persistence.place, keys, alone, &what, instead);
+        };
+        match (with(keys, masked), with(keys, alone)) {
+            (Ok(more), _) => *keys = more,
+            (Err(Refusal { what, remedy }), Ok(more)) => {
+                *keys = more;
+                self.remarks.lost(&persistence.place, what, remedy);
+            }
+            (_, Err(refusal)) => {
+                self.remarks.lost(&persistence.place, format!("{what}: {}", refusal.what), instead);
+            }
+        }
+    }
+
+    /// Adds a line if the reader takes it, and else a remark.
+    fn optional(&mut self, place: &Place, keys: &mut Vec<String>, line: String, what: &str, instead: &str) {
+        match with(keys, line) {
+            Ok(more) => *keys = more,
+            Err(refusal) => self.remarks.lost(place, format!("{what}: {}", refusal.what), instead),
+        }
+    }
+
+    fn servers(&mut self, service: &Service, vip: SocketAddr, keys: &[String]) -> Vec<ServerDraft> {
+        let mut seen = HashSet::new();
+        let servers = service.servers.iter().filter_map(|server| {
+            if server.forward == Forward::Direct && !seen.insert(server.address) {
+                let what = format!("{} is a server of {} already", server.address, service.vip);
+                self.remarks.lost(
+                    &server.place,
+                    what,
+                    "give the first one the weight of both, if that is meant",
+                );
+                return None;
+            }
+            self.server(server, vip, keys)
+        });
+        servers.collect()
+    }
+
+    fn server(&mut self, server: &Server, vip: SocketAddr, service: &[String]) -> Option<ServerDraft> {
+        let Server { place, address, .. } = server;
+        if self.vips.contains(address) {
+            let what = format!("{address} is a VIP, so this server is the director itself");
+            self.remarks.lost(
+                place,
+                what,
+                "run the server elsewhere: directrix does not hand frames to its own host",
+            );
+            return None;
+        }
+        let mut keys = service.to_vec();
+        keys.push("[[service.server]]".into());
+        for line in [key("address", &address.to_string()), format!("weight = {}", server.weight)] {
+            match with(&keys, line) {
+                Ok(more) => keys = more,
+                Err(Refusal { what, remedy }) => {
+                    self.remarks.lost(place, format!("real server {address}: {what}"), remedy);
+                    return None;
+                }
+            }
+        }
+        self.thresholds(server, &mut keys);
+        let keys = keys.split_off(service.len() + 1);
+        Some(ServerDraft { place: place.clone(), keys, left_out: self.left_out(server, vip) })
+    }
+
+    /// A lower one alone means nothing.
+    fn thresholds(&mut self, server: &Server, keys: &mut Vec<String>) {
+        if server.upper == 0 && server.lower > 0 {
+            let what = format!("lower threshold {} without an upper one", server.lower);
+            return self.remarks.note(&server.place, what, "IPVS does nothing by it either");
+        }
+        let instead = "watch the server's connections, and set its weight to 0 by \"directrix ipvsadm -e\"";
+        for (name, limit) in [("upper_threshold", server.upper), ("lower_threshold", server.lower)] {
+            if limit > 0 {
+                let what = format!("{name} {limit} of {}", server.address);
+                self.optional(&server.place, keys, format!("{name} = {limit}"), &what, instead);
+            }
+        }
+    }
+
+    /// Why a server cannot be reached as it was; its port is none of the reasons.
+    fn left_out(&mut self, server: &Server, vip: SocketAddr) -> Option<String> {
+        let Server { place, address, port, .. } = server;
+        let other_port = *port != 0 && *port != vip.port();
+        let method = match server.forward {
+            Forward::Direct => {
+                if other_port {
+                    let what = format!("{address} has port {port}, not the service's {}", vip.port());
+                    self.remarks.note(
+                        place,
+                        what,
+                        "IPVS sends to the service's port as well: direct routing cannot change it",
+                    );
+                }
+                return None;
+            }
+            Forward::Tunnel => "by a tunnel (-i, TUN)",
+            Forward::Masquerade => "by masquerading (-m, NAT)",
+        };
+        let what = format!("{address} was reached {method}, and directrix knows direct routing only");
+        let port = if other_port {
+            format!(", let it serve port {} instead of {port}", vip.port())
+        } else {
+            String::new()
+        };
+        let instead = format!(
+            "put the VIP on its lo (directrix realserver setup --vip {}){port}, with replies not by way of the \
+             director, and then remove the \"#\" before it in the output",
+            vip.ip()
+        );
+        self.remarks.lost(place, what.clone(), instead);
+        Some(what)
+    }
+}
+
+/// The keys that identify a service.
+fn identity(transport: Transport, address: SocketAddr) -> Vec<String> {
+    vec!["[[service]]".into(), key("protocol", transport.name()), key("address", &address.to_string())]
+}
+
+/// The lines with one more, if the reader takes it there.
+fn with(lines: &[String], line: String) -> Result<Vec<String>, Refusal> {
+    let mut more = lines.to_vec();
+    more.push(line);
+    judge::refusal(&more).map_or(Ok(more), Err)
+}
+
+/// "flag-1" and "flag-2" have names of their own in the schedulers that know them.
+fn flag_name(flag: &str, scheduler: &str) -> String {
+    match (flag, scheduler) {
+        ("flag-1", "sh" | "mh") => format!("{scheduler}-fallback"),
+        ("flag-2", "sh" | "mh") => format!("{scheduler}-port"),
+        _ => flag.to_owned(),
+    }
+}

@@ -1,0 +1,110 @@
+//! `virtual_server_group`: addresses, ranges of addresses and firewall marks under one name.
+
+use super::tree::Entry;
+use crate::import::description::At;
+use crate::import::remark::Remarks;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// More addresses than a configuration can have services.
+const ADDRESSES_MAX: u32 = 1 << 16;
+
+/// One address or mark of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Member {
+    Address(SocketAddr),
+    Mark(u32),
+}
+
+/// All groups, by name.
+pub(super) type Groups = HashMap<String, Vec<At<Member>>>;
+
+/// Reads every group of a file. A group that stands twice is what both say.
+pub(super) fn read(entries: &[Entry], remarks: &mut Remarks) -> Groups {
+    let mut groups = Groups::new();
+    for group in entries.iter().filter(|entry| entry.keyword() == "virtual_server_group") {
+        let members = groups.entry(group.value().unwrap_or_default().to_owned()).or_default();
+        for entry in group.entries() {
+            match member(entry) {
+                Ok(found) => members.extend(found.into_iter().map(|member| At::new(&entry.place, member))),
+                Err(what) => {
+                    remarks.lost(&entry.place, what, "write an address and a port, as in \"192.0.2.1 80\"")
+                }
+            }
+        }
+    }
+    groups
+}
+
+fn member(entry: &Entry) -> Result<Vec<Member>, String> {
+    if entry.keyword() == "fwmark" {
+        let mark = entry.value().and_then(|mark| mark.parse().ok());
+        return mark.map(|mark| vec![Member::Mark(mark)]).ok_or_else(|| "fwmark has no number".to_owned());
+    }
+    let port = port(entry.value())?;
+    let addresses = addresses(entry.keyword())?;
+    Ok(addresses.into_iter().map(|address| Member::Address(SocketAddr::new(address, port))).collect())
+}
+
+/// A port, or 0 for none.
+pub(super) fn port(text: Option<&str>) -> Result<u16, String> {
+    text.map_or(Ok(0), |text| text.parse().map_err(|_| format!("{text:?} is no port")))
+}
+
+/// "192.0.2.1", "192.0.2.1-9", "192.0.2.1-192.0.2.9" or "192.0.2.0/29", which has all its addresses.
+fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(vec![address]);
+    }
+    let (first, last) =
+        ends(text).ok_or_else(|| format!("{text:?} is no address, range or network of IPv4"))?;
+    match last.checked_sub(first) {
+        None => Err(format!("the range {text} ends before it begins")),
+        Some(more) if more >= ADDRESSES_MAX => {
+            Err(format!("the range {text} has more than {ADDRESSES_MAX} addresses"))
+        }
+        Some(_) => Ok((first..=last).map(|bits| Ipv4Addr::from_bits(bits).into()).collect()),
+    }
+}
+
+fn ends(text: &str) -> Option<(u32, u32)> {
+    if let Some((first, length)) = text.split_once('/') {
+        let (first, length) = (first.parse::<Ipv4Addr>().ok()?.to_bits(), length.parse::<u32>().ok()?);
+        let rest = u32::MAX.checked_shr(length).unwrap_or(0);
+        return (length <= 32 && first & rest == 0).then_some((first, first | rest));
+    }
+    let (first, last) = text.split_once('-')?;
+    let first = first.parse::<Ipv4Addr>().ok()?;
+    let [a, b, c, _] = first.octets();
+    let last = last.parse::<Ipv4Addr>().ok().or_else(|| Some(Ipv4Addr::new(a, b, c, last.parse().ok()?)))?;
+    Some((first.to_bits(), last.to_bits()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_have_all_their_addresses() {
+        for (text, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("192.0.2.9-11", "192.0.2.9 192.0.2.10 192.0.2.11"),
+            ("192.0.2.255-192.0.3.0", "192.0.2.255 192.0.3.0"),
+            ("192.0.2.8/30", "192.0.2.8 192.0.2.9 192.0.2.10 192.0.2.11"),
+            ("192.0.2.8/32", "192.0.2.8"),
+            ("192.0.2.9-8", "the range 192.0.2.9-8 ends before it begins"),
+            ("0.0.0.0/0", "the range 0.0.0.0/0 has more than 65536 addresses"),
+            ("192.0.2.9/30", "\"192.0.2.9/30\" is no address, range or network of IPv4"),
+            ("192.0.2.9/99", "\"192.0.2.9/99\" is no address, range or network of IPv4"),
+            ("192.0.2.9-256", "\"192.0.2.9-256\" is no address, range or network of IPv4"),
+            ("2001:db8::1-5", "\"2001:db8::1-5\" is no address, range or network of IPv4"),
+        ] {
+            let shown = match addresses(text) {
+                Ok(addresses) => addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "),
+                Err(what) => what,
+            };
+            assert_eq!(shown, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! `virtual_server` and its `real_server` blocks.
+
+use super::group::{self, Groups, Member};
+use super::keywords::{self, SERVER, SERVICE};
+use super::tree::Entry;
+use crate::import::description::{
+    At, Forward, Persistence, Place, Server, Service, Settings, Transport, Vip,
+};
+use crate::import::ipvsadm::checked_mask;
+use crate::import::remark::Remarks;
+use std::net::{IpAddr, SocketAddr};
+
+/// Seconds of `persistence_timeout` without a number.
+const PERSISTENT_DEFAULT: u32 = 360;
+/// Longest of them: 31 days.
+const PERSISTENT_MAX: u32 = 86_400 * 31;
+
+/// Reads a `virtual_server`: a group makes several services of it.
+pub(super) fn read(entry: &Entry, groups: &Groups, remarks: &mut Remarks) -> Vec<Service> {
+    let members = match members(entry, groups) {
+        Ok(members) => members,
+        Err(what) => {
+            let instead = "write \"virtual_server ADDRESS PORT {\", or give it to directrix.toml by hand";
+            remarks.lost(&entry.place, format!("{}: {what}", entry.words.join(" ")), instead);
+            return Vec::new();
+        }
+    };
+    let mut template = Template::new(entry);
+    entry.entries().iter().for_each(|entry| template.take(entry, remarks));
+    let services = members.iter().map(|member| template.service(entry, member, remarks));
+    services.collect()
+}
+
+/// What a `virtual_server` stands for.
+fn members(entry: &Entry, groups: &Groups) -> Result<Vec<At<Member>>, String> {
+    let only = |member| vec![At::new(&entry.place, member)];
+    let [_, first, rest @ ..] = &entry.words[..] else { return Err("it names no address".into()) };
+    let second = rest.first().map(String::as_str);
+    match first.as_str() {
+        "fwmark" => {
+            let mark = second.and_then(|mark| mark.parse().ok()).ok_or("fwmark has no number")?;
+            Ok(only(Member::Mark(mark)))
+        }
+        "group" => {
+            let members = groups.get(second.unwrap_or_default()).filter(|members| !members.is_empty());
+            members.cloned().ok_or_else(|| "there is no such group with an address in it".into())
+        }
+        address => {
+            let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no address"))?;
+            Ok(only(Member::Address(SocketAddr::new(address, group::port(second)?))))
+        }
+    }
+}
+
+/// What a `virtual_server` says, whatever its address.
+struct Template {
+    settings: Settings,
+    transport: Option<Transport>,
+    netmask: Option<At<String>>,
+    forward: Option<Forward>,
+    weight: u32,
+    servers: Vec<(Server, Option<Forward>)>,
+}
+
+impl Template {
+    fn new(entry: &Entry) -> Self {
+        let numbers = entry.entries().iter().filter(|entry| entry.keyword() == "weight");
+        let weight = numbers.filter_map(|entry| entry.value()?.parse().ok()).next_back();
+        Self {
+            settings: Settings::default(),
+            transport: None,
+            netmask: None,
+            forward: None,
+            weight: weight.unwrap_or(1),
+            servers: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, entry: &Entry, remarks: &mut Remarks) {
+        let done = match entry.keyword() {
+            "lb_algo" | "lvs_sched" => text(entry).map(|name| self.settings.scheduler = Some(name)),
+            "lb_kind" | "lvs_method" => forward(entry).map(|forward| self.forward = Some(forward)),
+            "protocol" => transport(entry).map(|transport| self.transport = Some(transport)),
+            "persistence_timeout" => self.persist(entry),
+            "persistence_granularity" => text(entry).map(|mask| self.netmask = Some(mask)),
+            "persistence_engine" => text(entry).map(|engine| self.settings.engine = Some(engine)),
+            "ops" => {
+                self.settings.one_packet = Some(entry.place.clone());
+                Ok(())
+            }
+            flag @ ("hashed" | "flag-1" | "flag-2" | "flag-3" | "sh-port" | "sh-fallback" | "mh-port"
+            | "mh-fallback") => {
+                self.settings.flags.push(At::new(&entry.place, flag.to_owned()));
+                Ok(())
+            }
+            "weight" => number(entry, 65_535).map(drop),
+            "real_server" => self.server(entry, remarks),
+            "sorry_server" => {
+                sorry(entry, remarks);
+                Ok(())
+            }
+            _ => {
+                keywords::remark(SERVICE, entry, remarks);
+                Ok(())
+            }
+        };
+        if let Err(what) = done {
+            remarks.lost(&entry.place, what, "write a right one into directrix.toml");
+        }
+    }
+
+    fn persist(&mut self, entry: &Entry) -> Result<(), String> {
+        let timeout = match entry.value() {
+            None => PERSISTENT_DEFAULT,
+            Some("0") => return Ok(()),
+            Some(_) => number(entry, PERSISTENT_MAX)?,
+        };
+        self.settings.persistence = Some(At::new(&entry.place, Persistence { timeout, netmask: None }));
+        Ok(())
+    }
+
+    fn server(&mut self, entry: &Entry, remarks: &mut Remarks) -> Result<(), String> {
+        let (address, port) = endpoint(entry)?;
+        let place = entry.place.clone();
+        let (weight, forward) = (self.weight, Forward::Masquerade);
+        let mut server = Server { place, address, port, forward, weight, upper: 0, lower: 0 };
+        let mut own = None;
+        for entry in entry.entries() {
+            let done = match entry.keyword() {
+                "weight" => number(entry, 65_535).map(|weight| server.weight = weight),
+                "uthreshold" => number(entry, u32::MAX).map(|upper| server.upper = upper),
+                "lthreshold" => number(entry, u32::MAX).map(|lower| server.lower = lower),
+                "lvs_method" | "lb_kind" => self::forward(entry).map(|forward| own = Some(forward)),
+                _ => {
+                    keywords::remark(SERVER, entry, remarks);
+                    Ok(())
+                }
+            };
+            if let Err(what) = done {
+                remarks.lost(&entry.place, what, "write a right one into directrix.toml");
+            }
+        }
+        self.servers.push((server, own));
+        Ok(())
+    }
+
+    fn service(&self, entry: &Entry, member: &At<Member>, remarks: &mut Remarks) -> Service {
+        let heading = entry.words.join(" ");
+        let origin = match member.place == entry.place {
+            true => heading,
+            false => format!("{heading}, its member of {}", member.place),
+        };
+        let vip = match member.value {
+            Member::Mark(mark) => Vip::Mark(mark),
+            Member::Address(address) => Vip::Address(self.protocol(&entry.place, remarks), address),
+        };
+        let v6 = matches!(vip, Vip::Address(_, address) if address.is_ipv6());
+        let mut settings = self.settings.clone();
+        self.mask(&mut settings, v6, remarks);
+        let port_free = matches!(vip, Vip::Address(_, address) if address.port() == 0);
+        if port_free && settings.persistence.is_none() {
+            let persistence = Persistence { timeout: PERSISTENT_DEFAULT, netmask: None };
+            settings.persistence = Some(At::new(&entry.place, persistence));
+        }
+        Service {
+            origin: At::new(&entry.place, origin),
+            vip,
+            settings,
+            servers: self.servers(entry, remarks),
+        }
+    }
+
+    /// Without a protocol keepalived takes UDP, as the kernel does.
+    fn protocol(&self, place: &Place, remarks: &mut Remarks) -> Transport {
+        self.transport.unwrap_or_else(|| {
+            remarks.note(
+                place,
+                "there is no protocol, so it is UDP, as for keepalived",
+                "write protocol = \"tcp\" into directrix.toml if that is meant",
+            );
+            Transport::Udp
+        })
+    }
+
+    /// A mask makes the service persistent.
+    fn mask(&self, settings: &mut Settings, v6: bool, remarks: &mut Remarks) {
+        let Some(mask) = &self.netmask else { return };
+        match checked_mask(&mask.value, v6) {
+            Ok(netmask) => {
+                let default = Persistence { timeout: PERSISTENT_DEFAULT, netmask: None };
+                let persistence = settings.persistence.get_or_insert(At::new(&mask.place, default));
+                persistence.value.netmask = netmask;
+            }
+            Err(what) => {
+                let what = format!("persistence_granularity: {what}");
+                remarks.lost(&mask.place, what, "write a right one into directrix.toml");
+            }
+        }
+    }
+
+    /// Without a method keepalived takes NAT.
+    fn servers(&self, entry: &Entry, remarks: &mut Remarks) -> Vec<Server> {
+        let unsaid = self.servers.iter().any(|(_, own)| own.or(self.forward).is_none());
+        if unsaid {
+            remarks.note(
+                &entry.place,
+                "there is no lvs_method for its servers, so it is NAT, as for keepalived",
+                "write lvs_method DR into it if that is meant, and import it again",
+            );
+        }
+        let servers = self.servers.iter().map(|(server, own)| {
+            let forward = own.or(self.forward).unwrap_or(Forward::Masquerade);
+            Server { forward, ..server.clone() }
+        });
+        servers.collect()
+    }
+}
+
+fn text(entry: &Entry) -> Result<At<String>, String> {
+    let value = entry.value().ok_or_else(|| format!("{} has no value", entry.keyword()))?;
+    Ok(At::new(&entry.place, value.to_owned()))
+}
+
+fn number(entry: &Entry, max: u32) -> Result<u32, String> {
+    let text = text(entry)?.value;
+    let number = text.parse().ok().filter(|number| *number <= max);
+    number.ok_or_else(|| format!("{} is {text:?}, no number from 0 to {max}", entry.keyword()))
+}
+
+fn forward(entry: &Entry) -> Result<Forward, String> {
+    match text(entry)?.value.as_str() {
+        "DR" => Ok(Forward::Direct),
+        "TUN" => Ok(Forward::Tunnel),
+        "NAT" => Ok(Forward::Masquerade),
+        other => Err(format!("{} is {other:?}, which is none of DR, TUN, NAT", entry.keyword())),
+    }
+}
+
+fn transport(entry: &Entry) -> Result<Transport, String> {
+    match text(entry)?.value.to_ascii_lowercase().as_str() {
+        "tcp" => Ok(Transport::Tcp),
+        "udp" => Ok(Transport::Udp),
+        "sctp" => Ok(Transport::Sctp),
+        other => Err(format!("protocol is {other:?}, which is none of TCP, UDP, SCTP")),
+    }
+}
+
+fn endpoint(entry: &Entry) -> Result<(IpAddr, u16), String> {
+    let address = text(entry)?.value;
+    let address = address.parse().map_err(|_| format!("{} {address:?} is no address", entry.keyword()))?;
+    Ok((address, group::port(entry.words.get(2).map(String::as_str))?))
+}
+
+fn sorry(entry: &Entry, remarks: &mut Remarks) {
+    let what =
+        format!("{} takes over when no server is left, which nobody notices any more", entry.words.join(" "));
+    let instead = "write it as a [[service.server]] with weight = 0, and raise that by \"directrix ipvsadm -e ... -w 1\" when the others are down";
+    remarks.lost(&entry.place, what, instead);
+}

@@ -1,0 +1,156 @@
+//! The rules by which a service picks a real server, and their flags.
+
+use std::str::FromStr;
+
+macro_rules! schedulers {
+    ($($(#[$docs:meta])* $variant:ident = $name:literal,)+) => {
+        /// The rule that picks a real server for a new connection.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub enum Scheduler {
+            $($(#[$docs])* $variant,)+
+        }
+
+        impl Scheduler {
+            /// Every scheduler.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Every scheduler, by name, in the order of [`Scheduler::ALL`].
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
+
+            /// The name that ipvsadm uses.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+schedulers! {
+    /// Round robin: the next one in the list.
+    Rr = "rr",
+    /// Weighted round robin: in turn, and as often as the weight says.
+    Wrr = "wrr",
+    /// Least connection: whoever has fewest, whatever the weights.
+    Lc = "lc",
+    /// Weighted least connection.
+    #[default]
+    Wlc = "wlc",
+    /// Shortest expected delay: fewest active connections for the weight, the new one counted in.
+    Sed = "sed",
+    /// Never queue: an idle server, or else the shortest expected delay.
+    Nq = "nq",
+    /// Source hashing: by the client's address.
+    Sh = "sh",
+    /// Destination hashing: by the VIP.
+    Dh = "dh",
+    /// Maglev hashing: by the client's address, and few clients move when a server comes or goes.
+    Mh = "mh",
+    /// Failover: the greatest weight takes all.
+    Fo = "fo",
+    /// Overflow: the greatest weight, until it has as many active connections as weight.
+    Ovf = "ovf",
+    /// The better of two that are drawn by lot.
+    Twos = "twos",
+}
+
+impl FromStr for Scheduler {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.iter().copied().find(|scheduler| scheduler.name() == name).ok_or(())
+    }
+}
+
+impl Scheduler {
+    /// Most servers that a service can have under this rule, if it has a limit of its own: a table
+    /// of mh has so many places (`ip_vs_mh_reassign` in net/netfilter/ipvs/ip_vs_mh.c).
+    #[must_use]
+    pub const fn servers_max(self) -> Option<usize> {
+        match self {
+            Self::Mh => Some(4093),
+            _ => None,
+        }
+    }
+
+    /// The names of its flags, as `ipvsadm -b` takes them: the fallback first, then the port. Most
+    /// schedulers have none.
+    #[must_use]
+    pub const fn flag_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Sh => &["sh-fallback", "sh-port"],
+            Self::Mh => &["mh-fallback", "mh-port"],
+            _ => &[],
+        }
+    }
+}
+
+/// The flags of the schedulers that hash clients (`ipvsadm -b`). The others have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SchedulerFlags {
+    /// A client whose server takes no new connections goes to another one, instead of nowhere.
+    pub fallback: bool,
+    /// The client's port is hashed too: its connections spread over the servers.
+    pub port: bool,
+}
+
+/// Why a name is no flag of a scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadFlag {
+    /// No scheduler has it.
+    Unknown,
+    /// This other scheduler has it.
+    Of(Scheduler),
+}
+
+impl SchedulerFlags {
+    /// Sets the flag of `scheduler` that is called `name`.
+    ///
+    /// # Errors
+    /// It has no such flag.
+    pub fn set(&mut self, scheduler: Scheduler, name: &str) -> Result<(), BadFlag> {
+        match scheduler.flag_names().iter().position(|flag| *flag == name) {
+            Some(0) => self.fallback = true,
+            Some(_) => self.port = true,
+            None => {
+                let other = Scheduler::ALL.iter().find(|other| other.flag_names().contains(&name));
+                return Err(other.map_or(BadFlag::Unknown, |other| BadFlag::Of(*other)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the flags that are set, as ipvsadm lists them. None if `scheduler` has none.
+    pub fn names(self, scheduler: Scheduler) -> impl Iterator<Item = &'static str> {
+        let set = [self.fallback, self.port];
+        scheduler.flag_names().iter().zip(set).filter_map(|(name, set)| set.then_some(*name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_its_schedulers() {
+        assert_eq!(Scheduler::NAMES.join(" "), "rr wrr lc wlc sed nq sh dh mh fo ovf twos");
+        for (scheduler, name) in Scheduler::ALL.iter().zip(Scheduler::NAMES) {
+            assert_eq!((scheduler.name(), name.parse()), (*name, Ok(*scheduler)));
+        }
+        assert_eq!("WLC".parse::<Scheduler>(), Err(()));
+    }
+
+    #[test]
+    fn flags_go_by_their_schedulers_names() {
+        let mut flags = SchedulerFlags::default();
+        assert_eq!(flags.set(Scheduler::Mh, "mh-port"), Ok(()));
+        assert_eq!(flags, SchedulerFlags { fallback: false, port: true });
+        assert_eq!(flags.set(Scheduler::Mh, "sh-fallback"), Err(BadFlag::Of(Scheduler::Sh)));
+        assert_eq!(flags.set(Scheduler::Wlc, "mh-port"), Err(BadFlag::Of(Scheduler::Mh)));
+        assert_eq!(flags.set(Scheduler::Sh, "fallback"), Err(BadFlag::Unknown));
+        assert_eq!(flags.set(Scheduler::Mh, "mh-fallback"), Ok(()));
+        let names = |scheduler| flags.names(scheduler).collect::<Vec<_>>().join(",");
+        let listed = [Scheduler::Mh, Scheduler::Sh, Scheduler::Rr].map(names);
+        assert_eq!(listed, ["mh-fallback,mh-port", "sh-fallback,sh-port", ""]);
+    }
+}
