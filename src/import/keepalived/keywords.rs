@@ -109,7 +109,13 @@ pub(super) const ROOT: Table = &[
 
 /// In `global_defs`. What is not here is about keepalived itself, its mails or VRRP.
 pub(super) const GLOBAL: Table = &[
-    (&["lvs_sync_daemon", "lvs_sync_daemon_interface"], lost(SYNC_DAEMON.0, SYNC_DAEMON.1)),
+    (
+        &["lvs_sync_daemon", "lvs_sync_daemon_interface"],
+        lost(
+            "starts a sync daemon, which directrix does not have: another director does not know these connections",
+            SYNC_DAEMON.1,
+        ),
+    ),
     (&["lvs_flush", "lvs_flush_on_stop"], None),
     (
         &[
