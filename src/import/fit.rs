@@ -159,7 +159,7 @@ impl Fitter<'_> {
         if let Some(place) = &settings.one_packet {
             let what = "one-packet scheduling (ops)";
             let instead = "datagrams of one client go to one server until it has been silent for a while";
-            self.optional(place, keys, "one_packet = true".into(), what, instead);
+            self.optional(place, keys, "one_packet = true".into(), (what, instead));
         }
         if let Some(engine) = &settings.engine {
             let what =
@@ -222,7 +222,7 @@ impl Fitter<'_> {
         let alone = format!("persistence = {{ timeout = {timeout} }}");
         let masked = netmask.as_ref().map(|mask| format!("timeout = {timeout}, {}", key("netmask", mask)));
         let Some(masked) = masked.map(|table| format!("persistence = {{ {table} }}")) else {
-            return self.optional(&persistence.place, keys, alone, &what, instead);
+            return self.optional(&persistence.place, keys, alone, (&what, instead));
         };
         match (self.judge.with(keys, masked), self.judge.with(keys, alone)) {
             (Ok(more), _) => *keys = more,
@@ -236,8 +236,14 @@ impl Fitter<'_> {
         }
     }
 
-    /// Adds a line if the reader takes it, and else a remark.
-    fn optional(&mut self, place: &Place, keys: &mut Vec<String>, line: String, what: &str, instead: &str) {
+    /// Adds a line if the reader takes it, and else a remark: what is lost, and what to do.
+    fn optional(
+        &mut self,
+        place: &Place,
+        keys: &mut Vec<String>,
+        line: String,
+        (what, instead): (&str, &str),
+    ) {
         match self.judge.with(keys, line) {
             Ok(more) => *keys = more,
             Err(refusal) => self.remarks.lost(place, format!("{what}: {}", refusal.what), instead),
@@ -298,7 +304,7 @@ impl Fitter<'_> {
         for (name, limit) in [("upper_threshold", server.upper), ("lower_threshold", server.lower)] {
             if limit > 0 {
                 let what = format!("{name} {limit} of {}", server.address);
-                self.optional(&server.place, keys, format!("{name} = {limit}"), &what, instead);
+                self.optional(&server.place, keys, format!("{name} = {limit}"), (&what, instead));
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::import::description::Place;
 use crate::import::host::Host;
 use crate::import::remark::{Fault, Remarks};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 /// Files that include files; more is taken for a file that includes itself.
@@ -197,7 +197,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn included_file(&mut self, file: &PathBuf, place: &Place) -> Result<(), Fault> {
+    fn included_file(&mut self, file: &Path, place: &Place) -> Result<(), Fault> {
         match self.host.read(file) {
             Ok(bytes) => self.file(&file.to_string_lossy(), &String::from_utf8_lossy(&bytes)),
             Err(cause) => {

@@ -31,7 +31,6 @@ fn conditions_ask_for_the_id() {
         ("@^other   a", "1 a"),
         ("@main", ""),
         ("$C=@main\n$C a", "2 a"),
-        ("@main @other a", ""),
     ] {
         assert_eq!(shown(text), expected, "{text}");
     }
