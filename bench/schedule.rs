@@ -10,7 +10,7 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use directrix::model::ServerId;
-use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::schedule::{Candidate, Client, Loads, Pool};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -35,7 +35,7 @@ impl Scheduler for Tree {
 
     #[inline]
     fn pick(&self) -> ServerId {
-        self.0.pick(&self.1).expect("there are servers")
+        self.0.pick(&self.1, Client::default()).expect("there are servers")
     }
 
     #[inline]
@@ -66,7 +66,7 @@ impl Scheduler for List {
 }
 
 fn candidates(servers: u16) -> impl Iterator<Item = Candidate> {
-    (0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 + id % 7 })
+    (0..servers).map(|id| Candidate::new(ServerId(id), 1 + id % 7))
 }
 
 fn tree(servers: u16) -> Tree {

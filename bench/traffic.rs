@@ -37,7 +37,7 @@ impl Site {
     /// One service on `servers` equal servers.
     pub fn new(servers: u16) -> Self {
         let timeouts = Timeouts { tcp_fin: Span::from_secs(1), ..Timeouts::default() };
-        let pool = Pool::new((0..servers).map(|id| Candidate { server: ServerId(id), weight: 1 }));
+        let pool = Pool::new((0..servers).map(|id| Candidate::new(ServerId(id), 1)));
         let snapshot = Arc::new(snapshot(servers, pool, timeouts));
         Self { loads: Arc::new(Loads::new(servers.into())), snapshot, servers }
     }

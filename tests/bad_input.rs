@@ -271,8 +271,7 @@ const FILES: &[Case] = &[
     (
         "directrix run --check --config empty.toml",
         2,
-        "empty.toml:1: the file has no [director]; add [director] with interface = \"eth0\" below it\n\
-         empty.toml:1: the file has no service; add a [[service]] with protocol and address\n",
+        "empty.toml:1: the file has no [director]; add [director] with interface = \"eth0\" below it\n",
     ),
     (
         "directrix run --check --config zeros.toml",
@@ -356,9 +355,9 @@ const IPVSADM: &[Case] = &[
     ("ipvsadm --set 900 120 x", 2, "invalid timeout value `x' specified\n"),
     ("ipvsadm -Lc --stats", 2, "options conflicts in the list command\n"),
     (
-        "ipvsadm -A -t 10.0.0.1:80",
+        "ipvsadm -A -f 7",
         255,
-        "'add-service' cannot change a running director yet; change its configuration file and start it anew\n",
+        "directrix has no firewall marks, it sees frames before a firewall does: name VIP and port\n",
     ),
 ];
 

@@ -126,7 +126,7 @@ fn http_says_what_it_should() {
         let request = format!("{method} /v1/services HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
         let refused = exchange(&socket, request.as_bytes());
         assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
-        assert!(refused.contains(r#"{"error":"this can only be read"#), "{refused}");
+        assert!(refused.contains(r#"{"error":"what changes something is asked for by POST"#), "{refused}");
     }
 }
 
@@ -231,7 +231,7 @@ fn a_hundred_thousand_connections_are_streamed() {
 fn a_control_loop_that_gives_no_answer_is_reported() {
     let stopping = Director::with(drop);
     let failure = Blocking::new(&stopping.socket()).unwrap().drops().unwrap_err().to_string();
-    assert!(failure.contains("refused: the director is stopping (HTTP status 503)"), "{failure}");
+    assert!(failure.contains("refused: the director is stopping"), "{failure}");
 
     let mut kept = Vec::new();
     let hanging = Director::with(move |query| kept.push(query));
@@ -241,7 +241,7 @@ fn a_control_loop_that_gives_no_answer_is_reported() {
         let list = collect(&Blocking::new(&hanging.socket()).unwrap()).unwrap_err().to_string();
         (ask.join().unwrap(), list)
     });
-    assert!(drops.contains("control loop does not answer (HTTP status 504)"), "{drops}");
+    assert!(drops.contains("control loop does not answer"), "{drops}");
     assert!(list.contains("the list ends early"), "{list}");
     assert!(begun.elapsed() < ANSWER_TIMEOUT + Duration::from_secs(5));
 }
@@ -284,7 +284,7 @@ fn answers_that_are_none_are_reported() {
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
             "does not know /v1/services: it is of another version",
         ),
-        ("HTTP/1.1 500 No\r\ncontent-length: 5\r\n\r\nouch!", "refused: ouch! (HTTP status 500)"),
+        ("HTTP/1.1 500 No\r\ncontent-length: 5\r\n\r\nouch!", "refused: ouch!"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]", "cannot be used: "),
         ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"capacity\":", "cannot be used: "),
         ("SSH-2.0-OpenSSH_9.2\r\n", "cannot be used: "),

@@ -35,7 +35,7 @@ struct Bench {
 /// Web (TCP) on servers 1 and 0 in list order, DNS (UDP) on server 2, and a service with nobody.
 fn snapshot() -> Snapshot {
     let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
-    let pool = |ids: &[u16]| Pool::new(ids.iter().map(|id| Candidate { server: ServerId(*id), weight: 1 }));
+    let pool = |ids: &[u16]| Pool::new(ids.iter().map(|id| Candidate::new(ServerId(*id), 1)));
     let server = |mac| Some(Server { arm: ArmIndex(0), mac });
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     Snapshot {

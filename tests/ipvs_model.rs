@@ -97,7 +97,7 @@ fn forwarder(weights: &[u16]) -> (Forwarder, Arc<Loads>, Arc<WorkerCounters>) {
         (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
     });
     let candidates = weights.iter().zip(0..);
-    let pool = Pool::new(candidates.map(|(weight, id)| Candidate { server: ServerId(id), weight: *weight }));
+    let pool = Pool::new(candidates.map(|(weight, id)| Candidate::new(ServerId(id), *weight)));
     let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     forwarder.adopt(Arc::new(Snapshot {

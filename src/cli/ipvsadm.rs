@@ -4,6 +4,7 @@
 //! wrong or no director answers, 255 usage, or it failed.
 
 mod args;
+mod changes;
 mod format;
 mod grammar;
 mod names;
@@ -11,12 +12,13 @@ mod names;
 mod tests;
 mod usage;
 
-use crate::control::api::{Service, Services};
+use crate::control::api::{self, Service, Services};
 use crate::control::client::{Blocking, ClientError};
+use crate::model::Timeouts;
 use crate::wire::Protocol;
 use args::{Order, Request, Target, Wrong};
 use format::{Style, View};
-use grammar::{Command, Opt, Options, Transport};
+use grammar::{Command, Opt, Transport};
 use names::Names;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -63,6 +65,11 @@ impl Failure {
         Self { message: message.into(), status }
     }
 
+    /// The same of a line that was to be restored.
+    fn on_line(self, number: usize, line: &str) -> Self {
+        Self { message: format!("line {number}: {}: {}", self.message, line.trim()), ..self }
+    }
+
     /// Nothing is said where nobody is left to hear it: stderr may be closed too.
     fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
@@ -102,7 +109,7 @@ impl From<io::Error> for Failure {
 
 fn respond(words: &[String], socket: &Path, out: &mut impl Write) -> Result<(), Failure> {
     let request = match words {
-        [] => Request::Do(Order { command: Command::List, options: Options::default(), service: None }),
+        [] => Request::Do(Order::new(Command::List)),
         words => args::parse(words)?,
     };
     match request {
@@ -111,13 +118,10 @@ fn respond(words: &[String], socket: &Path, out: &mut impl Write) -> Result<(), 
         Request::Do(order) if matches!(order.command, Command::List | Command::Save) => {
             list(&order, &Blocking::new(socket)?, out)
         }
-        Request::Do(order) => Err(Failure::new(
-            format!(
-                "'{}' cannot change a running director yet; change its configuration file and start it anew",
-                order.command.name()
-            ),
-            255,
-        )),
+        Request::Do(order) if order.command == Command::Restore => {
+            changes::restore(io::stdin().lock(), &Blocking::new(socket)?)
+        }
+        Request::Do(order) => changes::carry_out(&order, &Blocking::new(socket)?),
     }
 }
 
@@ -130,6 +134,10 @@ fn list(order: &Order, director: &Blocking, out: &mut impl Write) -> Result<(), 
         None if has(Opt::Timeout) => list_timeouts(director, out),
         // A director has no sync daemons, so a running one lists none.
         None if has(Opt::Daemon) => Ok(director.timeouts().map(drop)?),
+        None if order.command == Command::Save => {
+            save_timeouts(director, out)?;
+            Ok(list_all(&prepared(director, order)?, &style, out)?)
+        }
         None => Ok(list_all(&prepared(director, order)?, &style, out)?),
     }
 }
@@ -212,6 +220,16 @@ fn list_connections(
 /// Writes the title once, and not before the director has answered.
 fn begin(begun: &mut bool, with_engine: bool, out: &mut impl Write) -> io::Result<()> {
     if std::mem::replace(begun, true) { Ok(()) } else { format::connections_title(out, with_engine) }
+}
+
+/// ipvsadm forgets them; where they are the defaults, nothing needs to be said.
+fn save_timeouts(director: &Blocking, out: &mut impl Write) -> Result<(), Failure> {
+    let api::Timeouts { tcp, tcp_fin, udp } = director.timeouts()?;
+    let default = Timeouts::default();
+    if [tcp, tcp_fin, udp] == [default.tcp.secs(), default.tcp_fin.secs(), default.udp.secs()] {
+        return Ok(());
+    }
+    Ok(writeln!(out, "--set {tcp} {tcp_fin} {udp}")?)
 }
 
 fn list_timeouts(director: &Blocking, out: &mut impl Write) -> Result<(), Failure> {

@@ -4,13 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+mod change;
 mod import;
 mod ipvsadm;
 mod lab;
 mod listings;
+mod log;
 mod realserver;
 mod run;
 mod status;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -35,14 +38,24 @@ struct Cli {
 enum Command {
     /// Run the director in the foreground
     Run(run::Args),
-    /// List services and connections exactly as ipvsadm does
+    /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
+    /// Have the director read its configuration file again
+    Reload,
+    /// Show what a configuration file would change
+    Plan(change::Plan),
+    /// Write the running configuration as a file
+    Save(change::Save),
+    /// Remove a real server once its connections have ended
+    Drain(change::Drain),
     /// Turn ipvsadm's rules or keepalived's configuration into a configuration of directrix
     Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
     /// Show what each worker does
     Workers(listings::Args),
+    /// Watch services, workers and drops live; drain a real server
+    Top(top::Args),
     /// Prepare a real server: VIP on lo, quiet in ARP
     Realserver(realserver::Args),
     /// The reference deployment in network namespaces
@@ -64,9 +77,14 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => run::main(&args, &socket),
         Command::Ipvsadm(args) => ipvsadm::main(&args, &socket),
+        Command::Reload => change::reload(&socket),
+        Command::Plan(args) => change::plan(&args, &socket),
+        Command::Save(args) => change::save(&args, &socket),
+        Command::Drain(args) => change::drain(&args, &socket),
         Command::Import(args) => import::main(&args),
         Command::Drops(args) => listings::drops(&args, &socket),
         Command::Workers(args) => listings::workers(&args, &socket),
+        Command::Top(args) => top::main(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
         Command::Lab(args) => lab::main(&args),
     }

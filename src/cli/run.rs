@@ -1,12 +1,12 @@
 //! `directrix run`: the director in the foreground.
 
-use super::status::{BAD_INPUT, fail};
-use crate::control::director::{self, Failure};
+use super::log;
+use super::status::BAD_INPUT;
+use crate::control::director::{self, Surroundings};
+use crate::control::failure::Failure;
 use crate::model::{BackendChoice, Config, ConfigErrors};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// Where the configuration is unless told otherwise.
 const DEFAULT_CONFIG: &str = "/etc/directrix/directrix.toml";
@@ -21,6 +21,10 @@ pub(super) struct Args {
     /// What carries the frames, whatever the configuration says
     #[arg(long, value_enum, value_name = "BACKEND")]
     backend: Option<Backend>,
+
+    /// How the log on stderr is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    log: log::Format,
 
     /// Check the configuration, say what is wrong with it, and exit
     #[arg(long)]
@@ -38,32 +42,39 @@ enum Backend {
     Packet,
 }
 
-/// Runs the director until SIGTERM, SIGINT or SIGHUP.
+/// Runs the director until SIGTERM or SIGINT.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
-    let mut config = match Config::load(&args.config) {
+    log::start(args.log);
+    let config = match load(args) {
         Ok(config) => config,
-        Err(errors) => return bad_config(&errors),
+        Err(errors) => return bad_config(args.log, &errors),
     };
-    if let Some(backend) = args.backend {
-        config.director.backend = backend.into();
-    }
     if args.check {
         let (file, services) = (args.config.display(), config.services.len());
         println!("{file}: {services} {}, no errors", if services == 1 { "service" } else { "services" });
         return ExitCode::SUCCESS;
     }
-    log_to_stderr();
-    match director::run(&config, socket, tell_ready) {
+    let surroundings = Surroundings { socket, reread: || load(args), ready: tell_ready };
+    match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Misfit(errors)) => bad_config(&errors),
-        Err(Failure::Socket(refused)) if refused.is_bad_input() => fail(BAD_INPUT, &refused),
-        Err(failure) => fail(1, &failure),
+        Err(Failure::Misfit(errors)) => bad_config(args.log, &errors),
+        Err(Failure::Socket(refused)) if refused.is_bad_input() => log::fail(args.log, BAD_INPUT, &refused),
+        Err(failure) => log::fail(args.log, 1, &failure),
     }
 }
 
+/// The file, with what the command line says otherwise.
+fn load(args: &Args) -> Result<Config, ConfigErrors> {
+    let mut config = Config::load(&args.config)?;
+    if let Some(backend) = args.backend {
+        config.director.backend = backend.into();
+    }
+    Ok(config)
+}
+
 /// Says what is wrong with the configuration, as compilers do: one line each, file and line first.
-fn bad_config(errors: &ConfigErrors) -> ExitCode {
-    eprintln!("{errors}");
+fn bad_config(format: log::Format, errors: &ConfigErrors) -> ExitCode {
+    errors.0.iter().for_each(|error| log::complain(format, error));
     ExitCode::from(BAD_INPUT)
 }
 
@@ -72,15 +83,6 @@ fn tell_ready() {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!(%error, "NOTIFY_SOCKET could not be told that the director is ready");
     }
-}
-
-/// Logs at level info, or as RUST_LOG says. The journal adds the time itself.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let log = log.with_ansi(std::io::stderr().is_terminal());
-    if std::env::var_os("JOURNAL_STREAM").is_some() { log.without_time().init() } else { log.init() }
 }
 
 impl From<Backend> for BackendChoice {

@@ -1,8 +1,8 @@
 //! What the control socket says: plain data, shared by the server and the command line.
 //!
-//! HTTP over a Unix socket, JSON bodies, read-only for now: the paths of [`path`]. Connections come
-//! as JSON lines, since there may be a million of them; every other body is one JSON value, and
-//! an error is a [`Problem`].
+//! HTTP over a Unix socket, JSON bodies: the paths of [`path`]. Connections come as JSON lines, since there
+//! may be a million of them, and the configuration as TOML; every other body is one JSON value, and an
+//! error is a [`Problem`].
 
 use crate::model::ServiceAddress;
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,16 @@ pub mod path {
     pub const DROPS: &str = "/v1/drops";
     /// A list of [`super::Worker`].
     pub const WORKERS: &str = "/v1/workers";
+    /// Takes a list of [`super::super::request::Request`]s.
+    pub const CHANGES: &str = "/v1/changes";
+    /// The running configuration as a file's text.
+    pub const CONFIG: &str = "/v1/config";
+    /// Asks the director to read its file again.
+    pub const RELOAD: &str = "/v1/reload";
     /// [`super::Timeouts`].
     pub const TIMEOUTS: &str = "/v1/timeouts";
+    /// A page for Prometheus (see [`crate::control::metrics`]), where scrapers look for it.
+    pub const METRICS: &str = "/metrics";
 }
 
 /// The body of every answer that is no success.
@@ -28,6 +36,12 @@ pub mod path {
 pub struct Problem {
     /// What is wrong, for a person.
     pub error: String,
+    /// What is wrong, for a program: see [`super::request::Refused::code`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Which request of a list it was, counted from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<usize>,
 }
 
 /// `GET /v1/services`: every virtual service with its real servers.
@@ -139,6 +153,35 @@ pub struct Stats {
     pub in_bytes: u64,
     /// IP bytes out.
     pub out_bytes: u64,
+}
+
+impl std::ops::Add for Stats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            connections: self.connections + other.connections,
+            in_packets: self.in_packets + other.in_packets,
+            out_packets: self.out_packets + other.out_packets,
+            in_bytes: self.in_bytes + other.in_bytes,
+            out_bytes: self.out_bytes + other.out_bytes,
+        }
+    }
+}
+
+impl std::ops::Sub for Stats {
+    type Output = Self;
+
+    /// What has been counted since `earlier`, of counts that never fall.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            connections: self.connections - earlier.connections,
+            in_packets: self.in_packets - earlier.in_packets,
+            out_packets: self.out_packets - earlier.out_packets,
+            in_bytes: self.in_bytes - earlier.in_bytes,
+            out_bytes: self.out_bytes - earlier.out_bytes,
+        }
+    }
 }
 
 /// Averages per second as `ipvsadm --rate` has them.

@@ -1,9 +1,11 @@
 //! Drives the neighbor machine: frames, time and commands in, frames and reports out.
 
+use super::throttle::{Throttle, tell_left_out};
 use crate::io::{ArpSocket, AsyncArpSocket};
 use crate::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings};
 use crate::time::Tick;
 use crate::wire::arp::{ArpPacket, FRAME_LEN};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::Ipv4Addr;
@@ -39,6 +41,15 @@ struct Link {
     socket: AsyncArpSocket,
     /// The last frame could not be sent: logged when that changes, not for each frame.
     failing: bool,
+    /// What may be logged about each [`Way`] of it.
+    lines: Throttle<Way>,
+}
+
+/// What a socket is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Way {
+    Receiving,
+    Sending,
 }
 
 impl Responder {
@@ -51,7 +62,7 @@ impl Responder {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(neighbors: Neighbors, sockets: Vec<ArpSocket>, start: Instant) -> io::Result<Self> {
-        let link = |socket| Ok(Link { socket: AsyncArpSocket::new(socket)?, failing: false });
+        let link = |socket| AsyncArpSocket::new(socket).map(Link::new);
         let links = sockets.into_iter().map(link).collect::<io::Result<_>>()?;
         Ok(Self { neighbors, links, start, actions: Vec::new() })
     }
@@ -75,7 +86,10 @@ impl Responder {
                     ready?;
                     self.receive();
                 }
-                () = tokio::time::sleep(pause) => self.handle(Event::Timer),
+                () = tokio::time::sleep(pause) => {
+                    self.handle(Event::Timer);
+                    self.links.iter_mut().for_each(Link::settle);
+                }
                 command = commands.recv() => match command {
                     Some(command) => self.handle(command.into()),
                     None => return Ok(()),
@@ -109,7 +123,9 @@ impl Responder {
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        tracing::warn!(link, %error, "receiving ARP failed");
+                        self.links[link].log(Way::Receiving, || {
+                            tracing::warn!(link, %error, "receiving ARP failed");
+                        });
                         break;
                     }
                 }
@@ -132,6 +148,10 @@ impl Responder {
 }
 
 impl Link {
+    fn new(socket: AsyncArpSocket) -> Self {
+        Self { socket, failing: false, lines: Throttle::default() }
+    }
+
     /// One packet; `None` for a frame that is no ARP for IPv4.
     fn receive(&self) -> io::Result<Option<ArpPacket>> {
         let mut buffer = [0; FRAME_LEN];
@@ -143,12 +163,35 @@ impl Link {
         let mut frame = [0; FRAME_LEN];
         packet.emit(&mut frame);
         let sent = self.socket.send(&frame);
-        match &sent {
-            Err(error) if !self.failing => tracing::warn!(%error, "sending ARP fails"),
-            Ok(()) if self.failing => tracing::info!("sending ARP works again"),
+        let failed_before = std::mem::replace(&mut self.failing, sent.is_err());
+        match sent {
+            Err(error) if !failed_before => {
+                self.log(Way::Sending, || tracing::warn!(%error, "sending ARP fails"));
+            }
+            Ok(()) if failed_before => self.log(Way::Sending, || tracing::info!("sending ARP works again")),
             Err(_) | Ok(()) => {}
         }
-        self.failing = sent.is_err();
+    }
+
+    /// Writes a line unless there were too many of its kind.
+    fn log(&mut self, way: Way, line: impl FnOnce()) {
+        if let Some(left_out) = self.lines.admit(way, Instant::now()) {
+            line();
+            tell_left_out(way, left_out);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.lines.settle(Instant::now()).iter().for_each(|(way, lines)| tell_left_out(way, *lines));
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Receiving => "receiving ARP",
+            Self::Sending => "sending ARP",
+        })
     }
 }
 

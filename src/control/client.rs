@@ -1,8 +1,9 @@
 //! The control socket's client: what a running director says, as the types of [`api`].
 
 use super::api::{self, path};
+use super::request::Request as ChangeRequest;
 use super::socket::PATH_MAX;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response, StatusCode};
@@ -58,7 +59,7 @@ pub enum ClientError {
     #[error("the director at {} did not answer for {} s; see its log", .0.display(), STEP_TIMEOUT.as_secs())]
     Timeout(PathBuf),
     /// The director answered that it cannot.
-    #[error("the director at {} refused: {error} (HTTP status {status})", .socket.display())]
+    #[error("the director at {} refused: {error}", .socket.display())]
     Refused {
         /// The director's socket.
         socket: PathBuf,
@@ -66,6 +67,10 @@ pub enum ClientError {
         status: u16,
         /// Its words.
         error: String,
+        /// What it is, for programs: see [`super::request::Refused::code`].
+        code: Option<String>,
+        /// Which of several requests it was, counted from 0.
+        at: Option<usize>,
     },
     /// What arrived is no answer, or not a whole one.
     #[error("the answer of the director at {} cannot be used: {what}; see its log", .socket.display())]
@@ -122,6 +127,23 @@ impl Client {
         self.read(path::TIMEOUTS).await
     }
 
+    /// Has all of `requests` carried out, or none.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what is wrong with which of them; [`ClientError`].
+    pub async fn change(&self, requests: &[ChangeRequest]) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(requests).map_err(|error| self.broken(error.to_string()))?;
+        self.post(path::CHANGES, body).await
+    }
+
+    /// Has the director read its file again. Returns a line for each thing that became different.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what is wrong with the file; [`ClientError`].
+    pub async fn reload(&self) -> Result<Vec<String>, ClientError> {
+        self.post(path::RELOAD, Vec::new()).await
+    }
+
     /// Hands over every connection as it arrives, until the list or `each` ends.
     ///
     /// # Errors
@@ -148,6 +170,10 @@ impl Client {
     /// [`ClientError`].
     pub async fn text(&self, path: &str) -> Result<String, ClientError> {
         let response = self.get(path).await?;
+        self.collect(response).await
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<String, ClientError> {
         let bytes = self.step(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
         let bytes = bytes.map_err(|error| self.broken(error.to_string()))?.to_bytes();
         String::from_utf8(bytes.into()).map_err(|_| self.broken("it is no text"))
@@ -155,6 +181,13 @@ impl Client {
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let text = self.text(path).await?;
+        serde_json::from_str(&text).map_err(|error| self.broken(error.to_string()))
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+        let request = Request::post(path).header("content-type", "application/json");
+        let response = self.send(path, request, body).await?;
+        let text = self.collect(response).await?;
         serde_json::from_str(&text).map_err(|error| self.broken(error.to_string()))
     }
 
@@ -179,12 +212,21 @@ impl Client {
     }
 
     async fn get(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+        self.send(path, Request::get(path), Vec::new()).await
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        request: hyper::http::request::Builder,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| self.broken(error.to_string()))?;
         // Ends with the body, or with the runtime: nothing is left to wait for.
         tokio::spawn(connection);
-        let request = Request::get(path).header("host", "directrix").body(Empty::<Bytes>::new());
+        let request = request.header("host", "directrix").body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| self.broken(error.to_string()))?;
         let response = self.step(sender.send_request(request)).await?;
         self.judge(path, response.map_err(|error| self.broken(error.to_string()))?).await
@@ -230,20 +272,20 @@ impl Client {
             StatusCode::OK => Ok(response),
             StatusCode::NOT_FOUND => Err(ClientError::Version { socket, path: path.to_owned() }),
             status => {
-                let error = self.complaint(response).await;
-                Err(ClientError::Refused { socket, status: status.as_u16(), error })
+                let api::Problem { error, code, at } = self.complaint(response).await;
+                Err(ClientError::Refused { socket, status: status.as_u16(), error, code, at })
             }
         }
     }
 
     /// What the director says about an answer that is no success; nothing if it says nothing.
-    async fn complaint(&self, response: Response<Incoming>) -> String {
+    async fn complaint(&self, response: Response<Incoming>) -> api::Problem {
         let body = self.step(Limited::new(response.into_body(), LINE_MAX).collect()).await;
         let bytes = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-        match serde_json::from_slice::<api::Problem>(&bytes) {
-            Ok(problem) => problem.error,
-            Err(_) => String::from_utf8_lossy(&bytes).trim().to_owned(),
-        }
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            let error = String::from_utf8_lossy(&bytes).trim().to_owned();
+            api::Problem { error, code: None, at: None }
+        })
     }
 
     async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, ClientError> {
@@ -313,6 +355,22 @@ impl Blocking {
     /// [`ClientError`].
     pub fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
         self.runtime.block_on(self.client.timeouts())
+    }
+
+    /// See [`Client::change`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn change(&self, requests: &[ChangeRequest]) -> Result<(), ClientError> {
+        self.runtime.block_on(self.client.change(requests))
+    }
+
+    /// See [`Client::reload`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn reload(&self) -> Result<Vec<String>, ClientError> {
+        self.runtime.block_on(self.client.reload())
     }
 
     /// See [`Client::text`].

@@ -4,15 +4,20 @@ use super::api;
 use super::arp::{Command, Responder};
 use super::backend::{self, Backend};
 use super::crew::Settings as CrewSettings;
+use super::exporter::Exporter;
+use super::failure::Failure;
 use super::host::Host;
+use super::metrics::Meter;
 use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
-use super::server::{self, BindError, ControlSocket, Query};
-use super::status::{self, Estimators, View};
+use super::server::{self, ControlSocket, Query};
+use super::signals::{Signals, Wish};
+use super::status::{self, View};
+use super::throttle::{Throttle, tell_left_out};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
-use crate::io::{ArpSocket, Interface, IoError, Plan};
-use crate::model::{Config, ConfigErrors, OnConflict, Workers};
+use crate::io::{ArpSocket, Interface, Plan};
+use crate::model::{Config, ConfigErrors, Director as Settings, OnConflict, Rules, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::Loads;
 use crate::time::Tick;
@@ -21,45 +26,31 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Questions that may wait for the loop.
 const QUERIES: usize = 64;
 
-/// Why a director did not start, or did not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The configuration does not fit this host.
-    #[error(transparent)]
-    Misfit(#[from] ConfigErrors),
-    /// The control socket.
-    #[error(transparent)]
-    Socket(#[from] BindError),
-    /// The wire.
-    #[error(transparent)]
-    Io(#[from] IoError),
-    /// The system.
-    #[error("the system refused: {0}")]
-    System(#[from] std::io::Error),
-    /// Every VIP belongs to somebody else.
-    #[error(
-        "no VIP can be served: another host answers ARP for each of them (see above); \
-             stop it from answering, or set on_conflict = \"claim\""
-    )]
-    NoVip,
-    /// A worker ended by itself.
-    #[error("a worker has ended: {0}")]
-    Worker(std::io::Error),
+/// Where a director's words come from and go to.
+pub struct Surroundings<'a, R, F> {
+    /// The control socket's path.
+    pub socket: &'a Path,
+    /// Reads the configuration file again.
+    pub reread: R,
+    /// Called once every VIP is claimed or refused and every real server has answered or not.
+    pub ready: F,
 }
 
-/// Runs a director until SIGTERM, SIGINT or SIGHUP.
-///
-/// Calls `ready` once every VIP is claimed or refused and every real server has answered or not.
+/// Runs a director until SIGTERM or SIGINT; SIGHUP makes it read its file again.
 ///
 /// # Errors
 /// [`Failure`]. The interface is then as it was found.
-pub fn run(config: &Config, socket: &Path, ready: impl FnMut()) -> Result<(), Failure> {
+pub fn run<R, F>(config: &Config, surroundings: Surroundings<'_, R, F>) -> Result<(), Failure>
+where
+    R: Fn() -> Result<Config, ConfigErrors>,
+    F: FnMut(),
+{
+    let Surroundings { socket, reread, ready } = surroundings;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
@@ -67,55 +58,47 @@ pub fn run(config: &Config, socket: &Path, ready: impl FnMut()) -> Result<(), Fa
         let host = Host::fit(config)?;
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let socket = server::bind(socket)?;
-        Director::start(config, &host, ready)?.direct(&host, socket, signals).await
+        host.control_group.map_or(Ok(()), |group| socket.admit(group))?;
+        let exporter = match config.director.metrics {
+            Some(address) => Some(Exporter::bind(address).await?),
+            None => None,
+        };
+        Director::start(config, host, ready)?.direct((socket, exporter), signals, &reread).await
     })
 }
 
-/// What ends a director.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { terminate, interrupt, hangup })
-    }
-
-    /// Ready once one of them has come, even before.
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
-}
-
-struct Director<F> {
-    registry: Registry,
+/// A running director.
+pub(super) struct Director<F> {
+    pub(super) registry: Registry,
+    /// As they were at the start; timeouts are the registry's.
+    pub(super) settings: Settings,
+    pub(super) host: Host,
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that a worker may still hold: freed here, never on the data path.
     retired: Vec<Arc<Snapshot>>,
-    backend: Backend,
-    loads: Arc<Loads>,
-    estimators: Estimators,
-    capacity: u32,
+    pub(super) backend: Backend,
+    pub(super) loads: Arc<Loads>,
     epoch: Instant,
     neighbors: Option<Neighbors>,
-    on_conflict: OnConflict,
+    /// The way to ARP, while that runs.
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    meter: Meter,
+    /// What may be logged about each VIP and real server.
+    lines: Throttle<Ipv4Addr>,
     ready: Option<F>,
 }
 
+/// Reads the configuration file again.
+type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigErrors>;
+
 impl<F: FnMut()> Director<F> {
-    fn start(config: &Config, host: &Host, ready: F) -> Result<Self, Failure> {
+    fn start(config: &Config, host: Host, ready: F) -> Result<Self, Failure> {
         let (director, epoch) = (&config.director, Instant::now());
         let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
-        let mut registry = Registry::new(&config.services, arms, director.timeouts);
-        let (servers, loads) = (registry.server_count(), Arc::new(Loads::new(registry.server_count())));
+        let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(arms));
+        let rules = Rules { services: config.services.clone(), timeouts: director.timeouts };
+        registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
+        let loads = Arc::new(Loads::new(servers));
         let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads)));
         let crew = CrewSettings {
             snapshot: Arc::clone(&snapshot),
@@ -125,28 +108,38 @@ impl<F: FnMut()> Director<F> {
             wait: director.wait,
             epoch,
         };
-        let backend = backend::launch(director.backend, &plan(config, host), &crew)?;
+        let neighbors = Neighbors::new(arp_settings(config, &host)?);
+        let backend = backend::launch(director.backend, &plan(config, &host), &crew)?;
         Ok(Self {
             registry,
+            settings: director.clone(),
             snapshot,
             retired: Vec::new(),
             backend,
             loads,
-            estimators: Estimators::default(),
-            capacity: director.connections,
             epoch,
-            neighbors: Some(Neighbors::new(arp_settings(config, host)?)),
-            on_conflict: director.on_conflict,
+            host,
+            commands: None,
+            meter: Meter::new(&neighbors),
+            neighbors: Some(neighbors),
+            lines: Throttle::default(),
             ready: Some(ready),
         })
     }
 
     /// Runs everything until told to stop, then takes it all down in order.
-    async fn direct(mut self, host: &Host, socket: ControlSocket, signals: Signals) -> Result<(), Failure> {
+    async fn direct(
+        mut self,
+        (socket, exporter): (ControlSocket, Option<Exporter>),
+        signals: Signals,
+        reread: Reread<'_>,
+    ) -> Result<(), Failure> {
         let (queries, inbox) = mpsc::channel(QUERIES);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        // Ends with the runtime: it leaves nothing behind, and owes nobody an answer.
+        let _exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(queries.clone())));
         let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
-        let end = self.attend(host, inbox, signals).await;
+        let end = self.attend(inbox, signals, reread).await;
         self.backend.steering.stop();
         let worked = self.backend.crew.stop().map_err(Failure::Worker);
         drop(stop);
@@ -157,17 +150,20 @@ impl<F: FnMut()> Director<F> {
     /// The loop: reports of ARP, questions, time, signals.
     async fn attend(
         &mut self,
-        host: &Host,
         mut queries: mpsc::Receiver<Query>,
         mut signals: Signals,
+        reread: Reread<'_>,
     ) -> Result<(), Failure> {
-        let (commands, responder, mut reports) = self.responder(host)?;
+        let (responder, mut reports) = self.responder()?;
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut arp = std::pin::pin!(responder);
         loop {
             self.tell_if_ready()?;
             tokio::select! {
-                () = signals.end() => break,
+                wish = signals.next() => match wish {
+                    Wish::End => break,
+                    Wish::Reload => drop(self.read_again(reread)),
+                },
                 ended = &mut arp => { ended?; break; }
                 Some(report) = reports.recv() => {
                     self.note(&report);
@@ -177,40 +173,34 @@ impl<F: FnMut()> Director<F> {
                     }
                     self.publish()?;
                 }
-                Some(query) = queries.recv() => self.answer(query),
-                _ = clock.tick() => self.tick(host)?,
+                Some(query) = queries.recv() => self.answer(query, reread),
+                _ = clock.tick() => self.tick()?,
             }
         }
-        drop(commands);
+        self.commands = None;
         tracing::info!("stopping");
         Ok(())
     }
 
     /// The ARP machine with every VIP and server told to it.
-    #[allow(clippy::type_complexity)] // one future, one way in, one way out
+    #[allow(clippy::type_complexity)] // one future, and what it tells
     fn responder(
         &mut self,
-        host: &Host,
-    ) -> Result<
-        (
-            mpsc::UnboundedSender<Command>,
-            impl Future<Output = std::io::Result<()>> + use<F>,
-            mpsc::UnboundedReceiver<Report>,
-        ),
-        Failure,
-    > {
-        let sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<Vec<_>, _>>()?;
+    ) -> Result<(impl Future<Output = std::io::Result<()>> + use<F>, mpsc::UnboundedReceiver<Report>), Failure>
+    {
+        let sockets = self.host.arms.iter().map(ArpSocket::open).collect::<Result<Vec<_>, _>>()?;
         let machine = self.neighbors.take().expect("it is taken once");
         let responder = Responder::new(machine, sockets, self.epoch)?;
         let ((commands, orders), (news, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let servers = host.servers.iter().map(|server| Command::AddServer(*server));
-        for command in servers.chain(host.vips.iter().map(|vip| Command::AddVip(*vip))) {
+        let servers = self.host.servers.iter().map(|server| Command::AddServer(*server));
+        for command in servers.chain(self.host.vips.iter().map(|vip| Command::AddVip(*vip))) {
             let _ = commands.send(command); // the receiver is right here
         }
+        self.commands = Some(commands);
         let run = responder.run(orders, move |report| {
             let _ = news.send(report); // the loop may have ended
         });
-        Ok((commands, run, reports))
+        Ok((run, reports))
     }
 
     /// Ready once nothing is open any more; a failure if then no VIP is ours.
@@ -223,7 +213,7 @@ impl<F: FnMut()> Director<F> {
         if self.ready.is_none() || !services.iter().all(settled) {
             return Ok(());
         }
-        if self.registry.served().is_empty() {
+        if self.registry.served().is_empty() && !self.registry.services.is_empty() {
             return Err(Failure::NoVip);
         }
         if let Some(mut ready) = self.ready.take() {
@@ -235,7 +225,10 @@ impl<F: FnMut()> Director<F> {
     }
 
     fn note(&mut self, report: &Report) {
-        log(report, &self.registry, self.on_conflict);
+        if let Some(left_out) = self.lines.admit(report.about(), Instant::now()) {
+            log(report, &self.registry, self.settings.on_conflict);
+            tell_left_out(report.about(), left_out);
+        }
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
@@ -247,14 +240,14 @@ impl<F: FnMut()> Director<F> {
 
     /// A VIP that is ours already stays so: whoever came later has to go.
     fn refuse(&mut self, vip: Ipv4Addr, mac: crate::wire::MacAddr) {
-        if self.on_conflict == OnConflict::Refuse && self.registry.vip(vip.into()) != Some(VipState::Claimed)
-        {
+        let refuses = self.settings.on_conflict == OnConflict::Refuse;
+        if refuses && self.registry.vip(vip.into()) != Some(VipState::Claimed) {
             self.registry.set_vip(vip.into(), VipState::Conflict(mac));
         }
     }
 
     /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
-    fn publish(&mut self) -> Result<(), Failure> {
+    pub(super) fn publish(&mut self) -> Result<(), Failure> {
         self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads))));
         self.release();
         self.hand_over()
@@ -276,25 +269,52 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// What is looked after now and then, whatever happens.
-    fn tick(&mut self, host: &Host) -> Result<(), Failure> {
-        host.arms.iter().try_for_each(Interface::check)?;
+    fn tick(&mut self) -> Result<(), Failure> {
+        self.host.arms.iter().try_for_each(Interface::check)?;
+        self.finish_drains();
         self.release();
+        if self.retired.is_empty() {
+            self.registry.forget(&self.loads);
+        }
         self.hand_over()?;
-        let mut estimators = std::mem::take(&mut self.estimators);
-        self.view().estimate(&mut estimators);
-        self.estimators = estimators;
+        status::estimate(&mut self.registry, &self.backend.crew);
+        self.lines.settle(Instant::now()).iter().for_each(|(about, lines)| tell_left_out(about, *lines));
         if self.backend.crew.is_whole() {
             return Ok(());
         }
         Err(Failure::Worker(std::io::Error::other("see the log above")))
     }
 
-    fn answer(&self, query: Query) {
+    /// Sends ARP on a command.
+    pub(super) fn command(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(command); // it may just have ended
+        }
+    }
+
+    /// Reads the file again and goes by it, if it is right.
+    fn read_again(&mut self, reread: Reread<'_>) -> Result<Vec<String>, String> {
+        let outcome = reread().map_err(|errors| errors.to_string()).and_then(|config| self.reload(&config));
+        match &outcome {
+            Ok(changes) => {
+                changes.iter().for_each(|change| tracing::info!("{change}"));
+                tracing::info!(changes = changes.len(), "configuration read again");
+            }
+            Err(reason) => tracing::error!("the configuration stays as it was: {reason}"),
+        }
+        outcome
+    }
+
+    fn answer(&mut self, query: Query, reread: Reread<'_>) {
         let view = self.view();
         // A client that went away while it waited needs no answer.
         match query {
-            Query::Services(reply) => drop(reply.send(view.services(&self.estimators))),
+            Query::Change(requests, reply) => drop(reply.send(self.change(&requests))),
+            Query::Reload(reply) => drop(reply.send(self.read_again(reread))),
+            Query::Config(reply) => drop(reply.send(self.config().to_string())),
+            Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
+            Query::Metrics(reply) => self.meter.answer(&view, self.backend.name, reply),
             Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
             Query::Workers(reply) => {
                 let workers = view.workers(self.backend.name);
@@ -324,7 +344,7 @@ impl<F: FnMut()> Director<F> {
             registry: &self.registry,
             crew: &self.backend.crew,
             loads: &self.loads,
-            capacity: self.capacity.into(),
+            capacity: self.settings.connections.into(),
         }
     }
 }

@@ -38,6 +38,15 @@ impl Handover {
         Ok(())
     }
 
+    /// Has nothing handed over any more that is not in `services`. What is refused now, [`Handover::set`]
+    /// asks for again.
+    pub fn withdraw(&mut self, services: &[ServiceAddress]) {
+        let kept: Vec<_> = self.agreed.iter().filter(|service| services.contains(service)).copied().collect();
+        if kept.len() < self.agreed.len() && self.steering.update(&kept).is_ok() {
+            self.agreed = kept;
+        }
+    }
+
     /// Ends the handing over.
     pub fn stop(&mut self) {
         self.steering.stop();

@@ -1,8 +1,10 @@
 //! Whether the configuration fits this host.
 
 use crate::io::{Interface, IoError};
-use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer};
+use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer, VirtualService};
 use crate::neighbor::{LinkIndex, ServerSettings};
+use nix::unistd::{Gid, Group};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The host's side of a configuration that fits.
@@ -14,6 +16,8 @@ pub struct Host {
     pub servers: Vec<ServerSettings>,
     /// Every VIP once.
     pub vips: Vec<Ipv4Addr>,
+    /// Whose members may use the control socket.
+    pub control_group: Option<Gid>,
 }
 
 impl Host {
@@ -25,12 +29,34 @@ impl Host {
     pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
         let arms = interfaces(config)?;
         let servers = servers(config, &arms)?;
-        let mut vips: Vec<_> =
-            config.services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
-        vips.sort_unstable();
-        vips.dedup();
-        Ok(Self { arms, servers, vips })
+        let control_group = control_group(config)?;
+        Ok(Self { arms, servers, vips: vips(&config.services), control_group })
     }
+
+    /// How this host reaches the servers of other services, and their VIPs. The interfaces are the
+    /// same; addresses that they have been given since are seen.
+    ///
+    /// # Errors
+    /// The first server that is not on-link.
+    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, IoError> {
+        let arms: Vec<_> = self.arms.iter().map(renewed).collect();
+        let each = services.iter().flat_map(|service| &service.servers).map(|server| settings(server, &arms));
+        let servers = once(each.collect::<Result<_, _>>()?);
+        Ok(Self { arms, servers, vips: vips(services), control_group: self.control_group })
+    }
+}
+
+/// The interface with its addresses as they are now.
+fn renewed(arm: &Interface) -> Interface {
+    let addresses = Interface::lookup(&arm.name).map_or_else(|_| arm.addresses.clone(), |now| now.addresses);
+    Interface { addresses, ..arm.clone() }
+}
+
+fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
+    let mut vips: Vec<_> = services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
+    vips.sort_unstable();
+    vips.dedup();
+    vips
 }
 
 fn interfaces(config: &Config) -> Result<Vec<Interface>, ConfigErrors> {
@@ -45,19 +71,37 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, ConfigErrors> {
     all(found)
 }
 
+fn control_group(config: &Config) -> Result<Option<Gid>, ConfigErrors> {
+    let Some(name) = &config.director.control_group else { return Ok(None) };
+    let found = Group::from_name(name).ok().flatten().map(|group| group.gid);
+    let error = || IoError {
+        what: format!("control_group is {name:?}"),
+        cause: "this host has no such group".into(),
+        remedy: format!("make it: groupadd --system {name}; or name one that `getent group` shows"),
+    };
+    let wrong = || ConfigErrors(vec![error_at(&config.places, config.places.control_group, error())]);
+    found.map(Some).ok_or_else(wrong)
+}
+
 fn servers(config: &Config, arms: &[Interface]) -> Result<Vec<ServerSettings>, ConfigErrors> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let settings = servers
         .zip(&config.places.servers)
         .map(|(server, line)| settings(server, arms).map_err(|error| error_at(&config.places, *line, error)));
-    let mut once: Vec<ServerSettings> = Vec::new();
-    for settings in all(settings)? {
-        match once.iter_mut().find(|known| known.rip == settings.rip) {
+    Ok(once(all(settings)?))
+}
+
+/// Each server once, in the order of their first mention.
+fn once(all: Vec<ServerSettings>) -> Vec<ServerSettings> {
+    let (mut places, mut once) = (HashMap::new(), Vec::<ServerSettings>::new());
+    for settings in all {
+        let place = *places.entry(settings.rip).or_insert(once.len());
+        match once.get_mut(place) {
             Some(known) => known.mac = known.mac.or(settings.mac),
             None => once.push(settings),
         }
     }
-    Ok(once)
+    once
 }
 
 fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, IoError> {

@@ -1,134 +1,132 @@
 //! What control knows of every service and server, and the snapshot that workers get of it.
 
+pub use super::entry::{Drain, ServerEntry, ServerLink, ServiceEntry, VipState};
+
+use super::api::Stats;
+use super::ids::Ids;
+use super::rates::Estimator;
 use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
-use crate::model::{RealServer, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService};
-use crate::schedule::{Candidate, Loads, Pool};
+use crate::model::{
+    Misfit, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+};
+use crate::schedule::{Load, Loads, Pool, Rule};
 use crate::wire::MacAddr;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// Every virtual service with its real servers and what ARP has found out about them.
+///
+/// Numbers stay with services and servers for life, and beyond it: while a connection to a removed
+/// server is in a table, its number is nobody else's. If the same server is added again meanwhile, it
+/// gets its old number, and its connections go on.
 #[derive(Debug)]
 pub struct Registry {
     /// The director's interfaces.
     pub arms: Vec<Arm>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
-    /// By [`ServiceId`].
+    /// In the order in which they were added.
     pub services: Vec<ServiceEntry>,
+    /// With the pools that hear of their connections.
+    departed_services: HashMap<ServiceAddress, (ServiceId, Pool)>,
+    departed_servers: HashMap<(ServiceId, IpAddr), ServerId>,
+    service_ids: Ids,
+    server_ids: Ids,
+    /// What takes the place of a pool where there is no service.
+    nobody: Pool,
 }
 
-/// A virtual service as control sees it.
-#[derive(Debug)]
-pub struct ServiceEntry {
-    /// Protocol, VIP and port.
-    pub address: ServiceAddress,
-    /// How new connections are spread.
-    pub scheduler: Scheduler,
-    /// Whether the VIP is ours.
-    pub vip: VipState,
-    /// In the order of the configuration.
-    pub servers: Vec<ServerEntry>,
-    /// Of the last snapshot.
-    pool: Pool,
-}
-
-/// How far the claim to a VIP has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VipState {
-    /// Asking whether somebody has it.
-    Probing,
-    /// Ours: answered and announced.
-    Claimed,
-    /// Somebody else's; not served.
-    Conflict(MacAddr),
-}
-
-/// A real server of one service as control sees it.
-#[derive(Debug)]
-pub struct ServerEntry {
-    /// Its place in counters and loads.
-    pub id: ServerId,
-    /// As configured.
-    pub config: RealServer,
-    /// Whether it can be reached.
-    pub link: ServerLink,
-}
-
-/// What ARP says of a real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerLink {
-    /// Not answered yet.
-    Resolving,
-    /// Answers, or has a fixed address.
-    Reachable(MacAddr),
-    /// Has stopped answering: existing connections go on to the last address known, new ones
-    /// are not sent there.
-    Unreachable(Option<MacAddr>),
-}
-
-impl ServerLink {
-    /// The address that frames go to, if one was ever known.
-    #[must_use]
-    pub fn mac(self) -> Option<MacAddr> {
-        match self {
-            Self::Resolving => None,
-            Self::Reachable(mac) => Some(mac),
-            Self::Unreachable(mac) => mac,
-        }
-    }
-
-    /// The word for listings.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Resolving => "resolving",
-            Self::Reachable(_) => "reachable",
-            Self::Unreachable(_) => "unreachable",
-        }
-    }
-}
+/// What has been counted under a server's number so far, all workers together.
+pub type Totals<'a> = &'a dyn Fn(ServerId) -> Stats;
 
 impl Registry {
-    /// Gives every service and server its place. Nothing is claimed, nobody resolved yet.
-    ///
-    /// Of either there are at most 65536: the configuration has no more.
+    /// Without a service.
     #[must_use]
-    pub fn new(services: &[VirtualService], arms: Vec<Arm>, timeouts: Timeouts) -> Self {
-        let mut ids = (0..u16::MAX).map(ServerId);
-        let services = services
-            .iter()
-            .map(|service| ServiceEntry {
-                address: service.address,
-                scheduler: service.scheduler,
-                vip: VipState::Probing,
-                servers: service
-                    .servers
-                    .iter()
-                    .zip(&mut ids)
-                    .map(|(server, id)| ServerEntry::new(server, id))
-                    .collect(),
-                pool: Pool::new([]),
-            })
-            .collect();
-        Self { arms, timeouts, services }
+    pub fn new(arms: Vec<Arm>) -> Self {
+        Self {
+            arms,
+            timeouts: Timeouts::default(),
+            services: Vec::new(),
+            departed_services: HashMap::new(),
+            departed_servers: HashMap::new(),
+            service_ids: Ids::default(),
+            server_ids: Ids::default(),
+            nobody: Pool::new([]),
+        }
     }
 
-    /// Number of server places in use.
+    /// What is directed now.
     #[must_use]
-    pub fn server_count(&self) -> usize {
-        self.services.iter().map(|service| service.servers.len()).sum()
+    pub fn rules(&self) -> Rules {
+        Rules { services: self.services.iter().map(ServiceEntry::rule).collect(), timeouts: self.timeouts }
+    }
+
+    /// Makes `rules` what is directed. Whatever is in both goes on as it is.
+    ///
+    /// # Errors
+    /// If more services or servers have come and gone than there are numbers, and connections to
+    /// them still stand. Nothing has changed then.
+    pub fn apply(&mut self, rules: &Rules, totals: Totals<'_>) -> Result<(), Misfit> {
+        self.check_room(rules)?;
+        let (vips, links) = (self.vips(), self.links());
+        self.timeouts = rules.timeouts;
+        let old = std::mem::take(&mut self.services);
+        let mut old: HashMap<_, _> = old.into_iter().map(|entry| (entry.config.address, entry)).collect();
+        for rule in &rules.services {
+            let known = old.remove(&rule.address);
+            let mut entry = known.unwrap_or_else(|| self.arrive(rule, &vips));
+            self.adjust(&mut entry, rule, (&links, totals));
+            self.services.push(entry);
+        }
+        for (address, mut gone) in old {
+            gone.servers.drain(..).for_each(|server| self.depart(gone.id, &server));
+            self.departed_services.insert(address, (gone.id, gone.pool));
+        }
+        Ok(())
+    }
+
+    /// Gives numbers back that no table holds any more. To be called while no worker decides by a
+    /// snapshot older than the latest.
+    pub fn forget(&mut self, loads: &Loads) {
+        let ids = &mut self.server_ids;
+        self.departed_servers.retain(|_, id| {
+            let held = loads.get(*id) != Load::default();
+            if !held {
+                ids.give_back(id.0);
+            }
+            held
+        });
+        let (servers, ids) = (&self.departed_servers, &mut self.service_ids);
+        self.departed_services.retain(|_, (id, _)| {
+            let held = servers.keys().any(|(service, _)| service == id);
+            if !held {
+                ids.give_back(id.0);
+            }
+            held
+        });
+    }
+
+    /// Sets the counters of `service`, or of all, to zero.
+    pub fn zero(&mut self, service: Option<ServiceAddress>, totals: Totals<'_>) {
+        let concerned = |entry: &&mut ServiceEntry| service.is_none_or(|one| one == entry.config.address);
+        for entry in self.services.iter_mut().filter(concerned) {
+            (entry.past, entry.estimator) = (Stats::default(), Estimator::new());
+            for server in &mut entry.servers {
+                (server.baseline, server.estimator) = (totals(server.id), Estimator::new());
+            }
+        }
     }
 
     /// Notes what has become of the claim to `vip`.
     pub fn set_vip(&mut self, vip: IpAddr, state: VipState) {
-        let of_vip = self.services.iter_mut().filter(|service| service.address.address.ip() == vip);
+        let of_vip = self.services.iter_mut().filter(|service| service.vip() == vip);
         of_vip.for_each(|service| service.vip = state);
     }
 
     /// What has become of the claim to `vip`; `None` if no service has it.
     #[must_use]
     pub fn vip(&self, vip: IpAddr) -> Option<VipState> {
-        self.services.iter().find(|service| service.address.address.ip() == vip).map(|service| service.vip)
+        self.services.iter().find(|service| service.vip() == vip).map(|service| service.vip)
     }
 
     /// Notes that the server at `rip` answers with `mac`.
@@ -141,41 +139,133 @@ impl Registry {
         self.servers_at(rip).for_each(|server| server.link = ServerLink::Unreachable(server.link.mac()));
     }
 
+    /// The server at `rip` of `service`.
+    pub fn server_mut(&mut self, service: ServiceAddress, rip: IpAddr) -> Option<&mut ServerEntry> {
+        let service = self.services.iter_mut().find(|entry| entry.config.address == service)?;
+        service.servers.iter_mut().find(|server| server.config.address == rip)
+    }
+
     /// The services whose VIP is claimed: those that frames are wanted for.
     #[must_use]
     pub fn served(&self) -> Vec<ServiceAddress> {
         let claimed = self.services.iter().filter(|service| service.vip == VipState::Claimed);
-        claimed.map(|service| service.address).collect()
+        claimed.map(|service| service.config.address).collect()
     }
 
     /// The picture that workers decide by. Its pools take account of `loads` from now on.
     #[must_use]
     pub fn snapshot(&mut self, loads: &Loads) -> Snapshot {
-        let pools = self.services.iter_mut().map(|service| service.pool(loads)).collect();
-        let by_id = self.services.iter().zip(0..u16::MAX);
-        let mut servers: Vec<_> = self.services.iter().flat_map(|service| &service.servers).collect();
-        servers.sort_by_key(|server| server.id);
+        let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
+        let mut routes = vec![Route::Gone; self.server_ids.end()];
         let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
-        Snapshot {
-            arms: self.arms.clone(),
-            services: ServiceMap::new(
-                &by_id.map(|(service, id)| (service.address, ServiceId(id))).collect::<Vec<_>>(),
-            ),
-            pools,
-            routes: Route::to_all(
-                &self.arms,
-                servers.iter().map(|server| Some(Server { arm, mac: server.link.mac() })),
-            ),
-            timeouts: self.timeouts,
+        for (id, pool) in self.departed_services.values_mut() {
+            *pool = pool.next(Rule::default(), [], loads);
+            pools[usize::from(id.0)] = pool.clone();
+        }
+        for service in &mut self.services {
+            pools[usize::from(service.id.0)] = service.next_pool(loads);
+            for server in &service.servers {
+                let way = Server { arm, mac: server.link.mac() };
+                routes[usize::from(server.id.0)] = Route::new(&self.arms, Some(way));
+            }
+        }
+        let by_address = self.services.iter().map(|service| (service.config.address, service.id));
+        let services = ServiceMap::new(&by_address.collect::<Vec<_>>());
+        Snapshot { arms: self.arms.clone(), services, pools, routes, timeouts: self.timeouts }
+    }
+
+    fn check_room(&self, rules: &Rules) -> Result<(), Misfit> {
+        let services: HashMap<_, _> =
+            self.services.iter().map(|entry| (entry.config.address, entry)).collect();
+        let mut needed = [0, 0];
+        for rule in &rules.services {
+            let entry = services.get(&rule.address);
+            let departed = self.departed_services.get(&rule.address).map(|(id, _)| *id);
+            let id = entry.map(|entry| entry.id).or(departed);
+            needed[0] += usize::from(id.is_none());
+            let known = |server: &&RealServer| {
+                entry.is_some_and(|entry| entry.find(server.address).is_some())
+                    || id.is_some_and(|id| self.departed_servers.contains_key(&(id, server.address)))
+            };
+            needed[1] += rule.servers.iter().filter(|server| !known(server)).count();
+        }
+        if needed[0] <= self.service_ids.free() && needed[1] <= self.server_ids.free() {
+            return Ok(());
+        }
+        let remedy = "wait until the connections of removed ones have expired, or start the director anew";
+        Err(Misfit::new("all numbers for services and servers are taken", remedy))
+    }
+
+    /// A service that was not there a moment ago.
+    fn arrive(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
+        let address = rule.address;
+        let known = self.departed_services.remove(&address);
+        let new = || (ServiceId(self.service_ids.take().expect("there is room")), Pool::new([]));
+        let (id, pool) = known.unwrap_or_else(new);
+        ServiceEntry {
+            id,
+            config: VirtualService { servers: Vec::new(), ..rule.clone() },
+            vip: vips.get(&address.address.ip()).copied().unwrap_or(VipState::Probing),
+            servers: Vec::new(),
+            past: Stats::default(),
+            estimator: Estimator::new(),
+            pool,
         }
     }
 
-    /// The service and server behind a server id; `None` if there is none.
-    #[must_use]
-    pub fn find_server(&self, id: ServerId) -> Option<(&ServiceEntry, &ServerEntry)> {
-        self.services
-            .iter()
-            .find_map(|service| Some((service, service.servers.iter().find(|server| server.id == id)?)))
+    /// Gives a service the settings and servers of its rule.
+    fn adjust(
+        &mut self,
+        entry: &mut ServiceEntry,
+        rule: &VirtualService,
+        (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
+    ) {
+        let old = std::mem::take(&mut entry.servers);
+        let mut old: HashMap<_, _> = old.into_iter().map(|server| (server.config.address, server)).collect();
+        for config in &rule.servers {
+            let known = old.remove(&config.address);
+            let mut server = known.unwrap_or_else(|| self.enrol(entry.id, config, (links, totals)));
+            server.drain = server.drain.filter(|_| config.weight.0 == 0);
+            server.config = config.clone();
+            entry.servers.push(server);
+        }
+        for server in old.into_values() {
+            entry.past = entry.past + (totals(server.id) - server.baseline);
+            self.depart(entry.id, &server);
+        }
+        entry.config = VirtualService { servers: Vec::new(), ..rule.clone() };
+    }
+
+    /// A server that was not there a moment ago.
+    fn enrol(
+        &mut self,
+        service: ServiceId,
+        config: &RealServer,
+        (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
+    ) -> ServerEntry {
+        let known = self.departed_servers.remove(&(service, config.address));
+        let id = known.unwrap_or_else(|| ServerId(self.server_ids.take().expect("there is room")));
+        ServerEntry {
+            id,
+            config: config.clone(),
+            link: links.get(&config.address).copied().unwrap_or(ServerLink::Resolving),
+            drain: None,
+            baseline: totals(id),
+            estimator: Estimator::new(),
+        }
+    }
+
+    fn depart(&mut self, service: ServiceId, server: &ServerEntry) {
+        self.departed_servers.insert((service, server.config.address), server.id);
+    }
+
+    fn vips(&self) -> HashMap<IpAddr, VipState> {
+        self.services.iter().map(|service| (service.vip(), service.vip)).collect()
+    }
+
+    fn links(&self) -> HashMap<IpAddr, ServerLink> {
+        let servers = self.services.iter().flat_map(|service| &service.servers);
+        servers.map(|server| (server.config.address, server.link)).collect()
     }
 
     fn servers_at(&mut self, rip: IpAddr) -> impl Iterator<Item = &mut ServerEntry> {
@@ -186,36 +276,11 @@ impl Registry {
     }
 }
 
-impl ServiceEntry {
-    /// The servers that take new connections, the last configured first: IPVS adds each new server
-    /// at the head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc
-    /// prefers the earlier one of equals. The same pool as before if nothing has changed.
-    fn pool(&mut self, loads: &Loads) -> Pool {
-        let reachable =
-            self.servers.iter().rev().filter(|server| matches!(server.link, ServerLink::Reachable(_)));
-        let candidate =
-            |server: &ServerEntry| Candidate { server: server.id, weight: server.config.weight.0 };
-        self.pool = self.pool.next(reachable.map(candidate), loads);
-        self.pool.clone()
-    }
-
-    /// A server's address with the service's port, as listings show it.
-    #[must_use]
-    pub fn server_address(&self, server: &ServerEntry) -> SocketAddr {
-        SocketAddr::new(server.config.address, self.address.address.port())
-    }
-}
-
-impl ServerEntry {
-    fn new(config: &RealServer, id: ServerId) -> Self {
-        Self { id, config: config.clone(), link: ServerLink::Resolving }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Weight;
+    use crate::schedule::Client;
     use crate::wire::Protocol;
     use std::net::Ipv4Addr;
 
@@ -229,13 +294,20 @@ mod tests {
         VirtualService::new(address, servers)
     }
 
+    fn with(services: &[VirtualService], arms: Vec<Arm>) -> Registry {
+        let mut registry = Registry::new(arms);
+        let rules = Rules { services: services.to_vec(), timeouts: Timeouts::default() };
+        registry.apply(&rules, &|_| Stats::default()).unwrap();
+        registry
+    }
+
     fn registry() -> Registry {
         let services = [
             service("192.0.2.1:80", &[("192.0.2.10", 1), ("192.0.2.11", 1)]),
             service("192.0.2.1:443", &[("192.0.2.10", 0)]),
             service("192.0.2.2:80", &[("192.0.2.10", 5)]),
         ];
-        Registry::new(&services, vec![Arm { mac: MacAddr([2, 0, 0, 0, 0, 1]) }], Timeouts::default())
+        with(&services, vec![Arm { mac: MacAddr([2, 0, 0, 0, 0, 1]) }])
     }
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
@@ -244,7 +316,7 @@ mod tests {
     fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
         let (mut registry, loads) = (registry(), Loads::new(4));
         let pick = |registry: &mut Registry, service| {
-            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads)
+            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads, Client::default())
         };
         assert_eq!(pick(&mut registry, 0), None);
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
@@ -268,16 +340,85 @@ mod tests {
         assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
     }
 
+    fn rules(services: &[VirtualService]) -> Rules {
+        Rules { services: services.to_vec(), timeouts: Timeouts::default() }
+    }
+
+    fn ids(registry: &Registry) -> Vec<(u16, Vec<u16>)> {
+        let servers = |entry: &ServiceEntry| entry.servers.iter().map(|server| server.id.0).collect();
+        registry.services.iter().map(|entry| (entry.id.0, servers(entry))).collect()
+    }
+
+    #[test]
+    fn who_stays_keeps_its_number_and_who_comes_back_while_it_has_connections_gets_its_old_one() {
+        let (mut registry, loads) = (registry(), Loads::new(9));
+        let none: Totals<'_> = &|_| Stats::default();
+        assert_eq!(ids(&registry), [(0, vec![0, 1]), (1, vec![2]), (2, vec![3])]);
+        loads.add(ServerId(0), true);
+        let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
+        registry.apply(&rules(&without), none).unwrap();
+        registry.forget(&loads);
+        assert_eq!(ids(&registry), [(2, vec![3])]);
+        assert_eq!(registry.snapshot(&loads).route(ServerId(0)), &Route::Gone);
+        let back = [
+            service("192.0.2.9:80", &[("192.0.2.11", 1)]),
+            service("192.0.2.1:80", &[("192.0.2.11", 1), ("192.0.2.10", 1)]),
+        ];
+        registry.apply(&rules(&back), none).unwrap();
+        // 0 and its server 0 were kept for the connection; 1, and servers 1 and 2, were free again.
+        assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
+        loads.remove(ServerId(0), true);
+        registry.apply(&rules(&[]), none).unwrap();
+        registry.forget(&loads);
+        registry.apply(&rules(&without), none).unwrap();
+        assert_eq!(ids(&registry), [(0, vec![0])]);
+    }
+
+    #[test]
+    fn what_is_known_of_a_vip_and_of_a_server_holds_for_services_that_come_later() {
+        let mut registry = registry();
+        let (vip, rip) = ("192.0.2.1".parse().unwrap(), "192.0.2.10".parse().unwrap());
+        registry.set_vip(vip, VipState::Claimed);
+        registry.set_reachable(rip, MAC);
+        let mut more = registry.rules();
+        more.services.push(service("192.0.2.1:53", &[("192.0.2.10", 1), ("192.0.2.13", 1)]));
+        registry.apply(&more, &|_| Stats::default()).unwrap();
+        let entry = registry.services.last().unwrap();
+        let links: Vec<_> = entry.servers.iter().map(|server| server.link).collect();
+        assert_eq!(
+            (entry.vip, links),
+            (VipState::Claimed, vec![ServerLink::Reachable(MAC), ServerLink::Resolving])
+        );
+    }
+
+    #[test]
+    fn a_server_counts_from_its_beginning_and_its_service_for_all_that_it_ever_had() {
+        let mut registry = registry();
+        let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
+        let mut fewer = registry.rules();
+        fewer.services[0].servers.remove(0);
+        registry.apply(&fewer, &counted(5)).unwrap();
+        assert_eq!(registry.services[0].past.connections, 5);
+        let mut again = fewer.clone();
+        again.services[0].servers.push(server("192.0.2.10", 1));
+        registry.apply(&again, &counted(7)).unwrap();
+        assert_eq!(registry.services[0].servers[1].baseline.connections, 7);
+        registry.zero(Some(registry.services[0].config.address), &counted(9));
+        let entry = &registry.services[0];
+        assert_eq!((entry.past, entry.servers[0].baseline), (Stats::default(), counted(9)(ServerId(0))));
+        assert_eq!(registry.services[1].servers[0].baseline, Stats::default(), "another service");
+    }
+
     #[test]
     fn every_number_that_16_bits_have_but_the_last_is_a_server_or_a_service() {
         let many = 0..u16::MAX;
         let all: Vec<_> = many.clone().map(|n| Ipv4Addr::from_bits(0x0a00_0000 | u32::from(n))).collect();
         let servers: Vec<_> = all.iter().map(|rip| (rip.to_string(), 1)).collect();
         let servers: Vec<_> = servers.iter().map(|(rip, weight)| (rip.as_str(), *weight)).collect();
-        let one = Registry::new(&[service("192.0.2.1:80", &servers)], Vec::new(), Timeouts::default());
+        let one = with(&[service("192.0.2.1:80", &servers)], Vec::new());
         assert!(one.services[0].servers.iter().map(|server| server.id.0).eq(many.clone()));
         let services: Vec<_> = all.iter().map(|vip| service(&format!("{vip}:80"), &[])).collect();
-        let snapshot = Registry::new(&services, Vec::new(), Timeouts::default()).snapshot(&Loads::new(0));
+        let snapshot = with(&services, Vec::new()).snapshot(&Loads::new(0));
         let id = |vip: &Ipv4Addr| snapshot.services.find(Protocol::Tcp, *vip, 80).map(|id| id.0);
         assert!(all.iter().map(id).eq(many.map(Some)));
     }

@@ -4,40 +4,37 @@
 //! Whatever a client does, it costs the director at most one of [`CLIENTS`] places for a bounded
 //! time.
 
+pub use super::serving::{READ_TIMEOUT, REQUEST_TIMEOUT};
 pub use super::socket::{BindError, ControlSocket, PATH_MAX, bind};
 
 use super::api::{self, path};
-use super::stall::Stall;
+use super::live::RefusedAt;
+use super::metrics::{self, Readings};
+use super::request::Request;
+use super::serving;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Clients that are served at the same time; more wait to be accepted.
 pub const CLIENTS: usize = 64;
-/// How long a client may take to send its request.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the control loop may take to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may go without reading any of its answer.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Largest request head in bytes. hyper allows no less than 8192.
-const REQUEST_MAX: usize = 16 * 1024;
+/// Largest request body in bytes: as many servers as there are numbers, with all that can be said of each.
+const BODY_MAX: usize = 16 << 20;
 /// How long requests under way may take to end once the director stops.
 const GRACE: Duration = Duration::from_secs(1);
 /// Chunks of connections that may wait for a slow client.
@@ -57,6 +54,14 @@ pub enum Query {
     Workers(oneshot::Sender<Vec<api::Worker>>),
     /// The connection timeouts.
     Timeouts(oneshot::Sender<api::Timeouts>),
+    /// Changes, all of them or none.
+    Change(Vec<Request>, oneshot::Sender<Result<(), RefusedAt>>),
+    /// The file shall be read again: what became different, or why nothing did.
+    Reload(oneshot::Sender<Result<Vec<String>, String>>),
+    /// The running configuration as a file's text.
+    Config(oneshot::Sender<String>),
+    /// What a page of metrics is made of.
+    Metrics(oneshot::Sender<Readings>),
 }
 
 /// Serves `socket` until `shutdown` is over; then gives requests under way a second to end, and
@@ -74,52 +79,12 @@ pub async fn serve(
     let mut clients = JoinSet::new();
     tokio::select! {
         () = shutdown => {}
-        () = accept(&listener, &router, &mut clients) => {}
+        () = serving::attend(&listener, &router, CLIENTS, &mut clients) => {}
     }
     drop(listener);
     drop(socket);
     let _ = tokio::time::timeout(GRACE, async { while clients.join_next().await.is_some() {} }).await;
     Ok(())
-}
-
-/// Takes a place for a client first, then the client: those without wait in the socket's queue.
-async fn accept(listener: &UnixListener, router: &Router, clients: &mut JoinSet<()>) {
-    let places = Arc::new(Semaphore::new(CLIENTS));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let stream = next_client(listener).await;
-        let router = router.clone();
-        clients.spawn(async move {
-            converse(stream, router).await;
-            drop(place);
-        });
-        while clients.try_join_next().is_some() {}
-    }
-}
-
-/// Accepting fails when descriptors or memory run out: that passes, and is logged once a second
-/// at most.
-async fn next_client(listener: &UnixListener) -> UnixStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(cause) => tracing::warn!(%cause, "the control socket cannot accept a client; trying again"),
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-/// One request and its answer. Errors are the client's: a malformed request has been answered
-/// with its status, a client that went away needs nothing.
-async fn converse(stream: UnixStream, router: Router) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIMEOUT)
-        .max_buf_size(REQUEST_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(Stall::new(stream, READ_TIMEOUT)), TowerToHyperService::new(router));
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a client of the control socket was dropped");
-    }
 }
 
 type Queries = State<mpsc::Sender<Query>>;
@@ -131,6 +96,11 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::WORKERS, get(async |State(queries): Queries| ask(&queries, Query::Workers).await))
         .route(path::TIMEOUTS, get(async |State(queries): Queries| ask(&queries, Query::Timeouts).await))
         .route(path::CONNECTIONS, get(connections))
+        .route(path::CONFIG, get(config))
+        .route(path::CHANGES, post(change))
+        .route(path::RELOAD, post(reload))
+        .merge(metrics::http::route(queries.clone()))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(queries)
@@ -140,15 +110,54 @@ async fn ask<T: Serialize>(
     queries: &mpsc::Sender<Query>,
     query: impl FnOnce(oneshot::Sender<T>) -> Query,
 ) -> Response {
+    ask_for(queries, query).await.map_or_else(|refusal| refusal, |answer| Json(answer).into_response())
+}
+
+/// The control loop's answer, or what to tell the client if there is none.
+pub(super) async fn ask_for<T>(
+    queries: &mpsc::Sender<Query>,
+    query: impl FnOnce(oneshot::Sender<T>) -> Query,
+) -> Result<T, Response> {
     let (sender, answer) = oneshot::channel();
     let exchange = async {
         queries.send(query(sender)).await.ok()?;
         answer.await.ok()
     };
     match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
-        Ok(Some(answer)) => Json(answer).into_response(),
-        Ok(None) => problem(StatusCode::SERVICE_UNAVAILABLE, "the director is stopping"),
-        Err(_) => problem(StatusCode::GATEWAY_TIMEOUT, "the director's control loop does not answer"),
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the director is stopping")),
+        Err(_) => Err(problem(StatusCode::GATEWAY_TIMEOUT, "the director's control loop does not answer")),
+    }
+}
+
+async fn config(State(queries): Queries) -> Response {
+    let text = ask_for(&queries, Query::Config).await;
+    text.map_or_else(
+        |problem| problem,
+        |text| ([(header::CONTENT_TYPE, "application/toml")], text).into_response(),
+    )
+}
+
+async fn change(State(queries): Queries, requests: Result<Json<Vec<Request>>, JsonRejection>) -> Response {
+    let requests = match requests {
+        Ok(Json(requests)) => requests,
+        Err(rejection) => return problem(rejection.status(), rejection.body_text()),
+    };
+    match ask_for(&queries, |reply| Query::Change(requests, reply)).await {
+        Ok(Ok(())) => Json(()).into_response(),
+        Ok(Err(RefusedAt(at, refused))) => {
+            let (error, code) = (refused.to_string(), Some(refused.code().to_owned()));
+            (StatusCode::CONFLICT, Json(api::Problem { error, code, at: Some(at) })).into_response()
+        }
+        Err(problem) => problem,
+    }
+}
+
+async fn reload(State(queries): Queries) -> Response {
+    match ask_for(&queries, Query::Reload).await {
+        Ok(Ok(changes)) => Json(changes).into_response(),
+        Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
+        Err(problem) => problem,
     }
 }
 
@@ -193,15 +202,25 @@ fn json_lines(chunk: &[api::Connection]) -> Result<Vec<u8>, io::Error> {
 }
 
 async fn not_found(uri: Uri) -> Response {
-    let known = [path::SERVICES, path::CONNECTIONS, path::DROPS, path::WORKERS, path::TIMEOUTS];
+    let known = [
+        path::SERVICES,
+        path::CONNECTIONS,
+        path::DROPS,
+        path::WORKERS,
+        path::TIMEOUTS,
+        path::CONFIG,
+        path::CHANGES,
+        path::RELOAD,
+        path::METRICS,
+    ];
     let error = format!("there is no {}; there are {}", uri.path(), known.join(", "));
     problem(StatusCode::NOT_FOUND, error)
 }
 
-async fn wrong_method() -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "this can only be read; use GET")
+pub(super) async fn wrong_method() -> Response {
+    problem(StatusCode::METHOD_NOT_ALLOWED, "what changes something is asked for by POST, all else by GET")
 }
 
-fn problem(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(api::Problem { error: error.into() })).into_response()
+pub(super) fn problem(status: StatusCode, error: impl Into<String>) -> Response {
+    (status, Json(api::Problem { error: error.into(), code: None, at: None })).into_response()
 }

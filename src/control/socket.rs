@@ -7,11 +7,12 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_to, listen, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
-use std::fs::{self, DirBuilder, File};
+use nix::unistd::Gid;
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -77,6 +78,16 @@ impl ControlSocket {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Lets the members of a group connect, too.
+    ///
+    /// # Errors
+    /// [`BindError::System`]; root alone may connect then.
+    pub fn admit(&self, group: Gid) -> Result<(), BindError> {
+        let refused = |cause| failed("giving to the group", &self.path, cause);
+        std::os::unix::fs::chown(&self.path, None, Some(group.as_raw())).map_err(refused)?;
+        fs::set_permissions(&self.path, Permissions::from_mode(0o660)).map_err(refused)
     }
 
     /// A second handle on the listener, non-blocking. The file stays with `self`.
@@ -200,7 +211,6 @@ fn failed(what: &'static str, path: &Path, cause: io::Error) -> BindError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::fs::symlink;
 
     fn mode(path: &Path) -> u32 {
@@ -217,6 +227,14 @@ mod tests {
         assert_eq!(socket.path(), path);
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_group_that_is_admitted_may_connect() {
+        let place = tempfile::tempdir().unwrap();
+        let socket = bind(&place.path().join("control.sock")).unwrap();
+        socket.admit(Gid::from_raw(4711)).unwrap();
+        assert_eq!((mode(socket.path()), fs::metadata(socket.path()).unwrap().gid()), (0o660, 4711));
     }
 
     #[test]

@@ -2,27 +2,20 @@
 
 use super::api;
 use super::crew::{Crew, Line};
-use super::rates::Estimator;
 use super::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::flow::{Entry, V4Key};
-use crate::model::{ServerId, ServiceAddress};
+use crate::model::{ServerId, ServiceAddress, ServiceId, VirtualService};
 use crate::schedule::Loads;
 use crate::stats::DropReason;
 use crate::time::Tick;
 use hdrhistogram::Histogram;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use tokio::sync::mpsc;
 
 /// Connections that are handed on at a time.
 const CHUNK: usize = 1024;
-
-/// The estimators of all services and servers.
-#[derive(Debug, Default)]
-pub struct Estimators {
-    services: Vec<Estimator>,
-    servers: Vec<Estimator>,
-}
 
 /// Everything that listings are made of.
 #[derive(Clone, Copy)]
@@ -40,25 +33,11 @@ pub struct View<'a> {
 impl View<'_> {
     /// Every service with its servers, in ipvsadm's order.
     #[must_use]
-    pub fn services(&self, estimators: &Estimators) -> api::Services {
-        let of = self.registry.services.iter().enumerate();
+    pub fn services(&self) -> api::Services {
         let mut services: Vec<_> =
-            of.map(|(index, service)| self.service(service, index, estimators)).collect();
+            self.registry.services.iter().map(|service| self.service(service)).collect();
         services.sort_by_key(|service| service.address);
         api::Services { capacity: self.capacity, services }
-    }
-
-    /// Takes a sample of every total. To be called every [`super::rates::INTERVAL`].
-    pub fn estimate(&self, estimators: &mut Estimators) {
-        let services = &self.registry.services;
-        estimators.services.resize_with(services.len(), Estimator::new);
-        estimators.servers.resize_with(self.registry.server_count(), Estimator::new);
-        for (service, estimator) in services.iter().zip(&mut estimators.services) {
-            estimator.update(self.service_stats(service));
-            for server in &service.servers {
-                estimators.servers[usize::from(server.id.0)].update(self.stats(server.id));
-            }
-        }
     }
 
     /// Every drop reason with its count, in the order of the frame's way.
@@ -84,77 +63,86 @@ impl View<'_> {
     /// Who is who in the connection tables.
     #[must_use]
     pub fn directory(&self) -> Directory {
-        let mut servers: Vec<_> = self
-            .registry
-            .services
-            .iter()
-            .flat_map(|service| {
-                service.servers.iter().map(|server| (server.id, service.server_address(server)))
-            })
-            .collect();
-        servers.sort_by_key(|(id, _)| *id);
+        let services = &self.registry.services;
+        let servers = services.iter().flat_map(|service| {
+            service.servers.iter().map(|server| (server.id, service.server_address(server)))
+        });
         Directory {
-            services: self.registry.services.iter().map(|service| service.address).collect(),
-            servers: servers.into_iter().map(|(_, address)| address).collect(),
+            services: services.iter().map(|service| (service.id, service.config.address)).collect(),
+            servers: servers.collect(),
         }
     }
 
-    fn service(&self, service: &ServiceEntry, index: usize, estimators: &Estimators) -> api::Service {
-        let mut servers: Vec<_> =
-            service.servers.iter().map(|server| self.server(service, server, estimators)).collect();
+    fn service(&self, service: &ServiceEntry) -> api::Service {
+        let mut servers: Vec<_> = service.servers.iter().map(|server| self.server(service, server)).collect();
         servers.sort_by_key(|server| server.address);
         api::Service {
-            address: service.address,
-            scheduler: service.scheduler.name().into(),
-            scheduler_flags: Vec::new(),
+            address: service.config.address,
+            scheduler: service.config.scheduler.name().into(),
+            scheduler_flags: flags(&service.config),
             persistence: None,
             one_packet: false,
             state: state(service.vip),
-            stats: self.service_stats(service),
-            rates: estimators.services.get(index).map(Estimator::read).unwrap_or_default(),
+            stats: service_stats(self.crew, service),
+            rates: service.estimator.read(),
             servers,
         }
     }
 
-    fn server(&self, service: &ServiceEntry, server: &ServerEntry, estimators: &Estimators) -> api::Server {
+    fn server(&self, service: &ServiceEntry, server: &ServerEntry) -> api::Server {
         let load = self.loads.get(server.id);
-        let estimator = estimators.servers.get(usize::from(server.id.0));
         api::Server {
             address: service.server_address(server),
             forwarding: api::Forwarding::Route,
             weight: server.config.weight.0,
-            upper_threshold: 0,
-            lower_threshold: 0,
+            upper_threshold: server.config.upper_threshold,
+            lower_threshold: server.config.lower_threshold,
             active: load.active,
             inactive: load.inactive,
             persistent: 0,
-            state: server.link.name().into(),
+            state: if server.drain.is_some() { "draining" } else { server.link.name() }.into(),
             mac: server.link.mac().map(|mac| mac.to_string()),
-            stats: self.stats(server.id),
-            rates: estimator.map(Estimator::read).unwrap_or_default(),
+            stats: server_stats(self.crew, server),
+            rates: server.estimator.read(),
         }
     }
+}
 
-    fn service_stats(&self, service: &ServiceEntry) -> api::Stats {
-        let each = service.servers.iter().map(|server| self.stats(server.id));
-        each.fold(api::Stats::default(), |sum, stats| api::Stats {
-            connections: sum.connections + stats.connections,
-            in_packets: sum.in_packets + stats.in_packets,
-            in_bytes: sum.in_bytes + stats.in_bytes,
-            ..sum
-        })
+/// Takes a sample of every total. To be called every [`super::rates::INTERVAL`].
+pub fn estimate(registry: &mut Registry, crew: &Crew) {
+    for service in &mut registry.services {
+        let stats = service_stats(crew, service);
+        service.estimator.update(stats);
+        for server in &mut service.servers {
+            let stats = server_stats(crew, server);
+            server.estimator.update(stats);
+        }
     }
+}
 
-    /// The totals of one server over all workers. Nothing goes out: replies bypass the director.
-    fn stats(&self, server: ServerId) -> api::Stats {
-        let each = self.crew.members().iter().map(|member| member.counters.server(server));
-        each.fold(api::Stats::default(), |sum, counters| api::Stats {
-            connections: sum.connections + counters.connections.get(),
-            in_packets: sum.in_packets + counters.packets.get(),
-            in_bytes: sum.in_bytes + counters.bytes.get(),
-            ..sum
-        })
-    }
+fn service_stats(crew: &Crew, service: &ServiceEntry) -> api::Stats {
+    service.servers.iter().map(|server| server_stats(crew, server)).fold(service.past, std::ops::Add::add)
+}
+
+/// Since the server was added, or zeroed.
+fn server_stats(crew: &Crew, server: &ServerEntry) -> api::Stats {
+    totals(crew, server.id) - server.baseline
+}
+
+/// What all workers have counted for a server. Nothing goes out: replies bypass the director.
+#[must_use]
+pub fn totals(crew: &Crew, server: ServerId) -> api::Stats {
+    let each = crew.members().iter().map(|member| member.counters.server(server));
+    each.fold(api::Stats::default(), |sum, counters| api::Stats {
+        connections: sum.connections + counters.connections.get(),
+        in_packets: sum.in_packets + counters.packets.get(),
+        in_bytes: sum.in_bytes + counters.bytes.get(),
+        ..sum
+    })
+}
+
+fn flags(service: &VirtualService) -> Vec<String> {
+    service.scheduler_flags.names(service.scheduler).map(str::to_owned).collect()
 }
 
 fn state(vip: VipState) -> String {
@@ -225,8 +213,8 @@ fn percentiles(histogram: &Histogram<u64>) -> api::Latency {
 /// The addresses behind the numbers in a connection table.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    services: Vec<ServiceAddress>,
-    servers: Vec<SocketAddr>,
+    services: HashMap<ServiceId, ServiceAddress>,
+    servers: HashMap<ServerId, SocketAddr>,
 }
 
 impl Directory {
@@ -255,11 +243,11 @@ impl Directory {
 
     fn connection(&self, entry: &Entry<V4Key>, now: Tick) -> Option<api::Connection> {
         Some(api::Connection {
-            service: *self.services.get(usize::from(entry.key.service().0))?,
+            service: *self.services.get(&entry.key.service())?,
             expires: entry.deadline.since(now).secs(),
             state: entry.state.name().into(),
             client: (entry.key.source(), entry.key.port()).into(),
-            server: *self.servers.get(usize::from(entry.server.0))?,
+            server: *self.servers.get(&entry.server)?,
         })
     }
 }
@@ -271,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_list_that_a_worker_does_not_answer_for_is_told_from_a_whole_one() {
-        let directory = Directory { services: Vec::new(), servers: Vec::new() };
+        let directory = Directory { services: HashMap::new(), servers: HashMap::new() };
         let (to, mut chunks) = mpsc::channel(1);
         assert!(directory.list(&[], Tick(0), &to));
         assert_eq!(chunks.try_recv(), Ok(Vec::new()), "no worker, no connection: whole");

@@ -5,7 +5,7 @@ use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{Entry, FlowTable, Found, Hint, Homes, Inserted, Key, Seed, State, V4Key};
 use crate::model::{ServerId, ServiceId};
-use crate::schedule::Loads;
+use crate::schedule::{Client, Loads};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
 use crate::wire::ethernet::Addresses;
@@ -301,7 +301,8 @@ impl Flows {
     fn open(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         let state = candidate.first_state()?;
         let pool = self.snapshot.pool(candidate.key.service());
-        let server = pool.and_then(|pool| self.tally.pick(pool)).ok_or(DropReason::NoServer)?;
+        let client = Client::new(candidate.key.source().into(), candidate.key.port());
+        let server = pool.and_then(|pool| self.tally.pick(pool, client)).ok_or(DropReason::NoServer)?;
         let deadline = now.after(self.lifetimes[state as usize]);
         let entry = Entry { key: candidate.key, deadline, server, state };
         match self.v4.insert(entry, candidate.homes, now) {

@@ -3,7 +3,7 @@
 use super::Verdict;
 use crate::flow::{Entry, Key, State};
 use crate::model::ServerId;
-use crate::schedule::{Loads, Pool};
+use crate::schedule::{Client, Loads, Pool};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ impl Tally {
     }
 
     #[inline]
-    pub(super) fn pick(&self, pool: &Pool) -> Option<ServerId> {
-        pool.pick(&self.loads)
+    pub(super) fn pick(&self, pool: &Pool, client: Client) -> Option<ServerId> {
+        pool.pick(&self.loads, client)
     }
 
     /// A connection to `server` went from one state to another.

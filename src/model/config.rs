@@ -2,13 +2,14 @@
 
 use super::VirtualService;
 use crate::time::Span;
+use std::net::SocketAddr;
 
 /// Everything that a configuration file says, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The `[director]` table.
     pub director: Director,
-    /// The `[[service]]` tables in file order; no service twice, at least one.
+    /// The `[[service]]` tables in file order; no service twice. There may be none: they can be added later.
     pub services: Vec<VirtualService>,
     /// Where what can only be judged on the host stands in the file.
     pub places: Places,
@@ -21,6 +22,8 @@ pub struct Places {
     pub file: String,
     /// `interface` of the director.
     pub interface: usize,
+    /// `control_group`, if it is there.
+    pub control_group: usize,
     /// `server_interface`, or the `[director]` table if there is none.
     pub server_interface: usize,
     /// The address of each real server, of all services in file order.
@@ -44,12 +47,37 @@ pub struct Director {
     pub wait: Wait,
     /// Whether AF_XDP's packet memory lies in huge pages, which the host must have reserved.
     pub huge_pages: bool,
+    /// Whose members may use the control socket besides root.
+    pub control_group: Option<String>,
     /// Time between gratuitous ARPs for each VIP.
     pub announce_interval: Span,
     /// What to do when somebody else answers for a VIP.
     pub on_conflict: OnConflict,
+    /// Where metrics can be read over TCP, by whoever reaches that address.
+    pub metrics: Option<SocketAddr>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+}
+
+impl Director {
+    /// The keys that differ in `new` and cannot be changed while it runs: all but timeouts.
+    #[must_use]
+    pub fn restarts(&self, new: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("interface", self.interface == new.interface),
+            ("server_interface", self.server_interface == new.server_interface),
+            ("backend", self.backend == new.backend),
+            ("workers", self.workers == new.workers),
+            ("connections", self.connections == new.connections),
+            ("wait", self.wait == new.wait),
+            ("huge_pages", self.huge_pages == new.huge_pages),
+            ("control_group", self.control_group == new.control_group),
+            ("announce_interval", self.announce_interval == new.announce_interval),
+            ("on_conflict", self.on_conflict == new.on_conflict),
+            ("metrics", self.metrics == new.metrics),
+        ];
+        keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
 }
 
 /// Where frames come from and go to.

@@ -6,14 +6,21 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod change;
+mod check;
 mod config;
+mod difference;
 mod parse;
 mod scheduler;
 mod service;
+mod write;
 
 pub use address::host_address;
+pub use change::{Change, Refusal, Rules};
+pub use check::{COUNT_MAX, Misfit};
 pub use config::BackendChoice;
 pub use config::{Config, Director, OnConflict, Places, Timeouts, Wait, Workers};
+pub use difference::Difference;
 pub use parse::{ConfigError, ConfigErrors, parse};
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
 pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};

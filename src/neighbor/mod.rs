@@ -62,7 +62,7 @@ pub struct Settings {
 }
 
 /// A real server to be resolved. It is named by link and RIP, however many services it serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerSettings {
     /// The interface that it is behind.
     pub link: LinkIndex,

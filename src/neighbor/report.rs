@@ -52,6 +52,17 @@ pub enum Report {
     },
 }
 
+impl Report {
+    /// The VIP or the real server that it is about.
+    #[must_use]
+    pub fn about(&self) -> Ipv4Addr {
+        match *self {
+            Self::Claimed { vip } | Self::Conflict { vip, .. } | Self::ConflictOver { vip, .. } => vip,
+            Self::Resolved { rip, .. } | Self::Lost { rip, .. } => rip,
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

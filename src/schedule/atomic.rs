@@ -24,6 +24,10 @@ mod modelled {
             self.0.fetch_add(0, order)
         }
 
+        pub(in crate::schedule) fn store(&self, value: u64, order: Ordering) {
+            self.0.swap(value, order);
+        }
+
         pub(in crate::schedule) fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
             self.0.fetch_add(value, order)
         }

@@ -1,7 +1,9 @@
 //! Active and inactive connections of every real server, shared by all workers without a lock.
 
 use super::atomic::{AtomicU64, SeqCst};
+use super::limit::{Limit, Thresholds};
 use crate::model::ServerId;
+use std::sync::atomic::{self, AtomicBool};
 
 /// Connections of one real server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,19 +23,31 @@ impl Load {
         ((self.active as u64) << 8) + self.inactive as u64
     }
 
+    /// All connections, as thresholds count them.
+    #[inline]
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.active as u64 + self.inactive as u64
+    }
+
     const fn from_bits(bits: u64) -> Self {
         Self { active: (bits >> 32) as u32, inactive: bits as u32 }
     }
 }
 
-/// The loads of all servers, by [`ServerId`].
+/// The loads of all servers, by [`ServerId`], and which of them are overloaded.
 ///
 /// Both counts of a server live in one word, so a reader always sees a pair that was true at one
 /// moment, and a move from active to inactive is one addition. Whoever changes a load tells the
 /// server's pool ([`Pool::changed`](super::Pool::changed)), which is why changes and reads have one
 /// order (SeqCst) with those of the pool.
 #[derive(Debug)]
-pub struct Loads(Box<[AtomicU64]>);
+pub struct Loads {
+    counts: Box<[AtomicU64]>,
+    limits: Box<[Limit]>,
+    /// Whether a threshold was ever set. Not modelled by loom: its tests set them before they count.
+    limited: AtomicBool,
+}
 
 const ACTIVE: u64 = 1 << 32;
 const INACTIVE: u64 = 1;
@@ -42,7 +56,11 @@ impl Loads {
     /// Counts for server ids below `servers`, all zero.
     #[must_use]
     pub fn new(servers: usize) -> Self {
-        Self((0..servers).map(|_| AtomicU64::new(0)).collect())
+        Self {
+            counts: (0..servers).map(|_| AtomicU64::new(0)).collect(),
+            limits: (0..servers).map(|_| Limit::none()).collect(),
+            limited: AtomicBool::new(false),
+        }
     }
 
     /// The counts of `server` now.
@@ -59,12 +77,14 @@ impl Loads {
     #[inline]
     pub fn add(&self, server: ServerId, active: bool) {
         self.word(server).fetch_add(unit(active), SeqCst);
+        self.judge(server);
     }
 
     /// Counts one connection less.
     #[inline]
     pub fn remove(&self, server: ServerId, active: bool) {
         self.word(server).fetch_sub(unit(active), SeqCst);
+        self.judge(server);
     }
 
     /// Moves one connection to active (`true`) or to inactive (`false`).
@@ -74,9 +94,32 @@ impl Loads {
         self.word(server).fetch_add(change, SeqCst);
     }
 
+    /// Whether `server` has reached its upper threshold and not gone below the lower one since.
+    #[inline]
+    #[must_use]
+    pub fn is_overloaded(&self, server: ServerId) -> bool {
+        self.limits[usize::from(server.0)].is_overloaded()
+    }
+
+    /// Gives `server` its thresholds; true if it had others. Control only.
+    pub(super) fn limit(&self, server: ServerId, thresholds: Thresholds) -> bool {
+        // Before the thresholds: whoever reads this too early has counted before they are judged by.
+        if thresholds != Thresholds::default() {
+            self.limited.store(true, atomic::Ordering::SeqCst);
+        }
+        self.limits[usize::from(server.0)].set(thresholds, || self.get(server).total())
+    }
+
+    #[inline]
+    fn judge(&self, server: ServerId) {
+        if self.limited.load(atomic::Ordering::SeqCst) {
+            self.limits[usize::from(server.0)].judge(|| self.get(server).total());
+        }
+    }
+
     #[inline]
     fn word(&self, server: ServerId) -> &AtomicU64 {
-        &self.0[usize::from(server.0)]
+        &self.counts[usize::from(server.0)]
     }
 }
 

@@ -1,9 +1,18 @@
-//! The servers of one service that take new connections, and the wlc pick among them.
+//! The servers of one service, and the pick among them.
 
 use super::Loads;
+use super::hashed::Hashed;
+use super::limit::Thresholds;
 use super::lineage::Lineage;
+use super::lot::Lot;
+use super::measure::Measure;
+use super::players::Players;
+use super::rule::{Client, Rule, fold};
 use super::tree::Tree;
-use crate::model::ServerId;
+use super::turns::{RoundRobin, Weighted};
+use crate::model::{Scheduler, ServerId};
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// A server that may be picked.
@@ -11,8 +20,22 @@ use std::sync::Arc;
 pub struct Candidate {
     /// Who.
     pub server: ServerId,
-    /// Its weight, never 0.
+    /// Its weight. With 0 it is quiesced: never picked, but it keeps its slots in hash tables, so
+    /// that clients of the others stay where they are.
     pub weight: u16,
+    /// From when to when it takes no connections.
+    pub thresholds: Thresholds,
+    /// RIP and port: what mh makes its table of.
+    pub address: SocketAddr,
+}
+
+impl Candidate {
+    /// A server without thresholds, and without an address, which only mh asks for.
+    #[must_use]
+    pub fn new(server: ServerId, weight: u16) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self { server, weight, thresholds: Thresholds::default(), address }
+    }
 }
 
 /// The longest list that is walked for every pick. A longer one keeps a tree instead, in which every
@@ -20,23 +43,49 @@ pub struct Candidate {
 /// short list get less into each other's way.
 const LIST_MAX: usize = 32;
 
-/// The candidates of one service in IPVS's list order, and always which of them is next.
+/// The servers of one service in IPVS's list order, and always which of them is next.
 ///
-/// A handle: clones are the same pool. Choosing costs one read; every change of a load that
-/// [`Pool::changed`] is told of costs a few matches (logarithmic in the number of servers). Of few
-/// servers nothing is kept: choosing walks the list.
+/// A handle: clones are the same pool. What a pick costs is the scheduler's:
+/// - wlc, lc, sed, nq, fo and ovf pick the server with the least of something. That is one read;
+///   every change of a load that [`Pool::changed`] is told of costs a few matches, logarithmic in
+///   the number of servers. Of few servers nothing is kept: choosing walks the list.
+/// - rr and wrr keep their place in the round in one word: a pick steps on by compare-and-swap.
+/// - sh, dh and mh have a table, which is made once.
+/// - twos draws by lot from the sums of the weights.
+///
+/// With one worker each pick is IPVS's. With several, rr, wrr, sh, dh and mh pick as one worker
+/// would; those that compare loads may miss the connections that other workers are just opening,
+/// one each.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Member>);
 
 #[derive(Debug)]
 struct Member {
+    rule: Rule,
+    candidates: Box<[Candidate]>,
+    /// Their weights before they were quiesced.
+    lasting: Box<[u16]>,
+    /// All of them; of twos those with a weight.
+    players: Players,
+    way: Way,
+    /// Empty if nobody picks by it.
     tree: Arc<Tree>,
     lineage: Arc<Lineage>,
 }
 
+/// How the next one is found.
+#[derive(Debug)]
+enum Way {
+    Least,
+    InTurn(RoundRobin),
+    ByWeight(Weighted),
+    Hashed(Hashed),
+    Lot(Lot),
+}
+
 impl Pool {
-    /// A service's first pool: `candidates` in list order, none of which has a connection yet.
-    /// Those of weight 0 are quiesced and left out.
+    /// A service's first pool, by wlc: `candidates` in list order, none of which has a connection or
+    /// thresholds yet.
     ///
     /// Each server belongs to one service, and stands in the list once.
     #[must_use]
@@ -45,35 +94,52 @@ impl Pool {
     }
 
     fn with_list_max(list_max: usize, candidates: impl IntoIterator<Item = Candidate>) -> Self {
-        let tree = Arc::new(Tree::new(active(candidates), list_max));
-        let lineage = Arc::new(Lineage::new(Arc::clone(&tree)));
-        Self(Arc::new(Member { tree, lineage }))
+        let candidates: Box<[Candidate]> = candidates.into_iter().collect();
+        let tree = Arc::new(Tree::new(active(&candidates), Measure::Wlc, list_max));
+        Self(Arc::new(Member {
+            rule: Rule::default(),
+            lasting: candidates.iter().map(|of| of.weight).collect(),
+            players: Players::new(candidates.iter()),
+            candidates,
+            way: Way::Least,
+            lineage: Arc::new(Lineage::new(Arc::clone(&tree))),
+            tree,
+        }))
     }
 
-    /// The pool of the same service when its candidates have changed; this very one if they have not.
+    /// The pool of the same service when its rule or its candidates have changed; this very one if
+    /// they have not. rr and wrr go on where they were. The candidates' thresholds hold from now on.
     ///
     /// Workers may go on with the old one meanwhile: both hear of every change until one is dropped.
+    /// What they pick in turn from the old one after this, the new one does not know of.
     #[must_use]
-    pub fn next(&self, candidates: impl IntoIterator<Item = Candidate>, loads: &Loads) -> Self {
-        let candidates = active(candidates);
-        if *candidates == *self.0.tree.candidates() {
+    pub fn next(&self, rule: Rule, candidates: impl IntoIterator<Item = Candidate>, loads: &Loads) -> Self {
+        let candidates: Box<[Candidate]> = candidates.into_iter().collect();
+        if rule == self.0.rule && candidates == self.0.candidates {
             return self.clone();
         }
-        let tree = Arc::new(Tree::new(candidates, self.0.tree.list_max()));
-        let lineage = Arc::clone(&self.0.lineage);
-        lineage.join(&tree);
-        tree.settle(loads);
-        Self(Arc::new(Member { tree, lineage }))
+        for of in &candidates {
+            if loads.limit(of.server, of.thresholds) {
+                self.changed(of.server, loads);
+            }
+        }
+        Self(Arc::new(self.0.next(rule, candidates, loads)))
     }
 
-    /// The weighted-least-connection pick: the server with the least overhead for its weight, the
-    /// earlier one of equals (`ip_vs_wlc_schedule` in net/netfilter/ipvs/ip_vs_wlc.c).
-    ///
-    /// With several workers each pick may miss the connections that the others are just opening.
+    /// The server for a new connection of `client`, as the service's scheduler has it (see
+    /// net/netfilter/ipvs/ip_vs_*.c, each named in its own file here); `None` if nobody takes it.
     #[inline]
     #[must_use]
-    pub fn pick(&self, loads: &Loads) -> Option<ServerId> {
-        self.0.tree.winner(loads)
+    pub fn pick(&self, loads: &Loads, client: Client) -> Option<ServerId> {
+        let players = &self.0.players;
+        let place = match &self.0.way {
+            Way::Least => return self.0.tree.winner(loads),
+            Way::InTurn(round) => round.pick(players, loads),
+            Way::ByWeight(rounds) => rounds.pick(players, loads),
+            Way::Hashed(table) => table.pick(client, players, loads),
+            Way::Lot(lot) => lot.pick(players, loads),
+        };
+        place.map(|place| players.server(place))
     }
 
     /// To be called after every change of the load of `server`, by whoever has changed it.
@@ -83,14 +149,63 @@ impl Pool {
     }
 }
 
+impl Member {
+    fn next(&self, rule: Rule, candidates: Box<[Candidate]>, loads: &Loads) -> Self {
+        let (lasting, list_max) = (self.lasting(&candidates), self.tree.list_max());
+        let players = match rule.scheduler {
+            Scheduler::Twos => active(&candidates),
+            _ => Players::new(candidates.iter()),
+        };
+        let way = self.way(&rule, &players, &candidates, &lasting);
+        let tree = match Measure::of(rule.scheduler) {
+            Some(measure) => Tree::new(active(&candidates), measure, list_max),
+            None => Tree::new(active(&[]), Measure::Wlc, list_max),
+        };
+        let (tree, lineage) = (Arc::new(tree), Arc::clone(&self.lineage));
+        lineage.join(&tree);
+        tree.settle(loads);
+        Self { rule, candidates, lasting, players, way, tree, lineage }
+    }
+
+    /// How to find the next one, going on from where this pool stands if its scheduler is the same.
+    fn way(&self, rule: &Rule, players: &Players, candidates: &[Candidate], lasting: &[u16]) -> Way {
+        match (rule.scheduler, &self.way) {
+            (Scheduler::Rr, Way::InTurn(round)) => Way::InTurn(round.next(&self.players, players)),
+            (Scheduler::Rr, _) => Way::InTurn(RoundRobin::new()),
+            (Scheduler::Wrr, Way::ByWeight(rounds)) => Way::ByWeight(rounds.next(players)),
+            (Scheduler::Wrr, _) => Way::ByWeight(Weighted::new(players)),
+            (Scheduler::Twos, Way::Lot(lot)) => Way::Lot(lot.next(players)),
+            (Scheduler::Twos, _) => Way::Lot(Lot::new(players)),
+            _ => {
+                let address = |of: &Candidate| fold(of.address.ip()).wrapping_add(of.address.port().into());
+                let addresses: Vec<_> = candidates.iter().map(address).collect();
+                Hashed::new(rule, players, lasting, &addresses).map_or(Way::Least, Way::Hashed)
+            }
+        }
+    }
+
+    /// The weights of `candidates`, for those that are quiesced now the last they had here
+    /// (`last_weight` in `__ip_vs_update_dest`, net/netfilter/ipvs/ip_vs_ctl.c).
+    fn lasting(&self, candidates: &[Candidate]) -> Box<[u16]> {
+        let known = self.candidates.iter().map(|of| (of.server, of.address)).zip(&self.lasting);
+        let known: HashMap<_, _> = known.collect();
+        let lasting = |of: &Candidate| match of.weight {
+            0 => known.get(&(of.server, of.address)).map_or(0, |weight| **weight),
+            weight => weight,
+        };
+        candidates.iter().map(lasting).collect()
+    }
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
         self.lineage.leave(&self.tree);
     }
 }
 
-fn active(candidates: impl IntoIterator<Item = Candidate>) -> Box<[Candidate]> {
-    candidates.into_iter().filter(|candidate| candidate.weight > 0).collect()
+/// Those that are not quiesced.
+fn active(candidates: &[Candidate]) -> Players {
+    Players::new(candidates.iter().filter(|candidate| candidate.weight > 0))
 }
 
 #[cfg(all(test, not(loom_model)))]

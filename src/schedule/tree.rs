@@ -29,7 +29,8 @@
 
 use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
-use super::pool::Candidate;
+use super::measure::Measure;
+use super::players::{Player, Players};
 use crate::model::ServerId;
 
 /// Players of a match. With four, a change costs least for ten servers; with eight, 4 % less for
@@ -39,8 +40,9 @@ const FAN: usize = if cfg!(loom_model) { 2 } else { 4 };
 /// The matches of a pool of servers.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// In list order.
-    candidates: Box<[Candidate]>,
+    players: Players,
+    /// By what they are compared.
+    measure: Measure,
     places: Places,
     /// From the lowest to the root, which is alone on its level. None if no match is played.
     levels: Box<[Level]>,
@@ -60,16 +62,18 @@ struct Level {
 #[repr(align(32))]
 struct Siblings([AtomicU64; FAN]);
 
-/// Who stands at a node, and with which load: 41 bits of overhead, 16 of place in the list.
+/// Who stands at a node, and with which load: a bit for whoever takes no connections, 47 of load,
+/// 16 of place in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Standing(u64);
 
 impl Tree {
-    /// A tree of `candidates` as if none had a connection; [`Tree::settle`] puts that right. No more
-    /// than `list_max` of them are a tree without a match.
-    pub(super) fn new(candidates: Box<[Candidate]>, list_max: usize) -> Self {
-        let (places, levels) = (Places::new(&candidates), levels(candidates.len(), list_max));
-        Self { candidates, places, levels, list_max }
+    /// A tree of `players`, each with a weight. It has to be settled ([`Tree::settle`]), unless it
+    /// is wlc's and none of them has a connection. No more than `list_max` of them are a tree
+    /// without a match.
+    pub(super) fn new(players: Players, measure: Measure, list_max: usize) -> Self {
+        let (places, levels) = (Places::new(players.all()), levels(players.all().len(), list_max));
+        Self { players, measure, places, levels, list_max }
     }
 
     /// As given to [`Tree::new`].
@@ -77,18 +81,15 @@ impl Tree {
         self.list_max
     }
 
-    /// Those who play, in list order.
-    pub(super) fn candidates(&self) -> &[Candidate] {
-        &self.candidates
-    }
-
-    /// The server with the least overhead for its weight, the earlier one of equals; `None` if the
-    /// pool is empty.
+    /// The server with the least load for its share, the earlier one of equals; `None` if nobody
+    /// takes connections.
     #[inline]
     pub(super) fn winner(&self, loads: &Loads) -> Option<ServerId> {
-        let Some(root) = self.levels.last() else { return walk(&self.candidates, loads) };
-        let standing = Standing(root.node(0).load(SeqCst));
-        Some(self.candidates[standing.place()].server)
+        let standing = match self.levels.last() {
+            Some(root) => Standing(root.node(0).load(SeqCst)),
+            None => self.walk(loads)?,
+        };
+        (!standing.is_out()).then(|| self.players.server(standing.place()))
     }
 
     /// Replays the matches of `server`, whose load has just changed. Nothing if it does not play.
@@ -134,19 +135,29 @@ impl Tree {
     fn players(&self, level: usize, at: usize, loads: &Loads) -> [Standing; FAN] {
         let first = at * FAN;
         let Some(below) = level.checked_sub(1) else {
-            let candidates = &self.candidates[first..self.candidates.len().min(first + FAN)];
+            let players = &self.players.all()[first..self.players.all().len().min(first + FAN)];
             return std::array::from_fn(|slot| {
-                let slot = if slot < candidates.len() { slot } else { 0 };
-                Standing::new(loads.get(candidates[slot].server).overhead(), first + slot)
+                let slot = if slot < players.len() { slot } else { 0 };
+                self.standing(first + slot, players[slot], loads)
             });
         };
         let (nodes, count) = (&self.levels[below].nodes[at].0, self.levels[below].matches - first);
         std::array::from_fn(|slot| Standing(nodes[if slot < count { slot } else { 0 }].load(SeqCst)))
     }
 
+    /// How `player` stands now.
+    #[inline]
+    fn standing(&self, place: usize, player: Player, loads: &Loads) -> Standing {
+        let out = self.players.is_overloaded(player, loads);
+        match self.measure.load(loads.get(player.server), player.weight) {
+            Some(load) if !out => Standing::new(load, place),
+            _ => Standing::out(place),
+        }
+    }
+
     #[inline]
     fn best(&self, players: &[Standing; FAN]) -> Standing {
-        let mut round = players.map(|standing| (standing, self.candidates[standing.place()].weight));
+        let mut round = players.map(|standing| (standing, self.share(standing)));
         let mut left = FAN;
         while left > 1 {
             left /= 2;
@@ -156,16 +167,24 @@ impl Tree {
         }
         round[0].0
     }
-}
 
-/// The winner of a list without a tree.
-#[inline]
-fn walk(candidates: &[Candidate], loads: &Loads) -> Option<ServerId> {
-    let standing = |(place, candidate): (usize, &Candidate)| {
-        (Standing::new(loads.get(candidate.server).overhead(), place), candidate.weight)
-    };
-    let (winner, _) = candidates.iter().enumerate().map(standing).reduce(better)?;
-    Some(candidates[winner.place()].server)
+    /// The winner of a list without a tree.
+    #[inline]
+    fn walk(&self, loads: &Loads) -> Option<Standing> {
+        let players = self.players.all().iter().enumerate();
+        let standings = players.map(|(place, player)| {
+            let standing = self.standing(place, *player, loads);
+            (standing, if standing.is_out() { 0 } else { self.measure.share(player.weight) })
+        });
+        standings.reduce(better).map(|(winner, _)| winner)
+    }
+
+    /// What a standing's load is divided by: nothing, if the server takes no connections. So it is
+    /// infinitely loaded, and whoever takes some is better.
+    #[inline]
+    fn share(&self, standing: Standing) -> u16 {
+        if standing.is_out() { 0 } else { self.measure.share(self.players.all()[standing.place()].weight) }
+    }
 }
 
 /// The levels of a tree of `players`, none if there are no more than `list_max`.
@@ -180,7 +199,7 @@ fn levels(mut players: usize, list_max: usize) -> Box<[Level]> {
     levels.into()
 }
 
-/// The earlier one, unless the later one is strictly less loaded for its weight
+/// The earlier one, unless the later one is strictly less loaded for its share
 /// (`ip_vs_wlc_schedule` in net/netfilter/ipvs/ip_vs_wlc.c).
 #[inline]
 fn better(earlier: (Standing, u16), later: (Standing, u16)) -> (Standing, u16) {
@@ -192,11 +211,25 @@ fn better(earlier: (Standing, u16), later: (Standing, u16)) -> (Standing, u16) {
 }
 
 impl Standing {
+    const OUT: u64 = 1 << 63;
+
     #[inline]
     const fn new(load: u64, place: usize) -> Self {
         Self(load << 16 | place as u64) // places are below 65536, as server ids are
     }
 
+    /// Of whoever takes no connections: with some load, to be divided by 0.
+    #[inline]
+    const fn out(place: usize) -> Self {
+        Self(Self::OUT | 1 << 16 | place as u64)
+    }
+
+    #[inline]
+    const fn is_out(self) -> bool {
+        self.0 & Self::OUT != 0
+    }
+
+    /// With the highest bit it is below 2⁴⁸: times a share it fits 64 bits.
     #[inline]
     const fn load(self) -> u64 {
         self.0 >> 16
@@ -231,8 +264,8 @@ struct Places {
 }
 
 impl Places {
-    fn new(candidates: &[Candidate]) -> Self {
-        let ids = || candidates.iter().map(|candidate| candidate.server.0);
+    fn new(players: &[Player]) -> Self {
+        let ids = || players.iter().map(|player| player.server.0);
         let (lowest, highest) = (ids().min().unwrap_or(0), ids().max());
         let mut places = vec![None; highest.map_or(0, |highest| usize::from(highest - lowest) + 1)];
         ids().zip(0..=u16::MAX).for_each(|(id, place)| places[usize::from(id - lowest)] = Some(place));

@@ -21,7 +21,7 @@ fn snapshot() -> Snapshot {
         routes: Route::to_all(&arms, [Some(server)]),
         arms,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
-        pools: vec![Pool::new([Candidate { server: ServerId(0), weight: 1 }])],
+        pools: vec![Pool::new([Candidate::new(ServerId(0), 1)])],
         timeouts: Timeouts::default(),
     }
 }

@@ -6,6 +6,7 @@ use crate::support::netns::{Netns, Process, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -154,6 +155,15 @@ impl Director {
         self.home.socket()
     }
 
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.home.file("config.toml")
+    }
+
+    pub(crate) fn write_config(&self, text: &str) {
+        std::fs::write(self.config(), text).unwrap();
+    }
+
     /// Sends a signal and waits for the end; the directory stays for the next.
     #[track_caller]
     pub(crate) fn end(mut self, signal: Signal) -> (ExitStatus, Home) {
@@ -177,6 +187,17 @@ impl Director {
     /// What `directrix WORDS` prints about this director.
     pub(crate) fn ask(&self, words: &str) -> String {
         ask(&self.home.socket(), words)
+    }
+
+    /// Runs `directrix WORDS` with `text` as its input; its exit status, and what it complains of.
+    pub(crate) fn fed(&self, words: &str, text: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(EXE);
+        command.arg("--socket").arg(self.home.socket()).args(words.split_whitespace());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
 
     /// Connections, packets in and out, bytes in and out: of a service, then of its servers.

@@ -22,6 +22,7 @@ mod host;
 mod http;
 mod layouts;
 mod lifecycle;
+mod live;
 mod peers;
 mod refusals;
 mod servers;

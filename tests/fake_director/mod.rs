@@ -6,10 +6,15 @@ pub(crate) mod fixtures;
 pub(crate) mod golden;
 
 use directrix::control::api;
+use directrix::control::live::RefusedAt;
+use directrix::control::metrics::{ArpReadings, Readings, WorkerReadings};
+use directrix::control::request::Request;
 use directrix::control::server::{self, Query};
+use directrix::model::{RealServer, Rules, VirtualService, Weight};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,14 +41,52 @@ impl Default for Answers {
 }
 
 impl Answers {
-    fn answer(&self, query: Query) {
+    pub(crate) fn answer(&self, query: Query) {
         // A client that is gone is no concern of the control loop.
         match query {
             Query::Services(to) => drop(to.send(self.services.clone())),
             Query::Drops(to) => drop(to.send(self.drops.clone())),
             Query::Workers(to) => drop(to.send(self.workers.clone())),
             Query::Timeouts(to) => drop(to.send(self.timeouts)),
+            Query::Metrics(to) => drop(to.send(self.readings())),
             Query::Connections(to) => drop(tokio::spawn(stream(self.connections.clone(), to))),
+            Query::Change(requests, to) => drop(to.send(self.change(&requests))),
+            Query::Reload(to) => drop(to.send(Err("d.toml:1: made up; write another".into()))),
+            Query::Config(to) => drop(to.send(String::new())),
+        }
+    }
+
+    /// What a director with these services would say; the services stay as they are.
+    fn change(&self, requests: &[Request]) -> Result<(), RefusedAt> {
+        let mut rules =
+            Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
+        let carry_out = |(at, request): (usize, &Request)| {
+            request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))
+        };
+        requests.iter().enumerate().try_for_each(carry_out)
+    }
+}
+
+fn rule(service: &api::Service) -> VirtualService {
+    let server = |server: &api::Server| RealServer::new(server.address.ip(), Weight(server.weight));
+    VirtualService::new(service.address, service.servers.iter().map(server).collect())
+}
+
+impl Answers {
+    /// The same as metrics, of a director that has run since 2025 began; every worker has the drops.
+    pub(crate) fn readings(&self) -> Readings {
+        let drops: Vec<_> =
+            self.drops.iter().map(|drop| (&*drop.reason.clone().leak(), drop.frames)).collect();
+        let worker = |worker: &api::Worker| WorkerReadings {
+            worker: worker.clone(),
+            drops: drops.clone(),
+            latency: Some(Box::new(directrix::worker::latency_histogram())),
+        };
+        Readings {
+            started: UNIX_EPOCH + Duration::from_secs(1_735_689_600),
+            services: self.services.clone(),
+            workers: self.workers.iter().map(worker).collect(),
+            arp: ArpReadings { answered: 1, announced: 2, probed: 3, requested: 4, conflicts: 5 },
         }
     }
 }

@@ -3,10 +3,13 @@
 use crate::ipvs::{Known, Segment};
 use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN};
+use directrix::control::api::Stats;
 use directrix::control::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Seed, V4Key};
 use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
-use directrix::model::{RealServer, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight};
+use directrix::model::{
+    RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
+};
 use directrix::schedule::{Load, Loads};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -54,7 +57,9 @@ impl Director {
             0 => Timeouts { tcp: Span::from_secs(30), tcp_fin: Span::from_secs(5), udp: Span::from_secs(9) },
             _ => Timeouts::default(),
         };
-        let mut registry = Registry::new(&services(random), arms, timeouts);
+        let mut registry = Registry::new(arms);
+        let rules = Rules { services: services(random), timeouts };
+        registry.apply(&rules, &|_| Stats::default()).unwrap();
         (0..SERVERS).for_each(|id| registry.set_reachable(rip(id), mac(id, 0)));
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let capacity = 40 + random.below(300) as usize;

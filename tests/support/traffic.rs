@@ -3,7 +3,7 @@
 use super::frames::{self, ACK, DIRECTOR, FIN, RST, SYN};
 use directrix::forward::{Arm, ArmIndex, Batch, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::schedule::{Candidate, Loads, Pool, Rule};
 use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
 
@@ -96,11 +96,11 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
 /// What comes after `before`, where another server is absent.
 pub fn next_snapshot(before: &Snapshot, absent: u16, loads: &Loads) -> Snapshot {
     let lists = before.pools.iter().zip(lists(absent));
-    let pools = lists.map(|(pool, list)| pool.next(list, loads)).collect();
+    let pools = lists.map(|(pool, list)| pool.next(Rule::default(), list, loads)).collect();
     Snapshot { pools, ..snapshot(absent, before.timeouts) }
 }
 
 fn lists(absent: u16) -> [Vec<Candidate>; 2] {
-    let candidate = |id| Candidate { server: ServerId(id), weight: u16::from(id != absent) };
+    let candidate = |id| Candidate::new(ServerId(id), u16::from(id != absent));
     [(0..3).map(candidate).collect(), vec![candidate(3)]]
 }

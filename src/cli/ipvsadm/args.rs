@@ -23,6 +23,12 @@ pub(super) struct Order {
     pub(super) options: Options,
     /// The service that it is about.
     pub(super) service: Option<Target>,
+    /// What options were given as their values, all of them checked.
+    values: Vec<(Opt, String)>,
+    /// How frames shall be forwarded, if not by direct routing.
+    pub(super) other_forwarding: Option<&'static str>,
+    /// Of `--set`, in seconds.
+    pub(super) timeouts: [u32; 3],
 }
 
 /// How a service is named on the command line.
@@ -68,7 +74,7 @@ pub(super) fn parse(words: &[String]) -> Result<Request, Wrong> {
     while let Some((meaning, value)) = words.next().map_err(Wrong::usage)? {
         order.take(meaning, value.unwrap_or_default())?;
     }
-    check_arguments(order.command, &words.arguments())?;
+    order.timeouts = check_arguments(order.command, &words.arguments())?;
     grammar::check(order.command, order.options)?;
     order.check_service()?;
     order.check_listing()?;
@@ -84,10 +90,21 @@ fn begin(command: Command, value: Option<&str>) -> Result<Order, String> {
         (Command::StopDaemon, _) => return Err("illegal stop-daemon parameter specified".to_owned()),
         _ => {}
     }
-    Ok(Order { command, options: Options::default(), service: None })
+    Ok(Order::new(command))
 }
 
 impl Order {
+    /// With nothing besides.
+    pub(super) fn new(command: Command) -> Self {
+        let (options, values) = (Options::default(), Vec::new());
+        Self { command, options, service: None, values, other_forwarding: None, timeouts: [0; 3] }
+    }
+
+    /// What an option was given.
+    pub(super) fn value(&self, option: Opt) -> Option<&str> {
+        self.values.iter().find(|(given, _)| *given == option).map(|(_, value)| value.as_str())
+    }
+
     fn take(&mut self, meaning: Meaning, value: &str) -> Result<(), String> {
         match meaning {
             Meaning::Command(_) => Err("multiple commands specified".to_owned()),
@@ -106,9 +123,15 @@ impl Order {
             }
             Meaning::MarkV6 if matches!(self.service, Some(Target::Mark(_))) => Ok(()),
             Meaning::MarkV6 => Err("-6 used before -f".to_owned()),
+            Meaning::Forwarding(other) => {
+                self.other_forwarding = other;
+                self.mark(Opt::Forward)
+            }
             Meaning::Option(option) => {
                 self.mark(option)?;
-                self.check_value(option, value)
+                self.check_value(option, value)?;
+                self.values.push((option, value.to_owned()));
+                Ok(())
             }
         }
     }
@@ -125,7 +148,7 @@ impl Order {
         let illegal = |what: &str| Err(format!("illegal {what} specified"));
         let within = |max| number(value, 0, max).is_some();
         match option {
-            Opt::Persistent if !value.is_empty() => timeout(value, 1),
+            Opt::Persistent if !value.is_empty() => timeout(value, 1).map(drop),
             Opt::Netmask if self.is_v6() && number(value, 1, 128).is_none() => illegal("ipv6 netmask"),
             Opt::Netmask if !self.is_v6() && value.parse::<Ipv4Addr>().is_err() => {
                 illegal("virtual server persistent mask")
@@ -180,16 +203,16 @@ impl Order {
     }
 }
 
-fn check_arguments(command: Command, arguments: &[&str]) -> Result<(), String> {
-    let rest = match (command, arguments) {
+/// The timeouts of `--set`; other commands have no arguments.
+fn check_arguments(command: Command, arguments: &[&str]) -> Result<[u32; 3], String> {
+    let (timeouts, rest) = match (command, arguments) {
         (Command::SetTimeouts, [tcp, tcp_fin, udp, rest @ ..]) => {
-            [tcp, tcp_fin, udp].into_iter().try_for_each(|value| timeout(value, 0))?;
-            rest
+            ([timeout(tcp, 0)?, timeout(tcp_fin, 0)?, timeout(udp, 0)?], rest)
         }
         (Command::SetTimeouts, _) => return Err("--set option requires 3 timeout values".to_owned()),
-        _ => arguments,
+        _ => ([0; 3], arguments),
     };
-    rest.first().map_or(Ok(()), |word| Err(format!("unexpected argument {word}")))
+    rest.first().map_or(Ok(timeouts), |word| Err(format!("unexpected argument {word}")))
 }
 
 fn service(text: &str, transport: Transport) -> Result<SocketAddr, String> {
@@ -202,9 +225,9 @@ fn mark(text: &str) -> Result<u32, String> {
     mark.ok_or_else(|| format!("invalid fwmark value `{text}' specified"))
 }
 
-fn timeout(text: &str, min: i64) -> Result<(), String> {
-    let within = number(text, min, TIMEOUT_MAX);
-    within.map(drop).ok_or_else(|| format!("invalid timeout value `{text}' specified"))
+fn timeout(text: &str, min: i64) -> Result<u32, String> {
+    let within = number(text, min, TIMEOUT_MAX).and_then(|seconds| u32::try_from(seconds).ok());
+    within.ok_or_else(|| format!("invalid timeout value `{text}' specified"))
 }
 
 fn number(text: &str, min: i64, max: i64) -> Option<i64> {
@@ -213,7 +236,7 @@ fn number(text: &str, min: i64, max: i64) -> Option<i64> {
 
 /// `host[:port]`, `[IPv6]:port` or a bare IPv6 address; the port is 0 if there is none. Hosts and
 /// ports may be names. A lone number is a mistake, not a host.
-fn endpoint(text: &str, transport: Transport) -> Option<SocketAddr> {
+pub(super) fn endpoint(text: &str, transport: Transport) -> Option<SocketAddr> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -130,6 +130,8 @@ pub(super) enum Meaning {
     MarkV6,
     /// Listings are sorted anyway.
     Sort,
+    /// How packets reach the real server, if not by direct routing.
+    Forwarding(Option<&'static str>),
     Option(Opt),
 }
 
@@ -185,9 +187,9 @@ pub(super) const SWITCHES: &[Switch<Meaning>] = &[
     value("syncid", None, Opt::SyncId),
     value("pe", None, Opt::Engine),
     value("sched-flags", Some('b'), Opt::SchedFlags),
-    flag("masquerading", Some('m'), Opt::Forward),
-    flag("ipip", Some('i'), Opt::Forward),
-    flag("gatewaying", Some('g'), Opt::Forward),
+    switch("masquerading", Some('m'), Takes::Nothing, Meaning::Forwarding(Some("masquerading (-m)"))),
+    switch("ipip", Some('i'), Takes::Nothing, Meaning::Forwarding(Some("IP-in-IP (-i)"))),
+    switch("gatewaying", Some('g'), Takes::Nothing, Meaning::Forwarding(None)),
     flag("numeric", Some('n'), Opt::Numeric),
     flag("connection", Some('c'), Opt::Connection),
     flag("timeout", None, Opt::Timeout),

@@ -70,7 +70,11 @@ impl XdpSocket {
     /// that the worker is about to read.
     pub(super) fn refill(&mut self, free: &mut Vec<Frame>) {
         loop {
-            let count = ((self.ring_len - self.filled) as usize).min(free.len()).min(BATCH);
+            // The kernel shows what it has received before it shows that it has taken the fill ring's entry
+            // for it (`xsk_flush` in net/xdp/xsk.c), so for a moment there may be less room.
+            let wanted = (self.ring_len - self.filled).min(BATCH as u32);
+            let room = self.fill.nb_free(wanted).min(wanted) as usize;
+            let count = room.min(free.len());
             if count == 0 {
                 break;
             }

@@ -188,7 +188,7 @@ mod tests {
             let capacity = (upper as f64 * share) as u64;
             let found = search(upper, capacity, || false);
             prop_assert!(found.rate <= capacity);
-            prop_assert!(found.within <= RULES.step(capacity.min(upper), upper).max(2) * 102 / 100, "{found:?}");
+            prop_assert!(found.within <= (RULES.step(capacity.min(upper), upper).max(2) * 102).div_ceil(100), "{found:?}");
             prop_assert!(capacity.min(upper) - found.rate <= found.within, "{found:?} of {capacity}");
         }
 

@@ -1,6 +1,6 @@
 //! The `[director]` table.
 
-use super::readers::{boolean, choice, interface, number, seconds, workers};
+use super::readers::{boolean, choice, group, interface, listener, number, seconds, workers};
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
@@ -26,8 +26,10 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         connections: section.get("connections", number(CONNECTIONS)).unwrap_or(CONNECTIONS_DEFAULT),
         wait: section.get("wait", choice(WAITS)).unwrap_or_default(),
         huge_pages: section.get("huge_pages", boolean).unwrap_or_default(),
+        control_group: section.get("control_group", group),
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
+        metrics: section.get("metrics", listener),
         timeouts: timeouts(&section),
         interface: own.clone().unwrap_or_default(),
     };
@@ -35,6 +37,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         let remedy = "remove it: without it the real servers are behind interface";
         section.object("server_interface", Fault::new("is the same as interface", remedy));
     }
+    places.control_group = section.line("control_group");
     (places.interface, places.server_interface) =
         (section.line("interface"), section.line("server_interface"));
     section.close();

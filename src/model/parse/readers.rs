@@ -161,6 +161,13 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
     Err(Fault::new(flaw, r#"write a name that "ip link" shows, as in "eth0""#))
 }
 
+/// A group's name; whether there is such a group is asked on the host.
+pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value, r#"a group's name, as in "adm","#)?;
+    let fault = || Fault::new("is empty", "name a group that `getent group` shows, or remove the key");
+    (!name.is_empty()).then(|| name.to_owned()).ok_or_else(fault)
+}
+
 pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     let remedy = "write the server's own address, as in \"02:00:5e:10:00:01\"";
     let text = text(value, "a MAC address, as in \"02:00:5e:10:00:01\",")?;
@@ -187,6 +194,23 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
         Ok(0) => Err(fault(": port 0 is no port")),
         Ok(port) => Ok(SocketAddr::from((address, port))),
         Err(_) => Err(fault(": the port is no number from 1 to 65535")),
+    }
+}
+
+/// "address:port" of this host, of either family, to listen on.
+pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
+    let example = r#"an address of this host and a port, as in "127.0.0.1:9310""#;
+    let text = text(value, &format!("{example},"))?;
+    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let whole = SocketAddr::new(address, 9310);
+        return Err(Fault::new(format!("is {text:?}, without a port"), format!("write \"{whole}\"")));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(fault(": port 0 is no port")),
+        Ok(address) if address.ip().is_multicast() => Err(fault(", no address of one host")),
+        Ok(address) => Ok(address),
+        Err(_) => Err(fault(", no IP address and port")),
     }
 }
 

@@ -5,23 +5,16 @@ use super::readers::{
 };
 use super::report::Fault;
 use super::section::Section;
-use crate::model::{Persistence, Places, RealServer, Scheduler, ServiceAddress, VirtualService};
+use crate::model::{COUNT_MAX, Persistence, Places, RealServer, Scheduler, ServiceAddress, VirtualService};
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-
-/// Services, and real servers of all services together: each has a 16-bit number in the tables,
-/// where the last stands for none.
-const COUNT_MAX: usize = u16::MAX as usize;
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
 /// Reads all services, and notes where their servers stand. Each that is wrong is reported and left out.
 pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Vec<VirtualService> {
     let Some(sections) = root.tables("service", "[[service]]") else { return Vec::new() };
-    if sections.is_empty() {
-        root.lacks("has no service", "add a [[service]] with protocol and address");
-    }
     let mut seen = HashMap::new();
     let mut placed = Vec::new();
     let services: Vec<_> =

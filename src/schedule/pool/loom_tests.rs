@@ -22,7 +22,7 @@ fn explore_to(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
 }
 
 fn candidates(weights: &[u16]) -> Vec<Candidate> {
-    let candidate = |(weight, id): (&u16, u16)| Candidate { server: ServerId(id), weight: *weight };
+    let candidate = |(weight, id): (&u16, u16)| Candidate::new(ServerId(id), *weight);
     weights.iter().zip(0..).map(candidate).collect()
 }
 
@@ -31,7 +31,7 @@ fn service(weights: &[u16]) -> Of {
 }
 
 fn open(pool: &Pool, loads: &Loads) -> ServerId {
-    let server = pool.pick(loads).unwrap();
+    let server = pool.pick(loads, Client::default()).unwrap();
     count(pool, loads, server);
     server
 }
@@ -58,19 +58,19 @@ fn active(loads: &Loads, server: ServerId) -> u64 {
 
 /// The pool says what a walk over its list says.
 fn exact(pool: &Pool, loads: &Loads) {
-    let mut list = pool.0.tree.candidates().iter();
+    let mut list = &pool.0.candidates.iter();
     let first = list.next().unwrap();
     let best = list.fold(first, |best, next| {
         let better = active(loads, next.server) * u64::from(best.weight)
             < active(loads, best.server) * u64::from(next.weight);
         if better { next } else { best }
     });
-    assert_eq!(pool.pick(loads), Some(best.server));
+    assert_eq!(pool.pick(loads, Client::default()), Some(best.server));
 }
 
 /// n₁/w₁ ≤ n₂/w₂ + W/w₁.
 fn within_the_bound(pool: &Pool, loads: &Loads, workers: u64) {
-    let list = pool.0.tree.candidates();
+    let list = &pool.0.candidates;
     for (i, j) in list.iter().flat_map(|i| list.iter().map(move |j| (i, j))) {
         let (w_i, w_j) = (u64::from(i.weight), u64::from(j.weight));
         let (n_i, n_j) = (active(loads, i.server), active(loads, j.server));
@@ -155,7 +155,7 @@ fn loom_the_same_server_goes_up_and_down() {
         work(ServerId(1))();
         other.join().unwrap();
         exact(&service.0, &service.1);
-        assert_eq!(service.0.pick(&service.1), Some(ServerId(0)));
+        assert_eq!(service.0.pick(&service.1, Client::default()), Some(ServerId(0)));
     });
 }
 
@@ -168,8 +168,8 @@ fn loom_pools_are_replaced_while_connections_open() {
         let worker = Shared::clone(&service);
         let other = loom::thread::spawn(move || open_many(2, &worker.0, &worker.1));
         let (pool, loads) = &*service;
-        let next = pool.next(candidates(&[2, 2, 2]), loads);
-        let newest = next.next(candidates(&[3, 3]), loads);
+        let next = pool.next(Rule::default(), candidates(&[2, 2, 2]), loads);
+        let newest = next.next(Rule::default(), candidates(&[3, 3]), loads);
         other.join().unwrap();
         [pool, &next, &newest].into_iter().for_each(|pool| exact(pool, loads));
     });
@@ -181,7 +181,7 @@ fn loom_the_bound_holds_across_pools() {
     explore(|| {
         let service = service(&[1, 1]);
         let (pool, loads) = &*service;
-        let next = pool.next(candidates(&[1, 1]).into_iter().rev(), loads);
+        let next = pool.next(Rule::default(), candidates(&[1, 1]).into_iter().rev(), loads);
         let behind = Shared::clone(&service);
         let other = loom::thread::spawn(move || open_many(2, &behind.0, &behind.1));
         open_many(2, &next, loads);
@@ -197,13 +197,13 @@ fn loom_the_bound_holds_across_pools() {
 fn loom_a_pool_leaves_while_connections_open() {
     explore(|| {
         let (first, loads) = (Pool::with_list_max(0, candidates(&[1, 1])), Loads::new(2));
-        let next = first.next(candidates(&[1, 2]), &loads);
+        let next = first.next(Rule::default(), candidates(&[1, 2]), &loads);
         let adopted = Shared::new((next, loads));
         let worker = Shared::clone(&adopted);
         let other = loom::thread::spawn(move || open_many(2, &worker.0, &worker.1));
         drop(first);
         let (next, loads) = &*adopted;
-        let newest = next.next(candidates(&[2, 2]), loads);
+        let newest = next.next(Rule::default(), candidates(&[2, 2]), loads);
         other.join().unwrap();
         exact(next, loads);
         exact(&newest, loads);

@@ -1,3 +1,7 @@
+//! Least-loaded picks by list and tree; the other schedulers' in [`rules`].
+
+mod rules;
+
 use super::*;
 use crate::schedule::Load;
 use proptest::prelude::*;
@@ -20,7 +24,7 @@ fn naive(candidates: &[Candidate], load: impl Fn(ServerId) -> Load) -> Option<Se
 }
 
 fn candidates(weights: &[u16]) -> Vec<Candidate> {
-    let candidate = |(weight, id): (&u16, u16)| Candidate { server: ServerId(id), weight: *weight };
+    let candidate = |(weight, id): (&u16, u16)| Candidate::new(ServerId(id), *weight);
     weights.iter().zip(0..=u16::MAX).map(candidate).collect()
 }
 
@@ -76,7 +80,10 @@ impl Service {
 
     fn check(&self) {
         for (pool, list) in &self.pools {
-            assert_eq!(pool.pick(&self.loads), naive(list, |server| self.expected[usize::from(server.0)]));
+            assert_eq!(
+                pool.pick(&self.loads, Client::default()),
+                naive(list, |server| self.expected[usize::from(server.0)])
+            );
         }
     }
 
@@ -85,7 +92,7 @@ impl Service {
     }
 
     fn start(&mut self, pool: usize, active: bool) {
-        let Some(server) = self.pool(pool).pick(&self.loads) else { return };
+        let Some(server) = self.pool(pool).pick(&self.loads, Client::default()) else { return };
         *self.count(server, active) += 1;
         self.loads.add(server, active);
         self.pool(pool).changed(server, &self.loads);
@@ -119,7 +126,7 @@ impl Service {
             list.reverse();
         }
         let newest = &self.pools.last().expect("one always stays").0;
-        self.pools.push((newest.next(list.iter().copied(), &self.loads), list));
+        self.pools.push((newest.next(Rule::default(), list.iter().copied(), &self.loads), list));
     }
 
     fn count(&mut self, server: ServerId, active: bool) -> &mut u32 {
@@ -219,7 +226,7 @@ fn equal_servers_take_turns_from_the_head_of_the_list() {
     let (pool, loads) = (pool(&[1; 9]), Loads::new(9));
     let picks: Vec<_> = (0..18)
         .map(|_| {
-            let server = pool.pick(&loads).unwrap();
+            let server = pool.pick(&loads, Client::default()).unwrap();
             loads.add(server, true);
             pool.changed(server, &loads);
             server.0
@@ -242,7 +249,7 @@ fn the_heaviest_loads_and_weights_do_not_overflow() {
                 pool.changed(ServerId(id), &loads);
             }
             assert_eq!(
-                pool.pick(&loads),
+                pool.pick(&loads, Client::default()),
                 naive(&list, |server| loads.get(server)),
                 "{first:?} {second:?} {a} {b}"
             );
@@ -268,8 +275,8 @@ fn reach(loads: &Loads, server: ServerId, load: Load) {
 
 #[test]
 fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
-    assert_eq!(pool(&[]).pick(&Loads::new(0)), None);
-    assert_eq!(pool(&[0, 0]).pick(&Loads::new(2)), None);
+    assert_eq!(pool(&[]).pick(&Loads::new(0), Client::default()), None);
+    assert_eq!(pool(&[0, 0]).pick(&Loads::new(2), Client::default()), None);
     pool(&[0, 1]).changed(ServerId(0), &Loads::new(2));
     pool(&[]).changed(ServerId(0), &Loads::new(1));
 }
@@ -277,9 +284,9 @@ fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
 #[test]
 fn a_list_that_has_not_changed_is_the_same_pool() {
     let (pool, loads) = (pool(&[3, 0, 1]), Loads::new(3));
-    assert!(Arc::ptr_eq(&pool.0, &pool.next(candidates(&[3, 0, 1]), &loads).0));
-    assert!(!Arc::ptr_eq(&pool.0, &pool.next(candidates(&[3, 1, 1]), &loads).0));
-    assert!(!Arc::ptr_eq(&pool.0, &pool.next(candidates(&[3]), &loads).0));
+    assert!(Arc::ptr_eq(&pool.0, &pool.next(Rule::default(), candidates(&[3, 0, 1]), &loads).0));
+    assert!(!Arc::ptr_eq(&pool.0, &pool.next(Rule::default(), candidates(&[3, 1, 1]), &loads).0));
+    assert!(!Arc::ptr_eq(&pool.0, &pool.next(Rule::default(), candidates(&[3]), &loads).0));
 }
 
 /// Nothing of a pool stays when its last handle has gone.
@@ -290,7 +297,7 @@ fn old_pools_are_freed() {
     let trees: Vec<_> = (2..100)
         .map(|weight| {
             let tree = Arc::downgrade(&pool.0.tree);
-            pool = pool.next(candidates(&[1, weight]), &loads);
+            pool = pool.next(Rule::default(), candidates(&[1, weight]), &loads);
             tree
         })
         .collect();
@@ -316,7 +323,7 @@ fn within_the_bound(loads: &Loads, list: &[Candidate]) {
 
 fn open_many(times: usize, pool: &Pool, loads: &Loads) {
     for _ in 0..times {
-        let server = pool.pick(loads).unwrap();
+        let server = pool.pick(loads, Client::default()).unwrap();
         loads.add(server, true);
         pool.changed(server, loads);
     }
@@ -338,7 +345,7 @@ fn several_workers_stay_within_the_stated_bound() {
             let total: u32 = list.iter().map(|of| loads.get(of.server).active).sum();
             assert_eq!(total as usize, round * WORKERS * 1000, "no connection is lost");
             within_the_bound(&loads, &list);
-            assert_eq!(pool.pick(&loads), naive(&list, |server| loads.get(server)));
+            assert_eq!(pool.pick(&loads, Client::default()), naive(&list, |server| loads.get(server)));
         }
     }
 }
@@ -363,14 +370,17 @@ fn the_bound_holds_while_pools_are_replaced() {
         let mut turned = list.clone();
         while workers.iter().any(|worker| !worker.is_finished()) {
             turned.reverse();
-            let next = newest.lock().unwrap().next(turned.iter().copied(), &loads);
+            let next = newest.lock().unwrap().next(Rule::default(), turned.iter().copied(), &loads);
             *newest.lock().unwrap() = next;
             kept.lock().unwrap().clear();
         }
     });
     within_the_bound(&loads, &list);
     let newest = newest.into_inner().unwrap();
-    assert_eq!(newest.pick(&loads), naive(newest.0.tree.candidates(), |server| loads.get(server)));
+    assert_eq!(
+        newest.pick(&loads, Client::default()),
+        naive(&newest.0.candidates, |server| loads.get(server))
+    );
 }
 
 /// Everything at once, with another set of servers each time. When all is quiet, every pool that is
@@ -392,13 +402,16 @@ fn the_root_is_exact_when_all_is_quiet() {
             }
             for _ in 0..20 {
                 let weights = random.weights(SERVERS);
-                let next = newest.lock().unwrap().next(candidates(&weights), &loads);
+                let next = newest.lock().unwrap().next(Rule::default(), candidates(&weights), &loads);
                 held.lock().unwrap().push(std::mem::replace(&mut *newest.lock().unwrap(), next));
             }
         });
         held.lock().unwrap().push(newest.into_inner().unwrap());
         for pool in held.into_inner().unwrap() {
-            assert_eq!(pool.pick(&loads), naive(pool.0.tree.candidates(), |server| loads.get(server)));
+            assert_eq!(
+                pool.pick(&loads, Client::default()),
+                naive(&pool.0.candidates, |server| loads.get(server))
+            );
         }
     }
     assert!((0..SERVERS as u16).all(|id| loads.get(ServerId(id)) == Load::default()));
@@ -410,7 +423,7 @@ fn hold_and_let_go(loads: &Loads, newest: &Mutex<Pool>, held: &Mutex<Vec<Pool>>,
     for _ in 0..20 {
         let pool = newest.lock().unwrap().clone();
         for _ in 0..50 {
-            let Some(server) = pool.pick(loads) else { continue };
+            let Some(server) = pool.pick(loads, Client::default()) else { continue };
             loads.add(server, true);
             pool.changed(server, loads);
             open.push(server);

@@ -1,7 +1,8 @@
 //! The configuration file's reader: any text gets a usable configuration or usable errors.
 
+use directrix::control::api::Stats;
 use directrix::control::registry::Registry;
-use directrix::model::{Config, ConfigErrors, ServiceId, parse};
+use directrix::model::{Config, ConfigErrors, Rules, ServiceId, parse};
 use directrix::schedule::Loads;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -31,15 +32,17 @@ fn are_usable(ConfigErrors(errors): &ConfigErrors, text: &str) {
 /// It says nothing twice, and the tables can be made of it.
 fn is_usable(config: &Config) {
     let addresses: HashSet<_> = config.services.iter().map(|service| service.address).collect();
-    assert!(!config.services.is_empty());
     assert_eq!(addresses.len(), config.services.len(), "a service stands twice");
     for service in &config.services {
         let servers: HashSet<_> = service.servers.iter().map(|server| server.address).collect();
         assert_eq!(servers.len(), service.servers.len(), "a server stands twice");
         assert!(addresses.iter().all(|vip| !servers.contains(&vip.address.ip())), "a VIP is a RIP");
     }
-    let mut registry = Registry::new(&config.services, Vec::new(), config.director.timeouts);
-    let loads = Loads::new(registry.server_count());
+    let mut registry = Registry::new(Vec::new());
+    let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+    assert_eq!(rules.check(), Ok(()), "what a file may say, may be asked for");
+    registry.apply(&rules, &|_| Stats::default()).unwrap();
+    let loads = Loads::new(rules.services.iter().map(|service| service.servers.len()).sum());
     let snapshot = registry.snapshot(&loads);
     for (service, id) in config.services.iter().zip(0..) {
         let (protocol, address) = (service.address.protocol, service.address.address);

@@ -133,7 +133,7 @@ fn snapshot(input: &mut Input<'_>) -> Snapshot {
     };
     let candidate = |id: &u16| {
         let weight = [0, 1, 3, u16::MAX][usize::from(traits[usize::from(*id)] & 3)];
-        Candidate { server: ServerId(*id), weight }
+        Candidate::new(ServerId(*id), weight)
     };
     Snapshot {
         routes: Route::to_all(&arms, (0..SERVERS).map(server)),

@@ -1,0 +1,165 @@
+//! `reload`, `plan`, `save` and `drain`.
+
+use super::status::{BAD_INPUT, fail};
+use crate::control::api::path;
+use crate::control::client::{Blocking, ClientError};
+use crate::control::request::Request;
+use crate::model::{Config, Rules, ServiceAddress, parse};
+use crate::wire::Protocol;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The arguments of `directrix plan`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Plan {
+    /// The configuration file to compare with what runs
+    file: PathBuf,
+}
+
+/// The arguments of `directrix save`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Save {
+    /// Write to this file instead of the terminal; one that is there is replaced as a whole
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// The arguments of `directrix drain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Drain {
+    /// The service, as in tcp:192.168.195.150:80
+    #[arg(value_parser = service)]
+    service: ServiceAddress,
+    /// The real server's RIP
+    server: IpAddr,
+    /// Remove it after so many seconds, even if it still has connections
+    #[arg(long, value_name = "SECONDS")]
+    deadline: Option<u32>,
+    /// Do not wait until it is gone
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Has the director read its configuration file again, and prints what became different.
+pub(super) fn reload(socket: &Path) -> ExitCode {
+    with(socket, |director| {
+        let changes = director.reload()?;
+        changes.iter().for_each(|change| println!("{change}"));
+        if changes.is_empty() {
+            println!("nothing has changed");
+        }
+        Ok(())
+    })
+}
+
+/// Prints what would become different if the director went by a file.
+pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
+    let config = match Config::load(&args.file) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(BAD_INPUT);
+        }
+    };
+    with(socket, |director| {
+        let running = parse(Path::new("the running configuration"), &director.text(path::CONFIG)?)?;
+        let differences = rules(&running).differences(&rules(&config));
+        differences.iter().for_each(|difference| println!("{difference}"));
+        let restarts = running.director.restarts(&config.director);
+        restarts.iter().for_each(|key| println!("! {key}: only a new start changes that"));
+        if differences.is_empty() && restarts.is_empty() {
+            println!("nothing would change");
+        }
+        Ok(())
+    })
+}
+
+/// Writes the running configuration as a file.
+pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
+    with(socket, |director| {
+        let text = director.text(path::CONFIG)?;
+        match &args.output {
+            None => std::io::stdout().write_all(text.as_bytes())?,
+            Some(file) => replace(file, &text)?,
+        }
+        Ok(())
+    })
+}
+
+/// Takes a real server out of a service once its connections have ended.
+pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
+    let Drain { service, server, deadline, no_wait } = *args;
+    with(socket, |director| {
+        director.change(&[Request::Drain { service, server, deadline }])?;
+        let start = Instant::now();
+        let mut last = None;
+        while !no_wait {
+            let Some((active, inactive)) = connections(director, service, server)? else { break };
+            if last != Some((active, inactive)) {
+                println!(
+                    "{:>4} s  {active} active, {inactive} inactive connections",
+                    start.elapsed().as_secs()
+                );
+                last = Some((active, inactive));
+            }
+            sleep(LOOK);
+        }
+        println!("{}", if no_wait { "draining" } else { "removed" });
+        Ok(())
+    })
+}
+
+/// Those that a server has; `None` once it is gone.
+fn connections(
+    director: &Blocking,
+    service: ServiceAddress,
+    server: IpAddr,
+) -> Result<Option<(u32, u32)>, ClientError> {
+    let services = director.services()?.services;
+    let service = services.into_iter().find(|listed| listed.address == service);
+    let server = service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server));
+    Ok(server.map(|server| (server.active, server.inactive)))
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules { services: config.services.clone(), timeouts: config.director.timeouts }
+}
+
+/// Never leaves half a file behind.
+fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
+    let named = |error: std::io::Error| anyhow::anyhow!("{}: {error}", file.display());
+    let mut name = file.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).map_err(named)
+}
+
+fn with(socket: &Path, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> ExitCode {
+    match Blocking::new(socket).map_err(anyhow::Error::from).and_then(|director| act(&director)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
+            fail(if bad_input { BAD_INPUT } else { 1 }, &error)
+        }
+    }
+}
+
+/// `tcp:VIP:port` or `udp:VIP:port`.
+fn service(text: &str) -> Result<ServiceAddress, String> {
+    let wanted = || "write protocol, VIP and port, as in tcp:192.168.195.150:80".to_owned();
+    let (protocol, address) = text.split_once(':').ok_or_else(wanted)?;
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return Err(wanted()),
+    };
+    let address: SocketAddr = address.parse().map_err(|_| wanted())?;
+    Ok(ServiceAddress { protocol, address })
+}

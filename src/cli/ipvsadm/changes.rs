@@ -1,0 +1,194 @@
+//! From an order to what the director is asked to change, and from its refusals to ipvsadm's words.
+
+use super::Failure;
+use super::args::{self, Order, Request as Asked, Target};
+use super::grammar::{Command, Opt, Transport};
+use crate::control::api::Persistence;
+use crate::control::client::{Blocking, ClientError};
+use crate::control::request::{Request, ServerSettings, ServiceSettings};
+use crate::model::{self, ServiceAddress};
+use crate::wire::Protocol;
+use std::io::BufRead;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Has the director do what `order` says.
+pub(super) fn carry_out(order: &Order, director: &Blocking) -> Result<(), Failure> {
+    let request = request(order)?;
+    director.change(&[request]).map_err(|error| failure(order.command, error))
+}
+
+/// Has the director do what each line of `input` says: all of it, or nothing.
+pub(super) fn restore(input: impl BufRead, director: &Blocking) -> Result<(), Failure> {
+    let (mut orders, mut requests) = (Vec::new(), Vec::new());
+    for (line, number) in input.lines().zip(1..) {
+        let line =
+            line.map_err(|error| Failure::new(format!("line {number} cannot be read: {error}"), 255))?;
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
+            continue;
+        }
+        let order = order_of(&line).map_err(|failure| failure.on_line(number, &line))?;
+        requests.push(request(&order).map_err(|failure| failure.on_line(number, &line))?);
+        orders.push((order.command, number, line));
+    }
+    director.change(&requests).map_err(|error| {
+        let at = if let ClientError::Refused { at, .. } = &error { *at } else { None };
+        match at.and_then(|at| orders.get(at)) {
+            Some((command, number, line)) => failure(*command, error).on_line(*number, line),
+            None => error.into(),
+        }
+    })
+}
+
+/// A line as `-S` writes it.
+fn order_of(line: &str) -> Result<Order, Failure> {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    match args::parse(&words)? {
+        Asked::Do(order) if !matches!(order.command, Command::List | Command::Save | Command::Restore) => {
+            Ok(order)
+        }
+        _ => Err(Failure::new("only commands that change something can be restored", 255)),
+    }
+}
+
+fn request(order: &Order) -> Result<Request, Failure> {
+    let service = || service(order);
+    Ok(match order.command {
+        Command::AddService => {
+            Request::AddService { service: service()?, settings: service_settings(order)? }
+        }
+        Command::EditService => {
+            Request::EditService { service: service()?, settings: service_settings(order)? }
+        }
+        Command::DeleteService => Request::DeleteService { service: service()? },
+        Command::Clear => Request::Clear,
+        Command::AddServer => Request::AddServer {
+            service: service()?,
+            server: server(order)?,
+            settings: server_settings(order)?,
+        },
+        Command::EditServer => Request::EditServer {
+            service: service()?,
+            server: server(order)?,
+            settings: server_settings(order)?,
+        },
+        Command::DeleteServer => Request::DeleteServer { service: service()?, server: server(order)? },
+        Command::SetTimeouts => {
+            let [tcp, tcp_fin, udp] = order.timeouts;
+            Request::SetTimeouts { tcp, tcp_fin, udp }
+        }
+        Command::Zero => Request::Zero { service: order.service.map(|_| service()).transpose()? },
+        Command::StartDaemon | Command::StopDaemon => {
+            return Err(Failure::new(
+                "directrix has no sync daemon: it keeps its connections to itself",
+                255,
+            ));
+        }
+        Command::List | Command::Save | Command::Restore => {
+            unreachable!("these change nothing by themselves")
+        }
+    })
+}
+
+/// The service that is meant. Those that directrix cannot have are never there, so only adding one
+/// needs words of its own.
+fn service(order: &Order) -> Result<ServiceAddress, Failure> {
+    let cannot = match order.service {
+        Some(Target::Address(Transport::Tcp, address)) => {
+            return Ok(ServiceAddress { protocol: Protocol::Tcp, address });
+        }
+        Some(Target::Address(Transport::Udp, address)) => {
+            return Ok(ServiceAddress { protocol: Protocol::Udp, address });
+        }
+        Some(Target::Mark(_)) => {
+            "has no firewall marks, it sees frames before a firewall does: name VIP and port"
+        }
+        Some(Target::Address(Transport::Sctp, _)) | None => "has no SCTP services yet: TCP and UDP only",
+    };
+    let message = match order.command {
+        Command::AddService => format!("directrix {cannot}"),
+        command => missing_service(command).to_owned(),
+    };
+    Err(Failure::new(message, 255))
+}
+
+/// The port is the service's, whatever is written, as ipvsadm has it with -g.
+fn server(order: &Order) -> Result<IpAddr, Failure> {
+    let text = order.value(Opt::Server).unwrap_or_default();
+    let address = args::endpoint(text, Transport::Tcp).map(|address| address.ip());
+    address.ok_or_else(|| Failure::new("illegal real server address[:port] specified", 2))
+}
+
+fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
+    let default = ServiceSettings::default();
+    let flags = order.value(Opt::SchedFlags).unwrap_or_default().split(',').filter(|flag| !flag.is_empty());
+    let scheduler = order.value(Opt::Scheduler).map_or(default.scheduler, str::to_owned);
+    Ok(ServiceSettings {
+        scheduler_flags: flags.map(|flag| whole_name(flag, &scheduler)).collect(),
+        scheduler,
+        persistence: order.options.has(Opt::Persistent).then(|| persistence(order)),
+        one_packet: order.options.has(Opt::OnePacket),
+    })
+}
+
+/// ipvsadm knows the flags by number, too: flag-1 is the fallback, flag-2 the port.
+fn whole_name(flag: &str, scheduler: &str) -> String {
+    match flag {
+        "flag-1" => format!("{scheduler}-fallback"),
+        "flag-2" => format!("{scheduler}-port"),
+        _ => flag.to_owned(),
+    }
+}
+
+fn persistence(order: &Order) -> Persistence {
+    let timeout = order.value(Opt::Persistent).and_then(|text| text.trim_start().parse().ok());
+    let mask = order.value(Opt::Netmask);
+    let prefix = mask.and_then(|mask| {
+        let v4 = mask.parse::<Ipv4Addr>().ok().map(|mask| mask.to_bits().leading_ones());
+        v4.or_else(|| mask.parse().ok()).and_then(|length| u8::try_from(length).ok())
+    });
+    Persistence {
+        timeout: timeout.unwrap_or(model::Persistence::TIMEOUT.secs()),
+        prefix: prefix.unwrap_or(32),
+        engine: order.value(Opt::Engine).map(str::to_owned),
+    }
+}
+
+fn server_settings(order: &Order) -> Result<ServerSettings, Failure> {
+    if let Some(method) = order.other_forwarding {
+        let message = format!(
+            "directrix forwards by direct routing alone (-g), not by {method}: the real server has the VIP on lo, \
+             see `directrix realserver setup`"
+        );
+        return Err(Failure::new(message, 255));
+    }
+    let weight = order.value(Opt::Weight).and_then(|text| text.trim_start().parse().ok());
+    let threshold = |option| order.value(option).and_then(|text| text.trim_start().parse().ok()).unwrap_or(0);
+    let default = ServerSettings::default();
+    Ok(ServerSettings {
+        weight: weight.unwrap_or(default.weight),
+        upper_threshold: threshold(Opt::UpperThreshold),
+        lower_threshold: threshold(Opt::LowerThreshold),
+        ..default
+    })
+}
+
+/// What ipvsadm says when the kernel refuses.
+fn failure(command: Command, error: ClientError) -> Failure {
+    let ClientError::Refused { code: Some(code), error: words, .. } = &error else { return error.into() };
+    let message = match code.as_str() {
+        "service-exists" => "Service already exists",
+        "no-such-service" => missing_service(command),
+        "server-exists" => "Destination already exists",
+        "no-such-server" => "No such destination",
+        "no-such-scheduler" => "Scheduler or persistence engine not found",
+        _ => words,
+    };
+    Failure::new(message, 255)
+}
+
+fn missing_service(command: Command) -> &'static str {
+    match command {
+        Command::AddServer | Command::EditServer | Command::DeleteServer => "Service not defined",
+        _ => "No such service",
+    }
+}

@@ -1,0 +1,140 @@
+//! One virtual service, one real server, as control sees them.
+
+use super::api::Stats;
+use super::rates::Estimator;
+use crate::model::{RealServer, ServerId, ServiceId, VirtualService};
+use crate::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
+use crate::wire::MacAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+/// A virtual service as control sees it.
+#[derive(Debug)]
+pub struct ServiceEntry {
+    /// Its place in the tables.
+    pub id: ServiceId,
+    /// As configured; its servers are in `servers`.
+    pub config: VirtualService,
+    /// Whether the VIP is ours.
+    pub vip: VipState,
+    /// In the order in which they were added.
+    pub servers: Vec<ServerEntry>,
+    /// What servers have counted that are no longer among them.
+    pub past: Stats,
+    /// Averages of all it counts.
+    pub estimator: Estimator,
+    /// Of the last snapshot.
+    pub(super) pool: Pool,
+}
+
+/// How far the claim to a VIP has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VipState {
+    /// Asking whether somebody has it.
+    Probing,
+    /// Ours: answered and announced.
+    Claimed,
+    /// Somebody else's; not served.
+    Conflict(MacAddr),
+}
+
+/// A real server of one service as control sees it.
+#[derive(Debug)]
+pub struct ServerEntry {
+    /// Its place in counters and loads.
+    pub id: ServerId,
+    /// As configured.
+    pub config: RealServer,
+    /// Whether it can be reached.
+    pub link: ServerLink,
+    /// It leaves once its connections have.
+    pub drain: Option<Drain>,
+    /// What had been counted under its number when it was added, or zeroed.
+    pub baseline: Stats,
+    /// Averages of what it counts.
+    pub estimator: Estimator,
+}
+
+/// A server that takes no new connections and is removed when it has none any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// When it is removed all the same.
+    pub until: Option<Instant>,
+}
+
+/// What ARP says of a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerLink {
+    /// Not answered yet.
+    Resolving,
+    /// Answers, or has a fixed address.
+    Reachable(MacAddr),
+    /// Has stopped answering: existing connections go on to the last address known, new ones
+    /// are not sent there.
+    Unreachable(Option<MacAddr>),
+}
+
+impl ServerLink {
+    /// The address that frames go to, if one was ever known.
+    #[must_use]
+    pub fn mac(self) -> Option<MacAddr> {
+        match self {
+            Self::Resolving => None,
+            Self::Reachable(mac) => Some(mac),
+            Self::Unreachable(mac) => mac,
+        }
+    }
+
+    /// The word for listings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resolving => "resolving",
+            Self::Reachable(_) => "reachable",
+            Self::Unreachable(_) => "unreachable",
+        }
+    }
+}
+
+impl ServiceEntry {
+    /// As a rule.
+    #[must_use]
+    pub fn rule(&self) -> VirtualService {
+        let servers = self.servers.iter().map(|server| server.config.clone()).collect();
+        VirtualService { servers, ..self.config.clone() }
+    }
+
+    /// A server's address with the service's port, as listings show it.
+    #[must_use]
+    pub fn server_address(&self, server: &ServerEntry) -> SocketAddr {
+        SocketAddr::new(server.config.address, self.config.address.address.port())
+    }
+
+    pub(super) fn vip(&self) -> IpAddr {
+        self.config.address.address.ip()
+    }
+
+    pub(super) fn find(&self, rip: IpAddr) -> Option<&ServerEntry> {
+        self.servers.iter().find(|server| server.config.address == rip)
+    }
+
+    /// The servers that take new connections, the last added first: IPVS adds each new server
+    /// at the head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc
+    /// prefers the earlier one of equals. The same pool as before if nothing has changed.
+    pub(super) fn next_pool(&mut self, loads: &Loads) -> Pool {
+        let reachable =
+            self.servers.iter().rev().filter(|server| matches!(server.link, ServerLink::Reachable(_)));
+        let candidate = |server: &ServerEntry| Candidate {
+            thresholds: Thresholds {
+                upper: server.config.upper_threshold,
+                lower: server.config.lower_threshold,
+            },
+            address: self.server_address(server),
+            ..Candidate::new(server.id, server.config.weight.0)
+        };
+        let (scheduler, flags) = (self.config.scheduler, self.config.scheduler_flags);
+        let rule = Rule { scheduler, flags, vip: self.vip() };
+        self.pool = self.pool.next(rule, reachable.map(candidate), loads);
+        self.pool.clone()
+    }
+}

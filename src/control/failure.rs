@@ -1,0 +1,38 @@
+//! Why a director ends.
+
+use super::exporter::ExporterError;
+use super::server::BindError;
+use crate::io::IoError;
+use crate::model::{ConfigErrors, Misfit};
+
+/// Why a director did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration does not fit this host.
+    #[error(transparent)]
+    Misfit(#[from] ConfigErrors),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// The metrics listener.
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
+    /// The wire.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The system.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// Every VIP belongs to somebody else.
+    #[error(
+        "no VIP can be served: another host answers ARP for each of them (see above); \
+             stop it from answering, or set on_conflict = \"claim\""
+    )]
+    NoVip,
+    /// There are too many services or servers.
+    #[error(transparent)]
+    Rules(Misfit),
+    /// A worker ended by itself.
+    #[error("a worker has ended: {0}")]
+    Worker(std::io::Error),
+}

@@ -1,0 +1,143 @@
+//! Change while frames flow: new rules are checked as a whole, then applied as one snapshot.
+//!
+//! The order is such that no frame is lost by it: what goes is first taken from the kernel's hands, then
+//! from the workers'; what comes is known to the workers before the kernel hands it over.
+
+use super::arp::Command;
+use super::host::Host;
+use super::registry::Drain;
+use super::request::{Refused, Request};
+use super::status;
+use super::{director::Director, registry::Totals};
+use crate::io::IoError;
+use crate::model::{Change, Config, Director as Settings, Misfit, Rules};
+use crate::schedule::Load;
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+/// Which of a list of requests was refused, counted from 0, and why.
+#[derive(Debug)]
+pub struct RefusedAt(pub usize, pub Refused);
+
+impl<F: FnMut()> Director<F> {
+    /// Carries out all of `requests`, or none.
+    pub(super) fn change(&mut self, requests: &[Request]) -> Result<(), RefusedAt> {
+        let mut rules = self.registry.rules();
+        for (at, request) in requests.iter().enumerate() {
+            request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))?;
+        }
+        let last = requests.len().saturating_sub(1);
+        self.apply(&rules).map_err(|misfit| RefusedAt(last, misfit.into()))?;
+        requests.iter().for_each(|request| self.mark(request));
+        Ok(())
+    }
+
+    /// Takes over the services of a file that has been read again. Returns what has become different.
+    pub(super) fn reload(&mut self, config: &Config) -> Result<Vec<String>, String> {
+        let fixed = self.settings.restarts(&config.director);
+        if !fixed.is_empty() {
+            let keys = fixed.join(", ");
+            return Err(format!("{keys}: only a new start changes that; nothing has been changed"));
+        }
+        Host::fit(config).map_err(|errors| errors.to_string())?;
+        let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+        let different = self.registry.rules().differences(&rules);
+        self.apply(&rules).map_err(|misfit| misfit.to_string())?;
+        Ok(different.iter().map(ToString::to_string).collect())
+    }
+
+    /// What runs now, as a file would say it.
+    pub(super) fn config(&self) -> Config {
+        let Rules { services, timeouts } = self.registry.rules();
+        Config {
+            director: Settings { timeouts, ..self.settings.clone() },
+            services,
+            places: Default::default(),
+        }
+    }
+
+    /// Removes servers that have been drained, and those whose time is over.
+    pub(super) fn finish_drains(&mut self) {
+        let now = Instant::now();
+        let over = |drain: Drain| drain.until.is_some_and(|until| now >= until);
+        let mut rules = self.registry.rules();
+        let mut finished = 0;
+        for service in &self.registry.services {
+            for server in &service.servers {
+                let Some(drain) = server.drain else { continue };
+                let load = self.loads.get(server.id);
+                if load == Load::default() || over(drain) {
+                    let (service, rip) = (service.config.address, server.config.address);
+                    let Load { active, inactive } = load;
+                    tracing::info!(%service, %rip, active, inactive, "real server drained and removed");
+                    // It is in the rules that were just made of this.
+                    let _ = rules.change(&Change::DeleteServer(service, rip));
+                    finished += 1;
+                }
+            }
+        }
+        if finished > 0
+            && let Err(misfit) = self.apply(&rules)
+        {
+            tracing::error!(%misfit, "drained servers could not be removed; trying again");
+        }
+    }
+
+    /// Everything or nothing.
+    fn apply(&mut self, rules: &Rules) -> Result<(), Misfit> {
+        rules.check()?;
+        let host = self.host.refit(&rules.services).map_err(misfit)?;
+        let crew = &self.backend.crew;
+        let totals: Totals<'_> = &|server| status::totals(crew, server);
+        self.registry.apply(rules, totals)?;
+        let before = std::mem::replace(&mut self.host, host);
+        self.tell_responder(&before);
+        self.backend.steering.withdraw(&self.registry.served());
+        // A director that is not ready yet says what the kernel refuses when it becomes so.
+        let _ = self.publish();
+        Ok(())
+    }
+
+    /// What is more than a rule.
+    fn mark(&mut self, request: &Request) {
+        match request {
+            Request::Zero { service } => {
+                let crew = &self.backend.crew;
+                self.registry.zero(*service, &|server| status::totals(crew, server));
+            }
+            Request::Drain { service, server, deadline } => {
+                let until = deadline.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+                if let Some(entry) = self.registry.server_mut(*service, *server) {
+                    entry.drain = Some(Drain { until });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells ARP who has come and who has gone.
+    fn tell_responder(&self, before: &Host) {
+        let [gone, come] = difference(&before.servers, &self.host.servers);
+        let gone = gone.into_iter().map(|server| Command::RemoveServer(server.link, server.rip));
+        let servers = gone.chain(come.into_iter().map(Command::AddServer));
+        let [gone, come] = difference(&before.vips, &self.host.vips);
+        let gone = gone.into_iter().map(Command::RemoveVip);
+        for command in servers.chain(gone).chain(come.into_iter().map(Command::AddVip)) {
+            self.command(command);
+        }
+    }
+}
+
+/// What is only in `old`, and what is only in `new`.
+fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> [Vec<T>; 2] {
+    let without = |all: &[T], others: &[T]| {
+        let others: HashSet<T> = others.iter().copied().collect();
+        all.iter().filter(|one| !others.contains(one)).copied().collect()
+    };
+    [without(old, new), without(new, old)]
+}
+
+fn misfit(error: IoError) -> Misfit {
+    Misfit::new(format!("{}: {}", error.what, error.cause), error.remedy)
+}

@@ -1,0 +1,120 @@
+//! What a director is doing, as a page for Prometheus: a pure function from [`Readings`] to text.
+//!
+//! Names and units keep to Prometheus's conventions: base units (seconds, bytes), `_total` for
+//! what only rises, `_info` for words. The values of every label come from the configuration, the
+//! interfaces or the program, never from the network, so that clients cannot make series. What
+//! each metric means is in docs/metrics.md, too.
+
+mod format;
+pub(super) mod http;
+mod latency;
+mod meter;
+mod page;
+mod services;
+mod workers;
+
+pub use format::Format;
+pub use meter::Meter;
+
+use super::api;
+use hdrhistogram::Histogram;
+use page::Page;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Everything that a page is made of, as it stood at one moment.
+#[derive(Clone, Debug)]
+pub struct Readings {
+    /// When the director started.
+    pub started: SystemTime,
+    /// Every virtual service with its real servers.
+    pub services: api::Services,
+    /// Every worker.
+    pub workers: Vec<WorkerReadings>,
+    /// What ARP has done.
+    pub arp: ArpReadings,
+}
+
+/// What one worker tells.
+#[derive(Clone, Debug)]
+pub struct WorkerReadings {
+    /// Its counters.
+    pub worker: api::Worker,
+    /// Dropped frames of every reason, by name.
+    pub drops: Vec<(&'static str, u64)>,
+    /// Sampled times from receive to transmit, in ns; `None` if it did not answer.
+    pub latency: Option<Box<Histogram<u64>>>,
+}
+
+/// The totals of [`crate::neighbor::Counters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArpReadings {
+    /// Answers given for VIPs.
+    pub answered: u64,
+    /// Announcements of VIPs.
+    pub announced: u64,
+    /// Probes for VIPs.
+    pub probed: u64,
+    /// Requests for real servers.
+    pub requested: u64,
+    /// Packets from other stations that act as if they had a VIP.
+    pub conflicts: u64,
+}
+
+/// The page, in `format`.
+///
+/// # Panics
+/// Never: writing to a `String` does not fail.
+#[must_use]
+pub fn page(readings: Readings, format: Format) -> String {
+    let mut registry = Registry::with_prefix("directrix");
+    registry.register_collector(Box::new(readings));
+    let mut page = String::new();
+    match format {
+        Format::OpenMetrics => text::encode(&mut page, &registry),
+        Format::Prometheus => prometheus_text::encode(&mut page, &registry),
+    }
+    .expect("a String takes everything");
+    page
+}
+
+impl Collector for Readings {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page::new(encoder);
+        about(self, &mut page)?;
+        services::write(&self.services, &mut page)?;
+        workers::write(&self.workers, &mut page)?;
+        table(self, &mut page)?;
+        arp(&self.arp, &mut page)
+    }
+}
+
+fn about(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
+    let version = [[("version", env!("CARGO_PKG_VERSION"))]];
+    page.info("build", "The running program.", version)?;
+    let started = readings.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let help = "When the director started, in seconds since 1970.";
+    page.gauges(("start_time", Some(Unit::Seconds)), help, page::alone(started))
+}
+
+fn table(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
+    let help = "Connections that the connection tables of all workers hold together.";
+    page.gauges(("table_capacity", None), help, page::alone(readings.services.capacity))?;
+    workers::write_table(&readings.workers, page)
+}
+
+fn arp(arp: &ArpReadings, page: &mut Page<'_>) -> fmt::Result {
+    for (name, help, total) in [
+        ("arp_answered", "ARP requests for a VIP that the director answered.", arp.answered),
+        ("arp_announced", "Announcements of a VIP by gratuitous ARP.", arp.announced),
+        ("arp_probed", "ARP probes for a VIP before it is claimed.", arp.probed),
+        ("arp_requested", "ARP requests for a real server.", arp.requested),
+        ("arp_conflicts", "ARP packets of other hosts that act as if they had a VIP.", arp.conflicts),
+    ] {
+        page.counters((name, None), help, page::alone(total))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Metric families, written one after the other: name, help and type, then a sample for each set
+//! of labels.
+
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+use std::fmt;
+
+/// A name without the program's prefix, and without the unit, which follows it.
+pub(super) type Name<'n> = (&'n str, Option<Unit>);
+
+/// The sample of a family that needs no labels.
+pub(super) fn alone<T>(value: T) -> [([(&'static str, &'static str); 0], T); 1] {
+    [([], value)]
+}
+
+/// A histogram's samples: the count of each bucket by its upper bound, not added up.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Buckets {
+    pub(super) sum: f64,
+    pub(super) count: u64,
+    /// The last bound is infinity.
+    pub(super) counts: Vec<(f64, u64)>,
+}
+
+/// A page under way.
+pub(super) struct Page<'e>(DescriptorEncoder<'e>);
+
+impl<'e> Page<'e> {
+    pub(super) fn new(encoder: DescriptorEncoder<'e>) -> Self {
+        Self(encoder)
+    }
+
+    /// What only rises. `_total` is added to the name.
+    pub(super) fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: Name<'_>,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        self.family(name, help, MetricType::Counter, |family| {
+            samples.into_iter().try_for_each(|(labels, total)| {
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&total, None)
+            })
+        })
+    }
+
+    /// What rises and falls.
+    pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        name: Name<'_>,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        self.family(name, help, MetricType::Gauge, |family| {
+            samples
+                .into_iter()
+                .try_for_each(|(labels, level)| family.encode_family(&labels)?.encode_gauge(&level))
+        })
+    }
+
+    /// Words, each set of labels with the value 1. `_info` is added to the name.
+    pub(super) fn info<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = L>,
+    ) -> fmt::Result {
+        self.family((name, None), help, MetricType::Info, |family| {
+            samples.into_iter().try_for_each(|labels| family.encode_info(&labels))
+        })
+    }
+
+    /// How often which value occurred.
+    pub(super) fn histograms<L: EncodeLabelSet>(
+        &mut self,
+        name: Name<'_>,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, Buckets)>,
+    ) -> fmt::Result {
+        self.family(name, help, MetricType::Histogram, |family| {
+            samples.into_iter().try_for_each(|(labels, Buckets { sum, count, counts })| {
+                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &counts, None)
+            })
+        })
+    }
+
+    fn family(
+        &mut self,
+        (name, unit): Name<'_>,
+        help: &str,
+        kind: MetricType,
+        write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        write(&mut self.0.encode_descriptor(name, help, unit.as_ref(), kind)?)
+    }
+}

@@ -1,0 +1,150 @@
+//! Virtual services and real servers.
+
+use super::page::Page;
+use crate::control::api::{Server, Service, Services, Stats};
+use prometheus_client::registry::Unit;
+use std::fmt;
+
+/// States that a service can be in, besides those that it turns out to be in.
+const SERVICE_STATES: &[&str] = &["probing", "serving", "not_served"];
+/// The same for a real server.
+const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable"];
+
+type Label = (&'static str, String);
+
+/// A service with its labels, made once for all its families.
+struct ServiceRow<'a> {
+    service: &'a Service,
+    labels: [Label; 3],
+}
+
+/// The same of a real server.
+struct ServerRow<'a> {
+    server: &'a Server,
+    labels: [Label; 4],
+}
+
+pub(super) fn write(services: &Services, page: &mut Page<'_>) -> fmt::Result {
+    let services: Vec<_> = services.services.iter().map(ServiceRow::new).collect();
+    let servers: Vec<_> = services.iter().flat_map(ServiceRow::servers).collect();
+    write_services(&services, page)?;
+    write_servers(&servers, page)
+}
+
+fn write_services(rows: &[ServiceRow<'_>], page: &mut Page<'_>) -> fmt::Result {
+    let words = |row: &ServiceRow<'_>| (row.labels.clone(), [("scheduler", row.service.scheduler.clone())]);
+    page.info("service", "A virtual service and its scheduler.", rows.iter().map(words))?;
+    let states = rows.iter().flat_map(|row| states(&row.labels, &row.service.state, SERVICE_STATES));
+    page.gauges(("service_state", None), "1 for the state that the VIP of the service is in.", states)?;
+    for total in TOTALS {
+        let of = |row: &ServiceRow<'_>| (row.labels.clone(), (total.read)(&row.service.stats));
+        let help = format!("{} for the virtual service.", total.help);
+        page.counters((&format!("service{}", total.name), total.unit.clone()), &help, rows.iter().map(of))?;
+    }
+    Ok(())
+}
+
+fn write_servers(rows: &[ServerRow<'_>], page: &mut Page<'_>) -> fmt::Result {
+    for total in TOTALS {
+        let of = |row: &ServerRow<'_>| (row.labels.clone(), (total.read)(&row.server.stats));
+        let help = format!("{} to the real server.", total.help);
+        page.counters((&format!("server{}", total.name), total.unit.clone()), &help, rows.iter().map(of))?;
+    }
+    for (name, help, level) in LEVELS {
+        let of = |row: &ServerRow<'_>| (row.labels.clone(), level(row.server));
+        page.gauges((name, None), help, rows.iter().map(of))?;
+    }
+    let states = rows.iter().flat_map(|row| states(&row.labels, &row.server.state, SERVER_STATES));
+    page.gauges(("server_state", None), "1 for the state that the real server is in.", states)
+}
+
+/// What services and servers count alike.
+struct Total {
+    name: &'static str,
+    unit: Option<Unit>,
+    /// Ends before "for the virtual service" and "to the real server".
+    help: &'static str,
+    read: fn(&Stats) -> u64,
+}
+
+const TOTALS: &[Total] = &[
+    Total { name: "_connections", unit: None, help: "Connections opened", read: |stats| stats.connections },
+    Total { name: "_packets", unit: None, help: "Packets forwarded", read: |stats| stats.in_packets },
+    Total { name: "", unit: Some(Unit::Bytes), help: "IP bytes forwarded", read: |stats| stats.in_bytes },
+];
+
+type Level = (&'static str, &'static str, fn(&Server) -> u32);
+
+const LEVELS: &[Level] = &[
+    ("server_active_connections", "Connections that are established now.", |server| server.active),
+    ("server_inactive_connections", "Connections that are opening or closing now.", |server| server.inactive),
+    ("server_weight", "Share of new connections relative to its siblings; 0 for none.", |server| {
+        server.weight.into()
+    }),
+];
+
+/// A sample for each state: 1 for the one that `now` names, 0 for the others.
+fn states<const N: usize>(
+    labels: &[Label; N],
+    now: &str,
+    known: &'static [&'static str],
+) -> impl Iterator<Item = (([Label; N], [Label; 1]), u32)> {
+    let now = state_name(now);
+    let new = (!known.contains(&now.as_str())).then(|| now.clone());
+    let all = known.iter().map(|state| (*state).to_owned()).chain(new);
+    all.map(move |state| {
+        let is_now = u32::from(state == now);
+        ((labels.clone(), [("state", state)]), is_now)
+    })
+}
+
+/// A state as a label: without what explains it, in one word.
+fn state_name(state: &str) -> String {
+    let name = state.split_once(':').map_or(state, |(name, _)| name);
+    name.replace(' ', "_")
+}
+
+impl<'a> ServiceRow<'a> {
+    fn new(service: &'a Service) -> Self {
+        let address = service.address.address;
+        let labels = [
+            ("protocol", service.address.protocol.to_string().to_lowercase()),
+            ("vip", address.ip().to_string()),
+            ("port", address.port().to_string()),
+        ];
+        Self { service, labels }
+    }
+
+    fn servers(&self) -> impl Iterator<Item = ServerRow<'a>> {
+        let [protocol, vip, port] = self.labels.clone();
+        self.service.servers.iter().map(move |server| {
+            let rip = ("server", server.address.ip().to_string());
+            ServerRow { server, labels: [protocol.clone(), vip.clone(), port.clone(), rip] }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(now: &str) -> Vec<(String, u32)> {
+        let labels = [("vip", "192.0.2.1".to_owned())];
+        states(&labels, now, SERVICE_STATES).map(|((_, [(_, state)]), is)| (state, is)).collect()
+    }
+
+    #[test]
+    fn every_known_state_has_a_sample_and_exactly_one_is_now() {
+        let named = |rows: [(&str, u32); 3]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
+        assert_eq!(of("serving"), named([("probing", 0), ("serving", 1), ("not_served", 0)]));
+        let conflict = of("not served: 02:00:00:00:00:09 answers ARP for it");
+        assert_eq!(conflict, named([("probing", 0), ("serving", 0), ("not_served", 1)]));
+    }
+
+    #[test]
+    fn a_state_that_is_not_known_is_shown_all_the_same() {
+        let rows = of("being drained");
+        assert_eq!(rows.last(), Some(&("being_drained".to_owned(), 1)));
+        assert_eq!(rows.iter().map(|(_, is)| is).sum::<u32>(), 1);
+    }
+}

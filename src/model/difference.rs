@@ -1,0 +1,149 @@
+//! What a change from one set of rules to another comes to.
+
+use super::{RealServer, Rules, ServiceAddress, VirtualService};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+
+/// One thing that is different. As text, a line for people: `+` comes, `-` goes, `~` changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// A service comes, with so many servers.
+    Service(ServiceAddress, usize),
+    /// A service goes, with so many servers.
+    NoService(ServiceAddress, usize),
+    /// A service's own settings change, in words.
+    Settings(ServiceAddress, String),
+    /// A server comes.
+    Server(ServiceAddress, RealServer),
+    /// A server goes.
+    NoServer(ServiceAddress, IpAddr),
+    /// A server's settings change, in words.
+    ServerSettings(ServiceAddress, IpAddr, String),
+    /// Timeouts change, in words.
+    Timeouts(String),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(address, servers) => write!(f, "+ {address} with {}", servers_in_words(*servers)),
+            Self::NoService(address, servers) => write!(f, "- {address} with {}", servers_in_words(*servers)),
+            Self::Settings(address, what) => write!(f, "~ {address}: {what}"),
+            Self::Server(service, server) => {
+                write!(f, "+ {service} -> {}, weight {}", server.address, server.weight.0)
+            }
+            Self::NoServer(service, rip) => write!(f, "- {service} -> {rip}"),
+            Self::ServerSettings(service, rip, what) => write!(f, "~ {service} -> {rip}: {what}"),
+            Self::Timeouts(what) => write!(f, "~ timeouts: {what}"),
+        }
+    }
+}
+
+fn servers_in_words(count: usize) -> String {
+    if count == 1 { "1 real server".into() } else { format!("{count} real servers") }
+}
+
+impl Rules {
+    /// Everything that is different in `new`: what goes first, then what comes or changes.
+    #[must_use]
+    pub fn differences(&self, new: &Self) -> Vec<Difference> {
+        let here: HashMap<_, _> = self.services.iter().map(|service| (service.address, service)).collect();
+        let there: HashMap<_, _> = new.services.iter().map(|service| (service.address, service)).collect();
+        let gone = self.services.iter().filter(|service| !there.contains_key(&service.address));
+        let mut differences: Vec<_> =
+            gone.map(|service| Difference::NoService(service.address, service.servers.len())).collect();
+        for service in &new.services {
+            match here.get(&service.address) {
+                Some(old) => within(old, service, &mut differences),
+                None => differences.push(Difference::Service(service.address, service.servers.len())),
+            }
+        }
+        differences.extend(self.timeouts(new).map(Difference::Timeouts));
+        differences
+    }
+
+    fn timeouts(&self, new: &Self) -> Option<String> {
+        let of = |rules: &Self| [rules.timeouts.tcp, rules.timeouts.tcp_fin, rules.timeouts.udp];
+        let rows = ["tcp", "tcpfin", "udp"].into_iter().zip(of(self).into_iter().zip(of(new)));
+        changed(rows.map(|(name, (old, new))| (name, old.secs().to_string(), new.secs().to_string())))
+    }
+}
+
+fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Difference>) {
+    let address = new.address;
+    let flags = |service: &VirtualService| {
+        service.scheduler_flags.names(service.scheduler).collect::<Vec<_>>().join(",")
+    };
+    let own = [
+        ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
+        ("scheduler_flags", flags(old), flags(new)),
+    ];
+    differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
+    let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
+    let gone = old.servers.iter().filter(|old| new.servers.iter().all(|new| new.address != old.address));
+    differences.extend(gone.map(|server| Difference::NoServer(address, server.address)));
+    for server in &new.servers {
+        let Some(old) = here.get(&server.address) else {
+            differences.push(Difference::Server(address, server.clone()));
+            continue;
+        };
+        let what = changed(server_rows(old, server));
+        differences.extend(what.map(|what| Difference::ServerSettings(address, server.address, what)));
+    }
+}
+
+fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 4] {
+    let mac = |server: &RealServer| server.mac.map_or("by ARP".to_owned(), |mac| mac.to_string());
+    let number = |name, old: u32, new: u32| (name, old.to_string(), new.to_string());
+    [
+        number("weight", old.weight.0.into(), new.weight.0.into()),
+        number("upper_threshold", old.upper_threshold, new.upper_threshold),
+        number("lower_threshold", old.lower_threshold, new.lower_threshold),
+        ("mac", mac(old), mac(new)),
+    ]
+}
+
+/// "weight 1 -> 2, mac …" of what is not the same; `None` if all is.
+fn changed(rows: impl IntoIterator<Item = (&'static str, String, String)>) -> Option<String> {
+    let rows = rows.into_iter().filter(|(_, old, new)| old != new);
+    let words: Vec<_> = rows.map(|(name, old, new)| format!("{name} {old} -> {new}")).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scheduler, Timeouts, Weight};
+    use crate::time::Span;
+    use crate::wire::Protocol;
+
+    fn service(port: u16, servers: &[(u8, u16)]) -> VirtualService {
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() };
+        let server = |(host, weight): &(u8, u16)| RealServer::new([192, 0, 2, *host].into(), Weight(*weight));
+        VirtualService::new(address, servers.iter().map(server).collect())
+    }
+
+    #[test]
+    fn every_difference_is_a_line() {
+        let old = Rules {
+            services: vec![service(80, &[(10, 1), (11, 1)]), service(443, &[(10, 1)])],
+            timeouts: Timeouts::default(),
+        };
+        let changed = VirtualService { scheduler: Scheduler::Rr, ..service(80, &[(11, 4), (12, 1)]) };
+        let timeouts = Timeouts { udp: Span::from_secs(10), ..Timeouts::default() };
+        let new = Rules { services: vec![service(53, &[]), changed], timeouts };
+        let lines: Vec<_> = old.differences(&new).iter().map(ToString::to_string).collect();
+        let expected = [
+            "- TCP 192.0.2.1:443 with 1 real server",
+            "+ TCP 192.0.2.1:53 with 0 real servers",
+            "~ TCP 192.0.2.1:80: scheduler wlc -> rr",
+            "- TCP 192.0.2.1:80 -> 192.0.2.10",
+            "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",
+            "+ TCP 192.0.2.1:80 -> 192.0.2.12, weight 1",
+            "~ timeouts: udp 300 -> 10",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(new.differences(&new), []);
+    }
+}

@@ -1,0 +1,172 @@
+//! From a [`Config`] to the text of a file that says the same.
+
+use super::{
+    BackendChoice, Config, Director, OnConflict, RealServer, Timeouts, VirtualService, Wait, Workers,
+};
+use std::fmt::{self, Display, Formatter};
+
+impl Display for Config {
+    /// As TOML, every key spelled out. [`super::parse`] makes the same configuration of it, but for the
+    /// places where things stand.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        director(f, &self.director)?;
+        self.services.iter().try_for_each(|one| service(f, one))
+    }
+}
+
+fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
+    writeln!(f, "[director]\ninterface = {}", quoted(&director.interface))?;
+    if let Some(interface) = &director.server_interface {
+        writeln!(f, "server_interface = {}", quoted(interface))?;
+    }
+    writeln!(f, "backend = \"{}\"", backend(director.backend))?;
+    match director.workers {
+        Workers::Auto => writeln!(f, "workers = \"auto\"")?,
+        Workers::Count(count) => writeln!(f, "workers = {count}")?,
+    }
+    writeln!(f, "connections = {}", director.connections)?;
+    writeln!(f, "wait = \"{}\"", wait(director.wait))?;
+    writeln!(f, "huge_pages = {}", director.huge_pages)?;
+    if let Some(group) = &director.control_group {
+        writeln!(f, "control_group = {}", quoted(group))?;
+    }
+    writeln!(f, "announce_interval = {}", director.announce_interval.secs())?;
+    writeln!(f, "on_conflict = \"{}\"", on_conflict(director.on_conflict))?;
+    if let Some(address) = director.metrics {
+        writeln!(f, "metrics = \"{address}\"")?;
+    }
+    let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
+    writeln!(
+        f,
+        "\n[director.timeouts]\ntcp = {}\ntcpfin = {}\nudp = {}",
+        tcp.secs(),
+        tcp_fin.secs(),
+        udp.secs()
+    )
+}
+
+fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
+    let protocol = service.address.protocol.to_string().to_lowercase();
+    writeln!(f, "\n[[service]]\nprotocol = \"{protocol}\"\naddress = \"{}\"", service.address.address)?;
+    writeln!(f, "scheduler = \"{}\"", service.scheduler.name())?;
+    let flags: Vec<_> =
+        service.scheduler_flags.names(service.scheduler).map(|flag| format!("\"{flag}\"")).collect();
+    if !flags.is_empty() {
+        writeln!(f, "scheduler_flags = [{}]", flags.join(", "))?;
+    }
+    service.servers.iter().try_for_each(|one| server(f, one))
+}
+
+fn server(f: &mut Formatter<'_>, server: &RealServer) -> fmt::Result {
+    writeln!(f, "\n[[service.server]]\naddress = \"{}\"\nweight = {}", server.address, server.weight.0)?;
+    if server.upper_threshold > 0 {
+        writeln!(f, "upper_threshold = {}", server.upper_threshold)?;
+    }
+    if server.lower_threshold > 0 {
+        writeln!(f, "lower_threshold = {}", server.lower_threshold)?;
+    }
+    server.mac.map_or(Ok(()), |mac| writeln!(f, "mac = \"{mac}\""))
+}
+
+/// An interface's name may have quotes in it.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn backend(choice: BackendChoice) -> &'static str {
+    match choice {
+        BackendChoice::Auto => "auto",
+        BackendChoice::Xdp => "xdp",
+        BackendChoice::Packet => "packet",
+    }
+}
+
+fn wait(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Adaptive => "adaptive",
+        Wait::Busy => "busy",
+    }
+}
+
+fn on_conflict(on_conflict: OnConflict) -> &'static str {
+    match on_conflict {
+        OnConflict::Refuse => "refuse",
+        OnConflict::Claim => "claim",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Places, Rules, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse};
+    use crate::time::Span;
+    use crate::wire::{MacAddr, Protocol};
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    fn a_director() -> impl Strategy<Value = Director> {
+        let words = (0..3usize, 0..2usize, 0..2usize, any::<bool>(), any::<bool>());
+        let numbers = (0..=9u16, 1024..=1u32 << 28, 1..=2_147_483u32, [1..=2_147_483u32, 1..=9, 1..=9]);
+        (words, numbers).prop_map(
+            |((backend, wait, conflict, huge_pages, two_arms), (workers, connections, every, timeouts))| {
+                let [tcp, tcp_fin, udp] = timeouts.map(Span::from_secs);
+                Director {
+                    interface: "eth\"0\\".into(),
+                    server_interface: two_arms.then(|| "eth1".into()),
+                    backend: [BackendChoice::Auto, BackendChoice::Xdp, BackendChoice::Packet][backend],
+                    workers: if workers == 0 { Workers::Auto } else { Workers::Count(workers) },
+                    connections,
+                    wait: [Wait::Adaptive, Wait::Busy][wait],
+                    huge_pages,
+                    control_group: two_arms.then(|| "operators".into()),
+                    announce_interval: Span::from_secs(every),
+                    on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
+                    metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
+                    timeouts: Timeouts { tcp, tcp_fin, udp },
+                }
+            },
+        )
+    }
+
+    fn a_server() -> impl Strategy<Value = (u16, Option<u8>, u32, u32)> {
+        (any::<u16>(), any::<Option<u8>>(), 0..9u32, 0..9u32)
+    }
+
+    fn services() -> impl Strategy<Value = Vec<VirtualService>> {
+        let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), prop::collection::vec(a_server(), 0..4));
+        prop::collection::vec(service, 0..5)
+            .prop_map(|services| services.into_iter().zip(1..).map(a_service).collect())
+    }
+
+    type Drawn = (usize, [bool; 2], Vec<(u16, Option<u8>, u32, u32)>);
+
+    fn a_service(((scheduler, [fallback, port], servers), number): (Drawn, u16)) -> VirtualService {
+        let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
+        let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], number).into() };
+        let scheduler = Scheduler::ALL[scheduler];
+        let flags = SchedulerFlags { fallback, port };
+        let has_flags = !scheduler.flag_names().is_empty();
+        let server = |((weight, mac, upper, lower), host): ((u16, Option<u8>, u32, u32), u8)| RealServer {
+            mac: mac.map(|_| MacAddr([2, 0, 0, 0, 0, host])),
+            upper_threshold: upper,
+            lower_threshold: lower.min(upper),
+            ..RealServer::new([192, 0, 2, 10 + host].into(), Weight(weight))
+        };
+        VirtualService {
+            scheduler,
+            scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
+            ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_as_the_same(director in a_director(), services in services()) {
+            let config = Config { director, services, places: Places::default() };
+            let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+            prop_assert_eq!(rules.check(), Ok(()));
+            let read = parse(Path::new("d.toml"), &config.to_string()).unwrap();
+            prop_assert_eq!((read.director, read.services), (config.director, config.services));
+        }
+    }
+}

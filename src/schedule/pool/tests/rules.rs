@@ -1,0 +1,397 @@
+//! Every scheduler against a naive one: random loads, weights, thresholds and changes, pick by pick.
+
+use super::*;
+use crate::model::SchedulerFlags;
+use crate::schedule::maglev;
+use std::net::IpAddr;
+
+const VIP: [u8; 4] = [192, 0, 2, 77];
+
+/// A server as a beginner would write it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Server {
+    id: ServerId,
+    weight: u16,
+    /// Its last weight that was not 0.
+    lasting: u16,
+    upper: u32,
+    lower: u32,
+    load: Load,
+    overloaded: bool,
+}
+
+impl Server {
+    fn takes(&self) -> bool {
+        self.weight > 0 && !self.overloaded
+    }
+
+    /// After a change of its load or thresholds.
+    fn judge(&mut self) {
+        let total = self.load.total();
+        let low = if self.lower > 0 {
+            total < u64::from(self.lower)
+        } else {
+            total * 4 < u64::from(self.upper) * 3
+        };
+        if self.upper == 0 || low {
+            self.overloaded = false;
+        }
+        if self.upper > 0 && total >= u64::from(self.upper) {
+            self.overloaded = true;
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, self.id.0 as u8], 80))
+    }
+}
+
+/// A service with one worker.
+struct Naive {
+    rule: Rule,
+    list: Vec<Server>,
+    /// Who came last in rr and wrr.
+    last: Option<usize>,
+    /// wrr's level.
+    level: u16,
+}
+
+impl Naive {
+    fn weights(&self) -> Vec<u16> {
+        self.list.iter().map(|server| server.weight).filter(|weight| *weight > 0).collect()
+    }
+
+    fn step(&self) -> u16 {
+        let divides = |step: &u16| self.weights().iter().all(|weight| weight % step == 0);
+        (1..=self.weights().into_iter().max().unwrap_or(1)).rev().find(divides).expect("1 does")
+    }
+
+    fn top(&self) -> u16 {
+        self.weights().into_iter().max().map_or(0, |most| most - self.step() + 1)
+    }
+
+    fn change(&mut self, rule: Rule, mut list: Vec<Server>) {
+        for new in &mut list {
+            let old = self.list.iter().find(|old| old.id == new.id);
+            new.lasting = if new.weight > 0 { new.weight } else { old.map_or(0, |old| old.lasting) };
+        }
+        let came = self.last.map_or(&[][..], |last| &self.list[..=last]);
+        let survivor = came.iter().rev().find_map(|old| list.iter().position(|new| new.id == old.id));
+        let same = rule.scheduler == self.rule.scheduler;
+        (self.rule, self.list) = (rule, list);
+        self.last = if same && rule.scheduler == Scheduler::Rr { survivor } else { None };
+        let (step, top) = (self.step(), self.top());
+        self.level = match self.level {
+            _ if top == 0 => 0,
+            level if !same || level == 0 => 1,
+            level if level > top => top,
+            level if step > 1 => level / step * step + 1,
+            level => level,
+        };
+    }
+
+    fn pick(&mut self, client: (IpAddr, u16), seed: u64) -> Option<ServerId> {
+        let place = match self.rule.scheduler {
+            Scheduler::Rr => self.rr(),
+            Scheduler::Wrr => self.wrr(),
+            Scheduler::Wlc => self.least(|load, weight| (load.overhead(), weight)),
+            Scheduler::Lc => self.least(|load, _| (load.overhead(), 1)),
+            Scheduler::Sed => self.least(|load, weight| (u64::from(load.active) + 1, weight)),
+            Scheduler::Nq => {
+                let idle = self.list.iter().position(|server| server.takes() && server.load.active == 0);
+                idle.or_else(|| self.least(|load, weight| (u64::from(load.active) + 1, weight)))
+            }
+            Scheduler::Fo => self.heaviest(|_| true),
+            Scheduler::Ovf => self.heaviest(|server| server.load.active <= u32::from(server.weight)),
+            Scheduler::Sh | Scheduler::Mh | Scheduler::Dh => self.hashed(client),
+            Scheduler::Twos => self.twos(seed),
+        };
+        place.map(|place| self.list[place].id)
+    }
+
+    fn rr(&mut self) -> Option<usize> {
+        let n = self.list.len();
+        let first = self.last.map_or(0, |last| last + 1);
+        let next = (first..first + n).map(|at| at % n).find(|at| self.list[*at].takes());
+        self.last = next.or(self.last);
+        next
+    }
+
+    /// Entry by entry, level by level, through all levels once.
+    fn wrr(&mut self) -> Option<usize> {
+        let (n, step, top) = (self.list.len(), self.step(), self.top());
+        if top == 0 {
+            return None;
+        }
+        let (mut at, mut level) = (self.last.map_or(0, |last| last + 1), self.level);
+        for _ in 0..n * (1 + usize::from(top / step)) + n {
+            if at == n {
+                (at, level) = (0, if level > step { level - step } else { top });
+            }
+            if self.list[at].takes() && self.list[at].weight >= level {
+                (self.last, self.level) = (Some(at), level);
+                return self.last;
+            }
+            at += 1;
+        }
+        if self.level != 1 || self.last.is_none() {
+            (self.last, self.level) = (None, top);
+        }
+        None
+    }
+
+    /// The first with the least load for its share.
+    fn least(&self, measure: impl Fn(Load, u16) -> (u64, u16)) -> Option<usize> {
+        let takers = (0..self.list.len()).filter(|at| self.list[*at].takes());
+        takers.reduce(|best, at| {
+            let of = |at: usize| measure(self.list[at].load, self.list[at].weight);
+            let ((least, its), (load, share)) = (of(best), of(at));
+            if least * u64::from(share) > load * u64::from(its) { at } else { best }
+        })
+    }
+
+    fn heaviest(&self, may: impl Fn(&Server) -> bool) -> Option<usize> {
+        let takers = (0..self.list.len()).filter(|at| self.list[*at].takes() && may(&self.list[*at]));
+        takers.reduce(|best, at| if self.list[at].weight > self.list[best].weight { at } else { best })
+    }
+
+    fn hashed(&self, client: (IpAddr, u16)) -> Option<usize> {
+        let Rule { scheduler, flags, vip } = self.rule;
+        let bits = |address| match address {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(_) => panic!("the test has none"),
+        };
+        let port = if flags.port { u64::from(client.1) } else { 0 };
+        let number = bits(if scheduler == Scheduler::Dh { vip } else { client.0 });
+        let number = if scheduler == Scheduler::Dh { number } else { number + port };
+        let mut table = Vec::new();
+        match scheduler {
+            _ if self.list.is_empty() => return None,
+            Scheduler::Mh => {
+                let weights: Vec<_> = self.list.iter().map(|server| server.lasting).collect();
+                let addresses: Vec<_> =
+                    self.list.iter().map(|server| bits(server.address().ip()) as u32 + 80).collect();
+                table.extend(maglev::table(&weights, &addresses, u16::MAX));
+            }
+            _ => {
+                while table.len() < 256 {
+                    for (place, server) in self.list.iter().enumerate() {
+                        let times = if scheduler == Scheduler::Dh { 1 } else { server.weight.max(1) };
+                        (0..times).for_each(|_| table.push(place as u16));
+                    }
+                }
+                table.truncate(256);
+            }
+        }
+        let slot = |offset: u64| match scheduler {
+            Scheduler::Mh => maglev::slot((number + offset) as u32),
+            _ => ((((number * 0x61c8_8647) & 0xffff_ffff) >> 24) + offset) as usize % 256,
+        };
+        let takes = |slot: usize| {
+            let place = usize::from(table[slot]);
+            self.list.get(place).is_some_and(Server::takes).then_some(place)
+        };
+        let (home, size) = (slot(0), table.len());
+        let fallback = flags.fallback && scheduler != Scheduler::Dh && table[home] != u16::MAX;
+        let others = || (0..size).find_map(|offset| takes(slot(((offset + home) % size) as u64)));
+        takes(home).or_else(|| if fallback { others() } else { None })
+    }
+
+    fn twos(&self, seed: u64) -> Option<usize> {
+        let takers: Vec<_> = (0..self.list.len()).filter(|at| self.list[*at].takes()).collect();
+        let weight = |at: usize| u64::from(self.list[at].weight);
+        let total: u64 = takers.iter().map(|at| weight(*at)).sum();
+        let drawn = |number: u64| {
+            let mut left = splitmix(seed, number) as i64 as u64 % (total + 1);
+            let mut takers = takers.iter().copied();
+            takers.find(|at| {
+                let found = left <= weight(*at);
+                left = left.saturating_sub(weight(*at));
+                found
+            })
+        };
+        let (first, second) = (drawn(1)?, drawn(2)?);
+        let overhead = |at: usize| self.list[at].load.overhead();
+        let better = overhead(first) * weight(second) > overhead(second) * weight(first);
+        Some(if better { second } else { first })
+    }
+}
+
+/// Number `number` of SplitMix64's sequence from `seed`.
+fn splitmix(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// What may happen; numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Event {
+    Open {
+        client: u8,
+        port: u16,
+        active: bool,
+    },
+    Move(usize),
+    End(usize),
+    /// Another list: weight, upper and lower threshold of those that are in it; another scheduler.
+    Change(Vec<Option<(u16, u32, u32)>>, Option<Scheduler>),
+}
+
+struct Both {
+    naive: Naive,
+    pool: Pool,
+    loads: Loads,
+    open: Vec<(ServerId, bool)>,
+    /// Of all servers, those included that are not in the list.
+    all: Vec<Server>,
+}
+
+const SERVERS: usize = 12;
+
+impl Both {
+    fn new(list_max: usize) -> Self {
+        let server = |id| Server {
+            id: ServerId(id),
+            weight: 0,
+            lasting: 0,
+            upper: 0,
+            lower: 0,
+            load: Load::default(),
+            overloaded: false,
+        };
+        Self {
+            naive: Naive { rule: Rule::default(), list: Vec::new(), last: None, level: 0 },
+            pool: Pool::with_list_max(list_max, []),
+            loads: Loads::new(SERVERS),
+            open: Vec::new(),
+            all: (0..SERVERS as u16).map(server).collect(),
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Open { client, port, active } => self.start(*client, *port, *active),
+            Event::Move(at) if !self.open.is_empty() => {
+                let at = at % self.open.len();
+                let (server, active) = self.open[at];
+                self.open[at].1 = !active;
+                self.count(server, |load| {
+                    let (from, to) = if active {
+                        (&mut load.active, &mut load.inactive)
+                    } else {
+                        (&mut load.inactive, &mut load.active)
+                    };
+                    (*from, *to) = (*from - 1, *to + 1);
+                });
+                self.loads.shift(server, !active);
+                self.pool.changed(server, &self.loads);
+            }
+            Event::End(at) if !self.open.is_empty() => {
+                let (server, active) = self.open.swap_remove(at % self.open.len());
+                self.count(server, |load| *if active { &mut load.active } else { &mut load.inactive } -= 1);
+                self.loads.remove(server, active);
+                self.pool.changed(server, &self.loads);
+            }
+            Event::Move(_) | Event::End(_) => {}
+            Event::Change(list, scheduler) => self.change(list, *scheduler),
+        }
+    }
+
+    fn start(&mut self, client: u8, port: u16, active: bool) {
+        let client = (IpAddr::from([198, 51, 100, client]), port);
+        let seed = match &self.pool.0.way {
+            Way::Lot(lot) => lot.seed(),
+            _ => 0,
+        };
+        let picked = self.pool.pick(&self.loads, Client::new(client.0, client.1));
+        assert_eq!(picked, self.naive.pick(client, seed), "{:?} {:#?}", self.naive.rule, self.naive.list);
+        let Some(server) = picked else { return };
+        self.count(server, |load| *if active { &mut load.active } else { &mut load.inactive } += 1);
+        self.loads.add(server, active);
+        self.pool.changed(server, &self.loads);
+        self.open.push((server, active));
+    }
+
+    /// Counts in the naive way, on the server and in the list that it may be in.
+    fn count(&mut self, server: ServerId, change: impl Fn(&mut Load)) {
+        let lists = [&mut self.all, &mut self.naive.list];
+        for known in lists.into_iter().flatten().filter(|known| known.id == server) {
+            change(&mut known.load);
+            known.judge();
+        }
+        let known = &self.all[usize::from(server.0)];
+        assert_eq!(known.load.total() > 0, known.load != Load::default());
+    }
+
+    fn change(&mut self, list: &[Option<(u16, u32, u32)>], scheduler: Option<Scheduler>) {
+        let mut rule = self.naive.rule;
+        rule.scheduler = scheduler.unwrap_or(rule.scheduler);
+        self.set(rule, list);
+    }
+
+    fn set(&mut self, rule: Rule, list: &[Option<(u16, u32, u32)>]) {
+        let mut servers = Vec::new();
+        for (of, server) in list.iter().zip(&mut self.all) {
+            let Some((weight, upper, lower)) = *of else { continue };
+            if upper > server.upper {
+                server.overloaded = false;
+            }
+            (server.weight, server.upper, server.lower) = (weight, upper, lower.min(upper));
+            server.judge();
+            servers.push(*server);
+        }
+        let candidate = |server: &Server| Candidate {
+            thresholds: Thresholds { upper: server.upper, lower: server.lower },
+            address: server.address(),
+            ..Candidate::new(server.id, server.weight)
+        };
+        let candidates: Vec<_> = servers.iter().map(candidate).collect();
+        let same = rule == self.naive.rule && *candidates == *self.pool.0.candidates;
+        self.pool = self.pool.next(rule, candidates, &self.loads);
+        if !same {
+            self.naive.change(rule, servers);
+        }
+    }
+}
+
+fn list() -> impl Strategy<Value = Vec<Option<(u16, u32, u32)>>> {
+    let weight = prop_oneof![Just(0u16), Just(1), 1u16..9, (1u16..6).prop_map(|n| n * 3), 1u16..400];
+    let upper = prop_oneof![4 => Just(0u32), 2 => 1u32..9, 1 => Just(1000)];
+    let server = prop::option::weighted(0.8, (weight, upper, prop_oneof![Just(0u32), 0u32..9]));
+    prop::collection::vec(server, 0..=SERVERS)
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let open = (any::<u8>(), any::<u16>(), any::<bool>());
+    let other = prop::option::weighted(0.2, prop::sample::select(Scheduler::ALL));
+    prop_oneof![
+        20 => open.prop_map(|(client, port, active)| Event::Open { client, port, active }),
+        6 => any::<usize>().prop_map(Event::Move),
+        9 => any::<usize>().prop_map(Event::End),
+        1 => (list(), other).prop_map(|(list, other)| Event::Change(list, other)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_pick_is_that_of_the_naive_scheduler(
+        scheduler in prop::sample::select(Scheduler::ALL),
+        flags in (any::<bool>(), any::<bool>()),
+        start in list(),
+        events in prop::collection::vec(event(), 1..250),
+        list_max in prop_oneof![Just(0), Just(LIST_MAX)],
+    ) {
+        let flags = SchedulerFlags { fallback: flags.0, port: flags.1 };
+        let mut both = Both::new(list_max);
+        both.set(Rule { scheduler, flags, vip: VIP.into() }, &start);
+        events.iter().for_each(|event| both.take(event));
+        for server in &both.all {
+            prop_assert_eq!(both.loads.get(server.id), server.load);
+            prop_assert_eq!(both.loads.is_overloaded(server.id), server.overloaded);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Change while frames flow: nobody notices but those who are meant to.
+
+use crate::deployment::{Deployment, VIP};
+use crate::director::{Config, Director};
+use crate::http::{ab, everything_adds_up};
+use crate::on_both_backends;
+use crate::peers::{Conversation, NAMES, PATIENCE, Peers, connect};
+use crate::support::netns::wait_until;
+use directrix::control::client::{Blocking, ClientError};
+use directrix::control::request::{Request, ServerSettings, ServiceSettings};
+use directrix::model::ServiceAddress;
+use directrix::wire::Protocol;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+on_both_backends! {
+    a_thousand_changes_under_load_break_nothing
+    a_service_comes_and_goes_with_its_vip
+    a_server_that_comes_back_finds_its_connections
+    a_drained_server_leaves_with_its_last_connection
+}
+
+/// As many as the load has to outlive.
+const CHANGES: u32 = 1000;
+/// A VIP that only changes have.
+const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
+/// A host that is not there.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 195, 199));
+
+fn tcp(vip: Ipv4Addr, port: u16) -> ServiceAddress {
+    ServiceAddress { protocol: Protocol::Tcp, address: (vip, port).into() }
+}
+
+fn weighing(weight: u16) -> ServerSettings {
+    ServerSettings { weight, ..ServerSettings::default() }
+}
+
+fn a_thousand_changes_under_load_break_nothing(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let mut conversations: Vec<_> = (0..24).map(|_| Conversation::open(&deployment.client)).collect();
+    let client = Blocking::new(&director.socket()).unwrap();
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| ab(&deployment, 30_000, "-c 20"));
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        for number in 0..CHANGES {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            change(&client, &deployment, (random >> 33) as u32);
+            if number % 50 == 0 {
+                conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
+            }
+        }
+        load.join().unwrap();
+    });
+    conversations.iter_mut().for_each(|conversation| conversation.go_on("and in the end?"));
+    client.reload().unwrap();
+    assert_eq!(director.load("-t 192.168.195.150:7").iter().map(|(active, _)| active).sum::<usize>(), 24);
+    everything_adds_up(&deployment, &director);
+}
+
+/// One of many things that must not touch what goes on. Asked for twice, some are refused.
+fn change(client: &Blocking, deployment: &Deployment, random: u32) {
+    let [first, second] = deployment.rips.map(IpAddr::from);
+    let (web, echo) = (tcp(VIP, 80), tcp(VIP, 7));
+    let (spare, other) = (tcp(VIP, 8000 + (random >> 8) as u16 % 4), tcp(OTHER_VIP, 80));
+    let settings = ServiceSettings::default();
+    let weight = weighing(1 + (random >> 12) as u16 % 5);
+    let outcome = match random % 12 {
+        0 => client.change(&[Request::AddService { service: spare, settings }]),
+        1 => client.change(&[Request::DeleteService { service: spare }]),
+        2 => client.change(&[Request::AddServer { service: spare, server: first, settings: weight }]),
+        3 => client.change(&[Request::DeleteServer { service: spare, server: first }]),
+        4 => client.change(&[
+            Request::AddService { service: other, settings },
+            Request::AddServer { service: other, server: second, settings: weight },
+        ]),
+        5 => client.change(&[Request::DeleteService { service: other }]),
+        6 => client.change(&[Request::EditServer { service: web, server: first, settings: weight }]),
+        7 => client.change(&[Request::EditServer { service: echo, server: second, settings: weight }]),
+        8 => client.change(&[Request::AddServer { service: web, server: NOBODY, settings: weighing(9) }]),
+        9 => client.change(&[Request::DeleteServer { service: web, server: NOBODY }]),
+        10 => client.change(&[Request::SetTimeouts { tcp: 900 + random % 7, tcp_fin: 0, udp: 300 }]),
+        _ => client.reload().map(drop),
+    };
+    if let Err(error) = outcome {
+        assert!(matches!(error, ClientError::Refused { code: Some(_), .. }), "{error}");
+    }
+}
+
+fn a_service_comes_and_goes_with_its_vip(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let asks = || {
+        deployment.client.enter(|| {
+            std::net::TcpStream::connect_timeout(&(OTHER_VIP, 80).into(), Duration::from_millis(300))
+        })
+    };
+    deployment.real.iter().for_each(|real| drop(real.run(&format!("ip address add {OTHER_VIP}/32 dev lo"))));
+    assert!(asks().is_err());
+
+    director.ask("ipvsadm -A -t 192.168.195.151:80 -s wlc");
+    director.ask(&format!("ipvsadm -a -t 192.168.195.151:80 -r {} -g -w 3", deployment.rips[0]));
+    wait_until("the new VIP is claimed", PATIENCE, || {
+        director.logged("VIP claimed vip=192.168.195.151") == 1
+    });
+    wait_until("it is served", PATIENCE, || asks().is_ok());
+    let saved = director.ask("ipvsadm -S -n");
+    assert!(saved.contains("-A -t 192.168.195.151:80 -s wlc\n"), "{saved}");
+
+    director.ask("ipvsadm -D -t 192.168.195.151:80");
+    deployment.client.run("ip neighbor flush dev eth0");
+    assert!(asks().is_err(), "nobody answers ARP for it");
+    assert_eq!(connect(&deployment.client, 6).iter().sum::<usize>(), 6, "the others go on");
+    assert_eq!(director.workers("dropped").iter().sum::<u64>(), 0, "{}", director.ask("drops"));
+}
+
+fn a_server_that_comes_back_finds_its_connections(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let mut conversations: Vec<_> = (0..9).map(|_| Conversation::open(&deployment.client)).collect();
+    director.ask(&format!("ipvsadm -d -t {VIP}:7 -r {}", deployment.rips[0]));
+    let (mut stranded, mut others): (Vec<_>, Vec<_>) =
+        conversations.drain(..).partition(|conversation| conversation.server == NAMES[0]);
+    stranded.iter_mut().for_each(|conversation| conversation.say("hello?"));
+    others.iter_mut().for_each(|conversation| conversation.go_on("and you?"));
+    wait_until("its frames are dropped", PATIENCE, || director.dropped("server_gone") > 0);
+    assert!((0..6).all(|_| Conversation::open(&deployment.client).server == NAMES[1]));
+    director.ask(&format!("ipvsadm -a -t {VIP}:7 -r {} -w 1", deployment.rips[0]));
+    // TCP says it again and again.
+    stranded.iter_mut().for_each(|conversation| assert_eq!(conversation.hear(), "hello?"));
+    assert_eq!(director.stats(&format!("-t {VIP}:7"))[1][0], 0, "a server that is added counts from 0");
+}
+
+fn a_drained_server_leaves_with_its_last_connection(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend).timeouts(900, 1, 1));
+    let mut conversations: Vec<_> = (0..9).map(|_| Conversation::open(&deployment.client)).collect();
+    director.ask(&format!("drain tcp:{VIP}:7 {} --no-wait", deployment.rips[1]));
+    assert!((0..6).all(|_| Conversation::open(&deployment.client).server == NAMES[0]));
+    conversations.iter_mut().for_each(|conversation| conversation.go_on("you too?"));
+    assert_eq!(director.load(&format!("-t {VIP}:7")).len(), 2);
+    conversations.retain(|conversation| conversation.server == NAMES[0]);
+    wait_until("it is removed", PATIENCE, || director.load(&format!("-t {VIP}:7")).len() == 1);
+    conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
+
+    // One that has connections for longer than it may.
+    let progress = director.ask(&format!("drain tcp:{VIP}:7 {} --deadline 1", deployment.rips[0]));
+    assert!(progress.contains("active") && progress.ends_with("removed\n"), "{progress}");
+}
+
+#[test]
+fn what_is_saved_can_be_restored_and_a_bad_line_restores_nothing() {
+    let deployment = Deployment::reference();
+    let director = Director::start(&deployment, &Config::new("xdp"));
+    director.ask("ipvsadm --set 100 50 20");
+    let (saved, file) = (director.ask("ipvsadm -S -n"), director.ask("save"));
+    assert!(saved.starts_with("--set 100 50 20\n-A ") && file.contains("tcp = 100\n"), "{saved}{file}");
+    assert_eq!(saved.lines().count(), 10, "{saved}");
+    let restore = |text: &str| director.fed("ipvsadm -R", text);
+    director.ask("ipvsadm -C");
+    director.ask("ipvsadm --set 900 120 300");
+    assert_eq!(director.ask("ipvsadm -S -n"), "");
+    let bad = saved
+        .replace("-u 192.168.195.150:7 -r 192.168.195.171:7", "-u 192.168.195.150:9 -r 192.168.195.171:9");
+    let (status, complaint) = restore(&bad);
+    assert_eq!(status, Some(255));
+    assert!(
+        complaint.starts_with("line ") && complaint.contains("Service not defined: -a -u"),
+        "{complaint}"
+    );
+    assert_eq!(director.ask("ipvsadm -S -n"), "", "all or nothing");
+    assert_eq!(restore(&saved), (Some(0), String::new()));
+    assert_eq!(director.ask("ipvsadm -S -n"), saved);
+    director.ask("reload");
+    assert!(director.ask("save").contains("tcp = 900\n"), "the file does not say otherwise");
+}
+
+#[test]
+fn a_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
+    let deployment = Deployment::reference();
+    let config = Config::new("xdp");
+    let director = Director::start(&deployment, &config);
+    let again = |text: &str| {
+        director.write_config(text);
+        kill(Pid::from_raw(director.pid().cast_signed()), Signal::SIGHUP).unwrap();
+    };
+    let text = config.text(&deployment);
+    again(&text.replace("weight = 2", "weight = 7"));
+    wait_until("the new weight", PATIENCE, || director.ask("ipvsadm -Ln").contains("Route   7"));
+    let before = director.ask("save");
+    again(&text.replace("weight = 1", "weight = one"));
+    wait_until("a complaint", PATIENCE, || director.logged("the configuration stays as it was") == 1);
+    again(&text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
+    wait_until("another", PATIENCE, || director.logged("wait: only a new start changes that") == 1);
+    assert_eq!(director.ask("save"), before);
+    director.write_config(&text);
+    let plan = director.ask(&format!("plan {}", director.config().display()));
+    assert_eq!(plan.lines().filter(|line| line.ends_with("weight 7 -> 2")).count(), 3, "{plan}");
+    assert!(director.ask("ipvsadm -Ln").contains("Route   7"), "a plan changes nothing");
+    assert_eq!(director.ask("reload").lines().count(), 3);
+    assert_eq!(director.ask("reload"), "nothing has changed\n");
+}
