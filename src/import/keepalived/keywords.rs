@@ -208,3 +208,16 @@ pub(super) const SERVER: Table = &[
         ),
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chapter_on_migration_has_every_keyword_of_a_virtual_server() {
+        let chapter = include_str!("../../../docs/migration.md");
+        for keyword in [SERVICE, SERVER].into_iter().flatten().flat_map(|(keywords, _)| *keywords) {
+            assert!(chapter.contains(&format!("`{keyword}`")), "{keyword}");
+        }
+    }
+}
