@@ -149,7 +149,8 @@ fn forwarder(
         thresholds: Thresholds { upper: *upper, lower: 0 },
         ..Candidate::new(ServerId(id), *weight)
     });
-    let rule = Rule { scheduler, flags: SchedulerFlags { fallback: false, port: true }, vip: VIP.into() };
+    let flags = SchedulerFlags { fallback: false, port: true };
+    let rule = Rule { scheduler, flags, ..Rule::default() };
     let pool = Pool::new([]).next(rule, candidates, &loads);
     let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];

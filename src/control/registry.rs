@@ -28,6 +28,8 @@ pub struct ServiceEntry {
     pub scheduler: Scheduler,
     /// Flags of the scheduler.
     pub scheduler_flags: SchedulerFlags,
+    /// Whether each datagram is scheduled by itself.
+    pub one_packet: bool,
     /// Whether the VIP is ours.
     pub vip: VipState,
     /// In the order of the configuration.
@@ -105,6 +107,7 @@ impl Registry {
                 address: service.address,
                 scheduler: service.scheduler,
                 scheduler_flags: service.scheduler_flags,
+                one_packet: service.one_packet,
                 vip: VipState::Probing,
                 servers: service
                     .servers
@@ -207,7 +210,8 @@ impl ServiceEntry {
             ..Candidate::new(server.id, server.config.weight.0)
         };
         let (scheduler, flags) = (self.scheduler, self.scheduler_flags);
-        let rule = Rule { scheduler, flags, vip: self.address.address.ip() };
+        let (vip, one_packet) = (self.address.address.ip(), self.one_packet);
+        let rule = Rule { scheduler, flags, vip, one_packet };
         self.pool = self.pool.next(rule, reachable.map(candidate), loads);
         self.pool.clone()
     }

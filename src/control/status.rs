@@ -108,7 +108,7 @@ impl View<'_> {
             scheduler: service.scheduler.name().into(),
             scheduler_flags: service.scheduler_flags.names(service.scheduler).map(str::to_owned).collect(),
             persistence: None,
-            one_packet: false,
+            one_packet: service.one_packet,
             state: state(service.vip),
             stats: self.service_stats(service),
             rates: estimators.services.get(index).map(Estimator::read).unwrap_or_default(),

@@ -156,7 +156,7 @@ impl Naive {
     }
 
     fn hashed(&self, client: (IpAddr, u16)) -> Option<usize> {
-        let Rule { scheduler, flags, vip } = self.rule;
+        let Rule { scheduler, flags, vip, .. } = self.rule;
         let bits = |address| match address {
             IpAddr::V4(address) => u64::from(address.to_bits()),
             IpAddr::V6(_) => panic!("the test has none"),
@@ -387,7 +387,7 @@ proptest! {
     ) {
         let flags = SchedulerFlags { fallback: flags.0, port: flags.1 };
         let mut both = Both::new(list_max);
-        both.set(Rule { scheduler, flags, vip: VIP.into() }, &start);
+        both.set(Rule { scheduler, flags, vip: VIP.into(), ..Rule::default() }, &start);
         events.iter().for_each(|event| both.take(event));
         for server in &both.all {
             prop_assert_eq!(both.loads.get(server.id), server.load);
@@ -401,7 +401,8 @@ fn pool_of(scheduler: Scheduler, weights: &[u16], loads: &Loads) -> Pool {
 }
 
 fn rule_of(scheduler: Scheduler) -> Rule {
-    Rule { scheduler, flags: SchedulerFlags { fallback: true, port: false }, vip: VIP.into() }
+    let flags = SchedulerFlags { fallback: true, port: false };
+    Rule { scheduler, flags, vip: VIP.into(), ..Rule::default() }
 }
 
 fn located(weights: &[u16]) -> Vec<Candidate> {
