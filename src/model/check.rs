@@ -1,6 +1,7 @@
 //! What must hold between services and servers, however they were added.
 
 use super::{RealServer, Rules, ServiceAddress, VirtualService, host_address};
+use crate::wire::Protocol;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -71,8 +72,8 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
             "leave it out; sh and mh keep a client at its server, too",
         );
     }
-    if service.one_packet {
-        return flaw("one-packet scheduling is not there yet", "leave it out");
+    if service.one_packet && address.protocol != Protocol::Udp {
+        return flaw("one-packet scheduling is for UDP", "leave it out");
     }
     match service.scheduler.servers_max() {
         Some(max) if service.servers.len() > max => {
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
     use crate::model::{Persistence, Scheduler, Timeouts, Weight};
     use crate::time::Span;
-    use crate::wire::{MacAddr, Protocol};
+    use crate::wire::MacAddr;
 
     fn service(address: &str, servers: &[&str]) -> VirtualService {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: address.parse().unwrap() };
@@ -154,10 +155,7 @@ mod tests {
                 vec![VirtualService { persistence: Some(persistent), ..web() }],
                 "persistence is not there yet; leave",
             ),
-            (
-                vec![VirtualService { one_packet: true, ..web() }],
-                "one-packet scheduling is not there yet; leave",
-            ),
+            (vec![VirtualService { one_packet: true, ..web() }], "one-packet scheduling is for UDP; leave"),
             (
                 vec![VirtualService { scheduler: Scheduler::Mh, ..service("192.0.2.1:80", &many) }],
                 "mh has room for 4093 real servers; have fewer",
