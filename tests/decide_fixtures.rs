@@ -370,7 +370,9 @@ fn an_overloaded_server_is_left_out_until_connections_end() {
     assert_eq!([1, 2, 3, 4].map(|port| bench.server(&syn(port))), [RS2, RS1, RS2, RS1]);
     assert_eq!(bench.reason(&syn(5)), DropReason::NoServer);
     let close = |bench: &mut Bench, port| {
-        [ACK, RST].map(|flag| bench.server(&frames::tcp((CLIENT.0, port), WEB, flag, &[])));
+        for flag in [ACK, RST] {
+            bench.server(&frames::tcp((CLIENT.0, port), WEB, flag, &[]));
+        }
         bench.wait(Span::from_secs(11));
         bench.forwarder.sweep_all(bench.now);
     };
