@@ -371,7 +371,7 @@ fn an_overloaded_server_is_left_out_until_connections_end() {
     assert_eq!(bench.reason(&syn(5)), DropReason::NoServer);
     let close = |bench: &mut Bench, port| {
         for flag in [ACK, RST] {
-            let _ = bench.server(&frames::tcp((CLIENT.0, port), WEB, flag, &[]));
+            bench.server(&frames::tcp((CLIENT.0, port), WEB, flag, &[]));
         }
         bench.wait(Span::from_secs(11));
         bench.forwarder.sweep_all(bench.now);

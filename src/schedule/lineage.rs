@@ -59,6 +59,8 @@ impl Lineage {
         let mut trees = Trees::clone(&self.trees.load());
         change(&mut trees);
         let several = trees.len() > 1;
+        // First of all, so that whoever finds a new tree in the list knows of it by this, too.
+        self.several.store(true, SeqCst);
         retired.push(self.trees.swap(Arc::new(trees)));
         self.several.store(several, SeqCst);
         retired.retain(|old| Arc::strong_count(old) > 1);

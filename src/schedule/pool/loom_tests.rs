@@ -58,7 +58,7 @@ fn active(loads: &Loads, server: ServerId) -> u64 {
 
 /// The pool says what a walk over its list says.
 fn exact(pool: &Pool, loads: &Loads) {
-    let mut list = &pool.0.candidates.iter();
+    let mut list = pool.0.candidates.iter();
     let first = list.next().unwrap();
     let best = list.fold(first, |best, next| {
         let better = active(loads, next.server) * u64::from(best.weight)
@@ -271,7 +271,7 @@ fn loom_two_workers_take_weighted_turns() {
 #[test]
 fn loom_overload_is_what_the_last_count_says() {
     for (stays, upper) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
-        explore(move || {
+        explore_to(2, move || {
             let service = service_of(Scheduler::Wlc, &[1], Thresholds { upper, lower: 0 });
             let work = || {
                 let service = Shared::clone(&service);
