@@ -3,9 +3,9 @@
 //! Modules import only from those to their left:
 //!
 //! `wire, time, popt` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
-//! `worker, control` → `lab, realserver, import, cli`
+//! `worker, control` → `lab, realserver, import, top, cli`
 //!
-//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → import`.
+//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → import`, `cli → top`.
 
 pub mod cli;
 pub mod control;
@@ -21,5 +21,6 @@ pub mod realserver;
 pub mod schedule;
 pub mod stats;
 pub mod time;
+pub mod top;
 pub mod wire;
 pub mod worker;

@@ -50,7 +50,7 @@ fn print(
 }
 
 /// A reader that has seen enough (`| head -1`) is no failure.
-fn write_out(text: &str) -> io::Result<()> {
+pub(super) fn write_out(text: &str) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod generate;
 mod import;
 mod ipvsadm;
 mod lab;
@@ -13,8 +14,9 @@ mod log;
 mod realserver;
 mod run;
 mod status;
+mod top;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -53,10 +55,15 @@ enum Command {
     Drops(listings::Args),
     /// Show what each worker does
     Workers(listings::Args),
+    /// Watch services, workers and drops live; drain a real server
+    Top(top::Args),
     /// Prepare a real server: VIP on lo, quiet in ARP
     Realserver(realserver::Args),
     /// The reference deployment in network namespaces
     Lab(lab::Args),
+    /// Man pages and completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// The name of the control socket's environment variable.
@@ -81,8 +88,10 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::main(&args),
         Command::Drops(args) => listings::drops(&args, &socket),
         Command::Workers(args) => listings::workers(&args, &socket),
+        Command::Top(args) => top::main(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
         Command::Lab(args) => lab::main(&args),
+        Command::Generate(args) => generate::main(&args, Cli::command()),
     }
 }
 

@@ -35,6 +35,9 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     if let Some(address) = director.metrics {
         writeln!(f, "metrics = \"{address}\"")?;
     }
+    if let Some(user) = &director.user {
+        writeln!(f, "user = {}", quoted(user))?;
+    }
     let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
     writeln!(
         f,
@@ -121,6 +124,7 @@ mod tests {
                     control_group: two_arms.then(|| "operators".into()),
                     announce_interval: Span::from_secs(every),
                     on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
+                    user: two_arms.then(|| "directrix".into()),
                     metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
                     timeouts: Timeouts { tcp, tcp_fin, udp },
                 }

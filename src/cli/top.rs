@@ -1,0 +1,59 @@
+//! `directrix top`.
+
+use super::listings::write_out;
+use super::status::{BAD_INPUT, fail};
+use crate::control::client::ClientError;
+use crate::top::{self, Failure};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The subcommand's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Time between two looks at the director, 0.1 to 3600; also what rates of workers and drops are over
+    #[arg(long, short, default_value = "1", value_name = "SECONDS", value_parser = interval)]
+    interval: Duration,
+
+    /// Print one frame as text, after two looks, and exit
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs the screen.
+pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
+    let done = if args.once {
+        top::once(socket, args.interval).and_then(|text| Ok(write_out(&text)?))
+    } else {
+        top::live(socket, args.interval)
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure @ (Failure::NoTerminal | Failure::Director(ClientError::TooLong(_)))) => {
+            fail(BAD_INPUT, &failure)
+        }
+        Err(failure) => fail(1, &failure),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "write seconds, as in 0.5".to_owned())?;
+    if !(0.1..=3600.0).contains(&seconds) {
+        return Err("from 0.1 to 3600 seconds are possible".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_seconds_in_bounds() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("3600"), Ok(Duration::from_secs(3600)));
+        for wrong in ["0", "0.09", "-1", "3601", "inf", "NaN", "1s", ""] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The first view: services, and below each its real servers.
+
+use super::number::{count, percent};
+use super::state::Id;
+use super::table::{self, Column, Side, Sort};
+use crate::control::api;
+use ratatui::style::{Color, Style};
+use ratatui::text::Line;
+
+/// A service, or one of its real servers.
+#[derive(Clone, Debug)]
+pub(super) struct Member<'a> {
+    pub(super) service: &'a api::Service,
+    /// Nothing for the service itself.
+    pub(super) server: Option<&'a api::Server>,
+    /// Active and inactive connections, and weight, of all servers of the service.
+    sums: Sums,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    active: u64,
+    inactive: u64,
+    weight: u64,
+}
+
+impl Sums {
+    fn of(service: &api::Service) -> Self {
+        service.servers.iter().fold(Self::default(), |sum, server| Self {
+            active: sum.active + u64::from(server.active),
+            inactive: sum.inactive + u64::from(server.inactive),
+            weight: sum.weight + u64::from(server.weight),
+        })
+    }
+}
+
+impl Member<'_> {
+    pub(super) fn id(&self) -> Id {
+        match self.server {
+            Some(server) => Id::Server(self.service.address, server.address),
+            None => Id::Service(self.service.address),
+        }
+    }
+
+    fn active(&self) -> u64 {
+        self.server.map_or(self.sums.active, |server| server.active.into())
+    }
+
+    fn inactive(&self) -> u64 {
+        self.server.map_or(self.sums.inactive, |server| server.inactive.into())
+    }
+
+    fn weight(&self) -> u64 {
+        self.server.map_or(self.sums.weight, |server| server.weight.into())
+    }
+
+    fn rates(&self) -> &api::Rates {
+        self.server.map_or(&self.service.rates, |server| &server.rates)
+    }
+
+    fn stats(&self) -> &api::Stats {
+        self.server.map_or(&self.service.stats, |server| &server.stats)
+    }
+
+    fn state(&self) -> &str {
+        self.server.map_or(&self.service.state, |server| &server.state)
+    }
+
+    /// Its share of the service's connections; 0 where there are none.
+    fn share(&self) -> f64 {
+        part(self.active() + self.inactive(), self.sums.active + self.sums.inactive)
+    }
+
+    /// Its share of the service's weight.
+    fn due(&self) -> f64 {
+        part(self.weight(), self.sums.weight)
+    }
+
+    fn name(&self) -> String {
+        match self.server {
+            Some(server) => format!(" {}", server.address),
+            None => format!("{} {}", self.service.address, self.service.scheduler),
+        }
+    }
+}
+
+fn part(of: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { of as f64 / whole as f64 }
+}
+
+/// Every service followed by its servers; both are sorted the same way.
+pub(super) fn members<'a>(services: &'a [api::Service], sort: Sort) -> Vec<Member<'a>> {
+    let columns = columns(0);
+    let member = |service, server| Member { service, server, sums: Sums::of(service) };
+    let mut heads: Vec<_> = services.iter().map(|service| member(service, None)).collect();
+    sort.arrange(&mut heads, &columns);
+    let group = |head: Member<'a>| {
+        let one = |server| Member { server: Some(server), ..head.clone() };
+        let mut servers: Vec<_> = head.service.servers.iter().map(one).collect();
+        sort.arrange(&mut servers, &columns);
+        std::iter::once(head).chain(servers).collect::<Vec<_>>()
+    };
+    heads.into_iter().flat_map(group).collect()
+}
+
+/// The columns, with a bar of `bar` cells.
+pub(super) fn columns<'a>(bar: usize) -> Vec<Column<Member<'a>>> {
+    type M<'a> = Member<'a>;
+    let share = Column::number("Share", bar, M::share, |member, width| gauge(member, width));
+    let state = Column::words("State", 11, |member: &M<'a>, _| member.state().to_owned());
+    vec![
+        Column::number("Weight", 6, |member| member.weight() as f64, |member, _| count(member.weight())),
+        Column { side: Side::Left, style: |_| Style::new().fg(Color::Cyan), ..share },
+        Column::number("Active", 6, |member| member.active() as f64, |member, _| count(member.active())),
+        Column::number("Inact", 5, |member| member.inactive() as f64, |member, _| count(member.inactive())),
+        Column::number("Conn/s", 6, |m| m.rates().connections as f64, |m, _| count(m.rates().connections)),
+        Column::number("Pkt/s", 5, |m| m.rates().in_packets as f64, |m, _| count(m.rates().in_packets)),
+        Column::number("Byte/s", 6, |m| m.rates().in_bytes as f64, |m, _| count(m.rates().in_bytes)),
+        Column { style: |member| state_style(member.state()), ..state },
+    ]
+}
+
+/// Columns of weight and share: on a service's line its name reaches over them.
+const SPANNED: usize = 2;
+/// Cells of a bar, at least and at most.
+const BAR: std::ops::RangeInclusive<usize> = 5..=30;
+
+/// Widths of the name and of the bar in a line of `width` cells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Widths {
+    name: usize,
+    bar: usize,
+    line: usize,
+}
+
+impl Widths {
+    pub(super) fn new<'a>(members: impl Iterator<Item = &'a Member<'a>>, width: usize) -> Self {
+        let others: usize = columns(0).iter().map(|column| column.width + 1).sum();
+        let room = width.saturating_sub(others);
+        let servers = members.filter(|member| member.server.is_some());
+        // The mark of the selected line stands before the name.
+        let longest = servers.map(|server| server.name().chars().count() + 1).max().unwrap_or(0).max(18);
+        let name = longest.min(room.saturating_sub(*BAR.start()).max(18));
+        Self { name, bar: room.saturating_sub(name).clamp(*BAR.start(), *BAR.end()), line: width }
+    }
+
+    fn columns<'a>(self) -> Vec<Column<Member<'a>>> {
+        table::fitting(columns(self.bar), self.name, self.line)
+    }
+}
+
+pub(super) fn headings(widths: Widths, sort: Sort) -> Line<'static> {
+    table::headings("Service, server", widths.name, &widths.columns(), sort)
+}
+
+/// A line of the view; `mark` is its first character.
+pub(super) fn line(member: &Member<'_>, widths: Widths, mark: char) -> Line<'static> {
+    let columns = widths.columns();
+    if member.server.is_some() {
+        let name = format!("{mark}{}", table::cut_start(&member.name(), widths.name.saturating_sub(1)));
+        return table::line(&name, widths.name, member, &columns);
+    }
+    let spanned = SPANNED.min(columns.len());
+    let width = widths.name + columns[..spanned].iter().map(|column| column.width + 1).sum::<usize>();
+    table::line(&format!("{mark}{}", member.name()), width, member, &columns[spanned..])
+}
+
+/// A bar of the share of connections, with a stroke where the share of weight is.
+fn gauge(member: &Member<'_>, width: usize) -> String {
+    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    let eighths = (member.share() * width as f64 * 8.0).round() as usize;
+    let due = ((member.due() * width as f64) as usize).min(width.saturating_sub(1));
+    let cell = |index: usize| match eighths.saturating_sub(index * 8) {
+        _ if index == due => '│',
+        8.. => '█',
+        rest => EIGHTHS[rest],
+    };
+    (0..width).map(cell).collect()
+}
+
+fn state_style(state: &str) -> Style {
+    match state {
+        "serving" | "reachable" => Style::new().fg(Color::Green),
+        "probing" | "resolving" | "draining" => Style::new().fg(Color::Yellow),
+        _ => Style::new().fg(Color::Red),
+    }
+}
+
+/// All that is known of a member, a line each.
+pub(super) fn details(member: &Member<'_>) -> Vec<String> {
+    let stats = member.stats();
+    let totals = format!(
+        "since start: {} connections, {} packets, {} bytes",
+        stats.connections, stats.in_packets, stats.in_bytes
+    );
+    let [head, more] = match member.server {
+        Some(server) => about_server(member, server),
+        None => about_service(member),
+    };
+    vec![head, more, totals]
+}
+
+fn about_server(member: &Member<'_>, server: &api::Server) -> [String; 2] {
+    let mac = server.mac.as_ref().map_or(String::new(), |mac| format!(" at {mac}"));
+    let limits = match (server.upper_threshold, server.lower_threshold) {
+        (0, _) => "no thresholds".to_owned(),
+        (upper, lower) => format!("thresholds {lower} to {upper}"),
+    };
+    let shares =
+        format!("{} of the connections, {} of the weight", percent(member.share()), percent(member.due()));
+    [
+        format!("{}: {}{mac}", server.address, server.state),
+        format!("{shares}; {limits}, {} persistent", server.persistent),
+    ]
+}
+
+fn about_service(member: &Member<'_>) -> [String; 2] {
+    let service = member.service;
+    let flags = service.scheduler_flags.iter().map(|flag| format!(", {flag}")).collect::<String>();
+    let persistence = service.persistence.as_ref().map_or("not persistent".to_owned(), |persistence| {
+        format!("persistent for {} s by /{}", persistence.timeout, persistence.prefix)
+    });
+    let one_packet = if service.one_packet { ", each packet by itself" } else { "" };
+    let servers = match service.servers.len() {
+        1 => "1 real server".to_owned(),
+        number => format!("{number} real servers"),
+    };
+    [
+        format!("{}: {}", service.address, service.state),
+        format!(
+            "{}{flags}; {persistence}{one_packet}; {servers}, weight {}",
+            service.scheduler,
+            member.weight()
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fixtures::{server, service};
+    use super::*;
+
+    fn gauges(servers: &[(u16, u32)], width: usize) -> Vec<String> {
+        let servers = servers.iter().map(|&(weight, active)| server("10.0.0.1:80", weight, active)).collect();
+        let services = [service("192.0.2.10:80", servers)];
+        members(&services, Sort::default()).iter().skip(1).map(|member| gauge(member, width)).collect()
+    }
+
+    #[test]
+    fn bars_show_connections_and_the_stroke_weight() {
+        assert_eq!(gauges(&[(1, 10), (1, 10)], 8), ["████│   ", "████│   "]);
+        assert_eq!(gauges(&[(3, 1), (1, 3)], 8), ["██    │ ", "██│███  "]);
+        assert_eq!(gauges(&[(1, 1), (1, 63)], 8), ["▏   │   ", "████│██▉"]);
+    }
+
+    #[test]
+    fn bars_of_nothing_are_empty() {
+        assert_eq!(gauges(&[(1, 0), (0, 0)], 4), ["   │", "│   "]);
+        assert_eq!(gauges(&[(0, 7)], 4), ["│███"]);
+        assert_eq!(gauges(&[(1, 7)], 0), [""]);
+    }
+
+    #[test]
+    fn servers_are_sorted_below_their_service() {
+        let one = service("192.0.2.10:80", vec![server("10.0.0.1:80", 1, 5), server("10.0.0.2:80", 1, 9)]);
+        let two = service("192.0.2.20:80", vec![server("10.0.0.3:80", 7, 50)]);
+        let services = [one, two];
+        let names = |sort| -> Vec<_> {
+            members(&services, sort).iter().map(|member| member.name().trim().to_owned()).collect()
+        };
+        let by_name =
+            ["TCP 192.0.2.10:80 wlc", "10.0.0.1:80", "10.0.0.2:80", "TCP 192.0.2.20:80 wlc", "10.0.0.3:80"];
+        assert_eq!(names(Sort::default()), by_name);
+        let by_active =
+            ["TCP 192.0.2.20:80 wlc", "10.0.0.3:80", "TCP 192.0.2.10:80 wlc", "10.0.0.2:80", "10.0.0.1:80"];
+        assert_eq!(names(Sort { column: 3, reversed: false }), by_active);
+    }
+}
