@@ -11,9 +11,11 @@ use proptest::sample::Index;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use support::frames::{self, End};
-use support::harness::{config, decide, packet};
+use support::harness::{config, decide, import, packet};
 
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
+const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
+const RULES: &str = include_str!("fuzz/seeds/import/ipvsadm.rules");
 const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const WEB: End = (decide::VIP, 80);
 
@@ -80,6 +82,45 @@ fn words() -> impl Strategy<Value = String> {
     prop_oneof![4 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<String>()]
 }
 
+/// The same for files of other tools.
+fn slips() -> impl Strategy<Value = String> {
+    const WORDS: &[&str] = &[
+        "",
+        " ",
+        "\n",
+        "\"",
+        "{",
+        "}",
+        "}\n}\n",
+        "\\",
+        "\\\n",
+        "#",
+        "!",
+        "$A",
+        "${A}",
+        "\n$A=$A\n",
+        "\n$A=1 \\\n2\n",
+        "\n@id ",
+        "\n@^id ",
+        "\n~SEQ(A, 1, 3) ",
+        "\n~LST(A, 1, 2) ",
+        "\ninclude ab\n",
+        "0",
+        "-1",
+        "99999",
+        "4294967296",
+        "[::1]:80",
+        "0.0.0.0/0",
+        "192.0.2.0/28",
+        "-m",
+        "-p",
+        "-f",
+        "fwmark",
+        "group G",
+    ];
+    prop_oneof![4 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
 proptest! {
     #![proptest_config(cases(2000))]
 
@@ -116,6 +157,23 @@ proptest! {
         edits in prop::collection::vec((any::<Index>(), 0usize..30, words()), 1..5),
     ) {
         config::check(&edited(EXAMPLE, &edits));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn any_bytes_are_imported_or_refused_with_reasons(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        import::check(&bytes);
+    }
+
+    #[test]
+    fn files_of_other_tools_with_slips_of_the_hand_are_imported_or_refused_with_reasons(
+        text in prop::sample::select(vec![KEEPALIVED, RULES]),
+        edits in prop::collection::vec((any::<Index>(), 0usize..30, slips()), 0..6),
+    ) {
+        import::check(edited(text, &edits).as_bytes());
     }
 }
 

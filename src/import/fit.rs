@@ -4,11 +4,15 @@
 use super::description::{
     At, Description, Forward, Persistence, Place, Server, Service, Settings, Transport, Vip,
 };
-use super::judge::{self, Refusal, key};
+use super::judge::{self, Judge, Refusal, key};
 use super::remark::Remarks;
 use crate::model::Scheduler;
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A real server's header.
+pub(super) const SERVER: &str = "[[service.server]]";
 
 /// A configuration to be written.
 #[derive(Debug, Default)]
@@ -42,7 +46,8 @@ pub(super) fn fit(description: &Description, remarks: &mut Remarks) -> Draft {
         Vip::Address(_, address) => Some(address.ip()),
         Vip::Mark(_) => None,
     });
-    let mut fitter = Fitter { vips: vips.collect(), seen: HashSet::new(), remarks };
+    let judge = Judge::default();
+    let mut fitter = Fitter { vips: vips.collect(), seen: HashSet::new(), judge, remarks };
     let services = description.services.iter().map(|service| fitter.service(service)).collect();
     Draft { timeouts: fitter.timeouts(description), services }
 }
@@ -51,6 +56,7 @@ struct Fitter<'r> {
     vips: HashSet<IpAddr>,
     /// Services by what is shown of them.
     seen: HashSet<String>,
+    judge: Judge,
     remarks: &'r mut Remarks,
 }
 
@@ -82,21 +88,31 @@ impl Fitter<'_> {
                 return ServiceDraft { origin, keys: Vec::new(), servers: Vec::new(), left_out: Some(what) };
             }
         };
+        let stand_in = identity(transport, stand_in(address));
+        let settings = self.settings(&service.settings, &stand_in);
+        let servers = self.servers(service, address, &stand_in);
         let mut keys = identity(transport, address);
-        self.settings(&service.settings, &mut keys, place);
-        let servers = self.servers(service, address, &keys);
-        let mut left_out = None;
-        if !servers.is_empty() && servers.iter().all(|server| server.left_out.is_some()) {
-            left_out = Some("none of its servers can be reached by direct routing as it is".to_owned());
-            let instead =
-                "it stands in the output as a comment: remove the \"#\" once its servers are prepared";
-            self.remarks.lost(
-                place,
-                format!("{}: none of its servers is carried over", service.vip),
-                instead,
-            );
-        }
+        keys.extend(settings);
+        let left_out = self.whole(service, &keys, &servers);
         ServiceDraft { origin, keys, servers, left_out }
+    }
+
+    /// Why the service as a whole cannot be there.
+    fn whole(&mut self, service: &Service, keys: &[String], servers: &[ServerDraft]) -> Option<String> {
+        let (place, vip) = (&service.origin.place, service.vip);
+        if !servers.is_empty() && servers.iter().all(|server| server.left_out.is_some()) {
+            let what = format!("{vip}: none of its servers is carried over");
+            let instead = "remove the \"#\" before it in the output once its servers are prepared";
+            self.remarks.lost(place, what, instead);
+            return Some("none of its servers can be reached by direct routing as it is".into());
+        }
+        let live = servers.iter().filter(|server| server.left_out.is_none());
+        let lines: Vec<_> = live
+            .flat_map(|server| iter::once(SERVER).chain(server.keys.iter().map(String::as_str)))
+            .collect();
+        let Refusal { what, remedy } = self.judge.refusal(&[keys.join("\n"), lines.join("\n")])?;
+        self.remarks.lost(place, format!("{vip}: {what}"), remedy);
+        Some(what)
     }
 
     /// The address, or why directrix cannot serve it and what to do instead.
@@ -119,7 +135,7 @@ impl Fitter<'_> {
         if !self.seen.insert(vip.to_string()) {
             return refuse(format!("{vip} is a service already"), "merge the servers of the two");
         }
-        match judge::refusal(&identity(transport, address)) {
+        match self.judge.refusal(&identity(transport, address)) {
             None => Ok((transport, address)),
             Some(_) if address.port() == 0 => {
                 let what = format!("{vip} is every port of the VIP, which directrix cannot serve");
@@ -132,7 +148,9 @@ impl Fitter<'_> {
         }
     }
 
-    fn settings(&mut self, settings: &Settings, keys: &mut Vec<String>, place: &Place) {
+    /// The keys besides those that identify a service, which stand before them.
+    fn settings(&mut self, settings: &Settings, identity: &[String]) -> Vec<String> {
+        let keys = &mut identity.to_vec();
         let scheduler = self.scheduler(settings.scheduler.as_ref(), keys);
         self.flags(&settings.flags, &scheduler, keys);
         if let Some(persistence) = &settings.persistence {
@@ -141,14 +159,14 @@ impl Fitter<'_> {
         if let Some(place) = &settings.one_packet {
             let what = "one-packet scheduling (ops)";
             let instead = "datagrams of one client go to one server until it has been silent for a while";
-            self.optional(place, keys, "one_packet = true".into(), what, instead);
+            self.optional(place, keys, "one_packet = true".into(), (what, instead));
         }
         if let Some(engine) = &settings.engine {
             let what =
                 format!("persistence engine {:?}: directrix looks at addresses and ports only", engine.value);
             self.remarks.lost(&engine.place, what, "clients are told apart by address; see persistence");
         }
-        debug_assert!(judge::refusal(keys).is_none(), "{place}: each key was judged");
+        keys.split_off(identity.len())
     }
 
     fn scheduler(&mut self, wanted: Option<&At<String>>, keys: &mut Vec<String>) -> String {
@@ -157,7 +175,7 @@ impl Fitter<'_> {
             keys.push(key("scheduler", default));
             return default.to_owned();
         };
-        match with(keys, key("scheduler", &wanted.value)) {
+        match self.judge.with(keys, key("scheduler", &wanted.value)) {
             Ok(more) => {
                 *keys = more;
                 wanted.value.clone()
@@ -178,7 +196,7 @@ impl Fitter<'_> {
             let name = flag_name(&flag.value, scheduler);
             let mut more = taken.clone();
             more.push(toml::Value::from(name.as_str()).to_string());
-            match with(keys, format!("scheduler_flags = [{}]", more.join(", "))) {
+            match self.judge.with(keys, format!("scheduler_flags = [{}]", more.join(", "))) {
                 Ok(_) if taken.contains(&more[more.len() - 1]) => {}
                 Ok(_) => taken = more,
                 Err(Refusal { what, .. }) => {
@@ -204,9 +222,9 @@ impl Fitter<'_> {
         let alone = format!("persistence = {{ timeout = {timeout} }}");
         let masked = netmask.as_ref().map(|mask| format!("timeout = {timeout}, {}", key("netmask", mask)));
         let Some(masked) = masked.map(|table| format!("persistence = {{ {table} }}")) else {
-            return self.optional(&persistence.place, keys, alone, &what, instead);
+            return self.optional(&persistence.place, keys, alone, (&what, instead));
         };
-        match (with(keys, masked), with(keys, alone)) {
+        match (self.judge.with(keys, masked), self.judge.with(keys, alone)) {
             (Ok(more), _) => *keys = more,
             (Err(Refusal { what, remedy }), Ok(more)) => {
                 *keys = more;
@@ -218,9 +236,15 @@ impl Fitter<'_> {
         }
     }
 
-    /// Adds a line if the reader takes it, and else a remark.
-    fn optional(&mut self, place: &Place, keys: &mut Vec<String>, line: String, what: &str, instead: &str) {
-        match with(keys, line) {
+    /// Adds a line if the reader takes it, and else a remark: what is lost, and what to do.
+    fn optional(
+        &mut self,
+        place: &Place,
+        keys: &mut Vec<String>,
+        line: String,
+        (what, instead): (&str, &str),
+    ) {
+        match self.judge.with(keys, line) {
             Ok(more) => *keys = more,
             Err(refusal) => self.remarks.lost(place, format!("{what}: {}", refusal.what), instead),
         }
@@ -255,9 +279,9 @@ impl Fitter<'_> {
             return None;
         }
         let mut keys = service.to_vec();
-        keys.push("[[service.server]]".into());
+        keys.push(SERVER.into());
         for line in [key("address", &address.to_string()), format!("weight = {}", server.weight)] {
-            match with(&keys, line) {
+            match self.judge.with(&keys, line) {
                 Ok(more) => keys = more,
                 Err(Refusal { what, remedy }) => {
                     self.remarks.lost(place, format!("real server {address}: {what}"), remedy);
@@ -280,7 +304,7 @@ impl Fitter<'_> {
         for (name, limit) in [("upper_threshold", server.upper), ("lower_threshold", server.lower)] {
             if limit > 0 {
                 let what = format!("{name} {limit} of {}", server.address);
-                self.optional(&server.place, keys, format!("{name} = {limit}"), &what, instead);
+                self.optional(&server.place, keys, format!("{name} = {limit}"), (&what, instead));
             }
         }
     }
@@ -325,11 +349,14 @@ fn identity(transport: Transport, address: SocketAddr) -> Vec<String> {
     vec!["[[service]]".into(), key("protocol", transport.name()), key("address", &address.to_string())]
 }
 
-/// The lines with one more, if the reader takes it there.
-fn with(lines: &[String], line: String) -> Result<Vec<String>, Refusal> {
-    let mut more = lines.to_vec();
-    more.push(line);
-    judge::refusal(&more).map_or(Ok(more), Err)
+/// An address that no host has (RFC 7600, RFC 6666), so that what is judged does not hang on the
+/// service's own.
+fn stand_in(address: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::new(192, 0, 0, 8).into(),
+        SocketAddr::V6(_) => Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into(),
+    };
+    SocketAddr::new(ip, 80)
 }
 
 /// "flag-1" and "flag-2" have names of their own in the schedulers that know them.

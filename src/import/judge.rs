@@ -2,6 +2,7 @@
 //! or an address that this director refuses.
 
 use crate::model;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Why the reader refuses something.
@@ -13,21 +14,36 @@ pub(super) struct Refusal {
     pub(super) remedy: String,
 }
 
-/// What the reader objects to in a file of these lines below a right `[director]`.
-pub(super) fn refusal(lines: &[String]) -> Option<Refusal> {
-    refused(&format!("[director]\ninterface = \"eth0\"\n{}\n", lines.join("\n")))
+/// The reader, with a memory for what it said: services of one file have much in common.
+#[derive(Debug, Default)]
+pub(super) struct Judge(HashMap<String, Option<Refusal>>);
+
+impl Judge {
+    /// What the reader objects to in a file of these lines below a right `[director]`.
+    pub(super) fn refusal(&mut self, lines: &[String]) -> Option<Refusal> {
+        let text = format!("{DIRECTOR}{}\n", lines.join("\n"));
+        self.0.entry(text).or_insert_with_key(|text| refused(text)).clone()
+    }
+
+    /// The lines with one more, if the reader takes it there.
+    pub(super) fn with(&mut self, lines: &[String], line: String) -> Result<Vec<String>, Refusal> {
+        let mut more = lines.to_vec();
+        more.push(line);
+        self.refusal(&more).map_or(Ok(more), Err)
+    }
 }
+
+const DIRECTOR: &str = "[director]\ninterface = \"eth0\"\n";
+const SERVICE: &str = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.0.8:80\"\n";
 
 /// What the reader objects to in an interface's name.
 pub(super) fn interface_refusal(name: &str) -> Option<Refusal> {
-    let service = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1:80\"\n";
-    refused(&format!("[director]\n{}\n{service}", key("interface", name)))
+    refused(&format!("[director]\n{}\n{SERVICE}", key("interface", name)))
 }
 
-/// What the reader objects to in a `[director.timeouts]` line.
+/// What the reader objects to in a line of `[director.timeouts]`.
 pub(super) fn timeout_refusal(line: &str) -> Option<Refusal> {
-    let service = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1:80\"\n";
-    refusal(&[format!("[director.timeouts]\n{line}\n{service}")])
+    refused(&format!("{DIRECTOR}[director.timeouts]\n{line}\n{SERVICE}"))
 }
 
 fn refused(text: &str) -> Option<Refusal> {
@@ -49,13 +65,12 @@ mod tests {
 
     #[test]
     fn the_reader_decides() {
-        let service = |lines: &str| {
-            vec![format!("[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1:80\"\n{lines}")]
-        };
-        assert_eq!(refusal(&service("")), None);
-        let refused = refusal(&service("scheduler = \"nosuch\"")).unwrap();
+        let mut judge = Judge::default();
+        let mut refusal = |line: &str| judge.refusal(&[SERVICE.to_owned(), line.to_owned()]);
+        assert_eq!(refusal(""), None);
+        let refused = refusal("scheduler = \"nosuch\"").unwrap();
         assert!(refused.what.contains("nosuch"), "{refused:?}");
-        assert_eq!(refusal(&service("colour = 1")).unwrap().what, "directrix does not have it yet");
+        assert_eq!(refusal("colour = 1").unwrap().what, "directrix does not have it yet");
         assert_eq!(interface_refusal("bond0.7"), None);
         assert!(interface_refusal("a name that is too long").is_some());
         assert!(interface_refusal("\"\n").is_some());

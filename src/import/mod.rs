@@ -102,6 +102,9 @@ pub fn import(source: &Source<'_>, host: &dyn Host) -> Result<Import, Failure> {
         return Err(bad(format!("{}: there is no virtual service in it", source.file)));
     }
     let draft = fit::fit(&description, &mut remarks);
+    if draft.services.iter().all(|service| service.left_out.is_some()) {
+        return Err(Failure::NothingLeft(remarks.in_order()));
+    }
     let interface = interface(source, &description, &mut remarks);
     let toml = write::write(&described(source.file, format), &interface, &draft);
     finish(toml, &draft, remarks)
@@ -125,13 +128,6 @@ fn read(
 
 /// The reader has the last word on the whole.
 fn finish(toml: String, draft: &Draft, mut remarks: Remarks) -> Result<Import, Failure> {
-    let live: Vec<_> = draft.services.iter().filter(|service| service.left_out.is_none()).collect();
-    if live.is_empty() {
-        return Err(Failure::NothingLeft(remarks.in_order()));
-    }
-    let services = live.len();
-    let servers = live.iter().flat_map(|service| &service.servers);
-    let servers = servers.filter(|server| server.left_out.is_none()).count();
     if let Err(errors) = model::parse(Path::new("the output"), &toml) {
         for error in errors.0 {
             let place = Place { file: error.file.into(), line: error.line };
@@ -139,6 +135,9 @@ fn finish(toml: String, draft: &Draft, mut remarks: Remarks) -> Result<Import, F
         }
         return Err(Failure::NothingLeft(remarks.in_order()));
     }
+    let live: Vec<_> = draft.services.iter().filter(|service| service.left_out.is_none()).collect();
+    let servers = live.iter().flat_map(|service| &service.servers);
+    let (services, servers) = (live.len(), servers.filter(|server| server.left_out.is_none()).count());
     Ok(Import { toml, remarks: remarks.in_order(), services, servers })
 }
 
@@ -202,6 +201,3 @@ fn recognise(file: &str, text: &str) -> Result<Format, String> {
         ),
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 //! Writes directrix's configuration, with comments that say where each part comes from.
 
 use super::description::At;
-use super::fit::{Draft, ServerDraft, ServiceDraft};
+use super::fit::{Draft, SERVER, ServerDraft, ServiceDraft};
 use super::judge::key;
 use super::remark::printable;
 
@@ -77,7 +77,7 @@ impl Writer {
             self.comment(&format!("Not carried over: {why}."));
         }
         let live = live && server.left_out.is_none();
-        self.keys(&["[[service.server]]".to_owned()], live);
+        self.keys(&[SERVER.to_owned()], live);
         self.keys(&server.keys, live);
     }
 

@@ -57,6 +57,9 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if !flags.is_empty() {
         writeln!(f, "scheduler_flags = [{}]", flags.join(", "))?;
     }
+    if service.one_packet {
+        writeln!(f, "one_packet = true")?;
+    }
     service.servers.iter().try_for_each(|one| server(f, one))
 }
 
@@ -158,6 +161,7 @@ mod tests {
         };
         VirtualService {
             scheduler,
+            one_packet: protocol == Protocol::Udp && fallback,
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
             ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
         }

@@ -163,6 +163,3 @@ pub(super) const SYNC_DAEMON: (&str, &str) = (
     "connections are not synchronised with another director",
     "a director that takes over starts with an empty table, and drops packets of connections that it does not know",
 );
-
-#[cfg(test)]
-mod tests;

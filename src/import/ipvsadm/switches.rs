@@ -149,3 +149,18 @@ pub(super) const SWITCHES: &[Switch<Meaning>] = &[
     switch("numeric", Some('n'), Takes::Nothing, Meaning::Shown),
     switch("exact", Some('X'), Takes::Nothing, Meaning::Shown),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chapter_on_migration_has_every_switch() {
+        let chapter = include_str!("../../../docs/migration.md");
+        for switch in SWITCHES {
+            assert!(chapter.contains(&format!("--{}", switch.long)), "--{}", switch.long);
+            let short = switch.short.map(|short| format!("`-{short}`"));
+            assert!(short.is_none_or(|short| chapter.contains(&short)), "{:?}", switch.short);
+        }
+    }
+}

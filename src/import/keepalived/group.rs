@@ -6,7 +6,7 @@ use crate::import::remark::Remarks;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// More addresses than a configuration can have services.
+/// As many addresses of all groups as a configuration can have services.
 const ADDRESSES_MAX: u32 = 1 << 16;
 
 /// One address or mark of a group.
@@ -21,12 +21,19 @@ pub(super) type Groups = HashMap<String, Vec<At<Member>>>;
 
 /// Reads every group of a file. A group that stands twice is what both say.
 pub(super) fn read(entries: &[Entry], remarks: &mut Remarks) -> Groups {
-    let mut groups = Groups::new();
+    let (mut groups, mut room) = (Groups::new(), ADDRESSES_MAX as usize);
     for group in entries.iter().filter(|entry| entry.keyword() == "virtual_server_group") {
         let members = groups.entry(group.value().unwrap_or_default().to_owned()).or_default();
         for entry in group.entries() {
             match member(entry) {
-                Ok(found) => members.extend(found.into_iter().map(|member| At::new(&entry.place, member))),
+                Ok(found) if found.len() > room => {
+                    let what = format!("the groups have more than {ADDRESSES_MAX} addresses with this line");
+                    remarks.lost(&entry.place, what, "leave out addresses that nobody asks for");
+                }
+                Ok(found) => {
+                    room -= found.len();
+                    members.extend(found.into_iter().map(|member| At::new(&entry.place, member)));
+                }
                 Err(what) => {
                     remarks.lost(&entry.place, what, "write an address and a port, as in \"192.0.2.1 80\"")
                 }

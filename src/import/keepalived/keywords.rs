@@ -50,7 +50,7 @@ const NO_CHECKS_INSTEAD: &str = "see what is said of the checks themselves";
 const NO_SCRIPT: &str = "is a script that nobody runs any more";
 const NO_SCRIPT_INSTEAD: &str = "run it from whatever checks the servers now";
 const NO_MAIL: &str = "belongs to e-mail and SNMP, which directrix does not speak";
-const NO_MAIL_INSTEAD: &str = "alert on the director's counters: its control socket has them all";
+const NO_MAIL_INSTEAD: &str = "alert on the director's metrics, which Prometheus can read";
 const KEEPALIVED_ITSELF: &str = "is about keepalived's own processes";
 const NOTHING_INSTEAD: &str = "there is nothing to do for it";
 const VRRP: &str = "is about VRRP, which directrix does not speak: it claims each VIP on its own interface and answers ARP for it";
@@ -109,7 +109,13 @@ pub(super) const ROOT: Table = &[
 
 /// In `global_defs`. What is not here is about keepalived itself, its mails or VRRP.
 pub(super) const GLOBAL: Table = &[
-    (&["lvs_sync_daemon", "lvs_sync_daemon_interface"], lost(SYNC_DAEMON.0, SYNC_DAEMON.1)),
+    (
+        &["lvs_sync_daemon", "lvs_sync_daemon_interface"],
+        lost(
+            "starts a sync daemon, which directrix does not have: another director does not know these connections",
+            SYNC_DAEMON.1,
+        ),
+    ),
     (&["lvs_flush", "lvs_flush_on_stop"], None),
     (
         &[
@@ -202,3 +208,16 @@ pub(super) const SERVER: Table = &[
         ),
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chapter_on_migration_has_every_keyword_of_a_virtual_server() {
+        let chapter = include_str!("../../../docs/migration.md");
+        for keyword in [SERVICE, SERVER].into_iter().flatten().flat_map(|(keywords, _)| *keywords) {
+            assert!(chapter.contains(&format!("`{keyword}`")), "{keyword}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use crate::import::description::Place;
 use crate::import::host::Host;
 use crate::import::remark::{Fault, Remarks};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 /// Files that include files; more is taken for a file that includes itself.
@@ -18,7 +18,7 @@ const SUBSTITUTIONS_MAX: usize = 256;
 /// Lines looked at, with those that parameters and sequences make, and rounds of sequences.
 const STEPS_MAX: usize = 1_000_000;
 /// Bytes of a line; keepalived's own limit is 1024.
-const LINE_MAX: usize = 16_384;
+const LINE_MAX: usize = 4096;
 /// Bytes of all lines.
 const BYTES_MAX: usize = 64 << 20;
 
@@ -119,6 +119,7 @@ impl Reader<'_> {
                 Some(lines) if lines.len() == 1 => line.text = lines.into_iter().next().unwrap_or_default(),
                 Some(lines) => return self.lines(&line.place, lines, dir, depth),
             }
+            self.steps += 1;
             self.bound(&line, depth)?;
         }
         Err(Fault::at(&line.place, "a parameter contains itself; write a value without it"))
@@ -196,7 +197,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn included_file(&mut self, file: &PathBuf, place: &Place) -> Result<(), Fault> {
+    fn included_file(&mut self, file: &Path, place: &Place) -> Result<(), Fault> {
         match self.host.read(file) {
             Ok(bytes) => self.file(&file.to_string_lossy(), &String::from_utf8_lossy(&bytes)),
             Err(cause) => {
@@ -211,7 +212,7 @@ impl Reader<'_> {
         let fault = |what: &str| Err(Fault::at(&line.place, what));
         match () {
             () if depth > DEPTH_MAX => fault("a parameter contains itself; write a value without it"),
-            () if line.text.len() > LINE_MAX => fault("the line is longer than 16384 bytes; break it"),
+            () if line.text.len() > LINE_MAX => fault("the line is longer than 4096 bytes; break it"),
             () if self.steps > STEPS_MAX || self.bytes > BYTES_MAX => {
                 fault("includes and parameters make more than a million lines of it; import a part at a time")
             }

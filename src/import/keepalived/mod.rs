@@ -27,10 +27,10 @@ pub(super) fn read(
     let lines = lines::read(file, text, id, host, remarks).map_err(|fault| vec![fault])?;
     let entries = tree::read(&lines).map_err(|fault| vec![fault])?;
     let groups = group::read(&entries, remarks);
-    let mut services = Vec::new();
+    let (mut services, mut room) = (Vec::new(), service::COUNT_MAX);
     for entry in &entries {
         match entry.keyword() {
-            "virtual_server" => services.extend(service::read(entry, &groups, remarks)),
+            "virtual_server" => services.extend(service::read(entry, &groups, &mut room, remarks)),
             "virtual_server_group" | "global_defs" => {}
             _ => keywords::remark(ROOT, entry, remarks),
         }
@@ -45,6 +45,3 @@ pub(super) fn is_keyword(word: &str) -> bool {
     let known = own.contains(&word) || ROOT.iter().any(|(keywords, _)| keywords.contains(&word));
     known || word.starts_with("include") || word.starts_with(['@', '$', '~', '!'])
 }
-
-#[cfg(test)]
-mod tests;

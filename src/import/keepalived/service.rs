@@ -15,8 +15,12 @@ const PERSISTENT_DEFAULT: u32 = 360;
 /// Longest of them: 31 days.
 const PERSISTENT_MAX: u32 = 86_400 * 31;
 
-/// Reads a `virtual_server`: a group makes several services of it.
-pub(super) fn read(entry: &Entry, groups: &Groups, remarks: &mut Remarks) -> Vec<Service> {
+/// Services, and servers of all services, that a configuration of directrix can have.
+pub(super) const COUNT_MAX: usize = u16::MAX as usize;
+
+/// Reads a `virtual_server`: a group makes several services of it. `room` is how many services and
+/// servers there may still be.
+pub(super) fn read(entry: &Entry, groups: &Groups, room: &mut usize, remarks: &mut Remarks) -> Vec<Service> {
     let members = match members(entry, groups) {
         Ok(members) => members,
         Err(what) => {
@@ -27,6 +31,13 @@ pub(super) fn read(entry: &Entry, groups: &Groups, remarks: &mut Remarks) -> Vec
     };
     let mut template = Template::new(entry);
     entry.entries().iter().for_each(|entry| template.take(entry, remarks));
+    let Some(left) = room.checked_sub(members.len().saturating_mul(template.servers.len().max(1))) else {
+        let what =
+            format!("{} makes more than {COUNT_MAX} services or servers of all", entry.words.join(" "));
+        remarks.lost(&entry.place, what, "leave out addresses that nobody asks for");
+        return Vec::new();
+    };
+    *room = left;
     let services = members.iter().map(|member| template.service(entry, member, remarks));
     services.collect()
 }
@@ -94,6 +105,8 @@ impl Template {
                 Ok(())
             }
             "weight" => number(entry, 65_535).map(drop),
+            // The default: one living server is enough.
+            "quorum" if entry.value() == Some("1") => Ok(()),
             "real_server" => self.server(entry, remarks),
             "sorry_server" => {
                 sorry(entry, remarks);

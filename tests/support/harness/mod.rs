@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod decide;
+pub mod import;
 mod input;
 mod ledger;
 pub mod packet;

@@ -1,0 +1,299 @@
+//! Rules of ipvsadm.
+
+use crate::{Files, config, imported, refused, said, shown, source};
+use directrix::import::{Grade, import};
+use directrix::model::{RealServer, Scheduler, SchedulerFlags, ServiceAddress, VirtualService, Weight};
+use directrix::wire::Protocol;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+fn services(text: &str) -> String {
+    let import = imported("f", text, &Files::default());
+    shown(&config(&import).services)
+}
+
+/// What a command of a transcript printed.
+fn printed<'t>(transcript: &'t str, command: &str) -> &'t str {
+    let start = transcript.find(command).expect("the transcript has the command") + command.len();
+    let rest = &transcript[start..];
+    &rest[..rest.find("[exit status").expect("the command ended")]
+}
+
+#[test]
+fn what_a_kernel_director_saved_is_carried_over_as_far_as_direct_routing_goes() {
+    let saved = printed(include_str!("../golden/ipvs-6.1/formats"), "ipvsadm -Sn\n");
+    let import = imported("rules", saved, &Files::default());
+    assert_eq!(
+        shown(&config(&import).services),
+        "TCP 192.168.195.150:80 wlc: 192.168.195.160*1\n\
+         TCP 192.168.195.150:443 sh: 192.168.195.171*0\n\
+         UDP 192.168.195.150:53 wrr: 192.168.195.170*9"
+    );
+    let said = said(&import);
+    let begins: Vec<_> = said.iter().map(|line| line.split([';', ',']).next().unwrap()).collect();
+    assert_eq!(
+        begins,
+        [
+            "rules:3: not carried over: persistence of 600 s: persistence is not there yet",
+            "rules:4: not carried over: 192.168.195.170 was reached by a tunnel (-i",
+            "rules:8: not carried over: 192.168.195.171 was reached by masquerading (-m",
+            "rules:9: not carried over: TCP [2001:db8::1]:80: address is \"[2001:db8::1]:80\": IPv6 is not there yet",
+            "rules:11: not carried over: firewall mark 7: directrix takes frames before netfilter could mark them",
+        ]
+    );
+    assert!(said[2].contains("let it serve port 53 instead of 5353"), "{}", said[2]);
+    assert!(import.toml.contains("interface = \"lan0\"  # as --interface says\n"), "{}", import.toml);
+    assert!(
+        import.toml.contains("# rules:1: -A -t 192.168.195.150:80 -s wlc\n[[service]]\n"),
+        "{}",
+        import.toml
+    );
+    assert!(
+        import.toml.contains("# [[service.server]]\n# address = \"192.168.195.171\"\n"),
+        "{}",
+        import.toml
+    );
+    assert_eq!((import.services, import.servers), (3, 3));
+}
+
+#[test]
+fn rules_files_have_comments_names_and_calls_of_the_program() {
+    let text = "# ipvsadm.rules\n\n  -A -t vip.example:http   # the web\n-a -t vip.example:http -r 10.0.0.1:http -g -w 1\n\
+                ipvsadm -A -u 192.0.2.10:53 -s rr\n/sbin/ipvsadm -a -u 192.0.2.10:53 -r 10.0.0.2\n";
+    assert_eq!(services(text), "TCP 192.0.2.10:80 wlc: 10.0.0.1*1\nUDP 192.0.2.10:53 rr: 10.0.0.2*1");
+}
+
+#[test]
+fn rules_are_carried_out_one_after_the_other() {
+    let text = "--add-service --tcp-service=192.0.2.1:80 --scheduler=rr\n-At 192.0.2.2:80\n-A -t 192.0.2.3:80\n\
+                -a -t 192.0.2.1:80 -r 10.0.0.1 -w 5\n-a -t 192.0.2.1:80 -r 10.0.0.2 -x 100 -y 50\n\
+                -a -t 192.0.2.1:80 -r 10.0.0.3\n-e -t 192.0.2.1:80 -r 10.0.0.1 -w 7\n-d -t 192.0.2.1:80 -r 10.0.0.3\n\
+                -E -t 192.0.2.1:80 -s mh -b flag-1,mh-port\n-D -t 192.0.2.2:80\n-Z\n--set 0 60 10\n";
+    assert_eq!(
+        services(text),
+        "TCP 192.0.2.1:80 mh (mh-fallback,mh-port): 10.0.0.1*7 10.0.0.2*1(100,50)\nTCP 192.0.2.3:80 wlc:"
+    );
+    let cleared = format!("{text}-C\n-A -t 192.0.2.9:80\n");
+    assert_eq!(services(&cleared), "TCP 192.0.2.9:80 wlc:");
+    let timeouts = config(&imported("f", text, &Files::default())).director.timeouts;
+    assert_eq!((timeouts.tcp.secs(), timeouts.tcp_fin.secs(), timeouts.udp.secs()), (900, 60, 10));
+}
+
+/// The first service is good; what is said of what follows.
+#[test]
+fn what_cannot_be_carried_over_is_said_with_its_line() {
+    let good = "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1\n";
+    for (rules, expected) in [
+        (
+            "--start-daemon master --mcast-interface eth0",
+            "3: not carried over: connections are not synchronised with another director",
+        ),
+        (
+            "-A -t 192.0.2.2:0 -p 60",
+            "3: not carried over: TCP 192.0.2.2:0 is every port of the VIP, which directrix cannot serve",
+        ),
+        (
+            "-A --sctp-service 192.0.2.2:80",
+            "3: not carried over: SCTP 192.0.2.2:80: directrix does not know SCTP",
+        ),
+        (
+            "-A -f 7",
+            "3: not carried over: firewall mark 7: directrix takes frames before netfilter could mark them",
+        ),
+        (
+            "-A -t 224.0.0.1:80",
+            "3: not carried over: TCP 224.0.0.1:80: address is \"224.0.0.1:80\", a multicast address",
+        ),
+        (
+            "-A -t 192.0.2.2:80 -s lblcr",
+            "3: not carried over: scheduler is \"lblcr\", IPVS's scheduler for caches, which directrix does not have",
+        ),
+        (
+            "-A -t 192.0.2.2:80 -s rr -b flag-3",
+            "3: not carried over: flag \"flag-3\" of the scheduler rr: scheduler_flags has \"flag-3\", which no flag is called",
+        ),
+        (
+            "-A -t 192.0.2.2:80 --pe sip",
+            "3: not carried over: persistence engine \"sip\": directrix looks at addresses and ports only",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 192.0.2.1",
+            "3: not carried over: 192.0.2.1 is a VIP, so this server is the director itself",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.1:8080",
+            "3: not carried over: 10.0.0.1 is a server of TCP 192.0.2.1:80 already",
+        ),
+        ("-a -t 192.0.2.1:80 -r 10.0.0.2:8080", "3: note: 10.0.0.2 has port 8080, not the service's 80"),
+        ("-a -t 192.0.2.1:80 -r 10.0.0.2 -y 5", "3: note: lower threshold 5 without an upper one"),
+        (
+            "-a -t 192.0.2.1:80 -r 10.0.0.2 -x 5 -y 9",
+            "3: not carried over: lower_threshold 9 of 10.0.0.2: lower_threshold is 9, above upper_threshold = 5",
+        ),
+        (
+            "-a -t 192.0.2.1:80 -r 127.0.0.1",
+            "3: not carried over: real server 127.0.0.1: address is \"127.0.0.1\", a loopback address",
+        ),
+        ("--set 2500000 0 0", "3: not carried over: the timeout tcp is 2500000, out of range"),
+    ] {
+        let text = format!("{good}{rules}\n");
+        let import = imported("f", &text, &Files::default());
+        let said = said(&import);
+        assert_eq!(said.len(), 1, "{rules}: {said:?}");
+        assert!(said[0].starts_with(&format!("f:{expected}; ")), "{rules}: {said:?}");
+        assert!(
+            shown(&config(&import).services).starts_with("TCP 192.0.2.1:80 wlc: 10.0.0.1*1"),
+            "{}",
+            import.toml
+        );
+        assert_eq!(import.remarks[0].grade() == Grade::Lost, said[0].contains("not carried over"));
+    }
+}
+
+#[test]
+fn a_service_whose_servers_all_need_another_method_stands_as_a_comment() {
+    let text = "-A -t 192.0.2.1:80\n-A -t 192.0.2.2:80\n-a -t 192.0.2.2:80 -r 10.0.0.1:8080 -m\n";
+    let import = imported("f", text, &Files::default());
+    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc:");
+    let uncommented = import.toml.replace("\n# [[", "\n[[").replace("\n# protocol", "\nprotocol");
+    let uncommented = ["address", "scheduler", "weight"]
+        .iter()
+        .fold(uncommented, |text, key| text.replace(&format!("\n# {key} ="), &format!("\n{key} =")));
+    let again = directrix::model::parse(std::path::Path::new("d.toml"), &uncommented).unwrap();
+    assert_eq!(shown(&again.services), "TCP 192.0.2.1:80 wlc:\nTCP 192.0.2.2:80 wlc: 10.0.0.1*1");
+}
+
+#[test]
+fn lines_that_ipvsadm_would_not_take_are_all_named() {
+    let text =
+        "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:81 -r 10.0.0.1\n-A -t 192.0.2.1:80\n-q\n-a -t 192.0.2.1:80\n";
+    let line = |number, what: &str| format!("f:{number}: ipvsadm would not take this line: {what}");
+    let expected = [
+        line(2, "TCP 192.0.2.1:81 is no service up to here"),
+        line(3, "TCP 192.0.2.1:80 is a service already"),
+        line(4, "-q: unknown option"),
+        line(5, "it names no real server: write -r"),
+    ];
+    assert_eq!(refused(text, &Files::default()), expected.join("\n"));
+    for (rules, what) in [
+        ("-A", "it names no service: write -t, -u or -f"),
+        ("-A -t 80", "this host knows no address of \"80\": use the output of \"ipvsadm -S -n\""),
+        ("-A -t 192.0.2.1:nosuch", "this host knows no port \"nosuch\": use the output of \"ipvsadm -S -n\""),
+        ("-A -t nosuch:80", "this host knows no address of \"nosuch\": use the output of \"ipvsadm -S -n\""),
+        ("-A -t [2001:db8::g]:80", "\"[2001:db8::g]:80\" is no address and port"),
+        ("-A -t 192.0.2.1:80 -D", "it has two commands"),
+        ("-A -t 192.0.2.1:80 -w 1", "it has an option that does not go with its command"),
+        ("-A -t 192.0.2.1:80 -u 192.0.2.1:80", "it has an option twice"),
+        ("-A -t 192.0.2.1:80 -p 0", "\"0\" is no timeout from 1 to 2678400"),
+        ("-A -t 192.0.2.1:80 -p 5 -M 24", "\"24\" is no netmask of IPv4"),
+        ("-A -t 192.0.2.1:80 stray", "\"stray\" is no option of ipvsadm"),
+        ("-A -6 -f 7", "-6 stands before -f"),
+        ("-Ln", "it lists, saves or restores, which has no place among rules"),
+        ("-t 192.0.2.1:80", "it does not begin with a command of ipvsadm, as in \"-A\" or \"-a\""),
+        ("--set 1 2", "--set needs three timeouts"),
+        ("-d -t 192.0.2.9:80 -r 10.0.0.1", "TCP 192.0.2.9:80 is no service up to here"),
+    ] {
+        assert_eq!(refused(rules, &Files::default()), line(1, what), "{rules}");
+    }
+}
+
+#[test]
+fn other_texts_are_told_from_rules() {
+    for (text, expected) in [
+        ("", "f: it is empty; give the output of \"ipvsadm -S -n\", or keepalived.conf"),
+        ("# nothing\n\n", "f: it is empty; give the output of \"ipvsadm -S -n\", or keepalived.conf"),
+        (
+            "IP Virtual Server version 1.2.1 (size=4096)\n",
+            "f: this is a listing (ipvsadm -L); give the output of \"ipvsadm -S -n\"",
+        ),
+        ("[director]\n", "f: this is a configuration of directrix already; use it as it is"),
+        (
+            "upstream web {\n",
+            "f: \"upstream web {\" begins neither rules of ipvsadm nor a configuration of keepalived; \
+             say --from ipvsadm or --from keepalived if it is one",
+        ),
+        ("-C\n", "f: there is no virtual service in it"),
+        (
+            "-A -t 1.2.3.4:\u{7}x\n",
+            "f:1: ipvsadm would not take this line: this host knows no port \"\\u{7}x\": use the output of \"ipvsadm -S -n\"",
+        ),
+    ] {
+        assert_eq!(refused(text, &Files::default()), expected, "{text}");
+    }
+    let bad = directrix::import::Source { interface: Some("a/b"), ..source("f", "-A -t 192.0.2.1:80\n") };
+    let failure = import(&bad, &Files::default()).unwrap_err().to_string();
+    assert!(
+        failure.starts_with("--interface is \"a/b\": a name has no space, slash or colon in it; "),
+        "{failure}"
+    );
+}
+
+/// As ipvsadm writes it, with thresholds besides.
+fn saved(services: &[VirtualService]) -> String {
+    let lines = services.iter().map(|service| {
+        let flag = if service.address.protocol == Protocol::Tcp { "-t" } else { "-u" };
+        let address = service.address.address;
+        let flags: Vec<_> = service.scheduler_flags.names(service.scheduler).collect();
+        let flags = if flags.is_empty() { String::new() } else { format!(" -b {}", flags.join(",")) };
+        let servers = service.servers.iter().map(|server| {
+            let limit = |switch, limit| if limit > 0 { format!(" {switch} {limit}") } else { String::new() };
+            let limits = limit("-x", server.upper_threshold) + &limit("-y", server.lower_threshold);
+            let port = address.port();
+            format!("-a {flag} {address} -r {}:{port} -g -w {}{limits}\n", server.address, server.weight.0)
+        });
+        format!("-A {flag} {address} -s {}{flags}\n{}", service.scheduler.name(), servers.collect::<String>())
+    });
+    lines.collect()
+}
+
+/// Below 10.2.0.0/16.
+fn server() -> impl Strategy<Value = (u16, RealServer)> {
+    (any::<u16>(), any::<u16>(), 0u32..=i32::MAX as u32, any::<bool>()).prop_map(
+        |(host, weight, upper, lower)| {
+            let [high, low] = host.to_be_bytes();
+            let mut server = RealServer::new(Ipv4Addr::new(10, 2, high, low).into(), Weight(weight));
+            server.upper_threshold = upper;
+            server.lower_threshold = if lower { upper / 2 } else { 0 };
+            (host, server)
+        },
+    )
+}
+
+fn flags(scheduler: Scheduler, [fallback, port]: [bool; 2]) -> SchedulerFlags {
+    let mut flags = SchedulerFlags::default();
+    for (name, set) in scheduler.flag_names().iter().zip([fallback, port]) {
+        if set {
+            flags.set(scheduler, name).unwrap();
+        }
+    }
+    flags
+}
+
+/// Below 10.1.0.0/16.
+fn service() -> impl Strategy<Value = (ServiceAddress, VirtualService)> {
+    let servers = prop::collection::vec(server(), 0..6);
+    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+    let scheduler = (prop::sample::select(Scheduler::ALL), any::<[bool; 2]>());
+    (protocol, 0u8..4, 1u16.., scheduler, servers).prop_map(
+        |(protocol, host, port, (scheduler, set), servers)| {
+            let address = ServiceAddress { protocol, address: SocketAddr::from(([10, 1, 0, host], port)) };
+            let servers: BTreeMap<_, _> = servers.into_iter().collect();
+            let service = VirtualService::new(address, servers.into_values().collect());
+            (address, VirtualService { scheduler, scheduler_flags: flags(scheduler, set), ..service })
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_saved_is_imported_as_it_was(services in prop::collection::vec(service(), 1..8)) {
+        let services: BTreeMap<_, _> = services.into_iter().collect();
+        let services: Vec<_> = services.into_values().collect();
+        let import = imported("f", &saved(&services), &Files::default());
+        prop_assert_eq!(config(&import).services, services);
+        prop_assert!(import.remarks.is_empty(), "{:?}", import.remarks);
+    }
+}

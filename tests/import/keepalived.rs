@@ -1,0 +1,313 @@
+//! keepalived's configurations.
+
+use crate::{Files, config, imported, refused, said, shown, source};
+use directrix::import::import;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// As an operator has it: VRRP, mails, two services, checks.
+const PAIR: &str = r#"! Configuration File for keepalived
+
+global_defs {
+    notification_email {
+        ops@example.org
+    }
+    router_id LVS_ONE          # not its host name
+    lvs_timeouts tcp 1800 udp 60
+    lvs_sync_daemon bond0 VI_1
+    vrrp_garp_master_refresh 60
+}
+
+vrrp_script chk_director {
+    script "/usr/local/bin/check # not a comment"
+    interval 2
+}
+
+vrrp_instance VI_9 {
+    interface mgmt0
+    virtual_ipaddress {
+        198.51.100.1/24 dev mgmt0
+    }
+}
+
+vrrp_instance VI_1 {
+    state MASTER
+    interface bond0
+    virtual_router_id 51
+    priority 150
+    virtual_ipaddress {
+        192.0.2.10/24 dev bond0 label bond0:1
+    }
+}
+
+virtual_server 192.0.2.10 80 {
+    delay_loop 6
+    lb_algo wrr
+    lb_kind DR
+    persistence_timeout 50
+    protocol TCP
+    sorry_server 10.0.0.99 80
+    quorum 2
+
+    real_server 10.0.0.1 80 {
+        weight 3
+        TCP_CHECK { connect_timeout 3 }
+        notify_down "/usr/bin/logger -t lvs { down"
+    }
+    real_server 10.0.0.2 80
+    {
+        uthreshold 1000
+        lthreshold 800
+        inhibit_on_failure
+        HTTP_GET
+        {
+            url {
+                path /health
+                status_code 200
+            }
+            connect_timeout 3
+        }
+    }
+}
+
+virtual_server 192.0.2.10 53 {
+    lvs_sched rr
+    lvs_method NAT
+    ops
+    protocol udp
+    real_server 10.0.0.3 53 { weight 1
+        lvs_method DR }
+    real_server 10.0.0.4 5353 {
+    }
+}
+"#;
+
+#[test]
+fn an_operators_file_becomes_services() {
+    let import = imported("k.conf", PAIR, &Files::default());
+    let config = config(&import);
+    assert_eq!(
+        shown(&config.services),
+        "TCP 192.0.2.10:80 wrr: 10.0.0.1*3 10.0.0.2*1(1000,800)\nUDP 192.0.2.10:53 rr: 10.0.0.3*1"
+    );
+    let timeouts = config.director.timeouts;
+    assert_eq!((timeouts.tcp.secs(), timeouts.tcp_fin.secs(), timeouts.udp.secs()), (1800, 120, 60));
+    assert!(import.toml.contains("\ntcp = 1800  # k.conf:8\n"), "{}", import.toml);
+    assert!(
+        import.toml.contains("\n# k.conf:35: virtual_server 192.0.2.10 80\n[[service]]\n"),
+        "{}",
+        import.toml
+    );
+    assert!(import.toml.contains("\n# k.conf:44\n[[service.server]]\n"), "{}", import.toml);
+}
+
+#[test]
+fn all_that_is_lost_is_said_line_by_line() {
+    let said = said(&imported("k.conf", PAIR, &Files::default()));
+    let said: Vec<_> = said.iter().map(|line| line.split(';').next().unwrap()).collect();
+    let expected = [
+        "4: note: notification_email belongs to e-mail and SNMP, which directrix does not speak",
+        "9: not carried over: lvs_sync_daemon starts a sync daemon, which directrix does not have: another director does not know these connections",
+        "13: note: vrrp_script chk_director belongs to VRRP, which directrix does not speak",
+        "18: not carried over: vrrp_instance VI_9 is about VRRP, which directrix does not speak: it claims each VIP on its own interface and answers ARP for it",
+        "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not speak: it claims each VIP on its own interface and answers ARP for it",
+        "36: note: delay_loop belongs to health checks, which directrix does not make",
+        "39: not carried over: persistence of 50 s: persistence is not there yet",
+        "41: not carried over: sorry_server 10.0.0.99 80 takes over when no server is left, which nobody notices any more",
+        "42: not carried over: quorum asks for so much weight of living servers, which nobody counts any more",
+        "46: not carried over: TCP_CHECK is a health check, and directrix makes none: a server that is down goes on getting connections",
+        "47: not carried over: notify_down is a script that nobody runs any more",
+        "53: note: inhibit_on_failure belongs to health checks, which directrix does not make",
+        "54: not carried over: HTTP_GET is a health check, and directrix makes none: a server that is down goes on getting connections",
+        "68: not carried over: one-packet scheduling (ops): one_packet is not there yet",
+        "72: not carried over: 10.0.0.4 was reached by masquerading (-m, NAT), and directrix knows direct routing only",
+    ];
+    assert_eq!(said, expected.map(|line| format!("k.conf:{line}")));
+}
+
+#[test]
+fn the_interface_is_where_vrrp_held_the_vips() {
+    let unnamed = directrix::import::Source { interface: None, ..source("k.conf", PAIR) };
+    let import = import(&unnamed, &Files::default()).unwrap();
+    assert_eq!(config(&import).director.interface, "bond0");
+    assert!(
+        import.toml.contains("interface = \"bond0\"  # k.conf:27: where VRRP held the VIPs\n"),
+        "{}",
+        import.toml
+    );
+    let text = "virtual_server 192.0.2.1 80 {\nlvs_method DR\nprotocol TCP\n}\n";
+    let unnamed = directrix::import::Source { interface: None, ..source("k.conf", text) };
+    let import = directrix::import::import(&unnamed, &Files::default()).unwrap();
+    assert_eq!(config(&import).director.interface, "eth0");
+    assert_eq!(
+        said(&import),
+        [
+            "k.conf: note: it does not say where VIP traffic arrives, so interface = \"eth0\" is a guess; give --interface NAME, or correct the line"
+        ]
+    );
+}
+
+#[test]
+fn groups_stand_for_all_their_addresses() {
+    let text = "virtual_server group WEB {\nlvs_sched mh\nmh-port\nlvs_method DR\nprotocol TCP\nweight 4\n\
+                real_server 10.0.0.1 {\n}\n}\n\
+                virtual_server_group WEB {\n192.0.2.1 80 # one\n192.0.2.7-8 443\n192.0.2.16/31 81\nfwmark 3\nnonsense 5\n}\n";
+    let import = imported("k", text, &Files::default());
+    let vips = ["192.0.2.1:80", "192.0.2.7:443", "192.0.2.8:443", "192.0.2.16:81", "192.0.2.17:81"];
+    let expected: Vec<_> = vips.iter().map(|vip| format!("TCP {vip} mh (mh-port): 10.0.0.1*4")).collect();
+    assert_eq!(shown(&config(&import).services), expected.join("\n"));
+    let said = said(&import);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("k:1: not carried over: firewall mark 3: "), "{said:?}");
+    assert!(said[1].starts_with("k:15: not carried over: \"nonsense\" is no address"), "{said:?}");
+    assert!(import.toml.contains("# k:1: virtual_server group WEB, its member of k:12\n"), "{}", import.toml);
+}
+
+#[test]
+fn groups_too_large_are_refused_and_not_built() {
+    let server = |n| format!("real_server 10.0.0.{n} {{\n}}\n");
+    let servers: String = (1..100).map(server).collect();
+    let text = format!(
+        "virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\n}}\nvirtual_server_group A {{\n10.0.0.0/8 80\n10.1.0.0/17 80\n}}\n\
+         virtual_server group A {{\nprotocol TCP\nlvs_method DR\n{servers}}}\n"
+    );
+    let import = imported("k", &text, &Files::default());
+    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc:");
+    let said = said(&import);
+    assert!(
+        said[0].starts_with("k:6: not carried over: the range 10.0.0.0/8 has more than 65536 addresses"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with("k:9: not carried over: virtual_server group A makes more than 65535 services"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn what_is_not_said_is_as_keepalived_has_it() {
+    let text = "virtual_server 192.0.2.1 80 {\nreal_server 10.0.0.1 80 {\nlvs_method DR\n}\n}\n\
+                virtual_server 192.0.2.2 80 {\nprotocol TCP\nreal_server 10.0.0.1 80 {\n}\n}\n";
+    let import = imported("k", text, &Files::default());
+    assert_eq!(shown(&config(&import).services), "UDP 192.0.2.1:80 wlc: 10.0.0.1*1");
+    let said = said(&import);
+    let begins: Vec<_> = said.iter().map(|line| line.split([';', '(']).next().unwrap()).collect();
+    assert_eq!(
+        begins,
+        [
+            "k:1: note: there is no protocol, so it is UDP, as for keepalived",
+            "k:6: note: there is no lvs_method for its servers, so it is NAT, as for keepalived",
+            "k:6: not carried over: TCP 192.0.2.2:80: none of its servers is carried over",
+            "k:8: not carried over: 10.0.0.1 was reached by masquerading ",
+        ]
+    );
+}
+
+#[test]
+fn files_include_others_beside_them() {
+    let files = BTreeMap::from([
+        ("/etc/k/conf.d/a.conf", "virtual_server 192.0.2.1 80 {\ninclude ../rs/*.conf\n}\n"),
+        ("/etc/k/conf.d/../rs/1.conf", "protocol TCP\nlvs_method DR\nreal_server 10.0.0.1 {\nweight x\n}\n"),
+        ("/etc/k/loop.conf", "include loop.conf\n"),
+    ]);
+    let files = Files(files);
+    let import = imported("/etc/k/k.conf", "includer conf.d/*.conf\ninclude none.conf\n", &files);
+    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1");
+    let said = said(&import);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with(
+        "/etc/k/k.conf:2: not carried over: /etc/k/none.conf is no file, so nothing is included; "
+    ));
+    assert!(said[1].starts_with(
+        "/etc/k/conf.d/../rs/1.conf:4: not carried over: weight is \"x\", no number from 0 to 65535; "
+    ));
+    assert_eq!(
+        refused("include /etc/k/loop.conf\n", &files),
+        "/etc/k/loop.conf:1: files include each other without end; remove this line"
+    );
+}
+
+#[test]
+fn parameters_conditions_and_sequences_are_carried_out() {
+    let text = "$NET=10.0.0\n@main $W=5\n@^main $W=9\n@other virtual_server 192.0.2.99 80 {\n\
+                $RS= \\\nreal_server ${NET}.${N} { \\\nweight $W \\\n}\n\
+                virtual_server ${VIP}.1 80 {\n$N=1\n$RS\n~SEQ(N, 2, 3) $RS\n~LST({N, W}, {7, 70}, {8, 80}) $RS\n\
+                protocol TCP\nlvs_method DR\n}\n";
+    let text = format!("$VIP=192.0.2\n{text}");
+    let import = imported("k", &text, &Files::default());
+    assert_eq!(
+        shown(&config(&import).services),
+        "TCP 192.0.2.1:80 wlc: 10.0.0.1*5 10.0.0.2*5 10.0.0.3*5 10.0.0.7*70 10.0.0.8*80"
+    );
+    let other = directrix::import::Source { config_id: Some("backup"), ..source("k", &text) };
+    let import = directrix::import::import(&other, &Files::default()).unwrap();
+    assert!(shown(&config(&import).services).contains("10.0.0.1*9"));
+    assert_eq!(
+        refused("$A=$A\n$A\n", &Files::default()),
+        "k:2: a parameter contains itself; write a value without it".replace('k', "f")
+    );
+    let bomb = "~SEQ(A, 1, 60000) ~SEQ(B, 1, 60000) @nobody x\n";
+    assert_eq!(
+        refused(bomb, &Files::default()),
+        "f:1: includes and parameters make more than a million lines of it; import a part at a time"
+    );
+}
+
+#[test]
+fn braces_that_do_not_fit_are_named_with_their_line() {
+    for (text, expected) in [
+        (
+            "virtual_server 1.2.3.4 80 {\nreal_server 1.2.3.5 80 {\n}\n",
+            "f:1: the block of virtual_server has no \"}\"; add one where it ends",
+        ),
+        ("virtual_server 1.2.3.4 80 {\n}\n}\n", "f:3: \"}\" closes nothing; remove it"),
+        ("global_defs {\n} {\n}\n", "f:2: \"{\" follows no keyword; remove it, or write one before it"),
+        ("global_defs {\n}\nvirtual_server \"1.2.3.4 80 {\n", "f:3: a quote has no end; add the second \""),
+    ] {
+        assert_eq!(refused(text, &Files::default()), expected, "{text}");
+    }
+}
+
+#[test]
+fn deep_blocks_end_with_a_message() {
+    let deep = refused(
+        &format!("global_defs {{\n{}", "a {".repeat(500_000).replace("{a", "{\na")),
+        &Files::default(),
+    );
+    assert_eq!(deep, "f:33: blocks stand in one another more than 32 deep; is a \"}\" missing above?");
+}
+
+/// Every keyword of a virtual server that keepalived.conf(5) has is known: none is called unknown.
+#[test]
+fn every_keyword_of_the_manual_is_known() {
+    let service = "ip_family inet,retry 3,delay_before_retry 1,warmup 0,connect_timeout 3,delay_loop 5,inhibit_on_failure,\
+                   lvs_sched wlc,lb_algo wlc,hashed,ops,flag-1,flag-2,flag-3,sh-port,sh-fallback,mh-port,mh-fallback,\
+                   lb_kind DR,lvs_method DR,persistence_engine sip,persistence_timeout,persistence_granularity 255.255.255.0,\
+                   protocol TCP,ha_suspend,smtp_alert true,virtualhost x,snmp_name x,alpha,omega,quorum_up x,quorum_down x,\
+                   quorum 1,hysteresis 0,weight 1,sorry_server 10.9.9.9 80,sorry_server_inhibit,sorry_server_lvs_method DR";
+    let server = "weight 1,lvs_method DR,uthreshold 9,lthreshold 5,inhibit_on_failure,notify_up x,notify_down x,alpha,retry 1,\
+                  delay_before_retry 1,warmup 0,connect_timeout 1,delay_loop 1,smtp_alert,virtualhost x,snmp_name x,\
+                  TCP_CHECK { },HTTP_GET { url { path / } },SSL_GET { },SMTP_CHECK { },DNS_CHECK { },MISC_CHECK { },\
+                  BFD_CHECK { },UDP_CHECK { },PING_CHECK { },FILE_CHECK { }";
+    let lines = |list: &str| {
+        list.split(',').fold(String::new(), |mut text, line| {
+            let _ = writeln!(text, "{}", line.trim());
+            text
+        })
+    };
+    let text = format!(
+        "virtual_server 192.0.2.1 80 {{\n{}real_server 10.0.0.1 80 {{\n{}}}\n}}\n",
+        lines(service),
+        lines(server)
+    );
+    let import = imported("k", &text, &Files::default());
+    let unknown: Vec<_> = said(&import).into_iter().filter(|line| line.contains("is no keyword")).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1(9,5)");
+    let unknown = imported("k", &text.replace("omega", "omege"), &Files::default());
+    assert!(
+        said(&unknown)
+            .iter()
+            .any(|line| line.contains("\"omege\" is no keyword that is known here; look it up"))
+    );
+}

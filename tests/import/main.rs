@@ -1,0 +1,93 @@
+//! `directrix import`: what of other tools' files is carried over, and what is said of the rest.
+#![allow(missing_docs)]
+
+mod command;
+mod ipvsadm;
+mod keepalived;
+
+use directrix::import::{Failure, Host, Import, Source, import};
+use directrix::model::{self, Config, VirtualService};
+use glob::{MatchOptions, Pattern};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// A host that has these files, and knows two names.
+#[derive(Debug, Default)]
+pub struct Files(pub BTreeMap<&'static str, &'static str>);
+
+impl Host for Files {
+    fn address(&self, name: &str) -> Option<IpAddr> {
+        (name == "vip.example").then(|| IpAddr::from([192, 0, 2, 10]))
+    }
+
+    fn port(&self, name: &str, protocol: &str) -> Option<u16> {
+        (name == "http" && protocol == "tcp").then_some(80)
+    }
+
+    fn name(&self) -> Option<String> {
+        Some("main".into())
+    }
+
+    fn files(&self, pattern: &str) -> Vec<PathBuf> {
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
+        let wanted = Pattern::new(pattern).unwrap();
+        self.0.keys().filter(|file| wanted.matches_with(file, options)).map(PathBuf::from).collect()
+    }
+
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        let text = self.0.get(file.to_str().unwrap()).ok_or(io::ErrorKind::NotFound)?;
+        Ok(text.as_bytes().to_vec())
+    }
+}
+
+pub fn source<'a>(file: &'a str, text: &'a str) -> Source<'a> {
+    Source { file, bytes: text.as_bytes(), format: None, interface: Some("lan0"), config_id: None }
+}
+
+/// Imports a text that can be imported.
+#[track_caller]
+pub fn imported(file: &str, text: &str, host: &Files) -> Import {
+    import(&source(file, text), host).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// The configuration that a text becomes.
+#[track_caller]
+pub fn config(import: &Import) -> Config {
+    model::parse(Path::new("d.toml"), &import.toml)
+        .unwrap_or_else(|errors| panic!("{errors}\n{}", import.toml))
+}
+
+/// What is said, a line each.
+pub fn said(import: &Import) -> Vec<String> {
+    import.remarks.iter().map(ToString::to_string).collect()
+}
+
+/// What a text is refused for.
+#[track_caller]
+pub fn refused(text: &str, host: &Files) -> String {
+    match import(&source("f", text), host) {
+        Err(Failure::BadInput(faults)) => {
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// "TCP 192.0.2.10:80 wlc: 10.0.0.1*1 10.0.0.2*3", a line for each service.
+pub fn shown(services: &[VirtualService]) -> String {
+    let lines = services.iter().map(|service| {
+        let flags: Vec<_> = service.scheduler_flags.names(service.scheduler).collect();
+        let servers = service.servers.iter().map(|server| {
+            let limits = match (server.upper_threshold, server.lower_threshold) {
+                (0, 0) => String::new(),
+                (upper, lower) => format!("({upper},{lower})"),
+            };
+            format!(" {}*{}{limits}", server.address, server.weight.0)
+        });
+        let flags = if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(",")) };
+        format!("{} {}{flags}:{}", service.address, service.scheduler.name(), servers.collect::<String>())
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
