@@ -24,7 +24,7 @@ impl Host for Mirror<'_> {
     }
 
     fn files(&self, pattern: &str) -> Vec<PathBuf> {
-        if pattern.len() % 2 == 0 { vec![pattern.into()] } else { Vec::new() }
+        if pattern.len().is_multiple_of(2) { vec![pattern.into()] } else { Vec::new() }
     }
 
     fn read(&self, _file: &Path) -> io::Result<Vec<u8>> {
