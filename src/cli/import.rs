@@ -32,6 +32,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
 
+    /// Carry over servers that were reached by masquerading or a tunnel: they get prepared
+    #[arg(long)]
+    direct: bool,
+
     /// Which "@" lines of keepalived.conf count, as keepalived's --config-id [default: host's name]
     #[arg(long, value_name = "ID")]
     config_id: Option<String>,
@@ -71,6 +75,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         bytes: &bytes,
         format: args.from.map(Format::from),
         interface: args.interface.as_deref(),
+        direct: args.direct,
         config_id: args.config_id.as_deref(),
     };
     match import::import(&source, &ThisHost) {

@@ -46,6 +46,9 @@ pub struct Source<'a> {
     pub format: Option<Format>,
     /// The director's interface; none to find it in the file.
     pub interface: Option<&'a str>,
+    /// Whether servers that are reached by masquerading or a tunnel will be prepared for direct
+    /// routing, and are carried over.
+    pub direct: bool,
     /// keepalived's `--config-id`; none for the host's name.
     pub config_id: Option<&'a str>,
 }
@@ -102,7 +105,7 @@ pub fn import(source: &Source<'_>, host: &dyn Host) -> Result<Import, Failure> {
     if description.services.is_empty() && remarks.is_empty() {
         return Err(bad(format!("{}: there is no virtual service in it", source.file)));
     }
-    let draft = fit::fit(&description, &mut remarks);
+    let draft = fit::fit(&description, source.direct, &mut remarks);
     if draft.services.iter().all(|service| service.left_out.is_some()) {
         return Err(Failure::NothingLeft(remarks.in_order()));
     }
