@@ -4,15 +4,18 @@
 //! `cargo bench --bench schedule`. `open` chooses a server and counts the connection there; `life`
 //! also moves a connection to inactive and ends another one, so that as many are open afterwards
 //! as before. With two threads the time is that of one such step of each, both at once.
+//! `pick` is a pick, a connection counted and ended, by every scheduler of IPVS, with 10 and 1000 servers of different weights, one
+//! in ten of them quiesced; `limited` the same with thresholds that are not reached.
 //! `cargo bench --bench schedule -- --count SERVERS STEPS` opens that often and nothing else, for a
 //! profiler that counts instructions.
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
-use directrix::model::ServerId;
-use directrix::schedule::{Candidate, Client, Loads, Pool};
+use directrix::model::{self, ServerId};
+use directrix::schedule::{Candidate, Client, Loads, Pool, Rule, Thresholds};
 use std::collections::VecDeque;
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -162,6 +165,50 @@ fn schedule(criterion: &mut Criterion) {
     }
 }
 
+/// Servers of `scheduler` with addresses, and with an upper threshold if `limited`.
+fn rule(scheduler: model::Scheduler, servers: u16, limited: bool) -> Tree {
+    let (loads, rule) = (Loads::new(servers.into()), Rule { scheduler, ..Rule::default() });
+    let thresholds = Thresholds { upper: if limited { u32::MAX } else { 0 }, lower: 0 };
+    let of = |of: Candidate| Candidate {
+        thresholds,
+        weight: if of.server.0 % 10 == 9 { 0 } else { of.weight },
+        address: (Ipv4Addr::from_bits(0x0a00_0000 + u32::from(of.server.0)), 80).into(),
+        ..of
+    };
+    let pool = Pool::new([]).next(rule, candidates(servers).map(of), &loads);
+    Tree(pool, loads)
+}
+
+/// Picks for one client after the other, and counts the connection where there is one.
+fn pick_for_clients(steps: u64, tree: &Tree) -> Duration {
+    let start = Instant::now();
+    for step in 0..steps {
+        let client = Client::new(Ipv4Addr::from_bits(step as u32).into(), step as u16);
+        if let Some(server) = black_box(tree.0.pick(&tree.1, client)) {
+            tree.1.add(server, true);
+            tree.changed(server);
+            tree.1.remove(server, true);
+            tree.changed(server);
+        }
+    }
+    start.elapsed()
+}
+
+fn every_scheduler(criterion: &mut Criterion) {
+    for (what, limited) in [("pick", false), ("limited", true)] {
+        let mut group = criterion.benchmark_group(what);
+        for (scheduler, servers) in
+            model::Scheduler::ALL.iter().flat_map(|of| [10, 1000].map(|servers| (*of, servers)))
+        {
+            let tree = rule(scheduler, servers, limited);
+            group.bench_function(BenchmarkId::new(scheduler.name(), servers), |bencher| {
+                bencher.iter_custom(|steps| pick_for_clients(steps, &tree));
+            });
+        }
+        group.finish();
+    }
+}
+
 /// The number of servers and of steps, if instructions are to be counted.
 fn counting() -> Option<(u16, u64)> {
     let arguments: Vec<_> = std::env::args().skip_while(|argument| argument != "--count").collect();
@@ -171,7 +218,7 @@ fn counting() -> Option<(u16, u64)> {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
-    targets = schedule
+    targets = schedule, every_scheduler
 }
 
 fn main() {

@@ -266,6 +266,7 @@ impl<P: Ports> Worker<P> {
 
     fn note_rings(&mut self) {
         let counters = &self.shared.counters;
+        counters.beats.add(1);
         for port in 0..self.ports.count() {
             counters.note_levels(port, self.ports.levels(port));
             let Lost { ring_full, no_buffer } = self.ports.lost(port);

@@ -24,7 +24,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix drop",
         2,
-        "error: unrecognized subcommand 'drop'\n\n  tip: a similar subcommand exists: 'drops'\n\n\
+        "error: unrecognized subcommand 'drop'\n\n  tip: some similar subcommands exist: 'top', 'drops'\n\n\
          Usage: directrix [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
     ),
     ("directrix start", 2, "error: unrecognized subcommand 'start'\n…"),

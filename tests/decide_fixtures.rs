@@ -5,8 +5,8 @@ mod support;
 
 use directrix::flow::Seed;
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::model::{Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
@@ -20,6 +20,7 @@ const DNS: End = (Ipv4Addr::new(192, 168, 195, 150), 53);
 const EMPTY: End = (Ipv4Addr::new(192, 168, 195, 150), 81);
 const RS1: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const RS2: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x12]);
+const RS3: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x13]);
 const SERVER_SIDE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x5d]);
 
 const SEED: Seed =
@@ -310,6 +311,76 @@ fn udp_keeps_one_server_for_a_flow_and_counts_as_inactive() {
         bench.wait(Span::from_secs(299));
     }
     assert_eq!(bench.loads(2), (0, 1));
+}
+
+/// DNS with servers 2, 0 and 1 in list order, in turn, and each datagram by itself.
+fn one_packet(loads: &Loads) -> Snapshot {
+    let mut turns = snapshot();
+    turns.routes[2] = Route::new(&turns.arms, Some(Server { arm: ArmIndex(0), mac: Some(RS3) }));
+    let rule = Rule { scheduler: Scheduler::Rr, one_packet: true, ..Rule::default() };
+    let limited = Thresholds { upper: 1, lower: 0 };
+    let list = [2, 0, 1].map(|id| Candidate { thresholds: limited, ..Candidate::new(ServerId(id), 1) });
+    turns.pools[1] = turns.pools[1].next(rule, list, loads);
+    turns
+}
+
+#[test]
+fn with_one_packet_scheduling_every_datagram_gets_a_server_of_its_own() {
+    let mut bench = Bench::new(snapshot());
+    let turns = one_packet(&bench.loads);
+    bench.forwarder.adopt(Arc::new(turns));
+    let query = frames::udp(CLIENT, DNS, b"query");
+    let servers = [0; 6].map(|_| bench.server(&query));
+    assert_eq!(servers, [RS3, RS1, RS2, RS3, RS1, RS2], "nobody stays overloaded");
+    assert_eq!(bench.counters.entries.get(), 0, "there are no connections");
+    for server in 0..3 {
+        let counters = bench.counters.server(ServerId(server));
+        assert_eq!((counters.connections.get(), counters.packets.get()), (2, 2));
+        assert_eq!(bench.loads(server), (0, 0));
+    }
+}
+
+/// As in IPVS, which looks for a connection first.
+#[test]
+fn a_flow_that_was_there_before_one_packet_scheduling_goes_on() {
+    let mut bench = Bench::new(snapshot());
+    let turns = one_packet(&bench.loads);
+    let mut before = snapshot();
+    before.routes = turns.routes.clone();
+    bench.forwarder.adopt(Arc::new(before));
+    let query = frames::udp(CLIENT, DNS, b"query");
+    assert_eq!(bench.server(&query), RS3);
+    bench.forwarder.adopt(Arc::new(turns));
+    assert_eq!([0; 3].map(|_| bench.server(&query)), [RS3; 3]);
+    bench.wait(Span::from_secs(301));
+    bench.forwarder.sweep_all(bench.now);
+    assert_eq!([0; 3].map(|_| bench.server(&query)), [RS3, RS1, RS2]);
+    assert_eq!(bench.counters.entries.get(), 0);
+}
+
+/// A server at its threshold gets no connections, and some again when it has fewer.
+#[test]
+fn an_overloaded_server_is_left_out_until_connections_end() {
+    let mut bench = Bench::new(snapshot());
+    let mut limited = snapshot();
+    let of =
+        |id| Candidate { thresholds: Thresholds { upper: 2, lower: 1 }, ..Candidate::new(ServerId(id), 1) };
+    limited.pools[0] = limited.pools[0].next(Rule::default(), [1, 0].map(of), &bench.loads);
+    bench.forwarder.adopt(Arc::new(limited));
+    assert_eq!([1, 2, 3, 4].map(|port| bench.server(&syn(port))), [RS2, RS1, RS2, RS1]);
+    assert_eq!(bench.reason(&syn(5)), DropReason::NoServer);
+    let close = |bench: &mut Bench, port| {
+        for flag in [ACK, RST] {
+            let _ = bench.server(&frames::tcp((CLIENT.0, port), WEB, flag, &[]));
+        }
+        bench.wait(Span::from_secs(11));
+        bench.forwarder.sweep_all(bench.now);
+    };
+    close(&mut bench, 1);
+    assert_eq!(bench.loads(1), (1, 0));
+    assert_eq!(bench.reason(&syn(5)), DropReason::NoServer, "one is not below the lower threshold");
+    close(&mut bench, 3);
+    assert_eq!([5, 6].map(|port| bench.server(&syn(port))), [RS2, RS2]);
 }
 
 #[test]

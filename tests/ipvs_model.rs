@@ -1,12 +1,13 @@
-//! The whole decision against a naive IPVS: random traffic, random waits, frame by frame.
+//! The whole decision against a naive IPVS: random traffic, random waits, frame by frame, by several
+//! schedulers and with thresholds.
 #![allow(missing_docs)]
 
 mod support;
 
 use directrix::flow::{Seed, State};
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::model::{Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::transport::TcpFlags;
@@ -24,7 +25,13 @@ const SEED: Seed =
 /// IPVS as a beginner would write it: a map of connections, a list of servers.
 #[derive(Default)]
 struct Naive {
+    scheduler: Scheduler,
     weights: Vec<u16>,
+    /// Upper thresholds; 0 for none. The lower ones are not set.
+    upper: Vec<u32>,
+    overloaded: Vec<bool>,
+    /// Who came last in rr.
+    last: Option<usize>,
     connections: HashMap<(Protocol, End), Connection>,
     opened: Vec<u64>,
 }
@@ -43,17 +50,53 @@ impl Naive {
         })
     }
 
-    fn pick(&self) -> Option<usize> {
-        let overhead = |server: usize| self.load(server).0 * 256 + self.load(server).1;
-        (0..self.weights.len()).filter(|server| self.weights[*server] > 0).reduce(|best, server| {
-            let replaces = overhead(best) * u64::from(self.weights[server])
-                > overhead(server) * u64::from(self.weights[best]);
-            if replaces { server } else { best }
-        })
+    fn pick(&mut self, client: End) -> Option<usize> {
+        let servers = self.weights.len();
+        let takes = |server: &usize| self.weights[*server] > 0 && !self.overloaded[*server];
+        let least = |measure: &dyn Fn(u64, u64) -> u64, weighted: bool| {
+            let load = |server: usize| measure(self.load(server).0, self.load(server).1);
+            let weight = |server: usize| if weighted { u64::from(self.weights[server]) } else { 1 };
+            (0..servers).filter(takes).reduce(|best, server| {
+                if load(best) * weight(server) > load(server) * weight(best) { server } else { best }
+            })
+        };
+        match self.scheduler {
+            Scheduler::Rr => {
+                let first = self.last.map_or(0, |last| last + 1);
+                let next = (first..first + servers).map(|at| at % servers).find(takes);
+                self.last = next.or(self.last);
+                next
+            }
+            Scheduler::Lc => least(&|active, inactive| active * 256 + inactive, false),
+            Scheduler::Sed => least(&|active, _| active + 1, true),
+            // With sh-port: 256 slots dealt out in turn, as many at a time as the weight says.
+            Scheduler::Sh => {
+                let dealt = (0..servers)
+                    .cycle()
+                    .flat_map(|server| std::iter::repeat_n(server, usize::from(self.weights[server].max(1))));
+                let number = u64::from(client.0.to_bits()) + u64::from(client.1);
+                let slot = ((number * 0x61c8_8647) & 0xffff_ffff) >> 24;
+                dealt.take(256).nth(slot as usize).filter(takes)
+            }
+            _ => least(&|active, inactive| active * 256 + inactive, true),
+        }
+    }
+
+    /// Whether `server` is overloaded, now that its connections have become more or fewer.
+    fn judge(&mut self, server: usize) {
+        let ((active, inactive), upper) = (self.load(server), u64::from(self.upper[server]));
+        let total = active + inactive;
+        let stays = self.overloaded[server] && total * 4 >= upper * 3;
+        self.overloaded[server] = upper > 0 && (total >= upper || stays);
+    }
+
+    fn judge_all(&mut self) {
+        (0..self.weights.len()).for_each(|server| self.judge(server));
     }
 
     fn expire(&mut self, now_ms: u64) {
         self.connections.retain(|_, connection| now_ms < connection.deadline_ms);
+        self.judge_all();
     }
 
     /// The server of the frame, or why there is none.
@@ -70,15 +113,17 @@ impl Naive {
         let over = |state| matches!(state, State::TimeWait | State::Close | State::FinWait);
         if opens && self.connections.get(&(protocol, client)).is_some_and(|known| tcp && over(known.state)) {
             self.connections.remove(&(protocol, client));
+            self.judge_all();
         }
         if !self.connections.contains_key(&(protocol, client)) {
             if !opens {
                 return Err(DropReason::NoConnection);
             }
-            let server = self.pick().ok_or(DropReason::NoServer)?;
+            let server = self.pick(client).ok_or(DropReason::NoServer)?;
             self.opened[server] += 1;
             let state = if tcp { State::None } else { State::Udp };
             self.connections.insert((protocol, client), Connection { server, state, deadline_ms: 0 });
+            self.judge(server);
         }
         let connection = self.connections.get_mut(&(protocol, client)).expect("just put there");
         connection.state = connection.state.after(TcpFlags(if tcp { flags } else { 0 }));
@@ -89,15 +134,24 @@ impl Naive {
 }
 
 /// The same servers for a TCP and a UDP service: one pool, one set of loads.
-fn forwarder(weights: &[u16]) -> (Forwarder, Arc<Loads>, Arc<WorkerCounters>) {
+fn forwarder(
+    scheduler: Scheduler,
+    weights: &[u16],
+    upper: &[u32],
+) -> (Forwarder, Arc<Loads>, Arc<WorkerCounters>) {
     let (loads, counters) =
         (Arc::new(Loads::new(weights.len())), Arc::new(WorkerCounters::new(weights.len(), 1)));
     let mut forwarder = Forwarder::new(4096, SEED, Arc::clone(&loads), Arc::clone(&counters));
     let services = [(Protocol::Tcp, 80, 0), (Protocol::Udp, 53, 1)].map(|(protocol, port, id)| {
         (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
     });
-    let candidates = weights.iter().zip(0..);
-    let pool = Pool::new(candidates.map(|(weight, id)| Candidate::new(ServerId(id), *weight)));
+    let candidates = weights.iter().zip(upper).zip(0..).map(|((weight, upper), id)| Candidate {
+        thresholds: Thresholds { upper: *upper, lower: 0 },
+        ..Candidate::new(ServerId(id), *weight)
+    });
+    let flags = SchedulerFlags { fallback: false, port: true };
+    let rule = Rule { scheduler, flags, ..Rule::default() };
+    let pool = Pool::new([]).next(rule, candidates, &loads);
     let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     forwarder.adopt(Arc::new(Snapshot {
@@ -138,12 +192,17 @@ proptest! {
 
     #[test]
     fn every_frame_goes_where_ipvs_would_send_it(
-        weights in prop::collection::vec(prop_oneof![Just(0u16), 1u16..5, any::<u16>()], 1..6),
+        scheduler in prop::sample::select(&[Scheduler::Wlc, Scheduler::Lc, Scheduler::Sed, Scheduler::Rr, Scheduler::Sh][..]),
+        servers in prop::collection::vec(
+            (prop_oneof![Just(0u16), 1u16..5, any::<u16>()], prop_oneof![2 => Just(0u32), 1 => 1u32..7]), 1..6
+        ),
         events in events(),
         start in any::<u32>(),
     ) {
-        let (mut forwarder, loads, counters) = forwarder(&weights);
-        let mut naive = Naive { opened: vec![0; weights.len()], weights, ..Naive::default() };
+        let (weights, upper): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
+        let (mut forwarder, loads, counters) = forwarder(scheduler, &weights, &upper);
+        let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
+        let mut naive = Naive { scheduler, weights, upper, overloaded, opened, ..Naive::default() };
         let (mut now_ms, mut verdicts) = (0u64, Vec::new());
         for event in events {
             let now = Tick(start).after(Span::from_millis(now_ms as u32));
@@ -174,6 +233,7 @@ proptest! {
                     for server in 0..naive.weights.len() {
                         let load = loads.get(ServerId(server as u16));
                         prop_assert_eq!((u64::from(load.active), u64::from(load.inactive)), naive.load(server));
+                        prop_assert_eq!(loads.is_overloaded(ServerId(server as u16)), naive.overloaded[server]);
                     }
                 }
             }

@@ -10,14 +10,15 @@ use directrix::control::crew::Line;
 use directrix::flow::Seed;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::io::{Levels, Ports, Sent};
-use directrix::model::{ServerId, Timeouts, Wait};
-use directrix::schedule::Loads;
+use directrix::model::{Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
+use directrix::schedule::{Candidate, Client, Loads, Pool, Rule, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::worker::{Shared, Worker};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io;
+use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -228,6 +229,34 @@ fn a_worker_s_whole_loop_takes_no_memory() {
     assert_eq!(watched.load(Relaxed), 0, "after {adopted} snapshots, {listed} connections listed");
     assert!(adopted > 10 && listed > 1000, "{adopted} snapshots, {listed} connections listed");
     everything_happened(&counters);
+}
+
+/// Every scheduler's pick, with servers that are overloaded, and for clients who have to fall back.
+#[test]
+fn picks_take_no_memory() {
+    for (scheduler, servers) in Scheduler::ALL.iter().flat_map(|of| [(*of, 5), (*of, SERVERS)]) {
+        let loads = Loads::new(servers.into());
+        let flags = SchedulerFlags { fallback: true, port: true };
+        let rule = Rule { scheduler, flags, ..Rule::default() };
+        let candidate = |id: u16| Candidate {
+            thresholds: Thresholds { upper: 40, lower: 20 },
+            address: (Ipv4Addr::from_bits(id.into()), 80).into(),
+            ..Candidate::new(ServerId(id), (id + 1) % 7)
+        };
+        let pool = Pool::new([]).next(rule, (0..servers).map(candidate), &loads);
+        watch();
+        let mut picked = 0;
+        for client in 0..10_000u32 {
+            let client = Client::new(Ipv4Addr::from_bits(client).into(), client as u16);
+            if let Some(server) = pool.pick(&loads, client) {
+                picked += 1;
+                loads.add(server, true);
+                pool.changed(server, &loads);
+            }
+        }
+        assert_eq!(calls(), 0, "{}", scheduler.name());
+        assert!(picked >= 10, "{}: {picked}", scheduler.name());
+    }
 }
 
 #[test]

@@ -4,8 +4,10 @@ mod fake_director;
 mod tmux;
 
 use directrix::control::api::{Drops, Latency, Port, Worker};
+use directrix::control::request::Request;
+use directrix::control::server::Query;
 use directrix::wire::Protocol;
-use fake_director::fixtures::{server, service};
+use fake_director::fixtures::{address, server, service};
 use fake_director::{Answers, Director, directrix, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -125,15 +127,48 @@ fn a_session_from_start_to_quit() {
 }
 
 #[test]
-fn a_drain_is_asked_for_and_its_outcome_told() {
-    let director = Director::answering(answers());
+fn a_drain_is_asked_for_and_then_seen() {
+    let mut answers = answers();
+    let director = Director::with(move |query| match query {
+        Query::Change(requests, to) => {
+            let drained = &mut answers.services.services[0].servers[0];
+            let Request::Drain { server, deadline: None, .. } = requests[0] else { panic!("{requests:?}") };
+            assert_eq!((requests.len(), server), (1, drained.address.ip()));
+            (drained.weight, drained.state) = (0, "draining".to_owned());
+            drop(to.send(Ok(())));
+        }
+        query => answers.answer(query),
+    });
     let terminal = top(&director.socket());
     terminal.keys("Down d");
     terminal.wait_for("Drain 10.0.0.1:80 of TCP 192.0.2.10:80? y/n");
     terminal.keys("n");
     terminal.wait_for("Enter zoom");
     terminal.keys("d y");
-    terminal.wait_for("10.0.0.1:80 gets no new connections; those that it has may finish");
+    terminal.wait_for("10.0.0.1:80 gets no new connections, and is removed once it has none");
+    let screen = terminal.wait_for("draining");
+    assert!(screen.contains("> 10.0.0.1:80           0 "), "{screen}");
+}
+
+#[test]
+fn a_drain_that_the_director_refuses_is_none() {
+    let answers = answers();
+    let director = Director::with(move |query| match query {
+        Query::Change(_, to) => {
+            let nothing_there = Answers::default().change(&[removal()]).unwrap_err();
+            drop(to.send(Err(nothing_there)));
+        }
+        query => answers.answer(query),
+    });
+    let terminal = top(&director.socket());
+    terminal.keys("Down d y");
+    terminal.wait_for("10.0.0.1:80 is not drained: the director at ");
+    terminal.wait_for("[Services]");
+}
+
+/// What a director without services refuses.
+fn removal() -> Request {
+    Request::DeleteService { service: address(Protocol::Tcp, "192.0.2.10:80") }
 }
 
 #[test]

@@ -98,22 +98,25 @@ pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
     let Drain { service, server, deadline, no_wait } = *args;
     with(socket, |director| {
         director.change(&[Request::Drain { service, server, deadline }])?;
-        let start = Instant::now();
-        let mut last = None;
-        while !no_wait {
-            let Some((active, inactive)) = connections(director, service, server)? else { break };
-            if last != Some((active, inactive)) {
-                println!(
-                    "{:>4} s  {active} active, {inactive} inactive connections",
-                    start.elapsed().as_secs()
-                );
-                last = Some((active, inactive));
-            }
-            sleep(LOOK);
+        if no_wait {
+            println!("draining");
+            return Ok(());
         }
-        println!("{}", if no_wait { "draining" } else { "removed" });
-        Ok(())
+        watch(director, service, server)
     })
+}
+
+/// Prints how many connections a server still has, until it is gone.
+fn watch(director: &Blocking, service: ServiceAddress, server: IpAddr) -> anyhow::Result<()> {
+    let (start, mut last) = (Instant::now(), None);
+    while let Some((active, inactive)) = connections(director, service, server)? {
+        if last.replace((active, inactive)) != Some((active, inactive)) {
+            println!("{:>4} s  {active} active, {inactive} inactive connections", start.elapsed().as_secs());
+        }
+        sleep(LOOK);
+    }
+    println!("removed");
+    Ok(())
 }
 
 /// Those that a server has; `None` once it is gone.

@@ -26,6 +26,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// What `-h` says, for the man page.
+pub(super) const HELP: &str = usage::USAGE;
+
 /// The subcommand's arguments, which are not clap's to read: ipvsadm's grammar is popt's.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true, override_usage = "directrix ipvsadm [IPVSADM ARGUMENTS]; -h explains")]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod generate;
 mod import;
 mod ipvsadm;
 mod lab;
@@ -15,7 +16,7 @@ mod run;
 mod status;
 mod top;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -60,6 +61,9 @@ enum Command {
     Realserver(realserver::Args),
     /// The reference deployment in network namespaces
     Lab(lab::Args),
+    /// Man pages and completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// The name of the control socket's environment variable.
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Top(args) => top::main(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
         Command::Lab(args) => lab::main(&args),
+        Command::Generate(args) => generate::main(&args, Cli::command()),
     }
 }
 

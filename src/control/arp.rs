@@ -1,6 +1,6 @@
 //! Drives the neighbor machine: frames, time and commands in, frames and reports out.
 
-use super::throttle::{Throttle, tell_left_out};
+use super::throttle::Throttle;
 use crate::io::{ArpSocket, AsyncArpSocket};
 use crate::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings};
 use crate::time::Tick;
@@ -88,7 +88,7 @@ impl Responder {
                 }
                 () = tokio::time::sleep(pause) => {
                     self.handle(Event::Timer);
-                    self.links.iter_mut().for_each(Link::settle);
+                    self.links.iter_mut().for_each(|link| link.lines.settle(Instant::now()));
                 }
                 command = commands.recv() => match command {
                     Some(command) => self.handle(command.into()),
@@ -123,7 +123,7 @@ impl Responder {
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        self.links[link].log(Way::Receiving, || {
+                        self.links[link].lines.line(Way::Receiving, Instant::now(), || {
                             tracing::warn!(link, %error, "receiving ARP failed");
                         });
                         break;
@@ -163,26 +163,17 @@ impl Link {
         let mut frame = [0; FRAME_LEN];
         packet.emit(&mut frame);
         let sent = self.socket.send(&frame);
+        let now = Instant::now();
         let failed_before = std::mem::replace(&mut self.failing, sent.is_err());
         match sent {
             Err(error) if !failed_before => {
-                self.log(Way::Sending, || tracing::warn!(%error, "sending ARP fails"));
+                self.lines.line(Way::Sending, now, || tracing::warn!(%error, "sending ARP fails"));
             }
-            Ok(()) if failed_before => self.log(Way::Sending, || tracing::info!("sending ARP works again")),
+            Ok(()) if failed_before => {
+                self.lines.line(Way::Sending, now, || tracing::info!("sending ARP works again"))
+            }
             Err(_) | Ok(()) => {}
         }
-    }
-
-    /// Writes a line unless there were too many of its kind.
-    fn log(&mut self, way: Way, line: impl FnOnce()) {
-        if let Some(left_out) = self.lines.admit(way, Instant::now()) {
-            line();
-            tell_left_out(way, left_out);
-        }
-    }
-
-    fn settle(&mut self) {
-        self.lines.settle(Instant::now()).iter().for_each(|(way, lines)| tell_left_out(way, *lines));
     }
 }
 

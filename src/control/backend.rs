@@ -2,7 +2,7 @@
 
 use super::crew::{Crew, Settings};
 use super::handover::Handover;
-use crate::io::{IoError, Opened, Plan, Ports, packet, xdp};
+use crate::io::{IoError, Opened, Plan, Ports, Steering, packet, xdp};
 use crate::model::BackendChoice;
 
 /// A backend in motion. It hands over no frame until its steering is given services.
@@ -15,23 +15,31 @@ pub struct Backend {
     pub crew: Crew,
 }
 
-/// Opens the backend of `choice` and starts its workers.
+/// What is to be done when all is open, and no worker runs yet.
+pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), IoError>;
+
+/// Opens the backend of `choice`, does what is to be done before, and starts its workers.
 ///
 /// # Errors
 /// [`IoError`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; what kept
 /// AF_XDP from working is logged.
-pub fn launch(choice: BackendChoice, plan: &Plan, settings: &Settings) -> Result<Backend, IoError> {
+pub fn launch(
+    choice: BackendChoice,
+    plan: &Plan,
+    settings: &Settings,
+    before: BeforeWorkers<'_>,
+) -> Result<Backend, IoError> {
     match choice {
-        BackendChoice::Xdp => start("xdp", xdp::open(plan)?, settings),
-        BackendChoice::Packet => start("packet", packet::open(plan)?, settings),
-        BackendChoice::Auto => match xdp::open(plan).and_then(|opened| start("xdp", opened, settings)) {
-            Ok(backend) => {
+        BackendChoice::Xdp => start("xdp", xdp::open(plan)?, settings, before),
+        BackendChoice::Packet => start("packet", packet::open(plan)?, settings, before),
+        BackendChoice::Auto => match xdp::open(plan) {
+            Ok(opened) => {
                 tracing::info!("backend xdp: AF_XDP works on {}", plan.arms[0].name);
-                Ok(backend)
+                start("xdp", opened, settings, before)
             }
             Err(reason) => {
                 tracing::warn!(%reason, "backend packet: AF_XDP does not work here");
-                start("packet", packet::open(plan)?, settings)
+                start("packet", packet::open(plan)?, settings, before)
             }
         },
     }
@@ -41,6 +49,7 @@ fn start<P: Ports + 'static>(
     name: &'static str,
     opened: Opened<P>,
     settings: &Settings,
+    before: BeforeWorkers<'_>,
 ) -> Result<Backend, IoError> {
     let Opened { workers, mut steering } = opened;
     for (worker, port) in
@@ -49,6 +58,7 @@ fn start<P: Ports + 'static>(
         tracing::info!(worker, interface = %port.interface, queue = port.queue, mode = port.mode, "{name}");
     }
     steering.start()?;
+    before(&*steering)?;
     let crew = Crew::start(workers, settings).map_err(|error| IoError {
         what: "starting the workers".into(),
         cause: error.to_string(),

@@ -8,12 +8,15 @@ use super::exporter::Exporter;
 use super::failure::Failure;
 use super::host::Host;
 use super::metrics::Meter;
+use super::news;
+use super::privileges::Privileges;
 use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
 use super::status::{self, View};
-use super::throttle::{Throttle, tell_left_out};
+use super::throttle::Throttle;
+use super::watchdog::Watchdog;
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, Plan};
@@ -55,15 +58,17 @@ where
     runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
         let signals = Signals::listen()?;
-        let host = Host::fit(config)?;
+        let (privileges, host) = (Privileges::of(config)?, Host::fit(config)?);
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let socket = server::bind(socket)?;
         host.control_group.map_or(Ok(()), |group| socket.admit(group))?;
+        privileges.owner().map_or(Ok(()), |owner| socket.give_directory(owner))?;
         let exporter = match config.director.metrics {
             Some(address) => Some(Exporter::bind(address).await?),
             None => None,
         };
-        Director::start(config, host, ready)?.direct((socket, exporter), signals, &reread).await
+        let director = Director::start(config, host, &privileges, ready)?;
+        director.direct((socket, exporter), signals, &reread).await
     })
 }
 
@@ -79,12 +84,13 @@ pub(super) struct Director<F> {
     pub(super) backend: Backend,
     pub(super) loads: Arc<Loads>,
     epoch: Instant,
-    neighbors: Option<Neighbors>,
+    neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
     /// The way to ARP, while that runs.
     commands: Option<mpsc::UnboundedSender<Command>>,
     meter: Meter,
     /// What may be logged about each VIP and real server.
     lines: Throttle<Ipv4Addr>,
+    watchdog: Watchdog,
     ready: Option<F>,
 }
 
@@ -92,7 +98,7 @@ pub(super) struct Director<F> {
 type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigErrors>;
 
 impl<F: FnMut()> Director<F> {
-    fn start(config: &Config, host: Host, ready: F) -> Result<Self, Failure> {
+    fn start(config: &Config, host: Host, privileges: &Privileges, ready: F) -> Result<Self, Failure> {
         let (director, epoch) = (&config.director, Instant::now());
         let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
         let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(arms));
@@ -109,7 +115,11 @@ impl<F: FnMut()> Director<F> {
             epoch,
         };
         let neighbors = Neighbors::new(arp_settings(config, &host)?);
-        let backend = backend::launch(director.backend, &plan(config, &host), &crew)?;
+        let mut sockets = Vec::new();
+        let backend = backend::launch(director.backend, &plan(config, &host), &crew, &mut |steering| {
+            sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
+            privileges.reduce(steering.restores())
+        })?;
         Ok(Self {
             registry,
             settings: director.clone(),
@@ -121,8 +131,9 @@ impl<F: FnMut()> Director<F> {
             host,
             commands: None,
             meter: Meter::new(&neighbors),
-            neighbors: Some(neighbors),
+            neighbors: Some((neighbors, sockets)),
             lines: Throttle::default(),
+            watchdog: Watchdog::new(),
             ready: Some(ready),
         })
     }
@@ -188,8 +199,7 @@ impl<F: FnMut()> Director<F> {
         &mut self,
     ) -> Result<(impl Future<Output = std::io::Result<()>> + use<F>, mpsc::UnboundedReceiver<Report>), Failure>
     {
-        let sockets = self.host.arms.iter().map(ArpSocket::open).collect::<Result<Vec<_>, _>>()?;
-        let machine = self.neighbors.take().expect("it is taken once");
+        let (machine, sockets) = self.neighbors.take().expect("it is taken once");
         let responder = Responder::new(machine, sockets, self.epoch)?;
         let ((commands, orders), (news, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let servers = self.host.servers.iter().map(|server| Command::AddServer(*server));
@@ -225,10 +235,8 @@ impl<F: FnMut()> Director<F> {
     }
 
     fn note(&mut self, report: &Report) {
-        if let Some(left_out) = self.lines.admit(report.about(), Instant::now()) {
-            log(report, &self.registry, self.settings.on_conflict);
-            tell_left_out(report.about(), left_out);
-        }
+        let (now, on_conflict) = (Instant::now(), self.settings.on_conflict);
+        self.lines.line(report.about(), now, || news::log(report, &self.registry, on_conflict));
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
@@ -278,8 +286,9 @@ impl<F: FnMut()> Director<F> {
         }
         self.hand_over()?;
         status::estimate(&mut self.registry, &self.backend.crew);
-        self.lines.settle(Instant::now()).iter().for_each(|(about, lines)| tell_left_out(about, *lines));
+        self.lines.settle(Instant::now());
         if self.backend.crew.is_whole() {
+            self.watchdog.look(&self.backend.crew);
             return Ok(());
         }
         Err(Failure::Worker(std::io::Error::other("see the log above")))
@@ -364,33 +373,4 @@ fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {
         timing: Timing { announce_interval: config.director.announce_interval, ..Timing::default() },
         seed: getrandom::u64().map_err(std::io::Error::other)?,
     })
-}
-
-/// One line for each change, with what it means for the operator.
-fn log(report: &Report, registry: &Registry, on_conflict: OnConflict) {
-    let or_unknown = |server: &Option<Ipv4Addr>| {
-        server.map_or("an unknown host".into(), |rip| format!("real server {rip}"))
-    };
-    match report {
-        Report::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
-        Report::Conflict { vip, mac, server } => {
-            let ours = registry.vip((*vip).into()) == Some(VipState::Claimed);
-            let outcome = match on_conflict {
-                _ if ours => "this director defends it",
-                OnConflict::Refuse => {
-                    "it is not served; stop that host from answering ARP for it \
-                                       (on a real server: directrix realserver setup), or set on_conflict = \"claim\""
-                }
-                OnConflict::Claim => "it is claimed all the same, as configured",
-            };
-            tracing::error!(%vip, %mac, host = or_unknown(server), "another host answers for the VIP: {outcome}");
-        }
-        Report::ConflictOver { vip, mac, .. } => {
-            tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
-        }
-        Report::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
-        Report::Lost { rip, .. } => {
-            tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");
-        }
-    }
 }

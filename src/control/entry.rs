@@ -133,7 +133,7 @@ impl ServiceEntry {
             ..Candidate::new(server.id, server.config.weight.0)
         };
         let (scheduler, flags) = (self.config.scheduler, self.config.scheduler_flags);
-        let rule = Rule { scheduler, flags, vip: self.vip() };
+        let rule = Rule { scheduler, flags, vip: self.vip(), one_packet: self.config.one_packet };
         self.pool = self.pool.next(rule, reachable.map(candidate), loads);
         self.pool.clone()
     }

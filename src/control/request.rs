@@ -40,7 +40,7 @@ pub enum Request {
         service: ServiceAddress,
     },
     /// `ipvsadm -C`
-    Clear,
+    Clear {},
     /// `ipvsadm -a`
     AddServer {
         /// Whose.
@@ -186,7 +186,7 @@ impl Request {
             Self::AddService { service, settings } => Change::AddService(settings.service(*service)?),
             Self::EditService { service, settings } => Change::EditService(settings.service(*service)?),
             Self::DeleteService { service } => Change::DeleteService(*service),
-            Self::Clear => Change::Clear,
+            Self::Clear {} => Change::Clear,
             Self::AddServer { service, server, settings } => {
                 Change::AddServer(*service, settings.server(*server)?)
             }
@@ -261,4 +261,61 @@ fn mac(text: &str) -> Result<MacAddr, Misfit> {
     let mac: Option<MacAddr> = text.parse().ok().filter(|mac: &MacAddr| mac.is_unicast());
     let remedy = "give the server's own, as in 02:00:5e:10:00:01";
     mac.ok_or_else(|| Misfit::new(format!("{text:?} is not one station's MAC address"), remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Request, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn what_is_not_given_has_ipvsadms_default_and_what_is_unknown_is_refused() {
+        let service = r#""service": {"protocol": "tcp", "address": "192.0.2.1:80"}"#;
+        let added = read(&format!(r#"{{"do": "add-server", {service}, "server": "192.0.2.9"}}"#)).unwrap();
+        let settings = ServerSettings { weight: 1, upper_threshold: 0, lower_threshold: 0, mac: None };
+        let address =
+            ServiceAddress { protocol: crate::wire::Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        assert_eq!(added, Request::AddServer { service: address, server: [192, 0, 2, 9].into(), settings });
+        for (json, complaint) in [
+            (r#"{"do": "clear", "x": 1}"#.to_owned(), "unknown field `x`"),
+            (format!(r#"{{"do": "delete-service", {service}, "x": 1}}"#), "unknown field `x`"),
+            (format!(r#"{{"do": "add-service", {service}, "settings": {{"x": 1}}}}"#), "unknown field `x`"),
+            (r#"{"do": "destroy"}"#.to_owned(), "unknown variant `destroy`"),
+            (r#"{"do": "add-service"}"#.to_owned(), "missing field `service`"),
+        ] {
+            let error = read(&json).unwrap_err().to_string();
+            assert!(error.starts_with(complaint), "{json}: {error}");
+        }
+        assert_eq!(read(r#"{"do": "clear"}"#).unwrap(), Request::Clear {});
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused_by_code_and_changes_nothing() {
+        let address =
+            ServiceAddress { protocol: crate::wire::Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let rip: IpAddr = [192, 0, 2, 9].into();
+        let server = |settings| Request::AddServer { service: address, server: rip, settings };
+        let service = |settings| Request::AddService { service: address, settings };
+        let named =
+            |scheduler: &str| ServiceSettings { scheduler: scheduler.into(), ..ServiceSettings::default() };
+        let flagged = ServiceSettings { scheduler_flags: vec!["mh-port".into()], ..named("sh") };
+        let group = ServerSettings { mac: Some("01:00:5e:00:00:01".into()), ..ServerSettings::default() };
+        for (request, code) in [
+            (service(named("nosuch")), "no-such-scheduler"),
+            (service(flagged), "unfit"),
+            (server(ServerSettings::default()), "no-such-service"),
+            (server(group), "unfit"),
+            (Request::Drain { service: address, server: rip, deadline: None }, "no-such-service"),
+            (Request::Drain { service: address, server: rip, deadline: Some(u32::MAX) }, "unfit"),
+            (Request::SetTimeouts { tcp: SECONDS_MAX + 1, tcp_fin: 0, udp: 0 }, "unfit"),
+            (Request::Zero { service: Some(address) }, "no-such-service"),
+        ] {
+            let mut rules = Rules::default();
+            let refused = request.carry_out(&mut rules).unwrap_err();
+            assert_eq!((refused.code(), &rules), (code, &Rules::default()), "{request:?}: {refused}");
+        }
+    }
 }

@@ -71,6 +71,8 @@ pub struct ControlSocket {
     path: PathBuf,
     /// Device and inode of the file; not reused while the socket is open.
     identity: (u64, u64),
+    /// The directory, if it was made for this socket.
+    made: Option<PathBuf>,
 }
 
 impl ControlSocket {
@@ -88,6 +90,17 @@ impl ControlSocket {
         let refused = |cause| failed("giving to the group", &self.path, cause);
         std::os::unix::fs::chown(&self.path, None, Some(group.as_raw())).map_err(refused)?;
         fs::set_permissions(&self.path, Permissions::from_mode(0o660)).map_err(refused)
+    }
+
+    /// Gives the directory to a user and group who are to remove the socket in the end. One that was
+    /// there before stays whose it is; the socket then stays too, until the next start replaces it.
+    ///
+    /// # Errors
+    /// [`BindError::System`] if the system refuses.
+    pub fn give_directory(&self, (user, group): (u32, u32)) -> Result<(), BindError> {
+        let Some(directory) = &self.made else { return Ok(()) };
+        let given = std::os::unix::fs::chown(directory, Some(user), Some(group));
+        given.map_err(|cause| failed("changing the owner of", directory, cause))
     }
 
     /// A second handle on the listener, non-blocking. The file stays with `self`.
@@ -118,12 +131,12 @@ pub fn bind(path: &Path) -> Result<ControlSocket, BindError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    create_directory(directory)?;
+    let made = create_directory(directory)?.then(|| directory.to_owned());
     let _lock = lock(directory)?;
     make_way(path)?;
     let listener = create(&address).map_err(|errno| failed("listening on", path, errno.into()))?;
     let identity = identity(path).map_err(|cause| failed("looking at", path, cause))?;
-    Ok(ControlSocket { listener, path: path.to_owned(), identity })
+    Ok(ControlSocket { listener, path: path.to_owned(), identity, made })
 }
 
 fn address(path: &Path) -> Result<UnixAddr, BindError> {
@@ -137,9 +150,11 @@ fn address(path: &Path) -> Result<UnixAddr, BindError> {
         .ok_or_else(|| BindError::TooLong(path.to_owned()))
 }
 
-fn create_directory(directory: &Path) -> Result<(), BindError> {
+/// True if it was not there.
+fn create_directory(directory: &Path) -> Result<bool, BindError> {
+    let is_new = !directory.exists();
     let builder = DirBuilder::new().recursive(true).mode(0o755).create(directory);
-    builder.map_err(|cause| failed("creating the directory", directory, cause))
+    builder.map(|()| is_new).map_err(|cause| failed("creating the directory", directory, cause))
 }
 
 /// Keeps two directors from both finding the same stale socket, so that the slower one does not
@@ -235,6 +250,17 @@ mod tests {
         let socket = bind(&place.path().join("control.sock")).unwrap();
         socket.admit(Gid::from_raw(4711)).unwrap();
         assert_eq!((mode(socket.path()), fs::metadata(socket.path()).unwrap().gid()), (0o660, 4711));
+    }
+
+    #[test]
+    fn only_a_directory_that_was_made_for_the_socket_is_given_away() {
+        let place = tempfile::tempdir().unwrap();
+        let [made, found] = ["made", "found"].map(|name| place.path().join(name));
+        fs::create_dir(&found).unwrap();
+        for (directory, owner) in [(&made, 4711), (&found, nix::unistd::geteuid().as_raw())] {
+            bind(&directory.join("control.sock")).unwrap().give_directory((4711, 4711)).unwrap();
+            assert_eq!(fs::metadata(directory).unwrap().uid(), owner, "{}", directory.display());
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl View<'_> {
             scheduler: service.config.scheduler.name().into(),
             scheduler_flags: flags(&service.config),
             persistence: None,
-            one_packet: false,
+            one_packet: service.config.one_packet,
             state: state(service.vip),
             stats: service_stats(self.crew, service),
             rates: service.estimator.read(),

@@ -6,8 +6,8 @@ use std::fmt::Display;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Lines about one thing that may come at once.
-pub const BURST: u32 = 8;
+/// Lines about one thing that may come at once: as many rivals as are told apart for a VIP, and some.
+pub const BURST: u32 = 20;
 /// Time after which one more may come.
 pub const REFILL: Duration = Duration::from_secs(30);
 
@@ -32,9 +32,22 @@ impl<T> Default for Throttle<T> {
     }
 }
 
-impl<T: Copy + Eq + Hash> Throttle<T> {
+impl<T: Copy + Eq + Hash + Display> Throttle<T> {
+    /// Has a line about `thing` written, and how many were left out before it; or leaves it out.
+    pub fn line(&mut self, thing: T, now: Instant, write: impl FnOnce()) {
+        if let Some(left_out) = self.admit(thing, now) {
+            write();
+            tell_left_out(thing, left_out);
+        }
+    }
+
+    /// Writes how many lines were left out that no line has followed. To be called now and then.
+    pub fn settle(&mut self, now: Instant) {
+        self.unsettled(now).into_iter().for_each(|(thing, left_out)| tell_left_out(thing, left_out));
+    }
+
     /// Whether a line about `thing` may be written now. If so, how many were left out before it.
-    pub fn admit(&mut self, thing: T, now: Instant) -> Option<u64> {
+    fn admit(&mut self, thing: T, now: Instant) -> Option<u64> {
         let full = Allowance { lines: BURST, since: now, left_out: 0 };
         let allowance = self.things.entry(thing).or_insert(full);
         allowance.refill(now);
@@ -46,9 +59,8 @@ impl<T: Copy + Eq + Hash> Throttle<T> {
     }
 
     /// Every thing of which lines were left out that nobody has been told of, and a line may be
-    /// written now: each with their number. Forgets what has been quiet for long. To be called
-    /// now and then.
-    pub fn settle(&mut self, now: Instant) -> Vec<(T, u64)> {
+    /// written now: each with their number. Forgets what has been quiet for long.
+    fn unsettled(&mut self, now: Instant) -> Vec<(T, u64)> {
         let mut told = Vec::new();
         self.things.retain(|thing, allowance| {
             allowance.refill(now);
@@ -61,8 +73,7 @@ impl<T: Copy + Eq + Hash> Throttle<T> {
     }
 }
 
-/// Says how many lines about something were left out, if any.
-pub fn tell_left_out(about: impl Display, lines: u64) {
+fn tell_left_out(about: impl Display, lines: u64) {
     if lines > 0 {
         tracing::warn!(%about, lines, "lines were left out: they came too fast");
     }
@@ -86,6 +97,21 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     /// A moment at which everything begins, and one that is `seconds` later.
     fn times() -> impl Fn(u64) -> Instant {
@@ -119,8 +145,30 @@ mod tests {
             }
         }
         assert_eq!(written, u64::from(BURST) + 119);
-        let (_, rest) = throttle.settle(at(3600))[0];
+        let (_, rest) = throttle.unsettled(at(3600))[0];
         assert_eq!(written + left_out + rest, 360_000, "each is written or counted");
+    }
+
+    #[test]
+    fn the_log_has_the_lines_and_the_number_of_the_others() {
+        let (log, at) = (Log::default(), times());
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut throttle = Throttle::default();
+            for _ in 0..500 {
+                throttle.line("eth0", at(0), || tracing::warn!("it flaps"));
+            }
+            throttle.settle(at(29));
+            throttle.settle(at(30));
+            throttle.line("eth0", at(60), || tracing::warn!("it flaps"));
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches("it flaps").count(), BURST as usize + 1, "{text}");
+        let left_out: Vec<_> = text.lines().filter(|line| line.contains("left out")).collect();
+        assert_eq!(left_out.len(), 1, "{text}");
+        assert!(left_out[0].contains("about=eth0") && left_out[0].contains("lines=480"), "{text}");
     }
 
     #[test]
@@ -135,9 +183,9 @@ mod tests {
         let (mut throttle, at) = (Throttle::default(), times());
         flood(&mut throttle, 1, u64::from(BURST) + 3, at(0));
         flood(&mut throttle, 2, u64::from(BURST), at(0));
-        assert_eq!(throttle.settle(at(1)), [], "no line is due");
-        assert_eq!(throttle.settle(at(30)), [(1, 3)]);
-        assert_eq!(throttle.settle(at(90)), [], "told once");
+        assert_eq!(throttle.unsettled(at(1)), [], "no line is due");
+        assert_eq!(throttle.unsettled(at(30)), [(1, 3)]);
+        assert_eq!(throttle.unsettled(at(90)), [], "told once");
     }
 
     #[test]
@@ -146,9 +194,9 @@ mod tests {
         for thing in 0..200 {
             throttle.admit(thing, at(0));
         }
-        throttle.settle(at(29));
+        throttle.unsettled(at(29));
         assert_eq!(throttle.things.len(), 200);
-        throttle.settle(at(30));
+        throttle.unsettled(at(30));
         assert!(throttle.things.is_empty());
         assert_eq!(
             flood(&mut throttle, 1, 100, at(31)),

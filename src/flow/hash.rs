@@ -44,7 +44,7 @@ impl V4Key {
     /// Client address.
     #[must_use]
     pub fn source(self) -> Ipv4Addr {
-        Ipv4Addr::from_octets(((self.0 >> 32) as u32).to_ne_bytes())
+        Ipv4Addr::from(((self.0 >> 32) as u32).to_ne_bytes())
     }
 
     /// Client port, host order.

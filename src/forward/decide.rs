@@ -5,7 +5,7 @@ use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{Entry, FlowTable, Found, Hint, Homes, Inserted, Key, Seed, State, V4Key};
 use crate::model::{ServerId, ServiceId};
-use crate::schedule::{Client, Loads};
+use crate::schedule::{Client, Loads, Pool};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
 use crate::wire::ethernet::Addresses;
@@ -303,6 +303,10 @@ impl Flows {
         let pool = self.snapshot.pool(candidate.key.service());
         let client = Client::new(candidate.key.source().into(), candidate.key.port());
         let server = pool.and_then(|pool| self.tally.pick(pool, client)).ok_or(DropReason::NoServer)?;
+        if pool.is_some_and(Pool::one_packet) {
+            self.tally.passed(pool, server);
+            return Ok(server);
+        }
         let deadline = now.after(self.lifetimes[state as usize]);
         let entry = Entry { key: candidate.key, deadline, server, state };
         match self.v4.insert(entry, candidate.homes, now) {

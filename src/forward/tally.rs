@@ -57,6 +57,15 @@ impl Tally {
         self.counters.server(entry.server).connections.add(1);
     }
 
+    /// A datagram that is scheduled by itself is a connection that ends at once. While it is there it
+    /// counts as any other does, for the server's thresholds.
+    pub(super) fn passed(&self, pool: Option<&Pool>, server: ServerId) {
+        self.loads.add(server, false);
+        self.loads.remove(server, false);
+        self.rank(pool, server);
+        self.counters.server(server).connections.add(1);
+    }
+
     pub(super) fn expired<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
         self.remove(pool, entry);
         self.counters.expired.add(1);

@@ -122,6 +122,12 @@ pub trait Steering: Send {
     /// [`IoError`] with cause and remedy; the set is then as it was.
     fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError>;
 
+    /// Whether [`Steering::stop`] will have to put a setting of an interface back, which takes
+    /// CAP_NET_ADMIN. Nothing else that is done after the start takes any capability.
+    fn restores(&self) -> bool {
+        false
+    }
+
     /// Ends the handing over. Frames go to the kernel again.
     fn stop(&mut self);
 }

@@ -1,6 +1,7 @@
 //! What must hold between services and servers, however they were added.
 
 use super::{RealServer, Rules, ServiceAddress, VirtualService, host_address};
+use crate::wire::Protocol;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -71,8 +72,8 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
             "leave it out; sh and mh keep a client at its server, too",
         );
     }
-    if service.one_packet {
-        return flaw("one-packet scheduling is not there yet", "leave it out");
+    if service.one_packet && address.protocol != Protocol::Udp {
+        return flaw("one-packet scheduling is for UDP", "leave it out");
     }
     match service.scheduler.servers_max() {
         Some(max) if service.servers.len() > max => {
@@ -101,5 +102,68 @@ fn host(address: SocketAddr) -> Result<(), String> {
         SocketAddr::V6(_) => Err("IPv6 is not there yet".into()),
         SocketAddr::V4(v4) if v4.port() == 0 => Err("port 0 is no port".into()),
         SocketAddr::V4(v4) => host_address(*v4.ip()).map_err(|flaw| format!("this is {flaw}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Persistence, Scheduler, Timeouts, Weight};
+    use crate::time::Span;
+    use crate::wire::MacAddr;
+
+    fn service(address: &str, servers: &[&str]) -> VirtualService {
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: address.parse().unwrap() };
+        let server = |rip: &&str| RealServer::new(rip.parse().unwrap(), Weight(1));
+        VirtualService::new(address, servers.iter().map(server).collect())
+    }
+
+    fn flaw(services: Vec<VirtualService>) -> String {
+        Rules { services, timeouts: Timeouts::default() }.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_flaw_is_named_with_a_remedy() {
+        let web = || service("192.0.2.1:80", &["192.0.2.9"]);
+        let persistent = Persistence { timeout: Span::from_secs(1), prefix: 32 };
+        let many: Vec<_> =
+            (0..4094u32).map(|n| std::net::Ipv4Addr::from_bits(0x0a00_0001 + n).to_string()).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut macs = [web(), service("192.0.2.1:81", &["192.0.2.9"])];
+        macs[0].servers[0].mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
+        macs[1].servers[0].mac = Some(MacAddr([2, 0, 0, 0, 0, 2]));
+        let mut thresholds = web();
+        thresholds.servers[0].lower_threshold = 1;
+        for (services, complaint) in [
+            (vec![service("192.0.2.1:0", &[])], "virtual service TCP 192.0.2.1:0: port 0 is no port; name"),
+            (
+                vec![service("127.0.0.1:80", &[])],
+                "virtual service TCP 127.0.0.1:80: this is a loopback address; name",
+            ),
+            (vec![service("[2001:db8::1]:80", &[])], "TCP [2001:db8::1]:80: IPv6 is not there yet; name"),
+            (
+                vec![service("192.0.2.1:80", &["224.0.0.1"])],
+                "real server 224.0.0.1 of TCP 192.0.2.1:80: this is a multi",
+            ),
+            (
+                vec![web(), service("192.0.2.9:80", &[])],
+                "real server 192.0.2.9 is the VIP of a service; name",
+            ),
+            (macs.to_vec(), "real server 192.0.2.9 has two different MAC addresses; give"),
+            (vec![thresholds], "its lower threshold is above the upper one; give"),
+            (
+                vec![VirtualService { persistence: Some(persistent), ..web() }],
+                "persistence is not there yet; leave",
+            ),
+            (vec![VirtualService { one_packet: true, ..web() }], "one-packet scheduling is for UDP; leave"),
+            (
+                vec![VirtualService { scheduler: Scheduler::Mh, ..service("192.0.2.1:80", &many) }],
+                "mh has room for 4093 real servers; have fewer",
+            ),
+        ] {
+            let flaw = flaw(services);
+            assert!(flaw.contains(complaint), "{flaw}");
+        }
+        assert_eq!(Rules { services: vec![web()], timeouts: Timeouts::default() }.check(), Ok(()));
     }
 }

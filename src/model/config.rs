@@ -28,6 +28,8 @@ pub struct Places {
     pub server_interface: usize,
     /// The address of each real server, of all services in file order.
     pub servers: Vec<usize>,
+    /// `user`, or the `[director]` table if there is none.
+    pub user: usize,
 }
 
 /// How this host directs.
@@ -57,6 +59,8 @@ pub struct Director {
     pub metrics: Option<SocketAddr>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// Whom the process runs as once everything is open, if not as whoever started it.
+    pub user: Option<String>,
 }
 
 impl Director {
@@ -75,6 +79,7 @@ impl Director {
             ("announce_interval", self.announce_interval == new.announce_interval),
             ("on_conflict", self.on_conflict == new.on_conflict),
             ("metrics", self.metrics == new.metrics),
+            ("user", self.user == new.user),
         ];
         keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }

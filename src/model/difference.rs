@@ -78,6 +78,7 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
     let own = [
         ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
         ("scheduler_flags", flags(old), flags(new)),
+        ("one_packet", old.one_packet.to_string(), new.one_packet.to_string()),
     ];
     differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();

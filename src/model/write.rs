@@ -35,6 +35,9 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     if let Some(address) = director.metrics {
         writeln!(f, "metrics = \"{address}\"")?;
     }
+    if let Some(user) = &director.user {
+        writeln!(f, "user = {}", quoted(user))?;
+    }
     let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
     writeln!(
         f,
@@ -53,6 +56,9 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
         service.scheduler_flags.names(service.scheduler).map(|flag| format!("\"{flag}\"")).collect();
     if !flags.is_empty() {
         writeln!(f, "scheduler_flags = [{}]", flags.join(", "))?;
+    }
+    if service.one_packet {
+        writeln!(f, "one_packet = true")?;
     }
     service.servers.iter().try_for_each(|one| server(f, one))
 }
@@ -121,6 +127,7 @@ mod tests {
                     control_group: two_arms.then(|| "operators".into()),
                     announce_interval: Span::from_secs(every),
                     on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
+                    user: two_arms.then(|| "directrix".into()),
                     metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
                     timeouts: Timeouts { tcp, tcp_fin, udp },
                 }
@@ -154,6 +161,7 @@ mod tests {
         };
         VirtualService {
             scheduler,
+            one_packet: protocol == Protocol::Udp && fallback,
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
             ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
         }

@@ -142,6 +142,13 @@ impl Pool {
         place.map(|place| players.server(place))
     }
 
+    /// Whether each datagram gets a pick of its own ([`Rule::one_packet`]).
+    #[inline]
+    #[must_use]
+    pub fn one_packet(&self) -> bool {
+        self.0.rule.one_packet
+    }
+
     /// To be called after every change of the load of `server`, by whoever has changed it.
     #[inline]
     pub fn changed(&self, server: ServerId, loads: &Loads) {

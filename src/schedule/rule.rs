@@ -12,13 +12,15 @@ pub struct Rule {
     pub flags: SchedulerFlags,
     /// The service's address, by which dh goes.
     pub vip: IpAddr,
+    /// Whether each datagram gets a pick of its own, and no connection. UDP only.
+    pub one_packet: bool,
 }
 
 impl Default for Rule {
     /// Weighted least connection, which asks for no address.
     fn default() -> Self {
         let (scheduler, flags) = (Scheduler::default(), SchedulerFlags::default());
-        Self { scheduler, flags, vip: Ipv4Addr::UNSPECIFIED.into() }
+        Self { scheduler, flags, vip: Ipv4Addr::UNSPECIFIED.into(), one_packet: false }
     }
 }
 

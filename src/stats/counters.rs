@@ -62,6 +62,8 @@ pub struct WorkerCounters {
     pub batches: Counter,
     /// Times the worker went to sleep in poll(2).
     pub sleeps: Counter,
+    /// Signs of life: one every 10 ms or so, with frames or without.
+    pub beats: Counter,
     /// Connections in this worker's table now.
     pub entries: Counter,
     /// Connections that expired.
@@ -82,6 +84,7 @@ impl WorkerCounters {
             forwarded: Counter::default(),
             batches: Counter::default(),
             sleeps: Counter::default(),
+            beats: Counter::default(),
             entries: Counter::default(),
             expired: Counter::default(),
             evicted: Counter::default(),

@@ -42,7 +42,7 @@ pub(super) trait Director {
     /// How long it has been running, if that is known.
     fn up(&self) -> Option<Duration>;
 
-    /// Begins to drain a real server: the connections that it has may finish.
+    /// Begins to drain a real server: it is removed once its connections have ended.
     ///
     /// # Errors
     /// Why that cannot be, for a person.

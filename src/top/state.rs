@@ -344,7 +344,7 @@ impl State {
 
 fn outcome(drain: &Drain, result: Result<(), String>) -> String {
     match result {
-        Ok(()) => format!("{} gets no new connections; those that it has may finish", drain.server),
+        Ok(()) => format!("{} gets no new connections, and is removed once it has none", drain.server),
         Err(why) => format!("{} is not drained: {why}", drain.server),
     }
 }

@@ -34,7 +34,7 @@ pub fn packet(frame: &[u8]) -> Option<V4Packet> {
         Protocol::UDP if udp_fits(bytes, len) => (Protocol::Udp, TcpFlags(0)),
         _ => return None,
     };
-    let [source, destination] = [IP + 12, IP + 16].map(|at| Ipv4Addr::from_octets(array(bytes, at)));
+    let [source, destination] = [IP + 12, IP + 16].map(|at| Ipv4Addr::from(array::<4>(bytes, at)));
     let [source_port, destination_port] = [TRANSPORT, TRANSPORT + 2].map(|at| word(bytes, at));
     let ports = Ports { source: source_port, destination: destination_port };
     Some(V4Packet { source, destination, protocol, ports, flags, bytes: len as u16 }) // as it was read

@@ -6,7 +6,9 @@ use crate::support::netns::{Netns, Process, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::fs::{Permissions, set_permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -68,8 +70,15 @@ impl Config {
 pub(crate) struct Home(Arc<TempDir>);
 
 impl Home {
+    /// Open to every user, as /run is.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(tempfile::tempdir().unwrap()))
+        let directory = tempfile::tempdir().unwrap();
+        set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        Self(Arc::new(directory))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -77,7 +86,7 @@ impl Home {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.file("control.sock")
+        self.file("run/control.sock")
     }
 }
 
@@ -108,6 +117,7 @@ impl Director {
         let _ = std::fs::remove_file(home.file("notify"));
         let notifications = UnixDatagram::bind(home.file("notify")).unwrap();
         notifications.set_nonblocking(true).unwrap();
+        set_permissions(home.file("notify"), Permissions::from_mode(0o666)).unwrap();
         let mut command = host.command(&format!("exec {prefix} {EXE} run --config {}", path.display()));
         command.env("NOTIFY_SOCKET", home.file("notify")).env("DIRECTRIX_SOCKET", home.socket());
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -126,14 +136,20 @@ impl Director {
         (status.code(), self.log())
     }
 
-    fn wait_ready(&mut self) {
+    /// What it has told whoever started it, one message at a time.
+    pub(crate) fn notification(&self) -> Option<String> {
         let mut state = [0; 64];
+        let length = self.notifications.recv(&mut state).ok()?;
+        Some(String::from_utf8_lossy(&state[..length]).into_owned())
+    }
+
+    pub(crate) fn wait_ready(&mut self) {
         wait_until("READY=1 from the director", START, || {
             let ended = self.process.0.try_wait().unwrap();
             assert!(ended.is_none(), "{}: {}", ended.unwrap(), self.log());
-            let told = self.notifications.recv(&mut state);
-            assert!(told.is_err() || state.starts_with(b"READY=1"), "{state:?}");
-            told.is_ok()
+            let told = self.notification();
+            assert!(told.as_ref().is_none_or(|told| told.starts_with("READY=1")), "{told:?}");
+            told.is_some()
         });
     }
 

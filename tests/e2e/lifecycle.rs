@@ -51,7 +51,7 @@ fn killed_it_leaves_the_host_working_and_the_next_one_starts(backend: &str) {
 }
 
 /// With the VIP on its lo, the director's host refuses a connection to a port that was a service.
-fn the_kernel_has_its_frames(deployment: &Deployment) {
+pub(crate) fn the_kernel_has_its_frames(deployment: &Deployment) {
     deployment.client.run(&format!("ping -c 2 -i 0.02 -W 2 {DIP}"));
     deployment.director.run(&format!("ip address add {VIP}/32 dev lo"));
     let refused = deployment.client.enter(|| TcpStream::connect_timeout(&vip(80), PATIENCE)).unwrap_err();
@@ -59,7 +59,7 @@ fn the_kernel_has_its_frames(deployment: &Deployment) {
 }
 
 /// True while an XDP program is on the director's interface.
-fn steering(host: &Netns) -> bool {
+pub(crate) fn steering(host: &Netns) -> bool {
     host.run("ip -details link show dev eth0").contains("prog/xdp")
 }
 

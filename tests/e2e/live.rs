@@ -20,6 +20,7 @@ on_both_backends! {
     a_service_comes_and_goes_with_its_vip
     a_server_that_comes_back_finds_its_connections
     a_drained_server_leaves_with_its_last_connection
+    a_director_that_has_given_up_its_privileges_can_be_changed
 }
 
 /// As many as the load has to outlive.
@@ -91,9 +92,17 @@ fn change(client: &Blocking, deployment: &Deployment, random: u32) {
 }
 
 fn a_service_comes_and_goes_with_its_vip(backend: &str) {
+    come_and_go(&Config::new(backend));
+}
+
+fn a_director_that_has_given_up_its_privileges_can_be_changed(backend: &str) {
+    come_and_go(&Config::new(backend).with("user = \"nobody\""));
+}
+
+fn come_and_go(config: &Config) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
-    let director = Director::start(&deployment, &Config::new(backend));
+    let director = Director::start(&deployment, config);
     let asks = || {
         deployment.client.enter(|| {
             std::net::TcpStream::connect_timeout(&(OTHER_VIP, 80).into(), Duration::from_millis(300))

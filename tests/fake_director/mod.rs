@@ -57,7 +57,7 @@ impl Answers {
     }
 
     /// What a director with these services would say; the services stay as they are.
-    fn change(&self, requests: &[Request]) -> Result<(), RefusedAt> {
+    pub(crate) fn change(&self, requests: &[Request]) -> Result<(), RefusedAt> {
         let mut rules =
             Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
         let carry_out = |(at, request): (usize, &Request)| {

@@ -9,7 +9,8 @@ use crate::site::{Site, end};
 use crate::support::netns::wait_until;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 const DASHBOARD: &str = include_str!("../../docs/grafana/directrix.json");
 /// Labels that Prometheus adds to every series.
@@ -180,6 +181,37 @@ fn the_numbers_are_those_of_the_frames() {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         assert!((now - 60.0..now).contains(&started), "{started}, now it is {now}");
     }
+}
+
+#[test]
+fn scrapes_without_end_hold_nothing_up() {
+    let site = Site::new();
+    let _director = site.start_and_wait(METRICS, "");
+    let stop = AtomicBool::new(false);
+    let scrapes: usize = std::thread::scope(|scope| {
+        let scrape = || {
+            let mut pages = 0;
+            while !stop.load(Relaxed) {
+                assert!(site.page().contains("directrix_build_info"));
+                pages += 1;
+            }
+            pages
+        };
+        let scrapers: Vec<_> = (0..4).map(|_| scope.spawn(scrape)).collect();
+        for _ in 0..20 {
+            site.send(50);
+            let begun = Instant::now();
+            site.page_of_socket();
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        }
+        stop.store(true, Relaxed);
+        scrapers.into_iter().map(|scraper| scraper.join().unwrap()).sum()
+    });
+    assert!(scrapes > 20, "only {scrapes} pages");
+    wait_until("all frames", Duration::from_secs(10), || {
+        site.metrics().sum("directrix_service_packets_total", &[]) >= 1020.0
+    });
+    assert_eq!(site.metrics().sum("directrix_worker_dropped_frames_total", &[]), 0.0);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn request(order: &Order) -> Result<Request, Failure> {
             Request::EditService { service: service()?, settings: service_settings(order)? }
         }
         Command::DeleteService => Request::DeleteService { service: service()? },
-        Command::Clear => Request::Clear,
+        Command::Clear => Request::Clear {},
         Command::AddServer => Request::AddServer {
             service: service()?,
             server: server(order)?,

@@ -32,7 +32,7 @@ impl Meter {
     pub fn answer(&self, view: &View<'_>, backend: &str, reply: oneshot::Sender<Readings>) {
         let mut readings = Readings {
             started: self.started,
-            services: view.services(), // a page has no rates: Prometheus makes its own
+            services: view.services(),
             workers: Vec::new(),
             arp: self.arp(),
         };

@@ -8,7 +8,7 @@ use std::fmt;
 /// States that a service can be in, besides those that it turns out to be in.
 const SERVICE_STATES: &[&str] = &["probing", "serving", "not_served"];
 /// The same for a real server.
-const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable"];
+const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining"];
 
 type Label = (&'static str, String);
 

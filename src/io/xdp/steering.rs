@@ -24,6 +24,10 @@ impl Steering for XdpSteering {
         self.client.programs.set_services(services)
     }
 
+    fn restores(&self) -> bool {
+        std::iter::once(&self.client).chain(&self.server).any(|steered| steered.gro_off.is_some())
+    }
+
     fn stop(&mut self) {
         self.client.stop();
         self.server.iter_mut().for_each(Steered::stop);

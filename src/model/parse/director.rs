@@ -1,6 +1,6 @@
 //! The `[director]` table.
 
-use super::readers::{boolean, choice, group, interface, listener, number, seconds, workers};
+use super::readers::{boolean, choice, group, interface, listener, number, seconds, user, workers};
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
@@ -31,6 +31,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
         metrics: section.get("metrics", listener),
         timeouts: timeouts(&section),
+        user: section.get("user", user),
         interface: own.clone().unwrap_or_default(),
     };
     if own.is_some() && own == director.server_interface {
@@ -40,6 +41,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
     places.control_group = section.line("control_group");
     (places.interface, places.server_interface) =
         (section.line("interface"), section.line("server_interface"));
+    places.user = section.line("user");
     section.close();
     Some(director)
 }

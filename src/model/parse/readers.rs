@@ -168,6 +168,19 @@ pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
     (!name.is_empty()).then(|| name.to_owned()).ok_or_else(fault)
 }
 
+/// A user's name; whether there is one of that name is the host's to say.
+pub(super) fn user(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value, r#"a user's name, as in "directrix","#)?;
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
+    let flaw = match name {
+        "" => "is empty".to_owned(),
+        _ if name.bytes().all(|byte| byte.is_ascii_digit()) => format!("is {name:?}, a number and no name"),
+        _ if name.contains(is_odd) => format!("is {name:?}: a name has no space, slash or colon in it"),
+        _ => return Ok(name.to_owned()),
+    };
+    Err(Fault::new(flaw, r#"write a user's name, as in "directrix""#))
+}
+
 pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     let remedy = "write the server's own address, as in \"02:00:5e:10:00:01\"";
     let text = text(value, "a MAC address, as in \"02:00:5e:10:00:01\",")?;

@@ -65,15 +65,11 @@ fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
     Some(Persistence { timeout, prefix })
 }
 
-/// Refused, like persistence.
 fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {
     let set = service.get("one_packet", boolean).unwrap_or_default();
     if set && protocol == Some(Protocol::Tcp) {
         let fault = Fault::new("is only for UDP: a connection of TCP has many packets", "remove it");
         service.object("one_packet", fault);
-    } else if set {
-        let remedy = "remove it; datagrams of a client go to one server until it has been silent for a while";
-        service.object("one_packet", Fault::new("is not there yet", remedy));
     }
     set
 }

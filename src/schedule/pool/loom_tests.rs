@@ -226,3 +226,91 @@ fn loom_a_move_is_seen_whole() {
         assert_eq!(loads.get(ServerId(0)), Load { active: 0, inactive: 1 });
     });
 }
+
+/// A service of `scheduler` whose servers have `weights` and all the same thresholds.
+fn service_of(scheduler: Scheduler, weights: &[u16], thresholds: Thresholds) -> Of {
+    let loads = Loads::new(weights.len());
+    let limited = candidates(weights).into_iter().map(|of| Candidate { thresholds, ..of });
+    let rule = Rule { scheduler, ..Rule::default() };
+    let pool = Pool::with_list_max(0, []).next(rule, limited, &loads);
+    Shared::new((pool, loads))
+}
+
+/// How often each server is picked by two workers together.
+fn picks(service: &Of, [here, there]: [usize; 2]) -> Vec<usize> {
+    let work = |times: usize| {
+        let service = Shared::clone(service);
+        move || (0..times).map(|_| service.0.pick(&service.1, Client::default()).unwrap()).collect()
+    };
+    let other = loom::thread::spawn(work(there));
+    let mut all: Vec<ServerId> = work(here)();
+    all.extend(other.join().unwrap());
+    (0..service.0.0.candidates.len())
+        .map(|id| all.iter().filter(|of| usize::from(of.0) == id).count())
+        .collect()
+}
+
+#[test]
+fn loom_two_workers_take_turns() {
+    explore(|| {
+        let service = service_of(Scheduler::Rr, &[1, 1, 1], Thresholds::default());
+        assert_eq!(picks(&service, [2, 2]), [2, 1, 1]);
+    });
+}
+
+#[test]
+fn loom_two_workers_take_weighted_turns() {
+    explore(|| {
+        let service = service_of(Scheduler::Wrr, &[1, 2], Thresholds::default());
+        assert_eq!(picks(&service, [2, 1]), [1, 2]);
+    });
+}
+
+/// Whatever two workers count at once, a server without connections is not overloaded, and one that
+/// has as many as its upper threshold is.
+#[test]
+fn loom_overload_is_what_the_last_count_says() {
+    for (stays, upper) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
+        explore(move || {
+            let service = service_of(Scheduler::Wlc, &[1], Thresholds { upper, lower: 0 });
+            let work = || {
+                let service = Shared::clone(&service);
+                move || {
+                    count(&service.0, &service.1, ServerId(0));
+                    if !stays {
+                        end(&service.0, &service.1, ServerId(0));
+                    }
+                }
+            };
+            let other = loom::thread::spawn(work());
+            work()();
+            other.join().unwrap();
+            assert_eq!(service.1.is_overloaded(ServerId(0)), stays);
+            assert_eq!(service.0.pick(&service.1, Client::default()).is_none(), stays);
+        });
+    }
+}
+
+/// No server gets more than the threshold and one for each other worker.
+#[test]
+fn loom_workers_stop_at_the_threshold() {
+    explore_to(2, || {
+        let service = service_of(Scheduler::Wlc, &[1, 1], Thresholds { upper: 1, lower: 0 });
+        let work = || {
+            let service = Shared::clone(&service);
+            move || {
+                for _ in 0..2 {
+                    let picked = service.0.pick(&service.1, Client::default());
+                    picked.into_iter().for_each(|server| count(&service.0, &service.1, server));
+                }
+            }
+        };
+        let other = loom::thread::spawn(work());
+        work()();
+        other.join().unwrap();
+        let (pool, loads) = &*service;
+        let opened = [0, 1].map(|id| active(loads, ServerId(id)));
+        assert!(opened.iter().all(|opened| (1..=2).contains(opened)), "{opened:?}");
+        assert_eq!(pool.pick(loads, Client::default()), None);
+    });
+}

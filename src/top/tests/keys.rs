@@ -136,7 +136,7 @@ fn a_drain_is_ordered_only_by_yes() {
     state.apply(Event::Drained(drain, Ok(())));
     assert_eq!(
         state.note.as_deref(),
-        Some("10.0.0.2:80 gets no new connections; those that it has may finish")
+        Some("10.0.0.2:80 gets no new connections, and is removed once it has none")
     );
     press(&mut state, "v");
     assert_eq!(state.note, None, "the next key clears it");

@@ -14,7 +14,7 @@ struct Fickle(AtomicU32);
 
 impl Director for Fickle {
     fn services(&self) -> Result<api::Services, ClientError> {
-        let there = self.0.fetch_add(1, Relaxed) % 2 == 0;
+        let there = self.0.fetch_add(1, Relaxed).is_multiple_of(2);
         if there { Ok(sample().services) } else { Err(ClientError::NotRunning("/control.sock".into())) }
     }
 

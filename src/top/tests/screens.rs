@@ -186,7 +186,9 @@ fn no_size_is_too_small() {
     {
         let mut state = start();
         press(&mut state, keys);
-        for (width, height) in (0..100).flat_map(|width| (0..12).map(move |height| (width, height))) {
+        for (width, height) in
+            (0..100).step_by(7).flat_map(|width| (0..12).map(move |height| (width, height)))
+        {
             drawn(&state, width, height);
         }
         state.apply(Event::Gone("no director is running".into()));

@@ -156,7 +156,7 @@ impl Naive {
     }
 
     fn hashed(&self, client: (IpAddr, u16)) -> Option<usize> {
-        let Rule { scheduler, flags, vip } = self.rule;
+        let Rule { scheduler, flags, vip, .. } = self.rule;
         let bits = |address| match address {
             IpAddr::V4(address) => u64::from(address.to_bits()),
             IpAddr::V6(_) => panic!("the test has none"),
@@ -202,7 +202,7 @@ impl Naive {
         let weight = |at: usize| u64::from(self.list[at].weight);
         let total: u64 = takers.iter().map(|at| weight(*at)).sum();
         let drawn = |number: u64| {
-            let mut left = splitmix(seed, number) as i64 as u64 % (total + 1);
+            let mut left = splitmix(seed, number) % (total + 1);
             let mut takers = takers.iter().copied();
             takers.find(|at| {
                 let found = left <= weight(*at);
@@ -387,11 +387,124 @@ proptest! {
     ) {
         let flags = SchedulerFlags { fallback: flags.0, port: flags.1 };
         let mut both = Both::new(list_max);
-        both.set(Rule { scheduler, flags, vip: VIP.into() }, &start);
+        both.set(Rule { scheduler, flags, vip: VIP.into(), ..Rule::default() }, &start);
         events.iter().for_each(|event| both.take(event));
         for server in &both.all {
             prop_assert_eq!(both.loads.get(server.id), server.load);
             prop_assert_eq!(both.loads.is_overloaded(server.id), server.overloaded);
         }
+    }
+}
+
+fn pool_of(scheduler: Scheduler, weights: &[u16], loads: &Loads) -> Pool {
+    Pool::new([]).next(rule_of(scheduler), located(weights), loads)
+}
+
+fn rule_of(scheduler: Scheduler) -> Rule {
+    let flags = SchedulerFlags { fallback: true, port: false };
+    Rule { scheduler, flags, vip: VIP.into(), ..Rule::default() }
+}
+
+fn located(weights: &[u16]) -> Vec<Candidate> {
+    let at = |of: Candidate| Candidate { address: ([10, 0, 0, of.server.0 as u8], 80).into(), ..of };
+    candidates(weights).into_iter().map(at).collect()
+}
+
+/// With the fallback, who quiesces a server of mh moves that server's clients and nobody else's.
+#[test]
+fn quiescing_moves_only_the_clients_of_the_quiesced() {
+    let loads = Loads::new(5);
+    let all = pool_of(Scheduler::Mh, &[1, 2, 1, 3, 1], &loads);
+    let without = all.next(rule_of(Scheduler::Mh), located(&[1, 0, 1, 3, 1]), &loads);
+    let back = without.next(rule_of(Scheduler::Mh), located(&[1, 2, 1, 3, 1]), &loads);
+    let mut moved = 0;
+    for number in 0..10_000u32 {
+        let client = Client::new(IpAddr::from(number.to_be_bytes()), 0);
+        let [was, is, later] = [&all, &without, &back].map(|pool| pool.pick(&loads, client));
+        assert_eq!(was, later);
+        assert!(is.is_some() && is != Some(ServerId(1)));
+        assert!(was == is || was == Some(ServerId(1)), "{number}: {was:?}, then {is:?}");
+        moved += u32::from(was != is);
+    }
+    assert!((2000..3000).contains(&moved), "two of eight parts: {moved}");
+}
+
+/// Two choices are much better than one: the fullest of 100 servers has little more than the mean.
+#[test]
+fn of_two_drawn_by_lot_the_better_one_keeps_loads_together() {
+    let loads = Loads::new(100);
+    let pool = pool_of(Scheduler::Twos, &[1; 100], &loads);
+    for _ in 0..100_000 {
+        loads.add(pool.pick(&loads, Client::default()).unwrap(), true);
+    }
+    let counts: Vec<_> = (0..100).map(|id| loads.get(ServerId(id)).active).collect();
+    assert!(counts.iter().all(|count| (985..=1015).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn all_workers_together_go_round_once() {
+    let loads = Loads::new(7);
+    let picks = |pool: &Pool| {
+        let counts: Vec<_> = (0..7).map(|_| std::sync::atomic::AtomicU32::new(0)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| {
+                    for _ in 0..7000 {
+                        let server = pool.pick(&loads, Client::default()).unwrap();
+                        counts[usize::from(server.0)].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        counts.into_iter().map(std::sync::atomic::AtomicU32::into_inner).collect::<Vec<_>>()
+    };
+    assert_eq!(picks(&pool_of(Scheduler::Rr, &[1, 9, 1, 1, 1, 1, 4], &loads)), [4000; 7]);
+    let weighted = pool_of(Scheduler::Wrr, &[3, 6, 0, 12, 3, 3, 0], &loads); // nine picks a cycle
+    assert_eq!(picks(&weighted).iter().sum::<u32>(), 28_000);
+    let counts = picks(&weighted);
+    for (count, times) in counts.iter().zip([1u32, 2, 0, 4, 1, 1, 0]) {
+        let due = 28_000 / 9 * times;
+        assert!(count.abs_diff(due) <= 2 * times, "{counts:?}");
+    }
+}
+
+#[test]
+fn an_overloaded_server_is_worse_than_the_heaviest_load() {
+    let full = Thresholds { upper: 1, lower: 0 };
+    for list_max in [0, LIST_MAX] {
+        for [light, heavy] in [[0, 1], [1, 0]].map(|ids| ids.map(ServerId)) {
+            let loads = Loads::new(2);
+            reach(&loads, light, Load { active: u32::MAX, inactive: 0 });
+            loads.add(heavy, false);
+            let list = [0, 1].map(ServerId).map(|id| match id {
+                _ if id == light => Candidate::new(id, 1),
+                _ => Candidate { thresholds: full, ..Candidate::new(id, u16::MAX) },
+            });
+            let pool = Pool::with_list_max(list_max, []).next(Rule::default(), list, &loads);
+            assert_eq!(pool.pick(&loads, Client::default()), Some(light));
+            loads.remove(heavy, false);
+            pool.changed(heavy, &loads);
+            assert_eq!(pool.pick(&loads, Client::default()), Some(heavy));
+        }
+    }
+}
+
+/// The other scheduler takes over with the loads as they are, for workers that are behind, too.
+#[test]
+fn a_service_changes_its_scheduler_while_connections_open() {
+    for list_max in [0, LIST_MAX] {
+        let (loads, list) = (Loads::new(3), located(&[1, 1, 2]));
+        let rr = Pool::with_list_max(list_max, []).next(rule_of(Scheduler::Rr), list.clone(), &loads);
+        let wlc = rr.next(rule_of(Scheduler::Wlc), list.clone(), &loads);
+        let behind = |pool: &Pool| {
+            let server = pool.pick(&loads, Client::default()).unwrap();
+            loads.add(server, true);
+            pool.changed(server, &loads);
+            server.0
+        };
+        assert_eq!([0; 3].map(|_| behind(&rr)), [0, 1, 2]);
+        assert_eq!([0; 3].map(|_| behind(&wlc)), [2, 0, 1]);
+        let again = wlc.next(rule_of(Scheduler::Rr), list, &loads);
+        assert_eq!(behind(&again), 0, "from the head of the list");
     }
 }

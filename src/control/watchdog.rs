@@ -1,0 +1,80 @@
+//! Tells the service manager that the director does its work, for as long as it does
+//! (`WatchdogSec=` of systemd.service(5), WATCHDOG=1 of sd_notify(3)).
+
+use super::crew::Crew;
+use super::rates;
+use sd_notify::NotifyState;
+use std::time::Duration;
+
+/// Looks at the workers once a turn of the control loop.
+#[derive(Debug, Default)]
+pub struct Watchdog {
+    /// Whether anybody wants to be told.
+    is_wanted: bool,
+    /// By worker, at the last look.
+    beats: Vec<u64>,
+    is_standing: bool,
+}
+
+impl Watchdog {
+    /// As the service manager wants it, by the environment.
+    #[must_use]
+    pub fn new() -> Self {
+        let interval = sd_notify::watchdog_enabled();
+        if let Some(interval) = interval.filter(|interval| *interval < 2 * rates::INTERVAL) {
+            let least = 3 * rates::INTERVAL.as_secs();
+            tracing::warn!(?interval, "the watchdog is too impatient: set WatchdogSec={least} at least");
+        }
+        Self { is_wanted: interval > Some(Duration::ZERO), ..Self::default() }
+    }
+
+    /// Tells that all is well, if every worker has made rounds since the last look.
+    pub fn look(&mut self, crew: &Crew) {
+        if !self.is_wanted {
+            return;
+        }
+        let beats = crew.members().iter().map(|member| member.counters.beats.get()).collect();
+        match self.standing(beats) {
+            Some(worker) if !self.is_standing => {
+                tracing::error!(
+                    worker,
+                    "this worker makes no rounds: the service manager is told nothing until it does"
+                );
+                self.is_standing = true;
+            }
+            Some(_) => {}
+            None => {
+                self.is_standing = false;
+                tell();
+            }
+        }
+    }
+
+    /// The first worker whose beats are those of the last look.
+    fn standing(&mut self, beats: Vec<u64>) -> Option<usize> {
+        let before = std::mem::replace(&mut self.beats, beats);
+        before.iter().zip(&self.beats).position(|(before, now)| before == now)
+    }
+}
+
+/// Not worth a line in the log: if it goes on failing, the service manager will act.
+fn tell() {
+    if let Err(error) = sd_notify::notify(&[NotifyState::Watchdog]) {
+        tracing::debug!(%error, "NOTIFY_SOCKET could not be told that the director works");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_stands_still_is_found_and_one_that_goes_on_is_forgiven() {
+        let mut watchdog = Watchdog::default();
+        for (beats, standing) in
+            [([0, 0], None), ([1, 7], None), ([2, 7], Some(1)), ([2, 7], Some(0)), ([3, 9], None)]
+        {
+            assert_eq!(watchdog.standing(beats.to_vec()), standing, "{beats:?}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the director may still do once it runs, thread by thread, and that it is enough.
+
+use crate::deployment::{DIP, Deployment};
+use crate::director::{Config, Director, Home};
+use crate::http::{ab, everything_adds_up};
+use crate::lifecycle::{steering, the_kernel_has_its_frames};
+use crate::on_both_backends;
+use crate::peers::{PATIENCE, Peers, connect};
+use crate::support::netns::wait_until;
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::os::unix::fs::chown;
+
+on_both_backends! {
+    started_as_root_it_becomes_the_configured_user
+    without_a_user_root_keeps_hardly_a_capability
+    started_as_that_user_it_gives_its_ambient_capabilities_up
+    a_user_that_cannot_be_had_is_refused
+    the_watchdog_hears_that_the_workers_make_rounds
+}
+
+/// Of nobody and nogroup, on Debian and most others.
+const NOBODY: u32 = 65534;
+const NET_ADMIN: u64 = 1 << 12;
+const DAC_OVERRIDE: u64 = 1 << 1;
+/// Those of the unit: cap_net_admin, cap_net_raw, cap_ipc_lock, cap_perfmon, cap_bpf.
+const OF_THE_UNIT: u64 = NET_ADMIN | 1 << 13 | 1 << 14 | 1 << 38 | 1 << 39;
+
+fn started_as_root_it_becomes_the_configured_user(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let config = Config::new(backend).with("user = \"nobody\"").with("workers = 1");
+    let director = Director::start(&deployment, &config);
+    assert_every_thread(&director, NOBODY, 0, 0);
+    ab(&deployment, 500, "-c 8");
+    everything_adds_up(&deployment, &director);
+    assert_eq!(director.logged("privileges given up user=\"nobody\" capabilities=\"none\""), 1);
+    ends_and_leaves_nothing(director, &deployment);
+}
+
+fn without_a_user_root_keeps_hardly_a_capability(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    assert_every_thread(&director, 0, DAC_OVERRIDE, DAC_OVERRIDE);
+    assert_eq!(connect(&deployment.client, 30).iter().sum::<usize>(), 30);
+    ends_and_leaves_nothing(director, &deployment);
+}
+
+fn started_as_that_user_it_gives_its_ambient_capabilities_up(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let home = Home::new();
+    chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let caps = "-all,+net_admin,+net_raw,+ipc_lock,+perfmon,+bpf";
+    let as_systemd_does = format!(
+        "setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --no-new-privs \
+         --inh-caps={caps} --ambient-caps={caps} --bounding-set={caps}"
+    );
+    // The same file serves both ways of starting.
+    let text = Config::new(backend).with("user = \"nobody\"").text(&deployment);
+    let mut director = Director::spawn(home, &deployment.director, &text, &as_systemd_does);
+    director.wait_ready();
+    assert_every_thread(&director, NOBODY, 0, OF_THE_UNIT);
+    assert_eq!(connect(&deployment.client, 30).iter().sum::<usize>(), 30);
+    ends_and_leaves_nothing(director, &deployment);
+}
+
+fn a_user_that_cannot_be_had_is_refused(backend: &str) {
+    let deployment = Deployment::reference();
+    let text = |user: &str| Config::new(backend).with(&format!("user = \"{user}\"")).text(&deployment);
+    let (status, log) = Director::refusal(&deployment.director, &text("nosuchuser"), "");
+    assert_eq!(status, Some(2), "{log}");
+    assert!(log.contains("config.toml:4: user \"nosuchuser\": there is no such user"), "{log}");
+    assert!(log.contains("useradd --system nosuchuser"), "{log}");
+    let nobody = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups");
+    let (status, log) = Director::refusal(&deployment.director, &text("daemon"), &nobody);
+    assert_eq!(status, Some(2), "{log}");
+    assert!(
+        log.contains("user \"daemon\": this process has user id 65534 and may not become another"),
+        "{log}"
+    );
+}
+
+fn the_watchdog_hears_that_the_workers_make_rounds(backend: &str) {
+    let deployment = Deployment::reference();
+    let text = Config::new(backend).text(&deployment);
+    let director = Director::spawn(Home::new(), &deployment.director, &text, "env WATCHDOG_USEC=30000000");
+    let mut heard = 0;
+    wait_until("three signs of life", PATIENCE, || {
+        heard += usize::from(director.notification().is_some_and(|told| told.starts_with("WATCHDOG=1")));
+        heard == 3
+    });
+}
+
+/// A bridge has no XDP of its own, so GRO is switched off for as long as the director runs.
+#[test]
+fn what_has_to_be_put_back_is_put_back_by_an_ordinary_user() {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    deployment.director.run(&format!(
+        "ip link add br0 type bridge mcast_snooping 0 && ip link set br0 address $(cat /sys/class/net/eth0/address) &&
+         ip address flush dev eth0 && ip link set eth0 master br0 && ip link set br0 up &&
+         ip address add {DIP}/24 dev br0"
+    ));
+    let gro = || deployment.director.run("ethtool -k br0 | grep generic-receive-offload");
+    let before = gro();
+    assert!(before.contains(": on"), "{before}");
+    let text = Config::new("xdp").with("user = \"nobody\"").text(&deployment).replace("eth0", "br0");
+    let director = Director::start_in(Home::new(), &deployment.director, &text);
+    assert!(gro().contains(": off"), "{}", gro());
+    assert_every_thread(&director, NOBODY, NET_ADMIN, NET_ADMIN);
+    assert_eq!(connect(&deployment.client, 30).iter().sum::<usize>(), 30);
+    let (status, _) = director.end(Signal::SIGTERM);
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(gro(), before);
+}
+
+/// Linux 5.19 or later: with an older one CAP_BPF is kept as well.
+#[track_caller]
+fn assert_every_thread(director: &Director, user: u32, capabilities: u64, bound: u64) {
+    director.ask("workers"); // by a thread of its own, which the listing starts
+    let threads = threads(director.pid());
+    assert!(threads.len() >= 3, "control, a worker and a listing: {}", threads.len());
+    let [none, capabilities, bound] = [0, capabilities, bound].map(|set| format!("{set:016x}"));
+    let ids = [user; 4].map(|id| id.to_string()).join("\t");
+    for thread in threads {
+        for (field, wanted) in [
+            ("Uid", ids.as_str()),
+            ("Gid", &ids),
+            ("CapEff", &capabilities),
+            ("CapPrm", &capabilities),
+            ("CapInh", &none),
+            ("CapAmb", &none),
+            ("CapBnd", &bound),
+            ("NoNewPrivs", "1"),
+        ] {
+            assert_eq!(thread[field], wanted, "{field} of {}", thread["Name"]);
+        }
+    }
+}
+
+/// Each thread's /proc/PID/task/TID/status (proc_pid_status(5)).
+fn threads(pid: u32) -> Vec<BTreeMap<String, String>> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let status = |task: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let fields = text.lines().filter_map(|line| line.split_once(":\t"));
+        fields.map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
+    };
+    tasks.map(status).collect()
+}
+
+fn ends_and_leaves_nothing(director: Director, deployment: &Deployment) {
+    let (status, home) = director.end(Signal::SIGTERM);
+    assert_eq!(status.code(), Some(0));
+    assert!(!home.socket().exists());
+    assert!(!steering(&deployment.director));
+    the_kernel_has_its_frames(deployment);
+}
