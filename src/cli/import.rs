@@ -32,6 +32,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
 
+    /// Carry over servers that were reached by masquerading or a tunnel: they get prepared
+    #[arg(long)]
+    direct: bool,
+
     /// Which "@" lines of keepalived.conf count, as keepalived's --config-id [default: host's name]
     #[arg(long, value_name = "ID")]
     config_id: Option<String>,
@@ -71,6 +75,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         bytes: &bytes,
         format: args.from.map(Format::from),
         interface: args.interface.as_deref(),
+        direct: args.direct,
         config_id: args.config_id.as_deref(),
     };
     match import::import(&source, &ThisHost) {
@@ -135,25 +140,25 @@ fn write_out(text: &str) -> io::Result<()> {
 /// Writes a file that was not there; with `force`, puts a whole new one in the place of the old one,
 /// which stays as it is if that fails.
 fn write_file(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
-    let create = |path: &Path| -> io::Result<()> {
-        fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()))
+    let old = path.canonicalize().and_then(|old| Ok((fs::metadata(&old)?, old)));
+    let written = match old {
+        Ok((metadata, old)) if force && metadata.is_file() => replace(&old, &metadata, text),
+        Ok(_) if force => fs::write(path, text),
+        _ => fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())),
     };
-    let failed = || format!("{} cannot be written", path.display());
-    let Ok(old) = path.canonicalize().and_then(|old| Ok((fs::metadata(&old)?, old))) else {
-        return create(path).with_context(failed);
-    };
-    if !force {
-        return create(path).with_context(failed);
-    }
-    if !old.0.is_file() {
-        return fs::write(path, text).with_context(failed);
-    }
-    let mut new = old.1.clone().into_os_string();
+    written.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Puts a new file in the place of an old one, with its permissions.
+fn replace(old: &Path, metadata: &fs::Metadata, text: &str) -> io::Result<()> {
+    let mut new = old.as_os_str().to_owned();
     new.push(format!(".{}", std::process::id()));
-    let replaced = create(new.as_ref())
-        .and_then(|()| fs::set_permissions(&new, old.0.permissions()))
-        .and_then(|()| fs::rename(&new, &old.1));
-    replaced.inspect_err(|_| drop(fs::remove_file(&new))).with_context(failed)
+    let mut file = fs::File::create_new(&new)?;
+    let replaced = file
+        .write_all(text.as_bytes())
+        .and_then(|()| fs::set_permissions(&new, metadata.permissions()))
+        .and_then(|()| fs::rename(&new, old));
+    replaced.inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 impl From<Named> for Format {

@@ -40,14 +40,14 @@ pub(super) struct ServerDraft {
     pub(super) left_out: Option<String>,
 }
 
-/// Fits everything.
-pub(super) fn fit(description: &Description, remarks: &mut Remarks) -> Draft {
+/// Fits everything. With `direct`, servers that were reached otherwise will be prepared.
+pub(super) fn fit(description: &Description, direct: bool, remarks: &mut Remarks) -> Draft {
     let vips = description.services.iter().filter_map(|service| match service.vip {
         Vip::Address(_, address) => Some(address.ip()),
         Vip::Mark(_) => None,
     });
     let judge = Judge::default();
-    let mut fitter = Fitter { vips: vips.collect(), seen: HashSet::new(), judge, remarks };
+    let mut fitter = Fitter { vips: vips.collect(), seen: HashSet::new(), direct, judge, remarks };
     let services = description.services.iter().map(|service| fitter.service(service)).collect();
     Draft { timeouts: fitter.timeouts(description), services }
 }
@@ -56,6 +56,7 @@ struct Fitter<'r> {
     vips: HashSet<IpAddr>,
     /// Services by what is shown of them.
     seen: HashSet<String>,
+    direct: bool,
     judge: Judge,
     remarks: &'r mut Remarks,
 }
@@ -253,7 +254,8 @@ impl Fitter<'_> {
     fn servers(&mut self, service: &Service, vip: SocketAddr, keys: &[String]) -> Vec<ServerDraft> {
         let mut seen = HashSet::new();
         let servers = service.servers.iter().filter_map(|server| {
-            if server.forward == Forward::Direct && !seen.insert(server.address) {
+            let direct = self.direct || server.forward == Forward::Direct;
+            if direct && !seen.insert(server.address) {
                 let what = format!("{} is a server of {} already", server.address, service.vip);
                 self.remarks.lost(
                     &server.place,
@@ -328,17 +330,22 @@ impl Fitter<'_> {
             Forward::Tunnel => "by a tunnel (-i, TUN)",
             Forward::Masquerade => "by masquerading (-m, NAT)",
         };
-        let what = format!("{address} was reached {method}, and directrix knows direct routing only");
         let port = if other_port {
             format!(", let it serve port {} instead of {port}", vip.port())
         } else {
             String::new()
         };
-        let instead = format!(
-            "put the VIP on its lo (directrix realserver setup --vip {}){port}, with replies not by way of the \
-             director, and then remove the \"#\" before it in the output",
+        let setup = format!(
+            "put the VIP on its lo (directrix realserver setup --vip {}){port}, and let its replies not go by way of the director",
             vip.ip()
         );
+        let what = format!("{address} was reached {method}, and directrix knows direct routing only");
+        if self.direct {
+            self.remarks.note(place, what, format!("{setup}, before directrix starts"));
+            return None;
+        }
+        let instead =
+            format!("{setup}; then import again with --direct, or remove the \"#\" before it in the output");
         self.remarks.lost(place, what.clone(), instead);
         Some(what)
     }

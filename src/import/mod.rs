@@ -46,6 +46,9 @@ pub struct Source<'a> {
     pub format: Option<Format>,
     /// The director's interface; none to find it in the file.
     pub interface: Option<&'a str>,
+    /// Whether servers that are reached by masquerading or a tunnel will be prepared for direct
+    /// routing, and are carried over.
+    pub direct: bool,
     /// keepalived's `--config-id`; none for the host's name.
     pub config_id: Option<&'a str>,
 }
@@ -91,17 +94,18 @@ impl std::error::Error for Failure {}
 /// See [`Failure`].
 pub fn import(source: &Source<'_>, host: &dyn Host) -> Result<Import, Failure> {
     let text = String::from_utf8_lossy(source.bytes);
+    let text = text.trim_start_matches('\u{feff}');
     let bad = |message: String| Failure::BadInput(vec![Fault::whole(message)]);
-    let format = source.format.map_or_else(|| recognise(source.file, &text), Ok).map_err(bad)?;
+    let format = source.format.map_or_else(|| recognise(source.file, text), Ok).map_err(bad)?;
     if let Some(refusal) = source.interface.and_then(judge::interface_refusal) {
         return Err(bad(format!("--{}; {}", refusal.what, refusal.remedy)));
     }
     let mut remarks = Remarks::default();
-    let description = read(source, format, &text, host, &mut remarks).map_err(Failure::BadInput)?;
+    let description = read(source, format, text, host, &mut remarks).map_err(Failure::BadInput)?;
     if description.services.is_empty() && remarks.is_empty() {
         return Err(bad(format!("{}: there is no virtual service in it", source.file)));
     }
-    let draft = fit::fit(&description, &mut remarks);
+    let draft = fit::fit(&description, source.direct, &mut remarks);
     if draft.services.iter().all(|service| service.left_out.is_some()) {
         return Err(Failure::NothingLeft(remarks.in_order()));
     }

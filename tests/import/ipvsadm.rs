@@ -165,6 +165,22 @@ fn a_service_whose_servers_all_need_another_method_stands_as_a_comment() {
 }
 
 #[test]
+fn servers_that_get_prepared_are_carried_over() {
+    let text = "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3\n-a -t 192.0.2.1:80 -r 10.0.0.2 -i\n\
+                -a -t 192.0.2.1:80 -r 10.0.0.1:8081 -m\n";
+    let direct = directrix::import::Source { direct: true, ..source("f", text) };
+    let import = import(&direct, &Files::default()).unwrap();
+    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*3 10.0.0.2*1");
+    let said = said(&import);
+    assert!(said[0].starts_with("f:2: note: 10.0.0.1 was reached by masquerading (-m, NAT), "), "{said:?}");
+    assert!(said[0].contains("let it serve port 80 instead of 8080, "), "{said:?}");
+    assert!(
+        said[2].starts_with("f:4: not carried over: 10.0.0.1 is a server of TCP 192.0.2.1:80 already; "),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn lines_that_ipvsadm_would_not_take_are_all_named() {
     let text =
         "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:81 -r 10.0.0.1\n-A -t 192.0.2.1:80\n-q\n-a -t 192.0.2.1:80\n";

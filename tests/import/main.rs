@@ -43,7 +43,14 @@ impl Host for Files {
 }
 
 pub fn source<'a>(file: &'a str, text: &'a str) -> Source<'a> {
-    Source { file, bytes: text.as_bytes(), format: None, interface: Some("lan0"), config_id: None }
+    Source {
+        file,
+        bytes: text.as_bytes(),
+        format: None,
+        interface: Some("lan0"),
+        direct: false,
+        config_id: None,
+    }
 }
 
 /// Imports a text that can be imported.

@@ -169,7 +169,7 @@ pub(super) const SERVICE: Table = &[
     ),
     (&["quorum_up", "quorum_down"], lost(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
     (&["smtp_alert", "snmp_name"], note(NO_MAIL, NO_MAIL_INSTEAD)),
-    (&["ip_family", "sorry_server_inhibit", "sorry_server_lvs_method"], None),
+    (&["ip_family", "hashed", "sorry_server_inhibit", "sorry_server_lvs_method"], None),
 ];
 
 /// In `real_server`, besides the health checks.

@@ -99,7 +99,7 @@ impl Template {
                 self.settings.one_packet = Some(entry.place.clone());
                 Ok(())
             }
-            flag @ ("hashed" | "flag-1" | "flag-2" | "flag-3" | "sh-port" | "sh-fallback" | "mh-port"
+            flag @ ("flag-1" | "flag-2" | "flag-3" | "sh-port" | "sh-fallback" | "mh-port"
             | "mh-fallback") => {
                 self.settings.flags.push(At::new(&entry.place, flag.to_owned()));
                 Ok(())

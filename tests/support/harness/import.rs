@@ -35,7 +35,14 @@ impl Host for Mirror<'_> {
 /// Checks one file, as what it seems to be and as either format.
 pub fn check(bytes: &[u8]) {
     for format in [None, Some(Format::Ipvsadm), Some(Format::Keepalived)] {
-        let source = Source { file: "f\u{7}", bytes, format, interface: None, config_id: Some("id") };
+        let source = Source {
+            file: "f\u{7}",
+            bytes,
+            format,
+            interface: None,
+            direct: bytes.len().is_multiple_of(3),
+            config_id: Some("id"),
+        };
         match import(&source, &Mirror(bytes)) {
             Ok(import) => is_usable(&import),
             Err(failure) => has_reasons(&failure),
