@@ -1,6 +1,6 @@
 //! Rules of ipvsadm.
 
-use crate::{Files, config, imported, refused, said, shown, source};
+use crate::{Files, config, imported, is_for_now, refused, said, shown, source};
 use directrix::import::{Grade, import};
 use directrix::model::{RealServer, Scheduler, SchedulerFlags, ServiceAddress, VirtualService, Weight};
 use directrix::wire::Protocol;
@@ -31,18 +31,18 @@ fn what_a_kernel_director_saved_is_carried_over_as_far_as_direct_routing_goes() 
          UDP 192.168.195.150:53 wrr: 192.168.195.170*9"
     );
     let said = said(&import);
+    let said: Vec<_> = said.iter().filter(|line| !is_for_now(line)).collect();
     let begins: Vec<_> = said.iter().map(|line| line.split([';', ',']).next().unwrap()).collect();
     assert_eq!(
         begins,
         [
-            "rules:3: not carried over: persistence of 600 s: persistence is not there yet",
             "rules:4: not carried over: 192.168.195.170 was reached by a tunnel (-i",
             "rules:8: not carried over: 192.168.195.171 was reached by masquerading (-m",
             "rules:9: not carried over: TCP [2001:db8::1]:80: address is \"[2001:db8::1]:80\": IPv6 is not there yet",
             "rules:11: not carried over: firewall mark 7: directrix takes frames before netfilter could mark them",
         ]
     );
-    assert!(said[2].contains("let it serve port 53 instead of 5353"), "{}", said[2]);
+    assert!(said[1].contains("let it serve port 53 instead of 5353"), "{}", said[1]);
     assert!(import.toml.contains("interface = \"lan0\"  # as --interface says\n"), "{}", import.toml);
     assert!(
         import.toml.contains("# rules:1: -A -t 192.168.195.150:80 -s wlc\n[[service]]\n"),
@@ -162,6 +162,22 @@ fn a_service_whose_servers_all_need_another_method_stands_as_a_comment() {
         .fold(uncommented, |text, key| text.replace(&format!("\n# {key} ="), &format!("\n{key} =")));
     let again = directrix::model::parse(std::path::Path::new("d.toml"), &uncommented).unwrap();
     assert_eq!(shown(&again.services), "TCP 192.0.2.1:80 wlc:\nTCP 192.0.2.2:80 wlc: 10.0.0.1*1");
+}
+
+/// What the configuration's reader takes is carried over, what it refuses is said: never both or neither.
+#[test]
+fn persistence_and_one_packet_scheduling_are_carried_over_or_said() {
+    let text = "-A -u 192.0.2.1:53 -o\n-A -t 192.0.2.1:443 -p 600 -M 255.255.255.0\n-A -t 192.0.2.1:80 -p\n";
+    let import = imported("f", text, &Files::default());
+    let services = config(&import).services;
+    let said_of =
+        |line| said(&import).iter().any(|said| said.starts_with(&format!("f:{line}: not carried over: ")));
+    assert_ne!(services[0].one_packet, said_of(1), "{}", import.toml);
+    for (service, line, timeout, prefix) in [(&services[1], 2, 600, 24), (&services[2], 3, 360, 32)] {
+        assert_ne!(service.persistence.is_some(), said_of(line), "{}", import.toml);
+        let kept = service.persistence.map(|persistence| (persistence.timeout.secs(), persistence.prefix));
+        assert!(kept.is_none_or(|kept| kept == (timeout, prefix)), "{kept:?}");
+    }
 }
 
 #[test]

@@ -71,6 +71,11 @@ pub fn said(import: &Import) -> Vec<String> {
     import.remarks.iter().map(ToString::to_string).collect()
 }
 
+/// Whether a line is about what is accepted as soon as the director can do it.
+pub fn is_for_now(line: &str) -> bool {
+    line.contains(": persistence of ") || line.contains(": one-packet scheduling ")
+}
+
 /// What a text is refused for.
 #[track_caller]
 pub fn refused(text: &str, host: &Files) -> String {
