@@ -41,8 +41,7 @@ const FAN: usize = if cfg!(loom_model) { 2 } else { 4 };
 #[derive(Debug)]
 pub(super) struct Tree {
     players: Players,
-    /// By what they are compared.
-    measure: Measure,
+    by: Comparison,
     places: Places,
     /// From the lowest to the root, which is alone on its level. None if no match is played.
     levels: Box<[Level]>,
@@ -73,7 +72,8 @@ impl Tree {
     /// without a match.
     pub(super) fn new(players: Players, measure: Measure, list_max: usize) -> Self {
         let (places, levels) = (Places::new(players.all()), levels(players.all().len(), list_max));
-        Self { players, measure, places, levels, list_max }
+        let by = Comparison { measure, limited: players.limited() };
+        Self { players, by, places, levels, list_max }
     }
 
     /// As given to [`Tree::new`].
@@ -87,41 +87,51 @@ impl Tree {
     pub(super) fn winner(&self, loads: &Loads) -> Option<ServerId> {
         let standing = match self.levels.last() {
             Some(root) => Standing(root.node(0).load(SeqCst)),
-            None => self.walk(loads)?,
+            None if self.by == Comparison::PLAIN => self.walk::<true>(loads)?,
+            None => self.walk::<false>(loads)?,
         };
         (!standing.is_out()).then(|| self.players.server(standing.place()))
     }
 
     /// Replays the matches of `server`, whose load has just changed. Nothing if it does not play.
     pub(super) fn replay(&self, server: ServerId, loads: &Loads) {
-        let Some(mut at) = self.places.find(server) else { return };
+        let Some(place) = self.places.find(server) else { return };
+        if self.by == Comparison::PLAIN {
+            self.replay_from::<true>(place, loads);
+        } else {
+            self.replay_from::<false>(place, loads);
+        }
+    }
+
+    #[inline]
+    fn replay_from<const PLAIN: bool>(&self, mut at: usize, loads: &Loads) {
         for level in 0..self.levels.len() {
             at /= FAN;
-            self.play(level, at, loads);
+            self.play::<PLAIN>(level, at, loads);
         }
     }
 
     /// Plays every match, from the lowest level up.
     pub(super) fn settle(&self, loads: &Loads) {
         for (level, results) in self.levels.iter().enumerate() {
-            (0..results.matches).for_each(|at| self.play(level, at, loads));
+            (0..results.matches).for_each(|at| self.play::<false>(level, at, loads));
         }
     }
 
     /// Plays match `at` of `level` until its node holds what came out after it was written.
     #[inline]
-    fn play(&self, level: usize, at: usize, loads: &Loads) {
+    fn play<const PLAIN: bool>(&self, level: usize, at: usize, loads: &Loads) {
         let node = self.levels[level].node(at);
         let mut held = Standing(node.load(SeqCst));
-        let mut players = self.players(level, at, loads);
+        let mut players = self.players::<PLAIN>(level, at, loads);
         loop {
-            let winner = self.best(&players);
+            let winner = self.best::<PLAIN>(&players);
             if winner == held {
                 return;
             }
             let written = node.compare_exchange(held.0, winner.0, SeqCst, SeqCst);
             held = written.map_or_else(Standing, |_| winner);
-            let now = self.players(level, at, loads);
+            let now = self.players::<PLAIN>(level, at, loads);
             if written.is_ok() && now == players {
                 return;
             }
@@ -132,32 +142,24 @@ impl Tree {
     /// Who plays in match `at` of `level`. Where there are fewer, the first one stands in: it never
     /// beats itself.
     #[inline]
-    fn players(&self, level: usize, at: usize, loads: &Loads) -> [Standing; FAN] {
+    fn players<const PLAIN: bool>(&self, level: usize, at: usize, loads: &Loads) -> [Standing; FAN] {
         let first = at * FAN;
         let Some(below) = level.checked_sub(1) else {
             let players = &self.players.all()[first..self.players.all().len().min(first + FAN)];
             return std::array::from_fn(|slot| {
                 let slot = if slot < players.len() { slot } else { 0 };
-                self.standing(first + slot, players[slot], loads)
+                self.by::<PLAIN>().standing(first + slot, players[slot], loads).0
             });
         };
         let (nodes, count) = (&self.levels[below].nodes[at].0, self.levels[below].matches - first);
         std::array::from_fn(|slot| Standing(nodes[if slot < count { slot } else { 0 }].load(SeqCst)))
     }
 
-    /// How `player` stands now.
     #[inline]
-    fn standing(&self, place: usize, player: Player, loads: &Loads) -> Standing {
-        let out = self.players.is_overloaded(player, loads);
-        match self.measure.load(loads.get(player.server), player.weight) {
-            Some(load) if !out => Standing::new(load, place),
-            _ => Standing::out(place),
-        }
-    }
-
-    #[inline]
-    fn best(&self, players: &[Standing; FAN]) -> Standing {
-        let mut round = players.map(|standing| (standing, self.share(standing)));
+    fn best<const PLAIN: bool>(&self, players: &[Standing; FAN]) -> Standing {
+        let by = self.by::<PLAIN>();
+        let share = |standing: Standing| by.share(standing, self.players.all()[standing.place()].weight);
+        let mut round = players.map(|standing| (standing, share(standing)));
         let mut left = FAN;
         while left > 1 {
             left /= 2;
@@ -170,20 +172,47 @@ impl Tree {
 
     /// The winner of a list without a tree.
     #[inline]
-    fn walk(&self, loads: &Loads) -> Option<Standing> {
+    fn walk<const PLAIN: bool>(&self, loads: &Loads) -> Option<Standing> {
+        let by = self.by::<PLAIN>();
         let players = self.players.all().iter().enumerate();
-        let standings = players.map(|(place, player)| {
-            let standing = self.standing(place, *player, loads);
-            (standing, if standing.is_out() { 0 } else { self.measure.share(player.weight) })
-        });
+        let standings = players.map(|(place, player)| by.standing(place, *player, loads));
         standings.reduce(better).map(|(winner, _)| winner)
+    }
+
+    /// The comparison; if it is the plain one, as a constant, of which little remains in the code.
+    #[inline]
+    fn by<const PLAIN: bool>(&self) -> Comparison {
+        if PLAIN { Comparison::PLAIN } else { self.by }
+    }
+}
+
+/// By what servers are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Comparison {
+    measure: Measure,
+    /// Some of them can be overloaded.
+    limited: bool,
+}
+
+impl Comparison {
+    /// Of most services: wlc without thresholds. It is compiled for itself.
+    const PLAIN: Self = Self { measure: Measure::Wlc, limited: false };
+
+    /// How `player` stands now, and what its load is to be divided by.
+    #[inline]
+    fn standing(self, place: usize, player: Player, loads: &Loads) -> (Standing, u16) {
+        let out = self.limited && loads.is_overloaded(player.server);
+        match self.measure.load(loads.get(player.server), player.weight) {
+            Some(load) if !out => (Standing::new(load, place), self.measure.share(player.weight)),
+            _ => (Standing::out(place), 0),
+        }
     }
 
     /// What a standing's load is divided by: nothing, if the server takes no connections. So it is
     /// infinitely loaded, and whoever takes some is better.
     #[inline]
-    fn share(&self, standing: Standing) -> u16 {
-        if standing.is_out() { 0 } else { self.measure.share(self.players.all()[standing.place()].weight) }
+    fn share(self, standing: Standing, weight: u16) -> u16 {
+        if self != Self::PLAIN && standing.is_out() { 0 } else { self.measure.share(weight) }
     }
 }
 
