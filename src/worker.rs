@@ -161,13 +161,18 @@ impl<P: Ports> Worker<P> {
     /// One batch from each port, decided by the latest snapshot: frames that come after somebody was
     /// told of a change meet it. True if there was a frame.
     pub fn serve_ports(&mut self, now: Instant) -> bool {
-        self.adopt();
         (0..self.ports.count()).fold(false, |busy, port| self.serve(port, now) | busy)
     }
 
     fn serve(&mut self, port: usize, now: Instant) -> bool {
         let batch = self.ports.receive(port);
         let received = batch.len() as u64;
+        // After the frames were received: what the kernel hands over, the latest snapshot knows.
+        let latest = self.snapshot.load();
+        if !Arc::ptr_eq(latest, &self.adopted) {
+            self.adopted = Arc::clone(latest);
+            self.forwarder.adopt(Arc::clone(latest));
+        }
         if received == 0 {
             return false;
         }
@@ -189,14 +194,6 @@ impl<P: Ports> Worker<P> {
             self.note_rings();
         }
         self.forwarder.keep_house(tick(self.shared.epoch, now))
-    }
-
-    fn adopt(&mut self) {
-        let latest = self.snapshot.load();
-        if !Arc::ptr_eq(latest, &self.adopted) {
-            self.adopted = Arc::clone(latest);
-            self.forwarder.adopt(Arc::clone(latest));
-        }
     }
 
     /// Works on one request of control. True if there was one: the next often follows at once.

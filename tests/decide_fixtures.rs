@@ -396,6 +396,22 @@ fn connections_of_a_removed_or_quiesced_server() {
     assert_eq!(bench.reason(&syn(3)), DropReason::NoServer);
 }
 
+/// A client that never falls silent would else be bound to it for ever.
+#[test]
+fn frames_for_a_removed_server_do_not_keep_its_connections() {
+    let mut bench = Bench::new(snapshot());
+    assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
+    let mut changed = snapshot();
+    changed.routes[0] = Route::Gone;
+    bench.forwarder.adopt(Arc::new(changed));
+    for _ in 0..6 {
+        bench.wait(Span::from_secs(9)); // a half-open connection lives for 60 s
+        assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::ServerGone);
+    }
+    bench.wait(Span::from_secs(9));
+    assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::NoConnection);
+}
+
 #[test]
 fn a_full_table_refuses_new_connections_and_keeps_the_others() {
     let mut bench = Bench::with_capacity(snapshot(), 100);

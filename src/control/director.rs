@@ -279,11 +279,12 @@ impl<F: FnMut()> Director<F> {
     /// What is looked after now and then, whatever happens.
     fn tick(&mut self) -> Result<(), Failure> {
         self.host.arms.iter().try_for_each(Interface::check)?;
-        self.finish_drains();
         self.release();
-        if self.retired.is_empty() {
+        let settled = self.retired.is_empty();
+        if settled {
             self.registry.forget(&self.loads);
         }
+        self.finish_drains(settled);
         self.hand_over()?;
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());

@@ -57,30 +57,32 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    /// Removes servers that have been drained, and those whose time is over.
-    pub(super) fn finish_drains(&mut self) {
+    /// Removes servers that have been drained, and those whose time is over. While a worker may still
+    /// pick by an older snapshot, that there is no connection says nothing (`settled` is false then).
+    pub(super) fn finish_drains(&mut self, settled: bool) {
         let now = Instant::now();
-        let over = |drain: Drain| drain.until.is_some_and(|until| now >= until);
-        let mut rules = self.registry.rules();
-        let mut finished = 0;
+        let (mut rules, mut over) = (self.registry.rules(), Vec::new());
         for service in &self.registry.services {
             for server in &service.servers {
                 let Some(drain) = server.drain else { continue };
                 let load = self.loads.get(server.id);
-                if load == Load::default() || over(drain) {
-                    let (service, rip) = (service.config.address, server.config.address);
-                    let Load { active, inactive } = load;
-                    tracing::info!(%service, %rip, active, inactive, "real server drained and removed");
-                    // It is in the rules that were just made of this.
-                    let _ = rules.change(&Change::DeleteServer(service, rip));
-                    finished += 1;
+                if settled && load == Load::default() || drain.until.is_some_and(|until| now >= until) {
+                    over.push((service.config.address, server.config.address, load));
                 }
             }
         }
-        if finished > 0
-            && let Err(misfit) = self.apply(&rules)
-        {
-            tracing::error!(%misfit, "drained servers could not be removed; trying again");
+        for (service, rip, _) in &over {
+            // It is in the rules, which were just made of the registry.
+            let _ = rules.change(&Change::DeleteServer(*service, *rip));
+        }
+        if over.is_empty() {
+            return;
+        }
+        match self.apply(&rules) {
+            Ok(()) => over.iter().for_each(|(service, rip, Load { active, inactive })| {
+                tracing::info!(%service, %rip, active, inactive, "real server drained and removed");
+            }),
+            Err(misfit) => tracing::error!(%misfit, "drained servers cannot be removed yet"),
         }
     }
 
@@ -94,8 +96,9 @@ impl<F: FnMut()> Director<F> {
         let before = std::mem::replace(&mut self.host, host);
         self.tell_responder(&before);
         self.backend.steering.withdraw(&self.registry.served());
-        // A director that is not ready yet says what the kernel refuses when it becomes so.
-        let _ = self.publish();
+        if let Err(error) = self.publish() {
+            tracing::error!(%error, "the services handed over are still the old ones");
+        }
         Ok(())
     }
 
@@ -108,8 +111,15 @@ impl<F: FnMut()> Director<F> {
             }
             Request::Drain { service, server, deadline } => {
                 let until = deadline.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
-                if let Some(entry) = self.registry.server_mut(*service, *server) {
+                // A later request of the same list may have given it a weight again.
+                let entry = self.registry.server_mut(*service, *server);
+                if let Some(entry) = entry.filter(|entry| entry.config.weight.0 == 0) {
                     entry.drain = Some(Drain { until });
+                }
+            }
+            Request::AddServer { service, server, .. } => {
+                if let Some(entry) = self.registry.server_mut(*service, *server) {
+                    entry.drain = None;
                 }
             }
             _ => {}

@@ -240,41 +240,37 @@ impl Flows {
     }
 
     /// Where a frame that has been staged goes, and with which addresses. It is counted as if it were
-    /// there.
+    /// there. A frame for a removed server is dropped without a trace, so that its connection ends in
+    /// its time (`ip_vs_in` in net/netfilter/ipvs/ip_vs_core.c, without expire_nodest_conn).
     #[inline]
     fn way_for(&mut self, candidate: &Candidate, now: Tick) -> Result<(ArmIndex, &Addresses), DropReason> {
         if let Kind::Refused(reason) = candidate.kind {
             return Err(reason);
         }
-        let server = self.server_for(candidate, now)?;
-        match self.snapshot.route(server) {
-            Route::Via(arm, addresses) => {
-                self.tally.forwarded(server, candidate.bytes);
-                Ok((*arm, addresses))
-            }
-            Route::Unresolved => Err(DropReason::Unresolved),
-            Route::Gone => Err(DropReason::ServerGone),
-        }
-    }
-
-    /// The server of the frame's connection, which it opens if there is none.
-    #[inline]
-    fn server_for(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
+        let found = self.v4.find(candidate.key, candidate.homes, candidate.hint);
+        let unchanged = |found: &Found<'_>| found.state.after(candidate.flags) == *found.state;
         let Some(Found { deadline, state, server }) =
-            self.v4.find(candidate.key, candidate.homes, candidate.hint)
+            found.filter(|found| unchanged(found) && !now.reached(*found.deadline))
         else {
-            return self.open(candidate, now);
+            let server = self.open_or_advance(candidate, now)?;
+            let way = self.snapshot.route(server).way()?;
+            self.tally.forwarded(server, candidate.bytes);
+            return Ok(way);
         };
-        if state.after(candidate.flags) != *state || now.reached(*deadline) {
-            return self.advance(candidate, now);
+        let route = self.snapshot.route(server);
+        if *route == Route::Gone {
+            return Err(DropReason::ServerGone);
         }
         *deadline = now.after(self.lifetimes[*state as usize]);
-        Ok(server)
+        let way = route.way()?;
+        self.tally.forwarded(server, candidate.bytes);
+        Ok(way)
     }
 
-    /// Moves a connection to its next state, if it does not give way to a new one.
+    /// The server of the frame's connection, which it opens if there is none, or moves to its next
+    /// state, unless it gives way to a new one.
     #[inline(never)]
-    fn advance(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
+    fn open_or_advance(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         let Some(Found { deadline, state, server }) =
             self.v4.find(candidate.key, candidate.homes, candidate.hint)
         else {
@@ -282,6 +278,9 @@ impl Flows {
         };
         if now.reached(*deadline) || state.gives_way_to(candidate.flags) {
             return self.renew(candidate, now);
+        }
+        if *self.snapshot.route(server) == Route::Gone {
+            return Err(DropReason::ServerGone);
         }
         let next = state.after(candidate.flags);
         self.tally.moved(self.snapshot.pool(candidate.key.service()), server, (*state, next));
@@ -297,7 +296,6 @@ impl Flows {
         self.open(candidate, now)
     }
 
-    #[inline(never)]
     fn open(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         let state = candidate.first_state()?;
         let pool = self.snapshot.pool(candidate.key.service());

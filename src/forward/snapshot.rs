@@ -3,6 +3,7 @@
 use super::ServiceMap;
 use crate::model::{ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
+use crate::stats::DropReason;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
 
@@ -81,6 +82,19 @@ impl Snapshot {
 }
 
 impl Route {
+    /// The arm and the addresses that frames get.
+    ///
+    /// # Errors
+    /// Why there is no way.
+    #[inline]
+    pub fn way(&self) -> Result<(ArmIndex, &Addresses), DropReason> {
+        match self {
+            Self::Via(arm, addresses) => Ok((*arm, addresses)),
+            Self::Unresolved => Err(DropReason::Unresolved),
+            Self::Gone => Err(DropReason::ServerGone),
+        }
+    }
+
     /// The way to `server` from a director with these `arms`; to `None`, which has been removed,
     /// there is none.
     ///

@@ -9,6 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 /// where the last stands for none.
 pub const COUNT_MAX: usize = u16::MAX as usize;
 
+/// The largest threshold, as in ipvsadm.
+pub const THRESHOLD_MAX: u32 = i32::MAX as u32;
+
 /// Why rules cannot stand: what is wrong, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}; {remedy}")]
@@ -87,6 +90,10 @@ fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Misfit> {
     let remedy = "name the RIP of one host, as in 192.168.195.170";
     let fault = |flaw| Misfit::new(format!("real server {} of {service}: {flaw}", server.address), remedy);
     host(SocketAddr::new(server.address, 1)).map_err(fault)?;
+    if server.upper_threshold > THRESHOLD_MAX {
+        let what = format!("real server {} of {service}: its upper threshold is too large", server.address);
+        return Err(Misfit::new(what, format!("give at most {THRESHOLD_MAX}")));
+    }
     if server.lower_threshold > server.upper_threshold {
         let what = format!(
             "real server {} of {service}: its lower threshold is above the upper one",
@@ -134,6 +141,8 @@ mod tests {
         macs[1].servers[0].mac = Some(MacAddr([2, 0, 0, 0, 0, 2]));
         let mut thresholds = web();
         thresholds.servers[0].lower_threshold = 1;
+        let mut large = web();
+        large.servers[0].upper_threshold = THRESHOLD_MAX + 1;
         for (services, complaint) in [
             (vec![service("192.0.2.1:0", &[])], "virtual service TCP 192.0.2.1:0: port 0 is no port; name"),
             (
@@ -150,6 +159,7 @@ mod tests {
                 "real server 192.0.2.9 is the VIP of a service; name",
             ),
             (macs.to_vec(), "real server 192.0.2.9 has two different MAC addresses; give"),
+            (vec![large], "its upper threshold is too large; give"),
             (vec![thresholds], "its lower threshold is above the upper one; give"),
             (
                 vec![VirtualService { persistence: Some(persistent), ..web() }],

@@ -158,6 +158,14 @@ fn a_drained_server_leaves_with_its_last_connection(backend: &str) {
     wait_until("it is removed", PATIENCE, || director.load(&format!("-t {VIP}:7")).len() == 1);
     conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
 
+    // A weight that is given at once ends the drain.
+    let (service, server) = (tcp(VIP, 7), IpAddr::from(deployment.rips[0]));
+    let client = Blocking::new(&director.socket()).unwrap();
+    let drain = Request::Drain { service, server, deadline: Some(0) };
+    client.change(&[drain, Request::EditServer { service, server, settings: weighing(3) }]).unwrap();
+    std::thread::sleep(Duration::from_secs(3)); // longer than it takes to look
+    assert_eq!(director.load(&format!("-t {VIP}:7")).len(), 1);
+
     // One that has connections for longer than it may.
     let progress = director.ask(&format!("drain tcp:{VIP}:7 {} --deadline 1", deployment.rips[0]));
     assert!(progress.contains("active") && progress.ends_with("removed\n"), "{progress}");

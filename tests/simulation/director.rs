@@ -217,6 +217,12 @@ impl Director {
         let known = self.workers[number].known.get(&segment.key).copied();
         let continued = known.filter(|known| known.goes_on_with(segment, now_ms));
         let after = match continued {
+            // Its server is gone: nothing keeps it, so that it ends in its time.
+            Some(known)
+                if outcome == Err(DropReason::ServerGone) && self.outcome_at(known.server) == outcome =>
+            {
+                Some(known)
+            }
             Some(known) if self.outcome_at(known.server) == outcome => {
                 Some(known.after(segment, now_ms, &timeouts))
             }

@@ -2,7 +2,7 @@
 
 use super::report::Fault;
 use super::section::nearest;
-use crate::model::{BadFlag, Scheduler, SchedulerFlags, Weight, Workers, host_address};
+use crate::model::{BadFlag, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, Workers, host_address};
 use crate::time::Span;
 use crate::wire::MacAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -141,7 +141,7 @@ pub(super) fn netmask(value: &DeValue<'_>) -> Read<u8> {
 
 /// A number of connections; 0 for none.
 pub(super) fn threshold(value: &DeValue<'_>) -> Read<u32> {
-    number(0..=i32::MAX as u32)(value)
+    number(0..=THRESHOLD_MAX)(value)
 }
 
 /// A name that the kernel accepts for an interface (dev_valid_name in net/core/dev.c).

@@ -115,13 +115,14 @@ impl Ledger {
     }
 
     /// A live connection that got no frame or one, which did not begin it anew, is as the state
-    /// table says. Only a half-open one may be gone, or may have been opened again.
+    /// table says, or as it was if its server is gone. Only a half-open one may be gone, or may have been opened again.
     fn connections_go_on(&self, arrived: &[Vec<u8>], (before, after): (&Table, &Table), now: Tick) {
         let seen: Vec<_> = arrived.iter().filter_map(|frame| self.see(frame)).collect();
         for old in before.values().filter(|entry| !now.reached(entry.deadline)) {
             let own: Vec<_> = seen.iter().filter(|seen| seen.key == old.key).collect();
             let expected = match own[..] {
                 [] => *old,
+                [one] if !one.may_open_again(old.state) && self.is_gone(old.server) => *old,
                 [one] if !one.may_open_again(old.state) => {
                     let state = old.state.after(one.flags);
                     let deadline = now.after(state.timeout(&self.snapshot.timeouts));
@@ -137,6 +138,10 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    fn is_gone(&self, server: ServerId) -> bool {
+        *self.snapshot.route(server) == Route::Gone
     }
 
     /// The last frame of a flow, if it was forwarded, went where the table says.
