@@ -9,6 +9,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as Input};
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
@@ -40,12 +41,24 @@ enum Ended {
     Deaf,
 }
 
+/// A panic of any thread has left the other page, or is about to: nothing may be drawn any more.
+static LEFT: AtomicBool = AtomicBool::new(false);
+/// A frame that is being drawn takes less.
+const LAST_FRAME: Duration = Duration::from_millis(50);
+
 /// The terminal in raw mode and on its other page, until dropped. A panic restores it too.
 struct Screen(DefaultTerminal);
 
 impl Screen {
     fn open() -> io::Result<Self> {
-        ratatui::try_init().map(Self).inspect_err(|_| drop(ratatui::try_restore()))
+        let screen = ratatui::try_init().map(Self).inspect_err(|_| drop(ratatui::try_restore()))?;
+        let leave = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            LEFT.store(true, SeqCst);
+            std::thread::sleep(LAST_FRAME);
+            leave(panic);
+        }));
+        Ok(screen)
     }
 }
 
@@ -54,7 +67,7 @@ impl Drop for Screen {
     /// over what the hook has written.
     fn drop(&mut self) {
         let _ = self.0.show_cursor();
-        if !std::thread::panicking() {
+        if !LEFT.load(SeqCst) {
             let _ = ratatui::try_restore(); // fails if the terminal is gone
         }
     }
@@ -72,7 +85,9 @@ fn look(
         // Ages are shown in whole seconds.
         let second = Some(state.now.as_secs());
         if std::mem::replace(&mut shown, second) != second {
-            terminal.draw(|frame| draw(frame, state))?;
+            if !LEFT.load(SeqCst) {
+                terminal.draw(|frame| draw(frame, state))?;
+            }
         }
         if !wait()? || signals.arrived() {
             return Ok(Ended::Quit);
