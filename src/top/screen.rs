@@ -84,10 +84,8 @@ fn look(
         state.apply(Event::Time(clock.now()));
         // Ages are shown in whole seconds.
         let second = Some(state.now.as_secs());
-        if std::mem::replace(&mut shown, second) != second {
-            if !LEFT.load(SeqCst) {
-                terminal.draw(|frame| draw(frame, state))?;
-            }
+        if std::mem::replace(&mut shown, second) != second && !LEFT.load(SeqCst) {
+            terminal.draw(|frame| draw(frame, state))?;
         }
         if !wait()? || signals.arrived() {
             return Ok(Ended::Quit);
