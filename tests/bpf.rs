@@ -8,8 +8,12 @@ use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
 use etherparse::PacketBuilder;
 use std::time::Duration;
-use support::netns::{Netns, veth};
+use support::netns::{Netns, veth, wait_until};
 use support::wire::Wire;
+
+/// A link ends with its last descriptor, and a process that another test's thread is just starting
+/// holds a copy of every descriptor until it runs its own program.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn pair() -> (Netns, Netns) {
     let (director, peer) = (Netns::new("d"), Netns::new("p"));
@@ -34,7 +38,7 @@ fn steering_runs_in_the_driver_and_ends_with_its_link() {
         let (_, name) = bpf::attached_program(&eth0).unwrap().expect("it is attached");
         assert_eq!(name, "directrix_steer");
         drop(attached);
-        assert_eq!(bpf::attached_program(&eth0).unwrap(), None);
+        wait_until("the program is gone", PATIENCE, || bpf::attached_program(&eth0).unwrap().is_none());
     });
 }
 
@@ -74,7 +78,7 @@ fn the_guard_hides_the_services_and_nothing_else_from_the_kernel() {
         assert!(failure.contains("IPv4") && refused(81), "a refused set changes nothing: {failure}");
         programs.set_services(&[service("10.0.0.1:80", Protocol::Tcp)]).unwrap();
         drop(guard);
-        assert!(refused(80), "the guard is gone");
+        wait_until("the guard is gone", PATIENCE, || refused(80));
     });
 }
 
