@@ -9,8 +9,9 @@
 mod results;
 mod traffic;
 
-use directrix::flow::{Entry, FlowTable, Inserted, Key, Seed, State, V4Key};
+use directrix::flow::{Entry, FlowTable, Inserted, Key, State, V4Key};
 use directrix::model::{ServerId, ServiceId};
+use directrix::seed::Seed;
 use directrix::time::{Span, Tick};
 use results::Results;
 use std::fs;

@@ -5,9 +5,10 @@
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use directrix::flow::{Entry, FlowTable, Hint, Homes, Key, Seed, State, V4Key};
+use directrix::flow::{Entry, FlowTable, Hint, Homes, Key, State, V4Key};
 use directrix::forward::BATCH;
 use directrix::model::{ServerId, ServiceId};
+use directrix::seed::Seed;
 use directrix::time::{Span, Tick};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

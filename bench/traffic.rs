@@ -1,10 +1,10 @@
 //! Traffic for the in-memory benches: batches of 60-byte frames, and a forwarder that decides them.
 #![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
-use directrix::flow::Seed;
 use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::seed::Seed;
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};

@@ -2,7 +2,7 @@
 //!
 //! Modules import only from those to their left:
 //!
-//! `wire, time, popt` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
+//! `wire, time, seed, popt` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
 //! `worker, control` → `lab, realserver, import, top, cli`
 //!
 //! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → import`, `cli → top`.
@@ -19,6 +19,7 @@ pub mod neighbor;
 mod popt;
 pub mod realserver;
 pub mod schedule;
+pub mod seed;
 pub mod stats;
 pub mod time;
 pub mod top;

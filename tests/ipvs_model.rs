@@ -4,10 +4,11 @@
 
 mod support;
 
-use directrix::flow::{Seed, State};
+use directrix::flow::State;
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
+use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::transport::TcpFlags;

@@ -1,10 +1,11 @@
 //! The worker threads: started, asked, stopped.
 
-use crate::flow::{Entry, Seed, V4Key};
+use crate::flow::{Entry, V4Key};
 use crate::forward::{Forwarder, Snapshot};
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::Loads;
+use crate::seed::Seed;
 use crate::stats::WorkerCounters;
 use crate::worker::{Connections, Reply, Request, Shared, Worker, latency_histogram};
 use arc_swap::ArcSwap;

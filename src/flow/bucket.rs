@@ -1,6 +1,6 @@
 //! Four connections on one cache line.
 
-use super::hash::Key;
+use super::key::Key;
 use super::state::State;
 use crate::model::ServerId;
 use crate::time::Tick;

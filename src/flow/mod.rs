@@ -4,13 +4,13 @@
 //! touches a bounded number of entries, so that no frame ever waits for housekeeping.
 
 mod bucket;
-mod hash;
+mod key;
 mod memory;
 mod state;
 mod table;
 
 pub use bucket::{Entry, Found, SLOTS};
-pub use hash::{Key, Seed, V4Key};
+pub use key::{Key, V4Key};
 pub(crate) use memory::prefetch;
 pub use state::State;
 pub use table::{FlowTable, Hint, Homes, Inserted};

@@ -6,8 +6,9 @@
 //! fill it to show it).
 
 use super::bucket::{Bucket, Entry, Found, SLOTS};
-use super::hash::{Key, Seed};
+use super::key::Key;
 use super::memory::{filled, prefetch};
+use crate::seed::Seed;
 use crate::time::Tick;
 
 /// Share of the slots that is in use when the table holds its capacity: 19.5 bytes a connection.

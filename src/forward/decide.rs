@@ -3,9 +3,10 @@
 use super::snapshot::{ARMS_MAX, ArmIndex, Route, Snapshot};
 use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
-use crate::flow::{Entry, FlowTable, Found, Hint, Homes, Inserted, Key, Seed, State, V4Key};
+use crate::flow::{Entry, FlowTable, Found, Hint, Homes, Inserted, Key, State, V4Key};
 use crate::model::{ServerId, ServiceId};
 use crate::schedule::{Client, Loads, Pool};
+use crate::seed::Seed;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
 use crate::wire::ethernet::Addresses;

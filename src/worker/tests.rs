@@ -1,10 +1,10 @@
 use super::*;
-use crate::flow::Seed;
 use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap};
 use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, Shape};
 use crate::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use crate::schedule::{Candidate, Loads, Pool};
+use crate::seed::Seed;
 use crate::wire::{MacAddr, Protocol};
 use crossbeam::channel::bounded;
 use etherparse::PacketBuilder;

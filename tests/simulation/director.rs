@@ -5,12 +5,13 @@ use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN};
 use directrix::control::api::Stats;
 use directrix::control::registry::{Registry, ServerLink};
-use directrix::flow::{Entry, Seed, V4Key};
+use directrix::flow::{Entry, V4Key};
 use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
     RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
 };
 use directrix::schedule::{Load, Loads};
+use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};

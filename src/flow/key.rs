@@ -1,6 +1,7 @@
-//! Flow keys and the seeded hash that spreads them over the table.
+//! Flow keys.
 
 use crate::model::ServiceId;
+use crate::seed::Seed;
 use std::net::Ipv4Addr;
 
 /// What identifies a flow within a worker's table.
@@ -11,19 +12,6 @@ pub trait Key: Copy + Eq {
     /// 64 bits that look random to whoever does not know the seed, whose words are odd; the two
     /// halves serve as two independent hashes.
     fn hash(self, seed: &Seed) -> u64;
-}
-
-/// The secret of a table's hash: random, fresh at every start, so that nobody outside can choose
-/// addresses that meet in one bucket.
-#[derive(Clone, Copy, Debug)]
-pub struct Seed(pub [u64; 4]);
-
-impl Seed {
-    /// A product with an even factor would lose a bit.
-    #[must_use]
-    pub(super) fn with_odd_factors(self) -> Self {
-        Self(self.0.map(|word| word | 1))
-    }
 }
 
 /// An IPv4 flow: client address, client port and virtual service in eight bytes.
@@ -64,21 +52,10 @@ impl Key for V4Key {
     /// No service has the last number.
     const VACANT: Self = Self(u64::MAX);
 
-    /// Two rounds of folded multiplication with secret factors. One round, or multiply-shift, is not
-    /// enough: addresses and ports that count upwards then fill some pairs of buckets early.
     #[inline]
     fn hash(self, seed: &Seed) -> u64 {
-        let [a, b, c, d] = seed.0;
-        fold(fold(self.0 ^ a, b) ^ c, d)
+        seed.hash(self.0)
     }
-}
-
-/// The 128-bit product with its halves added bit by bit: one multiplication that mixes upwards
-/// and downwards.
-#[inline]
-fn fold(value: u64, factor: u64) -> u64 {
-    let product = u128::from(value) * u128::from(factor);
-    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]
