@@ -18,6 +18,7 @@ mod measure;
 mod players;
 mod pool;
 mod rule;
+mod templates;
 mod tree;
 mod turns;
 
@@ -25,3 +26,4 @@ pub use limit::Thresholds;
 pub use load::{Load, Loads};
 pub use pool::{Candidate, Pool};
 pub use rule::{Client, Rule};
+pub use templates::{Binding, Template, TemplateKey, Templates};

@@ -1,0 +1,260 @@
+use super::*;
+use crate::model::ServiceId;
+use proptest::prelude::*;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+const SEED: Seed =
+    Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+/// Every test runs across the wrap of the clock. In whole units of a deadline, which are 256 ms.
+const NOW: Tick = Tick(u32::MAX - (4 << 8) + 1);
+const TIMEOUT: Span = Span::from_millis(100 << 8);
+const SERVERS: usize = 5;
+
+fn table(capacity: usize) -> Templates {
+    Templates::new(capacity, SERVERS, SEED)
+}
+
+fn key(n: u32) -> TemplateKey {
+    TemplateKey { network: Ipv4Addr::from_bits(0x0a00_0000 | n), service: ServiceId((n % 3) as u16) }
+}
+
+fn binding(n: u32, now: Tick) -> Binding {
+    Binding { key: key(n), now, timeout: TIMEOUT, assured: false }
+}
+
+fn bind(table: &Templates, n: u32, now: Tick, server: u16) -> u16 {
+    table.bind(binding(n, now), |_| true, || Some(ServerId(server))).unwrap().0
+}
+
+fn at(units: u32) -> Tick {
+    NOW.after(Span::from_millis(units << 8))
+}
+
+fn one(table: &Templates, now: Tick) -> Template {
+    let all: Vec<_> = table.list(now).collect();
+    assert_eq!(all.len(), 1);
+    all[0]
+}
+
+#[test]
+fn later_connections_of_a_client_follow_its_first_one_for_as_long_as_it_comes_back_in_time() {
+    let table = table(10);
+    assert_eq!(bind(&table, 1, NOW, 3), 3);
+    table.release(key(1), ServerId(3));
+    assert_eq!(bind(&table, 1, at(99), 4), 3);
+    table.release(key(1), ServerId(3));
+    assert_eq!(bind(&table, 1, at(198), 4), 3, "each connection begins the time anew");
+    assert_eq!(bind(&table, 2, at(198), 4), 4, "another client");
+    table.release(key(1), ServerId(3));
+    assert_eq!(bind(&table, 1, at(298), 2), 2, "it was too long away");
+    assert_eq!((table.of(ServerId(2)), table.of(ServerId(3)), table.of(ServerId(4))), (1, 0, 1));
+}
+
+#[test]
+fn a_template_holds_while_a_connection_of_it_stands_and_is_then_given_a_minute_at_most() {
+    let table = table(10);
+    bind(&table, 1, NOW, 3);
+    assert_eq!(bind(&table, 1, at(1000), 4), 3, "overdue, but in use");
+    let everything = (0, table.buckets());
+    assert_eq!(table.sweep(everything, at(1100), |_| true), 0);
+    let extended = at(1100 + EXTENSION.millis().div_ceil(1 << 8));
+    assert_eq!(one(&table, at(1100)).deadline, extended);
+    table.release(key(1), ServerId(3));
+    table.release(key(1), ServerId(3));
+    table.sweep(everything, at(1101), |_| true);
+    assert_eq!(one(&table, at(1101)).connections, 0);
+    table.sweep(everything, extended, |_| true);
+    assert!(table.is_empty());
+}
+
+#[test]
+fn a_server_that_no_longer_takes_part_loses_its_clients() {
+    let table = table(10);
+    bind(&table, 1, NOW, 3);
+    let without = |server: ServerId| server != ServerId(3);
+    assert_eq!(table.bind(binding(1, NOW), without, || Some(ServerId(2))), Some(ServerId(2)));
+    table.release(key(1), ServerId(3)); // the first connection, to which this template never belonged
+    assert_eq!(one(&table, NOW).connections, 1);
+    assert_eq!(table.bind(binding(1, NOW), |_| false, || None), None);
+    assert!(table.is_empty(), "nobody is bound to nobody");
+}
+
+#[test]
+fn every_client_up_to_the_capacity_finds_room() {
+    for capacity in [1, 2, 3, 10, 1024, 100_000] {
+        let table = table(capacity);
+        for n in 0..capacity as u32 {
+            bind(&table, n, NOW, (n % 5) as u16);
+            table.assure(key(n), ServerId((n % 5) as u16));
+        }
+        assert_eq!(table.refused(), 0, "{capacity}");
+        assert_eq!(table.list(NOW).count(), capacity);
+        assert!((0..capacity as u32).all(|n| bind(&table, n, NOW, 9) == (n % 5) as u16));
+    }
+}
+
+#[test]
+fn a_flood_takes_no_template_from_who_has_completed_a_connection() {
+    let table = table(100);
+    for n in 0..100 {
+        bind(&table, n, NOW, 1);
+        table.assure(key(n), ServerId(1));
+        table.release(key(n), ServerId(1));
+    }
+    for n in 1000..100_000 {
+        assert_eq!(bind(&table, n, NOW, 2), 2);
+    }
+    assert!((0..100).all(|n| bind(&table, n, NOW, 3) == 1));
+    for n in 1000..100_000 {
+        bind(&table, n, NOW, 2);
+        table.assure(key(n), ServerId(2));
+    }
+    assert!(table.refused() > 0, "whoever finds no room goes without");
+    assert_eq!(table.of(ServerId(2)) as usize + 100, table.list(NOW).count());
+}
+
+#[test]
+fn templates_of_what_is_gone_are_taken_out() {
+    let table = table(100);
+    (0..90).for_each(|n| drop(bind(&table, n, NOW, (n % 2) as u16)));
+    table.purge(NOW, |template| template.key.service != ServiceId(1) && template.server != ServerId(0));
+    let left: Vec<_> = table.list(NOW).map(|template| (template.key.service.0, template.server.0)).collect();
+    assert_eq!(left.len(), 30);
+    assert!(left.iter().all(|(service, server)| *service != 1 && *server == 1));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Bind { client: u32, pick: Option<u16>, assured: bool },
+    Release(u32, u16),
+    Assure(u32, u16),
+    Close(u16),
+    Open(u16),
+    Pass(u32),
+    Sweep,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (client, server) = (0..12u32, 0..SERVERS as u16);
+    let step = prop_oneof![
+        8 => (client.clone(), proptest::option::weighted(0.9, server.clone()), any::<bool>())
+            .prop_map(|(client, pick, assured)| Step::Bind { client, pick, assured }),
+        6 => (client.clone(), server.clone()).prop_map(|(client, server)| Step::Release(client, server)),
+        2 => (client, server.clone()).prop_map(|(client, server)| Step::Assure(client, server)),
+        1 => server.clone().prop_map(Step::Close),
+        2 => server.prop_map(Step::Open),
+        3 => (0..60u32).prop_map(Step::Pass),
+        1 => Just(Step::Sweep),
+    ];
+    proptest::collection::vec(step, 0..400)
+}
+
+/// What the table should be: a map with a rule.
+#[derive(Default)]
+struct Naive {
+    templates: HashMap<u32, Template>,
+    closed: Vec<u16>,
+}
+
+impl Naive {
+    fn bind(&mut self, binding: Binding, client: u32, pick: Option<u16>) -> Option<ServerId> {
+        let stands = |of: &Template| of.connections > 0 || !binding.now.reached(of.deadline);
+        let closed = &self.closed;
+        self.templates.retain(|other, of| *other != client || (stands(of) && !closed.contains(&of.server.0)));
+        if !self.templates.contains_key(&client) {
+            let (key, deadline) = (binding.key, binding.now);
+            let server = ServerId(pick?);
+            let new = Template { key, server, deadline, connections: 0, assured: binding.assured };
+            self.templates.insert(client, new);
+        }
+        let template = self.templates.get_mut(&client).unwrap();
+        template.deadline = binding.now.after(binding.timeout);
+        template.connections += 1;
+        Some(template.server)
+    }
+
+    fn of(&mut self, client: u32, server: u16) -> Option<&mut Template> {
+        self.templates.get_mut(&client).filter(|of| of.server.0 == server)
+    }
+
+    fn sweep(&mut self, now: Tick) {
+        self.templates.retain(|_, of| of.connections > 0 || !now.reached(of.deadline));
+        for of in self.templates.values_mut().filter(|of| now.reached(of.deadline)) {
+            of.deadline = now.after(Span::from_millis(EXTENSION.millis().next_multiple_of(1 << 8)));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_behaves_like_a_map_with_a_rule(steps in steps()) {
+        let (table, mut naive, now) = (table(64), Naive::default(), Cell::new(NOW));
+        for step in steps {
+            match step {
+                Step::Bind { client, pick, assured } => {
+                    let pick = pick.filter(|pick| !naive.closed.contains(pick));
+                    let binding = Binding { assured, ..binding(client, now.get()) };
+                    let keeps = |server: ServerId| !naive.closed.contains(&server.0);
+                    let bound = table.bind(binding, keeps, || pick.map(ServerId));
+                    prop_assert_eq!(bound, naive.bind(binding, client, pick));
+                }
+                Step::Release(client, server) => {
+                    table.release(key(client), ServerId(server));
+                    naive.of(client, server).map(|of| of.connections = of.connections.saturating_sub(1));
+                }
+                Step::Assure(client, server) => {
+                    table.assure(key(client), ServerId(server));
+                    naive.of(client, server).map(|of| of.assured = true);
+                }
+                Step::Close(server) => naive.closed.push(server),
+                Step::Open(server) => naive.closed.retain(|closed| *closed != server),
+                Step::Pass(units) => now.set(now.get().after(Span::from_millis(units << 8))),
+                Step::Sweep => {
+                    table.sweep((0, table.buckets()), now.get(), |_| true);
+                    naive.sweep(now.get());
+                }
+            }
+            let mut listed: Vec<_> = table.list(now.get()).collect();
+            let stands = |of: &&Template| of.connections > 0 || !now.get().reached(of.deadline);
+            let mut wanted: Vec<_> = naive.templates.values().filter(stands).copied().collect();
+            listed.sort_by_key(|of| of.key.network);
+            wanted.sort_by_key(|of| of.key.network);
+            prop_assert_eq!(listed, wanted);
+            for server in 0..SERVERS as u16 {
+                let named = naive.templates.values().filter(|of| of.server.0 == server).count();
+                prop_assert_eq!(table.of(ServerId(server)) as usize, named);
+            }
+        }
+    }
+}
+
+/// Real threads on few keys in a small table: whoever is bound at the same time is bound alike.
+#[test]
+fn threads_agree_about_every_client() {
+    let table = table(64);
+    let rounds = 3000u32;
+    let barrier = std::sync::Barrier::new(4);
+    let bound: Vec<Vec<u16>> = std::thread::scope(|scope| {
+        let worker = |worker: u16| {
+            let (table, barrier) = (&table, &barrier);
+            move || {
+                let bind = |round: u32| {
+                    if round % 16 == 0 {
+                        barrier.wait();
+                    }
+                    bind(table, round % 40, NOW.after(Span::from_secs(round / 40 * 1000)), worker)
+                };
+                (0..rounds).map(bind).collect()
+            }
+        };
+        let threads: Vec<_> = (0..4).map(|number| scope.spawn(worker(number))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for round in 0..rounds as usize {
+        let servers: Vec<_> = bound.iter().map(|of| of[round]).collect();
+        assert!(servers.iter().all(|server| *server == bound[0][round % 40]), "{round}: {servers:?}");
+    }
+    assert_eq!(table.list(NOW).map(|of| of.connections).sum::<u32>(), 4 * rounds);
+}
