@@ -4,7 +4,7 @@ use crate::flow::{Entry, V4Key};
 use crate::forward::{Forwarder, Snapshot};
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
-use crate::schedule::Loads;
+use crate::schedule::{Loads, Templates};
 use crate::seed::Seed;
 use crate::stats::WorkerCounters;
 use crate::worker::{Connections, Reply, Request, Shared, Worker, latency_histogram};
@@ -31,6 +31,8 @@ pub struct Settings {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Loads of all servers.
     pub loads: Arc<Loads>,
+    /// Where the clients of persistent services are bound to.
+    pub templates: Arc<Templates>,
     /// Server places that counters need.
     pub servers: usize,
     /// Capacity of all connection tables together.
@@ -135,7 +137,8 @@ impl Member {
             epoch: settings.epoch,
         };
         let forwarder =
-            Forwarder::new(connections, random_seed()?, Arc::clone(&settings.loads), Arc::clone(&counters));
+            Forwarder::new(connections, random_seed()?, Arc::clone(&settings.loads), Arc::clone(&counters))
+                .sharing(Arc::clone(&settings.templates));
         let (requests, inbox) = bounded(1);
         let (pinned, is_pinned) = bounded(1);
         let wait = settings.wait;
@@ -219,7 +222,11 @@ impl Line {
     }
 }
 
-fn random_seed() -> io::Result<Seed> {
+/// A secret of its own for each table.
+///
+/// # Errors
+/// If the system gives no randomness.
+pub fn random_seed() -> io::Result<Seed> {
     let mut words = [0; 4];
     for word in &mut words {
         *word = getrandom::u64().map_err(io::Error::other)?;
@@ -236,6 +243,7 @@ mod tests {
         let settings = Settings {
             snapshot: Arc::default(),
             loads: Arc::new(Loads::new(0)),
+            templates: Arc::new(Templates::new(0, 0, random_seed().unwrap())),
             servers: 0,
             connections: 1024,
             wait: Wait::Adaptive,

@@ -3,7 +3,7 @@
 use super::api;
 use super::arp::{Command, Responder};
 use super::backend::{self, Backend};
-use super::crew::Settings as CrewSettings;
+use super::crew::{self, Settings as CrewSettings};
 use super::exporter::Exporter;
 use super::failure::Failure;
 use super::host::Host;
@@ -22,7 +22,7 @@ use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, Plan};
 use crate::model::{Config, ConfigErrors, Director as Settings, OnConflict, Rules, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
-use crate::schedule::Loads;
+use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
 use arc_swap::ArcSwap;
 use std::net::Ipv4Addr;
@@ -83,6 +83,7 @@ pub(super) struct Director<F> {
     retired: Vec<Arc<Snapshot>>,
     pub(super) backend: Backend,
     pub(super) loads: Arc<Loads>,
+    templates: Arc<Templates>,
     epoch: Instant,
     neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
     /// The way to ARP, while that runs.
@@ -105,12 +106,15 @@ impl<F: FnMut()> Director<F> {
         let rules = Rules { services: config.services.clone(), timeouts: director.timeouts };
         registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
         let loads = Arc::new(Loads::new(servers));
+        let capacity = director.connections as usize;
+        let templates = Arc::new(Templates::new(capacity, servers, crew::random_seed()?));
         let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads)));
         let crew = CrewSettings {
             snapshot: Arc::clone(&snapshot),
             loads: Arc::clone(&loads),
+            templates: Arc::clone(&templates),
             servers,
-            connections: director.connections as usize,
+            connections: capacity,
             wait: director.wait,
             epoch,
         };
@@ -127,6 +131,7 @@ impl<F: FnMut()> Director<F> {
             retired: Vec::new(),
             backend,
             loads,
+            templates,
             epoch,
             host,
             commands: None,
@@ -282,8 +287,9 @@ impl<F: FnMut()> Director<F> {
         self.release();
         let settled = self.retired.is_empty();
         if settled {
-            self.registry.forget(&self.loads);
+            self.registry.forget(&self.loads, (&self.templates, self.now()));
         }
+        self.templates.keep_house(self.now());
         self.finish_drains(settled);
         self.hand_over()?;
         status::estimate(&mut self.registry, &self.backend.crew);
@@ -331,17 +337,22 @@ impl<F: FnMut()> Director<F> {
                 tokio::task::spawn_blocking(move || drop(reply.send(status::with_latencies(workers))));
             }
             Query::Connections(to) => {
-                let (directory, now) = (view.directory(), Tick(self.epoch.elapsed().as_millis() as u32));
+                let (directory, now) = (view.directory(), self.now());
+                let templates = Arc::clone(&self.templates);
                 let lines: Vec<_> =
                     self.backend.crew.members().iter().map(super::crew::Member::line).collect();
                 tokio::task::spawn_blocking(move || {
-                    if !directory.list(&lines, now, &to) {
+                    if !directory.list((&lines, &templates), now, &to) {
                         // Left without an end, so that the server breaks it off: it must not look whole.
                         tokio::runtime::Handle::current().block_on(to.closed());
                     }
                 });
             }
         }
+    }
+
+    fn now(&self) -> Tick {
+        Tick(self.epoch.elapsed().as_millis() as u32) // wraps, as ticks do
     }
 
     fn timeouts(&self) -> api::Timeouts {
@@ -354,6 +365,7 @@ impl<F: FnMut()> Director<F> {
             registry: &self.registry,
             crew: &self.backend.crew,
             loads: &self.loads,
+            templates: &self.templates,
             capacity: self.settings.connections.into(),
         }
     }

@@ -130,10 +130,11 @@ impl ServiceEntry {
                 lower: server.config.lower_threshold,
             },
             address: self.server_address(server),
+            keeps_clients: server.drain.is_none(),
             ..Candidate::new(server.id, server.config.weight.0)
         };
-        let (scheduler, flags) = (self.config.scheduler, self.config.scheduler_flags);
-        let rule = Rule { scheduler, flags, vip: self.vip(), one_packet: self.config.one_packet };
+        let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
+        let rule = Rule { scheduler, flags, vip: self.vip(), one_packet, persistence };
         self.pool = self.pool.next(rule, reachable.map(candidate), loads);
         self.pool.clone()
     }

@@ -30,6 +30,9 @@ impl<F: FnMut()> Director<F> {
         let last = requests.len().saturating_sub(1);
         self.apply(&rules).map_err(|misfit| RefusedAt(last, misfit.into()))?;
         requests.iter().for_each(|request| self.mark(request));
+        if requests.iter().any(|request| matches!(request, Request::Drain { .. })) {
+            self.go_by_rules(); // a server that drains no longer keeps its clients
+        }
         Ok(())
     }
 
@@ -96,10 +99,14 @@ impl<F: FnMut()> Director<F> {
         let before = std::mem::replace(&mut self.host, host);
         self.tell_responder(&before);
         self.backend.steering.withdraw(&self.registry.served());
+        self.go_by_rules();
+        Ok(())
+    }
+
+    fn go_by_rules(&mut self) {
         if let Err(error) = self.publish() {
             tracing::error!(%error, "the services handed over are still the old ones");
         }
-        Ok(())
     }
 
     /// What is more than a rule.

@@ -9,9 +9,10 @@ use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{
     Misfit, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
 };
-use crate::schedule::{Load, Loads, Pool, Rule};
+use crate::schedule::{Load, Loads, Pool, Rule, Templates};
+use crate::time::Tick;
 use crate::wire::MacAddr;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Every virtual service with its real servers and what ARP has found out about them.
@@ -30,6 +31,9 @@ pub struct Registry {
     /// With the pools that hear of their connections.
     departed_services: HashMap<ServiceAddress, (ServiceId, Pool)>,
     departed_servers: HashMap<(ServiceId, IpAddr), ServerId>,
+    /// Services whose clients are told apart in another way than before, or not at all: their templates
+    /// say nothing any more.
+    outdated: HashSet<ServiceId>,
     service_ids: Ids,
     server_ids: Ids,
     /// What takes the place of a pool where there is no service.
@@ -49,6 +53,7 @@ impl Registry {
             services: Vec::new(),
             departed_services: HashMap::new(),
             departed_servers: HashMap::new(),
+            outdated: HashSet::new(),
             service_ids: Ids::default(),
             server_ids: Ids::default(),
             nobody: Pool::new([]),
@@ -80,17 +85,24 @@ impl Registry {
         }
         for (address, mut gone) in old {
             gone.servers.drain(..).for_each(|server| self.depart(gone.id, &server));
+            self.outdated.insert(gone.id);
             self.departed_services.insert(address, (gone.id, gone.pool));
         }
         Ok(())
     }
 
-    /// Gives numbers back that no table holds any more. To be called while no worker decides by a
-    /// snapshot older than the latest.
-    pub fn forget(&mut self, loads: &Loads) {
+    /// Gives numbers back that no table holds any more, and takes out templates of what is gone. To be
+    /// called while no worker decides by a snapshot older than the latest.
+    pub fn forget(&mut self, loads: &Loads, (templates, now): (&Templates, Tick)) {
+        let held = |id: ServerId| loads.get(id) != Load::default();
+        let outdated = std::mem::take(&mut self.outdated);
+        let leaving: HashSet<_> = self.departed_servers.values().copied().filter(|id| !held(*id)).collect();
+        if !outdated.is_empty() || !leaving.is_empty() {
+            templates.purge(now, |of| !outdated.contains(&of.key.service) && !leaving.contains(&of.server));
+        }
         let ids = &mut self.server_ids;
         self.departed_servers.retain(|_, id| {
-            let held = loads.get(*id) != Load::default();
+            let held = !leaving.contains(id);
             if !held {
                 ids.give_back(id.0);
             }
@@ -233,6 +245,10 @@ impl Registry {
             entry.past = entry.past + (totals(server.id) - server.baseline);
             self.depart(entry.id, &server);
         }
+        let prefix = |of: &VirtualService| of.persistence.map(|persistence| persistence.prefix);
+        if prefix(&entry.config) != prefix(rule) {
+            self.outdated.insert(entry.id);
+        }
         entry.config = VirtualService { servers: Vec::new(), ..rule.clone() };
     }
 
@@ -279,8 +295,10 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Weight;
-    use crate::schedule::Client;
+    use crate::model::{Persistence, Weight};
+    use crate::schedule::{Binding, Client, TemplateKey};
+    use crate::seed::Seed;
+    use crate::time::Span;
     use crate::wire::Protocol;
     use std::net::Ipv4Addr;
 
@@ -344,6 +362,57 @@ mod tests {
         Rules { services: services.to_vec(), timeouts: Timeouts::default() }
     }
 
+    fn templates() -> Templates {
+        Templates::new(64, 9, Seed([1, 3, 5, 7]))
+    }
+
+    fn bind(templates: &Templates, service: u16, server: u16) -> u16 {
+        let network = Ipv4Addr::new(198, 51, 100, service as u8);
+        let key = TemplateKey { network, service: ServiceId(service) };
+        let binding = Binding { key, now: Tick(0), timeout: Persistence::TIMEOUT, assured: true };
+        templates.bind(binding, |_| true, || Some(ServerId(server))).unwrap().0
+    }
+
+    #[test]
+    fn templates_of_what_is_gone_or_told_apart_otherwise_are_taken_out() {
+        let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
+        let by = |prefix| Some(Persistence { timeout: Persistence::TIMEOUT, prefix });
+        let mut all = registry.rules().services;
+        all.iter_mut().for_each(|service| service.persistence = by(24));
+        registry.apply(&rules(&all), &|_| Stats::default()).unwrap();
+        registry.forget(&loads, (&templates, Tick(0)));
+        let bound = [(0, 0), (1, 2), (2, 3)].map(|(service, server)| bind(&templates, service, server));
+        assert_eq!(bound, [0, 2, 3]);
+        all[0].persistence = Some(Persistence { timeout: Span::from_secs(1), prefix: 24 });
+        all[1].persistence = by(32);
+        all[2].servers.clear();
+        registry.apply(&rules(&all), &|_| Stats::default()).unwrap();
+        let named = |templates: &Templates| [0, 2, 3].map(|server| templates.of(ServerId(server)));
+        assert_eq!(named(&templates), [1, 1, 1], "while a worker may still bind by an older snapshot");
+        registry.forget(&loads, (&templates, Tick(0)));
+        assert_eq!(named(&templates), [1, 0, 0], "another timeout alone ends nothing");
+        all.remove(0);
+        registry.apply(&rules(&all), &|_| Stats::default()).unwrap();
+        registry.forget(&loads, (&templates, Tick(0)));
+        assert!(templates.is_empty());
+    }
+
+    #[test]
+    fn a_server_keeps_its_clients_when_it_is_quiesced_and_not_while_it_drains() {
+        let mut service = service("192.0.2.1:80", &[("192.0.2.10", 0), ("192.0.2.11", 1)]);
+        service.persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+        let (mut registry, loads) = (with(&[service], Vec::new()), Loads::new(2));
+        registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
+        let keeps = |registry: &mut Registry| {
+            let snapshot = registry.snapshot(&loads);
+            [0, 1].map(|server| snapshot.pools[0].keeps_clients(ServerId(server)))
+        };
+        registry.arms = vec![Arm { mac: MAC }];
+        assert_eq!(keeps(&mut registry), [true, false], "the other one cannot be reached");
+        registry.services[0].servers[0].drain = Some(Drain { until: None });
+        assert_eq!(keeps(&mut registry), [false, false]);
+    }
+
     fn ids(registry: &Registry) -> Vec<(u16, Vec<u16>)> {
         let servers = |entry: &ServiceEntry| entry.servers.iter().map(|server| server.id.0).collect();
         registry.services.iter().map(|entry| (entry.id.0, servers(entry))).collect()
@@ -357,7 +426,7 @@ mod tests {
         loads.add(ServerId(0), true);
         let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
         registry.apply(&rules(&without), none).unwrap();
-        registry.forget(&loads);
+        registry.forget(&loads, (&templates(), Tick(0)));
         assert_eq!(ids(&registry), [(2, vec![3])]);
         assert_eq!(registry.snapshot(&loads).route(ServerId(0)), &Route::Gone);
         let back = [
@@ -369,7 +438,7 @@ mod tests {
         assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
         loads.remove(ServerId(0), true);
         registry.apply(&rules(&[]), none).unwrap();
-        registry.forget(&loads);
+        registry.forget(&loads, (&templates(), Tick(0)));
         registry.apply(&rules(&without), none).unwrap();
         assert_eq!(ids(&registry), [(0, vec![0])]);
     }

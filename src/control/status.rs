@@ -4,8 +4,8 @@ use super::api;
 use super::crew::{Crew, Line};
 use super::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::flow::{Entry, V4Key};
-use crate::model::{ServerId, ServiceAddress, ServiceId, VirtualService};
-use crate::schedule::Loads;
+use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualService};
+use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
 use crate::time::Tick;
 use hdrhistogram::Histogram;
@@ -26,6 +26,8 @@ pub struct View<'a> {
     pub crew: &'a Crew,
     /// Connections of each server.
     pub loads: &'a Loads,
+    /// Clients of each server of a persistent service.
+    pub templates: &'a Templates,
     /// Capacity of the connection table.
     pub capacity: u64,
 }
@@ -80,7 +82,7 @@ impl View<'_> {
             address: service.config.address,
             scheduler: service.config.scheduler.name().into(),
             scheduler_flags: flags(&service.config),
-            persistence: None,
+            persistence: service.config.persistence.map(persistence),
             one_packet: service.config.one_packet,
             state: state(service.vip),
             stats: service_stats(self.crew, service),
@@ -99,7 +101,7 @@ impl View<'_> {
             lower_threshold: server.config.lower_threshold,
             active: load.active,
             inactive: load.inactive,
-            persistent: 0,
+            persistent: self.templates.of(server.id),
             state: if server.drain.is_some() { "draining" } else { server.link.name() }.into(),
             mac: server.link.mac().map(|mac| mac.to_string()),
             stats: server_stats(self.crew, server),
@@ -143,6 +145,10 @@ pub fn totals(crew: &Crew, server: ServerId) -> api::Stats {
 
 fn flags(service: &VirtualService) -> Vec<String> {
     service.scheduler_flags.names(service.scheduler).map(str::to_owned).collect()
+}
+
+fn persistence(of: Persistence) -> api::Persistence {
+    api::Persistence { timeout: of.timeout.secs(), prefix: of.prefix, engine: None }
 }
 
 fn state(vip: VipState) -> String {
@@ -218,27 +224,45 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Sends every connection of every worker to `to`, until nobody listens there any more. Blocks.
+    /// Sends every connection of every worker and every template to `to`, until nobody listens there any
+    /// more. Blocks.
     ///
     /// Returns false if a worker did not answer: the list is not whole then.
     #[must_use]
-    pub fn list(&self, lines: &[Line], now: Tick, to: &mpsc::Sender<Vec<api::Connection>>) -> bool {
+    pub fn list(
+        &self,
+        (lines, templates): (&[Line], &Templates),
+        now: Tick,
+        to: &mpsc::Sender<Vec<api::Connection>>,
+    ) -> bool {
         let mut chunk = Vec::with_capacity(CHUNK);
+        let mut add = |connection: Option<api::Connection>| {
+            chunk.extend(connection);
+            if chunk.len() < CHUNK {
+                return ControlFlow::Continue(());
+            }
+            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+            to.blocking_send(full).map_or(ControlFlow::Break(()), ControlFlow::Continue)
+        };
         for line in lines {
-            let answered = line.connections(|entry| {
-                chunk.extend(self.connection(entry, now));
-                if chunk.len() < CHUNK {
-                    return ControlFlow::Continue(());
-                }
-                let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
-                to.blocking_send(full).map_or(ControlFlow::Break(()), ControlFlow::Continue)
-            });
-            if !answered {
+            if !line.connections(|entry| add(self.connection(entry, now))) {
                 return false;
             }
         }
+        let _ = templates.list(now).try_for_each(|template| add(self.template(&template, now)));
         let _ = to.blocking_send(chunk); // a client that went away needs nothing
         true
+    }
+
+    /// As IPVS lists it: a connection from port 0 of the client's network.
+    fn template(&self, template: &Template, now: Tick) -> Option<api::Connection> {
+        Some(api::Connection {
+            service: *self.services.get(&template.key.service)?,
+            expires: template.deadline.since(now).secs(),
+            state: if template.assured { "ASSURED" } else { "NONE" }.into(),
+            client: (template.key.network, 0).into(),
+            server: *self.servers.get(&template.server)?,
+        })
     }
 
     fn connection(&self, entry: &Entry<V4Key>, now: Tick) -> Option<api::Connection> {
@@ -255,17 +279,19 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seed::Seed;
     use crossbeam::channel::bounded;
 
     #[test]
     fn a_list_that_a_worker_does_not_answer_for_is_told_from_a_whole_one() {
         let directory = Directory { services: HashMap::new(), servers: HashMap::new() };
+        let templates = Templates::new(0, 0, Seed([1; 4]));
         let (to, mut chunks) = mpsc::channel(1);
-        assert!(directory.list(&[], Tick(0), &to));
+        assert!(directory.list((&[], &templates), Tick(0), &to));
         assert_eq!(chunks.try_recv(), Ok(Vec::new()), "no worker, no connection: whole");
         let (requests, inbox) = bounded(1);
         drop(inbox); // as when a worker has ended
-        assert!(!directory.list(&[Line::new(requests)], Tick(0), &to));
+        assert!(!directory.list((&[Line::new(requests)], &templates), Tick(0), &to));
         assert!(chunks.try_recv().is_err(), "nothing that would look like an end");
     }
 }

@@ -5,7 +5,7 @@ use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{Entry, FlowTable, Found, Hint, Homes, Inserted, Key, State, V4Key};
 use crate::model::{ServerId, ServiceId};
-use crate::schedule::{Client, Loads, Pool};
+use crate::schedule::{Loads, Pool, Templates};
 use crate::seed::Seed;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
@@ -78,6 +78,14 @@ impl Forwarder {
         };
         let staged = Box::new([Candidate::NOBODY; BATCH]);
         Self { flows, staged, swept: Tick::default(), sweep_owed: 0, sweep_rest: 0 }
+    }
+
+    /// Binds the clients of persistent services by `templates`, which all workers share. To be called
+    /// before the first of them comes: without, none has a template.
+    #[must_use]
+    pub fn sharing(mut self, templates: Arc<Templates>) -> Self {
+        self.flows.tally.share(templates);
+        self
     }
 
     /// Decides by `snapshot` from now on.
@@ -284,7 +292,8 @@ impl Flows {
             return Err(DropReason::ServerGone);
         }
         let next = state.after(candidate.flags);
-        self.tally.moved(self.snapshot.pool(candidate.key.service()), server, (*state, next));
+        let entry = Entry { key: candidate.key, deadline: *deadline, server, state: *state };
+        self.tally.moved(self.snapshot.pool(candidate.key.service()), &entry, next);
         (*state, *deadline) = (next, now.after(self.lifetimes[next as usize]));
         Ok(server)
     }
@@ -300,10 +309,11 @@ impl Flows {
     fn open(&mut self, candidate: &Candidate, now: Tick) -> Result<ServerId, DropReason> {
         let state = candidate.first_state()?;
         let pool = self.snapshot.pool(candidate.key.service());
-        let client = Client::new(candidate.key.source().into(), candidate.key.port());
-        let server = pool.and_then(|pool| self.tally.pick(pool, client)).ok_or(DropReason::NoServer)?;
+        let chosen = pool.and_then(|pool| self.tally.choose(pool, candidate.key, (state, now)));
+        let server = chosen.ok_or(DropReason::NoServer)?;
         if pool.is_some_and(Pool::one_packet) {
             self.tally.passed(pool, server);
+            self.tally.release(pool, candidate.key, server);
             return Ok(server);
         }
         let deadline = now.after(self.lifetimes[state as usize]);
@@ -311,7 +321,10 @@ impl Flows {
         match self.v4.insert(entry, candidate.homes, now) {
             Inserted::Placed => {}
             Inserted::Replaced(old) => self.tally.replaced(self.snapshot.pool(old.key.service()), &old, now),
-            Inserted::Full => return Err(DropReason::TableFull),
+            Inserted::Full => {
+                self.tally.release(pool, candidate.key, server);
+                return Err(DropReason::TableFull);
+            }
         }
         self.tally.opened(pool, &entry);
         Ok(server)

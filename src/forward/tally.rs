@@ -1,22 +1,27 @@
 //! Where a worker's decisions are counted.
 
 use super::Verdict;
-use crate::flow::{Entry, Key, State};
-use crate::model::ServerId;
-use crate::schedule::{Client, Loads, Pool};
+use crate::flow::{Entry, State, V4Key};
+use crate::model::{Persistence, ServerId};
+use crate::schedule::{Binding, Client, Loads, Pool, TemplateKey, Templates};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
 use std::sync::Arc;
 
-/// The loads that all workers share, and the counters that are this worker's own.
+/// The loads and templates that all workers share, and the counters that are this worker's own.
 pub(super) struct Tally {
     loads: Arc<Loads>,
+    templates: Option<Arc<Templates>>,
     counters: Arc<WorkerCounters>,
 }
 
 impl Tally {
     pub(super) fn new(loads: Arc<Loads>, counters: Arc<WorkerCounters>) -> Self {
-        Self { loads, counters }
+        Self { loads, templates: None, counters }
+    }
+
+    pub(super) fn share(&mut self, templates: Arc<Templates>) {
+        self.templates = Some(templates);
     }
 
     /// Notes how many connections the table holds.
@@ -37,21 +42,44 @@ impl Tally {
         counters.bytes.add(u64::from(bytes));
     }
 
+    /// The server for a connection that begins in `state`.
     #[inline]
-    pub(super) fn pick(&self, pool: &Pool, client: Client) -> Option<ServerId> {
-        pool.pick(&self.loads, client)
+    pub(super) fn choose(&self, pool: &Pool, key: V4Key, (state, now): (State, Tick)) -> Option<ServerId> {
+        let pick = || pool.pick(&self.loads, Client::new(key.source().into(), key.port()));
+        let (Some(persistence), Some(templates)) = (pool.persistence(), &self.templates) else {
+            return pick();
+        };
+        let (key, assured) = (template_of(persistence, key), state == State::Udp);
+        let binding = Binding { key, now, timeout: persistence.timeout, assured };
+        templates.bind(binding, |server| pool.keeps_clients(server), pick)
+    }
+
+    /// What was chosen does not come about, or is over.
+    pub(super) fn release(&self, pool: Option<&Pool>, key: V4Key, server: ServerId) {
+        self.with_template(pool, key, |templates, key| templates.release(key, server));
     }
 
     /// A connection to `server` went from one state to another.
     #[inline]
-    pub(super) fn moved(&self, pool: Option<&Pool>, server: ServerId, (from, to): (State, State)) {
-        if from.is_active() != to.is_active() {
-            self.loads.shift(server, to.is_active());
-            self.rank(pool, server);
+    pub(super) fn moved(&self, pool: Option<&Pool>, entry: &Entry<V4Key>, to: State) {
+        if entry.state.is_active() != to.is_active() {
+            self.loads.shift(entry.server, to.is_active());
+            self.rank(pool, entry.server);
+        }
+        if to == State::Established {
+            self.with_template(pool, entry.key, |templates, key| templates.assure(key, entry.server));
         }
     }
 
-    pub(super) fn opened<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+    /// If there can be one.
+    #[inline]
+    fn with_template(&self, pool: Option<&Pool>, key: V4Key, act: impl FnOnce(&Templates, TemplateKey)) {
+        if let (Some(persistence), Some(templates)) = (pool.and_then(Pool::persistence), &self.templates) {
+            act(templates, template_of(persistence, key));
+        }
+    }
+
+    pub(super) fn opened(&self, pool: Option<&Pool>, entry: &Entry<V4Key>) {
         self.loads.add(entry.server, entry.state.is_active());
         self.rank(pool, entry.server);
         self.counters.server(entry.server).connections.add(1);
@@ -66,20 +94,21 @@ impl Tally {
         self.counters.server(server).connections.add(1);
     }
 
-    pub(super) fn expired<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+    pub(super) fn expired(&self, pool: Option<&Pool>, entry: &Entry<V4Key>) {
         self.remove(pool, entry);
         self.counters.expired.add(1);
     }
 
-    pub(super) fn replaced<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>, now: Tick) {
+    pub(super) fn replaced(&self, pool: Option<&Pool>, entry: &Entry<V4Key>, now: Tick) {
         self.remove(pool, entry);
         let over = now.reached(entry.deadline);
         if over { &self.counters.expired } else { &self.counters.evicted }.add(1);
     }
 
-    fn remove<K: Key>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+    fn remove(&self, pool: Option<&Pool>, entry: &Entry<V4Key>) {
         self.loads.remove(entry.server, entry.state.is_active());
         self.rank(pool, entry.server);
+        self.release(pool, entry.key, entry.server);
     }
 
     /// Tells the pool of a server, if its service still has one, that the server's load is another.
@@ -89,4 +118,9 @@ impl Tally {
             pool.changed(server, &self.loads);
         }
     }
+}
+
+#[inline]
+fn template_of(persistence: Persistence, key: V4Key) -> TemplateKey {
+    TemplateKey { network: persistence.network(key.source()), service: key.service() }
 }

@@ -1,6 +1,6 @@
 //! What must hold between services and servers, however they were added.
 
-use super::{RealServer, Rules, ServiceAddress, VirtualService, host_address};
+use super::{Persistence, RealServer, Rules, ServiceAddress, VirtualService, host_address};
 use crate::wire::Protocol;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -69,11 +69,8 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
     if let Err(what) = host(address.address) {
         return flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
     }
-    if service.persistence.is_some() {
-        return flaw(
-            "persistence is not there yet",
-            "leave it out; sh and mh keep a client at its server, too",
-        );
+    if let Some(persistence) = service.persistence {
+        persistent(persistence).or_else(|(what, remedy)| flaw(what, remedy))?;
     }
     if service.one_packet && address.protocol != Protocol::Udp {
         return flaw("one-packet scheduling is for UDP", "leave it out");
@@ -83,6 +80,19 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
             flaw(&format!("{} has room for {max} real servers", service.scheduler.name()), "have fewer")
         }
         _ => Ok(()),
+    }
+}
+
+fn persistent(persistence: Persistence) -> Result<(), (&'static str, &'static str)> {
+    match persistence {
+        Persistence { prefix: 1..=32, timeout } if timeout.secs() > 0 => Ok(()),
+        Persistence { prefix: 0, .. } => {
+            Err(("the netmask of its persistence takes all clients for one", "give 1 to 32 leading ones"))
+        }
+        Persistence { prefix: 33.., .. } => {
+            Err(("the netmask of its persistence is longer than an address", "give 1 to 32 leading ones"))
+        }
+        _ => Err(("its persistence lasts no time", "give at least a second, or leave it out")),
     }
 }
 
@@ -115,7 +125,7 @@ fn host(address: SocketAddr) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Persistence, Scheduler, Timeouts, Weight};
+    use crate::model::{Scheduler, Timeouts, Weight};
     use crate::time::Span;
     use crate::wire::MacAddr;
 
@@ -132,7 +142,10 @@ mod tests {
     #[test]
     fn each_flaw_is_named_with_a_remedy() {
         let web = || service("192.0.2.1:80", &["192.0.2.9"]);
-        let persistent = Persistence { timeout: Span::from_secs(1), prefix: 32 };
+        let persistent = |seconds, prefix| {
+            let persistence = Some(Persistence { timeout: Span::from_secs(seconds), prefix });
+            vec![VirtualService { persistence, ..web() }]
+        };
         let many: Vec<_> =
             (0..4094u32).map(|n| std::net::Ipv4Addr::from_bits(0x0a00_0001 + n).to_string()).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
@@ -161,10 +174,9 @@ mod tests {
             (macs.to_vec(), "real server 192.0.2.9 has two different MAC addresses; give"),
             (vec![large], "its upper threshold is too large; give"),
             (vec![thresholds], "its lower threshold is above the upper one; give"),
-            (
-                vec![VirtualService { persistence: Some(persistent), ..web() }],
-                "persistence is not there yet; leave",
-            ),
+            (persistent(0, 32), "its persistence lasts no time; give"),
+            (persistent(1, 0), "the netmask of its persistence takes all clients for one; give"),
+            (persistent(1, 33), "the netmask of its persistence is longer than an address; give"),
             (vec![VirtualService { one_packet: true, ..web() }], "one-packet scheduling is for UDP; leave"),
             (
                 vec![VirtualService { scheduler: Scheduler::Mh, ..service("192.0.2.1:80", &many) }],

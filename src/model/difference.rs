@@ -78,6 +78,7 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
     let own = [
         ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
         ("scheduler_flags", flags(old), flags(new)),
+        ("persistence", persistence(old), persistence(new)),
         ("one_packet", old.one_packet.to_string(), new.one_packet.to_string()),
     ];
     differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
@@ -92,6 +93,10 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         let what = changed(server_rows(old, server));
         differences.extend(what.map(|what| Difference::ServerSettings(address, server.address, what)));
     }
+}
+
+fn persistence(service: &VirtualService) -> String {
+    service.persistence.map_or("none".into(), |of| format!("{} s by {}", of.timeout.secs(), of.netmask()))
 }
 
 fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 4] {

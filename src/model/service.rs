@@ -4,7 +4,7 @@ use super::{Scheduler, SchedulerFlags};
 use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A virtual service's place in the tables: stable while the service lives, reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +96,8 @@ impl VirtualService {
 /// (`ipvsadm -p`, `-M`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence {
-    /// Since the last connection has ended; ipvsadm's default is [`Persistence::TIMEOUT`].
+    /// Since the last connection was opened, and for longer while one stands; ipvsadm's default is
+    /// [`Persistence::TIMEOUT`]. At least a second.
     pub timeout: Span,
     /// Length of the netmask that clients are told apart by, 1 to 32 (for IPv6: 128, each client
     /// for itself).
@@ -107,6 +108,20 @@ impl Persistence {
     /// How long a client is remembered if nothing else is said: 360 s
     /// (`IP_VS_TEMPLATE_TIMEOUT` in ipvsadm).
     pub const TIMEOUT: Span = Span::from_secs(360);
+
+    /// The netmask of so many leading ones.
+    #[must_use]
+    pub fn netmask(&self) -> Ipv4Addr {
+        let zeros = 32_u32.saturating_sub(self.prefix.into());
+        Ipv4Addr::from_bits(u32::MAX.checked_shl(zeros).unwrap_or(0))
+    }
+
+    /// The first address of the network that `client` is in.
+    #[inline]
+    #[must_use]
+    pub fn network(&self, client: Ipv4Addr) -> Ipv4Addr {
+        client & self.netmask()
+    }
 }
 
 /// A real server as configured. Its port is the service's: direct routing cannot change it.
@@ -136,6 +151,17 @@ impl RealServer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_s_network_is_what_the_netmask_leaves() {
+        let client = Ipv4Addr::new(198, 51, 100, 77);
+        let network =
+            |prefix| Persistence { timeout: Persistence::TIMEOUT, prefix }.network(client).to_string();
+        assert_eq!(
+            [32, 24, 26, 1].map(network),
+            ["198.51.100.77", "198.51.100.0", "198.51.100.64", "128.0.0.0"]
+        );
+    }
 
     #[test]
     fn services_sort_as_ipvsadm_lists_them() {

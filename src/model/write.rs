@@ -57,6 +57,10 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if !flags.is_empty() {
         writeln!(f, "scheduler_flags = [{}]", flags.join(", "))?;
     }
+    if let Some(persistence) = service.persistence {
+        let (timeout, netmask) = (persistence.timeout.secs(), persistence.netmask());
+        writeln!(f, "persistence = {{ timeout = {timeout}, netmask = \"{netmask}\" }}")?;
+    }
     if service.one_packet {
         writeln!(f, "one_packet = true")?;
     }
@@ -104,7 +108,9 @@ fn on_conflict(on_conflict: OnConflict) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Places, Rules, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse};
+    use crate::model::{
+        Persistence, Places, Rules, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse,
+    };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
     use proptest::prelude::*;
@@ -140,14 +146,18 @@ mod tests {
     }
 
     fn services() -> impl Strategy<Value = Vec<VirtualService>> {
-        let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), prop::collection::vec(a_server(), 0..4));
+        let persistence = prop::option::of((1..=2_147_483u32, 1..=32u8));
+        let servers = prop::collection::vec(a_server(), 0..4);
+        let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), persistence, servers);
         prop::collection::vec(service, 0..5)
             .prop_map(|services| services.into_iter().zip(1..).map(a_service).collect())
     }
 
-    type Drawn = (usize, [bool; 2], Vec<(u16, Option<u8>, u32, u32)>);
+    type Drawn = (usize, [bool; 2], Option<(u32, u8)>, Vec<(u16, Option<u8>, u32, u32)>);
 
-    fn a_service(((scheduler, [fallback, port], servers), number): (Drawn, u16)) -> VirtualService {
+    fn a_service(
+        ((scheduler, [fallback, port], persistence, servers), number): (Drawn, u16),
+    ) -> VirtualService {
         let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
         let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], number).into() };
         let scheduler = Scheduler::ALL[scheduler];
@@ -162,6 +172,8 @@ mod tests {
         VirtualService {
             scheduler,
             one_packet: protocol == Protocol::Udp && fallback,
+            persistence: persistence
+                .map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix }),
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
             ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
         }

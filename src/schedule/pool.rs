@@ -10,7 +10,7 @@ use super::players::Players;
 use super::rule::{Client, Rule, fold};
 use super::tree::Tree;
 use super::turns::{RoundRobin, Weighted};
-use crate::model::{Scheduler, ServerId};
+use crate::model::{Persistence, Scheduler, ServerId};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub struct Candidate {
     pub thresholds: Thresholds,
     /// RIP and port: what mh makes its table of.
     pub address: SocketAddr,
+    /// Whether clients that a persistent service has bound to it may open more connections there. With
+    /// weight 0 they still may (IPVS without expire_quiescent_template), while it drains they may not.
+    pub keeps_clients: bool,
 }
 
 impl Candidate {
@@ -34,7 +37,7 @@ impl Candidate {
     #[must_use]
     pub fn new(server: ServerId, weight: u16) -> Self {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Self { server, weight, thresholds: Thresholds::default(), address }
+        Self { server, weight, thresholds: Thresholds::default(), address, keeps_clients: true }
     }
 }
 
@@ -65,6 +68,8 @@ struct Member {
     candidates: Box<[Candidate]>,
     /// Their weights before they were quiesced.
     lasting: Box<[u16]>,
+    /// Those that keep their clients, by number. Empty if the service is not persistent.
+    keepers: Box<[ServerId]>,
     /// All of them; of twos those with a weight.
     players: Players,
     way: Way,
@@ -101,6 +106,7 @@ impl Pool {
             lasting: candidates.iter().map(|of| of.weight).collect(),
             players: Players::new(candidates.iter()),
             candidates,
+            keepers: Box::default(),
             way: Way::Least,
             lineage: Arc::new(Lineage::new(Arc::clone(&tree))),
             tree,
@@ -149,6 +155,19 @@ impl Pool {
         self.0.rule.one_packet
     }
 
+    /// How long its clients stay with their servers, if they do ([`Rule::persistence`]).
+    #[inline]
+    #[must_use]
+    pub fn persistence(&self) -> Option<Persistence> {
+        self.0.rule.persistence
+    }
+
+    /// Whether a client whose template names `server` may open more connections there.
+    #[must_use]
+    pub fn keeps_clients(&self, server: ServerId) -> bool {
+        self.0.keepers.binary_search(&server).is_ok()
+    }
+
     /// To be called after every change of the load of `server`, by whoever has changed it.
     #[inline]
     pub fn changed(&self, server: ServerId, loads: &Loads) {
@@ -171,7 +190,8 @@ impl Member {
         let (tree, lineage) = (Arc::new(tree), Arc::clone(&self.lineage));
         lineage.join(&tree);
         tree.settle(loads);
-        Self { rule, candidates, lasting, players, way, tree, lineage }
+        let keepers = keepers(&rule, &candidates);
+        Self { rule, candidates, lasting, keepers, players, way, tree, lineage }
     }
 
     /// How to find the next one, going on from where this pool stands if its scheduler is the same.
@@ -208,6 +228,13 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.lineage.leave(&self.tree);
     }
+}
+
+fn keepers(rule: &Rule, candidates: &[Candidate]) -> Box<[ServerId]> {
+    let keepers = candidates.iter().filter(|of| rule.persistence.is_some() && of.keeps_clients);
+    let mut keepers: Box<[_]> = keepers.map(|of| of.server).collect();
+    keepers.sort_unstable();
+    keepers
 }
 
 /// Those that are not quiesced.

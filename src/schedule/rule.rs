@@ -1,6 +1,6 @@
 //! What a pick depends on besides the servers: the service's rule, and the client.
 
-use crate::model::{Scheduler, SchedulerFlags};
+use crate::model::{Persistence, Scheduler, SchedulerFlags};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// How the servers of one service are picked.
@@ -14,13 +14,15 @@ pub struct Rule {
     pub vip: IpAddr,
     /// Whether each datagram gets a pick of its own, and no connection. UDP only.
     pub one_packet: bool,
+    /// Whether a client's later connections go where its first one went.
+    pub persistence: Option<Persistence>,
 }
 
 impl Default for Rule {
     /// Weighted least connection, which asks for no address.
     fn default() -> Self {
         let (scheduler, flags) = (Scheduler::default(), SchedulerFlags::default());
-        Self { scheduler, flags, vip: Ipv4Addr::UNSPECIFIED.into(), one_packet: false }
+        Self { scheduler, flags, vip: Ipv4Addr::UNSPECIFIED.into(), one_packet: false, persistence: None }
     }
 }
 

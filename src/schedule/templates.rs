@@ -18,6 +18,7 @@ use crate::model::ServerId;
 use crate::seed::Seed;
 use crate::time::{Span, Tick};
 use slot::{Bucket, Life, Phase, SLOTS, Slot, Who};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Share of the slots that is in use when the table holds its capacity.
@@ -25,6 +26,8 @@ const LOAD_PERCENT: usize = 60;
 /// How long an overdue template is given at a time while connections of it stand (`expire_later` in
 /// `ip_vs_conn_expire`, net/netfilter/ipvs/ip_vs_conn.c).
 const EXTENSION: Span = Span::from_secs(60);
+/// Buckets that are swept at a time: 8 MiB of table, a few milliseconds.
+const SWEEP_BUCKETS: usize = 65_536;
 /// Slots that a key may be in.
 const REACH: usize = 2 * SLOTS;
 
@@ -41,6 +44,8 @@ pub struct Templates {
     of_server: Box<[AtomicU32]>,
     all: AtomicUsize,
     refused: AtomicU64,
+    /// The next bucket to be swept.
+    hand: AtomicUsize,
 }
 
 /// A template as listings show it.
@@ -89,6 +94,7 @@ impl Templates {
             of_server: (0..servers).map(|_| AtomicU32::new(0)).collect(),
             all: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            hand: AtomicUsize::new(0),
         }
     }
 
@@ -134,29 +140,32 @@ impl Templates {
         self.change(key, server, Life::assured);
     }
 
-    /// Looks through `buckets` buckets from `from` on: takes out what is overdue, and every template of
-    /// which `stays` is not true. Returns where to go on.
-    pub fn sweep(
-        &self,
-        (from, buckets): (usize, usize),
-        now: Tick,
-        stays: impl Fn(&Template) -> bool,
-    ) -> usize {
-        let end = (from + buckets).min(self.buckets.len());
-        for seen in self.bound(from..end) {
+    /// Takes out what is overdue in a bounded stretch of the table. To be called every few seconds, by
+    /// control: a template that has run out binds nobody, swept or not.
+    pub fn keep_house(&self, now: Tick) {
+        if self.is_empty() {
+            return;
+        }
+        let from = self.hand.load(Relaxed);
+        let end = (from + SWEEP_BUCKETS).min(self.buckets.len());
+        self.sweep(from..end, now, |_| true);
+        self.hand.store(if end == self.buckets.len() { 0 } else { end }, Relaxed);
+    }
+
+    fn sweep(&self, buckets: Range<usize>, now: Tick, stays: impl Fn(&Template) -> bool) {
+        for seen in self.bound(buckets) {
             if !stays(&seen.template()) || !seen.life.stands(now) {
                 self.free(seen);
             } else if now.reached(seen.life.deadline()) {
                 seen.slot.exchange(seen.life, seen.life.until(now.after(EXTENSION)));
             }
         }
-        if end == self.buckets.len() { 0 } else { end }
     }
 
     /// Takes out every template of which `stays` is not true.
     pub fn purge(&self, now: Tick, stays: impl Fn(&Template) -> bool) {
         if !self.is_empty() {
-            self.sweep((0, self.buckets.len()), now, stays);
+            self.sweep(0..self.buckets.len(), now, stays);
         }
     }
 
@@ -170,12 +179,6 @@ impl Templates {
     #[must_use]
     pub fn of(&self, server: ServerId) -> u32 {
         self.of_server[usize::from(server.0)].load(Relaxed)
-    }
-
-    /// Buckets in the table: the length of one whole sweep.
-    #[must_use]
-    pub fn buckets(&self) -> usize {
-        self.buckets.len()
     }
 
     /// True if there is no template.
@@ -280,7 +283,7 @@ impl Templates {
         }
     }
 
-    fn bound(&self, buckets: std::ops::Range<usize>) -> impl Iterator<Item = Seen<'_>> {
+    fn bound(&self, buckets: Range<usize>) -> impl Iterator<Item = Seen<'_>> {
         let slots =
             self.buckets[buckets].iter().flat_map(|bucket| (0..SLOTS).map(|place| bucket.slot(place)));
         slots.map(Seen::at).filter(|seen| seen.life.phase() == Phase::Bound)

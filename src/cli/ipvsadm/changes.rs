@@ -125,7 +125,7 @@ fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
     Ok(ServiceSettings {
         scheduler_flags: flags.map(|flag| whole_name(flag, &scheduler)).collect(),
         scheduler,
-        persistence: order.options.has(Opt::Persistent).then(|| persistence(order)),
+        persistence: order.options.has(Opt::Persistent).then(|| persistence(order)).transpose()?,
         one_packet: order.options.has(Opt::OnePacket),
     })
 }
@@ -139,18 +139,22 @@ fn whole_name(flag: &str, scheduler: &str) -> String {
     }
 }
 
-fn persistence(order: &Order) -> Persistence {
+fn persistence(order: &Order) -> Result<Persistence, Failure> {
     let timeout = order.value(Opt::Persistent).and_then(|text| text.trim_start().parse().ok());
-    let mask = order.value(Opt::Netmask);
-    let prefix = mask.and_then(|mask| {
-        let v4 = mask.parse::<Ipv4Addr>().ok().map(|mask| mask.to_bits().leading_ones());
-        v4.or_else(|| mask.parse().ok()).and_then(|length| u8::try_from(length).ok())
-    });
-    Persistence {
+    Ok(Persistence {
         timeout: timeout.unwrap_or(model::Persistence::TIMEOUT.secs()),
-        prefix: prefix.unwrap_or(32),
+        prefix: order.value(Opt::Netmask).map_or(Ok(32), prefix)?,
         engine: order.value(Opt::Engine).map(str::to_owned),
-    }
+    })
+}
+
+/// Of IPv4 a mask, of IPv6 a length.
+fn prefix(mask: &str) -> Result<u8, Failure> {
+    let bits = mask.parse::<Ipv4Addr>().map(Ipv4Addr::to_bits).ok();
+    let without_gaps = bits.is_none_or(|bits| bits.leading_ones() == bits.count_ones());
+    let length = bits.map(u32::leading_ones).or_else(|| mask.parse().ok()).filter(|_| without_gaps);
+    let message = || format!("directrix tells clients apart by netmasks without gaps, not by {mask}");
+    length.and_then(|length| u8::try_from(length).ok()).ok_or_else(|| Failure::new(message(), 255))
 }
 
 fn server_settings(order: &Order) -> Result<ServerSettings, Failure> {

@@ -54,14 +54,11 @@ fn service<'a, 'i>(
     Some(VirtualService { address, scheduler, scheduler_flags, persistence, one_packet, servers })
 }
 
-/// Read as if it were served; refused, since the data path does not know it yet.
 fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
     let section = service.table("persistence", "persistence")?;
     let timeout = section.get("timeout", seconds).unwrap_or(Persistence::TIMEOUT);
     let prefix = section.get("netmask", netmask).unwrap_or(32);
     section.close();
-    let remedy = r#"remove it; scheduler = "sh" or "mh" keeps a client at its server, too"#;
-    service.object("persistence", Fault::new("is not there yet", remedy));
     Some(Persistence { timeout, prefix })
 }
 

@@ -511,10 +511,6 @@ const RULE_CASES: &[(&str, &str)] = &[
     ("one_packet = true", "5: one_packet is only for UDP: a connection of TCP has many packets; remove it"),
     ("one_packet = 1", "5: one_packet is 1; write true or false"),
     ("persistence = true", "5: persistence is a boolean; write it as a table that begins with persistence"),
-    (
-        "persistence = {}",
-        r#"5: persistence is not there yet; remove it; scheduler = "sh" or "mh" keeps a client at its server, too"#,
-    ),
 ];
 
 #[test]
@@ -526,7 +522,7 @@ fn the_rule_of_a_service_is_checked() {
 }
 
 #[test]
-fn persistence_is_read_though_it_is_refused() {
+fn persistence_has_a_timeout_and_a_netmask() {
     let example = r#"write a netmask, as in "255.255.255.0""#;
     let cases = [
         ("netmask = \"255.0.255.0\"", format!(r#"7: netmask is "255.0.255.0", which has gaps; {example}"#)),
@@ -542,15 +538,19 @@ fn persistence_is_read_though_it_is_refused() {
         ),
         ("time = 1", "7: \"time\" is no key of persistence; did you mean timeout?".into()),
     ];
-    let not_yet = r#"6: persistence is not there yet; remove it; scheduler = "sh" or "mh" keeps a client at its server, too"#;
     let text = |line: &str| {
         let address = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"";
         service(&format!("{address}\n[service.persistence]\n{line}\n"))
     };
     for (line, wanted) in cases {
-        refused(&text(line), &[not_yet, &wanted]);
+        refused(&text(line), &[&wanted]);
     }
-    refused(&text("timeout = 60\nnetmask = \"255.255.255.0\""), &[not_yet]);
+    let read = |lines: &str| {
+        let config = parse(Path::new("d.toml"), &text(lines)).unwrap();
+        config.services[0].persistence.map(|of| (of.timeout.secs(), of.prefix))
+    };
+    assert_eq!(read("timeout = 60\nnetmask = \"255.255.255.0\""), Some((60, 24)));
+    assert_eq!(read(""), Some((360, 32)));
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn loom_they_agree_where_another_template_has_run_out_and_is_swept() {
         table.release(key(7), ServerId(7));
         let later = Tick(0).after(TIMEOUT);
         let sweeping = Arc::clone(&table);
-        let sweep = loom::thread::spawn(move || sweeping.sweep((0, 2), later, |_| true));
+        let sweep = loom::thread::spawn(move || sweeping.keep_house(later));
         let other = Arc::clone(&table);
         let theirs = loom::thread::spawn(move || bind(&other, 1, later, 2));
         let ours = bind(&table, 1, later, 1);
@@ -110,7 +110,7 @@ fn loom_no_connection_is_miscounted_while_another_ends() {
         let (other, sweeping) = (Arc::clone(&table), Arc::clone(&table));
         let later = Tick(0).after(TIMEOUT);
         let ending = loom::thread::spawn(move || other.release(key(1), ServerId(7)));
-        let sweep = loom::thread::spawn(move || sweeping.sweep((0, 2), later, |_| true));
+        let sweep = loom::thread::spawn(move || sweeping.keep_house(later));
         let server = bind(&table, 1, later, 1);
         ending.join().unwrap();
         sweep.join().unwrap();

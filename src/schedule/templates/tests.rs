@@ -57,15 +57,14 @@ fn a_template_holds_while_a_connection_of_it_stands_and_is_then_given_a_minute_a
     let table = table(10);
     bind(&table, 1, NOW, 3);
     assert_eq!(bind(&table, 1, at(1000), 4), 3, "overdue, but in use");
-    let everything = (0, table.buckets());
-    assert_eq!(table.sweep(everything, at(1100), |_| true), 0);
+    table.keep_house(at(1100));
     let extended = at(1100 + EXTENSION.millis().div_ceil(1 << 8));
     assert_eq!(one(&table, at(1100)).deadline, extended);
     table.release(key(1), ServerId(3));
     table.release(key(1), ServerId(3));
-    table.sweep(everything, at(1101), |_| true);
+    table.keep_house(at(1101));
     assert_eq!(one(&table, at(1101)).connections, 0);
-    table.sweep(everything, extended, |_| true);
+    table.keep_house(extended);
     assert!(table.is_empty());
 }
 
@@ -118,7 +117,9 @@ fn a_flood_takes_no_template_from_who_has_completed_a_connection() {
 #[test]
 fn templates_of_what_is_gone_are_taken_out() {
     let table = table(100);
-    (0..90).for_each(|n| drop(bind(&table, n, NOW, (n % 2) as u16)));
+    for n in 0..90 {
+        bind(&table, n, NOW, (n % 2) as u16);
+    }
     table.purge(NOW, |template| template.key.service != ServiceId(1) && template.server != ServerId(0));
     let left: Vec<_> = table.list(NOW).map(|template| (template.key.service.0, template.server.0)).collect();
     assert_eq!(left.len(), 30);
@@ -212,7 +213,7 @@ proptest! {
                 Step::Open(server) => naive.closed.retain(|closed| *closed != server),
                 Step::Pass(units) => now.set(now.get().after(Span::from_millis(units << 8))),
                 Step::Sweep => {
-                    table.sweep((0, table.buckets()), now.get(), |_| true);
+                    table.keep_house(now.get());
                     naive.sweep(now.get());
                 }
             }
