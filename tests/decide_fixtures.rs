@@ -4,8 +4,8 @@
 mod support;
 
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
+use directrix::model::{Persistence, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -356,6 +356,89 @@ fn a_flow_that_was_there_before_one_packet_scheduling_goes_on() {
     bench.forwarder.sweep_all(bench.now);
     assert_eq!([0; 3].map(|_| bench.server(&query)), [RS3, RS1, RS2]);
     assert_eq!(bench.counters.entries.get(), 0);
+}
+
+/// Web with servers 1 and 0 in turn, for clients who stay where they have been.
+fn persistent(loads: &Loads, quiesced: Option<u16>) -> Snapshot {
+    let mut web = snapshot();
+    let persistence = Some(Persistence { timeout: Span::from_secs(100), prefix: 24 });
+    let rule = Rule { scheduler: Scheduler::Rr, persistence, ..Rule::default() };
+    let list = [1, 0].map(|id| Candidate::new(ServerId(id), u16::from(Some(id) != quiesced)));
+    web.pools[0] = web.pools[0].next(rule, list, loads);
+    web
+}
+
+fn from(client: u8, port: u16, flags: u8) -> Vec<u8> {
+    frames::tcp((Ipv4Addr::new(203, 0, client, 7), port), WEB, flags, &[])
+}
+
+#[test]
+fn a_client_s_later_connections_follow_its_first_one() {
+    let mut bench = Bench::new(snapshot());
+    let templates = Arc::new(Templates::new(100, 3, SEED));
+    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
+    let servers =
+        |bench: &mut Bench, clients: [u8; 4], port| clients.map(|of| bench.server(&from(of, port, SYN)));
+    assert_eq!(servers(&mut bench, [1, 2, 3, 1], 1), [RS2, RS1, RS2, RS2]);
+    assert_eq!(servers(&mut bench, [1, 2, 1, 2], 2), [RS2, RS1, RS2, RS1]);
+    let in_the_same_network = frames::tcp((Ipv4Addr::new(203, 0, 2, 99), 1), WEB, SYN, &[]);
+    assert_eq!(bench.server(&in_the_same_network), RS1);
+    assert_eq!((templates.of(ServerId(0)), templates.of(ServerId(1))), (1, 2));
+    bench.forwarder.adopt(Arc::new(persistent(&bench.loads, Some(1))));
+    assert_eq!(servers(&mut bench, [1, 4, 5, 3], 3), [RS2, RS1, RS1, RS2], "quiesced, it keeps its clients");
+    let mut unreachable = persistent(&bench.loads, None);
+    let rule = Rule { persistence: unreachable.pools[0].persistence(), ..Rule::default() };
+    unreachable.pools[0] = unreachable.pools[0].next(rule, [Candidate::new(ServerId(0), 1)], &bench.loads);
+    bench.forwarder.adopt(Arc::new(unreachable));
+    assert_eq!(servers(&mut bench, [1, 2, 3, 4], 4), [RS1; 4], "whoever is not there has no clients");
+    bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
+    assert_eq!(servers(&mut bench, [1, 2, 3, 4], 5), [RS1; 4], "and they do not come back to it");
+}
+
+/// 60 s of an unfinished connection, and 100 s of the template.
+#[test]
+fn a_template_lasts_from_the_last_opening_and_while_a_connection_stands() {
+    let mut bench = Bench::new(snapshot());
+    let templates = Arc::new(Templates::new(100, 3, SEED));
+    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
+    let assured = |bench: &Bench| templates.list(bench.now).next().unwrap().assured;
+    let wait = |bench: &mut Bench, seconds| {
+        bench.wait(Span::from_secs(seconds));
+        bench.forwarder.sweep_all(bench.now);
+    };
+    assert_eq!(bench.server(&from(1, 1, SYN)), RS2);
+    wait(&mut bench, 99);
+    assert_eq!(bench.server(&from(1, 2, SYN)), RS2, "the second opening begins the time anew");
+    assert!(!assured(&bench));
+    assert_eq!(bench.server(&from(1, 2, ACK)), RS2);
+    assert!(assured(&bench), "the client has completed a connection");
+    wait(&mut bench, 899);
+    assert_eq!(bench.server(&from(1, 3, SYN)), RS2, "a connection has stood all the while");
+    wait(&mut bench, 101);
+    assert_eq!(
+        [1, 2].map(|client| bench.server(&from(client, 4, SYN))),
+        [RS1, RS2],
+        "forgotten, in turn anew"
+    );
+}
+
+#[test]
+fn a_connection_that_finds_no_place_in_the_table_holds_no_template() {
+    let mut bench = Bench::with_capacity(snapshot(), 1);
+    let templates = Arc::new(Templates::new(100, 3, SEED));
+    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
+    let fill = |bench: &mut Bench, port| {
+        bench.decide(&from(1, port, SYN));
+        bench.decide(&from(1, port, ACK));
+    };
+    (1..20).for_each(|port| fill(&mut bench, port));
+    assert_eq!(bench.reason(&from(2, 1, SYN)), DropReason::TableFull);
+    let connections: Vec<_> = templates.list(bench.now).map(|of| of.connections).collect();
+    assert_eq!(connections.len(), 2);
+    assert_eq!(connections.iter().sum::<u32>(), bench.counters.entries.get() as u32);
 }
 
 /// A server at its threshold gets no connections, and some again when it has fewer.

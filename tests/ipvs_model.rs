@@ -1,13 +1,15 @@
 //! The whole decision against a naive IPVS: random traffic, random waits, frame by frame, by several
-//! schedulers and with thresholds.
+//! schedulers, with thresholds and with persistence.
 #![allow(missing_docs)]
 
 mod support;
 
 use directrix::flow::State;
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
+use directrix::model::{
+    Persistence, Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId, Timeouts,
+};
+use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -34,7 +36,18 @@ struct Naive {
     /// Who came last in rr.
     last: Option<usize>,
     connections: HashMap<(Protocol, End), Connection>,
+    persistence: Option<Persistence>,
+    templates: HashMap<(Protocol, Ipv4Addr), Template>,
     opened: Vec<u64>,
+    /// The tick at which milliseconds begin.
+    start: u32,
+}
+
+struct Template {
+    server: usize,
+    connections: u32,
+    /// Since tick 0, in whole quarters of a second, or nearly: 256 ms.
+    deadline_ms: u64,
 }
 
 struct Connection {
@@ -83,6 +96,28 @@ impl Naive {
         }
     }
 
+    /// The server that the client's template names, or else one that is picked.
+    fn bind(&mut self, protocol: Protocol, client: End, now_ms: u64) -> Option<usize> {
+        let Some(persistence) = self.persistence else { return self.pick(client) };
+        let (key, tick) = ((protocol, persistence.network(client.0)), u64::from(self.start) + now_ms);
+        self.templates.retain(|_, template| template.connections > 0 || tick < template.deadline_ms);
+        let known = self.templates.remove(&key);
+        let (server, connections) = match known {
+            Some(template) => (template.server, template.connections),
+            None => (self.pick(client)?, 0),
+        };
+        let deadline_ms = (tick + u64::from(persistence.timeout.millis())).next_multiple_of(256);
+        self.templates.insert(key, Template { server, connections: connections + 1, deadline_ms });
+        Some(server)
+    }
+
+    fn release(&mut self, (protocol, client): (Protocol, End)) {
+        let Some(persistence) = self.persistence else { return };
+        if let Some(template) = self.templates.get_mut(&(protocol, persistence.network(client.0))) {
+            template.connections -= 1;
+        }
+    }
+
     /// Whether `server` is overloaded, now that its connections have become more or fewer.
     fn judge(&mut self, server: usize) {
         let ((active, inactive), upper) = (self.load(server), u64::from(self.upper[server]));
@@ -96,7 +131,8 @@ impl Naive {
     }
 
     fn expire(&mut self, now_ms: u64) {
-        self.connections.retain(|_, connection| now_ms < connection.deadline_ms);
+        let ended: Vec<_> = self.connections.extract_if(|_, of| now_ms >= of.deadline_ms).collect();
+        ended.into_iter().for_each(|(of, _)| self.release(of));
         self.judge_all();
     }
 
@@ -114,13 +150,14 @@ impl Naive {
         let over = |state| matches!(state, State::TimeWait | State::Close | State::FinWait);
         if opens && self.connections.get(&(protocol, client)).is_some_and(|known| tcp && over(known.state)) {
             self.connections.remove(&(protocol, client));
+            self.release((protocol, client));
             self.judge_all();
         }
         if !self.connections.contains_key(&(protocol, client)) {
             if !opens {
                 return Err(DropReason::NoConnection);
             }
-            let server = self.pick(client).ok_or(DropReason::NoServer)?;
+            let server = self.bind(protocol, client, now_ms).ok_or(DropReason::NoServer)?;
             self.opened[server] += 1;
             let state = if tcp { State::None } else { State::Udp };
             self.connections.insert((protocol, client), Connection { server, state, deadline_ms: 0 });
@@ -134,15 +171,24 @@ impl Naive {
     }
 }
 
+/// What the forwarder counts.
+struct Counted {
+    loads: Arc<Loads>,
+    templates: Arc<Templates>,
+    counters: Arc<WorkerCounters>,
+}
+
 /// The same servers for a TCP and a UDP service: one pool, one set of loads.
 fn forwarder(
     scheduler: Scheduler,
-    weights: &[u16],
-    upper: &[u32],
-) -> (Forwarder, Arc<Loads>, Arc<WorkerCounters>) {
+    (weights, upper): (&[u16], &[u32]),
+    persistence: Option<Persistence>,
+) -> (Forwarder, Counted) {
     let (loads, counters) =
         (Arc::new(Loads::new(weights.len())), Arc::new(WorkerCounters::new(weights.len(), 1)));
-    let mut forwarder = Forwarder::new(4096, SEED, Arc::clone(&loads), Arc::clone(&counters));
+    let templates = Arc::new(Templates::new(1000, weights.len(), SEED));
+    let forwarder = Forwarder::new(4096, SEED, Arc::clone(&loads), Arc::clone(&counters));
+    let mut forwarder = forwarder.sharing(Arc::clone(&templates));
     let services = [(Protocol::Tcp, 80, 0), (Protocol::Udp, 53, 1)].map(|(protocol, port, id)| {
         (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
     });
@@ -151,7 +197,7 @@ fn forwarder(
         ..Candidate::new(ServerId(id), *weight)
     });
     let flags = SchedulerFlags { fallback: false, port: true };
-    let rule = Rule { scheduler, flags, ..Rule::default() };
+    let rule = Rule { scheduler, flags, persistence, ..Rule::default() };
     let pool = Pool::new([]).next(rule, candidates, &loads);
     let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
@@ -162,7 +208,7 @@ fn forwarder(
         pools: vec![pool.clone(), pool],
         timeouts: Timeouts::default(),
     }));
-    (forwarder, loads, counters)
+    (forwarder, Counted { loads, templates, counters })
 }
 
 fn mac(server: usize) -> MacAddr {
@@ -197,13 +243,18 @@ proptest! {
         servers in prop::collection::vec(
             (prop_oneof![Just(0u16), 1u16..5, any::<u16>()], prop_oneof![2 => Just(0u32), 1 => 1u32..7]), 1..6
         ),
+        persistence in prop::option::of((1..400u32, 24..=32u8)),
         events in events(),
         start in any::<u32>(),
     ) {
         let (weights, upper): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
-        let (mut forwarder, loads, counters) = forwarder(scheduler, &weights, &upper);
+        let persistence =
+            persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
+        let (mut forwarder, counted) = forwarder(scheduler, (&weights, &upper), persistence);
+        let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
-        let mut naive = Naive { scheduler, weights, upper, overloaded, opened, ..Naive::default() };
+        let mut naive =
+            Naive { scheduler, weights, upper, overloaded, persistence, opened, start, ..Naive::default() };
         let (mut now_ms, mut verdicts) = (0u64, Vec::new());
         for event in events {
             let now = Tick(start).after(Span::from_millis(now_ms as u32));
@@ -231,6 +282,9 @@ proptest! {
                 Event::KeepHouse => {
                     forwarder.sweep_all(now);
                     naive.expire(now_ms);
+                    let tick = u64::from(start) + now_ms;
+                    let stands = |of: &&Template| of.connections > 0 || tick < of.deadline_ms;
+                    prop_assert_eq!(templates.list(now).count(), naive.templates.values().filter(stands).count());
                     for server in 0..naive.weights.len() {
                         let load = loads.get(ServerId(server as u16));
                         prop_assert_eq!((u64::from(load.active), u64::from(load.inactive)), naive.load(server));

@@ -10,7 +10,7 @@ use directrix::control::crew::Line;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::io::{Levels, Ports, Sent};
 use directrix::model::{Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
-use directrix::schedule::{Candidate, Client, Loads, Pool, Rule, Thresholds};
+use directrix::schedule::{Candidate, Client, Loads, Pool, Rule, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -110,7 +110,9 @@ fn everything_happened(counters: &WorkerCounters) {
 fn deciding_takes_no_memory() {
     let loads = Arc::new(Loads::new(SERVERS.into()));
     let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
-    let mut forwarder = Forwarder::new(CONNECTIONS, SEED, Arc::clone(&loads), Arc::clone(&counters));
+    let forwarder = Forwarder::new(CONNECTIONS, SEED, Arc::clone(&loads), Arc::clone(&counters));
+    let templates = Arc::new(Templates::new(8, SERVERS.into(), SEED));
+    let mut forwarder = forwarder.sharing(Arc::clone(&templates));
     let mut snapshots = vec![Arc::new(snapshot(0, Timeouts::default()))];
     snapshots.extend([1, 2].map(|absent| Arc::new(next_snapshot(&snapshots[0], absent, &loads))));
     let (mut traffic, mut batch) = (Traffic::new(1), Frames(vec![[0; 60]; BATCH]));
@@ -128,6 +130,7 @@ fn deciding_takes_no_memory() {
     }
     assert_eq!(calls(), 0);
     everything_happened(&counters);
+    assert!(templates.refused() > 0 && !templates.is_empty(), "clients were bound, and had to go without");
 }
 
 /// Ports that deal from a deck, watch the thread after a while, and end it when all is dealt.
@@ -221,6 +224,7 @@ fn a_worker_s_whole_loop_takes_no_memory() {
                 calls,
             };
             let forwarder = Forwarder::new(CONNECTIONS, SEED, loads, Arc::clone(&shared.counters));
+            let forwarder = forwarder.sharing(Arc::new(Templates::new(CONNECTIONS, SERVERS.into(), SEED)));
             Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };

@@ -28,9 +28,11 @@ use arc_swap::ArcSwap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// A worker that sleeps adopts a snapshot after so long at the latest, and a little more.
+const ADOPTION: Duration = Duration::from_millis(20);
 /// Questions that may wait for the loop.
 const QUERIES: usize = 64;
 
@@ -190,6 +192,7 @@ impl<F: FnMut()> Director<F> {
                     self.publish()?;
                 }
                 Some(query) = queries.recv() => self.answer(query, reread),
+                () = tokio::time::sleep(ADOPTION), if self.registry.has_outdated() => { self.settle(); }
                 _ = clock.tick() => self.tick()?,
             }
         }
@@ -271,6 +274,16 @@ impl<F: FnMut()> Director<F> {
         self.retired.retain(|old| Arc::strong_count(old) > 1);
     }
 
+    /// Lets go of what is gone if every worker has adopted the latest snapshot. Returns whether it has.
+    fn settle(&mut self) -> bool {
+        self.release();
+        let settled = self.retired.is_empty();
+        if settled {
+            self.registry.forget(&self.loads, (&self.templates, self.now()));
+        }
+        settled
+    }
+
     /// A director that is not ready yet fails if the kernel refuses; later it tries again.
     fn hand_over(&mut self) -> Result<(), Failure> {
         match self.backend.steering.set(self.registry.served()) {
@@ -284,11 +297,7 @@ impl<F: FnMut()> Director<F> {
     /// What is looked after now and then, whatever happens.
     fn tick(&mut self) -> Result<(), Failure> {
         self.host.arms.iter().try_for_each(Interface::check)?;
-        self.release();
-        let settled = self.retired.is_empty();
-        if settled {
-            self.registry.forget(&self.loads, (&self.templates, self.now()));
-        }
+        let settled = self.settle();
         self.templates.keep_house(self.now());
         self.finish_drains(settled);
         self.hand_over()?;

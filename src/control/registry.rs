@@ -85,7 +85,7 @@ impl Registry {
         }
         for (address, mut gone) in old {
             gone.servers.drain(..).for_each(|server| self.depart(gone.id, &server));
-            self.outdated.insert(gone.id);
+            self.outdated.extend(gone.config.persistence.map(|_| gone.id));
             self.departed_services.insert(address, (gone.id, gone.pool));
         }
         Ok(())
@@ -116,6 +116,12 @@ impl Registry {
             }
             held
         });
+    }
+
+    /// Whether [`Registry::forget`] should be called soon: until then, templates say what no longer holds.
+    #[must_use]
+    pub fn has_outdated(&self) -> bool {
+        !self.outdated.is_empty()
     }
 
     /// Sets the counters of `service`, or of all, to zero.
@@ -246,7 +252,7 @@ impl Registry {
             self.depart(entry.id, &server);
         }
         let prefix = |of: &VirtualService| of.persistence.map(|persistence| persistence.prefix);
-        if prefix(&entry.config) != prefix(rule) {
+        if entry.config.persistence.is_some() && prefix(&entry.config) != prefix(rule) {
             self.outdated.insert(entry.id);
         }
         entry.config = VirtualService { servers: Vec::new(), ..rule.clone() };

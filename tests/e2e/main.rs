@@ -24,6 +24,7 @@ mod layouts;
 mod lifecycle;
 mod live;
 mod peers;
+mod persistence;
 mod privileges;
 mod refusals;
 mod servers;

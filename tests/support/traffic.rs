@@ -2,8 +2,9 @@
 
 use super::frames::{self, ACK, DIRECTOR, FIN, RST, SYN};
 use directrix::forward::{Arm, ArmIndex, Batch, Route, Server, ServiceMap, Snapshot};
-use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::model::{Persistence, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool, Rule};
+use directrix::time::Span;
 use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
 
@@ -96,7 +97,9 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
 /// What comes after `before`, where another server is absent.
 pub fn next_snapshot(before: &Snapshot, absent: u16, loads: &Loads) -> Snapshot {
     let lists = before.pools.iter().zip(lists(absent));
-    let pools = lists.map(|(pool, list)| pool.next(Rule::default(), list, loads)).collect();
+    let persistence = Persistence { timeout: Span::from_millis(300), prefix: 28 };
+    let rule = Rule { persistence: (absent != 2).then_some(persistence), ..Rule::default() };
+    let pools = lists.map(|(pool, list)| pool.next(rule, list, loads)).collect();
     Snapshot { pools, ..snapshot(absent, before.timeouts) }
 }
 
