@@ -6,6 +6,7 @@ use crate::http::{ab, everything_adds_up};
 use crate::on_both_backends;
 use crate::peers::{Conversation, NAMES, PATIENCE, Peers, connect};
 use crate::support::netns::wait_until;
+use directrix::control::api::Persistence;
 use directrix::control::client::{Blocking, ClientError};
 use directrix::control::request::{Request, ServerSettings, ServiceSettings};
 use directrix::model::ServiceAddress;
@@ -69,7 +70,7 @@ fn change(client: &Blocking, deployment: &Deployment, random: u32) {
     let (spare, other) = (tcp(VIP, 8000 + (random >> 8) as u16 % 4), tcp(OTHER_VIP, 80));
     let settings = ServiceSettings::default();
     let weight = weighing(1 + (random >> 12) as u16 % 5);
-    let outcome = match random % 12 {
+    let outcome = match random % 14 {
         0 => client.change(&[Request::AddService { service: spare, settings }]),
         1 => client.change(&[Request::DeleteService { service: spare }]),
         2 => client.change(&[Request::AddServer { service: spare, server: first, settings: weight }]),
@@ -83,12 +84,21 @@ fn change(client: &Blocking, deployment: &Deployment, random: u32) {
         7 => client.change(&[Request::EditServer { service: echo, server: second, settings: weight }]),
         8 => client.change(&[Request::AddServer { service: web, server: NOBODY, settings: weighing(9) }]),
         9 => client.change(&[Request::DeleteServer { service: web, server: NOBODY }]),
-        10 => client.change(&[Request::SetTimeouts { tcp: 900 + random % 7, tcp_fin: 0, udp: 300 }]),
+        10 => client.change(&[Request::EditService { service: web, settings: persistent(random >> 12) }]),
+        11 => client.change(&[Request::EditService { service: echo, settings: persistent(random >> 12) }]),
+        12 => client.change(&[Request::SetTimeouts { tcp: 900 + random % 7, tcp_fin: 0, udp: 300 }]),
         _ => client.reload().map(drop),
     };
     if let Err(error) = outcome {
         assert!(matches!(error, ClientError::Refused { code: Some(_), .. }), "{error}");
     }
+}
+
+/// For clients apart, for all, or not at all.
+fn persistent(random: u32) -> ServiceSettings {
+    let prefix = [32, 24, 0][random as usize % 3];
+    let persistence = Persistence { timeout: 1 + random % 300, prefix, engine: None };
+    ServiceSettings { persistence: (prefix > 0).then_some(persistence), ..ServiceSettings::default() }
 }
 
 fn a_service_comes_and_goes_with_its_vip(backend: &str) {
