@@ -1,5 +1,7 @@
-//! The control socket, asked by its own client and by clients that mean no good.
+//! The control socket, asked by its own client and by clients that mean no good. Needs root, to become others.
 
+#[path = "control_socket/access.rs"]
+mod access;
 mod fake_director;
 
 use directrix::control::api::{self, path};
@@ -191,6 +193,16 @@ fn slow_clients_on_every_place_delay_others_by_the_request_timeout_only() {
     assert!(waited < REQUEST_TIMEOUT + Duration::from_secs(5), "{waited:?}");
     assert!(waited > REQUEST_TIMEOUT / 2, "the slow clients held every place: {waited:?}");
     drop(slow);
+}
+
+#[test]
+fn a_body_that_does_not_come_costs_its_sender_the_answer_and_others_nothing() {
+    let director = Director::answering(answers());
+    let head = "POST /v1/changes HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let begun = Instant::now();
+    let answer = exchange(&director.socket(), format!("{head}content-length: 9\r\n\r\n[").as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("did not arrive in time"), "{answer}");
+    assert!(begun.elapsed() < REQUEST_TIMEOUT + Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! The control socket's client: what a running director says, as the types of [`api`].
 
+mod blocking;
+
+pub use blocking::Blocking;
+
 use super::api::{self, path};
 use super::request::Request as ChangeRequest;
 use super::socket::PATH_MAX;
@@ -58,6 +62,16 @@ pub enum ClientError {
     /// A step took longer than [`STEP_TIMEOUT`].
     #[error("the director at {} did not answer for {} s; see its log", .0.display(), STEP_TIMEOUT.as_secs())]
     Timeout(PathBuf),
+    /// The director answered that this user may not do that.
+    #[error("the director at {} refused: {error}", .socket.display())]
+    Forbidden {
+        /// The director's socket.
+        socket: PathBuf,
+        /// Its words: who this is, who may, what to do.
+        error: String,
+        /// Whether this user may read.
+        may_read: bool,
+    },
     /// The director answered that it cannot.
     #[error("the director at {} refused: {error}", .socket.display())]
     Refused {
@@ -271,6 +285,14 @@ impl Client {
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::NOT_FOUND => Err(ClientError::Version { socket, path: path.to_owned() }),
+            StatusCode::FORBIDDEN => {
+                let api::Problem { error, code, .. } = self.complaint(response).await;
+                Err(ClientError::Forbidden {
+                    socket,
+                    error,
+                    may_read: code.as_deref() == Some(api::READ_ONLY),
+                })
+            }
             status => {
                 let api::Problem { error, code, at } = self.complaint(response).await;
                 Err(ClientError::Refused { socket, status: status.as_u16(), error, code, at })
@@ -294,90 +316,5 @@ impl Client {
 
     fn broken(&self, what: impl Into<String>) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), what: what.into() }
-    }
-}
-
-/// A [`Client`] for programs without a runtime: every call waits for its answer.
-#[derive(Debug)]
-pub struct Blocking {
-    client: Client,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Blocking {
-    /// See [`Client::new`].
-    ///
-    /// # Errors
-    /// If the process has no file descriptor left.
-    pub fn new(socket: &Path) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { client: Client::new(socket), runtime })
-    }
-
-    /// See [`Client::services`].
-    ///
-    /// # Errors
-    /// Like every method here, [`ClientError`].
-    pub fn services(&self) -> Result<api::Services, ClientError> {
-        self.runtime.block_on(self.client.services())
-    }
-
-    /// See [`Client::connections`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn connections(
-        &self,
-        each: impl FnMut(api::Connection) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
-        self.runtime.block_on(self.client.connections(each))
-    }
-
-    /// See [`Client::drops`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
-        self.runtime.block_on(self.client.drops())
-    }
-
-    /// See [`Client::workers`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
-        self.runtime.block_on(self.client.workers())
-    }
-
-    /// See [`Client::timeouts`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
-        self.runtime.block_on(self.client.timeouts())
-    }
-
-    /// See [`Client::change`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn change(&self, requests: &[ChangeRequest]) -> Result<(), ClientError> {
-        self.runtime.block_on(self.client.change(requests))
-    }
-
-    /// See [`Client::reload`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn reload(&self) -> Result<Vec<String>, ClientError> {
-        self.runtime.block_on(self.client.reload())
-    }
-
-    /// See [`Client::text`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn text(&self, path: &str) -> Result<String, ClientError> {
-        self.runtime.block_on(self.client.text(path))
     }
 }
