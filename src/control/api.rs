@@ -31,6 +31,9 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
 }
 
+/// What calls itself so in the header `server` of every answer, with its version: "directrix/0.1.0".
+pub const SERVER: &str = concat!("directrix/", env!("CARGO_PKG_VERSION"));
+
 /// [`Problem::code`] of an answer 403 to somebody who may read, but not change.
 pub const READ_ONLY: &str = "read-only";
 /// [`Problem::code`] of an answer 403 to somebody who may do nothing.

@@ -1,9 +1,10 @@
 //! Serves HTTP/1.1 to clients that nobody vouches for: one request a connection, so many clients
 //! at a time, each for a bounded time. What waits for a client is never the control loop.
 
+use super::api::SERVER;
 use super::stall::Stall;
 use axum::Router;
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -12,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -99,13 +101,15 @@ async fn converse<D: Door>(stream: D::Stream, guest: D::Guest, router: Router) {
     let service = service_fn(|request: Request<Incoming>| {
         let (guest, router) = (Arc::clone(&guest), router.clone());
         async move {
-            match guest.refusal(request.method()).await {
+            let mut response = match guest.refusal(request.method()).await {
                 Some(refusal) => {
                     swallow(request.into_body()).await;
-                    Ok(refusal)
+                    refusal
                 }
-                None => router.call(request).await,
-            }
+                None => router.call(request).await?,
+            };
+            response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = http1::Builder::new()

@@ -1,6 +1,6 @@
 //! The client for those who can wait.
 
-use super::{ChangeRequest, Client, ClientError, api};
+use super::{ChangeRequest, Client, ClientError, Config, api};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -87,5 +87,13 @@ impl Blocking {
     /// [`ClientError`].
     pub fn text(&self, path: &str) -> Result<String, ClientError> {
         self.runtime.block_on(self.client.text(path))
+    }
+
+    /// See [`Client::config`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn config(&self) -> Result<Config, ClientError> {
+        self.runtime.block_on(self.client.config())
     }
 }
