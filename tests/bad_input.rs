@@ -380,6 +380,14 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "interface = \"eth0\"",
+        "interface = \"eth0\"\ncontrol_others = \"write\"\ncontrol_other = \"read\"",
+        &[
+            "3: control_others is \"write\"; write \"nothing\" or \"read\"",
+            "4: \"control_other\" is no key of [director]; did you mean control_others?",
+        ],
+    ),
+    (
+        "interface = \"eth0\"",
         "interface = \"eth0\"\nbackned = \"xdp\"",
         &["3: \"backned\" is no key of [director]; did you mean backend?"],
     ),
@@ -575,6 +583,12 @@ const MISFITS: &[Case] = &[
         "sed 's/10.0.0.2/10.9.0.2/' good.toml > fits.toml; directrix run -c fits.toml --socket good.toml",
         2,
         "directrix: good.toml is there and is no socket; move it away or use --socket\n",
+    ),
+    (
+        "sed '2acontrol_group = \"nosuchgroup\"' fits.toml > d.toml; directrix run -c d.toml",
+        2,
+        "d.toml:3: control_group is \"nosuchgroup\": this host has no such group; \
+         make it: groupadd --system nosuchgroup; or name one that `getent group` shows\n",
     ),
     (
         "directrix run -c fits.toml --socket directory",

@@ -1,6 +1,10 @@
-//! The control socket, asked by its own client and by clients that mean no good.
+//! The control socket, asked by its own client and by clients that mean no good. Needs root, to become others.
 
+#[path = "control_socket/access.rs"]
+mod access;
 mod fake_director;
+#[path = "control_socket/versions.rs"]
+mod versions;
 
 use directrix::control::api::{self, path};
 use directrix::control::client::{Blocking, Client, ClientError};
@@ -113,13 +117,15 @@ fn answers_of_an_older_director_lack_newer_fields() {
 fn http_says_what_it_should() {
     let director = Director::answering(answers());
     let socket = director.socket();
+    let version = concat!("\r\nserver: directrix/", env!("CARGO_PKG_VERSION"), "\r\n");
     let ok = get(&socket, path::DROPS);
+    assert!(ok.contains(version), "{ok}");
     assert!(ok.starts_with("HTTP/1.1 200 OK\r\n") && ok.contains("content-type: application/json"), "{ok}");
     let lines = get(&socket, path::CONNECTIONS);
     assert!(lines.contains("content-type: application/x-ndjson"), "{}", &lines[..300]);
     for path in ["/", "/v1", "/v1/service", "/v2/services", "/v1/services/"] {
         let missing = get(&socket, path);
-        assert!(missing.starts_with("HTTP/1.1 404 "), "{missing}");
+        assert!(missing.starts_with("HTTP/1.1 404 ") && missing.contains(version), "{missing}");
         assert!(missing.contains(r#"{"error":"there is no "#), "{missing}");
     }
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
@@ -194,6 +200,16 @@ fn slow_clients_on_every_place_delay_others_by_the_request_timeout_only() {
 }
 
 #[test]
+fn a_body_that_does_not_come_costs_its_sender_the_answer_and_others_nothing() {
+    let director = Director::answering(answers());
+    let head = "POST /v1/changes HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let begun = Instant::now();
+    let answer = exchange(&director.socket(), format!("{head}content-length: 9\r\n\r\n[").as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("did not arrive in time"), "{answer}");
+    assert!(begun.elapsed() < REQUEST_TIMEOUT + Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn two_hundred_clients_at_once_are_all_served() {
     let director = Director::answering(answers());
     let client = Client::new(&director.socket());
@@ -265,10 +281,11 @@ fn a_list_that_breaks_off_is_no_whole_list() {
 }
 
 /// Answers one request with `answer`, whatever it is.
-fn impostor(answer: &'static str) -> (tempfile::TempDir, std::path::PathBuf) {
+fn impostor(answer: impl Into<String>) -> (tempfile::TempDir, std::path::PathBuf) {
     let place = tempfile::tempdir().unwrap();
     let socket = place.path().join("control.sock");
     let listener = UnixListener::bind(&socket).unwrap();
+    let answer = answer.into();
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -282,10 +299,30 @@ fn answers_that_are_none_are_reported() {
     for (answer, expected) in [
         (
             "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
-            "does not know /v1/services: it is of another version",
+            concat!(
+                "is an older directrix, or none, this is directrix/",
+                env!("CARGO_PKG_VERSION"),
+                ", and it does not know /v1/services; use the binary"
+            ),
         ),
         ("HTTP/1.1 500 No\r\ncontent-length: 5\r\n\r\nouch!", "refused: ouch!"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]", "cannot be used: "),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]", "its answer is not understood: "),
+        (
+            concat!(
+                "HTTP/1.1 200 OK\r\nserver: directrix/",
+                env!("CARGO_PKG_VERSION"),
+                "\r\ncontent-length: 2\r\n\r\n[]"
+            ),
+            "cannot be used: its answer is not understood: ",
+        ),
+        (
+            concat!(
+                "HTTP/1.1 404 Not Found\r\nserver: directrix/",
+                env!("CARGO_PKG_VERSION"),
+                "\r\ncontent-length: 0\r\n\r\n"
+            ),
+            "cannot be used: it does not know /v1/services; see its log",
+        ),
         ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"capacity\":", "cannot be used: "),
         ("SSH-2.0-OpenSSH_9.2\r\n", "cannot be used: "),
         ("", "cannot be used: "),

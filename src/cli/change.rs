@@ -4,7 +4,7 @@ use super::status::{BAD_INPUT, fail};
 use crate::control::api::path;
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::Request;
-use crate::model::{Config, Rules, ServiceAddress, parse};
+use crate::model::{Config, Rules, ServiceAddress};
 use crate::wire::Protocol;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -69,7 +69,7 @@ pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
         }
     };
     with(socket, |director| {
-        let running = parse(Path::new("the running configuration"), &director.text(path::CONFIG)?)?;
+        let running = director.config()?;
         let differences = rules(&running).differences(&rules(&config));
         differences.iter().for_each(|difference| println!("{difference}"));
         let restarts = running.director.restarts(&config.director);

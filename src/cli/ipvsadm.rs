@@ -95,6 +95,15 @@ impl From<ClientError> for Failure {
             ClientError::NotRunning(_) | ClientError::TooLong(_) | ClientError::Permission(_) => {
                 Self::new(format!("Can't initialize ipvs: {error}"), 2)
             }
+            ClientError::Forbidden { error, may_read, .. } => {
+                let words = format!("Permission denied (you must be root): {error}");
+                // Who may do nothing is refused by the kernel before ipvsadm gets to its command.
+                if may_read {
+                    Self::new(words, 255)
+                } else {
+                    Self::new(format!("Can't initialize ipvs: {words}"), 2)
+                }
+            }
             _ => Self::new(error.to_string(), 255),
         }
     }

@@ -31,12 +31,20 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
 }
 
+/// What calls itself so in the header `server` of every answer, with its version: "directrix/0.1.0".
+pub const SERVER: &str = concat!("directrix/", env!("CARGO_PKG_VERSION"));
+
+/// [`Problem::code`] of an answer 403 to somebody who may read, but not change.
+pub const READ_ONLY: &str = "read-only";
+/// [`Problem::code`] of an answer 403 to somebody who may do nothing.
+pub const NO_ACCESS: &str = "no-access";
+
 /// The body of every answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What is wrong, for a person.
     pub error: String,
-    /// What is wrong, for a program: see [`super::request::Refused::code`].
+    /// What is wrong, for a program: [`READ_ONLY`], [`NO_ACCESS`], or [`super::request::Refused::code`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Which request of a list it was, counted from 0.

@@ -1,14 +1,20 @@
 //! The control socket's client: what a running director says, as the types of [`api`].
 
+mod blocking;
+
+pub use blocking::Blocking;
+
 use super::api::{self, path};
 use super::request::Request as ChangeRequest;
 use super::socket::PATH_MAX;
+use crate::model::{Config, parse};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::ops::ControlFlow;
@@ -44,20 +50,32 @@ pub enum ClientError {
     /// The socket is there for others.
     #[error("Permission denied (you must be root) for {}", .0.display())]
     Permission(PathBuf),
-    /// The director does not know this version of the interface.
+    /// The director is of another version, and this one does not understand it, or is not understood.
     #[error(
-        "the director at {} does not know {path}: it is of another version; use its own directrix binary",
-        .socket.display()
+        "the director at {} is {theirs}, this is {}, and {what}; use the binary that it was started from, or start \
+         it anew if it has been upgraded", .socket.display(), api::SERVER
     )]
     Version {
         /// The director's socket.
         socket: PathBuf,
-        /// What was asked for.
-        path: String,
+        /// What it calls itself: "directrix/0.1.0".
+        theirs: String,
+        /// What does not fit.
+        what: String,
     },
     /// A step took longer than [`STEP_TIMEOUT`].
     #[error("the director at {} did not answer for {} s; see its log", .0.display(), STEP_TIMEOUT.as_secs())]
     Timeout(PathBuf),
+    /// The director answered that this user may not do that.
+    #[error("the director at {} refused: {error}", .socket.display())]
+    Forbidden {
+        /// The director's socket.
+        socket: PathBuf,
+        /// Its words: who this is, who may, what to do.
+        error: String,
+        /// Whether this user may read.
+        may_read: bool,
+    },
     /// The director answered that it cannot.
     #[error("the director at {} refused: {error}", .socket.display())]
     Refused {
@@ -152,12 +170,12 @@ impl Client {
         &self,
         mut each: impl FnMut(api::Connection) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
-        let mut body = self.get(path::CONNECTIONS).await?.into_body();
-        let mut pending = Vec::new();
+        let response = self.get(path::CONNECTIONS).await?;
+        let (theirs, mut body, mut pending) = (name(&response), response.into_body(), Vec::new());
         while let Some(frame) = self.step(body.frame()).await? {
             let frame = frame.map_err(|error| self.broken(format!("the list ends early ({error})")))?;
             pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-            if self.take_lines(&mut pending, &mut each)?.is_break() {
+            if self.take_lines(&theirs, &mut pending, &mut each)?.is_break() {
                 return Ok(());
             }
         }
@@ -173,6 +191,21 @@ impl Client {
         self.collect(response).await
     }
 
+    /// The running configuration.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn config(&self) -> Result<Config, ClientError> {
+        let response = self.get(path::CONFIG).await?;
+        let theirs = name(&response);
+        let text = self.collect(response).await?;
+        let config = parse(Path::new("the running configuration"), &text);
+        config.map_err(|errors| {
+            let first = errors.0.first().map(ToString::to_string).unwrap_or_default();
+            self.misread(&theirs, &first)
+        })
+    }
+
     async fn collect(&self, response: Response<Incoming>) -> Result<String, ClientError> {
         let bytes = self.step(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
         let bytes = bytes.map_err(|error| self.broken(error.to_string()))?.to_bytes();
@@ -180,26 +213,32 @@ impl Client {
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let text = self.text(path).await?;
-        serde_json::from_str(&text).map_err(|error| self.broken(error.to_string()))
+        let response = self.get(path).await?;
+        self.parse(response).await
+    }
+
+    async fn parse<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, ClientError> {
+        let theirs = name(&response);
+        let text = self.collect(response).await?;
+        serde_json::from_str(&text).map_err(|error| self.misread(&theirs, &error))
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
         let request = Request::post(path).header("content-type", "application/json");
         let response = self.send(path, request, body).await?;
-        let text = self.collect(response).await?;
-        serde_json::from_str(&text).map_err(|error| self.broken(error.to_string()))
+        self.parse(response).await
     }
 
     /// Removes the whole lines from `pending` and hands over what they say.
     fn take_lines(
         &self,
+        theirs: &str,
         pending: &mut Vec<u8>,
         each: &mut impl FnMut(api::Connection) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, ClientError> {
         let whole = pending.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         for line in pending[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let connection = serde_json::from_slice(line).map_err(|error| self.broken(error.to_string()))?;
+            let connection = serde_json::from_slice(line).map_err(|error| self.misread(theirs, &error))?;
             if each(connection).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -267,15 +306,21 @@ impl Client {
         path: &str,
         response: Response<Incoming>,
     ) -> Result<Response<Incoming>, ClientError> {
-        let socket = self.socket.clone();
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            StatusCode::NOT_FOUND => Err(ClientError::Version { socket, path: path.to_owned() }),
-            status => {
-                let api::Problem { error, code, at } = self.complaint(response).await;
-                Err(ClientError::Refused { socket, status: status.as_u16(), error, code, at })
-            }
+        let (status, socket, theirs) = (response.status(), self.socket.clone(), name(&response));
+        if status == StatusCode::OK {
+            return Ok(response);
         }
+        let api::Problem { error, code, at } = self.complaint(response).await;
+        Err(match status {
+            StatusCode::NOT_FOUND => self.unlike(&theirs, format!("it does not know {path}")),
+            StatusCode::FORBIDDEN => {
+                ClientError::Forbidden { socket, error, may_read: code.as_deref() == Some(api::READ_ONLY) }
+            }
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNPROCESSABLE_ENTITY if theirs != api::SERVER => {
+                self.unlike(&theirs, format!("it does not understand the request: {error}"))
+            }
+            status => ClientError::Refused { socket, status: status.as_u16(), error, code, at },
+        })
     }
 
     /// What the director says about an answer that is no success; nothing if it says nothing.
@@ -292,92 +337,26 @@ impl Client {
         timeout(STEP_TIMEOUT, step).await.map_err(|_| ClientError::Timeout(self.socket.clone()))
     }
 
+    /// An answer that is none to this version.
+    fn misread(&self, theirs: &str, error: &dyn Display) -> ClientError {
+        self.unlike(theirs, format!("its answer is not understood: {error}"))
+    }
+
+    /// What does not fit comes of its version, unless that is ours.
+    fn unlike(&self, theirs: &str, what: String) -> ClientError {
+        if theirs == api::SERVER {
+            return self.broken(what);
+        }
+        ClientError::Version { socket: self.socket.clone(), theirs: theirs.to_owned(), what }
+    }
+
     fn broken(&self, what: impl Into<String>) -> ClientError {
         ClientError::Broken { socket: self.socket.clone(), what: what.into() }
     }
 }
 
-/// A [`Client`] for programs without a runtime: every call waits for its answer.
-#[derive(Debug)]
-pub struct Blocking {
-    client: Client,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Blocking {
-    /// See [`Client::new`].
-    ///
-    /// # Errors
-    /// If the process has no file descriptor left.
-    pub fn new(socket: &Path) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { client: Client::new(socket), runtime })
-    }
-
-    /// See [`Client::services`].
-    ///
-    /// # Errors
-    /// Like every method here, [`ClientError`].
-    pub fn services(&self) -> Result<api::Services, ClientError> {
-        self.runtime.block_on(self.client.services())
-    }
-
-    /// See [`Client::connections`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn connections(
-        &self,
-        each: impl FnMut(api::Connection) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
-        self.runtime.block_on(self.client.connections(each))
-    }
-
-    /// See [`Client::drops`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
-        self.runtime.block_on(self.client.drops())
-    }
-
-    /// See [`Client::workers`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
-        self.runtime.block_on(self.client.workers())
-    }
-
-    /// See [`Client::timeouts`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
-        self.runtime.block_on(self.client.timeouts())
-    }
-
-    /// See [`Client::change`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn change(&self, requests: &[ChangeRequest]) -> Result<(), ClientError> {
-        self.runtime.block_on(self.client.change(requests))
-    }
-
-    /// See [`Client::reload`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn reload(&self) -> Result<Vec<String>, ClientError> {
-        self.runtime.block_on(self.client.reload())
-    }
-
-    /// See [`Client::text`].
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn text(&self, path: &str) -> Result<String, ClientError> {
-        self.runtime.block_on(self.client.text(path))
-    }
+/// What a director calls itself, with its version.
+fn name(response: &Response<Incoming>) -> String {
+    let told = response.headers().get(header::SERVER).and_then(|name| name.to_str().ok());
+    told.unwrap_or("an older directrix, or none").to_owned()
 }

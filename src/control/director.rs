@@ -62,9 +62,9 @@ where
         let signals = Signals::listen()?;
         let (privileges, host) = (Privileges::of(config)?, Host::fit(config)?);
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
-        let socket = server::bind(socket)?;
-        host.control_group.map_or(Ok(()), |group| socket.admit(group))?;
-        privileges.owner().map_or(Ok(()), |owner| socket.give_directory(owner))?;
+        let mut socket = server::bind(socket)?;
+        socket.admit(&host.access)?;
+        privileges.owner().map_or(Ok(()), |owner| socket.give(owner))?;
         let exporter = match config.director.metrics {
             Some(address) => Some(Exporter::bind(address).await?),
             None => None,

@@ -1,9 +1,10 @@
 //! Whether the configuration fits this host.
 
+use super::access::Access;
 use crate::io::{Interface, IoError};
 use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer, VirtualService};
 use crate::neighbor::{LinkIndex, ServerSettings};
-use nix::unistd::{Gid, Group};
+use nix::unistd::Group;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,8 +17,8 @@ pub struct Host {
     pub servers: Vec<ServerSettings>,
     /// Every VIP once.
     pub vips: Vec<Ipv4Addr>,
-    /// Whose members may use the control socket.
-    pub control_group: Option<Gid>,
+    /// Who may do what at the control socket.
+    pub access: Access,
 }
 
 impl Host {
@@ -29,8 +30,8 @@ impl Host {
     pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
         let arms = interfaces(config)?;
         let servers = servers(config, &arms)?;
-        let control_group = control_group(config)?;
-        Ok(Self { arms, servers, vips: vips(&config.services), control_group })
+        let access = Access { group: control_group(config)?, others: config.director.control_others };
+        Ok(Self { arms, servers, vips: vips(&config.services), access })
     }
 
     /// How this host reaches the servers of other services, and their VIPs. The interfaces are the
@@ -42,7 +43,7 @@ impl Host {
         let arms: Vec<_> = self.arms.iter().map(renewed).collect();
         let each = services.iter().flat_map(|service| &service.servers).map(|server| settings(server, &arms));
         let servers = once(each.collect::<Result<_, _>>()?);
-        Ok(Self { arms, servers, vips: vips(services), control_group: self.control_group })
+        Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
     }
 }
 
@@ -71,9 +72,9 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, ConfigErrors> {
     all(found)
 }
 
-fn control_group(config: &Config) -> Result<Option<Gid>, ConfigErrors> {
+fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors> {
     let Some(name) = &config.director.control_group else { return Ok(None) };
-    let found = Group::from_name(name).ok().flatten().map(|group| group.gid);
+    let found = Group::from_name(name).ok().flatten().map(|group| (group.gid.as_raw(), group.name));
     let error = || IoError {
         what: format!("control_group is {name:?}"),
         cause: "this host has no such group".into(),

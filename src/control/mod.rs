@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod api;
 pub mod arp;
 pub mod backend;
@@ -11,6 +12,7 @@ pub mod director;
 mod entry;
 pub mod exporter;
 pub mod failure;
+mod gate;
 pub mod handover;
 pub mod host;
 mod ids;

@@ -39,8 +39,8 @@ impl Privileges {
         Ok(Self { user: user.map_err(refused)?, file })
     }
 
-    /// Who owns the control socket's directory, so that the socket can be removed at the end: user
-    /// and group. `None`: whoever created it.
+    /// Who owns the control socket and its directory, so that it can be removed at the end: user and group.
+    /// `None`: whoever created them.
     #[must_use]
     pub fn owner(&self) -> Option<(u32, u32)> {
         self.user.as_ref().map(|user| (user.uid.as_raw(), user.gid.as_raw()))

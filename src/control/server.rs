@@ -2,19 +2,20 @@
 //!
 //! It owns no state. A handler sends a [`Query`] to the control loop and passes the answer on.
 //! Whatever a client does, it costs the director at most one of [`CLIENTS`] places for a bounded
-//! time.
+//! time; those who may not change have at most [`READERS`] of them.
 
+pub use super::gate::READERS;
 pub use super::serving::{READ_TIMEOUT, REQUEST_TIMEOUT};
 pub use super::socket::{BindError, ControlSocket, PATH_MAX, bind};
 
 use super::api::{self, path};
+use super::gate::Gate;
 use super::live::RefusedAt;
 use super::metrics::{self, Readings};
 use super::request::Request;
 use super::serving;
 use axum::body::Body;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -74,14 +75,14 @@ pub async fn serve(
     queries: mpsc::Sender<Query>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = UnixListener::from_std(socket.listener()?)?;
+    let gate = Gate::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
     let router = router(queries);
     let mut clients = JoinSet::new();
     tokio::select! {
         () = shutdown => {}
-        () = serving::attend(&listener, &router, CLIENTS, &mut clients) => {}
+        () = serving::attend(&gate, &router, CLIENTS, &mut clients) => {}
     }
-    drop(listener);
+    drop(gate);
     drop(socket);
     let _ = tokio::time::timeout(GRACE, async { while clients.join_next().await.is_some() {} }).await;
     Ok(())
@@ -138,10 +139,12 @@ async fn config(State(queries): Queries) -> Response {
     )
 }
 
-async fn change(State(queries): Queries, requests: Result<Json<Vec<Request>>, JsonRejection>) -> Response {
-    let requests = match requests {
-        Ok(Json(requests)) => requests,
-        Err(rejection) => return problem(rejection.status(), rejection.body_text()),
+async fn change(State(queries): Queries, request: axum::extract::Request) -> Response {
+    let arrival = Json::<Vec<Request>>::from_request(request, &());
+    let requests = match tokio::time::timeout(REQUEST_TIMEOUT, arrival).await {
+        Ok(Ok(Json(requests))) => requests,
+        Ok(Err(rejection)) => return problem(rejection.status(), rejection.body_text()),
+        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time"),
     };
     match ask_for(&queries, |reply| Query::Change(requests, reply)).await {
         Ok(Ok(())) => Json(()).into_response(),

@@ -1,17 +1,25 @@
 //! Serves HTTP/1.1 to clients that nobody vouches for: one request a connection, so many clients
 //! at a time, each for a bounded time. What waits for a client is never the control loop.
 
+use super::api::SERVER;
 use super::stall::Stall;
 use axum::Router;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -29,26 +37,33 @@ pub(super) trait Door: Sync {
     const NAME: &'static str;
     /// One client.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// What is known of it.
+    type Guest: Guest;
 
     /// The next client.
-    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Guest)>> + Send;
 }
 
-impl Door for UnixListener {
-    const NAME: &'static str = "the control socket";
-    type Stream = UnixStream;
+/// A client, as its requests are judged. Kept until it has its answer.
+pub(super) trait Guest: Send + Sync + 'static {
+    /// What it gets instead of an answer, if it may not ask by this method.
+    fn refusal(&self, method: &Method) -> impl Future<Output = Option<Response>> + Send;
+}
 
-    async fn next(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(stream, _)| stream)
+/// Anybody, who may ask for all that is answered.
+impl Guest for () {
+    async fn refusal(&self, _: &Method) -> Option<Response> {
+        None
     }
 }
 
 impl Door for TcpListener {
     const NAME: &'static str = "the metrics listener";
     type Stream = TcpStream;
+    type Guest = ();
 
-    async fn next(&self) -> io::Result<TcpStream> {
-        self.accept().await.map(|(stream, _)| stream)
+    async fn next(&self) -> io::Result<(TcpStream, ())> {
+        self.accept().await.map(|(stream, _)| (stream, ()))
     }
 }
 
@@ -57,10 +72,10 @@ impl Door for TcpListener {
 pub(super) async fn attend<D: Door>(door: &D, router: &Router, places: usize, clients: &mut JoinSet<()>) {
     let places = Arc::new(Semaphore::new(places));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let stream = next_client(door).await;
+        let (stream, guest) = next_client(door).await;
         let router = router.clone();
         clients.spawn(async move {
-            converse::<D>(stream, router).await;
+            converse::<D>(stream, guest, router).await;
             drop(place);
         });
         while clients.try_join_next().is_some() {}
@@ -69,10 +84,10 @@ pub(super) async fn attend<D: Door>(door: &D, router: &Router, places: usize, cl
 
 /// Accepting fails when descriptors or memory run out: that passes, and is logged once a second
 /// at most.
-async fn next_client<D: Door>(door: &D) -> D::Stream {
+async fn next_client<D: Door>(door: &D) -> (D::Stream, D::Guest) {
     loop {
         match door.next().await {
-            Ok(stream) => return stream,
+            Ok(client) => return client,
             Err(cause) => tracing::warn!(%cause, "{} cannot accept a client; trying again", D::NAME),
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -81,14 +96,35 @@ async fn next_client<D: Door>(door: &D) -> D::Stream {
 
 /// One request and its answer. Errors are the client's: a malformed request has been answered
 /// with its status, a client that went away needs nothing.
-async fn converse<D: Door>(stream: D::Stream, router: Router) {
+async fn converse<D: Door>(stream: D::Stream, guest: D::Guest, router: Router) {
+    let (guest, router) = (Arc::new(guest), TowerToHyperService::new(router));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (guest, router) = (Arc::clone(&guest), router.clone());
+        async move {
+            let mut response = match guest.refusal(request.method()).await {
+                Some(refusal) => {
+                    swallow(request.into_body()).await;
+                    refusal
+                }
+                None => router.call(request).await?,
+            };
+            response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+            Ok::<_, Infallible>(response)
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
         .max_buf_size(REQUEST_MAX)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(Stall::new(stream, READ_TIMEOUT)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Stall::new(stream, READ_TIMEOUT)), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a client of {} was dropped", D::NAME);
     }
+}
+
+/// A client that still writes when the answer comes would see a broken pipe, and not the answer.
+async fn swallow(mut body: Incoming) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(REQUEST_TIMEOUT, all).await;
 }

@@ -1,18 +1,19 @@
-//! The control socket as a file: created for root alone, never taken from a living director,
-//! removed only by whom it belongs to.
+//! The control socket as a file: created for one user alone, opened to whoever gets answers, never taken from a
+//! living director, removed only by whom it belongs to.
 
+use super::access::Access;
+use crate::model::ControlOthers;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_to, listen, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::Gid;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,6 +45,19 @@ pub enum BindError {
     /// Another process holds the directory's lock.
     #[error("{} is locked by another process; wait for it or use --socket", .0.display())]
     Locked(PathBuf),
+    /// Only root and members may give a file to a group.
+    #[error(
+        "{} cannot be given to control_group {group:?}: {cause}; make the user that starts the director a member of \
+         it (systemd: SupplementaryGroups={group})", .path.display()
+    )]
+    Group {
+        /// The socket.
+        path: PathBuf,
+        /// The group's name.
+        group: String,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The system refused.
     #[error("{what} {}: {cause}; make it possible or use --socket", .path.display())]
     System {
@@ -71,8 +85,9 @@ pub struct ControlSocket {
     path: PathBuf,
     /// Device and inode of the file; not reused while the socket is open.
     identity: (u64, u64),
-    /// The directory, if it was made for this socket.
-    made: Option<PathBuf>,
+    /// The directories that were made for this socket, the one that it is in first.
+    made: Vec<PathBuf>,
+    access: Access,
 }
 
 impl ControlSocket {
@@ -82,25 +97,70 @@ impl ControlSocket {
         &self.path
     }
 
-    /// Lets the members of a group connect, too.
-    ///
-    /// # Errors
-    /// [`BindError::System`]; root alone may connect then.
-    pub fn admit(&self, group: Gid) -> Result<(), BindError> {
-        let refused = |cause| failed("giving to the group", &self.path, cause);
-        std::os::unix::fs::chown(&self.path, None, Some(group.as_raw())).map_err(refused)?;
-        fs::set_permissions(&self.path, Permissions::from_mode(0o660)).map_err(refused)
+    /// Whom it answers.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
-    /// Gives the directory to a user and group who are to remove the socket in the end. One that was
-    /// there before stays whose it is; the socket then stays too, until the next start replaces it.
+    /// Lets those connect who are to be answered, and only those: by the file's mode, and through directories
+    /// that were made for it. Directories that were there stay as they are; if they keep others out, that is
+    /// logged.
+    ///
+    /// # Errors
+    /// [`BindError::System`]; only its owner and root may connect then.
+    pub fn admit(&mut self, access: &Access) -> Result<(), BindError> {
+        let mode = access.mode();
+        if mode == 0o600 {
+            return Ok(());
+        }
+        // Without the umask, which is often 0077 for services.
+        self.made.iter().try_for_each(|directory| set_mode(directory, 0o755))?;
+        if let (0o660, Some((id, name))) = (mode, &access.group) {
+            self.give_to_group(*id, name)?; // mode 0666 lets members in as it is
+        }
+        set_mode(&self.path, mode)?;
+        self.access = access.clone();
+        let closed = self.closed();
+        if access.others == ControlOthers::Read && !closed.is_empty() {
+            let names: Vec<_> = closed.iter().map(|directory| directory.display().to_string()).collect();
+            let names = names.join(" ");
+            tracing::warn!(
+                "control_others = \"read\" is of no use: others cannot enter {names}; chmod o+x {names}, or use --socket"
+            );
+        }
+        Ok(())
+    }
+
+    fn give_to_group(&self, id: u32, name: &str) -> Result<(), BindError> {
+        lchown(&self.path, None, Some(id)).map_err(|cause| BindError::Group {
+            path: self.path.clone(),
+            group: name.to_owned(),
+            cause,
+        })
+    }
+
+    /// The directories on the way to it that others cannot enter, the outermost first.
+    fn closed(&self) -> Vec<PathBuf> {
+        let Ok(directory) = fs::canonicalize(parent(&self.path)) else { return Vec::new() };
+        let is_closed =
+            |directory: &&Path| fs::metadata(directory).is_ok_and(|found| found.mode() & 0o001 == 0);
+        let mut closed: Vec<_> = directory.ancestors().filter(is_closed).map(Path::to_owned).collect();
+        closed.reverse();
+        closed
+    }
+
+    /// Gives it to a user, and its directory to user and group, who are to remove the socket in the end. A
+    /// directory that was there before stays whose it is; the socket then stays too, until the next start
+    /// replaces it.
     ///
     /// # Errors
     /// [`BindError::System`] if the system refuses.
-    pub fn give_directory(&self, (user, group): (u32, u32)) -> Result<(), BindError> {
-        let Some(directory) = &self.made else { return Ok(()) };
-        let given = std::os::unix::fs::chown(directory, Some(user), Some(group));
-        given.map_err(|cause| failed("changing the owner of", directory, cause))
+    pub fn give(&self, (user, group): (u32, u32)) -> Result<(), BindError> {
+        let refused = |path: &Path, cause| failed("changing the owner of", path, cause);
+        lchown(&self.path, Some(user), None).map_err(|cause| refused(&self.path, cause))?;
+        let Some(directory) = self.made.first() else { return Ok(()) };
+        lchown(directory, Some(user), Some(group)).map_err(|cause| refused(directory, cause))
     }
 
     /// A second handle on the listener, non-blocking. The file stays with `self`.
@@ -127,16 +187,18 @@ impl Drop for ControlSocket {
 /// [`BindError`], with what to do about it; nothing has been changed then but the directory.
 pub fn bind(path: &Path) -> Result<ControlSocket, BindError> {
     let address = address(path)?;
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let made = create_directory(directory)?.then(|| directory.to_owned());
+    let directory = parent(path);
+    let made = create_directory(directory)?;
     let _lock = lock(directory)?;
     make_way(path)?;
     let listener = create(&address).map_err(|errno| failed("listening on", path, errno.into()))?;
     let identity = identity(path).map_err(|cause| failed("looking at", path, cause))?;
-    Ok(ControlSocket { listener, path: path.to_owned(), identity, made })
+    Ok(ControlSocket { listener, path: path.to_owned(), identity, made, access: Access::default() })
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn address(path: &Path) -> Result<UnixAddr, BindError> {
@@ -150,11 +212,12 @@ fn address(path: &Path) -> Result<UnixAddr, BindError> {
         .ok_or_else(|| BindError::TooLong(path.to_owned()))
 }
 
-/// True if it was not there.
-fn create_directory(directory: &Path) -> Result<bool, BindError> {
-    let is_new = !directory.exists();
+/// Those that were not there, itself first.
+fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, BindError> {
+    let is_new = |one: &&Path| !one.as_os_str().is_empty() && !one.exists();
+    let new = directory.ancestors().take_while(is_new).map(Path::to_owned).collect();
     let builder = DirBuilder::new().recursive(true).mode(0o755).create(directory);
-    builder.map(|()| is_new).map_err(|cause| failed("creating the directory", directory, cause))
+    builder.map(|()| new).map_err(|cause| failed("creating the directory", directory, cause))
 }
 
 /// Keeps two directors from both finding the same stale socket, so that the slower one does not
@@ -215,6 +278,11 @@ fn create(address: &UnixAddr) -> Result<UnixListener, Errno> {
     Ok(socket.into())
 }
 
+fn set_mode(path: &Path, mode: u32) -> Result<(), BindError> {
+    let set = fs::set_permissions(path, Permissions::from_mode(mode));
+    set.map_err(|cause| failed("changing the mode of", path, cause))
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
@@ -245,21 +313,51 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_is_admitted_may_connect() {
-        let place = tempfile::tempdir().unwrap();
-        let socket = bind(&place.path().join("control.sock")).unwrap();
-        socket.admit(Gid::from_raw(4711)).unwrap();
-        assert_eq!((mode(socket.path()), fs::metadata(socket.path()).unwrap().gid()), (0o660, 4711));
+    fn whoever_is_to_be_answered_may_connect() {
+        let own = nix::unistd::getegid().as_raw();
+        let group = || Some((4711, "operators".to_owned()));
+        for (group, others, wanted) in [
+            (None, ControlOthers::Nothing, (0o600, own)),
+            (group(), ControlOthers::Nothing, (0o660, 4711)),
+            (None, ControlOthers::Read, (0o666, own)),
+            (group(), ControlOthers::Read, (0o666, own)),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let mut socket = bind(&place.path().join("control.sock")).unwrap();
+            let access = Access { group, others };
+            socket.admit(&access).unwrap();
+            assert_eq!((mode(socket.path()), fs::metadata(socket.path()).unwrap().gid()), wanted);
+            assert_eq!(socket.access(), &access);
+        }
     }
 
     #[test]
-    fn only_a_directory_that_was_made_for_the_socket_is_given_away() {
+    fn directories_that_were_made_are_opened_and_others_are_named() {
+        let place = tempfile::tempdir().unwrap();
+        let found = place.path().join("found");
+        fs::create_dir(&found).unwrap();
+        let [outer, inner] = [found.join("run"), found.join("run/directrix")];
+        let mut socket = bind(&inner.join("control.sock")).unwrap();
+        let close = |directory: &Path| fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
+        [place.path(), &found, &outer, &inner].into_iter().for_each(close); // as by the umask 0077
+        assert!(socket.closed().ends_with(&[place.path(), &found, &outer, &inner].map(Path::to_owned)));
+        socket.admit(&Access::default()).unwrap();
+        assert_eq!([&found, &outer, &inner].map(|directory| mode(directory)), [0o700; 3], "nobody is let in");
+        socket.admit(&Access { group: None, others: ControlOthers::Read }).unwrap();
+        assert_eq!([&found, &outer, &inner].map(|directory| mode(directory)), [0o700, 0o755, 0o755]);
+        assert!(socket.closed().ends_with(&[place.path(), &found].map(Path::to_owned)));
+    }
+
+    #[test]
+    fn the_socket_is_given_away_and_of_directories_the_one_that_was_made() {
         let place = tempfile::tempdir().unwrap();
         let [made, found] = ["made", "found"].map(|name| place.path().join(name));
         fs::create_dir(&found).unwrap();
         for (directory, owner) in [(&made, 4711), (&found, nix::unistd::geteuid().as_raw())] {
-            bind(&directory.join("control.sock")).unwrap().give_directory((4711, 4711)).unwrap();
+            let socket = bind(&directory.join("control.sock")).unwrap();
+            socket.give((4711, 4711)).unwrap();
             assert_eq!(fs::metadata(directory).unwrap().uid(), owner, "{}", directory.display());
+            assert_eq!(fs::metadata(socket.path()).unwrap().uid(), 4711);
         }
     }
 

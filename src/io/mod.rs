@@ -1,4 +1,5 @@
-//! Frames in and out: AF_XDP, AF_PACKET, memory. Nothing here decides anything.
+//! Frames in and out: AF_XDP, AF_PACKET, memory; and what else takes a system call of its own. Nothing here decides
+//! anything.
 //!
 //! Every backend gives each worker one [`Ports`]. Every frame of a received batch is disposed of
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
@@ -11,12 +12,14 @@ pub mod interface;
 pub mod l2fwd;
 pub mod memory;
 pub mod packet;
+pub mod peer;
 mod rtnl;
 pub mod xdp;
 
 pub use crate::stats::Levels;
 pub use arp::{ArpSocket, AsyncArpSocket};
 pub use interface::Interface;
+pub use peer::Peer;
 
 use crate::forward::{Batch, Verdict};
 use crate::model::ServiceAddress;

@@ -49,8 +49,10 @@ pub struct Director {
     pub wait: Wait,
     /// Whether AF_XDP's packet memory lies in huge pages, which the host must have reserved.
     pub huge_pages: bool,
-    /// Whose members may use the control socket besides root.
+    /// Whose members may change what runs, over the control socket, besides root and the director's own user.
     pub control_group: Option<String>,
+    /// What all others may do there.
+    pub control_others: ControlOthers,
     /// Time between gratuitous ARPs for each VIP.
     pub announce_interval: Span,
     /// What to do when somebody else answers for a VIP.
@@ -76,6 +78,7 @@ impl Director {
             ("wait", self.wait == new.wait),
             ("huge_pages", self.huge_pages == new.huge_pages),
             ("control_group", self.control_group == new.control_group),
+            ("control_others", self.control_others == new.control_others),
             ("announce_interval", self.announce_interval == new.announce_interval),
             ("on_conflict", self.on_conflict == new.on_conflict),
             ("metrics", self.metrics == new.metrics),
@@ -117,6 +120,17 @@ pub enum Wait {
     Adaptive,
     /// Never sleep.
     Busy,
+}
+
+/// What may do at the control socket whoever may not change anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ControlOthers {
+    /// They cannot connect, and get no answer if they can all the same.
+    #[default]
+    Nothing,
+    /// Read everything.
+    Read,
 }
 
 /// What to do about a VIP that another host answers for.

@@ -19,7 +19,7 @@ pub use address::host_address;
 pub use change::{Change, Refusal, Rules};
 pub use check::{COUNT_MAX, Misfit, THRESHOLD_MAX};
 pub use config::BackendChoice;
-pub use config::{Config, Director, OnConflict, Places, Timeouts, Wait, Workers};
+pub use config::{Config, ControlOthers, Director, OnConflict, Places, Timeouts, Wait, Workers};
 pub use difference::Difference;
 pub use parse::{ConfigError, ConfigErrors, parse};
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};

@@ -1,7 +1,8 @@
 //! From a [`Config`] to the text of a file that says the same.
 
 use super::{
-    BackendChoice, Config, Director, OnConflict, RealServer, Timeouts, VirtualService, Wait, Workers,
+    BackendChoice, Config, ControlOthers, Director, OnConflict, RealServer, Timeouts, VirtualService, Wait,
+    Workers,
 };
 use std::fmt::{self, Display, Formatter};
 
@@ -30,6 +31,7 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     if let Some(group) = &director.control_group {
         writeln!(f, "control_group = {}", quoted(group))?;
     }
+    writeln!(f, "control_others = \"{}\"", control_others(director.control_others))?;
     writeln!(f, "announce_interval = {}", director.announce_interval.secs())?;
     writeln!(f, "on_conflict = \"{}\"", on_conflict(director.on_conflict))?;
     if let Some(address) = director.metrics {
@@ -98,6 +100,13 @@ fn wait(wait: Wait) -> &'static str {
     }
 }
 
+fn control_others(others: ControlOthers) -> &'static str {
+    match others {
+        ControlOthers::Nothing => "nothing",
+        ControlOthers::Read => "read",
+    }
+}
+
 fn on_conflict(on_conflict: OnConflict) -> &'static str {
     match on_conflict {
         OnConflict::Refuse => "refuse",
@@ -117,10 +126,13 @@ mod tests {
     use std::path::Path;
 
     fn a_director() -> impl Strategy<Value = Director> {
-        let words = (0..3usize, 0..2usize, 0..2usize, any::<bool>(), any::<bool>());
+        let words = (0..3usize, 0..2usize, 0..2usize, any::<[bool; 3]>());
         let numbers = (0..=9u16, 1024..=1u32 << 28, 1..=2_147_483u32, [1..=2_147_483u32, 1..=9, 1..=9]);
         (words, numbers).prop_map(
-            |((backend, wait, conflict, huge_pages, two_arms), (workers, connections, every, timeouts))| {
+            |(
+                (backend, wait, conflict, [huge_pages, two_arms, read]),
+                (workers, connections, every, timeouts),
+            )| {
                 let [tcp, tcp_fin, udp] = timeouts.map(Span::from_secs);
                 Director {
                     interface: "eth\"0\\".into(),
@@ -131,6 +143,7 @@ mod tests {
                     wait: [Wait::Adaptive, Wait::Busy][wait],
                     huge_pages,
                     control_group: two_arms.then(|| "operators".into()),
+                    control_others: if read { ControlOthers::Read } else { ControlOthers::Nothing },
                     announce_interval: Span::from_secs(every),
                     on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
                     user: two_arms.then(|| "directrix".into()),

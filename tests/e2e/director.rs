@@ -205,6 +205,15 @@ impl Director {
         ask(&self.home.socket(), words)
     }
 
+    /// The same by `setpriv WHO`: exit status, what it prints, what it complains of.
+    pub(crate) fn ask_as(&self, who: &str, words: &str) -> (Option<i32>, String, String) {
+        let mut command = Command::new("setpriv");
+        command.args(who.split_whitespace()).arg(EXE).arg("--socket").arg(self.home.socket());
+        let output = command.args(words.split_whitespace()).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
     /// Runs `directrix WORDS` with `text` as its input; its exit status, and what it complains of.
     pub(crate) fn fed(&self, words: &str, text: &str) -> (Option<i32>, String) {
         let mut command = Command::new(EXE);

@@ -13,6 +13,7 @@
 //! The client stands for everything behind the gateway. On the real servers, nginx answers on port
 //! 80 and an echo service on port 7; each tells its server's name.
 
+mod access;
 mod arp;
 mod bulk;
 mod connections;

@@ -5,12 +5,15 @@
 pub(crate) mod fixtures;
 pub(crate) mod golden;
 
+use directrix::control::access::Access;
 use directrix::control::api;
 use directrix::control::live::RefusedAt;
 use directrix::control::metrics::{ArpReadings, Readings, WorkerReadings};
 use directrix::control::request::Request;
 use directrix::control::server::{self, Query};
 use directrix::model::{RealServer, Rules, VirtualService, Weight};
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
@@ -113,9 +116,16 @@ impl Director {
     }
 
     /// Hands every query to `respond`.
-    pub(crate) fn with(mut respond: impl FnMut(Query) + Send + 'static) -> Self {
+    pub(crate) fn with(respond: impl FnMut(Query) + Send + 'static) -> Self {
+        Self::admitting(&Access::default(), respond)
+    }
+
+    /// The same for others, too.
+    pub(crate) fn admitting(access: &Access, mut respond: impl FnMut(Query) + Send + 'static) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let socket = server::bind(&place.path().join("control.sock")).unwrap();
+        set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
+        let mut socket = server::bind(&place.path().join("control.sock")).unwrap();
+        socket.admit(access).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -3,7 +3,7 @@
 use super::readers::{boolean, choice, group, interface, listener, number, seconds, user, workers};
 use super::report::Fault;
 use super::section::Section;
-use crate::model::{BackendChoice, Director, OnConflict, Places, Timeouts, Wait};
+use crate::model::{BackendChoice, ControlOthers, Director, OnConflict, Places, Timeouts, Wait};
 use crate::time::Span;
 
 /// Fewer make no sense; more than 2²⁸ (4 GiB of table) is taken for a slip of the hand.
@@ -27,6 +27,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         wait: section.get("wait", choice(WAITS)).unwrap_or_default(),
         huge_pages: section.get("huge_pages", boolean).unwrap_or_default(),
         control_group: section.get("control_group", group),
+        control_others: section.get("control_others", choice(CONTROL_OTHERS)).unwrap_or_default(),
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
         metrics: section.get("metrics", listener),
@@ -61,4 +62,6 @@ fn timeouts(director: &Section<'_, '_>) -> Timeouts {
 const BACKENDS: &[(&str, BackendChoice)] =
     &[("auto", BackendChoice::Auto), ("xdp", BackendChoice::Xdp), ("packet", BackendChoice::Packet)];
 const WAITS: &[(&str, Wait)] = &[("adaptive", Wait::Adaptive), ("busy", Wait::Busy)];
+const CONTROL_OTHERS: &[(&str, ControlOthers)] =
+    &[("nothing", ControlOthers::Nothing), ("read", ControlOthers::Read)];
 const ON_CONFLICT: &[(&str, OnConflict)] = &[("refuse", OnConflict::Refuse), ("claim", OnConflict::Claim)];

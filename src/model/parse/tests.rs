@@ -61,6 +61,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         wait: Wait::Adaptive,
         huge_pages: false,
         control_group: None,
+        control_others: ControlOthers::Nothing,
         announce_interval: Span::from_secs(60),
         on_conflict: OnConflict::Refuse,
         metrics: None,
@@ -106,6 +107,7 @@ fn everything_that_is_set_arrives() {
         wait = "busy"
         huge_pages = true
         control_group = "adm"
+        control_others = "read"
         announce_interval = 5
         on_conflict = "claim"
         metrics = "[::1]:9310"
@@ -134,6 +136,7 @@ fn everything_that_is_set_arrives() {
         wait: Wait::Busy,
         huge_pages: true,
         control_group: Some("adm".into()),
+        control_others: ControlOthers::Read,
         announce_interval: Span::from_secs(5),
         on_conflict: OnConflict::Claim,
         metrics: Some("[::1]:9310".parse().unwrap()),
@@ -192,7 +195,7 @@ fn uncommented(line: &str) -> &str {
 #[test]
 fn what_the_example_file_calls_the_defaults_are_the_defaults() {
     let spelled_out: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
-    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 16);
+    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 17);
     assert_eq!(check(&spelled_out.join("\n")), check(EXAMPLE));
 }
 
@@ -207,6 +210,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "wait",
         "huge_pages",
         "control_group",
+        "control_others",
         "announce_interval",
         "on_conflict",
         "metrics",
@@ -265,6 +269,8 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
         "control_group = \"\"",
         "3: control_group is empty; name a group that `getent group` shows, or remove the key",
     ),
+    ("control_others = \"write\"", r#"3: control_others is "write"; write "nothing" or "read""#),
+    ("control_others = true", r#"3: control_others is true; write "nothing" or "read""#),
     ("user = 7", r#"3: user is 7; write a user's name, as in "directrix", in quotes"#),
     ("user = \"\"", r#"3: user is empty; write a user's name, as in "directrix""#),
     ("user = \"0\"", r#"3: user is "0", a number and no name; write a user's name, as in "directrix""#),
@@ -353,7 +359,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, announce_interval, on_conflict, metrics, timeouts, user",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, on_conflict, metrics, timeouts, user",
     ),
 ];
 

@@ -1,0 +1,130 @@
+//! Who is at the other end of a Unix socket: the kernel's word, not the peer's.
+
+#![allow(unsafe_code)]
+
+use nix::sys::socket::{getsockopt, sockopt};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Groups that are asked for at first: more than most people are in.
+const GROUPS: usize = 64;
+
+/// The credentials that a process had when it connected (SO_PEERCRED and SO_PEERGROUPS, unix(7)). They
+/// stay, whoever gets the descriptor and whoever the process becomes later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Effective user id.
+    pub user: u32,
+    /// Effective group id: the primary group.
+    pub group: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+impl Peer {
+    /// Who connected to this end of a connected Unix socket.
+    ///
+    /// # Errors
+    /// What getsockopt(2) says. A kernel before 4.13, which does not tell supplementary groups, is no error:
+    /// there are none then.
+    pub fn of(socket: impl AsFd) -> io::Result<Self> {
+        let process = getsockopt(&socket, sockopt::PeerCredentials)?;
+        Ok(Self { user: process.uid(), group: process.gid(), groups: groups(socket.as_fd())? })
+    }
+
+    /// Whether it is a member of a group, by the primary or by a supplementary one.
+    #[must_use]
+    pub fn is_in(&self, group: u32) -> bool {
+        self.group == group || self.groups.contains(&group)
+    }
+}
+
+/// The credentials of a connection never change, so the second answer fits what the first asked for.
+fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0; GROUPS];
+    loop {
+        let (outcome, count) = ask(socket, &mut groups);
+        match outcome {
+            Ok(()) => {
+                groups.truncate(count);
+                return Ok(groups);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ERANGE) && count > groups.len() => {
+                groups.resize(count, 0);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// SO_PEERGROUPS (`sk_getsockopt` in net/core/sock.c): how many groups there are is said also if they do
+/// not fit, with ERANGE.
+fn ask(socket: BorrowedFd<'_>, groups: &mut [u32]) -> (io::Result<()>, usize) {
+    const GROUP: usize = size_of::<libc::gid_t>();
+    let mut length = size_of_val(groups) as libc::socklen_t; // 4 bytes for each of 65,536 at most
+    // SAFETY: `groups` is writable for `length` bytes, which is what the kernel is told and keeps to; gid_t is
+    // u32, of which every value is valid. `length` is a socklen_t of this frame, and the descriptor is borrowed
+    // for the call.
+    let returned = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let outcome = if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    (outcome, length as usize / GROUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::{getegid, geteuid, getgroups};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    #[test]
+    fn this_process_is_known_as_what_it_is() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let groups = getgroups().unwrap().into_iter().map(|group| group.as_raw()).collect();
+        let peer = Peer { user: geteuid().as_raw(), group: getegid().as_raw(), groups };
+        assert_eq!(Peer::of(&ours).unwrap(), peer);
+    }
+
+    /// Gives the calling thread alone these groups: without glibc, which has every thread follow.
+    fn become_member(group: u32, groups: &[u32]) {
+        // SAFETY: the list is readable for as many gid_t as it is said to have; the other call takes numbers only.
+        let returned = unsafe {
+            [
+                libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()),
+                libc::syscall(libc::SYS_setresgid, group, group, group),
+            ]
+        };
+        assert_eq!(returned, [0, 0], "{}: tests run as root", io::Error::last_os_error());
+    }
+
+    #[test]
+    fn more_groups_than_are_asked_for_at_first_are_all_told() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        for count in [0, 1, GROUPS as u32, GROUPS as u32 + 1, 65_536] {
+            let groups: Vec<u32> = (5000..5000 + count).collect();
+            let connect = || {
+                become_member(4711, &groups);
+                UnixStream::connect(&path).unwrap()
+            };
+            let _theirs = std::thread::scope(|scope| scope.spawn(connect).join().unwrap());
+            let peer = Peer::of(listener.accept().unwrap().0).unwrap();
+            assert!(peer.is_in(4711) && !peer.is_in(4999) && (count == 0 || peer.is_in(4999 + count)));
+            assert_eq!(peer, Peer { user: geteuid().as_raw(), group: 4711, groups });
+        }
+    }
+
+    #[test]
+    fn what_is_no_connected_unix_socket_is_an_error() {
+        assert!(Peer::of(std::fs::File::open("/dev/null").unwrap()).is_err());
+    }
+}
