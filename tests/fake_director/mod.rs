@@ -89,6 +89,7 @@ impl Answers {
             started: UNIX_EPOCH + Duration::from_secs(1_735_689_600),
             services: self.services.clone(),
             workers: self.workers.iter().map(worker).collect(),
+            unbound: 0,
             arp: ArpReadings { answered: 1, announced: 2, probed: 3, requested: 4, conflicts: 5 },
         }
     }

@@ -34,6 +34,7 @@ impl Meter {
             started: self.started,
             services: view.services(),
             workers: Vec::new(),
+            unbound: view.templates.refused(),
             arp: self.arp(),
         };
         let workers = workers(view, backend);

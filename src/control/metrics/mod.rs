@@ -34,6 +34,8 @@ pub struct Readings {
     pub services: api::Services,
     /// Every worker.
     pub workers: Vec<WorkerReadings>,
+    /// Connections of persistent services that got no template since there was no room.
+    pub unbound: u64,
     /// What ARP has done.
     pub arp: ArpReadings,
 }
@@ -103,7 +105,10 @@ fn about(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
 fn table(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
     let help = "Connections that the connection tables of all workers hold together.";
     page.gauges(("table_capacity", None), help, page::alone(readings.services.capacity))?;
-    workers::write_table(&readings.workers, page)
+    workers::write_table(&readings.workers, page)?;
+    let help =
+        "Connections of persistent services that got no template since the table of templates was full.";
+    page.counters(("table_unbound", None), help, page::alone(readings.unbound))
 }
 
 fn arp(arp: &ArpReadings, page: &mut Page<'_>) -> fmt::Result {

@@ -78,6 +78,9 @@ type Level = (&'static str, &'static str, fn(&Server) -> u32);
 const LEVELS: &[Level] = &[
     ("server_active_connections", "Connections that are established now.", |server| server.active),
     ("server_inactive_connections", "Connections that are opening or closing now.", |server| server.inactive),
+    ("server_persistent_connections", "Clients that persistence binds to the server.", |server| {
+        server.persistent
+    }),
     ("server_weight", "Share of new connections relative to its siblings; 0 for none.", |server| {
         server.weight.into()
     }),
