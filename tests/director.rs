@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::netns::{Netns, Process, veth, wait_until};
 
@@ -59,6 +59,35 @@ impl Site {
         let process = self.start(backend, connections);
         wait_until("ready", SOON, || self.log().contains("ready services=1"));
         process
+    }
+}
+
+impl Site {
+    /// `directrix WORDS` about this director: its exit status and all that it prints.
+    fn ask(&self, words: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(EXE);
+        command.arg("--socket").arg(self.socket()).args(words.split_whitespace()).stdin(Stdio::null());
+        let output = command.output().expect("it is built");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("it prints text"))
+    }
+
+    fn asked(&self, words: &str) -> String {
+        let (status, text) = self.ask(words);
+        assert_eq!(status, Some(0), "{words}: {text}");
+        text
+    }
+
+    /// What the director directs, line by line.
+    fn rules(&self) -> String {
+        self.asked("ipvsadm -S -n")
+    }
+
+    /// Adds to the configuration file.
+    fn append(&self, text: &str) {
+        let path = self.place.path().join("director.toml");
+        let before = fs::read_to_string(&path).expect("it is there");
+        fs::write(path, before + text).expect("the place is writable");
     }
 }
 
@@ -124,4 +153,34 @@ fn the_connections_of_a_large_and_empty_table_are_listed_at_once() {
     let listed = site.director.run(&format!("{EXE} --socket {socket} ipvsadm -Lnc"));
     assert!(listed.starts_with("IPVS connection entries"), "{listed}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_change_is_judged_by_what_it_changes_and_not_by_a_lost_address() {
+    let site = Site::new();
+    let _director = site.start_and_wait("packet", 1024);
+    site.asked("ipvsadm -A -t 10.0.0.101:80");
+    site.asked("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.3 -g -w 1");
+    site.director.run("ip address del 10.0.0.1/24 dev eth0");
+
+    site.asked("ipvsadm -e -t 10.0.0.101:80 -r 10.0.0.3 -g -w 7");
+    let rules = site.rules();
+    assert!(rules.contains("-r 10.0.0.3:80 -g -w 7\n"), "{rules}");
+
+    let complaint = "real server 10.0.0.4 is not on-link: eth0 has no IPv4 address";
+    let (status, said) = site.ask("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.4 -g");
+    assert!(status != Some(0) && said.contains(complaint), "{said}");
+    site.append("[[service.server]]\naddress = \"10.0.0.4\"\n");
+    let (status, said) = site.ask("reload");
+    assert!(status != Some(0) && said.contains(complaint) && said.contains("director.toml:11"), "{said}");
+    assert_eq!(site.rules(), rules, "nothing has changed");
+
+    site.append(
+        "mac = \"02:00:00:00:00:04\"\n[[service]]\nprotocol = \"udp\"\naddress = \"10.0.0.100:53\"\n",
+    );
+    site.asked("reload");
+    let rules = site.rules();
+    assert!(rules.contains("-u 10.0.0.100:53") && !rules.contains("10.0.0.101"), "{rules}");
+    site.director.run("ip address add 10.0.0.1/24 dev eth0");
+    site.asked("ipvsadm -a -u 10.0.0.100:53 -r 10.0.0.5 -g");
 }

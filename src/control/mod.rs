@@ -29,3 +29,4 @@ mod stall;
 pub mod status;
 pub mod throttle;
 pub mod watchdog;
+mod ways;
