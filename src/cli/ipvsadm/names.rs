@@ -1,6 +1,6 @@
 //! Names for addresses and ports, from /etc/hosts and /etc/services.
 
-use super::grammar::Transport;
+use crate::ipvsadm::Transport;
 use crate::wire::Protocol;
 use std::collections::HashMap;
 use std::fs;
@@ -65,12 +65,7 @@ pub(super) fn cut(mut text: String, max: usize) -> String {
 
 /// The port that /etc/services has for a name or an alias.
 pub(super) fn port(name: &str, transport: Transport) -> Option<u16> {
-    let protocol = match transport {
-        Transport::Tcp => key(Protocol::Tcp),
-        Transport::Udp => key(Protocol::Udp),
-        Transport::Sctp => "sctp",
-    };
-    find_port(&fs::read_to_string(SERVICES).ok()?, name, protocol)
+    find_port(&fs::read_to_string(SERVICES).ok()?, name, transport.name())
 }
 
 fn find_port(services: &str, wanted: &str, protocol: &str) -> Option<u16> {
