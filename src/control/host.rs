@@ -124,7 +124,7 @@ fn error_at(places: &Places, line: usize, IoError { what, cause, remedy }: IoErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::MacAddr;
+    use crate::control::ways::tests::eth0;
     use std::path::Path;
 
     const FILE: &str = r#"
@@ -149,14 +149,8 @@ address = "192.0.2.10"
 address = "203.0.113.13"
 "#;
 
-    fn eth0() -> Interface {
-        let addresses = vec![([192, 0, 2, 5].into(), 24)];
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        Interface { name: "eth0".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }
-    }
-
     fn fitting(config: &Config) -> Result<Vec<ServerSettings>, ConfigErrors> {
-        servers(config, &Ways::new(&config.services, &[eth0()], &[]))
+        servers(config, &Ways::new(&config.services, &[eth0(&[[192, 0, 2, 5]])], &[]))
     }
 
     #[test]

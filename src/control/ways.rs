@@ -92,14 +92,15 @@ fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{ServiceAddress, Weight};
     use crate::wire::Protocol;
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
-    fn eth0(addresses: &[[u8; 4]]) -> Interface {
+    /// An interface with these addresses, each of a /24.
+    pub(in crate::control) fn eth0(addresses: &[[u8; 4]]) -> Interface {
         let addresses = addresses.iter().map(|address| ((*address).into(), 24)).collect();
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         Interface { name: "eth0".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }

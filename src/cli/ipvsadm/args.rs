@@ -1,10 +1,10 @@
 //! From ipvsadm's arguments to a [`Request`], with ipvsadm's messages for what is wrong.
 
 use super::grammar::{self, Options};
-use super::names;
+use crate::import::{Host, ThisHost};
 use crate::ipvsadm::{Command, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX, Transport};
 use crate::popt::Words;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the arguments ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,11 +256,10 @@ fn host(name: &str) -> Option<IpAddr> {
     if let Ok(address) = name.parse::<Ipv4Addr>() {
         return Some(address.into());
     }
-    let mut addresses = (name, 0).to_socket_addrs().ok()?;
-    addresses.find(SocketAddr::is_ipv4).map(|address| address.ip())
+    ThisHost.address(name)
 }
 
 fn port(text: &str, transport: Transport) -> Option<u16> {
     let numeric = number(text, 0, 65_535).and_then(|port| u16::try_from(port).ok());
-    numeric.or_else(|| names::port(text, transport))
+    numeric.or_else(|| ThisHost.port(text, transport.name()))
 }
