@@ -27,6 +27,7 @@ mod peers;
 mod privileges;
 mod refusals;
 mod servers;
+mod watchdog;
 
 #[path = "../support/mod.rs"]
 mod support;
