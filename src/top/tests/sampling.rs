@@ -30,8 +30,11 @@ fn goes_on_asking_whether_or_not_the_director_is_there() {
 #[test]
 fn a_drain_does_not_wait_for_the_next_turn() {
     let sampler = Sampler::start(fickle(), Duration::from_secs(3600), Clock::start()).unwrap();
-    let drain =
-        Drain { service: sample().services.services[0].address, server: "10.0.0.1:80".parse().unwrap() };
+    let drain = Drain {
+        service: sample().services.services[0].address,
+        server: "10.0.0.1:80".parse().unwrap(),
+        deadline: Some(9),
+    };
     sampler.drains.send(drain).unwrap();
     let Event::Drained(drained, result) = sampler.events.recv_timeout(PATIENCE).unwrap() else { panic!() };
     assert_eq!((drained, result), (drain, Err("no 10.0.0.1:80".to_owned())));
