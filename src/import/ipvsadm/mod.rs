@@ -89,10 +89,10 @@ impl Table {
 
     fn add_service(&mut self, order: Order, line: &At<String>) -> Result<(), String> {
         let Some(vip) = order.vip else { return Ok(()) };
-        let place = self.description.services.len();
-        if self.index.insert(vip.to_string(), place).is_some() {
+        if self.index.contains_key(&vip.to_string()) {
             return Err(format!("{vip} is a service already"));
         }
+        self.index.insert(vip.to_string(), self.description.services.len());
         let (origin, settings) = (line.clone(), order.settings);
         self.description.services.push(Service { origin, vip, settings, servers: Vec::new() });
         Ok(())
