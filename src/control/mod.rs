@@ -31,3 +31,4 @@ mod stall;
 pub mod status;
 pub mod throttle;
 pub mod watchdog;
+mod ways;

@@ -605,6 +605,8 @@ fn a_servers_other_keys_are_checked() {
     let cases = [
         ("weight = 65536", "weight is 65536, out of range; write a number from 0 to 65535".to_owned()),
         ("weight = -1", "weight is -1, out of range; write a number from 0 to 65535".into()),
+        ("weight = 1_a", "weight is 1a, no whole number; write a number from 0 to 65535".into()),
+        ("weight = 1_0\u{7}0", "weight is \"10\\u{7}0\", no whole number; write a number from 0 to 65535".into()),
         ("weight = \"2\"", "weight is \"2\", no whole number; write a number from 0 to 65535".into()),
         ("weight = 2.0", "weight is 2.0, no whole number; write a number from 0 to 65535".into()),
         ("mac = \"01:00:5e:00:00:01\"", format!("mac is \"01:00:5e:00:00:01\", which is not one station's address; {own}")),
