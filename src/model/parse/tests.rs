@@ -181,7 +181,9 @@ fn the_example_file_is_right() {
     assert_eq!(config.director.server_interface.as_deref(), Some("eth1"));
     let shape: Vec<_> =
         config.services.iter().map(|service| (service.address.to_string(), service.servers.len())).collect();
-    assert_eq!(shape, [("TCP 192.168.195.150:80".into(), 2), ("UDP 192.168.195.150:53".into(), 1)]);
+    let wanted =
+        [("TCP 192.168.195.150:80", 2), ("UDP 192.168.195.150:53", 1), ("TCP 192.168.195.150:443", 2)];
+    assert_eq!(shape, wanted.map(|(address, servers)| (address.to_owned(), servers)));
 }
 
 /// `# key = value   # …` becomes `key = value   # …`.
@@ -195,7 +197,7 @@ fn uncommented(line: &str) -> &str {
 #[test]
 fn what_the_example_file_calls_the_defaults_are_the_defaults() {
     let spelled_out: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
-    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 17);
+    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 18);
     assert_eq!(check(&spelled_out.join("\n")), check(EXAMPLE));
 }
 
@@ -223,6 +225,8 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "scheduler",
         "scheduler_flags",
         "one_packet",
+        "timeout",
+        "netmask",
         "weight",
         "mac",
         "upper_threshold",
