@@ -1,6 +1,7 @@
 //! What a change from one set of rules to another comes to.
 
 use super::{RealServer, Rules, ServiceAddress, VirtualService};
+use crate::time::Span;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -79,6 +80,7 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
         ("scheduler_flags", flags(old), flags(new)),
         ("one_packet", old.one_packet.to_string(), new.one_packet.to_string()),
+        ("slow_start", seconds(old.slow_start), seconds(new.slow_start)),
     ];
     differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
@@ -92,6 +94,10 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         let what = changed(server_rows(old, server));
         differences.extend(what.map(|what| Difference::ServerSettings(address, server.address, what)));
     }
+}
+
+fn seconds(span: Option<Span>) -> String {
+    span.map_or("none".to_owned(), |span| span.secs().to_string())
 }
 
 fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 4] {
@@ -116,7 +122,6 @@ fn changed(rows: impl IntoIterator<Item = (&'static str, String, String)>) -> Op
 mod tests {
     use super::*;
     use crate::model::{Scheduler, Timeouts, Weight};
-    use crate::time::Span;
     use crate::wire::Protocol;
 
     fn service(port: u16, servers: &[(u8, u16)]) -> VirtualService {
@@ -131,14 +136,18 @@ mod tests {
             services: vec![service(80, &[(10, 1), (11, 1)]), service(443, &[(10, 1)])],
             timeouts: Timeouts::default(),
         };
-        let changed = VirtualService { scheduler: Scheduler::Rr, ..service(80, &[(11, 4), (12, 1)]) };
+        let changed = VirtualService {
+            scheduler: Scheduler::Wrr,
+            slow_start: Some(Span::from_secs(30)),
+            ..service(80, &[(11, 4), (12, 1)])
+        };
         let timeouts = Timeouts { udp: Span::from_secs(10), ..Timeouts::default() };
         let new = Rules { services: vec![service(53, &[]), changed], timeouts };
         let lines: Vec<_> = old.differences(&new).iter().map(ToString::to_string).collect();
         let expected = [
             "- TCP 192.0.2.1:443 with 1 real server",
             "+ TCP 192.0.2.1:53 with 0 real servers",
-            "~ TCP 192.0.2.1:80: scheduler wlc -> rr",
+            "~ TCP 192.0.2.1:80: scheduler wlc -> wrr, slow_start none -> 30",
             "- TCP 192.0.2.1:80 -> 192.0.2.10",
             "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",
             "+ TCP 192.0.2.1:80 -> 192.0.2.12, weight 1",

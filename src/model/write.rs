@@ -60,6 +60,9 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if service.one_packet {
         writeln!(f, "one_packet = true")?;
     }
+    if let Some(slow_start) = service.slow_start {
+        writeln!(f, "slow_start = {}", slow_start.secs())?;
+    }
     service.servers.iter().try_for_each(|one| server(f, one))
 }
 
@@ -104,7 +107,9 @@ fn on_conflict(on_conflict: OnConflict) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Places, Rules, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse};
+    use crate::model::{
+        Places, Rules, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse,
+    };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
     use proptest::prelude::*;
@@ -140,14 +145,22 @@ mod tests {
     }
 
     fn services() -> impl Strategy<Value = Vec<VirtualService>> {
-        let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), prop::collection::vec(a_server(), 0..4));
+        let slow_start = prop::option::of(1..=SLOW_START_MAX);
+        let service = (
+            0..Scheduler::ALL.len(),
+            any::<[bool; 2]>(),
+            slow_start,
+            prop::collection::vec(a_server(), 0..4),
+        );
         prop::collection::vec(service, 0..5)
             .prop_map(|services| services.into_iter().zip(1..).map(a_service).collect())
     }
 
-    type Drawn = (usize, [bool; 2], Vec<(u16, Option<u8>, u32, u32)>);
+    type Drawn = (usize, [bool; 2], Option<u32>, Vec<(u16, Option<u8>, u32, u32)>);
 
-    fn a_service(((scheduler, [fallback, port], servers), number): (Drawn, u16)) -> VirtualService {
+    fn a_service(
+        ((scheduler, [fallback, port], slow_start, servers), number): (Drawn, u16),
+    ) -> VirtualService {
         let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
         let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], number).into() };
         let scheduler = Scheduler::ALL[scheduler];
@@ -162,6 +175,7 @@ mod tests {
         VirtualService {
             scheduler,
             one_packet: protocol == Protocol::Udp && fallback,
+            slow_start: slow_start.filter(|_| scheduler.starts_slowly()).map(Span::from_secs),
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
             ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
         }
