@@ -28,11 +28,14 @@ use arc_swap::ArcSwap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Questions that may wait for the loop.
 const QUERIES: usize = 64;
+
+/// After so long every worker has adopted a new snapshot, also one that sleeps (10 ms at a time).
+const ADOPTION: Duration = Duration::from_millis(30);
 
 /// Where a director's words come from and go to.
 pub struct Surroundings<'a, R, F> {
@@ -81,6 +84,8 @@ pub(super) struct Director<F> {
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that a worker may still hold: freed here, never on the data path.
     retired: Vec<Arc<Snapshot>>,
+    /// When it is time to free them.
+    release: Option<Instant>,
     pub(super) backend: Backend,
     pub(super) loads: Arc<Loads>,
     epoch: Instant,
@@ -105,7 +110,7 @@ impl<F: FnMut()> Director<F> {
         let rules = Rules { services: config.services.clone(), timeouts: director.timeouts };
         registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
         let loads = Arc::new(Loads::new(servers));
-        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads)));
+        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads, epoch)));
         let crew = CrewSettings {
             snapshot: Arc::clone(&snapshot),
             loads: Arc::clone(&loads),
@@ -125,6 +130,7 @@ impl<F: FnMut()> Director<F> {
             settings: director.clone(),
             snapshot,
             retired: Vec::new(),
+            release: None,
             backend,
             loads,
             epoch,
@@ -186,6 +192,8 @@ impl<F: FnMut()> Director<F> {
                 }
                 Some(query) = queries.recv() => self.answer(query, reread),
                 _ = clock.tick() => self.tick()?,
+                () = reached(self.registry.next_step()) => self.publish()?,
+                () = reached(self.release) => self.release(),
             }
         }
         self.commands = None;
@@ -256,14 +264,17 @@ impl<F: FnMut()> Director<F> {
 
     /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
     pub(super) fn publish(&mut self) -> Result<(), Failure> {
-        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads))));
+        let now = Instant::now();
+        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
         self.release();
+        self.release = Some(now + ADOPTION);
         self.hand_over()
     }
 
     /// Frees the snapshots that no worker holds any more. Their pools no longer cost anything then.
     fn release(&mut self) {
         self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.release = None; // what is held still is looked at with the next tick
     }
 
     /// A director that is not ready yet fails if the kernel refuses; later it tries again.
@@ -356,6 +367,14 @@ impl<F: FnMut()> Director<F> {
             loads: &self.loads,
             capacity: self.settings.connections.into(),
         }
+    }
+}
+
+/// Waits for a moment; without one, for ever.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

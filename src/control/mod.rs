@@ -18,6 +18,7 @@ pub mod live;
 pub mod metrics;
 mod news;
 pub mod privileges;
+mod ramp;
 pub mod rates;
 pub mod registry;
 pub mod request;

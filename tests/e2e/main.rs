@@ -27,6 +27,7 @@ mod peers;
 mod privileges;
 mod refusals;
 mod servers;
+mod slow_start;
 
 #[path = "../support/mod.rs"]
 mod support;
