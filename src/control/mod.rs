@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod answers;
 pub mod api;
 pub mod arp;
 pub mod backend;
@@ -20,6 +21,7 @@ pub mod live;
 pub mod metrics;
 mod news;
 pub mod privileges;
+mod ramp;
 pub mod rates;
 pub mod registry;
 pub mod request;
