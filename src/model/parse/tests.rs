@@ -754,7 +754,7 @@ fn a_file_that_cannot_be_read_is_named_with_a_remedy() {
     std::fs::write(&path, b"[director]\n# caf\xe9\n").unwrap();
     assert_eq!(load(), Err(format!("{named}:2: this is not UTF-8 text; save the file in UTF-8")));
     std::fs::write(&path, EXAMPLE).unwrap();
-    assert_eq!(load().map(|config| config.services.len()), Ok(2));
+    assert_eq!(load().map(|config| config.services.len()), Ok(3));
     let error = Config::load(dir.path()).unwrap_err().to_string();
     assert!(error.contains("cannot be read") && error.contains("--config"), "{error}");
 }
