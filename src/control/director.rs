@@ -80,12 +80,12 @@ pub(super) struct Director<F> {
     /// As they were at the start; timeouts are the registry's.
     pub(super) settings: Settings,
     pub(super) host: Host,
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that a worker may still hold: freed here, never on the data path.
-    retired: Vec<Arc<Snapshot>>,
+    pub(super) retired: Vec<Arc<Snapshot>>,
     pub(super) backend: Backend,
     pub(super) loads: Arc<Loads>,
-    templates: Arc<Templates>,
+    pub(super) templates: Arc<Templates>,
     epoch: Instant,
     neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
     /// The way to ARP, while that runs.
@@ -94,7 +94,7 @@ pub(super) struct Director<F> {
     /// What may be logged about each VIP and real server.
     lines: Throttle<Ipv4Addr>,
     watchdog: Watchdog,
-    ready: Option<F>,
+    pub(super) ready: Option<F>,
 }
 
 /// Reads the configuration file again.
@@ -262,44 +262,13 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
-    pub(super) fn publish(&mut self) -> Result<(), Failure> {
-        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads))));
-        self.release();
-        self.hand_over()
-    }
-
-    /// Frees the snapshots that no worker holds any more. Their pools no longer cost anything then.
-    fn release(&mut self) {
-        self.retired.retain(|old| Arc::strong_count(old) > 1);
-    }
-
-    /// Lets go of what is gone if every worker has adopted the latest snapshot. Returns whether it has.
-    fn settle(&mut self) -> bool {
-        self.release();
-        let settled = self.retired.is_empty();
-        if settled {
-            self.registry.forget(&self.loads, (&self.templates, self.now()));
-        }
-        settled
-    }
-
-    /// A director that is not ready yet fails if the kernel refuses; later it tries again.
-    fn hand_over(&mut self) -> Result<(), Failure> {
-        match self.backend.steering.set(self.registry.served()) {
-            Err(error) if self.ready.is_some() => return Err(error.into()),
-            Err(error) => tracing::error!(%error, "the services handed over are still the old ones"),
-            Ok(()) => {}
-        }
-        Ok(())
-    }
-
     /// What is looked after now and then, whatever happens.
     fn tick(&mut self) -> Result<(), Failure> {
         self.host.arms.iter().try_for_each(Interface::check)?;
         let settled = self.settle();
         self.templates.keep_house(self.now());
         self.finish_drains(settled);
+        self.provide();
         self.hand_over()?;
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());
@@ -360,7 +329,7 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    fn now(&self) -> Tick {
+    pub(super) fn now(&self) -> Tick {
         Tick(self.epoch.elapsed().as_millis() as u32) // wraps, as ticks do
     }
 

@@ -20,6 +20,7 @@ pub mod live;
 pub mod metrics;
 mod news;
 pub mod privileges;
+mod publish;
 pub mod rates;
 pub mod registry;
 pub mod request;

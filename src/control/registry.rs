@@ -170,6 +170,12 @@ impl Registry {
         claimed.map(|service| service.config.address).collect()
     }
 
+    /// Whether there is a service of every port.
+    #[must_use]
+    pub fn has_every_port(&self) -> bool {
+        self.services.iter().any(|service| service.config.address.is_every_port())
+    }
+
     /// The picture that workers decide by. Its pools take account of `loads` from now on.
     #[must_use]
     pub fn snapshot(&mut self, loads: &Loads) -> Snapshot {

@@ -2,7 +2,7 @@
 
 use super::super::frames::DIRECTOR;
 use super::decide::{SERVERS, SERVICES, VIP};
-use directrix::flow::{Entry, State, V4Key};
+use directrix::flow::{Entry, Flow, State};
 use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceId};
 use directrix::schedule::{Load, Loads};
@@ -14,7 +14,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-type Table = HashMap<V4Key, Entry<V4Key>>;
+type Table = HashMap<Flow, Entry<Flow>>;
 
 /// What was put in and what came out.
 pub struct Ledger {
@@ -29,7 +29,7 @@ pub struct Ledger {
 
 /// A frame as etherparse sees it, if it is one for a service.
 struct Seen {
-    key: V4Key,
+    key: Flow,
     flags: TcpFlags,
 }
 
@@ -182,7 +182,8 @@ impl Ledger {
         };
         let service = SERVICES.iter().position(|(p, port, _)| (*p, *port) == (protocol, ports.1))?;
         let right = directrix::wire::Packet::parse(frame).is_ok() && header.destination_addr() == VIP;
-        let key = V4Key::new(header.source_addr(), ports.0, ServiceId(service as u16));
+        let service = ServiceId(service as u16);
+        let key = Flow { client: header.source_addr(), client_port: ports.0, service, port: None };
         right.then_some(Seen { key, flags: TcpFlags(flags) })
     }
 }
