@@ -2,7 +2,7 @@
 //!
 //! Modules import only from those to their left:
 //!
-//! `wire, time, seed, popt` → `model` → `flow, schedule, stats` → `forward, neighbor` → `io` →
+//! `wire, time, seed, popt` → `model, ipvsadm` → `flow, schedule, stats` → `forward, neighbor` → `io` →
 //! `worker, control` → `lab, realserver, import, top, cli`
 //!
 //! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → import`, `cli → top`.
@@ -13,6 +13,7 @@ pub mod flow;
 pub mod forward;
 pub mod import;
 pub mod io;
+mod ipvsadm;
 pub mod lab;
 pub mod model;
 pub mod neighbor;

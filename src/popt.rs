@@ -24,6 +24,8 @@ pub(crate) enum Takes {
 #[derive(Debug)]
 pub(crate) struct Words<'a, M: 'static> {
     switches: &'static [Switch<M>],
+    /// Whether a switch counts as one.
+    known: fn(M) -> bool,
     words: std::slice::Iter<'a, String>,
     /// The word that is being read, for messages.
     word: &'a str,
@@ -33,8 +35,9 @@ pub(crate) struct Words<'a, M: 'static> {
 }
 
 impl<'a, M: Copy> Words<'a, M> {
-    pub(crate) fn new(words: &'a [String], switches: &'static [Switch<M>]) -> Self {
-        Self { switches, words: words.iter(), word: "", bundle: "", arguments: Vec::new() }
+    /// A switch that is not `known` is an unknown option.
+    pub(crate) fn new(words: &'a [String], switches: &'static [Switch<M>], known: fn(M) -> bool) -> Self {
+        Self { switches, known, words: words.iter(), word: "", bundle: "", arguments: Vec::new() }
     }
 
     /// The next switch and its value.
@@ -119,7 +122,7 @@ impl<'a, M: Copy> Words<'a, M> {
     }
 
     fn find(&self, is_it: impl Fn(&Switch<M>) -> bool) -> Result<Switch<M>, String> {
-        let found = self.switches.iter().find(|switch| is_it(switch));
+        let found = self.switches.iter().find(|switch| is_it(switch) && (self.known)(switch.meaning));
         found.copied().ok_or_else(|| self.complain("unknown option"))
     }
 
@@ -136,17 +139,19 @@ mod tests {
         Switch { long, short: Some(short), takes, meaning: short }
     }
 
+    /// The last is not known.
     const SWITCHES: &[Switch<char>] = &[
         switch("list", 'L', Takes::Nothing),
         switch("numeric", 'n', Takes::Nothing),
         switch("tcp-service", 't', Takes::Word),
         switch("persistent", 'p', Takes::MaybeWord),
+        switch("u-threshold", 'x', Takes::Word),
     ];
 
     /// "L n t=V" for the switches read, "| A B" for the arguments, or the message.
     fn read(line: &str) -> String {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let mut reader = Words::new(&words, SWITCHES);
+        let mut reader = Words::new(&words, SWITCHES, |meaning| meaning != 'x');
         let mut seen = String::new();
         loop {
             match reader.next() {
@@ -192,6 +197,8 @@ mod tests {
             ("-Lq", "-Lq: unknown option"),
             ("--nosuch=1", "--nosuch=1: unknown option"),
             ("--lis", "--lis: unknown option"),
+            ("-x", "-x: unknown option"),
+            ("--u-threshold", "--u-threshold: unknown option"),
             ("-Lnt", "-Lnt: missing argument"),
             ("--tcp-service", "--tcp-service: missing argument"),
             ("--list=5", "--list=5: option does not take an argument"),

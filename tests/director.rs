@@ -3,75 +3,47 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::netns::{Netns, Process, veth, wait_until};
+use support::netns::{Process, wait_until};
+use support::site::{EXE, SOON, Site, end};
 
-const EXE: &str = env!("CARGO_BIN_EXE_directrix");
-const SOON: Duration = Duration::from_secs(20);
-
-/// A director in a namespace of its own, and a real server next to it.
-struct Site {
-    director: Netns,
-    peer: Netns,
-    place: tempfile::TempDir,
+/// Serves 10.0.0.100:80 by the peer.
+fn config(backend: &str, connections: u32) -> String {
+    format!(
+        "backend = \"{backend}\"\nconnections = {connections}\n\
+         [[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.100:80\"\n\
+         [[service.server]]\naddress = \"10.0.0.2\"\n"
+    )
 }
 
 impl Site {
-    fn new() -> Self {
-        let site = Self {
-            director: Netns::new("d"),
-            peer: Netns::new("p"),
-            place: tempfile::tempdir().expect("/tmp is there"),
-        };
-        veth((&site.director, "eth0"), (&site.peer, "eth0"), 1);
-        site.director.run("ip address add 10.0.0.1/24 dev eth0");
-        site.peer.run("ip address add 10.0.0.2/24 dev eth0");
-        site
+    /// `directrix WORDS` about this director: its exit status and all that it prints.
+    fn ask(&self, words: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(EXE);
+        command.arg("--socket").arg(self.socket()).args(words.split_whitespace()).stdin(Stdio::null());
+        let output = command.output().expect("it is built");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("it prints text"))
     }
 
-    fn socket(&self) -> PathBuf {
-        self.place.path().join("control.sock")
+    fn asked(&self, words: &str) -> String {
+        let (status, text) = self.ask(words);
+        assert_eq!(status, Some(0), "{words}: {text}");
+        text
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
+    /// What the director directs, line by line.
+    fn rules(&self) -> String {
+        self.asked("ipvsadm -S -n")
     }
 
-    /// Starts a director that serves 10.0.0.100:80 by 10.0.0.2.
-    fn start(&self, backend: &str, connections: u32) -> Process {
-        let config = self.place.path().join("director.toml");
-        let text = format!(
-            "[director]\ninterface = \"eth0\"\nbackend = \"{backend}\"\nconnections = {connections}\n\
-             [[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.100:80\"\n\
-             [[service.server]]\naddress = \"10.0.0.2\"\n"
-        );
-        fs::write(&config, text).expect("the place is writable");
-        let (socket, config) = (self.socket().display().to_string(), config.display().to_string());
-        let run = format!("exec {EXE} --socket {socket} run --config {config}");
-        let log = fs::File::create(self.place.path().join("log")).expect("the place is writable");
-        let child = self.director.command(&run).stdout(Stdio::null()).stderr(log).spawn();
-        Process(child.expect("ip is installed"))
+    /// Adds to the configuration file.
+    fn append(&self, text: &str) {
+        let path = self.file("director.toml");
+        let before = fs::read_to_string(&path).expect("it is there");
+        fs::write(path, before + text).expect("the place is writable");
     }
-
-    fn start_and_wait(&self, backend: &str, connections: u32) -> Process {
-        let process = self.start(backend, connections);
-        wait_until("ready", SOON, || self.log().contains("ready services=1"));
-        process
-    }
-}
-
-/// The exit status, once there is one.
-fn end(process: &mut Process) -> Option<i32> {
-    let start = Instant::now();
-    while start.elapsed() < SOON {
-        if let Some(status) = process.0.try_wait().expect("it is our child") {
-            return status.code();
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("it has not ended within {SOON:?}");
 }
 
 fn terminate(process: &Process) {
@@ -84,7 +56,7 @@ fn a_termination_while_it_starts_leaves_nothing_behind() {
     for backend in ["xdp", "packet"] {
         let site = Site::new();
         // So many that setting up takes a while after the socket is there.
-        let mut director = site.start(backend, 1 << 22);
+        let mut director = site.start(&config(backend, 1 << 22), "");
         wait_until("the socket", SOON, || site.socket().exists());
         terminate(&director);
         assert_eq!(end(&mut director), Some(0), "{}", site.log());
@@ -96,7 +68,7 @@ fn a_termination_while_it_starts_leaves_nothing_behind() {
 fn a_director_whose_interface_is_gone_ends_and_says_so() {
     for backend in ["xdp", "packet"] {
         let site = Site::new();
-        let mut director = site.start_and_wait(backend, 1024);
+        let mut director = site.start_and_wait(&config(backend, 1024), "");
         site.peer.run("ip link delete eth0");
         assert_eq!(end(&mut director), Some(1), "{}", site.log());
         let log = site.log();
@@ -108,7 +80,7 @@ fn a_director_whose_interface_is_gone_ends_and_says_so() {
 #[test]
 fn a_director_whose_address_has_changed_ends_and_says_so() {
     let site = Site::new();
-    let mut director = site.start_and_wait("packet", 1024);
+    let mut director = site.start_and_wait(&config("packet", 1024), "");
     site.director.run("ip link set dev eth0 address 02:00:00:00:00:77");
     assert_eq!(end(&mut director), Some(1), "{}", site.log());
     let log = site.log();
@@ -118,10 +90,40 @@ fn a_director_whose_address_has_changed_ends_and_says_so() {
 #[test]
 fn the_connections_of_a_large_and_empty_table_are_listed_at_once() {
     let site = Site::new();
-    let _director = site.start_and_wait("packet", 1 << 23);
+    let _director = site.start_and_wait(&config("packet", 1 << 23), "");
     let start = Instant::now();
     let socket = site.socket().display().to_string();
     let listed = site.director.run(&format!("{EXE} --socket {socket} ipvsadm -Lnc"));
     assert!(listed.starts_with("IPVS connection entries"), "{listed}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_change_is_judged_by_what_it_changes_and_not_by_a_lost_address() {
+    let site = Site::new();
+    let _director = site.start_and_wait(&config("packet", 1024), "");
+    site.asked("ipvsadm -A -t 10.0.0.101:80");
+    site.asked("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.3 -g -w 1");
+    site.director.run("ip address del 10.0.0.1/24 dev eth0");
+
+    site.asked("ipvsadm -e -t 10.0.0.101:80 -r 10.0.0.3 -g -w 7");
+    let rules = site.rules();
+    assert!(rules.contains("-r 10.0.0.3:80 -g -w 7\n"), "{rules}");
+
+    let complaint = "real server 10.0.0.4 is not on-link: eth0 has no IPv4 address";
+    let (status, said) = site.ask("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.4 -g");
+    assert!(status != Some(0) && said.contains(complaint), "{said}");
+    site.append("[[service.server]]\naddress = \"10.0.0.4\"\n");
+    let (status, said) = site.ask("reload");
+    assert!(status != Some(0) && said.contains(complaint) && said.contains("director.toml:11"), "{said}");
+    assert_eq!(site.rules(), rules, "nothing has changed");
+
+    site.append(
+        "mac = \"02:00:00:00:00:04\"\n[[service]]\nprotocol = \"udp\"\naddress = \"10.0.0.100:53\"\n",
+    );
+    site.asked("reload");
+    let rules = site.rules();
+    assert!(rules.contains("-u 10.0.0.100:53") && !rules.contains("10.0.0.101"), "{rules}");
+    site.director.run("ip address add 10.0.0.1/24 dev eth0");
+    site.asked("ipvsadm -a -u 10.0.0.100:53 -r 10.0.0.5 -g");
 }

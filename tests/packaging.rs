@@ -1,8 +1,11 @@
 //! What the package is made of: the unit, the man pages, the completions. `tools/package --test` installs it.
 #![allow(missing_docs)]
 
+mod tmux;
+
 use std::path::Path;
 use std::process::{Command, Output};
+use tmux::Terminal;
 
 const EXE: &str = env!("CARGO_BIN_EXE_directrix");
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/debian/directrix.service");
@@ -84,18 +87,119 @@ fn the_page_of_ipvsadm_has_its_whole_help() {
     lines.iter().for_each(|line| assert!(page.contains(line), "{line}: {page}"));
 }
 
-#[test]
-fn completions_are_made_for_each_shell_and_bash_takes_its_own() {
-    for (shell, sign) in
-        [("bash", "complete -F"), ("zsh", "#compdef directrix"), ("fish", "complete -c directrix")]
-    {
-        let made = text(&run(EXE, &["generate", "completions", shell]).stdout);
-        assert!(made.contains(sign) && made.contains("realserver"), "{shell}");
+/// Completions as a package installs them, in a place of their own.
+struct Completions(tempfile::TempDir);
+
+impl Completions {
+    fn of(shell: &str, file: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let made = run(EXE, &["generate", "completions", shell]);
+        assert!(made.status.success() && made.stderr.is_empty(), "{}", text(&made.stderr));
+        let file = place.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, made.stdout).unwrap();
+        Self(place)
     }
-    let line = format!("source <({EXE} generate completions bash) && complete -p directrix");
-    let taken = run("bash", &["--norc", "-c", &line]);
-    assert!(taken.status.success(), "{}", text(&taken.stderr));
-    assert!(text(&taken.stdout).contains("_directrix"));
+
+    /// A command in whose path directrix is.
+    fn command(&self, program: &str) -> Command {
+        let (here, path) = (Path::new(EXE).parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(program);
+        command.env("PATH", format!("{here}:{path}")).current_dir(self.0.path());
+        for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
+            command.env(variable, self.0.path());
+        }
+        command
+    }
+}
+
+/// Asserts that each line is completed by these words and no others.
+fn complete(offered: impl Fn(&str) -> Vec<String>) {
+    let of = |line: &str| {
+        let mut words = offered(line);
+        words.sort();
+        words
+    };
+    assert_eq!(of("directrix ip"), ["ipvsadm"]);
+    assert_eq!(of("directrix gen"), [""; 0], "for packages, as in --help");
+    assert_eq!(of("directrix realserver s"), ["setup"]);
+    assert_eq!(of("directrix run --backend "), ["auto", "packet", "xdp"]);
+    assert_eq!(of("directrix import --from "), ["ipvsadm", "keepalived"]);
+    assert_eq!(of("directrix drain --dead"), ["--deadline"]);
+    let mut listed = commands(&[]);
+    listed.push("help".into());
+    listed.sort();
+    let commands: Vec<_> = of("directrix ").into_iter().filter(|word| !word.starts_with('-')).collect();
+    assert_eq!(commands, listed);
+}
+
+#[test]
+fn bash_completes() {
+    let completions = Completions::of("bash", "directrix");
+    complete(|line| {
+        let words: Vec<_> = line.split(' ').collect();
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let script = format!(
+            "source ./directrix; function=$(complete -p directrix | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+             COMP_WORDS=(\"$@\"); COMP_CWORD={}; $function directrix '{last}' '{before}'; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            words.len() - 1
+        );
+        let done = completions.command("bash").args(["--norc", "-c", &script, "bash"]).args(words).output();
+        printed(&done.unwrap())
+    });
+}
+
+#[test]
+fn fish_completes() {
+    let completions = Completions::of("fish", "fish/completions/directrix.fish");
+    complete(|line| {
+        let done = completions.command("fish").args(["-c", &format!("complete -C '{line}'")]).output();
+        let lines = printed(&done.unwrap()).into_iter();
+        lines.map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+    });
+}
+
+/// The words of the output; there must be no complaint.
+fn printed(done: &Output) -> Vec<String> {
+    assert!(done.status.success() && done.stderr.is_empty(), "{}", text(&done.stderr));
+    text(&done.stdout).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Writes what is offered at the press of the tab key into the file "offered".
+const ZSHRC: &str = r#"
+fpath=($PWD $fpath)
+autoload -Uz compinit && compinit -u -d dump
+compadd() {
+    if [[ ${@[1,(i)(-|--)]} != *-(O|A|D)\ * ]]; then
+        local -a found
+        builtin compadd -A found "$@"
+        print -rl -- $found >>hits
+    fi
+    builtin compadd "$@"
+}
+offer() { : >hits; _main_complete; compstate[insert]=; compstate[list]=; mv hits offered }
+zle -C offer complete-word offer
+bindkey '^I' offer
+PS1='ready> '
+"#;
+
+/// Zsh completes only what is typed at a terminal.
+#[test]
+fn zsh_completes() {
+    let completions = Completions::of("zsh", "_directrix");
+    let (place, offered) = (completions.0.path(), completions.0.path().join("offered"));
+    std::fs::write(place.join(".zshrc"), ZSHRC).unwrap();
+    let here = place.display();
+    let terminal = Terminal::running(&format!("cd {here}; ZDOTDIR={here} zsh -d"), (100, 60));
+    terminal.wait_for("ready>");
+    complete(|line| {
+        terminal.keys(&format!("C-u {} Tab", line.replace(' ', " Space ")));
+        terminal.wait_until("what is offered", |_| offered.exists());
+        let words = std::fs::read_to_string(&offered).unwrap();
+        std::fs::remove_file(&offered).unwrap();
+        words.lines().filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    });
 }
 
 #[test]

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -148,6 +149,49 @@ fn a_drain_is_asked_for_and_then_seen() {
     terminal.wait_for("10.0.0.1:80 gets no new connections, and is removed once it has none");
     let screen = terminal.wait_for("draining");
     assert!(screen.contains("> 10.0.0.1:80           0 "), "{screen}");
+}
+
+#[test]
+fn a_drain_may_have_a_deadline() {
+    let (answers, (told, asked)) = (answers(), channel());
+    let director = Director::with(move |query| match query {
+        Query::Change(requests, to) => {
+            told.send(requests).unwrap();
+            drop(to.send(Ok(())));
+        }
+        query => answers.answer(query),
+    });
+    let terminal = top(&director.socket());
+    terminal.keys("Down d");
+    terminal.wait_for("Drain 10.0.0.1:80 of TCP 192.0.2.10:80? y/n, or a deadline in seconds");
+    terminal.keys("6 0 0 BSpace");
+    terminal.wait_for("Drain 10.0.0.1:80 of TCP 192.0.2.10:80, in 60 s at the latest? y/n");
+    terminal.keys("y");
+    terminal.wait_for("removed once it has none, in 60 s at");
+    let (service, server) = (address(Protocol::Tcp, "192.0.2.10:80"), [10, 0, 0, 1].into());
+    assert_eq!(asked.try_recv().unwrap(), [Request::Drain { service, server, deadline: Some(60) }]);
+}
+
+/// Eleven megabytes of JSON: each sample is one.
+#[test]
+fn three_thousand_services_are_shown_to_the_last() {
+    let mut answers = answers();
+    let services = (1..=3000_u16).map(|port| {
+        let servers = (1..=10).map(|n| server(&format!("10.0.0.{n}:{port}"), n, 1, 0)).collect();
+        service(Protocol::Tcp, &format!("192.0.2.10:{port}"), "wlc", servers)
+    });
+    answers.services.services = services.collect();
+    let director = Director::answering(answers);
+    let terminal = top(&director.socket());
+    terminal.keys("End");
+    terminal.wait_for("> 10.0.0.10:3000");
+    terminal.keys("Enter");
+    terminal.wait_for("10.0.0.10:3000: reachable");
+    terminal.keys("q");
+    terminal.wait_for("status 0");
+    let (status, text, _) = run(&mut directrix(&director.socket(), "top --once --interval 0.1"));
+    assert_eq!(status, 0);
+    assert_eq!(text.lines().filter(|line| line.contains("reachable")).count(), 30_000);
 }
 
 #[test]

@@ -33,12 +33,12 @@ enum What {
 }
 
 /// Runs the subcommand, for the whole command line `program`.
-pub(super) fn main(args: &Args, mut program: clap::Command) -> ExitCode {
+pub(super) fn main(args: &Args, program: clap::Command) -> ExitCode {
     let (done, place) = match &args.what {
         What::Man { directory } => (man(program, directory), directory.display().to_string()),
         What::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut program, "directrix", &mut text);
+            clap_complete::generate(*shell, &mut shown(&program), "directrix", &mut text);
             (io::stdout().write_all(&text), "the standard output".into())
         }
     };
@@ -46,6 +46,15 @@ pub(super) fn main(args: &Args, mut program: clap::Command) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => fail(1, &format!("writing to {place}: {cause}; name a place that can be written to")),
     }
+}
+
+/// The command line as `--help` shows it: what is hidden there is for packages, and not to be offered.
+fn shown(program: &clap::Command) -> clap::Command {
+    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+    clap::Command::new("directrix")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(program.get_arguments())
+        .subcommands(commands)
 }
 
 fn man(program: clap::Command, directory: &Path) -> io::Result<()> {

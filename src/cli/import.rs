@@ -52,7 +52,7 @@ pub(super) struct Args {
 /// The names of [`Format`] on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Named {
-    /// Rules as "ipvsadm -S" writes them
+    /// Rules as `ipvsadm -S` writes them
     Ipvsadm,
     /// keepalived.conf
     Keepalived,

@@ -14,11 +14,11 @@ mod usage;
 
 use crate::control::api::{self, Service, Services};
 use crate::control::client::{Blocking, ClientError};
+use crate::ipvsadm::{Command, Opt, Transport};
 use crate::model::Timeouts;
 use crate::wire::Protocol;
 use args::{Order, Request, Target, Wrong};
 use format::{Style, View};
-use grammar::{Command, Opt, Transport};
 use names::Names;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};

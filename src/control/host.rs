@@ -1,12 +1,12 @@
 //! Whether the configuration fits this host.
 
 use super::access::Access;
+use super::ways::{Ways, once, v4};
 use crate::io::{Interface, IoError};
-use crate::model::{Config, ConfigError, ConfigErrors, Places, RealServer, VirtualService};
-use crate::neighbor::{LinkIndex, ServerSettings};
+use crate::model::{Config, ConfigError, ConfigErrors, Places, VirtualService};
+use crate::neighbor::ServerSettings;
 use nix::unistd::Group;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 /// The host's side of a configuration that fits.
 #[derive(Clone, Debug)]
@@ -29,21 +29,35 @@ impl Host {
     /// line in the file.
     pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
         let arms = interfaces(config)?;
-        let servers = servers(config, &arms)?;
+        let servers = servers(config, &Ways::new(&config.services, &arms, &[]))?;
         let access = Access { group: control_group(config)?, others: config.director.control_others };
         Ok(Self { arms, servers, vips: vips(&config.services), access })
     }
 
-    /// How this host reaches the servers of other services, and their VIPs. The interfaces are the
-    /// same; addresses that they have been given since are seen.
+    /// The same for other services. The interfaces are the same; addresses that they have been given or
+    /// have lost since are seen. A real server that stays, with the MAC address that it had, is not judged:
+    /// if it is not on-link now, it is reached as before.
     ///
     /// # Errors
-    /// The first server that is not on-link.
+    /// The first new or changed server that is not on-link.
     pub fn refit(&self, services: &[VirtualService]) -> Result<Self, IoError> {
-        let arms: Vec<_> = self.arms.iter().map(renewed).collect();
-        let each = services.iter().flat_map(|service| &service.servers).map(|server| settings(server, &arms));
+        let arms = self.renewed();
+        let ways = Ways::new(services, &arms, &self.servers);
+        let each = services.iter().flat_map(|service| &service.servers).map(|server| ways.to(server));
         let servers = once(each.collect::<Result<_, _>>()?);
         Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
+    }
+
+    /// Whether [`Host::refit`] will do for a file that has been read again.
+    ///
+    /// # Errors
+    /// Every new or changed server that is not on-link, with its line.
+    pub fn judge(&self, config: &Config) -> Result<(), ConfigErrors> {
+        servers(config, &Ways::new(&config.services, &self.renewed(), &self.servers)).map(drop)
+    }
+
+    fn renewed(&self) -> Vec<Interface> {
+        self.arms.iter().map(renewed).collect()
     }
 }
 
@@ -84,65 +98,12 @@ fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors>
     found.map(Some).ok_or_else(wrong)
 }
 
-fn servers(config: &Config, arms: &[Interface]) -> Result<Vec<ServerSettings>, ConfigErrors> {
+fn servers(config: &Config, ways: &Ways<'_>) -> Result<Vec<ServerSettings>, ConfigErrors> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
-    let settings = servers
+    let each = servers
         .zip(&config.places.servers)
-        .map(|(server, line)| settings(server, arms).map_err(|error| error_at(&config.places, *line, error)));
-    Ok(once(all(settings)?))
-}
-
-/// Each server once, in the order of their first mention.
-fn once(all: Vec<ServerSettings>) -> Vec<ServerSettings> {
-    let (mut places, mut once) = (HashMap::new(), Vec::<ServerSettings>::new());
-    for settings in all {
-        let place = *places.entry(settings.rip).or_insert(once.len());
-        match once.get_mut(place) {
-            Some(known) => known.mac = known.mac.or(settings.mac),
-            None => once.push(settings),
-        }
-    }
-    once
-}
-
-fn settings(server: &RealServer, arms: &[Interface]) -> Result<ServerSettings, IoError> {
-    let link = arms.len() - 1; // the last arm is the server side
-    let interface = &arms[link];
-    let rip = v4(server.address);
-    if let Some(arm) = arms.iter().find(|arm| arm.addresses.iter().any(|(own, _)| Some(*own) == rip)) {
-        return Err(is_the_director(server.address, arm));
-    }
-    let own = rip.and_then(|rip| interface.address_towards(rip));
-    // A server with a fixed MAC address is never asked for.
-    let own = own.or(server.mac.map(|_| Ipv4Addr::UNSPECIFIED));
-    match (rip, own) {
-        (Some(rip), Some(own)) => {
-            Ok(ServerSettings { link: LinkIndex(link as u8), rip, own, mac: server.mac })
-        }
-        _ => Err(not_on_link(server.address, interface)),
-    }
-}
-
-fn is_the_director(rip: IpAddr, arm: &Interface) -> IoError {
-    IoError {
-        what: format!("real server {rip} is this host"),
-        cause: format!("{} has that address, and a director sends frames to other hosts only", arm.name),
-        remedy: "write the RIP of another host".into(),
-    }
-}
-
-fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
-    let own: Vec<_> =
-        interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
-    let own = if own.is_empty() { "no IPv4 address".into() } else { own.join(", ") };
-    let name = &interface.name;
-    IoError {
-        what: format!("real server {rip} is not on-link"),
-        cause: format!("{name} has {own}, and direct routing reaches only neighbors"),
-        remedy: format!(
-            "write a RIP of that network, give {name} an address in the server's, or set server_interface"
-        ),
-    }
+        .map(|(server, line)| ways.to(server).map_err(|error| error_at(&config.places, *line, error)));
+    Ok(once(all(each)?))
 }
 
 /// Every value, or every error.
@@ -161,17 +122,10 @@ fn error_at(places: &Places, line: usize, IoError { what, cause, remedy }: IoErr
     ConfigError { file: places.file.clone(), line, what: format!("{what}: {cause}"), remedy }
 }
 
-fn v4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None, // the configuration has none yet
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::MacAddr;
+    use crate::control::ways::tests::eth0;
     use std::path::Path;
 
     const FILE: &str = r#"
@@ -196,16 +150,14 @@ address = "192.0.2.10"
 address = "203.0.113.13"
 "#;
 
-    fn eth0() -> Interface {
-        let addresses = vec![([192, 0, 2, 5].into(), 24)];
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        Interface { name: "eth0".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }
+    fn fitting(config: &Config) -> Result<Vec<ServerSettings>, ConfigErrors> {
+        servers(config, &Ways::new(&config.services, &[eth0(&[[192, 0, 2, 5]])], &[]))
     }
 
     #[test]
     fn each_server_that_is_not_on_link_is_named_with_its_line() {
         let config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
-        let errors = servers(&config, &[eth0()]).unwrap_err().0;
+        let errors = fitting(&config).unwrap_err().0;
         let lines: Vec<_> = errors.iter().map(|error| (error.line, error.what.as_str())).collect();
         let cause = "eth0 has 192.0.2.5/24, and direct routing reaches only neighbors";
         let wanted = [(10, "198.51.100.11"), (20, "203.0.113.13")]
@@ -217,7 +169,7 @@ address = "203.0.113.13"
     fn the_director_itself_is_no_real_server() {
         let file = FILE.replace("address = \"192.0.2.10\"", "address = \"192.0.2.5\"");
         let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
-        let error = &servers(&config, &[eth0()]).unwrap_err().0[0];
+        let error = &fitting(&config).unwrap_err().0[0];
         assert!(error.what.starts_with("real server 192.0.2.5 is this host: eth0 has"), "{}", error.what);
         assert_eq!(error.line, 8);
     }
@@ -228,7 +180,7 @@ address = "203.0.113.13"
         config.services[0].servers.pop();
         config.services[1].servers.pop();
         config.places.servers = vec![8, 15, 18];
-        let servers = servers(&config, &[eth0()]).unwrap();
+        let servers = fitting(&config).unwrap();
         let named: Vec<_> =
             servers.iter().map(|server| (server.rip.to_string(), server.own.to_string())).collect();
         let wanted = [("192.0.2.10", "192.0.2.5"), ("198.51.100.12", "0.0.0.0")];

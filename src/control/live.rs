@@ -43,7 +43,7 @@ impl<F: FnMut()> Director<F> {
             let keys = fixed.join(", ");
             return Err(format!("{keys}: only a new start changes that; nothing has been changed"));
         }
-        Host::fit(config).map_err(|errors| errors.to_string())?;
+        self.host.judge(config).map_err(|errors| errors.to_string())?;
         let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
         let different = self.registry.rules().differences(&rules);
         self.apply(&rules).map_err(|misfit| misfit.to_string())?;

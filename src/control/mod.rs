@@ -32,3 +32,4 @@ mod stall;
 pub mod status;
 pub mod throttle;
 pub mod watchdog;
+mod ways;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Most seconds that a timeout may have, as in `ipvsadm --set`: 31 days, less than ticks can tell apart.
-pub const SECONDS_MAX: u32 = 86_400 * 31;
+pub const SECONDS_MAX: u32 = crate::ipvsadm::TIMEOUT_MAX;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

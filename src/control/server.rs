@@ -107,11 +107,20 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .with_state(queries)
 }
 
-async fn ask<T: Serialize>(
+async fn ask<T: Serialize + Send + 'static>(
     queries: &mpsc::Sender<Query>,
     query: impl FnOnce(oneshot::Sender<T>) -> Query,
 ) -> Response {
-    ask_for(queries, query).await.map_or_else(|refusal| refusal, |answer| Json(answer).into_response())
+    match ask_for(queries, query).await {
+        Ok(answer) => json(answer).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// Thousands of services are megabytes: written by another thread, they hold up neither ARP nor changes.
+async fn json(answer: impl Serialize + Send + 'static) -> Response {
+    let written = tokio::task::spawn_blocking(|| Json(answer).into_response()).await;
+    written.unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written"))
 }
 
 /// The control loop's answer, or what to tell the client if there is none.
@@ -226,4 +235,29 @@ pub(super) async fn wrong_method() -> Response {
 
 pub(super) fn problem(status: StatusCode, error: impl Into<String>) -> Response {
     (status, Json(api::Problem { error: error.into(), code: None, at: None })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::{self, ThreadId};
+
+    /// Tells which thread writes it.
+    struct Witness(std::sync::mpsc::Sender<ThreadId>);
+
+    impl Serialize for Witness {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.send(thread::current().id()).unwrap();
+            serializer.serialize_unit()
+        }
+    }
+
+    #[test]
+    fn answers_are_written_by_another_thread_than_the_control_loop_s() {
+        let (sender, writers) = std::sync::mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let response = runtime.block_on(json(Witness(sender)));
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_ne!(writers.try_recv().unwrap(), thread::current().id());
+    }
 }

@@ -1,5 +1,7 @@
 //! What a file of another tool means, before anybody asks whether directrix can do it.
 
+pub(super) use crate::ipvsadm::{Forward, Transport};
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -51,25 +53,6 @@ pub(super) struct Timeouts {
     pub(super) udp: Option<At<u32>>,
 }
 
-/// A transport protocol that LVS knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    Tcp,
-    Udp,
-    Sctp,
-}
-
-impl Transport {
-    /// As in /etc/services.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
-    }
-}
-
 /// How a service is told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vip {
@@ -118,14 +101,6 @@ pub(super) struct Persistence {
     pub(super) timeout: u32,
     /// As written: a dotted mask for IPv4, a length for IPv6. None: each address for itself.
     pub(super) netmask: Option<String>,
-}
-
-/// How packets get to a real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forward {
-    Direct,
-    Tunnel,
-    Masquerade,
 }
 
 /// A real server.

@@ -110,11 +110,16 @@ mod tests {
 
     #[test]
     fn ports_have_names_and_aliases_for_one_protocol() {
-        let services = "# comment 1/tcp\nhttp\t80/tcp  www # web\ndomain 53/udp\nbroken\nodd x/tcp\n";
+        let services =
+            "# comment 1/tcp\nhttp\t80/tcp  www # web\ndomain 53/udp\nipfix 4739/sctp\nbroken\nodd x/tcp\n";
         assert_eq!(find_port(services, "www", "tcp"), Some(80));
         assert_eq!(find_port(services, "http", "udp"), None);
         assert_eq!(find_port(services, "domain", "udp"), Some(53));
-        assert_eq!(find_port(services, "odd", "tcp"), None);
+        assert_eq!(find_port(services, "http", "tcp"), Some(80));
+        assert_eq!(find_port(services, "ipfix", "sctp"), Some(4739));
+        for none in ["odd", "comment", "web"] {
+            assert_eq!(find_port(services, none, "tcp"), None, "{none}");
+        }
     }
 
     #[test]

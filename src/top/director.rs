@@ -3,7 +3,7 @@
 use super::sampler::Clock;
 use crate::control::api;
 use crate::control::client::{Blocking, ClientError};
-use crate::control::request::Request;
+use crate::control::request::{Request, SECONDS_MAX};
 use crate::model::ServiceAddress;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +17,21 @@ pub(super) struct Drain {
     pub(super) service: ServiceAddress,
     /// RIP and port.
     pub(super) server: SocketAddr,
+    /// Seconds after which it is removed whatever connections it has.
+    pub(super) deadline: Option<u32>,
+}
+
+impl Drain {
+    /// With one more digit of the deadline; as it was if that would be too long.
+    pub(super) fn typed(self, digit: u32) -> Self {
+        let longer = self.deadline.unwrap_or(0).checked_mul(10).and_then(|tens| tens.checked_add(digit));
+        Self { deadline: longer.filter(|seconds| *seconds <= SECONDS_MAX).or(self.deadline), ..self }
+    }
+
+    /// Without the last digit of the deadline.
+    pub(super) fn erased(self) -> Self {
+        Self { deadline: self.deadline.map(|seconds| seconds / 10).filter(|seconds| *seconds > 0), ..self }
+    }
 }
 
 /// A director as the screen needs it.
@@ -114,9 +129,8 @@ impl Director for Remote {
     }
 
     fn drain(&self, drain: &Drain) -> Result<(), String> {
-        let (service, server) = (drain.service, drain.server.ip());
-        self.client
-            .change(&[Request::Drain { service, server, deadline: None }])
-            .map_err(|error| error.to_string())
+        let Drain { service, server, deadline } = *drain;
+        let request = Request::Drain { service, server: server.ip(), deadline };
+        self.client.change(&[request]).map_err(|error| error.to_string())
     }
 }

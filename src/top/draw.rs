@@ -116,7 +116,11 @@ fn summary(state: &State) -> Line<'static> {
 fn foot(state: &State, width: usize) -> Lines {
     let (text, style) = match (&state.mode, &state.note) {
         (Mode::Ask(drain), _) => {
-            let question = format!("Drain {} of {}? y/n", drain.server, drain.service);
+            let what = format!("Drain {} of {}", drain.server, drain.service);
+            let question = match drain.deadline {
+                None => format!("{what}? y/n, or a deadline in seconds"),
+                Some(seconds) => format!("{what}, in {seconds} s at the latest? y/n"),
+            };
             (question, Style::new().fg(Color::Yellow).bold())
         }
         (_, Some(note)) => (note.clone(), Style::new().bold()),

@@ -25,6 +25,8 @@ pub(super) enum Key {
     Enter,
     /// Out of it.
     Escape,
+    /// What was typed last shall not count.
+    Backspace,
     /// Out of everything: Ctrl-C.
     Interrupt,
     /// A letter or sign.
@@ -39,7 +41,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("r", "reverse the order"),
     ("Enter  z", "one service alone, with more about the selected line"),
     ("Esc", "back to all services"),
-    ("d", "drain the selected real server, after a question"),
+    ("d", "drain the selected real server, with a deadline or none; asks first"),
     ("a", "all drop reasons, or only those that move"),
     ("?", "this help"),
     ("q", "quit; also Ctrl-C"),
@@ -64,6 +66,7 @@ impl Key {
             KeyCode::Right | KeyCode::Tab => Self::Right,
             KeyCode::Enter => Self::Enter,
             KeyCode::Esc => Self::Escape,
+            KeyCode::Backspace => Self::Backspace,
             _ => return None,
         };
         Some(key)

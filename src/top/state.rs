@@ -270,6 +270,14 @@ impl State {
                 self.mode = Mode::Look;
                 None
             }
+            Key::Char(sign) => {
+                self.mode = Mode::Ask(sign.to_digit(10).map_or(drain, |digit| drain.typed(digit)));
+                None
+            }
+            Key::Backspace => {
+                self.mode = Mode::Ask(drain.erased());
+                None
+            }
             _ => None,
         }
     }
@@ -327,7 +335,9 @@ impl State {
 
     fn ask(&mut self) {
         match self.look().selected {
-            Some(Id::Server(service, server)) => self.mode = Mode::Ask(Drain { service, server }),
+            Some(Id::Server(service, server)) => {
+                self.mode = Mode::Ask(Drain { service, server, deadline: None });
+            }
             _ => self.note = Some("select a real server first, in the view of services".to_owned()),
         }
     }
@@ -343,8 +353,11 @@ impl State {
 }
 
 fn outcome(drain: &Drain, result: Result<(), String>) -> String {
+    let latest = drain.deadline.map_or(String::new(), |seconds| format!(", in {seconds} s at the latest"));
     match result {
-        Ok(()) => format!("{} gets no new connections, and is removed once it has none", drain.server),
+        Ok(()) => {
+            format!("{} gets no new connections, and is removed once it has none{latest}", drain.server)
+        }
         Err(why) => format!("{} is not drained: {why}", drain.server),
     }
 }

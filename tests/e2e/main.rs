@@ -29,6 +29,7 @@ mod persistence;
 mod privileges;
 mod refusals;
 mod servers;
+mod watchdog;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,8 +5,7 @@ use crate::director::{Config, Director, Home};
 use crate::http::{ab, everything_adds_up};
 use crate::lifecycle::{steering, the_kernel_has_its_frames};
 use crate::on_both_backends;
-use crate::peers::{PATIENCE, Peers, connect};
-use crate::support::netns::wait_until;
+use crate::peers::{Peers, connect};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::os::unix::fs::chown;
@@ -16,7 +15,6 @@ on_both_backends! {
     without_a_user_root_keeps_hardly_a_capability
     started_as_that_user_it_gives_its_ambient_capabilities_up
     a_user_that_cannot_be_had_is_refused
-    the_watchdog_hears_that_the_workers_make_rounds
 }
 
 /// Of nobody and nogroup, on Debian and most others.
@@ -80,17 +78,6 @@ fn a_user_that_cannot_be_had_is_refused(backend: &str) {
         log.contains("user \"daemon\": this process has user id 65534 and may not become another"),
         "{log}"
     );
-}
-
-fn the_watchdog_hears_that_the_workers_make_rounds(backend: &str) {
-    let deployment = Deployment::reference();
-    let text = Config::new(backend).text(&deployment);
-    let director = Director::spawn(Home::new(), &deployment.director, &text, "env WATCHDOG_USEC=30000000");
-    let mut heard = 0;
-    wait_until("three signs of life", PATIENCE, || {
-        heard += usize::from(director.notification().is_some_and(|told| told.starts_with("WATCHDOG=1")));
-        heard == 3
-    });
 }
 
 /// A bridge has no XDP of its own, so GRO is switched off for as long as the director runs.

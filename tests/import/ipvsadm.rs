@@ -255,6 +255,17 @@ fn lines_that_ipvsadm_would_not_take_are_all_named() {
 }
 
 #[test]
+fn what_follows_a_service_that_stands_twice_is_read_as_if_it_stood_once() {
+    let web = "-A -t 192.0.2.1:80\n";
+    let server = "-a -t 192.0.2.1:80 -r 10.0.0.1\n";
+    let twice = "f:2: ipvsadm would not take this line: TCP 192.0.2.1:80 is a service already";
+    let rest =
+        ["-E -t 192.0.2.1:80 -s lc\n", server, "-e -t 192.0.2.1:80 -r 10.0.0.1\n", "-D -t 192.0.2.1:80\n"];
+    let told = refused(&[&[web, web], &rest[..]].concat().concat(), &Files::default());
+    assert!(told.starts_with(twice) && told.lines().count() == 1, "{told}");
+}
+
+#[test]
 fn other_texts_are_told_from_rules() {
     for (text, expected) in [
         ("", "f: it is empty; give the output of \"ipvsadm -S -n\", or keepalived.conf"),

@@ -5,8 +5,9 @@ use crate::exposition::Exposition;
 use crate::page::check_metrics;
 use crate::prometheus::Prometheus;
 use crate::promql::{legend_labels, names};
-use crate::site::{Site, end};
+use crate::site::{config, site};
 use crate::support::netns::wait_until;
+use crate::support::site::end;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -73,8 +74,8 @@ fn assert_known(page: &Exposition, place: &str, expression: &str, more: &[&str])
 
 #[test]
 fn what_dashboard_and_alerts_ask_for_is_what_a_director_shows() {
-    let site = Site::new();
-    let _director = site.start_and_wait(METRICS, "");
+    let site = site();
+    let _director = site.start_and_wait(&config(METRICS), "");
     site.send(3);
     let page = site.metrics();
     check_metrics(&site.page());
@@ -112,8 +113,8 @@ fn a_renamed_metric_or_label_is_noticed() {
 
 #[test]
 fn prometheus_gets_an_answer_to_every_query() {
-    let site = Site::new();
-    let _director = site.start_and_wait(METRICS, "");
+    let site = site();
+    let _director = site.start_and_wait(&config(METRICS), "");
     site.send(20);
     let prometheus = Prometheus::start(&site);
     prometheus.wait(1.0);
@@ -152,8 +153,8 @@ fn shares_follow_weights(prometheus: &Prometheus<'_>) {
 #[test]
 fn the_numbers_are_those_of_the_frames() {
     for backend in ["xdp", "packet"] {
-        let site = Site::new();
-        let _director = site.start_and_wait(&format!("{METRICS}\nbackend = \"{backend}\""), "");
+        let site = site();
+        let _director = site.start_and_wait(&config(&format!("{METRICS}\nbackend = \"{backend}\"")), "");
         let before = site.metrics();
         assert_eq!(before.sum("directrix_service_state", &[("state", "serving")]), 2.0);
         assert_eq!(before.sum("directrix_server_state", &[("state", "reachable")]), 3.0);
@@ -185,8 +186,8 @@ fn the_numbers_are_those_of_the_frames() {
 
 #[test]
 fn scrapes_without_end_hold_nothing_up() {
-    let site = Site::new();
-    let _director = site.start_and_wait(METRICS, "");
+    let site = site();
+    let _director = site.start_and_wait(&config(METRICS), "");
     let stop = AtomicBool::new(false);
     let scrapes: usize = std::thread::scope(|scope| {
         let scrape = || {
@@ -216,9 +217,9 @@ fn scrapes_without_end_hold_nothing_up() {
 
 #[test]
 fn a_port_in_use_is_told_at_the_start() {
-    let site = Site::new();
+    let site = site();
     let _other = site.director.enter(|| std::net::TcpListener::bind("127.0.0.1:9310").unwrap());
-    let mut director = site.start(METRICS, "");
+    let mut director = site.start(&config(METRICS), "");
     assert_eq!(end(&mut director), Some(1));
     let log = site.log();
     let parts = ["metrics cannot be served at 127.0.0.1:9310", "ss -ltnp", "another port"];
@@ -228,16 +229,16 @@ fn a_port_in_use_is_told_at_the_start() {
 
 #[test]
 fn without_the_key_nobody_listens_and_the_control_socket_has_the_page() {
-    let site = Site::new();
-    let _director = site.start_and_wait("", "");
+    let site = site();
+    let _director = site.start_and_wait(&config(""), "");
     assert_eq!(site.director.run("ss -Hltn").trim(), "");
     assert!(site.page_of_socket().contains("directrix_build_info"));
 }
 
 #[test]
 fn a_log_in_json_is_json_line_by_line_to_the_end() {
-    let site = Site::new();
-    let director = site.start_and_wait("", "--log json");
+    let site = site();
+    let director = site.start_and_wait(&config(""), "--log json");
     let pid = nix::unistd::Pid::from_raw(director.0.id().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     let mut director = director;
@@ -247,7 +248,7 @@ fn a_log_in_json_is_json_line_by_line_to_the_end() {
     assert_eq!((&ready["level"], &ready["services"]), (&"INFO".into(), &2.into()), "{ready}");
     assert!(lines.iter().all(|line| line["timestamp"].is_string()));
     for (keys, status) in [("metrics = \"192.0.2.7:9310\"", 1), ("wait = 3\nmetrics = 1", 2)] {
-        assert_eq!(end(&mut site.start(keys, "--log json")), Some(status));
+        assert_eq!(end(&mut site.start(&config(keys), "--log json")), Some(status));
         let lines = json_lines(&site.log());
         assert!(lines.iter().any(|line| line["level"] == "ERROR"), "{lines:?}");
     }

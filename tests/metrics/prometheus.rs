@@ -1,7 +1,7 @@
 //! Prometheus itself, which scrapes a director and is asked.
 
-use crate::site::Site;
 use crate::support::netns::{Process, wait_until};
+use crate::support::site::Site;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::time::Duration;

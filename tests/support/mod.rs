@@ -5,5 +5,6 @@ pub mod frames;
 pub mod harness;
 pub mod netns;
 pub mod rust;
+pub mod site;
 pub mod traffic;
 pub mod wire;

@@ -1,12 +1,10 @@
 //! From ipvsadm's arguments to a [`Request`], with ipvsadm's messages for what is wrong.
 
-use super::grammar::{self, Command, Meaning, Opt, Options, SWITCHES, Transport};
-use super::names;
+use super::grammar::{self, Options};
+use crate::import::{Host, ThisHost};
+use crate::ipvsadm::{Command, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX, Transport};
 use crate::popt::Words;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-
-/// Longest timeout in seconds: 31 days.
-const TIMEOUT_MAX: i64 = 86_400 * 31;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What the arguments ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +23,8 @@ pub(super) struct Order {
     pub(super) service: Option<Target>,
     /// What options were given as their values, all of them checked.
     values: Vec<(Opt, String)>,
-    /// How frames shall be forwarded, if not by direct routing.
-    pub(super) other_forwarding: Option<&'static str>,
+    /// How packets shall get to the server.
+    pub(super) forward: Forward,
     /// Of `--set`, in seconds.
     pub(super) timeouts: [u32; 3],
 }
@@ -64,7 +62,7 @@ impl From<String> for Wrong {
 /// # Errors
 /// The first thing wrong with them.
 pub(super) fn parse(words: &[String]) -> Result<Request, Wrong> {
-    let mut words = Words::new(words, SWITCHES);
+    let mut words = Words::new(words, SWITCHES, grammar::knows);
     let mut order = match words.next() {
         Ok(Some((Meaning::Help, _))) => return Ok(Request::Help),
         Ok(Some((Meaning::Version, _))) => return Ok(Request::Version),
@@ -97,7 +95,7 @@ impl Order {
     /// With nothing besides.
     pub(super) fn new(command: Command) -> Self {
         let (options, values) = (Options::default(), Vec::new());
-        Self { command, options, service: None, values, other_forwarding: None, timeouts: [0; 3] }
+        Self { command, options, service: None, values, forward: Forward::Direct, timeouts: [0; 3] }
     }
 
     /// What an option was given.
@@ -123,8 +121,8 @@ impl Order {
             }
             Meaning::MarkV6 if matches!(self.service, Some(Target::Mark(_))) => Ok(()),
             Meaning::MarkV6 => Err("-6 used before -f".to_owned()),
-            Meaning::Forwarding(other) => {
-                self.other_forwarding = other;
+            Meaning::Forward(forward) => {
+                self.forward = forward;
                 self.mark(Opt::Forward)
             }
             Meaning::Option(option) => {
@@ -226,7 +224,7 @@ fn mark(text: &str) -> Result<u32, String> {
 }
 
 fn timeout(text: &str, min: i64) -> Result<u32, String> {
-    let within = number(text, min, TIMEOUT_MAX).and_then(|seconds| u32::try_from(seconds).ok());
+    let within = number(text, min, TIMEOUT_MAX.into()).and_then(|seconds| u32::try_from(seconds).ok());
     within.ok_or_else(|| format!("invalid timeout value `{text}' specified"))
 }
 
@@ -258,11 +256,10 @@ fn host(name: &str) -> Option<IpAddr> {
     if let Ok(address) = name.parse::<Ipv4Addr>() {
         return Some(address.into());
     }
-    let mut addresses = (name, 0).to_socket_addrs().ok()?;
-    addresses.find(SocketAddr::is_ipv4).map(|address| address.ip())
+    ThisHost.address(name)
 }
 
 fn port(text: &str, transport: Transport) -> Option<u16> {
     let numeric = number(text, 0, 65_535).and_then(|port| u16::try_from(port).ok());
-    numeric.or_else(|| names::port(text, transport))
+    numeric.or_else(|| ThisHost.port(text, transport.name()))
 }

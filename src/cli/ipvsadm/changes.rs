@@ -2,10 +2,10 @@
 
 use super::Failure;
 use super::args::{self, Order, Request as Asked, Target};
-use super::grammar::{Command, Opt, Transport};
 use crate::control::api::Persistence;
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::{Request, ServerSettings, ServiceSettings};
+use crate::ipvsadm::{Command, Forward, Opt, Transport};
 use crate::model::{self, ServiceAddress};
 use crate::wire::Protocol;
 use std::io::BufRead;
@@ -158,7 +158,12 @@ fn prefix(mask: &str) -> Result<u8, Failure> {
 }
 
 fn server_settings(order: &Order) -> Result<ServerSettings, Failure> {
-    if let Some(method) = order.other_forwarding {
+    let other = match order.forward {
+        Forward::Direct => None,
+        Forward::Tunnel => Some("IP-in-IP (-i)"),
+        Forward::Masquerade => Some("masquerading (-m)"),
+    };
+    if let Some(method) = other {
         let message = format!(
             "directrix forwards by direct routing alone (-g), not by {method}: the real server has the VIP on lo, \
              see `directrix realserver setup`"

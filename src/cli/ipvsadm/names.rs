@@ -1,6 +1,5 @@
 //! Names for addresses and ports, from /etc/hosts and /etc/services.
 
-use super::grammar::Transport;
 use crate::wire::Protocol;
 use std::collections::HashMap;
 use std::fs;
@@ -38,7 +37,7 @@ impl Names {
         for (address, name) in hosts.lines().filter_map(host_line) {
             names.hosts.entry(address).or_insert_with(|| name.to_owned());
         }
-        for (key, name, _) in services.lines().filter_map(service_line) {
+        for (key, name) in services.lines().filter_map(service_line) {
             names.ports.entry(key).or_insert_with(|| name.to_owned());
         }
         names
@@ -63,21 +62,6 @@ pub(super) fn cut(mut text: String, max: usize) -> String {
     text
 }
 
-/// The port that /etc/services has for a name or an alias.
-pub(super) fn port(name: &str, transport: Transport) -> Option<u16> {
-    let protocol = match transport {
-        Transport::Tcp => key(Protocol::Tcp),
-        Transport::Udp => key(Protocol::Udp),
-        Transport::Sctp => "sctp",
-    };
-    find_port(&fs::read_to_string(SERVICES).ok()?, name, protocol)
-}
-
-fn find_port(services: &str, wanted: &str, protocol: &str) -> Option<u16> {
-    let mut lines = services.lines().filter_map(service_line).filter(|((_, key), ..)| *key == protocol);
-    lines.find(|(_, name, aliases)| *name == wanted || aliases.contains(&wanted)).map(|((port, _), ..)| port)
-}
-
 fn key(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
@@ -96,12 +80,12 @@ fn host_line(line: &str) -> Option<(IpAddr, &str)> {
 }
 
 /// services(5): name, port/protocol, aliases.
-fn service_line(line: &str) -> Option<((u16, &'static str), &str, Vec<&str>)> {
+fn service_line(line: &str) -> Option<((u16, &'static str), &str)> {
     let mut words = words(line);
     let name = words.next()?;
     let (port, protocol) = words.next()?.split_once('/')?;
     let protocol = ["tcp", "udp", "sctp"].into_iter().find(|known| *known == protocol)?;
-    Some(((port.parse().ok()?, protocol), name, words.collect()))
+    Some(((port.parse().ok()?, protocol), name))
 }
 
 #[cfg(test)]
@@ -126,15 +110,6 @@ mod tests {
         assert_eq!(name(Protocol::Tcp, "[2001:db8::81]:81"), "[2001:db8::81]:81");
         let numeric = Names::none().endpoint(Protocol::Tcp, "192.0.2.10:80".parse().unwrap());
         assert_eq!(numeric, "192.0.2.10:80");
-    }
-
-    #[test]
-    fn ports_have_names_and_aliases_for_one_protocol() {
-        assert_eq!(find_port(SERVICES, "http", "tcp"), Some(80));
-        assert_eq!(find_port(SERVICES, "www", "tcp"), Some(80));
-        assert_eq!(find_port(SERVICES, "http", "udp"), None);
-        assert_eq!(find_port(SERVICES, "ipfix", "sctp"), Some(4739));
-        assert_eq!(find_port(SERVICES, "comment", "tcp"), None);
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! One line of rules, read as ipvsadm reads its arguments.
 
-use super::switches::{Command, Meaning, Opt, SWITCHES};
 use crate::import::description::{At, Forward, Persistence, Place, Settings, Transport, Vip};
 use crate::import::host::Host;
+use crate::ipvsadm::{self, Command, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
+use crate::model;
 use crate::popt::Words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Seconds of `-p` without a number.
-const PERSISTENT_DEFAULT: u32 = 360;
-/// Longest timeout in seconds: 31 days.
-const TIMEOUT_MAX: u32 = 86_400 * 31;
+const PERSISTENT_DEFAULT: u32 = model::Persistence::TIMEOUT.secs();
 
 /// A command and what it was told.
 #[derive(Debug)]
@@ -34,8 +33,8 @@ pub(super) struct Order {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn read(words: &[String], place: &Place, host: &dyn Host) -> Result<Order, String> {
-    let mut words = Words::new(words, SWITCHES);
-    let Some((Meaning::Command(command), _)) = words.next()? else {
+    let mut words = Words::new(words, SWITCHES, knows);
+    let Some(command) = words.next()?.and_then(|(meaning, _)| command(meaning)) else {
         return Err("it does not begin with a command of ipvsadm, as in \"-A\" or \"-a\"".into());
     };
     let mut order = Order::new(command);
@@ -44,6 +43,39 @@ pub(super) fn read(words: &[String], place: &Place, host: &dyn Host) -> Result<O
     }
     order.finish(&words.arguments())?;
     Ok(order)
+}
+
+/// Whether it is a switch here: what narrows a listing is none.
+fn knows(meaning: Meaning) -> bool {
+    use Opt as O;
+    match meaning {
+        Meaning::Sort => false,
+        Meaning::Option(O::Connection | O::Timeout | O::Daemon | O::Stats | O::Rate) => false,
+        Meaning::Option(option) => !matches!(option, O::Thresholds | O::PersistentConn | O::NoSort),
+        _ => true,
+    }
+}
+
+/// What a line does. To explain is as good as to list.
+fn command(meaning: Meaning) -> Option<Command> {
+    match meaning {
+        Meaning::Command(command) => Some(command),
+        Meaning::Help | Meaning::Version => Some(Command::List),
+        _ => None,
+    }
+}
+
+/// Whether an option goes with a command, or at least with nothing that would be carried out.
+fn takes(command: Command, option: Opt) -> bool {
+    match command {
+        Command::List | Command::Save | Command::Restore => false,
+        Command::StartDaemon | Command::StopDaemon => is_of_daemon(option),
+        _ => ipvsadm::rule(command, option) != ipvsadm::Rule::Illegal,
+    }
+}
+
+fn is_of_daemon(option: Opt) -> bool {
+    matches!(option, Opt::McastInterface | Opt::SyncId | Opt::SyncDetail)
 }
 
 impl Order {
@@ -72,7 +104,9 @@ impl Order {
     ) -> Result<(), String> {
         let text = value.unwrap_or_default();
         match meaning {
-            Meaning::Command(_) => return Err("it has two commands".into()),
+            Meaning::Command(_) | Meaning::Help | Meaning::Version => {
+                return Err("it has two commands".into());
+            }
             Meaning::Service(transport) => {
                 self.once(Opt::Service)?;
                 self.vip = Some(Vip::Address(transport, endpoint(text, transport, host)?));
@@ -87,8 +121,9 @@ impl Order {
                 self.once(Opt::Forward)?;
                 self.forward = forward;
             }
+            // Those change only how things are shown.
+            Meaning::Sort | Meaning::Option(Opt::Numeric | Opt::Exact) => {}
             Meaning::Option(option) => return self.option(option, value, place, host),
-            Meaning::Shown => {}
         }
         Ok(())
     }
@@ -105,7 +140,7 @@ impl Order {
         match option {
             Opt::Scheduler => self.settings.scheduler = Some(At::new(place, text.to_owned())),
             Opt::Engine => self.settings.engine = Some(At::new(place, text.to_owned())),
-            Opt::Flags => {
+            Opt::SchedFlags => {
                 let flags = text.split(',').filter(|flag| !flag.is_empty());
                 self.settings.flags = flags.map(|flag| At::new(place, flag.to_owned())).collect();
             }
@@ -117,23 +152,24 @@ impl Order {
             }
             Opt::Netmask => self.netmask = Some(text.to_owned()),
             Opt::Weight => self.weight = number(text, 0..=65_535, "weight")?,
-            Opt::Upper => self.upper = number(text, 0..=i32::MAX as u32, "upper threshold")?,
-            Opt::Lower => self.lower = number(text, 0..=i32::MAX as u32, "lower threshold")?,
+            Opt::UpperThreshold => self.upper = number(text, 0..=i32::MAX as u32, "upper threshold")?,
+            Opt::LowerThreshold => self.lower = number(text, 0..=i32::MAX as u32, "lower threshold")?,
             Opt::Server => {
                 let address = endpoint(text, self.transport(), host)?;
                 self.server = Some((address.ip(), address.port()));
             }
-            Opt::Service | Opt::Forward | Opt::TunnelDetail | Opt::DaemonDetail => {}
+            _ => {} // what is said of it, or that it is there, is all
         }
         Ok(())
     }
 
     /// What stands twice is a slip of the hand, but for the details of a tunnel or daemon.
     fn once(&mut self, option: Opt) -> Result<(), String> {
-        if !self.command.takes(option) {
+        if !takes(self.command, option) {
             return Err("it has an option that does not go with its command".into());
         }
-        if self.given.contains(&option) && !matches!(option, Opt::TunnelDetail | Opt::DaemonDetail) {
+        let detail = option == Opt::TunnelDetail || is_of_daemon(option);
+        if self.given.contains(&option) && !detail {
             return Err("it has an option twice".into());
         }
         self.given.push(option);
@@ -150,7 +186,7 @@ impl Order {
 
     fn finish(&mut self, arguments: &[&str]) -> Result<(), String> {
         let rest = match (self.command, arguments) {
-            (Command::Other, _) => {
+            (Command::List | Command::Save | Command::Restore, _) => {
                 return Err("it lists, saves or restores, which has no place among rules".into());
             }
             (Command::SetTimeouts, [tcp, tcp_fin, udp, rest @ ..]) => {
@@ -170,7 +206,7 @@ impl Order {
 
     fn needs(&self) -> Result<(), String> {
         use Command as C;
-        if self.vip.is_none() && self.command.takes(Opt::Service) && self.command != C::Zero {
+        if self.vip.is_none() && takes(self.command, Opt::Service) && self.command != C::Zero {
             return Err("it names no service: write -t, -u or -f".into());
         }
         let server = matches!(self.command, C::AddServer | C::EditServer | C::DeleteServer);

@@ -3,17 +3,16 @@
 //! Lines are carried out in their order upon an empty table, as `ipvsadm -R` would do it.
 
 mod line;
-mod switches;
 
 pub(super) use line::checked_mask;
 
 use super::description::{At, Description, Place, Server, Service, Vip};
 use super::host::Host;
 use super::remark::{Fault, Remarks};
+use crate::ipvsadm::Command;
 use line::Order;
 use std::collections::HashMap;
 use std::rc::Rc;
-use switches::Command;
 
 /// Reads a file of rules.
 ///
@@ -80,18 +79,20 @@ impl Table {
             Command::AddServer | Command::EditServer => self.put_server(&order, &line.place)?,
             Command::DeleteServer => self.delete_server(&order)?,
             Command::SetTimeouts => self.set_timeouts(order.timeouts.unwrap_or_default(), &line.place),
-            Command::Daemon => remarks.lost(&line.place, SYNC_DAEMON.0, SYNC_DAEMON.1),
-            Command::Zero | Command::Other => {}
+            Command::StartDaemon | Command::StopDaemon => {
+                remarks.lost(&line.place, SYNC_DAEMON.0, SYNC_DAEMON.1)
+            }
+            Command::Zero | Command::List | Command::Save | Command::Restore => {}
         }
         Ok(())
     }
 
     fn add_service(&mut self, order: Order, line: &At<String>) -> Result<(), String> {
         let Some(vip) = order.vip else { return Ok(()) };
-        let place = self.description.services.len();
-        if self.index.insert(vip.to_string(), place).is_some() {
+        if self.index.contains_key(&vip.to_string()) {
             return Err(format!("{vip} is a service already"));
         }
+        self.index.insert(vip.to_string(), self.description.services.len());
         let (origin, settings) = (line.clone(), order.settings);
         self.description.services.push(Service { origin, vip, settings, servers: Vec::new() });
         Ok(())

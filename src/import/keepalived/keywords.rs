@@ -145,24 +145,22 @@ pub(super) const GLOBAL: Table = &[
     ),
 ];
 
+/// How servers are checked, for all of a service or for one.
+const CHECKING: &[&str] = &[
+    "delay_loop",
+    "retry",
+    "delay_before_retry",
+    "connect_timeout",
+    "warmup",
+    "alpha",
+    "inhibit_on_failure",
+    "virtualhost",
+];
+
 /// In `virtual_server`.
 pub(super) const SERVICE: Table = &[
-    (
-        &[
-            "delay_loop",
-            "retry",
-            "delay_before_retry",
-            "connect_timeout",
-            "warmup",
-            "alpha",
-            "hysteresis",
-            "inhibit_on_failure",
-            "virtualhost",
-            "ha_suspend",
-            "omega",
-        ],
-        note(NO_CHECKS, NO_CHECKS_INSTEAD),
-    ),
+    (CHECKING, note(NO_CHECKS, NO_CHECKS_INSTEAD)),
+    (&["hysteresis", "omega", "ha_suspend"], note(NO_CHECKS, NO_CHECKS_INSTEAD)),
     (
         &["quorum"],
         lost("asks for so much weight of living servers, which nobody counts any more", BY_IPVSADM),
@@ -174,19 +172,7 @@ pub(super) const SERVICE: Table = &[
 
 /// In `real_server`, besides the health checks.
 pub(super) const SERVER: Table = &[
-    (
-        &[
-            "delay_loop",
-            "retry",
-            "delay_before_retry",
-            "connect_timeout",
-            "warmup",
-            "alpha",
-            "inhibit_on_failure",
-            "virtualhost",
-        ],
-        note(NO_CHECKS, NO_CHECKS_INSTEAD),
-    ),
+    (CHECKING, note(NO_CHECKS, NO_CHECKS_INSTEAD)),
     (&["notify_up", "notify_down"], lost(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
     (&["smtp_alert", "snmp_name"], note(NO_MAIL, NO_MAIL_INSTEAD)),
     (

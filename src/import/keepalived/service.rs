@@ -8,12 +8,12 @@ use crate::import::description::{
 };
 use crate::import::ipvsadm::checked_mask;
 use crate::import::remark::Remarks;
+use crate::ipvsadm::TIMEOUT_MAX;
+use crate::model;
 use std::net::{IpAddr, SocketAddr};
 
 /// Seconds of `persistence_timeout` without a number.
-const PERSISTENT_DEFAULT: u32 = 360;
-/// Longest of them: 31 days.
-const PERSISTENT_MAX: u32 = 86_400 * 31;
+const PERSISTENT_DEFAULT: u32 = model::Persistence::TIMEOUT.secs();
 
 /// Services, and servers of all services, that a configuration of directrix can have.
 pub(super) const COUNT_MAX: usize = u16::MAX as usize;
@@ -126,7 +126,7 @@ impl Template {
         let timeout = match entry.value() {
             None => PERSISTENT_DEFAULT,
             Some("0") => return Ok(()),
-            Some(_) => number(entry, PERSISTENT_MAX)?,
+            Some(_) => number(entry, TIMEOUT_MAX)?,
         };
         self.settings.persistence = Some(At::new(&entry.place, Persistence { timeout, netmask: None }));
         Ok(())

@@ -7,7 +7,7 @@ use crate::time::Span;
 use crate::wire::MacAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use toml::de::DeValue;
+use toml::de::{DeInteger, DeValue};
 
 /// Longest interface name in bytes: IFNAMSIZ without its end (include/uapi/linux/if.h).
 const INTERFACE_NAME_MAX: usize = 15;
@@ -30,18 +30,29 @@ fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
+        DeValue::Integer(number) => literal(number.as_str()),
+        DeValue::Float(number) => literal(number.as_str()),
         DeValue::Boolean(truth) => truth.to_string(),
         other => format!("of type {}", other.type_str()),
     }
+}
+
+/// As it stands there, unless that would not do for a message.
+fn literal(text: &str) -> String {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) { text.to_owned() } else { format!("{text:?}") }
+}
+
+/// Behind an underscore, the TOML parser takes anything for a digit.
+fn has_digits_only(number: &DeInteger<'_>) -> bool {
+    let digits = number.as_str().trim_start_matches(['+', '-']);
+    digits.chars().all(|digit| digit.is_digit(number.radix()))
 }
 
 /// A whole number of `range`.
 pub(super) fn number(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Read<u32> {
     move |value| {
         let remedy = || format!("write a number from {} to {}", range.start(), range.end());
-        let Some(digits) = value.as_integer() else {
+        let Some(digits) = value.as_integer().filter(|number| has_digits_only(number)) else {
             return Err(Fault::new(format!("is {}, no whole number", shown(value)), remedy()));
         };
         let number = u32::from_str_radix(digits.as_str(), digits.radix()).ok();

@@ -181,7 +181,9 @@ fn the_example_file_is_right() {
     assert_eq!(config.director.server_interface.as_deref(), Some("eth1"));
     let shape: Vec<_> =
         config.services.iter().map(|service| (service.address.to_string(), service.servers.len())).collect();
-    assert_eq!(shape, [("TCP 192.168.195.150:80".into(), 2), ("UDP 192.168.195.150:53".into(), 1)]);
+    let wanted =
+        [("TCP 192.168.195.150:80", 2), ("UDP 192.168.195.150:53", 1), ("TCP 192.168.195.150:443", 2)];
+    assert_eq!(shape, wanted.map(|(address, servers)| (address.to_owned(), servers)));
 }
 
 /// `# key = value   # …` becomes `key = value   # …`.
@@ -195,7 +197,7 @@ fn uncommented(line: &str) -> &str {
 #[test]
 fn what_the_example_file_calls_the_defaults_are_the_defaults() {
     let spelled_out: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
-    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 17);
+    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 18);
     assert_eq!(check(&spelled_out.join("\n")), check(EXAMPLE));
 }
 
@@ -223,6 +225,8 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "scheduler",
         "scheduler_flags",
         "one_packet",
+        "timeout",
+        "netmask",
         "weight",
         "mac",
         "upper_threshold",
@@ -605,6 +609,8 @@ fn a_servers_other_keys_are_checked() {
     let cases = [
         ("weight = 65536", "weight is 65536, out of range; write a number from 0 to 65535".to_owned()),
         ("weight = -1", "weight is -1, out of range; write a number from 0 to 65535".into()),
+        ("weight = 1_a", "weight is 1a, no whole number; write a number from 0 to 65535".into()),
+        ("weight = 1_0\u{7}0", "weight is \"10\\u{7}0\", no whole number; write a number from 0 to 65535".into()),
         ("weight = \"2\"", "weight is \"2\", no whole number; write a number from 0 to 65535".into()),
         ("weight = 2.0", "weight is 2.0, no whole number; write a number from 0 to 65535".into()),
         ("mac = \"01:00:5e:00:00:01\"", format!("mac is \"01:00:5e:00:00:01\", which is not one station's address; {own}")),

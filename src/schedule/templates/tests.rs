@@ -3,6 +3,7 @@ use crate::model::ServiceId;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::Ipv4Addr;
 
 const SEED: Seed =
@@ -164,13 +165,16 @@ impl Naive {
         let stands = |of: &Template| of.connections > 0 || !binding.now.reached(of.deadline);
         let closed = &self.closed;
         self.templates.retain(|other, of| *other != client || (stands(of) && !closed.contains(&of.server.0)));
-        if !self.templates.contains_key(&client) {
-            let (key, deadline) = (binding.key, binding.now);
-            let server = ServerId(pick?);
-            let new = Template { key, server, deadline, connections: 0, assured: binding.assured };
-            self.templates.insert(client, new);
-        }
-        let template = self.templates.get_mut(&client).unwrap();
+        let template = match self.templates.entry(client) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Template {
+                key: binding.key,
+                server: ServerId(pick?),
+                deadline: binding.now,
+                connections: 0,
+                assured: binding.assured,
+            }),
+        };
         template.deadline = binding.now.after(binding.timeout);
         template.connections += 1;
         Some(template.server)
@@ -203,11 +207,15 @@ proptest! {
                 }
                 Step::Release(client, server) => {
                     table.release(key(client), ServerId(server));
-                    naive.of(client, server).map(|of| of.connections = of.connections.saturating_sub(1));
+                    if let Some(of) = naive.of(client, server) {
+                        of.connections = of.connections.saturating_sub(1);
+                    }
                 }
                 Step::Assure(client, server) => {
                     table.assure(key(client), ServerId(server));
-                    naive.of(client, server).map(|of| of.assured = true);
+                    if let Some(of) = naive.of(client, server) {
+                        of.assured = true;
+                    }
                 }
                 Step::Close(server) => naive.closed.push(server),
                 Step::Open(server) => naive.closed.retain(|closed| *closed != server),
@@ -242,7 +250,7 @@ fn threads_agree_about_every_client() {
             let (table, barrier) = (&table, &barrier);
             move || {
                 let bind = |round: u32| {
-                    if round % 16 == 0 {
+                    if round.is_multiple_of(16) {
                         barrier.wait();
                     }
                     bind(table, round % 40, NOW.after(Span::from_secs(round / 40 * 1000)), worker)

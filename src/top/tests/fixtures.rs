@@ -1,8 +1,10 @@
 //! A director's answers, as it would send them.
 
-use super::super::Sample;
+use super::super::{Director, Drain, Sample};
 use crate::control::api;
+use crate::control::client::ClientError;
 use serde_json::{Value, from_value, json};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 fn counts([connections, packets, bytes]: [u64; 3]) -> Value {
@@ -75,4 +77,41 @@ pub(in super::super) fn later() -> Sample {
     (worker.received, worker.dropped, worker.batches, worker.sleeps) = (25_000, 100, 4000, 1);
     sample.drops = drops(&[("ring_full", 0), ("checksum", 40), ("no_service", 107)]);
     sample
+}
+
+/// A director that answers with [`sample`].
+pub(super) struct Fake {
+    /// Whether it is there when it is asked for the n-th time, from 0.
+    there: fn(u32) -> bool,
+    drain: fn(&Drain) -> Result<(), String>,
+    asked: AtomicU32,
+}
+
+impl Fake {
+    pub(super) fn new(there: fn(u32) -> bool, drain: fn(&Drain) -> Result<(), String>) -> Self {
+        Self { there, drain, asked: AtomicU32::new(0) }
+    }
+}
+
+impl Director for Fake {
+    fn services(&self) -> Result<api::Services, ClientError> {
+        let there = (self.there)(self.asked.fetch_add(1, Relaxed));
+        if there { Ok(sample().services) } else { Err(ClientError::NotRunning("/control.sock".into())) }
+    }
+
+    fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+        Ok(sample().drops)
+    }
+
+    fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+        Ok(sample().workers)
+    }
+
+    fn up(&self) -> Option<Duration> {
+        None
+    }
+
+    fn drain(&self, drain: &Drain) -> Result<(), String> {
+        (self.drain)(drain)
+    }
 }

@@ -120,8 +120,11 @@ fn a_zoomed_service_that_is_removed_gives_way_to_all() {
 #[test]
 fn a_drain_is_ordered_only_by_yes() {
     let mut state = start();
-    let drain =
-        Drain { service: state.sample.services.services[0].address, server: "10.0.0.2:80".parse().unwrap() };
+    let drain = Drain {
+        service: state.sample.services.services[0].address,
+        server: "10.0.0.2:80".parse().unwrap(),
+        deadline: None,
+    };
     assert_eq!(press(&mut state, "vvd"), None);
     assert_eq!(state.mode, Mode::Ask(drain));
     for keys in ["x", "q", "!", "v"] {
@@ -140,6 +143,42 @@ fn a_drain_is_ordered_only_by_yes() {
     );
     press(&mut state, "v");
     assert_eq!(state.note, None, "the next key clears it");
+}
+
+#[test]
+fn a_deadline_is_typed_at_the_question() {
+    let mut state = start();
+    let asked = |state: &State| match state.mode {
+        Mode::Ask(drain) => drain.deadline,
+        mode => panic!("{mode:?}"),
+    };
+    press(&mut state, "vd");
+    // b is for Backspace. 31 days are the longest that a director takes.
+    for (keys, deadline) in [
+        ("600", Some(600)),
+        ("b", Some(60)),
+        ("bb", None),
+        ("b", None),
+        ("2678400", Some(2_678_400)),
+        ("1", Some(2_678_400)),
+        ("bbbbbbb", None),
+        ("0", Some(0)),
+        ("b", None),
+        ("90x", Some(90)),
+    ] {
+        for key in keys.chars() {
+            let key = if key == 'b' { Key::Backspace } else { Key::Char(key) };
+            assert_eq!(state.apply(Event::Key(key)), None);
+        }
+        assert_eq!(asked(&state), deadline, "{keys}");
+    }
+    let Some(Order::Drain(drain)) = press(&mut state, "y") else { panic!("no order") };
+    assert_eq!(drain.deadline, Some(90));
+    state.apply(Event::Drained(drain, Ok(())));
+    let note = "10.0.0.1:80 gets no new connections, and is removed once it has none, in 90 s at the latest";
+    assert_eq!(state.note.as_deref(), Some(note));
+    press(&mut state, "7d");
+    assert_eq!(asked(&state), None, "the next question begins anew");
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(super) mod fixtures;
 mod keys;
 mod panic;
 mod sampling;
+mod scale;
 mod screens;
 #[path = "../../../tests/tmux/mod.rs"]
 mod tmux;

@@ -1,43 +1,17 @@
 //! A panic on the screen, in a terminal emulator.
 
 use super::super::sampler::Clock;
-use super::super::{Director, Drain, State, screen};
-use super::fixtures::sample;
+use super::super::{State, screen};
+use super::fixtures::{Fake, sample};
 use super::tmux::Terminal;
-use crate::control::api;
-use crate::control::client::ClientError;
 use std::time::Duration;
-
-/// A director of which asking for a drain is a bug.
-struct Buggy;
-
-impl Director for Buggy {
-    fn services(&self) -> Result<api::Services, ClientError> {
-        Ok(sample().services)
-    }
-
-    fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
-        Ok(sample().drops)
-    }
-
-    fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
-        Ok(sample().workers)
-    }
-
-    fn up(&self) -> Option<Duration> {
-        None
-    }
-
-    fn drain(&self, _: &Drain) -> Result<(), String> {
-        panic!("a bug in the sampler")
-    }
-}
 
 #[test]
 #[ignore = "takes over the terminal; the test below runs it in one of its own"]
 fn a_screen_that_panics() {
     let state = State::new("/control.sock", Duration::from_secs(1), sample());
-    let ended = screen::run(state, Buggy, Clock::start());
+    let buggy = Fake::new(|_| true, |_| panic!("a bug in the sampler"));
+    let ended = screen::run(state, buggy, Clock::start());
     unreachable!("{ended:?}");
 }
 

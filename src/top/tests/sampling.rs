@@ -1,45 +1,20 @@
 //! The thread that asks.
 
 use super::super::sampler::{Clock, Sampler};
-use super::super::{Director, Drain, Event};
-use super::fixtures::sample;
-use crate::control::api;
-use crate::control::client::ClientError;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use super::super::{Drain, Event};
+use super::fixtures::{Fake, sample};
 use std::time::Duration;
 
-/// A director that is there every other time.
-#[derive(Default)]
-struct Fickle(AtomicU32);
-
-impl Director for Fickle {
-    fn services(&self) -> Result<api::Services, ClientError> {
-        let there = self.0.fetch_add(1, Relaxed).is_multiple_of(2);
-        if there { Ok(sample().services) } else { Err(ClientError::NotRunning("/control.sock".into())) }
-    }
-
-    fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
-        Ok(sample().drops)
-    }
-
-    fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
-        Ok(sample().workers)
-    }
-
-    fn up(&self) -> Option<Duration> {
-        None
-    }
-
-    fn drain(&self, drain: &Drain) -> Result<(), String> {
-        Err(format!("no {}", drain.server))
-    }
+/// A director that is there every other time, and drains nothing.
+fn fickle() -> Fake {
+    Fake::new(|time| time.is_multiple_of(2), |drain| Err(format!("no {}", drain.server)))
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn goes_on_asking_whether_or_not_the_director_is_there() {
-    let sampler = Sampler::start(Fickle::default(), Duration::from_millis(1), Clock::start()).unwrap();
+    let sampler = Sampler::start(fickle(), Duration::from_millis(1), Clock::start()).unwrap();
     let mut times = Vec::new();
     for turn in 0..6 {
         match sampler.events.recv_timeout(PATIENCE).unwrap() {
@@ -54,9 +29,12 @@ fn goes_on_asking_whether_or_not_the_director_is_there() {
 
 #[test]
 fn a_drain_does_not_wait_for_the_next_turn() {
-    let sampler = Sampler::start(Fickle::default(), Duration::from_secs(3600), Clock::start()).unwrap();
-    let drain =
-        Drain { service: sample().services.services[0].address, server: "10.0.0.1:80".parse().unwrap() };
+    let sampler = Sampler::start(fickle(), Duration::from_secs(3600), Clock::start()).unwrap();
+    let drain = Drain {
+        service: sample().services.services[0].address,
+        server: "10.0.0.1:80".parse().unwrap(),
+        deadline: Some(9),
+    };
     sampler.drains.send(drain).unwrap();
     let Event::Drained(drained, result) = sampler.events.recv_timeout(PATIENCE).unwrap() else { panic!() };
     assert_eq!((drained, result), (drain, Err("no 10.0.0.1:80".to_owned())));

@@ -133,7 +133,9 @@ fn the_question_and_its_answer_take_the_last_line() {
     let mut state = start();
     press(&mut state, &[Key::Down, Key::Char('d')]);
     let last = |state: &State| screen(state, 80, 24).lines().last().unwrap().to_owned();
-    assert_eq!(last(&state), "Drain 10.0.0.1:80 of TCP 192.0.2.10:80? y/n");
+    assert_eq!(last(&state), "Drain 10.0.0.1:80 of TCP 192.0.2.10:80? y/n, or a deadline in seconds");
+    press(&mut state, &[Key::Char('9'), Key::Char('0')]);
+    assert_eq!(last(&state), "Drain 10.0.0.1:80 of TCP 192.0.2.10:80, in 90 s at the latest? y/n");
     press(&mut state, &[Key::Char('y')]);
     assert_eq!(last(&state), "asking for a drain of 10.0.0.1:80 …");
 }
