@@ -2,7 +2,7 @@
 
 use crate::deployment::{Deployment, VIP};
 use crate::support::netns::{Netns, Process, wait_until};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -148,7 +148,7 @@ impl Conversation {
         let dial = || {
             let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
             bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(address, 0)))?;
-            connect(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(VIP, ECHO)))?;
+            nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(VIP, ECHO)))?;
             nix::Result::Ok(socket)
         };
         Self::over(client.enter(dial).unwrap().into())

@@ -93,7 +93,9 @@ fn every_port_is_carried_over() {
     );
     let persistence = services[0].persistence.unwrap();
     assert_eq!((persistence.timeout.secs(), persistence.prefix), (60, 24));
-    assert!(refused("-A -t 192.0.2.1:0\n", &Files::default()).contains("Zero port specified"));
+    let prepared = imported("f", &format!("{text}-a -t 192.0.2.1:0 -r 10.0.0.3:81 -m\n"), &Files::default());
+    let said = said(&prepared);
+    assert!(said[0].contains("--vip 192.0.2.1), let it serve every port, not 81 alone, and"), "{said:?}");
 }
 
 /// The first service is good; what is said of what follows.
@@ -107,14 +109,10 @@ fn what_cannot_be_carried_over_is_said_with_its_line() {
         ),
         (
             "-A -t 192.0.2.2 -p\n-a -t 192.0.2.2 -r 10.0.0.2:8080",
-            "4: note: 10.0.0.2 has port 8080, and the service every port; IPVS sends to a client's port as well",
+            "4: note: 10.0.0.2 has port 8080, and the service every port",
         ),
         (
-            "-A -t 192.0.2.2 -p\n-a -t 192.0.2.2 -r 10.0.0.2:8080 -m",
-            "put the VIP on its lo (directrix realserver setup --vip 192.0.2.2), let it serve every port, not 8080 alone, and",
-        ),
-        (
-            "-A -t 192.0.2.2 -p 60 -M 255.0.255.0",
+            "-A -t 192.0.2.2:0",
             "3: not carried over: TCP 192.0.2.2:0: address is \"192.0.2.2:0\", every port of the VIP, in a service that is not persistent",
         ),
         (

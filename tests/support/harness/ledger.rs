@@ -79,7 +79,8 @@ impl Ledger {
             assert_eq!(self.loads.get(server), Load { active, inactive }, "{server:?}");
         }
         let entries = table.len() as u64;
-        assert!(table.len() <= self.capacity);
+        let apart = table.keys().filter(|flow| flow.port.is_some()).count();
+        assert!(table.len() - apart <= self.capacity && apart <= self.capacity);
         assert_eq!(counters.entries.get(), entries);
         let gone = counters.expired.get() + counters.evicted.get();
         assert_eq!(self.sum(|server| &server.connections), entries + gone);
@@ -180,10 +181,12 @@ impl Ledger {
             TransportSlice::Udp(udp) => (Protocol::Udp, (udp.source_port(), udp.destination_port()), 0),
             _ => return None,
         };
-        let service = SERVICES.iter().position(|(p, port, _)| (*p, *port) == (protocol, ports.1))?;
+        let find = |wanted| SERVICES.iter().position(|(p, port, _)| (*p, *port) == (protocol, wanted));
+        let one = find(ports.1).filter(|_| ports.1 != 0);
+        let (service, port) = one.map(|id| (id, None)).or_else(|| Some((find(0)?, Some(ports.1))))?;
         let right = directrix::wire::Packet::parse(frame).is_ok() && header.destination_addr() == VIP;
         let service = ServiceId(service as u16);
-        let key = Flow { client: header.source_addr(), client_port: ports.0, service, port: None };
+        let key = Flow { client: header.source_addr(), client_port: ports.0, service, port };
         right.then_some(Seen { key, flags: TcpFlags(flags) })
     }
 }
