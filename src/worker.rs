@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::flow::{Entry, SLOTS as BUCKET, V4Key};
+use crate::flow::{Entry, EveryPortKey, Flow, FlowTable, SLOTS as BUCKET};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
 use crate::io::{Lost, Ports, Sent};
 use crate::model::Wait;
@@ -63,6 +63,9 @@ pub enum Request {
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, Reply<Box<Histogram<u64>>>),
+    /// A table for the connections of services of every port, which stays with the worker: to be given
+    /// once, before the first such service is published.
+    EveryPort(FlowTable<EveryPortKey>),
 }
 
 /// A part of a connection listing.
@@ -70,7 +73,7 @@ pub struct Connections {
     /// The next bucket to be read; `None` once all have been.
     pub from: Option<usize>,
     /// Filled up to its capacity, never beyond; less than a bucket's worth of capacity gets nothing.
-    pub entries: Vec<Entry<V4Key>>,
+    pub entries: Vec<Entry<Flow>>,
     /// Where this goes when it is full, the table has ended, or a good stretch of it is read.
     pub reply: Reply<Connections>,
 }
@@ -210,6 +213,7 @@ impl<P: Ports> Worker<P> {
                 let _ = copy.add(&*self.latency);
                 let _ = reply.send(copy); // whoever asked may be gone
             }
+            Ok(Request::EveryPort(table)) => self.forwarder.serve_every_port(table),
             Err(_) => return false,
         }
         true

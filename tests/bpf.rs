@@ -73,6 +73,15 @@ fn the_guard_hides_the_services_and_nothing_else_from_the_kernel() {
         assert!(refused(80) && !refused(81), "the set was replaced");
         programs.set_services(&[service("10.0.0.1:80", Protocol::Udp)]).unwrap();
         assert!(refused(80), "another protocol");
+        programs.set_services(&[service("10.0.0.1:0", Protocol::Tcp)]).unwrap();
+        assert!([1, 80, 81, 65535].map(refused) == [false; 4], "every port");
+        peer.run("ping -c 1 -W 2 10.0.0.1");
+        programs.set_services(&[service("10.0.0.1:0", Protocol::Udp)]).unwrap();
+        assert!(refused(80) && refused(81), "every port of another protocol");
+        let beside = [service("10.0.0.3:0", Protocol::Tcp), service("10.0.0.1:80", Protocol::Tcp)];
+        programs.set_services(&beside).unwrap();
+        assert!(!refused(80) && refused(81), "every port of another VIP, and one of this");
+        programs.set_services(&[service("10.0.0.1:80", Protocol::Udp)]).unwrap();
         let v6 = [service("10.0.0.1:81", Protocol::Tcp), service("[2001:db8::1]:80", Protocol::Tcp)];
         let failure = programs.set_services(&v6).unwrap_err().to_string();
         assert!(failure.contains("IPv4") && refused(81), "a refused set changes nothing: {failure}");

@@ -3,6 +3,7 @@
 
 mod support;
 
+use directrix::flow::{Flow, FlowTable};
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{Persistence, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
@@ -439,6 +440,134 @@ fn a_connection_that_finds_no_place_in_the_table_holds_no_template() {
     let connections: Vec<_> = templates.list(bench.now).map(|of| of.connections).collect();
     assert_eq!(connections.len(), 2);
     assert_eq!(connections.iter().sum::<u32>(), bench.counters.entries.get() as u32);
+}
+
+/// A service of every port of the web's VIP, on servers 1 and 0 in turn, for clients who stay; beside the
+/// web with server 0 alone, if it is there.
+fn every_port(loads: &Loads, with_web: bool) -> Snapshot {
+    let mut all = persistent(loads, None);
+    let service =
+        |end: End, id| (ServiceAddress { protocol: Protocol::Tcp, address: end.into() }, ServiceId(id));
+    let mut services = vec![service((WEB.0, 0), 2)];
+    services.extend(with_web.then(|| service(WEB, 0)));
+    all.services = ServiceMap::new(&services);
+    all.pools.swap(0, 2);
+    all.pools[0] = Pool::new([Candidate::new(ServerId(0), 1)]);
+    all
+}
+
+impl Bench {
+    /// With [`every_port`], a table for it and templates.
+    fn of_every_port(with_web: bool, connections: usize) -> Self {
+        let mut bench = Self::new(snapshot());
+        bench.forwarder = bench.forwarder.sharing(Arc::new(Templates::new(100, 3, SEED)));
+        bench.forwarder.serve_every_port(FlowTable::new(connections, SEED));
+        bench.forwarder.adopt(Arc::new(every_port(&bench.loads, with_web)));
+        bench
+    }
+
+    fn listed(&self) -> Vec<Flow> {
+        let buckets = (0..).map_while(|bucket| self.forwarder.connections(bucket));
+        buckets.flatten().map(|entry| entry.key).collect()
+    }
+}
+
+/// From port 40000 of a client in the network of that number.
+fn to(client: u8, port: u16, flags: u8) -> Vec<u8> {
+    frames::tcp((Ipv4Addr::new(203, 0, client, 7), 40000), (WEB.0, port), flags, &[])
+}
+
+#[test]
+fn connections_to_two_ports_of_a_service_of_every_port_are_two_of_one_client() {
+    let mut bench = Bench::of_every_port(false, 1000);
+    assert_eq!([22, 443, 0, 65535].map(|port| bench.server(&to(1, port, SYN))), [RS2; 4]);
+    assert_eq!([443, 22].map(|port| bench.server(&to(2, port, SYN))), [RS1; 2], "in turn, by client");
+    assert_eq!(bench.counters.entries.get(), 6);
+    assert_eq!((bench.loads(0), bench.loads(1)), ((2, 0), (4, 0)));
+    bench.server(&to(1, 22, FIN | ACK));
+    assert_eq!((bench.loads(0), bench.loads(1)), ((2, 0), (3, 1)), "the others go on");
+    assert_eq!(bench.reason(&to(1, 23, ACK)), DropReason::NoConnection);
+    let mut ports: Vec<_> = bench.listed().iter().map(|flow| (flow.client.octets()[2], flow.port)).collect();
+    ports.sort_unstable();
+    assert_eq!(
+        ports,
+        [(1, 0), (1, 22), (1, 443), (1, 65535), (2, 22), (2, 443)].map(|(of, port)| (of, Some(port)))
+    );
+}
+
+#[test]
+fn a_service_of_every_port_has_its_protocol_of_its_vip() {
+    let mut bench = Bench::of_every_port(true, 1000);
+    assert_eq!(bench.reason(&frames::udp(CLIENT, DNS, b"query")), DropReason::NoService);
+    assert_eq!(bench.reason(&frames::tcp(CLIENT, (CLIENT.0, 443), SYN, &[])), DropReason::NoService);
+    let mut options = to(1, 443, SYN)[34..54].to_vec();
+    options.resize(20, 0);
+    let with_options = frames::ipv4(Ipv4Addr::new(203, 0, 1, 7), WEB.0, 6, &options, |ip| {
+        ip.options = [1u8; 40].into();
+        ip.total_len = 60 + 20;
+    });
+    assert_eq!(bench.server(&with_options), RS2);
+}
+
+#[test]
+fn a_service_of_one_port_wins_over_that_of_every_port() {
+    let mut bench = Bench::of_every_port(true, 1000);
+    assert_eq!([80, 81].map(|port| bench.server(&to(1, port, SYN))), [RS1, RS2]);
+    assert_eq!([80, 81].map(|port| bench.server(&to(1, port, ACK))), [RS1, RS2]);
+    let mut ports: Vec<_> = bench.listed().iter().map(|flow| (flow.service, flow.port)).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [(ServiceId(0), None), (ServiceId(2), Some(81))]);
+}
+
+#[test]
+fn connections_stay_when_their_port_gets_a_service_of_its_own() {
+    let mut bench = Bench::of_every_port(false, 1000);
+    let both = |bench: &mut Bench, flags| [80, 443].map(|port| bench.server(&to(1, port, flags)));
+    assert_eq!(both(&mut bench, SYN), [RS2; 2]);
+    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));
+    assert_eq!(both(&mut bench, ACK), [RS2; 2], "as before");
+    assert_eq!(bench.server(&to(2, 80, SYN)), RS1, "others go by the new service");
+    assert_eq!(both(&mut bench, FIN | ACK), [RS2; 2]);
+    assert_eq!((bench.loads(0), bench.loads(1)), ((1, 0), (0, 2)));
+    assert_eq!(both(&mut bench, SYN), [RS1, RS2], "one that is over, too");
+    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, false)));
+    assert_eq!(bench.reason(&to(2, 80, ACK)), DropReason::NoConnection, "its service is gone");
+    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));
+    assert_eq!(bench.server(&to(2, 80, ACK)), RS1, "and there again");
+    assert_eq!(bench.reason(&to(3, 80, ACK)), DropReason::NoConnection);
+}
+
+#[test]
+fn connections_to_every_port_end_in_their_time() {
+    let mut bench = Bench::of_every_port(true, 1000);
+    for port in 1..=100 {
+        bench.server(&to(1, port, SYN));
+    }
+    assert_eq!((bench.loads(0), bench.loads(1)), ((1, 0), (99, 0)), "port 80 is the web's");
+    bench.wait(Span::from_secs(60));
+    assert_eq!(bench.reason(&to(1, 7, ACK)), DropReason::NoConnection, "it has expired");
+    for _ in 0..3 {
+        while bench.forwarder.keep_house(bench.now) {}
+        bench.wait(Span::from_secs(2));
+    }
+    assert_eq!((bench.loads(0), bench.loads(1)), ((0, 0), (0, 0)));
+    assert_eq!((bench.counters.expired.get(), bench.counters.entries.get()), (100, 0));
+}
+
+#[test]
+fn without_room_a_service_of_every_port_takes_no_connection() {
+    let mut bench = Bench::new(snapshot());
+    bench.forwarder = bench.forwarder.sharing(Arc::new(Templates::new(100, 3, SEED)));
+    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));
+    assert_eq!(bench.reason(&to(1, 443, SYN)), DropReason::TableFull, "there is no table yet");
+    assert_eq!(bench.server(&to(1, 80, SYN)), RS1);
+    let mut bench = Bench::of_every_port(true, 1);
+    let open = |bench: &mut Bench, port| [SYN, ACK].map(|flags| bench.decide(&to(1, port, flags)));
+    for port in 1000..1020 {
+        open(&mut bench, port);
+    }
+    assert_eq!(bench.reason(&to(1, 2000, SYN)), DropReason::TableFull);
+    assert_eq!(bench.server(&to(1, 80, SYN)), RS1, "another table");
 }
 
 /// A server at its threshold gets no connections, and some again when it has fewer.

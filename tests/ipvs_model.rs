@@ -1,10 +1,10 @@
 //! The whole decision against a naive IPVS: random traffic, random waits, frame by frame, by several
-//! schedulers, with thresholds and with persistence.
+//! schedulers, with thresholds, with persistence and with services of every port.
 #![allow(missing_docs)]
 
 mod support;
 
-use directrix::flow::State;
+use directrix::flow::{FlowTable, State};
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{
     Persistence, Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId, Timeouts,
@@ -35,13 +35,16 @@ struct Naive {
     overloaded: Vec<bool>,
     /// Who came last in rr.
     last: Option<usize>,
-    connections: HashMap<(Protocol, End), Connection>,
+    connections: HashMap<Flow, Connection>,
     persistence: Option<Persistence>,
     templates: HashMap<(Protocol, Ipv4Addr), Template>,
     opened: Vec<u64>,
     /// The tick at which milliseconds begin.
     start: u32,
 }
+
+/// Protocol, client, and the port that it writes to.
+type Flow = (Protocol, End, u16);
 
 struct Template {
     server: usize,
@@ -97,7 +100,7 @@ impl Naive {
     }
 
     /// The server that the client's template names, or else one that is picked.
-    fn bind(&mut self, protocol: Protocol, client: End, now_ms: u64) -> Option<usize> {
+    fn bind(&mut self, (protocol, client, _): Flow, now_ms: u64) -> Option<usize> {
         let Some(persistence) = self.persistence else { return self.pick(client) };
         let (key, tick) = ((protocol, persistence.network(client.0)), u64::from(self.start) + now_ms);
         self.templates.retain(|_, template| template.connections > 0 || tick < template.deadline_ms);
@@ -111,7 +114,7 @@ impl Naive {
         Some(server)
     }
 
-    fn release(&mut self, (protocol, client): (Protocol, End)) {
+    fn release(&mut self, (protocol, client, _): Flow) {
         let Some(persistence) = self.persistence else { return };
         if let Some(template) = self.templates.get_mut(&(protocol, persistence.network(client.0))) {
             template.connections -= 1;
@@ -137,33 +140,27 @@ impl Naive {
     }
 
     /// The server of the frame, or why there is none.
-    fn frame(
-        &mut self,
-        protocol: Protocol,
-        client: End,
-        flags: u8,
-        now_ms: u64,
-    ) -> Result<usize, DropReason> {
+    fn frame(&mut self, flow: Flow, flags: u8, now_ms: u64) -> Result<usize, DropReason> {
         self.expire(now_ms);
-        let tcp = protocol == Protocol::Tcp;
+        let tcp = flow.0 == Protocol::Tcp;
         let opens = !tcp || (flags & frames::SYN != 0 && flags & frames::RST == 0);
         let over = |state| matches!(state, State::TimeWait | State::Close | State::FinWait);
-        if opens && self.connections.get(&(protocol, client)).is_some_and(|known| tcp && over(known.state)) {
-            self.connections.remove(&(protocol, client));
-            self.release((protocol, client));
+        if opens && self.connections.get(&flow).is_some_and(|known| tcp && over(known.state)) {
+            self.connections.remove(&flow);
+            self.release(flow);
             self.judge_all();
         }
-        if !self.connections.contains_key(&(protocol, client)) {
+        if !self.connections.contains_key(&flow) {
             if !opens {
                 return Err(DropReason::NoConnection);
             }
-            let server = self.bind(protocol, client, now_ms).ok_or(DropReason::NoServer)?;
+            let server = self.bind(flow, now_ms).ok_or(DropReason::NoServer)?;
             self.opened[server] += 1;
             let state = if tcp { State::None } else { State::Udp };
-            self.connections.insert((protocol, client), Connection { server, state, deadline_ms: 0 });
+            self.connections.insert(flow, Connection { server, state, deadline_ms: 0 });
             self.judge(server);
         }
-        let connection = self.connections.get_mut(&(protocol, client)).expect("just put there");
+        let connection = self.connections.get_mut(&flow).expect("just put there");
         connection.state = connection.state.after(TcpFlags(if tcp { flags } else { 0 }));
         let lifetime = connection.state.timeout(&Timeouts::default()).millis();
         connection.deadline_ms = now_ms + u64::from(lifetime);
@@ -178,20 +175,23 @@ struct Counted {
     counters: Arc<WorkerCounters>,
 }
 
-/// The same servers for a TCP and a UDP service: one pool, one set of loads.
+/// The same servers for a TCP and a UDP service of these ports: one pool, one set of loads.
 fn forwarder(
     scheduler: Scheduler,
     (weights, upper): (&[u16], &[u32]),
     persistence: Option<Persistence>,
+    ports: [u16; 2],
 ) -> (Forwarder, Counted) {
     let (loads, counters) =
         (Arc::new(Loads::new(weights.len())), Arc::new(WorkerCounters::new(weights.len(), 1)));
     let templates = Arc::new(Templates::new(1000, weights.len(), SEED));
     let forwarder = Forwarder::new(4096, SEED, Arc::clone(&loads), Arc::clone(&counters));
     let mut forwarder = forwarder.sharing(Arc::clone(&templates));
-    let services = [(Protocol::Tcp, 80, 0), (Protocol::Udp, 53, 1)].map(|(protocol, port, id)| {
-        (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
-    });
+    forwarder.serve_every_port(FlowTable::new(4096, SEED));
+    let services =
+        [(Protocol::Tcp, ports[0], 0), (Protocol::Udp, ports[1], 1)].map(|(protocol, port, id)| {
+            (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
+        });
     let candidates = weights.iter().zip(upper).zip(0..).map(|((weight, upper), id)| Candidate {
         thresholds: Thresholds { upper: *upper, lower: 0 },
         ..Candidate::new(ServerId(id), *weight)
@@ -217,19 +217,24 @@ fn mac(server: usize) -> MacAddr {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Frame { protocol: Protocol, client: u8, flags: u8 },
-    Wait { ms: u32 },
+    /// To one of two ports, if the service has them.
+    Frame {
+        protocol: Protocol,
+        client: u8,
+        flags: u8,
+        other: bool,
+    },
+    Wait {
+        ms: u32,
+    },
     KeepHouse,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let flags = prop_oneof![Just(2u8), Just(16), Just(17), Just(4), Just(18), 0u8..32];
     let protocol = prop_oneof![4 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp)];
-    let frame = (protocol, 0u8..40, flags).prop_map(|(protocol, client, flags)| Event::Frame {
-        protocol,
-        client,
-        flags,
-    });
+    let frame = (protocol, 0u8..40, flags, any::<bool>())
+        .prop_map(|(protocol, client, flags, other)| Event::Frame { protocol, client, flags, other });
     let wait = prop_oneof![0u32..50, 0u32..200_000].prop_map(|ms| Event::Wait { ms });
     prop::collection::vec(prop_oneof![20 => frame, 2 => wait, 1 => Just(Event::KeepHouse)], 1..600)
 }
@@ -244,13 +249,16 @@ proptest! {
             (prop_oneof![Just(0u16), 1u16..5, any::<u16>()], prop_oneof![2 => Just(0u32), 1 => 1u32..7]), 1..6
         ),
         persistence in prop::option::of((1..400u32, 24..=32u8)),
+        every_port in any::<bool>(),
         events in events(),
         start in any::<u32>(),
     ) {
         let (weights, upper): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
         let persistence =
             persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
-        let (mut forwarder, counted) = forwarder(scheduler, (&weights, &upper), persistence);
+        let every_port = every_port && persistence.is_some();
+        let ports = if every_port { [0, 0] } else { [80, 53] };
+        let (mut forwarder, counted) = forwarder(scheduler, (&weights, &upper), persistence, ports);
         let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
         let mut naive =
@@ -259,17 +267,18 @@ proptest! {
         for event in events {
             let now = Tick(start).after(Span::from_millis(now_ms as u32));
             match event {
-                Event::Frame { protocol, client, flags } => {
+                Event::Frame { protocol, client, flags, other } => {
                     let from = (Ipv4Addr::new(198, 51, 100, client), 1000 + u16::from(client));
-                    let frame = match protocol {
-                        Protocol::Tcp => frames::tcp(from, (VIP, 80), flags, b""),
-                        Protocol::Udp => frames::udp(from, (VIP, 53), b""),
+                    let other = u16::from(every_port && other);
+                    let (frame, port) = match protocol {
+                        Protocol::Tcp => (frames::tcp(from, (VIP, 80 + other), flags, b""), 80 + other),
+                        Protocol::Udp => (frames::udp(from, (VIP, 53 + other), b""), 53 + other),
                     };
                     // The model expires on time; the director must not count the dead either.
                     forwarder.sweep_all(now);
                     let mut batch = [frame];
                     forwarder.decide(&mut batch[..], now, &mut verdicts);
-                    let expected = naive.frame(protocol, from, flags, now_ms);
+                    let expected = naive.frame((protocol, from, port), flags, now_ms);
                     match expected {
                         Ok(server) => {
                             prop_assert_eq!(verdicts[0], Verdict::Forward(ArmIndex(0)));

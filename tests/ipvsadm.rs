@@ -95,6 +95,39 @@ fn every_format_is_that_of_linux_6_1_and_rules_keep_thresholds() {
     assert_all_same(&director, &kept, 6);
 }
 
+/// By the same formats as those of one port.
+#[test]
+fn a_service_of_every_port_is_one_of_port_0() {
+    let every_port = fixtures::every_port();
+    let rows = [
+        "TCP 14:59  ESTABLISHED 198.51.100.7:40000 192.0.2.10:443     10.0.0.2:443",
+        "TCP 05:54  ASSURED     198.51.100.7:0     192.0.2.10:0       10.0.0.2:0",
+    ];
+    let director = Director::answering(Answers {
+        services: every_port,
+        connections: rows.into_iter().map(fixtures::connection).collect(),
+        ..Answers::default()
+    });
+    let block = |arguments: &str, output: String| Block { arguments: arguments.into(), output, status: None };
+    let head = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  \
+                -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n";
+    let service = "TCP  192.0.2.10:0 rr persistent 360\n  \
+                   -> 10.0.0.1:0                   Route   1      12         345       \n  \
+                   -> 10.0.0.2:0                   Route   100    13         346       \n";
+    let rules = "-A -t 192.0.2.10:0 -s rr -p 360\n-a -t 192.0.2.10:0 -r 10.0.0.1:0 -g -w 1\n\
+                 -a -t 192.0.2.10:0 -r 10.0.0.2:0 -g -w 100 -x 1000 -y 800\n";
+    let list_head =
+        "IPVS connection entries\npro expire state       source             virtual            destination\n";
+    assert_same(&director, &block("-Ln", format!("{head}{service}")));
+    let without_banner = head.split_once('\n').unwrap().1;
+    for target in ["192.0.2.10", "192.0.2.10:0"] {
+        let arguments = format!("-Ln -t {target}");
+        assert_same(&director, &block(&arguments, format!("{without_banner}{service}")));
+    }
+    assert_same(&director, &block("-Sn", rules.to_owned()));
+    assert_same(&director, &block("-Lnc", format!("{list_head}{}\n{}\n", rows[0], rows[1])));
+}
+
 #[test]
 fn errors_are_those_of_linux_6_1() {
     let mut services = fixtures::reference([[0; 3]; 3], [[0; 3]; 3], [0; 2]);

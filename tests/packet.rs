@@ -255,6 +255,30 @@ fn the_rest_reaches_the_kernel_and_services_do_not() {
 }
 
 #[test]
+fn a_service_of_every_port_leaves_the_kernel_other_protocols_and_addresses() {
+    let segment = Segment::new();
+    segment.director.run(&format!("ip address add {VIP}/32 dev lo"));
+    let director = segment.direct(&[udp(0), udp(53)]);
+    segment.client.run(&format!("ping -c 2 -i 0.1 -W 2 {VIP}"));
+    let own = socket(&segment.director, &format!("{DIRECTOR}:54"));
+    let other_protocol = segment.director.enter(|| TcpListener::bind((VIP, 53)).unwrap());
+    let served = [53, 54].map(|port| socket(&segment.director, &format!("{VIP}:{port}")));
+    let client = socket(&segment.client, &format!("{CLIENT}:0"));
+    client.send_to(b"kernel's", (DIRECTOR, 54)).unwrap();
+    for port in [1, 53, 54, 65535] {
+        client.send_to(b"ours", (VIP, port)).unwrap();
+    }
+    segment.client.enter(|| TcpStream::connect((VIP, 53)).unwrap());
+    other_protocol.accept().unwrap();
+    assert!(hears(&own, SOON), "another address is the kernel's");
+    let heard = served.each_ref().map(|socket| hears(socket, Duration::from_millis(300)));
+    assert_eq!(heard, [false; 2], "the service's frames are not");
+    let seen = director.finish_one();
+    assert_eq!(seen.frames.len(), 4);
+    assert!(seen.frames.iter().all(|frame| frame.ends_with(b"ours")));
+}
+
+#[test]
 fn services_come_and_go() {
     let segment = Segment::new();
     segment.director.run(&format!("ip address add {VIP}/32 dev lo"));

@@ -1,6 +1,6 @@
 //! The worker threads: started, asked, stopped.
 
-use crate::flow::{Entry, V4Key};
+use crate::flow::{Entry, Flow, FlowTable};
 use crate::forward::{Forwarder, Snapshot};
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LETTING_GO: Duration = Duration::from_millis(100);
 /// Connections that are fetched from a worker at a time.
 const LISTING: usize = 4096;
+/// How long a table may take to be handed over: several naps of a worker.
+const HANDING_OVER: Duration = Duration::from_millis(100);
 
 /// Everything that all workers share, and how each is made.
 pub struct Settings {
@@ -35,7 +37,8 @@ pub struct Settings {
     pub templates: Arc<Templates>,
     /// Server places that counters need.
     pub servers: usize,
-    /// Capacity of all connection tables together.
+    /// Capacity of the connection tables of all workers together, and again of those for services of
+    /// every port.
     pub connections: usize,
     /// How workers wait.
     pub wait: Wait,
@@ -46,6 +49,8 @@ pub struct Settings {
 /// The running workers.
 pub struct Crew {
     members: Vec<Member>,
+    /// Capacity of a table.
+    connections: usize,
     stop: Arc<AtomicBool>,
 }
 
@@ -58,6 +63,8 @@ pub struct Member {
     /// What it counts.
     pub counters: Arc<WorkerCounters>,
     line: Line,
+    /// Whether it has a table for services of every port.
+    every_port: bool,
     thread: JoinHandle<io::Result<()>>,
 }
 
@@ -73,13 +80,29 @@ impl Crew {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let each = settings.connections.div_ceil(ports.len().max(1));
-        let mut crew = Self { members: Vec::new(), stop };
+        let mut crew = Self { members: Vec::new(), connections: each, stop };
         for (number, (ports, info)) in ports.into_iter().enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
             let member = Member::start(number, ports, info, (settings, each, core, &crew.stop))?;
             crew.members.push(member);
         }
         Ok(crew)
+    }
+
+    /// Gives each worker the table for connections of services of every port that it does not have yet:
+    /// who has no such service pays nothing for it. To be called before the first one is published.
+    ///
+    /// # Errors
+    /// If the system gives no randomness, or a worker takes nothing. What is missing is handed over by
+    /// the next call.
+    pub fn serve_every_port(&mut self) -> io::Result<()> {
+        for member in self.members.iter_mut().filter(|member| !member.every_port) {
+            let table = FlowTable::new(self.connections, random_seed()?);
+            let handed = member.line.0.send_timeout(Request::EveryPort(table), HANDING_OVER);
+            handed.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
+            member.every_port = true;
+        }
+        Ok(())
     }
 
     /// The workers, in order.
@@ -148,7 +171,8 @@ impl Member {
         })?;
         let pinned = is_pinned.recv().unwrap_or(false);
         let core = core.filter(|_| pinned).map(|core| core.id);
-        Ok(Self { core, ports: info, counters, line: Line(requests), thread })
+        let line = Line(requests);
+        Ok(Self { core, ports: info, counters, line, every_port: false, thread })
     }
 
     /// A line to the worker that can be used from any thread.
@@ -194,7 +218,7 @@ impl Line {
     ///
     /// Connections that open or end meanwhile may be missed. Returns false if the worker
     /// does not answer.
-    pub fn connections(&self, mut each: impl FnMut(&Entry<V4Key>) -> ControlFlow<()>) -> bool {
+    pub fn connections(&self, mut each: impl FnMut(&Entry<Flow>) -> ControlFlow<()>) -> bool {
         let (way_back, answers) = WayBack::new();
         let (entries, reply) = (Vec::with_capacity(LISTING), Arc::clone(&way_back.0));
         let mut listing = Connections { from: Some(0), entries, reply };

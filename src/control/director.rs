@@ -28,14 +28,11 @@ use arc_swap::ArcSwap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Questions that may wait for the loop.
 const QUERIES: usize = 64;
-
-/// After so long every worker has adopted a new snapshot, also one that sleeps (10 ms at a time).
-const ADOPTION: Duration = Duration::from_millis(30);
 
 /// Where a director's words come from and go to.
 pub struct Surroundings<'a, R, F> {
@@ -81,11 +78,11 @@ pub(super) struct Director<F> {
     /// As they were at the start; timeouts are the registry's.
     pub(super) settings: Settings,
     pub(super) host: Host,
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that a worker may still hold: freed here, never on the data path.
-    retired: Vec<Arc<Snapshot>>,
+    pub(super) retired: Vec<Arc<Snapshot>>,
     /// When it is time to free them.
-    release: Option<Instant>,
+    pub(super) release: Option<Instant>,
     pub(super) backend: Backend,
     pub(super) loads: Arc<Loads>,
     pub(super) templates: Arc<Templates>,
@@ -97,7 +94,7 @@ pub(super) struct Director<F> {
     /// What may be logged about each VIP and real server.
     lines: Throttle<Ipv4Addr>,
     watchdog: Watchdog,
-    ready: Option<F>,
+    pub(super) ready: Option<F>,
 }
 
 /// Reads the configuration file again.
@@ -267,47 +264,13 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
-    pub(super) fn publish(&mut self) -> Result<(), Failure> {
-        let now = Instant::now();
-        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
-        self.release();
-        self.release = Some(now + ADOPTION);
-        self.hand_over()
-    }
-
-    /// Frees the snapshots that no worker holds any more. Their pools no longer cost anything then.
-    fn release(&mut self) {
-        self.retired.retain(|old| Arc::strong_count(old) > 1);
-        self.release = None; // what is held still is looked at with the next tick
-    }
-
-    /// Lets go of what is gone if every worker has adopted the latest snapshot. Returns whether it has.
-    fn settle(&mut self) -> bool {
-        self.release();
-        let settled = self.retired.is_empty();
-        if settled {
-            self.registry.forget(&self.loads, (&self.templates, self.now()));
-        }
-        settled
-    }
-
-    /// A director that is not ready yet fails if the kernel refuses; later it tries again.
-    fn hand_over(&mut self) -> Result<(), Failure> {
-        match self.backend.steering.set(self.registry.served()) {
-            Err(error) if self.ready.is_some() => return Err(error.into()),
-            Err(error) => tracing::error!(%error, "the services handed over are still the old ones"),
-            Ok(()) => {}
-        }
-        Ok(())
-    }
-
     /// What is looked after now and then, whatever happens.
     fn tick(&mut self) -> Result<(), Failure> {
         self.host.arms.iter().try_for_each(Interface::check)?;
         let settled = self.settle();
         self.templates.keep_house(self.now());
         self.finish_drains(settled);
+        self.provide();
         self.hand_over()?;
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());

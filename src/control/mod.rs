@@ -21,6 +21,7 @@ pub mod live;
 pub mod metrics;
 mod news;
 pub mod privileges;
+mod publish;
 mod ramp;
 pub mod rates;
 pub mod registry;

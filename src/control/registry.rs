@@ -166,6 +166,12 @@ impl Registry {
         claimed.map(|service| service.config.address).collect()
     }
 
+    /// Whether there is a service of every port.
+    #[must_use]
+    pub fn has_every_port(&self) -> bool {
+        self.services.iter().any(|service| service.config.address.is_every_port())
+    }
+
     /// When another snapshot is due because servers that start slowly count for more, or in full.
     #[must_use]
     pub fn next_step(&self) -> Option<Instant> {

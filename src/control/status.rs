@@ -3,7 +3,7 @@
 use super::api;
 use super::crew::{Crew, Line};
 use super::registry::{Registry, ServerEntry, ServiceEntry, VipState};
-use crate::flow::{Entry, V4Key};
+use crate::flow::{Entry, Flow};
 use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
@@ -267,13 +267,21 @@ impl Directory {
         })
     }
 
-    fn connection(&self, entry: &Entry<V4Key>, now: Tick) -> Option<api::Connection> {
+    /// With the port that the client wrote to, of a service of every port too.
+    fn connection(&self, entry: &Entry<Flow>, now: Tick) -> Option<api::Connection> {
+        let Flow { client, client_port, service, port } = entry.key;
+        let mut service = *self.services.get(&service)?;
+        let mut server = *self.servers.get(&entry.server)?;
+        if let Some(port) = port {
+            service.address.set_port(port);
+            server.set_port(port);
+        }
         Some(api::Connection {
-            service: *self.services.get(&entry.key.service())?,
+            service,
             expires: entry.deadline.since(now).secs(),
             state: entry.state.name().into(),
-            client: (entry.key.source(), entry.key.port()).into(),
-            server: *self.servers.get(&entry.server)?,
+            client: (client, client_port).into(),
+            server,
         })
     }
 }

@@ -1,11 +1,12 @@
 //! Four connections on one cache line.
 
-use super::key::Key;
+use super::key::{Flow, FlowKey, Key};
 use super::state::State;
 use crate::model::ServerId;
 use crate::time::Tick;
 
-/// Entries in a bucket: with IPv4 keys a bucket is one 64-byte cache line.
+/// Entries in a bucket: with IPv4 keys a bucket is one 64-byte cache line, with the destination port in
+/// them two.
 pub const SLOTS: usize = 4;
 
 /// One connection.
@@ -19,6 +20,15 @@ pub struct Entry<K> {
     pub server: ServerId,
     /// Its state.
     pub state: State,
+}
+
+impl<K: FlowKey> Entry<K> {
+    /// For listings, which show connections of all tables.
+    #[must_use]
+    pub fn listed(self) -> Entry<Flow> {
+        let Self { key, deadline, server, state } = self;
+        Entry { key: key.flow(), deadline, server, state }
+    }
 }
 
 /// A connection where it stands: what of it may change, and what may not.

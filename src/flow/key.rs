@@ -14,9 +14,28 @@ pub trait Key: Copy + Eq {
     fn hash(self, seed: &Seed) -> u64;
 }
 
+/// A key that says whose flow it is.
+pub trait FlowKey: Key {
+    /// The flow.
+    fn flow(self) -> Flow;
+}
+
+/// A flow, whatever key it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Client address.
+    pub client: Ipv4Addr,
+    /// Client port, host order.
+    pub client_port: u16,
+    /// Virtual service.
+    pub service: ServiceId,
+    /// The port that the client wrote to, host order; `None`: the service's own.
+    pub port: Option<u16>,
+}
+
 /// An IPv4 flow: client address, client port and virtual service in eight bytes.
 ///
-/// The service stands for VIP, port and protocol. Address and port lie in it as they do in the frame.
+/// The service stands for VIP, port and protocol, so it must have a port. Address and port lie in it as they do in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct V4Key(u64);
 
@@ -58,6 +77,47 @@ impl Key for V4Key {
     }
 }
 
+impl FlowKey for V4Key {
+    #[inline]
+    fn flow(self) -> Flow {
+        Flow { client: self.source(), client_port: self.port(), service: self.service(), port: None }
+    }
+}
+
+/// An IPv4 flow to a service of every port, which the destination port belongs to: sixteen bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EveryPortKey {
+    flow: V4Key,
+    port: u16,
+}
+
+impl EveryPortKey {
+    /// The flow of client and service that `flow` says, to `port` (host order).
+    #[inline]
+    #[must_use]
+    pub fn new(flow: V4Key, port: u16) -> Self {
+        Self { flow, port }
+    }
+}
+
+impl Key for EveryPortKey {
+    const VACANT: Self = Self { flow: V4Key::VACANT, port: 0 };
+
+    /// The port goes through both rounds before it meets the rest: who goes through all ports of a VIP
+    /// from one of his own fills the table no less evenly than others.
+    #[inline]
+    fn hash(self, seed: &Seed) -> u64 {
+        seed.hash(self.flow.0 ^ seed.hash(self.port.into()))
+    }
+}
+
+impl FlowKey for EveryPortKey {
+    #[inline]
+    fn flow(self) -> Flow {
+        Flow { port: Some(self.port), ..self.flow.flow() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,10 +128,34 @@ mod tests {
         assert_eq!(key.source(), Ipv4Addr::new(198, 51, 100, 7));
         assert_eq!(key.port(), 40000);
         assert_eq!(key.service(), ServiceId(513));
+        let flow =
+            Flow { client: key.source(), client_port: 40000, service: key.service(), port: Some(8443) };
+        assert_eq!(EveryPortKey::new(key, 8443).flow(), flow);
+        assert_eq!(key.flow(), Flow { port: None, ..flow });
+    }
+
+    #[test]
+    fn the_port_that_a_client_writes_to_tells_flows_to_every_port_apart() {
+        let flow = |port| V4Key::new(Ipv4Addr::new(198, 51, 100, 7), port, ServiceId(1));
+        let key = EveryPortKey::new(flow(40000), 80);
+        assert_eq!(key, EveryPortKey::new(flow(40000), 80));
+        assert_ne!(key, EveryPortKey::new(flow(40000), 443));
+        assert_ne!(key, EveryPortKey::new(flow(40001), 80));
+        let vacant = EveryPortKey::new(V4Key::new(Ipv4Addr::BROADCAST, u16::MAX, ServiceId(u16::MAX - 1)), 0);
+        assert_ne!(vacant, EveryPortKey::VACANT, "no service has the last number");
     }
 
     #[test]
     fn neighbouring_keys_spread_evenly() {
+        let client = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n / 256);
+        spread(|n| V4Key::new(client(n), 1024 + (n % 256) as u16, ServiceId(0)));
+        let flow = |n, port| V4Key::new(client(n), port, ServiceId(0));
+        spread(|n| EveryPortKey::new(flow(n, 1024 + (n % 256) as u16), 80));
+        spread(|n| EveryPortKey::new(flow(n, 1024), (n % 256) as u16));
+        spread(|n| EveryPortKey::new(flow(0, 1024), n as u16));
+    }
+
+    fn spread<K: Key>(key: impl Fn(u32) -> K) {
         let seed = Seed([
             0x243f_6a88_85a3_08d3,
             0x1319_8a2e_0370_7344,
@@ -79,10 +163,8 @@ mod tests {
             0x082e_fa98_ec4e_6c89,
         ]);
         let mut buckets = [0u32; 256];
-        for n in 0..65536u32 {
-            let key =
-                V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 + n / 256), 1024 + (n % 256) as u16, ServiceId(0));
-            buckets[(key.hash(&seed) >> 56) as usize] += 1;
+        for n in 0..65536 {
+            buckets[(key(n).hash(&seed) >> 56) as usize] += 1;
         }
         let (least, most) = (buckets.iter().min().unwrap(), buckets.iter().max().unwrap());
         assert!(*least > 128 && *most < 512, "256 expected in each, seen {least} to {most}");

@@ -1,6 +1,6 @@
 //! The connection table and the states of its connections.
 //!
-//! One table belongs to one worker. It is allocated once and never resized; every operation
+//! A table belongs to one worker. It is allocated once and never resized; every operation
 //! touches a bounded number of entries, so that no frame ever waits for housekeeping.
 
 mod bucket;
@@ -10,7 +10,7 @@ mod state;
 mod table;
 
 pub use bucket::{Entry, Found, SLOTS};
-pub use key::{Key, V4Key};
+pub use key::{EveryPortKey, Flow, FlowKey, Key, V4Key};
 pub(crate) use memory::prefetch;
 pub use state::State;
 pub use table::{FlowTable, Hint, Homes, Inserted};

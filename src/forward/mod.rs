@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod decide;
+mod family;
 mod services;
 mod snapshot;
 mod tally;

@@ -4,14 +4,23 @@ use crate::model::{ServiceAddress, ServiceId};
 use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A read-only hash table from (protocol, VIP, port) to service.
-///
-/// Open addressing at a load of at most one half, so that a look-up is one or two probes.
+/// From (protocol, VIP, port) to service, read-only.
 #[derive(Clone, Debug)]
 pub struct ServiceMap {
-    /// A power of two of them, at least 1.
-    v4: Box<[Slot]>,
+    v4: Slots,
+    /// Services of every port, under port 0. Apart, so that nothing else is found there.
+    every_port: Slots,
+    /// By [`ServiceId`]: the port of a service beside one of every port, and that one. Empty if no
+    /// service is of every port.
+    beside: Box<[Option<(u16, ServiceId)>]>,
 }
+
+/// Open addressing at a load of at most one half, so that a look-up is one or two probes.
+#[derive(Clone, Debug)]
+struct Slots(
+    /// A power of two of them, at least 1.
+    Box<[Slot]>,
+);
 
 /// A service's address and number. No address is 0: protocol numbers are not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,31 +36,73 @@ impl Default for ServiceMap {
 }
 
 impl ServiceMap {
-    /// A table of `services`. Of equal addresses the first wins; the model has none.
+    /// A table of `services`, among which port 0 stands for every port. Of equal addresses the first
+    /// wins; the model has none.
     ///
     /// # Panics
     /// If a service has the last number, which stands for none (see [`crate::flow::V4Key`]).
     #[must_use]
     pub fn new(services: &[(ServiceAddress, ServiceId)]) -> Self {
-        let slots = (services.len() * 2).next_power_of_two();
-        let mut map = Self { v4: vec![Slot::default(); slots].into() };
-        for (address, id) in services {
-            assert_ne!(id.0, u16::MAX, "the last number stands for no service");
-            if let IpAddr::V4(vip) = address.address.ip() {
-                map.insert(key(address.protocol, vip, address.address.port()), *id);
-            }
+        let (every_port, single): (Vec<_>, Vec<_>) =
+            services.iter().partition(|(address, _)| address.is_every_port());
+        let mut map =
+            Self { v4: Slots::of(&single), every_port: Slots::of(&every_port), beside: Box::default() };
+        if !every_port.is_empty() {
+            map.beside = map.beside(&single);
         }
         map
     }
 
-    /// The service at this address; `port` in host order.
+    /// The service at this address; `port` in host order. It wins over one of every port
+    /// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
     #[inline]
     #[must_use]
     pub fn find(&self, protocol: Protocol, vip: Ipv4Addr, port: u16) -> Option<ServiceId> {
-        let key = key(protocol, vip, port);
+        self.v4.find(key(protocol, vip, port))
+    }
+
+    /// The service of every port of this VIP.
+    #[must_use]
+    pub fn find_every_port(&self, protocol: Protocol, vip: Ipv4Addr) -> Option<ServiceId> {
+        self.every_port.find(key(protocol, vip, 0))
+    }
+
+    /// The port of `service`, and the service that has every other port of its VIP and protocol, if
+    /// there is one.
+    #[must_use]
+    pub fn every_port_beside(&self, service: ServiceId) -> Option<(u16, ServiceId)> {
+        *self.beside.get(usize::from(service.0))?
+    }
+
+    fn beside(&self, single: &[&(ServiceAddress, ServiceId)]) -> Box<[Option<(u16, ServiceId)>]> {
+        let end = single.iter().map(|(_, id)| usize::from(id.0) + 1).max().unwrap_or_default();
+        let mut beside = vec![None; end];
+        for (ServiceAddress { protocol, address }, id) in single {
+            let IpAddr::V4(vip) = address.ip() else { continue };
+            let other = self.find_every_port(*protocol, vip);
+            beside[usize::from(id.0)] = other.map(|other| (address.port(), other));
+        }
+        beside.into()
+    }
+}
+
+impl Slots {
+    fn of(services: &[&(ServiceAddress, ServiceId)]) -> Self {
+        let mut slots = Self(vec![Slot::default(); (services.len() * 2).next_power_of_two()].into());
+        for (address, id) in services {
+            assert_ne!(id.0, u16::MAX, "the last number stands for no service");
+            if let IpAddr::V4(vip) = address.address.ip() {
+                slots.insert(key(address.protocol, vip, address.address.port()), *id);
+            }
+        }
+        slots
+    }
+
+    #[inline]
+    fn find(&self, key: u64) -> Option<ServiceId> {
         let mut slot = home(key);
         loop {
-            let found = self.v4[slot & (self.v4.len() - 1)];
+            let found = self.0[slot & (self.0.len() - 1)];
             if found.key == key {
                 return Some(ServiceId(found.id));
             }
@@ -63,12 +114,12 @@ impl ServiceMap {
     }
 
     fn insert(&mut self, key: u64, id: ServiceId) {
-        let mask = self.v4.len() - 1;
+        let mask = self.0.len() - 1;
         let mut slot = home(key);
-        while ![0, key].contains(&self.v4[slot & mask].key) {
+        while ![0, key].contains(&self.0[slot & mask].key) {
             slot += 1;
         }
-        let slot = &mut self.v4[slot & mask];
+        let slot = &mut self.0[slot & mask];
         if slot.key == 0 {
             *slot = Slot { key, id: id.0 };
         }
@@ -114,8 +165,31 @@ mod tests {
     }
 
     #[test]
+    fn a_service_of_every_port_is_found_beside_those_of_one() {
+        let vips = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+        let service = |protocol, vip: usize, port, id| {
+            (ServiceAddress { protocol, address: SocketAddr::from((vips[vip], port)) }, ServiceId(id))
+        };
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        let map = ServiceMap::new(&[
+            service(tcp, 0, 0, 4),
+            service(tcp, 0, 80, 2),
+            service(udp, 0, 53, 3),
+            service(tcp, 1, 80, 5),
+        ]);
+        assert_eq!(map.find(tcp, vips[0], 80), Some(ServiceId(2)));
+        assert_eq!([0, 81].map(|port| map.find(tcp, vips[0], port)), [None; 2]);
+        assert_eq!(map.find_every_port(tcp, vips[0]), Some(ServiceId(4)));
+        assert_eq!([map.find_every_port(udp, vips[0]), map.find_every_port(tcp, vips[1])], [None; 2]);
+        let beside = |id| map.every_port_beside(ServiceId(id));
+        assert_eq!(beside(2), Some((80, ServiceId(4))));
+        assert_eq!([1, 3, 4, 5, 6].map(beside), [None; 5], "other protocols, other VIPs, and itself");
+    }
+
+    #[test]
     fn an_empty_map_finds_nothing() {
         assert_eq!(ServiceMap::default().find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
         assert_eq!(ServiceMap::new(&[]).find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
+        assert_eq!(ServiceMap::new(&[]).find_every_port(Protocol::Tcp, Ipv4Addr::LOCALHOST), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Where a worker's decisions are counted.
 
 use super::Verdict;
-use crate::flow::{Entry, State, V4Key};
+use crate::flow::{Entry, Flow, FlowKey, State};
 use crate::model::{Persistence, ServerId};
 use crate::schedule::{Binding, Client, Loads, Pool, TemplateKey, Templates};
 use crate::stats::{DropReason, WorkerCounters};
@@ -24,7 +24,7 @@ impl Tally {
         self.templates = Some(templates);
     }
 
-    /// Notes how many connections the table holds.
+    /// Notes how many connections the tables hold.
     #[inline]
     pub(super) fn entries(&self, entries: usize) {
         self.counters.entries.set(entries as u64);
@@ -44,42 +44,42 @@ impl Tally {
 
     /// The server for a connection that begins in `state`.
     #[inline]
-    pub(super) fn choose(&self, pool: &Pool, key: V4Key, (state, now): (State, Tick)) -> Option<ServerId> {
-        let pick = || pool.pick(&self.loads, Client::new(key.source().into(), key.port()));
+    pub(super) fn choose(&self, pool: &Pool, flow: Flow, (state, now): (State, Tick)) -> Option<ServerId> {
+        let pick = || pool.pick(&self.loads, Client::new(flow.client.into(), flow.client_port));
         let (Some(persistence), Some(templates)) = (pool.persistence(), &self.templates) else {
             return pick();
         };
-        let (key, assured) = (template_of(persistence, key), state == State::Udp);
+        let (key, assured) = (template_of(persistence, flow), state == State::Udp);
         let binding = Binding { key, now, timeout: persistence.timeout, assured };
         templates.bind(binding, |server| pool.keeps_clients(server), pick)
     }
 
     /// What was chosen does not come about, or is over.
-    pub(super) fn release(&self, pool: Option<&Pool>, key: V4Key, server: ServerId) {
-        self.with_template(pool, key, |templates, key| templates.release(key, server));
+    pub(super) fn release(&self, pool: Option<&Pool>, flow: Flow, server: ServerId) {
+        self.with_template(pool, flow, |templates, key| templates.release(key, server));
     }
 
     /// A connection to `server` went from one state to another.
     #[inline]
-    pub(super) fn moved(&self, pool: Option<&Pool>, entry: &Entry<V4Key>, to: State) {
+    pub(super) fn moved<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>, to: State) {
         if entry.state.is_active() != to.is_active() {
             self.loads.shift(entry.server, to.is_active());
             self.rank(pool, entry.server);
         }
         if to == State::Established {
-            self.with_template(pool, entry.key, |templates, key| templates.assure(key, entry.server));
+            self.with_template(pool, entry.key.flow(), |templates, key| templates.assure(key, entry.server));
         }
     }
 
     /// If there can be one.
     #[inline]
-    fn with_template(&self, pool: Option<&Pool>, key: V4Key, act: impl FnOnce(&Templates, TemplateKey)) {
+    fn with_template(&self, pool: Option<&Pool>, flow: Flow, act: impl FnOnce(&Templates, TemplateKey)) {
         if let (Some(persistence), Some(templates)) = (pool.and_then(Pool::persistence), &self.templates) {
-            act(templates, template_of(persistence, key));
+            act(templates, template_of(persistence, flow));
         }
     }
 
-    pub(super) fn opened(&self, pool: Option<&Pool>, entry: &Entry<V4Key>) {
+    pub(super) fn opened<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
         self.loads.add(entry.server, entry.state.is_active());
         self.rank(pool, entry.server);
         self.counters.server(entry.server).connections.add(1);
@@ -94,21 +94,21 @@ impl Tally {
         self.counters.server(server).connections.add(1);
     }
 
-    pub(super) fn expired(&self, pool: Option<&Pool>, entry: &Entry<V4Key>) {
+    pub(super) fn expired<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
         self.remove(pool, entry);
         self.counters.expired.add(1);
     }
 
-    pub(super) fn replaced(&self, pool: Option<&Pool>, entry: &Entry<V4Key>, now: Tick) {
+    pub(super) fn replaced<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>, now: Tick) {
         self.remove(pool, entry);
         let over = now.reached(entry.deadline);
         if over { &self.counters.expired } else { &self.counters.evicted }.add(1);
     }
 
-    fn remove(&self, pool: Option<&Pool>, entry: &Entry<V4Key>) {
+    fn remove<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
         self.loads.remove(entry.server, entry.state.is_active());
         self.rank(pool, entry.server);
-        self.release(pool, entry.key, entry.server);
+        self.release(pool, entry.key.flow(), entry.server);
     }
 
     /// Tells the pool of a server, if its service still has one, that the server's load is another.
@@ -121,6 +121,6 @@ impl Tally {
 }
 
 #[inline]
-fn template_of(persistence: Persistence, key: V4Key) -> TemplateKey {
-    TemplateKey { network: persistence.network(key.source()), service: key.service() }
+fn template_of(persistence: Persistence, flow: Flow) -> TemplateKey {
+    TemplateKey { network: persistence.network(flow.client), service: flow.service }
 }

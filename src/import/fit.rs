@@ -136,12 +136,10 @@ impl Fitter<'_> {
         if !self.seen.insert(vip.to_string()) {
             return refuse(format!("{vip} is a service already"), "merge the servers of the two");
         }
-        match self.judge.refusal(&identity(transport, address)) {
+        // Every port needs persistence, which is a matter of its settings.
+        let some_port = SocketAddr::new(address.ip(), address.port().max(1));
+        match self.judge.refusal(&identity(transport, some_port)) {
             None => Ok((transport, address)),
-            Some(_) if address.port() == 0 => {
-                let what = format!("{vip} is every port of the VIP, which directrix cannot serve");
-                refuse(what, "write a [[service]] for each port that is needed")
-            }
             Some(Refusal { what, .. }) if address.is_ipv6() => {
                 refuse(format!("{vip}: {what}"), "leave it in IPVS until directrix has IPv6")
             }
@@ -318,22 +316,17 @@ impl Fitter<'_> {
         let method = match server.forward {
             Forward::Direct => {
                 if other_port {
-                    let what = format!("{address} has port {port}, not the service's {}", vip.port());
-                    self.remarks.note(
-                        place,
-                        what,
-                        "IPVS sends to the service's port as well: direct routing cannot change it",
-                    );
+                    self.note_port(server, vip.port());
                 }
                 return None;
             }
             Forward::Tunnel => "by a tunnel (-i, TUN)",
             Forward::Masquerade => "by masquerading (-m, NAT)",
         };
-        let port = if other_port {
-            format!(", let it serve port {} instead of {port}", vip.port())
-        } else {
-            String::new()
+        let port = match vip.port() {
+            0 if other_port => format!(", let it serve every port, not {port} alone"),
+            own if other_port => format!(", let it serve port {own} instead of {port}"),
+            _ => String::new(),
         };
         let setup = format!(
             "put the VIP on its lo (directrix realserver setup --vip {}){port}, and let its replies not go by way of the director",
@@ -348,6 +341,15 @@ impl Fitter<'_> {
             format!("{setup}; then import again with --direct, or remove the \"#\" before it in the output");
         self.remarks.lost(place, what.clone(), instead);
         Some(what)
+    }
+
+    fn note_port(&mut self, Server { place, address, port, .. }: &Server, own: u16) {
+        let (what, own) = match own {
+            0 => (format!("{address} has port {port}, and the service every port"), "a client's"),
+            _ => (format!("{address} has port {port}, not the service's {own}"), "the service's"),
+        };
+        let instead = format!("IPVS sends to {own} port as well: direct routing cannot change it");
+        self.remarks.note(place, what, instead);
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Persistence, RealServer, Rules, ServiceAddress, VirtualService, host
 use crate::time::Span;
 use crate::wire::Protocol;
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// Services, and real servers of all services together: each has a 16-bit number in the tables,
 /// where the last stands for none.
@@ -70,8 +70,11 @@ fn too_many(what: &str, count: usize) -> Result<(), Misfit> {
 fn settings(service: &VirtualService) -> Result<(), Misfit> {
     let address = service.address;
     let flaw = |what: &str, remedy| Err(Misfit::new(format!("virtual service {address}: {what}"), remedy));
-    if let Err(what) = host(address.address) {
+    if let Err(what) = host(address.address.ip()) {
         return flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
+    }
+    if address.is_every_port() && service.persistence.is_none() {
+        return flaw("every port needs persistence", "make it persistent (-p), or name a port");
     }
     if let Some(persistence) = service.persistence {
         persistent(persistence).or_else(|(what, remedy)| flaw(what, remedy))?;
@@ -116,7 +119,7 @@ fn slow_start(service: &VirtualService) -> Result<(), (String, String)> {
 fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Misfit> {
     let remedy = "name the RIP of one host, as in 192.168.195.170";
     let fault = |flaw| Misfit::new(format!("real server {} of {service}: {flaw}", server.address), remedy);
-    host(SocketAddr::new(server.address, 1)).map_err(fault)?;
+    host(server.address).map_err(fault)?;
     if server.upper_threshold > THRESHOLD_MAX {
         let what = format!("real server {} of {service}: its upper threshold is too large", server.address);
         return Err(Misfit::new(what, format!("give at most {THRESHOLD_MAX}")));
@@ -131,11 +134,10 @@ fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Misfit> {
     Ok(())
 }
 
-fn host(address: SocketAddr) -> Result<(), String> {
+fn host(address: IpAddr) -> Result<(), String> {
     match address {
-        SocketAddr::V6(_) => Err("IPv6 is not there yet".into()),
-        SocketAddr::V4(v4) if v4.port() == 0 => Err("port 0 is no port".into()),
-        SocketAddr::V4(v4) => host_address(*v4.ip()).map_err(|flaw| format!("this is {flaw}")),
+        IpAddr::V6(_) => Err("IPv6 is not there yet".into()),
+        IpAddr::V4(v4) => host_address(v4).map_err(|flaw| format!("this is {flaw}")),
     }
 }
 
@@ -173,7 +175,10 @@ mod tests {
         let mut large = web();
         large.servers[0].upper_threshold = THRESHOLD_MAX + 1;
         for (services, complaint) in [
-            (vec![service("192.0.2.1:0", &[])], "virtual service TCP 192.0.2.1:0: port 0 is no port; name"),
+            (
+                vec![service("192.0.2.1:0", &[])],
+                "virtual service TCP 192.0.2.1:0: every port needs persistence; make",
+            ),
             (
                 vec![service("127.0.0.1:80", &[])],
                 "virtual service TCP 127.0.0.1:80: this is a loopback address; name",
@@ -216,6 +221,9 @@ mod tests {
             let flaw = flaw(services);
             assert!(flaw.contains(complaint), "{flaw}");
         }
-        assert_eq!(Rules { services: vec![web()], timeouts: Timeouts::default() }.check(), Ok(()));
+        let every_port =
+            VirtualService { address: service("192.0.2.1:0", &[]).address, ..persistent(1, 32).remove(0) };
+        let good = Rules { services: vec![web(), every_port], timeouts: Timeouts::default() };
+        assert_eq!(good.check(), Ok(()));
     }
 }

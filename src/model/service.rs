@@ -32,11 +32,17 @@ impl Default for Weight {
 pub struct ServiceAddress {
     /// Transport protocol.
     pub protocol: Protocol,
-    /// VIP and port.
+    /// VIP and port. Port 0 is every port of the VIP that no other service of it has.
     pub address: SocketAddr,
 }
 
 impl ServiceAddress {
+    /// Whether it takes every port of its VIP that no other service has.
+    #[must_use]
+    pub fn is_every_port(&self) -> bool {
+        self.address.port() == 0
+    }
+
     fn rank(&self) -> (bool, Protocol, IpAddr, u16) {
         (self.address.is_ipv6(), self.protocol, self.address.ip(), self.address.port())
     }
@@ -129,7 +135,8 @@ impl Persistence {
     }
 }
 
-/// A real server as configured. Its port is the service's: direct routing cannot change it.
+/// A real server as configured. Its port is the one that the client wrote to: direct routing cannot change
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealServer {
     /// RIP, of the VIP's address family.

@@ -177,7 +177,9 @@ mod tests {
         ((scheduler, [fallback, port], (persistence, slow_start), servers), number): (Drawn, u16),
     ) -> VirtualService {
         let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
-        let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], number).into() };
+        // Every port, where clients persist.
+        let at = if number < 3 && persistence.is_some() { 0 } else { number };
+        let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], at).into() };
         let scheduler = Scheduler::ALL[scheduler];
         let flags = SchedulerFlags { fallback, port };
         let has_flags = !scheduler.flag_names().is_empty();

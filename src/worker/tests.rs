@@ -59,7 +59,7 @@ fn list(worker: &mut Worker<MemoryPorts>, requests: &Sender<Request>, room: usiz
         requests.send(Request::Connections(listing)).unwrap();
         while worker.answer() {}
         listing = answers.try_recv().unwrap();
-        ports.extend(listing.entries.iter().map(|entry| entry.key.port()));
+        ports.extend(listing.entries.iter().map(|entry| entry.key.client_port));
         asked += 1;
     }
     ports.sort_unstable();

@@ -2,8 +2,10 @@
 
 use crate::deployment::{Deployment, VIP};
 use crate::support::netns::{Netns, Process, wait_until};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread::JoinHandle;
@@ -138,7 +140,21 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     pub(crate) fn open(client: &Netns) -> Self {
-        let stream = client.enter(|| TcpStream::connect_timeout(&vip(ECHO), PATIENCE)).unwrap();
+        Self::over(client.enter(|| TcpStream::connect_timeout(&vip(ECHO), PATIENCE)).unwrap())
+    }
+
+    /// From one of the client's addresses.
+    pub(crate) fn open_from(client: &Netns, address: Ipv4Addr) -> Self {
+        let dial = || {
+            let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+            bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(address, 0)))?;
+            nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(VIP, ECHO)))?;
+            nix::Result::Ok(socket)
+        };
+        Self::over(client.enter(dial).unwrap().into())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut conversation = Self { stream: BufReader::new(stream), server: String::new() };
         conversation.server = conversation.hear();

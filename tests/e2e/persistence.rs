@@ -11,6 +11,8 @@ on_both_backends! {
     clients_stay_with_their_servers_on_every_worker
     a_server_that_drains_gives_its_clients_away
     a_netmask_binds_a_whole_network
+    a_client_reaches_one_server_on_every_port
+    services_of_every_port_come_and_go_beside_others
 }
 
 /// Clients besides the one that the deployment has.
@@ -93,4 +95,88 @@ fn a_netmask_binds_a_whole_network(backend: &str) {
     director.ask(&format!("ipvsadm -E -t {VIP}:7 -s rr"));
     let others: Vec<_> = (0..2).map(|_| Conversation::open(&deployment.client).server).collect();
     assert_ne!(others[0], others[1], "no longer persistent");
+}
+
+/// Adds a service of every port with both servers, or another one.
+fn add(deployment: &Deployment, director: &Director, service: &str) {
+    director.ask(&format!("ipvsadm -A -t {service}"));
+    let target = service.split_whitespace().next().unwrap();
+    for rip in deployment.rips {
+        director.ask(&format!("ipvsadm -a -t {target} -r {rip}"));
+    }
+}
+
+fn remove(director: &Director, port: u16) {
+    director.ask(&format!("ipvsadm -D -t {VIP}:{port}"));
+}
+
+fn a_client_reaches_one_server_on_every_port(backend: &str) {
+    let deployment = with_clients(Plan { queues: 2, ..Plan::REFERENCE });
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend).with("workers = 2"));
+    [80, 7].into_iter().for_each(|port| remove(&director, port));
+    add(&deployment, &director, &format!("{VIP} -s rr -p"));
+    let servers: Vec<_> = CLIENTS.map(|client| server_of(&deployment, address(client))).collect();
+    assert!(NAMES.iter().all(|name| servers.iter().any(|server| server == name)), "{servers:?}");
+    let from = |client| Conversation::open_from(&deployment.client, address(client));
+    let mut conversations: Vec<_> = CLIENTS.map(from).collect();
+    assert!(conversations.iter().map(|with| &with.server).eq(&servers), "another server on another port");
+    conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
+
+    let [first, second] = deployment.rips;
+    let listing = director.ask(&format!("ipvsadm -Ln -t {VIP}"));
+    assert!(listing.contains(&format!("\nTCP  {VIP}:0 rr persistent 360\n  -> {first}:0 ")), "{listing}");
+    assert!(listing.contains(&format!("\n  -> {second}:0 ")), "{listing}");
+    let rip = if servers[0] == NAMES[0] { first } else { second };
+    let rows = director.connections(&format!(" {}:", address(CLIENTS.start)));
+    let of = |end: &str| rows.iter().filter(|row| row.ends_with(end)).count();
+    let found = [80, 7, 0].map(|port| of(&format!(" {:<18} {rip}:{port}", format!("{VIP}:{port}"))));
+    assert_eq!(found, [20, 1, 1], "{rows:?}");
+    let rules = format!("-A -t {VIP}:0 -s rr -p 360\n-a -t {VIP}:0 -r {first}:0 -g -w 1\n");
+    assert!(director.ask("ipvsadm -S -n").contains(&rules));
+    let saved = director.ask("save");
+    assert!(
+        saved.contains(&format!("\naddress = \"{VIP}:0\"\nscheduler = \"rr\"\npersistence = ")),
+        "{saved}"
+    );
+    let bare = director.fed("ipvsadm -R", &format!("-A -t {VIP}:0\n"));
+    assert!(bare.1.contains("Zero port specified for non-persistent service"), "{bare:?}");
+    everything_but_dropped_adds_up(&deployment, &director);
+}
+
+/// Connections of the echo service, when it has a service of its own.
+fn active(director: &Director) -> usize {
+    director.load(&format!("-t {VIP}:7")).iter().map(|(active, _)| active).sum()
+}
+
+fn services_of_every_port_come_and_go_beside_others(backend: &str) {
+    let deployment = with_clients(Plan::REFERENCE);
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let mut before = Conversation::open(&deployment.client);
+    add(&deployment, &director, &format!("{VIP}:0 -s rr -p 300"));
+    before.go_on("is this yours?");
+    remove(&director, 80);
+    assert_eq!([201, 202].map(|host| server_of(&deployment, address(host))), ["real2", "real1"]);
+    before.go_on("and still?");
+    assert_eq!(active(&director), 1);
+    let refused = director.fed("ipvsadm -R", &format!("-E -t {VIP}:0 -s rr\n"));
+    assert_eq!(refused.0, Some(2), "{refused:?}");
+    remove(&director, 0);
+    before.go_on("and without it?");
+
+    remove(&director, 7);
+    add(&deployment, &director, &format!("{VIP}:0 -s rr -p 300"));
+    let mut early = Conversation::open_from(&deployment.client, address(203));
+    add(&deployment, &director, &format!("{VIP}:7 -s rr"));
+    early.go_on("although the port has a service of its own?");
+    let mut late: Vec<_> =
+        (0..2).map(|_| Conversation::open_from(&deployment.client, address(203))).collect();
+    assert_ne!(late[0].server, late[1].server, "the new service is not persistent");
+    early.go_on("and still?");
+    before.go_on("your service is there again");
+    assert_eq!(active(&director), 3, "without the early one");
+    remove(&director, 0);
+    late.iter_mut().for_each(|conversation| conversation.go_on("without the other?"));
+    assert_eq!(active(&director), 3);
 }

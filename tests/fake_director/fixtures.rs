@@ -112,6 +112,15 @@ pub(crate) fn made_up() -> Services {
     Services { capacity: 4096, services }
 }
 
+/// One of every port.
+pub(crate) fn every_port() -> Services {
+    let every_port = Service {
+        persistence: persistence(360, 32),
+        ..service(Protocol::Tcp, "192.0.2.10:0", "rr", pair("10.0.0.1:0", "10.0.0.2:0"))
+    };
+    Services { capacity: 4096, services: vec![every_port] }
+}
+
 /// The services of ipvs-6.1/formats, out of order.
 pub(crate) fn formats() -> Services {
     let limited =

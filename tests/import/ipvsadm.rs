@@ -80,6 +80,24 @@ fn rules_are_carried_out_one_after_the_other() {
     assert_eq!((timeouts.tcp.secs(), timeouts.tcp_fin.secs(), timeouts.udp.secs()), (900, 60, 10));
 }
 
+#[test]
+fn every_port_is_carried_over() {
+    let text = "-A -t 192.0.2.1 -s rr -p 60 -M 255.255.255.0\n-a -t 192.0.2.1:0 -r 10.0.0.1\n-a -t 192.0.2.1:0 -r 10.0.0.2:0\n\
+                -A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.2:80\n";
+    let import = imported("f", text, &Files::default());
+    assert_eq!(said(&import), [""; 0]);
+    let services = config(&import).services;
+    assert_eq!(
+        shown(&services),
+        "TCP 192.0.2.1:0 rr: 10.0.0.1*1 10.0.0.2*1\nTCP 192.0.2.1:80 wlc: 10.0.0.2*1"
+    );
+    let persistence = services[0].persistence.unwrap();
+    assert_eq!((persistence.timeout.secs(), persistence.prefix), (60, 24));
+    let prepared = imported("f", &format!("{text}-a -t 192.0.2.1:0 -r 10.0.0.3:81 -m\n"), &Files::default());
+    let said = said(&prepared);
+    assert!(said[0].contains("--vip 192.0.2.1), let it serve every port, not 81 alone, and"), "{said:?}");
+}
+
 /// The first service is good; what is said of what follows.
 #[test]
 fn what_cannot_be_carried_over_is_said_with_its_line() {
@@ -90,8 +108,12 @@ fn what_cannot_be_carried_over_is_said_with_its_line() {
             "3: not carried over: connections are not synchronised with another director",
         ),
         (
-            "-A -t 192.0.2.2:0 -p 60",
-            "3: not carried over: TCP 192.0.2.2:0 is every port of the VIP, which directrix cannot serve",
+            "-A -t 192.0.2.2 -p\n-a -t 192.0.2.2 -r 10.0.0.2:8080",
+            "4: note: 10.0.0.2 has port 8080, and the service every port",
+        ),
+        (
+            "-A -t 192.0.2.2:0",
+            "3: not carried over: TCP 192.0.2.2:0: address is \"192.0.2.2:0\", every port of the VIP, in a service that is not persistent",
         ),
         (
             "-A --sctp-service 192.0.2.2:80",

@@ -162,6 +162,24 @@ fn groups_stand_for_all_their_addresses() {
     assert!(import.toml.contains("# k:1: virtual_server group WEB, its member of k:12\n"), "{}", import.toml);
 }
 
+/// Without a port it is every port, and persistent whether that is said or not.
+#[test]
+fn a_virtual_server_without_a_port_is_every_port() {
+    let text = "virtual_server 192.0.2.1 {\nlvs_sched rr\nlvs_method DR\nprotocol TCP\nreal_server 10.0.0.1 {\n}\n}\n\
+                virtual_server group ALL {\nlvs_sched rr\nlvs_method DR\nprotocol UDP\npersistence_timeout 60\nreal_server 10.0.0.1 {\n}\n}\n\
+                virtual_server_group ALL {\n192.0.2.2\n192.0.2.3 53\n}\n";
+    let import = imported("k", text, &Files::default());
+    assert_eq!(said(&import), [""; 0]);
+    let services = config(&import).services;
+    let timeouts: Vec<_> =
+        services.iter().map(|service| service.persistence.unwrap().timeout.secs()).collect();
+    assert_eq!(
+        shown(&services),
+        "TCP 192.0.2.1:0 rr: 10.0.0.1*1\nUDP 192.0.2.2:0 rr: 10.0.0.1*1\nUDP 192.0.2.3:53 rr: 10.0.0.1*1"
+    );
+    assert_eq!(timeouts, [360, 60, 60]);
+}
+
 #[test]
 fn groups_too_large_are_refused_and_not_built() {
     let server = |n| format!("real_server 10.0.0.{n} {{\n}}\n");

@@ -5,7 +5,7 @@ use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN};
 use directrix::control::api::Stats;
 use directrix::control::registry::{Registry, ServerLink};
-use directrix::flow::{Entry, V4Key};
+use directrix::flow::{Entry, Flow, V4Key};
 use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
     RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
@@ -306,14 +306,14 @@ impl Worker {
     /// Forgets what is not in the table any more, if that had to go or could.
     fn check(&mut self, now_ms: u64, tick: impl Fn(u64) -> Tick) {
         let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
-        let table: HashMap<V4Key, Entry<V4Key>> = entries.map(|entry| (entry.key, entry)).collect();
+        let table: HashMap<V4Key, Entry<Flow>> = entries.map(|entry| (key(&entry.key), entry)).collect();
         self.known.retain(|key, known| {
             let stays = table.contains_key(key);
             assert!(stays || !known.must_stay(now_ms), "{known:?} is gone at {now_ms}");
             stays
         });
         for entry in table.values() {
-            let known = self.known.get(&entry.key).unwrap_or_else(|| panic!("{entry:?} is unheard of"));
+            let known = self.known.get(&key(&entry.key)).unwrap_or_else(|| panic!("{entry:?} is unheard of"));
             assert_eq!((entry.server, entry.state), (known.server, known.state));
             assert_eq!(entry.deadline, tick(known.deadline_ms), "{entry:?} at {now_ms}");
         }
@@ -361,4 +361,8 @@ fn newcomer(port: u16, flags: u8) -> Segment {
     let address = Ipv4Addr::new(203, 0, 113, (port % 251) as u8);
     let frame = frames::tcp((address, port), (VIP, 80), flags, &[]);
     Segment { key: V4Key::new(address, port, WEB), flags: Some(flags), frame }
+}
+
+fn key(flow: &Flow) -> V4Key {
+    V4Key::new(flow.client, flow.client_port, flow.service)
 }

@@ -1,6 +1,6 @@
 //! Frames of every kind that a director meets, made beforehand and handed out without allocating.
 
-use super::frames::{self, ACK, DIRECTOR, FIN, RST, SYN};
+use super::frames::{self, ACK, DIRECTOR, End, FIN, RST, SYN};
 use directrix::forward::{Arm, ArmIndex, Batch, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{Persistence, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool, Rule};
@@ -9,6 +9,8 @@ use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+/// That of the service of every port.
+const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
 const FRAME: usize = 60;
 /// Clients that come again and again, and those that are seen once.
 const REGULARS: u16 = 600;
@@ -45,6 +47,9 @@ impl Traffic {
             for flags in [SYN, ACK, ACK, ACK, ACK, ACK, ACK, ACK, FIN | ACK, SYN, RST] {
                 deck.push(frames::tcp(client, (VIP, 80), flags, b"GET"));
             }
+            for flags in [SYN, ACK, ACK, FIN | ACK] {
+                deck.push(frames::tcp(client, (OTHER_VIP, 1 + port % 7), flags, &[]));
+            }
             deck.push(frames::udp(client, (VIP, 53), b"query"));
             deck.push(frames::tcp(client, (VIP, 81), SYN, &[]));
             deck.push(frames::ipv4(client.0, VIP, 1, &[0; 8], |_| ()));
@@ -78,17 +83,23 @@ impl Traffic {
     }
 }
 
-/// A web service on three servers and DNS on one; `absent` is quiesced.
+/// A web service on three servers, DNS on one, and a service of every port on three, beside one of port 3
+/// that is there if `absent` is 1; `absent` is quiesced.
 pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
-    let service =
-        |protocol, port, id| (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id));
+    let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
+    let mut services = vec![
+        service(Protocol::Tcp, (VIP, 80), 0),
+        service(Protocol::Udp, (VIP, 53), 1),
+        service(Protocol::Tcp, (OTHER_VIP, 0), 2),
+    ];
+    services.extend((absent == 1).then(|| service(Protocol::Tcp, (OTHER_VIP, 3), 0)));
     let mac = |id| MacAddr([2, 1, 0, 0, 0, id as u8]);
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     let server = |id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     Snapshot {
         routes: Route::to_all(&arms, (0..SERVERS).map(server)),
         arms,
-        services: ServiceMap::new(&[service(Protocol::Tcp, 80, 0), service(Protocol::Udp, 53, 1)]),
+        services: ServiceMap::new(&services),
         pools: lists(absent).map(Pool::new).into(),
         timeouts,
     }
@@ -103,7 +114,8 @@ pub fn next_snapshot(before: &Snapshot, absent: u16, loads: &Loads) -> Snapshot 
     Snapshot { pools, ..snapshot(absent, before.timeouts) }
 }
 
-fn lists(absent: u16) -> [Vec<Candidate>; 2] {
+fn lists(absent: u16) -> [Vec<Candidate>; 3] {
     let candidate = |id| Candidate::new(ServerId(id), u16::from(id != absent));
-    [(0..3).map(candidate).collect(), vec![candidate(3)]]
+    let three = || (0..3).map(candidate).collect();
+    [three(), vec![candidate(3)], three()]
 }

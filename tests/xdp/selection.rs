@@ -73,6 +73,36 @@ fn only_frames_for_a_service_are_taken() {
 }
 
 #[test]
+fn every_port_of_a_vip_is_taken_for_a_service_of_every_port() {
+    let net = Net::new(1);
+    let fragment = with_header(|header| header.fragment_offset = IpFragOffset::try_new(100).unwrap());
+    let mut taken: Vec<_> = [0, 1, 53, 54, 65535].map(|port| datagram((VIP, port), 9, b"")).into();
+    taken.extend([with_header(|header| header.options = Ipv4Options::from([1; 40])), fragment]);
+    let mut truncated = datagram((VIP, 54), 9, b"");
+    truncated.truncate(14 + 20 + 3);
+    let left = [
+        datagram(([10, 9, 9, 8], 53), 9, b"another address"),
+        datagram(([10, 0, 0, 1], 53), 9, b"the host's own"),
+        with_header(|header| header.protocol = etherparse::IpNumber::TCP),
+        with_header(|header| header.protocol = etherparse::IpNumber::ICMP),
+        to_mac(MacAddr([2, 0, 0, 0, 0, 0x77])),
+        truncated,
+        datagram(([10, 9, 9, 7], 0), 9, b"port 0 where only another has a service"),
+    ];
+    let services = [udp(VIP, 0), udp(VIP, 53), udp([10, 9, 9, 7], 53)];
+    let wire = net.peer_wire();
+    let seen = with_director(&net.director, &Setup::new(&services), || {
+        left.iter().for_each(|frame| wire.send(frame));
+        for frame in &taken {
+            wire.send(frame);
+            assert_eq!(next(&wire, PATIENCE), Some(bounced(frame)));
+        }
+        assert_eq!(next(&wire, SILENCE), None);
+    });
+    assert_eq!(seen[0].received, [taken.len() as u64]);
+}
+
+#[test]
 fn the_hosts_own_traffic_is_not_touched() {
     let net = Net::new(2);
     // The service is on the director's own address: its other ports are the kernel's.

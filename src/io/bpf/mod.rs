@@ -33,8 +33,19 @@ const KEYS_MAX: usize = 131_072;
 const QUEUES_MAX: u32 = 1024;
 
 /// `struct service_v4` of steer.bpf.c: address (4 bytes), port (2), both in network order,
-/// IP protocol number (1), zero (1). Port 0 stands for fragments, which have no ports.
+/// IP protocol number (1), [`Kind`] (1).
 type Key = [u8; 8];
+
+/// What a key stands for. Mirrors steer.bpf.c.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A service of this port.
+    OnePort,
+    /// Any service of this VIP: fragments have no ports.
+    Fragments,
+    /// A service of every port.
+    EveryPort,
+}
 
 /// The programs and maps of one interface, in the kernel.
 pub struct Programs {
@@ -121,14 +132,14 @@ fn keys(services: &[ServiceAddress]) -> Result<BTreeSet<Key>, IoError> {
     let mut keys = BTreeSet::new();
     for service in services {
         let IpAddr::V4(vip) = service.address.ip() else { return Err(refusal::family(service)) };
-        keys.insert(key(vip.octets(), service.address.port(), service.protocol));
-        keys.insert(key(vip.octets(), 0, service.protocol));
+        let kind = if service.is_every_port() { Kind::EveryPort } else { Kind::OnePort };
+        keys.insert(key((vip.octets(), service.address.port()), service.protocol, kind));
+        keys.insert(key((vip.octets(), 0), service.protocol, Kind::Fragments));
     }
     if keys.len() > KEYS_MAX { Err(refusal::services(keys.len(), KEYS_MAX)) } else { Ok(keys) }
 }
 
-fn key(vip: [u8; 4], port: u16, protocol: Protocol) -> Key {
-    let [a, b, c, d] = vip;
+fn key(([a, b, c, d], port): ([u8; 4], u16), protocol: Protocol, kind: Kind) -> Key {
     let [high, low] = port.to_be_bytes();
-    [a, b, c, d, high, low, protocol as u8, 0]
+    [a, b, c, d, high, low, protocol as u8, kind as u8]
 }

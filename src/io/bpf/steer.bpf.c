@@ -39,9 +39,16 @@ static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 len) = (void *)BPF
 // look-up hash 12 bytes more. Mirrored by `Key` in mod.rs.
 struct service_v4 {
 	__be32 address;
-	__be16 port; // 0 stands for "this VIP has a service": fragments have no ports
+	__be16 port; // 0 but for ONE_PORT
 	__u8 protocol;
-	__u8 unused;
+	__u8 kind;
+};
+
+// What a key stands for. Mirrored by `Kind` in mod.rs.
+enum {
+	ONE_PORT, // a service of this port
+	FRAGMENTS, // any service of this VIP: fragments have no ports
+	EVERY_PORT, // a service of every port
 };
 
 struct {
@@ -88,8 +95,10 @@ INLINE int service_of(void *data, void *end, struct service_v4 *key)
 		return 0;
 	key->address = ip->daddr;
 	key->protocol = ip->protocol;
-	if (ip->frag_off & FRAGMENT)
+	if (ip->frag_off & FRAGMENT) {
+		key->kind = FRAGMENTS;
 		return 1;
+	}
 	ports = (void *)ip + ip->ihl * 4;
 	if ((void *)(ports + 2) > end)
 		return 0;
@@ -101,7 +110,15 @@ INLINE int is_wanted(void *data, void *end)
 {
 	struct service_v4 key = {};
 
-	return service_of(data, end, &key) && bpf_map_lookup_elem(&services, &key);
+	if (!service_of(data, end, &key))
+		return 0;
+	if (bpf_map_lookup_elem(&services, &key))
+		return 1;
+	if (key.kind == FRAGMENTS)
+		return 0;
+	key.port = 0;
+	key.kind = EVERY_PORT;
+	return bpf_map_lookup_elem(&services, &key) != 0;
 }
 
 SEC("xdp")

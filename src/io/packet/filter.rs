@@ -42,7 +42,7 @@ const FRAGMENT: u32 = 0x3fff;
 const KEEP: sock_filter = statement(BPF_RET | BPF_K, u32::MAX);
 const REJECT: sock_filter = statement(BPF_RET | BPF_K, 0);
 
-/// VIP → protocol → ports.
+/// VIP → protocol → ports, where 0 is every port.
 type Wanted = BTreeMap<u32, BTreeMap<u8, BTreeSet<u16>>>;
 
 /// Rejects every frame.
@@ -94,6 +94,10 @@ fn by_service(wanted: &Wanted) -> Program {
         let mut program = vec![load(BPF_H, at::FRAGMENT), jump(BPF_JSET, FRAGMENT, 0, 1), KEEP];
         program.push(statement(BPF_LDX | BPF_B | BPF_MSH, at::IP));
         program.push(statement(BPF_LD | BPF_H | BPF_IND, at::PORT));
+        if ports.contains(&0) {
+            program.push(KEEP); // if there is a port: a load that fails has ended the filter
+            return program;
+        }
         program.extend(search(&ports, &|port| u32::from(*port), &|port| {
             vec![jump(BPF_JEQ, u32::from(*port), 0, 1), KEEP, REJECT]
         }));
@@ -258,7 +262,9 @@ mod tests {
             let same = b[30..34] == vip.octets() && b[23] == service.protocol as u8;
             let fragment = b[20] & 0x3f != 0 || b[21] != 0;
             let port = b.get(port_at..port_at + 2);
-            same && (fragment || port == Some(&service.address.port().to_be_bytes()))
+            let is_its =
+                |port: &[u8]| service.is_every_port() || port == service.address.port().to_be_bytes();
+            same && (fragment || port.is_some_and(is_its))
         })
     }
 
@@ -331,7 +337,7 @@ mod tests {
     #[test]
     fn too_many_services_make_it_coarser() {
         let many = |vips: u32, ports: u16| -> Vec<_> {
-            let each = |vip| (0..ports).map(move |port| service(Protocol::Tcp, 0x0a00_0000 + vip, port));
+            let each = |vip| (1..=ports).map(move |port| service(Protocol::Tcp, 0x0a00_0000 + vip, port));
             (0..vips).flat_map(each).collect()
         };
         let frame = |vip: u32, port: u16| {
@@ -346,9 +352,13 @@ mod tests {
             run(&programs(services).next().unwrap(), &frame(vip, port)) != 0
         };
         let exact = many(1, 800);
-        assert!(keeps(&exact, 0, 799) && !keeps(&exact, 0, 800) && !keeps(&exact, 1, 799));
+        assert!(keeps(&exact, 0, 800) && !keeps(&exact, 0, 801) && !keeps(&exact, 1, 800));
         let by_protocol = many(1, 1000);
-        assert!(keeps(&by_protocol, 0, 999) && keeps(&by_protocol, 0, 1000) && !keeps(&by_protocol, 1, 999));
+        assert!(
+            keeps(&by_protocol, 0, 1000) && keeps(&by_protocol, 0, 1001) && !keeps(&by_protocol, 1, 1000)
+        );
+        let every_port = [many(1, 1000), vec![service(Protocol::Tcp, 0x0a00_0000, 0)]].concat();
+        assert!(keeps(&every_port, 0, 1001) && !keeps(&every_port, 1, 1000));
         let by_any = many(2000, 1);
         assert!(keeps(&by_any, 1999, 0) && keeps(&by_any, 9999, 0));
     }

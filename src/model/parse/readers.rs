@@ -209,7 +209,7 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     mac.is_unicast().then_some(mac).ok_or_else(group)
 }
 
-/// "VIP:port".
+/// "VIP:port", where port 0 is every port.
 pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     let example = r#"VIP and port, as in "192.168.195.150:80""#;
     let text = text(value, &format!("{example},"))?;
@@ -223,7 +223,6 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(", no IPv4 address and port"))?;
     let address = host_of(host).map_err(|flaw| fault(&flaw))?;
     match port.parse() {
-        Ok(0) => Err(fault(": port 0 is no port")),
         Ok(port) => Ok(SocketAddr::from((address, port))),
         Err(_) => Err(fault(": the port is no number from 1 to 65535")),
     }

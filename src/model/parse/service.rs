@@ -43,6 +43,7 @@ fn service<'a, 'i>(
     let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
     let (persistence, one_packet) = (persistence(section), one_packet(section, protocol));
     let slow_start = slow_start_under(scheduler, section);
+    every_port_persists(section, address);
     let own = servers(section, address);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
@@ -63,6 +64,14 @@ fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
     let prefix = section.get("netmask", netmask).unwrap_or(32);
     section.close();
     Some(Persistence { timeout, prefix })
+}
+
+/// A client's connections to two ports belong together: without that, a service for each port would do.
+fn every_port_persists(service: &Section<'_, '_>, address: Option<SocketAddr>) {
+    if let Some(address) = address.filter(|address| address.port() == 0 && !service.has("persistence")) {
+        let what = format!("is \"{address}\", every port of the VIP, in a service that is not persistent");
+        service.object("address", Fault::new(what, "add persistence = {}, or write a port"));
+    }
 }
 
 fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {

@@ -408,7 +408,7 @@ fn a_services_address_is_vip_and_port() {
         ("\"10.0.0.1\"", r#"is "10.0.0.1", without a port; write "10.0.0.1:80""#),
         (
             "\"10.0.0.1:0\"",
-            r#"is "10.0.0.1:0": port 0 is no port; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "10.0.0.1:0", every port of the VIP, in a service that is not persistent; add persistence = {}, or write a port"#,
         ),
         (
             "\"10.0.0.1:65536\"",

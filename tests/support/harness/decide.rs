@@ -5,6 +5,7 @@ use super::super::frames::{self, DIRECTOR, ROUTER};
 use super::input::Input;
 use super::ledger::Ledger;
 use super::packet::make_checksum_right;
+use directrix::flow::FlowTable;
 use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
@@ -21,8 +22,12 @@ const SERVER_SIDE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x5d]);
 const SEED: Seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 7]);
 
 /// By [`ServiceId`]: protocol, port, and the servers.
-pub const SERVICES: [(Protocol, u16, &[u16]); 3] =
-    [(Protocol::Tcp, 80, &[0, 1, 2]), (Protocol::Udp, 53, &[3]), (Protocol::Tcp, 443, &[5, 4])];
+pub const SERVICES: [(Protocol, u16, &[u16]); 4] = [
+    (Protocol::Tcp, 80, &[0, 1, 2]),
+    (Protocol::Udp, 53, &[3]),
+    (Protocol::Tcp, 443, &[5, 4]),
+    (Protocol::Tcp, 0, &[5, 0]),
+];
 
 /// Lives through `input`, and tells what was counted.
 pub fn check(input: &[u8]) -> Arc<WorkerCounters> {
@@ -45,13 +50,14 @@ struct Life {
 }
 
 impl Life {
-    /// With all servers there, a table for 1 to 64 connections, and any time on the clock.
+    /// With all servers there, tables for 1 to 64 connections each, and any time on the clock.
     fn begin(input: &mut Input<'_>) -> Self {
         let capacity = usize::from(input.byte() % 64) + 1;
         let now = Tick(u32::from(input.word()) << 16);
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
         let mut forwarder = Forwarder::new(capacity, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        forwarder.serve_every_port(FlowTable::new(capacity, SEED));
         let snapshot = Arc::new(snapshot(&mut Input(&[0, 5, 5, 5, 5, 5, 5])));
         forwarder.adopt(Arc::clone(&snapshot));
         let ledger = Ledger::new(capacity, snapshot, loads, Arc::clone(&counters));
@@ -166,7 +172,7 @@ fn client(input: &mut Input<'_>) -> frames::End {
 
 fn tcp(input: &mut Input<'_>) -> Vec<u8> {
     let (client, flags) = (client(input), input.byte());
-    let port = if flags & 0x40 != 0 { 443 } else { 80 };
+    let port = [80, 443, 81, 80][usize::from(flags & 0x40 != 0) + usize::from(client.0.octets()[3] & 2)];
     let mut frame = frames::tcp(client, (VIP, port), 0, &[]);
     // No flag, too, and those that mean nothing here. Often the bare SYN or ACK.
     frame[47] = match flags & 0xc0 {

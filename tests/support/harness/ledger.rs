@@ -2,7 +2,7 @@
 
 use super::super::frames::DIRECTOR;
 use super::decide::{SERVERS, SERVICES, VIP};
-use directrix::flow::{Entry, State, V4Key};
+use directrix::flow::{Entry, Flow, State};
 use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceId};
 use directrix::schedule::{Load, Loads};
@@ -14,7 +14,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-type Table = HashMap<V4Key, Entry<V4Key>>;
+type Table = HashMap<Flow, Entry<Flow>>;
 
 /// What was put in and what came out.
 pub struct Ledger {
@@ -29,7 +29,7 @@ pub struct Ledger {
 
 /// A frame as etherparse sees it, if it is one for a service.
 struct Seen {
-    key: V4Key,
+    key: Flow,
     flags: TcpFlags,
 }
 
@@ -79,7 +79,8 @@ impl Ledger {
             assert_eq!(self.loads.get(server), Load { active, inactive }, "{server:?}");
         }
         let entries = table.len() as u64;
-        assert!(table.len() <= self.capacity);
+        let apart = table.keys().filter(|flow| flow.port.is_some()).count();
+        assert!(table.len() - apart <= self.capacity && apart <= self.capacity);
         assert_eq!(counters.entries.get(), entries);
         let gone = counters.expired.get() + counters.evicted.get();
         assert_eq!(self.sum(|server| &server.connections), entries + gone);
@@ -180,9 +181,12 @@ impl Ledger {
             TransportSlice::Udp(udp) => (Protocol::Udp, (udp.source_port(), udp.destination_port()), 0),
             _ => return None,
         };
-        let service = SERVICES.iter().position(|(p, port, _)| (*p, *port) == (protocol, ports.1))?;
+        let find = |wanted| SERVICES.iter().position(|(p, port, _)| (*p, *port) == (protocol, wanted));
+        let one = find(ports.1).filter(|_| ports.1 != 0);
+        let (service, port) = one.map(|id| (id, None)).or_else(|| Some((find(0)?, Some(ports.1))))?;
         let right = directrix::wire::Packet::parse(frame).is_ok() && header.destination_addr() == VIP;
-        let key = V4Key::new(header.source_addr(), ports.0, ServiceId(service as u16));
+        let service = ServiceId(service as u16);
+        let key = Flow { client: header.source_addr(), client_port: ports.0, service, port };
         right.then_some(Seen { key, flags: TcpFlags(flags) })
     }
 }

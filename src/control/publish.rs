@@ -1,0 +1,57 @@
+//! From the registry to the workers and the kernel: one snapshot after another.
+
+use super::director::Director;
+use super::failure::Failure;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// After so long every worker has adopted a new snapshot, also one that sleeps (10 ms at a time).
+const ADOPTION: Duration = Duration::from_millis(30);
+
+impl<F: FnMut()> Director<F> {
+    /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
+    pub(super) fn publish(&mut self) -> Result<(), Failure> {
+        self.provide();
+        let now = Instant::now();
+        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
+        self.release();
+        self.release = Some(now + ADOPTION);
+        self.hand_over()
+    }
+
+    /// Sees to it that workers have tables for what the snapshot asks of them. Without one they drop
+    /// what would open a connection there.
+    pub(super) fn provide(&mut self) {
+        if self.registry.has_every_port()
+            && let Err(error) = self.backend.crew.serve_every_port()
+        {
+            tracing::error!(%error, "services of every port take no connections yet");
+        }
+    }
+
+    /// Frees the snapshots that no worker holds any more. Their pools no longer cost anything then.
+    fn release(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.release = None; // what is held still is looked at with the next tick
+    }
+
+    /// Lets go of what is gone if every worker has adopted the latest snapshot. Returns whether it has.
+    pub(super) fn settle(&mut self) -> bool {
+        self.release();
+        let settled = self.retired.is_empty();
+        if settled {
+            self.registry.forget(&self.loads, (&self.templates, self.now()));
+        }
+        settled
+    }
+
+    /// A director that is not ready yet fails if the kernel refuses; later it tries again.
+    pub(super) fn hand_over(&mut self) -> Result<(), Failure> {
+        match self.backend.steering.set(self.registry.served()) {
+            Err(error) if self.ready.is_some() => return Err(error.into()),
+            Err(error) => tracing::error!(%error, "the services handed over are still the old ones"),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+}

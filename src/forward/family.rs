@@ -1,0 +1,275 @@
+//! The connections of one kind of key: found, opened, moved on, expired.
+
+use super::snapshot::{ArmIndex, Route, Snapshot};
+use super::tally::Tally;
+use crate::flow::{Entry, Flow, FlowKey, FlowTable, Found, Hint, Homes, Inserted, State};
+use crate::model::ServerId;
+use crate::schedule::Pool;
+use crate::stats::DropReason;
+use crate::time::{Span, Tick};
+use crate::wire::Protocol;
+use crate::wire::ethernet::Addresses;
+use crate::wire::transport::TcpFlags;
+use std::sync::Arc;
+
+/// Time in which a whole table is swept for expired connections once.
+const SWEEP: Span = Span::from_secs(2);
+/// Most buckets of a table that one round of housekeeping sweeps: 16 KiB of IPv4 connections, a few
+/// microseconds.
+const SWEEP_BUCKETS: usize = 256;
+
+/// What frames of all families are decided by.
+pub(super) struct Context {
+    pub(super) snapshot: Arc<Snapshot>,
+    /// By state.
+    pub(super) lifetimes: [Span; State::COUNT],
+    pub(super) tally: Tally,
+}
+
+/// What the first pass found out about a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<K> {
+    pub(super) key: K,
+    pub(super) homes: Homes,
+    pub(super) bytes: u16,
+    pub(super) flags: TcpFlags,
+    pub(super) hint: Hint,
+    pub(super) kind: Kind,
+}
+
+/// What is to be done about a frame in the second pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Find or open its connection.
+    Of(Protocol),
+    /// Likewise, but among those of the services of every port, to this one.
+    EveryPort(Protocol, u16),
+    /// Nothing more: it has been refused.
+    Refused(DropReason),
+}
+
+impl<K> Candidate<K> {
+    /// The state in which its connection begins, if it may begin one (`tcp_conn_schedule` in
+    /// net/netfilter/ipvs/ip_vs_proto_tcp.c).
+    fn first_state(&self) -> Result<State, DropReason> {
+        match self.kind {
+            Kind::Of(Protocol::Udp) | Kind::EveryPort(Protocol::Udp, _) => Ok(State::Udp),
+            Kind::Of(Protocol::Tcp) | Kind::EveryPort(Protocol::Tcp, _) => {
+                let opens = self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST);
+                opens.then(|| State::None.after(self.flags)).ok_or(DropReason::NoConnection)
+            }
+            Kind::Refused(reason) => Err(reason),
+        }
+    }
+}
+
+/// A table of connections with all that happens to them.
+pub(super) struct Family<K> {
+    table: FlowTable<K>,
+    /// When buckets last became due, how many still are, and the part of one that is not yet, in
+    /// [`SWEEP`]ths.
+    swept: Tick,
+    sweep_owed: usize,
+    sweep_rest: usize,
+}
+
+impl<K: FlowKey> Family<K> {
+    pub(super) fn new(table: FlowTable<K>) -> Self {
+        Self { table, swept: Tick::default(), sweep_owed: 0, sweep_rest: 0 }
+    }
+
+    /// Connections.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The buckets that listings go through.
+    pub(super) fn buckets(&self) -> usize {
+        self.table.buckets()
+    }
+
+    /// The connections of a bucket; none past the last one.
+    pub(super) fn listed(&self, bucket: usize) -> impl Iterator<Item = Entry<Flow>> {
+        self.table.entries(bucket).map(Entry::listed)
+    }
+
+    /// Begins a batch.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.table.begin();
+    }
+
+    /// Where the connection of `key` may be; its first line is called for.
+    #[inline]
+    pub(super) fn call(&self, key: K) -> Homes {
+        let homes = self.table.homes(key);
+        self.table.prefetch(homes);
+        homes
+    }
+
+    /// The candidate of the frame that `other` is of, by a key of this family.
+    pub(super) fn candidate<O>(&self, other: &Candidate<O>, key: K) -> Candidate<K> {
+        let homes = self.table.homes(key);
+        let Candidate { bytes, flags, kind, .. } = *other;
+        Candidate { key, homes, bytes, flags, hint: self.table.locate(key, homes), kind }
+    }
+
+    /// Looks for a candidate's connection in the line that was called for, and calls for the next.
+    #[inline]
+    pub(super) fn locate(&self, candidate: &Candidate<K>) -> Hint {
+        self.table.locate(candidate.key, candidate.homes)
+    }
+
+    /// State and deadline of a candidate's connection, expired or not, if there is one.
+    pub(super) fn state_of(&mut self, candidate: &Candidate<K>) -> Option<(State, Tick)> {
+        let found = self.table.find(candidate.key, candidate.homes, candidate.hint)?;
+        Some((*found.state, *found.deadline))
+    }
+
+    /// Where a frame goes, and with which addresses, if its connection stands and stays in its state.
+    /// It is counted as if it were there. A frame for a removed server is dropped without a trace, so
+    /// that its connection ends in its time (`ip_vs_in` in net/netfilter/ipvs/ip_vs_core.c, without
+    /// expire_nodest_conn).
+    #[inline]
+    pub(super) fn known_way<'c>(
+        &mut self,
+        context: &'c Context,
+        candidate: &Candidate<K>,
+        now: Tick,
+    ) -> Option<Result<(ArmIndex, &'c Addresses), DropReason>> {
+        let Found { deadline, state, server } =
+            self.table.find(candidate.key, candidate.homes, candidate.hint)?;
+        if state.after(candidate.flags) != *state || now.reached(*deadline) {
+            return None;
+        }
+        let route = context.snapshot.route(server);
+        if *route == Route::Gone {
+            return Some(Err(DropReason::ServerGone));
+        }
+        *deadline = now.after(context.lifetimes[*state as usize]);
+        Some(context.way(route, server, candidate.bytes))
+    }
+
+    /// The server of the frame's connection, which it opens if there is none, or moves to its next
+    /// state, unless it gives way to a new one.
+    pub(super) fn open_or_advance(
+        &mut self,
+        context: &Context,
+        candidate: &Candidate<K>,
+        now: Tick,
+    ) -> Result<ServerId, DropReason> {
+        let Some(Found { deadline, state, server }) =
+            self.table.find(candidate.key, candidate.homes, candidate.hint)
+        else {
+            return self.open(context, candidate, now);
+        };
+        if now.reached(*deadline) || state.gives_way_to(candidate.flags) {
+            return self.renew(context, candidate, now);
+        }
+        if *context.snapshot.route(server) == Route::Gone {
+            return Err(DropReason::ServerGone);
+        }
+        let next = state.after(candidate.flags);
+        let entry = Entry { key: candidate.key, deadline: *deadline, server, state: *state };
+        context.tally.moved(context.pool(candidate.key), &entry, next);
+        (*state, *deadline) = (next, now.after(context.lifetimes[next as usize]));
+        Ok(server)
+    }
+
+    /// Closes a connection that is over, and opens another one in its stead.
+    fn renew(
+        &mut self,
+        context: &Context,
+        candidate: &Candidate<K>,
+        now: Tick,
+    ) -> Result<ServerId, DropReason> {
+        if let Some(old) = self.table.remove(candidate.key, candidate.homes) {
+            context.tally.expired(context.pool(candidate.key), &old);
+        }
+        self.open(context, candidate, now)
+    }
+
+    fn open(
+        &mut self,
+        context: &Context,
+        candidate: &Candidate<K>,
+        now: Tick,
+    ) -> Result<ServerId, DropReason> {
+        let (state, tally, flow) = (candidate.first_state()?, &context.tally, candidate.key.flow());
+        let pool = context.pool(candidate.key);
+        let chosen = pool.and_then(|pool| tally.choose(pool, flow, (state, now)));
+        let server = chosen.ok_or(DropReason::NoServer)?;
+        if pool.is_some_and(Pool::one_packet) {
+            tally.passed(pool, server);
+            tally.release(pool, flow, server);
+            return Ok(server);
+        }
+        let deadline = now.after(context.lifetimes[state as usize]);
+        let entry = Entry { key: candidate.key, deadline, server, state };
+        match self.table.insert(entry, candidate.homes, now) {
+            Inserted::Placed => {}
+            Inserted::Replaced(old) => tally.replaced(context.pool(old.key), &old, now),
+            Inserted::Full => {
+                tally.release(pool, flow, server);
+                return Err(DropReason::TableFull);
+            }
+        }
+        tally.opened(pool, &entry);
+        Ok(server)
+    }
+
+    /// Takes out expired connections, a bounded number of them. True if more is due at once.
+    pub(super) fn keep_house(&mut self, context: &Context, now: Tick) -> bool {
+        self.owe_sweep(now);
+        if self.table.is_empty() {
+            self.sweep_owed = 0;
+        }
+        let share = self.sweep_owed.min(SWEEP_BUCKETS);
+        if share > 0 {
+            self.sweep(context, now, share);
+            self.sweep_owed -= share;
+        }
+        self.sweep_owed > 0
+    }
+
+    /// Takes out every connection that has expired, however long that takes.
+    pub(super) fn sweep_all(&mut self, context: &Context, now: Tick) {
+        self.sweep(context, now, self.table.buckets());
+        (self.swept, self.sweep_owed) = (now, 0);
+    }
+
+    /// Adds the buckets that have become due, in proportion to the time since they last did.
+    fn owe_sweep(&mut self, now: Tick) {
+        let (whole, buckets) = (SWEEP.millis() as usize, self.table.buckets());
+        let elapsed = (now.since(self.swept).millis() as usize).min(whole);
+        let due = buckets * elapsed + self.sweep_rest;
+        self.sweep_owed = (self.sweep_owed + due / whole).min(buckets);
+        (self.swept, self.sweep_rest) = (now, due % whole);
+    }
+
+    fn sweep(&mut self, context: &Context, now: Tick, buckets: usize) {
+        self.table.sweep(now, buckets, |entry| context.tally.expired(context.pool(entry.key), &entry));
+    }
+}
+
+impl Context {
+    /// The pool of a flow's service, if that is there.
+    #[inline]
+    fn pool<K: FlowKey>(&self, key: K) -> Option<&Pool> {
+        self.snapshot.pool(key.flow().service)
+    }
+
+    /// The way to a frame's server, where it is counted.
+    #[inline]
+    pub(super) fn way<'c>(
+        &self,
+        route: &'c Route,
+        server: ServerId,
+        bytes: u16,
+    ) -> Result<(ArmIndex, &'c Addresses), DropReason> {
+        let way = route.way()?;
+        self.tally.forwarded(server, bytes);
+        Ok(way)
+    }
+}
