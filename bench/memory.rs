@@ -65,7 +65,8 @@ fn table<K: Key>(size: u32, key: impl Fn(u32) -> K) -> FlowTable<K> {
     let mut table = FlowTable::new(size as usize, SEED);
     for n in 0..size {
         let deadline = Tick(0).after(Span::from_secs(900));
-        let entry = Entry { key: key(n), deadline, server: ServerId(0), state: State::Established };
+        let entry =
+            Entry { key: key(n), deadline, server: ServerId(0), state: State::Established, template: 0 };
         table.begin();
         let inserted = table.insert(entry, table.homes(entry.key), Tick(0));
         assert!(matches!(inserted, Inserted::Placed), "connection {n} of {size} finds its place");

@@ -31,7 +31,7 @@ fn full(connections: u32) -> FlowTable<V4Key> {
 
 fn insert(table: &mut FlowTable<V4Key>, n: u32) {
     let deadline = NOW.after(Span::from_secs(900));
-    let entry = Entry { key: key(n), deadline, server: ServerId(0), state: State::Established };
+    let entry = Entry { key: key(n), deadline, server: ServerId(0), state: State::Established, template: 0 };
     table.insert(entry, table.homes(entry.key), NOW);
 }
 

@@ -389,7 +389,7 @@ fn a_client_s_later_connections_follow_its_first_one() {
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, Some(1))));
     assert_eq!(servers(&mut bench, [1, 4, 5, 3], 3), [RS2, RS1, RS1, RS2], "quiesced, it keeps its clients");
     let mut unreachable = persistent(&bench.loads, None);
-    let rule = Rule { persistence: unreachable.pools[0].persistence(), ..Rule::default() };
+    let rule = Rule { persistence: unreachable.pools[0].persistence().map(|(of, _)| of), ..Rule::default() };
     unreachable.pools[0] = unreachable.pools[0].next(rule, [Candidate::new(ServerId(0), 1)], &bench.loads);
     bench.forwarder.adopt(Arc::new(unreachable));
     assert_eq!(servers(&mut bench, [1, 2, 3, 4], 4), [RS1; 4], "whoever is not there has no clients");
@@ -423,6 +423,40 @@ fn a_template_lasts_from_the_last_opening_and_while_a_connection_stands() {
         [RS1, RS2],
         "forgotten, in turn anew"
     );
+}
+
+/// Opened before the service was persistent, or when its clients were told apart in another way.
+#[test]
+fn a_template_loses_no_connection_that_it_never_counted() {
+    let mut bench = Bench::new(snapshot());
+    let templates = Arc::new(Templates::new(100, 3, SEED));
+    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    let by = |bench: &Bench, generation| {
+        let mut web = persistent(&bench.loads, None);
+        let (persistence, _) = web.pools[0].persistence().unwrap();
+        let persistence = Some(Persistence { prefix: 24 + 2 * generation, ..persistence });
+        let rule = Rule { scheduler: Scheduler::Rr, persistence, generation, ..Rule::default() };
+        let list = [1, 0].map(|id| Candidate::new(ServerId(id), 1));
+        web.pools[0] = web.pools[0].next(rule, list, &bench.loads);
+        web
+    };
+    bench.server(&from(1, 1, SYN));
+    bench.forwarder.adopt(Arc::new(by(&bench, 0)));
+    bench.server(&from(1, 2, SYN));
+    bench.forwarder.adopt(Arc::new(by(&bench, 1)));
+    bench.server(&from(1, 3, SYN));
+    bench.server(&from(1, 3, ACK));
+    let connections = |bench: &Bench| {
+        let all = templates.list(bench.now).map(|of| (of.key.generation, of.connections));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(connections(&bench), [(0, 1), (1, 1)]);
+    bench.wait(Span::from_secs(61));
+    bench.forwarder.sweep_all(bench.now);
+    assert_eq!(bench.counters.entries.get(), 1, "the two unfinished ones are over");
+    assert_eq!(connections(&bench), [(0, 1), (1, 1)], "the first says nothing any more; the other stands");
 }
 
 #[test]

@@ -268,7 +268,7 @@ impl<F: FnMut()> Director<F> {
     fn tick(&mut self) -> Result<(), Failure> {
         self.host.arms.iter().try_for_each(Interface::check)?;
         let settled = self.settle();
-        self.templates.keep_house(self.now());
+        self.templates.keep_house(self.now(), self.registry.keeps_templates());
         self.finish_drains(settled);
         self.provide();
         self.hand_over()?;

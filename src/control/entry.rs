@@ -27,6 +27,8 @@ pub struct ServiceEntry {
     pub estimator: Estimator,
     /// When its servers came.
     pub(super) beginning: Beginning,
+    /// Of its templates: another one each time that it tells its clients apart in another way.
+    pub generation: u8,
     /// Of the last snapshot.
     pub(super) pool: Pool,
 }
@@ -150,7 +152,8 @@ impl ServiceEntry {
             ..Candidate::new(server.id, server.config.weight.0)
         };
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
-        let rule = Rule { scheduler, flags, vip: self.vip(), one_packet, persistence };
+        let (vip, generation) = (self.vip(), self.generation);
+        let rule = Rule { scheduler, flags, vip, one_packet, persistence, generation };
         self.pool = self.pool.next(rule, reachable.map(candidate), loads);
         self.pool.clone()
     }

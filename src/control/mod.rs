@@ -9,6 +9,7 @@ pub mod arp;
 pub mod backend;
 pub mod client;
 pub mod crew;
+mod departed;
 pub mod director;
 mod entry;
 pub mod exporter;

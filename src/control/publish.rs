@@ -40,7 +40,7 @@ impl<F: FnMut()> Director<F> {
         self.release();
         let settled = self.retired.is_empty();
         if settled {
-            self.registry.forget(&self.loads, (&self.templates, self.now()));
+            self.registry.forget(&self.loads, &self.templates);
         }
         settled
     }

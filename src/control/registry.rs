@@ -3,6 +3,7 @@
 pub use super::entry::{Drain, ServerEntry, ServerLink, ServiceEntry, VipState};
 
 use super::api::Stats;
+use super::departed::{DepartedServer, DepartedService};
 use super::ids::Ids;
 use super::ramp::{Beginning, Ramp};
 use super::rates::Estimator;
@@ -10,8 +11,7 @@ use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{
     Misfit, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
 };
-use crate::schedule::{Load, Loads, Pool, Rule, Templates};
-use crate::time::Tick;
+use crate::schedule::{GENERATIONS, Loads, Pool, Rule, Template, Templates};
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -30,12 +30,8 @@ pub struct Registry {
     pub timeouts: Timeouts,
     /// In the order in which they were added.
     pub services: Vec<ServiceEntry>,
-    /// With the pools that hear of their connections.
-    departed_services: HashMap<ServiceAddress, (ServiceId, Pool)>,
-    departed_servers: HashMap<(ServiceId, IpAddr), ServerId>,
-    /// Services whose clients are told apart in another way than before, or not at all: their templates
-    /// say nothing any more.
-    outdated: HashSet<ServiceId>,
+    departed_services: HashMap<ServiceAddress, DepartedService>,
+    departed_servers: HashMap<(ServiceId, IpAddr), DepartedServer>,
     service_ids: Ids,
     server_ids: Ids,
     /// What takes the place of a pool where there is no service.
@@ -55,7 +51,6 @@ impl Registry {
             services: Vec::new(),
             departed_services: HashMap::new(),
             departed_servers: HashMap::new(),
-            outdated: HashSet::new(),
             service_ids: Ids::default(),
             server_ids: Ids::default(),
             nobody: Pool::new([]),
@@ -87,37 +82,49 @@ impl Registry {
         }
         for (address, mut gone) in old {
             gone.servers.drain(..).for_each(|server| self.depart(gone.id, &server));
-            self.outdated.extend(gone.config.persistence.map(|_| gone.id));
-            self.departed_services.insert(address, (gone.id, gone.pool));
+            let ServiceEntry { id, pool, generation, .. } = gone;
+            self.departed_services.insert(address, DepartedService { id, pool, generation });
         }
         Ok(())
     }
 
-    /// Gives numbers back that no table holds any more, and takes out templates of what is gone. To be
-    /// called while no worker decides by a snapshot older than the latest.
-    pub fn forget(&mut self, loads: &Loads, (templates, now): (&Templates, Tick)) {
-        let held = |id: ServerId| loads.get(id) != Load::default();
-        let outdated = std::mem::take(&mut self.outdated);
-        let leaving: HashSet<_> = self.departed_servers.values().copied().filter(|id| !held(*id)).collect();
-        if !outdated.is_empty() || !leaving.is_empty() {
-            templates.purge(now, |of| !outdated.contains(&of.key.service) && !leaving.contains(&of.server));
-        }
+    /// Gives numbers back that no table holds any more. To be called while no worker decides by a snapshot
+    /// older than the latest.
+    pub fn forget(&mut self, loads: &Loads, templates: &Templates) {
         let ids = &mut self.server_ids;
-        self.departed_servers.retain(|_, id| {
-            let held = !leaving.contains(id);
+        self.departed_servers.retain(|_, server| {
+            let held = server.is_held(loads, templates);
             if !held {
-                ids.give_back(id.0);
+                ids.give_back(server.id.0);
             }
             held
         });
-        let (servers, ids) = (&self.departed_servers, &mut self.service_ids);
-        self.departed_services.retain(|_, (id, _)| {
-            let held = servers.keys().any(|(service, _)| service == id);
+        let held: HashSet<_> = self.departed_servers.keys().map(|(service, _)| *service).collect();
+        let ids = &mut self.service_ids;
+        self.departed_services.retain(|_, service| {
+            let held = held.contains(&service.id);
             if !held {
-                ids.give_back(id.0);
+                ids.give_back(service.id.0);
             }
             held
         });
+    }
+
+    /// Which templates say what still holds: not those of a service that is gone, or that now tells its
+    /// clients apart in another way, nor those that name a server which nothing else holds.
+    pub fn keeps_templates(&self) -> impl Fn(&Template) -> bool + use<> {
+        let mut generations = vec![None; self.service_ids.end()];
+        for service in self.services.iter().filter(|service| service.config.persistence.is_some()) {
+            generations[usize::from(service.id.0)] = Some(service.generation);
+        }
+        let mut alone = vec![false; self.server_ids.end()];
+        for server in self.departed_servers.values().filter(|server| server.is_alone()) {
+            alone[usize::from(server.id.0)] = true;
+        }
+        move |of: &Template| {
+            let generation = generations[usize::from(of.key.service.0)];
+            generation == Some(of.key.generation) && !alone[usize::from(of.server.0)]
+        }
     }
 
     /// Sets the counters of `service`, or of all, to zero.
@@ -184,7 +191,7 @@ impl Registry {
         let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
         let mut routes = vec![Route::Gone; self.server_ids.end()];
         let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
-        for (id, pool) in self.departed_services.values_mut() {
+        for DepartedService { id, pool, .. } in self.departed_services.values_mut() {
             *pool = pool.next(Rule::default(), [], loads);
             pools[usize::from(id.0)] = pool.clone();
         }
@@ -206,7 +213,7 @@ impl Registry {
         let mut needed = [0, 0];
         for rule in &rules.services {
             let entry = services.get(&rule.address);
-            let departed = self.departed_services.get(&rule.address).map(|(id, _)| *id);
+            let departed = self.departed_services.get(&rule.address).map(|service| service.id);
             let id = entry.map(|entry| entry.id).or(departed);
             needed[0] += usize::from(id.is_none());
             let known = |server: &&RealServer| {
@@ -226,8 +233,12 @@ impl Registry {
     fn arrive(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
         let address = rule.address;
         let known = self.departed_services.remove(&address);
-        let new = || (ServiceId(self.service_ids.take().expect("there is room")), Pool::new([]));
-        let (id, pool) = known.unwrap_or_else(new);
+        let new = || DepartedService {
+            id: ServiceId(self.service_ids.take().expect("there is room")),
+            pool: Pool::new([]),
+            generation: 0,
+        };
+        let DepartedService { id, pool, generation } = known.unwrap_or_else(new);
         ServiceEntry {
             id,
             config: VirtualService { servers: Vec::new(), ..rule.clone() },
@@ -236,6 +247,7 @@ impl Registry {
             past: Stats::default(),
             estimator: Estimator::new(),
             beginning: Beginning::default(),
+            generation: next_generation(generation),
             pool,
         }
     }
@@ -262,7 +274,7 @@ impl Registry {
         }
         let prefix = |of: &VirtualService| of.persistence.map(|persistence| persistence.prefix);
         if entry.config.persistence.is_some() && prefix(&entry.config) != prefix(rule) {
-            self.outdated.insert(entry.id);
+            entry.generation = next_generation(entry.generation);
         }
         entry.config = VirtualService { servers: Vec::new(), ..rule.clone() };
     }
@@ -275,7 +287,8 @@ impl Registry {
         (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
     ) -> ServerEntry {
         let known = self.departed_servers.remove(&(service, config.address));
-        let id = known.unwrap_or_else(|| ServerId(self.server_ids.take().expect("there is room")));
+        let new = || ServerId(self.server_ids.take().expect("there is room"));
+        let id = known.map_or_else(new, |server| server.id);
         ServerEntry {
             id,
             config: config.clone(),
@@ -288,7 +301,8 @@ impl Registry {
     }
 
     fn depart(&mut self, service: ServiceId, server: &ServerEntry) {
-        self.departed_servers.insert((service, server.config.address), server.id);
+        let departed = DepartedServer::new(server.id);
+        self.departed_servers.insert((service, server.config.address), departed);
     }
 
     fn vips(&self) -> HashMap<IpAddr, VipState> {
@@ -308,13 +322,18 @@ impl Registry {
     }
 }
 
+/// Templates of the one before are not found any more.
+fn next_generation(generation: u8) -> u8 {
+    (generation + 1) % GENERATIONS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{Persistence, Weight};
     use crate::schedule::{Binding, Client, TemplateKey};
     use crate::seed::Seed;
-    use crate::time::Span;
+    use crate::time::{Span, Tick};
     use crate::wire::Protocol;
     use std::net::Ipv4Addr;
 
@@ -386,35 +405,80 @@ mod tests {
         Templates::new(64, 9, Seed([1, 3, 5, 7]))
     }
 
-    fn bind(templates: &Templates, service: u16, server: u16) -> u16 {
+    /// Binds a client of the service with this number to a server.
+    fn bind(templates: &Templates, registry: &Registry, service: u16, server: u16) {
+        let entry = registry.services.iter().find(|entry| entry.id.0 == service).unwrap();
         let network = Ipv4Addr::new(198, 51, 100, service as u8);
-        let key = TemplateKey { network, service: ServiceId(service) };
+        let key = TemplateKey { network, service: entry.id, generation: entry.generation };
         let binding = Binding { key, now: Tick(0), timeout: Persistence::TIMEOUT, assured: true };
-        templates.bind(binding, |_| true, || Some(ServerId(server))).unwrap().0
+        templates.bind(binding, |_| true, || Some(ServerId(server))).unwrap();
     }
 
     #[test]
-    fn templates_of_what_is_gone_or_told_apart_otherwise_are_taken_out() {
+    fn templates_stay_while_their_server_is_held_and_clients_are_told_apart_as_before() {
         let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
         let by = |prefix| Some(Persistence { timeout: Persistence::TIMEOUT, prefix });
+        let none: Totals<'_> = &|_| Stats::default();
         let mut all = registry.rules().services;
         all.iter_mut().for_each(|service| service.persistence = by(24));
-        registry.apply(&rules(&all), &|_| Stats::default()).unwrap();
-        registry.forget(&loads, (&templates, Tick(0)));
-        let bound = [(0, 0), (1, 2), (2, 3)].map(|(service, server)| bind(&templates, service, server));
-        assert_eq!(bound, [0, 2, 3]);
+        registry.apply(&rules(&all), none).unwrap();
+        for (service, server) in [(0, 0), (1, 2), (2, 3)] {
+            bind(&templates, &registry, service, server);
+        }
+        loads.add(ServerId(3), true);
+        let kept = |registry: &Registry| {
+            templates.keep_house(Tick(0), registry.keeps_templates());
+            [0, 2, 3].map(|server| templates.of(ServerId(server)))
+        };
         all[0].persistence = Some(Persistence { timeout: Span::from_secs(1), prefix: 24 });
         all[1].persistence = by(32);
         all[2].servers.clear();
-        registry.apply(&rules(&all), &|_| Stats::default()).unwrap();
-        let named = |templates: &Templates| [0, 2, 3].map(|server| templates.of(ServerId(server)));
-        assert_eq!(named(&templates), [1, 1, 1], "while a worker may still bind by an older snapshot");
-        registry.forget(&loads, (&templates, Tick(0)));
-        assert_eq!(named(&templates), [1, 0, 0], "another timeout alone ends nothing");
+        registry.apply(&rules(&all), none).unwrap();
+        registry.forget(&loads, &templates);
+        assert_eq!(kept(&registry), [1, 0, 1], "another netmask begins anew, another timeout does not");
+        loads.remove(ServerId(3), true);
+        registry.forget(&loads, &templates);
+        assert_eq!(kept(&registry), [1, 0, 0]);
         all.remove(0);
-        registry.apply(&rules(&all), &|_| Stats::default()).unwrap();
-        registry.forget(&loads, (&templates, Tick(0)));
-        assert!(templates.is_empty());
+        registry.apply(&rules(&all), none).unwrap();
+        assert_eq!(kept(&registry), [0, 0, 0]);
+    }
+
+    /// While a template names it: it would else bind a client to whoever gets the number next.
+    #[test]
+    fn a_number_is_not_given_to_another_before_the_templates_have_been_looked_through() {
+        let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
+        let none: Totals<'_> = &|_| Stats::default();
+        let mut all = registry.rules().services;
+        all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+        all[1].persistence = all[2].persistence;
+        registry.apply(&rules(&all), none).unwrap();
+        bind(&templates, &registry, 2, 3);
+        bind(&templates, &registry, 1, 2);
+        all[2].servers.clear();
+        registry.apply(&rules(&all), none).unwrap();
+        for free in [false, false, true] {
+            registry.forget(&loads, &templates);
+            assert_eq!(registry.departed_servers.is_empty(), free);
+            templates.keep_house(Tick(0), registry.keeps_templates());
+        }
+        assert_eq!((templates.of(ServerId(2)), templates.of(ServerId(3))), (1, 0));
+    }
+
+    #[test]
+    fn a_service_that_comes_back_knows_none_of_its_templates() {
+        let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
+        let none: Totals<'_> = &|_| Stats::default();
+        let mut all = registry.rules().services;
+        all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+        loads.add(ServerId(3), true);
+        registry.apply(&rules(&all), none).unwrap();
+        let before = registry.services[2].generation;
+        registry.apply(&rules(&all[..2]), none).unwrap();
+        registry.forget(&loads, &templates);
+        registry.apply(&rules(&all), none).unwrap();
+        assert_eq!(registry.services[2].id, ServiceId(2), "a connection has kept its number");
+        assert_ne!(registry.services[2].generation, before);
     }
 
     #[test]
@@ -446,7 +510,7 @@ mod tests {
         loads.add(ServerId(0), true);
         let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
         registry.apply(&rules(&without), none).unwrap();
-        registry.forget(&loads, (&templates(), Tick(0)));
+        registry.forget(&loads, &templates());
         assert_eq!(ids(&registry), [(2, vec![3])]);
         assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Gone);
         let back = [
@@ -458,7 +522,7 @@ mod tests {
         assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
         loads.remove(ServerId(0), true);
         registry.apply(&rules(&[]), none).unwrap();
-        registry.forget(&loads, (&templates(), Tick(0)));
+        registry.forget(&loads, &templates());
         registry.apply(&rules(&without), none).unwrap();
         assert_eq!(ids(&registry), [(0, vec![0])]);
     }

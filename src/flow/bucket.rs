@@ -20,14 +20,17 @@ pub struct Entry<K> {
     pub server: ServerId,
     /// Its state.
     pub state: State,
+    /// One more than the generation of the template that counts it; 0 if none does. For the table it is
+    /// a number like any other.
+    pub template: u8,
 }
 
 impl<K: FlowKey> Entry<K> {
     /// For listings, which show connections of all tables.
     #[must_use]
     pub fn listed(self) -> Entry<Flow> {
-        let Self { key, deadline, server, state } = self;
-        Entry { key: key.flow(), deadline, server, state }
+        let Self { key, deadline, server, state, template } = self;
+        Entry { key: key.flow(), deadline, server, state, template }
     }
 }
 
@@ -51,6 +54,7 @@ pub(super) struct Bucket<K> {
     deadlines: [Tick; SLOTS],
     servers: [ServerId; SLOTS],
     states: [State; SLOTS],
+    templates: [u8; SLOTS],
 }
 
 impl<K: Key> Bucket<K> {
@@ -59,6 +63,7 @@ impl<K: Key> Bucket<K> {
         deadlines: [Tick(0); SLOTS],
         servers: [ServerId(0); SLOTS],
         states: [State::None; SLOTS],
+        templates: [0; SLOTS],
     };
 
     /// The first slot that holds `key`. All four are compared and none is branched on, since
@@ -98,7 +103,8 @@ impl<K: Key> Bucket<K> {
     pub(super) fn get(&self, slot: usize) -> Option<Entry<K>> {
         let key = self.keys[slot];
         let (deadline, server, state) = (self.deadlines[slot], self.servers[slot], self.states[slot]);
-        (key != K::VACANT).then_some(Entry { key, deadline, server, state })
+        let template = self.templates[slot];
+        (key != K::VACANT).then_some(Entry { key, deadline, server, state, template })
     }
 
     /// Writes `entry` to `slot`, and tells who was there.
@@ -109,6 +115,7 @@ impl<K: Key> Bucket<K> {
         self.deadlines[slot] = entry.deadline;
         self.servers[slot] = entry.server;
         self.states[slot] = entry.state;
+        self.templates[slot] = entry.template;
         before
     }
 

@@ -171,8 +171,8 @@ impl<K: FlowKey> Family<K> {
             return Err(DropReason::ServerGone);
         }
         let next = state.after(candidate.flags);
-        let entry = Entry { key: candidate.key, deadline: *deadline, server, state: *state };
-        context.tally.moved(context.pool(candidate.key), &entry, next);
+        let flow = candidate.key.flow();
+        context.tally.moved(context.pool(candidate.key), (flow, server), (*state, next));
         (*state, *deadline) = (next, now.after(context.lifetimes[next as usize]));
         Ok(server)
     }
@@ -199,19 +199,19 @@ impl<K: FlowKey> Family<K> {
         let (state, tally, flow) = (candidate.first_state()?, &context.tally, candidate.key.flow());
         let pool = context.pool(candidate.key);
         let chosen = pool.and_then(|pool| tally.choose(pool, flow, (state, now)));
-        let server = chosen.ok_or(DropReason::NoServer)?;
+        let (server, template) = chosen.ok_or(DropReason::NoServer)?;
+        let deadline = now.after(context.lifetimes[state as usize]);
+        let entry = Entry { key: candidate.key, deadline, server, state, template };
         if pool.is_some_and(Pool::one_packet) {
             tally.passed(pool, server);
-            tally.release(pool, flow, server);
+            tally.release(pool, &entry);
             return Ok(server);
         }
-        let deadline = now.after(context.lifetimes[state as usize]);
-        let entry = Entry { key: candidate.key, deadline, server, state };
         match self.table.insert(entry, candidate.homes, now) {
             Inserted::Placed => {}
             Inserted::Replaced(old) => tally.replaced(context.pool(old.key), &old, now),
             Inserted::Full => {
-                tally.release(pool, flow, server);
+                tally.release(pool, &entry);
                 return Err(DropReason::TableFull);
             }
         }

@@ -3,7 +3,7 @@
 use super::Verdict;
 use crate::flow::{Entry, Flow, FlowKey, State};
 use crate::model::{Persistence, ServerId};
-use crate::schedule::{Binding, Client, Loads, Pool, TemplateKey, Templates};
+use crate::schedule::{Binding, Bound, Client, Loads, Pool, TemplateKey, Templates};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
 use std::sync::Arc;
@@ -42,32 +42,50 @@ impl Tally {
         counters.bytes.add(u64::from(bytes));
     }
 
-    /// The server for a connection that begins in `state`.
+    /// The server for a connection that begins in `state`, and its mark as [`Entry::template`].
     #[inline]
-    pub(super) fn choose(&self, pool: &Pool, flow: Flow, (state, now): (State, Tick)) -> Option<ServerId> {
+    pub(super) fn choose(
+        &self,
+        pool: &Pool,
+        flow: Flow,
+        (state, now): (State, Tick),
+    ) -> Option<(ServerId, u8)> {
         let pick = || pool.pick(&self.loads, Client::new(flow.client.into(), flow.client_port));
-        let (Some(persistence), Some(templates)) = (pool.persistence(), &self.templates) else {
-            return pick();
+        let (Some(persistent), Some(templates)) = (pool.persistence(), &self.templates) else {
+            return pick().map(|server| (server, 0));
         };
-        let (key, assured) = (template_of(persistence, flow), state == State::Udp);
-        let binding = Binding { key, now, timeout: persistence.timeout, assured };
-        templates.bind(binding, |server| pool.keeps_clients(server), pick)
+        let (key, assured) = (template_of(persistent, flow), state == State::Udp);
+        let binding = Binding { key, now, timeout: persistent.0.timeout, assured };
+        let Bound { server, counts } = templates.bind(binding, |server| pool.keeps_clients(server), pick)?;
+        Some((server, if counts { mark(key) } else { 0 }))
     }
 
     /// What was chosen does not come about, or is over.
-    pub(super) fn release(&self, pool: Option<&Pool>, flow: Flow, server: ServerId) {
-        self.with_template(pool, flow, |templates, key| templates.release(key, server));
+    pub(super) fn release<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        if entry.template > 0 {
+            self.with_template(pool, entry.key.flow(), |templates, key| {
+                // Of an older generation, nobody asks any more how many it has.
+                if mark(key) == entry.template {
+                    templates.release(key, entry.server);
+                }
+            });
+        }
     }
 
     /// A connection to `server` went from one state to another.
     #[inline]
-    pub(super) fn moved<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>, to: State) {
-        if entry.state.is_active() != to.is_active() {
-            self.loads.shift(entry.server, to.is_active());
-            self.rank(pool, entry.server);
+    pub(super) fn moved(
+        &self,
+        pool: Option<&Pool>,
+        (flow, server): (Flow, ServerId),
+        (from, to): (State, State),
+    ) {
+        if from.is_active() != to.is_active() {
+            self.loads.shift(server, to.is_active());
+            self.rank(pool, server);
         }
         if to == State::Established {
-            self.with_template(pool, entry.key.flow(), |templates, key| templates.assure(key, entry.server));
+            self.with_template(pool, flow, |templates, key| templates.assure(key, server));
         }
     }
 
@@ -108,7 +126,7 @@ impl Tally {
     fn remove<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
         self.loads.remove(entry.server, entry.state.is_active());
         self.rank(pool, entry.server);
-        self.release(pool, entry.key.flow(), entry.server);
+        self.release(pool, entry);
     }
 
     /// Tells the pool of a server, if its service still has one, that the server's load is another.
@@ -121,6 +139,11 @@ impl Tally {
 }
 
 #[inline]
-fn template_of(persistence: Persistence, flow: Flow) -> TemplateKey {
-    TemplateKey { network: persistence.network(flow.client), service: flow.service }
+fn template_of((persistence, generation): (Persistence, u8), flow: Flow) -> TemplateKey {
+    TemplateKey { network: persistence.network(flow.client), service: flow.service, generation }
+}
+
+/// What connections bear that a template of this key counts.
+fn mark(key: TemplateKey) -> u8 {
+    key.generation + 1
 }

@@ -27,4 +27,4 @@ pub use limit::Thresholds;
 pub use load::{Load, Loads};
 pub use pool::{Candidate, Pool};
 pub use rule::{Client, Rule};
-pub use templates::{Binding, Template, TemplateKey, Templates};
+pub use templates::{Binding, Bound, GENERATIONS, Template, TemplateKey, Templates};

@@ -162,11 +162,12 @@ impl Pool {
         self.0.rule.one_packet
     }
 
-    /// How long its clients stay with their servers, if they do ([`Rule::persistence`]).
+    /// How long its clients stay with their servers, if they do ([`Rule::persistence`]), and the generation
+    /// of the templates that say where.
     #[inline]
     #[must_use]
-    pub fn persistence(&self) -> Option<Persistence> {
-        self.0.rule.persistence
+    pub fn persistence(&self) -> Option<(Persistence, u8)> {
+        self.0.rule.persistence.map(|persistence| (persistence, self.0.rule.generation))
     }
 
     /// Whether a client whose template names `server` may open more connections there.

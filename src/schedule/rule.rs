@@ -16,13 +16,22 @@ pub struct Rule {
     pub one_packet: bool,
     /// Whether a client's later connections go where its first one went.
     pub persistence: Option<Persistence>,
+    /// Of the templates that say where; see [`TemplateKey`](super::TemplateKey).
+    pub generation: u8,
 }
 
 impl Default for Rule {
     /// Weighted least connection, which asks for no address.
     fn default() -> Self {
         let (scheduler, flags) = (Scheduler::default(), SchedulerFlags::default());
-        Self { scheduler, flags, vip: Ipv4Addr::UNSPECIFIED.into(), one_packet: false, persistence: None }
+        Self {
+            scheduler,
+            flags,
+            vip: Ipv4Addr::UNSPECIFIED.into(),
+            one_packet: false,
+            persistence: None,
+            generation: 0,
+        }
     }
 }
 

@@ -12,7 +12,7 @@
 
 mod slot;
 
-pub use slot::TemplateKey;
+pub use slot::{GENERATIONS, TemplateKey};
 
 use crate::model::ServerId;
 use crate::seed::Seed;
@@ -44,8 +44,9 @@ pub struct Templates {
     of_server: Box<[AtomicU32]>,
     all: AtomicUsize,
     refused: AtomicU64,
-    /// The next bucket to be swept.
+    /// The next bucket to be swept, and how often all have been.
     hand: AtomicUsize,
+    passes: AtomicU64,
 }
 
 /// A template as listings show it.
@@ -76,6 +77,15 @@ pub struct Binding {
     pub assured: bool,
 }
 
+/// Where a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Its server.
+    pub server: ServerId,
+    /// Whether it counts as one of its template, which has to be told when it ends.
+    pub counts: bool,
+}
+
 /// What was found at one moment.
 #[derive(Clone, Copy)]
 struct Seen<'a> {
@@ -95,6 +105,7 @@ impl Templates {
             all: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
+            passes: AtomicU64::new(0),
         }
     }
 
@@ -102,12 +113,14 @@ impl Templates {
     /// client's template, if there is one and `keeps` says that its server takes part; else the one that
     /// `pick` says, which the template then names (`ip_vs_sched_persist` in
     /// net/netfilter/ipvs/ip_vs_core.c). `None` if it says none.
+    ///
+    /// Where there is no room for a template, the connection is none of any.
     pub fn bind(
         &self,
         binding: Binding,
         keeps: impl Fn(ServerId) -> bool,
         pick: impl Fn() -> Option<ServerId>,
-    ) -> Option<ServerId> {
+    ) -> Option<Bound> {
         let slots = self.slots(binding.key);
         let deadline = binding.now.after(binding.timeout);
         let mut picked = None;
@@ -117,7 +130,7 @@ impl Templates {
                 if picked != server && !(seen.life.stands(binding.now) && server.is_some_and(&keeps)) {
                     self.free(seen);
                 } else if seen.slot.exchange(seen.life, seen.life.until(deadline).with_one_more()) {
-                    return server;
+                    return server.map(|server| Bound { server, counts: true });
                 }
                 continue;
             }
@@ -125,12 +138,12 @@ impl Templates {
             picked = Some(server);
             if !self.claim(&slots, server, binding) {
                 self.refused.fetch_add(1, Relaxed);
-                return picked;
+                return picked.map(|server| Bound { server, counts: false });
             }
         }
     }
 
-    /// Tells that a connection to `server` has ended.
+    /// Tells that a connection to `server` has ended which counted as one of its template.
     pub fn release(&self, key: TemplateKey, server: ServerId) {
         self.change(key, server, Life::with_one_less);
     }
@@ -140,32 +153,43 @@ impl Templates {
         self.change(key, server, Life::assured);
     }
 
-    /// Takes out what is overdue in a bounded stretch of the table. To be called every few seconds, by
-    /// control: a template that has run out binds nobody, swept or not.
-    pub fn keep_house(&self, now: Tick) {
-        if self.is_empty() {
-            return;
-        }
+    /// Takes out what is overdue, and every template of which `stays` is not true, in a bounded stretch of
+    /// the table. To be called every few seconds, by control alone: a template that has run out binds
+    /// nobody, swept or not.
+    pub fn keep_house(&self, now: Tick, stays: impl Fn(&Template) -> bool) {
         let from = self.hand.load(Relaxed);
-        let end = (from + SWEEP_BUCKETS).min(self.buckets.len());
-        self.sweep(from..end, now, |_| true);
-        self.hand.store(if end == self.buckets.len() { 0 } else { end }, Relaxed);
+        let end = if self.is_empty() { usize::MAX } else { from + SWEEP_BUCKETS };
+        self.sweep(from..end.min(self.buckets.len()), now, stays);
+        self.hand.store(if end < self.buckets.len() { end } else { 0 }, Relaxed);
+        self.passes.fetch_add(u64::from(end >= self.buckets.len()), Relaxed);
+    }
+
+    /// How often the whole table has been swept: two more than at some moment, and nothing is there any
+    /// more that had no reason to stay from then on.
+    #[must_use]
+    pub fn passes(&self) -> u64 {
+        self.passes.load(Relaxed)
     }
 
     fn sweep(&self, buckets: Range<usize>, now: Tick, stays: impl Fn(&Template) -> bool) {
-        for seen in self.bound(buckets) {
-            if !stays(&seen.template()) || !seen.life.stands(now) {
-                self.free(seen);
-            } else if now.reached(seen.life.deadline()) {
-                seen.slot.exchange(seen.life, seen.life.until(now.after(EXTENSION)));
+        if self.is_empty() {
+            return;
+        }
+        for mut seen in self.bound(buckets) {
+            while seen.life.phase() == Phase::Bound && !self.tidy(seen, now, &stays) {
+                seen = Seen::at(seen.slot); // somebody has just come for it
             }
         }
     }
 
-    /// Takes out every template of which `stays` is not true.
-    pub fn purge(&self, now: Tick, stays: impl Fn(&Template) -> bool) {
-        if !self.is_empty() {
-            self.sweep(0..self.buckets.len(), now, stays);
+    /// False if it has changed meanwhile.
+    fn tidy(&self, seen: Seen<'_>, now: Tick, stays: &impl Fn(&Template) -> bool) -> bool {
+        if !stays(&seen.template()) || !seen.life.stands(now) {
+            self.replace(seen, seen.life.free())
+        } else if now.reached(seen.life.deadline()) {
+            seen.slot.exchange(seen.life, seen.life.until(now.after(EXTENSION)))
+        } else {
+            true
         }
     }
 
@@ -213,7 +237,8 @@ impl Templates {
         let Some((at, seen)) = room(slots, binding.now) else { return false };
         let written = seen.life.written();
         if self.replace(seen, written) {
-            let claim = written.claim(binding.now.after(binding.timeout), binding.assured);
+            let deadline = binding.now.after(binding.timeout);
+            let claim = written.claim(binding.key.generation, deadline, binding.assured);
             slots[at].write(Who::new(binding.key, server), claim);
             self.settle(slots, binding.key, (at, claim));
         }
@@ -227,7 +252,7 @@ impl Templates {
         let mut other = 0;
         while other < REACH {
             let seen = Seen::at(slots[other]);
-            let rival = other != at && seen.who.is_of(key);
+            let rival = other != at && seen.is_of(key);
             match seen.life.phase() {
                 Phase::Bound if rival => return withdraw(slots[at], claim),
                 Phase::Claim if rival && other < at => {
@@ -298,9 +323,15 @@ impl<'a> Seen<'a> {
         Self { slot, who: slot.who(), life }
     }
 
+    #[inline]
+    fn is_of(&self, key: TemplateKey) -> bool {
+        self.who.is_of(key) && self.life.generation() == key.generation
+    }
+
     fn template(&self) -> Template {
+        let (network, service, generation) = (self.who.network(), self.who.service(), self.life.generation());
         Template {
-            key: self.who.key(),
+            key: TemplateKey { network, service, generation },
             server: self.who.server(),
             deadline: self.life.deadline(),
             connections: self.life.connections(),
@@ -317,7 +348,7 @@ fn withdraw(slot: Slot<'_>, claim: Life) {
 fn find<'a>(slots: &[Slot<'a>; REACH], key: TemplateKey, phase: Phase) -> Option<(usize, Seen<'a>)> {
     let of_key = slots.iter().enumerate().filter(|(_, slot)| slot.who().is_of(key));
     let mut seen = of_key.map(|(at, slot)| (at, Seen::at(*slot)));
-    seen.find(|(_, seen)| seen.life.phase() == phase && seen.who.is_of(key))
+    seen.find(|(_, seen)| seen.life.phase() == phase && seen.is_of(key))
 }
 
 /// Where a template can go: to a free slot of the emptier bucket; else where one is overdue; else where

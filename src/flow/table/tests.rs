@@ -15,7 +15,8 @@ fn key(n: u32) -> V4Key {
 }
 
 fn entry(n: u32, state: State) -> Entry<V4Key> {
-    Entry { key: key(n), deadline: NOW.after(Span::from_secs(60)), server: ServerId(n as u16), state }
+    let (deadline, template) = (NOW.after(Span::from_secs(60)), (n % 5) as u8);
+    Entry { key: key(n), deadline, server: ServerId(n as u16), state, template }
 }
 
 fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
@@ -27,7 +28,11 @@ fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
 fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<Entry<V4Key>> {
     let homes = table.homes(key(n));
     let Found { deadline, state, server } = table.find(key(n), homes, table.locate(key(n), homes))?;
-    Some(Entry { key: key(n), deadline: *deadline, server, state: *state })
+    let (deadline, state) = (*deadline, *state);
+    let homes = table.both(homes).into_iter().flat_map(|bucket| table.entries(bucket));
+    let entry = homes.into_iter().find(|entry| entry.key == key(n))?;
+    assert_eq!((entry.deadline, entry.state, entry.server), (deadline, state, server));
+    Some(entry)
 }
 
 #[test]

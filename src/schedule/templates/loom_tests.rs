@@ -10,12 +10,12 @@ const SEED: Seed = Seed([1, 3, 5, 7]);
 const TIMEOUT: Span = Span::from_millis(40 << 8);
 
 fn key(n: u32) -> TemplateKey {
-    TemplateKey { network: Ipv4Addr::from_bits(n), service: ServiceId(0) }
+    TemplateKey { network: Ipv4Addr::from_bits(n), service: ServiceId(0), generation: 0 }
 }
 
 fn bind(table: &Templates, n: u32, now: Tick, server: u16) -> u16 {
     let binding = Binding { key: key(n), now, timeout: TIMEOUT, assured: true };
-    table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().0
+    table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().server.0
 }
 
 /// Two slots: both buckets have one.
@@ -77,7 +77,7 @@ fn loom_they_agree_where_another_template_has_run_out_and_is_swept() {
         table.release(key(7), ServerId(7));
         let later = Tick(0).after(TIMEOUT);
         let sweeping = Arc::clone(&table);
-        let sweep = loom::thread::spawn(move || sweeping.keep_house(later));
+        let sweep = loom::thread::spawn(move || sweeping.keep_house(later, |_| true));
         let other = Arc::clone(&table);
         let theirs = loom::thread::spawn(move || bind(&other, 1, later, 2));
         let ours = bind(&table, 1, later, 1);
@@ -110,7 +110,7 @@ fn loom_no_connection_is_miscounted_while_another_ends() {
         let (other, sweeping) = (Arc::clone(&table), Arc::clone(&table));
         let later = Tick(0).after(TIMEOUT);
         let ending = loom::thread::spawn(move || other.release(key(1), ServerId(7)));
-        let sweep = loom::thread::spawn(move || sweeping.keep_house(later));
+        let sweep = loom::thread::spawn(move || sweeping.keep_house(later, |_| true));
         let server = bind(&table, 1, later, 1);
         ending.join().unwrap();
         sweep.join().unwrap();
@@ -140,7 +140,7 @@ fn loom_a_template_that_gives_way_is_nobody_else_s() {
         let table = table();
         let unassured = |table: &Templates, n: u32, server| {
             let binding = Binding { key: key(n), now: Tick(0), timeout: TIMEOUT, assured: false };
-            table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().0
+            table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().server.0
         };
         unassured(&table, 7, 7);
         unassured(&table, 8, 8);

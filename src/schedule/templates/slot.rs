@@ -12,9 +12,15 @@ pub struct TemplateKey {
     pub network: Ipv4Addr,
     /// Which virtual service.
     pub service: ServiceId,
+    /// How the service told its clients apart when this was bound: below [`GENERATIONS`]. Templates of
+    /// another generation are not found.
+    pub generation: u8,
 }
 
-/// Key and server in one word.
+/// Generations of a service's templates. The numbers go round.
+pub const GENERATIONS: u8 = 4;
+
+/// Network, service and server in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Who(u64);
 
@@ -23,9 +29,12 @@ impl Who {
         Self(u64::from(key.network.to_bits()) << 32 | u64::from(key.service.0) << 16 | u64::from(server.0))
     }
 
-    pub(super) fn key(self) -> TemplateKey {
-        let network = Ipv4Addr::from_bits((self.0 >> 32) as u32);
-        TemplateKey { network, service: ServiceId((self.0 >> 16) as u16) }
+    pub(super) fn network(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits((self.0 >> 32) as u32)
+    }
+
+    pub(super) fn service(self) -> ServiceId {
+        ServiceId((self.0 >> 16) as u16)
     }
 
     pub(super) fn server(self) -> ServerId {
@@ -53,8 +62,8 @@ pub(super) enum Phase {
 }
 
 /// Everything of a template that changes, in one word, from the lowest bit up: phase (2 bits), whether it
-/// is assured (1), how often the slot has changed hands (13, wraps), deadline (24, in [`UNIT`]s, wraps),
-/// connections (24, stays at the most).
+/// is assured (1), how often the slot has changed hands (11, wraps), generation (2), deadline (24, in
+/// [`UNIT`]s, wraps), connections (24, stays at the most).
 ///
 /// Since every change of hands is counted here, an exchange of this word that succeeds proves that what
 /// was read of the slot meanwhile belonged together.
@@ -63,7 +72,8 @@ pub(super) struct Life(u64);
 
 const PHASE: u64 = 3;
 const ASSURED: u64 = 1 << 2;
-const HANDS: u64 = ((1 << 13) - 1) << 3;
+const HANDS: u64 = ((1 << 11) - 1) << 3;
+const GENERATION: u32 = 14;
 const DEADLINE: u32 = 16;
 const DEADLINE_MASK: u64 = ((1 << 24) - 1) << DEADLINE;
 const CONNECTION: u64 = 1 << 40;
@@ -78,6 +88,10 @@ impl Life {
 
     pub(super) fn is_assured(self) -> bool {
         self.0 & ASSURED != 0
+    }
+
+    pub(super) fn generation(self) -> u8 {
+        (self.0 >> GENERATION) as u8 % GENERATIONS
     }
 
     pub(super) fn connections(self) -> u32 {
@@ -108,9 +122,9 @@ impl Life {
         Self(self.0.wrapping_add(1 << 3) & HANDS)
     }
 
-    pub(super) fn claim(self, deadline: Tick, assured: bool) -> Self {
-        let assured = if assured { ASSURED } else { 0 };
-        Self(self.0 & HANDS | assured | Phase::Claim as u64).until(deadline)
+    pub(super) fn claim(self, generation: u8, deadline: Tick, assured: bool) -> Self {
+        let (assured, generation) = (if assured { ASSURED } else { 0 }, u64::from(generation) << GENERATION);
+        Self(self.0 & HANDS | assured | generation | Phase::Claim as u64).until(deadline)
     }
 
     pub(super) fn bound(self) -> Self {

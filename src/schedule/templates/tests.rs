@@ -18,7 +18,11 @@ fn table(capacity: usize) -> Templates {
 }
 
 fn key(n: u32) -> TemplateKey {
-    TemplateKey { network: Ipv4Addr::from_bits(0x0a00_0000 | n), service: ServiceId((n % 3) as u16) }
+    TemplateKey {
+        network: Ipv4Addr::from_bits(0x0a00_0000 | n),
+        service: ServiceId((n % 3) as u16),
+        generation: 0,
+    }
 }
 
 fn binding(n: u32, now: Tick) -> Binding {
@@ -26,7 +30,7 @@ fn binding(n: u32, now: Tick) -> Binding {
 }
 
 fn bind(table: &Templates, n: u32, now: Tick, server: u16) -> u16 {
-    table.bind(binding(n, now), |_| true, || Some(ServerId(server))).unwrap().0
+    table.bind(binding(n, now), |_| true, || Some(ServerId(server))).unwrap().server.0
 }
 
 fn at(units: u32) -> Tick {
@@ -58,14 +62,14 @@ fn a_template_holds_while_a_connection_of_it_stands_and_is_then_given_a_minute_a
     let table = table(10);
     bind(&table, 1, NOW, 3);
     assert_eq!(bind(&table, 1, at(1000), 4), 3, "overdue, but in use");
-    table.keep_house(at(1100));
+    table.keep_house(at(1100), |_| true);
     let extended = at(1100 + EXTENSION.millis().div_ceil(1 << 8));
     assert_eq!(one(&table, at(1100)).deadline, extended);
     table.release(key(1), ServerId(3));
     table.release(key(1), ServerId(3));
-    table.keep_house(at(1101));
+    table.keep_house(at(1101), |_| true);
     assert_eq!(one(&table, at(1101)).connections, 0);
-    table.keep_house(extended);
+    table.keep_house(extended, |_| true);
     assert!(table.is_empty());
 }
 
@@ -74,7 +78,8 @@ fn a_server_that_no_longer_takes_part_loses_its_clients() {
     let table = table(10);
     bind(&table, 1, NOW, 3);
     let without = |server: ServerId| server != ServerId(3);
-    assert_eq!(table.bind(binding(1, NOW), without, || Some(ServerId(2))), Some(ServerId(2)));
+    let bound = table.bind(binding(1, NOW), without, || Some(ServerId(2))).unwrap();
+    assert_eq!(bound, Bound { server: ServerId(2), counts: true });
     table.release(key(1), ServerId(3)); // the first connection, to which this template never belonged
     assert_eq!(one(&table, NOW).connections, 1);
     assert_eq!(table.bind(binding(1, NOW), |_| false, || None), None);
@@ -121,10 +126,28 @@ fn templates_of_what_is_gone_are_taken_out() {
     for n in 0..90 {
         bind(&table, n, NOW, (n % 2) as u16);
     }
-    table.purge(NOW, |template| template.key.service != ServiceId(1) && template.server != ServerId(0));
+    table.keep_house(NOW, |of| of.key.service != ServiceId(1) && of.server != ServerId(0));
+    assert_eq!(table.passes(), 1);
     let left: Vec<_> = table.list(NOW).map(|template| (template.key.service.0, template.server.0)).collect();
     assert_eq!(left.len(), 30);
     assert!(left.iter().all(|(service, server)| *service != 1 && *server == 1));
+}
+
+#[test]
+fn generations_know_nothing_of_each_other() {
+    let table = table(10);
+    let of = |generation| Binding { key: TemplateKey { generation, ..key(1) }, ..binding(1, NOW) };
+    let bind = |generation, server: u16| {
+        table.bind(of(generation), |_| true, || Some(ServerId(server))).unwrap().server.0
+    };
+    let generations = 0..GENERATIONS;
+    assert!(generations.clone().all(|n| bind(n, n.into()) == u16::from(n)));
+    assert!(generations.clone().all(|n| bind(n, 4) == u16::from(n)));
+    table.release(of(1).key, ServerId(1));
+    let connections: Vec<_> = table.list(NOW).map(|of| (of.key.generation, of.connections)).collect();
+    assert_eq!(connections.iter().filter(|(generation, _)| *generation != 1).map(|of| of.1).sum::<u32>(), 6);
+    table.keep_house(NOW, |of| of.key.generation == 3);
+    assert_eq!(table.list(NOW).map(|of| of.server.0).collect::<Vec<_>>(), [3]);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +226,7 @@ proptest! {
                     let binding = Binding { assured, ..binding(client, now.get()) };
                     let keeps = |server: ServerId| !naive.closed.contains(&server.0);
                     let bound = table.bind(binding, keeps, || pick.map(ServerId));
-                    prop_assert_eq!(bound, naive.bind(binding, client, pick));
+                    prop_assert_eq!(bound.map(|bound| bound.server), naive.bind(binding, client, pick));
                 }
                 Step::Release(client, server) => {
                     table.release(key(client), ServerId(server));
@@ -221,7 +244,7 @@ proptest! {
                 Step::Open(server) => naive.closed.retain(|closed| *closed != server),
                 Step::Pass(units) => now.set(now.get().after(Span::from_millis(units << 8))),
                 Step::Sweep => {
-                    table.keep_house(now.get());
+                    table.keep_house(now.get(), |_| true);
                     naive.sweep(now.get());
                 }
             }

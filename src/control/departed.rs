@@ -1,0 +1,46 @@
+//! Services and servers that have been removed, as long as a table may still name them.
+
+use crate::model::{ServerId, ServiceId};
+use crate::schedule::{Load, Loads, Pool, Templates};
+
+/// A service that nobody wants any more, while a server of it is held.
+#[derive(Debug)]
+pub(super) struct DepartedService {
+    pub(super) id: ServiceId,
+    /// Hears of its connections.
+    pub(super) pool: Pool,
+    /// Of the templates that it had.
+    pub(super) generation: u8,
+}
+
+/// A server that has been removed.
+#[derive(Debug)]
+pub(super) struct DepartedServer {
+    pub(super) id: ServerId,
+    /// The pass of the templates' sweep during which it was found without a connection.
+    alone_since: Option<u64>,
+}
+
+impl DepartedServer {
+    pub(super) fn new(id: ServerId) -> Self {
+        Self { id, alone_since: None }
+    }
+
+    /// Whether a connection or a template still names it. Once its last connection has ended, its templates
+    /// have no reason to stay, and the second pass after that has met each of them. To be asked while no
+    /// worker decides by a snapshot that has the server.
+    pub(super) fn is_held(&mut self, loads: &Loads, templates: &Templates) -> bool {
+        if loads.get(self.id) != Load::default() {
+            self.alone_since = None;
+            return true;
+        }
+        let passes = templates.passes();
+        let since = *self.alone_since.get_or_insert(passes);
+        !templates.is_empty() && passes < since + 2
+    }
+
+    /// Whether its templates have no reason to stay.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone_since.is_some()
+    }
+}
