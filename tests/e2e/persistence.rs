@@ -114,7 +114,7 @@ fn a_client_reaches_one_server_on_every_port(backend: &str) {
     let deployment = with_clients(Plan { queues: 2, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("workers = 2"));
-    [80, 7].map(|port| remove(&director, port));
+    [80, 7].into_iter().for_each(|port| remove(&director, port));
     add(&deployment, &director, &format!("{VIP} -s rr -p"));
     let servers: Vec<_> = CLIENTS.map(|client| server_of(&deployment, address(client))).collect();
     assert!(NAMES.iter().all(|name| servers.iter().any(|server| server == name)), "{servers:?}");
@@ -139,6 +139,10 @@ fn a_client_reaches_one_server_on_every_port(backend: &str) {
         saved.contains(&format!("\naddress = \"{VIP}:0\"\nscheduler = \"rr\"\npersistence = ")),
         "{saved}"
     );
+    let metrics = format!("curl -sS --unix-socket {} http://localhost/metrics", director.socket().display());
+    let bound =
+        format!("directrix_server_persistent_connections{{protocol=\"tcp\",vip=\"{VIP}\",port=\"0\",");
+    assert!(deployment.director.run(&metrics).contains(&bound));
     let bare = director.fed("ipvsadm -R", &format!("-A -t {VIP}:0\n"));
     assert!(bare.1.contains("Zero port specified for non-persistent service"), "{bare:?}");
     everything_but_dropped_adds_up(&deployment, &director);
