@@ -1,10 +1,10 @@
 //! The decision: one pass over a batch to read headers and call for the table, one to decide.
 
 use super::family::{Candidate, Context, Family, Kind};
-use super::snapshot::{ARMS_MAX, ArmIndex, Snapshot};
+use super::snapshot::{ARMS_MAX, ArmIndex, Route, Snapshot};
 use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
-use crate::flow::{Entry, EveryPortKey, Flow, FlowKey, FlowTable, Hint, Homes, Key, State, V4Key};
+use crate::flow::{Entry, EveryPortKey, Flow, FlowKey, FlowTable, Found, Hint, Homes, Key, State, V4Key};
 use crate::model::{ServerId, ServiceId};
 use crate::schedule::{Loads, Templates};
 use crate::seed::Seed;
@@ -80,25 +80,24 @@ impl Forwarder {
     /// If the batch holds more than [`BATCH`] frames.
     pub fn decide<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
-        let flows = &mut self.flows;
-        flows.begin();
+        self.flows.begin();
         let staged = &mut self.staged[..batch.len()];
         for (index, place) in staged.iter_mut().enumerate() {
-            flows.stage(batch.frame(index), place);
+            self.flows.stage(batch.frame(index), place);
         }
         for candidate in &mut *staged {
-            candidate.hint = flows.v4.locate(candidate);
+            candidate.hint = self.flows.v4.locate(candidate.key, candidate.homes);
         }
         let decided =
-            staged.iter().enumerate().map(|(index, candidate)| match flows.way_for(candidate, now) {
+            staged.iter().enumerate().map(|(index, candidate)| match self.flows.way_for(candidate, now) {
                 Ok((arm, addresses)) => {
                     addresses.write(batch.frame(index));
                     Verdict::Forward(arm)
                 }
-                Err(reason) => flows.context.tally.dropped(reason),
+                Err(reason) => self.flows.context.tally.dropped(reason),
             });
         verdicts.extend(decided);
-        flows.count_entries();
+        self.flows.count_entries();
     }
 
     /// Takes out expired connections, a bounded number of them at a time.
@@ -165,7 +164,7 @@ impl Flows {
     /// Reads one frame as far as it can be without the table, whose first line for it is then under way.
     #[inline]
     fn stage(&self, frame: &[u8], place: &mut Candidate<V4Key>) {
-        match self.glance(frame).and_then(|packet| Some((packet, self.service_of(&packet)?))) {
+        match self.glance(frame) {
             Some((packet, service)) => *place = self.candidate(&packet, service),
             None => self.look_closer(frame, place),
         }
@@ -173,32 +172,27 @@ impl Flows {
 
     /// What nearly every frame needs.
     #[inline]
-    fn glance(&self, frame: &[u8]) -> Option<V4Packet> {
+    fn glance(&self, frame: &[u8]) -> Option<(V4Packet, ServiceId)> {
         let packet = glance::packet(frame)?;
         self.admit(ethernet::split(frame)?.0).ok()?;
-        Some(packet)
+        Some((packet, self.service_of(&packet)?))
     }
 
-    /// Header by header, if a glance says nothing: there may be options. Or it may be for a service of
-    /// every port.
+    /// Header by header: there may be options, or a service of every port.
     #[cold]
     fn look_closer(&self, frame: &[u8], place: &mut Candidate<V4Key>) {
-        let packet = self.glance(frame).map_or_else(|| self.read(frame), Ok);
-        *place = match packet {
-            Ok(packet) => match self.service_of(&packet) {
-                Some(service) => self.candidate(&packet, service),
-                None => self.of_every_port(&packet).unwrap_or(Candidate::refused(DropReason::NoService)),
-            },
-            Err(reason) => Candidate::refused(reason),
-        };
+        *place = self.read(frame).unwrap_or_else(Candidate::refused);
     }
 
     /// If something is wrong, the outermost reason counts.
-    fn read(&self, frame: &[u8]) -> Result<V4Packet, DropReason> {
+    fn read(&self, frame: &[u8]) -> Result<Candidate<V4Key>, DropReason> {
         let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
         self.admit(ethernet)?;
         let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload)?;
-        Ok(packet)
+        match self.service_of(&packet) {
+            Some(service) => Ok(self.candidate(&packet, service)),
+            None => self.of_every_port(&packet).ok_or(DropReason::NoService),
+        }
     }
 
     #[inline]
@@ -237,60 +231,56 @@ impl Flows {
         Some(Candidate { key, bytes, flags, kind, ..Candidate::NOBODY })
     }
 
-    /// Where a frame that has been staged goes, and with which addresses.
+    /// Where a frame that has been staged goes, and with which addresses. It is counted as if it were
+    /// there. A frame for a removed server is dropped without a trace, so that its connection ends in
+    /// its time (`ip_vs_in` in net/netfilter/ipvs/ip_vs_core.c, without expire_nodest_conn).
     #[inline]
     fn way_for(
         &mut self,
         candidate: &Candidate<V4Key>,
         now: Tick,
     ) -> Result<(ArmIndex, &Addresses), DropReason> {
-        let Self { context, v4, every_port, .. } = self;
-        match candidate.kind {
-            Kind::Of(_) => {
-                if let Some(way) = v4.known_way(context, candidate, now) {
-                    return way;
-                }
-                let server = open_or_advance(context, (v4, every_port), candidate, now)?;
-                context.way(context.snapshot.route(server), server, candidate.bytes)
-            }
-            Kind::EveryPort(_, port) => way_by_port(context, every_port, (candidate, port), now),
-            Kind::Refused(reason) => Err(reason),
+        if let Kind::Refused(reason) = candidate.kind {
+            return Err(reason);
         }
+        let found = match candidate.kind {
+            Kind::Of(_) => self.v4.unchanged(candidate, now),
+            _ => None,
+        };
+        let Some(Found { deadline, state, server }) = found else {
+            let server = self.open_or_advance(candidate, now)?;
+            let way = self.context.snapshot.route(server).way()?;
+            self.context.tally.forwarded(server, candidate.bytes);
+            return Ok(way);
+        };
+        let route = self.context.snapshot.route(server);
+        if *route == Route::Gone {
+            return Err(DropReason::ServerGone);
+        }
+        *deadline = now.after(self.context.lifetimes[*state as usize]);
+        let way = route.way()?;
+        self.context.tally.forwarded(server, candidate.bytes);
+        Ok(way)
     }
-}
 
-/// Of a frame for a service of every port.
-#[inline(never)]
-fn way_by_port<'c>(
-    context: &'c Context,
-    every_port: &mut Option<Family<EveryPortKey>>,
-    (candidate, port): (&Candidate<V4Key>, u16),
-    now: Tick,
-) -> Result<(ArmIndex, &'c Addresses), DropReason> {
-    let family = every_port.as_mut().ok_or(DropReason::TableFull)?;
-    let candidate = family.candidate(candidate, EveryPortKey::new(candidate.key, port));
-    if let Some(way) = family.known_way(context, &candidate, now) {
-        return way;
+    /// The server of a frame whose connection is not there, does not stay as it is, or is one to a
+    /// service of every port.
+    #[inline(never)]
+    fn open_or_advance(&mut self, candidate: &Candidate<V4Key>, now: Tick) -> Result<ServerId, DropReason> {
+        let Self { context, v4, every_port, .. } = self;
+        if let Kind::EveryPort(_, port) = candidate.kind {
+            let family = every_port.as_mut().ok_or(DropReason::TableFull)?;
+            let candidate = family.candidate(candidate, EveryPortKey::new(candidate.key, port));
+            return family.open_or_advance(context, &candidate, now);
+        }
+        if let Some(family) = every_port
+            && let Some(earlier) = earlier((context, family), candidate, now)
+            && v4.state_of(candidate).is_none()
+        {
+            return family.open_or_advance(context, &earlier, now);
+        }
+        v4.open_or_advance(context, candidate, now)
     }
-    let server = family.open_or_advance(context, &candidate, now)?;
-    context.way(context.snapshot.route(server), server, candidate.bytes)
-}
-
-/// The server of a frame whose connection is not there, or does not stay as it is.
-#[inline(never)]
-fn open_or_advance(
-    context: &Context,
-    (v4, every_port): (&mut Family<V4Key>, &mut Option<Family<EveryPortKey>>),
-    candidate: &Candidate<V4Key>,
-    now: Tick,
-) -> Result<ServerId, DropReason> {
-    if let Some(family) = every_port
-        && let Some(earlier) = earlier((context, family), candidate, now)
-        && v4.state_of(candidate).is_none()
-    {
-        return family.open_or_advance(context, &earlier, now);
-    }
-    v4.open_or_advance(context, candidate, now)
 }
 
 /// What a connection is by that began when its port was one of every port, and has a service of its

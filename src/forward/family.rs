@@ -1,6 +1,6 @@
 //! The connections of one kind of key: found, opened, moved on, expired.
 
-use super::snapshot::{ArmIndex, Route, Snapshot};
+use super::snapshot::{Route, Snapshot};
 use super::tally::Tally;
 use crate::flow::{Entry, Flow, FlowKey, FlowTable, Found, Hint, Homes, Inserted, State};
 use crate::model::ServerId;
@@ -8,7 +8,6 @@ use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
 use crate::wire::Protocol;
-use crate::wire::ethernet::Addresses;
 use crate::wire::transport::TcpFlags;
 use std::sync::Arc;
 
@@ -115,10 +114,10 @@ impl<K: FlowKey> Family<K> {
         Candidate { key, homes, bytes, flags, hint: self.table.locate(key, homes), kind }
     }
 
-    /// Looks for a candidate's connection in the line that was called for, and calls for the next.
+    /// Looks for the connection of `key` in the line that was called for, and calls for the next.
     #[inline]
-    pub(super) fn locate(&self, candidate: &Candidate<K>) -> Hint {
-        self.table.locate(candidate.key, candidate.homes)
+    pub(super) fn locate(&self, key: K, homes: Homes) -> Hint {
+        self.table.locate(key, homes)
     }
 
     /// State and deadline of a candidate's connection, expired or not, if there is one.
@@ -127,31 +126,15 @@ impl<K: FlowKey> Family<K> {
         Some((*found.state, *found.deadline))
     }
 
-    /// Where a frame goes, and with which addresses, if its connection stands and stays in its state.
-    /// It is counted as if it were there. A frame for a removed server is dropped without a trace, so
-    /// that its connection ends in its time (`ip_vs_in` in net/netfilter/ipvs/ip_vs_core.c, without
-    /// expire_nodest_conn).
+    /// A candidate's connection, if it stands and stays in its state.
     #[inline]
-    pub(super) fn known_way<'c>(
-        &mut self,
-        context: &'c Context,
-        candidate: &Candidate<K>,
-        now: Tick,
-    ) -> Option<Result<(ArmIndex, &'c Addresses), DropReason>> {
-        let Found { deadline, state, server } =
-            self.table.find(candidate.key, candidate.homes, candidate.hint)?;
-        if state.after(candidate.flags) != *state || now.reached(*deadline) {
-            return None;
-        }
-        let route = context.snapshot.route(server);
-        if *route == Route::Gone {
-            return Some(Err(DropReason::ServerGone));
-        }
-        *deadline = now.after(context.lifetimes[*state as usize]);
-        Some(context.way(route, server, candidate.bytes))
+    pub(super) fn unchanged(&mut self, candidate: &Candidate<K>, now: Tick) -> Option<Found<'_>> {
+        let found = self.table.find(candidate.key, candidate.homes, candidate.hint);
+        let unchanged = |found: &Found<'_>| found.state.after(candidate.flags) == *found.state;
+        found.filter(|found| unchanged(found) && !now.reached(*found.deadline))
     }
 
-    /// The server of the frame's connection, which it opens if there is none, or moves to its next
+    /// The server of a candidate's connection, which it opens if there is none, or moves to its next
     /// state, unless it gives way to a new one.
     pub(super) fn open_or_advance(
         &mut self,
@@ -171,8 +154,10 @@ impl<K: FlowKey> Family<K> {
             return Err(DropReason::ServerGone);
         }
         let next = state.after(candidate.flags);
-        let flow = candidate.key.flow();
-        context.tally.moved(context.pool(candidate.key), (flow, server), (*state, next));
+        if next != *state {
+            let flow = candidate.key.flow();
+            context.tally.moved(context.pool(candidate.key), (flow, server), (*state, next));
+        }
         (*state, *deadline) = (next, now.after(context.lifetimes[next as usize]));
         Ok(server)
     }
@@ -258,18 +243,5 @@ impl Context {
     #[inline]
     fn pool<K: FlowKey>(&self, key: K) -> Option<&Pool> {
         self.snapshot.pool(key.flow().service)
-    }
-
-    /// The way to a frame's server, where it is counted.
-    #[inline]
-    pub(super) fn way<'c>(
-        &self,
-        route: &'c Route,
-        server: ServerId,
-        bytes: u16,
-    ) -> Result<(ArmIndex, &'c Addresses), DropReason> {
-        let way = route.way()?;
-        self.tally.forwarded(server, bytes);
-        Ok(way)
     }
 }

@@ -139,6 +139,10 @@ fn a_client_reaches_one_server_on_every_port(backend: &str) {
         saved.contains(&format!("\naddress = \"{VIP}:0\"\nscheduler = \"rr\"\npersistence = ")),
         "{saved}"
     );
+    let metrics = format!("curl -sS --unix-socket {} http://localhost/metrics", director.socket().display());
+    let bound =
+        format!("directrix_server_persistent_connections{{protocol=\"tcp\",vip=\"{VIP}\",port=\"0\",");
+    assert!(deployment.director.run(&metrics).contains(&bound));
     let bare = director.fed("ipvsadm -R", &format!("-A -t {VIP}:0\n"));
     assert!(bare.1.contains("Zero port specified for non-persistent service"), "{bare:?}");
     everything_but_dropped_adds_up(&deployment, &director);
