@@ -31,7 +31,7 @@ fn service(keys: &str, limit: &str) -> (Pool, Loads) {
     for last in [10, 11, 12] {
         registry.set_reachable(IpAddr::from([192, 0, 2, last]), MacAddr([2, 0, 0, 0, 0, last]));
     }
-    (registry.snapshot(&loads).pool(ServiceId(0)).unwrap().clone(), loads)
+    (registry.snapshot(&loads, std::time::Instant::now()).pool(ServiceId(0)).unwrap().clone(), loads)
 }
 
 /// Who gets the connections of a few clients, all of which stay open.

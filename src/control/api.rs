@@ -78,6 +78,9 @@ pub struct Service {
     /// Every datagram is scheduled by itself.
     #[serde(default)]
     pub one_packet: bool,
+    /// Seconds until the whole weight of a server that comes counts; `None` if it does at once.
+    #[serde(default)]
+    pub slow_start: Option<u32>,
     /// "serving", "probing", or why the VIP is not served.
     pub state: String,
     /// Totals since start.
@@ -125,6 +128,9 @@ pub struct Server {
     pub forwarding: Forwarding,
     /// Configured weight.
     pub weight: u16,
+    /// While it starts slowly: how much of its weight counts, in percent.
+    #[serde(default)]
+    pub ramp: Option<u8>,
     /// Connections at which it counts as overloaded; 0 for never.
     #[serde(default)]
     pub upper_threshold: u32,

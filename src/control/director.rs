@@ -14,7 +14,7 @@ use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
 use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
-use super::status::{self, View};
+use super::status;
 use super::throttle::Throttle;
 use super::watchdog::Watchdog;
 use crate::forward::{Arm, Snapshot};
@@ -28,11 +28,9 @@ use arc_swap::ArcSwap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// A worker that sleeps adopts a snapshot after so long at the latest, and a little more.
-const ADOPTION: Duration = Duration::from_millis(20);
 /// Questions that may wait for the loop.
 const QUERIES: usize = 64;
 
@@ -83,6 +81,8 @@ pub(super) struct Director<F> {
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that a worker may still hold: freed here, never on the data path.
     pub(super) retired: Vec<Arc<Snapshot>>,
+    /// When it is time to free them.
+    pub(super) release: Option<Instant>,
     pub(super) backend: Backend,
     pub(super) loads: Arc<Loads>,
     pub(super) templates: Arc<Templates>,
@@ -90,7 +90,7 @@ pub(super) struct Director<F> {
     neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
     /// The way to ARP, while that runs.
     commands: Option<mpsc::UnboundedSender<Command>>,
-    meter: Meter,
+    pub(super) meter: Meter,
     /// What may be logged about each VIP and real server.
     lines: Throttle<Ipv4Addr>,
     watchdog: Watchdog,
@@ -98,7 +98,7 @@ pub(super) struct Director<F> {
 }
 
 /// Reads the configuration file again.
-type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigErrors>;
+pub(super) type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigErrors>;
 
 impl<F: FnMut()> Director<F> {
     fn start(config: &Config, host: Host, privileges: &Privileges, ready: F) -> Result<Self, Failure> {
@@ -110,7 +110,7 @@ impl<F: FnMut()> Director<F> {
         let loads = Arc::new(Loads::new(servers));
         let capacity = director.connections as usize;
         let templates = Arc::new(Templates::new(capacity, servers, crew::random_seed()?));
-        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads)));
+        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads, epoch)));
         let crew = CrewSettings {
             snapshot: Arc::clone(&snapshot),
             loads: Arc::clone(&loads),
@@ -131,6 +131,7 @@ impl<F: FnMut()> Director<F> {
             settings: director.clone(),
             snapshot,
             retired: Vec::new(),
+            release: None,
             backend,
             loads,
             templates,
@@ -192,8 +193,9 @@ impl<F: FnMut()> Director<F> {
                     self.publish()?;
                 }
                 Some(query) = queries.recv() => self.answer(query, reread),
-                () = tokio::time::sleep(ADOPTION), if self.registry.has_outdated() => { self.settle(); }
                 _ = clock.tick() => self.tick()?,
+                () = reached(self.registry.next_step()) => self.publish()?,
+                () = reached(self.release) => drop(self.settle()),
             }
         }
         self.commands = None;
@@ -287,7 +289,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Reads the file again and goes by it, if it is right.
-    fn read_again(&mut self, reread: Reread<'_>) -> Result<Vec<String>, String> {
+    pub(super) fn read_again(&mut self, reread: Reread<'_>) -> Result<Vec<String>, String> {
         let outcome = reread().map_err(|errors| errors.to_string()).and_then(|config| self.reload(&config));
         match &outcome {
             Ok(changes) => {
@@ -299,53 +301,16 @@ impl<F: FnMut()> Director<F> {
         outcome
     }
 
-    fn answer(&mut self, query: Query, reread: Reread<'_>) {
-        let view = self.view();
-        // A client that went away while it waited needs no answer.
-        match query {
-            Query::Change(requests, reply) => drop(reply.send(self.change(&requests))),
-            Query::Reload(reply) => drop(reply.send(self.read_again(reread))),
-            Query::Config(reply) => drop(reply.send(self.config().to_string())),
-            Query::Services(reply) => drop(reply.send(view.services())),
-            Query::Drops(reply) => drop(reply.send(view.drops())),
-            Query::Metrics(reply) => self.meter.answer(&view, self.backend.name, reply),
-            Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
-            Query::Workers(reply) => {
-                let workers = view.workers(self.backend.name);
-                tokio::task::spawn_blocking(move || drop(reply.send(status::with_latencies(workers))));
-            }
-            Query::Connections(to) => {
-                let (directory, now) = (view.directory(), self.now());
-                let templates = Arc::clone(&self.templates);
-                let lines: Vec<_> =
-                    self.backend.crew.members().iter().map(super::crew::Member::line).collect();
-                tokio::task::spawn_blocking(move || {
-                    if !directory.list((&lines, &templates), now, &to) {
-                        // Left without an end, so that the server breaks it off: it must not look whole.
-                        tokio::runtime::Handle::current().block_on(to.closed());
-                    }
-                });
-            }
-        }
-    }
-
     pub(super) fn now(&self) -> Tick {
         Tick(self.epoch.elapsed().as_millis() as u32) // wraps, as ticks do
     }
+}
 
-    fn timeouts(&self) -> api::Timeouts {
-        let timeouts = &self.registry.timeouts;
-        api::Timeouts { tcp: timeouts.tcp.secs(), tcp_fin: timeouts.tcp_fin.secs(), udp: timeouts.udp.secs() }
-    }
-
-    fn view(&self) -> View<'_> {
-        View {
-            registry: &self.registry,
-            crew: &self.backend.crew,
-            loads: &self.loads,
-            templates: &self.templates,
-            capacity: self.settings.connections.into(),
-        }
+/// Waits for a moment; without one, for ever.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

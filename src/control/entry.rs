@@ -1,12 +1,14 @@
 //! One virtual service, one real server, as control sees them.
 
 use super::api::Stats;
+use super::ramp::{Beginning, Ramp};
 use super::rates::Estimator;
-use crate::model::{RealServer, ServerId, ServiceId, VirtualService};
+use crate::flow::State;
+use crate::model::{RealServer, ServerId, ServiceId, Timeouts, VirtualService};
 use crate::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
-use crate::wire::MacAddr;
+use crate::wire::{MacAddr, Protocol};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A virtual service as control sees it.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct ServiceEntry {
     pub past: Stats,
     /// Averages of all it counts.
     pub estimator: Estimator,
+    /// When its servers came.
+    pub(super) beginning: Beginning,
     /// Of the last snapshot.
     pub(super) pool: Pool,
 }
@@ -53,6 +57,16 @@ pub struct ServerEntry {
     pub baseline: Stats,
     /// Averages of what it counts.
     pub estimator: Estimator,
+    /// Its slow start.
+    pub(super) ramp: Ramp,
+}
+
+impl ServerEntry {
+    /// While it starts slowly: how much of its weight counts, in percent.
+    #[must_use]
+    pub fn ramp(&self) -> Option<u8> {
+        self.ramp.percent()
+    }
 }
 
 /// A server that takes no new connections and is removed when it has none any more.
@@ -121,7 +135,8 @@ impl ServiceEntry {
     /// The servers that take new connections, the last added first: IPVS adds each new server
     /// at the head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc
     /// prefers the earlier one of equals. The same pool as before if nothing has changed.
-    pub(super) fn next_pool(&mut self, loads: &Loads) -> Pool {
+    pub(super) fn next_pool(&mut self, loads: &Loads, now: Instant, timeouts: &Timeouts) -> Pool {
+        self.ramp(loads, now, remembered(self.config.address.protocol, timeouts));
         let reachable =
             self.servers.iter().rev().filter(|server| matches!(server.link, ServerLink::Reachable(_)));
         let candidate = |server: &ServerEntry| Candidate {
@@ -131,6 +146,7 @@ impl ServiceEntry {
             },
             address: self.server_address(server),
             keeps_clients: server.drain.is_none(),
+            part: server.ramp.part(),
             ..Candidate::new(server.id, server.config.weight.0)
         };
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
@@ -138,4 +154,14 @@ impl ServiceEntry {
         self.pool = self.pool.next(rule, reachable.map(candidate), loads);
         self.pool.clone()
     }
+}
+
+/// How long a connection is counted when it is over.
+fn remembered(protocol: Protocol, timeouts: &Timeouts) -> Duration {
+    let states: &[State] = match protocol {
+        Protocol::Tcp => &[State::FinWait, State::TimeWait],
+        Protocol::Udp => &[State::Udp],
+    };
+    let longest = states.iter().map(|state| state.timeout(timeouts)).max().unwrap_or_default();
+    Duration::from_millis(longest.millis().into())
 }

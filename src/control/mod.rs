@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod answers;
 pub mod api;
 pub mod arp;
 pub mod backend;
@@ -21,6 +22,7 @@ pub mod metrics;
 mod news;
 pub mod privileges;
 mod publish;
+mod ramp;
 pub mod rates;
 pub mod registry;
 pub mod request;

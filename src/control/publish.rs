@@ -3,13 +3,19 @@
 use super::director::Director;
 use super::failure::Failure;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// After so long every worker has adopted a new snapshot, also one that sleeps (10 ms at a time).
+const ADOPTION: Duration = Duration::from_millis(30);
 
 impl<F: FnMut()> Director<F> {
     /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
     pub(super) fn publish(&mut self) -> Result<(), Failure> {
         self.provide();
-        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads))));
+        let now = Instant::now();
+        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
         self.release();
+        self.release = Some(now + ADOPTION);
         self.hand_over()
     }
 
@@ -26,6 +32,7 @@ impl<F: FnMut()> Director<F> {
     /// Frees the snapshots that no worker holds any more. Their pools no longer cost anything then.
     fn release(&mut self) {
         self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.release = None; // what is held still is looked at with the next tick
     }
 
     /// Lets go of what is gone if every worker has adopted the latest snapshot. Returns whether it has.

@@ -4,6 +4,7 @@ pub use super::entry::{Drain, ServerEntry, ServerLink, ServiceEntry, VipState};
 
 use super::api::Stats;
 use super::ids::Ids;
+use super::ramp::{Beginning, Ramp};
 use super::rates::Estimator;
 use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{
@@ -14,6 +15,7 @@ use crate::time::Tick;
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 /// Every virtual service with its real servers and what ARP has found out about them.
 ///
@@ -118,12 +120,6 @@ impl Registry {
         });
     }
 
-    /// Whether [`Registry::forget`] should be called soon: until then, templates say what no longer holds.
-    #[must_use]
-    pub fn has_outdated(&self) -> bool {
-        !self.outdated.is_empty()
-    }
-
     /// Sets the counters of `service`, or of all, to zero.
     pub fn zero(&mut self, service: Option<ServiceAddress>, totals: Totals<'_>) {
         let concerned = |entry: &&mut ServiceEntry| service.is_none_or(|one| one == entry.config.address);
@@ -176,9 +172,15 @@ impl Registry {
         self.services.iter().any(|service| service.config.address.is_every_port())
     }
 
-    /// The picture that workers decide by. Its pools take account of `loads` from now on.
+    /// When another snapshot is due because servers that start slowly count for more, or in full.
     #[must_use]
-    pub fn snapshot(&mut self, loads: &Loads) -> Snapshot {
+    pub fn next_step(&self) -> Option<Instant> {
+        self.services.iter().filter_map(ServiceEntry::next_step).min()
+    }
+
+    /// The picture that workers decide by from `now` on. Its pools take account of `loads` from then on.
+    #[must_use]
+    pub fn snapshot(&mut self, loads: &Loads, now: Instant) -> Snapshot {
         let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
         let mut routes = vec![Route::Gone; self.server_ids.end()];
         let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
@@ -187,7 +189,7 @@ impl Registry {
             pools[usize::from(id.0)] = pool.clone();
         }
         for service in &mut self.services {
-            pools[usize::from(service.id.0)] = service.next_pool(loads);
+            pools[usize::from(service.id.0)] = service.next_pool(loads, now, &self.timeouts);
             for server in &service.servers {
                 let way = Server { arm, mac: server.link.mac() };
                 routes[usize::from(server.id.0)] = Route::new(&self.arms, Some(way));
@@ -233,6 +235,7 @@ impl Registry {
             servers: Vec::new(),
             past: Stats::default(),
             estimator: Estimator::new(),
+            beginning: Beginning::default(),
             pool,
         }
     }
@@ -280,6 +283,7 @@ impl Registry {
             drain: None,
             baseline: totals(id),
             estimator: Estimator::new(),
+            ramp: Ramp::default(),
         }
     }
 
@@ -346,7 +350,11 @@ mod tests {
     fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
         let (mut registry, loads) = (registry(), Loads::new(4));
         let pick = |registry: &mut Registry, service| {
-            registry.snapshot(&loads).pool(ServiceId(service)).unwrap().pick(&loads, Client::default())
+            registry
+                .snapshot(&loads, Instant::now())
+                .pool(ServiceId(service))
+                .unwrap()
+                .pick(&loads, Client::default())
         };
         assert_eq!(pick(&mut registry, 0), None);
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
@@ -356,7 +364,7 @@ mod tests {
         registry.set_unreachable("192.0.2.11".parse().unwrap());
         assert_eq!(pick(&mut registry, 0), Some(ServerId(0)));
         let way = Server { arm: ArmIndex::CLIENT, mac: Some(MAC) };
-        let lost = *registry.snapshot(&loads).route(ServerId(1));
+        let lost = *registry.snapshot(&loads, Instant::now()).route(ServerId(1));
         assert_eq!(lost, Route::new(&registry.arms, Some(way)), "its connections still go there");
     }
 
@@ -416,7 +424,7 @@ mod tests {
         let (mut registry, loads) = (with(&[service], Vec::new()), Loads::new(2));
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
         let keeps = |registry: &mut Registry| {
-            let snapshot = registry.snapshot(&loads);
+            let snapshot = registry.snapshot(&loads, Instant::now());
             [0, 1].map(|server| snapshot.pools[0].keeps_clients(ServerId(server)))
         };
         registry.arms = vec![Arm { mac: MAC }];
@@ -440,7 +448,7 @@ mod tests {
         registry.apply(&rules(&without), none).unwrap();
         registry.forget(&loads, (&templates(), Tick(0)));
         assert_eq!(ids(&registry), [(2, vec![3])]);
-        assert_eq!(registry.snapshot(&loads).route(ServerId(0)), &Route::Gone);
+        assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Gone);
         let back = [
             service("192.0.2.9:80", &[("192.0.2.11", 1)]),
             service("192.0.2.1:80", &[("192.0.2.11", 1), ("192.0.2.10", 1)]),
@@ -499,7 +507,7 @@ mod tests {
         let one = with(&[service("192.0.2.1:80", &servers)], Vec::new());
         assert!(one.services[0].servers.iter().map(|server| server.id.0).eq(many.clone()));
         let services: Vec<_> = all.iter().map(|vip| service(&format!("{vip}:80"), &[])).collect();
-        let snapshot = with(&services, Vec::new()).snapshot(&Loads::new(0));
+        let snapshot = with(&services, Vec::new()).snapshot(&Loads::new(0), Instant::now());
         let id = |vip: &Ipv4Addr| snapshot.services.find(Protocol::Tcp, *vip, 80).map(|id| id.0);
         assert!(all.iter().map(id).eq(many.map(Some)));
     }

@@ -26,7 +26,7 @@ pub enum Request {
         #[serde(default)]
         settings: ServiceSettings,
     },
-    /// `ipvsadm -E`: what is not given gets its default.
+    /// `ipvsadm -E`: what is not given gets its default, but for the slow start, which stays.
     EditService {
         /// Which.
         service: ServiceAddress,
@@ -107,6 +107,8 @@ pub struct ServiceSettings {
     pub persistence: Option<Persistence>,
     /// Schedules every datagram by itself.
     pub one_packet: bool,
+    /// Seconds until the whole weight of a server that comes counts; 0: it does at once.
+    pub slow_start: Option<u32>,
 }
 
 /// A real server but for its address.
@@ -130,6 +132,7 @@ impl Default for ServiceSettings {
             scheduler_flags: Vec::new(),
             persistence: None,
             one_packet: false,
+            slow_start: None,
         }
     }
 }
@@ -184,7 +187,11 @@ impl Request {
     fn change(&self, rules: &Rules) -> Result<Option<Change>, Refused> {
         Ok(Some(match self {
             Self::AddService { service, settings } => Change::AddService(settings.service(*service)?),
-            Self::EditService { service, settings } => Change::EditService(settings.service(*service)?),
+            Self::EditService { service, settings } => {
+                let (old, new) = (rules.service(*service)?.slow_start, settings.service(*service)?);
+                let slow_start = if settings.slow_start.is_some() { new.slow_start } else { old };
+                Change::EditService(VirtualService { slow_start, ..new })
+            }
             Self::DeleteService { service } => Change::DeleteService(*service),
             Self::Clear {} => Change::Clear,
             Self::AddServer { service, server, settings } => {
@@ -224,6 +231,7 @@ impl ServiceSettings {
             scheduler_flags: self.flags(scheduler)?,
             persistence: self.persistence.as_ref().map(persistence).transpose()?,
             one_packet: self.one_packet,
+            slow_start: self.slow_start.filter(|seconds| *seconds > 0).map(Span::from_secs),
             ..VirtualService::new(address, Vec::new())
         })
     }

@@ -7,7 +7,7 @@ use crate::flow::{Entry, Flow};
 use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
-use crate::time::Tick;
+use crate::time::{Span, Tick};
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -84,6 +84,7 @@ impl View<'_> {
             scheduler_flags: flags(&service.config),
             persistence: service.config.persistence.map(persistence),
             one_packet: service.config.one_packet,
+            slow_start: service.config.slow_start.map(Span::secs),
             state: state(service.vip),
             stats: service_stats(self.crew, service),
             rates: service.estimator.read(),
@@ -97,6 +98,7 @@ impl View<'_> {
             address: service.server_address(server),
             forwarding: api::Forwarding::Route,
             weight: server.config.weight.0,
+            ramp: server.ramp(),
             upper_threshold: server.config.upper_threshold,
             lower_threshold: server.config.lower_threshold,
             active: load.active,

@@ -1,6 +1,7 @@
 //! What must hold between services and servers, however they were added.
 
 use super::{Persistence, RealServer, Rules, ServiceAddress, VirtualService, host_address};
+use crate::time::Span;
 use crate::wire::Protocol;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,6 +12,9 @@ pub const COUNT_MAX: usize = u16::MAX as usize;
 
 /// The largest threshold, as in ipvsadm.
 pub const THRESHOLD_MAX: u32 = i32::MAX as u32;
+
+/// The longest slow start in seconds: a day. Caches that are cold for longer do not get warm.
+pub const SLOW_START_MAX: u32 = 86_400;
 
 /// Why rules cannot stand: what is wrong, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +82,9 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
     if service.one_packet && address.protocol != Protocol::Udp {
         return flaw("one-packet scheduling is for UDP", "leave it out");
     }
+    slow_start(service).map_err(|(what, remedy)| {
+        Misfit::new(format!("virtual service {address}: slow_start {what}"), remedy)
+    })?;
     match service.scheduler.servers_max() {
         Some(max) if service.servers.len() > max => {
             flaw(&format!("{} has room for {max} real servers", service.scheduler.name()), "have fewer")
@@ -96,6 +103,16 @@ fn persistent(persistence: Persistence) -> Result<(), (&'static str, &'static st
             Err(("the netmask of its persistence is longer than an address", "give 1 to 32 leading ones"))
         }
         _ => Err(("its persistence lasts no time", "give at least a second, or leave it out")),
+    }
+}
+
+fn slow_start(service: &VirtualService) -> Result<(), (String, String)> {
+    match service.slow_start.map(Span::secs) {
+        Some(1..=SLOW_START_MAX) => service.scheduler.no_slow_start().map_or(Ok(()), Err),
+        Some(seconds) => {
+            Err((format!("is {seconds} s"), format!("give 1 to {SLOW_START_MAX}, or leave it out")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -128,7 +145,6 @@ fn host(address: IpAddr) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::model::{Scheduler, Timeouts, Weight};
-    use crate::time::Span;
     use crate::wire::MacAddr;
 
     fn service(address: &str, servers: &[&str]) -> VirtualService {
@@ -182,6 +198,20 @@ mod tests {
             (persistent(0, 32), "its persistence lasts no time; give"),
             (persistent(1, 0), "the netmask of its persistence takes all clients for one; give"),
             (persistent(1, 33), "the netmask of its persistence is longer than an address; give"),
+            (
+                vec![VirtualService {
+                    scheduler: Scheduler::Lc,
+                    slow_start: Some(Span::from_secs(30)),
+                    ..web()
+                }],
+                "virtual service TCP 192.0.2.1:80: slow_start does not go with lc, whose new connections are not \
+                 shared out by weight; \
+                 remove it, or take one of the schedulers wrr, wlc, sed, nq, twos",
+            ),
+            (
+                vec![VirtualService { slow_start: Some(Span::from_secs(SLOW_START_MAX + 1)), ..web() }],
+                "slow_start is 86401 s; give 1 to 86400",
+            ),
             (vec![VirtualService { one_packet: true, ..web() }], "one-packet scheduling is for UDP; leave"),
             (
                 vec![VirtualService { scheduler: Scheduler::Mh, ..service("192.0.2.1:80", &many) }],

@@ -1,6 +1,7 @@
 //! What a change from one set of rules to another comes to.
 
 use super::{RealServer, Rules, ServiceAddress, VirtualService};
+use crate::time::Span;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -80,6 +81,7 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         ("scheduler_flags", flags(old), flags(new)),
         ("persistence", persistence(old), persistence(new)),
         ("one_packet", old.one_packet.to_string(), new.one_packet.to_string()),
+        ("slow_start", seconds(old.slow_start), seconds(new.slow_start)),
     ];
     differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
@@ -97,6 +99,10 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
 
 fn persistence(service: &VirtualService) -> String {
     service.persistence.map_or("none".into(), |of| format!("{} s by {}", of.timeout.secs(), of.netmask()))
+}
+
+fn seconds(span: Option<Span>) -> String {
+    span.map_or("none".to_owned(), |span| span.secs().to_string())
 }
 
 fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 4] {
@@ -121,7 +127,6 @@ fn changed(rows: impl IntoIterator<Item = (&'static str, String, String)>) -> Op
 mod tests {
     use super::*;
     use crate::model::{Scheduler, Timeouts, Weight};
-    use crate::time::Span;
     use crate::wire::Protocol;
 
     fn service(port: u16, servers: &[(u8, u16)]) -> VirtualService {
@@ -136,14 +141,18 @@ mod tests {
             services: vec![service(80, &[(10, 1), (11, 1)]), service(443, &[(10, 1)])],
             timeouts: Timeouts::default(),
         };
-        let changed = VirtualService { scheduler: Scheduler::Rr, ..service(80, &[(11, 4), (12, 1)]) };
+        let changed = VirtualService {
+            scheduler: Scheduler::Wrr,
+            slow_start: Some(Span::from_secs(30)),
+            ..service(80, &[(11, 4), (12, 1)])
+        };
         let timeouts = Timeouts { udp: Span::from_secs(10), ..Timeouts::default() };
         let new = Rules { services: vec![service(53, &[]), changed], timeouts };
         let lines: Vec<_> = old.differences(&new).iter().map(ToString::to_string).collect();
         let expected = [
             "- TCP 192.0.2.1:443 with 1 real server",
             "+ TCP 192.0.2.1:53 with 0 real servers",
-            "~ TCP 192.0.2.1:80: scheduler wlc -> rr",
+            "~ TCP 192.0.2.1:80: scheduler wlc -> wrr, slow_start none -> 30",
             "- TCP 192.0.2.1:80 -> 192.0.2.10",
             "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",
             "+ TCP 192.0.2.1:80 -> 192.0.2.12, weight 1",

@@ -73,6 +73,24 @@ impl Scheduler {
         }
     }
 
+    /// Whether a server can start slowly under it: it shares new connections out by weight, more or
+    /// less, and no client moves to another server when a share changes.
+    #[must_use]
+    pub const fn starts_slowly(self) -> bool {
+        matches!(self, Self::Wlc | Self::Wrr | Self::Sed | Self::Nq | Self::Twos)
+    }
+
+    /// Why a service of this scheduler cannot have a slow start, and what to do; `None` if it can.
+    #[must_use]
+    pub fn no_slow_start(self) -> Option<(String, String)> {
+        let those = Self::ALL.iter().filter(|scheduler| scheduler.starts_slowly());
+        let names: Vec<_> = those.map(|scheduler| scheduler.name()).collect();
+        let what =
+            format!("does not go with {}, whose new connections are not shared out by weight", self.name());
+        (!self.starts_slowly())
+            .then(|| (what, format!("remove it, or take one of the schedulers {}", names.join(", "))))
+    }
+
     /// The names of its flags, as `ipvsadm -b` takes them: the fallback first, then the port. Most
     /// schedulers have none.
     #[must_use]
@@ -138,6 +156,22 @@ mod tests {
             assert_eq!((scheduler.name(), name.parse()), (*name, Ok(*scheduler)));
         }
         assert_eq!("WLC".parse::<Scheduler>(), Err(()));
+    }
+
+    #[test]
+    fn a_server_starts_slowly_where_weights_share() {
+        use Scheduler::{Nq, Sed, Twos, Wlc, Wrr};
+        let (slow, others): (Vec<_>, Vec<_>) =
+            Scheduler::ALL.iter().partition(|scheduler| scheduler.starts_slowly());
+        assert_eq!(slow, [Wrr, Wlc, Sed, Nq, Twos].each_ref());
+        assert!(slow.iter().all(|scheduler: &&Scheduler| scheduler.no_slow_start().is_none()));
+        for scheduler in others {
+            let (what, remedy) = scheduler.no_slow_start().unwrap();
+            assert!(
+                what.contains(scheduler.name()) && remedy.ends_with("wrr, wlc, sed, nq, twos"),
+                "{remedy}"
+            );
+        }
     }
 
     #[test]

@@ -79,6 +79,10 @@ pub struct VirtualService {
     pub persistence: Option<Persistence>,
     /// Whether each datagram is scheduled by itself. UDP only.
     pub one_packet: bool,
+    /// How long a server that comes takes until its whole weight counts. Whole seconds, 1 to
+    /// [`SLOW_START_MAX`](super::SLOW_START_MAX); only with a scheduler that
+    /// [`starts_slowly`](Scheduler::starts_slowly).
+    pub slow_start: Option<Span>,
     /// In the order of the file. No address twice.
     pub servers: Vec<RealServer>,
 }
@@ -93,6 +97,7 @@ impl VirtualService {
             scheduler_flags: SchedulerFlags::default(),
             persistence: None,
             one_packet: false,
+            slow_start: None,
             servers,
         }
     }

@@ -66,6 +66,9 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if service.one_packet {
         writeln!(f, "one_packet = true")?;
     }
+    if let Some(slow_start) = service.slow_start {
+        writeln!(f, "slow_start = {}", slow_start.secs())?;
+    }
     service.servers.iter().try_for_each(|one| server(f, one))
 }
 
@@ -118,7 +121,7 @@ fn on_conflict(on_conflict: OnConflict) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        Persistence, Places, Rules, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse,
+        Persistence, Places, Rules, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceAddress, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -160,16 +163,18 @@ mod tests {
 
     fn services() -> impl Strategy<Value = Vec<VirtualService>> {
         let persistence = prop::option::of((1..=2_147_483u32, 1..=32u8));
+        let slow_start = prop::option::of(1..=SLOW_START_MAX);
         let servers = prop::collection::vec(a_server(), 0..4);
-        let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), persistence, servers);
+        let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), (persistence, slow_start), servers);
         prop::collection::vec(service, 0..5)
             .prop_map(|services| services.into_iter().zip(1..).map(a_service).collect())
     }
 
-    type Drawn = (usize, [bool; 2], Option<(u32, u8)>, Vec<(u16, Option<u8>, u32, u32)>);
+    type Times = (Option<(u32, u8)>, Option<u32>);
+    type Drawn = (usize, [bool; 2], Times, Vec<(u16, Option<u8>, u32, u32)>);
 
     fn a_service(
-        ((scheduler, [fallback, port], persistence, servers), number): (Drawn, u16),
+        ((scheduler, [fallback, port], (persistence, slow_start), servers), number): (Drawn, u16),
     ) -> VirtualService {
         let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
         // Every port, where clients persist.
@@ -189,6 +194,7 @@ mod tests {
             one_packet: protocol == Protocol::Udp && fallback,
             persistence: persistence
                 .map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix }),
+            slow_start: slow_start.filter(|_| scheduler.starts_slowly()).map(Span::from_secs),
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
             ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
         }

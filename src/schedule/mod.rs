@@ -15,6 +15,7 @@ mod load;
 mod lot;
 mod maglev;
 mod measure;
+mod newcomers;
 mod players;
 mod pool;
 mod rule;

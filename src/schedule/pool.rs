@@ -6,6 +6,7 @@ use super::limit::Thresholds;
 use super::lineage::Lineage;
 use super::lot::Lot;
 use super::measure::Measure;
+use super::newcomers::Newcomers;
 use super::players::Players;
 use super::rule::{Client, Rule, fold};
 use super::tree::Tree;
@@ -30,14 +31,22 @@ pub struct Candidate {
     /// Whether clients that a persistent service has bound to it may open more connections there. With
     /// weight 0 they still may (IPVS without expire_quiescent_template), while it drains they may not.
     pub keeps_clients: bool,
+    /// While it starts slowly: how much of its weight counts, of [`Candidate::WHOLE`]. It then gets that
+    /// share of the new connections, whatever it has already. Only with schedulers that
+    /// [start slowly](Scheduler::starts_slowly); others take no account of it.
+    pub part: Option<u16>,
 }
 
 impl Candidate {
+    /// All of a weight, see [`Candidate::part`].
+    pub const WHOLE: u16 = 10_000;
+
     /// A server without thresholds, and without an address, which only mh asks for.
     #[must_use]
     pub fn new(server: ServerId, weight: u16) -> Self {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Self { server, weight, thresholds: Thresholds::default(), address, keeps_clients: true }
+        let thresholds = Thresholds::default();
+        Self { server, weight, thresholds, address, keeps_clients: true, part: None }
     }
 }
 
@@ -55,6 +64,7 @@ const LIST_MAX: usize = 32;
 /// - rr and wrr keep their place in the round in one word: a pick steps on by compare-and-swap.
 /// - sh, dh and mh have a table, which is made once.
 /// - twos draws by lot from the sums of the weights.
+/// - Servers that start slowly get turns of their own, before all that.
 ///
 /// With one worker each pick is IPVS's. With several, rr, wrr, sh, dh and mh pick as one worker
 /// would; those that compare loads may miss the connections that other workers are just opening,
@@ -70,9 +80,10 @@ struct Member {
     lasting: Box<[u16]>,
     /// Those that keep their clients, by number. Empty if the service is not persistent.
     keepers: Box<[ServerId]>,
-    /// All of them; of twos those with a weight.
+    /// All that do not start slowly; of twos those with a weight.
     players: Players,
     way: Way,
+    newcomers: Option<Box<Newcomers>>,
     /// Empty if nobody picks by it.
     tree: Arc<Tree>,
     lineage: Arc<Lineage>,
@@ -108,6 +119,7 @@ impl Pool {
             candidates,
             keepers: Box::default(),
             way: Way::Least,
+            newcomers: None,
             lineage: Arc::new(Lineage::new(Arc::clone(&tree))),
             tree,
         }))
@@ -137,15 +149,10 @@ impl Pool {
     #[inline]
     #[must_use]
     pub fn pick(&self, loads: &Loads, client: Client) -> Option<ServerId> {
-        let players = &self.0.players;
-        let place = match &self.0.way {
-            Way::Least => return self.0.tree.winner(loads),
-            Way::InTurn(round) => round.pick(players, loads),
-            Way::ByWeight(rounds) => rounds.pick(players, loads),
-            Way::Hashed(table) => table.pick(client, players, loads),
-            Way::Lot(lot) => lot.pick(players, loads),
-        };
-        place.map(|place| players.server(place))
+        match &self.0.newcomers {
+            None => self.0.pick(loads, client),
+            Some(newcomers) => self.0.pick_with(newcomers, loads, client),
+        }
     }
 
     /// Whether each datagram gets a pick of its own ([`Rule::one_packet`]).
@@ -176,30 +183,62 @@ impl Pool {
 }
 
 impl Member {
+    /// Among those that do not start slowly.
+    #[inline]
+    fn pick(&self, loads: &Loads, client: Client) -> Option<ServerId> {
+        let players = &self.players;
+        let place = match &self.way {
+            Way::Least => return self.tree.winner(loads),
+            Way::InTurn(round) => round.pick(players, loads),
+            Way::ByWeight(rounds) => rounds.pick(players, loads),
+            Way::Hashed(table) => table.pick(client, players, loads),
+            Way::Lot(lot) => lot.pick(players, loads),
+        };
+        place.map(|place| players.server(place))
+    }
+
+    #[inline(never)]
+    fn pick_with(&self, newcomers: &Newcomers, loads: &Loads, client: Client) -> Option<ServerId> {
+        let due = newcomers.pick(loads);
+        due.or_else(|| self.pick(loads, client)).or_else(|| newcomers.pick_any(loads))
+    }
+
     fn next(&self, rule: Rule, candidates: Box<[Candidate]>, loads: &Loads) -> Self {
         let (lasting, list_max) = (self.lasting(&candidates), self.tree.list_max());
+        let slow = rule.scheduler.starts_slowly();
+        let newcomers = slow.then(|| Newcomers::of(&candidates, self.newcomers.as_deref())).flatten();
+        let settled: Vec<_> = candidates.iter().filter(|of| !slow || of.part.is_none()).copied().collect();
         let players = match rule.scheduler {
-            Scheduler::Twos => active(&candidates),
-            _ => Players::new(candidates.iter()),
+            Scheduler::Twos => active(&settled),
+            _ => Players::new(settled.iter()),
         };
-        let way = self.way(&rule, &players, &candidates, &lasting);
+        // To IPVS a change of the list begins wrr's round anew; a newcomer's next step is none.
+        let step = self.newcomers.is_some() || newcomers.is_some();
+        let goes_on = step && self.players.all() == players.all();
+        let way = self.way(&rule, &players, &candidates, (&lasting, goes_on));
         let tree = match Measure::of(rule.scheduler) {
-            Some(measure) => Tree::new(active(&candidates), measure, list_max),
+            Some(measure) => Tree::new(active(&settled), measure, list_max),
             None => Tree::new(active(&[]), Measure::Wlc, list_max),
         };
         let (tree, lineage) = (Arc::new(tree), Arc::clone(&self.lineage));
         lineage.join(&tree);
         tree.settle(loads);
         let keepers = keepers(&rule, &candidates);
-        Self { rule, candidates, lasting, keepers, players, way, tree, lineage }
+        Self { rule, candidates, lasting, keepers, players, way, newcomers, tree, lineage }
     }
 
     /// How to find the next one, going on from where this pool stands if its scheduler is the same.
-    fn way(&self, rule: &Rule, players: &Players, candidates: &[Candidate], lasting: &[u16]) -> Way {
+    fn way(
+        &self,
+        rule: &Rule,
+        players: &Players,
+        candidates: &[Candidate],
+        (lasting, goes_on): (&[u16], bool),
+    ) -> Way {
         match (rule.scheduler, &self.way) {
             (Scheduler::Rr, Way::InTurn(round)) => Way::InTurn(round.next(&self.players, players)),
             (Scheduler::Rr, _) => Way::InTurn(RoundRobin::new()),
-            (Scheduler::Wrr, Way::ByWeight(rounds)) => Way::ByWeight(rounds.next(players)),
+            (Scheduler::Wrr, Way::ByWeight(rounds)) => Way::ByWeight(rounds.next(players, goes_on)),
             (Scheduler::Wrr, _) => Way::ByWeight(Weighted::new(players)),
             (Scheduler::Twos, Way::Lot(lot)) => Way::Lot(lot.next(players)),
             (Scheduler::Twos, _) => Way::Lot(Lot::new(players)),

@@ -87,16 +87,17 @@ impl Weighted {
     /// A list's first rounds. They begin at the lowest level, as in IPVS, which gets its servers one
     /// by one: with the first one alone there is no other level.
     pub(super) fn new(players: &Players) -> Self {
-        Self::at(0, players)
+        Self::at(Mark { after: 0, level: 0 }, players)
     }
 
     /// For another list of the same service: begins the round anew, on the same level or the next
-    /// one that there is (`ip_vs_wrr_dest_changed`).
-    pub(super) fn next(&self, new: &Players) -> Self {
-        Self::at(Mark::from_bits(self.mark.load(SeqCst)).level, new)
+    /// one that there is (`ip_vs_wrr_dest_changed`), unless it `goes_on`: then it is the same list.
+    pub(super) fn next(&self, new: &Players, goes_on: bool) -> Self {
+        let Mark { after, level } = Mark::from_bits(self.mark.load(SeqCst));
+        Self::at(Mark { after: if goes_on { after } else { 0 }, level }, new)
     }
 
-    fn at(level: u16, players: &Players) -> Self {
+    fn at(Mark { after, level }: Mark, players: &Players) -> Self {
         let weights = || players.all().iter().map(|of| of.weight).filter(|weight| *weight > 0);
         let step = weights().reduce(gcd).unwrap_or(1);
         let top = weights().max().map_or(0, |most| most - (step - 1));
@@ -107,7 +108,7 @@ impl Weighted {
             _ if step > 1 => level / step * step + 1,
             _ => level,
         };
-        Self { mark: AtomicU64::new(Mark { after: 0, level }.bits()), step, top }
+        Self { mark: AtomicU64::new(Mark { after, level }.bits()), step, top }
     }
 
     /// The place of whoever is next.

@@ -202,6 +202,7 @@ pub(super) fn details(member: &Member<'_>) -> Vec<String> {
 
 fn about_server(member: &Member<'_>, server: &api::Server) -> [String; 2] {
     let mac = server.mac.as_ref().map_or(String::new(), |mac| format!(" at {mac}"));
+    let ramp = server.ramp.map_or(String::new(), |part| format!(", {part} % of its weight counts so far"));
     let limits = match (server.upper_threshold, server.lower_threshold) {
         (0, _) => "no thresholds".to_owned(),
         (upper, lower) => format!("thresholds {lower} to {upper}"),
@@ -209,7 +210,7 @@ fn about_server(member: &Member<'_>, server: &api::Server) -> [String; 2] {
     let shares =
         format!("{} of the connections, {} of the weight", percent(member.share()), percent(member.due()));
     [
-        format!("{}: {}{mac}", server.address, server.state),
+        format!("{}: {}{mac}{ramp}", server.address, server.state),
         format!("{shares}; {limits}, {} persistent", server.persistent),
     ]
 }
@@ -251,6 +252,15 @@ mod tests {
         assert_eq!(gauges(&[(1, 10), (1, 10)], 8), ["████│   ", "████│   "]);
         assert_eq!(gauges(&[(3, 1), (1, 3)], 8), ["██    │ ", "██│███  "]);
         assert_eq!(gauges(&[(1, 1), (1, 63)], 8), ["▏   │   ", "████│██▉"]);
+    }
+
+    #[test]
+    fn what_counts_of_a_server_that_starts_slowly_is_said() {
+        let starting = api::Server { ramp: Some(35), ..server("10.0.0.2:80", 1, 0) };
+        let services = [service("192.0.2.10:80", vec![server("10.0.0.1:80", 1, 9), starting])];
+        let said = |at: usize| details(&members(&services, Sort::default())[at])[0].clone();
+        assert_eq!(said(1), "10.0.0.1:80: reachable at 02:00:00:00:00:01");
+        assert_eq!(said(2), "10.0.0.2:80: reachable at 02:00:00:00:00:01, 35 % of its weight counts so far");
     }
 
     #[test]

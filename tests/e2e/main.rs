@@ -29,6 +29,7 @@ mod persistence;
 mod privileges;
 mod refusals;
 mod servers;
+mod slow_start;
 mod watchdog;
 
 #[path = "../support/mod.rs"]

@@ -18,6 +18,7 @@ use directrix::wire::{MacAddr, Protocol};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 pub(crate) const WEB: ServiceId = ServiceId(0);
@@ -185,7 +186,7 @@ impl Director {
         for id in &self.removed {
             self.registry.set_unreachable(rip(*id as u8));
         }
-        let mut snapshot = self.registry.snapshot(&self.loads);
+        let mut snapshot = self.registry.snapshot(&self.loads, Instant::now());
         self.removed.iter().for_each(|id| snapshot.routes[usize::from(*id)] = Route::Gone);
         self.snapshot = Arc::new(snapshot);
         for worker in &mut self.workers {

@@ -127,6 +127,7 @@ fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
         scheduler,
         persistence: order.options.has(Opt::Persistent).then(|| persistence(order)).transpose()?,
         one_packet: order.options.has(Opt::OnePacket),
+        ..default
     })
 }
 

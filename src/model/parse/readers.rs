@@ -2,7 +2,9 @@
 
 use super::report::Fault;
 use super::section::nearest;
-use crate::model::{BadFlag, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, Workers, host_address};
+use crate::model::{
+    BadFlag, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, Workers, host_address,
+};
 use crate::time::Span;
 use crate::wire::MacAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -67,6 +69,12 @@ pub(super) fn seconds(value: &DeValue<'_>) -> Read<Span> {
         Err(fault) => fault,
     };
     Err(Fault::new(what, format!("{remedy}: seconds")))
+}
+
+/// Seconds of a slow start.
+pub(super) fn slow_start(value: &DeValue<'_>) -> Read<Span> {
+    let seconds = number(1..=SLOW_START_MAX)(value).map(Span::from_secs);
+    seconds.map_err(|fault| Fault::new(fault.what, format!("{}: seconds", fault.remedy)))
 }
 
 pub(super) fn weight(value: &DeValue<'_>) -> Read<Weight> {

@@ -1,11 +1,13 @@
 //! The `[[service]]` tables, and what must hold between them.
 
 use super::readers::{
-    boolean, choice, mac, netmask, rip, scheduler, scheduler_flags, seconds, threshold, vip, weight,
+    boolean, choice, mac, netmask, rip, scheduler, scheduler_flags, seconds, slow_start, threshold, vip,
+    weight,
 };
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{COUNT_MAX, Persistence, Places, RealServer, Scheduler, ServiceAddress, VirtualService};
+use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +42,7 @@ fn service<'a, 'i>(
     let scheduler = section.get("scheduler", scheduler).unwrap_or_default();
     let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
     let (persistence, one_packet) = (persistence(section), one_packet(section, protocol));
+    let slow_start = slow_start_under(scheduler, section);
     every_port_persists(section, address);
     let own = servers(section, address);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
@@ -52,7 +55,7 @@ fn service<'a, 'i>(
         section.object("address", Fault::new(what, "remove one of the two, or merge their servers"));
     }
     let scheduler_flags = flags.unwrap_or_default();
-    Some(VirtualService { address, scheduler, scheduler_flags, persistence, one_packet, servers })
+    Some(VirtualService { address, scheduler, scheduler_flags, persistence, one_packet, slow_start, servers })
 }
 
 fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
@@ -78,6 +81,14 @@ fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {
         service.object("one_packet", fault);
     }
     set
+}
+
+fn slow_start_under(scheduler: Scheduler, service: &Section<'_, '_>) -> Option<Span> {
+    let seconds = service.get("slow_start", slow_start)?;
+    if let Some((what, remedy)) = scheduler.no_slow_start() {
+        service.object("slow_start", Fault::new(what, remedy));
+    }
+    Some(seconds)
 }
 
 fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<Placed<'a, 'i>> {

@@ -82,6 +82,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         scheduler_flags: SchedulerFlags { fallback: false, port: false },
         persistence: None,
         one_packet: false,
+        slow_start: None,
         servers,
     }];
     let places = Places {
@@ -164,6 +165,12 @@ fn everything_that_is_set_arrives() {
 }
 
 #[test]
+fn a_slow_start_is_in_seconds() {
+    let text = service("[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nslow_start = 86_400\n");
+    assert_eq!(check(&text).unwrap().services[0].slow_start, Some(Span::from_secs(86_400)));
+}
+
+#[test]
 fn a_service_without_servers_one_vip_with_two_ports_and_one_server_in_two_services_are_fine() {
     let text = located(concat!(
         "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:443\"\n",
@@ -227,6 +234,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "one_packet",
         "timeout",
         "netmask",
+        "slow_start",
         "weight",
         "mac",
         "upper_threshold",
@@ -520,6 +528,16 @@ const RULE_CASES: &[(&str, &str)] = &[
     ("scheduler_flags = [1]", r#"5: scheduler_flags is 1; write each flag in quotes"#),
     ("one_packet = true", "5: one_packet is only for UDP: a connection of TCP has many packets; remove it"),
     ("one_packet = 1", "5: one_packet is 1; write true or false"),
+    ("slow_start = 0", "5: slow_start is 0, out of range; write a number from 1 to 86400: seconds"),
+    (
+        "slow_start = \"30s\"",
+        "5: slow_start is \"30s\", no whole number; write a number from 1 to 86400: seconds",
+    ),
+    (
+        "scheduler = \"lc\"\nslow_start = 30",
+        "6: slow_start does not go with lc, whose new connections are not shared out by weight; remove it, or take one \
+         of the schedulers wrr, wlc, sed, nq, twos",
+    ),
     ("persistence = true", "5: persistence is a boolean; write it as a table that begins with persistence"),
 ];
 
@@ -736,7 +754,7 @@ fn a_file_that_cannot_be_read_is_named_with_a_remedy() {
     std::fs::write(&path, b"[director]\n# caf\xe9\n").unwrap();
     assert_eq!(load(), Err(format!("{named}:2: this is not UTF-8 text; save the file in UTF-8")));
     std::fs::write(&path, EXAMPLE).unwrap();
-    assert_eq!(load().map(|config| config.services.len()), Ok(2));
+    assert_eq!(load().map(|config| config.services.len()), Ok(3));
     let error = Config::load(dir.path()).unwrap_err().to_string();
     assert!(error.contains("cannot be read") && error.contains("--config"), "{error}");
 }

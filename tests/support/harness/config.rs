@@ -43,7 +43,7 @@ fn is_usable(config: &Config) {
     assert_eq!(rules.check(), Ok(()), "what a file may say, may be asked for");
     registry.apply(&rules, &|_| Stats::default()).unwrap();
     let loads = Loads::new(rules.services.iter().map(|service| service.servers.len()).sum());
-    let snapshot = registry.snapshot(&loads);
+    let snapshot = registry.snapshot(&loads, std::time::Instant::now());
     for (service, id) in config.services.iter().zip(0..) {
         let (protocol, address) = (service.address.protocol, service.address.address);
         let IpAddr::V4(vip) = address.ip() else { panic!("{address} is IPv6") };

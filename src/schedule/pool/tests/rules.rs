@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::SchedulerFlags;
 use crate::schedule::maglev;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 const VIP: [u8; 4] = [192, 0, 2, 77];
@@ -507,4 +508,91 @@ fn a_service_changes_its_scheduler_while_connections_open() {
         let again = wlc.next(rule_of(Scheduler::Rr), list, &loads);
         assert_eq!(behind(&again), 0, "from the head of the list");
     }
+}
+
+fn starting(weights: &[(u16, Option<u16>)]) -> Vec<Candidate> {
+    let all = located(&weights.iter().map(|(weight, _)| *weight).collect::<Vec<_>>());
+    all.into_iter().zip(weights).map(|(of, (_, part))| Candidate { part: *part, ..of }).collect()
+}
+
+const SLOW: [Scheduler; 5] = [Scheduler::Wlc, Scheduler::Wrr, Scheduler::Sed, Scheduler::Nq, Scheduler::Twos];
+
+proptest! {
+    /// Of any number of connections in a row, whoever starts slowly gets its share of all weights that
+    /// count, give or take a few, however many anybody has already; and the others get theirs of the rest.
+    #[test]
+    fn newcomers_get_their_shares_and_nobody_else_notices(
+        (scheduler, weights) in (
+            (0..SLOW.len()).prop_map(|index| SLOW[index]),
+            prop::collection::vec((1..100u16, prop::option::of(500..=Candidate::WHOLE)), 1..7),
+        ),
+        (list_max, held) in (prop_oneof![Just(1), Just(LIST_MAX)], prop::collection::vec(0..5u32, 7)),
+    ) {
+        let loads = Loads::new(weights.len());
+        let ids = || (0..).map(ServerId).take(weights.len());
+        ids().zip(&held).for_each(|(id, held)| (0..*held).for_each(|_| loads.add(id, true)));
+        let first = Pool::with_list_max(list_max, []);
+        let pool = first.next(rule_of(scheduler), starting(&weights), &loads);
+        let settled: Vec<_> = starting(&weights).into_iter().filter(|of| of.part.is_none()).collect();
+        let alone = first.next(rule_of(scheduler), settled, &loads);
+        let whole = u64::from(Candidate::WHOLE);
+        let counts = |(weight, part): &(u16, Option<u16>)| u64::from(*weight) * part.map_or(whole, u64::from);
+        let total: u64 = weights.iter().map(counts).sum();
+        let mut picked = vec![0; weights.len()];
+        for number in 1..=1000 {
+            let next = pool.pick(&loads, Client::default()).unwrap();
+            picked[usize::from(next.0)] += 1;
+            for ((_, part), (its, of)) in weights.iter().zip(picked.iter().zip(&weights)) {
+                let due = (number * counts(of)) as f64 / total as f64;
+                let off = *its as f64 - due;
+                prop_assert!(part.is_none() || off.abs() < 4.0, "{off} off after {number}");
+            }
+            let is_new = weights[usize::from(next.0)].1.is_some();
+            if !is_new && scheduler != Scheduler::Twos {
+                prop_assert_eq!(alone.pick(&loads, Client::default()), Some(next));
+            }
+            if !is_new {
+                loads.add(next, true);
+                pool.changed(next, &loads);
+                alone.changed(next, &loads);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_that_is_overloaded_is_left_out_and_one_that_is_alone_gets_all() {
+    let loads = Loads::new(2);
+    let pick = |weights: &[(u16, Option<u16>)], upper: [u32; 2]| {
+        let candidates = starting(weights).into_iter().zip(upper);
+        let limited = |(of, upper)| Candidate { thresholds: Thresholds { upper, lower: 0 }, ..of };
+        let pool = Pool::new([]).next(rule_of(Scheduler::Wlc), candidates.map(limited), &loads);
+        (0..100).map(|_| pool.pick(&loads, Client::default()).map(|of| of.0)).collect::<HashSet<_>>()
+    };
+    [0, 1].into_iter().for_each(|id| loads.add(ServerId(id), true));
+    let weights = [(1, None), (1, Some(5000))];
+    assert_eq!(pick(&weights, [0, 0]), HashSet::from([Some(0), Some(1)]));
+    assert_eq!(pick(&weights, [0, 1]), HashSet::from([Some(0)]));
+    assert_eq!(pick(&weights, [1, 0]), HashSet::from([Some(1)]));
+    assert_eq!(pick(&weights, [1, 1]), HashSet::from([None]));
+    assert_eq!(pick(&[(0, None), (1, Some(500))], [0, 0]), HashSet::from([Some(1)]));
+    assert_eq!(pick(&[(0, None), (0, Some(500))], [0, 0]), HashSet::from([None]));
+}
+
+/// Even if there is a step for each pick: a round that began anew each time would never get further
+/// than the head of the list.
+#[test]
+fn rounds_go_on_over_the_steps_of_a_slow_start() {
+    let loads = Loads::new(4);
+    let mut pool = pool_of(Scheduler::Wrr, &[1, 1, 1], &loads);
+    let mut picked = [0; 4];
+    for step in 1..=40 {
+        let weights = [(1, None), (1, None), (1, None), (1, Some(500 * step.min(20)))];
+        pool = pool.next(rule_of(Scheduler::Wrr), starting(&weights), &loads);
+        picked[usize::from(pool.pick(&loads, Client::default()).unwrap().0)] += 1;
+    }
+    assert!(
+        picked[..3].iter().all(|its| (10..=12).contains(its)) && (7..=9).contains(&picked[3]),
+        "{picked:?}"
+    );
 }

@@ -1,0 +1,55 @@
+//! What the loop answers to the questions of clients.
+
+use super::api;
+use super::crew::Member;
+use super::director::{Director, Reread};
+use super::server::Query;
+use super::status::{self, View};
+use std::sync::Arc;
+
+impl<F: FnMut()> Director<F> {
+    /// Answers at once, or has a thread of its own do it where workers are to be asked.
+    pub(super) fn answer(&mut self, query: Query, reread: Reread<'_>) {
+        let view = self.view();
+        // A client that went away while it waited needs no answer.
+        match query {
+            Query::Change(requests, reply) => drop(reply.send(self.change(&requests))),
+            Query::Reload(reply) => drop(reply.send(self.read_again(reread))),
+            Query::Config(reply) => drop(reply.send(self.config().to_string())),
+            Query::Services(reply) => drop(reply.send(view.services())),
+            Query::Drops(reply) => drop(reply.send(view.drops())),
+            Query::Metrics(reply) => self.meter.answer(&view, self.backend.name, reply),
+            Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
+            Query::Workers(reply) => {
+                let workers = view.workers(self.backend.name);
+                tokio::task::spawn_blocking(move || drop(reply.send(status::with_latencies(workers))));
+            }
+            Query::Connections(to) => {
+                let (directory, now) = (view.directory(), self.now());
+                let templates = Arc::clone(&self.templates);
+                let lines: Vec<_> = self.backend.crew.members().iter().map(Member::line).collect();
+                tokio::task::spawn_blocking(move || {
+                    if !directory.list((&lines, &templates), now, &to) {
+                        // Left without an end, so that the server breaks it off: it must not look whole.
+                        tokio::runtime::Handle::current().block_on(to.closed());
+                    }
+                });
+            }
+        }
+    }
+
+    fn timeouts(&self) -> api::Timeouts {
+        let timeouts = &self.registry.timeouts;
+        api::Timeouts { tcp: timeouts.tcp.secs(), tcp_fin: timeouts.tcp_fin.secs(), udp: timeouts.udp.secs() }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            registry: &self.registry,
+            crew: &self.backend.crew,
+            loads: &self.loads,
+            templates: &self.templates,
+            capacity: self.settings.connections.into(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Slow start: a server that joins gets little at first, and its whole share in the end.
+
+use crate::deployment::{Deployment, VIP};
+use crate::director::{Config, Director, Home};
+use crate::http::{HTTP, everything_adds_up};
+use crate::on_both_backends;
+use crate::peers::{Peers, vip};
+use directrix::control::api::Service;
+use directrix::control::client::{Blocking, ClientError};
+use directrix::control::request::{Request, ServiceSettings};
+use directrix::model::ServiceAddress;
+use directrix::wire::Protocol;
+use std::thread::sleep;
+use std::time::Duration;
+
+on_both_backends! {
+    a_server_that_is_added_gets_little_in_its_first_second
+}
+
+/// In seconds.
+const SLOW_START: u64 = 5;
+const WEB: ServiceAddress = ServiceAddress {
+    protocol: Protocol::Tcp,
+    address: std::net::SocketAddr::new(std::net::IpAddr::V4(VIP), 80),
+};
+
+/// A director whose web service starts servers slowly, all of weight 1.
+fn director(backend: &str, deployment: &Deployment) -> Director {
+    let text = Config { weights: [1, 1], ..Config::new(backend) }.text(deployment);
+    let address = format!("address = \"{VIP}:80\"\n");
+    let text = text.replace(&address, &format!("{address}slow_start = {SLOW_START}\n"));
+    Director::start_in(Home::new(), &deployment.director, &text)
+}
+
+fn a_server_that_is_added_gets_little_in_its_first_second(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = director(backend, &deployment);
+    let client = Blocking::new(&director.socket()).unwrap();
+    director.ask(&format!("ipvsadm -d {HTTP} -r {}", deployment.rips[1]));
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| ab(&deployment));
+        sleep(Duration::from_secs(SLOW_START + 2)); // until the first one is an old one
+        director.ask(&format!("ipvsadm -a {HTTP} -r {} -w 1", deployment.rips[1]));
+        let first = share(&director, Duration::from_secs(1));
+        let early = web(&client);
+        assert_eq!(early.servers[1].weight, 1);
+        assert!(early.servers[1].ramp.is_some_and(|percent| percent < 50), "{early:?}");
+        sleep(Duration::from_secs(SLOW_START));
+        let later = share(&director, Duration::from_secs(2));
+        assert_eq!(web(&client).servers[1].ramp, None);
+        println!("{first:.3} of the connections in the first second, {later:.3} after the ramp");
+        assert!(first < 0.25 && (0.4..0.6).contains(&later), "{first:.3}, then {later:.3}");
+        load.join().unwrap();
+    });
+    everything_adds_up(&deployment, &director);
+}
+
+/// As many connections as there can be, one after the other from four clients.
+fn ab(deployment: &Deployment) {
+    let seconds = 2 * SLOW_START + 7;
+    let url = format!("http://{}/", vip(80));
+    let ab = format!("timeout 60 ab -q -s 20 -t {seconds} -n 1000000 -c 4 {url} 2>&1");
+    let text = deployment.client.run(&ab);
+    let failed = text.lines().find_map(|line| line.strip_prefix("Failed requests:"));
+    assert_eq!(failed.map(str::trim), Some("0"), "{text}");
+}
+
+/// Of the connections that are opened from now on for so long, the second server's.
+fn share(director: &Director, time: Duration) -> f64 {
+    let opened = || [1, 2].map(|row| director.stats(HTTP)[row][0]);
+    let before = opened();
+    sleep(time);
+    let [first, second] = opened();
+    let [first, second] = [first - before[0], second - before[1]];
+    assert!(first + second > 100, "that is no load: {first} and {second}");
+    second as f64 / (first + second) as f64
+}
+
+fn web(client: &Blocking) -> Service {
+    client.services().unwrap().services.into_iter().find(|service| service.address == WEB).unwrap()
+}
+
+#[test]
+fn ipvsadm_keeps_a_slow_start_and_save_alone_carries_it() {
+    let deployment = Deployment::reference();
+    let director = director("packet", &deployment);
+    let client = Blocking::new(&director.socket()).unwrap();
+    let saved = || director.ask("save").contains(&format!("slow_start = {SLOW_START}\n"));
+    let rules = director.ask("ipvsadm -S -n");
+    assert!(saved() && rules.contains(&format!("-A {HTTP} -s wlc\n")), "ipvsadm has no word for it: {rules}");
+    director.ask(&format!("ipvsadm -E {HTTP} -s wrr"));
+    assert!(saved() && web(&client).slow_start == Some(SLOW_START as u32));
+    let (status, complaint) = director.fed(&format!("ipvsadm -E {HTTP} -s rr"), "");
+    assert_eq!(status, Some(255));
+    assert!(complaint.contains("slow_start does not go with rr, whose new connections"), "{complaint}");
+
+    let edit = |seconds| {
+        let settings = ServiceSettings { slow_start: seconds, ..ServiceSettings::default() };
+        client.change(&[Request::EditService { service: WEB, settings }])
+    };
+    let refused = edit(Some(86_401)).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused { code: Some(code), .. } if code == "unfit"));
+    edit(Some(9)).unwrap();
+    assert_eq!(web(&client).slow_start, Some(9));
+    edit(Some(0)).unwrap();
+    assert_eq!(web(&client).slow_start, None);
+    assert!(director.ask("reload").starts_with(&format!("~ TCP {VIP}:80: slow_start none -> {SLOW_START}")));
+}
