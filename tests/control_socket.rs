@@ -114,6 +114,16 @@ fn answers_of_an_older_director_lack_newer_fields() {
 }
 
 #[test]
+fn answers_of_a_newer_director_may_have_more_fields_at_every_depth() {
+    let expected = fixtures::made_up();
+    assert!(expected.services.iter().any(|service| service.persistence.is_some()));
+    let text = serde_json::to_string(&expected).unwrap();
+    let more = text.replace('}', r#","x":1}"#);
+    assert!(more.matches(r#""x":1"#).count() > 20, "{more}");
+    assert_eq!(serde_json::from_str::<api::Services>(&more).unwrap(), expected);
+}
+
+#[test]
 fn http_says_what_it_should() {
     let director = Director::answering(answers());
     let socket = director.socket();
@@ -134,6 +144,28 @@ fn http_says_what_it_should() {
         assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
         assert!(refused.contains(r#"{"error":"what changes something is asked for by POST"#), "{refused}");
     }
+}
+
+#[test]
+fn unknown_fields_of_a_request_are_refused_at_every_depth() {
+    let director = Director::answering(answers());
+    let answer = |request: &str| {
+        let head = "POST /v1/changes HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+        let body = format!("[{request}]");
+        exchange(&director.socket(), format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())
+    };
+    for request in [
+        r#"{"do":"clear","x":1}"#,
+        r#"{"do":"add-service","service":{"protocol":"tcp","address":"192.0.2.1:443","x":1}}"#,
+        r#"{"do":"add-service","service":{"protocol":"tcp","address":"192.0.2.1:443"},
+            "settings":{"persistence":{"timeout":10,"prefix":24,"x":1}}}"#,
+        r#"{"do":"zero","service":{"protocol":"tcp","address":"192.0.2.1:443","x":1}}"#,
+    ] {
+        let refused = answer(request);
+        assert!(refused.starts_with("HTTP/1.1 422 ") && refused.contains("unknown field `x`"), "{refused}");
+    }
+    let taken = answer(r#"{"do":"add-service","service":{"protocol":"tcp","address":"192.0.2.1:443"}}"#);
+    assert!(!taken.contains("unknown field"), "{taken}");
 }
 
 #[test]

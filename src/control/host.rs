@@ -3,7 +3,9 @@
 use super::access::Access;
 use super::ways::{Ways, once, v4};
 use crate::io::{Interface, IoError};
-use crate::model::{Config, ConfigError, ConfigErrors, Places, VirtualService};
+use crate::model::{
+    Config, ConfigError, ConfigErrors, Culprit, Misfit, Places, ServiceAddress, VirtualService,
+};
 use crate::neighbor::ServerSettings;
 use nix::unistd::Group;
 use std::net::Ipv4Addr;
@@ -15,7 +17,7 @@ pub struct Host {
     pub arms: Vec<Interface>,
     /// Every real server once, with the director's address (DIP) to ask for it from.
     pub servers: Vec<ServerSettings>,
-    /// Every VIP once.
+    /// Every VIP once, in order.
     pub vips: Vec<Ipv4Addr>,
     /// Who may do what at the control socket.
     pub access: Access,
@@ -25,25 +27,33 @@ impl Host {
     /// Looks up the interfaces and how each real server is reached.
     ///
     /// # Errors
-    /// Interfaces that are missing or unfit, and real servers that are not on-link, each with its
-    /// line in the file.
+    /// Interfaces that are missing or unfit, VIPs that no host can have and real servers that are not
+    /// on-link, each with its line in the file.
     pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
         let arms = interfaces(config)?;
-        let servers = servers(config, &Ways::new(&config.services, &arms, &[]))?;
+        let servers = fitting(config, &arms, (&[], &[]))?;
         let access = Access { group: control_group(config)?, others: config.director.control_others };
         Ok(Self { arms, servers, vips: vips(&config.services), access })
     }
 
     /// The same for other services. The interfaces are the same; addresses that they have been given or
-    /// have lost since are seen. A real server that stays, with the MAC address that it had, is not judged:
-    /// if it is not on-link now, it is reached as before.
+    /// have lost since are seen. What stays is not judged: a VIP, and a real server with the MAC address that it
+    /// had; if that is not on-link now, it is reached as before.
     ///
     /// # Errors
-    /// The first new or changed server that is not on-link.
-    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, IoError> {
+    /// The first new VIP that no host can have, or the first new or changed server that is not on-link.
+    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, Misfit> {
         let arms = self.renewed();
         let ways = Ways::new(services, &arms, &self.servers);
-        let each = services.iter().flat_map(|service| &service.servers).map(|server| ways.to(server));
+        for VirtualService { address, .. } in services {
+            let of = Culprit::Service(*address);
+            possible(*address, &arms, &self.vips).map_err(|error| misfit(error).of([of]))?;
+        }
+        let of = |service: &VirtualService, rip| Culprit::Server(service.address, rip);
+        let all = services.iter().flat_map(|of| of.servers.iter().map(move |server| (of, server)));
+        let each = all.map(|(service, server)| {
+            ways.to(server).map_err(|error| misfit(error).of([of(service, server.address)]))
+        });
         let servers = once(each.collect::<Result<_, _>>()?);
         Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
     }
@@ -51,9 +61,9 @@ impl Host {
     /// Whether [`Host::refit`] will do for a file that has been read again.
     ///
     /// # Errors
-    /// Every new or changed server that is not on-link, with its line.
+    /// Every new VIP that no host can have and every new or changed server that is not on-link, with its line.
     pub fn judge(&self, config: &Config) -> Result<(), ConfigErrors> {
-        servers(config, &Ways::new(&config.services, &self.renewed(), &self.servers)).map(drop)
+        fitting(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
     }
 
     fn renewed(&self) -> Vec<Interface> {
@@ -98,12 +108,51 @@ fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors>
     found.map(Some).ok_or_else(wrong)
 }
 
+/// The ways to all servers; `before`: those that there were, and the VIPs.
+fn fitting(
+    config: &Config,
+    arms: &[Interface],
+    before: (&[ServerSettings], &[Ipv4Addr]),
+) -> Result<Vec<ServerSettings>, ConfigErrors> {
+    let vips = config.services.iter().zip(&config.places.services).map(|(service, line)| {
+        let possible = possible(service.address, arms, before.1);
+        possible.map_err(|error| error_at(&config.places, *line, error))
+    });
+    let ways = Ways::new(&config.services, arms, before.0);
+    match (all(vips), servers(config, &ways)) {
+        (Ok(_), outcome) => outcome,
+        (Err(errors), Ok(_)) => Err(errors),
+        (Err(vips), Err(servers)) => {
+            let mut errors = [vips.0, servers.0].concat();
+            errors.sort_by_key(|error| error.line);
+            Err(ConfigErrors(errors))
+        }
+    }
+}
+
 fn servers(config: &Config, ways: &Ways<'_>) -> Result<Vec<ServerSettings>, ConfigErrors> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let each = servers
         .zip(&config.places.servers)
         .map(|(server, line)| ways.to(server).map_err(|error| error_at(&config.places, *line, error)));
     Ok(once(all(each)?))
+}
+
+/// Whether a host can have the VIP, if it is not among those that are there `before`.
+fn possible(service: ServiceAddress, arms: &[Interface], before: &[Ipv4Addr]) -> Result<(), IoError> {
+    let new = v4(service.address.ip()).filter(|vip| before.binary_search(vip).is_err());
+    let found = new.and_then(|vip| Some((vip, arms.iter().find_map(|arm| arm.reserved(vip))?)));
+    found.map_or(Ok(()), |(vip, role)| {
+        Err(IoError {
+            what: format!("the VIP {vip} can be no host's"),
+            cause: format!("it is {role}"),
+            remedy: "name another address of that network".into(),
+        })
+    })
+}
+
+fn misfit(error: IoError) -> Misfit {
+    Misfit::new(format!("{}: {}", error.what, error.cause), error.remedy)
 }
 
 /// Every value, or every error.
@@ -151,7 +200,42 @@ address = "203.0.113.13"
 "#;
 
     fn fitting(config: &Config) -> Result<Vec<ServerSettings>, ConfigErrors> {
-        servers(config, &Ways::new(&config.services, &[eth0(&[[192, 0, 2, 5]])], &[]))
+        super::fitting(config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[]))
+    }
+
+    #[test]
+    fn a_vip_that_is_the_network_s_is_named_with_its_line_unless_it_was_there() {
+        let file = FILE.replace("192.0.2.1:443", "192.0.2.255:443").replace("192.0.2.1:80", "192.0.2.0:80");
+        let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
+        let lines = |errors: ConfigErrors| errors.0.iter().map(|error| error.line).collect::<Vec<_>>();
+        let errors = fitting(&config).unwrap_err();
+        assert_eq!(
+            errors.0[0].what,
+            "the VIP 192.0.2.0 can be no host's: it is the network address of 192.0.2.0/24 on eth0"
+        );
+        assert_eq!(lines(errors), [6, 10, 13, 20]);
+        let before = super::fitting(&config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[[192, 0, 2, 0].into()]));
+        assert_eq!(lines(before.unwrap_err()), [10, 13, 20]);
+    }
+
+    /// Nothing is served yet, on an interface that is not there, so that its addresses stay.
+    fn host() -> Host {
+        let access = Access { group: None, others: crate::model::ControlOthers::default() };
+        let arms = vec![Interface { name: "no-such-if".into(), ..eth0(&[[192, 0, 2, 5]]) }];
+        Host { arms, servers: Vec::new(), vips: Vec::new(), access }
+    }
+
+    #[test]
+    fn what_does_not_fit_later_is_named_with_who_is_at_fault() {
+        let mut services = crate::model::parse(Path::new("d.toml"), FILE).unwrap().services;
+        let [first, second] = [services[0].address, services[1].address];
+        let culprits = |services: &[VirtualService]| host().refit(services).unwrap_err().culprits;
+        let far = [198, 51, 100, 11].into();
+        assert_eq!(culprits(&services), [Culprit::Server(first, far)]);
+        services[0].servers.pop();
+        assert_eq!(culprits(&services), [Culprit::Server(second, [203, 0, 113, 13].into())]);
+        services[1].address.address.set_ip([192, 0, 2, 255].into());
+        assert_eq!(culprits(&services), [Culprit::Service(services[1].address)]);
     }
 
     #[test]

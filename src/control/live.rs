@@ -9,8 +9,7 @@ use super::registry::Drain;
 use super::request::{Refused, Request};
 use super::status;
 use super::{director::Director, registry::Totals};
-use crate::io::IoError;
-use crate::model::{Change, Config, Director as Settings, Misfit, Rules};
+use crate::model::{Change, Config, Culprit, Director as Settings, Misfit, Rules};
 use crate::schedule::Load;
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -27,8 +26,7 @@ impl<F: FnMut()> Director<F> {
         for (at, request) in requests.iter().enumerate() {
             request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))?;
         }
-        let last = requests.len().saturating_sub(1);
-        self.apply(&rules).map_err(|misfit| RefusedAt(last, misfit.into()))?;
+        self.apply(&rules).map_err(|misfit| RefusedAt(blamed(requests, &misfit), misfit.into()))?;
         requests.iter().for_each(|request| self.mark(request));
         if requests.iter().any(|request| matches!(request, Request::Drain { .. })) {
             self.go_by_rules(); // a server that drains no longer keeps its clients
@@ -92,7 +90,7 @@ impl<F: FnMut()> Director<F> {
     /// Everything or nothing.
     fn apply(&mut self, rules: &Rules) -> Result<(), Misfit> {
         rules.check()?;
-        let host = self.host.refit(&rules.services).map_err(misfit)?;
+        let host = self.host.refit(&rules.services)?;
         let crew = &self.backend.crew;
         let totals: Totals<'_> = &|server| status::totals(crew, server);
         self.registry.apply(rules, totals)?;
@@ -155,6 +153,71 @@ fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> [Vec<T>; 2] {
     [without(old, new), without(new, old)]
 }
 
-fn misfit(error: IoError) -> Misfit {
-    Misfit::new(format!("{}: {}", error.what, error.cause), error.remedy)
+/// Which of `requests` has made the rules unfit: the last that brought about any of what is at fault.
+fn blamed(requests: &[Request], misfit: &Misfit) -> usize {
+    let of = |culprit: &Culprit| requests.iter().rposition(|request| request.brings_about(*culprit));
+    let last = requests.len().saturating_sub(1);
+    misfit.culprits.iter().filter_map(of).max().unwrap_or(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::request::{ServerSettings, ServiceSettings};
+    use crate::model::ServiceAddress;
+    use crate::wire::Protocol;
+    use std::net::IpAddr;
+
+    fn service(vip: u8, port: u16) -> ServiceAddress {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, vip], port).into() }
+    }
+
+    fn add(service: ServiceAddress) -> Request {
+        Request::AddService { service, settings: ServiceSettings::default() }
+    }
+
+    fn edit(service: ServiceAddress) -> Request {
+        Request::EditService { service, settings: ServiceSettings::default() }
+    }
+
+    fn rip(host: u8) -> IpAddr {
+        [192, 0, 2, host].into()
+    }
+
+    fn add_server(service: ServiceAddress, host: u8) -> Request {
+        Request::AddServer { service, server: rip(host), settings: ServerSettings::default() }
+    }
+
+    #[test]
+    fn the_last_request_that_made_it_so_is_blamed() {
+        let (one, two) = (service(1, 80), service(1, 81));
+        let requests = [
+            Request::Clear {},
+            add(one),
+            add_server(one, 9),
+            add(two),
+            Request::DeleteService { service: one },
+            add(one),
+            add_server(two, 9),
+            edit(one),
+            Request::EditServer { service: two, server: rip(9), settings: ServerSettings::default() },
+            add(service(1, 82)),
+        ];
+        for (culprits, at) in [
+            (vec![Culprit::Service(one)], 5),
+            (vec![Culprit::ServiceSettings(one)], 7),
+            (vec![Culprit::Service(two)], 3),
+            (vec![Culprit::Server(one, rip(9))], 2),
+            (vec![Culprit::Server(two, rip(9))], 6),
+            (vec![Culprit::ServerSettings(two, rip(9))], 8),
+            // Of two that do not go together, the later one.
+            (vec![Culprit::Server(two, rip(9)), Culprit::Service(two)], 6),
+            // What was there before nobody has asked for.
+            (vec![Culprit::Service(service(7, 80)), Culprit::Server(two, rip(9))], 6),
+            (vec![Culprit::Server(two, rip(8))], 9),
+            (vec![], 9),
+        ] {
+            assert_eq!(blamed(&requests, &Misfit::new("", "").of(culprits.clone())), at, "{culprits:?}");
+        }
+    }
 }

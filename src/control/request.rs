@@ -1,15 +1,14 @@
 //! What a client may ask to be changed: the body of `POST /v1/changes`, a list that is carried out as a
 //! whole or not at all.
 
-use super::api::Persistence;
 use crate::model::{
-    self, Change, Misfit, RealServer, Refusal, Rules, Scheduler, SchedulerFlags, ServiceAddress,
+    self, Change, Culprit, Misfit, RealServer, Refusal, Rules, Scheduler, SchedulerFlags, ServiceAddress,
     VirtualService, Weight,
 };
 use crate::time::Span;
-use crate::wire::MacAddr;
-use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use crate::wire::{MacAddr, Protocol};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Most seconds that a timeout may have, as in `ipvsadm --set`: 31 days, less than ticks can tell apart.
 pub const SECONDS_MAX: u32 = crate::ipvsadm::TIMEOUT_MAX;
@@ -21,6 +20,7 @@ pub enum Request {
     /// `ipvsadm -A`
     AddService {
         /// Its address.
+        #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// The rest of it.
         #[serde(default)]
@@ -29,6 +29,7 @@ pub enum Request {
     /// `ipvsadm -E`: what is not given gets its default, but for the slow start, which stays.
     EditService {
         /// Which.
+        #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// What it becomes.
         #[serde(default)]
@@ -37,6 +38,7 @@ pub enum Request {
     /// `ipvsadm -D`
     DeleteService {
         /// Which.
+        #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
     },
     /// `ipvsadm -C`
@@ -44,6 +46,7 @@ pub enum Request {
     /// `ipvsadm -a`
     AddServer {
         /// Whose.
+        #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
@@ -54,6 +57,7 @@ pub enum Request {
     /// `ipvsadm -e`: what is not given gets its default, but for the MAC address, which stays.
     EditServer {
         /// Whose.
+        #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
@@ -64,6 +68,7 @@ pub enum Request {
     /// `ipvsadm -d`
     DeleteServer {
         /// Whose.
+        #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
@@ -71,6 +76,7 @@ pub enum Request {
     /// No new connections for a server, which is removed once it has none any more.
     Drain {
         /// Whose.
+        #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
@@ -78,19 +84,22 @@ pub enum Request {
         #[serde(default)]
         deadline: Option<u32>,
     },
-    /// `ipvsadm --set`, in seconds; 0 leaves one as it is.
+    /// `ipvsadm --set`, in seconds; 0, or nothing, leaves one as it is.
     SetTimeouts {
         /// TCP ESTABLISHED.
+        #[serde(default)]
         tcp: u32,
         /// TCP FIN_WAIT.
+        #[serde(default)]
         tcp_fin: u32,
         /// UDP.
+        #[serde(default)]
         udp: u32,
     },
     /// `ipvsadm -Z`
     Zero {
         /// Which; all if none is named.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "strictly_if_any")]
         service: Option<ServiceAddress>,
     },
 }
@@ -109,6 +118,24 @@ pub struct ServiceSettings {
     pub one_packet: bool,
     /// Seconds until the whole weight of a server that comes counts; 0: it does at once.
     pub slow_start: Option<u32>,
+}
+
+/// How a service is to bind clients to servers: ipvsadm's `-p` and `-M`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Persistence {
+    /// How long a client stays bound after its last connection, in seconds.
+    pub timeout: u32,
+    /// Clients that share so many leading address bits count as one; 32, each by itself, if neither this nor
+    /// `netmask` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<u8>,
+    /// The same as a mask, as the configuration file has it. Not with `prefix`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netmask: Option<Ipv4Addr>,
+    /// What else shall tell clients apart: none is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// A real server but for its address.
@@ -137,10 +164,33 @@ impl Default for ServiceSettings {
     }
 }
 
+impl Default for Persistence {
+    fn default() -> Self {
+        Self { timeout: model::Persistence::TIMEOUT.secs(), prefix: None, netmask: None, engine: None }
+    }
+}
+
 impl Default for ServerSettings {
     fn default() -> Self {
         Self { weight: Weight::default().0, upper_threshold: 0, lower_threshold: 0, mac: None }
     }
+}
+
+/// [`ServiceAddress`] in a request: unknown fields are refused, where an answer may have more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Strict {
+    protocol: Protocol,
+    address: SocketAddr,
+}
+
+fn strictly<'de, D: Deserializer<'de>>(from: D) -> Result<ServiceAddress, D::Error> {
+    Strict::deserialize(from).map(|Strict { protocol, address }| ServiceAddress { protocol, address })
+}
+
+fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceAddress>, D::Error> {
+    let found = Option::<Strict>::deserialize(from)?;
+    Ok(found.map(|Strict { protocol, address }| ServiceAddress { protocol, address }))
 }
 
 /// Why a request cannot be carried out.
@@ -152,6 +202,14 @@ pub enum Refused {
     /// There is no such scheduler.
     #[error("there is no scheduler {0:?}; there are {known}", known = Scheduler::NAMES.join(", "))]
     Scheduler(String),
+    /// A server's lower threshold is above its upper one: ERANGE in IPVS.
+    #[error("the lower threshold {lower} is above the upper one, {upper}; give at most that")]
+    Thresholds {
+        /// The lower one.
+        lower: u32,
+        /// The upper one.
+        upper: u32,
+    },
     /// What would come of it cannot stand.
     #[error(transparent)]
     Misfit(#[from] Misfit),
@@ -167,6 +225,7 @@ impl Refused {
             Self::Refusal(Refusal::ServerExists(..)) => "server-exists",
             Self::Refusal(Refusal::NoSuchServer(..)) => "no-such-server",
             Self::Scheduler(_) => "no-such-scheduler",
+            Self::Thresholds { .. } => "out-of-range",
             Self::Misfit(_) => "unfit",
         }
     }
@@ -184,6 +243,26 @@ impl Request {
         Ok(())
     }
 
+    /// Whether what comes of it has `culprit`, as it is, because of this.
+    #[must_use]
+    pub fn brings_about(&self, culprit: Culprit) -> bool {
+        match (self, culprit) {
+            (Self::AddService { service, .. }, Culprit::Service(of)) => *service == of,
+            (
+                Self::AddService { service, .. } | Self::EditService { service, .. },
+                Culprit::ServiceSettings(of),
+            ) => *service == of,
+            (Self::AddServer { service, server, .. }, Culprit::Server(of, rip)) => {
+                (*service, *server) == (of, rip)
+            }
+            (
+                Self::AddServer { service, server, .. } | Self::EditServer { service, server, .. },
+                Culprit::ServerSettings(of, rip),
+            ) => (*service, *server) == (of, rip),
+            _ => false,
+        }
+    }
+
     fn change(&self, rules: &Rules) -> Result<Option<Change>, Refused> {
         Ok(Some(match self {
             Self::AddService { service, settings } => Change::AddService(settings.service(*service)?),
@@ -195,10 +274,16 @@ impl Request {
             Self::DeleteService { service } => Change::DeleteService(*service),
             Self::Clear {} => Change::Clear,
             Self::AddServer { service, server, settings } => {
-                Change::AddServer(*service, settings.server(*server)?)
+                let server = settings.server(*server)?;
+                rules.service(*service)?;
+                settings.thresholds()?;
+                Change::AddServer(*service, server)
             }
             Self::EditServer { service, server, settings } => {
-                Change::EditServer(*service, settings.server(*server)?)
+                let server = settings.server(*server)?;
+                rules.service(*service)?;
+                settings.thresholds()?;
+                Change::EditServer(*service, server)
             }
             Self::DeleteServer { service, server } => Change::DeleteServer(*service, *server),
             Self::Drain { service, server, deadline } => {
@@ -254,7 +339,20 @@ fn persistence(asked: &Persistence) -> Result<model::Persistence, Misfit> {
     if let Some(engine) = &asked.engine {
         return Err(Misfit::new(format!("there is no persistence engine {engine:?}"), "leave it out"));
     }
-    Ok(model::Persistence { timeout: Span::from_secs(asked.timeout), prefix: asked.prefix })
+    let prefix = match (asked.prefix, asked.netmask) {
+        (Some(_), Some(_)) => {
+            return Err(Misfit::new("persistence has both prefix and netmask", "leave out one of them"));
+        }
+        (prefix, None) => prefix.unwrap_or(32),
+        (None, Some(mask)) => length(mask)?,
+    };
+    Ok(model::Persistence { timeout: Span::from_secs(asked.timeout), prefix })
+}
+
+fn length(mask: Ipv4Addr) -> Result<u8, Misfit> {
+    let bits = mask.to_bits();
+    let gaps = || Misfit::new(format!("netmask {mask} has gaps"), "write one like 255.255.255.0");
+    (bits.leading_ones() == bits.count_ones()).then_some(bits.leading_ones() as u8).ok_or_else(gaps) // at most 32
 }
 
 impl ServerSettings {
@@ -262,6 +360,12 @@ impl ServerSettings {
         let mac = self.mac.as_deref().map(mac).transpose()?;
         let Self { upper_threshold, lower_threshold, .. } = *self;
         Ok(RealServer { address, weight: Weight(self.weight), mac, upper_threshold, lower_threshold })
+    }
+
+    /// As `ip_vs_add_dest` and `ip_vs_edit_dest` (net/netfilter/ipvs/ip_vs_ctl.c) judge them.
+    fn thresholds(&self) -> Result<(), Refused> {
+        let Self { lower_threshold: lower, upper_threshold: upper, .. } = *self;
+        (lower <= upper).then_some(()).ok_or(Refused::Thresholds { lower, upper })
     }
 }
 
@@ -284,13 +388,27 @@ mod tests {
         let service = r#""service": {"protocol": "tcp", "address": "192.0.2.1:80"}"#;
         let added = read(&format!(r#"{{"do": "add-server", {service}, "server": "192.0.2.9"}}"#)).unwrap();
         let settings = ServerSettings { weight: 1, upper_threshold: 0, lower_threshold: 0, mac: None };
-        let address =
-            ServiceAddress { protocol: crate::wire::Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         assert_eq!(added, Request::AddServer { service: address, server: [192, 0, 2, 9].into(), settings });
         for (json, complaint) in [
             (r#"{"do": "clear", "x": 1}"#.to_owned(), "unknown field `x`"),
             (format!(r#"{{"do": "delete-service", {service}, "x": 1}}"#), "unknown field `x`"),
             (format!(r#"{{"do": "add-service", {service}, "settings": {{"x": 1}}}}"#), "unknown field `x`"),
+            (format!(r#"{{"do": "zero", {}}}"#, service.replace('}', r#", "x": 1}"#)), "unknown field `x`"),
+            (
+                format!(r#"{{"do": "add-service", {}}}"#, service.replace('}', r#", "x": 1}"#)),
+                "unknown field `x`",
+            ),
+            (
+                format!(r#"{{"do": "add-service", {service}, "settings": {{"persistence": {{"x": 1}}}}}}"#),
+                "unknown field `x`",
+            ),
+            (
+                format!(
+                    r#"{{"do": "add-service", {service}, "settings": {{"persistence": {{"netmask": "/24"}}}}}}"#
+                ),
+                "invalid IPv4 address",
+            ),
             (r#"{"do": "destroy"}"#.to_owned(), "unknown variant `destroy`"),
             (r#"{"do": "add-service"}"#.to_owned(), "missing field `service`"),
         ] {
@@ -298,12 +416,54 @@ mod tests {
             assert!(error.starts_with(complaint), "{json}: {error}");
         }
         assert_eq!(read(r#"{"do": "clear"}"#).unwrap(), Request::Clear {});
+        let set = read(r#"{"do": "set-timeouts", "udp": 9}"#).unwrap();
+        assert_eq!(set, Request::SetTimeouts { tcp: 0, tcp_fin: 0, udp: 9 });
+        assert_eq!(read(r#"{"do": "zero"}"#).unwrap(), Request::Zero { service: None });
+        let zero = read(&format!(r#"{{"do": "zero", {service}}}"#)).unwrap();
+        assert_eq!(zero, Request::Zero { service: Some(address) });
+    }
+
+    #[test]
+    fn clients_are_told_apart_by_a_prefix_or_a_netmask() {
+        let asked = |json: &str| persistence(&serde_json::from_str(json).unwrap());
+        let got = |json: &str| asked(json).map(|got| (got.timeout.secs(), got.prefix)).unwrap();
+        assert_eq!(got("{}"), (360, 32));
+        assert_eq!(got(r#"{"prefix": 24}"#), (360, 24));
+        assert_eq!(got(r#"{"timeout": 10, "netmask": "255.255.240.0"}"#), (10, 20));
+        assert_eq!(got(r#"{"netmask": "255.255.255.255"}"#), (360, 32));
+        for (json, complaint) in [
+            (r#"{"prefix": 24, "netmask": "255.255.255.0"}"#, "both prefix and netmask; leave out one"),
+            (r#"{"netmask": "255.0.255.0"}"#, "netmask 255.0.255.0 has gaps; write"),
+            (r#"{"engine": "sip"}"#, "no persistence engine \"sip\"; leave it out"),
+        ] {
+            let misfit = asked(json).unwrap_err().to_string();
+            assert!(misfit.contains(complaint), "{json}: {misfit}");
+        }
+        // What an older director wants of a newer client, and nothing that it does not know.
+        let sent =
+            serde_json::to_string(&Persistence { prefix: Some(32), ..Persistence::default() }).unwrap();
+        assert_eq!(sent, r#"{"timeout":360,"prefix":32}"#);
+    }
+
+    #[test]
+    fn thresholds_are_judged_as_ipvs_does_it() {
+        let service = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let server: IpAddr = [192, 0, 2, 9].into();
+        let settings = ServerSettings { lower_threshold: 5, ..ServerSettings::default() };
+        let add = Request::AddServer { service, server, settings: settings.clone() };
+        let edit = Request::EditServer { service, server, settings };
+        let mut rules = Rules::default();
+        let code = |request: &Request, rules: &mut Rules| request.carry_out(rules).unwrap_err().code();
+        assert_eq!(code(&add, &mut rules), "no-such-service");
+        rules.services.push(VirtualService::new(service, Vec::new()));
+        assert_eq!(code(&add, &mut rules), "out-of-range");
+        assert_eq!(code(&edit, &mut rules), "out-of-range");
+        assert_eq!(rules.services[0].servers, []);
     }
 
     #[test]
     fn what_cannot_be_carried_out_is_refused_by_code_and_changes_nothing() {
-        let address =
-            ServiceAddress { protocol: crate::wire::Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let rip: IpAddr = [192, 0, 2, 9].into();
         let server = |settings| Request::AddServer { service: address, server: rip, settings };
         let service = |settings| Request::AddService { service: address, settings };

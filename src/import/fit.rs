@@ -298,7 +298,11 @@ impl Fitter<'_> {
     fn thresholds(&mut self, server: &Server, keys: &mut Vec<String>) {
         if server.upper == 0 && server.lower > 0 {
             let what = format!("lower threshold {} without an upper one", server.lower);
-            return self.remarks.note(&server.place, what, "IPVS does nothing by it either");
+            return self.remarks.note(
+                &server.place,
+                what,
+                "IPVS refuses such a server (ERANGE): it is carried over without",
+            );
         }
         let instead = "watch the server's connections, and set its weight to 0 by \"directrix ipvsadm -e\"";
         for (name, limit) in [("upper_threshold", server.upper), ("lower_threshold", server.lower)] {

@@ -71,6 +71,23 @@ impl Interface {
             .find(|(own, prefix)| network(*own, *prefix) == network(neighbor, *prefix))
             .map(|(own, _)| *own)
     }
+
+    /// What no host can have `address` for, if so: it is the network or the broadcast address of one of
+    /// the interface's networks. /31 and /32 have none (RFC 3021).
+    #[must_use]
+    pub fn reserved(&self, address: Ipv4Addr) -> Option<String> {
+        self.addresses.iter().filter(|(_, prefix)| *prefix < 31).find_map(|(own, prefix)| {
+            let first = network(*own, *prefix);
+            let last = first | u32::MAX.checked_shr((*prefix).into()).unwrap_or(0);
+            let role = match address.to_bits() {
+                bits if bits == first => "network",
+                bits if bits == last => "broadcast",
+                _ => return None,
+            };
+            let name = &self.name;
+            Some(format!("the {role} address of {}/{prefix} on {name}", Ipv4Addr::from_bits(first)))
+        })
+    }
 }
 
 fn network(address: Ipv4Addr, prefix: u8) -> u32 {
@@ -138,11 +155,43 @@ mod tests {
         assert!(failure.contains("not Ethernet"), "{failure}");
     }
 
+    /// An interface "x" with these addresses.
+    fn interface(addresses: &[([u8; 4], u8)]) -> Interface {
+        let addresses = addresses.iter().map(|(address, prefix)| ((*address).into(), *prefix)).collect();
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        Interface { name: "x".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }
+    }
+
+    #[test]
+    fn the_ends_of_a_network_are_reserved_if_it_has_any() {
+        let interface = interface(&[
+            ([192, 168, 5, 1], 24),
+            ([10, 1, 2, 3], 14),
+            ([10, 9, 0, 1], 31),
+            ([10, 9, 0, 5], 32),
+            ([10, 9, 0, 9], 30),
+        ]);
+        for (address, reserved) in [
+            ("192.168.5.0", Some("the network address of 192.168.5.0/24 on x")),
+            ("192.168.5.255", Some("the broadcast address of 192.168.5.0/24 on x")),
+            ("10.0.0.0", Some("the network address of 10.0.0.0/14 on x")),
+            ("10.3.255.255", Some("the broadcast address of 10.0.0.0/14 on x")),
+            ("10.9.0.11", Some("the broadcast address of 10.9.0.8/30 on x")),
+            ("10.1.0.0", None),
+            ("10.1.255.255", None),
+            ("192.168.5.254", None),
+            ("192.168.6.0", None),
+            ("10.9.0.0", None),
+            ("10.9.0.1", None),
+            ("10.9.0.5", None),
+        ] {
+            assert_eq!(interface.reserved(address.parse().unwrap()).as_deref(), reserved, "{address}");
+        }
+    }
+
     #[test]
     fn the_source_address_is_of_the_neighbors_network() {
-        let addresses = vec![([10, 0, 0, 1].into(), 8), ([192, 168, 5, 1].into(), 24)];
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let interface = Interface { name: "x".into(), index: 1, mac, mtu: 1500, queues: 1, addresses };
+        let interface = interface(&[([10, 0, 0, 1], 8), ([192, 168, 5, 1], 24)]);
         let towards = |neighbor: [u8; 4]| interface.address_towards(neighbor.into());
         assert_eq!(towards([192, 168, 5, 77]), Some([192, 168, 5, 1].into()));
         assert_eq!(towards([10, 200, 3, 4]), Some([10, 0, 0, 1].into()));

@@ -3,7 +3,7 @@
 use super::{Persistence, RealServer, Rules, ServiceAddress, VirtualService, host_address};
 use crate::time::Span;
 use crate::wire::Protocol;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// Services, and real servers of all services together: each has a 16-bit number in the tables,
@@ -24,12 +24,33 @@ pub struct Misfit {
     pub what: String,
     /// What to do about it.
     pub remedy: String,
+    /// What is at fault; several if it is that they are there together. Empty if it cannot be told.
+    pub culprits: Vec<Culprit>,
+}
+
+/// A part of rules because of which they cannot stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// A service by its address.
+    Service(ServiceAddress),
+    /// A service by what it is set to.
+    ServiceSettings(ServiceAddress),
+    /// A real server by its address, of this service.
+    Server(ServiceAddress, IpAddr),
+    /// A real server by what it is set to, of this service.
+    ServerSettings(ServiceAddress, IpAddr),
 }
 
 impl Misfit {
-    /// With both parts.
+    /// With both parts; nothing in particular is at fault.
     pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into() }
+        Self { what: what.into(), remedy: remedy.into(), culprits: Vec::new() }
+    }
+
+    /// The same with those that are at fault.
+    #[must_use]
+    pub fn of(self, culprits: impl Into<Vec<Culprit>>) -> Self {
+        Self { culprits: culprits.into(), ..self }
     }
 }
 
@@ -39,39 +60,71 @@ impl Rules {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), Misfit> {
-        let servers = || self.services.iter().flat_map(|s| s.servers.iter().map(move |server| (s, server)));
-        too_many("services", self.services.len())?;
-        too_many("real servers", servers().count())?;
-        let vips: HashSet<IpAddr> =
-            self.services.iter().map(|service| service.address.address.ip()).collect();
-        let mut macs = HashMap::new();
+        self.few_enough()?;
         self.services.iter().try_for_each(settings)?;
-        for (service, server) in servers() {
-            rip(service.address, server)?;
-            if vips.contains(&server.address) {
-                let what = format!("real server {} is the VIP of a service", server.address);
-                return Err(Misfit::new(what, "name the real server's own address, its RIP"));
-            }
-            let Some(mac) = server.mac else { continue };
-            if *macs.entry(server.address).or_insert(mac) != mac {
-                let what = format!("real server {} has two different MAC addresses", server.address);
-                return Err(Misfit::new(what, "give it the same one everywhere"));
+        self.servers().try_for_each(|(service, server)| rip(service.address, server))?;
+        self.apart_from_vips()?;
+        self.one_mac_each()
+    }
+
+    fn servers(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
+        self.services.iter().flat_map(|service| service.servers.iter().map(move |server| (service, server)))
+    }
+
+    fn few_enough(&self) -> Result<(), Misfit> {
+        let first_too_many = self.services.get(COUNT_MAX).map(|service| Culprit::Service(service.address));
+        too_many("services", self.services.len(), first_too_many)?;
+        let first_too_many = self.servers().nth(COUNT_MAX).map(culprit);
+        too_many("real servers", self.servers().count(), first_too_many)
+    }
+
+    fn apart_from_vips(&self) -> Result<(), Misfit> {
+        let mut vips = HashMap::new();
+        for ServiceAddress { protocol, address } in self.services.iter().map(|service| service.address) {
+            vips.entry(address.ip()).or_insert(ServiceAddress { protocol, address });
+        }
+        let clash = self.servers().find_map(|one| Some((one, *vips.get(&one.1.address)?)));
+        clash.map_or(Ok(()), |(one, first)| {
+            let what = format!("real server {} is the VIP of a service", one.1.address);
+            let misfit = Misfit::new(what, "name the real server's own address, its RIP");
+            Err(misfit.of([culprit(one), Culprit::Service(first)]))
+        })
+    }
+
+    fn one_mac_each(&self) -> Result<(), Misfit> {
+        let mut macs = HashMap::new();
+        for (service, server) in self.servers() {
+            let (Some(mac), rip) = (server.mac, server.address) else { continue };
+            let (first, same) = *macs.entry(rip).or_insert((service.address, mac));
+            if same != mac {
+                let what = format!("real server {rip} has two different MAC addresses");
+                let both = [first, service.address].map(|service| Culprit::ServerSettings(service, rip));
+                return Err(Misfit::new(what, "give it the same one everywhere").of(both));
             }
         }
         Ok(())
     }
 }
 
-fn too_many(what: &str, count: usize) -> Result<(), Misfit> {
+/// That it is there at all.
+fn culprit((service, server): (&VirtualService, &RealServer)) -> Culprit {
+    Culprit::Server(service.address, server.address)
+}
+
+fn too_many(what: &str, count: usize, first: Option<Culprit>) -> Result<(), Misfit> {
     let fault = || Misfit::new(format!("{count} {what} are too many"), format!("have at most {COUNT_MAX}"));
-    (count <= COUNT_MAX).then_some(()).ok_or_else(fault)
+    first.map_or(Ok(()), |first| Err(fault().of([first])))
 }
 
 fn settings(service: &VirtualService) -> Result<(), Misfit> {
     let address = service.address;
-    let flaw = |what: &str, remedy| Err(Misfit::new(format!("virtual service {address}: {what}"), remedy));
+    let flaw = |what: &str, remedy: &str| {
+        let misfit = Misfit::new(format!("virtual service {address}: {what}"), remedy);
+        Err(misfit.of([Culprit::ServiceSettings(address)]))
+    };
     if let Err(what) = host(address.address.ip()) {
-        return flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
+        let misfit = flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
+        return misfit.map_err(|misfit| misfit.of([Culprit::Service(address)]));
     }
     if address.is_every_port() && service.persistence.is_none() {
         return flaw("every port needs persistence", "make it persistent (-p), or name a port");
@@ -82,15 +135,13 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
     if service.one_packet && address.protocol != Protocol::Udp {
         return flaw("one-packet scheduling is for UDP", "leave it out");
     }
-    slow_start(service).map_err(|(what, remedy)| {
-        Misfit::new(format!("virtual service {address}: slow_start {what}"), remedy)
-    })?;
-    match service.scheduler.servers_max() {
-        Some(max) if service.servers.len() > max => {
-            flaw(&format!("{} has room for {max} real servers", service.scheduler.name()), "have fewer")
-        }
-        _ => Ok(()),
-    }
+    slow_start(service).or_else(|(what, remedy)| flaw(&format!("slow_start {what}"), &remedy))?;
+    let Some(max) = service.scheduler.servers_max() else { return Ok(()) };
+    service.servers.get(max).map_or(Ok(()), |server| {
+        let what = format!("{} has room for {max} real servers", service.scheduler.name());
+        let both = [Culprit::ServiceSettings(address), culprit((service, server))];
+        flaw(&what, "have fewer").map_err(|misfit| misfit.of(both))
+    })
 }
 
 fn persistent(persistence: Persistence) -> Result<(), (&'static str, &'static str)> {
@@ -117,19 +168,21 @@ fn slow_start(service: &VirtualService) -> Result<(), (String, String)> {
 }
 
 fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Misfit> {
-    let remedy = "name the RIP of one host, as in 192.168.195.170";
-    let fault = |flaw| Misfit::new(format!("real server {} of {service}: {flaw}", server.address), remedy);
-    host(server.address).map_err(fault)?;
+    let rip = server.address;
+    let fault =
+        |flaw: &str, remedy: &str| Misfit::new(format!("real server {rip} of {service}: {flaw}"), remedy);
+    let settings = [Culprit::ServerSettings(service, rip)];
+    if let Err(flaw) = host(rip) {
+        let fault = fault(&flaw, "name the RIP of one host, as in 192.168.195.170");
+        return Err(fault.of([Culprit::Server(service, rip)]));
+    }
     if server.upper_threshold > THRESHOLD_MAX {
-        let what = format!("real server {} of {service}: its upper threshold is too large", server.address);
-        return Err(Misfit::new(what, format!("give at most {THRESHOLD_MAX}")));
+        let remedy = format!("give at most {THRESHOLD_MAX}");
+        return Err(fault("its upper threshold is too large", &remedy).of(settings));
     }
     if server.lower_threshold > server.upper_threshold {
-        let what = format!(
-            "real server {} of {service}: its lower threshold is above the upper one",
-            server.address
-        );
-        return Err(Misfit::new(what, "give it at most the upper one"));
+        let fault = fault("its lower threshold is above the upper one", "give it at most the upper one");
+        return Err(fault.of(settings));
     }
     Ok(())
 }
@@ -155,6 +208,44 @@ mod tests {
 
     fn flaw(services: Vec<VirtualService>) -> String {
         Rules { services, timeouts: Timeouts::default() }.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn who_is_at_fault_is_told() {
+        let culprits = |services: &[VirtualService]| {
+            let rules = Rules { services: services.to_vec(), timeouts: Timeouts::default() };
+            rules.check().unwrap_err().culprits
+        };
+        let mut two =
+            [service("192.0.2.1:80", &["192.0.2.9", "192.0.2.8"]), service("192.0.2.1:81", &["192.0.2.9"])];
+        let [first, second] = [two[0].address, two[1].address];
+        let rip = [192, 0, 2, 9].into();
+        let vip = service("192.0.2.9:80", &[]);
+        let more = [two[0].clone(), vip.clone(), service("192.0.2.9:81", &[])];
+        assert_eq!(culprits(&more), [Culprit::Server(first, rip), Culprit::Service(vip.address)]);
+        let loopback = service("127.0.0.1:80", &[]);
+        assert_eq!(culprits(&[two[0].clone(), loopback.clone()]), [Culprit::Service(loopback.address)]);
+        two[1].one_packet = true;
+        assert_eq!(culprits(&two), [Culprit::ServiceSettings(second)]);
+        two[1].one_packet = false;
+        two[1].servers[0].lower_threshold = 1;
+        assert_eq!(culprits(&two), [Culprit::ServerSettings(second, rip)]);
+        two[1].servers[0].lower_threshold = 0;
+        (two[0].servers[0].mac, two[1].servers[0].mac) =
+            (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
+        assert_eq!(culprits(&two), [first, second].map(|of| Culprit::ServerSettings(of, rip)));
+        let group = service("192.0.2.1:82", &["192.0.2.7", "224.0.0.1"]);
+        assert_eq!(
+            culprits(std::slice::from_ref(&group)),
+            [Culprit::Server(group.address, [224, 0, 0, 1].into())]
+        );
+        let address = |n: usize| std::net::Ipv4Addr::from_bits(0x0a00_0001 + n as u32);
+        let many = |count| (0..count).map(|n| RealServer::new(address(n).into(), Weight(1))).collect();
+        let mut full = VirtualService { scheduler: Scheduler::Mh, ..VirtualService::new(first, many(4095)) };
+        let first_too_many = Culprit::Server(first, address(4093).into());
+        assert_eq!(culprits(&[full.clone()]), [Culprit::ServiceSettings(first), first_too_many]);
+        full = VirtualService::new(first, many(COUNT_MAX + 2));
+        assert_eq!(culprits(&[full]), [Culprit::Server(first, address(COUNT_MAX).into())]);
     }
 
     #[test]

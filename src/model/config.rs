@@ -26,6 +26,8 @@ pub struct Places {
     pub control_group: usize,
     /// `server_interface`, or the `[director]` table if there is none.
     pub server_interface: usize,
+    /// The address of each service, in file order.
+    pub services: Vec<usize>,
     /// The address of each real server, of all services in file order.
     pub servers: Vec<usize>,
     /// `user`, or the `[director]` table if there is none.

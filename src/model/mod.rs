@@ -17,7 +17,7 @@ mod write;
 
 pub use address::host_address;
 pub use change::{Change, Refusal, Rules};
-pub use check::{COUNT_MAX, Misfit, SLOW_START_MAX, THRESHOLD_MAX};
+pub use check::{COUNT_MAX, Culprit, Misfit, SLOW_START_MAX, THRESHOLD_MAX};
 pub use config::BackendChoice;
 pub use config::{Config, ControlOthers, Director, OnConflict, Places, Timeouts, Wait, Workers};
 pub use difference::Difference;

@@ -6,9 +6,8 @@ use crate::http::{ab, everything_adds_up};
 use crate::on_both_backends;
 use crate::peers::{Conversation, NAMES, PATIENCE, Peers, connect};
 use crate::support::netns::wait_until;
-use directrix::control::api::Persistence;
 use directrix::control::client::{Blocking, ClientError};
-use directrix::control::request::{Request, ServerSettings, ServiceSettings};
+use directrix::control::request::{Persistence, Request, ServerSettings, ServiceSettings};
 use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
 use nix::sys::signal::{Signal, kill};
@@ -97,7 +96,8 @@ fn change(client: &Blocking, deployment: &Deployment, random: u32) {
 /// For clients apart, for all, or not at all.
 fn persistent(random: u32) -> ServiceSettings {
     let prefix = [32, 24, 0][random as usize % 3];
-    let persistence = Persistence { timeout: 1 + random % 300, prefix, engine: None };
+    let persistence =
+        Persistence { timeout: 1 + random % 300, prefix: Some(prefix), ..Persistence::default() };
     ServiceSettings { persistence: (prefix > 0).then_some(persistence), ..ServiceSettings::default() }
 }
 
@@ -208,6 +208,74 @@ fn what_is_saved_can_be_restored_and_a_bad_line_restores_nothing() {
     assert!(director.ask("save").contains("tcp = 900\n"), "the file does not say otherwise");
 }
 
+/// Lines that go together with a service that is there, one of which cannot be.
+#[test]
+fn a_line_that_does_not_fit_is_named() {
+    let deployment = Deployment::reference();
+    let director = Director::start(&deployment, &Config::new("packet"));
+    let before = director.ask("save");
+    let web = "-A -t 192.168.195.152:80 -s rr";
+    let server = "-a -t 192.168.195.152:80 -r 192.168.195.170 -g -w 1";
+    let others = "-A -t 192.168.195.150:443 -s wlc\n-E -t 192.168.195.152:80 -s wrr\n";
+    for (lines, at, complaint) in [
+        (vec![web, "-a -t 192.168.195.152:80 -r 10.9.9.9 -g"], 3, "real server 10.9.9.9 is not on-link"),
+        (vec![web, server, "-a -t 192.168.195.152:80 -r 192.168.195.149 -g"], 4, "is this host"),
+        (vec![web, "-a -t 192.168.195.152:80 -r 192.168.195.152"], 3, "is the VIP of a service"),
+        (vec![web, server, "-A -u 192.168.195.170:53"], 4, "real server 192.168.195.170 is the VIP"),
+        (vec!["-A -t 127.0.0.1:80", web], 2, "this is a loopback address"),
+        (vec![web, "-A -t [2001:db8::1]:80"], 3, "IPv6 is not there yet"),
+        (
+            vec![web, "-a -t 192.168.195.152:80 -r 192.168.195.170 -y 5"],
+            3,
+            "Numerical result out of range: -a",
+        ),
+        (
+            vec![web, server, "-e -t 192.168.195.152:80 -r 192.168.195.170 -x 1 -y 2"],
+            4,
+            "Numerical result out of",
+        ),
+        (vec![web, "-A -t 192.168.195.255:80"], 3, "it is the broadcast address of 192.168.195.0/24 on eth0"),
+        (vec![web, "-A -u 192.168.195.0:53"], 3, "it is the network address of 192.168.195.0/24 on eth0"),
+    ] {
+        let (status, told) = director.fed("ipvsadm -R", &format!("-C\n{}\n{others}", lines.join("\n")));
+        assert_eq!(status, Some(255), "{lines:?}: {told}");
+        assert!(told.starts_with(&format!("line {at}: ")) && told.contains(complaint), "{lines:?}: {told}");
+    }
+    let request = Request::AddService { service: tcp(OTHER_VIP, 81), settings: ServiceSettings::default() };
+    let far = Request::AddServer {
+        service: tcp(OTHER_VIP, 81),
+        server: [10, 9, 9, 9].into(),
+        settings: weighing(1),
+    };
+    let list = [Request::Clear {}, request, far, Request::Zero { service: None }];
+    let refused = Blocking::new(&director.socket()).unwrap().change(&list).unwrap_err();
+    assert!(matches!(refused, ClientError::Refused { at: Some(2), .. }), "{refused}");
+    assert_eq!(director.ask("save"), before, "all or nothing");
+}
+
+/// A list as long as a large site's: who is at fault in it is found at once.
+#[test]
+fn one_line_of_twelve_thousand_is_named() {
+    let deployment = Deployment::reference();
+    let director = Director::start(&deployment, &Config::new("packet"));
+    let service = |n: u32| format!("-t 192.168.195.150:{}", 10_000 + n);
+    let lines =
+        |n| format!("-A {0} -s rr\n-a {0} -r 192.168.195.170\n-a {0} -r 192.168.195.171\n", service(n));
+    let text: String = (0..4000).map(lines).collect();
+    let bad = text.replace(
+        &format!("-a {} -r 192.168.195.170", service(1234)),
+        &format!("-a {} -r 10.9.9.9", service(1234)),
+    );
+    let started = std::time::Instant::now();
+    assert_eq!(director.fed("ipvsadm -R", &text), (Some(0), String::new()));
+    let good = started.elapsed();
+    let (status, told) = director.fed("ipvsadm -R", &format!("-C\n{bad}"));
+    assert_eq!(status, Some(255), "{told}");
+    assert!(told.starts_with(&format!("line {}: ", 1 + 1234 * 3 + 2)), "{told}");
+    let took = started.elapsed() - good;
+    assert!(took < good * 3 + Duration::from_secs(1), "{took:?}, and {good:?} for a good list");
+}
+
 #[test]
 fn a_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
     let deployment = Deployment::reference();
@@ -225,6 +293,8 @@ fn a_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
     wait_until("a complaint", PATIENCE, || director.logged("the configuration stays as it was") == 1);
     again(&text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
     wait_until("another", PATIENCE, || director.logged("wait: only a new start changes that") == 1);
+    again(&text.replace("192.168.195.150:80", "192.168.195.255:80"));
+    wait_until("a third", PATIENCE, || director.logged("the VIP 192.168.195.255 can be no host's") == 1);
     assert_eq!(director.ask("save"), before);
     director.write_config(&text);
     let plan = director.ask(&format!("plan {}", director.config().display()));

@@ -68,7 +68,7 @@ fn statuses_tell_what_came_of_it() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(
         dir.path().join("k.conf"),
-        "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\nquorum 2\n}\n",
+        "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\nquorum 2\nreal_server 10.0.0.1 80 {\n}\n}\n",
     )
     .unwrap();
     let cases: &[(&[&str], &str, i32, &str)] = &[

@@ -124,6 +124,83 @@ fn all_that_is_lost_is_said_line_by_line() {
     assert_eq!(said, expected.map(|line| format!("k.conf:{line}")));
 }
 
+/// What is said of a file, without what to do about it.
+fn complaints(text: &str) -> Vec<String> {
+    let said = said(&imported("k", text, &Files::default()));
+    said.iter().map(|line| line.split(';').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_stands_behind_a_keyword_on_its_line_is_said() {
+    let one_line =
+        "virtual_server 10.0.0.102 53 { protocol UDP lb_kind DR real_server 10.0.0.3 53 { weight 1 } }";
+    assert_eq!(
+        complaints(one_line),
+        [
+            "k:1: not carried over: \"lb_kind DR real_server 10.0.0.3 53 { ... }\" stands behind \"protocol UDP\", \
+             where keepalived passes over it, too",
+            "k:1: note: virtual_server 10.0.0.102 53 has no real server, so that nothing answers",
+        ]
+    );
+    let checked = "virtual_server 10.0.0.102 80 {
+        protocol TCP
+        lvs_method DR
+        ops mh-port
+        delay_loop 6 lb_algo rr
+        quorum_down \"/bin/a b\" nobody nogroup
+        real_server 10.0.0.3 80 { weight 5 TCP_CHECK { connect_timeout 3 } }
+        real_server 10.0.0.4 80 inhibit_on_failure {
+            TCP_CHECK connect_timeout {
+            }
+        }
+    }";
+    let passed_over: Vec<_> = complaints(checked)
+        .iter()
+        .filter_map(|line| Some(line.split_once(" stands behind ")?.0.replace(": not carried over: ", " ")))
+        .collect();
+    assert_eq!(
+        passed_over,
+        [
+            "k:4 \"mh-port\"",
+            "k:5 \"lb_algo rr\"",
+            "k:7 \"TCP_CHECK { ... }\"",
+            "k:8 \"inhibit_on_failure { ... }\"",
+            "k:9 \"connect_timeout { ... }\"",
+        ]
+    );
+}
+
+#[test]
+fn what_keywords_have_of_their_own_is_not_surplus() {
+    let text = "virtual_server_group G {
+        10.0.0.101 80
+        fwmark 3 inet6
+    }
+    virtual_server group G {
+        protocol TCP
+        lvs_method TUN type gue port 6080
+        ops
+        alpha true
+        persistence_timeout
+        real_server 10.0.0.3 80 { lvs_method DR }
+        sorry_server 10.0.0.9 80
+    }";
+    let surplus: Vec<_> =
+        complaints(text).into_iter().filter(|line| line.contains("stands behind")).collect();
+    assert_eq!(surplus, [""; 0]);
+}
+
+#[test]
+fn a_service_without_servers_is_noted_and_carried_over() {
+    let import = imported("k", "virtual_server 10.0.0.101 80 {\nprotocol TCP\n}", &Files::default());
+    assert_eq!(shown(&config(&import).services), "TCP 10.0.0.101:80 wlc:");
+    assert_eq!(
+        said(&import),
+        ["k:1: note: virtual_server 10.0.0.101 80 has no real server, so that nothing answers; \
+          write a [[service.server]]; keepalived leaves out such a service"]
+    );
+}
+
 #[test]
 fn the_interface_is_where_vrrp_held_the_vips() {
     let unnamed = directrix::import::Source { interface: None, ..source("k.conf", PAIR) };
@@ -134,7 +211,8 @@ fn the_interface_is_where_vrrp_held_the_vips() {
         "{}",
         import.toml
     );
-    let text = "virtual_server 192.0.2.1 80 {\nlvs_method DR\nprotocol TCP\n}\n";
+    let text =
+        "virtual_server 192.0.2.1 80 {\nlvs_method DR\nprotocol TCP\nreal_server 10.0.0.1 80 {\n}\n}\n";
     let unnamed = directrix::import::Source { interface: None, ..source("k.conf", text) };
     let import = directrix::import::import(&unnamed, &Files::default()).unwrap();
     assert_eq!(config(&import).director.interface, "eth0");
@@ -183,20 +261,20 @@ fn a_virtual_server_without_a_port_is_every_port() {
 #[test]
 fn groups_too_large_are_refused_and_not_built() {
     let server = |n| format!("real_server 10.0.0.{n} {{\n}}\n");
-    let servers: String = (1..100).map(server).collect();
+    let (one, servers) = (server(100), (1..100).map(server).collect::<String>());
     let text = format!(
-        "virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\n}}\nvirtual_server_group A {{\n10.0.0.0/8 80\n10.1.0.0/17 80\n}}\n\
+        "virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\n{one}}}\nvirtual_server_group A {{\n10.0.0.0/8 80\n10.1.0.0/17 80\n}}\n\
          virtual_server group A {{\nprotocol TCP\nlvs_method DR\n{servers}}}\n"
     );
     let import = imported("k", &text, &Files::default());
-    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc:");
+    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.100*1");
     let said = said(&import);
     assert!(
-        said[0].starts_with("k:6: not carried over: the range 10.0.0.0/8 has more than 65536 addresses"),
+        said[0].starts_with("k:8: not carried over: the range 10.0.0.0/8 has more than 65536 addresses"),
         "{said:?}"
     );
     assert!(
-        said[1].starts_with("k:9: not carried over: virtual_server group A makes more than 65535 services"),
+        said[1].starts_with("k:11: not carried over: virtual_server group A makes more than 65535 services"),
         "{said:?}"
     );
 }

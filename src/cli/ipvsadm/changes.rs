@@ -2,9 +2,8 @@
 
 use super::Failure;
 use super::args::{self, Order, Request as Asked, Target};
-use crate::control::api::Persistence;
 use crate::control::client::{Blocking, ClientError};
-use crate::control::request::{Request, ServerSettings, ServiceSettings};
+use crate::control::request::{Persistence, Request, ServerSettings, ServiceSettings};
 use crate::ipvsadm::{Command, Forward, Opt, Transport};
 use crate::model::{self, ServiceAddress};
 use crate::wire::Protocol;
@@ -144,8 +143,9 @@ fn persistence(order: &Order) -> Result<Persistence, Failure> {
     let timeout = order.value(Opt::Persistent).and_then(|text| text.trim_start().parse().ok());
     Ok(Persistence {
         timeout: timeout.unwrap_or(model::Persistence::TIMEOUT.secs()),
-        prefix: order.value(Opt::Netmask).map_or(Ok(32), prefix)?,
+        prefix: Some(order.value(Opt::Netmask).map_or(Ok(32), prefix)?),
         engine: order.value(Opt::Engine).map(str::to_owned),
+        ..Persistence::default()
     })
 }
 
@@ -190,6 +190,7 @@ fn failure(command: Command, error: ClientError) -> Failure {
         "no-such-service" => missing_service(command),
         "server-exists" => "Destination already exists",
         "no-such-server" => "No such destination",
+        "out-of-range" => "Numerical result out of range",
         "no-such-scheduler" => "Scheduler or persistence engine not found",
         _ => words,
     };

@@ -1,5 +1,6 @@
 //! `virtual_server_group`: addresses, ranges of addresses and firewall marks under one name.
 
+use super::surplus;
 use super::tree::Entry;
 use crate::import::description::At;
 use crate::import::remark::Remarks;
@@ -25,6 +26,7 @@ pub(super) fn read(entries: &[Entry], remarks: &mut Remarks) -> Groups {
     for group in entries.iter().filter(|entry| entry.keyword() == "virtual_server_group") {
         let members = groups.entry(group.value().unwrap_or_default().to_owned()).or_default();
         for entry in group.entries() {
+            surplus::remark(entry, remarks);
             match member(entry) {
                 Ok(found) if found.len() > room => {
                     let what = format!("the groups have more than {ADDRESSES_MAX} addresses with this line");

@@ -6,6 +6,7 @@ mod keywords;
 mod lines;
 mod parameters;
 mod service;
+mod surplus;
 mod tree;
 
 use super::description::Description;

@@ -2,6 +2,7 @@
 
 use super::group::{self, Groups, Member};
 use super::keywords::{self, SERVER, SERVICE};
+use super::surplus;
 use super::tree::Entry;
 use crate::import::description::{
     At, Forward, Persistence, Place, Server, Service, Settings, Transport, Vip,
@@ -29,8 +30,13 @@ pub(super) fn read(entry: &Entry, groups: &Groups, room: &mut usize, remarks: &m
             return Vec::new();
         }
     };
+    surplus::remark(entry, remarks);
     let mut template = Template::new(entry);
     entry.entries().iter().for_each(|entry| template.take(entry, remarks));
+    if template.servers.is_empty() {
+        let what = format!("{} has no real server, so that nothing answers", entry.words.join(" "));
+        remarks.note(&entry.place, what, "write a [[service.server]]; keepalived leaves out such a service");
+    }
     let Some(left) = room.checked_sub(members.len().saturating_mul(template.servers.len().max(1))) else {
         let what =
             format!("{} makes more than {COUNT_MAX} services or servers of all", entry.words.join(" "));
@@ -88,6 +94,7 @@ impl Template {
     }
 
     fn take(&mut self, entry: &Entry, remarks: &mut Remarks) {
+        surplus::remark(entry, remarks);
         let done = match entry.keyword() {
             "lb_algo" | "lvs_sched" => text(entry).map(|name| self.settings.scheduler = Some(name)),
             "lb_kind" | "lvs_method" => forward(entry).map(|forward| self.forward = Some(forward)),
@@ -139,6 +146,7 @@ impl Template {
         let mut server = Server { place, address, port, forward, weight, upper: 0, lower: 0 };
         let mut own = None;
         for entry in entry.entries() {
+            surplus::remark(entry, remarks);
             let done = match entry.keyword() {
                 "weight" => number(entry, 65_535).map(|weight| server.weight = weight),
                 "uthreshold" => number(entry, u32::MAX).map(|upper| server.upper = upper),

@@ -14,17 +14,20 @@ use std::net::{IpAddr, SocketAddr};
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
-/// Reads all services, and notes where their servers stand. Each that is wrong is reported and left out.
+/// Reads all services, and notes where they and their servers stand. Each that is wrong is reported and left out.
 pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Vec<VirtualService> {
     let Some(sections) = root.tables("service", "[[service]]") else { return Vec::new() };
     let mut seen = HashMap::new();
     let mut placed = Vec::new();
-    let services: Vec<_> =
-        sections.iter().filter_map(|section| service(section, &mut seen, &mut placed)).collect();
+    let read = sections
+        .iter()
+        .filter_map(|section| Some((service(section, &mut seen, &mut placed)?, section.line("address"))));
+    let (services, lines): (Vec<_>, _) = read.unzip();
     too_many(root, "services", services.len());
     too_many(root, "real servers", placed.len());
     addresses_clash(&services, &placed);
     macs_clash(&placed);
+    places.services = lines;
     places.servers = placed.iter().map(|(section, _)| section.line("address")).collect();
     services
 }

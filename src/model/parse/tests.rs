@@ -90,6 +90,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         interface: 2,
         control_group: 1,
         server_interface: 1,
+        services: vec![5],
         servers: vec![7],
         user: 1,
     };
