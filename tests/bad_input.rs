@@ -4,6 +4,8 @@
 
 mod support;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -244,19 +246,29 @@ const ARGUMENTS: &[Case] = &[
     ),
 ];
 
-/// Files that `run` is given.
+/// Of an input without an end.
+const TOO_LARGE: &str = "stdin: this has more than 16 MiB, the most that is read; name the right file, or leave \
+                         out what is not needed\n";
+
+/// Files that `run` and others are given.
 const FILES: &[Case] = &[
     (
         "directrix run --config absent.toml",
         2,
-        "absent.toml: there is no such file; write one, or name another with --config\n",
+        "absent.toml: there is no such file; write one, or name another\n",
     ),
     (
         "directrix run --check --config directory",
         2,
-        "directory: the file cannot be read: Is a directory (os error 21); \
-         name a regular file with --config\n",
+        "directory: this is no regular file; name a regular file\n",
     ),
+    ("directrix run --check --config pipe", 2, "pipe: this is no regular file; name a regular file\n"),
+    ("directrix run --config /dev/zero", 2, "/dev/zero: this is no regular file; name a regular file\n"),
+    ("directrix plan pipe", 2, "pipe: this is no regular file; name a regular file\n"),
+    ("directrix plan - < /dev/zero", 2, TOO_LARGE),
+    ("directrix import pipe", 2, "directrix: pipe: this is no regular file; name a regular file\n"),
+    ("directrix import /dev/zero", 2, "directrix: /dev/zero: this is no regular file; name a regular file\n"),
+    ("directrix import - < /dev/zero 2>&1 | sed 's/directrix: //' >&2; exit 2", 2, TOO_LARGE),
     (
         "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all \
          directrix run --check --config unreadable.toml",
@@ -498,6 +510,7 @@ impl Place {
         fs::write(path("unreadable.toml"), GOOD).unwrap();
         fs::set_permissions(path("unreadable.toml"), fs::Permissions::from_mode(0o000)).unwrap();
         fs::create_dir(path("directory")).unwrap();
+        mkfifo(&path("pipe"), Mode::S_IRWXU).unwrap();
         drop(UnixListener::bind(path("stale.sock")).unwrap());
         Self { directory }
     }

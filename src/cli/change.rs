@@ -4,7 +4,7 @@ use super::status::{BAD_INPUT, fail};
 use crate::control::api::path;
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::Request;
-use crate::model::{Config, Rules, ServiceAddress};
+use crate::model::{Config, ConfigErrors, Rules, ServiceAddress, parse_bytes, read_input};
 use crate::wire::Protocol;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The arguments of `directrix plan`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Plan {
-    /// The configuration file to compare with what runs
+    /// The configuration file to compare with what runs; "-": standard input
     file: PathBuf,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn reload(socket: &Path) -> ExitCode {
 
 /// Prints what would become different if the director went by a file.
 pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
-    let config = match Config::load(&args.file) {
+    let config = match read(&args.file) {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("{errors}");
@@ -79,6 +79,16 @@ pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
         }
         Ok(())
     })
+}
+
+/// The configuration in a file, or at standard input.
+fn read(file: &Path) -> Result<Config, ConfigErrors> {
+    if file != Path::new("-") {
+        return Config::load(file);
+    }
+    let name = Path::new("stdin");
+    let bytes = read_input(std::io::stdin().lock()).map_err(|unreadable| unreadable.of(name))?;
+    parse_bytes(name, &bytes)
 }
 
 /// Writes the running configuration as a file.

@@ -5,9 +5,10 @@
 
 use super::status::{BAD_INPUT, fail};
 use crate::import::{self, Failure, Format, Grade, Import, Remark, Source, ThisHost};
+use crate::model::{read_file, read_input};
 use anyhow::Context;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -91,12 +92,10 @@ pub(super) fn main(args: &Args) -> ExitCode {
 /// The name of the input in messages, and what is in it.
 fn input(file: Option<&Path>) -> anyhow::Result<(String, Vec<u8>)> {
     let Some(file) = file.filter(|file| *file != Path::new("-")) else {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
-        return Ok(("stdin".to_owned(), bytes));
+        return Ok(("stdin".to_owned(), read_input(io::stdin().lock()).context("stdin")?));
     };
     let name = file.display().to_string();
-    let bytes = fs::read(file).with_context(|| format!("{name} cannot be read"))?;
+    let bytes = read_file(file).with_context(|| name.clone())?;
     Ok((name, bytes))
 }
 

@@ -24,6 +24,7 @@ pub mod privileges;
 mod ramp;
 pub mod rates;
 pub mod registry;
+pub mod reload;
 pub mod request;
 pub mod server;
 mod serving;

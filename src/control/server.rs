@@ -169,6 +169,10 @@ async fn reload(State(queries): Queries) -> Response {
     match ask_for(&queries, Query::Reload).await {
         Ok(Ok(changes)) => Json(changes).into_response(),
         Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
+        Err(late) if late.status() == StatusCode::GATEWAY_TIMEOUT => problem(
+            late.status(),
+            "the configuration file is still being read; the log will say what comes of it",
+        ),
         Err(problem) => problem,
     }
 }

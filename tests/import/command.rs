@@ -76,7 +76,7 @@ fn statuses_tell_what_came_of_it() {
         (&["import"], "-A -f 7\n", 1, "stdin:1: not carried over: firewall mark 7: "),
         (&["import"], "", 2, "directrix: stdin: it is empty; "),
         (&["import"], "-q\n", 2, "directrix: stdin:1: ipvsadm would not take this line: "),
-        (&["import", "none.conf"], "", 2, "directrix: none.conf cannot be read: No such file"),
+        (&["import", "none.conf"], "", 2, "directrix: none.conf: there is no such file; write one"),
         (&["import", "--from", "keepalived"], "a {\n", 2, "directrix: stdin:1: the block of a has no "),
         (&["import", "--interface", ""], GOOD, 2, "directrix: --interface is empty; "),
         (
