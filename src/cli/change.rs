@@ -1,11 +1,13 @@
 //! `reload`, `plan`, `save` and `drain`.
 
+use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
-use crate::control::api::path;
+use crate::control::api::{self, path};
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::Request;
 use crate::model::{Config, ConfigErrors, Rules, ServiceAddress, parse_bytes, read_input};
 use crate::wire::Protocol;
+use anyhow::Context;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The state of a server that drains, in listings.
+const DRAINING: &str = "draining";
 
 /// The arguments of `directrix plan`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +31,7 @@ pub(super) struct Plan {
 /// The arguments of `directrix save`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Save {
-    /// Write to this file instead of the terminal; one that is there is replaced as a whole
+    /// Write to this file instead of the terminal; one that is there is replaced as a whole, with its permissions
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -97,7 +102,8 @@ pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
         let text = director.text(path::CONFIG)?;
         match &args.output {
             None => std::io::stdout().write_all(text.as_bytes())?,
-            Some(file) => replace(file, &text)?,
+            Some(file) => output::write(file, &text, IfThere::Replace)
+                .with_context(|| format!("{} cannot be written", file.display()))?,
         }
         Ok(())
     })
@@ -117,9 +123,20 @@ pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
 }
 
 /// Prints how many connections a server still has, until it is gone.
+///
+/// # Errors
+/// Somebody else ended the drain: it would not be removed, however long this waited.
 fn watch(director: &Blocking, service: ServiceAddress, server: IpAddr) -> anyhow::Result<()> {
     let (start, mut last) = (Instant::now(), None);
-    while let Some((active, inactive)) = connections(director, service, server)? {
+    while let Some(listed) = find(director, service, server)? {
+        if listed.state != DRAINING {
+            anyhow::bail!(
+                "the drain of {server} was ended by another change: it has weight {} and stays; drain it again if it \
+                 shall go",
+                listed.weight
+            );
+        }
+        let (active, inactive) = (listed.active, listed.inactive);
         if last.replace((active, inactive)) != Some((active, inactive)) {
             println!("{:>4} s  {active} active, {inactive} inactive connections", start.elapsed().as_secs());
         }
@@ -129,29 +146,19 @@ fn watch(director: &Blocking, service: ServiceAddress, server: IpAddr) -> anyhow
     Ok(())
 }
 
-/// Those that a server has; `None` once it is gone.
-fn connections(
+/// The server as it stands; `None` once it is gone.
+fn find(
     director: &Blocking,
     service: ServiceAddress,
     server: IpAddr,
-) -> Result<Option<(u32, u32)>, ClientError> {
+) -> Result<Option<api::Server>, ClientError> {
     let services = director.services()?.services;
     let service = services.into_iter().find(|listed| listed.address == service);
-    let server = service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server));
-    Ok(server.map(|server| (server.active, server.inactive)))
+    Ok(service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server)))
 }
 
 fn rules(config: &Config) -> Rules {
     Rules { services: config.services.clone(), timeouts: config.director.timeouts }
-}
-
-/// Never leaves half a file behind.
-fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
-    let named = |error: std::io::Error| anyhow::anyhow!("{}: {error}", file.display());
-    let mut name = file.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).map_err(named)
 }
 
 fn with(socket: &Path, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> ExitCode {
@@ -159,7 +166,7 @@ fn with(socket: &Path, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> Exi
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
-            fail(if bad_input { BAD_INPUT } else { 1 }, &error)
+            fail(if bad_input { BAD_INPUT } else { 1 }, &format!("{error:#}"))
         }
     }
 }
