@@ -4,8 +4,9 @@ use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
 use crate::control::api::{self, path};
 use crate::control::client::{Blocking, ClientError};
+use crate::control::reload::{self, Draft};
 use crate::control::request::Request;
-use crate::model::{Config, ConfigErrors, Rules, ServiceAddress, parse_bytes, read_input};
+use crate::model::{Config, ConfigErrors, Rules, ServiceAddress, parse_bytes, read_file, read_input};
 use crate::wire::Protocol;
 use anyhow::Context;
 use std::io::Write;
@@ -23,6 +24,9 @@ const DRAINING: &str = "draining";
 
 /// The arguments of `directrix plan`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 a reload would go by the file; 1 it would refuse it, and stderr says why, or no director
+answers; 2 the file is wrong in itself.")]
 pub(super) struct Plan {
     /// The configuration file to compare with what runs; "-": standard input
     file: PathBuf,
@@ -64,36 +68,54 @@ pub(super) fn reload(socket: &Path) -> ExitCode {
     })
 }
 
-/// Prints what would become different if the director went by a file.
+/// Prints what would become different if the director went by a file, and whether it would.
 pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
-    let config = match read(&args.file) {
-        Ok(config) => config,
+    let (draft, config) = match read(&args.file) {
+        Ok(read) => read,
         Err(errors) => {
             eprintln!("{errors}");
             return ExitCode::from(BAD_INPUT);
         }
     };
     with(socket, |director| {
-        let running = director.config()?;
-        let differences = rules(&running).differences(&rules(&config));
-        differences.iter().for_each(|difference| println!("{difference}"));
-        let restarts = running.director.restarts(&config.director);
-        restarts.iter().for_each(|key| println!("! {key}: only a new start changes that"));
-        if differences.is_empty() && restarts.is_empty() {
-            println!("nothing would change");
+        let plan = match director.plan(&draft) {
+            Err(ClientError::Forbidden { may_read: true, .. }) => compare(&config, &director.config()?),
+            plan => plan?,
+        };
+        plan.changes.iter().for_each(|change| println!("{change}"));
+        plan.restarts.iter().for_each(|key| println!("! {key}: only a new start changes that"));
+        match plan.refusal {
+            Some(refusal) => anyhow::bail!("a reload would refuse the whole file: {refusal}"),
+            None if plan.changes.is_empty() => println!("nothing would change"),
+            None => {}
         }
         Ok(())
     })
 }
 
-/// The configuration in a file, or at standard input.
-fn read(file: &Path) -> Result<Config, ConfigErrors> {
-    if file != Path::new("-") {
-        return Config::load(file);
+/// What is in a file, or at standard input.
+fn read(file: &Path) -> Result<(Draft, Config), ConfigErrors> {
+    let (name, bytes) = match file.to_str() {
+        Some("-") => (Path::new("stdin"), read_input(std::io::stdin().lock())),
+        _ => (file, read_file(file)),
+    };
+    let bytes = bytes.map_err(|unreadable| unreadable.of(name))?;
+    let config = parse_bytes(name, &bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned(); // it has been parsed as such
+    Ok((Draft { file: name.display().to_string(), text }, config))
+}
+
+/// As much of a plan as somebody can be told who may not change: the director does not judge for them.
+fn compare(config: &Config, running: &Config) -> reload::Plan {
+    eprintln!("directrix: whether real servers are on-link is told only to those who may change");
+    let restarts = running.director.restarts(&config.director);
+    let changes = rules(running).differences(&rules(config));
+    reload::Plan {
+        changes: changes.iter().map(ToString::to_string).collect(),
+        refusal: (!restarts.is_empty())
+            .then(|| format!("{}: only a new start changes that", restarts.join(", "))),
+        restarts: restarts.into_iter().map(Into::into).collect(),
     }
-    let name = Path::new("stdin");
-    let bytes = read_input(std::io::stdin().lock()).map_err(|unreadable| unreadable.of(name))?;
-    parse_bytes(name, &bytes)
 }
 
 /// Writes the running configuration as a file.

@@ -56,7 +56,12 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let again = args.clone();
-    let surroundings = Surroundings { socket, reread: Arc::new(move || load(&again)), ready: tell_ready };
+    let surroundings = Surroundings {
+        socket,
+        reread: Arc::new(move || load(&again)),
+        backend: args.backend.map(Into::into),
+        ready: tell_ready,
+    };
     match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Misfit(errors)) => bad_config(args.log, &errors),

@@ -16,6 +16,7 @@ impl<F: FnMut()> Director<F> {
         match query {
             Query::Change(requests, reply) => drop(reply.send(self.change(&requests))),
             Query::Reload(reply) => reloads.ask(Some(reply)),
+            Query::Plan(config, reply) => drop(reply.send(self.plan(&reloads.complete(*config)))),
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),

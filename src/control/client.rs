@@ -5,6 +5,7 @@ mod blocking;
 pub use blocking::Blocking;
 
 use super::api::{self, path};
+use super::reload::{Draft, PLAN_PATH, Plan};
 use super::request::Request as ChangeRequest;
 use super::socket::PATH_MAX;
 use crate::model::{Config, parse};
@@ -160,6 +161,15 @@ impl Client {
     /// [`ClientError::Refused`] with what is wrong with the file; [`ClientError`].
     pub async fn reload(&self) -> Result<Vec<String>, ClientError> {
         self.post(path::RELOAD, Vec::new()).await
+    }
+
+    /// Has the director judge a file as a reload would; changes nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what is wrong with it in itself; [`ClientError`].
+    pub async fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
+        let body = serde_json::to_vec(draft).map_err(|error| self.broken(error.to_string()))?;
+        self.post(PLAN_PATH, body).await
     }
 
     /// Hands over every connection as it arrives, until the list or `each` ends.

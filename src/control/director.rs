@@ -21,7 +21,7 @@ use super::watchdog::Watchdog;
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, Plan};
-use crate::model::{Config, Director as Settings, OnConflict, Rules, Workers};
+use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, Rules, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
@@ -47,6 +47,8 @@ pub struct Surroundings<'a, F> {
     pub socket: &'a Path,
     /// Reads the configuration file again.
     pub reread: Reread,
+    /// What the command line says, whatever a file does.
+    pub backend: Option<BackendChoice>,
     /// Called once every VIP is claimed or refused and every real server has answered or not.
     pub ready: F,
 }
@@ -56,7 +58,7 @@ pub struct Surroundings<'a, F> {
 /// # Errors
 /// [`Failure`]. The interface is then as it was found.
 pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Result<(), Failure> {
-    let Surroundings { socket, reread, ready } = surroundings;
+    let Surroundings { socket, reread, backend, ready } = surroundings;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
@@ -71,7 +73,7 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Re
             None => None,
         };
         let director = Director::start(config, host, &privileges, ready)?;
-        director.direct((socket, exporter), signals, Reloads::new(reread)).await
+        director.direct((socket, exporter), signals, Reloads::new(reread, backend)).await
     });
     runtime.shutdown_timeout(GRACE);
     end

@@ -2,13 +2,39 @@
 //! so does parsing a large file, while ARP, changes and questions go on.
 
 use super::director::Director;
-use crate::model::{Config, ConfigErrors};
+use crate::model::{BackendChoice, Config, ConfigErrors, Rules};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Reads the configuration file again.
 pub type Reread = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
+
+/// Where a file is judged as a reload would judge it. A path of its own: a director that did not know it
+/// must not take the question for a reload.
+pub const PLAN_PATH: &str = "/v1/plan";
+
+/// A configuration file that is not the director's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    /// What errors call it.
+    pub file: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// What a reload would make of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// A line for each difference.
+    pub changes: Vec<String>,
+    /// Keys of `[director]` that differ and need a new start.
+    pub restarts: Vec<String>,
+    /// Why all of it would be refused; `None` if it would not be.
+    pub refusal: Option<String>,
+}
 
 /// What became different, or why nothing did.
 pub(super) type Outcome = Result<Vec<String>, String>;
@@ -19,6 +45,8 @@ pub(super) type Reply = oneshot::Sender<Outcome>;
 /// At most one reading at a time, and who waits for it.
 pub(super) struct Reloads {
     reread: Reread,
+    /// What the command line says, whatever a file does.
+    backend: Option<BackendChoice>,
     reading: Option<JoinHandle<Result<Config, ConfigErrors>>>,
     /// Asked before it began.
     waiting: Vec<Reply>,
@@ -28,8 +56,14 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    pub(super) fn new(reread: Reread) -> Self {
-        Self { reread, reading: None, waiting: Vec::new(), next: None }
+    pub(super) fn new(reread: Reread, backend: Option<BackendChoice>) -> Self {
+        Self { reread, backend, reading: None, waiting: Vec::new(), next: None }
+    }
+
+    /// A file that others have read, with what the command line says.
+    pub(super) fn complete(&self, mut config: Config) -> Config {
+        config.director.backend = self.backend.unwrap_or(config.director.backend);
+        config
     }
 
     /// Has the file read, now or as soon as it has been.
@@ -85,6 +119,26 @@ impl<F: FnMut()> Director<F> {
     }
 }
 
+impl<F: FnMut()> Director<F> {
+    /// What [`Director::reload`] would do; changes nothing.
+    pub(super) fn plan(&self, config: &Config) -> Plan {
+        let restarts = self.settings.restarts(&config.director);
+        let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+        let changes = self.registry.rules().differences(&rules);
+        let fits = || self.host.judge(config).map_err(|errors| errors.to_string());
+        let is_right = |()| rules.check().map_err(|misfit| misfit.to_string());
+        let refusal = match restarts.as_slice() {
+            [] => fits().and_then(is_right).err(),
+            keys => Some(format!("{}: only a new start changes that", keys.join(", "))),
+        };
+        Plan {
+            changes: changes.iter().map(ToString::to_string).collect(),
+            restarts: restarts.into_iter().map(Into::into).collect(),
+            refusal,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +154,7 @@ mod tests {
         let (write, file) = channel();
         let file = Mutex::new(file);
         let reread = move || parse(Path::new("d.toml"), file.lock().unwrap().recv().unwrap());
-        (Reloads::new(Arc::new(reread)), write)
+        (Reloads::new(Arc::new(reread), None), write)
     }
 
     fn run(test: impl Future<Output = ()>) {

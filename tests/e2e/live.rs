@@ -257,3 +257,31 @@ fn a_file_that_has_become_something_else_is_refused_and_holds_nothing_up() {
         assert_eq!(director.ask("save"), before);
     }
 }
+
+#[test]
+fn a_plan_says_what_a_reload_would_refuse() {
+    let deployment = Deployment::reference();
+    let config = Config::new("xdp");
+    let director = Director::start(&deployment, &config);
+    let text = config.text(&deployment);
+    let [first, second] = deployment.rips.map(|rip| rip.to_string());
+    let off_link = text.replace(&first, "203.0.113.9");
+    let (status, said) = director.fed("plan -", &off_link);
+    assert_eq!(status, Some(1));
+    let line = off_link.lines().position(|line| line.contains("203.0.113.9")).unwrap() + 1;
+    let wanted = format!(
+        "directrix: a reload would refuse the whole file: stdin:{line}: real server 203.0.113.9 is not on-link"
+    );
+    assert!(said.starts_with(&wanted), "{said}");
+    director.write_config(&off_link);
+    let (status, refused) = director.fed("reload", "");
+    assert!(status == Some(1) && refused.contains("203.0.113.9 is not on-link"), "{refused}");
+
+    let (status, said) =
+        director.fed("plan -", &text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
+    assert_eq!(
+        (status, said.as_str()),
+        (Some(1), "directrix: a reload would refuse the whole file: wait: only a new start changes that\n")
+    );
+    assert_eq!(director.fed("plan -", &text.replace(&second, "192.168.195.9")), (Some(0), String::new()));
+}
