@@ -293,6 +293,9 @@ const FILES: &[Case] = &[
     ),
 ];
 
+const NO_SOCKET: &str =
+    "directrix: good.toml is no socket; name the director's with --socket or DIRECTRIX_SOCKET\n";
+
 /// Sockets, as a client names them.
 const SOCKETS: &[Case] = &[
     (
@@ -318,7 +321,9 @@ const SOCKETS: &[Case] = &[
         "directrix: no director is running at other.sock; …",
     ),
     ("directrix --socket stale.sock drops", 1, "directrix: no director is running at stale.sock; …"),
-    ("directrix --socket good.toml drops --json", 1, "directrix: no director is running at good.toml; …"),
+    ("directrix --socket good.toml drops --json", 1, NO_SOCKET),
+    ("directrix --socket directory drops", 1, "directrix: directory is no socket; …"),
+    ("directrix --socket good.toml ipvsadm -Ln", 2, "Can't initialize ipvs: good.toml is no socket; …"),
     ("directrix --socket good.toml/sock drops", 1, "directrix: no director is running at good.toml/sock; …"),
     (
         "directrix --socket $(printf %0108d 0) drops",
@@ -365,6 +370,21 @@ const IPVSADM: &[Case] = &[
     ("ipvsadm -a -t 10.0.0.1:80 -r 300", 2, "illegal real server address[:port] specified\n"),
     ("ipvsadm --set 900 120", 2, "--set option requires 3 timeout values\n"),
     ("ipvsadm --set 900 120 x", 2, "invalid timeout value `x' specified\n"),
+    ("ipvsadm --set 2147484 0 0", 255, "directrix keeps timeouts of at most 2147483 s, not of 2147484 s\n"),
+    (
+        "ipvsadm -A -t 10.0.0.1:80 -p 2147484",
+        255,
+        "directrix keeps timeouts of at most 2147483 s, not of 2147484 s\n",
+    ),
+    ("ipvsadm -A -t 10.0.0.1:80 --pe foo", 255, "there is no persistence engine \"foo\"; leave it out\n"),
+    (
+        "head -c 100000 /dev/zero | ipvsadm -R",
+        255,
+        "line 1: Try `ipvsadm -h' or 'ipvsadm --help' for more information.: \\u{0}\\u{0}…",
+    ),
+    ("ipvsadm -R < /dev/zero", 255, TOO_LARGE),
+    ("yes -- '-A -t 10.0.0.1:80' | head -n 150000 | ipvsadm -R 2>&1 | grep -v divide >&2; exit 2", 2, ""),
+    ("yes -- '-A -t 10.0.0.1:80' | head -n 150000 | ipvsadm -R", 255, "this is …"),
     ("ipvsadm -Lc --stats", 2, "options conflicts in the list command\n"),
     (
         "ipvsadm -A -f 7",

@@ -39,7 +39,7 @@ pub const CLIENTS: usize = 64;
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest request body in bytes: as many servers as there are numbers, with all that can be said of each.
-const BODY_MAX: usize = 16 << 20;
+pub const BODY_MAX: usize = 16 << 20;
 /// How long requests under way may take to end once the director stops.
 const GRACE: Duration = Duration::from_secs(1);
 /// Chunks of connections that may wait for a slow client.

@@ -23,6 +23,6 @@ pub use config::BackendChoice;
 pub use config::{Config, ControlOthers, Director, OnConflict, Places, Timeouts, Wait, Workers};
 pub use difference::Difference;
 pub use file::{FILE_MAX, Unreadable, read_file, read_input};
-pub use parse::{ConfigError, ConfigErrors, parse, parse_bytes};
+pub use parse::{ConfigError, ConfigErrors, SECONDS_MAX, parse, parse_bytes};
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
 pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};

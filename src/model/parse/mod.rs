@@ -12,6 +12,8 @@ mod service;
 
 use super::file::read_file;
 use super::{Config, Places};
+pub use readers::SECONDS_MAX;
+
 use report::Report;
 use section::Section;
 use std::fmt;
