@@ -4,6 +4,8 @@
 
 mod support;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -244,19 +246,29 @@ const ARGUMENTS: &[Case] = &[
     ),
 ];
 
-/// Files that `run` is given.
+/// Of an input without an end.
+const TOO_LARGE: &str = "stdin: this has more than 16 MiB, the most that is read; name the right file, or leave \
+                         out what is not needed\n";
+
+/// Files that `run` and others are given.
 const FILES: &[Case] = &[
     (
         "directrix run --config absent.toml",
         2,
-        "absent.toml: there is no such file; write one, or name another with --config\n",
+        "absent.toml: there is no such file; write one, or name another\n",
     ),
     (
         "directrix run --check --config directory",
         2,
-        "directory: the file cannot be read: Is a directory (os error 21); \
-         name a regular file with --config\n",
+        "directory: this is no regular file; name a regular file\n",
     ),
+    ("directrix run --check --config pipe", 2, "pipe: this is no regular file; name a regular file\n"),
+    ("directrix run --config /dev/zero", 2, "/dev/zero: this is no regular file; name a regular file\n"),
+    ("directrix plan pipe", 2, "pipe: this is no regular file; name a regular file\n"),
+    ("directrix plan - < /dev/zero", 2, TOO_LARGE),
+    ("directrix import pipe", 2, "directrix: pipe: this is no regular file; name a regular file\n"),
+    ("directrix import /dev/zero", 2, "directrix: /dev/zero: this is no regular file; name a regular file\n"),
+    ("directrix import - < /dev/zero 2>&1 | sed 's/directrix: //' >&2; exit 2", 2, TOO_LARGE),
     (
         "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all \
          directrix run --check --config unreadable.toml",
@@ -280,6 +292,9 @@ const FILES: &[Case] = &[
          TOML expects letters, numbers, `-`, `_` here\n…",
     ),
 ];
+
+const NO_SOCKET: &str =
+    "directrix: good.toml is no socket; name the director's with --socket or DIRECTRIX_SOCKET\n";
 
 /// Sockets, as a client names them.
 const SOCKETS: &[Case] = &[
@@ -306,7 +321,9 @@ const SOCKETS: &[Case] = &[
         "directrix: no director is running at other.sock; …",
     ),
     ("directrix --socket stale.sock drops", 1, "directrix: no director is running at stale.sock; …"),
-    ("directrix --socket good.toml drops --json", 1, "directrix: no director is running at good.toml; …"),
+    ("directrix --socket good.toml drops --json", 1, NO_SOCKET),
+    ("directrix --socket directory drops", 1, "directrix: directory is no socket; …"),
+    ("directrix --socket good.toml ipvsadm -Ln", 2, "Can't initialize ipvs: good.toml is no socket; …"),
     ("directrix --socket good.toml/sock drops", 1, "directrix: no director is running at good.toml/sock; …"),
     (
         "directrix --socket $(printf %0108d 0) drops",
@@ -353,6 +370,21 @@ const IPVSADM: &[Case] = &[
     ("ipvsadm -a -t 10.0.0.1:80 -r 300", 2, "illegal real server address[:port] specified\n"),
     ("ipvsadm --set 900 120", 2, "--set option requires 3 timeout values\n"),
     ("ipvsadm --set 900 120 x", 2, "invalid timeout value `x' specified\n"),
+    ("ipvsadm --set 2147484 0 0", 255, "directrix keeps timeouts of at most 2147483 s, not of 2147484 s\n"),
+    (
+        "ipvsadm -A -t 10.0.0.1:80 -p 2147484",
+        255,
+        "directrix keeps timeouts of at most 2147483 s, not of 2147484 s\n",
+    ),
+    ("ipvsadm -A -t 10.0.0.1:80 --pe foo", 255, "there is no persistence engine \"foo\"; leave it out\n"),
+    (
+        "head -c 100000 /dev/zero | ipvsadm -R",
+        255,
+        "line 1: Try `ipvsadm -h' or 'ipvsadm --help' for more information.: \\u{0}\\u{0}…",
+    ),
+    ("ipvsadm -R < /dev/zero", 255, TOO_LARGE),
+    ("yes -- '-A -t 10.0.0.1:80' | head -n 150000 | ipvsadm -R 2>&1 | grep -v divide >&2; exit 2", 2, ""),
+    ("yes -- '-A -t 10.0.0.1:80' | head -n 150000 | ipvsadm -R", 255, "this is …"),
     ("ipvsadm -Lc --stats", 2, "options conflicts in the list command\n"),
     (
         "ipvsadm -A -f 7",
@@ -498,6 +530,7 @@ impl Place {
         fs::write(path("unreadable.toml"), GOOD).unwrap();
         fs::set_permissions(path("unreadable.toml"), fs::Permissions::from_mode(0o000)).unwrap();
         fs::create_dir(path("directory")).unwrap();
+        mkfifo(&path("pipe"), Mode::S_IRWXU).unwrap();
         drop(UnixListener::bind(path("stale.sock")).unwrap());
         Self { directory }
     }

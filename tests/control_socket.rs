@@ -322,6 +322,8 @@ fn impostor(answer: impl Into<String>) -> (tempfile::TempDir, std::path::PathBuf
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 4096]).unwrap();
         stream.write_all(answer.as_bytes()).unwrap();
+        drop(stream);
+        let _ = listener.accept(); // it is still there
     });
     (place, socket)
 }
@@ -362,6 +364,26 @@ fn answers_that_are_none_are_reported() {
         let (_place, socket) = impostor(answer);
         let failure = Blocking::new(&socket).unwrap().services().unwrap_err().to_string();
         assert!(failure.contains(expected), "{answer}: {failure}");
+    }
+}
+
+#[test]
+fn a_director_that_ends_while_it_is_asked_is_said_to_have_ended() {
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"capacity\":"] {
+        let place = tempfile::tempdir().unwrap();
+        let socket = place.path().join("control.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let director = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            drop(listener);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let failure = Blocking::new(&socket).unwrap().services().unwrap_err().to_string();
+        director.join().unwrap();
+        let socket = socket.display();
+        let wanted = format!("the director at {socket} has ended before its answer was whole; see its log");
+        assert_eq!(failure, wanted);
     }
 }
 

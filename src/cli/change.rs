@@ -1,11 +1,14 @@
 //! `reload`, `plan`, `save` and `drain`.
 
+use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
-use crate::control::api::path;
+use crate::control::api::{self, path};
 use crate::control::client::{Blocking, ClientError};
+use crate::control::reload::{self, Draft};
 use crate::control::request::Request;
-use crate::model::{Config, Rules, ServiceAddress};
+use crate::model::{Config, ConfigErrors, Rules, ServiceAddress, parse_bytes, read_file, read_input};
 use crate::wire::Protocol;
+use anyhow::Context;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,17 +19,23 @@ use std::time::{Duration, Instant};
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// The state of a server that drains, in listings.
+const DRAINING: &str = "draining";
+
 /// The arguments of `directrix plan`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 a reload would go by the file; 1 it would refuse it, and stderr says why, or no director
+answers; 2 the file is wrong in itself.")]
 pub(super) struct Plan {
-    /// The configuration file to compare with what runs
+    /// The configuration file to compare with what runs; "-": standard input
     file: PathBuf,
 }
 
 /// The arguments of `directrix save`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Save {
-    /// Write to this file instead of the terminal; one that is there is replaced as a whole
+    /// Write to this file instead of the terminal; one that is there is replaced as a whole, with its permissions
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -59,26 +68,54 @@ pub(super) fn reload(socket: &Path) -> ExitCode {
     })
 }
 
-/// Prints what would become different if the director went by a file.
+/// Prints what would become different if the director went by a file, and whether it would.
 pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
-    let config = match Config::load(&args.file) {
-        Ok(config) => config,
+    let (draft, config) = match read(&args.file) {
+        Ok(read) => read,
         Err(errors) => {
             eprintln!("{errors}");
             return ExitCode::from(BAD_INPUT);
         }
     };
     with(socket, |director| {
-        let running = director.config()?;
-        let differences = rules(&running).differences(&rules(&config));
-        differences.iter().for_each(|difference| println!("{difference}"));
-        let restarts = running.director.restarts(&config.director);
-        restarts.iter().for_each(|key| println!("! {key}: only a new start changes that"));
-        if differences.is_empty() && restarts.is_empty() {
-            println!("nothing would change");
+        let plan = match director.plan(&draft) {
+            Err(ClientError::Forbidden { may_read: true, .. }) => compare(&config, &director.config()?),
+            plan => plan?,
+        };
+        plan.changes.iter().for_each(|change| println!("{change}"));
+        plan.restarts.iter().for_each(|key| println!("! {key}: only a new start changes that"));
+        match plan.refusal {
+            Some(refusal) => anyhow::bail!("a reload would refuse the whole file: {refusal}"),
+            None if plan.changes.is_empty() => println!("nothing would change"),
+            None => {}
         }
         Ok(())
     })
+}
+
+/// What is in a file, or at standard input.
+fn read(file: &Path) -> Result<(Draft, Config), ConfigErrors> {
+    let (name, bytes) = match file.to_str() {
+        Some("-") => (Path::new("stdin"), read_input(std::io::stdin().lock())),
+        _ => (file, read_file(file)),
+    };
+    let bytes = bytes.map_err(|unreadable| unreadable.of(name))?;
+    let config = parse_bytes(name, &bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned(); // it has been parsed as such
+    Ok((Draft { file: name.display().to_string(), text }, config))
+}
+
+/// As much of a plan as somebody can be told who may not change: the director does not judge for them.
+fn compare(config: &Config, running: &Config) -> reload::Plan {
+    eprintln!("directrix: whether real servers are on-link is told only to those who may change");
+    let restarts = running.director.restarts(&config.director);
+    let changes = rules(running).differences(&rules(config));
+    reload::Plan {
+        changes: changes.iter().map(ToString::to_string).collect(),
+        refusal: (!restarts.is_empty())
+            .then(|| format!("{}: only a new start changes that", restarts.join(", "))),
+        restarts: restarts.into_iter().map(Into::into).collect(),
+    }
 }
 
 /// Writes the running configuration as a file.
@@ -87,7 +124,8 @@ pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
         let text = director.text(path::CONFIG)?;
         match &args.output {
             None => std::io::stdout().write_all(text.as_bytes())?,
-            Some(file) => replace(file, &text)?,
+            Some(file) => output::write(file, &text, IfThere::Replace)
+                .with_context(|| format!("{} cannot be written", file.display()))?,
         }
         Ok(())
     })
@@ -107,9 +145,20 @@ pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
 }
 
 /// Prints how many connections a server still has, until it is gone.
+///
+/// # Errors
+/// Somebody else ended the drain: it would not be removed, however long this waited.
 fn watch(director: &Blocking, service: ServiceAddress, server: IpAddr) -> anyhow::Result<()> {
     let (start, mut last) = (Instant::now(), None);
-    while let Some((active, inactive)) = connections(director, service, server)? {
+    while let Some(listed) = find(director, service, server)? {
+        if listed.state != DRAINING {
+            anyhow::bail!(
+                "the drain of {server} was ended by another change: it has weight {} and stays; drain it again if it \
+                 shall go",
+                listed.weight
+            );
+        }
+        let (active, inactive) = (listed.active, listed.inactive);
         if last.replace((active, inactive)) != Some((active, inactive)) {
             println!("{:>4} s  {active} active, {inactive} inactive connections", start.elapsed().as_secs());
         }
@@ -119,29 +168,19 @@ fn watch(director: &Blocking, service: ServiceAddress, server: IpAddr) -> anyhow
     Ok(())
 }
 
-/// Those that a server has; `None` once it is gone.
-fn connections(
+/// The server as it stands; `None` once it is gone.
+fn find(
     director: &Blocking,
     service: ServiceAddress,
     server: IpAddr,
-) -> Result<Option<(u32, u32)>, ClientError> {
+) -> Result<Option<api::Server>, ClientError> {
     let services = director.services()?.services;
     let service = services.into_iter().find(|listed| listed.address == service);
-    let server = service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server));
-    Ok(server.map(|server| (server.active, server.inactive)))
+    Ok(service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server)))
 }
 
 fn rules(config: &Config) -> Rules {
     Rules { services: config.services.clone(), timeouts: config.director.timeouts }
-}
-
-/// Never leaves half a file behind.
-fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
-    let named = |error: std::io::Error| anyhow::anyhow!("{}: {error}", file.display());
-    let mut name = file.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
-    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).map_err(named)
 }
 
 fn with(socket: &Path, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> ExitCode {
@@ -149,7 +188,7 @@ fn with(socket: &Path, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> Exi
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
-            fail(if bad_input { BAD_INPUT } else { 1 }, &error)
+            fail(if bad_input { BAD_INPUT } else { 1 }, &format!("{error:#}"))
         }
     }
 }

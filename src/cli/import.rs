@@ -3,11 +3,12 @@
 //! Exit statuses: 0 everything is carried over, 1 something that matters is not, or the output
 //! cannot be written, 2 the input or the arguments are wrong.
 
+use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
 use crate::import::{self, Failure, Format, Grade, Import, Remark, Source, ThisHost};
+use crate::model::{read_file, read_input};
 use anyhow::Context;
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -91,18 +92,20 @@ pub(super) fn main(args: &Args) -> ExitCode {
 /// The name of the input in messages, and what is in it.
 fn input(file: Option<&Path>) -> anyhow::Result<(String, Vec<u8>)> {
     let Some(file) = file.filter(|file| *file != Path::new("-")) else {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
-        return Ok(("stdin".to_owned(), bytes));
+        return Ok(("stdin".to_owned(), read_input(io::stdin().lock()).context("stdin")?));
     };
     let name = file.display().to_string();
-    let bytes = fs::read(file).with_context(|| format!("{name} cannot be read"))?;
+    let bytes = read_file(file).with_context(|| name.clone())?;
     Ok((name, bytes))
 }
 
 fn deliver(import: &Import, args: &Args) -> ExitCode {
     let written = match &args.output {
-        Some(output) => write_file(output, &import.toml, args.force),
+        Some(output) => {
+            let if_there = if args.force { IfThere::Replace } else { IfThere::Refuse };
+            let written = output::write(output, &import.toml, if_there);
+            written.with_context(|| format!("{} cannot be written", output.display()))
+        }
         None => write_out(&import.toml).context("the configuration cannot be written"),
     };
     if let Err(error) = written {
@@ -135,30 +138,6 @@ fn write_out(text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Writes a file that was not there; with `force`, puts a whole new one in the place of the old one,
-/// which stays as it is if that fails.
-fn write_file(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
-    let old = path.canonicalize().and_then(|old| Ok((fs::metadata(&old)?, old)));
-    let written = match old {
-        Ok((metadata, old)) if force && metadata.is_file() => replace(&old, &metadata, text),
-        Ok(_) if force => fs::write(path, text),
-        _ => fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes())),
-    };
-    written.with_context(|| format!("{} cannot be written", path.display()))
-}
-
-/// Puts a new file in the place of an old one, with its permissions.
-fn replace(old: &Path, metadata: &fs::Metadata, text: &str) -> io::Result<()> {
-    let mut new = old.as_os_str().to_owned();
-    new.push(format!(".{}", std::process::id()));
-    let mut file = fs::File::create_new(&new)?;
-    let replaced = file
-        .write_all(text.as_bytes())
-        .and_then(|()| fs::set_permissions(&new, metadata.permissions()))
-        .and_then(|()| fs::rename(&new, old));
-    replaced.inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 impl From<Named> for Format {

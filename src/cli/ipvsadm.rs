@@ -14,6 +14,7 @@ mod usage;
 
 use crate::control::api::{self, Service, Services};
 use crate::control::client::{Blocking, ClientError};
+use crate::import::excerpt;
 use crate::ipvsadm::{Command, Opt, Transport};
 use crate::model::Timeouts;
 use crate::wire::Protocol;
@@ -70,7 +71,9 @@ impl Failure {
 
     /// The same of a line that was to be restored.
     fn on_line(self, number: usize, line: &str) -> Self {
-        Self { message: format!("line {number}: {}: {}", self.message, line.trim()), ..self }
+        // What is wrong may be a word of the line, however long.
+        let message = if self.message.len() > line.len() { self.message } else { excerpt(&self.message) };
+        Self { message: format!("line {number}: {message}: {}", excerpt(line.trim())), ..self }
     }
 
     /// Nothing is said where nobody is left to hear it: stderr may be closed too.
@@ -92,9 +95,10 @@ impl From<ClientError> for Failure {
     /// No director is to us what a missing kernel module is to ipvsadm.
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::NotRunning(_) | ClientError::TooLong(_) | ClientError::Permission(_) => {
-                Self::new(format!("Can't initialize ipvs: {error}"), 2)
-            }
+            ClientError::NotRunning(_)
+            | ClientError::NoSocket(_)
+            | ClientError::TooLong(_)
+            | ClientError::Permission(_) => Self::new(format!("Can't initialize ipvs: {error}"), 2),
             ClientError::Forbidden { error, may_read, .. } => {
                 let words = format!("Permission denied (you must be root): {error}");
                 // Who may do nothing is refused by the kernel before ipvsadm gets to its command.

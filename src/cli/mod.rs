@@ -11,6 +11,7 @@ mod ipvsadm;
 mod lab;
 mod listings;
 mod log;
+mod output;
 mod realserver;
 mod run;
 mod status;

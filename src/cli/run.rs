@@ -7,12 +7,13 @@ use crate::control::failure::Failure;
 use crate::model::{BackendChoice, Config, ConfigErrors};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Where the configuration is unless told otherwise.
 const DEFAULT_CONFIG: &str = "/etc/directrix/directrix.toml";
 
 /// The arguments of `directrix run`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     /// Configuration file
     #[arg(long, short, default_value = DEFAULT_CONFIG, value_name = "FILE")]
@@ -54,7 +55,13 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         println!("{file}: {services} {}, no errors", if services == 1 { "service" } else { "services" });
         return ExitCode::SUCCESS;
     }
-    let surroundings = Surroundings { socket, reread: || load(args), ready: tell_ready };
+    let again = args.clone();
+    let surroundings = Surroundings {
+        socket,
+        reread: Arc::new(move || load(&again)),
+        backend: args.backend.map(Into::into),
+        ready: tell_ready,
+    };
     match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Misfit(errors)) => bad_config(args.log, &errors),

@@ -2,19 +2,21 @@
 
 use super::api;
 use super::crew::Member;
-use super::director::{Director, Reread};
+use super::director::Director;
+use super::reload::Reloads;
 use super::server::Query;
 use super::status::{self, View};
 use std::sync::Arc;
 
 impl<F: FnMut()> Director<F> {
-    /// Answers at once, or has a thread of its own do it where workers are to be asked.
-    pub(super) fn answer(&mut self, query: Query, reread: Reread<'_>) {
+    /// Answers at once, or has a thread of its own do it where workers are to be asked or a file is to be read.
+    pub(super) fn answer(&mut self, query: Query, reloads: &mut Reloads) {
         let view = self.view();
         // A client that went away while it waited needs no answer.
         match query {
             Query::Change(requests, reply) => drop(reply.send(self.change(&requests))),
-            Query::Reload(reply) => drop(reply.send(self.read_again(reread))),
+            Query::Reload(reply) => reloads.ask(Some(reply)),
+            Query::Plan(config, reply) => drop(reply.send(self.plan(&reloads.complete(*config)))),
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),

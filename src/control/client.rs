@@ -1,11 +1,15 @@
 //! The control socket's client: what a running director says, as the types of [`api`].
 
 mod blocking;
+mod error;
 
 pub use blocking::Blocking;
+pub use error::ClientError;
 
 use super::api::{self, path};
+use super::reload::{Draft, PLAN_PATH, Plan};
 use super::request::Request as ChangeRequest;
+use super::server::BODY_MAX;
 use super::socket::PATH_MAX;
 use crate::model::{Config, parse};
 use http_body_util::{BodyExt, Full, Limited};
@@ -18,6 +22,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -31,74 +36,6 @@ pub const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 const ANSWER_MAX: usize = 64 << 20;
 /// Longest line of a list, in bytes.
 const LINE_MAX: usize = 64 << 10;
-
-/// Why the director's answer could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// No socket there, or nobody listens on it.
-    #[error(
-        "no director is running at {}; start one with `directrix run`, or name its socket with --socket or \
-         DIRECTRIX_SOCKET", .0.display()
-    )]
-    NotRunning(PathBuf),
-    /// No socket can have that path.
-    #[error(
-        "the socket path {} has {} bytes, the system allows {PATH_MAX}; name the director's with --socket or \
-         DIRECTRIX_SOCKET", .0.display(), .0.as_os_str().len()
-    )]
-    TooLong(PathBuf),
-    /// The socket is there for others.
-    #[error("Permission denied (you must be root) for {}", .0.display())]
-    Permission(PathBuf),
-    /// The director is of another version, and this one does not understand it, or is not understood.
-    #[error(
-        "the director at {} is {theirs}, this is {}, and {what}; use the binary that it was started from, or start \
-         it anew if it has been upgraded", .socket.display(), api::SERVER
-    )]
-    Version {
-        /// The director's socket.
-        socket: PathBuf,
-        /// What it calls itself: "directrix/0.1.0".
-        theirs: String,
-        /// What does not fit.
-        what: String,
-    },
-    /// A step took longer than [`STEP_TIMEOUT`].
-    #[error("the director at {} did not answer for {} s; see its log", .0.display(), STEP_TIMEOUT.as_secs())]
-    Timeout(PathBuf),
-    /// The director answered that this user may not do that.
-    #[error("the director at {} refused: {error}", .socket.display())]
-    Forbidden {
-        /// The director's socket.
-        socket: PathBuf,
-        /// Its words: who this is, who may, what to do.
-        error: String,
-        /// Whether this user may read.
-        may_read: bool,
-    },
-    /// The director answered that it cannot.
-    #[error("the director at {} refused: {error}", .socket.display())]
-    Refused {
-        /// The director's socket.
-        socket: PathBuf,
-        /// HTTP status.
-        status: u16,
-        /// Its words.
-        error: String,
-        /// What it is, for programs: see [`super::request::Refused::code`].
-        code: Option<String>,
-        /// Which of several requests it was, counted from 0.
-        at: Option<usize>,
-    },
-    /// What arrived is no answer, or not a whole one.
-    #[error("the answer of the director at {} cannot be used: {what}; see its log", .socket.display())]
-    Broken {
-        /// The director's socket.
-        socket: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-}
 
 /// Asks one director; every call is a connection of its own.
 #[derive(Clone, Debug)]
@@ -162,6 +99,15 @@ impl Client {
         self.post(path::RELOAD, Vec::new()).await
     }
 
+    /// Has the director judge a file as a reload would; changes nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what is wrong with it in itself; [`ClientError`].
+    pub async fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
+        let body = serde_json::to_vec(draft).map_err(|error| self.broken(error.to_string()))?;
+        self.post(PLAN_PATH, body).await
+    }
+
     /// Hands over every connection as it arrives, until the list or `each` ends.
     ///
     /// # Errors
@@ -208,7 +154,7 @@ impl Client {
 
     async fn collect(&self, response: Response<Incoming>) -> Result<String, ClientError> {
         let bytes = self.step(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
-        let bytes = bytes.map_err(|error| self.broken(error.to_string()))?.to_bytes();
+        let bytes = self.whole(bytes).await?.to_bytes();
         String::from_utf8(bytes.into()).map_err(|_| self.broken("it is no text"))
     }
 
@@ -224,6 +170,9 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+        if body.len() > BODY_MAX {
+            return Err(ClientError::TooMuch(body.len()));
+        }
         let request = Request::post(path).header("content-type", "application/json");
         let response = self.send(path, request, body).await?;
         self.parse(response).await
@@ -262,13 +211,14 @@ impl Client {
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| self.broken(error.to_string()))?;
+        let (mut sender, connection) = self.whole(handshake).await?;
         // Ends with the body, or with the runtime: nothing is left to wait for.
         tokio::spawn(connection);
         let request = request.header("host", "directrix").body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| self.broken(error.to_string()))?;
         let response = self.step(sender.send_request(request)).await?;
-        self.judge(path, response.map_err(|error| self.broken(error.to_string()))?).await
+        let response = self.whole(response).await?;
+        self.judge(path, response).await
     }
 
     /// Connects, waiting while more clients ask than the director's queue holds: a Unix socket
@@ -293,6 +243,7 @@ impl Client {
     fn unreachable(&self, error: &io::Error) -> ClientError {
         let socket = self.socket.clone();
         match error.kind() {
+            io::ErrorKind::ConnectionRefused if self.is_something_else() => ClientError::NoSocket(socket),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
                 ClientError::NotRunning(socket)
             }
@@ -348,6 +299,27 @@ impl Client {
             return self.broken(what);
         }
         ClientError::Version { socket: self.socket.clone(), theirs: theirs.to_owned(), what }
+    }
+
+    /// If an answer did not come, or not as a whole, the director has ended if nobody is there any more.
+    async fn whole<T, E: Display>(&self, answer: Result<T, E>) -> Result<T, ClientError> {
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error.to_string(), // not held while others are waited for
+        };
+        Err(match UnixStream::connect(&self.socket).await {
+            Err(gone)
+                if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                ClientError::Ended(self.socket.clone())
+            }
+            _ => self.broken(error),
+        })
+    }
+
+    /// To connect to a regular file, say, is refused as to a socket that nobody listens on.
+    fn is_something_else(&self) -> bool {
+        std::fs::metadata(&self.socket).is_ok_and(|metadata| !metadata.file_type().is_socket())
     }
 
     fn broken(&self, what: impl Into<String>) -> ClientError {

@@ -12,6 +12,7 @@ use super::news;
 use super::privileges::Privileges;
 use super::rates;
 use super::registry::{Registry, ServerLink, VipState};
+use super::reload::{Reloads, Reread};
 use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
 use super::status;
@@ -20,7 +21,7 @@ use super::watchdog::Watchdog;
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Interface, Plan};
-use crate::model::{Config, ConfigErrors, Director as Settings, OnConflict, Rules, Workers};
+use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, Rules, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
@@ -28,18 +29,23 @@ use arc_swap::ArcSwap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Questions that may wait for the loop.
 const QUERIES: usize = 64;
 
+/// How long a file that is being read may keep the process from ending.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Where a director's words come from and go to.
-pub struct Surroundings<'a, R, F> {
+pub struct Surroundings<'a, F> {
     /// The control socket's path.
     pub socket: &'a Path,
     /// Reads the configuration file again.
-    pub reread: R,
+    pub reread: Reread,
+    /// What the command line says, whatever a file does.
+    pub backend: Option<BackendChoice>,
     /// Called once every VIP is claimed or refused and every real server has answered or not.
     pub ready: F,
 }
@@ -48,14 +54,10 @@ pub struct Surroundings<'a, R, F> {
 ///
 /// # Errors
 /// [`Failure`]. The interface is then as it was found.
-pub fn run<R, F>(config: &Config, surroundings: Surroundings<'_, R, F>) -> Result<(), Failure>
-where
-    R: Fn() -> Result<Config, ConfigErrors>,
-    F: FnMut(),
-{
-    let Surroundings { socket, reread, ready } = surroundings;
+pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Result<(), Failure> {
+    let Surroundings { socket, reread, backend, ready } = surroundings;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let end = runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
         let signals = Signals::listen()?;
         let (privileges, host) = (Privileges::of(config)?, Host::fit(config)?);
@@ -68,8 +70,10 @@ where
             None => None,
         };
         let director = Director::start(config, host, &privileges, ready)?;
-        director.direct((socket, exporter), signals, &reread).await
-    })
+        director.direct((socket, exporter), signals, Reloads::new(reread, backend)).await
+    });
+    runtime.shutdown_timeout(GRACE);
+    end
 }
 
 /// A running director.
@@ -96,9 +100,6 @@ pub(super) struct Director<F> {
     watchdog: Watchdog,
     pub(super) ready: Option<F>,
 }
-
-/// Reads the configuration file again.
-pub(super) type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigErrors>;
 
 impl<F: FnMut()> Director<F> {
     fn start(config: &Config, host: Host, privileges: &Privileges, ready: F) -> Result<Self, Failure> {
@@ -151,14 +152,14 @@ impl<F: FnMut()> Director<F> {
         mut self,
         (socket, exporter): (ControlSocket, Option<Exporter>),
         signals: Signals,
-        reread: Reread<'_>,
+        reloads: Reloads,
     ) -> Result<(), Failure> {
         let (queries, inbox) = mpsc::channel(QUERIES);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         // Ends with the runtime: it leaves nothing behind, and owes nobody an answer.
         let _exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(queries.clone())));
         let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
-        let end = self.attend(inbox, signals, reread).await;
+        let end = self.attend(inbox, signals, reloads).await;
         self.backend.steering.stop();
         let worked = self.backend.crew.stop().map_err(Failure::Worker);
         drop(stop);
@@ -171,7 +172,7 @@ impl<F: FnMut()> Director<F> {
         &mut self,
         mut queries: mpsc::Receiver<Query>,
         mut signals: Signals,
-        reread: Reread<'_>,
+        mut reloads: Reloads,
     ) -> Result<(), Failure> {
         let (responder, mut reports) = self.responder()?;
         let mut clock = tokio::time::interval(rates::INTERVAL);
@@ -181,7 +182,7 @@ impl<F: FnMut()> Director<F> {
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::End => break,
-                    Wish::Reload => drop(self.read_again(reread)),
+                    Wish::Reload => reloads.ask(None),
                 },
                 ended = &mut arp => { ended?; break; }
                 Some(report) = reports.recv() => {
@@ -192,7 +193,8 @@ impl<F: FnMut()> Director<F> {
                     }
                     self.publish()?;
                 }
-                Some(query) = queries.recv() => self.answer(query, reread),
+                Some(query) = queries.recv() => self.answer(query, &mut reloads),
+                read = reloads.read() => reloads.answer(&self.go_by(read)),
                 _ = clock.tick() => self.tick()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
                 () = reached(self.release) => drop(self.settle()),
@@ -286,19 +288,6 @@ impl<F: FnMut()> Director<F> {
         if let Some(commands) = &self.commands {
             let _ = commands.send(command); // it may just have ended
         }
-    }
-
-    /// Reads the file again and goes by it, if it is right.
-    pub(super) fn read_again(&mut self, reread: Reread<'_>) -> Result<Vec<String>, String> {
-        let outcome = reread().map_err(|errors| errors.to_string()).and_then(|config| self.reload(&config));
-        match &outcome {
-            Ok(changes) => {
-                changes.iter().for_each(|change| tracing::info!("{change}"));
-                tracing::info!(changes = changes.len(), "configuration read again");
-            }
-            Err(reason) => tracing::error!("the configuration stays as it was: {reason}"),
-        }
-        outcome
     }
 
     pub(super) fn now(&self) -> Tick {

@@ -26,6 +26,7 @@ mod publish;
 mod ramp;
 pub mod rates;
 pub mod registry;
+pub mod reload;
 pub mod request;
 pub mod server;
 mod serving;

@@ -10,8 +10,8 @@ use crate::wire::{MacAddr, Protocol};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Most seconds that a timeout may have, as in `ipvsadm --set`: 31 days, less than ticks can tell apart.
-pub const SECONDS_MAX: u32 = crate::ipvsadm::TIMEOUT_MAX;
+/// The longest timeout or deadline, in seconds: what a [`Span`] keeps.
+pub use crate::model::SECONDS_MAX;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

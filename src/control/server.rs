@@ -12,8 +12,10 @@ use super::api::{self, path};
 use super::gate::Gate;
 use super::live::RefusedAt;
 use super::metrics::{self, Readings};
+use super::reload::{Draft, PLAN_PATH, Plan};
 use super::request::Request;
 use super::serving;
+use crate::model::{Config, parse};
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, State};
 use axum::http::{StatusCode, Uri, header};
@@ -22,8 +24,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +39,7 @@ pub const CLIENTS: usize = 64;
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest request body in bytes: as many servers as there are numbers, with all that can be said of each.
-const BODY_MAX: usize = 16 << 20;
+pub const BODY_MAX: usize = 16 << 20;
 /// How long requests under way may take to end once the director stops.
 const GRACE: Duration = Duration::from_secs(1);
 /// Chunks of connections that may wait for a slow client.
@@ -59,6 +63,8 @@ pub enum Query {
     Change(Vec<Request>, oneshot::Sender<Result<(), RefusedAt>>),
     /// The file shall be read again: what became different, or why nothing did.
     Reload(oneshot::Sender<Result<Vec<String>, String>>),
+    /// What a reload would make of another file.
+    Plan(Box<Config>, oneshot::Sender<Plan>),
     /// The running configuration as a file's text.
     Config(oneshot::Sender<String>),
     /// What a page of metrics is made of.
@@ -100,6 +106,7 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::CONFIG, get(config))
         .route(path::CHANGES, post(change))
         .route(path::RELOAD, post(reload))
+        .route(PLAN_PATH, post(plan))
         .merge(metrics::http::route(queries.clone()))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(not_found)
@@ -149,11 +156,9 @@ async fn config(State(queries): Queries) -> Response {
 }
 
 async fn change(State(queries): Queries, request: axum::extract::Request) -> Response {
-    let arrival = Json::<Vec<Request>>::from_request(request, &());
-    let requests = match tokio::time::timeout(REQUEST_TIMEOUT, arrival).await {
-        Ok(Ok(Json(requests))) => requests,
-        Ok(Err(rejection)) => return problem(rejection.status(), rejection.body_text()),
-        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time"),
+    let requests = match arrival::<Vec<Request>>(request).await {
+        Ok(requests) => requests,
+        Err(problem) => return problem,
     };
     match ask_for(&queries, |reply| Query::Change(requests, reply)).await {
         Ok(Ok(())) => Json(()).into_response(),
@@ -165,10 +170,37 @@ async fn change(State(queries): Queries, request: axum::extract::Request) -> Res
     }
 }
 
+/// What a request's body says, once it is here.
+async fn arrival<T: DeserializeOwned>(request: axum::extract::Request) -> Result<T, Response> {
+    let arrival = Json::<T>::from_request(request, &());
+    match tokio::time::timeout(REQUEST_TIMEOUT, arrival).await {
+        Ok(Ok(Json(said))) => Ok(said),
+        Ok(Err(rejection)) => Err(problem(rejection.status(), rejection.body_text())),
+        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")),
+    }
+}
+
+/// Parsed by another thread than the control loop's, as the director's own file is.
+async fn plan(State(queries): Queries, request: axum::extract::Request) -> Response {
+    let Draft { file, text } = match arrival(request).await {
+        Ok(draft) => draft,
+        Err(problem) => return problem,
+    };
+    match tokio::task::spawn_blocking(move || parse(Path::new(&file), &text)).await {
+        Ok(Ok(config)) => ask(&queries, |reply| Query::Plan(Box::new(config), reply)).await,
+        Ok(Err(errors)) => problem(StatusCode::CONFLICT, errors.to_string()),
+        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the file could not be parsed"),
+    }
+}
+
 async fn reload(State(queries): Queries) -> Response {
     match ask_for(&queries, Query::Reload).await {
         Ok(Ok(changes)) => Json(changes).into_response(),
         Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
+        Err(late) if late.status() == StatusCode::GATEWAY_TIMEOUT => problem(
+            late.status(),
+            "the configuration file is still being read; the log will say what comes of it",
+        ),
         Err(problem) => problem,
     }
 }
@@ -223,6 +255,7 @@ async fn not_found(uri: Uri) -> Response {
         path::CONFIG,
         path::CHANGES,
         path::RELOAD,
+        PLAN_PATH,
         path::METRICS,
     ];
     let error = format!("there is no {}; there are {}", uri.path(), known.join(", "));

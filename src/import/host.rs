@@ -1,5 +1,6 @@
 //! What an import asks of the host: names, and files that a file includes.
 
+use crate::model::read_file;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -52,7 +53,7 @@ impl Host for ThisHost {
     }
 
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        fs::read(file)
+        read_file(file).map_err(|unreadable| io::Error::other(unreadable.what))
     }
 }
 

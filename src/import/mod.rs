@@ -16,6 +16,7 @@ mod remark;
 mod write;
 
 pub use host::{Host, ThisHost};
+pub(crate) use remark::excerpt;
 pub use remark::{Fault, Grade, Remark};
 
 use crate::model;

@@ -1,6 +1,7 @@
 //! What there is to say about what was read.
 
 use super::description::Place;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -38,6 +39,7 @@ impl fmt::Display for Remark {
             Grade::Lost => "not carried over",
             Grade::Note => "note",
         };
+        let what = beginning(what, WHAT_MAX);
         f.write_str(&printable(&format!("{place}: {label}: {what}; {instead}")))
     }
 }
@@ -119,9 +121,37 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Longest remark of what is so, in characters: it may repeat a word of the file, however long.
+const WHAT_MAX: usize = 400;
+
+/// Longest part of a line that a message repeats, in characters: more hides what the message says.
+pub(crate) const EXCERPT_MAX: usize = 120;
+
+/// The beginning of a text that somebody else wrote, as a message can repeat it: on one line, without
+/// control characters, at most [`EXCERPT_MAX`] characters of the text.
+pub(crate) fn excerpt(text: &str) -> String {
+    printable(&beginning(text, EXCERPT_MAX))
+}
+
+/// At most `max` characters of a text; that there are more is shown.
+fn beginning(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_is_short_and_harmless() {
+        assert_eq!(excerpt("-A -t 192.0.2.1:80"), "-A -t 192.0.2.1:80");
+        assert_eq!(excerpt("\x1b[2Jbell\x07\n"), "\\u{1b}[2Jbell\\u{7}\\n");
+        assert_eq!(excerpt(&"é".repeat(EXCERPT_MAX)), "é".repeat(EXCERPT_MAX));
+        assert_eq!(excerpt(&"é".repeat(100_000)), "é".repeat(EXCERPT_MAX) + "…");
+    }
 
     #[test]
     fn remarks_come_file_by_file_and_line_by_line_and_nothing_twice() {

@@ -5,6 +5,7 @@ use crate::fake_director::{Director, directrix, run};
 use crate::{answers, get};
 use directrix::control::access::Access;
 use directrix::control::api::path;
+use directrix::control::reload::PLAN_PATH;
 use directrix::control::server::{CLIENTS, Query, READERS, REQUEST_TIMEOUT};
 use directrix::model::ControlOthers;
 use std::fs::{Permissions, set_permissions};
@@ -130,6 +131,7 @@ fn others_read_everything_and_each_change_is_refused() {
         CHANGE,
         ("POST", path::CHANGES, "no JSON"),
         ("POST", path::RELOAD, ""),
+        ("POST", PLAN_PATH, "{}"),
         ("POST", path::SERVICES, ""),
         ("POST", "/v1/new", ""),
         ("PUT", path::CHANGES, ""),
@@ -247,6 +249,34 @@ fn the_command_line_says_a_refusal_in_one_line() {
         let (ended, _, complaint) = run(&mut client(who, socket, words));
         assert_eq!((ended, complaint), (status, said), "{who}: {words}");
     }
+}
+
+/// As much as can be told of the running configuration.
+#[test]
+fn who_may_only_read_is_told_what_a_file_changes() {
+    let running = "[director]\ninterface = \"eth0\"\n";
+    let director =
+        Director::admitting(&Access { group: None, others: ControlOthers::Read }, |query| match query {
+            Query::Config(to) => drop(to.send(running.into())),
+            other => panic!("{other:?}"),
+        });
+    let plan = |file: &str| {
+        let mut command = client("--reuid=65534 --regid=65534 --clear-groups", &director.socket(), "plan -");
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let limit = "directrix: whether real servers are on-link is told only to those who may change\n";
+    let more = format!("{running}[director.timeouts]\ntcp = 60\n");
+    assert_eq!(plan(&more), (Some(0), "~ timeouts: tcp 900 -> 60\n".into(), limit.into()));
+    let other = running.replace("eth0", "eth1");
+    let refusal =
+        "directrix: a reload would refuse the whole file: interface: only a new start changes that\n";
+    let restarts = "! interface: only a new start changes that\n";
+    assert_eq!(plan(&other), (Some(1), restarts.into(), format!("{limit}{refusal}")));
 }
 
 /// The server answers before it has read the list, and closes.

@@ -39,8 +39,15 @@ const CASES: &[Case] = &[
         "plan tools/directrix.example.toml",
         1,
         "200 OK",
-        "[director]\ninterface = \"eth0\"\ncolour = 1\nhue = 2\n",
-        "its answer is not understood: the running configuration:3: \"colour\" is no key of [director]; ",
+        r#"{"differences":[]}"#,
+        "its answer is not understood: missing field `changes`",
+    ),
+    (
+        "plan tools/directrix.example.toml",
+        1,
+        "404 Not Found",
+        r#"{"error":"there is no /v1/plan"}"#,
+        "it does not know /v1/plan",
     ),
 ];
 
@@ -62,6 +69,16 @@ fn a_director_of_another_version_is_told_in_one_line() {
         assert!(said.ends_with(remedy) && said.lines().count() == 1, "{words}: {said}");
         assert_eq!(status, *ended, "{words}");
     }
+}
+
+#[test]
+fn a_configuration_with_unknown_keys_is_told_in_one_line() {
+    let text = "[director]\ninterface = \"eth0\"\ncolour = 1\nhue = 2\n";
+    let (_place, socket) = impostor(newer("200 OK", text));
+    let said = Blocking::new(&socket).unwrap().config().unwrap_err().to_string();
+    let what =
+        "its answer is not understood: the running configuration:3: \"colour\" is no key of [director]; ";
+    assert!(said.contains(what) && said.lines().count() == 1, "{said}");
 }
 
 #[test]

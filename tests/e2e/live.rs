@@ -11,8 +11,11 @@ use directrix::control::request::{Persistence, Request, ServerSettings, ServiceS
 use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 on_both_backends! {
@@ -302,4 +305,53 @@ fn a_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
     assert!(director.ask("ipvsadm -Ln").contains("Route   7"), "a plan changes nothing");
     assert_eq!(director.ask("reload").lines().count(), 3);
     assert_eq!(director.ask("reload"), "nothing has changed\n");
+}
+
+#[test]
+fn a_file_that_has_become_something_else_is_refused_and_holds_nothing_up() {
+    let deployment = Deployment::reference();
+    let director = Director::start(&deployment, &Config::new("xdp"));
+    let (path, before) = (director.config(), director.ask("save"));
+    let client = Blocking::new(&director.socket()).unwrap();
+    let become_fifo = || mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let others: [(&dyn Fn(), &str); 3] = [
+        (&become_fifo, "this is no regular file"),
+        (&|| symlink("/dev/zero", &path).unwrap(), "this is no regular file"),
+        (&|| File::create(&path).unwrap().set_len(1 << 30).unwrap(), "this has more than 16 MiB"),
+    ];
+    for (become_it, complaint) in others {
+        std::fs::remove_file(&path).unwrap();
+        become_it();
+        let refused = client.reload().unwrap_err().to_string();
+        assert!(refused.contains(complaint), "{refused}");
+        assert_eq!(director.ask("save"), before);
+    }
+}
+
+#[test]
+fn a_plan_says_what_a_reload_would_refuse() {
+    let deployment = Deployment::reference();
+    let config = Config::new("xdp");
+    let director = Director::start(&deployment, &config);
+    let text = config.text(&deployment);
+    let [first, second] = deployment.rips.map(|rip| rip.to_string());
+    let off_link = text.replace(&first, "203.0.113.9");
+    let (status, said) = director.fed("plan -", &off_link);
+    assert_eq!(status, Some(1));
+    let line = off_link.lines().position(|line| line.contains("203.0.113.9")).unwrap() + 1;
+    let wanted = format!(
+        "directrix: a reload would refuse the whole file: stdin:{line}: real server 203.0.113.9 is not on-link"
+    );
+    assert!(said.starts_with(&wanted), "{said}");
+    director.write_config(&off_link);
+    let (status, refused) = director.fed("reload", "");
+    assert!(status == Some(1) && refused.contains("203.0.113.9 is not on-link"), "{refused}");
+
+    let (status, said) =
+        director.fed("plan -", &text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
+    assert_eq!(
+        (status, said.as_str()),
+        (Some(1), "directrix: a reload would refuse the whole file: wait: only a new start changes that\n")
+    );
+    assert_eq!(director.fed("plan -", &text.replace(&second, "192.168.195.9")), (Some(0), String::new()));
 }

@@ -9,6 +9,7 @@ use directrix::control::access::Access;
 use directrix::control::api;
 use directrix::control::live::RefusedAt;
 use directrix::control::metrics::{ArpReadings, Readings, WorkerReadings};
+use directrix::control::reload::Plan;
 use directrix::control::request::Request;
 use directrix::control::server::{self, Query};
 use directrix::model::{RealServer, Rules, VirtualService, Weight};
@@ -55,6 +56,9 @@ impl Answers {
             Query::Connections(to) => drop(tokio::spawn(stream(self.connections.clone(), to))),
             Query::Change(requests, to) => drop(to.send(self.change(&requests))),
             Query::Reload(to) => drop(to.send(Err("d.toml:1: made up; write another".into()))),
+            Query::Plan(_, to) => {
+                drop(to.send(Plan { changes: Vec::new(), restarts: Vec::new(), refusal: None }));
+            }
             Query::Config(to) => drop(to.send(String::new())),
         }
     }

@@ -76,7 +76,7 @@ fn statuses_tell_what_came_of_it() {
         (&["import"], "-A -f 7\n", 1, "stdin:1: not carried over: firewall mark 7: "),
         (&["import"], "", 2, "directrix: stdin: it is empty; "),
         (&["import"], "-q\n", 2, "directrix: stdin:1: ipvsadm would not take this line: "),
-        (&["import", "none.conf"], "", 2, "directrix: none.conf cannot be read: No such file"),
+        (&["import", "none.conf"], "", 2, "directrix: none.conf: there is no such file; write one"),
         (&["import", "--from", "keepalived"], "a {\n", 2, "directrix: stdin:1: the block of a has no "),
         (&["import", "--interface", ""], GOOD, 2, "directrix: --interface is empty; "),
         (
@@ -95,4 +95,21 @@ fn statuses_tell_what_came_of_it() {
         assert!(said.starts_with(begins), "{args:?}: {said}");
         assert_eq!(out.is_empty(), !args.contains(&"k.conf"), "{args:?}: {out}");
     }
+}
+
+#[test]
+fn a_line_is_repeated_in_part_and_without_control_characters() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "x".repeat(100_000);
+    for line in [format!("-A -t 192.0.2.1:{long}"), format!("-A -t 192.0.2.1:80 --{long}")] {
+        let (status, _, said) =
+            directrix(dir.path(), &["import", "--from", "ipvsadm"], &format!("{line}\x1b[2J\n"));
+        assert_eq!(status, 2);
+        assert!(said.len() < 400 && said.contains("xxx…"), "{said:.500}");
+    }
+    let import = ["import", "--from", "ipvsadm", "--interface", "lan0"];
+    let (status, _, said) = directrix(dir.path(), &import, &format!("-A -t 192.0.2.1:80 -s {long}\n"));
+    assert!(status == 1 && said.len() < 700 && said.contains("xxx…; "), "{said:.900}");
+    let (_, _, said) = directrix(dir.path(), &["import", "--from", "ipvsadm"], "-A -t \x1b[2J\n");
+    assert!(!said.contains('\x1b'), "{said}");
 }

@@ -5,9 +5,9 @@ use super::args::{self, Order, Request as Asked, Target};
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::{Persistence, Request, ServerSettings, ServiceSettings};
 use crate::ipvsadm::{Command, Forward, Opt, Transport};
-use crate::model::{self, ServiceAddress};
+use crate::model::{self, SECONDS_MAX, ServiceAddress, read_input};
 use crate::wire::Protocol;
-use std::io::BufRead;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Has the director do what `order` says.
@@ -17,17 +17,17 @@ pub(super) fn carry_out(order: &Order, director: &Blocking) -> Result<(), Failur
 }
 
 /// Has the director do what each line of `input` says: all of it, or nothing.
-pub(super) fn restore(input: impl BufRead, director: &Blocking) -> Result<(), Failure> {
+pub(super) fn restore(input: impl Read, director: &Blocking) -> Result<(), Failure> {
+    let input = read_input(input).map_err(|unreadable| Failure::new(format!("stdin: {unreadable}"), 255))?;
     let (mut orders, mut requests) = (Vec::new(), Vec::new());
-    for (line, number) in input.lines().zip(1..) {
-        let line =
-            line.map_err(|error| Failure::new(format!("line {number} cannot be read: {error}"), 255))?;
+    for (line, number) in input.split(|byte| *byte == b'\n').zip(1..) {
+        let line = String::from_utf8_lossy(line);
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
         let order = order_of(&line).map_err(|failure| failure.on_line(number, &line))?;
         requests.push(request(&order).map_err(|failure| failure.on_line(number, &line))?);
-        orders.push((order.command, number, line));
+        orders.push((order.command, number, line.into_owned()));
     }
     director.change(&requests).map_err(|error| {
         let at = if let ClientError::Refused { at, .. } = &error { *at } else { None };
@@ -72,6 +72,7 @@ fn request(order: &Order) -> Result<Request, Failure> {
         },
         Command::DeleteServer => Request::DeleteServer { service: service()?, server: server(order)? },
         Command::SetTimeouts => {
+            order.timeouts.into_iter().try_for_each(check_seconds)?;
             let [tcp, tcp_fin, udp] = order.timeouts;
             Request::SetTimeouts { tcp, tcp_fin, udp }
         }
@@ -121,6 +122,10 @@ fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
     let default = ServiceSettings::default();
     let flags = order.value(Opt::SchedFlags).unwrap_or_default().split(',').filter(|flag| !flag.is_empty());
     let scheduler = order.value(Opt::Scheduler).map_or(default.scheduler, str::to_owned);
+    match order.value(Opt::Engine) {
+        Some(engine) if !order.options.has(Opt::Persistent) => return Err(no_engine(engine)),
+        _ => {}
+    }
     Ok(ServiceSettings {
         scheduler_flags: flags.map(|flag| whole_name(flag, &scheduler)).collect(),
         scheduler,
@@ -128,6 +133,12 @@ fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
         one_packet: order.options.has(Opt::OnePacket),
         ..default
     })
+}
+
+/// ipvsadm takes up to 31 days, of which `--set` has the kernel refuse what is more than 2³¹ − 1 ms.
+fn check_seconds(seconds: u32) -> Result<(), Failure> {
+    let message = || format!("directrix keeps timeouts of at most {SECONDS_MAX} s, not of {seconds} s");
+    (seconds <= SECONDS_MAX).then_some(()).ok_or_else(|| Failure::new(message(), 255))
 }
 
 /// ipvsadm knows the flags by number, too: flag-1 is the fallback, flag-2 the port.
@@ -139,10 +150,17 @@ fn whole_name(flag: &str, scheduler: &str) -> String {
     }
 }
 
+/// Without `-p` the director would not hear of it. Its own words.
+fn no_engine(engine: &str) -> Failure {
+    Failure::new(format!("there is no persistence engine {engine:?}; leave it out"), 255)
+}
+
 fn persistence(order: &Order) -> Result<Persistence, Failure> {
     let timeout = order.value(Opt::Persistent).and_then(|text| text.trim_start().parse().ok());
+    let timeout = timeout.unwrap_or(model::Persistence::TIMEOUT.secs());
+    check_seconds(timeout)?;
     Ok(Persistence {
-        timeout: timeout.unwrap_or(model::Persistence::TIMEOUT.secs()),
+        timeout,
         prefix: Some(order.value(Opt::Netmask).map_or(Ok(32), prefix)?),
         engine: order.value(Opt::Engine).map(str::to_owned),
         ..Persistence::default()

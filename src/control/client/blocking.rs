@@ -1,6 +1,6 @@
 //! The client for those who can wait.
 
-use super::{ChangeRequest, Client, ClientError, Config, api};
+use super::{ChangeRequest, Client, ClientError, Config, Draft, Plan, api};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -79,6 +79,14 @@ impl Blocking {
     /// [`ClientError`].
     pub fn reload(&self) -> Result<Vec<String>, ClientError> {
         self.runtime.block_on(self.client.reload())
+    }
+
+    /// See [`Client::plan`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
+        self.runtime.block_on(self.client.plan(draft))
     }
 
     /// See [`Client::text`].

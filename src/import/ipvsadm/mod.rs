@@ -8,7 +8,7 @@ pub(super) use line::checked_mask;
 
 use super::description::{At, Description, Place, Server, Service, Vip};
 use super::host::Host;
-use super::remark::{Fault, Remarks};
+use super::remark::{Fault, Remarks, excerpt};
 use crate::ipvsadm::Command;
 use line::Order;
 use std::collections::HashMap;
@@ -33,9 +33,9 @@ pub(super) fn read(
             continue;
         }
         let done = line::read(&words, &place, host)
-            .and_then(|order| table.carry_out(order, &At::new(&place, line.trim().to_owned()), remarks));
+            .and_then(|order| table.carry_out(order, &At::new(&place, excerpt(line.trim())), remarks));
         if let Err(fault) = done {
-            faults.push(Fault::at(&place, format!("ipvsadm would not take this line: {fault}")));
+            faults.push(Fault::at(&place, format!("ipvsadm would not take this line: {}", excerpt(&fault))));
         }
     }
     if faults.is_empty() { Ok(table.description) } else { Err(faults) }

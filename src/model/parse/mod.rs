@@ -10,7 +10,10 @@ mod report;
 mod section;
 mod service;
 
+use super::file::read_file;
 use super::{Config, Places};
+pub use readers::SECONDS_MAX;
+
 use report::Report;
 use section::Section;
 use std::fmt;
@@ -58,13 +61,21 @@ impl Config {
     /// Reads and checks the configuration file at `path`.
     ///
     /// # Errors
-    /// The file cannot be read or is not UTF-8, or what [`parse`] objects to.
+    /// What [`read_file`] or [`parse_bytes`] objects to.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let bytes = std::fs::read(path).map_err(|cause| unreadable(path, &cause))?;
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => parse(path, text),
-            Err(end) => Err(not_utf8(path, &bytes[..end.valid_up_to()])),
-        }
+        let bytes = read_file(path).map_err(|unreadable| unreadable.of(path))?;
+        parse_bytes(path, &bytes)
+    }
+}
+
+/// Checks a whole configuration file as it was read. `file` is only named in errors.
+///
+/// # Errors
+/// It is not UTF-8, or what [`parse`] objects to.
+pub fn parse_bytes(file: &Path, bytes: &[u8]) -> Result<Config, ConfigErrors> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(file, text),
+        Err(end) => Err(not_utf8(file, &bytes[..end.valid_up_to()])),
     }
 }
 
@@ -91,16 +102,6 @@ fn read(root: Spanned<DeTable<'_>>, report: &Report<'_>) -> Option<Config> {
     let services = service::read(&root, &mut places);
     root.close();
     Some(Config { director: director?, services, places })
-}
-
-fn unreadable(path: &Path, cause: &std::io::Error) -> ConfigErrors {
-    use std::io::ErrorKind::{NotFound, PermissionDenied};
-    let (what, remedy) = match cause.kind() {
-        NotFound => ("there is no such file".into(), "write one, or name another with --config"),
-        PermissionDenied => ("this user may not read the file".into(), "run as root, or chmod it"),
-        _ => (format!("the file cannot be read: {cause}"), "name a regular file with --config"),
-    };
-    whole_file(path, 0, what, remedy)
 }
 
 fn not_utf8(path: &Path, good: &[u8]) -> ConfigErrors {

@@ -16,8 +16,8 @@ const INTERFACE_NAME_MAX: usize = 15;
 /// Schedulers of IPVS that are not in [`Scheduler`]: they are for caches that clients reach by the
 /// address of any web server, and here every service has an address of its own.
 const CACHE_SCHEDULERS: &[&str] = &["lblc", "lblcr"];
-/// Longest timeout that `ipvsadm --set` takes, in seconds: 2³¹ − 1 ms.
-const SECONDS_MAX: u32 = 2_147_483;
+/// Longest timeout in seconds: 2³¹ − 1 ms.
+pub const SECONDS_MAX: u32 = 2_147_483;
 const NO_IPV6: &str = ": IPv6 is not there yet";
 
 pub(super) type Read<T> = Result<T, Fault>;

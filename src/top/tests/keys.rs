@@ -159,7 +159,7 @@ fn a_deadline_is_typed_at_the_question() {
         ("b", Some(60)),
         ("bb", None),
         ("b", None),
-        ("2678400", Some(2_678_400)),
+        ("2147483", Some(2_678_400)),
         ("1", Some(2_678_400)),
         ("bbbbbbb", None),
         ("0", Some(0)),

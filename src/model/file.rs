@@ -1,0 +1,141 @@
+//! Reading a file that a user names, whatever it turns out to be.
+
+use super::{ConfigError, ConfigErrors};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Largest file or input that is read, in bytes: as many services and servers as there are numbers, with
+/// all that can be said of each.
+pub const FILE_MAX: usize = 16 << 20;
+
+/// Why a file cannot be used as a whole, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do instead.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl Unreadable {
+    /// As the one error of the configuration `file`.
+    #[must_use]
+    pub fn of(self, file: &Path) -> ConfigErrors {
+        let file = file.display().to_string();
+        ConfigErrors(vec![ConfigError { file, line: 0, what: self.what, remedy: self.remedy.into() }])
+    }
+
+    fn new(what: impl Into<String>, remedy: &'static str) -> Self {
+        Self { what: what.into(), remedy }
+    }
+}
+
+/// The whole of the regular file at `path`. Never waits for another process, as opening a FIFO would, and
+/// never takes more than [`FILE_MAX`].
+///
+/// # Errors
+/// The file cannot be opened or read, is a FIFO, a device, a directory or a socket, or is too large.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(|cause| refusal(&cause))?;
+    // Of what is open: the name may be another file's by now.
+    let metadata = file.metadata().map_err(|cause| refusal(&cause))?;
+    if !metadata.is_file() {
+        return Err(Unreadable::new("this is no regular file", REGULAR));
+    }
+    read_input(file)
+}
+
+/// All that `input` has, such as a pipe's other end; waits until that ends.
+///
+/// # Errors
+/// It cannot be read, or has more than [`FILE_MAX`].
+pub fn read_input(input: impl Read) -> Result<Vec<u8>, Unreadable> {
+    let mut bytes = Vec::new();
+    // A file may grow while it is read, so that its size says nothing.
+    let read = input.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes);
+    match read.map_err(|cause| refusal(&cause))? {
+        size if size > FILE_MAX => {
+            let what = format!("this has more than {} MiB, the most that is read", FILE_MAX >> 20);
+            Err(Unreadable::new(what, "name the right file, or leave out what is not needed"))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+const REGULAR: &str = "name a regular file";
+
+fn refusal(cause: &io::Error) -> Unreadable {
+    match cause.kind() {
+        ErrorKind::NotFound => Unreadable::new("there is no such file", "write one, or name another"),
+        ErrorKind::PermissionDenied => {
+            Unreadable::new("this user may not read the file", "run as root, or chmod it")
+        }
+        _ => Unreadable::new(format!("this cannot be read: {cause}"), REGULAR),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+    use std::os::unix::net::UnixListener;
+    use tempfile::tempdir;
+
+    fn complaint(path: &Path) -> String {
+        read_file(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let dir = tempdir().unwrap();
+        let [fifo, socket, link] = ["fifo", "socket", "link"].map(|name| dir.path().join(name));
+        nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let _listener = UnixListener::bind(&socket).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        for path in [&*fifo, &*link, Path::new("/dev/zero"), dir.path()] {
+            assert_eq!(complaint(path), "this is no regular file; name a regular file", "{}", path.display());
+        }
+        assert_eq!(
+            complaint(&socket),
+            "this cannot be read: No such device or address (os error 6); name a regular file"
+        );
+    }
+
+    #[test]
+    fn links_to_files_are_followed() {
+        let dir = tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| dir.path().join(name));
+        std::fs::write(&file, "text").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(read_file(&link).as_deref(), Ok(&b"text"[..]));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(complaint(&link), "there is no such file; write one, or name another");
+    }
+
+    #[test]
+    fn no_more_is_read_than_the_limit() {
+        let dir = tempdir().unwrap();
+        let path = dir.path().join("large");
+        let file = File::create(&path).unwrap();
+        let too_large = "this has more than 16 MiB, the most that is read; name the right file, or leave \
+                         out what is not needed";
+        file.set_len(FILE_MAX as u64).unwrap();
+        assert_eq!(read_file(&path).map(|bytes| bytes.len()), Ok(FILE_MAX));
+        file.set_len(FILE_MAX as u64 + 1).unwrap();
+        assert_eq!(complaint(&path), too_large);
+        // It has no end.
+        assert_eq!(read_input(io::repeat(b'#')).unwrap_err().to_string(), too_large);
+    }
+}
