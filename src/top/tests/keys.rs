@@ -153,14 +153,14 @@ fn a_deadline_is_typed_at_the_question() {
         mode => panic!("{mode:?}"),
     };
     press(&mut state, "vd");
-    // b is for Backspace. 31 days are the longest that a director takes.
+    // b is for Backspace. 2,147,483 s are the longest that a director takes.
     for (keys, deadline) in [
         ("600", Some(600)),
         ("b", Some(60)),
         ("bb", None),
         ("b", None),
-        ("2147483", Some(2_678_400)),
-        ("1", Some(2_678_400)),
+        ("2147483", Some(2_147_483)),
+        ("1", Some(2_147_483)),
         ("bbbbbbb", None),
         ("0", Some(0)),
         ("b", None),
