@@ -115,6 +115,7 @@ impl Templates {
     /// net/netfilter/ipvs/ip_vs_core.c). `None` if it says none.
     ///
     /// Where there is no room for a template, the connection is none of any.
+    #[inline(never)] // out of the way of services that are not persistent
     pub fn bind(
         &self,
         binding: Binding,
@@ -295,6 +296,7 @@ impl Templates {
     }
 
     /// Changes the template of `key` if it names `server`.
+    #[inline(never)] // out of the way of services that are not persistent
     fn change(&self, key: TemplateKey, server: ServerId, to: impl Fn(Life) -> Life) {
         let slots = self.slots(key);
         while let Some((_, seen)) = find(&slots, key, Phase::Bound) {
