@@ -2,9 +2,8 @@
 
 use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
-use crate::control::api::{self, path};
+use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
-use crate::control::reload::{self, Draft};
 use crate::control::request::Request;
 use crate::model::{Config, ConfigErrors, Rules, ServiceAddress, parse_bytes, read_file, read_input};
 use crate::wire::Protocol;
@@ -106,11 +105,11 @@ fn read(file: &Path) -> Result<(Draft, Config), ConfigErrors> {
 }
 
 /// As much of a plan as somebody can be told who may not change: the director does not judge for them.
-fn compare(config: &Config, running: &Config) -> reload::Plan {
+fn compare(config: &Config, running: &Config) -> api::Plan {
     eprintln!("directrix: whether real servers are on-link is told only to those who may change");
     let restarts = running.director.restarts(&config.director);
     let changes = rules(running).differences(&rules(config));
-    reload::Plan {
+    api::Plan {
         changes: changes.iter().map(ToString::to_string).collect(),
         refusal: (!restarts.is_empty())
             .then(|| format!("{}: only a new start changes that", restarts.join(", "))),

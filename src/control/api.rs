@@ -25,6 +25,9 @@ pub mod path {
     pub const CONFIG: &str = "/v1/config";
     /// Asks the director to read its file again.
     pub const RELOAD: &str = "/v1/reload";
+    /// Takes a [`super::Draft`], and has it judged as a reload would judge it: a [`super::Plan`]. A path of
+    /// its own: a director that did not know it must not take the question for a reload.
+    pub const PLAN: &str = "/v1/plan";
     /// [`super::Timeouts`].
     pub const TIMEOUTS: &str = "/v1/timeouts";
     /// A page for Prometheus (see [`crate::control::metrics`]), where scrapers look for it.
@@ -38,6 +41,27 @@ pub const SERVER: &str = concat!("directrix/", env!("CARGO_PKG_VERSION"));
 pub const READ_ONLY: &str = "read-only";
 /// [`Problem::code`] of an answer 403 to somebody who may do nothing.
 pub const NO_ACCESS: &str = "no-access";
+
+/// A configuration file that is not the director's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    /// What errors call it.
+    pub file: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// What a reload would make of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// A line for each difference.
+    pub changes: Vec<String>,
+    /// Keys of `[director]` that differ and need a new start.
+    pub restarts: Vec<String>,
+    /// Why all of it would be refused; `None` if it would not be.
+    pub refusal: Option<String>,
+}
 
 /// The body of every answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,7 @@ mod error;
 pub use blocking::Blocking;
 pub use error::ClientError;
 
-use super::api::{self, path};
-use super::reload::{Draft, PLAN_PATH, Plan};
+use super::api::{self, Draft, Plan, path};
 use super::request::Request as ChangeRequest;
 use super::server::BODY_MAX;
 use super::socket::PATH_MAX;
@@ -105,7 +104,7 @@ impl Client {
     /// [`ClientError::Refused`] with what is wrong with it in itself; [`ClientError`].
     pub async fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
         let body = serde_json::to_vec(draft).map_err(|error| self.broken(error.to_string()))?;
-        self.post(PLAN_PATH, body).await
+        self.post(path::PLAN, body).await
     }
 
     /// Hands over every connection as it arrives, until the list or `each` ends.

@@ -1,40 +1,15 @@
 //! Reading the configuration file again. A thread of its own does it: a file system may take its time, and
 //! so does parsing a large file, while ARP, changes and questions go on.
 
+use super::api::Plan;
 use super::director::Director;
 use crate::model::{BackendChoice, Config, ConfigErrors, Rules};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Reads the configuration file again.
 pub type Reread = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
-
-/// Where a file is judged as a reload would judge it. A path of its own: a director that did not know it
-/// must not take the question for a reload.
-pub const PLAN_PATH: &str = "/v1/plan";
-
-/// A configuration file that is not the director's.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Draft {
-    /// What errors call it.
-    pub file: String,
-    /// What is in it.
-    pub text: String,
-}
-
-/// What a reload would make of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// A line for each difference.
-    pub changes: Vec<String>,
-    /// Keys of `[director]` that differ and need a new start.
-    pub restarts: Vec<String>,
-    /// Why all of it would be refused; `None` if it would not be.
-    pub refusal: Option<String>,
-}
 
 /// What became different, or why nothing did.
 pub(super) type Outcome = Result<Vec<String>, String>;
@@ -117,9 +92,7 @@ impl<F: FnMut()> Director<F> {
         }
         outcome
     }
-}
 
-impl<F: FnMut()> Director<F> {
     /// What [`Director::reload`] would do; changes nothing.
     pub(super) fn plan(&self, config: &Config) -> Plan {
         let restarts = self.settings.restarts(&config.director);

@@ -8,11 +8,10 @@ pub use super::gate::READERS;
 pub use super::serving::{READ_TIMEOUT, REQUEST_TIMEOUT};
 pub use super::socket::{BindError, ControlSocket, PATH_MAX, bind};
 
-use super::api::{self, path};
+use super::api::{self, Draft, Plan, path};
 use super::gate::Gate;
 use super::live::RefusedAt;
 use super::metrics::{self, Readings};
-use super::reload::{Draft, PLAN_PATH, Plan};
 use super::request::Request;
 use super::serving;
 use crate::model::{Config, parse};
@@ -106,7 +105,7 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::CONFIG, get(config))
         .route(path::CHANGES, post(change))
         .route(path::RELOAD, post(reload))
-        .route(PLAN_PATH, post(plan))
+        .route(path::PLAN, post(plan))
         .merge(metrics::http::route(queries.clone()))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(not_found)
@@ -255,7 +254,7 @@ async fn not_found(uri: Uri) -> Response {
         path::CONFIG,
         path::CHANGES,
         path::RELOAD,
-        PLAN_PATH,
+        path::PLAN,
         path::METRICS,
     ];
     let error = format!("there is no {}; there are {}", uri.path(), known.join(", "));

@@ -5,7 +5,6 @@ use crate::fake_director::{Director, directrix, run};
 use crate::{answers, get};
 use directrix::control::access::Access;
 use directrix::control::api::path;
-use directrix::control::reload::PLAN_PATH;
 use directrix::control::server::{CLIENTS, Query, READERS, REQUEST_TIMEOUT};
 use directrix::model::ControlOthers;
 use std::fs::{Permissions, set_permissions};
@@ -131,7 +130,7 @@ fn others_read_everything_and_each_change_is_refused() {
         CHANGE,
         ("POST", path::CHANGES, "no JSON"),
         ("POST", path::RELOAD, ""),
-        ("POST", PLAN_PATH, "{}"),
+        ("POST", path::PLAN, "{}"),
         ("POST", path::SERVICES, ""),
         ("POST", "/v1/new", ""),
         ("PUT", path::CHANGES, ""),

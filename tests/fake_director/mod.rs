@@ -7,9 +7,9 @@ pub(crate) mod golden;
 
 use directrix::control::access::Access;
 use directrix::control::api;
+use directrix::control::api::Plan;
 use directrix::control::live::RefusedAt;
 use directrix::control::metrics::{ArpReadings, Readings, WorkerReadings};
-use directrix::control::reload::Plan;
 use directrix::control::request::Request;
 use directrix::control::server::{self, Query};
 use directrix::model::{RealServer, Rules, VirtualService, Weight};

@@ -1,6 +1,7 @@
 //! The client for those who can wait.
 
-use super::{ChangeRequest, Client, ClientError, Config, Draft, Plan, api};
+use super::api::{self, Draft, Plan};
+use super::{ChangeRequest, Client, ClientError, Config};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
