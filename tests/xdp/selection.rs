@@ -2,6 +2,7 @@
 
 use crate::harness::{DIRECTOR, Net, PATIENCE, PEER, SILENCE, Setup, VIP};
 use crate::harness::{bounced, datagram, next, tcp, udp, with_director};
+use directrix::model::ServiceAddress;
 use directrix::wire::{MacAddr, ethernet};
 use etherparse::{IpFragOffset, Ipv4Header, Ipv4Options, PacketBuilder};
 use std::io::Read;
@@ -24,6 +25,20 @@ fn to_mac(mac: MacAddr) -> Vec<u8> {
     let mut frame = datagram((VIP, 53), 9, b"for another station");
     ethernet::Addresses::new(mac, PEER).write(&mut frame);
     frame
+}
+
+/// A director with these services takes all of `taken`, and nothing of `left`.
+fn selects(net: &Net, services: &[ServiceAddress], (taken, left): (&[Vec<u8>], &[Vec<u8>])) {
+    let wire = net.peer_wire();
+    let seen = with_director(&net.director, &Setup::new(services), || {
+        left.iter().for_each(|frame| wire.send(frame));
+        for frame in taken {
+            wire.send(frame);
+            assert_eq!(next(&wire, PATIENCE), Some(bounced(frame)));
+        }
+        assert_eq!(next(&wire, SILENCE), None);
+    });
+    assert_eq!(seen[0].received, [taken.len() as u64]);
 }
 
 #[test]
@@ -60,16 +75,7 @@ fn only_frames_for_a_service_are_taken() {
         truncated,
         no_ihl,
     ];
-    let wire = net.peer_wire();
-    let seen = with_director(&net.director, &Setup::new(&[udp(VIP, 53), tcp([10, 9, 9, 7], 53)]), || {
-        left.iter().for_each(|frame| wire.send(frame));
-        for frame in &taken {
-            wire.send(frame);
-            assert_eq!(next(&wire, PATIENCE), Some(bounced(frame)));
-        }
-        assert_eq!(next(&wire, SILENCE), None);
-    });
-    assert_eq!(seen[0].received, [taken.len() as u64]);
+    selects(&net, &[udp(VIP, 53), tcp([10, 9, 9, 7], 53)], (&taken, &left));
 }
 
 #[test]
@@ -90,16 +96,7 @@ fn every_port_of_a_vip_is_taken_for_a_service_of_every_port() {
         datagram(([10, 9, 9, 7], 0), 9, b"port 0 where only another has a service"),
     ];
     let services = [udp(VIP, 0), udp(VIP, 53), udp([10, 9, 9, 7], 53)];
-    let wire = net.peer_wire();
-    let seen = with_director(&net.director, &Setup::new(&services), || {
-        left.iter().for_each(|frame| wire.send(frame));
-        for frame in &taken {
-            wire.send(frame);
-            assert_eq!(next(&wire, PATIENCE), Some(bounced(frame)));
-        }
-        assert_eq!(next(&wire, SILENCE), None);
-    });
-    assert_eq!(seen[0].received, [taken.len() as u64]);
+    selects(&net, &services, (&taken, &left));
 }
 
 #[test]
