@@ -13,6 +13,9 @@
 //!   about claiming.
 //! - Real servers are asked from the director's own address, never from a VIP. If the own address
 //!   given for a server is a VIP, the question goes out as a probe, without a sender address.
+//! - An interface without carrier is silent: probes that nothing can hear prove nothing. A VIP that is
+//!   claimed stays so, and servers stay as they are known, so that a flap of the link loses nothing; all is
+//!   asked for again when the carrier is back.
 //! - Every change is reported once.
 
 #![forbid(unsafe_code)]
@@ -34,6 +37,7 @@ use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
 use random::Random;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tables::Tables;
@@ -99,6 +103,11 @@ pub enum Event {
         /// Its address.
         rip: Ipv4Addr,
     },
+    /// The interface has lost its carrier: nothing is sent there, claimed, or given up until it is back.
+    LinkDown(LinkIndex),
+    /// The carrier is back: every VIP is probed for and announced anew, every server asked for, at once
+    /// (RFC 5227 §2.1). An interface counts as up until it is said to be down.
+    LinkUp(LinkIndex),
 }
 
 /// What the machine wants done, in this order.
@@ -147,7 +156,7 @@ impl Neighbors {
         let Settings { links, on_conflict, timing, seed } = settings;
         assert!(!links.is_empty(), "a director has at least its client link");
         let (timing, random, counters) = (timing.bounded(), Random::new(seed), Arc::default());
-        let common = Common { links, on_conflict, timing, random, counters };
+        let common = Common { links, down: BTreeSet::new(), on_conflict, timing, random, counters };
         Self { common, tables: Tables::default() }
     }
 
@@ -178,6 +187,8 @@ impl Neighbors {
             Event::RemoveVip(vip) => self.tables.remove_vip(vip),
             Event::AddServer(settings) => self.tables.add_server(settings, turn),
             Event::RemoveServer { link, rip } => self.tables.remove_server(link, rip),
+            Event::LinkDown(link) => self.tables.link_down(link, turn),
+            Event::LinkUp(link) => self.tables.link_up(link, turn),
         }
         self.tables.run_due(turn);
     }

@@ -17,6 +17,8 @@ pub(super) struct Server {
     /// The last known address, also of a server that is unreachable now.
     mac: Option<MacAddr>,
     state: State,
+    /// Its interface has no carrier: nothing is asked.
+    held: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +35,31 @@ enum State {
 
 impl Server {
     pub(super) fn new(settings: ServerSettings, turn: &mut Turn<'_>) -> Self {
-        match settings.mac {
+        let held = !turn.is_up(settings.link);
+        let state = match settings.mac {
             Some(mac) => {
                 turn.report(Report::Resolved { link: settings.link, rip: settings.rip, mac });
-                Self { settings, mac: Some(mac), state: State::Fixed }
+                State::Fixed
             }
-            None => {
-                let state = State::Resolving { asked: 0, due: turn.now };
-                Self { settings, mac: None, state }
-            }
-        }
+            None => State::Resolving { asked: 0, due: turn.now },
+        };
+        Self { settings, mac: settings.mac, state, held }
+    }
+
+    /// The carrier is gone: what is known stays.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The carrier is back: the server is asked at once whether it is still there.
+    pub(super) fn resume(&mut self, now: Tick) {
+        self.held = false;
+        self.state = match self.state {
+            State::Fixed => State::Fixed,
+            State::Resolving { .. } => State::Resolving { asked: 0, due: now },
+            State::Reachable { heard, .. } => State::Reachable { heard, asked: 0, due: now },
+            State::Unreachable { .. } => State::Unreachable { due: now },
+        };
     }
 
     pub(super) fn mac(&self) -> Option<MacAddr> {
@@ -51,6 +68,7 @@ impl Server {
 
     pub(super) fn deadline(&self) -> Option<Tick> {
         match self.state {
+            _ if self.held => None,
             State::Fixed => None,
             State::Resolving { due, .. } | State::Reachable { due, .. } | State::Unreachable { due } => {
                 Some(due)

@@ -71,6 +71,29 @@ impl Tables {
         self.servers.remove(&(link, rip));
     }
 
+    pub(super) fn link_down(&mut self, link: LinkIndex, turn: &mut Turn<'_>) {
+        turn.common.down.insert(link);
+        if link == LinkIndex::CLIENT {
+            self.vips.values_mut().for_each(Vip::hold);
+        }
+        self.behind(link).for_each(Server::hold);
+    }
+
+    pub(super) fn link_up(&mut self, link: LinkIndex, turn: &mut Turn<'_>) {
+        if !turn.common.down.remove(&link) {
+            return;
+        }
+        if link == LinkIndex::CLIENT {
+            self.vips.values_mut().for_each(|vip| vip.resume(turn));
+        }
+        self.behind(link).for_each(|server| server.resume(turn.now));
+    }
+
+    fn behind(&mut self, link: LinkIndex) -> impl Iterator<Item = &mut Server> {
+        let servers = self.servers.iter_mut().filter(move |((behind, _), _)| *behind == link);
+        servers.map(|(_, server)| server)
+    }
+
     /// `ip` has spoken on `link` with address `mac`.
     fn learn(&mut self, link: LinkIndex, ip: Ipv4Addr, mac: MacAddr, turn: &mut Turn<'_>) {
         let server = self.servers.get_mut(&(link, ip));

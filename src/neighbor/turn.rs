@@ -6,12 +6,15 @@ use crate::model::OnConflict;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What VIPs and real servers have in common.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) links: Vec<MacAddr>,
+    /// Those without carrier.
+    pub(super) down: BTreeSet<LinkIndex>,
     pub(super) on_conflict: OnConflict,
     pub(super) timing: Timing,
     pub(super) random: Random,
@@ -36,6 +39,10 @@ impl Turn<'_> {
     /// The director's own MAC address on `link`.
     pub(super) fn mac(&self, link: LinkIndex) -> MacAddr {
         self.common.links[usize::from(link.0)]
+    }
+
+    pub(super) fn is_up(&self, link: LinkIndex) -> bool {
+        !self.common.down.contains(&link)
     }
 
     pub(super) fn random(&mut self, least: Span, most: Span) -> Span {

@@ -20,6 +20,8 @@ pub(super) struct Vip {
 
 #[derive(Debug)]
 enum State {
+    /// Neither ours nor known to be another's, and there is no carrier to probe by.
+    Held,
     /// `sent` probes are out and nobody has answered.
     Probing { sent: u8, due: Tick },
     /// Somebody else has the address: try again at `due`.
@@ -58,13 +60,29 @@ struct Rival {
 
 impl Vip {
     pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
-        let wait = turn.timing().probe_wait;
-        let due = turn.now.after(turn.random(Span::default(), wait));
-        Self { address, state: State::Probing { sent: 0, due }, rivals: Vec::new() }
+        let state = if turn.is_up(LinkIndex::CLIENT) { State::probing(turn) } else { State::Held };
+        Self { address, state, rivals: Vec::new() }
+    }
+
+    /// The carrier is gone.
+    pub(super) fn hold(&mut self) {
+        match &mut self.state {
+            State::Claimed(claim) => (claim.due, claim.guard) = (None, Guard::Ready),
+            state => *state = State::Held,
+        }
+    }
+
+    /// The carrier is back: the segment may be another one, and have another owner of the VIP.
+    pub(super) fn resume(&mut self, turn: &mut Turn<'_>) {
+        match &mut self.state {
+            State::Claimed(claim) => claim.assert_again(self.address, turn),
+            state => *state = State::probing(turn),
+        }
     }
 
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Tick> {
         let (due, guard) = match &self.state {
+            State::Held => (None, None),
             State::Probing { due, .. } | State::Refused { due } => (Some(*due), None),
             State::Claimed(claim) => (claim.due, claim.guard.until()),
         };
@@ -80,7 +98,7 @@ impl Vip {
             }
             State::Refused { due } if turn.now.reached(*due) => self.probe_or_claim(0, turn),
             State::Claimed(claim) => claim.run_due(self.address, turn),
-            State::Probing { .. } | State::Refused { .. } => {}
+            State::Held | State::Probing { .. } | State::Refused { .. } => {}
         }
     }
 
@@ -148,7 +166,7 @@ impl Vip {
                 self.state = State::Refused { due: turn.about(turn.timing().reprobe_interval, 4) };
             }
             State::Claimed(claim) => claim.guard.defend(self.address, turn),
-            State::Probing { .. } | State::Refused { .. } => {}
+            State::Held | State::Probing { .. } | State::Refused { .. } => {}
         }
     }
 
@@ -171,12 +189,28 @@ impl Vip {
     }
 }
 
+impl State {
+    /// From the first probe on, which waits a random time.
+    fn probing(turn: &mut Turn<'_>) -> Self {
+        let wait = turn.timing().probe_wait;
+        Self::Probing { sent: 0, due: turn.now.after(turn.random(Span::default(), wait)) }
+    }
+}
+
 impl Claim {
     fn new(vip: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
         announce(vip, turn);
         let mut claim = Self { announced: 1, due: None, guard: Guard::Ready };
         claim.plan(turn);
         claim
+    }
+
+    /// Asks whether another station has it, and tells everybody where it is, from the beginning.
+    fn assert_again(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
+        probe(vip, turn);
+        announce(vip, turn);
+        self.announced = 1;
+        self.plan(turn);
     }
 
     fn run_due(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {

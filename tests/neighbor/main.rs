@@ -1,4 +1,5 @@
 //! The neighbor machine against its rules, and against a simulated segment.
 
+mod links;
 mod rules;
 mod simulation;

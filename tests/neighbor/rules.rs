@@ -7,20 +7,20 @@ use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
 use std::net::Ipv4Addr;
 
-const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
-const OURS_INSIDE: MacAddr = MacAddr([2, 0, 0, 0, 1, 0xd]);
-const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-const RS: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x70]);
-const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x99]);
+pub(crate) const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
+pub(crate) const OURS_INSIDE: MacAddr = MacAddr([2, 0, 0, 0, 1, 0xd]);
+pub(crate) const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub(crate) const RS: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x70]);
+pub(crate) const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x99]);
 
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
-const VIP2: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
-const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 10);
-const RIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 170);
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+pub(crate) const VIP2: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
+pub(crate) const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 10);
+pub(crate) const RIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 170);
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 
-const CLIENT: LinkIndex = LinkIndex::CLIENT;
-const INSIDE: LinkIndex = LinkIndex(1);
+pub(crate) const CLIENT: LinkIndex = LinkIndex::CLIENT;
+pub(crate) const INSIDE: LinkIndex = LinkIndex(1);
 
 /// Without randomness: a VIP is probed at 0, 200 and 400 ms and claimed at 900 ms.
 const TIMING: Timing = Timing {
@@ -40,14 +40,14 @@ const TIMING: Timing = Timing {
 };
 
 /// A machine and its clock, started shortly before the tick count wraps.
-struct Bench {
-    machine: Neighbors,
+pub(crate) struct Bench {
+    pub(crate) machine: Neighbors,
     start: Tick,
     now: u32,
 }
 
 impl Bench {
-    fn new(on_conflict: OnConflict) -> Self {
+    pub(crate) fn new(on_conflict: OnConflict) -> Self {
         Self::with(on_conflict, TIMING)
     }
 
@@ -57,7 +57,7 @@ impl Bench {
     }
 
     /// A machine that has claimed VIP and sent the first announcements: 10 s have passed.
-    fn claimed(on_conflict: OnConflict) -> Self {
+    pub(crate) fn claimed(on_conflict: OnConflict) -> Self {
         let mut bench = Self::new(on_conflict);
         bench.event(Event::AddVip(VIP));
         let seen = bench.run_to(10_000);
@@ -69,7 +69,7 @@ impl Bench {
         self.start.after(Span::from_millis(self.now))
     }
 
-    fn event(&mut self, event: Event) -> Vec<Action> {
+    pub(crate) fn event(&mut self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         self.machine.handle(event, self.tick(), &mut actions);
         assert!(
@@ -79,12 +79,12 @@ impl Bench {
         actions
     }
 
-    fn hear(&mut self, packet: ArpPacket) -> Vec<Action> {
+    pub(crate) fn hear(&mut self, packet: ArpPacket) -> Vec<Action> {
         self.event(Event::Received { link: CLIENT, packet })
     }
 
     /// Lives until `ms` after the start; gives each action with its time.
-    fn run_to(&mut self, ms: u32) -> Vec<(u32, Action)> {
+    pub(crate) fn run_to(&mut self, ms: u32) -> Vec<(u32, Action)> {
         let mut seen = Vec::new();
         while let Some(due) = self.machine.next_deadline() {
             let at = due.since(self.start).millis();
@@ -104,28 +104,28 @@ impl Bench {
         self.run_to(due.since(self.start).millis())
     }
 
-    fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<Action> {
+    pub(crate) fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<Action> {
         self.event(Event::AddServer(ServerSettings { link: CLIENT, rip: RIP, own: DIP, mac }))
     }
 }
 
-fn send(packet: ArpPacket) -> Action {
+pub(crate) fn send(packet: ArpPacket) -> Action {
     Action::Send { link: CLIENT, packet }
 }
 
-fn report(report: Report) -> Action {
+pub(crate) fn report(report: Report) -> Action {
     Action::Report(report)
 }
 
-fn probe() -> Action {
+pub(crate) fn probe() -> Action {
     send(ArpPacket::probe(OURS, VIP))
 }
 
-fn announcement() -> [Action; 2] {
+pub(crate) fn announcement() -> [Action; 2] {
     [send(ArpPacket::announcement(OURS, VIP)), send(ArpPacket::announcement_reply(OURS, VIP))]
 }
 
-fn conflict(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
+pub(crate) fn conflict(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
     report(Report::Conflict { vip: VIP, mac, server })
 }
 
@@ -133,23 +133,23 @@ fn over(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
     report(Report::ConflictOver { vip: VIP, mac, server })
 }
 
-fn resolved(mac: MacAddr) -> Action {
+pub(crate) fn resolved(mac: MacAddr) -> Action {
     report(Report::Resolved { link: CLIENT, rip: RIP, mac })
 }
 
-fn lost() -> Action {
+pub(crate) fn lost() -> Action {
     report(Report::Lost { link: CLIENT, rip: RIP })
 }
 
-fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
+pub(crate) fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
     ArpPacket::request(from, ip, VIP)
 }
 
-fn answer(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
+pub(crate) fn answer(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
     ArpPacket::request(OURS, DIP, ip).answer(from)
 }
 
-fn ask() -> Action {
+pub(crate) fn ask() -> Action {
     send(ArpPacket::request(OURS, DIP, RIP))
 }
 

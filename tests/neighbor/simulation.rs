@@ -6,7 +6,8 @@
 //!           ├─ wire ─┼── real server 1 (arp_ignore may be wrong)
 //!  director ┘        └── real server 2 (arp_announce may be wrong)
 //! ```
-//! The wire loses and delays frames; servers go down, come back, and change their MAC address.
+//! The wire loses and delays frames; servers go down, come back, and change their MAC address; the director's
+//! link loses its carrier and gets it back.
 
 use directrix::model::OnConflict;
 use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
@@ -45,6 +46,7 @@ enum Happening {
     RouterAsks,
     ServerAsks(usize),
     Trouble,
+    Carrier,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,8 @@ struct World {
     now: u64,
     start: Tick,
     chance: u64,
+    /// Whether the director's link has a carrier.
+    carrier: bool,
     /// Unsolicited frames of the director in the current minute.
     sent: (u64, usize),
 }
@@ -108,6 +112,7 @@ impl World {
             // The tick count wraps while the segment is rough.
             start: Tick(u32::MAX - 20 * 60_000),
             chance: seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1,
+            carrier: true,
             sent: (0, 0),
         };
         world.servers[1].answers_vip = world.one_in(2);
@@ -176,6 +181,7 @@ impl World {
             Happening::RouterAsks => self.router_asks(),
             Happening::ServerAsks(n) => self.server_asks(n),
             Happening::Trouble => self.trouble(),
+            Happening::Carrier => self.set_carrier(true),
         }
     }
 
@@ -220,15 +226,16 @@ impl World {
         }
     }
 
-    /// A server goes down or comes up, changes its MAC address, or is set right or wrong.
+    /// A server goes down or comes up, changes its MAC address, or is set right or wrong; or the carrier goes.
     fn trouble(&mut self) {
         let n = self.random(SERVERS as u64) as usize;
-        let what = self.random(5);
+        let what = self.random(6);
         let server = &mut self.servers[n];
         match what {
             0 | 1 => server.up = !server.up,
             2 => server.mac.0[4] = server.mac.0[4].wrapping_add(1),
             3 => server.answers_vip = !server.answers_vip,
+            4 => self.lose_carrier(),
             _ => server.asks_from_vip = !server.asks_from_vip,
         }
         let pause = 10_000 + self.random(240_000);
@@ -237,13 +244,26 @@ impl World {
         }
     }
 
+    fn lose_carrier(&mut self) {
+        self.set_carrier(false);
+        let outage = 1 + self.random(100_000);
+        self.plan(outage, Happening::Carrier);
+    }
+
+    fn set_carrier(&mut self, carrier: bool) {
+        self.carrier = carrier;
+        let event = if carrier { Event::LinkUp } else { Event::LinkDown };
+        self.direct(event(LinkIndex::CLIENT));
+    }
+
     // ---- the wire
 
     fn transmit(&mut self, from: Host, packet: ArpPacket) {
         let hosts = [Host::Director, Host::Router].into_iter().chain((0..SERVERS).map(Host::Server));
         for host in hosts.filter(|host| *host != from).collect::<Vec<_>>() {
             let to = packet.destination;
-            let lost = self.rough() && self.one_in(10);
+            let cut = !self.carrier && [from, host].contains(&Host::Director);
+            let lost = cut || (self.rough() && self.one_in(10));
             if (to == MacAddr::BROADCAST || to == self.mac(host)) && !lost {
                 let delay = 1 + self.random(if self.rough() { 30 } else { 3 });
                 self.plan(delay, Happening::Deliver(host, packet));
@@ -274,13 +294,16 @@ impl World {
                 }
             }
         }
-        let due = self.director.next_deadline().expect("VIPs and servers always have a next step");
+        let Some(due) = self.director.next_deadline() else {
+            return assert!(!self.carrier, "with a carrier, VIPs and servers always have a next step");
+        };
         assert!(!self.tick().reached(due), "the machine wants to be called again at once");
         let late = if self.rough() { self.random(20) } else { 0 };
         self.plan(u64::from(due.since(self.tick()).millis()) + late, Happening::DirectorTimer);
     }
 
     fn check(&mut self, event: &Event, packet: &ArpPacket) {
+        assert!(self.carrier, "sent to nothing: {packet:?}");
         assert_eq!((packet.source, packet.sender_mac), (DIRECTOR, DIRECTOR));
         let to_server = (0..SERVERS).any(|n| packet.target_ip == rip(n));
         if VIPS.contains(&packet.sender_ip) {

@@ -1,0 +1,143 @@
+//! What the machine does when an interface loses its carrier and gets it back.
+
+use crate::rules::{
+    Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, RIP, ROUTER, RS, VIP, announcement,
+    answer, ask, conflict, lost, probe, question, report, resolved, send,
+};
+use directrix::model::OnConflict;
+use directrix::neighbor::{Action, Event, Report, ServerSettings};
+use directrix::wire::arp::ArpPacket;
+
+const POLICIES: [OnConflict; 2] = [OnConflict::Refuse, OnConflict::Claim];
+
+fn is_report(action: &Action) -> bool {
+    matches!(action, Action::Report(_))
+}
+
+/// When each action has been, counted from `start`.
+fn since(start: u32, seen: Vec<(u32, Action)>) -> Vec<(u32, Action)> {
+    seen.into_iter().map(|(at, action)| (at - start, action)).collect()
+}
+
+#[test]
+fn nothing_is_probed_or_claimed_without_carrier() {
+    for policy in POLICIES {
+        let mut bench = Bench::new(policy);
+        bench.event(Event::LinkDown(CLIENT));
+        assert_eq!(bench.event(Event::AddVip(VIP)), []);
+        assert_eq!(bench.run_to(3_600_000), []);
+        assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe()]);
+        let seen = since(3_600_000, bench.run_to(3_601_000));
+        let [first, second] = announcement();
+        let claimed = report(Report::Claimed { vip: VIP });
+        assert_eq!(seen, [(200, probe()), (400, probe()), (900, claimed), (900, first), (900, second)]);
+    }
+}
+
+#[test]
+fn probes_before_the_link_was_reset_do_not_count() {
+    for reset_at in [0, 199, 401, 899] {
+        let mut bench = Bench::new(OnConflict::Refuse);
+        bench.event(Event::AddVip(VIP));
+        bench.run_to(reset_at);
+        assert_eq!(bench.event(Event::LinkDown(CLIENT)), []);
+        assert_eq!(bench.run_to(5_000), [], "{reset_at}");
+        assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe()]);
+        let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
+        bench.run_to(5_700);
+        assert_eq!(bench.hear(rival), [conflict(OTHER, None)], "{reset_at}");
+        assert_eq!(bench.run_to(20_000), [], "{reset_at}");
+    }
+}
+
+#[test]
+fn a_claimed_vip_is_silent_while_down_and_told_of_at_once() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    assert_eq!(bench.event(Event::LinkDown(CLIENT)), []);
+    assert_eq!(bench.run_to(500_000), [], "no announcement to nobody, and it is not given up");
+    let [first, second] = announcement();
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe(), first, second]);
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "it is answered for from the first moment");
+    let times: Vec<_> = since(500_000, bench.run_to(570_000)).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(times, [2_000, 2_000, 4_000, 4_000, 64_000, 64_000, 64_000], "as after a claim");
+}
+
+#[test]
+fn a_rival_that_took_the_vip_meanwhile_is_told_at_once() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.event(Event::LinkDown(CLIENT));
+    bench.run_to(30_000);
+    bench.event(Event::LinkUp(CLIENT));
+    let [first, second] = announcement();
+    let told = bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
+    assert_eq!(told, [conflict(OTHER, None), first, second], "told, and defended");
+}
+
+#[test]
+fn a_defence_that_is_due_waits_for_the_carrier() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    for _ in 0..2 {
+        bench.hear(ArpPacket::announcement(OTHER, VIP));
+    }
+    bench.event(Event::LinkDown(CLIENT));
+    let seen = bench.run_to(60_000);
+    assert!(seen.is_empty(), "{seen:?}");
+}
+
+#[test]
+fn a_refused_vip_is_tried_as_soon_as_the_link_is_back() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.event(Event::AddVip(VIP));
+    bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
+    bench.event(Event::LinkDown(CLIENT));
+    let told: Vec<_> = bench.run_to(20_000).into_iter().map(|(_, action)| action).collect();
+    assert!(told.iter().all(is_report), "{told:?}");
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe()]);
+    let claimed = (20_900, report(Report::Claimed { vip: VIP }));
+    assert!(bench.run_to(21_000).contains(&claimed));
+}
+
+#[test]
+fn servers_stay_known_while_down_and_are_asked_at_once() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    bench.event(Event::LinkDown(CLIENT));
+    assert_eq!(bench.run_to(200_000), [], "not lost because the director cannot hear");
+    let to_it = send(ArpPacket::request(OURS, DIP, RIP).only_to(RS));
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [to_it], "at once, where it was");
+    let seen = since(200_000, bench.run_to(204_000));
+    assert_eq!(seen[..3], [(1_000, ask()), (2_000, ask()), (3_000, lost())], "one that has gone meanwhile");
+}
+
+#[test]
+fn an_unreachable_server_is_asked_as_soon_as_the_link_is_back() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.run_to(10_100);
+    bench.event(Event::LinkDown(CLIENT));
+    bench.run_to(12_000);
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [ask()]);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+}
+
+#[test]
+fn each_interface_has_a_carrier_of_its_own() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let inside = ServerSettings { link: INSIDE, rip: RIP, own: DIP, mac: None };
+    bench.event(Event::LinkDown(INSIDE));
+    assert_eq!(bench.event(Event::AddServer(inside)), []);
+    assert_eq!(bench.run_to(64_900).len(), 3, "the VIP is announced as ever");
+    let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
+    assert_eq!(bench.event(Event::LinkUp(INSIDE)), [Action::Send { link: INSIDE, packet }]);
+}
+
+#[test]
+fn a_link_that_was_never_down_comes_up_without_a_word() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), []);
+    bench.event(Event::LinkDown(CLIENT));
+    bench.event(Event::LinkDown(CLIENT));
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)).len(), 3);
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), []);
+}
