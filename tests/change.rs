@@ -45,7 +45,7 @@ fn draining(mut looks: impl FnMut(&mut Vec<Server>) + Send + 'static) -> (Direct
             looks(&mut services.services[0].servers);
             drop(to.send(services));
         }
-        Query::Change(_, to) => drop(to.send(Ok(()))),
+        Query::Change(_, _, to) => drop(to.send(Ok(Vec::new()))),
         other => answers.answer(other),
     });
     (director, line)

@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "director/audit.rs"]
+mod audit;
+
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -131,12 +131,12 @@ fn a_session_from_start_to_quit() {
 fn a_drain_is_asked_for_and_then_seen() {
     let mut answers = answers();
     let director = Director::with(move |query| match query {
-        Query::Change(requests, to) => {
+        Query::Change(requests, _, to) => {
             let drained = &mut answers.services.services[0].servers[0];
             let Request::Drain { server, deadline: None, .. } = requests[0] else { panic!("{requests:?}") };
             assert_eq!((requests.len(), server), (1, drained.address.ip()));
             (drained.weight, drained.state) = (0, "draining".to_owned());
-            drop(to.send(Ok(())));
+            drop(to.send(Ok(Vec::new())));
         }
         query => answers.answer(query),
     });
@@ -155,9 +155,9 @@ fn a_drain_is_asked_for_and_then_seen() {
 fn a_drain_may_have_a_deadline() {
     let (answers, (told, asked)) = (answers(), channel());
     let director = Director::with(move |query| match query {
-        Query::Change(requests, to) => {
+        Query::Change(requests, _, to) => {
             told.send(requests).unwrap();
-            drop(to.send(Ok(())));
+            drop(to.send(Ok(Vec::new())));
         }
         query => answers.answer(query),
     });
@@ -198,7 +198,7 @@ fn three_thousand_services_are_shown_to_the_last() {
 fn a_drain_that_the_director_refuses_is_none() {
     let answers = answers();
     let director = Director::with(move |query| match query {
-        Query::Change(_, to) => {
+        Query::Change(_, _, to) => {
             let nothing_there = Answers::default().change(&[removal()]).unwrap_err();
             drop(to.send(Err(nothing_there)));
         }

@@ -57,7 +57,7 @@ pub(super) struct Drain {
 
 /// Has the director read its configuration file again, and prints what became different.
 pub(super) fn reload(socket: &Path) -> ExitCode {
-    with(socket, |director| {
+    with(socket, "reload", |director| {
         let changes = director.reload()?;
         changes.iter().for_each(|change| println!("{change}"));
         if changes.is_empty() {
@@ -76,7 +76,7 @@ pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
             return ExitCode::from(BAD_INPUT);
         }
     };
-    with(socket, |director| {
+    with(socket, "plan", |director| {
         let plan = match director.plan(&draft) {
             Err(ClientError::Forbidden { may_read: true, .. }) => compare(&config, &director.config()?),
             plan => plan?,
@@ -119,7 +119,7 @@ fn compare(config: &Config, running: &Config) -> api::Plan {
 
 /// Writes the running configuration as a file.
 pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
-    with(socket, |director| {
+    with(socket, "save", |director| {
         let text = director.text(path::CONFIG)?;
         match &args.output {
             None => std::io::stdout().write_all(text.as_bytes())?,
@@ -133,7 +133,7 @@ pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
 /// Takes a real server out of a service once its connections have ended.
 pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
     let Drain { service, server, deadline, no_wait } = *args;
-    with(socket, |director| {
+    with(socket, "drain", |director| {
         director.change(&[Request::Drain { service, server, deadline }])?;
         if no_wait {
             println!("draining");
@@ -182,8 +182,10 @@ fn rules(config: &Config) -> Rules {
     Rules { services: config.services.clone(), timeouts: config.director.timeouts }
 }
 
-fn with(socket: &Path, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> ExitCode {
-    match Blocking::new(socket).map_err(anyhow::Error::from).and_then(|director| act(&director)) {
+/// Does something with the director, by a client that calls itself `command`.
+fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> ExitCode {
+    let director = Blocking::new(socket).map(|client| client.named(command));
+    match director.map_err(anyhow::Error::from).and_then(|director| act(&director)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));

@@ -135,10 +135,14 @@ fn respond(words: &[String], socket: &Path, out: &mut impl Write) -> Result<(), 
             list(&order, &Blocking::new(socket)?, out)
         }
         Request::Do(order) if order.command == Command::Restore => {
-            changes::restore(io::stdin().lock(), &Blocking::new(socket)?)
+            changes::restore(io::stdin().lock(), &named(socket)?)
         }
-        Request::Do(order) => changes::carry_out(&order, &Blocking::new(socket)?),
+        Request::Do(order) => changes::carry_out(&order, &named(socket)?),
     }
+}
+
+fn named(socket: &Path) -> io::Result<Blocking> {
+    Ok(Blocking::new(socket)?.named("ipvsadm"))
 }
 
 fn list(order: &Order, director: &Blocking, out: &mut impl Write) -> Result<(), Failure> {

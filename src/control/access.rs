@@ -9,7 +9,8 @@ use crate::io::Peer;
 use crate::model::ControlOthers;
 use std::fmt::{self, Display, Formatter};
 
-const ROOT: u32 = 0;
+/// The user that may do everything.
+pub(super) const ROOT: u32 = 0;
 
 /// What somebody may do; each includes those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,7 +109,7 @@ mod tests {
     }
 
     fn peer(user: u32, group: u32, groups: &[u32]) -> Peer {
-        Peer { user, group, groups: groups.to_vec() }
+        Peer { user, group, groups: groups.to_vec(), process: 1 }
     }
 
     #[test]

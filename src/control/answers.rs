@@ -14,8 +14,8 @@ impl<F: FnMut()> Director<F> {
         let view = self.view();
         // A client that went away while it waited needs no answer.
         match query {
-            Query::Change(requests, reply) => drop(reply.send(self.change(&requests))),
-            Query::Reload(reply) => reloads.ask(Some(reply)),
+            Query::Change(requests, origin, reply) => drop(reply.send(self.change(&requests, &origin))),
+            Query::Reload(origin, reply) => reloads.ask(origin, Some(reply)),
             Query::Plan(config, reply) => drop(reply.send(self.plan(&reloads.complete(*config)))),
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
             Query::Services(reply) => drop(reply.send(view.services())),

@@ -19,7 +19,7 @@ pub mod path {
     pub const DROPS: &str = "/v1/drops";
     /// A list of [`super::Worker`].
     pub const WORKERS: &str = "/v1/workers";
-    /// Takes a list of [`super::super::request::Request`]s.
+    /// Takes a list of [`super::super::request::Request`]s, and answers with [`super::Changed`].
     pub const CHANGES: &str = "/v1/changes";
     /// The running configuration as a file's text.
     pub const CONFIG: &str = "/v1/config";
@@ -61,6 +61,13 @@ pub struct Plan {
     pub restarts: Vec<String>,
     /// Why all of it would be refused; `None` if it would not be.
     pub refusal: Option<String>,
+}
+
+/// The answer to `POST /v1/changes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// A line for each thing that became different, as in [`Plan::changes`].
+    pub changes: Vec<String>,
 }
 
 /// The body of every answer that is no success.

@@ -7,6 +7,7 @@ pub use blocking::Blocking;
 pub use error::ClientError;
 
 use super::api::{self, Draft, Plan, path};
+use super::audit;
 use super::request::Request as ChangeRequest;
 use super::server::BODY_MAX;
 use super::socket::PATH_MAX;
@@ -40,13 +41,21 @@ const LINE_MAX: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    /// The header `User-Agent`.
+    agent: String,
 }
 
 impl Client {
     /// A client of the director whose control socket is `socket`. Connects when asked.
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), agent: api::SERVER.into() }
+    }
+
+    /// The same client for a command of this program: the director's log names `command` beside each change.
+    #[must_use]
+    pub fn named(self, command: &str) -> Self {
+        Self { agent: audit::agent(command), ..self }
     }
 
     /// Every virtual service with its real servers.
@@ -81,13 +90,15 @@ impl Client {
         self.read(path::TIMEOUTS).await
     }
 
-    /// Has all of `requests` carried out, or none.
+    /// Has all of `requests` carried out, or none. Returns a line for each thing that became different; an older
+    /// director gives none.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with what is wrong with which of them; [`ClientError`].
-    pub async fn change(&self, requests: &[ChangeRequest]) -> Result<(), ClientError> {
+    pub async fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ClientError> {
         let body = serde_json::to_vec(requests).map_err(|error| self.broken(error.to_string()))?;
-        self.post(path::CHANGES, body).await
+        let changed: Option<api::Changed> = self.post(path::CHANGES, body).await?;
+        Ok(changed.map(|changed| changed.changes).unwrap_or_default())
     }
 
     /// Has the director read its file again. Returns a line for each thing that became different.
@@ -213,7 +224,8 @@ impl Client {
         let (mut sender, connection) = self.whole(handshake).await?;
         // Ends with the body, or with the runtime: nothing is left to wait for.
         tokio::spawn(connection);
-        let request = request.header("host", "directrix").body(Full::new(Bytes::from(body)));
+        let request = request.header("host", "directrix").header(header::USER_AGENT, &self.agent);
+        let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| self.broken(error.to_string()))?;
         let response = self.step(sender.send_request(request)).await?;
         let response = self.whole(response).await?;

@@ -2,6 +2,7 @@
 
 use super::api;
 use super::arp::{Command, Responder};
+use super::audit::Origin;
 use super::backend::{self, Backend};
 use super::crew::{self, Settings as CrewSettings};
 use super::exporter::Exporter;
@@ -182,7 +183,7 @@ impl<F: FnMut()> Director<F> {
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::End => break,
-                    Wish::Reload => reloads.ask(None),
+                    Wish::Reload => reloads.ask(Origin::hangup(), None),
                 },
                 ended = &mut arp => { ended?; break; }
                 Some(report) = reports.recv() => {

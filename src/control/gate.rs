@@ -1,14 +1,16 @@
 //! The control socket's door: who comes in is known by the kernel's word and judged by [`Access`], each
 //! request by what it would do.
 
-use super::access::{Access, Person, Right};
+use super::access::{Access, Person, ROOT, Right};
 use super::api;
+use super::audit::{Origin, Refusals};
 use super::server::{CLIENTS, problem};
 use super::serving::{Door, Guest};
 use crate::io::Peer;
 use axum::Json;
-use axum::http::{Method, StatusCode};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use nix::unistd::{Uid, User, geteuid};
 use std::io;
 use std::sync::Arc;
@@ -33,10 +35,13 @@ pub(super) struct Gate {
     rules: Arc<Rules>,
     readers: Arc<Semaphore>,
     told: Arc<Semaphore>,
+    refusals: Refusals,
 }
 
 struct Rules {
     access: Access,
+    /// User 0.
+    root: Person,
     /// The user that the director runs as.
     own: Person,
     lookups: Arc<Semaphore>,
@@ -46,10 +51,15 @@ impl Gate {
     /// For a process that will not become another user any more.
     pub(super) fn new(listener: UnixListener, access: Access) -> Self {
         let user = geteuid().as_raw();
-        let own = Person { user, name: name(user) };
-        let rules = Arc::new(Rules { access, own, lookups: Arc::new(Semaphore::new(LOOKUPS)) });
+        let [own, root] = [user, ROOT].map(|user| Person { user, name: name(user) });
+        let rules = Arc::new(Rules { access, root, own, lookups: Arc::new(Semaphore::new(LOOKUPS)) });
         let [readers, told] = [READERS, TOLD].map(|places| Arc::new(Semaphore::new(places)));
-        Self { listener, rules, readers, told }
+        Self { listener, rules, readers, told, refusals: Refusals::default() }
+    }
+
+    /// The log of refused requests.
+    pub(super) fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 
     /// `None`: it is sent away.
@@ -58,16 +68,18 @@ impl Gate {
             |cause| tracing::warn!(%cause, "a client was sent away: the system does not say who it is");
         let peer = Peer::of(stream).map_err(refused).ok()?;
         let right = self.rules.access.right(&peer, self.rules.own.user);
-        let caller =
-            Caller { user: peer.user, right, rules: Arc::clone(&self.rules), is_late: false, _place: None };
+        let (rules, refusals) = (Arc::clone(&self.rules), self.refusals.clone());
+        let (user, process) = (peer.user, peer.process);
+        let caller = Caller { user, process, right, rules, refusals, is_late: false, _place: None };
         if right == Right::Change {
             return Some(caller);
         }
         let free = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
-        match free(&self.readers) {
-            place @ Some(_) => Some(Caller { _place: place, ..caller }),
-            None => free(&self.told).map(|place| Caller { _place: Some(place), is_late: true, ..caller }),
+        if let place @ Some(_) = free(&self.readers) {
+            return Some(Caller { _place: place, ..caller });
         }
+        self.refusals.no_place(user, process, READERS);
+        free(&self.told).map(|place| Caller { _place: Some(place), is_late: true, ..caller })
     }
 }
 
@@ -89,8 +101,10 @@ impl Door for Gate {
 /// A client that has come in.
 pub(super) struct Caller {
     user: u32,
+    process: i32,
     right: Right,
     rules: Arc<Rules>,
+    refusals: Refusals,
     /// All places for readers are taken.
     is_late: bool,
     /// Kept as long as it is served, if it may not change.
@@ -98,22 +112,46 @@ pub(super) struct Caller {
 }
 
 impl Guest for Caller {
-    async fn refusal(&self, method: &Method) -> Option<Response> {
+    async fn refusal(&self, request: &mut Request<Incoming>) -> Option<Response> {
         if self.is_late {
             let error = format!("{READERS} clients that may not change are being served; try again later");
             return Some(problem(StatusCode::SERVICE_UNAVAILABLE, error));
         }
-        let needed = if method.is_safe() { Right::Read } else { Right::Change };
+        let needed = if request.method().is_safe() { Right::Read } else { Right::Change };
+        if self.right >= Right::Change && needed == Right::Change {
+            let origin = Origin::request(self.person().await, self.process, request.headers());
+            request.extensions_mut().insert(Sender { origin, refusals: self.refusals.clone() });
+        }
         if self.right >= needed {
             return None;
         }
         let Rules { access, own, .. } = &*self.rules;
-        let who = Person { user: self.user, name: self.rules.name(self.user).await };
+        let who = self.person().await;
         let error = access.refusal(&who, self.right, own);
+        let origin = Origin::request(who, self.process, request.headers());
+        let asked = (request.method(), request.uri().path());
+        self.refusals.log(&origin, asked, StatusCode::FORBIDDEN, &error);
         let code = if self.right == Right::Read { api::READ_ONLY } else { api::NO_ACCESS };
         let problem = api::Problem { error, code: Some(code.into()), at: None };
         Some((StatusCode::FORBIDDEN, Json(problem)).into_response())
     }
+}
+
+impl Caller {
+    async fn person(&self) -> Person {
+        let known = [&self.rules.root, &self.rules.own].into_iter().find(|person| person.user == self.user);
+        match known {
+            Some(person) => person.clone(),
+            None => Person { user: self.user, name: self.rules.name(self.user).await },
+        }
+    }
+}
+
+/// The sender of a request for a change, for its handler.
+#[derive(Clone)]
+pub(super) struct Sender {
+    pub(super) origin: Origin,
+    pub(super) refusals: Refusals,
 }
 
 impl Rules {

@@ -4,6 +4,7 @@
 //! from the workers'; what comes is known to the workers before the kernel hands it over.
 
 use super::arp::Command;
+use super::audit::{self, Origin};
 use super::host::Host;
 use super::registry::Drain;
 use super::request::{Refused, Request};
@@ -20,9 +21,10 @@ use std::time::{Duration, Instant};
 pub struct RefusedAt(pub usize, pub Refused);
 
 impl<F: FnMut()> Director<F> {
-    /// Carries out all of `requests`, or none.
-    pub(super) fn change(&mut self, requests: &[Request]) -> Result<(), RefusedAt> {
-        let mut rules = self.registry.rules();
+    /// Carries out all of `requests`, or none. Returns what has become different.
+    pub(super) fn change(&mut self, requests: &[Request], origin: &Origin) -> Result<Vec<String>, RefusedAt> {
+        let before = self.registry.rules();
+        let mut rules = before.clone();
         for (at, request) in requests.iter().enumerate() {
             request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))?;
         }
@@ -31,7 +33,10 @@ impl<F: FnMut()> Director<F> {
         if requests.iter().any(|request| matches!(request, Request::Drain { .. })) {
             self.go_by_rules(); // a server that drains no longer keeps its clients
         }
-        Ok(())
+        let mut lines: Vec<_> = before.differences(&rules).iter().map(ToString::to_string).collect();
+        lines.extend(requests.iter().filter_map(Request::beyond_rules));
+        audit::changed(origin, &lines);
+        Ok(lines)
     }
 
     /// Takes over the services of a file that has been read again. Returns what has become different.
@@ -62,6 +67,10 @@ impl<F: FnMut()> Director<F> {
     /// pick by an older snapshot, that there is no connection says nothing (`settled` is false then).
     pub(super) fn finish_drains(&mut self, settled: bool) {
         let now = Instant::now();
+        if self.registry.services.iter().all(|service| service.servers.iter().all(|one| one.drain.is_none()))
+        {
+            return;
+        }
         let (mut rules, mut over) = (self.registry.rules(), Vec::new());
         for service in &self.registry.services {
             for server in &service.servers {
@@ -80,9 +89,7 @@ impl<F: FnMut()> Director<F> {
             return;
         }
         match self.apply(&rules) {
-            Ok(()) => over.iter().for_each(|(service, rip, Load { active, inactive })| {
-                tracing::info!(%service, %rip, active, inactive, "real server drained and removed");
-            }),
+            Ok(()) => over.iter().for_each(|(service, rip, load)| audit::drained(*service, *rip, *load)),
             Err(misfit) => tracing::error!(%misfit, "drained servers cannot be removed yet"),
         }
     }

@@ -6,6 +6,7 @@ pub mod access;
 mod answers;
 pub mod api;
 pub mod arp;
+pub mod audit;
 pub mod backend;
 pub mod client;
 pub mod crew;

@@ -2,6 +2,7 @@
 //! so does parsing a large file, while ARP, changes and questions go on.
 
 use super::api::Plan;
+use super::audit::{self, Origin};
 use super::director::Director;
 use crate::model::{BackendChoice, Config, ConfigErrors, Rules};
 use std::sync::Arc;
@@ -14,8 +15,22 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
 /// What became different, or why nothing did.
 pub(super) type Outcome = Result<Vec<String>, String>;
 
-/// The way back to whoever asked.
+/// The way back to a client that waits.
 pub(super) type Reply = oneshot::Sender<Outcome>;
+
+/// One request for a reload.
+struct Ask {
+    origin: Origin,
+    /// `None`: a signal, which waits for no answer.
+    reply: Option<Reply>,
+}
+
+impl Ask {
+    /// False once its client has gone away.
+    fn is_pending(&self) -> bool {
+        self.reply.as_ref().is_none_or(|reply| !reply.is_closed())
+    }
+}
 
 /// At most one reading at a time, and who waits for it.
 pub(super) struct Reloads {
@@ -24,15 +39,14 @@ pub(super) struct Reloads {
     backend: Option<BackendChoice>,
     reading: Option<JoinHandle<Result<Config, ConfigErrors>>>,
     /// Asked before it began.
-    waiting: Vec<Reply>,
+    waiting: Vec<Ask>,
     /// Asked since: the file may have been changed after it was read, so it is read once more for them.
-    /// `None`: nobody, not even by a signal, which waits for no answer.
-    next: Option<Vec<Reply>>,
+    next: Vec<Ask>,
 }
 
 impl Reloads {
     pub(super) fn new(reread: Reread, backend: Option<BackendChoice>) -> Self {
-        Self { reread, backend, reading: None, waiting: Vec::new(), next: None }
+        Self { reread, backend, reading: None, waiting: Vec::new(), next: Vec::new() }
     }
 
     /// A file that others have read, with what the command line says.
@@ -42,16 +56,18 @@ impl Reloads {
     }
 
     /// Has the file read, now or as soon as it has been.
-    pub(super) fn ask(&mut self, reply: Option<Reply>) {
+    pub(super) fn ask(&mut self, origin: Origin, reply: Option<Reply>) {
+        let ask = Ask { origin, reply };
         if self.reading.is_none() {
-            return self.begin(reply.into_iter().collect());
+            return self.begin(vec![ask]);
         }
-        let next = self.next.get_or_insert_default();
-        next.retain(|reply| !reply.is_closed()); // clients do not wait for ever
-        next.extend(reply);
+        self.next.retain(Ask::is_pending); // clients do not wait for ever
+        let is_repeated = ask.reply.is_none() && self.next.iter().any(|other| other.reply.is_none());
+        self.next.extend((!is_repeated).then_some(ask));
     }
 
-    fn begin(&mut self, waiting: Vec<Reply>) {
+    fn begin(&mut self, waiting: Vec<Ask>) {
+        tracing::debug!("reading the configuration file");
         let reread = Arc::clone(&self.reread);
         self.reading = Some(tokio::task::spawn_blocking(move || reread()));
         self.waiting = waiting;
@@ -68,12 +84,19 @@ impl Reloads {
         }
     }
 
-    /// Answers those who waited for what has been read, and goes on for those who came since.
+    /// Logs and answers what has come of a reading, and begins the next one if it was asked for since.
     pub(super) fn answer(&mut self, outcome: &Outcome) {
-        for reply in self.waiting.drain(..) {
-            let _ = reply.send(outcome.clone()); // it may have gone away
+        for (number, Ask { origin, reply }) in self.waiting.drain(..).enumerate() {
+            match number {
+                0 => audit::reloaded(&origin, outcome),
+                _ => audit::also_asked(&origin),
+            }
+            if let Some(reply) = reply {
+                let _ = reply.send(outcome.clone()); // it may have gone away
+            }
         }
-        if let Some(next) = self.next.take() {
+        let next = std::mem::take(&mut self.next);
+        if !next.is_empty() {
             self.begin(next);
         }
     }
@@ -82,15 +105,7 @@ impl Reloads {
 impl<F: FnMut()> Director<F> {
     /// Goes by a file that has been read, if it is right for what runs by now.
     pub(super) fn go_by(&mut self, read: Result<Config, String>) -> Outcome {
-        let outcome = read.and_then(|config| self.reload(&config));
-        match &outcome {
-            Ok(changes) => {
-                changes.iter().for_each(|change| tracing::info!("{change}"));
-                tracing::info!(changes = changes.len(), "configuration read again");
-            }
-            Err(reason) => tracing::error!("the configuration stays as it was: {reason}"),
-        }
-        outcome
+        read.and_then(|config| self.reload(&config))
     }
 
     /// What [`Director::reload`] would do; changes nothing.
@@ -145,7 +160,7 @@ mod tests {
             let (mut reloads, file) = reloads();
             let (reply, mut told) = oneshot::channel();
             assert!(timeout(A_MOMENT, reloads.read()).await.is_err(), "nobody has asked");
-            reloads.ask(Some(reply));
+            reloads.ask(Origin::hangup(), Some(reply));
             // Each time the loop turns to something else.
             for _ in 0..3 {
                 assert!(timeout(A_MOMENT, reloads.read()).await.is_err());
@@ -167,8 +182,8 @@ mod tests {
                 let [(a, ra), (b, rb), (c, rc)] = pairs;
                 ([ra, rb, rc], [a, b, c])
             };
-            reloads.ask(Some(a));
-            [Some(b), None, Some(c)].into_iter().for_each(|reply| reloads.ask(reply));
+            reloads.ask(Origin::hangup(), Some(a));
+            [Some(b), None, Some(c)].into_iter().for_each(|reply| reloads.ask(Origin::hangup(), reply));
             file.send("[director").unwrap();
             let wrong = reloads.read().await.unwrap_err();
             assert!(wrong.starts_with("d.toml:1: "), "{wrong}");
@@ -186,12 +201,13 @@ mod tests {
     fn a_signal_meanwhile_is_not_lost_and_who_went_away_is_not_kept() {
         run(async {
             let (mut reloads, file) = reloads();
-            reloads.ask(None);
-            reloads.ask(None);
             for _ in 0..100 {
-                reloads.ask(Some(oneshot::channel().0));
+                reloads.ask(Origin::hangup(), None);
             }
-            assert!(reloads.next.as_ref().is_some_and(|next| next.len() == 1), "but for the last");
+            for _ in 0..100 {
+                reloads.ask(Origin::hangup(), Some(oneshot::channel().0));
+            }
+            assert_eq!(reloads.next.len(), 2, "one signal, and the last client");
             for _ in 0..2 {
                 file.send(GOOD).unwrap();
                 reloads.read().await.unwrap();

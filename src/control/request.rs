@@ -243,6 +243,20 @@ impl Request {
         Ok(())
     }
 
+    /// A line, as those of [`model::Difference`], for what it does besides changing rules.
+    #[must_use]
+    pub fn beyond_rules(&self) -> Option<String> {
+        match self {
+            Self::Zero { service: Some(service) } => Some(format!("~ {service}: counters set to zero")),
+            Self::Zero { service: None } => Some("~ all counters set to zero".into()),
+            Self::Drain { service, server, deadline } => {
+                let until = deadline.map(|seconds| format!(", removed after {seconds} s at the latest"));
+                Some(format!("~ {service} -> {server}: drains{}", until.unwrap_or_default()))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether what comes of it has `culprit`, as it is, because of this.
     #[must_use]
     pub fn brings_about(&self, culprit: Culprit) -> bool {

@@ -9,15 +9,17 @@ pub use super::serving::{READ_TIMEOUT, REQUEST_TIMEOUT};
 pub use super::socket::{BindError, ControlSocket, PATH_MAX, bind};
 
 use super::api::{self, Draft, Plan, path};
-use super::gate::Gate;
+use super::audit::{Origin, Refusals};
+use super::gate::{Gate, Sender};
 use super::live::RefusedAt;
 use super::metrics::{self, Readings};
 use super::request::Request;
 use super::serving;
+use super::throttle;
 use crate::model::{Config, parse};
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequest, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, State};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -58,10 +60,10 @@ pub enum Query {
     Workers(oneshot::Sender<Vec<api::Worker>>),
     /// The connection timeouts.
     Timeouts(oneshot::Sender<api::Timeouts>),
-    /// Changes, all of them or none.
-    Change(Vec<Request>, oneshot::Sender<Result<(), RefusedAt>>),
+    /// Changes, all of them or none: a line for each thing that became different.
+    Change(Vec<Request>, Origin, oneshot::Sender<Result<Vec<String>, RefusedAt>>),
     /// The file shall be read again: what became different, or why nothing did.
-    Reload(oneshot::Sender<Result<Vec<String>, String>>),
+    Reload(Origin, oneshot::Sender<Result<Vec<String>, String>>),
     /// What a reload would make of another file.
     Plan(Box<Config>, oneshot::Sender<Plan>),
     /// The running configuration as a file's text.
@@ -86,11 +88,21 @@ pub async fn serve(
     tokio::select! {
         () = shutdown => {}
         () = serving::attend(&gate, &router, CLIENTS, &mut clients) => {}
+        () = settle(gate.refusals()) => {}
     }
     drop(gate);
     drop(socket);
     let _ = tokio::time::timeout(GRACE, async { while clients.join_next().await.is_some() {} }).await;
     Ok(())
+}
+
+/// Reports now and then how many log lines about refusals were left out.
+async fn settle(refusals: Refusals) {
+    let mut clock = tokio::time::interval(throttle::REFILL);
+    loop {
+        clock.tick().await;
+        refusals.settle();
+    }
 }
 
 type Queries = State<mpsc::Sender<Query>>;
@@ -154,28 +166,36 @@ async fn config(State(queries): Queries) -> Response {
     )
 }
 
-async fn change(State(queries): Queries, request: axum::extract::Request) -> Response {
+async fn change(
+    State(queries): Queries,
+    Extension(Sender { origin, refusals }): Extension<Sender>,
+    request: axum::extract::Request,
+) -> Response {
+    let refuse = |status, problem: api::Problem| {
+        refusals.log(&origin, (&Method::POST, path::CHANGES), status, &problem.error);
+        (status, Json(problem)).into_response()
+    };
     let requests = match arrival::<Vec<Request>>(request).await {
         Ok(requests) => requests,
-        Err(problem) => return problem,
+        Err((status, error)) => return refuse(status, api::Problem { error, code: None, at: None }),
     };
-    match ask_for(&queries, |reply| Query::Change(requests, reply)).await {
-        Ok(Ok(())) => Json(()).into_response(),
+    match ask_for(&queries, |reply| Query::Change(requests, origin.clone(), reply)).await {
+        Ok(Ok(changes)) => json(api::Changed { changes }).await,
         Ok(Err(RefusedAt(at, refused))) => {
             let (error, code) = (refused.to_string(), Some(refused.code().to_owned()));
-            (StatusCode::CONFLICT, Json(api::Problem { error, code, at: Some(at) })).into_response()
+            refuse(StatusCode::CONFLICT, api::Problem { error, code, at: Some(at) })
         }
         Err(problem) => problem,
     }
 }
 
-/// What a request's body says, once it is here.
-async fn arrival<T: DeserializeOwned>(request: axum::extract::Request) -> Result<T, Response> {
+/// What a request's body says, once it is here; else status and reason.
+async fn arrival<T: DeserializeOwned>(request: axum::extract::Request) -> Result<T, (StatusCode, String)> {
     let arrival = Json::<T>::from_request(request, &());
     match tokio::time::timeout(REQUEST_TIMEOUT, arrival).await {
         Ok(Ok(Json(said))) => Ok(said),
-        Ok(Err(rejection)) => Err(problem(rejection.status(), rejection.body_text())),
-        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")),
+        Ok(Err(rejection)) => Err((rejection.status(), rejection.body_text())),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".into())),
     }
 }
 
@@ -183,7 +203,7 @@ async fn arrival<T: DeserializeOwned>(request: axum::extract::Request) -> Result
 async fn plan(State(queries): Queries, request: axum::extract::Request) -> Response {
     let Draft { file, text } = match arrival(request).await {
         Ok(draft) => draft,
-        Err(problem) => return problem,
+        Err((status, error)) => return problem(status, error),
     };
     match tokio::task::spawn_blocking(move || parse(Path::new(&file), &text)).await {
         Ok(Ok(config)) => ask(&queries, |reply| Query::Plan(Box::new(config), reply)).await,
@@ -192,8 +212,8 @@ async fn plan(State(queries): Queries, request: axum::extract::Request) -> Respo
     }
 }
 
-async fn reload(State(queries): Queries) -> Response {
-    match ask_for(&queries, Query::Reload).await {
+async fn reload(State(queries): Queries, Extension(sender): Extension<Sender>) -> Response {
+    match ask_for(&queries, |reply| Query::Reload(sender.origin, reply)).await {
         Ok(Ok(changes)) => Json(changes).into_response(),
         Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
         Err(late) if late.status() == StatusCode::GATEWAY_TIMEOUT => problem(

@@ -4,7 +4,7 @@
 use super::api::SERVER;
 use super::stall::Stall;
 use axum::Router;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::Request;
@@ -46,13 +46,14 @@ pub(super) trait Door: Sync {
 
 /// A client, as its requests are judged. Kept until it has its answer.
 pub(super) trait Guest: Send + Sync + 'static {
-    /// What it gets instead of an answer, if it may not ask by this method.
-    fn refusal(&self, method: &Method) -> impl Future<Output = Option<Response>> + Send;
+    /// The answer to a request that this client may not make. Else the request learns what handlers need to know
+    /// of its sender.
+    fn refusal(&self, request: &mut Request<Incoming>) -> impl Future<Output = Option<Response>> + Send;
 }
 
 /// Anybody, who may ask for all that is answered.
 impl Guest for () {
-    async fn refusal(&self, _: &Method) -> Option<Response> {
+    async fn refusal(&self, _: &mut Request<Incoming>) -> Option<Response> {
         None
     }
 }
@@ -98,16 +99,18 @@ async fn next_client<D: Door>(door: &D) -> (D::Stream, D::Guest) {
 /// with its status, a client that went away needs nothing.
 async fn converse<D: Door>(stream: D::Stream, guest: D::Guest, router: Router) {
     let (guest, router) = (Arc::new(guest), TowerToHyperService::new(router));
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let (guest, router) = (Arc::clone(&guest), router.clone());
         async move {
-            let mut response = match guest.refusal(request.method()).await {
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            let mut response = match guest.refusal(&mut request).await {
                 Some(refusal) => {
                     swallow(request.into_body()).await;
                     refusal
                 }
                 None => router.call(request).await?,
             };
+            tracing::debug!(%method, path, status = response.status().as_u16(), "request answered by {}", D::NAME);
             response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
             Ok::<_, Infallible>(response)
         }

@@ -19,6 +19,8 @@ pub struct Peer {
     pub group: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Process id in the reader's pid namespace; 0 for a process outside of it.
+    pub process: i32,
 }
 
 impl Peer {
@@ -29,7 +31,8 @@ impl Peer {
     /// there are none then.
     pub fn of(socket: impl AsFd) -> io::Result<Self> {
         let process = getsockopt(&socket, sockopt::PeerCredentials)?;
-        Ok(Self { user: process.uid(), group: process.gid(), groups: groups(socket.as_fd())? })
+        let groups = groups(socket.as_fd())?;
+        Ok(Self { user: process.uid(), group: process.gid(), groups, process: process.pid() })
     }
 
     /// Whether it is a member of a group, by the primary or by a supplementary one.
@@ -89,7 +92,8 @@ mod tests {
     fn this_process_is_known_as_what_it_is() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let groups = getgroups().unwrap().into_iter().map(|group| group.as_raw()).collect();
-        let peer = Peer { user: geteuid().as_raw(), group: getegid().as_raw(), groups };
+        let process = std::process::id().cast_signed();
+        let peer = Peer { user: geteuid().as_raw(), group: getegid().as_raw(), groups, process };
         assert_eq!(Peer::of(&ours).unwrap(), peer);
     }
 
@@ -119,7 +123,8 @@ mod tests {
             let _theirs = std::thread::scope(|scope| scope.spawn(connect).join().unwrap());
             let peer = Peer::of(listener.accept().unwrap().0).unwrap();
             assert!(peer.is_in(4711) && !peer.is_in(4999) && (count == 0 || peer.is_in(4999 + count)));
-            assert_eq!(peer, Peer { user: geteuid().as_raw(), group: 4711, groups });
+            let process = std::process::id().cast_signed();
+            assert_eq!(peer, Peer { user: geteuid().as_raw(), group: 4711, groups, process });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{RealServer, Rules, ServiceAddress, VirtualService};
 use crate::time::Span;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -56,6 +56,7 @@ impl Rules {
             gone.map(|service| Difference::NoService(service.address, service.servers.len())).collect();
         for service in &new.services {
             match here.get(&service.address) {
+                Some(old) if *old == service => {}
                 Some(old) => within(old, service, &mut differences),
                 None => differences.push(Difference::Service(service.address, service.servers.len())),
             }
@@ -85,7 +86,8 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
     ];
     differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
-    let gone = old.servers.iter().filter(|old| new.servers.iter().all(|new| new.address != old.address));
+    let there: HashSet<_> = new.servers.iter().map(|server| server.address).collect();
+    let gone = old.servers.iter().filter(|old| !there.contains(&old.address));
     differences.extend(gone.map(|server| Difference::NoServer(address, server.address)));
     for server in &new.servers {
         let Some(old) = here.get(&server.address) else {

@@ -105,7 +105,7 @@ impl Remote {
     /// # Errors
     /// If the process has no file descriptor left.
     pub(super) fn new(socket: &Path) -> io::Result<Self> {
-        Ok(Self { socket: socket.to_owned(), client: Blocking::new(socket)? })
+        Ok(Self { socket: socket.to_owned(), client: Blocking::new(socket)?.named("top") })
     }
 }
 
@@ -131,6 +131,6 @@ impl Director for Remote {
     fn drain(&self, drain: &Drain) -> Result<(), String> {
         let Drain { service, server, deadline } = *drain;
         let request = Request::Drain { service, server: server.ip(), deadline };
-        self.client.change(&[request]).map_err(|error| error.to_string())
+        self.client.change(&[request]).map(drop).map_err(|error| error.to_string())
     }
 }

@@ -43,7 +43,7 @@ fn director(access: &Access) -> (Director, Arc<AtomicUsize>) {
     let (answers, changes) = (answers(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&changes);
     let director = Director::admitting(access, move |query| {
-        if matches!(query, Query::Change(..) | Query::Reload(_)) {
+        if matches!(query, Query::Change(..) | Query::Reload(..)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         answers.answer(query);

@@ -54,8 +54,8 @@ impl Answers {
             Query::Timeouts(to) => drop(to.send(self.timeouts)),
             Query::Metrics(to) => drop(to.send(self.readings())),
             Query::Connections(to) => drop(tokio::spawn(stream(self.connections.clone(), to))),
-            Query::Change(requests, to) => drop(to.send(self.change(&requests))),
-            Query::Reload(to) => drop(to.send(Err("d.toml:1: made up; write another".into()))),
+            Query::Change(requests, _, to) => drop(to.send(self.change(&requests))),
+            Query::Reload(_, to) => drop(to.send(Err("d.toml:1: made up; write another".into()))),
             Query::Plan(_, to) => {
                 drop(to.send(Plan { changes: Vec::new(), restarts: Vec::new(), refusal: None }));
             }
@@ -64,13 +64,15 @@ impl Answers {
     }
 
     /// What a director with these services would say; the services stay as they are.
-    pub(crate) fn change(&self, requests: &[Request]) -> Result<(), RefusedAt> {
-        let mut rules =
+    pub(crate) fn change(&self, requests: &[Request]) -> Result<Vec<String>, RefusedAt> {
+        let before =
             Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
+        let mut rules = before.clone();
         let carry_out = |(at, request): (usize, &Request)| {
             request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))
         };
-        requests.iter().enumerate().try_for_each(carry_out)
+        requests.iter().enumerate().try_for_each(carry_out)?;
+        Ok(before.differences(&rules).iter().map(ToString::to_string).collect())
     }
 }
 

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Has the director do what `order` says.
 pub(super) fn carry_out(order: &Order, director: &Blocking) -> Result<(), Failure> {
     let request = request(order)?;
-    director.change(&[request]).map_err(|error| failure(order.command, error))
+    director.change(&[request]).map(drop).map_err(|error| failure(order.command, error))
 }
 
 /// Has the director do what each line of `input` says: all of it, or nothing.
@@ -29,7 +29,7 @@ pub(super) fn restore(input: impl Read, director: &Blocking) -> Result<(), Failu
         requests.push(request(&order).map_err(|failure| failure.on_line(number, &line))?);
         orders.push((order.command, number, line.into_owned()));
     }
-    director.change(&requests).map_err(|error| {
+    director.change(&requests).map(drop).map_err(|error| {
         let at = if let ClientError::Refused { at, .. } = &error { *at } else { None };
         match at.and_then(|at| orders.get(at)) {
             Some((command, number, line)) => failure(*command, error).on_line(*number, line),

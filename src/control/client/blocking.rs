@@ -23,6 +23,12 @@ impl Blocking {
         Ok(Self { client: Client::new(socket), runtime })
     }
 
+    /// See [`Client::named`].
+    #[must_use]
+    pub fn named(self, command: &str) -> Self {
+        Self { client: self.client.named(command), ..self }
+    }
+
     /// See [`Client::services`].
     ///
     /// # Errors
@@ -70,7 +76,7 @@ impl Blocking {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn change(&self, requests: &[ChangeRequest]) -> Result<(), ClientError> {
+    pub fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ClientError> {
         self.runtime.block_on(self.client.change(requests))
     }
 
