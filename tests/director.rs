@@ -4,6 +4,8 @@ mod support;
 
 #[path = "director/audit.rs"]
 mod audit;
+#[path = "director/availability.rs"]
+mod availability;
 
 use std::fs;
 use std::process::{Command, Stdio};

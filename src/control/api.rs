@@ -114,6 +114,9 @@ pub struct Service {
     pub slow_start: Option<u32>,
     /// "serving", "probing", or why the VIP is not served.
     pub state: String,
+    /// Servers that take new connections: weight above 0, reachable, below their upper threshold.
+    #[serde(default)]
+    pub available: usize,
     /// Totals since start.
     pub stats: Stats,
     /// Averages.

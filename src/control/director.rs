@@ -3,6 +3,7 @@
 use super::api;
 use super::arp::{Command, Responder};
 use super::audit::Origin;
+use super::availability::Watch;
 use super::backend::{self, Backend};
 use super::crew::{self, Settings as CrewSettings};
 use super::exporter::Exporter;
@@ -99,6 +100,8 @@ pub(super) struct Director<F> {
     /// What may be logged about each VIP and real server.
     lines: Throttle<Ipv4Addr>,
     watchdog: Watchdog,
+    /// Of services that have no server left.
+    pub(super) availability: Watch,
     pub(super) ready: Option<F>,
 }
 
@@ -144,6 +147,7 @@ impl<F: FnMut()> Director<F> {
             neighbors: Some((neighbors, sockets)),
             lines: Throttle::default(),
             watchdog: Watchdog::new(),
+            availability: Watch::default(),
             ready: Some(ready),
         })
     }
@@ -275,6 +279,7 @@ impl<F: FnMut()> Director<F> {
         self.finish_drains(settled);
         self.provide();
         self.hand_over()?;
+        self.availability.look(&self.registry.services, &self.loads, Instant::now());
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());
         if self.backend.crew.is_whole() {

@@ -7,6 +7,7 @@ mod answers;
 pub mod api;
 pub mod arp;
 pub mod audit;
+pub mod availability;
 pub mod backend;
 pub mod client;
 pub mod crew;

@@ -16,6 +16,7 @@ impl<F: FnMut()> Director<F> {
         self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
         self.release();
         self.release = Some(now + ADOPTION);
+        self.availability.look(&self.registry.services, &self.loads, now);
         self.hand_over()
     }
 

@@ -1,6 +1,7 @@
 //! What the listings show: the registry and the workers' counters, put together.
 
 use super::api;
+use super::availability::Availability;
 use super::crew::{Crew, Line};
 use super::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::flow::{Entry, Flow};
@@ -86,6 +87,7 @@ impl View<'_> {
             one_packet: service.config.one_packet,
             slow_start: service.config.slow_start.map(Span::secs),
             state: state(service.vip),
+            available: Availability::of(service, self.loads).available,
             stats: service_stats(self.crew, service),
             rates: service.estimator.read(),
             servers,

@@ -17,6 +17,7 @@ pub(crate) fn service(protocol: Protocol, at: &str, scheduler: &str, servers: Ve
         one_packet: false,
         slow_start: None,
         state: "serving".to_owned(),
+        available: servers.iter().filter(|server| server.weight > 0).count(),
         stats: Stats::default(),
         rates: Rates::default(),
         servers,

@@ -1,6 +1,7 @@
 //! Metrics: the page as a function, how it is served, and a director whose dashboard, alerts and
 //! documentation are held against what it really shows, by Prometheus itself. Needs root.
 
+mod alerts;
 mod dashboard;
 mod documentation;
 mod exposition;

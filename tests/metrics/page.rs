@@ -14,6 +14,7 @@ pub(crate) fn readings() -> Readings {
     let totals = [[5091, 25_455, 1_669_848], [1697, 8485, 556_616], [3394, 16_970, 1_113_232]];
     let mut services = fixtures::reference(totals, [[0; 3]; 3], [1697, 3394]);
     services.services[0].servers[1].state = "unreachable".into();
+    services.services[0].available = 1;
     let port = api::Port {
         interface: "eth0".into(),
         queue: 0,

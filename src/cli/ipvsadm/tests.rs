@@ -138,6 +138,7 @@ fn service(address: &str, servers: Vec<Server>) -> Service {
         one_packet: false,
         slow_start: None,
         state: String::new(),
+        available: 0,
         stats: Stats::default(),
         rates: Rates::default(),
         servers,

@@ -36,6 +36,10 @@ fn write_services(rows: &[ServiceRow<'_>], page: &mut Page<'_>) -> fmt::Result {
     page.info("service", "A virtual service and its scheduler.", rows.iter().map(words))?;
     let states = rows.iter().flat_map(|row| states(&row.labels, &row.service.state, SERVICE_STATES));
     page.gauges(("service_state", None), "1 for the state that the VIP of the service is in.", states)?;
+    let available = |row: &ServiceRow<'_>| (row.labels.clone(), row.service.available as u64);
+    let help =
+        "Real servers that take new connections: weight above 0, reachable, below their upper threshold.";
+    page.gauges(("service_available_servers", None), help, rows.iter().map(available))?;
     for total in TOTALS {
         let of = |row: &ServiceRow<'_>| (row.labels.clone(), (total.read)(&row.service.stats));
         let help = format!("{} for the virtual service.", total.help);
@@ -76,8 +80,12 @@ const TOTALS: &[Total] = &[
 type Level = (&'static str, &'static str, fn(&Server) -> u32);
 
 const LEVELS: &[Level] = &[
-    ("server_active_connections", "Connections that are established now.", |server| server.active),
-    ("server_inactive_connections", "Connections that are opening or closing now.", |server| server.inactive),
+    ("server_active_connections", "Connections that are opening or established now.", |server| server.active),
+    (
+        "server_inactive_connections",
+        "Connections that are closing or closed now, and all of UDP.",
+        |server| server.inactive,
+    ),
     ("server_persistent_connections", "Clients that persistence binds to the server.", |server| {
         server.persistent
     }),
