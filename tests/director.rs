@@ -6,6 +6,8 @@ mod support;
 mod audit;
 #[path = "director/availability.rs"]
 mod availability;
+#[path = "director/debug.rs"]
+mod debug;
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -111,8 +111,11 @@ impl Responder {
     }
 
     fn handle(&mut self, event: Event) {
-        let now = self.now();
+        let (now, before) = (self.now(), self.actions.len());
         self.neighbors.handle(event, now, &mut self.actions);
+        if self.actions.len() > before {
+            tracing::debug!(?event, actions = self.actions.len() - before, "ARP event");
+        }
     }
 
     fn receive(&mut self) {

@@ -171,6 +171,7 @@ impl Member {
         })?;
         let pinned = is_pinned.recv().unwrap_or(false);
         let core = core.filter(|_| pinned).map(|core| core.id);
+        tracing::debug!(worker = number, core, connections, ?wait, "worker started");
         let line = Line(requests);
         Ok(Self { core, ports: info, counters, line, every_port: false, thread })
     }

@@ -28,7 +28,10 @@ impl Handover {
             return Ok(());
         }
         match self.steering.update(&services) {
-            Ok(()) => (self.agreed, self.refused) = (services, false),
+            Ok(()) => {
+                tracing::debug!(services = services.len(), "steering set handed over");
+                (self.agreed, self.refused) = (services, false);
+            }
             Err(_) if self.refused => {}
             Err(error) => {
                 self.refused = true;
@@ -43,6 +46,7 @@ impl Handover {
     pub fn withdraw(&mut self, services: &[ServiceAddress]) {
         let kept: Vec<_> = self.agreed.iter().filter(|service| services.contains(service)).copied().collect();
         if kept.len() < self.agreed.len() && self.steering.update(&kept).is_ok() {
+            tracing::debug!(services = kept.len(), "services withdrawn from the steering set");
             self.agreed = kept;
         }
     }

@@ -14,6 +14,8 @@ impl<F: FnMut()> Director<F> {
         self.provide();
         let now = Instant::now();
         self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
+        let (services, retired) = (self.registry.services.len(), self.retired.len());
+        tracing::debug!(services, retired, "snapshot published");
         self.release();
         self.release = Some(now + ADOPTION);
         self.availability.look(&self.registry.services, &self.loads, now);

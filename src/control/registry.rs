@@ -91,6 +91,7 @@ impl Registry {
     /// Gives numbers back that no table holds any more. To be called while no worker decides by a snapshot
     /// older than the latest.
     pub fn forget(&mut self, loads: &Loads, templates: &Templates) {
+        let before = (self.departed_servers.len(), self.departed_services.len());
         let ids = &mut self.server_ids;
         self.departed_servers.retain(|_, server| {
             let held = server.is_held(loads, templates);
@@ -108,6 +109,11 @@ impl Registry {
             }
             held
         });
+        let (servers, services) = (self.departed_servers.len(), self.departed_services.len());
+        if before != (servers, services) {
+            let [servers, services] = [before.0 - servers, before.1 - services];
+            tracing::debug!(servers, services, "numbers of removed servers and services are free again");
+        }
     }
 
     /// Which templates say what still holds: not those of a service that is gone, or that now tells its

@@ -88,7 +88,10 @@ fn program_sections() -> Roff {
         &mut page,
         &[
             ("DIRECTRIX_SOCKET", "The control socket, where --socket is not given."),
-            ("RUST_LOG", "What run logs: error, warn, info (as it is without it), debug or trace."),
+            (
+                "RUST_LOG",
+                "Log level of run: error, warn, info (the default) or debug. Libraries log warnings at most unless named, as in debug,aya=debug.",
+            ),
         ],
     );
     page
