@@ -38,6 +38,10 @@ impl Key for V6Key {
         half(self.source[3], self.port).hash(seed)
             ^ half(self.source[0] ^ self.source[1], 0).hash(seed).rotate_left(17)
     }
+
+    fn service(self) -> ServiceId {
+        ServiceId(self.service)
+    }
 }
 
 fn main() {

@@ -658,16 +658,17 @@ fn frames_for_a_removed_server_do_not_keep_its_connections() {
     assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::NoConnection);
 }
 
+/// Of 100 places a service may have 89 while there are others.
 #[test]
-fn a_full_table_refuses_new_connections_and_keeps_the_others() {
+fn a_service_that_has_its_share_keeps_its_connections_and_gets_no_more() {
     let mut bench = Bench::with_capacity(snapshot(), 100);
-    for port in 0..100 {
+    for port in 0..89 {
         bench.server(&syn(port));
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
     assert_eq!(bench.reason(&syn(1000)), DropReason::TableFull);
-    assert_eq!((bench.loads(0), bench.loads(1)), ((50, 0), (50, 0)));
-    for port in 0..100 {
+    assert_eq!((bench.loads(0), bench.loads(1)), ((44, 0), (45, 0)));
+    for port in 0..89 {
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
 }
@@ -686,9 +687,9 @@ fn a_flood_of_syns_takes_no_established_connection() {
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
     assert_eq!(bench.counters.drops(DropReason::TableFull).get(), 0, "half-open ones gave way");
-    assert_eq!(bench.counters.evicted.get(), 19_500);
+    assert_eq!(bench.counters.evicted.get(), 19_611, "389 others found room");
     let (a, b) = (bench.loads(0), bench.loads(1));
-    assert_eq!(a.0 + b.0 + a.1 + b.1, 1000, "loads are what is in the table");
+    assert_eq!(a.0 + b.0 + a.1 + b.1, 889, "loads are what is in the table");
 }
 
 #[test]

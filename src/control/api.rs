@@ -302,7 +302,7 @@ pub struct Worker {
     pub entries: u64,
     /// Connections that expired.
     pub expired: u64,
-    /// Half-open connections that gave way.
+    /// Unconfirmed connections that were evicted for new ones.
     pub evicted: u64,
     /// Sampled time from receive to transmit.
     pub latency: Latency,

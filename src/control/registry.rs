@@ -416,7 +416,7 @@ mod tests {
         let entry = registry.services.iter().find(|entry| entry.id.0 == service).unwrap();
         let network = Ipv4Addr::new(198, 51, 100, service as u8);
         let key = TemplateKey { network, service: entry.id, generation: entry.generation };
-        let binding = Binding { key, now: Tick(0), timeout: Persistence::TIMEOUT, assured: true };
+        let binding = Binding { key, now: Tick(0), timeout: Persistence::TIMEOUT, datagram: false };
         templates.bind(binding, |_| true, || Some(ServerId(server))).unwrap();
     }
 

@@ -9,6 +9,7 @@ use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualServ
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
+use crate::wire::Protocol;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -259,11 +260,14 @@ impl Directory {
     }
 
     /// As IPVS lists it: a connection from port 0 of the client's network.
+    /// Only replies assure a UDP template there (`udp_state_transition` in ip_vs_proto_udp.c), and none is seen.
     fn template(&self, template: &Template, now: Tick) -> Option<api::Connection> {
+        let service = *self.services.get(&template.key.service)?;
+        let assured = template.assured && service.protocol == Protocol::Tcp;
         Some(api::Connection {
-            service: *self.services.get(&template.key.service)?,
+            service,
             expires: template.deadline.since(now).secs(),
-            state: if template.assured { "ASSURED" } else { "NONE" }.into(),
+            state: if assured { "ASSURED" } else { "NONE" }.into(),
             client: (template.key.network, 0).into(),
             server: *self.servers.get(&template.server)?,
         })

@@ -133,11 +133,11 @@ impl<K: Key> Bucket<K> {
         (0..SLOTS).fold(false, |any, slot| any | (now.reached(self.deadlines[slot]) & self.is_used(slot)))
     }
 
-    /// True if a connection here may give way to a new one: it has expired, or is half-open.
+    /// True if a connection here may be evicted: it has expired, or is unconfirmed.
     #[inline]
-    pub(super) fn any_yielding(&self, now: Tick) -> bool {
-        let half_open = |slot: usize| self.states[slot].is_half_open() & self.is_used(slot);
-        (0..SLOTS).fold(self.any_expired(now), |any, slot| any | half_open(slot))
+    pub(super) fn any_evictable(&self, now: Tick) -> bool {
+        let unconfirmed = |slot: usize| self.states[slot].is_unconfirmed() & self.is_used(slot);
+        (0..SLOTS).fold(self.any_expired(now), |any, slot| any | unconfirmed(slot))
     }
 
     #[inline]

@@ -12,6 +12,9 @@ pub trait Key: Copy + Eq {
     /// 64 bits that look random to whoever does not know the seed, whose words are odd; the two
     /// halves serve as two independent hashes.
     fn hash(self, seed: &Seed) -> u64;
+
+    /// The virtual service that the flow is to.
+    fn service(self) -> ServiceId;
 }
 
 /// A key that says whose flow it is.
@@ -61,6 +64,7 @@ impl V4Key {
     }
 
     /// Virtual service.
+    #[inline]
     #[must_use]
     pub fn service(self) -> ServiceId {
         ServiceId(self.0 as u16)
@@ -74,6 +78,11 @@ impl Key for V4Key {
     #[inline]
     fn hash(self, seed: &Seed) -> u64 {
         seed.hash(self.0)
+    }
+
+    #[inline]
+    fn service(self) -> ServiceId {
+        V4Key::service(self)
     }
 }
 
@@ -108,6 +117,11 @@ impl Key for EveryPortKey {
     #[inline]
     fn hash(self, seed: &Seed) -> u64 {
         seed.hash(self.flow.0 ^ seed.hash(self.port.into()))
+    }
+
+    #[inline]
+    fn service(self) -> ServiceId {
+        self.flow.service()
     }
 }
 

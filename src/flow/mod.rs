@@ -6,6 +6,7 @@
 mod bucket;
 mod key;
 mod memory;
+mod share;
 mod state;
 mod table;
 

@@ -6,7 +6,8 @@ use crate::wire::transport::TcpFlags;
 
 macro_rules! states {
     ($($variant:ident = $name:literal,)+) => {
-        /// IPVS's connection states (`IP_VS_TCP_S_*` in include/net/ip_vs.h), and UDP's only one.
+        /// IPVS's connection states (`IP_VS_TCP_S_*` in include/net/ip_vs.h), and two for UDP, which
+        /// IPVS has one of: a flow of one datagram may be evicted, one of more may not.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[allow(missing_docs)] // the names are TCP's own
@@ -43,30 +44,31 @@ states! {
     Listen = "LISTEN",
     SynAck = "SYNACK",
     Udp = "UDP",
+    UdpNew = "UDP",
 }
 
 use State::{
-    Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait, Udp,
+    Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait, Udp, UdpNew,
 };
 
 /// The next state by the client's flag (row) and the current state (column, in `State`'s order):
 /// the input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c, and UDP, which
-/// stays what it is.
+/// any second datagram confirms.
 #[rustfmt::skip]
 mod transitions {
     use super::State::{self, *};
     type Row = [State; State::COUNT];
     pub(super) const SYN: Row =
-        [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, Udp];
+        [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, Udp, Udp];
     pub(super) const FIN: Row =
-        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait, Udp];
+        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait, Udp, Udp];
     pub(super) const ACK: Row =
-        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established, Udp];
+        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established, Udp, Udp];
     pub(super) const RST: Row =
-        [Close, Close, Close, SynRecv, Close, Close, Close, Close, LastAck, Listen, Close, Udp];
+        [Close, Close, Close, SynRecv, Close, Close, Close, Close, LastAck, Listen, Close, Udp, Udp];
     /// None of the four flags.
     pub(super) const BARE: Row =
-        [Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Udp];
+        [Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Udp, Udp];
 }
 
 /// The flags that move a state.
@@ -108,7 +110,7 @@ const fn row(flags: TcpFlags) -> [State; State::COUNT] {
 impl State {
     /// The state after a segment with `flags` from the client; RST counts before SYN, FIN and ACK.
     ///
-    /// A segment with none of the four ends the connection, as it does in the kernel. UDP stays UDP.
+    /// A segment with none of the four ends the connection, as it does in the kernel. UDP becomes or stays confirmed.
     #[inline]
     #[must_use]
     pub fn after(self, flags: TcpFlags) -> State {
@@ -122,11 +124,12 @@ impl State {
         matches!(self, Established | SynSent | SynRecv | SynAck)
     }
 
-    /// True for connections that the client has not completed: they give way when the table is full.
+    /// True for unconfirmed connections: half-open TCP, and UDP of a single datagram, both of which a
+    /// forged source address is enough for. They are evicted when room is needed.
     #[inline]
     #[must_use]
-    pub const fn is_half_open(self) -> bool {
-        matches!(self, SynRecv | SynAck)
+    pub const fn is_unconfirmed(self) -> bool {
+        matches!(self, SynRecv | SynAck | UdpNew)
     }
 
     /// True if a segment with `flags` begins a new connection although this one still has an entry
@@ -145,7 +148,7 @@ impl State {
             Self::None => Span::from_secs(2),
             Established => configured.tcp,
             FinWait => configured.tcp_fin,
-            Udp => configured.udp,
+            Udp | UdpNew => configured.udp,
             SynSent | TimeWait | Listen | SynAck => Span::from_secs(120),
             SynRecv | CloseWait => Span::from_secs(60),
             Close => Span::from_secs(10),
@@ -196,10 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn udp_never_changes() {
+    fn a_second_datagram_confirms_a_flow_for_good() {
         for flags in 0..=255 {
-            assert_eq!(Udp.after(TcpFlags(flags)), Udp);
+            assert_eq!([UdpNew, Udp].map(|state| state.after(TcpFlags(flags))), [Udp; 2]);
         }
+        assert!(UdpNew.is_unconfirmed() && !Udp.is_unconfirmed());
+        assert_eq!(UdpNew.name(), Udp.name(), "IPVS lists one state");
     }
 
     #[test]
@@ -228,7 +233,7 @@ mod tests {
     #[test]
     fn timeouts_are_ipvs_s() {
         let seconds = State::ALL.map(|state| state.timeout(&Timeouts::default()).secs());
-        assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300]);
+        assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 300]);
     }
 
     #[test]

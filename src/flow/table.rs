@@ -4,10 +4,15 @@
 //! three others move to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots,
 //! so a table that is sized for its capacity has a place for each connection up to it (the tests
 //! fill it to show it).
+//!
+//! A new entry evicts another when the table holds its capacity, or when its service holds its share of
+//! it ([`Shares`]): one that has expired or is unconfirmed, of the same service or of one that holds more.
+//! If none is found, there is no room. Confirmed entries are never evicted.
 
 use super::bucket::{Bucket, Entry, Found, SLOTS};
 use super::key::Key;
 use super::memory::{filled, prefetch};
+use super::share::Shares;
 use crate::seed::Seed;
 use crate::time::Tick;
 
@@ -15,8 +20,8 @@ use crate::time::Tick;
 const LOAD_PERCENT: usize = 82;
 /// Longest chain of moves that makes room for a new entry.
 const MOVES_MAX: usize = 3;
-/// Buckets that are searched in a batch for somebody who may give way, when a key's own have nobody:
-/// 8 KiB in a row, less than a microsecond.
+/// Eviction budget: buckets searched per batch for a victim once both buckets of a key have none: 8 KiB
+/// in a row, less than a microsecond.
 const RECLAIM_BUCKETS: usize = 128;
 
 /// The two buckets where a key may be: the number of the first, and half a hash, from which
@@ -46,9 +51,9 @@ impl Hint {
 pub enum Inserted<K> {
     /// It found room.
     Placed,
-    /// It took the place of a connection that had expired or was half-open.
+    /// It took the place of a connection that had expired or was unconfirmed.
     Replaced(Entry<K>),
-    /// No room, and nobody who may give way: the entry is not in the table.
+    /// No room, and no connection that may be evicted: the entry is not in the table.
     Full,
 }
 
@@ -61,8 +66,11 @@ pub struct FlowTable<K> {
     len: usize,
     /// The next bucket to be swept.
     hand: usize,
-    /// Buckets that may still be searched in this batch.
+    /// The next bucket to be searched for a victim, and how many may still be in this batch. Not the
+    /// sweep's bucket: what has expired and may not be evicted would wait for another sweep.
+    search_hand: usize,
     searches: usize,
+    shares: Shares,
 }
 
 impl<K: Key> FlowTable<K> {
@@ -76,7 +84,9 @@ impl<K: Key> FlowTable<K> {
             capacity: capacity.max(1),
             len: 0,
             hand: 0,
+            search_hand: 0,
             searches: 0,
+            shares: Shares::new(),
         }
     }
 
@@ -118,6 +128,12 @@ impl<K: Key> FlowTable<K> {
     #[inline]
     fn both(&self, homes: Homes) -> [usize; 2] {
         [homes.first as usize, self.second(homes)]
+    }
+
+    /// Says whether several services share the table. Each may then hold only so much of it that there
+    /// is room for the others: it takes a free place while it holds at most eight times what is free.
+    pub fn set_shared(&mut self, shared: bool) {
+        self.shares.set_shared(shared);
     }
 
     /// Begins a batch: allows [`FlowTable::insert`] to search a stretch of the table again.
@@ -165,23 +181,25 @@ impl<K: Key> FlowTable<K> {
 
     /// Puts a connection in. Its key must not be in the table.
     ///
-    /// At capacity, somebody must give way: an expired connection or a half-open one, first of the
-    /// key's own buckets, then of a stretch of the table, bounded for each batch: a flood into a table
-    /// of established connections, which never give way, takes no time from them.
+    /// At capacity, or once its service holds its share of a shared table, a connection is evicted that
+    /// has expired or is unconfirmed: the oldest of the key's own buckets, else of the first bucket with
+    /// one in a stretch of the table, bounded for each batch: a flood into a table of confirmed
+    /// connections, which are never evicted, takes no time from them.
     pub fn insert(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
-        let room = self.len < self.capacity;
+        let free = self.capacity - self.len;
+        let room = free > 0 && self.shares.may_grow(entry.key.service(), free);
         if room && let Some(at) = self.vacant(homes) {
             return self.put(entry, at);
         }
-        let yields = self.yielding(homes, now);
+        let victim = self.victim(self.both(homes), entry.key, now);
         // An expired one is not moved: behind the sweep's hand it would stay for another round.
-        if room && !self.expired(yields, now) && self.place(entry, homes, now) {
+        if room && !self.expired(victim, now) && self.place(entry, homes, now) {
             return Inserted::Placed;
         }
-        match yields {
+        match victim {
             Some(at) => self.put(entry, at),
             None if room => Inserted::Full,
-            None => self.reclaim_elsewhere(entry, homes, now),
+            None => self.evict_elsewhere(entry, homes, now),
         }
     }
 
@@ -194,7 +212,7 @@ impl<K: Key> FlowTable<K> {
             if self.buckets[self.hand].any_expired(now) {
                 self.take_expired(now, &mut expired);
             }
-            self.advance();
+            self.hand = self.after(self.hand);
         }
     }
 
@@ -211,9 +229,10 @@ impl<K: Key> FlowTable<K> {
     }
 
     fn take(&mut self, bucket: usize, slot: usize) -> Option<Entry<K>> {
-        let entry = self.buckets[bucket].take(slot);
-        self.len -= usize::from(entry.is_some());
-        entry
+        let entry = self.buckets[bucket].take(slot)?;
+        self.len -= 1;
+        self.shares.remove(entry.key.service());
+        Some(entry)
     }
 
     fn take_expired(&mut self, now: Tick, expired: &mut impl FnMut(Entry<K>)) {
@@ -233,9 +252,13 @@ impl<K: Key> FlowTable<K> {
 
     /// Writes `entry` to a slot, and tells who was there.
     fn put(&mut self, entry: Entry<K>, (bucket, slot): (usize, usize)) -> Inserted<K> {
-        let before = self.buckets[bucket].replace(slot, entry);
-        self.len += usize::from(before.is_none());
-        before.map_or(Inserted::Placed, Inserted::Replaced)
+        self.shares.add(entry.key.service());
+        let Some(before) = self.buckets[bucket].replace(slot, entry) else {
+            self.len += 1;
+            return Inserted::Placed;
+        };
+        self.shares.remove(before.key.service());
+        Inserted::Replaced(before)
     }
 
     /// A free slot, in the first home if it has one: nearly every look-up then needs no other.
@@ -283,56 +306,48 @@ impl<K: Key> FlowTable<K> {
         true
     }
 
-    /// Who gives way in the key's own buckets: an expired connection, else the half-open one that
-    /// would expire first.
-    fn yielding(&self, homes: Homes, now: Tick) -> Option<(usize, usize)> {
-        self.both(homes)
+    /// The connection of these buckets that `key` may evict: of several the one that would expire first,
+    /// which of one service is the oldest.
+    fn victim(&self, buckets: impl IntoIterator<Item = usize>, key: K, now: Tick) -> Option<(usize, usize)> {
+        buckets
             .into_iter()
             .flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket, slot)))
             .filter_map(|(bucket, slot)| Some(((bucket, slot), self.buckets[bucket].get(slot)?)))
-            .filter(|(_, entry)| may_yield(entry, now))
-            .min_by_key(|(_, entry)| entry.deadline.since(now))
+            .filter(|(_, held)| held.state.is_unconfirmed() || now.reached(held.deadline))
+            .filter(|(_, held)| self.shares.may_evict(key.service(), held.key.service()))
+            .min_by_key(|(_, held)| held.deadline.since(now))
             .map(|(at, _)| at)
     }
 
-    /// Frees a slot anywhere in the next stretch of the table, then places `entry`.
-    fn reclaim_elsewhere(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
+    /// Evicts a connection anywhere in the next stretch of the table, then places `entry`.
+    fn evict_elsewhere(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
         for _ in 0..self.searches.min(self.buckets.len()) {
             self.searches -= 1;
-            let bucket = self.hand;
-            if !self.buckets[bucket].any_yielding(now) {
-                self.advance();
+            let bucket = self.search_hand;
+            let any = self.buckets[bucket].any_evictable(now);
+            let victim = if any { self.victim([bucket], entry.key, now) } else { None };
+            let Some((_, slot)) = victim else {
+                self.search_hand = self.after(bucket);
                 continue;
-            }
-            let held = |slot: &usize| self.buckets[bucket].get(*slot);
-            let yields = |slot: &usize| held(slot).is_some_and(|held| may_yield(&held, now));
-            let Some(slot) = (0..SLOTS).find(yields) else { return Inserted::Full };
-            let evicted = self.take(bucket, slot);
-            return match (self.place(entry, homes, now), evicted) {
-                (true, Some(evicted)) => Inserted::Replaced(evicted),
-                (_, Some(evicted)) => self.put_back(evicted, bucket, slot),
-                (_, None) => Inserted::Full,
+            };
+            let Some(evicted) = self.take(bucket, slot) else { return Inserted::Full };
+            return match self.place(entry, homes, now) {
+                true => Inserted::Replaced(evicted),
+                false => self.put_back(evicted, bucket, slot),
             };
         }
         Inserted::Full
     }
 
     fn put_back(&mut self, entry: Entry<K>, bucket: usize, slot: usize) -> Inserted<K> {
-        self.buckets[bucket].replace(slot, entry);
-        self.len += 1;
+        self.put(entry, (bucket, slot));
         Inserted::Full
     }
 
-    fn advance(&mut self) {
-        self.hand += 1;
-        if self.hand == self.buckets.len() {
-            self.hand = 0;
-        }
+    /// The next bucket; after the last one the first.
+    fn after(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
     }
-}
-
-fn may_yield<K>(entry: &Entry<K>, now: Tick) -> bool {
-    entry.state.is_half_open() || now.reached(entry.deadline)
 }
 
 #[cfg(test)]

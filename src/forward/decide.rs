@@ -61,6 +61,7 @@ impl Forwarder {
     /// open one: it would be dropped as [`DropReason::TableFull`]. A second table is not taken.
     pub fn serve_every_port(&mut self, table: FlowTable<EveryPortKey>) {
         self.flows.every_port.get_or_insert_with(|| Family::new(table));
+        self.flows.share_tables();
     }
 
     /// Decides by `snapshot` from now on.
@@ -69,6 +70,7 @@ impl Forwarder {
         self.flows.stations =
             std::array::from_fn(|arm| snapshot.arms.get(arm).map_or(NO_STATION, |arm| arm.mac.bits()));
         self.flows.context.snapshot = snapshot;
+        self.flows.share_tables();
     }
 
     /// Decides about every frame of `batch`; `verdicts` then holds one for each, in order.
@@ -153,6 +155,13 @@ impl Flows {
     fn begin(&mut self) {
         self.v4.begin();
         self.every_port.iter_mut().for_each(Family::begin);
+    }
+
+    /// Says which of the tables several services share.
+    fn share_tables(&mut self) {
+        let [single, every_port] = self.context.snapshot.services.counts();
+        self.v4.set_shared(single > 1);
+        self.every_port.iter_mut().for_each(|family| family.set_shared(every_port > 1));
     }
 
     /// Notes how many connections there are.

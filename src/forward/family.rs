@@ -52,7 +52,7 @@ impl<K> Candidate<K> {
     /// net/netfilter/ipvs/ip_vs_proto_tcp.c).
     fn first_state(&self) -> Result<State, DropReason> {
         match self.kind {
-            Kind::Of(Protocol::Udp) | Kind::EveryPort(Protocol::Udp, _) => Ok(State::Udp),
+            Kind::Of(Protocol::Udp) | Kind::EveryPort(Protocol::Udp, _) => Ok(State::UdpNew),
             Kind::Of(Protocol::Tcp) | Kind::EveryPort(Protocol::Tcp, _) => {
                 let opens = self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST);
                 opens.then(|| State::None.after(self.flags)).ok_or(DropReason::NoConnection)
@@ -91,6 +91,11 @@ impl<K: FlowKey> Family<K> {
     /// The connections of a bucket; none past the last one.
     pub(super) fn listed(&self, bucket: usize) -> impl Iterator<Item = Entry<Flow>> {
         self.table.entries(bucket).map(Entry::listed)
+    }
+
+    /// Says whether several services open connections here.
+    pub(super) fn set_shared(&mut self, shared: bool) {
+        self.table.set_shared(shared);
     }
 
     /// Begins a batch.

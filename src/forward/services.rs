@@ -13,6 +13,7 @@ pub struct ServiceMap {
     /// By [`ServiceId`]: the port of a service beside one of every port, and that one. Empty if no
     /// service is of every port.
     beside: Box<[Option<(u16, ServiceId)>]>,
+    counts: [usize; 2],
 }
 
 /// Open addressing at a load of at most one half, so that a look-up is one or two probes.
@@ -45,12 +46,22 @@ impl ServiceMap {
     pub fn new(services: &[(ServiceAddress, ServiceId)]) -> Self {
         let (every_port, single): (Vec<_>, Vec<_>) =
             services.iter().partition(|(address, _)| address.is_every_port());
-        let mut map =
-            Self { v4: Slots::of(&single), every_port: Slots::of(&every_port), beside: Box::default() };
+        let mut map = Self {
+            v4: Slots::of(&single),
+            every_port: Slots::of(&every_port),
+            beside: Box::default(),
+            counts: [single.len(), every_port.len()],
+        };
         if !every_port.is_empty() {
             map.beside = map.beside(&single);
         }
         map
+    }
+
+    /// How many services of one port there are, and how many of every port.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 2] {
+        self.counts
     }
 
     /// The service at this address; `port` in host order. It wins over one of every port
@@ -180,6 +191,7 @@ mod tests {
         assert_eq!(map.find(tcp, vips[0], 80), Some(ServiceId(2)));
         assert_eq!([0, 81].map(|port| map.find(tcp, vips[0], port)), [None; 2]);
         assert_eq!(map.find_every_port(tcp, vips[0]), Some(ServiceId(4)));
+        assert_eq!(map.counts(), [3, 1]);
         assert_eq!([map.find_every_port(udp, vips[0]), map.find_every_port(tcp, vips[1])], [None; 2]);
         let beside = |id| map.every_port_beside(ServiceId(id));
         assert_eq!(beside(2), Some((80, ServiceId(4))));

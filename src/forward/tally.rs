@@ -54,8 +54,8 @@ impl Tally {
         let (Some(persistent), Some(templates)) = (pool.persistence(), &self.templates) else {
             return pick().map(|server| (server, 0));
         };
-        let (key, assured) = (template_of(persistent, flow), state == State::Udp);
-        let binding = Binding { key, now, timeout: persistent.0.timeout, assured };
+        let (key, datagram) = (template_of(persistent, flow), state == State::UdpNew);
+        let binding = Binding { key, now, timeout: persistent.0.timeout, datagram };
         let Bound { server, counts } = templates.bind(binding, |server| pool.keeps_clients(server), pick)?;
         Some((server, if counts { mark(key) } else { 0 }))
     }
@@ -84,7 +84,7 @@ impl Tally {
             self.loads.shift(server, to.is_active());
             self.rank(pool, server);
         }
-        if to == State::Established {
+        if matches!(to, State::Established | State::Udp) {
             self.with_template(pool, flow, |templates, key| templates.assure(key, server));
         }
     }

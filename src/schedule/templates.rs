@@ -60,7 +60,7 @@ pub struct Template {
     pub deadline: Tick,
     /// Those that stand.
     pub connections: u32,
-    /// Whether one of its connections was ever completed.
+    /// Whether one of its connections was ever completed; of UDP, whether there was a second datagram.
     pub assured: bool,
 }
 
@@ -73,8 +73,8 @@ pub struct Binding {
     pub now: Tick,
     /// How long the template lasts from then on.
     pub timeout: Span,
-    /// Whether it needs no completion, as with UDP.
-    pub assured: bool,
+    /// Whether it is UDP's, of which a second one of the same client is completion enough.
+    pub datagram: bool,
 }
 
 /// Where a connection goes.
@@ -123,14 +123,13 @@ impl Templates {
         pick: impl Fn() -> Option<ServerId>,
     ) -> Option<Bound> {
         let slots = self.slots(binding.key);
-        let deadline = binding.now.after(binding.timeout);
         let mut picked = None;
         loop {
             if let Some((_, seen)) = find(&slots, binding.key, Phase::Bound) {
                 let server = Some(seen.who.server());
                 if picked != server && !(seen.life.stands(binding.now) && server.is_some_and(&keeps)) {
                     self.free(seen);
-                } else if seen.slot.exchange(seen.life, seen.life.until(deadline).with_one_more()) {
+                } else if seen.slot.exchange(seen.life, renewed(seen.life, binding, picked.is_none())) {
                     return server.map(|server| Bound { server, counts: true });
                 }
                 continue;
@@ -239,7 +238,7 @@ impl Templates {
         let written = seen.life.written();
         if self.replace(seen, written) {
             let deadline = binding.now.after(binding.timeout);
-            let claim = written.claim(binding.key.generation, deadline, binding.assured);
+            let claim = written.claim(binding.key.generation, deadline);
             slots[at].write(Who::new(binding.key, server), claim);
             self.settle(slots, binding.key, (at, claim));
         }
@@ -340,6 +339,12 @@ impl<'a> Seen<'a> {
             assured: self.life.is_assured(),
         }
     }
+}
+
+/// A template with one connection more, which is `later` than the one that brought it about.
+fn renewed(life: Life, binding: Binding, later: bool) -> Life {
+    let next = life.until(binding.now.after(binding.timeout)).with_one_more();
+    if later && binding.datagram { next.assured() } else { next }
 }
 
 fn withdraw(slot: Slot<'_>, claim: Life) {

@@ -68,7 +68,7 @@ pub struct WorkerCounters {
     pub entries: Counter,
     /// Connections that expired.
     pub expired: Counter,
-    /// Half-open connections that gave way to a new one.
+    /// Unconfirmed connections that were evicted for a new one.
     pub evicted: Counter,
     drops: [Counter; DropReason::ALL.len()],
     ports: Box<[[Counter; 3]]>,

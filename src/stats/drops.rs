@@ -61,7 +61,7 @@ drop_reasons! {
     ServerGone = "server_gone",
     /// The connection's real server never had a known MAC address.
     Unresolved = "unresolved",
-    /// The connection table is full and holds nothing that may give way.
+    /// The connection table is full, or the service holds its share of it, and nothing may be evicted.
     TableFull = "table_full",
     /// The transmit ring was full.
     TransmitFull = "transmit_full",

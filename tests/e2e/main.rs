@@ -19,6 +19,7 @@ mod bulk;
 mod connections;
 mod deployment;
 mod director;
+mod flood;
 mod host;
 mod http;
 mod layouts;

@@ -15,6 +15,8 @@ const FLOOD: u64 = 60;
 pub(crate) struct Clients {
     clients: Vec<Client>,
     flooding: bool,
+    /// Of datagrams rather than SYNs.
+    datagrams: bool,
 }
 
 struct Client {
@@ -36,7 +38,7 @@ impl Clients {
             plan: Vec::new(),
             due_ms: random.below(60_000),
         };
-        Self { clients: (0..CLIENTS).map(client).collect(), flooding: false }
+        Self { clients: (0..CLIENTS).map(client).collect(), flooding: false, datagrams: false }
     }
 
     /// What arrives now: at most one segment of a flow.
@@ -45,11 +47,14 @@ impl Clients {
         let mut segments: Vec<_> = due.map(|client| client.act(now_ms, random)).collect();
         if random.one_in(if self.flooding { 8 } else { 60 }) {
             self.flooding = !self.flooding;
+            self.datagrams = random.one_in(2);
         }
         if self.flooding {
             let mut seen = HashSet::new();
             segments.extend(
-                (0..FLOOD).map(|_| stranger(random)).filter(|segment| seen.insert(segment.key.port())),
+                (0..FLOOD)
+                    .map(|_| stranger(random, self.datagrams))
+                    .filter(|segment| seen.insert(segment.key.port())),
             );
         }
         segments
@@ -106,10 +111,14 @@ fn pause_ms(over: bool, random: &mut Random) -> u64 {
     }
 }
 
-/// A SYN from an address that nobody has.
-fn stranger(random: &mut Random) -> Segment {
+/// A SYN or a datagram from an address that nobody has.
+fn stranger(random: &mut Random, datagram: bool) -> Segment {
     let address = Ipv4Addr::from_bits(0x0a00_0000 + random.below(1 << 24) as u32);
     let port = 1024 + random.below(60_000) as u16;
-    let frame = frames::tcp((address, port), (VIP, 80), SYN, &[]);
-    Segment { key: V4Key::new(address, port, WEB), flags: Some(SYN), frame }
+    let (service, flags) = if datagram { (DNS, None) } else { (WEB, Some(SYN)) };
+    let frame = match flags {
+        Some(flags) => frames::tcp((address, port), (VIP, 80), flags, &[]),
+        None => frames::udp((address, port), (VIP, 53), b"query"),
+    };
+    Segment { key: V4Key::new(address, port, service), flags, frame }
 }

@@ -5,7 +5,7 @@ use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN};
 use directrix::control::api::Stats;
 use directrix::control::registry::{Registry, ServerLink};
-use directrix::flow::{Entry, Flow, V4Key};
+use directrix::flow::{Entry, Flow, State, V4Key};
 use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
     RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
@@ -47,6 +47,8 @@ struct Worker {
     forwarded: u64,
     /// What its table must hold.
     known: HashMap<V4Key, Known>,
+    /// Evictions so far, when the table was last compared with that.
+    evicted: u64,
 }
 
 /// What a decision meant for a frame: the address that it now has, or why it was dropped.
@@ -132,7 +134,7 @@ impl Director {
         self.removed.clear();
         (0..SERVERS).for_each(|id| self.registry.set_reachable(rip(id), mac(id, 0)));
         self.publish();
-        let count = (self.workers.iter().map(|worker| worker.capacity).sum::<usize>() / 3) as u16;
+        let count = (self.workers.iter().map(|worker| worker.capacity).sum::<usize>() / 4) as u16;
         for flags in [SYN, ACK] {
             self.receive((0..count).map(|port| newcomer(port, flags)).collect());
         }
@@ -231,8 +233,10 @@ impl Director {
             Some(known) if known.must_stay(now_ms) => {
                 panic!("{segment:?} of {known:?} became {outcome:?} at {now_ms}")
             }
-            // A half-open connection may have given way to another just before.
-            _ => self.opened(segment, outcome).map(|id| Known::opened(id, segment, now_ms, &timeouts)),
+            // An unconfirmed connection may have given way to another just before.
+            _ => {
+                self.opened(number, segment, outcome).map(|id| Known::opened(id, segment, now_ms, &timeouts))
+            }
         };
         let known = &mut self.workers[number].known;
         match after {
@@ -253,7 +257,7 @@ impl Director {
     }
 
     /// The server that a segment of no connection has opened one to; checks that it was right.
-    fn opened(&self, segment: &Segment, outcome: Outcome) -> Option<ServerId> {
+    fn opened(&self, number: usize, segment: &Segment, outcome: Outcome) -> Option<ServerId> {
         let service = &self.registry.services[usize::from(segment.key.service().0)];
         let eligible: Vec<_> = service
             .servers
@@ -269,7 +273,10 @@ impl Director {
             }
             Err(DropReason::NoConnection) => assert!(!segment.opens(), "{segment:?}"),
             Err(DropReason::NoServer) => assert!(segment.opens() && eligible.is_empty(), "{eligible:?}"),
-            Err(DropReason::TableFull) => assert!(segment.opens(), "{segment:?}"),
+            Err(DropReason::TableFull) => {
+                assert!(segment.opens(), "{segment:?}");
+                assert!(self.workers[number].has_its_share(segment.key.service()), "{segment:?}");
+            }
             Err(reason) => panic!("{segment:?} was dropped: {reason:?}"),
         }
         None
@@ -300,7 +307,14 @@ impl Worker {
         let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
         let seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, number]);
         let forwarder = Forwarder::new(capacity, seed, Arc::clone(loads), Arc::clone(&counters));
-        Self { forwarder, counters, capacity, received: 0, forwarded: 0, known: HashMap::new() }
+        Self { forwarder, counters, capacity, received: 0, forwarded: 0, known: HashMap::new(), evicted: 0 }
+    }
+
+    /// True if a service has eight times as many connections as there is room for others, at the least:
+    /// some that are known may be gone already.
+    fn has_its_share(&self, service: ServiceId) -> bool {
+        let held = self.known.keys().filter(|key| key.service() == service).count();
+        held > 8 * self.capacity.saturating_sub(self.known.len())
     }
 
     /// Forgets what is not in the table any more, if that had to go or could.
@@ -312,8 +326,14 @@ impl Worker {
             assert!(stays || !known.must_stay(now_ms), "{known:?} is gone at {now_ms}");
             stays
         });
+        let evicted = std::mem::replace(&mut self.evicted, self.counters.evicted.get());
+        let evictions = self.evicted > evicted;
         for entry in table.values() {
-            let known = self.known.get(&key(&entry.key)).unwrap_or_else(|| panic!("{entry:?} is unheard of"));
+            let known = self.known.get_mut(&key(&entry.key));
+            let known = known.unwrap_or_else(|| panic!("{entry:?} is unheard of"));
+            if evictions && (entry.state, known.state) == (State::UdpNew, State::Udp) {
+                known.state = State::UdpNew; // evicted, and opened again by what would have confirmed it
+            }
             assert_eq!((entry.server, entry.state), (known.server, known.state));
             assert_eq!(entry.deadline, tick(known.deadline_ms), "{entry:?} at {now_ms}");
         }

@@ -58,7 +58,8 @@ impl Known {
 
     /// After a further segment.
     pub(crate) fn after(self, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
-        let state = segment.flags.map_or(State::Udp, |flags| next(self.state, flags));
+        let datagram = if self.state == State::None { State::UdpNew } else { State::Udp };
+        let state = segment.flags.map_or(datagram, |flags| next(self.state, flags));
         Self { state, deadline_ms: now_ms + lifetime_ms(state, timeouts), ..self }
     }
 
@@ -68,9 +69,10 @@ impl Known {
         now_ms < self.deadline_ms && !(over && segment.opens())
     }
 
-    /// True if it must stay whatever happens: neither half-open nor past its time.
+    /// True if it must stay whatever happens: neither unconfirmed nor past its time.
     pub(crate) fn must_stay(&self, now_ms: u64) -> bool {
-        now_ms < self.deadline_ms && !matches!(self.state, State::SynRecv | State::SynAck)
+        let unconfirmed = matches!(self.state, State::SynRecv | State::SynAck | State::UdpNew);
+        now_ms < self.deadline_ms && !unconfirmed
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -89,7 +91,7 @@ fn lifetime_ms(state: State, timeouts: &Timeouts) -> u64 {
     let seconds = match state {
         State::Established => return timeouts.tcp.millis().into(),
         State::FinWait => return timeouts.tcp_fin.millis().into(),
-        State::Udp => return timeouts.udp.millis().into(),
+        State::Udp | State::UdpNew => return timeouts.udp.millis().into(),
         State::None => 2,
         State::Close => 10,
         State::LastAck => 30,

@@ -33,9 +33,11 @@ const TOTALS: &[Number] = &[
 
 const TABLE_TOTALS: &[Number] = &[
     ("table_expired", "Connections that expired.", |worker| worker.expired),
-    ("table_evicted", "Half-open connections that gave way to new ones in a full table.", |worker| {
-        worker.evicted
-    }),
+    (
+        "table_evicted",
+        "Unconfirmed connections (half-open TCP, UDP of one datagram) that were evicted for new ones.",
+        |worker| worker.evicted,
+    ),
 ];
 
 fn totals(workers: &[WorkerReadings], totals: &[Number], page: &mut Page<'_>) -> fmt::Result {

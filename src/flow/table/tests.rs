@@ -11,7 +11,7 @@ const SEED: Seed =
 const NOW: Tick = Tick(u32::MAX - 5); // every test runs across the wrap of the clock
 
 fn key(n: u32) -> V4Key {
-    V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, ServiceId(0))
+    V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16))
 }
 
 fn entry(n: u32, state: State) -> Entry<V4Key> {
@@ -65,40 +65,46 @@ fn a_full_table_keeps_established_connections_and_refuses_new_ones() {
 }
 
 #[test]
-fn a_batch_searches_a_bounded_stretch_for_somebody_to_give_way() {
+fn a_batch_searches_a_bounded_stretch_for_a_victim() {
     let mut table = FlowTable::new(3 * RECLAIM_BUCKETS * SLOTS, SEED);
     let full = table.capacity as u32;
     for n in 0..full {
         assert_eq!(put(&mut table, entry(n, State::Established)), Inserted::Placed);
     }
     table.begin();
-    let from = table.hand;
+    let from = table.search_hand;
     for n in full..full + 64 {
         let (new, homes) = (entry(n, State::SynRecv), table.homes(key(n)));
         assert_eq!(table.insert(new, homes, NOW), Inserted::Full);
     }
-    assert_eq!(table.hand - from, RECLAIM_BUCKETS, "all 64 together");
+    assert_eq!(table.search_hand - from, RECLAIM_BUCKETS, "all 64 together");
 }
 
 #[test]
-fn half_open_connections_give_way_to_new_ones() {
+fn unconfirmed_connections_are_evicted_whatever_their_protocol() {
+    for (confirmed, unconfirmed) in [(State::Established, State::SynRecv), (State::Udp, State::UdpNew)] {
+        evicts(confirmed, unconfirmed);
+    }
+}
+
+fn evicts(confirmed: State, unconfirmed: State) {
     let mut table = FlowTable::new(1000, SEED);
     for n in 0..1000 {
-        put(&mut table, entry(n, if n % 2 == 0 { State::Established } else { State::SynRecv }));
+        put(&mut table, entry(n, if n % 2 == 0 { confirmed } else { unconfirmed }));
     }
     let mut evicted = 0;
     for n in 1000..20_000 {
-        match put(&mut table, entry(n, State::SynRecv)) {
-            Inserted::Replaced(old) => evicted += u32::from(old.state == State::SynRecv),
+        match put(&mut table, entry(n, unconfirmed)) {
+            Inserted::Replaced(old) => evicted += u32::from(old.state == unconfirmed),
             other => panic!("{n}: {other:?}"),
         }
     }
     assert_eq!((evicted, table.len()), (19_000, 1000));
-    assert!((0..1000).step_by(2).all(|n| get(&mut table, n).is_some()), "an established one is gone");
+    assert!((0..1000).step_by(2).all(|n| get(&mut table, n).is_some()), "a confirmed one is gone");
 }
 
 #[test]
-fn of_half_open_ones_the_oldest_goes_first() {
+fn the_oldest_unconfirmed_one_goes_first() {
     let mut table = FlowTable::new(3, SEED); // two buckets
     for n in 0..3 {
         let deadline = NOW.after(Span::from_secs(60 - n));
@@ -108,6 +114,58 @@ fn of_half_open_ones_the_oldest_goes_first() {
         panic!("nobody gave way")
     };
     assert_eq!(gone.key, key(2));
+}
+
+/// 8/9 of a shared table are one service's, and what it opens then takes the place of its own.
+#[test]
+fn a_service_leaves_a_ninth_of_the_table_to_the_others() {
+    let of = |service, n: u32, state| Entry {
+        key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
+        ..entry(n, state)
+    };
+    let mut table = FlowTable::new(900, SEED);
+    table.set_shared(true);
+    for n in 0..100_000 {
+        let inserted = put(&mut table, of(1, n, State::Udp));
+        assert_eq!(inserted == Inserted::Placed, n < 801, "{n}: {inserted:?}");
+    }
+    let mut next = 100_000;
+    let mut open = |table: &mut FlowTable<V4Key>, service, state| {
+        next += 1;
+        put(table, of(service, next, state))
+    };
+    // Two more, each of which finds eight ninths of what is left.
+    for (service, least) in [(2, 88), (3, 9)] {
+        let placed = (0..1000).filter(|_| open(&mut table, service, State::SynRecv) == Inserted::Placed);
+        assert!(placed.count() >= least, "{service}");
+    }
+    for _ in 0..100 {
+        let Inserted::Replaced(old) = open(&mut table, 2, State::SynRecv) else { panic!("full") };
+        assert_eq!(old.key.service(), ServiceId(2), "of its own, as the others have less or are confirmed");
+    }
+    table.set_shared(false);
+    while open(&mut table, 3, State::Established) == Inserted::Placed {}
+    assert_eq!(table.len(), 900, "alone, it may have all that is left");
+}
+
+#[test]
+fn a_service_takes_unconfirmed_places_from_one_that_holds_more() {
+    let of = |service, n: u32, state| Entry {
+        key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
+        ..entry(n, state)
+    };
+    let mut table = FlowTable::new(900, SEED);
+    table.set_shared(true);
+    for n in 0..2000 {
+        put(&mut table, of(1, n, State::UdpNew));
+    }
+    let opened = (2000..10_000).filter(|n| put(&mut table, of(2, *n, State::Established)) != Inserted::Full);
+    let opened = opened.count();
+    assert!((440..=460).contains(&opened), "{opened}: until both hold the same");
+    for n in 10_000..20_000 {
+        let Inserted::Replaced(old) = put(&mut table, of(1, n, State::UdpNew)) else { panic!("full") };
+        assert_eq!(old.key.service(), ServiceId(1));
+    }
 }
 
 #[test]
@@ -203,17 +261,23 @@ fn listing_shows_every_connection_once() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert(u32, bool),
+    Insert(u32, State),
+    /// Whether several services share the table.
+    Share(bool),
     Remove(u32),
     Find(u32),
     Sweep(usize),
     Wait(u32),
 }
 
+/// In which connections may be.
+const STATES: [State; 4] = [State::SynRecv, State::Established, State::UdpNew, State::Udp];
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let keys = 0u32..80;
     let step = prop_oneof![
-        4 => (keys.clone(), any::<bool>()).prop_map(|(n, open)| Step::Insert(n, open)),
+        4 => (keys.clone(), prop::sample::select(&STATES[..])).prop_map(|(n, state)| Step::Insert(n, state)),
+        1 => any::<bool>().prop_map(Step::Share),
         1 => keys.clone().prop_map(Step::Remove),
         4 => keys.prop_map(Step::Find),
         1 => (0usize..20).prop_map(Step::Sweep),
@@ -240,9 +304,10 @@ fn a_million_steps_are_those_of_a_map() {
     };
     for capacity in [1, 3, 8, 40, 64] {
         let step = (0..200_000).map(|_| match below(11) {
-            0..4 => Step::Insert(below(80), below(2) == 0),
+            0..4 => Step::Insert(below(80), STATES[below(4) as usize]),
             4 => Step::Remove(below(80)),
             5..9 => Step::Find(below(80)),
+            9 if below(4) == 0 => Step::Share(below(2) == 0),
             9 => Step::Sweep(below(20) as usize),
             _ => Step::Wait(below(30_000)),
         });
@@ -255,11 +320,15 @@ fn a_million_steps_are_those_of_a_map() {
 fn behaves_like_a_map(steps: Vec<Step>, capacity: usize) {
     let mut table = FlowTable::new(capacity, SEED);
     let mut model: HashMap<u32, Entry<V4Key>> = HashMap::new();
-    let mut now = NOW;
+    let (mut now, mut shared) = (NOW, false);
     for step in steps {
         match step {
-            Step::Insert(n, open) if !model.contains_key(&n) => {
-                insert_both((&mut table, &mut model), (n, open), now);
+            Step::Insert(n, state) if !model.contains_key(&n) => {
+                insert_both((&mut table, &mut model), entry(n, state), (now, shared));
+            }
+            Step::Share(of_several) => {
+                shared = of_several;
+                table.set_shared(shared);
             }
             Step::Insert(n, _) | Step::Find(n) => assert_eq!(get(&mut table, n), model.get(&n).copied()),
             Step::Remove(n) => {
@@ -278,23 +347,36 @@ fn behaves_like_a_map(steps: Vec<Step>, capacity: usize) {
 
 type Model = HashMap<u32, Entry<V4Key>>;
 
-fn insert_both((table, model): (&mut FlowTable<V4Key>, &mut Model), (n, open): (u32, bool), now: Tick) {
-    let state = if open { State::SynRecv } else { State::Established };
-    let new = Entry { deadline: now.after(Span::from_secs(60)), ..entry(n, state) };
+/// By the rule for who may be evicted, and for how much of the table a service may hold.
+fn insert_both(
+    (table, model): (&mut FlowTable<V4Key>, &mut Model),
+    new: Entry<V4Key>,
+    (now, shared): (Tick, bool),
+) {
+    let new = Entry { deadline: now.after(Span::from_secs(60)), ..new };
+    let free = table.capacity - model.len();
+    let of = |service| model.values().filter(|held| held.key.service() == service).count();
+    let own = of(new.key.service());
+    let grows = !shared || own <= 8 * free;
+    let may_go = |held: &Entry<V4Key>| {
+        let over = now.reached(held.deadline) || matches!(held.state, State::SynRecv | State::UdpNew);
+        let other = held.key.service();
+        over && (!shared || other == new.key.service() || of(other) > own)
+    };
     let homes = table.homes(new.key);
     table.begin();
     match table.insert(new, homes, now) {
-        Inserted::Placed => assert!(model.len() < table.capacity),
+        Inserted::Placed => assert!(grows && free > 0),
         Inserted::Replaced(old) => {
-            assert!(may_yield(&old, now));
+            assert!(may_go(&old));
             forget(model, &old);
         }
         Inserted::Full => {
-            assert_eq!(model.len(), table.capacity);
-            return assert!(!model.values().any(|held| may_yield(held, now)));
+            assert!(!grows || free == 0);
+            return assert!(!model.values().any(may_go));
         }
     }
-    model.insert(n, new);
+    model.insert(u32::from(new.server.0), new);
 }
 
 fn forget(model: &mut Model, gone: &Entry<V4Key>) -> Entry<V4Key> {

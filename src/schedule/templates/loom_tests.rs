@@ -14,8 +14,10 @@ fn key(n: u32) -> TemplateKey {
 }
 
 fn bind(table: &Templates, n: u32, now: Tick, server: u16) -> u16 {
-    let binding = Binding { key: key(n), now, timeout: TIMEOUT, assured: true };
-    table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().server.0
+    let binding = Binding { key: key(n), now, timeout: TIMEOUT, datagram: false };
+    let bound = table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().server;
+    table.assure(binding.key, bound);
+    bound.0
 }
 
 /// Two slots: both buckets have one.
@@ -139,7 +141,7 @@ fn loom_a_template_that_gives_way_is_nobody_else_s() {
     explore(3, || {
         let table = table();
         let unassured = |table: &Templates, n: u32, server| {
-            let binding = Binding { key: key(n), now: Tick(0), timeout: TIMEOUT, assured: false };
+            let binding = Binding { key: key(n), now: Tick(0), timeout: TIMEOUT, datagram: false };
             table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().server.0
         };
         unassured(&table, 7, 7);

@@ -122,9 +122,9 @@ impl Life {
         Self(self.0.wrapping_add(1 << 3) & HANDS)
     }
 
-    pub(super) fn claim(self, generation: u8, deadline: Tick, assured: bool) -> Self {
-        let (assured, generation) = (if assured { ASSURED } else { 0 }, u64::from(generation) << GENERATION);
-        Self(self.0 & HANDS | assured | generation | Phase::Claim as u64).until(deadline)
+    pub(super) fn claim(self, generation: u8, deadline: Tick) -> Self {
+        let generation = u64::from(generation) << GENERATION;
+        Self(self.0 & HANDS | generation | Phase::Claim as u64).until(deadline)
     }
 
     pub(super) fn bound(self) -> Self {

@@ -26,7 +26,7 @@ fn key(n: u32) -> TemplateKey {
 }
 
 fn binding(n: u32, now: Tick) -> Binding {
-    Binding { key: key(n), now, timeout: TIMEOUT, assured: false }
+    Binding { key: key(n), now, timeout: TIMEOUT, datagram: false }
 }
 
 fn bind(table: &Templates, n: u32, now: Tick, server: u16) -> u16 {
@@ -150,9 +150,22 @@ fn generations_know_nothing_of_each_other() {
     assert_eq!(table.list(NOW).map(|of| of.server.0).collect::<Vec<_>>(), [3]);
 }
 
+#[test]
+fn a_second_datagram_assures_a_template_and_no_second_syn() {
+    let table = table(10);
+    for (client, datagram) in [(1, true), (2, false)] {
+        let again = || {
+            let binding = Binding { datagram, ..binding(client, NOW) };
+            table.bind(binding, |_| true, || Some(ServerId(3)));
+            table.list(NOW).find(|of| of.key == key(client)).is_some_and(|of| of.assured)
+        };
+        assert_eq!([again(), again(), again()], [false, datagram, datagram]);
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Bind { client: u32, pick: Option<u16>, assured: bool },
+    Bind { client: u32, pick: Option<u16>, datagram: bool },
     Release(u32, u16),
     Assure(u32, u16),
     Close(u16),
@@ -165,7 +178,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (client, server) = (0..12u32, 0..SERVERS as u16);
     let step = prop_oneof![
         8 => (client.clone(), proptest::option::weighted(0.9, server.clone()), any::<bool>())
-            .prop_map(|(client, pick, assured)| Step::Bind { client, pick, assured }),
+            .prop_map(|(client, pick, datagram)| Step::Bind { client, pick, datagram }),
         6 => (client.clone(), server.clone()).prop_map(|(client, server)| Step::Release(client, server)),
         2 => (client, server.clone()).prop_map(|(client, server)| Step::Assure(client, server)),
         1 => server.clone().prop_map(Step::Close),
@@ -189,13 +202,17 @@ impl Naive {
         let closed = &self.closed;
         self.templates.retain(|other, of| *other != client || (stands(of) && !closed.contains(&of.server.0)));
         let template = match self.templates.entry(client) {
-            Entry::Occupied(known) => known.into_mut(),
+            Entry::Occupied(known) => {
+                let template = known.into_mut();
+                template.assured |= binding.datagram;
+                template
+            }
             Entry::Vacant(place) => place.insert(Template {
                 key: binding.key,
                 server: ServerId(pick?),
                 deadline: binding.now,
                 connections: 0,
-                assured: binding.assured,
+                assured: false,
             }),
         };
         template.deadline = binding.now.after(binding.timeout);
@@ -221,9 +238,9 @@ proptest! {
         let (table, mut naive, now) = (table(64), Naive::default(), Cell::new(NOW));
         for step in steps {
             match step {
-                Step::Bind { client, pick, assured } => {
+                Step::Bind { client, pick, datagram } => {
                     let pick = pick.filter(|pick| !naive.closed.contains(pick));
-                    let binding = Binding { assured, ..binding(client, now.get()) };
+                    let binding = Binding { datagram, ..binding(client, now.get()) };
                     let keeps = |server: ServerId| !naive.closed.contains(&server.0);
                     let bound = table.bind(binding, keeps, || pick.map(ServerId));
                     prop_assert_eq!(bound.map(|bound| bound.server), naive.bind(binding, client, pick));

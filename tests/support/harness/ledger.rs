@@ -37,7 +37,8 @@ impl Seen {
     /// True if this frame would open the connection that is in `state`, or would if that has just
     /// given way to another one.
     fn may_open_again(&self, state: State) -> bool {
-        state.gives_way_to(self.flags) || (state.is_half_open() && self.flags.any(TcpFlags::SYN))
+        let opens = state == State::UdpNew || self.flags.any(TcpFlags::SYN);
+        state.gives_way_to(self.flags) || (state.is_unconfirmed() && opens)
     }
 }
 
@@ -116,7 +117,7 @@ impl Ledger {
     }
 
     /// A live connection that got no frame or one, which did not begin it anew, is as the state
-    /// table says, or as it was if its server is gone. Only a half-open one may be gone, or may have been opened again.
+    /// table says, or as it was if its server is gone. Only an unconfirmed one may be gone, or may have been opened again.
     fn connections_go_on(&self, arrived: &[Vec<u8>], (before, after): (&Table, &Table), now: Tick) {
         let seen: Vec<_> = arrived.iter().filter_map(|frame| self.see(frame)).collect();
         for old in before.values().filter(|entry| !now.reached(entry.deadline)) {
@@ -134,8 +135,8 @@ impl Ledger {
             match after.get(&old.key) {
                 Some(new) => assert_eq!(*new, expected),
                 None => {
-                    let half_open = old.state.is_half_open() || expected.state.is_half_open();
-                    assert!(half_open || now.reached(expected.deadline), "{expected:?} is gone");
+                    let unconfirmed = old.state.is_unconfirmed() || expected.state.is_unconfirmed();
+                    assert!(unconfirmed || now.reached(expected.deadline), "{expected:?} is gone");
                 }
             }
         }
