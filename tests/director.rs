@@ -8,6 +8,8 @@ mod audit;
 mod availability;
 #[path = "director/debug.rs"]
 mod debug;
+#[path = "director/status.rs"]
+mod status;
 
 use std::fs;
 use std::process::{Command, Stdio};

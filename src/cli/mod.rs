@@ -11,12 +11,15 @@ mod ipvsadm;
 mod lab;
 mod listings;
 mod log;
+mod number;
 mod output;
 mod realserver;
 mod run;
 mod status;
+mod summary;
 mod top;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,6 +43,8 @@ struct Cli {
 enum Command {
     /// Run the director in the foreground
     Run(run::Args),
+    /// Show the director's status on one screen
+    Status(summary::Args),
     /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
     /// Have the director read its configuration file again
@@ -77,10 +82,11 @@ pub fn main() -> ExitCode {
     if words.next().is_some_and(|name| Path::new(&name).file_name() == Some("ipvsadm".as_ref())) {
         return ipvsadm::run(&words.collect::<Vec<_>>(), &default_socket());
     }
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| with_hint(error).exit());
     let socket = cli.socket.unwrap_or_else(default_socket);
     match cli.command {
         Command::Run(args) => run::main(&args, &socket),
+        Command::Status(args) => summary::main(&args, &socket),
         Command::Ipvsadm(args) => ipvsadm::main(&args, &socket),
         Command::Reload => change::reload(&socket),
         Command::Plan(args) => change::plan(&args, &socket),
@@ -94,6 +100,31 @@ pub fn main() -> ExitCode {
         Command::Lab(args) => lab::main(&args),
         Command::Generate(args) => generate::main(&args, Cli::command()),
     }
+}
+
+/// Words that people try first, and the command that they look for.
+const ALIKE: [(&str, &str); 12] = [
+    ("list", "ipvsadm -Ln"),
+    ("ls", "ipvsadm -Ln"),
+    ("services", "ipvsadm -Ln"),
+    ("servers", "ipvsadm -Ln"),
+    ("show", "status"),
+    ("info", "status"),
+    ("health", "status"),
+    ("stats", "ipvsadm -Ln --stats"),
+    ("statistics", "ipvsadm -Ln --stats"),
+    ("rate", "ipvsadm -Ln --rate"),
+    ("connections", "ipvsadm -Lnc"),
+    ("conns", "ipvsadm -Lnc"),
+];
+
+/// Names the command that an unknown subcommand stands for elsewhere.
+fn with_hint(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    let Some((_, command)) = ALIKE.iter().find(|(alike, _)| alike == word) else { return error };
+    let hint = format!("'directrix {command}' does that; 'directrix status' is one screen of all");
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    error
 }
 
 /// The control socket where `--socket` is not given. A variable that is set to nothing is not set,

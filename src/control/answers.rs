@@ -18,6 +18,8 @@ impl<F: FnMut()> Director<F> {
             Query::Reload(origin, reply) => reloads.ask(origin, Some(reply)),
             Query::Plan(config, reply) => drop(reply.send(self.plan(&reloads.complete(*config)))),
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
+            Query::Status(reply) => self.report_status(reloads, reply),
+            Query::Health(reply) => drop(reply.send(self.ailments())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
             Query::Metrics(reply) => self.meter.answer(&view, self.backend.name, reply),
@@ -45,7 +47,7 @@ impl<F: FnMut()> Director<F> {
         api::Timeouts { tcp: timeouts.tcp.secs(), tcp_fin: timeouts.tcp_fin.secs(), udp: timeouts.udp.secs() }
     }
 
-    fn view(&self) -> View<'_> {
+    pub(super) fn view(&self) -> View<'_> {
         View {
             registry: &self.registry,
             crew: &self.backend.crew,

@@ -4,6 +4,8 @@
 //! may be a million of them, and the configuration as TOML; every other body is one JSON value, and an
 //! error is a [`Problem`].
 
+pub mod overview;
+
 use crate::model::ServiceAddress;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -28,6 +30,10 @@ pub mod path {
     /// Takes a [`super::Draft`], and has it judged as a reload would judge it: a [`super::Plan`]. A path of
     /// its own: a director that did not know it must not take the question for a reload.
     pub const PLAN: &str = "/v1/plan";
+    /// [`super::overview::Status`].
+    pub const STATUS: &str = "/v1/status";
+    /// "ok" with status 200, or what ails the director with 503.
+    pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].
     pub const TIMEOUTS: &str = "/v1/timeouts";
     /// A page for Prometheus (see [`crate::control::metrics`]), where scrapers look for it.

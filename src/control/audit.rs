@@ -73,6 +73,16 @@ impl Origin {
     }
 }
 
+impl Display for Origin {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.via)?;
+        match &self.client {
+            Some(Client { person, process }) => write!(f, " ({person}, pid {process})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The command in the `User-Agent` of this program.
 fn command(agent: &str) -> Option<&str> {
     let name = agent.strip_prefix(COMMAND)?.split('/').next()?;

@@ -9,10 +9,18 @@ use crate::model::BackendChoice;
 pub struct Backend {
     /// "xdp" or "packet".
     pub name: &'static str,
+    /// Why it was chosen, for operators.
+    pub reason: String,
     /// What the kernel hands over.
     pub steering: Handover,
     /// The workers.
     pub crew: Crew,
+}
+
+impl Backend {
+    fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..self }
+    }
 }
 
 /// What is to be done when all is open, and no worker runs yet.
@@ -29,17 +37,20 @@ pub fn launch(
     settings: &Settings,
     before: BeforeWorkers<'_>,
 ) -> Result<Backend, IoError> {
+    const CHOSEN: &str = "set by configuration or command line";
     match choice {
-        BackendChoice::Xdp => start("xdp", xdp::open(plan)?, settings, before),
-        BackendChoice::Packet => start("packet", packet::open(plan)?, settings, before),
+        BackendChoice::Xdp => Ok(start("xdp", xdp::open(plan)?, settings, before)?.because(CHOSEN)),
+        BackendChoice::Packet => Ok(start("packet", packet::open(plan)?, settings, before)?.because(CHOSEN)),
         BackendChoice::Auto => match xdp::open(plan) {
             Ok(opened) => {
                 tracing::info!("backend xdp: AF_XDP works on {}", plan.arms[0].name);
-                start("xdp", opened, settings, before)
+                let reason = format!("AF_XDP works on {}", plan.arms[0].name);
+                Ok(start("xdp", opened, settings, before)?.because(reason))
             }
             Err(reason) => {
                 tracing::warn!(%reason, "backend packet: AF_XDP does not work here");
-                start("packet", packet::open(plan)?, settings, before)
+                let backend = start("packet", packet::open(plan)?, settings, before)?;
+                Ok(backend.because(format!("AF_XDP does not work here: {reason}")))
             }
         },
     }
@@ -64,5 +75,5 @@ fn start<P: Ports + 'static>(
         cause: error.to_string(),
         remedy: "raise the limit on threads (ulimit -u), or ask for fewer workers".into(),
     })?;
-    Ok(Backend { name, steering: Handover::new(steering), crew })
+    Ok(Backend { name, reason: String::new(), steering: Handover::new(steering), crew })
 }

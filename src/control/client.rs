@@ -58,10 +58,18 @@ impl Client {
         Self { agent: audit::agent(command), ..self }
     }
 
-    /// Every virtual service with its real servers.
+    /// The director at a glance.
     ///
     /// # Errors
     /// Like every method here, [`ClientError`].
+    pub async fn status(&self) -> Result<api::overview::Status, ClientError> {
+        self.read(path::STATUS).await
+    }
+
+    /// Every virtual service with its real servers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     pub async fn services(&self) -> Result<api::Services, ClientError> {
         self.read(path::SERVICES).await
     }

@@ -188,6 +188,8 @@ impl<F: FnMut()> Director<F> {
                 wish = signals.next() => match wish {
                     Wish::End => break,
                     Wish::Reload => reloads.ask(Origin::hangup(), None),
+                    Wish::Dump => self.dump(&reloads),
+                    Wish::Nothing(signal) => tracing::warn!(signal, "signal ignored: it has no meaning here"),
                 },
                 ended = &mut arp => { ended?; break; }
                 Some(report) = reports.recv() => {
@@ -287,6 +289,11 @@ impl<F: FnMut()> Director<F> {
             return Ok(());
         }
         Err(Failure::Worker(std::io::Error::other("see the log above")))
+    }
+
+    /// A worker that makes no rounds.
+    pub(super) fn stalled(&self) -> Option<usize> {
+        self.watchdog.stalled()
     }
 
     /// Sends ARP on a command.

@@ -1,7 +1,8 @@
-//! The metrics listener: what the control socket answers to `GET /metrics`, over TCP, and nothing
-//! else. Whoever reaches its address may read; nobody can change anything.
+//! The metrics listener: what the control socket answers to `GET /metrics` and `GET /healthz`, over TCP, and
+//! nothing else. Whoever reaches its address may read; nobody can change anything.
 
 use super::api::path;
+use super::health;
 use super::metrics::http;
 use super::server::{Query, problem, wrong_method};
 use super::serving;
@@ -76,12 +77,17 @@ impl Exporter {
 }
 
 fn router(queries: mpsc::Sender<Query>) -> Router {
-    http::route(queries)
-        .route("/", get(async || concat!("directrix ", env!("CARGO_PKG_VERSION"), ": metrics at /metrics\n")))
+    const WELCOME: &str = concat!("directrix ", env!("CARGO_PKG_VERSION"), ": /metrics, /healthz\n");
+    http::route(queries.clone())
+        .merge(health::route(queries))
+        .route("/", get(async || WELCOME))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
 }
 
 async fn not_found(uri: Uri) -> Response {
-    problem(StatusCode::NOT_FOUND, format!("there is no {}; there is {}", uri.path(), path::METRICS))
+    problem(
+        StatusCode::NOT_FOUND,
+        format!("there is no {}; there are {} and {}", uri.path(), path::METRICS, path::HEALTH),
+    )
 }

@@ -51,6 +51,12 @@ impl Handover {
         }
     }
 
+    /// Whether the kernel has refused the latest services.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Ends the handing over.
     pub fn stop(&mut self) {
         self.steering.stop();

@@ -3,6 +3,7 @@
 
 use super::api::Plan;
 use super::audit::{self, Origin};
+use super::config_file::{ConfigFile, History};
 use super::director::Director;
 use crate::model::{BackendChoice, Config, ConfigErrors, Rules};
 use std::sync::Arc;
@@ -34,10 +35,11 @@ impl Ask {
 
 /// At most one reading at a time, and who waits for it.
 pub(super) struct Reloads {
-    reread: Reread,
+    file: Arc<ConfigFile>,
+    history: History,
     /// What the command line says, whatever a file does.
     backend: Option<BackendChoice>,
-    reading: Option<JoinHandle<Result<Config, ConfigErrors>>>,
+    reading: Option<JoinHandle<Result<Config, String>>>,
     /// Asked before it began.
     waiting: Vec<Ask>,
     /// Asked since: the file may have been changed after it was read, so it is read once more for them.
@@ -46,7 +48,18 @@ pub(super) struct Reloads {
 
 impl Reloads {
     pub(super) fn new(reread: Reread, backend: Option<BackendChoice>) -> Self {
-        Self { reread, backend, reading: None, waiting: Vec::new(), next: Vec::new() }
+        let (file, history) = (Arc::new(ConfigFile::new(reread)), History::new());
+        Self { file, history, backend, reading: None, waiting: Vec::new(), next: Vec::new() }
+    }
+
+    /// The file that is read.
+    pub(super) fn file(&self) -> Arc<ConfigFile> {
+        Arc::clone(&self.file)
+    }
+
+    /// How reloads went.
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     /// A file that others have read, with what the command line says.
@@ -68,8 +81,8 @@ impl Reloads {
 
     fn begin(&mut self, waiting: Vec<Ask>) {
         tracing::debug!("reading the configuration file");
-        let reread = Arc::clone(&self.reread);
-        self.reading = Some(tokio::task::spawn_blocking(move || reread()));
+        let file = self.file();
+        self.reading = Some(tokio::task::spawn_blocking(move || file.read()));
         self.waiting = waiting;
     }
 
@@ -79,13 +92,16 @@ impl Reloads {
         let read = reading.await;
         self.reading = None;
         match read {
-            Ok(read) => read.map_err(|errors| errors.to_string()),
+            Ok(read) => read,
             Err(failed) => Err(format!("reading it has failed: {failed}; this is a fault of directrix")),
         }
     }
 
     /// Logs and answers what has come of a reading, and begins the next one if it was asked for since.
     pub(super) fn answer(&mut self, outcome: &Outcome) {
+        if let Some(first) = self.waiting.first() {
+            self.history.note(&first.origin, outcome);
+        }
         for (number, Ask { origin, reply }) in self.waiting.drain(..).enumerate() {
             match number {
                 0 => audit::reloaded(&origin, outcome),

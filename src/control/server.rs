@@ -8,9 +8,11 @@ pub use super::gate::READERS;
 pub use super::serving::{READ_TIMEOUT, REQUEST_TIMEOUT};
 pub use super::socket::{BindError, ControlSocket, PATH_MAX, bind};
 
+use super::api::overview::Status;
 use super::api::{self, Draft, Plan, path};
 use super::audit::{Origin, Refusals};
 use super::gate::{Gate, Sender};
+use super::health;
 use super::live::RefusedAt;
 use super::metrics::{self, Readings};
 use super::request::Request;
@@ -49,6 +51,10 @@ const CHUNKS: usize = 4;
 /// A question to the control loop, with the way back for its answer.
 #[derive(Debug)]
 pub enum Query {
+    /// A director at a glance.
+    Status(oneshot::Sender<Status>),
+    /// What ails the director; nothing if all is well.
+    Health(oneshot::Sender<Vec<String>>),
     /// Every virtual service with its real servers.
     Services(oneshot::Sender<api::Services>),
     /// Every connection, in chunks of any size; dropping the sender ends the list. A send waits
@@ -109,6 +115,7 @@ type Queries = State<mpsc::Sender<Query>>;
 
 fn router(queries: mpsc::Sender<Query>) -> Router {
     Router::new()
+        .route(path::STATUS, get(async |State(queries): Queries| ask(&queries, Query::Status).await))
         .route(path::SERVICES, get(async |State(queries): Queries| ask(&queries, Query::Services).await))
         .route(path::DROPS, get(async |State(queries): Queries| ask(&queries, Query::Drops).await))
         .route(path::WORKERS, get(async |State(queries): Queries| ask(&queries, Query::Workers).await))
@@ -119,6 +126,7 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::RELOAD, post(reload))
         .route(path::PLAN, post(plan))
         .merge(metrics::http::route(queries.clone()))
+        .merge(health::route(queries.clone()))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
@@ -266,6 +274,7 @@ fn json_lines(chunk: &[api::Connection]) -> Result<Vec<u8>, io::Error> {
 
 async fn not_found(uri: Uri) -> Response {
     let known = [
+        path::STATUS,
         path::SERVICES,
         path::CONNECTIONS,
         path::DROPS,
@@ -276,6 +285,7 @@ async fn not_found(uri: Uri) -> Response {
         path::RELOAD,
         path::PLAN,
         path::METRICS,
+        path::HEALTH,
     ];
     let error = format!("there is no {}; there are {}", uri.path(), known.join(", "));
     problem(StatusCode::NOT_FOUND, error)

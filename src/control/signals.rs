@@ -1,4 +1,4 @@
-//! Signals, as wishes.
+//! Signal handling: SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -6,6 +6,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) enum Wish {
     End,
     Reload,
+    /// The state in the log.
+    Dump,
+    /// Nothing: without a handler, this signal would end the process.
+    Nothing(&'static str),
 }
 
 /// What a director is told from outside, other than by its socket.
@@ -13,13 +17,19 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user1: Signal,
+    user2: Signal,
 }
 
 impl Signals {
     pub(super) fn listen() -> std::io::Result<Self> {
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { terminate, interrupt, hangup })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
     }
 
     /// The next one, even if it has come before.
@@ -28,6 +38,8 @@ impl Signals {
             _ = self.terminate.recv() => Wish::End,
             _ = self.interrupt.recv() => Wish::End,
             _ = self.hangup.recv() => Wish::Reload,
+            _ = self.user1.recv() => Wish::Dump,
+            _ = self.user2.recv() => Wish::Nothing("SIGUSR2"),
         }
     }
 }

@@ -156,7 +156,7 @@ fn persistence(of: Persistence) -> api::Persistence {
     api::Persistence { timeout: of.timeout.secs(), prefix: of.prefix, engine: None }
 }
 
-fn state(vip: VipState) -> String {
+pub(super) fn state(vip: VipState) -> String {
     match vip {
         VipState::Probing => "probing".into(),
         VipState::Claimed => "serving".into(),

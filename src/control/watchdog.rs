@@ -13,7 +13,7 @@ pub struct Watchdog {
     is_wanted: bool,
     /// By worker, at the last look.
     beats: Vec<u64>,
-    is_standing: bool,
+    stalled: Option<usize>,
 }
 
 impl Watchdog {
@@ -28,25 +28,27 @@ impl Watchdog {
         Self { is_wanted: interval > Some(Duration::ZERO), ..Self::default() }
     }
 
+    /// The worker that made no rounds between the last two looks.
+    #[must_use]
+    pub fn stalled(&self) -> Option<usize> {
+        self.stalled
+    }
+
     /// Tells that all is well, if every worker has made rounds since the last look.
     pub fn look(&mut self, crew: &Crew) {
-        if !self.is_wanted {
-            return;
-        }
         let beats = crew.members().iter().map(|member| member.counters.beats.get()).collect();
-        match self.standing(beats) {
-            Some(worker) if !self.is_standing => {
-                tracing::error!(
-                    worker,
-                    "this worker makes no rounds: the service manager is told nothing until it does"
-                );
-                self.is_standing = true;
-            }
-            Some(_) => {}
-            None => {
-                self.is_standing = false;
-                tell();
-            }
+        let (stalled, before) = (self.standing(beats), self.stalled);
+        self.stalled = stalled;
+        match self.stalled {
+            Some(worker) if before.is_none() => tracing::error!(
+                worker,
+                "this worker makes no rounds: it forwards nothing, and the service manager is told nothing"
+            ),
+            None if before.is_some() => tracing::info!("every worker makes rounds again"),
+            _ => {}
+        }
+        if self.is_wanted && self.stalled.is_none() {
+            tell();
         }
     }
 

@@ -24,7 +24,9 @@ const OPERATORS: u32 = 4711;
 /// A user that has no name.
 const NAMELESS: u32 = 4712;
 
-const GETS: [&str; 7] = [
+const GETS: [&str; 9] = [
+    path::STATUS,
+    path::HEALTH,
     path::SERVICES,
     path::CONNECTIONS,
     path::DROPS,

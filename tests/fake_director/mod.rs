@@ -30,6 +30,7 @@ pub(crate) struct Answers {
     pub(crate) drops: Vec<api::Drops>,
     pub(crate) workers: Vec<api::Worker>,
     pub(crate) timeouts: api::Timeouts,
+    pub(crate) status: api::overview::Status,
 }
 
 impl Default for Answers {
@@ -40,6 +41,7 @@ impl Default for Answers {
             drops: Vec::new(),
             workers: Vec::new(),
             timeouts: api::Timeouts { tcp: 900, tcp_fin: 120, udp: 300 },
+            status: api::overview::Status::default(),
         }
     }
 }
@@ -48,6 +50,8 @@ impl Answers {
     pub(crate) fn answer(&self, query: Query) {
         // A client that is gone is no concern of the control loop.
         match query {
+            Query::Status(to) => drop(to.send(self.status.clone())),
+            Query::Health(to) => drop(to.send(Vec::new())),
             Query::Services(to) => drop(to.send(self.services.clone())),
             Query::Drops(to) => drop(to.send(self.drops.clone())),
             Query::Workers(to) => drop(to.send(self.workers.clone())),

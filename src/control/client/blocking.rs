@@ -29,6 +29,14 @@ impl Blocking {
         Self { client: self.client.named(command), ..self }
     }
 
+    /// See [`Client::status`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn status(&self) -> Result<api::overview::Status, ClientError> {
+        self.runtime.block_on(self.client.status())
+    }
+
     /// See [`Client::services`].
     ///
     /// # Errors

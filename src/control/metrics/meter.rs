@@ -24,6 +24,12 @@ impl Meter {
         Self { started: SystemTime::now(), arp: neighbors.counters() }
     }
 
+    /// When the director started.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
     /// Sends the readings of this moment to `reply`, once every worker has told its latencies.
     /// Does not wait for that.
     ///
