@@ -139,7 +139,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab bench --flows 64k",
         2,
-        "error: invalid value '64k' for '--flows <N>': invalid digit found in string\n…",
+        "error: invalid value '64k' for '--flows <N>': write a whole number in digits, as in 1000000\n…",
     ),
     (
         "directrix lab bench --servers 0",

@@ -6,8 +6,13 @@ mod fake_director;
 use directrix::control::api::Server;
 use directrix::control::server::Query;
 use fake_director::{Answers, Director, directrix, fixtures, run};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_device_that_a_configuration_is_saved_to_stays_one_and_a_file_keeps_its_mode() {
@@ -74,10 +79,74 @@ fn a_drain_ends_when_the_server_is_gone() {
     let mut look = 0;
     let (director, line) = draining(move |servers| {
         look += 1;
-        servers[0] = Server { state: "draining".into(), active: 2 - look.min(2), ..servers[0].clone() };
-        servers.truncate(usize::from(look < 3));
+        servers[0] = Server { state: "draining".into(), active: 3 - look.min(3), ..servers[0].clone() };
+        servers.truncate(usize::from(look < 4)); // the first look is for the weight before
     });
     let (status, out, said) = run(&mut directrix(&director.socket(), &line));
     assert_eq!((status, said.as_str()), (0, ""));
     assert!(out.starts_with("   0 s  1 active") && out.ends_with("\nremoved\n"), "{out}");
+}
+
+#[test]
+fn what_is_left_at_the_deadline_is_cut_and_the_file_is_mentioned() {
+    let mut answers = Answers { services: fixtures::made_up(), ..Answers::default() };
+    answers.services.services.truncate(1);
+    let service = &mut answers.services.services[0];
+    service.servers.truncate(1);
+    let (address, rip) = (service.address, service.servers[0].address.ip());
+    service.servers[0] =
+        Server { state: "draining".into(), active: 19, inactive: 1, ..service.servers[0].clone() };
+    answers.status.file.unsaved = vec![format!("- {address} -> {rip}")];
+    let start = Instant::now();
+    let director = Director::with(move |query| {
+        if start.elapsed() > Duration::from_millis(1500) {
+            answers.services.services[0].servers.clear();
+        }
+        match query {
+            Query::Change(_, _, to) => drop(to.send(Ok(Vec::new()))),
+            other => answers.answer(other),
+        }
+    });
+    let line = format!("drain tcp:{} {rip} --deadline 1", address.address);
+    let (status, out, said) = run(&mut directrix(&director.socket(), &line));
+    assert_eq!((status, said.as_str()), (0, ""));
+    assert!(out.contains("\nremoved at the deadline; 20 connections cut\n"), "{out}");
+    assert!(out.contains(&format!("the configuration file still has {rip}: a reload")), "{out}");
+}
+
+#[test]
+fn an_interrupted_drain_says_that_it_goes_on() {
+    let (director, line) = draining(|servers| {
+        servers[0] = Server { state: "draining".into(), weight: 0, active: 2, ..servers[0].clone() };
+    });
+    let mut command = directrix(&director.socket(), &line);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 1];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap(); // it waits from now on
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(
+        said.contains("the drain goes on: ") && said.contains("to end it: directrix ipvsadm -e -t "),
+        "{said}"
+    );
+    assert!(said.ends_with(" -g -w 1\n"), "{said}");
+}
+
+#[test]
+fn arguments_of_drain_are_refused_in_words() {
+    for (arguments, complaint) in [
+        (
+            "tcp:10.9.0.100:80 10.9.0.12:80",
+            "'10.9.0.12:80' for '<SERVER>': write the RIP without a port: 10.9.0.12",
+        ),
+        ("tcp:10.9.0.100:80 rs1", "'rs1' for '<SERVER>': write the RIP, as in 192.168.195.170"),
+        ("tcp:10.9.0.100:80 10.9.0.12 --deadline 10m", "write whole seconds in digits: 600 is ten minutes"),
+        ("10.9.0.100:80 10.9.0.12", "write protocol, VIP and port, as in tcp:192.168.195.150:80"),
+    ] {
+        let (status, _, said) = run(&mut directrix("absent.sock".as_ref(), &format!("drain {arguments}")));
+        assert_eq!(status, 2, "{said}");
+        assert!(said.contains(complaint), "{said}");
+    }
 }

@@ -1,13 +1,17 @@
 //! `reload`, `plan`, `save` and `drain`.
 
+use super::number;
 use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
 use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::Request;
-use crate::model::{Config, ConfigErrors, Rules, ServiceAddress, parse_bytes, read_file, read_input};
+use crate::model::{
+    Config, ConfigErrors, Difference, Rules, ServiceAddress, parse_bytes, read_file, read_input,
+};
 use crate::wire::Protocol;
 use anyhow::Context;
+use nix::sys::signal::{SigSet, Signal};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -46,9 +50,10 @@ pub(super) struct Drain {
     #[arg(value_parser = service)]
     service: ServiceAddress,
     /// The real server's RIP
+    #[arg(value_parser = rip)]
     server: IpAddr,
     /// Remove it after so many seconds, even if it still has connections
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number::seconds)]
     deadline: Option<u32>,
     /// Do not wait until it is gone
     #[arg(long)]
@@ -134,20 +139,65 @@ pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
 pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
     let Drain { service, server, deadline, no_wait } = *args;
     with(socket, "drain", |director| {
+        let weight = find(director, service, server)?.map_or(1, |server| server.weight.max(1));
         director.change(&[Request::Drain { service, server, deadline }])?;
         if no_wait {
             println!("draining");
             return Ok(());
         }
-        watch(director, service, server)
+        tell_when_interrupted(args, weight)?;
+        let open = watch(director, service, server, deadline)?;
+        match open {
+            0 => println!("removed"),
+            1 => println!("removed at the deadline; 1 connection cut"),
+            open => println!("removed at the deadline; {open} connections cut"),
+        }
+        tell_if_in_file(director, service, server);
+        Ok(())
     })
 }
 
-/// Prints how many connections a server still has, until it is gone.
+/// On Ctrl-C or SIGTERM, says that the drain goes on and how to end it, and ends the process. No other thread runs yet.
+fn tell_when_interrupted(drain: &Drain, weight: u16) -> anyhow::Result<()> {
+    let (service, server) = (drain.service, drain.server);
+    let protocol = if service.protocol == Protocol::Tcp { "-t" } else { "-u" };
+    let vip = service.address;
+    let text = format!(
+        "\ndirectrix: the drain goes on: {server} gets no new connections and is removed once it has none; to end it: \
+         directrix ipvsadm -e {protocol} {vip} -r {server} -g -w {weight}"
+    );
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    let tell = move || {
+        let signal = signals.wait();
+        eprintln!("{text}");
+        std::process::exit(128 + signal.map_or(0, |signal| signal as i32)); // as shells tell signals
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(tell)?;
+    Ok(())
+}
+
+/// Says so if the next reload would bring a removed server back. An older director does not tell.
+fn tell_if_in_file(director: &Blocking, service: ServiceAddress, server: IpAddr) {
+    let removal = Difference::NoServer(service, server).to_string();
+    if director.status().is_ok_and(|status| status.file.unsaved.contains(&removal)) {
+        println!(
+            "the configuration file still has {server}: a reload or restart brings it back; remove it there, or write \
+             what runs with `directrix save -o FILE`"
+        );
+    }
+}
+
+/// Prints how many connections a server still has, until it is gone. Returns how many it had left at the deadline.
 ///
 /// # Errors
 /// Somebody else ended the drain: it would not be removed, however long this waited.
-fn watch(director: &Blocking, service: ServiceAddress, server: IpAddr) -> anyhow::Result<()> {
+fn watch(
+    director: &Blocking,
+    service: ServiceAddress,
+    server: IpAddr,
+    deadline: Option<u32>,
+) -> anyhow::Result<u64> {
     let (start, mut last) = (Instant::now(), None);
     while let Some(listed) = find(director, service, server)? {
         if listed.state != DRAINING {
@@ -163,8 +213,9 @@ fn watch(director: &Blocking, service: ServiceAddress, server: IpAddr) -> anyhow
         }
         sleep(LOOK);
     }
-    println!("removed");
-    Ok(())
+    let is_late = deadline.is_some_and(|seconds| start.elapsed() >= Duration::from_secs(seconds.into()));
+    let open = last.map_or(0, |(active, inactive)| u64::from(active) + u64::from(inactive));
+    Ok(if is_late { open } else { 0 })
 }
 
 /// The server as it stands; `None` once it is gone.
@@ -192,6 +243,13 @@ fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> anyhow::Res
             fail(if bad_input { BAD_INPUT } else { 1 }, &format!("{error:#}"))
         }
     }
+}
+
+/// A real server's address.
+fn rip(text: &str) -> Result<IpAddr, String> {
+    let with_port = |address: SocketAddr| format!("write the RIP without a port: {}", address.ip());
+    let wrong = || text.parse().map_or_else(|_| "write the RIP, as in 192.168.195.170".into(), with_port);
+    text.parse().map_err(|_| wrong())
 }
 
 /// `tcp:VIP:port` or `udp:VIP:port`.

@@ -2,6 +2,7 @@
 
 mod bench;
 
+use crate::cli::number;
 use crate::lab::{
     Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
     http_client, http_server, shell, who_has,
@@ -101,10 +102,10 @@ struct Build {
 #[derive(Debug, clap::Args)]
 struct Traffic {
     /// Connections that the client opens
-    #[arg(long, value_name = "N", default_value_t = Load::default().connections, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = Load::default().connections, value_parser = number::within(1..=u64::MAX))]
     connections: u64,
     /// How many of them at a time
-    #[arg(long, value_name = "N", default_value_t = Load::default().concurrency, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = Load::default().concurrency, value_parser = number::within(1..=1000_u16))]
     concurrency: u16,
 }
 

@@ -181,7 +181,8 @@ fn a_drained_server_leaves_with_its_last_connection(backend: &str) {
 
     // One that has connections for longer than it may.
     let progress = director.ask(&format!("drain tcp:{VIP}:7 {} --deadline 1", deployment.rips[0]));
-    assert!(progress.contains("active") && progress.ends_with("removed\n"), "{progress}");
+    assert!(progress.contains("active") && progress.contains("\nremoved at the deadline; "), "{progress}");
+    assert!(progress.ends_with("directrix save -o FILE`\n"), "the file still has it: {progress}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `directrix lab bench`: throughput and latency beside peers.
 
 use super::exe;
+use crate::cli::number;
 use crate::lab::bench::arena::{self, Options, Veth};
 use crate::lab::bench::device;
 use crate::lab::bench::external::{self, External, Place};
@@ -10,7 +11,6 @@ use crate::lab::bench::trial::{Contender, Kind, Traffic};
 use crate::lab::runner::check_root;
 use crate::lab::{Console, Interrupt, LabError};
 use crate::wire::MacAddr;
-use clap::value_parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,25 +22,25 @@ pub(super) struct Args {
     contenders: Vec<Contender>,
     /// Connections; several numbers are measured one after the other [default: 65536,1048576; with --quick
     /// 65536; with --external-generator 1048576, for which directors have room]
-    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = value_parser!(u32).range(1..=FLOWS_MAX))]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = number::within(1..=FLOWS_MAX))]
     flows: Vec<u32>,
     /// Real servers
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = number::within(1..=10_000_u16))]
     servers: u16,
     /// Length of a frame in bytes, without its check sequence
-    #[arg(long, value_name = "BYTES", default_value_t = 60, value_parser = value_parser!(u16).range(60..=1514))]
+    #[arg(long, value_name = "BYTES", default_value_t = 60, value_parser = number::within(60..=1514_u16))]
     frame_len: u16,
     /// What the frames are
     #[arg(long, value_enum, default_value_t)]
     kind: Kind,
     /// Rounds of what is compared; each has a trial of every contender [default: 11; with --quick 3]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1001))]
+    #[arg(long, value_name = "N", value_parser = number::within(1..=1001_u32))]
     pairs: Option<u32>,
     /// Length of one trial [default: 1; with --quick 0.3; with --external-generator 10 and 3]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     seconds: Option<f64>,
     /// Frames a second at which the latencies of all are compared
-    #[arg(long, value_name = "RATE", default_value_t = 10_000, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "RATE", default_value_t = 10_000, value_parser = number::within(1..=u64::MAX))]
     low_rate: u64,
     /// Folder of the report; one that holds a report is refused [default: directrix-bench, or
     /// directrix-bench-2 and so on where that is taken]
@@ -66,7 +66,7 @@ const CONTENDERS: [Contender; 5] =
     [Contender::Xdp, Contender::Packet, Contender::L2fwd, Contender::Hairpin, Contender::Nft];
 
 /// Half of the largest connection table: a flood needs room, too.
-const FLOWS_MAX: i64 = 134_217_728;
+const FLOWS_MAX: u32 = 134_217_728;
 
 /// The times of one trial that make sense: shorter ones are all start and end.
 const SECONDS: std::ops::RangeInclusive<f64> = 0.05..=3600.0;
