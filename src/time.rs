@@ -28,6 +28,20 @@ impl Tick {
         Tick(self.0.wrapping_add(span.0))
     }
 
+    /// The earlier one of two moments.
+    #[inline]
+    #[must_use]
+    pub const fn earlier(self, other: Tick) -> Tick {
+        if other.reached(self) { self } else { other }
+    }
+
+    /// The later one of two moments.
+    #[inline]
+    #[must_use]
+    pub const fn later(self, other: Tick) -> Tick {
+        if self.reached(other) { self } else { other }
+    }
+
     /// How long after `earlier` this moment lies; zero if it lies before it.
     #[inline]
     #[must_use]
@@ -79,6 +93,15 @@ mod tests {
         assert!(!Tick(498).reached(deadline));
         assert!(Tick(499).reached(deadline));
         assert_eq!(Tick(499).since(start), Span::from_secs(1));
+    }
+
+    #[test]
+    fn of_two_moments_the_earlier_and_the_later_are_told_across_the_wrap() {
+        let (before, after) = (Tick(u32::MAX), Tick(3));
+        for (one, other) in [(before, after), (after, before), (before, before)] {
+            assert_eq!(one.earlier(other), before);
+        }
+        assert_eq!((before.later(after), after.later(before)), (after, after));
     }
 
     #[test]

@@ -260,9 +260,10 @@ fn a_real_server_is_resolved_from_the_director_s_own_address_lost_and_found() {
     director.wait_for(resolved(mac_of(host)));
     director.claim();
 
+    let before = mac_of(host);
     let moved: MacAddr = "02:00:00:00:17:00".parse().unwrap();
     host.run(&format!("ip link set dev eth0 address {moved}"));
-    director.wait_for(resolved(moved));
+    director.wait_for(Report::Moved { link: LinkIndex::CLIENT, rip: RIP, old: before, new: moved });
     assert_eq!(director.reports().len(), 3, "found before it was lost: {:?}", director.reports());
 
     let lost = Report::Lost { link: LinkIndex::CLIENT, rip: RIP };

@@ -170,7 +170,7 @@ impl Link {
         let failed_before = std::mem::replace(&mut self.failing, sent.is_err());
         match sent {
             Err(error) if !failed_before => {
-                self.lines.line(Way::Sending, now, || tracing::warn!(%error, "sending ARP fails"));
+                self.lines.line(Way::Sending, now, || tracing::warn!(%error, "sending ARP failed"));
             }
             Ok(()) if failed_before => {
                 self.lines.line(Way::Sending, now, || tracing::info!("sending ARP works again"))

@@ -259,8 +259,10 @@ impl<F: FnMut()> Director<F> {
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
-            Report::ConflictOver { .. } => {}
-            Report::Resolved { rip, mac, .. } => self.registry.set_reachable(rip.into(), mac),
+            Report::ConflictOver { .. } | Report::Disputed { .. } | Report::DisputeOver { .. } => {}
+            Report::Resolved { rip, mac, .. } | Report::Moved { rip, new: mac, .. } => {
+                self.registry.set_reachable(rip.into(), mac);
+            }
             Report::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
         }
     }
@@ -325,10 +327,11 @@ fn plan(config: &Config, host: &Host) -> Plan {
 }
 
 fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {
+    let Settings { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } = config.director;
     Ok(ArpSettings {
         links: host.arms.iter().map(|interface| interface.mac).collect(),
         on_conflict: config.director.on_conflict,
-        timing: Timing { announce_interval: config.director.announce_interval, ..Timing::default() },
+        timing: Timing { announce_interval, refresh, attempts, ..Timing::default() },
         seed: getrandom::u64().map_err(std::io::Error::other)?,
     })
 }

@@ -28,6 +28,16 @@ pub(super) fn log(report: &Report, registry: &Registry, on_conflict: OnConflict)
             tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
         }
         Report::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
+        Report::Moved { rip, old, new, .. } => {
+            tracing::warn!(%rip, %old, %new, "real server changed its MAC address");
+        }
+        Report::Disputed { rip, mac, claimant, .. } => {
+            tracing::warn!(%rip, %mac, %claimant, "another host claims the address of a real server: \
+                its traffic stays with the MAC address that was known and still answers");
+        }
+        Report::DisputeOver { rip, claimant, .. } => {
+            tracing::info!(%rip, %claimant, "the other host no longer claims the address of the real server");
+        }
         Report::Lost { rip, .. } => {
             tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");
         }

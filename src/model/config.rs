@@ -57,6 +57,11 @@ pub struct Director {
     pub control_others: ControlOthers,
     /// Time between gratuitous ARPs for each VIP.
     pub announce_interval: Span,
+    /// A real server that has been silent for so long is asked by ARP, and by how many requests, half a
+    /// second apart, before it counts as unreachable.
+    pub arp_refresh: Span,
+    /// See there.
+    pub arp_attempts: u8,
     /// What to do when somebody else answers for a VIP.
     pub on_conflict: OnConflict,
     /// Where metrics can be read over TCP, by whoever reaches that address.
@@ -82,6 +87,8 @@ impl Director {
             ("control_group", self.control_group == new.control_group),
             ("control_others", self.control_others == new.control_others),
             ("announce_interval", self.announce_interval == new.announce_interval),
+            ("arp_refresh", self.arp_refresh == new.arp_refresh),
+            ("arp_attempts", self.arp_attempts == new.arp_attempts),
             ("on_conflict", self.on_conflict == new.on_conflict),
             ("metrics", self.metrics == new.metrics),
             ("user", self.user == new.user),

@@ -33,6 +33,8 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     }
     writeln!(f, "control_others = \"{}\"", control_others(director.control_others))?;
     writeln!(f, "announce_interval = {}", director.announce_interval.secs())?;
+    writeln!(f, "arp_refresh = {}", director.arp_refresh.secs())?;
+    writeln!(f, "arp_attempts = {}", director.arp_attempts)?;
     writeln!(f, "on_conflict = \"{}\"", on_conflict(director.on_conflict))?;
     if let Some(address) = director.metrics {
         writeln!(f, "metrics = \"{address}\"")?;
@@ -148,6 +150,8 @@ mod tests {
                     control_group: two_arms.then(|| "operators".into()),
                     control_others: if read { ControlOthers::Read } else { ControlOthers::Nothing },
                     announce_interval: Span::from_secs(every),
+                    arp_refresh: Span::from_secs(every),
+                    arp_attempts: 2 + (every % 99) as u8,
                     on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
                     user: two_arms.then(|| "directrix".into()),
                     metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),

@@ -13,6 +13,8 @@
 //!   about claiming.
 //! - Real servers are asked from the director's own address, never from a VIP. If the own address
 //!   given for a server is a VIP, the question goes out as a probe, without a sender address.
+//! - A claim to a reachable real server's address changes nothing by itself: it is verified by
+//!   asking, and the known MAC address stays while it answers.
 //! - An interface without carrier is silent: probes that nothing can hear prove nothing. A VIP that is
 //!   claimed stays so, and servers stay as they are known, so that a flap of the link loses nothing; all is
 //!   asked for again when the carrier is back.
@@ -20,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agenda;
 mod random;
 mod report;
 mod server;
@@ -137,6 +140,8 @@ pub struct Counters {
     pub requested: Counter,
     /// Packets from other stations that act as if they had a VIP.
     pub conflicts: Counter,
+    /// Packets that claim a reachable real server's address for another MAC address.
+    pub disputed: Counter,
 }
 
 /// The machine.
@@ -156,7 +161,8 @@ impl Neighbors {
         let Settings { links, on_conflict, timing, seed } = settings;
         assert!(!links.is_empty(), "a director has at least its client link");
         let (timing, random, counters) = (timing.bounded(), Random::new(seed), Arc::default());
-        let common = Common { links, down: BTreeSet::new(), on_conflict, timing, random, counters };
+        let down = BTreeSet::new();
+        let common = Common { links, down, on_conflict, timing, random, servers: 0, counters };
         Self { common, tables: Tables::default() }
     }
 
@@ -171,7 +177,7 @@ impl Neighbors {
     /// After [`Neighbors::handle`] this is later than its `now`.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.tables.deadlines().reduce(|first, other| if first.reached(other) { other } else { first })
+        self.tables.deadline()
     }
 
     /// Takes one event, and whatever has become due by `now`. Appends to `actions`.
@@ -180,13 +186,14 @@ impl Neighbors {
     /// If a server is added on a link that [`Settings::links`] does not have.
     pub fn handle(&mut self, event: Event, now: Tick, actions: &mut Vec<Action>) {
         let turn = &mut Turn { common: &mut self.common, now, actions };
+        self.tables.advance(now);
         match event {
             Event::Received { link, packet } => self.tables.receive(link, &packet, turn),
             Event::Timer => {}
             Event::AddVip(vip) => self.tables.add_vip(vip, turn),
             Event::RemoveVip(vip) => self.tables.remove_vip(vip),
             Event::AddServer(settings) => self.tables.add_server(settings, turn),
-            Event::RemoveServer { link, rip } => self.tables.remove_server(link, rip),
+            Event::RemoveServer { link, rip } => self.tables.remove_server(link, rip, turn),
             Event::LinkDown(link) => self.tables.link_down(link, turn),
             Event::LinkUp(link) => self.tables.link_up(link, turn),
         }

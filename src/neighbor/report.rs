@@ -34,7 +34,7 @@ pub enum Report {
         /// The real server that it was, if known.
         server: Option<Ipv4Addr>,
     },
-    /// The server is reachable, at this address: new, changed, or back again.
+    /// The server is reachable, at this address: new, or back again.
     Resolved {
         /// The interface that it is behind.
         link: LinkIndex,
@@ -42,6 +42,39 @@ pub enum Report {
         rip: Ipv4Addr,
         /// Its address.
         mac: MacAddr,
+    },
+    /// The server is reachable at another address than before. The old one was asked and did not
+    /// answer.
+    Moved {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// The server.
+        rip: Ipv4Addr,
+        /// Its address until now.
+        old: MacAddr,
+        /// Its address from now on.
+        new: MacAddr,
+    },
+    /// Another station claims a reachable server's address, and the known one still answers: frames
+    /// go on to that. Reported once for each claimant.
+    Disputed {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// The server.
+        rip: Ipv4Addr,
+        /// Its known address, which answers.
+        mac: MacAddr,
+        /// The other one.
+        claimant: MacAddr,
+    },
+    /// That station does not claim the server's address any more.
+    DisputeOver {
+        /// The interface that it is behind.
+        link: LinkIndex,
+        /// The server.
+        rip: Ipv4Addr,
+        /// The other station.
+        claimant: MacAddr,
     },
     /// The server does not answer, or has never answered. It is still asked.
     Lost {
@@ -58,7 +91,11 @@ impl Report {
     pub fn about(&self) -> Ipv4Addr {
         match *self {
             Self::Claimed { vip } | Self::Conflict { vip, .. } | Self::ConflictOver { vip, .. } => vip,
-            Self::Resolved { rip, .. } | Self::Lost { rip, .. } => rip,
+            Self::Resolved { rip, .. }
+            | Self::Moved { rip, .. }
+            | Self::Disputed { rip, .. }
+            | Self::DisputeOver { rip, .. }
+            | Self::Lost { rip, .. } => rip,
         }
     }
 }
@@ -80,6 +117,13 @@ impl fmt::Display for Report {
                 write!(f, "VIP {vip} is not in use by real server {rip} ({mac}) any more")
             }
             Self::Resolved { rip, mac, .. } => write!(f, "real server {rip} is at {mac}"),
+            Self::Moved { rip, old, new, .. } => write!(f, "real server {rip} is at {new} now, not at {old}"),
+            Self::Disputed { rip, mac, claimant, .. } => {
+                write!(f, "real server {rip} ({mac}): {claimant} claims its address, too")
+            }
+            Self::DisputeOver { rip, claimant, .. } => {
+                write!(f, "real server {rip}: {claimant} does not claim its address any more")
+            }
             Self::Lost { rip, .. } => write!(f, "real server {rip} does not answer ARP"),
         }
     }

@@ -1,4 +1,9 @@
-//! A real server's MAC address: found, kept fresh, lost.
+//! A real server's MAC address: found, kept fresh, verified when another one claims it, lost.
+//!
+//! ARP has no proof, so a claim alone changes nothing while the server is reachable. Another MAC
+//! address that claims it, by whatever packet, makes the director ask by broadcast at once. The
+//! known address stays for as long as it answers; the other one takes its place only if the known
+//! address leaves [`VERIFY`] questions unanswered and the other one has answered.
 
 use super::turn::Turn;
 use super::{Report, ServerSettings};
@@ -7,9 +12,12 @@ use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
 
-/// While the known address has spoken within this time, another one is not believed: of two hosts
-/// that answer one question, the first holds (Linux: `locktime`, 1 s).
-const HOLD: Span = Span::from_secs(1);
+/// Questions that the known address must leave unanswered before another one replaces it.
+const VERIFY: u8 = 3;
+/// Claimants of one address that are told apart; the rest are forged.
+const CLAIMANTS: usize = 4;
+/// A claimant that has been silent for so long claims the address no more.
+const QUIET: Span = Span::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -19,6 +27,9 @@ pub(super) struct Server {
     state: State,
     /// Its interface has no carrier: nothing is asked.
     held: bool,
+    /// The last question. Claims that come fast do not make the director ask as fast.
+    asked_at: Option<Tick>,
+    claimants: Vec<Claimant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +38,24 @@ enum State {
     Fixed,
     /// Not heard yet, and asked `asked` times.
     Resolving { asked: u8, due: Tick },
-    /// Heard at `heard`, and asked `asked` times since.
-    Reachable { heard: Tick, asked: u8, due: Tick },
+    /// Heard, and asked `asked` times since.
+    Reachable { asked: u8, due: Tick },
     /// Asked in vain.
     Unreachable { due: Tick },
+}
+
+/// Another MAC address that claims the real server's IP address.
+#[derive(Debug)]
+struct Claimant {
+    mac: MacAddr,
+    /// Questions that the known address had left unanswered when this one was last heard.
+    asked: u8,
+    /// It has answered a question that was sent after its claim, and the known address has not.
+    answered: bool,
+    /// Reported, since the known address has answered, too.
+    disputed: bool,
+    /// When it is forgotten unless it is heard again.
+    over: Tick,
 }
 
 impl Server {
@@ -43,7 +68,7 @@ impl Server {
             }
             None => State::Resolving { asked: 0, due: turn.now },
         };
-        Self { settings, mac: settings.mac, state, held }
+        Self { settings, mac: settings.mac, state, held, asked_at: None, claimants: Vec::new() }
     }
 
     /// The carrier is gone: what is known stays.
@@ -57,7 +82,7 @@ impl Server {
         self.state = match self.state {
             State::Fixed => State::Fixed,
             State::Resolving { .. } => State::Resolving { asked: 0, due: now },
-            State::Reachable { heard, .. } => State::Reachable { heard, asked: 0, due: now },
+            State::Reachable { .. } => State::Reachable { asked: 0, due: now },
             State::Unreachable { .. } => State::Unreachable { due: now },
         };
     }
@@ -67,68 +92,164 @@ impl Server {
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
-        match self.state {
-            _ if self.held => None,
-            State::Fixed => None,
-            State::Resolving { due, .. } | State::Reachable { due, .. } | State::Unreachable { due } => {
-                Some(due)
-            }
-        }
+        let claims = self.claimants.iter().map(|claimant| claimant.over);
+        self.due().into_iter().chain(claims).reduce(Tick::earlier)
     }
 
-    /// The server has spoken with this address. True if that is news.
+    /// When there is something to ask, or to decide for want of an answer.
+    fn due(&self) -> Option<Tick> {
+        self.state.due().filter(|_| !self.held)
+    }
+
+    /// Takes note that `mac` has spoken as the server. True if that changes the server's address,
+    /// or makes it reachable.
     pub(super) fn heard(&mut self, mac: MacAddr, turn: &mut Turn<'_>) -> bool {
-        let same = self.mac == Some(mac);
-        let news = match self.state {
-            State::Fixed => return false,
-            // Asked twice in vain, the known address holds no longer.
-            State::Reachable { heard, asked: 0..2, .. } if !same && turn.now.since(heard) < HOLD => {
-                return false;
+        match self.state {
+            State::Fixed => false,
+            State::Reachable { asked, due } if self.mac != Some(mac) => {
+                self.claimed(mac, asked, turn);
+                self.state = State::Reachable { asked, due: self.sooner(asked, due, turn) };
+                false
             }
-            State::Reachable { .. } => !same,
-            State::Resolving { .. } | State::Unreachable { .. } => true,
-        };
-        self.mac = Some(mac);
-        let due = turn.about(turn.timing().refresh, 8);
-        self.state = State::Reachable { heard: turn.now, asked: 0, due };
-        if news {
-            turn.report(Report::Resolved { link: self.settings.link, rip: self.settings.rip, mac });
+            State::Reachable { .. } => {
+                self.confirmed(turn);
+                false
+            }
+            State::Resolving { .. } | State::Unreachable { .. } => {
+                self.settle_on(mac, turn);
+                true
+            }
         }
-        news
     }
 
-    /// Asks, or gives up, if it is time to. `sender` is what to ask from.
-    pub(super) fn run_due(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) {
-        if !self.deadline().is_some_and(|due| turn.now.reached(due)) {
-            return;
+    /// Asks, decides or gives up, if it is time to. `sender` is the address to ask from. True if
+    /// the server's address has changed.
+    pub(super) fn run_due(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) -> bool {
+        self.forget_quiet_claimants(turn);
+        if !self.due().is_some_and(|due| turn.now.reached(due)) {
+            return false;
         }
-        let (attempts, due) = (turn.timing().attempts, turn.later(turn.timing().retry));
-        self.state = match self.state {
-            State::Resolving { asked, .. } if asked < attempts => {
+        let due = turn.later(turn.timing().retry);
+        match self.state {
+            State::Resolving { asked, .. } if asked < turn.timing().attempts => {
                 self.ask(None, sender, turn);
-                State::Resolving { asked: asked + 1, due }
+                self.state = State::Resolving { asked: asked + 1, due };
             }
-            State::Reachable { heard, asked, .. } if asked < attempts => {
-                // The first question goes to the known address alone; if that is gone, the
-                // broadcasts that follow find the server's new one before it counts as lost.
-                self.ask(self.mac.filter(|_| asked == 0), sender, turn);
-                State::Reachable { heard, asked: asked + 1, due }
+            State::Reachable { asked, .. } if asked < self.attempts(asked, turn) => {
+                // The first question goes to the known address alone, unless there is another
+                // claimant; the broadcasts that follow find a server that has a new address.
+                let known = self.mac.filter(|_| asked == 0 && self.claimants.is_empty());
+                self.ask(known, sender, turn);
+                self.state = State::Reachable { asked: asked + 1, due };
             }
-            before => {
-                if !matches!(before, State::Unreachable { .. }) {
-                    turn.report(Report::Lost { link: self.settings.link, rip: self.settings.rip });
+            State::Reachable { .. } => {
+                let answered = self.claimants.iter().filter(|claimant| claimant.answered);
+                let successor = answered.max_by_key(|claimant| claimant.asked);
+                if let Some(mac) = successor.map(|claimant| claimant.mac) {
+                    self.settle_on(mac, turn);
+                    return true;
                 }
-                self.ask(None, sender, turn);
-                State::Unreachable { due: turn.later(turn.timing().unreachable_retry) }
+                self.lost(sender, turn);
             }
+            State::Fixed | State::Resolving { .. } | State::Unreachable { .. } => self.lost(sender, turn),
+        }
+        false
+    }
+
+    /// Questions that may go unanswered before the address is given up. A claimant that has not
+    /// been asked since its claim gets its question.
+    fn attempts(&self, asked: u8, turn: &Turn<'_>) -> u8 {
+        if self.claimants.iter().any(|claimant| claimant.answered) {
+            VERIFY
+        } else if asked > 0 && self.claimants.iter().any(|claimant| claimant.asked == asked) {
+            turn.timing().attempts.max(asked.saturating_add(1))
+        } else {
+            turn.timing().attempts
+        }
+    }
+
+    /// The known address has spoken: whoever else claims it disputes it.
+    fn confirmed(&mut self, turn: &mut Turn<'_>) {
+        let (link, rip, mac) = (self.settings.link, self.settings.rip, self.mac.unwrap_or_default());
+        for claimant in &mut self.claimants {
+            if !std::mem::replace(&mut claimant.disputed, true) {
+                turn.report(Report::Disputed { link, rip, mac, claimant: claimant.mac });
+            }
+            (claimant.asked, claimant.answered) = (0, false);
+        }
+        self.state = State::Reachable { asked: 0, due: turn.refresh() };
+    }
+
+    /// Another MAC address claims to be the server.
+    fn claimed(&mut self, mac: MacAddr, asked: u8, turn: &mut Turn<'_>) {
+        turn.counters().disputed.add(1);
+        let over = turn.later(QUIET);
+        if let Some(known) = self.claimants.iter_mut().find(|claimant| claimant.mac == mac) {
+            known.answered |= asked > known.asked;
+            (known.asked, known.over) = (asked, over);
+        } else if self.claimants.len() < CLAIMANTS {
+            self.claimants.push(Claimant { mac, asked, answered: false, disputed: false, over });
+        }
+    }
+
+    /// When to ask next, since there is a claimant: now, or when the last question is old enough.
+    fn sooner(&self, asked: u8, due: Tick, turn: &Turn<'_>) -> Tick {
+        if asked > 0 {
+            return due; // questions are on their way
+        }
+        let earliest = self.asked_at.map_or(turn.now, |asked| asked.after(turn.timing().retry));
+        Tick::earlier(due, Tick::later(earliest, turn.now))
+    }
+
+    /// From now on the server is at `mac`.
+    fn settle_on(&mut self, mac: MacAddr, turn: &mut Turn<'_>) {
+        let ServerSettings { link, rip, .. } = self.settings;
+        let report = match self.mac.replace(mac).filter(|old| *old != mac) {
+            Some(old) => Report::Moved { link, rip, old, new: mac },
+            None => Report::Resolved { link, rip, mac },
         };
+        turn.report(report);
+        self.claimants.retain(|claimant| claimant.mac != mac);
+        for claimant in &mut self.claimants {
+            (claimant.asked, claimant.answered) = (0, false);
+        }
+        self.state = State::Reachable { asked: 0, due: turn.refresh() };
+    }
+
+    fn lost(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) {
+        if !matches!(self.state, State::Unreachable { .. }) {
+            turn.report(Report::Lost { link: self.settings.link, rip: self.settings.rip });
+        }
+        self.ask(None, sender, turn);
+        self.state = State::Unreachable { due: turn.later(turn.timing().unreachable_retry) };
+    }
+
+    fn forget_quiet_claimants(&mut self, turn: &mut Turn<'_>) {
+        let (now, ServerSettings { link, rip, .. }) = (turn.now, self.settings);
+        for claimant in self.claimants.extract_if(.., |claimant| now.reached(claimant.over)) {
+            if claimant.disputed {
+                turn.report(Report::DisputeOver { link, rip, claimant: claimant.mac });
+            }
+        }
     }
 
     /// Sends a request to `station`, or to all.
-    fn ask(&self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
+    fn ask(&mut self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
         let ServerSettings { link, rip, .. } = self.settings;
         let request = ArpPacket::request(turn.mac(link), sender, rip);
         turn.counters().requested.add(1);
         turn.send(link, station.map_or(request, |station| request.only_to(station)));
+        self.asked_at = Some(turn.now);
+    }
+}
+
+impl State {
+    fn due(self) -> Option<Tick> {
+        match self {
+            Self::Fixed => None,
+            Self::Resolving { due, .. } | Self::Reachable { due, .. } | Self::Unreachable { due } => {
+                Some(due)
+            }
+        }
     }
 }

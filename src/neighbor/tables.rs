@@ -1,5 +1,6 @@
 //! The VIPs and the real servers, and which of them an event concerns.
 
+use super::agenda::Agenda;
 use super::server::Server;
 use super::turn::Turn;
 use super::vip::Vip;
@@ -10,17 +11,33 @@ use crate::wire::arp::ArpPacket;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+/// Questions to real servers that may go out at once, and how many of them a millisecond makes up
+/// for. Many servers that are due together, as at start, do not overflow the socket.
+const BURST: u64 = 64;
+const PER_MILLISECOND: u64 = 4;
+
+type ServerKey = (LinkIndex, Ipv4Addr);
+
 /// Ordered, so that the same events give the same actions.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     vips: BTreeMap<Ipv4Addr, Vip>,
-    servers: BTreeMap<(LinkIndex, Ipv4Addr), Server>,
+    servers: BTreeMap<ServerKey, Server>,
+    vip_deadlines: Agenda<Ipv4Addr>,
+    server_deadlines: Agenda<ServerKey>,
+    /// Questions to real servers that have gone out lately, see [`BURST`].
+    spent: u64,
 }
 
 impl Tables {
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = Tick> {
-        let vips = self.vips.values().flat_map(Vip::deadlines);
-        vips.chain(self.servers.values().filter_map(Server::deadline))
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        [self.vip_deadlines.next(), self.server_deadlines.next()].into_iter().flatten().reduce(Tick::earlier)
+    }
+
+    pub(super) fn advance(&mut self, now: Tick) {
+        self.vip_deadlines.advance(now);
+        let passed = self.server_deadlines.advance(now);
+        self.spent = self.spent.saturating_sub(passed.saturating_mul(PER_MILLISECOND));
     }
 
     pub(super) fn receive(&mut self, link: LinkIndex, packet: &ArpPacket, turn: &mut Turn<'_>) {
@@ -37,22 +54,39 @@ impl Tables {
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
-        for vip in self.vips.values_mut() {
-            vip.run_due(turn);
+        while let Some(vip) = self.vip_deadlines.pop_due() {
+            if let Some(due) = self.vips.get_mut(&vip) {
+                due.run_due(turn);
+                self.vip_deadlines.plan(vip, due.deadline());
+            }
         }
-        for server in self.servers.values_mut() {
-            let own = server.settings.own;
-            let sender = if self.vips.contains_key(&own) { Ipv4Addr::UNSPECIFIED } else { own };
-            server.run_due(sender, turn);
+        while self.spent < BURST
+            && let Some(server) = self.server_deadlines.pop_due()
+        {
+            self.spent += 1;
+            self.run_server(server, turn);
+        }
+    }
+
+    fn run_server(&mut self, key: ServerKey, turn: &mut Turn<'_>) {
+        let Some(server) = self.servers.get_mut(&key) else { return };
+        let own = server.settings.own;
+        let sender = if self.vips.contains_key(&own) { Ipv4Addr::UNSPECIFIED } else { own };
+        let moved = server.run_due(sender, turn);
+        self.server_deadlines.plan(key, server.deadline());
+        if let Some(mac) = server.mac().filter(|_| moved) {
+            self.identify(mac, key.1, turn);
         }
     }
 
     pub(super) fn add_vip(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
-        self.vips.entry(vip).or_insert_with(|| Vip::new(vip, turn));
+        let vip_or_new = self.vips.entry(vip).or_insert_with(|| Vip::new(vip, turn));
+        self.vip_deadlines.plan(vip, vip_or_new.deadline());
     }
 
     pub(super) fn remove_vip(&mut self, vip: Ipv4Addr) {
         self.vips.remove(&vip);
+        self.vip_deadlines.plan(vip, None);
     }
 
     pub(super) fn add_server(&mut self, settings: ServerSettings, turn: &mut Turn<'_>) {
@@ -61,22 +95,27 @@ impl Tables {
         if self.servers.get(&(link, rip)).is_some_and(|server| server.settings == settings) {
             return;
         }
-        self.servers.insert((link, rip), Server::new(settings, turn));
+        let server = Server::new(settings, turn);
+        self.server_deadlines.plan((link, rip), server.deadline());
+        self.servers.insert((link, rip), server);
+        turn.common.servers = self.servers.len();
         if let Some(mac) = mac {
             self.identify(mac, rip, turn);
         }
     }
 
-    pub(super) fn remove_server(&mut self, link: LinkIndex, rip: Ipv4Addr) {
+    pub(super) fn remove_server(&mut self, link: LinkIndex, rip: Ipv4Addr, turn: &mut Turn<'_>) {
         self.servers.remove(&(link, rip));
+        self.server_deadlines.plan((link, rip), None);
+        turn.common.servers = self.servers.len();
     }
 
     pub(super) fn link_down(&mut self, link: LinkIndex, turn: &mut Turn<'_>) {
         turn.common.down.insert(link);
         if link == LinkIndex::CLIENT {
-            self.vips.values_mut().for_each(Vip::hold);
+            self.each_vip(Vip::hold);
         }
-        self.behind(link).for_each(Server::hold);
+        self.each_behind(link, Server::hold);
     }
 
     pub(super) fn link_up(&mut self, link: LinkIndex, turn: &mut Turn<'_>) {
@@ -84,20 +123,31 @@ impl Tables {
             return;
         }
         if link == LinkIndex::CLIENT {
-            self.vips.values_mut().for_each(|vip| vip.resume(turn));
+            self.each_vip(|vip| vip.resume(turn));
         }
-        self.behind(link).for_each(|server| server.resume(turn.now));
+        self.each_behind(link, |server| server.resume(turn.now));
     }
 
-    fn behind(&mut self, link: LinkIndex) -> impl Iterator<Item = &mut Server> {
-        let servers = self.servers.iter_mut().filter(move |((behind, _), _)| *behind == link);
-        servers.map(|(_, server)| server)
+    fn each_vip(&mut self, mut f: impl FnMut(&mut Vip)) {
+        for (address, vip) in &mut self.vips {
+            f(vip);
+            self.vip_deadlines.plan(*address, vip.deadline());
+        }
+    }
+
+    fn each_behind(&mut self, link: LinkIndex, mut f: impl FnMut(&mut Server)) {
+        for (key, server) in self.servers.iter_mut().filter(|((behind, _), _)| *behind == link) {
+            f(server);
+            self.server_deadlines.plan(*key, server.deadline());
+        }
     }
 
     /// `ip` has spoken on `link` with address `mac`.
     fn learn(&mut self, link: LinkIndex, ip: Ipv4Addr, mac: MacAddr, turn: &mut Turn<'_>) {
-        let server = self.servers.get_mut(&(link, ip));
-        if server.is_some_and(|server| server.heard(mac, turn)) {
+        let Some(server) = self.servers.get_mut(&(link, ip)) else { return };
+        let news = server.heard(mac, turn);
+        self.server_deadlines.plan((link, ip), server.deadline());
+        if news {
             self.identify(mac, ip, turn);
         }
     }
@@ -110,13 +160,16 @@ impl Tables {
 
     /// A packet may use one VIP as its own address and ask for another.
     fn tell_vips(&mut self, packet: &ArpPacket, turn: &mut Turn<'_>) {
-        let mac = Some(packet.sender_mac);
-        let server = self.servers.values().find(|server| server.mac() == mac);
-        let server = server.map(|server| server.settings.rip);
         let target = Some(packet.target_ip).filter(|ip| *ip != packet.sender_ip);
         for ip in std::iter::once(packet.sender_ip).chain(target) {
             if let Some(vip) = self.vips.get_mut(&ip) {
+                let sender = Some(packet.sender_mac);
+                let server = || {
+                    let mut servers = self.servers.values();
+                    servers.find(|server| server.mac() == sender).map(|server| server.settings.rip)
+                };
                 vip.receive(packet, server, turn);
+                self.vip_deadlines.plan(ip, vip.deadline());
             }
         }
     }

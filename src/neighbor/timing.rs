@@ -31,6 +31,7 @@ pub struct Timing {
     /// Time between requests to an unreachable real server.
     pub unreachable_retry: Span,
     /// A real server that has been silent for so long (and up to an eighth more) is asked again.
+    /// At least a millisecond for each real server, so that many do not fill the wire with questions.
     pub refresh: Span,
 }
 
@@ -84,6 +85,9 @@ impl Default for Timing {
     /// against loss and half a second for a slow host find the same conflicts. One that stays
     /// hidden, behind a switch port that does not forward yet for instance, is found by the probe
     /// that goes out with each periodic announcement.
+    ///
+    /// A real server whose link is dead or whose MAC address has changed is noticed within 2.7 s:
+    /// at most 1.125 s until it is asked, then three questions half a second apart.
     fn default() -> Self {
         Self {
             probe_wait: Span::from_millis(100),
@@ -96,9 +100,9 @@ impl Default for Timing {
             defend_interval: Span::from_secs(10),
             reprobe_interval: Span::from_secs(60),
             attempts: 3,
-            retry: Span::from_secs(1),
+            retry: Span::from_millis(500),
             unreachable_retry: Span::from_secs(5),
-            refresh: Span::from_secs(30),
+            refresh: Span::from_secs(1),
         }
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Common {
     pub(super) on_conflict: OnConflict,
     pub(super) timing: Timing,
     pub(super) random: Random,
+    /// Number of real servers.
+    pub(super) servers: usize,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -58,6 +60,12 @@ impl Turn<'_> {
     /// `span` from now, and never now itself: whatever is put off is over for this turn.
     pub(super) fn later(&self, span: Span) -> Tick {
         self.now.after(span.max(Span::from_millis(1)))
+    }
+
+    /// When a real server that has just been heard is asked again.
+    pub(super) fn refresh(&mut self) -> Tick {
+        let spread = Span::from_millis(u32::try_from(self.common.servers).unwrap_or(u32::MAX));
+        self.about(self.timing().refresh.max(spread), 8)
     }
 
     pub(super) fn send(&mut self, link: LinkIndex, packet: ArpPacket) {

@@ -80,13 +80,14 @@ impl Vip {
         }
     }
 
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = Tick> {
+    pub(super) fn deadline(&self) -> Option<Tick> {
         let (due, guard) = match &self.state {
             State::Held => (None, None),
             State::Probing { due, .. } | State::Refused { due } => (Some(*due), None),
             State::Claimed(claim) => (claim.due, claim.guard.until()),
         };
-        due.into_iter().chain(guard).chain(self.rivals.iter().map(|rival| rival.over))
+        let rivals = self.rivals.iter().map(|rival| rival.over);
+        due.into_iter().chain(guard).chain(rivals).reduce(Tick::earlier)
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
@@ -102,10 +103,16 @@ impl Vip {
         }
     }
 
-    /// Takes an ARP packet from another station on the client link.
-    pub(super) fn receive(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
+    /// Takes an ARP packet from another station on the client link. `server` finds the real server
+    /// that the station is, if it is one.
+    pub(super) fn receive(
+        &mut self,
+        packet: &ArpPacket,
+        server: impl FnOnce() -> Option<Ipv4Addr>,
+        turn: &mut Turn<'_>,
+    ) {
         if self.contradicted_by(packet) {
-            self.conflict(packet.sender_mac, server, turn);
+            self.conflict(packet.sender_mac, server(), turn);
         } else if self.answers(packet, turn) {
             turn.counters().answered.add(1);
             turn.send(LinkIndex::CLIENT, packet.answer(turn.mac(LinkIndex::CLIENT)));

@@ -20,6 +20,7 @@ mod connections;
 mod deployment;
 mod director;
 mod flood;
+mod forgery;
 mod host;
 mod http;
 mod layouts;

@@ -100,7 +100,14 @@ impl Answers {
             services: self.services.clone(),
             workers: self.workers.iter().map(worker).collect(),
             unbound: 0,
-            arp: ArpReadings { answered: 1, announced: 2, probed: 3, requested: 4, conflicts: 5 },
+            arp: ArpReadings {
+                answered: 1,
+                announced: 2,
+                probed: 3,
+                requested: 4,
+                conflicts: 5,
+                disputed: 6,
+            },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The neighbor machine against its rules, and against a simulated segment.
 
+mod bench;
 mod links;
 mod rules;
+mod servers;
 mod simulation;

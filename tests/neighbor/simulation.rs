@@ -4,10 +4,12 @@
 //! ```text
 //!  router ──┐        ┌── real server 0 (right)
 //!           ├─ wire ─┼── real server 1 (arp_ignore may be wrong)
-//!  director ┘        └── real server 2 (arp_announce may be wrong)
+//!  director ┤        └── real server 2 (arp_announce may be wrong)
+//!  forger ──┘
 //! ```
-//! The wire loses and delays frames; servers go down, come back, and change their MAC address; the director's
-//! link loses its carrier and gets it back.
+//! The wire loses and delays frames; servers go down, come back, and change their MAC address; the
+//! director's link loses its carrier and gets it back; the forger claims real servers' addresses, now
+//! and then or as an answer to every question.
 
 use directrix::model::OnConflict;
 use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
@@ -22,21 +24,26 @@ const DIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
 const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const FORGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
 const SERVERS: usize = 3;
 
 /// How long the segment misbehaves, and how long it is then watched while it settles.
 const ROUGH_MS: u64 = 40 * 60_000;
 const CALM_MS: u64 = 12 * 60_000;
 /// More than two VIPs and three servers ever have reason to send within a minute: per VIP six
-/// defences of two frames, ten rounds of probes and announcements; per server sixty requests; and
-/// an answer for each question, counted apart.
-const FRAMES_PER_MINUTE: usize = 2 * (12 + 20) + SERVERS * 60;
+/// defences of two frames, ten rounds of probes and announcements; per server two requests a
+/// second; and an answer for each question, counted apart.
+const FRAMES_PER_MINUTE: usize = 2 * (12 + 20) + SERVERS * 121;
+/// A known address that has been heard within this time holds against all others: three questions,
+/// half a second apart.
+const HOLDS_MS: u64 = 1_500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Host {
     Director,
     Router,
     Server(usize),
+    Forger,
 }
 
 #[derive(Debug)]
@@ -45,6 +52,7 @@ enum Happening {
     DirectorTimer,
     RouterAsks,
     ServerAsks(usize),
+    ForgerClaims,
     Trouble,
     Carrier,
 }
@@ -65,6 +73,9 @@ struct Told {
     claimed: BTreeSet<Ipv4Addr>,
     rivals: BTreeSet<(Ipv4Addr, MacAddr)>,
     resolved: BTreeMap<Ipv4Addr, Option<MacAddr>>,
+    disputes: BTreeSet<(Ipv4Addr, MacAddr)>,
+    /// Addresses that a server had and has no more, with those that it got instead.
+    moves: Vec<(Ipv4Addr, MacAddr, MacAddr)>,
 }
 
 struct World {
@@ -74,6 +85,10 @@ struct World {
     /// Where the router believes the VIPs to be.
     router: BTreeMap<Ipv4Addr, MacAddr>,
     told: Told,
+    /// The forger answers questions for this server.
+    forged: Option<usize>,
+    /// When each station was last heard by the director as this address.
+    heard: BTreeMap<(Ipv4Addr, MacAddr), u64>,
     agenda: BTreeMap<(u64, u64), Happening>,
     /// Breaks ties on the agenda.
     serial: u64,
@@ -106,6 +121,8 @@ impl World {
             servers: (0..SERVERS as u8).map(server).collect(),
             router: BTreeMap::new(),
             told: Told::default(),
+            forged: None,
+            heard: BTreeMap::new(),
             agenda: BTreeMap::new(),
             serial: 0,
             now: 0,
@@ -121,6 +138,7 @@ impl World {
             world.plan(1 + n as u64 * 700, Happening::ServerAsks(n));
         }
         world.plan(5, Happening::RouterAsks);
+        world.plan(3, Happening::ForgerClaims);
         world.plan(60_000, Happening::Trouble);
         world
     }
@@ -169,10 +187,13 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Deliver(Host::Director, packet) => {
+                self.heard.insert((packet.sender_ip, packet.sender_mac), self.now);
                 self.direct(Event::Received { link: LinkIndex::CLIENT, packet });
             }
             Happening::Deliver(Host::Router, packet) => self.router_hears(&packet),
             Happening::Deliver(Host::Server(n), packet) => self.server_hears(n, &packet),
+            Happening::Deliver(Host::Forger, packet) => self.forger_hears(&packet),
+            Happening::ForgerClaims => self.forger_claims(),
             Happening::DirectorTimer => {
                 if self.director.next_deadline().is_some_and(|due| self.tick().reached(due)) {
                     self.direct(Event::Timer);
@@ -226,9 +247,32 @@ impl World {
         }
     }
 
+    fn forger_hears(&mut self, packet: &ArpPacket) {
+        let asked = self.forged.is_some_and(|n| packet.target_ip == rip(n));
+        if asked && packet.operation == Operation::Request && self.rough() {
+            self.transmit(Host::Forger, packet.answer(FORGER));
+        }
+    }
+
+    fn forger_claims(&mut self) {
+        let claimed = rip(self.random(SERVERS as u64) as usize);
+        let packet = match self.random(4) {
+            0 => ArpPacket::request(DIRECTOR, DIP, claimed).answer(FORGER),
+            1 => ArpPacket::request(FORGER, claimed, GATEWAY),
+            2 => ArpPacket::announcement(FORGER, claimed),
+            _ => ArpPacket::announcement_reply(FORGER, claimed),
+        };
+        if self.rough() {
+            self.transmit(Host::Forger, packet);
+            let pause = if self.one_in(3) { 1 + self.random(300) } else { self.random(40_000) };
+            self.plan(pause, Happening::ForgerClaims);
+        }
+    }
+
     /// A server goes down or comes up, changes its MAC address, or is set right or wrong; or the carrier goes.
     fn trouble(&mut self) {
         let n = self.random(SERVERS as u64) as usize;
+        self.forged = Some(n).filter(|_| self.one_in(2));
         let what = self.random(6);
         let server = &mut self.servers[n];
         match what {
@@ -259,7 +303,8 @@ impl World {
     // ---- the wire
 
     fn transmit(&mut self, from: Host, packet: ArpPacket) {
-        let hosts = [Host::Director, Host::Router].into_iter().chain((0..SERVERS).map(Host::Server));
+        let hosts =
+            [Host::Director, Host::Router, Host::Forger].into_iter().chain((0..SERVERS).map(Host::Server));
         for host in hosts.filter(|host| *host != from).collect::<Vec<_>>() {
             let to = packet.destination;
             let cut = !self.carrier && [from, host].contains(&Host::Director);
@@ -275,6 +320,7 @@ impl World {
         match host {
             Host::Director => DIRECTOR,
             Host::Router => ROUTER,
+            Host::Forger => FORGER,
             Host::Server(n) => self.servers[n].mac,
         }
     }
@@ -286,7 +332,10 @@ impl World {
         self.director.handle(event, self.tick(), &mut actions);
         for action in actions {
             match action {
-                Action::Report(report) => self.told.take(report),
+                Action::Report(report) => {
+                    self.check_move(&report);
+                    self.told.take(report);
+                }
                 Action::Send { link, packet } => {
                     assert_eq!(link, LinkIndex::CLIENT);
                     self.check(&event, &packet);
@@ -323,6 +372,15 @@ impl World {
         self.count_unsolicited();
     }
 
+    /// A server's address changes only if the old one was silent for long enough, and the new one
+    /// has just been heard.
+    fn check_move(&self, report: &Report) {
+        let Report::Moved { rip, old, new, .. } = *report else { return };
+        let silent = |mac| self.heard.get(&(rip, mac)).map_or(u64::MAX, |at| self.now - at);
+        assert!(silent(old) >= HOLDS_MS, "{rip} leaves {old}, heard {} ms ago", silent(old));
+        assert!(silent(new) <= 2 * HOLDS_MS, "{rip} goes to {new}, heard {} ms ago", silent(new));
+    }
+
     fn count_unsolicited(&mut self) {
         let minute = self.now / 60_000;
         self.sent = if self.sent.0 == minute { (minute, self.sent.1 + 1) } else { (minute, 1) };
@@ -335,6 +393,7 @@ impl World {
             let expected = server.up.then_some(server.mac);
             assert_eq!(self.told.resolved.get(&rip(n)), Some(&expected), "real server {n}");
         }
+        assert_eq!(self.told.disputes, BTreeSet::new(), "the forger has been quiet for long");
         let wrong = |server: &&RealServer| server.up && (server.answers_vip || server.asks_from_vip);
         let wrong: Vec<_> = self.servers.iter().filter(wrong).collect();
         for (vip, mac) in &self.told.rivals {
@@ -367,6 +426,19 @@ impl Told {
             Report::Resolved { rip, mac, .. } => {
                 assert_ne!(self.resolved.insert(rip, Some(mac)), Some(Some(mac)), "told twice");
             }
+            Report::Moved { rip, old, new, .. } => {
+                assert_ne!(old, new);
+                self.resolved.insert(rip, Some(new));
+                self.disputes.remove(&(rip, new));
+                self.moves.push((rip, old, new));
+            }
+            Report::Disputed { rip, mac, claimant, .. } => {
+                assert_eq!(self.resolved[&rip], Some(mac), "the known address");
+                assert!(self.disputes.insert((rip, claimant)), "told twice");
+            }
+            Report::DisputeOver { rip, claimant, .. } => {
+                assert!(self.disputes.remove(&(rip, claimant)), "the end of no dispute");
+            }
             Report::Lost { rip, .. } => {
                 assert_ne!(self.resolved.insert(rip, None), Some(None), "told twice");
             }
@@ -384,7 +456,7 @@ fn with_seeds(policy: OnConflict, check: impl Fn(&World)) {
             }
         }
     }
-    for seed in 0..60 {
+    for seed in 0..40 {
         let _named = Seed(seed);
         let mut world = World::new(seed, policy);
         world.run();
@@ -401,6 +473,24 @@ fn a_director_that_refuses_keeps_every_rule_on_a_rough_segment() {
 #[test]
 fn a_director_that_claims_keeps_every_rule_on_a_rough_segment() {
     with_seeds(OnConflict::Claim, |world| assert_eq!(world.told.claimed.len(), VIPS.len()));
+}
+
+/// Else the properties of moves and disputes would hold of nothing.
+#[test]
+fn the_forger_is_noticed_and_servers_do_move() {
+    let [mut moved, mut forged] = [0, 0];
+    for seed in 0..20 {
+        let mut world = World::new(seed, OnConflict::Refuse);
+        world.run();
+        moved += world.told.moves.iter().filter(|(_, _, new)| *new != FORGER).count();
+        forged += world.told.moves.iter().filter(|(_, _, new)| *new == FORGER).count();
+        assert!(world.director.counters().disputed.get() > 100);
+    }
+    assert!(moved > 20, "{moved} moves");
+    assert!(
+        forged < moved,
+        "{forged} of them to the forger: only while the server is away or frames are lost"
+    );
 }
 
 #[test]

@@ -52,13 +52,14 @@ impl Meter {
     }
 
     fn arp(&self) -> ArpReadings {
-        let Counters { answered, announced, probed, requested, conflicts } = &*self.arp;
+        let Counters { answered, announced, probed, requested, conflicts, disputed } = &*self.arp;
         ArpReadings {
             answered: answered.get(),
             announced: announced.get(),
             probed: probed.get(),
             requested: requested.get(),
             conflicts: conflicts.get(),
+            disputed: disputed.get(),
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct ArpReadings {
     pub requested: u64,
     /// Packets from other stations that act as if they had a VIP.
     pub conflicts: u64,
+    /// Packets that claim a reachable real server's address for another MAC address.
+    pub disputed: u64,
 }
 
 /// The page, in `format`.
@@ -118,6 +120,11 @@ fn arp(arp: &ArpReadings, page: &mut Page<'_>) -> fmt::Result {
         ("arp_probed", "ARP probes for a VIP before it is claimed.", arp.probed),
         ("arp_requested", "ARP requests for a real server.", arp.requested),
         ("arp_conflicts", "ARP packets of other hosts that act as if they had a VIP.", arp.conflicts),
+        (
+            "arp_disputed",
+            "ARP packets that claim a reachable real server's address for another MAC address.",
+            arp.disputed,
+        ),
     ] {
         page.counters((name, None), help, page::alone(total))?;
     }

@@ -12,6 +12,12 @@ const CONNECTIONS_DEFAULT: u32 = 1 << 20;
 /// Between gratuitous ARPs: well below the 300 s after which switches forget an address.
 const ANNOUNCE_DEFAULT: Span = Span::from_secs(60);
 
+/// With one request a real server that has a new MAC address would count as unreachable first.
+const ARP_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=100;
+/// With [`ARP_ATTEMPTS_DEFAULT`]: a dead link is noticed within three seconds.
+const ARP_REFRESH_DEFAULT: Span = Span::from_secs(1);
+const ARP_ATTEMPTS_DEFAULT: u32 = 3;
+
 /// Reads the table, and notes where its interfaces stand; `None` if it cannot stand even with defaults.
 pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Director> {
     if !root.has("director") {
@@ -29,6 +35,8 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         control_group: section.get("control_group", group),
         control_others: section.get("control_others", choice(CONTROL_OTHERS)).unwrap_or_default(),
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
+        arp_refresh: section.get("arp_refresh", seconds).unwrap_or(ARP_REFRESH_DEFAULT),
+        arp_attempts: section.get("arp_attempts", number(ARP_ATTEMPTS)).unwrap_or(ARP_ATTEMPTS_DEFAULT) as u8,
         on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
         metrics: section.get("metrics", listener),
         timeouts: timeouts(&section),

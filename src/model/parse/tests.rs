@@ -63,6 +63,8 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         control_group: None,
         control_others: ControlOthers::Nothing,
         announce_interval: Span::from_secs(60),
+        arp_refresh: Span::from_secs(1),
+        arp_attempts: 3,
         on_conflict: OnConflict::Refuse,
         metrics: None,
         timeouts: Timeouts::default(),
@@ -111,6 +113,8 @@ fn everything_that_is_set_arrives() {
         control_group = "adm"
         control_others = "read"
         announce_interval = 5
+        arp_refresh = 7
+        arp_attempts = 100
         on_conflict = "claim"
         metrics = "[::1]:9310"
         user = "directrix"
@@ -140,6 +144,8 @@ fn everything_that_is_set_arrives() {
         control_group: Some("adm".into()),
         control_others: ControlOthers::Read,
         announce_interval: Span::from_secs(5),
+        arp_refresh: Span::from_secs(7),
+        arp_attempts: 100,
         on_conflict: OnConflict::Claim,
         metrics: Some("[::1]:9310".parse().unwrap()),
         timeouts,
@@ -205,7 +211,7 @@ fn uncommented(line: &str) -> &str {
 #[test]
 fn what_the_example_file_calls_the_defaults_are_the_defaults() {
     let spelled_out: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
-    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 18);
+    assert_eq!(spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count(), 20);
     assert_eq!(check(&spelled_out.join("\n")), check(EXAMPLE));
 }
 
@@ -222,6 +228,8 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "control_group",
         "control_others",
         "announce_interval",
+        "arp_refresh",
+        "arp_attempts",
         "on_conflict",
         "metrics",
         "user",
@@ -301,6 +309,8 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
         "announce_interval = \"60s\"",
         "3: announce_interval is \"60s\", no whole number; write a number from 1 to 2147483: seconds",
     ),
+    ("arp_refresh = 0", "3: arp_refresh is 0, out of range; write a number from 1 to 2147483: seconds"),
+    ("arp_attempts = 1", "3: arp_attempts is 1, out of range; write a number from 2 to 100"),
     ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "refuse" or "claim""#),
     (
         "metrics = true",
@@ -372,7 +382,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, on_conflict, metrics, timeouts, user",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, metrics, timeouts, user",
     ),
 ];
 

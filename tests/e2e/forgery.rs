@@ -1,0 +1,137 @@
+//! A host that claims the addresses of others by ARP.
+
+use crate::deployment::{Deployment, mac};
+use crate::director::{Config, Director};
+use crate::on_both_backends;
+use crate::peers::{PATIENCE, Peers, connect};
+use crate::support::netns::{Netns, wait_until};
+use directrix::io::{ArpSocket, Interface};
+use directrix::wire::MacAddr;
+use directrix::wire::arp::{ArpPacket, FRAME_LEN, Operation};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+on_both_backends! {
+    a_forged_claim_to_a_real_server_diverts_no_connection
+    a_forger_that_answers_every_question_diverts_no_connection
+    an_announced_successor_takes_over_a_silent_real_server
+}
+
+/// The address that the forger gives.
+const FORGED: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
+
+/// Every packet that claims `rip` for [`FORGED`].
+fn claims(rip: Ipv4Addr) -> [ArpPacket; 4] {
+    let announcement = ArpPacket::announcement(FORGED, rip);
+    [
+        ArpPacket { operation: Operation::Reply, ..announcement },
+        ArpPacket::announcement_reply(FORGED, rip),
+        ArpPacket::request(FORGED, rip, Ipv4Addr::new(192, 168, 195, 1)),
+        announcement,
+    ]
+}
+
+fn send(from: &Netns, packets: &[ArpPacket]) {
+    from.enter(|| {
+        let socket = ArpSocket::open(&Interface::lookup("eth0").unwrap()).unwrap();
+        packets.iter().for_each(|packet| transmit(&socket, packet));
+    });
+}
+
+fn transmit(socket: &ArpSocket, packet: &ArpPacket) {
+    let mut frame = [0; FRAME_LEN];
+    packet.emit(&mut frame);
+    socket.send(&frame).unwrap();
+}
+
+/// Runs `f` while a host answers every question for `rip` with [`FORGED`].
+fn with_forger<T>(host: &Netns, rip: Ipv4Addr, f: impl FnOnce() -> T) -> T {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| answer(host, rip, &stop));
+        let _stop = Stop(&stop); // also if `f` panics
+        f()
+    })
+}
+
+fn answer(host: &Netns, rip: Ipv4Addr, stop: &AtomicBool) {
+    host.enter(|| {
+        let socket = ArpSocket::open(&Interface::lookup("eth0").unwrap()).unwrap();
+        while !stop.load(Ordering::Relaxed) {
+            let mut buffer = [0; FRAME_LEN];
+            let Ok(frame) = socket.receive(&mut buffer) else {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            };
+            let packet = ArpPacket::parse(frame).unwrap();
+            if packet.operation == Operation::Request && packet.target_ip == rip {
+                transmit(&socket, &packet.answer(FORGED));
+            }
+        }
+    });
+}
+
+#[track_caller]
+fn assert_told(director: &Director, what: &str, parts: &[&str]) {
+    let log = director.log();
+    let told = log.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {log}"));
+    parts.iter().for_each(|part| assert!(told.contains(part), "{part}: {told}"));
+}
+
+const DISPUTED: &str = "another host claims the address of a real server";
+const MOVED: &str = "real server changed its MAC address";
+
+fn a_forged_claim_to_a_real_server_diverts_no_connection(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    for claim in claims(deployment.rips[0]) {
+        std::thread::sleep(Duration::from_millis(700)); // a question of its own for each
+        send(&deployment.client, &[claim]);
+        assert_eq!(connect(&deployment.client, 15), [5, 10], "{claim:?}");
+    }
+    wait_until("a line about it", PATIENCE, || director.logged(DISPUTED) > 0);
+    let (rip, known) = (deployment.rips[0].to_string(), mac(&deployment.real[0]));
+    assert_told(&director, DISPUTED, &["WARN", &rip, &format!("mac={known}"), &format!("claimant={FORGED}")]);
+    assert_eq!(director.logged(MOVED), 0, "{}", director.log());
+}
+
+fn a_forger_that_answers_every_question_diverts_no_connection(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let rip = deployment.rips[0];
+    with_forger(&deployment.client, rip, || {
+        for _ in 0..8 {
+            send(&deployment.client, &claims(rip));
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    assert_eq!(connect(&deployment.client, 15), [5, 10]);
+    assert_eq!((director.logged(DISPUTED), director.logged(MOVED)), (1, 0), "{}", director.log());
+}
+
+fn an_announced_successor_takes_over_a_silent_real_server(backend: &str) {
+    let deployment = Deployment::reference();
+    let director = Director::start(&deployment, &Config::new(backend));
+    let rip = deployment.rips[0];
+    deployment.switch.run("ip link set real1 down");
+    with_forger(&deployment.client, rip, || {
+        send(&deployment.client, &[ArpPacket::announcement(FORGED, rip)]);
+        wait_until("its new address", PATIENCE, || director.logged(MOVED) > 0);
+    });
+    let old = mac(&deployment.real[0]);
+    assert_told(
+        &director,
+        MOVED,
+        &["WARN", &rip.to_string(), &format!("old={old}"), &format!("new={FORGED}")],
+    );
+    assert_eq!(director.logged("does not answer ARP"), 0, "{}", director.log());
+}

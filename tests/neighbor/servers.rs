@@ -1,0 +1,352 @@
+//! Real servers: events and the actions that each must give, rule by rule.
+
+use crate::bench::*;
+use directrix::model::OnConflict;
+use directrix::neighbor::{Action, Event, LinkIndex, Report, ServerSettings, Timing};
+use directrix::wire::MacAddr;
+use directrix::wire::arp::ArpPacket;
+use std::net::Ipv4Addr;
+
+/// The address that RS moves to, or that a forger gives.
+const NEW: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
+
+fn moved(old: MacAddr, new: MacAddr) -> Action {
+    report(Report::Moved { link: CLIENT, rip: RIP, old, new })
+}
+
+fn disputed(mac: MacAddr, claimant: MacAddr) -> Action {
+    report(Report::Disputed { link: CLIENT, rip: RIP, mac, claimant })
+}
+
+fn dispute_over(claimant: MacAddr) -> Action {
+    report(Report::DisputeOver { link: CLIENT, rip: RIP, claimant })
+}
+
+/// A bench with RS resolved, long enough ago that its last question is no longer new.
+fn resolved_bench() -> Bench {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    bench.run_to(700);
+    bench
+}
+
+/// Every packet by which a station claims RIP for its own MAC address.
+fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
+    [
+        ("an unasked reply", answer(mac, RIP)),
+        ("a broadcast reply", ArpPacket { destination: MacAddr::BROADCAST, ..answer(mac, RIP) }),
+        ("a request with the server's address as sender", ArpPacket::request(mac, RIP, GATEWAY)),
+        ("a gratuitous request", ArpPacket::announcement(mac, RIP)),
+        ("a gratuitous reply", ArpPacket::announcement_reply(mac, RIP)),
+    ]
+}
+
+/// Lives for `ms`. Each broadcast question for the server is answered by `answering`, in order.
+fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, Action)> {
+    let (end, mut seen) = (bench.now + ms, Vec::new());
+    while let Some(due) = bench.machine.next_deadline() {
+        let at = due.since(bench.start).millis();
+        if at > end {
+            break;
+        }
+        for (at, action) in bench.run_to(at) {
+            let heard = match action {
+                Action::Send { packet, .. } if packet.target_ip == RIP => {
+                    let to = packet.destination;
+                    answering.iter().filter(|mac| to == MacAddr::BROADCAST || to == **mac).copied().collect()
+                }
+                _ => Vec::new(),
+            };
+            seen.push((at, action));
+            for mac in heard {
+                seen.extend(bench.hear(answer(mac, RIP)).into_iter().map(|action| (at, action)));
+            }
+        }
+    }
+    bench.run_to(end);
+    seen
+}
+
+fn reports(seen: &[(u32, Action)]) -> Vec<(u32, Action)> {
+    seen.iter().filter(|(_, action)| matches!(action, Action::Report(_))).copied().collect()
+}
+
+// ---- resolving
+
+#[test]
+fn a_server_is_asked_for_from_the_director_s_address_until_it_answers() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    assert_eq!(bench.add_server(None), [ask()]);
+    assert_eq!(bench.run_to(700), [(500, ask())]);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.add_server(None), [], "another service with the same server");
+}
+
+#[test]
+fn a_silent_server_is_lost_after_three_requests_and_asked_for_more_rarely() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    let expected =
+        [(500, ask()), (1_000, ask()), (1_500, lost()), (1_500, ask()), (6_500, ask()), (11_500, ask())];
+    assert_eq!(bench.run_to(15_000), expected);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+}
+
+#[test]
+fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    let seen = bench.step();
+    let [(at, first)] = seen[..] else { panic!("{seen:?}") };
+    assert!((1_000..=1_125).contains(&at), "{at}");
+    assert_eq!(first, send(ArpPacket::request(OURS, DIP, RIP).only_to(RS)));
+    let seen = bench.run_to(at + 1_500);
+    // A new address would be found by the broadcasts.
+    assert_eq!(seen, [(at + 500, ask()), (at + 1_000, ask()), (at + 1_500, lost()), (at + 1_500, ask())]);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)], "back again");
+}
+
+#[test]
+fn a_server_that_speaks_by_itself_is_not_asked() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    let own_question = ArpPacket::request(RS, RIP, GATEWAY);
+    assert_eq!(bench.hear(own_question), [resolved(RS)]);
+    for n in 1..20 {
+        assert_eq!(bench.run_to(n * 900), []);
+        assert_eq!(bench.hear(own_question), []);
+    }
+    assert_eq!(bench.machine.counters().requested.get(), 1);
+}
+
+// ---- claims by other addresses
+
+#[test]
+fn a_claim_to_a_reachable_server_is_verified_at_once() {
+    for (what, claim) in claims(NEW) {
+        let mut bench = resolved_bench();
+        assert_eq!(bench.hear(claim), [ask()], "{what}: by broadcast");
+        assert_eq!(bench.hear(answer(RS, RIP)), [disputed(RS, NEW)], "{what}: the known address answers");
+        let seen = live(&mut bench, 29_000, &[RS]);
+        assert_eq!(reports(&seen), [], "{what}");
+        let seen = live(&mut bench, 5_000, &[RS]);
+        assert_eq!(reports(&seen), [(30_700, dispute_over(NEW))], "{what}");
+        assert_eq!(bench.machine.counters().disputed.get(), 1, "{what}");
+    }
+}
+
+#[test]
+fn a_forger_that_answers_as_well_does_not_move_a_server() {
+    for order in [[RS, NEW], [NEW, RS]] {
+        let mut bench = resolved_bench();
+        let mut seen: Vec<_> = bench.hear(answer(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
+        for mac in order {
+            seen.extend(bench.hear(answer(mac, RIP)).into_iter().map(|action| (700, action)));
+        }
+        for n in 0..600 {
+            seen.extend(live(&mut bench, 200, &order));
+            let (_, claim) = claims(NEW)[n % 5];
+            seen.extend(bench.hear(claim).into_iter().map(|action| (0, action)));
+        }
+        assert_eq!(reports(&seen), [(700, disputed(RS, NEW))], "told once, never moved");
+        let asked = bench.machine.counters().requested.get();
+        assert!(asked <= 1 + 2 * 121, "two questions a second at most: {asked} in 120 s");
+    }
+}
+
+#[test]
+fn a_forger_s_last_words_do_not_replace_a_server_that_is_gone() {
+    for (what, claim) in claims(NEW) {
+        let mut bench = resolved_bench();
+        assert_eq!(bench.hear(claim), [ask()], "{what}");
+        assert_eq!(reports(&live(&mut bench, 1_600, &[])), [(2_200, lost())], "{what}");
+    }
+}
+
+#[test]
+fn a_successor_that_announces_itself_is_found_within_two_seconds() {
+    for (what, claim) in claims(NEW) {
+        let mut bench = resolved_bench();
+        bench.hear(claim);
+        let claimed_at = bench.now;
+        let mut seen: Vec<_> = bench.hear(answer(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
+        seen.extend(live(&mut bench, 2_000, &[NEW]));
+        assert_eq!(reports(&seen), [(claimed_at + 1_500, moved(RS, NEW))], "{what}");
+        assert_eq!(reports(&live(&mut bench, 60_000, &[NEW])), [], "{what}: it stays");
+    }
+}
+
+#[test]
+fn a_new_address_that_nothing_announces_is_found_within_three_seconds() {
+    let mut bench = resolved_bench();
+    let before = bench.now;
+    let seen = reports(&live(&mut bench, 3_000, &[NEW]));
+    let [(at, action)] = seen[..] else { panic!("{seen:?}") };
+    assert_eq!(action, moved(RS, NEW));
+    assert!(at - before <= 2_700, "{at}");
+}
+
+#[test]
+fn a_server_that_comes_back_takes_its_address_from_a_forger_that_is_silent() {
+    let mut bench = resolved_bench();
+    assert_eq!(reports(&live(&mut bench, 5_000, &[])).last().map(|(_, action)| *action), Some(lost()));
+    assert_eq!(bench.hear(answer(NEW, RIP)), [moved(RS, NEW)], "the only one to be heard");
+    let claimed_at = bench.now;
+    bench.hear(ArpPacket::announcement(RS, RIP));
+    assert_eq!(reports(&live(&mut bench, 3_000, &[RS]))[0].1, moved(NEW, RS));
+    assert!(bench.now - claimed_at <= 3_000);
+}
+
+#[test]
+fn made_up_claimants_are_bounded_and_do_not_flood_log_or_wire() {
+    let mut bench = resolved_bench();
+    let mut seen = Vec::new();
+    for n in 0..10_000_u32 {
+        let [_, _, high, low] = n.to_be_bytes();
+        let claimant = MacAddr([2, 0, 0, 7, high, low]);
+        seen.extend(bench.hear(answer(claimant, RIP)).into_iter().map(|action| (bench.now, action)));
+        seen.extend(live(&mut bench, 1, &[RS]));
+    }
+    assert_eq!(reports(&seen).len(), 4, "{:?}", reports(&seen));
+    let asked = seen.iter().filter(|(_, action)| *action == ask()).count();
+    assert!(asked <= 21, "{asked} questions in 10 s");
+}
+
+#[test]
+fn any_number_of_attempts_leaves_time_for_a_new_address() {
+    for attempts in 1..=10 {
+        let mut bench = Bench::with(OnConflict::Refuse, Timing { attempts, ..TIMING });
+        bench.add_server(None);
+        bench.hear(answer(RS, RIP));
+        let seen = reports(&live(&mut bench, 10_000, &[NEW]));
+        assert_eq!(seen.last().map(|(_, action)| *action), Some(moved(RS, NEW)), "{attempts}: {seen:?}");
+        assert_eq!(seen.iter().filter(|(_, action)| *action == lost()).count(), usize::from(attempts == 1));
+    }
+}
+
+#[test]
+fn a_conflict_names_a_server_that_has_moved() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    assert_eq!(bench.hear(ArpPacket::announcement(NEW, VIP))[0], conflict(NEW, None));
+    let seen = reports(&live(&mut bench, 3_000, &[NEW]));
+    let actions: Vec<_> = seen.into_iter().map(|(_, action)| action).collect();
+    assert_eq!(actions, [moved(RS, NEW), conflict(NEW, Some(RIP))]);
+}
+
+// ---- many servers
+
+/// Questions that so many servers cost, each of them answered.
+struct Pace {
+    /// Most within a millisecond.
+    at_once: usize,
+    /// Most within a second, and on average, after the first second.
+    peak: usize,
+    average: usize,
+}
+
+fn pace(servers: u32, seconds: u32) -> Pace {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut asked = vec![0; 1_000 * seconds as usize + 1];
+    let mut actions = Vec::new();
+    for n in 0..servers {
+        let rip = Ipv4Addr::from_bits(0x0a00_0000 + n);
+        let added = bench.event(Event::AddServer(ServerSettings { link: CLIENT, rip, own: DIP, mac: None }));
+        actions.extend(added.into_iter().map(|action| (0, action)));
+    }
+    while bench.now < 1_000 * seconds {
+        for (at, action) in std::mem::take(&mut actions) {
+            if let Action::Send { packet, .. } = action {
+                asked[at as usize] += 1;
+                let back = bench.hear(packet.answer(RS));
+                actions.extend(back.into_iter().map(|action| (bench.now, action)));
+            }
+        }
+        let due = bench.machine.next_deadline().expect("never idle").since(bench.start).millis();
+        actions.extend(bench.run_to(due.min(1_000 * seconds)));
+    }
+    let peak = asked.windows(1_000).skip(1_000).map(|window| window.iter().sum()).max();
+    Pace {
+        at_once: asked.iter().copied().max().unwrap_or_default(),
+        peak: peak.unwrap_or_default(),
+        average: asked[1_000..].iter().sum::<usize>() / (seconds as usize - 1),
+    }
+}
+
+#[test]
+fn a_thousand_servers_are_asked_a_thousand_times_a_second_at_most() {
+    let Pace { at_once, peak, average } = pace(1_000, 20);
+    assert!(at_once <= 64, "{at_once} within a millisecond");
+    assert!(peak <= 1_010 && (850..=1_000).contains(&average), "{peak}, {average} a second");
+}
+
+#[test]
+fn more_servers_are_asked_more_rarely_each() {
+    let Pace { at_once, peak, average } = pace(4_000, 20);
+    assert!(at_once <= 64, "{at_once} within a millisecond");
+    assert!(peak <= 4_064 && average <= 1_000, "{peak}, {average} a second");
+}
+
+// ---- settings
+
+#[test]
+fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    assert_eq!(bench.hear(answer(MacAddr::BROADCAST, RIP)), []);
+    assert_eq!(bench.hear(answer(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
+    assert_eq!(bench.hear(answer(MacAddr::ZERO, RIP)), []);
+    assert_eq!(bench.hear(answer(OURS, RIP)), [], "that is ourselves");
+    assert_eq!(bench.hear(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
+    let packet = answer(RS, RIP);
+    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), [], "on another link");
+    assert_eq!(bench.hear(packet), [resolved(RS)]);
+}
+
+#[test]
+fn a_fixed_address_is_never_asked_for_changed_or_lost() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
+    assert_eq!(bench.machine.next_deadline(), None);
+    assert_eq!(bench.hear(answer(OTHER, RIP)), []);
+    assert_eq!(bench.run_to(1_000_000), []);
+}
+
+#[test]
+fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    bench.add_server(None);
+    assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
+    assert_eq!(bench.add_server(None), [ask()]);
+    assert_eq!(bench.event(Event::RemoveServer { link: CLIENT, rip: RIP }), []);
+    assert_eq!(bench.hear(answer(RS, RIP)), []);
+    assert_eq!(bench.machine.next_deadline(), None);
+}
+
+#[test]
+fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
+    let mut bench = Bench::new(OnConflict::Refuse);
+    let settings = ServerSettings { link: INSIDE, rip: RIP, own: DIP, mac: None };
+    let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
+    assert_eq!(bench.event(Event::AddServer(settings)), [Action::Send { link: INSIDE, packet }]);
+    let packet = packet.answer(RS);
+    let expected = [report(Report::Resolved { link: INSIDE, rip: RIP, mac: RS })];
+    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), expected);
+}
+
+#[test]
+fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address() {
+    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let settings = ServerSettings { link: CLIENT, rip: RIP, own: VIP, mac: None };
+    assert_eq!(bench.event(Event::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
+}
+
+#[test]
+#[should_panic(expected = "no such link")]
+fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
+    let settings = ServerSettings { link: LinkIndex(2), rip: RIP, own: DIP, mac: None };
+    Bench::new(OnConflict::Refuse).event(Event::AddServer(settings));
+}
