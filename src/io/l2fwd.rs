@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::Interface;
-use super::xdp::{RING_LEN, chunk_len};
+use super::xdp::{CopyMode, RING_LEN, chunk_len};
 use crate::forward::BATCH;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
@@ -37,18 +37,18 @@ impl L2fwd {
     /// # Errors
     /// Whatever the kernel reports.
     pub fn open(interface: &Interface) -> io::Result<Self> {
-        Self::bind(interface, BindFlags::XDP_ZEROCOPY).or_else(|_| Self::bind(interface, BindFlags::XDP_COPY))
+        Self::bind(interface, CopyMode::Zero).or_else(|_| Self::bind(interface, CopyMode::Copy))
     }
 
-    fn bind(interface: &Interface, copying: BindFlags) -> io::Result<Self> {
+    fn bind(interface: &Interface, copying: CopyMode) -> io::Result<Self> {
         let ring = QueueSize::new(RING_LEN).map_err(io::Error::other)?;
-        let (umem, frames) = umem(ring, chunk_len(interface.mtu))?;
+        let (umem, frames) = umem(ring, chunk_len(copying, interface.mtu))?;
         let name = interface.name.parse().map_err(io::Error::other)?;
         let config = SocketConfig::builder()
             .rx_queue_size(ring)
             .tx_queue_size(ring)
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying)
+            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying.flag())
             .build();
         // SAFETY: the flag that the contract asks for, INHIBIT_PROG_LOAD, is in `config`.
         let made = unsafe { Socket::new(config, &umem, &name, 0) };

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::chunk_len;
+use super::chunk::chunk_len;
 use super::deal::Share;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
@@ -22,11 +22,21 @@ const BUSY_MAX: Duration = Duration::from_secs(2);
 
 /// Whether the driver moves frames to and from the UMEM itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Copying {
+pub(in crate::io) enum Copying {
     /// XDP_ZEROCOPY.
     Zero,
     /// XDP_COPY.
     Copy,
+}
+
+impl Copying {
+    /// The flag of bind(2) that asks for it.
+    pub(in crate::io) fn flag(self) -> BindFlags {
+        match self {
+            Self::Zero => BindFlags::XDP_ZEROCOPY,
+            Self::Copy => BindFlags::XDP_COPY,
+        }
+    }
 }
 
 /// Why a worker's sockets cannot be made.
@@ -49,7 +59,7 @@ pub(super) fn worker(
     let (receivers, senders) = (share.client.len(), share.client.len() + arms.len() - 1);
     let memory = Memory {
         chunks: ring_len * (receivers + senders) as u32,
-        chunk_len: chunk_len(arms[0].mtu),
+        chunk_len: chunk_len(copying, arms[0].mtu),
         huge_pages: plan.huge_pages,
     };
     let (umem, free) = memory.register(ring_len)?;
@@ -131,15 +141,11 @@ fn bind(umem: &Umem, interface: &str, queue: u32, config: SocketConfig) -> io::R
 }
 
 fn config(copying: Copying, ring_len: u32) -> SocketConfig {
-    let flag = match copying {
-        Copying::Zero => BindFlags::XDP_ZEROCOPY,
-        Copying::Copy => BindFlags::XDP_COPY,
-    };
     SocketConfig::builder()
         .rx_queue_size(queue_size(ring_len))
         .tx_queue_size(queue_size(ring_len))
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | flag)
+        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying.flag())
         .build()
 }
 

@@ -5,6 +5,7 @@
 //! are where it moves to (`socket.rs`), and [`XdpPorts`] is one worker's view of it all.
 
 mod bind;
+mod chunk;
 mod deal;
 mod frame;
 mod ports;
@@ -12,35 +13,21 @@ mod refusal;
 mod socket;
 mod steering;
 
+pub(super) use bind::Copying as CopyMode;
+pub(super) use chunk::chunk_len;
 pub use frame::XdpBatch;
 pub use ports::{Census, XdpPorts};
 
 use super::bpf::{self, Mode};
 use super::{Interface, IoError, Opened, Plan, PortInfo};
 use bind::{BindError, Copying};
+use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
 use deal::Share;
 use steering::{Steered, XdpSteering};
 use tracing::info;
 
-/// Lengths that a UMEM chunk may have, in bytes: half a page, and a page, which is the most that drivers
-/// without multi-buffer support have. In shorter ones, packet memory takes fewer sets of the caches.
-const CHUNK_LENS: [u32; 2] = [2048, 4096];
-/// XDP_PACKET_HEADROOM of linux/bpf.h: the kernel keeps so much of a chunk free, in bytes.
-const HEADROOM: u32 = 256;
-/// Largest MTU whose frames fit a chunk, in bytes.
-const MTU_MAX: u32 = mtu_max(CHUNK_LENS[1]);
 /// Entries in each ring, a power of two.
 pub const RING_LEN: u32 = 2048;
-
-/// Largest MTU whose frames fit a chunk of `chunk_len`, with one VLAN tag; all in bytes.
-const fn mtu_max(chunk_len: u32) -> u32 {
-    chunk_len - HEADROOM - 14 - 4
-}
-
-/// The shortest chunk, in bytes, that frames of an interface with this MTU fit.
-pub(super) fn chunk_len(mtu: u32) -> u32 {
-    if mtu <= mtu_max(CHUNK_LENS[0]) { CHUNK_LENS[0] } else { CHUNK_LENS[1] }
-}
 
 /// Opens every receive queue of the client side, and one queue per worker of the server side.
 ///
@@ -78,6 +65,10 @@ type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
 fn bind_and_attach(plan: &Plan, shares: &[Share], ring_len: u32) -> Result<Bound, IoError> {
     let mut no_zero_copy = None;
     for copying in [Copying::Zero, Copying::Copy] {
+        if copying == Copying::Zero && plan.arms[0].mtu > ZERO_COPY_MTU_MAX {
+            no_zero_copy = Some(refusal::zero_copy_mtu(&plan.arms[0], ZERO_COPY_MTU_MAX));
+            continue;
+        }
         let ports = match bind_all(plan, shares, copying, ring_len) {
             Ok(ports) => ports,
             Err(failure) if copying == Copying::Zero && refusal::is_about_zero_copy(&failure.error) => {

@@ -28,6 +28,15 @@ pub(super) fn mtu(interface: &Interface, max: u32) -> IoError {
     }
 }
 
+/// Why frames of this interface are copied.
+pub(super) fn zero_copy_mtu(interface: &Interface, max: u32) -> String {
+    let Interface { name, mtu, .. } = interface;
+    format!(
+        "the MTU of {name} is {mtu}, and drivers may cut what is longer than {max}; with \
+         `ip link set dev {name} mtu {max}` zero-copy is possible"
+    )
+}
+
 /// True if copying may work where zero-copy was refused.
 pub(super) fn is_about_zero_copy(error: &io::Error) -> bool {
     !matches!(

@@ -1,0 +1,64 @@
+//! Lengths of UMEM chunks: what the kernel copies into, and what a NIC writes into.
+
+use super::bind::Copying;
+
+/// Lengths that a UMEM chunk may have, in bytes: half a page, and a page, which is the most that drivers
+/// without multi-buffer support have. In shorter ones, packet memory takes fewer sets of the caches.
+const CHUNK_LENS: [u32; 2] = [2048, 4096];
+/// XDP_PACKET_HEADROOM of linux/bpf.h: the kernel keeps so much of a chunk free, in bytes.
+const HEADROOM: u32 = 256;
+/// Ethernet header and one VLAN tag, in bytes.
+const LINK_HEADERS: u32 = 14 + 4;
+/// Coarsest unit in which NICs count a receive buffer, in bytes. A buffer that is no multiple of it is used
+/// up to the multiple below, and longer frames are cut or dropped there.
+///
+/// igb, igc and ixgbe for the 82599 shift the buffer's length right by 10 for SRRCTL.BSIZEPKT
+/// (`igb_configure_rx_ring`, `igc_configure_rx_ring`, `ixgbe_configure_srrctl`, Linux 6.18). Of a chunk of
+/// 2048 bytes, less the headroom, that leaves 1024.
+pub(super) const GRANULE: u32 = 1024;
+
+/// Largest MTU whose frames fit a chunk that the kernel copies into, in bytes.
+pub(super) const MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS;
+/// Largest MTU whose frames fit what every NIC makes of a chunk, in bytes.
+pub(super) const ZERO_COPY_MTU_MAX: u32 = room(CHUNK_LENS[1]) / GRANULE * GRANULE - LINK_HEADERS;
+
+/// Room for a frame in a chunk, both in bytes.
+pub(super) const fn room(chunk_len: u32) -> u32 {
+    chunk_len - HEADROOM
+}
+
+/// Returns the length of the chunks for an interface with this MTU, both in bytes: the shortest that frames
+/// fit where the kernel copies, and a page where the NIC writes.
+pub(in crate::io) fn chunk_len(copying: Copying, mtu: u32) -> u32 {
+    let [half, page] = CHUNK_LENS;
+    match copying {
+        Copying::Copy if mtu <= room(half) - LINK_HEADERS => half,
+        Copying::Copy | Copying::Zero => page,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nic_never_gets_room_that_it_rounds_below_a_frame() {
+        for mtu in [68, 1006, 1007, 1500, 1774, 1775, ZERO_COPY_MTU_MAX] {
+            let frame_max = mtu + LINK_HEADERS;
+            for granule in [1, 128, 1024] {
+                let used = room(chunk_len(Copying::Zero, mtu)) / granule * granule;
+                assert!(used >= frame_max, "MTU {mtu}, counted in {granule}: {used}");
+            }
+        }
+        assert_eq!(ZERO_COPY_MTU_MAX, 3054);
+    }
+
+    #[test]
+    fn copied_frames_lie_in_the_shortest_chunk_that_they_fit() {
+        assert_eq!(MTU_MAX, 3822);
+        for (mtu, len) in [(68, 2048), (1500, 2048), (1774, 2048), (1775, 4096), (MTU_MAX, 4096)] {
+            assert_eq!(chunk_len(Copying::Copy, mtu), len, "MTU {mtu}");
+            assert!(room(len) >= mtu + LINK_HEADERS);
+        }
+    }
+}
