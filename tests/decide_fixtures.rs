@@ -4,7 +4,7 @@
 mod support;
 
 use directrix::flow::{Flow, FlowTable};
-use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
+use directrix::forward::{Arm, ArmIndex, Batch, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{Persistence, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
 use directrix::seed::Seed;
@@ -717,4 +717,38 @@ fn a_whole_sweep_takes_two_seconds_however_short_the_steps() {
         while bench.forwarder.keep_house(bench.now) {}
     }
     assert_eq!(bench.loads(2), (0, 0));
+}
+
+/// One frame that ends where its buffer does.
+struct Brimful([Vec<u8>; 1]);
+
+impl Batch for Brimful {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn frame(&mut self, index: usize) -> &mut [u8] {
+        &mut self.0[index]
+    }
+
+    fn may_be_cut(&self, _: usize) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_frame_cut_by_its_driver_is_not_called_truncated() {
+    let whole = frames::tcp(CLIENT, WEB, SYN, &[b'x'; 1400]);
+    let verdict = |bench: &mut Bench, batch: &mut dyn Batch| {
+        let mut verdicts = Vec::new();
+        bench.forwarder.decide(batch, bench.now, &mut verdicts);
+        verdicts[0]
+    };
+    let mut bench = Bench::new(snapshot());
+    let cut = verdict(&mut bench, &mut Brimful([whole[..1024].to_vec()]));
+    assert_eq!(cut, Verdict::Drop(DropReason::CutByDriver));
+    assert_eq!(bench.counters.drops(DropReason::CutByDriver).get(), 1);
+    assert_eq!(bench.reason(&whole[..1024]), DropReason::Truncated, "no buffer ends there");
+    let fits = verdict(&mut bench, &mut Brimful([whole]));
+    assert_eq!(fits, Verdict::Forward(ArmIndex(0)), "a whole frame may end there, too");
 }

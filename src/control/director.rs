@@ -1,5 +1,6 @@
 //! The director from start to stop: the control thread's one loop.
 
+use super::alarms::Alarms;
 use super::api;
 use super::arp::{Command, Responder};
 use super::audit::Origin;
@@ -102,6 +103,7 @@ pub(super) struct Director<F> {
     watchdog: Watchdog,
     /// Of services that have no server left.
     pub(super) availability: Watch,
+    alarms: Alarms,
     pub(super) ready: Option<F>,
 }
 
@@ -141,6 +143,7 @@ impl<F: FnMut()> Director<F> {
             loads,
             templates,
             epoch,
+            alarms: Alarms::new(&director.interface),
             host,
             commands: None,
             meter: Meter::new(&neighbors),
@@ -286,6 +289,7 @@ impl<F: FnMut()> Director<F> {
         self.availability.look(&self.registry.services, &self.loads, Instant::now());
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());
+        self.alarms.look(&self.backend.crew, Instant::now());
         if self.backend.crew.is_whole() {
             self.watchdog.look(&self.backend.crew);
             return Ok(());

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod alarms;
 mod answers;
 pub mod api;
 pub mod arp;

@@ -85,7 +85,7 @@ impl Forwarder {
         self.flows.begin();
         let staged = &mut self.staged[..batch.len()];
         for (index, place) in staged.iter_mut().enumerate() {
-            self.flows.stage(batch.frame(index), place);
+            self.flows.stage(batch, index, place);
         }
         for candidate in &mut *staged {
             candidate.hint = self.flows.v4.locate(candidate.key, candidate.homes);
@@ -172,10 +172,10 @@ impl Flows {
 
     /// Reads one frame as far as it can be without the table, whose first line for it is then under way.
     #[inline]
-    fn stage(&self, frame: &[u8], place: &mut Candidate<V4Key>) {
-        match self.glance(frame) {
+    fn stage<B: Batch + ?Sized>(&self, batch: &mut B, index: usize, place: &mut Candidate<V4Key>) {
+        match self.glance(batch.frame(index)) {
             Some((packet, service)) => *place = self.candidate(&packet, service),
-            None => self.look_closer(frame, place),
+            None => self.look_closer(batch, index, place),
         }
     }
 
@@ -189,8 +189,11 @@ impl Flows {
 
     /// Header by header: there may be options, or a service of every port.
     #[cold]
-    fn look_closer(&self, frame: &[u8], place: &mut Candidate<V4Key>) {
-        *place = self.read(frame).unwrap_or_else(Candidate::refused);
+    fn look_closer<B: Batch + ?Sized>(&self, batch: &mut B, index: usize, place: &mut Candidate<V4Key>) {
+        *place = self.read(batch.frame(index)).unwrap_or_else(|reason| match reason {
+            DropReason::Truncated if batch.may_be_cut(index) => Candidate::refused(DropReason::CutByDriver),
+            reason => Candidate::refused(reason),
+        });
     }
 
     /// If something is wrong, the outermost reason counts.

@@ -30,6 +30,13 @@ pub trait Batch {
     /// If `index` is not below [`Batch::len`].
     fn frame(&mut self, index: usize) -> &mut [u8];
 
+    /// True if frame `index` ends where a receive buffer may end, so that a frame which is too short for its
+    /// headers may have been cut there.
+    fn may_be_cut(&self, index: usize) -> bool {
+        let _ = index; // most backends have room for every frame
+        false
+    }
+
     /// True if there is no frame.
     fn is_empty(&self) -> bool {
         self.len() == 0

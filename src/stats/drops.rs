@@ -37,6 +37,8 @@ drop_reasons! {
     NoBuffer = "no_buffer",
     /// The frame ends before its headers say it should.
     Truncated = "truncated",
+    /// The interface's driver cut the frame at the end of a receive buffer: use backend = "packet".
+    CutByDriver = "cut_by_driver",
     /// Fields of the IP, TCP or UDP header contradict each other.
     Malformed = "malformed",
     /// The IPv4 header checksum is wrong.

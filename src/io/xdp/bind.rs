@@ -70,7 +70,7 @@ pub(super) fn worker(
         client.push(Receiver { socket: bind(&arms[0], *queue)?, sender });
     }
     let servers = arms[1..].iter().map(|arm| bind(arm, share.server)).collect::<Result<_, _>>()?;
-    Ok(XdpPorts::new(XdpBatch::new(umem, memory.chunk_len), free, client, servers))
+    Ok(XdpPorts::new(XdpBatch::new(umem, memory.chunk_len, copying), free, client, servers))
 }
 
 /// A worker's packet memory.

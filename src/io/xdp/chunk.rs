@@ -37,6 +37,13 @@ pub(in crate::io) fn chunk_len(copying: Copying, mtu: u32) -> u32 {
     }
 }
 
+/// True if a frame of `len` bytes ends where a NIC's buffer in a chunk of `chunk_len` may end: the frame then
+/// may have been longer.
+pub(super) fn may_end_at(len: usize, chunk_len: usize) -> bool {
+    let granule = GRANULE as usize;
+    len >= granule && (len.is_multiple_of(granule) || len + HEADROOM as usize == chunk_len)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +58,13 @@ mod tests {
             }
         }
         assert_eq!(ZERO_COPY_MTU_MAX, 3054);
+    }
+
+    #[test]
+    fn a_frame_that_ends_with_a_buffer_may_be_cut() {
+        for (len, cut) in [(60, false), (1023, false), (1024, true), (1514, false), (3072, true), (3840, true)] {
+            assert_eq!(may_end_at(len, 4096), cut, "{len}");
+        }
     }
 
     #[test]

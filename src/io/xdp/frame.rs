@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use super::bind::Copying;
+use super::chunk;
 use crate::flow::prefetch;
 use crate::forward::{BATCH, Batch};
 use std::slice;
@@ -45,13 +47,15 @@ pub struct XdpBatch {
     umem: Umem,
     /// Length of the UMEM's chunks, in bytes.
     chunk_len: usize,
+    /// Whether drivers write into the chunks themselves.
+    copying: Copying,
     pub(super) frames: Vec<Frame>,
 }
 
 impl XdpBatch {
     /// For the frames of `umem`, whose chunks have this length in bytes, and no others.
-    pub(super) fn new(umem: Umem, chunk_len: u32) -> Self {
-        Self { umem, chunk_len: chunk_len as usize, frames: Vec::with_capacity(BATCH) }
+    pub(super) fn new(umem: Umem, chunk_len: u32, copying: Copying) -> Self {
+        Self { umem, chunk_len: chunk_len as usize, copying, frames: Vec::with_capacity(BATCH) }
     }
 
     /// Where in the UMEM the chunk of `frame` begins, in bytes.
@@ -84,5 +88,9 @@ impl Batch for XdpBatch {
         // SAFETY: the same bytes, for as long as `self` is borrowed mutably: the frame cannot be
         // moved away in that time, and the UMEM stays mapped while `self.umem` lives.
         unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    fn may_be_cut(&self, index: usize) -> bool {
+        self.copying == Copying::Zero && chunk::may_end_at(self.frames[index].len(), self.chunk_len)
     }
 }
