@@ -29,8 +29,8 @@ pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), IoEr
 /// Opens the backend of `choice`, does what is to be done before, and starts its workers.
 ///
 /// # Errors
-/// [`IoError`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; what kept
-/// AF_XDP from working is logged.
+/// [`IoError`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; why AF_XDP is not
+/// used is logged.
 pub fn launch(
     choice: BackendChoice,
     plan: &Plan,
@@ -41,16 +41,16 @@ pub fn launch(
     match choice {
         BackendChoice::Xdp => Ok(start("xdp", xdp::open(plan)?, settings, before)?.because(CHOSEN)),
         BackendChoice::Packet => Ok(start("packet", packet::open(plan)?, settings, before)?.because(CHOSEN)),
-        BackendChoice::Auto => match xdp::open(plan) {
+        BackendChoice::Auto => match xdp::open_native(plan) {
             Ok(opened) => {
                 tracing::info!("backend xdp: AF_XDP works on {}", plan.arms[0].name);
                 let reason = format!("AF_XDP works on {}", plan.arms[0].name);
                 Ok(start("xdp", opened, settings, before)?.because(reason))
             }
             Err(reason) => {
-                tracing::warn!(%reason, "backend packet: AF_XDP does not work here");
+                tracing::warn!(%reason, "backend packet: AF_XDP is not used here");
                 let backend = start("packet", packet::open(plan)?, settings, before)?;
-                Ok(backend.because(format!("AF_XDP does not work here: {reason}")))
+                Ok(backend.because(format!("AF_XDP is not used here: {reason}")))
             }
         },
     }

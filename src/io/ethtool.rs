@@ -11,6 +11,12 @@ use std::os::unix::net::UnixDatagram;
 /// linux/sockios.h.
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 /// linux/ethtool.h.
+const ETHTOOL_GDRVINFO: u32 = 0x03;
+/// linux/ethtool.h.
+const ETHTOOL_GRXCSUM: u32 = 0x14;
+/// linux/ethtool.h.
+const ETHTOOL_GTXCSUM: u32 = 0x16;
+/// linux/ethtool.h.
 const ETHTOOL_GGRO: u32 = 0x2b;
 /// linux/ethtool.h.
 const ETHTOOL_SGRO: u32 = 0x2c;
@@ -32,6 +38,31 @@ pub(super) fn channels(name: &str) -> Option<Channels> {
     Some(Channels { receive: receive + combined, transmit: transmit + combined })
 }
 
+/// Name of the driver of the interface called `name`; `None` if it does not tell.
+pub(super) fn driver(name: &str) -> Option<String> {
+    let mut request = DriverRequest { command: ETHTOOL_GDRVINFO, ..DriverRequest::default() };
+    ask(name, &mut request).ok()?;
+    let end = request.driver.iter().position(|byte| *byte == 0)?;
+    Some(String::from_utf8_lossy(&request.driver[..end]).into_owned())
+}
+
+/// Whether the interface called `name` leaves checksums of received frames to its device.
+pub(super) fn receive_checksums(name: &str) -> Option<bool> {
+    flag(name, ETHTOOL_GRXCSUM)
+}
+
+/// Whether the interface called `name` leaves checksums of sent frames to its device.
+pub(super) fn transmit_checksums(name: &str) -> Option<bool> {
+    flag(name, ETHTOOL_GTXCSUM)
+}
+
+/// A setting that is on or off; `None` if the driver does not tell.
+fn flag(name: &str, command: u32) -> Option<bool> {
+    let mut value = ValueRequest { command, value: 0 };
+    ask(name, &mut value).ok()?;
+    Some(value.value != 0)
+}
+
 /// Keeps the kernel from merging an interface's received segments, until it is dropped.
 #[derive(Debug)]
 pub(super) struct GroOff(String);
@@ -39,9 +70,7 @@ pub(super) struct GroOff(String);
 impl GroOff {
     /// `None` if nothing was being merged.
     pub(super) fn new(name: &str) -> io::Result<Option<Self>> {
-        let mut value = ValueRequest { command: ETHTOOL_GGRO, value: 0 };
-        ask(name, &mut value)?;
-        if value.value == 0 {
+        if flag(name, ETHTOOL_GGRO) == Some(false) {
             return Ok(None);
         }
         ask(name, &mut ValueRequest { command: ETHTOOL_SGRO, value: 0 })?;
@@ -70,8 +99,27 @@ struct ValueRequest {
     value: u32,
 }
 
-// SAFETY: two u32, as in linux/ethtool.h for ETHTOOL_GGRO and ETHTOOL_SGRO.
+// SAFETY: two u32, as in linux/ethtool.h for ETHTOOL_GGRO, ETHTOOL_SGRO, ETHTOOL_GRXCSUM and ETHTOOL_GTXCSUM.
 unsafe impl Request for ValueRequest {}
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+struct DriverRequest {
+    command: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+impl Default for DriverRequest {
+    fn default() -> Self {
+        Self { command: 0, driver: [0; 32], rest: [0; 160] }
+    }
+}
+
+// SAFETY: 196 bytes, as in linux/ethtool.h for ETHTOOL_GDRVINFO: after command and driver come version, firmware
+// version and bus (32 bytes each), ROM version (32), 12 reserved bytes, and five u32, which are 160 bytes together
+// at an offset that is a multiple of four.
+unsafe impl Request for DriverRequest {}
 
 /// `struct ethtool_channels`.
 #[repr(C)]

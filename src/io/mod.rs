@@ -5,6 +5,7 @@
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
 
 pub mod arp;
+mod below;
 pub mod bpf;
 pub mod claim;
 mod ethtool;
@@ -14,6 +15,7 @@ pub mod memory;
 pub mod packet;
 pub mod peer;
 mod rtnl;
+mod veth;
 pub mod xdp;
 
 pub use crate::stats::Levels;

@@ -155,7 +155,9 @@ const INHERITED: &str =
 
 fn switch(options: &Options) -> Group {
     let netns = options.namespace(Host::Switch);
-    let mut group = Group::new("switch: the one segment; no delay before a port forwards");
+    let mut group = Group::new(
+        "switch: the one segment; no delay before a port forwards, checksums finished before they reach the director",
+    );
     group.ip(&netns, "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
     group.ip(&netns, "link set br0 up");
     for host in Host::ON_SEGMENT {
@@ -163,6 +165,7 @@ fn switch(options: &Options) -> Group {
         group.ip(&netns, &format!("link add {host} type veth peer name eth0 address {mac} netns {peer}"));
         group.ip(&netns, &format!("link set {host} master br0 up"));
     }
+    group.within(&netns, &format!("ethtool -K {} tx off", Host::Director));
     group
 }
 
@@ -242,6 +245,7 @@ mod tests {
             "ip -n d-rs1 address add 192.168.195.150/32 dev lo",
             "ip netns exec d-router sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'",
             "ip netns exec d-client ethtool -K eth0 tx off",
+            "ip netns exec d-switch ethtool -K director tx off",
         ] {
             assert!(lines.iter().any(|line| line == wanted), "{wanted} is not in {lines:#?}");
         }

@@ -17,7 +17,7 @@ fn a_hundred_megabytes_arrive_unchanged_each_way(backend: &str) {
     let deployment = Deployment::reference();
     let peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    upload_and_download(&deployment, &peers);
+    upload_and_download(&deployment, &peers, SIZE);
     let [[_, packets, _, bytes, _], ..] = director.stats(HTTP)[..] else { panic!() };
     let [first, second] = deployment.arrived();
     assert_eq!((first + second).packets, packets);
@@ -33,17 +33,17 @@ fn unfinished_checksums_and_merged_segments_come_through_packet() {
     let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
     let peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new("packet"));
-    upload_and_download(&deployment, &peers);
+    upload_and_download(&deployment, &peers, SIZE);
     let [[_, packets, _, bytes, _], ..] = director.stats(HTTP)[..] else { panic!() };
     assert!(bytes / packets > 3000, "there were merged segments: {packets} packets, {bytes} bytes");
     assert_eq!(director.dropped("too_long"), 0);
 }
 
 /// By HTTP, to one of the real servers, and back from any of them.
-fn upload_and_download(deployment: &Deployment, peers: &Peers) {
+pub(crate) fn upload_and_download(deployment: &Deployment, peers: &Peers, size: usize) {
     let place = tempfile::tempdir().unwrap();
     let (blob, back) = (place.path().join("blob"), place.path().join("back"));
-    std::fs::write(&blob, noise(SIZE)).unwrap();
+    std::fs::write(&blob, noise(size)).unwrap();
     let url = format!("http://{VIP}/files/blob");
     let curl = format!("curl -sS --fail --max-time 60 {url}");
     deployment.client.run(&format!("{curl} -H Expect: -T {}", blob.display()));

@@ -42,7 +42,7 @@ pub(crate) struct Deployment {
     pub(crate) rips: [Ipv4Addr; 2],
     /// The segment of the real servers. The port of real1 is called real1.
     pub(crate) switch: Netns,
-    _others: Vec<Netns>,
+    others: Vec<Netns>,
 }
 
 impl Deployment {
@@ -57,6 +57,7 @@ impl Deployment {
         };
         if !plan.client_offloads {
             deployment.client.run("ethtool -K eth0 tx off >/dev/null");
+            deployment.outside().run("ethtool -K director tx off >/dev/null");
         }
         deployment.real.iter().for_each(set_up_real_server);
         deployment.add_counters();
@@ -72,7 +73,7 @@ impl Deployment {
         join(&director, ("eth0", DIP), (&switch, "director"), plan.queues);
         join(&real[0], ("eth0", rips[0]), (&switch, "real1"), 1);
         join(&real[1], ("eth0", rips[1]), (&switch, "real2"), 1);
-        Self { client, director, real, rips, switch, _others: Vec::new() }
+        Self { client, director, real, rips, switch, others: Vec::new() }
     }
 
     fn two_arms(plan: Plan) -> Self {
@@ -91,7 +92,22 @@ impl Deployment {
             join(host, ("eth0", rip), (&inside, port), 1);
             host.run("ip route add default via 10.195.0.1");
         }
-        Self { client, director, real, rips, switch: inside, _others: vec![outside, router] }
+        Self { client, director, real, rips, switch: inside, others: vec![outside, router] }
+    }
+
+    /// The segment that the client is on.
+    fn outside(&self) -> &Netns {
+        self.others.first().unwrap_or(&self.switch)
+    }
+
+    /// Puts a bridge named eth0 over the director's interface, which then is port0, and merges what it receives.
+    pub(crate) fn bridge_the_director(&self) {
+        let mac = mac(&self.director);
+        self.director
+            .run("ip link set eth0 down && ip link set eth0 name port0 && ip address flush dev port0");
+        self.director.run(&format!("ip link add eth0 address {mac} type bridge mcast_snooping 0"));
+        self.director.run("ip link set port0 master eth0 up && ethtool -K port0 gro on");
+        self.director.run(&format!("ip address add {DIP}/24 dev eth0 && ip link set eth0 up"));
     }
 
     /// Lets the kernels count what has to be equal in the end, and what has to stay zero.

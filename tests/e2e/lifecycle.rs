@@ -84,14 +84,3 @@ fn cpu_time(pid: u32) -> Duration {
     };
     Duration::from_nanos(threads.map(run).sum())
 }
-
-#[test]
-fn auto_is_af_xdp_where_it_works_and_says_so() {
-    let deployment = Deployment::reference();
-    let _peers = Peers::start(&deployment);
-    let director = Director::start(&deployment, &Config::new("auto"));
-    assert_eq!(director.logged("backend xdp: AF_XDP works on eth0"), 1, "{}", director.log());
-    assert!(steering(&deployment.director));
-    assert!(director.ask("workers").contains("native, copy"));
-    connect(&deployment.client, 5);
-}

@@ -15,6 +15,7 @@
 
 mod access;
 mod arp;
+mod auto;
 mod bulk;
 mod connections;
 mod deployment;

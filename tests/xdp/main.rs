@@ -6,6 +6,7 @@
 //!   eth0 ------------- eth0     eth1 ------------- eth0
 //! ```
 
+mod choice;
 mod forwarding;
 mod harness;
 mod ownership;

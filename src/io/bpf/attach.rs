@@ -1,7 +1,7 @@
 //! Putting the programs on an interface.
 
 use super::{Link, Programs, refusal};
-use crate::io::{Interface, IoError};
+use crate::io::{Interface, IoError, rtnl};
 use aya::programs::ProgramError;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,6 +25,15 @@ impl Mode {
     }
 }
 
+/// The modes in which a program may be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// Native only.
+    Native,
+    /// Native, or generic where the driver refuses it.
+    Any,
+}
+
 /// An attached XDP program.
 #[derive(Debug)]
 pub struct Attached {
@@ -36,30 +45,39 @@ pub struct Attached {
     pub refusal: Option<String>,
 }
 
-/// Attaches `directrix_steer`, in the driver if that is possible.
+/// Attaches `directrix_steer` in one of `modes`, in the driver if that is possible.
 ///
 /// # Errors
-/// [`IoError`] if another XDP program is there, a capability is missing, or neither way works.
-pub fn attach_steering(programs: &mut Programs, interface: &Interface) -> Result<Attached, IoError> {
+/// [`IoError`] if another XDP program is there, a capability is missing, or none of the modes works.
+pub fn attach_steering(
+    programs: &mut Programs,
+    interface: &Interface,
+    modes: Modes,
+) -> Result<Attached, IoError> {
     let steer = programs.steer();
     once(steer.load()).map_err(|error| refusal::program(interface, error))?;
     let program = steer.fd().expect("it has just been loaded");
-    attach(program.as_fd(), interface)
+    attach(program.as_fd(), interface, modes)
 }
 
-/// Attaches a loaded XDP program, in the driver if that is possible.
+/// Attaches a loaded XDP program in one of `modes`, in the driver if that is possible.
 ///
 /// # Errors
-/// [`IoError`] if another XDP program is there, a capability is missing, or neither way works.
-pub fn attach(program: BorrowedFd<'_>, interface: &Interface) -> Result<Attached, IoError> {
+/// [`IoError`] if another XDP program is there, a capability is missing, or none of the modes works.
+pub fn attach(program: BorrowedFd<'_>, interface: &Interface, modes: Modes) -> Result<Attached, IoError> {
     let attach = |mode: Mode| Link::xdp(program, interface.index, mode.flags());
     let native = match attach(Mode::Native) {
         Ok(link) => return Ok(Attached { link, mode: Mode::Native, refusal: None }),
         Err(error) if is_final(&error) => return Err(refusal::attaching(interface, &error)),
         Err(error) => error,
     };
+    let words = rtnl::xdp_refusal(interface.index, program, Mode::Native.flags());
+    let refusal = refusal::Native { interface, error: &native, words: words.as_deref() };
+    if modes == Modes::Native {
+        return Err(refusal.into_error());
+    }
     let link = attach(Mode::Generic).map_err(|error| refusal::attaching(interface, &error))?;
-    Ok(Attached { link, mode: Mode::Generic, refusal: Some(refusal::native(interface, &native)) })
+    Ok(Attached { link, mode: Mode::Generic, refusal: Some(refusal.to_string()) })
 }
 
 /// Attaches `directrix_guard` at TCX ingress, before every other program.

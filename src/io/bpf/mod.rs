@@ -9,7 +9,7 @@ mod link;
 pub mod live;
 mod refusal;
 
-pub use attach::{Attached, Mode, attach, attach_guard, attach_steering};
+pub use attach::{Attached, Mode, Modes, attach, attach_guard, attach_steering};
 pub use link::Link;
 pub use refusal::attached_program;
 pub(super) use refusal::{CAPABILITIES, errno, occupied};

@@ -7,6 +7,7 @@ use aya::maps::MapError;
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
 use nix::errno::Errno;
 use std::error::Error;
+use std::fmt;
 use std::io;
 
 /// How to get the capabilities that AF_XDP and BPF need. CAP_PERFMON is for the step over IP
@@ -98,17 +99,53 @@ pub(super) fn attaching(interface: &Interface, error: &io::Error) -> IoError {
     }
 }
 
-/// Why it runs in generic mode, and how to change that.
-pub(super) fn native(interface: &Interface, error: &io::Error) -> String {
-    let Interface { name, mtu, .. } = interface;
-    match error.raw_os_error() {
-        Some(libc::EOPNOTSUPP) => format!("the driver of {name} has no XDP ({})", errno(error)),
-        Some(libc::ERANGE | libc::EINVAL | libc::E2BIG) if *mtu > 1500 => format!(
-            "the driver of {name} refuses XDP ({}), as drivers do when a frame may not fit one page: \
-             the MTU is {mtu}; with `ip link set dev {name} mtu 1500` native mode is possible",
-            errno(error)
-        ),
-        _ => format!("the driver of {name} refuses XDP ({})", errno(error)),
+/// Why a program does not run in the driver.
+pub(super) struct Native<'a> {
+    pub(super) interface: &'a Interface,
+    pub(super) error: &'a io::Error,
+    /// The kernel's or the driver's own words.
+    pub(super) words: Option<&'a str>,
+}
+
+impl Native<'_> {
+    /// The kernel says so before it asks a driver (`dev_xdp_attach` in net/core/dev.c).
+    fn has_no_xdp(&self) -> bool {
+        self.words.is_some_and(|words| words.to_lowercase().contains("does not support xdp in native mode"))
+    }
+
+    /// For a caller that wants no other mode.
+    pub(super) fn into_error(self) -> IoError {
+        let name = &self.interface.name;
+        let remedy = if self.has_no_xdp() {
+            "backend = \"xdp\" would run it in the network stack (generic mode)".to_owned()
+        } else {
+            format!("if native mode is wanted, change that on {name} and start again")
+        };
+        IoError { what: format!("running XDP in the driver of {name}"), cause: self.to_string(), remedy }
+    }
+}
+
+impl fmt::Display for Native<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface: Interface { name, mtu, .. }, error, words } = self;
+        let errno = errno(error);
+        match words {
+            Some(_) if self.has_no_xdp() => write!(f, "the driver of {name} has no XDP ({errno})")?,
+            Some(words) => {
+                write!(f, "the driver of {name} refuses XDP as it is set up now: {words} ({errno})")?
+            }
+            None => {
+                write!(f, "the driver of {name} has no XDP, or refuses it as it is set up now ({errno})")?
+            }
+        }
+        let is_about_size = matches!(error.raw_os_error(), Some(libc::ERANGE | libc::EINVAL | libc::E2BIG));
+        if *mtu > 1500 && is_about_size {
+            write!(
+                f,
+                "; the MTU is {mtu}: with `ip link set dev {name} mtu 1500` native mode may be possible"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -180,4 +217,42 @@ fn from_chain(what: String, error: &(dyn Error + 'static)) -> IoError {
 fn os_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
         .find_map(|error| error.downcast_ref::<io::Error>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MacAddr;
+
+    #[test]
+    fn a_refusal_of_native_mode_names_its_true_cause() {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let interface =
+            Interface { name: "eth7".into(), index: 7, mac, mtu: 1500, queues: 1, addresses: Vec::new() };
+        let (unsupported, range) = (libc::EOPNOTSUPP, libc::ERANGE);
+        let virtio = "Can't set XDP while host is implementing GRO_HW/CSUM, disable GRO_HW/CSUM first";
+        for (mtu, errno, words, expected) in [
+            (
+                1500,
+                unsupported,
+                Some("Underlying driver does not support XDP in native mode"),
+                "has no XDP (",
+            ),
+            (
+                1500,
+                unsupported,
+                Some("underlying driver does not support XDP in native mode"),
+                "has no XDP (",
+            ),
+            (1500, unsupported, Some(virtio), "refuses XDP as it is set up now: Can't set XDP while host is"),
+            (1500, unsupported, None, "has no XDP, or refuses it as it is set up now (EOPNOTSUPP"),
+            (9000, range, Some("Peer MTU is too large to set XDP"), "mtu 1500` native mode may be possible"),
+        ] {
+            let (interface, error) =
+                (&Interface { mtu, ..interface.clone() }, &io::Error::from_raw_os_error(errno));
+            let told = Native { interface, error, words }.to_string();
+            assert!(told.contains(expected), "{told}");
+            assert!(Native { interface, error, words }.into_error().to_string().contains("eth7"));
+        }
+    }
 }

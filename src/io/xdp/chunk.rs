@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn a_frame_that_ends_with_a_buffer_may_be_cut() {
-        for (len, cut) in [(60, false), (1023, false), (1024, true), (1514, false), (3072, true), (3840, true)] {
+        for (len, cut) in
+            [(60, false), (1023, false), (1024, true), (1514, false), (3072, true), (3840, true)]
+        {
             assert_eq!(may_end_at(len, 4096), cut, "{len}");
         }
     }

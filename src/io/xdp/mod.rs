@@ -8,6 +8,7 @@ mod bind;
 mod chunk;
 mod deal;
 mod frame;
+mod generic;
 mod ports;
 mod refusal;
 mod socket;
@@ -18,21 +19,22 @@ pub(super) use chunk::chunk_len;
 pub use frame::XdpBatch;
 pub use ports::{Census, XdpPorts};
 
-use super::bpf::{self, Mode};
+use super::bpf::{self, Mode, Modes};
+use super::veth::{self, Checksums};
 use super::{Interface, IoError, Opened, Plan, PortInfo};
 use bind::{BindError, Copying};
 use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
 use deal::Share;
 use steering::{Steered, XdpSteering};
-use tracing::info;
+use tracing::{info, warn};
 
 /// Entries in each ring, a power of two.
 pub const RING_LEN: u32 = 2048;
 
 /// Opens every receive queue of the client side, and one queue per worker of the server side.
 ///
-/// What works best is taken: zero-copy before copy, native before generic; the choice and its
-/// reason are logged. The steering program is attached at the end, when the fill rings are
+/// What works best is taken: zero-copy before copy, native before generic, where GRO is switched off on the
+/// interface and on those below it. The choice and its reason are logged. The steering program is attached at the end, when the fill rings are
 /// primed: that is how its mode becomes known, and nobody can take the interface before
 /// [`super::Steering::start`]. Until services are set it passes every frame to the kernel.
 ///
@@ -42,19 +44,45 @@ pub fn open(plan: &Plan) -> Result<Opened<XdpPorts>, IoError> {
     open_with(plan, RING_LEN)
 }
 
+/// [`open`] only where AF_XDP is as reliable as AF_PACKET: with the program in the driver, and with frames whose
+/// checksums are finished.
+///
+/// # Errors
+/// As [`open`]; [`IoError`] with the reason also where the driver does not take the program, and on a veth whose
+/// peer is not known to finish checksums.
+pub fn open_native(plan: &Plan) -> Result<Opened<XdpPorts>, IoError> {
+    let client = &plan.arms[0];
+    if let Some(checksums) = veth::checksums(client) {
+        refusal::if_unfinished(client, &checksums)?;
+    }
+    open_in(plan, RING_LEN, Modes::Native)
+}
+
 /// [`open`] with rings of another length, which must be a power of two.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, IoError> {
+    if let Some(Checksums::Unfinished(peer)) = veth::checksums(&plan.arms[0]) {
+        let interface = &plan.arms[0].name;
+        warn!(
+            interface,
+            peer, "frames of the peer's host have unfinished checksums: ethtool -K {peer} tx off"
+        );
+    }
+    open_in(plan, ring_len, Modes::Any)
+}
+
+fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>, IoError> {
     let client = &plan.arms[0];
+    plan.arms.iter().try_for_each(refusal::if_master)?;
     if client.mtu > MTU_MAX {
         return Err(refusal::mtu(client, MTU_MAX));
     }
     refusal::if_occupied(client)?;
     let shares = deal::deal(plan)?;
     refusal::raise_memory_limit();
-    let (ports, mode, steering) = bind_and_attach(plan, &shares, ring_len)?;
+    let (ports, mode, steering) = bind_and_attach(plan, &shares, (ring_len, modes))?;
     let infos = shares.iter().map(|share| infos(client, share, mode));
     let workers = ports.into_iter().zip(infos).collect();
     Ok(Opened { workers, steering: Box::new(steering) })
@@ -62,7 +90,7 @@ pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, IoError
 
 type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
 
-fn bind_and_attach(plan: &Plan, shares: &[Share], ring_len: u32) -> Result<Bound, IoError> {
+fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes)) -> Result<Bound, IoError> {
     let mut no_zero_copy = None;
     for copying in [Copying::Zero, Copying::Copy] {
         if copying == Copying::Zero && plan.arms[0].mtu > ZERO_COPY_MTU_MAX {
@@ -77,7 +105,7 @@ fn bind_and_attach(plan: &Plan, shares: &[Share], ring_len: u32) -> Result<Bound
             }
             Err(failure) => return Err(refusal::binding(failure)),
         };
-        let steering = attach(plan, shares, &ports, copying)?;
+        let steering = attach(plan, shares, &ports, (copying, modes))?;
         let (mode, refusal) = steering.client.mode().expect("it has been attached");
         if (copying, mode) == (Copying::Zero, Mode::Generic) {
             no_zero_copy = Some("needs a driver with XDP".into());
@@ -103,16 +131,16 @@ fn attach(
     plan: &Plan,
     shares: &[Share],
     ports: &[XdpPorts],
-    copying: Copying,
+    (copying, modes): (Copying, Modes),
 ) -> Result<XdpSteering, IoError> {
     let sockets = shares.iter().zip(ports).flat_map(|(share, ports)| {
         let queues = share.client.iter().enumerate();
         queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))
     });
-    let client = Steered::load(&plan.arms[0], sockets)?;
+    let client = Steered::load(&plan.arms[0], modes, sockets)?;
     // Drivers such as i40e send from a UMEM only while an XDP program is attached.
     let server = plan.arms.get(1).filter(|_| copying == Copying::Zero);
-    let server = server.map(|arm| Steered::load(arm, std::iter::empty())).transpose()?;
+    let server = server.map(|arm| Steered::load(arm, modes, std::iter::empty())).transpose()?;
     let mut steering = XdpSteering { client, server };
     super::Steering::start(&mut steering)?;
     Ok(steering)

@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::bind::BindError;
+use crate::io::rtnl::{self, Link};
+use crate::io::veth::Checksums;
 use crate::io::{Interface, IoError, bpf};
 use std::io;
 
@@ -17,6 +19,48 @@ pub(super) fn if_occupied(interface: &Interface) -> Result<(), IoError> {
             remedy: "see whether `ip link` works here; it asks the same question".into(),
         }),
     }
+}
+
+/// Refuses an interface whose frames arrive on others.
+pub(super) fn if_master(interface: &Interface) -> Result<(), IoError> {
+    // A question that fails says nothing about the interface.
+    let link = rtnl::link(interface.index).ok().flatten();
+    link.and_then(|link| master(&link)).map_or(Ok(()), Err)
+}
+
+/// The kernel runs a bond's program on the interfaces that the bond has, and hands none of their frames to a socket
+/// of the bond (`xsk_rcv_check` in net/xdp/xsk.c): everything opens, and nothing arrives.
+fn master(link: &Link) -> Option<IoError> {
+    let kind = link.kind.as_deref().unwrap_or("master device");
+    let is_one = link.is_master || matches!(kind, "bond" | "team");
+    let name = &link.name;
+    is_one.then(|| IoError {
+        what: format!("opening AF_XDP on {name}"),
+        cause: format!(
+            "it is a {kind}: its frames arrive on other interfaces, and AF_XDP takes frames only there"
+        ),
+        remedy: "use backend = \"packet\"".into(),
+    })
+}
+
+/// Refuses a veth whose frames may have unfinished checksums.
+pub(super) fn if_unfinished(interface: &Interface, checksums: &Checksums) -> Result<(), IoError> {
+    let name = &interface.name;
+    let (state, peer) = match checksums {
+        Checksums::Finished => return Ok(()),
+        Checksums::Unfinished(peer) => ("have", peer.as_str()),
+        Checksums::Unknown => ("may have", "PEER"),
+    };
+    Err(IoError {
+        what: format!("opening AF_XDP on {name}"),
+        cause: format!(
+            "it is a veth, and frames from its peer {state} unfinished checksums, which XDP does not see"
+        ),
+        remedy: format!(
+            "for AF_XDP, at its peer: ethtool -K {peer} tx off; then start again, with backend = \"xdp\" \
+             if the peer cannot be asked from here"
+        ),
+    })
 }
 
 pub(super) fn mtu(interface: &Interface, max: u32) -> IoError {
@@ -77,4 +121,49 @@ pub(super) fn raise_memory_limit() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: setrlimit reads one rlimit, which lives until after the call.
     let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_over_others_is_refused_with_its_kind() {
+        let link = |kind: Option<&str>, is_master| Link {
+            name: "x0".into(),
+            kind: kind.map(str::to_owned),
+            is_master,
+            ..Link::default()
+        };
+        for (kind, is_master, refused) in [
+            (Some("bond"), true, Some("it is a bond")),
+            (Some("team"), false, Some("it is a team")),
+            (Some("vrf"), true, Some("it is a vrf")),
+            (None, true, Some("it is a master device")),
+            (None, false, None),
+            (Some("vlan"), false, None),
+            (Some("veth"), false, None),
+            (Some("bridge"), false, None),
+        ] {
+            let told = master(&link(kind, is_master)).map(|error| error.to_string());
+            let contains = |part| told.as_ref().is_some_and(|told| told.contains(part));
+            assert!(refused.map_or(told.is_none(), contains), "{kind:?}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_veth_with_finished_checksums_is_taken() {
+        let interface = Interface {
+            name: "eth0".into(),
+            index: 2,
+            mac: crate::wire::MacAddr([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            queues: 1,
+            addresses: Vec::new(),
+        };
+        assert!(if_unfinished(&interface, &Checksums::Finished).is_ok());
+        let refused = |checksums| if_unfinished(&interface, &checksums).unwrap_err().to_string();
+        assert!(refused(Checksums::Unfinished("port7".into())).contains("ethtool -K port7 tx off"));
+        assert!(refused(Checksums::Unknown).contains("may have unfinished checksums"));
+    }
 }

@@ -1,11 +1,11 @@
 //! Attaching and detaching the steering program around the workers' life.
 
-use crate::io::bpf::{self, Attached, Mode, Programs};
+use super::generic;
+use crate::io::bpf::{self, Attached, Mode, Modes, Programs};
 use crate::io::ethtool::GroOff;
 use crate::io::{Interface, IoError, Steering};
 use crate::model::ServiceAddress;
 use std::os::fd::BorrowedFd;
-use tracing::warn;
 
 /// The steering program on the client side's interface and, without any service, on that of the
 /// server side where its driver sends from UMEM only while a program is attached.
@@ -25,7 +25,7 @@ impl Steering for XdpSteering {
     }
 
     fn restores(&self) -> bool {
-        std::iter::once(&self.client).chain(&self.server).any(|steered| steered.gro_off.is_some())
+        std::iter::once(&self.client).chain(&self.server).any(|steered| !steered.gro_off.is_empty())
     }
 
     fn stop(&mut self) {
@@ -39,21 +39,24 @@ pub(super) struct Steered {
     interface: Interface,
     // Before `programs`: what is attached goes first.
     attached: Option<Attached>,
-    gro_off: Option<GroOff>,
+    gro_off: Vec<GroOff>,
     programs: Programs,
+    modes: Modes,
 }
 
 impl Steered {
-    /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing.
+    /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing. It will be attached in
+    /// one of `modes`.
     pub(super) fn load<'a>(
         interface: &Interface,
+        modes: Modes,
         sockets: impl Iterator<Item = (u32, BorrowedFd<'a>)>,
     ) -> Result<Self, IoError> {
         let mut programs = Programs::load(interface)?;
         for (queue, socket) in sockets {
             programs.set_socket(queue, socket)?;
         }
-        Ok(Self { interface: interface.clone(), attached: None, gro_off: None, programs })
+        Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, modes })
     }
 
     /// Where the program runs, and why it does not run in the driver.
@@ -65,9 +68,9 @@ impl Steered {
         if self.attached.is_some() {
             return Ok(());
         }
-        let attached = bpf::attach_steering(&mut self.programs, &self.interface)?;
+        let attached = bpf::attach_steering(&mut self.programs, &self.interface, self.modes)?;
         if attached.mode == Mode::Generic {
-            self.forbid_merging();
+            self.gro_off = generic::forbid_merging(&self.interface);
         }
         self.attached = Some(attached);
         Ok(())
@@ -75,17 +78,8 @@ impl Steered {
 
     fn stop(&mut self) {
         self.attached = None;
-        self.gro_off = None;
+        self.gro_off.clear();
         // An empty set needs no new keys, so it cannot be refused.
         let _ = self.programs.set_services(&[]);
-    }
-
-    /// Generic XDP sees what GRO has merged, and merged frames fit neither a chunk nor the wire.
-    fn forbid_merging(&mut self) {
-        let name = &self.interface.name;
-        self.gro_off = GroOff::new(name).unwrap_or_else(|error| {
-            warn!("cannot turn GRO off on {name} ({error}); do it: ethtool -K {name} gro off");
-            None
-        });
     }
 }

@@ -44,7 +44,8 @@ impl Program {
 
     /// Attaches it; it stays while the result is kept.
     pub(super) fn attach(&mut self, interface: &Interface) -> Result<Attached, LabError> {
-        bpf::attach(self.fd(), interface).map_err(|error| LabError::Failed(error.to_string()))
+        bpf::attach(self.fd(), interface, bpf::Modes::Any)
+            .map_err(|error| LabError::Failed(error.to_string()))
     }
 
     /// Its descriptor.

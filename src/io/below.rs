@@ -1,0 +1,93 @@
+//! The interfaces that carry another one's frames: ports of a bridge, the parent of a VLAN, and so on down.
+
+use super::rtnl::{self, Link};
+use std::collections::BTreeSet;
+use std::io;
+
+/// What lies below an interface.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Below {
+    /// Names of the interfaces in this network namespace.
+    pub(super) names: Vec<String>,
+    /// Names of those among them, or the interface itself, that lie on one in another network namespace.
+    pub(super) leading_elsewhere: Vec<String>,
+}
+
+/// Finds the interfaces below the one with this index, in the calling thread's network namespace.
+pub(super) fn below(index: u32) -> io::Result<Below> {
+    Ok(among(&rtnl::links()?, index))
+}
+
+fn among(links: &[Link], index: u32) -> Below {
+    let (mut below, mut seen, mut next) = (Below::default(), BTreeSet::from([index]), vec![index]);
+    while let Some(index) = next.pop() {
+        let Some(link) = links.iter().find(|link| link.index == index) else { continue };
+        if link.link_netns.is_some() && !is_pair(link) {
+            below.leading_elsewhere.push(link.name.clone());
+        }
+        for lower in links.iter().filter(|lower| carries(lower, link)) {
+            if seen.insert(lower.index) {
+                below.names.push(lower.name.clone());
+                next.push(lower.index);
+            }
+        }
+    }
+    below
+}
+
+/// True if frames of `upper` arrive on `lower`.
+fn carries(lower: &Link, upper: &Link) -> bool {
+    let is_parent = upper.link == Some(lower.index) && upper.link_netns.is_none() && !is_pair(upper);
+    is_parent || lower.master == Some(upper.index)
+}
+
+/// True if the interface's link is its peer, at the other end, and not below it.
+fn is_pair(link: &Link) -> bool {
+    matches!(link.kind.as_deref(), Some("veth" | "netkit" | "vxcan"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str, kind: Option<&str>) -> Link {
+        Link { index, name: name.into(), kind: kind.map(str::to_owned), ..Link::default() }
+    }
+
+    #[test]
+    fn ports_and_parents_are_below_down_to_the_hardware() {
+        let links = [
+            link(2, "eth1", None),
+            Link { master: Some(5), ..link(3, "eth2", None) },
+            Link { master: Some(5), ..link(4, "eth3", None) },
+            Link { is_master: true, ..link(5, "bond0", Some("bond")) },
+            Link { link: Some(5), master: Some(7), ..link(6, "bond0.100", Some("vlan")) },
+            link(7, "br0", Some("bridge")),
+            Link { link: Some(7), ..link(8, "mv0", Some("macvlan")) },
+        ];
+        let names = |index| {
+            let mut names = among(&links, index).names;
+            names.sort();
+            names
+        };
+        assert_eq!(names(8), ["bond0", "bond0.100", "br0", "eth2", "eth3"]);
+        assert_eq!(names(6), ["bond0", "eth2", "eth3"]);
+        assert!(names(2).is_empty());
+    }
+
+    #[test]
+    fn a_peer_is_not_below_its_veth() {
+        let here = Link { link: Some(3), ..link(2, "eth0", Some("veth")) };
+        let away = Link { link: Some(9), link_netns: Some(0), ..link(3, "eth1", Some("veth")) };
+        assert_eq!(among(&[here, away.clone()], 2), Below::default());
+        assert_eq!(among(&[away], 3), Below::default());
+    }
+
+    #[test]
+    fn a_parent_in_another_namespace_is_told() {
+        let mv0 = Link { link: Some(2), link_netns: Some(0), ..link(4, "mv0", Some("macvlan")) };
+        let same_index = link(2, "eth0", None);
+        let below = among(&[mv0, same_index], 4);
+        assert_eq!(below, Below { names: Vec::new(), leading_elsewhere: vec!["mv0".into()] });
+    }
+}

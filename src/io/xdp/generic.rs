@@ -1,0 +1,50 @@
+//! What has to be so for XDP in the network stack (generic mode), which sees frames after the stack's receive
+//! offloads.
+
+use crate::io::below::{Below, below};
+use crate::io::ethtool::{self, GroOff};
+use crate::io::{Interface, bpf};
+use tracing::warn;
+
+/// Keeps the kernel from merging segments on an interface and on those below it, until it is dropped. Merged frames
+/// fit neither a chunk nor the wire.
+pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
+    let name = &interface.name;
+    let Below { names, leading_elsewhere } = below(interface.index).unwrap_or_else(|error| {
+        let error = bpf::errno(&error);
+        warn!(interface = %name, error, "interfaces below it are unknown; switch GRO off there by hand");
+        Below::default()
+    });
+    for upper in &leading_elsewhere {
+        warn!(
+            interface = %upper,
+            "it lies on an interface in another network namespace; frames that are merged there are lost. \
+             There: ethtool -K INTERFACE gro off lro off"
+        );
+    }
+    for name in std::iter::once(name).chain(&names) {
+        warn_of_checksums(name);
+    }
+    std::iter::once(name).chain(&names).filter_map(|name| gro_off(name)).collect()
+}
+
+fn gro_off(name: &str) -> Option<GroOff> {
+    GroOff::new(name).unwrap_or_else(|error| {
+        let error = bpf::errno(&error);
+        warn!(interface = %name, error, "GRO cannot be switched off; do it: ethtool -K {name} gro off");
+        None
+    })
+}
+
+/// A guest of the same host leaves checksums unfinished, and a virtio interface passes them on so, with
+/// a remark that XDP does not see.
+fn warn_of_checksums(name: &str) {
+    let is_virtio = ethtool::driver(name).is_some_and(|driver| driver == "virtio_net");
+    if is_virtio && ethtool::receive_checksums(name) == Some(true) {
+        warn!(
+            interface = %name,
+            "frames from guests of the same host have unfinished checksums here, and real servers will drop them: \
+             set backend = \"packet\", or try ethtool -K {name} rx off"
+        );
+    }
+}

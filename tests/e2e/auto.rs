@@ -1,0 +1,50 @@
+//! The backend that `auto` takes, and its reason in the log.
+
+use crate::bulk::upload_and_download;
+use crate::deployment::{Deployment, Plan};
+use crate::director::{Config, Director};
+use crate::peers::{Peers, connect};
+
+#[test]
+fn auto_is_af_xdp_where_it_works_and_says_so() {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new("auto"));
+    assert_eq!(director.logged("backend xdp: AF_XDP works on eth0"), 1, "{}", director.log());
+    assert!(director.ask("workers").contains("native, copy"));
+    connect(&deployment.client, 5);
+}
+
+#[test]
+fn auto_carries_unfinished_checksums_of_a_veth() {
+    let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new("auto"));
+    connect(&deployment.client, 5);
+    assert_eq!(director.logged("backend packet"), 1, "{}", director.log());
+    assert_eq!(director.logged("ethtool -K director tx off"), 1, "{}", director.log());
+}
+
+#[test]
+fn auto_takes_no_generic_xdp() {
+    let deployment = Deployment::reference();
+    deployment.bridge_the_director();
+    let peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new("auto"));
+    assert_eq!(director.logged("backend packet"), 1, "{}", director.log());
+    assert_eq!(director.logged("the driver of eth0 has no XDP"), 1, "{}", director.log());
+    upload_and_download(&deployment, &peers, 5 << 20);
+    assert_eq!(director.dropped("truncated") + director.dropped("no_buffer"), 0);
+}
+
+#[test]
+fn generic_xdp_loses_no_frame_merged_below_it() {
+    let deployment = Deployment::reference();
+    deployment.bridge_the_director();
+    let peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new("xdp"));
+    assert!(director.ask("workers").contains("generic, copy"));
+    upload_and_download(&deployment, &peers, 5 << 20);
+    let lost = director.ask("drops");
+    assert_eq!(director.dropped("no_buffer"), 0, "{lost}");
+}
