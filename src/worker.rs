@@ -270,9 +270,11 @@ impl<P: Ports> Worker<P> {
         counters.beats.add(1);
         for port in 0..self.ports.count() {
             counters.note_levels(port, self.ports.levels(port));
-            let Lost { ring_full, no_buffer } = self.ports.lost(port);
+            let Lost { ring_full, no_buffer, too_long, not_delivered } = self.ports.lost(port);
             counters.drops(DropReason::RingFull).add(ring_full);
             counters.drops(DropReason::NoBuffer).add(no_buffer);
+            counters.drops(DropReason::TooLongToReceive).add(too_long);
+            counters.drops(DropReason::NotDelivered).add(not_delivered);
         }
     }
 }

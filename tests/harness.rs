@@ -207,7 +207,15 @@ fn random_lives_meet_every_fate() {
         DropReason::ALL.iter().for_each(|reason| met(reason.name(), counters.drops(*reason).get()));
     }
     let never: Vec<_> = fates.iter().filter(|(_, count)| **count == 0).map(|(fate, _)| *fate).collect();
-    let not_decided_here = ["transmit_full", "too_long", "ring_full", "no_buffer", "cut_by_driver"];
+    let not_decided_here = [
+        "transmit_full",
+        "too_long",
+        "ring_full",
+        "no_buffer",
+        "cut_by_driver",
+        "too_long_to_receive",
+        "not_delivered",
+    ];
     assert!(never.iter().all(|fate| not_decided_here.contains(fate)), "{never:?}");
     assert!(fates["forwarded"] > 1000, "{fates:?}");
 }

@@ -68,6 +68,13 @@ fn remedy(reason: DropReason, interface: &str) -> Option<String> {
         DropReason::CutByDriver => Some(format!(
             "the driver of {interface} cuts long frames in zero-copy mode: set backend = \"packet\""
         )),
+        DropReason::NotDelivered => {
+            Some(format!("the kernel hands no frame of {interface} to AF_XDP: set backend = \"packet\""))
+        }
+        DropReason::TooLongToReceive => Some(format!(
+            "switch merging off on {interface} and all interfaces below it (ethtool -K INTERFACE gro off lro off); \
+             after a change of the MTU start again; or set backend = \"packet\""
+        )),
         _ => None,
     }
 }

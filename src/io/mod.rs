@@ -60,13 +60,17 @@ pub trait Ports: Send {
     }
 }
 
-/// Frames that were for a worker and never reached it, because it did not keep up.
+/// Frames that were for a worker and never reached it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     /// The receive ring was full.
     pub ring_full: u64,
     /// There was no free memory to receive into.
     pub no_buffer: u64,
+    /// The frame was longer than the memory to receive into.
+    pub too_long: u64,
+    /// The steering program handed the frame over, and the kernel did not take it to the worker's socket.
+    pub not_delivered: u64,
 }
 
 /// What became of the frames of one batch that were to be forwarded.

@@ -35,6 +35,10 @@ drop_reasons! {
     RingFull = "ring_full",
     /// Lost in the kernel: the worker had not given back a buffer to receive into.
     NoBuffer = "no_buffer",
+    /// Lost in the kernel: longer than a receive buffer, as merged segments are, and frames of a raised MTU.
+    TooLongToReceive = "too_long_to_receive",
+    /// Lost in the kernel: the XDP program handed it over, and the kernel refused it to the worker's socket.
+    NotDelivered = "not_delivered",
     /// The frame ends before its headers say it should.
     Truncated = "truncated",
     /// The interface's driver cut the frame at the end of a receive buffer: use backend = "packet".
@@ -75,7 +79,7 @@ impl DropReason {
     /// True for frames that the worker has not received: the kernel lost them before.
     #[must_use]
     pub const fn is_before_receive(self) -> bool {
-        matches!(self, Self::RingFull | Self::NoBuffer)
+        matches!(self, Self::RingFull | Self::NoBuffer | Self::TooLongToReceive | Self::NotDelivered)
     }
 }
 

@@ -94,7 +94,7 @@ fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
 }
 
 /// Loses so much between any two questions.
-const LOST: Lost = Lost { ring_full: 3, no_buffer: 2 };
+const LOST: Lost = Lost { ring_full: 3, no_buffer: 2, too_long: 5, not_delivered: 4 };
 
 struct Lossy(MemoryPorts);
 

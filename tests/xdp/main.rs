@@ -9,6 +9,7 @@
 mod choice;
 mod forwarding;
 mod harness;
+mod losses;
 mod ownership;
 mod refusals;
 mod selection;

@@ -194,20 +194,23 @@ fn frames_that_the_kernel_loses_are_told_once_by_what_was_missing() {
         let lost_of = |ports: &mut XdpPorts, what: &str, wanted: Lost| {
             let mut seen = Lost::default();
             wait_until(what, PATIENCE, || {
-                let Lost { ring_full, no_buffer } = ports.lost(0);
-                (seen.ring_full, seen.no_buffer) = (seen.ring_full + ring_full, seen.no_buffer + no_buffer);
+                let Lost { ring_full, no_buffer, too_long, not_delivered } = ports.lost(0);
+                seen.ring_full += ring_full;
+                seen.no_buffer += no_buffer;
+                seen.too_long += too_long;
+                seen.not_delivered += not_delivered;
                 seen.ring_full >= wanted.ring_full && seen.no_buffer >= wanted.no_buffer
             });
             assert_eq!((seen, ports.lost(0)), (wanted, Lost::default()), "{what}");
         };
         // The fill ring is as long as the receive ring, and nobody refills it.
         flood(&wire, RING_LEN + 10);
-        lost_of(ports, "nothing to receive into", Lost { ring_full: 0, no_buffer: 10 });
+        lost_of(ports, "nothing to receive into", Lost { no_buffer: 10, ..Lost::default() });
         // What has been received and not yet read counts as being with the kernel, so it gets no more:
         // what it cannot hand over it shall not even copy.
         ports.wait(Duration::from_millis(1)).unwrap();
         flood(&wire, 7);
-        lost_of(ports, "still nothing to receive into", Lost { ring_full: 0, no_buffer: 7 });
+        lost_of(ports, "still nothing to receive into", Lost { no_buffer: 7, ..Lost::default() });
         let mut received = 0;
         wait_until("what was not lost", PATIENCE, || {
             received += turn(ports, ArmIndex::CLIENT, &mut Sent::default());

@@ -5,11 +5,13 @@
 //! process, is the end of the attachment.
 
 mod attach;
+mod handed;
 mod link;
 pub mod live;
 mod refusal;
 
 pub use attach::{Attached, Mode, Modes, attach, attach_guard, attach_steering};
+pub(super) use handed::{Counts, Handed};
 pub use link::Link;
 pub use refusal::attached_program;
 pub(super) use refusal::{CAPABILITIES, errno, occupied};
@@ -17,12 +19,14 @@ pub(super) use refusal::{CAPABILITIES, errno, occupied};
 use super::{Interface, IoError};
 use crate::model::ServiceAddress;
 use crate::wire::Protocol;
-use aya::maps::{HashMap, MapData, MapError, XskMap};
+use aya::maps::{HashMap, Map, MapData, MapError, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
 
@@ -60,10 +64,16 @@ impl Programs {
     /// # Errors
     /// [`IoError`] if the kernel refuses, mostly for want of CAP_BPF.
     pub fn load(interface: &Interface) -> Result<Self, IoError> {
+        Self::load_for(interface, u32::MAX)
+    }
+
+    /// [`Programs::load`] for sockets that take frames of at most `frame_max` bytes: longer ones are counted.
+    pub(super) fn load_for(interface: &Interface, frame_max: u32) -> Result<Self, IoError> {
         let mut own_mac = [0u8; 8];
         own_mac[..6].copy_from_slice(&interface.mac.0);
         let ebpf = EbpfLoader::new()
             .override_global("own_mac", &own_mac, true)
+            .override_global("frame_max", &frame_max, true)
             .load(OBJECT)
             .map_err(|error| refusal::loading(&interface.name, &error))?;
         Ok(Self { ebpf, keys: BTreeSet::new() })
@@ -88,6 +98,22 @@ impl Programs {
         remove(&mut map, &gone);
         self.keys = wanted;
         Ok(())
+    }
+
+    /// Readers of what is handed over to the sockets of `queues`.
+    ///
+    /// # Errors
+    /// [`IoError`] if there is no descriptor left.
+    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, IoError> {
+        let Some(Map::PerCpuArray(map)) = self.ebpf.map("handed") else {
+            unreachable!("steer.bpf.c declares handed")
+        };
+        let readers = || -> io::Result<_> {
+            let map = Arc::new(map.fd().as_fd().try_clone_to_owned()?);
+            let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+            Ok(queues.iter().map(|queue| Handed::new(Arc::clone(&map), *queue, cpus)).collect())
+        };
+        readers().map_err(|error| refusal::map("handed", &MapError::IoError(error)))
     }
 
     /// Hands the frames of a receive queue to an AF_XDP socket that is bound to that queue.

@@ -66,6 +66,22 @@ struct {
 	__u32 *value;
 } xsks SEC(".maps");
 
+// What has been handed over to the socket of a queue. Mirrored by `Counts` in handed.rs.
+struct counts {
+	__u64 frames;
+	__u64 too_long; // of them, those longer than a socket takes
+};
+
+struct {
+	int (*type)[BPF_MAP_TYPE_PERCPU_ARRAY];
+	int (*max_entries)[1024]; // as xsks
+	__u32 *key;
+	struct counts *value;
+} handed SEC(".maps");
+
+// The longest frame that a socket takes, in bytes. Set before loading.
+const volatile __u32 frame_max = 0xffffffff;
+
 // The interface's own address, in transmission order. Set before loading, so that the verifier
 // sees constants.
 const volatile __u8 own_mac[8] = {};
@@ -121,13 +137,31 @@ INLINE int is_wanted(void *data, void *end)
 	return bpf_map_lookup_elem(&services, &key) != 0;
 }
 
+// Counts a frame of `len` bytes before the kernel may refuse it, of which a program hears nothing.
+INLINE void count(__u32 queue, __u32 len)
+{
+	struct counts *counts = bpf_map_lookup_elem(&handed, &queue);
+
+	if (!counts)
+		return;
+	counts->frames++;
+	if (len > frame_max)
+		counts->too_long++;
+}
+
 SEC("xdp")
 int directrix_steer(struct xdp_md *context)
 {
+	__u32 queue = context->rx_queue_index;
+	int action;
+
 	if (!is_wanted((void *)(long)context->data, (void *)(long)context->data_end))
 		return XDP_PASS;
 	// A queue without a socket leaves its frames to the kernel.
-	return bpf_redirect_map(&xsks, context->rx_queue_index, XDP_PASS);
+	action = bpf_redirect_map(&xsks, queue, XDP_PASS);
+	if (action == XDP_REDIRECT)
+		count(queue, context->data_end - context->data);
+	return action;
 }
 
 SEC("classifier")

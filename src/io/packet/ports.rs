@@ -92,7 +92,7 @@ impl Ports for PacketPorts {
     }
 
     fn lost(&mut self, _port: usize) -> Lost {
-        Lost { ring_full: self.receiver.drops().unwrap_or_default(), no_buffer: 0 }
+        Lost { ring_full: self.receiver.drops().unwrap_or_default(), ..Lost::default() }
     }
 }
 

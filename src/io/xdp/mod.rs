@@ -9,6 +9,7 @@ mod chunk;
 mod deal;
 mod frame;
 mod generic;
+mod losses;
 mod ports;
 mod refusal;
 mod socket;
@@ -97,7 +98,7 @@ fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes
             no_zero_copy = Some(refusal::zero_copy_mtu(&plan.arms[0], ZERO_COPY_MTU_MAX));
             continue;
         }
-        let ports = match bind_all(plan, shares, copying, ring_len) {
+        let mut ports = match bind_all(plan, shares, copying, ring_len) {
             Ok(ports) => ports,
             Err(failure) if copying == Copying::Zero && refusal::is_about_zero_copy(&failure.error) => {
                 no_zero_copy = Some(bpf::errno(&failure.error));
@@ -110,6 +111,9 @@ fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes
         if (copying, mode) == (Copying::Zero, Mode::Generic) {
             no_zero_copy = Some("needs a driver with XDP".into());
             continue;
+        }
+        for (share, ports) in shares.iter().zip(&mut ports) {
+            ports.watch(steering.client.handed(&share.client)?);
         }
         let name = mode_name(mode, copying);
         report(plan, shares.len(), name, [refusal, no_zero_copy.as_deref()]);
@@ -137,10 +141,11 @@ fn attach(
         let queues = share.client.iter().enumerate();
         queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))
     });
-    let client = Steered::load(&plan.arms[0], modes, sockets)?;
+    let frame_max = chunk::room(chunk_len(copying, plan.arms[0].mtu));
+    let client = Steered::load(&plan.arms[0], (modes, frame_max), sockets)?;
     // Drivers such as i40e send from a UMEM only while an XDP program is attached.
     let server = plan.arms.get(1).filter(|_| copying == Copying::Zero);
-    let server = server.map(|arm| Steered::load(arm, modes, std::iter::empty())).transpose()?;
+    let server = server.map(|arm| Steered::load(arm, (modes, u32::MAX), std::iter::empty())).transpose()?;
     let mut steering = XdpSteering { client, server };
     super::Steering::start(&mut steering)?;
     Ok(steering)

@@ -5,6 +5,7 @@
 use super::frame::{Frame, XdpBatch};
 use super::socket::XdpSocket;
 use crate::forward::{ArmIndex, BATCH, Verdict};
+use crate::io::bpf::Handed;
 use crate::io::{Levels, Lost, Ports, Sent};
 use std::collections::HashSet;
 use std::io;
@@ -76,6 +77,13 @@ impl XdpPorts {
     /// The socket of receive pair `port`, for the steering program.
     pub(super) fn socket(&self, port: usize) -> &XdpSocket {
         &self.client[port].socket
+    }
+
+    /// Holds what the steering program hands over against what is received, by receive pair.
+    pub(super) fn watch(&mut self, handed: Vec<Handed>) {
+        for (receiver, handed) in self.client.iter_mut().zip(handed) {
+            receiver.socket.watch(handed);
+        }
     }
 
     /// Counts the frames where they are.

@@ -6,9 +6,12 @@
 #![allow(unsafe_code)]
 
 use super::frame::Frame;
+use super::losses::{Losses, Sight};
 use crate::forward::BATCH;
+use crate::io::bpf::Handed;
 use crate::io::{Levels, Lost};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Instant;
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
 
 /// Most system calls that one batch may cost. In copy mode each sends 32 frames at most
@@ -28,8 +31,11 @@ pub(super) struct XdpSocket {
     pub(super) filled: u32,
     /// Frames with the kernel to send: in the transmit ring, on their way, in the completion ring.
     pub(super) sending: u32,
-    /// What the kernel had lost when last asked.
-    lost: Lost,
+    /// Frames that were received.
+    received: u64,
+    losses: Losses,
+    /// What the steering program has handed over, once there is one.
+    handed: Option<Handed>,
     descs: Box<[FrameDesc; BATCH]>,
 }
 
@@ -47,8 +53,25 @@ impl XdpSocket {
         let Rings { receive, transmit, fill, completion } = rings;
         let frame_max = mtu as usize + crate::wire::ethernet::HEADER_LEN;
         let descs = Box::new([FrameDesc::default(); BATCH]);
-        let (filled, sending, lost) = (0, 0, Lost::default());
-        Self { receive, transmit, fill, completion, ring_len, frame_max, filled, sending, lost, descs }
+        Self {
+            receive,
+            transmit,
+            fill,
+            completion,
+            ring_len,
+            frame_max,
+            filled: 0,
+            sending: 0,
+            received: 0,
+            losses: Losses::new(Instant::now()),
+            handed: None,
+            descs,
+        }
+    }
+
+    /// Holds what the steering program hands over against what is received.
+    pub(super) fn watch(&mut self, handed: Handed) {
+        self.handed = Some(handed);
     }
 
     /// True if the interface can send frames of `len` bytes.
@@ -98,6 +121,7 @@ impl XdpSocket {
         // to the UMEM of all of this worker's frames.
         let count = unsafe { self.receive.consume(&mut self.descs[..]) };
         self.filled -= count as u32;
+        self.received += count as u64;
         // SAFETY: the kernel has given these chunks back, each had been a frame of this worker
         // until the fill ring took it, and nobody has made a frame of it since.
         batch.extend(self.descs[..count].iter().map(|desc| unsafe { Frame::new(*desc) }));
@@ -168,20 +192,15 @@ impl XdpSocket {
         }
     }
 
-    /// Frames that the kernel has lost since the last call (XDP_STATISTICS of linux/if_xdp.h).
+    /// Frames that the kernel has lost since the last call.
     ///
-    /// `rx_dropped` counts frames for which the fill ring had nothing, and those longer than a chunk,
-    /// which the interface's MTU rules out (`__xsk_rcv` in net/xdp/xsk.c);
-    /// `rx_fill_ring_empty_descs` counts attempts to get something, which need not be frames. What a
-    /// driver with zero-copy loses for want of memory, it counts itself (`ethtool -S`).
+    /// What a driver with zero-copy loses for want of memory, it counts itself (`ethtool -S`).
     pub(super) fn lost(&mut self) -> Lost {
-        let Ok(now) = self.receive.fd().xdp_statistics() else { return Lost::default() };
-        let now = Lost { ring_full: now.rx_ring_full(), no_buffer: now.rx_dropped() };
-        let before = std::mem::replace(&mut self.lost, now);
-        Lost {
-            ring_full: now.ring_full.saturating_sub(before.ring_full),
-            no_buffer: now.no_buffer.saturating_sub(before.no_buffer),
-        }
+        let Ok(statistics) = self.receive.fd().xdp_statistics() else { return Lost::default() };
+        let received = self.received + u64::from(self.receive.nb_avail_exact());
+        let handed = self.handed.as_mut().and_then(|handed| handed.read().ok()).unwrap_or_default();
+        let (rx_ring_full, rx_dropped) = (statistics.rx_ring_full(), statistics.rx_dropped());
+        self.losses.look(Sight { handed, received, rx_ring_full, rx_dropped }, Instant::now())
     }
 
     /// Turns frames, at most [`BATCH`], into descriptors for the kernel.

@@ -1,7 +1,7 @@
 //! Attaching and detaching the steering program around the workers' life.
 
 use super::generic;
-use crate::io::bpf::{self, Attached, Mode, Modes, Programs};
+use crate::io::bpf::{self, Attached, Handed, Mode, Modes, Programs};
 use crate::io::ethtool::GroOff;
 use crate::io::{Interface, IoError, Steering};
 use crate::model::ServiceAddress;
@@ -46,17 +46,23 @@ pub(super) struct Steered {
 
 impl Steered {
     /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing. It will be attached in
-    /// one of `modes`.
+    /// one of `modes`. The sockets take
+    /// frames of at most `frame_max` bytes.
     pub(super) fn load<'a>(
         interface: &Interface,
-        modes: Modes,
+        (modes, frame_max): (Modes, u32),
         sockets: impl Iterator<Item = (u32, BorrowedFd<'a>)>,
     ) -> Result<Self, IoError> {
-        let mut programs = Programs::load(interface)?;
+        let mut programs = Programs::load_for(interface, frame_max)?;
         for (queue, socket) in sockets {
             programs.set_socket(queue, socket)?;
         }
         Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, modes })
+    }
+
+    /// Readers of what is handed over to the sockets of `queues`.
+    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, IoError> {
+        self.programs.handed(queues)
     }
 
     /// Where the program runs, and why it does not run in the driver.

@@ -1,0 +1,126 @@
+//! What was for a socket and never reached it: the steering program's count beside the socket's.
+
+use crate::io::Lost;
+use crate::io::bpf::Counts;
+use std::time::{Duration, Instant};
+
+/// Age of the program's count when the socket's is held against it: a frame is on its way from one to the other
+/// until the end of the driver's poll, which takes far less.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// What is known of a socket's frames at one moment; each since it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sight {
+    /// What the steering program has handed over, read last.
+    pub(super) handed: Counts,
+    /// Frames that were received, and those in the receive ring.
+    pub(super) received: u64,
+    /// XDP_STATISTICS of linux/if_xdp.h: the receive ring was full.
+    pub(super) rx_ring_full: u64,
+    /// The same: there was nothing to receive into, or the frame was too long for it.
+    pub(super) rx_dropped: u64,
+}
+
+/// Tells each loss once.
+#[derive(Debug)]
+pub(super) struct Losses {
+    told: Lost,
+    /// The program's count that all frames of have arrived or are lost, and one that becomes that with time.
+    settled: u64,
+    settling: (u64, Instant),
+}
+
+impl Losses {
+    /// Nothing is lost at the time `now`.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { told: Lost::default(), settled: 0, settling: (0, now) }
+    }
+
+    /// Frames that were lost since the last call.
+    ///
+    /// `rx_dropped` has the frames that found nothing to receive into, and those that were too long (`xsk_rcv_check`
+    /// and `__xsk_rcv` in net/xdp/xsk.c). The program counts the latter before the kernel does.
+    pub(super) fn look(&mut self, sight: Sight, now: Instant) -> Lost {
+        if now.duration_since(self.settling.1) >= SETTLED {
+            (self.settled, self.settling) = (self.settling.0, (sight.handed.frames, now));
+        }
+        let Sight { handed, received, rx_ring_full, rx_dropped } = sight;
+        let too_long = handed.too_long.min(rx_dropped);
+        let lost = Lost {
+            ring_full: rx_ring_full,
+            no_buffer: rx_dropped - too_long,
+            too_long,
+            not_delivered: self.settled.saturating_sub(received + rx_ring_full + rx_dropped),
+        };
+        self.told.raise(lost)
+    }
+}
+
+impl Lost {
+    /// Raises each count to that of `now`, where it is higher; by how much.
+    fn raise(&mut self, now: Self) -> Self {
+        let raise =
+            |before: &mut u64, now: u64| now.saturating_sub(std::mem::replace(before, now.max(*before)));
+        Self {
+            ring_full: raise(&mut self.ring_full, now.ring_full),
+            no_buffer: raise(&mut self.no_buffer, now.no_buffer),
+            too_long: raise(&mut self.too_long, now.too_long),
+            not_delivered: raise(&mut self.not_delivered, now.not_delivered),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at a socket with these counts every half second.
+    fn tell(sights: &[Sight]) -> Vec<Lost> {
+        let start = Instant::now();
+        let mut losses = Losses::new(start);
+        let at = |number: usize| start + Duration::from_millis(500 * number as u64);
+        sights.iter().enumerate().map(|(number, sight)| losses.look(*sight, at(number))).collect()
+    }
+
+    fn handed(frames: u64, too_long: u64) -> Counts {
+        Counts { frames, too_long }
+    }
+
+    #[test]
+    fn frames_that_were_too_long_are_not_a_want_of_buffers() {
+        let sight = |too_long, rx_dropped| Sight {
+            handed: handed(10, too_long),
+            received: 10 - rx_dropped,
+            rx_dropped,
+            ..Sight::default()
+        };
+        let told = tell(&[sight(0, 2), sight(3, 2), sight(3, 5), sight(3, 5)]);
+        let sum = |count: fn(&Lost) -> u64| told.iter().map(count).sum::<u64>();
+        assert_eq!((sum(|lost| lost.no_buffer), sum(|lost| lost.too_long)), (2, 3), "{told:?}");
+        assert_eq!(sum(|lost| lost.not_delivered), 0);
+    }
+
+    #[test]
+    fn what_no_socket_took_is_told_once_it_is_sure() {
+        let sight = |frames, received| Sight { handed: handed(frames, 0), received, ..Sight::default() };
+        let told = tell(&[
+            sight(0, 0),
+            sight(7, 0),
+            sight(7, 0),
+            sight(7, 0),
+            sight(7, 0),
+            sight(9, 0),
+            sight(9, 2),
+        ]);
+        let told: Vec<u64> = told.iter().map(|lost| lost.not_delivered).collect();
+        assert_eq!(told, [0, 0, 0, 0, 7, 0, 0]);
+    }
+
+    #[test]
+    fn frames_on_their_way_are_not_lost() {
+        let sight = |frames, received| Sight { handed: handed(frames, 0), received, ..Sight::default() };
+        let told =
+            tell(&[sight(100, 40), sight(200, 150), sight(300, 240), sight(400, 360), sight(400, 400)]);
+        assert!(told.iter().all(|lost| *lost == Lost::default()), "{told:?}");
+    }
+}
