@@ -3,6 +3,7 @@
 use super::api;
 use super::crew::Member;
 use super::director::Director;
+use super::metrics::ConfigQuestion;
 use super::reload::Reloads;
 use super::server::Query;
 use super::status::{self, View};
@@ -22,7 +23,11 @@ impl<F: FnMut()> Director<F> {
             Query::Health(reply) => drop(reply.send(self.ailments())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
-            Query::Metrics(reply) => self.meter.answer(&view, self.backend.name, reply),
+            Query::Metrics(reply) => {
+                let (file, running, history) = (reloads.file(), self.running(), reloads.history().clone());
+                let config = ConfigQuestion { file, running, history };
+                self.meter.answer(&view, (self.backend.name, config), reply);
+            }
             Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
             Query::Workers(reply) => {
                 let workers = view.workers(self.backend.name);

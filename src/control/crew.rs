@@ -11,6 +11,7 @@ use crate::worker::{Connections, Reply, Request, Shared, Worker, latency_histogr
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
+use nix::unistd::gettid;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub struct Member {
     pub ports: Vec<PortInfo>,
     /// What it counts.
     pub counters: Arc<WorkerCounters>,
+    /// Its thread's id, by gettid(2).
+    pub thread_id: i32,
     line: Line,
     /// Whether it has a table for services of every port.
     every_port: bool,
@@ -166,14 +169,15 @@ impl Member {
         let (pinned, is_pinned) = bounded(1);
         let wait = settings.wait;
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            let _ = pinned.send(core.is_some_and(core_affinity::set_for_current)); // received below
+            let is_pinned = core.is_some_and(core_affinity::set_for_current);
+            let _ = pinned.send((is_pinned, gettid().as_raw())); // received below
             Worker::new(ports, forwarder, shared, inbox, wait).run()
         })?;
-        let pinned = is_pinned.recv().unwrap_or(false);
+        let (pinned, thread_id) = is_pinned.recv().unwrap_or_default();
         let core = core.filter(|_| pinned).map(|core| core.id);
         tracing::debug!(worker = number, core, connections, ?wait, "worker started");
         let line = Line(requests);
-        Ok(Self { core, ports: info, counters, line, every_port: false, thread })
+        Ok(Self { core, ports: info, counters, thread_id, line, every_port: false, thread })
     }
 
     /// A line to the worker that can be used from any thread.

@@ -14,6 +14,7 @@ pub mod l2fwd;
 pub mod memory;
 pub mod packet;
 pub mod peer;
+pub mod process;
 mod rtnl;
 mod veth;
 pub mod xdp;
@@ -22,6 +23,7 @@ pub use crate::stats::Levels;
 pub use arp::{ArpSocket, AsyncArpSocket};
 pub use interface::Interface;
 pub use peer::Peer;
+pub use process::ProcessUsage;
 
 use crate::forward::{Batch, Verdict};
 use crate::model::ServiceAddress;

@@ -9,9 +9,10 @@ use directrix::control::access::Access;
 use directrix::control::api;
 use directrix::control::api::Plan;
 use directrix::control::live::RefusedAt;
-use directrix::control::metrics::{ArpReadings, Readings, WorkerReadings};
+use directrix::control::metrics::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use directrix::control::request::Request;
 use directrix::control::server::{self, Query};
+use directrix::io::ProcessUsage;
 use directrix::model::{RealServer, Rules, VirtualService, Weight};
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -94,9 +95,23 @@ impl Answers {
             worker: worker.clone(),
             drops: drops.clone(),
             latency: Some(Box::new(directrix::worker::latency_histogram())),
+            cpu_seconds: Some(1.5),
         };
         Readings {
             started: UNIX_EPOCH + Duration::from_secs(1_735_689_600),
+            config: ConfigReadings {
+                unsaved: Some(2),
+                reload_successful: true,
+                taken_over: UNIX_EPOCH + Duration::from_secs(1_735_689_600),
+            },
+            process: Some(ProcessUsage {
+                cpu_seconds: 12.5,
+                resident_bytes: 90_000_000,
+                virtual_bytes: 900_000_000,
+                open_files: 23,
+                open_files_max: Some(1024),
+                started: Some(1_735_689_599.5),
+            }),
             services: self.services.clone(),
             workers: self.workers.iter().map(worker).collect(),
             unbound: 0,

@@ -24,6 +24,7 @@ impl Listener {
     fn answering() -> Self {
         Self::with(|query| match query {
             Query::Metrics(to) => drop(to.send(readings())),
+            Query::Health(to) => drop(to.send(vec!["worker 1 is stalled".into()])),
             other => panic!("asked for {other:?}"),
         })
     }
@@ -115,18 +116,23 @@ fn the_control_socket_has_the_same_page() {
 }
 
 #[test]
-fn the_listener_has_metrics_and_nothing_else() {
+fn the_listener_has_metrics_and_health_and_nothing_else() {
     let listener = Listener::answering();
     let about = listener.get("/");
     assert!(
-        about.starts_with("HTTP/1.1 200 ") && body(&about).ends_with(": metrics at /metrics\n"),
+        about.starts_with("HTTP/1.1 200 ") && body(&about).ends_with(": /metrics, /healthz\n"),
         "{about}"
     );
+    let health = listener.get(api::path::HEALTH);
+    assert!(health.starts_with("HTTP/1.1 503 ") && body(&health) == "worker 1 is stalled\n", "{health}");
     let secrets = [api::path::SERVICES, api::path::CONNECTIONS, api::path::WORKERS, "/metrics/", "/v1"];
     for path in secrets {
         let missing = listener.get(path);
         assert!(missing.starts_with("HTTP/1.1 404 "), "{missing}");
-        assert_eq!(body(&missing), format!(r#"{{"error":"there is no {path}; there is /metrics"}}"#));
+        assert_eq!(
+            body(&missing),
+            format!(r#"{{"error":"there is no {path}; there are /metrics and /healthz"}}"#)
+        );
     }
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         for path in ["/metrics", "/"] {

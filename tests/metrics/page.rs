@@ -88,7 +88,7 @@ fn no_series_occurs_twice_and_every_family_has_help() {
     assert_eq!(series.len(), page.samples.len());
     for family in page.types.keys() {
         assert!(page.help[family].ends_with(['.', ';']) || page.help[family].contains(' '), "{family}");
-        assert!(family.starts_with("directrix_"), "{family}");
+        assert!(family.starts_with("directrix_") || family.starts_with("process_"), "{family}");
     }
     assert_eq!(page.types.len(), page.help.len());
 }

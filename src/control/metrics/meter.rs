@@ -1,9 +1,12 @@
 //! Takes the readings. Workers and control are asked for what they count anyway.
 
-use super::{ArpReadings, Readings, WorkerReadings};
+use super::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use crate::control::api;
+use crate::control::config_file::{ConfigFile, History, METRICS_AGE, Running};
 use crate::control::crew::Line;
 use crate::control::status::View;
+use crate::io::ProcessUsage;
+use crate::io::process::thread_cpu_seconds;
 use crate::neighbor::{Counters, Neighbors};
 use crate::stats::DropReason;
 use std::sync::Arc;
@@ -35,9 +38,16 @@ impl Meter {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn answer(&self, view: &View<'_>, backend: &str, reply: oneshot::Sender<Readings>) {
+    pub(in crate::control) fn answer(
+        &self,
+        view: &View<'_>,
+        (backend, config): (&str, ConfigQuestion),
+        reply: oneshot::Sender<Readings>,
+    ) {
         let mut readings = Readings {
             started: self.started,
+            config: config.readings(),
+            process: None,
             services: view.services(),
             workers: Vec::new(),
             unbound: view.templates.refused(),
@@ -45,8 +55,9 @@ impl Meter {
         };
         let workers = workers(view, backend);
         tokio::task::spawn_blocking(move || {
-            readings.workers =
-                workers.into_iter().map(|(worker, line)| with_latency(worker, &line)).collect();
+            readings.config.unsaved = config.unsaved();
+            readings.process = ProcessUsage::now();
+            readings.workers = workers.into_iter().map(|(worker, asked)| completed(worker, &asked)).collect();
             let _ = reply.send(readings); // whoever asked may be gone
         });
     }
@@ -64,16 +75,43 @@ impl Meter {
     }
 }
 
-fn workers(view: &View<'_>, backend: &str) -> Vec<(WorkerReadings, Line)> {
+/// What the rest of a worker's readings comes from.
+struct Asked {
+    line: Line,
+    thread: i32,
+}
+
+fn workers(view: &View<'_>, backend: &str) -> Vec<(WorkerReadings, Asked)> {
     let of = |((worker, line), member): ((api::Worker, Line), &crate::control::crew::Member)| {
         let frames = |reason: &DropReason| (reason.name(), member.counters.drops(*reason).get());
         let drops = DropReason::ALL.iter().map(frames).collect();
-        (WorkerReadings { worker, drops, latency: None }, line)
+        let asked = Asked { line, thread: member.thread_id };
+        (WorkerReadings { worker, drops, latency: None, cpu_seconds: None }, asked)
     };
     view.workers(backend).into_iter().zip(view.crew.members()).map(of).collect()
 }
 
 /// Blocks until the worker has answered, or for a few seconds if it does not.
-fn with_latency(worker: WorkerReadings, line: &Line) -> WorkerReadings {
-    WorkerReadings { latency: line.latency(), ..worker }
+fn completed(worker: WorkerReadings, asked: &Asked) -> WorkerReadings {
+    WorkerReadings { latency: asked.line.latency(), cpu_seconds: thread_cpu_seconds(asked.thread), ..worker }
+}
+
+/// The configuration file and what runs, to be compared on another thread.
+pub(in crate::control) struct ConfigQuestion {
+    pub(in crate::control) file: Arc<ConfigFile>,
+    pub(in crate::control) running: Running,
+    pub(in crate::control) history: History,
+}
+
+impl ConfigQuestion {
+    fn readings(&self) -> ConfigReadings {
+        let failed = self.history.last.as_ref().is_some_and(|reload| reload.error.is_some());
+        ConfigReadings { unsaved: None, reload_successful: !failed, taken_over: self.history.succeeded }
+    }
+
+    /// Differences between the file and what runs; `None` if the file cannot be used. Blocks.
+    fn unsaved(&self) -> Option<u64> {
+        let status = self.file.compare(&self.running, METRICS_AGE);
+        status.error.is_none().then_some((status.unsaved.len() + status.restarts.len()) as u64)
+    }
 }

@@ -5,20 +5,25 @@
 //! interfaces or the program, never from the network, so that clients cannot make series. What
 //! each metric means is in docs/metrics.md, too.
 
+mod config;
 mod format;
 pub(super) mod http;
 mod latency;
 mod meter;
 mod page;
+mod process;
 mod services;
 mod workers;
 
 pub use format::Format;
+pub(super) use meter::ConfigQuestion;
 pub use meter::Meter;
 
 use super::api;
+use crate::io::ProcessUsage;
 use hdrhistogram::Histogram;
 use page::Page;
+use process::ProcessMetrics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::{Registry, Unit};
@@ -30,6 +35,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Readings {
     /// When the director started.
     pub started: SystemTime,
+    /// The configuration file and reloads.
+    pub config: ConfigReadings,
+    /// What the process uses; `None` without /proc.
+    pub process: Option<ProcessUsage>,
     /// Every virtual service with its real servers.
     pub services: api::Services,
     /// Every worker.
@@ -38,6 +47,17 @@ pub struct Readings {
     pub unbound: u64,
     /// What ARP has done.
     pub arp: ArpReadings,
+}
+
+/// The configuration file beside what runs, and how reloads went.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigReadings {
+    /// Differences between the file and what runs; `None` if the file cannot be used.
+    pub unsaved: Option<u64>,
+    /// Whether the last reload was applied; true if there was none.
+    pub reload_successful: bool,
+    /// When the configuration was last taken over, at the start or by a reload.
+    pub taken_over: SystemTime,
 }
 
 /// What one worker tells.
@@ -49,6 +69,8 @@ pub struct WorkerReadings {
     pub drops: Vec<(&'static str, u64)>,
     /// Sampled times from receive to transmit, in ns; `None` if it did not answer.
     pub latency: Option<Box<Histogram<u64>>>,
+    /// CPU time of its thread, in seconds; `None` without /proc.
+    pub cpu_seconds: Option<f64>,
 }
 
 /// The totals of [`crate::neighbor::Counters`].
@@ -74,14 +96,24 @@ pub struct ArpReadings {
 /// Never: writing to a `String` does not fail.
 #[must_use]
 pub fn page(readings: Readings, format: Format) -> String {
-    let mut registry = Registry::with_prefix("directrix");
-    registry.register_collector(Box::new(readings));
-    let mut page = String::new();
-    match format {
-        Format::OpenMetrics => text::encode(&mut page, &registry),
-        Format::Prometheus => prometheus_text::encode(&mut page, &registry),
+    let (mut own, mut process) = (Registry::with_prefix("directrix"), Registry::default());
+    if let Some(usage) = readings.process {
+        process.register_collector(Box::new(ProcessMetrics(usage)));
     }
-    .expect("a String takes everything");
+    own.register_collector(Box::new(readings));
+    let mut page = String::new();
+    let mut write = || match format {
+        Format::OpenMetrics => {
+            text::encode_registry(&mut page, &own)?;
+            text::encode_registry(&mut page, &process)?;
+            text::encode_eof(&mut page)
+        }
+        Format::Prometheus => {
+            prometheus_text::encode(&mut page, &own)?;
+            prometheus_text::encode(&mut page, &process)
+        }
+    };
+    write().expect("a String takes everything");
     page
 }
 
@@ -89,6 +121,7 @@ impl Collector for Readings {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page::new(encoder);
         about(self, &mut page)?;
+        config::write(&self.config, &mut page)?;
         services::write(&self.services, &mut page)?;
         workers::write(&self.workers, &mut page)?;
         table(self, &mut page)?;

@@ -2,7 +2,7 @@
 //! of labels.
 
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
@@ -34,15 +34,15 @@ impl<'e> Page<'e> {
     }
 
     /// What only rises. `_total` is added to the name.
-    pub(super) fn counters<L: EncodeLabelSet>(
+    pub(super) fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
         &mut self,
         name: Name<'_>,
         help: &str,
-        samples: impl IntoIterator<Item = (L, u64)>,
+        samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
         self.family(name, help, MetricType::Counter, |family| {
             samples.into_iter().try_for_each(|(labels, total)| {
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&total, None)
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, V, u64>(&total, None)
             })
         })
     }

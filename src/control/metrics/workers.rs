@@ -13,6 +13,10 @@ type Number = (&'static str, &'static str, fn(&Worker) -> u64);
 pub(super) fn write(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
     words(workers, page)?;
     totals(workers, TOTALS, page)?;
+    let cpu = workers.iter().filter_map(|readings| Some(([label(readings)], readings.cpu_seconds?)));
+    let help =
+        "CPU time of the worker's thread, in seconds; one that never sleeps uses a second each second.";
+    page.counters(("worker_cpu", Some(Unit::Seconds)), help, cpu)?;
     drops(workers, page)?;
     rings(workers, page)?;
     latencies(workers, page)
