@@ -43,8 +43,7 @@ impl Sampler {
         let (sender, events) = channel();
         let (drains, orders) = channel();
         let ask = move || {
-            // Nobody listens any more: that is the end.
-            let _ = keep_asking(&director, (&sender, &orders), interval, clock);
+            keep_asking(&director, (&sender, &orders), interval, clock);
         };
         let thread = std::thread::Builder::new().name("sampler".into()).spawn(ask)?;
         Ok(Self { events, drains, thread })
@@ -65,15 +64,18 @@ fn keep_asking(
     (events, orders): (&Sender<Event>, &Receiver<Drain>),
     interval: Duration,
     clock: Clock,
-) -> Result<(), std::sync::mpsc::SendError<Event>> {
+) {
     let mut due = clock.now() + interval;
     loop {
-        match orders.recv_timeout(due.saturating_sub(clock.now())) {
-            Ok(drain) => events.send(Event::Drained(drain, director.drain(&drain)))?,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        let drained = match orders.recv_timeout(due.saturating_sub(clock.now())) {
+            Ok(drain) => Some(Event::Drained(drain, director.drain(&drain))),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut all = drained.into_iter().chain([ask(director, clock)]);
+        if all.any(|event| events.send(event).is_err()) {
+            return;
         }
-        events.send(ask(director, clock))?;
         due = (due + interval).max(clock.now());
     }
 }
