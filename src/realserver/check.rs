@@ -54,7 +54,27 @@ fn findings(options: &Options, facts: &Facts) -> Vec<Finding> {
     let vips = options.vips.iter().flat_map(|vip| vip_findings(*vip, options, facts));
     let ignores = arp_findings(options, facts, &ARP_IGNORE);
     let announces = arp_findings(options, facts, &ARP_ANNOUNCE);
-    vips.chain(ignores).chain(announces).chain(way_out(facts)).chain(reverse_path(options, facts)).collect()
+    let interface = missing_interface(options, facts).into_iter();
+    interface
+        .chain(vips)
+        .chain(ignores)
+        .chain(announces)
+        .chain(way_out(facts))
+        .chain(reverse_path(options, facts))
+        .collect()
+}
+
+fn missing_interface(options: &Options, facts: &Facts) -> Option<Finding> {
+    let name = &options.interface;
+    let is_there = facts.links.iter().any(|link| link.name == *name);
+    let missing = || {
+        let remedy = format!(
+            "name one that is there, as a rule lo; or make it: \
+             ip link add {name} type dummy && ip link set dev {name} arp off up"
+        );
+        wrong(format!("there is no interface {name} on this host"), "it cannot have the VIP", remedy)
+    };
+    (!is_there).then(missing)
 }
 
 fn right(what: String) -> Finding {
@@ -274,6 +294,16 @@ mod tests {
             "ok: replies leave by the default route on eth0",
         ];
         assert_eq!(lines, wanted);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let options = Options { interface: "dummy0".into(), ..options() };
+        let found = findings(&options, &facts());
+        let wrong: Vec<_> = found.iter().filter(|finding| finding.severity == Severity::Wrong).collect();
+        assert_eq!(wrong.len(), 1, "{wrong:#?}");
+        assert_eq!(wrong[0].what, "there is no interface dummy0 on this host");
+        assert!(wrong[0].remedy.contains("ip link add dummy0 type dummy"), "{}", wrong[0]);
     }
 
     #[test]
