@@ -59,7 +59,7 @@ fn every_listing_of_made_up_services_is_ipvsadms() {
 
 #[test]
 fn listings_of_an_empty_and_an_idle_director_are_those_of_linux_6_1() {
-    let empty = listing(Services { capacity: 4096, services: Vec::new() });
+    let empty = listing(Services { capacity: 4096, interfaces: Vec::new(), services: Vec::new() });
     assert_all_same(&empty, include_str!("golden/ipvs-6.1/empty"), 1);
     let idle = listing(fixtures::reference([[0; 3]; 3], [[0; 3]; 3], [0; 2]));
     assert_all_same(&idle, include_str!("golden/ipvs-6.1/idle"), 10);
@@ -178,7 +178,7 @@ fn without_n_ports_and_hosts_have_the_names_of_this_host() {
         "wlc",
         vec![fixtures::server("127.0.0.1:80", 1, 0, 0)],
     )];
-    let director = listing(Services { capacity: 4096, services });
+    let director = listing(Services { capacity: 4096, interfaces: Vec::new(), services });
     for arguments in ["ipvsadm", "ipvsadm -L"] {
         let (status, listed, _) = run(&mut directrix(&director.socket(), arguments));
         assert_eq!(status, 0);
@@ -219,7 +219,7 @@ fn called_as_ipvsadm_the_program_is_ipvsadm() {
 
 #[test]
 fn the_socket_may_come_from_the_environment() {
-    let director = listing(Services { capacity: 7, services: Vec::new() });
+    let director = listing(Services { capacity: 7, interfaces: Vec::new(), services: Vec::new() });
     let mut command = Command::new(env!("CARGO_BIN_EXE_directrix"));
     let (status, listed, _) =
         run(command.args(["ipvsadm", "-Ln"]).env("DIRECTRIX_SOCKET", director.socket()));

@@ -36,6 +36,20 @@ fn the_unit_is_one_that_systemd_takes_without_a_word() {
     assert!(verified.status.success() && said.is_empty(), "{said}");
 }
 
+/// systemd gives up a unit after five starts within ten seconds, unless it is told not to.
+#[test]
+fn no_number_of_failed_starts_ends_the_unit_for_good() {
+    let installed = std::fs::read_to_string(UNIT).unwrap();
+    let section = |name: &str| {
+        let body = installed.split_once(&format!("[{name}]\n")).unwrap().1;
+        let body = body.split("\n[").next().unwrap();
+        body.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>()
+    };
+    assert!(section("Unit").contains(&"StartLimitIntervalSec=0"), "it belongs to [Unit]");
+    let service = section("Service");
+    assert!(service.contains(&"Restart=on-failure") && service.contains(&"RestartPreventExitStatus=2"));
+}
+
 #[test]
 fn the_unit_s_sandbox_leaves_little_exposed() {
     let offline = ["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE_MAX, UNIT];

@@ -4,6 +4,7 @@ use super::log;
 use super::status::BAD_INPUT;
 use crate::control::director::{self, Surroundings};
 use crate::control::failure::Failure;
+use crate::control::inspect::{Inspection, inspect};
 use crate::model::{BackendChoice, Config, ConfigErrors};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,9 +28,25 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log: log::Format,
 
-    /// Check the configuration, say what is wrong with it, and exit
-    #[arg(long)]
-    check: bool,
+    /// Check the configuration file alone, or this host as well, say what is wrong, and exit
+    #[arg(
+        long,
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "file",
+        value_name = "WHAT"
+    )]
+    check: Option<Check>,
+}
+
+/// What `--check` looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Check {
+    /// The file: status 2 if it is wrong
+    File,
+    /// The file, then whether a director of it could start here: status 1 if only the host is wrong
+    Host,
 }
 
 /// The names of [`BackendChoice`] on the command line.
@@ -48,12 +65,15 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     log::start(args.log);
     let config = match load(args) {
         Ok(config) => config,
-        Err(errors) => return bad_config(args.log, &errors),
+        Err(errors) => return complain(args.log, &errors, BAD_INPUT),
     };
-    if args.check {
-        let (file, services) = (args.config.display(), config.services.len());
-        println!("{file}: {services} {}, no errors", if services == 1 { "service" } else { "services" });
-        return ExitCode::SUCCESS;
+    match args.check {
+        Some(Check::Host) => return check_host(args, &config),
+        Some(Check::File) => {
+            println!("{}, no errors", summary(args, &config));
+            return ExitCode::SUCCESS;
+        }
+        None => {}
     }
     let again = args.clone();
     let surroundings = Surroundings {
@@ -64,10 +84,28 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     };
     match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Misfit(errors)) => bad_config(args.log, &errors),
+        Err(Failure::Misfit(errors)) => complain(args.log, &errors, 1),
         Err(Failure::Socket(refused)) if refused.is_bad_input() => log::fail(args.log, BAD_INPUT, &refused),
         Err(failure) => log::fail(args.log, 1, &failure),
     }
+}
+
+/// Says what keeps a director from starting here, and what else is worth knowing.
+fn check_host(args: &Args, config: &Config) -> ExitCode {
+    let Inspection { faults, notes } = inspect(config);
+    faults.iter().for_each(|fault| log::complain(args.log, fault));
+    notes.iter().for_each(|note| println!("note: {note}"));
+    if !faults.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    println!("{}, no errors; this host has what it names", summary(args, config));
+    ExitCode::SUCCESS
+}
+
+/// The file and how many services it has.
+fn summary(args: &Args, config: &Config) -> String {
+    let (file, services) = (args.config.display(), config.services.len());
+    format!("{file}: {services} {}", if services == 1 { "service" } else { "services" })
 }
 
 /// The file, with what the command line says otherwise.
@@ -79,15 +117,17 @@ fn load(args: &Args) -> Result<Config, ConfigErrors> {
     Ok(config)
 }
 
-/// Says what is wrong with the configuration, as compilers do: one line each, file and line first.
-fn bad_config(format: log::Format, errors: &ConfigErrors) -> ExitCode {
+/// Says what is wrong, as compilers do: one line each, file and line first.
+fn complain(format: log::Format, errors: &ConfigErrors, status: u8) -> ExitCode {
     errors.0.iter().for_each(|error| log::complain(format, error));
-    ExitCode::from(BAD_INPUT)
+    ExitCode::from(status)
 }
 
 /// Tells whoever started this process that it is ready, if they asked to be told (sd_notify(3)).
 fn tell_ready() {
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+    // What a start that had to wait has said of that is over.
+    let states = [sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("ready")];
+    if let Err(error) = sd_notify::notify(&states) {
         tracing::warn!(%error, "NOTIFY_SOCKET could not be told that the director is ready");
     }
 }

@@ -58,6 +58,7 @@ impl<F: FnMut()> Director<F> {
             crew: &self.backend.crew,
             loads: &self.loads,
             templates: &self.templates,
+            links: &self.links,
             capacity: self.settings.connections.into(),
         }
     }

@@ -94,8 +94,20 @@ pub struct Problem {
 pub struct Services {
     /// Capacity of the connection table.
     pub capacity: u64,
+    /// The client side first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
     /// In ipvsadm's order: family, protocol, address, port.
     pub services: Vec<Service>,
+}
+
+/// An interface that the director serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// As in `ip link`.
+    pub name: String,
+    /// Whether it has a carrier: without one, no frame comes or goes.
+    pub up: bool,
 }
 
 /// A virtual service as it stands.

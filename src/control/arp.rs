@@ -27,6 +27,10 @@ pub enum Command {
     AddServer(ServerSettings),
     /// Ask for this real server no more.
     RemoveServer(LinkIndex, Ipv4Addr),
+    /// This interface has lost its carrier.
+    LinkDown(LinkIndex),
+    /// This interface has its carrier again.
+    LinkUp(LinkIndex),
 }
 
 /// The neighbor machine with its sockets and its clock.
@@ -209,6 +213,8 @@ impl From<Command> for Event {
             Command::RemoveVip(vip) => Self::RemoveVip(vip),
             Command::AddServer(server) => Self::AddServer(server),
             Command::RemoveServer(link, rip) => Self::RemoveServer { link, rip },
+            Command::LinkDown(link) => Self::LinkDown(link),
+            Command::LinkUp(link) => Self::LinkUp(link),
         }
     }
 }

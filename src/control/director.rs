@@ -9,7 +9,9 @@ use super::backend::{self, Backend};
 use super::crew::{self, Settings as CrewSettings};
 use super::exporter::Exporter;
 use super::failure::Failure;
+use super::hints::{self, OwnVips};
 use super::host::Host;
+use super::links::Links;
 use super::metrics::Meter;
 use super::news;
 use super::privileges::Privileges;
@@ -20,10 +22,11 @@ use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
 use super::status;
 use super::throttle::Throttle;
-use super::watchdog::Watchdog;
+use super::waiting::{self, Site};
+use super::watchdog::{self, Watchdog};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
-use crate::io::{ArpSocket, Interface, Plan};
+use crate::io::{ArpSocket, NetworkWatch, Plan};
 use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, Rules, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::{Loads, Templates};
@@ -62,8 +65,11 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Re
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
-        let signals = Signals::listen()?;
-        let (privileges, host) = (Privileges::of(config)?, Host::fit(config)?);
+        let mut signals = Signals::listen()?;
+        let Some(site) = waiting::for_host(config.clone(), &reread, &mut signals).await? else {
+            return Ok(());
+        };
+        let Site { config, privileges, host } = site;
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let mut socket = server::bind(socket)?;
         socket.admit(&host.access)?;
@@ -72,7 +78,7 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Re
             Some(address) => Some(Exporter::bind(address).await?),
             None => None,
         };
-        let director = Director::start(config, host, &privileges, ready)?;
+        let director = Director::start(&config, host, &privileges, ready)?;
         director.direct((socket, exporter), signals, Reloads::new(reread, backend)).await
     });
     runtime.shutdown_timeout(GRACE);
@@ -99,7 +105,9 @@ pub(super) struct Director<F> {
     commands: Option<mpsc::UnboundedSender<Command>>,
     pub(super) meter: Meter,
     /// What may be logged about each VIP and real server.
-    lines: Throttle<Ipv4Addr>,
+    pub(super) lines: Throttle<Ipv4Addr>,
+    pub(super) own_vips: OwnVips,
+    pub(super) links: Links,
     watchdog: Watchdog,
     /// Of services that have no server left.
     pub(super) availability: Watch,
@@ -144,11 +152,13 @@ impl<F: FnMut()> Director<F> {
             templates,
             epoch,
             alarms: Alarms::new(&director.interface),
+            links: Links::new(&host.arms),
             host,
             commands: None,
             meter: Meter::new(&neighbors),
             neighbors: Some((neighbors, sockets)),
             lines: Throttle::default(),
+            own_vips: OwnVips::default(),
             watchdog: Watchdog::new(),
             availability: Watch::default(),
             ready: Some(ready),
@@ -182,6 +192,8 @@ impl<F: FnMut()> Director<F> {
         mut signals: Signals,
         mut reloads: Reloads,
     ) -> Result<(), Failure> {
+        // Before the first look at the links, which is the responder's.
+        let mut watch = NetworkWatch::open()?;
         let (responder, mut reports) = self.responder()?;
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut arp = std::pin::pin!(responder);
@@ -205,6 +217,10 @@ impl<F: FnMut()> Director<F> {
                 }
                 Some(query) = queries.recv() => self.answer(query, &mut reloads),
                 read = reloads.read() => reloads.answer(&self.go_by(read)),
+                () = watch.changed() => {
+                    self.look_at_links()?;
+                    self.look_at_addresses();
+                }
                 _ = clock.tick() => self.tick()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
                 () = reached(self.release) => drop(self.settle()),
@@ -224,25 +240,28 @@ impl<F: FnMut()> Director<F> {
         let (machine, sockets) = self.neighbors.take().expect("it is taken once");
         let responder = Responder::new(machine, sockets, self.epoch)?;
         let ((commands, orders), (news, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        self.commands = Some(commands);
+        self.look_at_links()?;
+        self.look_at_addresses();
+        hints::tell_foreign(&self.host.vips, &self.host.arms[0]);
         let servers = self.host.servers.iter().map(|server| Command::AddServer(*server));
         for command in servers.chain(self.host.vips.iter().map(|vip| Command::AddVip(*vip))) {
-            let _ = commands.send(command); // the receiver is right here
+            self.command(command);
         }
-        self.commands = Some(commands);
         let run = responder.run(orders, move |report| {
             let _ = news.send(report); // the loop may have ended
         });
         Ok((run, reports))
     }
 
-    /// Ready once nothing is open any more; a failure if then no VIP is ours.
+    /// Ready once nothing is open any more, and every interface has a carrier; a failure if then no VIP is ours.
     fn tell_if_ready(&mut self) -> Result<(), Failure> {
         let services = &self.registry.services;
         let settled = |service: &super::registry::ServiceEntry| {
             let resolving = service.servers.iter().any(|server| server.link == ServerLink::Resolving);
             service.vip != VipState::Probing && !resolving
         };
-        if self.ready.is_none() || !services.iter().all(settled) {
+        if self.ready.is_none() || !self.links.are_up() || !services.iter().all(settled) {
             return Ok(());
         }
         if self.registry.served().is_empty() && !self.registry.services.is_empty() {
@@ -280,7 +299,10 @@ impl<F: FnMut()> Director<F> {
 
     /// What is looked after now and then, whatever happens.
     fn tick(&mut self) -> Result<(), Failure> {
-        self.host.arms.iter().try_for_each(Interface::check)?;
+        self.look_at_links()?;
+        if self.ready.is_some() && !self.links.are_up() {
+            watchdog::tell_waiting(&format!("no carrier on {}", self.links.down().join(", ")));
+        }
         let settled = self.settle();
         self.templates.keep_house(self.now(), self.registry.keeps_templates());
         self.finish_drains(settled);
@@ -322,7 +344,7 @@ async fn reached(moment: Option<Instant>) {
     }
 }
 
-fn plan(config: &Config, host: &Host) -> Plan {
+pub(super) fn plan(config: &Config, host: &Host) -> Plan {
     let workers = match config.director.workers {
         Workers::Auto => None,
         Workers::Count(count) => Some(count.into()),

@@ -8,7 +8,7 @@ use crate::model::{ConfigErrors, Misfit};
 /// Why a director did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The configuration does not fit this host.
+    /// The host does not have what the configuration names, and will not get it by itself.
     #[error(transparent)]
     Misfit(#[from] ConfigErrors),
     /// The control socket.

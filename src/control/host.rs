@@ -2,13 +2,28 @@
 
 use super::access::Access;
 use super::ways::{Ways, once, v4};
-use crate::io::{Interface, IoError};
+use crate::io::{Interface, IoError, Unusable};
 use crate::model::{
     Config, ConfigError, ConfigErrors, Culprit, Misfit, Places, ServiceAddress, VirtualService,
 };
 use crate::neighbor::ServerSettings;
 use nix::unistd::Group;
 use std::net::Ipv4Addr;
+
+/// Why the host does not have what a configuration names.
+#[derive(Clone, Debug)]
+pub struct Unready {
+    /// Each with its line in the file.
+    pub errors: ConfigErrors,
+    /// All of it may come right by waiting, as at boot: an interface is not there, or down, or has no address.
+    pub may_pass: bool,
+}
+
+impl From<ConfigErrors> for Unready {
+    fn from(errors: ConfigErrors) -> Self {
+        Self { errors, may_pass: false }
+    }
+}
 
 /// The host's side of a configuration that fits.
 #[derive(Clone, Debug)]
@@ -28,11 +43,12 @@ impl Host {
     ///
     /// # Errors
     /// Interfaces that are missing or unfit, VIPs that no host can have and real servers that are not
-    /// on-link, each with its line in the file.
-    pub fn fit(config: &Config) -> Result<Self, ConfigErrors> {
-        let arms = interfaces(config)?;
-        let servers = fitting(config, &arms, (&[], &[]))?;
+    /// on-link, each with its line in the file; and whether waiting may help.
+    pub fn fit(config: &Config) -> Result<Self, Unready> {
         let access = Access { group: control_group(config)?, others: config.director.control_others };
+        let arms = interfaces(config)?;
+        let servers = fitting(config, &arms, (&[], &[]));
+        let servers = servers.map_err(|errors| Unready { errors, may_pass: awaits_address(&arms) })?;
         Ok(Self { arms, servers, vips: vips(&config.services), access })
     }
 
@@ -84,16 +100,25 @@ fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
     vips
 }
 
-fn interfaces(config: &Config) -> Result<Vec<Interface>, ConfigErrors> {
+/// Whether the servers' side has no address yet. A port of a bridge will not get one.
+fn awaits_address(arms: &[Interface]) -> bool {
+    arms.last().is_some_and(|arm| arm.addresses.is_empty() && arm.master().is_none())
+}
+
+fn interfaces(config: &Config) -> Result<Vec<Interface>, Unready> {
     let (director, places) = (&config.director, &config.places);
     let named = [
         (Some(&director.interface), places.interface),
         (director.server_interface.as_ref(), places.server_interface),
     ];
+    let mut may_pass = true;
     let found = named.into_iter().filter_map(|(name, line)| {
-        Some(Interface::lookup(name?).map_err(|error| error_at(places, line, error)))
+        let found = Interface::find(name?);
+        may_pass &= !matches!(found, Err(Unusable::Unfit(_)));
+        Some(found.map_err(|error| error_at(places, line, error.into())))
     });
-    all(found)
+    let found: Vec<_> = found.collect();
+    all(found.into_iter()).map_err(|errors| Unready { errors, may_pass })
 }
 
 fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors> {

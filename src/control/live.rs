@@ -5,6 +5,7 @@
 
 use super::arp::Command;
 use super::audit::{self, Origin};
+use super::hints;
 use super::host::Host;
 use super::registry::Drain;
 use super::request::{Refused, Request};
@@ -139,11 +140,15 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Tells ARP who has come and who has gone.
-    fn tell_responder(&self, before: &Host) {
+    fn tell_responder(&mut self, before: &Host) {
         let [gone, come] = difference(&before.servers, &self.host.servers);
         let gone = gone.into_iter().map(|server| Command::RemoveServer(server.link, server.rip));
         let servers = gone.chain(come.into_iter().map(Command::AddServer));
         let [gone, come] = difference(&before.vips, &self.host.vips);
+        if !come.is_empty() {
+            self.look_at_addresses();
+            hints::tell_foreign(&come, &self.host.arms[0]);
+        }
         let gone = gone.into_iter().map(Command::RemoveVip);
         for command in servers.chain(gone).chain(come.into_iter().map(Command::AddVip)) {
             self.command(command);

@@ -106,6 +106,13 @@ impl<F: FnMut()> Director<F> {
         warnings.extend(self.stalled().map(|worker| {
             Warning::new("worker-stalled", format!("worker {worker} is stalled: it forwards nothing"))
         }));
+        warnings.extend(self.links.down().into_iter().map(|name| {
+            Warning::new("link-down", format!("{name} has no carrier: no frame is received or sent there"))
+        }));
+        warnings.extend(self.own_vips.list().map(|vip| {
+            let text = format!("the VIP {vip} is an address of this host: see the log for the line to type");
+            Warning::new("vip-own-address", text)
+        }));
         warnings.extend(self.vips().into_iter().zip(&self.host.vips).filter_map(|(vip, address)| {
             let state = self.registry.vip((*address).into())?;
             let text = format!("the VIP {} is {}", vip.address, vip.state);

@@ -29,14 +29,31 @@ impl Privileges {
     /// If there is no such user, or this process may not become another one; with the line in the
     /// file.
     pub fn of(config: &Config) -> Result<Self, ConfigErrors> {
-        let file = config.places.file.clone();
-        let Some(name) = &config.director.user else { return Ok(Self { user: None, file }) };
-        let (user, line) = (known(name).and_then(reachable), config.places.user);
-        let refused = |(what, remedy)| {
-            let what = format!("user {name:?}: {what}");
-            ConfigErrors(vec![ConfigError { file: file.clone(), line, what, remedy }])
-        };
-        Ok(Self { user: user.map_err(refused)?, file })
+        let user = Self::look_up(config)?.map(reachable).transpose();
+        let user = user.map_err(|refusal| refused(config, refusal))?.flatten();
+        Ok(Self { user, file: config.places.file.clone() })
+    }
+
+    /// The configured user.
+    ///
+    /// # Errors
+    /// If there is no such user, with the line in the file.
+    pub(super) fn look_up(config: &Config) -> Result<Option<User>, ConfigErrors> {
+        let user = config.director.user.as_deref().map(known).transpose();
+        user.map_err(|refusal| refused(config, refusal))
+    }
+
+    /// The capabilities that a start needs and this process lacks; `None` if it has them all.
+    pub(super) fn lacking() -> Option<String> {
+        let needed = [
+            Capability::CAP_NET_RAW,
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_BPF,
+            Capability::CAP_PERFMON,
+        ];
+        let lacks = |one: &Capability| !caps::has_cap(None, CapSet::Effective, *one).unwrap_or(false);
+        let lacking: CapsHashSet = needed.into_iter().filter(lacks).collect();
+        (!lacking.is_empty()).then(|| names(&lacking))
     }
 
     /// Who owns the control socket and its directory, so that it can be removed at the end: user and group.
@@ -107,6 +124,12 @@ fn is_since(release: &str, first: (u32, u32)) -> bool {
 }
 
 type Refusal = (String, String);
+
+fn refused(config: &Config, (what, remedy): Refusal) -> ConfigErrors {
+    let name = config.director.user.as_deref().unwrap_or_default();
+    let (file, line) = (config.places.file.clone(), config.places.user);
+    ConfigErrors(vec![ConfigError { file, line, what: format!("user {name:?}: {what}"), remedy }])
+}
 
 fn known(name: &str) -> Result<User, Refusal> {
     match User::from_name(name) {

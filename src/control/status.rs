@@ -3,6 +3,7 @@
 use super::api;
 use super::availability::Availability;
 use super::crew::{Crew, Line};
+use super::links::Links;
 use super::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::flow::{Entry, Flow};
 use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualService};
@@ -30,6 +31,8 @@ pub struct View<'a> {
     pub loads: &'a Loads,
     /// Clients of each server of a persistent service.
     pub templates: &'a Templates,
+    /// The interfaces.
+    pub(super) links: &'a Links,
     /// Capacity of the connection table.
     pub capacity: u64,
 }
@@ -41,7 +44,7 @@ impl View<'_> {
         let mut services: Vec<_> =
             self.registry.services.iter().map(|service| self.service(service)).collect();
         services.sort_by_key(|service| service.address);
-        api::Services { capacity: self.capacity, services }
+        api::Services { capacity: self.capacity, interfaces: self.links.list(), services }
     }
 
     /// Every drop reason with its count, in the order of the frame's way.

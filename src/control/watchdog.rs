@@ -6,6 +6,9 @@ use super::rates;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
+/// How long the service manager is to wait for the next word from a start that waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Looks at the workers once a turn of the control loop.
 #[derive(Debug, Default)]
 pub struct Watchdog {
@@ -56,6 +59,16 @@ impl Watchdog {
     fn standing(&mut self, beats: Vec<u64>) -> Option<usize> {
         let before = std::mem::replace(&mut self.beats, beats);
         before.iter().zip(&self.beats).position(|(before, now)| before == now)
+    }
+}
+
+/// Tells what the start waits for, and that it may take longer (`TimeoutStartSec=`).
+pub(super) fn tell_waiting(reason: &str) {
+    let reason = reason.replace('\n', "; "); // a line each, as sd_notify(3) has it
+    let status = format!("waiting: {reason}");
+    let states = [NotifyState::Status(&status), NotifyState::ExtendTimeoutUsec(PATIENCE.as_micros() as u32)];
+    if let Err(error) = sd_notify::notify(&states) {
+        tracing::debug!(%error, "NOTIFY_SOCKET could not be told that the director waits");
     }
 }
 

@@ -44,13 +44,25 @@ impl<'a> Ways<'a> {
         if let Some(arm) = self.arms.iter().find(has_it) {
             return Err(is_the_director(address, arm));
         }
-        let own = rip.and_then(|rip| interface.address_towards(rip));
-        // A server with a fixed MAC address is never asked for.
-        let own = own.or(mac.map(|_| Ipv4Addr::UNSPECIFIED));
-        match (rip, own) {
+        if let Some(role) = rip.and_then(|rip| interface.reserved(rip)) {
+            return Err(is_no_host(address, &role));
+        }
+        match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
             (Some(rip), Some(own)) => Ok(ServerSettings { link: LinkIndex(link as u8), rip, own, mac }),
             _ => Err(not_on_link(address, interface)),
         }
+    }
+}
+
+impl Ways<'_> {
+    /// The director's address to ask for a server from, if it is on-link: by the interface's networks, else by the
+    /// routing table, which is asked only for servers that were not reached from one of the interface's
+    /// addresses before. A server with a fixed MAC address is never asked for.
+    fn source(&self, interface: &Interface, rip: Ipv4Addr, mac: Option<MacAddr>) -> Option<Ipv4Addr> {
+        let of_interface = |own: &Ipv4Addr| interface.addresses.iter().any(|(address, _)| address == own);
+        let before = || self.before.get(&rip).map(|way| way.own).filter(of_interface);
+        let near = interface.address_towards(rip).or(mac.map(|_| Ipv4Addr::UNSPECIFIED));
+        near.or_else(before).or_else(|| interface.source_by_route(rip))
     }
 }
 
@@ -77,7 +89,19 @@ fn is_the_director(rip: IpAddr, arm: &Interface) -> IoError {
     }
 }
 
+fn is_no_host(rip: IpAddr, role: &str) -> IoError {
+    IoError {
+        what: format!("real server {rip} can be no host"),
+        cause: format!("it is {role}"),
+        remedy: "write the RIP of a host".into(),
+    }
+}
+
 fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
+    let master = interface.master().filter(|_| interface.addresses.is_empty());
+    if let Some(master) = master {
+        return is_behind(rip, &interface.name, &master);
+    }
     let own: Vec<_> =
         interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
     let own = if own.is_empty() { "no IPv4 address".into() } else { own.join(", ") };
@@ -86,8 +110,17 @@ fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
         what: format!("real server {rip} is not on-link"),
         cause: format!("{name} has {own}, and direct routing reaches only neighbors"),
         remedy: format!(
-            "write a RIP of that network, give {name} an address in the server's, or set server_interface"
+            "write a RIP of that network, give {name} an address in the server's, or a route to it (ip route add \
+             NETWORK dev {name}), or set server_interface"
         ),
+    }
+}
+
+fn is_behind(rip: IpAddr, port: &str, master: &str) -> IoError {
+    IoError {
+        what: format!("real server {rip} is not on-link"),
+        cause: format!("{port} has no IPv4 address, as it is a port of {master}"),
+        remedy: format!("name {master} instead of {port}"),
     }
 }
 
@@ -127,6 +160,21 @@ pub(super) mod tests {
         let ways = Ways::new(services, &arms, before);
         let each = services.iter().flat_map(|service| &service.servers).map(|server| ways.to(server));
         each.collect::<Result<_, _>>().map(once).map_err(|error| error.what)
+    }
+
+    #[test]
+    fn the_network_and_broadcast_addresses_are_no_servers() {
+        for (last, role) in [(0, "network"), (255, "broadcast")] {
+            for mac in [None, Some(MAC)] {
+                let web = services([&[server([192, 0, 2, last], mac)]]);
+                let arms = [eth0(&[OWN])];
+                let refused = Ways::new(&web, &arms, &[]).to(&web[0].servers[0]).unwrap_err().to_string();
+                let wanted = format!(
+                    "real server 192.0.2.{last} can be no host: it is the {role} address of 192.0.2.0/24 on eth0"
+                );
+                assert!(refused.contains(&wanted), "{refused}");
+            }
+        }
     }
 
     const OWN: [u8; 4] = [192, 0, 2, 5];

@@ -22,6 +22,20 @@ impl Claim {
     pub fn take(interface: &Interface) -> Result<Self, IoError> {
         bind(interface.index).map(|_socket| Self { _socket }).map_err(|error| refusal(interface, &error))
     }
+
+    /// Whether another directrix has it.
+    #[must_use]
+    pub fn is_taken(interface: &Interface) -> bool {
+        bind(interface.index).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
+/// Whether some interface of this process's network namespace has a director, as far as can be seen.
+#[must_use]
+pub fn is_any_served() -> bool {
+    let is_claim =
+        |line: &str| line.split_whitespace().last().is_some_and(|name| name.starts_with("@directrix/"));
+    std::fs::read_to_string("/proc/net/unix").is_ok_and(|sockets| sockets.lines().any(is_claim))
 }
 
 fn bind(index: u32) -> io::Result<UnixDatagram> {
@@ -59,6 +73,7 @@ mod tests {
         // No interface has an index this large; the process id keeps parallel test runs apart.
         let interface = interface(0x7000_0000 | std::process::id());
         let claim = Claim::take(&interface).unwrap();
+        assert!(is_any_served());
         let refused = Claim::take(&interface).unwrap_err().to_string();
         assert!(refused.contains(&interface.name) && refused.contains("another directrix"), "{refused}");
         drop(claim);

@@ -22,37 +22,95 @@ pub struct Interface {
     pub addresses: Vec<(Ipv4Addr, u8)>,
 }
 
+/// Why an interface cannot be used.
+#[derive(Debug)]
+pub enum Unusable {
+    /// It is not there, or down: it may come, as at boot.
+    Absent(IoError),
+    /// It is there, and not fit.
+    Unfit(IoError),
+}
+
+impl From<Unusable> for IoError {
+    fn from(unusable: Unusable) -> Self {
+        let (Unusable::Absent(error) | Unusable::Unfit(error)) = unusable;
+        error
+    }
+}
+
+/// An IPv4 address of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAddress {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Bits of its network.
+    pub prefix: u8,
+    /// The interface that has it, by name.
+    pub interface: String,
+}
+
 impl Interface {
+    /// Every IPv4 address of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// What rtnetlink(7) reports.
+    pub fn own_addresses() -> io::Result<Vec<OwnAddress>> {
+        let (links, addresses) = (rtnl::links()?, rtnl::all_addresses()?);
+        let of = |(index, (address, prefix)): (u32, (Ipv4Addr, u8))| {
+            let link = links.iter().find(|link| link.index == index)?;
+            Some(OwnAddress { address, prefix, interface: link.name.clone() })
+        };
+        Ok(addresses.into_iter().filter_map(of).collect())
+    }
+
     /// Reads the facts of the interface called `name` in the calling thread's network namespace.
     ///
     /// # Errors
     /// [`IoError`] if there is none of that name (the remedy lists those that exist), it is down,
     /// or it is not Ethernet.
     pub fn lookup(name: &str) -> Result<Self, IoError> {
-        let links = rtnl::links().map_err(|error| unreadable(name, &error))?;
-        let link = links.iter().find(|link| link.name == name).ok_or_else(|| unknown(name, &links))?;
-        let mac = link.mac.filter(|_| link.is_ethernet).ok_or_else(|| not_ethernet(name))?;
+        Ok(Self::find(name)?)
+    }
+
+    /// [`Interface::lookup`], which tells what may pass from what stays.
+    ///
+    /// # Errors
+    /// [`Unusable`], with the same words.
+    pub fn find(name: &str) -> Result<Self, Unusable> {
+        let unreadable = |error| Unusable::Unfit(unreadable(name, &error));
+        let links = rtnl::links().map_err(unreadable)?;
+        let link = links.iter().find(|link| link.name == name);
+        let link = link.ok_or_else(|| Unusable::Absent(unknown(name, &links)))?;
+        let mac = link.mac.filter(|_| link.is_ethernet).ok_or_else(|| Unusable::Unfit(not_ethernet(name)))?;
         if !link.is_up {
-            return Err(down(name));
+            return Err(Unusable::Absent(down(name)));
         }
-        let addresses = rtnl::addresses(link.index).map_err(|error| unreadable(name, &error))?;
+        let addresses = rtnl::addresses(link.index).map_err(unreadable)?;
         let queues = ethtool::channels(name).map_or(link.receive_queues, |channels| channels.receive).max(1);
         Ok(Self { name: name.to_owned(), index: link.index, mac, mtu: link.mtu, queues, addresses })
     }
 
-    /// Whether it is still the interface that was looked up.
+    /// The bridge, bond or VRF that it is a port of.
+    #[must_use]
+    pub fn master(&self) -> Option<String> {
+        let master = rtnl::link(self.index).ok()??.master?;
+        Some(rtnl::link(master).ok()??.name)
+    }
+
+    /// Whether it has a carrier now: without one, no frame comes or goes.
     ///
     /// # Errors
-    /// [`IoError`] if it is gone, or has another MAC address: nothing arrives here any more then.
-    pub fn check(&self) -> Result<(), IoError> {
+    /// [`IoError`] if it is gone, or has another MAC address than when it was looked up: nothing arrives
+    /// here any more then.
+    pub fn check_carrier(&self) -> Result<bool, IoError> {
         // A question that fails says nothing about the interface.
-        let Ok(link) = rtnl::link(self.index) else { return Ok(()) };
-        match link.map(|link| link.mac) {
-            None => Err(changed(&self.name, "the interface is gone".into())),
-            Some(Some(mac)) if mac != self.mac => {
+        let Ok(link) = rtnl::link(self.index) else { return Ok(true) };
+        let Some(link) = link else { return Err(changed(&self.name, "the interface is gone".into())) };
+        match link.mac {
+            Some(mac) if mac != self.mac => {
                 Err(changed(&self.name, format!("its MAC address has changed from {} to {mac}", self.mac)))
             }
-            Some(_) => Ok(()),
+            _ => Ok(link.has_carrier),
         }
     }
 
@@ -70,6 +128,18 @@ impl Interface {
             .iter()
             .find(|(own, prefix)| network(*own, *prefix) == network(neighbor, *prefix))
             .map(|(own, _)| *own)
+    }
+
+    /// The sender for ARP to `neighbor` by the routing table, if an entry of it says that `neighbor` is on-link
+    /// here. 0.0.0.0 if the table names no source.
+    #[must_use]
+    pub fn source_by_route(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
+        let is_on_link = |route: &rtnl::Route| route.is_unicast && !route.has_gateway;
+        let ask = |ask: fn(Ipv4Addr, u32) -> io::Result<Option<rtnl::Route>>| {
+            ask(neighbor, self.index).ok().flatten().filter(is_on_link)
+        };
+        ask(rtnl::route_entry)?;
+        Some(ask(rtnl::route)?.source.unwrap_or(Ipv4Addr::UNSPECIFIED))
     }
 
     /// What no host can have `address` for, if so: it is the network or the broadcast address of one of

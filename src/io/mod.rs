@@ -17,13 +17,15 @@ pub mod peer;
 pub mod process;
 mod rtnl;
 mod veth;
+pub mod watch;
 pub mod xdp;
 
 pub use crate::stats::Levels;
 pub use arp::{ArpSocket, AsyncArpSocket};
-pub use interface::Interface;
+pub use interface::{Interface, OwnAddress, Unusable};
 pub use peer::Peer;
 pub use process::ProcessUsage;
+pub use watch::NetworkWatch;
 
 use crate::forward::{Batch, Verdict};
 use crate::model::ServiceAddress;

@@ -1,4 +1,4 @@
-//! The few questions to rtnetlink that are asked at start.
+//! The few questions to rtnetlink that a director asks.
 //!
 //! Answers are of the calling thread's network namespace, which /sys need not be. Attributes are
 //! picked by number and all others skipped, so that a newer kernel's answers are understood too.
@@ -15,7 +15,11 @@ const MESSAGE_HEADER: usize = 16;
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const RTGEN_HEADER: usize = 4;
+/// Of `struct rtmsg`.
+const ROUTE_HEADER: usize = 12;
 const ATTRIBUTE_HEADER: usize = 4;
+/// linux/rtnetlink.h: the answer is the entry of the table that holds, and not what becomes of it.
+const RTM_F_FIB_MATCH: u32 = 0x2000;
 /// linux/if_link.h: the ids of programs attached to an interface, in any mode.
 const IFLA_XDP_PROG_IDS: std::ops::RangeInclusive<u16> = 4..=7;
 /// linux/net_namespace.h.
@@ -39,6 +43,8 @@ pub(super) struct Link {
     pub(super) receive_queues: u32,
     pub(super) transmit_queues: u32,
     pub(super) is_up: bool,
+    /// Frames can be sent and received (IFF_LOWER_UP).
+    pub(super) has_carrier: bool,
     pub(super) is_ethernet: bool,
     pub(super) xdp_program: Option<u32>,
     /// What made it: "bond", "vlan", "veth"; `None` for an interface of the hardware.
@@ -62,18 +68,81 @@ pub(super) fn links() -> io::Result<Vec<Link>> {
 
 /// The interface with this index, if there is one.
 pub(super) fn link(index: u32) -> io::Result<Option<Link>> {
-    Ok(links()?.into_iter().find(|link| link.index == index))
+    let mut request = [0; LINK_HEADER];
+    request[4..8].copy_from_slice(&index.to_ne_bytes());
+    match get(libc::RTM_GETLINK, &request) {
+        Ok(payload) => Ok(link_of(&payload)),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The IPv4 addresses of an interface with their prefix lengths.
 pub(super) fn addresses(index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
+    let all = all_addresses()?.into_iter();
+    Ok(all.filter(|(of, _)| *of == index).map(|(_, found)| found).collect())
+}
+
+/// Every IPv4 address of this host: the interface's index, the address, its prefix length.
+pub(super) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     let mut addresses = Vec::new();
     let mut request = [0; ADDRESS_HEADER];
     request[0] = libc::AF_INET as u8; // 2
-    dump(libc::RTM_GETADDR, &request, |payload| {
-        addresses.extend(address_of(payload).filter(|(of, _)| *of == index).map(|(_, found)| found));
-    })?;
+    dump(libc::RTM_GETADDR, &request, |payload| addresses.extend(address_of(payload)))?;
     Ok(addresses)
+}
+
+/// What RTM_GETROUTE tells of the way to one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Route {
+    /// To one host, and not to this one or to many.
+    pub(super) is_unicast: bool,
+    /// By a next hop, or one of several.
+    pub(super) has_gateway: bool,
+    /// The address to send from.
+    pub(super) source: Option<Ipv4Addr>,
+}
+
+/// The entry of the routing table that an address is reached by through one interface; `None` if there is none.
+///
+/// The kernel takes any address to be on-link there if no entry says otherwise (`ip_route_output_key_hash_rcu`
+/// in net/ipv4/route.c), so the entry itself is asked for.
+pub(super) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
+    ask_route(to, through, RTM_F_FIB_MATCH)
+}
+
+/// The way to an address through one interface, with the source address that the kernel would choose.
+pub(super) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
+    ask_route(to, through, 0)
+}
+
+fn ask_route(to: Ipv4Addr, through: u32, flags: u32) -> io::Result<Option<Route>> {
+    let mut request = vec![0; ROUTE_HEADER];
+    request[0] = libc::AF_INET as u8; // 2
+    request[1] = 32; // bits of the destination
+    request[8..].copy_from_slice(&flags.to_ne_bytes());
+    attribute(&mut request, libc::RTA_DST, &to.octets());
+    attribute(&mut request, libc::RTA_OIF, &through.to_ne_bytes());
+    match get(libc::RTM_GETROUTE, &request) {
+        Ok(payload) => Ok(route_of(&payload)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn route_of(payload: &[u8]) -> Option<Route> {
+    let (header, attributes) = payload.split_at_checked(ROUTE_HEADER)?;
+    let mut route = Route { is_unicast: header[7] == libc::RTN_UNICAST, ..Route::default() };
+    for (kind, value) in Attributes(attributes) {
+        match kind {
+            libc::RTA_GATEWAY | libc::RTA_VIA | libc::RTA_MULTIPATH => route.has_gateway = true,
+            libc::RTA_PREFSRC => route.source = <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from),
+            _ => (),
+        }
+    }
+    Some(route)
 }
 
 fn link_of(payload: &[u8]) -> Option<Link> {
@@ -85,6 +154,7 @@ fn link_of(payload: &[u8]) -> Option<Link> {
         transmit_queues: 1,
         is_up: flags & libc::IFF_UP as u32 != 0,
         is_master: flags & libc::IFF_MASTER as u32 != 0,
+        has_carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
         is_ethernet: u16_at(header, 2)? == libc::ARPHRD_ETHER,
         ..Link::default()
     };
@@ -167,6 +237,16 @@ fn address_of(payload: &[u8]) -> Option<(u32, (Ipv4Addr, u8))> {
     let (_, address) = Attributes(attributes).find(|(kind, _)| *kind == libc::IFA_LOCAL)?;
     let address: [u8; 4] = address.try_into().ok()?;
     Some((u32_at(header, 4)?, (address.into(), header[1])))
+}
+
+/// Sends a request for one thing; its answer's payload.
+fn get(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut answer = None;
+    ask(kind, libc::NLM_F_ACK, body, |payload| {
+        answer = Some(payload.to_vec());
+        Some(())
+    })?;
+    answer.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Sends a dump request and shows `each` every answer's payload.
@@ -365,5 +445,6 @@ mod tests {
         assert!(!lo.is_ethernet);
         assert_eq!(lo.mac, Some(MacAddr::ZERO));
         assert_eq!(link(lo.index).unwrap().unwrap().mtu, lo.mtu);
+        assert!(link(0x7000_0000).unwrap().is_none(), "no interface has an index this large");
     }
 }

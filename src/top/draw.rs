@@ -30,6 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
 /// Every view with all its lines, below each other, without marks and colours.
 pub(super) fn text(state: &State, width: usize) -> String {
     let mut lines = vec![title(state, width), summary(state)];
+    lines.extend(links(state));
     for view in View::ALL {
         let state = state.showing(view);
         lines.push(Line::default());
@@ -54,6 +55,7 @@ fn head(state: &State, width: usize) -> Lines {
         }
         None => lines.push(summary(state)),
     }
+    lines.extend(links(state));
     lines
 }
 
@@ -94,6 +96,15 @@ fn trouble(state: &State) -> Option<String> {
         None if state.is_late() => Some(format!("The director has not answered for {since}; waiting.")),
         None => None,
     }
+}
+
+/// The interfaces through which nothing comes or goes.
+fn links(state: &State) -> Option<Line<'static>> {
+    let all = state.sample.services.interfaces.iter();
+    let down: Vec<_> =
+        all.filter(|interface| !interface.up).map(|interface| interface.name.as_str()).collect();
+    let red = Style::new().fg(Color::Red).bold();
+    (!down.is_empty()).then(|| Line::styled(format!("LINK DOWN: {} without carrier", down.join(", ")), red))
 }
 
 /// All services together, all drops, and the latency of the slowest worker.

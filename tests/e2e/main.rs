@@ -26,6 +26,7 @@ mod host;
 mod http;
 mod layouts;
 mod lifecycle;
+mod links;
 mod live;
 mod peers;
 mod persistence;

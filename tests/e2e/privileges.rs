@@ -68,12 +68,12 @@ fn a_user_that_cannot_be_had_is_refused(backend: &str) {
     let deployment = Deployment::reference();
     let text = |user: &str| Config::new(backend).with(&format!("user = \"{user}\"")).text(&deployment);
     let (status, log) = Director::refusal(&deployment.director, &text("nosuchuser"), "");
-    assert_eq!(status, Some(2), "{log}");
+    assert_eq!(status, Some(1), "{log}");
     assert!(log.contains("config.toml:4: user \"nosuchuser\": there is no such user"), "{log}");
     assert!(log.contains("useradd --system nosuchuser"), "{log}");
     let nobody = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups");
     let (status, log) = Director::refusal(&deployment.director, &text("daemon"), &nobody);
-    assert_eq!(status, Some(2), "{log}");
+    assert_eq!(status, Some(1), "{log}");
     assert!(
         log.contains("user \"daemon\": this process has user id 65534 and may not become another"),
         "{log}"

@@ -110,7 +110,7 @@ pub(crate) fn made_up() -> Services {
         ..service(Protocol::Tcp, "[2001:db8::80]:80", "mh", pair("[2001:db8:1::1]:80", "[2001:db8:1::2]:80"))
     };
     let services = vec![busy(six, &USUAL), busy(dns, &SMALL), busy(https, &LARGE), busy(http, &USUAL)];
-    Services { capacity: 4096, services }
+    Services { capacity: 4096, interfaces: Vec::new(), services }
 }
 
 /// One of every port.
@@ -119,7 +119,7 @@ pub(crate) fn every_port() -> Services {
         persistence: persistence(360, 32),
         ..service(Protocol::Tcp, "192.0.2.10:0", "rr", pair("10.0.0.1:0", "10.0.0.2:0"))
     };
-    Services { capacity: 4096, services: vec![every_port] }
+    Services { capacity: 4096, interfaces: Vec::new(), services: vec![every_port] }
 }
 
 /// The services of ipvs-6.1/formats, out of order.
@@ -142,7 +142,7 @@ pub(crate) fn formats() -> Services {
         service(Protocol::Tcp, "[2001:db8::1]:80", "lc", vec![server("[2001:db8::2]:80", 1, 0, 0)]),
         service(Protocol::Tcp, "192.168.195.150:80", "wlc", vec![server("192.168.195.160:80", 1, 0, 0)]),
     ];
-    Services { capacity: 4096, services }
+    Services { capacity: 4096, interfaces: Vec::new(), services }
 }
 
 /// The reference deployment: totals and averages of the service and its two servers, and their
@@ -159,7 +159,7 @@ pub(crate) fn reference(totals: [[u64; 3]; 3], averages: [[u64; 3]; 3], inactive
         rates: rates(averages[0]),
         ..service(Protocol::Tcp, "192.168.195.150:80", "wlc", servers)
     };
-    Services { capacity: 4096, services: vec![service] }
+    Services { capacity: 4096, interfaces: Vec::new(), services: vec![service] }
 }
 
 /// A connection, from a row of `ipvsadm -Lnc`.

@@ -37,7 +37,7 @@ pub(crate) struct Answers {
 impl Default for Answers {
     fn default() -> Self {
         Self {
-            services: api::Services { capacity: 4096, services: Vec::new() },
+            services: api::Services { capacity: 4096, interfaces: Vec::new(), services: Vec::new() },
             connections: Vec::new(),
             drops: Vec::new(),
             workers: Vec::new(),

@@ -15,6 +15,8 @@ pub(crate) fn readings() -> Readings {
     let mut services = fixtures::reference(totals, [[0; 3]; 3], [1697, 3394]);
     services.services[0].servers[1].state = "unreachable".into();
     services.services[0].available = 1;
+    let interface = |name: &str, up| api::Interface { name: name.into(), up };
+    services.interfaces = vec![interface("eth0", true), interface("eth1", false)];
     let port = api::Port {
         interface: "eth0".into(),
         queue: 0,

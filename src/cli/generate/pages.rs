@@ -74,7 +74,17 @@ fn ipvsadm_sections() -> Roff {
 fn program_sections() -> Roff {
     let mut page = Roff::new();
     section(&mut page, "EXIT STATUS");
-    table(&mut page, &[("0", "Done."), ("1", "It failed."), ("2", "The input was wrong.")]);
+    table(
+        &mut page,
+        &[
+            ("0", "Done; run: told to stop."),
+            (
+                "1",
+                "It failed; run: also where the host is not as the file wants it, and waiting does not help.",
+            ),
+            ("2", "The input was wrong: the file or the command line, on any host."),
+        ],
+    );
     section(&mut page, "FILES");
     table(
         &mut page,

@@ -122,6 +122,7 @@ impl Collector for Readings {
         let mut page = Page::new(encoder);
         about(self, &mut page)?;
         config::write(&self.config, &mut page)?;
+        interfaces(&self.services.interfaces, &mut page)?;
         services::write(&self.services, &mut page)?;
         workers::write(&self.workers, &mut page)?;
         table(self, &mut page)?;
@@ -135,6 +136,12 @@ fn about(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
     let started = readings.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let help = "When the director started, in seconds since 1970.";
     page.gauges(("start_time", Some(Unit::Seconds)), help, page::alone(started))
+}
+
+fn interfaces(interfaces: &[api::Interface], page: &mut Page<'_>) -> fmt::Result {
+    let up =
+        interfaces.iter().map(|interface| ([("interface", interface.name.clone())], u64::from(interface.up)));
+    page.gauges(("interface_up", None), "1 while the interface has a carrier, else 0.", up)
 }
 
 fn table(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {

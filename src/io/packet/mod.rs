@@ -64,6 +64,14 @@ pub fn open(plan: &Plan) -> Result<Opened<PacketPorts>, IoError> {
     Ok(Opened { workers, steering })
 }
 
+/// Whether [`open`] can do as `plan` says, as far as that is known without opening anything.
+///
+/// # Errors
+/// [`IoError`] if it asks for too many workers.
+pub fn judge(plan: &Plan) -> Result<(), IoError> {
+    worker_count(plan).map(drop)
+}
+
 fn worker_count(plan: &Plan) -> Result<usize, IoError> {
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
     let count = plan.workers.unwrap_or_else(cores).max(1);

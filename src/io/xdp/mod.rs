@@ -89,6 +89,18 @@ fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>,
     Ok(Opened { workers, steering: Box::new(steering) })
 }
 
+/// Whether [`open`] can do as `plan` says, as far as that is known without touching the interface.
+///
+/// # Errors
+/// [`IoError`] if frames of this MTU do not fit, or there are more workers than queues.
+pub fn judge(plan: &Plan) -> Result<(), IoError> {
+    let client = &plan.arms[0];
+    if client.mtu > MTU_MAX {
+        return Err(refusal::mtu(client, MTU_MAX));
+    }
+    deal::deal(plan).map(drop)
+}
+
 type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
 
 fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes)) -> Result<Bound, IoError> {

@@ -3,6 +3,7 @@
 use super::super::draw::{draw, text};
 use super::super::{Event, Key, Sample, State};
 use super::fixtures::{later, sample, server, service};
+use crate::control::api;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
@@ -51,6 +52,18 @@ directrix top  /run/directrix/control.sock  up 3 h 12 min  5000 of 1.05M entries
 
 ↑↓ select  ←→ view  s sort  r reverse  Enter zoom  d drain  ? help  q quit
 ";
+
+#[test]
+fn an_interface_without_carrier_is_named_in_red() {
+    let interface = |name: &str, up| api::Interface { name: name.into(), up };
+    let mut state = start();
+    state.sample.services.interfaces = vec![interface("eth0", false), interface("eth1", true)];
+    let terminal = drawn(&state, 80, 12);
+    let buffer = terminal.backend().buffer();
+    assert_eq!(screen(&state, 80, 12).lines().nth(3), Some("LINK DOWN: eth0 without carrier"));
+    assert_eq!(buffer[(0, 3)].fg, Color::Red);
+    assert!(text(&state, 80).contains("LINK DOWN: eth0"));
+}
 
 #[test]
 fn services_fit_into_eighty_columns() {

@@ -1,0 +1,115 @@
+//! A start before the network: the director waits until the interfaces that its configuration names are there,
+//! up, and have an address.
+
+use super::failure::Failure;
+use super::host::{Host, Unready};
+use super::privileges::Privileges;
+use super::reload::Reread;
+use super::signals::{Signals, Wish};
+use super::throttle::Throttle;
+use super::watchdog;
+use crate::io::NetworkWatch;
+use crate::model::Config;
+use std::time::{Duration, Instant};
+
+/// Time after which it is said again what the director waits for.
+const REMINDER: Duration = Duration::from_secs(600);
+/// How often the service manager is told so, too.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// A configuration and a host that fit each other.
+pub(super) struct Site {
+    pub(super) config: Config,
+    pub(super) privileges: Privileges,
+    pub(super) host: Host,
+}
+
+/// Waits for a host that the configuration fits; `None` if told to stop before.
+///
+/// SIGHUP has the file read again, as the way out if it names the wrong interface.
+///
+/// # Errors
+/// What is wrong with the host and does not come right by itself.
+pub(super) async fn for_host(
+    mut config: Config,
+    reread: &Reread,
+    signals: &mut Signals,
+) -> Result<Option<Site>, Failure> {
+    // Before the first look, so that no change goes unnoticed between a look and the next wait.
+    let mut watch = NetworkWatch::open()?;
+    let mut news = News::new();
+    loop {
+        let privileges = Privileges::of(&config)?;
+        match Host::fit(&config) {
+            Ok(host) => return Ok(Some(Site { config, privileges, host })),
+            Err(Unready { errors, may_pass: false }) => return Err(errors.into()),
+            Err(Unready { errors, .. }) => news.tell(&errors.to_string().replace('\n', "; ")),
+        }
+        tokio::select! {
+            () = watch.changed() => {}
+            () = tokio::time::sleep(SIGN_OF_LIFE) => {}
+            wish = signals.next() => match wish {
+                Wish::End => {
+                    tracing::info!("stopping");
+                    return Ok(None);
+                }
+                // Here, not on a thread of its own: privileges are given up on the only thread there is.
+                Wish::Reload => match reread() {
+                    Ok(read) => config = read,
+                    Err(errors) => tracing::error!("the configuration stays as it was: {errors}"),
+                },
+                Wish::Dump | Wish::Nothing(_) => news.repeat(),
+            },
+        }
+    }
+}
+
+/// What has been said of the wait.
+struct News {
+    last: Option<(String, Instant)>,
+    lines: Throttle<&'static str>,
+}
+
+impl News {
+    fn new() -> Self {
+        Self { last: None, lines: Throttle::default() }
+    }
+
+    fn tell(&mut self, reason: &str) {
+        watchdog::tell_waiting(reason);
+        let now = Instant::now();
+        if self.is_news(reason, now) {
+            self.lines.line("host", now, || tracing::warn!(reason, "waiting for the network"));
+        }
+    }
+
+    /// Says again at the next look what it waits for.
+    fn repeat(&mut self) {
+        self.last = None;
+    }
+
+    /// Another reason than before, or the same after long.
+    fn is_news(&mut self, reason: &str, now: Instant) -> bool {
+        let known = self.last.as_ref().filter(|(last, _)| last == reason);
+        let is_news = known.is_none_or(|(_, since)| now.duration_since(*since) >= REMINDER);
+        if is_news {
+            self.last = Some((reason.to_owned(), now));
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_said_at_once_and_then_rarely() {
+        let (mut news, start) = (News::new(), Instant::now());
+        let mut at = |seconds, reason| news.is_news(reason, start + Duration::from_secs(seconds));
+        assert!(at(0, "no eth0"));
+        assert!(!at(1, "no eth0") && !at(599, "no eth0"));
+        assert!(at(600, "no eth0") && !at(601, "no eth0"));
+        assert!(at(602, "eth0 is down") && at(603, "no eth0"));
+    }
+}
