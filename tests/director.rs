@@ -8,6 +8,8 @@ mod audit;
 mod availability;
 #[path = "director/debug.rs"]
 mod debug;
+#[path = "director/socket.rs"]
+mod socket;
 #[path = "director/status.rs"]
 mod status;
 

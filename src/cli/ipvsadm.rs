@@ -96,6 +96,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::NotRunning(_)
+            | ClientError::Elsewhere(_)
             | ClientError::NoSocket(_)
             | ClientError::TooLong(_)
             | ClientError::Permission(_) => Self::new(format!("Can't initialize ipvs: {error}"), 2),

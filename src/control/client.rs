@@ -11,6 +11,7 @@ use super::audit;
 use super::request::Request as ChangeRequest;
 use super::server::BODY_MAX;
 use super::socket::PATH_MAX;
+use crate::io::claim::is_any_served;
 use crate::model::{Config, parse};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -264,7 +265,11 @@ impl Client {
         match error.kind() {
             io::ErrorKind::ConnectionRefused if self.is_something_else() => ClientError::NoSocket(socket),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
-                ClientError::NotRunning(socket)
+                if is_any_served() {
+                    ClientError::Elsewhere(socket)
+                } else {
+                    ClientError::NotRunning(socket)
+                }
             }
             io::ErrorKind::PermissionDenied => ClientError::Permission(socket),
             _ => self.broken(format!("cannot connect: {error}")),

@@ -36,6 +36,7 @@ mod ramp;
 pub mod rates;
 pub mod registry;
 pub mod reload;
+mod remake;
 pub mod request;
 pub mod server;
 mod serving;

@@ -15,6 +15,7 @@ use super::gate::{Gate, Sender};
 use super::health;
 use super::live::RefusedAt;
 use super::metrics::{self, Readings};
+use super::remake::remade;
 use super::request::Request;
 use super::serving;
 use super::throttle;
@@ -79,24 +80,29 @@ pub enum Query {
 }
 
 /// Serves `socket` until `shutdown` is over; then gives requests under way a second to end, and
-/// removes the socket. The control loop answers what arrives at the other end of `queries`.
+/// removes the socket. One whose file is deleted meanwhile is made again. The control loop answers what arrives
+/// at the other end of `queries`.
 ///
 /// # Errors
 /// If the socket cannot be waited on. What a single client does is never an error.
 pub async fn serve(
-    socket: ControlSocket,
+    mut socket: ControlSocket,
     queries: mpsc::Sender<Query>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let gate = Gate::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
     let router = router(queries);
     let mut clients = JoinSet::new();
-    tokio::select! {
-        () = shutdown => {}
-        () = serving::attend(&gate, &router, CLIENTS, &mut clients) => {}
-        () = settle(gate.refusals()) => {}
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let gate = Gate::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
+        let remade = tokio::select! {
+            () = &mut shutdown => break,
+            () = serving::attend(&gate, &router, CLIENTS, &mut clients) => break,
+            () = settle(gate.refusals()) => break,
+            remade = remade(&socket) => remade,
+        };
+        socket = remade;
     }
-    drop(gate);
     drop(socket);
     let _ = tokio::time::timeout(GRACE, async { while clients.join_next().await.is_some() {} }).await;
     Ok(())

@@ -71,10 +71,10 @@ pub enum BindError {
 }
 
 impl BindError {
-    /// True if the path itself is wrong.
+    /// True if the path itself is wrong, whatever the host has there.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::NotSocket(_) | Self::TooLong(_) | Self::NoName(_))
+        matches!(self, Self::TooLong(_) | Self::NoName(_))
     }
 }
 
@@ -150,6 +150,18 @@ impl ControlSocket {
         closed
     }
 
+    /// If the file has been deleted or replaced: a new socket at the same path, for the same clients. Waits for
+    /// nothing; what is in use there stays. `None` while the file is this socket's.
+    pub(super) fn again(&self) -> Option<Result<Self, BindError>> {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            return None;
+        }
+        Some(bind_within(&self.path, Duration::ZERO).and_then(|mut socket| {
+            socket.admit(&self.access)?;
+            Ok(socket)
+        }))
+    }
+
     /// Gives it to a user, and its directory to user and group, who are to remove the socket in the end. A
     /// directory that was there before stays whose it is; the socket then stays too, until the next start
     /// replaces it.
@@ -186,10 +198,15 @@ impl Drop for ControlSocket {
 /// # Errors
 /// [`BindError`], with what to do about it; nothing has been changed then but the directory.
 pub fn bind(path: &Path) -> Result<ControlSocket, BindError> {
+    bind_within(path, LOCK_WAIT)
+}
+
+/// [`bind`], which waits so long at most for another process that binds in the same directory.
+fn bind_within(path: &Path, wait: Duration) -> Result<ControlSocket, BindError> {
     let address = address(path)?;
     let directory = parent(path);
     let made = create_directory(directory)?;
-    let _lock = lock(directory)?;
+    let _lock = lock(directory, wait)?;
     make_way(path)?;
     let listener = create(&address).map_err(|errno| failed("listening on", path, errno.into()))?;
     let identity = identity(path).map_err(|cause| failed("looking at", path, cause))?;
@@ -222,8 +239,8 @@ fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, BindError> {
 
 /// Keeps two directors from both finding the same stale socket, so that the slower one does not
 /// remove what the faster one has just created.
-fn lock(directory: &Path) -> Result<Flock<File>, BindError> {
-    let deadline = Instant::now() + LOCK_WAIT;
+fn lock(directory: &Path, wait: Duration) -> Result<Flock<File>, BindError> {
+    let deadline = Instant::now() + wait;
     let mut file = File::open(directory).map_err(|cause| failed("opening", directory, cause))?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -387,6 +404,37 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok());
         drop(second);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_deleted_socket_is_made_again_for_the_same_clients() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run/control.sock");
+        let mut first = bind(&path).unwrap();
+        first.admit(&Access { group: None, others: ControlOthers::Read }).unwrap();
+        assert!(first.again().is_none(), "it is there");
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        let second = first.again().unwrap().unwrap();
+        assert_eq!((mode(&path), second.access()), (0o666, first.access()));
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok() && second.again().is_none());
+    }
+
+    #[test]
+    fn what_has_come_in_its_place_is_not_taken() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("control.sock");
+        let first = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let other = bind(&path).unwrap();
+        assert!(matches!(first.again(), Some(Err(BindError::Live(_)))));
+        assert!(UnixStream::connect(&path).is_ok() && other.again().is_none());
+        drop(other);
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(first.again(), Some(Err(BindError::NotSocket(_)))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(first.again(), Some(Ok(_))));
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub enum ClientError {
          DIRECTRIX_SOCKET", .0.display()
     )]
     NotRunning(PathBuf),
+    /// Nobody listens there, and yet this host has a director.
+    #[error(
+        "no director answers at {}, though one serves an interface of this host: name its socket with --socket or \
+         DIRECTRIX_SOCKET; if the file was deleted, the director makes it again within seconds", .0.display()
+    )]
+    Elsewhere(PathBuf),
     /// What is there is something else.
     #[error(
         "{} is no socket; name the director's with --socket or DIRECTRIX_SOCKET", .0.display()
