@@ -752,3 +752,53 @@ fn a_frame_cut_by_its_driver_is_not_called_truncated() {
     let fits = verdict(&mut bench, &mut Brimful([whole]));
     assert_eq!(fits, Verdict::Forward(ArmIndex(0)), "a whole frame may end there, too");
 }
+
+/// One frame of which only the beginning is in one piece.
+struct Split {
+    beginning: Vec<u8>,
+    rest: usize,
+}
+
+impl Batch for Split {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn frame(&mut self, _: usize) -> &mut [u8] {
+        &mut self.beginning
+    }
+
+    fn rest(&self, _: usize) -> usize {
+        self.rest
+    }
+}
+
+#[test]
+fn a_frame_in_several_buffers_is_decided_by_the_first() {
+    for frame in [frames::tcp(CLIENT, WEB, SYN, &[b'x'; 8000]), frames::udp(CLIENT, DNS, &[b'x'; 8000])] {
+        let mut bench = Bench::new(resolved());
+        let mut decide = |beginning: usize, rest: usize| {
+            let mut batch = Split { beginning: frame[..beginning].to_vec(), rest };
+            let mut verdicts = Vec::new();
+            bench.forwarder.decide(&mut batch, bench.now, &mut verdicts);
+            verdicts[0]
+        };
+        assert_eq!(decide(3840, frame.len() - 3840), Verdict::Forward(ArmIndex(0)));
+        assert_eq!(
+            decide(3840, frame.len() - 3841),
+            Verdict::Drop(DropReason::Truncated),
+            "a byte is missing"
+        );
+        assert_eq!(decide(30, frame.len() - 30), Verdict::Drop(DropReason::Truncated), "within its header");
+        let bytes: u64 = (0..3).map(|id| bench.counters.server(ServerId(id)).bytes.get()).sum();
+        assert_eq!(bytes, frame.len() as u64 - 14, "by the IP length");
+    }
+}
+
+/// [`snapshot`] with a known MAC address for every server.
+fn resolved() -> Snapshot {
+    let mut snapshot = snapshot();
+    let server = Some(Server { arm: ArmIndex(0), mac: Some(RS1) });
+    snapshot.routes = Route::to_all(&snapshot.arms, [server; 3]);
+    snapshot
+}

@@ -190,17 +190,18 @@ impl Flows {
     /// Header by header: there may be options, or a service of every port.
     #[cold]
     fn look_closer<B: Batch + ?Sized>(&self, batch: &mut B, index: usize, place: &mut Candidate<V4Key>) {
-        *place = self.read(batch.frame(index)).unwrap_or_else(|reason| match reason {
+        let rest = batch.rest(index);
+        *place = self.read(batch.frame(index), rest).unwrap_or_else(|reason| match reason {
             DropReason::Truncated if batch.may_be_cut(index) => Candidate::refused(DropReason::CutByDriver),
             reason => Candidate::refused(reason),
         });
     }
 
-    /// If something is wrong, the outermost reason counts.
-    fn read(&self, frame: &[u8]) -> Result<Candidate<V4Key>, DropReason> {
+    /// Another `rest` bytes belong to the frame. If something is wrong, the outermost reason counts.
+    fn read(&self, frame: &[u8], rest: usize) -> Result<Candidate<V4Key>, DropReason> {
         let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
         self.admit(ethernet)?;
-        let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload)?;
+        let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload, rest)?;
         match self.service_of(&packet) {
             Some(service) => Ok(self.candidate(&packet, service)),
             None => self.of_every_port(&packet).ok_or(DropReason::NoService),

@@ -30,6 +30,12 @@ pub trait Batch {
     /// If `index` is not below [`Batch::len`].
     fn frame(&mut self, index: usize) -> &mut [u8];
 
+    /// Number of bytes of frame `index` beyond [`Batch::frame`], which has all its headers then.
+    fn rest(&self, index: usize) -> usize {
+        let _ = index; // most backends have every frame in one piece
+        0
+    }
+
     /// True if frame `index` ends where a receive buffer may end, so that a frame which is too short for its
     /// headers may have been cut there.
     fn may_be_cut(&self, index: usize) -> bool {

@@ -10,9 +10,10 @@ pub const MIN_HEADER_LEN: usize = 20;
 pub struct Ipv4<'a> {
     /// The header without its options.
     fixed: &'a [u8; MIN_HEADER_LEN],
-    /// Exactly `total length` bytes: Ethernet's padding is cut off.
+    /// Exactly `total length` bytes, or a beginning of them: Ethernet's padding is cut off.
     datagram: &'a [u8],
     header_len: usize,
+    total_len: u16,
 }
 
 /// Why bytes are not an IPv4 datagram.
@@ -32,25 +33,38 @@ impl<'a> Ipv4<'a> {
     /// [`Ipv4::checksum_holds`].
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
+        Self::beginning(bytes, 0)
+    }
+
+    /// Takes the beginning of what follows the Ethernet header, header and options included, where another `rest`
+    /// bytes follow elsewhere.
+    ///
+    /// # Errors
+    /// As [`Ipv4::new`].
+    #[inline]
+    pub fn beginning(bytes: &'a [u8], rest: usize) -> Result<Self, Ipv4Error> {
         let first = *bytes.first().ok_or(Ipv4Error::Truncated)?;
         let header_len = usize::from(first & 0x0f) * 4;
         if bytes.len() >= MIN_HEADER_LEN && (first >> 4 != 4 || header_len < MIN_HEADER_LEN) {
             return Err(Ipv4Error::Malformed);
         }
         let fixed: &[u8; MIN_HEADER_LEN] = bytes.first_chunk().ok_or(Ipv4Error::Truncated)?;
-        let total_len = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
-        if total_len < header_len {
+        let total_len = u16::from_be_bytes([fixed[2], fixed[3]]);
+        if usize::from(total_len) < header_len {
             return Err(Ipv4Error::Malformed);
         }
-        let datagram = bytes.get(..total_len).ok_or(Ipv4Error::Truncated)?;
-        Ok(Self { fixed, datagram, header_len })
+        if bytes.len() < header_len || usize::from(total_len) > bytes.len() + rest {
+            return Err(Ipv4Error::Truncated);
+        }
+        let datagram = &bytes[..bytes.len().min(total_len.into())];
+        Ok(Self { fixed, datagram, header_len, total_len })
     }
 
     /// The whole datagram's length in bytes, header included: what IPVS counts as a packet's bytes.
     #[inline]
     #[must_use]
     pub fn total_len(&self) -> u16 {
-        self.datagram.len() as u16 // at most the 16-bit field it was cut to
+        self.total_len
     }
 
     /// True if the one's-complement sum over header and options is right (RFC 1071).
@@ -97,11 +111,18 @@ impl<'a> Ipv4<'a> {
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// What follows header and options.
+    /// What follows header and options, or its beginning.
     #[inline]
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         &self.datagram[self.header_len..]
+    }
+
+    /// Length of all that follows header and options, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        usize::from(self.total_len) - self.header_len
     }
 }
 

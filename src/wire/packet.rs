@@ -81,24 +81,25 @@ impl Packet {
     /// The first thing that is wrong with it, outermost header first.
     pub fn parse(frame: &[u8]) -> Result<Packet, Malformed> {
         let (header, payload) = ethernet::split(frame).ok_or(Malformed::Truncated)?;
-        Self::within(header.ethertype(), payload)
+        Self::within(header.ethertype(), payload, 0)
     }
 
-    /// Reads what follows an Ethernet header with this EtherType.
+    /// Reads what follows an Ethernet header with this EtherType: `payload`, and another `rest` bytes that hold no
+    /// header.
     ///
     /// # Errors
     /// As [`Packet::parse`].
-    pub fn within(ethertype: u16, payload: &[u8]) -> Result<Packet, Malformed> {
+    pub fn within(ethertype: u16, payload: &[u8], rest: usize) -> Result<Packet, Malformed> {
         match ethertype {
-            ethernet::IPV4 => V4Packet::parse(payload).map(Packet::V4),
+            ethernet::IPV4 => V4Packet::parse(payload, rest).map(Packet::V4),
             _ => Err(Malformed::EtherType),
         }
     }
 }
 
 impl V4Packet {
-    fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let ip = Ipv4::new(bytes)?;
+    fn parse(bytes: &[u8], rest: usize) -> Result<Self, Malformed> {
+        let ip = Ipv4::beginning(bytes, rest)?;
         if !ip.checksum_holds() {
             return Err(Malformed::Checksum);
         }
@@ -115,7 +116,7 @@ impl V4Packet {
 fn transport_of(ip: &Ipv4<'_>) -> Result<(Protocol, TcpFlags), Malformed> {
     let (protocol, flags) = match ip.protocol() {
         Protocol::TCP => (Protocol::Tcp, transport::tcp(ip.payload())),
-        Protocol::UDP => (Protocol::Udp, transport::udp(ip.payload())),
+        Protocol::UDP => (Protocol::Udp, transport::udp(ip.payload(), ip.payload_len())),
         _ => return Err(Malformed::Protocol),
     };
     Ok((protocol, flags.ok_or(Malformed::Header)?))

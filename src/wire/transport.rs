@@ -59,15 +59,15 @@ pub fn tcp(segment: &[u8]) -> Option<TcpFlags> {
     fits.then_some(TcpFlags(header[13]))
 }
 
-/// No control bits, for a UDP datagram.
+/// No control bits, for a UDP datagram of `len` bytes that begins with these.
 ///
 /// `None` if it ends within its header, or its length field contradicts the IP header's.
 #[inline]
 #[must_use]
-pub fn udp(datagram: &[u8]) -> Option<TcpFlags> {
+pub fn udp(datagram: &[u8], len: usize) -> Option<TcpFlags> {
     let header: &[u8; UDP_HEADER_LEN] = datagram.first_chunk()?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let fits = (UDP_HEADER_LEN..=datagram.len()).contains(&length);
+    let fits = (UDP_HEADER_LEN..=len).contains(&length);
     fits.then_some(TcpFlags(0))
 }
 
@@ -100,10 +100,11 @@ mod tests {
         let datagram = |length: u8| [0x9c, 0x40, 0, 53, 0, length, 0, 0, 1, 2];
         assert_eq!(Ports::of(&datagram(10)), Some(Ports { source: 40000, destination: 53 }));
         assert_eq!(Ports::of(&datagram(10)[..3]), None);
-        assert_eq!(udp(&datagram(10)), Some(TcpFlags(0)));
-        assert_eq!(udp(&datagram(8)), Some(TcpFlags(0)));
-        assert_eq!(udp(&datagram(11)), None);
-        assert_eq!(udp(&datagram(7)), None);
-        assert_eq!(udp(&datagram(8)[..7]), None);
+        assert_eq!(udp(&datagram(10), 10), Some(TcpFlags(0)));
+        assert_eq!(udp(&datagram(8), 10), Some(TcpFlags(0)));
+        assert_eq!(udp(&datagram(11), 10), None);
+        assert_eq!(udp(&datagram(11), 11), Some(TcpFlags(0)), "its end lies elsewhere");
+        assert_eq!(udp(&datagram(7), 10), None);
+        assert_eq!(udp(&datagram(8)[..7], 7), None);
     }
 }

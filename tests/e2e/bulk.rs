@@ -9,6 +9,7 @@ use std::path::Path;
 
 on_both_backends! {
     a_hundred_megabytes_arrive_unchanged_each_way
+    jumbo_frames_arrive_unchanged_each_way
 }
 
 const SIZE: usize = 100 << 20;
@@ -24,6 +25,19 @@ fn a_hundred_megabytes_arrive_unchanged_each_way(backend: &str) {
     assert_eq!((first + second).bytes, bytes);
     assert!(bytes > SIZE as u64 && bytes / packets <= 1500, "{packets} packets, {bytes} bytes");
     assert_eq!(deployment.strayed().packets, 0);
+}
+
+fn jumbo_frames_arrive_unchanged_each_way(backend: &str) {
+    let deployment = Deployment::reference();
+    deployment.set_mtu(9000);
+    let peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    upload_and_download(&deployment, &peers, SIZE / 5);
+    let [[_, packets, _, bytes, _], ..] = director.stats(HTTP)[..] else { panic!() };
+    let [first, second] = deployment.arrived();
+    assert_eq!(((first + second).packets, (first + second).bytes), (packets, bytes));
+    // The upload is in frames of 9,000 bytes, and the download's ACKs are of 52.
+    assert!(bytes / packets > 1500, "{packets} packets, {bytes} bytes");
 }
 
 /// AF_PACKET hands on what a local sender has left to its hardware: checksums that are not there

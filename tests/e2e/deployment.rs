@@ -100,6 +100,16 @@ impl Deployment {
         self.others.first().unwrap_or(&self.switch)
     }
 
+    /// Gives every interface of a deployment with one segment this MTU, in bytes.
+    pub(crate) fn set_mtu(&self, mtu: u32) {
+        for port in ["client", "director", "real1", "real2", "br0"] {
+            self.switch.run(&format!("ip link set {port} mtu {mtu}"));
+        }
+        for host in [&self.client, &self.director, &self.real[0], &self.real[1]] {
+            host.run(&format!("ip link set eth0 mtu {mtu}"));
+        }
+    }
+
     /// Puts a bridge named eth0 over the director's interface, which then is port0, and merges what it receives.
     pub(crate) fn bridge_the_director(&self) {
         let mac = mac(&self.director);

@@ -16,8 +16,19 @@ fn numbered(number: usize) -> Vec<u8> {
     datagram((VIP, 53), 1024 + (number % 50_000) as u16, &payload)
 }
 
+/// As [`numbered`], up to an MTU of 9000.
+fn long(number: usize) -> Vec<u8> {
+    let mut payload: Vec<u8> = (0..4 + number * 97 % 8969).map(|at| (at * 31 + number) as u8).collect();
+    payload[..4].copy_from_slice(&(number as u32).to_be_bytes());
+    datagram((VIP, 53), 1024 + (number % 50_000) as u16, &payload)
+}
+
 /// Sends `count` frames in bursts and checks that each arrives once, as it should be.
 fn exchange(from: &Wire, to: &Wire, count: usize) {
+    exchange_of(numbered, (from, to), count);
+}
+
+fn exchange_of(numbered: fn(usize) -> Vec<u8>, (from, to): (&Wire, &Wire), count: usize) {
     for burst in (0..count).step_by(WINDOW) {
         let sent: Vec<Vec<u8>> = (burst..count.min(burst + WINDOW)).map(numbered).collect();
         sent.iter().for_each(|frame| from.send(frame));
@@ -39,6 +50,40 @@ fn each_frame_comes_back_once_and_unchanged() {
     assert_eq!(seen[0].infos[0].mode, "native, copy", "a veth has native XDP without zero-copy");
     assert_eq!(seen[0].received, [FRAMES as u64]);
     assert_eq!(seen[0].sent.forwarded, FRAMES as u32);
+}
+
+#[test]
+fn frames_of_several_buffers_come_back_once_and_unchanged() {
+    let net = Net::new(1);
+    for namespace in [&net.director, &net.peer] {
+        namespace.run("ip link set dev eth0 mtu 9000");
+    }
+    let wire = net.peer_wire();
+    let setup = Setup::new(&[udp(VIP, 53)]);
+    let seen = with_director(&net.director, &setup, || exchange_of(long, (&wire, &wire), 10_000));
+    assert_eq!(seen[0].infos[0].mode, "native, copy");
+    assert_eq!((seen[0].received[0], seen[0].sent.forwarded), (10_000, 10_000), "frames, not buffers");
+}
+
+#[test]
+fn frames_of_several_buffers_are_sent_whole_or_not_at_all() {
+    let net = Net::new(1);
+    for namespace in [&net.director, &net.peer] {
+        namespace.run("ip link set dev eth0 mtu 9000");
+    }
+    let wire = net.peer_wire();
+    let setup = Setup { ring_len: 64, ..Setup::new(&[udp(VIP, 53)]) };
+    let seen = with_director(&net.director, &setup, || {
+        (0..20_000).for_each(|number| wire.send(&long(number)));
+        let mut came = 0;
+        while let Some(frame) = next(&wire, SILENCE) {
+            let number = u32::from_be_bytes(frame[42..46].try_into().unwrap());
+            assert_eq!(frame, bounced(&long(number as usize)), "torn or mixed");
+            came += 1;
+        }
+        assert!(came > 100, "{came} came back");
+    });
+    assert!(seen[0].received[0] >= u64::from(seen[0].sent.forwarded));
 }
 
 #[test]

@@ -95,14 +95,6 @@ fn compile(directory: &Path, function: &str) -> String {
 }
 
 #[test]
-fn frames_that_do_not_fit_are_refused_with_the_mtu_that_works() {
-    let net = Net::new(1);
-    net.director.run("ip link set dev eth0 mtu 9000");
-    let refusal = refusal(&net, &Setup::new(&[]));
-    assert!(refusal.contains("9000") && refusal.contains("ip link set dev eth0 mtu 3822"), "{refusal}");
-}
-
-#[test]
 fn an_mtu_that_the_driver_refuses_is_served_generically() {
     let net = Net::new(1);
     for namespace in [&net.director, &net.peer] {

@@ -34,6 +34,15 @@ pub enum Modes {
     Any,
 }
 
+/// How many buffers a frame may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffers {
+    /// One, as all drivers with XDP have it.
+    One,
+    /// Several, for frames that do not fit a page; since Linux 6.6, and not with all drivers.
+    Several,
+}
+
 /// An attached XDP program.
 #[derive(Debug)]
 pub struct Attached {
@@ -45,7 +54,7 @@ pub struct Attached {
     pub refusal: Option<String>,
 }
 
-/// Attaches `directrix_steer` in one of `modes`, in the driver if that is possible.
+/// Attaches `directrix_steer`, for frames of so many `buffers`, in one of `modes`, in the driver if that is possible.
 ///
 /// # Errors
 /// [`IoError`] if another XDP program is there, a capability is missing, or none of the modes works.
@@ -53,8 +62,9 @@ pub fn attach_steering(
     programs: &mut Programs,
     interface: &Interface,
     modes: Modes,
+    buffers: Buffers,
 ) -> Result<Attached, IoError> {
-    let steer = programs.steer();
+    let steer = programs.steer(buffers);
     once(steer.load()).map_err(|error| refusal::program(interface, error))?;
     let program = steer.fd().expect("it has just been loaded");
     attach(program.as_fd(), interface, modes)

@@ -10,7 +10,7 @@ mod link;
 pub mod live;
 mod refusal;
 
-pub use attach::{Attached, Mode, Modes, attach, attach_guard, attach_steering};
+pub use attach::{Attached, Buffers, Mode, Modes, attach, attach_guard, attach_steering};
 pub(super) use handed::{Counts, Handed};
 pub use link::Link;
 pub use refusal::attached_program;
@@ -129,9 +129,13 @@ impl Programs {
         })
     }
 
-    fn steer(&mut self) -> &mut Xdp {
-        let program = self.ebpf.program_mut("directrix_steer").expect("steer.bpf.c defines it");
-        program.try_into().expect("directrix_steer is an XDP program")
+    fn steer(&mut self, buffers: Buffers) -> &mut Xdp {
+        let name = match buffers {
+            Buffers::One => "directrix_steer",
+            Buffers::Several => "directrix_steer_frags",
+        };
+        let program = self.ebpf.program_mut(name).expect("steer.bpf.c defines it");
+        program.try_into().expect("it is an XDP program")
     }
 
     fn guard(&mut self) -> &mut SchedClassifier {

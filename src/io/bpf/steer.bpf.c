@@ -149,8 +149,7 @@ INLINE void count(__u32 queue, __u32 len)
 		counts->too_long++;
 }
 
-SEC("xdp")
-int directrix_steer(struct xdp_md *context)
+INLINE int steer(struct xdp_md *context)
 {
 	__u32 queue = context->rx_queue_index;
 	int action;
@@ -162,6 +161,19 @@ int directrix_steer(struct xdp_md *context)
 	if (action == XDP_REDIRECT)
 		count(queue, context->data_end - context->data);
 	return action;
+}
+
+SEC("xdp")
+int directrix_steer(struct xdp_md *context)
+{
+	return steer(context);
+}
+
+// For drivers that hand long frames over in several buffers, of which the first has all headers.
+SEC("xdp.frags")
+int directrix_steer_frags(struct xdp_md *context)
+{
+	return steer(context);
 }
 
 SEC("classifier")

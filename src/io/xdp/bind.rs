@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use super::chunk::chunk_len;
+use super::chunk::{self, chunk_len};
 use super::deal::Share;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
 use super::socket::{Rings, XdpSocket};
+use crate::io::bpf::Buffers;
 use crate::io::{Interface, Plan};
 use std::error::Error;
 use std::fmt;
@@ -39,6 +40,14 @@ impl Copying {
     }
 }
 
+/// What sort of socket is to be made.
+#[derive(Clone, Copy)]
+struct Sort {
+    copying: Copying,
+    ring_len: u32,
+    buffers: Buffers,
+}
+
 /// Why a worker's sockets cannot be made.
 pub(super) struct BindError {
     /// "binding to queue 3 of eth0".
@@ -63,7 +72,8 @@ pub(super) fn worker(
         huge_pages: plan.huge_pages,
     };
     let (umem, free) = memory.register(ring_len)?;
-    let bind = |arm: &Interface, queue| socket(&umem, arm, queue, (copying, ring_len));
+    let sort = Sort { copying, ring_len, buffers: chunk::buffers(arms[0].mtu) };
+    let bind = |arm: &Interface, queue| socket(&umem, arm, queue, sort);
     let mut client = Vec::new();
     for (index, queue) in share.client.iter().enumerate() {
         let sender = if *queue < share.client_transmits_below { index } else { 0 };
@@ -110,16 +120,12 @@ impl fmt::Display for Memory {
     }
 }
 
-fn socket(
-    umem: &Umem,
-    arm: &Interface,
-    queue: u32,
-    (copying, ring_len): (Copying, u32),
-) -> Result<XdpSocket, BindError> {
+fn socket(umem: &Umem, arm: &Interface, queue: u32, sort: Sort) -> Result<XdpSocket, BindError> {
+    let Sort { copying, ring_len, buffers } = sort;
     let start = Instant::now();
     loop {
-        match bind(umem, &arm.name, queue, config(copying, ring_len)) {
-            Ok(rings) => return Ok(XdpSocket::new(rings, ring_len, arm.mtu)),
+        match bind(umem, &arm.name, queue, config(copying, ring_len, buffers)) {
+            Ok(rings) => return Ok(XdpSocket::new(rings, ring_len, arm.mtu, buffers)),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < BUSY_MAX => {
                 thread::sleep(Duration::from_millis(10));
             }
@@ -140,12 +146,16 @@ fn bind(umem: &Umem, interface: &str, queue: u32, config: SocketConfig) -> io::R
     Ok(Rings { receive, transmit, fill, completion })
 }
 
-fn config(copying: Copying, ring_len: u32) -> SocketConfig {
+fn config(copying: Copying, ring_len: u32, buffers: Buffers) -> SocketConfig {
+    let several = match buffers {
+        Buffers::One => BindFlags::empty(),
+        Buffers::Several => BindFlags::XDP_USE_SG,
+    };
     SocketConfig::builder()
         .rx_queue_size(queue_size(ring_len))
         .tx_queue_size(queue_size(ring_len))
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying.flag())
+        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying.flag() | several)
         .build()
 }
 

@@ -1,6 +1,9 @@
 //! Lengths of UMEM chunks: what the kernel copies into, and what a NIC writes into.
+//!
+//! A frame that does not fit a chunk takes several, where kernel and driver can do that.
 
 use super::bind::Copying;
+use crate::io::bpf::Buffers;
 
 /// Lengths that a UMEM chunk may have, in bytes: half a page, and a page, which is the most that drivers
 /// without multi-buffer support have. In shorter ones, packet memory takes fewer sets of the caches.
@@ -21,6 +24,19 @@ pub(super) const GRANULE: u32 = 1024;
 pub(super) const MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS;
 /// Largest MTU whose frames fit what every NIC makes of a chunk, in bytes.
 pub(super) const ZERO_COPY_MTU_MAX: u32 = room(CHUNK_LENS[1]) / GRANULE * GRANULE - LINK_HEADERS;
+
+/// Returns the longest frame that a socket of an interface with this MTU takes, both in bytes.
+pub(super) fn frame_max(copying: Copying, mtu: u32) -> u32 {
+    match buffers(mtu) {
+        Buffers::One => room(chunk_len(copying, mtu)),
+        Buffers::Several => u32::MAX,
+    }
+}
+
+/// Returns how many buffers a frame of an interface with this MTU, in bytes, may take.
+pub(super) fn buffers(mtu: u32) -> Buffers {
+    if mtu <= MTU_MAX { Buffers::One } else { Buffers::Several }
+}
 
 /// Room for a frame in a chunk, both in bytes.
 pub(super) const fn room(chunk_len: u32) -> u32 {

@@ -39,6 +39,29 @@ impl Frame {
     pub(super) fn len(&self) -> usize {
         self.0.lengths().data()
     }
+
+    /// True if the packet goes on in the frame that follows.
+    pub(super) fn continues(&self) -> bool {
+        self.0.has_more_frames()
+    }
+}
+
+/// How many of `frames`, from the first on, are whole packets.
+pub(super) fn whole(frames: &[Frame]) -> usize {
+    frames.iter().rposition(|frame| !frame.continues()).map_or(0, |last| last + 1)
+}
+
+/// How many packets end in `frames`.
+pub(super) fn packet_count(frames: &[Frame]) -> u32 {
+    frames.iter().filter(|frame| !frame.continues()).count() as u32 // at most a ring's worth
+}
+
+/// How many of `tails` belong to the packet that `head` begins.
+pub(super) fn tail_count(head: &Frame, tails: &[Frame]) -> usize {
+    if !head.continues() {
+        return 0;
+    }
+    tails.iter().position(|frame| !frame.continues()).map_or(tails.len(), |last| last + 1)
 }
 
 /// Frames that one receive call yielded.
@@ -49,13 +72,36 @@ pub struct XdpBatch {
     chunk_len: usize,
     /// Whether drivers write into the chunks themselves.
     copying: Copying,
+    /// One for each packet: its only frame, or its first.
     pub(super) frames: Vec<Frame>,
+    /// The further frames of those packets that have several, in the same order.
+    pub(super) tails: Vec<Frame>,
 }
 
 impl XdpBatch {
     /// For the frames of `umem`, whose chunks have this length in bytes, and no others.
     pub(super) fn new(umem: Umem, chunk_len: u32, copying: Copying) -> Self {
-        Self { umem, chunk_len: chunk_len as usize, copying, frames: Vec::with_capacity(BATCH) }
+        let [frames, tails] = [Vec::with_capacity(BATCH), Vec::with_capacity(2 * BATCH)];
+        Self { umem, chunk_len: chunk_len as usize, copying, frames, tails }
+    }
+
+    /// Adds whole packets.
+    pub(super) fn add(&mut self, frames: impl Iterator<Item = Frame>) {
+        let mut is_tail = false;
+        for frame in frames {
+            let continues = frame.continues();
+            if is_tail { &mut self.tails } else { &mut self.frames }.push(frame);
+            is_tail = continues;
+        }
+    }
+
+    /// The further frames of packet `index`.
+    fn tails_of(&self, index: usize) -> &[Frame] {
+        let mut tails = &self.tails[..];
+        for head in &self.frames[..index] {
+            tails = &tails[tail_count(head, tails)..];
+        }
+        &tails[..tail_count(&self.frames[index], tails)]
     }
 
     /// Where in the UMEM the chunk of `frame` begins, in bytes.
@@ -88,6 +134,10 @@ impl Batch for XdpBatch {
         // SAFETY: the same bytes, for as long as `self` is borrowed mutably: the frame cannot be
         // moved away in that time, and the UMEM stays mapped while `self.umem` lives.
         unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    fn rest(&self, index: usize) -> usize {
+        self.tails_of(index).iter().map(Frame::len).sum()
     }
 
     fn may_be_cut(&self, index: usize) -> bool {

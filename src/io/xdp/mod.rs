@@ -20,11 +20,11 @@ pub(super) use chunk::chunk_len;
 pub use frame::XdpBatch;
 pub use ports::{Census, XdpPorts};
 
-use super::bpf::{self, Mode, Modes};
+use super::bpf::{self, Buffers, Mode, Modes};
 use super::veth::{self, Checksums};
 use super::{Interface, IoError, Opened, Plan, PortInfo};
 use bind::{BindError, Copying};
-use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
+use chunk::ZERO_COPY_MTU_MAX;
 use deal::Share;
 use steering::{Steered, XdpSteering};
 use tracing::{info, warn};
@@ -77,9 +77,6 @@ pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, IoError
 fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>, IoError> {
     let client = &plan.arms[0];
     plan.arms.iter().try_for_each(refusal::if_master)?;
-    if client.mtu > MTU_MAX {
-        return Err(refusal::mtu(client, MTU_MAX));
-    }
     refusal::if_occupied(client)?;
     let shares = deal::deal(plan)?;
     refusal::raise_memory_limit();
@@ -106,7 +103,8 @@ type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
 fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes)) -> Result<Bound, IoError> {
     let mut no_zero_copy = None;
     for copying in [Copying::Zero, Copying::Copy] {
-        if copying == Copying::Zero && plan.arms[0].mtu > ZERO_COPY_MTU_MAX {
+        let is_cut = chunk::buffers(plan.arms[0].mtu) == Buffers::One && plan.arms[0].mtu > ZERO_COPY_MTU_MAX;
+        if copying == Copying::Zero && is_cut {
             no_zero_copy = Some(refusal::zero_copy_mtu(&plan.arms[0], ZERO_COPY_MTU_MAX));
             continue;
         }
@@ -116,7 +114,7 @@ fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes
                 no_zero_copy = Some(bpf::errno(&failure.error));
                 continue;
             }
-            Err(failure) => return Err(refusal::binding(failure)),
+            Err(failure) => return Err(refusal::binding(failure, &plan.arms[0])),
         };
         let steering = attach(plan, shares, &ports, (copying, modes))?;
         let (mode, refusal) = steering.client.mode().expect("it has been attached");
@@ -153,7 +151,7 @@ fn attach(
         let queues = share.client.iter().enumerate();
         queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))
     });
-    let frame_max = chunk::room(chunk_len(copying, plan.arms[0].mtu));
+    let frame_max = chunk::frame_max(copying, plan.arms[0].mtu);
     let client = Steered::load(&plan.arms[0], (modes, frame_max), sockets)?;
     // Drivers such as i40e send from a UMEM only while an XDP program is attached.
     let server = plan.arms.get(1).filter(|_| copying == Copying::Zero);

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::frame::{Frame, XdpBatch};
+use super::frame::{Frame, XdpBatch, packet_count, tail_count};
 use super::socket::XdpSocket;
 use crate::forward::{ArmIndex, BATCH, Verdict};
 use crate::io::bpf::Handed;
@@ -48,7 +48,7 @@ pub struct Census {
     pub free: usize,
     /// With the kernel to receive into, or received and not yet read.
     pub filled: usize,
-    /// Received and not yet finished.
+    /// Received and not yet finished, or the beginning of a packet that has not been received to its end.
     pub batch: usize,
     /// With the kernel to send, or sent and not yet reclaimed.
     pub sending: usize,
@@ -92,8 +92,10 @@ impl XdpPorts {
     /// If one is held twice, or some are lost.
     #[must_use]
     pub fn census(&self) -> Census {
-        let batch = self.batch.frames.len();
-        let held = self.free.iter().chain(&self.batch.frames).map(|frame| self.batch.chunk(frame));
+        let begun = self.client.iter().flat_map(|receiver| receiver.socket.begun());
+        let received = || self.batch.frames.iter().chain(&self.batch.tails).chain(begun.clone());
+        let batch = received().count();
+        let held = self.free.iter().chain(received()).map(|frame| self.batch.chunk(frame));
         let distinct: HashSet<usize> = held.collect();
         assert_eq!(distinct.len(), self.free.len() + batch, "a frame is held twice");
         let sockets = || self.client.iter().map(|receiver| &receiver.socket).chain(&self.servers);
@@ -113,21 +115,26 @@ impl XdpPorts {
     fn sort(&mut self, verdicts: &[Verdict]) -> u32 {
         let mut too_long = 0;
         let sender = self.client[self.from].sender;
-        for (frame, verdict) in self.batch.frames.drain(..).zip(verdicts) {
-            let Verdict::Forward(ArmIndex(arm)) = *verdict else {
-                self.free.push(frame);
-                continue;
-            };
-            let socket = match arm {
+        let mut tails = self.batch.tails.drain(..);
+        for (head, verdict) in self.batch.frames.drain(..).zip(verdicts) {
+            let further = tail_count(&head, tails.as_slice());
+            let rest: usize = tails.as_slice()[..further].iter().map(Frame::len).sum();
+            let socket = |arm| match arm {
                 0 => &self.client[sender].socket,
                 _ => &self.servers[usize::from(arm) - 1],
             };
-            if socket.takes(frame.len()) {
-                self.outgoing[usize::from(arm)].push(frame);
-            } else {
-                self.free.push(frame);
-                too_long += 1;
-            }
+            let to = match *verdict {
+                Verdict::Forward(ArmIndex(arm)) if socket(arm).takes(head.len() + rest) => {
+                    &mut self.outgoing[usize::from(arm)]
+                }
+                Verdict::Forward(_) => {
+                    too_long += 1;
+                    &mut self.free
+                }
+                Verdict::Drop(_) => &mut self.free,
+            };
+            to.push(head);
+            to.extend(tails.by_ref().take(further));
         }
         too_long
     }
@@ -144,7 +151,7 @@ impl XdpPorts {
             _ => &mut self.servers[arm - 1],
         };
         let forwarded = socket.send(frames);
-        let full = frames.len() as u32; // at most BATCH
+        let full = packet_count(frames);
         self.free.append(frames);
         Sent { forwarded, full, too_long: 0 }
     }
@@ -175,7 +182,7 @@ impl Ports for XdpPorts {
     fn receive(&mut self, port: usize) -> &mut XdpBatch {
         assert!(self.batch.frames.is_empty(), "the batch before has not been finished");
         self.from = port;
-        self.client[port].socket.receive_into(&mut self.batch.frames);
+        self.client[port].socket.receive_into(&mut self.batch);
         if self.batch.frames.is_empty() {
             self.tend();
         }

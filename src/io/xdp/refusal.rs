@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::bind::BindError;
+use super::chunk::{self, MTU_MAX};
+use crate::io::bpf::Buffers;
 use crate::io::rtnl::{self, Link};
 use crate::io::veth::Checksums;
 use crate::io::{Interface, IoError, bpf};
@@ -63,11 +65,17 @@ pub(super) fn if_unfinished(interface: &Interface, checksums: &Checksums) -> Res
     })
 }
 
-pub(super) fn mtu(interface: &Interface, max: u32) -> IoError {
+/// For an interface whose frames need several buffers, which kernel or driver cannot do.
+fn mtu(interface: &Interface, max: u32, error: &io::Error) -> IoError {
     let name = &interface.name;
     IoError {
         what: format!("opening AF_XDP on {name}"),
-        cause: format!("its MTU is {}, and frames of at most {max} fit", interface.mtu),
+        cause: format!(
+            "its MTU is {}, and frames of at most {max} fit a buffer; several for a frame need Linux 6.6 and a driver \
+             that can do it ({})",
+            interface.mtu,
+            bpf::errno(error)
+        ),
         remedy: format!("lower it: ip link set dev {name} mtu {max}; or use backend = \"packet\""),
     }
 }
@@ -89,8 +97,12 @@ pub(super) fn is_about_zero_copy(error: &io::Error) -> bool {
     )
 }
 
-pub(super) fn binding(failure: BindError) -> IoError {
+pub(super) fn binding(failure: BindError, client: &Interface) -> IoError {
     let BindError { what, error } = failure;
+    let is_refused = matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL));
+    if is_refused && chunk::buffers(client.mtu) == Buffers::Several {
+        return mtu(client, MTU_MAX, &error);
+    }
     let (cause, remedy) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => ("CAP_NET_RAW or CAP_NET_ADMIN is missing", bpf::CAPABILITIES),
         Some(libc::EBUSY) => {
@@ -126,6 +138,12 @@ pub(super) fn raise_memory_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::MacAddr;
+
+    fn eth0() -> Interface {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        Interface { name: "eth0".into(), index: 2, mac, mtu: 1500, queues: 1, addresses: Vec::new() }
+    }
 
     #[test]
     fn an_interface_over_others_is_refused_with_its_kind() {
@@ -152,15 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_veth_with_finished_checksums_is_taken() {
-        let interface = Interface {
-            name: "eth0".into(),
-            index: 2,
-            mac: crate::wire::MacAddr([2, 0, 0, 0, 0, 1]),
-            mtu: 1500,
-            queues: 1,
-            addresses: Vec::new(),
+    fn an_mtu_that_needs_several_buffers_is_refused_with_one_that_does_not() {
+        let refused = |mtu| {
+            let (what, error) =
+                ("binding to queue 0 of eth0".into(), io::Error::from_raw_os_error(libc::EINVAL));
+            binding(BindError { what, error }, &Interface { mtu, ..eth0() }).to_string()
         };
+        assert!(refused(9000).contains("9000") && refused(9000).contains("ip link set dev eth0 mtu 3822"));
+        assert!(refused(1500).contains("binding to queue 0 of eth0"));
+    }
+
+    #[test]
+    fn only_a_veth_with_finished_checksums_is_taken() {
+        let interface = eth0();
         assert!(if_unfinished(&interface, &Checksums::Finished).is_ok());
         let refused = |checksums| if_unfinished(&interface, &checksums).unwrap_err().to_string();
         assert!(refused(Checksums::Unfinished("port7".into())).contains("ethtool -K port7 tx off"));

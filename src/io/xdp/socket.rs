@@ -5,10 +5,10 @@
 
 #![allow(unsafe_code)]
 
-use super::frame::Frame;
+use super::frame::{Frame, XdpBatch, packet_count, whole};
 use super::losses::{Losses, Sight};
 use crate::forward::BATCH;
-use crate::io::bpf::Handed;
+use crate::io::bpf::{Buffers, Handed};
 use crate::io::{Levels, Lost};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
@@ -31,7 +31,11 @@ pub(super) struct XdpSocket {
     pub(super) filled: u32,
     /// Frames with the kernel to send: in the transmit ring, on their way, in the completion ring.
     pub(super) sending: u32,
-    /// Frames that were received.
+    /// How many frames a packet may have.
+    buffers: Buffers,
+    /// Those of a packet whose last one has not been received.
+    begun: Vec<Frame>,
+    /// Packets that were received.
     received: u64,
     losses: Losses,
     /// What the steering program has handed over, once there is one.
@@ -49,7 +53,7 @@ pub(super) struct Rings {
 
 impl XdpSocket {
     /// `ring_len` entries in each ring; `mtu` in bytes.
-    pub(super) fn new(rings: Rings, ring_len: u32, mtu: u32) -> Self {
+    pub(super) fn new(rings: Rings, ring_len: u32, mtu: u32, buffers: Buffers) -> Self {
         let Rings { receive, transmit, fill, completion } = rings;
         let frame_max = mtu as usize + crate::wire::ethernet::HEADER_LEN;
         let descs = Box::new([FrameDesc::default(); BATCH]);
@@ -62,6 +66,8 @@ impl XdpSocket {
             frame_max,
             filled: 0,
             sending: 0,
+            buffers,
+            begun: Vec::with_capacity(2 * BATCH),
             received: 0,
             losses: Losses::new(Instant::now()),
             handed: None,
@@ -115,16 +121,28 @@ impl XdpSocket {
         }
     }
 
-    /// Moves what has been received into `batch`, up to [`BATCH`] frames.
-    pub(super) fn receive_into(&mut self, batch: &mut Vec<Frame>) {
+    /// Moves the packets that have been received into `batch`, up to [`BATCH`].
+    pub(super) fn receive_into(&mut self, batch: &mut XdpBatch) {
         // SAFETY: the descriptors are scratch space that the call overwrites; the ring belongs
         // to the UMEM of all of this worker's frames.
         let count = unsafe { self.receive.consume(&mut self.descs[..]) };
         self.filled -= count as u32;
-        self.received += count as u64;
         // SAFETY: the kernel has given these chunks back, each had been a frame of this worker
         // until the fill ring took it, and nobody has made a frame of it since.
-        batch.extend(self.descs[..count].iter().map(|desc| unsafe { Frame::new(*desc) }));
+        let frames = self.descs[..count].iter().map(|desc| unsafe { Frame::new(*desc) });
+        match self.buffers {
+            Buffers::One => batch.frames.extend(frames),
+            Buffers::Several => {
+                self.begun.extend(frames);
+                batch.add(self.begun.drain(..whole(&self.begun)));
+            }
+        }
+        self.received += batch.frames.len() as u64;
+    }
+
+    /// Frames of a packet whose last one has not been received: fewer than a packet can have.
+    pub(super) fn begun(&self) -> &[Frame] {
+        &self.begun
     }
 
     /// Frees the frames that the kernel has sent.
@@ -141,18 +159,25 @@ impl XdpSocket {
         }
     }
 
-    /// Hands frames to the kernel to send, at most [`BATCH`], and leaves in `frames` those for
-    /// which there was no room. Returns how many it took.
+    /// Hands packets to the kernel to send, each with all its frames or not at all, and leaves in `frames` those for
+    /// which there was no room. Returns how many packets it took.
     pub(super) fn send(&mut self, frames: &mut Vec<Frame>) -> u32 {
-        let room = self.transmit.nb_free(frames.len() as u32) as usize;
-        let count = room.min(frames.len()).min(BATCH);
-        self.take_over(frames.drain(..count));
-        // SAFETY: as in `refill`.
-        let given = unsafe { self.transmit.produce(&self.descs[..count]) };
-        assert_eq!(given, count, "a ring has less room than it said");
-        self.sending += count as u32;
+        let mut packets = 0;
+        loop {
+            let room = self.transmit.nb_free(frames.len() as u32) as usize;
+            let count = whole(&frames[..room.min(frames.len()).min(BATCH)]);
+            if count == 0 {
+                break;
+            }
+            packets += packet_count(&frames[..count]);
+            self.take_over(frames.drain(..count));
+            // SAFETY: as in `refill`.
+            let given = unsafe { self.transmit.produce(&self.descs[..count]) };
+            assert_eq!(given, count, "a ring has less room than it said");
+            self.sending += count as u32;
+        }
         self.kick();
-        count as u32
+        packets
     }
 
     /// Frees what has been sent and pushes on what has not.

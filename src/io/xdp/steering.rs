@@ -1,6 +1,6 @@
 //! Attaching and detaching the steering program around the workers' life.
 
-use super::generic;
+use super::{chunk, generic};
 use crate::io::bpf::{self, Attached, Handed, Mode, Modes, Programs};
 use crate::io::ethtool::GroOff;
 use crate::io::{Interface, IoError, Steering};
@@ -46,8 +46,7 @@ pub(super) struct Steered {
 
 impl Steered {
     /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing. It will be attached in
-    /// one of `modes`. The sockets take
-    /// frames of at most `frame_max` bytes.
+    /// one of `modes`. The sockets take frames of at most `frame_max` bytes.
     pub(super) fn load<'a>(
         interface: &Interface,
         (modes, frame_max): (Modes, u32),
@@ -74,7 +73,8 @@ impl Steered {
         if self.attached.is_some() {
             return Ok(());
         }
-        let attached = bpf::attach_steering(&mut self.programs, &self.interface, self.modes)?;
+        let buffers = chunk::buffers(self.interface.mtu);
+        let attached = bpf::attach_steering(&mut self.programs, &self.interface, self.modes, buffers)?;
         if attached.mode == Mode::Generic {
             self.gro_off = generic::forbid_merging(&self.interface);
         }
