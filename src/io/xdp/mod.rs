@@ -89,12 +89,9 @@ fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>,
 /// Whether [`open`] can do as `plan` says, as far as that is known without touching the interface.
 ///
 /// # Errors
-/// [`IoError`] if frames of this MTU do not fit, or there are more workers than queues.
+/// [`IoError`] if an interface is a bond or the like, or there are more workers than queues.
 pub fn judge(plan: &Plan) -> Result<(), IoError> {
-    let client = &plan.arms[0];
-    if client.mtu > MTU_MAX {
-        return Err(refusal::mtu(client, MTU_MAX));
-    }
+    plan.arms.iter().try_for_each(refusal::if_master)?;
     deal::deal(plan).map(drop)
 }
 
