@@ -12,7 +12,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
-const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
+/// It ends as no server's address does.
+const ROUTER: [u8; 6] = [2, 0, 0, 1, 0, 0x01];
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 pub const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
@@ -139,6 +140,7 @@ impl Pipeline {
         frame[26..30].copy_from_slice(&(0x0a00_0000 + flow / PORTS).to_be_bytes());
         frame[34..36].copy_from_slice(&(1024 + (flow % PORTS) as u16).to_be_bytes());
         frame[47] = flags;
+        frame[22] = 64;
         frame[24..26].fill(0);
         let sum: u32 =
             (14..34).step_by(2).map(|at| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]))).sum();
@@ -158,6 +160,7 @@ fn snapshot(servers: u16, pool: Pool, timeouts: Timeouts) -> Snapshot {
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![pool],
         timeouts,
+        ..Snapshot::default()
     }
 }
 

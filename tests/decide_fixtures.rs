@@ -19,6 +19,8 @@ const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const WEB: End = (Ipv4Addr::new(192, 168, 195, 150), 80);
 const DNS: End = (Ipv4Addr::new(192, 168, 195, 150), 53);
 const EMPTY: End = (Ipv4Addr::new(192, 168, 195, 150), 81);
+/// The director's own.
+const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 149);
 const RS1: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const RS2: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x12]);
 const RS3: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x13]);
@@ -50,6 +52,7 @@ fn snapshot() -> Snapshot {
         ]),
         pools: vec![pool(&[1, 0]), pool(&[2]), pool(&[])],
         timeouts: Timeouts::default(),
+        reserved: vec![DIP],
     }
 }
 
@@ -74,12 +77,12 @@ impl Bench {
         (verdicts[0], after)
     }
 
-    /// The MAC address of the server that a frame goes to. Checks that nothing but addresses changed.
+    /// The MAC address of the server that a frame goes to. Checks that it has made one hop, and no more.
     fn server(&mut self, frame: &[u8]) -> MacAddr {
         let (verdict, after) = self.decide(frame);
         assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
         assert_eq!(after[6..12], DIRECTOR, "the source is the director");
-        assert_eq!(after[12..], frame[12..], "only the addresses may change");
+        assert_eq!(after[12..], frames::one_hop_on(frame)[12..], "one hop, and nothing else");
         MacAddr(after[..6].try_into().unwrap())
     }
 
@@ -126,6 +129,7 @@ fn frames_that_are_dropped_and_why() {
             ip.fragment_offset = offset.try_into().unwrap();
         })
     };
+    let no_service = frames::tcp(CLIENT, (WEB.0, 8080), SYN, &[]);
     let cases: &[(&str, Vec<u8>, DropReason)] = &[
         ("an empty frame", vec![], DropReason::Truncated),
         ("half an Ethernet header", good[..11].to_vec(), DropReason::Truncated),
@@ -141,7 +145,19 @@ fn frames_that_are_dropped_and_why() {
         ("wrong header checksum", edit(24, &[good[24] ^ 1]), DropReason::Checksum),
         ("ARP", edit(12, &[0x08, 0x06]), DropReason::EtherType),
         ("IPv6", edit(12, &[0x86, 0xdd]), DropReason::EtherType),
-        ("a VLAN tag", edit(12, &[0x81, 0x00]), DropReason::EtherType),
+        ("a VLAN tag", frames::tagged(&good, 10), DropReason::EtherType),
+        ("half a tag", [&good[..12], &[0x81, 0, 0]].concat(), DropReason::Truncated),
+        ("IPv6 behind a priority tag", frames::tagged(&edit(12, &[0x86, 0xdd]), 0), DropReason::EtherType),
+        ("a tag behind a priority tag", frames::tagged(&frames::tagged(&good, 0), 0), DropReason::EtherType),
+        ("half an IP header behind a tag", frames::tagged(&good, 0)[..37].to_vec(), DropReason::Truncated),
+        ("a time to live of 1", frames::with_ttl(&good, 1), DropReason::TtlExceeded),
+        ("a time to live of 0", frames::with_ttl(&good, 0), DropReason::TtlExceeded),
+        (
+            "the last hop behind a tag",
+            frames::tagged(&frames::with_ttl(&good, 1), 0),
+            DropReason::TtlExceeded,
+        ),
+        ("the last hop to no service", frames::with_ttl(&no_service, 1), DropReason::NoService),
         ("ICMP", frames::ipv4(CLIENT.0, WEB.0, 1, &[8; 16], |_| ()), DropReason::Protocol),
         ("SCTP", frames::ipv4(CLIENT.0, WEB.0, 132, &[0; 16], |_| ()), DropReason::Protocol),
         ("a first fragment", fragment(0, true), DropReason::Fragment),
@@ -154,7 +170,7 @@ fn frames_that_are_dropped_and_why() {
         ("to another station", edit(0, &[2, 0, 0, 0, 0, 0x99]), DropReason::OtherHost),
         ("to everybody", edit(0, &[0xff; 6]), DropReason::OtherHost),
         ("from ourselves", edit(6, &DIRECTOR), DropReason::Looped),
-        ("another port of the VIP", frames::tcp(CLIENT, (WEB.0, 8080), SYN, &[]), DropReason::NoService),
+        ("another port of the VIP", no_service.clone(), DropReason::NoService),
         ("another address", frames::tcp(CLIENT, (CLIENT.0, 80), SYN, &[]), DropReason::NoService),
         ("UDP to a TCP service", frames::udp(CLIENT, WEB, b"x"), DropReason::NoService),
         ("TCP to a UDP service", frames::tcp(CLIENT, DNS, SYN, &[]), DropReason::NoService),
@@ -170,6 +186,137 @@ fn frames_that_are_dropped_and_why() {
         let mut bench = Bench::new(snapshot());
         assert_eq!(bench.reason(frame), *reason, "{what}");
     }
+}
+
+/// A source that Linux drops as martian, that of a land attack, and the director's own address.
+#[test]
+fn sources_that_no_client_has_open_no_connection() {
+    let martians: Vec<Ipv4Addr> = [
+        [0, 0, 0, 0],
+        [0, 1, 2, 3],
+        [127, 0, 0, 1],
+        [127, 255, 255, 255],
+        [224, 0, 0, 1],
+        [239, 255, 255, 255],
+        [255, 255, 255, 255],
+        WEB.0.octets(),
+        DIP.octets(),
+    ]
+    .map(Ipv4Addr::from)
+    .to_vec();
+    for source in martians {
+        let mut bench = Bench::new(snapshot());
+        let frame = frames::tcp((source, 40000), WEB, SYN, &[]);
+        for frame in [frame.clone(), frames::tagged(&frame, 0)] {
+            assert_eq!(bench.reason(&frame), DropReason::Martian, "{source}");
+        }
+        assert_eq!(bench.reason(&frames::udp((source, 40000), DNS, b"x")), DropReason::Martian, "{source}");
+        assert_eq!(bench.counters.entries.get(), 0);
+    }
+    for source in [[1, 0, 0, 1], [126, 0, 0, 1], [128, 0, 0, 1], [223, 255, 255, 1], [240, 0, 0, 1]] {
+        let frame = frames::tcp((source.into(), 40000), WEB, SYN, &[]);
+        Bench::new(snapshot()).server(&frame);
+    }
+}
+
+#[test]
+fn a_frame_with_a_priority_tag_is_one_without() {
+    let mut bench = Bench::new(snapshot());
+    let segment = |flags| frames::tcp((CLIENT.0, 1), WEB, flags, b"GET /");
+    assert_eq!(bench.server(&frames::tagged(&segment(SYN), 0)), RS2);
+    assert_eq!(bench.server(&segment(ACK)), RS2, "one connection");
+    assert_eq!(bench.server(&frames::tagged(&segment(ACK), 0)), RS2);
+    assert_eq!(bench.server(&frames::tagged(&segment(FIN | ACK), 0)), RS2);
+    assert_eq!((bench.counters.entries.get(), bench.loads(1)), (1, (0, 1)));
+    assert_eq!(bench.counters.server(ServerId(1)).packets.get(), 4);
+    let mut bench = Bench::of_every_port(false, 1000);
+    assert_eq!(bench.server(&frames::tagged(&to(1, 22, SYN), 0)), RS2);
+    assert_eq!(bench.server(&to(1, 22, ACK)), RS2);
+}
+
+/// Each hop costs one, and a frame has 63 at most before it.
+#[test]
+fn a_frame_that_directors_hand_round_makes_64_hops_at_most() {
+    for ttl in [255, 128, 65, 64, 30] {
+        for first in [syn(1), frames::udp(CLIENT, DNS, b"query")] {
+            // A ring of directors that do not know each other: each has only the next one as its server.
+            let mut resolved = snapshot();
+            resolved.routes[2] = resolved.routes[0];
+            let mut bench = Bench::new(resolved);
+            let (mut frame, mut hops) = (frames::with_ttl(&first, ttl), 1);
+            while let (Verdict::Forward(_), mut sent) = bench.decide(&frame) {
+                sent[..12].copy_from_slice(&first[..12]);
+                frame = sent;
+                hops += 1;
+                assert!(hops <= 64, "from {ttl}");
+            }
+            assert_eq!(hops, usize::from(ttl.min(64)), "from {ttl}");
+            assert_eq!(bench.reason(&frame), DropReason::TtlExceeded);
+        }
+    }
+}
+
+impl Bench {
+    /// What becomes of a frame that comes from the MAC address of a server.
+    fn sent_by(&mut self, server: MacAddr, frame: &[u8], ttl: u8) -> Result<MacAddr, DropReason> {
+        let mut frame = frames::with_ttl(frame, ttl);
+        frame[6..12].copy_from_slice(&server.0);
+        match self.decide(&frame) {
+            (Verdict::Forward(_), after) => Ok(MacAddr(after[..6].try_into().unwrap())),
+            (Verdict::Drop(reason), after) => {
+                assert_eq!(after, frame, "a dropped frame is left alone");
+                Err(reason)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_not_sent_back_to_the_director_that_it_came_from() {
+    let mut bench = Bench::new(snapshot());
+    assert_eq!(bench.sent_by(RS2, &syn(1), 55), Err(DropReason::Looped));
+    assert_eq!((bench.counters.entries.get(), bench.loads(1)), (0, (0, 0)), "no connection");
+    assert_eq!(bench.counters.looped_from.get(), RS2.bits());
+    assert_eq!(bench.counters.server(ServerId(1)).connections.get(), 0);
+    // One that has begun elsewhere.
+    assert_eq!(bench.server(&syn(2)), RS2);
+    for (flags, state) in [(SYN, (1, 0)), (ACK, (1, 0)), (FIN | ACK, (1, 0)), (RST, (1, 0))] {
+        let segment = frames::tcp((CLIENT.0, 2), WEB, flags, &[]);
+        assert_eq!(bench.sent_by(RS2, &segment, 55), Err(DropReason::Looped), "{flags}");
+        assert_eq!(bench.loads(1), state, "nothing has moved");
+    }
+    assert_eq!(bench.server(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), RS2, "from the router it goes on");
+    assert_eq!(bench.counters.server(ServerId(1)).packets.get(), 2);
+}
+
+/// A real server may be a client, or the gateway of clients, and may share its address with some.
+#[test]
+fn frames_from_real_servers_that_are_no_loop_go_on() {
+    let mut bench = Bench::new(snapshot());
+    assert_eq!(bench.sent_by(RS1, &syn(1), 40), Ok(RS2), "a gateway of far clients");
+    assert_eq!(bench.sent_by(RS3, &syn(2), 40), Ok(RS1), "another service's server");
+    for ttl in [255, 128, 64, 57, 56] {
+        assert_eq!(bench.sent_by(RS2, &syn(1), ttl), Ok(RS2), "clients behind the server's address");
+    }
+}
+
+#[test]
+fn checksums_that_nothing_finishes_are_counted_once_a_connection() {
+    let mut bench = Bench::new(snapshot());
+    let mut segment = syn(1);
+    // The sum of the pseudo-header: addresses, protocol, length.
+    let words = [&segment[26..34], &[0, 6, 0, 20]].concat();
+    let sum: u32 = words.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    segment[50..52].copy_from_slice(&((((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes()));
+    for frame in [segment.clone(), segment] {
+        assert_eq!(bench.server(&frame), RS2, "forwarded all the same");
+    }
+    assert_eq!(bench.counters.unfinished.get(), 1);
+    bench.server(&syn(2));
+    let mut wrong = syn(3);
+    wrong[50] ^= 1;
+    bench.server(&wrong);
+    assert_eq!(bench.counters.unfinished.get(), 1, "neither right ones nor wrong ones");
 }
 
 #[test]

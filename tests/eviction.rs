@@ -47,6 +47,7 @@ impl Bench {
             services: ServiceMap::new(&[service(Protocol::Tcp, WEB, 0), service(Protocol::Udp, DNS, 1)]),
             pools: vec![pool(0), pool(1)],
             timeouts: Timeouts::default(),
+            ..Snapshot::default()
         }));
         Self { forwarder, counters, templates, verdicts: Vec::new() }
     }

@@ -207,6 +207,7 @@ fn forwarder(
         services: ServiceMap::new(&services),
         pools: vec![pool.clone(), pool],
         timeouts: Timeouts::default(),
+        ..Snapshot::default()
     }));
     (forwarder, Counted { loads, templates, counters })
 }

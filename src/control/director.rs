@@ -21,6 +21,7 @@ use super::reload::{Reloads, Reread};
 use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
 use super::status;
+use super::symptoms::Symptoms;
 use super::throttle::Throttle;
 use super::waiting::{self, Site};
 use super::watchdog::{self, Watchdog};
@@ -112,6 +113,7 @@ pub(super) struct Director<F> {
     /// Of services that have no server left.
     pub(super) availability: Watch,
     alarms: Alarms,
+    symptoms: Symptoms,
     pub(super) ready: Option<F>,
 }
 
@@ -120,6 +122,7 @@ impl<F: FnMut()> Director<F> {
         let (director, epoch) = (&config.director, Instant::now());
         let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
         let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(arms));
+        registry.reserved = host.not_clients();
         let rules = Rules { services: config.services.clone(), timeouts: director.timeouts };
         registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
         let loads = Arc::new(Loads::new(servers));
@@ -159,6 +162,7 @@ impl<F: FnMut()> Director<F> {
             neighbors: Some((neighbors, sockets)),
             lines: Throttle::default(),
             own_vips: OwnVips::default(),
+            symptoms: Symptoms::default(),
             watchdog: Watchdog::new(),
             availability: Watch::default(),
             ready: Some(ready),
@@ -306,12 +310,15 @@ impl<F: FnMut()> Director<F> {
         let settled = self.settle();
         self.templates.keep_house(self.now(), self.registry.keeps_templates());
         self.finish_drains(settled);
+        self.note_addresses()?;
         self.provide();
         self.hand_over()?;
         self.availability.look(&self.registry.services, &self.loads, Instant::now());
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());
         self.alarms.look(&self.backend.crew, Instant::now());
+        let interface = &self.host.arms[0].name;
+        self.symptoms.look(&self.backend.crew, &self.registry, interface, Instant::now());
         if self.backend.crew.is_whole() {
             self.watchdog.look(&self.backend.crew);
             return Ok(());
@@ -322,6 +329,16 @@ impl<F: FnMut()> Director<F> {
     /// A worker that makes no rounds.
     pub(super) fn stalled(&self) -> Option<usize> {
         self.watchdog.stalled()
+    }
+
+    /// Tells the workers of addresses that this host has been given or has lost.
+    fn note_addresses(&mut self) -> Result<(), Failure> {
+        let reserved = self.host.not_clients();
+        if reserved == self.registry.reserved {
+            return Ok(());
+        }
+        self.registry.reserved = reserved;
+        self.publish()
     }
 
     /// Sends ARP on a command.

@@ -82,6 +82,12 @@ impl Host {
         fitting(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
     }
 
+    /// The addresses that no client has: this host's own on the interfaces, and the broadcast addresses of
+    /// their networks, as they are now.
+    pub fn not_clients(&self) -> Vec<Ipv4Addr> {
+        self.arms.iter().flat_map(Interface::not_others).collect()
+    }
+
     fn renewed(&self) -> Vec<Interface> {
         self.arms.iter().map(renewed).collect()
     }

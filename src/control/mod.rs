@@ -44,6 +44,7 @@ mod signals;
 mod socket;
 mod stall;
 pub mod status;
+mod symptoms;
 pub mod throttle;
 mod waiting;
 pub mod watchdog;

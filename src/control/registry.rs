@@ -14,7 +14,7 @@ use crate::model::{
 use crate::schedule::{GENERATIONS, Loads, Pool, Rule, Template, Templates};
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 /// Every virtual service with its real servers and what ARP has found out about them.
@@ -28,6 +28,8 @@ pub struct Registry {
     pub arms: Vec<Arm>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// Addresses that are no client's: see [`Snapshot::reserved`].
+    pub reserved: Vec<Ipv4Addr>,
     /// In the order in which they were added.
     pub services: Vec<ServiceEntry>,
     departed_services: HashMap<ServiceAddress, DepartedService>,
@@ -48,6 +50,7 @@ impl Registry {
         Self {
             arms,
             timeouts: Timeouts::default(),
+            reserved: Vec::new(),
             services: Vec::new(),
             departed_services: HashMap::new(),
             departed_servers: HashMap::new(),
@@ -210,7 +213,8 @@ impl Registry {
         }
         let by_address = self.services.iter().map(|service| (service.config.address, service.id));
         let services = ServiceMap::new(&by_address.collect::<Vec<_>>());
-        Snapshot { arms: self.arms.clone(), services, pools, routes, timeouts: self.timeouts }
+        let (arms, reserved) = (self.arms.clone(), self.reserved.clone());
+        Snapshot { arms, services, pools, routes, timeouts: self.timeouts, reserved }
     }
 
     fn check_room(&self, rules: &Rules) -> Result<(), Misfit> {
@@ -341,7 +345,6 @@ mod tests {
     use crate::seed::Seed;
     use crate::time::{Span, Tick};
     use crate::wire::Protocol;
-    use std::net::Ipv4Addr;
 
     fn server(address: &str, weight: u16) -> RealServer {
         RealServer::new(address.parse().unwrap(), Weight(weight))

@@ -1,5 +1,6 @@
 //! The connections of one kind of key: found, opened, moved on, expired.
 
+use super::arrival::Arrival;
 use super::snapshot::{Route, Snapshot};
 use super::tally::Tally;
 use crate::flow::{Entry, Flow, FlowKey, FlowTable, Found, Hint, Homes, Inserted, State};
@@ -31,6 +32,9 @@ pub(super) struct Candidate<K> {
     pub(super) key: K,
     pub(super) homes: Homes,
     pub(super) bytes: u16,
+    /// The port that it is to, where [`Kind::EveryPort`] asks for it.
+    pub(super) port: u16,
+    pub(super) protocol: Protocol,
     pub(super) flags: TcpFlags,
     pub(super) hint: Hint,
     pub(super) kind: Kind,
@@ -40,9 +44,11 @@ pub(super) struct Candidate<K> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     /// Find or open its connection.
-    Of(Protocol),
-    /// Likewise, but among those of the services of every port, to this one.
-    EveryPort(Protocol, u16),
+    Of,
+    /// Likewise: a frame with a priority tag.
+    Tagged,
+    /// Likewise, but among those of the services of every port.
+    EveryPort,
     /// Nothing more: it has been refused.
     Refused(DropReason),
 }
@@ -51,13 +57,12 @@ impl<K> Candidate<K> {
     /// The state in which its connection begins, if it may begin one (`tcp_conn_schedule` in
     /// net/netfilter/ipvs/ip_vs_proto_tcp.c).
     fn first_state(&self) -> Result<State, DropReason> {
-        match self.kind {
-            Kind::Of(Protocol::Udp) | Kind::EveryPort(Protocol::Udp, _) => Ok(State::UdpNew),
-            Kind::Of(Protocol::Tcp) | Kind::EveryPort(Protocol::Tcp, _) => {
+        match self.protocol {
+            Protocol::Udp => Ok(State::UdpNew),
+            Protocol::Tcp => {
                 let opens = self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST);
                 opens.then(|| State::None.after(self.flags)).ok_or(DropReason::NoConnection)
             }
-            Kind::Refused(reason) => Err(reason),
         }
     }
 }
@@ -115,14 +120,18 @@ impl<K: FlowKey> Family<K> {
     /// The candidate of the frame that `other` is of, by a key of this family.
     pub(super) fn candidate<O>(&self, other: &Candidate<O>, key: K) -> Candidate<K> {
         let homes = self.table.homes(key);
-        let Candidate { bytes, flags, kind, .. } = *other;
-        Candidate { key, homes, bytes, flags, hint: self.table.locate(key, homes), kind }
+        let (homes, hint) = (homes, self.table.locate(key, homes));
+        let Candidate { bytes, port, protocol, flags, kind, .. } = *other;
+        Candidate { key, homes, bytes, port, protocol, flags, hint, kind }
     }
 
-    /// Looks for the connection of `key` in the line that was called for, and calls for the next.
-    #[inline]
-    pub(super) fn locate(&self, key: K, homes: Homes) -> Hint {
-        self.table.locate(key, homes)
+    /// Looks for each candidate's connection in the line that was called for, and calls for the next one
+    /// where it is not there. A function of its own: the compiler then knows that nothing moves meanwhile.
+    #[inline(never)]
+    pub(super) fn locate_all(&self, candidates: &mut [Candidate<K>]) {
+        for candidate in candidates {
+            candidate.hint = self.table.locate(candidate.key, candidate.homes);
+        }
     }
 
     /// State and deadline of a candidate's connection, expired or not, if there is one.
@@ -146,17 +155,21 @@ impl<K: FlowKey> Family<K> {
         context: &Context,
         candidate: &Candidate<K>,
         now: Tick,
+        arrival: &Arrival<'_>,
     ) -> Result<ServerId, DropReason> {
         let Some(Found { deadline, state, server }) =
             self.table.find(candidate.key, candidate.homes, candidate.hint)
         else {
-            return self.open(context, candidate, now);
+            return self.open(context, candidate, now, arrival);
         };
         if now.reached(*deadline) || state.gives_way_to(candidate.flags) {
-            return self.renew(context, candidate, now);
+            return self.renew(context, candidate, now, arrival);
         }
         if *context.snapshot.route(server) == Route::Gone {
             return Err(DropReason::ServerGone);
+        }
+        if arrival.turns_back(context, server) {
+            return Err(DropReason::Looped);
         }
         let next = state.after(candidate.flags);
         if next != *state {
@@ -173,11 +186,12 @@ impl<K: FlowKey> Family<K> {
         context: &Context,
         candidate: &Candidate<K>,
         now: Tick,
+        arrival: &Arrival<'_>,
     ) -> Result<ServerId, DropReason> {
         if let Some(old) = self.table.remove(candidate.key, candidate.homes) {
             context.tally.expired(context.pool(candidate.key), &old);
         }
-        self.open(context, candidate, now)
+        self.open(context, candidate, now, arrival)
     }
 
     fn open(
@@ -185,13 +199,19 @@ impl<K: FlowKey> Family<K> {
         context: &Context,
         candidate: &Candidate<K>,
         now: Tick,
+        arrival: &Arrival<'_>,
     ) -> Result<ServerId, DropReason> {
         let (state, tally, flow) = (candidate.first_state()?, &context.tally, candidate.key.flow());
+        arrival.admit(context, flow.client)?;
         let pool = context.pool(candidate.key);
         let chosen = pool.and_then(|pool| tally.choose(pool, flow, (state, now)));
         let (server, template) = chosen.ok_or(DropReason::NoServer)?;
         let deadline = now.after(context.lifetimes[state as usize]);
         let entry = Entry { key: candidate.key, deadline, server, state, template };
+        if arrival.turns_back(context, server) {
+            tally.release(pool, &entry);
+            return Err(DropReason::Looped);
+        }
         if pool.is_some_and(Pool::one_packet) {
             tally.passed(pool, server);
             tally.release(pool, &entry);

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod arrival;
 mod decide;
 mod family;
+mod read;
+mod send;
 mod services;
 mod snapshot;
 mod tally;
@@ -43,6 +46,12 @@ pub trait Batch {
         false
     }
 
+    /// True if whatever transmits frame `index` finishes its TCP or UDP checksum.
+    fn completes_checksum(&mut self, index: usize) -> bool {
+        let _ = index; // most backends send bytes as they are
+        false
+    }
+
     /// True if there is no frame.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -62,7 +71,7 @@ impl Batch for [Vec<u8>] {
 /// What is to be done with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its addresses are rewritten: transmit it on this arm.
+    /// It is rewritten: transmit it on this arm.
     Forward(ArmIndex),
     /// Give its memory back; the reason is counted.
     Drop(DropReason),

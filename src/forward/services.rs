@@ -30,6 +30,9 @@ struct Slot {
     id: u16,
 }
 
+/// The number that stands for no service.
+const NOBODY: u16 = u16::MAX;
+
 impl Default for ServiceMap {
     fn default() -> Self {
         Self::new(&[])
@@ -101,7 +104,7 @@ impl Slots {
     fn of(services: &[&(ServiceAddress, ServiceId)]) -> Self {
         let mut slots = Self(vec![Slot::default(); (services.len() * 2).next_power_of_two()].into());
         for (address, id) in services {
-            assert_ne!(id.0, u16::MAX, "the last number stands for no service");
+            assert_ne!(id.0, NOBODY, "the last number stands for no service");
             if let IpAddr::V4(vip) = address.address.ip() {
                 slots.insert(key(address.protocol, vip, address.address.port()), *id);
             }
@@ -111,14 +114,22 @@ impl Slots {
 
     #[inline]
     fn find(&self, key: u64) -> Option<ServiceId> {
+        let found = self.0[home(key) & (self.0.len() - 1)];
+        let id = if found.key == key { found.id } else { self.find_displaced(key) };
+        (id != NOBODY).then_some(ServiceId(id))
+    }
+
+    /// The number of a service that is not where its key belongs, or [`NOBODY`].
+    #[inline(never)]
+    fn find_displaced(&self, key: u64) -> u16 {
         let mut slot = home(key);
         loop {
             let found = self.0[slot & (self.0.len() - 1)];
             if found.key == key {
-                return Some(ServiceId(found.id));
+                return found.id;
             }
             if found.key == 0 {
-                return None;
+                return NOBODY;
             }
             slot += 1;
         }

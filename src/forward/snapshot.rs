@@ -6,6 +6,7 @@ use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
+use std::net::Ipv4Addr;
 
 /// Which of the director's interfaces: 0 is the client side, 1 the server side of a two-armed
 /// director. A one-armed director has arm 0 only.
@@ -63,6 +64,8 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// Addresses that are no client's: the director's own, and the broadcast addresses of its networks.
+    pub reserved: Vec<Ipv4Addr>,
 }
 
 impl Snapshot {

@@ -4,8 +4,9 @@ use super::Verdict;
 use crate::flow::{Entry, Flow, FlowKey, State};
 use crate::model::{Persistence, ServerId};
 use crate::schedule::{Binding, Bound, Client, Loads, Pool, TemplateKey, Templates};
-use crate::stats::{DropReason, WorkerCounters};
+use crate::stats::{DropReason, ServerCounters, WorkerCounters};
 use crate::time::Tick;
+use crate::wire::{MacAddr, ethernet};
 use std::sync::Arc;
 
 /// The loads and templates that all workers share, and the counters that are this worker's own.
@@ -30,16 +31,35 @@ impl Tally {
         self.counters.entries.set(entries as u64);
     }
 
+    #[inline(never)]
     pub(super) fn dropped(&self, reason: DropReason) -> Verdict {
         self.counters.drops(reason).add(1);
         Verdict::Drop(reason)
     }
 
+    /// The counters of all real servers, by number.
+    #[inline]
+    pub(super) fn servers(&self) -> &[ServerCounters] {
+        self.counters.servers()
+    }
+
+    /// Drops a frame that would go back to the station that it came from, and notes which one that is.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn looped(&self, frame: &[u8]) -> Verdict {
+        self.counters.looped_from.set(ethernet::source(frame).map_or(0, MacAddr::bits));
+        self.dropped(DropReason::Looped)
+    }
+
     #[inline]
     pub(super) fn forwarded(&self, server: ServerId, bytes: u16) {
-        let counters = self.counters.server(server);
-        counters.packets.add(1);
-        counters.bytes.add(u64::from(bytes));
+        self.counters.server(server).forwarded(bytes);
+    }
+
+    /// Counts a connection that was opened by a frame whose checksum is unfinished.
+    #[cold]
+    pub(super) fn unfinished(&self) {
+        self.counters.unfinished.add(1);
     }
 
     /// The server for a connection that begins in `state`, and its mark as [`Entry::template`].

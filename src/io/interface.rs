@@ -147,8 +147,7 @@ impl Interface {
     #[must_use]
     pub fn reserved(&self, address: Ipv4Addr) -> Option<String> {
         self.addresses.iter().filter(|(_, prefix)| *prefix < 31).find_map(|(own, prefix)| {
-            let first = network(*own, *prefix);
-            let last = first | u32::MAX.checked_shr((*prefix).into()).unwrap_or(0);
+            let [first, last] = ends(*own, *prefix);
             let role = match address.to_bits() {
                 bits if bits == first => "network",
                 bits if bits == last => "broadcast",
@@ -158,6 +157,23 @@ impl Interface {
             Some(format!("the {role} address of {}/{prefix} on {name}", Ipv4Addr::from_bits(first)))
         })
     }
+
+    /// The addresses that no other host sends from: its own, and the broadcast addresses of its networks,
+    /// as they are now. Those read before, if they cannot be read.
+    #[must_use]
+    pub fn not_others(&self) -> Vec<Ipv4Addr> {
+        let addresses = rtnl::addresses(self.index).unwrap_or_else(|_| self.addresses.clone());
+        let broadcast = |(own, prefix): &(Ipv4Addr, u8)| {
+            (*prefix < 31).then(|| Ipv4Addr::from_bits(ends(*own, *prefix)[1]))
+        };
+        addresses.iter().flat_map(|one| std::iter::once(one.0).chain(broadcast(one))).collect()
+    }
+}
+
+/// The first and the last address of a network.
+fn ends(address: Ipv4Addr, prefix: u8) -> [u32; 2] {
+    let first = network(address, prefix);
+    [first, first | u32::MAX.checked_shr(prefix.into()).unwrap_or(0)]
 }
 
 fn network(address: Ipv4Addr, prefix: u8) -> u32 {

@@ -40,6 +40,15 @@ pub struct ServerCounters {
     pub bytes: Counter,
 }
 
+impl ServerCounters {
+    /// Counts a forwarded frame of this IP total length.
+    #[inline]
+    pub fn forwarded(&self, bytes: u16) {
+        self.packets.add(1);
+        self.bytes.add(u64::from(bytes));
+    }
+}
+
 /// How full the rings of one (interface, queue) pair are, in frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
@@ -70,6 +79,12 @@ pub struct WorkerCounters {
     pub expired: Counter,
     /// Unconfirmed connections that were evicted for a new one.
     pub evicted: Counter,
+    /// The MAC address that a frame dropped as [`DropReason::Looped`] last came from, as
+    /// [`crate::wire::MacAddr::bits`] gives it; 0 before the first.
+    pub looped_from: Counter,
+    /// Connections opened by a frame whose TCP or UDP checksum its sender had not finished, and nothing
+    /// on the way will: the real server drops such frames.
+    pub unfinished: Counter,
     drops: [Counter; DropReason::ALL.len()],
     ports: Box<[[Counter; 3]]>,
     servers: CachePadded<Box<[ServerCounters]>>,
@@ -88,6 +103,8 @@ impl WorkerCounters {
             entries: Counter::default(),
             expired: Counter::default(),
             evicted: Counter::default(),
+            looped_from: Counter::default(),
+            unfinished: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             ports: (0..ports).map(|_| Default::default()).collect(),
             servers: CachePadded::new((0..servers).map(|_| ServerCounters::default()).collect()),
@@ -99,6 +116,13 @@ impl WorkerCounters {
     #[must_use]
     pub fn drops(&self, reason: DropReason) -> &Counter {
         &self.drops[reason as usize]
+    }
+
+    /// The counters of all real servers, by number.
+    #[inline]
+    #[must_use]
+    pub fn servers(&self) -> &[ServerCounters] {
+        &self.servers
     }
 
     /// The counters of one real server.

@@ -55,8 +55,14 @@ drop_reasons! {
     Fragment = "fragment",
     /// The destination MAC address is another station's.
     OtherHost = "other_host",
-    /// The source MAC address is the director's own: a loop.
+    /// The frame came in a circle: from the director's own MAC address, or from the real server that it
+    /// would be sent to, as if that were a director.
     Looped = "looped",
+    /// The time to live is over: traceroute, or a circle of several directors.
+    TtlExceeded = "ttl_exceeded",
+    /// No client can have the source address: it is a loopback, multicast or broadcast address, the VIP, or
+    /// the director's own.
+    Martian = "martian",
     /// No virtual service has this address, port and protocol.
     NoService = "no_service",
     /// A TCP segment of an unknown connection that does not open one (no SYN, or RST).

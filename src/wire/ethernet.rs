@@ -8,6 +8,12 @@ pub const HEADER_LEN: usize = 14;
 pub const IPV4: u16 = 0x0800;
 /// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
+/// EtherType of an IEEE 802.1Q tag; the EtherType of what is tagged follows the tag.
+pub const TAG: u16 = 0x8100;
+/// What a tag makes a frame longer by, in bytes.
+pub const TAG_LEN: usize = 4;
+/// The bits of a tag that identify a VLAN; the others are a priority.
+const VLAN_ID: u16 = 0x0fff;
 
 /// Destination and source address, as a frame begins with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +32,14 @@ impl Addresses {
     pub fn destination(&self) -> MacAddr {
         let [a, b, c, d, e, f, ..] = self.0;
         MacAddr([a, b, c, d, e, f])
+    }
+
+    /// True if the destination ends with these four bytes.
+    #[inline]
+    #[must_use]
+    pub fn ends_with(&self, end: &[u8; 4]) -> bool {
+        let [_, _, own @ .., _, _, _, _, _, _] = self.0;
+        own == *end
     }
 
     /// Writes both addresses and leaves every other byte alone.
@@ -59,6 +73,13 @@ impl Header<'_> {
         u64::from_le_bytes(*middle) & !0xffff
     }
 
+    /// The last four bytes of the source address, the upper half of [`Header::source_bits`].
+    #[inline]
+    #[must_use]
+    pub fn source_end(self) -> u32 {
+        u32::from_le_bytes([self.0[8], self.0[9], self.0[10], self.0[11]])
+    }
+
     /// EtherType in host order.
     #[inline]
     #[must_use]
@@ -73,6 +94,19 @@ impl Header<'_> {
 pub fn split(frame: &[u8]) -> Option<(Header<'_>, &[u8])> {
     let (header, payload) = frame.split_first_chunk::<HEADER_LEN>()?;
     Some((Header(header), payload))
+}
+
+/// EtherType and payload behind a priority tag, if there is one: a tag without a VLAN carries a
+/// priority only (IEEE 802.1Q clause 6.9.1), and the frame counts as untagged. The frame of a VLAN keeps
+/// the tag's EtherType. `None` if the tag is incomplete.
+#[must_use]
+pub fn untagged(ethertype: u16, payload: &[u8]) -> Option<(u16, &[u8])> {
+    if ethertype != TAG {
+        return Some((ethertype, payload));
+    }
+    let ([high, low, inner @ ..], behind) = payload.split_first_chunk::<TAG_LEN>()?;
+    let has_vlan = u16::from_be_bytes([*high, *low]) & VLAN_ID != 0;
+    Some(if has_vlan { (ethertype, payload) } else { (u16::from_be_bytes(*inner), behind) })
 }
 
 /// Destination address; `None` if the frame ends before it does.
@@ -119,6 +153,19 @@ mod tests {
         assert_eq!(source(&FRAME[..11]), None);
         assert_eq!(ethertype(&FRAME[..13]), None);
         assert!(split(&FRAME[..13]).is_none());
+    }
+
+    #[test]
+    fn a_tag_is_skipped_if_it_names_no_vlan() {
+        let tagged = |tci: [u8; 2]| [&tci[..], &[0x08, 0x00, 0x45]].concat();
+        for priority in [[0, 0], [0xa0, 0], [0x10, 0], [0xf0, 0]] {
+            assert_eq!(untagged(TAG, &tagged(priority)), Some((IPV4, &[0x45][..])));
+        }
+        for vlan in [[0, 1], [0xa0, 10], [0x0f, 0xff], [0x01, 0]] {
+            assert_eq!(untagged(TAG, &tagged(vlan)), Some((TAG, &tagged(vlan)[..])));
+        }
+        assert_eq!(untagged(TAG, &[0, 0, 8]), None);
+        assert_eq!(untagged(IPV4, &[0x45]), Some((IPV4, &[0x45][..])));
     }
 
     #[test]

@@ -16,9 +16,8 @@ const IP: usize = ethernet::HEADER_LEN;
 const TRANSPORT: usize = IP + ipv4::MIN_HEADER_LEN;
 /// Bytes that have to be there: all three headers. The wire pads what is shorter to more.
 const REACH: usize = TRANSPORT + transport::TCP_MIN_HEADER_LEN;
-/// EtherType, then version 4 and a header of five words; the type of service may be any.
-const PLAIN: u32 = u32::from_ne_bytes([0x08, 0x00, 0x45, 0]);
-const PLAIN_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
+/// Version 4, and a header of five words.
+const PLAIN: u8 = 0x45;
 
 /// The packet in `frame`; `None` if there is none, or only a closer look can tell.
 #[inline]
@@ -26,25 +25,51 @@ const PLAIN_MASK: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
 pub fn packet(frame: &[u8]) -> Option<V4Packet> {
     let bytes: &[u8; REACH] = frame.first_chunk()?;
     let len = total_len(bytes);
-    if !is_plain(bytes) || len > frame.len() - IP || !checksum_holds(bytes) {
+    if !is_plain(bytes) || IP + len > frame.len() || !checksum_holds(bytes) {
         return None;
     }
-    let (protocol, flags) = match bytes[IP + 9] {
-        Protocol::TCP if tcp_fits(bytes, len) => (Protocol::Tcp, TcpFlags(bytes[TRANSPORT + 13])),
-        Protocol::UDP if udp_fits(bytes, len) => (Protocol::Udp, TcpFlags(0)),
-        _ => return None,
-    };
+    let (protocol, flags) = transport_of(bytes, len)?;
     let [source, destination] = [IP + 12, IP + 16].map(|at| Ipv4Addr::from(array::<4>(bytes, at)));
     let [source_port, destination_port] = [TRANSPORT, TRANSPORT + 2].map(|at| word(bytes, at));
     let ports = Ports { source: source_port, destination: destination_port };
-    Some(V4Packet { source, destination, protocol, ports, flags, bytes: len as u16 }) // as it was read
+    let (bytes, ttl) = (len as u16, bytes[IP + 8]); // the length as it was read
+    Some(V4Packet { source, destination, protocol, ports, flags, bytes, ttl })
 }
 
-/// IPv4 without options, and not a piece of a datagram.
+/// True if a frame that has been read is one for which the answers to two questions about its whole are
+/// known to be no: whether source and destination are one address, and whether the checksum of TCP or
+/// UDP is [unfinished](super::checksum::is_unfinished). False where a closer look is needed, as it is for
+/// tags and options, and once in 65,536 times by chance.
+#[inline]
+#[must_use]
+pub fn is_plainly_sound(frame: &[u8]) -> bool {
+    let Some(bytes) = frame.first_chunk::<REACH>() else { return false };
+    let ethertype = u16::from_ne_bytes(array(bytes, IP - 2));
+    let [source, destination] = [IP + 12, IP + 16].map(|at| u32::from_ne_bytes(array(bytes, at)));
+    let plain = ethertype == ethernet::IPV4.to_be() && bytes[IP] == PLAIN;
+    plain && source != destination && !holds_pseudo_header(bytes, u64::from(source) + u64::from(destination))
+}
+
+/// Whether the checksum of TCP or UDP is the sum of the pseudo-header, of which `addresses` is a part.
+#[inline]
+fn holds_pseudo_header(bytes: &[u8; REACH], addresses: u64) -> bool {
+    // In a one's-complement sum this takes the header away from the total length.
+    const WITHOUT_HEADER: u64 = !(ipv4::MIN_HEADER_LEN as u16).to_be() as u64;
+    let protocol = bytes[IP + 9];
+    let tcp = protocol == Protocol::TCP;
+    let at = TRANSPORT + if tcp { transport::TCP_CHECKSUM } else { transport::UDP_CHECKSUM };
+    let field = !u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+    let len = u64::from(u16::from_ne_bytes(array(bytes, IP + 2))) + WITHOUT_HEADER;
+    let others = u64::from(u16::from(protocol).to_be()) + len;
+    (addresses + others + u64::from(field)).is_multiple_of(0xffff)
+}
+
+/// Untagged IPv4 without options, and not a piece of a datagram.
 #[inline]
 fn is_plain(bytes: &[u8; REACH]) -> bool {
+    let ethertype = u16::from_ne_bytes(array(bytes, IP - 2));
     let fragment = u16::from_ne_bytes(array(bytes, IP + 6)) & 0x3fff_u16.to_be();
-    u32::from_ne_bytes(array(bytes, IP - 2)) & PLAIN_MASK == PLAIN && fragment == 0
+    ethertype == ethernet::IPV4.to_be() && bytes[IP] == PLAIN && fragment == 0
 }
 
 /// RFC 1071, 64 bits at a time: a carry out of the top is a one at the bottom.
@@ -56,6 +81,16 @@ fn checksum_holds(bytes: &[u8; REACH]) -> bool {
     let (sum, carry) = sum.overflowing_add(u64::from(third) + u64::from(carry));
     // Folding is division by 2¹⁶ − 1. A header begins with 0x45, so its sum is never 0.
     sum.wrapping_add(u64::from(carry)).is_multiple_of(0xffff)
+}
+
+/// TCP first, which most frames hold.
+#[inline]
+fn transport_of(bytes: &[u8; REACH], len: usize) -> Option<(Protocol, TcpFlags)> {
+    let protocol = bytes[IP + 9];
+    if protocol == Protocol::TCP {
+        return tcp_fits(bytes, len).then_some((Protocol::Tcp, TcpFlags(bytes[TRANSPORT + 13])));
+    }
+    (protocol == Protocol::UDP && udp_fits(bytes, len)).then_some((Protocol::Udp, TcpFlags(0)))
 }
 
 #[inline]

@@ -88,6 +88,13 @@ impl<'a> Ipv4<'a> {
         u16::from_ne_bytes([self.fixed[6], self.fixed[7]]) & 0x3fff_u16.to_be() != 0
     }
 
+    /// Time to live.
+    #[inline]
+    #[must_use]
+    pub fn ttl(&self) -> u8 {
+        self.fixed[8]
+    }
+
     /// The protocol number of the payload.
     #[inline]
     #[must_use]
@@ -150,7 +157,7 @@ mod tests {
         padded.extend([0xee; 18]);
         let ip = Ipv4::new(&padded).unwrap();
         assert_eq!(ip.total_len(), 28);
-        assert_eq!(ip.protocol(), 17);
+        assert_eq!((ip.ttl(), ip.protocol()), (64, 17));
         assert_eq!(ip.source(), Ipv4Addr::new(192, 0, 2, 1));
         assert_eq!(ip.destination(), Ipv4Addr::new(192, 0, 2, 10));
         assert_eq!(ip.payload(), &DATAGRAM[20..]);

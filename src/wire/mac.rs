@@ -22,6 +22,13 @@ impl MacAddr {
         u64::from_le_bytes([0, 0, a, b, c, d, e, f])
     }
 
+    /// The address that [`MacAddr::bits`] gives this number for; `None` for 0.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        let [_, _, a, b, c, d, e, f] = bits.to_le_bytes();
+        if bits == 0 { None } else { Some(Self([a, b, c, d, e, f])) }
+    }
+
     /// True for an address that can belong to one station: neither a group address nor all zero.
     #[must_use]
     pub fn is_unicast(self) -> bool {

@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 pub mod arp;
+pub mod checksum;
 pub mod ethernet;
 pub mod glance;
+pub mod hop;
 pub mod ipv4;
 mod mac;
 pub mod packet;

@@ -55,6 +55,8 @@ pub struct V4Packet {
     pub flags: TcpFlags,
     /// IP total length in bytes.
     pub bytes: u16,
+    /// Time to live.
+    pub ttl: u8,
 }
 
 /// Why a frame is nothing that can be forwarded.
@@ -84,14 +86,14 @@ impl Packet {
         Self::within(header.ethertype(), payload, 0)
     }
 
-    /// Reads what follows an Ethernet header with this EtherType: `payload`, and another `rest` bytes that hold no
-    /// header.
+    /// Reads what follows an Ethernet header with this EtherType, a priority tag or the packet: `payload`, and another
+    /// `rest` bytes that hold no header.
     ///
     /// # Errors
     /// As [`Packet::parse`].
     pub fn within(ethertype: u16, payload: &[u8], rest: usize) -> Result<Packet, Malformed> {
-        match ethertype {
-            ethernet::IPV4 => V4Packet::parse(payload, rest).map(Packet::V4),
+        match ethernet::untagged(ethertype, payload).ok_or(Malformed::Truncated)? {
+            (ethernet::IPV4, payload) => V4Packet::parse(payload, rest).map(Packet::V4),
             _ => Err(Malformed::EtherType),
         }
     }
@@ -108,8 +110,8 @@ impl V4Packet {
         }
         let (protocol, flags) = transport_of(&ip)?;
         let ports = Ports::of(ip.payload()).ok_or(Malformed::Header)?;
-        let (source, destination, bytes) = (ip.source(), ip.destination(), ip.total_len());
-        Ok(Self { source, destination, protocol, ports, flags, bytes })
+        let (source, destination) = (ip.source(), ip.destination());
+        Ok(Self { source, destination, protocol, ports, flags, bytes: ip.total_len(), ttl: ip.ttl() })
     }
 }
 

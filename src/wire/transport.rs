@@ -5,6 +5,11 @@ pub const TCP_MIN_HEADER_LEN: usize = 20;
 /// Length of a UDP header in bytes.
 pub const UDP_HEADER_LEN: usize = 8;
 
+/// Offset of the checksum in a TCP header.
+pub const TCP_CHECKSUM: usize = 16;
+/// Offset of the checksum in a UDP header.
+pub const UDP_CHECKSUM: usize = 6;
+
 /// Source and destination port, host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {

@@ -23,6 +23,7 @@ fn snapshot() -> Snapshot {
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![Pool::new([Candidate::new(ServerId(0), 1)])],
         timeouts: Timeouts::default(),
+        ..Snapshot::default()
     }
 }
 

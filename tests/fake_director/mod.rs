@@ -115,6 +115,7 @@ impl Answers {
             services: self.services.clone(),
             workers: self.workers.iter().map(worker).collect(),
             unbound: 0,
+            unfinished: 0,
             arp: ArpReadings {
                 answered: 1,
                 announced: 2,

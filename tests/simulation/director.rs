@@ -2,7 +2,7 @@
 
 use crate::ipvs::{Known, Segment};
 use crate::random::Random;
-use crate::support::frames::{self, ACK, DIRECTOR, SYN};
+use crate::support::frames::{self, ACK, DIRECTOR, SYN, one_hop_on};
 use directrix::control::api::Stats;
 use directrix::control::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Flow, State, V4Key};
@@ -202,7 +202,7 @@ impl Director {
             (batch.iter().map(|s| s.frame.clone()).collect::<Vec<_>>(), Vec::new());
         self.workers[number].forwarder.decide(&mut frames[..], now, &mut verdicts);
         for ((segment, after), verdict) in batch.iter().zip(&frames).zip(verdicts) {
-            assert_eq!(segment.frame[12..], after[12..], "only the addresses may change");
+            assert_eq!(after[12..], one_hop_on(&segment.frame)[12..], "one hop, and no more");
             let outcome = match verdict {
                 Verdict::Forward(_) => Ok(MacAddr(after[..6].try_into().expect("six bytes"))),
                 Verdict::Drop(reason) => Err(reason),

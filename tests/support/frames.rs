@@ -71,6 +71,28 @@ pub fn rechecksummed(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
+/// What a frame is after one more hop, but for its MAC addresses. The checksum is etherparse's.
+pub fn one_hop_on(frame: &[u8]) -> Vec<u8> {
+    let mut after = frame.to_vec();
+    let at = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
+    after[at + 8] = frame[at + 8].min(64) - 1;
+    let (header, _) = Ipv4Header::from_slice(&after[at..]).expect("it was forwarded");
+    after[at + 10..at + 12].copy_from_slice(&header.calc_header_checksum().to_be_bytes());
+    after
+}
+
+/// The same frame with a tag that says priority 5 and this VLAN; 0 is none.
+pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0x00], &(0xa000 | vlan).to_be_bytes(), &frame[12..]].concat()
+}
+
+/// The same frame with this time to live.
+pub fn with_ttl(frame: &[u8], ttl: u8) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[22] = ttl;
+    rechecksummed(frame)
+}
+
 fn padded(mut frame: Vec<u8>) -> Vec<u8> {
     frame.resize(frame.len().max(60), 0xee);
     frame

@@ -102,6 +102,7 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
         services: ServiceMap::new(&services),
         pools: lists(absent).map(Pool::new).into(),
         timeouts,
+        ..Snapshot::default()
     }
 }
 

@@ -51,6 +51,7 @@ impl Meter {
             services: view.services(),
             workers: Vec::new(),
             unbound: view.templates.refused(),
+            unfinished: view.crew.members().iter().map(|member| member.counters.unfinished.get()).sum(),
             arp: self.arp(),
         };
         let workers = workers(view, backend);

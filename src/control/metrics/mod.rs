@@ -45,6 +45,8 @@ pub struct Readings {
     pub workers: Vec<WorkerReadings>,
     /// Connections of persistent services that got no template since there was no room.
     pub unbound: u64,
+    /// Connections that began with a TCP or UDP checksum that nothing finishes.
+    pub unfinished: u64,
     /// What ARP has done.
     pub arp: ArpReadings,
 }
@@ -150,7 +152,9 @@ fn table(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
     workers::write_table(&readings.workers, page)?;
     let help =
         "Connections of persistent services that got no template since the table of templates was full.";
-    page.counters(("table_unbound", None), help, page::alone(readings.unbound))
+    page.counters(("table_unbound", None), help, page::alone(readings.unbound))?;
+    let help = "Connections whose first frame had an unfinished TCP or UDP checksum: real servers drop it.";
+    page.counters(("checksum_unfinished", None), help, page::alone(readings.unfinished))
 }
 
 fn arp(arp: &ArpReadings, page: &mut Page<'_>) -> fmt::Result {

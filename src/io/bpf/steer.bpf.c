@@ -32,8 +32,17 @@ static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 len) = (void *)BPF
 #define NEXT TC_ACT_UNSPEC
 // More fragments, or a fragment offset: RFC 791 section 3.1.
 #define FRAGMENT htons(0x3fff)
-// The farthest byte that is read: Ethernet, the longest IPv4 header, both ports.
+// The farthest byte that is read: Ethernet, the longest IPv4 header, both ports. In the guard, which
+// sees no tag.
 #define REACH (ETH_HLEN + 60 + 4)
+// The bits of a tag that identify a VLAN; the others are a priority.
+#define VLAN_ID 0x0fff
+
+// An IEEE 802.1Q tag: what follows its EtherType.
+struct tag {
+	__be16 control;
+	__be16 protocol;
+};
 
 // IPv6 will have a map of its own with 16-byte addresses; one key for both would make every
 // look-up hash 12 bytes more. Mirrored by `Key` in mod.rs.
@@ -94,16 +103,29 @@ INLINE int is_own(const __u8 *address)
 	return 1;
 }
 
+// Where the IPv4 header of a frame for this interface begins; null if it has none. A tag without a VLAN
+// carries a priority only: the frame counts as untagged.
+INLINE struct iphdr *header_of(void *data, void *end)
+{
+	struct ethhdr *ethernet = data;
+	struct tag *tag = (void *)(ethernet + 1);
+
+	if ((void *)(tag + 1) > end || !is_own(ethernet->h_dest))
+		return 0;
+	if (ethernet->h_proto == htons(ETH_P_IP))
+		return (void *)tag;
+	if (ethernet->h_proto != htons(ETH_P_8021Q) || tag->control & htons(VLAN_ID))
+		return 0;
+	return tag->protocol == htons(ETH_P_IP) ? (void *)(tag + 1) : 0;
+}
+
 // Fills in the key under which a frame's service would be found; false if it can have none.
 INLINE int service_of(void *data, void *end, struct service_v4 *key)
 {
-	struct ethhdr *ethernet = data;
-	struct iphdr *ip = (void *)(ethernet + 1);
+	struct iphdr *ip = header_of(data, end);
 	__be16 *ports;
 
-	if ((void *)(ip + 1) > end)
-		return 0;
-	if (ethernet->h_proto != htons(ETH_P_IP) || !is_own(ethernet->h_dest))
+	if (!ip || (void *)(ip + 1) > end)
 		return 0;
 	if (ip->version != 4 || ip->ihl < 5)
 		return 0;
@@ -182,7 +204,7 @@ int directrix_guard(struct __sk_buff *skb)
 	__u32 reach = skb->len < REACH ? skb->len : REACH;
 
 	// The frame of a VLAN's interface, though its tag is no longer in its bytes.
-	if (skb->vlan_present)
+	if (skb->vlan_present && skb->vlan_tci & VLAN_ID)
 		return NEXT;
 	// Drivers may leave headers in pages that a program cannot read directly.
 	if (skb->data_end - skb->data < reach && bpf_skb_pull_data(skb, reach))

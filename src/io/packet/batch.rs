@@ -9,6 +9,8 @@ use crate::forward::{BATCH, Batch};
 
 /// The longest frame the kernel merges (64 KiB of IP), with its link and virtio headers.
 const MERGED_MAX: usize = VIRTIO_HEADER + 18 + 65_535;
+/// In the first byte of a virtio header (`VIRTIO_NET_HDR_F_NEEDS_CSUM` in linux/virtio_net.h).
+const NEEDS_CHECKSUM: u8 = 1;
 /// Merged frames in one batch. Each stands for many of ordinary length, so a few are enough.
 const MERGED: usize = 16;
 
@@ -97,5 +99,10 @@ impl Batch for PacketBatch {
     #[inline]
     fn frame(&mut self, index: usize) -> &mut [u8] {
         &mut self.packet(index)[VIRTIO_HEADER..]
+    }
+
+    /// The virtio header goes out with the frame, and says that the checksum is still to be made.
+    fn completes_checksum(&mut self, index: usize) -> bool {
+        self.packet(index)[0] & NEEDS_CHECKSUM != 0
     }
 }

@@ -5,7 +5,7 @@
 //! services where an exact program would be too long for the kernel.
 //!
 //! ```text
-//! to us, untagged, IPv4 ──▶ search the VIPs ──▶ protocol ──▶ fragment? ──▶ search the ports ──▶ keep
+//! to us, of no VLAN, IPv4 ──▶ search the VIPs ──▶ protocol ──▶ fragment? ──▶ search the ports ──▶ keep
 //! ```
 //! Jumps of classic BPF reach 255 instructions, so tests jump over an unconditional jump, which
 //! reaches everything, and every branch ends in a return of its own.
@@ -38,6 +38,8 @@ mod at {
 
 /// "More fragments" and the fragment offset: not zero in every piece of a datagram.
 const FRAGMENT: u32 = 0x3fff;
+/// The bits of a tag that identify a VLAN.
+const VLAN_ID: u32 = 0x0fff;
 /// Keeps the whole frame, however long.
 const KEEP: sock_filter = statement(BPF_RET | BPF_K, u32::MAX);
 const REJECT: sock_filter = statement(BPF_RET | BPF_K, 0);
@@ -53,7 +55,7 @@ pub fn reject_all() -> Program {
 
 /// Filters that keep every frame of `services`, the most exact first, each short enough.
 ///
-/// The exact one keeps frames addressed to this host, untagged, for one of the services, and the
+/// The exact one keeps frames addressed to this host, of no VLAN, for one of the services, and the
 /// fragments for its VIP and protocol. The next keeps whatever a VIP gets of its protocols; the
 /// last keeps all TCP and UDP. The kernel may refuse a program for want of option memory
 /// (`net.core.optmem_max`), then the next is to be tried.
@@ -79,10 +81,12 @@ fn wanted(services: &[ServiceAddress]) -> Wanted {
 
 /// What holds for every frame we want, before `body` looks at the IP header.
 fn framed(body: Program) -> Program {
-    let mut program = Vec::with_capacity(body.len() + 9);
+    let mut program = Vec::with_capacity(body.len() + 11);
     program.extend(require(ancillary(libc::SKF_AD_PKTTYPE), u32::from(libc::PACKET_HOST)));
-    // A tagged frame belongs to a VLAN interface, though its tag is no longer in its bytes.
-    program.extend(require(ancillary(libc::SKF_AD_VLAN_TAG_PRESENT), 0));
+    // A tagged frame belongs to a VLAN's interface, though its tag is no longer in its bytes; unless the
+    // tag names no VLAN: it carries a priority only then.
+    program.extend([ancillary(libc::SKF_AD_VLAN_TAG_PRESENT), jump(BPF_JEQ, 0, 3, 0)]);
+    program.extend([ancillary(libc::SKF_AD_VLAN_TAG), jump(BPF_JSET, VLAN_ID, 0, 1), REJECT]);
     program.extend(require(load(BPF_H, at::ETHERTYPE), u32::from(ethernet::IPV4)));
     program.extend(body);
     program
@@ -190,7 +194,7 @@ mod tests {
     #[derive(Clone, Debug)]
     struct Frame {
         kind: u32,
-        tagged: bool,
+        tag: Option<u16>,
         bytes: Vec<u8>,
     }
 
@@ -243,7 +247,8 @@ mod tests {
     fn bytes(frame: &Frame, offset: u32, count: usize) -> Option<u32> {
         match offset.cast_signed() - libc::SKF_AD_OFF {
             libc::SKF_AD_PKTTYPE => return Some(frame.kind),
-            libc::SKF_AD_VLAN_TAG_PRESENT => return Some(frame.tagged.into()),
+            libc::SKF_AD_VLAN_TAG_PRESENT => return Some(frame.tag.is_some().into()),
+            libc::SKF_AD_VLAN_TAG => return Some(frame.tag.unwrap_or(0x0aaa).into()), // left over from before
             _ => {}
         }
         let found = frame.bytes.get(offset as usize..)?.get(..count)?;
@@ -253,7 +258,11 @@ mod tests {
     /// The same, told plainly.
     fn is_wanted(services: &[ServiceAddress], frame: &Frame) -> bool {
         let b = &frame.bytes;
-        if frame.kind != 0 || frame.tagged || b.len() < 34 || b[12..14] != [8, 0] {
+        if frame.kind != 0
+            || frame.tag.is_some_and(|tag| tag % 0x1000 != 0)
+            || b.len() < 34
+            || b[12..14] != [8, 0]
+        {
             return false;
         }
         let port_at = 14 + usize::from(b[14] & 0xf) * 4 + 2;
@@ -289,10 +298,11 @@ mod tests {
     fn any_frame() -> impl Strategy<Value = Frame> {
         let header = (0u8..16, prop_oneof![Just(6u8), Just(17), Just(1)], vip());
         let fragment = prop_oneof![4 => Just(0x4000u16), 1 => Just(0), 1 => any::<u16>()];
-        let about = (prop_oneof![9 => Just(0u32), 1 => 1u32..5], prop::bool::weighted(0.1));
+        let tag = prop_oneof![8 => Just(None), 1 => Just(Some(0xa000)), 1 => any::<u16>().prop_map(Some)];
+        let about = (prop_oneof![9 => Just(0u32), 1 => 1u32..5], tag);
         let ethertype = prop_oneof![9 => Just(0x0800u16), 1 => any::<u16>()];
         (header, fragment, port(), about, ethertype, 0usize..120).prop_map(
-            |((words, protocol, vip), fragment, port, (kind, tagged), ethertype, length)| {
+            |((words, protocol, vip), fragment, port, (kind, tag), ethertype, length)| {
                 let mut bytes = vec![0; 120];
                 bytes[12..14].copy_from_slice(&ethertype.to_be_bytes());
                 bytes[14] = 0x40 | words;
@@ -304,7 +314,7 @@ mod tests {
                     bytes[port_at..port_at + 2].copy_from_slice(&port.to_be_bytes());
                 }
                 bytes.truncate(if length < 60 { 120 } else { length - 40 });
-                Frame { kind, tagged, bytes }
+                Frame { kind, tag, bytes }
             },
         )
     }
@@ -346,7 +356,7 @@ mod tests {
             bytes[23] = 6;
             bytes[30..34].copy_from_slice(&(0x0a00_0000 + vip).to_be_bytes());
             bytes[36..38].copy_from_slice(&port.to_be_bytes());
-            Frame { kind: 0, tagged: false, bytes }
+            Frame { kind: 0, tag: None, bytes }
         };
         let keeps = |services: &[ServiceAddress], vip, port| {
             run(&programs(services).next().unwrap(), &frame(vip, port)) != 0
@@ -365,7 +375,7 @@ mod tests {
 
     #[test]
     fn no_service_keeps_nothing() {
-        let frame = Frame { kind: 0, tagged: false, bytes: vec![0; 60] };
+        let frame = Frame { kind: 0, tag: None, bytes: vec![0; 60] };
         assert!(programs(&[]).all(|program| run(&program, &frame) == 0));
         assert_eq!(run(&reject_all(), &frame), 0);
     }

@@ -147,6 +147,7 @@ fn snapshot(input: &mut Input<'_>) -> Snapshot {
         services: ServiceMap::new(&addresses()),
         pools: SERVICES.iter().map(|(.., ids)| Pool::new(ids.iter().map(candidate))).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
+        ..Snapshot::default()
     }
 }
 

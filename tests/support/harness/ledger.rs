@@ -1,6 +1,6 @@
 //! What must hold of every decision, whatever the frames, the times and the snapshots.
 
-use super::super::frames::DIRECTOR;
+use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, VIP};
 use directrix::flow::{Entry, Flow, State};
 use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
@@ -31,6 +31,8 @@ pub struct Ledger {
 struct Seen {
     key: Flow,
     flags: TcpFlags,
+    /// It comes from the address of a real server, and from far: it may have come in a circle.
+    circles: bool,
 }
 
 impl Seen {
@@ -103,7 +105,7 @@ impl Ledger {
 
     fn forwarded(&mut self, before: &[u8], after: &[u8], arm: ArmIndex) {
         assert_eq!(before[..6], DIRECTOR, "it was for us");
-        assert_eq!(before[12..], after[12..], "only the addresses may change");
+        assert_eq!(after[12..], one_hop_on(before)[12..], "addresses, time to live and its checksum");
         assert_eq!(after[6..12], self.snapshot.arms[usize::from(arm.0)].mac.0, "we are the sender");
         let mac = Some(MacAddr(after[..6].try_into().expect("six bytes")));
         let way = Route::new(&self.snapshot.arms, Some(Server { arm, mac }));
@@ -124,6 +126,7 @@ impl Ledger {
             let own: Vec<_> = seen.iter().filter(|seen| seen.key == old.key).collect();
             let expected = match own[..] {
                 [] => *old,
+                [one] if one.circles => continue,
                 [one] if !one.may_open_again(old.state) && self.is_gone(old.server) => *old,
                 [one] if !one.may_open_again(old.state) => {
                     let state = old.state.after(one.flags);
@@ -186,9 +189,12 @@ impl Ledger {
         let one = find(ports.1).filter(|_| ports.1 != 0);
         let (service, port) = one.map(|id| (id, None)).or_else(|| Some((find(0)?, Some(ports.1))))?;
         let right = directrix::wire::Packet::parse(frame).is_ok() && header.destination_addr() == VIP;
+        let right = right && header.ttl() > 1;
+        let source = MacAddr(frame[6..12].try_into().expect("six bytes"));
+        let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && header.ttl() < 64;
         let service = ServiceId(service as u16);
         let key = Flow { client: header.source_addr(), client_port: ports.0, service, port };
-        right.then_some(Seen { key, flags: TcpFlags(flags) })
+        right.then_some(Seen { key, flags: TcpFlags(flags), circles })
     }
 }
 

@@ -4,12 +4,12 @@
 //! etherparse can see too. Together that leaves no frame on which the two differ.
 
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
-use directrix::wire::{Malformed, Packet, Protocol, V4Packet, glance};
+use directrix::wire::{Malformed, Packet, Protocol, V4Packet, checksum, glance};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::err::packet::SliceError;
 use etherparse::{
     ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2Slice, IpNumber, Ipv4Header, Ipv4HeaderSlice,
-    LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice,
+    LaxSlicedPacket, NetSlice, SingleVlanSlice, SlicedPacket, TransportSlice, VlanId,
 };
 
 const ETHERNET: usize = 14;
@@ -30,6 +30,10 @@ pub fn check_dressed(input: &[u8]) {
     if dress & 4 != 0 {
         make_checksum_right(&mut frame);
     }
+    if dress & 8 != 0 && frame.len() >= ETHERNET {
+        let vlan = if dress & 16 == 0 { 0 } else { frame[1] & 1 };
+        frame.splice(12..12, [0x81, 0x00, frame[0] & 0xf0, vlan]);
+    }
     check(&frame);
 }
 
@@ -43,13 +47,24 @@ pub fn check(frame: &[u8]) {
         Err(reason) => assert!(is_right(reason, frame), "{reason:?}: {frame:02x?}"),
     }
     check_glance(frame);
+    check_checksum(frame);
     check_arp(frame);
+}
+
+/// The quick answer about the whole of a frame is never "sound" where the long one is another.
+fn check_checksum(frame: &[u8]) {
+    if let Ok(Packet::V4(packet)) = Packet::parse(frame)
+        && glance::is_plainly_sound(frame)
+    {
+        assert_ne!(packet.source, packet.destination, "{frame:02x?}");
+        assert!(!checksum::is_unfinished(frame), "{frame:02x?}");
+    }
 }
 
 /// The short way sees what the long way sees, of every frame that it is meant for.
 fn check_glance(frame: &[u8]) {
     let parsed = Packet::parse(frame).ok();
-    let plain = frame.len() >= 54 && frame[14] == 0x45;
+    let plain = frame.len() >= 54 && frame[12..15] == [8, 0, 0x45];
     assert_eq!(glance::packet(frame).map(Packet::V4), parsed.filter(|_| plain), "{frame:02x?}");
 }
 
@@ -69,7 +84,7 @@ fn agrees(packet: &V4Packet, frame: &[u8]) {
     let header = ip.header();
     assert_eq!(packet.source, header.source_addr());
     assert_eq!(packet.destination, header.destination_addr());
-    assert_eq!(packet.bytes, header.total_len());
+    assert_eq!((packet.bytes, packet.ttl), (header.total_len(), header.ttl()));
     assert!(checksum_holds(&header) && !header.is_fragmenting_payload());
     let (protocol, source, destination, flags) = match &sliced.transport {
         Some(TransportSlice::Tcp(tcp)) => {
@@ -85,7 +100,7 @@ fn agrees(packet: &V4Packet, frame: &[u8]) {
 
 /// What follows the datagram is padding and changes nothing; what is missing of it does.
 fn ends_with_its_datagram(packet: V4Packet, frame: &[u8]) {
-    let end = ETHERNET + usize::from(packet.bytes);
+    let end = ip_at(frame) + usize::from(packet.bytes);
     let padded = [frame, &[0xee; 18]].concat();
     for alike in [&frame[..end], &padded] {
         assert_eq!(Packet::parse(alike), Ok(Packet::V4(packet)));
@@ -93,14 +108,28 @@ fn ends_with_its_datagram(packet: V4Packet, frame: &[u8]) {
     assert_eq!(Packet::parse(&frame[..end - 1]), Err(Malformed::Truncated));
 }
 
+/// Where the IP header begins: behind a priority tag, if there is one.
+fn ip_at(frame: &[u8]) -> usize {
+    ETHERNET + if has_priority_tag(frame) { 4 } else { 0 }
+}
+
+/// By etherparse's reading.
+fn has_priority_tag(frame: &[u8]) -> bool {
+    let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else { return false };
+    let tag = SingleVlanSlice::from_slice(ethernet.payload_slice());
+    ethernet.ether_type() == EtherType::VLAN_TAGGED_FRAME
+        && tag.is_ok_and(|tag| tag.vlan_identifier() == VlanId::ZERO)
+}
+
 /// True if etherparse's view of the frame bears out why it was refused.
 fn is_right(reason: Malformed, frame: &[u8]) -> bool {
-    let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else {
+    if Ethernet2Slice::from_slice_without_fcs(frame).is_err() {
         return reason == Malformed::Truncated;
-    };
+    }
     let whole = SlicedPacket::from_ethernet(frame);
-    match (reason, Ipv4HeaderSlice::from_slice(ethernet.payload_slice())) {
-        (Malformed::EtherType, _) => ethernet.ether_type() != EtherType::IPV4,
+    let ethertype = frame.get(ip_at(frame) - 2..ip_at(frame)).map(|inner| [inner[0], inner[1]]);
+    match (reason, Ipv4HeaderSlice::from_slice(frame.get(ip_at(frame)..).unwrap_or_default())) {
+        (Malformed::EtherType, _) => ethertype != Some(EtherType::IPV4.0.to_be_bytes()),
         (Malformed::Truncated, _) => matches!(whole, Err(SliceError::Len(_))),
         (Malformed::Header, _) => whole.is_err() || is_udp_of_no_length(&whole),
         (Malformed::Checksum, Ok(ip)) => !checksum_holds(&ip),

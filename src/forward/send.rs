@@ -1,0 +1,145 @@
+//! The second pass: each frame finds its connection or opens one, and is sent on.
+
+use super::arrival::Arrival;
+use super::decide::Tables;
+use super::family::{Candidate, Context, Family, Kind};
+use super::snapshot::Route;
+use super::{Batch, Verdict};
+use crate::flow::{EveryPortKey, Flow, FlowKey, Found, State, V4Key};
+use crate::model::ServerId;
+use crate::stats::{DropReason, ServerCounters};
+use crate::time::{Span, Tick};
+use crate::wire::hop;
+
+/// What the second pass asks for every frame, taken out of its place once for a batch.
+pub(super) struct Sender<'a> {
+    pub(super) context: &'a Context,
+    /// By state.
+    pub(super) lifetimes: &'a [Span; State::COUNT],
+    /// By server; those of the counters are as many.
+    pub(super) routes: &'a [Route],
+    pub(super) counters: &'a [ServerCounters],
+    pub(super) tables: &'a mut Tables,
+    pub(super) now: Tick,
+}
+
+/// The second pass for the other frames: refused ones, those with a tag, those whose connection is not
+/// there, does not stay as it is, or is one to a service of every port.
+struct Opener<'a> {
+    context: &'a Context,
+    tables: &'a mut Tables,
+    now: Tick,
+}
+
+impl Sender<'_> {
+    /// Sends a staged frame on, rewritten, or drops it; counts it. A frame for a removed server is
+    /// dropped without a trace, so that its connection ends in its time (`ip_vs_in` in
+    /// net/netfilter/ipvs/ip_vs_core.c, without expire_nodest_conn).
+    #[inline]
+    pub(super) fn forward<B: Batch + ?Sized>(
+        &mut self,
+        candidate: &Candidate<V4Key>,
+        batch: &mut B,
+        index: usize,
+    ) -> Verdict {
+        let Self { context, now, .. } = *self;
+        let unchanged = match candidate.kind {
+            Kind::Of => self.tables.v4.unchanged(candidate, now),
+            _ => None,
+        };
+        let Some(Found { deadline, state, server }) = unchanged else {
+            return Opener { context, tables: self.tables, now }.forward(candidate, batch, index);
+        };
+        let (server, expires) = (usize::from(server.0), now.after(self.lifetimes[*state as usize]));
+        let Some(Route::Via(arm, addresses)) = self.routes.get(server) else {
+            return context.tally.dropped(blocked(self.routes.get(server), deadline, expires));
+        };
+        if !hop::forward_plain(batch.frame(index), addresses) {
+            return context.tally.looped(batch.frame(index));
+        }
+        *deadline = expires;
+        self.counters[server].forwarded(candidate.bytes);
+        Verdict::Forward(*arm)
+    }
+}
+
+impl Opener<'_> {
+    #[inline(never)]
+    fn forward<B: Batch + ?Sized>(
+        &mut self,
+        candidate: &Candidate<V4Key>,
+        batch: &mut B,
+        index: usize,
+    ) -> Verdict {
+        let tally = &self.context.tally;
+        if let Kind::Refused(reason) = candidate.kind {
+            return tally.dropped(reason);
+        }
+        let arrival = Arrival { completed: batch.completes_checksum(index), frame: batch.frame(index) };
+        let way = self.server_of(candidate, &arrival).and_then(|server| {
+            let (arm, addresses) = self.context.snapshot.route(server).way()?;
+            Ok((server, arm, addresses))
+        });
+        let (server, arm, addresses) = match way {
+            Ok(way) => way,
+            Err(DropReason::Looped) => return tally.looped(batch.frame(index)),
+            Err(reason) => return tally.dropped(reason),
+        };
+        hop::forward(batch.frame(index), addresses);
+        tally.forwarded(server, candidate.bytes);
+        Verdict::Forward(arm)
+    }
+
+    /// The server of a frame that has not been refused.
+    #[inline]
+    fn server_of(
+        &mut self,
+        candidate: &Candidate<V4Key>,
+        arrival: &Arrival<'_>,
+    ) -> Result<ServerId, DropReason> {
+        let Self { context, now, .. } = *self;
+        let Tables { v4, every_port } = &mut *self.tables;
+        if matches!(candidate.kind, Kind::EveryPort) {
+            let family = every_port.as_mut().ok_or(DropReason::TableFull)?;
+            let candidate = family.candidate(candidate, EveryPortKey::new(candidate.key, candidate.port));
+            return family.open_or_advance(context, &candidate, now, arrival);
+        }
+        if let Some(family) = every_port
+            && let Some(earlier) = earlier((context, family), candidate, now)
+            && v4.state_of(candidate).is_none()
+        {
+            return family.open_or_advance(context, &earlier, now, arrival);
+        }
+        v4.open_or_advance(context, candidate, now, arrival)
+    }
+}
+
+/// Why a frame of a connection that stands cannot go on. While only the server's MAC address is missing
+/// the connection lives on.
+#[cold]
+#[inline(never)]
+fn blocked(route: Option<&Route>, deadline: &mut Tick, expires: Tick) -> DropReason {
+    match route {
+        Some(Route::Unresolved) => {
+            *deadline = expires;
+            DropReason::Unresolved
+        }
+        _ => DropReason::ServerGone,
+    }
+}
+
+/// What a connection is by that began when its port was one of every port, and has a service of its
+/// own by now: IPVS, too, looks for connections first and for services then.
+fn earlier(
+    (context, family): (&Context, &mut Family<EveryPortKey>),
+    candidate: &Candidate<V4Key>,
+    now: Tick,
+) -> Option<Candidate<EveryPortKey>> {
+    let Flow { client, client_port, service, .. } = candidate.key.flow();
+    let (port, service) = context.snapshot.services.every_port_beside(service)?;
+    let key = EveryPortKey::new(V4Key::new(client, client_port, service), port);
+    let earlier = family.candidate(candidate, key);
+    let (state, deadline) = family.state_of(&earlier)?;
+    let goes_on = !now.reached(deadline) && !state.gives_way_to(candidate.flags);
+    goes_on.then_some(earlier)
+}

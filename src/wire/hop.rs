@@ -1,0 +1,185 @@
+//! One hop: what changes in an IPv4 packet that is sent on, and what tells that it goes in a circle.
+//!
+//! The time to live is decremented as routers do (RFC 1812 section 5.3.1) and as IPVS does in direct
+//! routing (`decrement_ttl` in net/netfilter/ipvs/ip_vs_xmit.c). It is also cut to [`TTL_MAX`]: a frame
+//! that directors hand round makes at most so many hops, whatever its sender began with.
+
+use super::ethernet::{self, Addresses};
+
+/// The highest time to live that a packet leaves with.
+pub const TTL_MAX: u8 = 63;
+/// Hops between a client and a real server that have one MAC address, at most: containers on one host,
+/// or machines behind a bridge that translates addresses.
+const NEAR: u8 = 8;
+/// A packet that comes from the MAC address that it would be sent to has come in a circle if its time
+/// to live is lower. Senders begin with 64 or more.
+const CIRCLED: u8 = TTL_MAX + 1 - NEAR;
+
+/// Offset of the time to live in an untagged frame; protocol and header checksum follow.
+const TTL: usize = ethernet::HEADER_LEN + 8;
+const CHECKSUM: usize = TTL + 2;
+/// Where the header checksum ends.
+const REACH: usize = CHECKSUM + 2;
+
+/// Rewrites a frame that holds an IPv4 header whose time to live is 2 at least: both MAC addresses, the
+/// time to live, the header checksum. Every other byte stays as it is, a priority tag included.
+///
+/// Writes nothing if the frame ends before that.
+#[inline]
+pub fn forward(frame: &mut [u8], addresses: &Addresses) {
+    if is_tagged(frame) {
+        forward_tagged(frame, addresses);
+    } else if let Some(plain) = frame.first_chunk_mut::<REACH>() {
+        rewrite(plain, addresses);
+    }
+}
+
+/// The same for an untagged frame, unless it [turns back](turns_back). Returns false, and writes
+/// nothing, if it does or ends before.
+#[inline]
+#[must_use]
+pub fn forward_plain(frame: &mut [u8], addresses: &Addresses) -> bool {
+    let Some(plain) = frame.first_chunk_mut::<REACH>() else { return false };
+    if turns_back(plain, addresses) {
+        return false;
+    }
+    rewrite(plain, addresses);
+    true
+}
+
+#[inline]
+fn rewrite(plain: &mut [u8; REACH], addresses: &Addresses) {
+    addresses.write(plain);
+    let [.., ttl, _, high, low] = plain;
+    spend(ttl, [high, low]);
+}
+
+/// True if a frame comes from the station that `addresses` would send it to, and from farther than any
+/// sender behind that address can be.
+#[inline]
+#[must_use]
+pub fn turns_back(frame: &[u8], addresses: &Addresses) -> bool {
+    // Two MAC addresses of one site rarely end alike.
+    let Some([_, _, _, _, _, _, _, _, end @ ..]) = frame.first_chunk::<12>() else { return false };
+    addresses.ends_with(end) && has_circled(frame, addresses)
+}
+
+#[cold]
+fn has_circled(frame: &[u8], addresses: &Addresses) -> bool {
+    ttl(frame).is_some_and(|ttl| ttl < CIRCLED) && ethernet::source(frame) == Some(addresses.destination())
+}
+
+/// The time to live of the IPv4 header in a frame, tagged or not.
+#[must_use]
+pub fn ttl(frame: &[u8]) -> Option<u8> {
+    let tag = if is_tagged(frame) { ethernet::TAG_LEN } else { 0 };
+    frame.get(TTL + tag).copied()
+}
+
+#[inline]
+fn is_tagged(frame: &[u8]) -> bool {
+    ethernet::split(frame).is_some_and(|(header, _)| header.ethertype() == ethernet::TAG)
+}
+
+#[cold]
+fn forward_tagged(frame: &mut [u8], addresses: &Addresses) {
+    let header = frame.get_mut(TTL + ethernet::TAG_LEN..).and_then(|rest| rest.first_chunk_mut());
+    if let Some([ttl, _, high, low]) = header {
+        spend(ttl, [high, low]);
+        addresses.write(frame);
+    }
+}
+
+/// Decrements `ttl`, cuts it to [`TTL_MAX`], and makes up for it in the header checksum (RFC 1624).
+#[inline]
+fn spend(ttl: &mut u8, [high, low]: [&mut u8; 2]) {
+    let before = u32::from(*ttl);
+    let left = before.wrapping_sub(1).min(TTL_MAX.into());
+    // One's-complement sums are right in any byte order; as it lies in the frame, the time to live is
+    // the first byte of its word.
+    // A sum of all ones becomes 0: no header has all ones for a checksum (RFC 1624 section 3).
+    let sum = u32::from(u16::from_le_bytes([*high, *low])) + (before - left);
+    let folded = (sum + ((sum + 1) >> 16)) as u16; // the carry is in it
+    [*high, *low] = folded.to_le_bytes();
+    *ttl = left as u8; // at most TTL_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::MacAddr;
+    use crate::wire::ipv4::Ipv4;
+
+    const SERVER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+    const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
+
+    /// With a header whose other words make any checksum right.
+    fn frame(ttl: u8, checksum: u16, tagged: bool) -> Vec<u8> {
+        let mut header = [0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 1];
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        let sum: u32 = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+        let identification = 0xffff - ((sum % 0xffff) as u16);
+        header[4..6].copy_from_slice(&identification.to_be_bytes());
+        assert!(Ipv4::new(&header).unwrap().checksum_holds());
+        let tag: &[u8] = if tagged { &[0x81, 0, 0xa0, 0] } else { &[] };
+        [&[0xd; 6], &[1, 2, 3, 4, 5, 6], tag, &[8, 0], &header].concat()
+    }
+
+    #[test]
+    fn a_hop_costs_one_and_no_more_than_63_are_left() {
+        for (before, after) in [(255, 63), (128, 63), (65, 63), (64, 63), (63, 62), (3, 2), (2, 1)] {
+            for tagged in [false, true] {
+                let mut frame = frame(before, 0x1234, tagged);
+                forward(&mut frame, &Addresses::new(SERVER, OWN));
+                assert_eq!(ttl(&frame), Some(after));
+            }
+        }
+    }
+
+    #[test]
+    fn the_checksum_stays_right_whatever_it_is() {
+        let addresses = Addresses::new(SERVER, OWN);
+        for checksum in 0..=u16::MAX {
+            for ttl in [2, 64, 65, 128, 255] {
+                let mut frame = frame(ttl, checksum, false);
+                assert!(forward_plain(&mut frame, &addresses));
+                assert!(Ipv4::new(&frame[14..]).unwrap().checksum_holds(), "{ttl} {checksum:#x}");
+                assert_ne!(frame[24..26], [0xff, 0xff], "{ttl} {checksum:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_touched() {
+        for tagged in [false, true] {
+            let before = frame(64, 0xabcd, tagged);
+            let mut after = before.clone();
+            forward(&mut after, &Addresses::new(SERVER, OWN));
+            assert_eq!((&after[..6], &after[6..12]), (&SERVER.0[..], &OWN.0[..]));
+            let header = if tagged { 18 } else { 14 };
+            for at in (12..before.len()).filter(|at| ![8, 10, 11].contains(&at.wrapping_sub(header))) {
+                assert_eq!(after[at], before[at], "byte {at}");
+            }
+            let mut short = before[..header + 11].to_vec();
+            forward(&mut short, &Addresses::new(SERVER, OWN));
+            assert_eq!(short, before[..header + 11]);
+        }
+    }
+
+    #[test]
+    fn a_frame_from_its_server_turns_back_unless_its_sender_is_near() {
+        let addresses = Addresses::new(SERVER, OWN);
+        let from = |source: [u8; 6], ttl| {
+            let mut frame = frame(ttl, 0, false);
+            frame[6..12].copy_from_slice(&source);
+            turns_back(&frame, &addresses)
+        };
+        assert_eq!(
+            [255, 128, 64, 60, 56, 55, 2].map(|ttl| from(SERVER.0, ttl)),
+            [false, false, false, false, false, true, true]
+        );
+        assert!(!from([2, 1, 0, 0, 0, 9], 2), "another station whose address ends alike");
+        assert!(!from([2, 0, 0, 0, 0, 8], 2));
+        assert!(!turns_back(&[0; 11], &addresses));
+    }
+}
