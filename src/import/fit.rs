@@ -6,7 +6,7 @@ use super::description::{
 };
 use super::judge::{self, Judge, Refusal, key};
 use super::remark::Remarks;
-use crate::model::Scheduler;
+use crate::model::{SECONDS_MAX, Scheduler};
 use std::collections::HashSet;
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -67,7 +67,15 @@ impl Fitter<'_> {
         let named = [("tcp", &timeouts.tcp), ("tcpfin", &timeouts.tcp_fin), ("udp", &timeouts.udp)];
         let set = named.into_iter().filter_map(|(name, timeout)| {
             let timeout = timeout.as_ref()?;
-            let line = format!("{name} = {}", timeout.value);
+            if timeout.value > SECONDS_MAX {
+                let what = format!("the timeout {name} is {}, out of range", timeout.value);
+                self.remarks.lost(
+                    &timeout.place,
+                    what,
+                    format!("{SECONDS_MAX} stands in its place, 24 days"),
+                );
+            }
+            let line = format!("{name} = {}", timeout.value.min(SECONDS_MAX));
             match judge::timeout_refusal(&line) {
                 None => Some(At::new(&timeout.place, line)),
                 Some(Refusal { what, remedy }) => {
@@ -216,6 +224,12 @@ impl Fitter<'_> {
     /// A mask that is refused takes not all of the persistence with it.
     fn persistence(&mut self, persistence: &At<Persistence>, keys: &mut Vec<String>) {
         let Persistence { timeout, netmask } = &persistence.value;
+        if *timeout > SECONDS_MAX {
+            let what = format!("persistence of {timeout} s is out of range");
+            let instead = format!("{SECONDS_MAX} s stand in its place, 24 days");
+            self.remarks.lost(&persistence.place, what, instead);
+        }
+        let timeout = timeout.min(&SECONDS_MAX);
         let instead = "scheduler = \"sh\" or \"mh\" keeps a client at its server, too";
         let what = format!("persistence of {timeout} s");
         let alone = format!("persistence = {{ timeout = {timeout} }}");
@@ -276,6 +290,11 @@ impl Fitter<'_> {
                 what,
                 "run the server elsewhere: directrix does not hand frames to its own host",
             );
+            return None;
+        }
+        if address.is_loopback() {
+            let what = format!("{address} is a loopback address, so this server is the director itself");
+            self.remarks.lost(place, what, judge::OWN_HOST);
             return None;
         }
         let mut keys = service.to_vec();

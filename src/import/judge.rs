@@ -14,6 +14,10 @@ pub(super) struct Refusal {
     pub(super) remedy: String,
 }
 
+/// What to do instead of a server on the director itself, as ldirectord's `fallback` is.
+pub(super) const OWN_HOST: &str = "directrix hands no frames to its own host: run it, or the page that stands in for the servers, on another \
+                        host of the network, prepared by \"directrix realserver setup\"";
+
 /// The reader, with a memory for what it said: services of one file have much in common.
 #[derive(Debug, Default)]
 pub(super) struct Judge(HashMap<String, Option<Refusal>>);

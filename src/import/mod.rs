@@ -97,6 +97,9 @@ pub fn import(source: &Source<'_>, host: &dyn Host) -> Result<Import, Failure> {
     let text = String::from_utf8_lossy(source.bytes);
     let text = text.trim_start_matches('\u{feff}');
     let bad = |message: String| Failure::BadInput(vec![Fault::whole(message)]);
+    if text.contains('\0') {
+        return Err(bad(format!("{}: {NO_TEXT}", source.file)));
+    }
     let format = source.format.map_or_else(|| recognise(source.file, text), Ok).map_err(bad)?;
     if let Some(refusal) = source.interface.and_then(judge::interface_refusal) {
         return Err(bad(format!("--{}; {}", refusal.what, refusal.remedy)));
@@ -114,6 +117,9 @@ pub fn import(source: &Source<'_>, host: &dyn Host) -> Result<Import, Failure> {
     let toml = write::write(&described(source.file, format), &interface, &draft);
     finish(toml, &draft, remarks)
 }
+
+const NO_TEXT: &str = "this is no text, so it is no configuration of keepalived and no rules of ipvsadm; \
+                       give keepalived.conf, or the output of \"ipvsadm -S -n\"";
 
 fn read(
     source: &Source<'_>,
@@ -180,6 +186,11 @@ fn described(file: &str, format: Format) -> String {
     format!("{file}, {kind}")
 }
 
+/// Whether a line begins a virtual service of ldirectord.cf(5).
+fn is_of_ldirectord(text: &str) -> bool {
+    text.lines().any(|line| line.split('=').next().is_some_and(|key| key.trim_end() == "virtual"))
+}
+
 /// Tells a format by the first line with something on it.
 fn recognise(file: &str, text: &str) -> Result<Format, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -193,15 +204,20 @@ fn recognise(file: &str, text: &str) -> Result<Format, String> {
     if keepalived::is_keyword(word) {
         return Ok(Format::Keepalived);
     }
-    Err(match first {
+    let first = excerpt(first);
+    Err(match &first {
         _ if first.starts_with("IP Virtual Server version") => {
             format!("{file}: this is a listing (ipvsadm -L); give the output of \"ipvsadm -S -n\"")
         }
         _ if first.starts_with("[director]") || first.starts_with("[[service]]") => {
             format!("{file}: this is a configuration of directrix already; use it as it is")
         }
+        _ if is_of_ldirectord(text) => format!(
+            "{file}: this is a configuration of ldirectord; import the output of \"ipvsadm -S -n\" while it runs, \
+             and let it call \"directrix ipvsadm\" from then on"
+        ),
         _ => format!(
-            "{file}: {first:?} begins neither rules of ipvsadm nor a configuration of keepalived; \
+            "{file}: \"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived; \
              say --from ipvsadm or --from keepalived if it is one"
         ),
     })

@@ -2,11 +2,12 @@
 
 use super::description::Place;
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 
 /// How much a remark matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Grade {
     /// Traffic will be treated differently, or nobody watches over it any more.
     Lost,
@@ -17,7 +18,10 @@ pub enum Grade {
 /// One thing that was not carried over, or that is different now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
+    /// Where it is first met.
     place: Place,
+    /// The lines of the same file below it with the same sentence.
+    others: Vec<usize>,
     grade: Grade,
     what: String,
     instead: String,
@@ -32,15 +36,37 @@ impl Remark {
 }
 
 impl fmt::Display for Remark {
-    /// One line: the place, what is so, and what to do.
+    /// One line: the places, what is so, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, grade, what, instead } = self;
+        let Self { place, grade, what, instead, .. } = self;
         let label = match grade {
             Grade::Lost => "not carried over",
             Grade::Note => "note",
         };
         let what = beginning(what, WHAT_MAX);
-        f.write_str(&printable(&format!("{place}: {label}: {what}; {instead}")))
+        f.write_str(&printable(&format!("{place}{}: {label}: {what}; {instead}", self.other_lines())))
+    }
+}
+
+/// Lines that a remark names; of more it says how many there are.
+const LINES_MAX: usize = 10;
+
+impl Remark {
+    /// ",9,13 and 30 more"
+    fn other_lines(&self) -> String {
+        let named = self.others.len().min(LINES_MAX - 1);
+        let (named, rest) = self.others.split_at(named);
+        let mut shown: String = named.iter().map(|line| format!(",{line}")).collect();
+        if !rest.is_empty() {
+            shown += &format!(" and {} more", rest.len());
+        }
+        shown
+    }
+
+    fn add_line(&mut self, line: usize) {
+        if self.others.last().unwrap_or(&self.place.line) != &line {
+            self.others.push(line);
+        }
     }
 }
 
@@ -62,10 +88,10 @@ impl Remarks {
     }
 
     pub(super) fn add(&mut self, place: &Place, grade: Grade, what: String, instead: String) {
-        self.0.push(Remark { place: place.clone(), grade, what, instead });
+        self.0.push(Remark { place: place.clone(), others: Vec::new(), grade, what, instead });
     }
 
-    /// File by file as they were first mentioned, line by line, nothing twice.
+    /// File by file as they were first mentioned, line by line; the same sentence once for all its lines.
     pub(super) fn in_order(self) -> Vec<Remark> {
         let mut files = Vec::new();
         for remark in &self.0 {
@@ -76,10 +102,24 @@ impl Remarks {
         let file = |remark: &Remark| files.iter().position(|file| *file == remark.place.file);
         let mut remarks = self.0;
         remarks.sort_by_key(|remark| (file(remark), remark.place.line));
-        let mut seen = HashSet::new();
-        remarks.retain(|remark| seen.insert(remark.to_string()));
-        remarks
+        merged(remarks)
     }
+}
+
+/// One remark for those that differ in their line only.
+fn merged(remarks: Vec<Remark>) -> Vec<Remark> {
+    let mut merged: Vec<Remark> = Vec::new();
+    let mut seen: HashMap<(Rc<str>, Grade, String, String), usize> = HashMap::new();
+    for remark in remarks {
+        let Remark { place, grade, what, instead, .. } = &remark;
+        let key = (place.file.clone(), *grade, what.clone(), instead.clone());
+        let first = *seen.entry(key).or_insert(merged.len());
+        match merged.get_mut(first) {
+            Some(first) => first.add_line(remark.place.line),
+            None => merged.push(remark),
+        }
+    }
+    merged
 }
 
 /// One thing because of which a file cannot be read.
@@ -154,17 +194,18 @@ mod tests {
     }
 
     #[test]
-    fn remarks_come_file_by_file_and_line_by_line_and_nothing_twice() {
+    fn remarks_come_file_by_file_and_line_by_line() {
         let at = |file: &str, line| Place { file: file.into(), line };
         let mut remarks = Remarks::default();
         remarks.lost(&at("b", 9), "x", "y");
         remarks.note(&at("a", 3), "x", "y");
         remarks.lost(&at("b", 2), "x\ny", "z");
         remarks.lost(&at("b", 9), "x", "y");
+        remarks.lost(&at("b", 11), "x", "y");
         let shown: Vec<_> = remarks.in_order().iter().map(Remark::to_string).collect();
         assert_eq!(
             shown,
-            ["b:2: not carried over: x\\ny; z", "b:9: not carried over: x; y", "a:3: note: x; y"]
+            ["b:2: not carried over: x\\ny; z", "b:9,11: not carried over: x; y", "a:3: note: x; y"]
         );
     }
 }

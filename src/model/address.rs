@@ -2,6 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+/// What to do instead of a real server on the director itself.
+pub(super) const OWN_HOST: &str = "name a server on another host: directrix hands no frames to its own";
+
 /// Whether `address` can be a VIP or RIP: one host's address, reachable from others.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! What must hold between services and servers, however they were added.
 
+use super::address::OWN_HOST;
 use super::{Persistence, RealServer, Rules, ServiceAddress, VirtualService, host_address};
 use crate::time::Span;
 use crate::wire::Protocol;
@@ -173,7 +174,9 @@ fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Misfit> {
         |flaw: &str, remedy: &str| Misfit::new(format!("real server {rip} of {service}: {flaw}"), remedy);
     let settings = [Culprit::ServerSettings(service, rip)];
     if let Err(flaw) = host(rip) {
-        let fault = fault(&flaw, "name the RIP of one host, as in 192.168.195.170");
+        let remedy =
+            if rip.is_loopback() { OWN_HOST } else { "name the RIP of one host, as in 192.168.195.170" };
+        let fault = fault(&flaw, remedy);
         return Err(fault.of([Culprit::Server(service, rip)]));
     }
     if server.upper_threshold > THRESHOLD_MAX {

@@ -155,7 +155,7 @@ fn what_cannot_be_carried_over_is_said_with_its_line() {
         ),
         (
             "-a -t 192.0.2.1:80 -r 127.0.0.1",
-            "3: not carried over: real server 127.0.0.1: address is \"127.0.0.1\", a loopback address",
+            "3: not carried over: 127.0.0.1 is a loopback address, so this server is the director itself",
         ),
         ("--set 2500000 0 0", "3: not carried over: the timeout tcp is 2500000, out of range"),
     ] {

@@ -323,32 +323,6 @@ fn files_include_others_beside_them() {
 }
 
 #[test]
-fn parameters_conditions_and_sequences_are_carried_out() {
-    let text = "$NET=10.0.0\n@main $W=5\n@^main $W=9\n@other virtual_server 192.0.2.99 80 {\n\
-                $RS= \\\nreal_server ${NET}.${N} { \\\nweight $W \\\n}\n\
-                virtual_server ${VIP}.1 80 {\n$N=1\n$RS\n~SEQ(N, 2, 3) $RS\n~LST({N, W}, {7, 70}, {8, 80}) $RS\n\
-                protocol TCP\nlvs_method DR\n}\n";
-    let text = format!("$VIP=192.0.2\n{text}");
-    let import = imported("k", &text, &Files::default());
-    assert_eq!(
-        shown(&config(&import).services),
-        "TCP 192.0.2.1:80 wlc: 10.0.0.1*5 10.0.0.2*5 10.0.0.3*5 10.0.0.7*70 10.0.0.8*80"
-    );
-    let other = directrix::import::Source { config_id: Some("backup"), ..source("k", &text) };
-    let import = directrix::import::import(&other, &Files::default()).unwrap();
-    assert!(shown(&config(&import).services).contains("10.0.0.1*9"));
-    assert_eq!(
-        refused("$A=$A\n$A\n", &Files::default()),
-        "k:2: a parameter contains itself; write a value without it".replace('k', "f")
-    );
-    let bomb = "~SEQ(A, 1, 60000) ~SEQ(B, 1, 60000) @nobody x\n";
-    assert_eq!(
-        refused(bomb, &Files::default()),
-        "f:1: includes and parameters make more than a million lines of it; import a part at a time"
-    );
-}
-
-#[test]
 fn braces_that_do_not_fit_are_named_with_their_line() {
     for (text, expected) in [
         (

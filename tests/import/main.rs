@@ -2,8 +2,10 @@
 #![allow(missing_docs)]
 
 mod command;
+mod definitions;
 mod ipvsadm;
 mod keepalived;
+mod remarks;
 
 use directrix::import::{Failure, Host, Import, Source, import};
 use directrix::model::{self, Config, VirtualService};

@@ -73,7 +73,7 @@ impl Reader<'_> {
         let mut open: Option<Definition> = None;
         for (line, text) in (1..).zip(text.lines()) {
             let place = Place { file: name.clone(), line };
-            let text = without_comment(text);
+            let text = significant(text, open.is_some());
             open = match open {
                 Some(definition) => self.define(definition, &text),
                 None => self.line(Line { place, text }, &dir, 0)?,
@@ -146,7 +146,8 @@ impl Reader<'_> {
     /// The rest of a `~SEQ` or `~LST` line, once for each value.
     fn sequence(&mut self, line: &Line, dir: &Path, depth: usize) -> Result<(), Fault> {
         let Sequence { names, rounds, rest } =
-            parameters::sequence(&line.text).map_err(|what| Fault::at(&line.place, what))?;
+            parameters::sequence(&line.text, |name| self.single(name, dir))
+                .map_err(|what| Fault::at(&line.place, what))?;
         self.steps += rounds.len();
         for values in rounds {
             for (name, value) in names.iter().zip(values) {
@@ -159,10 +160,20 @@ impl Reader<'_> {
 
     /// The line with its first known parameter put in, or none if there is none.
     fn substituted(&self, line: &Line, dir: &Path) -> Option<Vec<String>> {
-        parameters::substituted(&line.text, |name| match name {
+        parameters::substituted(&line.text, |name| self.value(name, dir))
+    }
+
+    fn value(&self, name: &str, dir: &Path) -> Option<Vec<String>> {
+        match name {
             "_PWD" => Some(vec![dir.display().to_string()]),
             _ => self.parameters.get(name).cloned(),
-        })
+        }
+    }
+
+    /// The value of a parameter that has one line.
+    fn single(&self, name: &str, dir: &Path) -> Option<String> {
+        let lines = self.value(name, dir)?;
+        if lines.len() == 1 { lines.into_iter().next() } else { None }
     }
 
     fn plain(&mut self, line: Line, dir: &Path) -> Result<(), Fault> {
@@ -219,6 +230,20 @@ impl Reader<'_> {
             () => Ok(()),
         }
     }
+}
+
+/// The line without its comment. A backslash at the end of a comment goes on with a definition, as for keepalived.
+fn significant(line: &str, in_definition: bool) -> String {
+    let text = without_comment(line);
+    let defines =
+        || parameters::definition(text.strip_prefix('@').map_or(&*text, behind_condition)).is_some();
+    let goes_on = line.trim_end().ends_with('\\') && !text.ends_with('\\');
+    if goes_on && (in_definition || defines()) { text + "\\" } else { text }
+}
+
+/// What stands behind "id " of a condition, whether it holds or not.
+fn behind_condition(rest: &str) -> &str {
+    rest.split_once([' ', '\t']).map_or("", |(_, kept)| kept.trim_start())
 }
 
 /// The line without its comment and the space around it; `\#` and `\!` begin none.

@@ -1,6 +1,8 @@
 //! Parameters of keepalived's files: `$NAME=value`, `$NAME`, `${NAME}`, and the sequences that set
 //! them one value after the other.
 
+use crate::import::remark::excerpt;
+
 /// Most rounds of a sequence: as many as an IPv4 network of a practical size has addresses.
 const ROUNDS_MAX: usize = 1 << 16;
 
@@ -46,16 +48,23 @@ pub(super) struct Sequence {
     pub(super) rest: String,
 }
 
-/// Reads `~SEQ(var, start, step, end) rest` or `~LST(var, value, ...) rest`.
+/// Parameters put into one item of a sequence, one after the other; more is taken for one that contains itself.
+const SUBSTITUTIONS_MAX: usize = 32;
+
+/// Reads `~SEQ(var, start, step, end) rest` or `~LST(var, value, ...) rest`. Its items may be parameters of one
+/// line, whose values `value` knows; those in the rest are put in later, in each round.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn sequence(text: &str) -> Result<Sequence, String> {
-    let fault =
-        || format!("{text:?} is no sequence; write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)");
+pub(super) fn sequence(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Sequence, String> {
+    let fault = || {
+        let shown = excerpt(text);
+        format!("\"{shown}\" is no sequence; write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)")
+    };
     let (head, rest) = text.split_once(')').ok_or_else(fault)?;
     let (kind, list) = head.split_once('(').ok_or_else(fault)?;
-    let items = items(list);
+    let items = items(list).iter().map(|item| filled_in(item, &value)).collect::<Option<Vec<_>>>();
+    let items = items.ok_or_else(fault)?;
     let (first, values) = items.split_first().ok_or_else(fault)?;
     let rounds = match kind.trim() {
         "~SEQ" => steps(values, false).map(single),
@@ -87,6 +96,29 @@ fn items(list: &str) -> Vec<String> {
         }
     }
     items.iter().map(|item| item.trim().to_owned()).collect()
+}
+
+/// The item with its parameters put in; none if that never ends.
+fn filled_in(item: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut item = item.to_owned();
+    for _ in 0..SUBSTITUTIONS_MAX {
+        let mut uses = item.match_indices('$').map(|(at, _)| at);
+        let found = uses.find_map(|at| {
+            let (name, length) = used_in_item(&item[at + 1..])?;
+            Some((at, at + 1 + length, value(name)?))
+        });
+        let Some((start, end, value)) = found else { return Some(item) };
+        item.replace_range(start..end, &value);
+    }
+    None
+}
+
+/// Like [`used`], but a name also ends at what separates items.
+fn used_in_item(rest: &str) -> Option<(&str, usize)> {
+    if rest.starts_with('{') {
+        return used(rest);
+    }
+    used(rest.split([',', '}', ' ', '\t']).next()?)
 }
 
 /// "{a, b}" as two, "a" as one.
@@ -171,7 +203,7 @@ mod tests {
 
     /// "names: round round | rest", a round's values between slashes.
     fn shown(text: &str) -> String {
-        match sequence(text) {
+        match sequence(text, |_| None) {
             Ok(Sequence { names, rounds, rest }) => {
                 let rounds: Vec<_> = rounds.iter().map(|round| round.join("/")).collect();
                 format!("{}: {} | {rest}", names.join("/"), rounds.join(" "))

@@ -16,6 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 /// Seconds of `persistence_timeout` without a number.
 const PERSISTENT_DEFAULT: u32 = model::Persistence::TIMEOUT.secs();
 
+/// The largest weight of ipvsadm and directrix. keepalived takes larger ones.
+const WEIGHT_MAX: u32 = u16::MAX as u32;
+
 /// Services, and servers of all services, that a configuration of directrix can have.
 pub(super) const COUNT_MAX: usize = u16::MAX as usize;
 
@@ -33,6 +36,9 @@ pub(super) fn read(entry: &Entry, groups: &Groups, room: &mut usize, remarks: &m
     surplus::remark(entry, remarks);
     let mut template = Template::new(entry);
     entry.entries().iter().for_each(|entry| template.take(entry, remarks));
+    if let Some(sorry) = &template.sorry {
+        remark_sorry(sorry, &members, remarks);
+    }
     if template.servers.is_empty() {
         let what = format!("{} has no real server, so that nothing answers", entry.words.join(" "));
         remarks.note(&entry.place, what, "write a [[service.server]]; keepalived leaves out such a service");
@@ -77,12 +83,14 @@ struct Template {
     forward: Option<Forward>,
     weight: u32,
     servers: Vec<(Server, Option<Forward>)>,
+    /// The `sorry_server` line.
+    sorry: Option<Entry>,
 }
 
 impl Template {
     fn new(entry: &Entry) -> Self {
         let numbers = entry.entries().iter().filter(|entry| entry.keyword() == "weight");
-        let weight = numbers.filter_map(|entry| entry.value()?.parse().ok()).next_back();
+        let weight = numbers.filter_map(|entry| capped_weight(entry.value()?)).next_back();
         Self {
             settings: Settings::default(),
             transport: None,
@@ -90,6 +98,7 @@ impl Template {
             forward: None,
             weight: weight.unwrap_or(1),
             servers: Vec::new(),
+            sorry: None,
         }
     }
 
@@ -111,12 +120,12 @@ impl Template {
                 self.settings.flags.push(At::new(&entry.place, flag.to_owned()));
                 Ok(())
             }
-            "weight" => number(entry, 65_535).map(drop),
+            "weight" => weight(entry, remarks).map(drop),
             // The default: one living server is enough.
             "quorum" if entry.value() == Some("1") => Ok(()),
             "real_server" => self.server(entry, remarks),
             "sorry_server" => {
-                sorry(entry, remarks);
+                self.sorry = Some(entry.clone());
                 Ok(())
             }
             _ => {
@@ -148,7 +157,7 @@ impl Template {
         for entry in entry.entries() {
             surplus::remark(entry, remarks);
             let done = match entry.keyword() {
-                "weight" => number(entry, 65_535).map(|weight| server.weight = weight),
+                "weight" => self::weight(entry, remarks).map(|weight| server.weight = weight),
                 "uthreshold" => number(entry, u32::MAX).map(|upper| server.upper = upper),
                 "lthreshold" => number(entry, u32::MAX).map(|lower| server.lower = lower),
                 "lvs_method" | "lb_kind" => self::forward(entry).map(|forward| own = Some(forward)),
@@ -248,6 +257,26 @@ fn number(entry: &Entry, max: u32) -> Result<u32, String> {
     number.ok_or_else(|| format!("{} is {text:?}, no number from 0 to {max}", entry.keyword()))
 }
 
+/// A weight; one that is too large becomes the largest, so that its server stays the heaviest.
+fn weight(entry: &Entry, remarks: &mut Remarks) -> Result<u32, String> {
+    let text = text(entry)?.value;
+    let Some(weight) = capped_weight(&text) else { return number(entry, WEIGHT_MAX) };
+    if text.parse() != Ok(weight) {
+        let what = format!("weight {text} is above {WEIGHT_MAX}, the most that ipvsadm and directrix take");
+        let instead = format!(
+            "{WEIGHT_MAX} stands in its place; scale the weights of the service down, so that their shares stay"
+        );
+        remarks.lost(&entry.place, what, instead);
+    }
+    Ok(weight)
+}
+
+/// A number however large, as a weight.
+fn capped_weight(text: &str) -> Option<u32> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u32::MAX).min(WEIGHT_MAX))
+}
+
 fn forward(entry: &Entry) -> Result<Forward, String> {
     match text(entry)?.value.as_str() {
         "DR" => Ok(Forward::Direct),
@@ -272,9 +301,24 @@ fn endpoint(entry: &Entry) -> Result<(IpAddr, u16), String> {
     Ok((address, group::port(entry.words.get(2).map(String::as_str))?))
 }
 
-fn sorry(entry: &Entry, remarks: &mut Remarks) {
+/// A server of weight 0 can take over, unless it is the director itself.
+fn remark_sorry(entry: &Entry, members: &[At<Member>], remarks: &mut Remarks) {
     let what =
         format!("{} takes over when no server is left, which nobody notices any more", entry.words.join(" "));
-    let instead = "write it as a [[service.server]] with weight = 0, and raise that by \"directrix ipvsadm -e ... -w 1\" when the others are down";
+    let write = "write it as a [[service.server]] with weight = 0, and raise that by \"directrix ipvsadm -e ... -w 1\" when the others are down";
+    let instead = if is_own_host(entry, members) {
+        format!(
+            "that is the director itself, to which directrix hands no frames: run the page on a host of the network, prepare it by \"directrix realserver setup\", {write}"
+        )
+    } else {
+        write.to_owned()
+    };
     remarks.lost(&entry.place, what, instead);
+}
+
+/// Whether a server's address is a loopback address or one of the VIPs.
+fn is_own_host(entry: &Entry, members: &[At<Member>]) -> bool {
+    let Ok((address, _)) = endpoint(entry) else { return false };
+    let is_vip = |member: &At<Member>| matches!(member.value, Member::Address(vip) if vip.ip() == address);
+    address.is_loopback() || members.iter().any(is_vip)
 }

@@ -2,7 +2,7 @@
 
 use super::lines::Line;
 use crate::import::description::Place;
-use crate::import::remark::Fault;
+use crate::import::remark::{Fault, excerpt};
 
 /// Blocks within blocks. keepalived has no use for more than five.
 const DEPTH_MAX: usize = 32;
@@ -97,7 +97,8 @@ impl Tree {
     fn finish(mut self) -> Result<Vec<Entry>, Fault> {
         match self.headings.last() {
             Some(heading) => {
-                let what = format!("the block of {} has no \"}}\"; add one where it ends", heading.keyword());
+                let keyword = excerpt(heading.keyword());
+                let what = format!("the block of {keyword} has no \"}}\"; add one where it ends");
                 Err(Fault::at(&heading.place, what))
             }
             None => Ok(self.open.pop().unwrap_or_default()),

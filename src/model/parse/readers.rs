@@ -2,6 +2,7 @@
 
 use super::report::Fault;
 use super::section::nearest;
+use crate::model::address::OWN_HOST;
 use crate::model::{
     BadFlag, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, Workers, host_address,
 };
@@ -250,6 +251,9 @@ pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAd
     let example = r#"the RIP alone, as in "192.168.195.170""#;
     let text = text(value, &format!("{example},"))?;
     let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    if text.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
+        return Err(Fault::new(format!("is {text:?}, a loopback address"), OWN_HOST));
+    }
     let Ok(with_port) = text.parse::<SocketAddr>() else {
         return host_of(text).map(IpAddr::V4).map_err(|flaw| fault(&flaw));
     };

@@ -620,7 +620,10 @@ fn broken_servers_are_refused() {
         ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", no IPv4 address; {rip}")),
         ("\"2001:db8::2\"", format!("is \"2001:db8::2\": IPv6 is not there yet; {rip}")),
         ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\": IPv6 is not there yet; {rip}")),
-        ("\"127.0.0.1\"", format!("is \"127.0.0.1\", a loopback address; {rip}")),
+        (
+            "\"127.0.0.1\"",
+            "is \"127.0.0.1\", a loopback address; name a server on another host: directrix hands no frames to its own".into(),
+        ),
         ("\"239.1.1.1\"", format!("is \"239.1.1.1\", a multicast address; {rip}")),
         ("\"255.255.255.255:80\"", format!("is \"255.255.255.255:80\", the broadcast address; {rip}")),
         ("\"0.0.0.0\"", format!("is \"0.0.0.0\", the unspecified address; {rip}")),

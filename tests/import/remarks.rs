@@ -1,0 +1,134 @@
+//! What is said of what is not carried over, and how often.
+
+use crate::{Files, config, imported, refused, said, shown};
+use std::fmt::Write;
+
+/// Seven servers with the same check, and one with another one.
+fn checked() -> String {
+    let mut text = "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\n".to_owned();
+    for server in 1..=8 {
+        let check = if server == 8 { "HTTP_GET" } else { "TCP_CHECK" };
+        let _ = writeln!(text, "real_server 10.0.0.{server} 80 {{\n{check} {{\n}}\n}}");
+    }
+    text + "}\n"
+}
+
+#[test]
+fn the_same_sentence_is_said_once_with_all_its_lines() {
+    let said = said(&imported("k", &checked(), &Files::default()));
+    let begins: Vec<_> = said.iter().map(|line| line.split(" is a health check").next().unwrap()).collect();
+    assert_eq!(
+        begins,
+        ["k:5,9,13,17,21,25,29: not carried over: TCP_CHECK", "k:33: not carried over: HTTP_GET"]
+    );
+}
+
+#[test]
+fn many_lines_are_counted() {
+    let servers: String =
+        (0..40).map(|n| format!("real_server 10.0.0.{n} 80 {{\nTCP_CHECK {{\n}}\n}}\n")).collect();
+    let text = format!("virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\n{servers}}}\n");
+    let said = said(&imported("k", &text, &Files::default()));
+    assert!(
+        said[0].starts_with("k:5,9,13,17,21,25,29,33,37,41 and 30 more: not carried over: TCP_CHECK"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn weights_out_of_range_become_the_nearest_in_range() {
+    let text = "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\nweight 80000\n\
+                real_server 10.0.0.1 80 {\nweight 70000\n}\nreal_server 10.0.0.2 80 {\nweight 300\n}\n\
+                real_server 10.0.0.3 80 {\n}\nreal_server 10.0.0.4 80 {\nweight x\n}\n\
+                real_server 10.0.0.5 80 {\nweight 99999999999999999999\n}\n}\n";
+    let import = imported("k", text, &Files::default());
+    assert_eq!(
+        shown(&config(&import).services),
+        "TCP 192.0.2.1:80 wlc: 10.0.0.1*65535 10.0.0.2*300 10.0.0.3*65535 10.0.0.4*65535 10.0.0.5*65535"
+    );
+    let instead =
+        "65535 stands in its place; scale the weights of the service down, so that their shares stay";
+    let said = said(&import);
+    let about: Vec<_> = said.iter().map(String::as_str).collect();
+    assert_eq!(
+        about,
+        [
+            format!("k:4: not carried over: weight 80000 is above 65535, the most that ipvsadm and directrix take; {instead}"),
+            format!("k:6: not carried over: weight 70000 is above 65535, the most that ipvsadm and directrix take; {instead}"),
+            "k:14: not carried over: weight is \"x\", no number from 0 to 65535; write a right one into directrix.toml".to_owned(),
+            format!("k:17: not carried over: weight 99999999999999999999 is above 65535, the most that ipvsadm and directrix take; {instead}"),
+        ]
+    );
+}
+
+#[test]
+fn timeouts_out_of_range_become_the_nearest_in_range() {
+    let text = "global_defs {\nlvs_timeouts tcp 2500000 udp 60\n}\n\
+                virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\npersistence_timeout 2600000\n\
+                real_server 10.0.0.1 80 {\n}\n}\n";
+    let import = imported("k", text, &Files::default());
+    let config = config(&import);
+    assert_eq!(config.director.timeouts.tcp.secs(), 2_147_483);
+    assert_eq!(config.services[0].persistence.unwrap().timeout.secs(), 2_147_483);
+    assert_eq!(
+        said(&import),
+        [
+            "k:2: not carried over: the timeout tcp is 2500000, out of range; 2147483 stands in its place, 24 days",
+            "k:7: not carried over: persistence of 2600000 s is out of range; 2147483 s stand in its place, 24 days",
+        ]
+    );
+}
+
+/// The director's own host gets no frames from directrix.
+#[test]
+fn a_sorry_server_on_the_director_itself_gets_other_advice() {
+    for (address, own) in [("127.0.0.1", true), ("192.0.2.1", true), ("::1", true), ("10.0.0.99", false)] {
+        let text = format!(
+            "virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\nsorry_server {address} 80\nreal_server 10.0.0.1 80 {{\n}}\n}}\n"
+        );
+        let said = said(&imported("k", &text, &Files::default()));
+        let local = "that is the director itself, to which directrix hands no frames: run the page on a host of the network, prepare it";
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].starts_with(&format!(
+                "k:4: not carried over: sorry_server {address} 80 takes over when no server is left"
+            )),
+            "{said:?}"
+        );
+        assert_eq!(said[0].contains(local), own, "{said:?}");
+        assert!(said[0].contains("write it as a [[service.server]] with weight = 0"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_server_on_loopback_gets_advice_of_its_own() {
+    let text =
+        "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1\n-a -t 192.0.2.1:80 -r 127.0.0.1:80 -w 0\n";
+    let said = said(&imported("f", text, &Files::default()));
+    assert_eq!(
+        said,
+        ["f:3: not carried over: 127.0.0.1 is a loopback address, so this server is the director itself; \
+          directrix hands no frames to its own host: run it, or the page that stands in for the servers, on another \
+          host of the network, prepared by \"directrix realserver setup\""]
+    );
+}
+
+#[test]
+fn input_that_is_no_text_is_told_from_a_configuration() {
+    let no_text = "this is no text, so it is no configuration of keepalived and no rules of ipvsadm; \
+                   give keepalived.conf, or the output of \"ipvsadm -S -n\"";
+    for bytes in [
+        "\u{7f}ELF\u{2}\u{1}\0\0\0\u{3}\0>\0",
+        "virtual_server 192.0.2.1 80 {\n\0\n}\n",
+        "-A -t 192.0.2.1:80\0",
+    ] {
+        assert_eq!(refused(bytes, &Files::default()), format!("f: {no_text}"), "{bytes:?}");
+    }
+    let long = format!("upstream {}", "x".repeat(10_000));
+    let told = refused(&long, &Files::default());
+    assert!(told.contains(&format!("\"upstream {}…\" begins neither", "x".repeat(111))), "{told:.300}");
+    let ldirectord =
+        "checktimeout=3\nvirtual=192.0.2.1:80\n\treal=10.0.0.1:80 gate\n\tfallback=127.0.0.1:80 gate\n";
+    let told = refused(ldirectord, &Files::default());
+    assert!(told.contains("configuration of ldirectord") && told.contains("ipvsadm -S -n"), "{told}");
+}
