@@ -5,6 +5,45 @@ use crate::popt::{Switch, Takes};
 /// Longest timeout in seconds: 31 days.
 pub(crate) const TIMEOUT_MAX: u32 = 86_400 * 31;
 
+/// The scheduler of a service that names none.
+pub(crate) const DEFAULT_SCHEDULER: &str = "wlc";
+
+/// Flags that every scheduler takes. Their meaning is the scheduler's: sh and mh have one for the first two.
+const NUMBERED_FLAGS: &[&str] = &["flag-1", "flag-2", "flag-3"];
+/// Flags that only the named scheduler takes.
+const NAMED_FLAGS: &[(&str, &str)] =
+    &[("sh-fallback", "sh"), ("sh-port", "sh"), ("mh-fallback", "mh"), ("mh-port", "mh")];
+
+/// The flags of a list as `-b` takes it.
+pub(crate) fn flags(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').filter(|flag| !flag.is_empty())
+}
+
+/// Checks a list of flags for a scheduler.
+///
+/// # Errors
+/// ipvsadm's message about the first that the scheduler does not take.
+pub(crate) fn check_flags(list: &str, scheduler: &str) -> Result<(), String> {
+    for flag in flags(list).filter(|flag| !NUMBERED_FLAGS.contains(flag)) {
+        match NAMED_FLAGS.iter().find(|(name, _)| *name == flag) {
+            Some((_, owner)) if *owner == scheduler => {}
+            Some(_) => return Err(format!("incompatible scheduler flag `{flag}'")),
+            None => return Err(format!("invalid scheduler flag `{flag}'")),
+        }
+    }
+    Ok(())
+}
+
+/// The name that a scheduler has for a flag; none for a number that means nothing to it.
+pub(crate) fn flag_name(flag: &str, scheduler: &str) -> Option<String> {
+    match (flag, scheduler) {
+        ("flag-1", "sh" | "mh") => Some(format!("{scheduler}-fallback")),
+        ("flag-2", "sh" | "mh") => Some(format!("{scheduler}-port")),
+        _ if NUMBERED_FLAGS.contains(&flag) => None,
+        _ => Some(flag.to_owned()),
+    }
+}
+
 /// What is to be done. The first switch says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {

@@ -6,6 +6,7 @@ use super::description::{
 };
 use super::judge::{self, Judge, Refusal, key};
 use super::remark::Remarks;
+use crate::ipvsadm::flag_name;
 use crate::model::{SECONDS_MAX, Scheduler};
 use std::collections::HashSet;
 use std::iter;
@@ -200,7 +201,11 @@ impl Fitter<'_> {
     fn flags(&mut self, flags: &[At<String>], scheduler: &str, keys: &mut Vec<String>) {
         let mut taken: Vec<String> = Vec::new();
         for flag in flags {
-            let name = flag_name(&flag.value, scheduler);
+            let Some(name) = flag_name(&flag.value, scheduler) else {
+                let what = format!("{} means nothing to the scheduler {scheduler}", flag.value);
+                self.remarks.note(&flag.place, what, "it is left out");
+                continue;
+            };
             let mut more = taken.clone();
             more.push(toml::Value::from(name.as_str()).to_string());
             match self.judge.with(keys, format!("scheduler_flags = [{}]", more.join(", "))) {
@@ -389,13 +394,4 @@ fn stand_in(address: SocketAddr) -> SocketAddr {
         SocketAddr::V6(_) => Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into(),
     };
     SocketAddr::new(ip, 80)
-}
-
-/// "flag-1" and "flag-2" have names of their own in the schedulers that know them.
-fn flag_name(flag: &str, scheduler: &str) -> String {
-    match (flag, scheduler) {
-        ("flag-1", "sh" | "mh") => format!("{scheduler}-fallback"),
-        ("flag-2", "sh" | "mh") => format!("{scheduler}-port"),
-        _ => flag.to_owned(),
-    }
 }

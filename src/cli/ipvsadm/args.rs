@@ -2,7 +2,9 @@
 
 use super::grammar::{self, Options};
 use crate::import::{Host, ThisHost};
-use crate::ipvsadm::{Command, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX, Transport};
+use crate::ipvsadm::{
+    self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX, Transport,
+};
 use crate::popt::Words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -73,6 +75,7 @@ pub(super) fn parse(words: &[String]) -> Result<Request, Wrong> {
         order.take(meaning, value.unwrap_or_default())?;
     }
     order.timeouts = check_arguments(order.command, &words.arguments())?;
+    order.check_flags()?;
     grammar::check(order.command, order.options)?;
     order.check_service()?;
     order.check_listing()?;
@@ -160,6 +163,12 @@ impl Order {
             Opt::SyncId if !within(255) => illegal("syncid"),
             _ => Ok(()),
         }
+    }
+
+    /// The scheduler may stand behind its flags.
+    fn check_flags(&self) -> Result<(), String> {
+        let Some(flags) = self.value(Opt::SchedFlags) else { return Ok(()) };
+        ipvsadm::check_flags(flags, self.value(Opt::Scheduler).unwrap_or(DEFAULT_SCHEDULER))
     }
 
     fn is_v6(&self) -> bool {

@@ -4,7 +4,7 @@ use super::Failure;
 use super::args::{self, Order, Request as Asked, Target};
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::{Persistence, Request, ServerSettings, ServiceSettings};
-use crate::ipvsadm::{Command, Forward, Opt, Transport};
+use crate::ipvsadm::{self, Command, Forward, Opt, Transport};
 use crate::model::{self, SECONDS_MAX, ServiceAddress, read_input};
 use crate::wire::Protocol;
 use std::io::Read;
@@ -118,16 +118,16 @@ fn server(order: &Order) -> Result<IpAddr, Failure> {
     address.ok_or_else(|| Failure::new("illegal real server address[:port] specified", 2))
 }
 
-fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
+pub(super) fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
     let default = ServiceSettings::default();
-    let flags = order.value(Opt::SchedFlags).unwrap_or_default().split(',').filter(|flag| !flag.is_empty());
+    let flags = ipvsadm::flags(order.value(Opt::SchedFlags).unwrap_or_default());
     let scheduler = order.value(Opt::Scheduler).map_or(default.scheduler, str::to_owned);
     match order.value(Opt::Engine) {
         Some(engine) if !order.options.has(Opt::Persistent) => return Err(no_engine(engine)),
         _ => {}
     }
     Ok(ServiceSettings {
-        scheduler_flags: flags.map(|flag| whole_name(flag, &scheduler)).collect(),
+        scheduler_flags: flags.filter_map(|flag| ipvsadm::flag_name(flag, &scheduler)).collect(),
         scheduler,
         persistence: order.options.has(Opt::Persistent).then(|| persistence(order)).transpose()?,
         one_packet: order.options.has(Opt::OnePacket),
@@ -139,15 +139,6 @@ fn service_settings(order: &Order) -> Result<ServiceSettings, Failure> {
 fn check_seconds(seconds: u32) -> Result<(), Failure> {
     let message = || format!("directrix keeps timeouts of at most {SECONDS_MAX} s, not of {seconds} s");
     (seconds <= SECONDS_MAX).then_some(()).ok_or_else(|| Failure::new(message(), 255))
-}
-
-/// ipvsadm knows the flags by number, too: flag-1 is the fallback, flag-2 the port.
-fn whole_name(flag: &str, scheduler: &str) -> String {
-    match flag {
-        "flag-1" => format!("{scheduler}-fallback"),
-        "flag-2" => format!("{scheduler}-port"),
-        _ => flag.to_owned(),
-    }
 }
 
 /// Without `-p` the director would not hear of it. Its own words.

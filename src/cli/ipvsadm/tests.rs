@@ -77,6 +77,27 @@ fn wrong_arguments_get_ipvsadms_message_and_status() {
     }
 }
 
+/// Each as ipvsadm 1.31 answered it.
+#[test]
+fn flags_of_another_scheduler_get_ipvsadms_message_and_status() {
+    for (line, status, message) in [
+        ("-A -t 1.2.3.4:80 -s rr -b sh-port", 2, "incompatible scheduler flag `sh-port'"),
+        ("-A -t 1.2.3.4:80 -s sh -b mh-port", 2, "incompatible scheduler flag `mh-port'"),
+        ("-A -t 1.2.3.4:80 -s nope -b sh-port", 2, "incompatible scheduler flag `sh-port'"),
+        ("-E -t 1.2.3.4:80 -b sh-fallback", 2, "incompatible scheduler flag `sh-fallback'"),
+        ("-A -t 1.2.3.4:80 -s mh -b flag-1,sh-port,foo", 2, "incompatible scheduler flag `sh-port'"),
+        ("-A -t 1.2.3.4:80 -s rr -b foo", 2, "invalid scheduler flag `foo'"),
+        ("-A -t 1.2.3.4:80 -s rr -b flag-4", 2, "invalid scheduler flag `flag-4'"),
+        ("-A -t 1.2.3.4:80 -s sh -b SH-PORT", 2, "invalid scheduler flag `SH-PORT'"),
+        ("-A -t 1.2.3.4:80 -s rr -b foo stray", 2, "unexpected argument stray"),
+        ("-a -t 1.2.3.4:80 -r 1.2.3.5 -b foo", 2, "invalid scheduler flag `foo'"),
+        ("-A -b foo", 2, "invalid scheduler flag `foo'"),
+        ("-A -t 1.2.3.4 -s rr -b sh-port", 2, "incompatible scheduler flag `sh-port'"),
+    ] {
+        assert_eq!(parse(line), Err(Wrong { message: message.to_owned(), status }), "{line}");
+    }
+}
+
 #[test]
 fn right_arguments_name_their_command_and_service() {
     use Transport::{Sctp, Tcp, Udp};
@@ -91,7 +112,10 @@ fn right_arguments_name_their_command_and_service() {
         ("-L -f 7 -6", Command::List, Some(Target::Mark(7))),
         ("-At 1.2.3.4:80 -s wlc -p -M 255.255.255.0", Command::AddService, at(Tcp, "1.2.3.4:80")),
         ("-A -t 1.2.3.4 -p 300", Command::AddService, at(Tcp, "1.2.3.4:0")),
-        ("-E -u 1.2.3.4:53 -o -b sh-port", Command::EditService, at(Udp, "1.2.3.4:53")),
+        ("-E -u 1.2.3.4:53 -o -b sh-port -s sh", Command::EditService, at(Udp, "1.2.3.4:53")),
+        ("-A -t 1.2.3.4:80 -s wlc -b flag-1,flag-2", Command::AddService, at(Tcp, "1.2.3.4:80")),
+        ("-A -t 1.2.3.4:80 -s sh -b flag-1,,sh-port,", Command::AddService, at(Tcp, "1.2.3.4:80")),
+        ("-E -t 1.2.3.4:80 -b flag-3", Command::EditService, at(Tcp, "1.2.3.4:80")),
         ("-a -t 1.2.3.4:80 -r 1.2.3.5 -g -w 0 -x 9 -y 8", Command::AddServer, at(Tcp, "1.2.3.4:80")),
         ("-e -f 7 -r 1.2.3.5:80 -i", Command::EditServer, Some(Target::Mark(7))),
         ("--set 900 120 300", Command::SetTimeouts, None),
@@ -107,6 +131,26 @@ fn right_arguments_name_their_command_and_service() {
             }
             other => panic!("{line}: {other:?}"),
         }
+    }
+}
+
+/// Numbered flags have a meaning for sh and mh alone.
+#[test]
+fn flags_without_a_meaning_are_taken_and_do_nothing() {
+    for (line, scheduler, expected) in [
+        ("-A -t 1.2.3.4:80 -s wlc -b flag-1,flag-2,flag-3", "wlc", &[][..]),
+        ("-A -t 1.2.3.4:80 -b flag-1", "wlc", &[]),
+        ("-A -t 1.2.3.4:80 -s sh -b flag-1,flag-3", "sh", &["sh-fallback"]),
+        ("-A -t 1.2.3.4:80 -b flag-2,mh-fallback -s mh", "mh", &["mh-port", "mh-fallback"]),
+        ("-A -t 1.2.3.4:80 -s sh -b flag-1,,sh-port,", "sh", &["sh-fallback", "sh-port"]),
+    ] {
+        let Ok(Request::Do(order)) = parse(line) else { panic!("{line}") };
+        let Ok(settings) = changes::service_settings(&order) else { panic!("{line}") };
+        assert_eq!(
+            (settings.scheduler.as_str(), settings.scheduler_flags),
+            (scheduler, expected.iter().map(|flag| (*flag).to_owned()).collect()),
+            "{line}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::import::description::{At, Forward, Persistence, Place, Settings, Transport, Vip};
 use crate::import::host::Host;
-use crate::ipvsadm::{self, Command, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
+use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
 use crate::model;
 use crate::popt::Words;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,6 +25,8 @@ pub(super) struct Order {
     /// tcp, tcpfin, udp.
     pub(super) timeouts: Option<[u32; 3]>,
     netmask: Option<String>,
+    /// As written.
+    flags: String,
     given: Vec<Opt>,
 }
 
@@ -91,6 +93,7 @@ impl Order {
             lower: 0,
             timeouts: None,
             netmask: None,
+            flags: String::new(),
             given: Vec::new(),
         }
     }
@@ -141,8 +144,9 @@ impl Order {
             Opt::Scheduler => self.settings.scheduler = Some(At::new(place, text.to_owned())),
             Opt::Engine => self.settings.engine = Some(At::new(place, text.to_owned())),
             Opt::SchedFlags => {
-                let flags = text.split(',').filter(|flag| !flag.is_empty());
-                self.settings.flags = flags.map(|flag| At::new(place, flag.to_owned())).collect();
+                self.flags = text.to_owned();
+                self.settings.flags =
+                    ipvsadm::flags(text).map(|flag| At::new(place, flag.to_owned())).collect();
             }
             Opt::OnePacket => self.settings.one_packet = Some(place.clone()),
             Opt::Persistent => {
@@ -200,6 +204,8 @@ impl Order {
         if let [stray, ..] = rest {
             return Err(format!("{stray:?} is no option of ipvsadm"));
         }
+        let scheduler = self.settings.scheduler.as_ref().map_or(DEFAULT_SCHEDULER, |name| &name.value);
+        ipvsadm::check_flags(&self.flags, scheduler)?;
         self.needs()?;
         self.mask()
     }
