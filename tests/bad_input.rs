@@ -506,7 +506,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
             "11: [[service]] has no address; add address = \"VIP:port\"",
             "12: protocol is 6; write \"tcp\" or \"udp\"",
             "13: \"adress\" is no key of [[service]]; did you mean address?",
-            "14: \"metrics\" is no key of the file; its keys are director, service",
+            "14: \"metrics\" is no key of the file; its keys are include, director, service",
         ],
     ),
 ];

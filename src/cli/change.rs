@@ -6,9 +6,7 @@ use super::status::{BAD_INPUT, fail};
 use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
 use crate::control::request::Request;
-use crate::model::{
-    Config, ConfigErrors, Difference, Rules, ServiceAddress, parse_bytes, read_file, read_input,
-};
+use crate::model::{Config, ConfigErrors, Difference, Rules, ServiceAddress, read_file, read_input};
 use crate::wire::Protocol;
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
@@ -103,10 +101,9 @@ fn read(file: &Path) -> Result<(Draft, Config), ConfigErrors> {
         Some("-") => (Path::new("stdin"), read_input(std::io::stdin().lock())),
         _ => (file, read_file(file)),
     };
-    let bytes = bytes.map_err(|unreadable| unreadable.of(name))?;
-    let config = parse_bytes(name, &bytes)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned(); // it has been parsed as such
-    Ok((Draft { file: name.display().to_string(), text }, config))
+    let draft = Draft::of(name, &bytes.map_err(|unreadable| unreadable.of(name))?)?;
+    let config = draft.parse()?;
+    Ok((draft, config))
 }
 
 /// As much of a plan as somebody can be told who may not change: the director does not judge for them.
@@ -128,11 +125,33 @@ pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
         let text = director.text(path::CONFIG)?;
         match &args.output {
             None => std::io::stdout().write_all(text.as_bytes())?,
-            Some(file) => output::write(file, &text, IfThere::Replace)
-                .with_context(|| format!("{} cannot be written", file.display()))?,
+            Some(file) => {
+                let included = included(file);
+                output::write(file, &text, IfThere::Replace)
+                    .with_context(|| format!("{} cannot be written", file.display()))?;
+                tell_no_longer_included(file, &included);
+            }
         }
         Ok(())
     })
+}
+
+/// The files that a configuration file includes, if it can be read.
+fn included(file: &Path) -> Vec<String> {
+    // What is no regular file is written to, not read.
+    let config = file.is_file().then(|| Config::load(file).ok()).flatten();
+    config.map(|config| config.places.included).unwrap_or_default()
+}
+
+/// What is saved is one file, whatever it was before.
+fn tell_no_longer_included(file: &Path, included: &[String]) {
+    if !included.is_empty() {
+        eprintln!(
+            "directrix: {} holds all services now and includes no file; no longer read: {}",
+            file.display(),
+            included.join(", ")
+        );
+    }
 }
 
 /// Takes a real server out of a service once its connections have ended.

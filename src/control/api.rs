@@ -48,15 +48,8 @@ pub const READ_ONLY: &str = "read-only";
 /// [`Problem::code`] of an answer 403 to somebody who may do nothing.
 pub const NO_ACCESS: &str = "no-access";
 
-/// A configuration file that is not the director's.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Draft {
-    /// What errors call it.
-    pub file: String,
-    /// What is in it.
-    pub text: String,
-}
+/// A configuration file that is not the director's, with those that it includes.
+pub type Draft = crate::model::Sources;
 
 /// What a reload would make of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use super::access::Access;
 use super::ways::{Ways, once, v4};
 use crate::io::{Interface, IoError, Unusable};
 use crate::model::{
-    Config, ConfigError, ConfigErrors, Culprit, Misfit, Places, ServiceAddress, VirtualService,
+    Config, ConfigError, ConfigErrors, Culprit, Misfit, Place, Places, ServiceAddress, VirtualService,
 };
 use crate::neighbor::ServerSettings;
 use nix::unistd::Group;
@@ -145,9 +145,9 @@ fn fitting(
     arms: &[Interface],
     before: (&[ServerSettings], &[Ipv4Addr]),
 ) -> Result<Vec<ServerSettings>, ConfigErrors> {
-    let vips = config.services.iter().zip(&config.places.services).map(|(service, line)| {
+    let vips = config.services.iter().zip(&config.places.services).map(|(service, place)| {
         let possible = possible(service.address, arms, before.1);
-        possible.map_err(|error| error_at(&config.places, *line, error))
+        possible.map_err(|error| error_in(place, error))
     });
     let ways = Ways::new(&config.services, arms, before.0);
     match (all(vips), servers(config, &ways)) {
@@ -155,7 +155,9 @@ fn fitting(
         (Err(errors), Ok(_)) => Err(errors),
         (Err(vips), Err(servers)) => {
             let mut errors = [vips.0, servers.0].concat();
-            errors.sort_by_key(|error| error.line);
+            let file =
+                |error: &ConfigError| config.places.included.iter().position(|file| *file == error.file);
+            errors.sort_by_key(|error| (file(error), error.line));
             Err(ConfigErrors(errors))
         }
     }
@@ -165,7 +167,7 @@ fn servers(config: &Config, ways: &Ways<'_>) -> Result<Vec<ServerSettings>, Conf
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let each = servers
         .zip(&config.places.servers)
-        .map(|(server, line)| ways.to(server).map_err(|error| error_at(&config.places, *line, error)));
+        .map(|(server, place)| ways.to(server).map_err(|error| error_in(place, error)));
     Ok(once(all(each)?))
 }
 
@@ -196,6 +198,10 @@ fn all<T>(each: impl Iterator<Item = Result<T, ConfigError>>) -> Result<Vec<T>, 
         }
     }
     if errors.is_empty() { Ok(values) } else { Err(ConfigErrors(errors)) }
+}
+
+fn error_in(place: &Place, IoError { what, cause, remedy }: IoError) -> ConfigError {
+    ConfigError { file: place.file.to_string(), line: place.line, what: format!("{what}: {cause}"), remedy }
 }
 
 fn error_at(places: &Places, line: usize, IoError { what, cause, remedy }: IoError) -> ConfigError {
@@ -294,7 +300,7 @@ address = "203.0.113.13"
         let mut config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
         config.services[0].servers.pop();
         config.services[1].servers.pop();
-        config.places.servers = vec![8, 15, 18];
+        config.places.servers.truncate(3);
         let servers = fitting(&config).unwrap();
         let named: Vec<_> =
             servers.iter().map(|server| (server.rip.to_string(), server.own.to_string())).collect();

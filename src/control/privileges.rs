@@ -18,8 +18,8 @@ use std::fs::{self, File};
 pub struct Privileges {
     /// `None`: it stays who it is.
     user: Option<User>,
-    /// The configuration file, which is read again later.
-    file: String,
+    /// The configuration file and those that it includes, which are read again later.
+    files: Vec<String>,
 }
 
 impl Privileges {
@@ -31,7 +31,9 @@ impl Privileges {
     pub fn of(config: &Config) -> Result<Self, ConfigErrors> {
         let user = Self::look_up(config)?.map(reachable).transpose();
         let user = user.map_err(|refusal| refused(config, refusal))?.flatten();
-        Ok(Self { user, file: config.places.file.clone() })
+        let places = &config.places;
+        let files = [std::slice::from_ref(&places.file), &places.included[..]].concat();
+        Ok(Self { user, files })
     }
 
     /// The configured user.
@@ -74,8 +76,10 @@ impl Privileges {
         let kept = self.give_up(&needed(restores, stays_root)).map_err(|cause| failed(&cause))?;
         let user = self.user.as_ref().map(|user| user.name.as_str());
         tracing::info!(user, capabilities = names(&kept), "privileges given up");
-        if let Err(cause) = File::open(&self.file) {
-            tracing::warn!(%cause, "{} will not be read again: let {} read it", self.file, user.unwrap_or("this user"));
+        for file in &self.files {
+            if let Err(cause) = File::open(file) {
+                tracing::warn!(%cause, "{file} will not be read again: let {} read it", user.unwrap_or("this user"));
+            }
         }
         Ok(())
     }
@@ -250,7 +254,7 @@ mod tests {
     #[test]
     fn beside_other_threads_nothing_is_given_up() {
         // The test's own thread is the second at least.
-        let refused = Privileges { user: None, file: String::new() }.reduce(false).unwrap_err().to_string();
+        let refused = Privileges { user: None, files: Vec::new() }.reduce(false).unwrap_err().to_string();
         assert!(refused.contains("threads run already"), "{refused}");
         assert!(!prctl::get_no_new_privs().unwrap());
     }

@@ -19,7 +19,7 @@ use super::remake::remade;
 use super::request::Request;
 use super::serving;
 use super::throttle;
-use crate::model::{Config, parse};
+use crate::model::Config;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, State};
 use axum::http::{Method, StatusCode, Uri, header};
@@ -31,7 +31,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -215,11 +214,11 @@ async fn arrival<T: DeserializeOwned>(request: axum::extract::Request) -> Result
 
 /// Parsed by another thread than the control loop's, as the director's own file is.
 async fn plan(State(queries): Queries, request: axum::extract::Request) -> Response {
-    let Draft { file, text } = match arrival(request).await {
+    let draft: Draft = match arrival(request).await {
         Ok(draft) => draft,
         Err((status, error)) => return problem(status, error),
     };
-    match tokio::task::spawn_blocking(move || parse(Path::new(&file), &text)).await {
+    match tokio::task::spawn_blocking(move || draft.parse()).await {
         Ok(Ok(config)) => ask(&queries, |reply| Query::Plan(Box::new(config), reply)).await,
         Ok(Err(errors)) => problem(StatusCode::CONFLICT, errors.to_string()),
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the file could not be parsed"),

@@ -3,6 +3,7 @@
 use super::VirtualService;
 use crate::time::Span;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Everything that a configuration file says, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,15 @@ pub struct Config {
     pub services: Vec<VirtualService>,
     /// Where what can only be judged on the host stands in the file.
     pub places: Places,
+}
+
+/// A line of one of the files that make a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file as errors call it.
+    pub file: Arc<str>,
+    /// 1-based.
+    pub line: usize,
 }
 
 /// Lines of a configuration file, 1-based, for messages about what does not fit the host.
@@ -27,9 +37,11 @@ pub struct Places {
     /// `server_interface`, or the `[director]` table if there is none.
     pub server_interface: usize,
     /// The address of each service, in file order.
-    pub services: Vec<usize>,
+    pub services: Vec<Place>,
     /// The address of each real server, of all services in file order.
-    pub servers: Vec<usize>,
+    pub servers: Vec<Place>,
+    /// The files that it includes, as errors call them.
+    pub included: Vec<String>,
     /// `user`, or the `[director]` table if there is none.
     pub user: usize,
 }

@@ -14,15 +14,17 @@ mod file;
 mod parse;
 mod scheduler;
 mod service;
+mod sources;
 mod write;
 
 pub use address::host_address;
 pub use change::{Change, Refusal, Rules};
 pub use check::{COUNT_MAX, Culprit, Misfit, SLOW_START_MAX, THRESHOLD_MAX};
 pub use config::BackendChoice;
-pub use config::{Config, ControlOthers, Director, OnConflict, Places, Timeouts, Wait, Workers};
+pub use config::{Config, ControlOthers, Director, OnConflict, Place, Places, Timeouts, Wait, Workers};
 pub use difference::Difference;
 pub use file::{FILE_MAX, Unreadable, read_file, read_input};
 pub use parse::{ConfigError, ConfigErrors, SECONDS_MAX, parse, parse_bytes};
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
 pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};
+pub use sources::{INCLUDED_MAX, Source, Sources};

@@ -24,6 +24,7 @@ mod flood;
 mod forgery;
 mod host;
 mod http;
+mod include;
 mod layouts;
 mod lifecycle;
 mod links;

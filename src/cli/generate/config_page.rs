@@ -8,7 +8,7 @@ const EXAMPLE: &str = include_str!("../../../tools/directrix.example.toml");
 /// A table of the file.
 #[derive(Debug, Default)]
 struct Table {
-    /// With its brackets.
+    /// With its brackets; empty: of the keys above all tables.
     name: String,
     /// What stands above its header.
     prose: String,
@@ -38,7 +38,7 @@ pub(super) fn page() -> Page {
          instead; directrix run --check only looks. Unknown keys are errors.",
     );
     for table in tables(EXAMPLE) {
-        section(&mut page, &table.name);
+        section(&mut page, if table.name.is_empty() { "ABOVE ALL TABLES" } else { &table.name });
         paragraph(&mut page, &table.prose);
         table.entries.iter().for_each(|entry| render(&mut page, entry));
     }
@@ -70,6 +70,9 @@ fn tables(example: &str) -> Vec<Table> {
             current = header(&mut tables, line, &prose.join(" "));
             prose.clear();
         } else if let Some(entry) = entry(line) {
+            if tables.is_empty() {
+                current = header(&mut tables, "", "");
+            }
             add(&mut tables[current], entry);
         } else if let Some(more) = line.trim_start().strip_prefix("# ") {
             match tables.get_mut(current).and_then(|table| table.entries.last_mut()) {
@@ -150,6 +153,7 @@ mod tests {
 
     #[test]
     fn defaults_are_told_from_examples_and_comments_go_on() {
+        assert_eq!(tables("# x = 1\n[a]\n")[0].entries[0].key, "x");
         let example = "# About.\n\n# The table.\n[a]\nx = 1   # one\n# y = \"b\"  # two\n         # three\n[[b]]\n[a]\nx = 2\n";
         let tables = tables(example);
         assert_eq!(tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["[a]", "[[b]]"]);

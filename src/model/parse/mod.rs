@@ -10,14 +10,13 @@ mod report;
 mod section;
 mod service;
 
-use super::file::read_file;
-use super::{Config, Places};
+use super::{Config, Place, Places, Source, Sources};
 pub use readers::SECONDS_MAX;
 
 use report::Report;
 use section::Section;
-use std::fmt;
 use std::path::Path;
+use std::{fmt, iter};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -58,60 +57,109 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl Config {
-    /// Reads and checks the configuration file at `path`.
+    /// Reads and checks the configuration file at `path`, with the files that it includes.
     ///
     /// # Errors
-    /// What [`read_file`] or [`parse_bytes`] objects to.
+    /// What [`Sources::read`] or [`Sources::parse`] objects to.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let bytes = read_file(path).map_err(|unreadable| unreadable.of(path))?;
-        parse_bytes(path, &bytes)
+        Sources::read(path)?.parse()
     }
 }
 
-/// Checks a whole configuration file as it was read. `file` is only named in errors.
+/// Checks a whole configuration file as it was read, without those that it includes. `file` is only named in errors.
 ///
 /// # Errors
 /// It is not UTF-8, or what [`parse`] objects to.
 pub fn parse_bytes(file: &Path, bytes: &[u8]) -> Result<Config, ConfigErrors> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => parse(file, text),
-        Err(end) => Err(not_utf8(file, &bytes[..end.valid_up_to()])),
-    }
+    parse(file, utf8(file, bytes)?)
 }
 
-/// Checks a whole configuration file. `file` is only named in errors.
+/// Checks a whole configuration file, without those that it includes. `file` is only named in errors.
 ///
 /// # Errors
 /// Every error in it, in file order.
 pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigErrors> {
-    let (root, syntax) = DeTable::parse_recoverable(text);
-    let report = Report::new(file, text);
-    // A broken header puts the keys below it into the wrong table: what could be said of them
-    // would only lead astray.
-    let sound = syntax.iter().filter(|error| report.syntax(error)).count() == 0;
-    let config = if sound { read(root, &report) } else { None };
-    report.verdict(config)
+    parse_all(&[(&file.display().to_string(), text)])
 }
 
-fn read(root: Spanned<DeTable<'_>>, report: &Report<'_>) -> Option<Config> {
-    let span = root.span();
-    let root = Spanned::new(span, DeValue::Table(root.into_inner()));
-    let root = Section::open("the file", &root, report)?;
-    let mut places = Places { file: report.file().into(), ..Places::default() };
+impl Sources {
+    /// Checks the whole configuration.
+    ///
+    /// # Errors
+    /// Every error in it, file by file.
+    pub fn parse(&self) -> Result<Config, ConfigErrors> {
+        let included = self.included.iter().map(|Source { file, text }| (file.as_str(), text.as_str()));
+        let files: Vec<_> = iter::once((self.file.as_str(), self.text.as_str())).chain(included).collect();
+        parse_all(&files)
+    }
+}
+
+/// What `include` says, and its 1-based line. Its faults are for [`parse`] to report.
+pub(super) fn includes(file: &str, text: &str) -> (Vec<String>, usize) {
+    let text = Text::new(file, text);
+    let patterns = text.root("the file").and_then(|root| {
+        let line = root.line("include");
+        root.get("include", readers::patterns).map(|patterns| (patterns, line))
+    });
+    patterns.unwrap_or_default()
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// It is not UTF-8.
+pub(super) fn utf8<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, ConfigErrors> {
+    std::str::from_utf8(bytes).map_err(|end| not_utf8(file, &bytes[..end.valid_up_to()]))
+}
+
+/// Names and texts of the file and of those that it includes.
+fn parse_all(files: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let texts: Vec<_> = files.iter().map(|(file, text)| Text::new(file, text)).collect();
+    let config = if texts.iter().all(|text| text.sound) { read(&texts) } else { None };
+    report::verdict(texts.into_iter().map(|text| text.report), config)
+}
+
+/// A file as TOML, with what is wrong with it.
+struct Text<'t> {
+    root: section::Value<'t>,
+    report: Report<'t>,
+    /// A broken header puts the keys below it into the wrong table: what could be said of them
+    /// would only lead astray.
+    sound: bool,
+}
+
+impl<'t> Text<'t> {
+    fn new(file: &str, text: &'t str) -> Self {
+        let (root, syntax) = DeTable::parse_recoverable(text);
+        let report = Report::new(file, text);
+        let sound = syntax.iter().filter(|error| report.syntax(error)).count() == 0;
+        let span = root.span();
+        Self { root: Spanned::new(span, DeValue::Table(root.into_inner())), report, sound }
+    }
+
+    fn root(&self, name: &'static str) -> Option<Section<'_, 't>> {
+        Section::open(name, &self.root, &self.report)
+    }
+}
+
+fn read(texts: &[Text<'_>]) -> Option<Config> {
+    let (main, included) = texts.split_first()?;
+    let root = main.root("the file")?;
+    let mut places = Places { file: main.report.file().to_string(), ..Places::default() };
+    places.included = included.iter().map(|text| text.report.file().to_string()).collect();
+    let _ = root.get("include", readers::patterns);
     let director = director::read(&root, &mut places);
-    let services = service::read(&root, &mut places);
-    root.close();
+    let included = included.iter().filter_map(|text| text.root(section::INCLUDED));
+    let roots: Vec<_> = iter::once(root).chain(included).collect();
+    let services = service::read(&roots, &mut places);
+    roots.iter().for_each(Section::close);
     Some(Config { director: director?, services, places })
 }
 
 fn not_utf8(path: &Path, good: &[u8]) -> ConfigErrors {
     let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
-    whole_file(path, line, "this is not UTF-8 text".into(), "save the file in UTF-8")
-}
-
-fn whole_file(path: &Path, line: usize, what: String, remedy: &str) -> ConfigErrors {
-    let file = path.display().to_string();
-    ConfigErrors(vec![ConfigError { file, line, what, remedy: remedy.into() }])
+    let (what, remedy) = ("this is not UTF-8 text".into(), "save the file in UTF-8".into());
+    ConfigErrors(vec![ConfigError { file: path.display().to_string(), line, what, remedy }])
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::time::Span;
 use crate::wire::MacAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
 /// Longest interface name in bytes: IFNAMSIZ without its end (include/uapi/linux/if.h).
@@ -162,6 +163,22 @@ pub(super) fn netmask(value: &DeValue<'_>) -> Read<u8> {
 /// A number of connections; 0 for none.
 pub(super) fn threshold(value: &DeValue<'_>) -> Read<u32> {
     number(0..=THRESHOLD_MAX)(value)
+}
+
+/// A list of files or patterns of files.
+pub(super) fn patterns(value: &DeValue<'_>) -> Read<Vec<String>> {
+    let example = r#"a list of files, as in ["conf.d/*.toml"]"#;
+    let list = value.as_array();
+    let list = list.ok_or_else(|| Fault::new(format!("is {}", shown(value)), format!("write {example}")))?;
+    let pattern = |item: &Spanned<DeValue<'_>>| match text(item.get_ref(), example)? {
+        "" => Err(Fault::new("has an empty name", format!("write {example}"))),
+        name if name.contains("**") => Err(Fault::new(
+            format!("has {name:?}: \"**\" searches whole trees"),
+            "name each folder, as in \"conf.d/*.toml\"",
+        )),
+        name => Ok(name.to_owned()),
+    };
+    list.iter().map(pattern).collect()
 }
 
 /// A name that the kernel accepts for an interface (dev_valid_name in net/core/dev.c).

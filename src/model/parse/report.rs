@@ -3,7 +3,7 @@
 use super::{ConfigError, ConfigErrors};
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::path::Path;
+use std::sync::Arc;
 
 /// What is wrong in one place, and what to write instead.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Fault {
 /// The errors found so far, shared by all readers of a file.
 #[derive(Debug)]
 pub(super) struct Report<'t> {
-    file: String,
+    file: Arc<str>,
     text: &'t str,
     /// Byte offset of the end of each line but the last.
     ends: Vec<usize>,
@@ -32,9 +32,9 @@ pub(super) struct Report<'t> {
 }
 
 impl<'t> Report<'t> {
-    pub(super) fn new(file: &Path, text: &'t str) -> Self {
+    pub(super) fn new(file: &str, text: &'t str) -> Self {
         Self {
-            file: file.display().to_string(),
+            file: file.into(),
             text,
             ends: text.match_indices('\n').map(|(at, _)| at).collect(),
             errors: RefCell::default(),
@@ -43,7 +43,7 @@ impl<'t> Report<'t> {
     }
 
     /// The file as named by the user.
-    pub(super) fn file(&self) -> &str {
+    pub(super) fn file(&self) -> &Arc<str> {
         &self.file
     }
 
@@ -78,23 +78,32 @@ impl<'t> Report<'t> {
         self.line_text(line).trim_start().starts_with('[')
     }
 
-    /// The errors in file order, or the configuration if there is none.
-    pub(super) fn verdict<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
+    /// The errors in the order of their lines.
+    fn into_errors(self) -> impl Iterator<Item = ConfigError> {
         let mut errors = self.errors.into_inner();
         errors.sort_by_key(|&(offset, _)| offset);
-        match config {
-            Some(config) if errors.is_empty() => Ok(config),
-            _ => Err(ConfigErrors(errors.into_iter().map(|(_, error)| error).collect())),
-        }
+        errors.into_iter().map(|(_, error)| error)
     }
 
     fn push(&self, offset: usize, Fault { what, remedy }: Fault) {
-        let (file, line) = (self.file.clone(), self.line(offset));
+        let (file, line) = (self.file.to_string(), self.line(offset));
         self.errors.borrow_mut().push((offset, ConfigError { file, line, what, remedy }));
     }
 
     fn line_text(&self, line: usize) -> &'t str {
         self.text.lines().nth(line - 1).unwrap_or_default()
+    }
+}
+
+/// The errors of all files in their order, or the configuration if there is none.
+pub(super) fn verdict<'t, T>(
+    reports: impl Iterator<Item = Report<'t>>,
+    config: Option<T>,
+) -> Result<T, ConfigErrors> {
+    let errors: Vec<_> = reports.flat_map(Report::into_errors).collect();
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(ConfigErrors(errors)),
     }
 }
 

@@ -1,11 +1,15 @@
 //! A table being read: it hands out values by key and knows in the end which keys nobody wanted.
 
+use super::Place;
 use super::report::{Fault, Report};
 use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
+
+/// What errors call a file that another one includes.
+pub(super) const INCLUDED: &str = "an included file";
 
 /// A table of the file.
 #[derive(Debug)]
@@ -92,6 +96,16 @@ impl<'a, 'i> Section<'a, 'i> {
         self.report.line(self.place(key))
     }
 
+    /// Where `key` stands, or the table if it has none.
+    pub(super) fn at(&self, key: &'static str) -> Place {
+        Place { file: self.report.file().clone(), line: self.line(key) }
+    }
+
+    /// How an error in this table names another place: "on line 5", or "at conf.d/web.toml:5".
+    pub(super) fn seen_from_here(&self, Place { file, line }: &Place) -> String {
+        if file == self.report.file() { format!("on line {line}") } else { format!("at {file}:{line}") }
+    }
+
     /// Ends the reading: reports every key that was never asked for.
     pub(super) fn close(&self) {
         for key in self.table.keys() {
@@ -120,6 +134,10 @@ impl<'a, 'i> Section<'a, 'i> {
             ("port", _) if self.name == "[[service.server]]" => {
                 "remove it: the port is the service's, direct routing cannot change it".into()
             }
+            (key, _) if self.name == INCLUDED => {
+                format!("move {key} to the file that includes this one, or write [[service]]")
+            }
+            ("include", _) => "write it above all tables, as the first line".into(),
             ("port", _) => r#"write it into address, as in "192.168.195.150:80""#.into(),
             (_, Some(near)) => format!("did you mean {near}?"),
             _ => format!("its keys are {}", known.join(", ")),

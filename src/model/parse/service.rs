@@ -6,7 +6,9 @@ use super::readers::{
 };
 use super::report::Fault;
 use super::section::Section;
-use crate::model::{COUNT_MAX, Persistence, Places, RealServer, Scheduler, ServiceAddress, VirtualService};
+use crate::model::{
+    COUNT_MAX, Persistence, Place, Places, RealServer, Scheduler, ServiceAddress, VirtualService,
+};
 use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
@@ -14,21 +16,25 @@ use std::net::{IpAddr, SocketAddr};
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
-/// Reads all services, and notes where they and their servers stand. Each that is wrong is reported and left out.
-pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Vec<VirtualService> {
-    let Some(sections) = root.tables("service", "[[service]]") else { return Vec::new() };
+/// Reads all services of all files, and notes where they and their servers stand. Each that is wrong is reported and
+/// left out.
+pub(super) fn read(roots: &[Section<'_, '_>], places: &mut Places) -> Vec<VirtualService> {
+    let sections = roots.iter().filter_map(|root| root.tables("service", "[[service]]"));
+    let sections: Vec<_> = sections.flatten().collect();
     let mut seen = HashMap::new();
     let mut placed = Vec::new();
     let read = sections
         .iter()
-        .filter_map(|section| Some((service(section, &mut seen, &mut placed)?, section.line("address"))));
-    let (services, lines): (Vec<_>, _) = read.unzip();
-    too_many(root, "services", services.len());
-    too_many(root, "real servers", placed.len());
+        .filter_map(|section| Some((service(section, &mut seen, &mut placed)?, section.at("address"))));
+    let (services, at): (Vec<_>, _) = read.unzip();
+    if let Some(root) = roots.first() {
+        too_many(root, "services", services.len());
+        too_many(root, "real servers", placed.len());
+    }
     addresses_clash(&services, &placed);
     macs_clash(&placed);
-    places.services = lines;
-    places.servers = placed.iter().map(|(section, _)| section.line("address")).collect();
+    places.services = at;
+    places.servers = placed.iter().map(|(section, _)| section.at("address")).collect();
     services
 }
 
@@ -37,7 +43,7 @@ type Placed<'a, 'i> = (Section<'a, 'i>, RealServer);
 
 fn service<'a, 'i>(
     section: &Section<'a, 'i>,
-    seen: &mut HashMap<ServiceAddress, usize>,
+    seen: &mut HashMap<ServiceAddress, Place>,
     placed: &mut Vec<Placed<'a, 'i>>,
 ) -> Option<VirtualService> {
     let protocol = section.require("protocol", r#""tcp""#, choice(PROTOCOLS));
@@ -53,8 +59,8 @@ fn service<'a, 'i>(
     section.close();
     too_many_for(scheduler, section, servers.len());
     let address = ServiceAddress { protocol: protocol?, address: address? };
-    if let Some(line) = seen.insert(address, section.line("address")) {
-        let what = format!("{address} is a service already, on line {line}");
+    if let Some(first) = seen.insert(address, section.at("address")) {
+        let what = format!("{address} is a service already, {}", section.seen_from_here(&first));
         section.object("address", Fault::new(what, "remove one of the two, or merge their servers"));
     }
     let scheduler_flags = flags.unwrap_or_default();
@@ -158,12 +164,13 @@ fn addresses_clash(services: &[VirtualService], placed: &[Placed<'_, '_>]) {
 }
 
 fn macs_clash(placed: &[Placed<'_, '_>]) {
-    let mut first: HashMap<IpAddr, (MacAddr, usize)> = HashMap::new();
+    let mut first: HashMap<IpAddr, (MacAddr, Place)> = HashMap::new();
     for (section, server) in placed {
         let Some(mac) = server.mac else { continue };
-        let (other, line) = *first.entry(server.address).or_insert((mac, section.line("mac")));
-        if other != mac {
-            let what = format!("is {mac}, but {} has {other} on line {line}", server.address);
+        let (other, at) = first.entry(server.address).or_insert_with(|| (mac, section.at("mac")));
+        if *other != mac {
+            let at = section.seen_from_here(at);
+            let what = format!("is {mac}, but {} has {other} {at}", server.address);
             section.object("mac", Fault::new(what, "write the same address in both places"));
         }
     }
