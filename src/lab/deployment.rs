@@ -4,10 +4,10 @@ use super::host::{Host, VIP};
 use super::options::{Options, check_name};
 use super::process::Process;
 use super::ready::Readiness;
-use super::runner::{Runner, check_programs, check_root, command};
+use super::runner::{Runner, check_root, command};
 use super::state::{Directory, State};
 use super::topology::{self, Step};
-use super::{Console, Interrupt, LabError, director, real_server, teardown};
+use super::{Console, Interrupt, LabError, director, programs, real_server, teardown};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -190,7 +190,7 @@ pub fn down(name: &str, console: &Console) -> Result<bool, LabError> {
 fn check(options: &Options) -> Result<(), LabError> {
     check_name(&options.name)?;
     check_root()?;
-    check_programs(&topology::build(options))?;
+    programs::check_groups(&topology::build(options))?;
     if Directory::of(&options.name)?.exists() {
         return Ok(()); // The directory's own message says more.
     }

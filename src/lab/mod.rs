@@ -10,7 +10,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`host`], [`options`], [`topology`], [`arp_mode`] | pure: who is who, and the commands that build it |
-//! | [`console`], [`interrupt`], [`runner`] | commands are printed, executed, and end on Ctrl-C |
+//! | [`console`], [`interrupt`], [`runner`], [`programs`] | commands are looked for, printed, executed, and end on Ctrl-C |
 //! | [`state`], [`process`], [`ready`] | what a lab has started, and how it is found again |
 //! | [`director`], [`real_server`], [`deployment`], [`teardown`] | up and down |
 //! | [`http_server`], [`http_client`], [`page`], [`who_has`], [`capture`] | the peers and probes inside |
@@ -37,6 +37,7 @@ pub mod options;
 mod packet_socket;
 pub mod page;
 pub mod process;
+pub mod programs;
 pub mod ready;
 pub mod real_server;
 pub mod reference;

@@ -2,9 +2,7 @@
 
 use super::topology::{Group, Step};
 use super::{Console, Interrupt, LabError};
-use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Executes commands, showing each.
@@ -71,45 +69,6 @@ fn words_of(output: &Output) -> String {
     format!("{} ({})", text.trim(), output.status)
 }
 
-/// Checks that every program that `groups` call can be found.
-///
-/// # Errors
-/// [`LabError::Input`] that names the Debian packages to install.
-pub fn check_programs(groups: &[Group]) -> Result<(), LabError> {
-    let steps = groups.iter().flat_map(|group| &group.steps);
-    let mut programs: BTreeSet<&str> = steps.map(Step::program).collect();
-    programs.insert("ip");
-    let missing: Vec<&str> = programs.into_iter().filter(|program| !is_on_path(program)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let packages: BTreeSet<&str> = missing.iter().copied().map(package).collect();
-    let packages = packages.into_iter().collect::<Vec<_>>().join(" ");
-    Err(LabError::Input(format!(
-        "not found: {}; install with: apt-get install {packages}",
-        missing.join(", ")
-    )))
-}
-
-fn package(program: &str) -> &str {
-    match program {
-        "ip" => "iproute2",
-        "sh" => "dash",
-        other => other,
-    }
-}
-
-fn is_on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    program.contains('/')
-        || std::env::split_paths(&path).any(|directory| is_program(&directory.join(program)))
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
-}
-
 /// Checks that the caller may make namespaces.
 ///
 /// # Errors
@@ -131,14 +90,6 @@ mod tests {
         assert!(error.contains("ip netns exec no-such-namespace true"), "{error}");
         assert!(error.contains("No such file"), "{error}");
         assert!(execute(&Step::new("false")).unwrap_err().to_string().contains("exit status: 1"));
-    }
-
-    #[test]
-    fn a_missing_program_names_its_package() {
-        let mut group = Group::new("");
-        group.step("no-such-program -x").step("ip link");
-        let error = check_programs(&[group]).unwrap_err().to_string();
-        assert!(error.contains("not found: no-such-program; install with: apt-get install"), "{error}");
     }
 
     #[test]

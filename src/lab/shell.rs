@@ -4,7 +4,7 @@ use super::options::Options;
 use super::runner::check_root;
 use super::state::Directory;
 use super::topology::Step;
-use super::{Deployment, Host, LabError};
+use super::{Deployment, Host, LabError, programs};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -20,10 +20,14 @@ pub fn enter(name: &str, host: Host, words: &[String]) -> Result<ExitCode, LabEr
     let directory = Directory::of(name)?;
     let options = directory.load()?.options;
     let words = if words.is_empty() { interactive(&directory, host)? } else { words.to_vec() };
+    let path = path(&options).unwrap_or_else(programs::search_path);
+    if let Some(complaint) = programs::complaint(words.first().map(String::as_str), &path) {
+        return Err(LabError::Input(complaint));
+    }
     let step = Step::within(&options.namespace(host), words);
     let mut command = Command::new(&step.words()[0]);
     command.args(&step.words()[1..]).env("DIRECTRIX_SOCKET", directory.socket());
-    command.env("PS1", prompt(name, host)).envs(path(&options).map(|path| ("PATH", path)));
+    command.env("PS1", prompt(name, host)).env("PATH", path);
     Err(LabError::io(step.to_string(), &command.exec()))
 }
 
@@ -62,6 +66,6 @@ fn prompt(name: &str, host: Host) -> String {
 
 fn path(options: &Options) -> Option<OsString> {
     let own = options.exe.parent()?.to_path_buf();
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = programs::search_path();
     std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).ok()
 }

@@ -3,13 +3,14 @@
 use super::exe;
 use crate::cli::number;
 use crate::lab::bench::arena::{self, Options, Veth};
+use crate::lab::bench::contender;
 use crate::lab::bench::device;
 use crate::lab::bench::external::{self, External, Place};
 use crate::lab::bench::plan::Plan;
 use crate::lab::bench::session::Request;
 use crate::lab::bench::trial::{Contender, Kind, Traffic};
 use crate::lab::runner::check_root;
-use crate::lab::{Console, Interrupt, LabError};
+use crate::lab::{Console, Interrupt, LabError, programs};
 use crate::wire::MacAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -93,9 +94,12 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, LabError> {
 /// With the generator on this machine.
 fn from_here(args: &Args, place: Option<Place>) -> Result<(), LabError> {
     args.check()?;
-    let request = args.request();
+    let mut request = args.request();
     request.check()?;
     check_root()?;
+    programs::check(arena::PROGRAMS.iter().copied().filter(|_| place.is_none()))?;
+    (request.plan.contenders, request.left_out) =
+        contender::able(&request.plan.contenders, &programs::search_path())?;
     let interrupt = Interrupt::install()?;
     match place {
         None => on_veth(&request, interrupt),
@@ -149,7 +153,8 @@ impl Args {
             None => arena::setting(),
             Some(Place { interface, peer }) => format!("interface {interface}, device {peer} behind it"),
         };
-        Request { plan: self.plan(), traffics: self.traffics(), out: self.out.clone(), setting }
+        let (plan, traffics, left_out) = (self.plan(), self.traffics(), Vec::new());
+        Request { plan, traffics, out: self.out.clone(), setting, left_out }
     }
 
     fn plan(&self) -> Plan {
@@ -175,15 +180,16 @@ impl Args {
     /// What `--external-generator` asks for.
     fn device(&self, place: Place) -> Result<device::Request, LabError> {
         let (rounds, seconds) = if self.quick { (3, 3.0) } else { (11, 10.0) };
+        let (contenders, left_out) = contender::able(&self.contenders(), &programs::search_path())?;
         let plan = device::report::Plan {
-            contenders: self.contenders(),
+            contenders,
             rounds: self.pairs.unwrap_or(rounds),
             seconds: self.seconds.unwrap_or(seconds),
             flows: self.room()?,
             servers: self.servers,
         };
         let place = device::arm::Place { interface: place.interface, station: place.peer };
-        Ok(device::Request { place, plan, out: self.out.clone() })
+        Ok(device::Request { place, plan, out: self.out.clone(), left_out })
     }
 
     fn room(&self) -> Result<u32, LabError> {

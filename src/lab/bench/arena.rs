@@ -39,6 +39,9 @@ pub fn setting() -> String {
     )
 }
 
+/// Programs that pairs and contenders are made with, whichever contenders take part.
+pub const PROGRAMS: &[&str] = &["cat", "ethtool", "ip", "setsid", "sh", "tee"];
+
 /// After a contender has been woken, so that what piled up meanwhile (timers, sweeps of its table) is over.
 const WARM_UP: Duration = Duration::from_millis(100);
 /// Frames still under way arrive within this. Longer than directrix takes to note its losses.

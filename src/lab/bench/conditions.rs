@@ -22,6 +22,9 @@ pub struct Conditions {
     pub virtual_machine: bool,
     /// Load average of the minute before the run.
     pub load_average: f64,
+    /// Contenders that did not take part, each with the reason.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Where the frames went: kind of interface, mode, rings, batch.
     pub setting: String,
 }
@@ -40,12 +43,17 @@ impl Conditions {
             cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
             virtual_machine: cpu_flags(&cpu).any(|flag| flag == "hypervisor"),
             load_average: load_average(&fs::read_to_string("/proc/loadavg").unwrap_or_default()),
+            left_out: Vec::new(),
             setting,
         }
     }
-}
 
-impl Conditions {
+    /// With contenders that did not take part.
+    #[must_use]
+    pub fn without(self, left_out: &[String]) -> Self {
+        Self { left_out: left_out.to_vec(), ..self }
+    }
+
     /// What makes the figures doubtful before there are any.
     #[must_use]
     pub fn warning(&self) -> Option<String> {

@@ -21,6 +21,8 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// Where the frames go, for the reader of the report.
     pub setting: String,
+    /// Contenders that do not take part, each with the reason.
+    pub left_out: Vec<String>,
 }
 
 impl Request {
@@ -45,8 +47,10 @@ impl Request {
     ) -> Result<Report, LabError> {
         self.check()?;
         let folder = Folder::make(self.out.as_deref())?;
-        let (plan, conditions) = (self.plan.clone(), Conditions::here(self.setting.clone()));
+        let conditions = Conditions::here(self.setting.clone()).without(&self.left_out);
+        let plan = self.plan.clone();
         let mut report = Report { schema: SCHEMA, conditions, plan, results: Vec::new() };
+        tell_left_out(console, &self.left_out);
         console.say(&self.announcement());
         if let Some(warning) = report.conditions.warning() {
             console.say(&warning);
@@ -71,6 +75,11 @@ impl Request {
             spoken(most)
         )
     }
+}
+
+/// Says which contenders do not take part before the others do.
+pub(super) fn tell_left_out(console: &Console, left_out: &[String]) {
+    left_out.iter().for_each(|why| console.say(&format!("left out: {why}")));
 }
 
 /// Refuses one word for `option` that is there twice.
@@ -109,7 +118,7 @@ mod tests {
     fn request(out: PathBuf) -> Request {
         let traffics = [65_536, 1_048_576].map(|flows| Traffic { flows, ..fake::TRAFFIC });
         let (plan, setting) = (fake::plan(), "simulated".to_owned());
-        Request { plan, traffics: traffics.to_vec(), out: Some(out), setting }
+        Request { plan, traffics: traffics.to_vec(), out: Some(out), setting, left_out: Vec::new() }
     }
 
     #[test]
@@ -130,6 +139,19 @@ mod tests {
         assert!(
             said.ends_with(&format!("Report: {}/report.txt, report.json and plots (*.svg)\n", out.display()))
         );
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_at_once_and_in_the_report() {
+        let home = tempfile::tempdir().unwrap();
+        let (paper, out) = (Paper::default(), home.path().join("out"));
+        let request = Request { left_out: vec!["nft: not there".into()], ..request(out.clone()) };
+        let report = request.run(&Console::to(paper.clone()), |_, _| Ok(Fake::new())).unwrap();
+        assert_eq!(report.conditions.left_out, ["nft: not there"]);
+        let said = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        assert!(said.starts_with("left out: nft: not there\n"), "{said}");
+        let text = std::fs::read_to_string(out.join("report.txt")).unwrap();
+        assert!(text.contains("\nleft out     nft: not there\n"), "{text}");
     }
 
     #[test]

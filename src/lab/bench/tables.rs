@@ -33,7 +33,8 @@ pub(super) fn conditions(here: &Conditions, trials: String) -> String {
         ("frames' way", here.setting.clone()),
         ("trials", trials),
     ];
-    lines.iter().fold(String::new(), |mut text, (name, value)| {
+    let left_out = here.left_out.iter().map(|why| ("left out", why.clone()));
+    lines.into_iter().chain(left_out).fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "{name:<12} {value}");
         text
     })

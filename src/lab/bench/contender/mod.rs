@@ -14,9 +14,10 @@ use super::namespace::Namespace;
 use super::napi::Threaded;
 use super::trial::{Contender, Traffic};
 use crate::io::Interface;
-use crate::lab::{Interrupt, LabError};
+use crate::lab::{self, Interrupt, LabError};
 use crate::wire::MacAddr;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
@@ -115,6 +116,30 @@ pub(super) trait Forwarder: Send {
     }
 }
 
+/// Programs that a contender is started with, beside those of the bench itself.
+fn programs(contender: Contender) -> &'static [&'static str] {
+    match contender {
+        Contender::Nft => &["nft"],
+        _ => &[],
+    }
+}
+
+/// Those of `contenders` whose programs are on `path`, and why the others are left out.
+///
+/// # Errors
+/// [`LabError::Input`] if none is left.
+pub fn able(contenders: &[Contender], path: &OsString) -> Result<(Vec<Contender>, Vec<String>), LabError> {
+    let lacks = |contender: &Contender| lab::programs::complaint(programs(*contender).iter().copied(), path);
+    let (able, others): (Vec<_>, Vec<_>) =
+        contenders.iter().partition(|contender| lacks(contender).is_none());
+    let why = |contender: &Contender| Some(format!("{}: {}", contender.name(), lacks(contender)?));
+    let left_out: Vec<_> = others.iter().filter_map(why).collect();
+    if able.is_empty() {
+        return Err(LabError::Input(format!("no contender is left: {}", left_out.join("; "))));
+    }
+    Ok((able, left_out))
+}
+
 /// Starts the contender of `site`. Returns once it forwards.
 pub(super) fn start(site: &Site<'_>) -> Result<Box<dyn Forwarder>, LabError> {
     Ok(match site.plan.contender {
@@ -126,4 +151,19 @@ pub(super) fn start(site: &Site<'_>) -> Result<Box<dyn Forwarder>, LabError> {
             return Err(LabError::Input("an external device is not started here; name its interface".into()));
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contender_without_its_program_is_left_out() {
+        let nowhere = OsString::from("/nonexistent");
+        let complaint = "nft: not found: nft; install with: apt-get install nftables";
+        let (able_here, left_out) = able(&[Contender::Nft, Contender::Xdp], &nowhere).unwrap();
+        assert_eq!((able_here, left_out), (vec![Contender::Xdp], vec![complaint.to_owned()]));
+        let none = able(&[Contender::Nft], &nowhere).unwrap_err();
+        assert_eq!(none, LabError::Input(format!("no contender is left: {complaint}")));
+    }
 }

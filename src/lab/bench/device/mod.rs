@@ -35,7 +35,7 @@ pub mod trial;
 use super::conditions::Conditions;
 use super::plan::spoken;
 use super::report::Folder;
-use super::session::no_twin;
+use super::session::{no_twin, tell_left_out};
 use super::trial::Contender;
 use crate::lab::{Console, Interrupt, LabError};
 use arm::{Arm, Place};
@@ -57,6 +57,8 @@ pub struct Request {
     pub plan: Plan,
     /// The report's folder; `None` is one called `directrix-bench` in this directory.
     pub out: Option<PathBuf>,
+    /// Contenders that do not take part, each with the reason.
+    pub left_out: Vec<String>,
 }
 
 impl Request {
@@ -72,7 +74,8 @@ impl Request {
         let arm = Arm::take(&self.place)?;
         let stage = Stage::new(&self.plan, exe, interrupt)?;
         let folder = Folder::make(self.out.as_deref())?;
-        let conditions = Conditions::here(arm.setting(stage.core()));
+        let conditions = Conditions::here(arm.setting(stage.core())).without(&self.left_out);
+        tell_left_out(console, &self.left_out);
         console.say(&self.announcement());
         if let Some(warning) = conditions.warning() {
             console.say(&warning);
