@@ -6,6 +6,9 @@
 
 mod support;
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use support::netns::{Netns, Process, veth, wait_until};
@@ -38,7 +41,10 @@ impl Site {
         veth((&server, "eth0"), (&gateway, "eth0"), 1);
         server.run(&format!("ip address add {RIP}/24 dev eth0; ip route add default via {GATEWAY}"));
         gateway.run(&format!("ip address add {GATEWAY}/24 dev eth0"));
-        Self { server, gateway, state: tempfile::tempdir().unwrap() }
+        let site = Self { server, gateway, state: tempfile::tempdir().unwrap() };
+        set_permissions(site.state.path(), Permissions::from_mode(0o755)).unwrap();
+        std::fs::create_dir_all(site.root().join("etc/systemd/system")).unwrap();
+        site
     }
 
     /// Runs `directrix realserver` with `arguments` on the real server.
@@ -48,10 +54,23 @@ impl Site {
 
     /// The same through another program that changes the process's rights.
     fn realserver_as(&self, wrapper: &str, arguments: &str) -> Run {
-        let state = self.state.path().join("state");
-        let command = format!("{wrapper} {BINARY} realserver {arguments} --state-dir {}", state.display());
+        let (state, root) = (self.state.path().join("state"), self.root());
+        let command = format!(
+            "{wrapper} {BINARY} realserver {arguments} --state-dir {} --root {}",
+            state.display(),
+            root.display()
+        );
         let output = self.server.command(&command).output().expect("ip netns exec starts");
         ended(&output)
+    }
+
+    /// A root folder of its own: the host's /etc stays as it is.
+    fn root(&self) -> PathBuf {
+        self.state.path().join("root")
+    }
+
+    fn unit(&self) -> PathBuf {
+        self.root().join(format!("etc/systemd/system/directrix-realserver-{VIP}.service"))
     }
 
     fn good(&self, arguments: &str) -> String {
@@ -274,20 +293,85 @@ fn check_explains_what_is_wrong_and_needs_no_privilege() {
         "black hole",
         "wrong: arp_ignore is 0 on eth0",
         "wrong: arp_announce is 0 on eth0",
-        "ok: replies leave by the default route on eth0",
+        &format!(
+            "ok: replies leave by the default route via {GATEWAY} on eth0; that must not be the director"
+        ),
     ] {
         assert!(run.out.contains(part), "{part}: {run:?}");
     }
     site.good(&format!("setup --vip {VIP}"));
     let run = site.realserver_as(nobody, &format!("check --vip {VIP}"));
     assert_eq!((run.status, run.err.as_str()), (0, ""), "{run:?}");
-    assert!(run.out.lines().all(|line| line.starts_with("ok: ")), "{run:?}");
+    let mut others = run.out.lines().filter(|line| !line.starts_with("ok: "));
+    let note = format!("note: nothing that is known here sets {VIP} up again after a reboot");
+    assert!(others.next().is_some_and(|line| line.starts_with(&note)) && others.next().is_none(), "{run:?}");
     site.server.run("ip route del default; echo 3 > /proc/sys/net/ipv4/conf/eth0/arp_ignore");
     let run = site.realserver(&format!("check --vip {VIP}"));
     assert_eq!(run.status, 1);
     assert!(run.out.contains("wrong: there is no default route"), "{run:?}");
     assert!(run.out.contains("wrong: arp_ignore is 3 on eth0"), "{run:?}");
     assert!(site.arping(VIP), "with 3 the larger of all and eth0 lets the VIP be answered for");
+}
+
+/// The command that a unit runs.
+fn command_of(unit: &str) -> &str {
+    unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("the unit starts something")
+}
+
+#[test]
+fn a_persistent_setup_comes_back_after_a_reboot() {
+    let site = Site::new();
+    site.good(&format!("setup --vip {VIP} --persist"));
+    let ready = site.picture();
+    let check = site.good(&format!("check --vip {VIP}"));
+    assert!(check.contains(&format!("ok: {VIP} is set up again after a reboot, by ")), "{check}");
+    let unit = std::fs::read_to_string(site.unit()).unwrap();
+    let verified =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(site.unit()).output().unwrap();
+    assert!(verified.status.success() && verified.stderr.is_empty(), "{}", ended(&verified).err);
+
+    // A namespace knows nothing of what was before, as a host after a reboot.
+    let rebooted = Site { server: Netns::new("rb"), ..site };
+    assert_eq!(rebooted.picture(), "0 0 0 0 | 127.0.0.1/8");
+    rebooted.server.run(command_of(&unit));
+    assert_eq!(rebooted.picture(), ready);
+    let undone = rebooted.good(&format!("undo --vip {VIP}"));
+    assert!(undone.contains("nothing is set up again after a reboot"), "{undone}");
+    assert_eq!(rebooted.picture(), "0 0 0 0 | 127.0.0.1/8");
+    assert!(!rebooted.unit().exists());
+}
+
+#[test]
+fn undo_removes_the_unit_where_nothing_else_is_on_record() {
+    let site = Site::new();
+    site.good(&format!("setup --vip {VIP} --persist"));
+    let elsewhere = Site { server: Netns::new("rb"), ..site };
+    let undone = elsewhere.good(&format!("undo --vip {VIP}"));
+    assert!(undone.contains("nothing else of these VIPs is on record"), "{undone}");
+    assert!(!elsewhere.unit().exists());
+    assert_eq!(elsewhere.realserver(&format!("undo --vip {VIP}")).status, 1);
+}
+
+#[test]
+fn print_changes_nothing_and_needs_no_privilege() {
+    let site = Site::new();
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
+    let run = site.realserver_as(nobody, &format!("setup --vip {VIP} --print"));
+    assert_eq!((run.status, run.err.as_str()), (0, ""), "{run:?}");
+    for part in ["ExecStart=", "sysctl.d", "Name=lo", "iface lo inet loopback", "ethernets:"] {
+        assert!(run.out.contains(part), "{part}: {}", run.out);
+    }
+    assert!(!site.unit().exists());
+    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
+}
+
+#[test]
+fn a_setup_that_cannot_persist_changes_nothing() {
+    let site = Site::new();
+    std::fs::remove_dir(site.root().join("etc/systemd/system")).unwrap();
+    let run = site.realserver(&format!("setup --vip {VIP} --persist"));
+    assert!(run.status == 1 && run.err.contains("this host has no systemd"), "{run:?}");
+    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The real server's side.
 
+use crate::io::IoError;
 use crate::model::host_address;
 use crate::realserver::{self, DEFAULT_STATE_DIR, Options, Severity, Step};
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,11 +17,25 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Put the VIP on lo and keep quiet about it in ARP; twice is as once
-    Setup(Common),
+    Setup(Setup),
     /// Look at everything that direct routing needs here, and explain what is wrong (needs no root)
     Check(Common),
     /// Put back what was there before setup
     Undo(Common),
+}
+
+#[derive(Debug, clap::Args)]
+struct Setup {
+    #[command(flatten)]
+    common: Common,
+
+    /// Write a systemd unit that does the same after a reboot; undo removes it
+    #[arg(long, conflicts_with = "print")]
+    persist: bool,
+
+    /// Change nothing, print what does the same after a reboot: the unit, and files for hosts without systemd
+    #[arg(long)]
+    print: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,13 +51,17 @@ struct Common {
     /// Where it is kept what was there before
     #[arg(long, default_value = DEFAULT_STATE_DIR, value_name = "DIR")]
     state_dir: PathBuf,
+
+    /// Root folder whose etc/ is looked at and gets the units, such as that of an image
+    #[arg(long, default_value = "/", value_name = "DIR")]
+    root: PathBuf,
 }
 
 /// Runs the subcommand.
 pub(super) fn main(args: &Args) -> ExitCode {
     let mut tell = |step: &Step| println!("{step}");
     let done = match &args.action {
-        Action::Setup(common) => realserver::setup(&common.options(), &mut tell).map(|()| true),
+        Action::Setup(setup) => setup.run(&mut tell).map(|()| true),
         Action::Undo(common) => realserver::undo(&common.options(), &mut tell).map(|()| true),
         Action::Check(common) => check(&common.options()),
     };
@@ -56,8 +75,27 @@ pub(super) fn main(args: &Args) -> ExitCode {
     }
 }
 
+impl Setup {
+    fn run(&self, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+        let (options, exe) = (self.common.options(), exe()?);
+        if self.print {
+            print!("{}", realserver::advice(&options, &exe));
+            return Ok(());
+        }
+        realserver::setup(&options, self.persist.then_some(exe.as_path()), tell)
+    }
+}
+
+fn exe() -> Result<PathBuf, IoError> {
+    std::env::current_exe().map_err(|error| IoError {
+        what: "finding this program".into(),
+        cause: error.to_string(),
+        remedy: "is /proc mounted?".into(),
+    })
+}
+
 /// True if nothing is wrong.
-fn check(options: &Options) -> Result<bool, crate::io::IoError> {
+fn check(options: &Options) -> Result<bool, IoError> {
     let findings = realserver::check(options)?;
     findings.iter().for_each(|finding| println!("{finding}"));
     Ok(findings.iter().all(|finding| finding.severity != Severity::Wrong))
@@ -71,7 +109,9 @@ impl Common {
                 vips.push(*vip);
             }
         }
-        Options { vips, interface: self.interface.clone(), state_dir: self.state_dir.clone() }
+        let (interface, state_dir, root) =
+            (self.interface.clone(), self.state_dir.clone(), self.root.clone());
+        Options { vips, interface, state_dir, root }
     }
 }
 

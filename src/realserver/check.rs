@@ -1,8 +1,8 @@
 //! Whether this host is fit to be a real server, and what happens if it is not.
 
-use super::Options;
 use super::facts::{Facts, Settings};
 use super::host::{Address, Link};
+use super::{Options, persist};
 use crate::io::IoError;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -61,7 +61,13 @@ fn findings(options: &Options, facts: &Facts) -> Vec<Finding> {
         .chain(announces)
         .chain(way_out(facts))
         .chain(reverse_path(options, facts))
+        .chain(reboot(options, facts))
         .collect()
+}
+
+/// Whether the VIPs that are here will be after a reboot.
+fn reboot(options: &Options, facts: &Facts) -> Vec<Finding> {
+    persist::findings(options, |vip| facts.addresses.iter().any(|address| address.ip == vip))
 }
 
 fn missing_interface(options: &Options, facts: &Facts) -> Option<Finding> {
@@ -196,28 +202,30 @@ fn all_host_scope(options: &Options, facts: &Facts) -> bool {
 }
 
 fn way_out(facts: &Facts) -> Option<Finding> {
-    let names: Vec<_> = facts
-        .default_routes
-        .iter()
-        .filter_map(|index| facts.link(*index))
-        .map(|link| link.name.as_str())
+    let routes = facts.default_routes.iter();
+    let ways = routes.filter_map(|route| Some((facts.link(route.index)?.name.as_str(), route.gateway)));
+    let ways: Vec<_> = ways
+        .map(|(name, gateway)| match gateway {
+            Some(gateway) => format!("via {gateway} on {name}"),
+            None => format!("on {name}"),
+        })
         .collect();
-    if names.is_empty() {
+    if ways.is_empty() {
         return Some(wrong(
             "there is no default route".into(),
             "replies to clients beyond this host's own networks cannot leave",
             "ip route add default via GATEWAY, which must not be the director".into(),
         ));
     }
-    Some(right(format!("replies leave by the default route on {}", names.join(", "))))
+    let ways = ways.join(", ");
+    Some(right(format!("replies leave by the default route {ways}; that must not be the director")))
 }
 
 /// Strict reverse path filtering bites where the client's packets come in by another interface
 /// than the one that replies leave by.
 fn reverse_path(options: &Options, facts: &Facts) -> Vec<Finding> {
     let addressed = |link: &Link| facts.addresses.iter().any(|address| address.index == link.index);
-    let off_path =
-        |link: &Link| !facts.default_routes.is_empty() && !facts.default_routes.contains(&link.index);
+    let off_path = |link: &Link| !facts.default_routes.is_empty() && !facts.leaves_by(link.index);
     let strict = facts
         .speaking(options)
         .filter(|(link, held)| held.rp_filter == 1 && addressed(link) && off_path(link));
@@ -234,13 +242,16 @@ fn reverse_path(options: &Options, facts: &Facts) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::realserver::host::DefaultRoute;
     use std::path::PathBuf;
 
     const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
     const RIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 170);
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 
     fn options() -> Options {
-        Options { vips: vec![VIP], interface: "lo".into(), state_dir: PathBuf::new() }
+        let root = PathBuf::from("/nonexistent");
+        Options { vips: vec![VIP], interface: "lo".into(), state_dir: PathBuf::new(), root }
     }
 
     fn link(index: u32, name: &str, arp: bool) -> Link {
@@ -260,15 +271,16 @@ mod tests {
                 address(2, RIP, 24),
                 address(3, Ipv4Addr::new(10, 0, 0, 1), 24),
             ],
-            default_routes: vec![2],
+            default_routes: vec![DefaultRoute { index: 2, gateway: Some(GATEWAY) }],
             all: Settings { arp_ignore: 1, arp_announce: 2, rp_filter: 0 },
             own: vec![Settings::default(); 3],
         }
     }
 
-    /// What is not right in `facts`, as lines.
+    /// What is not right in `facts`, as lines, but for what comes of a reboot.
     fn complaints(facts: &Facts) -> Vec<String> {
-        let found = findings(&options(), facts);
+        let mut found = findings(&options(), facts);
+        found.retain(|finding| !finding.what.contains("after a reboot"));
         let bad = found.iter().filter(|finding| finding.severity != Severity::Right);
         bad.map(Finding::to_string).collect()
     }
@@ -291,7 +303,9 @@ mod tests {
             "ok: 192.168.195.150/32 is on lo",
             "ok: arp_ignore holds on every interface that does ARP: eth0, eth1",
             "ok: arp_announce holds on every interface that does ARP: eth0, eth1",
-            "ok: replies leave by the default route on eth0",
+            "ok: replies leave by the default route via 192.168.195.2 on eth0; that must not be the director",
+            "note: nothing that is known here sets 192.168.195.150 up again after a reboot: without the VIP this server \
+             drops its share, and the director goes on sending it; directrix realserver setup --vip 192.168.195.150 --persist",
         ];
         assert_eq!(lines, wanted);
     }

@@ -1,7 +1,7 @@
 //! Everything that the check looks at, read once.
 
 use super::Options;
-use super::host::{Address, Host, Link};
+use super::host::{Address, DefaultRoute, Host, Link};
 use super::sysctl::{Key, Name};
 use crate::io::IoError;
 
@@ -10,8 +10,7 @@ use crate::io::IoError;
 pub(super) struct Facts {
     pub(super) links: Vec<Link>,
     pub(super) addresses: Vec<Address>,
-    /// Indices of the interfaces that default routes leave by.
-    pub(super) default_routes: Vec<u32>,
+    pub(super) default_routes: Vec<DefaultRoute>,
     /// `conf/all`.
     pub(super) all: Settings,
     /// By interface, in the order of `links`: `conf/IFACE`.
@@ -38,6 +37,11 @@ impl Facts {
     /// The interface of an index; `None` if it went away meanwhile.
     pub(super) fn link(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
+    }
+
+    /// Whether a default route leaves by the interface of this index.
+    pub(super) fn leaves_by(&self, index: u32) -> bool {
+        self.default_routes.iter().any(|route| route.index == index)
     }
 
     /// The interfaces that do ARP and are up, each with the settings that hold there: the larger

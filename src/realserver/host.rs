@@ -4,7 +4,7 @@ use crate::io::IoError;
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,6 +34,15 @@ pub(super) struct Address {
     /// Scope host: never told to others, whatever they ask.
     pub(super) host_scope: bool,
     pub(super) label: Option<String>,
+}
+
+/// One way of a default route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DefaultRoute {
+    /// The interface that it leaves by.
+    pub(super) index: u32,
+    /// None where the other end is reached without one.
+    pub(super) gateway: Option<Ipv4Addr>,
 }
 
 /// The connection to the kernel.
@@ -70,8 +79,8 @@ impl Host {
         Ok(messages.iter().filter_map(address).collect())
     }
 
-    /// The interfaces (by index) that default routes leave by, of whatever routing table.
-    pub(super) fn default_routes(&self) -> Result<Vec<u32>, IoError> {
+    /// The default routes, of whatever routing table.
+    pub(super) fn default_routes(&self) -> Result<Vec<DefaultRoute>, IoError> {
         let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
         let dump = self.handle.route().get(request).execute().try_collect::<Vec<_>>();
         let messages = self.runtime.block_on(dump).map_err(|error| failed("listing routes", &error))?;
@@ -159,16 +168,31 @@ fn address(message: &AddressMessage) -> Option<Address> {
     Some(Address { index: header.index, ip: local, prefix: header.prefix_len, host_scope, label })
 }
 
-/// The interfaces that a default route leaves by; none if it is another route.
-fn ways_out(message: &RouteMessage) -> Vec<u32> {
+/// The ways of a default route; none if it is another route.
+fn ways_out(message: &RouteMessage) -> Vec<DefaultRoute> {
     let default = message.header.destination_prefix_length == 0 && message.header.kind == RouteType::Unicast;
-    let attributes = message.attributes.iter().filter(|_| default);
-    let hops = attributes.flat_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => vec![*index],
-        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
-        _ => Vec::new(),
+    if !default {
+        return Vec::new();
+    }
+    let own = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => {
+            Some(DefaultRoute { index: *index, gateway: gateway(&message.attributes) })
+        }
+        _ => None,
     });
-    hops.collect()
+    let hops = message.attributes.iter().flat_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => hops.as_slice(),
+        _ => &[],
+    });
+    let hops = hops.map(|hop| DefaultRoute { index: hop.interface_index, gateway: gateway(&hop.attributes) });
+    own.into_iter().chain(hops).collect()
+}
+
+fn gateway(attributes: &[RouteAttribute]) -> Option<Ipv4Addr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => Some(*gateway),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

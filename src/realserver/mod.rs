@@ -12,13 +12,15 @@
 //! The kernel takes the larger of `conf/all` and `conf/IFACE` (IN_DEV_MAXCONF in
 //! include/linux/inetdevice.h), so setting `all` is enough unless an interface has more.
 //!
-//! What was there before is kept in a state file, one per network namespace, for [`undo`].
+//! What was there before is kept in a state file, one per network namespace, for [`undo`]. All of it is gone with the
+//! next boot, unless a unit sets it up again.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod facts;
 mod host;
+mod persist;
 mod setup;
 mod state;
 mod sysctl;
@@ -27,7 +29,7 @@ pub use check::{Finding, Severity, check};
 pub use setup::{Step, setup, undo};
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the state is kept unless told otherwise.
 pub const DEFAULT_STATE_DIR: &str = "/run/directrix/realserver";
@@ -41,4 +43,12 @@ pub struct Options {
     pub interface: String,
     /// Directory of the state files.
     pub state_dir: PathBuf,
+    /// Whose `etc` is read and written: `/`, or the root folder of an image.
+    pub root: PathBuf,
+}
+
+/// What makes a host a real server after a reboot, as files to be copied: `exe` is the program that a unit runs.
+#[must_use]
+pub fn advice(options: &Options, exe: &Path) -> String {
+    persist::advice(options, exe)
 }

@@ -1,12 +1,13 @@
 //! Changing the host, and changing it back.
 
-use super::Options;
 use super::host::{Address, Host, Link, free_label, require_net_admin};
 use super::state::{Placed, Saved, State, StateFile};
 use super::sysctl::{Key, Name};
+use super::{Options, persist};
 use crate::io::IoError;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 /// What `arp_ignore` and `arp_announce` must be.
 const WANTED: [(Name, i32); 2] = [(Name::ArpIgnore, 1), (Name::ArpAnnounce, 2)];
@@ -32,14 +33,22 @@ impl fmt::Display for Step {
 
 /// Prepares this host to be a real server for the VIPs; what is right already stays as it is.
 ///
-/// `tell` hears of each step as soon as it is done.
+/// `tell` hears of each step as soon as it is done. With `persistent_by`, a program, units are written that do it
+/// again by that program after a reboot.
 ///
 /// # Errors
 /// Nothing has been changed: no CAP_NET_ADMIN, no such interface, one that does ARP, a VIP that
-/// is there in another way, a state file that cannot be written. A later failure is the kernel's;
-/// what was done until then is on record for [`undo`].
-pub fn setup(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+/// is there in another way, a state file that cannot be written, no systemd where units are wanted. A later
+/// failure is the kernel's or the file system's; what was done until then is on record for [`undo`].
+pub fn setup(
+    options: &Options,
+    persistent_by: Option<&Path>,
+    tell: &mut dyn FnMut(&Step),
+) -> Result<(), IoError> {
     require_net_admin("setting up a real server")?;
+    if persistent_by.is_some() {
+        persist::check_possible(options)?;
+    }
     let host = Host::open()?;
     let (links, addresses) = (host.links()?, host.addresses()?);
     let link = quiet_link(options, &links)?;
@@ -53,10 +62,12 @@ pub fn setup(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<(), IoErr
     for saved in &state.sysctls {
         set(&saved.key, saved.wanted, meaning(saved.key.name), tell)?;
     }
-    options.vips.iter().try_for_each(|vip| place(*vip, link, &host, tell))
+    options.vips.iter().try_for_each(|vip| place(*vip, link, &host, tell))?;
+    persistent_by.map_or(Ok(()), |exe| persist::persist(options, exe, tell))
 }
 
-/// Puts back what was there before [`setup`]; the settings with the last VIP.
+/// Puts back what was there before [`setup`]; the settings with the last VIP. Units for the VIPs go, too, also where nothing
+/// else is on record.
 ///
 /// # Errors
 /// Nothing has been changed: no CAP_NET_ADMIN, or no record of a setup of one of the VIPs. A
@@ -66,7 +77,14 @@ pub fn undo(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<(), IoErro
     let host = Host::open()?;
     let (links, addresses) = (host.links()?, host.addresses()?);
     let file = StateFile::open(options)?;
-    let mut state = recorded(options, &file)?;
+    let forgotten = persist::forget(options, tell)?;
+    let mut state = match recorded(options, &file) {
+        Err(_) if forgotten => {
+            tell(&said("nothing else of these VIPs is on record".into()));
+            return Ok(());
+        }
+        recorded => recorded?,
+    };
     if in_effect(Some(state.clone()), &links, &addresses)?.is_none() {
         tell(&said("nothing of what was set up is there any more: the record is removed".into()));
         return file.remove();

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn options(dir: &Path) -> Options {
-        Options { vips: vec![], interface: "lo".into(), state_dir: dir.join("a/b") }
+        Options { vips: vec![], interface: "lo".into(), state_dir: dir.join("a/b"), root: "/".into() }
     }
 
     #[test]

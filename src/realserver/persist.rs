@@ -1,0 +1,366 @@
+//! What makes a real server one again after a reboot.
+//!
+//! One systemd unit for each VIP runs `directrix realserver setup` before the network comes up. It needs nothing of
+//! networkd, ifupdown, netplan or NetworkManager, and takes its steps in the right order: quiet in ARP first, then
+//! the VIP. For hosts without systemd, and for those who would rather use what their network is configured
+//! with, [`advice`] prints the same as files of others.
+
+use super::Options;
+use super::check::{Finding, Severity};
+use super::setup::Step;
+use crate::io::IoError;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Where systemd looks for units of this host.
+const UNITS: &str = "etc/systemd/system";
+/// Whose start starts the units, and what they are told of it.
+const TARGET: &str = "multi-user.target";
+/// Files and folders in which distributions configure addresses. A VIP that one of them names is taken for configured.
+const CONFIGURED_IN: &[&str] = &[
+    "etc/systemd/network",
+    "etc/network/interfaces",
+    "etc/network/interfaces.d",
+    "etc/netplan",
+    "etc/NetworkManager/system-connections",
+    "etc/sysconfig/network-scripts",
+    "etc/rc.local",
+    "etc/keepalived/keepalived.conf",
+];
+/// Larger files configure no network.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Writes and enables a unit for each VIP; one that is there with the same content stays.
+///
+/// # Errors
+/// The host does not run systemd, the VIPs are not on lo, or a file cannot be written.
+pub(super) fn persist(options: &Options, exe: &Path, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+    for vip in &options.vips {
+        let (path, text) = (unit_path(options, *vip), unit(options, exe, *vip));
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) && is_enabled(options, *vip) {
+            tell(&remark(format!("{} is there already", path.display())));
+            continue;
+        }
+        write(&path, &text)?;
+        enable(options, *vip)?;
+        tell(&remark(format!(
+            "written and enabled: {}, which sets {vip} up again after a reboot by {}: that program must stay there",
+            path.display(),
+            exe.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Checks that [`persist`] can do its work, before anything is changed.
+///
+/// # Errors
+/// The host does not run systemd, or the VIPs are not on lo.
+pub(super) fn check_possible(options: &Options) -> Result<(), IoError> {
+    let refused = |cause: String, remedy: &str| {
+        Err(IoError { what: "making the setup persistent".into(), cause, remedy: remedy.into() })
+    };
+    if options.interface != "lo" {
+        let cause =
+            format!("{} is made by the host's own configuration, which may come later", options.interface);
+        return refused(cause, "give it the VIP there; setup without --persist does the rest for now");
+    }
+    if !options.root.join(UNITS).is_dir() {
+        let cause = format!("there is no {}: this host has no systemd", options.root.join(UNITS).display());
+        return refused(cause, "see what \"directrix realserver setup --print\" says for other hosts");
+    }
+    Ok(())
+}
+
+/// Removes the units of the VIPs. True if there was one.
+///
+/// # Errors
+/// One cannot be removed.
+pub(super) fn forget(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<bool, IoError> {
+    let mut found = false;
+    for vip in &options.vips {
+        for path in [wanted_path(options, *vip), unit_path(options, *vip)] {
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    found = true;
+                    tell(&Step {
+                        command: format!("rm {}", path.display()),
+                        remark: "nothing is set up again after a reboot".into(),
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("removing", &path, &error)),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What is found about the VIPs that are on this host: whether they will be after a reboot.
+pub(super) fn findings(options: &Options, present: impl Fn(Ipv4Addr) -> bool) -> Vec<Finding> {
+    let vips = options.vips.iter().filter(|vip| present(**vip));
+    vips.map(|vip| finding(options, *vip)).collect()
+}
+
+fn finding(options: &Options, vip: Ipv4Addr) -> Finding {
+    let nothing = String::new;
+    if is_enabled(options, vip) {
+        let what = format!("{vip} is set up again after a reboot, by {}", unit_path(options, vip).display());
+        return Finding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
+    }
+    if let Some(path) = configured_in(options, vip) {
+        let what = format!("{vip} is configured in {}", path.display());
+        return Finding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
+    }
+    Finding {
+        severity: Severity::Note,
+        what: format!("nothing that is known here sets {vip} up again after a reboot"),
+        effect: "without the VIP this server drops its share, and the director goes on sending it".into(),
+        remedy: format!("directrix realserver setup --vip {vip} --persist"),
+    }
+}
+
+/// The first file of the host's network configuration that names the address.
+fn configured_in(options: &Options, vip: Ipv4Addr) -> Option<PathBuf> {
+    let places = CONFIGURED_IN.iter().map(|place| options.root.join(place));
+    places.flat_map(files).find(|file| mentions(file, vip))
+}
+
+/// The file, or the files of the folder, sorted.
+fn files(place: PathBuf) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(&place) else { return vec![place] };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
+/// Whether a regular file has the address as a word of its own, outside comments.
+fn mentions(file: &Path, vip: Ipv4Addr) -> bool {
+    let is_small_file = fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
+    let text = if is_small_file { fs::read_to_string(file).unwrap_or_default() } else { String::new() };
+    let vip = vip.to_string();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    lines.flat_map(|line| line.split(|c: char| !c.is_ascii_digit() && c != '.')).any(|word| word == vip)
+}
+
+/// What `--print` says: the unit, and the same without systemd or without this program.
+pub(super) fn advice(options: &Options, exe: &Path) -> String {
+    let units = options.vips.iter().map(|vip| {
+        format!(
+            "# {}\n# systemctl enable {}\n{}",
+            unit_path(options, *vip).display(),
+            name(*vip),
+            unit(options, exe, *vip)
+        )
+    });
+    let units = units.collect::<Vec<_>>().join("\n");
+    let each = |line: &dyn Fn(&Ipv4Addr) -> String| options.vips.iter().map(line).collect::<String>();
+    let networkd = each(&|vip| format!("\n[Address]\nAddress={vip}/32\n"));
+    let ifupdown = each(&|vip| format!("\n    up ip address replace {vip}/32 dev lo"));
+    let netplan = each(&|vip| format!(", {vip}/32"));
+    format!(
+        "# With systemd, what --persist writes:\n\n{units}\n\
+         # Or without this program: the first file, and that one of the others which goes with how this host's network is \
+         configured.\n\n\
+         # /etc/sysctl.d/90-directrix-realserver.conf\n\
+         net.ipv4.conf.all.arp_ignore = 1\n\
+         net.ipv4.conf.all.arp_announce = 2\n\n\
+         # systemd-networkd: /etc/systemd/network/10-lo.network\n\
+         [Match]\nName=lo\n{networkd}\n\
+         # ifupdown: in /etc/network/interfaces, in place of its \"iface lo\"\n\
+         auto lo\niface lo inet loopback{ifupdown}\n\n\
+         # netplan: /etc/netplan/90-lo.yaml\n\
+         network:\n  version: 2\n  ethernets:\n    lo:\n      match: {{name: lo}}\n      addresses: [127.0.0.1/8, \"::1/128\"{netplan}]\n"
+    )
+}
+
+/// It is early enough for no frame to meet a host that has the VIP and answers ARP for it.
+fn unit(options: &Options, exe: &Path, vip: Ipv4Addr) -> String {
+    let state = if options.state_dir == Path::new(super::DEFAULT_STATE_DIR) {
+        String::new()
+    } else {
+        format!(" --state-dir {}", quoted(&options.state_dir))
+    };
+    let exe = quoted(exe);
+    format!(
+        "# Written by \"directrix realserver setup --persist\", removed by \"directrix realserver undo\".\n\
+         [Unit]\n\
+         Description=VIP {vip} on lo, quiet in ARP\n\
+         Documentation=man:directrix-realserver(1)\n\
+         DefaultDependencies=no\n\
+         RequiresMountsFor={exe}\n\
+         After=local-fs.target systemd-sysctl.service\n\
+         Before=network-pre.target shutdown.target\n\
+         Wants=network-pre.target\n\
+         Conflicts=shutdown.target\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         ExecStart={exe} realserver setup --vip {vip}{state}\n\
+         \n\
+         [Install]\n\
+         WantedBy={TARGET}\n"
+    )
+}
+
+/// As systemd.syntax(7) reads it back.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string().replace('%', "%%");
+    if text.contains([' ', '"', '\\', '\'', '$', ';']) {
+        return format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "$$"));
+    }
+    text
+}
+
+fn name(vip: Ipv4Addr) -> String {
+    format!("directrix-realserver-{vip}.service")
+}
+
+fn unit_path(options: &Options, vip: Ipv4Addr) -> PathBuf {
+    options.root.join(UNITS).join(name(vip))
+}
+
+/// The link that `systemctl enable` makes.
+fn wanted_path(options: &Options, vip: Ipv4Addr) -> PathBuf {
+    options.root.join(UNITS).join(format!("{TARGET}.wants")).join(name(vip))
+}
+
+fn is_enabled(options: &Options, vip: Ipv4Addr) -> bool {
+    unit_path(options, vip).is_file() && wanted_path(options, vip).symlink_metadata().is_ok()
+}
+
+fn enable(options: &Options, vip: Ipv4Addr) -> Result<(), IoError> {
+    let link = wanted_path(options, vip);
+    let folder = link.parent().unwrap_or(&options.root);
+    fs::create_dir_all(folder).map_err(|error| failed("making", folder, &error))?;
+    match symlink(Path::new("..").join(name(vip)), &link) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed("making", &link, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// In one step: an interruption leaves the old file or the new one.
+fn write(path: &Path, text: &str) -> Result<(), IoError> {
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, text)
+        .and_then(|()| fs::rename(&fresh, path))
+        .map_err(|error| failed("writing", path, &error))
+}
+
+fn remark(remark: String) -> Step {
+    Step { command: String::new(), remark }
+}
+
+fn failed(doing: &str, path: &Path, error: &io::Error) -> IoError {
+    IoError {
+        what: format!("{doing} {}", path.display()),
+        cause: error.to_string(),
+        remedy: "run as root, on a file system that can be written".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+
+    fn options(root: &Path) -> Options {
+        fs::create_dir_all(root.join(UNITS)).unwrap();
+        Options {
+            vips: vec![VIP],
+            interface: "lo".into(),
+            state_dir: super::super::DEFAULT_STATE_DIR.into(),
+            root: root.into(),
+        }
+    }
+
+    fn told(act: impl FnOnce(&mut dyn FnMut(&Step))) -> Vec<String> {
+        let mut lines = Vec::new();
+        act(&mut |step| lines.push(step.to_string()));
+        lines
+    }
+
+    fn shown(options: &Options) -> String {
+        findings(options, |_| true)[0].to_string()
+    }
+
+    #[test]
+    fn a_unit_is_written_enabled_found_and_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let options = options(root.path());
+        assert!(shown(&options).starts_with("note: nothing that is known here sets 192.0.2.10 up again"));
+        let exe = Path::new("/usr/bin/directrix");
+        let first = told(|tell| persist(&options, exe, tell).unwrap());
+        assert!(
+            first[0].contains("written and enabled: ") && first[0].contains("/usr/bin/directrix"),
+            "{first:?}"
+        );
+        let again = told(|tell| persist(&options, exe, tell).unwrap());
+        assert!(again[0].ends_with("is there already"), "{again:?}");
+        let link = wanted_path(&options, VIP);
+        assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(unit_path(&options, VIP)).unwrap());
+        assert!(shown(&options).starts_with("ok: 192.0.2.10 is set up again after a reboot, by "));
+        let moved = told(|tell| persist(&options, Path::new("/opt/d d"), tell).unwrap());
+        assert!(moved[0].contains("written"), "another program: {moved:?}");
+        assert!(
+            fs::read_to_string(unit_path(&options, VIP))
+                .unwrap()
+                .contains("ExecStart=\"/opt/d d\" realserver ")
+        );
+        let mut removed = Vec::new();
+        assert!(forget(&options, &mut |step| removed.push(step.command.clone())).unwrap());
+        assert_eq!(removed.len(), 2, "{removed:?}");
+        assert!(!forget(&options, &mut |_| {}).unwrap());
+        assert!(link.symlink_metadata().is_err() && !unit_path(&options, VIP).exists());
+    }
+
+    #[test]
+    fn an_address_in_the_hosts_own_configuration_is_found() {
+        for (file, text, found) in [
+            ("etc/network/interfaces", "iface lo:0 inet static\n  address 192.0.2.10/32\n", true),
+            ("etc/network/interfaces", "  # address 192.0.2.10/32\n  address 192.0.2.100\n", false),
+            ("etc/systemd/network/10-lo.network", "[Address]\nAddress=192.0.2.10/32\n", true),
+            ("etc/netplan/lo.yaml", "addresses: [127.0.0.1/8,192.0.2.10/32]\n", true),
+            ("etc/hosts", "192.0.2.10 www\n", false),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let options = options(root.path());
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            assert_eq!(
+                shown(&options).starts_with("ok: 192.0.2.10 is configured in "),
+                found,
+                "{file}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_persist_is_refused_with_another_way() {
+        let root = tempfile::tempdir().unwrap();
+        let dummy = Options { interface: "dummy0".into(), ..options(root.path()) };
+        assert!(check_possible(&dummy).unwrap_err().to_string().contains("give it the VIP there"));
+        let bare = tempfile::tempdir().unwrap();
+        let without = Options { root: bare.path().into(), interface: "lo".into(), ..dummy };
+        assert!(check_possible(&without).unwrap_err().to_string().contains("setup --print"));
+    }
+
+    #[test]
+    fn advice_has_every_vip_for_every_kind_of_host() {
+        let root = tempfile::tempdir().unwrap();
+        let two = Options { vips: vec![VIP, [192, 0, 2, 11].into()], ..options(root.path()) };
+        let text = advice(&two, Path::new("/usr/bin/directrix"));
+        for vip in ["192.0.2.10/32", "192.0.2.11/32", "--vip 192.0.2.10\n", "--vip 192.0.2.11\n"] {
+            assert!(text.contains(vip), "{vip}: {text}");
+        }
+        for kind in ["systemd-networkd", "ifupdown", "netplan", "sysctl.d", "arp_announce = 2"] {
+            assert!(text.contains(kind), "{kind}: {text}");
+        }
+    }
+}
