@@ -70,6 +70,21 @@ impl<'a, 'i> Section<'a, 'i> {
         Section::open(name, self.value(key)?, self.report)
     }
 
+    /// The table below `key`, whose name stands in errors, too; `remedy` is what to write instead of another value.
+    pub(super) fn table_or(
+        &self,
+        key: &'static str,
+        remedy: impl FnOnce(&DeValue<'i>) -> String,
+    ) -> Option<Section<'a, 'i>> {
+        let value = self.value(key)?;
+        if value.get_ref().as_table().is_none() {
+            let what = format!("is {}", article(value.get_ref().type_str()));
+            self.object(key, Fault::new(what, remedy(value.get_ref())));
+            return None;
+        }
+        Section::open(key, value, self.report)
+    }
+
     /// Each table of the array below `key`; `None` if it is no array, which is reported.
     pub(super) fn tables(&self, key: &'static str, name: &'static str) -> Option<Vec<Section<'a, 'i>>> {
         let Some(value) = self.value(key) else { return Some(Vec::new()) };
@@ -151,9 +166,10 @@ fn article(kind: &str) -> String {
     format!("{article} {kind}")
 }
 
-/// The name of `names` that is at most a third of its letters away from `text`.
+/// The name of `names` that is at most a third of its letters away from `text`, whatever the case.
 pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
-    let scored = names.iter().map(|name| (distance(text, name), *name));
+    let text = text.to_lowercase();
+    let scored = names.iter().map(|name| (distance(&text, name), *name));
     scored
         .filter(|(far, name)| *far <= name.len().div_ceil(3))
         .min_by_key(|(far, _)| *far)
@@ -198,5 +214,6 @@ mod tests {
     fn a_key_that_resembles_nothing_has_no_nearest() {
         assert_eq!(nearest("colour", &["mac", "weight", "address"]), None);
         assert_eq!(nearest("wieght", &["mac", "weight", "address"]), Some("weight"));
+        assert_eq!(nearest("WEIGHT", &["mac", "weight", "address"]), Some("weight"));
     }
 }

@@ -13,6 +13,7 @@ use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use toml::de::DeValue;
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 
@@ -68,11 +69,20 @@ fn service<'a, 'i>(
 }
 
 fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
-    let section = service.table("persistence", "persistence")?;
+    let section = service.table_or("persistence", persistence_table)?;
     let timeout = section.get("timeout", seconds).unwrap_or(Persistence::TIMEOUT);
     let prefix = section.get("netmask", netmask).unwrap_or(32);
     section.close();
     Some(Persistence { timeout, prefix })
+}
+
+/// The table for somebody who wrote seconds, or yes or no.
+fn persistence_table(value: &DeValue<'_>) -> String {
+    if value.as_bool() == Some(false) {
+        return "remove it: a service is not persistent unless it has this table".into();
+    }
+    let seconds = seconds(value).map_or(Persistence::TIMEOUT.secs(), Span::secs);
+    format!("write persistence = {{ timeout = {seconds} }}")
 }
 
 /// A client's connections to two ports belong together: without that, a service for each port would do.

@@ -552,7 +552,14 @@ const RULE_CASES: &[(&str, &str)] = &[
         "6: slow_start does not go with lc, whose new connections are not shared out by weight; remove it, or take one \
          of the schedulers wrr, wlc, sed, nq, twos",
     ),
-    ("persistence = true", "5: persistence is a boolean; write it as a table that begins with persistence"),
+    ("persistence = true", "5: persistence is a boolean; write persistence = { timeout = 360 }"),
+    ("persistence = 300", "5: persistence is an integer; write persistence = { timeout = 300 }"),
+    ("persistence = 0", "5: persistence is an integer; write persistence = { timeout = 360 }"),
+    (
+        "persistence = false",
+        "5: persistence is a boolean; remove it: a service is not persistent unless it has this table",
+    ),
+    ("scheduler = \"WLC\"", "5: scheduler is \"WLC\", which no scheduler is called; did you mean \"wlc\"?"),
 ];
 
 #[test]
