@@ -26,8 +26,10 @@ const DRAINING: &str = "draining";
 /// The arguments of `directrix plan`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 a reload would go by the file; 1 it would refuse it, and stderr says why, or no director
-answers; 2 the file is wrong in itself.")]
+Exit status:
+  0  a reload would go by the file
+  1  it would refuse it, and stderr says why; or no director answers
+  2  the file is wrong in itself")]
 pub(super) struct Plan {
     /// The configuration file to compare with what runs; "-": standard input
     file: PathBuf,

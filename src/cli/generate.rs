@@ -48,13 +48,23 @@ pub(super) fn main(args: &Args, program: clap::Command) -> ExitCode {
     }
 }
 
-/// The command line as `--help` shows it: what is hidden there is for packages, and not to be offered.
+/// Commands with subcommands that are hidden.
+const WITH_HIDDEN: &[&str] = &["lab"];
+
+/// The command line as `--help` shows it: what is hidden there is for packages and for the lab itself, and not to be offered.
 fn shown(program: &clap::Command) -> clap::Command {
-    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
-    clap::Command::new("directrix")
-        .version(env!("CARGO_PKG_VERSION"))
-        .args(program.get_arguments())
-        .subcommands(commands)
+    visible(program, "directrix").version(env!("CARGO_PKG_VERSION"))
+}
+
+/// The command under its name, without subcommands that are hidden.
+fn visible(command: &clap::Command, name: &'static str) -> clap::Command {
+    let commands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let commands = commands.map(|sub| match WITH_HIDDEN.iter().find(|name| **name == sub.get_name()) {
+        Some(name) => visible(sub, name),
+        None => sub.clone(),
+    });
+    let about = command.get_about().cloned().unwrap_or_default();
+    clap::Command::new(name).about(about).args(command.get_arguments()).subcommands(commands)
 }
 
 fn man(program: clap::Command, directory: &Path) -> io::Result<()> {
@@ -63,4 +73,24 @@ fn man(program: clap::Command, directory: &Path) -> io::Result<()> {
         std::fs::write(directory.join(name), page)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
+
+    fn hidden(command: &clap::Command) -> Vec<String> {
+        let own =
+            command.get_subcommands().filter(|sub| sub.is_hide_set()).map(|sub| sub.get_name().to_owned());
+        own.chain(command.get_subcommands().flat_map(hidden)).collect()
+    }
+
+    #[test]
+    fn completions_offer_nothing_that_help_hides() {
+        let program = Cli::command();
+        assert!(hidden(&program).contains(&"who-has".to_owned()), "{:?}", hidden(&program));
+        assert_eq!(hidden(&shown(&program)), [""; 0]);
+    }
 }

@@ -15,9 +15,12 @@ use std::process::ExitCode;
 /// The arguments of `directrix import`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 all is carried over; 1 something that matters is not, and stderr says what, or nothing
-could be written; 2 the input or the arguments are wrong, and nothing is written.
+Exit status:
+  0  all is carried over
+  1  something that matters is not, and stderr says what; or nothing could be written
+  2  the input or the arguments are wrong, and nothing is written
 
+Examples:
     ipvsadm -S -n | directrix import --interface eth0 > directrix.toml
     directrix import /etc/keepalived/keepalived.conf --output directrix.toml")]
 pub(super) struct Args {

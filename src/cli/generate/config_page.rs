@@ -54,7 +54,8 @@ fn render(page: &mut Roff, entry: &Entry) {
     let note = if entry.is_default { "  (the default)" } else { "" };
     page.text([bold(entry.key.as_str()), roman(format!(" = {}{note}", entry.value))]);
     for (number, line) in entry.meaning.iter().enumerate() {
-        if number > 0 {
+        // Other lines go on with the sentence before.
+        if number > 0 && line.starts_with('"') {
             page.control("br", []);
         }
         page.text([roman(line.as_str())]);

@@ -3,7 +3,7 @@
 use crate::cli::{DEFAULT_SOCKET, ipvsadm};
 use clap_mangen::Man;
 use roff::{Roff, bold, roman};
-use std::io;
+use std::{io, iter};
 
 /// A page's file name, and the page.
 pub(super) type Page = (String, Vec<u8>);
@@ -31,13 +31,86 @@ fn page(command: &clap::Command) -> io::Result<Page> {
         man.render_name_section(&mut page)?;
         ipvsadm_sections().to_writer(&mut page)?;
     } else {
-        man.render(&mut page)?;
+        own_page(&man, command, &mut page)?;
     }
     if name == "directrix" {
         program_sections().to_writer(&mut page)?;
     }
     see_also(&name).to_writer(&mut page)?;
     Ok((format!("{name}.1"), page))
+}
+
+/// As clap_mangen makes it, but for the synopsis, which has the options' values, and for what follows the help: sections
+/// with names of their own.
+fn own_page(man: &Man, command: &clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    synopsis(command).to_writer(page)?;
+    man.render_description_section(page)?;
+    if command.get_arguments().any(|argument| !argument.is_hide_set()) {
+        man.render_options_section(page)?;
+    }
+    if command.get_subcommands().any(|sub| !sub.is_hide_set()) {
+        man.render_subcommands_section(page)?;
+    }
+    if let Some(help) = command.get_after_help() {
+        after_help(&help.to_string()).to_writer(page)?;
+    }
+    Ok(())
+}
+
+fn synopsis(command: &clap::Command) -> Roff {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let options = command.get_opts().filter(|option| !option.is_hide_set());
+    let words = options.map(option_word).chain(command.get_positionals().map(positional));
+    let mut words: Vec<_> = words.collect();
+    if command.has_subcommands() {
+        words.push(if command.is_subcommand_required_set() { "COMMAND ..." } else { "[COMMAND ...]" }.into());
+    }
+    let mut page = Roff::new();
+    section(&mut page, "SYNOPSIS");
+    page.text([bold(name), roman(format!(" {}", words.join(" ")))]);
+    page
+}
+
+/// "[--deadline SECONDS]"
+fn option_word(option: &clap::Arg) -> String {
+    let name = match (option.get_long(), option.get_short()) {
+        (Some(long), _) => format!("--{long}"),
+        (None, short) => format!("-{}", short.unwrap_or('?')),
+    };
+    let values =
+        if option.get_action().takes_values() { option.get_value_names().unwrap_or_default() } else { &[] };
+    let word = iter::once(name).chain(values.iter().map(ToString::to_string)).collect::<Vec<_>>().join(" ");
+    if option.is_required_set() { word } else { format!("[{word}]") }
+}
+
+fn positional(argument: &clap::Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default();
+    let word = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let word = if argument.is_last_set() { format!("-- {word}...") } else { word };
+    if argument.is_required_set() { word } else { format!("[{word}]") }
+}
+
+/// A line that ends in a colon, or begins with a title and one, heads a section; what follows stands as it is.
+fn after_help(text: &str) -> Roff {
+    let mut page = Roff::new();
+    let mut sections: Vec<(String, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        let title = (!line.starts_with(' ')).then(|| line.split_once(':')).flatten();
+        match (title, sections.last_mut()) {
+            (Some((title @ ("Exit status" | "Examples"), rest)), _) => {
+                sections.push((title.to_uppercase(), vec![rest.trim_start()]));
+            }
+            (_, Some((_, lines))) => lines.push(line),
+            (_, None) => sections.push(("NOTES".into(), vec![line])),
+        }
+    }
+    for (title, lines) in &sections {
+        section(&mut page, title);
+        verbatim(&mut page, lines.join("\n").trim_matches('\n'));
+    }
+    page
 }
 
 pub(super) fn source() -> String {
