@@ -21,7 +21,11 @@ impl PacketSocket {
     pub(super) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
-        setsockopt(&socket, sockopt::RcvBufForce, &QUEUE_BYTES)?;
+        // Beyond rmem_max takes CAP_NET_ADMIN of the whole host, which root of a user namespace lacks.
+        match setsockopt(&socket, sockopt::RcvBufForce, &QUEUE_BYTES) {
+            Err(Errno::EPERM) => setsockopt(&socket, sockopt::RcvBuf, &QUEUE_BYTES)?,
+            done => done?,
+        }
         Ok(Self(socket))
     }
 

@@ -9,7 +9,7 @@ use super::measurements::{Measurements, Table};
 use super::runner::execute;
 use super::running::Running;
 use super::topology::Step;
-use super::verdict::{Finding, Outcome, judge};
+use super::verdict::{EXPECTED_MEANS, Finding, Outcome, judge};
 use crate::control::client::{Blocking, ClientError};
 use crate::wire::MacAddr;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ impl Report {
     /// Whether nothing is otherwise than it should be.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.findings.iter().all(|finding| finding.outcome != Outcome::Failed)
+        self.findings.iter().all(|finding| matches!(finding.outcome, Outcome::Ok | Outcome::Shown))
     }
 }
 
@@ -85,6 +85,9 @@ impl Deployment {
         let findings = judge(&measurements);
         console.heading("what was shown");
         findings.iter().for_each(|finding| console.say(&finding.to_string()));
+        if findings.iter().any(|finding| finding.outcome == Outcome::Expected) {
+            console.say(&format!("\n{EXPECTED_MEANS}"));
+        }
         Ok(Report { measurements, findings })
     }
 

@@ -1,6 +1,7 @@
 //! A shell on one of the lab's hosts.
 
-use super::options::Options;
+use super::host::{PRIVATE_GATEWAY, ROUTER_CLIENT_LEG, VIP};
+use super::options::{Layout, Options};
 use super::runner::check_root;
 use super::state::Directory;
 use super::topology::Step;
@@ -39,12 +40,31 @@ pub fn hints(deployment: &Deployment) -> String {
         other => format!(" --name {other}"),
     };
     format!(
-        "The lab is up. Next:\n\
+        "{}\n\
+         The lab is up. Next:\n\
          \x20   directrix lab run{name}\n\
          \x20   directrix lab shell{name} client -- curl http://192.168.195.150/\n\
          \x20   directrix lab shell{name} director -- directrix ipvsadm -Ln\n\
+         \x20   directrix lab shell{name} switch -- tcpdump -nei any    # each frame at each port, MAC addresses and all\n\
          \x20   directrix lab shell{name} rs1\n\
-         \x20   directrix lab down{name}"
+         \x20   directrix lab down{name}",
+        drawing(deployment.options().layout)
+    )
+}
+
+/// The hosts with their addresses.
+fn drawing(layout: Layout) -> String {
+    let address = |host: Host| host.address(layout).map_or_else(String::new, |address| address.to_string());
+    let line =
+        |host: Host, remark: &str| format!("{:<9}{:<16}{}  {remark}", host.name(), address(host), host.mac());
+    let private = if layout == Layout::TwoSubnets { format!(", {PRIVATE_GATEWAY}") } else { String::new() };
+    let [first, second] = Host::REAL_SERVERS
+        .map(|server| line(server, &format!("VIP {VIP} on lo, weight {}", server.weight())));
+    format!(
+        "  {}\n    │ {ROUTER_CLIENT_LEG}\n  {}\n    │\n  switch ─┬─ {}\n          ├─ {first}\n          └─ {second}\n",
+        line(Host::Client, ""),
+        line(Host::Router, &format!("on the segment{private}")),
+        line(Host::Director, &format!("VIP {VIP} by ARP")),
     )
 }
 
@@ -68,4 +88,22 @@ fn path(options: &Options) -> Option<OsString> {
     let own = options.exe.parent()?.to_path_buf();
     let path = programs::search_path();
     std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drawing_has_every_host_with_its_address() {
+        for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
+            let drawing = drawing(layout);
+            for host in Host::ALL.into_iter().filter(|host| *host != Host::Switch) {
+                let address = host.address(layout).unwrap().to_string();
+                let line = drawing.lines().find(|line| line.contains(host.name()) && line.contains(&address));
+                assert!(line.is_some_and(|line| line.contains(&host.mac().to_string())), "{host}: {drawing}");
+            }
+            assert!(drawing.lines().all(|line| line.chars().count() <= 100), "{drawing}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The report as pictures: SVG files that a browser shows.
 
+use super::conditions::Conditions;
 use super::report::Report;
 use super::results::{Figures, Latency, Loaded, Results};
 use super::tables::heading;
@@ -37,7 +38,7 @@ pub fn all(report: &Report) -> Result<Vec<(String, String)>, LabError> {
     let mut pictures = Vec::new();
     for results in &report.results {
         for (kind, draw) in kinds {
-            let svg = picture(results, draw)
+            let svg = picture(results, &below(&report.conditions), draw)
                 .map_err(|error| LabError::Failed(format!("cannot draw the {kind} plot: {error}")))?;
             pictures.push((file_name(kind, &results.traffic), svg));
         }
@@ -54,12 +55,21 @@ fn file_name(plot: &str, traffic: &Traffic) -> String {
     format!("{plot}-{}-flows{kind}.svg", traffic.flows)
 }
 
-fn picture(results: &Results, draw: Draw) -> Result<String, Box<dyn std::error::Error>> {
+/// Machine, kernel and day, for whoever sees a picture without its report.
+fn below(here: &Conditions) -> String {
+    let day = here.date.split('T').next().unwrap_or_default();
+    format!("{}, {} cores; {}; directrix {}; {day}", here.cpu, here.cores, here.kernel, here.directrix)
+}
+
+fn picture(results: &Results, below: &str, draw: Draw) -> Result<String, Box<dyn std::error::Error>> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
-        draw(&area.margin(8, 8, 8, 24), results)?;
+        let height = area.dim_in_pixel().1 as i32;
+        let style = (FONT, 12).into_text_style(&area).color(&LOSSLESS);
+        area.draw_text(below, &style, (12, height - 18))?;
+        draw(&area.margin(8, 24, 8, 24), results)?;
         area.present()?;
     }
     Ok(svg)
@@ -69,7 +79,7 @@ fn picture(results: &Results, draw: Draw) -> Result<String, Box<dyn std::error::
 fn colour(contender: Contender) -> RGBColor {
     match contender {
         Contender::Xdp | Contender::External => RGBColor(0, 114, 178),
-        Contender::Packet => RGBColor(86, 180, 233),
+        Contender::Packet => RGBColor(230, 159, 0),
         Contender::L2fwd => RGBColor(213, 94, 0),
         Contender::Hairpin => RGBColor(0, 158, 115),
         Contender::Nft => RGBColor(204, 121, 167),
@@ -121,7 +131,7 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
     let lossless = [(x.start.max(y.start), x.start.max(y.start)), (x.end.min(y.end), x.end.min(y.end))];
     let mut legend = legend(results);
     legend.push(("nothing lost", LOSSLESS));
-    let area = titled(area, "Delivered against offered", (results, &legend))?;
+    let area = titled(area, "Delivered against offered, both axes logarithmic", (results, &legend))?;
     let mut chart = ChartBuilder::on(&area)
         .x_label_area_size(48)
         .y_label_area_size(80)

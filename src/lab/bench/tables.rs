@@ -12,7 +12,9 @@ use std::fmt::Write;
 #[must_use]
 pub fn text(report: &Report) -> String {
     let plan = &report.plan;
-    let trials = format!("{} s each; {} rounds, {} for curves", plan.seconds, plan.rounds, plan.curve_rounds);
+    let rounds = if plan.rounds == 1 { "round" } else { "rounds" };
+    let trials =
+        format!("{} s each; {} {rounds}, {} for curves", plan.seconds, plan.rounds, plan.curve_rounds);
     let mut text = conditions(&report.conditions, trials);
     for results in &report.results {
         text += &traffic(results);
