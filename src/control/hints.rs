@@ -124,7 +124,7 @@ mod tests {
             (come.iter().map(|own| own.address).collect::<Vec<_>>(), gone)
         };
         let (dip, eth0, lo) = (own(1, "eth0"), own(80, "eth0"), own(81, "lo"));
-        assert_eq!(told(&vips, &[dip.clone()]), (vec![], vec![]));
+        assert_eq!(told(&vips, std::slice::from_ref(&dip)), (vec![], vec![]));
         assert_eq!(told(&vips, &[dip.clone(), eth0.clone()]), (vec![vips[0]], vec![]));
         assert_eq!(told(&vips, &[dip.clone(), eth0.clone(), lo.clone()]), (vec![vips[1]], vec![]));
         assert_eq!(told(&vips, &[dip.clone(), lo.clone()]), (vec![], vec![vips[0]]));
