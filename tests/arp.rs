@@ -137,7 +137,7 @@ fn mac_of(namespace: &Netns) -> MacAddr {
 /// The times of production, but for those that would make a test wait.
 fn quick() -> Timing {
     Timing {
-        reprobe_interval: Span::from_millis(400),
+        standby_interval: Span::from_millis(400),
         refresh: Span::from_millis(300),
         retry: Span::from_millis(300),
         unreachable_retry: Span::from_millis(300),
@@ -182,7 +182,7 @@ fn the_vip_is_answered_once_for_each_question_and_probe_and_nothing_else_is() {
     let segment = Segment::new(&[GATEWAY]);
     let (router, mac) = (&segment.hosts[0], mac_of(&segment.director));
     let patient = Timing { announce_wait: Span::from_secs(2), ..quick() };
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, patient);
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, patient);
     let dump = Dump::on(router);
 
     director.tell(Command::AddVip(VIP));
@@ -212,7 +212,7 @@ fn an_announcement_corrects_the_router_s_cache() {
     let entry = || router.run(&format!("ip neighbour show {VIP}"));
     router.run(&format!("ip neighbour replace {VIP} lladdr 02:00:00:00:00:99 dev eth0 nud stale"));
     assert!(entry().contains("02:00:00:00:00:99"));
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.claim();
     let mac = mac_of(&segment.director).to_string();
     wait_until("the new entry", WAIT, || entry().contains(&mac));
@@ -224,7 +224,7 @@ fn a_vip_that_another_host_has_is_refused_and_claimed_when_that_host_gives_it_up
     let [router, holder] = &segment.hosts[..] else { unreachable!() };
     let rival = mac_of(holder);
     holder.run(&format!("ip address add {VIP}/32 dev eth0"));
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.tell(Command::AddVip(VIP));
     director.wait_for(Report::Conflict { vip: VIP, mac: rival, server: None });
     assert_eq!(arping(router, "-c 3", VIP), [rival; 3], "the holder alone answers");
@@ -254,7 +254,7 @@ fn a_real_server_is_resolved_from_the_director_s_own_address_lost_and_found() {
     let host = &segment.hosts[0];
     set_up_real_server(host);
     let dump = Dump::on(host);
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.resolve();
     let resolved = |mac| Report::Resolved { link: LinkIndex::CLIENT, rip: RIP, mac };
     director.wait_for(resolved(mac_of(host)));
@@ -290,7 +290,7 @@ fn a_real_server_with_wrong_arp_settings_is_named() {
     let segment = Segment::new(&[RIP, GATEWAY]);
     let [host, _router] = &segment.hosts[..] else { unreachable!() };
     set_up_real_server(host);
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.resolve();
     director.claim();
 
@@ -307,7 +307,7 @@ fn the_probe_before_an_announcement_finds_a_server_that_began_to_answer() {
     let host = &segment.hosts[0];
     set_up_real_server(host);
     let timing = Timing { announcements: 1, announce_interval: Span::from_millis(300), ..quick() };
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, timing);
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, timing);
     director.resolve();
     director.claim();
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
@@ -323,7 +323,7 @@ fn with_two_arms_the_vip_is_answered_for_on_the_client_s_alone() {
     veth((&segment.director, "eth1"), (&inside, "eth0"), 1);
     inside.run(&format!("ip address add {RIP}/24 dev eth0"));
     let both = ["eth0", "eth1"];
-    let director = Director::start(&segment.director, &both, OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &both, OnConflict::Standby, quick());
     director.tell(Command::AddServer(server(LinkIndex(1))));
     director.wait_for(Report::Resolved { link: LinkIndex(1), rip: RIP, mac: mac_of(&inside) });
     director.claim();
@@ -335,7 +335,7 @@ fn with_two_arms_the_vip_is_answered_for_on_the_client_s_alone() {
 fn an_interface_that_was_down_is_served_again() {
     let segment = Segment::new(&[GATEWAY]);
     let (router, mac) = (&segment.hosts[0], mac_of(&segment.director));
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.claim();
     segment.director.run("ip link set dev eth0 down");
     assert_eq!(arping(router, "-c 1", VIP), []);
@@ -346,7 +346,7 @@ fn an_interface_that_was_down_is_served_again() {
 #[test]
 fn a_responder_with_nothing_to_do_sleeps_even_when_its_interface_is_gone() {
     let segment = Segment::new(&[GATEWAY]);
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.claim();
     std::thread::sleep(Duration::from_secs(1));
     segment.director.run("ip link set dev eth0 down");
@@ -362,7 +362,7 @@ fn a_responder_with_nothing_to_do_sleeps_even_when_its_interface_is_gone() {
 #[test]
 fn frames_of_a_vlan_and_broken_ones_are_not_answered() {
     let segment = Segment::new(&[GATEWAY]);
-    let director = Director::start(&segment.director, &["eth0"], OnConflict::Refuse, quick());
+    let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.claim();
     let router = &segment.hosts[0];
     router.enter(|| {

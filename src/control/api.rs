@@ -123,7 +123,7 @@ pub struct Service {
     /// Seconds until the whole weight of a server that comes counts; `None` if it does at once.
     #[serde(default)]
     pub slow_start: Option<u32>,
-    /// "serving", "probing", or why the VIP is not served.
+    /// "serving", "probing", or "standby: " and the station that has the VIP.
     pub state: String,
     /// Servers that take new connections: weight above 0, reachable, below their upper threshold.
     #[serde(default)]
@@ -189,7 +189,8 @@ pub struct Server {
     /// Bindings of clients to it.
     #[serde(default)]
     pub persistent: u32,
-    /// "reachable", "resolving" or "unreachable".
+    /// "reachable", "resolving", "unreachable", "draining", or "claims_vip" for one that answers ARP for
+    /// the VIP and gets no new connections therefore.
     pub state: String,
     /// MAC address, once known.
     pub mac: Option<String>,

@@ -22,6 +22,8 @@ pub struct Availability {
     pub unreachable: usize,
     /// Have not answered ARP yet.
     pub resolving: usize,
+    /// Answer ARP for the VIP, and are excluded for that.
+    pub claiming: usize,
     /// Have reached their upper threshold.
     pub overloaded: usize,
 }
@@ -36,6 +38,7 @@ impl Availability {
                 _ if server.config.weight.0 == 0 => &mut counts.weightless,
                 ServerLink::Unreachable(_) => &mut counts.unreachable,
                 ServerLink::Resolving => &mut counts.resolving,
+                ServerLink::Reachable(_) if server.excluded => &mut counts.claiming,
                 ServerLink::Reachable(_) if loads.is_overloaded(server.id) => &mut counts.overloaded,
                 ServerLink::Reachable(_) => &mut counts.available,
             };
@@ -52,12 +55,13 @@ impl Availability {
 
 impl Display for Availability {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { available, weightless, unreachable, resolving, overloaded } = *self;
+        let Self { available, weightless, unreachable, resolving, claiming, overloaded } = *self;
         let counts = [
             (available, "available"),
             (weightless, "with weight 0"),
             (unreachable, "unreachable"),
             (resolving, "resolving"),
+            (claiming, "claiming the VIP"),
             (overloaded, "overloaded"),
         ];
         let words =
@@ -155,8 +159,14 @@ mod tests {
         ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }
     }
 
-    const NONE: Availability =
-        Availability { available: 0, weightless: 0, unreachable: 0, resolving: 0, overloaded: 0 };
+    const NONE: Availability = Availability {
+        available: 0,
+        weightless: 0,
+        unreachable: 0,
+        resolving: 0,
+        claiming: 0,
+        overloaded: 0,
+    };
     const ONE: Availability = Availability { available: 1, ..NONE };
 
     /// What is told at each look, a second apart.

@@ -23,12 +23,13 @@ use super::signals::{Signals, Wish};
 use super::status;
 use super::symptoms::Symptoms;
 use super::throttle::Throttle;
+use super::vips::Kept;
 use super::waiting::{self, Site};
 use super::watchdog::{self, Watchdog};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, NetworkWatch, Plan};
-use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, Rules, Workers};
+use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, Rules, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
@@ -53,7 +54,7 @@ pub struct Surroundings<'a, F> {
     pub reread: Reread,
     /// What the command line says, whatever a file does.
     pub backend: Option<BackendChoice>,
-    /// Called once every VIP is claimed or refused and every real server has answered or not.
+    /// Called once every VIP is claimed or known to be another host's, and every real server has answered or not.
     pub ready: F,
 }
 
@@ -71,6 +72,11 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Re
             return Ok(());
         };
         let Site { config, privileges, host } = site;
+        if config.director.on_conflict == OnConflict::Claim {
+            tracing::warn!(
+                "on_conflict = \"claim\": a VIP that another host has is taken from it, and connections that it directs break"
+            );
+        }
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
         let mut socket = server::bind(socket)?;
         socket.admit(&host.access)?;
@@ -114,6 +120,8 @@ pub(super) struct Director<F> {
     pub(super) availability: Watch,
     alarms: Alarms,
     symptoms: Symptoms,
+    /// Claimed VIPs without a service.
+    pub(super) kept: Kept,
     pub(super) ready: Option<F>,
 }
 
@@ -165,6 +173,7 @@ impl<F: FnMut()> Director<F> {
             symptoms: Symptoms::default(),
             watchdog: Watchdog::new(),
             availability: Watch::default(),
+            kept: Kept::new(),
             ready: Some(ready),
         })
     }
@@ -202,7 +211,7 @@ impl<F: FnMut()> Director<F> {
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut arp = std::pin::pin!(responder);
         loop {
-            self.tell_if_ready()?;
+            self.tell_if_ready();
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::End => break,
@@ -258,46 +267,45 @@ impl<F: FnMut()> Director<F> {
         Ok((run, reports))
     }
 
-    /// Ready once nothing is open any more, and every interface has a carrier; a failure if then no VIP is ours.
-    fn tell_if_ready(&mut self) -> Result<(), Failure> {
+    /// Ready once nothing is open any more, and every interface has a carrier. A director that stands by is
+    /// ready, too.
+    fn tell_if_ready(&mut self) {
         let services = &self.registry.services;
         let settled = |service: &super::registry::ServiceEntry| {
             let resolving = service.servers.iter().any(|server| server.link == ServerLink::Resolving);
             service.vip != VipState::Probing && !resolving
         };
         if self.ready.is_none() || !self.links.are_up() || !services.iter().all(settled) {
-            return Ok(());
-        }
-        if self.registry.served().is_empty() && !self.registry.services.is_empty() {
-            return Err(Failure::NoVip);
+            return;
         }
         if let Some(mut ready) = self.ready.take() {
             let (served, workers) = (self.registry.served().len(), self.backend.crew.members().len());
-            tracing::info!(services = served, workers, backend = self.backend.name, "ready");
+            let standby = self.registry.services.len() - served;
+            tracing::info!(services = served, standby, workers, backend = self.backend.name, "ready");
             ready();
         }
-        Ok(())
     }
 
     fn note(&mut self, report: &Report) {
-        let (now, on_conflict) = (Instant::now(), self.settings.on_conflict);
-        self.lines.line(report.about(), now, || news::log(report, &self.registry, on_conflict));
+        let now = Instant::now();
+        self.lines.line(report.about(), now, || news::log(report, &self.registry, &self.settings));
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
-            Report::Conflict { vip, mac, .. } => self.refuse(vip, mac),
-            Report::ConflictOver { .. } | Report::Disputed { .. } | Report::DisputeOver { .. } => {}
+            Report::Standby { vip, mac } => {
+                self.registry.set_vip(vip.into(), VipState::Standby(mac));
+                self.lose_kept_vip(vip);
+            }
+            Report::Held { vip, mac, .. } => {
+                if self.settings.on_server_claim == OnServerClaim::Exclude {
+                    self.registry.set_holder(vip.into(), mac, true);
+                }
+            }
+            Report::ConflictOver { vip, mac, .. } => self.registry.set_holder(vip.into(), mac, false),
+            Report::Conflict { .. } | Report::Disputed { .. } | Report::DisputeOver { .. } => {}
             Report::Resolved { rip, mac, .. } | Report::Moved { rip, new: mac, .. } => {
                 self.registry.set_reachable(rip.into(), mac);
             }
             Report::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
-        }
-    }
-
-    /// A VIP that is ours already stays so: whoever came later has to go.
-    fn refuse(&mut self, vip: Ipv4Addr, mac: crate::wire::MacAddr) {
-        let refuses = self.settings.on_conflict == OnConflict::Refuse;
-        if refuses && self.registry.vip(vip.into()) != Some(VipState::Claimed) {
-            self.registry.set_vip(vip.into(), VipState::Conflict(mac));
         }
     }
 
@@ -310,6 +318,7 @@ impl<F: FnMut()> Director<F> {
         let settled = self.settle();
         self.templates.keep_house(self.now(), self.registry.keeps_templates());
         self.finish_drains(settled);
+        self.release_kept_vips();
         self.note_addresses()?;
         self.provide();
         self.hand_over()?;

@@ -36,12 +36,12 @@ pub struct ServiceEntry {
 /// How far the claim to a VIP has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VipState {
-    /// Asking whether somebody has it.
+    /// Asking whether another station has it.
     Probing,
     /// Ours: answered and announced.
     Claimed,
-    /// Somebody else's; not served.
-    Conflict(MacAddr),
+    /// Another station's, which has this MAC address; not served until it is silent.
+    Standby(MacAddr),
 }
 
 /// A real server of one service as control sees it.
@@ -53,6 +53,8 @@ pub struct ServerEntry {
     pub config: RealServer,
     /// Whether it can be reached.
     pub link: ServerLink,
+    /// It answers ARP for the service's VIP, and gets no new connections therefore.
+    pub excluded: bool,
     /// It leaves once its connections have.
     pub drain: Option<Drain>,
     /// What had been counted under its number when it was added, or zeroed.
@@ -64,6 +66,22 @@ pub struct ServerEntry {
 }
 
 impl ServerEntry {
+    /// Whether it takes new connections, as far as ARP tells.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        matches!(self.link, ServerLink::Reachable(_)) && !self.excluded
+    }
+
+    /// The word for listings.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match self.link {
+            _ if self.drain.is_some() => "draining",
+            ServerLink::Reachable(_) if self.excluded => "claims_vip",
+            link => link.name(),
+        }
+    }
+
     /// While it starts slowly: how much of its weight counts, in percent.
     #[must_use]
     pub fn ramp(&self) -> Option<u8> {
@@ -139,8 +157,7 @@ impl ServiceEntry {
     /// prefers the earlier one of equals. The same pool as before if nothing has changed.
     pub(super) fn next_pool(&mut self, loads: &Loads, now: Instant, timeouts: &Timeouts) -> Pool {
         self.ramp(loads, now, remembered(self.config.address.protocol, timeouts));
-        let reachable =
-            self.servers.iter().rev().filter(|server| matches!(server.link, ServerLink::Reachable(_)));
+        let available = self.servers.iter().rev().filter(|server| server.is_available());
         let candidate = |server: &ServerEntry| Candidate {
             thresholds: Thresholds {
                 upper: server.config.upper_threshold,
@@ -154,7 +171,7 @@ impl ServiceEntry {
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
         let (vip, generation) = (self.vip(), self.generation);
         let rule = Rule { scheduler, flags, vip, one_packet, persistence, generation };
-        self.pool = self.pool.next(rule, reachable.map(candidate), loads);
+        self.pool = self.pool.next(rule, available.map(candidate), loads);
         self.pool.clone()
     }
 }

@@ -23,12 +23,6 @@ pub enum Failure {
     /// The system.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
-    /// Every VIP belongs to somebody else.
-    #[error(
-        "no VIP can be served: another host answers ARP for each of them (see above); \
-             stop it from answering, or set on_conflict = \"claim\""
-    )]
-    NoVip,
     /// There are too many services or servers.
     #[error(transparent)]
     Rules(Misfit),

@@ -13,7 +13,7 @@ use super::status;
 use super::{director::Director, registry::Totals};
 use crate::model::{Change, Config, Culprit, Director as Settings, Misfit, Rules};
 use crate::schedule::Load;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -101,9 +101,18 @@ impl<F: FnMut()> Director<F> {
         let host = self.host.refit(&rules.services)?;
         let crew = &self.backend.crew;
         let totals: Totals<'_> = &|server| status::totals(crew, server);
+        let states: HashMap<_, _> =
+            self.host.vips.iter().map(|vip| (*vip, self.registry.vip((*vip).into()))).collect();
         self.registry.apply(rules, totals)?;
         let before = std::mem::replace(&mut self.host, host);
         self.tell_responder(&before);
+        let [gone, come] = difference(&before.vips, &self.host.vips);
+        gone.into_iter().for_each(|vip| self.leave_vip(vip, states.get(&vip).copied().flatten()));
+        if !come.is_empty() {
+            self.look_at_addresses();
+            hints::tell_foreign(&come, &self.host.arms[0]);
+        }
+        come.into_iter().for_each(|vip| self.want_vip(vip));
         self.backend.steering.withdraw(&self.registry.served());
         self.go_by_rules();
         Ok(())
@@ -139,18 +148,11 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    /// Tells ARP who has come and who has gone.
-    fn tell_responder(&mut self, before: &Host) {
+    /// Tells ARP which real servers have come and gone.
+    fn tell_responder(&self, before: &Host) {
         let [gone, come] = difference(&before.servers, &self.host.servers);
         let gone = gone.into_iter().map(|server| Command::RemoveServer(server.link, server.rip));
-        let servers = gone.chain(come.into_iter().map(Command::AddServer));
-        let [gone, come] = difference(&before.vips, &self.host.vips);
-        if !come.is_empty() {
-            self.look_at_addresses();
-            hints::tell_foreign(&come, &self.host.arms[0]);
-        }
-        let gone = gone.into_iter().map(Command::RemoveVip);
-        for command in servers.chain(gone).chain(come.into_iter().map(Command::AddVip)) {
+        for command in gone.chain(come.into_iter().map(Command::AddServer)) {
             self.command(command);
         }
     }

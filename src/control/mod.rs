@@ -46,6 +46,7 @@ mod stall;
 pub mod status;
 mod symptoms;
 pub mod throttle;
+mod vips;
 mod waiting;
 pub mod watchdog;
 mod ways;

@@ -115,8 +115,13 @@ impl<F: FnMut()> Director<F> {
         }));
         warnings.extend(self.vips().into_iter().zip(&self.host.vips).filter_map(|(vip, address)| {
             let state = self.registry.vip((*address).into())?;
-            let text = format!("the VIP {} is {}", vip.address, vip.state);
-            matches!(state, VipState::Conflict(_)).then(|| Warning::new("vip-not-served", text))
+            let VipState::Standby(mac) = state else { return None };
+            // That another director has it is what a standby is for.
+            let mut servers = self.registry.services.iter().flat_map(|service| &service.servers);
+            servers.any(|server| server.link.mac() == Some(mac)).then(|| {
+                let text = format!("a real server has the VIP {}: {}", vip.address, vip.state);
+                Warning::new("vip-taken", text)
+            })
         }));
         warnings.extend(self.summaries().into_iter().filter(|service| service.available == 0).map(
             |service| {

@@ -7,7 +7,7 @@
 //! none, and for that alone would get everything once its whole weight counts. So under wlc it goes on
 //! getting its share, the whole one then, until it has as many of them as the others.
 
-use super::entry::{ServerEntry, ServerLink, ServiceEntry};
+use super::entry::{ServerEntry, ServiceEntry};
 use crate::model::Scheduler;
 use crate::schedule::{Candidate, Loads};
 use std::time::{Duration, Instant};
@@ -113,8 +113,8 @@ impl ServiceEntry {
         let moment = slow_start.map_or(MOMENT, |duration| duration.min(MOMENT));
         let others = self.beginning.begun.is_some_and(|begun| now.duration_since(begun) >= moment);
         for server in &mut self.servers {
-            let reachable = matches!(server.link, ServerLink::Reachable(_));
-            server.ramp.note((server.config.weight.0 > 0, reachable), others, now);
+            let available = server.is_available();
+            server.ramp.note((server.config.weight.0 > 0, available), others, now);
             // Who is there without a slow start does not ramp when there is one later.
             server.ramp.since = server.ramp.since.filter(|_| slow_start.is_some());
         }

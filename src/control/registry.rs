@@ -32,6 +32,8 @@ pub struct Registry {
     pub reserved: Vec<Ipv4Addr>,
     /// In the order in which they were added.
     pub services: Vec<ServiceEntry>,
+    /// Stations that answer ARP for a claimed VIP, too. A real server among them is excluded.
+    holders: HashSet<(IpAddr, MacAddr)>,
     departed_services: HashMap<ServiceAddress, DepartedService>,
     departed_servers: HashMap<(ServiceId, IpAddr), DepartedServer>,
     service_ids: Ids,
@@ -52,6 +54,7 @@ impl Registry {
             timeouts: Timeouts::default(),
             reserved: Vec::new(),
             services: Vec::new(),
+            holders: HashSet::new(),
             departed_services: HashMap::new(),
             departed_servers: HashMap::new(),
             service_ids: Ids::default(),
@@ -87,6 +90,9 @@ impl Registry {
             gone.servers.drain(..).for_each(|server| self.depart(gone.id, &server));
             let ServiceEntry { id, pool, generation, .. } = gone;
             self.departed_services.insert(address, DepartedService { id, pool, generation });
+        }
+        if !self.holders.is_empty() {
+            self.exclude_holders();
         }
         Ok(())
     }
@@ -159,9 +165,26 @@ impl Registry {
         self.services.iter().find(|service| service.vip() == vip).map(|service| service.vip)
     }
 
+    /// Notes whether the station at `mac` answers ARP for `vip`, which is claimed.
+    pub fn set_holder(&mut self, vip: IpAddr, mac: MacAddr, holds: bool) {
+        let changed = if holds { self.holders.insert((vip, mac)) } else { self.holders.remove(&(vip, mac)) };
+        if changed {
+            self.exclude_holders();
+        }
+    }
+
+    /// Forgets which stations answer for `vip`, which is not claimed any more.
+    pub fn forget_holders(&mut self, vip: IpAddr) {
+        self.holders.retain(|(of, _)| *of != vip);
+        self.exclude_holders();
+    }
+
     /// Notes that the server at `rip` answers with `mac`.
     pub fn set_reachable(&mut self, rip: IpAddr, mac: MacAddr) {
         self.servers_at(rip).for_each(|server| server.link = ServerLink::Reachable(mac));
+        if !self.holders.is_empty() {
+            self.exclude_holders();
+        }
     }
 
     /// Notes that the server at `rip` does not answer.
@@ -303,6 +326,7 @@ impl Registry {
             id,
             config: config.clone(),
             link: links.get(&config.address).copied().unwrap_or(ServerLink::Resolving),
+            excluded: false,
             drain: None,
             baseline: totals(id),
             estimator: Estimator::new(),
@@ -322,6 +346,16 @@ impl Registry {
     fn links(&self) -> HashMap<IpAddr, ServerLink> {
         let servers = self.services.iter().flat_map(|service| &service.servers);
         servers.map(|server| (server.config.address, server.link)).collect()
+    }
+
+    /// Excludes the servers that are among the holders of their service's VIP, and no others.
+    fn exclude_holders(&mut self) {
+        for service in &mut self.services {
+            let vip = service.vip();
+            for server in &mut service.servers {
+                server.excluded = server.link.mac().is_some_and(|mac| self.holders.contains(&(vip, mac)));
+            }
+        }
     }
 
     fn servers_at(&mut self, rip: IpAddr) -> impl Iterator<Item = &mut ServerEntry> {
@@ -401,7 +435,7 @@ mod tests {
         let mut registry = registry();
         assert_eq!(registry.served(), []);
         registry.set_vip("192.0.2.1".parse().unwrap(), VipState::Claimed);
-        registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Conflict(MAC));
+        registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Standby(MAC));
         let served: Vec<_> = registry.served().iter().map(ToString::to_string).collect();
         assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
     }

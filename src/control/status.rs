@@ -110,7 +110,7 @@ impl View<'_> {
             active: load.active,
             inactive: load.inactive,
             persistent: self.templates.of(server.id),
-            state: if server.drain.is_some() { "draining" } else { server.link.name() }.into(),
+            state: server.state().into(),
             mac: server.link.mac().map(|mac| mac.to_string()),
             stats: server_stats(self.crew, server),
             rates: server.estimator.read(),
@@ -163,7 +163,7 @@ pub(super) fn state(vip: VipState) -> String {
     match vip {
         VipState::Probing => "probing".into(),
         VipState::Claimed => "serving".into(),
-        VipState::Conflict(mac) => format!("not served: {mac} answers ARP for it"),
+        VipState::Standby(mac) => format!("standby: {mac} answers ARP for it"),
     }
 }
 

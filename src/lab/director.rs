@@ -51,8 +51,9 @@ pub fn configuration(options: &Options) -> String {
     ];
     if matches!(options.arp, Arp::Static | Arp::None) {
         // Real servers answer for the VIP. With a static entry that does not matter; without one
-        // it is what there is to see, and a director that refuses to start would show less.
+        // it is what there is to see, and a director that stands by would show less.
         keys.push(("on_conflict".to_owned(), "\"claim\"".to_owned()));
+        keys.push(("on_server_claim".to_owned(), "\"ignore\"".to_owned()));
     }
     for (key, value) in &options.director {
         keys.retain(|(known, _)| known != key);
@@ -102,7 +103,8 @@ mod tests {
     #[test]
     fn where_real_servers_answer_the_director_claims_the_vip_all_the_same() {
         let claims = |arp| {
-            configuration(&Options { arp, ..Options::new("d", "x") }).contains("on_conflict = \"claim\"")
+            configuration(&Options { arp, ..Options::new("d", "x") })
+                .contains("on_conflict = \"claim\"\non_server_claim = \"ignore\"\n")
         };
         assert!(claims(Arp::Static) && claims(Arp::None));
         assert!(!claims(Arp::Sysctl) && !claims(Arp::Arptables));

@@ -74,8 +74,10 @@ pub struct Director {
     pub arp_refresh: Span,
     /// See there.
     pub arp_attempts: u8,
-    /// What to do when somebody else answers for a VIP.
+    /// Policy for a VIP that another host answers for.
     pub on_conflict: OnConflict,
+    /// Policy for a real server that answers for a VIP.
+    pub on_server_claim: OnServerClaim,
     /// Where metrics can be read over TCP, by whoever reaches that address.
     pub metrics: Option<SocketAddr>,
     /// Connection timeouts.
@@ -102,6 +104,7 @@ impl Director {
             ("arp_refresh", self.arp_refresh == new.arp_refresh),
             ("arp_attempts", self.arp_attempts == new.arp_attempts),
             ("on_conflict", self.on_conflict == new.on_conflict),
+            ("on_server_claim", self.on_server_claim == new.on_server_claim),
             ("metrics", self.metrics == new.metrics),
             ("user", self.user == new.user),
         ];
@@ -154,15 +157,26 @@ pub enum ControlOthers {
     Read,
 }
 
-/// What to do about a VIP that another host answers for.
+/// Policy for a VIP that another host answers for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnConflict {
-    /// Do not serve the VIP.
+    /// Leave the VIP to its holder, and claim it when the holder does not answer any more.
     #[default]
-    Refuse,
+    Standby,
     /// Log it and claim the VIP all the same.
     Claim,
+}
+
+/// Policy for a real server that answers ARP for a VIP that this director has claimed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnServerClaim {
+    /// It gets no new connections of that VIP's services until it is quiet.
+    #[default]
+    Exclude,
+    /// Log it only.
+    Ignore,
 }
 
 /// The three timeouts of `ipvsadm --set`.

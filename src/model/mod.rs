@@ -21,7 +21,9 @@ pub use address::host_address;
 pub use change::{Change, Refusal, Rules};
 pub use check::{COUNT_MAX, Culprit, Misfit, SLOW_START_MAX, THRESHOLD_MAX};
 pub use config::BackendChoice;
-pub use config::{Config, ControlOthers, Director, OnConflict, Place, Places, Timeouts, Wait, Workers};
+pub use config::{
+    Config, ControlOthers, Director, OnConflict, OnServerClaim, Place, Places, Timeouts, Wait, Workers,
+};
 pub use difference::Difference;
 pub use file::{FILE_MAX, Unreadable, read_file, read_input};
 pub use parse::{ConfigError, ConfigErrors, SECONDS_MAX, parse, parse_bytes};

@@ -1,8 +1,8 @@
 //! From a [`Config`] to the text of a file that says the same.
 
 use super::{
-    BackendChoice, Config, ControlOthers, Director, OnConflict, RealServer, Timeouts, VirtualService, Wait,
-    Workers,
+    BackendChoice, Config, ControlOthers, Director, OnConflict, OnServerClaim, RealServer, Timeouts,
+    VirtualService, Wait, Workers,
 };
 use std::fmt::{self, Display, Formatter};
 
@@ -36,6 +36,7 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     writeln!(f, "arp_refresh = {}", director.arp_refresh.secs())?;
     writeln!(f, "arp_attempts = {}", director.arp_attempts)?;
     writeln!(f, "on_conflict = \"{}\"", on_conflict(director.on_conflict))?;
+    writeln!(f, "on_server_claim = \"{}\"", on_server_claim(director.on_server_claim))?;
     if let Some(address) = director.metrics {
         writeln!(f, "metrics = \"{address}\"")?;
     }
@@ -114,8 +115,15 @@ fn control_others(others: ControlOthers) -> &'static str {
 
 fn on_conflict(on_conflict: OnConflict) -> &'static str {
     match on_conflict {
-        OnConflict::Refuse => "refuse",
+        OnConflict::Standby => "standby",
         OnConflict::Claim => "claim",
+    }
+}
+
+fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
+    match on_server_claim {
+        OnServerClaim::Exclude => "exclude",
+        OnServerClaim::Ignore => "ignore",
     }
 }
 
@@ -152,7 +160,8 @@ mod tests {
                     announce_interval: Span::from_secs(every),
                     arp_refresh: Span::from_secs(every),
                     arp_attempts: 2 + (every % 99) as u8,
-                    on_conflict: [OnConflict::Refuse, OnConflict::Claim][conflict],
+                    on_conflict: [OnConflict::Standby, OnConflict::Claim][conflict],
+                    on_server_claim: [OnServerClaim::Ignore, OnServerClaim::Exclude][wait],
                     user: two_arms.then(|| "directrix".into()),
                     metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
                     timeouts: Timeouts { tcp, tcp_fin, udp },

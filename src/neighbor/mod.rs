@@ -7,10 +7,12 @@
 //! - A VIP is probed for before it is claimed, and only a claimed VIP is answered for, on the
 //!   client link alone. Nothing else is ever answered: the kernel speaks for the director's own
 //!   addresses.
-//! - A VIP once claimed is never given up because somebody else uses it. One stray packet, forged
-//!   or from a real server with a wrong `arp_announce`, would otherwise stop the service. It is
-//!   defended (RFC 5227 §2.4, choice c) and reported, whatever [`OnConflict`] says; that decides
-//!   about claiming.
+//! - A VIP once claimed is not given up for a packet. One that is forged, or from a real server with
+//!   a wrong `arp_announce`, would otherwise stop the service. It is defended (RFC 5227 §2.4, choice
+//!   c) and reported. Only to a station that does all that a director does, answering every probe
+//!   and defending the VIP, and that has the higher MAC address, is it left: two directors that both
+//!   claimed it while their segment was parted end with one owner. With [`OnConflict::Claim`] it is
+//!   not even left to that.
 //! - Real servers are asked from the director's own address, never from a VIP. If the own address
 //!   given for a server is a VIP, the question goes out as a probe, without a sender address.
 //! - A claim to a reachable real server's address changes nothing by itself: it is verified by
@@ -25,6 +27,7 @@
 mod agenda;
 mod random;
 mod report;
+mod rivals;
 mod server;
 mod tables;
 mod timing;
@@ -60,7 +63,7 @@ impl LinkIndex {
 pub struct Settings {
     /// By [`LinkIndex`]: the director's own MAC address there. The client link comes first.
     pub links: Vec<MacAddr>,
-    /// Whether a VIP that somebody else has is claimed all the same.
+    /// Whether a VIP that another station has is claimed all the same.
     pub on_conflict: OnConflict,
     /// Spans over a day are cut to a day.
     pub timing: Timing,

@@ -13,14 +13,30 @@ pub enum Report {
         /// The VIP.
         vip: Ipv4Addr,
     },
-    /// Another station acts as if it had the VIP. If the VIP was not claimed before and the
-    /// policy is to refuse, it is not claimed, but tried again about once a minute.
-    ///
-    /// A station is reported once, and once more when it turns out which real server it is.
+    /// Another station acts as if it had the VIP. Reported once for each station, and once more when
+    /// it turns out which real server it is.
     Conflict {
         /// The VIP.
         vip: Ipv4Addr,
         /// Who.
+        mac: MacAddr,
+        /// The real server that has this MAC address, if one is known to.
+        server: Option<Ipv4Addr>,
+    },
+    /// Another station has the VIP, and the policy is to stand by: the VIP is not the director's, or not
+    /// any more. The station is asked regularly, and the VIP claimed when it does not answer.
+    Standby {
+        /// The VIP.
+        vip: Ipv4Addr,
+        /// The holder.
+        mac: MacAddr,
+    },
+    /// Another station answers probes for the claimed VIP again and again: a real server with a wrong
+    /// `arp_ignore`, or another director. [`Report::ConflictOver`] is the end of it.
+    Held {
+        /// The VIP.
+        vip: Ipv4Addr,
+        /// The station.
         mac: MacAddr,
         /// The real server that has this MAC address, if one is known to.
         server: Option<Ipv4Addr>,
@@ -90,7 +106,11 @@ impl Report {
     #[must_use]
     pub fn about(&self) -> Ipv4Addr {
         match *self {
-            Self::Claimed { vip } | Self::Conflict { vip, .. } | Self::ConflictOver { vip, .. } => vip,
+            Self::Claimed { vip }
+            | Self::Conflict { vip, .. }
+            | Self::Standby { vip, .. }
+            | Self::Held { vip, .. }
+            | Self::ConflictOver { vip, .. } => vip,
             Self::Resolved { rip, .. }
             | Self::Moved { rip, .. }
             | Self::Disputed { rip, .. }
@@ -109,6 +129,11 @@ impl fmt::Display for Report {
             }
             Self::Conflict { vip, mac, server: Some(rip) } => {
                 write!(f, "VIP {vip} is in use by real server {rip} ({mac}) too: {REMEDY}")
+            }
+            Self::Standby { vip, mac } => write!(f, "VIP {vip} is left to {mac}"),
+            Self::Held { vip, mac, server: None } => write!(f, "{mac} answers every probe for VIP {vip}"),
+            Self::Held { vip, mac, server: Some(rip) } => {
+                write!(f, "real server {rip} ({mac}) answers every probe for VIP {vip}: {REMEDY}")
             }
             Self::ConflictOver { vip, mac, server: None } => {
                 write!(f, "VIP {vip} is not in use by {mac} any more")

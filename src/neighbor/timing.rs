@@ -21,9 +21,13 @@ pub struct Timing {
     pub announce_interval: Span,
     /// Least time between two defences of a VIP (`DEFEND_INTERVAL`).
     pub defend_interval: Span,
-    /// Time from a conflict that kept a VIP from being claimed to the next try, to which up to a
-    /// quarter is added at random (`RATE_LIMIT_INTERVAL`).
-    pub reprobe_interval: Span,
+    /// Time between questions to the station that holds a VIP, to which up to a quarter is added at
+    /// random. If it does not answer, the VIP is probed for and claimed.
+    pub standby_interval: Span,
+    /// Time between probes that verify whether another station answers for a claimed VIP.
+    pub verify_interval: Span,
+    /// Time between probes from then on, for as long as it does.
+    pub watch_interval: Span,
     /// How often a real server is asked in vain before it counts as unreachable.
     pub attempts: u8,
     /// Time between those attempts.
@@ -50,7 +54,7 @@ impl Timing {
     /// A rival that has not been heard for so long is gone. Two and a half rounds of whatever
     /// makes it speak, so that one lost answer does not count as the end.
     pub(super) fn quiet(&self) -> Span {
-        let round = self.announce_interval.max(self.reprobe_interval);
+        let round = self.announce_interval.max(self.watch_interval).max(self.standby_interval);
         Span::from_millis((u64::from(round.millis()) * 5 / 2).min(u64::from(u32::MAX)) as u32)
     }
 
@@ -65,7 +69,9 @@ impl Timing {
             &mut self.announce_gap,
             &mut self.announce_interval,
             &mut self.defend_interval,
-            &mut self.reprobe_interval,
+            &mut self.standby_interval,
+            &mut self.verify_interval,
+            &mut self.watch_interval,
             &mut self.retry,
             &mut self.unreachable_retry,
             &mut self.refresh,
@@ -86,6 +92,9 @@ impl Default for Timing {
     /// hidden, behind a switch port that does not forward yet for instance, is found by the probe
     /// that goes out with each periodic announcement.
     ///
+    /// A VIP whose holder falls silent is claimed within 2.7 s: at most 1.25 s until the holder is
+    /// asked, 0.3 s for its answer, and 1.1 s to probe.
+    ///
     /// A real server whose link is dead or whose MAC address has changed is noticed within 2.7 s:
     /// at most 1.125 s until it is asked, then three questions half a second apart.
     fn default() -> Self {
@@ -98,7 +107,9 @@ impl Default for Timing {
             announce_gap: Span::from_secs(2),
             announce_interval: Span::from_secs(60),
             defend_interval: Span::from_secs(10),
-            reprobe_interval: Span::from_secs(60),
+            standby_interval: Span::from_secs(1),
+            verify_interval: Span::from_millis(500),
+            watch_interval: Span::from_secs(5),
             attempts: 3,
             retry: Span::from_millis(500),
             unreachable_retry: Span::from_secs(5),

@@ -1,5 +1,6 @@
-//! A VIP's life: probed, claimed or refused, announced, defended (RFC 5227).
+//! A VIP's life: probed, claimed or left to its holder, announced, defended (RFC 5227).
 
+use super::rivals::Rivals;
 use super::turn::Turn;
 use super::{LinkIndex, Report};
 use crate::model::OnConflict;
@@ -8,31 +9,30 @@ use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, Operation};
 use std::net::Ipv4Addr;
 
-/// Rivals that are told apart. More of them are counted only: somebody is making up addresses.
-const RIVALS: usize = 16;
-
 #[derive(Debug)]
 pub(super) struct Vip {
     address: Ipv4Addr,
     state: State,
-    rivals: Vec<Rival>,
+    rivals: Rivals,
+    /// The holder that control was told of, until the VIP is claimed.
+    standby: Option<MacAddr>,
 }
 
 #[derive(Debug)]
 enum State {
     /// Neither ours nor known to be another's, and there is no carrier to probe by.
     Held,
-    /// `sent` probes are out and nobody has answered.
+    /// `sent` probes are out and nothing has answered.
     Probing { sent: u8, due: Tick },
-    /// Somebody else has the address: try again at `due`.
-    Refused { due: Tick },
+    /// Another station has the address. It is asked at `due`; it was asked before if `asked`.
+    Standby { holder: MacAddr, asked: bool, due: Tick },
     /// It is ours.
     Claimed(Claim),
 }
 
 #[derive(Debug)]
 struct Claim {
-    /// Announcements of the first round that are out.
+    /// Announcements of this round that are out: a claim and a defence begin one.
     announced: u8,
     /// The next announcement.
     due: Option<Tick>,
@@ -48,24 +48,15 @@ enum Guard {
     Resting { until: Tick, again: bool },
 }
 
-/// A station that acts as if the VIP were its own.
-#[derive(Debug)]
-struct Rival {
-    mac: MacAddr,
-    /// The real server that it is, if it is one.
-    server: Option<Ipv4Addr>,
-    /// Gone, if it is not heard before.
-    over: Tick,
-}
-
 impl Vip {
     pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
         let state = if turn.is_up(LinkIndex::CLIENT) { State::probing(turn) } else { State::Held };
-        Self { address, state, rivals: Vec::new() }
+        Self { address, state, rivals: Rivals::new(address), standby: None }
     }
 
     /// The carrier is gone.
     pub(super) fn hold(&mut self) {
+        self.rivals.rest();
         match &mut self.state {
             State::Claimed(claim) => (claim.due, claim.guard) = (None, Guard::Ready),
             state => *state = State::Held,
@@ -83,23 +74,37 @@ impl Vip {
     pub(super) fn deadline(&self) -> Option<Tick> {
         let (due, guard) = match &self.state {
             State::Held => (None, None),
-            State::Probing { due, .. } | State::Refused { due } => (Some(*due), None),
+            State::Probing { due, .. } | State::Standby { due, .. } => (Some(*due), None),
             State::Claimed(claim) => (claim.due, claim.guard.until()),
         };
-        let rivals = self.rivals.iter().map(|rival| rival.over);
-        due.into_iter().chain(guard).chain(rivals).reduce(Tick::earlier)
+        due.into_iter().chain(guard).chain(self.rivals.deadline()).reduce(Tick::earlier)
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
-        self.forget_quiet_rivals(turn);
+        self.rivals.forget_quiet(turn);
+        if let Some(told) = self.standby
+            && !self.rivals.contains(told)
+            && let Some(holder) = self.rivals.any()
+        {
+            self.tell_standby(holder, turn);
+        }
         match &mut self.state {
             State::Probing { sent, due } if turn.now.reached(*due) => {
                 let sent = *sent;
                 self.probe_or_claim(sent, turn);
             }
-            State::Refused { due } if turn.now.reached(*due) => self.probe_or_claim(0, turn),
-            State::Claimed(claim) => claim.run_due(self.address, turn),
-            State::Held | State::Probing { .. } | State::Refused { .. } => {}
+            State::Standby { holder, asked, due } if turn.now.reached(*due) => {
+                let (holder, asked) = (*holder, *asked);
+                self.ask_holder(holder, asked, turn);
+            }
+            State::Claimed(claim) => {
+                claim.run_due(self.address, turn);
+                if self.rivals.is_due(turn) {
+                    probe(self.address, turn);
+                    self.rivals.watch(turn);
+                }
+            }
+            State::Held | State::Probing { .. } | State::Standby { .. } => {}
         }
     }
 
@@ -111,28 +116,27 @@ impl Vip {
         server: impl FnOnce() -> Option<Ipv4Addr>,
         turn: &mut Turn<'_>,
     ) {
-        if self.contradicted_by(packet) {
-            self.conflict(packet.sender_mac, server(), turn);
+        if self.contradicted_by(packet, turn) {
+            self.conflict(packet, server(), turn);
         } else if self.answers(packet, turn) {
             turn.counters().answered.add(1);
             turn.send(LinkIndex::CLIENT, packet.answer(turn.mac(LinkIndex::CLIENT)));
         }
     }
 
-    /// A rival without a name may turn out to be a real server later.
     pub(super) fn identify(&mut self, mac: MacAddr, server: Ipv4Addr, turn: &mut Turn<'_>) {
-        let nameless = |rival: &&mut Rival| rival.mac == mac && rival.server.is_none();
-        if let Some(rival) = self.rivals.iter_mut().find(nameless) {
-            rival.server = Some(server);
-            turn.report(Report::Conflict { vip: self.address, mac, server: Some(server) });
-        }
+        self.rivals.identify(mac, server, turn);
     }
 
-    /// Whoever uses the VIP as a sender has it; whoever probes for it while we do wants it just
-    /// as much (RFC 5227 §2.1.1). A probe for a claimed VIP is only a question.
-    fn contradicted_by(&self, packet: &ArpPacket) -> bool {
+    /// A station that uses the VIP as a sender has it. One that probes for it while this director
+    /// does wants it just as much (RFC 5227 §2.1.1): the one with the higher MAC address goes on, so
+    /// that two of them do not step back from each other for ever. A probe for a claimed VIP is only a
+    /// question.
+    fn contradicted_by(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
         let probing = matches!(self.state, State::Probing { .. });
-        packet.sender_ip == self.address || (probing && packet.is_probe() && packet.target_ip == self.address)
+        let probes_too = packet.is_probe() && packet.target_ip == self.address;
+        let stronger = packet.sender_mac > turn.mac(LinkIndex::CLIENT);
+        packet.sender_ip == self.address || (probing && probes_too && stronger)
     }
 
     fn answers(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
@@ -155,44 +159,64 @@ impl Vip {
     }
 
     fn claim(&mut self, turn: &mut Turn<'_>) {
-        if turn.common.on_conflict == OnConflict::Refuse {
-            // Nobody contradicted this time: whoever did before is gone.
-            for rival in self.rivals.drain(..) {
-                turn.report(rival.over(self.address));
-            }
+        if turn.common.on_conflict == OnConflict::Standby {
+            self.rivals.forget_all(turn);
         }
         turn.report(Report::Claimed { vip: self.address });
+        self.standby = None;
         self.state = State::Claimed(Claim::new(self.address, turn));
+        self.rivals.watch(turn);
     }
 
-    fn conflict(&mut self, mac: MacAddr, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
+    fn conflict(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
         turn.counters().conflicts.add(1);
-        self.note(mac, server, turn);
+        self.rivals.heard(packet, server, turn);
+        let gives_way = turn.common.on_conflict == OnConflict::Standby;
         match &mut self.state {
-            State::Probing { .. } if turn.common.on_conflict == OnConflict::Refuse => {
-                self.state = State::Refused { due: turn.about(turn.timing().reprobe_interval, 4) };
+            State::Claimed(claim) => {
+                let defended = matches!(claim.guard, Guard::Resting { .. });
+                if defended && packet.sender_ip == packet.target_ip {
+                    self.rivals.defends(packet.sender_mac);
+                }
+                claim.defend(self.address, turn);
+                self.rivals.watch(turn);
+                if let Some(holder) = self.rivals.stronger(turn).filter(|_| gives_way) {
+                    self.stand_by(holder, turn);
+                }
             }
-            State::Claimed(claim) => claim.guard.defend(self.address, turn),
-            State::Held | State::Probing { .. } | State::Refused { .. } => {}
+            State::Probing { .. } | State::Standby { .. } if gives_way => {
+                self.stand_by(packet.sender_mac, turn);
+            }
+            State::Held | State::Probing { .. } | State::Standby { .. } => {}
         }
     }
 
-    /// Remembers a rival, and reports one that is new.
-    fn note(&mut self, mac: MacAddr, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
-        let over = turn.later(turn.timing().quiet());
-        if let Some(known) = self.rivals.iter_mut().find(|rival| rival.mac == mac) {
-            known.over = over;
-        } else if self.rivals.len() < RIVALS {
-            self.rivals.push(Rival { mac, server, over });
-            turn.report(Report::Conflict { vip: self.address, mac, server });
+    /// Leaves the VIP to `holder` for as long as that answers.
+    fn stand_by(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
+        self.rivals.rest();
+        if self.standby.is_none() {
+            self.tell_standby(holder, turn);
         }
+        let due = turn.about(turn.timing().standby_interval, 4);
+        self.state = State::Standby { holder, asked: false, due };
     }
 
-    fn forget_quiet_rivals(&mut self, turn: &mut Turn<'_>) {
-        let (address, now) = (self.address, turn.now);
-        for rival in self.rivals.extract_if(.., |rival| now.reached(rival.over)) {
-            turn.report(rival.over(address));
+    fn tell_standby(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
+        self.standby = Some(holder);
+        turn.report(Report::Standby { vip: self.address, mac: holder });
+    }
+
+    /// Asks the holder alone, so that a standby does not trouble the whole segment. One that does not
+    /// answer is followed by probes to all.
+    fn ask_holder(&mut self, holder: MacAddr, asked: bool, turn: &mut Turn<'_>) {
+        if asked {
+            return self.probe_or_claim(0, turn);
         }
+        turn.counters().probed.add(1);
+        let question = ArpPacket::probe(turn.mac(LinkIndex::CLIENT), self.address);
+        turn.send(LinkIndex::CLIENT, question.only_to(holder));
+        let (_, wait) = turn.timing().probe_gap;
+        self.state = State::Standby { holder, asked: true, due: turn.later(wait) };
     }
 }
 
@@ -206,37 +230,53 @@ impl State {
 
 impl Claim {
     fn new(vip: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
-        announce(vip, turn);
-        let mut claim = Self { announced: 1, due: None, guard: Guard::Ready };
-        claim.plan(turn);
+        let mut claim = Self { announced: 0, due: None, guard: Guard::Ready };
+        claim.announce(vip, turn);
         claim
     }
 
-    /// Asks whether another station has it, and tells everybody where it is, from the beginning.
+    /// Asks whether another station has the VIP, and begins a round of announcements.
     fn assert_again(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
         probe(vip, turn);
-        announce(vip, turn);
-        self.announced = 1;
-        self.plan(turn);
+        self.announced = 0;
+        self.announce(vip, turn);
     }
 
     fn run_due(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
         if self.due.is_some_and(|due| turn.now.reached(due)) {
-            if self.announced < turn.timing().announcements {
-                self.announced += 1;
-            } else {
+            if self.announced >= turn.timing().announcements {
                 // Linux does not answer an announcement of its own address but answers a probe:
                 // this finds real servers that have begun to answer ARP.
                 probe(vip, turn);
             }
-            announce(vip, turn);
-            self.plan(turn);
+            self.announce(vip, turn);
         }
-        self.guard.run_due(vip, turn);
+        let Guard::Resting { until, again } = self.guard else { return };
+        if turn.now.reached(until) {
+            self.guard = Guard::Ready;
+            if again {
+                self.defend(vip, turn);
+            }
+        }
     }
 
-    fn plan(&mut self, turn: &Turn<'_>) {
+    /// Begins a round of announcements. It goes on for some seconds, by when a rival that gives way
+    /// has done so: the last word that routers hear is this director's.
+    fn defend(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
+        if let Guard::Resting { again, .. } = &mut self.guard {
+            *again = true;
+            return;
+        }
+        self.guard = Guard::Resting { until: turn.later(turn.timing().defend_interval), again: false };
+        self.announced = 0;
+        self.announce(vip, turn);
+    }
+
+    /// Announces the VIP, and plans the next time.
+    fn announce(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
+        announce(vip, turn);
         let timing = turn.timing();
+        self.announced = self.announced.saturating_add(1);
         self.due = if self.announced < timing.announcements {
             Some(turn.later(timing.announce_gap))
         } else {
@@ -252,32 +292,6 @@ impl Guard {
             Self::Resting { until, .. } => Some(until),
         }
     }
-
-    fn defend(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
-        match self {
-            Self::Ready => {
-                announce(vip, turn);
-                *self = Self::Resting { until: turn.later(turn.timing().defend_interval), again: false };
-            }
-            Self::Resting { again, .. } => *again = true,
-        }
-    }
-
-    fn run_due(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
-        let Self::Resting { until, again } = *self else { return };
-        if turn.now.reached(until) {
-            *self = Self::Ready;
-            if again {
-                self.defend(vip, turn);
-            }
-        }
-    }
-}
-
-impl Rival {
-    fn over(&self, vip: Ipv4Addr) -> Report {
-        Report::ConflictOver { vip, mac: self.mac, server: self.server }
-    }
 }
 
 fn probe(vip: Ipv4Addr, turn: &mut Turn<'_>) {
@@ -285,7 +299,7 @@ fn probe(vip: Ipv4Addr, turn: &mut Turn<'_>) {
     turn.send(LinkIndex::CLIENT, ArpPacket::probe(turn.mac(LinkIndex::CLIENT), vip));
 }
 
-/// Tells everybody where the VIP is.
+/// Tells all stations where the VIP is.
 ///
 /// The request is RFC 5227's form. The reply is for routers and firewalls that update an entry
 /// from replies only; it costs one more small frame a minute.

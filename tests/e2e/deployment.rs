@@ -120,6 +120,13 @@ impl Deployment {
         self.director.run(&format!("ip address add {DIP}/24 dev eth0 && ip link set eth0 up"));
     }
 
+    /// Puts another host on the switch of the real servers, on a port called `port`.
+    pub(crate) fn plug(&self, port: &str, address: Ipv4Addr) -> Netns {
+        let host = Netns::new("h");
+        join(&host, ("eth0", address), (&self.switch, port), 1);
+        host
+    }
+
     /// Lets the kernels count what has to be equal in the end, and what has to stay zero.
     fn add_counters(&self) {
         let to_vip = format!("ip daddr {VIP} counter name vip");

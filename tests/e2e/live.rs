@@ -21,6 +21,7 @@ use std::time::Duration;
 on_both_backends! {
     a_thousand_changes_under_load_break_nothing
     a_service_comes_and_goes_with_its_vip
+    rules_cleared_and_restored_under_load_keep_the_vip
     a_server_that_comes_back_finds_its_connections
     a_drained_server_leaves_with_its_last_connection
     a_director_that_has_given_up_its_privileges_can_be_changed
@@ -134,10 +135,41 @@ fn come_and_go(config: &Config) {
     assert!(saved.contains("-A -t 192.168.195.151:80 -s wlc\n"), "{saved}");
 
     director.ask("ipvsadm -D -t 192.168.195.151:80");
+    wait_until("its release", PATIENCE, || director.logged("VIP released") == 1);
     deployment.client.run("ip neighbor flush dev eth0");
     assert!(asks().is_err(), "nobody answers ARP for it");
     assert_eq!(connect(&deployment.client, 6).iter().sum::<usize>(), 6, "the others go on");
     assert_eq!(director.workers("dropped").iter().sum::<u64>(), 0, "{}", director.ask("drops"));
+}
+
+fn rules_cleared_and_restored_under_load_keep_the_vip(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let mut conversation = Conversation::open(&deployment.client);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| ab(&deployment, 5_000, "-c 4"));
+        for _ in 0..5 {
+            let saved = director.ask("ipvsadm -S -n");
+            director.ask("ipvsadm -C");
+            assert_eq!(
+                deployment.client.run(&format!("arping -r -i eth0 -c 1 -w 2 {VIP}")).lines().count(),
+                1
+            );
+            assert_eq!(director.fed("ipvsadm -R", &saved), (Some(0), String::new()));
+            assert!(director.ask("ipvsadm -Ln").contains(&format!("TCP  {VIP}:80")));
+            conversation.go_on("not for long");
+        }
+        load.join().unwrap();
+    });
+    assert_eq!(
+        (director.logged("VIP claimed"), director.logged("VIP released")),
+        (1, 0),
+        "{}",
+        director.log()
+    );
+    director.ask("ipvsadm -C");
+    wait_until("its release", PATIENCE, || director.logged("VIP released") == 1);
 }
 
 fn a_server_that_comes_back_finds_its_connections(backend: &str) {

@@ -35,6 +35,7 @@ mod privileges;
 mod refusals;
 mod servers;
 mod slow_start;
+mod standby;
 mod watchdog;
 
 #[path = "../support/mod.rs"]

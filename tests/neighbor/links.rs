@@ -8,7 +8,7 @@ use directrix::model::OnConflict;
 use directrix::neighbor::{Action, Event, Report, ServerSettings};
 use directrix::wire::arp::ArpPacket;
 
-const POLICIES: [OnConflict; 2] = [OnConflict::Refuse, OnConflict::Claim];
+const POLICIES: [OnConflict; 2] = [OnConflict::Standby, OnConflict::Claim];
 
 fn is_report(action: &Action) -> bool {
     matches!(action, Action::Report(_))
@@ -37,7 +37,7 @@ fn nothing_is_probed_or_claimed_without_carrier() {
 #[test]
 fn probes_before_the_link_was_reset_do_not_count() {
     for reset_at in [0, 199, 401, 899] {
-        let mut bench = Bench::new(OnConflict::Refuse);
+        let mut bench = Bench::new(OnConflict::Standby);
         bench.event(Event::AddVip(VIP));
         bench.run_to(reset_at);
         assert_eq!(bench.event(Event::LinkDown(CLIENT)), []);
@@ -45,14 +45,15 @@ fn probes_before_the_link_was_reset_do_not_count() {
         assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe()]);
         let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
         bench.run_to(5_700);
-        assert_eq!(bench.hear(rival), [conflict(OTHER, None)], "{reset_at}");
-        assert_eq!(bench.run_to(20_000), [], "{reset_at}");
+        let standby = report(Report::Standby { vip: VIP, mac: OTHER });
+        assert_eq!(bench.hear(rival), [conflict(OTHER, None), standby], "{reset_at}");
+        assert_eq!(bench.run_to(6_699), [], "{reset_at}");
     }
 }
 
 #[test]
 fn a_claimed_vip_is_silent_while_down_and_told_of_at_once() {
-    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(Event::LinkDown(CLIENT)), []);
     assert_eq!(bench.run_to(500_000), [], "no announcement to nobody, and it is not given up");
     let [first, second] = announcement();
@@ -64,18 +65,18 @@ fn a_claimed_vip_is_silent_while_down_and_told_of_at_once() {
 
 #[test]
 fn a_rival_that_took_the_vip_meanwhile_is_told_at_once() {
-    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut bench = Bench::claimed(OnConflict::Standby);
     bench.event(Event::LinkDown(CLIENT));
     bench.run_to(30_000);
     bench.event(Event::LinkUp(CLIENT));
     let [first, second] = announcement();
     let told = bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
-    assert_eq!(told, [conflict(OTHER, None), first, second], "told, and defended");
+    assert_eq!(told, [conflict(OTHER, None), first, second, probe()], "told, defended, verified");
 }
 
 #[test]
 fn a_defence_that_is_due_waits_for_the_carrier() {
-    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut bench = Bench::claimed(OnConflict::Standby);
     for _ in 0..2 {
         bench.hear(ArpPacket::announcement(OTHER, VIP));
     }
@@ -85,8 +86,8 @@ fn a_defence_that_is_due_waits_for_the_carrier() {
 }
 
 #[test]
-fn a_refused_vip_is_tried_as_soon_as_the_link_is_back() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+fn a_vip_of_another_is_tried_as_soon_as_the_link_is_back() {
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.event(Event::AddVip(VIP));
     bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
     bench.event(Event::LinkDown(CLIENT));
@@ -99,7 +100,7 @@ fn a_refused_vip_is_tried_as_soon_as_the_link_is_back() {
 
 #[test]
 fn servers_stay_known_while_down_and_are_asked_at_once() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
     bench.event(Event::LinkDown(CLIENT));
@@ -112,7 +113,7 @@ fn servers_stay_known_while_down_and_are_asked_at_once() {
 
 #[test]
 fn an_unreachable_server_is_asked_as_soon_as_the_link_is_back() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     bench.run_to(10_100);
     bench.event(Event::LinkDown(CLIENT));
@@ -123,7 +124,7 @@ fn an_unreachable_server_is_asked_as_soon_as_the_link_is_back() {
 
 #[test]
 fn each_interface_has_a_carrier_of_its_own() {
-    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut bench = Bench::claimed(OnConflict::Standby);
     let inside = ServerSettings { link: INSIDE, rip: RIP, own: DIP, mac: None };
     bench.event(Event::LinkDown(INSIDE));
     assert_eq!(bench.event(Event::AddServer(inside)), []);
@@ -134,7 +135,7 @@ fn each_interface_has_a_carrier_of_its_own() {
 
 #[test]
 fn a_link_that_was_never_down_comes_up_without_a_word() {
-    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(Event::LinkUp(CLIENT)), []);
     bench.event(Event::LinkDown(CLIENT));
     bench.event(Event::LinkDown(CLIENT));

@@ -1,6 +1,8 @@
 //! The neighbor machine against its rules, and against a simulated segment.
 
 mod bench;
+mod conflicts;
+mod directors;
 mod links;
 mod rules;
 mod servers;

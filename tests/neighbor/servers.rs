@@ -24,7 +24,7 @@ fn dispute_over(claimant: MacAddr) -> Action {
 
 /// A bench with RS resolved, long enough ago that its last question is no longer new.
 fn resolved_bench() -> Bench {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     bench.hear(answer(RS, RIP));
     bench.run_to(700);
@@ -76,7 +76,7 @@ fn reports(seen: &[(u32, Action)]) -> Vec<(u32, Action)> {
 
 #[test]
 fn a_server_is_asked_for_from_the_director_s_address_until_it_answers() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.add_server(None), [ask()]);
     assert_eq!(bench.run_to(700), [(500, ask())]);
     assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
@@ -85,7 +85,7 @@ fn a_server_is_asked_for_from_the_director_s_address_until_it_answers() {
 
 #[test]
 fn a_silent_server_is_lost_after_three_requests_and_asked_for_more_rarely() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     let expected =
         [(500, ask()), (1_000, ask()), (1_500, lost()), (1_500, ask()), (6_500, ask()), (11_500, ask())];
@@ -95,7 +95,7 @@ fn a_silent_server_is_lost_after_three_requests_and_asked_for_more_rarely() {
 
 #[test]
 fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     bench.hear(answer(RS, RIP));
     let seen = bench.step();
@@ -110,7 +110,7 @@ fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
 
 #[test]
 fn a_server_that_speaks_by_itself_is_not_asked() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     let own_question = ArpPacket::request(RS, RIP, GATEWAY);
     assert_eq!(bench.hear(own_question), [resolved(RS)]);
@@ -217,7 +217,7 @@ fn made_up_claimants_are_bounded_and_do_not_flood_log_or_wire() {
 #[test]
 fn any_number_of_attempts_leaves_time_for_a_new_address() {
     for attempts in 1..=10 {
-        let mut bench = Bench::with(OnConflict::Refuse, Timing { attempts, ..TIMING });
+        let mut bench = Bench::with(OnConflict::Standby, Timing { attempts, ..TIMING });
         bench.add_server(None);
         bench.hear(answer(RS, RIP));
         let seen = reports(&live(&mut bench, 10_000, &[NEW]));
@@ -228,7 +228,7 @@ fn any_number_of_attempts_leaves_time_for_a_new_address() {
 
 #[test]
 fn a_conflict_names_a_server_that_has_moved() {
-    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
     bench.hear(answer(RS, RIP));
     assert_eq!(bench.hear(ArpPacket::announcement(NEW, VIP))[0], conflict(NEW, None));
@@ -249,7 +249,7 @@ struct Pace {
 }
 
 fn pace(servers: u32, seconds: u32) -> Pace {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     let mut asked = vec![0; 1_000 * seconds as usize + 1];
     let mut actions = Vec::new();
     for n in 0..servers {
@@ -294,7 +294,7 @@ fn more_servers_are_asked_more_rarely_each() {
 
 #[test]
 fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.hear(answer(MacAddr::BROADCAST, RIP)), []);
     assert_eq!(bench.hear(answer(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
@@ -308,7 +308,7 @@ fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
 
 #[test]
 fn a_fixed_address_is_never_asked_for_changed_or_lost() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.machine.next_deadline(), None);
     assert_eq!(bench.hear(answer(OTHER, RIP)), []);
@@ -317,7 +317,7 @@ fn a_fixed_address_is_never_asked_for_changed_or_lost() {
 
 #[test]
 fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.add_server(None), [ask()]);
@@ -328,7 +328,7 @@ fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
 
 #[test]
 fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
-    let mut bench = Bench::new(OnConflict::Refuse);
+    let mut bench = Bench::new(OnConflict::Standby);
     let settings = ServerSettings { link: INSIDE, rip: RIP, own: DIP, mac: None };
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
     assert_eq!(bench.event(Event::AddServer(settings)), [Action::Send { link: INSIDE, packet }]);
@@ -339,7 +339,7 @@ fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
 
 #[test]
 fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address() {
-    let mut bench = Bench::claimed(OnConflict::Refuse);
+    let mut bench = Bench::claimed(OnConflict::Standby);
     let settings = ServerSettings { link: CLIENT, rip: RIP, own: VIP, mac: None };
     assert_eq!(bench.event(Event::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
 }
@@ -348,5 +348,5 @@ fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address(
 #[should_panic(expected = "no such link")]
 fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
     let settings = ServerSettings { link: LinkIndex(2), rip: RIP, own: DIP, mac: None };
-    Bench::new(OnConflict::Refuse).event(Event::AddServer(settings));
+    Bench::new(OnConflict::Standby).event(Event::AddServer(settings));
 }

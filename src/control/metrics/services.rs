@@ -6,9 +6,9 @@ use prometheus_client::registry::Unit;
 use std::fmt;
 
 /// States that a service can be in, besides those that it turns out to be in.
-const SERVICE_STATES: &[&str] = &["probing", "serving", "not_served"];
+const SERVICE_STATES: &[&str] = &["probing", "serving", "standby"];
 /// The same for a real server.
-const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining"];
+const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining", "claims_vip"];
 
 type Label = (&'static str, String);
 
@@ -147,9 +147,9 @@ mod tests {
     #[test]
     fn every_known_state_has_a_sample_and_exactly_one_is_now() {
         let named = |rows: [(&str, u32); 3]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
-        assert_eq!(of("serving"), named([("probing", 0), ("serving", 1), ("not_served", 0)]));
-        let conflict = of("not served: 02:00:00:00:00:09 answers ARP for it");
-        assert_eq!(conflict, named([("probing", 0), ("serving", 0), ("not_served", 1)]));
+        assert_eq!(of("serving"), named([("probing", 0), ("serving", 1), ("standby", 0)]));
+        let conflict = of("standby: 02:00:00:00:00:09 answers ARP for it");
+        assert_eq!(conflict, named([("probing", 0), ("serving", 0), ("standby", 1)]));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use super::readers::{boolean, choice, group, interface, listener, number, seconds, user, workers};
 use super::report::Fault;
 use super::section::Section;
-use crate::model::{BackendChoice, ControlOthers, Director, OnConflict, Places, Timeouts, Wait};
+use crate::model::{
+    BackendChoice, ControlOthers, Director, OnConflict, OnServerClaim, Places, Timeouts, Wait,
+};
 use crate::time::Span;
+use toml::de::DeValue;
 
 /// Fewer make no sense; more than 2²⁸ (4 GiB of table) is taken for a slip of the hand.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 1024..=1 << 28;
@@ -37,7 +40,8 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         announce_interval: section.get("announce_interval", seconds).unwrap_or(ANNOUNCE_DEFAULT),
         arp_refresh: section.get("arp_refresh", seconds).unwrap_or(ARP_REFRESH_DEFAULT),
         arp_attempts: section.get("arp_attempts", number(ARP_ATTEMPTS)).unwrap_or(ARP_ATTEMPTS_DEFAULT) as u8,
-        on_conflict: section.get("on_conflict", choice(ON_CONFLICT)).unwrap_or_default(),
+        on_conflict: section.get("on_conflict", on_conflict).unwrap_or_default(),
+        on_server_claim: section.get("on_server_claim", choice(ON_SERVER_CLAIM)).unwrap_or_default(),
         metrics: section.get("metrics", listener),
         timeouts: timeouts(&section),
         user: section.get("user", user),
@@ -72,4 +76,14 @@ const BACKENDS: &[(&str, BackendChoice)] =
 const WAITS: &[(&str, Wait)] = &[("adaptive", Wait::Adaptive), ("busy", Wait::Busy)];
 const CONTROL_OTHERS: &[(&str, ControlOthers)] =
     &[("nothing", ControlOthers::Nothing), ("read", ControlOthers::Read)];
-const ON_CONFLICT: &[(&str, OnConflict)] = &[("refuse", OnConflict::Refuse), ("claim", OnConflict::Claim)];
+const ON_CONFLICT: &[(&str, OnConflict)] = &[("standby", OnConflict::Standby), ("claim", OnConflict::Claim)];
+const ON_SERVER_CLAIM: &[(&str, OnServerClaim)] =
+    &[("exclude", OnServerClaim::Exclude), ("ignore", OnServerClaim::Ignore)];
+
+/// "refuse" is what files saved by earlier versions call "standby".
+fn on_conflict(value: &DeValue<'_>) -> Result<OnConflict, Fault> {
+    match value.as_str() {
+        Some("refuse") => Ok(OnConflict::Standby),
+        _ => choice(ON_CONFLICT)(value),
+    }
+}

@@ -65,7 +65,8 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         announce_interval: Span::from_secs(60),
         arp_refresh: Span::from_secs(1),
         arp_attempts: 3,
-        on_conflict: OnConflict::Refuse,
+        on_conflict: OnConflict::Standby,
+        on_server_claim: OnServerClaim::Exclude,
         metrics: None,
         timeouts: Timeouts::default(),
         user: None,
@@ -118,6 +119,7 @@ fn everything_that_is_set_arrives() {
         arp_refresh = 7
         arp_attempts = 100
         on_conflict = "claim"
+        on_server_claim = "ignore"
         metrics = "[::1]:9310"
         user = "directrix"
         timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
@@ -149,6 +151,7 @@ fn everything_that_is_set_arrives() {
         arp_refresh: Span::from_secs(7),
         arp_attempts: 100,
         on_conflict: OnConflict::Claim,
+        on_server_claim: OnServerClaim::Ignore,
         metrics: Some("[::1]:9310".parse().unwrap()),
         timeouts,
         user: Some("directrix".into()),
@@ -211,6 +214,13 @@ fn uncommented(line: &str) -> &str {
 }
 
 #[test]
+fn a_saved_file_of_an_earlier_version_is_still_read() {
+    let config = check(&director("on_conflict = \"refuse\"")).unwrap();
+    assert_eq!(config.director.on_conflict, OnConflict::Standby);
+    assert!(config.to_string().contains("on_conflict = \"standby\""));
+}
+
+#[test]
 fn what_the_example_file_calls_the_defaults_are_the_defaults() {
     let spelled_out: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
     let differing = spelled_out.iter().zip(EXAMPLE.lines()).filter(|(new, old)| *new != old).count();
@@ -234,6 +244,7 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "arp_refresh",
         "arp_attempts",
         "on_conflict",
+        "on_server_claim",
         "metrics",
         "user",
         "tcp",
@@ -314,7 +325,8 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     ("arp_refresh = 0", "3: arp_refresh is 0, out of range; write a number from 1 to 2147483: seconds"),
     ("arp_attempts = 1", "3: arp_attempts is 1, out of range; write a number from 2 to 100"),
-    ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "refuse" or "claim""#),
+    ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "standby" or "claim""#),
+    ("on_server_claim = 1", r#"3: on_server_claim is 1; write "exclude" or "ignore""#),
     (
         "metrics = true",
         "3: metrics is true; write an address of this host and a port, as in \"127.0.0.1:9310\", in quotes",
@@ -385,7 +397,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, metrics, timeouts, user",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, timeouts, user",
     ),
 ];
 

@@ -1,0 +1,368 @@
+//! Conflicts about a VIP: events and the actions that each must give, rule by rule.
+
+use crate::bench::*;
+use directrix::model::OnConflict;
+use directrix::neighbor::{Action, Event, Neighbors, Report, Settings, Timing};
+use directrix::time::Tick;
+use directrix::wire::MacAddr;
+use directrix::wire::arp::ArpPacket;
+use std::net::Ipv4Addr;
+
+fn standby(mac: MacAddr) -> Action {
+    report(Report::Standby { vip: VIP, mac })
+}
+
+fn held(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
+    report(Report::Held { vip: VIP, mac, server })
+}
+
+fn reports(seen: &[(u32, Action)]) -> Vec<(u32, Action)> {
+    seen.iter().filter(|(_, action)| matches!(action, Action::Report(_))).copied().collect()
+}
+
+/// A station that uses the VIP as its own.
+#[derive(Clone, Copy)]
+struct Rival {
+    mac: MacAddr,
+    /// It answers probes for the VIP.
+    answers: bool,
+    /// It announces the VIP when another station does, at most every ten seconds.
+    defends: bool,
+}
+
+/// Lives for `ms` beside `rival`.
+fn live(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, Action)> {
+    let (end, mut seen, mut rests) = (bench.now + ms, Vec::new(), 0);
+    while let Some(due) = bench.machine.next_deadline() {
+        let at = due.since(bench.start).millis();
+        if at > end {
+            break;
+        }
+        let mut actions = bench.run_to(at);
+        while !actions.is_empty() {
+            let heard: Vec<_> =
+                actions.iter().filter_map(|(_, action)| react(rival, action, at, &mut rests)).collect();
+            seen.append(&mut actions);
+            actions = heard.into_iter().flat_map(|packet| bench.hear(packet)).map(|a| (at, a)).collect();
+        }
+    }
+    bench.run_to(end);
+    seen
+}
+
+fn react(rival: Rival, action: &Action, at: u32, rests: &mut u32) -> Option<ArpPacket> {
+    let Action::Send { packet, .. } = action else { return None };
+    let to_it = packet.destination == MacAddr::BROADCAST || packet.destination == rival.mac;
+    if rival.answers && to_it && packet.is_probe() && packet.target_ip == VIP {
+        return Some(packet.answer(rival.mac));
+    }
+    if rival.defends && packet.sender_ip == VIP && at >= *rests {
+        *rests = at + 10_000;
+        return Some(ArpPacket::announcement(rival.mac, VIP));
+    }
+    None
+}
+
+/// Lower and higher than the director's own.
+const LOWER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x02]);
+const HIGHER: MacAddr = OTHER;
+
+// ---- before the claim
+
+#[test]
+fn another_holder_keeps_the_vip_from_being_claimed() {
+    let rivals = [
+        ("an answer", ArpPacket::probe(OURS, VIP).answer(OTHER)),
+        ("an announcement", ArpPacket::announcement(OTHER, VIP)),
+        ("a question from the VIP", ArpPacket::request(OTHER, VIP, GATEWAY)),
+        ("another's probe", ArpPacket::probe(OTHER, VIP)),
+    ];
+    for (what, packet) in rivals {
+        let mut bench = Bench::new(OnConflict::Standby);
+        bench.event(Event::AddVip(VIP));
+        assert_eq!(bench.hear(packet), [conflict(OTHER, None), standby(OTHER)], "{what}");
+        assert_eq!(bench.run_to(999), [], "{what}");
+        assert_eq!(bench.hear(question(ROUTER, GATEWAY)), [], "{what}");
+    }
+}
+
+#[test]
+fn of_two_that_probe_the_one_with_the_higher_mac_address_goes_on() {
+    let mut bench = Bench::new(OnConflict::Standby);
+    bench.event(Event::AddVip(VIP));
+    assert_eq!(bench.hear(ArpPacket::probe(LOWER, VIP)), []);
+    assert!(bench.run_to(900).contains(&(900, report(Report::Claimed { vip: VIP }))));
+}
+
+#[test]
+fn a_standby_asks_the_holder_alone_and_each_change_is_told_once() {
+    let mut bench = Bench::new(OnConflict::Standby);
+    bench.event(Event::AddVip(VIP));
+    let answer = ArpPacket::probe(OURS, VIP).answer(OTHER);
+    assert_eq!(bench.hear(answer), [conflict(OTHER, None), standby(OTHER)]);
+    let mut last = 0;
+    for round in 0..5 {
+        let seen = bench.step();
+        let [(at, action)] = seen[..] else { panic!("{round}: {seen:?}") };
+        assert_eq!(action, send(ArpPacket::probe(OURS, VIP).only_to(OTHER)), "{round}");
+        assert!((1_000..=1_250).contains(&(at - last)), "{round}: {last}, then {at}");
+        assert_eq!(bench.hear(answer), [], "{round}");
+        last = at;
+    }
+    let seen = bench.run_to(last + 3_000);
+    let told: Vec<_> = reports(&seen).into_iter().map(|(_, action)| action).collect();
+    assert_eq!(told, [over(OTHER, None), report(Report::Claimed { vip: VIP })]);
+}
+
+#[test]
+fn a_standby_claims_the_vip_within_three_seconds() {
+    for seed in 0..50 {
+        let timing = Timing::default();
+        let settings = Settings { links: vec![OURS], on_conflict: OnConflict::Standby, timing, seed };
+        let mut bench = Bench { machine: Neighbors::new(settings), start: Tick(0), now: 0 };
+        bench.event(Event::AddVip(VIP));
+        let holder = Rival { mac: OTHER, answers: true, defends: false };
+        live(&mut bench, 60_000 + 37 * seed as u32, holder);
+        let died = bench.now;
+        let seen = reports(&bench.run_to(died + 3_000));
+        let claimed = seen.iter().find(|(_, action)| *action == report(Report::Claimed { vip: VIP }));
+        assert!(claimed.is_some_and(|(at, _)| at - died <= 2_700), "seed {seed}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_standby_outlives_lost_answers() {
+    let mut bench = Bench::new(OnConflict::Standby);
+    bench.event(Event::AddVip(VIP));
+    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    let holder = Rival { mac: OTHER, answers: true, defends: false };
+    for _ in 0..20 {
+        let [(_, asked)] = bench.step()[..] else { panic!("one question") };
+        assert_eq!(asked, send(ArpPacket::probe(OURS, VIP).only_to(OTHER)));
+        let [(_, asked)] = bench.step()[..] else { panic!("the answer is lost") };
+        assert_eq!(asked, probe(), "all are asked");
+        bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
+        assert_eq!(reports(&live(&mut bench, 900, holder)), []);
+    }
+}
+
+#[test]
+fn a_standby_names_the_next_holder_when_the_first_is_forgotten() {
+    let mut bench = Bench::new(OnConflict::Standby);
+    bench.event(Event::AddVip(VIP));
+    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    let second = Rival { mac: ROUTER, answers: true, defends: false };
+    bench.hear(ArpPacket::announcement(ROUTER, VIP));
+    let seen = reports(&live(&mut bench, 200_000, second));
+    let told: Vec<_> = seen.into_iter().map(|(_, action)| action).collect();
+    assert_eq!(told, [over(OTHER, None), standby(ROUTER)]);
+}
+
+#[test]
+fn with_claim_the_vip_is_claimed_all_the_same() {
+    let mut bench = Bench::new(OnConflict::Claim);
+    bench.event(Event::AddVip(VIP));
+    let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
+    assert_eq!(bench.hear(rival), [conflict(OTHER, None)]);
+    assert!(bench.run_to(900).contains(&(900, report(Report::Claimed { vip: VIP }))));
+    let seen = bench.run_to(149_999);
+    assert_eq!(reports(&seen), []);
+    assert!(bench.run_to(150_000).contains(&(150_000, over(OTHER, None))));
+}
+
+#[test]
+fn what_is_no_conflict_does_not_stop_the_claim() {
+    let harmless = [
+        ("a question for it", question(ROUTER, GATEWAY)),
+        ("our own probe, come back", ArpPacket::probe(OURS, VIP)),
+        ("our own other interface", ArpPacket::request(OURS_INSIDE, VIP, GATEWAY)),
+        ("a probe for another address", ArpPacket::probe(OTHER, VIP2)),
+        ("another's answer", answer(RS, RIP)),
+    ];
+    for (what, packet) in harmless {
+        let mut bench = Bench::new(OnConflict::Standby);
+        bench.event(Event::AddVip(VIP));
+        assert_eq!(bench.hear(packet), [], "{what}");
+        let claimed = (900, report(Report::Claimed { vip: VIP }));
+        assert!(bench.run_to(900).contains(&claimed), "{what}");
+    }
+}
+
+// ---- after the claim
+
+#[test]
+fn a_claimed_vip_is_defended_at_most_every_ten_seconds_and_not_given_up() {
+    for policy in [OnConflict::Standby, OnConflict::Claim] {
+        let mut bench = Bench::claimed(policy);
+        let rival = ArpPacket::request(OTHER, VIP, GATEWAY);
+        let mut expected = vec![conflict(OTHER, None)];
+        expected.extend(announcement());
+        expected.push(probe());
+        assert_eq!(bench.hear(rival), expected);
+        let announced = |seen: &[(u32, Action)]| {
+            let ours = |(_, action): &&(u32, Action)| *action == announcement()[0];
+            seen.iter().filter(ours).map(|(at, _)| *at).collect::<Vec<_>>()
+        };
+        let mut seen = Vec::new();
+        for second in 11..=19 {
+            seen.extend(bench.run_to(second * 1000));
+            assert_eq!(bench.hear(rival), [], "told once");
+        }
+        assert_eq!(announced(&seen), [12_000, 14_000], "the rest of the round");
+        assert_eq!(announced(&bench.run_to(30_000)), [20_000, 22_000, 24_000]);
+        assert_eq!(announced(&bench.run_to(40_000)), [0; 0], "no further conflict, no further defence");
+        assert!(bench.hear(rival).starts_with(&announcement()), "told once, defended again");
+        assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "still answered for");
+        assert_eq!(bench.machine.counters().conflicts.get(), 11);
+    }
+}
+
+#[test]
+fn the_end_of_a_conflict_is_told_once() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    assert_eq!(reports(&bench.run_to(400_000)), [(160_000, over(OTHER, None))]);
+    assert_eq!(bench.hear(ArpPacket::announcement(OTHER, VIP))[0], conflict(OTHER, None));
+}
+
+#[test]
+fn a_stray_packet_is_verified_by_a_few_probes_and_no_more() {
+    for packet in [ArpPacket::announcement(HIGHER, VIP), ArpPacket::probe(OURS, VIP).answer(HIGHER)] {
+        let mut bench = Bench::claimed(OnConflict::Standby);
+        bench.hear(packet);
+        let seen = bench.run_to(60_000);
+        let probes: Vec<_> =
+            seen.iter().filter(|(_, action)| *action == probe()).map(|(at, _)| *at).collect();
+        assert_eq!(probes, [10_500, 11_000, 11_500], "after the one at once: {seen:?}");
+        assert_eq!(reports(&seen), []);
+    }
+}
+
+#[test]
+fn a_real_server_that_answers_each_probe_holds_the_vip_until_it_is_quiet() {
+    for mac in [LOWER, RS] {
+        for policy in [OnConflict::Standby, OnConflict::Claim] {
+            let mut bench = Bench::claimed(policy);
+            bench.add_server(Some(mac));
+            bench.hear(ArpPacket::probe(OURS, VIP).answer(mac));
+            let wrong = Rival { mac, answers: true, defends: false };
+            let mut seen = bench.hear(ArpPacket::probe(OURS, VIP).answer(mac)); // to the first probe
+            seen.extend(live(&mut bench, 600_000, wrong).into_iter().map(|(_, action)| action));
+            let told: Vec<_> = seen.iter().filter(|action| matches!(action, Action::Report(_))).collect();
+            assert_eq!(told, [&held(mac, Some(RIP))], "told once, and the VIP stays ours");
+            let probes = seen.iter().filter(|action| **action == probe()).count();
+            assert!((110..=140).contains(&probes), "every five seconds: {probes}");
+            let quiet = bench.now;
+            let seen = reports(&bench.run_to(quiet + 60_000));
+            let [(at, action)] = seen[..] else { panic!("{seen:?}") };
+            assert_eq!(action, over(mac, Some(RIP)));
+            assert!((10_000..=20_000).contains(&(at - quiet)), "{}", at - quiet);
+        }
+    }
+}
+
+#[test]
+fn a_holder_that_misses_an_answer_stays_one() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    let wrong = Rival { mac: RS, answers: true, defends: false };
+    bench.hear(ArpPacket::announcement(RS, VIP));
+    assert_eq!(reports(&live(&mut bench, 5_000, wrong)).len(), 1);
+    for _ in 0..20 {
+        let mut seen = Vec::new();
+        while !seen.iter().any(|(_, action)| *action == probe()) {
+            seen = bench.step(); // left unanswered
+        }
+        assert_eq!(reports(&live(&mut bench, 6_000, wrong)), []);
+    }
+}
+
+#[test]
+fn only_a_director_with_a_higher_mac_address_gets_a_claimed_vip() {
+    for mac in [LOWER, HIGHER] {
+        for answers in [false, true] {
+            for defends in [false, true] {
+                for policy in [OnConflict::Standby, OnConflict::Claim] {
+                    let mut bench = Bench::claimed(policy);
+                    bench.hear(ArpPacket::announcement(mac, VIP));
+                    let seen = live(&mut bench, 60_000, Rival { mac, answers, defends });
+                    let gave_way = seen.iter().any(|(_, action)| *action == standby(mac));
+                    let expected = mac == HIGHER && answers && defends && policy == OnConflict::Standby;
+                    assert_eq!(gave_way, expected, "{mac} {answers} {defends} {policy:?}: {seen:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_probe_for_a_claimed_vip_is_answered_and_no_conflict() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    let packet = ArpPacket::probe(OTHER, VIP);
+    assert_eq!(bench.hear(packet), [send(packet.answer(OURS))]);
+    assert_eq!(bench.machine.counters().conflicts.get(), 0);
+}
+
+#[test]
+fn a_conflict_names_the_real_server_that_makes_it() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    // arp_announce is wrong: it asks for its gateway with the VIP as its own address.
+    assert_eq!(bench.hear(ArpPacket::request(RS, VIP, GATEWAY))[0], conflict(RS, Some(RIP)));
+}
+
+#[test]
+fn a_rival_is_told_again_once_it_turns_out_to_be_a_real_server() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    assert_eq!(bench.hear(ArpPacket::announcement(RS, VIP))[0], conflict(RS, None));
+    bench.add_server(None);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS), conflict(RS, Some(RIP))]);
+    assert_eq!(bench.hear(answer(RS, RIP)), []);
+
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    bench.hear(ArpPacket::announcement(RS, VIP));
+    assert_eq!(bench.add_server(Some(RS)), [resolved(RS), conflict(RS, Some(RIP))], "a fixed address too");
+}
+
+#[test]
+fn a_named_rival_is_not_told_again_when_the_server_comes_back() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    bench.add_server(None);
+    bench.hear(answer(RS, RIP));
+    bench.hear(ArpPacket::announcement(RS, VIP));
+    let seen = bench.run_to(bench.now + 5_000);
+    assert!(seen.iter().any(|(_, action)| *action == lost()));
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+}
+
+#[test]
+fn one_packet_is_one_conflict() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    assert_eq!(bench.machine.counters().conflicts.get(), 1);
+}
+
+#[test]
+fn a_packet_may_misuse_one_vip_and_ask_for_another() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    bench.event(Event::AddVip(VIP2));
+    bench.run_to(20_000);
+    let packet = ArpPacket::request(OTHER, VIP, VIP2);
+    let actions = bench.hear(packet);
+    assert!(actions.contains(&conflict(OTHER, None)) && actions.contains(&send(packet.answer(OURS))));
+}
+
+#[test]
+fn several_rivals_are_told_apart_and_made_up_ones_do_not_flood_the_log() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    let mut told = 0;
+    for round in 0..3 {
+        for n in 0..200 {
+            let mac = MacAddr([2, 0, 0, 7, 0, n]);
+            let actions = bench.hear(ArpPacket::announcement(mac, VIP));
+            told += actions.iter().filter(|a| matches!(a, Action::Report(_))).count();
+            assert!(round == 0 || actions.is_empty());
+        }
+    }
+    assert_eq!(told, 16);
+}

@@ -1,0 +1,232 @@
+//! Several directors on a segment that is parted and joined again, over virtual time: each VIP ends with
+//! one owner, the same one whatever the order of events, and it does not move while nothing happens.
+
+use crate::bench::{VIP, VIP2};
+use directrix::model::OnConflict;
+use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, Settings, Timing};
+use directrix::time::{Span, Tick};
+use directrix::wire::MacAddr;
+use directrix::wire::arp::ArpPacket;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+const VIPS: [Ipv4Addr; 2] = [VIP, VIP2];
+
+/// One of the directors, and the VIPs that it has claimed.
+struct Director {
+    machine: Neighbors,
+    mac: MacAddr,
+    up: bool,
+    /// Stations hear each other that are in the same part.
+    part: u8,
+    claimed: BTreeMap<Ipv4Addr, u64>,
+    /// VIPs claimed and given up.
+    changes: usize,
+}
+
+struct Segment {
+    directors: Vec<Director>,
+    mail: BTreeMap<(u64, u64), (usize, ArpPacket)>,
+    serial: u64,
+    now: u64,
+    chance: u64,
+    /// Of a hundred frames, so many are lost.
+    loss: u64,
+}
+
+impl Segment {
+    fn new(directors: u8, seed: u64) -> Self {
+        let director = |n: u8| {
+            let mac = MacAddr([2, 0, 0, 0, 0, 10 + n]);
+            let (links, seed, timing) = (vec![mac], seed * 16 + u64::from(n), Timing::default());
+            let settings = Settings { links, on_conflict: OnConflict::Standby, timing, seed };
+            let machine = Neighbors::new(settings);
+            Director { machine, mac, up: false, part: 0, claimed: BTreeMap::new(), changes: 0 }
+        };
+        let chance = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
+        let directors = (0..directors).map(director).collect();
+        Self { directors, mail: BTreeMap::new(), serial: 0, now: 0, chance, loss: 0 }
+    }
+
+    fn random(&mut self, below: u64) -> u64 {
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        (self.chance >> 16) % below
+    }
+
+    fn tick(&self) -> Tick {
+        Tick(self.now as u32).after(Span::from_millis(u32::MAX / 2))
+    }
+
+    fn start(&mut self, n: usize) {
+        self.directors[n].up = true;
+        VIPS.iter().for_each(|vip| self.tell(n, Event::AddVip(*vip)));
+    }
+
+    /// It is silent from now on, as one that is switched off.
+    fn stop(&mut self, n: usize) {
+        self.directors[n].up = false;
+        self.directors[n].claimed.clear();
+    }
+
+    fn tell(&mut self, n: usize, event: Event) {
+        let (mut actions, now) = (Vec::new(), self.tick());
+        self.directors[n].machine.handle(event, now, &mut actions);
+        for action in actions {
+            match action {
+                Action::Send { packet, .. } => self.transmit(n, packet),
+                Action::Report(report) => self.take(n, report),
+            }
+        }
+    }
+
+    fn take(&mut self, n: usize, report: Report) {
+        let (director, now) = (&mut self.directors[n], self.now);
+        match report {
+            Report::Claimed { vip } => assert_eq!(director.claimed.insert(vip, now), None, "claimed twice"),
+            Report::Standby { vip, .. } if director.claimed.remove(&vip).is_some() => {}
+            _ => return,
+        }
+        director.changes += 1;
+    }
+
+    fn transmit(&mut self, from: usize, packet: ArpPacket) {
+        for n in 0..self.directors.len() {
+            let (sender, receiver) = (&self.directors[from], &self.directors[n]);
+            let to_it = packet.destination == MacAddr::BROADCAST || packet.destination == receiver.mac;
+            if n != from && to_it && sender.part == receiver.part && self.random(100) >= self.loss {
+                self.serial += 1;
+                let at = self.now + 1 + self.random(3);
+                self.mail.insert((at, self.serial), (n, packet));
+            }
+        }
+    }
+
+    /// Lives for `ms`.
+    fn live(&mut self, ms: u64) {
+        let end = self.now + ms;
+        loop {
+            let due = |director: &Director| {
+                let due = director.machine.next_deadline().filter(|_| director.up)?;
+                Some(self.now + u64::from(due.since(self.tick()).millis()))
+            };
+            let timers = self.directors.iter().enumerate().filter_map(|(n, one)| Some((due(one)?, n)));
+            let (timer, letter) = (timers.min(), self.mail.first_key_value().map(|((at, _), _)| *at));
+            let next = timer.map(|(at, _)| at).into_iter().chain(letter).min();
+            let Some(at) = next.filter(|at| *at <= end) else { break };
+            self.now = at;
+            if letter == Some(at) {
+                let (_, (n, packet)) = self.mail.pop_first().expect("just seen");
+                if self.directors[n].up {
+                    self.tell(n, Event::Received { link: LinkIndex::CLIENT, packet });
+                }
+            } else if let Some((_, n)) = timer {
+                self.tell(n, Event::Timer);
+            }
+        }
+        self.now = end;
+    }
+
+    /// The directors that have claimed `vip`.
+    fn owners(&self, vip: Ipv4Addr) -> Vec<usize> {
+        let of = |(n, one): (usize, &Director)| one.claimed.contains_key(&vip).then_some(n);
+        self.directors.iter().enumerate().filter_map(of).collect()
+    }
+
+    #[track_caller]
+    fn assert_owner(&self, wanted: Option<usize>, when: &str) {
+        for vip in VIPS {
+            let owners = self.owners(vip);
+            assert_eq!(owners.len(), 1, "{when}: {owners:?}");
+            assert!(wanted.is_none_or(|wanted| owners == [wanted]), "{when}: {owners:?}");
+        }
+    }
+
+    fn changes(&self) -> Vec<usize> {
+        self.directors.iter().map(|director| director.changes).collect()
+    }
+}
+
+#[test]
+fn of_directors_that_start_together_the_highest_mac_address_owns() {
+    for seed in 0..40 {
+        let mut segment = Segment::new(3, seed);
+        (0..3).for_each(|n| segment.start(n));
+        segment.live(4_000);
+        segment.assert_owner(Some(2), &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_director_that_starts_later_changes_nothing() {
+    for seed in 0..30 {
+        for (first, second) in [(0, 1), (1, 0)] {
+            let mut segment = Segment::new(2, seed);
+            segment.start(first);
+            segment.live(5_000 + seed * 31);
+            segment.start(second);
+            segment.live(600_000);
+            segment.assert_owner(Some(first), &format!("seed {seed}"));
+            assert_eq!(segment.directors[first].changes, 2, "claimed, and nothing else");
+        }
+    }
+}
+
+#[test]
+fn the_standby_takes_over_within_three_seconds_and_keeps_the_vip() {
+    for seed in 0..30 {
+        let mut segment = Segment::new(2, seed);
+        segment.start(1);
+        segment.live(5_000);
+        segment.start(0);
+        segment.live(20_000 + seed * 37);
+        segment.stop(1);
+        segment.live(3_000);
+        segment.assert_owner(Some(0), &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_parted_segment_that_is_joined_ends_with_one_owner_that_stays() {
+    for seed in 0..40 {
+        let mut segment = Segment::new(2, seed);
+        segment.directors[1].part = 1;
+        (0..2).for_each(|n| segment.start(n));
+        let parted = 5_000 + segment.random(200_000);
+        segment.live(parted);
+        assert_eq!(VIPS.map(|vip| segment.owners(vip)), [[0, 1], [0, 1]], "each has its part");
+        segment.directors[1].part = 0;
+        // The next periodic announcement makes them notice each other.
+        segment.live(60_000 + 15_000);
+        segment.assert_owner(Some(1), &format!("seed {seed}"));
+        let changes = segment.changes();
+        assert_eq!(changes, [4, 2], "the lower one has given way once for each VIP");
+        segment.live(600_000);
+        segment.assert_owner(Some(1), &format!("seed {seed}"));
+        assert_eq!(segment.changes(), changes, "and nothing has moved since");
+    }
+}
+
+#[test]
+fn partitions_again_and_again_with_loss_end_with_one_owner() {
+    for seed in 0..20 {
+        let mut segment = Segment::new(3, seed);
+        segment.loss = 10;
+        (0..3).for_each(|n| segment.start(n));
+        for _ in 0..10 {
+            for n in 0..3 {
+                segment.directors[n].part = segment.random(2) as u8;
+            }
+            let while_parted = 1_000 + segment.random(100_000);
+            segment.live(while_parted);
+        }
+        segment.directors.iter_mut().for_each(|director| director.part = 0);
+        segment.loss = 0;
+        segment.live(90_000);
+        segment.assert_owner(None, &format!("seed {seed}"));
+        let changes = segment.changes();
+        segment.live(600_000);
+        assert_eq!(segment.changes(), changes, "seed {seed}: nothing moves in the calm");
+    }
+}
