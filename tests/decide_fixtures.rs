@@ -5,7 +5,7 @@ mod support;
 
 use directrix::flow::{Flow, FlowTable};
 use directrix::forward::{Arm, ArmIndex, Batch, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{Persistence, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::model::{Persistence, Scheduler, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
@@ -51,8 +51,8 @@ fn snapshot() -> Snapshot {
             service(Protocol::Tcp, EMPTY, 2),
         ]),
         pools: vec![pool(&[1, 0]), pool(&[2]), pool(&[])],
-        timeouts: Timeouts::default(),
         reserved: vec![DIP],
+        ..Snapshot::default()
     }
 }
 
@@ -422,7 +422,7 @@ fn a_new_syn_on_a_finished_connection_is_scheduled_anew() {
     let mut bench = Bench::new(snapshot());
     bench.server(&syn(1));
     bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[]));
-    bench.server(&frames::tcp((CLIENT.0, 1), WEB, FIN | ACK, &[]));
+    bench.server(&frames::tcp((CLIENT.0, 1), WEB, RST | ACK, &[]));
     assert_eq!(bench.loads(1), (0, 1));
     assert_eq!(bench.server(&syn(1)), RS2, "its old entry is gone, so nobody has a load");
     assert_eq!((bench.loads(0), bench.loads(1)), ((0, 0), (1, 0)));
@@ -708,9 +708,10 @@ fn connections_stay_when_their_port_gets_a_service_of_its_own() {
     bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));
     assert_eq!(both(&mut bench, ACK), [RS2; 2], "as before");
     assert_eq!(bench.server(&to(2, 80, SYN)), RS1, "others go by the new service");
-    assert_eq!(both(&mut bench, FIN | ACK), [RS2; 2]);
+    assert_eq!(both(&mut bench, RST | ACK), [RS2; 2]);
     assert_eq!((bench.loads(0), bench.loads(1)), ((1, 0), (0, 2)));
-    assert_eq!(both(&mut bench, SYN), [RS1, RS2], "one that is over, too");
+    bench.wait(Span::from_secs(11));
+    assert_eq!(both(&mut bench, SYN), [RS1, RS2], "what is over goes by the new service, too");
     bench.forwarder.adopt(Arc::new(every_port(&bench.loads, false)));
     assert_eq!(bench.reason(&to(2, 80, ACK)), DropReason::NoConnection, "its service is gone");
     bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));

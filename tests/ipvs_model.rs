@@ -7,7 +7,8 @@ mod support;
 use directrix::flow::{FlowTable, State};
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{
-    Persistence, Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId, Timeouts,
+    ConnReuseMode, Persistence, Policy, Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId,
+    Timeouts,
 };
 use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
 use directrix::seed::Seed;
@@ -37,6 +38,8 @@ struct Naive {
     last: Option<usize>,
     connections: HashMap<Flow, Connection>,
     persistence: Option<Persistence>,
+    /// conn_reuse_mode
+    reuse: u8,
     templates: HashMap<(Protocol, Ipv4Addr), Template>,
     opened: Vec<u64>,
     /// The tick at which milliseconds begin.
@@ -144,10 +147,14 @@ impl Naive {
         self.expire(now_ms);
         let tcp = flow.0 == Protocol::Tcp;
         let opens = !tcp || (flags & frames::SYN != 0 && flags & frames::RST == 0);
-        let over = |state| matches!(state, State::TimeWait | State::Close | State::FinWait);
-        if opens && self.connections.get(&flow).is_some_and(|known| tcp && over(known.state)) {
+        let over = |state| match state {
+            State::TimeWait | State::Close => self.reuse > 0,
+            State::FinWait => self.reuse & 2 > 0,
+            _ => false,
+        };
+        let bound = self.persistence.is_some();
+        if tcp && opens && !bound && self.connections.get(&flow).is_some_and(|known| over(known.state)) {
             self.connections.remove(&flow);
-            self.release(flow);
             self.judge_all();
         }
         if !self.connections.contains_key(&flow) {
@@ -179,7 +186,7 @@ struct Counted {
 fn forwarder(
     scheduler: Scheduler,
     (weights, upper): (&[u16], &[u32]),
-    persistence: Option<Persistence>,
+    (persistence, reuse): (Option<Persistence>, u8),
     ports: [u16; 2],
 ) -> (Forwarder, Counted) {
     let (loads, counters) =
@@ -206,7 +213,7 @@ fn forwarder(
         arms,
         services: ServiceMap::new(&services),
         pools: vec![pool.clone(), pool],
-        timeouts: Timeouts::default(),
+        policy: Policy { conn_reuse_mode: ConnReuseMode(reuse), ..Policy::default() },
         ..Snapshot::default()
     }));
     (forwarder, Counted { loads, templates, counters })
@@ -251,6 +258,7 @@ proptest! {
         ),
         persistence in prop::option::of((1..400u32, 24..=32u8)),
         every_port in any::<bool>(),
+        reuse in 0u8..4,
         events in events(),
         start in any::<u32>(),
     ) {
@@ -259,11 +267,11 @@ proptest! {
             persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
         let every_port = every_port && persistence.is_some();
         let ports = if every_port { [0, 0] } else { [80, 53] };
-        let (mut forwarder, counted) = forwarder(scheduler, (&weights, &upper), persistence, ports);
+        let (mut forwarder, counted) = forwarder(scheduler, (&weights, &upper), (persistence, reuse), ports);
         let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
         let mut naive =
-            Naive { scheduler, weights, upper, overloaded, persistence, opened, start, ..Naive::default() };
+            Naive { scheduler, weights, upper, overloaded, persistence, reuse, opened, start, ..Naive::default() };
         let (mut now_ms, mut verdicts) = (0u64, Vec::new());
         for event in events {
             let now = Tick(start).after(Span::from_millis(now_ms as u32));

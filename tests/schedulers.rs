@@ -4,7 +4,7 @@
 use directrix::control::api::Stats;
 use directrix::control::registry::Registry;
 use directrix::forward::Arm;
-use directrix::model::{Rules, Scheduler, ServerId, ServiceId, parse};
+use directrix::model::{Scheduler, ServerId, ServiceId, parse};
 use directrix::schedule::{Client, Loads, Pool};
 use directrix::wire::MacAddr;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ fn service(keys: &str, limit: &str) -> (Pool, Loads) {
     let config = parse(Path::new("d.toml"), &text).unwrap();
     let arms = vec![Arm { mac: MacAddr([2, 0, 0, 0, 0, 1]) }];
     let mut registry = Registry::new(arms);
-    let rules = Rules { services: config.services, timeouts: config.director.timeouts };
+    let rules = config.rules();
     registry.apply(&rules, &|_| Stats::default()).unwrap();
     let loads = Loads::new(3);
     for last in [10, 11, 12] {

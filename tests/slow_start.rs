@@ -6,7 +6,7 @@ use directrix::control::api::Stats;
 use directrix::control::registry::Registry;
 use directrix::forward::{Arm, Snapshot};
 use directrix::model::{
-    RealServer, Rules, Scheduler, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
+    RealServer, Rules, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight,
 };
 use directrix::schedule::{Client, Loads};
 use directrix::time::Span;
@@ -177,7 +177,7 @@ fn server(id: u16) -> RealServer {
 }
 
 fn apply(registry: &mut Registry, services: Vec<VirtualService>) {
-    registry.apply(&Rules { services, timeouts: Timeouts::default() }, &|_| Stats::default()).unwrap();
+    registry.apply(&Rules { services, ..Rules::default() }, &|_| Stats::default()).unwrap();
 }
 
 /// What a server is due that counts with this part of its weight, beside three of the whole.

@@ -251,7 +251,7 @@ fn find(
 }
 
 fn rules(config: &Config) -> Rules {
-    Rules { services: config.services.clone(), timeouts: config.director.timeouts }
+    config.rules()
 }
 
 /// Does something with the director, by a client that calls itself `command`.

@@ -44,7 +44,7 @@ impl ConfigFile {
         match &*fresh.unwrap_or_else(|| Arc::new(self.read())) {
             Err(error) => FileStatus { error: Some(error.clone()), ..FileStatus::default() },
             Ok(config) => {
-                let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+                let rules = config.rules();
                 let restarts = running.settings.restarts(&config.director);
                 FileStatus {
                     error: None,
@@ -116,8 +116,7 @@ mod tests {
 
     fn running(text: &str) -> Running {
         let config = config(text);
-        let rules = Rules { services: config.services, timeouts: config.director.timeouts };
-        Running { rules, settings: config.director }
+        Running { rules: config.rules(), settings: config.director }
     }
 
     #[test]

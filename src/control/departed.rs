@@ -1,5 +1,7 @@
 //! Services and servers that have been removed, as long as a table may still name them.
 
+use super::api::Stats;
+use super::rates::Estimator;
 use crate::model::{ServerId, ServiceId};
 use crate::schedule::{Load, Loads, Pool, Templates};
 
@@ -17,13 +19,26 @@ pub(super) struct DepartedService {
 #[derive(Debug)]
 pub(super) struct DepartedServer {
     pub(super) id: ServerId,
+    /// What it goes on counting from if it is added again; `None` if its service has been removed, too
+    /// (`__ip_vs_update_dest` in net/netfilter/ipvs/ip_vs_ctl.c).
+    pub(super) counts: Option<Counts>,
     /// The pass of the templates' sweep during which it was found without a connection.
     alone_since: Option<u64>,
 }
 
+/// The counters of a removed server.
+#[derive(Debug)]
+pub(super) struct Counts {
+    /// What had been counted under its number when it was added, or zeroed.
+    pub(super) baseline: Stats,
+    /// What its service counts for it among those that it has no more.
+    pub(super) past: Stats,
+    pub(super) estimator: Estimator,
+}
+
 impl DepartedServer {
-    pub(super) fn new(id: ServerId) -> Self {
-        Self { id, alone_since: None }
+    pub(super) fn new(id: ServerId, counts: Option<Counts>) -> Self {
+        Self { id, counts, alone_since: None }
     }
 
     /// Whether a connection or a template still names it. Once its last connection has ended, its templates

@@ -29,7 +29,7 @@ use super::watchdog::{self, Watchdog};
 use crate::forward::{Arm, Snapshot};
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, NetworkWatch, Plan};
-use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, Rules, Workers};
+use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, Workers};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
@@ -95,7 +95,7 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Re
 /// A running director.
 pub(super) struct Director<F> {
     pub(super) registry: Registry,
-    /// As they were at the start; timeouts are the registry's.
+    /// As they were at the start; timeouts and policy are the registry's.
     pub(super) settings: Settings,
     pub(super) host: Host,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
@@ -131,7 +131,7 @@ impl<F: FnMut()> Director<F> {
         let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
         let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(arms));
         registry.reserved = host.not_clients();
-        let rules = Rules { services: config.services.clone(), timeouts: director.timeouts };
+        let rules = config.rules();
         registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
         let loads = Arc::new(Loads::new(servers));
         let capacity = director.connections as usize;

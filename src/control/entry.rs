@@ -4,7 +4,7 @@ use super::api::Stats;
 use super::ramp::{Beginning, Ramp};
 use super::rates::Estimator;
 use crate::flow::State;
-use crate::model::{RealServer, ServerId, ServiceId, Timeouts, VirtualService};
+use crate::model::{Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
 use crate::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
 use crate::wire::{MacAddr, Protocol};
 use std::net::{IpAddr, SocketAddr};
@@ -155,7 +155,13 @@ impl ServiceEntry {
     /// The servers that take new connections, the last added first: IPVS adds each new server
     /// at the head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc
     /// prefers the earlier one of equals. The same pool as before if nothing has changed.
-    pub(super) fn next_pool(&mut self, loads: &Loads, now: Instant, timeouts: &Timeouts) -> Pool {
+    pub(super) fn next_pool(
+        &mut self,
+        loads: &Loads,
+        now: Instant,
+        (timeouts, policy): (&Timeouts, &Policy),
+    ) -> Pool {
+        let expires = policy.expire_quiescent_template;
         self.ramp(loads, now, remembered(self.config.address.protocol, timeouts));
         let available = self.servers.iter().rev().filter(|server| server.is_available());
         let candidate = |server: &ServerEntry| Candidate {
@@ -164,7 +170,7 @@ impl ServiceEntry {
                 lower: server.config.lower_threshold,
             },
             address: self.server_address(server),
-            keeps_clients: server.drain.is_none(),
+            keeps_clients: server.drain.is_none() && !(expires && server.config.weight.0 == 0),
             part: server.ramp.part(),
             ..Candidate::new(server.id, server.config.weight.0)
         };

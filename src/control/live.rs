@@ -48,7 +48,7 @@ impl<F: FnMut()> Director<F> {
             return Err(format!("{keys}: only a new start changes that; nothing has been changed"));
         }
         self.host.judge(config).map_err(|errors| errors.to_string())?;
-        let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+        let rules = config.rules();
         let different = self.registry.rules().differences(&rules);
         self.apply(&rules).map_err(|misfit| misfit.to_string())?;
         Ok(different.iter().map(ToString::to_string).collect())
@@ -56,9 +56,9 @@ impl<F: FnMut()> Director<F> {
 
     /// What runs now, as a file would say it.
     pub(super) fn config(&self) -> Config {
-        let Rules { services, timeouts } = self.registry.rules();
+        let Rules { services, timeouts, policy } = self.registry.rules();
         Config {
-            director: Settings { timeouts, ..self.settings.clone() },
+            director: Settings { timeouts, policy, ..self.settings.clone() },
             services,
             places: Default::default(),
         }

@@ -3,13 +3,13 @@
 pub use super::entry::{Drain, ServerEntry, ServerLink, ServiceEntry, VipState};
 
 use super::api::Stats;
-use super::departed::{DepartedServer, DepartedService};
+use super::departed::{Counts, DepartedServer, DepartedService};
 use super::ids::Ids;
 use super::ramp::{Beginning, Ramp};
 use super::rates::Estimator;
 use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{
-    Misfit, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+    Misfit, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
 };
 use crate::schedule::{GENERATIONS, Loads, Pool, Rule, Template, Templates};
 use crate::wire::MacAddr;
@@ -30,6 +30,8 @@ pub struct Registry {
     pub timeouts: Timeouts,
     /// Addresses that are no client's: see [`Snapshot::reserved`].
     pub reserved: Vec<Ipv4Addr>,
+    /// What becomes of connections where IPVS leaves the choice.
+    pub policy: Policy,
     /// In the order in which they were added.
     pub services: Vec<ServiceEntry>,
     /// Stations that answer ARP for a claimed VIP, too. A real server among them is excluded.
@@ -53,6 +55,7 @@ impl Registry {
             arms,
             timeouts: Timeouts::default(),
             reserved: Vec::new(),
+            policy: Policy::default(),
             services: Vec::new(),
             holders: HashSet::new(),
             departed_services: HashMap::new(),
@@ -66,7 +69,8 @@ impl Registry {
     /// What is directed now.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        Rules { services: self.services.iter().map(ServiceEntry::rule).collect(), timeouts: self.timeouts }
+        let services = self.services.iter().map(ServiceEntry::rule).collect();
+        Rules { services, timeouts: self.timeouts, policy: self.policy }
     }
 
     /// Makes `rules` what is directed. Whatever is in both goes on as it is.
@@ -77,7 +81,7 @@ impl Registry {
     pub fn apply(&mut self, rules: &Rules, totals: Totals<'_>) -> Result<(), Misfit> {
         self.check_room(rules)?;
         let (vips, links) = (self.vips(), self.links());
-        self.timeouts = rules.timeouts;
+        (self.timeouts, self.policy) = (rules.timeouts, rules.policy);
         let old = std::mem::take(&mut self.services);
         let mut old: HashMap<_, _> = old.into_iter().map(|entry| (entry.config.address, entry)).collect();
         for rule in &rules.services {
@@ -87,7 +91,7 @@ impl Registry {
             self.services.push(entry);
         }
         for (address, mut gone) in old {
-            gone.servers.drain(..).for_each(|server| self.depart(gone.id, &server));
+            self.depart_all(gone.id, gone.servers.drain(..));
             let ServiceEntry { id, pool, generation, .. } = gone;
             self.departed_services.insert(address, DepartedService { id, pool, generation });
         }
@@ -146,6 +150,10 @@ impl Registry {
     pub fn zero(&mut self, service: Option<ServiceAddress>, totals: Totals<'_>) {
         let concerned = |entry: &&mut ServiceEntry| service.is_none_or(|one| one == entry.config.address);
         for entry in self.services.iter_mut().filter(concerned) {
+            let of_service = self.departed_servers.iter_mut().filter(|((of, _), _)| *of == entry.id);
+            for server in of_service.map(|(_, server)| server) {
+                server.counts = None; // if it is added again, it counts from then on
+            }
             (entry.past, entry.estimator) = (Stats::default(), Estimator::new());
             for server in &mut entry.servers {
                 (server.baseline, server.estimator) = (totals(server.id), Estimator::new());
@@ -228,16 +236,19 @@ impl Registry {
             pools[usize::from(id.0)] = pool.clone();
         }
         for service in &mut self.services {
-            pools[usize::from(service.id.0)] = service.next_pool(loads, now, &self.timeouts);
+            pools[usize::from(service.id.0)] = service.next_pool(loads, now, (&self.timeouts, &self.policy));
             for server in &service.servers {
                 let way = Server { arm, mac: server.link.mac() };
-                routes[usize::from(server.id.0)] = Route::new(&self.arms, Some(way));
+                let route = Route::new(&self.arms, Some(way));
+                let expires = self.policy.expire_nodest_conn && server.config.weight.0 == 0;
+                routes[usize::from(server.id.0)] = if expires { route.quiesced() } else { route };
             }
         }
         let by_address = self.services.iter().map(|service| (service.config.address, service.id));
         let services = ServiceMap::new(&by_address.collect::<Vec<_>>());
-        let (arms, reserved) = (self.arms.clone(), self.reserved.clone());
-        Snapshot { arms, services, pools, routes, timeouts: self.timeouts, reserved }
+        let Self { arms, timeouts, policy, reserved, .. } = self;
+        let (arms, timeouts, policy, reserved) = (arms.clone(), *timeouts, *policy, reserved.clone());
+        Snapshot { arms, services, pools, routes, timeouts, policy, reserved }
     }
 
     fn check_room(&self, rules: &Rules) -> Result<(), Misfit> {
@@ -296,14 +307,16 @@ impl Registry {
         let mut old: HashMap<_, _> = old.into_iter().map(|server| (server.config.address, server)).collect();
         for config in &rule.servers {
             let known = old.remove(&config.address);
-            let mut server = known.unwrap_or_else(|| self.enrol(entry.id, config, (links, totals)));
+            let mut server = known.unwrap_or_else(|| self.enrol(entry, config, (links, totals)));
             server.drain = server.drain.filter(|_| config.weight.0 == 0);
             server.config = config.clone();
             entry.servers.push(server);
         }
         for server in old.into_values() {
-            entry.past = entry.past + (totals(server.id) - server.baseline);
-            self.depart(entry.id, &server);
+            let past = totals(server.id) - server.baseline;
+            entry.past = entry.past + past;
+            let counts = Counts { baseline: server.baseline, past, estimator: server.estimator };
+            self.depart(entry.id, &server, Some(counts));
         }
         let prefix = |of: &VirtualService| of.persistence.map(|persistence| persistence.prefix);
         if entry.config.persistence.is_some() && prefix(&entry.config) != prefix(rule) {
@@ -312,31 +325,51 @@ impl Registry {
         entry.config = VirtualService { servers: Vec::new(), ..rule.clone() };
     }
 
-    /// A server that was not there a moment ago.
+    /// A server that was not there a moment ago. While a connection to it stood, it goes on counting.
     fn enrol(
         &mut self,
-        service: ServiceId,
+        service: &mut ServiceEntry,
         config: &RealServer,
         (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
     ) -> ServerEntry {
-        let known = self.departed_servers.remove(&(service, config.address));
-        let new = || ServerId(self.server_ids.take().expect("there is room"));
-        let id = known.map_or_else(new, |server| server.id);
+        let known = self.departed_servers.remove(&(service.id, config.address));
+        let new = || DepartedServer::new(ServerId(self.server_ids.take().expect("there is room")), None);
+        let DepartedServer { id, counts, .. } = known.unwrap_or_else(new);
+        let fresh = || Counts { baseline: totals(id), past: Stats::default(), estimator: Estimator::new() };
+        let Counts { baseline, past, estimator } = counts.unwrap_or_else(fresh);
+        service.past = service.past - past;
         ServerEntry {
             id,
             config: config.clone(),
             link: links.get(&config.address).copied().unwrap_or(ServerLink::Resolving),
             excluded: false,
             drain: None,
-            baseline: totals(id),
-            estimator: Estimator::new(),
+            baseline,
+            estimator,
             ramp: Ramp::default(),
         }
     }
 
-    fn depart(&mut self, service: ServiceId, server: &ServerEntry) {
-        let departed = DepartedServer::new(server.id);
+    fn depart(&mut self, service: ServiceId, server: &ServerEntry, counts: Option<Counts>) {
+        let departed = DepartedServer::new(server.id, counts);
         self.departed_servers.insert((service, server.config.address), departed);
+    }
+
+    /// With their service: what they have counted is over, and so it is for those that went before.
+    fn depart_all(&mut self, service: ServiceId, servers: impl Iterator<Item = ServerEntry>) {
+        servers.for_each(|server| self.depart(service, &server, None));
+        let of_service = self.departed_servers.iter_mut().filter(|((of, _), _)| *of == service);
+        of_service.for_each(|(_, server)| server.counts = None);
+    }
+
+    /// Every service and server that a connection table may name, removed ones included.
+    pub fn names(&self) -> (HashMap<ServiceId, ServiceAddress>, HashMap<ServerId, IpAddr>) {
+        let services = self.services.iter().map(|service| (service.id, service.config.address));
+        let departed = self.departed_services.iter().map(|(address, service)| (service.id, *address));
+        let servers = self.services.iter().flat_map(|service| &service.servers);
+        let servers = servers.map(|server| (server.id, server.config.address));
+        let gone = self.departed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
+        (services.chain(departed).collect(), servers.chain(gone).collect())
     }
 
     fn vips(&self) -> HashMap<IpAddr, VipState> {
@@ -392,7 +425,7 @@ mod tests {
 
     fn with(services: &[VirtualService], arms: Vec<Arm>) -> Registry {
         let mut registry = Registry::new(arms);
-        let rules = Rules { services: services.to_vec(), timeouts: Timeouts::default() };
+        let rules = Rules { services: services.to_vec(), ..Rules::default() };
         registry.apply(&rules, &|_| Stats::default()).unwrap();
         registry
     }
@@ -441,7 +474,7 @@ mod tests {
     }
 
     fn rules(services: &[VirtualService]) -> Rules {
-        Rules { services: services.to_vec(), timeouts: Timeouts::default() }
+        Rules { services: services.to_vec(), ..Rules::default() }
     }
 
     fn templates() -> Templates {
@@ -588,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_counts_from_its_beginning_and_its_service_for_all_that_it_ever_had() {
+    fn a_server_counts_while_it_is_remembered_and_its_service_for_all_that_it_ever_had() {
         let mut registry = registry();
         let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
         let mut fewer = registry.rules();
@@ -598,11 +631,60 @@ mod tests {
         let mut again = fewer.clone();
         again.services[0].servers.push(server("192.0.2.10", 1));
         registry.apply(&again, &counted(7)).unwrap();
-        assert_eq!(registry.services[0].servers[1].baseline.connections, 7);
+        let of = |registry: &Registry| {
+            let entry = &registry.services[0];
+            (entry.past.connections, entry.servers.last().map(|server| server.baseline.connections))
+        };
+        assert_eq!(of(&registry), (0, Some(0)), "it goes on with all that it has counted");
+        registry.apply(&fewer, &counted(7)).unwrap();
+        registry.forget(&Loads::new(9), &templates());
+        registry.apply(&again, &counted(8)).unwrap();
+        assert_eq!(of(&registry), (7, Some(8)), "no connection has kept it");
         registry.zero(Some(registry.services[0].config.address), &counted(9));
         let entry = &registry.services[0];
         assert_eq!((entry.past, entry.servers[0].baseline), (Stats::default(), counted(9)(ServerId(0))));
         assert_eq!(registry.services[1].servers[0].baseline, Stats::default(), "another service");
+    }
+
+    #[test]
+    fn a_removed_server_that_comes_back_counts_anew_after_its_service_or_a_zero() {
+        let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
+        let (all, service) = (registry().rules(), registry().services[0].config.address);
+        let mut fewer = all.clone();
+        fewer.services[0].servers.remove(0);
+        for zeroed in [true, false] {
+            let mut registry = registry();
+            registry.apply(&fewer, &counted(5)).unwrap();
+            if zeroed {
+                registry.zero(Some(service), &counted(6));
+            } else {
+                registry.apply(&rules(&all.services[1..]), &counted(6)).unwrap();
+            }
+            registry.apply(&all, &counted(7)).unwrap();
+            let entry = registry.services.iter().find(|entry| entry.config.address == service).unwrap();
+            let baseline = entry.find("192.0.2.10".parse().unwrap()).unwrap().baseline.connections;
+            assert_eq!((entry.past.connections, baseline), (0, 7), "zeroed: {zeroed}");
+        }
+    }
+
+    #[test]
+    fn every_name_that_a_table_may_hold_is_known_until_no_connection_does() {
+        let (mut registry, loads) = (registry(), Loads::new(9));
+        loads.add(ServerId(3), true);
+        let mut fewer = registry.rules();
+        fewer.services[2].servers.clear();
+        let named = |registry: &Registry| {
+            let (services, servers) = registry.names();
+            (services.len(), servers.get(&ServerId(3)).copied())
+        };
+        for rules in [&fewer, &rules(&fewer.services[..2])] {
+            registry.apply(rules, &|_| Stats::default()).unwrap();
+            registry.forget(&loads, &templates());
+            assert_eq!(named(&registry), (3, Some("192.0.2.10".parse().unwrap())));
+        }
+        loads.remove(ServerId(3), true);
+        registry.forget(&loads, &templates());
+        assert_eq!(named(&registry), (2, None));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::api::Plan;
 use super::audit::{self, Origin};
 use super::config_file::{ConfigFile, History};
 use super::director::Director;
-use crate::model::{BackendChoice, Config, ConfigErrors, Rules};
+use crate::model::{BackendChoice, Config, ConfigErrors};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -127,7 +127,7 @@ impl<F: FnMut()> Director<F> {
     /// What [`Director::reload`] would do; changes nothing.
     pub(super) fn plan(&self, config: &Config) -> Plan {
         let restarts = self.settings.restarts(&config.director);
-        let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+        let rules = config.rules();
         let changes = self.registry.rules().differences(&rules);
         let fits = || self.host.judge(config).map_err(|errors| errors.to_string());
         let is_right = |()| rules.check().map_err(|misfit| misfit.to_string());

@@ -13,7 +13,7 @@ use crate::time::{Span, Tick};
 use crate::wire::Protocol;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use tokio::sync::mpsc;
 
@@ -67,17 +67,11 @@ impl View<'_> {
         members.map(|(number, member)| (worker(number, member, backend), member.line())).collect()
     }
 
-    /// Who is who in the connection tables.
+    /// The addresses behind the numbers in the connection tables.
     #[must_use]
     pub fn directory(&self) -> Directory {
-        let services = &self.registry.services;
-        let servers = services.iter().flat_map(|service| {
-            service.servers.iter().map(|server| (server.id, service.server_address(server)))
-        });
-        Directory {
-            services: services.iter().map(|service| (service.id, service.config.address)).collect(),
-            servers: servers.collect(),
-        }
+        let (services, servers) = self.registry.names();
+        Directory { services, servers }
     }
 
     fn service(&self, service: &ServiceEntry) -> api::Service {
@@ -228,7 +222,7 @@ fn percentiles(histogram: &Histogram<u64>) -> api::Latency {
 #[derive(Clone, Debug)]
 pub struct Directory {
     services: HashMap<ServiceId, ServiceAddress>,
-    servers: HashMap<ServerId, SocketAddr>,
+    servers: HashMap<ServerId, IpAddr>,
 }
 
 impl Directory {
@@ -272,7 +266,7 @@ impl Directory {
             expires: template.deadline.since(now).secs(),
             state: if assured { "ASSURED" } else { "NONE" }.into(),
             client: (template.key.network, 0).into(),
-            server: *self.servers.get(&template.server)?,
+            server: (*self.servers.get(&template.server)?, service.address.port()).into(),
         })
     }
 
@@ -280,17 +274,14 @@ impl Directory {
     fn connection(&self, entry: &Entry<Flow>, now: Tick) -> Option<api::Connection> {
         let Flow { client, client_port, service, port } = entry.key;
         let mut service = *self.services.get(&service)?;
-        let mut server = *self.servers.get(&entry.server)?;
-        if let Some(port) = port {
-            service.address.set_port(port);
-            server.set_port(port);
-        }
+        let server = *self.servers.get(&entry.server)?;
+        service.address.set_port(port.unwrap_or(service.address.port()));
         Some(api::Connection {
             service,
             expires: entry.deadline.since(now).secs(),
             state: entry.state.name().into(),
             client: (client, client_port).into(),
-            server,
+            server: (server, service.address.port()).into(),
         })
     }
 }

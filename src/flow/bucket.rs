@@ -43,6 +43,8 @@ pub struct Found<'a> {
     pub state: &'a mut State,
     /// Where its frames go.
     pub server: ServerId,
+    /// As [`Entry::template`].
+    pub template: u8,
 }
 
 /// Slots column by column, so that all four keys are compared at once.
@@ -95,7 +97,7 @@ impl<K: Key> Bucket<K> {
     #[inline]
     pub(super) fn found(&mut self, slot: usize) -> Found<'_> {
         let (deadline, state) = (&mut self.deadlines[slot], &mut self.states[slot]);
-        Found { deadline, state, server: self.servers[slot] }
+        Found { deadline, state, server: self.servers[slot], template: self.templates[slot] }
     }
 
     /// The connection in `slot`, if there is one.

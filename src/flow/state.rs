@@ -1,6 +1,6 @@
 //! The states of a connection of which only the client's half is seen.
 
-use crate::model::Timeouts;
+use crate::model::{ConnReuseMode, Timeouts};
 use crate::time::Span;
 use crate::wire::transport::TcpFlags;
 
@@ -132,12 +132,18 @@ impl State {
         matches!(self, SynRecv | SynAck | UdpNew)
     }
 
-    /// True if a segment with `flags` begins a new connection although this one still has an entry
-    /// (`is_new_conn_expected` in net/netfilter/ipvs/ip_vs_core.c).
+    /// True if a segment with `flags` begins a new connection although this one still has an entry, which
+    /// is bound to no persistence template (`is_new_conn_expected` in net/netfilter/ipvs/ip_vs_core.c).
+    /// One with RST never does: it could begin none.
     #[inline]
     #[must_use]
-    pub const fn gives_way_to(self, flags: TcpFlags) -> bool {
-        flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST) && matches!(self, TimeWait | Close | FinWait)
+    pub const fn gives_way_to(self, flags: TcpFlags, mode: ConnReuseMode) -> bool {
+        let over = match self {
+            TimeWait | Close => mode.reuses_closed(),
+            FinWait => mode.reuses_fin_wait(),
+            _ => false,
+        };
+        over && flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST)
     }
 
     /// How long a connection in this state lives without a frame (`tcp_timeouts` and
@@ -224,10 +230,15 @@ mod tests {
 
     #[test]
     fn only_a_syn_renews_and_only_what_is_over() {
-        let renewed: Vec<_> = State::ALL.into_iter().filter(|state| state.gives_way_to(SYN)).collect();
-        assert_eq!(renewed, [FinWait, TimeWait, Close]);
-        assert!(!Close.gives_way_to(ACK));
-        assert!(!Close.gives_way_to(TcpFlags(TcpFlags::SYN | TcpFlags::RST)));
+        let by = |mode, flags| {
+            let renewed =
+                State::ALL.into_iter().filter(|state| state.gives_way_to(flags, ConnReuseMode(mode)));
+            renewed.collect::<Vec<_>>()
+        };
+        assert_eq!([0, 1].map(|mode| by(mode, SYN)), [vec![], vec![TimeWait, Close]]);
+        assert_eq!([2, 3].map(|mode| by(mode, SYN)), [(); 2].map(|()| vec![FinWait, TimeWait, Close]));
+        assert_eq!(by(3, ACK), []);
+        assert_eq!(by(3, TcpFlags(TcpFlags::SYN | TcpFlags::RST)), []);
     }
 
     #[test]

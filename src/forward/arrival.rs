@@ -42,7 +42,9 @@ impl Arrival<'_> {
     #[inline]
     pub(super) fn turns_back(&self, context: &Context, server: ServerId) -> bool {
         match context.snapshot.route(server) {
-            Route::Via(_, addresses) => hop::turns_back(self.frame, addresses),
+            Route::Via(_, addresses) | Route::Quiesced(_, addresses) => {
+                hop::turns_back(self.frame, addresses)
+            }
             Route::Gone | Route::Unresolved => false,
         }
     }

@@ -134,10 +134,18 @@ impl<K: FlowKey> Family<K> {
         }
     }
 
-    /// State and deadline of a candidate's connection, expired or not, if there is one.
-    pub(super) fn state_of(&mut self, candidate: &Candidate<K>) -> Option<(State, Tick)> {
-        let found = self.table.find(candidate.key, candidate.homes, candidate.hint)?;
-        Some((*found.state, *found.deadline))
+    /// True if a candidate's connection is in the table, expired or not.
+    pub(super) fn has(&mut self, candidate: &Candidate<K>) -> bool {
+        self.table.find(candidate.key, candidate.homes, candidate.hint).is_some()
+    }
+
+    /// True if a candidate belongs to a connection that stands, and does not begin a new one.
+    pub(super) fn goes_on(&mut self, context: &Context, candidate: &Candidate<K>, now: Tick) -> bool {
+        let found = self.table.find(candidate.key, candidate.homes, candidate.hint);
+        found.is_some_and(|found| {
+            let over = now.reached(*found.deadline) || context.reschedules(&found, candidate.flags);
+            !over && !context.expires(found.server)
+        })
     }
 
     /// A candidate's connection, if it stands and stays in its state.
@@ -157,16 +165,15 @@ impl<K: FlowKey> Family<K> {
         now: Tick,
         arrival: &Arrival<'_>,
     ) -> Result<ServerId, DropReason> {
-        let Some(Found { deadline, state, server }) =
-            self.table.find(candidate.key, candidate.homes, candidate.hint)
-        else {
+        let Some(found) = self.table.find(candidate.key, candidate.homes, candidate.hint) else {
             return self.open(context, candidate, now, arrival);
         };
-        if now.reached(*deadline) || state.gives_way_to(candidate.flags) {
+        if now.reached(*found.deadline) || context.reschedules(&found, candidate.flags) {
             return self.renew(context, candidate, now, arrival);
         }
+        let Found { deadline, state, server, .. } = found;
         if *context.snapshot.route(server) == Route::Gone {
-            return Err(DropReason::ServerGone);
+            return self.part(context, candidate, now, arrival);
         }
         if arrival.turns_back(context, server) {
             return Err(DropReason::Looped);
@@ -178,6 +185,25 @@ impl<K: FlowKey> Family<K> {
         }
         (*state, *deadline) = (next, now.after(context.lifetimes[next as usize]));
         Ok(server)
+    }
+
+    /// What becomes of a frame whose real server has been removed: it is dropped without a trace, so that
+    /// its connection ends in its time. With expire_nodest_conn the connection ends now, and the frame is
+    /// scheduled anew if it may open one (`ip_vs_in_hook` in net/netfilter/ipvs/ip_vs_core.c).
+    fn part(
+        &mut self,
+        context: &Context,
+        candidate: &Candidate<K>,
+        now: Tick,
+        arrival: &Arrival<'_>,
+    ) -> Result<ServerId, DropReason> {
+        if !context.snapshot.policy.expire_nodest_conn {
+            return Err(DropReason::ServerGone);
+        }
+        self.renew(context, candidate, now, arrival).map_err(|reason| match reason {
+            DropReason::NoConnection => DropReason::ServerGone,
+            other => other,
+        })
     }
 
     /// Closes a connection that is over, and opens another one in its stead.
@@ -264,6 +290,20 @@ impl<K: FlowKey> Family<K> {
 }
 
 impl Context {
+    /// Whether a segment with `flags` is scheduled anew although its connection stands (`ip_vs_in_hook`
+    /// in net/netfilter/ipvs/ip_vs_core.c).
+    fn reschedules(&self, found: &Found<'_>, flags: TcpFlags) -> bool {
+        let quiesced = matches!(self.snapshot.route(found.server), Route::Quiesced(..));
+        let reused = || found.state.gives_way_to(flags, self.snapshot.policy.conn_reuse_mode);
+        let opens = flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST);
+        opens && (quiesced || (found.template == 0 && reused()))
+    }
+
+    /// Whether frames end their connections since `server` has been removed.
+    fn expires(&self, server: ServerId) -> bool {
+        self.snapshot.policy.expire_nodest_conn && *self.snapshot.route(server) == Route::Gone
+    }
+
     /// The pool of a flow's service, if that is there.
     #[inline]
     fn pool<K: FlowKey>(&self, key: K) -> Option<&Pool> {

@@ -24,7 +24,8 @@ pub(super) struct Sender<'a> {
 }
 
 /// The second pass for the other frames: refused ones, those with a tag, those whose connection is not
-/// there, does not stay as it is, or is one to a service of every port.
+/// there, does not stay as it is, has a server that not every frame goes to, or is one to a service of
+/// every port.
 struct Opener<'a> {
     context: &'a Context,
     tables: &'a mut Tables,
@@ -32,9 +33,7 @@ struct Opener<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends a staged frame on, rewritten, or drops it; counts it. A frame for a removed server is
-    /// dropped without a trace, so that its connection ends in its time (`ip_vs_in` in
-    /// net/netfilter/ipvs/ip_vs_core.c, without expire_nodest_conn).
+    /// Sends a staged frame on, rewritten, or drops it; counts it.
     #[inline]
     pub(super) fn forward<B: Batch + ?Sized>(
         &mut self,
@@ -47,12 +46,12 @@ impl Sender<'_> {
             Kind::Of => self.tables.v4.unchanged(candidate, now),
             _ => None,
         };
-        let Some(Found { deadline, state, server }) = unchanged else {
+        let Some(Found { deadline, state, server, .. }) = unchanged else {
             return Opener { context, tables: self.tables, now }.forward(candidate, batch, index);
         };
         let (server, expires) = (usize::from(server.0), now.after(self.lifetimes[*state as usize]));
         let Some(Route::Via(arm, addresses)) = self.routes.get(server) else {
-            return context.tally.dropped(blocked(self.routes.get(server), deadline, expires));
+            return Opener { context, tables: self.tables, now }.forward(candidate, batch, index);
         };
         if !hop::forward_plain(batch.frame(index), addresses) {
             return context.tally.looped(batch.frame(index));
@@ -106,25 +105,11 @@ impl Opener<'_> {
         }
         if let Some(family) = every_port
             && let Some(earlier) = earlier((context, family), candidate, now)
-            && v4.state_of(candidate).is_none()
+            && !v4.has(candidate)
         {
             return family.open_or_advance(context, &earlier, now, arrival);
         }
         v4.open_or_advance(context, candidate, now, arrival)
-    }
-}
-
-/// Why a frame of a connection that stands cannot go on. While only the server's MAC address is missing
-/// the connection lives on.
-#[cold]
-#[inline(never)]
-fn blocked(route: Option<&Route>, deadline: &mut Tick, expires: Tick) -> DropReason {
-    match route {
-        Some(Route::Unresolved) => {
-            *deadline = expires;
-            DropReason::Unresolved
-        }
-        _ => DropReason::ServerGone,
     }
 }
 
@@ -139,7 +124,5 @@ fn earlier(
     let (port, service) = context.snapshot.services.every_port_beside(service)?;
     let key = EveryPortKey::new(V4Key::new(client, client_port, service), port);
     let earlier = family.candidate(candidate, key);
-    let (state, deadline) = family.state_of(&earlier)?;
-    let goes_on = !now.reached(deadline) && !state.gives_way_to(candidate.flags);
-    goes_on.then_some(earlier)
+    family.goes_on(context, &earlier, now).then_some(earlier)
 }

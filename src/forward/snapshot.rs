@@ -1,7 +1,7 @@
 //! The immutable picture of services and servers that workers decide by.
 
 use super::ServiceMap;
-use crate::model::{ServerId, ServiceId, Timeouts};
+use crate::model::{Policy, ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::wire::MacAddr;
@@ -47,6 +47,9 @@ pub enum Route {
     Unresolved,
     /// Out of this arm with these addresses.
     Via(ArmIndex, Addresses),
+    /// Likewise, but a SYN is scheduled anew: the server has weight 0, and [`Policy::expire_nodest_conn`]
+    /// is set.
+    Quiesced(ArmIndex, Addresses),
 }
 
 /// Everything that a decision depends on besides the frame, the flow table and the loads.
@@ -66,6 +69,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// Addresses that are no client's: the director's own, and the broadcast addresses of its networks.
     pub reserved: Vec<Ipv4Addr>,
+    /// What becomes of connections where IPVS leaves the choice.
+    pub policy: Policy,
 }
 
 impl Snapshot {
@@ -92,9 +97,18 @@ impl Route {
     #[inline]
     pub fn way(&self) -> Result<(ArmIndex, &Addresses), DropReason> {
         match self {
-            Self::Via(arm, addresses) => Ok((*arm, addresses)),
+            Self::Via(arm, addresses) | Self::Quiesced(arm, addresses) => Ok((*arm, addresses)),
             Self::Unresolved => Err(DropReason::Unresolved),
             Self::Gone => Err(DropReason::ServerGone),
+        }
+    }
+
+    /// The same way, for a server of weight 0.
+    #[must_use]
+    pub fn quiesced(self) -> Self {
+        match self {
+            Self::Via(arm, addresses) => Self::Quiesced(arm, addresses),
+            other => other,
         }
     }
 

@@ -21,7 +21,7 @@ const ANSWER_MAX: u64 = 64 << 10;
 /// So many failures without a success between them end the run: the rest would fail as well.
 const FAILURES_MAX: u64 = 5;
 /// Source ports are used in turn. Left to chance, one comes back while the director remembers its
-/// last connection; that connection is then scheduled anew, and the split drifts off the weights.
+/// last connection; the new one is then no new one to it, and the split drifts off the weights.
 const PORTS: RangeInclusive<u16> = 10_000..=65_535;
 
 /// What came of a run.

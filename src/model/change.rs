@@ -1,16 +1,18 @@
 //! Changes of what is directed: each of ipvsadm's commands as a step on the model, without I/O.
 
-use super::{RealServer, ServiceAddress, Timeouts, VirtualService};
+use super::{Policy, RealServer, ServiceAddress, Timeouts, VirtualService};
 use crate::time::Span;
 use std::net::IpAddr;
 
-/// What `ipvsadm -S` saves, and the timeouts, which it loses.
+/// What `ipvsadm -S` saves, and the timeouts and switches, which it loses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// In the order in which they were added. No address twice.
     pub services: Vec<VirtualService>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
+    /// What becomes of connections where IPVS leaves the choice.
+    pub policy: Policy,
 }
 
 /// One step from rules to other rules.
@@ -168,7 +170,7 @@ mod tests {
         let servers = vec![server(10, 1), server(11, 2)];
         let services =
             vec![VirtualService::new(service(80), servers), VirtualService::new(service(443), vec![])];
-        Rules { services, timeouts: Timeouts::default() }
+        Rules { services, ..Rules::default() }
     }
 
     fn after(change: Change) -> Rules {

@@ -200,7 +200,7 @@ fn host(address: IpAddr) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scheduler, Timeouts, Weight};
+    use crate::model::{Scheduler, Weight};
     use crate::wire::MacAddr;
 
     fn service(address: &str, servers: &[&str]) -> VirtualService {
@@ -210,13 +210,13 @@ mod tests {
     }
 
     fn flaw(services: Vec<VirtualService>) -> String {
-        Rules { services, timeouts: Timeouts::default() }.check().unwrap_err().to_string()
+        Rules { services, ..Rules::default() }.check().unwrap_err().to_string()
     }
 
     #[test]
     fn who_is_at_fault_is_told() {
         let culprits = |services: &[VirtualService]| {
-            let rules = Rules { services: services.to_vec(), timeouts: Timeouts::default() };
+            let rules = Rules { services: services.to_vec(), ..Rules::default() };
             rules.check().unwrap_err().culprits
         };
         let mut two =
@@ -317,7 +317,7 @@ mod tests {
         }
         let every_port =
             VirtualService { address: service("192.0.2.1:0", &[]).address, ..persistent(1, 32).remove(0) };
-        let good = Rules { services: vec![web(), every_port], timeouts: Timeouts::default() };
+        let good = Rules { services: vec![web(), every_port], ..Rules::default() };
         assert_eq!(good.check(), Ok(()));
     }
 }

@@ -1,6 +1,6 @@
 //! The checked configuration.
 
-use super::VirtualService;
+use super::{Rules, VirtualService};
 use crate::time::Span;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,15 @@ pub struct Config {
     pub services: Vec<VirtualService>,
     /// Where what can only be judged on the host stands in the file.
     pub places: Places,
+}
+
+impl Config {
+    /// What of it can be changed while the director runs.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let Director { timeouts, policy, .. } = self.director;
+        Rules { services: self.services.clone(), timeouts, policy }
+    }
 }
 
 /// A line of one of the files that make a configuration.
@@ -80,6 +89,8 @@ pub struct Director {
     pub on_server_claim: OnServerClaim,
     /// Where metrics can be read over TCP, by whoever reaches that address.
     pub metrics: Option<SocketAddr>,
+    /// What becomes of connections where IPVS leaves the choice.
+    pub policy: Policy,
     /// Connection timeouts.
     pub timeouts: Timeouts,
     /// Whom the process runs as once everything is open, if not as whoever started it.
@@ -87,7 +98,7 @@ pub struct Director {
 }
 
 impl Director {
-    /// The keys that differ in `new` and cannot be changed while it runs: all but timeouts.
+    /// The keys that differ in `new` and cannot be changed while it runs: all but [`Policy`]'s and timeouts.
     #[must_use]
     pub fn restarts(&self, new: &Self) -> Vec<&'static str> {
         let keys = [
@@ -177,6 +188,50 @@ pub enum OnServerClaim {
     Exclude,
     /// Log it only.
     Ignore,
+}
+
+/// IPVS's switches for connections, named as the kernel names them under net.ipv4.vs (see
+/// Documentation/networking/ipvs-sysctl.rst), with the kernel's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// When a SYN is scheduled anew although its addresses and ports have a connection.
+    pub conn_reuse_mode: ConnReuseMode,
+    /// Whether a frame whose real server has been removed ends its connection at once, and is scheduled
+    /// anew if it may open one; else it is dropped, and the connection ends in its time. A SYN is scheduled
+    /// anew, too, if the server has weight 0.
+    pub expire_nodest_conn: bool,
+    /// Whether clients of a persistent service leave a server of weight 0 with their next connection.
+    pub expire_quiescent_template: bool,
+}
+
+/// `conn_reuse_mode`: 0 never; else on TIME_WAIT and CLOSE; with bit 2 (value 2 or 3) on FIN_WAIT as well.
+/// Never for a connection that is bound to a persistence template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnReuseMode(pub u8);
+
+impl ConnReuseMode {
+    /// The largest value that differs in meaning from those below.
+    pub const MAX: Self = Self(3);
+
+    /// Whether a SYN on a connection that is over is scheduled anew.
+    #[inline]
+    #[must_use]
+    pub const fn reuses_closed(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether a SYN on a connection that the client has closed is.
+    #[inline]
+    #[must_use]
+    pub const fn reuses_fin_wait(self) -> bool {
+        self.0 & 2 != 0
+    }
+}
+
+impl Default for ConnReuseMode {
+    fn default() -> Self {
+        Self(1)
+    }
 }
 
 /// The three timeouts of `ipvsadm --set`.

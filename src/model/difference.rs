@@ -1,6 +1,6 @@
 //! What a change from one set of rules to another comes to.
 
-use super::{RealServer, Rules, ServiceAddress, VirtualService};
+use super::{Policy, RealServer, Rules, ServiceAddress, VirtualService};
 use crate::time::Span;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -23,6 +23,8 @@ pub enum Difference {
     ServerSettings(ServiceAddress, IpAddr, String),
     /// Timeouts change, in words.
     Timeouts(String),
+    /// IPVS's switches for connections change, in words.
+    Policy(String),
 }
 
 impl fmt::Display for Difference {
@@ -37,6 +39,7 @@ impl fmt::Display for Difference {
             Self::NoServer(service, rip) => write!(f, "- {service} -> {rip}"),
             Self::ServerSettings(service, rip, what) => write!(f, "~ {service} -> {rip}: {what}"),
             Self::Timeouts(what) => write!(f, "~ timeouts: {what}"),
+            Self::Policy(what) => write!(f, "~ connections: {what}"),
         }
     }
 }
@@ -62,6 +65,7 @@ impl Rules {
             }
         }
         differences.extend(self.timeouts(new).map(Difference::Timeouts));
+        differences.extend(changed(policy_rows(&self.policy, &new.policy)).map(Difference::Policy));
         differences
     }
 
@@ -70,6 +74,15 @@ impl Rules {
         let rows = ["tcp", "tcpfin", "udp"].into_iter().zip(of(self).into_iter().zip(of(new)));
         changed(rows.map(|(name, (old, new))| (name, old.secs().to_string(), new.secs().to_string())))
     }
+}
+
+fn policy_rows(old: &Policy, new: &Policy) -> [(&'static str, String, String); 3] {
+    let words = |of: &Policy| {
+        let Policy { conn_reuse_mode, expire_nodest_conn, expire_quiescent_template } = of;
+        [conn_reuse_mode.0.to_string(), expire_nodest_conn.to_string(), expire_quiescent_template.to_string()]
+    };
+    let ([a, b, c], [d, e, f]) = (words(old), words(new));
+    [("conn_reuse_mode", a, d), ("expire_nodest_conn", b, e), ("expire_quiescent_template", c, f)]
 }
 
 fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Difference>) {
@@ -141,7 +154,7 @@ mod tests {
     fn every_difference_is_a_line() {
         let old = Rules {
             services: vec![service(80, &[(10, 1), (11, 1)]), service(443, &[(10, 1)])],
-            timeouts: Timeouts::default(),
+            ..Rules::default()
         };
         let changed = VirtualService {
             scheduler: Scheduler::Wrr,
@@ -149,7 +162,8 @@ mod tests {
             ..service(80, &[(11, 4), (12, 1)])
         };
         let timeouts = Timeouts { udp: Span::from_secs(10), ..Timeouts::default() };
-        let new = Rules { services: vec![service(53, &[]), changed], timeouts };
+        let policy = Policy { expire_nodest_conn: true, ..Policy::default() };
+        let new = Rules { services: vec![service(53, &[]), changed], timeouts, policy };
         let lines: Vec<_> = old.differences(&new).iter().map(ToString::to_string).collect();
         let expected = [
             "- TCP 192.0.2.1:443 with 1 real server",
@@ -159,6 +173,7 @@ mod tests {
             "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",
             "+ TCP 192.0.2.1:80 -> 192.0.2.12, weight 1",
             "~ timeouts: udp 300 -> 10",
+            "~ connections: expire_nodest_conn false -> true",
         ];
         assert_eq!(lines, expected);
         assert_eq!(new.differences(&new), []);

@@ -29,7 +29,7 @@ pub struct Candidate {
     /// RIP and port: what mh makes its table of.
     pub address: SocketAddr,
     /// Whether clients that a persistent service has bound to it may open more connections there. With
-    /// weight 0 they still may (IPVS without expire_quiescent_template), while it drains they may not.
+    /// weight 0 they still may unless expire_quiescent_template is set, while it drains they may not.
     pub keeps_clients: bool,
     /// While it starts slowly: how much of its weight counts, of [`Candidate::WHOLE`]. It then gets that
     /// share of the new connections, whatever it has already. Only with schedulers that

@@ -2,7 +2,7 @@ use super::*;
 use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap};
 use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, Shape};
-use crate::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use crate::model::{ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Candidate, Loads, Pool};
 use crate::seed::Seed;
 use crate::wire::{MacAddr, Protocol};
@@ -22,7 +22,6 @@ fn snapshot() -> Snapshot {
         arms,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![Pool::new([Candidate::new(ServerId(0), 1)])],
-        timeouts: Timeouts::default(),
         ..Snapshot::default()
     }
 }

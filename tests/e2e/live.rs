@@ -187,7 +187,9 @@ fn a_server_that_comes_back_finds_its_connections(backend: &str) {
     director.ask(&format!("ipvsadm -a -t {VIP}:7 -r {} -w 1", deployment.rips[0]));
     // TCP says it again and again.
     stranded.iter_mut().for_each(|conversation| assert_eq!(conversation.hear(), "hello?"));
-    assert_eq!(director.stats(&format!("-t {VIP}:7"))[1][0], 0, "a server that is added counts from 0");
+    let [service, again, other] = director.stats(&format!("-t {VIP}:7"))[..] else { panic!("two servers") };
+    assert_eq!(again[0], stranded.len() as u64, "it counts on");
+    assert_eq!((service[0], other[0]), (15, 15 - again[0]));
 }
 
 fn a_drained_server_leaves_with_its_last_connection(backend: &str) {

@@ -33,6 +33,7 @@ mod peers;
 mod persistence;
 mod privileges;
 mod refusals;
+mod removed;
 mod servers;
 mod slow_start;
 mod standby;

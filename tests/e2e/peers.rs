@@ -193,9 +193,13 @@ impl Flow {
         Self(socket)
     }
 
+    pub(crate) fn send(&self, text: &str) {
+        self.0.send(text.as_bytes()).unwrap();
+    }
+
     /// The name of the server that answers `text`.
     pub(crate) fn ask(&self, text: &str) -> String {
-        self.0.send(text.as_bytes()).unwrap();
+        self.send(text);
         let mut buffer = [0; 2048];
         let len = self.0.recv(&mut buffer).unwrap();
         let answer = str::from_utf8(&buffer[..len]).unwrap();

@@ -8,7 +8,8 @@ use directrix::control::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Flow, State, V4Key};
 use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
-    RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService, Weight,
+    ConnReuseMode, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+    Weight,
 };
 use directrix::schedule::{Load, Loads};
 use directrix::seed::Seed;
@@ -62,7 +63,12 @@ impl Director {
             _ => Timeouts::default(),
         };
         let mut registry = Registry::new(arms);
-        let rules = Rules { services: services(random), timeouts };
+        let policy = Policy {
+            conn_reuse_mode: ConnReuseMode(random.below(4) as u8),
+            expire_nodest_conn: random.one_in(3),
+            ..Policy::default()
+        };
+        let rules = Rules { services: services(random), timeouts, policy };
         registry.apply(&rules, &|_| Stats::default()).unwrap();
         (0..SERVERS).for_each(|id| registry.set_reachable(rip(id), mac(id, 0)));
         let loads = Arc::new(Loads::new(SERVERS.into()));
@@ -219,7 +225,8 @@ impl Director {
     fn follow(&mut self, number: usize, segment: &Segment, outcome: Outcome) {
         let (now_ms, timeouts) = (self.now_ms, self.registry.timeouts);
         let known = self.workers[number].known.get(&segment.key).copied();
-        let continued = known.filter(|known| known.goes_on_with(segment, now_ms));
+        let continued = known.filter(|known| self.goes_on(known, segment));
+        let ended = known.is_some_and(|known| self.expires(&known));
         let after = match continued {
             // Its server is gone: nothing keeps it, so that it ends in its time.
             Some(known)
@@ -234,6 +241,11 @@ impl Director {
                 panic!("{segment:?} of {known:?} became {outcome:?} at {now_ms}")
             }
             // An unconfirmed connection may have given way to another just before.
+            // Its server is gone, so that the frame has ended it, and opens none.
+            None if ended && !segment.opens() => {
+                assert_eq!(outcome, Err(DropReason::ServerGone), "{segment:?}");
+                None
+            }
             _ => {
                 self.opened(number, segment, outcome).map(|id| Known::opened(id, segment, now_ms, &timeouts))
             }
@@ -242,9 +254,25 @@ impl Director {
         match after {
             Some(after) => drop(known.insert(segment.key, after)),
             // What was refused for a full table, or for want of servers, had to go first.
-            None if segment.opens() => drop(known.remove(&segment.key)),
+            None if ended || segment.opens() => drop(known.remove(&segment.key)),
             None => {}
         }
+    }
+
+    fn goes_on(&self, known: &Known, segment: &Segment) -> bool {
+        let Policy { conn_reuse_mode, expire_nodest_conn, .. } = self.registry.policy;
+        let goes_on = known.goes_on_with(segment, self.now_ms, conn_reuse_mode);
+        let mut servers = self.registry.services.iter().flat_map(|service| &service.servers);
+        let quiesced = servers.any(|of| of.id == known.server && of.config.weight.0 == 0);
+        goes_on
+            && !self.expires(known)
+            && !(expire_nodest_conn && quiesced && segment.flags.is_some() && segment.opens())
+    }
+
+    /// True if any frame ends this connection, which stands, since its server is gone.
+    fn expires(&self, known: &Known) -> bool {
+        let gone = self.outcome_at(known.server) == Err(DropReason::ServerGone);
+        self.registry.policy.expire_nodest_conn && gone && self.now_ms < known.deadline_ms
     }
 
     /// What must become of a segment for this server.
@@ -252,7 +280,7 @@ impl Director {
         match self.snapshot.route(id) {
             Route::Gone => Err(DropReason::ServerGone),
             Route::Unresolved => Err(DropReason::Unresolved),
-            Route::Via(_, addresses) => Ok(addresses.destination()),
+            Route::Via(_, addresses) | Route::Quiesced(_, addresses) => Ok(addresses.destination()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::support::frames::{ACK, FIN, RST, SYN};
 use directrix::flow::{State, V4Key};
-use directrix::model::{ServerId, Timeouts};
+use directrix::model::{ConnReuseMode, ServerId, Timeouts};
 
 /// Rows by the client's flag, columns by the state; the order of both is the documentation's.
 const TABLE: &str = "
@@ -64,8 +64,12 @@ impl Known {
     }
 
     /// True if `segment` belongs to it, rather than to a new one between the same ends.
-    pub(crate) fn goes_on_with(&self, segment: &Segment, now_ms: u64) -> bool {
-        let over = matches!(self.state, State::TimeWait | State::Close | State::FinWait);
+    pub(crate) fn goes_on_with(&self, segment: &Segment, now_ms: u64, reuse: ConnReuseMode) -> bool {
+        let over = match self.state {
+            State::TimeWait | State::Close => reuse != ConnReuseMode(0),
+            State::FinWait => reuse == ConnReuseMode(2) || reuse == ConnReuseMode(3),
+            _ => false,
+        };
         now_ms < self.deadline_ms && !(over && segment.opens())
     }
 

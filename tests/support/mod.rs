@@ -1,6 +1,7 @@
 //! What several tests share.
 #![allow(missing_docs, dead_code, unreachable_pub)] // each test uses its part
 
+pub mod bench;
 pub mod frames;
 pub mod harness;
 pub mod netns;

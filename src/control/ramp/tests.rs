@@ -2,7 +2,7 @@ use super::*;
 use crate::control::api::Stats;
 use crate::control::registry::Registry;
 use crate::forward::Arm;
-use crate::model::{RealServer, Rules, ServerId, ServiceAddress, Timeouts, VirtualService, Weight};
+use crate::model::{RealServer, Rules, ServerId, ServiceAddress, VirtualService, Weight};
 use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use proptest::prelude::*;
@@ -75,7 +75,7 @@ impl Service {
     }
 
     fn with(mut self, second: u64, services: Vec<VirtualService>) -> Self {
-        let rules = Rules { services, timeouts: Timeouts::default() };
+        let rules = Rules { services, ..Rules::default() };
         self.registry.apply(&rules, &|_| Stats::default()).unwrap();
         self.parts(second);
         self

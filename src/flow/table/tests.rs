@@ -27,7 +27,7 @@ fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
 
 fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<Entry<V4Key>> {
     let homes = table.homes(key(n));
-    let Found { deadline, state, server } = table.find(key(n), homes, table.locate(key(n), homes))?;
+    let Found { deadline, state, server, .. } = table.find(key(n), homes, table.locate(key(n), homes))?;
     let (deadline, state) = (*deadline, *state);
     let homes = table.both(homes).into_iter().flat_map(|bucket| table.entries(bucket));
     let entry = homes.into_iter().find(|entry| entry.key == key(n))?;

@@ -4,7 +4,8 @@ use super::readers::{boolean, choice, group, interface, listener, number, second
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{
-    BackendChoice, ControlOthers, Director, OnConflict, OnServerClaim, Places, Timeouts, Wait,
+    BackendChoice, ConnReuseMode, ControlOthers, Director, OnConflict, OnServerClaim, Places, Policy, Timeouts,
+    Wait,
 };
 use crate::time::Span;
 use toml::de::DeValue;
@@ -43,6 +44,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         on_conflict: section.get("on_conflict", on_conflict).unwrap_or_default(),
         on_server_claim: section.get("on_server_claim", choice(ON_SERVER_CLAIM)).unwrap_or_default(),
         metrics: section.get("metrics", listener),
+        policy: policy(&section),
         timeouts: timeouts(&section),
         user: section.get("user", user),
         interface: own.clone().unwrap_or_default(),
@@ -57,6 +59,15 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
     places.user = section.line("user");
     section.close();
     Some(director)
+}
+
+fn policy(director: &Section<'_, '_>) -> Policy {
+    let mode = director.get("conn_reuse_mode", number(0..=ConnReuseMode::MAX.0.into()));
+    Policy {
+        conn_reuse_mode: mode.map(|mode| ConnReuseMode(mode as u8)).unwrap_or_default(),
+        expire_nodest_conn: director.get("expire_nodest_conn", boolean).unwrap_or_default(),
+        expire_quiescent_template: director.get("expire_quiescent_template", boolean).unwrap_or_default(),
+    }
 }
 
 fn timeouts(director: &Section<'_, '_>) -> Timeouts {

@@ -68,6 +68,11 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         on_conflict: OnConflict::Standby,
         on_server_claim: OnServerClaim::Exclude,
         metrics: None,
+        policy: Policy {
+            conn_reuse_mode: ConnReuseMode(1),
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+        },
         timeouts: Timeouts::default(),
         user: None,
     };
@@ -120,6 +125,9 @@ fn everything_that_is_set_arrives() {
         arp_attempts = 100
         on_conflict = "claim"
         on_server_claim = "ignore"
+        conn_reuse_mode = 3
+        expire_nodest_conn = true
+        expire_quiescent_template = true
         metrics = "[::1]:9310"
         user = "directrix"
         timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
@@ -153,6 +161,11 @@ fn everything_that_is_set_arrives() {
         on_conflict: OnConflict::Claim,
         on_server_claim: OnServerClaim::Ignore,
         metrics: Some("[::1]:9310".parse().unwrap()),
+        policy: Policy {
+            conn_reuse_mode: ConnReuseMode(3),
+            expire_nodest_conn: true,
+            expire_quiescent_template: true,
+        },
         timeouts,
         user: Some("directrix".into()),
     };
@@ -245,6 +258,9 @@ fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
         "arp_attempts",
         "on_conflict",
         "on_server_claim",
+        "conn_reuse_mode",
+        "expire_nodest_conn",
+        "expire_quiescent_template",
         "metrics",
         "user",
         "tcp",
@@ -313,6 +329,10 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
         "user = \"a:b\"",
         r#"3: user is "a:b": a name has no space, slash or colon in it; write a user's name, as in "directrix""#,
     ),
+    ("conn_reuse_mode = 4", "3: conn_reuse_mode is 4, out of range; write a number from 0 to 3"),
+    ("conn_reuse_mode = true", "3: conn_reuse_mode is true, no whole number; write a number from 0 to 3"),
+    ("expire_nodest_conn = 1", "3: expire_nodest_conn is 1; write true or false"),
+    ("expire_quiescent_template = 1", "3: expire_quiescent_template is 1; write true or false"),
     ("huge_pages = \"yes\"", r#"3: huge_pages is "yes"; write true or false"#),
     ("wait = true", r#"3: wait is true; write "adaptive" or "busy""#),
     (
@@ -397,7 +417,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, timeouts, user",
+        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, timeouts, user",
     ),
 ];
 

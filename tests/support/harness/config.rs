@@ -2,7 +2,7 @@
 
 use directrix::control::api::Stats;
 use directrix::control::registry::Registry;
-use directrix::model::{Config, ConfigErrors, Rules, ServiceId, parse};
+use directrix::model::{Config, ConfigErrors, ServiceId, parse};
 use directrix::schedule::Loads;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ fn is_usable(config: &Config) {
         assert!(addresses.iter().all(|vip| !servers.contains(&vip.address.ip())), "a VIP is a RIP");
     }
     let mut registry = Registry::new(Vec::new());
-    let rules = Rules { services: config.services.clone(), timeouts: config.director.timeouts };
+    let rules = config.rules();
     assert_eq!(rules.check(), Ok(()), "what a file may say, may be asked for");
     registry.apply(&rules, &|_| Stats::default()).unwrap();
     let loads = Loads::new(rules.services.iter().map(|service| service.servers.len()).sum());

@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::packet::make_checksum_right;
 use directrix::flow::FlowTable;
 use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot};
-use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::model::{ConnReuseMode, Policy, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::seed::Seed;
 use directrix::stats::WorkerCounters;
@@ -147,6 +147,7 @@ fn snapshot(input: &mut Input<'_>) -> Snapshot {
         services: ServiceMap::new(&addresses()),
         pools: SERVICES.iter().map(|(.., ids)| Pool::new(ids.iter().map(candidate))).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
+        policy: Policy { conn_reuse_mode: ConnReuseMode(shape >> 3 & 3), ..Policy::default() },
         ..Snapshot::default()
     }
 }

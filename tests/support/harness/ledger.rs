@@ -4,7 +4,7 @@ use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, VIP};
 use directrix::flow::{Entry, Flow, State};
 use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
-use directrix::model::{ServerId, ServiceId};
+use directrix::model::{ConnReuseMode, ServerId, ServiceId};
 use directrix::schedule::{Load, Loads};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -36,11 +36,12 @@ struct Seen {
 }
 
 impl Seen {
-    /// True if this frame would open the connection that is in `state`, or would if that has just
+    /// True if this frame would open the connection that is `old`, or would if that has just
     /// given way to another one.
-    fn may_open_again(&self, state: State) -> bool {
-        let opens = state == State::UdpNew || self.flags.any(TcpFlags::SYN);
-        state.gives_way_to(self.flags) || (state.is_unconfirmed() && opens)
+    fn may_open_again(&self, old: &Entry<Flow>, mode: ConnReuseMode) -> bool {
+        let opens = old.state == State::UdpNew || self.flags.any(TcpFlags::SYN);
+        let reused = old.template == 0 && old.state.gives_way_to(self.flags, mode);
+        reused || (old.state.is_unconfirmed() && opens)
     }
 }
 
@@ -123,12 +124,13 @@ impl Ledger {
     fn connections_go_on(&self, arrived: &[Vec<u8>], (before, after): (&Table, &Table), now: Tick) {
         let seen: Vec<_> = arrived.iter().filter_map(|frame| self.see(frame)).collect();
         for old in before.values().filter(|entry| !now.reached(entry.deadline)) {
+            let again = |seen: &Seen| seen.may_open_again(old, self.snapshot.policy.conn_reuse_mode);
             let own: Vec<_> = seen.iter().filter(|seen| seen.key == old.key).collect();
             let expected = match own[..] {
                 [] => *old,
                 [one] if one.circles => continue,
-                [one] if !one.may_open_again(old.state) && self.is_gone(old.server) => *old,
-                [one] if !one.may_open_again(old.state) => {
+                [one] if !again(one) && self.is_gone(old.server) => *old,
+                [one] if !again(one) => {
                     let state = old.state.after(one.flags);
                     let deadline = now.after(state.timeout(&self.snapshot.timeouts));
                     Entry { state, deadline, ..*old }

@@ -1,0 +1,122 @@
+//! IPVS's switches for connections, by their names: conn_reuse_mode, expire_nodest_conn and
+//! expire_quiescent_template, each as `ip_vs_in_hook` and `ip_vs_check_template` have it.
+#![allow(missing_docs)]
+
+mod support;
+
+use directrix::model::{ConnReuseMode, Persistence, Policy};
+use directrix::stats::DropReason;
+use directrix::time::Span;
+use support::bench::Bench;
+use support::frames::{ACK, FIN, RST, SYN};
+
+const PERSISTENT: Option<Persistence> = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+
+/// Connections opened by a SYN on one that the client has ended as `ends` say.
+fn opened_again(bench: &mut Bench, ends: &[u8]) -> u64 {
+    let opened = |bench: &Bench| bench.opened(0) + bench.opened(1);
+    for flags in [SYN, ACK].iter().chain(ends) {
+        bench.web(7, *flags).unwrap();
+    }
+    let before = opened(bench);
+    bench.web(7, SYN).unwrap();
+    opened(bench) - before
+}
+
+const FIN_WAIT: &[u8] = &[FIN | ACK];
+const CLOSE: &[u8] = &[RST | ACK];
+/// A FIN without the handshake's end.
+const TIME_WAIT: &[u8] = &[FIN | ACK, SYN, FIN | ACK];
+
+#[test]
+fn a_syn_on_a_closed_connection_is_scheduled_as_the_mode_says() {
+    let by = |mode, ends: &[u8]| {
+        let policy = Policy { conn_reuse_mode: ConnReuseMode(mode), ..Policy::default() };
+        opened_again(&mut Bench::new(None, policy), ends)
+    };
+    assert_eq!(Policy::default().conn_reuse_mode, ConnReuseMode(1), "as in the kernel");
+    assert_eq!([0, 1, 2, 3].map(|mode| by(mode, FIN_WAIT)), [0, 0, 1, 1]);
+    assert_eq!([0, 1, 2, 3].map(|mode| by(mode, CLOSE)), [0, 1, 1, 1]);
+    assert_eq!([0, 1].map(|mode| by(mode, TIME_WAIT)), [0, 1]);
+    assert_eq!([0, 1, 2, 3].map(|mode| by(mode, &[])), [0; 4], "nor on one that stands");
+}
+
+#[test]
+fn a_syn_on_a_persistent_connection_is_never_scheduled_anew() {
+    for mode in 0..4 {
+        for ends in [FIN_WAIT, CLOSE, TIME_WAIT] {
+            let policy = Policy { conn_reuse_mode: ConnReuseMode(mode), ..Policy::default() };
+            assert_eq!(opened_again(&mut Bench::new(PERSISTENT, policy), ends), 0, "{mode}");
+        }
+    }
+}
+
+/// The server that each frame goes to, before and after its server is removed.
+fn removed(expire_nodest_conn: bool) -> Bench {
+    let mut bench = Bench::new(None, Policy { expire_nodest_conn, ..Policy::default() });
+    assert_eq!([1, 2].map(|client| bench.dns(client)), [Ok(2), Ok(3)]);
+    assert_eq!([1, 2].map(|client| bench.dns(client)), [Ok(2), Ok(3)]);
+    for flags in [SYN, ACK] {
+        assert_eq!([1, 2].map(|port| bench.web(port, flags)), [Ok(0), Ok(1)]);
+    }
+    (bench.weights[0], bench.weights[2]) = (None, None);
+    bench.publish();
+    bench
+}
+
+#[test]
+fn frames_of_a_removed_server_are_dropped_until_their_time_is_over() {
+    let mut bench = removed(false);
+    for _ in 0..3 {
+        bench.wait(Span::from_secs(99));
+        assert_eq!(
+            (bench.dns(1), bench.web(1, SYN)),
+            (Err(DropReason::ServerGone), Err(DropReason::ServerGone))
+        );
+    }
+    bench.wait(Span::from_secs(4));
+    assert_eq!(bench.dns(1), Ok(3), "300 s after its last datagram that arrived");
+}
+
+#[test]
+fn expire_nodest_conn_ends_the_connections_of_a_removed_server() {
+    let mut bench = removed(true);
+    assert_eq!(bench.dns(1), Ok(3), "the very datagram goes to another server");
+    assert_eq!(bench.web(1, ACK), Err(DropReason::ServerGone), "this segment has ended its connection");
+    assert_eq!(bench.web(1, ACK), Err(DropReason::NoConnection));
+    assert_eq!(bench.web(1, SYN), Ok(1));
+    assert_eq!((bench.dns(2), bench.web(2, ACK)), (Ok(3), Ok(1)), "others go on");
+    assert_eq!(bench.counters.expired.get(), 2);
+    assert_eq!(bench.counters.entries.get(), 4);
+}
+
+#[test]
+fn a_syn_is_scheduled_anew_from_a_quiesced_server_with_expire_nodest_conn_alone() {
+    for (expire_nodest_conn, persistence, then) in
+        [(false, None, 0), (true, None, 1), (false, PERSISTENT, 0), (true, PERSISTENT, 1)]
+    {
+        // A persistent client follows its template, which holds with weight 0 by default.
+        let expire_quiescent_template = persistence.is_some() && expire_nodest_conn;
+        let policy = Policy { expire_nodest_conn, expire_quiescent_template, ..Policy::default() };
+        let mut bench = Bench::new(persistence, policy);
+        assert_eq!([SYN, ACK].map(|flags| bench.web(1, flags)), [Ok(0); 2]);
+        bench.weights[0] = Some(0);
+        bench.publish();
+        assert_eq!(bench.web(1, ACK), Ok(0), "what stands goes on");
+        assert_eq!(bench.web(1, SYN), Ok(then));
+    }
+}
+
+#[test]
+fn expire_quiescent_template_sends_clients_of_a_quiesced_server_elsewhere() {
+    for (expire_quiescent_template, then) in [(false, 0), (true, 1)] {
+        let mut bench = Bench::new(PERSISTENT, Policy { expire_quiescent_template, ..Policy::default() });
+        assert_eq!([SYN, ACK].map(|flags| bench.web(1, flags)), [Ok(0); 2]);
+        bench.weights[0] = Some(0);
+        bench.publish();
+        assert_eq!((bench.web(2, SYN), bench.web(1, ACK)), (Ok(then), Ok(0)));
+        bench.weights[0] = Some(1);
+        bench.publish();
+        assert_eq!(bench.web(3, SYN), Ok(then), "and there they stay");
+    }
+}

@@ -1,0 +1,122 @@
+//! A forwarder with two services whose servers and settings a test may change as it goes.
+
+use super::frames::{self, DIRECTOR, End};
+use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
+use directrix::model::{Persistence, Policy, ServerId, ServiceAddress, ServiceId};
+use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates};
+use directrix::seed::Seed;
+use directrix::stats::{DropReason, WorkerCounters};
+use directrix::time::{Span, Tick};
+use directrix::wire::{MacAddr, Protocol};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+pub const WEB: End = (VIP, 80);
+pub const DNS: End = (VIP, 53);
+pub const CAPACITY: usize = 1024;
+const SEED: Seed =
+    Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+/// Of each service.
+const SERVERS: u16 = 2;
+
+/// Web (TCP) on servers 0 and 1 in list order, DNS (UDP) on servers 2 and 3, by wlc with equal weights.
+pub struct Bench {
+    pub forwarder: Forwarder,
+    pub loads: Arc<Loads>,
+    pub counters: Arc<WorkerCounters>,
+    pub templates: Arc<Templates>,
+    pub persistence: Option<Persistence>,
+    pub policy: Policy,
+    /// Of both services, or gone.
+    pub weights: [Option<u16>; 4],
+    pub now: Tick,
+    pools: [Pool; 2],
+    verdicts: Vec<Verdict>,
+}
+
+impl Bench {
+    pub fn new(persistence: Option<Persistence>, policy: Policy) -> Self {
+        let (loads, counters) = (Arc::new(Loads::new(4)), Arc::new(WorkerCounters::new(4, 1)));
+        let templates = Arc::new(Templates::new(CAPACITY, 4, SEED));
+        let forwarder = Forwarder::new(CAPACITY, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        let mut bench = Self {
+            forwarder: forwarder.sharing(Arc::clone(&templates)),
+            loads,
+            counters,
+            templates,
+            persistence,
+            policy,
+            weights: [Some(1); 4],
+            now: Tick(u32::MAX - 1000),
+            pools: [0, 1].map(|_| Pool::new([])),
+            verdicts: Vec::new(),
+        };
+        bench.publish();
+        bench
+    }
+
+    /// Has the forwarder decide by what has been set.
+    pub fn publish(&mut self) {
+        let service =
+            |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
+        let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+        let servers = (0..4u8).zip(self.weights).map(|(id, weight)| {
+            let route = Route::new(&arms, weight.map(|_| Server { arm: ArmIndex(0), mac: Some(mac(id)) }));
+            let quiesced = weight == Some(0) && self.policy.expire_nodest_conn;
+            if quiesced { route.quiesced() } else { route }
+        });
+        let routes = servers.collect();
+        let rule = Rule { persistence: self.persistence, ..Rule::default() };
+        for (pool, first) in self.pools.iter_mut().zip([0, SERVERS]) {
+            let servers = (first..first + SERVERS).filter_map(|id| {
+                let weight = self.weights[usize::from(id)]?;
+                let keeps_clients = weight > 0 || !self.policy.expire_quiescent_template;
+                Some(Candidate { keeps_clients, ..Candidate::new(ServerId(id), weight) })
+            });
+            *pool = pool.next(rule, servers.collect::<Vec<_>>(), &self.loads);
+        }
+        self.forwarder.adopt(Arc::new(Snapshot {
+            routes,
+            arms,
+            services: ServiceMap::new(&[service(Protocol::Tcp, WEB, 0), service(Protocol::Udp, DNS, 1)]),
+            pools: self.pools.to_vec(),
+            policy: self.policy,
+            ..Snapshot::default()
+        }));
+    }
+
+    /// The server that a frame goes to, or why it is dropped.
+    pub fn decide(&mut self, frame: Vec<u8>) -> Result<u8, DropReason> {
+        let mut batch = [frame];
+        self.forwarder.decide(&mut batch[..], self.now, &mut self.verdicts);
+        match self.verdicts[0] {
+            Verdict::Forward(_) => Ok(batch[0][5]),
+            Verdict::Drop(reason) => Err(reason),
+        }
+    }
+
+    /// A segment of one client to the web service.
+    pub fn web(&mut self, port: u16, flags: u8) -> Result<u8, DropReason> {
+        self.decide(frames::tcp((Ipv4Addr::new(198, 51, 100, 7), port), WEB, flags, b""))
+    }
+
+    /// A datagram of a client to the DNS service.
+    pub fn dns(&mut self, client: u32) -> Result<u8, DropReason> {
+        self.decide(frames::udp((Ipv4Addr::from_bits(0x0a00_0000 + client), 1024), DNS, b"query"))
+    }
+
+    pub fn wait(&mut self, span: Span) {
+        self.now = self.now.after(span);
+        self.forwarder.sweep_all(self.now);
+    }
+
+    /// Connections that were opened to a server.
+    pub fn opened(&self, server: u16) -> u64 {
+        self.counters.server(ServerId(server)).connections.get()
+    }
+}
+
+fn mac(server: u8) -> MacAddr {
+    MacAddr([2, 1, 0, 0, 0, server])
+}
