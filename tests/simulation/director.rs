@@ -208,7 +208,9 @@ impl Director {
             (batch.iter().map(|s| s.frame.clone()).collect::<Vec<_>>(), Vec::new());
         self.workers[number].forwarder.decide(&mut frames[..], now, &mut verdicts);
         for ((segment, after), verdict) in batch.iter().zip(&frames).zip(verdicts) {
-            assert_eq!(after[12..], one_hop_on(&segment.frame)[12..], "one hop, and no more");
+            let forwarded = matches!(verdict, Verdict::Forward(_));
+            let expected = if forwarded { one_hop_on(&segment.frame) } else { segment.frame.clone() };
+            assert_eq!(after[12..], expected[12..], "one hop, and no more; none if it is dropped");
             let outcome = match verdict {
                 Verdict::Forward(_) => Ok(MacAddr(after[..6].try_into().expect("six bytes"))),
                 Verdict::Drop(reason) => Err(reason),
@@ -240,12 +242,12 @@ impl Director {
             Some(known) if known.must_stay(now_ms) => {
                 panic!("{segment:?} of {known:?} became {outcome:?} at {now_ms}")
             }
-            // An unconfirmed connection may have given way to another just before.
             // Its server is gone, so that the frame has ended it, and opens none.
             None if ended && !segment.opens() => {
                 assert_eq!(outcome, Err(DropReason::ServerGone), "{segment:?}");
                 None
             }
+            // An unconfirmed connection may have given way to another just before.
             _ => {
                 self.opened(number, segment, outcome).map(|id| Known::opened(id, segment, now_ms, &timeouts))
             }
