@@ -4,8 +4,8 @@ use super::readers::{boolean, choice, group, interface, listener, number, second
 use super::report::Fault;
 use super::section::Section;
 use crate::model::{
-    BackendChoice, ConnReuseMode, ControlOthers, Director, OnConflict, OnServerClaim, Places, Policy, Timeouts,
-    Wait,
+    BackendChoice, ConnReuseMode, ControlOthers, Director, OnConflict, OnServerClaim, Places, Policy,
+    Timeouts, Wait,
 };
 use crate::time::Span;
 use toml::de::DeValue;
