@@ -118,7 +118,7 @@ pub struct Reload {
 /// Something that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// For programs: "no-server", "vip-not-served" and so on.
+    /// For programs: "no-server", "vip-taken" and so on.
     pub code: String,
     /// For people.
     pub text: String,
