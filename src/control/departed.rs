@@ -2,8 +2,11 @@
 
 use super::api::Stats;
 use super::rates::Estimator;
-use crate::model::{ServerId, ServiceId};
+use super::registry::Registry;
+use crate::model::{ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Load, Loads, Pool, Templates};
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// A service that nobody wants any more, while a server of it is held.
 #[derive(Debug)]
@@ -57,5 +60,17 @@ impl DepartedServer {
     /// Whether its templates have no reason to stay.
     pub(super) fn is_alone(&self) -> bool {
         self.alone_since.is_some()
+    }
+}
+
+impl Registry {
+    /// Every service and server that a connection table may name, removed ones included.
+    pub(super) fn names(&self) -> (HashMap<ServiceId, ServiceAddress>, HashMap<ServerId, IpAddr>) {
+        let services = self.services.iter().map(|service| (service.id, service.config.address));
+        let departed = self.departed_services.iter().map(|(address, service)| (service.id, *address));
+        let servers = self.services.iter().flat_map(|service| &service.servers);
+        let servers = servers.map(|server| (server.id, server.config.address));
+        let gone = self.departed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
+        (services.chain(departed).collect(), servers.chain(gone).collect())
     }
 }

@@ -36,8 +36,8 @@ pub struct Registry {
     pub services: Vec<ServiceEntry>,
     /// Stations that answer ARP for a claimed VIP, too. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
-    departed_services: HashMap<ServiceAddress, DepartedService>,
-    departed_servers: HashMap<(ServiceId, IpAddr), DepartedServer>,
+    pub(super) departed_services: HashMap<ServiceAddress, DepartedService>,
+    pub(super) departed_servers: HashMap<(ServiceId, IpAddr), DepartedServer>,
     service_ids: Ids,
     server_ids: Ids,
     /// What takes the place of a pool where there is no service.
@@ -360,16 +360,6 @@ impl Registry {
         servers.for_each(|server| self.depart(service, &server, None));
         let of_service = self.departed_servers.iter_mut().filter(|((of, _), _)| *of == service);
         of_service.for_each(|(_, server)| server.counts = None);
-    }
-
-    /// Every service and server that a connection table may name, removed ones included.
-    pub fn names(&self) -> (HashMap<ServiceId, ServiceAddress>, HashMap<ServerId, IpAddr>) {
-        let services = self.services.iter().map(|service| (service.id, service.config.address));
-        let departed = self.departed_services.iter().map(|(address, service)| (service.id, *address));
-        let servers = self.services.iter().flat_map(|service| &service.servers);
-        let servers = servers.map(|server| (server.id, server.config.address));
-        let gone = self.departed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
-        (services.chain(departed).collect(), servers.chain(gone).collect())
     }
 
     fn vips(&self) -> HashMap<IpAddr, VipState> {
