@@ -1,11 +1,11 @@
 //! The connection table alone, in batches of 64 as the decision uses it: finding, not finding,
-//! inserting, sweeping, by number of connections.
+//! inserting, sweeping, by number of connections; and a flood of datagrams.
 //!
 //! `cargo bench --bench table`. Divide by 64 or read `thrpt`; a sweep is told per bucket of four.
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use directrix::flow::{Entry, FlowTable, Hint, Homes, Key, State, V4Key};
+use directrix::flow::{Entry, FlowTable, Hint, Homes, Inserted, Key, State, V4Key};
 use directrix::forward::BATCH;
 use directrix::model::{ServerId, ServiceId};
 use directrix::seed::Seed;
@@ -118,6 +118,40 @@ fn sweep(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// New UDP flows of one datagram, whose service holds its share of a table beside established TCP: each
+/// evicts another of them.
+fn flood(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("table");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for size in SIZES {
+        let mut table = FlowTable::new(size as usize, SEED);
+        table.set_shared(true);
+        (0..size / 2).for_each(|n| insert(&mut table, n));
+        let mut next = 1 << 31;
+        let mut datagrams = |table: &mut FlowTable<V4Key>| {
+            next += BATCH as u32;
+            let deadline = NOW.after(Span::from_secs(300));
+            table.begin();
+            let each = (next..next + BATCH as u32).map(|n| {
+                let key = V4Key::new(key(n).source(), key(n).port(), ServiceId(1));
+                let entry = Entry { key, deadline, server: ServerId(1), state: State::UdpNew, template: 0 };
+                table.insert(entry, table.homes(key), NOW)
+            });
+            each.filter(|inserted| matches!(inserted, Inserted::Replaced(_))).count()
+        };
+        for _ in 0..size as usize / BATCH {
+            datagrams(&mut table);
+        }
+        group.bench_function(BenchmarkId::new("udp_flood", size), |bencher| {
+            bencher.iter_custom(|batches| {
+                let batch = |_| timed(|| assert!(datagrams(&mut table) > 0, "it evicts"));
+                (0..batches).map(batch).sum()
+            });
+        });
+    }
+    group.finish();
+}
+
 fn timed(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
@@ -130,6 +164,6 @@ criterion_group! {
         .sample_size(30)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = find, fill, sweep
+    targets = find, fill, sweep, flood
 }
 criterion_main!(benches);
