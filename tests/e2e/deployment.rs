@@ -198,14 +198,19 @@ fn counter(host: &Netns, family: &str, name: &str) -> Count {
     Count { packets: after("packets"), bytes: after("bytes") }
 }
 
-fn switch() -> Netns {
+pub(crate) fn switch() -> Netns {
     let switch = Netns::new("s");
     switch.run("ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up");
     switch
 }
 
 /// Puts a host on a switch, with an address of its own there.
-fn join(host: &Netns, (interface, address): (&str, Ipv4Addr), (switch, port): (&Netns, &str), queues: u32) {
+pub(crate) fn join(
+    host: &Netns,
+    (interface, address): (&str, Ipv4Addr),
+    (switch, port): (&Netns, &str),
+    queues: u32,
+) {
     let each = format!("numrxqueues {queues} numtxqueues {queues}");
     let peer = format!("{port} netns {}", switch.name());
     host.run(&format!(

@@ -29,6 +29,7 @@ mod layouts;
 mod lifecycle;
 mod links;
 mod live;
+mod loops;
 mod peers;
 mod persistence;
 mod privileges;
@@ -37,6 +38,7 @@ mod removed;
 mod servers;
 mod slow_start;
 mod standby;
+mod unusual;
 mod watchdog;
 
 #[path = "../support/mod.rs"]
