@@ -107,42 +107,44 @@ fn the_least_that_can_be_written_gets_the_defaults() {
     assert_eq!(config, Config { director, services, places });
 }
 
+/// A file in which no key has its default.
+const EVERYTHING: &str = r#"
+[director]
+interface = "eth0"
+server_interface = "eth1"
+backend = "packet"
+workers = 3
+connections = 2048
+wait = "busy"
+huge_pages = true
+control_group = "adm"
+control_others = "read"
+announce_interval = 5
+arp_refresh = 7
+arp_attempts = 100
+on_conflict = "claim"
+on_server_claim = "ignore"
+conn_reuse_mode = 3
+expire_nodest_conn = true
+expire_quiescent_template = true
+metrics = "[::1]:9310"
+user = "directrix"
+timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
+[[service]]
+protocol = "udp"
+address = "10.0.0.1:53"
+scheduler = "sh"
+scheduler_flags = ["sh-port", "sh-fallback"]
+one_packet = true
+server = [
+  { address = "10.0.0.3:53", weight = 0, mac = "02:00:00:00:00:03", upper_threshold = 7, lower_threshold = 5 },
+  { address = "10.0.0.2", weight = 65535, upper_threshold = 2147483647 },
+]
+"#;
+
 #[test]
 fn everything_that_is_set_arrives() {
-    let text = r#"
-        [director]
-        interface = "eth0"
-        server_interface = "eth1"
-        backend = "packet"
-        workers = 3
-        connections = 2048
-        wait = "busy"
-        huge_pages = true
-        control_group = "adm"
-        control_others = "read"
-        announce_interval = 5
-        arp_refresh = 7
-        arp_attempts = 100
-        on_conflict = "claim"
-        on_server_claim = "ignore"
-        conn_reuse_mode = 3
-        expire_nodest_conn = true
-        expire_quiescent_template = true
-        metrics = "[::1]:9310"
-        user = "directrix"
-        timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
-        [[service]]
-        protocol = "udp"
-        address = "10.0.0.1:53"
-        scheduler = "sh"
-        scheduler_flags = ["sh-port", "sh-fallback"]
-        one_packet = true
-        server = [
-          { address = "10.0.0.3:53", weight = 0, mac = "02:00:00:00:00:03", upper_threshold = 7, lower_threshold = 5 },
-          { address = "10.0.0.2", weight = 65535, upper_threshold = 2147483647 },
-        ]
-    "#;
-    let config = check(text).unwrap();
+    let config = check(EVERYTHING).unwrap();
     let timeouts =
         Timeouts { tcp: Span::from_secs(1), tcp_fin: Span::from_secs(2_147_483), udp: Span::from_secs(3) };
     let director = Director {
