@@ -167,13 +167,21 @@ fn endless() -> Timeouts {
 }
 
 /// One of 32 clients, and one of its two ports.
-fn client(input: &mut Input<'_>) -> frames::End {
-    let number = input.byte();
+fn client(number: u8) -> frames::End {
     (Ipv4Addr::new(198, 51, 100, number & 31), 40_000 + u16::from(number >> 7))
 }
 
+/// Gives a frame the time to live that its client's byte chooses.
+fn live_for(mut frame: Vec<u8>, client: u8) -> Vec<u8> {
+    const TIME_TO_LIVE: usize = 22;
+    frame[TIME_TO_LIVE] = [64, 128, 255, 1][usize::from(client >> 5 & 3)];
+    make_checksum_right(&mut frame);
+    frame
+}
+
 fn tcp(input: &mut Input<'_>) -> Vec<u8> {
-    let (client, flags) = (client(input), input.byte());
+    let (number, flags) = (input.byte(), input.byte());
+    let client = client(number);
     let port = [80, 443, 81, 80][usize::from(flags & 0x40 != 0) + usize::from(client.0.octets()[3] & 2)];
     let mut frame = frames::tcp(client, (VIP, port), 0, &[]);
     // No flag, too, and those that mean nothing here. Often the bare SYN or ACK.
@@ -182,12 +190,12 @@ fn tcp(input: &mut Input<'_>) -> Vec<u8> {
         0xc0 => frames::ACK,
         _ => flags & 0x3f,
     };
-    frame
+    live_for(frame, number)
 }
 
 fn udp(input: &mut Input<'_>) -> Vec<u8> {
-    let length = usize::from(input.byte());
-    frames::udp(client(input), (VIP, 53), &vec![0x55; length])
+    let (length, number) = (usize::from(input.byte()), input.byte());
+    live_for(frames::udp(client(number), (VIP, 53), &vec![0x55; length]), number)
 }
 
 /// Bytes as they come, or as an IPv4 packet to the director.
