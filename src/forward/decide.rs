@@ -55,7 +55,7 @@ impl Forwarder {
     }
 
     /// Keeps the connections of services of every port in `table` from now on. Until then, nobody can
-    /// open one: it would be dropped as [`DropReason::TableFull`]. A second table is not taken.
+    /// open one: it would be dropped as [`TableFull`](crate::stats::DropReason::TableFull). A second table is not taken.
     pub fn serve_every_port(&mut self, table: FlowTable<EveryPortKey>) {
         self.tables.every_port.get_or_insert_with(|| Family::new(table));
         self.tables.share(&self.context.snapshot);
