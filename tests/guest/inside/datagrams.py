@@ -1,12 +1,12 @@
 """Sends UDP datagrams as raw frames, with an 802.1Q tag or without.
 
-datagrams.py INTERFACE MAC SOURCE TARGET PORT untagged|VLAN COUNT
+datagrams.py INTERFACE MAC SOURCE SOURCE-PORT TARGET PORT untagged|VLAN COUNT
 """
 import socket
 import struct
 import sys
 
-interface, mac, source, target, port, vlan, count = sys.argv[1:]
+interface, mac, source, source_port, target, port, vlan, count = sys.argv[1:]
 
 
 def ones_sum(data):
@@ -23,7 +23,7 @@ def ip_packet(payload):
     return header(~ones_sum(header(0)) & 0xFFFF) + payload
 
 
-udp = struct.pack("!HHHH", 40000, int(port), 8 + 32, 0) + bytes(32)  # checksum 0: none
+udp = struct.pack("!HHHH", int(source_port), int(port), 8 + 32, 0) + bytes(32)  # checksum 0: none
 tag = b"" if vlan == "untagged" else struct.pack("!HH", 0x8100, 5 << 13 | int(vlan))
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
     sock.bind((interface, 0))
