@@ -47,8 +47,11 @@ fn every_drop_reason_has_a_row() {
     assert_eq!((status, stderr.as_str()), (0, ""));
     let rows: Vec<_> = listed.lines().collect();
     assert_eq!(rows.len(), DropReason::ALL.len() + 1);
-    assert_eq!(rows[0], "Reason         Frames  Meaning");
-    assert_eq!(rows[1], "ring_full           0  Lost in the kernel: the worker's receive ring was full.");
+    assert_eq!(rows[0], "Reason               Frames  Meaning");
+    assert_eq!(
+        rows[1],
+        "ring_full                 0  Lost in the kernel: the worker's receive ring was full."
+    );
 }
 
 #[test]

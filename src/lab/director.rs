@@ -48,6 +48,8 @@ pub fn configuration(options: &Options) -> String {
     let mut keys = vec![
         ("interface".to_owned(), "\"eth0\"".to_owned()),
         ("backend".to_owned(), format!("\"{}\"", options.backend.name())),
+        // The client's source ports begin anew with each run: each connection is to be counted again.
+        ("conn_reuse_mode".to_owned(), "3".to_owned()),
     ];
     if matches!(options.arp, Arp::Static | Arp::None) {
         // Real servers answer for the VIP. With a static entry that does not matter; without one
