@@ -86,7 +86,7 @@ mod tests {
         let text = configuration(&Options { backend: Backend::Packet, ..Options::new("d", "x") });
         assert_eq!(
             text,
-            "[director]\ninterface = \"eth0\"\nbackend = \"packet\"\n\n\
+            "[director]\ninterface = \"eth0\"\nbackend = \"packet\"\nconn_reuse_mode = 3\n\n\
              [[service]]\nprotocol = \"tcp\"\naddress = \"192.168.195.150:80\"\nscheduler = \"wlc\"\n\
              [[service.server]]\naddress = \"192.168.195.170\"\nweight = 1\n\
              [[service.server]]\naddress = \"192.168.195.171\"\nweight = 2\n"
@@ -98,7 +98,9 @@ mod tests {
         let director = vec![("backend".into(), "\"xdp\"".into()), ("workers".into(), "1".into())];
         let more = "[[service]]\nprotocol = \"udp\"\n".to_owned();
         let text = configuration(&Options { director, more, ..Options::new("d", "x") });
-        assert!(text.starts_with("[director]\ninterface = \"eth0\"\nbackend = \"xdp\"\nworkers = 1\n\n"));
+        let start =
+            "[director]\ninterface = \"eth0\"\nconn_reuse_mode = 3\nbackend = \"xdp\"\nworkers = 1\n\n";
+        assert!(text.starts_with(start));
         assert!(text.ends_with("weight = 2\n[[service]]\nprotocol = \"udp\"\n"));
     }
 

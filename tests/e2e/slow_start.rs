@@ -24,11 +24,13 @@ const WEB: ServiceAddress = ServiceAddress {
     address: std::net::SocketAddr::new(std::net::IpAddr::V4(VIP), 80),
 };
 
-/// A director whose web service starts servers slowly, all of weight 1.
+/// A director whose web service starts servers slowly, all of weight 1. The client runs through its ports
+/// more than once: a SYN on a closed connection is scheduled anew, and counts.
 fn director(backend: &str, deployment: &Deployment) -> Director {
     let text = Config { weights: [1, 1], ..Config::new(backend) }.text(deployment);
     let address = format!("address = \"{VIP}:80\"\n");
     let text = text.replace(&address, &format!("{address}slow_start = {SLOW_START}\n"));
+    let text = text.replace("[director]\n", "[director]\nconn_reuse_mode = 3\n");
     Director::start_in(Home::new(), &deployment.director, &text)
 }
 
