@@ -1,6 +1,5 @@
 //! The director from start to stop: the control thread's one loop.
 
-use super::alarms::Alarms;
 use super::api;
 use super::arp::{Command, Responder};
 use super::audit::Origin;
@@ -118,7 +117,6 @@ pub(super) struct Director<F> {
     watchdog: Watchdog,
     /// Of services that have no server left.
     pub(super) availability: Watch,
-    alarms: Alarms,
     symptoms: Symptoms,
     /// Claimed VIPs without a service.
     pub(super) kept: Kept,
@@ -162,7 +160,6 @@ impl<F: FnMut()> Director<F> {
             loads,
             templates,
             epoch,
-            alarms: Alarms::new(&director.interface),
             links: Links::new(&host.arms),
             host,
             commands: None,
@@ -170,7 +167,7 @@ impl<F: FnMut()> Director<F> {
             neighbors: Some((neighbors, sockets)),
             lines: Throttle::default(),
             own_vips: OwnVips::default(),
-            symptoms: Symptoms::default(),
+            symptoms: Symptoms::new(),
             watchdog: Watchdog::new(),
             availability: Watch::default(),
             kept: Kept::new(),
@@ -325,7 +322,6 @@ impl<F: FnMut()> Director<F> {
         self.availability.look(&self.registry.services, &self.loads, Instant::now());
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());
-        self.alarms.look(&self.backend.crew, Instant::now());
         let interface = &self.host.arms[0].name;
         self.symptoms.look(&self.backend.crew, &self.registry, interface, Instant::now());
         if self.backend.crew.is_whole() {

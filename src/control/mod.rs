@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
-mod alarms;
 mod answers;
 pub mod api;
 pub mod arp;

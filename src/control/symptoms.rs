@@ -1,4 +1,4 @@
-//! Log events for what the workers count and an operator has to mend.
+//! Counts that tell of a wrong set-up, not of load: logged with what to do about them.
 
 use super::crew::Crew;
 use super::registry::{Registry, ServerLink};
@@ -6,115 +6,179 @@ use crate::stats::{DropReason, WorkerCounters};
 use crate::wire::MacAddr;
 use std::time::{Duration, Instant};
 
-/// Least time between two log events of one kind.
-const QUIET: Duration = Duration::from_secs(60);
-/// Frames without time to live, between two looks, that traceroute does not explain.
-const CIRCLING: u64 = 100;
-
-/// Totals of all workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Totals {
-    looped: u64,
-    exceeded: u64,
-    unfinished: u64,
-    looped_from: Option<MacAddr>,
-}
-
-/// One log event.
+/// A count, summed over all workers, that is a log event when it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Symptom {
-    Looped { frames: u64, mac: Option<MacAddr> },
-    Exceeded { frames: u64 },
+    /// Frames dropped because they circle.
+    Looped,
+    /// Frames dropped for want of time to live, more than traceroute sends.
+    Exceeded,
+    /// Connections with unfinished checksums.
     Unfinished,
+    /// Frames lost for a reason that [`remedy`] knows.
+    Lost(DropReason),
+}
+
+/// When a growing count is a log event.
+struct Pace {
+    /// Least growth. Where it is above 1, it has to come about between two looks.
+    least: u64,
+    /// Least time between two log events.
+    repeat: Duration,
+}
+
+/// A symptom and its last log event.
+#[derive(Debug)]
+struct Watched {
+    symptom: Symptom,
+    /// The count that growth is measured from.
+    base: u64,
+    /// Time of the last log event.
+    at: Option<Instant>,
 }
 
 /// Compares the workers' counters with those of the last look.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Symptoms {
-    seen: Totals,
-    /// What `looped` was at its last log event, and when that was.
-    looped: (u64, Option<Instant>),
-    exceeded: Option<Instant>,
+    all: Vec<Watched>,
+}
+
+/// What a log line names beside the symptom.
+struct Scene<'a> {
+    /// Name of the interface that frames arrive on.
+    interface: &'a str,
+    registry: &'a Registry,
+    crew: &'a Crew,
 }
 
 impl Symptoms {
+    /// Every symptom, as yet without a count.
+    pub(super) fn new() -> Self {
+        let lost = DropReason::ALL.iter().copied().filter(|reason| remedy(*reason, "").is_some());
+        let symptoms = [Symptom::Looped, Symptom::Exceeded, Symptom::Unfinished];
+        let all = symptoms.into_iter().chain(lost.map(Symptom::Lost));
+        Self { all: all.map(Watched::new).collect() }
+    }
+
     /// Writes the log events that are due.
     pub(super) fn look(&mut self, crew: &Crew, registry: &Registry, interface: &str, now: Instant) {
-        let counters = crew.members().iter().map(|member| &*member.counters);
-        for symptom in self.due(counters.map(Totals::of).fold(Totals::default(), Totals::plus), now) {
-            log(symptom, registry, interface);
-        }
-    }
-
-    fn due(&mut self, totals: Totals, now: Instant) -> Vec<Symptom> {
-        let before = std::mem::replace(&mut self.seen, totals);
-        let quiet = |last: Option<Instant>| last.is_none_or(|last| now.duration_since(last) >= QUIET);
-        let mut due = Vec::new();
-        let (told, last) = self.looped;
-        if totals.looped > told && quiet(last) {
-            due.push(Symptom::Looped { frames: totals.looped - told, mac: totals.looped_from });
-            self.looped = (totals.looped, Some(now));
-        }
-        let frames = totals.exceeded - before.exceeded;
-        if frames >= CIRCLING && quiet(self.exceeded) {
-            due.push(Symptom::Exceeded { frames });
-            self.exceeded = Some(now);
-        }
-        if totals.unfinished > 0 && before.unfinished == 0 {
-            due.push(Symptom::Unfinished);
-        }
-        due
-    }
-}
-
-impl Totals {
-    fn of(counters: &WorkerCounters) -> Self {
-        Self {
-            looped: counters.drops(DropReason::Looped).get(),
-            exceeded: counters.drops(DropReason::TtlExceeded).get(),
-            unfinished: counters.unfinished.get(),
-            looped_from: MacAddr::from_bits(counters.looped_from.get()),
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            looped: self.looped + other.looped,
-            exceeded: self.exceeded + other.exceeded,
-            unfinished: self.unfinished + other.unfinished,
-            looped_from: self.looped_from.or(other.looped_from),
+        let scene = Scene { interface, registry, crew };
+        for watched in &mut self.all {
+            if let Some(growth) = watched.due(watched.symptom.total(crew), now) {
+                watched.symptom.log(growth, &scene);
+            }
         }
     }
 }
 
-fn log(symptom: Symptom, registry: &Registry, interface: &str) {
-    match symptom {
-        Symptom::Looped { frames, mac: Some(mac) } => {
-            let servers = registry.services.iter().flat_map(|service| &service.servers);
-            let mut with_it = servers.filter(|server| server.link == ServerLink::Reachable(mac));
-            let rip = with_it.next().map(|server| tracing::field::display(server.config.address));
-            tracing::error!(
-                %interface, frames, rip, %mac,
-                "frames dropped in a loop: this real server sends the service's frames back, as a director does; \
-                 take it out of the service, or stop directrix or IPVS there"
-            );
+impl Watched {
+    fn new(symptom: Symptom) -> Self {
+        Self { symptom, base: 0, at: None }
+    }
+
+    /// Takes the count so far. Returns its growth if a log event is due.
+    fn due(&mut self, count: u64, now: Instant) -> Option<u64> {
+        let Pace { least, repeat } = self.symptom.pace();
+        let growth = count.saturating_sub(self.base);
+        let is_early = self.at.is_some_and(|at| now.duration_since(at) < repeat);
+        let is_due = growth >= least && !is_early;
+        if is_due || least > 1 {
+            self.base = count;
         }
-        Symptom::Looped { frames, mac: None } => tracing::error!(
+        if is_due {
+            self.at = Some(now);
+        }
+        is_due.then_some(growth)
+    }
+}
+
+impl Symptom {
+    fn pace(self) -> Pace {
+        match self {
+            Self::Looped => Pace { least: 1, repeat: Duration::from_secs(60) },
+            Self::Exceeded => Pace { least: 100, repeat: Duration::from_secs(60) },
+            Self::Unfinished => Pace { least: 1, repeat: Duration::MAX },
+            Self::Lost(_) => Pace { least: 1, repeat: Duration::from_secs(600) },
+        }
+    }
+
+    fn total(self, crew: &Crew) -> u64 {
+        crew.members().iter().map(|member| self.count(&member.counters)).sum()
+    }
+
+    fn count(self, counters: &WorkerCounters) -> u64 {
+        match self {
+            Self::Looped => counters.drops(DropReason::Looped).get(),
+            Self::Exceeded => counters.drops(DropReason::TtlExceeded).get(),
+            Self::Unfinished => counters.unfinished.get(),
+            Self::Lost(reason) => counters.drops(reason).get(),
+        }
+    }
+
+    /// Logs the event; `frames` is the growth of the count.
+    fn log(self, frames: u64, scene: &Scene<'_>) {
+        let interface = scene.interface;
+        match self {
+            Self::Looped => log_loop(frames, scene),
+            Self::Exceeded => tracing::warn!(
+                %interface, frames,
+                "frames dropped for want of time to live: more than traceroute sends; several directors may \
+                 have each other as real servers: look for a real server that runs directrix or IPVS"
+            ),
+            Self::Unfinished => tracing::error!(
+                %interface,
+                "unfinished TCP or UDP checksums arrive, and real servers will drop the frames: the sender leaves \
+                 checksums to a network card that it does not have; there: ethtool -K INTERFACE tx off; or here: \
+                 backend = \"packet\""
+            ),
+            Self::Lost(reason) => {
+                let remedy = remedy(reason, interface).unwrap_or_default();
+                tracing::error!(
+                    reason = reason.name(),
+                    frames,
+                    interface,
+                    remedy,
+                    "frames for a service are lost"
+                );
+            }
+        }
+    }
+}
+
+fn log_loop(frames: u64, scene: &Scene<'_>) {
+    let interface = scene.interface;
+    let mut counters = scene.crew.members().iter().map(|member| &member.counters);
+    let Some(mac) = counters.find_map(|counters| MacAddr::from_bits(counters.looped_from.get())) else {
+        return tracing::error!(
             %interface, frames,
             "frames dropped in a loop: the network returns frames that this director has sent; look for a \
              loop in the switches"
-        ),
-        Symptom::Exceeded { frames } => tracing::warn!(
-            %interface, frames,
-            "frames dropped for want of time to live: more than traceroute sends; several directors may \
-             have each other as real servers: look for a real server that runs directrix or IPVS"
-        ),
-        Symptom::Unfinished => tracing::error!(
-            %interface,
-            "unfinished TCP or UDP checksums arrive, and real servers will drop the frames: the sender leaves \
-             checksums to a network card that it does not have; there: ethtool -K INTERFACE tx off; or here: \
-             backend = \"packet\""
-        ),
+        );
+    };
+    let mut servers = scene.registry.services.iter().flat_map(|service| &service.servers);
+    let server = servers.find(|server| server.link == ServerLink::Reachable(mac));
+    let rip = server.map(|server| tracing::field::display(server.config.address));
+    tracing::error!(
+        %interface, frames, rip, %mac,
+        "frames dropped in a loop: this real server sends the service's frames back, as a director does; \
+         take it out of the service, or stop directrix or IPVS there"
+    );
+}
+
+/// Returns what to do about a loss that the set-up causes; `None` for all other reasons.
+fn remedy(reason: DropReason, interface: &str) -> Option<String> {
+    match reason {
+        DropReason::CutByDriver => Some(format!(
+            "the driver of {interface} cuts long frames in zero-copy mode: set backend = \"packet\""
+        )),
+        DropReason::NotDelivered => {
+            Some(format!("the kernel hands no frame of {interface} to AF_XDP: set backend = \"packet\""))
+        }
+        DropReason::TooLongToReceive => Some(format!(
+            "switch merging off on {interface} and all interfaces below it (ethtool -K INTERFACE gro off lro off); \
+             after a change of the MTU start again; or set backend = \"packet\""
+        )),
+        _ => None,
     }
 }
 
@@ -122,39 +186,46 @@ fn log(symptom: Symptom, registry: &Registry, interface: &str) {
 mod tests {
     use super::*;
 
-    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
-
-    fn totals(looped: u64, exceeded: u64, unfinished: u64) -> Totals {
-        Totals { looped, exceeded, unfinished, looped_from: Some(MAC) }
+    /// What is due at each look: the count, and the second that it is taken at.
+    fn due<const N: usize>(symptom: Symptom, looks: [(u64, u64); N]) -> [Option<u64>; N] {
+        let (mut watched, start) = (Watched::new(symptom), Instant::now());
+        looks.map(|(count, second)| watched.due(count, start + Duration::from_secs(second)))
     }
 
     #[test]
     fn a_loop_is_an_event_at_once_and_then_once_a_minute() {
-        let (mut symptoms, start) = (Symptoms::default(), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let looped = |frames| vec![Symptom::Looped { frames, mac: Some(MAC) }];
-        assert_eq!(symptoms.due(totals(0, 0, 0), at(0)), []);
-        assert_eq!(symptoms.due(totals(3, 0, 0), at(2)), looped(3));
-        assert_eq!(symptoms.due(totals(900, 0, 0), at(4)), []);
-        assert_eq!(symptoms.due(totals(903, 0, 0), at(61)), []);
-        assert_eq!(symptoms.due(totals(903, 0, 0), at(62)), looped(900), "all since");
-        assert_eq!(symptoms.due(totals(903, 0, 0), at(200)), [], "it is over");
+        let looks = [(0, 0), (3, 2), (900, 4), (903, 61), (903, 62), (903, 200)];
+        assert_eq!(due(Symptom::Looped, looks), [None, Some(3), None, None, Some(900), None]);
     }
 
     #[test]
     fn traceroute_is_no_event_and_a_circle_is() {
-        let (mut symptoms, start) = (Symptoms::default(), Instant::now());
-        assert_eq!(symptoms.due(totals(0, 30, 0), start), []);
-        assert_eq!(symptoms.due(totals(0, 129, 0), start), []);
-        assert_eq!(symptoms.due(totals(0, 229, 0), start), [Symptom::Exceeded { frames: 100 }]);
-        assert_eq!(symptoms.due(totals(0, 999, 0), start), [], "once a minute");
-        assert_eq!(symptoms.due(totals(0, 1999, 0), start + QUIET), [Symptom::Exceeded { frames: 1000 }]);
+        let looks = [(30, 0), (129, 0), (229, 0), (999, 0), (1999, 60)];
+        assert_eq!(due(Symptom::Exceeded, looks), [None, None, Some(100), None, Some(1000)]);
     }
 
     #[test]
     fn unfinished_checksums_are_an_event_once() {
-        let (mut symptoms, start) = (Symptoms::default(), Instant::now());
-        assert_eq!(symptoms.due(totals(0, 0, 1), start), [Symptom::Unfinished]);
-        assert_eq!(symptoms.due(totals(0, 0, 9), start + QUIET), []);
+        assert_eq!(due(Symptom::Unfinished, [(0, 0), (1, 2), (9, 99_999)]), [None, Some(1), None]);
+    }
+
+    #[test]
+    fn a_loss_is_an_event_at_once_and_then_every_ten_minutes() {
+        let looks = [(0, 0), (3, 2), (5, 4), (9, 603), (9, 5000)];
+        let lost = Symptom::Lost(DropReason::CutByDriver);
+        assert_eq!(due(lost, looks), [None, Some(3), None, Some(6), None]);
+    }
+
+    #[test]
+    fn each_loss_of_the_set_up_has_a_remedy() {
+        let lost = |watched: &Watched| match watched.symptom {
+            Symptom::Lost(reason) => Some(reason),
+            _ => None,
+        };
+        let reasons: Vec<_> = Symptoms::new().all.iter().filter_map(lost).collect();
+        assert!(reasons.contains(&DropReason::CutByDriver));
+        for reason in reasons {
+            assert!(remedy(reason, "eth7").unwrap().contains("eth7"), "{reason:?}");
+        }
     }
 }
