@@ -20,7 +20,7 @@ use super::reload::{Reloads, Reread};
 use super::server::{self, ControlSocket, Query};
 use super::signals::{Signals, Wish};
 use super::status;
-use super::symptoms::Symptoms;
+use super::symptoms::{Scene, Symptoms};
 use super::throttle::Throttle;
 use super::vips::Kept;
 use super::waiting::{self, Site};
@@ -117,7 +117,7 @@ pub(super) struct Director<F> {
     watchdog: Watchdog,
     /// Of services that have no server left.
     pub(super) availability: Watch,
-    symptoms: Symptoms,
+    pub(super) symptoms: Symptoms,
     /// Claimed VIPs without a service.
     pub(super) kept: Kept,
     pub(super) ready: Option<F>,
@@ -322,8 +322,8 @@ impl<F: FnMut()> Director<F> {
         self.availability.look(&self.registry.services, &self.loads, Instant::now());
         status::estimate(&mut self.registry, &self.backend.crew);
         self.lines.settle(Instant::now());
-        let interface = &self.host.arms[0].name;
-        self.symptoms.look(&self.backend.crew, &self.registry, interface, Instant::now());
+        let (interface, registry) = (&self.host.arms[0].name, &self.registry);
+        self.symptoms.look(&Scene { interface, registry, crew: &self.backend.crew }, Instant::now());
         if self.backend.crew.is_whole() {
             self.watchdog.look(&self.backend.crew);
             return Ok(());

@@ -7,7 +7,7 @@ use super::director::Director;
 use super::entry::VipState;
 use super::reload::Reloads;
 use super::status::{self, View};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 /// Events of one kind that a dump has at most.
@@ -36,7 +36,8 @@ impl<F: FnMut()> Director<F> {
     pub(super) fn ailments(&self) -> Vec<String> {
         let starting = self.ready.is_some().then(|| "not ready yet".to_owned());
         let stalled = self.stalled().map(|worker| format!("worker {worker} is stalled"));
-        starting.into_iter().chain(stalled).collect()
+        let down = self.links.down().into_iter().map(|name| format!("{name} has no carrier"));
+        starting.into_iter().chain(stalled).chain(down).collect()
     }
 
     /// What runs, to be compared with the file.
@@ -129,6 +130,7 @@ impl<F: FnMut()> Director<F> {
                 Warning::new("no-server", text)
             },
         ));
+        warnings.extend(self.symptoms.warnings(&self.host.arms[0].name, Instant::now()));
         if self.backend.steering.is_refused() {
             let text = "the kernel refuses the present services: the ones before are still handed over";
             warnings.push(Warning::new("steering-refused", text));

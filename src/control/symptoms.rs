@@ -1,10 +1,14 @@
 //! Counts that tell of a wrong set-up, not of load: logged with what to do about them.
 
+use super::api::overview::Warning;
 use super::crew::Crew;
 use super::registry::{Registry, ServerLink};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::wire::MacAddr;
 use std::time::{Duration, Instant};
+
+/// Time that a symptom is warned of after its count has grown.
+const RECENT: Duration = Duration::from_secs(600);
 
 /// A count, summed over all workers, that is a log event when it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +31,18 @@ struct Pace {
     repeat: Duration,
 }
 
-/// A symptom and its last log event.
+/// A symptom, its count so far and its last log event.
 #[derive(Debug)]
 struct Watched {
     symptom: Symptom,
-    /// The count that growth is measured from.
-    base: u64,
+    /// The count at the last look.
+    count: u64,
+    /// The count at the last log event.
+    told: u64,
     /// Time of the last log event.
     at: Option<Instant>,
+    /// Time of the last look that found the count grown.
+    grown: Option<Instant>,
 }
 
 /// Compares the workers' counters with those of the last look.
@@ -44,11 +52,11 @@ pub(super) struct Symptoms {
 }
 
 /// What a log line names beside the symptom.
-struct Scene<'a> {
+pub(super) struct Scene<'a> {
     /// Name of the interface that frames arrive on.
-    interface: &'a str,
-    registry: &'a Registry,
-    crew: &'a Crew,
+    pub(super) interface: &'a str,
+    pub(super) registry: &'a Registry,
+    pub(super) crew: &'a Crew,
 }
 
 impl Symptoms {
@@ -61,34 +69,44 @@ impl Symptoms {
     }
 
     /// Writes the log events that are due.
-    pub(super) fn look(&mut self, crew: &Crew, registry: &Registry, interface: &str, now: Instant) {
-        let scene = Scene { interface, registry, crew };
+    pub(super) fn look(&mut self, scene: &Scene<'_>, now: Instant) {
         for watched in &mut self.all {
-            if let Some(growth) = watched.due(watched.symptom.total(crew), now) {
-                watched.symptom.log(growth, &scene);
+            if let Some(growth) = watched.due(watched.symptom.total(scene.crew), now) {
+                watched.symptom.log(growth, scene);
             }
         }
+    }
+
+    /// Returns a warning for each symptom whose count has grown in the last ten minutes.
+    pub(super) fn warnings(&self, interface: &str, now: Instant) -> impl Iterator<Item = Warning> {
+        let recent = self.all.iter().filter(move |watched| watched.is_recent(now));
+        recent.map(move |watched| watched.symptom.warning(watched.count, interface))
     }
 }
 
 impl Watched {
     fn new(symptom: Symptom) -> Self {
-        Self { symptom, base: 0, at: None }
+        Self { symptom, count: 0, told: 0, at: None, grown: None }
     }
 
     /// Takes the count so far. Returns its growth if a log event is due.
     fn due(&mut self, count: u64, now: Instant) -> Option<u64> {
         let Pace { least, repeat } = self.symptom.pace();
-        let growth = count.saturating_sub(self.base);
+        let latest = count.saturating_sub(std::mem::replace(&mut self.count, count));
+        if latest >= least {
+            self.grown = Some(now);
+        }
+        let growth = if least > 1 { latest } else { count.saturating_sub(self.told) };
         let is_early = self.at.is_some_and(|at| now.duration_since(at) < repeat);
-        let is_due = growth >= least && !is_early;
-        if is_due || least > 1 {
-            self.base = count;
+        if growth < least || is_early {
+            return None;
         }
-        if is_due {
-            self.at = Some(now);
-        }
-        is_due.then_some(growth)
+        (self.told, self.at) = (count, Some(now));
+        Some(growth)
+    }
+
+    fn is_recent(&self, now: Instant) -> bool {
+        self.grown.is_some_and(|grown| now.duration_since(grown) < RECENT)
     }
 }
 
@@ -112,6 +130,31 @@ impl Symptom {
             Self::Exceeded => counters.drops(DropReason::TtlExceeded).get(),
             Self::Unfinished => counters.unfinished.get(),
             Self::Lost(reason) => counters.drops(reason).get(),
+        }
+    }
+
+    /// `count` is the number of frames since the start.
+    fn warning(self, count: u64, interface: &str) -> Warning {
+        match self {
+            Self::Looped => Warning::new(
+                "loop",
+                format!("{count} frames dropped in a loop: see the log for the station that sends them back"),
+            ),
+            Self::Exceeded => Warning::new(
+                "ttl-exceeded",
+                format!("{count} frames dropped for want of time to live: see the log for what may be wrong"),
+            ),
+            Self::Unfinished => Warning::new(
+                "unfinished-checksums",
+                format!(
+                    "unfinished TCP or UDP checksums arrive on {interface}, and real servers drop the frames: at \
+                     the sender, ethtool -K PEER tx off; or here, backend = \"packet\""
+                ),
+            ),
+            Self::Lost(reason) => {
+                let (name, remedy) = (reason.name(), remedy(reason, interface).unwrap_or_default());
+                Warning::new("frames-lost", format!("{count} frames lost as {name}: {remedy}"))
+            }
         }
     }
 
@@ -214,6 +257,23 @@ mod tests {
         let looks = [(0, 0), (3, 2), (5, 4), (9, 603), (9, 5000)];
         let lost = Symptom::Lost(DropReason::CutByDriver);
         assert_eq!(due(lost, looks), [None, Some(3), None, Some(6), None]);
+    }
+
+    #[test]
+    fn a_symptom_is_warned_of_for_ten_minutes_after_it_was_seen() {
+        let (mut symptoms, start) = (Symptoms::new(), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        let unfinished = |watched: &&mut Watched| watched.symptom == Symptom::Unfinished;
+        for (count, second) in [(1, 0), (7, 100), (7, 102)] {
+            let mut watched = symptoms.all.iter_mut();
+            watched.find(unfinished).unwrap().due(count, at(second));
+        }
+        let told = |second| symptoms.warnings("eth7", at(second)).collect::<Vec<_>>();
+        assert_eq!(told(102), told(699));
+        assert_eq!(told(699).len(), 1);
+        let text = &told(699)[0].text;
+        assert!(text.contains("on eth7") && text.contains("ethtool -K PEER tx off"), "{text}");
+        assert_eq!(told(700), [], "it may have been mended");
     }
 
     #[test]

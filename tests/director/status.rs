@@ -116,6 +116,10 @@ fn the_metrics_listener_tells_whether_all_is_well() {
     };
     wait_until("an answer", SOON, || health().contains("not ready yet\n503") || health() == "ok\n200");
     wait_until("health", SOON, || health() == "ok\n200");
+    site.peer.run("ip link set eth0 down");
+    wait_until("no health", SOON, || health() == "eth0 has no carrier\n503");
+    site.peer.run("ip link set eth0 up");
+    wait_until("health again", SOON, || health() == "ok\n200");
 }
 
 #[test]

@@ -58,4 +58,8 @@ fn unfinished_checksums_are_an_error_in_the_log_where_nothing_finishes_them(back
     from.send_to(b"unfinished", (VIP, ECHO)).unwrap();
     wait_until("an error about checksums", PATIENCE, || director.logged(told) == 1);
     assert!(director.log().lines().any(|line| line.contains(told) && line.contains("ERROR")));
+    let (status, screen, _) = director.ask_as("--no-new-privs", "status");
+    let warning = "Warnings     unfinished TCP or UDP checksums arrive on eth0, and real servers drop the frames: at \
+                   the sender, ethtool -K PEER tx off; or here, backend = \"packet\"";
+    assert!(status == Some(3) && screen.contains(warning), "{screen}");
 }
