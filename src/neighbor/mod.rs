@@ -18,8 +18,9 @@
 //! - A claim to a reachable real server's address changes nothing by itself: it is verified by
 //!   asking, and the known MAC address stays while it answers.
 //! - An interface without carrier is silent: probes that nothing can hear prove nothing. A VIP that is
-//!   claimed stays so, and servers stay as they are known, so that a flap of the link loses nothing; all is
-//!   asked for again when the carrier is back.
+//!   claimed stays so, and servers stay as they are known, so that a flap of the link loses nothing. When the
+//!   carrier is back, servers are asked for, and each VIP is probed for before it is announced: a director
+//!   that has taken it meanwhile keeps it.
 //! - Every change is reported once.
 
 #![forbid(unsafe_code)]
@@ -111,8 +112,9 @@ pub enum Event {
     },
     /// The interface has lost its carrier: nothing is sent there, claimed, or given up until it is back.
     LinkDown(LinkIndex),
-    /// The carrier is back: every VIP is probed for and announced anew, every server asked for, at once
-    /// (RFC 5227 §2.1). An interface counts as up until it is said to be down.
+    /// The carrier is back: every VIP is probed for anew (RFC 5227 §2.1), every server asked for, at once.
+    /// A VIP that was claimed is announced if nothing answers, and left to the station that does; with
+    /// [`OnConflict::Claim`] it is announced at once. An interface counts as up until it is said to be down.
     LinkUp(LinkIndex),
 }
 

@@ -120,6 +120,17 @@ impl Rivals {
         self.due = Some(self.due.map_or(due, |before| before.earlier(due)));
     }
 
+    /// True for a station that is known to answer for the VIP beside this director.
+    pub(super) fn is_holder(&self, mac: MacAddr) -> bool {
+        self.all.iter().any(|rival| rival.mac == mac && rival.holds)
+    }
+
+    /// Gives each rival its whole time again: silence during an outage of the link proves nothing.
+    pub(super) fn renew(&mut self, turn: &Turn<'_>) {
+        let over = turn.later(turn.timing().quiet());
+        self.all.iter_mut().for_each(|rival| rival.over = over);
+    }
+
     /// Verifies no more: the VIP is not claimed.
     pub(super) fn rest(&mut self) {
         self.due = None;

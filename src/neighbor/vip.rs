@@ -20,10 +20,10 @@ pub(super) struct Vip {
 
 #[derive(Debug)]
 enum State {
-    /// Neither ours nor known to be another's, and there is no carrier to probe by.
-    Held,
-    /// `sent` probes are out and nothing has answered.
-    Probing { sent: u8, due: Tick },
+    /// There is no carrier to probe by. `ours`: claimed before the outage, as control still has it.
+    Held { ours: bool },
+    /// `sent` probes are out and nothing has answered. `ours` as above.
+    Probing { sent: u8, due: Tick, ours: bool },
     /// Another station has the address. It is asked at `due`; it was asked before if `asked`.
     Standby { holder: MacAddr, asked: bool, due: Tick },
     /// It is ours.
@@ -50,30 +50,40 @@ enum Guard {
 
 impl Vip {
     pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
-        let state = if turn.is_up(LinkIndex::CLIENT) { State::probing(turn) } else { State::Held };
+        let is_up = turn.is_up(LinkIndex::CLIENT);
+        let state = if is_up { State::probing(false, turn) } else { State::Held { ours: false } };
         Self { address, state, rivals: Rivals::new(address), standby: None }
     }
 
     /// The carrier is gone.
     pub(super) fn hold(&mut self) {
         self.rivals.rest();
-        match &mut self.state {
-            State::Claimed(claim) => (claim.due, claim.guard) = (None, Guard::Ready),
-            state => *state = State::Held,
-        }
+        self.state = State::Held { ours: self.is_ours() };
     }
 
-    /// The carrier is back: the segment may be another one, and have another owner of the VIP.
+    /// The carrier is back. The segment may be another one, or have another owner of the VIP: it is
+    /// probed for before it is announced, unless the policy is to claim it whatever others do.
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>) {
-        match &mut self.state {
-            State::Claimed(claim) => claim.assert_again(self.address, turn),
-            state => *state = State::probing(turn),
+        self.rivals.renew(turn);
+        let ours = self.is_ours();
+        if ours && turn.common.on_conflict == OnConflict::Claim {
+            probe(self.address, turn);
+            return self.claim(turn);
         }
+        self.state = State::probing(ours, turn);
+    }
+
+    /// True if control has been told that the VIP is claimed.
+    fn is_ours(&self) -> bool {
+        matches!(
+            self.state,
+            State::Claimed(_) | State::Held { ours: true } | State::Probing { ours: true, .. }
+        )
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
         let (due, guard) = match &self.state {
-            State::Held => (None, None),
+            State::Held { .. } => return None,
             State::Probing { due, .. } | State::Standby { due, .. } => (Some(*due), None),
             State::Claimed(claim) => (claim.due, claim.guard.until()),
         };
@@ -81,6 +91,9 @@ impl Vip {
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Held { .. }) {
+            return;
+        }
         self.rivals.forget_quiet(turn);
         if let Some(told) = self.standby
             && !self.rivals.contains(told)
@@ -89,7 +102,7 @@ impl Vip {
             self.tell_standby(holder, turn);
         }
         match &mut self.state {
-            State::Probing { sent, due } if turn.now.reached(*due) => {
+            State::Probing { sent, due, .. } if turn.now.reached(*due) => {
                 let sent = *sent;
                 self.probe_or_claim(sent, turn);
             }
@@ -104,7 +117,7 @@ impl Vip {
                     self.rivals.watch(turn);
                 }
             }
-            State::Held | State::Probing { .. } | State::Standby { .. } => {}
+            State::Held { .. } | State::Probing { .. } | State::Standby { .. } => {}
         }
     }
 
@@ -130,19 +143,34 @@ impl Vip {
 
     /// A station that uses the VIP as a sender has it. One that probes for it while this director
     /// does wants it just as much (RFC 5227 §2.1.1): the one with the higher MAC address goes on, so
-    /// that two of them do not step back from each other for ever. A probe for a claimed VIP is only a
-    /// question.
+    /// that two of them do not step back from each other for ever. A probe for a VIP that is this
+    /// director's is only a question.
     fn contradicted_by(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
-        let probing = matches!(self.state, State::Probing { .. });
+        let probing = matches!(self.state, State::Probing { ours: false, .. });
         let probes_too = packet.is_probe() && packet.target_ip == self.address;
         let stronger = packet.sender_mac > turn.mac(LinkIndex::CLIENT);
         packet.sender_ip == self.address || (probing && probes_too && stronger)
     }
 
+    /// After an outage, probes alone are answered: they keep the VIP from a standby that has lost the
+    /// link as well, and lead no client here while another station may have the VIP.
     fn answers(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
         let to_us = !packet.destination.is_unicast() || packet.destination == turn.mac(LinkIndex::CLIENT);
         let asked = packet.operation == Operation::Request && packet.target_ip == self.address;
-        matches!(self.state, State::Claimed(_)) && asked && to_us
+        let answers = match self.state {
+            State::Claimed(_) => true,
+            State::Probing { ours, .. } => ours && packet.is_probe(),
+            State::Held { .. } | State::Standby { .. } => false,
+        };
+        answers && asked && to_us
+    }
+
+    /// True for a packet that shows the VIP to have been taken during an outage: an answer to a probe, or an
+    /// announcement. A station that held the VIP beside this director before has not taken it.
+    fn is_lost_to(&self, packet: &ArpPacket) -> bool {
+        let asserts = packet.operation == Operation::Reply || packet.sender_ip == packet.target_ip;
+        let is_back = matches!(self.state, State::Probing { ours: true, .. });
+        is_back && asserts && !self.rivals.is_holder(packet.sender_mac)
     }
 
     fn probe_or_claim(&mut self, sent: u8, turn: &mut Turn<'_>) {
@@ -155,23 +183,33 @@ impl Vip {
         let (least, most) =
             if last { (timing.announce_wait, timing.announce_wait) } else { timing.probe_gap };
         let gap = turn.random(least, most);
-        self.state = State::Probing { sent: sent + 1, due: turn.later(gap) };
+        self.state = State::Probing { sent: sent + 1, due: turn.later(gap), ours: self.is_ours() };
     }
 
     fn claim(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_ours() {
+            self.tell_claimed(turn);
+        }
+        self.state = State::Claimed(Claim::new(self.address, turn));
+        self.rivals.watch(turn);
+    }
+
+    fn tell_claimed(&mut self, turn: &mut Turn<'_>) {
         if turn.common.on_conflict == OnConflict::Standby {
             self.rivals.forget_all(turn);
         }
         turn.report(Report::Claimed { vip: self.address });
         self.standby = None;
-        self.state = State::Claimed(Claim::new(self.address, turn));
-        self.rivals.watch(turn);
     }
 
     fn conflict(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
         turn.counters().conflicts.add(1);
-        self.rivals.heard(packet, server, turn);
         let gives_way = turn.common.on_conflict == OnConflict::Standby;
+        if gives_way && self.is_lost_to(packet) {
+            // Before the rival is reported: to control that is a conflict about a VIP that is not claimed.
+            self.stand_by(packet.sender_mac, turn);
+        }
+        self.rivals.heard(packet, server, turn);
         match &mut self.state {
             State::Claimed(claim) => {
                 let defended = matches!(claim.guard, Guard::Resting { .. });
@@ -184,10 +222,10 @@ impl Vip {
                     self.stand_by(holder, turn);
                 }
             }
-            State::Probing { .. } | State::Standby { .. } if gives_way => {
+            State::Probing { ours: false, .. } | State::Standby { .. } if gives_way => {
                 self.stand_by(packet.sender_mac, turn);
             }
-            State::Held | State::Probing { .. } | State::Standby { .. } => {}
+            State::Held { .. } | State::Probing { .. } | State::Standby { .. } => {}
         }
     }
 
@@ -222,9 +260,9 @@ impl Vip {
 
 impl State {
     /// From the first probe on, which waits a random time.
-    fn probing(turn: &mut Turn<'_>) -> Self {
+    fn probing(ours: bool, turn: &mut Turn<'_>) -> Self {
         let wait = turn.timing().probe_wait;
-        Self::Probing { sent: 0, due: turn.now.after(turn.random(Span::default(), wait)) }
+        Self::Probing { sent: 0, due: turn.now.after(turn.random(Span::default(), wait)), ours }
     }
 }
 
@@ -233,13 +271,6 @@ impl Claim {
         let mut claim = Self { announced: 0, due: None, guard: Guard::Ready };
         claim.announce(vip, turn);
         claim
-    }
-
-    /// Asks whether another station has the VIP, and begins a round of announcements.
-    fn assert_again(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
-        probe(vip, turn);
-        self.announced = 0;
-        self.announce(vip, turn);
     }
 
     fn run_due(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 on_both_backends! {
     a_standby_is_ready_and_takes_the_vip_when_its_holder_is_gone
+    a_director_back_from_an_outage_stands_by_for_the_new_holder
     directors_that_are_each_other_s_servers_end_with_one_owner
 }
 
@@ -40,6 +41,29 @@ fn a_standby_is_ready_and_takes_the_vip_when_its_holder_is_gone(backend: &str) {
     first.end(Signal::SIGKILL);
     wait_until("the standby takes over", PATIENCE, || standby.logged("VIP claimed") == 1);
     assert_eq!(connect(&deployment.client, 30), [10, 20]);
+}
+
+fn a_director_back_from_an_outage_stands_by_for_the_new_holder(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let first = Director::start(&deployment, &Config::new(backend));
+    let (host, second) = second(&deployment, &Config::new(backend));
+    deployment.switch.run("ip link set director down");
+    wait_until("the second takes over", PATIENCE, || second.logged("VIP claimed") == 1);
+    let mut conversation = Conversation::open(&deployment.client);
+    deployment.switch.run("ip link set director up");
+    let standby = format!(
+        "standby: another host has the VIP; it is claimed when that host does not answer any more \
+                           vip={VIP} mac={}",
+        mac(&host)
+    );
+    wait_until("the first stands by", PATIENCE, || first.logged(&standby) == 1);
+    conversation.go_on("not disturbed");
+    assert_eq!(connect(&deployment.client, 30), [10, 20]);
+    let defences = ["another host answers", "defends"].map(|word| first.logged(word) + second.logged(word));
+    assert_eq!((first.logged("VIP claimed"), defences), (1, [0, 0]), "{}{}", first.log(), second.log());
+    let state = first.ask("status");
+    assert!(state.contains(&format!("standby: {} answers ARP for it", mac(&host))), "{state}");
 }
 
 /// The configuration that `import` makes of two nodes that are directors and real servers.

@@ -53,7 +53,7 @@ fn a_rival_that_came_while_the_link_was_down_is_seen_at_once() {
     site.wait_for("link down");
     site.peer.run("ip address add 10.0.0.100/32 dev eth0 && ip link set eth0 up");
     // The next announcement is due in a minute.
-    site.wait_for("another host answers for the VIP");
+    site.wait_for("another host answers for the VIP, a real server: the VIP is not served until it is quiet");
     assert_eq!(site.log().matches("real server does not answer").count(), 0, "{}", site.log());
 }
 

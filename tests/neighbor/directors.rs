@@ -17,6 +17,8 @@ struct Director {
     machine: Neighbors,
     mac: MacAddr,
     up: bool,
+    /// Whether its link has a carrier.
+    carrier: bool,
     /// Stations hear each other that are in the same part.
     part: u8,
     claimed: BTreeMap<Ipv4Addr, u64>,
@@ -41,7 +43,7 @@ impl Segment {
             let (links, seed, timing) = (vec![mac], seed * 16 + u64::from(n), Timing::default());
             let settings = Settings { links, on_conflict: OnConflict::Standby, timing, seed };
             let machine = Neighbors::new(settings);
-            Director { machine, mac, up: false, part: 0, claimed: BTreeMap::new(), changes: 0 }
+            Director { machine, mac, up: false, carrier: true, part: 0, claimed: BTreeMap::new(), changes: 0 }
         };
         let chance = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
         let directors = (0..directors).map(director).collect();
@@ -70,6 +72,12 @@ impl Segment {
         self.directors[n].claimed.clear();
     }
 
+    fn set_carrier(&mut self, n: usize, carrier: bool) {
+        self.directors[n].carrier = carrier;
+        let event = if carrier { Event::LinkUp } else { Event::LinkDown };
+        self.tell(n, event(LinkIndex::CLIENT));
+    }
+
     fn tell(&mut self, n: usize, event: Event) {
         let (mut actions, now) = (Vec::new(), self.tick());
         self.directors[n].machine.handle(event, now, &mut actions);
@@ -95,7 +103,8 @@ impl Segment {
         for n in 0..self.directors.len() {
             let (sender, receiver) = (&self.directors[from], &self.directors[n]);
             let to_it = packet.destination == MacAddr::BROADCAST || packet.destination == receiver.mac;
-            if n != from && to_it && sender.part == receiver.part && self.random(100) >= self.loss {
+            let joined = sender.part == receiver.part && sender.carrier && receiver.carrier;
+            if n != from && to_it && joined && self.random(100) >= self.loss {
                 self.serial += 1;
                 let at = self.now + 1 + self.random(3);
                 self.mail.insert((at, self.serial), (n, packet));
@@ -118,7 +127,7 @@ impl Segment {
             self.now = at;
             if letter == Some(at) {
                 let (_, (n, packet)) = self.mail.pop_first().expect("just seen");
-                if self.directors[n].up {
+                if self.directors[n].up && self.directors[n].carrier {
                     self.tell(n, Event::Received { link: LinkIndex::CLIENT, packet });
                 }
             } else if let Some((_, n)) = timer {
@@ -223,6 +232,78 @@ fn partitions_again_and_again_with_loss_end_with_one_owner() {
         }
         segment.directors.iter_mut().for_each(|director| director.part = 0);
         segment.loss = 0;
+        segment.live(90_000);
+        segment.assert_owner(None, &format!("seed {seed}"));
+        let changes = segment.changes();
+        segment.live(600_000);
+        assert_eq!(segment.changes(), changes, "seed {seed}: nothing moves in the calm");
+    }
+}
+
+#[test]
+fn a_director_back_from_an_outage_leaves_the_vip_to_its_new_owner() {
+    for seed in 0..40 {
+        for (first, second) in [(0, 1), (1, 0)] {
+            let mut segment = Segment::new(2, seed);
+            segment.start(first);
+            segment.live(5_000);
+            segment.start(second);
+            segment.live(5_000);
+            segment.set_carrier(first, false);
+            let outage = 4_000 + segment.random(200_000);
+            segment.live(outage);
+            assert_eq!(segment.owners(VIP), [0, 1], "the first one cannot know");
+            let conflicts = |segment: &Segment| segment.directors[second].machine.counters().conflicts.get();
+            let before = conflicts(&segment);
+            segment.set_carrier(first, true);
+            segment.live(500);
+            segment.assert_owner(Some(second), &format!("seed {seed}: at once"));
+            segment.live(600_000);
+            segment.assert_owner(Some(second), &format!("seed {seed}: it stays"));
+            assert_eq!(conflicts(&segment), before, "seed {seed}: the new owner was not disturbed");
+        }
+    }
+}
+
+#[test]
+fn an_outage_of_all_directors_does_not_move_a_vip() {
+    for seed in 0..40 {
+        for (first, second) in [(0, 1), (1, 0)] {
+            let mut segment = Segment::new(2, seed);
+            segment.start(first);
+            segment.live(5_000);
+            segment.start(second);
+            segment.live(5_000);
+            (0..2).for_each(|n| segment.set_carrier(n, false));
+            let outage = 1 + segment.random(100_000);
+            segment.live(outage);
+            // A switch that starts brings its ports up one by one.
+            segment.set_carrier([second, first][seed as usize % 2], true);
+            let apart = segment.random(200);
+            segment.live(apart);
+            segment.set_carrier([first, second][seed as usize % 2], true);
+            segment.live(600_000);
+            segment.assert_owner(Some(first), &format!("seed {seed}"));
+            assert_eq!(segment.directors[first].changes, 2, "seed {seed}: claimed, and nothing else");
+        }
+    }
+}
+
+#[test]
+fn outages_again_and_again_with_loss_end_with_one_owner() {
+    for seed in 0..20 {
+        let mut segment = Segment::new(3, seed);
+        segment.loss = 10;
+        (0..3).for_each(|n| segment.start(n));
+        for _ in 0..20 {
+            let n = segment.random(3) as usize;
+            let carrier = !segment.directors[n].carrier;
+            segment.set_carrier(n, carrier);
+            let pause = segment.random(30_000);
+            segment.live(pause);
+        }
+        segment.loss = 0;
+        (0..3).for_each(|n| segment.set_carrier(n, true));
         segment.live(90_000);
         segment.assert_owner(None, &format!("seed {seed}"));
         let changes = segment.changes();

@@ -6,6 +6,7 @@ use crate::bench::{
 };
 use directrix::model::OnConflict;
 use directrix::neighbor::{Action, Event, Report, ServerSettings};
+use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 
 const POLICIES: [OnConflict; 2] = [OnConflict::Standby, OnConflict::Claim];
@@ -52,26 +53,104 @@ fn probes_before_the_link_was_reset_do_not_count() {
 }
 
 #[test]
-fn a_claimed_vip_is_silent_while_down_and_told_of_at_once() {
+fn a_claimed_vip_is_silent_while_down_and_probed_for_before_it_is_told_of() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(Event::LinkDown(CLIENT)), []);
     assert_eq!(bench.run_to(500_000), [], "no announcement to nobody, and it is not given up");
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe()]);
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)), [], "another station may have it by now");
+    let seen = since(500_000, bench.run_to(500_900));
     let [first, second] = announcement();
-    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe(), first, second]);
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "it is answered for from the first moment");
-    let times: Vec<_> = since(500_000, bench.run_to(570_000)).into_iter().map(|(at, _)| at).collect();
+    assert_eq!(
+        seen,
+        [(200, probe()), (400, probe()), (900, first), (900, second)],
+        "no new claim is told of"
+    );
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
+    let times: Vec<_> = since(500_900, bench.run_to(570_000)).into_iter().map(|(at, _)| at).collect();
     assert_eq!(times, [2_000, 2_000, 4_000, 4_000, 64_000, 64_000, 64_000], "as after a claim");
 }
 
 #[test]
-fn a_rival_that_took_the_vip_meanwhile_is_told_at_once() {
+fn a_vip_that_is_claimed_whatever_others_do_is_told_of_at_once() {
+    let mut bench = Bench::claimed(OnConflict::Claim);
+    bench.event(Event::LinkDown(CLIENT));
+    bench.run_to(30_000);
+    let [first, second] = announcement();
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe(), first, second]);
+    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "answered for from the first moment");
+}
+
+/// Claimed, and just back from an outage of 20 s.
+fn back() -> Bench {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.event(Event::LinkDown(CLIENT));
     bench.run_to(30_000);
     bench.event(Event::LinkUp(CLIENT));
-    let [first, second] = announcement();
-    let told = bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
-    assert_eq!(told, [conflict(OTHER, None), first, second, probe()], "told, defended, verified");
+    bench
+}
+
+#[test]
+fn a_vip_that_was_taken_during_an_outage_is_left_to_its_new_holder() {
+    let asserted = [
+        ArpPacket::probe(OURS, VIP).answer(OTHER),
+        ArpPacket::announcement(OTHER, VIP),
+        ArpPacket::announcement_reply(OTHER, VIP),
+    ];
+    for packet in asserted {
+        let mut bench = back();
+        let standby = report(Report::Standby { vip: VIP, mac: OTHER });
+        assert_eq!(bench.hear(packet), [standby, conflict(OTHER, None)], "{packet:?}");
+        let announced =
+            bench.run_to(32_000).into_iter().filter(|(_, action)| announcement().contains(action));
+        assert_eq!(announced.count(), 0, "{packet:?}");
+    }
+}
+
+#[test]
+fn a_question_with_the_vip_as_sender_takes_nothing_after_an_outage() {
+    let mut bench = back();
+    let wrong = ArpPacket::request(RS, VIP, GATEWAY);
+    assert_eq!(bench.hear(wrong), [conflict(RS, None)]);
+    assert!(bench.run_to(31_000).contains(&(30_900, announcement()[0])));
+}
+
+#[test]
+fn a_probe_of_another_is_answered_after_an_outage() {
+    for other in [MacAddr([2, 0, 0, 0, 0, 1]), OTHER] {
+        let mut bench = back();
+        let theirs = ArpPacket::probe(other, VIP);
+        assert_eq!(bench.hear(theirs), [send(theirs.answer(OURS))], "the VIP was this director's");
+        assert!(bench.run_to(31_000).contains(&(30_900, announcement()[0])));
+    }
+}
+
+#[test]
+fn a_holder_known_before_an_outage_takes_nothing_by_it() {
+    let mut bench = Bench::claimed(OnConflict::Standby);
+    let answers = |bench: &mut Bench, until| {
+        let mut told = Vec::new();
+        while bench.now < until {
+            for (_, action) in bench.step() {
+                if action == probe() {
+                    told.extend(bench.hear(ArpPacket::probe(OURS, VIP).answer(RS)));
+                }
+                told.push(action);
+            }
+        }
+        told
+    };
+    bench.hear(ArpPacket::probe(OURS, VIP).answer(RS));
+    let held = report(Report::Held { vip: VIP, mac: RS, server: None });
+    assert!(answers(&mut bench, 20_000).contains(&held));
+    bench.event(Event::LinkDown(CLIENT));
+    bench.run_to(900_000);
+    bench.event(Event::LinkUp(CLIENT));
+    bench.hear(ArpPacket::probe(OURS, VIP).answer(RS));
+    let told = answers(&mut bench, 960_000);
+    assert!(told.contains(&announcement()[0]), "{told:?}");
+    let is_news = |action: &Action| is_report(action);
+    assert!(!told.iter().any(is_news), "neither standby nor the end of a conflict: {told:?}");
 }
 
 #[test]
@@ -139,6 +218,6 @@ fn a_link_that_was_never_down_comes_up_without_a_word() {
     assert_eq!(bench.event(Event::LinkUp(CLIENT)), []);
     bench.event(Event::LinkDown(CLIENT));
     bench.event(Event::LinkDown(CLIENT));
-    assert_eq!(bench.event(Event::LinkUp(CLIENT)).len(), 3);
+    assert_eq!(bench.event(Event::LinkUp(CLIENT)), [probe()]);
     assert_eq!(bench.event(Event::LinkUp(CLIENT)), []);
 }

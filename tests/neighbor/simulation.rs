@@ -399,9 +399,21 @@ impl World {
         for (vip, mac) in &self.told.rivals {
             assert!(wrong.iter().any(|server| server.mac == *mac), "{vip}: {mac} is no rival any more");
         }
-        for server in wrong.iter().filter(|server| server.answers_vip) {
-            let told = VIPS.iter().all(|vip| self.told.rivals.contains(&(*vip, server.mac)));
-            assert!(told, "{} answers for the VIPs and has not been named", server.mac);
+        let named = |vip, server: &RealServer| self.told.rivals.contains(&(vip, server.mac));
+        for vip in VIPS {
+            let mut holders = wrong.iter().filter(|server| server.answers_vip);
+            if self.told.claimed.contains(&vip) {
+                assert!(
+                    holders.all(|server| named(vip, server)),
+                    "{vip}: a server that answers is not named"
+                );
+            } else {
+                // A standby asks one of them.
+                assert!(
+                    holders.any(|server| named(vip, server)),
+                    "{vip}: left to a server that is not named"
+                );
+            }
         }
         if wrong.is_empty() || self.policy == OnConflict::Claim {
             assert_eq!(self.told.claimed, VIPS.into(), "all VIPs are claimed");
@@ -426,7 +438,8 @@ impl Told {
             Report::Resolved { rip, mac, .. } => {
                 assert_ne!(self.resolved.insert(rip, Some(mac)), Some(Some(mac)), "told twice");
             }
-            Report::Standby { .. } | Report::Held { .. } => {}
+            Report::Standby { vip, .. } => drop(self.claimed.remove(&vip)),
+            Report::Held { .. } => {}
             Report::Moved { rip, old, new, .. } => {
                 assert_ne!(old, new);
                 self.resolved.insert(rip, Some(new));
