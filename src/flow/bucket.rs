@@ -4,6 +4,7 @@ use super::key::{Flow, FlowKey, Key};
 use super::state::State;
 use crate::model::ServerId;
 use crate::time::Tick;
+use crate::wire::transport::TcpFlags;
 
 /// Entries in a bucket: with IPv4 keys a bucket is one 64-byte cache line, with the destination port in
 /// them two.
@@ -45,6 +46,15 @@ pub struct Found<'a> {
     pub server: ServerId,
     /// As [`Entry::template`].
     pub template: u8,
+}
+
+impl Found<'_> {
+    /// True if the connection stands, and a segment with `flags` leaves it in its state.
+    #[inline]
+    #[must_use]
+    pub fn stays(&self, flags: TcpFlags, now: Tick) -> bool {
+        self.state.after(flags) == *self.state && !now.reached(*self.deadline)
+    }
 }
 
 /// Slots column by column, so that all four keys are compared at once.
@@ -109,16 +119,22 @@ impl<K: Key> Bucket<K> {
         (key != K::VACANT).then_some(Entry { key, deadline, server, state, template })
     }
 
-    /// Writes `entry` to `slot`, and tells who was there.
+    /// Writes `entry` to `slot`, and returns what was there.
     #[inline]
     pub(super) fn replace(&mut self, slot: usize, entry: Entry<K>) -> Option<Entry<K>> {
         let before = self.get(slot);
+        self.fill(slot, entry);
+        before
+    }
+
+    /// Writes `entry` to `slot`, whatever is there.
+    #[inline]
+    pub(super) fn fill(&mut self, slot: usize, entry: Entry<K>) {
         self.keys[slot] = entry.key;
         self.deadlines[slot] = entry.deadline;
         self.servers[slot] = entry.server;
         self.states[slot] = entry.state;
         self.templates[slot] = entry.template;
-        before
     }
 
     /// Makes `slot` vacant, and tells who was there.

@@ -189,7 +189,7 @@ impl<K: Key> FlowTable<K> {
         let free = self.capacity - self.len;
         let room = free > 0 && self.shares.may_grow(entry.key.service(), free);
         if room && let Some(at) = self.vacant(homes) {
-            return self.put(entry, at);
+            return self.fill(entry, at);
         }
         let victim = self.victim(self.both(homes), entry.key, now);
         // An expired one is not moved: behind the sweep's hand it would stay for another round.
@@ -197,7 +197,7 @@ impl<K: Key> FlowTable<K> {
             return Inserted::Placed;
         }
         match victim {
-            Some(at) => self.put(entry, at),
+            Some(at) => self.evict(at, entry),
             None if room => Inserted::Full,
             None => self.evict_elsewhere(entry, homes, now),
         }
@@ -246,19 +246,25 @@ impl<K: Key> FlowTable<K> {
     /// Puts `entry` into one of its homes, making room there if both are full.
     fn place(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> bool {
         let Some(at) = self.vacant(homes).or_else(|| self.make_room(homes, now)) else { return false };
-        self.put(entry, at);
+        self.fill(entry, at);
         true
     }
 
-    /// Writes `entry` to a slot, and tells who was there.
-    fn put(&mut self, entry: Entry<K>, (bucket, slot): (usize, usize)) -> Inserted<K> {
+    /// Writes `entry` to a vacant slot.
+    #[inline]
+    fn fill(&mut self, entry: Entry<K>, (bucket, slot): (usize, usize)) -> Inserted<K> {
         self.shares.add(entry.key.service());
-        let Some(before) = self.buckets[bucket].replace(slot, entry) else {
-            self.len += 1;
-            return Inserted::Placed;
-        };
-        self.shares.remove(before.key.service());
-        Inserted::Replaced(before)
+        self.buckets[bucket].fill(slot, entry);
+        self.len += 1;
+        Inserted::Placed
+    }
+
+    /// Writes `entry` to the slot of `victim`.
+    fn evict(&mut self, victim: (usize, usize), entry: Entry<K>) -> Inserted<K> {
+        let (bucket, slot) = victim;
+        let Some(evicted) = self.take(bucket, slot) else { return self.fill(entry, victim) };
+        self.fill(entry, victim);
+        Inserted::Replaced(evicted)
     }
 
     /// A free slot, in the first home if it has one: nearly every look-up then needs no other.
@@ -340,7 +346,7 @@ impl<K: Key> FlowTable<K> {
     }
 
     fn put_back(&mut self, entry: Entry<K>, bucket: usize, slot: usize) -> Inserted<K> {
-        self.put(entry, (bucket, slot));
+        self.fill(entry, (bucket, slot));
         Inserted::Full
     }
 

@@ -136,24 +136,22 @@ impl<K: FlowKey> Family<K> {
 
     /// True if a candidate's connection is in the table, expired or not.
     pub(super) fn has(&mut self, candidate: &Candidate<K>) -> bool {
-        self.table.find(candidate.key, candidate.homes, candidate.hint).is_some()
+        self.find(candidate).is_some()
     }
 
     /// True if a candidate belongs to a connection that stands, and does not begin a new one.
     pub(super) fn goes_on(&mut self, context: &Context, candidate: &Candidate<K>, now: Tick) -> bool {
-        let found = self.table.find(candidate.key, candidate.homes, candidate.hint);
+        let found = self.find(candidate);
         found.is_some_and(|found| {
             let over = now.reached(*found.deadline) || context.reschedules(&found, candidate.flags);
             !over && !context.expires(found.server)
         })
     }
 
-    /// A candidate's connection, if it stands and stays in its state.
+    /// A candidate's connection, expired or not.
     #[inline]
-    pub(super) fn unchanged(&mut self, candidate: &Candidate<K>, now: Tick) -> Option<Found<'_>> {
-        let found = self.table.find(candidate.key, candidate.homes, candidate.hint);
-        let unchanged = |found: &Found<'_>| found.state.after(candidate.flags) == *found.state;
-        found.filter(|found| unchanged(found) && !now.reached(*found.deadline))
+    pub(super) fn find(&mut self, candidate: &Candidate<K>) -> Option<Found<'_>> {
+        self.table.find(candidate.key, candidate.homes, candidate.hint)
     }
 
     /// The server of a candidate's connection, which it opens if there is none, or moves to its next
@@ -165,7 +163,7 @@ impl<K: FlowKey> Family<K> {
         now: Tick,
         arrival: &Arrival<'_>,
     ) -> Result<ServerId, DropReason> {
-        let Some(found) = self.table.find(candidate.key, candidate.homes, candidate.hint) else {
+        let Some(found) = self.find(candidate) else {
             return self.open(context, candidate, now, arrival);
         };
         if now.reached(*found.deadline) || context.reschedules(&found, candidate.flags) {
@@ -220,7 +218,8 @@ impl<K: FlowKey> Family<K> {
         self.open(context, candidate, now, arrival)
     }
 
-    fn open(
+    /// Opens the connection of a candidate that has none.
+    pub(super) fn open(
         &mut self,
         context: &Context,
         candidate: &Candidate<K>,

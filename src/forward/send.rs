@@ -30,6 +30,8 @@ struct Opener<'a> {
     context: &'a Context,
     tables: &'a mut Tables,
     now: Tick,
+    /// The connection of the frame has been looked for in the table of IPv4 and is not there.
+    absent: bool,
 }
 
 impl Sender<'_> {
@@ -42,16 +44,19 @@ impl Sender<'_> {
         index: usize,
     ) -> Verdict {
         let Self { context, now, .. } = *self;
-        let unchanged = match candidate.kind {
-            Kind::Of => self.tables.v4.unchanged(candidate, now),
-            _ => None,
+        if !matches!(candidate.kind, Kind::Of) {
+            return self.opener(false).forward(candidate, batch, index);
+        }
+        let Some(found) = self.tables.v4.find(candidate) else {
+            return self.opener(true).forward(candidate, batch, index);
         };
-        let Some(Found { deadline, state, server, .. }) = unchanged else {
-            return Opener { context, tables: self.tables, now }.forward(candidate, batch, index);
-        };
+        if !found.stays(candidate.flags, now) {
+            return self.opener(false).forward(candidate, batch, index);
+        }
+        let Found { deadline, state, server, .. } = found;
         let (server, expires) = (usize::from(server.0), now.after(self.lifetimes[*state as usize]));
         let Some(Route::Via(arm, addresses)) = self.routes.get(server) else {
-            return Opener { context, tables: self.tables, now }.forward(candidate, batch, index);
+            return self.opener(false).forward(candidate, batch, index);
         };
         if !hop::forward_plain(batch.frame(index), addresses) {
             return context.tally.looped(batch.frame(index));
@@ -59,6 +64,11 @@ impl Sender<'_> {
         *deadline = expires;
         self.counters[server].forwarded(candidate.bytes);
         Verdict::Forward(*arm)
+    }
+
+    #[inline]
+    fn opener(&mut self, absent: bool) -> Opener<'_> {
+        Opener { context: self.context, tables: self.tables, now: self.now, absent }
     }
 }
 
@@ -105,9 +115,12 @@ impl Opener<'_> {
         }
         if let Some(family) = every_port
             && let Some(earlier) = earlier((context, family), candidate, now)
-            && !v4.has(candidate)
+            && (self.absent || !v4.has(candidate))
         {
             return family.open_or_advance(context, &earlier, now, arrival);
+        }
+        if self.absent {
+            return v4.open(context, candidate, now, arrival);
         }
         v4.open_or_advance(context, candidate, now, arrival)
     }

@@ -85,11 +85,8 @@ impl Tree {
     /// takes connections.
     #[inline]
     pub(super) fn winner(&self, loads: &Loads) -> Option<ServerId> {
-        let standing = match self.levels.last() {
-            Some(root) => Standing(root.node(0).load(SeqCst)),
-            None if self.by == Comparison::PLAIN => self.walk::<true>(loads)?,
-            None => self.walk::<false>(loads)?,
-        };
+        let Some(root) = self.levels.last() else { return self.walk(loads) };
+        let standing = Standing(root.node(0).load(SeqCst));
         (!standing.is_out()).then(|| self.players.server(standing.place()))
     }
 
@@ -148,7 +145,7 @@ impl Tree {
             let players = &self.players.all()[first..self.players.all().len().min(first + FAN)];
             return std::array::from_fn(|slot| {
                 let slot = if slot < players.len() { slot } else { 0 };
-                self.by::<PLAIN>().standing(first + slot, players[slot], loads).0
+                self.by::<PLAIN>().standing(first + slot, players[slot], loads)
             });
         };
         let (nodes, count) = (&self.levels[below].nodes[at].0, self.levels[below].matches - first);
@@ -158,8 +155,8 @@ impl Tree {
     #[inline]
     fn best<const PLAIN: bool>(&self, players: &[Standing; FAN]) -> Standing {
         let by = self.by::<PLAIN>();
-        let share = |standing: Standing| by.share(standing, self.players.all()[standing.place()].weight);
-        let mut round = players.map(|standing| (standing, share(standing)));
+        let ratio = |standing: Standing| by.ratio_of(standing, self.players.all()[standing.place()].weight);
+        let mut round = players.map(|standing| (standing, ratio(standing)));
         let mut left = FAN;
         while left > 1 {
             left /= 2;
@@ -172,11 +169,22 @@ impl Tree {
 
     /// The winner of a list without a tree.
     #[inline]
-    fn walk<const PLAIN: bool>(&self, loads: &Loads) -> Option<Standing> {
+    fn walk(&self, loads: &Loads) -> Option<ServerId> {
+        if self.by == Comparison::PLAIN { self.least::<true>(loads) } else { self.least::<false>(loads) }
+    }
+
+    #[inline]
+    fn least<const PLAIN: bool>(&self, loads: &Loads) -> Option<ServerId> {
         let by = self.by::<PLAIN>();
-        let players = self.players.all().iter().enumerate();
-        let standings = players.map(|(place, player)| by.standing(place, *player, loads));
-        standings.reduce(better).map(|(winner, _)| winner)
+        let (first, others) = self.players.all().split_first()?;
+        let (mut least, mut server) = (by.ratio(*first, loads), first.server);
+        for player in others {
+            let ratio = by.ratio(*player, loads);
+            if ratio.is_less(least) {
+                (least, server) = (ratio, player.server);
+            }
+        }
+        (!least.is_out()).then_some(server)
     }
 
     /// The comparison; if it is the plain one, as a constant, of which little remains in the code.
@@ -198,21 +206,30 @@ impl Comparison {
     /// Of most services: wlc without thresholds. It is compiled for itself.
     const PLAIN: Self = Self { measure: Measure::Wlc, limited: false };
 
-    /// How `player` stands now, and what its load is to be divided by.
+    /// How `player` stands now.
     #[inline]
-    fn standing(self, place: usize, player: Player, loads: &Loads) -> (Standing, u16) {
+    fn standing(self, place: usize, player: Player, loads: &Loads) -> Standing {
+        let ratio = self.ratio(player, loads);
+        if ratio.is_out() { Standing::out(place) } else { Standing::new(ratio.load, place) }
+    }
+
+    /// The load of `player` now, for its share.
+    #[inline]
+    fn ratio(self, player: Player, loads: &Loads) -> Ratio {
         let out = self.limited && loads.is_overloaded(player.server);
         match self.measure.load(loads.get(player.server), player.weight) {
-            Some(load) if !out => (Standing::new(load, place), self.measure.share(player.weight)),
-            _ => (Standing::out(place), 0),
+            Some(load) if !out => Ratio { load, share: self.measure.share(player.weight) },
+            _ => Ratio::OUT,
         }
     }
 
-    /// What a standing's load is divided by: nothing, if the server takes no connections. So it is
-    /// infinitely loaded, and whoever takes some is better.
+    /// The load that `standing` holds, for the share of a server of `weight`.
     #[inline]
-    fn share(self, standing: Standing, weight: u16) -> u16 {
-        if self != Self::PLAIN && standing.is_out() { 0 } else { self.measure.share(weight) }
+    fn ratio_of(self, standing: Standing, weight: u16) -> Ratio {
+        if self != Self::PLAIN && standing.is_out() {
+            return Ratio::OUT;
+        }
+        Ratio { load: standing.load(), share: self.measure.share(weight) }
     }
 }
 
@@ -228,14 +245,33 @@ fn levels(mut players: usize, list_max: usize) -> Box<[Level]> {
     levels.into()
 }
 
-/// The earlier one, unless the later one is strictly less loaded for its share
-/// (`ip_vs_wlc_schedule` in net/netfilter/ipvs/ip_vs_wlc.c).
+/// The earlier one, unless the later one is strictly less loaded for its share.
 #[inline]
-fn better(earlier: (Standing, u16), later: (Standing, u16)) -> (Standing, u16) {
-    if later.0.load() * u64::from(earlier.1) < earlier.0.load() * u64::from(later.1) {
-        later
-    } else {
-        earlier
+fn better<T>(earlier: (T, Ratio), later: (T, Ratio)) -> (T, Ratio) {
+    if later.1.is_less(earlier.1) { later } else { earlier }
+}
+
+/// A load, and the share of the connections that it is divided by.
+#[derive(Clone, Copy, Debug)]
+struct Ratio {
+    /// Below 2⁴⁷: times a share it fits 64 bits.
+    load: u64,
+    share: u16,
+}
+
+impl Ratio {
+    /// Of a server that takes no connections: infinite, so that any other is less.
+    const OUT: Self = Self { load: 1, share: 0 };
+
+    #[inline]
+    const fn is_out(self) -> bool {
+        self.share == 0
+    }
+
+    /// Compares without dividing (`ip_vs_wlc_schedule` in net/netfilter/ipvs/ip_vs_wlc.c).
+    #[inline]
+    fn is_less(self, other: Self) -> bool {
+        self.load * u64::from(other.share) < other.load * u64::from(self.share)
     }
 }
 
@@ -247,10 +283,10 @@ impl Standing {
         Self(load << 16 | place as u64) // places are below 65536, as server ids are
     }
 
-    /// Of whoever takes no connections: with some load, to be divided by 0.
+    /// Of a server that takes no connections.
     #[inline]
     const fn out(place: usize) -> Self {
-        Self(Self::OUT | 1 << 16 | place as u64)
+        Self(Self::OUT | place as u64)
     }
 
     #[inline]
@@ -258,7 +294,7 @@ impl Standing {
         self.0 & Self::OUT != 0
     }
 
-    /// With the highest bit it is below 2⁴⁸: times a share it fits 64 bits.
+    /// Below 2⁴⁷, unless the server is out.
     #[inline]
     const fn load(self) -> u64 {
         self.0 >> 16
