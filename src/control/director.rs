@@ -230,6 +230,7 @@ impl<F: FnMut()> Director<F> {
                 () = watch.changed() => {
                     self.look_at_links()?;
                     self.look_at_addresses();
+                    self.follow_addresses()?;
                 }
                 _ = clock.tick() => self.tick()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
@@ -337,7 +338,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Tells the workers of addresses that this host has been given or has lost.
-    fn note_addresses(&mut self) -> Result<(), Failure> {
+    pub(super) fn note_addresses(&mut self) -> Result<(), Failure> {
         let reserved = self.host.not_clients();
         if reserved == self.registry.reserved {
             return Ok(());

@@ -88,6 +88,11 @@ impl Host {
         self.arms.iter().flat_map(Interface::not_others).collect()
     }
 
+    /// True if an interface's addresses are no longer those that the ways to the servers were found by.
+    pub fn has_other_addresses(&self) -> bool {
+        self.renewed() != self.arms
+    }
+
     fn renewed(&self) -> Vec<Interface> {
         self.arms.iter().map(renewed).collect()
     }

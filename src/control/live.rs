@@ -5,6 +5,7 @@
 
 use super::arp::Command;
 use super::audit::{self, Origin};
+use super::failure::Failure;
 use super::hints;
 use super::host::Host;
 use super::registry::Drain;
@@ -13,7 +14,7 @@ use super::status;
 use super::{director::Director, registry::Totals};
 use crate::model::{Change, Config, Culprit, Director as Settings, Misfit, Rules};
 use crate::schedule::Load;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -148,10 +149,43 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    /// Tells ARP which real servers have come and gone.
+    /// Goes by the addresses that the interfaces have now: real servers are asked from them, and no client is
+    /// taken to have them.
+    pub(super) fn follow_addresses(&mut self) -> Result<(), Failure> {
+        self.note_addresses()?;
+        if !self.host.has_other_addresses() {
+            return Ok(());
+        }
+        match self.host.refit(&self.registry.rules().services) {
+            Ok(host) => {
+                let before = std::mem::replace(&mut self.host, host);
+                self.tell_responder(&before);
+                self.log_askers(&before);
+            }
+            Err(misfit) => {
+                tracing::warn!(%misfit, "real servers are asked from the addresses that were there before")
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs each address that servers are asked from and were not before.
+    fn log_askers(&mut self, before: &Host) {
+        let askers = |host: &Host| host.servers.iter().map(|server| server.own).collect::<BTreeSet<_>>();
+        for own in askers(&self.host).difference(&askers(before)) {
+            self.lines.line(*own, Instant::now(), || {
+                tracing::info!(%own, "real servers are asked from another address of this host");
+            });
+        }
+    }
+
+    /// Tells ARP which real servers have come, gone, or are to be asked from another address.
     fn tell_responder(&self, before: &Host) {
         let [gone, come] = difference(&before.servers, &self.host.servers);
-        let gone = gone.into_iter().map(|server| Command::RemoveServer(server.link, server.rip));
+        let stays: HashSet<_> = come.iter().map(|server| (server.link, server.rip)).collect();
+        let gone = gone.into_iter().map(|server| (server.link, server.rip));
+        let gone =
+            gone.filter(|key| !stays.contains(key)).map(|(link, rip)| Command::RemoveServer(link, rip));
         for command in gone.chain(come.into_iter().map(Command::AddServer)) {
             self.command(command);
         }

@@ -101,7 +101,8 @@ pub enum Event {
     AddVip(Ipv4Addr),
     /// Answer for this VIP no more. ARP has no farewell: neighbors forget it by themselves.
     RemoveVip(Ipv4Addr),
-    /// Resolve this server. One that is there already starts anew if its settings differ.
+    /// Resolve this server. One that is there already starts anew if its settings differ; if that is only the
+    /// address to ask from, what is known of it stays.
     AddServer(ServerSettings),
     /// Ask for this server no more.
     RemoveServer {

@@ -71,6 +71,15 @@ impl Server {
         Self { settings, mac: settings.mac, state, held, asked_at: None, claimants: Vec::new() }
     }
 
+    /// Asks from another address of the director from now on. False if more than that is different.
+    pub(super) fn adopt(&mut self, settings: ServerSettings) -> bool {
+        let stays = ServerSettings { own: settings.own, ..self.settings } == settings;
+        if stays {
+            self.settings = settings;
+        }
+        stays
+    }
+
     /// The carrier is gone: what is known stays.
     pub(super) fn hold(&mut self) {
         self.held = true;

@@ -92,7 +92,7 @@ impl Tables {
     pub(super) fn add_server(&mut self, settings: ServerSettings, turn: &mut Turn<'_>) {
         let ServerSettings { link, rip, mac, .. } = settings;
         assert!(usize::from(link.0) < turn.common.links.len(), "no such link: {settings:?}");
-        if self.servers.get(&(link, rip)).is_some_and(|server| server.settings == settings) {
+        if self.servers.get_mut(&(link, rip)).is_some_and(|server| server.adopt(settings)) {
             return;
         }
         let server = Server::new(settings, turn);

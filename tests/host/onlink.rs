@@ -90,3 +90,21 @@ fn a_port_of_a_bridge_is_refused_by_the_bridge_s_name() {
     let words = "eth0 has no IPv4 address, as it is a port of br9; name br9 instead of eth0";
     assert!(site.log().contains(words), "{}", site.log());
 }
+
+#[test]
+fn a_new_address_of_the_director_is_asked_from_at_once() {
+    let site = Site::new();
+    let _director = site.start_and_wait(&config("10.0.0.2"), "");
+    let mac = site.director.run("cat /sys/class/net/eth0/address");
+    // A host that is asked learns where the asker is.
+    let is_asked_from = |dip: &str| site.peer.run(&format!("ip neighbour show {dip}")).contains(mac.trim());
+    assert!(is_asked_from("10.0.0.1"));
+    site.director.run("ip address del 10.0.0.1/24 dev eth0 && ip address add 10.0.0.9/24 dev eth0");
+    site.peer.run("ip neighbour flush dev eth0");
+    wait_until("a question from the new address", SOON, || is_asked_from("10.0.0.9"));
+    site.wait_for("real servers are asked from another address of this host own=10.0.0.9");
+    site.peer.run("ip neighbour flush dev eth0");
+    wait_until("the next question", SOON, || is_asked_from("10.0.0.9"));
+    assert!(!is_asked_from("10.0.0.1"), "never from the old one");
+    assert_eq!(site.log().matches("real server reachable").count(), 1, "it stays known: {}", site.log());
+}

@@ -350,3 +350,16 @@ fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
     let settings = ServerSettings { link: LinkIndex(2), rip: RIP, own: DIP, mac: None };
     Bench::new(OnConflict::Standby).event(Event::AddServer(settings));
 }
+
+#[test]
+fn a_server_that_is_asked_from_another_address_stays_known() {
+    let mut bench = Bench::new(OnConflict::Standby);
+    bench.add_server(None);
+    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    let own = Ipv4Addr::new(192, 168, 195, 11);
+    let moved = ServerSettings { link: CLIENT, rip: RIP, own, mac: None };
+    assert_eq!(bench.event(Event::AddServer(moved)), []);
+    let asked: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
+    assert_eq!(asked, [send(ArpPacket::request(OURS, own, RIP).only_to(RS))]);
+    assert_eq!(bench.hear(answer(RS, RIP)), [], "no news");
+}
