@@ -53,6 +53,26 @@ fn each_frame_comes_back_once_and_unchanged() {
 }
 
 #[test]
+fn each_mtu_is_served_in_the_driver_up_to_its_longest_frame() {
+    for mtu in [1500, 3498, 3499, 3507, 3822, 3823] {
+        let net = Net::new(1);
+        for namespace in [&net.director, &net.peer] {
+            namespace.run(&format!("ip link set dev eth0 mtu {mtu}"));
+        }
+        let wire = net.peer_wire();
+        let frames = [60, mtu - 1, mtu].map(|len| datagram((VIP, 53), 9, &vec![5; len - 28]));
+        let seen = with_director(&net.director, &Setup::new(&[udp(VIP, 53)]), || {
+            for frame in &frames {
+                wire.send(frame);
+                assert_eq!(next(&wire, PATIENCE), Some(bounced(frame)), "{} of {mtu}", frame.len());
+            }
+        });
+        assert_eq!(seen[0].infos[0].mode, "native, copy", "{mtu}");
+        assert_eq!((seen[0].received[0], seen[0].sent.forwarded), (3, 3), "{mtu}");
+    }
+}
+
+#[test]
 fn frames_of_several_buffers_come_back_once_and_unchanged() {
     let net = Net::new(1);
     for namespace in [&net.director, &net.peer] {

@@ -95,21 +95,6 @@ fn compile(directory: &Path, function: &str) -> String {
 }
 
 #[test]
-fn an_mtu_that_the_driver_refuses_is_served_generically() {
-    let net = Net::new(1);
-    for namespace in [&net.director, &net.peer] {
-        namespace.run("ip link set dev eth0 mtu 3822");
-    }
-    let wire = net.peer_wire();
-    let frame = datagram((VIP, 53), 9, &[5; 3794]);
-    let seen = with_director(&net.director, &Setup::new(&[udp(VIP, 53)]), || {
-        wire.send(&frame);
-        assert_eq!(next(&wire, PATIENCE), Some(bounced(&frame)), "a frame of the whole MTU");
-    });
-    assert_eq!(seen[0].infos[0].mode, "generic, copy");
-}
-
-#[test]
 fn more_workers_than_queues_are_refused() {
     let (net, _server) = Net::with_server(1);
     let three = Setup { workers: Some(3), ..Setup::new(&[]) };

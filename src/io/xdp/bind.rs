@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::chunk::{self, chunk_len};
+use super::chunk::chunk_len;
 use super::deal::Share;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
@@ -42,10 +42,11 @@ impl Copying {
 
 /// What sort of socket is to be made.
 #[derive(Clone, Copy)]
-struct Sort {
-    copying: Copying,
-    ring_len: u32,
-    buffers: Buffers,
+pub(super) struct Sort {
+    pub(super) copying: Copying,
+    /// Entries in each ring, a power of two.
+    pub(super) ring_len: u32,
+    pub(super) buffers: Buffers,
 }
 
 /// Why a worker's sockets cannot be made.
@@ -58,12 +59,8 @@ pub(super) struct BindError {
 /// Makes one worker's UMEM, and over it a socket for each of its queues.
 ///
 /// One UMEM for all, so that a frame received on one arm is sent on another without a copy.
-pub(super) fn worker(
-    plan: &Plan,
-    share: &Share,
-    copying: Copying,
-    ring_len: u32,
-) -> Result<XdpPorts, BindError> {
+pub(super) fn worker(plan: &Plan, share: &Share, sort: Sort) -> Result<XdpPorts, BindError> {
+    let Sort { copying, ring_len, .. } = sort;
     let arms = &plan.arms;
     let (receivers, senders) = (share.client.len(), share.client.len() + arms.len() - 1);
     let memory = Memory {
@@ -72,7 +69,6 @@ pub(super) fn worker(
         huge_pages: plan.huge_pages,
     };
     let (umem, free) = memory.register(ring_len)?;
-    let sort = Sort { copying, ring_len, buffers: chunk::buffers(arms[0].mtu) };
     let bind = |arm: &Interface, queue| socket(&umem, arm, queue, sort);
     let mut client = Vec::new();
     for (index, queue) in share.client.iter().enumerate() {

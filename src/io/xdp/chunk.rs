@@ -20,22 +20,35 @@ const LINK_HEADERS: u32 = 14 + 4;
 /// 2048 bytes, less the headroom, that leaves 1024.
 pub(super) const GRANULE: u32 = 1024;
 
+/// What else drivers keep of a page for a frame in a single buffer, in bytes: `struct skb_shared_info` on 64-bit
+/// hosts, and the frame's checksum.
+const DRIVER_ROOM: u32 = 320 + 4;
+
+/// Largest MTU, in bytes, at which every driver with XDP takes a program for frames in one buffer: 3498, as for
+/// mlx5. veth refuses above 3506 (`veth_xdp_set`, Linux 6.18).
+const ONE_BUFFER_MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS - DRIVER_ROOM;
 /// Largest MTU whose frames fit a chunk that the kernel copies into, in bytes.
 pub(super) const MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS;
 /// Largest MTU whose frames fit what every NIC makes of a chunk, in bytes.
 pub(super) const ZERO_COPY_MTU_MAX: u32 = room(CHUNK_LENS[1]) / GRANULE * GRANULE - LINK_HEADERS;
 
 /// Returns the longest frame that a socket of an interface with this MTU takes, both in bytes.
-pub(super) fn frame_max(copying: Copying, mtu: u32) -> u32 {
-    match buffers(mtu) {
+pub(super) fn frame_max(copying: Copying, mtu: u32, buffers: Buffers) -> u32 {
+    match buffers {
         Buffers::One => room(chunk_len(copying, mtu)),
         Buffers::Several => u32::MAX,
     }
 }
 
-/// Returns how many buffers a frame of an interface with this MTU, in bytes, may take.
-pub(super) fn buffers(mtu: u32) -> Buffers {
-    if mtu <= MTU_MAX { Buffers::One } else { Buffers::Several }
+/// Returns how many buffers a frame of an interface with this MTU, in bytes, may take: what to try, in order.
+///
+/// Frames that fit a chunk need several buffers with drivers that keep more of a page for themselves.
+pub(super) fn buffers(mtu: u32) -> &'static [Buffers] {
+    match mtu {
+        ..=ONE_BUFFER_MTU_MAX => &[Buffers::One],
+        ..=MTU_MAX => &[Buffers::Several, Buffers::One],
+        _ => &[Buffers::Several],
+    }
 }
 
 /// Room for a frame in a chunk, both in bytes.
@@ -74,6 +87,13 @@ mod tests {
             }
         }
         assert_eq!(ZERO_COPY_MTU_MAX, 3054);
+    }
+
+    #[test]
+    fn several_buffers_are_tried_where_drivers_refuse_one() {
+        let (one, several) = (Buffers::One, Buffers::Several);
+        assert_eq!((buffers(3498), buffers(3823)), (&[one][..], &[several][..]));
+        assert_eq!((buffers(3499), buffers(3822)), (&[several, one][..], &[several, one][..]));
     }
 
     #[test]

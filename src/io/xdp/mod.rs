@@ -23,10 +23,10 @@ pub use ports::{Census, XdpPorts};
 use super::bpf::{self, Buffers, Mode, Modes};
 use super::veth::{self, Checksums};
 use super::{Interface, IoError, Opened, Plan, PortInfo};
-use bind::{BindError, Copying};
-use chunk::ZERO_COPY_MTU_MAX;
+use bind::{BindError, Copying, Sort};
+use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
 use deal::Share;
-use steering::{Steered, XdpSteering};
+use steering::{Fit, Steered, XdpSteering};
 use tracing::{info, warn};
 
 /// Entries in each ring, a power of two.
@@ -99,21 +99,24 @@ type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
 
 fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes)) -> Result<Bound, IoError> {
     let mut no_zero_copy = None;
-    for copying in [Copying::Zero, Copying::Copy] {
-        let is_cut = chunk::buffers(plan.arms[0].mtu) == Buffers::One && plan.arms[0].mtu > ZERO_COPY_MTU_MAX;
-        if copying == Copying::Zero && is_cut {
-            no_zero_copy = Some(refusal::zero_copy_mtu(&plan.arms[0], ZERO_COPY_MTU_MAX));
+    let client = &plan.arms[0];
+    for sort in sorts(client.mtu, ring_len) {
+        let Sort { copying, buffers, .. } = sort;
+        if (copying, buffers) == (Copying::Zero, Buffers::One) && client.mtu > ZERO_COPY_MTU_MAX {
+            no_zero_copy = Some(refusal::zero_copy_mtu(client, ZERO_COPY_MTU_MAX));
             continue;
         }
-        let mut ports = match bind_all(plan, shares, copying, ring_len) {
+        let has_another = buffers == Buffers::Several && client.mtu <= MTU_MAX;
+        let mut ports = match bind_all(plan, shares, sort) {
             Ok(ports) => ports,
             Err(failure) if copying == Copying::Zero && refusal::is_about_zero_copy(&failure.error) => {
                 no_zero_copy = Some(bpf::errno(&failure.error));
                 continue;
             }
-            Err(failure) => return Err(refusal::binding(failure, &plan.arms[0])),
+            Err(failure) if has_another && refusal::is_unsupported(&failure.error) => continue,
+            Err(failure) => return Err(refusal::binding(failure, client)),
         };
-        let steering = attach(plan, shares, &ports, (copying, modes))?;
+        let steering = attach(plan, shares, &ports, (sort, modes))?;
         let (mode, refusal) = steering.client.mode().expect("it has been attached");
         if (copying, mode) == (Copying::Zero, Mode::Generic) {
             no_zero_copy = Some("needs a driver with XDP".into());
@@ -129,30 +132,34 @@ fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes
     unreachable!("copying either works or is refused")
 }
 
-fn bind_all(
-    plan: &Plan,
-    shares: &[Share],
-    copying: Copying,
-    ring_len: u32,
-) -> Result<Vec<XdpPorts>, BindError> {
-    shares.iter().map(|share| bind::worker(plan, share, copying, ring_len)).collect()
+/// The sorts of sockets for an interface with this MTU in bytes, the best first.
+fn sorts(mtu: u32, ring_len: u32) -> impl Iterator<Item = Sort> {
+    let sort =
+        move |buffers| [Copying::Zero, Copying::Copy].map(|copying| Sort { copying, ring_len, buffers });
+    chunk::buffers(mtu).iter().copied().flat_map(sort)
+}
+
+fn bind_all(plan: &Plan, shares: &[Share], sort: Sort) -> Result<Vec<XdpPorts>, BindError> {
+    shares.iter().map(|share| bind::worker(plan, share, sort)).collect()
 }
 
 fn attach(
     plan: &Plan,
     shares: &[Share],
     ports: &[XdpPorts],
-    (copying, modes): (Copying, Modes),
+    (sort, modes): (Sort, Modes),
 ) -> Result<XdpSteering, IoError> {
     let sockets = shares.iter().zip(ports).flat_map(|(share, ports)| {
         let queues = share.client.iter().enumerate();
         queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))
     });
-    let frame_max = chunk::frame_max(copying, plan.arms[0].mtu);
-    let client = Steered::load(&plan.arms[0], (modes, frame_max), sockets)?;
+    let Sort { copying, buffers, .. } = sort;
+    let frame_max = chunk::frame_max(copying, plan.arms[0].mtu, buffers);
+    let client = Steered::load(&plan.arms[0], Fit { modes, buffers, frame_max }, sockets)?;
     // Drivers such as i40e send from a UMEM only while an XDP program is attached.
     let server = plan.arms.get(1).filter(|_| copying == Copying::Zero);
-    let server = server.map(|arm| Steered::load(arm, (modes, u32::MAX), std::iter::empty())).transpose()?;
+    let fit = Fit { modes, buffers, frame_max: u32::MAX };
+    let server = server.map(|arm| Steered::load(arm, fit, std::iter::empty())).transpose()?;
     let mut steering = XdpSteering { client, server };
     super::Steering::start(&mut steering)?;
     Ok(steering)

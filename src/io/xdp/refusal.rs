@@ -3,8 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::bind::BindError;
-use super::chunk::{self, MTU_MAX};
-use crate::io::bpf::Buffers;
+use super::chunk::MTU_MAX;
 use crate::io::rtnl::{self, Link};
 use crate::io::veth::Checksums;
 use crate::io::{Interface, IoError, bpf};
@@ -97,10 +96,14 @@ pub(super) fn is_about_zero_copy(error: &io::Error) -> bool {
     )
 }
 
+/// True if another sort of socket may work.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
+}
+
 pub(super) fn binding(failure: BindError, client: &Interface) -> IoError {
     let BindError { what, error } = failure;
-    let is_refused = matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL));
-    if is_refused && chunk::buffers(client.mtu) == Buffers::Several {
+    if is_unsupported(&error) && client.mtu > MTU_MAX {
         return mtu(client, MTU_MAX, &error);
     }
     let (cause, remedy) = match error.raw_os_error() {

@@ -1,7 +1,7 @@
 //! Attaching and detaching the steering program around the workers' life.
 
-use super::{chunk, generic};
-use crate::io::bpf::{self, Attached, Handed, Mode, Modes, Programs};
+use super::generic;
+use crate::io::bpf::{self, Attached, Buffers, Handed, Mode, Modes, Programs};
 use crate::io::ethtool::GroOff;
 use crate::io::{Interface, IoError, Steering};
 use crate::model::ServiceAddress;
@@ -41,22 +41,32 @@ pub(super) struct Steered {
     attached: Option<Attached>,
     gro_off: Vec<GroOff>,
     programs: Programs,
-    modes: Modes,
+    fit: Fit,
+}
+
+/// What an interface and the sockets behind the program take.
+#[derive(Clone, Copy)]
+pub(super) struct Fit {
+    /// Where the program may run.
+    pub(super) modes: Modes,
+    /// Buffers that a frame may take.
+    pub(super) buffers: Buffers,
+    /// Longest frame that the sockets take, in bytes.
+    pub(super) frame_max: u32,
 }
 
 impl Steered {
-    /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing. It will be attached in
-    /// one of `modes`. The sockets take frames of at most `frame_max` bytes.
+    /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing.
     pub(super) fn load<'a>(
         interface: &Interface,
-        (modes, frame_max): (Modes, u32),
+        fit: Fit,
         sockets: impl Iterator<Item = (u32, BorrowedFd<'a>)>,
     ) -> Result<Self, IoError> {
-        let mut programs = Programs::load_for(interface, frame_max)?;
+        let mut programs = Programs::load_for(interface, fit.frame_max)?;
         for (queue, socket) in sockets {
             programs.set_socket(queue, socket)?;
         }
-        Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, modes })
+        Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, fit })
     }
 
     /// Readers of what is handed over to the sockets of `queues`.
@@ -73,8 +83,8 @@ impl Steered {
         if self.attached.is_some() {
             return Ok(());
         }
-        let buffers = chunk::buffers(self.interface.mtu);
-        let attached = bpf::attach_steering(&mut self.programs, &self.interface, self.modes, buffers)?;
+        let Fit { modes, buffers, .. } = self.fit;
+        let attached = bpf::attach_steering(&mut self.programs, &self.interface, modes, buffers)?;
         if attached.mode == Mode::Generic {
             self.gro_off = generic::forbid_merging(&self.interface);
         }
