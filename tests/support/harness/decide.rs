@@ -125,7 +125,7 @@ pub fn mac(server: u16) -> MacAddr {
     MacAddr([2, 1, 0, 0, (server >> 8) as u8, server as u8])
 }
 
-/// One or two arms and short or long timeouts by the first byte; of every server, by one byte
+/// One or two arms, short or long timeouts and IPVS's switches by the first byte; of every server, by one byte
 /// each: weight, whether its MAC address is known, whether it has been removed.
 fn snapshot(input: &mut Input<'_>) -> Snapshot {
     let shape = input.byte();
@@ -137,17 +137,24 @@ fn snapshot(input: &mut Input<'_>) -> Snapshot {
         let (known, removed) = (traits[usize::from(id)] & 4 != 0, traits[usize::from(id)] & 24 == 24);
         (!removed).then(|| Server { arm, mac: known.then(|| mac(id)) })
     };
-    let candidate = |id: &u16| {
-        let weight = [0, 1, 3, u16::MAX][usize::from(traits[usize::from(*id)] & 3)];
-        Candidate::new(ServerId(*id), weight)
+    let weight = |id: u16| [0, 1, 3, u16::MAX][usize::from(traits[usize::from(id)] & 3)];
+    let candidate = |id: &u16| Candidate::new(ServerId(*id), weight(*id));
+    let expires = shape & 0x20 != 0;
+    let route = |id: u16| {
+        let route = Route::new(&arms, server(id));
+        if expires && weight(id) == 0 { route.quiesced() } else { route }
     };
     Snapshot {
-        routes: Route::to_all(&arms, (0..SERVERS).map(server)),
+        routes: (0..SERVERS).map(route).collect(),
         arms,
         services: ServiceMap::new(&addresses()),
         pools: SERVICES.iter().map(|(.., ids)| Pool::new(ids.iter().map(candidate))).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
-        policy: Policy { conn_reuse_mode: ConnReuseMode(shape >> 3 & 3), ..Policy::default() },
+        policy: Policy {
+            conn_reuse_mode: ConnReuseMode(shape >> 3 & 3),
+            expire_nodest_conn: expires,
+            ..Policy::default()
+        },
         ..Snapshot::default()
     }
 }

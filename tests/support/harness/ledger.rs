@@ -4,7 +4,7 @@ use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, VIP};
 use directrix::flow::{Entry, Flow, State};
 use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
-use directrix::model::{ConnReuseMode, ServerId, ServiceId};
+use directrix::model::{ServerId, ServiceId};
 use directrix::schedule::{Load, Loads};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -31,6 +31,7 @@ pub struct Ledger {
 struct Seen {
     key: Flow,
     flags: TcpFlags,
+    udp: bool,
     /// It comes from the address of a real server, and from far: it may have come in a circle.
     circles: bool,
 }
@@ -38,10 +39,17 @@ struct Seen {
 impl Seen {
     /// True if this frame would open the connection that is `old`, or would if that has just
     /// given way to another one.
-    fn may_open_again(&self, old: &Entry<Flow>, mode: ConnReuseMode) -> bool {
+    fn may_open_again(&self, old: &Entry<Flow>, snapshot: &Snapshot) -> bool {
         let opens = old.state == State::UdpNew || self.flags.any(TcpFlags::SYN);
+        let mode = snapshot.policy.conn_reuse_mode;
         let reused = old.template == 0 && old.state.gives_way_to(self.flags, mode);
-        reused || (old.state.is_unconfirmed() && opens)
+        let quiesced = matches!(snapshot.route(old.server), Route::Quiesced(..));
+        reused || (quiesced && self.opens()) || (old.state.is_unconfirmed() && opens)
+    }
+
+    /// True if this frame opens a connection where there is none.
+    fn opens(&self) -> bool {
+        self.udp || (self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST))
     }
 }
 
@@ -110,7 +118,8 @@ impl Ledger {
         assert_eq!(after[6..12], self.snapshot.arms[usize::from(arm.0)].mac.0, "we are the sender");
         let mac = Some(MacAddr(after[..6].try_into().expect("six bytes")));
         let way = Route::new(&self.snapshot.arms, Some(Server { arm, mac }));
-        assert!(self.snapshot.routes.contains(&way), "{mac:?} is a server there");
+        let is_there = [way, way.quiesced()].iter().any(|way| self.snapshot.routes.contains(way));
+        assert!(is_there, "{mac:?} is a server there");
         self.forwarded += 1;
         self.forwarded_bytes += u64::from(u16::from_be_bytes([before[16], before[17]]));
     }
@@ -120,15 +129,19 @@ impl Ledger {
     }
 
     /// A live connection that got no frame or one, which did not begin it anew, is as the state
-    /// table says, or as it was if its server is gone. Only an unconfirmed one may be gone, or may have been opened again.
+    /// table says. If its server is gone, it is as it was, or has ended by expire_nodest_conn. Only an unconfirmed one may be gone, or may have been opened again.
     fn connections_go_on(&self, arrived: &[Vec<u8>], (before, after): (&Table, &Table), now: Tick) {
         let seen: Vec<_> = arrived.iter().filter_map(|frame| self.see(frame)).collect();
         for old in before.values().filter(|entry| !now.reached(entry.deadline)) {
-            let again = |seen: &Seen| seen.may_open_again(old, self.snapshot.policy.conn_reuse_mode);
+            let again = |seen: &Seen| seen.may_open_again(old, &self.snapshot);
             let own: Vec<_> = seen.iter().filter(|seen| seen.key == old.key).collect();
             let expected = match own[..] {
                 [] => *old,
                 [one] if one.circles => continue,
+                [one] if !again(one) && self.is_expired(old.server) => {
+                    Self::ended(after.get(&old.key), one);
+                    continue;
+                }
                 [one] if !again(one) && self.is_gone(old.server) => *old,
                 [one] if !again(one) => {
                     let state = old.state.after(one.flags);
@@ -145,6 +158,18 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    /// A connection to a server that is gone ended with its next frame, which may have opened another one.
+    fn ended(new: Option<&Entry<Flow>>, frame: &Seen) {
+        if let Some(new) = new {
+            let first = if frame.udp { State::UdpNew } else { State::None.after(frame.flags) };
+            assert!(frame.opens() && new.state == first, "expire_nodest_conn: {new:?}");
+        }
+    }
+
+    fn is_expired(&self, server: ServerId) -> bool {
+        self.snapshot.policy.expire_nodest_conn && self.is_gone(server)
     }
 
     fn is_gone(&self, server: ServerId) -> bool {
@@ -165,7 +190,7 @@ impl Ledger {
             .collect();
         for (key, (frame, verdict)) in last {
             let (Verdict::Forward(_), Some(entry)) = (verdict, after.get(&key)) else { continue };
-            let Route::Via(_, addresses) = self.snapshot.route(entry.server) else { panic!("{entry:?}") };
+            let Ok((_, addresses)) = self.snapshot.route(entry.server).way() else { panic!("{entry:?}") };
             let mut addressed = [0; 12];
             assert!(addresses.write(&mut addressed));
             assert_eq!(addressed, frame[..12], "{entry:?}");
@@ -196,7 +221,7 @@ impl Ledger {
         let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && header.ttl() < 64;
         let service = ServiceId(service as u16);
         let key = Flow { client: header.source_addr(), client_port: ports.0, service, port };
-        right.then_some(Seen { key, flags: TcpFlags(flags), circles })
+        right.then_some(Seen { key, flags: TcpFlags(flags), udp: protocol == Protocol::Udp, circles })
     }
 }
 
