@@ -342,6 +342,27 @@ fn a_persistent_setup_comes_back_after_a_reboot() {
 }
 
 #[test]
+fn the_command_of_a_unit_mends_what_was_removed_by_hand() {
+    let site = Site::new();
+    site.good(&format!("setup --vip {VIP} --persist"));
+    let ready = site.picture();
+    let unit = std::fs::read_to_string(site.unit()).unwrap();
+    site.server.run(&format!(
+        "ip address del {VIP}/32 dev lo; echo 0 > /proc/sys/net/ipv4/conf/all/arp_ignore
+         echo 0 > /proc/sys/net/ipv4/conf/lo/arp_announce"
+    ));
+    assert_eq!(site.realserver(&format!("check --vip {VIP}")).status, 1);
+    for _ in 0..2 {
+        site.server.run(command_of(&unit));
+        assert_eq!(site.picture(), ready);
+    }
+    assert!(!site.arping(VIP), "quiet");
+    assert_eq!(site.realserver(&format!("check --vip {VIP}")).status, 0);
+    site.good(&format!("undo --vip {VIP}"));
+    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8", "as before the first setup");
+}
+
+#[test]
 fn undo_removes_the_unit_where_nothing_else_is_on_record() {
     let site = Site::new();
     site.good(&format!("setup --vip {VIP} --persist"));
