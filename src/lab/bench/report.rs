@@ -120,7 +120,7 @@ fn probe(folder: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::lab::Console;
     use crate::lab::bench::experiment;

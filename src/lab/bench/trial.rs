@@ -16,11 +16,11 @@ pub enum Contender {
     Xdp,
     /// directrix over AF_PACKET
     Packet,
-    /// A bare AF_XDP forwarder with the same rings: new MAC addresses, no decision
+    /// A bare AF_XDP forwarder with the same rings: new MAC addresses, no scheduling
     L2fwd,
-    /// An XDP program that sends frames back from the driver, the server chosen by a hash
+    /// An XDP program that returns frames from the driver (XDP_TX), server chosen by hash
     Hairpin,
-    /// nftables at netdev ingress, the server chosen by a hash
+    /// nftables at netdev ingress, server chosen by hash
     Nft,
     /// Whatever stands behind a real interface; its user runs it
     #[value(skip)]
@@ -62,9 +62,9 @@ pub enum Kind {
     /// ACKs of connections that were opened before
     #[default]
     Established,
-    /// SYNs of clients never seen before
+    /// SYNs of new clients
     Flood,
-    /// Half ACKs of open connections, half SYNs of strangers
+    /// Half ACKs of open connections, half SYNs of new clients
     Mixed,
 }
 
