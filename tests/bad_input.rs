@@ -29,7 +29,18 @@ const ARGUMENTS: &[Case] = &[
         "error: unrecognized subcommand 'drop'\n\n  tip: some similar subcommands exist: 'top', 'drops'\n\n\
          Usage: directrix [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n",
     ),
-    ("directrix start", 2, "error: unrecognized subcommand 'start'\n…"),
+    (
+        "directrix start",
+        2,
+        "error: unrecognized subcommand 'start'\n\n  tip: 'directrix run' is the director, in the foreground; its \
+         unit: 'systemctl start directrix'\n…",
+    ),
+    (
+        "directrix restart",
+        2,
+        "error: unrecognized subcommand 'restart'\n\n  tip: a director ends at SIGTERM or Ctrl-C; its unit: \
+         'systemctl restart directrix'\n…",
+    ),
     ("directrix help start", 2, "error: unrecognized subcommand 'start'\n…"),
     (
         "directrix run --bakend xdp",
@@ -68,7 +79,7 @@ const ARGUMENTS: &[Case] = &[
         2,
         "error: unexpected argument '--jsn' found\n\n  tip: a similar argument exists: '--json'\n…",
     ),
-    ("directrix realserver", 2, "Prepare a real server: VIP on lo, quiet in ARP\n\nUsage: …"),
+    ("directrix realserver", 2, "Prepare a real server: VIP on lo, ARP suppressed\n\nUsage: …"),
     (
         "directrix realserver setup",
         2,
@@ -107,7 +118,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab --connections 0",
         2,
-        "error: invalid value '0' for '--connections <N>': 0 is not in 1..…",
+        "error: invalid value '0' for '--connections <N>': write 1 or more…",
     ),
     (
         "directrix lab run --name absent",
@@ -134,7 +145,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab bench --flows 0",
         2,
-        "error: invalid value '0' for '--flows <N>': 0 is not in 1..=134217728\n…",
+        "error: invalid value '0' for '--flows <N>': write a number from 1 to 134217728\n…",
     ),
     (
         "directrix lab bench --flows 64k",
@@ -144,17 +155,17 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab bench --servers 0",
         2,
-        "error: invalid value '0' for '--servers <N>': 0 is not in 1..=10000\n…",
+        "error: invalid value '0' for '--servers <N>': write a number from 1 to 10000\n…",
     ),
     (
         "directrix lab bench --frame-len 59",
         2,
-        "error: invalid value '59' for '--frame-len <BYTES>': 59 is not in 60..=1514\n…",
+        "error: invalid value '59' for '--frame-len <BYTES>': write a number from 60 to 1514\n…",
     ),
     (
         "directrix lab bench --frame-len 1515",
         2,
-        "error: invalid value '1515' for '--frame-len <BYTES>': 1515 is not in 60..=1514\n…",
+        "error: invalid value '1515' for '--frame-len <BYTES>': write a number from 60 to 1514\n…",
     ),
     (
         "directrix lab bench --kind syn",
@@ -164,7 +175,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab bench --pairs 0",
         2,
-        "error: invalid value '0' for '--pairs <N>': 0 is not in 1..=1001\n…",
+        "error: invalid value '0' for '--pairs <N>': write a number from 1 to 1001\n…",
     ),
     (
         "directrix lab bench --seconds never",

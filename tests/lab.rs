@@ -221,8 +221,8 @@ fn what_cannot_be_is_refused_before_anything_is_built() {
     for (words, wanted) in [
         (vec!["lab", "--name", "a/b"], "cannot name a lab"),
         (vec!["lab", "--name", ""], "cannot name a lab"),
-        (vec!["lab", "--connections", "0"], "0 is not in 1.."),
-        (vec!["lab", "--concurrency", "1001"], "1001 is not in 1..=1000"),
+        (vec!["lab", "--connections", "0"], "write 1 or more"),
+        (vec!["lab", "--concurrency", "1001"], "write a number from 1 to 1000"),
         (vec!["lab", "--backend", "dpdk"], "possible values: auto, xdp, packet"),
         (vec!["lab", "--arp", "off"], "possible values: sysctl, arptables, static, none"),
         (vec!["lab", "--layout", "three"], "possible values: one-subnet, two-subnets"),

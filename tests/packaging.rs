@@ -81,12 +81,12 @@ fn every_command_that_help_lists_has_a_page() {
     assert!(listed.len() >= 6, "{listed:?}");
     assert!(!listed.contains(&"generate".into()));
     for command in listed {
-        assert!(page(&pages, &format!("directrix-{command}.1")).contains(".SH NAME"), "{command}");
+        assert!(page(&pages, &format!("directrix-{command}.8")).contains(".SH NAME"), "{command}");
     }
     for command in commands(&["realserver"]) {
-        page(&pages, &format!("directrix-realserver-{command}.1"));
+        page(&pages, &format!("directrix-realserver-{command}.8"));
     }
-    assert!(page(&pages, "directrix.1").contains("/etc/directrix/directrix.toml"));
+    assert!(page(&pages, "directrix.8").contains("/etc/directrix/directrix.toml"));
     assert!(page(&pages, "directrix.toml.5").contains("[[service.server]]"));
 }
 
@@ -94,7 +94,7 @@ fn every_command_that_help_lists_has_a_page() {
 fn the_page_of_ipvsadm_has_its_whole_help() {
     let place = tempfile::tempdir().unwrap();
     run(EXE, &["generate", "man", &place.path().display().to_string()]);
-    let page = page(place.path(), "directrix-ipvsadm.1").replace("\\-", "-").replace("\\&", "");
+    let page = page(place.path(), "directrix-ipvsadm.8").replace("\\-", "-").replace("\\&", "");
     let help = text(&run(EXE, &["ipvsadm", "-h"]).stdout);
     let lines: Vec<_> = help.lines().skip(1).filter(|line| !line.contains(['`', '\''])).collect();
     assert!(lines.len() > 20, "{help}");

@@ -27,18 +27,18 @@ const DRAINING: &str = "draining";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status:
-  0  a reload would go by the file
-  1  it would refuse it, and stderr says why; or no director answers
-  2  the file is wrong in itself")]
+  0  a reload would accept the file
+  1  a reload would refuse it, with the reason on stderr; or no director answers
+  2  the file has errors")]
 pub(super) struct Plan {
-    /// The configuration file to compare with what runs; "-": standard input
+    /// Configuration file to compare with the running configuration; "-": standard input
     file: PathBuf,
 }
 
 /// The arguments of `directrix save`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Save {
-    /// Write to this file instead of the terminal; one that is there is replaced as a whole, with its permissions
+    /// Write to this file instead of standard output; an existing file is replaced as a whole and keeps its permissions
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -52,10 +52,10 @@ pub(super) struct Drain {
     /// The real server's RIP
     #[arg(value_parser = rip)]
     server: IpAddr,
-    /// Remove it after so many seconds, even if it still has connections
+    /// Remove the server after this time, even if it still has connections
     #[arg(long, value_name = "SECONDS", value_parser = number::seconds)]
     deadline: Option<u32>,
-    /// Do not wait until it is gone
+    /// Return at once; the drain continues in the director
     #[arg(long)]
     no_wait: bool,
 }

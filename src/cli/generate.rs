@@ -21,11 +21,11 @@ pub(super) struct Args {
 enum What {
     /// Write a man page for each command, and that of the configuration file, into a directory
     Man {
-        /// Created if it is not there
+        /// Output directory, created if missing
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// Print what completes the commands' words in a shell
+    /// Print a shell completion script
     Completions {
         /// The shell
         shell: Shell,
@@ -78,8 +78,7 @@ fn man(program: clap::Command, directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::CommandFactory;
+    use crate::cli::program;
 
     fn hidden(command: &clap::Command) -> Vec<String> {
         let own =
@@ -89,8 +88,32 @@ mod tests {
 
     #[test]
     fn completions_offer_nothing_that_help_hides() {
-        let program = Cli::command();
+        let program = program();
         assert!(hidden(&program).contains(&"who-has".to_owned()), "{:?}", hidden(&program));
         assert_eq!(hidden(&shown(&program)), [""; 0]);
+    }
+
+    fn help(path: &[&str]) -> String {
+        let mut command = program();
+        command.build();
+        let command = path.iter().fold(&command, |command, name| command.find_subcommand(name).unwrap());
+        command.clone().render_help().to_string()
+    }
+
+    #[test]
+    fn only_commands_that_ask_a_director_offer_its_socket() {
+        for path in [&["status"][..], &["run"], &["drain"], &["top"]] {
+            assert!(help(path).contains("--socket"), "{path:?}");
+        }
+        for path in [
+            &["import"][..],
+            &["realserver"],
+            &["realserver", "setup"],
+            &["lab"],
+            &["lab", "bench"],
+            &["lab", "up"],
+        ] {
+            assert!(!help(path).contains("--socket"), "{path:?}: {}", help(path));
+        }
     }
 }

@@ -16,9 +16,9 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status:
-  0  all is carried over
-  1  something that matters is not, and stderr says what; or nothing could be written
-  2  the input or the arguments are wrong, and nothing is written
+  0  everything was converted
+  1  something that matters was not, as stderr says; or nothing could be written
+  2  the input or the arguments are wrong; nothing was written
 
 Examples:
     ipvsadm -S -n | directrix import --interface eth0 > directrix.toml
@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// What the file is, if it cannot be recognised
+    /// Input format [default: autodetect]
     #[arg(long, value_enum, value_name = "FORMAT")]
     from: Option<Named>,
 
@@ -36,11 +36,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
 
-    /// Carry over servers that were reached by masquerading or a tunnel: they get prepared
+    /// Also convert servers with masquerading or a tunnel; each must be prepared for direct routing
     #[arg(long)]
     direct: bool,
 
-    /// Which "@" lines of keepalived.conf count, as keepalived's --config-id [default: host's name]
+    /// Select "@" lines of keepalived.conf, as keepalived's --config-id does [default: host name]
     #[arg(long, value_name = "ID")]
     config_id: Option<String>,
 
@@ -48,7 +48,7 @@ pub(super) struct Args {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Replace the output file if it is there
+    /// Replace an existing output file
     #[arg(long, requires = "output")]
     force: bool,
 }
@@ -56,7 +56,7 @@ pub(super) struct Args {
 /// The names of [`Format`] on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Named {
-    /// Rules as `ipvsadm -S` writes them
+    /// Rules in the format of `ipvsadm -S`
     Ipvsadm,
     /// keepalived.conf
     Keepalived,

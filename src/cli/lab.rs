@@ -16,10 +16,7 @@ use std::process::ExitCode;
 
 /// The subcommand's arguments.
 #[derive(Debug, clap::Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Without a command: up, the reference run, its tables, down."
-)]
+#[command(args_conflicts_with_subcommands = true, after_help = "Without a command: up, run, down.")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -45,23 +42,23 @@ enum Command {
         #[command(flatten)]
         name: Name,
     },
-    /// The reference run in a deployment that is up
+    /// Send the connections, and compare all counters
     Run {
         #[command(flatten)]
         name: Name,
         #[command(flatten)]
         traffic: Traffic,
     },
-    /// A shell, or one command, on a host of a deployment that is up
+    /// Open a shell, or run one command, on a host of the deployment
     Shell {
         #[command(flatten)]
         name: Name,
         host: Host,
-        /// The command; without one an interactive shell
+        /// Command to run [default: an interactive shell]
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
     },
-    /// Measure throughput and latency beside peers
+    /// Measure throughput and latency, compared with reference forwarders
     Bench(bench::Args),
     #[command(hide = true)]
     ServeHttp { name: String, addresses: Vec<SocketAddr> },
@@ -81,20 +78,20 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Name {
-    /// Prefix of the network namespaces; labs of different names run side by side
+    /// Prefix of the network namespaces; labs with different names run side by side
     #[arg(long, default_value = "directrix")]
     name: String,
 }
 
 #[derive(Debug, clap::Args)]
 struct Build {
-    /// What carries the director's frames
+    /// Backend of the director
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
-    /// What keeps the real servers quiet about the VIP
+    /// ARP suppression on the real servers
     #[arg(long, value_enum, default_value_t)]
     arp: Arp,
-    /// Where VIP and real servers are
+    /// Subnets of the VIP and of the real servers
     #[arg(long, value_enum, default_value_t)]
     layout: Layout,
 }
@@ -104,7 +101,7 @@ struct Traffic {
     /// Connections that the client opens
     #[arg(long, value_name = "N", default_value_t = Load::default().connections, value_parser = number::within(1..=u64::MAX))]
     connections: u64,
-    /// How many of them at a time
+    /// Concurrent connections
     #[arg(long, value_name = "N", default_value_t = Load::default().concurrency, value_parser = number::within(1..=1000_u16))]
     concurrency: u16,
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 /// The arguments of both.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Print the director's answer as it is
+    /// Print the answer of the control socket as JSON
     #[arg(long)]
     json: bool,
 }

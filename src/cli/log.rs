@@ -13,7 +13,7 @@ pub(super) enum Format {
     /// A line of text for each event
     #[default]
     Text,
-    /// An object a line: timestamp, level, message, and what else belongs to the event
+    /// One JSON object per line: timestamp, level, message, and the event's fields
     Json,
 }
 

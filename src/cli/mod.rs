@@ -20,7 +20,7 @@ mod summary;
 mod top;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,7 +47,7 @@ enum Command {
     Status(summary::Args),
     /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
-    /// Have the director read its configuration file again
+    /// Reload the configuration file
     Reload,
     /// Show what a configuration file would change
     Plan(change::Plan),
@@ -55,17 +55,17 @@ enum Command {
     Save(change::Save),
     /// Remove a real server once its connections have ended
     Drain(change::Drain),
-    /// Turn ipvsadm's rules or keepalived's configuration into a configuration of directrix
+    /// Convert ipvsadm's rules or keepalived's configuration into a configuration of directrix
     Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
-    /// Show what each worker does
+    /// Show per-worker statistics
     Workers(listings::Args),
     /// Watch services, workers and drops live; drain a real server
     Top(top::Args),
-    /// Prepare a real server: VIP on lo, quiet in ARP
+    /// Prepare a real server: VIP on lo, ARP suppressed
     Realserver(realserver::Args),
-    /// The reference deployment in network namespaces
+    /// Run the reference deployment in network namespaces
     Lab(lab::Args),
     /// Man pages and completions, for packages
     #[command(hide = true)]
@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
     if words.next().is_some_and(|name| Path::new(&name).file_name() == Some("ipvsadm".as_ref())) {
         return ipvsadm::run(&words.collect::<Vec<_>>(), &default_socket());
     }
-    let cli = Cli::try_parse().unwrap_or_else(|error| with_hint(error).exit());
+    let cli = parse().unwrap_or_else(|error| with_hint(error).exit());
     let socket = cli.socket.unwrap_or_else(default_socket);
     match cli.command {
         Command::Run(args) => run::main(&args, &socket),
@@ -98,8 +98,24 @@ pub fn main() -> ExitCode {
         Command::Top(args) => top::main(&args, &socket),
         Command::Realserver(args) => realserver::main(&args),
         Command::Lab(args) => lab::main(&args),
-        Command::Generate(args) => generate::main(&args, Cli::command()),
+        Command::Generate(args) => generate::main(&args, program()),
     }
+}
+
+/// Commands that talk to no director, or bring their own: their help leaves `--socket` out.
+const WITHOUT_SOCKET: [&str; 4] = ["import", "realserver", "lab", "generate"];
+
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = program().try_get_matches()?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// The command line. A hidden argument of the same name stands in for the global one in a command's help.
+fn program() -> clap::Command {
+    let unused = Arg::new("socket").long("socket").value_name("PATH").global(true).hide(true);
+    let hide =
+        |program: clap::Command, name| program.mut_subcommand(name, |command| command.arg(unused.clone()));
+    WITHOUT_SOCKET.into_iter().fold(Cli::command(), hide)
 }
 
 /// Words that people try first, and the command that they look for.
@@ -121,10 +137,26 @@ const ALIKE: [(&str, &str); 12] = [
 /// Names the command that an unknown subcommand stands for elsewhere.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
-    let Some((_, command)) = ALIKE.iter().find(|(alike, _)| alike == word) else { return error };
-    let hint = format!("'directrix {command}' does that; 'directrix status' is one screen of all");
+    let Some(hint) = hint(word) else { return error };
+    error.remove(ContextKind::SuggestedSubcommand); // alike in letters only
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
+}
+
+fn hint(word: &str) -> Option<String> {
+    match word {
+        "start" | "daemon" => Some(
+            "'directrix run' is the director, in the foreground; its unit: 'systemctl start directrix'"
+                .into(),
+        ),
+        "stop" | "restart" => {
+            Some(format!("a director ends at SIGTERM or Ctrl-C; its unit: 'systemctl {word} directrix'"))
+        }
+        _ => {
+            let (_, command) = ALIKE.iter().find(|(alike, _)| *alike == word)?;
+            Some(format!("'directrix {command}' does that"))
+        }
+    }
 }
 
 /// The control socket where `--socket` is not given. A variable that is set to nothing is not set,

@@ -14,7 +14,10 @@ where
     move |text| {
         let number = whole(text).ok_or_else(|| "write a whole number in digits, as in 1000000".to_owned())?;
         let converted = T::try_from(number).ok().filter(|_| (least..=most).contains(&number));
-        converted.ok_or_else(|| format!("{number} is not in {least}..={most}"))
+        converted.ok_or_else(|| match most {
+            u64::MAX => format!("write {least} or more"),
+            _ => format!("write a number from {least} to {most}"),
+        })
     }
 }
 
@@ -45,7 +48,8 @@ mod tests {
         for text in ["", "1M", "1e3", "-1", "+1", "1_000", "0x1"] {
             assert_eq!(parse(text), Err("write a whole number in digits, as in 1000000".into()), "{text}");
         }
-        assert_eq!(parse("0"), Err("0 is not in 1..=1000".into()));
+        assert_eq!(parse("0"), Err("write a number from 1 to 1000".into()));
+        assert_eq!(within(1..=u64::MAX)("0"), Err("write 1 or more".into()));
         assert_eq!(within(1..=u64::MAX)("5000000000"), Ok(5_000_000_000));
         assert_eq!(seconds("600"), Ok(600));
         assert_eq!(seconds("10m"), Err("write whole seconds in digits: 600 is ten minutes".into()));

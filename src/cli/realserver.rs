@@ -16,11 +16,11 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Put the VIP on lo and keep quiet about it in ARP; twice is as once
+    /// Put the VIP on lo and suppress ARP for it (arp_ignore, arp_announce); idempotent
     Setup(Setup),
-    /// Look at everything that direct routing needs here, and explain what is wrong (needs no root)
+    /// Check everything that direct routing needs on this host; needs no root
     Check(Common),
-    /// Put back what was there before setup
+    /// Restore the settings from before setup
     Undo(Common),
 }
 
@@ -29,30 +29,30 @@ struct Setup {
     #[command(flatten)]
     common: Common,
 
-    /// Write a systemd unit that does the same after a reboot; undo removes it
+    /// Also write and enable a systemd unit that repeats this at each boot; undo removes it
     #[arg(long, conflicts_with = "print")]
     persist: bool,
 
-    /// Change nothing, print what does the same after a reboot: the unit, and files for hosts without systemd
+    /// Change nothing; print the unit, and the same setup as files for hosts without systemd
     #[arg(long)]
     print: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The virtual service's address; give it once for each VIP
+    /// Virtual IP address; repeat the option for each VIP
     #[arg(long = "vip", required = true, value_name = "IP", value_parser = vip)]
     vips: Vec<Ipv4Addr>,
 
-    /// Interface that the VIP is put on; it must not do ARP
+    /// Interface that gets the VIP; it must not do ARP
     #[arg(long, default_value = "lo", value_name = "NAME")]
     interface: String,
 
-    /// Where it is kept what was there before
+    /// Directory for the saved original settings
     #[arg(long, default_value = DEFAULT_STATE_DIR, value_name = "DIR")]
     state_dir: PathBuf,
 
-    /// Root folder whose etc/ is looked at and gets the units, such as that of an image
+    /// Root directory whose etc/ is read and written, such as that of an image
     #[arg(long, default_value = "/", value_name = "DIR")]
     root: PathBuf,
 }

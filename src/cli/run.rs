@@ -20,15 +20,15 @@ pub(super) struct Args {
     #[arg(long, short, default_value = DEFAULT_CONFIG, value_name = "FILE")]
     config: PathBuf,
 
-    /// What carries the frames, whatever the configuration says
+    /// Override the configured backend
     #[arg(long, value_enum, value_name = "BACKEND")]
     backend: Option<Backend>,
 
-    /// How the log on stderr is written
+    /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log: log::Format,
 
-    /// Check the configuration file alone, or this host as well, say what is wrong, and exit
+    /// Check the configuration file, or this host as well (--check=host), report errors, and exit
     #[arg(
         long,
         value_enum,
@@ -43,16 +43,16 @@ pub(super) struct Args {
 /// What `--check` looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Check {
-    /// The file: status 2 if it is wrong
+    /// The file alone: status 2 if it is wrong
     File,
-    /// The file, then whether a director of it could start here: status 1 if only the host is wrong
+    /// The file, then whether a director can start with it on this host: status 1 if only the host is wrong
     Host,
 }
 
 /// The names of [`BackendChoice`] on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Backend {
-    /// AF_XDP where it works, else AF_PACKET
+    /// AF_XDP where it works, else AF_PACKET; the log gives the reason
     Auto,
     /// AF_XDP
     Xdp,

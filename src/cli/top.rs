@@ -11,11 +11,11 @@ use std::time::Duration;
 /// The subcommand's arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Time between two looks at the director, 0.1 to 3600; also what rates of workers and drops are over
+    /// Refresh interval, 0.1 to 3600; worker and drop rates are averaged over it
     #[arg(long, short, default_value = "1", value_name = "SECONDS", value_parser = interval)]
     interval: Duration,
 
-    /// Print one frame as text, after two looks, and exit
+    /// Print one screen as text, after two samples, and exit
     #[arg(long)]
     once: bool,
 }
@@ -39,7 +39,7 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
 fn interval(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "write seconds, as in 0.5".to_owned())?;
     if !(0.1..=3600.0).contains(&seconds) {
-        return Err("from 0.1 to 3600 seconds are possible".to_owned());
+        return Err("write seconds from 0.1 to 3600, as in 0.5".to_owned());
     }
     Ok(Duration::from_secs_f64(seconds))
 }

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Arp {
-    /// arp_ignore and arp_announce on the real servers: the usual way
+    /// arp_ignore and arp_announce on the real servers, as usual
     #[default]
     Sysctl,
     /// arptables rules on the real servers
     Arptables,
-    /// A static ARP entry on the router; the real servers would answer
+    /// A static ARP entry on the router; the real servers answer ARP for the VIP
     Static,
-    /// Nothing: to see the deployment fail
+    /// No suppression: shows how the deployment fails
     None,
 }
 
@@ -34,7 +34,7 @@ pub enum Layout {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// AF_XDP if it works, else AF_PACKET
+    /// AF_XDP where it works, else AF_PACKET
     #[default]
     Auto,
     /// AF_XDP

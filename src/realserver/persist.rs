@@ -189,7 +189,7 @@ fn unit(options: &Options, exe: &Path, vip: Ipv4Addr) -> String {
         "# Written by \"directrix realserver setup --persist\", removed by \"directrix realserver undo\".\n\
          [Unit]\n\
          Description=VIP {vip} on lo, quiet in ARP\n\
-         Documentation=man:directrix-realserver(1)\n\
+         Documentation=man:directrix-realserver(8)\n\
          DefaultDependencies=no\n\
          RequiresMountsFor={exe}\n\
          After=local-fs.target systemd-sysctl.service\n\

@@ -45,7 +45,7 @@ pub(super) fn page() -> Page {
     section(&mut page, "EXAMPLE");
     verbatim(&mut page, EXAMPLE);
     section(&mut page, "SEE ALSO");
-    paragraph(&mut page, "directrix(1), directrix-run(1)");
+    paragraph(&mut page, "directrix(8), directrix-run(8)");
     ("directrix.toml.5".into(), page.render().into_bytes())
 }
 

@@ -1,4 +1,4 @@
-//! The man pages of the commands.
+//! The man pages of the commands: section 8, as of ipvsadm and keepalived, for commands of the administrator.
 
 use crate::cli::{DEFAULT_SOCKET, ipvsadm};
 use clap_mangen::Man;
@@ -24,7 +24,7 @@ fn add(command: &clap::Command, pages: &mut Vec<Page>) -> io::Result<()> {
 
 fn page(command: &clap::Command) -> io::Result<Page> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-    let man = Man::new(command.clone()).source(source()).manual("directrix");
+    let man = Man::new(command.clone()).section("8").source(source()).manual("directrix");
     let mut page = Vec::new();
     if name == "directrix-ipvsadm" {
         man.render_title(&mut page)?;
@@ -37,7 +37,7 @@ fn page(command: &clap::Command) -> io::Result<Page> {
         program_sections().to_writer(&mut page)?;
     }
     see_also(&name).to_writer(&mut page)?;
-    Ok((format!("{name}.1"), page))
+    Ok((format!("{name}.8"), page))
 }
 
 /// As clap_mangen makes it, but for the synopsis, which has the options' values, and for what follows the help: sections
@@ -182,8 +182,8 @@ fn program_sections() -> Roff {
 
 fn see_also(name: &str) -> Roff {
     let mut page = Roff::new();
-    let others = ["directrix(1)", "directrix-ipvsadm(1)", "directrix.toml(5)", "ipvsadm(8)"];
-    let others: Vec<_> = others.into_iter().filter(|other| *other != format!("{name}(1)")).collect();
+    let others = ["directrix(8)", "directrix-ipvsadm(8)", "directrix.toml(5)", "ipvsadm(8)"];
+    let others: Vec<_> = others.into_iter().filter(|other| *other != format!("{name}(8)")).collect();
     section(&mut page, "SEE ALSO");
     paragraph(&mut page, &others.join(", "));
     page

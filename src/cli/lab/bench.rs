@@ -18,46 +18,46 @@ use std::process::ExitCode;
 /// The subcommand's arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Who takes part, in turn [default: xdp,packet,l2fwd,hairpin,nft]
+    /// Forwarders to compare, measured in turn [default: xdp,packet,l2fwd,hairpin,nft]
     #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
     contenders: Vec<Contender>,
-    /// Connections; several numbers are measured one after the other [default: 65536,1048576; with --quick
-    /// 65536; with --external-generator 1048576, for which directors have room]
+    /// Connections; several values are measured one after the other [default: 65536,1048576; with --quick
+    /// 65536; with --external-generator the capacity of the connection table, 1048576]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = number::within(1..=FLOWS_MAX))]
     flows: Vec<u32>,
     /// Real servers
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = number::within(1..=10_000_u16))]
     servers: u16,
-    /// Length of a frame in bytes, without its check sequence
+    /// Frame length in bytes, without FCS
     #[arg(long, value_name = "BYTES", default_value_t = 60, value_parser = number::within(60..=1514_u16))]
     frame_len: u16,
-    /// What the frames are
+    /// Kind of traffic
     #[arg(long, value_enum, default_value_t)]
     kind: Kind,
-    /// Rounds of what is compared; each has a trial of every contender [default: 11; with --quick 3]
+    /// Rounds; each has one trial of every forwarder [default: 11; with --quick 3]
     #[arg(long, value_name = "N", value_parser = number::within(1..=1001_u32))]
     pairs: Option<u32>,
-    /// Length of one trial [default: 1; with --quick 0.3; with --external-generator 10 and 3]
+    /// Length of one trial in seconds [default: 1; with --quick 0.3; with --external-generator 10 and 3]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     seconds: Option<f64>,
-    /// Frames a second at which the latencies of all are compared
+    /// Rate at which the latencies of all forwarders are compared, in frames per second
     #[arg(long, value_name = "RATE", default_value_t = 10_000, value_parser = number::within(1..=u64::MAX))]
     low_rate: u64,
-    /// Folder of the report; one that holds a report is refused [default: directrix-bench, or
-    /// directrix-bench-2 and so on where that is taken]
+    /// Output directory; one that holds a report is refused [default: directrix-bench, or
+    /// directrix-bench-2 and so on where that exists]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Fewer and shorter trials: a look, not a result
+    /// Fewer and shorter trials, for a first look
     #[arg(long)]
     quick: bool,
-    /// Measure a device behind this interface instead of contenders in namespaces
+    /// Measure a device behind this interface instead of forwarders in namespaces
     #[arg(long, value_name = "IF", requires = "peer_mac")]
     interface: Option<String>,
-    /// Measure contenders on that interface, one after the other: another machine sends frames for
-    /// 198.18.0.1:80 to it without a pause
+    /// Measure forwarders on that interface, one after the other, while another machine sends
+    /// frames for 198.18.0.1:80 to it without a pause
     #[arg(long, requires = "interface", conflicts_with_all = ["frame_len", "kind", "low_rate"])]
     external_generator: bool,
-    /// MAC address of that device; with --external-generator, of the station that gets what is forwarded
+    /// MAC address of that device; with --external-generator, of the station that receives the forwarded frames
     #[arg(long, value_name = "MAC", requires = "interface", value_parser = station)]
     peer_mac: Option<MacAddr>,
 }
