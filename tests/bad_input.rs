@@ -271,14 +271,18 @@ const FILES: &[Case] = &[
     (
         "directrix run --check --config directory",
         2,
-        "directory: this is no regular file; name a regular file\n",
+        "directory: this is not a regular file; name a regular file\n",
     ),
-    ("directrix run --check --config pipe", 2, "pipe: this is no regular file; name a regular file\n"),
-    ("directrix run --config /dev/zero", 2, "/dev/zero: this is no regular file; name a regular file\n"),
-    ("directrix plan pipe", 2, "pipe: this is no regular file; name a regular file\n"),
+    ("directrix run --check --config pipe", 2, "pipe: this is not a regular file; name a regular file\n"),
+    ("directrix run --config /dev/zero", 2, "/dev/zero: this is not a regular file; name a regular file\n"),
+    ("directrix plan pipe", 2, "pipe: this is not a regular file; name a regular file\n"),
     ("directrix plan - < /dev/zero", 2, TOO_LARGE),
-    ("directrix import pipe", 2, "directrix: pipe: this is no regular file; name a regular file\n"),
-    ("directrix import /dev/zero", 2, "directrix: /dev/zero: this is no regular file; name a regular file\n"),
+    ("directrix import pipe", 2, "directrix: pipe: this is not a regular file; name a regular file\n"),
+    (
+        "directrix import /dev/zero",
+        2,
+        "directrix: /dev/zero: this is not a regular file; name a regular file\n",
+    ),
     ("directrix import - < /dev/zero 2>&1 | sed 's/directrix: //' >&2; exit 2", 2, TOO_LARGE),
     (
         "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all \
@@ -305,7 +309,7 @@ const FILES: &[Case] = &[
 ];
 
 const NO_SOCKET: &str =
-    "directrix: good.toml is no socket; name the director's with --socket or DIRECTRIX_SOCKET\n";
+    "directrix: good.toml is not a socket; name the director's with --socket or DIRECTRIX_SOCKET\n";
 
 /// Sockets, as a client names them.
 const SOCKETS: &[Case] = &[
@@ -333,8 +337,8 @@ const SOCKETS: &[Case] = &[
     ),
     ("directrix --socket stale.sock drops", 1, "directrix: no director is running at stale.sock; …"),
     ("directrix --socket good.toml drops --json", 1, NO_SOCKET),
-    ("directrix --socket directory drops", 1, "directrix: directory is no socket; …"),
-    ("directrix --socket good.toml ipvsadm -Ln", 2, "Can't initialize ipvs: good.toml is no socket; …"),
+    ("directrix --socket directory drops", 1, "directrix: directory is not a socket; …"),
+    ("directrix --socket good.toml ipvsadm -Ln", 2, "Can't initialize ipvs: good.toml is not a socket; …"),
     ("directrix --socket good.toml/sock drops", 1, "directrix: no director is running at good.toml/sock; …"),
     (
         "directrix --socket $(printf %0108d 0) drops",
@@ -426,13 +430,13 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
         "interface = \"eth0\"\ncontrol_others = \"write\"\ncontrol_other = \"read\"",
         &[
             "3: control_others is \"write\"; write \"nothing\" or \"read\"",
-            "4: \"control_other\" is no key of [director]; did you mean control_others?",
+            "4: \"control_other\" is not a key of [director]; did you mean control_others?",
         ],
     ),
     (
         "interface = \"eth0\"",
         "interface = \"eth0\"\nbackned = \"xdp\"",
-        &["3: \"backned\" is no key of [director]; did you mean backend?"],
+        &["3: \"backned\" is not a key of [director]; did you mean backend?"],
     ),
     (
         "interface = \"eth0\"",
@@ -486,7 +490,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
     (
         "\"10.0.0.2\"",
         "\"10.0.0.2\"\nport = 80",
-        &["10: \"port\" is no key of [[service.server]]; \
+        &["10: \"port\" is not a key of [[service.server]]; \
          remove it: the port is the service's, direct routing cannot change it"],
     ),
     (
@@ -516,8 +520,8 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
             "10: weight is -1, out of range; write a number from 0 to 65535",
             "11: [[service]] has no address; add address = \"VIP:port\"",
             "12: protocol is 6; write \"tcp\" or \"udp\"",
-            "13: \"adress\" is no key of [[service]]; did you mean address?",
-            "14: \"metrics\" is no key of the file; its keys are include, director, service",
+            "13: \"adress\" is not a key of [[service]]; did you mean address?",
+            "14: \"metrics\" is not a key of the file; its keys are include, director, service",
         ],
     ),
 ];
@@ -627,7 +631,7 @@ const MISFITS: &[Case] = &[
     (
         "sed 's/10.0.0.2/10.9.0.2/' good.toml > fits.toml; directrix run -c fits.toml --socket good.toml",
         1,
-        "directrix: good.toml is there and is no socket; move it away or use --socket\n",
+        "directrix: good.toml is there and is not a socket; move it away or use --socket\n",
     ),
     (
         "sed '2acontrol_group = \"nosuchgroup\"' fits.toml > d.toml; directrix run -c d.toml",
@@ -638,7 +642,7 @@ const MISFITS: &[Case] = &[
     (
         "directrix run -c fits.toml --socket directory",
         1,
-        "directrix: directory is there and is no socket; move it away or use --socket\n",
+        "directrix: directory is there and is not a socket; move it away or use --socket\n",
     ),
     (
         "directrix run -c fits.toml --socket $(printf %0108d 0)",

@@ -68,7 +68,7 @@ fn the_guard_hides_the_services_and_nothing_else_from_the_kernel() {
             peer.run(&command).contains("refused")
         };
         peer.run("ping -c 1 -W 2 10.0.0.1");
-        assert!(refused(81), "a port that is no service: the kernel answers with a reset");
+        assert!(refused(81), "a port that is not a service: the kernel answers with a reset");
         assert!(!refused(80), "the service's port: the kernel does not see it");
         programs.set_services(&[service("10.0.0.1:81", Protocol::Tcp)]).unwrap();
         assert!(refused(80) && !refused(81), "the set was replaced");

@@ -24,7 +24,7 @@ fn wrong_arguments_are_refused_with_the_remedy() {
         (&["--all", "6.1-*"], "--all and names of cases exclude each other"),
         (&["--all", "--list"], "--all and --list exclude each other"),
         (&["--binary"], "--binary needs a file"),
-        (&["--binary", "Cargo.toml"], "Cargo.toml is no program"),
+        (&["--binary", "Cargo.toml"], "Cargo.toml is not a program"),
     ];
     for (arguments, expected) in cases {
         let output = guest(arguments);

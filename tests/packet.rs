@@ -247,7 +247,7 @@ fn the_rest_reaches_the_kernel_and_services_do_not() {
     client.send_to(b"ours", (VIP, 53)).unwrap();
     segment.client.enter(|| TcpStream::connect((VIP, 53)).unwrap());
     other_protocol.accept().unwrap();
-    assert!(hears(&other_port, SOON), "a port that is no service is the kernel's");
+    assert!(hears(&other_port, SOON), "a port that is not a service is the kernel's");
     assert!(!hears(&served, Duration::from_millis(300)), "a service's frame is not");
     let seen = director.finish_one();
     assert_eq!(seen.frames.len(), 1);

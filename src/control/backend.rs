@@ -66,7 +66,8 @@ fn start<P: Ports + 'static>(
     for (worker, port) in
         workers.iter().enumerate().flat_map(|(n, (_, ports))| ports.iter().map(move |p| (n, p)))
     {
-        tracing::info!(worker, interface = %port.interface, queue = port.queue, mode = port.mode, "{name}");
+        let (interface, queue, mode) = (&port.interface, port.queue, &port.mode);
+        tracing::info!(backend = name, worker, %interface, queue, mode, "queue opened");
     }
     steering.start()?;
     before(&*steering)?;

@@ -174,7 +174,7 @@ impl Client {
     async fn collect(&self, response: Response<Incoming>) -> Result<String, ClientError> {
         let bytes = self.step(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
         let bytes = self.whole(bytes).await?.to_bytes();
-        String::from_utf8(bytes.into()).map_err(|_| self.broken("it is no text"))
+        String::from_utf8(bytes.into()).map_err(|_| self.broken("it is not text"))
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

@@ -33,7 +33,7 @@ impl ExporterError {
         let port = address.port();
         let remedy = match cause.kind() {
             ErrorKind::AddrInUse => format!(
-                "stop who listens there (ss -ltnp 'sport = :{port}' shows it), or write another port for metrics"
+                "stop the program that listens there (ss -ltnp 'sport = :{port}' shows it), or write another port for metrics"
             ),
             ErrorKind::AddrNotAvailable => {
                 format!("write an address that \"ip address\" shows, or \"127.0.0.1:{port}\", for metrics")

@@ -65,7 +65,7 @@ impl Gate {
     /// `None`: it is sent away.
     fn judge(&self, stream: &UnixStream) -> Option<Caller> {
         let refused =
-            |cause| tracing::warn!(%cause, "a client was sent away: the system does not say who it is");
+            |cause| tracing::warn!(%cause, "a client was turned away: the kernel does not name its user");
         let peer = Peer::of(stream).map_err(refused).ok()?;
         let right = self.rules.access.right(&peer, self.rules.own.user);
         let (rules, refusals) = (Arc::clone(&self.rules), self.refusals.clone());

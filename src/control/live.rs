@@ -121,7 +121,7 @@ impl<F: FnMut()> Director<F> {
 
     fn go_by_rules(&mut self) {
         if let Err(error) = self.publish() {
-            tracing::error!(%error, "the services handed over are still the old ones");
+            tracing::error!(%error, "updating the steering map failed: the previous services stay active");
         }
     }
 

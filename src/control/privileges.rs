@@ -75,10 +75,10 @@ impl Privileges {
         let stays_root = self.user.is_none() && geteuid().is_root();
         let kept = self.give_up(&needed(restores, stays_root)).map_err(|cause| failed(&cause))?;
         let user = self.user.as_ref().map(|user| user.name.as_str());
-        tracing::info!(user, capabilities = names(&kept), "privileges given up");
+        tracing::info!(user, capabilities_kept = names(&kept), "privileges dropped");
         for file in &self.files {
             if let Err(cause) = File::open(file) {
-                tracing::warn!(%cause, "{file} will not be read again: let {} read it", user.unwrap_or("this user"));
+                tracing::warn!(%cause, "{file} cannot be reloaded: let {} read it", user.unwrap_or("this user"));
             }
         }
         Ok(())

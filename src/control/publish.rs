@@ -52,7 +52,9 @@ impl<F: FnMut()> Director<F> {
     pub(super) fn hand_over(&mut self) -> Result<(), Failure> {
         match self.backend.steering.set(self.registry.served()) {
             Err(error) if self.ready.is_some() => return Err(error.into()),
-            Err(error) => tracing::error!(%error, "the services handed over are still the old ones"),
+            Err(error) => {
+                tracing::error!(%error, "updating the steering map failed: the previous services stay active")
+            }
             Ok(()) => {}
         }
         Ok(())

@@ -33,7 +33,7 @@ pub enum BindError {
     #[error("another directrix listens on {}; stop it or use --socket", .0.display())]
     Live(PathBuf),
     /// Something else is there.
-    #[error("{} is there and is no socket; move it away or use --socket", .0.display())]
+    #[error("{} is there and is not a socket; move it away or use --socket", .0.display())]
     NotSocket(PathBuf),
     /// More than [`PATH_MAX`] bytes.
     #[error("the socket path {} has {} bytes, the system allows {PATH_MAX}; use a shorter one with --socket",
@@ -126,7 +126,7 @@ impl ControlSocket {
             let names: Vec<_> = closed.iter().map(|directory| directory.display().to_string()).collect();
             let names = names.join(" ");
             tracing::warn!(
-                "control_others = \"read\" is of no use: others cannot enter {names}; chmod o+x {names}, or use --socket"
+                "control_others = \"read\" has no effect: others cannot enter {names}; chmod o+x {names}, or use --socket"
             );
         }
         Ok(())

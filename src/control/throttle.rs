@@ -75,7 +75,7 @@ impl<T: Copy + Eq + Hash + Display> Throttle<T> {
 
 fn tell_left_out(about: impl Display, lines: u64) {
     if lines > 0 {
-        tracing::warn!(%about, lines, "lines were left out: they came too fast");
+        tracing::warn!(%about, lines, "log messages suppressed (rate limit)");
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
         });
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches("it flaps").count(), BURST as usize + 1, "{text}");
-        let left_out: Vec<_> = text.lines().filter(|line| line.contains("left out")).collect();
+        let left_out: Vec<_> = text.lines().filter(|line| line.contains("suppressed")).collect();
         assert_eq!(left_out.len(), 1, "{text}");
         assert!(left_out[0].contains("about=eth0") && left_out[0].contains("lines=480"), "{text}");
     }

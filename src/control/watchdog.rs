@@ -45,9 +45,9 @@ impl Watchdog {
         match self.stalled {
             Some(worker) if before.is_none() => tracing::error!(
                 worker,
-                "this worker makes no rounds: it forwards nothing, and the service manager is told nothing"
+                "worker stalled: it forwards nothing; the watchdog notification is withheld"
             ),
-            None if before.is_some() => tracing::info!("every worker makes rounds again"),
+            None if before.is_some() => tracing::info!("no worker is stalled any more"),
             _ => {}
         }
         if self.is_wanted && self.stalled.is_none() {

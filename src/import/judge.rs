@@ -53,7 +53,7 @@ pub(super) fn timeout_refusal(line: &str) -> Option<Refusal> {
 fn refused(text: &str) -> Option<Refusal> {
     let errors = model::parse(Path::new("directrix.toml"), text).err()?;
     let first = errors.0.into_iter().next()?;
-    let unknown = first.what.contains("is no key of");
+    let unknown = first.what.contains("is not a key of");
     let what = if unknown { "directrix does not have it yet".to_owned() } else { first.what };
     Some(Refusal { what, remedy: first.remedy })
 }

@@ -118,7 +118,7 @@ pub fn import(source: &Source<'_>, host: &dyn Host) -> Result<Import, Failure> {
     finish(toml, &draft, remarks)
 }
 
-const NO_TEXT: &str = "this is no text, so it is no configuration of keepalived and no rules of ipvsadm; \
+const NO_TEXT: &str = "this is not text, so it is neither a keepalived configuration nor ipvsadm rules; \
                        give keepalived.conf, or the output of \"ipvsadm -S -n\"";
 
 fn read(

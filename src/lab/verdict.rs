@@ -83,7 +83,7 @@ fn finding(what: &'static str, good: bool, figures: String, meaning: &str) -> Fi
 
 fn who_answers_arp(run: &Measurements) -> Finding {
     let names = match run.owners.len() {
-        0 => "nobody".to_owned(),
+        0 => "no host".to_owned(),
         _ => run.owners.iter().map(|mac| name(*mac)).collect::<Vec<_>>().join(", "),
     };
     let director = run.owners.contains(&Host::Director.mac());
@@ -94,7 +94,7 @@ fn who_answers_arp(run: &Measurements) -> Finding {
     let meaning = if run.owners.is_empty() {
         "the director should"
     } else {
-        "the director, and nobody else, should; the router may believe any of them"
+        "the director alone should; the router may believe any of them"
     };
     finding("who answers ARP for the VIP", director && run.owners.len() == 1, names, meaning)
 }
@@ -104,7 +104,7 @@ fn name(mac: MacAddr) -> String {
 }
 
 fn router_entry(run: &Measurements) -> Finding {
-    let names = run.router_entry.map_or("nobody".into(), name);
+    let names = run.router_entry.map_or("no host".into(), name);
     let good = run.router_entry == Some(Host::Director.mac());
     finding("the router sends frames for the VIP to", good, names, "they do not reach the director")
 }
@@ -361,16 +361,13 @@ mod tests {
             run.owners.insert(Host::Rs1.mac());
         });
         fails(
-            &[
-                "rs2 (02:00:00:00:01:71): the director, and nobody else",
-                "rs2 (02:00:00:00:01:71): they do not reach",
-            ],
+            &["rs2 (02:00:00:00:01:71): the director alone", "rs2 (02:00:00:00:01:71): they do not reach"],
             |run| {
                 run.owners = BTreeSet::from([Host::Rs2.mac()]);
                 run.router_entry = Some(Host::Rs2.mac());
             },
         );
-        fails(&["nobody", "nobody"], |run| {
+        fails(&["no host", "no host"], |run| {
             run.owners.clear();
             run.router_entry = None;
         });

@@ -52,7 +52,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
     // Of what is open: the name may be another file's by now.
     let metadata = file.metadata().map_err(|cause| refusal(&cause))?;
     if !metadata.is_file() {
-        return Err(Unreadable::new("this is no regular file", REGULAR));
+        return Err(Unreadable::new("this is not a regular file", REGULAR));
     }
     read_input(file)
 }
@@ -105,7 +105,12 @@ mod tests {
         let _listener = UnixListener::bind(&socket).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
         for path in [&*fifo, &*link, Path::new("/dev/zero"), dir.path()] {
-            assert_eq!(complaint(path), "this is no regular file; name a regular file", "{}", path.display());
+            assert_eq!(
+                complaint(path),
+                "this is not a regular file; name a regular file",
+                "{}",
+                path.display()
+            );
         }
         assert_eq!(
             complaint(&socket),

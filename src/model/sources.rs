@@ -107,7 +107,7 @@ fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Fault> {
     };
     let whole = Path::new(&Pattern::escape(&folder.to_string_lossy())).join(pattern);
     let no_pattern = |cause: glob::PatternError| {
-        (format!("include has {pattern:?}, which is no pattern: {cause}"), "see glob(7)")
+        (format!("include has {pattern:?}, which is not a pattern: {cause}"), "see glob(7)")
     };
     let paths = glob::glob_with(&whole.to_string_lossy(), options).map_err(no_pattern)?;
     let mut found = paths.collect::<Result<Vec<_>, _>>().map_err(|cause| unreadable(pattern, &cause))?;

@@ -98,7 +98,7 @@ fn vip_findings(vip: Ipv4Addr, options: &Options, facts: &Facts) -> Vec<Finding>
     if found.is_empty() {
         return vec![wrong(
             format!("{vip} is not on this host"),
-            "what the director sends here for the VIP is for nobody, and vanishes without a word (the DR black hole)",
+            "the kernel here drops silently what the director sends for the VIP (the DR black hole)",
             format!("ip address add {vip}/32 dev {}", options.interface),
         )];
     }
@@ -143,8 +143,8 @@ const ARP_IGNORE: ArpRule = ArpRule {
             "it answers no ARP at all: the director cannot find this server, unless its mac is configured",
         ),
         _ => Some(
-            "this host answers ARP for the VIP: whoever believes it sends to this server past the director, \
-             and the weights count for nothing",
+            "this host answers ARP for the VIP: a router that believes it sends everything to this server, past the \
+             director and its weights",
         ),
     },
 };

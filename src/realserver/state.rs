@@ -64,7 +64,7 @@ impl StateFile {
         };
         serde_json::from_slice(&text).map(Some).map_err(|error| IoError {
             what: format!("reading {}", self.path.display()),
-            cause: format!("it is no state of a real server: {error}"),
+            cause: format!("it is not a state of a real server: {error}"),
             remedy: "restore the settings by hand, and remove the file".into(),
         })
     }

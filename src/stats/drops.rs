@@ -33,7 +33,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// Lost in the kernel: the worker's receive ring was full.
     RingFull = "ring_full",
-    /// Lost in the kernel: the worker had not given back a buffer to receive into.
+    /// Lost in the kernel: the fill ring was empty, so that there was no buffer to receive into.
     NoBuffer = "no_buffer",
     /// Lost in the kernel: longer than a receive buffer, as merged segments are, and frames of a raised MTU.
     TooLongToReceive = "too_long_to_receive",
@@ -51,14 +51,14 @@ drop_reasons! {
     EtherType = "ethertype",
     /// The protocol is neither TCP nor UDP.
     Protocol = "protocol",
-    /// A piece of a fragmented datagram: it cannot be matched to a connection.
+    /// An IP fragment: it cannot be matched to a connection.
     Fragment = "fragment",
-    /// The destination MAC address is another station's.
+    /// Not addressed to this host: the destination MAC address is another one.
     OtherHost = "other_host",
-    /// The frame came in a circle: from the director's own MAC address, or from the real server that it
-    /// would be sent to, as if that were a director.
+    /// The frame came in a loop: from the director's own MAC address, or from the real server that it would
+    /// be sent to, which acts as a director.
     Looped = "looped",
-    /// The time to live is over: traceroute, or a circle of several directors.
+    /// The time to live has expired: traceroute, or a loop of several directors.
     TtlExceeded = "ttl_exceeded",
     /// No client can have the source address: it is a loopback, multicast or broadcast address, the VIP, or
     /// the director's own.

@@ -77,7 +77,7 @@ fn a_configuration_with_unknown_keys_is_told_in_one_line() {
     let (_place, socket) = impostor(newer("200 OK", text));
     let said = Blocking::new(&socket).unwrap().config().unwrap_err().to_string();
     let what =
-        "its answer is not understood: the running configuration:3: \"colour\" is no key of [director]; ";
+        "its answer is not understood: the running configuration:3: \"colour\" is not a key of [director]; ";
     assert!(said.contains(what) && said.lines().count() == 1, "{said}");
 }
 

@@ -350,8 +350,8 @@ fn a_file_that_has_become_something_else_is_refused_and_holds_nothing_up() {
     let client = Blocking::new(&director.socket()).unwrap();
     let become_fifo = || mkfifo(&path, Mode::S_IRWXU).unwrap();
     let others: [(&dyn Fn(), &str); 3] = [
-        (&become_fifo, "this is no regular file"),
-        (&|| symlink("/dev/zero", &path).unwrap(), "this is no regular file"),
+        (&become_fifo, "this is not a regular file"),
+        (&|| symlink("/dev/zero", &path).unwrap(), "this is not a regular file"),
         (&|| File::create(&path).unwrap().set_len(1 << 30).unwrap(), "this has more than 16 MiB"),
     ];
     for (become_it, complaint) in others {

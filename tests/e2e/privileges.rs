@@ -32,7 +32,7 @@ fn started_as_root_it_becomes_the_configured_user(backend: &str) {
     assert_every_thread(&director, NOBODY, 0, 0);
     ab(&deployment, 500, "-c 8");
     everything_adds_up(&deployment, &director);
-    assert_eq!(director.logged("privileges given up user=\"nobody\" capabilities=\"none\""), 1);
+    assert_eq!(director.logged("privileges dropped user=\"nobody\" capabilities_kept=\"none\""), 1);
     ends_and_leaves_nothing(director, &deployment);
 }
 

@@ -26,7 +26,7 @@ fn the_watchdog_is_told_nothing_while_a_worker_stands_still(backend: &str) {
     wait_until_told(&director, 3);
 
     let held = Held::hold(thread(director.pid(), "worker-0"));
-    wait_until("it is noticed", PATIENCE, || director.logged("this worker makes no rounds") == 1);
+    wait_until("it is noticed", PATIENCE, || director.logged("worker stalled") == 1);
     while director.notification().is_some() {}
     sleep(LOOKS);
     assert_eq!(director.notification(), None);
@@ -34,7 +34,7 @@ fn the_watchdog_is_told_nothing_while_a_worker_stands_still(backend: &str) {
 
     drop(held);
     wait_until_told(&director, 3);
-    assert_eq!(director.logged("this worker makes no rounds"), 1, "once for each time that it stands");
+    assert_eq!(director.logged("worker stalled"), 1, "once for each time that it stands");
 }
 
 /// Waits until so many signs of life have come.

@@ -89,14 +89,14 @@ fn a_sequence_that_cannot_be_counted_says_why() {
     let what = "write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)";
     let long = "x".repeat(3000);
     for (text, expected) in [
-        ("~SEQ(N, $A) x".to_owned(), format!("f:1: \"~SEQ(N, $A) x\" is no sequence; {what}")),
-        ("$A=x\n~SEQ(N, $A) x".to_owned(), format!("f:2: \"~SEQ(N, $A) x\" is no sequence; {what}")),
+        ("~SEQ(N, $A) x".to_owned(), format!("f:1: \"~SEQ(N, $A) x\" is not a sequence; {what}")),
+        ("$A=x\n~SEQ(N, $A) x".to_owned(), format!("f:2: \"~SEQ(N, $A) x\" is not a sequence; {what}")),
         (
             "$A= \\\n1 \\\n2\n~SEQ(N, $A) x".to_owned(),
-            format!("f:4: \"~SEQ(N, $A) x\" is no sequence; {what}"),
+            format!("f:4: \"~SEQ(N, $A) x\" is not a sequence; {what}"),
         ),
-        ("$A=$A\n~SEQ(N, $A) x".to_owned(), format!("f:2: \"~SEQ(N, $A) x\" is no sequence; {what}")),
-        (format!("~SEQ({long}"), format!("f:1: \"~SEQ({}…\" is no sequence; {what}", &long[..115])),
+        ("$A=$A\n~SEQ(N, $A) x".to_owned(), format!("f:2: \"~SEQ(N, $A) x\" is not a sequence; {what}")),
+        (format!("~SEQ({long}"), format!("f:1: \"~SEQ({}…\" is not a sequence; {what}", &long[..115])),
     ] {
         assert_eq!(refused(&text, &Files::default()), expected, "{text}");
     }

@@ -222,7 +222,7 @@ fn lines_that_ipvsadm_would_not_take_are_all_named() {
         "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:81 -r 10.0.0.1\n-A -t 192.0.2.1:80\n-q\n-a -t 192.0.2.1:80\n";
     let line = |number, what: &str| format!("f:{number}: ipvsadm would not take this line: {what}");
     let expected = [
-        line(2, "TCP 192.0.2.1:81 is no service up to here"),
+        line(2, "TCP 192.0.2.1:81 is not a service up to here"),
         line(3, "TCP 192.0.2.1:80 is a service already"),
         line(4, "-q: unknown option"),
         line(5, "it names no real server: write -r"),
@@ -233,20 +233,20 @@ fn lines_that_ipvsadm_would_not_take_are_all_named() {
         ("-A -t 80", "this host knows no address of \"80\": use the output of \"ipvsadm -S -n\""),
         ("-A -t 192.0.2.1:nosuch", "this host knows no port \"nosuch\": use the output of \"ipvsadm -S -n\""),
         ("-A -t nosuch:80", "this host knows no address of \"nosuch\": use the output of \"ipvsadm -S -n\""),
-        ("-A -t [2001:db8::g]:80", "\"[2001:db8::g]:80\" is no address and port"),
+        ("-A -t [2001:db8::g]:80", "\"[2001:db8::g]:80\" is not an address and port"),
         ("-A -t 192.0.2.1:80 -D", "it has two commands"),
         ("-A -t 192.0.2.1:80 -w 1", "it has an option that does not go with its command"),
         ("-A -t 192.0.2.1:80 -u 192.0.2.1:80", "it has an option twice"),
         ("-A -t 192.0.2.1:80 -s rr -b sh-port", "incompatible scheduler flag `sh-port'"),
         ("-A -t 192.0.2.1:80 -b foo", "invalid scheduler flag `foo'"),
-        ("-A -t 192.0.2.1:80 -p 0", "\"0\" is no timeout from 1 to 2678400"),
-        ("-A -t 192.0.2.1:80 -p 5 -M 24", "\"24\" is no netmask of IPv4"),
-        ("-A -t 192.0.2.1:80 stray", "\"stray\" is no option of ipvsadm"),
+        ("-A -t 192.0.2.1:80 -p 0", "\"0\" is not a valid timeout (1 to 2678400)"),
+        ("-A -t 192.0.2.1:80 -p 5 -M 24", "\"24\" is not a netmask of IPv4"),
+        ("-A -t 192.0.2.1:80 stray", "\"stray\" is not an option of ipvsadm"),
         ("-A -6 -f 7", "-6 stands before -f"),
         ("-Ln", "it lists, saves or restores, which has no place among rules"),
         ("-t 192.0.2.1:80", "it does not begin with a command of ipvsadm, as in \"-A\" or \"-a\""),
         ("--set 1 2", "--set needs three timeouts"),
-        ("-d -t 192.0.2.9:80 -r 10.0.0.1", "TCP 192.0.2.9:80 is no service up to here"),
+        ("-d -t 192.0.2.9:80 -r 10.0.0.1", "TCP 192.0.2.9:80 is not a service up to here"),
     ] {
         assert_eq!(refused(rules, &Files::default()), line(1, what), "{rules}");
     }

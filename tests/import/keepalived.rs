@@ -236,7 +236,7 @@ fn groups_stand_for_all_their_addresses() {
     let said = said(&import);
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].starts_with("k:1: not carried over: firewall mark 3: "), "{said:?}");
-    assert!(said[1].starts_with("k:15: not carried over: \"nonsense\" is no address"), "{said:?}");
+    assert!(said[1].starts_with("k:15: not carried over: \"nonsense\" is not an address"), "{said:?}");
     assert!(import.toml.contains("# k:1: virtual_server group WEB, its member of k:12\n"), "{}", import.toml);
 }
 
@@ -311,7 +311,7 @@ fn files_include_others_beside_them() {
     let said = said(&import);
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].starts_with(
-        "/etc/k/k.conf:2: not carried over: /etc/k/none.conf is no file, so nothing is included; "
+        "/etc/k/k.conf:2: not carried over: /etc/k/none.conf is not a file, so nothing is included; "
     ));
     assert!(said[1].starts_with(
         "/etc/k/conf.d/../rs/1.conf:4: not carried over: weight is \"x\", no number from 0 to 65535; "
@@ -370,13 +370,10 @@ fn every_keyword_of_the_manual_is_known() {
         lines(server)
     );
     let import = imported("k", &text, &Files::default());
-    let unknown: Vec<_> = said(&import).into_iter().filter(|line| line.contains("is no keyword")).collect();
+    let unknown: Vec<_> =
+        said(&import).into_iter().filter(|line| line.contains("is not a keyword")).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1(9,5)");
     let unknown = imported("k", &text.replace("omega", "omege"), &Files::default());
-    assert!(
-        said(&unknown)
-            .iter()
-            .any(|line| line.contains("\"omege\" is no keyword that is known here; look it up"))
-    );
+    assert!(said(&unknown).iter().any(|line| line.contains("\"omege\" is not a known keyword; look it up")));
 }

@@ -115,7 +115,7 @@ fn a_server_on_loopback_gets_advice_of_its_own() {
 
 #[test]
 fn input_that_is_no_text_is_told_from_a_configuration() {
-    let no_text = "this is no text, so it is no configuration of keepalived and no rules of ipvsadm; \
+    let no_text = "this is not text, so it is neither a keepalived configuration nor ipvsadm rules; \
                    give keepalived.conf, or the output of \"ipvsadm -S -n\"";
     for bytes in [
         "\u{7f}ELF\u{2}\u{1}\0\0\0\u{3}\0>\0",

@@ -20,7 +20,7 @@ pub enum ClientError {
     Elsewhere(PathBuf),
     /// What is there is something else.
     #[error(
-        "{} is no socket; name the director's with --socket or DIRECTRIX_SOCKET", .0.display()
+        "{} is not a socket; name the director's with --socket or DIRECTRIX_SOCKET", .0.display()
     )]
     NoSocket(PathBuf),
     /// The director ended while it was asked.

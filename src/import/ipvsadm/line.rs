@@ -202,7 +202,7 @@ impl Order {
             _ => arguments,
         };
         if let [stray, ..] = rest {
-            return Err(format!("{stray:?} is no option of ipvsadm"));
+            return Err(format!("{stray:?} is not an option of ipvsadm"));
         }
         let scheduler = self.settings.scheduler.as_ref().map_or(DEFAULT_SCHEDULER, |name| &name.value);
         ipvsadm::check_flags(&self.flags, scheduler)?;
@@ -240,12 +240,12 @@ pub(in crate::import) fn checked_mask(mask: &str, v6: bool) -> Result<Option<Str
         let length = number(mask, 1..=128, "netmask")?;
         return Ok((length < 128).then(|| length.to_string()));
     }
-    let dotted: Ipv4Addr = mask.parse().map_err(|_| format!("{mask:?} is no netmask of IPv4"))?;
+    let dotted: Ipv4Addr = mask.parse().map_err(|_| format!("{mask:?} is not a netmask of IPv4"))?;
     Ok((dotted != Ipv4Addr::BROADCAST).then(|| dotted.to_string()))
 }
 
 fn number(text: &str, range: std::ops::RangeInclusive<u32>, what: &str) -> Result<u32, String> {
-    let fault = || format!("{text:?} is no {what} from {} to {}", range.start(), range.end());
+    let fault = || format!("{text:?} is not a valid {what} ({} to {})", range.start(), range.end());
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(fault)
 }
 
@@ -260,7 +260,8 @@ fn endpoint(text: &str, transport: Transport, host: &dyn Host) -> Result<SocketA
         return Ok(SocketAddr::new(address.into(), 0));
     }
     if let Some((address, service)) = text.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
-        let address: Ipv6Addr = address.parse().map_err(|_| format!("{text:?} is no address and port"))?;
+        let address: Ipv6Addr =
+            address.parse().map_err(|_| format!("{text:?} is not an address and port"))?;
         return Ok(SocketAddr::new(address.into(), port(service)?));
     }
     match text.rsplit_once(':') {

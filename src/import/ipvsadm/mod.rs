@@ -100,7 +100,7 @@ impl Table {
 
     fn position(&self, order: &Order) -> Result<usize, String> {
         let vip = order.vip.as_ref().map(Vip::to_string).unwrap_or_default();
-        self.index.get(&vip).copied().ok_or_else(|| format!("{vip} is no service up to here"))
+        self.index.get(&vip).copied().ok_or_else(|| format!("{vip} is not a service up to here"))
     }
 
     fn service(&mut self, order: &Order) -> Result<&mut Service, String> {
@@ -132,7 +132,7 @@ impl Table {
         match (known, order.command) {
             (None, Command::AddServer) => service.servers.push(server),
             (Some(known), Command::EditServer) => *known = server,
-            (None, _) => return Err(format!("{address} is no server of this service up to here")),
+            (None, _) => return Err(format!("{address} is not a server of this service up to here")),
             (Some(_), _) => return Err(format!("{address} is a server of this service already")),
         }
         Ok(())

@@ -37,7 +37,7 @@ fn lvs_timeouts(entry: &Entry, timeouts: &mut Timeouts, remarks: &mut Remarks) {
             (Some(_), Some(0)) => {}
             (Some(timeout), Some(seconds)) => *timeout = Some(At::new(&entry.place, seconds)),
             _ => {
-                let what = format!("lvs_timeouts has {:?}, which is no timeout", pair.join(" "));
+                let what = format!("lvs_timeouts has {:?}, which is not a timeout", pair.join(" "));
                 remarks.lost(
                     &entry.place,
                     what,

@@ -57,7 +57,7 @@ fn member(entry: &Entry) -> Result<Vec<Member>, String> {
 
 /// A port, or 0 for none.
 pub(super) fn port(text: Option<&str>) -> Result<u16, String> {
-    text.map_or(Ok(0), |text| text.parse().map_err(|_| format!("{text:?} is no port")))
+    text.map_or(Ok(0), |text| text.parse().map_err(|_| format!("{text:?} is not a port")))
 }
 
 /// "192.0.2.1", "192.0.2.1-9", "192.0.2.1-192.0.2.9" or "192.0.2.0/29", which has all its addresses.
@@ -66,7 +66,7 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
         return Ok(vec![address]);
     }
     let (first, last) =
-        ends(text).ok_or_else(|| format!("{text:?} is no address, range or network of IPv4"))?;
+        ends(text).ok_or_else(|| format!("{text:?} is not an address, range or network of IPv4"))?;
     match last.checked_sub(first) {
         None => Err(format!("the range {text} ends before it begins")),
         Some(more) if more >= ADDRESSES_MAX => {
@@ -104,10 +104,10 @@ mod tests {
             ("192.0.2.8/32", "192.0.2.8"),
             ("192.0.2.9-8", "the range 192.0.2.9-8 ends before it begins"),
             ("0.0.0.0/0", "the range 0.0.0.0/0 has more than 65536 addresses"),
-            ("192.0.2.9/30", "\"192.0.2.9/30\" is no address, range or network of IPv4"),
-            ("192.0.2.9/99", "\"192.0.2.9/99\" is no address, range or network of IPv4"),
-            ("192.0.2.9-256", "\"192.0.2.9-256\" is no address, range or network of IPv4"),
-            ("2001:db8::1-5", "\"2001:db8::1-5\" is no address, range or network of IPv4"),
+            ("192.0.2.9/30", "\"192.0.2.9/30\" is not an address, range or network of IPv4"),
+            ("192.0.2.9/99", "\"192.0.2.9/99\" is not an address, range or network of IPv4"),
+            ("192.0.2.9-256", "\"192.0.2.9-256\" is not an address, range or network of IPv4"),
+            ("2001:db8::1-5", "\"2001:db8::1-5\" is not an address, range or network of IPv4"),
         ] {
             let shown = match addresses(text) {
                 Ok(addresses) => addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "),

@@ -36,7 +36,7 @@ pub(super) fn remark(table: Table, entry: &Entry, remarks: &mut Remarks) {
             remarks.add(&entry.place, grade, what, instead.to_owned());
         }
         None => {
-            let what = format!("{keyword:?} is no keyword that is known here");
+            let what = format!("{keyword:?} is not a known keyword");
             remarks.lost(&entry.place, what, "look it up in keepalived.conf(5) and see whether it matters");
         }
     }

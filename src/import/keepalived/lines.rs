@@ -195,7 +195,7 @@ impl Reader<'_> {
         let pattern = dir.join(pattern);
         let files = self.host.files(&pattern.to_string_lossy());
         if files.is_empty() {
-            let what = format!("{} is no file, so nothing is included", pattern.display());
+            let what = format!("{} is not a file, so nothing is included", pattern.display());
             self.remarks.lost(
                 place,
                 what,

@@ -59,7 +59,9 @@ const SUBSTITUTIONS_MAX: usize = 32;
 pub(super) fn sequence(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Sequence, String> {
     let fault = || {
         let shown = excerpt(text);
-        format!("\"{shown}\" is no sequence; write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)")
+        format!(
+            "\"{shown}\" is not a sequence; write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)"
+        )
     };
     let (head, rest) = text.split_once(')').ok_or_else(fault)?;
     let (kind, list) = head.split_once('(').ok_or_else(fault)?;

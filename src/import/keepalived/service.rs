@@ -69,7 +69,7 @@ fn members(entry: &Entry, groups: &Groups) -> Result<Vec<At<Member>>, String> {
             members.cloned().ok_or_else(|| "there is no such group with an address in it".into())
         }
         address => {
-            let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no address"))?;
+            let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is not an address"))?;
             Ok(only(Member::Address(SocketAddr::new(address, group::port(second)?))))
         }
     }
@@ -297,7 +297,8 @@ fn transport(entry: &Entry) -> Result<Transport, String> {
 
 fn endpoint(entry: &Entry) -> Result<(IpAddr, u16), String> {
     let address = text(entry)?.value;
-    let address = address.parse().map_err(|_| format!("{} {address:?} is no address", entry.keyword()))?;
+    let address =
+        address.parse().map_err(|_| format!("{} {address:?} is not an address", entry.keyword()))?;
     Ok((address, group::port(entry.words.get(2).map(String::as_str))?))
 }
 

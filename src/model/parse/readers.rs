@@ -117,7 +117,7 @@ pub(super) fn scheduler(value: &DeValue<'_>) -> Read<Scheduler> {
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("write one of {}", Scheduler::NAMES.join(", ")),
         };
-        Fault::new(format!("is {name:?}, which no scheduler is called"), remedy)
+        Fault::new(format!("is {name:?}, which is not a scheduler"), remedy)
     })
 }
 
@@ -137,7 +137,7 @@ pub(super) fn scheduler_flags(value: &DeValue<'_>, scheduler: Scheduler) -> Read
 fn bad_flag(name: &str, scheduler: Scheduler, bad: BadFlag) -> Fault {
     let what = match bad {
         BadFlag::Of(other) => format!("has {name:?}, a flag of {}", other.name()),
-        BadFlag::Unknown => format!("has {name:?}, which no flag is called"),
+        BadFlag::Unknown => format!("has {name:?}, which is not a scheduler flag"),
     };
     let remedy = match (scheduler.flag_names(), nearest(name, scheduler.flag_names())) {
         ([], _) => format!("remove it: {} has no flags", scheduler.name()),
@@ -186,7 +186,7 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
     let name = text(value, r#"an interface's name, as in "eth0","#)?;
     let flaw = match name {
         "" => "is empty".to_owned(),
-        "." | ".." => format!("is {name:?}, which no interface can be called"),
+        "." | ".." => format!("is {name:?}, which is not an interface name"),
         _ if name.len() > INTERFACE_NAME_MAX => {
             format!("is {name:?}, {} bytes: Linux allows {INTERFACE_NAME_MAX}", name.len())
         }
@@ -242,7 +242,7 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     let address = host_of(host).map_err(|flaw| fault(&flaw))?;
     match port.parse() {
         Ok(port) => Ok(SocketAddr::from((address, port))),
-        Err(_) => Err(fault(": the port is no number from 1 to 65535")),
+        Err(_) => Err(fault(": the port is not a number from 1 to 65535")),
     }
 }
 
@@ -256,7 +256,7 @@ pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
         return Err(Fault::new(format!("is {text:?}, without a port"), format!("write \"{whole}\"")));
     }
     match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() == 0 => Err(fault(": port 0 is no port")),
+        Ok(address) if address.port() == 0 => Err(fault(": port 0 cannot be listened on")),
         Ok(address) if address.ip().is_multicast() => Err(fault(", no address of one host")),
         Ok(address) => Ok(address),
         Err(_) => Err(fault(", no IP address and port")),

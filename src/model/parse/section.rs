@@ -143,7 +143,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     fn unknown(&self, key: &str) -> Fault {
-        let what = format!("{key:?} is no key of {}", self.name);
+        let what = format!("{key:?} is not a key of {}", self.name);
         let known = self.known.borrow();
         let remedy = match (key, nearest(key, &known)) {
             ("port", _) if self.name == "[[service.server]]" => {

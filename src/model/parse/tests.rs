@@ -365,7 +365,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     (
         "metrics = \"127.0.0.1:0\"",
-        r#"3: metrics is "127.0.0.1:0": port 0 is no port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+        r#"3: metrics is "127.0.0.1:0": port 0 cannot be listened on; write an address of this host and a port, as in "127.0.0.1:9310""#,
     ),
     (
         "metrics = \"224.0.0.1:9310\"",
@@ -386,7 +386,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     (
         "[director.timeouts]\ntcp_fin = 1",
-        r#"4: "tcp_fin" is no key of [director.timeouts]; did you mean tcpfin?"#,
+        r#"4: "tcp_fin" is not a key of [director.timeouts]; did you mean tcpfin?"#,
     ),
     (
         "server_interface = \"eth0\"",
@@ -410,16 +410,16 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     (
         "server_interface = \"..\"",
-        r#"3: server_interface is "..", which no interface can be called; write a name that "ip link" shows, as in "eth0""#,
+        r#"3: server_interface is "..", which is not an interface name; write a name that "ip link" shows, as in "eth0""#,
     ),
     (
         "server_interface = 0",
         r#"3: server_interface is 0; write an interface's name, as in "eth0", in quotes"#,
     ),
-    ("backnd = \"xdp\"", r#"3: "backnd" is no key of [director]; did you mean backend?"#),
+    ("backnd = \"xdp\"", r#"3: "backnd" is not a key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is no key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, timeouts, user",
+        "3: \"colour\" is not a key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, timeouts, user",
     ),
 ];
 
@@ -443,7 +443,7 @@ fn broken_service_tables_are_refused() {
         &service("[service]\nprotocol = \"tcp\""),
         &["3: service is a table; write [[service]], once for each"],
     );
-    refused(&service("[[services]]\n"), &["3: \"services\" is no key of the file; did you mean service?"]);
+    refused(&service("[[services]]\n"), &["3: \"services\" is not a key of the file; did you mean service?"]);
     refused(
         "service = [1]\n[director]\ninterface = \"eth0\"",
         &["1: [[service]] is an integer; write it as a table that begins with [[service]]"],
@@ -460,11 +460,11 @@ fn a_services_address_is_vip_and_port() {
         ),
         (
             "\"10.0.0.1:65536\"",
-            r#"is "10.0.0.1:65536": the port is no number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "10.0.0.1:65536": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
         ),
         (
             "\"10.0.0.1:http\"",
-            r#"is "10.0.0.1:http": the port is no number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "10.0.0.1:http": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
         ),
         (
             "\"10.0.0.256:80\"",
@@ -505,7 +505,7 @@ fn a_services_address_is_vip_and_port() {
         ),
         (
             "\"10.0.0.1:80\\n\"",
-            r#"is "10.0.0.1:80\n": the port is no number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "10.0.0.1:80\n": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
         ),
         ("80", r#"is 80; write VIP and port, as in "192.168.195.150:80", in quotes"#),
     ];
@@ -527,11 +527,11 @@ fn a_services_other_keys_are_checked() {
         ),
         (
             "protocol = \"tcp\"\nscheduler = \"wcr\"",
-            r#"5: scheduler is "wcr", which no scheduler is called; did you mean "wrr"?"#,
+            r#"5: scheduler is "wcr", which is not a scheduler; did you mean "wrr"?"#,
         ),
         (
             "protocol = \"tcp\"\nscheduler = \"leastconn\"",
-            r#"5: scheduler is "leastconn", which no scheduler is called; write one of rr, wrr, lc, wlc, sed, nq, sh, dh, mh, fo, ovf, twos"#,
+            r#"5: scheduler is "leastconn", which is not a scheduler; write one of rr, wrr, lc, wlc, sed, nq, sh, dh, mh, fo, ovf, twos"#,
         ),
         (
             "protocol = \"tcp\"\nscheduler = 1",
@@ -539,11 +539,11 @@ fn a_services_other_keys_are_checked() {
         ),
         (
             "protocol = \"tcp\"\nport = 80",
-            r#"5: "port" is no key of [[service]]; write it into address, as in "192.168.195.150:80""#,
+            r#"5: "port" is not a key of [[service]]; write it into address, as in "192.168.195.150:80""#,
         ),
         (
             "protocol = \"tcp\"\nsheduler = \"wlc\"",
-            r#"5: "sheduler" is no key of [[service]]; did you mean scheduler?"#,
+            r#"5: "sheduler" is not a key of [[service]]; did you mean scheduler?"#,
         ),
         (
             "protocol = \"tcp\"\nserver = \"10.0.0.2\"",
@@ -567,7 +567,7 @@ const RULE_CASES: &[(&str, &str)] = &[
     ),
     (
         "scheduler = \"sh\"\nscheduler_flags = [\"flag-1\"]",
-        r#"6: scheduler_flags has "flag-1", which no flag is called; the flags of sh are sh-fallback, sh-port"#,
+        r#"6: scheduler_flags has "flag-1", which is not a scheduler flag; the flags of sh are sh-fallback, sh-port"#,
     ),
     (
         "scheduler_flags = \"sh-port\"",
@@ -593,7 +593,7 @@ const RULE_CASES: &[(&str, &str)] = &[
         "persistence = false",
         "5: persistence is a boolean; remove it: a service is not persistent unless it has this table",
     ),
-    ("scheduler = \"WLC\"", "5: scheduler is \"WLC\", which no scheduler is called; did you mean \"wlc\"?"),
+    ("scheduler = \"WLC\"", "5: scheduler is \"WLC\", which is not a scheduler; did you mean \"wlc\"?"),
 ];
 
 #[test]
@@ -619,7 +619,7 @@ fn persistence_has_a_timeout_and_a_netmask() {
             "timeout = 0",
             "7: timeout is 0, out of range; write a number from 1 to 2147483: seconds".to_owned(),
         ),
-        ("time = 1", "7: \"time\" is no key of persistence; did you mean timeout?".into()),
+        ("time = 1", "7: \"time\" is not a key of persistence; did you mean timeout?".into()),
     ];
     let text = |line: &str| {
         let address = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"";
@@ -694,8 +694,8 @@ fn a_servers_other_keys_are_checked() {
         ("mac = \"00:00:00:00:00:00\"", format!("mac is \"00:00:00:00:00:00\", which is not one station's address; {own}")),
         ("mac = \"02-00-00-00-00-01\"", format!("mac is \"02-00-00-00-00-01\", no MAC address; {own}")),
         ("mac = 2", "mac is 2; write a MAC address, as in \"02:00:5e:10:00:01\", in quotes".into()),
-        ("port = 80", "\"port\" is no key of [[service.server]]; remove it: the port is the service's, direct routing cannot change it".into()),
-        ("wieght = 1", "\"wieght\" is no key of [[service.server]]; did you mean weight?".into()),
+        ("port = 80", "\"port\" is not a key of [[service.server]]; remove it: the port is the service's, direct routing cannot change it".into()),
+        ("wieght = 1", "\"wieght\" is not a key of [[service.server]]; did you mean weight?".into()),
         ("upper_threshold = -1", "upper_threshold is -1, out of range; write a number from 0 to 2147483647".into()),
         ("lower_threshold = 3", "lower_threshold is 3, but there is no upper_threshold; add upper_threshold, with which the server takes no new connections until it is below the lower one".into()),
         ("lower_threshold = 3\nupper_threshold = 2", "lower_threshold is 3, above upper_threshold = 2; write a number from 0 to 2".into()),
@@ -811,7 +811,7 @@ fn a_file_that_cannot_be_read_is_named_with_a_remedy() {
     std::fs::write(&path, EXAMPLE).unwrap();
     assert_eq!(load().map(|config| config.services.len()), Ok(3));
     let error = Config::load(dir.path()).unwrap_err().to_string();
-    assert!(error.ends_with(": this is no regular file; name a regular file"), "{error}");
+    assert!(error.ends_with(": this is not a regular file; name a regular file"), "{error}");
 }
 
 /// Pieces that make texts which get further than random letters would.

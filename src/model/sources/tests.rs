@@ -94,11 +94,11 @@ fn errors_name_the_included_file_and_its_line() {
         ("[[service]\n", "conf.d/b.toml:1: not TOML: unclosed array table; TOML expects `]` here"),
         (
             "[director]\n",
-            "conf.d/b.toml:1: \"director\" is no key of an included file; move director to the file that includes this one, or write [[service]]",
+            "conf.d/b.toml:1: \"director\" is not a key of an included file; move director to the file that includes this one, or write [[service]]",
         ),
         (
             "include = [\"c.toml\"]\n",
-            "conf.d/b.toml:1: \"include\" is no key of an included file; move include to the file that includes this one, or write [[service]]",
+            "conf.d/b.toml:1: \"include\" is not a key of an included file; move include to the file that includes this one, or write [[service]]",
         ),
         (
             &service("192.0.2.3:80", "192.0.2.1"),
@@ -135,7 +135,7 @@ fn errors_of_all_files_come_at_once() {
 fn what_cannot_be_included_is_told() {
     for (include, expected) in [
         ("[\"none.toml\"]", "none.toml: there is no such file; write one, or name another"),
-        ("[\"conf.d\"]", "conf.d: this is no regular file; name a regular file"),
+        ("[\"conf.d\"]", "conf.d: this is not a regular file; name a regular file"),
         (
             "[\"none.d/*.toml\"]",
             "d.toml:1: include has \"none.d/*.toml\", and there is no folder none.d; make it, or remove the pattern",
@@ -150,7 +150,7 @@ fn what_cannot_be_included_is_told() {
         ),
         (
             "[\"conf.d/[\"]",
-            "d.toml:1: include has \"conf.d/[\", which is no pattern: Pattern syntax error near position 7: invalid range pattern; see glob(7)",
+            "d.toml:1: include has \"conf.d/[\", which is not a pattern: Pattern syntax error near position 7: invalid range pattern; see glob(7)",
         ),
         (
             "[\"**/x.toml\"]",
@@ -181,7 +181,7 @@ fn what_cannot_be_included_is_told() {
     fs::write(dir.path().join("d.toml"), format!("{DIRECTOR}include = [\"x\"]\n")).unwrap();
     assert_eq!(
         load(&dir).unwrap_err(),
-        "d.toml:3: \"include\" is no key of [director]; write it above all tables, as the first line"
+        "d.toml:3: \"include\" is not a key of [director]; write it above all tables, as the first line"
     );
 }
 
@@ -189,7 +189,7 @@ fn what_cannot_be_included_is_told() {
 fn what_is_no_regular_file_is_not_waited_for() {
     let dir = folder("[\"conf.d/*.toml\"]", &[]);
     nix::unistd::mkfifo(&dir.path().join("conf.d/a.toml"), Mode::S_IRWXU).unwrap();
-    assert_eq!(load(&dir).unwrap_err(), "conf.d/a.toml: this is no regular file; name a regular file");
+    assert_eq!(load(&dir).unwrap_err(), "conf.d/a.toml: this is not a regular file; name a regular file");
 }
 
 #[test]

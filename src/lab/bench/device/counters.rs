@@ -46,7 +46,7 @@ impl Counters {
 fn count(interface: &str, name: &str) -> Result<u64, LabError> {
     let file = format!("/sys/class/net/{interface}/statistics/{name}");
     let text = std::fs::read_to_string(&file).map_err(|error| LabError::io(&file, &error))?;
-    text.trim().parse().map_err(|_| LabError::Failed(format!("{file}: {} is no number", text.trim())))
+    text.trim().parse().map_err(|_| LabError::Failed(format!("{file}: {} is not a number", text.trim())))
 }
 
 #[cfg(test)]

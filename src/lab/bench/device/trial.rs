@@ -178,7 +178,7 @@ impl Moment {
 
 fn silence(interface: &str, when: &str) -> LabError {
     LabError::Failed(format!(
-        "nobody sends: hardly a frame has arrived at {interface} {when}; start a generator on another machine \
+        "no traffic: hardly a frame has arrived at {interface} {when}; start a generator on another machine \
          that sends to this interface's MAC address without a pause"
     ))
 }
