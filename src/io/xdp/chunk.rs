@@ -44,10 +44,12 @@ pub(super) fn frame_max(copying: Copying, mtu: u32, buffers: Buffers) -> u32 {
 ///
 /// Frames that fit a chunk need several buffers with drivers that keep more of a page for themselves.
 pub(super) fn buffers(mtu: u32) -> &'static [Buffers] {
-    match mtu {
-        ..=ONE_BUFFER_MTU_MAX => &[Buffers::One],
-        ..=MTU_MAX => &[Buffers::Several, Buffers::One],
-        _ => &[Buffers::Several],
+    if mtu <= ONE_BUFFER_MTU_MAX {
+        &[Buffers::One]
+    } else if mtu <= MTU_MAX {
+        &[Buffers::Several, Buffers::One]
+    } else {
+        &[Buffers::Several]
     }
 }
 
