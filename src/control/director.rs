@@ -67,17 +67,15 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Re
     let end = runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
         let mut signals = Signals::listen()?;
-        let Some(site) = waiting::for_host(config.clone(), &reread, &mut signals).await? else {
-            return Ok(());
-        };
-        let Site { config, privileges, host } = site;
+        let waited = waiting::for_host(config.clone(), &reread, &mut signals, socket).await?;
+        let Some(Site { config, privileges, host, socket: early }) = waited else { return Ok(()) };
         if config.director.on_conflict == OnConflict::Claim {
             tracing::warn!(
                 "on_conflict = \"claim\": a VIP that another host has is taken from it, and connections that it directs break"
             );
         }
         let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
-        let mut socket = server::bind(socket)?;
+        let mut socket = early.map_or_else(|| server::bind(socket), Ok)?;
         socket.admit(&host.access)?;
         privileges.owner().map_or(Ok(()), |owner| socket.give(owner))?;
         let exporter = match config.director.metrics {

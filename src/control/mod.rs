@@ -14,6 +14,7 @@ mod config_file;
 pub mod crew;
 mod departed;
 pub mod director;
+mod early;
 mod entry;
 pub mod exporter;
 pub mod failure;

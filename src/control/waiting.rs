@@ -1,15 +1,19 @@
 //! A start before the network: the director waits until the interfaces that its configuration names are there,
-//! up, and have an address.
+//! up, and have an address. Its control socket answers with what it waits for.
 
+use super::early::EarlySocket;
 use super::failure::Failure;
 use super::host::{Host, Unready};
 use super::privileges::Privileges;
 use super::reload::Reread;
 use super::signals::{Signals, Wish};
+use super::socket::ControlSocket;
 use super::throttle::Throttle;
 use super::watchdog;
 use crate::io::NetworkWatch;
 use crate::model::Config;
+use std::future;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Time after which it is said again what the director waits for.
@@ -22,6 +26,8 @@ pub(super) struct Site {
     pub(super) config: Config,
     pub(super) privileges: Privileges,
     pub(super) host: Host,
+    /// The control socket, if the director had to wait.
+    pub(super) socket: Option<ControlSocket>,
 }
 
 /// Waits for a host that the configuration fits; `None` if told to stop before.
@@ -29,23 +35,33 @@ pub(super) struct Site {
 /// SIGHUP has the file read again, as the way out if it names the wrong interface.
 ///
 /// # Errors
-/// What is wrong with the host and does not come right by itself.
+/// What is wrong with the host and does not come right by itself, also with the control socket at `path`.
 pub(super) async fn for_host(
     mut config: Config,
     reread: &Reread,
     signals: &mut Signals,
+    path: &Path,
 ) -> Result<Option<Site>, Failure> {
     // Before the first look, so that no change goes unnoticed between a look and the next wait.
     let mut watch = NetworkWatch::open()?;
-    let mut news = News::new();
+    let (mut news, mut early) = (News::new(), None);
     loop {
         let privileges = Privileges::of(&config)?;
         match Host::fit(&config) {
-            Ok(host) => return Ok(Some(Site { config, privileges, host })),
+            Ok(host) => {
+                let socket = early.map(EarlySocket::into_socket);
+                return Ok(Some(Site { config, privileges, host, socket }));
+            }
             Err(Unready { errors, may_pass: false }) => return Err(errors.into()),
-            Err(Unready { errors, .. }) => news.tell(&errors.to_string().replace('\n', "; ")),
+            Err(Unready { errors, .. }) => {
+                let reason = errors.to_string().replace('\n', "; ");
+                news.tell(&reason);
+                let socket = early.take().map_or_else(|| EarlySocket::bind(path), Ok)?;
+                early.insert(socket).set_reason(&reason);
+            }
         }
         tokio::select! {
+            () = answer(&mut early) => {}
             () = watch.changed() => {}
             () = tokio::time::sleep(SIGN_OF_LIFE) => {}
             wish = signals.next() => match wish {
@@ -61,6 +77,14 @@ pub(super) async fn for_host(
                 Wish::Dump | Wish::Nothing(_) => news.repeat(),
             },
         }
+    }
+}
+
+/// Answers clients of a socket that is there, for ever.
+async fn answer(early: &mut Option<EarlySocket>) {
+    match early {
+        Some(socket) => socket.serve().await,
+        None => future::pending().await,
     }
 }
 

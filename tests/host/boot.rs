@@ -43,6 +43,42 @@ fn what_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
+fn a_director_that_waits_says_at_its_socket_what_for() {
+    let site = Site::new();
+    site.director.run("ip link set eth0 down");
+    let mut director = site.start(CONFIG, "");
+    site.wait_for("waiting for the network");
+    let reason = "waiting for the network: ";
+    let what = "eth0: it is down; bring it up: ip link set dev eth0 up";
+    for (words, failure) in
+        [("status", 1), ("reload", 1), ("ipvsadm -Ln", 255), ("ipvsadm -A -t 10.0.0.100:81", 255)]
+    {
+        let (status, said) = site.ask(words);
+        assert!(
+            status == Some(failure) && said.contains(reason) && said.contains(what),
+            "{words}: {status:?}: {said}"
+        );
+    }
+    site.director.run("ip address flush dev eth0 && ip link set eth0 up");
+    wait_until("another reason", SOON, || site.ask("status").1.contains("eth0 has no IPv4 address"));
+    site.director.run("ip address add 10.0.0.1/24 dev eth0");
+    wait_until("ready", SOON, || site.is_ready());
+    wait_until("health", SOON, || site.ask("status").0 == Some(0));
+    signal(&director, Signal::SIGTERM);
+    assert_eq!(end(&mut director), Some(0), "{}", site.log());
+    assert!(!site.socket().exists());
+}
+
+#[test]
+fn a_socket_of_another_director_ends_a_wait_at_once() {
+    let site = Site::new();
+    let _other = std::os::unix::net::UnixListener::bind(site.socket()).unwrap();
+    site.director.run("ip link set eth0 down");
+    let (status, log) = site.refused(CONFIG);
+    assert!(status == Some(1) && log.contains("another directrix listens on"), "{status:?}: {log}");
+}
+
+#[test]
 fn a_wait_ends_in_order_when_told_to() {
     for wanted in [Signal::SIGTERM, Signal::SIGINT] {
         let site = Site::new();
