@@ -314,7 +314,7 @@ fn files_include_others_beside_them() {
         "/etc/k/k.conf:2: not carried over: /etc/k/none.conf is not a file, so nothing is included; "
     ));
     assert!(said[1].starts_with(
-        "/etc/k/conf.d/../rs/1.conf:4: not carried over: weight is \"x\", no number from 0 to 65535; "
+        "/etc/k/conf.d/../rs/1.conf:4: not carried over: weight is \"x\", not a number from 0 to 65535; "
     ));
     assert_eq!(
         refused("include /etc/k/loop.conf\n", &files),

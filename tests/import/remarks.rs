@@ -55,7 +55,7 @@ fn weights_out_of_range_become_the_nearest_in_range() {
         [
             format!("k:4: not carried over: weight 80000 is above 65535, the most that ipvsadm and directrix take; {instead}"),
             format!("k:6: not carried over: weight 70000 is above 65535, the most that ipvsadm and directrix take; {instead}"),
-            "k:14: not carried over: weight is \"x\", no number from 0 to 65535; write a right one into directrix.toml".to_owned(),
+            "k:14: not carried over: weight is \"x\", not a number from 0 to 65535; write a right one into directrix.toml".to_owned(),
             format!("k:17: not carried over: weight 99999999999999999999 is above 65535, the most that ipvsadm and directrix take; {instead}"),
         ]
     );

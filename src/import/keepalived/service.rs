@@ -254,7 +254,7 @@ fn text(entry: &Entry) -> Result<At<String>, String> {
 fn number(entry: &Entry, max: u32) -> Result<u32, String> {
     let text = text(entry)?.value;
     let number = text.parse().ok().filter(|number| *number <= max);
-    number.ok_or_else(|| format!("{} is {text:?}, no number from 0 to {max}", entry.keyword()))
+    number.ok_or_else(|| format!("{} is {text:?}, not a number from 0 to {max}", entry.keyword()))
 }
 
 /// A weight; one that is too large becomes the largest, so that its server stays the heaviest.

@@ -57,7 +57,7 @@ pub(super) fn number(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Rea
     move |value| {
         let remedy = || format!("write a number from {} to {}", range.start(), range.end());
         let Some(digits) = value.as_integer().filter(|number| has_digits_only(number)) else {
-            return Err(Fault::new(format!("is {}, no whole number", shown(value)), remedy()));
+            return Err(Fault::new(format!("is {}, not a whole number", shown(value)), remedy()));
         };
         let number = u32::from_str_radix(digits.as_str(), digits.radix()).ok();
         let fault = || Fault::new(format!("is {digits}, out of range"), remedy());
@@ -152,7 +152,7 @@ pub(super) fn netmask(value: &DeValue<'_>) -> Read<u8> {
     let example = r#"a netmask, as in "255.255.255.0""#;
     let text = text(value, &format!("{example},"))?;
     let fault = |flaw: &str| Fault::new(format!("is {text:?}, {flaw}"), format!("write {example}"));
-    let mask = text.parse::<Ipv4Addr>().map_err(|_| fault("no IPv4 netmask"))?.to_bits();
+    let mask = text.parse::<Ipv4Addr>().map_err(|_| fault("not an IPv4 netmask"))?.to_bits();
     match mask.leading_ones() {
         0 => Err(fault("which would take all clients for one")),
         ones if ones == mask.count_ones() => Ok(ones as u8),
@@ -222,7 +222,7 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     let remedy = "write the server's own address, as in \"02:00:5e:10:00:01\"";
     let text = text(value, "a MAC address, as in \"02:00:5e:10:00:01\",")?;
     let mac: MacAddr =
-        text.parse().map_err(|_| Fault::new(format!("is {text:?}, no MAC address"), remedy))?;
+        text.parse().map_err(|_| Fault::new(format!("is {text:?}, not a MAC address"), remedy))?;
     let group = || Fault::new(format!("is {text:?}, which is not one station's address"), remedy);
     mac.is_unicast().then_some(mac).ok_or_else(group)
 }
@@ -238,7 +238,7 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(fault(NO_IPV6));
     }
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(", no IPv4 address and port"))?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(", not an IPv4 address and port"))?;
     let address = host_of(host).map_err(|flaw| fault(&flaw))?;
     match port.parse() {
         Ok(port) => Ok(SocketAddr::from((address, port))),
@@ -257,9 +257,9 @@ pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
     }
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(fault(": port 0 cannot be listened on")),
-        Ok(address) if address.ip().is_multicast() => Err(fault(", no address of one host")),
+        Ok(address) if address.ip().is_multicast() => Err(fault(", not an address of one host")),
         Ok(address) => Ok(address),
-        Err(_) => Err(fault(", no IP address and port")),
+        Err(_) => Err(fault(", not an IP address and port")),
     }
 }
 
@@ -289,6 +289,6 @@ fn host_of(text: &str) -> Result<Ipv4Addr, String> {
             host_address(address).map(|()| address).map_err(|flaw| format!(", {flaw}"))
         }
         Ok(IpAddr::V6(_)) => Err(NO_IPV6.into()),
-        _ => Err(", no IPv4 address".into()),
+        _ => Err(", not an IPv4 address".into()),
     }
 }

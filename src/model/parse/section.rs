@@ -149,6 +149,9 @@ impl<'a, 'i> Section<'a, 'i> {
             ("port", _) if self.name == "[[service.server]]" => {
                 "remove it: the port is the service's, direct routing cannot change it".into()
             }
+            (key, _) if self.name == "[[service.server]]" && OF_THE_SERVICE.contains(&key) => {
+                "it is a key of [[service]]; write it above the service's first [[service.server]]".into()
+            }
             (key, _) if self.name == INCLUDED => {
                 format!("move {key} to the file that includes this one, or write [[service]]")
             }
@@ -160,6 +163,10 @@ impl<'a, 'i> Section<'a, 'i> {
         Fault::new(what, remedy)
     }
 }
+
+/// Keys of [[service]] that [[service.server]] has not: in TOML, a key belongs to the last table above it.
+const OF_THE_SERVICE: [&str; 6] =
+    ["protocol", "scheduler", "scheduler_flags", "persistence", "one_packet", "slow_start"];
 
 fn article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };

@@ -308,9 +308,9 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("workers = 0", r#"3: workers is 0, out of range; write a number from 1 to 65535 or "auto""#),
     (
         "workers = \"two\"",
-        r#"3: workers is "two", no whole number; write a number from 1 to 65535 or "auto""#,
+        r#"3: workers is "two", not a whole number; write a number from 1 to 65535 or "auto""#,
     ),
-    ("workers = 1.5", r#"3: workers is 1.5, no whole number; write a number from 1 to 65535 or "auto""#),
+    ("workers = 1.5", r#"3: workers is 1.5, not a whole number; write a number from 1 to 65535 or "auto""#),
     ("connections = 1023", "3: connections is 1023, out of range; write a number from 1024 to 268435456"),
     (
         "connections = 268_435_457",
@@ -332,7 +332,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
         r#"3: user is "a:b": a name has no space, slash or colon in it; write a user's name, as in "directrix""#,
     ),
     ("conn_reuse_mode = 4", "3: conn_reuse_mode is 4, out of range; write a number from 0 to 3"),
-    ("conn_reuse_mode = true", "3: conn_reuse_mode is true, no whole number; write a number from 0 to 3"),
+    ("conn_reuse_mode = true", "3: conn_reuse_mode is true, not a whole number; write a number from 0 to 3"),
     ("expire_nodest_conn = 1", "3: expire_nodest_conn is 1; write true or false"),
     ("expire_quiescent_template = 1", "3: expire_quiescent_template is 1; write true or false"),
     ("huge_pages = \"yes\"", r#"3: huge_pages is "yes"; write true or false"#),
@@ -343,7 +343,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     (
         "announce_interval = \"60s\"",
-        "3: announce_interval is \"60s\", no whole number; write a number from 1 to 2147483: seconds",
+        "3: announce_interval is \"60s\", not a whole number; write a number from 1 to 2147483: seconds",
     ),
     ("arp_refresh = 0", "3: arp_refresh is 0, out of range; write a number from 1 to 2147483: seconds"),
     ("arp_attempts = 1", "3: arp_attempts is 1, out of range; write a number from 2 to 100"),
@@ -357,11 +357,11 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("metrics = \"::1\"", r#"3: metrics is "::1", without a port; write "[::1]:9310""#),
     (
         "metrics = \":9310\"",
-        r#"3: metrics is ":9310", no IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+        r#"3: metrics is ":9310", not an IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
     ),
     (
         "metrics = \"localhost:9310\"",
-        r#"3: metrics is "localhost:9310", no IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
+        r#"3: metrics is "localhost:9310", not an IP address and port; write an address of this host and a port, as in "127.0.0.1:9310""#,
     ),
     (
         "metrics = \"127.0.0.1:0\"",
@@ -369,7 +369,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ),
     (
         "metrics = \"224.0.0.1:9310\"",
-        r#"3: metrics is "224.0.0.1:9310", no address of one host; write an address of this host and a port, as in "127.0.0.1:9310""#,
+        r#"3: metrics is "224.0.0.1:9310", not an address of one host; write an address of this host and a port, as in "127.0.0.1:9310""#,
     ),
     ("[director.timeouts]\ntcp = 0", "4: tcp is 0, out of range; write a number from 1 to 2147483: seconds"),
     (
@@ -468,13 +468,13 @@ fn a_services_address_is_vip_and_port() {
         ),
         (
             "\"10.0.0.256:80\"",
-            r#"is "10.0.0.256:80", no IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "10.0.0.256:80", not an IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
         ),
         (
             "\"www.example.org:80\"",
-            r#"is "www.example.org:80", no IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "www.example.org:80", not an IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
         ),
-        ("\"\"", r#"is "", no IPv4 address and port; write VIP and port, as in "192.168.195.150:80""#),
+        ("\"\"", r#"is "", not an IPv4 address and port; write VIP and port, as in "192.168.195.150:80""#),
         (
             "\"[2001:db8::1]:80\"",
             r#"is "[2001:db8::1]:80": IPv6 is not there yet; write VIP and port, as in "192.168.195.150:80""#,
@@ -579,7 +579,7 @@ const RULE_CASES: &[(&str, &str)] = &[
     ("slow_start = 0", "5: slow_start is 0, out of range; write a number from 1 to 86400: seconds"),
     (
         "slow_start = \"30s\"",
-        "5: slow_start is \"30s\", no whole number; write a number from 1 to 86400: seconds",
+        "5: slow_start is \"30s\", not a whole number; write a number from 1 to 86400: seconds",
     ),
     (
         "scheduler = \"lc\"\nslow_start = 30",
@@ -613,7 +613,7 @@ fn persistence_has_a_timeout_and_a_netmask() {
             "netmask = \"0.0.0.0\"",
             format!(r#"7: netmask is "0.0.0.0", which would take all clients for one; {example}"#),
         ),
-        ("netmask = \"24\"", format!(r#"7: netmask is "24", no IPv4 netmask; {example}"#)),
+        ("netmask = \"24\"", format!(r#"7: netmask is "24", not an IPv4 netmask; {example}"#)),
         ("netmask = 24", format!("7: netmask is 24; {example}, in quotes")),
         (
             "timeout = 0",
@@ -660,8 +660,8 @@ fn broken_servers_are_refused() {
     refused(&server("weight = 1\n"), &["6: [[service.server]] has no address; add address = \"RIP\""]);
     let cases = [
         ("\"10.0.0.2:81\"", r#"is "10.0.0.2:81", another port than the service's: direct routing cannot change the port; write "10.0.0.2""#.to_owned()),
-        ("\"web1\"", format!("is \"web1\", no IPv4 address; {rip}")),
-        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", no IPv4 address; {rip}")),
+        ("\"web1\"", format!("is \"web1\", not an IPv4 address; {rip}")),
+        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", not an IPv4 address; {rip}")),
         ("\"2001:db8::2\"", format!("is \"2001:db8::2\": IPv6 is not there yet; {rip}")),
         ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\": IPv6 is not there yet; {rip}")),
         (
@@ -685,14 +685,14 @@ fn a_servers_other_keys_are_checked() {
     let cases = [
         ("weight = 65536", "weight is 65536, out of range; write a number from 0 to 65535".to_owned()),
         ("weight = -1", "weight is -1, out of range; write a number from 0 to 65535".into()),
-        ("weight = 1_a", "weight is 1a, no whole number; write a number from 0 to 65535".into()),
-        ("weight = 1_0\u{7}0", "weight is \"10\\u{7}0\", no whole number; write a number from 0 to 65535".into()),
-        ("weight = \"2\"", "weight is \"2\", no whole number; write a number from 0 to 65535".into()),
-        ("weight = 2.0", "weight is 2.0, no whole number; write a number from 0 to 65535".into()),
+        ("weight = 1_a", "weight is 1a, not a whole number; write a number from 0 to 65535".into()),
+        ("weight = 1_0\u{7}0", "weight is \"10\\u{7}0\", not a whole number; write a number from 0 to 65535".into()),
+        ("weight = \"2\"", "weight is \"2\", not a whole number; write a number from 0 to 65535".into()),
+        ("weight = 2.0", "weight is 2.0, not a whole number; write a number from 0 to 65535".into()),
         ("mac = \"01:00:5e:00:00:01\"", format!("mac is \"01:00:5e:00:00:01\", which is not one station's address; {own}")),
         ("mac = \"ff:ff:ff:ff:ff:ff\"", format!("mac is \"ff:ff:ff:ff:ff:ff\", which is not one station's address; {own}")),
         ("mac = \"00:00:00:00:00:00\"", format!("mac is \"00:00:00:00:00:00\", which is not one station's address; {own}")),
-        ("mac = \"02-00-00-00-00-01\"", format!("mac is \"02-00-00-00-00-01\", no MAC address; {own}")),
+        ("mac = \"02-00-00-00-00-01\"", format!("mac is \"02-00-00-00-00-01\", not a MAC address; {own}")),
         ("mac = 2", "mac is 2; write a MAC address, as in \"02:00:5e:10:00:01\", in quotes".into()),
         ("port = 80", "\"port\" is not a key of [[service.server]]; remove it: the port is the service's, direct routing cannot change it".into()),
         ("wieght = 1", "\"wieght\" is not a key of [[service.server]]; did you mean weight?".into()),
@@ -702,6 +702,30 @@ fn a_servers_other_keys_are_checked() {
     ];
     for (line, wanted) in cases {
         refused(&located(line), &[&format!("8: {wanted}")]);
+    }
+}
+
+/// The keys that an error names for a table without the key `zz`.
+fn known_keys(text: &str) -> Vec<String> {
+    let error = errors(text).into_iter().find(|error| error.contains("\"zz\" is not a key")).unwrap();
+    let (_, keys) = error.split_once("its keys are ").unwrap();
+    keys.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn a_service_s_key_below_a_server_is_sent_to_its_place() {
+    let of_server = known_keys(&located("zz = 1"));
+    let of_service =
+        known_keys(&service("[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nzz = 1"));
+    let misplaced: Vec<_> =
+        of_service.iter().filter(|key| !of_server.contains(key) && *key != "server").collect();
+    assert!(misplaced.len() > 3, "{misplaced:?}");
+    for key in misplaced {
+        let wanted = format!(
+            "8: {key:?} is not a key of [[service.server]]; it is a key of [[service]]; write it above the service's \
+             first [[service.server]]"
+        );
+        refused(&located(&format!("{key} = 1")), &[&wanted]);
     }
 }
 
@@ -772,7 +796,7 @@ fn other_errors_are_told_beside_broken_lines() {
         &located("weight = two\nmac = \"no\"\n[[service]]\nprotocol = udp\n"),
         &[
             "8: not TOML: invalid boolean; write true or false, or a text in quotes",
-            "9: mac is \"no\", no MAC address; write the server's own address, as in \"02:00:5e:10:00:01\"",
+            "9: mac is \"no\", not a MAC address; write the server's own address, as in \"02:00:5e:10:00:01\"",
             "11: not TOML: string values must be quoted; write the value in quotes, as in \"eth0\"",
         ],
     );
