@@ -78,39 +78,19 @@ pub(super) fn fail(format: Format, status: u8, why: &dyn Display) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::control::test_log;
 
     /// What of a fixed list of events is logged with this value of RUST_LOG.
     fn logged(asked: &str) -> String {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(directives(asked)));
-        let subscriber = subscriber.with_writer(move || writer.clone()).without_time().finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let text = test_log::logged(&directives(asked), || {
             tracing::debug!(target: "directrix::control", "ours");
             tracing::info!(target: "directrix::control", "ours");
             tracing::debug!(target: "aya::bpf", "theirs");
             tracing::info!(target: "aya::bpf", "theirs");
             tracing::warn!(target: "aya::bpf", "theirs");
         });
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        let words =
-            |line: &str| line.replace("\u{1b}", "").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let short = |line: &str| {
-            let has = |part: &str| words(line).iter().any(|word| word.contains(part));
+            let has = |part: &str| line.contains(part);
             let level = ["DEBUG", "INFO", "WARN"].into_iter().find(|level| has(level)).unwrap();
             format!("{} {level}", if has("ours") { "ours" } else { "theirs" })
         };

@@ -205,20 +205,8 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::test_log::logged;
     use axum::http::HeaderValue;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn origin(agent: &str) -> Origin {
         let mut headers = HeaderMap::new();
@@ -242,16 +230,11 @@ mod tests {
 
     #[test]
     fn clients_that_find_no_place_are_logged_for_each_user() {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let text = logged("info", || {
             let refusals = Refusals::default();
             (0..1000).for_each(|process| refusals.no_place(65534, process, 32));
             refusals.no_place(7, 1, 32);
         });
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         let lines = |part: &str| text.lines().filter(|line| line.contains(part)).count();
         assert!((1..=30).contains(&lines("control socket busy")), "{text}");
         assert_eq!((lines("uid=7 pid=1 places=32"), lines("uid=65534 pid=0 ")), (1, 1), "{text}");

@@ -45,6 +45,8 @@ mod socket;
 mod stall;
 pub mod status;
 mod symptoms;
+#[cfg(test)]
+pub(crate) mod test_log;
 pub mod throttle;
 mod vips;
 mod waiting;

@@ -97,21 +97,7 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
-
-    /// What was logged.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::control::test_log::logged;
 
     /// A moment at which everything begins, and one that is `seconds` later.
     fn times() -> impl Fn(u64) -> Instant {
@@ -151,11 +137,8 @@ mod tests {
 
     #[test]
     fn the_log_has_the_lines_and_the_number_of_the_others() {
-        let (log, at) = (Log::default(), times());
-        let writer = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let at = times();
+        let text = logged("info", || {
             let mut throttle = Throttle::default();
             for _ in 0..500 {
                 throttle.line("eth0", at(0), || tracing::warn!("it flaps"));
@@ -164,7 +147,6 @@ mod tests {
             throttle.settle(at(30));
             throttle.line("eth0", at(60), || tracing::warn!("it flaps"));
         });
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches("it flaps").count(), BURST as usize + 1, "{text}");
         let left_out: Vec<_> = text.lines().filter(|line| line.contains("suppressed")).collect();
         assert_eq!(left_out.len(), 1, "{text}");
