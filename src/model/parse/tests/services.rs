@@ -1,0 +1,335 @@
+//! Services and real servers: each wrong value with its line, what is wrong and the remedy.
+
+use super::*;
+
+#[test]
+fn broken_service_tables_are_refused() {
+    refused(
+        &service("[[service]]\n"),
+        &[
+            "3: [[service]] has no protocol; add protocol = \"tcp\"",
+            "3: [[service]] has no address; add address = \"VIP:port\"",
+        ],
+    );
+    refused(
+        &service("[service]\nprotocol = \"tcp\""),
+        &["3: service is a table; write [[service]], once for each"],
+    );
+    refused(&service("[[services]]\n"), &["3: \"services\" is not a key of the file; did you mean service?"]);
+    refused(
+        "service = [1]\n[director]\ninterface = \"eth0\"",
+        &["1: [[service]] is an integer; write it as a table that begins with [[service]]"],
+    );
+}
+
+#[test]
+fn a_services_address_is_vip_and_port() {
+    let cases = [
+        ("\"10.0.0.1\"", r#"is "10.0.0.1", without a port; write "10.0.0.1:80""#),
+        (
+            "\"10.0.0.1:0\"",
+            r#"is "10.0.0.1:0", every port of the VIP, in a service that is not persistent; add persistence = {}, or write a port"#,
+        ),
+        (
+            "\"10.0.0.1:65536\"",
+            r#"is "10.0.0.1:65536": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.1:http\"",
+            r#"is "10.0.0.1:http": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.256:80\"",
+            r#"is "10.0.0.256:80", not an IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"www.example.org:80\"",
+            r#"is "www.example.org:80", not an IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        ("\"\"", r#"is "", not an IPv4 address and port; write VIP and port, as in "192.168.195.150:80""#),
+        (
+            "\"[2001:db8::1]:80\"",
+            r#"is "[2001:db8::1]:80": IPv6 is not there yet; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"2001:db8::1\"",
+            r#"is "2001:db8::1": IPv6 is not there yet; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"0.0.0.0:80\"",
+            r#"is "0.0.0.0:80", the unspecified address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"0.1.2.3:80\"",
+            r#"is "0.1.2.3:80", an address of network 0, which no host has; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"127.0.0.1:80\"",
+            r#"is "127.0.0.1:80", a loopback address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"224.0.0.1:80\"",
+            r#"is "224.0.0.1:80", a multicast address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"255.255.255.255:80\"",
+            r#"is "255.255.255.255:80", the broadcast address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.1:80\\n\"",
+            r#"is "10.0.0.1:80\n": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        ("80", r#"is 80; write VIP and port, as in "192.168.195.150:80", in quotes"#),
+    ];
+    for (address, wanted) in cases {
+        let text = service(&format!("[[service]]\nprotocol = \"tcp\"\naddress = {address}\n"));
+        refused(&text, &[&format!("5: address {wanted}")]);
+    }
+}
+
+#[test]
+fn a_services_other_keys_are_checked() {
+    let cases = [
+        ("protocol = \"sctp\"", r#"4: protocol is "sctp"; write "tcp" or "udp""#),
+        ("protocol = \"TCP\"", r#"4: protocol is "TCP"; write "tcp" or "udp""#),
+        ("protocol = 6", r#"4: protocol is 6; write "tcp" or "udp""#),
+        (
+            "protocol = \"tcp\"\nscheduler = \"lblcr\"",
+            r#"5: scheduler is "lblcr", IPVS's scheduler for caches, which directrix does not have; write "mh" for clients that stay with their server"#,
+        ),
+        (
+            "protocol = \"tcp\"\nscheduler = \"wcr\"",
+            r#"5: scheduler is "wcr", which is not a scheduler; did you mean "wrr"?"#,
+        ),
+        (
+            "protocol = \"tcp\"\nscheduler = \"leastconn\"",
+            r#"5: scheduler is "leastconn", which is not a scheduler; write one of rr, wrr, lc, wlc, sed, nq, sh, dh, mh, fo, ovf, twos"#,
+        ),
+        (
+            "protocol = \"tcp\"\nscheduler = 1",
+            r#"5: scheduler is 1; write a scheduler's name, as in "wlc", in quotes"#,
+        ),
+        (
+            "protocol = \"tcp\"\nport = 80",
+            r#"5: "port" is not a key of [[service]]; write it into address, as in "192.168.195.150:80""#,
+        ),
+        (
+            "protocol = \"tcp\"\nsheduler = \"wlc\"",
+            r#"5: "sheduler" is not a key of [[service]]; did you mean scheduler?"#,
+        ),
+        (
+            "protocol = \"tcp\"\nserver = \"10.0.0.2\"",
+            "5: server is a string; write [[service.server]], once for each",
+        ),
+    ];
+    for (lines, wanted) in cases {
+        refused(&service(&format!("[[service]]\n{lines}\naddress = \"10.0.0.1:80\"\n")), &[wanted]);
+    }
+}
+
+/// Lines 4 and on of a file, and what is said of them.
+const RULE_CASES: &[(&str, &str)] = &[
+    (
+        "scheduler = \"mh\"\nscheduler_flags = [\"mh-port\", \"sh-fallback\"]",
+        r#"6: scheduler_flags has "sh-fallback", a flag of sh; did you mean "mh-fallback"?"#,
+    ),
+    (
+        "scheduler_flags = [\"mh-port\"]",
+        r#"5: scheduler_flags has "mh-port", a flag of mh; remove it: wlc has no flags"#,
+    ),
+    (
+        "scheduler = \"sh\"\nscheduler_flags = [\"flag-1\"]",
+        r#"6: scheduler_flags has "flag-1", which is not a scheduler flag; the flags of sh are sh-fallback, sh-port"#,
+    ),
+    (
+        "scheduler_flags = \"sh-port\"",
+        r#"5: scheduler_flags is "sh-port"; write a list of flags, as in ["mh-fallback"]"#,
+    ),
+    ("scheduler_flags = [1]", r#"5: scheduler_flags is 1; write each flag in quotes"#),
+    ("one_packet = true", "5: one_packet is only for UDP: a connection of TCP has many packets; remove it"),
+    ("one_packet = 1", "5: one_packet is 1; write true or false"),
+    ("slow_start = 0", "5: slow_start is 0, out of range; write a number from 1 to 86400: seconds"),
+    (
+        "slow_start = \"30s\"",
+        "5: slow_start is \"30s\", not a whole number; write a number from 1 to 86400: seconds",
+    ),
+    (
+        "scheduler = \"lc\"\nslow_start = 30",
+        "6: slow_start does not go with lc, whose new connections are not shared out by weight; remove it, or take one \
+         of the schedulers wrr, wlc, sed, nq, twos",
+    ),
+    ("persistence = true", "5: persistence is a boolean; write persistence = { timeout = 360 }"),
+    ("persistence = 300", "5: persistence is an integer; write persistence = { timeout = 300 }"),
+    ("persistence = 0", "5: persistence is an integer; write persistence = { timeout = 360 }"),
+    (
+        "persistence = false",
+        "5: persistence is a boolean; remove it: a service is not persistent unless it has this table",
+    ),
+    ("scheduler = \"WLC\"", "5: scheduler is \"WLC\", which is not a scheduler; did you mean \"wlc\"?"),
+];
+
+#[test]
+fn the_rule_of_a_service_is_checked() {
+    for (lines, wanted) in RULE_CASES {
+        let text = format!("[[service]]\nprotocol = \"tcp\"\n{lines}\naddress = \"10.0.0.1:80\"\n");
+        refused(&service(&text), &[wanted]);
+    }
+}
+
+#[test]
+fn persistence_has_a_timeout_and_a_netmask() {
+    let example = r#"write a netmask, as in "255.255.255.0""#;
+    let cases = [
+        ("netmask = \"255.0.255.0\"", format!(r#"7: netmask is "255.0.255.0", which has gaps; {example}"#)),
+        (
+            "netmask = \"0.0.0.0\"",
+            format!(r#"7: netmask is "0.0.0.0", which would take all clients for one; {example}"#),
+        ),
+        ("netmask = \"24\"", format!(r#"7: netmask is "24", not an IPv4 netmask; {example}"#)),
+        ("netmask = 24", format!("7: netmask is 24; {example}, in quotes")),
+        (
+            "timeout = 0",
+            "7: timeout is 0, out of range; write a number from 1 to 2147483: seconds".to_owned(),
+        ),
+        ("time = 1", "7: \"time\" is not a key of persistence; did you mean timeout?".into()),
+    ];
+    let text = |line: &str| {
+        let address = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"";
+        service(&format!("{address}\n[service.persistence]\n{line}\n"))
+    };
+    for (line, wanted) in cases {
+        refused(&text(line), &[&wanted]);
+    }
+    let read = |lines: &str| {
+        let config = parse(Path::new("d.toml"), &text(lines)).unwrap();
+        config.services[0].persistence.map(|of| (of.timeout.secs(), of.prefix))
+    };
+    assert_eq!(read("timeout = 60\nnetmask = \"255.255.255.0\""), Some((60, 24)));
+    assert_eq!(read(""), Some((360, 32)));
+}
+
+#[test]
+fn a_table_of_mh_has_places_for_so_many_servers() {
+    let rows: String =
+        (0..4094u32).map(|n| format!("{{address = \"10.1.{}.{}\"}},\n", n >> 8, n & 255)).collect();
+    let text = |scheduler: &str| {
+        service(&format!(
+            "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nscheduler = \"{scheduler}\"\nserver = [{rows}]"
+        ))
+    };
+    assert!(check(&text("sh")).is_ok());
+    refused(
+        &text("mh"),
+        &[
+            "3: [[service]] has 4094 real servers, more than mh has places for; write at most 4093, or another scheduler",
+        ],
+    );
+}
+
+#[test]
+fn broken_servers_are_refused() {
+    let rip = r#"write the RIP alone, as in "192.168.195.170""#;
+    refused(&server("weight = 1\n"), &["6: [[service.server]] has no address; add address = \"RIP\""]);
+    let cases = [
+        ("\"10.0.0.2:81\"", r#"is "10.0.0.2:81", another port than the service's: direct routing cannot change the port; write "10.0.0.2""#.to_owned()),
+        ("\"web1\"", format!("is \"web1\", not an IPv4 address; {rip}")),
+        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", not an IPv4 address; {rip}")),
+        ("\"2001:db8::2\"", format!("is \"2001:db8::2\": IPv6 is not there yet; {rip}")),
+        ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\": IPv6 is not there yet; {rip}")),
+        (
+            "\"127.0.0.1\"",
+            "is \"127.0.0.1\", a loopback address; name a server on another host: directrix hands no frames to its own".into(),
+        ),
+        ("\"239.1.1.1\"", format!("is \"239.1.1.1\", a multicast address; {rip}")),
+        ("\"255.255.255.255:80\"", format!("is \"255.255.255.255:80\", the broadcast address; {rip}")),
+        ("\"0.0.0.0\"", format!("is \"0.0.0.0\", the unspecified address; {rip}")),
+        ("[\"10.0.0.2\"]", "is of type array; write the RIP alone, as in \"192.168.195.170\", in quotes".into()),
+        ("\"10.0.0.1\"", "is 10.0.0.1, the VIP of a service; write the real server's own address, its RIP".into()),
+    ];
+    for (address, wanted) in cases {
+        refused(&server(&format!("address = {address}\n")), &[&format!("7: address {wanted}")]);
+    }
+}
+
+#[test]
+fn a_servers_other_keys_are_checked() {
+    let own = r#"write the server's own address, as in "02:00:5e:10:00:01""#;
+    let cases = [
+        ("weight = 65536", "weight is 65536, out of range; write a number from 0 to 65535".to_owned()),
+        ("weight = -1", "weight is -1, out of range; write a number from 0 to 65535".into()),
+        ("weight = 1_a", "weight is 1a, not a whole number; write a number from 0 to 65535".into()),
+        ("weight = 1_0\u{7}0", "weight is \"10\\u{7}0\", not a whole number; write a number from 0 to 65535".into()),
+        ("weight = \"2\"", "weight is \"2\", not a whole number; write a number from 0 to 65535".into()),
+        ("weight = 2.0", "weight is 2.0, not a whole number; write a number from 0 to 65535".into()),
+        ("mac = \"01:00:5e:00:00:01\"", format!("mac is \"01:00:5e:00:00:01\", which is not one station's address; {own}")),
+        ("mac = \"ff:ff:ff:ff:ff:ff\"", format!("mac is \"ff:ff:ff:ff:ff:ff\", which is not one station's address; {own}")),
+        ("mac = \"00:00:00:00:00:00\"", format!("mac is \"00:00:00:00:00:00\", which is not one station's address; {own}")),
+        ("mac = \"02-00-00-00-00-01\"", format!("mac is \"02-00-00-00-00-01\", not a MAC address; {own}")),
+        ("mac = 2", "mac is 2; write a MAC address, as in \"02:00:5e:10:00:01\", in quotes".into()),
+        ("port = 80", "\"port\" is not a key of [[service.server]]; remove it: the port is the service's, direct routing cannot change it".into()),
+        ("wieght = 1", "\"wieght\" is not a key of [[service.server]]; did you mean weight?".into()),
+        ("upper_threshold = -1", "upper_threshold is -1, out of range; write a number from 0 to 2147483647".into()),
+        ("lower_threshold = 3", "lower_threshold is 3, but there is no upper_threshold; add upper_threshold, with which the server takes no new connections until it is below the lower one".into()),
+        ("lower_threshold = 3\nupper_threshold = 2", "lower_threshold is 3, above upper_threshold = 2; write a number from 0 to 2".into()),
+    ];
+    for (line, wanted) in cases {
+        refused(&located(line), &[&format!("8: {wanted}")]);
+    }
+}
+
+/// The keys that an error names for a table without the key `zz`.
+fn known_keys(text: &str) -> Vec<String> {
+    let error = errors(text).into_iter().find(|error| error.contains("\"zz\" is not a key")).unwrap();
+    let (_, keys) = error.split_once("its keys are ").unwrap();
+    keys.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn a_service_s_key_below_a_server_is_sent_to_its_place() {
+    let of_server = known_keys(&located("zz = 1"));
+    let of_service =
+        known_keys(&service("[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nzz = 1"));
+    let misplaced: Vec<_> =
+        of_service.iter().filter(|key| !of_server.contains(key) && *key != "server").collect();
+    assert!(misplaced.len() > 3, "{misplaced:?}");
+    for key in misplaced {
+        let wanted = format!(
+            "8: {key:?} is not a key of [[service.server]]; it is a key of [[service]]; write it above the service's \
+             first [[service.server]]"
+        );
+        refused(&located(&format!("{key} = 1")), &[&wanted]);
+    }
+}
+
+#[test]
+fn what_stands_twice_is_named_with_the_first_place() {
+    refused(
+        &located("[[service.server]]\naddress = \"10.0.0.2:80\""),
+        &[
+            "9: address 10.0.0.2 is a server of this service already, on line 7; remove one of the two; weight gives it a larger share",
+        ],
+    );
+    refused(
+        &located("[[service]]\naddress = \"10.0.0.1:80\"\nprotocol = \"tcp\""),
+        &[
+            "9: address TCP 10.0.0.1:80 is a service already, on line 5; remove one of the two, or merge their servers",
+        ],
+    );
+}
+
+#[test]
+fn services_must_agree_on_their_servers() {
+    let other = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.9:80\"\n[[service.server]]\n";
+    refused(
+        &located(&format!(
+            "mac = \"02:00:00:00:00:02\"\n{other}address = \"10.0.0.2\"\nmac = \"02:00:00:00:00:03\""
+        )),
+        &[
+            "14: mac is 02:00:00:00:00:03, but 10.0.0.2 has 02:00:00:00:00:02 on line 8; write the same address in both places",
+        ],
+    );
+    refused(
+        &located(&format!("{other}address = \"10.0.0.1\"")),
+        &["12: address is 10.0.0.1, the VIP of a service; write the real server's own address, its RIP"],
+    );
+}
