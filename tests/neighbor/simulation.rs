@@ -11,6 +11,9 @@
 //! director's link loses its carrier and gets it back; the forger claims real servers' addresses, now
 //! and then or as an answer to every question.
 
+mod hosts;
+mod told;
+
 use directrix::model::OnConflict;
 use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
 use directrix::time::{Span, Tick};
@@ -18,6 +21,7 @@ use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use told::Told;
 
 const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 150), Ipv4Addr::new(10, 0, 0, 151)];
 const DIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
@@ -65,17 +69,6 @@ struct RealServer {
     answers_vip: bool,
     /// arp_announce = 0: asks for its gateway from a VIP.
     asks_from_vip: bool,
-}
-
-/// What the director has told, and so what may be expected of it.
-#[derive(Debug, Default)]
-struct Told {
-    claimed: BTreeSet<Ipv4Addr>,
-    rivals: BTreeSet<(Ipv4Addr, MacAddr)>,
-    resolved: BTreeMap<Ipv4Addr, Option<MacAddr>>,
-    disputes: BTreeSet<(Ipv4Addr, MacAddr)>,
-    /// Addresses that a server had and has no more, with those that it got instead.
-    moves: Vec<(Ipv4Addr, MacAddr, MacAddr)>,
 }
 
 struct World {
@@ -206,100 +199,6 @@ impl World {
         }
     }
 
-    // ---- the hosts
-
-    fn router_asks(&mut self) {
-        let vip = VIPS[self.random(2) as usize];
-        let question = ArpPacket::request(ROUTER, GATEWAY, vip);
-        let known = self.router.get(&vip).copied();
-        let question = known.filter(|_| self.one_in(2)).map_or(question, |mac| question.only_to(mac));
-        self.transmit(Host::Router, question);
-        let pause = 1_000 + self.random(20_000);
-        self.plan(pause, Happening::RouterAsks);
-    }
-
-    fn router_hears(&mut self, packet: &ArpPacket) {
-        if VIPS.contains(&packet.sender_ip) {
-            self.router.insert(packet.sender_ip, packet.sender_mac);
-        }
-        if packet.operation == Operation::Request && packet.target_ip == GATEWAY {
-            self.transmit(Host::Router, packet.answer(ROUTER));
-        }
-    }
-
-    fn server_asks(&mut self, n: usize) {
-        let wrong = self.servers[n].asks_from_vip && self.one_in(2);
-        let sender = if wrong { VIPS[self.random(2) as usize] } else { rip(n) };
-        if self.servers[n].up {
-            self.transmit(Host::Server(n), ArpPacket::request(self.servers[n].mac, sender, GATEWAY));
-        }
-        let pause = 20_000 + self.random(60_000);
-        self.plan(pause, Happening::ServerAsks(n));
-    }
-
-    fn server_hears(&mut self, n: usize, packet: &ArpPacket) {
-        let server = &self.servers[n];
-        let own = packet.target_ip == rip(n) || (server.answers_vip && VIPS.contains(&packet.target_ip));
-        // Linux ignores a request that comes from one of its own addresses.
-        let martian = VIPS.contains(&packet.sender_ip);
-        if server.up && own && !martian && packet.operation == Operation::Request {
-            self.transmit(Host::Server(n), packet.answer(server.mac));
-        }
-    }
-
-    fn forger_hears(&mut self, packet: &ArpPacket) {
-        let asked = self.forged.is_some_and(|n| packet.target_ip == rip(n));
-        if asked && packet.operation == Operation::Request && self.rough() {
-            self.transmit(Host::Forger, packet.answer(FORGER));
-        }
-    }
-
-    fn forger_claims(&mut self) {
-        let claimed = rip(self.random(SERVERS as u64) as usize);
-        let packet = match self.random(4) {
-            0 => ArpPacket::request(DIRECTOR, DIP, claimed).answer(FORGER),
-            1 => ArpPacket::request(FORGER, claimed, GATEWAY),
-            2 => ArpPacket::announcement(FORGER, claimed),
-            _ => ArpPacket::announcement_reply(FORGER, claimed),
-        };
-        if self.rough() {
-            self.transmit(Host::Forger, packet);
-            let pause = if self.one_in(3) { 1 + self.random(300) } else { self.random(40_000) };
-            self.plan(pause, Happening::ForgerClaims);
-        }
-    }
-
-    /// A server goes down or comes up, changes its MAC address, or is set right or wrong; or the carrier goes.
-    fn trouble(&mut self) {
-        let n = self.random(SERVERS as u64) as usize;
-        self.forged = Some(n).filter(|_| self.one_in(2));
-        let what = self.random(6);
-        let server = &mut self.servers[n];
-        match what {
-            0 | 1 => server.up = !server.up,
-            2 => server.mac.0[4] = server.mac.0[4].wrapping_add(1),
-            3 => server.answers_vip = !server.answers_vip,
-            4 => self.lose_carrier(),
-            _ => server.asks_from_vip = !server.asks_from_vip,
-        }
-        let pause = 10_000 + self.random(240_000);
-        if self.now + pause < ROUGH_MS {
-            self.plan(pause, Happening::Trouble);
-        }
-    }
-
-    fn lose_carrier(&mut self) {
-        self.set_carrier(false);
-        let outage = 1 + self.random(100_000);
-        self.plan(outage, Happening::Carrier);
-    }
-
-    fn set_carrier(&mut self, carrier: bool) {
-        self.carrier = carrier;
-        let event = if carrier { Event::LinkUp } else { Event::LinkDown };
-        self.direct(event(LinkIndex::CLIENT));
-    }
-
     // ---- the wire
 
     fn transmit(&mut self, from: Host, packet: ArpPacket) {
@@ -420,42 +319,6 @@ impl World {
         }
         if wrong.is_empty() {
             assert!(self.router.values().all(|mac| *mac == DIRECTOR), "{:?}", self.router);
-        }
-    }
-}
-
-impl Told {
-    fn take(&mut self, report: Report) {
-        match report {
-            Report::Claimed { vip } => assert!(self.claimed.insert(vip), "claimed twice"),
-            Report::Conflict { vip, mac, server } => {
-                let known = !self.rivals.insert((vip, mac));
-                assert!(!known || server.is_some(), "told twice");
-            }
-            Report::ConflictOver { vip, mac, .. } => {
-                assert!(self.rivals.remove(&(vip, mac)), "the end of no conflict");
-            }
-            Report::Resolved { rip, mac, .. } => {
-                assert_ne!(self.resolved.insert(rip, Some(mac)), Some(Some(mac)), "told twice");
-            }
-            Report::Standby { vip, .. } => drop(self.claimed.remove(&vip)),
-            Report::Held { .. } => {}
-            Report::Moved { rip, old, new, .. } => {
-                assert_ne!(old, new);
-                self.resolved.insert(rip, Some(new));
-                self.disputes.remove(&(rip, new));
-                self.moves.push((rip, old, new));
-            }
-            Report::Disputed { rip, mac, claimant, .. } => {
-                assert_eq!(self.resolved[&rip], Some(mac), "the known address");
-                assert!(self.disputes.insert((rip, claimant)), "told twice");
-            }
-            Report::DisputeOver { rip, claimant, .. } => {
-                assert!(self.disputes.remove(&(rip, claimant)), "the end of no dispute");
-            }
-            Report::Lost { rip, .. } => {
-                assert_ne!(self.resolved.insert(rip, None), Some(None), "told twice");
-            }
         }
     }
 }

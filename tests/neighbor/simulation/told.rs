@@ -1,0 +1,53 @@
+//! What the director has reported, in order, and each change once.
+
+use directrix::neighbor::Report;
+use directrix::wire::MacAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// What the director has told, and so what may be expected of it.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) claimed: BTreeSet<Ipv4Addr>,
+    pub(super) rivals: BTreeSet<(Ipv4Addr, MacAddr)>,
+    pub(super) resolved: BTreeMap<Ipv4Addr, Option<MacAddr>>,
+    pub(super) disputes: BTreeSet<(Ipv4Addr, MacAddr)>,
+    /// Addresses that a server had and has no more, with those that it got instead.
+    pub(super) moves: Vec<(Ipv4Addr, MacAddr, MacAddr)>,
+}
+
+impl Told {
+    pub(super) fn take(&mut self, report: Report) {
+        match report {
+            Report::Claimed { vip } => assert!(self.claimed.insert(vip), "claimed twice"),
+            Report::Conflict { vip, mac, server } => {
+                let known = !self.rivals.insert((vip, mac));
+                assert!(!known || server.is_some(), "told twice");
+            }
+            Report::ConflictOver { vip, mac, .. } => {
+                assert!(self.rivals.remove(&(vip, mac)), "the end of no conflict");
+            }
+            Report::Resolved { rip, mac, .. } => {
+                assert_ne!(self.resolved.insert(rip, Some(mac)), Some(Some(mac)), "told twice");
+            }
+            Report::Standby { vip, .. } => drop(self.claimed.remove(&vip)),
+            Report::Held { .. } => {}
+            Report::Moved { rip, old, new, .. } => {
+                assert_ne!(old, new);
+                self.resolved.insert(rip, Some(new));
+                self.disputes.remove(&(rip, new));
+                self.moves.push((rip, old, new));
+            }
+            Report::Disputed { rip, mac, claimant, .. } => {
+                assert_eq!(self.resolved[&rip], Some(mac), "the known address");
+                assert!(self.disputes.insert((rip, claimant)), "told twice");
+            }
+            Report::DisputeOver { rip, claimant, .. } => {
+                assert!(self.disputes.remove(&(rip, claimant)), "the end of no dispute");
+            }
+            Report::Lost { rip, .. } => {
+                assert_ne!(self.resolved.insert(rip, None), Some(None), "told twice");
+            }
+        }
+    }
+}
