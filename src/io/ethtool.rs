@@ -3,25 +3,14 @@
 
 #![allow(unsafe_code)]
 
+use super::uapi::{
+    ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GGRO, ETHTOOL_GRXCSUM, ETHTOOL_GTXCSUM, ETHTOOL_SGRO,
+    SIOCETHTOOL,
+};
 use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
-
-/// linux/sockios.h.
-const SIOCETHTOOL: libc::c_ulong = 0x8946;
-/// linux/ethtool.h.
-const ETHTOOL_GDRVINFO: u32 = 0x03;
-/// linux/ethtool.h.
-const ETHTOOL_GRXCSUM: u32 = 0x14;
-/// linux/ethtool.h.
-const ETHTOOL_GTXCSUM: u32 = 0x16;
-/// linux/ethtool.h.
-const ETHTOOL_GGRO: u32 = 0x2b;
-/// linux/ethtool.h.
-const ETHTOOL_SGRO: u32 = 0x2c;
-/// linux/ethtool.h.
-const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 /// Queues in use, by direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

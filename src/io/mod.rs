@@ -16,6 +16,7 @@ pub mod packet;
 pub mod peer;
 pub mod process;
 mod rtnl;
+mod uapi;
 mod veth;
 pub mod watch;
 pub mod xdp;

@@ -3,35 +3,22 @@
 //! Answers are of the calling thread's network namespace, which /sys need not be. Attributes are
 //! picked by number and all others skipped, so that a newer kernel's answers are understood too.
 
+mod message;
+mod route;
+
+pub(super) use route::{Route, route, route_entry};
+
+use super::uapi::{IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID};
 use crate::wire::MacAddr;
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use message::{Attributes, ask, attribute, dump, get, u16_at, u32_at};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// Of `struct nlmsghdr`, `ifinfomsg`, `ifaddrmsg`, `rtgenmsg` (padded) and `nlattr` (linux/netlink.h,
-/// rtnetlink.h, if_addr.h), in bytes.
-const MESSAGE_HEADER: usize = 16;
+/// `struct ifinfomsg`, `struct ifaddrmsg` and `struct rtgenmsg` (padded) of linux/rtnetlink.h and if_addr.h, in bytes.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const RTGEN_HEADER: usize = 4;
-/// Of `struct rtmsg`.
-const ROUTE_HEADER: usize = 12;
-const ATTRIBUTE_HEADER: usize = 4;
-/// linux/rtnetlink.h: the answer is the entry of the table that holds, and not what becomes of it.
-const RTM_F_FIB_MATCH: u32 = 0x2000;
-/// linux/if_link.h: the ids of programs attached to an interface, in any mode.
-const IFLA_XDP_PROG_IDS: std::ops::RangeInclusive<u16> = 4..=7;
-/// linux/net_namespace.h.
-const RTM_GETNSID: u16 = 90;
-/// linux/net_namespace.h: its attributes.
-const NETNSA_NSID: u16 = 1;
-const NETNSA_FD: u16 = 3;
-/// linux/if_link.h: attributes within IFLA_XDP.
-const IFLA_XDP_FD: u16 = 1;
-const IFLA_XDP_FLAGS: u16 = 3;
-/// linux/netlink.h: the text of an extended acknowledgement.
-const NLMSGERR_ATTR_MSG: u16 = 1;
 
 /// What RTM_GETLINK tells of one interface.
 #[derive(Clone, Debug, Default)]
@@ -92,59 +79,6 @@ pub(super) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     Ok(addresses)
 }
 
-/// What RTM_GETROUTE tells of the way to one address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Route {
-    /// To one host, and not to this one or to many.
-    pub(super) is_unicast: bool,
-    /// By a next hop, or one of several.
-    pub(super) has_gateway: bool,
-    /// The address to send from.
-    pub(super) source: Option<Ipv4Addr>,
-}
-
-/// The entry of the routing table that an address is reached by through one interface; `None` if there is none.
-///
-/// The kernel takes any address to be on-link there if no entry says otherwise (`ip_route_output_key_hash_rcu`
-/// in net/ipv4/route.c), so the entry itself is asked for.
-pub(super) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
-    ask_route(to, through, RTM_F_FIB_MATCH)
-}
-
-/// The way to an address through one interface, with the source address that the kernel would choose.
-pub(super) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
-    ask_route(to, through, 0)
-}
-
-fn ask_route(to: Ipv4Addr, through: u32, flags: u32) -> io::Result<Option<Route>> {
-    let mut request = vec![0; ROUTE_HEADER];
-    request[0] = libc::AF_INET as u8; // 2
-    request[1] = 32; // bits of the destination
-    request[8..].copy_from_slice(&flags.to_ne_bytes());
-    attribute(&mut request, libc::RTA_DST, &to.octets());
-    attribute(&mut request, libc::RTA_OIF, &through.to_ne_bytes());
-    match get(libc::RTM_GETROUTE, &request) {
-        Ok(payload) => Ok(route_of(&payload)),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH)) => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn route_of(payload: &[u8]) -> Option<Route> {
-    let (header, attributes) = payload.split_at_checked(ROUTE_HEADER)?;
-    let mut route = Route { is_unicast: header[7] == libc::RTN_UNICAST, ..Route::default() };
-    for (kind, value) in Attributes(attributes) {
-        match kind {
-            libc::RTA_GATEWAY | libc::RTA_VIA | libc::RTA_MULTIPATH => route.has_gateway = true,
-            libc::RTA_PREFSRC => route.source = <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from),
-            _ => (),
-        }
-    }
-    Some(route)
-}
-
 fn link_of(payload: &[u8]) -> Option<Link> {
     let (header, attributes) = payload.split_at_checked(LINK_HEADER)?;
     let flags = u32_at(header, 8)?;
@@ -201,7 +135,7 @@ pub(super) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut body = vec![0; RTGEN_HEADER];
     attribute(&mut body, NETNSA_FD, &netns.as_raw_fd().to_ne_bytes());
     let mut id = None;
-    ask(RTM_GETNSID, libc::NLM_F_ACK, &body, |answer| {
+    ask(libc::RTM_GETNSID, libc::NLM_F_ACK, &body, |answer| {
         let (_, attributes) = answer.split_at_checked(RTGEN_HEADER).unwrap_or_default();
         let (_, value) = Attributes(attributes).find(|(kind, _)| *kind == NETNSA_NSID)?;
         id = u32_at(value, 0).map(u32::cast_signed).filter(|id| *id >= 0);
@@ -239,155 +173,9 @@ fn address_of(payload: &[u8]) -> Option<(u32, (Ipv4Addr, u8))> {
     Some((u32_at(header, 4)?, (address.into(), header[1])))
 }
 
-/// Sends a request for one thing; its answer's payload.
-fn get(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
-    let mut answer = None;
-    ask(kind, libc::NLM_F_ACK, body, |payload| {
-        answer = Some(payload.to_vec());
-        Some(())
-    })?;
-    answer.ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// Sends a dump request and shows `each` every answer's payload.
-fn dump(kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
-    let asked = ask(kind, libc::NLM_F_DUMP, body, |payload| {
-        each(payload);
-        Some(())
-    });
-    Ok(asked?)
-}
-
-/// A request that failed, or that the kernel refused.
-struct Refused {
-    error: io::Error,
-    /// What the kernel says of it.
-    words: Option<String>,
-}
-
-impl From<io::Error> for Refused {
-    fn from(error: io::Error) -> Self {
-        Self { error, words: None }
-    }
-}
-
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> Self {
-        refused.error
-    }
-}
-
-/// Sends a request and shows `each` every answer's payload, until the kernel says that there are no more.
-/// `flags` is NLM_F_DUMP, or NLM_F_ACK for a request with a single answer or none.
-fn ask(
-    kind: u16,
-    flags: libc::c_int,
-    body: &[u8],
-    mut each: impl FnMut(&[u8]) -> Option<()>,
-) -> Result<(), Refused> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.set_ext_ack(true)?;
-    socket.set_cap_ack(true)?;
-    socket.send_to(&request(kind, flags, body), &SocketAddr::new(0, 0), 0)?;
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for message in Messages(&datagram) {
-            match i32::from(message.kind) {
-                libc::NLMSG_DONE => return Ok(()),
-                libc::NLMSG_ERROR => return verdict(message.payload),
-                _ => each(message.payload).unwrap_or_default(),
-            }
-        }
-    }
-}
-
-fn request(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
-    let flags = (libc::NLM_F_REQUEST | flags) as u16; // 0x305 at most
-    let len = (MESSAGE_HEADER + body.len()) as u32; // a few dozen
-    let mut bytes = Vec::with_capacity(len as usize);
-    bytes.extend(len.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([0; 8]); // sequence number and port: one request, one socket
-    bytes.extend(body);
-    bytes
-}
-
-/// Adds an attribute, padded to four bytes.
-fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let len = (ATTRIBUTE_HEADER + value.len()) as u16; // a few dozen
-    bytes.extend(len.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-}
-
-/// Reads `struct nlmsgerr`: an error number, the header of the request, and attributes.
-fn verdict(payload: &[u8]) -> Result<(), Refused> {
-    let negative = u32_at(payload, 0).map_or(-libc::EPROTO, u32::cast_signed);
-    if negative == 0 {
-        return Ok(());
-    }
-    let attributes = payload.get(4 + MESSAGE_HEADER..).unwrap_or_default();
-    let words = Attributes(attributes).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG);
-    let words = words.map(|(_, text)| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
-    Err(Refused { error: io::Error::from_raw_os_error(-negative), words })
-}
-
-struct Message<'a> {
-    kind: u16,
-    payload: &'a [u8],
-}
-
-/// The netlink messages of a datagram.
-struct Messages<'a>(&'a [u8]);
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Message<'a>;
-
-    fn next(&mut self) -> Option<Message<'a>> {
-        let len = u32_at(self.0, 0)? as usize;
-        let payload = self.0.get(MESSAGE_HEADER..len)?;
-        let kind = u16_at(self.0, 4)?;
-        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some(Message { kind, payload })
-    }
-}
-
-/// The attributes that follow a message's header, by type, without its flag bits.
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let len = usize::from(u16_at(self.0, 0)?);
-        let value = self.0.get(ATTRIBUTE_HEADER..len)?;
-        let kind = u16_at(self.0, 2)? & libc::NLA_TYPE_MASK as u16; // 0x3fff
-        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().copied().map(u16::from_ne_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn attributes_end_where_the_bytes_do() {
-        let bytes = [5, 0, 1, 0, 9, 0, 0, 0, 8, 0, 2, 0x80, 1, 2, 3, 4, 60, 0, 3, 0, 1];
-        let found: Vec<_> = Attributes(&bytes).collect();
-        assert_eq!(found, [(1, &[9u8][..]), (2, &[1, 2, 3, 4][..])]);
-        assert_eq!(Attributes(&[3, 0, 1, 0]).count(), 0, "shorter than its own header");
-    }
 
     /// RTM_NEWLINK's payload: Ethernet, with these flags and attributes.
     fn payload(index: u32, flags: libc::c_int, attributes: &[(u16, &[u8])]) -> Vec<u8> {
@@ -425,17 +213,6 @@ mod tests {
         ];
         let veth = link_of(&payload(7, up, &veth)).unwrap();
         assert_eq!((veth.link, veth.link_netns, veth.master, veth.kind), (Some(5), Some(0), Some(5), None));
-    }
-
-    #[test]
-    fn a_refusal_keeps_the_words_of_the_kernel() {
-        let mut payload = (-libc::EOPNOTSUPP).to_ne_bytes().to_vec();
-        payload.extend([0; MESSAGE_HEADER]);
-        attribute(&mut payload, NLMSGERR_ATTR_MSG, b"disable GRO_HW/CSUM first\0");
-        let refused = verdict(&payload).unwrap_err();
-        assert_eq!(refused.error.raw_os_error(), Some(libc::EOPNOTSUPP));
-        assert_eq!(refused.words.as_deref(), Some("disable GRO_HW/CSUM first"));
-        assert!(verdict(&[0; 20]).is_ok(), "0 acknowledges");
     }
 
     #[test]

@@ -1,0 +1,32 @@
+//! Numbers of the kernel's headers that the libc crate does not have.
+
+/// linux/sockios.h: any ethtool command.
+pub(super) const SIOCETHTOOL: libc::c_ulong = 0x8946;
+
+/// linux/ethtool.h: the driver of an interface.
+pub(super) const ETHTOOL_GDRVINFO: u32 = 0x03;
+/// linux/ethtool.h: whether checksums of received frames are left to the device.
+pub(super) const ETHTOOL_GRXCSUM: u32 = 0x14;
+/// linux/ethtool.h: whether checksums of sent frames are left to the device.
+pub(super) const ETHTOOL_GTXCSUM: u32 = 0x16;
+/// linux/ethtool.h: whether received segments are merged.
+pub(super) const ETHTOOL_GGRO: u32 = 0x2b;
+/// linux/ethtool.h: sets that.
+pub(super) const ETHTOOL_SGRO: u32 = 0x2c;
+/// linux/ethtool.h: queues.
+pub(super) const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+/// linux/if_link.h, within IFLA_XDP: ids of programs attached to an interface, in any mode.
+pub(super) const IFLA_XDP_PROG_IDS: std::ops::RangeInclusive<u16> = 4..=7;
+/// linux/if_link.h, within IFLA_XDP: the program to attach, as a descriptor.
+pub(super) const IFLA_XDP_FD: u16 = 1;
+/// linux/if_link.h, within IFLA_XDP: how to attach it.
+pub(super) const IFLA_XDP_FLAGS: u16 = 3;
+
+/// linux/net_namespace.h: attributes of RTM_GETNSID.
+pub(super) const NETNSA_NSID: u16 = 1;
+/// linux/net_namespace.h.
+pub(super) const NETNSA_FD: u16 = 3;
+
+/// linux/netlink.h: the text of an extended acknowledgement.
+pub(super) const NLMSGERR_ATTR_MSG: u16 = 1;
