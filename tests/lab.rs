@@ -217,6 +217,24 @@ fn ctrl_c_at_any_moment_leaves_nothing() {
 }
 
 #[test]
+fn a_recorded_run_shows_each_frame_before_and_after_the_director() {
+    let name = options("p").name;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("run.pcapng");
+    let output =
+        directrix(&["lab", "--name", &name, "--connections", "3", "--pcap", &file.display().to_string()]);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    let filter = "tcp[tcpflags] == tcp-syn and dst host 192.168.195.150";
+    let read = Command::new("tcpdump").args(["-nttt", "-er"]).arg(&file).arg(filter).output().unwrap();
+    let syns = text(&read.stdout);
+    let to = |mac: &str| syns.lines().filter(|line| line.contains(&format!("> {mac}"))).count();
+    assert_eq!(syns.lines().count(), 6, "{syns}{}", text(&read.stderr));
+    assert_eq!(to("02:00:00:00:00:05"), 3, "from the router to the director: {syns}");
+    assert_eq!(to("02:00:00:00:01:7"), 3, "from the director to the real servers: {syns}");
+    assert_nothing_left(&name);
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_anything_is_built() {
     for (words, wanted) in [
         (vec!["lab", "--name", "a/b"], "cannot name a lab"),
@@ -226,6 +244,7 @@ fn what_cannot_be_is_refused_before_anything_is_built() {
         (vec!["lab", "--backend", "dpdk"], "possible values: auto, xdp, packet"),
         (vec!["lab", "--arp", "off"], "possible values: sysctl, arptables, static, none"),
         (vec!["lab", "--layout", "three"], "possible values: one-subnet, two-subnets"),
+        (vec!["lab", "--pcap", "/nowhere/x"], "/nowhere/x cannot be written: No such file or directory"),
         (vec!["lab", "shell", "rs3"], "possible values: client, router, switch, director, rs1, rs2"),
         (vec!["lab", "--backend", "xdp", "up"], "cannot be used with"),
     ] {

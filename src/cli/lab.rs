@@ -5,7 +5,7 @@ mod bench;
 use crate::cli::number;
 use crate::lab::{
     Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
-    http_client, http_server, shell, who_has,
+    http_client, http_server, reference, shell, who_has,
 };
 use crate::wire::MacAddr;
 use clap::Subcommand;
@@ -26,6 +26,8 @@ pub(super) struct Args {
     build: Build,
     #[command(flatten)]
     traffic: Traffic,
+    #[command(flatten)]
+    record: Record,
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +50,8 @@ enum Command {
         name: Name,
         #[command(flatten)]
         traffic: Traffic,
+        #[command(flatten)]
+        record: Record,
     },
     /// Open a shell, or run one command, on a host of the deployment
     Shell {
@@ -71,7 +75,10 @@ enum Command {
     #[command(hide = true)]
     WhoHas { interface: String, target: Ipv4Addr },
     #[command(hide = true)]
-    Capture,
+    Capture {
+        #[arg(long)]
+        pcap: Option<PathBuf>,
+    },
     #[command(hide = true)]
     BenchL2fwd { interface: String, core: usize, server: MacAddr },
 }
@@ -106,6 +113,20 @@ struct Traffic {
     concurrency: u16,
 }
 
+#[derive(Debug, clap::Args)]
+struct Record {
+    /// Write every frame of the segment to this file (pcapng, for Wireshark and tcpdump), at the switch
+    /// port where it comes in
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+}
+
+impl Record {
+    fn check(&self) -> Result<(), LabError> {
+        self.pcap.as_deref().map_or(Ok(()), reference::check_pcap)
+    }
+}
+
 impl Traffic {
     fn load(&self) -> Load {
         Load { connections: self.connections, concurrency: self.concurrency }
@@ -115,16 +136,16 @@ impl Traffic {
 /// Runs the subcommand.
 pub(super) fn main(args: &Args) -> ExitCode {
     let done = match &args.command {
-        None => reference(&args.name, &args.build, &args.traffic),
+        None => complete(args),
         Some(Command::Up { name, build }) => up(name, build),
         Some(Command::Down { name }) => down(name),
-        Some(Command::Run { name, traffic }) => run(name, traffic),
+        Some(Command::Run { name, traffic, record }) => run(name, traffic, record),
         Some(Command::Shell { name, host, command }) => shell::enter(&name.name, *host, command),
         Some(Command::Bench(args)) => bench::main(args),
         Some(Command::ServeHttp { name, addresses }) => told(http_server::run(name, addresses)),
         Some(Command::Client { target, traffic }) => ask(*target, traffic),
         Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
-        Some(Command::Capture) => told(capture::run()),
+        Some(Command::Capture { pcap }) => told(capture::run(pcap.as_deref())),
         Some(Command::BenchL2fwd { interface, core, server }) => {
             crate::lab::bench::contender::run_l2fwd(interface, *core, *server).map(|()| ExitCode::SUCCESS)
         }
@@ -135,9 +156,11 @@ pub(super) fn main(args: &Args) -> ExitCode {
     })
 }
 
-fn reference(name: &Name, build: &Build, traffic: &Traffic) -> Result<ExitCode, LabError> {
-    let deployment = Deployment::up(options(name, build)?, Console::stdout(), Interrupt::install()?)?;
-    let report = deployment.run(traffic.load())?;
+fn complete(args: &Args) -> Result<ExitCode, LabError> {
+    args.record.check()?;
+    let options = options(&args.name, &args.build)?;
+    let deployment = Deployment::up(options, Console::stdout(), Interrupt::install()?)?;
+    let report = deployment.record(args.traffic.load(), args.record.pcap.as_deref())?;
     deployment.down()?;
     Ok(exit_code(report.is_good()))
 }
@@ -157,9 +180,10 @@ fn down(name: &Name) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(name: &Name, traffic: &Traffic) -> Result<ExitCode, LabError> {
+fn run(name: &Name, traffic: &Traffic, record: &Record) -> Result<ExitCode, LabError> {
+    record.check()?;
     let deployment = Deployment::attach(&name.name, Console::stdout(), Interrupt::install()?)?;
-    Ok(exit_code(deployment.run(traffic.load())?.is_good()))
+    Ok(exit_code(deployment.record(traffic.load(), record.pcap.as_deref())?.is_good()))
 }
 
 fn options(name: &Name, build: &Build) -> Result<Options, LabError> {

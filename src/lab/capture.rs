@@ -7,13 +7,16 @@
 use super::Host;
 use super::host::VIP;
 use super::packet_socket::{PacketSocket, readable};
+use super::pcapng::Pcapng;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// Frames and their bytes, counted from the IP header on as IPVS does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,17 +57,22 @@ pub struct Sent {
 pub type Seen = BTreeMap<Host, Sent>;
 
 /// Captures in the own namespace, which must be the switch's, until standard input ends; then
-/// prints what was seen as one line of JSON. Prints an empty line once it has begun.
+/// prints what was seen as one line of JSON, and has every frame in `file`. Prints an empty line once
+/// it has begun.
 ///
 /// # Errors
-/// If the socket, the ports' counters or the output fail.
-pub fn run() -> io::Result<()> {
+/// If the socket, the ports' counters, the file or the output fail.
+pub fn run(file: Option<&Path>) -> io::Result<()> {
     let socket = PacketSocket::open()?;
     let ports = ports();
     let mut seen: Seen = ports.values().map(|host| (*host, Sent::default())).collect();
     let before = kernel_frames(&ports)?;
+    let mut file = file.map(begin).transpose()?;
     println!();
-    watch(&socket, &ports, &mut seen)?;
+    watch(&socket, &ports, (&mut seen, file.as_mut()))?;
+    if let Some(file) = file {
+        file.finish()?;
+    }
     for (host, after) in kernel_frames(&ports)? {
         seen.entry(host).or_default().kernel_frames = after - before.get(&host).unwrap_or(&after);
     }
@@ -72,16 +80,31 @@ pub fn run() -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-fn watch(socket: &PacketSocket, ports: &BTreeMap<u32, Host>, seen: &mut Seen) -> io::Result<()> {
+type PcapFile = Pcapng<BufWriter<File>>;
+
+fn begin(file: &Path) -> io::Result<PcapFile> {
+    Pcapng::begin(BufWriter::new(File::create(file)?), &Host::ON_SEGMENT.map(Host::name))
+}
+
+fn watch(
+    socket: &PacketSocket,
+    ports: &BTreeMap<u32, Host>,
+    (seen, mut file): (&mut Seen, Option<&mut PcapFile>),
+) -> io::Result<()> {
     // Merged segments may be larger than the MTU.
     let mut frame = vec![0; ethernet::HEADER_LEN + usize::from(u16::MAX)];
     let input = io::stdin();
     let mut ended = false;
     while !ended {
         [_, ended] = readable([socket.as_fd(), input.as_fd()], 1000)?;
-        while let Some((port, length)) = socket.receive(&mut frame)? {
-            if let Some(sent) = ports.get(&port).and_then(|host| seen.get_mut(host)) {
-                sort(&frame[..length], sent);
+        while let Some(arrival) = socket.receive(&mut frame)? {
+            let Some(host) = ports.get(&arrival.interface) else { continue };
+            let frame = &frame[..arrival.length];
+            sort(frame, seen.entry(*host).or_default());
+            if let (Some(file), Some(place)) =
+                (&mut file, Host::ON_SEGMENT.iter().position(|one| one == host))
+            {
+                file.frame(place, arrival.time, frame)?;
             }
         }
     }

@@ -13,7 +13,7 @@
 //! | [`console`], [`interrupt`], [`runner`], [`programs`] | commands are looked for, printed, executed, and end on Ctrl-C |
 //! | [`state`], [`process`], [`ready`] | what a lab has started, and how it is found again |
 //! | [`director`], [`real_server`], [`deployment`], [`teardown`] | up and down |
-//! | [`http_server`], [`http_client`], [`page`], [`who_has`], [`capture`] | the peers and probes inside |
+//! | [`http_server`], [`http_client`], [`page`], [`who_has`], [`capture`], `pcapng` | the peers and probes inside |
 //! | [`mod@reference`], [`measurements`], [`verdict`] | the reference run and what it shows |
 //! | [`shell`] | a person's way in |
 //! | [`mod@bench`] | throughput and latency beside peers |
@@ -36,6 +36,7 @@ pub mod measurements;
 pub mod options;
 mod packet_socket;
 pub mod page;
+mod pcapng;
 pub mod process;
 pub mod programs;
 pub mod ready;

@@ -3,15 +3,29 @@
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, recvfrom, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg,
+    setsockopt, socket, sockopt,
 };
-use std::io;
+use nix::sys::time::TimeSpec;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// What the queue may hold, in bytes as the kernel counts them: some ten thousand small frames.
 const QUEUE_BYTES: usize = 64 << 20;
 /// `PACKET_OUTGOING` of linux/if_packet.h.
 const OUTGOING: u8 = 4;
+
+/// A frame's place and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// Index of the interface that it came in on.
+    pub(super) interface: u32,
+    /// In bytes.
+    pub(super) length: usize,
+    /// When the kernel got it, since 1970.
+    pub(super) time: Duration,
+}
 
 /// Sees every frame of the namespace.
 pub(super) struct PacketSocket(OwnedFd);
@@ -26,22 +40,38 @@ impl PacketSocket {
             Err(Errno::EPERM) => setsockopt(&socket, sockopt::RcvBuf, &QUEUE_BYTES)?,
             done => done?,
         }
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         Ok(Self(socket))
     }
 
-    /// The next frame that arrived from a wire, if one is waiting: its interface and length. What
-    /// the host itself sends is passed over.
-    pub(super) fn receive(&self, frame: &mut [u8]) -> io::Result<Option<(u32, usize)>> {
+    /// The next frame that arrived from a wire, if one is waiting. What the host itself sends is passed over.
+    pub(super) fn receive(&self, frame: &mut [u8]) -> io::Result<Option<Arrival>> {
+        let mut control = nix::cmsg_space!(TimeSpec);
         loop {
-            match recvfrom::<LinkAddr>(self.0.as_raw_fd(), frame) {
-                Ok((length, Some(from))) if from.pkttype() != OUTGOING => {
-                    return Ok(Some((from.ifindex() as u32, length))); // the kernel's are positive ints
-                }
-                Ok(_) | Err(Errno::EINTR) => (),
+            let mut buffers = [IoSliceMut::new(frame)];
+            let received =
+                recvmsg::<LinkAddr>(self.0.as_raw_fd(), &mut buffers, Some(&mut control), MsgFlags::empty());
+            match received {
+                Ok(message) => match message.address {
+                    Some(from) if from.pkttype() != OUTGOING => {
+                        let time = message.cmsgs()?.find_map(timestamp).unwrap_or_default();
+                        let interface = from.ifindex() as u32; // the kernel's are positive ints
+                        return Ok(Some(Arrival { interface, length: message.bytes, time }));
+                    }
+                    _ => (),
+                },
+                Err(Errno::EINTR) => (),
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+fn timestamp(message: ControlMessageOwned) -> Option<Duration> {
+    match message {
+        ControlMessageOwned::ScmTimestampns(time) => Some(time.into()),
+        _ => None,
     }
 }
 

@@ -13,7 +13,9 @@ use super::verdict::{EXPECTED_MEANS, Finding, Outcome, judge};
 use crate::control::client::{Blocking, ClientError};
 use crate::wire::MacAddr;
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// What the client does.
@@ -49,6 +51,19 @@ impl Report {
     }
 }
 
+/// Looks whether a capture can be written to `file`, before anything is built.
+///
+/// # Errors
+/// [`LabError::Input`] if it cannot.
+pub fn check_pcap(file: &Path) -> Result<(), LabError> {
+    let opened = OpenOptions::new().append(true).create(true).open(file); // one that is there stays for now
+    opened.map(|_| ()).map_err(|error| unwritable(file, &error.to_string()))
+}
+
+fn unwritable(file: &Path, cause: &str) -> LabError {
+    LabError::Input(format!("{} cannot be written: {cause}; name another file with --pcap", file.display()))
+}
+
 /// The last acknowledgements are on their way when the client ends.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -60,12 +75,20 @@ impl Deployment {
     /// [`LabError::Failed`] if a measurement cannot be made; [`LabError::Interrupted`]. A
     /// deployment that is not as it should be is no error but a [`Report`].
     pub fn run(&self, load: Load) -> Result<Report, LabError> {
+        self.record(load, None)
+    }
+
+    /// [`Deployment::run`], with every frame of the segment in the file `pcap`, in pcapng.
+    ///
+    /// # Errors
+    /// As there, and [`LabError::Input`] if the file cannot be written.
+    pub fn record(&self, load: Load, pcap: Option<&Path>) -> Result<Report, LabError> {
         let console = self.runner().console;
         console.heading("router: who has the VIP?");
         let owners = self.owners()?;
         console.heading(&format!("client: {} connections to http://{VIP}/", load.connections));
         let before = (self.table()?, self.director_frames()?);
-        let capture = Running::start(&self.own(Host::Switch, &["capture"]), self.interrupt())?;
+        let capture = Running::start(&self.capture(pcap)?, self.interrupt())?;
         let answers = self.client(load)?;
         self.interrupt().sleep(SETTLE)?;
         let seen: Seen = capture.finish()?;
@@ -89,6 +112,12 @@ impl Deployment {
             console.say(&format!("\n{EXPECTED_MEANS}"));
         }
         Ok(Report { measurements, findings })
+    }
+
+    fn capture(&self, pcap: Option<&Path>) -> Result<Step, LabError> {
+        let Some(file) = pcap else { return Ok(self.own(Host::Switch, &["capture"])) };
+        let name = file.to_str().ok_or_else(|| unwritable(file, "its name is not UTF-8"))?;
+        Ok(self.own(Host::Switch, &["capture", "--pcap", name]))
     }
 
     fn owners(&self) -> Result<BTreeSet<MacAddr>, LabError> {
