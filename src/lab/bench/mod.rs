@@ -6,7 +6,7 @@
 //! | [`session`] | a run from the command line's words to the report's folder |
 //! | [`plan`], [`experiment`], [`search`] | what is measured and how often; the order of the trials; the search for the NDR |
 //! | [`statistics`], [`results`] | medians, quartiles, ratios; what was found, as figures |
-//! | [`report`], [`conditions`], [`tables`], [`plots`] | what was found, for programs and for people |
+//! | [`report`], [`conditions`], [`tables`], [`plots`], [`csv`] | what was found, for programs and for people |
 //! | [`arena`], [`external`] | veth pairs with everybody on them; a real interface with a device behind it |
 //! | [`device`] | this machine as the device: contenders in turn on a real interface |
 //! | [`generator`], [`sink`] | where frames come from and where they end |
@@ -34,6 +34,7 @@ pub mod arena;
 pub mod conditions;
 pub mod contender;
 pub mod cores;
+pub mod csv;
 pub mod device;
 pub mod experiment;
 pub mod external;

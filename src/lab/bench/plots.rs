@@ -52,9 +52,8 @@ pub fn all(report: &Report) -> Result<Vec<(String, String)>, LabError> {
 
 fn file_name(plot: &str, traffic: &Traffic) -> String {
     let kind = match traffic.kind {
-        Kind::Established => "",
-        Kind::Flood => "-flood",
-        Kind::Mixed => "-mixed",
+        Kind::Established => String::new(),
+        kind => format!("-{}", kind.name()),
     };
     format!("{plot}-{}-flows{kind}.svg", traffic.flows)
 }

@@ -1,7 +1,8 @@
-//! The report of a run: `report.json` for programs, `report.txt` as on the terminal, and plots, in
-//! one folder.
+//! The report of a run: `report.json` for programs, `report.txt` as on the terminal, `report.csv`, and plots,
+//! in one folder.
 
 use super::conditions::Conditions;
+use super::csv;
 use super::plan::Plan;
 use super::plots;
 use super::results::Results;
@@ -33,6 +34,7 @@ pub const DEFAULT_FOLDER: &str = "directrix-bench";
 
 const JSON: &str = "report.json";
 const TEXT: &str = "report.txt";
+const CSV: &str = "report.csv";
 
 /// A folder without a report, into which one can be written.
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Folder {
         for (name, svg) in plots::all(report)? {
             self.file(&name, &svg)?;
         }
+        self.file(CSV, &csv::text(report))?;
         self.keep(&tables::text(report), report)
     }
 
@@ -141,7 +144,8 @@ pub(super) mod tests {
         folder.write(&report).unwrap();
         let text = fs::read_to_string(folder.path().join(JSON)).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
-        for name in [TEXT, "highest-65536-flows.svg", "curve-65536-flows.svg", "latency-65536-flows.svg"] {
+        for name in [TEXT, CSV, "highest-65536-flows.svg", "curve-65536-flows.svg", "latency-65536-flows.svg"]
+        {
             let length = fs::metadata(folder.path().join(name)).unwrap().len();
             assert!(length > 1000, "{name}: {length} bytes");
         }

@@ -63,7 +63,7 @@ impl Request {
         }
         console.say(&format!("\n{}", tables::text(&report)));
         console
-            .say(&format!("Report: {}/report.txt, report.json and plots (*.svg)", folder.path().display()));
+            .say(&format!("Report: {}/report.txt, report.json, report.csv and plots (*.svg)", folder.path().display()));
         Ok(report)
     }
 
@@ -137,7 +137,7 @@ mod tests {
         assert!(text.contains("# 1048576 flows, 100 servers, 60-byte frames, established"), "{text}");
         assert!(said.contains(&text), "the terminal shows the report");
         assert!(
-            said.ends_with(&format!("Report: {}/report.txt, report.json and plots (*.svg)\n", out.display()))
+            said.ends_with(&format!("Report: {}/report.txt, report.json, report.csv and plots (*.svg)\n", out.display()))
         );
     }
 

@@ -68,6 +68,18 @@ pub enum Kind {
     Mixed,
 }
 
+impl Kind {
+    /// As on the command line and in the reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Established => "established",
+            Self::Flood => "flood",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
 /// How fast frames are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offered {
