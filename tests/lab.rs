@@ -4,6 +4,7 @@ use directrix::lab::verdict::Outcome;
 use directrix::lab::{
     Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, Report,
 };
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -232,6 +233,29 @@ fn a_recorded_run_shows_each_frame_before_and_after_the_director() {
     assert_eq!(to("02:00:00:00:00:05"), 3, "from the router to the director: {syns}");
     assert_eq!(to("02:00:00:00:01:7"), 3, "from the director to the real servers: {syns}");
     assert_nothing_left(&name);
+}
+
+/// `script` as a user without any right, root only within namespaces of its own.
+fn unshared(script: &str) -> Output {
+    let words =
+        ["--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare", "-Urnm", "sh", "-c", script];
+    Command::new("setpriv").args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn an_ordinary_user_runs_a_lab_in_namespaces_of_its_own() {
+    if !unshared("true").status.success() {
+        eprintln!("skipped: this kernel lets ordinary users make no user namespaces");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let exe = place.path().join("directrix");
+    std::fs::copy(EXE, &exe).unwrap();
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = unshared(&format!("mount -t tmpfs tmpfs /run && {} lab --connections 6", exe.display()));
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(said.contains("6 of 6"), "{said}");
 }
 
 #[test]

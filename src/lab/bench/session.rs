@@ -62,8 +62,10 @@ impl Request {
             folder.write(&report)?;
         }
         console.say(&format!("\n{}", tables::text(&report)));
-        console
-            .say(&format!("Report: {}/report.txt, report.json, report.csv and plots (*.svg)", folder.path().display()));
+        console.say(&format!(
+            "Report: {}/report.txt, report.json, report.csv and plots (*.svg)",
+            folder.path().display()
+        ));
         Ok(report)
     }
 
@@ -136,9 +138,10 @@ mod tests {
         let text = std::fs::read_to_string(out.join("report.txt")).unwrap();
         assert!(text.contains("# 1048576 flows, 100 servers, 60-byte frames, established"), "{text}");
         assert!(said.contains(&text), "the terminal shows the report");
-        assert!(
-            said.ends_with(&format!("Report: {}/report.txt, report.json, report.csv and plots (*.svg)\n", out.display()))
-        );
+        assert!(said.ends_with(&format!(
+            "Report: {}/report.txt, report.json, report.csv and plots (*.svg)\n",
+            out.display()
+        )));
     }
 
     #[test]
