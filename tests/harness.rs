@@ -199,9 +199,10 @@ fn random_lives_meet_every_fate() {
                 random as u8
             })
             .collect();
-        let counters = decide::check(&life);
+        let decide::Fates { counters, kept } = decide::check(&life);
         let mut met = |fate, count| *fates.entry(fate).or_default() += count;
         met("expired", counters.expired.get());
+        met("kept", kept);
         met("evicted", counters.evicted.get());
         (0..decide::SERVERS).for_each(|id| met("forwarded", counters.server(ServerId(id)).packets.get()));
         DropReason::ALL.iter().for_each(|reason| met(reason.name(), counters.drops(*reason).get()));

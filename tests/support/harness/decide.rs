@@ -7,8 +7,8 @@ use super::ledger::Ledger;
 use super::packet::make_checksum_right;
 use directrix::flow::FlowTable;
 use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot};
-use directrix::model::{ConnReuseMode, Policy, ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool};
+use directrix::model::{ConnReuseMode, Persistence, Policy, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates};
 use directrix::seed::Seed;
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 pub const SERVERS: u16 = 6;
+/// By [`ServerId`].
+pub type Weights = [u16; SERVERS as usize];
 const SERVER_SIDE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x5d]);
 const SEED: Seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 7]);
 
@@ -29,8 +31,15 @@ pub const SERVICES: [(Protocol, u16, &[u16]); 4] = [
     (Protocol::Tcp, 0, &[5, 0]),
 ];
 
+/// What a life came to.
+pub struct Fates {
+    pub counters: Arc<WorkerCounters>,
+    /// Connections that a server of weight 0 got, of its own clients.
+    pub kept: u64,
+}
+
 /// Lives through `input`, and tells what was counted.
-pub fn check(input: &[u8]) -> Arc<WorkerCounters> {
+pub fn check(input: &[u8]) -> Fates {
     let mut input = Input(input);
     let mut life = Life::begin(&mut input);
     while let Some(action) = input.next() {
@@ -38,30 +47,39 @@ pub fn check(input: &[u8]) -> Arc<WorkerCounters> {
     }
     life.decide();
     life.ledger.everything_expires(&mut life.forwarder, life.now);
-    life.counters
+    Fates { counters: life.counters, kept: life.ledger.kept }
 }
 
 struct Life {
     forwarder: Forwarder,
     ledger: Ledger,
     counters: Arc<WorkerCounters>,
+    loads: Arc<Loads>,
+    templates: Arc<Templates>,
     now: Tick,
     batch: Vec<Vec<u8>>,
 }
 
 impl Life {
-    /// With all servers there, tables for 1 to 64 connections each, and any time on the clock.
+    /// With all servers there, tables for 1 to 64 connections each, one of two services persistent, and any time
+    /// on the clock.
     fn begin(input: &mut Input<'_>) -> Self {
-        let capacity = usize::from(input.byte() % 64) + 1;
+        let shape = input.byte();
+        let capacity = usize::from(shape % 64) + 1;
+        let persistent = ServiceId(if shape & 0x40 == 0 { 0 } else { 2 });
         let now = Tick(u32::from(input.word()) << 16);
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
-        let mut forwarder = Forwarder::new(capacity, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        let templates = Arc::new(Templates::new(capacity, SERVERS.into(), SEED));
+        let forwarder = Forwarder::new(capacity, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        let mut forwarder = forwarder.sharing(Arc::clone(&templates));
         forwarder.serve_every_port(FlowTable::new(capacity, SEED));
-        let snapshot = Arc::new(snapshot(&mut Input(&[0, 5, 5, 5, 5, 5, 5])));
+        let (snapshot, weights) = snapshot(&mut Input(&[0, 5, 5, 5, 5, 5, 5]), persistent, &loads);
+        let snapshot = Arc::new(snapshot);
         forwarder.adopt(Arc::clone(&snapshot));
-        let ledger = Ledger::new(capacity, snapshot, loads, Arc::clone(&counters));
-        Self { forwarder, ledger, counters, now, batch: Vec::new() }
+        let mut ledger = Ledger::new(capacity, snapshot, Arc::clone(&loads), Arc::clone(&counters));
+        (ledger.weights, ledger.persistent) = (weights, persistent);
+        Self { forwarder, ledger, counters, loads, templates, now, batch: Vec::new() }
     }
 
     fn act(&mut self, action: u8, input: &mut Input<'_>) {
@@ -107,6 +125,7 @@ impl Life {
     fn wait(&mut self, input: &mut Input<'_>) {
         self.decide();
         while self.forwarder.keep_house(self.now) {}
+        self.templates.keep_house(self.now, |_| true);
         self.ledger.balance(&self.forwarder);
         let unit_ms = [1, 50, 1000, 10_000][usize::from(input.byte() % 4)];
         self.now = self.now.after(Span::from_millis(u32::from(input.byte()) * unit_ms));
@@ -114,9 +133,10 @@ impl Life {
 
     fn adopt(&mut self, input: &mut Input<'_>) {
         self.decide();
-        let snapshot = Arc::new(snapshot(input));
+        let (snapshot, weights) = snapshot(input, self.ledger.persistent, &self.loads);
+        let snapshot = Arc::new(snapshot);
         self.forwarder.adopt(Arc::clone(&snapshot));
-        self.ledger.snapshot = snapshot;
+        (self.ledger.snapshot, self.ledger.weights) = (snapshot, weights);
     }
 }
 
@@ -126,8 +146,8 @@ pub fn mac(server: u16) -> MacAddr {
 }
 
 /// One or two arms, short or long timeouts and IPVS's switches by the first byte; of every server, by one byte
-/// each: weight, whether its MAC address is known, whether it has been removed.
-fn snapshot(input: &mut Input<'_>) -> Snapshot {
+/// each: weight, whether its MAC address is known, whether it has been removed. Returns the weights, too.
+fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Snapshot, Weights) {
     let shape = input.byte();
     let arms = [MacAddr(DIRECTOR), SERVER_SIDE].map(|mac| Arm { mac });
     let arms = arms[..1 + usize::from(shape & 1)].to_vec();
@@ -138,25 +158,35 @@ fn snapshot(input: &mut Input<'_>) -> Snapshot {
         (!removed).then(|| Server { arm, mac: known.then(|| mac(id)) })
     };
     let weight = |id: u16| [0, 1, 3, u16::MAX][usize::from(traits[usize::from(id)] & 3)];
-    let candidate = |id: &u16| Candidate::new(ServerId(*id), weight(*id));
-    let expires = shape & 0x20 != 0;
+    let policy = Policy {
+        conn_reuse_mode: ConnReuseMode(shape >> 3 & 3),
+        expire_nodest_conn: shape & 0x20 != 0,
+        expire_quiescent_template: shape & 0x40 != 0,
+    };
+    let candidate = |id: &u16| {
+        let keeps_clients = weight(*id) > 0 || !policy.expire_quiescent_template;
+        Candidate { keeps_clients, ..Candidate::new(ServerId(*id), weight(*id)) }
+    };
+    let pool = |(service, (.., ids)): (u16, &(Protocol, u16, &[u16]))| {
+        let persistence = (ServiceId(service) == persistent)
+            .then_some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+        let rule = Rule { persistence, ..Rule::default() };
+        Pool::new([]).next(rule, ids.iter().map(candidate).collect::<Vec<_>>(), loads)
+    };
     let route = |id: u16| {
         let route = Route::new(&arms, server(id));
-        if expires && weight(id) == 0 { route.quiesced() } else { route }
+        if policy.expire_nodest_conn && weight(id) == 0 { route.quiesced() } else { route }
     };
-    Snapshot {
+    let snapshot = Snapshot {
         routes: (0..SERVERS).map(route).collect(),
         arms,
         services: ServiceMap::new(&addresses()),
-        pools: SERVICES.iter().map(|(.., ids)| Pool::new(ids.iter().map(candidate))).collect(),
+        pools: (0..).zip(&SERVICES).map(pool).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
-        policy: Policy {
-            conn_reuse_mode: ConnReuseMode(shape >> 3 & 3),
-            expire_nodest_conn: expires,
-            ..Policy::default()
-        },
+        policy,
         ..Snapshot::default()
-    }
+    };
+    (snapshot, std::array::from_fn(|id| weight(id as u16)))
 }
 
 fn addresses() -> Vec<(ServiceAddress, ServiceId)> {

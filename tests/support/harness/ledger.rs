@@ -1,7 +1,7 @@
 //! What must hold of every decision, whatever the frames, the times and the snapshots.
 
 use super::super::frames::{DIRECTOR, one_hop_on};
-use super::decide::{SERVERS, SERVICES, VIP};
+use super::decide::{SERVERS, SERVICES, VIP, Weights};
 use directrix::flow::{Entry, Flow, State};
 use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
 use directrix::model::{ServerId, ServiceId};
@@ -19,6 +19,11 @@ type Table = HashMap<Flow, Entry<Flow>>;
 /// What was put in and what came out.
 pub struct Ledger {
     pub snapshot: Arc<Snapshot>,
+    pub weights: Weights,
+    /// The service whose clients stay with a server.
+    pub persistent: ServiceId,
+    /// Connections that a server of weight 0 got.
+    pub kept: u64,
     capacity: usize,
     loads: Arc<Loads>,
     counters: Arc<WorkerCounters>,
@@ -60,7 +65,18 @@ impl Ledger {
         loads: Arc<Loads>,
         counters: Arc<WorkerCounters>,
     ) -> Self {
-        Self { snapshot, capacity, loads, counters, received: 0, forwarded: 0, forwarded_bytes: 0 }
+        Self {
+            snapshot,
+            weights: Weights::default(),
+            persistent: ServiceId(0),
+            kept: 0,
+            capacity,
+            loads,
+            counters,
+            received: 0,
+            forwarded: 0,
+            forwarded_bytes: 0,
+        }
     }
 
     /// Has a batch decided, and looks at everything that this changed.
@@ -76,6 +92,7 @@ impl Ledger {
             }
         }
         self.connections_go_on(&arrived, (&table, &self::table(forwarder)), now);
+        self.quiesced_servers_get_no_connections(&table, &self::table(forwarder));
         self.last_frames_went_to_their_servers(batch, &arrived, &verdicts, &self::table(forwarder));
         self.balance(forwarder);
     }
@@ -157,6 +174,16 @@ impl Ledger {
                     assert!(unconfirmed || now.reached(expected.deadline), "{expected:?} is gone");
                 }
             }
+        }
+    }
+
+    /// A server of weight 0 gets new connections of its own clients alone, and by expire_quiescent_template none.
+    fn quiesced_servers_get_no_connections(&mut self, before: &Table, after: &Table) {
+        let stay = !self.snapshot.policy.expire_quiescent_template;
+        for (key, entry) in after.iter().filter(|(key, _)| !before.contains_key(key)) {
+            let is_quiesced = self.weights[usize::from(entry.server.0)] == 0;
+            assert!(!is_quiesced || (stay && key.service == self.persistent), "{entry:?}");
+            self.kept += u64::from(is_quiesced);
         }
     }
 
