@@ -28,7 +28,7 @@ impl<F: FnMut()> Director<F> {
         if self.registry.has_every_port()
             && let Err(error) = self.backend.crew.serve_every_port()
         {
-            tracing::error!(%error, "services of every port take no connections yet");
+            tracing::error!(%error, "all-ports services take no connections yet");
         }
     }
 

@@ -30,8 +30,8 @@ pub enum Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service(address, servers) => write!(f, "+ {address} with {}", servers_in_words(*servers)),
-            Self::NoService(address, servers) => write!(f, "- {address} with {}", servers_in_words(*servers)),
+            Self::Service(address, servers) => write!(f, "+ {address} {}", servers_in_words(*servers)),
+            Self::NoService(address, servers) => write!(f, "- {address} {}", servers_in_words(*servers)),
             Self::Settings(address, what) => write!(f, "~ {address}: {what}"),
             Self::Server(service, server) => {
                 write!(f, "+ {service} -> {}, weight {}", server.address, server.weight.0)
@@ -45,7 +45,11 @@ impl fmt::Display for Difference {
 }
 
 fn servers_in_words(count: usize) -> String {
-    if count == 1 { "1 real server".into() } else { format!("{count} real servers") }
+    match count {
+        0 => "without real servers".into(),
+        1 => "with 1 real server".into(),
+        _ => format!("with {count} real servers"),
+    }
 }
 
 impl Rules {
@@ -167,7 +171,7 @@ mod tests {
         let lines: Vec<_> = old.differences(&new).iter().map(ToString::to_string).collect();
         let expected = [
             "- TCP 192.0.2.1:443 with 1 real server",
-            "+ TCP 192.0.2.1:53 with 0 real servers",
+            "+ TCP 192.0.2.1:53 without real servers",
             "~ TCP 192.0.2.1:80: scheduler wlc -> wrr, slow_start none -> 30",
             "- TCP 192.0.2.1:80 -> 192.0.2.10",
             "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",

@@ -49,7 +49,7 @@ impl Site {
 fn each_change_is_logged_once_with_its_origin() {
     let site = Site::new();
     let director = site.start_and_wait(&config("packet", 1024), "");
-    let added = "what=\"+ TCP 10.0.0.101:80 with 0 real servers\"";
+    let added = "what=\"+ TCP 10.0.0.101:80 without real servers\"";
     site.asked("ipvsadm -A -t 10.0.0.101:80");
     let author = ["INFO", "configuration changed", "uid=0 user=\"root\" pid="];
     site.wait_for_line(&[author[0], author[1], author[2], "via=\"directrix ipvsadm\"", "changes=1", added]);
@@ -62,11 +62,12 @@ fn each_change_is_logged_once_with_its_origin() {
 
     let service = r#"{"protocol": "tcp", "address": "10.0.0.102:80"}"#;
     let answer = site.post("/v1/changes", &format!(r#"[{{"do": "add-service", "service": {service}}}]"#));
-    assert!(answer.ends_with(r#"{"changes":["+ TCP 10.0.0.102:80 with 0 real servers"]}"#), "{answer}");
+    assert!(answer.ends_with(r#"{"changes":["+ TCP 10.0.0.102:80 without real servers"]}"#), "{answer}");
     site.wait_for_line(&[author[1], author[2], "via=\"API\"", "program=\"curl/8.5\"", "+ TCP 10.0.0.102:80"]);
 
     site.asked("reload");
-    let reloaded = ["configuration reloaded", "- TCP 10.0.0.102:80 with 0 real servers; + TCP 10.0.0.100:80"];
+    let reloaded =
+        ["configuration reloaded", "- TCP 10.0.0.102:80 without real servers; + TCP 10.0.0.100:80"];
     site.wait_for_line(&[reloaded[0], author[2], "via=\"directrix reload\"", "changes=2", reloaded[1]]);
     kill(Pid::from_raw(director.0.id().cast_signed()), Signal::SIGHUP).expect("it is our child");
     site.wait_for_line(&[reloaded[0], "via=\"SIGHUP\"", "changes=0"]);
