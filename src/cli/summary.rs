@@ -68,7 +68,13 @@ fn screen(status: &Status) -> String {
         format!("directrix {version}, pid {pid}, up {}, {state}\n\n", span(*uptime)),
         block("Backend", [format!("{}: {}", backend.name, backend.reason)]),
         block("Interfaces", interfaces),
-        block("Load", [format!("{connections} connections of {capacity}, {workers} workers")]),
+        block(
+            "Load",
+            [format!(
+                "{connections} of {capacity} connections, {workers} {}",
+                if *workers == 1 { "worker" } else { "workers" }
+            )],
+        ),
         block("VIPs", first(vips, "directrix status --json")),
         block("Services", first(services(&status.services), "directrix ipvsadm -Ln")),
         block("Drops", [drops(status)]),
@@ -200,7 +206,7 @@ directrix 1.2.3, pid 42, up 1 h 1 min, ready
 
 Backend      xdp: AF_XDP works on eth0
 Interfaces   eth0 02:00:00:00:00:01
-Load         7 connections of 4096, 2 workers
+Load         7 of 4096 connections, 2 workers
 VIPs         192.0.2.1 serving
 Services     TCP 192.0.2.1:443  0 of 2 servers available (2 with weight 0)
              TCP 192.0.2.1:80  2 of 2 servers available
