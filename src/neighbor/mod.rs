@@ -7,7 +7,7 @@
 //! - A VIP is probed for before it is claimed, and only a claimed VIP is answered for, on the
 //!   client link alone. Nothing else is ever answered: the kernel speaks for the director's own
 //!   addresses.
-//! - A VIP once claimed is not given up for a packet. One that is forged, or from a real server with
+//! - A VIP once claimed is not given up for a packet, but right after an outage of the link. One that is forged, or from a real server with
 //!   a wrong `arp_announce`, would otherwise stop the service. It is defended (RFC 5227 §2.4, choice
 //!   c) and reported. Only to a station that does all that a director does, answering every probe
 //!   and defending the VIP, and that has the higher MAC address, is it left: two directors that both
