@@ -12,7 +12,7 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use directrix::model::{self, ServerId};
-use directrix::schedule::{Candidate, Client, Loads, Pool, Rule, Thresholds};
+use directrix::schedule::{Candidate, Client, Loads, Params, Pool, Thresholds};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -167,7 +167,7 @@ fn schedule(criterion: &mut Criterion) {
 
 /// Servers of `scheduler` with addresses, and with an upper threshold if `limited`.
 fn rule(scheduler: model::Scheduler, servers: u16, limited: bool) -> Tree {
-    let (loads, rule) = (Loads::new(servers.into()), Rule { scheduler, ..Rule::default() });
+    let (loads, rule) = (Loads::new(servers.into()), Params { scheduler, ..Params::default() });
     let thresholds = Thresholds { upper: if limited { u32::MAX } else { 0 }, lower: 0 };
     let of = |of: Candidate| Candidate {
         thresholds,
@@ -175,7 +175,7 @@ fn rule(scheduler: model::Scheduler, servers: u16, limited: bool) -> Tree {
         address: (Ipv4Addr::from_bits(0x0a00_0000 + u32::from(of.server.0)), 80).into(),
         ..of
     };
-    let pool = Pool::new([]).next(rule, candidates(servers).map(of), &loads);
+    let pool = Pool::new([]).successor(rule, candidates(servers).map(of), &loads);
     Tree(pool, loads)
 }
 

@@ -6,7 +6,7 @@ mod support;
 use directrix::flow::{Flow, FlowTable};
 use directrix::forward::{Arm, ArmIndex, Batch, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{Persistence, Scheduler, ServerId, ServiceAddress, ServiceId};
-use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
+use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -465,10 +465,10 @@ fn udp_keeps_one_server_for_a_flow_and_counts_as_inactive() {
 fn one_packet(loads: &Loads) -> Snapshot {
     let mut turns = snapshot();
     turns.routes[2] = Route::new(&turns.arms, Some(Server { arm: ArmIndex(0), mac: Some(RS3) }));
-    let rule = Rule { scheduler: Scheduler::Rr, one_packet: true, ..Rule::default() };
+    let rule = Params { scheduler: Scheduler::Rr, one_packet: true, ..Params::default() };
     let limited = Thresholds { upper: 1, lower: 0 };
     let list = [2, 0, 1].map(|id| Candidate { thresholds: limited, ..Candidate::new(ServerId(id), 1) });
-    turns.pools[1] = turns.pools[1].next(rule, list, loads);
+    turns.pools[1] = turns.pools[1].successor(rule, list, loads);
     turns
 }
 
@@ -510,9 +510,9 @@ fn a_flow_that_was_there_before_one_packet_scheduling_goes_on() {
 fn persistent(loads: &Loads, quiesced: Option<u16>) -> Snapshot {
     let mut web = snapshot();
     let persistence = Some(Persistence { timeout: Span::from_secs(100), prefix: 24 });
-    let rule = Rule { scheduler: Scheduler::Rr, persistence, ..Rule::default() };
+    let rule = Params { scheduler: Scheduler::Rr, persistence, ..Params::default() };
     let list = [1, 0].map(|id| Candidate::new(ServerId(id), u16::from(Some(id) != quiesced)));
-    web.pools[0] = web.pools[0].next(rule, list, loads);
+    web.pools[0] = web.pools[0].successor(rule, list, loads);
     web
 }
 
@@ -536,8 +536,10 @@ fn a_client_s_later_connections_follow_its_first_one() {
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, Some(1))));
     assert_eq!(servers(&mut bench, [1, 4, 5, 3], 3), [RS2, RS1, RS1, RS2], "quiesced, it keeps its clients");
     let mut unreachable = persistent(&bench.loads, None);
-    let rule = Rule { persistence: unreachable.pools[0].persistence().map(|(of, _)| of), ..Rule::default() };
-    unreachable.pools[0] = unreachable.pools[0].next(rule, [Candidate::new(ServerId(0), 1)], &bench.loads);
+    let rule =
+        Params { persistence: unreachable.pools[0].persistence().map(|(of, _)| of), ..Params::default() };
+    unreachable.pools[0] =
+        unreachable.pools[0].successor(rule, [Candidate::new(ServerId(0), 1)], &bench.loads);
     bench.forwarder.adopt(Arc::new(unreachable));
     assert_eq!(servers(&mut bench, [1, 2, 3, 4], 4), [RS1; 4], "whoever is not there has no clients");
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
@@ -582,9 +584,9 @@ fn a_template_loses_no_connection_that_it_never_counted() {
         let mut web = persistent(&bench.loads, None);
         let (persistence, _) = web.pools[0].persistence().unwrap();
         let persistence = Some(Persistence { prefix: 24 + 2 * generation, ..persistence });
-        let rule = Rule { scheduler: Scheduler::Rr, persistence, generation, ..Rule::default() };
+        let rule = Params { scheduler: Scheduler::Rr, persistence, generation, ..Params::default() };
         let list = [1, 0].map(|id| Candidate::new(ServerId(id), 1));
-        web.pools[0] = web.pools[0].next(rule, list, &bench.loads);
+        web.pools[0] = web.pools[0].successor(rule, list, &bench.loads);
         web
     };
     bench.server(&from(1, 1, SYN));
@@ -759,7 +761,7 @@ fn an_overloaded_server_is_left_out_until_connections_end() {
     let mut limited = snapshot();
     let of =
         |id| Candidate { thresholds: Thresholds { upper: 2, lower: 1 }, ..Candidate::new(ServerId(id), 1) };
-    limited.pools[0] = limited.pools[0].next(Rule::default(), [1, 0].map(of), &bench.loads);
+    limited.pools[0] = limited.pools[0].successor(Params::default(), [1, 0].map(of), &bench.loads);
     bench.forwarder.adopt(Arc::new(limited));
     assert_eq!([1, 2, 3, 4].map(|port| bench.server(&syn(port))), [RS2, RS1, RS2, RS1]);
     assert_eq!(bench.reason(&syn(5)), DropReason::NoServer);

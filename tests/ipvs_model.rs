@@ -10,7 +10,7 @@ use directrix::model::{
     ConnReuseMode, Persistence, Policy, Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId,
     Timeouts,
 };
-use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates, Thresholds};
+use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -204,8 +204,8 @@ fn forwarder(
         ..Candidate::new(ServerId(id), *weight)
     });
     let flags = SchedulerFlags { fallback: false, port: true };
-    let rule = Rule { scheduler, flags, persistence, ..Rule::default() };
-    let pool = Pool::new([]).next(rule, candidates, &loads);
+    let rule = Params { scheduler, flags, persistence, ..Params::default() };
+    let pool = Pool::new([]).successor(rule, candidates, &loads);
     let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
     let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
     forwarder.adopt(Arc::new(Snapshot {

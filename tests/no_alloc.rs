@@ -11,7 +11,7 @@ use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::io::{Levels, Ports, Sent};
 use directrix::model::{Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
-use directrix::schedule::{Candidate, Client, Loads, Pool, Rule, Templates, Thresholds};
+use directrix::schedule::{Candidate, Client, Loads, Params, Pool, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -246,13 +246,13 @@ fn picks_take_no_memory() {
     for (scheduler, servers) in Scheduler::ALL.iter().flat_map(|of| [(*of, 5), (*of, SERVERS)]) {
         let loads = Loads::new(servers.into());
         let flags = SchedulerFlags { fallback: true, port: true };
-        let rule = Rule { scheduler, flags, ..Rule::default() };
+        let rule = Params { scheduler, flags, ..Params::default() };
         let candidate = |id: u16| Candidate {
             thresholds: Thresholds { upper: 40, lower: 20 },
             address: (Ipv4Addr::from_bits(id.into()), 80).into(),
             ..Candidate::new(ServerId(id), (id + 1) % 7)
         };
-        let pool = Pool::new([]).next(rule, (0..servers).map(candidate), &loads);
+        let pool = Pool::new([]).successor(rule, (0..servers).map(candidate), &loads);
         watch();
         let mut picked = 0;
         for client in 0..10_000u32 {

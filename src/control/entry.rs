@@ -5,7 +5,7 @@ use super::ramp::{Beginning, Ramp};
 use super::rates::Estimator;
 use crate::flow::State;
 use crate::model::{Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
-use crate::schedule::{Candidate, Loads, Pool, Rule, Thresholds};
+use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -170,14 +170,14 @@ impl ServiceEntry {
                 lower: server.config.lower_threshold,
             },
             address: self.server_address(server),
-            keeps_clients: server.drain.is_none() && !(expires && server.config.weight.0 == 0),
+            accepts_persistent: server.drain.is_none() && !(expires && server.config.weight.0 == 0),
             part: server.ramp.part(),
             ..Candidate::new(server.id, server.config.weight.0)
         };
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
         let (vip, generation) = (self.vip(), self.generation);
-        let rule = Rule { scheduler, flags, vip, one_packet, persistence, generation };
-        self.pool = self.pool.next(rule, available.map(candidate), loads);
+        let params = Params { scheduler, flags, vip, one_packet, persistence, generation };
+        self.pool = self.pool.successor(params, available.map(candidate), loads);
         self.pool.clone()
     }
 }

@@ -11,7 +11,7 @@ use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
 use crate::model::{
     Misfit, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
 };
-use crate::schedule::{GENERATIONS, Loads, Pool, Rule, Template, Templates};
+use crate::schedule::{GENERATIONS, Loads, Params, Pool, Template, Templates};
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -232,7 +232,7 @@ impl Registry {
         let mut routes = vec![Route::Gone; self.server_ids.end()];
         let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
         for DepartedService { id, pool, .. } in self.departed_services.values_mut() {
-            *pool = pool.next(Rule::default(), [], loads);
+            *pool = pool.successor(Params::default(), [], loads);
             pools[usize::from(id.0)] = pool.clone();
         }
         for service in &mut self.services {
@@ -555,7 +555,7 @@ mod tests {
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
         let keeps = |registry: &mut Registry| {
             let snapshot = registry.snapshot(&loads, Instant::now());
-            [0, 1].map(|server| snapshot.pools[0].keeps_clients(ServerId(server)))
+            [0, 1].map(|server| snapshot.pools[0].accepts_persistent(ServerId(server)))
         };
         registry.arms = vec![Arm { mac: MAC }];
         assert_eq!(keeps(&mut registry), [true, false], "the other one cannot be reached");

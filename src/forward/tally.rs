@@ -76,7 +76,8 @@ impl Tally {
         };
         let (key, datagram) = (template_of(persistent, flow), state == State::UdpNew);
         let binding = Binding { key, now, timeout: persistent.0.timeout, datagram };
-        let Bound { server, counts } = templates.bind(binding, |server| pool.keeps_clients(server), pick)?;
+        let Bound { server, counts } =
+            templates.bind(binding, |server| pool.accepts_persistent(server), pick)?;
         Some((server, if counts { mark(key) } else { 0 }))
     }
 

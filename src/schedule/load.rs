@@ -1,7 +1,7 @@
 //! Active and inactive connections of every real server, shared by all workers without a lock.
 
 use super::atomic::{AtomicU64, SeqCst};
-use super::limit::{Limit, Thresholds};
+use super::thresholds::{Overload, Thresholds};
 use crate::model::ServerId;
 use std::sync::atomic::{self, AtomicBool};
 
@@ -35,17 +35,17 @@ impl Load {
     }
 }
 
-/// The loads of all servers, by [`ServerId`], and which of them are overloaded.
+/// The loads of all servers, by [`ServerId`], with their overload states.
 ///
-/// Both counts of a server live in one word, so a reader always sees a pair that was true at one
-/// moment, and a move from active to inactive is one addition. Whoever changes a load tells the
-/// server's pool ([`Pool::changed`](super::Pool::changed)), which is why changes and reads have one
-/// order (SeqCst) with those of the pool.
+/// Both counts of a server share one word, so that a reader sees a pair that was true at one moment,
+/// and a move from active to inactive is one addition. Every change must be followed by
+/// [`Pool::changed`](super::Pool::changed); changes and reads are SeqCst, in one order with those of
+/// the pool.
 #[derive(Debug)]
 pub struct Loads {
     counts: Box<[AtomicU64]>,
-    limits: Box<[Limit]>,
-    /// Whether a threshold was ever set. Not modelled by loom: its tests set them before they count.
+    overloads: Box<[Overload]>,
+    /// True once a threshold has been set. Not modelled by loom, whose tests set them before they count.
     limited: AtomicBool,
 }
 
@@ -58,7 +58,7 @@ impl Loads {
     pub fn new(servers: usize) -> Self {
         Self {
             counts: (0..servers).map(|_| AtomicU64::new(0)).collect(),
-            limits: (0..servers).map(|_| Limit::none()).collect(),
+            overloads: (0..servers).map(|_| Overload::none()).collect(),
             limited: AtomicBool::new(false),
         }
     }
@@ -77,14 +77,14 @@ impl Loads {
     #[inline]
     pub fn add(&self, server: ServerId, active: bool) {
         self.word(server).fetch_add(unit(active), SeqCst);
-        self.judge(server);
+        self.update_overload(server);
     }
 
     /// Counts one connection less.
     #[inline]
     pub fn remove(&self, server: ServerId, active: bool) {
         self.word(server).fetch_sub(unit(active), SeqCst);
-        self.judge(server);
+        self.update_overload(server);
     }
 
     /// Moves one connection to active (`true`) or to inactive (`false`).
@@ -98,22 +98,22 @@ impl Loads {
     #[inline]
     #[must_use]
     pub fn is_overloaded(&self, server: ServerId) -> bool {
-        self.limits[usize::from(server.0)].is_overloaded()
+        self.overloads[usize::from(server.0)].is_overloaded()
     }
 
-    /// Gives `server` its thresholds; true if it had others. Control only.
-    pub(super) fn limit(&self, server: ServerId, thresholds: Thresholds) -> bool {
-        // Before the thresholds: whoever reads this too early has counted before they are judged by.
+    /// Sets the thresholds of `server`; true if they differ from those before. Control thread only.
+    pub(super) fn set_thresholds(&self, server: ServerId, thresholds: Thresholds) -> bool {
+        // Before the thresholds: a worker that misses this has counted before they are evaluated.
         if thresholds != Thresholds::default() {
             self.limited.store(true, atomic::Ordering::SeqCst);
         }
-        self.limits[usize::from(server.0)].set(thresholds, || self.get(server).total())
+        self.overloads[usize::from(server.0)].set(thresholds, || self.get(server).total())
     }
 
     #[inline]
-    fn judge(&self, server: ServerId) {
+    fn update_overload(&self, server: ServerId) {
         if self.limited.load(atomic::Ordering::SeqCst) {
-            self.limits[usize::from(server.0)].judge(|| self.get(server).total());
+            self.overloads[usize::from(server.0)].update(|| self.get(server).total());
         }
     }
 

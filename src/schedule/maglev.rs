@@ -1,11 +1,13 @@
 //! The table of mh: Maglev hashing (Eisenbud et al., "Maglev: A Fast and Reliable Software Network
 //! Load Balancer", NSDI 2016, section 3.4) with IPVS's numbers (net/netfilter/ipvs/ip_vs_mh.c).
 //!
-//! Every server has an order of its own in which it would like the slots, made of its address. In
-//! turn each takes the first that is free, the heavier ones several at a time. When a server leaves,
-//! its slots go to the others, and few of the remaining slots change hands.
+//! Every server has a permutation of the slots, made from its address. In turn each takes the first
+//! free slot of its permutation, heavier servers several at a time. When a server leaves, its slots go
+//! to the others, and few of the remaining slots change.
 
-/// Slots: a prime, so that every order visits all of them (`IP_VS_MH_TAB_INDEX` 12, the default).
+use super::wrr::gcd;
+
+/// Slots: a prime, so that every permutation visits all of them (`IP_VS_MH_TAB_INDEX` 12, the default).
 pub(super) const SLOTS: usize = 4093;
 /// Bits of the longest turn (`IP_VS_MH_TAB_BITS`).
 const TURN_BITS: u32 = 6;
@@ -14,23 +16,23 @@ const TURN_BITS: u32 = 6;
 const KEY_OFFSET: u64 = 2_654_435_761;
 const KEY_SKIP: u64 = 2_654_446_892;
 
-/// The slot that a number belongs to.
+/// The slot of a number.
 #[inline]
 pub(super) fn slot(number: u32) -> usize {
     sip13(number, KEY_OFFSET) as usize % SLOTS
 }
 
-/// The server of every slot, as a place in `weights` and `addresses`; `nobody` in all if no server
+/// The server of every slot, as a place in `weights` and `addresses`; `vacant` in all if no server
 /// has a weight.
-pub(super) fn table(weights: &[u16], addresses: &[u32], nobody: u16) -> Box<[u16]> {
-    let mut slots = vec![nobody; SLOTS];
+pub(super) fn table(weights: &[u16], addresses: &[u32], vacant: u16) -> Box<[u16]> {
+    let mut slots = vec![vacant; SLOTS];
     let turns = turns(weights);
     let mut orders: Vec<_> = addresses.iter().map(|address| Order::new(*address)).collect();
     let mut free = if turns.iter().any(|turns| *turns > 0) { SLOTS } else { 0 };
     while free > 0 {
         for (place, order) in orders.iter_mut().enumerate() {
             for _ in 0..usize::from(turns[place]).min(free) {
-                let slot = order.first_free(&slots, nobody);
+                let slot = order.first_free(&slots, vacant);
                 slots[slot] = place as u16;
                 free -= 1;
             }
@@ -39,7 +41,7 @@ pub(super) fn table(weights: &[u16], addresses: &[u32], nobody: u16) -> Box<[u16
     slots.into()
 }
 
-/// How many slots each server takes in its turn: its weight, divided by what all have in common
+/// Slots that each server takes in its turn: its weight, divided by what all have in common
 /// and by the power of two that makes the longest turn fit; one at least if it has a weight
 /// (`ip_vs_mh_permutate`, `ip_vs_mh_shift_weight`).
 fn turns(weights: &[u16]) -> Vec<u16> {
@@ -49,7 +51,7 @@ fn turns(weights: &[u16]) -> Vec<u16> {
     weights.iter().map(|weight| ((weight / common) >> shift).max(u16::from(*weight > 0))).collect()
 }
 
-/// The order in which a server would like the slots.
+/// The permutation of the slots of one server.
 struct Order {
     next: usize,
     skip: usize,
@@ -60,16 +62,12 @@ impl Order {
         Self { next: slot(address), skip: sip13(address, KEY_SKIP) as usize % (SLOTS - 1) + 1 }
     }
 
-    fn first_free(&mut self, slots: &[u16], nobody: u16) -> usize {
-        while slots[self.next] != nobody {
+    fn first_free(&mut self, slots: &[u16], vacant: u16) -> usize {
+        while slots[self.next] != vacant {
             self.next = (self.next + self.skip) % SLOTS;
         }
         self.next
     }
-}
-
-fn gcd(a: u16, b: u16) -> u16 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// SipHash-1-3 (Aumasson and Bernstein, 2012) of four bytes, both halves of the key equal: what
@@ -109,7 +107,7 @@ mod tests {
     use super::*;
     use std::hash::{DefaultHasher, Hasher};
 
-    const NOBODY: u16 = u16::MAX;
+    const NONE: u16 = u16::MAX;
 
     fn addresses(servers: usize) -> Vec<u32> {
         (0..servers as u32).map(|n| 0xc0a8_c3aa + n + 80).collect()
@@ -130,7 +128,7 @@ mod tests {
         assert_ne!(sip13(1, KEY_OFFSET), sip13(1, KEY_SKIP));
     }
 
-    /// The paper's own way: whole permutations first, then turn by turn.
+    /// As in the paper: whole permutations first, then turn by turn.
     #[test]
     fn the_table_is_the_papers() {
         let addresses = addresses(7);
@@ -139,23 +137,23 @@ mod tests {
             (0..SLOTS).map(|step| (offset + step * skip) % SLOTS).collect()
         };
         let orders: Vec<_> = addresses.iter().map(order).collect();
-        let (mut entry, mut tried) = (vec![NOBODY; SLOTS], [0; 7]);
+        let (mut entry, mut tried) = (vec![NONE; SLOTS], [0; 7]);
         for filled in 0..SLOTS {
             let place = filled % 7;
-            while entry[orders[place][tried[place]]] != NOBODY {
+            while entry[orders[place][tried[place]]] != NONE {
                 tried[place] += 1;
             }
             entry[orders[place][tried[place]]] = place as u16;
         }
-        assert_eq!(*table(&[1; 7], &addresses, NOBODY), *entry);
-        assert_eq!(table(&[5; 7], &addresses, NOBODY), table(&[1; 7], &addresses, NOBODY));
+        assert_eq!(*table(&[1; 7], &addresses, NONE), *entry);
+        assert_eq!(table(&[5; 7], &addresses, NONE), table(&[1; 7], &addresses, NONE));
     }
 
     #[test]
     fn turns_are_as_long_as_weights_are_heavy() {
         assert_eq!(turns(&[2, 4, 0, 10]), [1, 2, 0, 5]);
         assert_eq!(turns(&[1, 63, 64]), [1, 31, 32], "seven bits are shifted to six");
-        assert_eq!(turns(&[1, 65535]), [1, 63], "nobody who has a weight goes without");
+        assert_eq!(turns(&[1, 65535]), [1, 63], "every weight gets a slot");
         assert_eq!(turns(&[0, 0]), [0, 0]);
     }
 
@@ -164,7 +162,7 @@ mod tests {
     fn every_server_has_slots_for_its_weight() {
         for (servers, weight) in [(3usize, 1u16), (10, 1), (10, 7), (100, 3), (1000, 1)] {
             let weights: Vec<_> = (0..servers).map(|n| 1 + n as u16 % weight).collect();
-            let table = table(&weights, &addresses(servers), NOBODY);
+            let table = table(&weights, &addresses(servers), NONE);
             let total: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
             for (place, weight) in weights.iter().map(|weight| usize::from(*weight)).enumerate() {
                 let (has, due) = (slots_of(place, &table), SLOTS * weight / total);
@@ -177,7 +175,7 @@ mod tests {
     #[test]
     fn clients_spread_over_servers_within_a_few_per_cent() {
         let weights = [1u16, 1, 2, 3, 1, 4, 2, 1, 3, 2];
-        let table = table(&weights, &addresses(10), NOBODY);
+        let table = table(&weights, &addresses(10), NONE);
         let mut clients = [0u32; 10];
         for client in 0..1 << 20 {
             clients[usize::from(table[slot(0x0a00_0000 + client)])] += 1;
@@ -193,7 +191,7 @@ mod tests {
     fn disrupted(weights: &[u16], leaver: usize) -> f64 {
         let (addresses, mut without) = (addresses(weights.len()), weights.to_vec());
         without[leaver] = 0;
-        let (before, after) = (table(weights, &addresses, NOBODY), table(&without, &addresses, NOBODY));
+        let (before, after) = (table(weights, &addresses, NONE), table(&without, &addresses, NONE));
         let kept = before.iter().zip(&after).filter(|(old, _)| usize::from(**old) != leaver);
         let moved = kept.filter(|(old, new)| old != new).count();
         moved as f64 / SLOTS as f64
@@ -216,14 +214,14 @@ mod tests {
 
     #[test]
     fn without_a_server_that_has_a_weight_the_table_is_empty() {
-        assert!(table(&[], &[], NOBODY).iter().all(|slot| *slot == NOBODY));
-        assert!(table(&[0, 0], &addresses(2), NOBODY).iter().all(|slot| *slot == NOBODY));
-        assert!(table(&[0, 1], &addresses(2), NOBODY).iter().all(|slot| *slot == 1));
+        assert!(table(&[], &[], NONE).iter().all(|slot| *slot == NONE));
+        assert!(table(&[0, 0], &addresses(2), NONE).iter().all(|slot| *slot == NONE));
+        assert!(table(&[0, 1], &addresses(2), NONE).iter().all(|slot| *slot == 1));
     }
 
     #[test]
     fn with_more_servers_than_slots_the_first_have_one_each() {
-        let table = table(&[1; SLOTS + 5], &addresses(SLOTS + 5), NOBODY);
+        let table = table(&[1; SLOTS + 5], &addresses(SLOTS + 5), NONE);
         assert!((0..SLOTS).all(|place| slots_of(place, &table) == 1));
     }
 }

@@ -1,30 +1,43 @@
-//! Which real server gets a new connection: IPVS's schedulers over load counters that all workers
-//! share.
+//! Scheduling: IPVS's schedulers over load counters that all workers share.
 //!
-//! [`Loads`] counts, and knows who is overloaded; a [`Pool`] has the servers of one service, and
-//! knows at any time which is next. Whoever counts tells the pool: `loads.add(server, …)`, then
-//! `pool.changed(server, &loads)`.
+//! [`Loads`] counts connections and knows which servers are overloaded. A [`Pool`] holds the servers of
+//! one service and picks one for a new connection. After a change of a load the caller tells the pool:
+//! `loads.add(server, …)`, then `pool.changed(server, &loads)`.
+//!
+//! | IPVS scheduler | file |
+//! |---|---|
+//! | rr | `rr.rs` |
+//! | wrr | `wrr.rs` |
+//! | lc, wlc, sed, nq, fo, ovf | `least.rs`, with the tournament tree of `tree.rs` |
+//! | sh, dh | `hashing.rs` |
+//! | mh | `hashing.rs`, with the table of `maglev.rs` |
+//! | twos | `twos.rs` |
+//!
+//! Around them: `thresholds.rs` (overload), `slow_start.rs`, `templates.rs` (persistence).
 
 #![forbid(unsafe_code)]
 
 mod atomic;
-mod hashed;
-mod limit;
-mod lineage;
+mod candidate;
+mod hashing;
+mod least;
 mod load;
-mod lot;
 mod maglev;
-mod measure;
-mod newcomers;
-mod players;
+mod params;
 mod pool;
-mod rule;
+mod rr;
+mod servers;
+mod slow_start;
 mod templates;
+mod thresholds;
 mod tree;
-mod turns;
+mod tree_set;
+mod twos;
+mod wrr;
 
-pub use limit::Thresholds;
+pub use candidate::Candidate;
 pub use load::{Load, Loads};
-pub use pool::{Candidate, Pool};
-pub use rule::{Client, Rule};
+pub use params::{Client, Params};
+pub use pool::Pool;
 pub use templates::{Binding, Bound, GENERATIONS, Template, TemplateKey, Templates};
+pub use thresholds::Thresholds;

@@ -1,109 +1,74 @@
-//! The servers of one service, and the pick among them.
+//! The servers of one service, and the pick of one of them.
 
 use super::Loads;
-use super::hashed::Hashed;
-use super::limit::Thresholds;
-use super::lineage::Lineage;
-use super::lot::Lot;
-use super::measure::Measure;
-use super::newcomers::Newcomers;
-use super::players::Players;
-use super::rule::{Client, Rule, fold};
+use super::candidate::Candidate;
+use super::hashing::HashTable;
+use super::least::Measure;
+use super::params::{Client, Params, fold};
+use super::rr::RoundRobin;
+use super::servers::Servers;
+use super::slow_start::SlowStart;
 use super::tree::Tree;
-use super::turns::{RoundRobin, Weighted};
+use super::tree_set::TreeSet;
+use super::twos::Twos;
+use super::wrr::WeightedRoundRobin;
 use crate::model::{Persistence, Scheduler, ServerId};
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// A server that may be picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Who.
-    pub server: ServerId,
-    /// Its weight. With 0 it is quiesced: never picked, but it keeps its slots in hash tables, so
-    /// that clients of the others stay where they are.
-    pub weight: u16,
-    /// From when to when it takes no connections.
-    pub thresholds: Thresholds,
-    /// RIP and port: what mh makes its table of.
-    pub address: SocketAddr,
-    /// Whether clients that a persistent service has bound to it may open more connections there. With
-    /// weight 0 they still may unless expire_quiescent_template is set, while it drains they may not.
-    pub keeps_clients: bool,
-    /// While it starts slowly: how much of its weight counts, of [`Candidate::WHOLE`]. It then gets that
-    /// share of the new connections, whatever it has already. Only with schedulers that
-    /// [start slowly](Scheduler::starts_slowly); others take no account of it.
-    pub part: Option<u16>,
-}
-
-impl Candidate {
-    /// All of a weight, see [`Candidate::part`].
-    pub const WHOLE: u16 = 10_000;
-
-    /// A server without thresholds, and without an address, which only mh asks for.
-    #[must_use]
-    pub fn new(server: ServerId, weight: u16) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let thresholds = Thresholds::default();
-        Self { server, weight, thresholds, address, keeps_clients: true, part: None }
-    }
-}
-
-/// The longest list that is walked for every pick. A longer one keeps a tree instead, in which every
-/// change of a load costs; with 32 servers, both take the same time, and workers that share a
-/// short list get less into each other's way.
+/// The longest list that is walked for every pick. A longer one has a tournament tree, in which every
+/// change of a load costs. With 32 servers both take the same time, and with a list the workers write
+/// fewer shared cache lines.
 const LIST_MAX: usize = 32;
 
-/// The servers of one service in IPVS's list order, and always which of them is next.
+/// The servers of one service in IPVS's list order, with the state of its scheduler.
 ///
-/// A handle: clones are the same pool. What a pick costs is the scheduler's:
-/// - wlc, lc, sed, nq, fo and ovf pick the server with the least of something. That is one read;
-///   every change of a load that [`Pool::changed`] is told of costs a few matches, logarithmic in
-///   the number of servers. Of few servers nothing is kept: choosing walks the list.
-/// - rr and wrr keep their place in the round in one word: a pick steps on by compare-and-swap.
-/// - sh, dh and mh have a table, which is made once.
-/// - twos draws by lot from the sums of the weights.
-/// - Servers that start slowly get turns of their own, before all that.
+/// A handle: clones are the same pool. The cost of a pick depends on the scheduler:
+/// - wlc, lc, sed, nq, fo and ovf pick the server with the least load. That is one read of the root of
+///   the tournament tree; every change of a load ([`Pool::changed`]) costs a few matches, logarithmic
+///   in the number of servers. A short list has no tree: a pick walks it.
+/// - rr and wrr hold their position in one word: a pick advances it by compare-and-swap.
+/// - sh, dh and mh look up a table that is built once.
+/// - twos draws from the prefix sums of the weights.
+/// - Servers in slow start come before the scheduler, with shares of their own.
 ///
 /// With one worker each pick is IPVS's. With several, rr, wrr, sh, dh and mh pick as one worker
-/// would; those that compare loads may miss the connections that other workers are just opening,
+/// would; schedulers that compare loads may miss the connections that other workers are just opening,
 /// one each.
 #[derive(Clone, Debug)]
-pub struct Pool(Arc<Member>);
+pub struct Pool(Arc<Inner>);
 
 #[derive(Debug)]
-struct Member {
-    rule: Rule,
+struct Inner {
+    params: Params,
     candidates: Box<[Candidate]>,
-    /// Their weights before they were quiesced.
-    lasting: Box<[u16]>,
-    /// Those that keep their clients, by number. Empty if the service is not persistent.
-    keepers: Box<[ServerId]>,
-    /// All that do not start slowly; of twos those with a weight.
-    players: Players,
-    way: Way,
-    newcomers: Option<Box<Newcomers>>,
-    /// Empty if nobody picks by it.
+    /// Weights before quiescing (IPVS's `last_weight`).
+    last_weights: Box<[u16]>,
+    /// The servers that accept persistent clients, sorted. Empty for a service without persistence.
+    persistent: Box<[ServerId]>,
+    /// The servers outside slow start; for twos without those of weight 0.
+    servers: Servers,
+    algorithm: Algorithm,
+    slow_start: Option<Box<SlowStart>>,
+    /// Empty for schedulers that do not compare loads.
     tree: Arc<Tree>,
-    lineage: Arc<Lineage>,
+    tree_set: Arc<TreeSet>,
 }
 
-/// How the next one is found.
+/// The scheduler with its state.
 #[derive(Debug)]
-enum Way {
+enum Algorithm {
     Least,
-    InTurn(RoundRobin),
-    ByWeight(Weighted),
-    Hashed(Hashed),
-    Lot(Lot),
+    RoundRobin(RoundRobin),
+    WeightedRoundRobin(WeightedRoundRobin),
+    Hashing(HashTable),
+    Twos(Twos),
 }
 
 impl Pool {
-    /// A service's first pool, by wlc: `candidates` in list order, none of which has a connection or
-    /// thresholds yet.
+    /// A service's first pool, with wlc: `candidates` in list order, without connections and thresholds.
     ///
-    /// Each server belongs to one service, and stands in the list once.
+    /// A server belongs to one service, and is in its list once.
     #[must_use]
     pub fn new(candidates: impl IntoIterator<Item = Candidate>) -> Self {
         Self::with_list_max(LIST_MAX, candidates)
@@ -111,175 +76,185 @@ impl Pool {
 
     fn with_list_max(list_max: usize, candidates: impl IntoIterator<Item = Candidate>) -> Self {
         let candidates: Box<[Candidate]> = candidates.into_iter().collect();
-        let tree = Arc::new(Tree::new(active(&candidates), Measure::Wlc, list_max));
-        Self(Arc::new(Member {
-            rule: Rule::default(),
-            lasting: candidates.iter().map(|of| of.weight).collect(),
-            players: Players::new(candidates.iter()),
+        let tree = Arc::new(Tree::new(nonzero_weight(&candidates), Measure::Wlc, list_max));
+        Self(Arc::new(Inner {
+            params: Params::default(),
+            last_weights: candidates.iter().map(|of| of.weight).collect(),
+            servers: Servers::new(candidates.iter()),
             candidates,
-            keepers: Box::default(),
-            way: Way::Least,
-            newcomers: None,
-            lineage: Arc::new(Lineage::new(Arc::clone(&tree))),
+            persistent: Box::default(),
+            algorithm: Algorithm::Least,
+            slow_start: None,
+            tree_set: Arc::new(TreeSet::new(Arc::clone(&tree))),
             tree,
         }))
     }
 
-    /// The pool of the same service when its rule or its candidates have changed; this very one if
-    /// they have not. rr and wrr go on where they were. The candidates' thresholds hold from now on.
+    /// The pool of the same service after a change of its parameters or candidates; this very pool if
+    /// nothing has changed. rr and wrr continue from their positions. Sets the candidates' thresholds.
     ///
-    /// Workers may go on with the old one meanwhile: both hear of every change until one is dropped.
-    /// What they pick in turn from the old one after this, the new one does not know of.
+    /// Workers may use the old pool meanwhile: both hear of every change of a load until one is dropped.
+    /// Later picks of rr and wrr from the old pool do not advance the new one.
     #[must_use]
-    pub fn next(&self, rule: Rule, candidates: impl IntoIterator<Item = Candidate>, loads: &Loads) -> Self {
+    pub fn successor(
+        &self,
+        params: Params,
+        candidates: impl IntoIterator<Item = Candidate>,
+        loads: &Loads,
+    ) -> Self {
         let candidates: Box<[Candidate]> = candidates.into_iter().collect();
-        if rule == self.0.rule && candidates == self.0.candidates {
+        if params == self.0.params && candidates == self.0.candidates {
             return self.clone();
         }
         for of in &candidates {
-            if loads.limit(of.server, of.thresholds) {
+            if loads.set_thresholds(of.server, of.thresholds) {
                 self.changed(of.server, loads);
             }
         }
-        Self(Arc::new(self.0.next(rule, candidates, loads)))
+        Self(Arc::new(self.0.successor(params, candidates, loads)))
     }
 
-    /// The server for a new connection of `client`, as the service's scheduler has it (see
-    /// net/netfilter/ipvs/ip_vs_*.c, each named in its own file here); `None` if nobody takes it.
+    /// The server for a new connection of `client`, by the service's scheduler (net/netfilter/ipvs/
+    /// ip_vs_*.c, named in the files here); `None` if no server is eligible.
     #[inline]
     #[must_use]
     pub fn pick(&self, loads: &Loads, client: Client) -> Option<ServerId> {
-        match &self.0.newcomers {
+        match &self.0.slow_start {
             None => self.0.pick(loads, client),
-            Some(newcomers) => self.0.pick_with(newcomers, loads, client),
+            Some(slow_start) => self.0.pick_with(slow_start, loads, client),
         }
     }
 
-    /// Whether each datagram gets a pick of its own ([`Rule::one_packet`]).
+    /// True for one-packet scheduling ([`Params::one_packet`]).
     #[inline]
     #[must_use]
     pub fn one_packet(&self) -> bool {
-        self.0.rule.one_packet
+        self.0.params.one_packet
     }
 
-    /// How long its clients stay with their servers, if they do ([`Rule::persistence`]), and the generation
-    /// of the templates that say where.
+    /// The service's persistence ([`Params::persistence`]) and the generation of its templates; `None`
+    /// without persistence.
     #[inline]
     #[must_use]
     pub fn persistence(&self) -> Option<(Persistence, u8)> {
-        self.0.rule.persistence.map(|persistence| (persistence, self.0.rule.generation))
+        self.0.params.persistence.map(|persistence| (persistence, self.0.params.generation))
     }
 
-    /// Whether a client whose template names `server` may open more connections there.
+    /// True if a client with a template for `server` may open more connections there.
     #[must_use]
-    pub fn keeps_clients(&self, server: ServerId) -> bool {
-        self.0.keepers.binary_search(&server).is_ok()
+    pub fn accepts_persistent(&self, server: ServerId) -> bool {
+        self.0.persistent.binary_search(&server).is_ok()
     }
 
-    /// To be called after every change of the load of `server`, by whoever has changed it.
+    /// Takes note of a change of the load of `server`. To be called after every change.
     #[inline]
     pub fn changed(&self, server: ServerId, loads: &Loads) {
-        self.0.lineage.replay(&self.0.tree, server, loads);
+        self.0.tree_set.replay(&self.0.tree, server, loads);
     }
 }
 
-impl Member {
-    /// Among those that do not start slowly.
+impl Inner {
+    /// Picks among the servers outside slow start.
     #[inline]
     fn pick(&self, loads: &Loads, client: Client) -> Option<ServerId> {
-        let players = &self.players;
-        let place = match &self.way {
-            Way::Least => return self.tree.winner(loads),
-            Way::InTurn(round) => round.pick(players, loads),
-            Way::ByWeight(rounds) => rounds.pick(players, loads),
-            Way::Hashed(table) => table.pick(client, players, loads),
-            Way::Lot(lot) => lot.pick(players, loads),
+        let servers = &self.servers;
+        let place = match &self.algorithm {
+            Algorithm::Least => return self.tree.winner(loads),
+            Algorithm::RoundRobin(round) => round.pick(servers, loads),
+            Algorithm::WeightedRoundRobin(rounds) => rounds.pick(servers, loads),
+            Algorithm::Hashing(table) => table.pick(client, servers, loads),
+            Algorithm::Twos(twos) => twos.pick(servers, loads),
         };
-        place.map(|place| players.server(place))
+        place.map(|place| servers.id(place))
     }
 
     #[inline(never)]
-    fn pick_with(&self, newcomers: &Newcomers, loads: &Loads, client: Client) -> Option<ServerId> {
-        let due = newcomers.pick(loads);
-        due.or_else(|| self.pick(loads, client)).or_else(|| newcomers.pick_any(loads))
+    fn pick_with(&self, slow_start: &SlowStart, loads: &Loads, client: Client) -> Option<ServerId> {
+        let due = slow_start.pick(loads);
+        due.or_else(|| self.pick(loads, client)).or_else(|| slow_start.pick_any(loads))
     }
 
-    fn next(&self, rule: Rule, candidates: Box<[Candidate]>, loads: &Loads) -> Self {
-        let (lasting, list_max) = (self.lasting(&candidates), self.tree.list_max());
-        let slow = rule.scheduler.starts_slowly();
-        let newcomers = slow.then(|| Newcomers::of(&candidates, self.newcomers.as_deref())).flatten();
+    fn successor(&self, params: Params, candidates: Box<[Candidate]>, loads: &Loads) -> Self {
+        let (last_weights, list_max) = (self.last_weights(&candidates), self.tree.list_max());
+        let slow = params.scheduler.starts_slowly();
+        let slow_start = slow.then(|| SlowStart::of(&candidates, self.slow_start.as_deref())).flatten();
         let settled: Vec<_> = candidates.iter().filter(|of| !slow || of.part.is_none()).copied().collect();
-        let players = match rule.scheduler {
-            Scheduler::Twos => active(&settled),
-            _ => Players::new(settled.iter()),
+        let servers = match params.scheduler {
+            Scheduler::Twos => nonzero_weight(&settled),
+            _ => Servers::new(settled.iter()),
         };
-        // To IPVS a change of the list begins wrr's round anew; a newcomer's next step is none.
-        let step = self.newcomers.is_some() || newcomers.is_some();
-        let goes_on = step && self.players.all() == players.all();
-        let way = self.way(&rule, &players, &candidates, (&lasting, goes_on));
-        let tree = match Measure::of(rule.scheduler) {
-            Some(measure) => Tree::new(active(&settled), measure, list_max),
-            None => Tree::new(active(&[]), Measure::Wlc, list_max),
+        // In IPVS a change of the list restarts wrr's round. A step of slow start is no such change.
+        let step = self.slow_start.is_some() || slow_start.is_some();
+        let unchanged = step && self.servers.all() == servers.all();
+        let algorithm = self.algorithm(&params, &servers, &candidates, (&last_weights, unchanged));
+        let tree = match Measure::of(params.scheduler) {
+            Some(measure) => Tree::new(nonzero_weight(&settled), measure, list_max),
+            None => Tree::new(nonzero_weight(&[]), Measure::Wlc, list_max),
         };
-        let (tree, lineage) = (Arc::new(tree), Arc::clone(&self.lineage));
-        lineage.join(&tree);
-        tree.settle(loads);
-        let keepers = keepers(&rule, &candidates);
-        Self { rule, candidates, lasting, keepers, players, way, newcomers, tree, lineage }
+        let (tree, tree_set) = (Arc::new(tree), Arc::clone(&self.tree_set));
+        tree_set.join(&tree);
+        tree.rebuild(loads);
+        let persistent = persistent(&params, &candidates);
+        Self { params, candidates, last_weights, persistent, servers, algorithm, slow_start, tree, tree_set }
     }
 
-    /// How to find the next one, going on from where this pool stands if its scheduler is the same.
-    fn way(
+    /// The scheduler's state, continued from this pool's if the scheduler is the same.
+    fn algorithm(
         &self,
-        rule: &Rule,
-        players: &Players,
+        params: &Params,
+        servers: &Servers,
         candidates: &[Candidate],
-        (lasting, goes_on): (&[u16], bool),
-    ) -> Way {
-        match (rule.scheduler, &self.way) {
-            (Scheduler::Rr, Way::InTurn(round)) => Way::InTurn(round.next(&self.players, players)),
-            (Scheduler::Rr, _) => Way::InTurn(RoundRobin::new()),
-            (Scheduler::Wrr, Way::ByWeight(rounds)) => Way::ByWeight(rounds.next(players, goes_on)),
-            (Scheduler::Wrr, _) => Way::ByWeight(Weighted::new(players)),
-            (Scheduler::Twos, Way::Lot(lot)) => Way::Lot(lot.next(players)),
-            (Scheduler::Twos, _) => Way::Lot(Lot::new(players)),
+        (last_weights, unchanged): (&[u16], bool),
+    ) -> Algorithm {
+        match (params.scheduler, &self.algorithm) {
+            (Scheduler::Rr, Algorithm::RoundRobin(round)) => {
+                Algorithm::RoundRobin(round.successor(&self.servers, servers))
+            }
+            (Scheduler::Rr, _) => Algorithm::RoundRobin(RoundRobin::new()),
+            (Scheduler::Wrr, Algorithm::WeightedRoundRobin(rounds)) => {
+                Algorithm::WeightedRoundRobin(rounds.successor(servers, unchanged))
+            }
+            (Scheduler::Wrr, _) => Algorithm::WeightedRoundRobin(WeightedRoundRobin::new(servers)),
+            (Scheduler::Twos, Algorithm::Twos(twos)) => Algorithm::Twos(twos.successor(servers)),
+            (Scheduler::Twos, _) => Algorithm::Twos(Twos::new(servers)),
             _ => {
                 let address = |of: &Candidate| fold(of.address.ip()).wrapping_add(of.address.port().into());
                 let addresses: Vec<_> = candidates.iter().map(address).collect();
-                Hashed::new(rule, players, lasting, &addresses).map_or(Way::Least, Way::Hashed)
+                HashTable::new(params, servers, last_weights, &addresses)
+                    .map_or(Algorithm::Least, Algorithm::Hashing)
             }
         }
     }
 
-    /// The weights of `candidates`, for those that are quiesced now the last they had here
+    /// The weights of `candidates`; of quiesced ones the last they had here
     /// (`last_weight` in `__ip_vs_update_dest`, net/netfilter/ipvs/ip_vs_ctl.c).
-    fn lasting(&self, candidates: &[Candidate]) -> Box<[u16]> {
-        let known = self.candidates.iter().map(|of| (of.server, of.address)).zip(&self.lasting);
+    fn last_weights(&self, candidates: &[Candidate]) -> Box<[u16]> {
+        let known = self.candidates.iter().map(|of| (of.server, of.address)).zip(&self.last_weights);
         let known: HashMap<_, _> = known.collect();
-        let lasting = |of: &Candidate| match of.weight {
+        let last_weights = |of: &Candidate| match of.weight {
             0 => known.get(&(of.server, of.address)).map_or(0, |weight| **weight),
             weight => weight,
         };
-        candidates.iter().map(lasting).collect()
+        candidates.iter().map(last_weights).collect()
     }
 }
 
-impl Drop for Member {
+impl Drop for Inner {
     fn drop(&mut self) {
-        self.lineage.leave(&self.tree);
+        self.tree_set.leave(&self.tree);
     }
 }
 
-fn keepers(rule: &Rule, candidates: &[Candidate]) -> Box<[ServerId]> {
-    let keepers = candidates.iter().filter(|of| rule.persistence.is_some() && of.keeps_clients);
-    let mut keepers: Box<[_]> = keepers.map(|of| of.server).collect();
-    keepers.sort_unstable();
-    keepers
+fn persistent(params: &Params, candidates: &[Candidate]) -> Box<[ServerId]> {
+    let persistent = candidates.iter().filter(|of| params.persistence.is_some() && of.accepts_persistent);
+    let mut persistent: Box<[_]> = persistent.map(|of| of.server).collect();
+    persistent.sort_unstable();
+    persistent
 }
 
-/// Those that are not quiesced.
-fn active(candidates: &[Candidate]) -> Players {
-    Players::new(candidates.iter().filter(|candidate| candidate.weight > 0))
+/// The candidates that are not quiesced.
+fn nonzero_weight(candidates: &[Candidate]) -> Servers {
+    Servers::new(candidates.iter().filter(|candidate| candidate.weight > 0))
 }
 
 #[cfg(all(test, not(loom_model)))]

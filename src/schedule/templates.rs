@@ -155,7 +155,7 @@ impl Templates {
 
     /// Takes out what is overdue, and every template of which `stays` is not true, in a bounded stretch of
     /// the table. To be called every few seconds, by control alone: a template that has run out binds
-    /// nobody, swept or not.
+    /// vacant, swept or not.
     pub fn keep_house(&self, now: Tick, stays: impl Fn(&Template) -> bool) {
         let from = self.hand.load(Relaxed);
         let end = if self.is_empty() { usize::MAX } else { from + SWEEP_BUCKETS };

@@ -1,79 +1,79 @@
-//! A tournament among the servers of a pool, played on by all workers at once without a lock.
+//! A tournament tree over the servers of a pool, updated by all workers at once without a lock.
 //!
 //! ```text
 //! root                 [ winner of all ]
 //! level 1      [ w │ w │ … ]                 eight to a cache line
-//! level 0  [ w │ w │ … ] [ w │ w │ … ] …     each the winner of eight servers
+//! level 0  [ w │ w │ … ] [ w │ w │ … ] …     each the least loaded of eight servers
 //! servers   ········ ········ ········       in list order, by their live loads
 //! ```
 //!
-//! Whoever has changed a server's load replays the matches from that server up to the root, always
-//! to the root: another worker may have stopped half-way with what it was told on the way.
+//! After a change of a server's load, the worker replays the matches from that server to the root. It
+//! never stops early: another worker may have stalled on the way, with its change half propagated.
 //!
-//! **No change is lost.** A match is replayed until what stands in its node is what came out when
-//! the players were read *after* that was written. The change of a load comes before the reading of
-//! the node, the writing of a node before the reading of the players, and all of that has one order
-//! (SeqCst). So of a worker that changes a player and one that writes the node, either the first sees
-//! what was written and replays it, or the second sees the changed player. Once nobody is at it any
-//! more, the root is exactly the server that a walk over the whole list would choose.
+//! **No change is lost.** A match is replayed until the node holds the winner among contestants that
+//! were read *after* the node was written. The change of a load precedes the read of the node, the
+//! write of a node precedes the read of the contestants, and all of these have one order (SeqCst). So
+//! of a worker that changes a load and a worker that writes the node, either the first sees the write
+//! and replays the match, or the second sees the changed load. Once all workers are done, the root is
+//! exactly the server that a walk over the whole list would pick.
 //!
-//! **A pick is never unfair, whoever stands still.** A node holds not only who won but with which
-//! load, and that is what the next match goes by. So while loads only grow, a node holds a lower
-//! bound: no server below it has less for its weight. And the bound never falls: what a late writer
-//! puts there was made of players read after what it replaces, and those had only grown. Whoever is
-//! picked is therefore least loaded, with the load that the root holds for it; and the root lacks
-//! only the connections of workers that are between their pick and the end of their replay, one
-//! each. With W workers no server gets more than W connections beyond what the root held when it
-//! was last picked. Were winners compared by their live loads, then a worker that stopped after it
-//! had counted, before it replayed, would hide the servers whose place its server still takes.
+//! **A pick is never unfair, even while a worker is stalled.** A node holds the winner *and* its load,
+//! and the next match compares that load. While loads only grow, a node therefore holds a lower bound:
+//! no server below it has less load for its weight. The bound never falls: a late writer's value was
+//! made from contestants read after the value it replaces, and those had only grown. The picked server
+//! is thus the least loaded one, at the load that the root holds for it. The root lacks only the
+//! connections of workers between their pick and the end of their replay, one each. With W workers no
+//! server gets more than W connections beyond what the root held at its last pick. If winners were
+//! compared by their live loads, a worker that stalled between count and replay would hide the servers
+//! in whose nodes its server still stands.
 
 use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
-use super::measure::Measure;
-use super::players::{Player, Players};
+use super::least::Measure;
+use super::servers::{Server, Servers};
 use crate::model::ServerId;
 
-/// Players of a match. With four, a change costs least for ten servers; with eight, 4 % less for
+/// Contestants of a match. With four, a change costs least for ten servers; with eight, 4 % less for
 /// ten thousand, and a third more for ten.
 const FAN: usize = if cfg!(loom_model) { 2 } else { 4 };
 
 /// The matches of a pool of servers.
 #[derive(Debug)]
 pub(super) struct Tree {
-    players: Players,
+    servers: Servers,
     by: Comparison,
     places: Places,
-    /// From the lowest to the root, which is alone on its level. None if no match is played.
+    /// From the lowest to the root, which is alone on its level. Empty for a short list, which is walked.
     levels: Box<[Level]>,
-    /// So many servers play no match: whoever picks looks at them all.
+    /// The longest list without levels: a pick walks it.
     list_max: usize,
 }
 
-/// The results of as many matches as [`FAN`] servers, or [`FAN`] of the level below, make one.
+/// One level: a node for each match among [`FAN`] servers or [`FAN`] nodes of the level below.
 #[derive(Debug)]
 struct Level {
     matches: usize,
     nodes: Box<[Siblings]>,
 }
 
-/// Nodes that meet in one match, in one cache line.
+/// The nodes that are contestants of one match, in one cache line.
 #[derive(Debug)]
 #[repr(align(32))]
 struct Siblings([AtomicU64; FAN]);
 
-/// Who stands at a node, and with which load: a bit for whoever takes no connections, 47 of load,
-/// 16 of place in the list.
+/// The winner at a node and its load, in one word: a bit for a server that is not eligible, 47 bits of
+/// load, 16 bits of place in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Standing(u64);
+struct NodeState(u64);
 
 impl Tree {
-    /// A tree of `players`, each with a weight. It has to be settled ([`Tree::settle`]), unless it
-    /// is wlc's and none of them has a connection. No more than `list_max` of them are a tree
-    /// without a match.
-    pub(super) fn new(players: Players, measure: Measure, list_max: usize) -> Self {
-        let (places, levels) = (Places::new(players.all()), levels(players.all().len(), list_max));
-        let by = Comparison { measure, limited: players.limited() };
-        Self { players, by, places, levels, list_max }
+    /// A tree of `servers`, none of weight 0. The caller must [rebuild](Tree::rebuild) it, unless the
+    /// scheduler is wlc and no server has a connection. Up to `list_max` servers make a tree without
+    /// levels.
+    pub(super) fn new(servers: Servers, measure: Measure, list_max: usize) -> Self {
+        let (places, levels) = (Places::new(servers.all()), levels(servers.all().len(), list_max));
+        let by = Comparison { measure, limited: servers.limited() };
+        Self { servers, by, places, levels, list_max }
     }
 
     /// As given to [`Tree::new`].
@@ -81,16 +81,17 @@ impl Tree {
         self.list_max
     }
 
-    /// The server with the least load for its share, the earlier one of equals; `None` if nobody
-    /// takes connections.
+    /// The server with the least load for its share, the first of equals; `None` if no server is
+    /// eligible.
     #[inline]
     pub(super) fn winner(&self, loads: &Loads) -> Option<ServerId> {
         let Some(root) = self.levels.last() else { return self.walk(loads) };
-        let standing = Standing(root.node(0).load(SeqCst));
-        (!standing.is_out()).then(|| self.players.server(standing.place()))
+        let state = NodeState(root.node(0).load(SeqCst));
+        (!state.is_out()).then(|| self.servers.id(state.place()))
     }
 
-    /// Replays the matches of `server`, whose load has just changed. Nothing if it does not play.
+    /// Replays the matches of `server`, whose load has just changed. Does nothing for a server of another
+    /// tree.
     pub(super) fn replay(&self, server: ServerId, loads: &Loads) {
         let Some(place) = self.places.find(server) else { return };
         if self.by == Comparison::PLAIN {
@@ -109,54 +110,54 @@ impl Tree {
     }
 
     /// Plays every match, from the lowest level up.
-    pub(super) fn settle(&self, loads: &Loads) {
+    pub(super) fn rebuild(&self, loads: &Loads) {
         for (level, results) in self.levels.iter().enumerate() {
             (0..results.matches).for_each(|at| self.play::<false>(level, at, loads));
         }
     }
 
-    /// Plays match `at` of `level` until its node holds what came out after it was written.
+    /// Plays match `at` of `level` until its node holds the winner among contestants read after the write.
     #[inline]
     fn play<const PLAIN: bool>(&self, level: usize, at: usize, loads: &Loads) {
         let node = self.levels[level].node(at);
-        let mut held = Standing(node.load(SeqCst));
-        let mut players = self.players::<PLAIN>(level, at, loads);
+        let mut held = NodeState(node.load(SeqCst));
+        let mut contestants = self.contestants::<PLAIN>(level, at, loads);
         loop {
-            let winner = self.best::<PLAIN>(&players);
+            let winner = self.best::<PLAIN>(&contestants);
             if winner == held {
                 return;
             }
             let written = node.compare_exchange(held.0, winner.0, SeqCst, SeqCst);
-            held = written.map_or_else(Standing, |_| winner);
-            let now = self.players::<PLAIN>(level, at, loads);
-            if written.is_ok() && now == players {
+            held = written.map_or_else(NodeState, |_| winner);
+            let now = self.contestants::<PLAIN>(level, at, loads);
+            if written.is_ok() && now == contestants {
                 return;
             }
-            players = now;
+            contestants = now;
         }
     }
 
-    /// Who plays in match `at` of `level`. Where there are fewer, the first one stands in: it never
-    /// beats itself.
+    /// The contestants of match `at` of `level`. The first one fills missing places: it never beats
+    /// itself.
     #[inline]
-    fn players<const PLAIN: bool>(&self, level: usize, at: usize, loads: &Loads) -> [Standing; FAN] {
+    fn contestants<const PLAIN: bool>(&self, level: usize, at: usize, loads: &Loads) -> [NodeState; FAN] {
         let first = at * FAN;
         let Some(below) = level.checked_sub(1) else {
-            let players = &self.players.all()[first..self.players.all().len().min(first + FAN)];
+            let servers = &self.servers.all()[first..self.servers.all().len().min(first + FAN)];
             return std::array::from_fn(|slot| {
-                let slot = if slot < players.len() { slot } else { 0 };
-                self.by::<PLAIN>().standing(first + slot, players[slot], loads)
+                let slot = if slot < servers.len() { slot } else { 0 };
+                self.by::<PLAIN>().node_state(first + slot, servers[slot], loads)
             });
         };
         let (nodes, count) = (&self.levels[below].nodes[at].0, self.levels[below].matches - first);
-        std::array::from_fn(|slot| Standing(nodes[if slot < count { slot } else { 0 }].load(SeqCst)))
+        std::array::from_fn(|slot| NodeState(nodes[if slot < count { slot } else { 0 }].load(SeqCst)))
     }
 
     #[inline]
-    fn best<const PLAIN: bool>(&self, players: &[Standing; FAN]) -> Standing {
+    fn best<const PLAIN: bool>(&self, contestants: &[NodeState; FAN]) -> NodeState {
         let by = self.by::<PLAIN>();
-        let ratio = |standing: Standing| by.ratio_of(standing, self.players.all()[standing.place()].weight);
-        let mut round = players.map(|standing| (standing, ratio(standing)));
+        let ratio = |state: NodeState| by.ratio_of(state, self.servers.all()[state.place()].weight);
+        let mut round = contestants.map(|state| (state, ratio(state)));
         let mut left = FAN;
         while left > 1 {
             left /= 2;
@@ -167,7 +168,7 @@ impl Tree {
         round[0].0
     }
 
-    /// The winner of a list without a tree.
+    /// The winner of a list without levels.
     #[inline]
     fn walk(&self, loads: &Loads) -> Option<ServerId> {
         if self.by == Comparison::PLAIN { self.least::<true>(loads) } else { self.least::<false>(loads) }
@@ -176,71 +177,71 @@ impl Tree {
     #[inline]
     fn least<const PLAIN: bool>(&self, loads: &Loads) -> Option<ServerId> {
         let by = self.by::<PLAIN>();
-        let (first, others) = self.players.all().split_first()?;
-        let (mut least, mut server) = (by.ratio(*first, loads), first.server);
-        for player in others {
-            let ratio = by.ratio(*player, loads);
+        let (first, others) = self.servers.all().split_first()?;
+        let (mut least, mut id) = (by.ratio(*first, loads), first.id);
+        for server in others {
+            let ratio = by.ratio(*server, loads);
             if ratio.is_less(least) {
-                (least, server) = (ratio, player.server);
+                (least, id) = (ratio, server.id);
             }
         }
-        (!least.is_out()).then_some(server)
+        (!least.is_out()).then_some(id)
     }
 
-    /// The comparison; if it is the plain one, as a constant, of which little remains in the code.
+    /// The comparison; the plain one as a constant, so that the compiler removes the rest.
     #[inline]
     fn by<const PLAIN: bool>(&self) -> Comparison {
         if PLAIN { Comparison::PLAIN } else { self.by }
     }
 }
 
-/// By what servers are compared.
+/// How servers are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Comparison {
     measure: Measure,
-    /// Some of them can be overloaded.
+    /// At least one server has a threshold.
     limited: bool,
 }
 
 impl Comparison {
-    /// Of most services: wlc without thresholds. It is compiled for itself.
+    /// Of most services: wlc without thresholds. Compiled by itself.
     const PLAIN: Self = Self { measure: Measure::Wlc, limited: false };
 
-    /// How `player` stands now.
+    /// The node state of `server` with its load of now.
     #[inline]
-    fn standing(self, place: usize, player: Player, loads: &Loads) -> Standing {
-        let ratio = self.ratio(player, loads);
-        if ratio.is_out() { Standing::out(place) } else { Standing::new(ratio.load, place) }
+    fn node_state(self, place: usize, server: Server, loads: &Loads) -> NodeState {
+        let ratio = self.ratio(server, loads);
+        if ratio.is_out() { NodeState::out(place) } else { NodeState::new(ratio.load, place) }
     }
 
-    /// The load of `player` now, for its share.
+    /// The load of `server` now, for its share.
     #[inline]
-    fn ratio(self, player: Player, loads: &Loads) -> Ratio {
-        let out = self.limited && loads.is_overloaded(player.server);
-        match self.measure.load(loads.get(player.server), player.weight) {
-            Some(load) if !out => Ratio { load, share: self.measure.share(player.weight) },
+    fn ratio(self, server: Server, loads: &Loads) -> Ratio {
+        let out = self.limited && loads.is_overloaded(server.id);
+        match self.measure.load(loads.get(server.id), server.weight) {
+            Some(load) if !out => Ratio { load, share: self.measure.share(server.weight) },
             _ => Ratio::OUT,
         }
     }
 
-    /// The load that `standing` holds, for the share of a server of `weight`.
+    /// The load in `state`, for the share of a server of `weight`.
     #[inline]
-    fn ratio_of(self, standing: Standing, weight: u16) -> Ratio {
-        if self != Self::PLAIN && standing.is_out() {
+    fn ratio_of(self, state: NodeState, weight: u16) -> Ratio {
+        if self != Self::PLAIN && state.is_out() {
             return Ratio::OUT;
         }
-        Ratio { load: standing.load(), share: self.measure.share(weight) }
+        Ratio { load: state.load(), share: self.measure.share(weight) }
     }
 }
 
-/// The levels of a tree of `players`, none if there are no more than `list_max`.
-fn levels(mut players: usize, list_max: usize) -> Box<[Level]> {
+/// The levels of a tree of `servers`; none up to `list_max` servers.
+fn levels(mut servers: usize, list_max: usize) -> Box<[Level]> {
     let (mut levels, mut below) = (Vec::new(), 1);
-    let matches = players > list_max;
-    while matches && (players > 1 || levels.is_empty()) {
-        players = players.div_ceil(FAN);
+    let matches = servers > list_max;
+    while matches && (servers > 1 || levels.is_empty()) {
+        servers = servers.div_ceil(FAN);
         below *= FAN;
-        levels.push(Level::new(players, below));
+        levels.push(Level::new(servers, below));
     }
     levels.into()
 }
@@ -260,7 +261,7 @@ struct Ratio {
 }
 
 impl Ratio {
-    /// Of a server that takes no connections: infinite, so that any other is less.
+    /// Of a server that is not eligible: infinite, so that any other is less.
     const OUT: Self = Self { load: 1, share: 0 };
 
     #[inline]
@@ -275,7 +276,7 @@ impl Ratio {
     }
 }
 
-impl Standing {
+impl NodeState {
     const OUT: u64 = 1 << 63;
 
     #[inline]
@@ -283,7 +284,7 @@ impl Standing {
         Self(load << 16 | place as u64) // places are below 65536, as server ids are
     }
 
-    /// Of a server that takes no connections.
+    /// Of a server that is not eligible.
     #[inline]
     const fn out(place: usize) -> Self {
         Self(Self::OUT | place as u64)
@@ -307,9 +308,9 @@ impl Standing {
 }
 
 impl Level {
-    /// Nodes with `below` servers under each. The first of equals wins while nobody has a load.
+    /// Nodes with `below` servers under each, for servers without connections: the first of equals wins.
     fn new(matches: usize, below: usize) -> Self {
-        let node = |at: usize| AtomicU64::new(Standing::new(0, at * below).0);
+        let node = |at: usize| AtomicU64::new(NodeState::new(0, at * below).0);
         let siblings = |line: usize| Siblings(std::array::from_fn(|slot| node(line * FAN + slot)));
         Self { matches, nodes: (0..matches.div_ceil(FAN)).map(siblings).collect() }
     }
@@ -320,7 +321,7 @@ impl Level {
     }
 }
 
-/// Where in the list a server stands.
+/// The place of each server in the list.
 #[derive(Debug)]
 struct Places {
     lowest: u16,
@@ -329,8 +330,8 @@ struct Places {
 }
 
 impl Places {
-    fn new(players: &[Player]) -> Self {
-        let ids = || players.iter().map(|player| player.server.0);
+    fn new(servers: &[Server]) -> Self {
+        let ids = || servers.iter().map(|server| server.id.0);
         let (lowest, highest) = (ids().min().unwrap_or(0), ids().max());
         let mut places = vec![None; highest.map_or(0, |highest| usize::from(highest - lowest) + 1)];
         ids().zip(0..=u16::MAX).for_each(|(id, place)| places[usize::from(id - lowest)] = Some(place));

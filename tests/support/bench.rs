@@ -3,7 +3,7 @@
 use super::frames::{self, DIRECTOR, End};
 use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
 use directrix::model::{Persistence, Policy, ServerId, ServiceAddress, ServiceId};
-use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates};
+use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -67,14 +67,14 @@ impl Bench {
             if quiesced { route.quiesced() } else { route }
         });
         let routes = servers.collect();
-        let rule = Rule { persistence: self.persistence, ..Rule::default() };
+        let rule = Params { persistence: self.persistence, ..Params::default() };
         for (pool, first) in self.pools.iter_mut().zip([0, SERVERS]) {
             let servers = (first..first + SERVERS).filter_map(|id| {
                 let weight = self.weights[usize::from(id)]?;
-                let keeps_clients = weight > 0 || !self.policy.expire_quiescent_template;
-                Some(Candidate { keeps_clients, ..Candidate::new(ServerId(id), weight) })
+                let accepts_persistent = weight > 0 || !self.policy.expire_quiescent_template;
+                Some(Candidate { accepts_persistent, ..Candidate::new(ServerId(id), weight) })
             });
-            *pool = pool.next(rule, servers.collect::<Vec<_>>(), &self.loads);
+            *pool = pool.successor(rule, servers.collect::<Vec<_>>(), &self.loads);
         }
         self.forwarder.adopt(Arc::new(Snapshot {
             routes,

@@ -3,7 +3,7 @@
 use super::frames::{self, ACK, DIRECTOR, End, FIN, RST, SYN};
 use directrix::forward::{Arm, ArmIndex, Batch, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{Persistence, ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool, Rule};
+use directrix::schedule::{Candidate, Loads, Params, Pool};
 use directrix::time::Span;
 use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
@@ -110,8 +110,8 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
 pub fn next_snapshot(before: &Snapshot, absent: u16, loads: &Loads) -> Snapshot {
     let lists = before.pools.iter().zip(lists(absent));
     let persistence = Persistence { timeout: Span::from_millis(300), prefix: 28 };
-    let rule = Rule { persistence: (absent != 2).then_some(persistence), ..Rule::default() };
-    let pools = lists.map(|(pool, list)| pool.next(rule, list, loads)).collect();
+    let rule = Params { persistence: (absent != 2).then_some(persistence), ..Params::default() };
+    let pools = lists.map(|(pool, list)| pool.successor(rule, list, loads)).collect();
     Snapshot { pools, ..snapshot(absent, before.timeouts) }
 }
 

@@ -1,8 +1,8 @@
-//! Every interleaving of a few workers and control. Here a match has two players, so that three
+//! Every interleaving of a few workers and control. Here a match has two servers, so that three
 //! servers make two levels.
 
 use super::*;
-use crate::schedule::Load;
+use crate::schedule::{Load, Thresholds};
 use loom::sync::Arc as Shared;
 
 type Of = Shared<(Pool, Loads)>;
@@ -168,8 +168,8 @@ fn loom_pools_are_replaced_while_connections_open() {
         let worker = Shared::clone(&service);
         let other = loom::thread::spawn(move || open_many(2, &worker.0, &worker.1));
         let (pool, loads) = &*service;
-        let next = pool.next(Rule::default(), candidates(&[2, 2, 2]), loads);
-        let newest = next.next(Rule::default(), candidates(&[3, 3]), loads);
+        let next = pool.successor(Params::default(), candidates(&[2, 2, 2]), loads);
+        let newest = next.successor(Params::default(), candidates(&[3, 3]), loads);
         other.join().unwrap();
         [pool, &next, &newest].into_iter().for_each(|pool| exact(pool, loads));
     });
@@ -181,7 +181,7 @@ fn loom_the_bound_holds_across_pools() {
     explore(|| {
         let service = service(&[1, 1]);
         let (pool, loads) = &*service;
-        let next = pool.next(Rule::default(), candidates(&[1, 1]).into_iter().rev(), loads);
+        let next = pool.successor(Params::default(), candidates(&[1, 1]).into_iter().rev(), loads);
         let behind = Shared::clone(&service);
         let other = loom::thread::spawn(move || open_many(2, &behind.0, &behind.1));
         open_many(2, &next, loads);
@@ -197,13 +197,13 @@ fn loom_the_bound_holds_across_pools() {
 fn loom_a_pool_leaves_while_connections_open() {
     explore(|| {
         let (first, loads) = (Pool::with_list_max(0, candidates(&[1, 1])), Loads::new(2));
-        let next = first.next(Rule::default(), candidates(&[1, 2]), &loads);
+        let next = first.successor(Params::default(), candidates(&[1, 2]), &loads);
         let adopted = Shared::new((next, loads));
         let worker = Shared::clone(&adopted);
         let other = loom::thread::spawn(move || open_many(2, &worker.0, &worker.1));
         drop(first);
         let (next, loads) = &*adopted;
-        let newest = next.next(Rule::default(), candidates(&[2, 2]), loads);
+        let newest = next.successor(Params::default(), candidates(&[2, 2]), loads);
         other.join().unwrap();
         exact(next, loads);
         exact(&newest, loads);
@@ -231,8 +231,8 @@ fn loom_a_move_is_seen_whole() {
 fn service_of(scheduler: Scheduler, weights: &[u16], thresholds: Thresholds) -> Of {
     let loads = Loads::new(weights.len());
     let limited = candidates(weights).into_iter().map(|of| Candidate { thresholds, ..of });
-    let rule = Rule { scheduler, ..Rule::default() };
-    let pool = Pool::with_list_max(0, []).next(rule, limited, &loads);
+    let params = Params { scheduler, ..Params::default() };
+    let pool = Pool::with_list_max(0, []).successor(params, limited, &loads);
     Shared::new((pool, loads))
 }
 

@@ -7,7 +7,7 @@ use crate::schedule::Load;
 use proptest::prelude::*;
 use std::sync::Mutex;
 
-/// IPVS's rule written down as it is told: walk the list, replace the best only if the later
+/// IPVS's params written down as it is told: walk the list, replace the best only if the later
 /// one is strictly less loaded for its weight.
 fn naive(candidates: &[Candidate], load: impl Fn(ServerId) -> Load) -> Option<ServerId> {
     let overhead = |server| u128::from(load(server).active) * 256 + u128::from(load(server).inactive);
@@ -33,7 +33,7 @@ fn pool(weights: &[u16]) -> Pool {
 }
 
 /// One service, its connections, and the pools that somebody still picks from: whoever is behind
-/// has an older one. Every step is checked against the naive rule.
+/// has an older one. Every step is checked against the naive params.
 struct Service {
     loads: Loads,
     /// What the loads must be.
@@ -126,7 +126,7 @@ impl Service {
             list.reverse();
         }
         let newest = &self.pools.last().expect("one always stays").0;
-        self.pools.push((newest.next(Rule::default(), list.iter().copied(), &self.loads), list));
+        self.pools.push((newest.successor(Params::default(), list.iter().copied(), &self.loads), list));
     }
 
     fn count(&mut self, server: ServerId, active: bool) -> &mut u32 {
@@ -284,9 +284,9 @@ fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
 #[test]
 fn a_list_that_has_not_changed_is_the_same_pool() {
     let (pool, loads) = (pool(&[3, 0, 1]), Loads::new(3));
-    assert!(Arc::ptr_eq(&pool.0, &pool.next(Rule::default(), candidates(&[3, 0, 1]), &loads).0));
-    assert!(!Arc::ptr_eq(&pool.0, &pool.next(Rule::default(), candidates(&[3, 1, 1]), &loads).0));
-    assert!(!Arc::ptr_eq(&pool.0, &pool.next(Rule::default(), candidates(&[3]), &loads).0));
+    assert!(Arc::ptr_eq(&pool.0, &pool.successor(Params::default(), candidates(&[3, 0, 1]), &loads).0));
+    assert!(!Arc::ptr_eq(&pool.0, &pool.successor(Params::default(), candidates(&[3, 1, 1]), &loads).0));
+    assert!(!Arc::ptr_eq(&pool.0, &pool.successor(Params::default(), candidates(&[3]), &loads).0));
 }
 
 /// Nothing of a pool stays when its last handle has gone.
@@ -297,14 +297,14 @@ fn old_pools_are_freed() {
     let trees: Vec<_> = (2..100)
         .map(|weight| {
             let tree = Arc::downgrade(&pool.0.tree);
-            pool = pool.next(Rule::default(), candidates(&[1, weight]), &loads);
+            pool = pool.successor(Params::default(), candidates(&[1, weight]), &loads);
             tree
         })
         .collect();
     assert!(trees.iter().all(|tree| tree.strong_count() == 0));
-    let lineage = Arc::downgrade(&pool.0.lineage);
+    let tree_set = Arc::downgrade(&pool.0.tree_set);
     drop(pool);
-    assert_eq!(lineage.strong_count(), 0);
+    assert_eq!(tree_set.strong_count(), 0);
 }
 
 const WORKERS: usize = 4;
@@ -370,7 +370,7 @@ fn the_bound_holds_while_pools_are_replaced() {
         let mut turned = list.clone();
         while workers.iter().any(|worker| !worker.is_finished()) {
             turned.reverse();
-            let next = newest.lock().unwrap().next(Rule::default(), turned.iter().copied(), &loads);
+            let next = newest.lock().unwrap().successor(Params::default(), turned.iter().copied(), &loads);
             *newest.lock().unwrap() = next;
             kept.lock().unwrap().clear();
         }
@@ -402,7 +402,7 @@ fn the_root_is_exact_when_all_is_quiet() {
             }
             for _ in 0..20 {
                 let weights = random.weights(SERVERS);
-                let next = newest.lock().unwrap().next(Rule::default(), candidates(&weights), &loads);
+                let next = newest.lock().unwrap().successor(Params::default(), candidates(&weights), &loads);
                 held.lock().unwrap().push(std::mem::replace(&mut *newest.lock().unwrap(), next));
             }
         });

@@ -189,7 +189,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..400)
 }
 
-/// What the table should be: a map with a rule.
+/// What the table should be: a map with a params.
 #[derive(Default)]
 struct Naive {
     templates: HashMap<u32, Template>,

@@ -8,7 +8,7 @@ use super::packet::make_checksum_right;
 use directrix::flow::FlowTable;
 use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot};
 use directrix::model::{ConnReuseMode, Persistence, Policy, ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool, Rule, Templates};
+use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::seed::Seed;
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
@@ -164,14 +164,14 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         expire_quiescent_template: shape & 0x40 != 0,
     };
     let candidate = |id: &u16| {
-        let keeps_clients = weight(*id) > 0 || !policy.expire_quiescent_template;
-        Candidate { keeps_clients, ..Candidate::new(ServerId(*id), weight(*id)) }
+        let accepts_persistent = weight(*id) > 0 || !policy.expire_quiescent_template;
+        Candidate { accepts_persistent, ..Candidate::new(ServerId(*id), weight(*id)) }
     };
     let pool = |(service, (.., ids)): (u16, &(Protocol, u16, &[u16]))| {
         let persistence = (ServiceId(service) == persistent)
             .then_some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
-        let rule = Rule { persistence, ..Rule::default() };
-        Pool::new([]).next(rule, ids.iter().map(candidate).collect::<Vec<_>>(), loads)
+        let rule = Params { persistence, ..Params::default() };
+        Pool::new([]).successor(rule, ids.iter().map(candidate).collect::<Vec<_>>(), loads)
     };
     let route = |id: u16| {
         let route = Route::new(&arms, server(id));

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::model::SchedulerFlags;
-use crate::schedule::maglev;
+use crate::schedule::{Thresholds, maglev};
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 const VIP: [u8; 4] = [192, 0, 2, 77];
 
@@ -14,7 +14,7 @@ struct Server {
     id: ServerId,
     weight: u16,
     /// Its last weight that was not 0.
-    lasting: u16,
+    last_weight: u16,
     upper: u32,
     lower: u32,
     load: Load,
@@ -49,7 +49,7 @@ impl Server {
 
 /// A service with one worker.
 struct Naive {
-    rule: Rule,
+    params: Params,
     list: Vec<Server>,
     /// Who came last in rr and wrr.
     last: Option<usize>,
@@ -71,16 +71,17 @@ impl Naive {
         self.weights().into_iter().max().map_or(0, |most| most - self.step() + 1)
     }
 
-    fn change(&mut self, rule: Rule, mut list: Vec<Server>) {
+    fn change(&mut self, params: Params, mut list: Vec<Server>) {
         for new in &mut list {
             let old = self.list.iter().find(|old| old.id == new.id);
-            new.lasting = if new.weight > 0 { new.weight } else { old.map_or(0, |old| old.lasting) };
+            new.last_weight =
+                if new.weight > 0 { new.weight } else { old.map_or(0, |old| old.last_weight) };
         }
         let came = self.last.map_or(&[][..], |last| &self.list[..=last]);
         let survivor = came.iter().rev().find_map(|old| list.iter().position(|new| new.id == old.id));
-        let same = rule.scheduler == self.rule.scheduler;
-        (self.rule, self.list) = (rule, list);
-        self.last = if same && rule.scheduler == Scheduler::Rr { survivor } else { None };
+        let same = params.scheduler == self.params.scheduler;
+        (self.params, self.list) = (params, list);
+        self.last = if same && params.scheduler == Scheduler::Rr { survivor } else { None };
         let (step, top) = (self.step(), self.top());
         self.level = match self.level {
             _ if top == 0 => 0,
@@ -92,7 +93,7 @@ impl Naive {
     }
 
     fn pick(&mut self, client: (IpAddr, u16), seed: u64) -> Option<ServerId> {
-        let place = match self.rule.scheduler {
+        let place = match self.params.scheduler {
             Scheduler::Rr => self.rr(),
             Scheduler::Wrr => self.wrr(),
             Scheduler::Wlc => self.least(|load, weight| (load.overhead(), weight)),
@@ -157,7 +158,7 @@ impl Naive {
     }
 
     fn hashed(&self, client: (IpAddr, u16)) -> Option<usize> {
-        let Rule { scheduler, flags, vip, .. } = self.rule;
+        let Params { scheduler, flags, vip, .. } = self.params;
         let bits = |address| match address {
             IpAddr::V4(address) => u64::from(address.to_bits()),
             IpAddr::V6(_) => panic!("the test has none"),
@@ -169,7 +170,7 @@ impl Naive {
         match scheduler {
             _ if self.list.is_empty() => return None,
             Scheduler::Mh => {
-                let weights: Vec<_> = self.list.iter().map(|server| server.lasting).collect();
+                let weights: Vec<_> = self.list.iter().map(|server| server.last_weight).collect();
                 let addresses: Vec<_> =
                     self.list.iter().map(|server| bits(server.address().ip()) as u32 + 80).collect();
                 table.extend(maglev::table(&weights, &addresses, u16::MAX));
@@ -256,14 +257,14 @@ impl Both {
         let server = |id| Server {
             id: ServerId(id),
             weight: 0,
-            lasting: 0,
+            last_weight: 0,
             upper: 0,
             lower: 0,
             load: Load::default(),
             overloaded: false,
         };
         Self {
-            naive: Naive { rule: Rule::default(), list: Vec::new(), last: None, level: 0 },
+            naive: Naive { params: Params::default(), list: Vec::new(), last: None, level: 0 },
             pool: Pool::with_list_max(list_max, []),
             loads: Loads::new(SERVERS),
             open: Vec::new(),
@@ -302,12 +303,12 @@ impl Both {
 
     fn start(&mut self, client: u8, port: u16, active: bool) {
         let client = (IpAddr::from([198, 51, 100, client]), port);
-        let seed = match &self.pool.0.way {
-            Way::Lot(lot) => lot.seed(),
+        let seed = match &self.pool.0.algorithm {
+            Algorithm::Twos(lot) => lot.seed(),
             _ => 0,
         };
         let picked = self.pool.pick(&self.loads, Client::new(client.0, client.1));
-        assert_eq!(picked, self.naive.pick(client, seed), "{:?} {:#?}", self.naive.rule, self.naive.list);
+        assert_eq!(picked, self.naive.pick(client, seed), "{:?} {:#?}", self.naive.params, self.naive.list);
         let Some(server) = picked else { return };
         self.count(server, |load| *if active { &mut load.active } else { &mut load.inactive } += 1);
         self.loads.add(server, active);
@@ -327,12 +328,12 @@ impl Both {
     }
 
     fn change(&mut self, list: &[Option<(u16, u32, u32)>], scheduler: Option<Scheduler>) {
-        let mut rule = self.naive.rule;
-        rule.scheduler = scheduler.unwrap_or(rule.scheduler);
-        self.set(rule, list);
+        let mut params = self.naive.params;
+        params.scheduler = scheduler.unwrap_or(params.scheduler);
+        self.set(params, list);
     }
 
-    fn set(&mut self, rule: Rule, list: &[Option<(u16, u32, u32)>]) {
+    fn set(&mut self, params: Params, list: &[Option<(u16, u32, u32)>]) {
         let mut servers = Vec::new();
         for (of, server) in list.iter().zip(&mut self.all) {
             let Some((weight, upper, lower)) = *of else { continue };
@@ -349,10 +350,10 @@ impl Both {
             ..Candidate::new(server.id, server.weight)
         };
         let candidates: Vec<_> = servers.iter().map(candidate).collect();
-        let same = rule == self.naive.rule && *candidates == *self.pool.0.candidates;
-        self.pool = self.pool.next(rule, candidates, &self.loads);
+        let same = params == self.naive.params && *candidates == *self.pool.0.candidates;
+        self.pool = self.pool.successor(params, candidates, &self.loads);
         if !same {
-            self.naive.change(rule, servers);
+            self.naive.change(params, servers);
         }
     }
 }
@@ -388,7 +389,7 @@ proptest! {
     ) {
         let flags = SchedulerFlags { fallback: flags.0, port: flags.1 };
         let mut both = Both::new(list_max);
-        both.set(Rule { scheduler, flags, vip: VIP.into(), ..Rule::default() }, &start);
+        both.set(Params { scheduler, flags, vip: VIP.into(), ..Params::default() }, &start);
         events.iter().for_each(|event| both.take(event));
         for server in &both.all {
             prop_assert_eq!(both.loads.get(server.id), server.load);
@@ -398,12 +399,12 @@ proptest! {
 }
 
 fn pool_of(scheduler: Scheduler, weights: &[u16], loads: &Loads) -> Pool {
-    Pool::new([]).next(rule_of(scheduler), located(weights), loads)
+    Pool::new([]).successor(params_of(scheduler), located(weights), loads)
 }
 
-fn rule_of(scheduler: Scheduler) -> Rule {
+fn params_of(scheduler: Scheduler) -> Params {
     let flags = SchedulerFlags { fallback: true, port: false };
-    Rule { scheduler, flags, vip: VIP.into(), ..Rule::default() }
+    Params { scheduler, flags, vip: VIP.into(), ..Params::default() }
 }
 
 fn located(weights: &[u16]) -> Vec<Candidate> {
@@ -416,8 +417,8 @@ fn located(weights: &[u16]) -> Vec<Candidate> {
 fn quiescing_moves_only_the_clients_of_the_quiesced() {
     let loads = Loads::new(5);
     let all = pool_of(Scheduler::Mh, &[1, 2, 1, 3, 1], &loads);
-    let without = all.next(rule_of(Scheduler::Mh), located(&[1, 0, 1, 3, 1]), &loads);
-    let back = without.next(rule_of(Scheduler::Mh), located(&[1, 2, 1, 3, 1]), &loads);
+    let without = all.successor(params_of(Scheduler::Mh), located(&[1, 0, 1, 3, 1]), &loads);
+    let back = without.successor(params_of(Scheduler::Mh), located(&[1, 2, 1, 3, 1]), &loads);
     let mut moved = 0;
     for number in 0..10_000u32 {
         let client = Client::new(IpAddr::from(number.to_be_bytes()), 0);
@@ -481,7 +482,7 @@ fn an_overloaded_server_is_worse_than_the_heaviest_load() {
                 _ if id == light => Candidate::new(id, 1),
                 _ => Candidate { thresholds: full, ..Candidate::new(id, u16::MAX) },
             });
-            let pool = Pool::with_list_max(list_max, []).next(Rule::default(), list, &loads);
+            let pool = Pool::with_list_max(list_max, []).successor(Params::default(), list, &loads);
             assert_eq!(pool.pick(&loads, Client::default()), Some(light));
             loads.remove(heavy, false);
             pool.changed(heavy, &loads);
@@ -495,8 +496,8 @@ fn an_overloaded_server_is_worse_than_the_heaviest_load() {
 fn a_service_changes_its_scheduler_while_connections_open() {
     for list_max in [0, LIST_MAX] {
         let (loads, list) = (Loads::new(3), located(&[1, 1, 2]));
-        let rr = Pool::with_list_max(list_max, []).next(rule_of(Scheduler::Rr), list.clone(), &loads);
-        let wlc = rr.next(rule_of(Scheduler::Wlc), list.clone(), &loads);
+        let rr = Pool::with_list_max(list_max, []).successor(params_of(Scheduler::Rr), list.clone(), &loads);
+        let wlc = rr.successor(params_of(Scheduler::Wlc), list.clone(), &loads);
         let behind = |pool: &Pool| {
             let server = pool.pick(&loads, Client::default()).unwrap();
             loads.add(server, true);
@@ -505,7 +506,7 @@ fn a_service_changes_its_scheduler_while_connections_open() {
         };
         assert_eq!([0; 3].map(|_| behind(&rr)), [0, 1, 2]);
         assert_eq!([0; 3].map(|_| behind(&wlc)), [2, 0, 1]);
-        let again = wlc.next(rule_of(Scheduler::Rr), list, &loads);
+        let again = wlc.successor(params_of(Scheduler::Rr), list, &loads);
         assert_eq!(behind(&again), 0, "from the head of the list");
     }
 }
@@ -532,9 +533,9 @@ proptest! {
         let ids = || (0..).map(ServerId).take(weights.len());
         ids().zip(&held).for_each(|(id, held)| (0..*held).for_each(|_| loads.add(id, true)));
         let first = Pool::with_list_max(list_max, []);
-        let pool = first.next(rule_of(scheduler), starting(&weights), &loads);
+        let pool = first.successor(params_of(scheduler), starting(&weights), &loads);
         let settled: Vec<_> = starting(&weights).into_iter().filter(|of| of.part.is_none()).collect();
-        let alone = first.next(rule_of(scheduler), settled, &loads);
+        let alone = first.successor(params_of(scheduler), settled, &loads);
         let whole = u64::from(Candidate::WHOLE);
         let counts = |(weight, part): &(u16, Option<u16>)| u64::from(*weight) * part.map_or(whole, u64::from);
         let total: u64 = weights.iter().map(counts).sum();
@@ -566,7 +567,7 @@ fn a_newcomer_that_is_overloaded_is_left_out_and_one_that_is_alone_gets_all() {
     let pick = |weights: &[(u16, Option<u16>)], upper: [u32; 2]| {
         let candidates = starting(weights).into_iter().zip(upper);
         let limited = |(of, upper)| Candidate { thresholds: Thresholds { upper, lower: 0 }, ..of };
-        let pool = Pool::new([]).next(rule_of(Scheduler::Wlc), candidates.map(limited), &loads);
+        let pool = Pool::new([]).successor(params_of(Scheduler::Wlc), candidates.map(limited), &loads);
         (0..100).map(|_| pool.pick(&loads, Client::default()).map(|of| of.0)).collect::<HashSet<_>>()
     };
     [0, 1].into_iter().for_each(|id| loads.add(ServerId(id), true));
@@ -588,7 +589,7 @@ fn rounds_go_on_over_the_steps_of_a_slow_start() {
     let mut picked = [0; 4];
     for step in 1..=40 {
         let weights = [(1, None), (1, None), (1, None), (1, Some(500 * step.min(20)))];
-        pool = pool.next(rule_of(Scheduler::Wrr), starting(&weights), &loads);
+        pool = pool.successor(params_of(Scheduler::Wrr), starting(&weights), &loads);
         picked[usize::from(pool.pick(&loads, Client::default()).unwrap().0)] += 1;
     }
     assert!(

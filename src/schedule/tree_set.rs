@@ -1,4 +1,4 @@
-//! The pools of one service that a worker may still pick from, one after the other.
+//! The trees of one service that must hear of every change of a load.
 
 use super::Loads;
 use super::atomic::{AtomicBool, SeqCst};
@@ -9,22 +9,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Trees = Vec<Arc<Tree>>;
 
-/// The trees that must hear of every change, so that workers that are behind a change of the
-/// configuration and those that have adopted it pick by the same loads.
+/// The trees of the snapshots in use. While a new snapshot is being adopted, some workers pick by the
+/// old tree and some by the new one; both must hold the same loads.
 ///
-/// Mostly that is one tree, the worker's own, and then a change costs one more read. A worker that
-/// does not see a new tree here has counted before the tree was put here, and the tree is settled
-/// after that: so either the worker sees the tree, or whoever settles it sees the count.
+/// Usually there is one tree, and a change of a load costs one more read. No change is lost when a
+/// tree joins: a worker that does not see the new tree has counted before the tree joined, and the
+/// tree is rebuilt after that, from loads that include the count.
 #[derive(Debug)]
-pub(super) struct Lineage {
+pub(super) struct TreeSet {
     several: AtomicBool,
     trees: ArcSwap<Trees>,
-    /// Lists that a worker may still be reading: freed here, never on the data path.
+    /// Old lists that a worker may still be reading. They are freed here, never on the data path.
     retired: Mutex<Vec<Arc<Trees>>>,
 }
 
-impl Lineage {
-    /// A lineage of one.
+impl TreeSet {
+    /// A set of one tree.
     pub(super) fn new(tree: Arc<Tree>) -> Self {
         Self {
             several: AtomicBool::new(false),
@@ -33,7 +33,7 @@ impl Lineage {
         }
     }
 
-    /// Replays the matches of `server` in `own`, a tree of this lineage, and in all others.
+    /// Replays the matches of `server` in `own`, a tree of this set, and in all others.
     #[inline]
     pub(super) fn replay(&self, own: &Tree, server: ServerId, loads: &Loads) {
         if self.several.load(SeqCst) {
@@ -43,23 +43,23 @@ impl Lineage {
         }
     }
 
-    /// From now on `tree` hears of changes. It has to be settled afterwards.
+    /// Adds `tree`. The caller must rebuild it afterwards.
     pub(super) fn join(&self, tree: &Arc<Tree>) {
         self.change(|trees| trees.push(Arc::clone(tree)));
     }
 
-    /// `tree` is nobody's any more.
+    /// Removes `tree`, which no pool uses any more.
     pub(super) fn leave(&self, tree: &Arc<Tree>) {
         self.change(|trees| trees.retain(|other| !Arc::ptr_eq(other, tree)));
     }
 
-    /// Control only, and only control ever waits here: for itself.
+    /// Called by the control thread alone: workers never take the lock.
     fn change(&self, change: impl FnOnce(&mut Trees)) {
         let mut retired: MutexGuard<'_, _> = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         let mut trees = Trees::clone(&self.trees.load());
         change(&mut trees);
         let several = trees.len() > 1;
-        // First of all, so that whoever finds a new tree in the list knows of it by this, too.
+        // Before the list: a worker must not take the path for a single tree once there are several.
         self.several.store(true, SeqCst);
         retired.push(self.trees.swap(Arc::new(trees)));
         self.several.store(several, SeqCst);

@@ -1,9 +1,10 @@
-//! What "least" means: the schedulers that pick the server with the least of something.
+//! Least connection and its kin: wlc, lc, sed, nq, fo and ovf pick the server with the least load for its
+//! share. Here are load and share of each; [`tree`](super::tree) finds the least.
 
 use super::load::Load;
 use crate::model::Scheduler;
 
-/// A measure that only grows with a server's connections. The least wins, the earlier one of equals.
+/// A load that never falls as a server's connections grow. The least wins, the first of equals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
     Wlc,
@@ -28,8 +29,8 @@ impl Measure {
         })
     }
 
-    /// How loaded a server is, to be divided by its [`share`](Self::share); below 2⁴¹. `None` if it
-    /// takes no more. In net/netfilter/ipvs: `ip_vs_dest_conn_overhead` for wlc and lc,
+    /// The load of a server, to be divided by its [`share`](Self::share); below 2⁴¹. `None` if it is
+    /// full. In net/netfilter/ipvs: `ip_vs_dest_conn_overhead` for wlc and lc,
     /// `ip_vs_sed_dest_overhead`, `ip_vs_nq_schedule`, `ip_vs_fo_schedule`, `ip_vs_ovf_schedule`.
     #[inline]
     pub(super) fn load(self, load: Load, weight: u16) -> Option<u64> {
@@ -37,14 +38,14 @@ impl Measure {
         match self {
             Self::Wlc | Self::Lc => Some(load.overhead()),
             Self::Sed => Some(active + 1),
-            // Nobody beats the first idle one, and any idle one beats all others.
+            // The first idle server wins.
             Self::Nq => Some(if active == 0 { 0 } else { active + 1 }),
             Self::Fo => Some(lightness(weight)),
             Self::Ovf => (active <= u64::from(weight)).then(|| lightness(weight)),
         }
     }
 
-    /// What the load is divided by.
+    /// The divisor of the load.
     #[inline]
     pub(super) fn share(self, weight: u16) -> u16 {
         match self {

@@ -1,38 +1,37 @@
-//! Thresholds: from how many connections on a server gets no new ones, and until when.
+//! Thresholds: the number of connections at which a server is overloaded, and at which no more.
 
 use super::atomic::{AtomicBool, AtomicU64, SeqCst};
 
 /// A server's thresholds, in connections, active and inactive ones alike (`ipvsadm -x`, `-y`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// With so many it is overloaded; 0: never.
+    /// Overloaded at this number or more; 0: never.
     pub upper: u32,
-    /// With fewer than so many it is not any more; 0: with fewer than three quarters of `upper`.
-    /// Never above `upper`.
+    /// No longer overloaded below this number; 0: below three quarters of `upper`. Never above `upper`.
     pub lower: u32,
 }
 
 impl Thresholds {
-    /// Both marks in one word: overloaded from the upper half on, no more below the lower half.
+    /// Both thresholds in one word: the upper one in the high half, the lower one in the low half.
     const fn marks(self) -> u64 {
         let below = if self.lower > 0 { self.lower as u64 } else { (self.upper as u64 * 3).div_ceil(4) };
         if self.upper == 0 { 0 } else { (self.upper as u64) << 32 | below }
     }
 }
 
-/// Whether one server is overloaded.
+/// The overload state of one server, shared by all workers.
 ///
-/// Between the marks it stays what it was, so this is a state that all workers share. Whoever has
-/// changed a count judges anew, and whoever writes the state judges once more afterwards, until
-/// there is nothing to write: so whoever wrote last has read a count after that, and nobody leaves a
-/// state that the last count contradicts. Nobody waits for anybody.
+/// Between the thresholds the state keeps its last value (hysteresis), so it cannot be derived from
+/// the count. After a change of the count the worker evaluates the state, and evaluates again after
+/// each write, until nothing changes. The last writer has therefore read a count after its write, and
+/// the final state agrees with the final count. Lock-free: no worker waits for another.
 #[derive(Debug)]
-pub(super) struct Limit {
+pub(super) struct Overload {
     marks: AtomicU64,
     overloaded: AtomicBool,
 }
 
-impl Limit {
+impl Overload {
     pub(super) fn none() -> Self {
         Self { marks: AtomicU64::new(0), overloaded: AtomicBool::new(false) }
     }
@@ -42,16 +41,16 @@ impl Limit {
         self.overloaded.load(SeqCst)
     }
 
-    /// To be called after the number of connections, `total`, has changed.
+    /// Evaluates the state after `total`, the number of connections, has changed.
     #[inline]
-    pub(super) fn judge(&self, total: impl Fn() -> u64) {
+    pub(super) fn update(&self, total: impl Fn() -> u64) {
         if self.marks.load(SeqCst) != 0 {
-            self.settle(total);
+            self.evaluate(total);
         }
     }
 
-    /// Takes other thresholds; true if they are others. They count at once, also for connections
-    /// that are there: IPVS would first let one more come. As with IPVS, a higher upper threshold
+    /// Sets the thresholds; returns true if they differ from those before. They apply at once, also to
+    /// present connections: IPVS would let one more in first. As with IPVS, a higher upper threshold
     /// ends the overload.
     pub(super) fn set(&self, thresholds: Thresholds, total: impl Fn() -> u64) -> bool {
         let (old, new) = (self.marks.load(SeqCst), thresholds.marks());
@@ -62,14 +61,14 @@ impl Limit {
         if new >> 32 > old >> 32 {
             self.overloaded.store(false, SeqCst);
         }
-        self.settle(total);
+        self.evaluate(total);
         true
     }
 
-    fn settle(&self, total: impl Fn() -> u64) {
+    fn evaluate(&self, total: impl Fn() -> u64) {
         loop {
             let was = self.overloaded.load(SeqCst);
-            let is = verdict(self.marks.load(SeqCst), total(), was);
+            let is = next_state(self.marks.load(SeqCst), total(), was);
             if is == was {
                 return;
             }
@@ -78,8 +77,9 @@ impl Limit {
     }
 }
 
-/// As `ip_vs_bind_dest` and `ip_vs_unbind_dest` in net/netfilter/ipvs/ip_vs_conn.c have it.
-const fn verdict(marks: u64, total: u64, was: bool) -> bool {
+/// The state for `total` connections (`ip_vs_bind_dest` and `ip_vs_unbind_dest` in
+/// net/netfilter/ipvs/ip_vs_conn.c).
+const fn next_state(marks: u64, total: u64, was: bool) -> bool {
     let (upper, below) = (marks >> 32, marks & 0xffff_ffff);
     upper > 0 && (total >= upper || (was && total >= below))
 }
@@ -89,14 +89,14 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    /// What becomes of a server as its connections go up to `most` and back.
+    /// The counts at which a server is overloaded as its connections go up to `most` and back.
     fn overloaded_at(upper: u32, lower: u32, most: u64) -> (Vec<u64>, Vec<u64>) {
-        let (limit, total) = (Limit::none(), Cell::new(0));
-        limit.set(Thresholds { upper, lower }, || total.get());
+        let (overload, total) = (Overload::none(), Cell::new(0));
+        overload.set(Thresholds { upper, lower }, || total.get());
         let overloaded = |n: &u64| {
             total.set(*n);
-            limit.judge(|| total.get());
-            limit.is_overloaded()
+            overload.update(|| total.get());
+            overload.is_overloaded()
         };
         ((0..=most).filter(overloaded).collect(), (0..=most).rev().filter(overloaded).collect())
     }
@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn new_thresholds_count_at_once() {
-        let (limit, total) = (Limit::none(), || 5);
-        let set = |upper, lower| (limit.set(Thresholds { upper, lower }, total), limit.is_overloaded());
+        let (overload, total) = (Overload::none(), || 5);
+        let set = |upper, lower| (overload.set(Thresholds { upper, lower }, total), overload.is_overloaded());
         assert_eq!(set(5, 0), (true, true));
         assert_eq!(set(5, 0), (false, true));
         assert_eq!(set(6, 0), (true, false), "a higher one ends the overload");

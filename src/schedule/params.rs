@@ -1,27 +1,28 @@
-//! What a pick depends on besides the servers: the service's rule, and the client.
+//! Inputs of a pick besides the servers: the service's parameters, and the client.
 
 use crate::model::{Persistence, Scheduler, SchedulerFlags};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// How the servers of one service are picked.
+/// The scheduling parameters of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Whose rule.
+pub struct Params {
+    /// The scheduler.
     pub scheduler: Scheduler,
     /// Its flags.
     pub flags: SchedulerFlags,
-    /// The service's address, by which dh goes.
+    /// The service's address, which dh hashes.
     pub vip: IpAddr,
-    /// Whether each datagram gets a pick of its own, and no connection. UDP only.
+    /// One-packet scheduling (`ipvsadm -o`): each datagram is scheduled by itself and opens no connection.
+    /// UDP only.
     pub one_packet: bool,
-    /// Whether a client's later connections go where its first one went.
+    /// Persistence: later connections of a client go to the server of its first one.
     pub persistence: Option<Persistence>,
-    /// Of the templates that say where; see [`TemplateKey`](super::TemplateKey).
+    /// Generation of the persistence templates; see [`TemplateKey`](super::TemplateKey).
     pub generation: u8,
 }
 
-impl Default for Rule {
-    /// Weighted least connection, which asks for no address.
+impl Default for Params {
+    /// Weighted least connection, which reads no address.
     fn default() -> Self {
         let (scheduler, flags) = (Scheduler::default(), SchedulerFlags::default());
         Self {
@@ -35,7 +36,7 @@ impl Default for Rule {
     }
 }
 
-/// Who opens a connection, as far as schedulers ask.
+/// The client of a new connection, as schedulers read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Client {
     /// Folded: see [`fold`].
@@ -52,7 +53,7 @@ impl Client {
     }
 }
 
-/// An address as IPVS's hashes take it: IPv6's four words lie on top of each other.
+/// An address as a word for IPVS's hashes: the four words of an IPv6 address are combined by XOR.
 #[inline]
 pub(super) fn fold(address: IpAddr) -> u32 {
     match address {
