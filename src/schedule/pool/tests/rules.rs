@@ -74,8 +74,7 @@ impl Naive {
     fn change(&mut self, params: Params, mut list: Vec<Server>) {
         for new in &mut list {
             let old = self.list.iter().find(|old| old.id == new.id);
-            new.last_weight =
-                if new.weight > 0 { new.weight } else { old.map_or(0, |old| old.last_weight) };
+            new.last_weight = if new.weight > 0 { new.weight } else { old.map_or(0, |old| old.last_weight) };
         }
         let came = self.last.map_or(&[][..], |last| &self.list[..=last]);
         let survivor = came.iter().rev().find_map(|old| list.iter().position(|new| new.id == old.id));
