@@ -1,8 +1,8 @@
 //! Traffic for the in-memory benches: batches of 60-byte frames, and a forwarder that decides them.
 #![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
-use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool};
 use directrix::seed::Seed;
 use directrix::stats::WorkerCounters;
@@ -152,11 +152,11 @@ impl Pipeline {
 fn snapshot(servers: u16, pool: Pool, timeouts: Timeouts) -> Snapshot {
     let service = ServiceAddress { protocol: Protocol::Tcp, address: (VIP, 80).into() };
     let mac = |id: u16| MacAddr([2, 1, 0, 0, (id >> 8) as u8, id as u8]);
-    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
-    let server = |id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
+    let own_macs = vec![MacAddr(DIRECTOR)];
+    let server = |id| Some(NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) });
     Snapshot {
-        routes: Route::to_all(&arms, (0..servers).map(server)),
-        arms,
+        routes: Route::to_all(&own_macs, (0..servers).map(server)),
+        own_macs,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![pool],
         timeouts,

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::flow::{Entry, EveryPortKey, Flow, FlowTable, SLOTS as BUCKET};
+use crate::flow::{Entry, Flow, FlowTable, SLOTS as BUCKET, WildcardKey};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
 use crate::io::{Lost, Ports, Sent};
 use crate::model::Wait;
@@ -63,9 +63,9 @@ pub enum Request {
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, Reply<Box<Histogram<u64>>>),
-    /// A table for the connections of services of every port, which stays with the worker: to be given
+    /// A table for the connections of wildcard-port services, which stays with the worker: to be given
     /// once, before the first such service is published.
-    EveryPort(FlowTable<EveryPortKey>),
+    WildcardTable(FlowTable<WildcardKey>),
 }
 
 /// A part of a connection listing.
@@ -213,7 +213,7 @@ impl<P: Ports> Worker<P> {
                 let _ = copy.add(&*self.latency);
                 let _ = reply.send(copy); // whoever asked may be gone
             }
-            Ok(Request::EveryPort(table)) => self.forwarder.serve_every_port(table),
+            Ok(Request::WildcardTable(table)) => self.forwarder.set_wildcard_table(table),
             Err(_) => return false,
         }
         true

@@ -10,8 +10,8 @@ mod support;
 
 use directrix::control::arp::{Command, Responder};
 use directrix::io::{ArpSocket, Interface};
-use directrix::model::OnConflict;
-use directrix::neighbor::{Counters, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::model::{InterfaceIndex, OnConflict};
+use directrix::neighbor::{Counters, Neighbors, Report, ServerSettings, Settings, Timing};
 use directrix::time::Span;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, FRAME_LEN};
@@ -69,8 +69,8 @@ impl Director {
         let (commands, inbox) = unbounded_channel();
         let reports = Arc::<Mutex<Vec<Report>>>::default();
         let machine = {
-            let links = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
-            Neighbors::new(Settings { links, on_conflict, timing, seed: 1 })
+            let own_macs = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
+            Neighbors::new(Settings { own_macs, on_conflict, timing, seed: 1 })
         };
         let (counters, told) = (machine.counters(), Arc::clone(&reports));
         let live = move || {
@@ -110,7 +110,7 @@ impl Director {
     }
 
     fn resolve(&self) {
-        self.tell(Command::AddServer(server(LinkIndex::CLIENT)));
+        self.tell(Command::AddServer(server(InterfaceIndex::CLIENT)));
     }
 }
 
@@ -122,8 +122,8 @@ impl Drop for Director {
     }
 }
 
-fn server(link: LinkIndex) -> ServerSettings {
-    ServerSettings { link, rip: RIP, own: DIP, mac: None }
+fn server(link: InterfaceIndex) -> ServerSettings {
+    ServerSettings { interface: link, rip: RIP, own: DIP, mac: None }
 }
 
 fn interface(name: &str) -> Interface {
@@ -259,17 +259,17 @@ fn a_real_server_is_resolved_from_the_director_s_own_address_lost_and_found() {
     let dump = Dump::on(host);
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.resolve();
-    let resolved = |mac| Report::Resolved { link: LinkIndex::CLIENT, rip: RIP, mac };
+    let resolved = |mac| Report::Resolved { interface: InterfaceIndex::CLIENT, rip: RIP, mac };
     director.wait_for(resolved(mac_of(host)));
     director.claim();
 
     let before = mac_of(host);
     let moved: MacAddr = "02:00:00:00:17:00".parse().unwrap();
     host.run(&format!("ip link set dev eth0 address {moved}"));
-    director.wait_for(Report::Moved { link: LinkIndex::CLIENT, rip: RIP, old: before, new: moved });
+    director.wait_for(Report::Moved { interface: InterfaceIndex::CLIENT, rip: RIP, old: before, new: moved });
     assert_eq!(director.reports().len(), 3, "found before it was lost: {:?}", director.reports());
 
-    let lost = Report::Lost { link: LinkIndex::CLIENT, rip: RIP };
+    let lost = Report::Lost { interface: InterfaceIndex::CLIENT, rip: RIP };
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=8");
     director.wait_for(lost);
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
@@ -327,8 +327,8 @@ fn with_two_arms_the_vip_is_answered_for_on_the_client_s_alone() {
     inside.run(&format!("ip address add {RIP}/24 dev eth0"));
     let both = ["eth0", "eth1"];
     let director = Director::start(&segment.director, &both, OnConflict::Standby, quick());
-    director.tell(Command::AddServer(server(LinkIndex(1))));
-    director.wait_for(Report::Resolved { link: LinkIndex(1), rip: RIP, mac: mac_of(&inside) });
+    director.tell(Command::AddServer(server(InterfaceIndex(1))));
+    director.wait_for(Report::Resolved { interface: InterfaceIndex(1), rip: RIP, mac: mac_of(&inside) });
     director.claim();
     assert_eq!(arping(&segment.hosts[0], "-c 1", VIP), [mac_of(&segment.director)]);
     assert_eq!(arping(&inside, "-c 2", VIP), []);
@@ -356,7 +356,7 @@ fn a_responder_with_nothing_to_do_sleeps_even_when_its_interface_is_gone() {
     std::thread::sleep(Duration::from_secs(1));
     segment.director.run("ip link delete dev eth0");
     director.resolve();
-    director.wait_for(Report::Lost { link: LinkIndex::CLIENT, rip: RIP });
+    director.wait_for(Report::Lost { interface: InterfaceIndex::CLIENT, rip: RIP });
     std::thread::sleep(Duration::from_secs(1));
     let busy = director.stop();
     assert!(busy < Duration::from_millis(60), "busy for {busy:?} of more than 4 s");

@@ -4,8 +4,8 @@
 mod support;
 
 use directrix::flow::{Flow, FlowTable};
-use directrix::forward::{Arm, ArmIndex, Batch, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{Persistence, Scheduler, ServerId, ServiceAddress, ServiceId};
+use directrix::forward::{Batch, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::model::{InterfaceIndex, Persistence, Scheduler, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
@@ -40,11 +40,11 @@ struct Bench {
 fn snapshot() -> Snapshot {
     let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
     let pool = |ids: &[u16]| Pool::new(ids.iter().map(|id| Candidate::new(ServerId(*id), 1)));
-    let server = |mac| Some(Server { arm: ArmIndex(0), mac });
-    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+    let server = |mac| Some(NextHop { interface: InterfaceIndex(0), mac });
+    let own_macs = vec![MacAddr(DIRECTOR)];
     Snapshot {
-        routes: Route::to_all(&arms, [server(Some(RS1)), server(Some(RS2)), server(None)]),
-        arms,
+        routes: Route::to_all(&own_macs, [server(Some(RS1)), server(Some(RS2)), server(None)]),
+        own_macs,
         services: ServiceMap::new(&[
             service(Protocol::Tcp, WEB, 0),
             service(Protocol::Udp, DNS, 1),
@@ -229,7 +229,7 @@ fn a_frame_with_a_priority_tag_is_one_without() {
     assert_eq!(bench.server(&frames::tagged(&segment(FIN | ACK), 0)), RS2);
     assert_eq!((bench.counters.entries.get(), bench.loads(1)), (1, (0, 1)));
     assert_eq!(bench.counters.server(ServerId(1)).packets.get(), 4);
-    let mut bench = Bench::of_every_port(false, 1000);
+    let mut bench = Bench::with_wildcard(false, 1000);
     assert_eq!(bench.server(&frames::tagged(&to(1, 22, SYN), 0)), RS2);
     assert_eq!(bench.server(&to(1, 22, ACK)), RS2);
 }
@@ -357,18 +357,18 @@ fn ip_options_are_accepted() {
 }
 
 #[test]
-fn a_two_armed_director_sends_with_the_other_arm_s_address() {
-    let mut two_armed = snapshot();
-    two_armed.arms.push(Arm { mac: SERVER_SIDE });
-    let server = Some(Server { arm: ArmIndex(1), mac: Some(RS1) });
-    two_armed.routes = Route::to_all(&two_armed.arms, [server; 3]);
-    let mut bench = Bench::new(two_armed);
+fn with_two_interfaces_frames_leave_with_the_other_interface_address() {
+    let mut two_interfaces = snapshot();
+    two_interfaces.own_macs.push(SERVER_SIDE);
+    let server = Some(NextHop { interface: InterfaceIndex(1), mac: Some(RS1) });
+    two_interfaces.routes = Route::to_all(&two_interfaces.own_macs, [server; 3]);
+    let mut bench = Bench::new(two_interfaces);
     let (verdict, after) = bench.decide(&syn(1));
-    assert_eq!(verdict, Verdict::Forward(ArmIndex(1)));
+    assert_eq!(verdict, Verdict::Forward(InterfaceIndex(1)));
     assert_eq!((&after[..6], &after[6..12]), (&RS1.0[..], &SERVER_SIDE.0[..]));
     let mut looped = syn(2);
     looped[6..12].copy_from_slice(&SERVER_SIDE.0);
-    assert_eq!(bench.reason(&looped), DropReason::Looped, "either arm's address is ours");
+    assert_eq!(bench.reason(&looped), DropReason::Looped, "either address is ours");
 }
 
 #[test]
@@ -464,7 +464,8 @@ fn udp_keeps_one_server_for_a_flow_and_counts_as_inactive() {
 /// DNS with servers 2, 0 and 1 in list order, in turn, and each datagram by itself.
 fn one_packet(loads: &Loads) -> Snapshot {
     let mut turns = snapshot();
-    turns.routes[2] = Route::new(&turns.arms, Some(Server { arm: ArmIndex(0), mac: Some(RS3) }));
+    turns.routes[2] =
+        Route::new(&turns.own_macs, Some(NextHop { interface: InterfaceIndex(0), mac: Some(RS3) }));
     let rule = Params { scheduler: Scheduler::Rr, one_packet: true, ..Params::default() };
     let limited = Thresholds { upper: 1, lower: 0 };
     let list = [2, 0, 1].map(|id| Candidate { thresholds: limited, ..Candidate::new(ServerId(id), 1) });
@@ -625,9 +626,9 @@ fn a_connection_that_finds_no_place_in_the_table_holds_no_template() {
     assert_eq!(connections.iter().sum::<u32>(), bench.counters.entries.get() as u32);
 }
 
-/// A service of every port of the web's VIP, on servers 1 and 0 in turn, for clients who stay; beside the
+/// A wildcard-port service of the web's VIP, on servers 1 and 0 in turn, for clients who stay; beside the
 /// web with server 0 alone, if it is there.
-fn every_port(loads: &Loads, with_web: bool) -> Snapshot {
+fn wildcard(loads: &Loads, with_web: bool) -> Snapshot {
     let mut all = persistent(loads, None);
     let service =
         |end: End, id| (ServiceAddress { protocol: Protocol::Tcp, address: end.into() }, ServiceId(id));
@@ -640,12 +641,12 @@ fn every_port(loads: &Loads, with_web: bool) -> Snapshot {
 }
 
 impl Bench {
-    /// With [`every_port`], a table for it and templates.
-    fn of_every_port(with_web: bool, connections: usize) -> Self {
+    /// With [`wildcard`], a table for it and templates.
+    fn with_wildcard(with_web: bool, connections: usize) -> Self {
         let mut bench = Self::new(snapshot());
         bench.forwarder = bench.forwarder.sharing(Arc::new(Templates::new(100, 3, SEED)));
-        bench.forwarder.serve_every_port(FlowTable::new(connections, SEED));
-        bench.forwarder.adopt(Arc::new(every_port(&bench.loads, with_web)));
+        bench.forwarder.set_wildcard_table(FlowTable::new(connections, SEED));
+        bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, with_web)));
         bench
     }
 
@@ -661,8 +662,8 @@ fn to(client: u8, port: u16, flags: u8) -> Vec<u8> {
 }
 
 #[test]
-fn connections_to_two_ports_of_a_service_of_every_port_are_two_of_one_client() {
-    let mut bench = Bench::of_every_port(false, 1000);
+fn two_ports_of_a_wildcard_service_are_two_connections() {
+    let mut bench = Bench::with_wildcard(false, 1000);
     assert_eq!([22, 443, 0, 65535].map(|port| bench.server(&to(1, port, SYN))), [RS2; 4]);
     assert_eq!([443, 22].map(|port| bench.server(&to(2, port, SYN))), [RS1; 2], "in turn, by client");
     assert_eq!(bench.counters.entries.get(), 6);
@@ -679,8 +680,8 @@ fn connections_to_two_ports_of_a_service_of_every_port_are_two_of_one_client() {
 }
 
 #[test]
-fn a_service_of_every_port_has_its_protocol_of_its_vip() {
-    let mut bench = Bench::of_every_port(true, 1000);
+fn a_wildcard_service_takes_its_protocol_only() {
+    let mut bench = Bench::with_wildcard(true, 1000);
     assert_eq!(bench.reason(&frames::udp(CLIENT, DNS, b"query")), DropReason::NoService);
     assert_eq!(bench.reason(&frames::tcp(CLIENT, (CLIENT.0, 443), SYN, &[])), DropReason::NoService);
     let mut options = to(1, 443, SYN)[34..54].to_vec();
@@ -693,8 +694,8 @@ fn a_service_of_every_port_has_its_protocol_of_its_vip() {
 }
 
 #[test]
-fn a_service_of_one_port_wins_over_that_of_every_port() {
-    let mut bench = Bench::of_every_port(true, 1000);
+fn a_fixed_port_wins_over_the_wildcard() {
+    let mut bench = Bench::with_wildcard(true, 1000);
     assert_eq!([80, 81].map(|port| bench.server(&to(1, port, SYN))), [RS1, RS2]);
     assert_eq!([80, 81].map(|port| bench.server(&to(1, port, ACK))), [RS1, RS2]);
     let mut ports: Vec<_> = bench.listed().iter().map(|flow| (flow.service, flow.port)).collect();
@@ -704,26 +705,26 @@ fn a_service_of_one_port_wins_over_that_of_every_port() {
 
 #[test]
 fn connections_stay_when_their_port_gets_a_service_of_its_own() {
-    let mut bench = Bench::of_every_port(false, 1000);
+    let mut bench = Bench::with_wildcard(false, 1000);
     let both = |bench: &mut Bench, flags| [80, 443].map(|port| bench.server(&to(1, port, flags)));
     assert_eq!(both(&mut bench, SYN), [RS2; 2]);
-    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));
+    bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, true)));
     assert_eq!(both(&mut bench, ACK), [RS2; 2], "as before");
     assert_eq!(bench.server(&to(2, 80, SYN)), RS1, "others go by the new service");
     assert_eq!(both(&mut bench, RST | ACK), [RS2; 2]);
     assert_eq!((bench.loads(0), bench.loads(1)), ((1, 0), (0, 2)));
     bench.wait(Span::from_secs(11));
     assert_eq!(both(&mut bench, SYN), [RS1, RS2], "what is over goes by the new service, too");
-    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, false)));
+    bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, false)));
     assert_eq!(bench.reason(&to(2, 80, ACK)), DropReason::NoConnection, "its service is gone");
-    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));
+    bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, true)));
     assert_eq!(bench.server(&to(2, 80, ACK)), RS1, "and there again");
     assert_eq!(bench.reason(&to(3, 80, ACK)), DropReason::NoConnection);
 }
 
 #[test]
-fn connections_to_every_port_end_in_their_time() {
-    let mut bench = Bench::of_every_port(true, 1000);
+fn wildcard_connections_expire() {
+    let mut bench = Bench::with_wildcard(true, 1000);
     for port in 1..=100 {
         bench.server(&to(1, port, SYN));
     }
@@ -739,13 +740,13 @@ fn connections_to_every_port_end_in_their_time() {
 }
 
 #[test]
-fn without_room_a_service_of_every_port_takes_no_connection() {
+fn a_full_wildcard_table_takes_no_connection() {
     let mut bench = Bench::new(snapshot());
     bench.forwarder = bench.forwarder.sharing(Arc::new(Templates::new(100, 3, SEED)));
-    bench.forwarder.adopt(Arc::new(every_port(&bench.loads, true)));
+    bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, true)));
     assert_eq!(bench.reason(&to(1, 443, SYN)), DropReason::TableFull, "there is no table yet");
     assert_eq!(bench.server(&to(1, 80, SYN)), RS1);
-    let mut bench = Bench::of_every_port(true, 1);
+    let mut bench = Bench::with_wildcard(true, 1);
     let open = |bench: &mut Bench, port| [SYN, ACK].map(|flags| bench.decide(&to(1, port, flags)));
     for port in 1000..1020 {
         open(&mut bench, port);
@@ -900,7 +901,7 @@ fn a_frame_cut_by_its_driver_is_not_called_truncated() {
     assert_eq!(bench.counters.drops(DropReason::CutByDriver).get(), 1);
     assert_eq!(bench.reason(&whole[..1024]), DropReason::Truncated, "no buffer ends there");
     let fits = verdict(&mut bench, &mut Brimful([whole]));
-    assert_eq!(fits, Verdict::Forward(ArmIndex(0)), "a whole frame may end there, too");
+    assert_eq!(fits, Verdict::Forward(InterfaceIndex(0)), "a whole frame may end there, too");
 }
 
 /// One frame of which only the beginning is in one piece.
@@ -933,7 +934,7 @@ fn a_frame_in_several_buffers_is_decided_by_the_first() {
             bench.forwarder.decide(&mut batch, bench.now, &mut verdicts);
             verdicts[0]
         };
-        assert_eq!(decide(3840, frame.len() - 3840), Verdict::Forward(ArmIndex(0)));
+        assert_eq!(decide(3840, frame.len() - 3840), Verdict::Forward(InterfaceIndex(0)));
         assert_eq!(
             decide(3840, frame.len() - 3841),
             Verdict::Drop(DropReason::Truncated),
@@ -948,7 +949,7 @@ fn a_frame_in_several_buffers_is_decided_by_the_first() {
 /// [`snapshot`] with a known MAC address for every server.
 fn resolved() -> Snapshot {
     let mut snapshot = snapshot();
-    let server = Some(Server { arm: ArmIndex(0), mac: Some(RS1) });
-    snapshot.routes = Route::to_all(&snapshot.arms, [server; 3]);
+    let server = Some(NextHop { interface: InterfaceIndex(0), mac: Some(RS1) });
+    snapshot.routes = Route::to_all(&snapshot.own_macs, [server; 3]);
     snapshot
 }

@@ -1,14 +1,14 @@
 //! The whole decision against a naive IPVS: random traffic, random waits, frame by frame, by several
-//! schedulers, with thresholds, with persistence and with services of every port.
+//! schedulers, with thresholds, with persistence and with wildcard-port services.
 #![allow(missing_docs)]
 
 mod support;
 
 use directrix::flow::{FlowTable, State};
-use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
+use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::model::{
-    ConnReuseMode, Persistence, Policy, Scheduler, SchedulerFlags, ServerId, ServiceAddress, ServiceId,
-    Timeouts,
+    ConnReuseMode, InterfaceIndex, Persistence, Policy, Scheduler, SchedulerFlags, ServerId, ServiceAddress,
+    ServiceId, Timeouts,
 };
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::seed::Seed;
@@ -194,7 +194,7 @@ fn forwarder(
     let templates = Arc::new(Templates::new(1000, weights.len(), SEED));
     let forwarder = Forwarder::new(4096, SEED, Arc::clone(&loads), Arc::clone(&counters));
     let mut forwarder = forwarder.sharing(Arc::clone(&templates));
-    forwarder.serve_every_port(FlowTable::new(4096, SEED));
+    forwarder.set_wildcard_table(FlowTable::new(4096, SEED));
     let services =
         [(Protocol::Tcp, ports[0], 0), (Protocol::Udp, ports[1], 1)].map(|(protocol, port, id)| {
             (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
@@ -206,11 +206,11 @@ fn forwarder(
     let flags = SchedulerFlags { fallback: false, port: true };
     let rule = Params { scheduler, flags, persistence, ..Params::default() };
     let pool = Pool::new([]).successor(rule, candidates, &loads);
-    let server = |id: usize| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
-    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+    let server = |id: usize| Some(NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) });
+    let own_macs = vec![MacAddr(DIRECTOR)];
     forwarder.adopt(Arc::new(Snapshot {
-        routes: Route::to_all(&arms, (0..weights.len()).map(server)),
-        arms,
+        routes: Route::to_all(&own_macs, (0..weights.len()).map(server)),
+        own_macs,
         services: ServiceMap::new(&services),
         pools: vec![pool.clone(), pool],
         policy: Policy { conn_reuse_mode: ConnReuseMode(reuse), ..Policy::default() },
@@ -257,7 +257,7 @@ proptest! {
             (prop_oneof![Just(0u16), 1u16..5, any::<u16>()], prop_oneof![2 => Just(0u32), 1 => 1u32..7]), 1..6
         ),
         persistence in prop::option::of((1..400u32, 24..=32u8)),
-        every_port in any::<bool>(),
+        wildcard in any::<bool>(),
         reuse in 0u8..4,
         events in events(),
         start in any::<u32>(),
@@ -265,8 +265,8 @@ proptest! {
         let (weights, upper): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
         let persistence =
             persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
-        let every_port = every_port && persistence.is_some();
-        let ports = if every_port { [0, 0] } else { [80, 53] };
+        let wildcard = wildcard && persistence.is_some();
+        let ports = if wildcard { [0, 0] } else { [80, 53] };
         let (mut forwarder, counted) = forwarder(scheduler, (&weights, &upper), (persistence, reuse), ports);
         let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
@@ -278,7 +278,7 @@ proptest! {
             match event {
                 Event::Frame { protocol, client, flags, other } => {
                     let from = (Ipv4Addr::new(198, 51, 100, client), 1000 + u16::from(client));
-                    let other = u16::from(every_port && other);
+                    let other = u16::from(wildcard && other);
                     let (frame, port) = match protocol {
                         Protocol::Tcp => (frames::tcp(from, (VIP, 80 + other), flags, b""), 80 + other),
                         Protocol::Udp => (frames::udp(from, (VIP, 53 + other), b""), 53 + other),
@@ -290,7 +290,7 @@ proptest! {
                     let expected = naive.frame((protocol, from, port), flags, now_ms);
                     match expected {
                         Ok(server) => {
-                            prop_assert_eq!(verdicts[0], Verdict::Forward(ArmIndex(0)));
+                            prop_assert_eq!(verdicts[0], Verdict::Forward(InterfaceIndex(0)));
                             prop_assert_eq!(&batch[0][..6], &mac(server).0[..]);
                         }
                         Err(reason) => prop_assert_eq!(verdicts[0], Verdict::Drop(reason)),

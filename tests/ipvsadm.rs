@@ -97,14 +97,14 @@ fn every_format_is_that_of_linux_6_1_and_rules_keep_thresholds() {
 
 /// By the same formats as those of one port.
 #[test]
-fn a_service_of_every_port_is_one_of_port_0() {
-    let every_port = fixtures::every_port();
+fn a_wildcard_service_has_port_0() {
+    let wildcard = fixtures::wildcard();
     let rows = [
         "TCP 14:59  ESTABLISHED 198.51.100.7:40000 192.0.2.10:443     10.0.0.2:443",
         "TCP 05:54  ASSURED     198.51.100.7:0     192.0.2.10:0       10.0.0.2:0",
     ];
     let director = Director::answering(Answers {
-        services: every_port,
+        services: wildcard,
         connections: rows.into_iter().map(fixtures::connection).collect(),
         ..Answers::default()
     });

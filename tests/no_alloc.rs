@@ -119,7 +119,7 @@ fn deciding_takes_no_memory() {
     let (mut traffic, mut batch) = (Traffic::new(1), Frames(vec![[0; 60]; BATCH]));
     let (mut verdicts, mut now) = (Vec::with_capacity(BATCH), Tick(u32::MAX - 60_000));
     forwarder.adopt(Arc::clone(&snapshots[0])); // the empty one that it began with goes now
-    forwarder.serve_every_port(FlowTable::new(CONNECTIONS, SEED));
+    forwarder.set_wildcard_table(FlowTable::new(CONNECTIONS, SEED));
     watch();
     for round in 0..FRAMES / BATCH as u64 {
         if round.is_multiple_of(100) {
@@ -134,7 +134,10 @@ fn deciding_takes_no_memory() {
     everything_happened(&counters);
     assert!(templates.refused() > 0 && !templates.is_empty(), "clients were bound, and had to go without");
     let listed = (0..).map_while(|bucket| forwarder.connections(bucket)).flatten();
-    assert!(listed.filter(|entry| entry.key.port.is_some()).count() > 100, "connections to every port");
+    assert!(
+        listed.filter(|entry| entry.key.port.is_some()).count() > 100,
+        "connections to wildcard-port services"
+    );
 }
 
 /// Ports that deal from a deck, watch the thread after a while, and end it when all is dealt.
@@ -232,7 +235,7 @@ fn a_worker_s_whole_loop_takes_no_memory() {
             Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };
-    requests.send(Request::EveryPort(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
+    requests.send(Request::WildcardTable(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
     let (adopted, listed) = disturb(&shared, &loads, &Line::new(requests), || worker.is_finished());
     worker.join().expect("no panic").expect("no error");
     assert_eq!(watched.load(Relaxed), 0, "after {adopted} snapshots, {listed} connections listed");

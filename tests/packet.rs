@@ -8,9 +8,9 @@
 
 mod support;
 
-use directrix::forward::{ArmIndex, Batch, Verdict};
+use directrix::forward::{Batch, Verdict};
 use directrix::io::{Interface, Levels, Lost, Plan, Ports, Sent, Steering, packet};
-use directrix::model::ServiceAddress;
+use directrix::model::{InterfaceIndex, ServiceAddress};
 use directrix::stats::DropReason;
 use directrix::wire::{MacAddr, Packet, Protocol, ethernet};
 use std::collections::{HashMap, HashSet};
@@ -105,7 +105,7 @@ impl Director {
         services: &[ServiceAddress],
         server: MacAddr,
     ) -> Self {
-        let arm = ArmIndex((arms.len() - 1) as u8);
+        let arm = InterfaceIndex((arms.len() - 1) as u8);
         let source = mac(host, arms[arms.len() - 1]);
         let fate = move |frame: &mut [u8]| {
             assert!(ethernet::Addresses::new(server, source).write(frame));
@@ -255,7 +255,7 @@ fn the_rest_reaches_the_kernel_and_services_do_not() {
 }
 
 #[test]
-fn a_service_of_every_port_leaves_the_kernel_other_protocols_and_addresses() {
+fn a_wildcard_service_leaves_other_protocols_to_the_kernel() {
     let segment = Segment::new();
     segment.director.run(&format!("ip address add {VIP}/32 dev lo"));
     let director = segment.direct(&[udp(0), udp(53)]);

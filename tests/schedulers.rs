@@ -3,7 +3,6 @@
 
 use directrix::control::api::Stats;
 use directrix::control::registry::Registry;
-use directrix::forward::Arm;
 use directrix::model::{Scheduler, ServerId, ServiceId, parse};
 use directrix::schedule::{Client, Loads, Pool};
 use directrix::wire::MacAddr;
@@ -23,8 +22,8 @@ fn service(keys: &str, limit: &str) -> (Pool, Loads) {
         server(12, 2, ""),
     );
     let config = parse(Path::new("d.toml"), &text).unwrap();
-    let arms = vec![Arm { mac: MacAddr([2, 0, 0, 0, 0, 1]) }];
-    let mut registry = Registry::new(arms);
+    let own_macs = vec![MacAddr([2, 0, 0, 0, 0, 1])];
+    let mut registry = Registry::new(own_macs);
     let rules = config.rules();
     registry.apply(&rules, &|_| Stats::default()).unwrap();
     let loads = Loads::new(3);

@@ -4,7 +4,7 @@
 
 use directrix::control::api::Stats;
 use directrix::control::registry::Registry;
-use directrix::forward::{Arm, Snapshot};
+use directrix::forward::Snapshot;
 use directrix::model::{
     RealServer, Rules, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight,
 };
@@ -70,7 +70,7 @@ impl Simulation {
         let servers = (0..OTHERS).map(server).collect();
         let slow_start = slow_start.map(|seconds| Span::from_secs(seconds as u32));
         let service = VirtualService { scheduler, slow_start, ..VirtualService::new(address, servers) };
-        let mut registry = Registry::new(vec![Arm { mac: MacAddr([2, 0, 0, 0, 0, 1]) }]);
+        let mut registry = Registry::new(vec![MacAddr([2, 0, 0, 0, 0, 1])]);
         let (loads, epoch) = (Loads::new(9), Instant::now());
         apply(&mut registry, vec![service]);
         (0..OTHERS).for_each(|id| registry.set_reachable(rip(id), MAC));

@@ -2,7 +2,8 @@
 
 use super::throttle::Throttle;
 use crate::io::{ArpSocket, AsyncArpSocket};
-use crate::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings};
+use crate::model::InterfaceIndex;
+use crate::neighbor::{Action, Event, Neighbors, Report, ServerSettings};
 use crate::time::Tick;
 use crate::wire::arp::{ArpPacket, FRAME_LEN};
 use std::fmt;
@@ -26,11 +27,11 @@ pub enum Command {
     /// Resolve this real server, and keep its address fresh.
     AddServer(ServerSettings),
     /// Ask for this real server no more.
-    RemoveServer(LinkIndex, Ipv4Addr),
+    RemoveServer(InterfaceIndex, Ipv4Addr),
     /// This interface has lost its carrier.
-    LinkDown(LinkIndex),
+    LinkDown(InterfaceIndex),
     /// This interface has its carrier again.
-    LinkUp(LinkIndex),
+    LinkUp(InterfaceIndex),
 }
 
 /// The neighbor machine with its sockets and its clock.
@@ -126,7 +127,9 @@ impl Responder {
         for link in 0..self.links.len() {
             for _ in 0..BURST {
                 match self.links[link].receive() {
-                    Ok(Some(packet)) => self.handle(Event::Received { link: LinkIndex(link as u8), packet }),
+                    Ok(Some(packet)) => {
+                        self.handle(Event::Received { interface: InterfaceIndex(link as u8), packet })
+                    }
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
@@ -143,8 +146,8 @@ impl Responder {
     fn act(&mut self, report: &mut impl FnMut(Report)) {
         for action in self.actions.drain(..) {
             match action {
-                Action::Send { link, packet } => {
-                    if let Some(link) = self.links.get_mut(usize::from(link.0)) {
+                Action::Send { interface, packet } => {
+                    if let Some(link) = self.links.get_mut(usize::from(interface.0)) {
                         link.send(&packet);
                     }
                 }
@@ -212,9 +215,9 @@ impl From<Command> for Event {
             Command::AddVip(vip) => Self::AddVip(vip),
             Command::RemoveVip(vip) => Self::RemoveVip(vip),
             Command::AddServer(server) => Self::AddServer(server),
-            Command::RemoveServer(link, rip) => Self::RemoveServer { link, rip },
-            Command::LinkDown(link) => Self::LinkDown(link),
-            Command::LinkUp(link) => Self::LinkUp(link),
+            Command::RemoveServer(interface, rip) => Self::RemoveServer { interface, rip },
+            Command::LinkDown(interface) => Self::InterfaceDown(interface),
+            Command::LinkUp(interface) => Self::InterfaceUp(interface),
         }
     }
 }

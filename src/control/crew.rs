@@ -38,8 +38,8 @@ pub struct Settings {
     pub templates: Arc<Templates>,
     /// Server places that counters need.
     pub servers: usize,
-    /// Capacity of the connection tables of all workers together, and again of those for services of
-    /// every port.
+    /// Capacity of the connection tables of all workers together, and again of those for
+    /// wildcard-port services.
     pub connections: usize,
     /// How workers wait.
     pub wait: Wait,
@@ -66,8 +66,8 @@ pub struct Member {
     /// Its thread's id, by gettid(2).
     pub thread_id: i32,
     line: Line,
-    /// Whether it has a table for services of every port.
-    every_port: bool,
+    /// Whether it has a table for wildcard-port services.
+    has_wildcard_table: bool,
     thread: JoinHandle<io::Result<()>>,
 }
 
@@ -92,18 +92,18 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Gives each worker the table for connections of services of every port that it does not have yet:
+    /// Gives each worker the table for connections of wildcard-port services that it does not have yet:
     /// who has no such service pays nothing for it. To be called before the first one is published.
     ///
     /// # Errors
     /// If the system gives no randomness, or a worker takes nothing. What is missing is handed over by
     /// the next call.
-    pub fn serve_every_port(&mut self) -> io::Result<()> {
-        for member in self.members.iter_mut().filter(|member| !member.every_port) {
+    pub fn set_wildcard_table(&mut self) -> io::Result<()> {
+        for member in self.members.iter_mut().filter(|member| !member.has_wildcard_table) {
             let table = FlowTable::new(self.connections, random_seed()?);
-            let handed = member.line.0.send_timeout(Request::EveryPort(table), HANDING_OVER);
+            let handed = member.line.0.send_timeout(Request::WildcardTable(table), HANDING_OVER);
             handed.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
-            member.every_port = true;
+            member.has_wildcard_table = true;
         }
         Ok(())
     }
@@ -177,7 +177,7 @@ impl Member {
         let core = core.filter(|_| pinned).map(|core| core.id);
         tracing::debug!(worker = number, core, connections, ?wait, "worker started");
         let line = Line(requests);
-        Ok(Self { core, ports: info, counters, thread_id, line, every_port: false, thread })
+        Ok(Self { core, ports: info, counters, thread_id, line, has_wildcard_table: false, thread })
     }
 
     /// A line to the worker that can be used from any thread.

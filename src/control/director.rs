@@ -25,7 +25,7 @@ use super::throttle::Throttle;
 use super::vips::Kept;
 use super::waiting::{self, Site};
 use super::watchdog::{self, Watchdog};
-use crate::forward::{Arm, Snapshot};
+use crate::forward::Snapshot;
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, NetworkWatch, Plan};
 use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, Workers};
@@ -124,8 +124,8 @@ pub(super) struct Director<F> {
 impl<F: FnMut()> Director<F> {
     fn start(config: &Config, host: Host, privileges: &Privileges, ready: F) -> Result<Self, Failure> {
         let (director, epoch) = (&config.director, Instant::now());
-        let arms = host.arms.iter().map(|interface| Arm { mac: interface.mac }).collect();
-        let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(arms));
+        let own_macs = host.arms.iter().map(|interface| interface.mac).collect();
+        let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(own_macs));
         registry.reserved = host.not_clients();
         let rules = config.rules();
         registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
@@ -376,7 +376,7 @@ pub(super) fn plan(config: &Config, host: &Host) -> Plan {
 fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {
     let Settings { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } = config.director;
     Ok(ArpSettings {
-        links: host.arms.iter().map(|interface| interface.mac).collect(),
+        own_macs: host.arms.iter().map(|interface| interface.mac).collect(),
         on_conflict: config.director.on_conflict,
         timing: Timing { announce_interval, refresh, attempts, ..Timing::default() },
         seed: getrandom::u64().map_err(std::io::Error::other)?,

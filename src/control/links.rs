@@ -5,7 +5,7 @@ use super::arp::Command;
 use super::director::Director;
 use super::throttle::Throttle;
 use crate::io::{Interface, IoError};
-use crate::neighbor::LinkIndex;
+use crate::model::InterfaceIndex;
 use std::time::Instant;
 
 /// What is known of the interfaces.
@@ -49,7 +49,7 @@ impl Links {
     fn update(&mut self, carriers: &[bool]) -> Vec<(usize, Command)> {
         let mut changes = Vec::new();
         for (index, (link, now)) in self.all.iter_mut().zip(carriers).enumerate() {
-            let number = LinkIndex(index as u8); // at most two
+            let number = InterfaceIndex(index as u8); // at most two
             if std::mem::replace(&mut link.has_carrier, *now) != *now {
                 changes.push((index, if *now { Command::LinkUp(number) } else { Command::LinkDown(number) }));
             }
@@ -98,7 +98,7 @@ mod tests {
             let commands: Vec<_> = links.update(&carriers).into_iter().map(|(_, command)| command).collect();
             (commands, links.down())
         };
-        let (client, server) = (LinkIndex(0), LinkIndex(1));
+        let (client, server) = (InterfaceIndex(0), InterfaceIndex(1));
         assert_eq!(told([true, true]), (vec![], vec![]));
         assert_eq!(told([true, false]), (vec![Command::LinkDown(server)], vec!["eth1".to_owned()]));
         assert_eq!(told([true, false]), (vec![], vec!["eth1".to_owned()]));

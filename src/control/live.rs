@@ -182,10 +182,11 @@ impl<F: FnMut()> Director<F> {
     /// Tells ARP which real servers have come, gone, or are to be asked from another address.
     fn tell_responder(&self, before: &Host) {
         let [gone, come] = difference(&before.servers, &self.host.servers);
-        let stays: HashSet<_> = come.iter().map(|server| (server.link, server.rip)).collect();
-        let gone = gone.into_iter().map(|server| (server.link, server.rip));
-        let gone =
-            gone.filter(|key| !stays.contains(key)).map(|(link, rip)| Command::RemoveServer(link, rip));
+        let stays: HashSet<_> = come.iter().map(|server| (server.interface, server.rip)).collect();
+        let gone = gone.into_iter().map(|server| (server.interface, server.rip));
+        let gone = gone
+            .filter(|key| !stays.contains(key))
+            .map(|(interface, rip)| Command::RemoveServer(interface, rip));
         for command in gone.chain(come.into_iter().map(Command::AddServer)) {
             self.command(command);
         }

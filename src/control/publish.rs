@@ -25,10 +25,10 @@ impl<F: FnMut()> Director<F> {
     /// Sees to it that workers have tables for what the snapshot asks of them. Without one they drop
     /// what would open a connection there.
     pub(super) fn provide(&mut self) {
-        if self.registry.has_every_port()
-            && let Err(error) = self.backend.crew.serve_every_port()
+        if self.registry.has_wildcard_service()
+            && let Err(error) = self.backend.crew.set_wildcard_table()
         {
-            tracing::error!(%error, "all-ports services take no connections yet");
+            tracing::error!(%error, "wildcard-port services take no connections yet");
         }
     }
 

@@ -7,9 +7,10 @@ use super::departed::{Counts, DepartedServer, DepartedService};
 use super::ids::Ids;
 use super::ramp::{Beginning, Ramp};
 use super::rates::Estimator;
-use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap, Snapshot};
+use crate::forward::{NextHop, Route, ServiceMap, Snapshot};
 use crate::model::{
-    Misfit, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+    InterfaceIndex, Misfit, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts,
+    VirtualService,
 };
 use crate::schedule::{GENERATIONS, Loads, Params, Pool, Template, Templates};
 use crate::wire::MacAddr;
@@ -25,7 +26,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Registry {
     /// The director's interfaces.
-    pub arms: Vec<Arm>,
+    pub own_macs: Vec<MacAddr>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
     /// Addresses that are no client's: see [`Snapshot::reserved`].
@@ -50,9 +51,9 @@ pub type Totals<'a> = &'a dyn Fn(ServerId) -> Stats;
 impl Registry {
     /// Without a service.
     #[must_use]
-    pub fn new(arms: Vec<Arm>) -> Self {
+    pub fn new(own_macs: Vec<MacAddr>) -> Self {
         Self {
-            arms,
+            own_macs,
             timeouts: Timeouts::default(),
             reserved: Vec::new(),
             policy: Policy::default(),
@@ -213,10 +214,10 @@ impl Registry {
         claimed.map(|service| service.config.address).collect()
     }
 
-    /// Whether there is a service of every port.
+    /// Whether there is a wildcard-port service.
     #[must_use]
-    pub fn has_every_port(&self) -> bool {
-        self.services.iter().any(|service| service.config.address.is_every_port())
+    pub fn has_wildcard_service(&self) -> bool {
+        self.services.iter().any(|service| service.config.address.is_wildcard())
     }
 
     /// When another snapshot is due because servers that start slowly count for more, or in full.
@@ -230,7 +231,7 @@ impl Registry {
     pub fn snapshot(&mut self, loads: &Loads, now: Instant) -> Snapshot {
         let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
         let mut routes = vec![Route::Gone; self.server_ids.end()];
-        let arm = ArmIndex(self.arms.len().saturating_sub(1) as u8); // two arms at most
+        let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two own_macs at most
         for DepartedService { id, pool, .. } in self.departed_services.values_mut() {
             *pool = pool.successor(Params::default(), [], loads);
             pools[usize::from(id.0)] = pool.clone();
@@ -238,17 +239,17 @@ impl Registry {
         for service in &mut self.services {
             pools[usize::from(service.id.0)] = service.next_pool(loads, now, (&self.timeouts, &self.policy));
             for server in &service.servers {
-                let way = Server { arm, mac: server.link.mac() };
-                let route = Route::new(&self.arms, Some(way));
+                let way = NextHop { interface, mac: server.link.mac() };
+                let route = Route::new(&self.own_macs, Some(way));
                 let expires = self.policy.expire_nodest_conn && server.config.weight.0 == 0;
                 routes[usize::from(server.id.0)] = if expires { route.quiesced() } else { route };
             }
         }
         let by_address = self.services.iter().map(|service| (service.config.address, service.id));
         let services = ServiceMap::new(&by_address.collect::<Vec<_>>());
-        let Self { arms, timeouts, policy, reserved, .. } = self;
-        let (arms, timeouts, policy, reserved) = (arms.clone(), *timeouts, *policy, reserved.clone());
-        Snapshot { arms, services, pools, routes, timeouts, policy, reserved }
+        let Self { own_macs, timeouts, policy, reserved, .. } = self;
+        let (own_macs, timeouts, policy, reserved) = (own_macs.clone(), *timeouts, *policy, reserved.clone());
+        Snapshot { own_macs, services, pools, routes, timeouts, policy, reserved }
     }
 
     fn check_room(&self, rules: &Rules) -> Result<(), Misfit> {
@@ -413,8 +414,8 @@ mod tests {
         VirtualService::new(address, servers)
     }
 
-    fn with(services: &[VirtualService], arms: Vec<Arm>) -> Registry {
-        let mut registry = Registry::new(arms);
+    fn with(services: &[VirtualService], own_macs: Vec<MacAddr>) -> Registry {
+        let mut registry = Registry::new(own_macs);
         let rules = Rules { services: services.to_vec(), ..Rules::default() };
         registry.apply(&rules, &|_| Stats::default()).unwrap();
         registry
@@ -426,7 +427,7 @@ mod tests {
             service("192.0.2.1:443", &[("192.0.2.10", 0)]),
             service("192.0.2.2:80", &[("192.0.2.10", 5)]),
         ];
-        with(&services, vec![Arm { mac: MacAddr([2, 0, 0, 0, 0, 1]) }])
+        with(&services, vec![MacAddr([2, 0, 0, 0, 0, 1])])
     }
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
@@ -448,9 +449,9 @@ mod tests {
         assert_eq!(pick(&mut registry, 0), Some(ServerId(1)));
         registry.set_unreachable("192.0.2.11".parse().unwrap());
         assert_eq!(pick(&mut registry, 0), Some(ServerId(0)));
-        let way = Server { arm: ArmIndex::CLIENT, mac: Some(MAC) };
+        let way = NextHop { interface: InterfaceIndex::CLIENT, mac: Some(MAC) };
         let lost = *registry.snapshot(&loads, Instant::now()).route(ServerId(1));
-        assert_eq!(lost, Route::new(&registry.arms, Some(way)), "its connections still go there");
+        assert_eq!(lost, Route::new(&registry.own_macs, Some(way)), "its connections still go there");
     }
 
     #[test]
@@ -557,7 +558,7 @@ mod tests {
             let snapshot = registry.snapshot(&loads, Instant::now());
             [0, 1].map(|server| snapshot.pools[0].accepts_persistent(ServerId(server)))
         };
-        registry.arms = vec![Arm { mac: MAC }];
+        registry.own_macs = vec![MAC];
         assert_eq!(keeps(&mut registry), [true, false], "the other one cannot be reached");
         registry.services[0].servers[0].drain = Some(Drain { until: None });
         assert_eq!(keeps(&mut registry), [false, false]);

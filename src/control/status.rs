@@ -270,7 +270,7 @@ impl Directory {
         })
     }
 
-    /// With the port that the client wrote to, of a service of every port too.
+    /// With the port that the client wrote to, of a wildcard-port service too.
     fn connection(&self, entry: &Entry<Flow>, now: Tick) -> Option<api::Connection> {
         let Flow { client, client_port, service, port } = entry.key;
         let mut service = *self.services.get(&service)?;

@@ -1,8 +1,8 @@
 //! How real servers are reached from this host.
 
 use crate::io::{Interface, IoError};
-use crate::model::{RealServer, VirtualService};
-use crate::neighbor::{LinkIndex, ServerSettings};
+use crate::model::{InterfaceIndex, RealServer, VirtualService};
+use crate::neighbor::ServerSettings;
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -48,7 +48,9 @@ impl<'a> Ways<'a> {
             return Err(is_no_host(address, &role));
         }
         match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
-            (Some(rip), Some(own)) => Ok(ServerSettings { link: LinkIndex(link as u8), rip, own, mac }),
+            (Some(rip), Some(own)) => {
+                Ok(ServerSettings { interface: InterfaceIndex(link as u8), rip, own, mac })
+            }
             _ => Err(not_on_link(address, interface)),
         }
     }
@@ -217,7 +219,7 @@ pub(super) mod tests {
         let two = services([&[server(HERE, None)], &[server(HERE, Some(MAC))]]);
         let before = ways(&two, &[], &[]).unwrap();
         let way = ServerSettings {
-            link: LinkIndex(0),
+            interface: InterfaceIndex(0),
             rip: HERE.into(),
             own: Ipv4Addr::UNSPECIFIED,
             mac: Some(MAC),

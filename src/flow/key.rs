@@ -93,14 +93,14 @@ impl FlowKey for V4Key {
     }
 }
 
-/// An IPv4 flow to a service of every port, which the destination port belongs to: sixteen bytes.
+/// An IPv4 flow to a wildcard-port service, which the destination port belongs to: sixteen bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EveryPortKey {
+pub struct WildcardKey {
     flow: V4Key,
     port: u16,
 }
 
-impl EveryPortKey {
+impl WildcardKey {
     /// The flow of client and service that `flow` says, to `port` (host order).
     #[inline]
     #[must_use]
@@ -109,7 +109,7 @@ impl EveryPortKey {
     }
 }
 
-impl Key for EveryPortKey {
+impl Key for WildcardKey {
     const VACANT: Self = Self { flow: V4Key::VACANT, port: 0 };
 
     /// The port goes through both rounds before it meets the rest: who goes through all ports of a VIP
@@ -125,7 +125,7 @@ impl Key for EveryPortKey {
     }
 }
 
-impl FlowKey for EveryPortKey {
+impl FlowKey for WildcardKey {
     #[inline]
     fn flow(self) -> Flow {
         Flow { port: Some(self.port), ..self.flow.flow() }
@@ -144,19 +144,19 @@ mod tests {
         assert_eq!(key.service(), ServiceId(513));
         let flow =
             Flow { client: key.source(), client_port: 40000, service: key.service(), port: Some(8443) };
-        assert_eq!(EveryPortKey::new(key, 8443).flow(), flow);
+        assert_eq!(WildcardKey::new(key, 8443).flow(), flow);
         assert_eq!(key.flow(), Flow { port: None, ..flow });
     }
 
     #[test]
-    fn the_port_that_a_client_writes_to_tells_flows_to_every_port_apart() {
+    fn the_destination_port_distinguishes_wildcard_flows() {
         let flow = |port| V4Key::new(Ipv4Addr::new(198, 51, 100, 7), port, ServiceId(1));
-        let key = EveryPortKey::new(flow(40000), 80);
-        assert_eq!(key, EveryPortKey::new(flow(40000), 80));
-        assert_ne!(key, EveryPortKey::new(flow(40000), 443));
-        assert_ne!(key, EveryPortKey::new(flow(40001), 80));
-        let vacant = EveryPortKey::new(V4Key::new(Ipv4Addr::BROADCAST, u16::MAX, ServiceId(u16::MAX - 1)), 0);
-        assert_ne!(vacant, EveryPortKey::VACANT, "no service has the last number");
+        let key = WildcardKey::new(flow(40000), 80);
+        assert_eq!(key, WildcardKey::new(flow(40000), 80));
+        assert_ne!(key, WildcardKey::new(flow(40000), 443));
+        assert_ne!(key, WildcardKey::new(flow(40001), 80));
+        let vacant = WildcardKey::new(V4Key::new(Ipv4Addr::BROADCAST, u16::MAX, ServiceId(u16::MAX - 1)), 0);
+        assert_ne!(vacant, WildcardKey::VACANT, "no service has the last number");
     }
 
     #[test]
@@ -164,9 +164,9 @@ mod tests {
         let client = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n / 256);
         spread(|n| V4Key::new(client(n), 1024 + (n % 256) as u16, ServiceId(0)));
         let flow = |n, port| V4Key::new(client(n), port, ServiceId(0));
-        spread(|n| EveryPortKey::new(flow(n, 1024 + (n % 256) as u16), 80));
-        spread(|n| EveryPortKey::new(flow(n, 1024), (n % 256) as u16));
-        spread(|n| EveryPortKey::new(flow(0, 1024), n as u16));
+        spread(|n| WildcardKey::new(flow(n, 1024 + (n % 256) as u16), 80));
+        spread(|n| WildcardKey::new(flow(n, 1024), (n % 256) as u16));
+        spread(|n| WildcardKey::new(flow(0, 1024), n as u16));
     }
 
     fn spread<K: Key>(key: impl Fn(u32) -> K) {

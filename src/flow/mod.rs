@@ -11,7 +11,7 @@ mod state;
 mod table;
 
 pub use bucket::{Entry, Found, SLOTS};
-pub use key::{EveryPortKey, Flow, FlowKey, Key, V4Key};
+pub use key::{Flow, FlowKey, Key, V4Key, WildcardKey};
 pub(crate) use memory::prefetch;
 pub use state::State;
 pub use table::{FlowTable, Hint, Homes, Inserted};

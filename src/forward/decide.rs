@@ -3,10 +3,10 @@
 use super::family::{Candidate, Context, Family};
 use super::read::Reader;
 use super::send::Sender;
-use super::snapshot::{ARMS_MAX, Snapshot};
+use super::snapshot::{INTERFACES_MAX, Snapshot};
 use super::tally::Tally;
 use super::{BATCH, Batch, Verdict};
-use crate::flow::{Entry, EveryPortKey, Flow, FlowTable, State, V4Key};
+use crate::flow::{Entry, Flow, FlowTable, State, V4Key, WildcardKey};
 use crate::schedule::{Loads, Templates};
 use crate::seed::Seed;
 use crate::stats::WorkerCounters;
@@ -19,8 +19,8 @@ const NO_STATION: u64 = u64::MAX;
 /// One worker's decisions: its own connection tables, the shared loads, the current snapshot.
 pub struct Forwarder {
     context: Context,
-    /// The MAC addresses of the arms, as [`crate::wire::MacAddr::bits`] gives them.
-    stations: [u64; ARMS_MAX],
+    /// The MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`] gives them.
+    stations: [u64; INTERFACES_MAX],
     tables: Tables,
     staged: Box<[Candidate<V4Key>; BATCH]>,
 }
@@ -28,8 +28,8 @@ pub struct Forwarder {
 /// The connections.
 pub(super) struct Tables {
     pub(super) v4: Family<V4Key>,
-    /// Of the services of every port, once there has been one.
-    pub(super) every_port: Option<Family<EveryPortKey>>,
+    /// Of the wildcard-port services, once there has been one.
+    pub(super) wildcard: Option<Family<WildcardKey>>,
 }
 
 impl Forwarder {
@@ -41,9 +41,9 @@ impl Forwarder {
             lifetimes: [Span::default(); State::COUNT],
             tally: Tally::new(loads, counters),
         };
-        let tables = Tables { v4: Family::new(FlowTable::new(connections, seed)), every_port: None };
+        let tables = Tables { v4: Family::new(FlowTable::new(connections, seed)), wildcard: None };
         let staged = Box::new([Candidate::NOBODY; BATCH]);
-        Self { context, stations: [NO_STATION; ARMS_MAX], tables, staged }
+        Self { context, stations: [NO_STATION; INTERFACES_MAX], tables, staged }
     }
 
     /// Binds the clients of persistent services by `templates`, which all workers share. To be called
@@ -54,10 +54,10 @@ impl Forwarder {
         self
     }
 
-    /// Keeps the connections of services of every port in `table` from now on. Until then, nobody can
+    /// Keeps the connections of wildcard-port services in `table` from now on. Until then, nobody can
     /// open one: it would be dropped as [`TableFull`](crate::stats::DropReason::TableFull). A second table is not taken.
-    pub fn serve_every_port(&mut self, table: FlowTable<EveryPortKey>) {
-        self.tables.every_port.get_or_insert_with(|| Family::new(table));
+    pub fn set_wildcard_table(&mut self, table: FlowTable<WildcardKey>) {
+        self.tables.wildcard.get_or_insert_with(|| Family::new(table));
         self.tables.share(&self.context.snapshot);
     }
 
@@ -65,7 +65,7 @@ impl Forwarder {
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) {
         self.context.lifetimes = State::ALL.map(|state| state.timeout(&snapshot.timeouts));
         self.stations =
-            std::array::from_fn(|arm| snapshot.arms.get(arm).map_or(NO_STATION, |arm| arm.mac.bits()));
+            std::array::from_fn(|index| snapshot.own_macs.get(index).map_or(NO_STATION, |mac| mac.bits()));
         self.tables.share(&snapshot);
         self.context.snapshot = snapshot;
     }
@@ -100,8 +100,8 @@ impl Forwarder {
     /// Returns true if more is due at once. Called at least every few seconds, it keeps every
     /// connection from outliving its deadline by more than two seconds.
     pub fn keep_house(&mut self, now: Tick) -> bool {
-        let Self { context, tables: Tables { v4, every_port }, .. } = self;
-        let others = every_port.as_mut().is_some_and(|family| family.keep_house(context, now));
+        let Self { context, tables: Tables { v4, wildcard }, .. } = self;
+        let others = wildcard.as_mut().is_some_and(|family| family.keep_house(context, now));
         let owing = v4.keep_house(context, now) | others;
         self.count_entries();
         owing
@@ -109,19 +109,19 @@ impl Forwarder {
 
     /// Takes out every connection that has expired by `now`, however long that takes.
     pub fn sweep_all(&mut self, now: Tick) {
-        let Self { context, tables: Tables { v4, every_port }, .. } = self;
+        let Self { context, tables: Tables { v4, wildcard }, .. } = self;
         v4.sweep_all(context, now);
-        every_port.iter_mut().for_each(|family| family.sweep_all(context, now));
+        wildcard.iter_mut().for_each(|family| family.sweep_all(context, now));
         self.count_entries();
     }
 
     /// The connections of bucket `bucket`, for listings; `None` past the last bucket. Those of the
-    /// services of every port come last.
+    /// wildcard-port services come last.
     pub fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = Entry<Flow>>> {
-        let Tables { v4, every_port } = &self.tables;
-        let others = every_port.as_ref().map_or(0, Family::buckets);
+        let Tables { v4, wildcard } = &self.tables;
+        let others = wildcard.as_ref().map_or(0, Family::buckets);
         let other = bucket.checked_sub(v4.buckets());
-        let of_others = other.zip(every_port.as_ref()).map(|(bucket, family)| family.listed(bucket));
+        let of_others = other.zip(wildcard.as_ref()).map(|(bucket, family)| family.listed(bucket));
         let listed = v4.listed(bucket).chain(of_others.into_iter().flatten());
         (bucket < v4.buckets() + others).then_some(listed)
     }
@@ -129,8 +129,8 @@ impl Forwarder {
     /// Notes how many connections there are.
     #[inline]
     fn count_entries(&self) {
-        let Tables { v4, every_port } = &self.tables;
-        self.context.tally.entries(v4.len() + every_port.as_ref().map_or(0, Family::len));
+        let Tables { v4, wildcard } = &self.tables;
+        self.context.tally.entries(v4.len() + wildcard.as_ref().map_or(0, Family::len));
     }
 }
 
@@ -138,20 +138,20 @@ impl Tables {
     #[inline]
     fn begin(&mut self) {
         self.v4.begin();
-        self.every_port.iter_mut().for_each(Family::begin);
+        self.wildcard.iter_mut().for_each(Family::begin);
     }
 
     /// Says which of the tables several services share.
     fn share(&mut self, snapshot: &Snapshot) {
-        let [single, every_port] = snapshot.services.counts();
+        let [single, wildcard] = snapshot.services.counts();
         self.v4.set_shared(single > 1);
-        self.every_port.iter_mut().for_each(|family| family.set_shared(every_port > 1));
+        self.wildcard.iter_mut().for_each(|family| family.set_shared(wildcard > 1));
     }
 
     #[inline]
-    fn reader<'a>(&'a self, context: &'a Context, stations: [u64; ARMS_MAX]) -> Reader<'a> {
+    fn reader<'a>(&'a self, context: &'a Context, stations: [u64; INTERFACES_MAX]) -> Reader<'a> {
         let services = &context.snapshot.services;
-        Reader { services, stations, v4: &self.v4, every_port: self.every_port.as_ref() }
+        Reader { services, stations, v4: &self.v4, wildcard: self.wildcard.as_ref() }
     }
 
     #[inline]

@@ -32,7 +32,7 @@ pub(super) struct Candidate<K> {
     pub(super) key: K,
     pub(super) homes: Homes,
     pub(super) bytes: u16,
-    /// The port that it is to, where [`Kind::EveryPort`] asks for it.
+    /// The port that it is to, where [`Kind::Wildcard`] asks for it.
     pub(super) port: u16,
     pub(super) protocol: Protocol,
     pub(super) flags: TcpFlags,
@@ -47,8 +47,8 @@ pub(super) enum Kind {
     Of,
     /// Likewise: a frame with a priority tag.
     Tagged,
-    /// Likewise, but among those of the services of every port.
-    EveryPort,
+    /// Likewise, but among those of the wildcard-port services.
+    Wildcard,
     /// Nothing more: it has been refused.
     Refused(DropReason),
 }

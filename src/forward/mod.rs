@@ -13,8 +13,9 @@ mod tally;
 
 pub use decide::Forwarder;
 pub use services::ServiceMap;
-pub use snapshot::{Arm, ArmIndex, Route, Server, Snapshot};
+pub use snapshot::{NextHop, Route, Snapshot};
 
+use crate::model::InterfaceIndex;
 use crate::stats::DropReason;
 
 /// The most frames that are decided in one go.
@@ -71,8 +72,8 @@ impl Batch for [Vec<u8>] {
 /// What is to be done with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is rewritten: transmit it on this arm.
-    Forward(ArmIndex),
+    /// It is rewritten: transmit it on this interface.
+    Forward(InterfaceIndex),
     /// Give its memory back; the reason is counted.
     Drop(DropReason),
 }

@@ -3,9 +3,9 @@
 use super::Batch;
 use super::family::{Candidate, Family, Kind};
 use super::services::ServiceMap;
-use super::snapshot::{ARMS_MAX, ArmIndex};
-use crate::flow::{EveryPortKey, Hint, Homes, Key, V4Key};
-use crate::model::ServiceId;
+use super::snapshot::INTERFACES_MAX;
+use crate::flow::{Hint, Homes, Key, V4Key, WildcardKey};
+use crate::model::{InterfaceIndex, ServiceId};
 use crate::stats::DropReason;
 use crate::wire::packet::{Packet, Protocol, V4Packet};
 use crate::wire::transport::TcpFlags;
@@ -14,10 +14,10 @@ use crate::wire::{ethernet, glance};
 /// Everything that the first pass of a batch needs.
 pub(super) struct Reader<'a> {
     pub(super) services: &'a ServiceMap,
-    /// The MAC addresses of the arms, as [`crate::wire::MacAddr::bits`] gives them.
-    pub(super) stations: [u64; ARMS_MAX],
+    /// The MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`] gives them.
+    pub(super) stations: [u64; INTERFACES_MAX],
     pub(super) v4: &'a Family<V4Key>,
-    pub(super) every_port: Option<&'a Family<EveryPortKey>>,
+    pub(super) wildcard: Option<&'a Family<WildcardKey>>,
 }
 
 impl Candidate<V4Key> {
@@ -55,7 +55,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Header by header: there may be options, a priority tag, or a service of every port.
+    /// Header by header: there may be options, a priority tag, or a wildcard-port service.
     #[cold]
     fn look_closer<B: Batch + ?Sized>(&self, batch: &mut B, index: usize, place: &mut Candidate<V4Key>) {
         let rest = batch.rest(index);
@@ -72,7 +72,7 @@ impl Reader<'_> {
         let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload, rest)?;
         let mut candidate = match self.service_of(&packet) {
             Some(service) => self.candidate(&packet, service),
-            None => self.of_every_port(&packet).ok_or(DropReason::NoService)?,
+            None => self.wildcard_candidate(&packet).ok_or(DropReason::NoService)?,
         };
         if matches!(candidate.kind, Kind::Of) && ethernet.ethertype() == ethernet::TAG {
             candidate.kind = Kind::Tagged;
@@ -90,14 +90,14 @@ impl Reader<'_> {
         if self.stations.contains(&ethernet.source_bits()) {
             return Err(DropReason::Looped);
         }
-        let own = self.stations[usize::from(ArmIndex::CLIENT.0)] == ethernet.destination_bits();
+        let own = self.stations[usize::from(InterfaceIndex::CLIENT.0)] == ethernet.destination_bits();
         own.then_some(()).ok_or(DropReason::OtherHost)
     }
 
     /// False if [`Reader::admit`] may refuse the frame: its source ends as one of ours does.
     #[inline]
     fn may_admit(&self, ethernet: ethernet::Header<'_>) -> bool {
-        let own = self.stations[usize::from(ArmIndex::CLIENT.0)] == ethernet.destination_bits();
+        let own = self.stations[usize::from(InterfaceIndex::CLIENT.0)] == ethernet.destination_bits();
         let end = ethernet.source_end();
         own && self.stations.iter().all(|station| (station >> 32) as u32 != end)
     }
@@ -111,15 +111,15 @@ impl Reader<'_> {
         Candidate { key, homes, bytes, port: 0, protocol, flags, hint: Hint::NONE, kind: Kind::Of }
     }
 
-    /// The candidate for a service of every port, if the VIP has one. Its homes are in the other table.
-    fn of_every_port(&self, packet: &V4Packet) -> Option<Candidate<V4Key>> {
+    /// The candidate for a wildcard-port service, if the VIP has one. Its homes are in the other table.
+    fn wildcard_candidate(&self, packet: &V4Packet) -> Option<Candidate<V4Key>> {
         let V4Packet { protocol, destination, bytes, flags, ports, .. } = *packet;
-        let service = self.services.find_every_port(protocol, destination)?;
+        let service = self.services.find_wildcard(protocol, destination)?;
         let key = V4Key::new(packet.source, ports.source, service);
-        if let Some(family) = self.every_port {
-            family.call(EveryPortKey::new(key, ports.destination));
+        if let Some(family) = self.wildcard {
+            family.call(WildcardKey::new(key, ports.destination));
         }
-        let (port, kind) = (ports.destination, Kind::EveryPort);
+        let (port, kind) = (ports.destination, Kind::Wildcard);
         Some(Candidate { key, bytes, port, protocol, flags, kind, ..Candidate::NOBODY })
     }
 }

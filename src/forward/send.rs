@@ -5,7 +5,7 @@ use super::decide::Tables;
 use super::family::{Candidate, Context, Family, Kind};
 use super::snapshot::Route;
 use super::{Batch, Verdict};
-use crate::flow::{EveryPortKey, Flow, FlowKey, Found, State, V4Key};
+use crate::flow::{Flow, FlowKey, Found, State, V4Key, WildcardKey};
 use crate::model::ServerId;
 use crate::stats::{DropReason, ServerCounters};
 use crate::time::{Span, Tick};
@@ -24,8 +24,8 @@ pub(super) struct Sender<'a> {
 }
 
 /// The second pass for the other frames: refused ones, those with a tag, those whose connection is not
-/// there, does not stay as it is, has a server that not every frame goes to, or is one to a service of
-/// every port.
+/// there, does not stay as it is, has a server that not every frame goes to, or belongs to a wildcard-port
+/// service.
 struct Opener<'a> {
     context: &'a Context,
     tables: &'a mut Tables,
@@ -55,7 +55,7 @@ impl Sender<'_> {
         }
         let Found { deadline, state, server, .. } = found;
         let (server, expires) = (usize::from(server.0), now.after(self.lifetimes[*state as usize]));
-        let Some(Route::Via(arm, addresses)) = self.routes.get(server) else {
+        let Some(Route::Via(interface, addresses)) = self.routes.get(server) else {
             return self.opener(false).forward(candidate, batch, index);
         };
         if !hop::forward_plain(batch.frame(index), addresses) {
@@ -63,7 +63,7 @@ impl Sender<'_> {
         }
         *deadline = expires;
         self.counters[server].forwarded(candidate.bytes);
-        Verdict::Forward(*arm)
+        Verdict::Forward(*interface)
     }
 
     #[inline]
@@ -86,17 +86,17 @@ impl Opener<'_> {
         }
         let arrival = Arrival { completed: batch.completes_checksum(index), frame: batch.frame(index) };
         let way = self.server_of(candidate, &arrival).and_then(|server| {
-            let (arm, addresses) = self.context.snapshot.route(server).way()?;
-            Ok((server, arm, addresses))
+            let (interface, addresses) = self.context.snapshot.route(server).way()?;
+            Ok((server, interface, addresses))
         });
-        let (server, arm, addresses) = match way {
+        let (server, interface, addresses) = match way {
             Ok(way) => way,
             Err(DropReason::Looped) => return tally.looped(batch.frame(index)),
             Err(reason) => return tally.dropped(reason),
         };
         hop::forward(batch.frame(index), addresses);
         tally.forwarded(server, candidate.bytes);
-        Verdict::Forward(arm)
+        Verdict::Forward(interface)
     }
 
     /// The server of a frame that has not been refused.
@@ -107,13 +107,13 @@ impl Opener<'_> {
         arrival: &Arrival<'_>,
     ) -> Result<ServerId, DropReason> {
         let Self { context, now, .. } = *self;
-        let Tables { v4, every_port } = &mut *self.tables;
-        if matches!(candidate.kind, Kind::EveryPort) {
-            let family = every_port.as_mut().ok_or(DropReason::TableFull)?;
-            let candidate = family.candidate(candidate, EveryPortKey::new(candidate.key, candidate.port));
+        let Tables { v4, wildcard } = &mut *self.tables;
+        if matches!(candidate.kind, Kind::Wildcard) {
+            let family = wildcard.as_mut().ok_or(DropReason::TableFull)?;
+            let candidate = family.candidate(candidate, WildcardKey::new(candidate.key, candidate.port));
             return family.open_or_advance(context, &candidate, now, arrival);
         }
-        if let Some(family) = every_port
+        if let Some(family) = wildcard
             && let Some(earlier) = earlier((context, family), candidate, now)
             && (self.absent || !v4.has(candidate))
         {
@@ -126,16 +126,16 @@ impl Opener<'_> {
     }
 }
 
-/// What a connection is by that began when its port was one of every port, and has a service of its
-/// own by now: IPVS, too, looks for connections first and for services then.
+/// Candidate for a connection that a wildcard-port service opened before its port got a service of its own.
+/// IPVS, too, looks up connections before services.
 fn earlier(
-    (context, family): (&Context, &mut Family<EveryPortKey>),
+    (context, family): (&Context, &mut Family<WildcardKey>),
     candidate: &Candidate<V4Key>,
     now: Tick,
-) -> Option<Candidate<EveryPortKey>> {
+) -> Option<Candidate<WildcardKey>> {
     let Flow { client, client_port, service, .. } = candidate.key.flow();
-    let (port, service) = context.snapshot.services.every_port_beside(service)?;
-    let key = EveryPortKey::new(V4Key::new(client, client_port, service), port);
+    let (port, service) = context.snapshot.services.wildcard_beside(service)?;
+    let key = WildcardKey::new(V4Key::new(client, client_port, service), port);
     let earlier = family.candidate(candidate, key);
     family.goes_on(context, &earlier, now).then_some(earlier)
 }

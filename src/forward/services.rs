@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr};
 #[derive(Clone, Debug)]
 pub struct ServiceMap {
     v4: Slots,
-    /// Services of every port, under port 0. Apart, so that nothing else is found there.
-    every_port: Slots,
-    /// By [`ServiceId`]: the port of a service beside one of every port, and that one. Empty if no
-    /// service is of every port.
+    /// Wildcard-port services, under port 0. Kept apart: fixed-port look-ups never match them.
+    wildcard: Slots,
+    /// By [`ServiceId`]: the port of a fixed-port service and the wildcard-port service of the same VIP and
+    /// protocol. Empty without wildcard-port services.
     beside: Box<[Option<(u16, ServiceId)>]>,
     counts: [usize; 2],
 }
@@ -40,34 +40,34 @@ impl Default for ServiceMap {
 }
 
 impl ServiceMap {
-    /// A table of `services`, among which port 0 stands for every port. Of equal addresses the first
+    /// Builds a table of `services`, where port 0 is the wildcard port. Of equal addresses the first
     /// wins; the model has none.
     ///
     /// # Panics
     /// If a service has the last number, which stands for none (see [`crate::flow::V4Key`]).
     #[must_use]
     pub fn new(services: &[(ServiceAddress, ServiceId)]) -> Self {
-        let (every_port, single): (Vec<_>, Vec<_>) =
-            services.iter().partition(|(address, _)| address.is_every_port());
+        let (wildcard, single): (Vec<_>, Vec<_>) =
+            services.iter().partition(|(address, _)| address.is_wildcard());
         let mut map = Self {
             v4: Slots::of(&single),
-            every_port: Slots::of(&every_port),
+            wildcard: Slots::of(&wildcard),
             beside: Box::default(),
-            counts: [single.len(), every_port.len()],
+            counts: [single.len(), wildcard.len()],
         };
-        if !every_port.is_empty() {
+        if !wildcard.is_empty() {
             map.beside = map.beside(&single);
         }
         map
     }
 
-    /// How many services of one port there are, and how many of every port.
+    /// Numbers of fixed-port and of wildcard-port services.
     #[must_use]
     pub fn counts(&self) -> [usize; 2] {
         self.counts
     }
 
-    /// The service at this address; `port` in host order. It wins over one of every port
+    /// The service at this address; `port` in host order. It has precedence over a wildcard-port service
     /// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
     #[inline]
     #[must_use]
@@ -75,16 +75,16 @@ impl ServiceMap {
         self.v4.find(key(protocol, vip, port))
     }
 
-    /// The service of every port of this VIP.
+    /// The wildcard-port service of this VIP.
     #[must_use]
-    pub fn find_every_port(&self, protocol: Protocol, vip: Ipv4Addr) -> Option<ServiceId> {
-        self.every_port.find(key(protocol, vip, 0))
+    pub fn find_wildcard(&self, protocol: Protocol, vip: Ipv4Addr) -> Option<ServiceId> {
+        self.wildcard.find(key(protocol, vip, 0))
     }
 
     /// The port of `service`, and the service that has every other port of its VIP and protocol, if
     /// there is one.
     #[must_use]
-    pub fn every_port_beside(&self, service: ServiceId) -> Option<(u16, ServiceId)> {
+    pub fn wildcard_beside(&self, service: ServiceId) -> Option<(u16, ServiceId)> {
         *self.beside.get(usize::from(service.0))?
     }
 
@@ -93,7 +93,7 @@ impl ServiceMap {
         let mut beside = vec![None; end];
         for (ServiceAddress { protocol, address }, id) in single {
             let IpAddr::V4(vip) = address.ip() else { continue };
-            let other = self.find_every_port(*protocol, vip);
+            let other = self.find_wildcard(*protocol, vip);
             beside[usize::from(id.0)] = other.map(|other| (address.port(), other));
         }
         beside.into()
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_every_port_is_found_beside_those_of_one() {
+    fn wildcard_services_are_found_beside_fixed_ports() {
         let vips = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
         let service = |protocol, vip: usize, port, id| {
             (ServiceAddress { protocol, address: SocketAddr::from((vips[vip], port)) }, ServiceId(id))
@@ -201,10 +201,10 @@ mod tests {
         ]);
         assert_eq!(map.find(tcp, vips[0], 80), Some(ServiceId(2)));
         assert_eq!([0, 81].map(|port| map.find(tcp, vips[0], port)), [None; 2]);
-        assert_eq!(map.find_every_port(tcp, vips[0]), Some(ServiceId(4)));
+        assert_eq!(map.find_wildcard(tcp, vips[0]), Some(ServiceId(4)));
         assert_eq!(map.counts(), [3, 1]);
-        assert_eq!([map.find_every_port(udp, vips[0]), map.find_every_port(tcp, vips[1])], [None; 2]);
-        let beside = |id| map.every_port_beside(ServiceId(id));
+        assert_eq!([map.find_wildcard(udp, vips[0]), map.find_wildcard(tcp, vips[1])], [None; 2]);
+        let beside = |id| map.wildcard_beside(ServiceId(id));
         assert_eq!(beside(2), Some((80, ServiceId(4))));
         assert_eq!([1, 3, 4, 5, 6].map(beside), [None; 5], "other protocols, other VIPs, and itself");
     }
@@ -213,6 +213,6 @@ mod tests {
     fn an_empty_map_finds_nothing() {
         assert_eq!(ServiceMap::default().find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
         assert_eq!(ServiceMap::new(&[]).find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
-        assert_eq!(ServiceMap::new(&[]).find_every_port(Protocol::Tcp, Ipv4Addr::LOCALHOST), None);
+        assert_eq!(ServiceMap::new(&[]).find_wildcard(Protocol::Tcp, Ipv4Addr::LOCALHOST), None);
     }
 }

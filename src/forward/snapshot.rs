@@ -1,38 +1,21 @@
 //! The immutable picture of services and servers that workers decide by.
 
 use super::ServiceMap;
-use crate::model::{Policy, ServerId, ServiceId, Timeouts};
+use crate::model::{InterfaceIndex, Policy, ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
 use std::net::Ipv4Addr;
 
-/// Which of the director's interfaces: 0 is the client side, 1 the server side of a two-armed
-/// director. A one-armed director has arm 0 only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ArmIndex(pub u8);
-
-impl ArmIndex {
-    /// The arm on which VIP traffic arrives.
-    pub const CLIENT: ArmIndex = ArmIndex(0);
-}
-
-/// The most arms that a director has.
-pub(super) const ARMS_MAX: usize = 2;
-
-/// What the data path knows of one of the director's interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arm {
-    /// The interface's own address: the source of every frame sent there.
-    pub mac: MacAddr,
-}
+/// Most interfaces that a director has.
+pub(super) const INTERFACES_MAX: usize = 2;
 
 /// How a real server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct NextHop {
     /// The interface that it is behind.
-    pub arm: ArmIndex,
+    pub interface: InterfaceIndex,
     /// Its address; `None` until ARP has found it.
     pub mac: Option<MacAddr>,
 }
@@ -45,11 +28,11 @@ pub enum Route {
     Gone,
     /// Its MAC address is not known yet.
     Unresolved,
-    /// Out of this arm with these addresses.
-    Via(ArmIndex, Addresses),
+    /// Out of this interface with these addresses.
+    Via(InterfaceIndex, Addresses),
     /// Likewise, but a SYN is scheduled anew: the server has weight 0, and [`Policy::expire_nodest_conn`]
     /// is set.
-    Quiesced(ArmIndex, Addresses),
+    Quiesced(InterfaceIndex, Addresses),
 }
 
 /// Everything that a decision depends on besides the frame, the flow table and the loads.
@@ -57,8 +40,8 @@ pub enum Route {
 /// Control builds a new one for every change; workers adopt it between batches.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// The director's interfaces, by [`ArmIndex`]: one or two.
-    pub arms: Vec<Arm>,
+    /// MAC addresses of the director's interfaces, by [`InterfaceIndex`]: one or two.
+    pub own_macs: Vec<MacAddr>,
     /// Which service an address belongs to.
     pub services: ServiceMap,
     /// By [`ServiceId`]: the servers that take new connections.
@@ -90,14 +73,16 @@ impl Snapshot {
 }
 
 impl Route {
-    /// The arm and the addresses that frames get.
+    /// The interface and the addresses that frames get.
     ///
     /// # Errors
     /// Why there is no way.
     #[inline]
-    pub fn way(&self) -> Result<(ArmIndex, &Addresses), DropReason> {
+    pub fn way(&self) -> Result<(InterfaceIndex, &Addresses), DropReason> {
         match self {
-            Self::Via(arm, addresses) | Self::Quiesced(arm, addresses) => Ok((*arm, addresses)),
+            Self::Via(interface, addresses) | Self::Quiesced(interface, addresses) => {
+                Ok((*interface, addresses))
+            }
             Self::Unresolved => Err(DropReason::Unresolved),
             Self::Gone => Err(DropReason::ServerGone),
         }
@@ -107,23 +92,23 @@ impl Route {
     #[must_use]
     pub fn quiesced(self) -> Self {
         match self {
-            Self::Via(arm, addresses) => Self::Quiesced(arm, addresses),
+            Self::Via(interface, addresses) => Self::Quiesced(interface, addresses),
             other => other,
         }
     }
 
-    /// The way to `server` from a director with these `arms`; to `None`, which has been removed,
+    /// The way to `server` from a director with these MAC addresses; to `None`, which has been removed,
     /// there is none.
     ///
     /// # Panics
-    /// If the server is behind an arm that is not there.
+    /// If the server is behind an interface that is not there.
     #[must_use]
-    pub fn new(arms: &[Arm], server: Option<Server>) -> Self {
+    pub fn new(own_macs: &[MacAddr], server: Option<NextHop>) -> Self {
         match server {
             None => Self::Gone,
-            Some(Server { mac: None, .. }) => Self::Unresolved,
-            Some(Server { mac: Some(mac), arm }) => {
-                Self::Via(arm, Addresses::new(mac, arms[usize::from(arm.0)].mac))
+            Some(NextHop { mac: None, .. }) => Self::Unresolved,
+            Some(NextHop { mac: Some(mac), interface }) => {
+                Self::Via(interface, Addresses::new(mac, own_macs[usize::from(interface.0)]))
             }
         }
     }
@@ -132,7 +117,7 @@ impl Route {
     ///
     /// # Panics
     /// As [`Route::new`].
-    pub fn to_all(arms: &[Arm], servers: impl IntoIterator<Item = Option<Server>>) -> Vec<Self> {
-        servers.into_iter().map(|server| Self::new(arms, server)).collect()
+    pub fn to_all(own_macs: &[MacAddr], servers: impl IntoIterator<Item = Option<NextHop>>) -> Vec<Self> {
+        servers.into_iter().map(|server| Self::new(own_macs, server)).collect()
     }
 }

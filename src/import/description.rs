@@ -56,7 +56,7 @@ pub(super) struct Timeouts {
 /// How a service is told from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vip {
-    /// Port 0 is every port.
+    /// Port 0 is the wildcard port.
     Address(Transport, SocketAddr),
     /// A firewall mark.
     Mark(u32),

@@ -145,7 +145,7 @@ impl Fitter<'_> {
         if !self.seen.insert(vip.to_string()) {
             return refuse(format!("{vip} is a service already"), "merge the servers of the two");
         }
-        // Every port needs persistence, which is a matter of its settings.
+        // A wildcard port needs persistence, which is a matter of its settings.
         let some_port = SocketAddr::new(address.ip(), address.port().max(1));
         match self.judge.refusal(&identity(transport, some_port)) {
             None => Ok((transport, address)),
@@ -352,7 +352,7 @@ impl Fitter<'_> {
             Forward::Masquerade => "by masquerading (-m, NAT)",
         };
         let port = match vip.port() {
-            0 if other_port => format!(", let it serve every port, not {port} alone"),
+            0 if other_port => format!(", let it serve all ports, not {port} alone"),
             own if other_port => format!(", let it serve port {own} instead of {port}"),
             _ => String::new(),
         };
@@ -373,7 +373,7 @@ impl Fitter<'_> {
 
     fn note_port(&mut self, Server { place, address, port, .. }: &Server, own: u16) {
         let (what, own) = match own {
-            0 => (format!("{address} has port {port}, and the service every port"), "a client's"),
+            0 => (format!("{address} has port {port}, and the service the wildcard port"), "a client's"),
             _ => (format!("{address} has port {port}, not the service's {own}"), "the service's"),
         };
         let instead = format!("IPVS sends to {own} port as well: direct routing cannot change it");

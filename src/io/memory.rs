@@ -1,7 +1,8 @@
 //! Frames in memory: the same loop without a wire, for tests and benches.
 
 use super::{Levels, Ports, Sent};
-use crate::forward::{ArmIndex, BATCH, Batch, Verdict};
+use crate::forward::{BATCH, Batch, Verdict};
+use crate::model::InterfaceIndex;
 use crossbeam::channel::{Receiver, Select, Sender, TrySendError, bounded, unbounded};
 use std::io;
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl Wire {
     /// # Panics
     /// If there is no such arm.
     #[must_use]
-    pub fn forwarded(&self, arm: ArmIndex) -> Vec<Vec<u8>> {
+    pub fn forwarded(&self, arm: InterfaceIndex) -> Vec<Vec<u8>> {
         self.leaving[usize::from(arm.0)].try_iter().collect()
     }
 }
@@ -142,8 +143,8 @@ mod tests {
     use crate::stats::DropReason;
     use std::time::Instant;
 
-    const CLIENT: ArmIndex = ArmIndex::CLIENT;
-    const SERVERS: ArmIndex = ArmIndex(1);
+    const CLIENT: InterfaceIndex = InterfaceIndex::CLIENT;
+    const SERVERS: InterfaceIndex = InterfaceIndex(1);
 
     #[test]
     fn every_frame_has_one_fate_and_keeps_its_order() {

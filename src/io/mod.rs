@@ -103,7 +103,7 @@ pub struct PortInfo {
 /// What is to be opened.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// By [`crate::forward::ArmIndex`]: the client side, then the server side if it is another.
+    /// By [`crate::model::InterfaceIndex`]: the client side, then the server side if it is another.
     pub arms: Vec<Interface>,
     /// How many workers share them, at least 1. `None`: one per queue of the client side, at
     /// most one per core; AF_PACKET then has one per core.

@@ -127,8 +127,8 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
         let misfit = flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
         return misfit.map_err(|misfit| misfit.of([Culprit::Service(address)]));
     }
-    if address.is_every_port() && service.persistence.is_none() {
-        return flaw("every port needs persistence", "make it persistent (-p), or name a port");
+    if address.is_wildcard() && service.persistence.is_none() {
+        return flaw("a wildcard port needs persistence", "make it persistent (-p), or name a port");
     }
     if let Some(persistence) = service.persistence {
         persistent(persistence).or_else(|(what, remedy)| flaw(what, remedy))?;
@@ -271,7 +271,7 @@ mod tests {
         for (services, complaint) in [
             (
                 vec![service("192.0.2.1:0", &[])],
-                "virtual service TCP 192.0.2.1:0: every port needs persistence; make",
+                "virtual service TCP 192.0.2.1:0: a wildcard port needs persistence; make",
             ),
             (
                 vec![service("127.0.0.1:80", &[])],
@@ -315,9 +315,9 @@ mod tests {
             let flaw = flaw(services);
             assert!(flaw.contains(complaint), "{flaw}");
         }
-        let every_port =
+        let wildcard =
             VirtualService { address: service("192.0.2.1:0", &[]).address, ..persistent(1, 32).remove(0) };
-        let good = Rules { services: vec![web(), every_port], ..Rules::default() };
+        let good = Rules { services: vec![web(), wildcard], ..Rules::default() };
         assert_eq!(good.check(), Ok(()));
     }
 }

@@ -11,6 +11,7 @@ mod check;
 mod config;
 mod difference;
 mod file;
+mod interface;
 mod parse;
 mod scheduler;
 mod service;
@@ -25,6 +26,7 @@ pub use config::{Config, ConnReuseMode, ControlOthers, Director, OnConflict, OnS
 pub use config::{Place, Places, Policy, Timeouts, Wait, Workers};
 pub use difference::Difference;
 pub use file::{FILE_MAX, Unreadable, read_file, read_input};
+pub use interface::InterfaceIndex;
 pub use parse::{ConfigError, ConfigErrors, SECONDS_MAX, parse, parse_bytes};
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
 pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};

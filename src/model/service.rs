@@ -39,7 +39,7 @@ pub struct ServiceAddress {
 impl ServiceAddress {
     /// Whether it takes every port of its VIP that no other service has.
     #[must_use]
-    pub fn is_every_port(&self) -> bool {
+    pub fn is_wildcard(&self) -> bool {
         self.address.port() == 0
     }
 

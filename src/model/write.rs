@@ -204,7 +204,7 @@ mod tests {
         ((scheduler, [fallback, port], (persistence, slow_start), servers), number): (Drawn, u16),
     ) -> VirtualService {
         let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
-        // Every port, where clients persist.
+        // The wildcard port, where clients persist.
         let at = if number < 3 && persistence.is_some() { 0 } else { number };
         let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], at).into() };
         let scheduler = Scheduler::ALL[scheduler];

@@ -5,9 +5,9 @@
 //!
 //! What it keeps to:
 //! - A VIP is probed for before it is claimed, and only a claimed VIP is answered for, on the
-//!   client link alone. Nothing else is ever answered: the kernel speaks for the director's own
+//!   client interface alone. Nothing else is ever answered: the kernel speaks for the director's own
 //!   addresses.
-//! - A VIP once claimed is not given up for a packet, but right after an outage of the link. One that is forged, or from a real server with
+//! - A VIP once claimed is not given up for a packet, but right after an outage of the interface. One that is forged, or from a real server with
 //!   a wrong `arp_announce`, would otherwise stop the service. It is defended (RFC 5227 §2.4, choice
 //!   c) and reported. Only to a station that does all that a director does, answering every probe
 //!   and defending the VIP, and that has the higher MAC address, is it left: two directors that both
@@ -18,7 +18,7 @@
 //! - A claim to a reachable real server's address changes nothing by itself: it is verified by
 //!   asking, and the known MAC address stays while it answers.
 //! - An interface without carrier is silent: probes that nothing can hear prove nothing. A VIP that is
-//!   claimed stays so, and servers stay as they are known, so that a flap of the link loses nothing. When the
+//!   claimed stays so, and servers stay as they are known, so that a flap of the interface loses nothing. When the
 //!   carrier is back, servers are asked for, and each VIP is probed for before it is announced: a director
 //!   that has taken it meanwhile keeps it.
 //! - Every change is reported once.
@@ -38,7 +38,7 @@ mod vip;
 pub use report::Report;
 pub use timing::Timing;
 
-use crate::model::OnConflict;
+use crate::model::{InterfaceIndex, OnConflict};
 use crate::stats::Counter;
 use crate::time::Tick;
 use crate::wire::MacAddr;
@@ -50,20 +50,11 @@ use std::sync::Arc;
 use tables::Tables;
 use turn::{Common, Turn};
 
-/// Which of the director's interfaces, counted as [`Settings::links`] lists them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkIndex(pub u8);
-
-impl LinkIndex {
-    /// The one on which VIP traffic arrives.
-    pub const CLIENT: LinkIndex = LinkIndex(0);
-}
-
 /// What a machine is made from.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// By [`LinkIndex`]: the director's own MAC address there. The client link comes first.
-    pub links: Vec<MacAddr>,
+    /// By [`InterfaceIndex`]: the director's own MAC address there. The client interface comes first.
+    pub own_macs: Vec<MacAddr>,
     /// Whether a VIP that another station has is claimed all the same.
     pub on_conflict: OnConflict,
     /// Spans over a day are cut to a day.
@@ -72,11 +63,11 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// A real server to be resolved. It is named by link and RIP, however many services it serves.
+/// A real server to be resolved. It is named by interface and RIP, however many services it serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerSettings {
     /// The interface that it is behind.
-    pub link: LinkIndex,
+    pub interface: InterfaceIndex,
     /// Its address.
     pub rip: Ipv4Addr,
     /// The director's own address (DIP) to ask from.
@@ -91,7 +82,7 @@ pub enum Event {
     /// An ARP packet came in.
     Received {
         /// Where.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// What.
         packet: ArpPacket,
     },
@@ -107,16 +98,16 @@ pub enum Event {
     /// Ask for this server no more.
     RemoveServer {
         /// The interface that it is behind.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// Its address.
         rip: Ipv4Addr,
     },
     /// The interface has lost its carrier: nothing is sent there, claimed, or given up until it is back.
-    LinkDown(LinkIndex),
+    InterfaceDown(InterfaceIndex),
     /// The carrier is back: every VIP is probed for anew (RFC 5227 §2.1), every server asked for, at once.
     /// A VIP that was claimed is announced if nothing answers, and left to the station that does; with
     /// [`OnConflict::Claim`] it is announced at once. An interface counts as up until it is said to be down.
-    LinkUp(LinkIndex),
+    InterfaceUp(InterfaceIndex),
 }
 
 /// What the machine wants done, in this order.
@@ -125,7 +116,7 @@ pub enum Action {
     /// Send this frame.
     Send {
         /// Where.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// What.
         packet: ArpPacket,
     },
@@ -161,14 +152,14 @@ impl Neighbors {
     /// A machine without VIPs and servers: they are added by events.
     ///
     /// # Panics
-    /// If `settings` has no link.
+    /// If `settings` has no interface.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { links, on_conflict, timing, seed } = settings;
-        assert!(!links.is_empty(), "a director has at least its client link");
+        let Settings { own_macs, on_conflict, timing, seed } = settings;
+        assert!(!own_macs.is_empty(), "a director has at least its client interface");
         let (timing, random, counters) = (timing.bounded(), Random::new(seed), Arc::default());
         let down = BTreeSet::new();
-        let common = Common { links, down, on_conflict, timing, random, servers: 0, counters };
+        let common = Common { own_macs, down, on_conflict, timing, random, servers: 0, counters };
         Self { common, tables: Tables::default() }
     }
 
@@ -189,19 +180,19 @@ impl Neighbors {
     /// Takes one event, and whatever has become due by `now`. Appends to `actions`.
     ///
     /// # Panics
-    /// If a server is added on a link that [`Settings::links`] does not have.
+    /// If a server is added on an interface that [`Settings::own_macs`] does not have.
     pub fn handle(&mut self, event: Event, now: Tick, actions: &mut Vec<Action>) {
         let turn = &mut Turn { common: &mut self.common, now, actions };
         self.tables.advance(now);
         match event {
-            Event::Received { link, packet } => self.tables.receive(link, &packet, turn),
+            Event::Received { interface, packet } => self.tables.receive(interface, &packet, turn),
             Event::Timer => {}
             Event::AddVip(vip) => self.tables.add_vip(vip, turn),
             Event::RemoveVip(vip) => self.tables.remove_vip(vip),
             Event::AddServer(settings) => self.tables.add_server(settings, turn),
-            Event::RemoveServer { link, rip } => self.tables.remove_server(link, rip, turn),
-            Event::LinkDown(link) => self.tables.link_down(link, turn),
-            Event::LinkUp(link) => self.tables.link_up(link, turn),
+            Event::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),
+            Event::InterfaceDown(interface) => self.tables.interface_down(interface, turn),
+            Event::InterfaceUp(interface) => self.tables.interface_up(interface, turn),
         }
         self.tables.run_due(turn);
     }

@@ -1,6 +1,6 @@
 //! What control is told.
 
-use super::LinkIndex;
+use super::InterfaceIndex;
 use crate::wire::MacAddr;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -53,7 +53,7 @@ pub enum Report {
     /// The server is reachable, at this address: new, or back again.
     Resolved {
         /// The interface that it is behind.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// The server.
         rip: Ipv4Addr,
         /// Its address.
@@ -63,7 +63,7 @@ pub enum Report {
     /// answer.
     Moved {
         /// The interface that it is behind.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// The server.
         rip: Ipv4Addr,
         /// Its address until now.
@@ -75,7 +75,7 @@ pub enum Report {
     /// go on to that. Reported once for each claimant.
     Disputed {
         /// The interface that it is behind.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// The server.
         rip: Ipv4Addr,
         /// Its known address, which answers.
@@ -86,7 +86,7 @@ pub enum Report {
     /// That station does not claim the server's address any more.
     DisputeOver {
         /// The interface that it is behind.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// The server.
         rip: Ipv4Addr,
         /// The other station.
@@ -95,7 +95,7 @@ pub enum Report {
     /// The server does not answer, or has never answered. It is still asked.
     Lost {
         /// The interface that it is behind.
-        link: LinkIndex,
+        interface: InterfaceIndex,
         /// The server.
         rip: Ipv4Addr,
     },
@@ -174,7 +174,10 @@ mod tests {
         );
         let stranger = Report::Conflict { vip, mac, server: None };
         assert_eq!(of(stranger), "VIP 192.0.2.80 is in use by 02:00:00:00:00:07 too: take it off that host");
-        let link = LinkIndex::CLIENT;
-        assert_eq!(of(Report::Resolved { link, rip, mac }), "real server 192.0.2.7 is at 02:00:00:00:00:07");
+        let interface = InterfaceIndex::CLIENT;
+        assert_eq!(
+            of(Report::Resolved { interface, rip, mac }),
+            "real server 192.0.2.7 is at 02:00:00:00:00:07"
+        );
     }
 }

@@ -6,7 +6,7 @@
 //! director.
 
 use super::turn::Turn;
-use super::{LinkIndex, Report};
+use super::{InterfaceIndex, Report};
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, Operation};
@@ -68,7 +68,7 @@ impl Rivals {
     /// A station that holds and defends the VIP, and before which this director gives way: of two such
     /// the one with the higher MAC address keeps the VIP.
     pub(super) fn stronger(&self, turn: &Turn<'_>) -> Option<MacAddr> {
-        let own = turn.mac(LinkIndex::CLIENT);
+        let own = turn.mac(InterfaceIndex::CLIENT);
         let stronger = |rival: &&Rival| rival.holds && rival.defends && rival.mac > own;
         self.all.iter().find(stronger).map(|rival| rival.mac)
     }
@@ -125,7 +125,7 @@ impl Rivals {
         self.all.iter().any(|rival| rival.mac == mac && rival.holds)
     }
 
-    /// Gives each rival its whole time again: silence during an outage of the link proves nothing.
+    /// Gives each rival its whole time again: silence during an outage of the interface proves nothing.
     pub(super) fn renew(&mut self, turn: &Turn<'_>) {
         let over = turn.later(turn.timing().quiet());
         self.all.iter_mut().for_each(|rival| rival.over = over);

@@ -60,10 +60,10 @@ struct Claimant {
 
 impl Server {
     pub(super) fn new(settings: ServerSettings, turn: &mut Turn<'_>) -> Self {
-        let held = !turn.is_up(settings.link);
+        let held = !turn.is_up(settings.interface);
         let state = match settings.mac {
             Some(mac) => {
-                turn.report(Report::Resolved { link: settings.link, rip: settings.rip, mac });
+                turn.report(Report::Resolved { interface: settings.interface, rip: settings.rip, mac });
                 State::Fixed
             }
             None => State::Resolving { asked: 0, due: turn.now },
@@ -179,10 +179,11 @@ impl Server {
 
     /// The known address has spoken: whoever else claims it disputes it.
     fn confirmed(&mut self, turn: &mut Turn<'_>) {
-        let (link, rip, mac) = (self.settings.link, self.settings.rip, self.mac.unwrap_or_default());
+        let (interface, rip, mac) =
+            (self.settings.interface, self.settings.rip, self.mac.unwrap_or_default());
         for claimant in &mut self.claimants {
             if !std::mem::replace(&mut claimant.disputed, true) {
-                turn.report(Report::Disputed { link, rip, mac, claimant: claimant.mac });
+                turn.report(Report::Disputed { interface, rip, mac, claimant: claimant.mac });
             }
             (claimant.asked, claimant.answered) = (0, false);
         }
@@ -212,10 +213,10 @@ impl Server {
 
     /// From now on the server is at `mac`.
     fn settle_on(&mut self, mac: MacAddr, turn: &mut Turn<'_>) {
-        let ServerSettings { link, rip, .. } = self.settings;
+        let ServerSettings { interface, rip, .. } = self.settings;
         let report = match self.mac.replace(mac).filter(|old| *old != mac) {
-            Some(old) => Report::Moved { link, rip, old, new: mac },
-            None => Report::Resolved { link, rip, mac },
+            Some(old) => Report::Moved { interface, rip, old, new: mac },
+            None => Report::Resolved { interface, rip, mac },
         };
         turn.report(report);
         self.claimants.retain(|claimant| claimant.mac != mac);
@@ -227,27 +228,27 @@ impl Server {
 
     fn lost(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) {
         if !matches!(self.state, State::Unreachable { .. }) {
-            turn.report(Report::Lost { link: self.settings.link, rip: self.settings.rip });
+            turn.report(Report::Lost { interface: self.settings.interface, rip: self.settings.rip });
         }
         self.ask(None, sender, turn);
         self.state = State::Unreachable { due: turn.later(turn.timing().unreachable_retry) };
     }
 
     fn forget_quiet_claimants(&mut self, turn: &mut Turn<'_>) {
-        let (now, ServerSettings { link, rip, .. }) = (turn.now, self.settings);
+        let (now, ServerSettings { interface, rip, .. }) = (turn.now, self.settings);
         for claimant in self.claimants.extract_if(.., |claimant| now.reached(claimant.over)) {
             if claimant.disputed {
-                turn.report(Report::DisputeOver { link, rip, claimant: claimant.mac });
+                turn.report(Report::DisputeOver { interface, rip, claimant: claimant.mac });
             }
         }
     }
 
     /// Sends a request to `station`, or to all.
     fn ask(&mut self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
-        let ServerSettings { link, rip, .. } = self.settings;
-        let request = ArpPacket::request(turn.mac(link), sender, rip);
+        let ServerSettings { interface, rip, .. } = self.settings;
+        let request = ArpPacket::request(turn.mac(interface), sender, rip);
         turn.counters().requested.add(1);
-        turn.send(link, station.map_or(request, |station| request.only_to(station)));
+        turn.send(interface, station.map_or(request, |station| request.only_to(station)));
         self.asked_at = Some(turn.now);
     }
 }

@@ -4,7 +4,7 @@ use super::agenda::Agenda;
 use super::server::Server;
 use super::turn::Turn;
 use super::vip::Vip;
-use super::{LinkIndex, ServerSettings};
+use super::{InterfaceIndex, ServerSettings};
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 const BURST: u64 = 64;
 const PER_MILLISECOND: u64 = 4;
 
-type ServerKey = (LinkIndex, Ipv4Addr);
+type ServerKey = (InterfaceIndex, Ipv4Addr);
 
 /// Ordered, so that the same events give the same actions.
 #[derive(Debug, Default)]
@@ -40,15 +40,15 @@ impl Tables {
         self.spent = self.spent.saturating_sub(passed.saturating_mul(PER_MILLISECOND));
     }
 
-    pub(super) fn receive(&mut self, link: LinkIndex, packet: &ArpPacket, turn: &mut Turn<'_>) {
+    pub(super) fn receive(&mut self, interface: InterfaceIndex, packet: &ArpPacket, turn: &mut Turn<'_>) {
         // The director's arms may be on one segment: what any of them sent is no news.
-        let own = |mac| turn.common.links.contains(&mac);
+        let own = |mac| turn.common.own_macs.contains(&mac);
         let mac = packet.sender_mac;
         if own(mac) || own(packet.source) || !mac.is_unicast() {
             return;
         }
-        self.learn(link, packet.sender_ip, mac, turn);
-        if link == LinkIndex::CLIENT {
+        self.learn(interface, packet.sender_ip, mac, turn);
+        if interface == InterfaceIndex::CLIENT {
             self.tell_vips(packet, turn);
         }
     }
@@ -90,42 +90,42 @@ impl Tables {
     }
 
     pub(super) fn add_server(&mut self, settings: ServerSettings, turn: &mut Turn<'_>) {
-        let ServerSettings { link, rip, mac, .. } = settings;
-        assert!(usize::from(link.0) < turn.common.links.len(), "no such link: {settings:?}");
-        if self.servers.get_mut(&(link, rip)).is_some_and(|server| server.adopt(settings)) {
+        let ServerSettings { interface, rip, mac, .. } = settings;
+        assert!(usize::from(interface.0) < turn.common.own_macs.len(), "no such interface: {settings:?}");
+        if self.servers.get_mut(&(interface, rip)).is_some_and(|server| server.adopt(settings)) {
             return;
         }
         let server = Server::new(settings, turn);
-        self.server_deadlines.plan((link, rip), server.deadline());
-        self.servers.insert((link, rip), server);
+        self.server_deadlines.plan((interface, rip), server.deadline());
+        self.servers.insert((interface, rip), server);
         turn.common.servers = self.servers.len();
         if let Some(mac) = mac {
             self.identify(mac, rip, turn);
         }
     }
 
-    pub(super) fn remove_server(&mut self, link: LinkIndex, rip: Ipv4Addr, turn: &mut Turn<'_>) {
-        self.servers.remove(&(link, rip));
-        self.server_deadlines.plan((link, rip), None);
+    pub(super) fn remove_server(&mut self, interface: InterfaceIndex, rip: Ipv4Addr, turn: &mut Turn<'_>) {
+        self.servers.remove(&(interface, rip));
+        self.server_deadlines.plan((interface, rip), None);
         turn.common.servers = self.servers.len();
     }
 
-    pub(super) fn link_down(&mut self, link: LinkIndex, turn: &mut Turn<'_>) {
-        turn.common.down.insert(link);
-        if link == LinkIndex::CLIENT {
+    pub(super) fn interface_down(&mut self, interface: InterfaceIndex, turn: &mut Turn<'_>) {
+        turn.common.down.insert(interface);
+        if interface == InterfaceIndex::CLIENT {
             self.each_vip(Vip::hold);
         }
-        self.each_behind(link, Server::hold);
+        self.each_behind(interface, Server::hold);
     }
 
-    pub(super) fn link_up(&mut self, link: LinkIndex, turn: &mut Turn<'_>) {
-        if !turn.common.down.remove(&link) {
+    pub(super) fn interface_up(&mut self, interface: InterfaceIndex, turn: &mut Turn<'_>) {
+        if !turn.common.down.remove(&interface) {
             return;
         }
-        if link == LinkIndex::CLIENT {
+        if interface == InterfaceIndex::CLIENT {
             self.each_vip(|vip| vip.resume(turn));
         }
-        self.each_behind(link, |server| server.resume(turn.now));
+        self.each_behind(interface, |server| server.resume(turn.now));
     }
 
     fn each_vip(&mut self, mut f: impl FnMut(&mut Vip)) {
@@ -135,18 +135,18 @@ impl Tables {
         }
     }
 
-    fn each_behind(&mut self, link: LinkIndex, mut f: impl FnMut(&mut Server)) {
-        for (key, server) in self.servers.iter_mut().filter(|((behind, _), _)| *behind == link) {
+    fn each_behind(&mut self, interface: InterfaceIndex, mut f: impl FnMut(&mut Server)) {
+        for (key, server) in self.servers.iter_mut().filter(|((behind, _), _)| *behind == interface) {
             f(server);
             self.server_deadlines.plan(*key, server.deadline());
         }
     }
 
-    /// `ip` has spoken on `link` with address `mac`.
-    fn learn(&mut self, link: LinkIndex, ip: Ipv4Addr, mac: MacAddr, turn: &mut Turn<'_>) {
-        let Some(server) = self.servers.get_mut(&(link, ip)) else { return };
+    /// `ip` has spoken on `interface` with address `mac`.
+    fn learn(&mut self, interface: InterfaceIndex, ip: Ipv4Addr, mac: MacAddr, turn: &mut Turn<'_>) {
+        let Some(server) = self.servers.get_mut(&(interface, ip)) else { return };
         let news = server.heard(mac, turn);
-        self.server_deadlines.plan((link, ip), server.deadline());
+        self.server_deadlines.plan((interface, ip), server.deadline());
         if news {
             self.identify(mac, ip, turn);
         }

@@ -1,7 +1,7 @@
 //! One call of the machine: the moment, what all parts share, and where actions go.
 
 use super::random::Random;
-use super::{Action, Counters, LinkIndex, Report, Timing};
+use super::{Action, Counters, InterfaceIndex, Report, Timing};
 use crate::model::OnConflict;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 /// What VIPs and real servers have in common.
 #[derive(Debug)]
 pub(super) struct Common {
-    pub(super) links: Vec<MacAddr>,
+    pub(super) own_macs: Vec<MacAddr>,
     /// Those without carrier.
-    pub(super) down: BTreeSet<LinkIndex>,
+    pub(super) down: BTreeSet<InterfaceIndex>,
     pub(super) on_conflict: OnConflict,
     pub(super) timing: Timing,
     pub(super) random: Random,
@@ -38,13 +38,13 @@ impl Turn<'_> {
         &self.common.counters
     }
 
-    /// The director's own MAC address on `link`.
-    pub(super) fn mac(&self, link: LinkIndex) -> MacAddr {
-        self.common.links[usize::from(link.0)]
+    /// The director's own MAC address on `interface`.
+    pub(super) fn mac(&self, interface: InterfaceIndex) -> MacAddr {
+        self.common.own_macs[usize::from(interface.0)]
     }
 
-    pub(super) fn is_up(&self, link: LinkIndex) -> bool {
-        !self.common.down.contains(&link)
+    pub(super) fn is_up(&self, interface: InterfaceIndex) -> bool {
+        !self.common.down.contains(&interface)
     }
 
     pub(super) fn random(&mut self, least: Span, most: Span) -> Span {
@@ -68,8 +68,8 @@ impl Turn<'_> {
         self.about(self.timing().refresh.max(spread), 8)
     }
 
-    pub(super) fn send(&mut self, link: LinkIndex, packet: ArpPacket) {
-        self.actions.push(Action::Send { link, packet });
+    pub(super) fn send(&mut self, interface: InterfaceIndex, packet: ArpPacket) {
+        self.actions.push(Action::Send { interface, packet });
     }
 
     pub(super) fn report(&mut self, report: Report) {

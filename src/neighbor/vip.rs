@@ -2,7 +2,7 @@
 
 use super::rivals::Rivals;
 use super::turn::Turn;
-use super::{LinkIndex, Report};
+use super::{InterfaceIndex, Report};
 use crate::model::OnConflict;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
@@ -50,7 +50,7 @@ enum Guard {
 
 impl Vip {
     pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
-        let is_up = turn.is_up(LinkIndex::CLIENT);
+        let is_up = turn.is_up(InterfaceIndex::CLIENT);
         let state = if is_up { State::probing(false, turn) } else { State::Held { ours: false } };
         Self { address, state, rivals: Rivals::new(address), standby: None }
     }
@@ -121,7 +121,7 @@ impl Vip {
         }
     }
 
-    /// Takes an ARP packet from another station on the client link. `server` finds the real server
+    /// Takes an ARP packet from another station on the client interface. `server` finds the real server
     /// that the station is, if it is one.
     pub(super) fn receive(
         &mut self,
@@ -133,7 +133,7 @@ impl Vip {
             self.conflict(packet, server(), turn);
         } else if self.answers(packet, turn) {
             turn.counters().answered.add(1);
-            turn.send(LinkIndex::CLIENT, packet.answer(turn.mac(LinkIndex::CLIENT)));
+            turn.send(InterfaceIndex::CLIENT, packet.answer(turn.mac(InterfaceIndex::CLIENT)));
         }
     }
 
@@ -148,14 +148,15 @@ impl Vip {
     fn contradicted_by(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
         let probing = matches!(self.state, State::Probing { ours: false, .. });
         let probes_too = packet.is_probe() && packet.target_ip == self.address;
-        let stronger = packet.sender_mac > turn.mac(LinkIndex::CLIENT);
+        let stronger = packet.sender_mac > turn.mac(InterfaceIndex::CLIENT);
         packet.sender_ip == self.address || (probing && probes_too && stronger)
     }
 
     /// After an outage, probes alone are answered: they keep the VIP from a standby that has lost the
-    /// link as well, and lead no client here while another station may have the VIP.
+    /// interface as well, and lead no client here while another station may have the VIP.
     fn answers(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
-        let to_us = !packet.destination.is_unicast() || packet.destination == turn.mac(LinkIndex::CLIENT);
+        let to_us =
+            !packet.destination.is_unicast() || packet.destination == turn.mac(InterfaceIndex::CLIENT);
         let asked = packet.operation == Operation::Request && packet.target_ip == self.address;
         let answers = match self.state {
             State::Claimed(_) => true,
@@ -251,8 +252,8 @@ impl Vip {
             return self.probe_or_claim(0, turn);
         }
         turn.counters().probed.add(1);
-        let question = ArpPacket::probe(turn.mac(LinkIndex::CLIENT), self.address);
-        turn.send(LinkIndex::CLIENT, question.only_to(holder));
+        let question = ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), self.address);
+        turn.send(InterfaceIndex::CLIENT, question.only_to(holder));
         let (_, wait) = turn.timing().probe_gap;
         self.state = State::Standby { holder, asked: true, due: turn.later(wait) };
     }
@@ -327,7 +328,7 @@ impl Guard {
 
 fn probe(vip: Ipv4Addr, turn: &mut Turn<'_>) {
     turn.counters().probed.add(1);
-    turn.send(LinkIndex::CLIENT, ArpPacket::probe(turn.mac(LinkIndex::CLIENT), vip));
+    turn.send(InterfaceIndex::CLIENT, ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), vip));
 }
 
 /// Tells all stations where the VIP is.
@@ -335,8 +336,8 @@ fn probe(vip: Ipv4Addr, turn: &mut Turn<'_>) {
 /// The request is RFC 5227's form. The reply is for routers and firewalls that update an entry
 /// from replies only; it costs one more small frame a minute.
 fn announce(vip: Ipv4Addr, turn: &mut Turn<'_>) {
-    let mac = turn.mac(LinkIndex::CLIENT);
+    let mac = turn.mac(InterfaceIndex::CLIENT);
     turn.counters().announced.add(1);
-    turn.send(LinkIndex::CLIENT, ArpPacket::announcement(mac, vip));
-    turn.send(LinkIndex::CLIENT, ArpPacket::announcement_reply(mac, vip));
+    turn.send(InterfaceIndex::CLIENT, ArpPacket::announcement(mac, vip));
+    turn.send(InterfaceIndex::CLIENT, ArpPacket::announcement_reply(mac, vip));
 }

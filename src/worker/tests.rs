@@ -1,8 +1,8 @@
 use super::*;
-use crate::forward::{Arm, ArmIndex, Route, Server, ServiceMap};
+use crate::forward::{NextHop, Route, ServiceMap};
 use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, Shape};
-use crate::model::{ServerId, ServiceAddress, ServiceId};
+use crate::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Candidate, Loads, Pool};
 use crate::seed::Seed;
 use crate::wire::{MacAddr, Protocol};
@@ -15,11 +15,11 @@ const VIP: [u8; 4] = [192, 0, 2, 1];
 
 fn snapshot() -> Snapshot {
     let service = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from((VIP, 53)) };
-    let server = Server { arm: ArmIndex::CLIENT, mac: Some(MacAddr([2, 0, 0, 0, 0, 3])) };
-    let arms = vec![Arm { mac: OWN }];
+    let server = NextHop { interface: InterfaceIndex::CLIENT, mac: Some(MacAddr([2, 0, 0, 0, 0, 3])) };
+    let own_macs = vec![OWN];
     Snapshot {
-        routes: Route::to_all(&arms, [Some(server)]),
-        arms,
+        routes: Route::to_all(&own_macs, [Some(server)]),
+        own_macs,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![Pool::new([Candidate::new(ServerId(0), 1)])],
         ..Snapshot::default()

@@ -11,8 +11,8 @@ on_both_backends! {
     clients_stay_with_their_servers_on_every_worker
     a_server_that_drains_gives_its_clients_away
     a_netmask_binds_a_whole_network
-    a_client_reaches_one_server_on_every_port
-    services_of_every_port_come_and_go_beside_others
+    a_client_of_a_wildcard_service_reaches_one_server
+    wildcard_services_come_and_go_beside_others
 }
 
 /// Clients besides the one that the deployment has.
@@ -97,7 +97,7 @@ fn a_netmask_binds_a_whole_network(backend: &str) {
     assert_ne!(others[0], others[1], "no longer persistent");
 }
 
-/// Adds a service of every port with both servers, or another one.
+/// Adds a wildcard-port service with both servers, or another one.
 fn add(deployment: &Deployment, director: &Director, service: &str) {
     director.ask(&format!("ipvsadm -A -t {service}"));
     let target = service.split_whitespace().next().unwrap();
@@ -110,7 +110,7 @@ fn remove(director: &Director, port: u16) {
     director.ask(&format!("ipvsadm -D -t {VIP}:{port}"));
 }
 
-fn a_client_reaches_one_server_on_every_port(backend: &str) {
+fn a_client_of_a_wildcard_service_reaches_one_server(backend: &str) {
     let deployment = with_clients(Plan { queues: 2, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("workers = 2"));
@@ -153,7 +153,7 @@ fn active(director: &Director) -> usize {
     director.load(&format!("-t {VIP}:7")).iter().map(|(active, _)| active).sum()
 }
 
-fn services_of_every_port_come_and_go_beside_others(backend: &str) {
+fn wildcard_services_come_and_go_beside_others(backend: &str) {
     let deployment = with_clients(Plan::REFERENCE);
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));

@@ -113,13 +113,13 @@ pub(crate) fn made_up() -> Services {
     Services { capacity: 4096, interfaces: Vec::new(), services }
 }
 
-/// One of every port.
-pub(crate) fn every_port() -> Services {
-    let every_port = Service {
+/// A wildcard-port service.
+pub(crate) fn wildcard() -> Services {
+    let wildcard = Service {
         persistence: persistence(360, 32),
         ..service(Protocol::Tcp, "192.0.2.10:0", "rr", pair("10.0.0.1:0", "10.0.0.2:0"))
     };
-    Services { capacity: 4096, interfaces: Vec::new(), services: vec![every_port] }
+    Services { capacity: 4096, interfaces: Vec::new(), services: vec![wildcard] }
 }
 
 /// The services of ipvs-6.1/formats, out of order.

@@ -81,7 +81,7 @@ fn rules_are_carried_out_one_after_the_other() {
 }
 
 #[test]
-fn every_port_is_carried_over() {
+fn a_wildcard_port_is_carried_over() {
     let text = "-A -t 192.0.2.1 -s rr -p 60 -M 255.255.255.0\n-a -t 192.0.2.1:0 -r 10.0.0.1\n-a -t 192.0.2.1:0 -r 10.0.0.2:0\n\
                 -A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.2:80\n";
     let import = imported("f", text, &Files::default());
@@ -95,7 +95,7 @@ fn every_port_is_carried_over() {
     assert_eq!((persistence.timeout.secs(), persistence.prefix), (60, 24));
     let prepared = imported("f", &format!("{text}-a -t 192.0.2.1:0 -r 10.0.0.3:81 -m\n"), &Files::default());
     let said = said(&prepared);
-    assert!(said[0].contains("--vip 192.0.2.1), let it serve every port, not 81 alone, and"), "{said:?}");
+    assert!(said[0].contains("--vip 192.0.2.1), let it serve all ports, not 81 alone, and"), "{said:?}");
 }
 
 /// The first service is good; what is said of what follows.
@@ -109,11 +109,11 @@ fn what_cannot_be_carried_over_is_said_with_its_line() {
         ),
         (
             "-A -t 192.0.2.2 -p\n-a -t 192.0.2.2 -r 10.0.0.2:8080",
-            "4: note: 10.0.0.2 has port 8080, and the service every port",
+            "4: note: 10.0.0.2 has port 8080, and the service the wildcard port",
         ),
         (
             "-A -t 192.0.2.2:0",
-            "3: not carried over: TCP 192.0.2.2:0: address is \"192.0.2.2:0\", every port of the VIP, in a service that is not persistent",
+            "3: not carried over: TCP 192.0.2.2:0: address is \"192.0.2.2:0\", a wildcard port, in a service that is not persistent",
         ),
         (
             "-A --sctp-service 192.0.2.2:80",

@@ -240,9 +240,9 @@ fn groups_stand_for_all_their_addresses() {
     assert!(import.toml.contains("# k:1: virtual_server group WEB, its member of k:12\n"), "{}", import.toml);
 }
 
-/// Without a port it is every port, and persistent whether that is said or not.
+/// Without a port it is a wildcard-port service, and persistent whether that is said or not.
 #[test]
-fn a_virtual_server_without_a_port_is_every_port() {
+fn a_virtual_server_without_a_port_is_a_wildcard() {
     let text = "virtual_server 192.0.2.1 {\nlvs_sched rr\nlvs_method DR\nprotocol TCP\nreal_server 10.0.0.1 {\n}\n}\n\
                 virtual_server group ALL {\nlvs_sched rr\nlvs_method DR\nprotocol UDP\npersistence_timeout 60\nreal_server 10.0.0.1 {\n}\n}\n\
                 virtual_server_group ALL {\n192.0.2.2\n192.0.2.3 53\n}\n";

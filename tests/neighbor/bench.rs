@@ -1,7 +1,7 @@
 //! A machine on the test bench: its clock, its neighbors, and the packets and actions in between.
 
-use directrix::model::OnConflict;
-use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::model::{InterfaceIndex, OnConflict};
+use directrix::neighbor::{Action, Event, Neighbors, Report, ServerSettings, Settings, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
@@ -19,8 +19,8 @@ pub(crate) const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 10);
 pub(crate) const RIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 170);
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 
-pub(crate) const CLIENT: LinkIndex = LinkIndex::CLIENT;
-pub(crate) const INSIDE: LinkIndex = LinkIndex(1);
+pub(crate) const CLIENT: InterfaceIndex = InterfaceIndex::CLIENT;
+pub(crate) const INSIDE: InterfaceIndex = InterfaceIndex(1);
 
 /// Without randomness: a VIP is probed at 0, 200 and 400 ms and claimed at 900 ms.
 pub(crate) const TIMING: Timing = Timing {
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     pub(crate) fn with(on_conflict: OnConflict, timing: Timing) -> Self {
-        let settings = Settings { links: vec![OURS, OURS_INSIDE], on_conflict, timing, seed: 7 };
+        let settings = Settings { own_macs: vec![OURS, OURS_INSIDE], on_conflict, timing, seed: 7 };
         Self { machine: Neighbors::new(settings), start: Tick(u32::MAX - 1500), now: 0 }
     }
 
@@ -82,7 +82,7 @@ impl Bench {
     }
 
     pub(crate) fn hear(&mut self, packet: ArpPacket) -> Vec<Action> {
-        self.event(Event::Received { link: CLIENT, packet })
+        self.event(Event::Received { interface: CLIENT, packet })
     }
 
     /// Lives until `ms` after the start; gives each action with its time.
@@ -107,12 +107,12 @@ impl Bench {
     }
 
     pub(crate) fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<Action> {
-        self.event(Event::AddServer(ServerSettings { link: CLIENT, rip: RIP, own: DIP, mac }))
+        self.event(Event::AddServer(ServerSettings { interface: CLIENT, rip: RIP, own: DIP, mac }))
     }
 }
 
 pub(crate) fn send(packet: ArpPacket) -> Action {
-    Action::Send { link: CLIENT, packet }
+    Action::Send { interface: CLIENT, packet }
 }
 
 pub(crate) fn report(report: Report) -> Action {
@@ -136,11 +136,11 @@ pub(crate) fn over(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
 }
 
 pub(crate) fn resolved(mac: MacAddr) -> Action {
-    report(Report::Resolved { link: CLIENT, rip: RIP, mac })
+    report(Report::Resolved { interface: CLIENT, rip: RIP, mac })
 }
 
 pub(crate) fn lost() -> Action {
-    report(Report::Lost { link: CLIENT, rip: RIP })
+    report(Report::Lost { interface: CLIENT, rip: RIP })
 }
 
 pub(crate) fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {

@@ -118,7 +118,7 @@ fn a_standby_asks_the_holder_alone_and_each_change_is_told_once() {
 fn a_standby_claims_the_vip_within_three_seconds() {
     for seed in 0..50 {
         let timing = Timing::default();
-        let settings = Settings { links: vec![OURS], on_conflict: OnConflict::Standby, timing, seed };
+        let settings = Settings { own_macs: vec![OURS], on_conflict: OnConflict::Standby, timing, seed };
         let mut bench = Bench { machine: Neighbors::new(settings), start: Tick(0), now: 0 };
         bench.event(Event::AddVip(VIP));
         let holder = Rival { mac: OTHER, answers: true, defends: false };

@@ -2,8 +2,8 @@
 //! one owner, the same one whatever the order of events, and it does not move while nothing happens.
 
 use crate::bench::{VIP, VIP2};
-use directrix::model::OnConflict;
-use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, Settings, Timing};
+use directrix::model::{InterfaceIndex, OnConflict};
+use directrix::neighbor::{Action, Event, Neighbors, Report, Settings, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
@@ -17,7 +17,7 @@ struct Director {
     machine: Neighbors,
     mac: MacAddr,
     up: bool,
-    /// Whether its link has a carrier.
+    /// Whether its interface has a carrier.
     carrier: bool,
     /// Stations hear each other that are in the same part.
     part: u8,
@@ -40,8 +40,8 @@ impl Segment {
     fn new(directors: u8, seed: u64) -> Self {
         let director = |n: u8| {
             let mac = MacAddr([2, 0, 0, 0, 0, 10 + n]);
-            let (links, seed, timing) = (vec![mac], seed * 16 + u64::from(n), Timing::default());
-            let settings = Settings { links, on_conflict: OnConflict::Standby, timing, seed };
+            let (own_macs, seed, timing) = (vec![mac], seed * 16 + u64::from(n), Timing::default());
+            let settings = Settings { own_macs, on_conflict: OnConflict::Standby, timing, seed };
             let machine = Neighbors::new(settings);
             Director { machine, mac, up: false, carrier: true, part: 0, claimed: BTreeMap::new(), changes: 0 }
         };
@@ -74,8 +74,8 @@ impl Segment {
 
     fn set_carrier(&mut self, n: usize, carrier: bool) {
         self.directors[n].carrier = carrier;
-        let event = if carrier { Event::LinkUp } else { Event::LinkDown };
-        self.tell(n, event(LinkIndex::CLIENT));
+        let event = if carrier { Event::InterfaceUp } else { Event::InterfaceDown };
+        self.tell(n, event(InterfaceIndex::CLIENT));
     }
 
     fn tell(&mut self, n: usize, event: Event) {
@@ -128,7 +128,7 @@ impl Segment {
             if letter == Some(at) {
                 let (_, (n, packet)) = self.mail.pop_first().expect("just seen");
                 if self.directors[n].up && self.directors[n].carrier {
-                    self.tell(n, Event::Received { link: LinkIndex::CLIENT, packet });
+                    self.tell(n, Event::Received { interface: InterfaceIndex::CLIENT, packet });
                 }
             } else if let Some((_, n)) = timer {
                 self.tell(n, Event::Timer);

@@ -3,7 +3,7 @@
 mod bench;
 mod conflicts;
 mod directors;
-mod links;
+mod interfaces;
 mod rules;
 mod servers;
 mod simulation;

@@ -98,9 +98,9 @@ fn the_claimed_vip_is_answered_for_and_nothing_else() {
 fn nothing_is_answered_on_the_servers_link() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let packet = question(ROUTER, GATEWAY);
-    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), []);
+    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), []);
     let packet = ArpPacket::announcement(OTHER, VIP);
-    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), [], "no conflict there either");
+    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), [], "no conflict there either");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Real servers: events and the actions that each must give, rule by rule.
 
 use crate::bench::*;
-use directrix::model::OnConflict;
-use directrix::neighbor::{Action, Event, LinkIndex, Report, ServerSettings, Timing};
+use directrix::model::{InterfaceIndex, OnConflict};
+use directrix::neighbor::{Action, Event, Report, ServerSettings, Timing};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
@@ -11,15 +11,15 @@ use std::net::Ipv4Addr;
 const NEW: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
 
 fn moved(old: MacAddr, new: MacAddr) -> Action {
-    report(Report::Moved { link: CLIENT, rip: RIP, old, new })
+    report(Report::Moved { interface: CLIENT, rip: RIP, old, new })
 }
 
 fn disputed(mac: MacAddr, claimant: MacAddr) -> Action {
-    report(Report::Disputed { link: CLIENT, rip: RIP, mac, claimant })
+    report(Report::Disputed { interface: CLIENT, rip: RIP, mac, claimant })
 }
 
 fn dispute_over(claimant: MacAddr) -> Action {
-    report(Report::DisputeOver { link: CLIENT, rip: RIP, claimant })
+    report(Report::DisputeOver { interface: CLIENT, rip: RIP, claimant })
 }
 
 /// A bench with RS resolved, long enough ago that its last question is no longer new.
@@ -254,7 +254,8 @@ fn pace(servers: u32, seconds: u32) -> Pace {
     let mut actions = Vec::new();
     for n in 0..servers {
         let rip = Ipv4Addr::from_bits(0x0a00_0000 + n);
-        let added = bench.event(Event::AddServer(ServerSettings { link: CLIENT, rip, own: DIP, mac: None }));
+        let added =
+            bench.event(Event::AddServer(ServerSettings { interface: CLIENT, rip, own: DIP, mac: None }));
         actions.extend(added.into_iter().map(|action| (0, action)));
     }
     while bench.now < 1_000 * seconds {
@@ -302,7 +303,7 @@ fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
     assert_eq!(bench.hear(answer(OURS, RIP)), [], "that is ourselves");
     assert_eq!(bench.hear(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
     let packet = answer(RS, RIP);
-    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), [], "on another link");
+    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), [], "on another interface");
     assert_eq!(bench.hear(packet), [resolved(RS)]);
 }
 
@@ -321,7 +322,7 @@ fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
     bench.add_server(None);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.add_server(None), [ask()]);
-    assert_eq!(bench.event(Event::RemoveServer { link: CLIENT, rip: RIP }), []);
+    assert_eq!(bench.event(Event::RemoveServer { interface: CLIENT, rip: RIP }), []);
     assert_eq!(bench.hear(answer(RS, RIP)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
@@ -329,25 +330,25 @@ fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
 #[test]
 fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
     let mut bench = Bench::new(OnConflict::Standby);
-    let settings = ServerSettings { link: INSIDE, rip: RIP, own: DIP, mac: None };
+    let settings = ServerSettings { interface: INSIDE, rip: RIP, own: DIP, mac: None };
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
-    assert_eq!(bench.event(Event::AddServer(settings)), [Action::Send { link: INSIDE, packet }]);
+    assert_eq!(bench.event(Event::AddServer(settings)), [Action::Send { interface: INSIDE, packet }]);
     let packet = packet.answer(RS);
-    let expected = [report(Report::Resolved { link: INSIDE, rip: RIP, mac: RS })];
-    assert_eq!(bench.event(Event::Received { link: INSIDE, packet }), expected);
+    let expected = [report(Report::Resolved { interface: INSIDE, rip: RIP, mac: RS })];
+    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), expected);
 }
 
 #[test]
 fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    let settings = ServerSettings { link: CLIENT, rip: RIP, own: VIP, mac: None };
+    let settings = ServerSettings { interface: CLIENT, rip: RIP, own: VIP, mac: None };
     assert_eq!(bench.event(Event::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
 }
 
 #[test]
-#[should_panic(expected = "no such link")]
+#[should_panic(expected = "no such interface")]
 fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
-    let settings = ServerSettings { link: LinkIndex(2), rip: RIP, own: DIP, mac: None };
+    let settings = ServerSettings { interface: InterfaceIndex(2), rip: RIP, own: DIP, mac: None };
     Bench::new(OnConflict::Standby).event(Event::AddServer(settings));
 }
 
@@ -357,7 +358,7 @@ fn a_server_that_is_asked_from_another_address_stays_known() {
     bench.add_server(None);
     assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
     let own = Ipv4Addr::new(192, 168, 195, 11);
-    let moved = ServerSettings { link: CLIENT, rip: RIP, own, mac: None };
+    let moved = ServerSettings { interface: CLIENT, rip: RIP, own, mac: None };
     assert_eq!(bench.event(Event::AddServer(moved)), []);
     let asked: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
     assert_eq!(asked, [send(ArpPacket::request(OURS, own, RIP).only_to(RS))]);

@@ -8,14 +8,14 @@
 //!  forger ──┘
 //! ```
 //! The wire loses and delays frames; servers go down, come back, and change their MAC address; the
-//! director's link loses its carrier and gets it back; the forger claims real servers' addresses, now
+//! director's interface loses its carrier and gets it back; the forger claims real servers' addresses, now
 //! and then or as an answer to every question.
 
 mod hosts;
 mod told;
 
-use directrix::model::OnConflict;
-use directrix::neighbor::{Action, Event, LinkIndex, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::model::{InterfaceIndex, OnConflict};
+use directrix::neighbor::{Action, Event, Neighbors, Report, ServerSettings, Settings, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
@@ -88,7 +88,7 @@ struct World {
     now: u64,
     start: Tick,
     chance: u64,
-    /// Whether the director's link has a carrier.
+    /// Whether the director's interface has a carrier.
     carrier: bool,
     /// Unsolicited frames of the director in the current minute.
     sent: (u64, usize),
@@ -101,7 +101,7 @@ fn rip(server: usize) -> Ipv4Addr {
 impl World {
     fn new(seed: u64, policy: OnConflict) -> Self {
         let settings =
-            Settings { links: vec![DIRECTOR], on_conflict: policy, timing: Timing::default(), seed };
+            Settings { own_macs: vec![DIRECTOR], on_conflict: policy, timing: Timing::default(), seed };
         let server = |n| RealServer {
             mac: MacAddr([2, 0, 0, 0, 1, n]),
             up: true,
@@ -166,7 +166,8 @@ impl World {
             self.direct(Event::AddVip(vip));
         }
         for n in 0..SERVERS {
-            let server = ServerSettings { link: LinkIndex::CLIENT, rip: rip(n), own: DIP, mac: None };
+            let server =
+                ServerSettings { interface: InterfaceIndex::CLIENT, rip: rip(n), own: DIP, mac: None };
             self.direct(Event::AddServer(server));
         }
         while self.now < ROUGH_MS + CALM_MS {
@@ -181,7 +182,7 @@ impl World {
         match what {
             Happening::Deliver(Host::Director, packet) => {
                 self.heard.insert((packet.sender_ip, packet.sender_mac), self.now);
-                self.direct(Event::Received { link: LinkIndex::CLIENT, packet });
+                self.direct(Event::Received { interface: InterfaceIndex::CLIENT, packet });
             }
             Happening::Deliver(Host::Router, packet) => self.router_hears(&packet),
             Happening::Deliver(Host::Server(n), packet) => self.server_hears(n, &packet),
@@ -235,8 +236,8 @@ impl World {
                     self.check_move(&report);
                     self.told.take(report);
                 }
-                Action::Send { link, packet } => {
-                    assert_eq!(link, LinkIndex::CLIENT);
+                Action::Send { interface, packet } => {
+                    assert_eq!(interface, InterfaceIndex::CLIENT);
                     self.check(&event, &packet);
                     self.transmit(Host::Director, packet);
                 }

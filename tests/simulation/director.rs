@@ -6,7 +6,7 @@ use crate::support::frames::{self, ACK, DIRECTOR, SYN, one_hop_on};
 use directrix::control::api::Stats;
 use directrix::control::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Flow, State, V4Key};
-use directrix::forward::{Arm, BATCH, Forwarder, Route, Snapshot, Verdict};
+use directrix::forward::{BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
     ConnReuseMode, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
     Weight,
@@ -57,12 +57,12 @@ type Outcome = Result<MacAddr, DropReason>;
 
 impl Director {
     pub(crate) fn new(random: &mut Random) -> Self {
-        let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+        let own_macs = vec![MacAddr(DIRECTOR)];
         let timeouts = match random.below(3) {
             0 => Timeouts { tcp: Span::from_secs(30), tcp_fin: Span::from_secs(5), udp: Span::from_secs(9) },
             _ => Timeouts::default(),
         };
-        let mut registry = Registry::new(arms);
+        let mut registry = Registry::new(own_macs);
         let policy = Policy {
             conn_reuse_mode: ConnReuseMode(random.below(4) as u8),
             expire_nodest_conn: random.one_in(3),

@@ -1,8 +1,8 @@
 //! A forwarder with two services whose servers and settings a test may change as it goes.
 
 use super::frames::{self, DIRECTOR, End};
-use directrix::forward::{Arm, ArmIndex, Forwarder, Route, Server, ServiceMap, Snapshot, Verdict};
-use directrix::model::{Persistence, Policy, ServerId, ServiceAddress, ServiceId};
+use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::model::{InterfaceIndex, Persistence, Policy, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
@@ -60,9 +60,12 @@ impl Bench {
     pub fn publish(&mut self) {
         let service =
             |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
-        let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
+        let own_macs = vec![MacAddr(DIRECTOR)];
         let servers = (0..4u8).zip(self.weights).map(|(id, weight)| {
-            let route = Route::new(&arms, weight.map(|_| Server { arm: ArmIndex(0), mac: Some(mac(id)) }));
+            let route = Route::new(
+                &own_macs,
+                weight.map(|_| NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) }),
+            );
             let quiesced = weight == Some(0) && self.policy.expire_nodest_conn;
             if quiesced { route.quiesced() } else { route }
         });
@@ -78,7 +81,7 @@ impl Bench {
         }
         self.forwarder.adopt(Arc::new(Snapshot {
             routes,
-            arms,
+            own_macs,
             services: ServiceMap::new(&[service(Protocol::Tcp, WEB, 0), service(Protocol::Udp, DNS, 1)]),
             pools: self.pools.to_vec(),
             policy: self.policy,

@@ -1,15 +1,15 @@
 //! Frames of every kind that a director meets, made beforehand and handed out without allocating.
 
 use super::frames::{self, ACK, DIRECTOR, End, FIN, RST, SYN};
-use directrix::forward::{Arm, ArmIndex, Batch, Route, Server, ServiceMap, Snapshot};
-use directrix::model::{Persistence, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::forward::{Batch, NextHop, Route, ServiceMap, Snapshot};
+use directrix::model::{InterfaceIndex, Persistence, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Params, Pool};
 use directrix::time::Span;
 use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
-/// That of the service of every port.
+/// That of the wildcard-port service.
 const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
 const FRAME: usize = 60;
 /// Clients that come again and again, and those that are seen once.
@@ -83,7 +83,7 @@ impl Traffic {
     }
 }
 
-/// A web service on three servers, DNS on one, and a service of every port on three, beside one of port 3
+/// A web service on three servers, DNS on one, and a wildcard-port service on three, beside one of port 3
 /// that is there if `absent` is 1; `absent` is quiesced.
 pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
     let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
@@ -94,11 +94,11 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
     ];
     services.extend((absent == 1).then(|| service(Protocol::Tcp, (OTHER_VIP, 3), 0)));
     let mac = |id| MacAddr([2, 1, 0, 0, 0, id as u8]);
-    let arms = vec![Arm { mac: MacAddr(DIRECTOR) }];
-    let server = |id| Some(Server { arm: ArmIndex(0), mac: Some(mac(id)) });
+    let own_macs = vec![MacAddr(DIRECTOR)];
+    let server = |id| Some(NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) });
     Snapshot {
-        routes: Route::to_all(&arms, (0..SERVERS).map(server)),
-        arms,
+        routes: Route::to_all(&own_macs, (0..SERVERS).map(server)),
+        own_macs,
         services: ServiceMap::new(&services),
         pools: lists(absent).map(Pool::new).into(),
         timeouts,

@@ -2,7 +2,7 @@
 
 use crate::harness::{Net, PATIENCE, SILENCE, Setup, VIP, bounced, datagram, next, udp, wire, with_director};
 use crate::support::wire::Wire;
-use directrix::forward::ArmIndex;
+use directrix::model::InterfaceIndex;
 use std::collections::HashSet;
 
 const FRAMES: usize = 20_000;
@@ -146,7 +146,7 @@ fn a_second_arm_sends_from_the_same_memory() {
     let setup = Setup {
         arms: vec!["eth0", "eth1"],
         workers: Some(2),
-        to: ArmIndex(1),
+        to: InterfaceIndex(1),
         ..Setup::new(&[udp(VIP, 53)])
     };
     let seen = with_director(&net.director, &setup, || exchange(&from, &to, 4000));
@@ -158,7 +158,7 @@ fn what_the_other_arm_cannot_carry_is_counted_as_too_long() {
     let (net, server) = Net::with_server(1);
     net.director.run("ip link set dev eth1 mtu 1000");
     let (from, to) = (net.peer_wire(), wire(&server));
-    let setup = Setup { arms: vec!["eth0", "eth1"], to: ArmIndex(1), ..Setup::new(&[udp(VIP, 53)]) };
+    let setup = Setup { arms: vec!["eth0", "eth1"], to: InterfaceIndex(1), ..Setup::new(&[udp(VIP, 53)]) };
     // 14 bytes of Ethernet, 20 of IP, 8 of UDP.
     let (fits, too_long) = (datagram((VIP, 53), 9, &[7; 972]), datagram((VIP, 53), 9, &[7; 973]));
     let seen = with_director(&net.director, &setup, || {

@@ -2,10 +2,10 @@
 
 use crate::support::netns::{Netns, veth};
 use crate::support::wire::Wire;
-use directrix::forward::{ArmIndex, Batch, Verdict};
+use directrix::forward::{Batch, Verdict};
 use directrix::io::xdp::{self, XdpPorts};
 use directrix::io::{Interface, Plan, PortInfo, Ports, Sent};
-use directrix::model::ServiceAddress;
+use directrix::model::{InterfaceIndex, ServiceAddress};
 use directrix::wire::{MacAddr, Protocol, ethernet};
 use etherparse::PacketBuilder;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,7 @@ pub(crate) fn datagram(to: ([u8; 4], u16), from_port: u16, payload: &[u8]) -> Ve
 }
 
 /// What becomes of a batch: swap the MACs, send to `arm`.
-pub(crate) fn bounce(batch: &mut impl Batch, arm: ArmIndex, verdicts: &mut Vec<Verdict>) {
+pub(crate) fn bounce(batch: &mut impl Batch, arm: InterfaceIndex, verdicts: &mut Vec<Verdict>) {
     verdicts.clear();
     for index in 0..batch.len() {
         let frame = batch.frame(index);
@@ -100,13 +100,13 @@ pub(crate) struct Setup {
     pub(crate) workers: Option<usize>,
     pub(crate) ring_len: u32,
     pub(crate) services: Vec<ServiceAddress>,
-    pub(crate) to: ArmIndex,
+    pub(crate) to: InterfaceIndex,
 }
 
 impl Setup {
     pub(crate) fn new(services: &[ServiceAddress]) -> Self {
         let services = services.to_vec();
-        Self { arms: vec!["eth0"], workers: None, ring_len: 2048, services, to: ArmIndex::CLIENT }
+        Self { arms: vec!["eth0"], workers: None, ring_len: 2048, services, to: InterfaceIndex::CLIENT }
     }
 
     pub(crate) fn plan(&self) -> Plan {
@@ -161,7 +161,7 @@ fn direct(setup: &Setup, stop: &AtomicBool, ready: &mpsc::Sender<()>) -> Vec<See
     })
 }
 
-fn work(mut ports: XdpPorts, infos: Vec<PortInfo>, to: ArmIndex, stop: &AtomicBool) -> Seen {
+fn work(mut ports: XdpPorts, infos: Vec<PortInfo>, to: InterfaceIndex, stop: &AtomicBool) -> Seen {
     let mut seen = Seen { infos, received: vec![0; ports.count()], sent: Sent::default() };
     let mut verdicts = Vec::new();
     while !stop.load(Ordering::Relaxed) {

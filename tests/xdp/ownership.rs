@@ -3,9 +3,10 @@
 use crate::harness::{Net, PATIENCE, Setup, VIP, bounce, datagram, next, udp, wire, with_director};
 use crate::support::netns::wait_until;
 use crate::support::wire::Wire;
-use directrix::forward::{ArmIndex, Batch, Verdict};
+use directrix::forward::{Batch, Verdict};
 use directrix::io::xdp::{self, XdpPorts};
 use directrix::io::{Lost, Ports, Sent};
+use directrix::model::InterfaceIndex;
 use directrix::stats::DropReason;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ fn add(total: &mut Sent, sent: Sent) {
 }
 
 /// One turn: forwards to `arm`, counts, and returns how many frames there were.
-fn turn(ports: &mut XdpPorts, arm: ArmIndex, total: &mut Sent) -> u32 {
+fn turn(ports: &mut XdpPorts, arm: InterfaceIndex, total: &mut Sent) -> u32 {
     let mut verdicts = Vec::new();
     bounce(ports.receive(0), arm, &mut verdicts);
     assert_eq!(ports.census().batch, verdicts.len());
@@ -32,7 +33,7 @@ fn turn(ports: &mut XdpPorts, arm: ArmIndex, total: &mut Sent) -> u32 {
 /// Turns until nothing is on its way out any more.
 fn settle(ports: &mut XdpPorts) {
     wait_until("all frames are back", PATIENCE, || {
-        turn(ports, ArmIndex::CLIENT, &mut Sent::default());
+        turn(ports, InterfaceIndex::CLIENT, &mut Sent::default());
         ports.wait(Duration::from_millis(1)).unwrap();
         ports.census().sending == 0
     });
@@ -96,7 +97,7 @@ fn absorb(setup: &Setup, done: &AtomicBool) {
 fn two_of_three(number: u32) -> Verdict {
     match number % 3 {
         0 => Verdict::Drop(DropReason::NoService),
-        _ => Verdict::Forward(ArmIndex::CLIENT),
+        _ => Verdict::Forward(InterfaceIndex::CLIENT),
     }
 }
 
@@ -137,7 +138,7 @@ fn a_full_transmit_ring_drops_counts_and_recovers() {
 fn receive(ports: &mut XdpPorts, count: u32, total: &mut Sent) {
     let mut received = 0;
     wait_until("all frames are received", PATIENCE, || {
-        received += turn(ports, ArmIndex(1), total);
+        received += turn(ports, InterfaceIndex(1), total);
         received >= count
     });
 }
@@ -213,7 +214,7 @@ fn frames_that_the_kernel_loses_are_told_once_by_what_was_missing() {
         lost_of(ports, "still nothing to receive into", Lost { no_buffer: 7, ..Lost::default() });
         let mut received = 0;
         wait_until("what was not lost", PATIENCE, || {
-            received += turn(ports, ArmIndex::CLIENT, &mut Sent::default());
+            received += turn(ports, InterfaceIndex::CLIENT, &mut Sent::default());
             received == RING_LEN
         });
     });

@@ -79,7 +79,7 @@ fn only_frames_for_a_service_are_taken() {
 }
 
 #[test]
-fn every_port_of_a_vip_is_taken_for_a_service_of_every_port() {
+fn a_wildcard_service_is_handed_every_port_of_its_vip() {
     let net = Net::new(1);
     let fragment = with_header(|header| header.fragment_offset = IpFragOffset::try_new(100).unwrap());
     let mut taken: Vec<_> = [0, 1, 53, 54, 65535].map(|port| datagram((VIP, port), 9, b"")).into();

@@ -1,7 +1,6 @@
 use super::*;
 use crate::control::api::Stats;
 use crate::control::registry::Registry;
-use crate::forward::Arm;
 use crate::model::{RealServer, Rules, ServerId, ServiceAddress, VirtualService, Weight};
 use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
@@ -67,7 +66,7 @@ impl Service {
             slow_start: slow_start.map(Span::from_secs),
             ..VirtualService::new(address, servers)
         };
-        let registry = Registry::new(vec![Arm { mac: MacAddr([2, 0, 0, 0, 0, 1]) }]);
+        let registry = Registry::new(vec![MacAddr([2, 0, 0, 0, 0, 1])]);
         let mut service =
             Self { registry, loads: Loads::new(9), epoch: Instant::now() }.with(0, vec![service]);
         hosts.iter().zip(0..).for_each(|(host, second)| service.answers(second, *host, true));

@@ -47,8 +47,8 @@ enum Kind {
     OnePort,
     /// Any service of this VIP: fragments have no ports.
     Fragments,
-    /// A service of every port.
-    EveryPort,
+    /// A wildcard-port service.
+    Wildcard,
 }
 
 /// The programs and maps of one interface, in the kernel.
@@ -162,7 +162,7 @@ fn keys(services: &[ServiceAddress]) -> Result<BTreeSet<Key>, IoError> {
     let mut keys = BTreeSet::new();
     for service in services {
         let IpAddr::V4(vip) = service.address.ip() else { return Err(refusal::family(service)) };
-        let kind = if service.is_every_port() { Kind::EveryPort } else { Kind::OnePort };
+        let kind = if service.is_wildcard() { Kind::Wildcard } else { Kind::OnePort };
         keys.insert(key((vip.octets(), service.address.port()), service.protocol, kind));
         keys.insert(key((vip.octets(), 0), service.protocol, Kind::Fragments));
     }

@@ -57,7 +57,7 @@ struct service_v4 {
 enum {
 	ONE_PORT, // a service of this port
 	FRAGMENTS, // any service of this VIP: fragments have no ports
-	EVERY_PORT, // a service of every port
+	WILDCARD_PORT, // a wildcard-port service
 };
 
 struct {
@@ -155,7 +155,7 @@ INLINE int is_wanted(void *data, void *end)
 	if (key.kind == FRAGMENTS)
 		return 0;
 	key.port = 0;
-	key.kind = EVERY_PORT;
+	key.kind = WILDCARD_PORT;
 	return bpf_map_lookup_elem(&services, &key) != 0;
 }
 

@@ -44,7 +44,7 @@ const VLAN_ID: u32 = 0x0fff;
 const KEEP: sock_filter = statement(BPF_RET | BPF_K, u32::MAX);
 const REJECT: sock_filter = statement(BPF_RET | BPF_K, 0);
 
-/// VIP → protocol → ports, where 0 is every port.
+/// VIP → protocol → ports, where 0 is the wildcard port.
 type Wanted = BTreeMap<u32, BTreeMap<u8, BTreeSet<u16>>>;
 
 /// Rejects every frame.
@@ -271,8 +271,7 @@ mod tests {
             let same = b[30..34] == vip.octets() && b[23] == service.protocol as u8;
             let fragment = b[20] & 0x3f != 0 || b[21] != 0;
             let port = b.get(port_at..port_at + 2);
-            let is_its =
-                |port: &[u8]| service.is_every_port() || port == service.address.port().to_be_bytes();
+            let is_its = |port: &[u8]| service.is_wildcard() || port == service.address.port().to_be_bytes();
             same && (fragment || port.is_some_and(is_its))
         })
     }
@@ -367,8 +366,8 @@ mod tests {
         assert!(
             keeps(&by_protocol, 0, 1000) && keeps(&by_protocol, 0, 1001) && !keeps(&by_protocol, 1, 1000)
         );
-        let every_port = [many(1, 1000), vec![service(Protocol::Tcp, 0x0a00_0000, 0)]].concat();
-        assert!(keeps(&every_port, 0, 1001) && !keeps(&every_port, 1, 1000));
+        let wildcard = [many(1, 1000), vec![service(Protocol::Tcp, 0x0a00_0000, 0)]].concat();
+        assert!(keeps(&wildcard, 0, 1001) && !keeps(&wildcard, 1, 1000));
         let by_any = many(2000, 1);
         assert!(keeps(&by_any, 1999, 0) && keeps(&by_any, 9999, 0));
     }

@@ -4,9 +4,10 @@
 
 use super::frame::{Frame, XdpBatch, packet_count, tail_count};
 use super::socket::XdpSocket;
-use crate::forward::{ArmIndex, BATCH, Verdict};
+use crate::forward::{BATCH, Verdict};
 use crate::io::bpf::Handed;
 use crate::io::{Levels, Lost, Ports, Sent};
+use crate::model::InterfaceIndex;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -124,7 +125,7 @@ impl XdpPorts {
                 _ => &self.servers[usize::from(arm) - 1],
             };
             let to = match *verdict {
-                Verdict::Forward(ArmIndex(arm)) if socket(arm).takes(head.len() + rest) => {
+                Verdict::Forward(InterfaceIndex(arm)) if socket(arm).takes(head.len() + rest) => {
                     &mut self.outgoing[usize::from(arm)]
                 }
                 Verdict::Forward(_) => {

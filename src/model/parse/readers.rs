@@ -227,7 +227,7 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     mac.is_unicast().then_some(mac).ok_or_else(group)
 }
 
-/// "VIP:port", where port 0 is every port.
+/// "VIP:port", where port 0 is the wildcard port.
 pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     let example = r#"VIP and port, as in "192.168.195.150:80""#;
     let text = text(value, &format!("{example},"))?;

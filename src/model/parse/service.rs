@@ -53,7 +53,7 @@ fn service<'a, 'i>(
     let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
     let (persistence, one_packet) = (persistence(section), one_packet(section, protocol));
     let slow_start = slow_start_under(scheduler, section);
-    every_port_persists(section, address);
+    wildcard_persists(section, address);
     let own = servers(section, address);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
@@ -86,9 +86,9 @@ fn persistence_table(value: &DeValue<'_>) -> String {
 }
 
 /// A client's connections to two ports belong together: without that, a service for each port would do.
-fn every_port_persists(service: &Section<'_, '_>, address: Option<SocketAddr>) {
+fn wildcard_persists(service: &Section<'_, '_>, address: Option<SocketAddr>) {
     if let Some(address) = address.filter(|address| address.port() == 0 && !service.has("persistence")) {
-        let what = format!("is \"{address}\", every port of the VIP, in a service that is not persistent");
+        let what = format!("is \"{address}\", a wildcard port, in a service that is not persistent");
         service.object("address", Fault::new(what, "add persistence = {}, or write a port"));
     }
 }

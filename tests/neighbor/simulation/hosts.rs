@@ -1,7 +1,8 @@
 //! The other hosts: what they ask, what they answer, and what goes wrong with them.
 
 use super::{DIP, DIRECTOR, FORGER, GATEWAY, Happening, Host, ROUGH_MS, ROUTER, SERVERS, VIPS, World, rip};
-use directrix::neighbor::{Event, LinkIndex};
+use directrix::model::InterfaceIndex;
+use directrix::neighbor::Event;
 use directrix::wire::arp::{ArpPacket, Operation};
 
 impl World {
@@ -93,7 +94,7 @@ impl World {
 
     pub(super) fn set_carrier(&mut self, carrier: bool) {
         self.carrier = carrier;
-        let event = if carrier { Event::LinkUp } else { Event::LinkDown };
-        self.direct(event(LinkIndex::CLIENT));
+        let event = if carrier { Event::InterfaceUp } else { Event::InterfaceDown };
+        self.direct(event(InterfaceIndex::CLIENT));
     }
 }

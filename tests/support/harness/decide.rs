@@ -6,8 +6,10 @@ use super::input::Input;
 use super::ledger::Ledger;
 use super::packet::make_checksum_right;
 use directrix::flow::FlowTable;
-use directrix::forward::{Arm, ArmIndex, BATCH, Forwarder, Route, Server, ServiceMap, Snapshot};
-use directrix::model::{ConnReuseMode, Persistence, Policy, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot};
+use directrix::model::{
+    ConnReuseMode, InterfaceIndex, Persistence, Policy, ServerId, ServiceAddress, ServiceId, Timeouts,
+};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::seed::Seed;
 use directrix::stats::WorkerCounters;
@@ -73,7 +75,7 @@ impl Life {
         let templates = Arc::new(Templates::new(capacity, SERVERS.into(), SEED));
         let forwarder = Forwarder::new(capacity, SEED, Arc::clone(&loads), Arc::clone(&counters));
         let mut forwarder = forwarder.sharing(Arc::clone(&templates));
-        forwarder.serve_every_port(FlowTable::new(capacity, SEED));
+        forwarder.set_wildcard_table(FlowTable::new(capacity, SEED));
         let (snapshot, weights) = snapshot(&mut Input(&[0, 5, 5, 5, 5, 5, 5]), persistent, &loads);
         let snapshot = Arc::new(snapshot);
         forwarder.adopt(Arc::clone(&snapshot));
@@ -145,17 +147,17 @@ pub fn mac(server: u16) -> MacAddr {
     MacAddr([2, 1, 0, 0, (server >> 8) as u8, server as u8])
 }
 
-/// One or two arms, short or long timeouts and IPVS's switches by the first byte; of every server, by one byte
+/// One or two own_macs, short or long timeouts and IPVS's switches by the first byte; of every server, by one byte
 /// each: weight, whether its MAC address is known, whether it has been removed. Returns the weights, too.
 fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Snapshot, Weights) {
     let shape = input.byte();
-    let arms = [MacAddr(DIRECTOR), SERVER_SIDE].map(|mac| Arm { mac });
-    let arms = arms[..1 + usize::from(shape & 1)].to_vec();
+    let own_macs = [MacAddr(DIRECTOR), SERVER_SIDE];
+    let own_macs = own_macs[..1 + usize::from(shape & 1)].to_vec();
     let traits: Vec<u8> = (0..SERVERS).map(|_| input.byte()).collect();
-    let arm = ArmIndex(arms.len() as u8 - 1);
+    let interface = InterfaceIndex(own_macs.len() as u8 - 1);
     let server = |id: u16| {
         let (known, removed) = (traits[usize::from(id)] & 4 != 0, traits[usize::from(id)] & 24 == 24);
-        (!removed).then(|| Server { arm, mac: known.then(|| mac(id)) })
+        (!removed).then(|| NextHop { interface, mac: known.then(|| mac(id)) })
     };
     let weight = |id: u16| [0, 1, 3, u16::MAX][usize::from(traits[usize::from(id)] & 3)];
     let policy = Policy {
@@ -174,12 +176,12 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         Pool::new([]).successor(rule, ids.iter().map(candidate).collect::<Vec<_>>(), loads)
     };
     let route = |id: u16| {
-        let route = Route::new(&arms, server(id));
+        let route = Route::new(&own_macs, server(id));
         if policy.expire_nodest_conn && weight(id) == 0 { route.quiesced() } else { route }
     };
     let snapshot = Snapshot {
         routes: (0..SERVERS).map(route).collect(),
-        arms,
+        own_macs,
         services: ServiceMap::new(&addresses()),
         pools: (0..).zip(&SERVICES).map(pool).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],

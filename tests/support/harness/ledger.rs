@@ -3,8 +3,8 @@
 use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, VIP, Weights};
 use directrix::flow::{Entry, Flow, State};
-use directrix::forward::{ArmIndex, Forwarder, Route, Server, Snapshot, Verdict};
-use directrix::model::{ServerId, ServiceId};
+use directrix::forward::{Forwarder, NextHop, Route, Snapshot, Verdict};
+use directrix::model::{InterfaceIndex, ServerId, ServiceId};
 use directrix::schedule::{Load, Loads};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -88,7 +88,7 @@ impl Ledger {
             self.received += 1;
             match verdict {
                 Verdict::Drop(_) => assert_eq!(before, after, "a dropped frame is left alone"),
-                Verdict::Forward(arm) => self.forwarded(before, after, *arm),
+                Verdict::Forward(interface) => self.forwarded(before, after, *interface),
             }
         }
         self.connections_go_on(&arrived, (&table, &self::table(forwarder)), now);
@@ -129,12 +129,12 @@ impl Ledger {
         assert_eq!(self.counters.entries.get(), 0);
     }
 
-    fn forwarded(&mut self, before: &[u8], after: &[u8], arm: ArmIndex) {
+    fn forwarded(&mut self, before: &[u8], after: &[u8], interface: InterfaceIndex) {
         assert_eq!(before[..6], DIRECTOR, "it was for us");
         assert_eq!(after[12..], one_hop_on(before)[12..], "addresses, time to live and its checksum");
-        assert_eq!(after[6..12], self.snapshot.arms[usize::from(arm.0)].mac.0, "we are the sender");
+        assert_eq!(after[6..12], self.snapshot.own_macs[usize::from(interface.0)].0, "we are the sender");
         let mac = Some(MacAddr(after[..6].try_into().expect("six bytes")));
-        let way = Route::new(&self.snapshot.arms, Some(Server { arm, mac }));
+        let way = Route::new(&self.snapshot.own_macs, Some(NextHop { interface, mac }));
         let is_there = [way, way.quiesced()].iter().any(|way| self.snapshot.routes.contains(way));
         assert!(is_there, "{mac:?} is a server there");
         self.forwarded += 1;
@@ -228,7 +228,7 @@ impl Ledger {
     /// which it does not look at, is right or the frame has been dropped.
     fn see(&self, frame: &[u8]) -> Option<Seen> {
         let ours = frame.get(..6)? == DIRECTOR;
-        let looped = self.snapshot.arms.iter().any(|arm| frame.get(6..12) == Some(&arm.mac.0));
+        let looped = self.snapshot.own_macs.iter().any(|interface| frame.get(6..12) == Some(&interface.0));
         let sliced = SlicedPacket::from_ethernet(frame).ok().filter(|_| ours && !looped)?;
         let NetSlice::Ipv4(ip) = sliced.net? else { return None };
         let header = ip.header();

@@ -28,7 +28,7 @@ fn a_services_address_is_vip_and_port() {
         ("\"10.0.0.1\"", r#"is "10.0.0.1", without a port; write "10.0.0.1:80""#),
         (
             "\"10.0.0.1:0\"",
-            r#"is "10.0.0.1:0", every port of the VIP, in a service that is not persistent; add persistence = {}, or write a port"#,
+            r#"is "10.0.0.1:0", a wildcard port, in a service that is not persistent; add persistence = {}, or write a port"#,
         ),
         (
             "\"10.0.0.1:65536\"",
