@@ -8,7 +8,7 @@
 
 mod support;
 
-use directrix::control::arp::{Command, Responder};
+use directrix::control::arp::driver::{Command, Responder};
 use directrix::io::{ArpSocket, Interface};
 use directrix::model::{InterfaceIndex, OnConflict};
 use directrix::neighbor::{Counters, Neighbors, Report, ServerSettings, Settings, Timing};

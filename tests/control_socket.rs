@@ -8,7 +8,7 @@ mod versions;
 
 use directrix::control::api::{self, path};
 use directrix::control::client::{Blocking, Client, ClientError};
-use directrix::control::server::{self, ANSWER_TIMEOUT, CLIENTS, Query, REQUEST_TIMEOUT};
+use directrix::control::http::server::{self, ANSWER_TIMEOUT, CLIENTS, Query, REQUEST_TIMEOUT};
 use fake_director::{Answers, Director, fixtures};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;

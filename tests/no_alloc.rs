@@ -6,7 +6,7 @@ mod support;
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::bounded;
-use directrix::control::crew::Line;
+use directrix::control::workers::Line;
 use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::io::{Levels, Ports, Sent};

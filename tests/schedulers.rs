@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use directrix::control::api::Stats;
-use directrix::control::registry::Registry;
+use directrix::control::state::registry::Registry;
 use directrix::model::{Scheduler, ServerId, ServiceId, parse};
 use directrix::schedule::{Client, Loads, Pool};
 use directrix::wire::MacAddr;

@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use directrix::control::api::Stats;
-use directrix::control::registry::Registry;
+use directrix::control::state::registry::Registry;
 use directrix::forward::Snapshot;
 use directrix::model::{
     RealServer, Rules, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight,

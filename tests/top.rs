@@ -3,9 +3,9 @@
 mod fake_director;
 mod tmux;
 
+use directrix::control::api::request::Request;
 use directrix::control::api::{Drops, Latency, Port, Worker};
-use directrix::control::request::Request;
-use directrix::control::server::Query;
+use directrix::control::http::server::Query;
 use directrix::wire::Protocol;
 use fake_director::fixtures::{address, server, service};
 use fake_director::{Answers, Director, directrix, run};

@@ -3,9 +3,9 @@
 use super::number;
 use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
+use crate::control::api::request::Request;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
-use crate::control::request::Request;
 use crate::model::{Config, ConfigErrors, Difference, Rules, ServiceAddress, read_file, read_input};
 use crate::wire::Protocol;
 use anyhow::Context;

@@ -78,11 +78,11 @@ pub(super) fn fail(format: Format, status: u8, why: &dyn Display) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::test_log;
+    use crate::control::log::capture;
 
     /// What of a fixed list of events is logged with this value of RUST_LOG.
     fn logged(asked: &str) -> String {
-        let text = test_log::logged(&directives(asked), || {
+        let text = capture::logged(&directives(asked), || {
             tracing::debug!(target: "directrix::control", "ours");
             tracing::info!(target: "directrix::control", "ours");
             tracing::debug!(target: "aya::bpf", "theirs");

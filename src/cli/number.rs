@@ -1,6 +1,6 @@
 //! Numbers on the command line, with errors that say what to write.
 
-use crate::control::request::SECONDS_MAX;
+use crate::control::api::request::SECONDS_MAX;
 use std::ops::RangeInclusive;
 
 /// A parser for whole numbers within `range`.

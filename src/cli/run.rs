@@ -2,9 +2,9 @@
 
 use super::log;
 use super::status::BAD_INPUT;
+use crate::control::director::error::Failure;
+use crate::control::director::inspect::{Inspection, inspect};
 use crate::control::director::{self, Surroundings};
-use crate::control::failure::Failure;
-use crate::control::inspect::{Inspection, inspect};
 use crate::model::{BackendChoice, Config, ConfigErrors};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

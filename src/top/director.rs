@@ -2,8 +2,8 @@
 
 use super::sampler::Clock;
 use crate::control::api;
+use crate::control::api::request::{Request, SECONDS_MAX};
 use crate::control::client::{Blocking, ClientError};
-use crate::control::request::{Request, SECONDS_MAX};
 use crate::model::ServiceAddress;
 use std::io;
 use std::net::SocketAddr;

@@ -3,9 +3,9 @@
 
 use crate::fake_director::{Director, directrix, run};
 use crate::{answers, get};
-use directrix::control::access::Access;
 use directrix::control::api::path;
-use directrix::control::server::{CLIENTS, Query, READERS, REQUEST_TIMEOUT};
+use directrix::control::host::access::Access;
+use directrix::control::http::server::{CLIENTS, Query, READERS, REQUEST_TIMEOUT};
 use directrix::model::ControlOthers;
 use std::fs::{Permissions, set_permissions};
 use std::io::{self, ErrorKind, Read, Write};

@@ -5,13 +5,13 @@
 pub(crate) mod fixtures;
 pub(crate) mod golden;
 
-use directrix::control::access::Access;
 use directrix::control::api;
 use directrix::control::api::Plan;
-use directrix::control::live::RefusedAt;
+use directrix::control::api::request::Request;
+use directrix::control::director::apply::RefusedAt;
+use directrix::control::host::access::Access;
+use directrix::control::http::server::{self, Query};
 use directrix::control::metrics::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
-use directrix::control::request::Request;
-use directrix::control::server::{self, Query};
 use directrix::io::ProcessUsage;
 use directrix::model::{RealServer, Rules, VirtualService, Weight};
 use std::fs::{Permissions, set_permissions};

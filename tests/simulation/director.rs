@@ -4,7 +4,7 @@ use crate::ipvs::{Known, Segment};
 use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN, one_hop_on};
 use directrix::control::api::Stats;
-use directrix::control::registry::{Registry, ServerLink};
+use directrix::control::state::registry::{Registry, ServerLink};
 use directrix::flow::{Entry, Flow, State, V4Key};
 use directrix::forward::{BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{

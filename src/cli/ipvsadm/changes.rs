@@ -2,8 +2,8 @@
 
 use super::Failure;
 use super::args::{self, Order, Request as Asked, Target};
+use crate::control::api::request::{Persistence, Request, ServerSettings, ServiceSettings};
 use crate::control::client::{Blocking, ClientError};
-use crate::control::request::{Persistence, Request, ServerSettings, ServiceSettings};
 use crate::ipvsadm::{self, Command, Forward, Opt, Transport};
 use crate::model::{self, SECONDS_MAX, ServiceAddress, read_input};
 use crate::wire::Protocol;

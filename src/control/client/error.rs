@@ -75,7 +75,7 @@ pub enum ClientError {
         status: u16,
         /// Its words.
         error: String,
-        /// What it is, for programs: see [`crate::control::request::Refused::code`].
+        /// What it is, for programs: see [`crate::control::api::request::Refused::code`].
         code: Option<String>,
         /// Which of several requests it was, counted from 0.
         at: Option<usize>,

@@ -3,8 +3,8 @@
 use super::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use crate::control::api;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, Running};
-use crate::control::crew::Line;
-use crate::control::status::View;
+use crate::control::workers::Line;
+use crate::control::workers::status::View;
 use crate::io::ProcessUsage;
 use crate::io::process::thread_cpu_seconds;
 use crate::neighbor::{Counters, Neighbors};
@@ -83,7 +83,7 @@ struct Asked {
 }
 
 fn workers(view: &View<'_>, backend: &str) -> Vec<(WorkerReadings, Asked)> {
-    let of = |((worker, line), member): ((api::Worker, Line), &crate::control::crew::Member)| {
+    let of = |((worker, line), member): ((api::Worker, Line), &crate::control::workers::Member)| {
         let frames = |reason: &DropReason| (reason.name(), member.counters.drops(*reason).get());
         let drops = DropReason::ALL.iter().map(frames).collect();
         let asked = Asked { line, thread: member.thread_id };

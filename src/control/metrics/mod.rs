@@ -7,7 +7,6 @@
 
 mod config;
 mod format;
-pub(super) mod http;
 mod latency;
 mod meter;
 mod page;

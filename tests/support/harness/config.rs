@@ -1,7 +1,7 @@
 //! The configuration file's reader: any text gets a usable configuration or usable errors.
 
 use directrix::control::api::Stats;
-use directrix::control::registry::Registry;
+use directrix::control::state::registry::Registry;
 use directrix::model::{Config, ConfigErrors, ServiceId, parse};
 use directrix::schedule::Loads;
 use std::collections::HashSet;

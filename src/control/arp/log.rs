@@ -1,0 +1,87 @@
+//! What ARP reports, for the log.
+
+use crate::control::state::registry::{Registry, VipState};
+use crate::model::{Director, OnConflict, OnServerClaim};
+use crate::neighbor::Report;
+use crate::wire::MacAddr;
+use std::net::Ipv4Addr;
+
+/// One line for each change, with what it means for the operator.
+pub(in crate::control) fn log(report: &Report, registry: &Registry, settings: &Director) {
+    match report {
+        Report::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
+        Report::Conflict { vip, mac, server } => {
+            conflict(&Claimant { vip: *vip, mac: *mac, server: *server }, registry, settings.on_conflict);
+        }
+        Report::Standby { vip, mac } => tracing::warn!(
+            %vip, %mac,
+            "standby: another host has the VIP; it is claimed when that host does not answer any more"
+        ),
+        Report::Held { vip, mac, server } => {
+            held(&Claimant { vip: *vip, mac: *mac, server: *server }, settings.on_server_claim);
+        }
+        Report::ConflictOver { vip, mac, .. } => {
+            tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
+        }
+        Report::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
+        Report::Moved { rip, old, new, .. } => {
+            tracing::warn!(%rip, %old, %new, "real server changed its MAC address");
+        }
+        Report::Disputed { rip, mac, claimant, .. } => {
+            tracing::warn!(%rip, %mac, %claimant, "another host claims the address of a real server: \
+                its traffic stays with the MAC address that was known and still answers");
+        }
+        Report::DisputeOver { rip, claimant, .. } => {
+            tracing::info!(%rip, %claimant, "the other host no longer claims the address of the real server");
+        }
+        Report::Lost { rip, .. } => {
+            tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");
+        }
+    }
+}
+
+/// A station that acts as if it had a VIP.
+struct Claimant {
+    vip: Ipv4Addr,
+    mac: MacAddr,
+    /// The real server that it is, if it is one.
+    server: Option<Ipv4Addr>,
+}
+
+fn conflict(claimant: &Claimant, registry: &Registry, on_conflict: OnConflict) {
+    let Claimant { vip, mac, server } = claimant;
+    let rip = server.map(tracing::field::display);
+    let claimed = registry.vip((*vip).into()) == Some(VipState::Claimed);
+    match (claimed, on_conflict, server) {
+        (true, _, _) => {
+            tracing::error!(%vip, %mac, rip, "another host answers for the VIP: this director defends it");
+        }
+        (false, OnConflict::Claim, _) => tracing::warn!(
+            %vip, %mac, rip,
+            "another host answers for the VIP: it is claimed all the same, as configured (on_conflict = \"claim\"); \
+             connections that the other host directs will break"
+        ),
+        (false, OnConflict::Standby, Some(_)) => tracing::error!(
+            %vip, %mac, rip,
+            "another host answers for the VIP, a real server: the VIP is not served until it is quiet; \
+             run there: directrix realserver setup"
+        ),
+        // That this director stands by is a line of its own.
+        (false, OnConflict::Standby, None) => {}
+    }
+}
+
+fn held(claimant: &Claimant, on_server_claim: OnServerClaim) {
+    let Claimant { vip, mac, server: Some(rip) } = claimant else { return };
+    match on_server_claim {
+        OnServerClaim::Exclude => tracing::error!(
+            %vip, %rip, %mac,
+            "real server answers ARP for the VIP: it gets no new connections of the VIP's services until it is \
+             quiet; run there: directrix realserver setup"
+        ),
+        OnServerClaim::Ignore => tracing::error!(
+            %vip, %rip, %mac,
+            "real server answers ARP for the VIP: run there: directrix realserver setup"
+        ),
+    }
+}

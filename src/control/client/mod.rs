@@ -1,0 +1,358 @@
+//! The control socket's client: what a running director says, as the types of [`api`].
+
+mod blocking;
+mod error;
+
+pub use blocking::Blocking;
+pub use error::ClientError;
+
+use crate::control::api::request::Request as ChangeRequest;
+use crate::control::api::{self, Draft, Plan, path};
+use crate::control::http::server::BODY_MAX;
+use crate::control::http::socket::PATH_MAX;
+use crate::control::log::audit;
+use crate::io::claim::is_any_served;
+use crate::model::{Config, parse};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::future::Future;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::time::{sleep, timeout};
+
+/// How long the director may take for any one step: to accept, to begin its answer, to go on
+/// with it.
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Largest answer that is read as a whole, in bytes.
+const ANSWER_MAX: usize = 64 << 20;
+/// Longest line of a list, in bytes.
+const LINE_MAX: usize = 64 << 10;
+
+/// Asks one director; every call is a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+    /// The header `User-Agent`.
+    agent: String,
+}
+
+impl Client {
+    /// A client of the director whose control socket is `socket`. Connects when asked.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned(), agent: api::SERVER.into() }
+    }
+
+    /// The same client for a command of this program: the director's log names `command` beside each change.
+    #[must_use]
+    pub fn named(self, command: &str) -> Self {
+        Self { agent: audit::agent(command), ..self }
+    }
+
+    /// The director at a glance.
+    ///
+    /// # Errors
+    /// Like every method here, [`ClientError`].
+    pub async fn status(&self) -> Result<api::overview::Status, ClientError> {
+        self.read(path::STATUS).await
+    }
+
+    /// Every virtual service with its real servers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn services(&self) -> Result<api::Services, ClientError> {
+        self.read(path::SERVICES).await
+    }
+
+    /// Every drop reason.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+        self.read(path::DROPS).await
+    }
+
+    /// Every worker.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+        self.read(path::WORKERS).await
+    }
+
+    /// The connection timeouts.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
+        self.read(path::TIMEOUTS).await
+    }
+
+    /// Has all of `requests` carried out, or none. Returns a line for each thing that became different; an older
+    /// director gives none.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what is wrong with which of them; [`ClientError`].
+    pub async fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ClientError> {
+        let body = serde_json::to_vec(requests).map_err(|error| self.broken(error.to_string()))?;
+        let changed: Option<api::Changed> = self.post(path::CHANGES, body).await?;
+        Ok(changed.map(|changed| changed.changes).unwrap_or_default())
+    }
+
+    /// Has the director read its file again. Returns a line for each thing that became different.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what is wrong with the file; [`ClientError`].
+    pub async fn reload(&self) -> Result<Vec<String>, ClientError> {
+        self.post(path::RELOAD, Vec::new()).await
+    }
+
+    /// Has the director judge a file as a reload would; changes nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with what is wrong with it in itself; [`ClientError`].
+    pub async fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
+        let body = serde_json::to_vec(draft).map_err(|error| self.broken(error.to_string()))?;
+        self.post(path::PLAN, body).await
+    }
+
+    /// Hands over every connection as it arrives, until the list or `each` ends.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `each` may have got some connections by then.
+    pub async fn connections(
+        &self,
+        mut each: impl FnMut(api::Connection) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let response = self.get(path::CONNECTIONS).await?;
+        let (theirs, mut body, mut pending) = (name(&response), response.into_body(), Vec::new());
+        while let Some(frame) = self.step(body.frame()).await? {
+            let frame = frame.map_err(|error| self.broken(format!("the list ends early ({error})")))?;
+            pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            if self.take_lines(&theirs, &mut pending, &mut each)?.is_break() {
+                return Ok(());
+            }
+        }
+        if pending.is_empty() { Ok(()) } else { Err(self.broken("the list ends within a line")) }
+    }
+
+    /// The body of `path` as the director sent it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let response = self.get(path).await?;
+        self.collect(response).await
+    }
+
+    /// The running configuration.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn config(&self) -> Result<Config, ClientError> {
+        let response = self.get(path::CONFIG).await?;
+        let theirs = name(&response);
+        let text = self.collect(response).await?;
+        let config = parse(Path::new("the running configuration"), &text);
+        config.map_err(|errors| {
+            let first = errors.0.first().map(ToString::to_string).unwrap_or_default();
+            self.misread(&theirs, &first)
+        })
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<String, ClientError> {
+        let bytes = self.step(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
+        let bytes = self.whole(bytes).await?.to_bytes();
+        String::from_utf8(bytes.into()).map_err(|_| self.broken("it is not text"))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let response = self.get(path).await?;
+        self.parse(response).await
+    }
+
+    async fn parse<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, ClientError> {
+        let theirs = name(&response);
+        let text = self.collect(response).await?;
+        serde_json::from_str(&text).map_err(|error| self.misread(&theirs, &error))
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+        if body.len() > BODY_MAX {
+            return Err(ClientError::TooMuch(body.len()));
+        }
+        let request = Request::post(path).header("content-type", "application/json");
+        let response = self.send(path, request, body).await?;
+        self.parse(response).await
+    }
+
+    /// Removes the whole lines from `pending` and hands over what they say.
+    fn take_lines(
+        &self,
+        theirs: &str,
+        pending: &mut Vec<u8>,
+        each: &mut impl FnMut(api::Connection) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ClientError> {
+        let whole = pending.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        for line in pending[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let connection = serde_json::from_slice(line).map_err(|error| self.misread(theirs, &error))?;
+            if each(connection).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        pending.drain(..whole);
+        if pending.len() > LINE_MAX {
+            return Err(self.broken("a line does not end"));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn get(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+        self.send(path, Request::get(path), Vec::new()).await
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        request: hyper::http::request::Builder,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = self.connect().await?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = self.whole(handshake).await?;
+        // Ends with the body, or with the runtime: nothing is left to wait for.
+        tokio::spawn(connection);
+        let request = request.header("host", "directrix").header(header::USER_AGENT, &self.agent);
+        let request = request.body(Full::new(Bytes::from(body)));
+        let request = request.map_err(|error| self.broken(error.to_string()))?;
+        let response = self.step(sender.send_request(request)).await?;
+        let response = self.whole(response).await?;
+        self.judge(path, response).await
+    }
+
+    /// Connects, waiting while more clients ask than the director's queue holds: a Unix socket
+    /// that does not block says so at once (EAGAIN).
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        if self.socket.as_os_str().len() > PATH_MAX {
+            return Err(ClientError::TooLong(self.socket.clone()));
+        }
+        self.step(async {
+            loop {
+                match UnixStream::connect(&self.socket).await {
+                    Err(full) if full.kind() == io::ErrorKind::WouldBlock => {
+                        sleep(Duration::from_millis(10)).await;
+                    }
+                    result => return result.map_err(|error| self.unreachable(&error)),
+                }
+            }
+        })
+        .await?
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ClientError {
+        let socket = self.socket.clone();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused if self.is_something_else() => ClientError::NoSocket(socket),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
+                if is_any_served() {
+                    ClientError::Elsewhere(socket)
+                } else {
+                    ClientError::NotRunning(socket)
+                }
+            }
+            io::ErrorKind::PermissionDenied => ClientError::Permission(socket),
+            _ => self.broken(format!("cannot connect: {error}")),
+        }
+    }
+
+    async fn judge(
+        &self,
+        path: &str,
+        response: Response<Incoming>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let (status, socket, theirs) = (response.status(), self.socket.clone(), name(&response));
+        if status == StatusCode::OK {
+            return Ok(response);
+        }
+        let api::Problem { error, code, at } = self.complaint(response).await;
+        Err(match status {
+            StatusCode::NOT_FOUND => self.unlike(&theirs, format!("it does not know {path}")),
+            StatusCode::FORBIDDEN => {
+                ClientError::Forbidden { socket, error, may_read: code.as_deref() == Some(api::READ_ONLY) }
+            }
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNPROCESSABLE_ENTITY if theirs != api::SERVER => {
+                self.unlike(&theirs, format!("it does not understand the request: {error}"))
+            }
+            status => ClientError::Refused { socket, status: status.as_u16(), error, code, at },
+        })
+    }
+
+    /// What the director says about an answer that is no success; nothing if it says nothing.
+    async fn complaint(&self, response: Response<Incoming>) -> api::Problem {
+        let body = self.step(Limited::new(response.into_body(), LINE_MAX).collect()).await;
+        let bytes = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            let error = String::from_utf8_lossy(&bytes).trim().to_owned();
+            api::Problem { error, code: None, at: None }
+        })
+    }
+
+    async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, ClientError> {
+        timeout(STEP_TIMEOUT, step).await.map_err(|_| ClientError::Timeout(self.socket.clone()))
+    }
+
+    /// An answer that is none to this version.
+    fn misread(&self, theirs: &str, error: &dyn Display) -> ClientError {
+        self.unlike(theirs, format!("its answer is not understood: {error}"))
+    }
+
+    /// What does not fit comes of its version, unless that is ours.
+    fn unlike(&self, theirs: &str, what: String) -> ClientError {
+        if theirs == api::SERVER {
+            return self.broken(what);
+        }
+        ClientError::Version { socket: self.socket.clone(), theirs: theirs.to_owned(), what }
+    }
+
+    /// If an answer did not come, or not as a whole, the director has ended if nobody is there any more.
+    async fn whole<T, E: Display>(&self, answer: Result<T, E>) -> Result<T, ClientError> {
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error.to_string(), // not held while others are waited for
+        };
+        Err(match UnixStream::connect(&self.socket).await {
+            Err(gone)
+                if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                ClientError::Ended(self.socket.clone())
+            }
+            _ => self.broken(error),
+        })
+    }
+
+    /// To connect to a regular file, say, is refused as to a socket that nobody listens on.
+    fn is_something_else(&self) -> bool {
+        std::fs::metadata(&self.socket).is_ok_and(|metadata| !metadata.file_type().is_socket())
+    }
+
+    fn broken(&self, what: impl Into<String>) -> ClientError {
+        ClientError::Broken { socket: self.socket.clone(), what: what.into() }
+    }
+}
+
+/// What a director calls itself, with its version.
+fn name(response: &Response<Incoming>) -> String {
+    let told = response.headers().get(header::SERVER).and_then(|name| name.to_str().ok());
+    told.unwrap_or("an older directrix, or none").to_owned()
+}

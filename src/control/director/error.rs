@@ -1,0 +1,32 @@
+//! Why a director ends.
+
+use crate::control::http::exporter::ExporterError;
+use crate::control::http::server::BindError;
+use crate::io::IoError;
+use crate::model::{ConfigErrors, Misfit};
+
+/// Why a director did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The host does not have what the configuration names, and will not get it by itself.
+    #[error(transparent)]
+    Misfit(#[from] ConfigErrors),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// The metrics listener.
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
+    /// The wire.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The system.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+    /// There are too many services or servers.
+    #[error(transparent)]
+    Rules(Misfit),
+    /// A worker ended by itself.
+    #[error("a worker has ended: {0}")]
+    Worker(std::io::Error),
+}

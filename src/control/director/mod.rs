@@ -1,0 +1,396 @@
+//! The director from start to stop: the control thread's one loop.
+
+pub mod apply;
+pub mod error;
+mod hints;
+pub mod inspect;
+pub(in crate::control) mod links;
+mod publish;
+mod queries;
+pub mod reload;
+mod startup;
+mod status;
+mod symptoms;
+mod vips;
+
+use crate::control::api;
+use crate::control::arp::driver::{Command, Responder};
+use crate::control::arp::log as arp_log;
+use crate::control::director::error::Failure;
+use crate::control::director::hints::OwnVips;
+use crate::control::director::links::Links;
+use crate::control::director::reload::{Reloads, Reread};
+use crate::control::director::startup::Site;
+use crate::control::director::symptoms::{Scene, Symptoms};
+use crate::control::director::vips::Kept;
+use crate::control::host::privileges::Privileges;
+use crate::control::host::resolve::Host;
+use crate::control::host::signals::{Signals, Wish};
+use crate::control::http::exporter::Exporter;
+use crate::control::http::server::{self, ControlSocket, Query};
+use crate::control::log::audit::Origin;
+use crate::control::log::limit::Throttle;
+use crate::control::metrics::Meter;
+use crate::control::state::availability::Watch;
+use crate::control::state::rates;
+use crate::control::state::registry::{Registry, ServerLink, VipState};
+use crate::control::workers::backend::{self, Backend};
+use crate::control::workers::watchdog::{self, Watchdog};
+use crate::control::workers::{Settings as CrewSettings, random_seed};
+use crate::forward::Snapshot;
+use crate::io::claim::Claim;
+use crate::io::{ArpSocket, NetworkWatch, Plan};
+use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, Workers};
+use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
+use crate::schedule::{Loads, Templates};
+use crate::time::Tick;
+use arc_swap::ArcSwap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Questions that may wait for the loop.
+const QUERIES: usize = 64;
+
+/// How long a file that is being read may keep the process from ending.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Where a director's words come from and go to.
+pub struct Surroundings<'a, F> {
+    /// The control socket's path.
+    pub socket: &'a Path,
+    /// Reads the configuration file again.
+    pub reread: Reread,
+    /// What the command line says, whatever a file does.
+    pub backend: Option<BackendChoice>,
+    /// Called once every VIP is claimed or known to be another host's, and every real server has answered or not.
+    pub ready: F,
+}
+
+/// Runs a director until SIGTERM or SIGINT; SIGHUP makes it read its file again.
+///
+/// # Errors
+/// [`Failure`]. The interface is then as it was found.
+pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Result<(), Failure> {
+    let Surroundings { socket, reread, backend, ready } = surroundings;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let end = runtime.block_on(async {
+        // First, so that a signal that comes while all the rest is set up ends it in order, too.
+        let mut signals = Signals::listen()?;
+        let waited = startup::for_host(config.clone(), &reread, &mut signals, socket).await?;
+        let Some(Site { config, privileges, host, socket: early }) = waited else { return Ok(()) };
+        if config.director.on_conflict == OnConflict::Claim {
+            tracing::warn!(
+                "on_conflict = \"claim\": a VIP that another host has is taken from it, and connections that it directs break"
+            );
+        }
+        let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+        let mut socket = early.map_or_else(|| server::bind(socket), Ok)?;
+        socket.admit(&host.access)?;
+        privileges.owner().map_or(Ok(()), |owner| socket.give(owner))?;
+        let exporter = match config.director.metrics {
+            Some(address) => Some(Exporter::bind(address).await?),
+            None => None,
+        };
+        let director = Director::start(&config, host, &privileges, ready)?;
+        director.direct((socket, exporter), signals, Reloads::new(reread, backend)).await
+    });
+    runtime.shutdown_timeout(GRACE);
+    end
+}
+
+/// A running director.
+pub(in crate::control) struct Director<F> {
+    pub(in crate::control) registry: Registry,
+    /// As they were at the start; timeouts and policy are the registry's.
+    pub(in crate::control) settings: Settings,
+    pub(in crate::control) host: Host,
+    pub(in crate::control) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Snapshots that a worker may still hold: freed here, never on the data path.
+    pub(in crate::control) retired: Vec<Arc<Snapshot>>,
+    /// When it is time to free them.
+    pub(in crate::control) release: Option<Instant>,
+    pub(in crate::control) backend: Backend,
+    pub(in crate::control) loads: Arc<Loads>,
+    pub(in crate::control) templates: Arc<Templates>,
+    epoch: Instant,
+    neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
+    /// The way to ARP, while that runs.
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    pub(in crate::control) meter: Meter,
+    /// What may be logged about each VIP and real server.
+    pub(in crate::control) lines: Throttle<Ipv4Addr>,
+    pub(in crate::control) own_vips: OwnVips,
+    pub(in crate::control) links: Links,
+    watchdog: Watchdog,
+    /// Of services that have no server left.
+    pub(in crate::control) availability: Watch,
+    pub(in crate::control) symptoms: Symptoms,
+    /// Claimed VIPs without a service.
+    pub(in crate::control) kept: Kept,
+    pub(in crate::control) ready: Option<F>,
+}
+
+impl<F: FnMut()> Director<F> {
+    fn start(config: &Config, host: Host, privileges: &Privileges, ready: F) -> Result<Self, Failure> {
+        let (director, epoch) = (&config.director, Instant::now());
+        let own_macs = host.arms.iter().map(|interface| interface.mac).collect();
+        let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(own_macs));
+        registry.reserved = host.not_clients();
+        let rules = config.rules();
+        registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
+        let loads = Arc::new(Loads::new(servers));
+        let capacity = director.connections as usize;
+        let templates = Arc::new(Templates::new(capacity, servers, random_seed()?));
+        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads, epoch)));
+        let crew = CrewSettings {
+            snapshot: Arc::clone(&snapshot),
+            loads: Arc::clone(&loads),
+            templates: Arc::clone(&templates),
+            servers,
+            connections: capacity,
+            wait: director.wait,
+            epoch,
+        };
+        let neighbors = Neighbors::new(arp_settings(config, &host)?);
+        let mut sockets = Vec::new();
+        let backend = backend::launch(director.backend, &plan(config, &host), &crew, &mut |steering| {
+            sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
+            privileges.reduce(steering.restores())
+        })?;
+        Ok(Self {
+            registry,
+            settings: director.clone(),
+            snapshot,
+            retired: Vec::new(),
+            release: None,
+            backend,
+            loads,
+            templates,
+            epoch,
+            links: Links::new(&host.arms),
+            host,
+            commands: None,
+            meter: Meter::new(&neighbors),
+            neighbors: Some((neighbors, sockets)),
+            lines: Throttle::default(),
+            own_vips: OwnVips::default(),
+            symptoms: Symptoms::new(),
+            watchdog: Watchdog::new(),
+            availability: Watch::default(),
+            kept: Kept::new(),
+            ready: Some(ready),
+        })
+    }
+
+    /// Runs everything until told to stop, then takes it all down in order.
+    async fn direct(
+        mut self,
+        (socket, exporter): (ControlSocket, Option<Exporter>),
+        signals: Signals,
+        reloads: Reloads,
+    ) -> Result<(), Failure> {
+        let (queries, inbox) = mpsc::channel(QUERIES);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        // Ends with the runtime: it leaves nothing behind, and owes nobody an answer.
+        let _exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(queries.clone())));
+        let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
+        let end = self.attend(inbox, signals, reloads).await;
+        self.backend.steering.stop();
+        let worked = self.backend.crew.stop().map_err(Failure::Worker);
+        drop(stop);
+        let _ = serving.await; // what a client did is no failure of ours
+        worked.and(end) // that a worker has ended is known here; why, by the worker
+    }
+
+    /// The loop: reports of ARP, questions, time, signals.
+    async fn attend(
+        &mut self,
+        mut queries: mpsc::Receiver<Query>,
+        mut signals: Signals,
+        mut reloads: Reloads,
+    ) -> Result<(), Failure> {
+        // Before the first look at the links, which is the responder's.
+        let mut watch = NetworkWatch::open()?;
+        let (responder, mut reports) = self.responder()?;
+        let mut clock = tokio::time::interval(rates::INTERVAL);
+        let mut arp = std::pin::pin!(responder);
+        loop {
+            self.tell_if_ready();
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::End => break,
+                    Wish::Reload => reloads.ask(Origin::hangup(), None),
+                    Wish::Dump => self.dump(&reloads),
+                    Wish::Nothing(signal) => tracing::warn!(signal, "signal ignored: it has no meaning here"),
+                },
+                ended = &mut arp => { ended?; break; }
+                Some(report) = reports.recv() => {
+                    self.note(&report);
+                    // Many at once, as at start, make one snapshot.
+                    while let Ok(report) = reports.try_recv() {
+                        self.note(&report);
+                    }
+                    self.publish()?;
+                }
+                Some(query) = queries.recv() => self.answer(query, &mut reloads),
+                read = reloads.read() => reloads.answer(&self.go_by(read)),
+                () = watch.changed() => {
+                    self.look_at_links()?;
+                    self.look_at_addresses();
+                    self.follow_addresses()?;
+                }
+                _ = clock.tick() => self.tick()?,
+                () = reached(self.registry.next_step()) => self.publish()?,
+                () = reached(self.release) => drop(self.settle()),
+            }
+        }
+        self.commands = None;
+        tracing::info!("stopping");
+        Ok(())
+    }
+
+    /// The ARP machine with every VIP and server told to it.
+    #[allow(clippy::type_complexity)] // one future, and what it tells
+    fn responder(
+        &mut self,
+    ) -> Result<(impl Future<Output = std::io::Result<()>> + use<F>, mpsc::UnboundedReceiver<Report>), Failure>
+    {
+        let (machine, sockets) = self.neighbors.take().expect("it is taken once");
+        let responder = Responder::new(machine, sockets, self.epoch)?;
+        let ((commands, orders), (news, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        self.commands = Some(commands);
+        self.look_at_links()?;
+        self.look_at_addresses();
+        hints::tell_foreign(&self.host.vips, &self.host.arms[0]);
+        let servers = self.host.servers.iter().map(|server| Command::AddServer(*server));
+        for command in servers.chain(self.host.vips.iter().map(|vip| Command::AddVip(*vip))) {
+            self.command(command);
+        }
+        let run = responder.run(orders, move |report| {
+            let _ = news.send(report); // the loop may have ended
+        });
+        Ok((run, reports))
+    }
+
+    /// Ready once nothing is open any more, and every interface has a carrier. A director that stands by is
+    /// ready, too.
+    fn tell_if_ready(&mut self) {
+        let services = &self.registry.services;
+        let settled = |service: &crate::control::state::registry::ServiceEntry| {
+            let resolving = service.servers.iter().any(|server| server.link == ServerLink::Resolving);
+            service.vip != VipState::Probing && !resolving
+        };
+        if self.ready.is_none() || !self.links.are_up() || !services.iter().all(settled) {
+            return;
+        }
+        if let Some(mut ready) = self.ready.take() {
+            let (served, workers) = (self.registry.served().len(), self.backend.crew.members().len());
+            let standby = self.registry.services.len() - served;
+            tracing::info!(services = served, standby, workers, backend = self.backend.name, "ready");
+            ready();
+        }
+    }
+
+    fn note(&mut self, report: &Report) {
+        let now = Instant::now();
+        self.lines.line(report.about(), now, || arp_log::log(report, &self.registry, &self.settings));
+        match *report {
+            Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
+            Report::Standby { vip, mac } => {
+                self.registry.set_vip(vip.into(), VipState::Standby(mac));
+                self.lose_kept_vip(vip);
+            }
+            Report::Held { vip, mac, .. } => {
+                if self.settings.on_server_claim == OnServerClaim::Exclude {
+                    self.registry.set_holder(vip.into(), mac, true);
+                }
+            }
+            Report::ConflictOver { vip, mac, .. } => self.registry.set_holder(vip.into(), mac, false),
+            Report::Conflict { .. } | Report::Disputed { .. } | Report::DisputeOver { .. } => {}
+            Report::Resolved { rip, mac, .. } | Report::Moved { rip, new: mac, .. } => {
+                self.registry.set_reachable(rip.into(), mac);
+            }
+            Report::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
+        }
+    }
+
+    /// What is looked after now and then, whatever happens.
+    fn tick(&mut self) -> Result<(), Failure> {
+        self.look_at_links()?;
+        if self.ready.is_some() && !self.links.are_up() {
+            watchdog::tell_waiting(&format!("no carrier on {}", self.links.down().join(", ")));
+        }
+        let settled = self.settle();
+        self.templates.keep_house(self.now(), self.registry.keeps_templates());
+        self.finish_drains(settled);
+        self.release_kept_vips();
+        self.note_addresses()?;
+        self.provide();
+        self.hand_over()?;
+        self.availability.look(&self.registry.services, &self.loads, Instant::now());
+        crate::control::workers::status::estimate(&mut self.registry, &self.backend.crew);
+        self.lines.settle(Instant::now());
+        let (interface, registry) = (&self.host.arms[0].name, &self.registry);
+        self.symptoms.look(&Scene { interface, registry, crew: &self.backend.crew }, Instant::now());
+        if self.backend.crew.is_whole() {
+            self.watchdog.look(&self.backend.crew);
+            return Ok(());
+        }
+        Err(Failure::Worker(std::io::Error::other("see the log above")))
+    }
+
+    /// A worker that makes no rounds.
+    pub(in crate::control) fn stalled(&self) -> Option<usize> {
+        self.watchdog.stalled()
+    }
+
+    /// Tells the workers of addresses that this host has been given or has lost.
+    pub(in crate::control) fn note_addresses(&mut self) -> Result<(), Failure> {
+        let reserved = self.host.not_clients();
+        if reserved == self.registry.reserved {
+            return Ok(());
+        }
+        self.registry.reserved = reserved;
+        self.publish()
+    }
+
+    /// Sends ARP on a command.
+    pub(in crate::control) fn command(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(command); // it may just have ended
+        }
+    }
+
+    pub(in crate::control) fn now(&self) -> Tick {
+        Tick(self.epoch.elapsed().as_millis() as u32) // wraps, as ticks do
+    }
+}
+
+/// Waits for a moment; without one, for ever.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(in crate::control) fn plan(config: &Config, host: &Host) -> Plan {
+    let workers = match config.director.workers {
+        Workers::Auto => None,
+        Workers::Count(count) => Some(count.into()),
+    };
+    Plan { arms: host.arms.clone(), workers, huge_pages: config.director.huge_pages }
+}
+
+fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {
+    let Settings { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } = config.director;
+    Ok(ArpSettings {
+        own_macs: host.arms.iter().map(|interface| interface.mac).collect(),
+        on_conflict: config.director.on_conflict,
+        timing: Timing { announce_interval, refresh, attempts, ..Timing::default() },
+        seed: getrandom::u64().map_err(std::io::Error::other)?,
+    })
+}

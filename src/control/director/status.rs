@@ -1,0 +1,198 @@
+//! A director at a glance: `GET /v1/status`, `/healthz` and the dump on SIGUSR1.
+
+use crate::control::api::overview::{Backend, DropCount, Interface, ServiceSummary, Status, Vip, Warning};
+use crate::control::config_file::{self, METRICS_AGE, Running};
+use crate::control::director::Director;
+use crate::control::director::reload::Reloads;
+use crate::control::state::availability::Availability;
+use crate::control::state::entry::VipState;
+use crate::control::workers::status::{self, View};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+
+/// Events of one kind that a dump has at most.
+const DUMP_MAX: usize = 500;
+
+impl<F: FnMut()> Director<F> {
+    /// Sends the status to `reply`, once the configuration file has been read for it.
+    pub(in crate::control) fn report_status(&self, reloads: &Reloads, reply: oneshot::Sender<Status>) {
+        let (status, file, running) = (self.overview(reloads), reloads.file(), self.running());
+        tokio::task::spawn_blocking(move || {
+            let file = file.compare(&running, Duration::ZERO);
+            let _ = reply.send(with_file(status, file)); // a client that went away needs none
+        });
+    }
+
+    /// Logs the state, an event for each thing.
+    pub(in crate::control) fn dump(&self, reloads: &Reloads) {
+        let (status, file, running) = (self.overview(reloads), reloads.file(), self.running());
+        let services = self.view().services().services;
+        tokio::task::spawn_blocking(move || {
+            dump(&with_file(status, file.compare(&running, METRICS_AGE)), &services);
+        });
+    }
+
+    /// Why a check of this director's health should fail; nothing if it should not.
+    pub(in crate::control) fn ailments(&self) -> Vec<String> {
+        let starting = self.ready.is_some().then(|| "not ready yet".to_owned());
+        let stalled = self.stalled().map(|worker| format!("worker {worker} is stalled"));
+        let down = self.links.down().into_iter().map(|name| format!("{name} has no carrier"));
+        starting.into_iter().chain(stalled).chain(down).collect()
+    }
+
+    /// What runs, to be compared with the file.
+    pub(in crate::control) fn running(&self) -> Running {
+        Running { rules: self.registry.rules(), settings: self.settings.clone() }
+    }
+
+    fn overview(&self, reloads: &Reloads) -> Status {
+        let started = self.meter.started();
+        let members = self.backend.crew.members();
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started: started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            uptime: SystemTime::now().duration_since(started).unwrap_or_default().as_secs(),
+            ready: self.ready.is_none(),
+            backend: Backend { name: self.backend.name.into(), reason: self.backend.reason.clone() },
+            workers: members.len(),
+            connections: members.iter().map(|member| member.counters.entries.get()).sum(),
+            capacity: self.settings.connections.into(),
+            interfaces: self.interfaces(),
+            vips: self.vips(),
+            services: self.summaries(),
+            drops: drops(&self.view()),
+            reload: reloads.history().last.clone(),
+            warnings: self.warnings(),
+            ..Status::default()
+        }
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        let arms = self.host.arms.iter();
+        arms.map(|arm| Interface { name: arm.name.clone(), mac: arm.mac.to_string() }).collect()
+    }
+
+    fn vips(&self) -> Vec<Vip> {
+        let each = self.host.vips.iter().filter_map(|vip| {
+            let address = (*vip).into();
+            Some(Vip { address, state: status::state(self.registry.vip(address)?) })
+        });
+        each.collect()
+    }
+
+    fn summaries(&self) -> Vec<ServiceSummary> {
+        let mut summaries: Vec<_> = self
+            .registry
+            .services
+            .iter()
+            .map(|service| {
+                let counts = Availability::of(service, &self.loads);
+                ServiceSummary {
+                    address: service.config.address,
+                    available: counts.available,
+                    servers: service.servers.len(),
+                    detail: counts.to_string(),
+                }
+            })
+            .collect();
+        summaries.sort_by_key(|summary| summary.address);
+        summaries
+    }
+
+    /// Everything that needs attention, a source after the other: another one is another line here.
+    fn warnings(&self) -> Vec<Warning> {
+        let mut warnings: Vec<_> =
+            self.ready.iter().map(|_| Warning::new("starting", "not ready yet")).collect();
+        warnings.extend(self.stalled().map(|worker| {
+            Warning::new("worker-stalled", format!("worker {worker} is stalled: it forwards nothing"))
+        }));
+        warnings.extend(self.links.down().into_iter().map(|name| {
+            Warning::new("link-down", format!("{name} has no carrier: no frame is received or sent there"))
+        }));
+        warnings.extend(self.own_vips.list().map(|vip| {
+            let text = format!("the VIP {vip} is an address of this host: see the log for the line to type");
+            Warning::new("vip-own-address", text)
+        }));
+        warnings.extend(self.vips().into_iter().zip(&self.host.vips).filter_map(|(vip, address)| {
+            let state = self.registry.vip((*address).into())?;
+            let VipState::Standby(mac) = state else { return None };
+            // That another director has it is what a standby is for.
+            let mut servers = self.registry.services.iter().flat_map(|service| &service.servers);
+            servers.any(|server| server.link.mac() == Some(mac)).then(|| {
+                let text = format!("a real server has the VIP {}: {}", vip.address, vip.state);
+                Warning::new("vip-taken", text)
+            })
+        }));
+        warnings.extend(self.summaries().into_iter().filter(|service| service.available == 0).map(
+            |service| {
+                let text = format!("{} has no available real server: {}", service.address, service.detail);
+                Warning::new("no-server", text)
+            },
+        ));
+        warnings.extend(self.symptoms.warnings(&self.host.arms[0].name, Instant::now()));
+        if self.backend.steering.is_refused() {
+            let text = "the kernel refuses the present services: the ones before are still handed over";
+            warnings.push(Warning::new("steering-refused", text));
+        }
+        warnings
+    }
+}
+
+fn with_file(mut status: Status, file: crate::control::api::overview::FileStatus) -> Status {
+    status.warnings.extend(config_file::warnings(&file, status.reload.as_ref()));
+    Status { file, ..status }
+}
+
+/// Reasons with frames, the most frequent first.
+fn drops(view: &View<'_>) -> Vec<DropCount> {
+    let counted = view.drops().into_iter().filter(|drops| drops.frames > 0);
+    let mut counts: Vec<_> =
+        counted.map(|drops| DropCount { reason: drops.reason, frames: drops.frames }).collect();
+    counts.sort_by_key(|count| std::cmp::Reverse(count.frames));
+    counts
+}
+
+fn dump(status: &Status, services: &[crate::control::api::Service]) {
+    let Status { version, uptime, ready, backend, connections, capacity, workers, .. } = status;
+    let unsaved = status.file.unsaved.len();
+    tracing::info!(
+        version,
+        uptime,
+        ready,
+        backend = backend.name,
+        reason = backend.reason,
+        workers,
+        connections,
+        capacity,
+        unsaved,
+        "state dump: director"
+    );
+    for interface in &status.interfaces {
+        tracing::info!(interface = interface.name, mac = interface.mac, "state dump: interface");
+    }
+    for vip in status.vips.iter().take(DUMP_MAX) {
+        tracing::info!(vip = %vip.address, state = vip.state, "state dump: VIP");
+    }
+    for service in status.services.iter().take(DUMP_MAX) {
+        let (available, servers) = (service.available, service.servers);
+        tracing::info!(service = %service.address, available, servers, "state dump: service");
+    }
+    let servers =
+        services.iter().flat_map(|service| service.servers.iter().map(move |server| (service, server)));
+    for (service, server) in servers.take(DUMP_MAX) {
+        let (weight, active, inactive, state) =
+            (server.weight, server.active, server.inactive, &server.state);
+        tracing::info!(
+            service = %service.address, rip = %server.address.ip(), weight, active, inactive, state,
+            mac = server.mac, "state dump: real server"
+        );
+    }
+    for drop in &status.drops {
+        tracing::info!(reason = drop.reason, frames = drop.frames, "state dump: dropped frames");
+    }
+    for warning in status.warnings.iter().take(DUMP_MAX) {
+        tracing::info!(code = warning.code, warning = warning.text, "state dump: warning");
+    }
+    tracing::info!(events_per_kind = DUMP_MAX, "state dump: end");
+}

@@ -1,0 +1,295 @@
+//! Counts that tell of a wrong set-up, not of load: logged with what to do about them.
+
+use crate::control::api::overview::Warning;
+use crate::control::state::registry::{Registry, ServerLink};
+use crate::control::workers::Crew;
+use crate::stats::{DropReason, WorkerCounters};
+use crate::wire::MacAddr;
+use std::time::{Duration, Instant};
+
+/// Time that a symptom is warned of after its count has grown.
+const RECENT: Duration = Duration::from_secs(600);
+
+/// A count, summed over all workers, that is a log event when it grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Symptom {
+    /// Frames dropped because they circle.
+    Looped,
+    /// Frames dropped for want of time to live, more than traceroute sends.
+    Exceeded,
+    /// Connections with unfinished checksums.
+    Unfinished,
+    /// Frames lost for a reason that [`remedy`] knows.
+    Lost(DropReason),
+}
+
+/// When a growing count is a log event.
+struct Pace {
+    /// Least growth. Where it is above 1, it has to come about between two looks.
+    least: u64,
+    /// Least time between two log events.
+    repeat: Duration,
+}
+
+/// A symptom, its count so far and its last log event.
+#[derive(Debug)]
+struct Watched {
+    symptom: Symptom,
+    /// The count at the last look.
+    count: u64,
+    /// The count at the last log event.
+    told: u64,
+    /// Time of the last log event.
+    at: Option<Instant>,
+    /// Time of the last look that found the count grown.
+    grown: Option<Instant>,
+}
+
+/// Compares the workers' counters with those of the last look.
+#[derive(Debug)]
+pub(in crate::control) struct Symptoms {
+    all: Vec<Watched>,
+}
+
+/// What a log line names beside the symptom.
+pub(in crate::control) struct Scene<'a> {
+    /// Name of the interface that frames arrive on.
+    pub(in crate::control) interface: &'a str,
+    pub(in crate::control) registry: &'a Registry,
+    pub(in crate::control) crew: &'a Crew,
+}
+
+impl Symptoms {
+    /// Every symptom, as yet without a count.
+    pub(in crate::control) fn new() -> Self {
+        let lost = DropReason::ALL.iter().copied().filter(|reason| remedy(*reason, "").is_some());
+        let symptoms = [Symptom::Looped, Symptom::Exceeded, Symptom::Unfinished];
+        let all = symptoms.into_iter().chain(lost.map(Symptom::Lost));
+        Self { all: all.map(Watched::new).collect() }
+    }
+
+    /// Writes the log events that are due.
+    pub(in crate::control) fn look(&mut self, scene: &Scene<'_>, now: Instant) {
+        for watched in &mut self.all {
+            if let Some(growth) = watched.due(watched.symptom.total(scene.crew), now) {
+                watched.symptom.log(growth, scene);
+            }
+        }
+    }
+
+    /// Returns a warning for each symptom whose count has grown in the last ten minutes.
+    pub(in crate::control) fn warnings(
+        &self,
+        interface: &str,
+        now: Instant,
+    ) -> impl Iterator<Item = Warning> {
+        let recent = self.all.iter().filter(move |watched| watched.is_recent(now));
+        recent.map(move |watched| watched.symptom.warning(watched.count, interface))
+    }
+}
+
+impl Watched {
+    fn new(symptom: Symptom) -> Self {
+        Self { symptom, count: 0, told: 0, at: None, grown: None }
+    }
+
+    /// Takes the count so far. Returns its growth if a log event is due.
+    fn due(&mut self, count: u64, now: Instant) -> Option<u64> {
+        let Pace { least, repeat } = self.symptom.pace();
+        let latest = count.saturating_sub(std::mem::replace(&mut self.count, count));
+        if latest >= least {
+            self.grown = Some(now);
+        }
+        let growth = if least > 1 { latest } else { count.saturating_sub(self.told) };
+        let is_early = self.at.is_some_and(|at| now.duration_since(at) < repeat);
+        if growth < least || is_early {
+            return None;
+        }
+        (self.told, self.at) = (count, Some(now));
+        Some(growth)
+    }
+
+    fn is_recent(&self, now: Instant) -> bool {
+        self.grown.is_some_and(|grown| now.duration_since(grown) < RECENT)
+    }
+}
+
+impl Symptom {
+    fn pace(self) -> Pace {
+        match self {
+            Self::Looped => Pace { least: 1, repeat: Duration::from_secs(60) },
+            Self::Exceeded => Pace { least: 100, repeat: Duration::from_secs(60) },
+            Self::Unfinished => Pace { least: 1, repeat: Duration::MAX },
+            Self::Lost(_) => Pace { least: 1, repeat: Duration::from_secs(600) },
+        }
+    }
+
+    fn total(self, crew: &Crew) -> u64 {
+        crew.members().iter().map(|member| self.count(&member.counters)).sum()
+    }
+
+    fn count(self, counters: &WorkerCounters) -> u64 {
+        match self {
+            Self::Looped => counters.drops(DropReason::Looped).get(),
+            Self::Exceeded => counters.drops(DropReason::TtlExceeded).get(),
+            Self::Unfinished => counters.unfinished.get(),
+            Self::Lost(reason) => counters.drops(reason).get(),
+        }
+    }
+
+    /// `count` is the number of frames since the start.
+    fn warning(self, count: u64, interface: &str) -> Warning {
+        match self {
+            Self::Looped => Warning::new(
+                "loop",
+                format!("{count} frames dropped in a loop: see the log for the station that sends them back"),
+            ),
+            Self::Exceeded => Warning::new(
+                "ttl-exceeded",
+                format!("{count} frames dropped for want of time to live: see the log for what may be wrong"),
+            ),
+            Self::Unfinished => Warning::new(
+                "unfinished-checksums",
+                format!(
+                    "unfinished TCP or UDP checksums arrive on {interface}, and real servers drop the frames: at \
+                     the sender, ethtool -K PEER tx off; or here, backend = \"packet\""
+                ),
+            ),
+            Self::Lost(reason) => {
+                let (name, remedy) = (reason.name(), remedy(reason, interface).unwrap_or_default());
+                Warning::new("frames-lost", format!("{count} frames lost as {name}: {remedy}"))
+            }
+        }
+    }
+
+    /// Logs the event; `frames` is the growth of the count.
+    fn log(self, frames: u64, scene: &Scene<'_>) {
+        let interface = scene.interface;
+        match self {
+            Self::Looped => log_loop(frames, scene),
+            Self::Exceeded => tracing::warn!(
+                %interface, frames,
+                "frames dropped for want of time to live: more than traceroute sends; several directors may \
+                 have each other as real servers: look for a real server that runs directrix or IPVS"
+            ),
+            Self::Unfinished => tracing::error!(
+                %interface,
+                "unfinished TCP or UDP checksums arrive, and real servers will drop the frames: the sender leaves \
+                 checksums to a network card that it does not have; there: ethtool -K INTERFACE tx off; or here: \
+                 backend = \"packet\""
+            ),
+            Self::Lost(reason) => {
+                let remedy = remedy(reason, interface).unwrap_or_default();
+                tracing::error!(
+                    reason = reason.name(),
+                    frames,
+                    interface,
+                    remedy,
+                    "frames for a service are lost"
+                );
+            }
+        }
+    }
+}
+
+fn log_loop(frames: u64, scene: &Scene<'_>) {
+    let interface = scene.interface;
+    let mut counters = scene.crew.members().iter().map(|member| &member.counters);
+    let Some(mac) = counters.find_map(|counters| MacAddr::from_bits(counters.looped_from.get())) else {
+        return tracing::error!(
+            %interface, frames,
+            "frames dropped in a loop: the network returns frames that this director has sent; look for a \
+             loop in the switches"
+        );
+    };
+    let mut servers = scene.registry.services.iter().flat_map(|service| &service.servers);
+    let server = servers.find(|server| server.link == ServerLink::Reachable(mac));
+    let rip = server.map(|server| tracing::field::display(server.config.address));
+    tracing::error!(
+        %interface, frames, rip, %mac,
+        "frames dropped in a loop: this real server sends the service's frames back, as a director does; \
+         take it out of the service, or stop directrix or IPVS there"
+    );
+}
+
+/// Returns what to do about a loss that the set-up causes; `None` for all other reasons.
+fn remedy(reason: DropReason, interface: &str) -> Option<String> {
+    match reason {
+        DropReason::CutByDriver => Some(format!(
+            "the driver of {interface} cuts long frames in zero-copy mode: set backend = \"packet\""
+        )),
+        DropReason::NotDelivered => {
+            Some(format!("the kernel hands no frame of {interface} to AF_XDP: set backend = \"packet\""))
+        }
+        DropReason::TooLongToReceive => Some(format!(
+            "switch merging off on {interface} and all interfaces below it (ethtool -K INTERFACE gro off lro off); \
+             after a change of the MTU start again; or set backend = \"packet\""
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is due at each look: the count, and the second that it is taken at.
+    fn due<const N: usize>(symptom: Symptom, looks: [(u64, u64); N]) -> [Option<u64>; N] {
+        let (mut watched, start) = (Watched::new(symptom), Instant::now());
+        looks.map(|(count, second)| watched.due(count, start + Duration::from_secs(second)))
+    }
+
+    #[test]
+    fn a_loop_is_an_event_at_once_and_then_once_a_minute() {
+        let looks = [(0, 0), (3, 2), (900, 4), (903, 61), (903, 62), (903, 200)];
+        assert_eq!(due(Symptom::Looped, looks), [None, Some(3), None, None, Some(900), None]);
+    }
+
+    #[test]
+    fn traceroute_is_no_event_and_a_circle_is() {
+        let looks = [(30, 0), (129, 0), (229, 0), (999, 0), (1999, 60)];
+        assert_eq!(due(Symptom::Exceeded, looks), [None, None, Some(100), None, Some(1000)]);
+    }
+
+    #[test]
+    fn unfinished_checksums_are_an_event_once() {
+        assert_eq!(due(Symptom::Unfinished, [(0, 0), (1, 2), (9, 99_999)]), [None, Some(1), None]);
+    }
+
+    #[test]
+    fn a_loss_is_an_event_at_once_and_then_every_ten_minutes() {
+        let looks = [(0, 0), (3, 2), (5, 4), (9, 603), (9, 5000)];
+        let lost = Symptom::Lost(DropReason::CutByDriver);
+        assert_eq!(due(lost, looks), [None, Some(3), None, Some(6), None]);
+    }
+
+    #[test]
+    fn a_symptom_is_warned_of_for_ten_minutes_after_it_was_seen() {
+        let (mut symptoms, start) = (Symptoms::new(), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        let unfinished = |watched: &&mut Watched| watched.symptom == Symptom::Unfinished;
+        for (count, second) in [(1, 0), (7, 100), (7, 102)] {
+            let mut watched = symptoms.all.iter_mut();
+            watched.find(unfinished).unwrap().due(count, at(second));
+        }
+        let told = |second| symptoms.warnings("eth7", at(second)).collect::<Vec<_>>();
+        assert_eq!(told(102), told(699));
+        assert_eq!(told(699).len(), 1);
+        let text = &told(699)[0].text;
+        assert!(text.contains("on eth7") && text.contains("ethtool -K PEER tx off"), "{text}");
+        assert_eq!(told(700), [], "it may have been mended");
+    }
+
+    #[test]
+    fn each_loss_of_the_set_up_has_a_remedy() {
+        let lost = |watched: &Watched| match watched.symptom {
+            Symptom::Lost(reason) => Some(reason),
+            _ => None,
+        };
+        let reasons: Vec<_> = Symptoms::new().all.iter().filter_map(lost).collect();
+        assert!(reasons.contains(&DropReason::CutByDriver));
+        for reason in reasons {
+            assert!(remedy(reason, "eth7").unwrap().contains("eth7"), "{reason:?}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! How real servers are reached from this host.
+
+use crate::io::{Interface, IoError};
+use crate::model::{InterfaceIndex, RealServer, VirtualService};
+use crate::neighbor::ServerSettings;
+use crate::wire::MacAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The ways to all real servers of some services.
+pub(in crate::control) struct Ways<'a> {
+    arms: &'a [Interface],
+    /// Those that some service gives: a server has one, however many services it serves.
+    macs: HashMap<IpAddr, MacAddr>,
+    /// As they were before, by RIP.
+    before: HashMap<Ipv4Addr, ServerSettings>,
+}
+
+impl<'a> Ways<'a> {
+    /// `before`: the ways to servers that may stay.
+    pub(in crate::control) fn new(
+        services: &[VirtualService],
+        arms: &'a [Interface],
+        before: &[ServerSettings],
+    ) -> Self {
+        let servers = services.iter().flat_map(|service| &service.servers);
+        let macs = servers.filter_map(|server| Some((server.address, server.mac?))).collect();
+        Self { arms, macs, before: before.iter().map(|way| (way.rip, *way)).collect() }
+    }
+
+    /// The way to one of them.
+    ///
+    /// # Errors
+    /// If it is not on-link, or this host itself, and has not been reached by the same MAC address, or by
+    /// ARP, before.
+    pub(in crate::control) fn to(&self, server: &RealServer) -> Result<ServerSettings, IoError> {
+        let mac = self.macs.get(&server.address).copied();
+        self.find(server.address, mac).or_else(|error| {
+            let before = v4(server.address).and_then(|rip| self.before.get(&rip));
+            before.filter(|before| before.mac == mac).copied().ok_or(error)
+        })
+    }
+
+    fn find(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ServerSettings, IoError> {
+        let link = self.arms.len() - 1; // the last arm is the server side
+        let (interface, rip) = (&self.arms[link], v4(address));
+        let has_it = |arm: &&Interface| arm.addresses.iter().any(|(own, _)| Some(*own) == rip);
+        if let Some(arm) = self.arms.iter().find(has_it) {
+            return Err(is_the_director(address, arm));
+        }
+        if let Some(role) = rip.and_then(|rip| interface.reserved(rip)) {
+            return Err(is_no_host(address, &role));
+        }
+        match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
+            (Some(rip), Some(own)) => {
+                Ok(ServerSettings { interface: InterfaceIndex(link as u8), rip, own, mac })
+            }
+            _ => Err(not_on_link(address, interface)),
+        }
+    }
+}
+
+impl Ways<'_> {
+    /// The director's address to ask for a server from, if it is on-link: by the interface's networks, else by the
+    /// routing table, which is asked only for servers that were not reached from one of the interface's
+    /// addresses before. A server with a fixed MAC address is never asked for.
+    fn source(&self, interface: &Interface, rip: Ipv4Addr, mac: Option<MacAddr>) -> Option<Ipv4Addr> {
+        let of_interface = |own: &Ipv4Addr| interface.addresses.iter().any(|(address, _)| address == own);
+        let before = || self.before.get(&rip).map(|way| way.own).filter(of_interface);
+        let near = interface.address_towards(rip).or(mac.map(|_| Ipv4Addr::UNSPECIFIED));
+        near.or_else(before).or_else(|| interface.source_by_route(rip))
+    }
+}
+
+/// Each server once, in the order of their first mention.
+pub(in crate::control) fn once(mut all: Vec<ServerSettings>) -> Vec<ServerSettings> {
+    let mut seen = HashSet::new();
+    all.retain(|server| seen.insert(server.rip));
+    all
+}
+
+/// The configuration has no other addresses yet.
+pub(in crate::control) fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn is_the_director(rip: IpAddr, arm: &Interface) -> IoError {
+    IoError {
+        what: format!("real server {rip} is this host"),
+        cause: format!("{} has that address, and a director sends frames to other hosts only", arm.name),
+        remedy: "write the RIP of another host".into(),
+    }
+}
+
+fn is_no_host(rip: IpAddr, role: &str) -> IoError {
+    IoError {
+        what: format!("real server {rip} can be no host"),
+        cause: format!("it is {role}"),
+        remedy: "write the RIP of a host".into(),
+    }
+}
+
+fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
+    let master = interface.master().filter(|_| interface.addresses.is_empty());
+    if let Some(master) = master {
+        return is_behind(rip, &interface.name, &master);
+    }
+    let own: Vec<_> =
+        interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+    let own = if own.is_empty() { "no IPv4 address".into() } else { own.join(", ") };
+    let name = &interface.name;
+    IoError {
+        what: format!("real server {rip} is not on-link"),
+        cause: format!("{name} has {own}, and direct routing reaches only neighbors"),
+        remedy: format!(
+            "write a RIP of that network, give {name} an address in the server's, or a route to it (ip route add \
+             NETWORK dev {name}), or set server_interface"
+        ),
+    }
+}
+
+fn is_behind(rip: IpAddr, port: &str, master: &str) -> IoError {
+    IoError {
+        what: format!("real server {rip} is not on-link"),
+        cause: format!("{port} has no IPv4 address, as it is a port of {master}"),
+        remedy: format!("name {master} instead of {port}"),
+    }
+}
+
+#[cfg(test)]
+pub(in crate::control) mod tests {
+    use super::*;
+    use crate::model::{ServiceAddress, Weight};
+    use crate::wire::Protocol;
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+    /// An interface with these addresses, each of a /24.
+    pub(in crate::control) fn eth0(addresses: &[[u8; 4]]) -> Interface {
+        let addresses = addresses.iter().map(|address| ((*address).into(), 24)).collect();
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        Interface { name: "eth0".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }
+    }
+
+    fn server(address: [u8; 4], mac: Option<MacAddr>) -> RealServer {
+        RealServer { mac, ..RealServer::new(address.into(), Weight(1)) }
+    }
+
+    /// A service on each port from 80 with its servers.
+    fn services<const N: usize>(servers: [&[RealServer]; N]) -> Vec<VirtualService> {
+        let address =
+            |port| ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() };
+        (80..).zip(servers).map(|(port, all)| VirtualService::new(address(port), all.to_vec())).collect()
+    }
+
+    /// The servers' ways on a host whose interface has `own`, or the first complaint.
+    fn ways(
+        services: &[VirtualService],
+        own: &[[u8; 4]],
+        before: &[ServerSettings],
+    ) -> Result<Vec<ServerSettings>, String> {
+        let arms = [eth0(own)];
+        let ways = Ways::new(services, &arms, before);
+        let each = services.iter().flat_map(|service| &service.servers).map(|server| ways.to(server));
+        each.collect::<Result<_, _>>().map(once).map_err(|error| error.what)
+    }
+
+    #[test]
+    fn the_network_and_broadcast_addresses_are_no_servers() {
+        for (last, role) in [(0, "network"), (255, "broadcast")] {
+            for mac in [None, Some(MAC)] {
+                let web = services([&[server([192, 0, 2, last], mac)]]);
+                let arms = [eth0(&[OWN])];
+                let refused = Ways::new(&web, &arms, &[]).to(&web[0].servers[0]).unwrap_err().to_string();
+                let wanted = format!(
+                    "real server 192.0.2.{last} can be no host: it is the {role} address of 192.0.2.0/24 on eth0"
+                );
+                assert!(refused.contains(&wanted), "{refused}");
+            }
+        }
+    }
+
+    const OWN: [u8; 4] = [192, 0, 2, 5];
+    const HERE: [u8; 4] = [192, 0, 2, 10];
+
+    #[test]
+    fn who_stays_is_reached_as_before_when_the_address_is_gone() {
+        let web = services([&[server(HERE, None), server([192, 0, 2, 11], None)]]);
+        let before = ways(&web, &[OWN], &[]).unwrap();
+        assert_eq!(ways(&web, &[], &before).as_ref(), Ok(&before));
+        let heavier = services([&[RealServer { weight: Weight(9), ..server(HERE, None) }]]);
+        assert_eq!(ways(&heavier, &[], &before).unwrap(), before[..1]);
+        let two = services([&[server(HERE, None)], &[server(HERE, None)]]);
+        assert_eq!(ways(&two, &[], &before).unwrap(), before[..1], "one host, whatever it serves");
+        // Even if it is the director's own by now.
+        assert_eq!(ways(&web, &[HERE], &before).unwrap()[0], before[0]);
+    }
+
+    #[test]
+    fn who_comes_or_changes_is_judged() {
+        let before = ways(&services([&[server(HERE, Some(MAC))]]), &[OWN], &[]).unwrap();
+        let complaint = |services: &[VirtualService]| ways(services, &[], &before).unwrap_err();
+        let more = services([&[server(HERE, Some(MAC)), server([192, 0, 2, 11], None)]]);
+        assert_eq!(complaint(&more), "real server 192.0.2.11 is not on-link");
+        let by_arp = services([&[server(HERE, None)]]);
+        assert_eq!(complaint(&by_arp), "real server 192.0.2.10 is not on-link");
+        assert_eq!(ways(&more, &[OWN], &before).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn who_stays_is_asked_from_the_address_that_there_is_now() {
+        let web = services([&[server(HERE, None)]]);
+        let before = ways(&web, &[OWN], &[]).unwrap();
+        let now = ways(&web, &[[192, 0, 2, 6]], &before).unwrap();
+        assert_eq!((before[0].own, now[0].own), (OWN.into(), [192, 0, 2, 6].into()));
+    }
+
+    #[test]
+    fn a_mac_address_that_one_service_gives_holds_for_all() {
+        let two = services([&[server(HERE, None)], &[server(HERE, Some(MAC))]]);
+        let before = ways(&two, &[], &[]).unwrap();
+        let way = ServerSettings {
+            interface: InterfaceIndex(0),
+            rip: HERE.into(),
+            own: Ipv4Addr::UNSPECIFIED,
+            mac: Some(MAC),
+        };
+        assert_eq!(before, [way]);
+        assert_eq!(ways(&two[1..], &[], &before).unwrap(), before);
+        assert_eq!(ways(&two[..1], &[], &before).unwrap_err(), "real server 192.0.2.10 is not on-link");
+    }
+}

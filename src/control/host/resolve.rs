@@ -1,0 +1,315 @@
+//! Whether the configuration fits this host.
+
+use crate::control::host::access::Access;
+use crate::control::host::next_hop::{Ways, once, v4};
+use crate::io::{Interface, IoError, Unusable};
+use crate::model::{
+    Config, ConfigError, ConfigErrors, Culprit, Misfit, Place, Places, ServiceAddress, VirtualService,
+};
+use crate::neighbor::ServerSettings;
+use nix::unistd::Group;
+use std::net::Ipv4Addr;
+
+/// Why the host does not have what a configuration names.
+#[derive(Clone, Debug)]
+pub struct Unready {
+    /// Each with its line in the file.
+    pub errors: ConfigErrors,
+    /// All of it may come right by waiting, as at boot: an interface is not there, or down, or has no address.
+    pub may_pass: bool,
+}
+
+impl From<ConfigErrors> for Unready {
+    fn from(errors: ConfigErrors) -> Self {
+        Self { errors, may_pass: false }
+    }
+}
+
+/// The host's side of a configuration that fits.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The client side, then the server side if it is another interface.
+    pub arms: Vec<Interface>,
+    /// Every real server once, with the director's address (DIP) to ask for it from.
+    pub servers: Vec<ServerSettings>,
+    /// Every VIP once, in order.
+    pub vips: Vec<Ipv4Addr>,
+    /// Who may do what at the control socket.
+    pub access: Access,
+}
+
+impl Host {
+    /// Looks up the interfaces and how each real server is reached.
+    ///
+    /// # Errors
+    /// Interfaces that are missing or unfit, VIPs that no host can have and real servers that are not
+    /// on-link, each with its line in the file; and whether waiting may help.
+    pub fn fit(config: &Config) -> Result<Self, Unready> {
+        let access = Access { group: control_group(config)?, others: config.director.control_others };
+        let arms = interfaces(config)?;
+        let servers = fitting(config, &arms, (&[], &[]));
+        let servers = servers.map_err(|errors| Unready { errors, may_pass: awaits_address(&arms) })?;
+        Ok(Self { arms, servers, vips: vips(&config.services), access })
+    }
+
+    /// The same for other services. The interfaces are the same; addresses that they have been given or
+    /// have lost since are seen. What stays is not judged: a VIP, and a real server with the MAC address that it
+    /// had; if that is not on-link now, it is reached as before.
+    ///
+    /// # Errors
+    /// The first new VIP that no host can have, or the first new or changed server that is not on-link.
+    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, Misfit> {
+        let arms = self.renewed();
+        let ways = Ways::new(services, &arms, &self.servers);
+        for VirtualService { address, .. } in services {
+            let of = Culprit::Service(*address);
+            possible(*address, &arms, &self.vips).map_err(|error| misfit(error).of([of]))?;
+        }
+        let of = |service: &VirtualService, rip| Culprit::Server(service.address, rip);
+        let all = services.iter().flat_map(|of| of.servers.iter().map(move |server| (of, server)));
+        let each = all.map(|(service, server)| {
+            ways.to(server).map_err(|error| misfit(error).of([of(service, server.address)]))
+        });
+        let servers = once(each.collect::<Result<_, _>>()?);
+        Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
+    }
+
+    /// Whether [`Host::refit`] will do for a file that has been read again.
+    ///
+    /// # Errors
+    /// Every new VIP that no host can have and every new or changed server that is not on-link, with its line.
+    pub fn judge(&self, config: &Config) -> Result<(), ConfigErrors> {
+        fitting(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
+    }
+
+    /// The addresses that no client has: this host's own on the interfaces, and the broadcast addresses of
+    /// their networks, as they are now.
+    pub fn not_clients(&self) -> Vec<Ipv4Addr> {
+        self.arms.iter().flat_map(Interface::not_others).collect()
+    }
+
+    /// True if an interface's addresses are no longer those that the ways to the servers were found by.
+    pub fn has_other_addresses(&self) -> bool {
+        self.renewed() != self.arms
+    }
+
+    fn renewed(&self) -> Vec<Interface> {
+        self.arms.iter().map(renewed).collect()
+    }
+}
+
+/// The interface with its addresses as they are now.
+fn renewed(arm: &Interface) -> Interface {
+    let addresses = Interface::lookup(&arm.name).map_or_else(|_| arm.addresses.clone(), |now| now.addresses);
+    Interface { addresses, ..arm.clone() }
+}
+
+fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
+    let mut vips: Vec<_> = services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
+    vips.sort_unstable();
+    vips.dedup();
+    vips
+}
+
+/// Whether the servers' side has no address yet. A port of a bridge will not get one.
+fn awaits_address(arms: &[Interface]) -> bool {
+    arms.last().is_some_and(|arm| arm.addresses.is_empty() && arm.master().is_none())
+}
+
+fn interfaces(config: &Config) -> Result<Vec<Interface>, Unready> {
+    let (director, places) = (&config.director, &config.places);
+    let named = [
+        (Some(&director.interface), places.interface),
+        (director.server_interface.as_ref(), places.server_interface),
+    ];
+    let mut may_pass = true;
+    let found = named.into_iter().filter_map(|(name, line)| {
+        let found = Interface::find(name?);
+        may_pass &= !matches!(found, Err(Unusable::Unfit(_)));
+        Some(found.map_err(|error| error_at(places, line, error.into())))
+    });
+    let found: Vec<_> = found.collect();
+    all(found.into_iter()).map_err(|errors| Unready { errors, may_pass })
+}
+
+fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors> {
+    let Some(name) = &config.director.control_group else { return Ok(None) };
+    let found = Group::from_name(name).ok().flatten().map(|group| (group.gid.as_raw(), group.name));
+    let error = || IoError {
+        what: format!("control_group is {name:?}"),
+        cause: "this host has no such group".into(),
+        remedy: format!("make it: groupadd --system {name}; or name one that `getent group` shows"),
+    };
+    let wrong = || ConfigErrors(vec![error_at(&config.places, config.places.control_group, error())]);
+    found.map(Some).ok_or_else(wrong)
+}
+
+/// The ways to all servers; `before`: those that there were, and the VIPs.
+fn fitting(
+    config: &Config,
+    arms: &[Interface],
+    before: (&[ServerSettings], &[Ipv4Addr]),
+) -> Result<Vec<ServerSettings>, ConfigErrors> {
+    let vips = config.services.iter().zip(&config.places.services).map(|(service, place)| {
+        let possible = possible(service.address, arms, before.1);
+        possible.map_err(|error| error_in(place, error))
+    });
+    let ways = Ways::new(&config.services, arms, before.0);
+    match (all(vips), servers(config, &ways)) {
+        (Ok(_), outcome) => outcome,
+        (Err(errors), Ok(_)) => Err(errors),
+        (Err(vips), Err(servers)) => {
+            let mut errors = [vips.0, servers.0].concat();
+            let file =
+                |error: &ConfigError| config.places.included.iter().position(|file| *file == error.file);
+            errors.sort_by_key(|error| (file(error), error.line));
+            Err(ConfigErrors(errors))
+        }
+    }
+}
+
+fn servers(config: &Config, ways: &Ways<'_>) -> Result<Vec<ServerSettings>, ConfigErrors> {
+    let servers = config.services.iter().flat_map(|service| &service.servers);
+    let each = servers
+        .zip(&config.places.servers)
+        .map(|(server, place)| ways.to(server).map_err(|error| error_in(place, error)));
+    Ok(once(all(each)?))
+}
+
+/// Whether a host can have the VIP, if it is not among those that are there `before`.
+fn possible(service: ServiceAddress, arms: &[Interface], before: &[Ipv4Addr]) -> Result<(), IoError> {
+    let new = v4(service.address.ip()).filter(|vip| before.binary_search(vip).is_err());
+    let found = new.and_then(|vip| Some((vip, arms.iter().find_map(|arm| arm.reserved(vip))?)));
+    found.map_or(Ok(()), |(vip, role)| {
+        Err(IoError {
+            what: format!("the VIP {vip} can be no host's"),
+            cause: format!("it is {role}"),
+            remedy: "name another address of that network".into(),
+        })
+    })
+}
+
+fn misfit(error: IoError) -> Misfit {
+    Misfit::new(format!("{}: {}", error.what, error.cause), error.remedy)
+}
+
+/// Every value, or every error.
+fn all<T>(each: impl Iterator<Item = Result<T, ConfigError>>) -> Result<Vec<T>, ConfigErrors> {
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
+    for outcome in each {
+        match outcome {
+            Ok(value) => values.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(values) } else { Err(ConfigErrors(errors)) }
+}
+
+fn error_in(place: &Place, IoError { what, cause, remedy }: IoError) -> ConfigError {
+    ConfigError { file: place.file.to_string(), line: place.line, what: format!("{what}: {cause}"), remedy }
+}
+
+fn error_at(places: &Places, line: usize, IoError { what, cause, remedy }: IoError) -> ConfigError {
+    ConfigError { file: places.file.clone(), line, what: format!("{what}: {cause}"), remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::host::next_hop::tests::eth0;
+    use std::path::Path;
+
+    const FILE: &str = r#"
+[director]
+interface = "eth0"
+[[service]]
+protocol = "tcp"
+address = "192.0.2.1:80"
+[[service.server]]
+address = "192.0.2.10"
+[[service.server]]
+address = "198.51.100.11"
+[[service]]
+protocol = "tcp"
+address = "192.0.2.1:443"
+[[service.server]]
+address = "198.51.100.12"
+mac = "02:00:00:00:00:12"
+[[service.server]]
+address = "192.0.2.10"
+[[service.server]]
+address = "203.0.113.13"
+"#;
+
+    fn fitting(config: &Config) -> Result<Vec<ServerSettings>, ConfigErrors> {
+        super::fitting(config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[]))
+    }
+
+    #[test]
+    fn a_vip_that_is_the_network_s_is_named_with_its_line_unless_it_was_there() {
+        let file = FILE.replace("192.0.2.1:443", "192.0.2.255:443").replace("192.0.2.1:80", "192.0.2.0:80");
+        let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
+        let lines = |errors: ConfigErrors| errors.0.iter().map(|error| error.line).collect::<Vec<_>>();
+        let errors = fitting(&config).unwrap_err();
+        assert_eq!(
+            errors.0[0].what,
+            "the VIP 192.0.2.0 can be no host's: it is the network address of 192.0.2.0/24 on eth0"
+        );
+        assert_eq!(lines(errors), [6, 10, 13, 20]);
+        let before = super::fitting(&config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[[192, 0, 2, 0].into()]));
+        assert_eq!(lines(before.unwrap_err()), [10, 13, 20]);
+    }
+
+    /// Nothing is served yet, on an interface that is not there, so that its addresses stay.
+    fn host() -> Host {
+        let access = Access { group: None, others: crate::model::ControlOthers::default() };
+        let arms = vec![Interface { name: "no-such-if".into(), ..eth0(&[[192, 0, 2, 5]]) }];
+        Host { arms, servers: Vec::new(), vips: Vec::new(), access }
+    }
+
+    #[test]
+    fn what_does_not_fit_later_is_named_with_who_is_at_fault() {
+        let mut services = crate::model::parse(Path::new("d.toml"), FILE).unwrap().services;
+        let [first, second] = [services[0].address, services[1].address];
+        let culprits = |services: &[VirtualService]| host().refit(services).unwrap_err().culprits;
+        let far = [198, 51, 100, 11].into();
+        assert_eq!(culprits(&services), [Culprit::Server(first, far)]);
+        services[0].servers.pop();
+        assert_eq!(culprits(&services), [Culprit::Server(second, [203, 0, 113, 13].into())]);
+        services[1].address.address.set_ip([192, 0, 2, 255].into());
+        assert_eq!(culprits(&services), [Culprit::Service(services[1].address)]);
+    }
+
+    #[test]
+    fn each_server_that_is_not_on_link_is_named_with_its_line() {
+        let config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
+        let errors = fitting(&config).unwrap_err().0;
+        let lines: Vec<_> = errors.iter().map(|error| (error.line, error.what.as_str())).collect();
+        let cause = "eth0 has 192.0.2.5/24, and direct routing reaches only neighbors";
+        let wanted = [(10, "198.51.100.11"), (20, "203.0.113.13")]
+            .map(|(line, rip)| (line, format!("real server {rip} is not on-link: {cause}")));
+        assert_eq!(lines, wanted.each_ref().map(|(line, what)| (*line, what.as_str())));
+    }
+
+    #[test]
+    fn the_director_itself_is_no_real_server() {
+        let file = FILE.replace("address = \"192.0.2.10\"", "address = \"192.0.2.5\"");
+        let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
+        let error = &fitting(&config).unwrap_err().0[0];
+        assert!(error.what.starts_with("real server 192.0.2.5 is this host: eth0 has"), "{}", error.what);
+        assert_eq!(error.line, 8);
+    }
+
+    #[test]
+    fn a_server_of_several_services_is_asked_for_once_and_a_fixed_one_from_nowhere() {
+        let mut config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
+        config.services[0].servers.pop();
+        config.services[1].servers.pop();
+        config.places.servers.truncate(3);
+        let servers = fitting(&config).unwrap();
+        let named: Vec<_> =
+            servers.iter().map(|server| (server.rip.to_string(), server.own.to_string())).collect();
+        let wanted = [("192.0.2.10", "192.0.2.5"), ("198.51.100.12", "0.0.0.0")];
+        assert_eq!(named, wanted.map(|(rip, own)| (rip.to_string(), own.to_string())));
+    }
+}

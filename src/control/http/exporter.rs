@@ -1,0 +1,93 @@
+//! The metrics listener: what the control socket answers to `GET /metrics` and `GET /healthz`, over TCP, and
+//! nothing else. Whoever reaches its address may read; nobody can change anything.
+
+use crate::control::api::path;
+use crate::control::http::connection;
+use crate::control::http::health;
+use crate::control::http::metrics;
+use crate::control::http::server::{Query, problem, wrong_method};
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use axum::routing::get;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Clients that are served at the same time; more wait to be accepted.
+pub const CLIENTS: usize = 16;
+
+/// Why the metrics listener could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be served at {address}: {cause}; {remedy}")]
+pub struct ExporterError {
+    address: SocketAddr,
+    cause: io::Error,
+    remedy: String,
+}
+
+impl ExporterError {
+    fn new(address: SocketAddr, cause: io::Error) -> Self {
+        let port = address.port();
+        let remedy = match cause.kind() {
+            ErrorKind::AddrInUse => format!(
+                "stop the program that listens there (ss -ltnp 'sport = :{port}' shows it), or write another port for metrics"
+            ),
+            ErrorKind::AddrNotAvailable => {
+                format!("write an address that \"ip address\" shows, or \"127.0.0.1:{port}\", for metrics")
+            }
+            ErrorKind::PermissionDenied => "write a port from 1024 up for metrics, or run as root".into(),
+            _ => "write another address for metrics, or none".into(),
+        };
+        Self { address, cause, remedy }
+    }
+}
+
+/// A listener that nobody is served by yet.
+#[derive(Debug)]
+pub struct Exporter {
+    listener: TcpListener,
+}
+
+impl Exporter {
+    /// Listens on `address`; port 0 takes any.
+    ///
+    /// # Errors
+    /// [`ExporterError`] with cause and remedy.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ExporterError> {
+        let listener = TcpListener::bind(address).await;
+        listener.map(|listener| Self { listener }).map_err(|cause| ExporterError::new(address, cause))
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What getsockname(2) says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves for ever. The control loop answers what arrives at the other end of `queries`.
+    pub async fn serve(self, queries: mpsc::Sender<Query>) {
+        let mut clients = JoinSet::new();
+        connection::attend(&self.listener, &router(queries), CLIENTS, &mut clients).await;
+    }
+}
+
+fn router(queries: mpsc::Sender<Query>) -> Router {
+    const WELCOME: &str = concat!("directrix ", env!("CARGO_PKG_VERSION"), ": /metrics, /healthz\n");
+    metrics::route(queries.clone())
+        .merge(health::route(queries))
+        .route("/", get(async || WELCOME))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+async fn not_found(uri: Uri) -> Response {
+    problem(
+        StatusCode::NOT_FOUND,
+        format!("there is no {}; there are {} and {}", uri.path(), path::METRICS, path::HEALTH),
+    )
+}

@@ -1,0 +1,485 @@
+//! The control socket as a file: created for one user alone, opened to whoever gets answers, never taken from a
+//! living director, removed only by whom it belongs to.
+
+use crate::control::host::access::Access;
+use crate::model::ControlOthers;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_to, listen, socket,
+};
+use nix::sys::stat::{Mode, fchmod};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Longest path that fits `sun_path` with its closing zero, in bytes (unix(7)).
+pub const PATH_MAX: usize = 107;
+
+/// Clients that may wait to be accepted; more are told to try again.
+const BACKLOG: i32 = 1024;
+/// How long two directors that start at once wait for each other.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Why the control socket could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A director listens there.
+    #[error("another directrix listens on {}; stop it or use --socket", .0.display())]
+    Live(PathBuf),
+    /// Something else is there.
+    #[error("{} is there and is not a socket; move it away or use --socket", .0.display())]
+    NotSocket(PathBuf),
+    /// More than [`PATH_MAX`] bytes.
+    #[error("the socket path {} has {} bytes, the system allows {PATH_MAX}; use a shorter one with --socket",
+            .0.display(), .0.as_os_str().len())]
+    TooLong(PathBuf),
+    /// Empty, a directory, or with a zero byte in it.
+    #[error("{:?} cannot name a socket; give a file's path with --socket", .0)]
+    NoName(PathBuf),
+    /// Another process holds the directory's lock.
+    #[error("{} is locked by another process; wait for it or use --socket", .0.display())]
+    Locked(PathBuf),
+    /// Only root and members may give a file to a group.
+    #[error(
+        "{} cannot be given to control_group {group:?}: {cause}; make the user that starts the director a member of \
+         it (systemd: SupplementaryGroups={group})", .path.display()
+    )]
+    Group {
+        /// The socket.
+        path: PathBuf,
+        /// The group's name.
+        group: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The system refused.
+    #[error("{what} {}: {cause}; make it possible or use --socket", .path.display())]
+    System {
+        /// What was tried: "creating the directory".
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl BindError {
+    /// True if the path itself is wrong, whatever the host has there.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::TooLong(_) | Self::NoName(_))
+    }
+}
+
+/// A listening control socket. Dropping it removes the file, if it still is this socket's.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the file; not reused while the socket is open.
+    identity: (u64, u64),
+    /// The directories that were made for this socket, the one that it is in first.
+    made: Vec<PathBuf>,
+    access: Access,
+}
+
+impl ControlSocket {
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whom it answers.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Lets those connect who are to be answered, and only those: by the file's mode, and through directories
+    /// that were made for it. Directories that were there stay as they are; if they keep others out, that is
+    /// logged.
+    ///
+    /// # Errors
+    /// [`BindError::System`]; only its owner and root may connect then.
+    pub fn admit(&mut self, access: &Access) -> Result<(), BindError> {
+        let mode = access.mode();
+        if mode == 0o600 {
+            return Ok(());
+        }
+        // Without the umask, which is often 0077 for services.
+        self.made.iter().try_for_each(|directory| set_mode(directory, 0o755))?;
+        if let (0o660, Some((id, name))) = (mode, &access.group) {
+            self.give_to_group(*id, name)?; // mode 0666 lets members in as it is
+        }
+        set_mode(&self.path, mode)?;
+        self.access = access.clone();
+        let closed = self.closed();
+        if access.others == ControlOthers::Read && !closed.is_empty() {
+            let names: Vec<_> = closed.iter().map(|directory| directory.display().to_string()).collect();
+            let names = names.join(" ");
+            tracing::warn!(
+                "control_others = \"read\" has no effect: others cannot enter {names}; chmod o+x {names}, or use --socket"
+            );
+        }
+        Ok(())
+    }
+
+    fn give_to_group(&self, id: u32, name: &str) -> Result<(), BindError> {
+        lchown(&self.path, None, Some(id)).map_err(|cause| BindError::Group {
+            path: self.path.clone(),
+            group: name.to_owned(),
+            cause,
+        })
+    }
+
+    /// The directories on the way to it that others cannot enter, the outermost first.
+    fn closed(&self) -> Vec<PathBuf> {
+        let Ok(directory) = fs::canonicalize(parent(&self.path)) else { return Vec::new() };
+        let is_closed =
+            |directory: &&Path| fs::metadata(directory).is_ok_and(|found| found.mode() & 0o001 == 0);
+        let mut closed: Vec<_> = directory.ancestors().filter(is_closed).map(Path::to_owned).collect();
+        closed.reverse();
+        closed
+    }
+
+    /// If the file has been deleted or replaced: a new socket at the same path, for the same clients. Waits for
+    /// nothing; what is in use there stays. `None` while the file is this socket's.
+    pub(in crate::control) fn again(&self) -> Option<Result<Self, BindError>> {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            return None;
+        }
+        Some(bind_within(&self.path, Duration::ZERO).and_then(|mut socket| {
+            socket.admit(&self.access)?;
+            Ok(socket)
+        }))
+    }
+
+    /// Gives it to a user, and its directory to user and group, who are to remove the socket in the end. A
+    /// directory that was there before stays whose it is; the socket then stays too, until the next start
+    /// replaces it.
+    ///
+    /// # Errors
+    /// [`BindError::System`] if the system refuses.
+    pub fn give(&self, (user, group): (u32, u32)) -> Result<(), BindError> {
+        let refused = |path: &Path, cause| failed("changing the owner of", path, cause);
+        lchown(&self.path, Some(user), None).map_err(|cause| refused(&self.path, cause))?;
+        let Some(directory) = self.made.first() else { return Ok(()) };
+        lchown(directory, Some(user), Some(group)).map_err(|cause| refused(directory, cause))
+    }
+
+    /// A second handle on the listener, non-blocking. The file stays with `self`.
+    ///
+    /// # Errors
+    /// If the process has no file descriptor left.
+    pub(in crate::control) fn listener(&self) -> io::Result<UnixListener> {
+        self.listener.try_clone()
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Listens on `path`, with mode 0600 from the first instant. A missing directory is created
+/// (0755), a socket that nobody listens on is replaced.
+///
+/// # Errors
+/// [`BindError`], with what to do about it; nothing has been changed then but the directory.
+pub fn bind(path: &Path) -> Result<ControlSocket, BindError> {
+    bind_within(path, LOCK_WAIT)
+}
+
+/// [`bind`], which waits so long at most for another process that binds in the same directory.
+fn bind_within(path: &Path, wait: Duration) -> Result<ControlSocket, BindError> {
+    let address = address(path)?;
+    let directory = parent(path);
+    let made = create_directory(directory)?;
+    let _lock = lock(directory, wait)?;
+    make_way(path)?;
+    let listener = create(&address).map_err(|errno| failed("listening on", path, errno.into()))?;
+    let identity = identity(path).map_err(|cause| failed("looking at", path, cause))?;
+    Ok(ControlSocket { listener, path: path.to_owned(), identity, made, access: Access::default() })
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn address(path: &Path) -> Result<UnixAddr, BindError> {
+    let bytes = path.as_os_str().as_bytes();
+    if path.file_name().is_none() || bytes.ends_with(b"/") || bytes.contains(&0) {
+        return Err(BindError::NoName(path.to_owned()));
+    }
+    UnixAddr::new(path)
+        .ok()
+        .filter(|_| bytes.len() <= PATH_MAX)
+        .ok_or_else(|| BindError::TooLong(path.to_owned()))
+}
+
+/// Those that were not there, itself first.
+fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, BindError> {
+    let is_new = |one: &&Path| !one.as_os_str().is_empty() && !one.exists();
+    let new = directory.ancestors().take_while(is_new).map(Path::to_owned).collect();
+    let builder = DirBuilder::new().recursive(true).mode(0o755).create(directory);
+    builder.map(|()| new).map_err(|cause| failed("creating the directory", directory, cause))
+}
+
+/// Keeps two directors from both finding the same stale socket, so that the slower one does not
+/// remove what the faster one has just created.
+fn lock(directory: &Path, wait: Duration) -> Result<Flock<File>, BindError> {
+    let deadline = Instant::now() + wait;
+    let mut file = File::open(directory).map_err(|cause| failed("opening", directory, cause))?;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => {
+                return Err(BindError::Locked(directory.to_owned()));
+            }
+            Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) => file = same,
+            Err((_, errno)) => return Err(failed("locking", directory, errno.into())),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Removes a stale socket.
+fn make_way(path: &Path) -> Result<(), BindError> {
+    match fs::symlink_metadata(path) {
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(failed("looking at", path, cause)),
+        Ok(file) if !file.file_type().is_socket() => Err(BindError::NotSocket(path.to_owned())),
+        Ok(_) if is_live(path)? => Err(BindError::Live(path.to_owned())),
+        Ok(_) => fs::remove_file(path).map_err(|cause| failed("removing the stale", path, cause)),
+    }
+}
+
+/// A socket that nobody listens on refuses; one whose queue is full is busy, not dead.
+fn is_live(path: &Path) -> Result<bool, BindError> {
+    match connect_now(path) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN) => Ok(true),
+        Err(Errno::ECONNREFUSED) => Ok(false),
+        Err(errno) => Err(failed("connecting to", path, errno.into())),
+    }
+}
+
+/// Connects without waiting for a place in the queue.
+fn connect_now(path: &Path) -> Result<UnixStream, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket.into())
+}
+
+/// Linux gives the file the mode of the socket itself, less the umask (`unix_bind_bsd` in
+/// net/unix/af_unix.c): set before bind(2), there is no moment in which others may connect.
+fn create(address: &UnixAddr) -> Result<UnixListener, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind_to(socket.as_raw_fd(), address)?;
+    listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket.into())
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), BindError> {
+    let set = fs::set_permissions(path, Permissions::from_mode(mode));
+    set.map_err(|cause| failed("changing the mode of", path, cause))
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+fn failed(what: &'static str, path: &Path, cause: io::Error) -> BindError {
+    BindError::System { what, path: path.to_owned(), cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn the_socket_is_roots_alone_and_goes_with_its_owner() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run/directrix/control.sock");
+        let socket = bind(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o755);
+        assert_eq!(socket.path(), path);
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn whoever_is_to_be_answered_may_connect() {
+        let own = nix::unistd::getegid().as_raw();
+        let group = || Some((4711, "operators".to_owned()));
+        for (group, others, wanted) in [
+            (None, ControlOthers::Nothing, (0o600, own)),
+            (group(), ControlOthers::Nothing, (0o660, 4711)),
+            (None, ControlOthers::Read, (0o666, own)),
+            (group(), ControlOthers::Read, (0o666, own)),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let mut socket = bind(&place.path().join("control.sock")).unwrap();
+            let access = Access { group, others };
+            socket.admit(&access).unwrap();
+            assert_eq!((mode(socket.path()), fs::metadata(socket.path()).unwrap().gid()), wanted);
+            assert_eq!(socket.access(), &access);
+        }
+    }
+
+    #[test]
+    fn directories_that_were_made_are_opened_and_others_are_named() {
+        let place = tempfile::tempdir().unwrap();
+        let found = place.path().join("found");
+        fs::create_dir(&found).unwrap();
+        let [outer, inner] = [found.join("run"), found.join("run/directrix")];
+        let mut socket = bind(&inner.join("control.sock")).unwrap();
+        let close = |directory: &Path| fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
+        [place.path(), &found, &outer, &inner].into_iter().for_each(close); // as by the umask 0077
+        assert!(socket.closed().ends_with(&[place.path(), &found, &outer, &inner].map(Path::to_owned)));
+        socket.admit(&Access::default()).unwrap();
+        assert_eq!([&found, &outer, &inner].map(|directory| mode(directory)), [0o700; 3], "nobody is let in");
+        socket.admit(&Access { group: None, others: ControlOthers::Read }).unwrap();
+        assert_eq!([&found, &outer, &inner].map(|directory| mode(directory)), [0o700, 0o755, 0o755]);
+        assert!(socket.closed().ends_with(&[place.path(), &found].map(Path::to_owned)));
+    }
+
+    #[test]
+    fn the_socket_is_given_away_and_of_directories_the_one_that_was_made() {
+        let place = tempfile::tempdir().unwrap();
+        let [made, found] = ["made", "found"].map(|name| place.path().join(name));
+        fs::create_dir(&found).unwrap();
+        for (directory, owner) in [(&made, 4711), (&found, nix::unistd::geteuid().as_raw())] {
+            let socket = bind(&directory.join("control.sock")).unwrap();
+            socket.give((4711, 4711)).unwrap();
+            assert_eq!(fs::metadata(directory).unwrap().uid(), owner, "{}", directory.display());
+            assert_eq!(fs::metadata(socket.path()).unwrap().uid(), 4711);
+        }
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("control.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a listener that died leaves its file");
+        let socket = bind(&path).unwrap();
+        let refused = bind(&path).unwrap_err();
+        assert!(matches!(refused, BindError::Live(_)));
+        let message = refused.to_string();
+        assert!(message.contains("another directrix listens on") && message.contains("--socket"));
+        assert!(UnixStream::connect(&path).is_ok(), "the live socket is left as it was");
+        drop(socket);
+    }
+
+    #[test]
+    fn a_file_that_replaced_the_socket_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("control.sock");
+        let first = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = bind(&path).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_deleted_socket_is_made_again_for_the_same_clients() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run/control.sock");
+        let mut first = bind(&path).unwrap();
+        first.admit(&Access { group: None, others: ControlOthers::Read }).unwrap();
+        assert!(first.again().is_none(), "it is there");
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        let second = first.again().unwrap().unwrap();
+        assert_eq!((mode(&path), second.access()), (0o666, first.access()));
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok() && second.again().is_none());
+    }
+
+    #[test]
+    fn what_has_come_in_its_place_is_not_taken() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("control.sock");
+        let first = bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let other = bind(&path).unwrap();
+        assert!(matches!(first.again(), Some(Err(BindError::Live(_)))));
+        assert!(UnixStream::connect(&path).is_ok() && other.again().is_none());
+        drop(other);
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(first.again(), Some(Err(BindError::NotSocket(_)))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(first.again(), Some(Ok(_))));
+    }
+
+    #[test]
+    fn what_is_no_socket_is_refused_and_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "precious").unwrap();
+        let link = place.path().join("link");
+        symlink(&file, &link).unwrap();
+        for path in [&file, &link, &place.path().to_owned()] {
+            assert!(matches!(bind(path), Err(BindError::NotSocket(_))), "{}", path.display());
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_path_may_have_107_bytes() {
+        let place = tempfile::tempdir().unwrap();
+        let room = PATH_MAX - place.path().as_os_str().len() - 1;
+        let fits = place.path().join("s".repeat(room));
+        drop(bind(&fits).unwrap());
+        let long = place.path().join("s".repeat(room + 1));
+        let refused = bind(&long).unwrap_err();
+        assert!(matches!(refused, BindError::TooLong(_)));
+        assert!(refused.to_string().contains("has 108 bytes"), "{refused}");
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        for name in ["", "/", "..", "sockets/", "a\0b"] {
+            assert!(matches!(bind(Path::new(name)), Err(BindError::NoName(_))), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_on_a_stale_socket_one_wins() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("control.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| bind(&path))).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+        let live = |result: &&Result<_, _>| matches!(result, Err(BindError::Live(_)));
+        assert_eq!(results.iter().filter(live).count(), 7);
+    }
+}

@@ -1,0 +1,258 @@
+//! The audit trail: one log line for each change with its origin, and one for each refused request.
+
+use crate::control::host::access::Person;
+use crate::control::log::limit::Throttle;
+use crate::model::ServiceAddress;
+use crate::schedule::Load;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Differences that one log line names; the rest is a number.
+const LINES_MAX: usize = 10;
+/// Longest text that a client's words take in a log line, in characters.
+const WORDS_MAX: usize = 300;
+/// Longest name of a client's program, in characters.
+const AGENT_MAX: usize = 64;
+
+/// Begins the `User-Agent` of this program's own commands, before the command's name.
+const COMMAND: &str = "directrix-";
+
+/// The `User-Agent` of one of this program's commands.
+#[must_use]
+pub(in crate::control) fn agent(command: &str) -> String {
+    format!("{COMMAND}{command}/{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Where a change came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    via: String,
+    /// The program's own word; `None` for this program's commands and for signals.
+    program: Option<String>,
+    client: Option<Client>,
+}
+
+/// A client of the control socket by the kernel's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Client {
+    person: Person,
+    process: i32,
+}
+
+impl Origin {
+    /// SIGHUP. The sender is not known.
+    #[must_use]
+    pub fn hangup() -> Self {
+        Self { via: "SIGHUP".into(), program: None, client: None }
+    }
+
+    /// A request at the control socket, from process `process` of `person`.
+    #[must_use]
+    pub fn request(person: Person, process: i32, headers: &HeaderMap) -> Self {
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let (via, program) = match agent.and_then(command) {
+            Some(command) => (format!("directrix {command}"), None),
+            None => ("API".into(), agent.map(|agent| bounded(agent, AGENT_MAX))),
+        };
+        Self { via, program, client: Some(Client { person, process }) }
+    }
+
+    fn uid(&self) -> Option<u32> {
+        self.client.as_ref().map(|client| client.person.user)
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.client.as_ref()?.person.name.as_deref()
+    }
+
+    fn pid(&self) -> Option<i32> {
+        self.client.as_ref().map(|client| client.process)
+    }
+}
+
+impl Display for Origin {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.via)?;
+        match &self.client {
+            Some(Client { person, process }) => write!(f, " ({person}, pid {process})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The command in the `User-Agent` of this program.
+fn command(agent: &str) -> Option<&str> {
+    let name = agent.strip_prefix(COMMAND)?.split('/').next()?;
+    let is_word = name.bytes().all(|byte| byte.is_ascii_lowercase()) && (1..=AGENT_MAX).contains(&name.len());
+    is_word.then_some(name)
+}
+
+/// Logs a change of what runs.
+pub(in crate::control) fn changed(origin: &Origin, lines: &[String]) {
+    let Origin { via, program, .. } = origin;
+    let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
+    let (changes, what) = (lines.len(), summary(lines));
+    lines.iter().for_each(|change| tracing::debug!(change, "change applied"));
+    if changes == 0 {
+        tracing::debug!(via, uid, user, pid, program, "request changed nothing");
+    } else {
+        tracing::info!(via, uid, user, pid, program, changes, what, "configuration changed");
+    }
+}
+
+/// Logs that a drain has ended with the removal of its server, which had `load` connections left.
+pub(in crate::control) fn drained(service: ServiceAddress, rip: IpAddr, load: Load) {
+    let Load { active, inactive } = load;
+    if load == Load::default() {
+        tracing::info!(via = "drain", %service, %rip, "real server drained and removed");
+    } else {
+        tracing::warn!(
+            via = "drain", %service, %rip, active, inactive,
+            "real server removed at the deadline of its drain: its connections are cut"
+        );
+    }
+}
+
+/// Logs what a reload came to.
+pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>, String>) {
+    let Origin { via, program, .. } = origin;
+    let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
+    match outcome {
+        Ok(lines) => {
+            lines.iter().for_each(|change| tracing::debug!(change, "change applied"));
+            let (changes, what) = (lines.len(), Some(summary(lines)).filter(|what| !what.is_empty()));
+            tracing::info!(via, uid, user, pid, program, changes, what, "configuration reloaded");
+        }
+        Err(reason) => {
+            tracing::error!(via, uid, user, pid, program, "the configuration stays as it was: {reason}");
+        }
+    }
+}
+
+/// Logs that a reload was also asked for by another client.
+pub(in crate::control) fn also_asked(origin: &Origin) {
+    let Origin { via, program, .. } = origin;
+    let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
+    tracing::info!(via, uid, user, pid, program, "the same reload was requested here as well");
+}
+
+/// The first differences in one line.
+fn summary(lines: &[String]) -> String {
+    let first = lines.iter().take(LINES_MAX).map(|line| bounded(line, WORDS_MAX)).collect::<Vec<_>>();
+    let rest = lines.len() - first.len();
+    let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    first.join("; ") + &rest
+}
+
+/// At most `max` characters of a text, and whether there were more.
+fn bounded(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Logs refused requests, rate-limited for each user.
+#[derive(Clone, Debug, Default)]
+pub(in crate::control) struct Refusals(Arc<Mutex<Throttle<ByUser>>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ByUser(u32);
+
+impl Display for ByUser {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "refused requests of user {}", self.0)
+    }
+}
+
+impl Refusals {
+    /// Logs one refusal.
+    pub(in crate::control) fn log(
+        &self,
+        origin: &Origin,
+        asked: (&Method, &str),
+        status: StatusCode,
+        reason: &str,
+    ) {
+        let Origin { via, program, .. } = origin;
+        let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
+        let request = bounded(&format!("{} {}", asked.0, asked.1), WORDS_MAX);
+        let (status, reason) = (status.as_u16(), bounded(reason, WORDS_MAX));
+        self.throttled(uid.unwrap_or_default(), || {
+            tracing::warn!(via, uid, user, pid, program, request, status, reason, "request refused");
+        });
+    }
+
+    /// Logs that a client of `user` found no place.
+    pub(in crate::control) fn no_place(&self, user: u32, process: i32, places: usize) {
+        self.throttled(user, || {
+            tracing::warn!(
+                uid = user,
+                pid = process,
+                places,
+                "control socket busy: all places of clients that may not change are taken; the client was turned away"
+            );
+        });
+    }
+
+    /// Logs how many lines were left out. To be called now and then.
+    pub(in crate::control) fn settle(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).settle(Instant::now());
+    }
+
+    fn throttled(&self, user: u32, write: impl FnOnce()) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).line(ByUser(user), Instant::now(), write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::log::capture::logged;
+    use axum::http::HeaderValue;
+
+    fn origin(agent: &str) -> Origin {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, HeaderValue::from_str(agent).unwrap());
+        Origin::request(Person { user: 7, name: None }, 1, &headers)
+    }
+
+    #[test]
+    fn commands_are_told_from_other_programs() {
+        let of = |agent: &str| {
+            let Origin { via, program, .. } = origin(agent);
+            (via, program)
+        };
+        assert_eq!(of(&agent("ipvsadm")), ("directrix ipvsadm".into(), None));
+        for other in ["curl/7.88.1", "directrix-", "directrix-A B/1", "directrix/0.1.0"] {
+            assert_eq!(of(other), ("API".into(), Some(other.into())), "{other}");
+        }
+        let (_, program) = of(&"x".repeat(1000));
+        assert_eq!(program.map(|name| name.chars().count()), Some(AGENT_MAX + 1));
+    }
+
+    #[test]
+    fn clients_that_find_no_place_are_logged_for_each_user() {
+        let text = logged("info", || {
+            let refusals = Refusals::default();
+            (0..1000).for_each(|process| refusals.no_place(65534, process, 32));
+            refusals.no_place(7, 1, 32);
+        });
+        let lines = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        assert!((1..=30).contains(&lines("control socket busy")), "{text}");
+        assert_eq!((lines("uid=7 pid=1 places=32"), lines("uid=65534 pid=0 ")), (1, 1), "{text}");
+    }
+
+    #[test]
+    fn a_line_names_the_first_differences_and_counts_the_rest() {
+        let lines: Vec<_> = (0..25).map(|n| format!("+ {n}")).collect();
+        assert_eq!(summary(&lines[..2]), "+ 0; + 1");
+        assert!(summary(&lines).ends_with("; + 9; and 15 more"), "{}", summary(&lines));
+        assert_eq!(summary(&[]), "");
+        let long = summary(&["ä".repeat(5000)]);
+        assert_eq!(long.chars().count(), WORDS_MAX + 1);
+    }
+}

@@ -1,0 +1,221 @@
+//! Real servers that take new connections, for each service: log events when the last one goes and when one is back.
+
+use crate::control::log::limit::Throttle;
+use crate::control::state::entry::{ServerLink, ServiceEntry};
+use crate::model::ServiceAddress;
+use crate::schedule::Loads;
+use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
+use std::time::{Duration, Instant};
+
+/// How long a new service may be without a server before that is an event: `ipvsadm -A` is followed by `-a`.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The servers of a service, each by the first reason that keeps it from new connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Availability {
+    /// Take new connections.
+    pub available: usize,
+    /// Have weight 0.
+    pub weightless: usize,
+    /// Do not answer ARP.
+    pub unreachable: usize,
+    /// Have not answered ARP yet.
+    pub resolving: usize,
+    /// Answer ARP for the VIP, and are excluded for that.
+    pub claiming: usize,
+    /// Have reached their upper threshold.
+    pub overloaded: usize,
+}
+
+impl Availability {
+    /// Counts the servers of `service`.
+    #[must_use]
+    pub fn of(service: &ServiceEntry, loads: &Loads) -> Self {
+        let mut counts = Self::default();
+        for server in &service.servers {
+            let count = match server.link {
+                _ if server.config.weight.0 == 0 => &mut counts.weightless,
+                ServerLink::Unreachable(_) => &mut counts.unreachable,
+                ServerLink::Resolving => &mut counts.resolving,
+                ServerLink::Reachable(_) if server.excluded => &mut counts.claiming,
+                ServerLink::Reachable(_) if loads.is_overloaded(server.id) => &mut counts.overloaded,
+                ServerLink::Reachable(_) => &mut counts.available,
+            };
+            *count += 1;
+        }
+        counts
+    }
+
+    /// True if the only reason is load, which passes by itself.
+    fn is_only_overloaded(&self) -> bool {
+        self.available == 0 && self.overloaded > 0
+    }
+}
+
+impl Display for Availability {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { available, weightless, unreachable, resolving, claiming, overloaded } = *self;
+        let counts = [
+            (available, "available"),
+            (weightless, "with weight 0"),
+            (unreachable, "unreachable"),
+            (resolving, "resolving"),
+            (claiming, "claiming the VIP"),
+            (overloaded, "overloaded"),
+        ];
+        let words =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let words = words.collect::<Vec<_>>().join(", ");
+        f.write_str(if words.is_empty() { "no real servers" } else { &words })
+    }
+}
+
+/// Whether a service had a server at the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Without { since: Instant },
+    With,
+    Reported,
+}
+
+/// What became of a service since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    NoneLeft,
+    Back,
+}
+
+/// Notices services that lose their last server, and those that get one again.
+#[derive(Debug, Default)]
+pub struct Watch {
+    seen: HashMap<ServiceAddress, Seen>,
+    lines: Throttle<ServiceAddress>,
+}
+
+impl Watch {
+    /// Logs what is new. To be called after each change, and now and then.
+    pub fn look(&mut self, services: &[ServiceEntry], loads: &Loads, now: Instant) {
+        let counts =
+            services.iter().map(|service| (service.config.address, Availability::of(service, loads)));
+        for (service, counts, event) in self.events(&counts.collect::<Vec<_>>(), now) {
+            self.lines.line(service, now, || log(service, &counts, event));
+        }
+        self.lines.settle(now);
+    }
+
+    fn events(
+        &mut self,
+        services: &[(ServiceAddress, Availability)],
+        now: Instant,
+    ) -> Vec<(ServiceAddress, Availability, Event)> {
+        let before = std::mem::take(&mut self.seen);
+        let mut events = Vec::new();
+        for (service, counts) in services {
+            let seen = before.get(service).copied().unwrap_or(Seen::Without { since: now });
+            let (seen, event) = next(seen, counts, now);
+            self.seen.insert(*service, seen);
+            events.extend(event.map(|event| (*service, *counts, event)));
+        }
+        events
+    }
+}
+
+/// A service whose servers have yet to answer ARP is as it was.
+fn next(seen: Seen, counts: &Availability, now: Instant) -> (Seen, Option<Event>) {
+    match seen {
+        Seen::Reported if counts.available > 0 => (Seen::With, Some(Event::Back)),
+        _ if counts.available > 0 => (Seen::With, None),
+        _ if counts.resolving > 0 => (seen, None),
+        Seen::With => (Seen::Reported, Some(Event::NoneLeft)),
+        Seen::Without { since } if now.saturating_duration_since(since) >= GRACE => {
+            (Seen::Reported, Some(Event::NoneLeft))
+        }
+        Seen::Without { .. } | Seen::Reported => (seen, None),
+    }
+}
+
+fn log(service: ServiceAddress, counts: &Availability, event: Event) {
+    let (available, servers) = (counts.available, counts.to_string());
+    match event {
+        Event::Back => {
+            tracing::info!(%service, available, servers, "the service has available real servers again");
+        }
+        Event::NoneLeft if counts.is_only_overloaded() => {
+            tracing::warn!(%service, servers, "no real server left below its threshold: new connections are dropped");
+        }
+        Event::NoneLeft => {
+            tracing::error!(%service, servers, "no real server left: new connections are dropped")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Protocol;
+
+    fn service(port: u16) -> ServiceAddress {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }
+    }
+
+    const NONE: Availability = Availability {
+        available: 0,
+        weightless: 0,
+        unreachable: 0,
+        resolving: 0,
+        claiming: 0,
+        overloaded: 0,
+    };
+    const ONE: Availability = Availability { available: 1, ..NONE };
+
+    /// What is told at each look, a second apart.
+    fn told(looks: &[Availability]) -> Vec<Option<Event>> {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let look = |(second, counts): (usize, &Availability)| {
+            let now = start + Duration::from_secs(second as u64);
+            watch.events(&[(service(80), *counts)], now).first().map(|(_, _, event)| *event)
+        };
+        looks.iter().enumerate().map(look).collect()
+    }
+
+    #[test]
+    fn the_loss_of_the_last_server_is_told_once_and_so_is_its_return() {
+        let reasons = [
+            NONE,
+            Availability { weightless: 2, ..NONE },
+            Availability { unreachable: 2, ..NONE },
+            Availability { overloaded: 1, weightless: 1, ..NONE },
+        ];
+        for without in reasons {
+            let events = told(&[ONE, without, without, ONE, ONE, without]);
+            let (gone, back) = (Some(Event::NoneLeft), Some(Event::Back));
+            assert_eq!(events, [None, gone, None, back, None, gone], "{without}");
+        }
+    }
+
+    #[test]
+    fn a_new_service_has_time_to_get_servers() {
+        let resolving = Availability { resolving: 1, weightless: 1, ..NONE };
+        assert_eq!(told(&[NONE, NONE, ONE]), [None; 3]);
+        assert_eq!(told(&[NONE, NONE, NONE, NONE]), [None, None, Some(Event::NoneLeft), None]);
+        assert_eq!(told(&[resolving; 9]), [None; 9], "ARP has not decided yet");
+        assert_eq!(told(&[ONE, resolving, ONE]), [None; 3]);
+    }
+
+    #[test]
+    fn a_service_that_was_removed_is_new_when_it_comes_again() {
+        let (mut watch, now) = (Watch::default(), Instant::now());
+        assert_eq!(watch.events(&[(service(80), ONE)], now), []);
+        assert_eq!(watch.events(&[], now), []);
+        assert_eq!(watch.events(&[(service(80), NONE)], now), []);
+        assert_eq!(watch.seen.len(), 1);
+    }
+
+    #[test]
+    fn the_reasons_are_words() {
+        let mixed = Availability { weightless: 1, unreachable: 2, ..NONE };
+        assert_eq!(mixed.to_string(), "1 with weight 0, 2 unreachable");
+        assert_eq!(NONE.to_string(), "no real servers");
+    }
+}

@@ -1,0 +1,9 @@
+//! Services and real servers as control knows them.
+
+pub mod availability;
+pub(in crate::control) mod entry;
+mod ids;
+pub mod rates;
+pub mod registry;
+mod removed;
+mod slow_start;

@@ -1,0 +1,694 @@
+//! What control knows of every service and server, and the snapshot that workers get of it.
+
+pub use crate::control::state::entry::{Drain, ServerEntry, ServerLink, ServiceEntry, VipState};
+
+use crate::control::api::Stats;
+use crate::control::state::ids::Ids;
+use crate::control::state::rates::Estimator;
+use crate::control::state::removed::{Counts, DepartedServer, DepartedService};
+use crate::control::state::slow_start::{Beginning, Ramp};
+use crate::forward::{NextHop, Route, ServiceMap, Snapshot};
+use crate::model::{
+    InterfaceIndex, Misfit, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts,
+    VirtualService,
+};
+use crate::schedule::{GENERATIONS, Loads, Params, Pool, Template, Templates};
+use crate::wire::MacAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+/// Every virtual service with its real servers and what ARP has found out about them.
+///
+/// Numbers stay with services and servers for life, and beyond it: while a connection to a removed
+/// server is in a table, its number is nobody else's. If the same server is added again meanwhile, it
+/// gets its old number, and its connections go on.
+#[derive(Debug)]
+pub struct Registry {
+    /// The director's interfaces.
+    pub own_macs: Vec<MacAddr>,
+    /// Connection timeouts.
+    pub timeouts: Timeouts,
+    /// Addresses that are no client's: see [`Snapshot::reserved`].
+    pub reserved: Vec<Ipv4Addr>,
+    /// What becomes of connections where IPVS leaves the choice.
+    pub policy: Policy,
+    /// In the order in which they were added.
+    pub services: Vec<ServiceEntry>,
+    /// Stations that answer ARP for a claimed VIP, too. A real server among them is excluded.
+    holders: HashSet<(IpAddr, MacAddr)>,
+    pub(in crate::control) departed_services: HashMap<ServiceAddress, DepartedService>,
+    pub(in crate::control) departed_servers: HashMap<(ServiceId, IpAddr), DepartedServer>,
+    service_ids: Ids,
+    server_ids: Ids,
+    /// What takes the place of a pool where there is no service.
+    nobody: Pool,
+}
+
+/// What has been counted under a server's number so far, all workers together.
+pub type Totals<'a> = &'a dyn Fn(ServerId) -> Stats;
+
+impl Registry {
+    /// Without a service.
+    #[must_use]
+    pub fn new(own_macs: Vec<MacAddr>) -> Self {
+        Self {
+            own_macs,
+            timeouts: Timeouts::default(),
+            reserved: Vec::new(),
+            policy: Policy::default(),
+            services: Vec::new(),
+            holders: HashSet::new(),
+            departed_services: HashMap::new(),
+            departed_servers: HashMap::new(),
+            service_ids: Ids::default(),
+            server_ids: Ids::default(),
+            nobody: Pool::new([]),
+        }
+    }
+
+    /// What is directed now.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let services = self.services.iter().map(ServiceEntry::rule).collect();
+        Rules { services, timeouts: self.timeouts, policy: self.policy }
+    }
+
+    /// Makes `rules` what is directed. Whatever is in both goes on as it is.
+    ///
+    /// # Errors
+    /// If more services or servers have come and gone than there are numbers, and connections to
+    /// them still stand. Nothing has changed then.
+    pub fn apply(&mut self, rules: &Rules, totals: Totals<'_>) -> Result<(), Misfit> {
+        self.check_room(rules)?;
+        let (vips, links) = (self.vips(), self.links());
+        (self.timeouts, self.policy) = (rules.timeouts, rules.policy);
+        let old = std::mem::take(&mut self.services);
+        let mut old: HashMap<_, _> = old.into_iter().map(|entry| (entry.config.address, entry)).collect();
+        for rule in &rules.services {
+            let known = old.remove(&rule.address);
+            let mut entry = known.unwrap_or_else(|| self.arrive(rule, &vips));
+            self.adjust(&mut entry, rule, (&links, totals));
+            self.services.push(entry);
+        }
+        for (address, mut gone) in old {
+            self.depart_all(gone.id, gone.servers.drain(..));
+            let ServiceEntry { id, pool, generation, .. } = gone;
+            self.departed_services.insert(address, DepartedService { id, pool, generation });
+        }
+        if !self.holders.is_empty() {
+            self.exclude_holders();
+        }
+        Ok(())
+    }
+
+    /// Gives numbers back that no table holds any more. To be called while no worker decides by a snapshot
+    /// older than the latest.
+    pub fn forget(&mut self, loads: &Loads, templates: &Templates) {
+        let before = (self.departed_servers.len(), self.departed_services.len());
+        let ids = &mut self.server_ids;
+        self.departed_servers.retain(|_, server| {
+            let held = server.is_held(loads, templates);
+            if !held {
+                ids.give_back(server.id.0);
+            }
+            held
+        });
+        let held: HashSet<_> = self.departed_servers.keys().map(|(service, _)| *service).collect();
+        let ids = &mut self.service_ids;
+        self.departed_services.retain(|_, service| {
+            let held = held.contains(&service.id);
+            if !held {
+                ids.give_back(service.id.0);
+            }
+            held
+        });
+        let (servers, services) = (self.departed_servers.len(), self.departed_services.len());
+        if before != (servers, services) {
+            let [servers, services] = [before.0 - servers, before.1 - services];
+            tracing::debug!(servers, services, "numbers of removed servers and services are free again");
+        }
+    }
+
+    /// Which templates say what still holds: not those of a service that is gone, or that now tells its
+    /// clients apart in another way, nor those that name a server which nothing else holds.
+    pub fn keeps_templates(&self) -> impl Fn(&Template) -> bool + use<> {
+        let mut generations = vec![None; self.service_ids.end()];
+        for service in self.services.iter().filter(|service| service.config.persistence.is_some()) {
+            generations[usize::from(service.id.0)] = Some(service.generation);
+        }
+        let mut alone = vec![false; self.server_ids.end()];
+        for server in self.departed_servers.values().filter(|server| server.is_alone()) {
+            alone[usize::from(server.id.0)] = true;
+        }
+        move |of: &Template| {
+            let generation = generations[usize::from(of.key.service.0)];
+            generation == Some(of.key.generation) && !alone[usize::from(of.server.0)]
+        }
+    }
+
+    /// Sets the counters of `service`, or of all, to zero.
+    pub fn zero(&mut self, service: Option<ServiceAddress>, totals: Totals<'_>) {
+        let concerned = |entry: &&mut ServiceEntry| service.is_none_or(|one| one == entry.config.address);
+        for entry in self.services.iter_mut().filter(concerned) {
+            let of_service = self.departed_servers.iter_mut().filter(|((of, _), _)| *of == entry.id);
+            for server in of_service.map(|(_, server)| server) {
+                server.counts = None; // if it is added again, it counts from then on
+            }
+            (entry.past, entry.estimator) = (Stats::default(), Estimator::new());
+            for server in &mut entry.servers {
+                (server.baseline, server.estimator) = (totals(server.id), Estimator::new());
+            }
+        }
+    }
+
+    /// Notes what has become of the claim to `vip`.
+    pub fn set_vip(&mut self, vip: IpAddr, state: VipState) {
+        let of_vip = self.services.iter_mut().filter(|service| service.vip() == vip);
+        of_vip.for_each(|service| service.vip = state);
+    }
+
+    /// What has become of the claim to `vip`; `None` if no service has it.
+    #[must_use]
+    pub fn vip(&self, vip: IpAddr) -> Option<VipState> {
+        self.services.iter().find(|service| service.vip() == vip).map(|service| service.vip)
+    }
+
+    /// Notes whether the station at `mac` answers ARP for `vip`, which is claimed.
+    pub fn set_holder(&mut self, vip: IpAddr, mac: MacAddr, holds: bool) {
+        let changed = if holds { self.holders.insert((vip, mac)) } else { self.holders.remove(&(vip, mac)) };
+        if changed {
+            self.exclude_holders();
+        }
+    }
+
+    /// Forgets which stations answer for `vip`, which is not claimed any more.
+    pub fn forget_holders(&mut self, vip: IpAddr) {
+        self.holders.retain(|(of, _)| *of != vip);
+        self.exclude_holders();
+    }
+
+    /// Notes that the server at `rip` answers with `mac`.
+    pub fn set_reachable(&mut self, rip: IpAddr, mac: MacAddr) {
+        self.servers_at(rip).for_each(|server| server.link = ServerLink::Reachable(mac));
+        if !self.holders.is_empty() {
+            self.exclude_holders();
+        }
+    }
+
+    /// Notes that the server at `rip` does not answer.
+    pub fn set_unreachable(&mut self, rip: IpAddr) {
+        self.servers_at(rip).for_each(|server| server.link = ServerLink::Unreachable(server.link.mac()));
+    }
+
+    /// The server at `rip` of `service`.
+    pub fn server_mut(&mut self, service: ServiceAddress, rip: IpAddr) -> Option<&mut ServerEntry> {
+        let service = self.services.iter_mut().find(|entry| entry.config.address == service)?;
+        service.servers.iter_mut().find(|server| server.config.address == rip)
+    }
+
+    /// The services whose VIP is claimed: those that frames are wanted for.
+    #[must_use]
+    pub fn served(&self) -> Vec<ServiceAddress> {
+        let claimed = self.services.iter().filter(|service| service.vip == VipState::Claimed);
+        claimed.map(|service| service.config.address).collect()
+    }
+
+    /// Whether there is a wildcard-port service.
+    #[must_use]
+    pub fn has_wildcard_service(&self) -> bool {
+        self.services.iter().any(|service| service.config.address.is_wildcard())
+    }
+
+    /// When another snapshot is due because servers that start slowly count for more, or in full.
+    #[must_use]
+    pub fn next_step(&self) -> Option<Instant> {
+        self.services.iter().filter_map(ServiceEntry::next_step).min()
+    }
+
+    /// The picture that workers decide by from `now` on. Its pools take account of `loads` from then on.
+    #[must_use]
+    pub fn snapshot(&mut self, loads: &Loads, now: Instant) -> Snapshot {
+        let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
+        let mut routes = vec![Route::Gone; self.server_ids.end()];
+        let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two own_macs at most
+        for DepartedService { id, pool, .. } in self.departed_services.values_mut() {
+            *pool = pool.successor(Params::default(), [], loads);
+            pools[usize::from(id.0)] = pool.clone();
+        }
+        for service in &mut self.services {
+            pools[usize::from(service.id.0)] = service.next_pool(loads, now, (&self.timeouts, &self.policy));
+            for server in &service.servers {
+                let way = NextHop { interface, mac: server.link.mac() };
+                let route = Route::new(&self.own_macs, Some(way));
+                let expires = self.policy.expire_nodest_conn && server.config.weight.0 == 0;
+                routes[usize::from(server.id.0)] = if expires { route.quiesced() } else { route };
+            }
+        }
+        let by_address = self.services.iter().map(|service| (service.config.address, service.id));
+        let services = ServiceMap::new(&by_address.collect::<Vec<_>>());
+        let Self { own_macs, timeouts, policy, reserved, .. } = self;
+        let (own_macs, timeouts, policy, reserved) = (own_macs.clone(), *timeouts, *policy, reserved.clone());
+        Snapshot { own_macs, services, pools, routes, timeouts, policy, reserved }
+    }
+
+    fn check_room(&self, rules: &Rules) -> Result<(), Misfit> {
+        let services: HashMap<_, _> =
+            self.services.iter().map(|entry| (entry.config.address, entry)).collect();
+        let mut needed = [0, 0];
+        for rule in &rules.services {
+            let entry = services.get(&rule.address);
+            let departed = self.departed_services.get(&rule.address).map(|service| service.id);
+            let id = entry.map(|entry| entry.id).or(departed);
+            needed[0] += usize::from(id.is_none());
+            let known = |server: &&RealServer| {
+                entry.is_some_and(|entry| entry.find(server.address).is_some())
+                    || id.is_some_and(|id| self.departed_servers.contains_key(&(id, server.address)))
+            };
+            needed[1] += rule.servers.iter().filter(|server| !known(server)).count();
+        }
+        if needed[0] <= self.service_ids.free() && needed[1] <= self.server_ids.free() {
+            return Ok(());
+        }
+        let remedy = "wait until the connections of removed ones have expired, or start the director anew";
+        Err(Misfit::new("all numbers for services and servers are taken", remedy))
+    }
+
+    /// A service that was not there a moment ago.
+    fn arrive(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
+        let address = rule.address;
+        let known = self.departed_services.remove(&address);
+        let new = || DepartedService {
+            id: ServiceId(self.service_ids.take().expect("there is room")),
+            pool: Pool::new([]),
+            generation: 0,
+        };
+        let DepartedService { id, pool, generation } = known.unwrap_or_else(new);
+        ServiceEntry {
+            id,
+            config: VirtualService { servers: Vec::new(), ..rule.clone() },
+            vip: vips.get(&address.address.ip()).copied().unwrap_or(VipState::Probing),
+            servers: Vec::new(),
+            past: Stats::default(),
+            estimator: Estimator::new(),
+            beginning: Beginning::default(),
+            generation: next_generation(generation),
+            pool,
+        }
+    }
+
+    /// Gives a service the settings and servers of its rule.
+    fn adjust(
+        &mut self,
+        entry: &mut ServiceEntry,
+        rule: &VirtualService,
+        (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
+    ) {
+        let old = std::mem::take(&mut entry.servers);
+        let mut old: HashMap<_, _> = old.into_iter().map(|server| (server.config.address, server)).collect();
+        for config in &rule.servers {
+            let known = old.remove(&config.address);
+            let mut server = known.unwrap_or_else(|| self.enrol(entry, config, (links, totals)));
+            server.drain = server.drain.filter(|_| config.weight.0 == 0);
+            server.config = config.clone();
+            entry.servers.push(server);
+        }
+        for server in old.into_values() {
+            let past = totals(server.id) - server.baseline;
+            entry.past = entry.past + past;
+            let counts = Counts { baseline: server.baseline, past, estimator: server.estimator };
+            self.depart(entry.id, &server, Some(counts));
+        }
+        let prefix = |of: &VirtualService| of.persistence.map(|persistence| persistence.prefix);
+        if entry.config.persistence.is_some() && prefix(&entry.config) != prefix(rule) {
+            entry.generation = next_generation(entry.generation);
+        }
+        entry.config = VirtualService { servers: Vec::new(), ..rule.clone() };
+    }
+
+    /// A server that was not there a moment ago. While a connection to it stood, it goes on counting.
+    fn enrol(
+        &mut self,
+        service: &mut ServiceEntry,
+        config: &RealServer,
+        (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
+    ) -> ServerEntry {
+        let known = self.departed_servers.remove(&(service.id, config.address));
+        let new = || DepartedServer::new(ServerId(self.server_ids.take().expect("there is room")), None);
+        let DepartedServer { id, counts, .. } = known.unwrap_or_else(new);
+        let fresh = || Counts { baseline: totals(id), past: Stats::default(), estimator: Estimator::new() };
+        let Counts { baseline, past, estimator } = counts.unwrap_or_else(fresh);
+        service.past = service.past - past;
+        ServerEntry {
+            id,
+            config: config.clone(),
+            link: links.get(&config.address).copied().unwrap_or(ServerLink::Resolving),
+            excluded: false,
+            drain: None,
+            baseline,
+            estimator,
+            ramp: Ramp::default(),
+        }
+    }
+
+    fn depart(&mut self, service: ServiceId, server: &ServerEntry, counts: Option<Counts>) {
+        let departed = DepartedServer::new(server.id, counts);
+        self.departed_servers.insert((service, server.config.address), departed);
+    }
+
+    /// With their service: what they have counted is over, and so it is for those that went before.
+    fn depart_all(&mut self, service: ServiceId, servers: impl Iterator<Item = ServerEntry>) {
+        servers.for_each(|server| self.depart(service, &server, None));
+        let of_service = self.departed_servers.iter_mut().filter(|((of, _), _)| *of == service);
+        of_service.for_each(|(_, server)| server.counts = None);
+    }
+
+    fn vips(&self) -> HashMap<IpAddr, VipState> {
+        self.services.iter().map(|service| (service.vip(), service.vip)).collect()
+    }
+
+    fn links(&self) -> HashMap<IpAddr, ServerLink> {
+        let servers = self.services.iter().flat_map(|service| &service.servers);
+        servers.map(|server| (server.config.address, server.link)).collect()
+    }
+
+    /// Excludes the servers that are among the holders of their service's VIP, and no others.
+    fn exclude_holders(&mut self) {
+        for service in &mut self.services {
+            let vip = service.vip();
+            for server in &mut service.servers {
+                server.excluded = server.link.mac().is_some_and(|mac| self.holders.contains(&(vip, mac)));
+            }
+        }
+    }
+
+    fn servers_at(&mut self, rip: IpAddr) -> impl Iterator<Item = &mut ServerEntry> {
+        self.services
+            .iter_mut()
+            .flat_map(|service| &mut service.servers)
+            .filter(move |server| server.config.address == rip)
+    }
+}
+
+/// Templates of the one before are not found any more.
+fn next_generation(generation: u8) -> u8 {
+    (generation + 1) % GENERATIONS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Persistence, Weight};
+    use crate::schedule::{Binding, Client, TemplateKey};
+    use crate::seed::Seed;
+    use crate::time::{Span, Tick};
+    use crate::wire::Protocol;
+
+    fn server(address: &str, weight: u16) -> RealServer {
+        RealServer::new(address.parse().unwrap(), Weight(weight))
+    }
+
+    fn service(address: &str, servers: &[(&str, u16)]) -> VirtualService {
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: address.parse().unwrap() };
+        let servers = servers.iter().map(|(address, weight)| server(address, *weight)).collect();
+        VirtualService::new(address, servers)
+    }
+
+    fn with(services: &[VirtualService], own_macs: Vec<MacAddr>) -> Registry {
+        let mut registry = Registry::new(own_macs);
+        let rules = Rules { services: services.to_vec(), ..Rules::default() };
+        registry.apply(&rules, &|_| Stats::default()).unwrap();
+        registry
+    }
+
+    fn registry() -> Registry {
+        let services = [
+            service("192.0.2.1:80", &[("192.0.2.10", 1), ("192.0.2.11", 1)]),
+            service("192.0.2.1:443", &[("192.0.2.10", 0)]),
+            service("192.0.2.2:80", &[("192.0.2.10", 5)]),
+        ];
+        with(&services, vec![MacAddr([2, 0, 0, 0, 0, 1])])
+    }
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+    #[test]
+    fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
+        let (mut registry, loads) = (registry(), Loads::new(4));
+        let pick = |registry: &mut Registry, service| {
+            registry
+                .snapshot(&loads, Instant::now())
+                .pool(ServiceId(service))
+                .unwrap()
+                .pick(&loads, Client::default())
+        };
+        assert_eq!(pick(&mut registry, 0), None);
+        registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
+        assert_eq!([0, 1, 2].map(|s| pick(&mut registry, s)), [Some(ServerId(0)), None, Some(ServerId(3))]);
+        registry.set_reachable("192.0.2.11".parse().unwrap(), MAC);
+        assert_eq!(pick(&mut registry, 0), Some(ServerId(1)));
+        registry.set_unreachable("192.0.2.11".parse().unwrap());
+        assert_eq!(pick(&mut registry, 0), Some(ServerId(0)));
+        let way = NextHop { interface: InterfaceIndex::CLIENT, mac: Some(MAC) };
+        let lost = *registry.snapshot(&loads, Instant::now()).route(ServerId(1));
+        assert_eq!(lost, Route::new(&registry.own_macs, Some(way)), "its connections still go there");
+    }
+
+    #[test]
+    fn a_service_is_served_while_its_vip_is_claimed() {
+        let mut registry = registry();
+        assert_eq!(registry.served(), []);
+        registry.set_vip("192.0.2.1".parse().unwrap(), VipState::Claimed);
+        registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Standby(MAC));
+        let served: Vec<_> = registry.served().iter().map(ToString::to_string).collect();
+        assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
+    }
+
+    fn rules(services: &[VirtualService]) -> Rules {
+        Rules { services: services.to_vec(), ..Rules::default() }
+    }
+
+    fn templates() -> Templates {
+        Templates::new(64, 9, Seed([1, 3, 5, 7]))
+    }
+
+    /// Binds a client of the service with this number to a server.
+    fn bind(templates: &Templates, registry: &Registry, service: u16, server: u16) {
+        let entry = registry.services.iter().find(|entry| entry.id.0 == service).unwrap();
+        let network = Ipv4Addr::new(198, 51, 100, service as u8);
+        let key = TemplateKey { network, service: entry.id, generation: entry.generation };
+        let binding = Binding { key, now: Tick(0), timeout: Persistence::TIMEOUT, datagram: false };
+        templates.bind(binding, |_| true, || Some(ServerId(server))).unwrap();
+    }
+
+    #[test]
+    fn templates_stay_while_their_server_is_held_and_clients_are_told_apart_as_before() {
+        let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
+        let by = |prefix| Some(Persistence { timeout: Persistence::TIMEOUT, prefix });
+        let none: Totals<'_> = &|_| Stats::default();
+        let mut all = registry.rules().services;
+        all.iter_mut().for_each(|service| service.persistence = by(24));
+        registry.apply(&rules(&all), none).unwrap();
+        for (service, server) in [(0, 0), (1, 2), (2, 3)] {
+            bind(&templates, &registry, service, server);
+        }
+        loads.add(ServerId(3), true);
+        let kept = |registry: &Registry| {
+            templates.keep_house(Tick(0), registry.keeps_templates());
+            [0, 2, 3].map(|server| templates.of(ServerId(server)))
+        };
+        all[0].persistence = Some(Persistence { timeout: Span::from_secs(1), prefix: 24 });
+        all[1].persistence = by(32);
+        all[2].servers.clear();
+        registry.apply(&rules(&all), none).unwrap();
+        registry.forget(&loads, &templates);
+        assert_eq!(kept(&registry), [1, 0, 1], "another netmask begins anew, another timeout does not");
+        loads.remove(ServerId(3), true);
+        registry.forget(&loads, &templates);
+        assert_eq!(kept(&registry), [1, 0, 0]);
+        all.remove(0);
+        registry.apply(&rules(&all), none).unwrap();
+        assert_eq!(kept(&registry), [0, 0, 0]);
+    }
+
+    /// While a template names it: it would else bind a client to whoever gets the number next.
+    #[test]
+    fn a_number_is_not_given_to_another_before_the_templates_have_been_looked_through() {
+        let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
+        let none: Totals<'_> = &|_| Stats::default();
+        let mut all = registry.rules().services;
+        all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+        all[1].persistence = all[2].persistence;
+        registry.apply(&rules(&all), none).unwrap();
+        bind(&templates, &registry, 2, 3);
+        bind(&templates, &registry, 1, 2);
+        all[2].servers.clear();
+        registry.apply(&rules(&all), none).unwrap();
+        for free in [false, false, true] {
+            registry.forget(&loads, &templates);
+            assert_eq!(registry.departed_servers.is_empty(), free);
+            templates.keep_house(Tick(0), registry.keeps_templates());
+        }
+        assert_eq!((templates.of(ServerId(2)), templates.of(ServerId(3))), (1, 0));
+    }
+
+    #[test]
+    fn a_service_that_comes_back_knows_none_of_its_templates() {
+        let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
+        let none: Totals<'_> = &|_| Stats::default();
+        let mut all = registry.rules().services;
+        all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+        loads.add(ServerId(3), true);
+        registry.apply(&rules(&all), none).unwrap();
+        let before = registry.services[2].generation;
+        registry.apply(&rules(&all[..2]), none).unwrap();
+        registry.forget(&loads, &templates);
+        registry.apply(&rules(&all), none).unwrap();
+        assert_eq!(registry.services[2].id, ServiceId(2), "a connection has kept its number");
+        assert_ne!(registry.services[2].generation, before);
+    }
+
+    #[test]
+    fn a_server_keeps_its_clients_when_it_is_quiesced_and_not_while_it_drains() {
+        let mut service = service("192.0.2.1:80", &[("192.0.2.10", 0), ("192.0.2.11", 1)]);
+        service.persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
+        let (mut registry, loads) = (with(&[service], Vec::new()), Loads::new(2));
+        registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);
+        let keeps = |registry: &mut Registry| {
+            let snapshot = registry.snapshot(&loads, Instant::now());
+            [0, 1].map(|server| snapshot.pools[0].accepts_persistent(ServerId(server)))
+        };
+        registry.own_macs = vec![MAC];
+        assert_eq!(keeps(&mut registry), [true, false], "the other one cannot be reached");
+        registry.services[0].servers[0].drain = Some(Drain { until: None });
+        assert_eq!(keeps(&mut registry), [false, false]);
+    }
+
+    fn ids(registry: &Registry) -> Vec<(u16, Vec<u16>)> {
+        let servers = |entry: &ServiceEntry| entry.servers.iter().map(|server| server.id.0).collect();
+        registry.services.iter().map(|entry| (entry.id.0, servers(entry))).collect()
+    }
+
+    #[test]
+    fn who_stays_keeps_its_number_and_who_comes_back_while_it_has_connections_gets_its_old_one() {
+        let (mut registry, loads) = (registry(), Loads::new(9));
+        let none: Totals<'_> = &|_| Stats::default();
+        assert_eq!(ids(&registry), [(0, vec![0, 1]), (1, vec![2]), (2, vec![3])]);
+        loads.add(ServerId(0), true);
+        let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
+        registry.apply(&rules(&without), none).unwrap();
+        registry.forget(&loads, &templates());
+        assert_eq!(ids(&registry), [(2, vec![3])]);
+        assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Gone);
+        let back = [
+            service("192.0.2.9:80", &[("192.0.2.11", 1)]),
+            service("192.0.2.1:80", &[("192.0.2.11", 1), ("192.0.2.10", 1)]),
+        ];
+        registry.apply(&rules(&back), none).unwrap();
+        // 0 and its server 0 were kept for the connection; 1, and servers 1 and 2, were free again.
+        assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
+        loads.remove(ServerId(0), true);
+        registry.apply(&rules(&[]), none).unwrap();
+        registry.forget(&loads, &templates());
+        registry.apply(&rules(&without), none).unwrap();
+        assert_eq!(ids(&registry), [(0, vec![0])]);
+    }
+
+    #[test]
+    fn what_is_known_of_a_vip_and_of_a_server_holds_for_services_that_come_later() {
+        let mut registry = registry();
+        let (vip, rip) = ("192.0.2.1".parse().unwrap(), "192.0.2.10".parse().unwrap());
+        registry.set_vip(vip, VipState::Claimed);
+        registry.set_reachable(rip, MAC);
+        let mut more = registry.rules();
+        more.services.push(service("192.0.2.1:53", &[("192.0.2.10", 1), ("192.0.2.13", 1)]));
+        registry.apply(&more, &|_| Stats::default()).unwrap();
+        let entry = registry.services.last().unwrap();
+        let links: Vec<_> = entry.servers.iter().map(|server| server.link).collect();
+        assert_eq!(
+            (entry.vip, links),
+            (VipState::Claimed, vec![ServerLink::Reachable(MAC), ServerLink::Resolving])
+        );
+    }
+
+    #[test]
+    fn a_server_counts_while_it_is_remembered_and_its_service_for_all_that_it_ever_had() {
+        let mut registry = registry();
+        let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
+        let mut fewer = registry.rules();
+        fewer.services[0].servers.remove(0);
+        registry.apply(&fewer, &counted(5)).unwrap();
+        assert_eq!(registry.services[0].past.connections, 5);
+        let mut again = fewer.clone();
+        again.services[0].servers.push(server("192.0.2.10", 1));
+        registry.apply(&again, &counted(7)).unwrap();
+        let of = |registry: &Registry| {
+            let entry = &registry.services[0];
+            (entry.past.connections, entry.servers.last().map(|server| server.baseline.connections))
+        };
+        assert_eq!(of(&registry), (0, Some(0)), "it goes on with all that it has counted");
+        registry.apply(&fewer, &counted(7)).unwrap();
+        registry.forget(&Loads::new(9), &templates());
+        registry.apply(&again, &counted(8)).unwrap();
+        assert_eq!(of(&registry), (7, Some(8)), "no connection has kept it");
+        registry.zero(Some(registry.services[0].config.address), &counted(9));
+        let entry = &registry.services[0];
+        assert_eq!((entry.past, entry.servers[0].baseline), (Stats::default(), counted(9)(ServerId(0))));
+        assert_eq!(registry.services[1].servers[0].baseline, Stats::default(), "another service");
+    }
+
+    #[test]
+    fn a_removed_server_that_comes_back_counts_anew_after_its_service_or_a_zero() {
+        let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
+        let (all, service) = (registry().rules(), registry().services[0].config.address);
+        let mut fewer = all.clone();
+        fewer.services[0].servers.remove(0);
+        for zeroed in [true, false] {
+            let mut registry = registry();
+            registry.apply(&fewer, &counted(5)).unwrap();
+            if zeroed {
+                registry.zero(Some(service), &counted(6));
+            } else {
+                registry.apply(&rules(&all.services[1..]), &counted(6)).unwrap();
+            }
+            registry.apply(&all, &counted(7)).unwrap();
+            let entry = registry.services.iter().find(|entry| entry.config.address == service).unwrap();
+            let baseline = entry.find("192.0.2.10".parse().unwrap()).unwrap().baseline.connections;
+            assert_eq!((entry.past.connections, baseline), (0, 7), "zeroed: {zeroed}");
+        }
+    }
+
+    #[test]
+    fn every_name_that_a_table_may_hold_is_known_until_no_connection_does() {
+        let (mut registry, loads) = (registry(), Loads::new(9));
+        loads.add(ServerId(3), true);
+        let mut fewer = registry.rules();
+        fewer.services[2].servers.clear();
+        let named = |registry: &Registry| {
+            let (services, servers) = registry.names();
+            (services.len(), servers.get(&ServerId(3)).copied())
+        };
+        for rules in [&fewer, &rules(&fewer.services[..2])] {
+            registry.apply(rules, &|_| Stats::default()).unwrap();
+            registry.forget(&loads, &templates());
+            assert_eq!(named(&registry), (3, Some("192.0.2.10".parse().unwrap())));
+        }
+        loads.remove(ServerId(3), true);
+        registry.forget(&loads, &templates());
+        assert_eq!(named(&registry), (2, None));
+    }
+
+    #[test]
+    fn every_number_that_16_bits_have_but_the_last_is_a_server_or_a_service() {
+        let many = 0..u16::MAX;
+        let all: Vec<_> = many.clone().map(|n| Ipv4Addr::from_bits(0x0a00_0000 | u32::from(n))).collect();
+        let servers: Vec<_> = all.iter().map(|rip| (rip.to_string(), 1)).collect();
+        let servers: Vec<_> = servers.iter().map(|(rip, weight)| (rip.as_str(), *weight)).collect();
+        let one = with(&[service("192.0.2.1:80", &servers)], Vec::new());
+        assert!(one.services[0].servers.iter().map(|server| server.id.0).eq(many.clone()));
+        let services: Vec<_> = all.iter().map(|vip| service(&format!("{vip}:80"), &[])).collect();
+        let snapshot = with(&services, Vec::new()).snapshot(&Loads::new(0), Instant::now());
+        let id = |vip: &Ipv4Addr| snapshot.services.find(Protocol::Tcp, *vip, 80).map(|id| id.0);
+        assert!(all.iter().map(id).eq(many.map(Some)));
+    }
+}
