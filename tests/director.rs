@@ -44,7 +44,7 @@ impl Site {
         text
     }
 
-    /// What the director directs, line by line.
+    /// The director's services, line by line.
     fn rules(&self) -> String {
         self.asked("ipvsadm -S -n")
     }
@@ -99,7 +99,7 @@ fn a_director_whose_address_has_changed_ends_and_says_so() {
 }
 
 #[test]
-fn the_connections_of_a_large_and_empty_table_are_listed_at_once() {
+fn a_large_empty_table_is_listed_at_once() {
     let site = Site::new();
     let _director = site.start_and_wait(&config("packet", 1 << 23), "");
     let start = Instant::now();
@@ -110,7 +110,7 @@ fn the_connections_of_a_large_and_empty_table_are_listed_at_once() {
 }
 
 #[test]
-fn a_change_is_judged_by_what_it_changes_and_not_by_a_lost_address() {
+fn a_lost_address_refuses_no_other_change() {
     let site = Site::new();
     let _director = site.start_and_wait(&config("packet", 1024), "");
     site.asked("ipvsadm -A -t 10.0.0.101:80");

@@ -1,4 +1,4 @@
-//! Who may do what: connections of root, of members of a group, of others.
+//! Access rights: connections of root, of members of a group, of other users.
 #![allow(unsafe_code)] // one thread becomes another user, which the library does for whole processes only
 
 use crate::fake_director::{Director, directrix, run};
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Of nobody and nogroup, on Debian and most others.
+/// The user `nobody` and the group `nogroup`, on Debian and most other systems.
 const NOBODY: u32 = 65534;
 /// A group that is nobody's but for these tests, as the kernel needs no name.
 const OPERATORS: u32 = 4711;
@@ -155,7 +155,7 @@ fn others_may_do_nothing_even_past_the_files_mode() {
     let socket = director.socket();
     let outside = connect_as(&socket, NOBODY, NOBODY, &[]).unwrap_err();
     assert_eq!(outside.kind(), ErrorKind::PermissionDenied);
-    set_permissions(&socket, Permissions::from_mode(0o666)).unwrap(); // somebody has opened it by hand
+    set_permissions(&socket, Permissions::from_mode(0o666)).unwrap(); // a mode that was opened by hand
     let words = r#"{"error":"user 65534 (nobody) may neither read nor change; root and members of group operators may: use sudo, or join that group and log in again","code":"no-access"}"#;
     let gets = GETS.map(|path| ("GET", path, ""));
     for (method, path, body) in gets.into_iter().chain([CHANGE, ("POST", path::RELOAD, ""), ("GET", "/", "")])
@@ -167,10 +167,10 @@ fn others_may_do_nothing_even_past_the_files_mode() {
     assert_eq!(changes.load(Ordering::Relaxed), 0);
 }
 
-/// A descriptor that is passed on keeps the right of who connected, be it more or less than the holder's: the thread
-/// that uses these connections is root's.
+/// A descriptor that is passed on keeps the rights of the connecting process, more or less than the holder's: the
+/// thread that uses these connections is root's.
 #[test]
-fn who_connected_counts_and_not_who_asks() {
+fn rights_are_those_of_the_connecting_process() {
     let (director, changes) = director(&Access { group: None, others: ControlOthers::Read });
     let refused = change(connect_as(&director.socket(), NOBODY, OPERATORS, &[]).unwrap());
     assert!(refused.contains("root may: use sudo, or set control_group in [director]"), "{refused}");
@@ -212,11 +212,11 @@ fn readers_cannot_keep_those_out_who_may_change() {
     }
 }
 
-/// A client of the own binary, run by `setpriv WHO`.
-fn client(who: &str, socket: &Path, words: &str) -> Command {
+/// A client of the own binary, run by `setpriv` with the arguments in `user`.
+fn client(user: &str, socket: &Path, words: &str) -> Command {
     let inner = directrix(socket, words);
     let mut command = Command::new("setpriv");
-    command.args(who.split_whitespace()).arg(inner.get_program()).args(inner.get_args());
+    command.args(user.split_whitespace()).arg(inner.get_program()).args(inner.get_args());
     command.env_remove("DIRECTRIX_SOCKET").stdin(Stdio::null());
     command
 }

@@ -36,7 +36,7 @@ impl Site {
         answer
     }
 
-    /// `directrix WORDS` by nobody.
+    /// `directrix WORDS` as the user `nobody`.
     fn ask_as_nobody(&self, words: &str) -> Option<i32> {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", EXE, "--socket"]);

@@ -7,7 +7,7 @@ const NONE_LEFT: &str = "no real server left: new connections are dropped";
 const BACK: &str = "the service has available real servers again";
 
 #[test]
-fn a_service_without_a_server_is_an_error_and_its_return_is_told() {
+fn a_service_without_server_is_logged_and_its_return_too() {
     let site = Site::new();
     let _director = site.start_and_wait(&config("packet", 1024), "");
     assert_eq!(site.lines(&[NONE_LEFT]), 0, "{}", site.log());

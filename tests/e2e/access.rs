@@ -1,4 +1,4 @@
-//! Who may do what with a running director: root, its own user, members of a group, others.
+//! Access rights to a running director: root, its own user, members of a group, other users.
 
 use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director, Home};

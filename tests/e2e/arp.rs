@@ -1,4 +1,4 @@
-//! Who answers ARP for the VIP.
+//! ARP answers for the VIP: from the director alone.
 
 use crate::deployment::{Deployment, VIP, mac};
 use crate::director::{Config, Director};
@@ -14,7 +14,7 @@ on_both_backends! {
     only_the_director_answers_for_the_vip
     a_real_server_that_has_the_vip_is_named_and_followed
     told_to_claim_the_director_goes_on
-    a_real_server_that_answers_for_the_vip_is_excluded_until_quiet
+    a_server_that_answers_for_the_vip_is_excluded_until_quiet
     told_to_ignore_it_the_director_excludes_no_real_server
 }
 
@@ -66,7 +66,7 @@ fn told_to_claim_the_director_goes_on(backend: &str) {
     assert!(answers(&deployment.client, 3).contains(&mac(&deployment.director)));
 }
 
-fn a_real_server_that_answers_for_the_vip_is_excluded_until_quiet(backend: &str) {
+fn a_server_that_answers_for_the_vip_is_excluded_until_quiet(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     // The VIP is probed for with each announcement.

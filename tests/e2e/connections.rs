@@ -1,4 +1,4 @@
-//! How long the director remembers a connection, and what it counts as meanwhile.
+//! Timeouts of connections, and their state until then.
 
 use crate::deployment::Deployment;
 use crate::director::{Config, Director};

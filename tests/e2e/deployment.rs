@@ -1,4 +1,4 @@
-//! The reference deployment: who is there, how they are joined, and counters in between.
+//! The reference deployment: its hosts, their segments, and counters in between.
 
 use crate::support::netns::Netns;
 use std::net::Ipv4Addr;
@@ -8,17 +8,17 @@ pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 /// The director's own address on the client's side.
 pub(crate) const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 149);
 
-/// How hosts are joined.
+/// The segments that join the hosts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Everybody on one segment.
+    /// All hosts on one segment.
     OneArm,
     /// The real servers on a segment of their own, behind the director's eth1; their way back to
     /// the client leads through a router.
     TwoArms,
 }
 
-/// What is to be built.
+/// Parameters of a deployment.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) layout: Layout,
@@ -145,17 +145,17 @@ impl Deployment {
         );
     }
 
-    /// What the client has sent to the VIP.
+    /// Frames from the client to the VIP.
     pub(crate) fn sent(&self) -> Count {
         counter(&self.client, "inet", "vip")
     }
 
-    /// What each real server has received for the VIP.
+    /// Frames for the VIP that each real server received.
     pub(crate) fn arrived(&self) -> [Count; 2] {
         [0, 1].map(|index| counter(&self.real[index], "inet", "vip"))
     }
 
-    /// What has come by the director from the VIP: replies, which should take another way.
+    /// Frames from the VIP on the director: replies, which should bypass it.
     pub(crate) fn strayed(&self) -> Count {
         counter(&self.director, "netdev", "vip")
     }
@@ -220,7 +220,7 @@ pub(crate) fn join(
     switch.run(&format!("ip link set {port} master br0 up"));
 }
 
-/// What LVS-DR asks of a real server: the VIP on lo, and ARP silent about it.
+/// Prepares a real server for LVS-DR: the VIP on lo, without ARP for it.
 fn set_up_real_server(host: &Netns) {
     host.run(&format!("ip address add {VIP}/32 dev lo"));
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2");

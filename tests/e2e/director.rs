@@ -136,7 +136,7 @@ impl Director {
         (status.code(), self.log())
     }
 
-    /// What it has told whoever started it, one message at a time.
+    /// Notifications to the service manager, one message at a time.
     pub(crate) fn notification(&self) -> Option<String> {
         let mut state = [0; 64];
         let length = self.notifications.recv(&mut state).ok()?;
@@ -154,7 +154,7 @@ impl Director {
         });
     }
 
-    /// What it has logged.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.home.file("log")).unwrap()
     }
@@ -201,15 +201,15 @@ impl Director {
         status.unwrap()
     }
 
-    /// What `directrix WORDS` prints about this director.
+    /// The output of `directrix WORDS` about this director.
     pub(crate) fn ask(&self, words: &str) -> String {
         ask(&self.home.socket(), words)
     }
 
-    /// The same by `setpriv WHO`: exit status, what it prints, what it complains of.
-    pub(crate) fn ask_as(&self, who: &str, words: &str) -> (Option<i32>, String, String) {
+    /// The same by `setpriv` with the arguments in `user`: exit status, stdout, stderr.
+    pub(crate) fn ask_as(&self, user: &str, words: &str) -> (Option<i32>, String, String) {
         let mut command = Command::new("setpriv");
-        command.args(who.split_whitespace()).arg(EXE).arg("--socket").arg(self.home.socket());
+        command.args(user.split_whitespace()).arg(EXE).arg("--socket").arg(self.home.socket());
         let output = command.args(words.split_whitespace()).stdin(Stdio::null()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
@@ -270,7 +270,7 @@ impl Director {
 }
 
 impl Drop for Director {
-    /// What a failing test shows.
+    /// State that a failing test shows.
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.log());

@@ -56,7 +56,7 @@ fn ports_of_the_vip_that_are_no_service_are_left_to_the_kernel(backend: &str) {
     assert!(answers.iter().all(|answered| *answered > 0), "{answers:?}");
 }
 
-/// What an ICMP port unreachable does to a socket.
+/// Effect of an ICMP port unreachable on a socket.
 fn refused_datagram(socket: UdpSocket) -> ErrorKind {
     socket.connect(vip(81)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();

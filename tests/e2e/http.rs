@@ -1,4 +1,4 @@
-//! HTTP by ab against nginx: nobody is refused, and everything adds up.
+//! HTTP by ab against nginx: no request is refused, and all counts add up.
 
 use crate::deployment::Deployment;
 use crate::director::{Config, Director};
@@ -31,8 +31,8 @@ fn connections_one_after_the_other_are_split_by_weight(backend: &str) {
     let [(0, first), (0, second)] = director.load(HTTP)[..] else {
         panic!("{}", director.ask("ipvsadm -Ln"))
     };
-    // Where a port is used again, the director forgets the earlier connection, on whichever server
-    // that was, and wlc fills the gap: the totals stray, the table stays even.
+    // Where a port is used again, the director ends the earlier connection, on any server,
+    // and wlc fills the gap: the totals differ, the table stays even.
     assert!((2 * first).abs_diff(second) <= 10, "{first} to {second}");
     everything_adds_up(&deployment, &director);
     ab(&deployment, 5091, "-c 1 -k");
@@ -69,8 +69,8 @@ pub(crate) fn ab(deployment: &Deployment, requests: usize, options: &str) {
 /// A kernel's last word on a connection may take so long (TCP_DELACK_MAX is 200 ms).
 const DELAYED_ACK: Duration = Duration::from_millis(250);
 
-/// What the client's kernel has sent is what the director has received, forwarded and listed, and
-/// what the real servers' kernels have received. Nothing else, and nothing has come back this way.
+/// Checks that all frames from the client's kernel were received, forwarded and listed by the director, and received by
+/// the real servers' kernels. There are no others, and no reply came this way.
 pub(crate) fn everything_adds_up(deployment: &Deployment, director: &Director) {
     everything_but_dropped_adds_up(deployment, director);
     assert_eq!(total(director, "dropped"), 0, "{}", director.ask("drops"));

@@ -28,7 +28,7 @@ fn including(deployment: &Deployment, config: &Config) -> (Director, PathBuf) {
 
 fn a_reload_goes_by_the_included_files(backend: &str) {
     let deployment = Deployment::reference();
-    // Who gives up root must still be able to read the folder.
+    // A director that drops root must still be able to read the folder.
     let (director, folder) = including(&deployment, &Config::new(backend).with("user = \"nobody\""));
     let listed = || director.ask("ipvsadm -Ln").matches(":80").count();
     assert!(director.ask("ipvsadm -Ln").contains(":8001 "), "{}", director.ask("ipvsadm -Ln"));

@@ -75,7 +75,7 @@ fn a_director_with_nothing_to_do_sleeps(backend: &str) {
     assert!(busy < bound, "busy for {busy:?} of {span:?}");
 }
 
-/// What all threads of a process have run (proc_pid_schedstat(5)).
+/// CPU time of all threads of a process (proc_pid_schedstat(5)).
 fn cpu_time(pid: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let run = |thread: std::fs::DirEntry| -> u64 {

@@ -1,4 +1,4 @@
-//! Change while frames flow: nobody notices but those who are meant to.
+//! Changes while frames flow: no other connection notices them.
 
 use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director};
@@ -220,7 +220,7 @@ fn a_drained_server_leaves_with_its_last_connection(backend: &str) {
 }
 
 #[test]
-fn what_is_saved_can_be_restored_and_a_bad_line_restores_nothing() {
+fn saved_rules_are_restored_and_a_bad_line_restores_nothing() {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new("xdp"));
     director.ask("ipvsadm --set 100 50 20");
@@ -291,7 +291,7 @@ fn a_line_that_does_not_fit_is_named() {
     assert_eq!(director.ask("save"), before, "all or nothing");
 }
 
-/// A list as long as a large site's: who is at fault in it is found at once.
+/// A list as long as a large site's: the line at fault is found at once.
 #[test]
 fn one_line_of_twelve_thousand_is_named() {
     let deployment = Deployment::reference();
@@ -343,7 +343,7 @@ fn a_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
-fn a_file_that_has_become_something_else_is_refused_and_holds_nothing_up() {
+fn a_fifo_or_device_as_file_is_refused_at_once() {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new("xdp"));
     let (path, before) = (director.config(), director.ask("save"));

@@ -52,7 +52,7 @@ impl Ring {
         Self { directors: directors.collect(), hosts, client, switch }
     }
 
-    /// How often `frame` is on the wire for the VIP, if the client sends it to the first director.
+    /// Number of times that `frame` is on the wire for the VIP, if the client sends it to the first director.
     fn hops(&self, frame: &[u8]) -> usize {
         let address = |host| mac(host).parse::<MacAddr>().unwrap();
         let addresses = [address(&self.hosts[0]).0, address(&self.client).0].concat();

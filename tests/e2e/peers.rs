@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// How long anything may take that should take no time.
+/// Timeout for what should take no time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const ECHO: u16 = 7;
 /// As long as each other: ab takes answers of different lengths for failures.
@@ -52,7 +52,7 @@ impl Nginx {
         Self { _process: process, directory }
     }
 
-    /// Where /files/ is.
+    /// Directory of /files/.
     pub(crate) fn files(&self) -> PathBuf {
         self.directory.path().join("www/files")
     }

@@ -1,4 +1,4 @@
-//! Persistent services: a client stays with its server, whichever worker its connections come to.
+//! Persistent services: a client stays with its server, on any worker.
 
 use crate::deployment::{Deployment, Plan, VIP};
 use crate::director::{Config, Director};

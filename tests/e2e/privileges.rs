@@ -1,4 +1,4 @@
-//! What the director may still do once it runs, thread by thread, and that it is enough.
+//! Capabilities of a running director, thread by thread: few, and enough.
 
 use crate::deployment::{DIP, Deployment};
 use crate::director::{Config, Director, Home};
@@ -17,7 +17,7 @@ on_both_backends! {
     a_user_that_cannot_be_had_is_refused
 }
 
-/// Of nobody and nogroup, on Debian and most others.
+/// The user `nobody` and the group `nogroup`, on Debian and most other systems.
 const NOBODY: u32 = 65534;
 const NET_ADMIN: u64 = 1 << 12;
 const DAC_OVERRIDE: u64 = 1 << 1;

@@ -1,4 +1,4 @@
-//! Starts that cannot be: each is refused with its cause and its remedy, and disturbs nobody.
+//! Impossible starts: each is refused with cause and remedy, and changes nothing.
 
 use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director};

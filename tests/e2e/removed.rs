@@ -9,8 +9,8 @@ use crate::support::netns::wait_until;
 
 on_both_backends! {
     connections_of_a_removed_server_are_listed_with_its_address
-    a_flow_leaves_a_removed_server_once_expire_nodest_conn_is_set
-    clients_leave_a_quiesced_server_once_expire_quiescent_template_is_set
+    a_flow_leaves_a_removed_server_by_expire_nodest_conn
+    clients_leave_a_quiesced_server_by_expire_quiescent_template
 }
 
 fn connections_of_a_removed_server_are_listed_with_its_address(backend: &str) {
@@ -31,7 +31,7 @@ fn connections_of_a_removed_server_are_listed_with_its_address(backend: &str) {
     assert_eq!(listed(), before, "nor does it need its service");
 }
 
-fn a_flow_leaves_a_removed_server_once_expire_nodest_conn_is_set(backend: &str) {
+fn a_flow_leaves_a_removed_server_by_expire_nodest_conn(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
@@ -49,7 +49,7 @@ fn a_flow_leaves_a_removed_server_once_expire_nodest_conn_is_set(backend: &str) 
     assert_eq!(director.dropped("server_gone"), 1);
 }
 
-fn clients_leave_a_quiesced_server_once_expire_quiescent_template_is_set(backend: &str) {
+fn clients_leave_a_quiesced_server_by_expire_quiescent_template(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let with = |lines: &str| {

@@ -8,7 +8,7 @@ use crate::support::netns::wait_until;
 use std::time::Duration;
 
 on_both_backends! {
-    a_server_that_goes_away_gets_no_new_connections_until_it_is_back
+    an_unreachable_server_gets_no_new_connections
     a_server_of_weight_zero_gets_no_connection
     a_changed_mac_address_is_noticed_and_told
     arp_keys_set_how_soon_a_dead_link_is_noticed
@@ -17,7 +17,7 @@ on_both_backends! {
 /// A silent server is noticed within 3 s; the machine may be busy.
 const NOTICED: Duration = Duration::from_secs(20);
 
-fn a_server_that_goes_away_gets_no_new_connections_until_it_is_back(backend: &str) {
+fn an_unreachable_server_gets_no_new_connections(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));

@@ -11,11 +11,11 @@ use directrix::wire::MacAddr;
 use std::net::Ipv4Addr;
 
 on_both_backends! {
-    a_priority_tag_makes_no_difference_and_a_vlan_s_frames_stay_with_the_kernel
-    unfinished_checksums_are_an_error_in_the_log_where_nothing_finishes_them
+    priority_tags_are_forwarded_and_vlan_frames_are_not
+    unfinished_checksums_are_logged_as_an_error
 }
 
-fn a_priority_tag_makes_no_difference_and_a_vlan_s_frames_stay_with_the_kernel(backend: &str) {
+fn priority_tags_are_forwarded_and_vlan_frames_are_not(backend: &str) {
     let deployment = Deployment::reference();
     // A veth else hands the tag over beside the frame, where XDP does not see it.
     deployment.switch.run("ethtool -K director txvlan off");
@@ -44,7 +44,7 @@ fn a_priority_tag_makes_no_difference_and_a_vlan_s_frames_stay_with_the_kernel(b
     assert!(!listed.iter().any(|row| row.contains("198.51.100.7:2 ")), "{listed:?}");
 }
 
-fn unfinished_checksums_are_an_error_in_the_log_where_nothing_finishes_them(backend: &str) {
+fn unfinished_checksums_are_logged_as_an_error(backend: &str) {
     let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));

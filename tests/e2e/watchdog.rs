@@ -1,4 +1,4 @@
-//! What the service manager hears of the workers.
+//! Watchdog notifications to the service manager.
 
 use crate::deployment::Deployment;
 use crate::director::{Config, Director, Home};

@@ -6,7 +6,7 @@ pub(crate) struct Block {
     /// Arguments of ipvsadm.
     pub(crate) arguments: String,
     pub(crate) output: String,
-    /// Where it was recorded.
+    /// Place of the recording.
     pub(crate) status: Option<i32>,
 }
 

@@ -23,7 +23,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
-/// What a director answers.
+/// Answers of a director.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pub(crate) services: api::Services,
@@ -68,7 +68,7 @@ impl Answers {
         }
     }
 
-    /// What a director with these services would say; the services stay as they are.
+    /// Answer of a director with these services, which stay as they are.
     pub(crate) fn change(&self, requests: &[Request]) -> Result<Vec<String>, RefusedAt> {
         let before =
             Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
@@ -207,7 +207,7 @@ pub(crate) fn directrix(socket: &Path, arguments: &str) -> Command {
     command
 }
 
-/// What a run left: exit status, stdout, stderr.
+/// Result of a run: exit status, stdout, stderr.
 pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

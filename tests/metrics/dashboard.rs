@@ -135,7 +135,7 @@ fn prometheus_gets_an_answer_to_every_query() {
     shares_follow_weights(&prometheus);
 }
 
-/// What the panel of shares shows for the service of two servers with weights 1 and 2.
+/// The panel of shares for a service of two servers with weights 1 and 2.
 fn shares_follow_weights(prometheus: &Prometheus<'_>) {
     let share = targets().into_iter().find(|target| target.panel.starts_with("Share of new")).unwrap();
     let expression = share.expression.replace("$instance", "127.0.0.1:9310").replace("$vip", ".*");
@@ -228,7 +228,7 @@ fn a_port_in_use_is_told_at_the_start() {
 }
 
 #[test]
-fn without_the_key_nobody_listens_and_the_control_socket_has_the_page() {
+fn without_the_key_only_the_control_socket_has_the_page() {
     let site = site();
     let _director = site.start_and_wait(&config(""), "");
     assert_eq!(site.director.run("ss -Hltn").trim(), "");

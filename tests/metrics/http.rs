@@ -1,4 +1,4 @@
-//! How the page is served, on the control socket and by the metrics listener, to good clients and bad.
+//! The page on the control socket and on the metrics listener, for good clients and bad ones.
 
 use crate::exposition::Exposition;
 use crate::fake_director::{Answers, Director, fixtures};
@@ -162,7 +162,7 @@ fn malformed_and_oversized_requests_hurt_nobody() {
 }
 
 #[test]
-fn slow_clients_on_every_place_delay_others_by_the_request_timeout_only() {
+fn slow_clients_delay_others_by_the_request_timeout_only() {
     let listener = Listener::answering();
     let slow = |_| {
         let mut stream = TcpStream::connect(listener.address).unwrap();

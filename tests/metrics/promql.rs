@@ -1,5 +1,5 @@
-//! What a PromQL expression asks for: metrics with their labels. Enough of the language for
-//! dashboards and alerts; Prometheus itself judges the syntax.
+//! Metrics and labels of a PromQL expression. Enough of the language for
+//! dashboards and alerts; Prometheus itself checks the syntax.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What a director with metrics is asked, and a neighbor that is client and real servers in one.
+//! A director with metrics, and a neighbor that is client and real servers in one.
 
 use crate::exposition::Exposition;
 use crate::support::site::Site;
@@ -50,7 +50,7 @@ impl Site {
         self.director.run(&format!("curl -sS --fail --unix-socket {socket} http://localhost/metrics"))
     }
 
-    /// New connections: so many flows of a datagram, and one handshake that nobody answers.
+    /// New connections: so many flows of a datagram, and one handshake without an answer.
     pub(crate) fn send(&self, flows: usize) {
         self.peer.enter(|| {
             for _ in 0..flows {
