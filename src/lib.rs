@@ -3,10 +3,11 @@
 //! Modules import only from those to their left:
 //!
 //! `wire, time, seed, popt` → `model, ipvsadm` → `flow, schedule, stats` → `forward, neighbor` → `io` →
-//! `worker, control` → `lab, realserver, import, top, cli`
+//! `worker, control` → `lab, bench_wire, realserver, import, top, cli`
 //!
-//! Within a level only: `control → worker`, `cli → lab`, `cli → realserver`, `cli → import`, `cli → top`.
+//! Within a level only: `control → worker`, `bench_wire → lab`, `cli → lab`, `cli → bench_wire`, `cli → realserver`, `cli → import`, `cli → top`.
 
+pub mod bench_wire;
 pub mod cli;
 pub mod control;
 pub mod flow;

@@ -131,16 +131,12 @@ const ARGUMENTS: &[Case] = &[
         "directrix lab: 'a/b' cannot name a lab: use 1 to 32 letters, digits and hyphens, no hyphen first\n",
     ),
     (
-        "directrix lab bench --contenders xdp,dpdk",
+        "directrix lab bench --duts xdp,dpdk",
         2,
-        "error: invalid value 'dpdk' for '--contenders <NAME>'\n  \
+        "error: invalid value 'dpdk' for '--duts <NAME>'\n  \
          [possible values: xdp, packet, l2fwd, hairpin, nft]\n…",
     ),
-    (
-        "directrix lab bench --contenders xdp,nft,xdp",
-        2,
-        "directrix lab: --contenders names xdp twice; name it once\n",
-    ),
+    ("directrix lab bench --duts xdp,nft,xdp", 2, "directrix lab: --duts names xdp twice; name it once\n"),
     ("directrix lab bench --flows 1000,1000", 2, "directrix lab: --flows names 1000 twice; name it once\n"),
     (
         "directrix lab bench --flows 0",
@@ -204,9 +200,9 @@ const ARGUMENTS: &[Case] = &[
         "directrix lab: looking up interface nosuchif: there is no interface of that name here; name one of these: …",
     ),
     (
-        "directrix lab bench --contenders xdp --interface eth0 --peer-mac 02:00:00:00:00:09",
+        "directrix lab bench --duts xdp --interface eth0 --peer-mac 02:00:00:00:00:09",
         2,
-        "directrix lab: --interface measures the device behind it, not --contenders; leave them out, or add \
+        "directrix lab: --interface measures the device behind it, not --duts; leave them out, or add \
          --external-generator to measure them on this interface\n",
     ),
     (
@@ -235,9 +231,9 @@ const ARGUMENTS: &[Case] = &[
         "directrix lab: --flows names several numbers, and the generator's cannot be changed from here; name one\n",
     ),
     (
-        "directrix lab bench --external-generator --interface eth0 --peer-mac 02:00:00:00:00:09 --contenders nft,nft",
+        "directrix lab bench --external-generator --interface eth0 --peer-mac 02:00:00:00:00:09 --duts nft,nft",
         2,
-        "directrix lab: --contenders names nft twice; name it once\n",
+        "directrix lab: --duts names nft twice; name it once\n",
     ),
     (
         "directrix lab bench --out /proc/nowhere",

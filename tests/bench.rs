@@ -1,13 +1,13 @@
-//! The arena of the throughput bench: every contender forwards what the generator makes, the sink
+//! The testbed of the throughput bench: every DUT forwards what the generator makes, the sink
 //! counts it, and nothing is left behind. Needs root.
 
 mod support;
 
+use directrix::bench_wire::generator::Generator;
+use directrix::bench_wire::testbed::{Options, Veth};
+use directrix::bench_wire::trial::{Dut, Kind, Offered, Testbed, Traffic};
 use directrix::io::Interface;
 use directrix::lab::Interrupt;
-use directrix::lab::bench::arena::{Options, Veth};
-use directrix::lab::bench::generator::Generator;
-use directrix::lab::bench::trial::{Arena, Contender, Kind, Offered, Traffic};
 use directrix::wire::MacAddr;
 use etherparse::{SlicedPacket, TransportSlice};
 use std::collections::HashSet;
@@ -20,9 +20,9 @@ use support::wire::Wire;
 
 const FLOWS: u32 = 2000;
 const SERVERS: u16 = 7;
-const DIRECTORS: [Contender; 2] = [Contender::Xdp, Contender::Packet];
+const DIRECTORS: [Dut; 2] = [Dut::Xdp, Dut::Packet];
 /// Bare forwarders and programs in the kernel: they keep no connections.
-const OTHERS: [Contender; 3] = [Contender::L2fwd, Contender::Hairpin, Contender::Nft];
+const OTHERS: [Dut; 3] = [Dut::L2fwd, Dut::Hairpin, Dut::Nft];
 /// Frames a second that nobody loses, not even on a machine that is busy with other things.
 const EASY: u64 = 5000;
 
@@ -45,28 +45,28 @@ fn options() -> Options {
 /// Offers frames at an easy rate for a second and expects all of them. Returns how many
 /// each real server got. A machine that others share stands still now and then, longer than a
 /// queue lasts: a trial with a loss is tried again, twice.
-fn delivers(veth: &mut Veth, contender: Contender) -> Vec<u64> {
+fn delivers(veth: &mut Veth, dut: Dut) -> Vec<u64> {
     for _ in 0..2 {
-        if let Ok(by_server) = try_deliver(veth, contender) {
+        if let Ok(by_server) = try_deliver(veth, dut) {
             return by_server;
         }
     }
-    try_deliver(veth, contender).unwrap_or_else(|losses| panic!("{contender:?} loses three times: {losses}"))
+    try_deliver(veth, dut).unwrap_or_else(|losses| panic!("{dut:?} loses three times: {losses}"))
 }
 
 /// One trial; what was lost is the error.
-fn try_deliver(veth: &mut Veth, contender: Contender) -> Result<Vec<u64>, String> {
-    let before = veth.arrivals(contender).unwrap();
-    let outcome = veth.trial(contender, Offered::PerSecond(EASY), Duration::from_secs(1)).unwrap();
-    assert_eq!(outcome.sent, EASY, "{contender:?}");
+fn try_deliver(veth: &mut Veth, dut: Dut) -> Result<Vec<u64>, String> {
+    let before = veth.arrivals(dut).unwrap();
+    let outcome = veth.trial(dut, Offered::PerSecond(EASY), Duration::from_secs(1)).unwrap();
+    assert_eq!(outcome.sent, EASY, "{dut:?}");
     assert!(outcome.elapsed > Duration::from_millis(990), "evenly spread, not at once");
     assert!(outcome.cores.len() >= 2 && outcome.cores.iter().all(|busy| (0.0..=1.0).contains(busy)));
-    let arrived = veth.arrivals(contender).unwrap().since(&before);
-    assert_eq!((arrived.delivered, arrived.astray), (outcome.delivered, 0), "{contender:?}");
+    let arrived = veth.arrivals(dut).unwrap().since(&before);
+    assert_eq!((arrived.delivered, arrived.astray), (outcome.delivered, 0), "{dut:?}");
     if outcome.delivered < EASY || !outcome.losses.is_empty() {
         return Err(format!("{} of {EASY}, {:?}", outcome.delivered, outcome.losses));
     }
-    assert!(outcome.latency.len() > EASY / 2, "{contender:?}: {} stamps", outcome.latency.len());
+    assert!(outcome.latency.len() > EASY / 2, "{dut:?}: {} stamps", outcome.latency.len());
     assert!(outcome.latency.min() > 0);
     Ok(arrived.by_server)
 }
@@ -89,13 +89,13 @@ fn directors_spread_connections_and_deliver_every_frame() {
     let options = options();
     let name = options.name.clone();
     let mut veth = Veth::up(options, &DIRECTORS, traffic(Kind::Established)).unwrap();
-    for contender in DIRECTORS {
-        veth.prime(contender).unwrap(); // fails unless it opens exactly as many as there are flows
+    for dut in DIRECTORS {
+        veth.prime(dut).unwrap(); // fails unless it opens exactly as many as there are flows
     }
     // One after the other again: each has kept its connections while it was suspended.
-    for contender in DIRECTORS {
-        let by_server = delivers(&mut veth, contender);
-        assert!(by_server.iter().all(|frames| *frames > 0), "{contender:?}: {by_server:?}");
+    for dut in DIRECTORS {
+        let by_server = delivers(&mut veth, dut);
+        assert!(by_server.iter().all(|frames| *frames > 0), "{dut:?}: {by_server:?}");
     }
     drop(veth);
     leaves_nothing(&name);
@@ -108,33 +108,33 @@ fn bare_forwarders_and_programs_in_the_kernel_deliver_every_frame() {
     let name = options.name.clone();
     let traffic = Traffic { frame_len: 1514, ..traffic(Kind::Established) };
     let mut veth = Veth::up(options, &OTHERS, traffic).unwrap();
-    for contender in OTHERS {
-        veth.prime(contender).unwrap();
-        let by_server = delivers(&mut veth, contender);
+    for dut in OTHERS {
+        veth.prime(dut).unwrap();
+        let by_server = delivers(&mut veth, dut);
         let served = by_server.iter().filter(|frames| **frames > 0).count();
-        let expected = if contender == Contender::L2fwd { 1 } else { SERVERS.into() };
-        assert_eq!(served, expected, "{contender:?}: {by_server:?}");
+        let expected = if dut == Dut::L2fwd { 1 } else { SERVERS.into() };
+        assert_eq!(served, expected, "{dut:?}: {by_server:?}");
     }
     drop(veth);
     leaves_nothing(&name);
 }
 
 #[test]
-fn strangers_open_connections() {
+fn new_clients_open_connections() {
     let _alone = alone();
     for kind in [Kind::Flood, Kind::Mixed] {
-        let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(kind)).unwrap();
-        veth.prime(Contender::Xdp).unwrap();
-        delivers(&mut veth, Contender::Xdp);
+        let mut veth = Veth::up(options(), &[Dut::Xdp], traffic(kind)).unwrap();
+        veth.prime(Dut::Xdp).unwrap();
+        delivers(&mut veth, Dut::Xdp);
     }
 }
 
 #[test]
 fn what_is_lost_in_overload_is_accounted_for() {
     let _alone = alone();
-    let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(Kind::Established)).unwrap();
-    veth.prime(Contender::Xdp).unwrap();
-    let outcome = veth.trial(Contender::Xdp, Offered::Full, Duration::from_millis(500)).unwrap();
+    let mut veth = Veth::up(options(), &[Dut::Xdp], traffic(Kind::Established)).unwrap();
+    veth.prime(Dut::Xdp).unwrap();
+    let outcome = veth.trial(Dut::Xdp, Offered::Full, Duration::from_millis(500)).unwrap();
     assert!(outcome.sent > 0 && outcome.delivered > 0);
     let lost: u64 = outcome.losses.values().sum();
     assert_eq!(outcome.sent - outcome.delivered, lost, "{:?}", outcome.losses);
@@ -144,8 +144,8 @@ fn what_is_lost_in_overload_is_accounted_for() {
 #[test]
 fn frames_that_never_were_acknowledged_open_no_connection() {
     let _alone = alone();
-    let mut veth = Veth::up(options(), &[Contender::Xdp], traffic(Kind::Established)).unwrap();
-    let outcome = veth.trial(Contender::Xdp, Offered::PerSecond(EASY), Duration::from_millis(500)).unwrap();
+    let mut veth = Veth::up(options(), &[Dut::Xdp], traffic(Kind::Established)).unwrap();
+    let outcome = veth.trial(Dut::Xdp, Offered::PerSecond(EASY), Duration::from_millis(500)).unwrap();
     assert_eq!(outcome.delivered, 0);
     assert_eq!(outcome.losses.get("no_connection"), Some(&outcome.sent), "{:?}", outcome.losses);
 }
@@ -155,7 +155,7 @@ fn a_bench_that_cannot_start_leaves_nothing() {
     let _alone = alone();
     let options = Options { exe: "/bin/false".into(), ..options() };
     let name = options.name.clone();
-    let refused = Veth::up(options, &[Contender::Hairpin, Contender::L2fwd], traffic(Kind::Flood));
+    let refused = Veth::up(options, &[Dut::Hairpin, Dut::L2fwd], traffic(Kind::Flood));
     let error = refused.err().expect("no forwarder was started").to_string();
     assert!(error.contains("l2fwd did not become ready"), "{error}");
     leaves_nothing(&name);
@@ -166,11 +166,11 @@ fn a_name_is_taken_once_at_a_time() {
     let _alone = alone();
     let options = options();
     let name = options.name.clone();
-    let mut veth = Veth::up(options.clone(), &[Contender::Hairpin], traffic(Kind::Established)).unwrap();
-    let refused = Veth::up(options, &[Contender::Nft], traffic(Kind::Established));
+    let mut veth = Veth::up(options.clone(), &[Dut::Hairpin], traffic(Kind::Established)).unwrap();
+    let refused = Veth::up(options, &[Dut::Nft], traffic(Kind::Established));
     assert!(refused.err().expect("the name is taken").to_string().contains(&name));
-    delivers(&mut veth, Contender::Hairpin);
-    let absent = veth.trial(Contender::Nft, Offered::Full, Duration::from_millis(1));
+    delivers(&mut veth, Dut::Hairpin);
+    let absent = veth.trial(Dut::Nft, Offered::Full, Duration::from_millis(1));
     assert!(absent.unwrap_err().to_string().contains("not brought up"));
 }
 
@@ -237,8 +237,8 @@ fn frames_of_every_kind_are_valid_to_the_last_checksum() {
         let seen = runs(kind, frame_len);
         assert_eq!(seen.len(), 400, "{kind:?} {frame_len}");
         let opening: Vec<_> = seen.iter().filter(|(_, opens)| *opens).map(|(client, _)| client).collect();
-        let strangers: HashSet<_> = opening.iter().collect();
-        assert_eq!(strangers.len(), opening.len(), "a stranger came twice");
+        let new_clients: HashSet<_> = opening.iter().collect();
+        assert_eq!(new_clients.len(), opening.len(), "a new client came twice");
         assert!(opening.iter().all(|(_, port)| *port >= 32_768));
         match kind {
             Kind::Established => assert_eq!(opening.len(), 0),
@@ -260,7 +260,7 @@ fn each_connection_is_opened_once_by_a_syn_and_an_ack() {
     for pair in seen.chunks(2) {
         assert_eq!((pair[0].1, pair[1].1), (true, false));
         assert_eq!(pair[0].0, pair[1].0);
-        assert!(pair[0].0.1 < 32_768, "strangers have the ports above");
+        assert!(pair[0].0.1 < 32_768, "new clients have the ports above");
         assert!(clients.insert(pair[0].0));
     }
     assert_eq!(clients.len(), 150);

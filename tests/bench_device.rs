@@ -1,14 +1,14 @@
-//! The bench on a real interface of the device itself: contenders forward at one end of a cable, a
+//! The bench on a real interface of the device itself: DUTs forward at one end of a cable, a
 //! generator at the other knows nothing of them. Needs root.
 #![allow(missing_docs)]
 
 mod support;
 
+use directrix::bench_wire::generator::Generator;
+use directrix::bench_wire::sink::{Arrivals, Sink};
+use directrix::bench_wire::trial::{Kind, Offered, Traffic};
 use directrix::io::Interface;
 use directrix::lab::Interrupt;
-use directrix::lab::bench::generator::Generator;
-use directrix::lab::bench::sink::{Arrivals, Sink};
-use directrix::lab::bench::trial::{Kind, Offered, Traffic};
 use directrix::wire::MacAddr;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -22,7 +22,7 @@ use support::netns::{Netns, Process, veth, wait_until};
 const DEVICE: &str = "02:00:00:00:00:09";
 /// The first real server of the generator's sink.
 const STATION: &str = "02:00:5e:00:00:00";
-/// Frames a second that every contender forwards, also on a busy machine and in a debug build.
+/// Frames a second that every DUT forwards, also on a busy machine and in a debug build.
 const EASY: u64 = 3000;
 
 struct Cable {
@@ -96,11 +96,11 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn contenders_forward_in_turn_what_another_machine_sends() {
+fn duts_forward_in_turn_what_another_machine_sends() {
     let cable = cable();
     let (home, before) = (tempfile::tempdir().unwrap(), cable.state());
     let out = home.path().join("out");
-    let words = "--contenders xdp,packet,l2fwd,hairpin,nft --pairs 2 --seconds 0.5 --flows 5000 --servers 5";
+    let words = "--duts xdp,packet,l2fwd,hairpin,nft --pairs 2 --seconds 0.5 --flows 5000 --servers 5";
     let (ended, arrived) = cable.while_sending(|| cable.bench(words, &out));
     let said = said(&ended);
     assert!(ended.status.success(), "{said}");
@@ -109,7 +109,7 @@ fn contenders_forward_in_turn_what_another_machine_sends() {
     let text = std::fs::read_to_string(out.join("report.json")).unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
     let results = report["results"].as_array().unwrap();
-    let names: Vec<_> = results.iter().map(|figures| figures["contender"].as_str().unwrap()).collect();
+    let names: Vec<_> = results.iter().map(|figures| figures["dut"].as_str().unwrap()).collect();
     assert_eq!(names, ["xdp", "packet", "l2fwd", "hairpin", "nft"]);
     for figures in results {
         let median = |what: &str| figures[what]["median"].as_f64().unwrap();
@@ -130,7 +130,7 @@ fn contenders_forward_in_turn_what_another_machine_sends() {
 fn another_bench_can_be_the_generator() {
     let cable = cable();
     let home = tempfile::tempdir().unwrap();
-    let words = "--contenders xdp,hairpin --pairs 1 --seconds 0.3 --servers 5";
+    let words = "--duts xdp,hairpin --pairs 1 --seconds 0.3 --servers 5";
     let own = cable.outside.run("cat /sys/class/net/gen0/address");
     let line = Cable::line(own.trim(), words, &home.path().join("out"));
     let mut bench = Process(cable.device.command(&line).stdout(Stdio::piped()).spawn().unwrap());
@@ -191,17 +191,17 @@ fn send_datagrams(over: &AtomicBool) {
 fn a_signal_ends_it_and_the_interface_is_given_back() {
     let cable = cable();
     let (home, before) = (tempfile::tempdir().unwrap(), cable.state());
-    for (contender, trace) in [("xdp", "\"id\""), ("nft", "directrix_bench")] {
-        let words = format!("--contenders {contender} --pairs 1 --seconds 60");
-        let mut command = cable.device.command(&Cable::line(STATION, &words, &home.path().join(contender)));
+    for (dut, trace) in [("xdp", "\"id\""), ("nft", "directrix_bench")] {
+        let words = format!("--duts {dut} --pairs 1 --seconds 60");
+        let mut command = cable.device.command(&Cable::line(STATION, &words, &home.path().join(dut)));
         let mut bench = Process(command.stdout(Stdio::null()).spawn().unwrap());
-        wait_until("the contender is there", Duration::from_secs(30), || cable.state().contains(trace));
+        wait_until("the DUT is there", Duration::from_secs(30), || cable.state().contains(trace));
         let forwarding = cable.device.run("cat /proc/sys/net/ipv4/conf/dut0/forwarding");
         assert_eq!(forwarding.trim(), "0", "no frame goes elsewhere meanwhile");
         interrupt(bench.0.id());
         let ended = bench.0.wait().unwrap();
-        assert_eq!(ended.code(), Some(130), "{contender}");
-        assert_eq!(cable.state(), before, "{contender}");
+        assert_eq!(ended.code(), Some(130), "{dut}");
+        assert_eq!(cable.state(), before, "{dut}");
     }
 }
 
@@ -213,7 +213,7 @@ fn interrupt(pid: u32) {
 fn where_nobody_sends_nothing_is_measured() {
     let cable = cable();
     let (home, before) = (tempfile::tempdir().unwrap(), cable.state());
-    let ended = cable.bench("--contenders l2fwd,nft --pairs 1 --seconds 0.1", &home.path().join("out"));
+    let ended = cable.bench("--duts l2fwd,nft --pairs 1 --seconds 0.1", &home.path().join("out"));
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{said}");
     let expected =
@@ -242,5 +242,5 @@ fn interfaces_that_cannot_be_spared_or_compared_are_refused() {
     refused("directrix lab: looking up interface dut0: there is no interface of that name here");
     let (other, device) = (&cable.outside, &cable.device);
     veth((other, "gen1"), (device, "dut0"), 2);
-    refused("directrix lab: dut0 has 2 receive queues, and contenders are compared on one: ethtool -L dut0");
+    refused("directrix lab: dut0 has 2 receive queues, and DUTs are compared on one: ethtool -L dut0");
 }

@@ -55,8 +55,8 @@ fn a_device_behind_an_interface_is_measured() {
     assert!(said.contains("must forward TCP 198.18.0.1:80 out of the same interface"), "{said}");
     let text = std::fs::read_to_string(out.join("report.json")).unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
-    let figures = &report["results"][0]["contenders"][0];
-    assert_eq!(figures["contender"], "external");
+    let figures = &report["results"][0]["duts"][0];
+    assert_eq!(figures["dut"], "external");
     assert!(figures["highest"]["delivered"]["median"].as_f64().unwrap() > 1000.0, "{text}");
     assert!(figures["low"]["latency"]["samples"].as_u64().unwrap() > 0, "{text}");
     assert!(figures["curve"].as_array().unwrap().len() > 1, "{text}");

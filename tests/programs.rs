@@ -40,11 +40,11 @@ fn namespaces(prefix: &str) -> usize {
 }
 
 #[test]
-fn a_bench_goes_on_without_the_contender_whose_program_is_missing() {
+fn a_bench_goes_on_without_the_dut_whose_program_is_missing() {
     let (path, home) = (all_but("nft"), tempfile::tempdir().unwrap());
     let out = home.path().join("report");
     let words = format!(
-        "lab bench --quick --contenders hairpin,nft --pairs 1 --seconds 0.05 --flows 500 --servers 2 --out {}",
+        "lab bench --quick --duts hairpin,nft --pairs 1 --seconds 0.05 --flows 500 --servers 2 --out {}",
         out.display()
     );
     let output = directrix(path.path(), &words);
@@ -57,12 +57,12 @@ fn a_bench_goes_on_without_the_contender_whose_program_is_missing() {
 }
 
 #[test]
-fn a_bench_without_a_contender_left_starts_nothing() {
+fn a_bench_without_a_dut_left_starts_nothing() {
     let (path, home) = (all_but("nft"), tempfile::tempdir().unwrap());
     let out = home.path().join("report");
-    let output = directrix(path.path(), &format!("lab bench --contenders nft --out {}", out.display()));
+    let output = directrix(path.path(), &format!("lab bench --duts nft --out {}", out.display()));
     let expected =
-        "directrix lab: no contender is left: nft: not found: nft; install with: apt-get install nftables\n";
+        "directrix lab: no DUT is left: nft: not found: nft; install with: apt-get install nftables\n";
     assert_eq!(said(&output), (Some(2), expected.to_owned()));
     assert!(!out.exists());
 }

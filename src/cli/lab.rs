@@ -147,7 +147,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
         Some(Command::Capture { pcap }) => told(capture::run(pcap.as_deref())),
         Some(Command::BenchL2fwd { interface, core, server }) => {
-            crate::lab::bench::contender::run_l2fwd(interface, *core, *server).map(|()| ExitCode::SUCCESS)
+            crate::bench_wire::dut::run_l2fwd(interface, *core, *server).map(|()| ExitCode::SUCCESS)
         }
     };
     done.unwrap_or_else(|error| {

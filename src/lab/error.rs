@@ -18,7 +18,7 @@ pub enum LabError {
 
 impl LabError {
     /// A failure of the system call or file operation `what`.
-    pub(super) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
+    pub(crate) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
         Self::Failed(format!("{}: {error}", what.into()))
     }
 

@@ -16,13 +16,12 @@
 //! | [`http_server`], [`http_client`], [`page`], [`who_has`], [`capture`], `pcapng` | the peers and probes inside |
 //! | [`mod@reference`], [`measurements`], [`verdict`] | the reference run and what it shows |
 //! | [`shell`] | a person's way in |
-//! | [`mod@bench`] | throughput and latency beside peers |
 //!
 //! [`Deployment`] is for tests too: it takes itself down when it is dropped.
 #![forbid(unsafe_code)]
 
 pub mod arp_mode;
-pub mod bench;
+
 pub mod capture;
 pub mod console;
 pub mod deployment;

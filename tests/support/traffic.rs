@@ -14,7 +14,7 @@ const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
 const FRAME: usize = 60;
 /// Clients that come again and again, and those that are seen once.
 const REGULARS: u16 = 600;
-const STRANGERS: u32 = 5000;
+const NEW_CLIENTS: u32 = 5000;
 
 pub const SERVERS: u16 = 4;
 
@@ -62,8 +62,8 @@ impl Traffic {
             looped[6..12].copy_from_slice(&DIRECTOR);
             deck.push(looped);
         }
-        let stranger = |n| (Ipv4Addr::from_bits(0x0a00_0000 + n), 7);
-        deck.extend((0..STRANGERS).map(|n| frames::tcp(stranger(n), (VIP, 80), SYN, &[])));
+        let new_client = |n| (Ipv4Addr::from_bits(0x0a00_0000 + n), 7);
+        deck.extend((0..NEW_CLIENTS).map(|n| frames::tcp(new_client(n), (VIP, 80), SYN, &[])));
         let deck = deck.iter().map(|frame| frame[..].try_into().expect("all are 60 bytes long")).collect();
         Self { deck, random: seed | 1 }
     }

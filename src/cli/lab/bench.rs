@@ -1,14 +1,14 @@
 //! `directrix lab bench`: throughput and latency beside peers.
 
 use super::exe;
+use crate::bench_wire::device;
+use crate::bench_wire::dut;
+use crate::bench_wire::external::{self, External, Place};
+use crate::bench_wire::plan::Plan;
+use crate::bench_wire::session::Request;
+use crate::bench_wire::testbed::{self, Options, Veth};
+use crate::bench_wire::trial::{Dut, Kind, Traffic};
 use crate::cli::number;
-use crate::lab::bench::arena::{self, Options, Veth};
-use crate::lab::bench::contender;
-use crate::lab::bench::device;
-use crate::lab::bench::external::{self, External, Place};
-use crate::lab::bench::plan::Plan;
-use crate::lab::bench::session::Request;
-use crate::lab::bench::trial::{Contender, Kind, Traffic};
 use crate::lab::runner::check_root;
 use crate::lab::{Console, Interrupt, LabError, programs};
 use crate::wire::MacAddr;
@@ -19,8 +19,8 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Forwarders to compare, measured in turn [default: xdp,packet,l2fwd,hairpin,nft]
-    #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
-    contenders: Vec<Contender>,
+    #[arg(long, alias = "contenders", value_enum, value_name = "NAME", value_delimiter = ',')]
+    duts: Vec<Dut>,
     /// Connections; several values are measured one after the other [default: 65536,1048576; with --quick
     /// 65536; with --external-generator the capacity of the connection table, 1048576]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = number::within(1..=FLOWS_MAX))]
@@ -63,8 +63,7 @@ pub(super) struct Args {
 }
 
 /// Those of the default.
-const CONTENDERS: [Contender; 5] =
-    [Contender::Xdp, Contender::Packet, Contender::L2fwd, Contender::Hairpin, Contender::Nft];
+const DUTS: [Dut; 5] = [Dut::Xdp, Dut::Packet, Dut::L2fwd, Dut::Hairpin, Dut::Nft];
 
 /// Half of the largest connection table: a flood needs room, too.
 const FLOWS_MAX: u32 = 134_217_728;
@@ -97,9 +96,8 @@ fn from_here(args: &Args, place: Option<Place>) -> Result<(), LabError> {
     let mut request = args.request();
     request.check()?;
     check_root()?;
-    programs::check(arena::PROGRAMS.iter().copied().filter(|_| place.is_none()))?;
-    (request.plan.contenders, request.left_out) =
-        contender::able(&request.plan.contenders, &programs::search_path())?;
+    programs::check(testbed::PROGRAMS.iter().copied().filter(|_| place.is_none()))?;
+    (request.plan.duts, request.left_out) = dut::able(&request.plan.duts, &programs::search_path())?;
     let interrupt = Interrupt::install()?;
     match place {
         None => on_veth(&request, interrupt),
@@ -110,7 +108,7 @@ fn from_here(args: &Args, place: Option<Place>) -> Result<(), LabError> {
 /// On veth pairs in network namespaces.
 fn on_veth(request: &Request, interrupt: Interrupt) -> Result<(), LabError> {
     let options = Options::new(format!("bench{}", std::process::id()), exe()?, interrupt)?;
-    let build = |contenders: &[_], traffic| Veth::up(options.clone(), contenders, traffic);
+    let build = |duts: &[_], traffic| Veth::up(options.clone(), duts, traffic);
     request.run(&Console::stdout(), build).map(|_| ())
 }
 
@@ -133,11 +131,11 @@ fn from_outside(request: &device::Request) -> Result<(), LabError> {
 
 impl Args {
     fn check(&self) -> Result<(), LabError> {
-        if self.interface.is_none() || self.contenders.is_empty() {
+        if self.interface.is_none() || self.duts.is_empty() {
             return Ok(());
         }
         Err(LabError::Input(
-            "--interface measures the device behind it, not --contenders; leave them out, or add \
+            "--interface measures the device behind it, not --duts; leave them out, or add \
              --external-generator to measure them on this interface"
                 .into(),
         ))
@@ -150,7 +148,7 @@ impl Args {
 
     fn request(&self) -> Request {
         let setting = match self.place() {
-            None => arena::setting(),
+            None => testbed::setting(),
             Some(Place { interface, peer }) => format!("interface {interface}, device {peer} behind it"),
         };
         let (plan, traffics, left_out) = (self.plan(), self.traffics(), Vec::new());
@@ -162,7 +160,7 @@ impl Args {
             if self.quick { (3, 0.3, 3, 0.04) } else { (11, 1.0, 5, 0.01) };
         let rounds = self.pairs.unwrap_or(rounds);
         Plan {
-            contenders: if self.interface.is_some() { vec![Contender::External] } else { self.contenders() },
+            duts: if self.interface.is_some() { vec![Dut::External] } else { self.duts() },
             rounds,
             curve_rounds: rounds.div_ceil(4),
             seconds: self.seconds.unwrap_or(seconds),
@@ -173,16 +171,16 @@ impl Args {
         }
     }
 
-    fn contenders(&self) -> Vec<Contender> {
-        if self.contenders.is_empty() { CONTENDERS.to_vec() } else { self.contenders.clone() }
+    fn duts(&self) -> Vec<Dut> {
+        if self.duts.is_empty() { DUTS.to_vec() } else { self.duts.clone() }
     }
 
     /// What `--external-generator` asks for.
     fn device(&self, place: Place) -> Result<device::Request, LabError> {
         let (rounds, seconds) = if self.quick { (3, 3.0) } else { (11, 10.0) };
-        let (contenders, left_out) = contender::able(&self.contenders(), &programs::search_path())?;
+        let (duts, left_out) = dut::able(&self.duts(), &programs::search_path())?;
         let plan = device::report::Plan {
-            contenders,
+            duts,
             rounds: self.pairs.unwrap_or(rounds),
             seconds: self.seconds.unwrap_or(seconds),
             flows: self.room()?,

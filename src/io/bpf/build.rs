@@ -5,12 +5,12 @@ use std::process::{Command, exit};
 
 const SOURCES: [&str; 5] = [
     "src/io/bpf/steer.bpf.c",
-    "src/lab/bench/bpf/generate.bpf.c",
-    "src/lab/bench/bpf/hairpin.bpf.c",
-    "src/lab/bench/bpf/redirect.bpf.c",
-    "src/lab/bench/bpf/sink.bpf.c",
+    "src/bench_wire/bpf/generate.bpf.c",
+    "src/bench_wire/bpf/hairpin.bpf.c",
+    "src/bench_wire/bpf/redirect.bpf.c",
+    "src/bench_wire/bpf/sink.bpf.c",
 ];
-const HEADER: &str = "src/lab/bench/bpf/bench.bpf.h";
+const HEADER: &str = "src/bench_wire/bpf/bench.bpf.h";
 
 fn main() {
     for source in SOURCES.iter().chain([&HEADER]) {

@@ -1,0 +1,157 @@
+//! The conditions under which figures were measured, without which they mean nothing.
+
+use serde::{Deserialize, Serialize};
+use std::fs;
+
+/// Machine, system, program and setting of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// Version of this program, with its build profile where that spoils the figures.
+    pub directrix: String,
+    /// The command line.
+    pub command: String,
+    /// When the run began, in UTC by the machine's clock (RFC 3339).
+    pub date: String,
+    /// Name and release of the system.
+    pub kernel: String,
+    /// Model of the processor.
+    pub cpu: String,
+    /// Cores that are online.
+    pub cores: usize,
+    /// Whether the machine is a virtual one, as its processor says: then others may share it.
+    pub virtual_machine: bool,
+    /// Load average of the minute before the run.
+    pub load_average: f64,
+    /// DUTs that did not take part, each with the reason.
+    #[serde(default)]
+    pub left_out: Vec<String>,
+    /// Where the frames went: kind of interface, mode, rings, batch.
+    pub setting: String,
+}
+
+impl Conditions {
+    /// Of this machine and process, now, with frames that go the way `setting`.
+    #[must_use]
+    pub fn here(setting: String) -> Self {
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        Self {
+            directrix: version(),
+            command: command_line(std::env::args()),
+            date: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            kernel: kernel(),
+            cpu: model(&cpu),
+            cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+            virtual_machine: cpu_flags(&cpu).any(|flag| flag == "hypervisor"),
+            load_average: load_average(&fs::read_to_string("/proc/loadavg").unwrap_or_default()),
+            left_out: Vec::new(),
+            setting,
+        }
+    }
+
+    /// With DUTs that did not take part.
+    #[must_use]
+    pub fn without(self, left_out: &[String]) -> Self {
+        Self { left_out: left_out.to_vec(), ..self }
+    }
+
+    /// What makes the figures doubtful before there are any.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let (load, cores) = (self.load_average, self.cores);
+        (load > BUSY * cores as f64).then(|| {
+            format!(
+                "Other programs keep this machine busy (load average {load:.1} on {cores} cores): expect noise."
+            )
+        })
+    }
+}
+
+/// Load for each core from which on a bench is not alone.
+const BUSY: f64 = 0.3;
+
+/// A build without optimisation is good for trying the command, not for its figures.
+fn version() -> String {
+    let build = if cfg!(debug_assertions) { " (debug build: its figures say nothing)" } else { "" };
+    format!("{}{build}", env!("CARGO_PKG_VERSION"))
+}
+
+/// As it can be typed again.
+fn command_line(words: impl Iterator<Item = String>) -> String {
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: String) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn kernel() -> String {
+    let name = nix::sys::utsname::uname();
+    name.map_or_else(
+        |_| "unknown".into(),
+        |name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
+    )
+}
+
+fn model(cpuinfo: &str) -> String {
+    field(cpuinfo, "model name").unwrap_or("unknown").to_owned()
+}
+
+fn cpu_flags(cpuinfo: &str) -> impl Iterator<Item = &str> {
+    field(cpuinfo, "flags").unwrap_or_default().split_whitespace()
+}
+
+/// The first value of `name`.
+fn field<'a>(cpuinfo: &'a str, name: &str) -> Option<&'a str> {
+    let of_line = |line: &'a str| line.split_once(':').filter(|(key, _)| key.trim() == name);
+    cpuinfo.lines().find_map(of_line).map(|(_, value)| value.trim())
+}
+
+fn load_average(loadavg: &str) -> f64 {
+    loadavg.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_read_from_its_file() {
+        let text =
+            "processor\t: 0\nmodel name\t: AMD EPYC 7571\nflags\t\t: fpu hypervisor avx2\n\nprocessor\t: 1\n";
+        assert_eq!(model(text), "AMD EPYC 7571");
+        assert!(cpu_flags(text).any(|flag| flag == "hypervisor"));
+        assert_eq!(model(""), "unknown");
+    }
+
+    #[test]
+    fn a_busy_machine_is_told_of() {
+        let at = |load_average| Conditions { load_average, cores: 2, ..Conditions::here(String::new()) };
+        assert_eq!(at(0.5).warning(), None);
+        let said = at(8.5).warning().unwrap();
+        assert!(said.contains("(load average 8.5 on 2 cores)"), "{said}");
+    }
+
+    #[test]
+    fn the_load_is_that_of_the_last_minute() {
+        assert!((load_average("1.25 0.80 0.50 2/345 6789\n") - 1.25).abs() < 1e-9);
+        assert!(load_average("").abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_command_can_be_typed_again() {
+        let words = ["directrix", "lab", "bench", "--flows", "1,2", "--out", "my dir", "it's", ""];
+        let line = command_line(words.into_iter().map(str::to_owned));
+        assert_eq!(line, r"directrix lab bench --flows 1,2 --out 'my dir' 'it'\''s' ''");
+    }
+
+    #[test]
+    fn this_machine_has_conditions() {
+        let here = Conditions::here("nowhere".into());
+        assert!(here.kernel.starts_with("Linux "), "{here:?}");
+        assert!(here.cores > 0 && here.date.ends_with('Z') && here.date.len() == 20, "{here:?}");
+    }
+}

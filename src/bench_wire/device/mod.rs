@@ -1,0 +1,127 @@
+//! This machine is the device that is measured: DUTs forward on one of its interfaces, and
+//! somebody else's machine makes the frames.
+//!
+//! ```text
+//!   another machine                              this machine
+//!   generator ───────────── cable or switch ───────────── IF ──▶ DUT
+//!   station ◀────────────── cable or switch ───────────── IF ◀───────┘
+//! ```
+//!
+//! The generator sends without a pause, to IF's MAC address, for TCP or UDP at
+//! [`SERVICE`](super::DUT::SERVICE). Whichever real server a DUT chooses, the frame goes to
+//! the MAC address of one station, which may be the generator's own: a switch learns it, and
+//! nothing is flooded.
+//!
+//! An interface has room for one XDP program, so DUTs come one after the other: each trial starts
+//! its DUT, waits for frames, counts for a while, and ends it. **A director begins each trial
+//! without connections.** It opens one for the first frame of a UDP flow and for a SYN; other segments
+//! of TCP connections that it has not seen are dropped, and the report says so.
+//!
+//! Frames are counted by the interface ([`counters`]), received and sent. Where they are lost after
+//! that, and how long they take, only the generator's side can tell.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`arm`] | the interface, taken and given back |
+//! | [`counters`] | what it counts |
+//! | [`trial`] | one DUT for a while |
+//! | [`report`] | what was found |
+
+pub mod arm;
+pub mod counters;
+pub mod report;
+pub mod trial;
+
+use super::conditions::Conditions;
+use super::plan::spoken;
+use super::report::Folder;
+use super::session::{no_twin, tell_left_out};
+use super::trial::Dut;
+use crate::lab::{Console, Interrupt, LabError};
+use arm::{Arm, Place};
+use report::{Plan, Report, figures};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use trial::{Forwarded, Stage};
+
+/// What a trial takes beside its own length: a director asks for conflicts before it serves.
+const START: Duration = Duration::from_secs(3);
+
+/// What is to be measured, and where the report goes.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where.
+    pub place: Place,
+    /// Who, how often and how long.
+    pub plan: Plan,
+    /// The report's folder; `None` is one called `directrix-bench` in this directory.
+    pub out: Option<PathBuf>,
+    /// DUTs that do not take part, each with the reason.
+    pub left_out: Vec<String>,
+}
+
+impl Request {
+    /// Measures, tells `console` how it goes on, and writes the report; again after each round,
+    /// so that an interruption costs one of them. `exe` is the directrix binary.
+    ///
+    /// # Errors
+    /// [`LabError::Input`] if the interface cannot be used or a DUT is there twice;
+    /// [`LabError::Failed`] if a DUT does not work, nobody sends, or the report cannot be
+    /// written; [`LabError::Interrupted`]. The interface is as it was then.
+    pub fn run(&self, exe: PathBuf, console: &Console, interrupt: Interrupt) -> Result<Report, LabError> {
+        no_twin("--duts", self.plan.duts.iter().map(|dut| dut.name().to_owned()))?;
+        let arm = Arm::take(&self.place)?;
+        let stage = Stage::new(&self.plan, exe, interrupt)?;
+        let folder = Folder::make(self.out.as_deref())?;
+        let conditions = Conditions::here(arm.setting(stage.core())).without(&self.left_out);
+        tell_left_out(console, &self.left_out);
+        console.say(&self.announcement());
+        if let Some(warning) = conditions.warning() {
+            console.say(&warning);
+        }
+        let mut report = Report::begin(conditions, self.plan.clone());
+        let mut trials = BTreeMap::new();
+        for round in 1..=self.plan.rounds {
+            self.round((&stage, &arm, console), &mut trials)?;
+            console.say(&format!("round {round} of {}: {}", self.plan.rounds, in_words(&self.plan, &trials)));
+            report.results = figures(&self.plan, &trials);
+            folder.keep(&report.text(), &report)?;
+        }
+        console.say(&format!("\n{}", report.text()));
+        console.say(&format!("Report: {}/report.txt and report.json", folder.path().display()));
+        Ok(report)
+    }
+
+    fn round(
+        &self,
+        (stage, arm, console): (&Stage, &Arm, &Console),
+        trials: &mut Trials,
+    ) -> Result<(), LabError> {
+        for &dut in &self.plan.duts {
+            let forwarded = stage.trial(dut, arm, console)?;
+            trials.entry(dut).or_default().push(forwarded);
+        }
+        Ok(())
+    }
+
+    fn announcement(&self) -> String {
+        let trials = self.plan.rounds * self.plan.duts.len() as u32;
+        let time = (Duration::from_secs_f64(self.plan.seconds) + START) * trials;
+        format!("{}\nThis takes about {}; Ctrl-C ends it.", self.place.instruction(), spoken(time))
+    }
+}
+
+/// The trials of each DUT, in the order they were made.
+type Trials = BTreeMap<Dut, Vec<Forwarded>>;
+
+/// The last trial of each for the person who waits: "xdp 301.2 of 310.0, …".
+fn in_words(plan: &Plan, trials: &Trials) -> String {
+    let last = |dut: &Dut| {
+        let last = trials.get(dut)?.last()?;
+        let [forwarded, received] = [last.forwarded_rate(), last.received_rate()].map(|rate| rate / 1e3);
+        Some(format!("{} {forwarded:.1} of {received:.1}", dut.name()))
+    };
+    let words: Vec<_> = plan.duts.iter().filter_map(last).collect();
+    format!("{} thousand frames/s forwarded", words.join(", "))
+}

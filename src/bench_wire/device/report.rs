@@ -1,0 +1,219 @@
+//! What was found, as figures and as text. Rates are frames a second, shares and ratios are 1.0
+//! for the whole.
+
+use super::trial::Forwarded;
+use crate::bench_wire::conditions::Conditions;
+use crate::bench_wire::statistics::{Spread, median, ratios};
+use crate::bench_wire::tables::{causes, conditions, ratio, table, thousands};
+use crate::bench_wire::trial::Dut;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the schema. It rises when a field changes its meaning or goes away; fields may be
+/// added without.
+pub const SCHEMA: u32 = 2;
+
+/// [`Report::not_measured`] in words.
+const NOT_HERE: &str =
+    "Neither rate without loss (NDR) nor latency: both take the generator's own counts and clock.";
+
+/// Who is measured, how often and how long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// In turn.
+    pub duts: Vec<Dut>,
+    /// Rounds; each has a trial of every DUT. At least 1.
+    pub rounds: u32,
+    /// Length of one trial, in seconds.
+    pub seconds: f64,
+    /// Connections that directors have room for, and some.
+    pub flows: u32,
+    /// Real servers; all have the station's MAC address.
+    pub servers: u16,
+}
+
+/// Everything that a run has found, and under which conditions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Where and when.
+    pub conditions: Conditions,
+    /// What was measured, how often.
+    pub plan: Plan,
+    /// By DUT, in the order of their turns.
+    pub results: Vec<Figures>,
+    /// What a device cannot know about itself: "ndr" and "latency".
+    pub not_measured: Vec<String>,
+}
+
+/// All figures of one DUT.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Whose they are.
+    pub dut: Dut,
+    /// What the interface received.
+    pub received: Spread,
+    /// What it sent on.
+    pub forwarded: Spread,
+    /// What it sent on, over what it did for l2fwd in the same round; `None` without l2fwd.
+    pub to_l2fwd: Option<Spread>,
+    /// Causes of loss, each as a share of the frames received.
+    pub losses: BTreeMap<String, f64>,
+    /// What the interface did not receive for want of room, over the frames received, by cause.
+    /// A driver may count here once more what a DUT's socket had no room for.
+    pub before: BTreeMap<String, f64>,
+    /// Busy share of each core, medians.
+    pub cores: Vec<f64>,
+}
+
+/// The figures of all of the plan's DUTs that have had a trial.
+#[must_use]
+pub fn figures(plan: &Plan, trials: &BTreeMap<Dut, Vec<Forwarded>>) -> Vec<Figures> {
+    let peer = trials.get(&Dut::L2fwd).map(|trials| forwarded(trials));
+    let figures = |&dut: &Dut| {
+        let trials = trials.get(&dut)?;
+        Some(Figures {
+            dut,
+            received: Spread::of(trials.iter().map(Forwarded::received_rate))?,
+            forwarded: Spread::of(forwarded(trials))?,
+            to_l2fwd: peer.as_ref().and_then(|peer| ratios(&forwarded(trials), peer)),
+            losses: shares(trials, |trial| &trial.losses),
+            before: shares(trials, |trial| &trial.before),
+            cores: cores(trials),
+        })
+    };
+    plan.duts.iter().filter_map(figures).collect()
+}
+
+fn forwarded(trials: &[Forwarded]) -> Vec<f64> {
+    trials.iter().map(Forwarded::forwarded_rate).collect()
+}
+
+/// Each of the counts over all frames received.
+fn shares(
+    trials: &[Forwarded],
+    counts: impl Fn(&Forwarded) -> &BTreeMap<String, u64>,
+) -> BTreeMap<String, f64> {
+    let received: u64 = trials.iter().map(|trial| trial.received).sum();
+    let mut shares: BTreeMap<String, f64> = BTreeMap::new();
+    for (cause, frames) in trials.iter().flat_map(counts) {
+        *shares.entry(cause.clone()).or_default() += *frames as f64 / received.max(1) as f64;
+    }
+    shares
+}
+
+fn cores(trials: &[Forwarded]) -> Vec<f64> {
+    let count = trials.iter().map(|trial| trial.cores.len()).max().unwrap_or(0);
+    let share = |core: usize| median(trials.iter().filter_map(|trial| trial.cores.get(core).copied()));
+    (0..count).map(share).collect()
+}
+
+impl Report {
+    /// One without results.
+    pub(super) fn begin(conditions: Conditions, plan: Plan) -> Self {
+        let not_measured = ["ndr", "latency"].map(str::to_owned).to_vec();
+        Self { schema: SCHEMA, conditions, plan, results: Vec::new(), not_measured }
+    }
+
+    /// The same on the terminal and in `report.txt`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Plan { rounds, seconds, flows, servers, .. } = &self.plan;
+        let head = conditions(&self.conditions, format!("{seconds} s each; {rounds} rounds"));
+        let sections = [rates, losses, cores_table].map(|section| section(&self.results));
+        format!(
+            "{head}\n# Room for {flows} flows, {servers} servers\n\n{}\n{NOT_HERE}\n",
+            sections.join("\n")
+        )
+    }
+}
+
+fn rates(results: &[Figures]) -> String {
+    let title = "Forwarded, thousand frames/s, by the interface's counters; ratio to l2fwd round by round";
+    let heads = ["", "received", "forwarded", "min", "q1", "q3", "max", "x l2fwd", "q1", "q3"];
+    let row = |figures: &Figures| {
+        let forwarded = &figures.forwarded;
+        let mut row = vec![figures.dut.name().to_owned(), thousands(figures.received.median)];
+        row.push(thousands(forwarded.median));
+        row.extend([forwarded.min, forwarded.q1, forwarded.q3, forwarded.max].map(thousands));
+        row.extend(ratio(figures.to_l2fwd));
+        row
+    };
+    table(title, &heads, results.iter().map(row))
+}
+
+fn losses(results: &[Figures]) -> String {
+    let title = "Lost; before it was received, by the interface's counters";
+    let heads = ["", "before, % of received", "lost, % of received"];
+    let row = |figures: &Figures| {
+        vec![figures.dut.name().to_owned(), causes(&figures.before), causes(&figures.losses)]
+    };
+    table(title, &heads, results.iter().map(row))
+}
+
+fn cores_table(results: &[Figures]) -> String {
+    let count = results.iter().map(|figures| figures.cores.len()).max().unwrap_or(0);
+    let names: Vec<String> = (0..count).map(|core| format!("core {core}")).collect();
+    let heads: Vec<&str> = std::iter::once("").chain(names.iter().map(String::as_str)).collect();
+    let row = |figures: &Figures| {
+        let shares = figures.cores.iter().map(|busy| format!("{:.0}", busy * 100.0));
+        let mut row: Vec<String> = std::iter::once(figures.dut.name().to_owned()).chain(shares).collect();
+        row.resize(count + 1, "-".to_owned());
+        row
+    };
+    table("Cores, % busy", &heads, results.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn trial(received: u64, forwarded: u64) -> Forwarded {
+        let losses = BTreeMap::from([("ring_full".to_owned(), received - forwarded)]);
+        let (elapsed, before) =
+            (Duration::from_secs(2), BTreeMap::from([("missed".to_owned(), received / 10)]));
+        Forwarded { elapsed, received, forwarded, losses, before, cores: vec![0.25, 1.0] }
+    }
+
+    fn report() -> Report {
+        let duts = vec![Dut::Xdp, Dut::L2fwd];
+        let plan = Plan { duts, rounds: 2, seconds: 2.0, flows: 1000, servers: 7 };
+        let trials = BTreeMap::from([
+            (Dut::L2fwd, vec![trial(2000, 1000), trial(2000, 500)]),
+            (Dut::Xdp, vec![trial(2000, 1200), trial(2000, 600)]),
+        ]);
+        let results = figures(&plan, &trials);
+        Report { results, ..Report::begin(Conditions::here("simulated".into()), plan) }
+    }
+
+    #[test]
+    fn a_slow_round_slows_both_sides_of_the_ratio() {
+        let report = report();
+        let [xdp, l2fwd] = &report.results[..] else { panic!("{report:?}") };
+        assert_eq!((xdp.dut, l2fwd.dut), (Dut::Xdp, Dut::L2fwd));
+        let ratio = xdp.to_l2fwd.unwrap();
+        assert!((ratio.min - 1.2).abs() < 1e-9 && (ratio.max - 1.2).abs() < 1e-9, "{ratio:?}");
+        assert!((xdp.forwarded.median - 450.0).abs() < 1e-9, "{xdp:?}");
+        assert!((xdp.losses["ring_full"] - 0.55).abs() < 1e-9, "{xdp:?}");
+        assert!((xdp.before["missed"] - 0.1).abs() < 1e-9, "{xdp:?}");
+    }
+
+    #[test]
+    fn the_text_says_what_was_and_what_could_not_be_measured() {
+        let text = report().text();
+        for part in
+            ["# Room for 1000 flows, 7 servers", "  xdp   ", "ring_full 55.00", "missed 10.00", NOT_HERE]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_report_survives_its_file() {
+        let report = report();
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+}

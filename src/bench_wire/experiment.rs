@@ -1,0 +1,384 @@
+//! The experiment: what is tried with each traffic, in which order, and what is made of it.
+//!
+//! Whatever is compared is interleaved: A B C A B C …, so that a slow minute of the machine slows
+//! all alike, and ratios are formed round by round before their median is taken.
+
+use super::plan::{CURVE, LEVELS, Plan};
+use super::results::{Figures, Highest, Loaded, Low, Ndr, Overload, Point, Results};
+use super::search::highest_lossless;
+use super::statistics::{Spread, median, ratios};
+use super::summary::{Trials, causes, cores, delivered, latency, offered, per_frame, rates_in_words, spread};
+use super::trial::{Dut, Offered, Outcome, Testbed, Traffic};
+use crate::lab::{Console, LabError};
+use std::collections::BTreeMap;
+
+/// What a DUT is offered; `None` leaves it out.
+type Load<'a> = &'a dyn Fn(Dut) -> Option<Offered>;
+
+/// A figure of each DUT.
+type Each<T> = BTreeMap<Dut, T>;
+
+/// How many times its peak a DUT is offered in overload.
+const OVERLOAD: f64 = 4.0;
+
+/// The highest rate without loss cannot be above what is ever delivered; that is measured, so
+/// leave it some room.
+const NDR_MARGIN: f64 = 1.05;
+
+/// Runs the whole experiment on `testbed`, which offers `traffic`.
+///
+/// # Errors
+/// [`LabError`] if a DUT is gone or a signal has arrived.
+pub fn run(
+    testbed: &mut dyn Testbed,
+    plan: &Plan,
+    traffic: Traffic,
+    console: &Console,
+) -> Result<Results, LabError> {
+    let mut bench = Experiment { testbed, plan, console };
+    bench.prime(traffic)?;
+    let highest = bench.highest_rates()?;
+    let curves = bench.curves(&highest)?;
+    let overloads = bench.overloads(&curves)?;
+    let ndrs = bench.ndrs(&curves)?;
+    let mut loaded = bench.latencies_under_load(&ndrs)?;
+    let low = bench.latencies_at_low_rate(&ndrs)?;
+    let duts = plan.duts.iter().map(|c| Figures {
+        dut: *c,
+        highest: highest[c].clone(),
+        curve: curves[c].clone(),
+        overload: overloads[c].clone(),
+        ndr: ndrs[c],
+        loaded: loaded.remove(c).unwrap_or_default(),
+        low: low[c],
+    });
+    Ok(Results { traffic, duts: duts.collect() })
+}
+
+struct Experiment<'a> {
+    testbed: &'a mut dyn Testbed,
+    plan: &'a Plan,
+    console: &'a Console,
+}
+
+impl Experiment<'_> {
+    fn prime(&mut self, traffic: Traffic) -> Result<(), LabError> {
+        for &dut in &self.plan.duts {
+            self.console.say(&format!("opening {} connections: {}", traffic.flows, dut.name()));
+            self.testbed.prime(dut)?;
+        }
+        Ok(())
+    }
+
+    /// Everybody at full speed.
+    fn highest_rates(&mut self) -> Result<Each<Highest>, LabError> {
+        let [trials] = self.interleaved("highest rate", self.plan.rounds, [&|_| Some(Offered::Full)])?;
+        let peer = trials.get(&Dut::L2fwd).map(|outcomes| delivered(outcomes));
+        Ok(each(&trials, |outcomes| Highest {
+            offered: spread(offered(outcomes)),
+            delivered: spread(delivered(outcomes)),
+            to_l2fwd: peer.as_ref().and_then(|peer| ratios(&delivered(outcomes), peer)),
+            cores: cores(outcomes),
+            per_frame: per_frame(outcomes),
+        }))
+    }
+
+    /// Delivered against offered, around the rate that each delivers at full speed.
+    fn curves(&mut self, highest: &Each<Highest>) -> Result<Each<Vec<Point>>, LabError> {
+        let mut curves: Each<Vec<Point>> = BTreeMap::new();
+        for share in CURVE {
+            let load = |dut| point(&highest[&dut], share);
+            let what = format!("curve, {share} of delivered at full speed");
+            let [trials] = self.interleaved(&what, self.plan.curve_rounds, [&load])?;
+            for (dut, outcomes) in &trials {
+                let asked = load(*dut).unwrap_or(Offered::Full);
+                let (offered, delivered) = (median(offered(outcomes)), median(delivered(outcomes)));
+                curves.entry(*dut).or_default().push(Point { asked, offered, delivered });
+            }
+        }
+        for (dut, Highest { offered, delivered, .. }) in highest {
+            let full = Point { asked: Offered::Full, offered: offered.median, delivered: delivered.median };
+            curves.entry(*dut).or_default().push(full);
+        }
+        Ok(curves)
+    }
+
+    /// The peak of the curve and four times its rate in turn. The peak is measured anew: the
+    /// highest of several noisy points is too high by itself.
+    fn overloads(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Overload>, LabError> {
+        let peaks: Each<Point> = each(curves, |curve| peak(curve));
+        let mut fourfold: Each<Offered> = BTreeMap::new();
+        for (dut, peak) in &peaks {
+            fourfold.insert(*dut, self.fourfold(*dut, peak)?);
+        }
+        let at_peak = |dut| Some(peaks[&dut].asked);
+        let above = |dut| Some(fourfold[&dut]);
+        let [calm, flooded] = self.interleaved("peak and overload", self.plan.rounds, [&at_peak, &above])?;
+        let figures = |(dut, outcomes): (&Dut, &Vec<Outcome>)| {
+            let (peak, calm) = (peaks[dut], delivered(&calm[dut]));
+            let offered = median(offered(outcomes));
+            let figures = Overload {
+                peak,
+                offered,
+                times: offered / median(calm.iter().copied()),
+                delivered: spread(delivered(outcomes)),
+                to_peak: ratios(&delivered(outcomes), &calm),
+                losses: causes(outcomes),
+            };
+            (*dut, figures)
+        };
+        Ok(flooded.iter().map(figures).collect())
+    }
+
+    /// Four times the peak, or full speed if the generator cannot pace that many.
+    fn fourfold(&mut self, dut: Dut, peak: &Point) -> Result<Offered, LabError> {
+        let asked = OVERLOAD * peak.delivered;
+        let paced = Offered::PerSecond(asked as u64);
+        let offered = self.trial(dut, paced)?.offered_rate();
+        Ok(if offered < 0.9 * asked { Offered::Full } else { paced })
+    }
+
+    fn ndrs(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Ndr>, LabError> {
+        let duts = self.plan.duts.iter();
+        duts.map(|dut| Ok((*dut, self.ndr(*dut, &curves[dut])?))).collect()
+    }
+
+    fn ndr(&mut self, dut: Dut, curve: &[Point]) -> Result<Ndr, LabError> {
+        let rules = self.plan.rules();
+        let upper = (peak(curve).delivered * NDR_MARGIN).min(full_speed(curve)) as u64;
+        let found = highest_lossless(upper, &rules, |rate| {
+            let outcome = self.trial(dut, Offered::PerSecond(rate))?;
+            Ok::<_, LabError>(outcome.is_lossless())
+        })?;
+        let ndr = Ndr {
+            rate: found.rate,
+            lossless: found.lossless,
+            confirmations: rules.confirmations,
+            trials: found.trials,
+            within: found.within,
+            upper,
+        };
+        self.console.say(&format!(
+            "rate without loss, {} trials: {} {:.1} k/s",
+            ndr.trials,
+            dut.name(),
+            ndr.rate as f64 / 1e3
+        ));
+        Ok(ndr)
+    }
+
+    /// Latency at shares of what each forwards without loss.
+    fn latencies_under_load(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Vec<Loaded>>, LabError> {
+        let mut loaded: Each<Vec<Loaded>> = BTreeMap::new();
+        for of_ndr in LEVELS {
+            let load = |dut| at_share(ndrs[&dut].rate, of_ndr);
+            let what = format!("latency at {:.0} % of the rate without loss", of_ndr * 100.0);
+            let [trials] = self.interleaved(&what, self.plan.curve_rounds, [&load])?;
+            for (dut, outcomes) in &trials {
+                let level = Loaded { of_ndr, latency: latency(outcomes), cores: cores(outcomes) };
+                loaded.entry(*dut).or_default().push(level);
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Latency of all at one rate that none of them minds.
+    fn latencies_at_low_rate(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Low>, LabError> {
+        let slowest = ndrs.values().map(|ndr| ndr.rate).filter(|rate| *rate > 0).min();
+        let rate = slowest.map_or(self.plan.low_rate, |slowest| self.plan.low_rate.min(slowest / 2)).max(1);
+        let what = format!("latency at {rate} frames/s");
+        let load = |_| Some(Offered::PerSecond(rate));
+        let [trials] = self.interleaved(&what, self.plan.rounds, [&load])?;
+        let peer = trials.get(&Dut::L2fwd);
+        Ok(each(&trials, |outcomes| Low {
+            latency: latency(outcomes),
+            added_p50: peer.and_then(|peer| added_p50(outcomes, peer)),
+            p99_to_l2fwd: peer.and_then(|peer| ratios(&quantiles(outcomes, 0.99), &quantiles(peer, 0.99))),
+        }))
+    }
+
+    /// In each round, each load for each DUT: the trials by load.
+    fn interleaved<const LOADS: usize>(
+        &mut self,
+        what: &str,
+        rounds: u32,
+        loads: [Load<'_>; LOADS],
+    ) -> Result<[Trials; LOADS], LabError> {
+        let mut trials = [const { Trials::new() }; LOADS];
+        for round in 1..=rounds {
+            for (load, trials) in loads.iter().zip(&mut trials) {
+                self.round(load, trials)?;
+            }
+            self.console.say(&format!("{what}, {round} of {rounds}: {}", rates_in_words(&trials)));
+        }
+        Ok(trials)
+    }
+
+    fn round(&mut self, load: Load<'_>, trials: &mut Trials) -> Result<(), LabError> {
+        for &dut in &self.plan.duts {
+            if let Some(offered) = load(dut) {
+                let outcome = self.trial(dut, offered)?;
+                trials.entry(dut).or_default().push(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn trial(&mut self, dut: Dut, offered: Offered) -> Result<Outcome, LabError> {
+        self.testbed.trial(dut, offered, self.plan.trial())
+    }
+}
+
+fn each<A, B>(of: &Each<A>, f: impl Fn(&A) -> B) -> Each<B> {
+    of.iter().map(|(dut, figure)| (*dut, f(figure))).collect()
+}
+
+/// `share` times what is delivered at full speed; nothing where the generator is not that fast.
+fn point(highest: &Highest, share: f64) -> Option<Offered> {
+    let rate = (highest.delivered.median * share) as u64;
+    (rate > 0 && (rate as f64) < highest.offered.median).then_some(Offered::PerSecond(rate))
+}
+
+/// Where most arrives; of equal points the one where least is offered.
+fn peak(curve: &[Point]) -> Point {
+    let highest = curve.iter().rev().max_by(|a, b| a.delivered.total_cmp(&b.delivered));
+    *highest.expect("a curve ends with its point of full speed")
+}
+
+fn full_speed(curve: &[Point]) -> f64 {
+    curve.last().map_or(0.0, |point| point.offered)
+}
+
+fn at_share(rate: u64, share: f64) -> Option<Offered> {
+    let rate = (rate as f64 * share) as u64;
+    (rate > 0).then_some(Offered::PerSecond(rate))
+}
+
+fn quantiles(outcomes: &[Outcome], quantile: f64) -> Vec<f64> {
+    outcomes.iter().map(|outcome| outcome.latency.value_at_quantile(quantile) as f64).collect()
+}
+
+fn added_p50(outcomes: &[Outcome], peer: &[Outcome]) -> Option<Spread> {
+    let (ours, theirs) = (quantiles(outcomes, 0.5), quantiles(peer, 0.5));
+    Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench_wire::fake::{self, Fake, capacity};
+
+    fn run_on(fake: &mut Fake, plan: &Plan) -> Results {
+        run(fake, plan, fake::TRAFFIC, &Console::silent()).unwrap()
+    }
+
+    fn of(results: &Results, dut: Dut) -> &Figures {
+        results.duts.iter().find(|figures| figures.dut == dut).unwrap()
+    }
+
+    fn near(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 0.001 * b.abs()
+    }
+
+    #[test]
+    fn the_highest_rates_are_tried_in_turn_and_compared_in_turn() {
+        let mut fake = Fake::new();
+        let results = run_on(&mut fake, &fake::plan());
+        let turns: Vec<_> = fake.log[..9].iter().map(|trial| trial.0).collect();
+        let round = [Dut::Xdp, Dut::L2fwd, Dut::Nft];
+        assert_eq!(turns, round.repeat(3));
+        assert!(fake.log[..9].iter().all(|trial| trial.1 == Offered::Full));
+        let highest = &of(&results, Dut::Xdp).highest;
+        assert!(near(highest.delivered.median, 330_000.0 * 0.95), "{highest:?}");
+        assert!(near(highest.offered.median, 1_500_000.0), "{highest:?}");
+        assert!(near(highest.to_l2fwd.unwrap().median, 1.1), "{highest:?}");
+        assert_eq!(highest.cores, [0.6, 1.0]);
+        assert!(near(highest.per_frame.unwrap().instructions, 1000.0));
+        assert_eq!(of(&results, Dut::Nft).highest.per_frame, None);
+    }
+
+    #[test]
+    fn duts_keep_the_order_of_the_plan() {
+        let order = vec![Dut::Nft, Dut::Xdp];
+        let plan = Plan { duts: order.clone(), ..fake::plan() };
+        let mut fake = Fake::new();
+        let results = run_on(&mut fake, &plan);
+        assert_eq!(results.duts.iter().map(|f| f.dut).collect::<Vec<_>>(), order);
+        assert_eq!(fake.primed, order);
+        let figures = of(&results, Dut::Xdp);
+        assert_eq!((figures.highest.to_l2fwd, figures.low.added_p50), (None, None), "there is no l2fwd");
+    }
+
+    #[test]
+    fn the_peak_is_the_best_point_and_overload_is_four_times_that() {
+        let results = run_on(&mut Fake::new(), &fake::plan());
+        let overload = &of(&results, Dut::Xdp).overload;
+        let peak = overload.peak.delivered;
+        assert!((313_500.0..=330_000.0).contains(&peak), "{overload:?}");
+        assert!((3.9..4.3).contains(&overload.times), "{overload:?}");
+        assert!(near(overload.delivered.median, 313_500.0), "{overload:?}");
+        assert!(near(overload.to_peak.unwrap().median, 313_500.0 / peak), "{overload:?}");
+        let lost = 1.0 - 313_500.0 / overload.offered;
+        assert!(near(overload.losses["ring_full"], lost), "{overload:?}");
+    }
+
+    #[test]
+    fn where_the_generator_is_too_slow_overload_is_all_it_can() {
+        let mut fake = Fake { generator: 700_000, ..Fake::new() };
+        let results = run_on(&mut fake, &fake::plan());
+        let overload = &of(&results, Dut::Xdp).overload;
+        assert!(near(overload.offered, 700_000.0) && overload.times < 2.4, "{overload:?}");
+        let nft = of(&results, Dut::Nft);
+        let last = nft.curve.last().unwrap();
+        assert_eq!(last.asked, Offered::Full);
+        let offered: Vec<_> = nft.curve.iter().map(|point| point.offered).collect();
+        assert!(offered.is_sorted(), "{offered:?}");
+    }
+
+    #[test]
+    fn the_rate_without_loss_is_within_the_resolution_also_on_a_noisy_machine() {
+        for noise in [0, 3] {
+            let mut fake = Fake { noise, ..Fake::new() };
+            let results = run_on(&mut fake, &fake::plan());
+            for figures in &results.duts {
+                let (ndr, capacity) = (&figures.ndr, capacity(figures.dut));
+                assert!(ndr.rate <= capacity && ndr.rate + ndr.within >= capacity.min(ndr.upper), "{ndr:?}");
+                assert!(2 * ndr.lossless > ndr.confirmations, "{ndr:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn latencies_are_taken_at_shares_of_each_ones_own_rate() {
+        let results = run_on(&mut Fake::new(), &fake::plan());
+        for figures in &results.duts {
+            assert_eq!(figures.loaded.len(), LEVELS.len());
+            for (level, share) in figures.loaded.iter().zip(LEVELS) {
+                assert!(near(level.latency.offered, figures.ndr.rate as f64 * share), "{level:?}");
+                let times = level.latency.percentiles().map(|(_, ns)| ns);
+                assert!(times.is_sorted() && times[0] > 0, "{times:?}");
+                assert_eq!(level.latency.samples, 10_000);
+            }
+        }
+    }
+
+    #[test]
+    fn latencies_are_compared_at_one_low_rate() {
+        let results = run_on(&mut Fake::new(), &fake::plan());
+        let [ours, peer] = [Dut::Xdp, Dut::L2fwd].map(|c| of(&results, c).low);
+        assert!(near(ours.latency.offered, 10_000.0) && near(peer.latency.offered, 10_000.0));
+        let added = ours.added_p50.unwrap().median;
+        assert!((150.0..250.0).contains(&added), "{added} ns, and 200 were meant");
+        assert!(near(peer.p99_to_l2fwd.unwrap().median, 1.0));
+    }
+
+    #[test]
+    fn a_dut_that_always_loses_has_no_rate_and_no_latency_under_load() {
+        let mut fake = Fake { noise: 1, ..Fake::new() };
+        let results = run_on(&mut fake, &fake::plan());
+        for figures in &results.duts {
+            assert_eq!((figures.ndr.rate, figures.loaded.len()), (0, 0));
+            assert!(near(figures.low.latency.offered, 10_000.0));
+        }
+    }
+}

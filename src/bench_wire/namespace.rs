@@ -1,0 +1,85 @@
+//! Where a DUT is: a network namespace for one end of a veth pair, or this process's own.
+
+use crate::lab::LabError;
+use crate::lab::runner::execute;
+use crate::lab::topology::{self, Step};
+use nix::sched::{CloneFlags, setns};
+use std::fs::File;
+use std::path::Path;
+
+/// A namespace. Dropping one that [`Namespace::new`] has made removes it with all interfaces in it.
+pub(super) struct Namespace(Option<String>);
+
+impl Namespace {
+    /// Makes it, with IPv6 and its chatter switched off.
+    pub(super) fn new(name: String) -> Result<Self, LabError> {
+        if topology::exists(&name) {
+            return Err(LabError::Input(format!(
+                "a network namespace '{name}' is there: another bench runs, or was cut off half-way; \
+                 ip netns del {name}, or choose another name"
+            )));
+        }
+        execute(&Step::new(&format!("ip netns add {name}")))?;
+        let namespace = Self(Some(name));
+        if Path::new("/proc/sys/net/ipv6").exists() {
+            namespace.shell("echo 1 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6")?;
+        }
+        Ok(namespace)
+    }
+
+    /// The one that this process is in.
+    pub(super) fn here() -> Self {
+        Self(None)
+    }
+
+    /// Its name, for people.
+    pub(super) fn name(&self) -> &str {
+        self.0.as_deref().unwrap_or("this namespace")
+    }
+
+    /// The command `words` inside.
+    pub(super) fn step(&self, words: impl IntoIterator<Item = impl Into<String>>) -> Step {
+        match &self.0 {
+            Some(name) => Step::within(name, words),
+            None => Step::of(words),
+        }
+    }
+
+    /// Executes the shell command `text` inside, and gives back what it printed.
+    pub(super) fn shell(&self, text: &str) -> Result<String, LabError> {
+        execute(&self.step(["sh", "-c", text]))
+    }
+
+    /// Calls `f` inside, on a thread of its own that is seated on `core` if one is given.
+    pub(super) fn enter<T: Send>(
+        &self,
+        core: Option<usize>,
+        f: impl FnOnce() -> Result<T, LabError> + Send,
+    ) -> Result<T, LabError> {
+        let inside = || {
+            self.0.as_deref().map_or(Ok(()), step_into)?;
+            core.map_or(Ok(()), super::cores::seat)?;
+            f()
+        };
+        match std::thread::scope(|scope| scope.spawn(inside).join()) {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Moves the calling thread into the namespace `name`.
+fn step_into(name: &str) -> Result<(), LabError> {
+    let failed = |error: &std::io::Error| LabError::io(format!("entering the namespace {name}"), error);
+    let file = File::open(format!("/run/netns/{name}")).map_err(|error| failed(&error))?;
+    setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error.into()))
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let Some(name) = &self.0 else { return };
+        if let Err(error) = execute(&Step::new(&format!("ip netns del {name}"))) {
+            eprintln!("directrix lab bench: {error}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What is measured, how often, and how long that takes.
+
+use super::search::Rules;
+use super::trial::{Dut, Traffic};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How the experiment is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Who takes part, in turn.
+    pub duts: Vec<Dut>,
+    /// Rounds, each with a trial of every DUT, of what is compared: the highest rate, the
+    /// overload and the latency at a low rate. At least 1.
+    pub rounds: u32,
+    /// Rounds of each point of a curve.
+    pub curve_rounds: u32,
+    /// Length of one trial, in seconds.
+    pub seconds: f64,
+    /// Width of the last interval of the search for the NDR: [`Rules::resolution`].
+    pub resolution: f64,
+    /// Trials that must all lose for a rate to have lost.
+    pub tries: u32,
+    /// Trials that confirm an NDR.
+    pub confirmations: u32,
+    /// Frames a second at which the latencies of all DUTs are compared.
+    pub low_rate: u64,
+}
+
+/// Offered rates of the curve, as multiples of what is delivered at full speed. Close together
+/// where it bends.
+pub const CURVE: [f64; 11] = [0.25, 0.5, 0.7, 0.85, 0.95, 1.0, 1.1, 1.3, 1.6, 2.0, 3.0];
+
+/// Shares of the NDR at which latencies are measured.
+pub const LEVELS: [f64; 3] = [0.1, 0.5, 0.9];
+
+/// A trial's other costs: switching DUTs, waiting for frames under way, reading counters.
+const TURN: Duration = Duration::from_millis(300);
+
+/// Connections a second that a DUT is primed with.
+const PRIMING_RATE: u64 = 100_000;
+
+/// Building a pair of namespaces and starting what forwards there.
+const BUILD: Duration = Duration::from_secs(2);
+
+impl Plan {
+    /// Length of one trial.
+    #[must_use]
+    pub fn trial(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// How the NDR is sought.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let Self { resolution, tries, confirmations, .. } = *self;
+        Rules { resolution, tries, confirmations }
+    }
+
+    /// The time that the whole takes: if no rate has to be tried twice, and at most.
+    #[must_use]
+    pub fn estimate(&self, traffics: &[Traffic]) -> (Duration, Duration) {
+        let (least, most) = self.rules().trials();
+        let priming: Duration = traffics.iter().map(|traffic| self.priming(traffic)).sum();
+        let all = |ndr| priming + (self.trial() + TURN) * self.trials(ndr) * traffics.len() as u32;
+        (all(least), all(most))
+    }
+
+    fn priming(&self, traffic: &Traffic) -> Duration {
+        let opening = Duration::from_secs_f64(f64::from(traffic.flows) / PRIMING_RATE as f64);
+        (BUILD + opening) * self.duts.len() as u32
+    }
+
+    /// Trials of one traffic, `ndr` of them in each search.
+    fn trials(&self, ndr: u32) -> u32 {
+        let curves = (CURVE.len() + LEVELS.len()) as u32 * self.curve_rounds;
+        let (highest, overload, low) = (self.rounds, 1 + 2 * self.rounds, self.rounds);
+        (curves + highest + overload + low + ndr) * self.duts.len() as u32
+    }
+}
+
+/// A time as people say it: "45 s", "12 min", "1 h 5 min".
+#[must_use]
+pub fn spoken(time: Duration) -> String {
+    let minutes = (time.as_secs() + 30) / 60;
+    match time.as_secs() {
+        seconds @ 0..90 => format!("{seconds} s"),
+        _ if minutes < 60 => format!("{minutes} min"),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench_wire::fake;
+
+    #[test]
+    fn times_are_said_as_people_do() {
+        let said = |seconds| spoken(Duration::from_secs(seconds));
+        assert_eq!(said(0), "0 s");
+        assert_eq!(said(89), "89 s");
+        assert_eq!(said(90), "2 min");
+        assert_eq!(said(725), "12 min");
+        assert_eq!(said(3569), "59 min");
+        assert_eq!(said(3570), "1 h 0 min");
+        assert_eq!(said(3900), "1 h 5 min");
+    }
+
+    #[test]
+    fn the_estimate_counts_every_trial_of_every_traffic() {
+        let plan = Plan { duts: vec![Dut::Xdp], ..fake::plan() };
+        let traffic = fake::TRAFFIC;
+        let (least, most) = plan.estimate(&[traffic]);
+        // 3 rounds of 4 kinds, 1 of 11 + 3 points, 1 to see what can be paced; an NDR takes 5 halvings
+        // and 3 confirmations.
+        let trials = 12.0 + 14.0 + 1.0 + 8.0;
+        let priming = 2.0 + f64::from(traffic.flows) / 1e5;
+        assert!((least.as_secs_f64() - (priming + trials * 1.3)).abs() < 1e-6, "{least:?}");
+        assert!(most > least);
+        let (twice, _) = plan.estimate(&[traffic, traffic]);
+        assert!((twice.as_secs_f64() - 2.0 * least.as_secs_f64()).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,363 @@
+//! The report as pictures: SVG files that a browser shows.
+
+use super::conditions::Conditions;
+use super::report::Report;
+use super::results::{Figures, Latency, Loaded, Results};
+use super::tables::heading;
+use super::trial::{Dut, Kind, Traffic};
+use crate::lab::LabError;
+use plotters::chart::MeshStyle;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::ops::Range;
+
+/// Width and height, in pixels.
+const SIZE: (u32, u32) = (900, 520);
+
+/// Width of a letter in a legend, in pixels, on average.
+const LETTER: i32 = 7;
+
+const FONT: &str = "sans-serif";
+
+const GRID: RGBColor = RGBColor(225, 225, 225);
+
+const LOSSLESS: RGBColor = RGBColor(120, 120, 120);
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+type Draw = fn(&Area<'_>, &Results) -> Drawn;
+
+type Percentile = fn(&Latency) -> u64;
+
+/// Every picture of `report`: file name and SVG text.
+///
+/// # Errors
+/// [`LabError::Failed`] if one cannot be drawn.
+pub fn all(report: &Report) -> Result<Vec<(String, String)>, LabError> {
+    let kinds: [(&str, Draw); 3] = [("highest", highest), ("curve", curves), ("latency", latencies)];
+    let mut pictures = Vec::new();
+    for results in &report.results {
+        for (kind, draw) in kinds {
+            let svg = picture(results, &below(&report.conditions), draw)
+                .map_err(|error| LabError::Failed(format!("cannot draw the {kind} plot: {error}")))?;
+            pictures.push((file_name(kind, &results.traffic), svg));
+        }
+    }
+    Ok(pictures)
+}
+
+fn file_name(plot: &str, traffic: &Traffic) -> String {
+    let kind = match traffic.kind {
+        Kind::Established => String::new(),
+        kind => format!("-{}", kind.name()),
+    };
+    format!("{plot}-{}-flows{kind}.svg", traffic.flows)
+}
+
+/// Machine, kernel and day, so that a picture can be read without its report.
+fn below(here: &Conditions) -> String {
+    let day = here.date.split('T').next().unwrap_or_default();
+    format!("{}, {} cores; {}; directrix {}; {day}", here.cpu, here.cores, here.kernel, here.directrix)
+}
+
+fn picture(results: &Results, below: &str, draw: Draw) -> Result<String, Box<dyn std::error::Error>> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let height = area.dim_in_pixel().1 as i32;
+        let style = (FONT, 12).into_text_style(&area).color(&LOSSLESS);
+        area.draw_text(below, &style, (12, height - 18))?;
+        draw(&area.margin(8, 24, 8, 24), results)?;
+        area.present()?;
+    }
+    Ok(svg)
+}
+
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008).
+fn colour(dut: Dut) -> RGBColor {
+    match dut {
+        Dut::Xdp | Dut::External => RGBColor(0, 114, 178),
+        Dut::Packet => RGBColor(230, 159, 0),
+        Dut::L2fwd => RGBColor(213, 94, 0),
+        Dut::Hairpin => RGBColor(0, 158, 115),
+        Dut::Nft => RGBColor(204, 121, 167),
+    }
+}
+
+/// The name in a legend and below a bar, which is read without the report's explanations.
+fn label(dut: Dut) -> &'static str {
+    match dut {
+        Dut::Xdp => "directrix, AF_XDP",
+        Dut::Packet => "directrix, AF_PACKET",
+        Dut::L2fwd => "bare AF_XDP forwarder",
+        Dut::Hairpin => "XDP_TX program",
+        Dut::Nft => "nftables",
+        Dut::External => "device",
+    }
+}
+
+/// Bars of the median, from quartile to quartile a thick line, from least to greatest a thin one.
+fn highest(area: &Area<'_>, results: &Results) -> Drawn {
+    let duts = &results.duts;
+    let top = duts.iter().map(|figures| figures.highest.delivered.max / 1e3).fold(1.0, f64::max);
+    let names = |segment: &SegmentValue<usize>| match segment {
+        SegmentValue::CenterOf(place) => duts.get(*place).map_or("", |f| label(f.dut)).to_owned(),
+        _ => String::new(),
+    };
+    let area = titled(
+        area,
+        "Throughput: frames delivered while the generator sends at full speed",
+        (results, SPREAD, &[]),
+    )?;
+    let mut chart = ChartBuilder::on(&area)
+        .x_label_area_size(40)
+        .y_label_area_size(80)
+        .build_cartesian_2d((0..duts.len() - 1).into_segmented(), 0.0..top * 1.1)?;
+    let mut mesh = chart.configure_mesh();
+    mesh.disable_x_mesh().x_label_formatter(&names).y_label_formatter(&|rate| grouped(*rate));
+    styled(&mut mesh).y_desc("delivered, thousand frames/s").draw()?;
+    for (place, figures) in duts.iter().enumerate() {
+        let spread = figures.highest.delivered;
+        let [min, q1, median, q3, max] =
+            [spread.min, spread.q1, spread.median, spread.q3, spread.max].map(|rate| rate / 1e3);
+        let centre = SegmentValue::CenterOf(place);
+        let corners = [(SegmentValue::Exact(place), 0.0), (SegmentValue::Exact(place + 1), median)];
+        let mut bar = Rectangle::new(corners, colour(figures.dut).mix(0.75).filled());
+        bar.set_margin(0, 0, 28, 28);
+        chart.draw_series([bar])?;
+        let line = |from, to, width| {
+            PathElement::new([(centre.clone(), from), (centre.clone(), to)], BLACK.stroke_width(width))
+        };
+        chart.draw_series([line(min, max, 1), line(q1, q3, 5)])?;
+        let above = (FONT, 14).into_text_style(&area).pos(Pos::new(HPos::Center, VPos::Bottom));
+        chart.draw_series([Text::new(grouped(median), (centre, max + top * 0.01), above)])?;
+    }
+    Ok(())
+}
+
+/// Delivered against offered, both logarithmic, so that DUTs of unlike speed can be seen.
+fn curves(area: &Area<'_>, results: &Results) -> Drawn {
+    let points = |figures: &Figures| -> Vec<(f64, f64)> {
+        figures.curve.iter().map(|point| (point.offered / 1e3, point.delivered / 1e3)).collect()
+    };
+    let all: Vec<_> = results.duts.iter().flat_map(points).collect();
+    let (x, y) = (range(all.iter().map(|point| point.0)), range(all.iter().map(|point| point.1)));
+    let lossless = [(x.start.max(y.start), x.start.max(y.start)), (x.end.min(y.end), x.end.min(y.end))];
+    let mut legend = legend(results, |_| true);
+    legend.push(("no loss", LOSSLESS));
+    let area = titled(
+        area,
+        "Throughput: frames delivered against frames offered, both axes logarithmic",
+        (results, "", &legend),
+    )?;
+    let mut chart = ChartBuilder::on(&area)
+        .x_label_area_size(48)
+        .y_label_area_size(80)
+        .build_cartesian_2d(LogAxis::over(x), LogAxis::over(y))?;
+    let mut mesh = chart.configure_mesh();
+    mesh.x_label_formatter(&|rate| grouped(*rate)).y_label_formatter(&|rate| grouped(*rate));
+    styled(&mut mesh).x_desc("offered, thousand frames/s").y_desc("delivered, thousand frames/s").draw()?;
+    chart.draw_series(DashedLineSeries::new(lossless, 6, 5, LOSSLESS.stroke_width(1)))?;
+    for figures in &results.duts {
+        let mut points = points(figures);
+        points.sort_by(|a, b| a.0.total_cmp(&b.0)); // a generator that is kept from its work makes less than asked
+        line(&mut chart, figures.dut, points)?;
+    }
+    Ok(())
+}
+
+/// One panel for each percentile, the same axes for all.
+fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
+    let panels: [(&str, Percentile); 3] =
+        [("median", |l| l.p50), ("99th percentile", |l| l.p99), ("99.9th percentile", |l| l.p999)];
+    let levels = || results.duts.iter().flat_map(|figures| &figures.loaded);
+    let all = levels().flat_map(|level| panels.map(|(_, of)| of(&level.latency) as f64 / 1e3));
+    let times = range(all);
+    let area = titled(
+        area,
+        "Latency from generator to sink under load, where a rate without loss (NDR) was found",
+        (results, "", &legend(results, |figures| !figures.loaded.is_empty())),
+    )?;
+    let shares = area.split_evenly((1, panels.len()));
+    for (place, (share, (name, of))) in shares.iter().zip(panels).enumerate() {
+        let mut chart = ChartBuilder::on(share)
+            .margin_right(12)
+            .caption(name, (FONT, 15))
+            .x_label_area_size(48)
+            .y_label_area_size(if place == 0 { 80 } else { 52 })
+            .build_cartesian_2d(0.0..100.0, LogAxis::over(times.clone()))?;
+        let mut mesh = chart.configure_mesh();
+        if place == 0 {
+            mesh.y_desc("time, µs (logarithmic)");
+        }
+        mesh.x_labels(5)
+            .x_label_formatter(&|share| format!("{share:.0}"))
+            .y_label_formatter(&|time| grouped(*time));
+        styled(&mut mesh).x_desc("load, % of own NDR").draw()?;
+        for figures in &results.duts {
+            let point = |level: &Loaded| (level.of_ndr * 100.0, of(&level.latency) as f64 / 1e3);
+            line(&mut chart, figures.dut, figures.loaded.iter().map(point).collect())?;
+        }
+    }
+    Ok(())
+}
+
+/// A logarithmic axis with marks at ones, twos and fives: the library's own marks some decades twice.
+struct LogAxis {
+    scale: LogCoord<f64>,
+    range: Range<f64>,
+}
+
+impl LogAxis {
+    fn over(range: Range<f64>) -> Self {
+        Self { scale: range.clone().log_scale().into(), range }
+    }
+}
+
+impl Ranged for LogAxis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.scale.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        let marks = marks(&self.range);
+        if marks.len() <= hint.max_num_points() {
+            return marks;
+        }
+        marks.into_iter().filter(|mark| mark.log10().fract() == 0.0).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.range.clone()
+    }
+}
+
+/// The ones, twos and fives within `range`, ascending.
+fn marks(range: &Range<f64>) -> Vec<f64> {
+    let (first, last) = (range.start.log10().floor() as i32, range.end.log10().ceil() as i32);
+    let decades = (first..=last).flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| (digit, decade)));
+    // Divided rather than multiplied by a fraction: 0.2 and not 0.20000000000000001.
+    let mark = |(digit, decade): (f64, i32)| {
+        if decade < 0 { digit / 10_f64.powi(-decade) } else { digit * 10_f64.powi(decade) }
+    };
+    decades.map(mark).filter(|mark| (range.start..=range.end).contains(mark)).collect()
+}
+
+/// A line with its points.
+fn line<'a, X: Ranged<ValueType = f64>>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, LogAxis>>,
+    dut: Dut,
+    points: Vec<(f64, f64)>,
+) -> Drawn {
+    let colour = colour(dut);
+    chart.draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))?;
+    Ok(())
+}
+
+/// What the lines on a bar are.
+const SPREAD: &str = "; bar: median, thick line: quartiles, thin line: extremes";
+
+/// Title, traffic with a `note`, and `legend` above; what is left of the area is below them.
+fn titled<'a>(
+    area: &Area<'a>,
+    title: &str,
+    (results, note, legend): (&Results, &str, &[(&str, RGBColor)]),
+) -> Result<Area<'a>, Box<dyn std::error::Error>> {
+    let (head, body) = area.split_vertically(if legend.is_empty() { 60 } else { 84 });
+    let style = |size| (FONT, size).into_text_style(&head);
+    head.draw_text(title, &style(22), (12, 2))?;
+    head.draw_text(&format!("{}{note}", heading(&results.traffic)), &style(14), (12, 32))?;
+    let mut x = 12;
+    for (name, colour) in legend {
+        head.draw(&Rectangle::new([(x, 62), (x + 16, 66)], colour.filled()))?;
+        head.draw_text(name, &style(14), (x + 22, 57))?;
+        x += LETTER * name.len() as i32 + 46;
+    }
+    Ok(body)
+}
+
+/// Name and colour of each DUT that is `drawn`, in their order.
+fn legend(results: &Results, drawn: fn(&Figures) -> bool) -> Vec<(&'static str, RGBColor)> {
+    let entry = |figures: &Figures| (label(figures.dut), colour(figures.dut));
+    results.duts.iter().filter(|figures| drawn(figures)).map(entry).collect()
+}
+
+/// From the least to the greatest value with some air, fit for a logarithmic axis.
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (least, greatest) = values
+        .filter(|value| *value > 0.0)
+        .fold((f64::MAX, 0.0_f64), |(least, greatest), value| (least.min(value), greatest.max(value)));
+    if greatest == 0.0 { 1.0..10.0 } else { least * 0.8..greatest * 1.25 }
+}
+
+/// A number as labels have it: with commas between thousands, and a fraction only below one.
+fn grouped(value: f64) -> String {
+    if value > 0.0 && value < 1.0 {
+        return format!("{value}");
+    }
+    let digits = format!("{value:.0}");
+    let comma = |(place, digit): (usize, char)| {
+        let is_group = place > 0 && (digits.len() - place).is_multiple_of(3);
+        if is_group { format!(",{digit}") } else { digit.to_string() }
+    };
+    digits.chars().enumerate().map(comma).collect()
+}
+
+/// The look that all pictures share.
+fn styled<'b, 'a: 'b, 'm, X: Ranged, Y: Ranged>(
+    mesh: &'b mut MeshStyle<'a, 'm, X, Y, SVGBackend<'a>>,
+) -> &'b mut MeshStyle<'a, 'm, X, Y, SVGBackend<'a>> {
+    mesh.bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .axis_desc_style((FONT, 15))
+        .label_style((FONT, 14))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::report;
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn a_logarithmic_axis_has_round_marks_each_once() {
+        let written =
+            |range: Range<f64>| marks(&range).into_iter().map(grouped).collect::<Vec<_>>().join(" ");
+        assert_eq!(written(70.0..6000.0), "100 200 500 1,000 2,000 5,000");
+        assert_eq!(written(0.02..1.5), "0.02 0.05 0.1 0.2 0.5 1");
+        assert_eq!(written(1_000_000.0..1_900_000.0), "1,000,000");
+    }
+
+    #[test]
+    fn no_text_stands_twice_in_one_place() {
+        for (name, svg) in all(&report()).unwrap() {
+            let texts: Vec<_> =
+                svg.split("<text ").skip(1).map(|text| &text[..text.find("</text>").unwrap()]).collect();
+            let distinct: std::collections::BTreeSet<_> = texts.iter().collect();
+            assert!(texts.len() > 10, "{name}: {texts:?}");
+            assert_eq!(texts.len(), distinct.len(), "{name}: {texts:#?}");
+        }
+    }
+
+    #[test]
+    fn every_legend_fits_its_picture() {
+        let names = Dut::value_variants().iter().map(|dut| label(*dut));
+        let width: i32 = names.chain(["no loss"]).map(|name| LETTER * name.len() as i32 + 46).sum();
+        assert!(width + 12 <= SIZE.0 as i32, "{width}");
+    }
+
+    #[test]
+    fn a_logarithmic_axis_is_given_no_zero() {
+        assert_eq!(range([0.0, 0.0].into_iter()), 1.0..10.0);
+        let range = range([0.0, 10.0, 100.0].into_iter());
+        assert!(range.start > 0.0 && range.start < 10.0 && range.end > 100.0);
+    }
+}
