@@ -2,7 +2,7 @@
 //!
 //! Modules import only from those to their left:
 //!
-//! `wire, time, seed, popt` → `model, ipvsadm` → `flow, schedule, stats` → `forward, neighbor` → `io` →
+//! `wire, time, seed, popt` → `model, ipvsadm, sys` → `flow, schedule, stats` → `forward, neighbor` → `io` →
 //! `worker, control` → `lab, bench_wire, realserver, import, top, cli`
 //!
 //! Within a level only: `control → worker`, `bench_wire → lab`, `cli → lab`, `cli → bench_wire`, `cli → realserver`, `cli → import`, `cli → top`.
@@ -23,6 +23,7 @@ pub mod realserver;
 pub mod schedule;
 pub mod seed;
 pub mod stats;
+pub mod sys;
 pub mod time;
 pub mod top;
 pub mod wire;

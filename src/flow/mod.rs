@@ -5,13 +5,11 @@
 
 mod bucket;
 mod key;
-mod memory;
 mod share;
 mod state;
 mod table;
 
 pub use bucket::{Entry, Found, SLOTS};
 pub use key::{Flow, FlowKey, Key, V4Key, WildcardKey};
-pub(crate) use memory::prefetch;
 pub use state::State;
 pub use table::{FlowTable, Hint, Homes, Inserted};

@@ -11,9 +11,9 @@
 
 use super::bucket::{Bucket, Entry, Found, SLOTS};
 use super::key::Key;
-use super::memory::{filled, prefetch};
 use super::share::Shares;
 use crate::seed::Seed;
+use crate::sys::memory::{filled, prefetch};
 use crate::time::Tick;
 
 /// Share of the slots that is in use when the table holds its capacity: 19.5 bytes a connection.

@@ -1,29 +1,25 @@
-//! A packet socket that carries ARP and nothing else.
+//! ARP frames of an interface, by a packet socket.
 //!
-//! The kernel keeps its own copy of every ARP packet, as it should: it answers for the director's
-//! own addresses. The steering program leaves ARP to the kernel, so that this socket sees it with
-//! either backend.
+//! The kernel keeps its own copy of every ARP packet, which it needs to answer for the director's own
+//! addresses. The steering program passes ARP to the kernel, so that this socket works with either backend.
 
 #![allow(unsafe_code)]
 
 use super::{Interface, IoError};
+use crate::sys::packet_socket::PacketSocket;
 use nix::errno::Errno;
 use std::io;
-use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-/// Network byte order, as packet(7) wants protocols.
-const ETH_P_ARP: u16 = (libc::ETH_P_ARP as u16).to_be();
 
 /// A non-blocking AF_PACKET socket for the ARP frames of one interface.
 ///
 /// It sees what the interface receives, and not what the host sends there.
 #[derive(Debug)]
 pub struct ArpSocket {
-    fd: OwnedFd,
+    socket: PacketSocket,
 }
 
 impl ArpSocket {
@@ -32,28 +28,29 @@ impl ArpSocket {
     /// # Errors
     /// [`IoError`] if CAP_NET_RAW is missing, or the interface is gone or down.
     pub fn open(interface: &Interface) -> Result<Self, IoError> {
-        // Protocol 0 receives nothing, so that no frame of another interface slips in before bind.
-        let opened = socket().and_then(|fd| {
-            ignore_outgoing(&fd)?;
-            bind(&fd, interface.index)?;
-            Ok(Self { fd })
+        let opened = PacketSocket::open().and_then(|socket| {
+            // By default only sockets for all protocols get the host's own frames (net/core/dev.c);
+            // the option makes sure.
+            socket.ignore_outgoing()?;
+            socket.bind(interface.index, libc::ETH_P_ARP as u16)?; // 0x806
+            Ok(Self { socket })
         });
-        opened.map_err(|errno| explain(errno, &interface.name))
+        opened.map_err(|error| open_error(&error, &interface.name))
     }
 
     /// Reads one ARP frame, from its Ethernet header on, and cut to `buffer`'s length; 60 bytes
-    /// hold all of ARP. Frames of other stations and of tagged VLANs are skipped.
+    /// hold all of ARP. Frames for other MAC addresses and of tagged VLANs are skipped.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if none is there; ENETDOWN, once, after the interface went
     /// down: the socket works again when it is up.
     pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
         loop {
-            let (len, kind) = receive_from(&self.fd, buffer)?;
-            // The kernel strips a VLAN's tag and marks the frame as another station's if it has
+            let info = self.socket.receive_with_info(buffer)?;
+            // The kernel strips a VLAN's tag and marks the frame as another host's if it has
             // no device for that VLAN (net/core/dev.c): answering untagged would be wrong.
-            if kind != libc::PACKET_OTHERHOST {
-                return Ok(&buffer[..len]);
+            if info.packet_type != libc::PACKET_OTHERHOST {
+                return Ok(&buffer[..info.length]);
             }
         }
     }
@@ -64,21 +61,19 @@ impl ArpSocket {
     /// ENETDOWN or ENXIO if the interface is down or gone, [`io::ErrorKind::WouldBlock`] or
     /// ENOBUFS if it is congested: the frame has not been sent then.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: pointer and length are those of one live slice, which send(2) only reads.
-        let sent = unsafe { libc::send(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        Errno::result(sent).map(drop).map_err(io::Error::from)
+        self.socket.send(frame)
     }
 }
 
-/// An [`ArpSocket`] that a tokio runtime watches.
+/// An [`ArpSocket`] registered with a tokio runtime.
 #[derive(Debug)]
 pub struct AsyncArpSocket {
-    // Never lent out mutably: see the proof in `new`.
+    // Never borrowed mutably outside: see the proof in `new`.
     watched: AsyncFd<ArpSocket>,
 }
 
 impl AsyncArpSocket {
-    /// Has the current runtime watch `socket`.
+    /// Registers `socket` with the current runtime.
     ///
     /// # Errors
     /// What epoll(7) reports.
@@ -86,9 +81,9 @@ impl AsyncArpSocket {
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
     pub fn new(socket: ArpSocket) -> io::Result<Self> {
-        // SAFETY: the socket owns its descriptor, always names that one, and closes it only when
-        // it is dropped. `AsyncFd` owns the socket, and nobody gets at it mutably to replace it:
-        // the field is private and no method lends it out so.
+        // SAFETY: the socket owns its descriptor, always returns that one, and closes it only when
+        // it is dropped. `AsyncFd` owns the socket, and no code can replace it: the field is private
+        // and no method returns it mutably.
         let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
         Ok(Self { watched: watched.map_err(io::Error::from)? })
     }
@@ -120,73 +115,18 @@ impl AsyncArpSocket {
 
 impl AsFd for ArpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl AsRawFd for ArpSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.socket.raw()
     }
 }
 
-fn socket() -> Result<OwnedFd, Errno> {
-    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: socket(2) takes no pointers. A result that is no error is a new descriptor that
-    // nobody else knows, so that OwnedFd is its only owner.
-    unsafe {
-        let fd = Errno::result(libc::socket(libc::AF_PACKET, kind, 0))?;
-        Ok(OwnedFd::from_raw_fd(fd))
-    }
-}
-
-/// The kernel shows what the host sends to sockets for all protocols only (net/core/dev.c); this
-/// makes it sure for ours too.
-fn ignore_outgoing(fd: &OwnedFd) -> Result<(), Errno> {
-    let on: libc::c_int = 1;
-    // SAFETY: value and length are those of `on`, which lives across the call and is only read.
-    let set = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_IGNORE_OUTGOING,
-            (&raw const on).cast(),
-            mem::size_of_val(&on) as libc::socklen_t, // four
-        )
-    };
-    Errno::result(set).map(drop)
-}
-
-fn bind(fd: &OwnedFd, index: u32) -> Result<(), Errno> {
-    // SAFETY: sockaddr_ll is plain integers and arrays of them: all zero is a value of it.
-    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = ETH_P_ARP;
-    address.sll_ifindex = i32::try_from(index).map_err(|_| Errno::ENODEV)?;
-    let len = mem::size_of_val(&address) as libc::socklen_t; // twenty
-    // SAFETY: pointer and length are those of `address`, which lives across the call and is only
-    // read.
-    let bound = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) };
-    Errno::result(bound).map(drop)
-}
-
-/// One frame's length in `buffer`, and whom it was for (packet(7), `sll_pkttype`).
-fn receive_from(fd: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, u8), Errno> {
-    let mut address = MaybeUninit::<libc::sockaddr_ll>::zeroed();
-    let mut len = mem::size_of_val(&address) as libc::socklen_t; // twenty
-    // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer` and at most `len` bytes to
-    // `address`, both borrowed for this call alone. `address` was zeroed and holds integers only,
-    // so that it is a value whether the kernel filled all of it or not.
-    let (received, address) = unsafe {
-        let (to, from) = (buffer.as_mut_ptr().cast(), address.as_mut_ptr().cast());
-        let received = libc::recvfrom(fd.as_raw_fd(), to, buffer.len(), 0, from, &raw mut len);
-        (received, address.assume_init())
-    };
-    // Without MSG_TRUNC the length is what has been written, never more than the buffer.
-    Errno::result(received).map(|len| (len.cast_unsigned(), address.sll_pkttype))
-}
-
-fn explain(errno: Errno, interface: &str) -> IoError {
+fn open_error(error: &io::Error, interface: &str) -> IoError {
+    let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
     let (cause, remedy) = match errno {
         Errno::EPERM | Errno::EACCES => (
             "raw sockets need the capability CAP_NET_RAW".into(),
@@ -214,8 +154,8 @@ mod tests {
         Interface { name: "lo".into(), index: 1, mac, mtu: 65_536, queues: 1, addresses }
     }
 
-    /// Takes every capability from the calling thread by making it nobody's.
-    fn become_nobody() {
+    /// Drops every capability of the calling thread by changing its user to 65534 (`nobody`).
+    fn drop_capabilities() {
         const NOBODY: libc::c_long = 65_534;
         // SAFETY: setresuid(2) takes no pointers. The bare system call changes this thread alone,
         // where the C library's function would change every thread of the test.
@@ -224,9 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn without_the_capability_the_remedy_is_told() {
+    fn missing_capability_is_named() {
         let open = || {
-            become_nobody();
+            drop_capabilities();
             ArpSocket::open(&loopback()).unwrap_err().to_string()
         };
         let failure = std::thread::spawn(open).join().unwrap();
@@ -234,8 +174,8 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_names_the_interface_a_cause_and_a_remedy() {
-        let told = |errno| explain(errno, "eth9").to_string();
+    fn each_error_names_interface_cause_and_remedy() {
+        let told = |errno: Errno| open_error(&errno.into(), "eth9").to_string();
         for errno in [Errno::EPERM, Errno::ENODEV, Errno::ENETDOWN, Errno::EAFNOSUPPORT, Errno::EMFILE] {
             assert!(told(errno).starts_with("opening a socket for ARP on eth9: "), "{}", told(errno));
             assert_eq!(told(errno).matches("; ").count(), 1, "{}", told(errno));

@@ -1,6 +1,6 @@
 //! The interfaces that carry another one's frames: ports of a bridge, the parent of a VLAN, and so on down.
 
-use super::rtnl::{self, Link};
+use crate::sys::rtnetlink::{self, Link};
 use std::collections::BTreeSet;
 use std::io;
 
@@ -15,7 +15,7 @@ pub(super) struct Below {
 
 /// Finds the interfaces below the one with this index, in the calling thread's network namespace.
 pub(super) fn below(index: u32) -> io::Result<Below> {
-    Ok(among(&rtnl::links()?, index))
+    Ok(among(&rtnetlink::links()?, index))
 }
 
 fn among(links: &[Link], index: u32) -> Below {

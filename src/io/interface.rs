@@ -1,6 +1,7 @@
 //! What the host says about an interface.
 
-use super::{IoError, ethtool, rtnl};
+use super::IoError;
+use crate::sys::{ethtool, rtnetlink};
 use crate::wire::MacAddr;
 use std::io;
 use std::net::Ipv4Addr;
@@ -55,7 +56,7 @@ impl Interface {
     /// # Errors
     /// What rtnetlink(7) reports.
     pub fn own_addresses() -> io::Result<Vec<OwnAddress>> {
-        let (links, addresses) = (rtnl::links()?, rtnl::all_addresses()?);
+        let (links, addresses) = (rtnetlink::links()?, rtnetlink::all_addresses()?);
         let of = |(index, (address, prefix)): (u32, (Ipv4Addr, u8))| {
             let link = links.iter().find(|link| link.index == index)?;
             Some(OwnAddress { address, prefix, interface: link.name.clone() })
@@ -78,14 +79,14 @@ impl Interface {
     /// [`Unusable`], with the same words.
     pub fn find(name: &str) -> Result<Self, Unusable> {
         let unreadable = |error| Unusable::Unfit(unreadable(name, &error));
-        let links = rtnl::links().map_err(unreadable)?;
+        let links = rtnetlink::links().map_err(unreadable)?;
         let link = links.iter().find(|link| link.name == name);
         let link = link.ok_or_else(|| Unusable::Absent(unknown(name, &links)))?;
         let mac = link.mac.filter(|_| link.is_ethernet).ok_or_else(|| Unusable::Unfit(not_ethernet(name)))?;
         if !link.is_up {
             return Err(Unusable::Absent(down(name)));
         }
-        let addresses = rtnl::addresses(link.index).map_err(unreadable)?;
+        let addresses = rtnetlink::addresses(link.index).map_err(unreadable)?;
         let queues = ethtool::channels(name).map_or(link.receive_queues, |channels| channels.receive).max(1);
         Ok(Self { name: name.to_owned(), index: link.index, mac, mtu: link.mtu, queues, addresses })
     }
@@ -93,8 +94,8 @@ impl Interface {
     /// The bridge, bond or VRF that it is a port of.
     #[must_use]
     pub fn master(&self) -> Option<String> {
-        let master = rtnl::link(self.index).ok()??.master?;
-        Some(rtnl::link(master).ok()??.name)
+        let master = rtnetlink::link(self.index).ok()??.master?;
+        Some(rtnetlink::link(master).ok()??.name)
     }
 
     /// Whether it has a carrier now: without one, no frame comes or goes.
@@ -104,7 +105,7 @@ impl Interface {
     /// here any more then.
     pub fn check_carrier(&self) -> Result<bool, IoError> {
         // A question that fails says nothing about the interface.
-        let Ok(link) = rtnl::link(self.index) else { return Ok(true) };
+        let Ok(link) = rtnetlink::link(self.index) else { return Ok(true) };
         let Some(link) = link else { return Err(changed(&self.name, "the interface is gone".into())) };
         match link.mac {
             Some(mac) if mac != self.mac => {
@@ -116,7 +117,7 @@ impl Interface {
 
     /// How many queues it can transmit on, at least 1: often as many as it receives on.
     pub(super) fn transmit_queues(&self) -> u32 {
-        let allocated = || rtnl::link(self.index).ok().flatten().map(|link| link.transmit_queues);
+        let allocated = || rtnetlink::link(self.index).ok().flatten().map(|link| link.transmit_queues);
         let count = ethtool::channels(&self.name).map(|channels| channels.transmit).or_else(allocated);
         count.unwrap_or(1).max(1)
     }
@@ -134,12 +135,12 @@ impl Interface {
     /// here. 0.0.0.0 if the table names no source.
     #[must_use]
     pub fn source_by_route(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
-        let is_on_link = |route: &rtnl::Route| route.is_unicast && !route.has_gateway;
-        let ask = |ask: fn(Ipv4Addr, u32) -> io::Result<Option<rtnl::Route>>| {
+        let is_on_link = |route: &rtnetlink::Route| route.is_unicast && !route.has_gateway;
+        let ask = |ask: fn(Ipv4Addr, u32) -> io::Result<Option<rtnetlink::Route>>| {
             ask(neighbor, self.index).ok().flatten().filter(is_on_link)
         };
-        ask(rtnl::route_entry)?;
-        Some(ask(rtnl::route)?.source.unwrap_or(Ipv4Addr::UNSPECIFIED))
+        ask(rtnetlink::route_entry)?;
+        Some(ask(rtnetlink::route)?.source.unwrap_or(Ipv4Addr::UNSPECIFIED))
     }
 
     /// What no host can have `address` for, if so: it is the network or the broadcast address of one of
@@ -162,7 +163,7 @@ impl Interface {
     /// as they are now. Those read before, if they cannot be read.
     #[must_use]
     pub fn not_others(&self) -> Vec<Ipv4Addr> {
-        let addresses = rtnl::addresses(self.index).unwrap_or_else(|_| self.addresses.clone());
+        let addresses = rtnetlink::addresses(self.index).unwrap_or_else(|_| self.addresses.clone());
         let broadcast = |(own, prefix): &(Ipv4Addr, u8)| {
             (*prefix < 31).then(|| Ipv4Addr::from_bits(ends(*own, *prefix)[1]))
         };
@@ -188,7 +189,7 @@ fn unreadable(name: &str, error: &io::Error) -> IoError {
     }
 }
 
-fn unknown(name: &str, links: &[rtnl::Link]) -> IoError {
+fn unknown(name: &str, links: &[rtnetlink::Link]) -> IoError {
     let ethernet = links.iter().filter(|link| link.is_ethernet);
     let names: Vec<&str> = ethernet.map(|link| link.name.as_str()).collect();
     IoError {

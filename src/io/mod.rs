@@ -8,25 +8,16 @@ pub mod arp;
 mod below;
 pub mod bpf;
 pub mod claim;
-mod ethtool;
 pub mod interface;
 pub mod l2fwd;
 pub mod memory;
 pub mod packet;
-pub mod peer;
-pub mod process;
-mod rtnl;
-mod uapi;
 mod veth;
-pub mod watch;
 pub mod xdp;
 
 pub use crate::stats::Levels;
 pub use arp::{ArpSocket, AsyncArpSocket};
 pub use interface::{Interface, OwnAddress, Unusable};
-pub use peer::Peer;
-pub use process::ProcessUsage;
-pub use watch::NetworkWatch;
 
 use crate::forward::{Batch, Verdict};
 use crate::model::ServiceAddress;

@@ -4,8 +4,9 @@
 //! that for all frames, also for those that it only passes on as port of a bridge: with transmit checksum offload
 //! off there, the kernel finishes them as they leave (`validate_xmit_skb` in net/core/dev.c).
 
-use super::rtnl::{self, Link};
-use super::{Interface, ethtool};
+use super::Interface;
+use crate::sys::ethtool;
+use crate::sys::rtnetlink::{self, Link};
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
 use std::io;
@@ -28,7 +29,7 @@ pub(super) enum Checksums {
 /// A peer in another network namespace is found if that is init's or one of `ip netns`, and asking it takes
 /// CAP_SYS_ADMIN. The calling thread enters that namespace meanwhile.
 pub(super) fn checksums(interface: &Interface) -> Option<Checksums> {
-    let link = rtnl::link(interface.index).ok().flatten()?;
+    let link = rtnetlink::link(interface.index).ok().flatten()?;
     (link.kind.as_deref() == Some("veth")).then(|| of_peer(&link))
 }
 
@@ -43,7 +44,7 @@ fn of_peer(link: &Link) -> Checksums {
 
 /// What the interface with this index does, in the calling thread's network namespace.
 fn ask(index: u32) -> Option<Checksums> {
-    let Link { name, .. } = rtnl::link(index).ok()??;
+    let Link { name, .. } = rtnetlink::link(index).ok()??;
     Some(if ethtool::transmit_checksums(&name)? { Checksums::Unfinished(name) } else { Checksums::Finished })
 }
 
@@ -51,7 +52,7 @@ fn ask(index: u32) -> Option<Checksums> {
 fn namespace(id: i32) -> Option<File> {
     let named = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files = named.chain([PathBuf::from("/proc/1/ns/net")]).filter_map(|path| File::open(path).ok());
-    files.find(|file| rtnl::netns_id(file.as_fd()).ok().flatten() == Some(id))
+    files.find(|file| rtnetlink::netns_id(file.as_fd()).ok().flatten() == Some(id))
 }
 
 /// Calls `f` in another network namespace.

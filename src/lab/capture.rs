@@ -6,8 +6,9 @@
 
 use super::Host;
 use super::host::VIP;
-use super::packet_socket::{PacketSocket, readable};
 use super::pcapng::Pcapng;
+use crate::sys::packet_socket::{FrameInfo, PacketSocket};
+use crate::sys::poll;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
+
+/// Receive buffer in bytes as the kernel counts them: room for some ten thousand small frames.
+const QUEUE_BYTES: i32 = 64 << 20;
+/// Longest wait for a frame before standard input is looked at.
+const TURN: Duration = Duration::from_secs(1);
 
 /// Frames and their bytes, counted from the IP header on as IPVS does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +69,7 @@ pub type Seen = BTreeMap<Host, Sent>;
 /// # Errors
 /// If the socket, the ports' counters, the file or the output fail.
 pub fn run(file: Option<&Path>) -> io::Result<()> {
-    let socket = PacketSocket::open()?;
+    let socket = open_tap()?;
     let ports = ports();
     let mut seen: Seen = ports.values().map(|host| (*host, Sent::default())).collect();
     let before = kernel_frames(&ports)?;
@@ -96,8 +102,8 @@ fn watch(
     let input = io::stdin();
     let mut ended = false;
     while !ended {
-        [_, ended] = readable([socket.as_fd(), input.as_fd()], 1000)?;
-        while let Some(arrival) = socket.receive(&mut frame)? {
+        [_, ended] = poll::readable([socket, &input], TURN)?;
+        while let Some(arrival) = receive(socket, &mut frame)? {
             let Some(host) = ports.get(&arrival.interface) else { continue };
             let frame = &frame[..arrival.length];
             sort(frame, seen.entry(*host).or_default());
@@ -109,6 +115,28 @@ fn watch(
         }
     }
     Ok(())
+}
+
+/// Opens a socket for every frame of the calling thread's network namespace.
+fn open_tap() -> io::Result<PacketSocket> {
+    let socket = PacketSocket::open()?;
+    socket.set_receive_buffer(QUEUE_BYTES);
+    socket.enable_timestamps()?;
+    socket.bind(0, libc::ETH_P_ALL as u16)?; // 3
+    Ok(socket)
+}
+
+/// Receives the next frame from a wire, if one is waiting. Frames that the host itself sends are skipped.
+fn receive(socket: &PacketSocket, frame: &mut [u8]) -> io::Result<Option<FrameInfo>> {
+    loop {
+        match socket.receive_with_info(frame) {
+            Ok(info) if info.packet_type != libc::PACKET_OUTGOING => return Ok(Some(info)),
+            Ok(_) => (),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn sort(frame: &[u8], sent: &mut Sent) {

@@ -33,7 +33,6 @@ pub mod http_server;
 pub mod interrupt;
 pub mod measurements;
 pub mod options;
-mod packet_socket;
 pub mod page;
 mod pcapng;
 pub mod process;

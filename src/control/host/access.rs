@@ -5,8 +5,8 @@
 //! | root, the user that the director runs as, members of `control_group` | read and change |
 //! | all others | what `control_others` says |
 
-use crate::io::Peer;
 use crate::model::ControlOthers;
+use crate::sys::PeerCredentials;
 use std::fmt::{self, Display, Formatter};
 
 /// The user that may do everything.
@@ -35,7 +35,7 @@ pub struct Access {
 impl Access {
     /// What `peer` may do with a director that runs as user `own`.
     #[must_use]
-    pub fn right(&self, peer: &Peer, own: u32) -> Right {
+    pub fn right(&self, peer: &PeerCredentials, own: u32) -> Right {
         let is_member = self.group.as_ref().is_some_and(|(group, _)| peer.is_in(*group));
         match self.others {
             _ if is_member || [ROOT, own].contains(&peer.user) => Right::Change,
@@ -108,8 +108,8 @@ mod tests {
         Access { group: group.then(|| (ADM, "adm".into())), others }
     }
 
-    fn peer(user: u32, group: u32, groups: &[u32]) -> Peer {
-        Peer { user, group, groups: groups.to_vec(), process: 1 }
+    fn peer(user: u32, group: u32, groups: &[u32]) -> PeerCredentials {
+        PeerCredentials { user, group, groups: groups.to_vec(), process: 1 }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::control::host::access::{Access, Person, ROOT, Right};
 use crate::control::http::connection::{Door, Guest};
 use crate::control::http::server::{CLIENTS, problem};
 use crate::control::log::audit::{Origin, Refusals};
-use crate::io::Peer;
+use crate::sys::PeerCredentials;
 use axum::Json;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -66,7 +66,7 @@ impl Gate {
     fn judge(&self, stream: &UnixStream) -> Option<Caller> {
         let refused =
             |cause| tracing::warn!(%cause, "a client was turned away: the kernel does not name its user");
-        let peer = Peer::of(stream).map_err(refused).ok()?;
+        let peer = PeerCredentials::of(stream).map_err(refused).ok()?;
         let right = self.rules.access.right(&peer, self.rules.own.user);
         let (rules, refusals) = (Arc::clone(&self.rules), self.refusals.clone());
         let (user, process) = (peer.user, peer.process);

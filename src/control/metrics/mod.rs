@@ -19,7 +19,7 @@ pub(super) use meter::ConfigQuestion;
 pub use meter::Meter;
 
 use super::api;
-use crate::io::ProcessUsage;
+use crate::sys::ProcessUsage;
 use hdrhistogram::Histogram;
 use page::Page;
 use process::ProcessMetrics;

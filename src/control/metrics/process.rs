@@ -1,7 +1,7 @@
 //! The process, by the names that Prometheus's own client libraries use.
 
 use super::page::{self, Page};
-use crate::io::ProcessUsage;
+use crate::sys::ProcessUsage;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;

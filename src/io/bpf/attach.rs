@@ -1,7 +1,8 @@
 //! Putting the programs on an interface.
 
 use super::{Link, Programs, refusal};
-use crate::io::{Interface, IoError, rtnl};
+use crate::io::{Interface, IoError};
+use crate::sys::rtnetlink;
 use aya::programs::ProgramError;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -81,7 +82,7 @@ pub fn attach(program: BorrowedFd<'_>, interface: &Interface, modes: Modes) -> R
         Err(error) if is_final(&error) => return Err(refusal::attaching(interface, &error)),
         Err(error) => error,
     };
-    let words = rtnl::xdp_refusal(interface.index, program, Mode::Native.flags());
+    let words = rtnetlink::xdp_rejection(interface.index, program, Mode::Native.flags());
     let refusal = refusal::Native { interface, error: &native, words: words.as_deref() };
     if modes == Modes::Native {
         return Err(refusal.into_error());

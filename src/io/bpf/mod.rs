@@ -7,7 +7,6 @@
 mod attach;
 mod handed;
 mod link;
-pub mod live;
 mod refusal;
 
 pub use attach::{Attached, Buffers, Mode, Modes, attach, attach_guard, attach_steering};

@@ -1,7 +1,8 @@
 //! Why the kernel refused, and what to do about it.
 
-use crate::io::{Interface, IoError, rtnl};
+use crate::io::{Interface, IoError};
 use crate::model::ServiceAddress;
+use crate::sys::rtnetlink;
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
@@ -31,7 +32,9 @@ pub(in crate::io) fn errno(error: &io::Error) -> String {
 /// # Errors
 /// Whatever netlink reports.
 pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String)>> {
-    let Some(id) = rtnl::link(interface.index)?.and_then(|link| link.xdp_program) else { return Ok(None) };
+    let Some(id) = rtnetlink::link(interface.index)?.and_then(|link| link.xdp_program) else {
+        return Ok(None);
+    };
     let info = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
     let name = info.as_ref().and_then(ProgramInfo::name_as_str).unwrap_or("of unknown name");
     Ok(Some((id, name.to_owned())))

@@ -4,8 +4,8 @@
 //! once; `release` empties `frames` and gives each slot back, once. Nothing else holds a slot.
 
 use super::ring::{Ring, Slot, VIRTIO_HEADER};
-use super::socket::Socket;
 use crate::forward::{BATCH, Batch};
+use crate::sys::packet_socket::PacketSocket;
 
 /// The longest frame the kernel merges (64 KiB of IP), with its link and virtio headers.
 const MERGED_MAX: usize = VIRTIO_HEADER + 18 + 65_535;
@@ -45,7 +45,7 @@ impl PacketBatch {
 
     /// Takes what has arrived, as far as there is room for it.
     #[inline]
-    pub(super) fn fill(&mut self, socket: &Socket) {
+    pub(super) fn fill(&mut self, socket: &PacketSocket) {
         assert!(self.frames.is_empty(), "the batch before has not been finished");
         while self.frames.len() < BATCH && self.merged_used < MERGED {
             let Some(slot) = self.ring.take() else { break };
@@ -59,7 +59,7 @@ impl PacketBatch {
     ///
     /// Without it the slot shows the frame's beginning, which the decision drops as truncated.
     #[cold]
-    fn fetch(&mut self, socket: &Socket) -> Option<Merged> {
+    fn fetch(&mut self, socket: &PacketSocket) -> Option<Merged> {
         let buffer = self.merged_used;
         let length = socket.receive(&mut self.merged[buffer]).ok()?;
         self.merged_used += 1;

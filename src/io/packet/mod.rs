@@ -18,7 +18,6 @@ mod guard;
 mod ports;
 mod refusal;
 mod ring;
-mod socket;
 mod steering;
 mod transmit;
 
@@ -26,9 +25,9 @@ pub use batch::PacketBatch;
 pub use ports::PacketPorts;
 
 use super::{Interface, IoError, Opened, Plan, PortInfo};
+use crate::sys::packet_socket::PacketSocket;
 use refusal::refusal;
 use ring::Ring;
-use socket::Socket;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -86,12 +85,12 @@ fn worker_count(plan: &Plan) -> Result<usize, IoError> {
 }
 
 /// A socket with its ring, not bound, that rejects every frame.
-fn receiver(interface: &Interface) -> Result<(Socket, Ring), IoError> {
+fn receiver(interface: &Interface) -> Result<(PacketSocket, Ring), IoError> {
     let open = || -> io::Result<_> {
-        let socket = Socket::open()?;
-        socket.filter(&filter::reject_all())?;
-        socket.option(libc::PACKET_IGNORE_OUTGOING, 1)?;
-        socket.make_room(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, MERGED_BUFFER);
+        let socket = PacketSocket::open()?;
+        socket.set_filter(&filter::reject_all())?;
+        socket.ignore_outgoing()?;
+        socket.set_receive_buffer(MERGED_BUFFER);
         let ring = Ring::new(&socket, interface.mtu as usize)?;
         Ok((socket, ring))
     };
@@ -110,13 +109,13 @@ fn outlet(interface: &Interface) -> Result<Outlet, IoError> {
 }
 
 /// Joins the sockets, if there are several, in a fan-out group that is theirs alone.
-fn spread(receivers: &[Arc<Socket>]) -> io::Result<()> {
+fn spread(receivers: &[Arc<PacketSocket>]) -> io::Result<()> {
     let [first, others @ ..] = receivers else { return Ok(()) };
     if others.is_empty() {
         return Ok(());
     }
-    let group = first.join(None)?;
-    others.iter().try_for_each(|socket| socket.join(Some(group)).map(drop))
+    let group = first.join_fanout(None)?;
+    others.iter().try_for_each(|socket| socket.join_fanout(Some(group)).map(drop))
 }
 
 fn info(interface: &Interface, member: usize) -> PortInfo {

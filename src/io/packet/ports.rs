@@ -2,13 +2,11 @@
 #![allow(unsafe_code)]
 
 use super::batch::PacketBatch;
-use super::socket::Socket;
 use super::transmit::{Lane, Outbox, Outlet};
 use crate::forward::{Batch, Verdict};
 use crate::io::{Levels, Lost, Ports, Sent};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
+use crate::sys::packet_socket::PacketSocket;
+use crate::sys::poll;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +14,14 @@ use std::time::Duration;
 /// A fan-out member's ring on the client side, and sockets to send by on every arm.
 #[derive(Debug)]
 pub struct PacketPorts {
-    receiver: Arc<Socket>,
+    receiver: Arc<PacketSocket>,
     batch: PacketBatch,
     outlets: Vec<Outlet>,
     outbox: Outbox,
 }
 
 impl PacketPorts {
-    pub(super) fn new(receiver: Arc<Socket>, batch: PacketBatch, outlets: Vec<Outlet>) -> Self {
+    pub(super) fn new(receiver: Arc<PacketSocket>, batch: PacketBatch, outlets: Vec<Outlet>) -> Self {
         Self { receiver, batch, outlets, outbox: Outbox::new() }
     }
 
@@ -72,15 +70,11 @@ impl Ports for PacketPorts {
     }
 
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        let mut sockets = [PollFd::new(std::os::fd::AsFd::as_fd(&*self.receiver), PollFlags::POLLIN)];
-        match ppoll(&mut sockets, Some(TimeSpec::from_duration(timeout)), None) {
-            Ok(0) | Err(Errno::EINTR) => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if sockets[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) {
+        let mut entry = [poll::for_input(&*self.receiver)];
+        poll::wait(&mut entry, timeout)?;
+        if entry[0].revents & libc::POLLERR != 0 {
             // The interface went down. It may come up again, and the socket receives again then.
-            self.receiver.take_error()?;
+            self.receiver.clear_error()?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@
 //! `Copy` nor `Clone`, so none is returned twice.
 #![allow(unsafe_code)]
 
-use super::socket::Socket;
+use crate::sys::packet_socket::PacketSocket;
 use libc::{TP_STATUS_COPY, TP_STATUS_KERNEL, TP_STATUS_USER, tpacket_req, tpacket2_hdr};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -76,12 +76,12 @@ impl Ring {
     /// Gives `socket` a ring for frames of `mtu` bytes of payload.
     ///
     /// The socket must not be bound yet, or frames would be lost on the way.
-    pub(super) fn new(socket: &Socket, mtu: usize) -> io::Result<Self> {
+    pub(super) fn new(socket: &PacketSocket, mtu: usize) -> io::Result<Self> {
         let shape = Shape::new(mtu, page_size());
-        socket.option(libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as libc::c_int)?;
-        socket.option(libc::PACKET_VNET_HDR, 1)?;
-        socket.option(libc::PACKET_COPY_THRESH, 1)?;
-        socket.set(libc::SOL_PACKET, libc::PACKET_RX_RING, &shape.request())?;
+        socket.set_packet_option(libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as libc::c_int)?;
+        socket.set_packet_option(libc::PACKET_VNET_HDR, 1)?;
+        socket.set_packet_option(libc::PACKET_COPY_THRESH, 1)?;
+        socket.set_option(libc::SOL_PACKET, libc::PACKET_RX_RING, &shape.request())?;
         let memory = map(socket, shape.bytes())?;
         Ok(Self { memory, shape, next: 0 })
     }
@@ -192,7 +192,7 @@ impl Shape {
     }
 }
 
-fn map(socket: &Socket, bytes: usize) -> io::Result<NonNull<u8>> {
+fn map(socket: &PacketSocket, bytes: usize) -> io::Result<NonNull<u8>> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
     let memory = unsafe {

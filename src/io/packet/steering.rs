@@ -3,9 +3,9 @@
 use super::filter;
 use super::guard::Guard;
 use super::refusal::refusal;
-use super::socket::Socket;
 use crate::io::{Interface, IoError, Steering};
 use crate::model::ServiceAddress;
+use crate::sys::packet_socket::PacketSocket;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use std::sync::Arc;
 /// services that stay are not.
 pub(super) struct PacketSteering {
     interface: Interface,
-    sockets: Vec<Arc<Socket>>,
+    sockets: Vec<Arc<PacketSocket>>,
     guard: Option<Guard>,
     services: Vec<ServiceAddress>,
 }
 
 impl PacketSteering {
     /// The `sockets` receive from `interface`, and reject everything so far.
-    pub(super) fn new(interface: Interface, sockets: Vec<Arc<Socket>>) -> Self {
+    pub(super) fn new(interface: Interface, sockets: Vec<Arc<PacketSocket>>) -> Self {
         Self { interface, sockets, guard: None, services: Vec::new() }
     }
 
@@ -64,7 +64,7 @@ impl Steering for PacketSteering {
     fn stop(&mut self) {
         for socket in &self.sockets {
             // One instruction, no memory to run out of.
-            let _ = socket.filter(&filter::reject_all());
+            let _ = socket.set_filter(&filter::reject_all());
         }
         self.guard = None;
         self.services.clear();
@@ -78,7 +78,7 @@ impl Drop for PacketSteering {
 }
 
 fn filter_all(
-    sockets: &[Arc<Socket>],
+    sockets: &[Arc<PacketSocket>],
     services: &[ServiceAddress],
     interface: &Interface,
 ) -> Result<(), IoError> {
@@ -87,10 +87,10 @@ fn filter_all(
 }
 
 /// Attaches the most exact filter that the kernel has room for.
-fn filter_one(socket: &Socket, services: &[ServiceAddress]) -> io::Result<()> {
+fn filter_one(socket: &PacketSocket, services: &[ServiceAddress]) -> io::Result<()> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for program in filter::programs(services) {
-        match socket.filter(&program) {
+        match socket.set_filter(&program) {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => refused = error,
             other => return other,
         }

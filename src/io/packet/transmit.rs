@@ -7,9 +7,9 @@
 //! the usual way, where the kernel cuts them up itself.
 #![allow(unsafe_code)]
 
-use super::socket::{Socket, checked};
 use crate::forward::BATCH;
 use crate::io::Sent;
+use crate::sys::packet_socket::{PacketSocket, checked};
 use libc::{iovec, mmsghdr};
 use std::io;
 
@@ -22,8 +22,8 @@ const GSO_TYPE: usize = 1;
 /// The two ways out of one interface.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    direct: Socket,
-    segmenting: Socket,
+    direct: PacketSocket,
+    segmenting: PacketSocket,
 }
 
 /// Which way a frame takes: runs of frames that share it are sent together.
@@ -50,20 +50,20 @@ impl Outlet {
     /// Opens both sockets on the interface with this index. They receive nothing.
     pub(super) fn open(interface: u32) -> io::Result<Self> {
         let direct = sender(interface)?;
-        direct.option(libc::PACKET_QDISC_BYPASS, 1)?;
+        direct.set_packet_option(libc::PACKET_QDISC_BYPASS, 1)?;
         Ok(Self { direct, segmenting: sender(interface)? })
     }
 
     /// The socket for frames of this lane.
-    pub(super) fn socket(&self, lane: Lane) -> &Socket {
+    pub(super) fn socket(&self, lane: Lane) -> &PacketSocket {
         if lane.segmenting { &self.segmenting } else { &self.direct }
     }
 }
 
-fn sender(interface: u32) -> io::Result<Socket> {
-    let socket = Socket::open()?;
-    socket.option(libc::PACKET_VNET_HDR, 1)?;
-    socket.make_room(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER);
+fn sender(interface: u32) -> io::Result<PacketSocket> {
+    let socket = PacketSocket::open()?;
+    socket.set_packet_option(libc::PACKET_VNET_HDR, 1)?;
+    socket.set_send_buffer(SEND_BUFFER);
     socket.bind(interface, 0)?;
     Ok(socket)
 }
@@ -97,7 +97,7 @@ impl Outbox {
 
     /// Sends what was added and forgets it.
     #[inline]
-    pub(super) fn send(&mut self, socket: &Socket) -> Sent {
+    pub(super) fn send(&mut self, socket: &PacketSocket) -> Sent {
         let (mut sent, mut at) = (Sent::default(), 0);
         while at < self.filled {
             match send_some(socket, &mut self.headers[at..self.filled]) {
@@ -146,7 +146,7 @@ fn header(vector: &mut iovec) -> mmsghdr {
 
 /// Sends a beginning of `headers`; how many, at least one.
 #[inline]
-fn send_some(socket: &Socket, headers: &mut [mmsghdr]) -> io::Result<usize> {
+fn send_some(socket: &PacketSocket, headers: &mut [mmsghdr]) -> io::Result<usize> {
     let count = headers.len() as u32; // at most BATCH
     // SAFETY: `headers` are `count` valid headers; each names one vector of the same outbox, whose
     // bytes are alive by the contract of `push`. The kernel reads them and writes `msg_len` only.

@@ -4,8 +4,8 @@
 
 use super::bind::Copying;
 use super::chunk;
-use crate::flow::prefetch;
 use crate::forward::{BATCH, Batch};
+use crate::sys::memory::prefetch;
 use std::slice;
 use xsk_rs::{FrameDesc, Umem};
 

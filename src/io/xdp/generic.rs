@@ -2,8 +2,8 @@
 //! offloads.
 
 use crate::io::below::{Below, below};
-use crate::io::ethtool::{self, GroOff};
 use crate::io::{Interface, bpf};
+use crate::sys::ethtool::{self, GroOff};
 use tracing::warn;
 
 /// Keeps the kernel from merging segments on an interface and on those below it, until it is dropped. Merged frames

@@ -23,6 +23,7 @@ pub use ports::{Census, XdpPorts};
 use super::bpf::{self, Buffers, Mode, Modes};
 use super::veth::{self, Checksums};
 use super::{Interface, IoError, Opened, Plan, PortInfo};
+use crate::sys::memory;
 use bind::{BindError, Copying, Sort};
 use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
 use deal::Share;
@@ -79,7 +80,7 @@ fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>,
     plan.arms.iter().try_for_each(refusal::if_master)?;
     refusal::if_occupied(client)?;
     let shares = deal::deal(plan)?;
-    refusal::raise_memory_limit();
+    memory::raise_locked_limit();
     let (ports, mode, steering) = bind_and_attach(plan, &shares, (ring_len, modes))?;
     let infos = shares.iter().map(|share| infos(client, share, mode));
     let workers = ports.into_iter().zip(infos).collect();

@@ -1,17 +1,14 @@
 //! One worker's sockets, and the way of its frames between them.
 
-#![allow(unsafe_code)]
-
 use super::frame::{Frame, XdpBatch, packet_count, tail_count};
 use super::socket::XdpSocket;
 use crate::forward::{BATCH, Verdict};
 use crate::io::bpf::Handed;
 use crate::io::{Levels, Lost, Ports, Sent};
 use crate::model::InterfaceIndex;
+use crate::sys::poll;
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::ptr;
 use std::time::Duration;
 
 /// How long a worker sleeps at most while the kernel has frames that it would not send at once.
@@ -65,7 +62,7 @@ impl XdpPorts {
         client: Vec<Receiver>,
         servers: Vec<XdpSocket>,
     ) -> Self {
-        let polled = client.iter().map(|receiver| readable(&receiver.socket)).collect();
+        let polled = client.iter().map(|receiver| poll::for_input(receiver.socket.fd())).collect();
         let outgoing = (0..=servers.len()).map(|_| Vec::with_capacity(BATCH)).collect();
         let total = free.len();
         let mut ports = Self { batch, from: 0, free, total, client, servers, outgoing, polled };
@@ -207,7 +204,7 @@ impl Ports for XdpPorts {
         self.tend();
         let unsent = self.sockets().any(|socket| socket.unsent() > 0);
         let timeout = if unsent { timeout.min(UNSENT_WAIT_MAX) } else { timeout };
-        poll(&mut self.polled, timeout)
+        poll::wait(&mut self.polled, timeout)
     }
 
     fn levels(&mut self, port: usize) -> Levels {
@@ -221,22 +218,5 @@ impl Ports for XdpPorts {
 
     fn lost(&mut self, port: usize) -> Lost {
         self.client[port].socket.lost()
-    }
-}
-
-fn readable(socket: &XdpSocket) -> libc::pollfd {
-    libc::pollfd { fd: socket.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }
-}
-
-fn poll(fds: &mut [libc::pollfd], timeout: Duration) -> io::Result<()> {
-    let seconds = timeout.as_secs().min(i64::MAX.cast_unsigned()).cast_signed();
-    let time = libc::timespec { tv_sec: seconds, tv_nsec: timeout.subsec_nanos().into() };
-    // SAFETY: `fds` is that many pollfd, borrowed mutably until after the call; a timespec with
-    // less than 10⁹ ns and a null signal mask are what ppoll(2) allows.
-    let ready =
-        unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &raw const time, ptr::null()) };
-    match io::Error::last_os_error() {
-        error if ready < 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
-        _ => Ok(()),
     }
 }

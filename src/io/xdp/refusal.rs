@@ -1,12 +1,10 @@
 //! Why AF_XDP cannot be had, and what to do about it.
 
-#![allow(unsafe_code)]
-
 use super::bind::BindError;
 use super::chunk::MTU_MAX;
-use crate::io::rtnl::{self, Link};
 use crate::io::veth::Checksums;
 use crate::io::{Interface, IoError, bpf};
+use crate::sys::rtnetlink::{self, Link};
 use std::io;
 
 /// An XDP program of somebody else's, or of another directrix, holds the interface.
@@ -25,7 +23,7 @@ pub(super) fn if_occupied(interface: &Interface) -> Result<(), IoError> {
 /// Refuses an interface whose frames arrive on others.
 pub(super) fn if_master(interface: &Interface) -> Result<(), IoError> {
     // A question that fails says nothing about the interface.
-    let link = rtnl::link(interface.index).ok().flatten();
+    let link = rtnetlink::link(interface.index).ok().flatten();
     link.and_then(|link| master(&link)).map_or(Ok(()), Err)
 }
 
@@ -128,14 +126,6 @@ pub(super) fn binding(failure: BindError, client: &Interface) -> IoError {
         _ => ("the kernel refuses", "use backend = \"packet\""),
     };
     IoError { what, cause: format!("{}: {cause}", bpf::errno(&error)), remedy: remedy.into() }
-}
-
-/// Asks for unlimited locked memory. A refusal is not fatal: CAP_IPC_LOCK does as well, and the
-/// kernel says so later if neither does.
-pub(super) fn raise_memory_limit() {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: setrlimit reads one rlimit, which lives until after the call.
-    let _ = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
 #[cfg(test)]

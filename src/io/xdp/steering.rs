@@ -2,9 +2,9 @@
 
 use super::generic;
 use crate::io::bpf::{self, Attached, Buffers, Handed, Mode, Modes, Programs};
-use crate::io::ethtool::GroOff;
 use crate::io::{Interface, IoError, Steering};
 use crate::model::ServiceAddress;
+use crate::sys::ethtool::GroOff;
 use std::os::fd::BorrowedFd;
 
 /// The steering program on the client side's interface and, without any service, on that of the

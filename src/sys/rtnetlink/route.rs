@@ -9,25 +9,25 @@ const ROUTE_HEADER: usize = 12;
 
 /// What RTM_GETROUTE tells of the way to one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::io) struct Route {
+pub(crate) struct Route {
     /// To one host, and not to this one or to many.
-    pub(in crate::io) is_unicast: bool,
+    pub(crate) is_unicast: bool,
     /// By a next hop, or one of several.
-    pub(in crate::io) has_gateway: bool,
+    pub(crate) has_gateway: bool,
     /// The address to send from.
-    pub(in crate::io) source: Option<Ipv4Addr>,
+    pub(crate) source: Option<Ipv4Addr>,
 }
 
 /// The entry of the routing table that an address is reached by through one interface; `None` if there is none.
 ///
 /// The kernel takes any address to be on-link there if no entry says otherwise (`ip_route_output_key_hash_rcu`
 /// in net/ipv4/route.c), so the entry itself is asked for.
-pub(in crate::io) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
+pub(crate) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
     ask_route(to, through, libc::RTM_F_FIB_MATCH)
 }
 
 /// The way to an address through one interface, with the source address that the kernel would choose.
-pub(in crate::io) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
+pub(crate) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
     ask_route(to, through, 0)
 }
 

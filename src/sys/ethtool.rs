@@ -14,13 +14,13 @@ use std::os::unix::net::UnixDatagram;
 
 /// Queues in use, by direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Channels {
-    pub(super) receive: u32,
-    pub(super) transmit: u32,
+pub(crate) struct Channels {
+    pub(crate) receive: u32,
+    pub(crate) transmit: u32,
 }
 
 /// The queues of the interface called `name`; `None` if its driver does not tell.
-pub(super) fn channels(name: &str) -> Option<Channels> {
+pub(crate) fn channels(name: &str) -> Option<Channels> {
     let mut request = ChannelsRequest { command: ETHTOOL_GCHANNELS, ..ChannelsRequest::default() };
     ask(name, &mut request).ok()?;
     let ChannelsRequest { receive, transmit, combined, .. } = request;
@@ -28,7 +28,7 @@ pub(super) fn channels(name: &str) -> Option<Channels> {
 }
 
 /// Name of the driver of the interface called `name`; `None` if it does not tell.
-pub(super) fn driver(name: &str) -> Option<String> {
+pub(crate) fn driver(name: &str) -> Option<String> {
     let mut request = DriverRequest { command: ETHTOOL_GDRVINFO, ..DriverRequest::default() };
     ask(name, &mut request).ok()?;
     let end = request.driver.iter().position(|byte| *byte == 0)?;
@@ -36,12 +36,12 @@ pub(super) fn driver(name: &str) -> Option<String> {
 }
 
 /// Whether the interface called `name` leaves checksums of received frames to its device.
-pub(super) fn receive_checksums(name: &str) -> Option<bool> {
+pub(crate) fn receive_checksums(name: &str) -> Option<bool> {
     flag(name, ETHTOOL_GRXCSUM)
 }
 
 /// Whether the interface called `name` leaves checksums of sent frames to its device.
-pub(super) fn transmit_checksums(name: &str) -> Option<bool> {
+pub(crate) fn transmit_checksums(name: &str) -> Option<bool> {
     flag(name, ETHTOOL_GTXCSUM)
 }
 
@@ -54,11 +54,11 @@ fn flag(name: &str, command: u32) -> Option<bool> {
 
 /// Keeps the kernel from merging an interface's received segments, until it is dropped.
 #[derive(Debug)]
-pub(super) struct GroOff(String);
+pub(crate) struct GroOff(String);
 
 impl GroOff {
     /// `None` if nothing was being merged.
-    pub(super) fn new(name: &str) -> io::Result<Option<Self>> {
+    pub(crate) fn new(name: &str) -> io::Result<Option<Self>> {
         if flag(name, ETHTOOL_GGRO) == Some(false) {
             return Ok(None);
         }

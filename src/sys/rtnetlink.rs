@@ -1,12 +1,19 @@
-//! The few questions to rtnetlink that a director asks.
+//! rtnetlink(7): links, addresses, routes.
 //!
-//! Answers are of the calling thread's network namespace, which /sys need not be. Attributes are
-//! picked by number and all others skipped, so that a newer kernel's answers are understood too.
+//! Answers are of the calling thread's network namespace, which /sys need not be.
+//!
+//! Messages are read by hand, although the rtnetlink crate brings a parser (netlink-packet-route 0.34), for two
+//! reasons. `LinkMessage::parse` refuses the whole message if one attribute, needed here or not, has a length or
+//! nested content that the crate does not expect (`IFLA_VFINFO_LIST`, `IFLA_AF_SPEC`, `IFLA_INFO_DATA`): with a
+//! newer kernel or driver an interface would be missing. Here attributes are picked by number and all others
+//! skipped. And netlink-packet-core 0.9 does not decode the text of an extended acknowledgement in `NLMSG_ERROR`,
+//! which is the driver's reason for refusing an XDP program.
 
 mod message;
 mod route;
+pub mod watch;
 
-pub(super) use route::{Route, route, route_entry};
+pub(crate) use route::{Route, route, route_entry};
 
 use super::uapi::{IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID};
 use crate::wire::MacAddr;
@@ -22,39 +29,39 @@ const RTGEN_HEADER: usize = 4;
 
 /// What RTM_GETLINK tells of one interface.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) name: String,
-    pub(super) mac: Option<MacAddr>,
-    pub(super) mtu: u32,
-    pub(super) receive_queues: u32,
-    pub(super) transmit_queues: u32,
-    pub(super) is_up: bool,
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mac: Option<MacAddr>,
+    pub(crate) mtu: u32,
+    pub(crate) receive_queues: u32,
+    pub(crate) transmit_queues: u32,
+    pub(crate) is_up: bool,
     /// Frames can be sent and received (IFF_LOWER_UP).
-    pub(super) has_carrier: bool,
-    pub(super) is_ethernet: bool,
-    pub(super) xdp_program: Option<u32>,
+    pub(crate) has_carrier: bool,
+    pub(crate) is_ethernet: bool,
+    pub(crate) xdp_program: Option<u32>,
     /// What made it: "bond", "vlan", "veth"; `None` for an interface of the hardware.
-    pub(super) kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// IFF_MASTER: other interfaces carry its frames.
-    pub(super) is_master: bool,
+    pub(crate) is_master: bool,
     /// Index of the master that it carries the frames of.
-    pub(super) master: Option<u32>,
+    pub(crate) master: Option<u32>,
     /// Index of the interface that it lies on; of a veth, its peer.
-    pub(super) link: Option<u32>,
+    pub(crate) link: Option<u32>,
     /// The network namespace of `link`, by its number here; `None` if it is this one.
-    pub(super) link_netns: Option<i32>,
+    pub(crate) link_netns: Option<i32>,
 }
 
 /// Every interface.
-pub(super) fn links() -> io::Result<Vec<Link>> {
+pub(crate) fn links() -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
     dump(libc::RTM_GETLINK, &[0; LINK_HEADER], |payload| links.extend(link_of(payload)))?;
     Ok(links)
 }
 
 /// The interface with this index, if there is one.
-pub(super) fn link(index: u32) -> io::Result<Option<Link>> {
+pub(crate) fn link(index: u32) -> io::Result<Option<Link>> {
     let mut request = [0; LINK_HEADER];
     request[4..8].copy_from_slice(&index.to_ne_bytes());
     match get(libc::RTM_GETLINK, &request) {
@@ -65,13 +72,13 @@ pub(super) fn link(index: u32) -> io::Result<Option<Link>> {
 }
 
 /// The IPv4 addresses of an interface with their prefix lengths.
-pub(super) fn addresses(index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
+pub(crate) fn addresses(index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
     let all = all_addresses()?.into_iter();
     Ok(all.filter(|(of, _)| *of == index).map(|(_, found)| found).collect())
 }
 
 /// Every IPv4 address of this host: the interface's index, the address, its prefix length.
-pub(super) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
+pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     let mut addresses = Vec::new();
     let mut request = [0; ADDRESS_HEADER];
     request[0] = libc::AF_INET as u8; // 2
@@ -131,7 +138,7 @@ fn kind_of(info: &[u8]) -> Option<String> {
 }
 
 /// The number that this network namespace has for the one that `netns` is open on; `None` if it has none.
-pub(super) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+pub(crate) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut body = vec![0; RTGEN_HEADER];
     attribute(&mut body, NETNSA_FD, &netns.as_raw_fd().to_ne_bytes());
     let mut id = None;
@@ -149,7 +156,7 @@ pub(super) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
 ///
 /// To a refused bpf_link the kernel answers a number only, so the program is attached by a message, whose
 /// refusal has words. Should that succeed, the program is detached at once.
-pub(super) fn xdp_refusal(index: u32, program: BorrowedFd<'_>, flags: u32) -> Option<String> {
+pub(crate) fn xdp_rejection(index: u32, program: BorrowedFd<'_>, flags: u32) -> Option<String> {
     let attach = |fd: RawFd| {
         let mut xdp = Vec::new();
         attribute(&mut xdp, IFLA_XDP_FD, &fd.to_ne_bytes());

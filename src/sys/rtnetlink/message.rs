@@ -1,6 +1,6 @@
 //! Netlink messages: made, sent, and their answers read.
 
-use crate::io::uapi::NLMSGERR_ATTR_MSG;
+use crate::sys::uapi::NLMSGERR_ATTR_MSG;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use std::io;
 

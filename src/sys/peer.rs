@@ -12,7 +12,7 @@ const GROUPS: usize = 64;
 /// The credentials that a process had when it connected (SO_PEERCRED and SO_PEERGROUPS, unix(7)). They
 /// stay, whoever gets the descriptor and whoever the process becomes later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerCredentials {
     /// Effective user id.
     pub user: u32,
     /// Effective group id: the primary group.
@@ -23,7 +23,7 @@ pub struct Peer {
     pub process: i32,
 }
 
-impl Peer {
+impl PeerCredentials {
     /// Who connected to this end of a connected Unix socket.
     ///
     /// # Errors
@@ -93,8 +93,8 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let groups = getgroups().unwrap().into_iter().map(|group| group.as_raw()).collect();
         let process = std::process::id().cast_signed();
-        let peer = Peer { user: geteuid().as_raw(), group: getegid().as_raw(), groups, process };
-        assert_eq!(Peer::of(&ours).unwrap(), peer);
+        let peer = PeerCredentials { user: geteuid().as_raw(), group: getegid().as_raw(), groups, process };
+        assert_eq!(PeerCredentials::of(&ours).unwrap(), peer);
     }
 
     /// Gives the calling thread alone these groups: without glibc, which has every thread follow.
@@ -121,15 +121,15 @@ mod tests {
                 UnixStream::connect(&path).unwrap()
             };
             let _theirs = std::thread::scope(|scope| scope.spawn(connect).join().unwrap());
-            let peer = Peer::of(listener.accept().unwrap().0).unwrap();
+            let peer = PeerCredentials::of(listener.accept().unwrap().0).unwrap();
             assert!(peer.is_in(4711) && !peer.is_in(4999) && (count == 0 || peer.is_in(4999 + count)));
             let process = std::process::id().cast_signed();
-            assert_eq!(peer, Peer { user: geteuid().as_raw(), group: 4711, groups, process });
+            assert_eq!(peer, PeerCredentials { user: geteuid().as_raw(), group: 4711, groups, process });
         }
     }
 
     #[test]
     fn what_is_no_connected_unix_socket_is_an_error() {
-        assert!(Peer::of(std::fs::File::open("/dev/null").unwrap()).is_err());
+        assert!(PeerCredentials::of(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 }

@@ -1,0 +1,18 @@
+//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory advice, poll, bpf(2).
+//!
+//! Each file wraps one kernel interface in safe functions and decides nothing. Errors are plain
+//! [`std::io::Error`]s; the callers add cause and remedy. All calls act in the calling thread's network namespace.
+
+pub(crate) mod ethtool;
+pub mod live_frames;
+pub(crate) mod memory;
+pub(crate) mod packet_socket;
+pub mod peer;
+pub(crate) mod poll;
+pub mod process;
+pub mod rtnetlink;
+mod uapi;
+
+pub use peer::PeerCredentials;
+pub use process::ProcessUsage;
+pub use rtnetlink::watch::NetworkWatch;
