@@ -8,7 +8,7 @@
 
 mod support;
 
-use directrix::control::arp::driver::{Command, Responder};
+use directrix::control::arp::driver::{ArpDriver, Command};
 use directrix::io::{ArpSocket, Interface};
 use directrix::model::{InterfaceIndex, OnConflict};
 use directrix::neighbor::{Counters, Neighbors, Report, ServerSettings, Settings, Timing};
@@ -77,7 +77,7 @@ impl Director {
             let sockets = names.split(' ').map(|name| ArpSocket::open(&interface(name)).unwrap()).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let responder = Responder::new(machine, sockets, Instant::now()).unwrap();
+                let responder = ArpDriver::new(machine, sockets, Instant::now()).unwrap();
                 responder.run(inbox, |report| told.lock().unwrap().push(report)).await.unwrap();
             });
             Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())

@@ -6,7 +6,7 @@ mod support;
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::bounded;
-use directrix::control::workers::Line;
+use directrix::control::workers::WorkerClient;
 use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::io::{Levels, Ports, Sent};
@@ -185,7 +185,7 @@ impl Ports for Dealer {
 
 /// What control does meanwhile, on another thread: new snapshots, listings, histograms. Gives back
 /// how many snapshots the worker has taken and let go of, and how many connections it has listed.
-fn disturb(shared: &Shared, loads: &Loads, line: &Line, over: impl Fn() -> bool) -> (usize, usize) {
+fn disturb(shared: &Shared, loads: &Loads, client: &WorkerClient, over: impl Fn() -> bool) -> (usize, usize) {
     let (mut retired, mut adopted, mut listed) = (Vec::<Arc<Snapshot>>::new(), 0, 0);
     for absent in (0..3).cycle().take_while(|_| !over()) {
         let next = next_snapshot(&shared.snapshot.load_full(), absent, loads);
@@ -193,11 +193,11 @@ fn disturb(shared: &Shared, loads: &Loads, line: &Line, over: impl Fn() -> bool)
         let before = retired.len();
         retired.retain(|old| Arc::strong_count(old) > 1);
         adopted += before - retired.len();
-        line.connections(|_| {
+        client.connections(|_| {
             listed += 1;
             ControlFlow::Continue(())
         });
-        drop(line.latency());
+        drop(client.latency());
     }
     (adopted, listed)
 }
@@ -236,7 +236,7 @@ fn a_worker_s_whole_loop_takes_no_memory() {
         })
     };
     requests.send(Request::WildcardTable(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
-    let (adopted, listed) = disturb(&shared, &loads, &Line::new(requests), || worker.is_finished());
+    let (adopted, listed) = disturb(&shared, &loads, &WorkerClient::new(requests), || worker.is_finished());
     worker.join().expect("no panic").expect("no error");
     assert_eq!(watched.load(Relaxed), 0, "after {adopted} snapshots, {listed} connections listed");
     assert!(adopted > 10 && listed > 1000, "{adopted} snapshots, {listed} connections listed");

@@ -3,7 +3,7 @@
 mod fake_director;
 mod tmux;
 
-use directrix::control::api::request::Request;
+use directrix::control::api::request::ChangeRequest;
 use directrix::control::api::{Drops, Latency, Port, Worker};
 use directrix::control::http::server::Query;
 use directrix::wire::Protocol;
@@ -133,7 +133,9 @@ fn a_drain_is_asked_for_and_then_seen() {
     let director = Director::with(move |query| match query {
         Query::Change(requests, _, to) => {
             let drained = &mut answers.services.services[0].servers[0];
-            let Request::Drain { server, deadline: None, .. } = requests[0] else { panic!("{requests:?}") };
+            let ChangeRequest::Drain { server, deadline: None, .. } = requests[0] else {
+                panic!("{requests:?}")
+            };
             assert_eq!((requests.len(), server), (1, drained.address.ip()));
             (drained.weight, drained.state) = (0, "draining".to_owned());
             drop(to.send(Ok(Vec::new())));
@@ -169,7 +171,7 @@ fn a_drain_may_have_a_deadline() {
     terminal.keys("y");
     terminal.wait_for("removed once it has none, in 60 s at");
     let (service, server) = (address(Protocol::Tcp, "192.0.2.10:80"), [10, 0, 0, 1].into());
-    assert_eq!(asked.try_recv().unwrap(), [Request::Drain { service, server, deadline: Some(60) }]);
+    assert_eq!(asked.try_recv().unwrap(), [ChangeRequest::Drain { service, server, deadline: Some(60) }]);
 }
 
 /// Eleven megabytes of JSON: each sample is one.
@@ -211,8 +213,8 @@ fn a_drain_that_the_director_refuses_is_none() {
 }
 
 /// What a director without services refuses.
-fn removal() -> Request {
-    Request::DeleteService { service: address(Protocol::Tcp, "192.0.2.10:80") }
+fn removal() -> ChangeRequest {
+    ChangeRequest::DeleteService { service: address(Protocol::Tcp, "192.0.2.10:80") }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::number;
 use super::output::{self, IfThere};
 use super::status::{BAD_INPUT, fail};
-use crate::control::api::request::Request;
+use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
 use crate::model::{Config, ConfigErrors, Difference, Rules, ServiceAddress, read_file, read_input};
@@ -161,7 +161,7 @@ pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
     let Drain { service, server, deadline, no_wait } = *args;
     with(socket, "drain", |director| {
         let weight = find(director, service, server)?.map_or(1, |server| server.weight.max(1));
-        director.change(&[Request::Drain { service, server, deadline }])?;
+        director.change(&[ChangeRequest::Drain { service, server, deadline }])?;
         if no_wait {
             println!("draining");
             return Ok(());

@@ -2,9 +2,9 @@
 
 use super::log;
 use super::status::BAD_INPUT;
-use crate::control::director::error::Failure;
+use crate::control::director::error::DirectorError;
 use crate::control::director::inspect::{Inspection, inspect};
-use crate::control::director::{self, Surroundings};
+use crate::control::director::{self, RunOptions};
 use crate::model::{BackendChoice, Config, ConfigErrors};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -76,7 +76,7 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         None => {}
     }
     let again = args.clone();
-    let surroundings = Surroundings {
+    let surroundings = RunOptions {
         socket,
         reread: Arc::new(move || load(&again)),
         backend: args.backend.map(Into::into),
@@ -84,8 +84,10 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     };
     match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Misfit(errors)) => complain(args.log, &errors, 1),
-        Err(Failure::Socket(refused)) if refused.is_bad_input() => log::fail(args.log, BAD_INPUT, &refused),
+        Err(DirectorError::Misfit(errors)) => complain(args.log, &errors, 1),
+        Err(DirectorError::Socket(refused)) if refused.is_bad_input() => {
+            log::fail(args.log, BAD_INPUT, &refused)
+        }
         Err(failure) => log::fail(args.log, 1, &failure),
     }
 }

@@ -65,7 +65,7 @@ pub struct Director {
     /// What carries the frames.
     pub backend: BackendChoice,
     /// How many workers.
-    pub workers: Workers,
+    pub workers: WorkerCount,
     /// Capacity of the connection table, all workers together.
     pub connections: u32,
     /// How a worker waits for frames.
@@ -138,7 +138,7 @@ pub enum BackendChoice {
 
 /// How many worker threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Workers {
+pub enum WorkerCount {
     /// One per queue of the interface, at most one per core.
     #[default]
     Auto,

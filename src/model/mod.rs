@@ -23,7 +23,7 @@ pub use change::{Change, Refusal, Rules};
 pub use check::{COUNT_MAX, Culprit, Misfit, SLOW_START_MAX, THRESHOLD_MAX};
 pub use config::BackendChoice;
 pub use config::{Config, ConnReuseMode, ControlOthers, Director, OnConflict, OnServerClaim};
-pub use config::{Place, Places, Policy, Timeouts, Wait, Workers};
+pub use config::{Place, Places, Policy, Timeouts, Wait, WorkerCount};
 pub use difference::Difference;
 pub use file::{FILE_MAX, Unreadable, read_file, read_input};
 pub use interface::InterfaceIndex;

@@ -2,7 +2,7 @@
 
 use super::{
     BackendChoice, Config, ControlOthers, Director, OnConflict, OnServerClaim, Policy, RealServer, Timeouts,
-    VirtualService, Wait, Workers,
+    VirtualService, Wait, WorkerCount,
 };
 use std::fmt::{self, Display, Formatter};
 
@@ -22,8 +22,8 @@ fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
     }
     writeln!(f, "backend = \"{}\"", backend(director.backend))?;
     match director.workers {
-        Workers::Auto => writeln!(f, "workers = \"auto\"")?,
-        Workers::Count(count) => writeln!(f, "workers = {count}")?,
+        WorkerCount::Auto => writeln!(f, "workers = \"auto\"")?,
+        WorkerCount::Count(count) => writeln!(f, "workers = {count}")?,
     }
     writeln!(f, "connections = {}", director.connections)?;
     writeln!(f, "wait = \"{}\"", wait(director.wait))?;
@@ -160,7 +160,7 @@ mod tests {
                     interface: "eth\"0\\".into(),
                     server_interface: two_arms.then(|| "eth1".into()),
                     backend: [BackendChoice::Auto, BackendChoice::Xdp, BackendChoice::Packet][backend],
-                    workers: if workers == 0 { Workers::Auto } else { Workers::Count(workers) },
+                    workers: if workers == 0 { WorkerCount::Auto } else { WorkerCount::Count(workers) },
                     connections,
                     wait: [Wait::Adaptive, Wait::Busy][wait],
                     huge_pages,

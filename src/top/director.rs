@@ -2,7 +2,7 @@
 
 use super::sampler::Clock;
 use crate::control::api;
-use crate::control::api::request::{Request, SECONDS_MAX};
+use crate::control::api::request::{ChangeRequest, SECONDS_MAX};
 use crate::control::client::{Blocking, ClientError};
 use crate::model::ServiceAddress;
 use std::io;
@@ -130,7 +130,7 @@ impl Director for Remote {
 
     fn drain(&self, drain: &Drain) -> Result<(), String> {
         let Drain { service, server, deadline } = *drain;
-        let request = Request::Drain { service, server: server.ip(), deadline };
+        let request = ChangeRequest::Drain { service, server: server.ip(), deadline };
         self.client.change(&[request]).map(drop).map_err(|error| error.to_string())
     }
 }

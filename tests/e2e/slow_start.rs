@@ -6,7 +6,7 @@ use crate::http::{HTTP, everything_adds_up};
 use crate::on_both_backends;
 use crate::peers::{Peers, vip};
 use directrix::control::api::Service;
-use directrix::control::api::request::{Request, ServiceSettings};
+use directrix::control::api::request::{ChangeRequest, ServiceSettings};
 use directrix::control::client::{Blocking, ClientError};
 use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
@@ -99,7 +99,7 @@ fn ipvsadm_keeps_a_slow_start_and_save_alone_carries_it() {
 
     let edit = |seconds| {
         let settings = ServiceSettings { slow_start: seconds, ..ServiceSettings::default() };
-        client.change(&[Request::EditService { service: WEB, settings }])
+        client.change(&[ChangeRequest::EditService { service: WEB, settings }])
     };
     let refused = edit(Some(86_401)).unwrap_err();
     assert!(matches!(refused, ClientError::Refused { code: Some(code), .. } if code == "unfit"));

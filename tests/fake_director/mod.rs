@@ -7,7 +7,7 @@ pub(crate) mod golden;
 
 use directrix::control::api;
 use directrix::control::api::Plan;
-use directrix::control::api::request::Request;
+use directrix::control::api::request::ChangeRequest;
 use directrix::control::director::apply::RefusedAt;
 use directrix::control::host::access::Access;
 use directrix::control::http::server::{self, Query};
@@ -69,11 +69,11 @@ impl Answers {
     }
 
     /// Answer of a director with these services, which stay as they are.
-    pub(crate) fn change(&self, requests: &[Request]) -> Result<Vec<String>, RefusedAt> {
+    pub(crate) fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, RefusedAt> {
         let before =
             Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
         let mut rules = before.clone();
-        let carry_out = |(at, request): (usize, &Request)| {
+        let carry_out = |(at, request): (usize, &ChangeRequest)| {
             request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))
         };
         requests.iter().enumerate().try_for_each(carry_out)?;

@@ -4,7 +4,7 @@ use crate::ipvs::{Known, Segment};
 use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN, one_hop_on};
 use directrix::control::api::Stats;
-use directrix::control::state::registry::{Registry, ServerLink};
+use directrix::control::state::registry::{Reachability, Registry};
 use directrix::flow::{Entry, Flow, State, V4Key};
 use directrix::forward::{BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::model::{
@@ -292,7 +292,9 @@ impl Director {
         let eligible: Vec<_> = service
             .servers
             .iter()
-            .filter(|server| matches!(server.link, ServerLink::Reachable(_)) && server.config.weight.0 > 0)
+            .filter(|server| {
+                matches!(server.reachability, Reachability::Reachable(_)) && server.config.weight.0 > 0
+            })
             .map(|server| server.id)
             .collect();
         match outcome {

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::args::{self, Order, Request as Asked, Target};
-use crate::control::api::request::{Persistence, Request, ServerSettings, ServiceSettings};
+use crate::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
 use crate::control::client::{Blocking, ClientError};
 use crate::ipvsadm::{self, Command, Forward, Opt, Transport};
 use crate::model::{self, SECONDS_MAX, ServiceAddress, read_input};
@@ -49,34 +49,34 @@ fn order_of(line: &str) -> Result<Order, Failure> {
     }
 }
 
-fn request(order: &Order) -> Result<Request, Failure> {
+fn request(order: &Order) -> Result<ChangeRequest, Failure> {
     let service = || service(order);
     Ok(match order.command {
         Command::AddService => {
-            Request::AddService { service: service()?, settings: service_settings(order)? }
+            ChangeRequest::AddService { service: service()?, settings: service_settings(order)? }
         }
         Command::EditService => {
-            Request::EditService { service: service()?, settings: service_settings(order)? }
+            ChangeRequest::EditService { service: service()?, settings: service_settings(order)? }
         }
-        Command::DeleteService => Request::DeleteService { service: service()? },
-        Command::Clear => Request::Clear {},
-        Command::AddServer => Request::AddServer {
+        Command::DeleteService => ChangeRequest::DeleteService { service: service()? },
+        Command::Clear => ChangeRequest::Clear {},
+        Command::AddServer => ChangeRequest::AddServer {
             service: service()?,
             server: server(order)?,
             settings: server_settings(order)?,
         },
-        Command::EditServer => Request::EditServer {
+        Command::EditServer => ChangeRequest::EditServer {
             service: service()?,
             server: server(order)?,
             settings: server_settings(order)?,
         },
-        Command::DeleteServer => Request::DeleteServer { service: service()?, server: server(order)? },
+        Command::DeleteServer => ChangeRequest::DeleteServer { service: service()?, server: server(order)? },
         Command::SetTimeouts => {
             order.timeouts.into_iter().try_for_each(check_seconds)?;
             let [tcp, tcp_fin, udp] = order.timeouts;
-            Request::SetTimeouts { tcp, tcp_fin, udp }
+            ChangeRequest::SetTimeouts { tcp, tcp_fin, udp }
         }
-        Command::Zero => Request::Zero { service: order.service.map(|_| service()).transpose()? },
+        Command::Zero => ChangeRequest::Zero { service: order.service.map(|_| service()).transpose()? },
         Command::StartDaemon | Command::StopDaemon => {
             return Err(Failure::new(
                 "directrix has no sync daemon: it keeps its connections to itself",

@@ -23,7 +23,7 @@ pub mod path {
     pub const DROPS: &str = "/v1/drops";
     /// A list of [`super::Worker`].
     pub const WORKERS: &str = "/v1/workers";
-    /// Takes a list of [`super::super::request::Request`]s, and answers with [`super::Changed`].
+    /// Takes a list of [`super::super::request::ChangeRequest`]s, and answers with [`super::Changed`].
     pub const CHANGES: &str = "/v1/changes";
     /// The running configuration as a file's text.
     pub const CONFIG: &str = "/v1/config";
@@ -76,7 +76,7 @@ pub struct Changed {
 pub struct Problem {
     /// What is wrong, for a person.
     pub error: String,
-    /// What is wrong, for a program: [`READ_ONLY`], [`NO_ACCESS`], or [`crate::control::api::request::Refused::code`].
+    /// What is wrong, for a program: [`READ_ONLY`], [`NO_ACCESS`], or [`crate::control::api::request::ChangeError::code`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Which request of a list it was, counted from 0.

@@ -16,7 +16,7 @@ pub use crate::model::SECONDS_MAX;
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub enum ChangeRequest {
     /// `ipvsadm -A`
     AddService {
         /// Its address.
@@ -195,7 +195,7 @@ fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceA
 
 /// Why a request cannot be carried out.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum ChangeError {
     /// It does not go with what is there.
     #[error(transparent)]
     Refusal(#[from] Refusal),
@@ -215,7 +215,7 @@ pub enum Refused {
     Misfit(#[from] Misfit),
 }
 
-impl Refused {
+impl ChangeError {
     /// What it is, for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -231,12 +231,12 @@ impl Refused {
     }
 }
 
-impl Request {
+impl ChangeRequest {
     /// Does to `rules` what is asked for, as far as it is about them.
     ///
     /// # Errors
-    /// [`Refused`]; the rules are as they were.
-    pub fn carry_out(&self, rules: &mut Rules) -> Result<(), Refused> {
+    /// [`ChangeError`]; the rules are as they were.
+    pub fn carry_out(&self, rules: &mut Rules) -> Result<(), ChangeError> {
         if let Some(change) = self.change(rules)? {
             rules.change(&change)?;
         }
@@ -277,7 +277,7 @@ impl Request {
         }
     }
 
-    fn change(&self, rules: &Rules) -> Result<Option<Change>, Refused> {
+    fn change(&self, rules: &Rules) -> Result<Option<Change>, ChangeError> {
         Ok(Some(match self {
             Self::AddService { service, settings } => Change::AddService(settings.service(*service)?),
             Self::EditService { service, settings } => {
@@ -323,8 +323,9 @@ fn within(what: &str, seconds: u32) -> Result<(), Misfit> {
 }
 
 impl ServiceSettings {
-    fn service(&self, address: ServiceAddress) -> Result<VirtualService, Refused> {
-        let scheduler = self.scheduler.parse().map_err(|()| Refused::Scheduler(self.scheduler.clone()))?;
+    fn service(&self, address: ServiceAddress) -> Result<VirtualService, ChangeError> {
+        let scheduler =
+            self.scheduler.parse().map_err(|()| ChangeError::Scheduler(self.scheduler.clone()))?;
         Ok(VirtualService {
             scheduler,
             scheduler_flags: self.flags(scheduler)?,
@@ -377,9 +378,9 @@ impl ServerSettings {
     }
 
     /// As `ip_vs_add_dest` and `ip_vs_edit_dest` (net/netfilter/ipvs/ip_vs_ctl.c) judge them.
-    fn thresholds(&self) -> Result<(), Refused> {
+    fn thresholds(&self) -> Result<(), ChangeError> {
         let Self { lower_threshold: lower, upper_threshold: upper, .. } = *self;
-        (lower <= upper).then_some(()).ok_or(Refused::Thresholds { lower, upper })
+        (lower <= upper).then_some(()).ok_or(ChangeError::Thresholds { lower, upper })
     }
 }
 
@@ -393,7 +394,7 @@ fn mac(text: &str) -> Result<MacAddr, Misfit> {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<Request, serde_json::Error> {
+    fn read(json: &str) -> Result<ChangeRequest, serde_json::Error> {
         serde_json::from_str(json)
     }
 
@@ -403,7 +404,10 @@ mod tests {
         let added = read(&format!(r#"{{"do": "add-server", {service}, "server": "192.0.2.9"}}"#)).unwrap();
         let settings = ServerSettings { weight: 1, upper_threshold: 0, lower_threshold: 0, mac: None };
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
-        assert_eq!(added, Request::AddServer { service: address, server: [192, 0, 2, 9].into(), settings });
+        assert_eq!(
+            added,
+            ChangeRequest::AddServer { service: address, server: [192, 0, 2, 9].into(), settings }
+        );
         for (json, complaint) in [
             (r#"{"do": "clear", "x": 1}"#.to_owned(), "unknown field `x`"),
             (format!(r#"{{"do": "delete-service", {service}, "x": 1}}"#), "unknown field `x`"),
@@ -429,12 +433,12 @@ mod tests {
             let error = read(&json).unwrap_err().to_string();
             assert!(error.starts_with(complaint), "{json}: {error}");
         }
-        assert_eq!(read(r#"{"do": "clear"}"#).unwrap(), Request::Clear {});
+        assert_eq!(read(r#"{"do": "clear"}"#).unwrap(), ChangeRequest::Clear {});
         let set = read(r#"{"do": "set-timeouts", "udp": 9}"#).unwrap();
-        assert_eq!(set, Request::SetTimeouts { tcp: 0, tcp_fin: 0, udp: 9 });
-        assert_eq!(read(r#"{"do": "zero"}"#).unwrap(), Request::Zero { service: None });
+        assert_eq!(set, ChangeRequest::SetTimeouts { tcp: 0, tcp_fin: 0, udp: 9 });
+        assert_eq!(read(r#"{"do": "zero"}"#).unwrap(), ChangeRequest::Zero { service: None });
         let zero = read(&format!(r#"{{"do": "zero", {service}}}"#)).unwrap();
-        assert_eq!(zero, Request::Zero { service: Some(address) });
+        assert_eq!(zero, ChangeRequest::Zero { service: Some(address) });
     }
 
     #[test]
@@ -464,10 +468,10 @@ mod tests {
         let service = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let server: IpAddr = [192, 0, 2, 9].into();
         let settings = ServerSettings { lower_threshold: 5, ..ServerSettings::default() };
-        let add = Request::AddServer { service, server, settings: settings.clone() };
-        let edit = Request::EditServer { service, server, settings };
+        let add = ChangeRequest::AddServer { service, server, settings: settings.clone() };
+        let edit = ChangeRequest::EditServer { service, server, settings };
         let mut rules = Rules::default();
-        let code = |request: &Request, rules: &mut Rules| request.carry_out(rules).unwrap_err().code();
+        let code = |request: &ChangeRequest, rules: &mut Rules| request.carry_out(rules).unwrap_err().code();
         assert_eq!(code(&add, &mut rules), "no-such-service");
         rules.services.push(VirtualService::new(service, Vec::new()));
         assert_eq!(code(&add, &mut rules), "out-of-range");
@@ -479,8 +483,8 @@ mod tests {
     fn what_cannot_be_carried_out_is_refused_by_code_and_changes_nothing() {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let rip: IpAddr = [192, 0, 2, 9].into();
-        let server = |settings| Request::AddServer { service: address, server: rip, settings };
-        let service = |settings| Request::AddService { service: address, settings };
+        let server = |settings| ChangeRequest::AddServer { service: address, server: rip, settings };
+        let service = |settings| ChangeRequest::AddService { service: address, settings };
         let named =
             |scheduler: &str| ServiceSettings { scheduler: scheduler.into(), ..ServiceSettings::default() };
         let flagged = ServiceSettings { scheduler_flags: vec!["mh-port".into()], ..named("sh") };
@@ -490,10 +494,10 @@ mod tests {
             (service(flagged), "unfit"),
             (server(ServerSettings::default()), "no-such-service"),
             (server(group), "unfit"),
-            (Request::Drain { service: address, server: rip, deadline: None }, "no-such-service"),
-            (Request::Drain { service: address, server: rip, deadline: Some(u32::MAX) }, "unfit"),
-            (Request::SetTimeouts { tcp: SECONDS_MAX + 1, tcp_fin: 0, udp: 0 }, "unfit"),
-            (Request::Zero { service: Some(address) }, "no-such-service"),
+            (ChangeRequest::Drain { service: address, server: rip, deadline: None }, "no-such-service"),
+            (ChangeRequest::Drain { service: address, server: rip, deadline: Some(u32::MAX) }, "unfit"),
+            (ChangeRequest::SetTimeouts { tcp: SECONDS_MAX + 1, tcp_fin: 0, udp: 0 }, "unfit"),
+            (ChangeRequest::Zero { service: Some(address) }, "no-such-service"),
         ] {
             let mut rules = Rules::default();
             let refused = request.carry_out(&mut rules).unwrap_err();

@@ -1,6 +1,6 @@
 //! Drives the neighbor machine: frames, time and commands in, frames and reports out.
 
-use crate::control::log::limit::Throttle;
+use crate::control::log::limit::LogLimiter;
 use crate::io::{ArpSocket, AsyncArpSocket};
 use crate::model::InterfaceIndex;
 use crate::neighbor::{Action, Event, Neighbors, Report, ServerSettings};
@@ -35,29 +35,29 @@ pub enum Command {
 }
 
 /// The neighbor machine with its sockets and its clock.
-pub struct Responder {
+pub struct ArpDriver {
     neighbors: Neighbors,
-    links: Vec<Link>,
+    links: Vec<ArpInterface>,
     start: Instant,
     actions: Vec<Action>,
 }
 
-struct Link {
+struct ArpInterface {
     socket: AsyncArpSocket,
     /// The last frame could not be sent: logged when that changes, not for each frame.
     failing: bool,
-    /// What may be logged about each [`Way`] of it.
-    lines: Throttle<Way>,
+    /// What may be logged about each [`Direction`] of it.
+    limiter: LogLimiter<Direction>,
 }
 
 /// What a socket is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Way {
+enum Direction {
     Receiving,
     Sending,
 }
 
-impl Responder {
+impl ArpDriver {
     /// Takes a machine and its sockets, in the order of [`crate::neighbor::Settings::links`].
     /// `start` is the moment of [`Tick`] 0.
     ///
@@ -67,7 +67,7 @@ impl Responder {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(neighbors: Neighbors, sockets: Vec<ArpSocket>, start: Instant) -> io::Result<Self> {
-        let link = |socket| AsyncArpSocket::new(socket).map(Link::new);
+        let link = |socket| AsyncArpSocket::new(socket).map(ArpInterface::new);
         let links = sockets.into_iter().map(link).collect::<io::Result<_>>()?;
         Ok(Self { neighbors, links, start, actions: Vec::new() })
     }
@@ -93,7 +93,7 @@ impl Responder {
                 }
                 () = tokio::time::sleep(pause) => {
                     self.handle(Event::Timer);
-                    self.links.iter_mut().for_each(|link| link.lines.settle(Instant::now()));
+                    self.links.iter_mut().for_each(|link| link.limiter.report_suppressed(Instant::now()));
                 }
                 command = commands.recv() => match command {
                     Some(command) => self.handle(command.into()),
@@ -133,7 +133,7 @@ impl Responder {
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        self.links[link].lines.line(Way::Receiving, Instant::now(), || {
+                        self.links[link].limiter.log(Direction::Receiving, Instant::now(), || {
                             tracing::warn!(link, %error, "receiving ARP failed");
                         });
                         break;
@@ -157,9 +157,9 @@ impl Responder {
     }
 }
 
-impl Link {
+impl ArpInterface {
     fn new(socket: AsyncArpSocket) -> Self {
-        Self { socket, failing: false, lines: Throttle::default() }
+        Self { socket, failing: false, limiter: LogLimiter::default() }
     }
 
     /// One packet; `None` for a frame that is no ARP for IPv4.
@@ -177,17 +177,17 @@ impl Link {
         let failed_before = std::mem::replace(&mut self.failing, sent.is_err());
         match sent {
             Err(error) if !failed_before => {
-                self.lines.line(Way::Sending, now, || tracing::warn!(%error, "sending ARP failed"));
+                self.limiter.log(Direction::Sending, now, || tracing::warn!(%error, "sending ARP failed"));
             }
             Ok(()) if failed_before => {
-                self.lines.line(Way::Sending, now, || tracing::info!("sending ARP works again"))
+                self.limiter.log(Direction::Sending, now, || tracing::info!("sending ARP works again"))
             }
             Err(_) | Ok(()) => {}
         }
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Receiving => "receiving ARP",
@@ -197,7 +197,7 @@ impl fmt::Display for Way {
 }
 
 /// Waits until any of the sockets has something to read.
-async fn readable(links: &[Link]) -> io::Result<()> {
+async fn readable(links: &[ArpInterface]) -> io::Result<()> {
     poll_fn(|context| {
         for link in links {
             if let Poll::Ready(ready) = link.socket.poll_readable(context) {

@@ -11,14 +11,14 @@ pub(in crate::control) fn log(report: &Report, registry: &Registry, settings: &D
     match report {
         Report::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
         Report::Conflict { vip, mac, server } => {
-            conflict(&Claimant { vip: *vip, mac: *mac, server: *server }, registry, settings.on_conflict);
+            conflict(&VipClaimant { vip: *vip, mac: *mac, server: *server }, registry, settings.on_conflict);
         }
         Report::Standby { vip, mac } => tracing::warn!(
             %vip, %mac,
             "standby: another host has the VIP; it is claimed when that host does not answer any more"
         ),
         Report::Held { vip, mac, server } => {
-            held(&Claimant { vip: *vip, mac: *mac, server: *server }, settings.on_server_claim);
+            held(&VipClaimant { vip: *vip, mac: *mac, server: *server }, settings.on_server_claim);
         }
         Report::ConflictOver { vip, mac, .. } => {
             tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
@@ -41,15 +41,15 @@ pub(in crate::control) fn log(report: &Report, registry: &Registry, settings: &D
 }
 
 /// A station that acts as if it had a VIP.
-struct Claimant {
+struct VipClaimant {
     vip: Ipv4Addr,
     mac: MacAddr,
     /// The real server that it is, if it is one.
     server: Option<Ipv4Addr>,
 }
 
-fn conflict(claimant: &Claimant, registry: &Registry, on_conflict: OnConflict) {
-    let Claimant { vip, mac, server } = claimant;
+fn conflict(claimant: &VipClaimant, registry: &Registry, on_conflict: OnConflict) {
+    let VipClaimant { vip, mac, server } = claimant;
     let rip = server.map(tracing::field::display);
     let claimed = registry.vip((*vip).into()) == Some(VipState::Claimed);
     match (claimed, on_conflict, server) {
@@ -71,8 +71,8 @@ fn conflict(claimant: &Claimant, registry: &Registry, on_conflict: OnConflict) {
     }
 }
 
-fn held(claimant: &Claimant, on_server_claim: OnServerClaim) {
-    let Claimant { vip, mac, server: Some(rip) } = claimant else { return };
+fn held(claimant: &VipClaimant, on_server_claim: OnServerClaim) {
+    let VipClaimant { vip, mac, server: Some(rip) } = claimant else { return };
     match on_server_claim {
         OnServerClaim::Exclude => tracing::error!(
             %vip, %rip, %mac,

@@ -6,7 +6,7 @@ mod error;
 pub use blocking::Blocking;
 pub use error::ClientError;
 
-use crate::control::api::request::Request as ChangeRequest;
+use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, Plan, path};
 use crate::control::http::server::BODY_MAX;
 use crate::control::http::socket::PATH_MAX;

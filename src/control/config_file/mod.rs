@@ -1,7 +1,7 @@
 //! The configuration file beside what runs: unsaved changes, and how reloads went.
 
 use crate::control::api::overview::{FileStatus, Reload, Warning};
-use crate::control::director::reload::{Outcome, Reread};
+use crate::control::director::reload::{ReadConfig, ReloadOutcome};
 use crate::control::log::audit::Origin;
 use crate::model::{Config, Director as Settings, Rules};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,18 +14,18 @@ type Reading = Arc<Result<Config, String>>;
 
 /// The file as it is now, beside what runs.
 pub(in crate::control) struct ConfigFile {
-    reread: Reread,
+    reread: ReadConfig,
     last: Mutex<Option<(Instant, Reading)>>,
 }
 
 /// What runs, to be compared with the file.
-pub(in crate::control) struct Running {
+pub(in crate::control) struct RunningConfig {
     pub(in crate::control) rules: Rules,
     pub(in crate::control) settings: Settings,
 }
 
 impl ConfigFile {
-    pub(in crate::control) fn new(reread: Reread) -> Self {
+    pub(in crate::control) fn new(reread: ReadConfig) -> Self {
         Self { reread, last: Mutex::new(None) }
     }
 
@@ -38,7 +38,7 @@ impl ConfigFile {
     }
 
     /// What a reading that is no older than `age` says beside what runs. Blocks.
-    pub(in crate::control) fn compare(&self, running: &Running, age: Duration) -> FileStatus {
+    pub(in crate::control) fn compare(&self, running: &RunningConfig, age: Duration) -> FileStatus {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fresh = last.filter(|(at, _)| at.elapsed() < age).map(|(_, reading)| reading);
         match &*fresh.unwrap_or_else(|| Arc::new(self.read())) {
@@ -86,7 +86,7 @@ impl History {
     }
 
     /// Notes how a reload went that `origin` has asked for.
-    pub(in crate::control) fn note(&mut self, origin: &Origin, outcome: &Outcome) {
+    pub(in crate::control) fn note(&mut self, origin: &Origin, outcome: &ReloadOutcome) {
         let now = SystemTime::now();
         if outcome.is_ok() {
             self.succeeded = now;
@@ -114,9 +114,9 @@ mod tests {
         parse(Path::new("d.toml"), text).unwrap()
     }
 
-    fn running(text: &str) -> Running {
+    fn running(text: &str) -> RunningConfig {
         let config = config(text);
-        Running { rules: config.rules(), settings: config.director }
+        RunningConfig { rules: config.rules(), settings: config.director }
     }
 
     #[test]

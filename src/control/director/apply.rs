@@ -3,15 +3,15 @@
 //! The order is such that no frame is lost by it: what goes is first taken from the kernel's hands, then
 //! from the workers'; what comes is known to the workers before the kernel hands it over.
 
-use crate::control::api::request::{Refused, Request};
+use crate::control::api::request::{ChangeError, ChangeRequest};
 use crate::control::arp::driver::Command;
 use crate::control::director::Director;
-use crate::control::director::error::Failure;
+use crate::control::director::error::DirectorError;
 use crate::control::director::hints;
-use crate::control::host::resolve::Host;
+use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::audit::{self, Origin};
 use crate::control::state::registry::Drain;
-use crate::control::state::registry::Totals;
+use crate::control::state::registry::TotalsOf;
 use crate::control::workers::status;
 use crate::model::{Change, Config, Culprit, Director as Settings, Misfit, Rules};
 use crate::schedule::Load;
@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 
 /// Which of a list of requests was refused, counted from 0, and why.
 #[derive(Debug)]
-pub struct RefusedAt(pub usize, pub Refused);
+pub struct RefusedAt(pub usize, pub ChangeError);
 
 impl<F: FnMut()> Director<F> {
     /// Carries out all of `requests`, or none. Returns what has become different.
     pub(in crate::control) fn change(
         &mut self,
-        requests: &[Request],
+        requests: &[ChangeRequest],
         origin: &Origin,
     ) -> Result<Vec<String>, RefusedAt> {
         let before = self.registry.rules();
@@ -37,11 +37,11 @@ impl<F: FnMut()> Director<F> {
         }
         self.apply(&rules).map_err(|misfit| RefusedAt(blamed(requests, &misfit), misfit.into()))?;
         requests.iter().for_each(|request| self.mark(request));
-        if requests.iter().any(|request| matches!(request, Request::Drain { .. })) {
+        if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {
             self.go_by_rules(); // a server that drains no longer keeps its clients
         }
         let mut lines: Vec<_> = before.differences(&rules).iter().map(ToString::to_string).collect();
-        lines.extend(requests.iter().filter_map(Request::beyond_rules));
+        lines.extend(requests.iter().filter_map(ChangeRequest::beyond_rules));
         audit::changed(origin, &lines);
         Ok(lines)
     }
@@ -105,8 +105,8 @@ impl<F: FnMut()> Director<F> {
     fn apply(&mut self, rules: &Rules) -> Result<(), Misfit> {
         rules.check()?;
         let host = self.host.refit(&rules.services)?;
-        let crew = &self.backend.crew;
-        let totals: Totals<'_> = &|server| status::totals(crew, server);
+        let workers = &self.backend.workers;
+        let totals: TotalsOf<'_> = &|server| status::totals(workers, server);
         let states: HashMap<_, _> =
             self.host.vips.iter().map(|vip| (*vip, self.registry.vip((*vip).into()))).collect();
         self.registry.apply(rules, totals)?;
@@ -131,13 +131,13 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// What is more than a rule.
-    fn mark(&mut self, request: &Request) {
+    fn mark(&mut self, request: &ChangeRequest) {
         match request {
-            Request::Zero { service } => {
-                let crew = &self.backend.crew;
-                self.registry.zero(*service, &|server| status::totals(crew, server));
+            ChangeRequest::Zero { service } => {
+                let workers = &self.backend.workers;
+                self.registry.zero(*service, &|server| status::totals(workers, server));
             }
-            Request::Drain { service, server, deadline } => {
+            ChangeRequest::Drain { service, server, deadline } => {
                 let until = deadline.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
                 // A later request of the same list may have given it a weight again.
                 let entry = self.registry.server_mut(*service, *server);
@@ -145,7 +145,7 @@ impl<F: FnMut()> Director<F> {
                     entry.drain = Some(Drain { until });
                 }
             }
-            Request::AddServer { service, server, .. } => {
+            ChangeRequest::AddServer { service, server, .. } => {
                 if let Some(entry) = self.registry.server_mut(*service, *server) {
                     entry.drain = None;
                 }
@@ -156,7 +156,7 @@ impl<F: FnMut()> Director<F> {
 
     /// Goes by the addresses that the interfaces have now: real servers are asked from them, and no client is
     /// taken to have them.
-    pub(in crate::control) fn follow_addresses(&mut self) -> Result<(), Failure> {
+    pub(in crate::control) fn follow_addresses(&mut self) -> Result<(), DirectorError> {
         self.note_addresses()?;
         if !self.host.has_other_addresses() {
             return Ok(());
@@ -175,17 +175,18 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Logs each address that servers are asked from and were not before.
-    fn log_askers(&mut self, before: &Host) {
-        let askers = |host: &Host| host.servers.iter().map(|server| server.own).collect::<BTreeSet<_>>();
+    fn log_askers(&mut self, before: &ResolvedHost) {
+        let askers =
+            |host: &ResolvedHost| host.servers.iter().map(|server| server.own).collect::<BTreeSet<_>>();
         for own in askers(&self.host).difference(&askers(before)) {
-            self.lines.line(*own, Instant::now(), || {
+            self.limiter.log(*own, Instant::now(), || {
                 tracing::info!(%own, "real servers are asked from another address of this host");
             });
         }
     }
 
     /// Tells ARP which real servers have come, gone, or are to be asked from another address.
-    fn tell_responder(&self, before: &Host) {
+    fn tell_responder(&self, before: &ResolvedHost) {
         let [gone, come] = difference(&before.servers, &self.host.servers);
         let stays: HashSet<_> = come.iter().map(|server| (server.interface, server.rip)).collect();
         let gone = gone.into_iter().map(|server| (server.interface, server.rip));
@@ -208,7 +209,7 @@ fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> [Vec<T>; 2] {
 }
 
 /// Which of `requests` has made the rules unfit: the last that brought about any of what is at fault.
-fn blamed(requests: &[Request], misfit: &Misfit) -> usize {
+fn blamed(requests: &[ChangeRequest], misfit: &Misfit) -> usize {
     let of = |culprit: &Culprit| requests.iter().rposition(|request| request.brings_about(*culprit));
     let last = requests.len().saturating_sub(1);
     misfit.culprits.iter().filter_map(of).max().unwrap_or(last)
@@ -226,35 +227,35 @@ mod tests {
         ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, vip], port).into() }
     }
 
-    fn add(service: ServiceAddress) -> Request {
-        Request::AddService { service, settings: ServiceSettings::default() }
+    fn add(service: ServiceAddress) -> ChangeRequest {
+        ChangeRequest::AddService { service, settings: ServiceSettings::default() }
     }
 
-    fn edit(service: ServiceAddress) -> Request {
-        Request::EditService { service, settings: ServiceSettings::default() }
+    fn edit(service: ServiceAddress) -> ChangeRequest {
+        ChangeRequest::EditService { service, settings: ServiceSettings::default() }
     }
 
     fn rip(host: u8) -> IpAddr {
         [192, 0, 2, host].into()
     }
 
-    fn add_server(service: ServiceAddress, host: u8) -> Request {
-        Request::AddServer { service, server: rip(host), settings: ServerSettings::default() }
+    fn add_server(service: ServiceAddress, host: u8) -> ChangeRequest {
+        ChangeRequest::AddServer { service, server: rip(host), settings: ServerSettings::default() }
     }
 
     #[test]
     fn the_last_request_that_made_it_so_is_blamed() {
         let (one, two) = (service(1, 80), service(1, 81));
         let requests = [
-            Request::Clear {},
+            ChangeRequest::Clear {},
             add(one),
             add_server(one, 9),
             add(two),
-            Request::DeleteService { service: one },
+            ChangeRequest::DeleteService { service: one },
             add(one),
             add_server(two, 9),
             edit(one),
-            Request::EditServer { service: two, server: rip(9), settings: ServerSettings::default() },
+            ChangeRequest::EditServer { service: two, server: rip(9), settings: ServerSettings::default() },
             add(service(1, 82)),
         ];
         for (culprits, at) in [

@@ -1,19 +1,19 @@
 //! Why a director ends.
 
 use crate::control::http::exporter::ExporterError;
-use crate::control::http::server::BindError;
+use crate::control::http::server::ControlSocketError;
 use crate::io::IoError;
 use crate::model::{ConfigErrors, Misfit};
 
 /// Why a director did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum DirectorError {
     /// The host does not have what the configuration names, and will not get it by itself.
     #[error(transparent)]
     Misfit(#[from] ConfigErrors),
     /// The control socket.
     #[error(transparent)]
-    Socket(#[from] BindError),
+    Socket(#[from] ControlSocketError),
     /// The metrics listener.
     #[error(transparent)]
     Exporter(#[from] ExporterError),

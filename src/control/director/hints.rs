@@ -2,7 +2,7 @@
 //! interface holds, services whose real servers all have weight 0.
 
 use crate::control::director::Director;
-use crate::control::host::resolve::Host;
+use crate::control::host::resolve::ResolvedHost;
 use crate::io::{Interface, OwnAddress};
 use crate::model::{Config, ServiceAddress, VirtualService};
 use std::collections::BTreeSet;
@@ -14,9 +14,9 @@ const NAMED: usize = 5;
 
 /// VIPs that are addresses of this host, as far as the log has said so.
 #[derive(Debug, Default)]
-pub(in crate::control) struct OwnVips(BTreeSet<Ipv4Addr>);
+pub(in crate::control) struct LocalVips(BTreeSet<Ipv4Addr>);
 
-impl OwnVips {
+impl LocalVips {
     pub(in crate::control) fn list(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.0.iter().copied()
     }
@@ -42,7 +42,7 @@ impl<F: FnMut()> Director<F> {
         let (come, gone) = self.own_vips.update(&self.host.vips, &all);
         for OwnAddress { address: vip, prefix, interface } in come {
             let remedy = format!("ip address del {vip}/{prefix} dev {interface}");
-            self.lines.line(*vip, Instant::now(), || {
+            self.limiter.log(*vip, Instant::now(), || {
                 tracing::warn!(
                     %vip, interface, remedy,
                     "the VIP is an address of this host: whenever directrix does not serve it, this host answers"
@@ -50,7 +50,7 @@ impl<F: FnMut()> Director<F> {
             });
         }
         for vip in gone {
-            self.lines.line(
+            self.limiter.log(
                 vip,
                 Instant::now(),
                 || tracing::info!(%vip, "the VIP is no longer an address of this host"),
@@ -60,9 +60,9 @@ impl<F: FnMut()> Director<F> {
 }
 
 /// All of it about a configuration that does not run, as lines.
-pub(in crate::control) fn of(config: &Config, host: &Host) -> Vec<String> {
+pub(in crate::control) fn of(config: &Config, host: &ResolvedHost) -> Vec<String> {
     let all = Interface::own_addresses().unwrap_or_default();
-    let (own, _) = OwnVips::default().update(&host.vips, &all);
+    let (own, _) = LocalVips::default().update(&host.vips, &all);
     let own = own.into_iter().map(|OwnAddress { address, prefix, interface }| {
         format!(
             "the VIP {address} is an address of this host: ip address del {address}/{prefix} dev {interface}"
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn an_address_that_becomes_a_vip_or_stops_is_told_once() {
         let vips = [80, 81].map(|last| Ipv4Addr::new(192, 0, 2, last));
-        let mut known = OwnVips::default();
+        let mut known = LocalVips::default();
         let mut told = |vips: &[Ipv4Addr], all: &[OwnAddress]| {
             let (come, gone) = known.update(vips, all);
             (come.iter().map(|own| own.address).collect::<Vec<_>>(), gone)

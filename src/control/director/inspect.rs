@@ -4,7 +4,7 @@
 use crate::control::director::hints;
 use crate::control::director::plan;
 use crate::control::host::privileges::Privileges;
-use crate::control::host::resolve::Host;
+use crate::control::host::resolve::ResolvedHost;
 use crate::io::claim::Claim;
 use crate::io::{Interface, IoError, Plan, packet, xdp};
 use crate::model::{BackendChoice, Config, ConfigErrors};
@@ -23,7 +23,7 @@ pub struct Inspection {
 pub fn inspect(config: &Config) -> Inspection {
     let mut found = Inspection::default();
     found.refuse(Privileges::look_up(config).map(drop));
-    match Host::fit(config) {
+    match ResolvedHost::fit(config) {
         Ok(host) => found.examine(config, &host),
         Err(unready) => found.refuse(Err(unready.errors)),
     }
@@ -36,7 +36,7 @@ impl Inspection {
         self.faults.extend(errors.iter().map(ToString::to_string));
     }
 
-    fn examine(&mut self, config: &Config, host: &Host) {
+    fn examine(&mut self, config: &Config, host: &ResolvedHost) {
         host.arms.iter().for_each(|arm| self.examine_link(arm));
         self.examine_backend(config.director.backend, &plan(config, host));
         if let Some(lacking) = Privileges::lacking() {

@@ -3,31 +3,31 @@
 use crate::control::api;
 use crate::control::arp::driver::Command;
 use crate::control::director::Director;
-use crate::control::log::limit::Throttle;
+use crate::control::log::limit::LogLimiter;
 use crate::io::{Interface, IoError};
 use crate::model::InterfaceIndex;
 use std::time::Instant;
 
 /// What is known of the interfaces.
 #[derive(Debug)]
-pub(in crate::control) struct Links {
-    /// In the order of [`crate::control::host::resolve::Host::arms`].
-    all: Vec<Link>,
+pub(in crate::control) struct Carriers {
+    /// In the order of [`crate::control::host::resolve::ResolvedHost::arms`].
+    all: Vec<InterfaceCarrier>,
     /// What may be logged about each, by its place.
-    lines: Throttle<usize>,
+    limiter: LogLimiter<usize>,
 }
 
 #[derive(Debug)]
-struct Link {
+struct InterfaceCarrier {
     name: String,
     has_carrier: bool,
 }
 
-impl Links {
+impl Carriers {
     /// All up, as ARP takes them to be until it is told otherwise.
     pub(in crate::control) fn new(arms: &[Interface]) -> Self {
-        let link = |arm: &Interface| Link { name: arm.name.clone(), has_carrier: true };
-        Self { all: arms.iter().map(link).collect(), lines: Throttle::default() }
+        let link = |arm: &Interface| InterfaceCarrier { name: arm.name.clone(), has_carrier: true };
+        Self { all: arms.iter().map(link).collect(), limiter: LogLimiter::default() }
     }
 
     pub(in crate::control) fn are_up(&self) -> bool {
@@ -41,7 +41,7 @@ impl Links {
 
     /// As the control socket tells them.
     pub(in crate::control) fn list(&self) -> Vec<api::Interface> {
-        let of = |link: &Link| api::Interface { name: link.name.clone(), up: link.has_carrier };
+        let of = |link: &InterfaceCarrier| api::Interface { name: link.name.clone(), up: link.has_carrier };
         self.all.iter().map(of).collect()
     }
 
@@ -68,7 +68,7 @@ impl<F: FnMut()> Director<F> {
             self.host.arms.iter().map(Interface::check_carrier).collect::<Result<_, _>>()?;
         for (index, command) in self.links.update(&carriers) {
             let interface = &self.host.arms[index].name;
-            self.links.lines.line(index, Instant::now(), || log(interface, command));
+            self.links.limiter.log(index, Instant::now(), || log(interface, command));
             self.command(command);
         }
         Ok(())
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn each_change_of_a_carrier_is_told_once() {
         let arms = [eth0(&[]), Interface { name: "eth1".into(), ..eth0(&[]) }];
-        let mut links = Links::new(&arms);
+        let mut links = Carriers::new(&arms);
         let mut told = |carriers: [bool; 2]| {
             let commands: Vec<_> = links.update(&carriers).into_iter().map(|(_, command)| command).collect();
             (commands, links.down())

@@ -14,33 +14,33 @@ mod symptoms;
 mod vips;
 
 use crate::control::api;
-use crate::control::arp::driver::{Command, Responder};
+use crate::control::arp::driver::{ArpDriver, Command};
 use crate::control::arp::log as arp_log;
-use crate::control::director::error::Failure;
-use crate::control::director::hints::OwnVips;
-use crate::control::director::links::Links;
-use crate::control::director::reload::{Reloads, Reread};
-use crate::control::director::startup::Site;
-use crate::control::director::symptoms::{Scene, Symptoms};
-use crate::control::director::vips::Kept;
+use crate::control::director::error::DirectorError;
+use crate::control::director::hints::LocalVips;
+use crate::control::director::links::Carriers;
+use crate::control::director::reload::{ReadConfig, ReloadQueue};
+use crate::control::director::startup::StartContext;
+use crate::control::director::symptoms::{SymptomContext, Symptoms};
+use crate::control::director::vips::KeptVips;
 use crate::control::host::privileges::Privileges;
-use crate::control::host::resolve::Host;
-use crate::control::host::signals::{Signals, Wish};
+use crate::control::host::resolve::ResolvedHost;
+use crate::control::host::signals::{DirectorSignals, SignalAction};
 use crate::control::http::exporter::Exporter;
 use crate::control::http::server::{self, ControlSocket, Query};
 use crate::control::log::audit::Origin;
-use crate::control::log::limit::Throttle;
+use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
-use crate::control::state::availability::Watch;
+use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::rates;
-use crate::control::state::registry::{Registry, ServerLink, VipState};
-use crate::control::workers::backend::{self, Backend};
+use crate::control::state::registry::{Reachability, Registry, VipState};
+use crate::control::workers::backend::{self, RunningBackend};
 use crate::control::workers::watchdog::{self, Watchdog};
-use crate::control::workers::{Settings as CrewSettings, random_seed};
+use crate::control::workers::{WorkerSettings, random_seed};
 use crate::forward::Snapshot;
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Plan};
-use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, Workers};
+use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, WorkerCount};
 use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::sys::NetworkWatch;
@@ -59,11 +59,11 @@ const QUERIES: usize = 64;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Where a director's words come from and go to.
-pub struct Surroundings<'a, F> {
+pub struct RunOptions<'a, F> {
     /// The control socket's path.
     pub socket: &'a Path,
     /// Reads the configuration file again.
-    pub reread: Reread,
+    pub reread: ReadConfig,
     /// What the command line says, whatever a file does.
     pub backend: Option<BackendChoice>,
     /// Called once every VIP is claimed or known to be another host's, and every real server has answered or not.
@@ -73,15 +73,15 @@ pub struct Surroundings<'a, F> {
 /// Runs a director until SIGTERM or SIGINT; SIGHUP makes it read its file again.
 ///
 /// # Errors
-/// [`Failure`]. The interface is then as it was found.
-pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Result<(), Failure> {
-    let Surroundings { socket, reread, backend, ready } = surroundings;
+/// [`DirectorError`]. The interface is then as it was found.
+pub fn run<F: FnMut()>(config: &Config, surroundings: RunOptions<'_, F>) -> Result<(), DirectorError> {
+    let RunOptions { socket, reread, backend, ready } = surroundings;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(async {
         // First, so that a signal that comes while all the rest is set up ends it in order, too.
-        let mut signals = Signals::listen()?;
+        let mut signals = DirectorSignals::listen()?;
         let waited = startup::for_host(config.clone(), &reread, &mut signals, socket).await?;
-        let Some(Site { config, privileges, host, socket: early }) = waited else { return Ok(()) };
+        let Some(StartContext { config, privileges, host, socket: early }) = waited else { return Ok(()) };
         if config.director.on_conflict == OnConflict::Claim {
             tracing::warn!(
                 "on_conflict = \"claim\": a VIP that another host has is taken from it, and connections that it directs break"
@@ -96,7 +96,7 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: Surroundings<'_, F>) -> Re
             None => None,
         };
         let director = Director::start(&config, host, &privileges, ready)?;
-        director.direct((socket, exporter), signals, Reloads::new(reread, backend)).await
+        director.direct((socket, exporter), signals, ReloadQueue::new(reread, backend)).await
     });
     runtime.shutdown_timeout(GRACE);
     end
@@ -107,13 +107,13 @@ pub(in crate::control) struct Director<F> {
     pub(in crate::control) registry: Registry,
     /// As they were at the start; timeouts and policy are the registry's.
     pub(in crate::control) settings: Settings,
-    pub(in crate::control) host: Host,
+    pub(in crate::control) host: ResolvedHost,
     pub(in crate::control) snapshot: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that a worker may still hold: freed here, never on the data path.
     pub(in crate::control) retired: Vec<Arc<Snapshot>>,
     /// When it is time to free them.
     pub(in crate::control) release: Option<Instant>,
-    pub(in crate::control) backend: Backend,
+    pub(in crate::control) backend: RunningBackend,
     pub(in crate::control) loads: Arc<Loads>,
     pub(in crate::control) templates: Arc<Templates>,
     epoch: Instant,
@@ -122,31 +122,36 @@ pub(in crate::control) struct Director<F> {
     commands: Option<mpsc::UnboundedSender<Command>>,
     pub(in crate::control) meter: Meter,
     /// What may be logged about each VIP and real server.
-    pub(in crate::control) lines: Throttle<Ipv4Addr>,
-    pub(in crate::control) own_vips: OwnVips,
-    pub(in crate::control) links: Links,
+    pub(in crate::control) limiter: LogLimiter<Ipv4Addr>,
+    pub(in crate::control) own_vips: LocalVips,
+    pub(in crate::control) links: Carriers,
     watchdog: Watchdog,
     /// Of services that have no server left.
-    pub(in crate::control) availability: Watch,
+    pub(in crate::control) availability: AvailabilityWatch,
     pub(in crate::control) symptoms: Symptoms,
     /// Claimed VIPs without a service.
-    pub(in crate::control) kept: Kept,
+    pub(in crate::control) kept: KeptVips,
     pub(in crate::control) ready: Option<F>,
 }
 
 impl<F: FnMut()> Director<F> {
-    fn start(config: &Config, host: Host, privileges: &Privileges, ready: F) -> Result<Self, Failure> {
+    fn start(
+        config: &Config,
+        host: ResolvedHost,
+        privileges: &Privileges,
+        ready: F,
+    ) -> Result<Self, DirectorError> {
         let (director, epoch) = (&config.director, Instant::now());
         let own_macs = host.arms.iter().map(|interface| interface.mac).collect();
         let (servers, mut registry) = (usize::from(u16::MAX), Registry::new(own_macs));
         registry.reserved = host.not_clients();
         let rules = config.rules();
-        registry.apply(&rules, &|_| api::Stats::default()).map_err(Failure::Rules)?;
+        registry.apply(&rules, &|_| api::Stats::default()).map_err(DirectorError::Rules)?;
         let loads = Arc::new(Loads::new(servers));
         let capacity = director.connections as usize;
         let templates = Arc::new(Templates::new(capacity, servers, random_seed()?));
         let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads, epoch)));
-        let crew = CrewSettings {
+        let workers = WorkerSettings {
             snapshot: Arc::clone(&snapshot),
             loads: Arc::clone(&loads),
             templates: Arc::clone(&templates),
@@ -157,7 +162,7 @@ impl<F: FnMut()> Director<F> {
         };
         let neighbors = Neighbors::new(arp_settings(config, &host)?);
         let mut sockets = Vec::new();
-        let backend = backend::launch(director.backend, &plan(config, &host), &crew, &mut |steering| {
+        let backend = backend::launch(director.backend, &plan(config, &host), &workers, &mut |steering| {
             sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
             privileges.reduce(steering.restores())
         })?;
@@ -171,17 +176,17 @@ impl<F: FnMut()> Director<F> {
             loads,
             templates,
             epoch,
-            links: Links::new(&host.arms),
+            links: Carriers::new(&host.arms),
             host,
             commands: None,
             meter: Meter::new(&neighbors),
             neighbors: Some((neighbors, sockets)),
-            lines: Throttle::default(),
-            own_vips: OwnVips::default(),
+            limiter: LogLimiter::default(),
+            own_vips: LocalVips::default(),
             symptoms: Symptoms::new(),
             watchdog: Watchdog::new(),
-            availability: Watch::default(),
-            kept: Kept::new(),
+            availability: AvailabilityWatch::default(),
+            kept: KeptVips::new(),
             ready: Some(ready),
         })
     }
@@ -190,9 +195,9 @@ impl<F: FnMut()> Director<F> {
     async fn direct(
         mut self,
         (socket, exporter): (ControlSocket, Option<Exporter>),
-        signals: Signals,
-        reloads: Reloads,
-    ) -> Result<(), Failure> {
+        signals: DirectorSignals,
+        reloads: ReloadQueue,
+    ) -> Result<(), DirectorError> {
         let (queries, inbox) = mpsc::channel(QUERIES);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         // Ends with the runtime: it leaves nothing behind, and owes nobody an answer.
@@ -200,7 +205,7 @@ impl<F: FnMut()> Director<F> {
         let serving = tokio::spawn(server::serve(socket, queries, async { drop(stopped.await) }));
         let end = self.attend(inbox, signals, reloads).await;
         self.backend.steering.stop();
-        let worked = self.backend.crew.stop().map_err(Failure::Worker);
+        let worked = self.backend.workers.stop().map_err(DirectorError::Worker);
         drop(stop);
         let _ = serving.await; // what a client did is no failure of ours
         worked.and(end) // that a worker has ended is known here; why, by the worker
@@ -210,9 +215,9 @@ impl<F: FnMut()> Director<F> {
     async fn attend(
         &mut self,
         mut queries: mpsc::Receiver<Query>,
-        mut signals: Signals,
-        mut reloads: Reloads,
-    ) -> Result<(), Failure> {
+        mut signals: DirectorSignals,
+        mut reloads: ReloadQueue,
+    ) -> Result<(), DirectorError> {
         // Before the first look at the links, which is the responder's.
         let mut watch = NetworkWatch::open()?;
         let (responder, mut reports) = self.responder()?;
@@ -222,10 +227,10 @@ impl<F: FnMut()> Director<F> {
             self.tell_if_ready();
             tokio::select! {
                 wish = signals.next() => match wish {
-                    Wish::End => break,
-                    Wish::Reload => reloads.ask(Origin::hangup(), None),
-                    Wish::Dump => self.dump(&reloads),
-                    Wish::Nothing(signal) => tracing::warn!(signal, "signal ignored: it has no meaning here"),
+                    SignalAction::Stop => break,
+                    SignalAction::Reload => reloads.ask(Origin::hangup(), None),
+                    SignalAction::Dump => self.dump(&reloads),
+                    SignalAction::Ignore(signal) => tracing::warn!(signal, "signal ignored: it has no meaning here"),
                 },
                 ended = &mut arp => { ended?; break; }
                 Some(report) = reports.recv() => {
@@ -257,10 +262,12 @@ impl<F: FnMut()> Director<F> {
     #[allow(clippy::type_complexity)] // one future, and what it tells
     fn responder(
         &mut self,
-    ) -> Result<(impl Future<Output = std::io::Result<()>> + use<F>, mpsc::UnboundedReceiver<Report>), Failure>
-    {
+    ) -> Result<
+        (impl Future<Output = std::io::Result<()>> + use<F>, mpsc::UnboundedReceiver<Report>),
+        DirectorError,
+    > {
         let (machine, sockets) = self.neighbors.take().expect("it is taken once");
-        let responder = Responder::new(machine, sockets, self.epoch)?;
+        let responder = ArpDriver::new(machine, sockets, self.epoch)?;
         let ((commands, orders), (news, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         self.commands = Some(commands);
         self.look_at_links()?;
@@ -281,14 +288,15 @@ impl<F: FnMut()> Director<F> {
     fn tell_if_ready(&mut self) {
         let services = &self.registry.services;
         let settled = |service: &crate::control::state::registry::ServiceEntry| {
-            let resolving = service.servers.iter().any(|server| server.link == ServerLink::Resolving);
+            let resolving =
+                service.servers.iter().any(|server| server.reachability == Reachability::Resolving);
             service.vip != VipState::Probing && !resolving
         };
         if self.ready.is_none() || !self.links.are_up() || !services.iter().all(settled) {
             return;
         }
         if let Some(mut ready) = self.ready.take() {
-            let (served, workers) = (self.registry.served().len(), self.backend.crew.members().len());
+            let (served, workers) = (self.registry.served().len(), self.backend.workers.handles().len());
             let standby = self.registry.services.len() - served;
             tracing::info!(services = served, standby, workers, backend = self.backend.name, "ready");
             ready();
@@ -297,7 +305,7 @@ impl<F: FnMut()> Director<F> {
 
     fn note(&mut self, report: &Report) {
         let now = Instant::now();
-        self.lines.line(report.about(), now, || arp_log::log(report, &self.registry, &self.settings));
+        self.limiter.log(report.about(), now, || arp_log::log(report, &self.registry, &self.settings));
         match *report {
             Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             Report::Standby { vip, mac } => {
@@ -319,7 +327,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// What is looked after now and then, whatever happens.
-    fn tick(&mut self) -> Result<(), Failure> {
+    fn tick(&mut self) -> Result<(), DirectorError> {
         self.look_at_links()?;
         if self.ready.is_some() && !self.links.are_up() {
             watchdog::tell_waiting(&format!("no carrier on {}", self.links.down().join(", ")));
@@ -332,15 +340,16 @@ impl<F: FnMut()> Director<F> {
         self.provide();
         self.hand_over()?;
         self.availability.look(&self.registry.services, &self.loads, Instant::now());
-        crate::control::workers::status::estimate(&mut self.registry, &self.backend.crew);
-        self.lines.settle(Instant::now());
+        crate::control::workers::status::estimate(&mut self.registry, &self.backend.workers);
+        self.limiter.report_suppressed(Instant::now());
         let (interface, registry) = (&self.host.arms[0].name, &self.registry);
-        self.symptoms.look(&Scene { interface, registry, crew: &self.backend.crew }, Instant::now());
-        if self.backend.crew.is_whole() {
-            self.watchdog.look(&self.backend.crew);
+        self.symptoms
+            .look(&SymptomContext { interface, registry, workers: &self.backend.workers }, Instant::now());
+        if self.backend.workers.all_running() {
+            self.watchdog.look(&self.backend.workers);
             return Ok(());
         }
-        Err(Failure::Worker(std::io::Error::other("see the log above")))
+        Err(DirectorError::Worker(std::io::Error::other("see the log above")))
     }
 
     /// A worker that makes no rounds.
@@ -349,7 +358,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Tells the workers of addresses that this host has been given or has lost.
-    pub(in crate::control) fn note_addresses(&mut self) -> Result<(), Failure> {
+    pub(in crate::control) fn note_addresses(&mut self) -> Result<(), DirectorError> {
         let reserved = self.host.not_clients();
         if reserved == self.registry.reserved {
             return Ok(());
@@ -378,15 +387,15 @@ async fn reached(moment: Option<Instant>) {
     }
 }
 
-pub(in crate::control) fn plan(config: &Config, host: &Host) -> Plan {
+pub(in crate::control) fn plan(config: &Config, host: &ResolvedHost) -> Plan {
     let workers = match config.director.workers {
-        Workers::Auto => None,
-        Workers::Count(count) => Some(count.into()),
+        WorkerCount::Auto => None,
+        WorkerCount::Count(count) => Some(count.into()),
     };
     Plan { arms: host.arms.clone(), workers, huge_pages: config.director.huge_pages }
 }
 
-fn arp_settings(config: &Config, host: &Host) -> Result<ArpSettings, Failure> {
+fn arp_settings(config: &Config, host: &ResolvedHost) -> Result<ArpSettings, DirectorError> {
     let Settings { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } = config.director;
     Ok(ArpSettings {
         own_macs: host.arms.iter().map(|interface| interface.mac).collect(),

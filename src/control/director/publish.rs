@@ -1,7 +1,7 @@
 //! From the registry to the workers and the kernel: one snapshot after another.
 
 use crate::control::director::Director;
-use crate::control::director::error::Failure;
+use crate::control::director::error::DirectorError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ const ADOPTION: Duration = Duration::from_millis(30);
 
 impl<F: FnMut()> Director<F> {
     /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
-    pub(in crate::control) fn publish(&mut self) -> Result<(), Failure> {
+    pub(in crate::control) fn publish(&mut self) -> Result<(), DirectorError> {
         self.provide();
         let now = Instant::now();
         self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
@@ -26,7 +26,7 @@ impl<F: FnMut()> Director<F> {
     /// what would open a connection there.
     pub(in crate::control) fn provide(&mut self) {
         if self.registry.has_wildcard_service()
-            && let Err(error) = self.backend.crew.set_wildcard_table()
+            && let Err(error) = self.backend.workers.set_wildcard_table()
         {
             tracing::error!(%error, "wildcard-port services take no connections yet");
         }
@@ -49,7 +49,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// A director that is not ready yet fails if the kernel refuses; later it tries again.
-    pub(in crate::control) fn hand_over(&mut self) -> Result<(), Failure> {
+    pub(in crate::control) fn hand_over(&mut self) -> Result<(), DirectorError> {
         match self.backend.steering.set(self.registry.served()) {
             Err(error) if self.ready.is_some() => return Err(error.into()),
             Err(error) => {

@@ -2,16 +2,16 @@
 
 use crate::control::api;
 use crate::control::director::Director;
-use crate::control::director::reload::Reloads;
+use crate::control::director::reload::ReloadQueue;
 use crate::control::http::server::Query;
 use crate::control::metrics::ConfigQuestion;
-use crate::control::workers::Member;
-use crate::control::workers::status::{self, View};
+use crate::control::workers::WorkerHandle;
+use crate::control::workers::status::{self, RuntimeView};
 use std::sync::Arc;
 
 impl<F: FnMut()> Director<F> {
     /// Answers at once, or has a thread of its own do it where workers are to be asked or a file is to be read.
-    pub(in crate::control) fn answer(&mut self, query: Query, reloads: &mut Reloads) {
+    pub(in crate::control) fn answer(&mut self, query: Query, reloads: &mut ReloadQueue) {
         let view = self.view();
         // A client that went away while it waited needs no answer.
         match query {
@@ -36,7 +36,7 @@ impl<F: FnMut()> Director<F> {
             Query::Connections(to) => {
                 let (directory, now) = (view.directory(), self.now());
                 let templates = Arc::clone(&self.templates);
-                let lines: Vec<_> = self.backend.crew.members().iter().map(Member::line).collect();
+                let lines: Vec<_> = self.backend.workers.handles().iter().map(WorkerHandle::client).collect();
                 tokio::task::spawn_blocking(move || {
                     if !directory.list((&lines, &templates), now, &to) {
                         // Left without an end, so that the server breaks it off: it must not look whole.
@@ -52,10 +52,10 @@ impl<F: FnMut()> Director<F> {
         api::Timeouts { tcp: timeouts.tcp.secs(), tcp_fin: timeouts.tcp_fin.secs(), udp: timeouts.udp.secs() }
     }
 
-    pub(in crate::control) fn view(&self) -> View<'_> {
-        View {
+    pub(in crate::control) fn view(&self) -> RuntimeView<'_> {
+        RuntimeView {
             registry: &self.registry,
-            crew: &self.backend.crew,
+            workers: &self.backend.workers,
             loads: &self.loads,
             templates: &self.templates,
             links: &self.links,

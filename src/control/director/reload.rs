@@ -11,22 +11,22 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Reads the configuration file again.
-pub type Reread = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
+pub type ReadConfig = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
 
 /// What became different, or why nothing did.
-pub(in crate::control) type Outcome = Result<Vec<String>, String>;
+pub(in crate::control) type ReloadOutcome = Result<Vec<String>, String>;
 
 /// The way back to a client that waits.
-pub(in crate::control) type Reply = oneshot::Sender<Outcome>;
+pub(in crate::control) type ReloadReply = oneshot::Sender<ReloadOutcome>;
 
 /// One request for a reload.
-struct Ask {
+struct ReloadRequest {
     origin: Origin,
     /// `None`: a signal, which waits for no answer.
-    reply: Option<Reply>,
+    reply: Option<ReloadReply>,
 }
 
-impl Ask {
+impl ReloadRequest {
     /// False once its client has gone away.
     fn is_pending(&self) -> bool {
         self.reply.as_ref().is_none_or(|reply| !reply.is_closed())
@@ -34,20 +34,20 @@ impl Ask {
 }
 
 /// At most one reading at a time, and who waits for it.
-pub(in crate::control) struct Reloads {
+pub(in crate::control) struct ReloadQueue {
     file: Arc<ConfigFile>,
     history: History,
     /// What the command line says, whatever a file does.
     backend: Option<BackendChoice>,
     reading: Option<JoinHandle<Result<Config, String>>>,
     /// Asked before it began.
-    waiting: Vec<Ask>,
+    waiting: Vec<ReloadRequest>,
     /// Asked since: the file may have been changed after it was read, so it is read once more for them.
-    next: Vec<Ask>,
+    next: Vec<ReloadRequest>,
 }
 
-impl Reloads {
-    pub(in crate::control) fn new(reread: Reread, backend: Option<BackendChoice>) -> Self {
+impl ReloadQueue {
+    pub(in crate::control) fn new(reread: ReadConfig, backend: Option<BackendChoice>) -> Self {
         let (file, history) = (Arc::new(ConfigFile::new(reread)), History::new());
         Self { file, history, backend, reading: None, waiting: Vec::new(), next: Vec::new() }
     }
@@ -69,17 +69,17 @@ impl Reloads {
     }
 
     /// Has the file read, now or as soon as it has been.
-    pub(in crate::control) fn ask(&mut self, origin: Origin, reply: Option<Reply>) {
-        let ask = Ask { origin, reply };
+    pub(in crate::control) fn ask(&mut self, origin: Origin, reply: Option<ReloadReply>) {
+        let ask = ReloadRequest { origin, reply };
         if self.reading.is_none() {
             return self.begin(vec![ask]);
         }
-        self.next.retain(Ask::is_pending); // clients do not wait for ever
+        self.next.retain(ReloadRequest::is_pending); // clients do not wait for ever
         let is_repeated = ask.reply.is_none() && self.next.iter().any(|other| other.reply.is_none());
         self.next.extend((!is_repeated).then_some(ask));
     }
 
-    fn begin(&mut self, waiting: Vec<Ask>) {
+    fn begin(&mut self, waiting: Vec<ReloadRequest>) {
         tracing::debug!("reading the configuration file");
         let file = self.file();
         self.reading = Some(tokio::task::spawn_blocking(move || file.read()));
@@ -98,11 +98,11 @@ impl Reloads {
     }
 
     /// Logs and answers what has come of a reading, and begins the next one if it was asked for since.
-    pub(in crate::control) fn answer(&mut self, outcome: &Outcome) {
+    pub(in crate::control) fn answer(&mut self, outcome: &ReloadOutcome) {
         if let Some(first) = self.waiting.first() {
             self.history.note(&first.origin, outcome);
         }
-        for (number, Ask { origin, reply }) in self.waiting.drain(..).enumerate() {
+        for (number, ReloadRequest { origin, reply }) in self.waiting.drain(..).enumerate() {
             match number {
                 0 => audit::reloaded(&origin, outcome),
                 _ => audit::also_asked(&origin),
@@ -120,7 +120,7 @@ impl Reloads {
 
 impl<F: FnMut()> Director<F> {
     /// Goes by a file that has been read, if it is right for what runs by now.
-    pub(in crate::control) fn go_by(&mut self, read: Result<Config, String>) -> Outcome {
+    pub(in crate::control) fn go_by(&mut self, read: Result<Config, String>) -> ReloadOutcome {
         read.and_then(|config| self.reload(&config))
     }
 
@@ -154,11 +154,11 @@ mod tests {
     use tokio::time::timeout;
 
     /// Reads whatever is sent, once it is sent.
-    fn reloads() -> (Reloads, Sender<&'static str>) {
+    fn reloads() -> (ReloadQueue, Sender<&'static str>) {
         let (write, file) = channel();
         let file = Mutex::new(file);
         let reread = move || parse(Path::new("d.toml"), file.lock().unwrap().recv().unwrap());
-        (Reloads::new(Arc::new(reread), None), write)
+        (ReloadQueue::new(Arc::new(reread), None), write)
     }
 
     fn run(test: impl Future<Output = ()>) {

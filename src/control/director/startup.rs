@@ -1,14 +1,14 @@
 //! A start before the network: the director waits until the interfaces that its configuration names are there,
 //! up, and have an address. Its control socket answers with what it waits for.
 
-use crate::control::director::error::Failure;
-use crate::control::director::reload::Reread;
+use crate::control::director::error::DirectorError;
+use crate::control::director::reload::ReadConfig;
 use crate::control::host::privileges::Privileges;
-use crate::control::host::resolve::{Host, Unready};
-use crate::control::host::signals::{Signals, Wish};
+use crate::control::host::resolve::{ResolveError, ResolvedHost};
+use crate::control::host::signals::{DirectorSignals, SignalAction};
 use crate::control::http::socket::ControlSocket;
-use crate::control::http::startup::EarlySocket;
-use crate::control::log::limit::Throttle;
+use crate::control::http::startup::StartupSocket;
+use crate::control::log::limit::LogLimiter;
 use crate::control::workers::watchdog;
 use crate::model::Config;
 use crate::sys::NetworkWatch;
@@ -22,10 +22,10 @@ const REMINDER: Duration = Duration::from_secs(600);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// A configuration and a host that fit each other.
-pub(in crate::control) struct Site {
+pub(in crate::control) struct StartContext {
     pub(in crate::control) config: Config,
     pub(in crate::control) privileges: Privileges,
-    pub(in crate::control) host: Host,
+    pub(in crate::control) host: ResolvedHost,
     /// The control socket, if the director had to wait.
     pub(in crate::control) socket: Option<ControlSocket>,
 }
@@ -38,25 +38,25 @@ pub(in crate::control) struct Site {
 /// What is wrong with the host and does not come right by itself, also with the control socket at `path`.
 pub(in crate::control) async fn for_host(
     mut config: Config,
-    reread: &Reread,
-    signals: &mut Signals,
+    reread: &ReadConfig,
+    signals: &mut DirectorSignals,
     path: &Path,
-) -> Result<Option<Site>, Failure> {
+) -> Result<Option<StartContext>, DirectorError> {
     // Before the first look, so that no change goes unnoticed between a look and the next wait.
     let mut watch = NetworkWatch::open()?;
-    let (mut news, mut early) = (News::new(), None);
+    let (mut news, mut early) = (WaitLog::new(), None);
     loop {
         let privileges = Privileges::of(&config)?;
-        match Host::fit(&config) {
+        match ResolvedHost::fit(&config) {
             Ok(host) => {
-                let socket = early.map(EarlySocket::into_socket);
-                return Ok(Some(Site { config, privileges, host, socket }));
+                let socket = early.map(StartupSocket::into_socket);
+                return Ok(Some(StartContext { config, privileges, host, socket }));
             }
-            Err(Unready { errors, may_pass: false }) => return Err(errors.into()),
-            Err(Unready { errors, .. }) => {
+            Err(ResolveError { errors, may_recover: false }) => return Err(errors.into()),
+            Err(ResolveError { errors, .. }) => {
                 let reason = errors.to_string().replace('\n', "; ");
                 news.tell(&reason);
-                let socket = early.take().map_or_else(|| EarlySocket::bind(path), Ok)?;
+                let socket = early.take().map_or_else(|| StartupSocket::bind(path), Ok)?;
                 early.insert(socket).set_reason(&reason);
             }
         }
@@ -65,23 +65,23 @@ pub(in crate::control) async fn for_host(
             () = watch.changed() => {}
             () = tokio::time::sleep(SIGN_OF_LIFE) => {}
             wish = signals.next() => match wish {
-                Wish::End => {
+                SignalAction::Stop => {
                     tracing::info!("stopping");
                     return Ok(None);
                 }
                 // Here, not on a thread of its own: privileges are given up on the only thread there is.
-                Wish::Reload => match reread() {
+                SignalAction::Reload => match reread() {
                     Ok(read) => config = read,
                     Err(errors) => tracing::error!("the configuration stays as it was: {errors}"),
                 },
-                Wish::Dump | Wish::Nothing(_) => news.repeat(),
+                SignalAction::Dump | SignalAction::Ignore(_) => news.repeat(),
             },
         }
     }
 }
 
 /// Answers clients of a socket that is there, for ever.
-async fn answer(early: &mut Option<EarlySocket>) {
+async fn answer(early: &mut Option<StartupSocket>) {
     match early {
         Some(socket) => socket.serve().await,
         None => future::pending().await,
@@ -89,21 +89,21 @@ async fn answer(early: &mut Option<EarlySocket>) {
 }
 
 /// What has been said of the wait.
-struct News {
+struct WaitLog {
     last: Option<(String, Instant)>,
-    lines: Throttle<&'static str>,
+    limiter: LogLimiter<&'static str>,
 }
 
-impl News {
+impl WaitLog {
     fn new() -> Self {
-        Self { last: None, lines: Throttle::default() }
+        Self { last: None, limiter: LogLimiter::default() }
     }
 
     fn tell(&mut self, reason: &str) {
         watchdog::tell_waiting(reason);
         let now = Instant::now();
         if self.is_news(reason, now) {
-            self.lines.line("host", now, || tracing::warn!(reason, "waiting for the network"));
+            self.limiter.log("host", now, || tracing::warn!(reason, "waiting for the network"));
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_reason_is_said_at_once_and_then_rarely() {
-        let (mut news, start) = (News::new(), Instant::now());
+        let (mut news, start) = (WaitLog::new(), Instant::now());
         let mut at = |seconds, reason| news.is_news(reason, start + Duration::from_secs(seconds));
         assert!(at(0, "no eth0"));
         assert!(!at(1, "no eth0") && !at(599, "no eth0"));

@@ -1,12 +1,12 @@
 //! A director at a glance: `GET /v1/status`, `/healthz` and the dump on SIGUSR1.
 
 use crate::control::api::overview::{Backend, DropCount, Interface, ServiceSummary, Status, Vip, Warning};
-use crate::control::config_file::{self, METRICS_AGE, Running};
+use crate::control::config_file::{self, METRICS_AGE, RunningConfig};
 use crate::control::director::Director;
-use crate::control::director::reload::Reloads;
+use crate::control::director::reload::ReloadQueue;
 use crate::control::state::availability::Availability;
 use crate::control::state::entry::VipState;
-use crate::control::workers::status::{self, View};
+use crate::control::workers::status::{self, RuntimeView};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ const DUMP_MAX: usize = 500;
 
 impl<F: FnMut()> Director<F> {
     /// Sends the status to `reply`, once the configuration file has been read for it.
-    pub(in crate::control) fn report_status(&self, reloads: &Reloads, reply: oneshot::Sender<Status>) {
+    pub(in crate::control) fn report_status(&self, reloads: &ReloadQueue, reply: oneshot::Sender<Status>) {
         let (status, file, running) = (self.overview(reloads), reloads.file(), self.running());
         tokio::task::spawn_blocking(move || {
             let file = file.compare(&running, Duration::ZERO);
@@ -24,7 +24,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Logs the state, an event for each thing.
-    pub(in crate::control) fn dump(&self, reloads: &Reloads) {
+    pub(in crate::control) fn dump(&self, reloads: &ReloadQueue) {
         let (status, file, running) = (self.overview(reloads), reloads.file(), self.running());
         let services = self.view().services().services;
         tokio::task::spawn_blocking(move || {
@@ -41,13 +41,13 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// What runs, to be compared with the file.
-    pub(in crate::control) fn running(&self) -> Running {
-        Running { rules: self.registry.rules(), settings: self.settings.clone() }
+    pub(in crate::control) fn running(&self) -> RunningConfig {
+        RunningConfig { rules: self.registry.rules(), settings: self.settings.clone() }
     }
 
-    fn overview(&self, reloads: &Reloads) -> Status {
+    fn overview(&self, reloads: &ReloadQueue) -> Status {
         let started = self.meter.started();
-        let members = self.backend.crew.members();
+        let handles = self.backend.workers.handles();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -55,8 +55,8 @@ impl<F: FnMut()> Director<F> {
             uptime: SystemTime::now().duration_since(started).unwrap_or_default().as_secs(),
             ready: self.ready.is_none(),
             backend: Backend { name: self.backend.name.into(), reason: self.backend.reason.clone() },
-            workers: members.len(),
-            connections: members.iter().map(|member| member.counters.entries.get()).sum(),
+            workers: handles.len(),
+            connections: handles.iter().map(|handle| handle.counters.entries.get()).sum(),
             capacity: self.settings.connections.into(),
             interfaces: self.interfaces(),
             vips: self.vips(),
@@ -119,7 +119,7 @@ impl<F: FnMut()> Director<F> {
             let VipState::Standby(mac) = state else { return None };
             // That another director has it is what a standby is for.
             let mut servers = self.registry.services.iter().flat_map(|service| &service.servers);
-            servers.any(|server| server.link.mac() == Some(mac)).then(|| {
+            servers.any(|server| server.reachability.mac() == Some(mac)).then(|| {
                 let text = format!("a real server has the VIP {}: {}", vip.address, vip.state);
                 Warning::new("vip-taken", text)
             })
@@ -145,7 +145,7 @@ fn with_file(mut status: Status, file: crate::control::api::overview::FileStatus
 }
 
 /// Reasons with frames, the most frequent first.
-fn drops(view: &View<'_>) -> Vec<DropCount> {
+fn drops(view: &RuntimeView<'_>) -> Vec<DropCount> {
     let counted = view.drops().into_iter().filter(|drops| drops.frames > 0);
     let mut counts: Vec<_> =
         counted.map(|drops| DropCount { reason: drops.reason, frames: drops.frames }).collect();

@@ -1,8 +1,8 @@
 //! Counts that tell of a wrong set-up, not of load: logged with what to do about them.
 
 use crate::control::api::overview::Warning;
-use crate::control::state::registry::{Registry, ServerLink};
-use crate::control::workers::Crew;
+use crate::control::state::registry::{Reachability, Registry};
+use crate::control::workers::Workers;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::wire::MacAddr;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ enum Symptom {
 }
 
 /// When a growing count is a log event.
-struct Pace {
+struct LogPolicy {
     /// Least growth. Where it is above 1, it has to come about between two looks.
     least: u64,
     /// Least time between two log events.
@@ -33,7 +33,7 @@ struct Pace {
 
 /// A symptom, its count so far and its last log event.
 #[derive(Debug)]
-struct Watched {
+struct TrackedSymptom {
     symptom: Symptom,
     /// The count at the last look.
     count: u64,
@@ -48,15 +48,15 @@ struct Watched {
 /// Compares the workers' counters with those of the last look.
 #[derive(Debug)]
 pub(in crate::control) struct Symptoms {
-    all: Vec<Watched>,
+    all: Vec<TrackedSymptom>,
 }
 
 /// What a log line names beside the symptom.
-pub(in crate::control) struct Scene<'a> {
+pub(in crate::control) struct SymptomContext<'a> {
     /// Name of the interface that frames arrive on.
     pub(in crate::control) interface: &'a str,
     pub(in crate::control) registry: &'a Registry,
-    pub(in crate::control) crew: &'a Crew,
+    pub(in crate::control) workers: &'a Workers,
 }
 
 impl Symptoms {
@@ -65,13 +65,13 @@ impl Symptoms {
         let lost = DropReason::ALL.iter().copied().filter(|reason| remedy(*reason, "").is_some());
         let symptoms = [Symptom::Looped, Symptom::Exceeded, Symptom::Unfinished];
         let all = symptoms.into_iter().chain(lost.map(Symptom::Lost));
-        Self { all: all.map(Watched::new).collect() }
+        Self { all: all.map(TrackedSymptom::new).collect() }
     }
 
     /// Writes the log events that are due.
-    pub(in crate::control) fn look(&mut self, scene: &Scene<'_>, now: Instant) {
+    pub(in crate::control) fn look(&mut self, scene: &SymptomContext<'_>, now: Instant) {
         for watched in &mut self.all {
-            if let Some(growth) = watched.due(watched.symptom.total(scene.crew), now) {
+            if let Some(growth) = watched.due(watched.symptom.total(scene.workers), now) {
                 watched.symptom.log(growth, scene);
             }
         }
@@ -88,14 +88,14 @@ impl Symptoms {
     }
 }
 
-impl Watched {
+impl TrackedSymptom {
     fn new(symptom: Symptom) -> Self {
         Self { symptom, count: 0, told: 0, at: None, grown: None }
     }
 
     /// Takes the count so far. Returns its growth if a log event is due.
     fn due(&mut self, count: u64, now: Instant) -> Option<u64> {
-        let Pace { least, repeat } = self.symptom.pace();
+        let LogPolicy { least, repeat } = self.symptom.pace();
         let latest = count.saturating_sub(std::mem::replace(&mut self.count, count));
         if latest >= least {
             self.grown = Some(now);
@@ -115,17 +115,17 @@ impl Watched {
 }
 
 impl Symptom {
-    fn pace(self) -> Pace {
+    fn pace(self) -> LogPolicy {
         match self {
-            Self::Looped => Pace { least: 1, repeat: Duration::from_secs(60) },
-            Self::Exceeded => Pace { least: 100, repeat: Duration::from_secs(60) },
-            Self::Unfinished => Pace { least: 1, repeat: Duration::MAX },
-            Self::Lost(_) => Pace { least: 1, repeat: Duration::from_secs(600) },
+            Self::Looped => LogPolicy { least: 1, repeat: Duration::from_secs(60) },
+            Self::Exceeded => LogPolicy { least: 100, repeat: Duration::from_secs(60) },
+            Self::Unfinished => LogPolicy { least: 1, repeat: Duration::MAX },
+            Self::Lost(_) => LogPolicy { least: 1, repeat: Duration::from_secs(600) },
         }
     }
 
-    fn total(self, crew: &Crew) -> u64 {
-        crew.members().iter().map(|member| self.count(&member.counters)).sum()
+    fn total(self, workers: &Workers) -> u64 {
+        workers.handles().iter().map(|handle| self.count(&handle.counters)).sum()
     }
 
     fn count(self, counters: &WorkerCounters) -> u64 {
@@ -163,7 +163,7 @@ impl Symptom {
     }
 
     /// Logs the event; `frames` is the growth of the count.
-    fn log(self, frames: u64, scene: &Scene<'_>) {
+    fn log(self, frames: u64, scene: &SymptomContext<'_>) {
         let interface = scene.interface;
         match self {
             Self::Looped => log_loop(frames, scene),
@@ -192,9 +192,9 @@ impl Symptom {
     }
 }
 
-fn log_loop(frames: u64, scene: &Scene<'_>) {
+fn log_loop(frames: u64, scene: &SymptomContext<'_>) {
     let interface = scene.interface;
-    let mut counters = scene.crew.members().iter().map(|member| &member.counters);
+    let mut counters = scene.workers.handles().iter().map(|handle| &handle.counters);
     let Some(mac) = counters.find_map(|counters| MacAddr::from_bits(counters.looped_from.get())) else {
         return tracing::error!(
             %interface, frames,
@@ -203,7 +203,7 @@ fn log_loop(frames: u64, scene: &Scene<'_>) {
         );
     };
     let mut servers = scene.registry.services.iter().flat_map(|service| &service.servers);
-    let server = servers.find(|server| server.link == ServerLink::Reachable(mac));
+    let server = servers.find(|server| server.reachability == Reachability::Reachable(mac));
     let rip = server.map(|server| tracing::field::display(server.config.address));
     tracing::error!(
         %interface, frames, rip, %mac,
@@ -235,7 +235,7 @@ mod tests {
 
     /// What is due at each look: the count, and the second that it is taken at.
     fn due<const N: usize>(symptom: Symptom, looks: [(u64, u64); N]) -> [Option<u64>; N] {
-        let (mut watched, start) = (Watched::new(symptom), Instant::now());
+        let (mut watched, start) = (TrackedSymptom::new(symptom), Instant::now());
         looks.map(|(count, second)| watched.due(count, start + Duration::from_secs(second)))
     }
 
@@ -267,7 +267,7 @@ mod tests {
     fn a_symptom_is_warned_of_for_ten_minutes_after_it_was_seen() {
         let (mut symptoms, start) = (Symptoms::new(), Instant::now());
         let at = |second| start + Duration::from_secs(second);
-        let unfinished = |watched: &&mut Watched| watched.symptom == Symptom::Unfinished;
+        let unfinished = |watched: &&mut TrackedSymptom| watched.symptom == Symptom::Unfinished;
         for (count, second) in [(1, 0), (7, 100), (7, 102)] {
             let mut watched = symptoms.all.iter_mut();
             watched.find(unfinished).unwrap().due(count, at(second));
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn each_loss_of_the_set_up_has_a_remedy() {
-        let lost = |watched: &Watched| match watched.symptom {
+        let lost = |watched: &TrackedSymptom| match watched.symptom {
             Symptom::Lost(reason) => Some(reason),
             _ => None,
         };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(in crate::control) const KEPT: Duration = Duration::from_secs(5);
 
 /// When each of them is released.
-pub(in crate::control) type Kept = BTreeMap<Ipv4Addr, Instant>;
+pub(in crate::control) type KeptVips = BTreeMap<Ipv4Addr, Instant>;
 
 impl<F: FnMut()> Director<F> {
     /// The last service of `vip`, which was in `state`, has gone.

@@ -14,7 +14,7 @@ pub(in crate::control) const ROOT: u32 = 0;
 
 /// What somebody may do; each includes those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Right {
+pub enum Permission {
     /// Nothing at all.
     Nothing,
     /// Read everything.
@@ -35,12 +35,12 @@ pub struct Access {
 impl Access {
     /// What `peer` may do with a director that runs as user `own`.
     #[must_use]
-    pub fn right(&self, peer: &PeerCredentials, own: u32) -> Right {
+    pub fn right(&self, peer: &PeerCredentials, own: u32) -> Permission {
         let is_member = self.group.as_ref().is_some_and(|(group, _)| peer.is_in(*group));
         match self.others {
-            _ if is_member || [ROOT, own].contains(&peer.user) => Right::Change,
-            ControlOthers::Read => Right::Read,
-            ControlOthers::Nothing => Right::Nothing,
+            _ if is_member || [ROOT, own].contains(&peer.user) => Permission::Change,
+            ControlOthers::Read => Permission::Read,
+            ControlOthers::Nothing => Permission::Nothing,
         }
     }
 
@@ -56,9 +56,9 @@ impl Access {
 
     /// What is said to `who`, whose right is not enough: who it is, who may, what to do.
     #[must_use]
-    pub fn refusal(&self, who: &Person, right: Right, own: &Person) -> String {
+    pub fn refusal(&self, who: &PeerUser, right: Permission, own: &PeerUser) -> String {
         let limit =
-            if right == Right::Read { "may read but not change" } else { "may neither read nor change" };
+            if right == Permission::Read { "may read but not change" } else { "may neither read nor change" };
         let user = if own.user == ROOT { String::new() } else { own.to_string() };
         let (members, remedy) = match &self.group {
             Some((_, group)) => {
@@ -82,14 +82,14 @@ fn list(mut names: Vec<String>) -> String {
 
 /// A user as it is spoken of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
+pub struct PeerUser {
     /// User id.
     pub user: u32,
     /// Its name, if it has one.
     pub name: Option<String>,
 }
 
-impl Display for Person {
+impl Display for PeerUser {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "user {}", self.user)?;
         self.name.as_ref().map_or(Ok(()), |name| write!(f, " ({name})"))
@@ -120,16 +120,56 @@ mod tests {
         // Ids of users and of groups are not the same thing.
         let other = peer(ADM, OWN, &[0, OWN]);
         for (group, others, rights) in [
-            (true, Nothing, [Right::Change, Right::Change, Right::Change, Right::Change, Right::Nothing]),
-            (true, Read, [Right::Change, Right::Change, Right::Change, Right::Change, Right::Read]),
-            (false, Nothing, [Right::Change, Right::Change, Right::Nothing, Right::Nothing, Right::Nothing]),
-            (false, Read, [Right::Change, Right::Change, Right::Read, Right::Read, Right::Read]),
+            (
+                true,
+                Nothing,
+                [
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Nothing,
+                ],
+            ),
+            (
+                true,
+                Read,
+                [
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Read,
+                ],
+            ),
+            (
+                false,
+                Nothing,
+                [
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Nothing,
+                    Permission::Nothing,
+                    Permission::Nothing,
+                ],
+            ),
+            (
+                false,
+                Read,
+                [
+                    Permission::Change,
+                    Permission::Change,
+                    Permission::Read,
+                    Permission::Read,
+                    Permission::Read,
+                ],
+            ),
         ] {
             let access = access(group, others);
             let all = [&root, &own, &primary, &supplementary, &other];
             assert_eq!(all.map(|peer| access.right(peer, OWN)), rights, "{access:?}");
         }
-        assert!(Right::Nothing < Right::Read && Right::Read < Right::Change);
+        assert!(Permission::Nothing < Permission::Read && Permission::Read < Permission::Change);
     }
 
     #[test]
@@ -142,20 +182,20 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_who_may_and_what_to_do() {
-        let person = |user, name: &str| Person { user, name: (!name.is_empty()).then(|| name.into()) };
+        let person = |user, name: &str| PeerUser { user, name: (!name.is_empty()).then(|| name.into()) };
         let (nobody, own, root) = (person(65534, "nobody"), person(OWN, "directrix"), person(0, "root"));
         assert_eq!(
-            access(true, Read).refusal(&nobody, Right::Read, &own),
+            access(true, Read).refusal(&nobody, Permission::Read, &own),
             "user 65534 (nobody) may read but not change; root, user 998 (directrix) and members of group adm may: \
              use sudo, or join that group and log in again"
         );
         assert_eq!(
-            access(true, Nothing).refusal(&person(4711, ""), Right::Nothing, &root),
+            access(true, Nothing).refusal(&person(4711, ""), Permission::Nothing, &root),
             "user 4711 may neither read nor change; root and members of group adm may: \
              use sudo, or join that group and log in again"
         );
         assert_eq!(
-            access(false, Read).refusal(&nobody, Right::Read, &root),
+            access(false, Read).refusal(&nobody, Permission::Read, &root),
             "user 65534 (nobody) may read but not change; root may: use sudo, or set control_group in [director]"
         );
     }

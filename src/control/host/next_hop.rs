@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The ways to all real servers of some services.
-pub(in crate::control) struct Ways<'a> {
+pub(in crate::control) struct NextHops<'a> {
     arms: &'a [Interface],
     /// Those that some service gives: a server has one, however many services it serves.
     macs: HashMap<IpAddr, MacAddr>,
@@ -16,7 +16,7 @@ pub(in crate::control) struct Ways<'a> {
     before: HashMap<Ipv4Addr, ServerSettings>,
 }
 
-impl<'a> Ways<'a> {
+impl<'a> NextHops<'a> {
     /// `before`: the ways to servers that may stay.
     pub(in crate::control) fn new(
         services: &[VirtualService],
@@ -60,7 +60,7 @@ impl<'a> Ways<'a> {
     }
 }
 
-impl Ways<'_> {
+impl NextHops<'_> {
     /// The director's address to ask for a server from, if it is on-link: by the interface's networks, else by the
     /// routing table, which is asked only for servers that were not reached from one of the interface's
     /// addresses before. A server with a fixed MAC address is never asked for.
@@ -163,7 +163,7 @@ pub(in crate::control) mod tests {
         before: &[ServerSettings],
     ) -> Result<Vec<ServerSettings>, String> {
         let arms = [eth0(own)];
-        let ways = Ways::new(services, &arms, before);
+        let ways = NextHops::new(services, &arms, before);
         let each = services.iter().flat_map(|service| &service.servers).map(|server| ways.to(server));
         each.collect::<Result<_, _>>().map(once).map_err(|error| error.what)
     }
@@ -174,7 +174,7 @@ pub(in crate::control) mod tests {
             for mac in [None, Some(MAC)] {
                 let web = services([&[server([192, 0, 2, last], mac)]]);
                 let arms = [eth0(&[OWN])];
-                let refused = Ways::new(&web, &arms, &[]).to(&web[0].servers[0]).unwrap_err().to_string();
+                let refused = NextHops::new(&web, &arms, &[]).to(&web[0].servers[0]).unwrap_err().to_string();
                 let wanted = format!(
                     "real server 192.0.2.{last} can be no host: it is the {role} address of 192.0.2.0/24 on eth0"
                 );

@@ -1,7 +1,7 @@
 //! Whether the configuration fits this host.
 
 use crate::control::host::access::Access;
-use crate::control::host::next_hop::{Ways, once, v4};
+use crate::control::host::next_hop::{NextHops, once, v4};
 use crate::io::{Interface, IoError, Unusable};
 use crate::model::{
     Config, ConfigError, ConfigErrors, Culprit, Misfit, Place, Places, ServiceAddress, VirtualService,
@@ -12,22 +12,22 @@ use std::net::Ipv4Addr;
 
 /// Why the host does not have what a configuration names.
 #[derive(Clone, Debug)]
-pub struct Unready {
+pub struct ResolveError {
     /// Each with its line in the file.
     pub errors: ConfigErrors,
     /// All of it may come right by waiting, as at boot: an interface is not there, or down, or has no address.
-    pub may_pass: bool,
+    pub may_recover: bool,
 }
 
-impl From<ConfigErrors> for Unready {
+impl From<ConfigErrors> for ResolveError {
     fn from(errors: ConfigErrors) -> Self {
-        Self { errors, may_pass: false }
+        Self { errors, may_recover: false }
     }
 }
 
 /// The host's side of a configuration that fits.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct ResolvedHost {
     /// The client side, then the server side if it is another interface.
     pub arms: Vec<Interface>,
     /// Every real server once, with the director's address (DIP) to ask for it from.
@@ -38,17 +38,18 @@ pub struct Host {
     pub access: Access,
 }
 
-impl Host {
+impl ResolvedHost {
     /// Looks up the interfaces and how each real server is reached.
     ///
     /// # Errors
     /// Interfaces that are missing or unfit, VIPs that no host can have and real servers that are not
     /// on-link, each with its line in the file; and whether waiting may help.
-    pub fn fit(config: &Config) -> Result<Self, Unready> {
+    pub fn fit(config: &Config) -> Result<Self, ResolveError> {
         let access = Access { group: control_group(config)?, others: config.director.control_others };
         let arms = interfaces(config)?;
         let servers = fitting(config, &arms, (&[], &[]));
-        let servers = servers.map_err(|errors| Unready { errors, may_pass: awaits_address(&arms) })?;
+        let servers =
+            servers.map_err(|errors| ResolveError { errors, may_recover: awaits_address(&arms) })?;
         Ok(Self { arms, servers, vips: vips(&config.services), access })
     }
 
@@ -60,7 +61,7 @@ impl Host {
     /// The first new VIP that no host can have, or the first new or changed server that is not on-link.
     pub fn refit(&self, services: &[VirtualService]) -> Result<Self, Misfit> {
         let arms = self.renewed();
-        let ways = Ways::new(services, &arms, &self.servers);
+        let ways = NextHops::new(services, &arms, &self.servers);
         for VirtualService { address, .. } in services {
             let of = Culprit::Service(*address);
             possible(*address, &arms, &self.vips).map_err(|error| misfit(error).of([of]))?;
@@ -74,7 +75,7 @@ impl Host {
         Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
     }
 
-    /// Whether [`Host::refit`] will do for a file that has been read again.
+    /// Whether [`ResolvedHost::refit`] will do for a file that has been read again.
     ///
     /// # Errors
     /// Every new VIP that no host can have and every new or changed server that is not on-link, with its line.
@@ -116,20 +117,20 @@ fn awaits_address(arms: &[Interface]) -> bool {
     arms.last().is_some_and(|arm| arm.addresses.is_empty() && arm.master().is_none())
 }
 
-fn interfaces(config: &Config) -> Result<Vec<Interface>, Unready> {
+fn interfaces(config: &Config) -> Result<Vec<Interface>, ResolveError> {
     let (director, places) = (&config.director, &config.places);
     let named = [
         (Some(&director.interface), places.interface),
         (director.server_interface.as_ref(), places.server_interface),
     ];
-    let mut may_pass = true;
+    let mut may_recover = true;
     let found = named.into_iter().filter_map(|(name, line)| {
         let found = Interface::find(name?);
-        may_pass &= !matches!(found, Err(Unusable::Unfit(_)));
+        may_recover &= !matches!(found, Err(Unusable::Unfit(_)));
         Some(found.map_err(|error| error_at(places, line, error.into())))
     });
     let found: Vec<_> = found.collect();
-    all(found.into_iter()).map_err(|errors| Unready { errors, may_pass })
+    all(found.into_iter()).map_err(|errors| ResolveError { errors, may_recover })
 }
 
 fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors> {
@@ -154,7 +155,7 @@ fn fitting(
         let possible = possible(service.address, arms, before.1);
         possible.map_err(|error| error_in(place, error))
     });
-    let ways = Ways::new(&config.services, arms, before.0);
+    let ways = NextHops::new(&config.services, arms, before.0);
     match (all(vips), servers(config, &ways)) {
         (Ok(_), outcome) => outcome,
         (Err(errors), Ok(_)) => Err(errors),
@@ -168,7 +169,7 @@ fn fitting(
     }
 }
 
-fn servers(config: &Config, ways: &Ways<'_>) -> Result<Vec<ServerSettings>, ConfigErrors> {
+fn servers(config: &Config, ways: &NextHops<'_>) -> Result<Vec<ServerSettings>, ConfigErrors> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let each = servers
         .zip(&config.places.servers)
@@ -261,10 +262,10 @@ address = "203.0.113.13"
     }
 
     /// Nothing is served yet, on an interface that is not there, so that its addresses stay.
-    fn host() -> Host {
+    fn host() -> ResolvedHost {
         let access = Access { group: None, others: crate::model::ControlOthers::default() };
         let arms = vec![Interface { name: "no-such-if".into(), ..eth0(&[[192, 0, 2, 5]]) }];
-        Host { arms, servers: Vec::new(), vips: Vec::new(), access }
+        ResolvedHost { arms, servers: Vec::new(), vips: Vec::new(), access }
     }
 
     #[test]

@@ -3,17 +3,17 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
-pub(in crate::control) enum Wish {
-    End,
+pub(in crate::control) enum SignalAction {
+    Stop,
     Reload,
     /// The state in the log.
     Dump,
     /// Nothing: without a handler, this signal would end the process.
-    Nothing(&'static str),
+    Ignore(&'static str),
 }
 
 /// What a director is told from outside, other than by its socket.
-pub(in crate::control) struct Signals {
+pub(in crate::control) struct DirectorSignals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -21,7 +21,7 @@ pub(in crate::control) struct Signals {
     user2: Signal,
 }
 
-impl Signals {
+impl DirectorSignals {
     pub(in crate::control) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -33,13 +33,13 @@ impl Signals {
     }
 
     /// The next one, even if it has come before.
-    pub(in crate::control) async fn next(&mut self) -> Wish {
+    pub(in crate::control) async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::End,
-            _ = self.interrupt.recv() => Wish::End,
-            _ = self.hangup.recv() => Wish::Reload,
-            _ = self.user1.recv() => Wish::Dump,
-            _ = self.user2.recv() => Wish::Nothing("SIGUSR2"),
+            _ = self.terminate.recv() => SignalAction::Stop,
+            _ = self.interrupt.recv() => SignalAction::Stop,
+            _ = self.hangup.recv() => SignalAction::Reload,
+            _ = self.user1.recv() => SignalAction::Dump,
+            _ = self.user2.recv() => SignalAction::Ignore("SIGUSR2"),
         }
     }
 }

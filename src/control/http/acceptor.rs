@@ -2,8 +2,8 @@
 //! request by what it would do.
 
 use crate::control::api;
-use crate::control::host::access::{Access, Person, ROOT, Right};
-use crate::control::http::connection::{Door, Guest};
+use crate::control::host::access::{Access, PeerUser, Permission, ROOT};
+use crate::control::http::connection::{Authorize, Listener};
 use crate::control::http::server::{CLIENTS, problem};
 use crate::control::log::audit::{Origin, Refusals};
 use crate::sys::PeerCredentials;
@@ -30,29 +30,29 @@ const LOOKUPS: usize = 16;
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The listener with all that a client is judged by.
-pub(in crate::control) struct Gate {
+pub(in crate::control) struct Acceptor {
     listener: UnixListener,
-    rules: Arc<Rules>,
+    rules: Arc<AccessPolicy>,
     readers: Arc<Semaphore>,
     told: Arc<Semaphore>,
     refusals: Refusals,
 }
 
-struct Rules {
+struct AccessPolicy {
     access: Access,
     /// User 0.
-    root: Person,
+    root: PeerUser,
     /// The user that the director runs as.
-    own: Person,
+    own: PeerUser,
     lookups: Arc<Semaphore>,
 }
 
-impl Gate {
+impl Acceptor {
     /// For a process that will not become another user any more.
     pub(in crate::control) fn new(listener: UnixListener, access: Access) -> Self {
         let user = geteuid().as_raw();
-        let [own, root] = [user, ROOT].map(|user| Person { user, name: name(user) });
-        let rules = Arc::new(Rules { access, root, own, lookups: Arc::new(Semaphore::new(LOOKUPS)) });
+        let [own, root] = [user, ROOT].map(|user| PeerUser { user, name: name(user) });
+        let rules = Arc::new(AccessPolicy { access, root, own, lookups: Arc::new(Semaphore::new(LOOKUPS)) });
         let [readers, told] = [READERS, TOLD].map(|places| Arc::new(Semaphore::new(places)));
         Self { listener, rules, readers, told, refusals: Refusals::default() }
     }
@@ -63,32 +63,32 @@ impl Gate {
     }
 
     /// `None`: it is sent away.
-    fn judge(&self, stream: &UnixStream) -> Option<Caller> {
+    fn judge(&self, stream: &UnixStream) -> Option<SocketPeer> {
         let refused =
             |cause| tracing::warn!(%cause, "a client was turned away: the kernel does not name its user");
         let peer = PeerCredentials::of(stream).map_err(refused).ok()?;
         let right = self.rules.access.right(&peer, self.rules.own.user);
         let (rules, refusals) = (Arc::clone(&self.rules), self.refusals.clone());
         let (user, process) = (peer.user, peer.process);
-        let caller = Caller { user, process, right, rules, refusals, is_late: false, _place: None };
-        if right == Right::Change {
+        let caller = SocketPeer { user, process, right, rules, refusals, is_late: false, _place: None };
+        if right == Permission::Change {
             return Some(caller);
         }
         let free = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
         if let place @ Some(_) = free(&self.readers) {
-            return Some(Caller { _place: place, ..caller });
+            return Some(SocketPeer { _place: place, ..caller });
         }
         self.refusals.no_place(user, process, READERS);
-        free(&self.told).map(|place| Caller { _place: Some(place), is_late: true, ..caller })
+        free(&self.told).map(|place| SocketPeer { _place: Some(place), is_late: true, ..caller })
     }
 }
 
-impl Door for Gate {
+impl Listener for Acceptor {
     const NAME: &'static str = "the control socket";
     type Stream = UnixStream;
-    type Guest = Caller;
+    type Authorize = SocketPeer;
 
-    async fn next(&self) -> io::Result<(UnixStream, Caller)> {
+    async fn next(&self) -> io::Result<(UnixStream, SocketPeer)> {
         loop {
             let (stream, _) = self.listener.accept().await?;
             if let Some(caller) = self.judge(&stream) {
@@ -99,11 +99,11 @@ impl Door for Gate {
 }
 
 /// A client that has come in.
-pub(in crate::control) struct Caller {
+pub(in crate::control) struct SocketPeer {
     user: u32,
     process: i32,
-    right: Right,
-    rules: Arc<Rules>,
+    right: Permission,
+    rules: Arc<AccessPolicy>,
     refusals: Refusals,
     /// All places for readers are taken.
     is_late: bool,
@@ -111,50 +111,50 @@ pub(in crate::control) struct Caller {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Guest for Caller {
+impl Authorize for SocketPeer {
     async fn refusal(&self, request: &mut Request<Incoming>) -> Option<Response> {
         if self.is_late {
             let error = format!("{READERS} clients that may not change are being served; try again later");
             return Some(problem(StatusCode::SERVICE_UNAVAILABLE, error));
         }
-        let needed = if request.method().is_safe() { Right::Read } else { Right::Change };
-        if self.right >= Right::Change && needed == Right::Change {
+        let needed = if request.method().is_safe() { Permission::Read } else { Permission::Change };
+        if self.right >= Permission::Change && needed == Permission::Change {
             let origin = Origin::request(self.person().await, self.process, request.headers());
-            request.extensions_mut().insert(Sender { origin, refusals: self.refusals.clone() });
+            request.extensions_mut().insert(Requester { origin, refusals: self.refusals.clone() });
         }
         if self.right >= needed {
             return None;
         }
-        let Rules { access, own, .. } = &*self.rules;
+        let AccessPolicy { access, own, .. } = &*self.rules;
         let who = self.person().await;
         let error = access.refusal(&who, self.right, own);
         let origin = Origin::request(who, self.process, request.headers());
         let asked = (request.method(), request.uri().path());
         self.refusals.log(&origin, asked, StatusCode::FORBIDDEN, &error);
-        let code = if self.right == Right::Read { api::READ_ONLY } else { api::NO_ACCESS };
+        let code = if self.right == Permission::Read { api::READ_ONLY } else { api::NO_ACCESS };
         let problem = api::Problem { error, code: Some(code.into()), at: None };
         Some((StatusCode::FORBIDDEN, Json(problem)).into_response())
     }
 }
 
-impl Caller {
-    async fn person(&self) -> Person {
+impl SocketPeer {
+    async fn person(&self) -> PeerUser {
         let known = [&self.rules.root, &self.rules.own].into_iter().find(|person| person.user == self.user);
         match known {
             Some(person) => person.clone(),
-            None => Person { user: self.user, name: self.rules.name(self.user).await },
+            None => PeerUser { user: self.user, name: self.rules.name(self.user).await },
         }
     }
 }
 
 /// The sender of a request for a change, for its handler.
 #[derive(Clone)]
-pub(in crate::control) struct Sender {
+pub(in crate::control) struct Requester {
     pub(in crate::control) origin: Origin,
     pub(in crate::control) refusals: Refusals,
 }
 
-impl Rules {
+impl AccessPolicy {
     /// Looked up on a thread of its own, for which nobody waits long, also not at the end.
     async fn name(&self, user: u32) -> Option<String> {
         let permit = Arc::clone(&self.lookups).try_acquire_owned().ok()?;

@@ -2,7 +2,7 @@
 //! at a time, each for a bounded time. What waits for a client is never the control loop.
 
 use crate::control::api::SERVER;
-use crate::control::http::write_timeout::Stall;
+use crate::control::http::write_timeout::WriteTimeout;
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -32,36 +32,36 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const REQUEST_MAX: usize = 16 * 1024;
 
 /// A listener of any kind.
-pub(in crate::control) trait Door: Sync {
+pub(in crate::control) trait Listener: Sync {
     /// What it is called in the log.
     const NAME: &'static str;
     /// One client.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// What is known of it.
-    type Guest: Guest;
+    type Authorize: Authorize;
 
     /// The next client.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Guest)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Authorize)>> + Send;
 }
 
 /// A client, as its requests are judged. Kept until it has its answer.
-pub(in crate::control) trait Guest: Send + Sync + 'static {
+pub(in crate::control) trait Authorize: Send + Sync + 'static {
     /// The answer to a request that this client may not make. Else the request learns what handlers need to know
     /// of its sender.
     fn refusal(&self, request: &mut Request<Incoming>) -> impl Future<Output = Option<Response>> + Send;
 }
 
 /// Anybody, who may ask for all that is answered.
-impl Guest for () {
+impl Authorize for () {
     async fn refusal(&self, _: &mut Request<Incoming>) -> Option<Response> {
         None
     }
 }
 
-impl Door for TcpListener {
+impl Listener for TcpListener {
     const NAME: &'static str = "the metrics listener";
     type Stream = TcpStream;
-    type Guest = ();
+    type Authorize = ();
 
     async fn next(&self) -> io::Result<(TcpStream, ())> {
         self.accept().await.map(|(stream, _)| (stream, ()))
@@ -70,7 +70,7 @@ impl Door for TcpListener {
 
 /// Serves whoever comes through `door`, `places` at a time, for ever. Takes a place for a client
 /// first, then the client: those without wait in the listener's queue.
-pub(in crate::control) async fn attend<D: Door>(
+pub(in crate::control) async fn attend<D: Listener>(
     door: &D,
     router: &Router,
     places: usize,
@@ -90,7 +90,7 @@ pub(in crate::control) async fn attend<D: Door>(
 
 /// Accepting fails when descriptors or memory run out: that passes, and is logged once a second
 /// at most.
-async fn next_client<D: Door>(door: &D) -> (D::Stream, D::Guest) {
+async fn next_client<D: Listener>(door: &D) -> (D::Stream, D::Authorize) {
     loop {
         match door.next().await {
             Ok(client) => return client,
@@ -102,7 +102,7 @@ async fn next_client<D: Door>(door: &D) -> (D::Stream, D::Guest) {
 
 /// One request and its answer. Errors are the client's: a malformed request has been answered
 /// with its status, a client that went away needs nothing.
-async fn converse<D: Door>(stream: D::Stream, guest: D::Guest, router: Router) {
+async fn converse<D: Listener>(stream: D::Stream, guest: D::Authorize, router: Router) {
     let (guest, router) = (Arc::new(guest), TowerToHyperService::new(router));
     let service = service_fn(|mut request: Request<Incoming>| {
         let (guest, router) = (Arc::clone(&guest), router.clone());
@@ -125,7 +125,7 @@ async fn converse<D: Door>(stream: D::Stream, guest: D::Guest, router: Router) {
         .header_read_timeout(REQUEST_TIMEOUT)
         .max_buf_size(REQUEST_MAX)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(Stall::new(stream, READ_TIMEOUT)), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, READ_TIMEOUT)), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a client of {} was dropped", D::NAME);
     }

@@ -6,13 +6,13 @@
 
 pub use crate::control::http::acceptor::READERS;
 pub use crate::control::http::connection::{READ_TIMEOUT, REQUEST_TIMEOUT};
-pub use crate::control::http::socket::{BindError, ControlSocket, PATH_MAX, bind};
+pub use crate::control::http::socket::{ControlSocket, ControlSocketError, PATH_MAX, bind};
 
 use crate::control::api::overview::Status;
-use crate::control::api::request::Request;
+use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, Plan, path};
 use crate::control::director::apply::RefusedAt;
-use crate::control::http::acceptor::{Gate, Sender};
+use crate::control::http::acceptor::{Acceptor, Requester};
 use crate::control::http::connection;
 use crate::control::http::health;
 use crate::control::http::metrics;
@@ -68,7 +68,7 @@ pub enum Query {
     /// The connection timeouts.
     Timeouts(oneshot::Sender<api::Timeouts>),
     /// Changes, all of them or none: a line for each thing that became different.
-    Change(Vec<Request>, Origin, oneshot::Sender<Result<Vec<String>, RefusedAt>>),
+    Change(Vec<ChangeRequest>, Origin, oneshot::Sender<Result<Vec<String>, RefusedAt>>),
     /// The file shall be read again: what became different, or why nothing did.
     Reload(Origin, oneshot::Sender<Result<Vec<String>, String>>),
     /// What a reload would make of another file.
@@ -94,7 +94,7 @@ pub async fn serve(
     let mut clients = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let gate = Gate::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
+        let gate = Acceptor::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
         let remade = tokio::select! {
             () = &mut shutdown => break,
             () = connection::attend(&gate, &router, CLIENTS, &mut clients) => break,
@@ -182,14 +182,14 @@ async fn config(State(queries): Queries) -> Response {
 
 async fn change(
     State(queries): Queries,
-    Extension(Sender { origin, refusals }): Extension<Sender>,
+    Extension(Requester { origin, refusals }): Extension<Requester>,
     request: axum::extract::Request,
 ) -> Response {
     let refuse = |status, problem: api::Problem| {
         refusals.log(&origin, (&Method::POST, path::CHANGES), status, &problem.error);
         (status, Json(problem)).into_response()
     };
-    let requests = match arrival::<Vec<Request>>(request).await {
+    let requests = match arrival::<Vec<ChangeRequest>>(request).await {
         Ok(requests) => requests,
         Err((status, error)) => return refuse(status, api::Problem { error, code: None, at: None }),
     };
@@ -226,7 +226,7 @@ async fn plan(State(queries): Queries, request: axum::extract::Request) -> Respo
     }
 }
 
-async fn reload(State(queries): Queries, Extension(sender): Extension<Sender>) -> Response {
+async fn reload(State(queries): Queries, Extension(sender): Extension<Requester>) -> Response {
     match ask_for(&queries, |reply| Query::Reload(sender.origin, reply)).await {
         Ok(Ok(changes)) => Json(changes).into_response(),
         Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),

@@ -28,7 +28,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Why the control socket could not be had.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub enum ControlSocketError {
     /// A director listens there.
     #[error("another directrix listens on {}; stop it or use --socket", .0.display())]
     Live(PathBuf),
@@ -70,7 +70,7 @@ pub enum BindError {
     },
 }
 
-impl BindError {
+impl ControlSocketError {
     /// True if the path itself is wrong, whatever the host has there.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
@@ -108,8 +108,8 @@ impl ControlSocket {
     /// logged.
     ///
     /// # Errors
-    /// [`BindError::System`]; only its owner and root may connect then.
-    pub fn admit(&mut self, access: &Access) -> Result<(), BindError> {
+    /// [`ControlSocketError::System`]; only its owner and root may connect then.
+    pub fn admit(&mut self, access: &Access) -> Result<(), ControlSocketError> {
         let mode = access.mode();
         if mode == 0o600 {
             return Ok(());
@@ -132,8 +132,8 @@ impl ControlSocket {
         Ok(())
     }
 
-    fn give_to_group(&self, id: u32, name: &str) -> Result<(), BindError> {
-        lchown(&self.path, None, Some(id)).map_err(|cause| BindError::Group {
+    fn give_to_group(&self, id: u32, name: &str) -> Result<(), ControlSocketError> {
+        lchown(&self.path, None, Some(id)).map_err(|cause| ControlSocketError::Group {
             path: self.path.clone(),
             group: name.to_owned(),
             cause,
@@ -152,7 +152,7 @@ impl ControlSocket {
 
     /// If the file has been deleted or replaced: a new socket at the same path, for the same clients. Waits for
     /// nothing; what is in use there stays. `None` while the file is this socket's.
-    pub(in crate::control) fn again(&self) -> Option<Result<Self, BindError>> {
+    pub(in crate::control) fn again(&self) -> Option<Result<Self, ControlSocketError>> {
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
             return None;
         }
@@ -167,8 +167,8 @@ impl ControlSocket {
     /// replaces it.
     ///
     /// # Errors
-    /// [`BindError::System`] if the system refuses.
-    pub fn give(&self, (user, group): (u32, u32)) -> Result<(), BindError> {
+    /// [`ControlSocketError::System`] if the system refuses.
+    pub fn give(&self, (user, group): (u32, u32)) -> Result<(), ControlSocketError> {
         let refused = |path: &Path, cause| failed("changing the owner of", path, cause);
         lchown(&self.path, Some(user), None).map_err(|cause| refused(&self.path, cause))?;
         let Some(directory) = self.made.first() else { return Ok(()) };
@@ -196,13 +196,13 @@ impl Drop for ControlSocket {
 /// (0755), a socket that nobody listens on is replaced.
 ///
 /// # Errors
-/// [`BindError`], with what to do about it; nothing has been changed then but the directory.
-pub fn bind(path: &Path) -> Result<ControlSocket, BindError> {
+/// [`ControlSocketError`], with what to do about it; nothing has been changed then but the directory.
+pub fn bind(path: &Path) -> Result<ControlSocket, ControlSocketError> {
     bind_within(path, LOCK_WAIT)
 }
 
 /// [`bind`], which waits so long at most for another process that binds in the same directory.
-fn bind_within(path: &Path, wait: Duration) -> Result<ControlSocket, BindError> {
+fn bind_within(path: &Path, wait: Duration) -> Result<ControlSocket, ControlSocketError> {
     let address = address(path)?;
     let directory = parent(path);
     let made = create_directory(directory)?;
@@ -218,19 +218,19 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn address(path: &Path) -> Result<UnixAddr, BindError> {
+fn address(path: &Path) -> Result<UnixAddr, ControlSocketError> {
     let bytes = path.as_os_str().as_bytes();
     if path.file_name().is_none() || bytes.ends_with(b"/") || bytes.contains(&0) {
-        return Err(BindError::NoName(path.to_owned()));
+        return Err(ControlSocketError::NoName(path.to_owned()));
     }
     UnixAddr::new(path)
         .ok()
         .filter(|_| bytes.len() <= PATH_MAX)
-        .ok_or_else(|| BindError::TooLong(path.to_owned()))
+        .ok_or_else(|| ControlSocketError::TooLong(path.to_owned()))
 }
 
 /// Those that were not there, itself first.
-fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, BindError> {
+fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, ControlSocketError> {
     let is_new = |one: &&Path| !one.as_os_str().is_empty() && !one.exists();
     let new = directory.ancestors().take_while(is_new).map(Path::to_owned).collect();
     let builder = DirBuilder::new().recursive(true).mode(0o755).create(directory);
@@ -239,14 +239,14 @@ fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, BindError> {
 
 /// Keeps two directors from both finding the same stale socket, so that the slower one does not
 /// remove what the faster one has just created.
-fn lock(directory: &Path, wait: Duration) -> Result<Flock<File>, BindError> {
+fn lock(directory: &Path, wait: Duration) -> Result<Flock<File>, ControlSocketError> {
     let deadline = Instant::now() + wait;
     let mut file = File::open(directory).map_err(|cause| failed("opening", directory, cause))?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => {
-                return Err(BindError::Locked(directory.to_owned()));
+                return Err(ControlSocketError::Locked(directory.to_owned()));
             }
             Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) => file = same,
             Err((_, errno)) => return Err(failed("locking", directory, errno.into())),
@@ -256,18 +256,18 @@ fn lock(directory: &Path, wait: Duration) -> Result<Flock<File>, BindError> {
 }
 
 /// Removes a stale socket.
-fn make_way(path: &Path) -> Result<(), BindError> {
+fn make_way(path: &Path) -> Result<(), ControlSocketError> {
     match fs::symlink_metadata(path) {
         Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(failed("looking at", path, cause)),
-        Ok(file) if !file.file_type().is_socket() => Err(BindError::NotSocket(path.to_owned())),
-        Ok(_) if is_live(path)? => Err(BindError::Live(path.to_owned())),
+        Ok(file) if !file.file_type().is_socket() => Err(ControlSocketError::NotSocket(path.to_owned())),
+        Ok(_) if is_live(path)? => Err(ControlSocketError::Live(path.to_owned())),
         Ok(_) => fs::remove_file(path).map_err(|cause| failed("removing the stale", path, cause)),
     }
 }
 
 /// A socket that nobody listens on refuses; one whose queue is full is busy, not dead.
-fn is_live(path: &Path) -> Result<bool, BindError> {
+fn is_live(path: &Path) -> Result<bool, ControlSocketError> {
     match connect_now(path) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN) => Ok(true),
@@ -295,7 +295,7 @@ fn create(address: &UnixAddr) -> Result<UnixListener, Errno> {
     Ok(socket.into())
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<(), BindError> {
+fn set_mode(path: &Path, mode: u32) -> Result<(), ControlSocketError> {
     let set = fs::set_permissions(path, Permissions::from_mode(mode));
     set.map_err(|cause| failed("changing the mode of", path, cause))
 }
@@ -304,8 +304,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-fn failed(what: &'static str, path: &Path, cause: io::Error) -> BindError {
-    BindError::System { what, path: path.to_owned(), cause }
+fn failed(what: &'static str, path: &Path, cause: io::Error) -> ControlSocketError {
+    ControlSocketError::System { what, path: path.to_owned(), cause }
 }
 
 #[cfg(test)]
@@ -386,7 +386,7 @@ mod tests {
         assert!(path.exists(), "a listener that died leaves its file");
         let socket = bind(&path).unwrap();
         let refused = bind(&path).unwrap_err();
-        assert!(matches!(refused, BindError::Live(_)));
+        assert!(matches!(refused, ControlSocketError::Live(_)));
         let message = refused.to_string();
         assert!(message.contains("another directrix listens on") && message.contains("--socket"));
         assert!(UnixStream::connect(&path).is_ok(), "the live socket is left as it was");
@@ -427,11 +427,11 @@ mod tests {
         let first = bind(&path).unwrap();
         fs::remove_file(&path).unwrap();
         let other = bind(&path).unwrap();
-        assert!(matches!(first.again(), Some(Err(BindError::Live(_)))));
+        assert!(matches!(first.again(), Some(Err(ControlSocketError::Live(_)))));
         assert!(UnixStream::connect(&path).is_ok() && other.again().is_none());
         drop(other);
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(first.again(), Some(Err(BindError::NotSocket(_)))));
+        assert!(matches!(first.again(), Some(Err(ControlSocketError::NotSocket(_)))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
         assert!(matches!(first.again(), Some(Ok(_))));
@@ -445,7 +445,7 @@ mod tests {
         let link = place.path().join("link");
         symlink(&file, &link).unwrap();
         for path in [&file, &link, &place.path().to_owned()] {
-            assert!(matches!(bind(path), Err(BindError::NotSocket(_))), "{}", path.display());
+            assert!(matches!(bind(path), Err(ControlSocketError::NotSocket(_))), "{}", path.display());
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     }
@@ -458,14 +458,14 @@ mod tests {
         drop(bind(&fits).unwrap());
         let long = place.path().join("s".repeat(room + 1));
         let refused = bind(&long).unwrap_err();
-        assert!(matches!(refused, BindError::TooLong(_)));
+        assert!(matches!(refused, ControlSocketError::TooLong(_)));
         assert!(refused.to_string().contains("has 108 bytes"), "{refused}");
     }
 
     #[test]
     fn names_that_are_none_are_refused() {
         for name in ["", "/", "..", "sockets/", "a\0b"] {
-            assert!(matches!(bind(Path::new(name)), Err(BindError::NoName(_))), "{name:?}");
+            assert!(matches!(bind(Path::new(name)), Err(ControlSocketError::NoName(_))), "{name:?}");
         }
     }
 
@@ -479,7 +479,7 @@ mod tests {
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-        let live = |result: &&Result<_, _>| matches!(result, Err(BindError::Live(_)));
+        let live = |result: &&Result<_, _>| matches!(result, Err(ControlSocketError::Live(_)));
         assert_eq!(results.iter().filter(live).count(), 7);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! It starts no thread: privileges are given up afterwards, on the only thread there is.
 
-use crate::control::http::connection::{self, Door, Guest};
+use crate::control::http::connection::{self, Authorize, Listener};
 use crate::control::http::server::{CLIENTS, problem};
-use crate::control::http::socket::{BindError, ControlSocket, bind};
+use crate::control::http::socket::{ControlSocket, ControlSocketError, bind};
 use axum::Router;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 /// A control socket with mode 0600, for root and the user that the director runs as.
-pub(in crate::control) struct EarlySocket {
+pub(in crate::control) struct StartupSocket {
     socket: ControlSocket,
     queue: Queue,
     clients: JoinSet<()>,
@@ -29,15 +29,18 @@ struct Queue {
 /// What one client is told.
 struct Waiting(String);
 
-impl EarlySocket {
+impl StartupSocket {
     /// Listens on `path`, as a director does.
     ///
     /// # Errors
-    /// [`BindError`]: another director listens there, or the system refuses.
-    pub(in crate::control) fn bind(path: &Path) -> Result<Self, BindError> {
+    /// [`ControlSocketError`]: another director listens there, or the system refuses.
+    pub(in crate::control) fn bind(path: &Path) -> Result<Self, ControlSocketError> {
         let socket = bind(path)?;
-        let refused =
-            |cause| BindError::System { what: "waiting for clients of", path: path.to_owned(), cause };
+        let refused = |cause| ControlSocketError::System {
+            what: "waiting for clients of",
+            path: path.to_owned(),
+            cause,
+        };
         let listener = socket.listener().and_then(UnixListener::from_std).map_err(refused)?;
         let queue = Queue { listener, reason: String::new() };
         Ok(Self { socket, queue, clients: JoinSet::new() })
@@ -60,17 +63,17 @@ impl EarlySocket {
     }
 }
 
-impl Door for Queue {
+impl Listener for Queue {
     const NAME: &'static str = "the control socket";
     type Stream = UnixStream;
-    type Guest = Waiting;
+    type Authorize = Waiting;
 
     async fn next(&self) -> io::Result<(UnixStream, Waiting)> {
         self.listener.accept().await.map(|(stream, _)| (stream, Waiting(self.reason.clone())))
     }
 }
 
-impl Guest for Waiting {
+impl Authorize for Waiting {
     async fn refusal(&self, _: &mut Request<Incoming>) -> Option<Response> {
         let error = format!("waiting for the network: {}", self.0);
         Some(problem(StatusCode::SERVICE_UNAVAILABLE, error))

@@ -11,14 +11,14 @@ use tokio::time::{Sleep, sleep};
 /// Fails a write with `TimedOut` once nothing could be written for a given time. A list may take
 /// as long as its reader likes; a reader that stopped may not keep its place for ever.
 #[derive(Debug)]
-pub(in crate::control) struct Stall<S> {
+pub(in crate::control) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Running while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Stall<S> {
+impl<S> WriteTimeout<S> {
     pub(in crate::control) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, waiting: None }
     }
@@ -34,7 +34,7 @@ impl<S> Stall<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -44,7 +44,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(task, bytes);
         self.watch(result, task)
@@ -76,7 +76,7 @@ mod tests {
     fn a_reader_that_stopped_ends_the_write() {
         run(async {
             let (ours, _theirs) = duplex(64);
-            let failure = Stall::new(ours, LIMIT).write_all(&[0; 65]).await.unwrap_err();
+            let failure = WriteTimeout::new(ours, LIMIT).write_all(&[0; 65]).await.unwrap_err();
             assert_eq!(failure.kind(), io::ErrorKind::TimedOut);
         });
     }
@@ -92,7 +92,7 @@ mod tests {
                     theirs.read_exact(&mut buffer).await.unwrap();
                 }
             };
-            let mut writer = Stall::new(ours, LIMIT);
+            let mut writer = WriteTimeout::new(ours, LIMIT);
             let (written, ()) = tokio::join!(writer.write_all(&[0; 8 * 16]), reader);
             written.unwrap();
         });

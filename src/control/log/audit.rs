@@ -1,7 +1,7 @@
 //! The audit trail: one log line for each change with its origin, and one for each refused request.
 
-use crate::control::host::access::Person;
-use crate::control::log::limit::Throttle;
+use crate::control::host::access::PeerUser;
+use crate::control::log::limit::LogLimiter;
 use crate::model::ServiceAddress;
 use crate::schedule::Load;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -32,13 +32,13 @@ pub struct Origin {
     via: String,
     /// The program's own word; `None` for this program's commands and for signals.
     program: Option<String>,
-    client: Option<Client>,
+    client: Option<PeerProcess>,
 }
 
 /// A client of the control socket by the kernel's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Client {
-    person: Person,
+struct PeerProcess {
+    person: PeerUser,
     process: i32,
 }
 
@@ -51,13 +51,13 @@ impl Origin {
 
     /// A request at the control socket, from process `process` of `person`.
     #[must_use]
-    pub fn request(person: Person, process: i32, headers: &HeaderMap) -> Self {
+    pub fn request(person: PeerUser, process: i32, headers: &HeaderMap) -> Self {
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let (via, program) = match agent.and_then(command) {
             Some(command) => (format!("directrix {command}"), None),
             None => ("API".into(), agent.map(|agent| bounded(agent, AGENT_MAX))),
         };
-        Self { via, program, client: Some(Client { person, process }) }
+        Self { via, program, client: Some(PeerProcess { person, process }) }
     }
 
     fn uid(&self) -> Option<u32> {
@@ -77,7 +77,7 @@ impl Display for Origin {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.via)?;
         match &self.client {
-            Some(Client { person, process }) => write!(f, " ({person}, pid {process})"),
+            Some(PeerProcess { person, process }) => write!(f, " ({person}, pid {process})"),
             None => Ok(()),
         }
     }
@@ -157,7 +157,7 @@ fn bounded(text: &str, max: usize) -> String {
 
 /// Logs refused requests, rate-limited for each user.
 #[derive(Clone, Debug, Default)]
-pub(in crate::control) struct Refusals(Arc<Mutex<Throttle<ByUser>>>);
+pub(in crate::control) struct Refusals(Arc<Mutex<LogLimiter<ByUser>>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ByUser(u32);
@@ -200,11 +200,11 @@ impl Refusals {
 
     /// Logs how many lines were left out. To be called now and then.
     pub(in crate::control) fn settle(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).settle(Instant::now());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).report_suppressed(Instant::now());
     }
 
     fn throttled(&self, user: u32, write: impl FnOnce()) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).line(ByUser(user), Instant::now(), write);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).log(ByUser(user), Instant::now(), write);
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
     fn origin(agent: &str) -> Origin {
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, HeaderValue::from_str(agent).unwrap());
-        Origin::request(Person { user: 7, name: None }, 1, &headers)
+        Origin::request(PeerUser { user: 7, name: None }, 1, &headers)
     }
 
     #[test]

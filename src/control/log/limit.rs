@@ -13,7 +13,7 @@ pub const REFILL: Duration = Duration::from_secs(30);
 
 /// Decides line by line, for each thing that is written about by itself.
 #[derive(Debug)]
-pub struct Throttle<T> {
+pub struct LogLimiter<T> {
     things: HashMap<T, Allowance>,
 }
 
@@ -26,15 +26,15 @@ struct Allowance {
     left_out: u64,
 }
 
-impl<T> Default for Throttle<T> {
+impl<T> Default for LogLimiter<T> {
     fn default() -> Self {
         Self { things: HashMap::new() }
     }
 }
 
-impl<T: Copy + Eq + Hash + Display> Throttle<T> {
+impl<T: Copy + Eq + Hash + Display> LogLimiter<T> {
     /// Has a line about `thing` written, and how many were left out before it; or leaves it out.
-    pub fn line(&mut self, thing: T, now: Instant, write: impl FnOnce()) {
+    pub fn log(&mut self, thing: T, now: Instant, write: impl FnOnce()) {
         if let Some(left_out) = self.admit(thing, now) {
             write();
             tell_left_out(thing, left_out);
@@ -42,7 +42,7 @@ impl<T: Copy + Eq + Hash + Display> Throttle<T> {
     }
 
     /// Writes how many lines were left out that no line has followed. To be called now and then.
-    pub fn settle(&mut self, now: Instant) {
+    pub fn report_suppressed(&mut self, now: Instant) {
         self.unsettled(now).into_iter().for_each(|(thing, left_out)| tell_left_out(thing, left_out));
     }
 
@@ -105,13 +105,13 @@ mod tests {
         move |seconds| start + Duration::from_secs(seconds)
     }
 
-    fn flood(throttle: &mut Throttle<u8>, thing: u8, lines: u64, now: Instant) -> u64 {
+    fn flood(throttle: &mut LogLimiter<u8>, thing: u8, lines: u64, now: Instant) -> u64 {
         (0..lines).filter(|_| throttle.admit(thing, now).is_some()).count() as u64
     }
 
     #[test]
     fn a_burst_is_written_and_the_rest_counted() {
-        let (mut throttle, at) = (Throttle::default(), times());
+        let (mut throttle, at) = (LogLimiter::default(), times());
         assert_eq!(flood(&mut throttle, 1, 1000, at(0)), u64::from(BURST));
         assert_eq!(throttle.admit(1, at(29)), None);
         assert_eq!(throttle.admit(1, at(30)), Some(1000 - u64::from(BURST) + 1));
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_hour_of_flood_is_a_burst_and_two_lines_a_minute() {
-        let (mut throttle, at) = (Throttle::default(), times());
+        let (mut throttle, at) = (LogLimiter::default(), times());
         let (mut written, mut left_out) = (0, 0);
         for second in 0..3600 {
             for _ in 0..100 {
@@ -139,13 +139,13 @@ mod tests {
     fn the_log_has_the_lines_and_the_number_of_the_others() {
         let at = times();
         let text = logged("info", || {
-            let mut throttle = Throttle::default();
+            let mut throttle = LogLimiter::default();
             for _ in 0..500 {
-                throttle.line("eth0", at(0), || tracing::warn!("it flaps"));
+                throttle.log("eth0", at(0), || tracing::warn!("it flaps"));
             }
-            throttle.settle(at(29));
-            throttle.settle(at(30));
-            throttle.line("eth0", at(60), || tracing::warn!("it flaps"));
+            throttle.report_suppressed(at(29));
+            throttle.report_suppressed(at(30));
+            throttle.log("eth0", at(60), || tracing::warn!("it flaps"));
         });
         assert_eq!(text.matches("it flaps").count(), BURST as usize + 1, "{text}");
         let left_out: Vec<_> = text.lines().filter(|line| line.contains("suppressed")).collect();
@@ -155,14 +155,14 @@ mod tests {
 
     #[test]
     fn one_thing_does_not_silence_another() {
-        let (mut throttle, at) = (Throttle::default(), times());
+        let (mut throttle, at) = (LogLimiter::default(), times());
         flood(&mut throttle, 1, 1000, at(0));
         assert_eq!(throttle.admit(2, at(0)), Some(0));
     }
 
     #[test]
     fn what_was_left_out_is_told_even_if_nothing_follows() {
-        let (mut throttle, at) = (Throttle::default(), times());
+        let (mut throttle, at) = (LogLimiter::default(), times());
         flood(&mut throttle, 1, u64::from(BURST) + 3, at(0));
         flood(&mut throttle, 2, u64::from(BURST), at(0));
         assert_eq!(throttle.unsettled(at(1)), [], "no line is due");
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_has_been_quiet_for_long_is_forgotten() {
-        let (mut throttle, at) = (Throttle::default(), times());
+        let (mut throttle, at) = (LogLimiter::default(), times());
         for thing in 0..200 {
             throttle.admit(thing, at(0));
         }
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn time_that_stands_still_or_jumps_far_does_no_harm() {
-        let (mut throttle, at) = (Throttle::default(), times());
+        let (mut throttle, at) = (LogLimiter::default(), times());
         assert_eq!(throttle.admit(1, at(100)), Some(0));
         assert_eq!(throttle.admit(1, at(0)), Some(0), "earlier than before");
         assert_eq!(flood(&mut throttle, 1, 100, at(1 << 40)), u64::from(BURST));

@@ -1,12 +1,12 @@
 //! The configuration file and reloads.
 
 use super::ConfigReadings;
-use super::page::{self, Page};
+use super::page::{self, MetricsPage};
 use prometheus_client::registry::Unit;
 use std::fmt;
 use std::time::UNIX_EPOCH;
 
-pub(super) fn write(config: &ConfigReadings, page: &mut Page<'_>) -> fmt::Result {
+pub(super) fn write(config: &ConfigReadings, page: &mut MetricsPage<'_>) -> fmt::Result {
     let ConfigReadings { unsaved, reload_successful, taken_over } = *config;
     let help =
         "Differences between the configuration file and what runs; no sample while the file cannot be used.";

@@ -4,14 +4,14 @@ use prometheus_client::encoding::prometheus_text;
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExpositionFormat {
     /// OpenMetrics 1.0.0.
     OpenMetrics,
     /// Prometheus's older format, 0.0.4, for everybody else.
     Prometheus,
 }
 
-impl Format {
+impl ExpositionFormat {
     /// Its media type, for `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
@@ -56,10 +56,10 @@ impl<'a> Range<'a> {
         range
     }
 
-    fn is(&self, format: Format) -> bool {
+    fn is(&self, format: ExpositionFormat) -> bool {
         let (media_type, version) = match format {
-            Format::OpenMetrics => ("application/openmetrics-text", "1.0.0"),
-            Format::Prometheus => ("text/plain", "0.0.4"),
+            ExpositionFormat::OpenMetrics => ("application/openmetrics-text", "1.0.0"),
+            ExpositionFormat::Prometheus => ("text/plain", "0.0.4"),
         };
         self.media_type.eq_ignore_ascii_case(media_type) && self.version.is_none_or(|asked| asked == version)
     }
@@ -72,35 +72,38 @@ mod tests {
     #[test]
     fn the_client_gets_what_it_prefers() {
         let cases = [
-            ("", Format::Prometheus),
-            ("*/*", Format::Prometheus),
-            ("text/html,application/xhtml+xml,*/*;q=0.8", Format::Prometheus),
-            ("application/json", Format::Prometheus),
-            ("text/plain", Format::Prometheus),
-            ("application/openmetrics-text", Format::OpenMetrics),
-            ("Application/OpenMetrics-Text; Version=\"1.0.0\"", Format::OpenMetrics),
-            ("application/openmetrics-text;version=2.0.0", Format::Prometheus),
-            ("application/openmetrics-text;version=1.0.0;q=0", Format::Prometheus),
+            ("", ExpositionFormat::Prometheus),
+            ("*/*", ExpositionFormat::Prometheus),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", ExpositionFormat::Prometheus),
+            ("application/json", ExpositionFormat::Prometheus),
+            ("text/plain", ExpositionFormat::Prometheus),
+            ("application/openmetrics-text", ExpositionFormat::OpenMetrics),
+            ("Application/OpenMetrics-Text; Version=\"1.0.0\"", ExpositionFormat::OpenMetrics),
+            ("application/openmetrics-text;version=2.0.0", ExpositionFormat::Prometheus),
+            ("application/openmetrics-text;version=1.0.0;q=0", ExpositionFormat::Prometheus),
             (
                 "application/openmetrics-text;version=1.0.0;q=0.2,text/plain;version=0.0.4;q=0.7",
-                Format::Prometheus,
+                ExpositionFormat::Prometheus,
             ),
-            ("text/plain;version=0.0.4;q=nonsense,application/openmetrics-text;q=0.1", Format::OpenMetrics),
+            (
+                "text/plain;version=0.0.4;q=nonsense,application/openmetrics-text;q=0.1",
+                ExpositionFormat::OpenMetrics,
+            ),
             // Prometheus 2.42, and 3.
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                  text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                Format::OpenMetrics,
+                ExpositionFormat::OpenMetrics,
             ),
             (
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                  application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;\
                  q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-                Format::OpenMetrics,
+                ExpositionFormat::OpenMetrics,
             ),
         ];
         for (accept, format) in cases {
-            assert_eq!(Format::accepted_by(accept), format, "{accept}");
+            assert_eq!(ExpositionFormat::accepted_by(accept), format, "{accept}");
         }
     }
 }

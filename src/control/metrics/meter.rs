@@ -2,9 +2,9 @@
 
 use super::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use crate::control::api;
-use crate::control::config_file::{ConfigFile, History, METRICS_AGE, Running};
-use crate::control::workers::Line;
-use crate::control::workers::status::View;
+use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
+use crate::control::workers::WorkerClient;
+use crate::control::workers::status::RuntimeView;
 use crate::neighbor::{Counters, Neighbors};
 use crate::stats::DropReason;
 use crate::sys::ProcessUsage;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::oneshot;
 
-/// What readings need besides a [`View`].
+/// What readings need besides a [`RuntimeView`].
 #[derive(Debug)]
 pub struct Meter {
     started: SystemTime,
@@ -40,7 +40,7 @@ impl Meter {
     /// Outside a tokio runtime.
     pub(in crate::control) fn answer(
         &self,
-        view: &View<'_>,
+        view: &RuntimeView<'_>,
         (backend, config): (&str, ConfigQuestion),
         reply: oneshot::Sender<Readings>,
     ) {
@@ -51,7 +51,7 @@ impl Meter {
             services: view.services(),
             workers: Vec::new(),
             unbound: view.templates.refused(),
-            unfinished: view.crew.members().iter().map(|member| member.counters.unfinished.get()).sum(),
+            unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
             arp: self.arp(),
         };
         let workers = workers(view, backend);
@@ -78,18 +78,19 @@ impl Meter {
 
 /// What the rest of a worker's readings comes from.
 struct Asked {
-    line: Line,
+    line: WorkerClient,
     thread: i32,
 }
 
-fn workers(view: &View<'_>, backend: &str) -> Vec<(WorkerReadings, Asked)> {
-    let of = |((worker, line), member): ((api::Worker, Line), &crate::control::workers::Member)| {
-        let frames = |reason: &DropReason| (reason.name(), member.counters.drops(*reason).get());
-        let drops = DropReason::ALL.iter().map(frames).collect();
-        let asked = Asked { line, thread: member.thread_id };
-        (WorkerReadings { worker, drops, latency: None, cpu_seconds: None }, asked)
-    };
-    view.workers(backend).into_iter().zip(view.crew.members()).map(of).collect()
+fn workers(view: &RuntimeView<'_>, backend: &str) -> Vec<(WorkerReadings, Asked)> {
+    let of =
+        |((worker, line), handle): ((api::Worker, WorkerClient), &crate::control::workers::WorkerHandle)| {
+            let frames = |reason: &DropReason| (reason.name(), handle.counters.drops(*reason).get());
+            let drops = DropReason::ALL.iter().map(frames).collect();
+            let asked = Asked { line, thread: handle.thread_id };
+            (WorkerReadings { worker, drops, latency: None, cpu_seconds: None }, asked)
+        };
+    view.workers(backend).into_iter().zip(view.workers.handles()).map(of).collect()
 }
 
 /// Blocks until the worker has answered, or for a few seconds if it does not.
@@ -100,7 +101,7 @@ fn completed(worker: WorkerReadings, asked: &Asked) -> WorkerReadings {
 /// The configuration file and what runs, to be compared on another thread.
 pub(in crate::control) struct ConfigQuestion {
     pub(in crate::control) file: Arc<ConfigFile>,
-    pub(in crate::control) running: Running,
+    pub(in crate::control) running: RunningConfig,
     pub(in crate::control) history: History,
 }
 

@@ -14,14 +14,14 @@ mod process;
 mod services;
 mod workers;
 
-pub use format::Format;
+pub use format::ExpositionFormat;
 pub(super) use meter::ConfigQuestion;
 pub use meter::Meter;
 
 use super::api;
 use crate::sys::ProcessUsage;
 use hdrhistogram::Histogram;
-use page::Page;
+use page::MetricsPage;
 use process::ProcessMetrics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
@@ -96,7 +96,7 @@ pub struct ArpReadings {
 /// # Panics
 /// Never: writing to a `String` does not fail.
 #[must_use]
-pub fn page(readings: Readings, format: Format) -> String {
+pub fn page(readings: Readings, format: ExpositionFormat) -> String {
     let (mut own, mut process) = (Registry::with_prefix("directrix"), Registry::default());
     if let Some(usage) = readings.process {
         process.register_collector(Box::new(ProcessMetrics(usage)));
@@ -104,12 +104,12 @@ pub fn page(readings: Readings, format: Format) -> String {
     own.register_collector(Box::new(readings));
     let mut page = String::new();
     let mut write = || match format {
-        Format::OpenMetrics => {
+        ExpositionFormat::OpenMetrics => {
             text::encode_registry(&mut page, &own)?;
             text::encode_registry(&mut page, &process)?;
             text::encode_eof(&mut page)
         }
-        Format::Prometheus => {
+        ExpositionFormat::Prometheus => {
             prometheus_text::encode(&mut page, &own)?;
             prometheus_text::encode(&mut page, &process)
         }
@@ -120,7 +120,7 @@ pub fn page(readings: Readings, format: Format) -> String {
 
 impl Collector for Readings {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page::new(encoder);
+        let mut page = MetricsPage::new(encoder);
         about(self, &mut page)?;
         config::write(&self.config, &mut page)?;
         interfaces(&self.services.interfaces, &mut page)?;
@@ -131,7 +131,7 @@ impl Collector for Readings {
     }
 }
 
-fn about(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
+fn about(readings: &Readings, page: &mut MetricsPage<'_>) -> fmt::Result {
     let version = [[("version", env!("CARGO_PKG_VERSION"))]];
     page.info("build", "The running program.", version)?;
     let started = readings.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -139,13 +139,13 @@ fn about(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
     page.gauges(("start_time", Some(Unit::Seconds)), help, page::alone(started))
 }
 
-fn interfaces(interfaces: &[api::Interface], page: &mut Page<'_>) -> fmt::Result {
+fn interfaces(interfaces: &[api::Interface], page: &mut MetricsPage<'_>) -> fmt::Result {
     let up =
         interfaces.iter().map(|interface| ([("interface", interface.name.clone())], u64::from(interface.up)));
     page.gauges(("interface_up", None), "1 while the interface has a carrier, else 0.", up)
 }
 
-fn table(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
+fn table(readings: &Readings, page: &mut MetricsPage<'_>) -> fmt::Result {
     let help = "Connections that the connection tables of all workers hold together.";
     page.gauges(("table_capacity", None), help, page::alone(readings.services.capacity))?;
     workers::write_table(&readings.workers, page)?;
@@ -156,7 +156,7 @@ fn table(readings: &Readings, page: &mut Page<'_>) -> fmt::Result {
     page.counters(("checksum_unfinished", None), help, page::alone(readings.unfinished))
 }
 
-fn arp(arp: &ArpReadings, page: &mut Page<'_>) -> fmt::Result {
+fn arp(arp: &ArpReadings, page: &mut MetricsPage<'_>) -> fmt::Result {
     for (name, help, total) in [
         ("arp_answered", "ARP requests for a VIP that the director answered.", arp.answered),
         ("arp_announced", "Announcements of a VIP by gratuitous ARP.", arp.announced),

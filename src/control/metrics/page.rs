@@ -9,7 +9,7 @@ use prometheus_client::registry::Unit;
 use std::fmt;
 
 /// A name without the program's prefix, and without the unit, which follows it.
-pub(super) type Name<'n> = (&'n str, Option<Unit>);
+pub(super) type FamilyName<'n> = (&'n str, Option<Unit>);
 
 /// The sample of a family that needs no labels.
 pub(super) fn alone<T>(value: T) -> [([(&'static str, &'static str); 0], T); 1] {
@@ -26,9 +26,9 @@ pub(super) struct Buckets {
 }
 
 /// A page under way.
-pub(super) struct Page<'e>(DescriptorEncoder<'e>);
+pub(super) struct MetricsPage<'e>(DescriptorEncoder<'e>);
 
-impl<'e> Page<'e> {
+impl<'e> MetricsPage<'e> {
     pub(super) fn new(encoder: DescriptorEncoder<'e>) -> Self {
         Self(encoder)
     }
@@ -36,7 +36,7 @@ impl<'e> Page<'e> {
     /// What only rises. `_total` is added to the name.
     pub(super) fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
         &mut self,
-        name: Name<'_>,
+        name: FamilyName<'_>,
         help: &str,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
@@ -50,7 +50,7 @@ impl<'e> Page<'e> {
     /// What rises and falls.
     pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
-        name: Name<'_>,
+        name: FamilyName<'_>,
         help: &str,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
@@ -76,7 +76,7 @@ impl<'e> Page<'e> {
     /// How often which value occurred.
     pub(super) fn histograms<L: EncodeLabelSet>(
         &mut self,
-        name: Name<'_>,
+        name: FamilyName<'_>,
         help: &str,
         samples: impl IntoIterator<Item = (L, Buckets)>,
     ) -> fmt::Result {
@@ -89,7 +89,7 @@ impl<'e> Page<'e> {
 
     fn family(
         &mut self,
-        (name, unit): Name<'_>,
+        (name, unit): FamilyName<'_>,
         help: &str,
         kind: MetricType,
         write: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,

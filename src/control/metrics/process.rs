@@ -1,6 +1,6 @@
 //! The process, by the names that Prometheus's own client libraries use.
 
-use super::page::{self, Page};
+use super::page::{self, MetricsPage};
 use crate::sys::ProcessUsage;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -13,7 +13,7 @@ pub(super) struct ProcessMetrics(pub(super) ProcessUsage);
 
 impl Collector for ProcessMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (mut page, usage) = (Page::new(encoder), &self.0);
+        let (mut page, usage) = (MetricsPage::new(encoder), &self.0);
         let help = "CPU time of all threads, user and system, in seconds.";
         page.counters(("process_cpu", Some(Unit::Seconds)), help, page::alone(usage.cpu_seconds))?;
         for (name, help, bytes) in [

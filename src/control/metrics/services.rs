@@ -1,6 +1,6 @@
 //! Virtual services and real servers.
 
-use super::page::Page;
+use super::page::MetricsPage;
 use crate::control::api::{Server, Service, Services, Stats};
 use prometheus_client::registry::Unit;
 use std::fmt;
@@ -24,14 +24,14 @@ struct ServerRow<'a> {
     labels: [Label; 4],
 }
 
-pub(super) fn write(services: &Services, page: &mut Page<'_>) -> fmt::Result {
+pub(super) fn write(services: &Services, page: &mut MetricsPage<'_>) -> fmt::Result {
     let services: Vec<_> = services.services.iter().map(ServiceRow::new).collect();
     let servers: Vec<_> = services.iter().flat_map(ServiceRow::servers).collect();
     write_services(&services, page)?;
     write_servers(&servers, page)
 }
 
-fn write_services(rows: &[ServiceRow<'_>], page: &mut Page<'_>) -> fmt::Result {
+fn write_services(rows: &[ServiceRow<'_>], page: &mut MetricsPage<'_>) -> fmt::Result {
     let words = |row: &ServiceRow<'_>| (row.labels.clone(), [("scheduler", row.service.scheduler.clone())]);
     page.info("service", "A virtual service and its scheduler.", rows.iter().map(words))?;
     let states = rows.iter().flat_map(|row| states(&row.labels, &row.service.state, SERVICE_STATES));
@@ -48,7 +48,7 @@ fn write_services(rows: &[ServiceRow<'_>], page: &mut Page<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn write_servers(rows: &[ServerRow<'_>], page: &mut Page<'_>) -> fmt::Result {
+fn write_servers(rows: &[ServerRow<'_>], page: &mut MetricsPage<'_>) -> fmt::Result {
     for total in TOTALS {
         let of = |row: &ServerRow<'_>| (row.labels.clone(), (total.read)(&row.server.stats));
         let help = format!("{} to the real server.", total.help);

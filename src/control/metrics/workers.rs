@@ -1,6 +1,6 @@
 //! Workers: frames, drops, rings, latency, and the part of the connection table that is theirs.
 
-use super::page::Page;
+use super::page::MetricsPage;
 use super::{WorkerReadings, latency};
 use crate::control::api::{Port, Worker};
 use prometheus_client::registry::Unit;
@@ -10,7 +10,7 @@ type Label = (&'static str, String);
 /// Name, help, and how to read it.
 type Number = (&'static str, &'static str, fn(&Worker) -> u64);
 
-pub(super) fn write(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
+pub(super) fn write(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
     words(workers, page)?;
     totals(workers, TOTALS, page)?;
     let cpu = workers.iter().filter_map(|readings| Some(([label(readings)], readings.cpu_seconds?)));
@@ -22,7 +22,7 @@ pub(super) fn write(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Res
     latencies(workers, page)
 }
 
-pub(super) fn write_table(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
+pub(super) fn write_table(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
     let entries = workers.iter().map(|readings| ([label(readings)], readings.worker.entries));
     page.gauges(("table_entries", None), "Connections in the worker's table now.", entries)?;
     totals(workers, TABLE_TOTALS, page)
@@ -44,7 +44,7 @@ const TABLE_TOTALS: &[Number] = &[
     ),
 ];
 
-fn totals(workers: &[WorkerReadings], totals: &[Number], page: &mut Page<'_>) -> fmt::Result {
+fn totals(workers: &[WorkerReadings], totals: &[Number], page: &mut MetricsPage<'_>) -> fmt::Result {
     for (name, help, read) in totals {
         let of = |readings: &WorkerReadings| ([label(readings)], read(&readings.worker));
         page.counters((name, None), help, workers.iter().map(of))?;
@@ -52,7 +52,7 @@ fn totals(workers: &[WorkerReadings], totals: &[Number], page: &mut Page<'_>) ->
     Ok(())
 }
 
-fn words(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
+fn words(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
     let pinned = |readings: &WorkerReadings| {
         let core = readings.worker.core.map_or_else(|| "none".into(), |core| core.to_string());
         [label(readings), ("core", core), ("backend", readings.worker.backend.clone())]
@@ -62,7 +62,7 @@ fn words(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
     page.info("worker_port", "An (interface, queue) pair that a worker receives from, and how.", modes)
 }
 
-fn drops(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
+fn drops(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
     let of = |readings: &WorkerReadings| {
         let worker = label(readings);
         let drops = readings.drops.clone().into_iter();
@@ -72,7 +72,7 @@ fn drops(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
     page.counters(("worker_dropped_frames", None), help, workers.iter().flat_map(of))
 }
 
-fn rings(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
+fn rings(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
     let levels = ports(workers).flat_map(|(labels, port)| {
         let rings = [("receive", port.receive), ("transmit", port.transmit), ("fill", port.fill)];
         rings.map(|(ring, frames)| ((labels.clone(), [("ring", ring)]), frames))
@@ -82,7 +82,7 @@ fn rings(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
 }
 
 /// A worker that did not answer has no sample: one of 0 would look like a restart.
-fn latencies(workers: &[WorkerReadings], page: &mut Page<'_>) -> fmt::Result {
+fn latencies(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
     let samples = workers.iter().filter_map(|readings| {
         let histogram = readings.latency.as_ref()?;
         Some(([label(readings)], latency::buckets(histogram)))

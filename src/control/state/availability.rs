@@ -1,7 +1,7 @@
 //! Real servers that take new connections, for each service: log events when the last one goes and when one is back.
 
-use crate::control::log::limit::Throttle;
-use crate::control::state::entry::{ServerLink, ServiceEntry};
+use crate::control::log::limit::LogLimiter;
+use crate::control::state::entry::{Reachability, ServiceEntry};
 use crate::model::ServiceAddress;
 use crate::schedule::Loads;
 use std::collections::HashMap;
@@ -34,13 +34,13 @@ impl Availability {
     pub fn of(service: &ServiceEntry, loads: &Loads) -> Self {
         let mut counts = Self::default();
         for server in &service.servers {
-            let count = match server.link {
+            let count = match server.reachability {
                 _ if server.config.weight.0 == 0 => &mut counts.weightless,
-                ServerLink::Unreachable(_) => &mut counts.unreachable,
-                ServerLink::Resolving => &mut counts.resolving,
-                ServerLink::Reachable(_) if server.excluded => &mut counts.claiming,
-                ServerLink::Reachable(_) if loads.is_overloaded(server.id) => &mut counts.overloaded,
-                ServerLink::Reachable(_) => &mut counts.available,
+                Reachability::Unreachable(_) => &mut counts.unreachable,
+                Reachability::Resolving => &mut counts.resolving,
+                Reachability::Reachable(_) if server.excluded => &mut counts.claiming,
+                Reachability::Reachable(_) if loads.is_overloaded(server.id) => &mut counts.overloaded,
+                Reachability::Reachable(_) => &mut counts.available,
             };
             *count += 1;
         }
@@ -73,7 +73,7 @@ impl Display for Availability {
 
 /// Whether a service had a server at the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+enum LastSeen {
     Without { since: Instant },
     With,
     Reported,
@@ -81,38 +81,38 @@ enum Seen {
 
 /// What became of a service since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+enum AvailabilityEvent {
     NoneLeft,
     Back,
 }
 
 /// Notices services that lose their last server, and those that get one again.
 #[derive(Debug, Default)]
-pub struct Watch {
-    seen: HashMap<ServiceAddress, Seen>,
-    lines: Throttle<ServiceAddress>,
+pub struct AvailabilityWatch {
+    seen: HashMap<ServiceAddress, LastSeen>,
+    limiter: LogLimiter<ServiceAddress>,
 }
 
-impl Watch {
+impl AvailabilityWatch {
     /// Logs what is new. To be called after each change, and now and then.
     pub fn look(&mut self, services: &[ServiceEntry], loads: &Loads, now: Instant) {
         let counts =
             services.iter().map(|service| (service.config.address, Availability::of(service, loads)));
         for (service, counts, event) in self.events(&counts.collect::<Vec<_>>(), now) {
-            self.lines.line(service, now, || log(service, &counts, event));
+            self.limiter.log(service, now, || log(service, &counts, event));
         }
-        self.lines.settle(now);
+        self.limiter.report_suppressed(now);
     }
 
     fn events(
         &mut self,
         services: &[(ServiceAddress, Availability)],
         now: Instant,
-    ) -> Vec<(ServiceAddress, Availability, Event)> {
+    ) -> Vec<(ServiceAddress, Availability, AvailabilityEvent)> {
         let before = std::mem::take(&mut self.seen);
         let mut events = Vec::new();
         for (service, counts) in services {
-            let seen = before.get(service).copied().unwrap_or(Seen::Without { since: now });
+            let seen = before.get(service).copied().unwrap_or(LastSeen::Without { since: now });
             let (seen, event) = next(seen, counts, now);
             self.seen.insert(*service, seen);
             events.extend(event.map(|event| (*service, *counts, event)));
@@ -122,29 +122,29 @@ impl Watch {
 }
 
 /// A service whose servers have yet to answer ARP is as it was.
-fn next(seen: Seen, counts: &Availability, now: Instant) -> (Seen, Option<Event>) {
+fn next(seen: LastSeen, counts: &Availability, now: Instant) -> (LastSeen, Option<AvailabilityEvent>) {
     match seen {
-        Seen::Reported if counts.available > 0 => (Seen::With, Some(Event::Back)),
-        _ if counts.available > 0 => (Seen::With, None),
+        LastSeen::Reported if counts.available > 0 => (LastSeen::With, Some(AvailabilityEvent::Back)),
+        _ if counts.available > 0 => (LastSeen::With, None),
         _ if counts.resolving > 0 => (seen, None),
-        Seen::With => (Seen::Reported, Some(Event::NoneLeft)),
-        Seen::Without { since } if now.saturating_duration_since(since) >= GRACE => {
-            (Seen::Reported, Some(Event::NoneLeft))
+        LastSeen::With => (LastSeen::Reported, Some(AvailabilityEvent::NoneLeft)),
+        LastSeen::Without { since } if now.saturating_duration_since(since) >= GRACE => {
+            (LastSeen::Reported, Some(AvailabilityEvent::NoneLeft))
         }
-        Seen::Without { .. } | Seen::Reported => (seen, None),
+        LastSeen::Without { .. } | LastSeen::Reported => (seen, None),
     }
 }
 
-fn log(service: ServiceAddress, counts: &Availability, event: Event) {
+fn log(service: ServiceAddress, counts: &Availability, event: AvailabilityEvent) {
     let (available, servers) = (counts.available, counts.to_string());
     match event {
-        Event::Back => {
+        AvailabilityEvent::Back => {
             tracing::info!(%service, available, servers, "the service has available real servers again");
         }
-        Event::NoneLeft if counts.is_only_overloaded() => {
+        AvailabilityEvent::NoneLeft if counts.is_only_overloaded() => {
             tracing::warn!(%service, servers, "no real server left below its threshold: new connections are dropped");
         }
-        Event::NoneLeft => {
+        AvailabilityEvent::NoneLeft => {
             tracing::error!(%service, servers, "no real server left: new connections are dropped")
         }
     }
@@ -170,8 +170,8 @@ mod tests {
     const ONE: Availability = Availability { available: 1, ..NONE };
 
     /// What is told at each look, a second apart.
-    fn told(looks: &[Availability]) -> Vec<Option<Event>> {
-        let (mut watch, start) = (Watch::default(), Instant::now());
+    fn told(looks: &[Availability]) -> Vec<Option<AvailabilityEvent>> {
+        let (mut watch, start) = (AvailabilityWatch::default(), Instant::now());
         let look = |(second, counts): (usize, &Availability)| {
             let now = start + Duration::from_secs(second as u64);
             watch.events(&[(service(80), *counts)], now).first().map(|(_, _, event)| *event)
@@ -189,7 +189,7 @@ mod tests {
         ];
         for without in reasons {
             let events = told(&[ONE, without, without, ONE, ONE, without]);
-            let (gone, back) = (Some(Event::NoneLeft), Some(Event::Back));
+            let (gone, back) = (Some(AvailabilityEvent::NoneLeft), Some(AvailabilityEvent::Back));
             assert_eq!(events, [None, gone, None, back, None, gone], "{without}");
         }
     }
@@ -198,14 +198,14 @@ mod tests {
     fn a_new_service_has_time_to_get_servers() {
         let resolving = Availability { resolving: 1, weightless: 1, ..NONE };
         assert_eq!(told(&[NONE, NONE, ONE]), [None; 3]);
-        assert_eq!(told(&[NONE, NONE, NONE, NONE]), [None, None, Some(Event::NoneLeft), None]);
+        assert_eq!(told(&[NONE, NONE, NONE, NONE]), [None, None, Some(AvailabilityEvent::NoneLeft), None]);
         assert_eq!(told(&[resolving; 9]), [None; 9], "ARP has not decided yet");
         assert_eq!(told(&[ONE, resolving, ONE]), [None; 3]);
     }
 
     #[test]
     fn a_service_that_was_removed_is_new_when_it_comes_again() {
-        let (mut watch, now) = (Watch::default(), Instant::now());
+        let (mut watch, now) = (AvailabilityWatch::default(), Instant::now());
         assert_eq!(watch.events(&[(service(80), ONE)], now), []);
         assert_eq!(watch.events(&[], now), []);
         assert_eq!(watch.events(&[(service(80), NONE)], now), []);

@@ -2,7 +2,7 @@
 
 use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
-use crate::control::state::slow_start::{Beginning, Ramp};
+use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::State;
 use crate::model::{Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
 use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
@@ -26,7 +26,7 @@ pub struct ServiceEntry {
     /// Averages of all it counts.
     pub estimator: Estimator,
     /// When its servers came.
-    pub(in crate::control) beginning: Beginning,
+    pub(in crate::control) beginning: ServiceSlowStart,
     /// Of its templates: another one each time that it tells its clients apart in another way.
     pub generation: u8,
     /// Of the last snapshot.
@@ -52,7 +52,7 @@ pub struct ServerEntry {
     /// As configured.
     pub config: RealServer,
     /// Whether it can be reached.
-    pub link: ServerLink,
+    pub reachability: Reachability,
     /// It answers ARP for the service's VIP, and gets no new connections therefore.
     pub excluded: bool,
     /// It leaves once its connections have.
@@ -62,22 +62,22 @@ pub struct ServerEntry {
     /// Averages of what it counts.
     pub estimator: Estimator,
     /// Its slow start.
-    pub(in crate::control) ramp: Ramp,
+    pub(in crate::control) ramp: ServerSlowStart,
 }
 
 impl ServerEntry {
     /// Whether it takes new connections, as far as ARP tells.
     #[must_use]
     pub fn is_available(&self) -> bool {
-        matches!(self.link, ServerLink::Reachable(_)) && !self.excluded
+        matches!(self.reachability, Reachability::Reachable(_)) && !self.excluded
     }
 
     /// The word for listings.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        match self.link {
+        match self.reachability {
             _ if self.drain.is_some() => "draining",
-            ServerLink::Reachable(_) if self.excluded => "claims_vip",
+            Reachability::Reachable(_) if self.excluded => "claims_vip",
             link => link.name(),
         }
     }
@@ -98,7 +98,7 @@ pub struct Drain {
 
 /// What ARP says of a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerLink {
+pub enum Reachability {
     /// Not answered yet.
     Resolving,
     /// Answers, or has a fixed address.
@@ -108,7 +108,7 @@ pub enum ServerLink {
     Unreachable(Option<MacAddr>),
 }
 
-impl ServerLink {
+impl Reachability {
     /// The address that frames go to, if one was ever known.
     #[must_use]
     pub fn mac(self) -> Option<MacAddr> {

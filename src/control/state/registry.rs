@@ -1,12 +1,12 @@
 //! What control knows of every service and server, and the snapshot that workers get of it.
 
-pub use crate::control::state::entry::{Drain, ServerEntry, ServerLink, ServiceEntry, VipState};
+pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, ServiceEntry, VipState};
 
 use crate::control::api::Stats;
 use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
-use crate::control::state::removed::{Counts, DepartedServer, DepartedService};
-use crate::control::state::slow_start::{Beginning, Ramp};
+use crate::control::state::removed::{RemovedCounters, RemovedServer, RemovedService};
+use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::forward::{NextHop, Route, ServiceMap, Snapshot};
 use crate::model::{
     InterfaceIndex, Misfit, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts,
@@ -37,8 +37,8 @@ pub struct Registry {
     pub services: Vec<ServiceEntry>,
     /// Stations that answer ARP for a claimed VIP, too. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
-    pub(in crate::control) departed_services: HashMap<ServiceAddress, DepartedService>,
-    pub(in crate::control) departed_servers: HashMap<(ServiceId, IpAddr), DepartedServer>,
+    pub(in crate::control) removed_services: HashMap<ServiceAddress, RemovedService>,
+    pub(in crate::control) removed_servers: HashMap<(ServiceId, IpAddr), RemovedServer>,
     service_ids: Ids,
     server_ids: Ids,
     /// What takes the place of a pool where there is no service.
@@ -46,7 +46,7 @@ pub struct Registry {
 }
 
 /// What has been counted under a server's number so far, all workers together.
-pub type Totals<'a> = &'a dyn Fn(ServerId) -> Stats;
+pub type TotalsOf<'a> = &'a dyn Fn(ServerId) -> Stats;
 
 impl Registry {
     /// Without a service.
@@ -59,8 +59,8 @@ impl Registry {
             policy: Policy::default(),
             services: Vec::new(),
             holders: HashSet::new(),
-            departed_services: HashMap::new(),
-            departed_servers: HashMap::new(),
+            removed_services: HashMap::new(),
+            removed_servers: HashMap::new(),
             service_ids: Ids::default(),
             server_ids: Ids::default(),
             nobody: Pool::new([]),
@@ -79,7 +79,7 @@ impl Registry {
     /// # Errors
     /// If more services or servers have come and gone than there are numbers, and connections to
     /// them still stand. Nothing has changed then.
-    pub fn apply(&mut self, rules: &Rules, totals: Totals<'_>) -> Result<(), Misfit> {
+    pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) -> Result<(), Misfit> {
         self.check_room(rules)?;
         let (vips, links) = (self.vips(), self.links());
         (self.timeouts, self.policy) = (rules.timeouts, rules.policy);
@@ -94,7 +94,7 @@ impl Registry {
         for (address, mut gone) in old {
             self.depart_all(gone.id, gone.servers.drain(..));
             let ServiceEntry { id, pool, generation, .. } = gone;
-            self.departed_services.insert(address, DepartedService { id, pool, generation });
+            self.removed_services.insert(address, RemovedService { id, pool, generation });
         }
         if !self.holders.is_empty() {
             self.exclude_holders();
@@ -105,25 +105,25 @@ impl Registry {
     /// Gives numbers back that no table holds any more. To be called while no worker decides by a snapshot
     /// older than the latest.
     pub fn forget(&mut self, loads: &Loads, templates: &Templates) {
-        let before = (self.departed_servers.len(), self.departed_services.len());
+        let before = (self.removed_servers.len(), self.removed_services.len());
         let ids = &mut self.server_ids;
-        self.departed_servers.retain(|_, server| {
+        self.removed_servers.retain(|_, server| {
             let held = server.is_held(loads, templates);
             if !held {
                 ids.give_back(server.id.0);
             }
             held
         });
-        let held: HashSet<_> = self.departed_servers.keys().map(|(service, _)| *service).collect();
+        let held: HashSet<_> = self.removed_servers.keys().map(|(service, _)| *service).collect();
         let ids = &mut self.service_ids;
-        self.departed_services.retain(|_, service| {
+        self.removed_services.retain(|_, service| {
             let held = held.contains(&service.id);
             if !held {
                 ids.give_back(service.id.0);
             }
             held
         });
-        let (servers, services) = (self.departed_servers.len(), self.departed_services.len());
+        let (servers, services) = (self.removed_servers.len(), self.removed_services.len());
         if before != (servers, services) {
             let [servers, services] = [before.0 - servers, before.1 - services];
             tracing::debug!(servers, services, "numbers of removed servers and services are free again");
@@ -138,7 +138,7 @@ impl Registry {
             generations[usize::from(service.id.0)] = Some(service.generation);
         }
         let mut alone = vec![false; self.server_ids.end()];
-        for server in self.departed_servers.values().filter(|server| server.is_alone()) {
+        for server in self.removed_servers.values().filter(|server| server.is_alone()) {
             alone[usize::from(server.id.0)] = true;
         }
         move |of: &Template| {
@@ -148,10 +148,10 @@ impl Registry {
     }
 
     /// Sets the counters of `service`, or of all, to zero.
-    pub fn zero(&mut self, service: Option<ServiceAddress>, totals: Totals<'_>) {
+    pub fn zero(&mut self, service: Option<ServiceAddress>, totals: TotalsOf<'_>) {
         let concerned = |entry: &&mut ServiceEntry| service.is_none_or(|one| one == entry.config.address);
         for entry in self.services.iter_mut().filter(concerned) {
-            let of_service = self.departed_servers.iter_mut().filter(|((of, _), _)| *of == entry.id);
+            let of_service = self.removed_servers.iter_mut().filter(|((of, _), _)| *of == entry.id);
             for server in of_service.map(|(_, server)| server) {
                 server.counts = None; // if it is added again, it counts from then on
             }
@@ -190,7 +190,7 @@ impl Registry {
 
     /// Notes that the server at `rip` answers with `mac`.
     pub fn set_reachable(&mut self, rip: IpAddr, mac: MacAddr) {
-        self.servers_at(rip).for_each(|server| server.link = ServerLink::Reachable(mac));
+        self.servers_at(rip).for_each(|server| server.reachability = Reachability::Reachable(mac));
         if !self.holders.is_empty() {
             self.exclude_holders();
         }
@@ -198,7 +198,8 @@ impl Registry {
 
     /// Notes that the server at `rip` does not answer.
     pub fn set_unreachable(&mut self, rip: IpAddr) {
-        self.servers_at(rip).for_each(|server| server.link = ServerLink::Unreachable(server.link.mac()));
+        self.servers_at(rip)
+            .for_each(|server| server.reachability = Reachability::Unreachable(server.reachability.mac()));
     }
 
     /// The server at `rip` of `service`.
@@ -232,14 +233,14 @@ impl Registry {
         let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
         let mut routes = vec![Route::Gone; self.server_ids.end()];
         let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two own_macs at most
-        for DepartedService { id, pool, .. } in self.departed_services.values_mut() {
+        for RemovedService { id, pool, .. } in self.removed_services.values_mut() {
             *pool = pool.successor(Params::default(), [], loads);
             pools[usize::from(id.0)] = pool.clone();
         }
         for service in &mut self.services {
             pools[usize::from(service.id.0)] = service.next_pool(loads, now, (&self.timeouts, &self.policy));
             for server in &service.servers {
-                let way = NextHop { interface, mac: server.link.mac() };
+                let way = NextHop { interface, mac: server.reachability.mac() };
                 let route = Route::new(&self.own_macs, Some(way));
                 let expires = self.policy.expire_nodest_conn && server.config.weight.0 == 0;
                 routes[usize::from(server.id.0)] = if expires { route.quiesced() } else { route };
@@ -258,12 +259,12 @@ impl Registry {
         let mut needed = [0, 0];
         for rule in &rules.services {
             let entry = services.get(&rule.address);
-            let departed = self.departed_services.get(&rule.address).map(|service| service.id);
+            let departed = self.removed_services.get(&rule.address).map(|service| service.id);
             let id = entry.map(|entry| entry.id).or(departed);
             needed[0] += usize::from(id.is_none());
             let known = |server: &&RealServer| {
                 entry.is_some_and(|entry| entry.find(server.address).is_some())
-                    || id.is_some_and(|id| self.departed_servers.contains_key(&(id, server.address)))
+                    || id.is_some_and(|id| self.removed_servers.contains_key(&(id, server.address)))
             };
             needed[1] += rule.servers.iter().filter(|server| !known(server)).count();
         }
@@ -277,13 +278,13 @@ impl Registry {
     /// A service that was not there a moment ago.
     fn arrive(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
         let address = rule.address;
-        let known = self.departed_services.remove(&address);
-        let new = || DepartedService {
+        let known = self.removed_services.remove(&address);
+        let new = || RemovedService {
             id: ServiceId(self.service_ids.take().expect("there is room")),
             pool: Pool::new([]),
             generation: 0,
         };
-        let DepartedService { id, pool, generation } = known.unwrap_or_else(new);
+        let RemovedService { id, pool, generation } = known.unwrap_or_else(new);
         ServiceEntry {
             id,
             config: VirtualService { servers: Vec::new(), ..rule.clone() },
@@ -291,7 +292,7 @@ impl Registry {
             servers: Vec::new(),
             past: Stats::default(),
             estimator: Estimator::new(),
-            beginning: Beginning::default(),
+            beginning: ServiceSlowStart::default(),
             generation: next_generation(generation),
             pool,
         }
@@ -302,7 +303,7 @@ impl Registry {
         &mut self,
         entry: &mut ServiceEntry,
         rule: &VirtualService,
-        (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
+        (links, totals): (&HashMap<IpAddr, Reachability>, TotalsOf<'_>),
     ) {
         let old = std::mem::take(&mut entry.servers);
         let mut old: HashMap<_, _> = old.into_iter().map(|server| (server.config.address, server)).collect();
@@ -316,7 +317,7 @@ impl Registry {
         for server in old.into_values() {
             let past = totals(server.id) - server.baseline;
             entry.past = entry.past + past;
-            let counts = Counts { baseline: server.baseline, past, estimator: server.estimator };
+            let counts = RemovedCounters { baseline: server.baseline, past, estimator: server.estimator };
             self.depart(entry.id, &server, Some(counts));
         }
         let prefix = |of: &VirtualService| of.persistence.map(|persistence| persistence.prefix);
@@ -331,35 +332,36 @@ impl Registry {
         &mut self,
         service: &mut ServiceEntry,
         config: &RealServer,
-        (links, totals): (&HashMap<IpAddr, ServerLink>, Totals<'_>),
+        (links, totals): (&HashMap<IpAddr, Reachability>, TotalsOf<'_>),
     ) -> ServerEntry {
-        let known = self.departed_servers.remove(&(service.id, config.address));
-        let new = || DepartedServer::new(ServerId(self.server_ids.take().expect("there is room")), None);
-        let DepartedServer { id, counts, .. } = known.unwrap_or_else(new);
-        let fresh = || Counts { baseline: totals(id), past: Stats::default(), estimator: Estimator::new() };
-        let Counts { baseline, past, estimator } = counts.unwrap_or_else(fresh);
+        let known = self.removed_servers.remove(&(service.id, config.address));
+        let new = || RemovedServer::new(ServerId(self.server_ids.take().expect("there is room")), None);
+        let RemovedServer { id, counts, .. } = known.unwrap_or_else(new);
+        let fresh =
+            || RemovedCounters { baseline: totals(id), past: Stats::default(), estimator: Estimator::new() };
+        let RemovedCounters { baseline, past, estimator } = counts.unwrap_or_else(fresh);
         service.past = service.past - past;
         ServerEntry {
             id,
             config: config.clone(),
-            link: links.get(&config.address).copied().unwrap_or(ServerLink::Resolving),
+            reachability: links.get(&config.address).copied().unwrap_or(Reachability::Resolving),
             excluded: false,
             drain: None,
             baseline,
             estimator,
-            ramp: Ramp::default(),
+            ramp: ServerSlowStart::default(),
         }
     }
 
-    fn depart(&mut self, service: ServiceId, server: &ServerEntry, counts: Option<Counts>) {
-        let departed = DepartedServer::new(server.id, counts);
-        self.departed_servers.insert((service, server.config.address), departed);
+    fn depart(&mut self, service: ServiceId, server: &ServerEntry, counts: Option<RemovedCounters>) {
+        let departed = RemovedServer::new(server.id, counts);
+        self.removed_servers.insert((service, server.config.address), departed);
     }
 
     /// With their service: what they have counted is over, and so it is for those that went before.
     fn depart_all(&mut self, service: ServiceId, servers: impl Iterator<Item = ServerEntry>) {
         servers.for_each(|server| self.depart(service, &server, None));
-        let of_service = self.departed_servers.iter_mut().filter(|((of, _), _)| *of == service);
+        let of_service = self.removed_servers.iter_mut().filter(|((of, _), _)| *of == service);
         of_service.for_each(|(_, server)| server.counts = None);
     }
 
@@ -367,9 +369,9 @@ impl Registry {
         self.services.iter().map(|service| (service.vip(), service.vip)).collect()
     }
 
-    fn links(&self) -> HashMap<IpAddr, ServerLink> {
+    fn links(&self) -> HashMap<IpAddr, Reachability> {
         let servers = self.services.iter().flat_map(|service| &service.servers);
-        servers.map(|server| (server.config.address, server.link)).collect()
+        servers.map(|server| (server.config.address, server.reachability)).collect()
     }
 
     /// Excludes the servers that are among the holders of their service's VIP, and no others.
@@ -377,7 +379,8 @@ impl Registry {
         for service in &mut self.services {
             let vip = service.vip();
             for server in &mut service.servers {
-                server.excluded = server.link.mac().is_some_and(|mac| self.holders.contains(&(vip, mac)));
+                server.excluded =
+                    server.reachability.mac().is_some_and(|mac| self.holders.contains(&(vip, mac)));
             }
         }
     }
@@ -485,7 +488,7 @@ mod tests {
     fn templates_stay_while_their_server_is_held_and_clients_are_told_apart_as_before() {
         let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
         let by = |prefix| Some(Persistence { timeout: Persistence::TIMEOUT, prefix });
-        let none: Totals<'_> = &|_| Stats::default();
+        let none: TotalsOf<'_> = &|_| Stats::default();
         let mut all = registry.rules().services;
         all.iter_mut().for_each(|service| service.persistence = by(24));
         registry.apply(&rules(&all), none).unwrap();
@@ -515,7 +518,7 @@ mod tests {
     #[test]
     fn a_number_is_not_given_to_another_before_the_templates_have_been_looked_through() {
         let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
-        let none: Totals<'_> = &|_| Stats::default();
+        let none: TotalsOf<'_> = &|_| Stats::default();
         let mut all = registry.rules().services;
         all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
         all[1].persistence = all[2].persistence;
@@ -526,7 +529,7 @@ mod tests {
         registry.apply(&rules(&all), none).unwrap();
         for free in [false, false, true] {
             registry.forget(&loads, &templates);
-            assert_eq!(registry.departed_servers.is_empty(), free);
+            assert_eq!(registry.removed_servers.is_empty(), free);
             templates.keep_house(Tick(0), registry.keeps_templates());
         }
         assert_eq!((templates.of(ServerId(2)), templates.of(ServerId(3))), (1, 0));
@@ -535,7 +538,7 @@ mod tests {
     #[test]
     fn a_service_that_comes_back_knows_none_of_its_templates() {
         let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
-        let none: Totals<'_> = &|_| Stats::default();
+        let none: TotalsOf<'_> = &|_| Stats::default();
         let mut all = registry.rules().services;
         all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
         loads.add(ServerId(3), true);
@@ -572,7 +575,7 @@ mod tests {
     #[test]
     fn who_stays_keeps_its_number_and_who_comes_back_while_it_has_connections_gets_its_old_one() {
         let (mut registry, loads) = (registry(), Loads::new(9));
-        let none: Totals<'_> = &|_| Stats::default();
+        let none: TotalsOf<'_> = &|_| Stats::default();
         assert_eq!(ids(&registry), [(0, vec![0, 1]), (1, vec![2]), (2, vec![3])]);
         loads.add(ServerId(0), true);
         let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
@@ -604,10 +607,10 @@ mod tests {
         more.services.push(service("192.0.2.1:53", &[("192.0.2.10", 1), ("192.0.2.13", 1)]));
         registry.apply(&more, &|_| Stats::default()).unwrap();
         let entry = registry.services.last().unwrap();
-        let links: Vec<_> = entry.servers.iter().map(|server| server.link).collect();
+        let links: Vec<_> = entry.servers.iter().map(|server| server.reachability).collect();
         assert_eq!(
             (entry.vip, links),
-            (VipState::Claimed, vec![ServerLink::Reachable(MAC), ServerLink::Resolving])
+            (VipState::Claimed, vec![Reachability::Reachable(MAC), Reachability::Resolving])
         );
     }
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 /// A service that nobody wants any more, while a server of it is held.
 #[derive(Debug)]
-pub(in crate::control) struct DepartedService {
+pub(in crate::control) struct RemovedService {
     pub(in crate::control) id: ServiceId,
     /// Hears of its connections.
     pub(in crate::control) pool: Pool,
@@ -20,18 +20,18 @@ pub(in crate::control) struct DepartedService {
 
 /// A server that has been removed.
 #[derive(Debug)]
-pub(in crate::control) struct DepartedServer {
+pub(in crate::control) struct RemovedServer {
     pub(in crate::control) id: ServerId,
     /// What it goes on counting from if it is added again; `None` if its service has been removed, too
     /// (`__ip_vs_update_dest` in net/netfilter/ipvs/ip_vs_ctl.c).
-    pub(in crate::control) counts: Option<Counts>,
+    pub(in crate::control) counts: Option<RemovedCounters>,
     /// The pass of the templates' sweep during which it was found without a connection.
     alone_since: Option<u64>,
 }
 
 /// The counters of a removed server.
 #[derive(Debug)]
-pub(in crate::control) struct Counts {
+pub(in crate::control) struct RemovedCounters {
     /// What had been counted under its number when it was added, or zeroed.
     pub(in crate::control) baseline: Stats,
     /// What its service counts for it among those that it has no more.
@@ -39,8 +39,8 @@ pub(in crate::control) struct Counts {
     pub(in crate::control) estimator: Estimator,
 }
 
-impl DepartedServer {
-    pub(in crate::control) fn new(id: ServerId, counts: Option<Counts>) -> Self {
+impl RemovedServer {
+    pub(in crate::control) fn new(id: ServerId, counts: Option<RemovedCounters>) -> Self {
         Self { id, counts, alone_since: None }
     }
 
@@ -69,10 +69,10 @@ impl Registry {
         &self,
     ) -> (HashMap<ServiceId, ServiceAddress>, HashMap<ServerId, IpAddr>) {
         let services = self.services.iter().map(|service| (service.id, service.config.address));
-        let departed = self.departed_services.iter().map(|(address, service)| (service.id, *address));
+        let departed = self.removed_services.iter().map(|(address, service)| (service.id, *address));
         let servers = self.services.iter().flat_map(|service| &service.servers);
         let servers = servers.map(|server| (server.id, server.config.address));
-        let gone = self.departed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
+        let gone = self.removed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
         (services.chain(departed).collect(), servers.chain(gone).collect())
     }
 }

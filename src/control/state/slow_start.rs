@@ -23,7 +23,7 @@ const WHOLE: u16 = Candidate::WHOLE;
 
 /// How new a server is among those of its service.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::control) struct Ramp {
+pub(in crate::control) struct ServerSlowStart {
     presence: Presence,
     /// When it came, if the service had others by then, and it does not yet count like them.
     since: Option<Instant>,
@@ -41,7 +41,7 @@ enum Presence {
 
 /// When the servers of a service came.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::control) struct Beginning {
+pub(in crate::control) struct ServiceSlowStart {
     /// From then on there was always one that takes connections.
     begun: Option<Instant>,
     /// When parts of weights become others.
@@ -54,7 +54,7 @@ impl Default for Presence {
     }
 }
 
-impl Ramp {
+impl ServerSlowStart {
     /// What counts of the weight, of [`WHOLE`], while that is a matter of time or of the past.
     pub(in crate::control) fn part(&self) -> Option<u16> {
         self.part

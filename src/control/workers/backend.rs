@@ -1,23 +1,23 @@
 //! Which backend carries the frames, and its workers started on it.
 
-use crate::control::workers::steering_set::Handover;
-use crate::control::workers::{Crew, Settings};
+use crate::control::workers::steering_set::SteeringSet;
+use crate::control::workers::{WorkerSettings, Workers};
 use crate::io::{IoError, Opened, Plan, Ports, Steering, packet, xdp};
 use crate::model::BackendChoice;
 
 /// A backend in motion. It hands over no frame until its steering is given services.
-pub struct Backend {
+pub struct RunningBackend {
     /// "xdp" or "packet".
     pub name: &'static str,
     /// Why it was chosen, for operators.
     pub reason: String,
     /// What the kernel hands over.
-    pub steering: Handover,
+    pub steering: SteeringSet,
     /// The workers.
-    pub crew: Crew,
+    pub workers: Workers,
 }
 
-impl Backend {
+impl RunningBackend {
     fn because(self, reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..self }
     }
@@ -34,9 +34,9 @@ pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), IoEr
 pub fn launch(
     choice: BackendChoice,
     plan: &Plan,
-    settings: &Settings,
+    settings: &WorkerSettings,
     before: BeforeWorkers<'_>,
-) -> Result<Backend, IoError> {
+) -> Result<RunningBackend, IoError> {
     const CHOSEN: &str = "set by configuration or command line";
     match choice {
         BackendChoice::Xdp => Ok(start("xdp", xdp::open(plan)?, settings, before)?.because(CHOSEN)),
@@ -59,9 +59,9 @@ pub fn launch(
 fn start<P: Ports + 'static>(
     name: &'static str,
     opened: Opened<P>,
-    settings: &Settings,
+    settings: &WorkerSettings,
     before: BeforeWorkers<'_>,
-) -> Result<Backend, IoError> {
+) -> Result<RunningBackend, IoError> {
     let Opened { workers, mut steering } = opened;
     for (worker, port) in
         workers.iter().enumerate().flat_map(|(n, (_, ports))| ports.iter().map(move |p| (n, p)))
@@ -71,10 +71,10 @@ fn start<P: Ports + 'static>(
     }
     steering.start()?;
     before(&*steering)?;
-    let crew = Crew::start(workers, settings).map_err(|error| IoError {
+    let workers = Workers::start(workers, settings).map_err(|error| IoError {
         what: "starting the workers".into(),
         cause: error.to_string(),
         remedy: "raise the limit on threads (ulimit -u), or ask for fewer workers".into(),
     })?;
-    Ok(Backend { name, reason: String::new(), steering: Handover::new(steering), crew })
+    Ok(RunningBackend { name, reason: String::new(), steering: SteeringSet::new(steering), workers })
 }

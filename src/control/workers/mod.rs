@@ -34,7 +34,7 @@ const LISTING: usize = 4096;
 const HANDING_OVER: Duration = Duration::from_millis(100);
 
 /// Everything that all workers share, and how each is made.
-pub struct Settings {
+pub struct WorkerSettings {
     /// Services and servers.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Loads of all servers.
@@ -53,15 +53,15 @@ pub struct Settings {
 }
 
 /// The running workers.
-pub struct Crew {
-    members: Vec<Member>,
+pub struct Workers {
+    handles: Vec<WorkerHandle>,
     /// Capacity of a table.
     connections: usize,
     stop: Arc<AtomicBool>,
 }
 
 /// One running worker.
-pub struct Member {
+pub struct WorkerHandle {
     /// The core that it is pinned to; `None` if the system refused.
     pub core: Option<usize>,
     /// What it receives from.
@@ -70,31 +70,31 @@ pub struct Member {
     pub counters: Arc<WorkerCounters>,
     /// Its thread's id, by gettid(2).
     pub thread_id: i32,
-    line: Line,
+    line: WorkerClient,
     /// Whether it has a table for wildcard-port services.
     has_wildcard_table: bool,
     thread: JoinHandle<io::Result<()>>,
 }
 
-impl Crew {
+impl Workers {
     /// Starts one worker for each member of `ports`, each on a core of its own as far as they go.
     ///
     /// # Errors
     /// If the system gives no randomness or no thread.
     pub fn start<P: Ports + 'static>(
         ports: Vec<(P, Vec<PortInfo>)>,
-        settings: &Settings,
+        settings: &WorkerSettings,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let each = settings.connections.div_ceil(ports.len().max(1));
-        let mut crew = Self { members: Vec::new(), connections: each, stop };
+        let mut workers = Self { handles: Vec::new(), connections: each, stop };
         for (number, (ports, info)) in ports.into_iter().enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
-            let member = Member::start(number, ports, info, (settings, each, core, &crew.stop))?;
-            crew.members.push(member);
+            let handle = WorkerHandle::start(number, ports, info, (settings, each, core, &workers.stop))?;
+            workers.handles.push(handle);
         }
-        Ok(crew)
+        Ok(workers)
     }
 
     /// Gives each worker the table for connections of wildcard-port services that it does not have yet:
@@ -104,25 +104,25 @@ impl Crew {
     /// If the system gives no randomness, or a worker takes nothing. What is missing is handed over by
     /// the next call.
     pub fn set_wildcard_table(&mut self) -> io::Result<()> {
-        for member in self.members.iter_mut().filter(|member| !member.has_wildcard_table) {
+        for handle in self.handles.iter_mut().filter(|handle| !handle.has_wildcard_table) {
             let table = FlowTable::new(self.connections, random_seed()?);
-            let handed = member.line.0.send_timeout(Request::WildcardTable(table), HANDING_OVER);
+            let handed = handle.line.0.send_timeout(Request::WildcardTable(table), HANDING_OVER);
             handed.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
-            member.has_wildcard_table = true;
+            handle.has_wildcard_table = true;
         }
         Ok(())
     }
 
     /// The workers, in order.
     #[must_use]
-    pub fn members(&self) -> &[Member] {
-        &self.members
+    pub fn handles(&self) -> &[WorkerHandle] {
+        &self.handles
     }
 
     /// True while every worker runs.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.members.iter().all(|member| !member.thread.is_finished())
+    pub fn all_running(&self) -> bool {
+        self.handles.iter().all(|handle| !handle.thread.is_finished())
     }
 
     /// Ends all workers and waits for them. Dropping the crew does the same.
@@ -135,26 +135,26 @@ impl Crew {
 
     fn end(&mut self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
-        let ends: Vec<_> = self.members.drain(..).map(|member| member.thread.join()).collect();
+        let ends: Vec<_> = self.handles.drain(..).map(|handle| handle.thread.join()).collect();
         let panicked = |_| Err(io::Error::other("a worker panicked"));
         ends.into_iter().try_for_each(|end| end.unwrap_or_else(panicked))
     }
 }
 
-impl Drop for Crew {
+impl Drop for Workers {
     /// A crew that could not be completed, or that nobody came to stop, leaves no worker behind.
     fn drop(&mut self) {
         let _ = self.end(); // whoever wants to know calls `stop`
     }
 }
 
-impl Member {
+impl WorkerHandle {
     fn start<P: Ports + 'static>(
         number: usize,
         ports: P,
         info: Vec<PortInfo>,
         (settings, connections, core, stop): (
-            &Settings,
+            &WorkerSettings,
             usize,
             Option<core_affinity::CoreId>,
             &Arc<AtomicBool>,
@@ -181,32 +181,32 @@ impl Member {
         let (pinned, thread_id) = is_pinned.recv().unwrap_or_default();
         let core = core.filter(|_| pinned).map(|core| core.id);
         tracing::debug!(worker = number, core, connections, ?wait, "worker started");
-        let line = Line(requests);
+        let line = WorkerClient(requests);
         Ok(Self { core, ports: info, counters, thread_id, line, has_wildcard_table: false, thread })
     }
 
     /// A line to the worker that can be used from any thread.
     #[must_use]
-    pub fn line(&self) -> Line {
+    pub fn client(&self) -> WorkerClient {
         self.line.clone()
     }
 }
 
 /// Asks one worker what only it can tell. Its calls block for at most a few seconds.
 #[derive(Clone)]
-pub struct Line(Sender<Request>);
+pub struct WorkerClient(Sender<Request>);
 
 /// Control's handle on an answer's way back.
-struct WayBack<T>(Reply<T>);
+struct ReplyGuard<T>(Reply<T>);
 
-impl<T> WayBack<T> {
+impl<T> ReplyGuard<T> {
     fn new() -> (Self, Receiver<T>) {
         let (reply, answers) = bounded(1);
         (Self(Arc::new(reply)), answers)
     }
 }
 
-impl<T> Drop for WayBack<T> {
+impl<T> Drop for ReplyGuard<T> {
     /// Waits until the worker has let go, which it does right after it has answered.
     fn drop(&mut self) {
         let deadline = Instant::now() + LETTING_GO;
@@ -216,7 +216,7 @@ impl<T> Drop for WayBack<T> {
     }
 }
 
-impl Line {
+impl WorkerClient {
     /// A line to the worker that receives `requests`.
     #[must_use]
     pub fn new(requests: Sender<Request>) -> Self {
@@ -229,7 +229,7 @@ impl Line {
     /// Connections that open or end meanwhile may be missed. Returns false if the worker
     /// does not answer.
     pub fn connections(&self, mut each: impl FnMut(&Entry<Flow>) -> ControlFlow<()>) -> bool {
-        let (way_back, answers) = WayBack::new();
+        let (way_back, answers) = ReplyGuard::new();
         let (entries, reply) = (Vec::with_capacity(LISTING), Arc::clone(&way_back.0));
         let mut listing = Connections { from: Some(0), entries, reply };
         while listing.from.is_some() {
@@ -246,7 +246,7 @@ impl Line {
     /// The worker's latency histogram, in ns. `None` if it does not answer.
     #[must_use]
     pub fn latency(&self) -> Option<Box<Histogram<u64>>> {
-        let (way_back, answers) = WayBack::new();
+        let (way_back, answers) = ReplyGuard::new();
         self.ask(Request::Latency(Box::new(latency_histogram()), Arc::clone(&way_back.0)), &answers)
     }
 
@@ -273,8 +273,8 @@ mod tests {
     use super::*;
     use crate::io::memory::{MemoryPorts, Shape};
 
-    fn crew(workers: usize) -> Crew {
-        let settings = Settings {
+    fn workers(workers: usize) -> Workers {
+        let settings = WorkerSettings {
             snapshot: Arc::default(),
             loads: Arc::new(Loads::new(0)),
             templates: Arc::new(Templates::new(0, 0, random_seed().unwrap())),
@@ -284,15 +284,15 @@ mod tests {
             epoch: Instant::now(),
         };
         let ports = (0..workers).map(|_| (MemoryPorts::new(Shape::default()).0, Vec::new()));
-        Crew::start(ports.collect(), &settings).unwrap()
+        Workers::start(ports.collect(), &settings).unwrap()
     }
 
     #[test]
     fn no_worker_outlives_its_crew() {
-        let crew = crew(2);
-        assert!(crew.is_whole());
-        let counters: Vec<_> = crew.members().iter().map(|member| Arc::clone(&member.counters)).collect();
-        drop(crew);
+        let workers = workers(2);
+        assert!(workers.all_running());
+        let counters: Vec<_> = workers.handles().iter().map(|handle| Arc::clone(&handle.counters)).collect();
+        drop(workers);
         assert!(counters.iter().all(|counters| Arc::strong_count(counters) == 1));
     }
 }

@@ -1,10 +1,10 @@
 //! What the listings show: the registry and the workers' counters, put together.
 
 use crate::control::api;
-use crate::control::director::links::Links;
+use crate::control::director::links::Carriers;
 use crate::control::state::availability::Availability;
 use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipState};
-use crate::control::workers::{Crew, Line};
+use crate::control::workers::{WorkerClient, Workers};
 use crate::flow::{Entry, Flow};
 use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
@@ -22,22 +22,22 @@ const CHUNK: usize = 1024;
 
 /// Everything that listings are made of.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub struct RuntimeView<'a> {
     /// Services and servers.
     pub registry: &'a Registry,
     /// The workers.
-    pub crew: &'a Crew,
+    pub workers: &'a Workers,
     /// Connections of each server.
     pub loads: &'a Loads,
     /// Clients of each server of a persistent service.
     pub templates: &'a Templates,
     /// The interfaces.
-    pub(in crate::control) links: &'a Links,
+    pub(in crate::control) links: &'a Carriers,
     /// Capacity of the connection table.
     pub capacity: u64,
 }
 
-impl View<'_> {
+impl RuntimeView<'_> {
     /// Every service with its servers, in ipvsadm's order.
     #[must_use]
     pub fn services(&self) -> api::Services {
@@ -51,7 +51,7 @@ impl View<'_> {
     #[must_use]
     pub fn drops(&self) -> Vec<api::Drops> {
         let frames =
-            |reason| self.crew.members().iter().map(|member| member.counters.drops(reason).get()).sum();
+            |reason| self.workers.handles().iter().map(|handle| handle.counters.drops(reason).get()).sum();
         let of = |reason: &DropReason| api::Drops {
             reason: reason.name().into(),
             frames: frames(*reason),
@@ -62,16 +62,16 @@ impl View<'_> {
 
     /// Every worker, with a line each to ask it for its latencies.
     #[must_use]
-    pub fn workers(&self, backend: &str) -> Vec<(api::Worker, Line)> {
-        let members = self.crew.members().iter().enumerate();
-        members.map(|(number, member)| (worker(number, member, backend), member.line())).collect()
+    pub fn workers(&self, backend: &str) -> Vec<(api::Worker, WorkerClient)> {
+        let handles = self.workers.handles().iter().enumerate();
+        handles.map(|(number, handle)| (worker(number, handle, backend), handle.client())).collect()
     }
 
     /// The addresses behind the numbers in the connection tables.
     #[must_use]
-    pub fn directory(&self) -> Directory {
+    pub fn directory(&self) -> IdDirectory {
         let (services, servers) = self.registry.names();
-        Directory { services, servers }
+        IdDirectory { services, servers }
     }
 
     fn service(&self, service: &ServiceEntry) -> api::Service {
@@ -86,7 +86,7 @@ impl View<'_> {
             slow_start: service.config.slow_start.map(Span::secs),
             state: state(service.vip),
             available: Availability::of(service, self.loads).available,
-            stats: service_stats(self.crew, service),
+            stats: service_stats(self.workers, service),
             rates: service.estimator.read(),
             servers,
         }
@@ -105,38 +105,38 @@ impl View<'_> {
             inactive: load.inactive,
             persistent: self.templates.of(server.id),
             state: server.state().into(),
-            mac: server.link.mac().map(|mac| mac.to_string()),
-            stats: server_stats(self.crew, server),
+            mac: server.reachability.mac().map(|mac| mac.to_string()),
+            stats: server_stats(self.workers, server),
             rates: server.estimator.read(),
         }
     }
 }
 
 /// Takes a sample of every total. To be called every [`crate::control::state::rates::INTERVAL`].
-pub fn estimate(registry: &mut Registry, crew: &Crew) {
+pub fn estimate(registry: &mut Registry, workers: &Workers) {
     for service in &mut registry.services {
-        let stats = service_stats(crew, service);
+        let stats = service_stats(workers, service);
         service.estimator.update(stats);
         for server in &mut service.servers {
-            let stats = server_stats(crew, server);
+            let stats = server_stats(workers, server);
             server.estimator.update(stats);
         }
     }
 }
 
-fn service_stats(crew: &Crew, service: &ServiceEntry) -> api::Stats {
-    service.servers.iter().map(|server| server_stats(crew, server)).fold(service.past, std::ops::Add::add)
+fn service_stats(workers: &Workers, service: &ServiceEntry) -> api::Stats {
+    service.servers.iter().map(|server| server_stats(workers, server)).fold(service.past, std::ops::Add::add)
 }
 
 /// Since the server was added, or zeroed.
-fn server_stats(crew: &Crew, server: &ServerEntry) -> api::Stats {
-    totals(crew, server.id) - server.baseline
+fn server_stats(workers: &Workers, server: &ServerEntry) -> api::Stats {
+    totals(workers, server.id) - server.baseline
 }
 
 /// What all workers have counted for a server. Nothing goes out: replies bypass the director.
 #[must_use]
-pub fn totals(crew: &Crew, server: ServerId) -> api::Stats {
-    let each = crew.members().iter().map(|member| member.counters.server(server));
+pub fn totals(workers: &Workers, server: ServerId) -> api::Stats {
+    let each = workers.handles().iter().map(|handle| handle.counters.server(server));
     each.fold(api::Stats::default(), |sum, counters| api::Stats {
         connections: sum.connections + counters.connections.get(),
         in_packets: sum.in_packets + counters.packets.get(),
@@ -161,8 +161,8 @@ pub(in crate::control) fn state(vip: VipState) -> String {
     }
 }
 
-fn worker(number: usize, member: &crate::control::workers::Member, backend: &str) -> api::Worker {
-    let counters = &member.counters;
+fn worker(number: usize, handle: &crate::control::workers::WorkerHandle, backend: &str) -> api::Worker {
+    let counters = &handle.counters;
     let reasons = DropReason::ALL.iter().map(|reason| (reason, counters.drops(*reason).get()));
     let (lost, dropped): (Vec<_>, Vec<_>) = reasons.partition(|(reason, _)| reason.is_before_receive());
     let sum = |drops: Vec<(_, u64)>| drops.iter().map(|(_, frames)| frames).sum();
@@ -179,9 +179,9 @@ fn worker(number: usize, member: &crate::control::workers::Member, backend: &str
     };
     api::Worker {
         worker: number,
-        core: member.core,
+        core: handle.core,
         backend: backend.into(),
-        ports: member.ports.iter().enumerate().map(port).collect(),
+        ports: handle.ports.iter().enumerate().map(port).collect(),
         received: counters.received.get(),
         forwarded: counters.forwarded.get(),
         dropped: sum(dropped),
@@ -197,8 +197,8 @@ fn worker(number: usize, member: &crate::control::workers::Member, backend: &str
 
 /// Asks each worker for its latencies. Blocks.
 #[must_use]
-pub fn with_latencies(workers: Vec<(api::Worker, Line)>) -> Vec<api::Worker> {
-    let ask = |(worker, line): (api::Worker, Line)| {
+pub fn with_latencies(workers: Vec<(api::Worker, WorkerClient)>) -> Vec<api::Worker> {
+    let ask = |(worker, line): (api::Worker, WorkerClient)| {
         let latency = line.latency().map(|histogram| percentiles(&histogram)).unwrap_or_default();
         api::Worker { latency, ..worker }
     };
@@ -220,12 +220,12 @@ fn percentiles(histogram: &Histogram<u64>) -> api::Latency {
 
 /// The addresses behind the numbers in a connection table.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct IdDirectory {
     services: HashMap<ServiceId, ServiceAddress>,
     servers: HashMap<ServerId, IpAddr>,
 }
 
-impl Directory {
+impl IdDirectory {
     /// Sends every connection of every worker and every template to `to`, until nobody listens there any
     /// more. Blocks.
     ///
@@ -233,7 +233,7 @@ impl Directory {
     #[must_use]
     pub fn list(
         &self,
-        (lines, templates): (&[Line], &Templates),
+        (lines, templates): (&[WorkerClient], &Templates),
         now: Tick,
         to: &mpsc::Sender<Vec<api::Connection>>,
     ) -> bool {
@@ -294,14 +294,14 @@ mod tests {
 
     #[test]
     fn a_list_that_a_worker_does_not_answer_for_is_told_from_a_whole_one() {
-        let directory = Directory { services: HashMap::new(), servers: HashMap::new() };
+        let directory = IdDirectory { services: HashMap::new(), servers: HashMap::new() };
         let templates = Templates::new(0, 0, Seed([1; 4]));
         let (to, mut chunks) = mpsc::channel(1);
         assert!(directory.list((&[], &templates), Tick(0), &to));
         assert_eq!(chunks.try_recv(), Ok(Vec::new()), "no worker, no connection: whole");
         let (requests, inbox) = bounded(1);
         drop(inbox); // as when a worker has ended
-        assert!(!directory.list((&[Line::new(requests)], &templates), Tick(0), &to));
+        assert!(!directory.list((&[WorkerClient::new(requests)], &templates), Tick(0), &to));
         assert!(chunks.try_recv().is_err(), "nothing that would look like an end");
     }
 }

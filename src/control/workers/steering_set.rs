@@ -4,13 +4,13 @@ use crate::io::{IoError, Steering};
 use crate::model::ServiceAddress;
 
 /// A steering with a memory: it is asked only for what it does not do already.
-pub struct Handover {
+pub struct SteeringSet {
     steering: Box<dyn Steering>,
     agreed: Vec<ServiceAddress>,
     refused: bool,
 }
 
-impl Handover {
+impl SteeringSet {
     /// Takes a steering that has been started and has no service yet.
     #[must_use]
     pub fn new(steering: Box<dyn Steering>) -> Self {
@@ -41,7 +41,7 @@ impl Handover {
         Ok(())
     }
 
-    /// Has nothing handed over any more that is not in `services`. What is refused now, [`Handover::set`]
+    /// Has nothing handed over any more that is not in `services`. What is refused now, [`SteeringSet::set`]
     /// asks for again.
     pub fn withdraw(&mut self, services: &[ServiceAddress]) {
         let kept: Vec<_> = self.agreed.iter().filter(|service| services.contains(service)).copied().collect();
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn what_is_handed_over_already_is_not_asked_for_again() {
         let fake = Fake::default();
-        let mut handover = Handover::new(Box::new(fake.clone()));
+        let mut handover = SteeringSet::new(Box::new(fake.clone()));
         for services in [vec![], vec![service(80)], vec![service(80)], vec![], vec![]] {
             handover.set(services).unwrap();
         }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_once_and_what_was_refused_is_tried_again() {
         let fake = Fake::default();
-        let mut handover = Handover::new(Box::new(fake.clone()));
+        let mut handover = SteeringSet::new(Box::new(fake.clone()));
         fake.0.lock().unwrap().0 = true;
         assert!(handover.set(vec![service(80)]).is_err());
         assert!(handover.set(vec![service(80)]).is_ok(), "told once");

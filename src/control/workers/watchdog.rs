@@ -2,7 +2,7 @@
 //! (`WatchdogSec=` of systemd.service(5), WATCHDOG=1 of sd_notify(3)).
 
 use crate::control::state::rates;
-use crate::control::workers::Crew;
+use crate::control::workers::Workers;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ impl Watchdog {
     }
 
     /// Tells that all is well, if every worker has made rounds since the last look.
-    pub fn look(&mut self, crew: &Crew) {
-        let beats = crew.members().iter().map(|member| member.counters.beats.get()).collect();
+    pub fn look(&mut self, workers: &Workers) {
+        let beats = workers.handles().iter().map(|handle| handle.counters.beats.get()).collect();
         let (stalled, before) = (self.standing(beats), self.stalled);
         self.stalled = stalled;
         match self.stalled {

@@ -4,7 +4,7 @@ use super::report::Fault;
 use super::section::nearest;
 use crate::model::address::OWN_HOST;
 use crate::model::{
-    BadFlag, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, Workers, host_address,
+    BadFlag, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, WorkerCount, host_address,
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
@@ -83,11 +83,11 @@ pub(super) fn weight(value: &DeValue<'_>) -> Read<Weight> {
     number(0..=u32::from(u16::MAX))(value).map(|weight| Weight(weight as u16))
 }
 
-pub(super) fn workers(value: &DeValue<'_>) -> Read<Workers> {
+pub(super) fn workers(value: &DeValue<'_>) -> Read<WorkerCount> {
     if value.as_str() == Some("auto") {
-        return Ok(Workers::Auto);
+        return Ok(WorkerCount::Auto);
     }
-    let count = number(1..=u32::from(u16::MAX))(value).map(|count| Workers::Count(count as u16));
+    let count = number(1..=u32::from(u16::MAX))(value).map(|count| WorkerCount::Count(count as u16));
     count.map_err(|fault| Fault::new(fault.what, format!(r#"{} or "auto""#, fault.remedy)))
 }
 
