@@ -8,10 +8,10 @@
 
 mod support;
 
-use directrix::control::arp::driver::{ArpDriver, Command};
+use directrix::control::arp::driver::ArpDriver;
 use directrix::io::{ArpSocket, Interface};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{Counters, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::neighbor::{Counters, Event, Neighbors, Report, ServerSettings, Settings, Timing};
 use directrix::time::Span;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, FRAME_LEN};
@@ -57,7 +57,7 @@ impl Segment {
 
 /// A responder that runs on a thread of its own in the director's namespace.
 struct Director {
-    commands: Option<UnboundedSender<Command>>,
+    commands: Option<UnboundedSender<Event>>,
     reports: Arc<Mutex<Vec<Report>>>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<Duration>>,
@@ -86,7 +86,7 @@ impl Director {
         Self { commands: Some(commands), reports, counters, thread }
     }
 
-    fn tell(&self, command: Command) {
+    fn tell(&self, command: Event) {
         self.commands.as_ref().unwrap().send(command).unwrap();
     }
 
@@ -99,7 +99,7 @@ impl Director {
     }
 
     fn claim(&self) {
-        self.tell(Command::AddVip(VIP));
+        self.tell(Event::AddVip(VIP));
         self.wait_for(Report::Claimed { vip: VIP });
     }
 
@@ -110,7 +110,7 @@ impl Director {
     }
 
     fn resolve(&self) {
-        self.tell(Command::AddServer(server(InterfaceIndex::CLIENT)));
+        self.tell(Event::AddServer(server(InterfaceIndex::CLIENT)));
     }
 }
 
@@ -187,7 +187,7 @@ fn the_vip_is_answered_once_for_each_question_and_probe_and_nothing_else_is() {
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, patient);
     let dump = Dump::on(router);
 
-    director.tell(Command::AddVip(VIP));
+    director.tell(Event::AddVip(VIP));
     wait_until("the probes", WAIT, || dump.lines(&format!("who-has {VIP} tell 0.0.0.0")) == 3);
     assert_eq!(arping(router, "-c 2", VIP), [], "before the claim");
     assert_eq!(director.reports(), []);
@@ -203,7 +203,7 @@ fn the_vip_is_answered_once_for_each_question_and_probe_and_nothing_else_is() {
     assert_eq!(director.counters.conflicts.get(), 0);
     wait_until("the answers", WAIT, || dump.lines(&format!("Reply {VIP} is-at {mac}")) >= 10);
 
-    director.tell(Command::RemoveVip(VIP));
+    director.tell(Event::RemoveVip(VIP));
     wait_until("silence", WAIT, || arping(router, "-c 1", VIP).is_empty());
 }
 
@@ -227,7 +227,7 @@ fn a_vip_of_another_host_is_claimed_when_that_gives_it_up() {
     let rival = mac_of(holder);
     holder.run(&format!("ip address add {VIP}/32 dev eth0"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.tell(Command::AddVip(VIP));
+    director.tell(Event::AddVip(VIP));
     director.wait_for(Report::Conflict { vip: VIP, mac: rival, server: None });
     assert_eq!(arping(router, "-c 3", VIP), [rival; 3], "the holder alone answers");
     assert_eq!(director.reports().len(), 2, "told once: {:?}", director.reports());
@@ -327,7 +327,7 @@ fn with_two_arms_the_vip_is_answered_for_on_the_client_s_alone() {
     inside.run(&format!("ip address add {RIP}/24 dev eth0"));
     let both = ["eth0", "eth1"];
     let director = Director::start(&segment.director, &both, OnConflict::Standby, quick());
-    director.tell(Command::AddServer(server(InterfaceIndex(1))));
+    director.tell(Event::AddServer(server(InterfaceIndex(1))));
     director.wait_for(Report::Resolved { interface: InterfaceIndex(1), rip: RIP, mac: mac_of(&inside) });
     director.claim();
     assert_eq!(arping(&segment.hosts[0], "-c 1", VIP), [mac_of(&segment.director)]);

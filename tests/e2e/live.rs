@@ -6,7 +6,7 @@ use crate::http::{ab, everything_adds_up};
 use crate::on_both_backends;
 use crate::peers::{Conversation, NAMES, PATIENCE, Peers, connect};
 use crate::support::netns::wait_until;
-use directrix::control::api::request::{Persistence, Request, ServerSettings, ServiceSettings};
+use directrix::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
 use directrix::control::client::{Blocking, ClientError};
 use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
@@ -74,22 +74,28 @@ fn change(client: &Blocking, deployment: &Deployment, random: u32) {
     let settings = ServiceSettings::default();
     let weight = weighing(1 + (random >> 12) as u16 % 5);
     let outcome = match random % 14 {
-        0 => client.change(&[Request::AddService { service: spare, settings }]),
-        1 => client.change(&[Request::DeleteService { service: spare }]),
-        2 => client.change(&[Request::AddServer { service: spare, server: first, settings: weight }]),
-        3 => client.change(&[Request::DeleteServer { service: spare, server: first }]),
+        0 => client.change(&[ChangeRequest::AddService { service: spare, settings }]),
+        1 => client.change(&[ChangeRequest::DeleteService { service: spare }]),
+        2 => client.change(&[ChangeRequest::AddServer { service: spare, server: first, settings: weight }]),
+        3 => client.change(&[ChangeRequest::DeleteServer { service: spare, server: first }]),
         4 => client.change(&[
-            Request::AddService { service: other, settings },
-            Request::AddServer { service: other, server: second, settings: weight },
+            ChangeRequest::AddService { service: other, settings },
+            ChangeRequest::AddServer { service: other, server: second, settings: weight },
         ]),
-        5 => client.change(&[Request::DeleteService { service: other }]),
-        6 => client.change(&[Request::EditServer { service: web, server: first, settings: weight }]),
-        7 => client.change(&[Request::EditServer { service: echo, server: second, settings: weight }]),
-        8 => client.change(&[Request::AddServer { service: web, server: NOBODY, settings: weighing(9) }]),
-        9 => client.change(&[Request::DeleteServer { service: web, server: NOBODY }]),
-        10 => client.change(&[Request::EditService { service: web, settings: persistent(random >> 12) }]),
-        11 => client.change(&[Request::EditService { service: echo, settings: persistent(random >> 12) }]),
-        12 => client.change(&[Request::SetTimeouts { tcp: 900 + random % 7, tcp_fin: 0, udp: 300 }]),
+        5 => client.change(&[ChangeRequest::DeleteService { service: other }]),
+        6 => client.change(&[ChangeRequest::EditServer { service: web, server: first, settings: weight }]),
+        7 => client.change(&[ChangeRequest::EditServer { service: echo, server: second, settings: weight }]),
+        8 => {
+            client.change(&[ChangeRequest::AddServer { service: web, server: NOBODY, settings: weighing(9) }])
+        }
+        9 => client.change(&[ChangeRequest::DeleteServer { service: web, server: NOBODY }]),
+        10 => {
+            client.change(&[ChangeRequest::EditService { service: web, settings: persistent(random >> 12) }])
+        }
+        11 => {
+            client.change(&[ChangeRequest::EditService { service: echo, settings: persistent(random >> 12) }])
+        }
+        12 => client.change(&[ChangeRequest::SetTimeouts { tcp: 900 + random % 7, tcp_fin: 0, udp: 300 }]),
         _ => client.reload(),
     };
     if let Err(error) = outcome {
@@ -208,8 +214,8 @@ fn a_drained_server_leaves_with_its_last_connection(backend: &str) {
     // A weight that is given at once ends the drain.
     let (service, server) = (tcp(VIP, 7), IpAddr::from(deployment.rips[0]));
     let client = Blocking::new(&director.socket()).unwrap();
-    let drain = Request::Drain { service, server, deadline: Some(0) };
-    client.change(&[drain, Request::EditServer { service, server, settings: weighing(3) }]).unwrap();
+    let drain = ChangeRequest::Drain { service, server, deadline: Some(0) };
+    client.change(&[drain, ChangeRequest::EditServer { service, server, settings: weighing(3) }]).unwrap();
     std::thread::sleep(Duration::from_secs(3)); // longer than it takes to look
     assert_eq!(director.load(&format!("-t {VIP}:7")).len(), 1);
 
@@ -279,13 +285,14 @@ fn a_line_that_does_not_fit_is_named() {
         assert_eq!(status, Some(255), "{lines:?}: {told}");
         assert!(told.starts_with(&format!("line {at}: ")) && told.contains(complaint), "{lines:?}: {told}");
     }
-    let request = Request::AddService { service: tcp(OTHER_VIP, 81), settings: ServiceSettings::default() };
-    let far = Request::AddServer {
+    let request =
+        ChangeRequest::AddService { service: tcp(OTHER_VIP, 81), settings: ServiceSettings::default() };
+    let far = ChangeRequest::AddServer {
         service: tcp(OTHER_VIP, 81),
         server: [10, 9, 9, 9].into(),
         settings: weighing(1),
     };
-    let list = [Request::Clear {}, request, far, Request::Zero { service: None }];
+    let list = [ChangeRequest::Clear {}, request, far, ChangeRequest::Zero { service: None }];
     let refused = Blocking::new(&director.socket()).unwrap().change(&list).unwrap_err();
     assert!(matches!(refused, ClientError::Refused { at: Some(2), .. }), "{refused}");
     assert_eq!(director.ask("save"), before, "all or nothing");

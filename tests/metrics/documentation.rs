@@ -3,7 +3,7 @@
 use crate::exposition::Exposition;
 use crate::page::readings;
 use crate::support::netns::host;
-use directrix::control::metrics::{Format, page};
+use directrix::control::metrics::{ExpositionFormat, page};
 use std::collections::{BTreeMap, BTreeSet};
 
 const TEXT: &str = include_str!("../../docs/metrics.md");
@@ -44,7 +44,7 @@ fn documented() -> BTreeMap<String, Shape> {
 
 /// As the page has them, by the name of the samples; a histogram by its family.
 fn shown() -> BTreeMap<String, Shape> {
-    let page = Exposition::read(&page(readings(), Format::OpenMetrics));
+    let page = Exposition::read(&page(readings(), ExpositionFormat::OpenMetrics));
     let labels = page.labels();
     let shapes = page.types.iter().map(|(family, kind)| {
         let (name, sample) = match kind.as_str() {

@@ -6,7 +6,7 @@ use crate::page::readings;
 use directrix::control::api;
 use directrix::control::http::exporter::{CLIENTS, Exporter};
 use directrix::control::http::server::{Query, REQUEST_TIMEOUT};
-use directrix::control::metrics::{Format, page};
+use directrix::control::metrics::{ExpositionFormat, page};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -96,11 +96,11 @@ fn the_format_is_the_one_that_was_asked_for() {
     let text = listener.get("/metrics");
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
     assert!(text.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{text}");
-    assert_eq!(body(&text), page(readings(), Format::Prometheus));
+    assert_eq!(body(&text), page(readings(), ExpositionFormat::Prometheus));
     let open = listener.exchange(ASK_OPENMETRICS);
     let content_type = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
     assert!(open.contains(content_type), "{open}");
-    assert_eq!(body(&open), page(readings(), Format::OpenMetrics));
+    assert_eq!(body(&open), page(readings(), ExpositionFormat::OpenMetrics));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_control_socket_has_the_same_page() {
     let director = Director::answering(answers.clone());
     let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
     let answer = exchange(UnixStream::connect(director.socket()).unwrap(), request);
-    assert_eq!(body(&answer), page(answers.readings(), Format::Prometheus));
+    assert_eq!(body(&answer), page(answers.readings(), ExpositionFormat::Prometheus));
     let six = [("vip", "2001:db8::80"), ("server", "2001:db8:1::1")];
     assert_eq!(Exposition::read(body(&answer)).sum("directrix_server_weight", &six), 1.0);
 }

@@ -4,7 +4,7 @@ use crate::exposition::Exposition;
 use crate::fake_director::{Answers, fixtures};
 use crate::support::netns::host;
 use directrix::control::api;
-use directrix::control::metrics::{Format, Readings, page};
+use directrix::control::metrics::{ExpositionFormat, Readings, page};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -59,17 +59,18 @@ fn expected(text: &str) -> String {
 
 #[test]
 fn the_page_is_this_for_openmetrics() {
-    assert_eq!(page(readings(), Format::OpenMetrics), expected(include_str!("page.openmetrics")));
+    assert_eq!(page(readings(), ExpositionFormat::OpenMetrics), expected(include_str!("page.openmetrics")));
 }
 
 #[test]
 fn the_page_is_this_for_the_older_format() {
-    assert_eq!(page(readings(), Format::Prometheus), expected(include_str!("page.prometheus")));
+    assert_eq!(page(readings(), ExpositionFormat::Prometheus), expected(include_str!("page.prometheus")));
 }
 
 #[test]
 fn both_formats_say_the_same() {
-    let [new, old] = [Format::OpenMetrics, Format::Prometheus].map(|format| page(readings(), format));
+    let [new, old] =
+        [ExpositionFormat::OpenMetrics, ExpositionFormat::Prometheus].map(|format| page(readings(), format));
     let rows = |page: &str| {
         let samples = Exposition::read(page).samples.into_iter().map(|sample| {
             let bound = sample.labels.get("le").map(|bound| bound.parse::<f64>().unwrap().to_bits());
@@ -85,7 +86,7 @@ fn both_formats_say_the_same() {
 fn no_series_occurs_twice_and_every_family_has_help() {
     let mut readings = readings();
     readings.services = fixtures::made_up();
-    let page = Exposition::read(&page(readings, Format::Prometheus));
+    let page = Exposition::read(&page(readings, ExpositionFormat::Prometheus));
     let series: BTreeSet<_> = page.samples.iter().map(|sample| (&sample.name, &sample.labels)).collect();
     assert_eq!(series.len(), page.samples.len());
     for family in page.types.keys() {
@@ -97,7 +98,7 @@ fn no_series_occurs_twice_and_every_family_has_help() {
 
 #[test]
 fn sums_agree_with_the_readings() {
-    let page = Exposition::read(&page(readings(), Format::Prometheus));
+    let page = Exposition::read(&page(readings(), ExpositionFormat::Prometheus));
     let vip = [("protocol", "tcp"), ("vip", "192.168.195.150"), ("port", "80")];
     assert_eq!(page.sum("directrix_service_packets_total", &vip), 25_455.0);
     assert_eq!(page.sum("directrix_server_packets_total", &vip), 25_455.0);
@@ -111,14 +112,14 @@ fn sums_agree_with_the_readings() {
 
 #[test]
 fn a_director_without_services_or_workers_has_a_page_too() {
-    let page = page(Answers::default().readings(), Format::OpenMetrics);
+    let page = page(Answers::default().readings(), ExpositionFormat::OpenMetrics);
     assert!(page.ends_with("# EOF\n"));
     assert_eq!(Exposition::read(&page).sum("directrix_table_capacity", &[]), 4096.0);
 }
 
 #[test]
 fn promtool_finds_nothing_to_complain_about() {
-    check_metrics(&page(readings(), Format::Prometheus));
+    check_metrics(&page(readings(), ExpositionFormat::Prometheus));
 }
 
 /// Panics unless promtool accepts the page, of the older format, without a word. What Prometheus

@@ -3,36 +3,18 @@
 use crate::control::log::limit::LogLimiter;
 use crate::io::{ArpSocket, AsyncArpSocket};
 use crate::model::InterfaceIndex;
-use crate::neighbor::{Action, Event, Neighbors, Report, ServerSettings};
+use crate::neighbor::{Action, Event, Neighbors, Report};
 use crate::time::Tick;
 use crate::wire::arp::{ArpPacket, FRAME_LEN};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::Ipv4Addr;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Frames that are taken from one socket before time, commands and the other socket get their turn.
 const BURST: usize = 64;
-
-/// What control wants of the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Probe for this VIP, claim it, answer for it.
-    AddVip(Ipv4Addr),
-    /// Answer for this VIP no more.
-    RemoveVip(Ipv4Addr),
-    /// Resolve this real server, and keep its address fresh.
-    AddServer(ServerSettings),
-    /// Ask for this real server no more.
-    RemoveServer(InterfaceIndex, Ipv4Addr),
-    /// This interface has lost its carrier.
-    LinkDown(InterfaceIndex),
-    /// This interface has its carrier again.
-    LinkUp(InterfaceIndex),
-}
 
 /// The neighbor machine with its sockets and its clock.
 pub struct ArpDriver {
@@ -81,7 +63,7 @@ impl ArpDriver {
     /// What epoll(7) reports: the runtime is shutting down.
     pub async fn run(
         mut self,
-        mut commands: UnboundedReceiver<Command>,
+        mut commands: UnboundedReceiver<Event>,
         mut report: impl FnMut(Report),
     ) -> io::Result<()> {
         loop {
@@ -96,7 +78,7 @@ impl ArpDriver {
                     self.links.iter_mut().for_each(|link| link.limiter.report_suppressed(Instant::now()));
                 }
                 command = commands.recv() => match command {
-                    Some(command) => self.handle(command.into()),
+                    Some(command) => self.handle(command),
                     None => return Ok(()),
                 },
             }
@@ -207,17 +189,4 @@ async fn readable(links: &[ArpInterface]) -> io::Result<()> {
         Poll::Pending
     })
     .await
-}
-
-impl From<Command> for Event {
-    fn from(command: Command) -> Self {
-        match command {
-            Command::AddVip(vip) => Self::AddVip(vip),
-            Command::RemoveVip(vip) => Self::RemoveVip(vip),
-            Command::AddServer(server) => Self::AddServer(server),
-            Command::RemoveServer(interface, rip) => Self::RemoveServer { interface, rip },
-            Command::LinkDown(interface) => Self::InterfaceDown(interface),
-            Command::LinkUp(interface) => Self::InterfaceUp(interface),
-        }
-    }
 }

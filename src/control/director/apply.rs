@@ -4,7 +4,6 @@
 //! from the workers'; what comes is known to the workers before the kernel hands it over.
 
 use crate::control::api::request::{ChangeError, ChangeRequest};
-use crate::control::arp::driver::Command;
 use crate::control::director::Director;
 use crate::control::director::error::DirectorError;
 use crate::control::director::hints;
@@ -14,6 +13,7 @@ use crate::control::state::registry::Drain;
 use crate::control::state::registry::TotalsOf;
 use crate::control::workers::status;
 use crate::model::{Change, Config, Culprit, Director as Settings, Misfit, Rules};
+use crate::neighbor::Event;
 use crate::schedule::Load;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -192,8 +192,8 @@ impl<F: FnMut()> Director<F> {
         let gone = gone.into_iter().map(|server| (server.interface, server.rip));
         let gone = gone
             .filter(|key| !stays.contains(key))
-            .map(|(interface, rip)| Command::RemoveServer(interface, rip));
-        for command in gone.chain(come.into_iter().map(Command::AddServer)) {
+            .map(|(interface, rip)| Event::RemoveServer { interface, rip });
+        for command in gone.chain(come.into_iter().map(Event::AddServer)) {
             self.command(command);
         }
     }

@@ -1,11 +1,11 @@
 //! The carrier of the director's interfaces: looked after, logged, and told to ARP.
 
 use crate::control::api;
-use crate::control::arp::driver::Command;
 use crate::control::director::Director;
 use crate::control::log::limit::LogLimiter;
 use crate::io::{Interface, IoError};
 use crate::model::InterfaceIndex;
+use crate::neighbor::Event;
 use std::time::Instant;
 
 /// What is known of the interfaces.
@@ -46,12 +46,15 @@ impl Carriers {
     }
 
     /// Takes what there is now; what that is for ARP, where it is something else than before.
-    fn update(&mut self, carriers: &[bool]) -> Vec<(usize, Command)> {
+    fn update(&mut self, carriers: &[bool]) -> Vec<(usize, Event)> {
         let mut changes = Vec::new();
         for (index, (link, now)) in self.all.iter_mut().zip(carriers).enumerate() {
             let number = InterfaceIndex(index as u8); // at most two
             if std::mem::replace(&mut link.has_carrier, *now) != *now {
-                changes.push((index, if *now { Command::LinkUp(number) } else { Command::LinkDown(number) }));
+                changes.push((
+                    index,
+                    if *now { Event::InterfaceUp(number) } else { Event::InterfaceDown(number) },
+                ));
             }
         }
         changes
@@ -75,9 +78,9 @@ impl<F: FnMut()> Director<F> {
     }
 }
 
-fn log(interface: &str, command: Command) {
+fn log(interface: &str, command: Event) {
     match command {
-        Command::LinkDown(_) => tracing::warn!(
+        Event::InterfaceDown(_) => tracing::warn!(
             interface,
             "link down: no frame is received or sent there; see to the cable, the switch port, or `ip link`"
         ),
@@ -100,10 +103,10 @@ mod tests {
         };
         let (client, server) = (InterfaceIndex(0), InterfaceIndex(1));
         assert_eq!(told([true, true]), (vec![], vec![]));
-        assert_eq!(told([true, false]), (vec![Command::LinkDown(server)], vec!["eth1".to_owned()]));
+        assert_eq!(told([true, false]), (vec![Event::InterfaceDown(server)], vec!["eth1".to_owned()]));
         assert_eq!(told([true, false]), (vec![], vec!["eth1".to_owned()]));
-        let both = vec![Command::LinkDown(client), Command::LinkUp(server)];
+        let both = vec![Event::InterfaceDown(client), Event::InterfaceUp(server)];
         assert_eq!(told([false, true]), (both, vec!["eth0".to_owned()]));
-        assert_eq!(told([true, true]), (vec![Command::LinkUp(client)], vec![]));
+        assert_eq!(told([true, true]), (vec![Event::InterfaceUp(client)], vec![]));
     }
 }

@@ -14,7 +14,7 @@ mod symptoms;
 mod vips;
 
 use crate::control::api;
-use crate::control::arp::driver::{ArpDriver, Command};
+use crate::control::arp::driver::ArpDriver;
 use crate::control::arp::log as arp_log;
 use crate::control::director::error::DirectorError;
 use crate::control::director::hints::LocalVips;
@@ -41,7 +41,7 @@ use crate::forward::Snapshot;
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Plan};
 use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, WorkerCount};
-use crate::neighbor::{Neighbors, Report, Settings as ArpSettings, Timing};
+use crate::neighbor::{Event, Neighbors, Report, Settings as ArpSettings, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::sys::NetworkWatch;
 use crate::time::Tick;
@@ -119,7 +119,7 @@ pub(in crate::control) struct Director<F> {
     epoch: Instant,
     neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
     /// The way to ARP, while that runs.
-    commands: Option<mpsc::UnboundedSender<Command>>,
+    commands: Option<mpsc::UnboundedSender<Event>>,
     pub(in crate::control) meter: Meter,
     /// What may be logged about each VIP and real server.
     pub(in crate::control) limiter: LogLimiter<Ipv4Addr>,
@@ -273,8 +273,8 @@ impl<F: FnMut()> Director<F> {
         self.look_at_links()?;
         self.look_at_addresses();
         hints::tell_foreign(&self.host.vips, &self.host.arms[0]);
-        let servers = self.host.servers.iter().map(|server| Command::AddServer(*server));
-        for command in servers.chain(self.host.vips.iter().map(|vip| Command::AddVip(*vip))) {
+        let servers = self.host.servers.iter().map(|server| Event::AddServer(*server));
+        for command in servers.chain(self.host.vips.iter().map(|vip| Event::AddVip(*vip))) {
             self.command(command);
         }
         let run = responder.run(orders, move |report| {
@@ -368,9 +368,9 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Sends ARP on a command.
-    pub(in crate::control) fn command(&self, command: Command) {
+    pub(in crate::control) fn command(&self, event: Event) {
         if let Some(commands) = &self.commands {
-            let _ = commands.send(command); // it may just have ended
+            let _ = commands.send(event); // it may just have ended
         }
     }
 

@@ -3,9 +3,9 @@
 //! `ipvsadm -C; ipvsadm -R` removes all services and adds them again. Were the VIPs released in between,
 //! they would have to be probed for, and clients would wait for more than a second.
 
-use crate::control::arp::driver::Command;
 use crate::control::director::Director;
 use crate::control::state::registry::VipState;
+use crate::neighbor::Event;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl<F: FnMut()> Director<F> {
         if self.kept.remove(&vip).is_some() {
             self.registry.set_vip(vip.into(), VipState::Claimed);
         } else {
-            self.command(Command::AddVip(vip));
+            self.command(Event::AddVip(vip));
         }
     }
 
@@ -55,6 +55,6 @@ impl<F: FnMut()> Director<F> {
 
     fn release_vip(&mut self, vip: Ipv4Addr) {
         self.registry.forget_holders(vip.into());
-        self.command(Command::RemoveVip(vip));
+        self.command(Event::RemoveVip(vip));
     }
 }
