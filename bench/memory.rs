@@ -10,8 +10,8 @@ mod results;
 mod traffic;
 
 use directrix::flow::{Entry, FlowTable, Inserted, Key, State, V4Key};
+use directrix::hash::Seed;
 use directrix::model::{ServerId, ServiceId};
-use directrix::seed::Seed;
 use directrix::time::{Span, Tick};
 use results::Results;
 use std::fs;
@@ -71,8 +71,8 @@ fn table<K: Key>(size: u32, key: impl Fn(u32) -> K) -> FlowTable<K> {
         let deadline = Tick(0).after(Span::from_secs(900));
         let entry =
             Entry { key: key(n), deadline, server: ServerId(0), state: State::Established, template: 0 };
-        table.begin();
-        let inserted = table.insert(entry, table.homes(entry.key), Tick(0));
+        table.begin_batch();
+        let inserted = table.insert(entry, table.bucket_pair(entry.key), Tick(0));
         assert!(matches!(inserted, Inserted::Placed), "connection {n} of {size} finds its place");
     }
     table

@@ -122,7 +122,7 @@ fn lives(criterion: &mut Criterion) {
         let decided: Duration = decided.sum();
         assert!(newest < 5 * AHEAD || pipeline.forwarded() == BATCH, "they are open while frames come");
         let start = Instant::now();
-        while pipeline.forwarder.keep_house(pipeline.now) {}
+        while pipeline.forwarder.sweep(pipeline.now) {}
         decided + start.elapsed()
     });
     group.finish();

@@ -75,9 +75,9 @@ fn nothing(_: &mut Pipeline, _: usize) {}
 
 fn expiring() -> Pipeline {
     let mut pipeline = Pipeline::established(FLOWS, 10);
-    pipeline.forwarder.keep_house(pipeline.now);
+    pipeline.forwarder.sweep(pipeline.now);
     pipeline.now = pipeline.now.after(Span::from_secs(899));
-    while pipeline.forwarder.keep_house(pipeline.now) {}
+    while pipeline.forwarder.sweep(pipeline.now) {}
     pipeline.now = pipeline.now.after(Span::from_secs(1));
     pipeline
 }
@@ -134,6 +134,6 @@ fn round(pipeline: &mut Pipeline, scenario: &Scenario, number: usize) -> u64 {
     let start = Instant::now();
     pipeline.decide();
     (scenario.extra)(pipeline, number);
-    pipeline.forwarder.keep_house(pipeline.now);
+    pipeline.forwarder.sweep(pipeline.now);
     start.elapsed().as_nanos() as u64 // far below 584 years
 }

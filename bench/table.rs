@@ -5,10 +5,10 @@
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use directrix::flow::{Entry, FlowTable, Hint, Homes, Inserted, Key, State, V4Key};
+use directrix::flow::{Entry, FlowTable, Hint, Inserted, Key, State, V4Key};
 use directrix::forward::BATCH;
+use directrix::hash::{BucketPair, Seed};
 use directrix::model::{ServerId, ServiceId};
-use directrix::seed::Seed;
 use directrix::time::{Span, Tick};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -32,21 +32,21 @@ fn full(connections: u32) -> FlowTable<V4Key> {
 fn insert(table: &mut FlowTable<V4Key>, n: u32) {
     let deadline = NOW.after(Span::from_secs(900));
     let entry = Entry { key: key(n), deadline, server: ServerId(0), state: State::Established, template: 0 };
-    table.insert(entry, table.homes(entry.key), NOW);
+    table.insert(entry, table.bucket_pair(entry.key), NOW);
 }
 
 /// A batch of look-ups: all lines are called for, then all keys are looked for. Returns the hits.
 #[inline(never)]
 fn look_up(table: &mut FlowTable<V4Key>, keys: &[V4Key; BATCH]) -> usize {
-    let mut places = [(V4Key::VACANT, Homes::NOWHERE, Hint::NONE); BATCH];
+    let mut places = [(V4Key::VACANT, BucketPair::UNSET, Hint::NONE); BATCH];
     for (place, key) in places.iter_mut().zip(keys) {
-        *place = (*key, table.homes(*key), Hint::NONE);
+        *place = (*key, table.bucket_pair(*key), Hint::NONE);
         table.prefetch(place.1);
     }
-    for (key, homes, hint) in &mut places {
-        *hint = table.locate(*key, *homes);
+    for (key, pair, hint) in &mut places {
+        *hint = table.locate(*key, *pair);
     }
-    places.iter().filter(|(key, homes, hint)| table.find(*key, *homes, *hint).is_some()).count()
+    places.iter().filter(|(key, pair, hint)| table.find(*key, *pair, *hint).is_some()).count()
 }
 
 struct Random(u64);
@@ -131,11 +131,11 @@ fn flood(criterion: &mut Criterion) {
         let mut datagrams = |table: &mut FlowTable<V4Key>| {
             next += BATCH as u32;
             let deadline = NOW.after(Span::from_secs(300));
-            table.begin();
+            table.begin_batch();
             let each = (next..next + BATCH as u32).map(|n| {
                 let key = V4Key::new(key(n).source(), key(n).port(), ServiceId(1));
                 let entry = Entry { key, deadline, server: ServerId(1), state: State::UdpNew, template: 0 };
-                table.insert(entry, table.homes(key), NOW)
+                table.insert(entry, table.bucket_pair(key), NOW)
             });
             each.filter(|inserted| matches!(inserted, Inserted::Replaced(_))).count()
         };

@@ -2,9 +2,9 @@
 #![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
 use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::hash::Seed;
 use directrix::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId, Timeouts};
-use directrix::schedule::{Candidate, Loads, Pool};
-use directrix::seed::Seed;
+use directrix::schedule::{Candidate, Loads, Pool, Templates};
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
@@ -66,7 +66,9 @@ impl Pipeline {
     /// With no connection.
     pub fn empty(flows: u32, site: &Site) -> Self {
         let counters = Arc::new(WorkerCounters::new(site.servers.into(), 1));
-        let mut forwarder = Forwarder::new(flows as usize, SEED, Arc::clone(&site.loads), counters);
+        let templates = Arc::new(Templates::new(1, 0, SEED));
+        let mut forwarder =
+            Forwarder::new(flows as usize, SEED, Arc::clone(&site.loads), templates, counters);
         forwarder.adopt(Arc::clone(&site.snapshot));
         let (batch, verdicts) = (vec![template(); BATCH], Vec::with_capacity(BATCH));
         Self { forwarder, batch, verdicts, random: 1, flows, stranger: STRANGERS, now: Tick(0) }
@@ -155,7 +157,7 @@ fn snapshot(servers: u16, pool: Pool, timeouts: Timeouts) -> Snapshot {
     let own_macs = vec![MacAddr(DIRECTOR)];
     let server = |id| Some(NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) });
     Snapshot {
-        routes: Route::to_all(&own_macs, (0..servers).map(server)),
+        routes: (0..servers).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![pool],

@@ -1,19 +1,27 @@
-//! Time as the data path sees it: a wrapping count of milliseconds that is passed in, never read.
+//! Time of the data path: a wrapping count of milliseconds, passed as a parameter. Nothing here reads a clock.
 
 #![forbid(unsafe_code)]
 
-/// A moment, in milliseconds since the director started, modulo 2³².
+use std::time::Instant;
+
+/// Point in time, in milliseconds since the director started, modulo 2³².
 ///
-/// The count wraps after 49.7 days. Two moments compare correctly while they lie less than
-/// 24.8 days apart, which [`Span`] keeps true for every timeout.
+/// The count wraps after 49.7 days. Two ticks compare correctly while they are less than 24.8 days apart,
+/// which [`Span`] guarantees for every timeout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tick(pub u32);
 
-/// A length of time in milliseconds, at most [`Span::MAX`].
+/// Duration in milliseconds, at most [`Span::MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(u32);
 
 impl Tick {
+    /// Converts `now` to a tick, with `epoch` as tick 0.
+    #[must_use]
+    pub fn from_instant(now: Instant, epoch: Instant) -> Self {
+        Self(now.duration_since(epoch).as_millis() as u32) // wraps, as ticks do
+    }
+
     /// True once `self` is at or after `deadline`.
     #[inline]
     #[must_use]
@@ -21,28 +29,28 @@ impl Tick {
         (self.0.wrapping_sub(deadline.0) as i32) >= 0
     }
 
-    /// The moment `span` after this one.
+    /// The tick `span` after this one.
     #[inline]
     #[must_use]
     pub const fn after(self, span: Span) -> Tick {
         Tick(self.0.wrapping_add(span.0))
     }
 
-    /// The earlier one of two moments.
+    /// The earlier of two ticks.
     #[inline]
     #[must_use]
     pub const fn earlier(self, other: Tick) -> Tick {
         if other.reached(self) { self } else { other }
     }
 
-    /// The later one of two moments.
+    /// The later of two ticks.
     #[inline]
     #[must_use]
     pub const fn later(self, other: Tick) -> Tick {
         if self.reached(other) { self } else { other }
     }
 
-    /// How long after `earlier` this moment lies; zero if it lies before it.
+    /// The span since `earlier`; zero if this tick is before it.
     #[inline]
     #[must_use]
     pub const fn since(self, earlier: Tick) -> Span {
@@ -85,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_reached_on_the_tick_and_across_the_wrap() {
+    fn deadlines_are_reached_across_the_wrap() {
         let start = Tick(u32::MAX - 500);
         let deadline = start.after(Span::from_secs(1));
         assert_eq!(deadline, Tick(499));
@@ -96,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_moments_the_earlier_and_the_later_are_told_across_the_wrap() {
+    fn earlier_and_later_hold_across_the_wrap() {
         let (before, after) = (Tick(u32::MAX), Tick(3));
         for (one, other) in [(before, after), (after, before), (before, before)] {
             assert_eq!(one.earlier(other), before);
@@ -105,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn time_before_the_start_of_a_span_counts_as_none() {
+    fn a_span_that_would_be_negative_is_zero() {
         assert_eq!(Tick(10).since(Tick(11)), Span::default());
     }
 
     #[test]
-    fn spans_are_cut_where_comparison_would_turn_round() {
+    fn spans_are_cut_to_the_comparable_maximum() {
         assert_eq!(Span::from_secs(u32::MAX), Span::MAX);
         assert!(!Tick(7).reached(Tick(7).after(Span::MAX)));
     }

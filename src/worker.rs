@@ -181,7 +181,7 @@ impl<P: Ports> Worker<P> {
         }
         self.batches = self.batches.wrapping_add(1);
         let received_at = self.batches.is_multiple_of(SAMPLE).then(Instant::now);
-        self.forwarder.decide(batch, tick(self.shared.epoch, now), &mut self.verdicts);
+        self.forwarder.decide(batch, Tick::from_instant(now, self.shared.epoch), &mut self.verdicts);
         let sent = self.ports.finish(&self.verdicts);
         self.count(received, sent);
         if let Some(received_at) = received_at {
@@ -196,7 +196,7 @@ impl<P: Ports> Worker<P> {
             self.noted_at = now;
             self.note_rings();
         }
-        self.forwarder.keep_house(tick(self.shared.epoch, now))
+        self.forwarder.sweep(Tick::from_instant(now, self.shared.epoch))
     }
 
     /// Works on one request of control. True if there was one: the next often follows at once.
@@ -277,10 +277,6 @@ impl<P: Ports> Worker<P> {
             counters.drops(DropReason::NotDelivered).add(not_delivered);
         }
     }
-}
-
-fn tick(epoch: Instant, now: Instant) -> Tick {
-    Tick(now.duration_since(epoch).as_millis() as u32) // wraps, as ticks do
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ mod support;
 
 use directrix::flow::{Flow, FlowTable};
 use directrix::forward::{Batch, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::hash::Seed;
 use directrix::model::{InterfaceIndex, Persistence, Scheduler, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
-use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
@@ -32,6 +32,7 @@ const SEED: Seed =
 struct Bench {
     forwarder: Forwarder,
     loads: Arc<Loads>,
+    templates: Arc<Templates>,
     counters: Arc<WorkerCounters>,
     now: Tick,
 }
@@ -43,7 +44,7 @@ fn snapshot() -> Snapshot {
     let server = |mac| Some(NextHop { interface: InterfaceIndex(0), mac });
     let own_macs = vec![MacAddr(DIRECTOR)];
     Snapshot {
-        routes: Route::to_all(&own_macs, [server(Some(RS1)), server(Some(RS2)), server(None)]),
+        routes: [Some(RS1), Some(RS2), None].map(|mac| Route::new(&own_macs, server(mac))).into(),
         own_macs,
         services: ServiceMap::new(&[
             service(Protocol::Tcp, WEB, 0),
@@ -63,9 +64,11 @@ impl Bench {
 
     fn with_capacity(snapshot: Snapshot, connections: usize) -> Self {
         let (loads, counters) = (Arc::new(Loads::new(3)), Arc::new(WorkerCounters::new(3, 1)));
-        let mut forwarder = Forwarder::new(connections, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        let templates = Arc::new(Templates::new(100, 3, SEED));
+        let shared = (Arc::clone(&loads), Arc::clone(&templates));
+        let mut forwarder = Forwarder::new(connections, SEED, shared.0, shared.1, Arc::clone(&counters));
         forwarder.adopt(Arc::new(snapshot));
-        Self { forwarder, loads, counters, now: Tick(u32::MAX - 1000) }
+        Self { forwarder, loads, templates, counters, now: Tick(u32::MAX - 1000) }
     }
 
     /// Decides about one frame; gives back what it has become.
@@ -361,7 +364,7 @@ fn with_two_interfaces_frames_leave_with_the_other_interface_address() {
     let mut two_interfaces = snapshot();
     two_interfaces.own_macs.push(SERVER_SIDE);
     let server = Some(NextHop { interface: InterfaceIndex(1), mac: Some(RS1) });
-    two_interfaces.routes = Route::to_all(&two_interfaces.own_macs, [server; 3]);
+    two_interfaces.routes = vec![Route::new(&two_interfaces.own_macs, server); 3];
     let mut bench = Bench::new(two_interfaces);
     let (verdict, after) = bench.decide(&syn(1));
     assert_eq!(verdict, Verdict::Forward(InterfaceIndex(1)));
@@ -401,7 +404,7 @@ fn long_lived_connections_survive_an_hour_of_frames_and_no_more_than_their_timeo
     }
     for _ in 0..3600 / 600 {
         bench.wait(Span::from_secs(600));
-        while bench.forwarder.keep_house(bench.now) {}
+        while bench.forwarder.sweep(bench.now) {}
         for (port, server) in servers.iter().enumerate() {
             let segment = frames::tcp((CLIENT.0, port as u16), WEB, ACK, b"still here");
             assert_eq!(bench.server(&segment), *server);
@@ -410,7 +413,7 @@ fn long_lived_connections_survive_an_hour_of_frames_and_no_more_than_their_timeo
     assert_eq!((bench.loads(0), bench.loads(1)), ((16, 0), (16, 0)));
     bench.wait(Span::from_secs(900));
     for _ in 0..3 {
-        while bench.forwarder.keep_house(bench.now) {}
+        while bench.forwarder.sweep(bench.now) {}
         bench.wait(Span::from_secs(2));
     }
     assert_eq!((bench.loads(0), bench.loads(1)), ((0, 0), (0, 0)));
@@ -524,8 +527,7 @@ fn from(client: u8, port: u16, flags: u8) -> Vec<u8> {
 #[test]
 fn a_client_s_later_connections_follow_its_first_one() {
     let mut bench = Bench::new(snapshot());
-    let templates = Arc::new(Templates::new(100, 3, SEED));
-    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    let templates = Arc::clone(&bench.templates);
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
     let servers =
         |bench: &mut Bench, clients: [u8; 4], port| clients.map(|of| bench.server(&from(of, port, SYN)));
@@ -551,8 +553,7 @@ fn a_client_s_later_connections_follow_its_first_one() {
 #[test]
 fn a_template_lasts_from_the_last_opening_and_while_a_connection_stands() {
     let mut bench = Bench::new(snapshot());
-    let templates = Arc::new(Templates::new(100, 3, SEED));
-    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    let templates = Arc::clone(&bench.templates);
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
     let assured = |bench: &Bench| templates.list(bench.now).next().unwrap().assured;
     let wait = |bench: &mut Bench, seconds| {
@@ -579,8 +580,7 @@ fn a_template_lasts_from_the_last_opening_and_while_a_connection_stands() {
 #[test]
 fn a_template_loses_no_connection_that_it_never_counted() {
     let mut bench = Bench::new(snapshot());
-    let templates = Arc::new(Templates::new(100, 3, SEED));
-    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    let templates = Arc::clone(&bench.templates);
     let by = |bench: &Bench, generation| {
         let mut web = persistent(&bench.loads, None);
         let (persistence, _) = web.pools[0].persistence().unwrap();
@@ -612,8 +612,7 @@ fn a_template_loses_no_connection_that_it_never_counted() {
 #[test]
 fn a_connection_that_finds_no_place_in_the_table_holds_no_template() {
     let mut bench = Bench::with_capacity(snapshot(), 1);
-    let templates = Arc::new(Templates::new(100, 3, SEED));
-    bench.forwarder = bench.forwarder.sharing(Arc::clone(&templates));
+    let templates = Arc::clone(&bench.templates);
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
     let fill = |bench: &mut Bench, port| {
         bench.decide(&from(1, port, SYN));
@@ -644,7 +643,6 @@ impl Bench {
     /// With [`wildcard`], a table for it and templates.
     fn with_wildcard(with_web: bool, connections: usize) -> Self {
         let mut bench = Self::new(snapshot());
-        bench.forwarder = bench.forwarder.sharing(Arc::new(Templates::new(100, 3, SEED)));
         bench.forwarder.set_wildcard_table(FlowTable::new(connections, SEED));
         bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, with_web)));
         bench
@@ -732,7 +730,7 @@ fn wildcard_connections_expire() {
     bench.wait(Span::from_secs(60));
     assert_eq!(bench.reason(&to(1, 7, ACK)), DropReason::NoConnection, "it has expired");
     for _ in 0..3 {
-        while bench.forwarder.keep_house(bench.now) {}
+        while bench.forwarder.sweep(bench.now) {}
         bench.wait(Span::from_secs(2));
     }
     assert_eq!((bench.loads(0), bench.loads(1)), ((0, 0), (0, 0)));
@@ -742,7 +740,6 @@ fn wildcard_connections_expire() {
 #[test]
 fn a_full_wildcard_table_takes_no_connection() {
     let mut bench = Bench::new(snapshot());
-    bench.forwarder = bench.forwarder.sharing(Arc::new(Templates::new(100, 3, SEED)));
     bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, true)));
     assert_eq!(bench.reason(&to(1, 443, SYN)), DropReason::TableFull, "there is no table yet");
     assert_eq!(bench.server(&to(1, 80, SYN)), RS1);
@@ -785,11 +782,11 @@ fn connections_of_a_removed_or_quiesced_server() {
     let mut bench = Bench::new(snapshot());
     assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
     let mut changed = snapshot();
-    changed.routes[0] = Route::Gone;
+    changed.routes[0] = Route::Removed;
     changed.pools[0] = Pool::new([]); // and the other one quiesced
     bench.forwarder.adopt(Arc::new(changed));
     assert_eq!(bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[])), RS2, "quiesced: it goes on");
-    assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::ServerGone);
+    assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::ServerRemoved);
     assert_eq!(bench.reason(&syn(3)), DropReason::NoServer);
 }
 
@@ -799,11 +796,11 @@ fn frames_for_a_removed_server_do_not_keep_its_connections() {
     let mut bench = Bench::new(snapshot());
     assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
     let mut changed = snapshot();
-    changed.routes[0] = Route::Gone;
+    changed.routes[0] = Route::Removed;
     bench.forwarder.adopt(Arc::new(changed));
     for _ in 0..6 {
         bench.wait(Span::from_secs(9)); // a half-open connection lives for 60 s
-        assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::ServerGone);
+        assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::ServerRemoved);
     }
     bench.wait(Span::from_secs(9));
     assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::NoConnection);
@@ -861,11 +858,11 @@ fn a_whole_sweep_takes_two_seconds_however_short_the_steps() {
         bench.server(&frames::udp((CLIENT.0, port), DNS, b"query"));
     }
     bench.wait(Span::from_millis(300_000 - 1));
-    while bench.forwarder.keep_house(bench.now) {}
+    while bench.forwarder.sweep(bench.now) {}
     assert_eq!(bench.loads(2), (0, 1000), "none has expired yet");
     for _ in 0..=2000 {
         bench.wait(Span::from_millis(1));
-        while bench.forwarder.keep_house(bench.now) {}
+        while bench.forwarder.sweep(bench.now) {}
     }
     assert_eq!(bench.loads(2), (0, 0));
 }
@@ -950,6 +947,6 @@ fn a_frame_in_several_buffers_is_decided_by_the_first() {
 fn resolved() -> Snapshot {
     let mut snapshot = snapshot();
     let server = Some(NextHop { interface: InterfaceIndex(0), mac: Some(RS1) });
-    snapshot.routes = Route::to_all(&snapshot.own_macs, [server; 3]);
+    snapshot.routes = vec![Route::new(&snapshot.own_macs, server); 3];
     snapshot
 }

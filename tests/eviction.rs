@@ -74,7 +74,7 @@ fn a_flood_of_datagrams_takes_no_template_of_a_client() {
     let assured = |bench: &Bench| bench.templates.list(bench.now).filter(|of| of.assured).count();
     assert_eq!(assured(&bench), 1, "that of the client which has connected");
     assert!(connects(&mut bench, 2));
-    assert_eq!(bench.templates.refused(), 0, "all others may give way");
+    assert_eq!(bench.templates.unbound(), 0, "all others may give way");
     flood(&mut bench, 30_000..30_010, 2);
     assert_eq!(assured(&bench), 11);
 }

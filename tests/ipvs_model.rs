@@ -6,12 +6,12 @@ mod support;
 
 use directrix::flow::{FlowTable, State};
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::hash::Seed;
 use directrix::model::{
     ConnReuseMode, InterfaceIndex, Persistence, Policy, Scheduler, SchedulerFlags, ServerId, ServiceAddress,
     ServiceId, Timeouts,
 };
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
-use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::transport::TcpFlags;
@@ -192,8 +192,8 @@ fn forwarder(
     let (loads, counters) =
         (Arc::new(Loads::new(weights.len())), Arc::new(WorkerCounters::new(weights.len(), 1)));
     let templates = Arc::new(Templates::new(1000, weights.len(), SEED));
-    let forwarder = Forwarder::new(4096, SEED, Arc::clone(&loads), Arc::clone(&counters));
-    let mut forwarder = forwarder.sharing(Arc::clone(&templates));
+    let shared = (Arc::clone(&loads), Arc::clone(&templates));
+    let mut forwarder = Forwarder::new(4096, SEED, shared.0, shared.1, Arc::clone(&counters));
     forwarder.set_wildcard_table(FlowTable::new(4096, SEED));
     let services =
         [(Protocol::Tcp, ports[0], 0), (Protocol::Udp, ports[1], 1)].map(|(protocol, port, id)| {
@@ -209,7 +209,7 @@ fn forwarder(
     let server = |id: usize| Some(NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) });
     let own_macs = vec![MacAddr(DIRECTOR)];
     forwarder.adopt(Arc::new(Snapshot {
-        routes: Route::to_all(&own_macs, (0..weights.len()).map(server)),
+        routes: (0..weights.len()).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
         services: ServiceMap::new(&services),
         pools: vec![pool.clone(), pool],

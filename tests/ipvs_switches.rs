@@ -71,7 +71,7 @@ fn frames_of_a_removed_server_are_dropped_until_their_time_is_over() {
         bench.wait(Span::from_secs(99));
         assert_eq!(
             (bench.dns(1), bench.web(1, SYN)),
-            (Err(DropReason::ServerGone), Err(DropReason::ServerGone))
+            (Err(DropReason::ServerRemoved), Err(DropReason::ServerRemoved))
         );
     }
     bench.wait(Span::from_secs(4));
@@ -82,7 +82,7 @@ fn frames_of_a_removed_server_are_dropped_until_their_time_is_over() {
 fn expire_nodest_conn_ends_the_connections_of_a_removed_server() {
     let mut bench = removed(true);
     assert_eq!(bench.dns(1), Ok(3), "the very datagram goes to another server");
-    assert_eq!(bench.web(1, ACK), Err(DropReason::ServerGone), "this segment has ended its connection");
+    assert_eq!(bench.web(1, ACK), Err(DropReason::ServerRemoved), "this segment has ended its connection");
     assert_eq!(bench.web(1, ACK), Err(DropReason::NoConnection));
     assert_eq!(bench.web(1, SYN), Ok(1));
     assert_eq!((bench.dns(2), bench.web(2, ACK)), (Ok(3), Ok(1)), "others go on");

@@ -9,10 +9,10 @@ use crossbeam::channel::bounded;
 use directrix::control::workers::WorkerClient;
 use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
+use directrix::hash::Seed;
 use directrix::io::{Levels, Ports, Sent};
 use directrix::model::{Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
 use directrix::schedule::{Candidate, Client, Loads, Params, Pool, Templates, Thresholds};
-use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::worker::{Request, Shared, Worker};
@@ -111,9 +111,9 @@ fn everything_happened(counters: &WorkerCounters) {
 fn deciding_takes_no_memory() {
     let loads = Arc::new(Loads::new(SERVERS.into()));
     let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
-    let forwarder = Forwarder::new(CONNECTIONS, SEED, Arc::clone(&loads), Arc::clone(&counters));
     let templates = Arc::new(Templates::new(8, SERVERS.into(), SEED));
-    let mut forwarder = forwarder.sharing(Arc::clone(&templates));
+    let shared = (Arc::clone(&loads), Arc::clone(&templates));
+    let mut forwarder = Forwarder::new(CONNECTIONS, SEED, shared.0, shared.1, Arc::clone(&counters));
     let mut snapshots = vec![Arc::new(snapshot(0, Timeouts::default()))];
     snapshots.extend([1, 2].map(|absent| Arc::new(next_snapshot(&snapshots[0], absent, &loads))));
     let (mut traffic, mut batch) = (Traffic::new(1), Frames(vec![[0; 60]; BATCH]));
@@ -127,12 +127,12 @@ fn deciding_takes_no_memory() {
         }
         batch.0.iter_mut().for_each(|frame| traffic.write(frame));
         forwarder.decide(&mut batch, now, &mut verdicts);
-        forwarder.keep_house(now);
+        forwarder.sweep(now);
         now = now.after(Span::from_millis(traffic.below(100) as u32));
     }
     assert_eq!(calls(), 0);
     everything_happened(&counters);
-    assert!(templates.refused() > 0 && !templates.is_empty(), "clients were bound, and had to go without");
+    assert!(templates.unbound() > 0 && !templates.is_empty(), "clients were bound, and had to go without");
     let listed = (0..).map_while(|bucket| forwarder.connections(bucket)).flatten();
     assert!(
         listed.filter(|entry| entry.key.port.is_some()).count() > 100,
@@ -230,8 +230,9 @@ fn a_worker_s_whole_loop_takes_no_memory() {
                 stop,
                 calls,
             };
-            let forwarder = Forwarder::new(CONNECTIONS, SEED, loads, Arc::clone(&shared.counters));
-            let forwarder = forwarder.sharing(Arc::new(Templates::new(CONNECTIONS, SERVERS.into(), SEED)));
+            let templates = Arc::new(Templates::new(CONNECTIONS, SERVERS.into(), SEED));
+            let counters = Arc::clone(&shared.counters);
+            let forwarder = Forwarder::new(CONNECTIONS, SEED, loads, templates, counters);
             Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };

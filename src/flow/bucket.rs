@@ -1,4 +1,4 @@
-//! Four connections on one cache line.
+//! Bucket of the flow table: four entries, stored by column.
 
 use super::key::{Flow, FlowKey, Key};
 use super::state::State;
@@ -6,28 +6,28 @@ use crate::model::ServerId;
 use crate::time::Tick;
 use crate::wire::transport::TcpFlags;
 
-/// Entries in a bucket: with IPv4 keys a bucket is one 64-byte cache line, with the destination port in
-/// them two.
+/// Slots of a bucket. With [`V4Key`](super::V4Key)s a bucket is one 64-byte cache line, with
+/// [`WildcardKey`](super::WildcardKey)s two.
 pub const SLOTS: usize = 4;
 
-/// One connection.
+/// Flow table entry: the record of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<K> {
-    /// Whose.
+    /// Flow key.
     pub key: K,
-    /// When it expires unless a frame comes.
+    /// Expires at this time unless a frame arrives.
     pub deadline: Tick,
-    /// Where its frames go.
+    /// Real server.
     pub server: ServerId,
-    /// Its state.
+    /// Connection state.
     pub state: State,
-    /// One more than the generation of the template that counts it; 0 if none does. For the table it is
-    /// a number like any other.
+    /// One more than the generation of the template that counts the connection; 0 without one. Opaque to
+    /// the table.
     pub template: u8,
 }
 
 impl<K: FlowKey> Entry<K> {
-    /// For listings, which show connections of all tables.
+    /// Converts the key for listings, which show the entries of all tables.
     #[must_use]
     pub fn listed(self) -> Entry<Flow> {
         let Self { key, deadline, server, state, template } = self;
@@ -35,21 +35,21 @@ impl<K: FlowKey> Entry<K> {
     }
 }
 
-/// A connection where it stands: what of it may change, and what may not.
+/// Entry in its slot, with its mutable fields by reference.
 #[derive(Debug)]
-pub struct Found<'a> {
-    /// When it expires unless a frame comes.
+pub struct EntryMut<'a> {
+    /// Expires at this time unless a frame arrives.
     pub deadline: &'a mut Tick,
-    /// Its state.
+    /// Connection state.
     pub state: &'a mut State,
-    /// Where its frames go.
+    /// Real server.
     pub server: ServerId,
-    /// As [`Entry::template`].
+    /// See [`Entry::template`].
     pub template: u8,
 }
 
-impl Found<'_> {
-    /// True if the connection stands, and a segment with `flags` leaves it in its state.
+impl EntryMut<'_> {
+    /// True if the connection has not expired and a segment with `flags` leaves its state unchanged.
     #[inline]
     #[must_use]
     pub fn stays(&self, flags: TcpFlags, now: Tick) -> bool {
@@ -57,11 +57,11 @@ impl Found<'_> {
     }
 }
 
-/// Slots column by column, so that all four keys are compared at once.
+/// Slots by column, so that all four keys are compared at once.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Bucket<K> {
-    /// [`Key::VACANT`] where there is no connection.
+    /// [`Key::VACANT`] in a vacant slot.
     keys: [K; SLOTS],
     deadlines: [Tick; SLOTS],
     servers: [ServerId; SLOTS],
@@ -78,22 +78,22 @@ impl<K: Key> Bucket<K> {
         templates: [0; SLOTS],
     };
 
-    /// The first slot that holds `key`. All four are compared and none is branched on, since
-    /// nobody could predict which it is.
+    /// The first slot that holds `key`. Compares all four without a branch, which could not be
+    /// predicted.
     #[inline]
     pub(super) fn slot_of(&self, key: K) -> Option<usize> {
         let slot = self.search(key);
         (slot < SLOTS).then_some(slot)
     }
 
-    /// [`Bucket::slot_of`] with [`SLOTS`] for none.
+    /// Like [`Bucket::slot_of`], with [`SLOTS`] for not found.
     #[inline]
     pub(super) fn search(&self, key: K) -> usize {
         (0..SLOTS).rev().fold(SLOTS, |found, slot| if self.keys[slot] == key { slot } else { found })
     }
 
     #[inline]
-    pub(super) fn vacancy(&self) -> Option<usize> {
+    pub(super) fn vacant_slot(&self) -> Option<usize> {
         self.slot_of(K::VACANT)
     }
 
@@ -103,14 +103,14 @@ impl<K: Key> Bucket<K> {
         self.keys[slot] == key
     }
 
-    /// The connection in `slot`, to be changed.
+    /// The entry in `slot`, which must not be vacant.
     #[inline]
-    pub(super) fn found(&mut self, slot: usize) -> Found<'_> {
+    pub(super) fn entry_mut(&mut self, slot: usize) -> EntryMut<'_> {
         let (deadline, state) = (&mut self.deadlines[slot], &mut self.states[slot]);
-        Found { deadline, state, server: self.servers[slot], template: self.templates[slot] }
+        EntryMut { deadline, state, server: self.servers[slot], template: self.templates[slot] }
     }
 
-    /// The connection in `slot`, if there is one.
+    /// The entry in `slot`; `None` if it is vacant.
     #[inline]
     pub(super) fn get(&self, slot: usize) -> Option<Entry<K>> {
         let key = self.keys[slot];
@@ -119,17 +119,17 @@ impl<K: Key> Bucket<K> {
         (key != K::VACANT).then_some(Entry { key, deadline, server, state, template })
     }
 
-    /// Writes `entry` to `slot`, and returns what was there.
+    /// Stores `entry` in `slot`; returns the previous entry.
     #[inline]
     pub(super) fn replace(&mut self, slot: usize, entry: Entry<K>) -> Option<Entry<K>> {
         let before = self.get(slot);
-        self.fill(slot, entry);
+        self.store(slot, entry);
         before
     }
 
-    /// Writes `entry` to `slot`, whatever is there.
+    /// Stores `entry` in `slot`, overwriting any other.
     #[inline]
-    pub(super) fn fill(&mut self, slot: usize, entry: Entry<K>) {
+    pub(super) fn store(&mut self, slot: usize, entry: Entry<K>) {
         self.keys[slot] = entry.key;
         self.deadlines[slot] = entry.deadline;
         self.servers[slot] = entry.server;
@@ -137,7 +137,7 @@ impl<K: Key> Bucket<K> {
         self.templates[slot] = entry.template;
     }
 
-    /// Makes `slot` vacant, and tells who was there.
+    /// Vacates `slot`; returns its entry.
     #[inline]
     pub(super) fn take(&mut self, slot: usize) -> Option<Entry<K>> {
         let before = self.get(slot);
@@ -145,13 +145,13 @@ impl<K: Key> Bucket<K> {
         before
     }
 
-    /// True if a connection here has expired.
+    /// True if an entry has expired.
     #[inline]
     pub(super) fn any_expired(&self, now: Tick) -> bool {
         (0..SLOTS).fold(false, |any, slot| any | (now.reached(self.deadlines[slot]) & self.is_used(slot)))
     }
 
-    /// True if a connection here may be evicted: it has expired, or is unconfirmed.
+    /// True if an entry is evictable: expired or unconfirmed.
     #[inline]
     pub(super) fn any_evictable(&self, now: Tick) -> bool {
         let unconfirmed = |slot: usize| self.states[slot].is_unconfirmed() & self.is_used(slot);
@@ -163,7 +163,7 @@ impl<K: Key> Bucket<K> {
         self.keys[slot] != K::VACANT
     }
 
-    /// The connections, in the order of the slots.
+    /// The entries, in slot order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<K>> {
         (0..SLOTS).filter_map(|slot| self.get(slot))
     }

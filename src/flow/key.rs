@@ -1,29 +1,29 @@
 //! Flow keys.
 
+use crate::hash::Seed;
 use crate::model::ServiceId;
-use crate::seed::Seed;
 use std::net::Ipv4Addr;
 
-/// What identifies a flow within a worker's table.
+/// Key of a flow in a worker's table.
 pub trait Key: Copy + Eq {
-    /// What stands in a slot without a connection: the key of no frame.
+    /// Marks a vacant slot. No frame has this key.
     const VACANT: Self;
 
-    /// 64 bits that look random to whoever does not know the seed, whose words are odd; the two
+    /// Hashes the key to 64 bits that look random without the seed, whose words must be odd. The two
     /// halves serve as two independent hashes.
     fn hash(self, seed: &Seed) -> u64;
 
-    /// The virtual service that the flow is to.
+    /// Virtual service of the flow.
     fn service(self) -> ServiceId;
 }
 
-/// A key that says whose flow it is.
+/// Key that can be converted back to its flow.
 pub trait FlowKey: Key {
     /// The flow.
     fn flow(self) -> Flow;
 }
 
-/// A flow, whatever key it has.
+/// Flow, independent of the type of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Client address.
@@ -32,18 +32,19 @@ pub struct Flow {
     pub client_port: u16,
     /// Virtual service.
     pub service: ServiceId,
-    /// The port that the client wrote to, host order; `None`: the service's own.
+    /// Destination port, host order; `None`: that of the service.
     pub port: Option<u16>,
 }
 
-/// An IPv4 flow: client address, client port and virtual service in eight bytes.
+/// Key of an IPv4 flow: client address, client port and virtual service in eight bytes.
 ///
-/// The service stands for VIP, port and protocol, so it must have a port. Address and port lie in it as they do in the frame.
+/// The service stands for VIP, port and protocol, so it must be a fixed-port service. Address and port are
+/// in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct V4Key(u64);
 
 impl V4Key {
-    /// The flow from `source`:`port` (host order) to `service`.
+    /// Key of the flow from `source`:`port` (host order) to `service`.
     #[inline]
     #[must_use]
     pub fn new(source: Ipv4Addr, port: u16, service: ServiceId) -> Self {
@@ -72,7 +73,7 @@ impl V4Key {
 }
 
 impl Key for V4Key {
-    /// No service has the last number.
+    /// No service has the highest number.
     const VACANT: Self = Self(u64::MAX);
 
     #[inline]
@@ -93,7 +94,7 @@ impl FlowKey for V4Key {
     }
 }
 
-/// An IPv4 flow to a wildcard-port service, which the destination port belongs to: sixteen bytes.
+/// Key of an IPv4 flow to a wildcard-port service: also has the destination port, in sixteen bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WildcardKey {
     flow: V4Key,
@@ -101,7 +102,7 @@ pub struct WildcardKey {
 }
 
 impl WildcardKey {
-    /// The flow of client and service that `flow` says, to `port` (host order).
+    /// Key of the flow with client and service of `flow`, to `port` (host order).
     #[inline]
     #[must_use]
     pub fn new(flow: V4Key, port: u16) -> Self {
@@ -112,8 +113,8 @@ impl WildcardKey {
 impl Key for WildcardKey {
     const VACANT: Self = Self { flow: V4Key::VACANT, port: 0 };
 
-    /// The port goes through both rounds before it meets the rest: who goes through all ports of a VIP
-    /// from one of his own fills the table no less evenly than others.
+    /// Hashes the port before it is combined with the rest: a scan of all ports of a VIP from one client
+    /// port fills the table no less evenly than other flows.
     #[inline]
     fn hash(self, seed: &Seed) -> u64 {
         seed.hash(self.flow.0 ^ seed.hash(self.port.into()))
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_gives_back_what_it_was_made_of() {
+    fn a_key_round_trips() {
         let key = V4Key::new(Ipv4Addr::new(198, 51, 100, 7), 40000, ServiceId(513));
         assert_eq!(key.source(), Ipv4Addr::new(198, 51, 100, 7));
         assert_eq!(key.port(), 40000);
@@ -156,11 +157,11 @@ mod tests {
         assert_ne!(key, WildcardKey::new(flow(40000), 443));
         assert_ne!(key, WildcardKey::new(flow(40001), 80));
         let vacant = WildcardKey::new(V4Key::new(Ipv4Addr::BROADCAST, u16::MAX, ServiceId(u16::MAX - 1)), 0);
-        assert_ne!(vacant, WildcardKey::VACANT, "no service has the last number");
+        assert_ne!(vacant, WildcardKey::VACANT, "no service has the highest number");
     }
 
     #[test]
-    fn neighbouring_keys_spread_evenly() {
+    fn consecutive_keys_spread_evenly() {
         let client = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n / 256);
         spread(|n| V4Key::new(client(n), 1024 + (n % 256) as u16, ServiceId(0)));
         let flow = |n, port| V4Key::new(client(n), port, ServiceId(0));

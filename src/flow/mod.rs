@@ -1,7 +1,7 @@
-//! The connection table and the states of its connections.
+//! Connection table and connection states.
 //!
-//! A table belongs to one worker. It is allocated once and never resized; every operation
-//! touches a bounded number of entries, so that no frame ever waits for housekeeping.
+//! A table belongs to one worker. It is allocated once and never resized. Every operation touches a bounded
+//! number of entries, so that no frame waits for a sweep.
 
 mod bucket;
 mod key;
@@ -9,7 +9,7 @@ mod share;
 mod state;
 mod table;
 
-pub use bucket::{Entry, Found, SLOTS};
+pub use bucket::{Entry, EntryMut, SLOTS};
 pub use key::{Flow, FlowKey, Key, V4Key, WildcardKey};
 pub use state::State;
-pub use table::{FlowTable, Hint, Homes, Inserted};
+pub use table::{FlowTable, Hint, Inserted};

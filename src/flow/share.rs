@@ -1,14 +1,14 @@
-//! The part of a table that each service may hold.
+//! Share of a table that each service may hold.
 
 use crate::model::ServiceId;
 
-/// A service takes a free place only while it holds at most so many times what is free, so that one alone
-/// stops at 8/9 of a shared table (dynamic thresholds, Choudhury and Hahne 1998).
+/// Entries that a service may hold per vacant slot, so that a single service stops at 8/9 of a shared table
+/// (dynamic thresholds, Choudhury and Hahne, 1998).
 const TIMES_FREE: usize = 8;
-/// Every service number.
+/// Number of service ids.
 const SERVICES: usize = 1 << 16;
 
-/// Connections of each service, and whether there is more than one that may open some.
+/// Entries of each service, and whether several services share the table.
 #[derive(Debug)]
 pub(super) struct Shares {
     held: Box<[u32; SERVICES]>,
@@ -21,19 +21,18 @@ impl Shares {
         Self { held, shared: false }
     }
 
-    /// Says whether several services share the table.
+    /// Sets whether several services share the table.
     pub(super) fn set_shared(&mut self, shared: bool) {
         self.shared = shared;
     }
 
-    /// True if `service` may have one more of the `free` places, if there is one.
+    /// True if `service` may take one of `free` vacant slots, if any is left.
     #[inline]
     pub(super) fn may_grow(&self, service: ServiceId, free: usize) -> bool {
         !self.shared || self.held[usize::from(service.0)] as usize <= TIMES_FREE * free
     }
 
-    /// True if a new connection of `service` may evict one of `other`: its own, or one of a service that
-    /// holds more.
+    /// True if a new entry of `service` may evict one of `other`: the same service, or one that holds more.
     #[inline]
     pub(super) fn may_evict(&self, service: ServiceId, other: ServiceId) -> bool {
         let held = |of: ServiceId| self.held[usize::from(of.0)];

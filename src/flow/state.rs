@@ -1,4 +1,4 @@
-//! The states of a connection of which only the client's half is seen.
+//! Connection states and timeouts, from the client's half of the connection alone (IPVS's input-only table).
 
 use crate::model::{ConnReuseMode, Timeouts};
 use crate::time::Span;
@@ -6,8 +6,8 @@ use crate::wire::transport::TcpFlags;
 
 macro_rules! states {
     ($($variant:ident = $name:literal,)+) => {
-        /// IPVS's connection states (`IP_VS_TCP_S_*` in include/net/ip_vs.h), and two for UDP, which
-        /// IPVS has one of: a flow of one datagram may be evicted, one of more may not.
+        /// Connection states: IPVS's (`IP_VS_TCP_S_*` in include/net/ip_vs.h), but two for UDP. A UDP flow
+        /// of a single datagram is evictable, one of several is not.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[allow(missing_docs)] // the names are TCP's own
@@ -22,7 +22,7 @@ macro_rules! states {
             /// Number of states.
             pub const COUNT: usize = [$($name,)+].len();
 
-            /// The name in `ipvsadm -Lc`.
+            /// Name in `ipvsadm -Lc`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
@@ -51,9 +51,9 @@ use State::{
     Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait, Udp, UdpNew,
 };
 
-/// The next state by the client's flag (row) and the current state (column, in `State`'s order):
-/// the input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c, and UDP, which
-/// any second datagram confirms.
+/// Next state by the client's flag (row) and the current state (column, in `State`'s order): the
+/// input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c. Any second datagram
+/// confirms a UDP flow.
 #[rustfmt::skip]
 mod transitions {
     use super::State::{self, *};
@@ -71,13 +71,13 @@ mod transitions {
         [Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Udp, Udp];
 }
 
-/// The flags that move a state.
+/// Flags that select a row of [`transitions`].
 const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
 
-/// Places for a row's states: a power of two, so that a row is found by a shift.
+/// Columns of a row in [`NEXT`]: a power of two, so that a row is found by a shift.
 const ROW: usize = State::COUNT.next_power_of_two();
 
-/// [`transitions`] by the value of [`MOVING`] flags, so that a look-up takes no branch.
+/// [`transitions`] by the value of the [`MOVING`] flags, so that a look-up has no branch.
 static NEXT: [[State; ROW]; MOVING as usize + 1] = {
     let mut next = [[State::None; ROW]; MOVING as usize + 1];
     let mut flags = 0;
@@ -108,46 +108,46 @@ const fn row(flags: TcpFlags) -> [State; State::COUNT] {
 }
 
 impl State {
-    /// The state after a segment with `flags` from the client; RST counts before SYN, FIN and ACK.
+    /// The state after a segment with `flags` from the client. RST has precedence over SYN, FIN and ACK.
     ///
-    /// A segment with none of the four ends the connection, as it does in the kernel. UDP becomes or stays confirmed.
+    /// A segment with none of the four closes the connection, as in the kernel. A UDP flow is confirmed.
     #[inline]
     #[must_use]
     pub fn after(self, flags: TcpFlags) -> State {
         NEXT[usize::from(flags.0 & MOVING)][self as usize]
     }
 
-    /// True for the states that count as active connections.
+    /// True for the states of active connections (IPVS's ActiveConn).
     #[inline]
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, Established | SynSent | SynRecv | SynAck)
     }
 
-    /// True for unconfirmed connections: half-open TCP, and UDP of a single datagram, both of which a
-    /// forged source address is enough for. They are evicted when room is needed.
+    /// True for unconfirmed connections: half-open TCP, and UDP of a single datagram. A forged source
+    /// address is enough to open them, so they are evictable.
     #[inline]
     #[must_use]
     pub const fn is_unconfirmed(self) -> bool {
         matches!(self, SynRecv | SynAck | UdpNew)
     }
 
-    /// True if a segment with `flags` begins a new connection although this one still has an entry, which
-    /// is bound to no persistence template (`is_new_conn_expected` in net/netfilter/ipvs/ip_vs_core.c).
-    /// One with RST never does: it could begin none.
+    /// True if a segment with `flags` opens a new connection in place of this one, which must not have a
+    /// persistence template (`is_new_conn_expected` in net/netfilter/ipvs/ip_vs_core.c). False with RST,
+    /// which never opens a connection.
     #[inline]
     #[must_use]
-    pub const fn gives_way_to(self, flags: TcpFlags, mode: ConnReuseMode) -> bool {
-        let over = match self {
+    pub const fn is_reused_by(self, flags: TcpFlags, mode: ConnReuseMode) -> bool {
+        let closing = match self {
             TimeWait | Close => mode.reuses_closed(),
             FinWait => mode.reuses_fin_wait(),
             _ => false,
         };
-        over && flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST)
+        closing && flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST)
     }
 
-    /// How long a connection in this state lives without a frame (`tcp_timeouts` and
-    /// `udp_timeouts` in the kernel's ip_vs_proto_tcp.c and ip_vs_proto_udp.c).
+    /// Idle timeout in this state (`tcp_timeouts` and `udp_timeouts` in net/netfilter/ipvs/ip_vs_proto_tcp.c
+    /// and ip_vs_proto_udp.c).
     #[must_use]
     pub const fn timeout(self, configured: &Timeouts) -> Span {
         match self {
@@ -172,7 +172,7 @@ mod tests {
     const RST: TcpFlags = TcpFlags(TcpFlags::RST | TcpFlags::ACK);
     const ACK: TcpFlags = TcpFlags(TcpFlags::ACK);
 
-    /// The table as text, by two-letter names, to be compared with the documentation by eye.
+    /// The kernel's table with two-letter names, to be compared by eye.
     const TABLE: &str = "
         NO ES SS SR FW TW CL CW LA LI SA
    syn: SR ES ES SR SR SR SR SR SR SR SR
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn transitions_are_those_of_the_table() {
+    fn transitions_match_the_kernel_table() {
         let mut lines = TABLE.trim_start_matches('\n').lines();
         let columns: Vec<_> = lines.next().unwrap().split_whitespace().map(state).collect();
         for (line, flags) in lines.zip([SYN, FIN, ACK, RST]) {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn reset_counts_before_syn_before_fin_before_ack() {
+    fn rst_precedes_syn_precedes_fin_precedes_ack() {
         assert_eq!(Established.after(TcpFlags(0xff)), Close);
         assert_eq!(FinWait.after(TcpFlags(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK)), SynRecv);
         assert_eq!(Established.after(FIN), FinWait);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_datagram_confirms_a_flow_for_good() {
+    fn a_second_datagram_confirms_a_udp_flow() {
         for flags in 0..=255 {
             assert_eq!([UdpNew, Udp].map(|state| state.after(TcpFlags(flags))), [Udp; 2]);
         }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_life_moves_between_active_and_inactive_once() {
+    fn a_connection_is_active_then_inactive() {
         let life = [SYN, ACK, ACK, FIN, ACK];
         let states: Vec<_> = life
             .iter()
@@ -229,10 +229,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_syn_renews_and_only_what_is_over() {
+    fn only_a_syn_reuses_a_closing_connection() {
         let by = |mode, flags| {
             let renewed =
-                State::ALL.into_iter().filter(|state| state.gives_way_to(flags, ConnReuseMode(mode)));
+                State::ALL.into_iter().filter(|state| state.is_reused_by(flags, ConnReuseMode(mode)));
             renewed.collect::<Vec<_>>()
         };
         assert_eq!([0, 1].map(|mode| by(mode, SYN)), [vec![], vec![TimeWait, Close]]);
@@ -242,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_ipvs_s() {
+    fn timeouts_match_ipvs() {
         let seconds = State::ALL.map(|state| state.timeout(&Timeouts::default()).secs());
         assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 300]);
     }
 
     #[test]
-    fn an_absent_state_costs_no_byte() {
+    fn an_optional_state_is_one_byte() {
         assert_eq!(size_of::<Option<State>>(), 1);
         assert!(State::ALL.iter().enumerate().all(|(index, state)| *state as usize == index));
     }

@@ -1,80 +1,75 @@
-//! A fixed table of connections: two candidate buckets a key, four entries a cache line.
+//! Connection table: bucketized cuckoo hashing with two candidate buckets per key and four slots per bucket
+//! (Erlingsson, Manasse and McSherry, "A cool and practical alternative to traditional hash tables", 2006).
 //!
-//! A new entry goes to its first bucket, or to the second if that is full. If both are, up to
-//! three others move to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the slots,
-//! so a table that is sized for its capacity has a place for each connection up to it (the tests
-//! fill it to show it).
+//! A new entry goes to its first bucket, or to the second if that is full. If both are full, up to three
+//! other entries are displaced to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the
+//! slots, so a table has a slot for each connection up to its capacity (the tests fill it to show it).
 //!
-//! A new entry evicts another when the table holds its capacity, or when its service holds its share of
-//! it ([`Shares`]): one that has expired or is unconfirmed, of the same service or of one that holds more.
-//! If none is found, there is no room. Confirmed entries are never evicted.
+//! A new entry evicts another once the table holds its capacity, or once its service holds its share of
+//! the table ([`Shares`]). The victim has expired or is unconfirmed, and belongs to the same service or to
+//! one that holds more. Without a victim there is no room. Confirmed entries are never evicted.
 
-use super::bucket::{Bucket, Entry, Found, SLOTS};
+use super::bucket::{Bucket, Entry, EntryMut, SLOTS};
 use super::key::Key;
 use super::share::Shares;
-use crate::seed::Seed;
+use crate::hash::{BucketPair, Seed};
 use crate::sys::memory::{filled, prefetch};
 use crate::time::Tick;
 
-/// Share of the slots that is in use when the table holds its capacity: 19.5 bytes a connection.
+/// Percentage of slots in use at capacity: 19.5 bytes per connection.
 const LOAD_PERCENT: usize = 82;
-/// Longest chain of moves that makes room for a new entry.
+/// Longest displacement chain for a new entry.
 const MOVES_MAX: usize = 3;
-/// Eviction budget: buckets searched per batch for a victim once both buckets of a key have none: 8 KiB
+/// Eviction budget: buckets scanned per batch for a victim once both candidate buckets have none. 8 KiB
 /// in a row, less than a microsecond.
-const RECLAIM_BUCKETS: usize = 128;
+const EVICTION_BUCKETS: usize = 128;
 
-/// The two buckets where a key may be: the number of the first, and half a hash, from which
-/// [`FlowTable`] makes that of the second where it is needed, which is seldom.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Homes {
-    first: u32,
-    hash: u32,
-}
-
-impl Homes {
-    /// Those of no key.
-    pub const NOWHERE: Self = Self { first: 0, hash: 0 };
-}
-
-/// The slot of its first home where a key was seen, if it was seen there.
+/// Slot of the first candidate bucket in which [`FlowTable::locate`] found a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hint(u8);
 
 impl Hint {
-    /// It was not seen.
+    /// Not found.
     pub const NONE: Self = Self(SLOTS as u8);
 }
 
-/// What an insertion did.
+/// Position of a slot in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    bucket: usize,
+    slot: usize,
+}
+
+/// Outcome of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted<K> {
-    /// It found room.
+    /// Stored in a vacant slot.
     Placed,
-    /// It took the place of a connection that had expired or was unconfirmed.
+    /// Stored; this expired or unconfirmed entry was evicted.
     Replaced(Entry<K>),
-    /// No room, and no connection that may be evicted: the entry is not in the table.
+    /// Not stored: no vacant slot and no victim.
     Full,
 }
 
-/// A table of connections with a capacity fixed at creation.
+/// Table of connections with a capacity fixed at creation.
 #[derive(Debug)]
 pub struct FlowTable<K> {
     buckets: Box<[Bucket<K>]>,
     seed: Seed,
     capacity: usize,
     len: usize,
-    /// The next bucket to be swept.
-    hand: usize,
-    /// The next bucket to be searched for a victim, and how many may still be in this batch. Not the
-    /// sweep's bucket: what has expired and may not be evicted would wait for another sweep.
-    search_hand: usize,
-    searches: usize,
+    /// Next bucket to be swept.
+    sweep_cursor: usize,
+    /// Next bucket to be scanned for a victim. Separate from `sweep_cursor`: otherwise an expired entry
+    /// that may not be evicted would wait for another sweep.
+    eviction_cursor: usize,
+    /// Buckets that may still be scanned in this batch.
+    eviction_budget: usize,
     shares: Shares,
 }
 
 impl<K: Key> FlowTable<K> {
-    /// A table for `capacity` connections, at least 1. All memory is taken now.
+    /// Creates a table for `capacity` connections, at least 1, and allocates all its memory.
     #[must_use]
     pub fn new(capacity: usize, seed: Seed) -> Self {
         let buckets = (capacity * 100).div_ceil(LOAD_PERCENT * SLOTS).max(2);
@@ -83,14 +78,14 @@ impl<K: Key> FlowTable<K> {
             seed: seed.with_odd_factors(),
             capacity: capacity.max(1),
             len: 0,
-            hand: 0,
-            search_hand: 0,
-            searches: 0,
+            sweep_cursor: 0,
+            eviction_cursor: 0,
+            eviction_budget: 0,
             shares: Shares::new(),
         }
     }
 
-    /// Connections in the table.
+    /// Number of connections, expired ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
@@ -102,134 +97,129 @@ impl<K: Key> FlowTable<K> {
         self.len == 0
     }
 
-    /// Buckets in the table: the length of one whole sweep.
+    /// Number of buckets: the length of a full sweep.
     #[must_use]
     pub fn buckets(&self) -> usize {
         self.buckets.len()
     }
 
-    /// Where `key` may be.
+    /// Computes the candidate buckets of `key`.
     #[inline]
     #[must_use]
-    pub fn homes(&self, key: K) -> Homes {
-        let hash = key.hash(&self.seed);
-        let first = ((hash >> 32) * self.buckets.len() as u64) >> 32;
-        Homes { first: first as u32, hash: hash as u32 } // below the number of buckets; the other half
+    pub fn bucket_pair(&self, key: K) -> BucketPair {
+        BucketPair::new(key.hash(&self.seed), self.buckets.len())
     }
 
-    /// The second choice skips the first, so that a key always has two.
     #[inline]
-    fn second(&self, homes: Homes) -> usize {
-        let second = (u64::from(homes.hash) * (self.buckets.len() as u64 - 1)) >> 32;
-        (second + u64::from(second >= u64::from(homes.first))) as usize
+    fn second(&self, pair: BucketPair) -> usize {
+        pair.second(self.buckets.len())
     }
 
-    /// Both buckets, the first choice first.
     #[inline]
-    fn both(&self, homes: Homes) -> [usize; 2] {
-        [homes.first as usize, self.second(homes)]
+    fn both(&self, pair: BucketPair) -> [usize; 2] {
+        pair.both(self.buckets.len())
     }
 
-    /// Says whether several services share the table. Each may then hold only so much of it that there
-    /// is room for the others: it takes a free place while it holds at most eight times what is free.
+    /// Sets whether several services share the table. Each then takes a vacant slot only while it holds
+    /// at most eight times as many entries as there are vacant slots, so that the others find room.
     pub fn set_shared(&mut self, shared: bool) {
         self.shares.set_shared(shared);
     }
 
-    /// Begins a batch: allows [`FlowTable::insert`] to search a stretch of the table again.
+    /// Renews the eviction budget of [`FlowTable::insert`].
     #[inline]
-    pub fn begin(&mut self) {
-        self.searches = RECLAIM_BUCKETS;
+    pub fn begin_batch(&mut self) {
+        self.eviction_budget = EVICTION_BUCKETS;
     }
 
-    /// Begins to bring the first home into the cache. Called for a whole batch before the first
+    /// Prefetches the first candidate bucket. Called for a whole batch before the first
     /// [`FlowTable::locate`], it lets the memory accesses overlap.
     #[inline]
-    pub fn prefetch(&self, homes: Homes) {
-        prefetch(self.buckets.as_ptr().wrapping_add(homes.first as usize));
+    pub fn prefetch(&self, pair: BucketPair) {
+        prefetch(self.buckets.as_ptr().wrapping_add(pair.first()));
     }
 
-    /// Looks for `key` in its first home, and begins to bring the second one into the cache if it is
-    /// not there. Called for a whole batch before the first [`FlowTable::find`].
+    /// Looks up `key` in its first candidate bucket; prefetches the second one if it is not there. To be
+    /// called for a whole batch before the first [`FlowTable::find`].
     #[inline]
     #[must_use]
-    pub fn locate(&self, key: K, homes: Homes) -> Hint {
-        let slot = self.buckets[homes.first as usize].search(key);
+    pub fn locate(&self, key: K, pair: BucketPair) -> Hint {
+        let slot = self.buckets[pair.first()].search(key);
         if slot == SLOTS {
-            prefetch(self.buckets.as_ptr().wrapping_add(self.second(homes)));
+            prefetch(self.buckets.as_ptr().wrapping_add(self.second(pair)));
         }
         Hint(slot as u8) // at most SLOTS
     }
 
-    /// The connection of `key`, expired or not. `hint` is what [`FlowTable::locate`] said; it may
-    /// be out of date.
+    /// Looks up the entry of `key`, expired or not. `hint` is the result of [`FlowTable::locate`] and may be
+    /// out of date.
     #[inline]
-    pub fn find(&mut self, key: K, homes: Homes, hint: Hint) -> Option<Found<'_>> {
-        let (first, slot) = (homes.first as usize, usize::from(hint.0) % SLOTS);
+    pub fn find(&mut self, key: K, pair: BucketPair, hint: Hint) -> Option<EntryMut<'_>> {
+        let (first, slot) = (pair.first(), usize::from(hint.0) % SLOTS);
         if self.buckets[first].holds(slot, key) {
-            return Some(self.buckets[first].found(slot));
+            return Some(self.buckets[first].entry_mut(slot));
         }
-        let (bucket, slot) = self.position(key, homes)?;
-        Some(self.buckets[bucket].found(slot))
+        let at = self.position(key, pair)?;
+        Some(self.buckets[at.bucket].entry_mut(at.slot))
     }
 
-    /// Takes the connection of `key` out.
-    pub fn remove(&mut self, key: K, homes: Homes) -> Option<Entry<K>> {
-        let (bucket, slot) = self.position(key, homes)?;
-        self.take(bucket, slot)
+    /// Removes the entry of `key`.
+    pub fn remove(&mut self, key: K, pair: BucketPair) -> Option<Entry<K>> {
+        let at = self.position(key, pair)?;
+        self.take(at)
     }
 
-    /// Puts a connection in. Its key must not be in the table.
+    /// Inserts an entry whose key is not in the table.
     ///
-    /// At capacity, or once its service holds its share of a shared table, a connection is evicted that
-    /// has expired or is unconfirmed: the oldest of the key's own buckets, else of the first bucket with
-    /// one in a stretch of the table, bounded for each batch: a flood into a table of confirmed
-    /// connections, which are never evicted, takes no time from them.
-    pub fn insert(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
+    /// At capacity, or once its service holds its share of a shared table, an expired or unconfirmed entry
+    /// is evicted: the oldest in the candidate buckets, else the oldest of the first bucket with a victim
+    /// within the batch's eviction budget. The budget keeps a flood into a table of confirmed connections
+    /// from taking time from them.
+    pub fn insert(&mut self, entry: Entry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
         let free = self.capacity - self.len;
         let room = free > 0 && self.shares.may_grow(entry.key.service(), free);
-        if room && let Some(at) = self.vacant(homes) {
-            return self.fill(entry, at);
+        if room && let Some(at) = self.vacant(pair) {
+            return self.store(entry, at);
         }
-        let victim = self.victim(self.both(homes), entry.key, now);
-        // An expired one is not moved: behind the sweep's hand it would stay for another round.
-        if room && !self.expired(victim, now) && self.place(entry, homes, now) {
+        let victim = self.victim(self.both(pair), entry.key, now);
+        // An expired entry is not displaced: behind the sweep cursor it would stay for another sweep.
+        if room && !self.expired(victim, now) && self.place(entry, pair, now) {
             return Inserted::Placed;
         }
         match victim {
             Some(at) => self.evict(at, entry),
             None if room => Inserted::Full,
-            None => self.evict_elsewhere(entry, homes, now),
+            None => self.evict_elsewhere(entry, pair, now),
         }
     }
 
-    /// Looks through the next `buckets` buckets and takes out what has expired.
+    /// Removes expired entries from the next `buckets` buckets, and passes each to `expired`.
     pub fn sweep(&mut self, now: Tick, buckets: usize, mut expired: impl FnMut(Entry<K>)) {
         if self.is_empty() {
             return;
         }
         for _ in 0..buckets.min(self.buckets.len()) {
-            if self.buckets[self.hand].any_expired(now) {
+            if self.buckets[self.sweep_cursor].any_expired(now) {
                 self.take_expired(now, &mut expired);
             }
-            self.hand = self.after(self.hand);
+            self.sweep_cursor = self.after(self.sweep_cursor);
         }
     }
 
-    /// The connections of `bucket`, for listings. None past the last bucket.
+    /// The entries of `bucket`, for listings. None past the last bucket.
     pub fn entries(&self, bucket: usize) -> impl Iterator<Item = Entry<K>> {
         self.buckets.get(bucket).into_iter().flat_map(Bucket::entries)
     }
 
-    /// Out of the way of those that are where they were last seen.
+    /// Slow path: looks up `key` in both candidate buckets.
     #[inline(never)]
-    fn position(&self, key: K, homes: Homes) -> Option<(usize, usize)> {
-        let found = |bucket: usize| Some((bucket, self.buckets[bucket].slot_of(key)?));
-        self.both(homes).into_iter().find_map(found)
+    fn position(&self, key: K, pair: BucketPair) -> Option<Position> {
+        let found = |bucket: usize| Some(Position { bucket, slot: self.buckets[bucket].slot_of(key)? });
+        self.both(pair).into_iter().find_map(found)
     }
 
-    fn take(&mut self, bucket: usize, slot: usize) -> Option<Entry<K>> {
-        let entry = self.buckets[bucket].take(slot)?;
+    fn take(&mut self, at: Position) -> Option<Entry<K>> {
+        let entry = self.buckets[at.bucket].take(at.slot)?;
         self.len -= 1;
         self.shares.remove(entry.key.service());
         Some(entry)
@@ -237,120 +227,121 @@ impl<K: Key> FlowTable<K> {
 
     fn take_expired(&mut self, now: Tick, expired: &mut impl FnMut(Entry<K>)) {
         for slot in 0..SLOTS {
-            if self.expired(Some((self.hand, slot)), now) {
-                self.take(self.hand, slot).into_iter().for_each(&mut *expired);
+            let at = Position { bucket: self.sweep_cursor, slot };
+            if self.expired(Some(at), now) {
+                self.take(at).into_iter().for_each(&mut *expired);
             }
         }
     }
 
-    /// Puts `entry` into one of its homes, making room there if both are full.
-    fn place(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> bool {
-        let Some(at) = self.vacant(homes).or_else(|| self.make_room(homes, now)) else { return false };
-        self.fill(entry, at);
+    /// Stores `entry` in a candidate bucket, displacing others if both are full.
+    fn place(&mut self, entry: Entry<K>, pair: BucketPair, now: Tick) -> bool {
+        let Some(at) = self.vacant(pair).or_else(|| self.displace(pair, now)) else { return false };
+        self.store(entry, at);
         true
     }
 
-    /// Writes `entry` to a vacant slot.
+    /// Stores `entry` in a vacant slot.
     #[inline]
-    fn fill(&mut self, entry: Entry<K>, (bucket, slot): (usize, usize)) -> Inserted<K> {
+    fn store(&mut self, entry: Entry<K>, at: Position) -> Inserted<K> {
         self.shares.add(entry.key.service());
-        self.buckets[bucket].fill(slot, entry);
+        self.buckets[at.bucket].store(at.slot, entry);
         self.len += 1;
         Inserted::Placed
     }
 
-    /// Writes `entry` to the slot of `victim`.
-    fn evict(&mut self, victim: (usize, usize), entry: Entry<K>) -> Inserted<K> {
-        let (bucket, slot) = victim;
-        let Some(evicted) = self.take(bucket, slot) else { return self.fill(entry, victim) };
-        self.fill(entry, victim);
+    /// Stores `entry` in the slot of `victim`.
+    fn evict(&mut self, victim: Position, entry: Entry<K>) -> Inserted<K> {
+        let Some(evicted) = self.take(victim) else { return self.store(entry, victim) };
+        self.store(entry, victim);
         Inserted::Replaced(evicted)
     }
 
-    /// A free slot, in the first home if it has one: nearly every look-up then needs no other.
-    fn vacant(&self, homes: Homes) -> Option<(usize, usize)> {
-        let free = |bucket: usize| Some((bucket, self.buckets[bucket].vacancy()?));
-        free(homes.first as usize).or_else(|| free(self.second(homes)))
+    /// A vacant slot, preferably in the first bucket: nearly every look-up then needs no other.
+    fn vacant(&self, pair: BucketPair) -> Option<Position> {
+        let vacant = |bucket: usize| Some(Position { bucket, slot: self.buckets[bucket].vacant_slot()? });
+        vacant(pair.first()).or_else(|| vacant(self.second(pair)))
     }
 
-    fn expired(&self, at: Option<(usize, usize)>, now: Tick) -> bool {
-        let held = at.and_then(|(bucket, slot)| self.buckets[bucket].get(slot));
+    fn expired(&self, at: Option<Position>, now: Tick) -> bool {
+        let held = at.and_then(|at| self.buckets[at.bucket].get(at.slot));
         held.is_some_and(|entry| now.reached(entry.deadline))
     }
 
-    /// Empties a slot of one of the homes by moves of others to their other home, as few as are
-    /// enough. Expired ones move only if nobody else can.
-    fn make_room(&mut self, homes: Homes, now: Tick) -> Option<(usize, usize)> {
+    /// Vacates a slot of a candidate bucket by the shortest possible displacement chain. Expired entries
+    /// are displaced only if no other can be.
+    fn displace(&mut self, pair: BucketPair, now: Tick) -> Option<Position> {
         let tries =
             [Some(now), None].into_iter().flat_map(|spare| (1..=MOVES_MAX).map(move |moves| (spare, moves)));
-        let both = self.both(homes);
+        let both = self.both(pair);
         tries.into_iter().find_map(|(spare, moves)| {
-            both.into_iter().find_map(|bucket| Some((bucket, self.free(bucket, moves, spare)?)))
+            both.into_iter()
+                .find_map(|bucket| Some(Position { bucket, slot: self.free_slot(bucket, moves, spare)? }))
         })
     }
 
-    /// A free slot of `bucket`, made by at most so many moves. Nothing moves in vain: a chain of
-    /// moves begins at its far end, where there is room. What has expired by `spare` is not moved.
-    fn free(&mut self, bucket: usize, moves: usize, spare: Option<Tick>) -> Option<usize> {
-        let vacancy = self.buckets[bucket].vacancy();
-        if vacancy.is_some() || moves == 0 {
-            return vacancy;
+    /// A vacant slot of `bucket`, after at most `moves` displacements. A chain starts at its far end, where
+    /// there is room, so no displacement is in vain. Entries expired by `spare` are not displaced.
+    fn free_slot(&mut self, bucket: usize, moves: usize, spare: Option<Tick>) -> Option<usize> {
+        let vacant = self.buckets[bucket].vacant_slot();
+        if vacant.is_some() || moves == 0 {
+            return vacant;
         }
-        (0..SLOTS).find(|slot| self.move_away((bucket, *slot), moves - 1, spare))
+        (0..SLOTS).find(|slot| self.displace_entry(Position { bucket, slot: *slot }, moves - 1, spare))
     }
 
-    fn move_away(&mut self, (bucket, slot): (usize, usize), moves: usize, spare: Option<Tick>) -> bool {
-        let Some(entry) = self.buckets[bucket].get(slot) else { return true };
+    fn displace_entry(&mut self, at: Position, moves: usize, spare: Option<Tick>) -> bool {
+        let Some(entry) = self.buckets[at.bucket].get(at.slot) else { return true };
         if spare.is_some_and(|now| now.reached(entry.deadline)) {
             return false;
         }
-        let [first, second] = self.both(self.homes(entry.key));
-        let other = if first == bucket { second } else { first };
-        let Some(vacancy) = self.free(other, moves, spare) else { return false };
-        self.buckets[bucket].take(slot);
-        self.buckets[other].replace(vacancy, entry);
+        let [first, second] = self.both(self.bucket_pair(entry.key));
+        let other = if first == at.bucket { second } else { first };
+        let Some(vacant) = self.free_slot(other, moves, spare) else { return false };
+        self.buckets[at.bucket].take(at.slot);
+        self.buckets[other].replace(vacant, entry);
         true
     }
 
-    /// The connection of these buckets that `key` may evict: of several the one that would expire first,
-    /// which of one service is the oldest.
-    fn victim(&self, buckets: impl IntoIterator<Item = usize>, key: K, now: Tick) -> Option<(usize, usize)> {
+    /// The entry in `buckets` that `key` may evict: the one that expires first, which is the oldest of its
+    /// service.
+    fn victim(&self, buckets: impl IntoIterator<Item = usize>, key: K, now: Tick) -> Option<Position> {
         buckets
             .into_iter()
-            .flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket, slot)))
-            .filter_map(|(bucket, slot)| Some(((bucket, slot), self.buckets[bucket].get(slot)?)))
+            .flat_map(|bucket| (0..SLOTS).map(move |slot| Position { bucket, slot }))
+            .filter_map(|at| Some((at, self.buckets[at.bucket].get(at.slot)?)))
             .filter(|(_, held)| held.state.is_unconfirmed() || now.reached(held.deadline))
             .filter(|(_, held)| self.shares.may_evict(key.service(), held.key.service()))
             .min_by_key(|(_, held)| held.deadline.since(now))
             .map(|(at, _)| at)
     }
 
-    /// Evicts a connection anywhere in the next stretch of the table, then places `entry`.
-    fn evict_elsewhere(&mut self, entry: Entry<K>, homes: Homes, now: Tick) -> Inserted<K> {
-        for _ in 0..self.searches.min(self.buckets.len()) {
-            self.searches -= 1;
-            let bucket = self.search_hand;
+    /// Evicts an entry from the next buckets within the eviction budget, then places `entry`.
+    fn evict_elsewhere(&mut self, entry: Entry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
+        for _ in 0..self.eviction_budget.min(self.buckets.len()) {
+            self.eviction_budget -= 1;
+            let bucket = self.eviction_cursor;
             let any = self.buckets[bucket].any_evictable(now);
             let victim = if any { self.victim([bucket], entry.key, now) } else { None };
-            let Some((_, slot)) = victim else {
-                self.search_hand = self.after(bucket);
+            let Some(at) = victim else {
+                self.eviction_cursor = self.after(bucket);
                 continue;
             };
-            let Some(evicted) = self.take(bucket, slot) else { return Inserted::Full };
-            return match self.place(entry, homes, now) {
+            let Some(evicted) = self.take(at) else { return Inserted::Full };
+            return match self.place(entry, pair, now) {
                 true => Inserted::Replaced(evicted),
-                false => self.put_back(evicted, bucket, slot),
+                false => self.restore(evicted, at),
             };
         }
         Inserted::Full
     }
 
-    fn put_back(&mut self, entry: Entry<K>, bucket: usize, slot: usize) -> Inserted<K> {
-        self.fill(entry, (bucket, slot));
+    fn restore(&mut self, entry: Entry<K>, at: Position) -> Inserted<K> {
+        self.store(entry, at);
         Inserted::Full
     }
 
-    /// The next bucket; after the last one the first.
+    /// The bucket after `bucket`; the first one after the last.
     fn after(&self, bucket: usize) -> usize {
         if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
     }

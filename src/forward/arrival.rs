@@ -1,58 +1,57 @@
-//! What is looked at only in a frame that opens a connection.
+//! Checks of a frame that opens a connection.
 
-use super::family::Context;
+use super::context::Context;
 use super::snapshot::Route;
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::wire::packet::Packet;
-use crate::wire::{checksum, glance, hop};
+use crate::wire::{checksum, fast_path, hop};
 use std::net::Ipv4Addr;
 
-/// A frame that may open a connection, as it arrived.
+/// Frame that may open a connection, as received.
 #[derive(Debug)]
 pub(super) struct Arrival<'a> {
     pub(super) frame: &'a [u8],
-    /// Whether the TCP or UDP checksum will be finished on the way out.
+    /// The TCP or UDP checksum is completed on transmission.
     pub(super) completed: bool,
 }
 
 impl Arrival<'_> {
-    /// Refuses what no client can have sent, and counts what no server will take.
+    /// Refuses impossible client addresses, and counts frames with a checksum that no server accepts.
     #[inline]
     pub(super) fn admit(&self, context: &Context, client: Ipv4Addr) -> Result<(), DropReason> {
         if is_martian(client) || context.snapshot.reserved.contains(&client) {
             return Err(DropReason::Martian);
         }
-        if glance::is_plainly_sound(self.frame) { Ok(()) } else { self.look_closer(context, client) }
+        if fast_path::is_sound(self.frame) { Ok(()) } else { self.admit_slow(context, client) }
     }
 
     #[cold]
-    fn look_closer(&self, context: &Context, client: Ipv4Addr) -> Result<(), DropReason> {
+    fn admit_slow(&self, context: &Context, client: Ipv4Addr) -> Result<(), DropReason> {
         let Ok(Packet::V4(packet)) = Packet::parse(self.frame) else { return Ok(()) };
         if packet.destination == client {
             return Err(DropReason::Martian);
         }
         if !self.completed && checksum::is_unfinished(self.frame) {
-            context.tally.unfinished();
+            context.accounting.unfinished();
         }
         Ok(())
     }
 
-    /// Whether the frame would go back to the station that it came from: see [`hop::turns_back`].
+    /// True if the frame would go back to the station that sent it: see [`hop::turns_back`].
     #[inline]
     pub(super) fn turns_back(&self, context: &Context, server: ServerId) -> bool {
         match context.snapshot.route(server) {
             Route::Via(_, addresses) | Route::Quiesced(_, addresses) => {
                 hop::turns_back(self.frame, addresses)
             }
-            Route::Gone | Route::Unresolved => false,
+            Route::Removed | Route::Unresolved => false,
         }
     }
 }
 
-/// True for a source that Linux drops as martian on any host (`ip_route_input_slow` in
-/// net/ipv4/route.c): multicast, limited broadcast, 0.0.0.0/8, 127.0.0.0/8. It takes 240.0.0.0/4 for
-/// ordinary addresses.
+/// True for a source address that Linux drops as martian on any host (`ip_route_input_slow` in
+/// net/ipv4/route.c): multicast, limited broadcast, 0.0.0.0/8, 127.0.0.0/8. Linux accepts 240.0.0.0/4.
 #[inline]
 fn is_martian(source: Ipv4Addr) -> bool {
     let [first, ..] = source.octets();

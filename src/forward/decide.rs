@@ -1,170 +1,112 @@
-//! The decision: one pass over a batch to read headers and call for the table, one to decide.
+//! The decision about a batch: the first pass reads headers and prefetches, the second one decides.
 
-use super::family::{Candidate, Context, Family};
+use super::accounting::Accounting;
+use super::context::Context;
 use super::read::Reader;
 use super::send::Sender;
 use super::snapshot::{INTERFACES_MAX, Snapshot};
-use super::tally::Tally;
+use super::staged::Staged;
+use super::tables::Tables;
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{Entry, Flow, FlowTable, State, V4Key, WildcardKey};
+use crate::hash::Seed;
 use crate::schedule::{Loads, Templates};
-use crate::seed::Seed;
 use crate::stats::WorkerCounters;
 use crate::time::{Span, Tick};
 use std::sync::Arc;
 
-/// What no MAC address is as a number.
-const NO_STATION: u64 = u64::MAX;
+/// Placeholder for the MAC address of an absent interface: [`crate::wire::MacAddr::bits`] never gives it.
+const NO_MAC: u64 = u64::MAX;
 
-/// One worker's decisions: its own connection tables, the shared loads, the current snapshot.
+/// The decisions of one worker: its own connection tables, the shared loads, the current snapshot.
 pub struct Forwarder {
-    context: Context,
-    /// The MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`] gives them.
-    stations: [u64; INTERFACES_MAX],
-    tables: Tables,
-    staged: Box<[Candidate<V4Key>; BATCH]>,
-}
-
-/// The connections.
-pub(super) struct Tables {
-    pub(super) v4: Family<V4Key>,
-    /// Of the wildcard-port services, once there has been one.
-    pub(super) wildcard: Option<Family<WildcardKey>>,
+    pub(super) context: Context,
+    /// MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`].
+    own_macs: [u64; INTERFACES_MAX],
+    pub(super) tables: Tables,
+    staged: Box<[Staged<V4Key>; BATCH]>,
 }
 
 impl Forwarder {
-    /// A forwarder with an empty table for `connections` flows.
+    /// Creates a forwarder with an empty table for `connections` connections. `loads` and `templates` are
+    /// shared by all workers; `counters` are the worker's own.
     #[must_use]
-    pub fn new(connections: usize, seed: Seed, loads: Arc<Loads>, counters: Arc<WorkerCounters>) -> Self {
+    pub fn new(
+        connections: usize,
+        seed: Seed,
+        loads: Arc<Loads>,
+        templates: Arc<Templates>,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
         let context = Context {
             snapshot: Arc::default(),
             lifetimes: [Span::default(); State::COUNT],
-            tally: Tally::new(loads, counters),
+            accounting: Accounting::new(loads, templates, counters),
         };
-        let tables = Tables { v4: Family::new(FlowTable::new(connections, seed)), wildcard: None };
-        let staged = Box::new([Candidate::NOBODY; BATCH]);
-        Self { context, stations: [NO_STATION; INTERFACES_MAX], tables, staged }
+        let staged = Box::new([Staged::UNSET; BATCH]);
+        let tables = Tables::new(FlowTable::new(connections, seed));
+        Self { context, own_macs: [NO_MAC; INTERFACES_MAX], tables, staged }
     }
 
-    /// Binds the clients of persistent services by `templates`, which all workers share. To be called
-    /// before the first of them comes: without, none has a template.
-    #[must_use]
-    pub fn sharing(mut self, templates: Arc<Templates>) -> Self {
-        self.context.tally.share(templates);
-        self
-    }
-
-    /// Keeps the connections of wildcard-port services in `table` from now on. Until then, nobody can
-    /// open one: it would be dropped as [`TableFull`](crate::stats::DropReason::TableFull). A second table is not taken.
+    /// Sets the table for connections of wildcard-port services. Without it, frames that would open one are
+    /// dropped as [`TableFull`](crate::stats::DropReason::TableFull). A second table is ignored.
     pub fn set_wildcard_table(&mut self, table: FlowTable<WildcardKey>) {
-        self.tables.wildcard.get_or_insert_with(|| Family::new(table));
-        self.tables.share(&self.context.snapshot);
+        self.tables.set_wildcard(table);
+        self.tables.set_shared(&self.context.snapshot);
     }
 
-    /// Decides by `snapshot` from now on.
+    /// Adopts `snapshot` for all later batches.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) {
         self.context.lifetimes = State::ALL.map(|state| state.timeout(&snapshot.timeouts));
-        self.stations =
-            std::array::from_fn(|index| snapshot.own_macs.get(index).map_or(NO_STATION, |mac| mac.bits()));
-        self.tables.share(&snapshot);
+        self.own_macs =
+            std::array::from_fn(|index| snapshot.own_macs.get(index).map_or(NO_MAC, |mac| mac.bits()));
+        self.tables.set_shared(&snapshot);
         self.context.snapshot = snapshot;
     }
 
-    /// Decides about every frame of `batch`; `verdicts` then holds one for each, in order.
+    /// Decides about every frame of `batch`. `verdicts` then holds one verdict per frame, in order.
     ///
-    /// Frames to be forwarded get other MAC addresses, a lower time to live and the header checksum
-    /// that goes with it ([`crate::wire::hop::forward`]); nothing else is changed. Dropped ones are counted here; so
-    /// are connections, packets and bytes for each server.
+    /// Rewrites the MAC addresses, the time to live and the header checksum of forwarded frames
+    /// ([`crate::wire::hop::forward`]), and nothing else. Counts dropped frames, and connections, packets
+    /// and bytes of each server.
     ///
     /// # Panics
     /// If the batch holds more than [`BATCH`] frames.
     pub fn decide<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
-        self.tables.begin();
+        self.tables.begin_batch();
         let staged = &mut self.staged[..batch.len()];
-        let reader = self.tables.reader(&self.context, self.stations);
+        let reader = Reader::new(&self.context, &self.tables, self.own_macs);
         for (index, place) in staged.iter_mut().enumerate() {
             reader.stage(batch, index, place);
         }
         self.tables.v4.locate_all(staged);
         let lifetimes = self.context.lifetimes;
-        let mut sender = self.tables.sender(&self.context, &lifetimes, now);
+        let mut sender = Sender::new(&self.context, &mut self.tables, &lifetimes, now);
         let decided = staged.iter().enumerate();
-        let decided = decided.map(|(index, candidate)| sender.forward(candidate, batch, index));
+        let decided = decided.map(|(index, staged)| sender.forward(staged, batch, index));
         verdicts.extend(decided);
         self.count_entries();
     }
 
-    /// Takes out expired connections, a bounded number of them at a time.
+    /// Removes expired connections, a bounded number of buckets per call.
     ///
-    /// Returns true if more is due at once. Called at least every few seconds, it keeps every
-    /// connection from outliving its deadline by more than two seconds.
-    pub fn keep_house(&mut self, now: Tick) -> bool {
-        let Self { context, tables: Tables { v4, wildcard }, .. } = self;
-        let others = wildcard.as_mut().is_some_and(|family| family.keep_house(context, now));
-        let owing = v4.keep_house(context, now) | others;
+    /// Returns true if more buckets are due. Called at least every few seconds, it removes every connection
+    /// within two seconds of its deadline.
+    pub fn sweep(&mut self, now: Tick) -> bool {
+        let more_due = self.tables.sweep(&self.context, now);
         self.count_entries();
-        owing
+        more_due
     }
 
-    /// Takes out every connection that has expired by `now`, however long that takes.
-    pub fn sweep_all(&mut self, now: Tick) {
-        let Self { context, tables: Tables { v4, wildcard }, .. } = self;
-        v4.sweep_all(context, now);
-        wildcard.iter_mut().for_each(|family| family.sweep_all(context, now));
-        self.count_entries();
-    }
-
-    /// The connections of bucket `bucket`, for listings; `None` past the last bucket. Those of the
+    /// The connections of bucket `bucket`, for listings; `None` past the last bucket. Those of
     /// wildcard-port services come last.
     pub fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = Entry<Flow>>> {
-        let Tables { v4, wildcard } = &self.tables;
-        let others = wildcard.as_ref().map_or(0, Family::buckets);
-        let other = bucket.checked_sub(v4.buckets());
-        let of_others = other.zip(wildcard.as_ref()).map(|(bucket, family)| family.listed(bucket));
-        let listed = v4.listed(bucket).chain(of_others.into_iter().flatten());
-        (bucket < v4.buckets() + others).then_some(listed)
-    }
-
-    /// Notes how many connections there are.
-    #[inline]
-    fn count_entries(&self) {
-        let Tables { v4, wildcard } = &self.tables;
-        self.context.tally.entries(v4.len() + wildcard.as_ref().map_or(0, Family::len));
-    }
-}
-
-impl Tables {
-    #[inline]
-    fn begin(&mut self) {
-        self.v4.begin();
-        self.wildcard.iter_mut().for_each(Family::begin);
-    }
-
-    /// Says which of the tables several services share.
-    fn share(&mut self, snapshot: &Snapshot) {
-        let [single, wildcard] = snapshot.services.counts();
-        self.v4.set_shared(single > 1);
-        self.wildcard.iter_mut().for_each(|family| family.set_shared(wildcard > 1));
+        self.tables.connections(bucket)
     }
 
     #[inline]
-    fn reader<'a>(&'a self, context: &'a Context, stations: [u64; INTERFACES_MAX]) -> Reader<'a> {
-        let services = &context.snapshot.services;
-        Reader { services, stations, v4: &self.v4, wildcard: self.wildcard.as_ref() }
-    }
-
-    #[inline]
-    fn sender<'a>(
-        &'a mut self,
-        context: &'a Context,
-        lifetimes: &'a [Span; State::COUNT],
-        now: Tick,
-    ) -> Sender<'a> {
-        let (routes, counters) = (&context.snapshot.routes[..], context.tally.servers());
-        // Of one length, so that what is found in one need not be looked for in the other.
-        let servers = routes.len().min(counters.len());
-        let (routes, counters) = (&routes[..servers], &counters[..servers]);
-        Sender { context, lifetimes, routes, counters, tables: self, now }
+    pub(super) fn count_entries(&self) {
+        self.context.accounting.entries(self.tables.len());
     }
 }

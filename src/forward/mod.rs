@@ -1,15 +1,19 @@
-//! What happens to a frame: match, look up, schedule, rewrite. All policy, no I/O, no clock.
+//! Per-frame decision: match, look up, schedule, rewrite. All policy, no I/O, no clock.
 
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod arrival;
+mod conns;
+mod context;
 mod decide;
-mod family;
 mod read;
 mod send;
 mod services;
 mod snapshot;
-mod tally;
+mod staged;
+mod tables;
+mod testing;
 
 pub use decide::Forwarder;
 pub use services::ServiceMap;
@@ -18,12 +22,12 @@ pub use snapshot::{NextHop, Route, Snapshot};
 use crate::model::InterfaceIndex;
 use crate::stats::DropReason;
 
-/// The most frames that are decided in one go.
+/// Most frames in a batch.
 pub const BATCH: usize = 64;
 
-/// Frames that were received together, each the sole owner of its bytes.
+/// Frames received together, each the sole owner of its bytes.
 ///
-/// The same decision runs over rings, sockets, files and plain vectors: they all are batches.
+/// Rings, sockets, files and plain vectors implement it, so that one decision serves them all.
 pub trait Batch {
     /// Number of frames, at most [`BATCH`].
     fn len(&self) -> usize;
@@ -34,20 +38,20 @@ pub trait Batch {
     /// If `index` is not below [`Batch::len`].
     fn frame(&mut self, index: usize) -> &mut [u8];
 
-    /// Number of bytes of frame `index` beyond [`Batch::frame`], which has all its headers then.
+    /// Number of bytes of frame `index` beyond [`Batch::frame`], which then holds all headers.
     fn rest(&self, index: usize) -> usize {
         let _ = index; // most backends have every frame in one piece
         0
     }
 
-    /// True if frame `index` ends where a receive buffer may end, so that a frame which is too short for its
-    /// headers may have been cut there.
+    /// True if frame `index` ends where a receive buffer may end: if it is too short for its headers, the
+    /// driver may have truncated it there.
     fn may_be_cut(&self, index: usize) -> bool {
         let _ = index; // most backends have room for every frame
         false
     }
 
-    /// True if whatever transmits frame `index` finishes its TCP or UDP checksum.
+    /// True if the TCP or UDP checksum of frame `index` is completed on transmission.
     fn completes_checksum(&mut self, index: usize) -> bool {
         let _ = index; // most backends send bytes as they are
         false
@@ -69,11 +73,11 @@ impl Batch for [Vec<u8>] {
     }
 }
 
-/// What is to be done with a frame.
+/// Decision for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is rewritten: transmit it on this interface.
+    /// Transmit the rewritten frame on this interface.
     Forward(InterfaceIndex),
-    /// Give its memory back; the reason is counted.
+    /// Free the frame. The reason has been counted.
     Drop(DropReason),
 }

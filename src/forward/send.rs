@@ -1,141 +1,156 @@
-//! The second pass: each frame finds its connection or opens one, and is sent on.
+//! Second pass: looks up or opens each frame's connection, and rewrites the frame.
 
 use super::arrival::Arrival;
-use super::decide::Tables;
-use super::family::{Candidate, Context, Family, Kind};
+use super::conns::Connections;
+use super::context::Context;
 use super::snapshot::Route;
+use super::staged::{Kind, Staged};
+use super::tables::Tables;
 use super::{Batch, Verdict};
-use crate::flow::{Flow, FlowKey, Found, State, V4Key, WildcardKey};
-use crate::model::ServerId;
+use crate::flow::{EntryMut, Flow, FlowKey, State, V4Key, WildcardKey};
+use crate::model::{InterfaceIndex, ServerId};
 use crate::stats::{DropReason, ServerCounters};
 use crate::time::{Span, Tick};
+use crate::wire::ethernet::Addresses;
 use crate::wire::hop;
 
-/// What the second pass asks for every frame, taken out of its place once for a batch.
+/// Fast path: frames that leave the state of their connection unchanged. Holds what every frame reads,
+/// dereferenced once per batch.
 pub(super) struct Sender<'a> {
-    pub(super) context: &'a Context,
+    context: &'a Context,
     /// By state.
-    pub(super) lifetimes: &'a [Span; State::COUNT],
-    /// By server; those of the counters are as many.
-    pub(super) routes: &'a [Route],
-    pub(super) counters: &'a [ServerCounters],
-    pub(super) tables: &'a mut Tables,
-    pub(super) now: Tick,
+    lifetimes: &'a [Span; State::COUNT],
+    /// By server; of the same length as `counters`, so that one bounds check serves both.
+    routes: &'a [Route],
+    counters: &'a [ServerCounters],
+    tables: &'a mut Tables,
+    now: Tick,
 }
 
-/// The second pass for the other frames: refused ones, those with a tag, those whose connection is not
-/// there, does not stay as it is, has a server that not every frame goes to, or belongs to a wildcard-port
-/// service.
-struct Opener<'a> {
+/// Slow path: refused or tagged frames, frames without a connection or that change its state, servers that
+/// are quiesced or not reachable, and wildcard-port services.
+struct SlowPath<'a> {
     context: &'a Context,
     tables: &'a mut Tables,
     now: Tick,
-    /// The connection of the frame has been looked for in the table of IPv4 and is not there.
+    /// The look-up in the IPv4 table has found no connection.
     absent: bool,
 }
 
-impl Sender<'_> {
-    /// Sends a staged frame on, rewritten, or drops it; counts it.
+impl<'a> Sender<'a> {
+    #[inline]
+    pub(super) fn new(
+        context: &'a Context,
+        tables: &'a mut Tables,
+        lifetimes: &'a [Span; State::COUNT],
+        now: Tick,
+    ) -> Self {
+        let (routes, counters) = (&context.snapshot.routes[..], context.accounting.servers());
+        let servers = routes.len().min(counters.len());
+        let (routes, counters) = (&routes[..servers], &counters[..servers]);
+        Self { context, lifetimes, routes, counters, tables, now }
+    }
+
+    /// Rewrites a staged frame for transmission, or drops it; counts it.
     #[inline]
     pub(super) fn forward<B: Batch + ?Sized>(
         &mut self,
-        candidate: &Candidate<V4Key>,
+        staged: &Staged<V4Key>,
         batch: &mut B,
         index: usize,
     ) -> Verdict {
         let Self { context, now, .. } = *self;
-        if !matches!(candidate.kind, Kind::Of) {
-            return self.opener(false).forward(candidate, batch, index);
+        if !matches!(staged.kind, Kind::Lookup) {
+            return self.slow_path(false).forward(staged, batch, index);
         }
-        let Some(found) = self.tables.v4.find(candidate) else {
-            return self.opener(true).forward(candidate, batch, index);
+        let Some(entry) = self.tables.v4.find(staged) else {
+            return self.slow_path(true).forward(staged, batch, index);
         };
-        if !found.stays(candidate.flags, now) {
-            return self.opener(false).forward(candidate, batch, index);
+        if !entry.stays(staged.flags, now) {
+            return self.slow_path(false).forward(staged, batch, index);
         }
-        let Found { deadline, state, server, .. } = found;
+        let EntryMut { deadline, state, server, .. } = entry;
         let (server, expires) = (usize::from(server.0), now.after(self.lifetimes[*state as usize]));
         let Some(Route::Via(interface, addresses)) = self.routes.get(server) else {
-            return self.opener(false).forward(candidate, batch, index);
+            return self.slow_path(false).forward(staged, batch, index);
         };
         if !hop::forward_plain(batch.frame(index), addresses) {
-            return context.tally.looped(batch.frame(index));
+            return context.accounting.looped(batch.frame(index));
         }
         *deadline = expires;
-        self.counters[server].forwarded(candidate.bytes);
+        self.counters[server].forwarded(staged.bytes);
         Verdict::Forward(*interface)
     }
 
     #[inline]
-    fn opener(&mut self, absent: bool) -> Opener<'_> {
-        Opener { context: self.context, tables: self.tables, now: self.now, absent }
+    fn slow_path(&mut self, absent: bool) -> SlowPath<'_> {
+        SlowPath { context: self.context, tables: self.tables, now: self.now, absent }
     }
 }
 
-impl Opener<'_> {
+impl SlowPath<'_> {
     #[inline(never)]
-    fn forward<B: Batch + ?Sized>(
-        &mut self,
-        candidate: &Candidate<V4Key>,
-        batch: &mut B,
-        index: usize,
-    ) -> Verdict {
-        let tally = &self.context.tally;
-        if let Kind::Refused(reason) = candidate.kind {
-            return tally.dropped(reason);
+    fn forward<B: Batch + ?Sized>(&mut self, staged: &Staged<V4Key>, batch: &mut B, index: usize) -> Verdict {
+        let accounting = &self.context.accounting;
+        if let Kind::Refused(reason) = staged.kind {
+            return accounting.dropped(reason);
         }
         let arrival = Arrival { completed: batch.completes_checksum(index), frame: batch.frame(index) };
-        let way = self.server_of(candidate, &arrival).and_then(|server| {
-            let (interface, addresses) = self.context.snapshot.route(server).way()?;
-            Ok((server, interface, addresses))
-        });
-        let (server, interface, addresses) = match way {
-            Ok(way) => way,
-            Err(DropReason::Looped) => return tally.looped(batch.frame(index)),
-            Err(reason) => return tally.dropped(reason),
+        let (server, interface, addresses) = match self.route_frame(staged, &arrival) {
+            Ok(route) => route,
+            Err(DropReason::Looped) => return accounting.looped(batch.frame(index)),
+            Err(reason) => return accounting.dropped(reason),
         };
         hop::forward(batch.frame(index), addresses);
-        tally.forwarded(server, candidate.bytes);
+        accounting.forwarded(server, staged.bytes);
         Verdict::Forward(interface)
     }
 
-    /// The server of a frame that has not been refused.
+    /// The server of a frame, and the interface and addresses to send it with.
     #[inline]
-    fn server_of(
+    fn route_frame(
         &mut self,
-        candidate: &Candidate<V4Key>,
+        staged: &Staged<V4Key>,
         arrival: &Arrival<'_>,
-    ) -> Result<ServerId, DropReason> {
+    ) -> Result<(ServerId, InterfaceIndex, &Addresses), DropReason> {
+        let server = self.server_of(staged, arrival)?;
+        let (interface, addresses) = self.context.snapshot.route(server).egress()?;
+        Ok((server, interface, addresses))
+    }
+
+    #[inline]
+    fn server_of(&mut self, staged: &Staged<V4Key>, arrival: &Arrival<'_>) -> Result<ServerId, DropReason> {
         let Self { context, now, .. } = *self;
         let Tables { v4, wildcard } = &mut *self.tables;
-        if matches!(candidate.kind, Kind::Wildcard) {
-            let family = wildcard.as_mut().ok_or(DropReason::TableFull)?;
-            let candidate = family.candidate(candidate, WildcardKey::new(candidate.key, candidate.port));
-            return family.open_or_advance(context, &candidate, now, arrival);
+        if matches!(staged.kind, Kind::Wildcard) {
+            let conns = wildcard.as_mut().ok_or(DropReason::TableFull)?;
+            let staged = conns.restage(staged, WildcardKey::new(staged.key, staged.port));
+            return conns.open_or_advance(context, &staged, now, arrival);
         }
-        if let Some(family) = wildcard
-            && let Some(earlier) = earlier((context, family), candidate, now)
-            && (self.absent || !v4.has(candidate))
+        if let Some(conns) = wildcard
+            && let Some(earlier) = earlier(context, conns, staged, now)
+            && (self.absent || !v4.has(staged))
         {
-            return family.open_or_advance(context, &earlier, now, arrival);
+            return conns.open_or_advance(context, &earlier, now, arrival);
         }
         if self.absent {
-            return v4.open(context, candidate, now, arrival);
+            return v4.open(context, staged, now, arrival);
         }
-        v4.open_or_advance(context, candidate, now, arrival)
+        v4.open_or_advance(context, staged, now, arrival)
     }
 }
 
-/// Candidate for a connection that a wildcard-port service opened before its port got a service of its own.
-/// IPVS, too, looks up connections before services.
+/// Restages a frame for a connection that a wildcard-port service opened before its port got a service of
+/// its own. IPVS, too, looks up connections before services.
 fn earlier(
-    (context, family): (&Context, &mut Family<WildcardKey>),
-    candidate: &Candidate<V4Key>,
+    context: &Context,
+    conns: &mut Connections<WildcardKey>,
+    staged: &Staged<V4Key>,
     now: Tick,
-) -> Option<Candidate<WildcardKey>> {
-    let Flow { client, client_port, service, .. } = candidate.key.flow();
+) -> Option<Staged<WildcardKey>> {
+    let Flow { client, client_port, service, .. } = staged.key.flow();
     let (port, service) = context.snapshot.services.wildcard_beside(service)?;
     let key = WildcardKey::new(V4Key::new(client, client_port, service), port);
-    let earlier = family.candidate(candidate, key);
-    family.goes_on(context, &earlier, now).then_some(earlier)
+    let earlier = conns.restage(staged, key);
+    conns.continues(context, &earlier, now).then_some(earlier)
 }

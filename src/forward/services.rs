@@ -1,37 +1,47 @@
-//! Which virtual service an address belongs to.
+//! Look-up of the virtual service by destination address.
 
 use crate::model::{ServiceAddress, ServiceId};
+use crate::random::GOLDEN;
 use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// From (protocol, VIP, port) to service, read-only.
+/// Immutable map from (protocol, VIP, port) to service.
 #[derive(Clone, Debug)]
 pub struct ServiceMap {
-    v4: Slots,
+    fixed: AddressTable,
     /// Wildcard-port services, under port 0. Kept apart: fixed-port look-ups never match them.
-    wildcard: Slots,
+    wildcard: AddressTable,
     /// By [`ServiceId`]: the port of a fixed-port service and the wildcard-port service of the same VIP and
     /// protocol. Empty without wildcard-port services.
     beside: Box<[Option<(u16, ServiceId)>]>,
-    counts: [usize; 2],
+    counts: ServiceCounts,
 }
 
-/// Open addressing at a load of at most one half, so that a look-up is one or two probes.
+/// Numbers of services by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceCounts {
+    /// Fixed-port services.
+    pub fixed: usize,
+    /// Wildcard-port services.
+    pub wildcard: usize,
+}
+
+/// Open addressing with linear probing at a load of at most one half: a look-up is one or two probes.
 #[derive(Clone, Debug)]
-struct Slots(
+struct AddressTable(
     /// A power of two of them, at least 1.
-    Box<[Slot]>,
+    Box<[AddressSlot]>,
 );
 
-/// A service's address and number. No address is 0: protocol numbers are not.
+/// Address and number of a service. A vacant slot has key 0, which no address has: its protocol is not 0.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
+struct AddressSlot {
     key: u64,
     id: u16,
 }
 
-/// The number that stands for no service.
-const NOBODY: u16 = u16::MAX;
+/// No service.
+const NO_SERVICE: u16 = u16::MAX;
 
 impl Default for ServiceMap {
     fn default() -> Self {
@@ -41,29 +51,29 @@ impl Default for ServiceMap {
 
 impl ServiceMap {
     /// Builds a table of `services`, where port 0 is the wildcard port. Of equal addresses the first
-    /// wins; the model has none.
+    /// wins; the model has no duplicates.
     ///
     /// # Panics
-    /// If a service has the last number, which stands for none (see [`crate::flow::V4Key`]).
+    /// If a service has the highest number, which stands for none (see [`crate::flow::V4Key`]).
     #[must_use]
     pub fn new(services: &[(ServiceAddress, ServiceId)]) -> Self {
-        let (wildcard, single): (Vec<_>, Vec<_>) =
+        let (wildcard, fixed): (Vec<_>, Vec<_>) =
             services.iter().partition(|(address, _)| address.is_wildcard());
         let mut map = Self {
-            v4: Slots::of(&single),
-            wildcard: Slots::of(&wildcard),
+            fixed: AddressTable::of(&fixed),
+            wildcard: AddressTable::of(&wildcard),
             beside: Box::default(),
-            counts: [single.len(), wildcard.len()],
+            counts: ServiceCounts { fixed: fixed.len(), wildcard: wildcard.len() },
         };
         if !wildcard.is_empty() {
-            map.beside = map.beside(&single);
+            map.beside = map.beside(&fixed);
         }
         map
     }
 
     /// Numbers of fixed-port and of wildcard-port services.
     #[must_use]
-    pub fn counts(&self) -> [usize; 2] {
+    pub fn counts(&self) -> ServiceCounts {
         self.counts
     }
 
@@ -72,7 +82,7 @@ impl ServiceMap {
     #[inline]
     #[must_use]
     pub fn find(&self, protocol: Protocol, vip: Ipv4Addr, port: u16) -> Option<ServiceId> {
-        self.v4.find(key(protocol, vip, port))
+        self.fixed.find(key(protocol, vip, port))
     }
 
     /// The wildcard-port service of this VIP.
@@ -81,17 +91,16 @@ impl ServiceMap {
         self.wildcard.find(key(protocol, vip, 0))
     }
 
-    /// The port of `service`, and the service that has every other port of its VIP and protocol, if
-    /// there is one.
+    /// The port of `service`, and the wildcard-port service of the same VIP and protocol, if any.
     #[must_use]
     pub fn wildcard_beside(&self, service: ServiceId) -> Option<(u16, ServiceId)> {
         *self.beside.get(usize::from(service.0))?
     }
 
-    fn beside(&self, single: &[&(ServiceAddress, ServiceId)]) -> Box<[Option<(u16, ServiceId)>]> {
-        let end = single.iter().map(|(_, id)| usize::from(id.0) + 1).max().unwrap_or_default();
+    fn beside(&self, fixed: &[&(ServiceAddress, ServiceId)]) -> Box<[Option<(u16, ServiceId)>]> {
+        let end = fixed.iter().map(|(_, id)| usize::from(id.0) + 1).max().unwrap_or_default();
         let mut beside = vec![None; end];
-        for (ServiceAddress { protocol, address }, id) in single {
+        for (ServiceAddress { protocol, address }, id) in fixed {
             let IpAddr::V4(vip) = address.ip() else { continue };
             let other = self.find_wildcard(*protocol, vip);
             beside[usize::from(id.0)] = other.map(|other| (address.port(), other));
@@ -100,11 +109,11 @@ impl ServiceMap {
     }
 }
 
-impl Slots {
+impl AddressTable {
     fn of(services: &[&(ServiceAddress, ServiceId)]) -> Self {
-        let mut slots = Self(vec![Slot::default(); (services.len() * 2).next_power_of_two()].into());
+        let mut slots = Self(vec![AddressSlot::default(); (services.len() * 2).next_power_of_two()].into());
         for (address, id) in services {
-            assert_ne!(id.0, NOBODY, "the last number stands for no service");
+            assert_ne!(id.0, NO_SERVICE, "the highest number stands for no service");
             if let IpAddr::V4(vip) = address.address.ip() {
                 slots.insert(key(address.protocol, vip, address.address.port()), *id);
             }
@@ -116,10 +125,10 @@ impl Slots {
     fn find(&self, key: u64) -> Option<ServiceId> {
         let found = self.0[home(key) & (self.0.len() - 1)];
         let id = if found.key == key { found.id } else { self.find_displaced(key) };
-        (id != NOBODY).then_some(ServiceId(id))
+        (id != NO_SERVICE).then_some(ServiceId(id))
     }
 
-    /// The number of a service that is not where its key belongs, or [`NOBODY`].
+    /// Slow path: probes from the home slot on. Returns [`NO_SERVICE`] if the key is not there.
     #[inline(never)]
     fn find_displaced(&self, key: u64) -> u16 {
         let mut slot = home(key);
@@ -129,7 +138,7 @@ impl Slots {
                 return found.id;
             }
             if found.key == 0 {
-                return NOBODY;
+                return NO_SERVICE;
             }
             slot += 1;
         }
@@ -143,21 +152,21 @@ impl Slots {
         }
         let slot = &mut self.0[slot & mask];
         if slot.key == 0 {
-            *slot = Slot { key, id: id.0 };
+            *slot = AddressSlot { key, id: id.0 };
         }
     }
 }
 
-/// Where `key` would stand, to be cut to the table's size. Fibonacci hashing: the high bits of the
-/// product mix all bits of the key.
+/// Home slot of `key`, modulo the table's size, by Fibonacci hashing: the high bits of the product mix all
+/// bits of the key.
 #[inline]
 fn home(key: u64) -> usize {
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+    (key.wrapping_mul(GOLDEN) >> 40) as usize
 }
 
 #[inline]
 fn key(protocol: Protocol, vip: Ipv4Addr, port: u16) -> u64 {
-    // As they lie in the frame: nothing has to be turned round.
+    // In network byte order, as in the frame: nothing has to be swapped.
     let [vip, port] = [u32::from_ne_bytes(vip.octets()).into(), u64::from(port.to_be())];
     vip | (protocol as u64) << 32 | port << 48
 }
@@ -168,7 +177,7 @@ mod tests {
     use std::net::SocketAddr;
 
     #[test]
-    fn every_service_is_found_and_nothing_else() {
+    fn only_listed_services_are_found() {
         let vip = |n: u16| Ipv4Addr::from_bits(0xc0a8_0000 + u32::from(n / 7));
         let services: Vec<_> = (0..1000u16)
             .map(|n| {
@@ -202,7 +211,7 @@ mod tests {
         assert_eq!(map.find(tcp, vips[0], 80), Some(ServiceId(2)));
         assert_eq!([0, 81].map(|port| map.find(tcp, vips[0], port)), [None; 2]);
         assert_eq!(map.find_wildcard(tcp, vips[0]), Some(ServiceId(4)));
-        assert_eq!(map.counts(), [3, 1]);
+        assert_eq!(map.counts(), ServiceCounts { fixed: 3, wildcard: 1 });
         assert_eq!([map.find_wildcard(udp, vips[0]), map.find_wildcard(tcp, vips[1])], [None; 2]);
         let beside = |id| map.wildcard_beside(ServiceId(id));
         assert_eq!(beside(2), Some((80, ServiceId(4))));

@@ -26,7 +26,6 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
-mod random;
 mod report;
 mod rivals;
 mod server;
@@ -39,11 +38,11 @@ pub use report::Report;
 pub use timing::Timing;
 
 use crate::model::{InterfaceIndex, OnConflict};
+use crate::random::SplitMix64;
 use crate::stats::Counter;
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
-use random::Random;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -157,7 +156,7 @@ impl Neighbors {
     pub fn new(settings: Settings) -> Self {
         let Settings { own_macs, on_conflict, timing, seed } = settings;
         assert!(!own_macs.is_empty(), "a director has at least its client interface");
-        let (timing, random, counters) = (timing.bounded(), Random::new(seed), Arc::default());
+        let (timing, random, counters) = (timing.bounded(), SplitMix64::new(seed), Arc::default());
         let down = BTreeSet::new();
         let common = Common { own_macs, down, on_conflict, timing, random, servers: 0, counters };
         Self { common, tables: Tables::default() }

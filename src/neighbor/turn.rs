@@ -1,8 +1,8 @@
 //! One call of the machine: the moment, what all parts share, and where actions go.
 
-use super::random::Random;
 use super::{Action, Counters, InterfaceIndex, Report, Timing};
 use crate::model::OnConflict;
+use crate::random::SplitMix64;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
@@ -17,7 +17,7 @@ pub(super) struct Common {
     pub(super) down: BTreeSet<InterfaceIndex>,
     pub(super) on_conflict: OnConflict,
     pub(super) timing: Timing,
-    pub(super) random: Random,
+    pub(super) random: SplitMix64,
     /// Number of real servers.
     pub(super) servers: usize,
     pub(super) counters: Arc<Counters>,
@@ -47,8 +47,9 @@ impl Turn<'_> {
         !self.common.down.contains(&interface)
     }
 
+    /// Draws a span between `least` and `most`, both included; `least` if the range is empty.
     pub(super) fn random(&mut self, least: Span, most: Span) -> Span {
-        self.common.random.between(least, most)
+        between(&mut self.common.random, least, most)
     }
 
     /// `span` and up to one `part`th of it more, from now.
@@ -74,5 +75,39 @@ impl Turn<'_> {
 
     pub(super) fn report(&mut self, report: Report) {
         self.actions.push(Action::Report(report));
+    }
+}
+
+fn between(random: &mut SplitMix64, least: Span, most: Span) -> Span {
+    let width = u64::from(most.millis().saturating_sub(least.millis())) + 1;
+    // The bias of a remainder of 64 random bits by at most 31 is below one in a billion.
+    Span::from_millis(least.millis() + (random.next() % width) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_fill_their_range_and_depend_on_the_seed() {
+        let (least, most) = (Span::from_millis(3), Span::from_millis(7));
+        let draw = |seed| {
+            let mut random = SplitMix64::new(seed);
+            (0..200).map(|_| between(&mut random, least, most).millis()).collect::<Vec<_>>()
+        };
+        let drawn = draw(1);
+        assert!((3..=7).all(|ms| drawn.contains(&ms)));
+        assert!(drawn.iter().all(|ms| (3..=7).contains(ms)));
+        assert_eq!(drawn, draw(1));
+        assert_ne!(drawn, draw(2));
+    }
+
+    #[test]
+    fn an_empty_range_gives_its_lower_end() {
+        let mut random = SplitMix64::new(9);
+        let five = Span::from_millis(5);
+        assert_eq!(between(&mut random, five, five), five);
+        assert_eq!(between(&mut random, five, Span::from_millis(1)), five);
+        assert!(between(&mut random, Span::default(), Span::MAX) <= Span::MAX);
     }
 }

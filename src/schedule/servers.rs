@@ -68,3 +68,12 @@ impl Servers {
         (0..self.all.len()).map(|place| self.weight(place, loads)).max().unwrap_or(0)
     }
 }
+
+/// Prefix sums of `weights`: each weight with all before it.
+pub(super) fn prefix_sums(weights: impl Iterator<Item = u64>) -> Box<[u64]> {
+    let sums = weights.scan(0, |sum, weight| {
+        *sum += weight;
+        Some(*sum)
+    });
+    sums.collect()
+}

@@ -1,19 +1,17 @@
 //! Slow start: a server that joins gets a growing share of the new connections.
 //!
 //! Schedulers that compare connections would give a server without any all new connections, whatever
-//! its weight. Servers in slow start are therefore outside the scheduler: a low-discrepancy sequence
-//! gives each of them the share that its part of the weight stands for, and the scheduler picks among
-//! the others for the rest.
+//! its weight. Servers in slow start are therefore outside the scheduler. The golden-ratio low-discrepancy
+//! sequence, whose points are the most evenly spread, gives each of them the share that its part of the
+//! weight stands for. The scheduler picks among the others for the rest.
 
 use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
 use super::candidate::Candidate;
-use super::servers::Servers;
+use super::servers::{Servers, prefix_sums};
 use crate::model::ServerId;
+use crate::random::GOLDEN;
 
-/// Step of the sequence, of 2⁶⁴: the golden ratio, whose multiples are the most evenly spread
-/// (Weyl sequence).
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// First point of the sequence: in the share of the other servers.
 const START: u64 = 1 << 63;
 
@@ -34,11 +32,7 @@ impl SlowStart {
     pub(super) fn of(candidates: &[Candidate], old: Option<&Self>) -> Option<Box<Self>> {
         let starting = || candidates.iter().filter(|of| of.part.is_some() && of.weight > 0);
         let weight = |of: &Candidate| u64::from(of.weight) * u64::from(of.part.unwrap_or(Candidate::WHOLE));
-        let sums = starting().scan(0, |sum, of| {
-            *sum += weight(of);
-            Some(*sum)
-        });
-        let (sums, total) = (sums.collect::<Box<_>>(), candidates.iter().map(weight).sum());
+        let (sums, total) = (prefix_sums(starting().map(weight)), candidates.iter().map(weight).sum());
         let point = AtomicU64::new(old.map_or(START, |old| old.point.load(SeqCst)));
         (!sums.is_empty()).then(|| Box::new(Self { servers: Servers::new(starting()), sums, total, point }))
     }

@@ -1,205 +1,219 @@
-//! Persistence: where the later connections of a client go, for all workers alike.
+//! Persistence templates: the server of a client's later connections, shared by all workers.
 //!
-//! A client's connections reach several workers, so its template is in a table that all share. Nobody
-//! locks it; nobody waits for a worker that stands still; and however many open the first connections of a
-//! client at one moment, they agree on one server.
+//! The connections of a client reach several workers, so all workers share one table. It is lock-free: no
+//! worker waits for a stalled one, and workers that open a client's first connections at the same time
+//! agree on one server.
 //!
-//! How they agree: whoever finds no template claims a free slot, and only then looks through all slots
-//! that the key may be in. The claim becomes the template if no other is there; whoever sees another claim
-//! helps the one in the lower slot, and clears the higher one away. Of any two claims of a key, the one
-//! that was made later is looked round for after both are there to be seen: so never do both become
-//! templates.
+//! Agreement: a worker that finds no template first makes a vacant slot pending, and only then reads all
+//! candidate slots of the key. The pending slot becomes the template if there is no other. A worker that
+//! sees two pending slots helps the one with the lower index and vacates the other. Of any two pending
+//! slots of a key, the later one is checked after both are visible, so they never both become templates.
 
 mod slot;
 
 pub use slot::{GENERATIONS, TemplateKey};
 
+use crate::hash::{BucketPair, Seed};
 use crate::model::ServerId;
-use crate::seed::Seed;
 use crate::time::{Span, Tick};
-use slot::{Bucket, Life, Phase, SLOTS, Slot, Who};
+use slot::{Identity, Phase, SLOTS, SlotState, TemplateBucket, TemplateSlot};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// Share of the slots that is in use when the table holds its capacity.
+/// Percentage of slots in use at capacity.
 const LOAD_PERCENT: usize = 60;
-/// How long an overdue template is given at a time while connections of it stand (`expire_later` in
-/// `ip_vs_conn_expire`, net/netfilter/ipvs/ip_vs_conn.c).
+/// Extension of an overdue template that has connections (`expire_later` in `ip_vs_conn_expire`,
+/// net/netfilter/ipvs/ip_vs_conn.c).
 const EXTENSION: Span = Span::from_secs(60);
-/// Buckets that are swept at a time: 8 MiB of table, a few milliseconds.
+/// Buckets swept per call: 8 MiB of table, a few milliseconds.
 const SWEEP_BUCKETS: usize = 65_536;
-/// Slots that a key may be in.
-const REACH: usize = 2 * SLOTS;
+/// Number of candidate slots of a key.
+const CANDIDATES: usize = 2 * SLOTS;
 
-/// The templates of all persistent services, with a capacity fixed at creation.
+/// The slots of both candidate buckets of a key.
+type Candidates<'a> = [TemplateSlot<'a>; CANDIDATES];
+
+/// Templates of all persistent services, with a capacity fixed at creation.
 ///
-/// A template holds while its time has not run out or a connection of it stands, as long as its server
-/// takes part. Where there is no room, one gives way that nobody has completed a connection of; a client
-/// that finds no room even so gets a server as if its service were not persistent.
+/// A template binds its client until its deadline, or while it has connections, as long as its server
+/// accepts persistent clients. With both buckets full, a template that is not assured is evicted. A client
+/// without room for a template gets a server as if its service were not persistent.
 #[derive(Debug)]
 pub struct Templates {
-    buckets: Box<[Bucket]>,
+    buckets: Box<[TemplateBucket]>,
     seed: Seed,
-    /// By [`ServerId`]: templates that name it.
+    /// Number of templates, by [`ServerId`].
     of_server: Box<[AtomicU32]>,
     all: AtomicUsize,
-    refused: AtomicU64,
-    /// The next bucket to be swept, and how often all have been.
-    hand: AtomicUsize,
+    /// Connections opened without a template.
+    unbound: AtomicU64,
+    /// Next bucket to be swept.
+    sweep_cursor: AtomicUsize,
+    /// Completed sweeps of the whole table.
     passes: AtomicU64,
 }
 
-/// A template as listings show it.
+/// Template, as shown in listings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// Whose.
+    /// Client network and service.
     pub key: TemplateKey,
-    /// Where its connections go.
+    /// Real server.
     pub server: ServerId,
-    /// When it ends if nobody comes and no connection stands.
+    /// Expires at this time unless it is renewed or has connections.
     pub deadline: Tick,
-    /// Those that stand.
+    /// Number of connections.
     pub connections: u32,
-    /// Whether one of its connections was ever completed; of UDP, whether there was a second datagram.
+    /// True once a connection has been established; for UDP, once a second datagram has arrived.
     pub assured: bool,
 }
 
-/// How a connection is bound.
+/// Parameters of [`Templates::bind`].
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    /// Whose connection.
+    /// Client network and service.
     pub key: TemplateKey,
-    /// When it opens.
+    /// Time of opening.
     pub now: Tick,
-    /// How long the template lasts from then on.
+    /// Timeout of the template, from `now` on.
     pub timeout: Span,
-    /// Whether it is UDP's, of which a second one of the same client is completion enough.
+    /// True for UDP, where the client's second connection assures the template.
     pub datagram: bool,
 }
 
-/// Where a connection goes.
+/// Result of [`Templates::bind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// Its server.
+    /// Real server.
     pub server: ServerId,
-    /// Whether it counts as one of its template, which has to be told when it ends.
+    /// True if a template counts the connection, which must be released at its end.
     pub counts: bool,
 }
 
-/// What was found at one moment.
+/// Slot with its identity and state as read.
 #[derive(Clone, Copy)]
-struct Seen<'a> {
-    slot: Slot<'a>,
-    who: Who,
-    life: Life,
+struct Observed<'a> {
+    slot: TemplateSlot<'a>,
+    identity: Identity,
+    state: SlotState,
+}
+
+/// Slot in [`Phase::Pending`], by its index among the candidates.
+#[derive(Clone, Copy)]
+struct Pending {
+    at: usize,
+    state: SlotState,
 }
 
 impl Templates {
-    /// A table for so many templates that name servers below `servers`.
+    /// Creates a table for `capacity` templates and server ids below `servers`.
     #[must_use]
     pub fn new(capacity: usize, servers: usize, seed: Seed) -> Self {
         Self {
-            buckets: Bucket::some((capacity * 100).div_ceil(LOAD_PERCENT * SLOTS).max(2)),
+            buckets: TemplateBucket::vacant((capacity * 100).div_ceil(LOAD_PERCENT * SLOTS).max(2)),
             seed: seed.with_odd_factors(),
             of_server: (0..servers).map(|_| AtomicU32::new(0)).collect(),
             all: AtomicUsize::new(0),
-            refused: AtomicU64::new(0),
-            hand: AtomicUsize::new(0),
+            unbound: AtomicU64::new(0),
+            sweep_cursor: AtomicUsize::new(0),
             passes: AtomicU64::new(0),
         }
     }
 
-    /// The server for a new connection, which counts as one of its template from now on: that of the
-    /// client's template, if there is one and `keeps` says that its server takes part; else the one that
-    /// `pick` says, which the template then names (`ip_vs_sched_persist` in
-    /// net/netfilter/ipvs/ip_vs_core.c). `None` if it says none.
+    /// Binds a new connection to the server of the client's template (`ip_vs_sched_persist` in
+    /// net/netfilter/ipvs/ip_vs_core.c). Without a template, or if `accepts` is false for its server, creates
+    /// one for the server that `pick` returns. `None` if it returns none.
     ///
-    /// Where there is no room for a template, the connection is none of any.
-    #[inline(never)] // out of the way of services that are not persistent
+    /// The template counts the connection. Without room for a template the connection is not counted.
+    #[inline(never)] // not part of the code for services without persistence
     pub fn bind(
         &self,
         binding: Binding,
-        keeps: impl Fn(ServerId) -> bool,
+        accepts: impl Fn(ServerId) -> bool,
         pick: impl Fn() -> Option<ServerId>,
     ) -> Option<Bound> {
-        let slots = self.slots(binding.key);
+        let slots = self.candidates(binding.key);
         let mut picked = None;
         loop {
-            if let Some((_, seen)) = find(&slots, binding.key, Phase::Bound) {
-                let server = Some(seen.who.server());
-                if picked != server && !(seen.life.stands(binding.now) && server.is_some_and(&keeps)) {
-                    self.free(seen);
-                } else if seen.slot.exchange(seen.life, renewed(seen.life, binding, picked.is_none())) {
+            if let Some((_, observed)) = find(&slots, binding.key, Phase::Bound) {
+                let Observed { slot, identity, state } = observed;
+                let server = Some(identity.server());
+                if picked != server && !(state.is_live(binding.now) && server.is_some_and(&accepts)) {
+                    self.vacate(observed);
+                } else if slot.exchange(state, with_connection(state, binding, picked.is_none())) {
                     return server.map(|server| Bound { server, counts: true });
                 }
                 continue;
             }
             let server = picked.or_else(&pick)?;
             picked = Some(server);
-            if !self.claim(&slots, server, binding) {
-                self.refused.fetch_add(1, Relaxed);
+            if !self.create(&slots, server, binding) {
+                self.unbound.fetch_add(1, Relaxed);
                 return picked.map(|server| Bound { server, counts: false });
             }
         }
     }
 
-    /// Tells that a connection to `server` has ended which counted as one of its template.
+    /// Releases a counted connection to `server` that has ended.
     pub fn release(&self, key: TemplateKey, server: ServerId) {
-        self.change(key, server, Life::with_one_less);
+        self.change(key, server, SlotState::with_one_less);
     }
 
-    /// Tells that the client has completed a connection to `server`: the template gives way to nobody.
+    /// Assures the template of a client that has established a connection to `server`: it is not evicted.
     pub fn assure(&self, key: TemplateKey, server: ServerId) {
-        self.change(key, server, Life::assured);
+        self.change(key, server, SlotState::assured);
     }
 
-    /// Takes out what is overdue, and every template of which `stays` is not true, in a bounded stretch of
-    /// the table. To be called every few seconds, by control alone: a template that has run out binds
-    /// vacant, swept or not.
-    pub fn keep_house(&self, now: Tick, stays: impl Fn(&Template) -> bool) {
-        let from = self.hand.load(Relaxed);
+    /// Removes overdue templates, and those for which `stays` is false, from a bounded number of buckets.
+    ///
+    /// To be called every few seconds, by the control thread only. An overdue template binds no client even
+    /// before it is removed.
+    pub fn sweep(&self, now: Tick, stays: impl Fn(&Template) -> bool) {
+        let from = self.sweep_cursor.load(Relaxed);
         let end = if self.is_empty() { usize::MAX } else { from + SWEEP_BUCKETS };
-        self.sweep(from..end.min(self.buckets.len()), now, stays);
-        self.hand.store(if end < self.buckets.len() { end } else { 0 }, Relaxed);
+        self.sweep_buckets(from..end.min(self.buckets.len()), now, stays);
+        self.sweep_cursor.store(if end < self.buckets.len() { end } else { 0 }, Relaxed);
         self.passes.fetch_add(u64::from(end >= self.buckets.len()), Relaxed);
     }
 
-    /// How often the whole table has been swept: two more than at some moment, and nothing is there any
-    /// more that had no reason to stay from then on.
+    /// Number of completed sweeps. Once it has grown by two, every template for which `stays` has been false
+    /// all the time is removed.
     #[must_use]
     pub fn passes(&self) -> u64 {
         self.passes.load(Relaxed)
     }
 
-    fn sweep(&self, buckets: Range<usize>, now: Tick, stays: impl Fn(&Template) -> bool) {
+    fn sweep_buckets(&self, buckets: Range<usize>, now: Tick, stays: impl Fn(&Template) -> bool) {
         if self.is_empty() {
             return;
         }
-        for mut seen in self.bound(buckets) {
-            while seen.life.phase() == Phase::Bound && !self.tidy(seen, now, &stays) {
-                seen = Seen::at(seen.slot); // somebody has just come for it
+        for mut observed in self.bound(buckets) {
+            while observed.state.phase() == Phase::Bound && !self.expire(observed, now, &stays) {
+                observed = Observed::at(observed.slot); // a worker has just changed it
             }
         }
     }
 
-    /// False if it has changed meanwhile.
-    fn tidy(&self, seen: Seen<'_>, now: Tick, stays: &impl Fn(&Template) -> bool) -> bool {
-        if !stays(&seen.template()) || !seen.life.stands(now) {
-            self.replace(seen, seen.life.free())
-        } else if now.reached(seen.life.deadline()) {
-            seen.slot.exchange(seen.life, seen.life.until(now.after(EXTENSION)))
+    /// Removes a template that is overdue or not to stay, and extends one that is overdue but has
+    /// connections. False if it has changed meanwhile.
+    fn expire(&self, observed: Observed<'_>, now: Tick, stays: &impl Fn(&Template) -> bool) -> bool {
+        let Observed { slot, state, .. } = observed;
+        if !stays(&observed.template()) || !state.is_live(now) {
+            self.vacate(observed)
+        } else if now.reached(state.deadline()) {
+            slot.exchange(state, state.with_deadline(now.after(EXTENSION)))
         } else {
             true
         }
     }
 
-    /// Every template that binds at `now`.
+    /// The templates that bind clients at `now`.
     pub fn list(&self, now: Tick) -> impl Iterator<Item = Template> {
         let end = if self.is_empty() { 0 } else { self.buckets.len() };
-        self.bound(0..end).filter(move |seen| seen.life.stands(now)).map(|seen| seen.template())
+        self.bound(0..end).filter(move |observed| observed.state.is_live(now)).map(|of| of.template())
     }
 
-    /// Templates that name `server`; among them may be such as have just run out.
+    /// Number of templates for `server`, including overdue ones that are not yet removed.
     #[must_use]
     pub fn of(&self, server: ServerId) -> u32 {
         self.of_server[usize::from(server.0)].load(Relaxed)
@@ -211,80 +225,76 @@ impl Templates {
         self.all.load(Relaxed) == 0
     }
 
-    /// Connections that had to go without a template since there was no room for one.
+    /// Number of connections opened without a template for lack of room.
     #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
+    pub fn unbound(&self) -> u64 {
+        self.unbound.load(Relaxed)
     }
 
-    /// Both buckets of a key, which are never the same.
-    fn slots(&self, key: TemplateKey) -> [Slot<'_>; REACH] {
+    fn candidates(&self, key: TemplateKey) -> Candidates<'_> {
         let hash = self.seed.hash(u64::from(key.network.to_bits()) << 16 | u64::from(key.service.0));
-        let (high, low) = (hash >> 32, hash & 0xffff_ffff);
-        let first = ((high * self.buckets.len() as u64) >> 32) as usize;
-        let second = ((low * (self.buckets.len() as u64 - 1)) >> 32) as usize;
-        let both = [first, second + usize::from(second >= first)];
-        std::array::from_fn(|place| self.buckets[both[place / SLOTS]].slot(place % SLOTS))
+        let both = BucketPair::new(hash, self.buckets.len()).both(self.buckets.len());
+        std::array::from_fn(|at| self.buckets[both[at / SLOTS]].slot(at % SLOTS))
     }
 
-    /// False if there is no room. Else either a template of the key is there, or whoever looks again is
-    /// nearer to it.
-    fn claim(&self, slots: &[Slot<'_>; REACH], server: ServerId, binding: Binding) -> bool {
-        if let Some((at, seen)) = find(slots, binding.key, Phase::Claim) {
-            self.settle(slots, binding.key, (at, seen.life));
+    /// Creates a template, or helps another worker to. False without room. Otherwise a repeated look-up
+    /// makes progress (lock-free).
+    fn create(&self, slots: &Candidates<'_>, server: ServerId, binding: Binding) -> bool {
+        if let Some((at, observed)) = find(slots, binding.key, Phase::Pending) {
+            self.resolve(slots, binding.key, Pending { at, state: observed.state });
             return true;
         }
-        let Some((at, seen)) = room(slots, binding.now) else { return false };
-        let written = seen.life.written();
-        if self.replace(seen, written) {
+        let Some((at, observed)) = slot_for_new(slots, binding.now) else { return false };
+        let reserved = observed.state.reserved();
+        if self.replace(observed, reserved) {
             let deadline = binding.now.after(binding.timeout);
-            let claim = written.claim(binding.key.generation, deadline);
-            slots[at].write(Who::new(binding.key, server), claim);
-            self.settle(slots, binding.key, (at, claim));
+            let state = reserved.pending(binding.key.generation, deadline);
+            slots[at].write(Identity::new(binding.key, server), state);
+            self.resolve(slots, binding.key, Pending { at, state });
         }
         true
     }
 
-    /// Makes the claim in slot `at` the template of its key, unless there is one or it has been cleared
-    /// away. Whoever finds a claim may do this: it needs no more than that the look round begins when
-    /// the claim is there.
-    fn settle(&self, slots: &[Slot<'_>; REACH], key: TemplateKey, (mut at, mut claim): (usize, Life)) {
+    /// Binds a pending slot, unless its key has a template or the slot has been vacated. Any worker may do
+    /// this: the check of the other slots only has to begin after the slot became pending.
+    fn resolve(&self, slots: &Candidates<'_>, key: TemplateKey, mut pending: Pending) {
         let mut other = 0;
-        while other < REACH {
-            let seen = Seen::at(slots[other]);
-            let rival = other != at && seen.is_of(key);
-            match seen.life.phase() {
-                Phase::Bound if rival => return withdraw(slots[at], claim),
-                Phase::Claim if rival && other < at => {
-                    withdraw(slots[at], claim);
-                    (at, claim, other) = (other, seen.life, 0);
+        while other < CANDIDATES {
+            let observed = Observed::at(slots[other]);
+            let rival = other != pending.at && observed.is_of(key);
+            match observed.state.phase() {
+                Phase::Bound if rival => return withdraw(slots, pending),
+                Phase::Pending if rival && other < pending.at => {
+                    withdraw(slots, pending);
+                    (pending, other) = (Pending { at: other, state: observed.state }, 0);
                 }
-                // If it is something else by now, it is looked at again.
-                Phase::Claim if rival => other += usize::from(self.replace(seen, seen.life.free())),
+                // If the slot has changed, it is checked again.
+                Phase::Pending if rival => other += usize::from(self.vacate(observed)),
                 _ => other += 1,
             }
         }
-        self.establish(slots[at], claim);
+        self.establish(slots[pending.at], pending.state);
     }
 
-    /// Counted before, and not after, so that nobody ever counts one less than none.
-    fn establish(&self, slot: Slot<'_>, claim: Life) {
-        let server = slot.who().server();
+    /// Counts before the exchange, not after, so that no counter falls below zero.
+    fn establish(&self, slot: TemplateSlot<'_>, pending: SlotState) {
+        let server = slot.identity().server();
         self.count(server, 1);
-        if !slot.exchange(claim, claim.bound()) {
+        if !slot.exchange(pending, pending.bound()) {
             self.count(server, -1);
         }
     }
 
-    fn free(&self, seen: Seen<'_>) {
-        self.replace(seen, seen.life.free());
+    /// Vacates a slot; false if it has changed.
+    fn vacate(&self, observed: Observed<'_>) -> bool {
+        self.replace(observed, observed.state.vacant())
     }
 
-    /// Takes a slot out of the hands it is in; false if it has changed.
-    fn replace(&self, seen: Seen<'_>, next: Life) -> bool {
-        let replaced = seen.slot.exchange(seen.life, next);
-        if replaced && seen.life.phase() == Phase::Bound {
-            self.count(seen.who.server(), -1);
+    /// Replaces the state of a slot; false if it has changed.
+    fn replace(&self, observed: Observed<'_>, next: SlotState) -> bool {
+        let replaced = observed.slot.exchange(observed.state, next);
+        if replaced && observed.state.phase() == Phase::Bound {
+            self.count(observed.identity.server(), -1);
         }
         replaced
     }
@@ -294,85 +304,85 @@ impl Templates {
         self.all.fetch_add(change as usize, Relaxed);
     }
 
-    /// Changes the template of `key` if it names `server`.
-    #[inline(never)] // out of the way of services that are not persistent
-    fn change(&self, key: TemplateKey, server: ServerId, to: impl Fn(Life) -> Life) {
-        let slots = self.slots(key);
-        while let Some((_, seen)) = find(&slots, key, Phase::Bound) {
-            if seen.who.server() != server {
+    /// Changes the template of `key` if it is for `server`.
+    #[inline(never)] // not part of the code for services without persistence
+    fn change(&self, key: TemplateKey, server: ServerId, to: impl Fn(SlotState) -> SlotState) {
+        let slots = self.candidates(key);
+        while let Some((_, Observed { slot, identity, state })) = find(&slots, key, Phase::Bound) {
+            if identity.server() != server {
                 return;
             }
-            let next = to(seen.life);
-            if next == seen.life || seen.slot.exchange(seen.life, next) {
+            let next = to(state);
+            if next == state || slot.exchange(state, next) {
                 return;
             }
         }
     }
 
-    fn bound(&self, buckets: Range<usize>) -> impl Iterator<Item = Seen<'_>> {
-        let slots =
-            self.buckets[buckets].iter().flat_map(|bucket| (0..SLOTS).map(|place| bucket.slot(place)));
-        slots.map(Seen::at).filter(|seen| seen.life.phase() == Phase::Bound)
+    fn bound(&self, buckets: Range<usize>) -> impl Iterator<Item = Observed<'_>> {
+        let slots = self.buckets[buckets].iter().flat_map(|bucket| (0..SLOTS).map(|at| bucket.slot(at)));
+        slots.map(Observed::at).filter(|observed| observed.state.phase() == Phase::Bound)
     }
 }
 
-impl<'a> Seen<'a> {
-    /// Who is read after what proves it.
+impl<'a> Observed<'a> {
+    /// Reads the state first: a later exchange of it proves the identity, too.
     #[inline]
-    fn at(slot: Slot<'a>) -> Self {
-        let life = slot.life();
-        Self { slot, who: slot.who(), life }
+    fn at(slot: TemplateSlot<'a>) -> Self {
+        let state = slot.state();
+        Self { slot, identity: slot.identity(), state }
     }
 
     #[inline]
     fn is_of(&self, key: TemplateKey) -> bool {
-        self.who.is_of(key) && self.life.generation() == key.generation
+        self.identity.is_of(key) && self.state.generation() == key.generation
     }
 
     fn template(&self) -> Template {
-        let (network, service, generation) = (self.who.network(), self.who.service(), self.life.generation());
+        let (identity, generation) = (self.identity, self.state.generation());
         Template {
-            key: TemplateKey { network, service, generation },
-            server: self.who.server(),
-            deadline: self.life.deadline(),
-            connections: self.life.connections(),
-            assured: self.life.is_assured(),
+            key: TemplateKey { network: identity.network(), service: identity.service(), generation },
+            server: identity.server(),
+            deadline: self.state.deadline(),
+            connections: self.state.connections(),
+            assured: self.state.is_assured(),
         }
     }
 }
 
-/// A template with one connection more, which is `later` than the one that brought it about.
-fn renewed(life: Life, binding: Binding, later: bool) -> Life {
-    let next = life.until(binding.now.after(binding.timeout)).with_one_more();
+/// The state with one connection more. `later` is false for the connection that created the template.
+fn with_connection(state: SlotState, binding: Binding, later: bool) -> SlotState {
+    let next = state.with_deadline(binding.now.after(binding.timeout)).with_one_more();
     if later && binding.datagram { next.assured() } else { next }
 }
 
-fn withdraw(slot: Slot<'_>, claim: Life) {
-    slot.exchange(claim, claim.free());
+fn withdraw(slots: &Candidates<'_>, Pending { at, state }: Pending) {
+    slots[at].exchange(state, state.vacant());
 }
 
-/// The template of `key`, overdue or not, or a claim of it, and its place.
-fn find<'a>(slots: &[Slot<'a>; REACH], key: TemplateKey, phase: Phase) -> Option<(usize, Seen<'a>)> {
-    let of_key = slots.iter().enumerate().filter(|(_, slot)| slot.who().is_of(key));
-    let mut seen = of_key.map(|(at, slot)| (at, Seen::at(*slot)));
-    seen.find(|(_, seen)| seen.life.phase() == phase && seen.is_of(key))
+/// Looks up the slot of `key` in `phase`, overdue or not. Returns it with its index.
+fn find<'a>(slots: &Candidates<'a>, key: TemplateKey, phase: Phase) -> Option<(usize, Observed<'a>)> {
+    let of_key = slots.iter().enumerate().filter(|(_, slot)| slot.identity().is_of(key));
+    let mut observed = of_key.map(|(at, slot)| (at, Observed::at(*slot)));
+    observed.find(|(_, observed)| observed.state.phase() == phase && observed.is_of(key))
 }
 
-/// Where a template can go: to a free slot of the emptier bucket; else where one is overdue; else where
-/// one may give way, the one that would end first.
-fn room<'a>(slots: &[Slot<'a>; REACH], now: Tick) -> Option<(usize, Seen<'a>)> {
-    let seen = slots.map(Seen::at);
-    let free = |at: &usize| seen[*at].life.phase() == Phase::Free;
-    let firsts = (0..SLOTS).filter(free);
-    let seconds = (SLOTS..REACH).filter(free);
+/// The slot for a new template: a vacant one of the emptier bucket, else an overdue one, else the one
+/// without assurance that expires first.
+fn slot_for_new<'a>(slots: &Candidates<'a>, now: Tick) -> Option<(usize, Observed<'a>)> {
+    let observed = slots.map(Observed::at);
+    let vacant = |at: &usize| observed[*at].state.phase() == Phase::Vacant;
+    let firsts = (0..SLOTS).filter(vacant);
+    let seconds = (SLOTS..CANDIDATES).filter(vacant);
     let (mut emptier, count) = (firsts.clone(), firsts.count());
     let at = if count >= seconds.clone().count() { emptier.next() } else { seconds.clone().next() };
-    let yielding = || {
-        let bound = (0..REACH).filter(|at| seen[*at].life.phase() == Phase::Bound);
-        let yields = bound.filter(|at| !seen[*at].life.stands(now) || !seen[*at].life.is_assured());
-        yields.min_by_key(|at| (seen[*at].life.stands(now), seen[*at].life.left(now)))
+    let victim = || {
+        let state = |at: &usize| observed[*at].state;
+        let bound = (0..CANDIDATES).filter(|at| state(at).phase() == Phase::Bound);
+        let evictable = bound.filter(|at| !state(at).is_live(now) || !state(at).is_assured());
+        evictable.min_by_key(|at| (state(at).is_live(now), state(at).left(now)))
     };
-    at.or_else(yielding).map(|at| (at, seen[at]))
+    at.or_else(victim).map(|at| (at, observed[at]))
 }
 
 #[cfg(all(test, not(loom_model)))]

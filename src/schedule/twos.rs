@@ -2,22 +2,19 @@
 
 use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
-use super::servers::Servers;
+use super::servers::{Servers, prefix_sums};
+use crate::random::{GOLDEN, mix};
 use std::hash::{BuildHasher, RandomState};
 
 /// Draws two servers at random, each in proportion to its weight, and picks the one with less overhead
 /// for its weight, the first of equals (`ip_vs_twos_schedule` in net/netfilter/ipvs/ip_vs_twos.c).
 #[derive(Debug)]
 pub(super) struct Twos {
-    /// State of SplitMix64 (Steele, Lea and Flood, 2014), shared by all workers: every draw is a
-    /// number of its own.
+    /// State of SplitMix64, shared by all workers: every draw is a number of its own.
     random: AtomicU64,
     /// Prefix sums of the weights.
     sums: Box<[u64]>,
 }
-
-/// SplitMix64's increment: 2⁶⁴ over the golden ratio.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Twos {
     /// Starts from a random seed, so that clients cannot predict picks.
@@ -32,11 +29,7 @@ impl Twos {
 
     fn with_seed(seed: u64, servers: &Servers) -> Self {
         let weights = servers.all().iter().map(|of| u64::from(of.weight));
-        let sums = weights.scan(0, |sum, weight| {
-            *sum += weight;
-            Some(*sum)
-        });
-        Self { random: AtomicU64::new(seed), sums: sums.collect() }
+        Self { random: AtomicU64::new(seed), sums: prefix_sums(weights) }
     }
 
     /// The random state before the next pick.
@@ -87,12 +80,4 @@ impl Twos {
 
 fn eligible_weight(servers: &Servers, loads: &Loads) -> u64 {
     (0..servers.all().len()).map(|place| u64::from(servers.weight(place, loads))).sum()
-}
-
-/// SplitMix64's output function.
-#[inline]
-fn mix(seed: u64) -> u64 {
-    let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -70,7 +70,7 @@ drop_reasons! {
     /// No real server takes new connections: none there, all weight 0, or none answers ARP.
     NoServer = "no_server",
     /// The connection's real server has been removed.
-    ServerGone = "server_gone",
+    ServerRemoved = "server_removed",
     /// The connection's real server never had a known MAC address.
     Unresolved = "unresolved",
     /// The connection table is full, or the service holds its share of it, and nothing may be evicted.

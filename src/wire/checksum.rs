@@ -57,7 +57,7 @@ fn pseudo_header(ip: &Ipv4<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::glance::is_plainly_sound;
+    use crate::wire::fast_path::is_sound;
     use etherparse::PacketBuilder;
 
     fn frame(tcp: bool, payload: &[u8]) -> Vec<u8> {
@@ -92,11 +92,11 @@ mod tests {
     fn only_the_sum_of_the_pseudo_header_is_unfinished() {
         for (tcp, payload) in [(true, &[][..]), (true, b"odd"), (false, b"query"), (false, b"even")] {
             let (finished, unfinished) = (frame(tcp, payload), unfinished(tcp, payload));
-            assert!(!is_unfinished(&finished) && is_plainly_sound(&finished));
-            assert!(is_unfinished(&unfinished) && !is_plainly_sound(&unfinished));
+            assert!(!is_unfinished(&finished) && is_sound(&finished));
+            assert!(is_unfinished(&unfinished) && !is_sound(&unfinished));
             assert!(!is_unfinished(&tagged(&finished)));
             assert!(is_unfinished(&tagged(&unfinished)));
-            assert!(!is_plainly_sound(&tagged(&finished)), "only a closer look tells");
+            assert!(!is_sound(&tagged(&finished)), "only a closer look tells");
             let mut wrong = finished;
             wrong[if tcp { 50 } else { 40 }] ^= 0x40;
             assert!(!is_unfinished(&wrong), "wrong, but not left to a card");
@@ -113,9 +113,8 @@ mod tests {
     /// A payload that makes the right checksum equal to the sum of the pseudo-header.
     #[test]
     fn a_checksum_that_looks_unfinished_by_chance_is_right() {
-        let by_chance = (0..=u16::MAX)
-            .map(|word| frame(false, &word.to_be_bytes()))
-            .find(|frame| !is_plainly_sound(frame));
+        let by_chance =
+            (0..=u16::MAX).map(|word| frame(false, &word.to_be_bytes())).find(|frame| !is_sound(frame));
         assert!(!is_unfinished(&by_chance.expect("one of 65,536")));
     }
 }

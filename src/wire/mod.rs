@@ -9,7 +9,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
-pub mod glance;
+pub mod fast_path;
 pub mod hop;
 pub mod ipv4;
 mod mac;

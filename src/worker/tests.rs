@@ -1,10 +1,10 @@
 use super::*;
 use crate::forward::{NextHop, Route, ServiceMap};
+use crate::hash::Seed;
 use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, Shape};
 use crate::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId};
-use crate::schedule::{Candidate, Loads, Pool};
-use crate::seed::Seed;
+use crate::schedule::{Candidate, Loads, Pool, Templates};
 use crate::wire::{MacAddr, Protocol};
 use crossbeam::channel::bounded;
 use etherparse::PacketBuilder;
@@ -18,7 +18,7 @@ fn snapshot() -> Snapshot {
     let server = NextHop { interface: InterfaceIndex::CLIENT, mac: Some(MacAddr([2, 0, 0, 0, 0, 3])) };
     let own_macs = vec![OWN];
     Snapshot {
-        routes: Route::to_all(&own_macs, [Some(server)]),
+        routes: vec![Route::new(&own_macs, Some(server))],
         own_macs,
         services: ServiceMap::new(&[(service, ServiceId(0))]),
         pools: vec![Pool::new([Candidate::new(ServerId(0), 1)])],
@@ -38,7 +38,8 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Reques
     let (ports, wire) = MemoryPorts::new(Shape { transmit: flows.into(), ..Shape::default() });
     let counters = Arc::new(WorkerCounters::new(1, 1));
     let seed = Seed([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 1]);
-    let forwarder = Forwarder::new(connections, seed, Arc::new(Loads::new(1)), Arc::clone(&counters));
+    let (loads, templates) = (Arc::new(Loads::new(1)), Arc::new(Templates::new(1, 1, seed)));
+    let forwarder = Forwarder::new(connections, seed, loads, templates, Arc::clone(&counters));
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot()));
     let shared = Shared { snapshot, counters, stop: Arc::default(), epoch: Instant::now() };
     let (requests, inbox) = bounded(1);
@@ -130,7 +131,9 @@ impl Ports for Lossy {
 fn what_the_kernel_loses_is_counted_also_while_nothing_arrives() {
     let (ports, _wire) = MemoryPorts::new(Shape { ports: 2, ..Shape::default() });
     let counters = Arc::new(WorkerCounters::new(0, 2));
-    let forwarder = Forwarder::new(16, Seed([1, 2, 3, 4]), Arc::new(Loads::new(0)), Arc::clone(&counters));
+    let seed = Seed([1, 2, 3, 4]);
+    let (loads, templates) = (Arc::new(Loads::new(0)), Arc::new(Templates::new(1, 0, seed)));
+    let forwarder = Forwarder::new(16, seed, loads, templates, Arc::clone(&counters));
     let stop = Arc::<AtomicBool>::default();
     let (snapshot, epoch) = (Arc::default(), Instant::now());
     let shared = Shared { snapshot, counters: Arc::clone(&counters), stop: Arc::clone(&stop), epoch };

@@ -188,7 +188,7 @@ fn a_server_that_comes_back_finds_its_connections(backend: &str) {
         conversations.drain(..).partition(|conversation| conversation.server == NAMES[0]);
     stranded.iter_mut().for_each(|conversation| conversation.say("hello?"));
     others.iter_mut().for_each(|conversation| conversation.go_on("and you?"));
-    wait_until("its frames are dropped", PATIENCE, || director.dropped("server_gone") > 0);
+    wait_until("its frames are dropped", PATIENCE, || director.dropped("server_removed") > 0);
     assert!((0..6).all(|_| Conversation::open(&deployment.client).server == NAMES[1]));
     director.ask(&format!("ipvsadm -a -t {VIP}:7 -r {} -w 1", deployment.rips[0]));
     // TCP says it again and again.

@@ -39,14 +39,14 @@ fn a_flow_leaves_a_removed_server_by_expire_nodest_conn(backend: &str) {
     let stuck = flows.iter().find(|flow| flow.ask("first") == NAMES[0]).expect("one of them");
     director.ask(&format!("ipvsadm -d -u {VIP}:7 -r {}", deployment.rips[0]));
     stuck.send("lost");
-    wait_until("it is dropped", PATIENCE, || director.dropped("server_gone") > 0);
+    wait_until("it is dropped", PATIENCE, || director.dropped("server_removed") > 0);
 
     let config = Config::new(backend).with("expire_nodest_conn = true");
     director.write_config(&config.text(&deployment));
     director.ask("reload");
     director.ask(&format!("ipvsadm -d -u {VIP}:7 -r {}", deployment.rips[0]));
     assert_eq!(stuck.ask("second"), NAMES[1], "the first datagram from then on arrives elsewhere");
-    assert_eq!(director.dropped("server_gone"), 1);
+    assert_eq!(director.dropped("server_removed"), 1);
 }
 
 fn clients_leave_a_quiesced_server_by_expire_quiescent_template(backend: &str) {

@@ -7,12 +7,12 @@ use directrix::control::api::Stats;
 use directrix::control::state::registry::{Reachability, Registry};
 use directrix::flow::{Entry, Flow, State, V4Key};
 use directrix::forward::{BATCH, Forwarder, Route, Snapshot, Verdict};
+use directrix::hash::Seed;
 use directrix::model::{
     ConnReuseMode, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
     Weight,
 };
-use directrix::schedule::{Load, Loads};
-use directrix::seed::Seed;
+use directrix::schedule::{Load, Loads, Templates};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
@@ -90,7 +90,7 @@ impl Director {
         self.now_ms += gap_ms;
         let now = self.tick(self.now_ms);
         for number in 0..self.workers.len() {
-            while self.workers[number].forwarder.keep_house(now) {}
+            while self.workers[number].forwarder.sweep(now) {}
             self.check(number);
             let overdue = |known: &Known| self.now_ms > known.deadline_ms + SWEEP_MS + gap_ms;
             let late = self.workers[number].known.values().find(|known| overdue(known));
@@ -195,7 +195,7 @@ impl Director {
             self.registry.set_unreachable(rip(*id as u8));
         }
         let mut snapshot = self.registry.snapshot(&self.loads, Instant::now());
-        self.removed.iter().for_each(|id| snapshot.routes[usize::from(*id)] = Route::Gone);
+        self.removed.iter().for_each(|id| snapshot.routes[usize::from(*id)] = Route::Removed);
         self.snapshot = Arc::new(snapshot);
         for worker in &mut self.workers {
             worker.forwarder.adopt(Arc::clone(&self.snapshot));
@@ -232,7 +232,7 @@ impl Director {
         let after = match continued {
             // Its server is gone: nothing keeps it, so that it ends in its time.
             Some(known)
-                if outcome == Err(DropReason::ServerGone) && self.outcome_at(known.server) == outcome =>
+                if outcome == Err(DropReason::ServerRemoved) && self.outcome_at(known.server) == outcome =>
             {
                 Some(known)
             }
@@ -244,7 +244,7 @@ impl Director {
             }
             // Its server is gone, so that the frame has ended it, and opens none.
             None if ended && !segment.opens() => {
-                assert_eq!(outcome, Err(DropReason::ServerGone), "{segment:?}");
+                assert_eq!(outcome, Err(DropReason::ServerRemoved), "{segment:?}");
                 None
             }
             // An unconfirmed connection may have given way to another just before.
@@ -273,14 +273,14 @@ impl Director {
 
     /// True if any frame ends this connection, which stands, since its server is gone.
     fn expires(&self, known: &Known) -> bool {
-        let gone = self.outcome_at(known.server) == Err(DropReason::ServerGone);
+        let gone = self.outcome_at(known.server) == Err(DropReason::ServerRemoved);
         self.registry.policy.expire_nodest_conn && gone && self.now_ms < known.deadline_ms
     }
 
     /// What must become of a segment for this server.
     fn outcome_at(&self, id: ServerId) -> Outcome {
         match self.snapshot.route(id) {
-            Route::Gone => Err(DropReason::ServerGone),
+            Route::Removed => Err(DropReason::ServerRemoved),
             Route::Unresolved => Err(DropReason::Unresolved),
             Route::Via(_, addresses) | Route::Quiesced(_, addresses) => Ok(addresses.destination()),
         }
@@ -338,7 +338,8 @@ impl Worker {
     fn new(capacity: usize, number: u64, loads: &Arc<Loads>) -> Self {
         let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
         let seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, number]);
-        let forwarder = Forwarder::new(capacity, seed, Arc::clone(loads), Arc::clone(&counters));
+        let templates = Arc::new(Templates::new(1, SERVERS.into(), seed));
+        let forwarder = Forwarder::new(capacity, seed, Arc::clone(loads), templates, Arc::clone(&counters));
         Self { forwarder, counters, capacity, received: 0, forwarded: 0, known: HashMap::new(), evicted: 0 }
     }
 

@@ -79,7 +79,7 @@ fn these_lives_meet_every_fate() {
     for fate in ["forwarded", "connections", "expired", "evicted", "no_connection", "no_server"] {
         assert!(sum[fate] > 100, "{fate}: {sum:?}");
     }
-    for fate in ["server_gone", "table_full"] {
+    for fate in ["server_removed", "table_full"] {
         assert!(sum[fate] > 20, "{fate}: {sum:?}");
     }
 }

@@ -2,9 +2,9 @@
 
 use super::frames::{self, DIRECTOR, End};
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::hash::Seed;
 use directrix::model::{InterfaceIndex, Persistence, Policy, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
-use directrix::seed::Seed;
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
@@ -39,9 +39,9 @@ impl Bench {
     pub fn new(persistence: Option<Persistence>, policy: Policy) -> Self {
         let (loads, counters) = (Arc::new(Loads::new(4)), Arc::new(WorkerCounters::new(4, 1)));
         let templates = Arc::new(Templates::new(CAPACITY, 4, SEED));
-        let forwarder = Forwarder::new(CAPACITY, SEED, Arc::clone(&loads), Arc::clone(&counters));
+        let shared = (Arc::clone(&loads), Arc::clone(&templates));
         let mut bench = Self {
-            forwarder: forwarder.sharing(Arc::clone(&templates)),
+            forwarder: Forwarder::new(CAPACITY, SEED, shared.0, shared.1, Arc::clone(&counters)),
             loads,
             counters,
             templates,

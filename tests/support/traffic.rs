@@ -97,7 +97,7 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
     let own_macs = vec![MacAddr(DIRECTOR)];
     let server = |id| Some(NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) });
     Snapshot {
-        routes: Route::to_all(&own_macs, (0..SERVERS).map(server)),
+        routes: (0..SERVERS).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
         services: ServiceMap::new(&services),
         pools: lists(absent).map(Pool::new).into(),

@@ -87,7 +87,7 @@ impl ArpDriver {
     }
 
     fn now(&self) -> Tick {
-        Tick(self.start.elapsed().as_millis() as u32) // ticks wrap
+        Tick::from_instant(Instant::now(), self.start)
     }
 
     /// How long nothing is to be done unless something happens.

@@ -333,7 +333,7 @@ impl<F: FnMut()> Director<F> {
             watchdog::tell_waiting(&format!("no carrier on {}", self.links.down().join(", ")));
         }
         let settled = self.settle();
-        self.templates.keep_house(self.now(), self.registry.keeps_templates());
+        self.templates.sweep(self.now(), self.registry.keeps_templates());
         self.finish_drains(settled);
         self.release_kept_vips();
         self.note_addresses()?;
@@ -375,7 +375,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     pub(in crate::control) fn now(&self) -> Tick {
-        Tick(self.epoch.elapsed().as_millis() as u32) // wraps, as ticks do
+        Tick::from_instant(Instant::now(), self.epoch)
     }
 }
 

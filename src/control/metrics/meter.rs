@@ -50,7 +50,7 @@ impl Meter {
             process: None,
             services: view.services(),
             workers: Vec::new(),
-            unbound: view.templates.refused(),
+            unbound: view.templates.unbound(),
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
             arp: self.arp(),
         };

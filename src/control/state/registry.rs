@@ -231,7 +231,7 @@ impl Registry {
     #[must_use]
     pub fn snapshot(&mut self, loads: &Loads, now: Instant) -> Snapshot {
         let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
-        let mut routes = vec![Route::Gone; self.server_ids.end()];
+        let mut routes = vec![Route::Removed; self.server_ids.end()];
         let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two own_macs at most
         for RemovedService { id, pool, .. } in self.removed_services.values_mut() {
             *pool = pool.successor(Params::default(), [], loads);
@@ -401,9 +401,9 @@ fn next_generation(generation: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::Seed;
     use crate::model::{Persistence, Weight};
     use crate::schedule::{Binding, Client, TemplateKey};
-    use crate::seed::Seed;
     use crate::time::{Span, Tick};
     use crate::wire::Protocol;
 
@@ -497,7 +497,7 @@ mod tests {
         }
         loads.add(ServerId(3), true);
         let kept = |registry: &Registry| {
-            templates.keep_house(Tick(0), registry.keeps_templates());
+            templates.sweep(Tick(0), registry.keeps_templates());
             [0, 2, 3].map(|server| templates.of(ServerId(server)))
         };
         all[0].persistence = Some(Persistence { timeout: Span::from_secs(1), prefix: 24 });
@@ -530,7 +530,7 @@ mod tests {
         for free in [false, false, true] {
             registry.forget(&loads, &templates);
             assert_eq!(registry.removed_servers.is_empty(), free);
-            templates.keep_house(Tick(0), registry.keeps_templates());
+            templates.sweep(Tick(0), registry.keeps_templates());
         }
         assert_eq!((templates.of(ServerId(2)), templates.of(ServerId(3))), (1, 0));
     }
@@ -582,7 +582,7 @@ mod tests {
         registry.apply(&rules(&without), none).unwrap();
         registry.forget(&loads, &templates());
         assert_eq!(ids(&registry), [(2, vec![3])]);
-        assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Gone);
+        assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Removed);
         let back = [
             service("192.0.2.9:80", &[("192.0.2.11", 1)]),
             service("192.0.2.1:80", &[("192.0.2.11", 1), ("192.0.2.10", 1)]),

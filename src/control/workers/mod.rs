@@ -7,10 +7,10 @@ pub mod watchdog;
 
 use crate::flow::{Entry, Flow, FlowTable};
 use crate::forward::{Forwarder, Snapshot};
+use crate::hash::Seed;
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::{Loads, Templates};
-use crate::seed::Seed;
 use crate::stats::WorkerCounters;
 use crate::worker::{Connections, Reply, Request, Shared, Worker, latency_histogram};
 use arc_swap::ArcSwap;
@@ -167,9 +167,13 @@ impl WorkerHandle {
             stop: Arc::clone(stop),
             epoch: settings.epoch,
         };
-        let forwarder =
-            Forwarder::new(connections, random_seed()?, Arc::clone(&settings.loads), Arc::clone(&counters))
-                .sharing(Arc::clone(&settings.templates));
+        let forwarder = Forwarder::new(
+            connections,
+            random_seed()?,
+            Arc::clone(&settings.loads),
+            Arc::clone(&settings.templates),
+            Arc::clone(&counters),
+        );
         let (requests, inbox) = bounded(1);
         let (pinned, is_pinned) = bounded(1);
         let wait = settings.wait;

@@ -289,7 +289,7 @@ impl IdDirectory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::Seed;
+    use crate::hash::Seed;
     use crossbeam::channel::bounded;
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
-const NOW: Tick = Tick(u32::MAX - 5); // every test runs across the wrap of the clock
+const NOW: Tick = Tick(u32::MAX - 5); // every test runs across the tick's wrap
 
 fn key(n: u32) -> V4Key {
     V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16))
@@ -20,17 +20,17 @@ fn entry(n: u32, state: State) -> Entry<V4Key> {
 }
 
 fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
-    let homes = table.homes(entry.key);
-    table.begin();
-    table.insert(entry, homes, NOW)
+    let pair = table.bucket_pair(entry.key);
+    table.begin_batch();
+    table.insert(entry, pair, NOW)
 }
 
 fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<Entry<V4Key>> {
-    let homes = table.homes(key(n));
-    let Found { deadline, state, server, .. } = table.find(key(n), homes, table.locate(key(n), homes))?;
+    let pair = table.bucket_pair(key(n));
+    let EntryMut { deadline, state, server, .. } = table.find(key(n), pair, table.locate(key(n), pair))?;
     let (deadline, state) = (*deadline, *state);
-    let homes = table.both(homes).into_iter().flat_map(|bucket| table.entries(bucket));
-    let entry = homes.into_iter().find(|entry| entry.key == key(n))?;
+    let held = table.both(pair).into_iter().flat_map(|bucket| table.entries(bucket));
+    let entry = held.into_iter().find(|entry| entry.key == key(n))?;
     assert_eq!((entry.deadline, entry.state, entry.server), (deadline, state, server));
     Some(entry)
 }
@@ -41,7 +41,7 @@ fn four_ipv4_entries_fill_a_cache_line() {
 }
 
 #[test]
-fn every_connection_up_to_the_capacity_finds_a_place() {
+fn the_table_fills_to_its_capacity() {
     for capacity in [1, 2, 3, 10, 1024, 100_000] {
         let mut table = FlowTable::new(capacity, SEED);
         for n in 0..capacity as u32 {
@@ -53,7 +53,7 @@ fn every_connection_up_to_the_capacity_finds_a_place() {
 }
 
 #[test]
-fn a_full_table_keeps_established_connections_and_refuses_new_ones() {
+fn a_full_table_keeps_confirmed_connections() {
     let mut table = FlowTable::new(1000, SEED);
     for n in 0..1000 {
         put(&mut table, entry(n, State::Established));
@@ -65,23 +65,23 @@ fn a_full_table_keeps_established_connections_and_refuses_new_ones() {
 }
 
 #[test]
-fn a_batch_searches_a_bounded_stretch_for_a_victim() {
-    let mut table = FlowTable::new(3 * RECLAIM_BUCKETS * SLOTS, SEED);
+fn a_batch_scans_a_bounded_number_of_buckets() {
+    let mut table = FlowTable::new(3 * EVICTION_BUCKETS * SLOTS, SEED);
     let full = table.capacity as u32;
     for n in 0..full {
         assert_eq!(put(&mut table, entry(n, State::Established)), Inserted::Placed);
     }
-    table.begin();
-    let from = table.search_hand;
+    table.begin_batch();
+    let from = table.eviction_cursor;
     for n in full..full + 64 {
-        let (new, homes) = (entry(n, State::SynRecv), table.homes(key(n)));
-        assert_eq!(table.insert(new, homes, NOW), Inserted::Full);
+        let (new, pair) = (entry(n, State::SynRecv), table.bucket_pair(key(n)));
+        assert_eq!(table.insert(new, pair, NOW), Inserted::Full);
     }
-    assert_eq!(table.search_hand - from, RECLAIM_BUCKETS, "all 64 together");
+    assert_eq!(table.eviction_cursor - from, EVICTION_BUCKETS, "all 64 together");
 }
 
 #[test]
-fn unconfirmed_connections_are_evicted_whatever_their_protocol() {
+fn unconfirmed_tcp_and_udp_entries_are_evicted() {
     for (confirmed, unconfirmed) in [(State::Established, State::SynRecv), (State::Udp, State::UdpNew)] {
         evicts(confirmed, unconfirmed);
     }
@@ -100,25 +100,25 @@ fn evicts(confirmed: State, unconfirmed: State) {
         }
     }
     assert_eq!((evicted, table.len()), (19_000, 1000));
-    assert!((0..1000).step_by(2).all(|n| get(&mut table, n).is_some()), "a confirmed one is gone");
+    assert!((0..1000).step_by(2).all(|n| get(&mut table, n).is_some()), "a confirmed entry was evicted");
 }
 
 #[test]
-fn the_oldest_unconfirmed_one_goes_first() {
+fn the_oldest_unconfirmed_entry_is_evicted_first() {
     let mut table = FlowTable::new(3, SEED); // two buckets
     for n in 0..3 {
         let deadline = NOW.after(Span::from_secs(60 - n));
         put(&mut table, Entry { deadline, ..entry(n, State::SynRecv) });
     }
     let Inserted::Replaced(gone) = put(&mut table, entry(9, State::SynRecv)) else {
-        panic!("nobody gave way")
+        panic!("no entry was evicted")
     };
     assert_eq!(gone.key, key(2));
 }
 
-/// 8/9 of a shared table are one service's, and what it opens then takes the place of its own.
+/// Beyond 8/9 of a shared table a service evicts its own entries.
 #[test]
-fn a_service_leaves_a_ninth_of_the_table_to_the_others() {
+fn a_service_stops_at_eight_ninths_of_a_shared_table() {
     let of = |service, n: u32, state| Entry {
         key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
         ..entry(n, state)
@@ -134,22 +134,22 @@ fn a_service_leaves_a_ninth_of_the_table_to_the_others() {
         next += 1;
         put(table, of(service, next, state))
     };
-    // Two more, each of which finds eight ninths of what is left.
+    // Two more services, each of which finds eight ninths of the rest.
     for (service, least) in [(2, 88), (3, 9)] {
         let placed = (0..1000).filter(|_| open(&mut table, service, State::SynRecv) == Inserted::Placed);
         assert!(placed.count() >= least, "{service}");
     }
     for _ in 0..100 {
         let Inserted::Replaced(old) = open(&mut table, 2, State::SynRecv) else { panic!("full") };
-        assert_eq!(old.key.service(), ServiceId(2), "of its own, as the others have less or are confirmed");
+        assert_eq!(old.key.service(), ServiceId(2), "its own: those of the others are fewer or confirmed");
     }
     table.set_shared(false);
     while open(&mut table, 3, State::Established) == Inserted::Placed {}
-    assert_eq!(table.len(), 900, "alone, it may have all that is left");
+    assert_eq!(table.len(), 900, "without sharing it may take the rest");
 }
 
 #[test]
-fn a_service_takes_unconfirmed_places_from_one_that_holds_more() {
+fn a_service_evicts_from_one_that_holds_more() {
     let of = |service, n: u32, state| Entry {
         key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
         ..entry(n, state)
@@ -161,7 +161,7 @@ fn a_service_takes_unconfirmed_places_from_one_that_holds_more() {
     }
     let opened = (2000..10_000).filter(|n| put(&mut table, of(2, *n, State::Established)) != Inserted::Full);
     let opened = opened.count();
-    assert!((440..=460).contains(&opened), "{opened}: until both hold the same");
+    assert!((440..=460).contains(&opened), "{opened}: until both hold as many");
     for n in 10_000..20_000 {
         let Inserted::Replaced(old) = put(&mut table, of(1, n, State::UdpNew)) else { panic!("full") };
         assert_eq!(old.key.service(), ServiceId(1));
@@ -169,20 +169,20 @@ fn a_service_takes_unconfirmed_places_from_one_that_holds_more() {
 }
 
 #[test]
-fn expired_connections_give_way_whatever_their_state() {
+fn expired_entries_are_evicted_in_any_state() {
     let mut table = FlowTable::new(100, SEED);
     for n in 0..100 {
         let deadline = if n == 42 { NOW } else { entry(n, State::Established).deadline };
         put(&mut table, Entry { deadline, ..entry(n, State::Established) });
     }
     let Inserted::Replaced(gone) = put(&mut table, entry(100, State::SynRecv)) else {
-        panic!("nobody gave way")
+        panic!("no entry was evicted")
     };
     assert_eq!(gone.key, key(42));
 }
 
 #[test]
-fn expired_connections_are_replaced_and_never_moved_away_from_the_sweep() {
+fn expired_entries_are_evicted_and_never_displaced() {
     let mut table = FlowTable::new(600, SEED);
     let (mut places, mut replaced) = (HashMap::new(), 0);
     for n in 0..600 {
@@ -190,20 +190,20 @@ fn expired_connections_are_replaced_and_never_moved_away_from_the_sweep() {
         match put(&mut table, expired) {
             Inserted::Placed => {}
             Inserted::Replaced(old) => replaced += usize::from(places.remove(&old.server).is_some()),
-            Inserted::Full => panic!("{n}: nobody gave way"),
+            Inserted::Full => panic!("{n}: no entry was evicted"),
         }
         for bucket in 0..table.buckets() {
             for held in table.entries(bucket) {
-                assert_eq!(*places.entry(held.server).or_insert(bucket), bucket, "{held:?} was moved");
+                assert_eq!(*places.entry(held.server).or_insert(bucket), bucket, "{held:?} was displaced");
             }
         }
     }
     assert!(replaced > 0 && replaced + table.len() == 600, "{replaced} replaced");
 }
 
-/// Chains of moves reach buckets that are not the new entry's own: there, too, one in ten has expired.
+/// Displacement chains reach buckets beyond the candidate buckets, where one in ten entries has expired.
 #[test]
-fn chains_of_moves_go_round_what_has_expired() {
+fn displacement_chains_avoid_expired_entries() {
     let mut table = FlowTable::new(10_000, SEED);
     let mut places = HashMap::new();
     for n in 0..10_000 {
@@ -218,7 +218,7 @@ fn chains_of_moves_go_round_what_has_expired() {
                 let expired = NOW.reached(held.deadline);
                 assert!(
                     !expired || *places.entry(held.server).or_insert(bucket) == bucket,
-                    "{held:?} was moved"
+                    "{held:?} was displaced"
                 );
             }
         }
@@ -227,7 +227,7 @@ fn chains_of_moves_go_round_what_has_expired() {
 }
 
 #[test]
-fn a_sweep_takes_out_what_has_expired_and_nothing_else() {
+fn a_sweep_removes_only_expired_entries() {
     let mut table = FlowTable::new(5000, SEED);
     for n in 0..5000 {
         let deadline = NOW.after(Span::from_millis(n + 1));
@@ -238,7 +238,7 @@ fn a_sweep_takes_out_what_has_expired_and_nothing_else() {
     for _ in 0..7 {
         let before = expired.len();
         table.sweep(later, table.buckets().div_ceil(7), |entry| expired.push(entry.server.0));
-        assert!(expired.len() - before < 2000, "one call swept more than its share");
+        assert!(expired.len() - before < 2000, "one call swept too many buckets");
     }
     expired.sort_unstable();
     assert!(expired.into_iter().eq(0..2000));
@@ -247,7 +247,7 @@ fn a_sweep_takes_out_what_has_expired_and_nothing_else() {
 }
 
 #[test]
-fn listing_shows_every_connection_once() {
+fn a_listing_shows_every_entry_once() {
     let mut table = FlowTable::new(5000, SEED);
     for n in 0..5000 {
         put(&mut table, entry(n, State::Established));
@@ -262,7 +262,7 @@ fn listing_shows_every_connection_once() {
 #[derive(Clone, Debug)]
 enum Step {
     Insert(u32, State),
-    /// Whether several services share the table.
+    /// Sets whether several services share the table.
     Share(bool),
     Remove(u32),
     Find(u32),
@@ -270,7 +270,7 @@ enum Step {
     Wait(u32),
 }
 
-/// In which connections may be.
+/// States of the inserted entries.
 const STATES: [State; 4] = [State::SynRecv, State::Established, State::UdpNew, State::Udp];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -288,13 +288,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn it_behaves_like_a_map_that_forgets_by_rule(steps in steps(), capacity in prop_oneof![1usize..6, 32usize..64]) {
-        behaves_like_a_map(steps, capacity);
+    fn the_table_matches_the_model(steps in steps(), capacity in prop_oneof![1usize..6, 32usize..64]) {
+        matches_the_model(steps, capacity);
     }
 }
 
 #[test]
-fn a_million_steps_are_those_of_a_map() {
+fn a_million_steps_match_the_model() {
     let mut random = 0x9e37_79b9_7f4a_7c15u64;
     let mut below = |bound: u64| {
         random ^= random << 13;
@@ -311,20 +311,19 @@ fn a_million_steps_are_those_of_a_map() {
             9 => Step::Sweep(below(20) as usize),
             _ => Step::Wait(below(30_000)),
         });
-        behaves_like_a_map(step.collect(), capacity);
+        matches_the_model(step.collect(), capacity);
     }
 }
 
-/// Against a map: the table never loses, invents or alters a connection, except by the rule
-/// for who may give way.
-fn behaves_like_a_map(steps: Vec<Step>, capacity: usize) {
+/// Compares the table with a map: it never loses, invents or alters an entry, except by the eviction rule.
+fn matches_the_model(steps: Vec<Step>, capacity: usize) {
     let mut table = FlowTable::new(capacity, SEED);
     let mut model: HashMap<u32, Entry<V4Key>> = HashMap::new();
     let (mut now, mut shared) = (NOW, false);
     for step in steps {
         match step {
             Step::Insert(n, state) if !model.contains_key(&n) => {
-                insert_both((&mut table, &mut model), entry(n, state), (now, shared));
+                insert_both(&mut table, &mut model, entry(n, state), now, shared);
             }
             Step::Share(of_several) => {
                 shared = of_several;
@@ -332,11 +331,11 @@ fn behaves_like_a_map(steps: Vec<Step>, capacity: usize) {
             }
             Step::Insert(n, _) | Step::Find(n) => assert_eq!(get(&mut table, n), model.get(&n).copied()),
             Step::Remove(n) => {
-                let homes = table.homes(key(n));
-                assert_eq!(table.remove(key(n), homes), model.remove(&n));
+                let pair = table.bucket_pair(key(n));
+                assert_eq!(table.remove(key(n), pair), model.remove(&n));
             }
             Step::Sweep(buckets) => table.sweep(now, buckets, |gone| {
-                assert!(now.reached(forget(&mut model, &gone).deadline));
+                assert!(now.reached(remove(&mut model, &gone).deadline));
             }),
             Step::Wait(ms) => now = now.after(Span::from_millis(ms)),
         }
@@ -347,39 +346,35 @@ fn behaves_like_a_map(steps: Vec<Step>, capacity: usize) {
 
 type Model = HashMap<u32, Entry<V4Key>>;
 
-/// By the rule for who may be evicted, and for how much of the table a service may hold.
-fn insert_both(
-    (table, model): (&mut FlowTable<V4Key>, &mut Model),
-    new: Entry<V4Key>,
-    (now, shared): (Tick, bool),
-) {
+/// Inserts into both, by the rules for eviction and for shares.
+fn insert_both(table: &mut FlowTable<V4Key>, model: &mut Model, new: Entry<V4Key>, now: Tick, shared: bool) {
     let new = Entry { deadline: now.after(Span::from_secs(60)), ..new };
     let free = table.capacity - model.len();
     let of = |service| model.values().filter(|held| held.key.service() == service).count();
     let own = of(new.key.service());
     let grows = !shared || own <= 8 * free;
-    let may_go = |held: &Entry<V4Key>| {
+    let is_evictable = |held: &Entry<V4Key>| {
         let over = now.reached(held.deadline) || matches!(held.state, State::SynRecv | State::UdpNew);
         let other = held.key.service();
         over && (!shared || other == new.key.service() || of(other) > own)
     };
-    let homes = table.homes(new.key);
-    table.begin();
-    match table.insert(new, homes, now) {
+    let pair = table.bucket_pair(new.key);
+    table.begin_batch();
+    match table.insert(new, pair, now) {
         Inserted::Placed => assert!(grows && free > 0),
         Inserted::Replaced(old) => {
-            assert!(may_go(&old));
-            forget(model, &old);
+            assert!(is_evictable(&old));
+            remove(model, &old);
         }
         Inserted::Full => {
             assert!(!grows || free == 0);
-            return assert!(!model.values().any(may_go));
+            return assert!(!model.values().any(is_evictable));
         }
     }
     model.insert(u32::from(new.server.0), new);
 }
 
-fn forget(model: &mut Model, gone: &Entry<V4Key>) -> Entry<V4Key> {
+fn remove(model: &mut Model, gone: &Entry<V4Key>) -> Entry<V4Key> {
     let n = *model.iter().find(|(_, held)| *held == gone).expect("it was there").0;
     model.remove(&n).expect("it was found")
 }

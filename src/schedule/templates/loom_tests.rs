@@ -1,4 +1,4 @@
-//! Every interleaving of a few workers, with tables of two slots that any key may be in.
+//! Model check of a few workers, on tables whose two slots are candidates of every key.
 
 use super::*;
 use crate::model::ServiceId;
@@ -20,7 +20,7 @@ fn bind(table: &Templates, n: u32, now: Tick, server: u16) -> u16 {
     bound.0
 }
 
-/// Two slots: both buckets have one.
+/// A table of two slots, one in each bucket.
 fn table() -> Arc<Templates> {
     Arc::new(Templates::new(1, 9, SEED))
 }
@@ -41,7 +41,7 @@ fn all(table: &Templates, now: Tick) -> Vec<(u32, u16, u32)> {
 }
 
 #[test]
-fn loom_two_workers_agree_about_a_client() {
+fn loom_two_workers_agree_on_a_client() {
     explore(4, || {
         let table = table();
         let other = Arc::clone(&table);
@@ -52,9 +52,9 @@ fn loom_two_workers_agree_about_a_client() {
     });
 }
 
-/// Two slots for three: who finds both in other hands goes without a template.
+/// Two slots for three workers: a worker that finds both reserved creates no template.
 #[test]
-fn loom_of_three_workers_all_that_find_room_agree() {
+fn loom_three_workers_agree_where_there_is_room() {
     explore(2, || {
         let table = table();
         let spawn = |server| {
@@ -66,20 +66,20 @@ fn loom_of_three_workers_all_that_find_room_agree() {
         let [second, third] = others.map(|theirs| theirs.join().unwrap());
         let [(1, named, connections)] = all(&table, Tick(0))[..] else { panic!("one template") };
         let followed = [ours, second, third].iter().filter(|server| **server == named).count();
-        assert_eq!(u64::from(connections) + table.refused(), 3);
-        assert!(followed as u64 + table.refused() >= 3, "{followed}");
+        assert_eq!(u64::from(connections) + table.unbound(), 3);
+        assert!(followed as u64 + table.unbound() >= 3, "{followed}");
     });
 }
 
 #[test]
-fn loom_they_agree_where_another_template_has_run_out_and_is_swept() {
+fn loom_workers_agree_while_another_template_is_swept() {
     explore(3, || {
         let table = table();
         bind(&table, 7, Tick(0), 7);
         table.release(key(7), ServerId(7));
         let later = Tick(0).after(TIMEOUT);
         let sweeping = Arc::clone(&table);
-        let sweep = loom::thread::spawn(move || sweeping.keep_house(later, |_| true));
+        let sweep = loom::thread::spawn(move || sweeping.sweep(later, |_| true));
         let other = Arc::clone(&table);
         let theirs = loom::thread::spawn(move || bind(&other, 1, later, 2));
         let ours = bind(&table, 1, later, 1);
@@ -90,7 +90,7 @@ fn loom_they_agree_where_another_template_has_run_out_and_is_swept() {
 }
 
 #[test]
-fn loom_they_agree_anew_when_the_template_of_the_client_itself_has_run_out() {
+fn loom_workers_agree_after_the_template_has_expired() {
     explore(3, || {
         let table = table();
         bind(&table, 1, Tick(0), 7);
@@ -105,39 +105,39 @@ fn loom_they_agree_anew_when_the_template_of_the_client_itself_has_run_out() {
 }
 
 #[test]
-fn loom_no_connection_is_miscounted_while_another_ends() {
+fn loom_counts_are_exact_while_a_connection_ends() {
     explore(3, || {
         let table = table();
         bind(&table, 1, Tick(0), 7);
         let (other, sweeping) = (Arc::clone(&table), Arc::clone(&table));
         let later = Tick(0).after(TIMEOUT);
         let ending = loom::thread::spawn(move || other.release(key(1), ServerId(7)));
-        let sweep = loom::thread::spawn(move || sweeping.keep_house(later, |_| true));
+        let sweep = loom::thread::spawn(move || sweeping.sweep(later, |_| true));
         let server = bind(&table, 1, later, 1);
         ending.join().unwrap();
         sweep.join().unwrap();
-        // The template was overdue: it holds if this came before the other connection had ended.
+        // The template was overdue: it is kept if the other connection had not ended before.
         let [(1, named, connections)] = all(&table, later)[..] else { panic!("one template") };
         assert_eq!((named, connections), (server, 1));
     });
 }
 
 #[test]
-fn loom_different_clients_get_into_each_other_s_way_and_each_has_its_own() {
+fn loom_two_clients_get_a_template_each() {
     explore(3, || {
         let table = table();
         let other = Arc::clone(&table);
         let theirs = loom::thread::spawn(move || bind(&other, 2, Tick(0), 2));
         assert_eq!(bind(&table, 1, Tick(0), 1), 1);
         assert_eq!(theirs.join().unwrap(), 2);
-        let refused = table.refused();
-        assert_eq!(all(&table, Tick(0)).len() as u64 + refused, 2);
-        assert_eq!(refused, 0, "there are two slots");
+        let unbound = table.unbound();
+        assert_eq!(all(&table, Tick(0)).len() as u64 + unbound, 2);
+        assert_eq!(unbound, 0, "there are two slots");
     });
 }
 
 #[test]
-fn loom_a_template_that_gives_way_is_nobody_else_s() {
+fn loom_an_evicted_slot_keeps_no_change_of_its_old_key() {
     explore(3, || {
         let table = table();
         let unassured = |table: &Templates, n: u32, server| {
@@ -155,6 +155,6 @@ fn loom_a_template_that_gives_way_is_nobody_else_s() {
         theirs.join().unwrap();
         let all = all(&table, Tick(0));
         assert!(all.iter().all(|(client, server, _)| u32::from(*server) == *client), "{all:?}");
-        assert_eq!(all[0], (1, 1, 1), "no change that was meant for another template");
+        assert_eq!(all[0], (1, 1, 1), "no change meant for another template");
     });
 }

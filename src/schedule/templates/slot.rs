@@ -1,30 +1,30 @@
-//! One place of the table: whose it is in one word, what becomes of it in another.
+//! Slot of the template table: identity in one word, everything that changes in another.
 
 use crate::model::{ServerId, ServiceId};
 use crate::schedule::atomic::{AtomicU64, SeqCst};
 use crate::time::{Span, Tick};
 use std::net::Ipv4Addr;
 
-/// A network of clients of one service: what a template is found by.
+/// Key of a template: a network of clients of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TemplateKey {
-    /// The first address of the network: the client's after masking.
+    /// Network address: the client's address after masking.
     pub network: Ipv4Addr,
-    /// Which virtual service.
+    /// Virtual service.
     pub service: ServiceId,
-    /// How the service told its clients apart when this was bound: below [`GENERATIONS`]. Templates of
-    /// another generation are not found.
+    /// Generation of the service's persistence settings, below [`GENERATIONS`]. Templates of another
+    /// generation are not found.
     pub generation: u8,
 }
 
-/// Generations of a service's templates. The numbers go round.
+/// Generations of a service's templates. The numbers wrap.
 pub const GENERATIONS: u8 = 4;
 
-/// Network, service and server in one word.
+/// Identity of a template: network, service and server in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Who(u64);
+pub(super) struct Identity(u64);
 
-impl Who {
+impl Identity {
     pub(super) fn new(key: TemplateKey, server: ServerId) -> Self {
         Self(u64::from(key.network.to_bits()) << 32 | u64::from(key.service.0) << 16 | u64::from(server.0))
     }
@@ -47,43 +47,42 @@ impl Who {
     }
 }
 
-/// How far a slot has got.
+/// Phase of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Phase {
-    /// Nobody's.
-    Free = 0,
-    /// Somebody is writing whose it is.
-    Written = 1,
-    /// A template, unless another one of the same key is before it.
-    Claim = 2,
-    /// The template of its key.
+    /// Without a template.
+    Vacant = 0,
+    /// Reserved by a worker that is writing the identity.
+    Reserved = 1,
+    /// Becomes the template of its key unless another pending or bound slot has precedence.
+    Pending = 2,
+    /// Template of its key.
     Bound = 3,
 }
 
-/// Everything of a template that changes, in one word, from the lowest bit up: phase (2 bits), whether it
-/// is assured (1), how often the slot has changed hands (11, wraps), generation (2), deadline (24, in
-/// [`UNIT`]s, wraps), connections (24, stays at the most).
+/// All mutable fields of a slot in one word. From the lowest bit up: phase (2 bits), assured (1), version
+/// (11, wraps), generation (2), deadline (24, in units of 2⁸ ms, wraps), connections (24, saturates).
 ///
-/// Since every change of hands is counted here, an exchange of this word that succeeds proves that what
-/// was read of the slot meanwhile belonged together.
+/// The version counts how often the slot has been reserved or vacated. A successful exchange of this word
+/// therefore proves that the identity read meanwhile belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Life(u64);
+pub(super) struct SlotState(u64);
 
 const PHASE: u64 = 3;
 const ASSURED: u64 = 1 << 2;
-const HANDS: u64 = ((1 << 11) - 1) << 3;
+const VERSION: u64 = ((1 << 11) - 1) << 3;
 const GENERATION: u32 = 14;
 const DEADLINE: u32 = 16;
 const DEADLINE_MASK: u64 = ((1 << 24) - 1) << DEADLINE;
 const CONNECTION: u64 = 1 << 40;
 const CONNECTIONS_MAX: u64 = (1 << 24) - 1;
-/// Of a deadline: 2⁸ ms. 24 bits of it wrap when [`Tick`] does.
+/// Shift of the deadline: units of 2⁸ ms. Its 24 bits wrap together with [`Tick`].
 const UNIT: u32 = 8;
 
-impl Life {
+impl SlotState {
     pub(super) fn phase(self) -> Phase {
-        [Phase::Free, Phase::Written, Phase::Claim, Phase::Bound][(self.0 & PHASE) as usize]
+        [Phase::Vacant, Phase::Reserved, Phase::Pending, Phase::Bound][(self.0 & PHASE) as usize]
     }
 
     pub(super) fn is_assured(self) -> bool {
@@ -98,40 +97,41 @@ impl Life {
         (self.0 / CONNECTION) as u32
     }
 
-    /// When it ends, up to a quarter of a second too late.
+    /// Deadline, rounded up by at most a quarter of a second.
     pub(super) fn deadline(self) -> Tick {
         Tick((((self.0 & DEADLINE_MASK) >> DEADLINE) as u32) << UNIT)
     }
 
-    /// How long it lasts from `now` on if nobody comes.
+    /// Time from `now` to the deadline.
     pub(super) fn left(self, now: Tick) -> Span {
         self.deadline().since(now)
     }
 
-    /// Whether a template binds at `now`: while a connection stands or its time has not run out.
-    pub(super) fn stands(self, now: Tick) -> bool {
+    /// True if a template binds clients at `now`: before its deadline, or while it has connections.
+    pub(super) fn is_live(self, now: Tick) -> bool {
         self.connections() > 0 || !now.reached(self.deadline())
     }
 
-    /// The slot in new hands.
-    pub(super) fn written(self) -> Self {
-        Self(self.free().0 | Phase::Written as u64)
+    /// Reserved, with a new version.
+    pub(super) fn reserved(self) -> Self {
+        Self(self.vacant().0 | Phase::Reserved as u64)
     }
 
-    pub(super) fn free(self) -> Self {
-        Self(self.0.wrapping_add(1 << 3) & HANDS)
+    /// Vacant, with a new version.
+    pub(super) fn vacant(self) -> Self {
+        Self(self.0.wrapping_add(1 << 3) & VERSION)
     }
 
-    pub(super) fn claim(self, generation: u8, deadline: Tick) -> Self {
+    pub(super) fn pending(self, generation: u8, deadline: Tick) -> Self {
         let generation = u64::from(generation) << GENERATION;
-        Self(self.0 & HANDS | generation | Phase::Claim as u64).until(deadline)
+        Self(self.0 & VERSION | generation | Phase::Pending as u64).with_deadline(deadline)
     }
 
     pub(super) fn bound(self) -> Self {
         Self(self.0 | Phase::Bound as u64)
     }
 
-    pub(super) fn until(self, deadline: Tick) -> Self {
+    pub(super) fn with_deadline(self, deadline: Tick) -> Self {
         let units = u64::from(deadline.0.wrapping_add((1 << UNIT) - 1) >> UNIT);
         Self(self.0 & !DEADLINE_MASK | units << DEADLINE)
     }
@@ -144,71 +144,71 @@ impl Life {
         if self.0 / CONNECTION == CONNECTIONS_MAX { self } else { Self(self.0 + CONNECTION) }
     }
 
-    /// One connection less. Of so many that they are no longer counted, none is ever missed.
+    /// One connection less. A saturated count is no longer exact, and stays.
     pub(super) fn with_one_less(self) -> Self {
-        let counted = (1..CONNECTIONS_MAX).contains(&(self.0 / CONNECTION));
-        if counted { Self(self.0 - CONNECTION) } else { self }
+        let exact = (1..CONNECTIONS_MAX).contains(&(self.0 / CONNECTION));
+        if exact { Self(self.0 - CONNECTION) } else { self }
     }
 }
 
-/// Slots of a bucket: the words that are searched lie in one cache line, what changes in the next.
+/// Slots of a bucket.
 pub(super) const SLOTS: usize = if cfg!(loom_model) { 1 } else { 8 };
 
+/// Bucket of the template table. Identities are in one cache line, states in the next.
 #[derive(Debug)]
 #[cfg_attr(not(loom_model), derive(zerocopy::FromZeros))]
 #[repr(C, align(64))]
-pub(super) struct Bucket {
-    who: [AtomicU64; SLOTS],
-    life: [AtomicU64; SLOTS],
+pub(super) struct TemplateBucket {
+    identity: [AtomicU64; SLOTS],
+    state: [AtomicU64; SLOTS],
 }
 
-/// A place of the table.
+/// Reference to a slot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot<'a> {
-    who: &'a AtomicU64,
-    life: &'a AtomicU64,
+pub(super) struct TemplateSlot<'a> {
+    identity: &'a AtomicU64,
+    state: &'a AtomicU64,
 }
 
-impl Bucket {
+impl TemplateBucket {
     #[cfg(not(loom_model))]
-    pub(super) fn some(count: usize) -> Box<[Self]> {
-        // Zeros are free slots. The kernel gives their memory when it is first written.
+    pub(super) fn vacant(count: usize) -> Box<[Self]> {
+        // Zeros are vacant slots. The kernel allocates their memory when it is first written.
         zerocopy::FromZeros::new_box_zeroed_with_elems(count).expect("there is memory")
     }
 
     #[cfg(loom_model)]
-    pub(super) fn some(count: usize) -> Box<[Self]> {
+    pub(super) fn vacant(count: usize) -> Box<[Self]> {
         let word = |_| AtomicU64::new(0);
-        let bucket = |_| Self { who: std::array::from_fn(word), life: std::array::from_fn(word) };
+        let bucket = |_| Self { identity: std::array::from_fn(word), state: std::array::from_fn(word) };
         (0..count).map(bucket).collect()
     }
 
     #[inline]
-    pub(super) fn slot(&self, place: usize) -> Slot<'_> {
-        Slot { who: &self.who[place], life: &self.life[place] }
+    pub(super) fn slot(&self, place: usize) -> TemplateSlot<'_> {
+        TemplateSlot { identity: &self.identity[place], state: &self.state[place] }
     }
 }
 
-impl Slot<'_> {
+impl TemplateSlot<'_> {
     #[inline]
-    pub(super) fn who(self) -> Who {
-        Who(self.who.load(SeqCst))
+    pub(super) fn identity(self) -> Identity {
+        Identity(self.identity.load(SeqCst))
     }
 
     #[inline]
-    pub(super) fn life(self) -> Life {
-        Life(self.life.load(SeqCst))
+    pub(super) fn state(self) -> SlotState {
+        SlotState(self.state.load(SeqCst))
     }
 
-    /// To be called by whoever has it in phase [`Phase::Written`].
-    pub(super) fn write(self, who: Who, life: Life) {
-        self.who.store(who.0, SeqCst);
-        self.life.store(life.0, SeqCst);
+    /// Stores both words. Only for the worker that has the slot in [`Phase::Reserved`].
+    pub(super) fn write(self, identity: Identity, state: SlotState) {
+        self.identity.store(identity.0, SeqCst);
+        self.state.store(state.0, SeqCst);
     }
 
-    /// True if nothing had changed since `seen` was read, and what was read of the slot after that
-    /// belongs to it.
-    pub(super) fn exchange(self, seen: Life, next: Life) -> bool {
-        self.life.compare_exchange(seen.0, next.0, SeqCst, SeqCst).is_ok()
+    /// Compare-and-swap of the state. True if it was still `seen`: an identity read since then belongs to it.
+    pub(super) fn exchange(self, seen: SlotState, next: SlotState) -> bool {
+        self.state.compare_exchange(seen.0, next.0, SeqCst, SeqCst).is_ok()
     }
 }

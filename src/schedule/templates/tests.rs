@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
-/// Every test runs across the wrap of the clock. In whole units of a deadline, which are 256 ms.
+/// Every test runs across the tick's wrap. In whole units of a deadline, which are 256 ms.
 const NOW: Tick = Tick(u32::MAX - (4 << 8) + 1);
 const TIMEOUT: Span = Span::from_millis(100 << 8);
 const SERVERS: usize = 5;
@@ -44,64 +44,64 @@ fn one(table: &Templates, now: Tick) -> Template {
 }
 
 #[test]
-fn later_connections_of_a_client_follow_its_first_one_for_as_long_as_it_comes_back_in_time() {
+fn later_connections_follow_the_first_within_the_timeout() {
     let table = table(10);
     assert_eq!(bind(&table, 1, NOW, 3), 3);
     table.release(key(1), ServerId(3));
     assert_eq!(bind(&table, 1, at(99), 4), 3);
     table.release(key(1), ServerId(3));
-    assert_eq!(bind(&table, 1, at(198), 4), 3, "each connection begins the time anew");
+    assert_eq!(bind(&table, 1, at(198), 4), 3, "each connection renews the timeout");
     assert_eq!(bind(&table, 2, at(198), 4), 4, "another client");
     table.release(key(1), ServerId(3));
-    assert_eq!(bind(&table, 1, at(298), 2), 2, "it was too long away");
+    assert_eq!(bind(&table, 1, at(298), 2), 2, "its template has expired");
     assert_eq!((table.of(ServerId(2)), table.of(ServerId(3)), table.of(ServerId(4))), (1, 0, 1));
 }
 
 #[test]
-fn a_template_holds_while_a_connection_of_it_stands_and_is_then_given_a_minute_at_most() {
+fn an_overdue_template_with_connections_is_extended() {
     let table = table(10);
     bind(&table, 1, NOW, 3);
     assert_eq!(bind(&table, 1, at(1000), 4), 3, "overdue, but in use");
-    table.keep_house(at(1100), |_| true);
+    table.sweep(at(1100), |_| true);
     let extended = at(1100 + EXTENSION.millis().div_ceil(1 << 8));
     assert_eq!(one(&table, at(1100)).deadline, extended);
     table.release(key(1), ServerId(3));
     table.release(key(1), ServerId(3));
-    table.keep_house(at(1101), |_| true);
+    table.sweep(at(1101), |_| true);
     assert_eq!(one(&table, at(1101)).connections, 0);
-    table.keep_house(extended, |_| true);
+    table.sweep(extended, |_| true);
     assert!(table.is_empty());
 }
 
 #[test]
-fn a_server_that_no_longer_takes_part_loses_its_clients() {
+fn a_server_that_accepts_no_clients_loses_its_templates() {
     let table = table(10);
     bind(&table, 1, NOW, 3);
     let without = |server: ServerId| server != ServerId(3);
     let bound = table.bind(binding(1, NOW), without, || Some(ServerId(2))).unwrap();
     assert_eq!(bound, Bound { server: ServerId(2), counts: true });
-    table.release(key(1), ServerId(3)); // the first connection, to which this template never belonged
+    table.release(key(1), ServerId(3)); // the first connection, which this template never counted
     assert_eq!(one(&table, NOW).connections, 1);
     assert_eq!(table.bind(binding(1, NOW), |_| false, || None), None);
-    assert!(table.is_empty(), "nobody is bound to nobody");
+    assert!(table.is_empty(), "without a server there is no template");
 }
 
 #[test]
-fn every_client_up_to_the_capacity_finds_room() {
+fn the_table_fills_to_its_capacity() {
     for capacity in [1, 2, 3, 10, 1024, 100_000] {
         let table = table(capacity);
         for n in 0..capacity as u32 {
             bind(&table, n, NOW, (n % 5) as u16);
             table.assure(key(n), ServerId((n % 5) as u16));
         }
-        assert_eq!(table.refused(), 0, "{capacity}");
+        assert_eq!(table.unbound(), 0, "{capacity}");
         assert_eq!(table.list(NOW).count(), capacity);
         assert!((0..capacity as u32).all(|n| bind(&table, n, NOW, 9) == (n % 5) as u16));
     }
 }
 
 #[test]
-fn a_flood_takes_no_template_from_who_has_completed_a_connection() {
+fn a_flood_evicts_no_assured_template() {
     let table = table(100);
     for n in 0..100 {
         bind(&table, n, NOW, 1);
@@ -116,17 +116,17 @@ fn a_flood_takes_no_template_from_who_has_completed_a_connection() {
         bind(&table, n, NOW, 2);
         table.assure(key(n), ServerId(2));
     }
-    assert!(table.refused() > 0, "whoever finds no room goes without");
+    assert!(table.unbound() > 0, "without room there is no template");
     assert_eq!(table.of(ServerId(2)) as usize + 100, table.list(NOW).count());
 }
 
 #[test]
-fn templates_of_what_is_gone_are_taken_out() {
+fn a_sweep_removes_templates_that_do_not_stay() {
     let table = table(100);
     for n in 0..90 {
         bind(&table, n, NOW, (n % 2) as u16);
     }
-    table.keep_house(NOW, |of| of.key.service != ServiceId(1) && of.server != ServerId(0));
+    table.sweep(NOW, |of| of.key.service != ServiceId(1) && of.server != ServerId(0));
     assert_eq!(table.passes(), 1);
     let left: Vec<_> = table.list(NOW).map(|template| (template.key.service.0, template.server.0)).collect();
     assert_eq!(left.len(), 30);
@@ -134,7 +134,7 @@ fn templates_of_what_is_gone_are_taken_out() {
 }
 
 #[test]
-fn generations_know_nothing_of_each_other() {
+fn generations_are_independent() {
     let table = table(10);
     let of = |generation| Binding { key: TemplateKey { generation, ..key(1) }, ..binding(1, NOW) };
     let bind = |generation, server: u16| {
@@ -146,12 +146,12 @@ fn generations_know_nothing_of_each_other() {
     table.release(of(1).key, ServerId(1));
     let connections: Vec<_> = table.list(NOW).map(|of| (of.key.generation, of.connections)).collect();
     assert_eq!(connections.iter().filter(|(generation, _)| *generation != 1).map(|of| of.1).sum::<u32>(), 6);
-    table.keep_house(NOW, |of| of.key.generation == 3);
+    table.sweep(NOW, |of| of.key.generation == 3);
     assert_eq!(table.list(NOW).map(|of| of.server.0).collect::<Vec<_>>(), [3]);
 }
 
 #[test]
-fn a_second_datagram_assures_a_template_and_no_second_syn() {
+fn a_second_datagram_assures_but_a_second_syn_does_not() {
     let table = table(10);
     for (client, datagram) in [(1, true), (2, false)] {
         let again = || {
@@ -189,7 +189,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..400)
 }
 
-/// What the table should be: a map with a params.
+/// The model: a map.
 #[derive(Default)]
 struct Naive {
     templates: HashMap<u32, Template>,
@@ -198,9 +198,10 @@ struct Naive {
 
 impl Naive {
     fn bind(&mut self, binding: Binding, client: u32, pick: Option<u16>) -> Option<ServerId> {
-        let stands = |of: &Template| of.connections > 0 || !binding.now.reached(of.deadline);
+        let is_live = |of: &Template| of.connections > 0 || !binding.now.reached(of.deadline);
         let closed = &self.closed;
-        self.templates.retain(|other, of| *other != client || (stands(of) && !closed.contains(&of.server.0)));
+        self.templates
+            .retain(|other, of| *other != client || (is_live(of) && !closed.contains(&of.server.0)));
         let template = match self.templates.entry(client) {
             Entry::Occupied(known) => {
                 let template = known.into_mut();
@@ -234,15 +235,15 @@ impl Naive {
 
 proptest! {
     #[test]
-    fn it_behaves_like_a_map_with_a_rule(steps in steps()) {
+    fn the_table_matches_the_model(steps in steps()) {
         let (table, mut naive, now) = (table(64), Naive::default(), Cell::new(NOW));
         for step in steps {
             match step {
                 Step::Bind { client, pick, datagram } => {
                     let pick = pick.filter(|pick| !naive.closed.contains(pick));
                     let binding = Binding { datagram, ..binding(client, now.get()) };
-                    let keeps = |server: ServerId| !naive.closed.contains(&server.0);
-                    let bound = table.bind(binding, keeps, || pick.map(ServerId));
+                    let accepts = |server: ServerId| !naive.closed.contains(&server.0);
+                    let bound = table.bind(binding, accepts, || pick.map(ServerId));
                     prop_assert_eq!(bound.map(|bound| bound.server), naive.bind(binding, client, pick));
                 }
                 Step::Release(client, server) => {
@@ -261,13 +262,13 @@ proptest! {
                 Step::Open(server) => naive.closed.retain(|closed| *closed != server),
                 Step::Pass(units) => now.set(now.get().after(Span::from_millis(units << 8))),
                 Step::Sweep => {
-                    table.keep_house(now.get(), |_| true);
+                    table.sweep(now.get(), |_| true);
                     naive.sweep(now.get());
                 }
             }
             let mut listed: Vec<_> = table.list(now.get()).collect();
-            let stands = |of: &&Template| of.connections > 0 || !now.get().reached(of.deadline);
-            let mut wanted: Vec<_> = naive.templates.values().filter(stands).copied().collect();
+            let is_live = |of: &&Template| of.connections > 0 || !now.get().reached(of.deadline);
+            let mut wanted: Vec<_> = naive.templates.values().filter(is_live).copied().collect();
             listed.sort_by_key(|of| of.key.network);
             wanted.sort_by_key(|of| of.key.network);
             prop_assert_eq!(listed, wanted);
@@ -279,9 +280,9 @@ proptest! {
     }
 }
 
-/// Real threads on few keys in a small table: whoever is bound at the same time is bound alike.
+/// Real threads on few keys in a small table: connections bound at the same time get one server.
 #[test]
-fn threads_agree_about_every_client() {
+fn threads_agree_on_every_client() {
     let table = table(64);
     let rounds = 3000u32;
     let barrier = std::sync::Barrier::new(4);

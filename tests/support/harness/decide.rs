@@ -7,11 +7,11 @@ use super::ledger::Ledger;
 use super::packet::make_checksum_right;
 use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot};
+use directrix::hash::Seed;
 use directrix::model::{
     ConnReuseMode, InterfaceIndex, Persistence, Policy, ServerId, ServiceAddress, ServiceId, Timeouts,
 };
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
-use directrix::seed::Seed;
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
@@ -73,8 +73,8 @@ impl Life {
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
         let templates = Arc::new(Templates::new(capacity, SERVERS.into(), SEED));
-        let forwarder = Forwarder::new(capacity, SEED, Arc::clone(&loads), Arc::clone(&counters));
-        let mut forwarder = forwarder.sharing(Arc::clone(&templates));
+        let (shared, own) = ((Arc::clone(&loads), Arc::clone(&templates)), Arc::clone(&counters));
+        let mut forwarder = Forwarder::new(capacity, SEED, shared.0, shared.1, own);
         forwarder.set_wildcard_table(FlowTable::new(capacity, SEED));
         let (snapshot, weights) = snapshot(&mut Input(&[0, 5, 5, 5, 5, 5, 5]), persistent, &loads);
         let snapshot = Arc::new(snapshot);
@@ -126,8 +126,8 @@ impl Life {
     /// Up to 42 minutes, housekeeping before them: frames may meet what has expired meanwhile.
     fn wait(&mut self, input: &mut Input<'_>) {
         self.decide();
-        while self.forwarder.keep_house(self.now) {}
-        self.templates.keep_house(self.now, |_| true);
+        while self.forwarder.sweep(self.now) {}
+        self.templates.sweep(self.now, |_| true);
         self.ledger.balance(&self.forwarder);
         let unit_ms = [1, 50, 1000, 10_000][usize::from(input.byte() % 4)];
         self.now = self.now.after(Span::from_millis(u32::from(input.byte()) * unit_ms));

@@ -47,7 +47,7 @@ impl Seen {
     fn may_open_again(&self, old: &Entry<Flow>, snapshot: &Snapshot) -> bool {
         let opens = old.state == State::UdpNew || self.flags.any(TcpFlags::SYN);
         let mode = snapshot.policy.conn_reuse_mode;
-        let reused = old.template == 0 && old.state.gives_way_to(self.flags, mode);
+        let reused = old.template == 0 && old.state.is_reused_by(self.flags, mode);
         let quiesced = matches!(snapshot.route(old.server), Route::Quiesced(..));
         reused || (quiesced && self.opens()) || (old.state.is_unconfirmed() && opens)
     }
@@ -200,7 +200,7 @@ impl Ledger {
     }
 
     fn is_gone(&self, server: ServerId) -> bool {
-        *self.snapshot.route(server) == Route::Gone
+        *self.snapshot.route(server) == Route::Removed
     }
 
     /// The last frame of a flow, if it was forwarded, went where the table says.
@@ -217,7 +217,7 @@ impl Ledger {
             .collect();
         for (key, (frame, verdict)) in last {
             let (Verdict::Forward(_), Some(entry)) = (verdict, after.get(&key)) else { continue };
-            let Ok((_, addresses)) = self.snapshot.route(entry.server).way() else { panic!("{entry:?}") };
+            let Ok((_, addresses)) = self.snapshot.route(entry.server).egress() else { panic!("{entry:?}") };
             let mut addressed = [0; 12];
             assert!(addresses.write(&mut addressed));
             assert_eq!(addressed, frame[..12], "{entry:?}");

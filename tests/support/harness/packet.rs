@@ -4,7 +4,7 @@
 //! etherparse can see too. Together that leaves no frame on which the two differ.
 
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
-use directrix::wire::{Malformed, Packet, Protocol, V4Packet, checksum, glance};
+use directrix::wire::{Malformed, Packet, Protocol, V4Packet, checksum, fast_path};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::err::packet::SliceError;
 use etherparse::{
@@ -54,7 +54,7 @@ pub fn check(frame: &[u8]) {
 /// The quick answer about the whole of a frame is never "sound" where the long one is another.
 fn check_checksum(frame: &[u8]) {
     if let Ok(Packet::V4(packet)) = Packet::parse(frame)
-        && glance::is_plainly_sound(frame)
+        && fast_path::is_sound(frame)
     {
         assert_ne!(packet.source, packet.destination, "{frame:02x?}");
         assert!(!checksum::is_unfinished(frame), "{frame:02x?}");
@@ -65,7 +65,7 @@ fn check_checksum(frame: &[u8]) {
 fn check_glance(frame: &[u8]) {
     let parsed = Packet::parse(frame).ok();
     let plain = frame.len() >= 54 && frame[12..15] == [8, 0, 0x45];
-    assert_eq!(glance::packet(frame).map(Packet::V4), parsed.filter(|_| plain), "{frame:02x?}");
+    assert_eq!(fast_path::parse(frame).map(Packet::V4), parsed.filter(|_| plain), "{frame:02x?}");
 }
 
 /// Writes the IPv4 header checksum that is right, if there is a header.

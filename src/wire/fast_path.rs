@@ -22,7 +22,7 @@ const PLAIN: u8 = 0x45;
 /// The packet in `frame`; `None` if there is none, or only a closer look can tell.
 #[inline]
 #[must_use]
-pub fn packet(frame: &[u8]) -> Option<V4Packet> {
+pub fn parse(frame: &[u8]) -> Option<V4Packet> {
     let bytes: &[u8; REACH] = frame.first_chunk()?;
     let len = total_len(bytes);
     if !is_plain(bytes) || IP + len > frame.len() || !checksum_holds(bytes) {
@@ -42,7 +42,7 @@ pub fn packet(frame: &[u8]) -> Option<V4Packet> {
 /// tags and options, and once in 65,536 times by chance.
 #[inline]
 #[must_use]
-pub fn is_plainly_sound(frame: &[u8]) -> bool {
+pub fn is_sound(frame: &[u8]) -> bool {
     let Some(bytes) = frame.first_chunk::<REACH>() else { return false };
     let ethertype = u16::from_ne_bytes(array(bytes, IP - 2));
     let [source, destination] = [IP + 12, IP + 16].map(|at| u32::from_ne_bytes(array(bytes, at)));

@@ -1,0 +1,166 @@
+//! Accounting of a worker: its counters, and the shared loads and templates.
+
+use super::Verdict;
+use crate::flow::{Entry, Flow, FlowKey, State};
+use crate::model::{Persistence, ServerId};
+use crate::schedule::{Binding, Bound, Client, Loads, Pool, TemplateKey, Templates};
+use crate::stats::{DropReason, ServerCounters, WorkerCounters};
+use crate::time::Tick;
+use crate::wire::{MacAddr, ethernet};
+use std::sync::Arc;
+
+/// Loads and templates, shared by all workers, and the worker's own counters.
+pub(super) struct Accounting {
+    loads: Arc<Loads>,
+    templates: Arc<Templates>,
+    counters: Arc<WorkerCounters>,
+}
+
+/// State change of a connection to `server`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transition {
+    pub(super) server: ServerId,
+    pub(super) from: State,
+    pub(super) to: State,
+}
+
+impl Accounting {
+    pub(super) fn new(loads: Arc<Loads>, templates: Arc<Templates>, counters: Arc<WorkerCounters>) -> Self {
+        Self { loads, templates, counters }
+    }
+
+    /// Sets the number of connections in the tables.
+    #[inline]
+    pub(super) fn entries(&self, entries: usize) {
+        self.counters.entries.set(entries as u64);
+    }
+
+    #[inline(never)]
+    pub(super) fn dropped(&self, reason: DropReason) -> Verdict {
+        self.counters.drops(reason).add(1);
+        Verdict::Drop(reason)
+    }
+
+    /// The counters of all real servers, by [`ServerId`].
+    #[inline]
+    pub(super) fn servers(&self) -> &[ServerCounters] {
+        self.counters.servers()
+    }
+
+    /// Drops a frame that would go back to the station that sent it, and records its MAC address.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn looped(&self, frame: &[u8]) -> Verdict {
+        self.counters.looped_from.set(ethernet::source(frame).map_or(0, MacAddr::bits));
+        self.dropped(DropReason::Looped)
+    }
+
+    #[inline]
+    pub(super) fn forwarded(&self, server: ServerId, bytes: u16) {
+        self.counters.server(server).forwarded(bytes);
+    }
+
+    /// Counts a connection opened by a frame with an unfinished checksum.
+    #[cold]
+    pub(super) fn unfinished(&self) {
+        self.counters.unfinished.add(1);
+    }
+
+    /// Picks the server of a connection that opens in `state`. Returns it with the value of
+    /// [`Entry::template`]; `None` if no server is eligible.
+    #[inline]
+    pub(super) fn choose(&self, pool: &Pool, flow: Flow, state: State, now: Tick) -> Option<(ServerId, u8)> {
+        let pick = || pool.pick(&self.loads, Client::new(flow.client.into(), flow.client_port));
+        let Some((persistence, generation)) = pool.persistence() else {
+            return pick().map(|server| (server, 0));
+        };
+        let (key, datagram) = (template_key(persistence, generation, flow), state == State::UdpNew);
+        let binding = Binding { key, now, timeout: persistence.timeout, datagram };
+        let Bound { server, counts } =
+            self.templates.bind(binding, |server| pool.accepts_persistent(server), pick)?;
+        Some((server, if counts { mark(key) } else { 0 }))
+    }
+
+    /// Releases the template of a connection that has ended, or was not opened after all.
+    pub(super) fn release<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        if entry.template > 0
+            && let Some(key) = key_in(pool, entry.key.flow())
+            // Connections of an older generation are no longer counted.
+            && mark(key) == entry.template
+        {
+            self.templates.release(key, entry.server);
+        }
+    }
+
+    /// Accounts for a state change.
+    #[inline]
+    pub(super) fn moved(&self, pool: Option<&Pool>, flow: Flow, Transition { server, from, to }: Transition) {
+        if from.is_active() != to.is_active() {
+            self.loads.shift(server, to.is_active());
+            self.load_changed(pool, server);
+        }
+        if matches!(to, State::Established | State::Udp)
+            && let Some(key) = key_in(pool, flow)
+        {
+            self.templates.assure(key, server);
+        }
+    }
+
+    pub(super) fn opened<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        self.loads.add(entry.server, entry.state.is_active());
+        self.load_changed(pool, entry.server);
+        self.counters.server(entry.server).connections.add(1);
+    }
+
+    /// Accounts for one-packet scheduling: a connection that ends at once. Meanwhile it counts as any other,
+    /// for the server's thresholds.
+    pub(super) fn passed(&self, pool: Option<&Pool>, server: ServerId) {
+        self.loads.add(server, false);
+        self.loads.remove(server, false);
+        self.load_changed(pool, server);
+        self.counters.server(server).connections.add(1);
+    }
+
+    pub(super) fn expired<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        self.remove(pool, entry);
+        self.counters.expired.add(1);
+    }
+
+    /// Accounts for an entry that a new one has replaced: expired or evicted.
+    pub(super) fn replaced<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>, now: Tick) {
+        self.remove(pool, entry);
+        let expired = now.reached(entry.deadline);
+        if expired { &self.counters.expired } else { &self.counters.evicted }.add(1);
+    }
+
+    fn remove<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+        self.loads.remove(entry.server, entry.state.is_active());
+        self.load_changed(pool, entry.server);
+        self.release(pool, entry);
+    }
+
+    /// Notifies the server's pool, if its service still exists.
+    #[inline]
+    fn load_changed(&self, pool: Option<&Pool>, server: ServerId) {
+        if let Some(pool) = pool {
+            pool.changed(server, &self.loads);
+        }
+    }
+}
+
+/// The template key of a flow; `None` without persistence.
+#[inline]
+fn key_in(pool: Option<&Pool>, flow: Flow) -> Option<TemplateKey> {
+    let (persistence, generation) = pool?.persistence()?;
+    Some(template_key(persistence, generation, flow))
+}
+
+#[inline]
+fn template_key(persistence: Persistence, generation: u8, flow: Flow) -> TemplateKey {
+    TemplateKey { network: persistence.network(flow.client), service: flow.service, generation }
+}
+
+/// The value of [`Entry::template`] for connections that a template of this key counts.
+fn mark(key: TemplateKey) -> u8 {
+    key.generation + 1
+}

@@ -1,0 +1,239 @@
+//! Connections with one type of key: look-up, opening, state changes, expiry.
+
+use super::accounting::Transition;
+use super::arrival::Arrival;
+use super::context::Context;
+use super::staged::Staged;
+use crate::flow::{Entry, EntryMut, Flow, FlowKey, FlowTable, Inserted};
+use crate::hash::BucketPair;
+use crate::model::ServerId;
+use crate::schedule::Pool;
+use crate::stats::DropReason;
+use crate::time::{Span, Tick};
+
+/// Duration of a full sweep for expired connections.
+const SWEEP: Span = Span::from_secs(2);
+/// Most buckets swept per call: 16 KiB of IPv4 connections, a few microseconds.
+const SWEEP_BUCKETS: usize = 256;
+
+/// A flow table with its sweep state.
+pub(super) struct Connections<K> {
+    table: FlowTable<K>,
+    /// Time of the last [`Connections::add_due_buckets`].
+    swept: Tick,
+    /// Buckets that are due to be swept.
+    sweep_due: usize,
+    /// Part of a bucket that is not yet due, in [`SWEEP`]ths.
+    sweep_remainder: usize,
+}
+
+impl<K: FlowKey> Connections<K> {
+    pub(super) fn new(table: FlowTable<K>) -> Self {
+        Self { table, swept: Tick::default(), sweep_due: 0, sweep_remainder: 0 }
+    }
+
+    /// Number of connections.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Number of buckets.
+    pub(super) fn buckets(&self) -> usize {
+        self.table.buckets()
+    }
+
+    /// The connections of a bucket, for listings; none past the last bucket.
+    pub(super) fn listed(&self, bucket: usize) -> impl Iterator<Item = Entry<Flow>> {
+        self.table.entries(bucket).map(Entry::listed)
+    }
+
+    /// Sets whether several services share the table.
+    pub(super) fn set_shared(&mut self, shared: bool) {
+        self.table.set_shared(shared);
+    }
+
+    #[inline]
+    pub(super) fn begin_batch(&mut self) {
+        self.table.begin_batch();
+    }
+
+    /// Computes the candidate buckets of `key`, and prefetches the first one.
+    #[inline]
+    pub(super) fn prefetch(&self, key: K) -> BucketPair {
+        let buckets = self.table.bucket_pair(key);
+        self.table.prefetch(buckets);
+        buckets
+    }
+
+    /// Stages the same frame by a key of this table.
+    pub(super) fn restage<O>(&self, other: &Staged<O>, key: K) -> Staged<K> {
+        let buckets = self.table.bucket_pair(key);
+        let hint = self.table.locate(key, buckets);
+        let Staged { bytes, port, protocol, flags, kind, .. } = *other;
+        Staged { key, buckets, bytes, port, protocol, flags, hint, kind }
+    }
+
+    /// Looks up each frame's connection in its first bucket, and prefetches the second one where it is not
+    /// there. Not inlined: the compiler then knows that nothing aliases the table.
+    #[inline(never)]
+    pub(super) fn locate_all(&self, staged: &mut [Staged<K>]) {
+        for staged in staged {
+            staged.hint = self.table.locate(staged.key, staged.buckets);
+        }
+    }
+
+    /// True if the frame's connection is in the table, expired or not.
+    pub(super) fn has(&mut self, staged: &Staged<K>) -> bool {
+        self.find(staged).is_some()
+    }
+
+    /// True if the frame belongs to a connection that has not expired, and opens no new one.
+    pub(super) fn continues(&mut self, context: &Context, staged: &Staged<K>, now: Tick) -> bool {
+        let entry = self.find(staged);
+        entry.is_some_and(|entry| {
+            let over = now.reached(*entry.deadline) || context.reschedules(&entry, staged.flags);
+            !over && !context.expires(entry.server)
+        })
+    }
+
+    /// Looks up the frame's connection, expired or not.
+    #[inline]
+    pub(super) fn find(&mut self, staged: &Staged<K>) -> Option<EntryMut<'_>> {
+        self.table.find(staged.key, staged.buckets, staged.hint)
+    }
+
+    /// Advances the state of the frame's connection, or opens it if there is none or a new one replaces it.
+    /// Returns its server.
+    pub(super) fn open_or_advance(
+        &mut self,
+        context: &Context,
+        staged: &Staged<K>,
+        now: Tick,
+        arrival: &Arrival<'_>,
+    ) -> Result<ServerId, DropReason> {
+        let Some(entry) = self.find(staged) else {
+            return self.open(context, staged, now, arrival);
+        };
+        if now.reached(*entry.deadline) || context.reschedules(&entry, staged.flags) {
+            return self.reopen(context, staged, now, arrival);
+        }
+        let EntryMut { deadline, state, server, .. } = entry;
+        if context.is_removed(server) {
+            return self.open_elsewhere(context, staged, now, arrival);
+        }
+        if arrival.turns_back(context, server) {
+            return Err(DropReason::Looped);
+        }
+        let (from, to) = (*state, state.after(staged.flags));
+        if to != from {
+            let transition = Transition { server, from, to };
+            context.accounting.moved(context.pool(staged.key), staged.key.flow(), transition);
+        }
+        (*state, *deadline) = (to, now.after(context.lifetimes[to as usize]));
+        Ok(server)
+    }
+
+    /// Handles a frame whose server has been removed: drops it and leaves its connection to expire. With
+    /// expire_nodest_conn the connection ends now, and a frame that may open one is scheduled again
+    /// (`ip_vs_in_hook` in net/netfilter/ipvs/ip_vs_core.c).
+    fn open_elsewhere(
+        &mut self,
+        context: &Context,
+        staged: &Staged<K>,
+        now: Tick,
+        arrival: &Arrival<'_>,
+    ) -> Result<ServerId, DropReason> {
+        if !context.snapshot.policy.expire_nodest_conn {
+            return Err(DropReason::ServerRemoved);
+        }
+        self.reopen(context, staged, now, arrival).map_err(|reason| match reason {
+            DropReason::NoConnection => DropReason::ServerRemoved,
+            other => other,
+        })
+    }
+
+    /// Closes a connection that has ended, and opens another one in its place.
+    fn reopen(
+        &mut self,
+        context: &Context,
+        staged: &Staged<K>,
+        now: Tick,
+        arrival: &Arrival<'_>,
+    ) -> Result<ServerId, DropReason> {
+        if let Some(old) = self.table.remove(staged.key, staged.buckets) {
+            context.accounting.expired(context.pool(staged.key), &old);
+        }
+        self.open(context, staged, now, arrival)
+    }
+
+    /// Opens a connection for a frame that has none. Returns its server.
+    pub(super) fn open(
+        &mut self,
+        context: &Context,
+        staged: &Staged<K>,
+        now: Tick,
+        arrival: &Arrival<'_>,
+    ) -> Result<ServerId, DropReason> {
+        let (state, accounting, flow) = (staged.first_state()?, &context.accounting, staged.key.flow());
+        arrival.admit(context, flow.client)?;
+        let pool = context.pool(staged.key);
+        let chosen = pool.and_then(|pool| accounting.choose(pool, flow, state, now));
+        let (server, template) = chosen.ok_or(DropReason::NoServer)?;
+        let deadline = now.after(context.lifetimes[state as usize]);
+        let entry = Entry { key: staged.key, deadline, server, state, template };
+        if arrival.turns_back(context, server) {
+            accounting.release(pool, &entry);
+            return Err(DropReason::Looped);
+        }
+        if pool.is_some_and(Pool::one_packet) {
+            accounting.passed(pool, server);
+            accounting.release(pool, &entry);
+            return Ok(server);
+        }
+        match self.table.insert(entry, staged.buckets, now) {
+            Inserted::Placed => {}
+            Inserted::Replaced(old) => accounting.replaced(context.pool(old.key), &old, now),
+            Inserted::Full => {
+                accounting.release(pool, &entry);
+                return Err(DropReason::TableFull);
+            }
+        }
+        accounting.opened(pool, &entry);
+        Ok(server)
+    }
+
+    /// Removes expired connections from at most [`SWEEP_BUCKETS`] buckets. Returns true if more are due.
+    pub(super) fn sweep(&mut self, context: &Context, now: Tick) -> bool {
+        self.add_due_buckets(now);
+        if self.table.is_empty() {
+            self.sweep_due = 0;
+        }
+        let share = self.sweep_due.min(SWEEP_BUCKETS);
+        if share > 0 {
+            self.sweep_buckets(context, now, share);
+            self.sweep_due -= share;
+        }
+        self.sweep_due > 0
+    }
+
+    /// Removes all expired connections. For tests.
+    pub(super) fn sweep_all(&mut self, context: &Context, now: Tick) {
+        self.sweep_buckets(context, now, self.table.buckets());
+        (self.swept, self.sweep_due) = (now, 0);
+    }
+
+    fn sweep_buckets(&mut self, context: &Context, now: Tick, buckets: usize) {
+        let expired = |entry: Entry<K>| context.accounting.expired(context.pool(entry.key), &entry);
+        self.table.sweep(now, buckets, expired);
+    }
+
+    /// Adds the buckets that have become due, in proportion to the time since the last call.
+    fn add_due_buckets(&mut self, now: Tick) {
+        let (whole, buckets) = (SWEEP.millis() as usize, self.table.buckets());
+        let elapsed = (now.since(self.swept).millis() as usize).min(whole);
+        let due = buckets * elapsed + self.sweep_remainder;
+        self.sweep_due = (self.sweep_due + due / whole).min(buckets);
+        (self.swept, self.sweep_remainder) = (now, due % whole);
+    }
+}

@@ -1,0 +1,45 @@
+//! State that decisions about all frames share.
+
+use super::accounting::Accounting;
+use super::snapshot::{Route, Snapshot};
+use crate::flow::{EntryMut, FlowKey, State};
+use crate::model::ServerId;
+use crate::schedule::Pool;
+use crate::time::Span;
+use crate::wire::transport::TcpFlags;
+use std::sync::Arc;
+
+/// The current snapshot, and the counters.
+pub(super) struct Context {
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Idle timeouts, by state.
+    pub(super) lifetimes: [Span; State::COUNT],
+    pub(super) accounting: Accounting,
+}
+
+impl Context {
+    /// True if a segment with `flags` is scheduled again although its connection has not expired
+    /// (`ip_vs_in_hook` in net/netfilter/ipvs/ip_vs_core.c).
+    pub(super) fn reschedules(&self, entry: &EntryMut<'_>, flags: TcpFlags) -> bool {
+        let quiesced = matches!(self.snapshot.route(entry.server), Route::Quiesced(..));
+        let reused = || entry.state.is_reused_by(flags, self.snapshot.policy.conn_reuse_mode);
+        let opens = flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST);
+        opens && (quiesced || (entry.template == 0 && reused()))
+    }
+
+    /// True if `server` has been removed.
+    pub(super) fn is_removed(&self, server: ServerId) -> bool {
+        *self.snapshot.route(server) == Route::Removed
+    }
+
+    /// True if a frame ends the connection because `server` has been removed.
+    pub(super) fn expires(&self, server: ServerId) -> bool {
+        self.snapshot.policy.expire_nodest_conn && self.is_removed(server)
+    }
+
+    /// The pool of the flow's service, if the service still exists.
+    #[inline]
+    pub(super) fn pool<K: FlowKey>(&self, key: K) -> Option<&Pool> {
+        self.snapshot.pool(key.flow().service)
+    }
+}
