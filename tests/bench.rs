@@ -4,8 +4,8 @@
 mod support;
 
 use directrix::bench_wire::generator::Generator;
-use directrix::bench_wire::testbed::{Options, Veth};
-use directrix::bench_wire::trial::{Dut, Kind, Offered, Testbed, Traffic};
+use directrix::bench_wire::testbed::{TestbedOptions, VethTestbed};
+use directrix::bench_wire::trial::{Dut, Offered, Testbed, Traffic, TrafficKind};
 use directrix::io::Interface;
 use directrix::lab::Interrupt;
 use directrix::wire::MacAddr;
@@ -32,20 +32,20 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn traffic(kind: Kind) -> Traffic {
+fn traffic(kind: TrafficKind) -> Traffic {
     Traffic { flows: FLOWS, servers: SERVERS, frame_len: 60, kind }
 }
 
-fn options() -> Options {
+fn options() -> TestbedOptions {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("dxb{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    Options::new(name, env!("CARGO_BIN_EXE_directrix"), Interrupt::never()).unwrap()
+    TestbedOptions::new(name, env!("CARGO_BIN_EXE_directrix"), Interrupt::never()).unwrap()
 }
 
 /// Offers frames at an easy rate for a second and expects all of them. Returns how many
 /// each real server got. A machine that others share stands still now and then, longer than a
 /// queue lasts: a trial with a loss is tried again, twice.
-fn delivers(veth: &mut Veth, dut: Dut) -> Vec<u64> {
+fn delivers(veth: &mut VethTestbed, dut: Dut) -> Vec<u64> {
     for _ in 0..2 {
         if let Ok(by_server) = try_deliver(veth, dut) {
             return by_server;
@@ -55,7 +55,7 @@ fn delivers(veth: &mut Veth, dut: Dut) -> Vec<u64> {
 }
 
 /// One trial; what was lost is the error.
-fn try_deliver(veth: &mut Veth, dut: Dut) -> Result<Vec<u64>, String> {
+fn try_deliver(veth: &mut VethTestbed, dut: Dut) -> Result<Vec<u64>, String> {
     let before = veth.arrivals(dut).unwrap();
     let outcome = veth.trial(dut, Offered::PerSecond(EASY), Duration::from_secs(1)).unwrap();
     assert_eq!(outcome.sent, EASY, "{dut:?}");
@@ -88,7 +88,7 @@ fn directors_spread_connections_and_deliver_every_frame() {
     let _alone = alone();
     let options = options();
     let name = options.name.clone();
-    let mut veth = Veth::up(options, &DIRECTORS, traffic(Kind::Established)).unwrap();
+    let mut veth = VethTestbed::up(options, &DIRECTORS, traffic(TrafficKind::Established)).unwrap();
     for dut in DIRECTORS {
         veth.prime(dut).unwrap(); // fails unless it opens exactly as many as there are flows
     }
@@ -106,8 +106,8 @@ fn bare_forwarders_and_programs_in_the_kernel_deliver_every_frame() {
     let _alone = alone();
     let options = options();
     let name = options.name.clone();
-    let traffic = Traffic { frame_len: 1514, ..traffic(Kind::Established) };
-    let mut veth = Veth::up(options, &OTHERS, traffic).unwrap();
+    let traffic = Traffic { frame_len: 1514, ..traffic(TrafficKind::Established) };
+    let mut veth = VethTestbed::up(options, &OTHERS, traffic).unwrap();
     for dut in OTHERS {
         veth.prime(dut).unwrap();
         let by_server = delivers(&mut veth, dut);
@@ -122,8 +122,8 @@ fn bare_forwarders_and_programs_in_the_kernel_deliver_every_frame() {
 #[test]
 fn new_clients_open_connections() {
     let _alone = alone();
-    for kind in [Kind::Flood, Kind::Mixed] {
-        let mut veth = Veth::up(options(), &[Dut::Xdp], traffic(kind)).unwrap();
+    for kind in [TrafficKind::Flood, TrafficKind::Mixed] {
+        let mut veth = VethTestbed::up(options(), &[Dut::Xdp], traffic(kind)).unwrap();
         veth.prime(Dut::Xdp).unwrap();
         delivers(&mut veth, Dut::Xdp);
     }
@@ -132,7 +132,7 @@ fn new_clients_open_connections() {
 #[test]
 fn what_is_lost_in_overload_is_accounted_for() {
     let _alone = alone();
-    let mut veth = Veth::up(options(), &[Dut::Xdp], traffic(Kind::Established)).unwrap();
+    let mut veth = VethTestbed::up(options(), &[Dut::Xdp], traffic(TrafficKind::Established)).unwrap();
     veth.prime(Dut::Xdp).unwrap();
     let outcome = veth.trial(Dut::Xdp, Offered::Full, Duration::from_millis(500)).unwrap();
     assert!(outcome.sent > 0 && outcome.delivered > 0);
@@ -144,7 +144,7 @@ fn what_is_lost_in_overload_is_accounted_for() {
 #[test]
 fn frames_that_never_were_acknowledged_open_no_connection() {
     let _alone = alone();
-    let mut veth = Veth::up(options(), &[Dut::Xdp], traffic(Kind::Established)).unwrap();
+    let mut veth = VethTestbed::up(options(), &[Dut::Xdp], traffic(TrafficKind::Established)).unwrap();
     let outcome = veth.trial(Dut::Xdp, Offered::PerSecond(EASY), Duration::from_millis(500)).unwrap();
     assert_eq!(outcome.delivered, 0);
     assert_eq!(outcome.losses.get("no_connection"), Some(&outcome.sent), "{:?}", outcome.losses);
@@ -153,9 +153,9 @@ fn frames_that_never_were_acknowledged_open_no_connection() {
 #[test]
 fn a_bench_that_cannot_start_leaves_nothing() {
     let _alone = alone();
-    let options = Options { exe: "/bin/false".into(), ..options() };
+    let options = TestbedOptions { exe: "/bin/false".into(), ..options() };
     let name = options.name.clone();
-    let refused = Veth::up(options, &[Dut::Hairpin, Dut::L2fwd], traffic(Kind::Flood));
+    let refused = VethTestbed::up(options, &[Dut::Hairpin, Dut::L2fwd], traffic(TrafficKind::Flood));
     let error = refused.err().expect("no forwarder was started").to_string();
     assert!(error.contains("l2fwd did not become ready"), "{error}");
     leaves_nothing(&name);
@@ -166,8 +166,9 @@ fn a_name_is_taken_once_at_a_time() {
     let _alone = alone();
     let options = options();
     let name = options.name.clone();
-    let mut veth = Veth::up(options.clone(), &[Dut::Hairpin], traffic(Kind::Established)).unwrap();
-    let refused = Veth::up(options, &[Dut::Nft], traffic(Kind::Established));
+    let mut veth =
+        VethTestbed::up(options.clone(), &[Dut::Hairpin], traffic(TrafficKind::Established)).unwrap();
+    let refused = VethTestbed::up(options, &[Dut::Nft], traffic(TrafficKind::Established));
     assert!(refused.err().expect("the name is taken").to_string().contains(&name));
     delivers(&mut veth, Dut::Hairpin);
     let absent = veth.trial(Dut::Nft, Offered::Full, Duration::from_millis(1));
@@ -220,7 +221,7 @@ fn sends(traffic: Traffic, send: impl FnOnce(&mut Generator) + Send) -> Vec<Seen
     ours.map(|frame| read(&frame, traffic.frame_len.into())).collect()
 }
 
-fn runs(kind: Kind, frame_len: u16) -> Vec<Seen> {
+fn runs(kind: TrafficKind, frame_len: u16) -> Vec<Seen> {
     sends(Traffic { frame_len, ..traffic(kind) }, |generator| {
         let time = Duration::from_millis(200);
         let sent = generator.run(Offered::PerSecond(2000), time, &Interrupt::never()).unwrap();
@@ -231,9 +232,12 @@ fn runs(kind: Kind, frame_len: u16) -> Vec<Seen> {
 #[test]
 fn frames_of_every_kind_are_valid_to_the_last_checksum() {
     let _alone = alone();
-    for (kind, frame_len) in
-        [(Kind::Established, 60), (Kind::Flood, 64), (Kind::Mixed, 301), (Kind::Established, 1514)]
-    {
+    for (kind, frame_len) in [
+        (TrafficKind::Established, 60),
+        (TrafficKind::Flood, 64),
+        (TrafficKind::Mixed, 301),
+        (TrafficKind::Established, 1514),
+    ] {
         let seen = runs(kind, frame_len);
         assert_eq!(seen.len(), 400, "{kind:?} {frame_len}");
         let opening: Vec<_> = seen.iter().filter(|(_, opens)| *opens).map(|(client, _)| client).collect();
@@ -241,9 +245,9 @@ fn frames_of_every_kind_are_valid_to_the_last_checksum() {
         assert_eq!(new_clients.len(), opening.len(), "a new client came twice");
         assert!(opening.iter().all(|(_, port)| *port >= 32_768));
         match kind {
-            Kind::Established => assert_eq!(opening.len(), 0),
-            Kind::Flood => assert_eq!(opening.len(), 400),
-            Kind::Mixed => assert!((100..300).contains(&opening.len()), "{}", opening.len()),
+            TrafficKind::Established => assert_eq!(opening.len(), 0),
+            TrafficKind::Flood => assert_eq!(opening.len(), 400),
+            TrafficKind::Mixed => assert!((100..300).contains(&opening.len()), "{}", opening.len()),
         }
     }
 }
@@ -251,7 +255,7 @@ fn frames_of_every_kind_are_valid_to_the_last_checksum() {
 #[test]
 fn each_connection_is_opened_once_by_a_syn_and_an_ack() {
     let _alone = alone();
-    let small = Traffic { flows: 150, ..traffic(Kind::Established) };
+    let small = Traffic { flows: 150, ..traffic(TrafficKind::Established) };
     let seen = sends(small, |generator| {
         assert_eq!(generator.prime(2000, &Interrupt::never()).unwrap().frames, 300);
     });

@@ -6,7 +6,7 @@ mod support;
 
 use directrix::bench_wire::generator::Generator;
 use directrix::bench_wire::sink::{Arrivals, Sink};
-use directrix::bench_wire::trial::{Kind, Offered, Traffic};
+use directrix::bench_wire::trial::{Offered, Traffic, TrafficKind};
 use directrix::io::Interface;
 use directrix::lab::Interrupt;
 use directrix::wire::MacAddr;
@@ -78,7 +78,7 @@ impl Cable {
 
 /// New clients all the time: a director that has just started knows none.
 fn generate(over: &AtomicBool) -> Arrivals {
-    let traffic = Traffic { flows: 1000, servers: 5, frame_len: 60, kind: Kind::Flood };
+    let traffic = Traffic { flows: 1000, servers: 5, frame_len: 60, kind: TrafficKind::Flood };
     let here = Interface::lookup("gen0").unwrap();
     let [device, service]: [&str; 2] = [DEVICE, "198.18.0.1:80"];
     let (device, service): (MacAddr, SocketAddrV4) = (device.parse().unwrap(), service.parse().unwrap());

@@ -1,11 +1,11 @@
-//! Keeps BPF_PROG_RUN from patching the kernel's code twice a call.
+//! An attachment that keeps BPF_PROG_RUN from patching kernel code twice a call.
 //!
-//! XDP programs are called through a dispatcher of direct jumps. A program that BPF_PROG_RUN runs
-//! more than once is entered there and taken out again, each of which rewrites kernel code and
-//! waits for a grace period of RCU (`bpf_dispatcher_update` in kernel/bpf/dispatcher.c): some
-//! 10 ms. One that is attached anywhere is in there already.
+//! XDP programs are called through a dispatcher of direct jumps. BPF_PROG_RUN with a repeat count adds the program
+//! and removes it again. Each change rewrites kernel code and waits for an RCU grace period, about 10 ms
+//! (`bpf_dispatcher_update` in kernel/bpf/dispatcher.c). A program that is attached to any interface is already in
+//! the dispatcher.
 
-use super::program::Program;
+use super::program::BenchProgram;
 use crate::io::Interface;
 use crate::io::bpf::Attached;
 use crate::lab::LabError;
@@ -13,14 +13,14 @@ use crate::wire::MacAddr;
 use nix::sched::{CloneFlags, unshare};
 use std::fs::File;
 
-/// A program's attachment to the loopback interface of a namespace in which nothing happens.
+/// Attachment of a program to the loopback interface of an empty network namespace.
 pub(super) struct Anchor {
     _attached: Attached,
     _namespace: File,
 }
 
 impl Anchor {
-    pub(super) fn new(program: &mut Program) -> Result<Self, LabError> {
+    pub(super) fn new(program: &mut BenchProgram) -> Result<Self, LabError> {
         let inside = || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)?;
             File::open("/proc/thread-self/ns/net")
@@ -34,7 +34,7 @@ impl Anchor {
     }
 }
 
-/// As it is in every new namespace.
+/// Loopback interface of a new namespace.
 fn loopback() -> Interface {
     let addresses = Vec::new();
     Interface { name: "lo".into(), index: 1, mac: MacAddr::ZERO, mtu: 65_536, queues: 1, addresses }

@@ -1,4 +1,4 @@
-//! Who works on which core, and how busy cores are.
+//! Assignment of threads to cores, CPU time and cycle counters.
 
 use super::trial::PerFrame;
 use crate::lab::LabError;
@@ -9,15 +9,15 @@ use nix::unistd::{Pid, gettid};
 use perf_event::events::Hardware;
 use perf_event::{Builder, Counter};
 
-/// Who works where.
+/// Cores of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cores {
-    /// The generator, and what a veth does in its sender's name: for the AF_XDP and AF_PACKET
-    /// DUTs that is all of the kernel's receiving.
+    /// Core of the generator. A veth receives on the sender's core: for AF_XDP and AF_PACKET, all receive
+    /// processing of the kernel.
     pub generator: usize,
-    /// The DUT, and with it the sink, which a veth runs in its sender's name too.
-    pub forwarder: usize,
-    /// The control threads of directors: a third core if there is one, else the generator's.
+    /// Core of the DUT, and of the sink, which a veth also runs on the sender's core.
+    pub dut: usize,
+    /// Core of the directors' control threads: a third one if available, otherwise the generator's.
     pub control: usize,
 }
 
@@ -33,16 +33,16 @@ impl Cores {
             [] | [_] => Err(LabError::Input(
                 "the bench needs two cores, one for the generator and one for the DUT".into(),
             )),
-            [generator, forwarder] => Ok(Self { generator, forwarder, control: generator }),
-            [generator, forwarder, control, ..] => Ok(Self { generator, forwarder, control }),
+            [generator, dut] => Ok(Self { generator, dut, control: generator }),
+            [generator, dut, control, ..] => Ok(Self { generator, dut, control }),
         }
     }
 }
 
-/// Pins the calling thread to `core`, where it goes before others; so do the processes that it starts.
-pub(super) fn seat(core: usize) -> Result<(), LabError> {
+/// Pins the calling thread to `core` with the highest priority. Child processes inherit both.
+pub(super) fn pin(core: usize) -> Result<(), LabError> {
     move_to(core, gettid().as_raw())?;
-    prefer(gettid().as_raw());
+    raise_priority(gettid().as_raw());
     Ok(())
 }
 
@@ -54,22 +54,22 @@ pub(super) fn move_to(core: usize, thread: i32) -> Result<(), LabError> {
         .map_err(|error| LabError::io(format!("cannot pin thread {thread} to core {core}"), &error.into()))
 }
 
-/// Lets a thread go before others on its core: what runs there beside the bench would show as loss.
-/// Where that is not allowed, the bench is noisier.
-pub(super) fn prefer(thread: i32) {
+/// Sets a thread's nice value to -20: other work on its core would appear as loss. Without the privilege the
+/// bench is noisier.
+pub(super) fn raise_priority(thread: i32) {
     let _ = execute(&Step::new(&format!("renice -n -20 -p {thread}")));
 }
 
-/// The standing of a session among others (sched(7), "The autogroup feature"): where the kernel groups
-/// processes by session, priorities count within a session only.
-pub(super) struct Standing {
+/// Priority of a session (sched(7), "The autogroup feature"). Where the kernel groups processes by session,
+/// nice values apply only within a session.
+pub(super) struct SessionPriority {
     file: String,
     before: String,
 }
 
-impl Standing {
-    /// Raises that of the session that `process` belongs to, where there is such a thing. Dropping the
-    /// result gives it its old one back.
+impl SessionPriority {
+    /// Raises the priority of the session of `process`, if the kernel has autogroups. Dropping the result
+    /// restores it.
     pub(super) fn raise(process: u32) -> Option<Self> {
         let file = format!("/proc/{process}/autogroup");
         // "/autogroup-17 nice 0"
@@ -80,27 +80,27 @@ impl Standing {
     }
 }
 
-impl Drop for Standing {
+impl Drop for SessionPriority {
     fn drop(&mut self) {
-        // With the session's last process it is gone.
+        // Fails once the session's last process has ended.
         let _ = std::fs::write(&self.file, &self.before);
     }
 }
 
-/// Clock ticks of each core since boot.
+/// Busy and total clock ticks of each core since boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ticks(Vec<[u64; 2]>);
+pub(super) struct CpuTimes(Vec<[u64; 2]>);
 
-impl Ticks {
+impl CpuTimes {
     pub(super) fn now() -> Result<Self, LabError> {
         let text =
             std::fs::read_to_string("/proc/stat").map_err(|error| LabError::io("/proc/stat", &error))?;
-        Ok(Self::read(&text))
+        Ok(Self::parse(&text))
     }
 
-    /// The lines `cpuN` of proc(5)'s `stat`: idle and iowait are the fourth and fifth field, and guest
-    /// time, from the ninth on, is in user time already.
-    fn read(text: &str) -> Self {
+    /// Parses the lines `cpuN` of `/proc/stat` (proc(5)): idle and iowait are the fourth and fifth field.
+    /// Guest time, from the ninth on, is part of user time.
+    fn parse(text: &str) -> Self {
         let lines =
             text.lines().filter_map(|line| line.strip_prefix("cpu")).filter(|line| !line.starts_with(' '));
         let core = |line: &str| {
@@ -123,14 +123,14 @@ impl Ticks {
     }
 }
 
-/// Cycles and instructions of one core, kernel and user, whoever runs there.
-pub(super) struct Cycles {
+/// Hardware counters of one core, kernel and user, all processes: cycles and instructions.
+pub(super) struct CycleCounters {
     cycles: Counter,
     instructions: Counter,
 }
 
-impl Cycles {
-    /// Starts to count; `None` where the machine does not.
+impl CycleCounters {
+    /// Starts counting; `None` if the machine has no such counters.
     pub(super) fn start(core: usize) -> Option<Self> {
         let counter = |event| {
             let mut counter =
@@ -141,8 +141,8 @@ impl Cycles {
         Some(Self { cycles: counter(Hardware::CPU_CYCLES)?, instructions: counter(Hardware::INSTRUCTIONS)? })
     }
 
-    /// What has been counted so far: cycles, instructions.
-    pub(super) fn count(mut self) -> Option<[u64; 2]> {
+    /// Cycles and instructions since the start.
+    pub(super) fn read(mut self) -> Option<[u64; 2]> {
         Some([self.cycles.read().ok()?, self.instructions.read().ok()?])
     }
 }
@@ -158,11 +158,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn busy_is_what_is_neither_idle_nor_waiting() {
+    fn busy_excludes_idle_and_iowait() {
         let before =
-            Ticks::read("cpu  9 9 9 9\ncpu0 10 0 10 100 5 0 5 0 7 0\ncpu1 1 1 1 1 1 1 1 1 0 0\nintr 5\n");
-        let after =
-            Ticks::read("cpu  9 9 9 9\ncpu0 30 0 20 130 5 0 45 0 9 0\ncpu1 1 1 1 1 1 1 1 1 0 0\nintr 5\n");
+            CpuTimes::parse("cpu  9 9 9 9\ncpu0 10 0 10 100 5 0 5 0 7 0\ncpu1 1 1 1 1 1 1 1 1 0 0\nintr 5\n");
+        let after = CpuTimes::parse(
+            "cpu  9 9 9 9\ncpu0 30 0 20 130 5 0 45 0 9 0\ncpu1 1 1 1 1 1 1 1 1 0 0\nintr 5\n",
+        );
         assert_eq!(before.0, [[25, 130], [6, 8]]);
         assert_eq!(after.busy_since(&before), [0.7, 0.0]);
     }

@@ -1,7 +1,7 @@
 //! The figures of a report as CSV, one a line, for spreadsheets, R and gnuplot.
 
-use super::report::Report;
-use super::results::{Figures, Latency};
+use super::report::BenchReport;
+use super::results::{DutFigures, LatencyQuantiles};
 use super::statistics::Spread;
 
 /// The columns. `at` is the offered rate in frames a second, or the share of the NDR for
@@ -10,7 +10,7 @@ const HEAD: &str = "flows,servers,frame_bytes,kind,forwarder,measure,at,statisti
 
 /// Every figure of `report`.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &BenchReport) -> String {
     let mut text = format!("{HEAD}\n");
     for results in &report.results {
         let traffic = &results.traffic;
@@ -34,7 +34,7 @@ struct Row {
     value: f64,
 }
 
-fn rows(figures: &Figures) -> Vec<Row> {
+fn rows(figures: &DutFigures) -> Vec<Row> {
     let (highest, overload, low) = (&figures.highest, &figures.overload, &figures.low);
     let mut rows = spread("offered_at_full_speed_fps", None, highest.offered);
     rows.extend(spread("delivered_at_full_speed_fps", None, highest.delivered));
@@ -60,15 +60,15 @@ fn spread(measure: &'static str, at: Option<f64>, spread: Spread) -> Vec<Row> {
     named.map(|(statistic, value)| Row { measure, at, statistic, value }).into()
 }
 
-fn latency(measure: &'static str, at: f64, latency: &Latency) -> impl Iterator<Item = Row> {
+fn latency(measure: &'static str, at: f64, latency: &LatencyQuantiles) -> impl Iterator<Item = Row> {
     let percentiles = latency.percentiles().into_iter();
     percentiles.map(move |(statistic, value)| Row { measure, at: Some(at), statistic, value: value as f64 })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
     use super::*;
+    use crate::bench_wire::fake::report;
 
     #[test]
     fn every_line_has_every_column_and_the_report_s_figures() {

@@ -3,17 +3,17 @@
 //! Whatever is compared is interleaved: A B C A B C …, so that a slow minute of the machine slows
 //! all alike, and ratios are formed round by round before their median is taken.
 
-use super::plan::{CURVE, LEVELS, Plan};
-use super::results::{Figures, Highest, Loaded, Low, Ndr, Overload, Point, Results};
+use super::plan::{CURVE, LEVELS, TrialPlan};
+use super::results::{DutFigures, Highest, Loaded, Low, Ndr, OverloadFigures, Point, Results};
 use super::search::highest_lossless;
 use super::statistics::{Spread, median, ratios};
 use super::summary::{Trials, causes, cores, delivered, latency, offered, per_frame, rates_in_words, spread};
-use super::trial::{Dut, Offered, Outcome, Testbed, Traffic};
+use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
 use crate::lab::{Console, LabError};
 use std::collections::BTreeMap;
 
 /// What a DUT is offered; `None` leaves it out.
-type Load<'a> = &'a dyn Fn(Dut) -> Option<Offered>;
+type OfferedLoad<'a> = &'a dyn Fn(Dut) -> Option<Offered>;
 
 /// A figure of each DUT.
 type Each<T> = BTreeMap<Dut, T>;
@@ -31,7 +31,7 @@ const NDR_MARGIN: f64 = 1.05;
 /// [`LabError`] if a DUT is gone or a signal has arrived.
 pub fn run(
     testbed: &mut dyn Testbed,
-    plan: &Plan,
+    plan: &TrialPlan,
     traffic: Traffic,
     console: &Console,
 ) -> Result<Results, LabError> {
@@ -43,7 +43,7 @@ pub fn run(
     let ndrs = bench.ndrs(&curves)?;
     let mut loaded = bench.latencies_under_load(&ndrs)?;
     let low = bench.latencies_at_low_rate(&ndrs)?;
-    let duts = plan.duts.iter().map(|c| Figures {
+    let duts = plan.duts.iter().map(|c| DutFigures {
         dut: *c,
         highest: highest[c].clone(),
         curve: curves[c].clone(),
@@ -57,7 +57,7 @@ pub fn run(
 
 struct Experiment<'a> {
     testbed: &'a mut dyn Testbed,
-    plan: &'a Plan,
+    plan: &'a TrialPlan,
     console: &'a Console,
 }
 
@@ -105,7 +105,7 @@ impl Experiment<'_> {
 
     /// The peak of the curve and four times its rate in turn. The peak is measured anew: the
     /// highest of several noisy points is too high by itself.
-    fn overloads(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Overload>, LabError> {
+    fn overloads(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<OverloadFigures>, LabError> {
         let peaks: Each<Point> = each(curves, |curve| peak(curve));
         let mut fourfold: Each<Offered> = BTreeMap::new();
         for (dut, peak) in &peaks {
@@ -114,10 +114,10 @@ impl Experiment<'_> {
         let at_peak = |dut| Some(peaks[&dut].asked);
         let above = |dut| Some(fourfold[&dut]);
         let [calm, flooded] = self.interleaved("peak and overload", self.plan.rounds, [&at_peak, &above])?;
-        let figures = |(dut, outcomes): (&Dut, &Vec<Outcome>)| {
+        let figures = |(dut, outcomes): (&Dut, &Vec<TrialOutcome>)| {
             let (peak, calm) = (peaks[dut], delivered(&calm[dut]));
             let offered = median(offered(outcomes));
-            let figures = Overload {
+            let figures = OverloadFigures {
                 peak,
                 offered,
                 times: offered / median(calm.iter().copied()),
@@ -202,7 +202,7 @@ impl Experiment<'_> {
         &mut self,
         what: &str,
         rounds: u32,
-        loads: [Load<'_>; LOADS],
+        loads: [OfferedLoad<'_>; LOADS],
     ) -> Result<[Trials; LOADS], LabError> {
         let mut trials = [const { Trials::new() }; LOADS];
         for round in 1..=rounds {
@@ -214,7 +214,7 @@ impl Experiment<'_> {
         Ok(trials)
     }
 
-    fn round(&mut self, load: Load<'_>, trials: &mut Trials) -> Result<(), LabError> {
+    fn round(&mut self, load: OfferedLoad<'_>, trials: &mut Trials) -> Result<(), LabError> {
         for &dut in &self.plan.duts {
             if let Some(offered) = load(dut) {
                 let outcome = self.trial(dut, offered)?;
@@ -224,7 +224,7 @@ impl Experiment<'_> {
         Ok(())
     }
 
-    fn trial(&mut self, dut: Dut, offered: Offered) -> Result<Outcome, LabError> {
+    fn trial(&mut self, dut: Dut, offered: Offered) -> Result<TrialOutcome, LabError> {
         self.testbed.trial(dut, offered, self.plan.trial())
     }
 }
@@ -254,11 +254,11 @@ fn at_share(rate: u64, share: f64) -> Option<Offered> {
     (rate > 0).then_some(Offered::PerSecond(rate))
 }
 
-fn quantiles(outcomes: &[Outcome], quantile: f64) -> Vec<f64> {
+fn quantiles(outcomes: &[TrialOutcome], quantile: f64) -> Vec<f64> {
     outcomes.iter().map(|outcome| outcome.latency.value_at_quantile(quantile) as f64).collect()
 }
 
-fn added_p50(outcomes: &[Outcome], peer: &[Outcome]) -> Option<Spread> {
+fn added_p50(outcomes: &[TrialOutcome], peer: &[TrialOutcome]) -> Option<Spread> {
     let (ours, theirs) = (quantiles(outcomes, 0.5), quantiles(peer, 0.5));
     Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs))
 }
@@ -268,11 +268,11 @@ mod tests {
     use super::*;
     use crate::bench_wire::fake::{self, Fake, capacity};
 
-    fn run_on(fake: &mut Fake, plan: &Plan) -> Results {
+    fn run_on(fake: &mut Fake, plan: &TrialPlan) -> Results {
         run(fake, plan, fake::TRAFFIC, &Console::silent()).unwrap()
     }
 
-    fn of(results: &Results, dut: Dut) -> &Figures {
+    fn of(results: &Results, dut: Dut) -> &DutFigures {
         results.duts.iter().find(|figures| figures.dut == dut).unwrap()
     }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn duts_keep_the_order_of_the_plan() {
         let order = vec![Dut::Nft, Dut::Xdp];
-        let plan = Plan { duts: order.clone(), ..fake::plan() };
+        let plan = TrialPlan { duts: order.clone(), ..fake::plan() };
         let mut fake = Fake::new();
         let results = run_on(&mut fake, &plan);
         assert_eq!(results.duts.iter().map(|f| f.dut).collect::<Vec<_>>(), order);

@@ -1,17 +1,20 @@
 //! A simulated testbed with devices of known capacity, for tests.
 
-use super::plan::Plan;
-use super::trial::{Dut, Kind, Offered, Outcome, PerFrame, Testbed, Traffic};
-use crate::lab::LabError;
+use super::conditions::Conditions;
+use super::experiment;
+use super::plan::TrialPlan;
+use super::report::{BenchReport, SCHEMA};
+use super::trial::{Dut, Offered, PerFrame, Testbed, Traffic, TrafficKind, TrialOutcome};
+use crate::lab::{Console, LabError};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) const TRAFFIC: Traffic =
-    Traffic { flows: 65_536, servers: 100, frame_len: 60, kind: Kind::Established };
+    Traffic { flows: 65_536, servers: 100, frame_len: 60, kind: TrafficKind::Established };
 
-pub(super) fn plan() -> Plan {
-    Plan {
+pub(super) fn plan() -> TrialPlan {
+    TrialPlan {
         duts: vec![Dut::Xdp, Dut::L2fwd, Dut::Nft],
         rounds: 3,
         curve_rounds: 1,
@@ -58,7 +61,7 @@ impl Testbed for Fake {
         Ok(())
     }
 
-    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<Outcome, LabError> {
+    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError> {
         assert!(self.primed.contains(&dut), "{dut:?} has no connections yet");
         self.log.push((dut, offered));
         let rate = match offered {
@@ -74,7 +77,7 @@ impl Testbed for Fake {
         let frames = |rate: u64| (rate as f64 * duration.as_secs_f64()) as u64;
         let (sent, delivered) = (frames(rate), frames(delivered));
         let busy = (rate as f64 / capacity as f64).min(1.0);
-        Ok(Outcome {
+        Ok(TrialOutcome {
             elapsed: duration,
             sent,
             delivered,
@@ -97,4 +100,12 @@ fn latencies(busy: f64, dut: Dut) -> Histogram<u64> {
         times.record(time as u64).unwrap();
     }
     times
+}
+
+/// The report of a run on a [`Fake`].
+pub(super) fn report() -> BenchReport {
+    let plan = plan();
+    let results = experiment::run(&mut Fake::new(), &plan, TRAFFIC, &Console::silent()).unwrap();
+    let conditions = Conditions::here("simulated".into());
+    BenchReport { schema: SCHEMA, conditions, plan, results: vec![results] }
 }

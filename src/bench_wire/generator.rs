@@ -1,8 +1,8 @@
-//! Makes frames of many connections and sends them out of an interface.
+//! Traffic generator: frames of many connections, made and sent by an XDP program.
 
 use super::anchor::Anchor;
-use super::program::{Program, map_failed, padded};
-use super::trial::{Kind, Offered, Traffic};
+use super::program::{BenchProgram, map_failed, padded};
+use super::trial::{Offered, Traffic, TrafficKind};
 use crate::io::Interface;
 use crate::lab::{Interrupt, LabError};
 use crate::sys::live_frames::{BURST_MAX, run_live};
@@ -16,37 +16,35 @@ use std::time::{Duration, Instant};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generate.bpf.o"));
 
-/// Frames that one system call makes at full speed: enough to hide what it costs to set up, and
-/// a few milliseconds at most.
+/// Frames per system call at full speed: amortizes its set-up, and takes a few milliseconds at most.
 const RUN: u32 = 64 * BURST_MAX;
-/// Most that one makes, so that a signal is heard within a second.
+/// Maximum of frames per system call, so that a signal takes effect within a second.
 const RUN_MAX: u64 = 1 << 20;
-/// At full speed one frame in so many is stamped. Odd, so that over time every place in a burst is.
+/// Interval of timestamped frames at full speed. Odd, so that every position in a burst is sampled.
 const STAMP_EVERY: u64 = 61;
-/// Otherwise about so many a second.
+/// Timestamped frames a second below full speed, approximately.
 const STAMPS_PER_SECOND: u64 = 20_000;
-/// Frames leave one by one up to so many a second; above, they would not be made fast enough.
+/// Highest rate of single frames, per second. Above, frames leave in bursts, because singles are too slow.
 const SINGLES_PER_SECOND: u64 = 400_000;
-/// From so many frames a second on the program itself waits for each; below, it would keep its core
-/// from other work for too long, and there is time for a system call.
-const OWN_PACE: u64 = 20_000;
-/// System calls a second then.
+/// Rate from which the BPF program itself paces frames, per second. Below, it would occupy its core too long, and a
+/// system call per frame is fast enough.
+const PACED_BY_PROGRAM: u64 = 20_000;
+/// System calls a second while the program paces.
 const CALLS_PER_SECOND: u64 = 10;
-/// A paced run that is late may take so much longer, as a factor, before it is cut off.
+/// Time limit of a paced run that is late, as a multiple of its duration.
 const GRACE: f64 = 1.25;
-/// How long a frame may take at low load.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for the arrival of a frame at low load.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Sends frames by an XDP program that makes them and is run by BPF_PROG_RUN.
+/// Traffic generator: an XDP program that makes frames, run by BPF_PROG_RUN.
 ///
 /// The interface must have an XDP program of its own, such as the [`super::sink::Sink`]'s, and its
-/// driver must be able to send what XDP redirects. Frames leave in bursts of [`Generator::burst`],
-/// evenly spread; within a burst they follow each other as fast as they are made. Both IPv4 and TCP
-/// checksums are right.
+/// driver must support XDP_TX. Frames leave in evenly spread bursts of [`Generator::burst`], back-to-back
+/// (RFC 1242 section 3.1) within a burst. IPv4 and TCP checksums are correct.
 pub struct Generator {
     _anchor: Anchor,
-    program: Program,
-    states: Array<MapData, State>,
+    program: BenchProgram,
+    states: Array<MapData, GeneratorState>,
     template: Vec<u8>,
     interface: u32,
     traffic: Traffic,
@@ -54,7 +52,7 @@ pub struct Generator {
 
 /// `struct state` of generate.bpf.c: random, made, new clients, make, stamp_every, until_stamp, start,
 /// interval, burst.
-type State = [u64; 9];
+type GeneratorState = [u64; 9];
 const RANDOM: usize = 0;
 const MADE: usize = 1;
 const NEW_CLIENTS: usize = 2;
@@ -68,21 +66,20 @@ enum Make {
     Mixed = 3,
 }
 
-/// What was sent.
+/// Frames sent by one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Frames.
+pub struct SentFrames {
+    /// Number of frames.
     pub frames: u64,
-    /// From the first to the last.
+    /// Time from the first frame to the last.
     pub elapsed: Duration,
 }
 
 impl Generator {
-    /// A generator of `traffic` for the TCP service `service`, sent from `interface` to the
-    /// station `peer`.
+    /// Loads a generator of `traffic` for the TCP service `service`, from `interface` to the MAC address `peer`.
     ///
     /// # Errors
-    /// [`LabError::Input`] if there can be no such frames; [`LabError::Failed`] if the kernel refuses.
+    /// [`LabError::Input`] if the traffic is invalid; [`LabError::Failed`] if the kernel refuses.
     pub fn open(
         interface: &Interface,
         peer: MacAddr,
@@ -99,18 +96,18 @@ impl Generator {
             ("flows", &traffic.flows.to_ne_bytes()),
             ("ip_len", &u32::from(ip_len(&traffic)).to_ne_bytes()),
         ];
-        let mut program = Program::load(OBJECT, "bench_generate", &globals)?;
+        let mut program = BenchProgram::load(OBJECT, "bench_generate", &globals)?;
         let _anchor = Anchor::new(&mut program)?;
-        let mut states: Array<MapData, State> = program.take_map("states");
+        let mut states: Array<MapData, GeneratorState> = program.take_map("states");
         let random = getrandom::u64().map_err(|error| LabError::Failed(error.to_string()))? | 1;
-        let mut state = State::default();
+        let mut state = GeneratorState::default();
         state[RANDOM] = random;
         states.set(0, state, 0).map_err(|error| map_failed(&error))?;
         let template = vec![0; traffic.frame_len.into()];
         Ok(Self { _anchor, program, states, template, interface: interface.index, traffic })
     }
 
-    /// Frames that are sent at once at `offered`.
+    /// Frames per burst at the offered load `offered`.
     #[must_use]
     pub fn burst(offered: Offered) -> u32 {
         match offered {
@@ -121,19 +118,18 @@ impl Generator {
 
     /// Sends a SYN and an ACK for each connection of the traffic in turn, at `per_second` frames.
     ///
-    /// To be called, like [`Generator::run`], in the interface's network namespace, on the core that
-    /// is to do the work.
+    /// Called, like [`Generator::run`], in the interface's network namespace, on the generator's core.
     ///
     /// # Errors
     /// As [`Generator::run`].
-    pub fn prime(&mut self, per_second: u64, interrupt: &Interrupt) -> Result<Sent, LabError> {
+    pub fn prime(&mut self, per_second: u64, interrupt: &Interrupt) -> Result<SentFrames, LabError> {
         let frames = 2 * u64::from(self.traffic.flows);
-        self.begin(Make::Prime, 0, Some(per_second))?;
-        self.pace(per_second, frames, (Duration::MAX, interrupt))
+        self.reset(Make::Prime, 0, Some(per_second))?;
+        self.pace(per_second, frames, Duration::MAX, interrupt)
     }
 
-    /// Sends a SYN and an ACK for each connection in turn, as fast as they arrive: at most `window`
-    /// frames are under way. `arrived` counts those that have arrived, from any number on.
+    /// Sends a SYN and an ACK for each connection in turn, with at most `window` frames in flight. `arrived`
+    /// returns a running count of arrivals.
     ///
     /// # Errors
     /// As [`Generator::run`]; also if frames are lost.
@@ -142,32 +138,32 @@ impl Generator {
         window: u32,
         arrived: impl Fn() -> Result<u64, LabError>,
         interrupt: &Interrupt,
-    ) -> Result<Sent, LabError> {
-        self.begin(Make::Prime, 0, None)?;
+    ) -> Result<SentFrames, LabError> {
+        self.reset(Make::Prime, 0, None)?;
         let (frames, before, start) = (2 * u64::from(self.traffic.flows), arrived()?, Instant::now());
-        let (mut sent, mut heard) = (0, Instant::now());
+        let (mut sent, mut last_arrival) = (0, Instant::now());
         while sent < frames {
             interrupt.check()?;
             self.send((frames - sent).min(window.into()) as u32, BURST_MAX)?;
             sent = self.state()?[MADE];
             while arrived()? - before < sent {
-                if heard.elapsed() > PATIENCE {
+                if last_arrival.elapsed() > ARRIVAL_TIMEOUT {
                     return Err(lost(sent, arrived()? - before));
                 }
             }
-            heard = Instant::now();
+            last_arrival = Instant::now();
         }
-        Ok(Sent { frames: sent, elapsed: start.elapsed() })
+        Ok(SentFrames { frames: sent, elapsed: start.elapsed() })
     }
 
-    /// What it sends.
+    /// Traffic of this generator.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.traffic
     }
 
-    /// Sends frames of the traffic's kind for `duration`. At a rate that cannot be kept it takes
-    /// somewhat longer, and sends fewer.
+    /// Sends frames of the traffic's kind for `duration`. At a rate above its speed it takes up to 25 % longer and
+    /// sends fewer.
     ///
     /// # Errors
     /// [`LabError::Interrupted`]; [`LabError::Failed`] if the kernel refuses.
@@ -176,30 +172,30 @@ impl Generator {
         offered: Offered,
         duration: Duration,
         interrupt: &Interrupt,
-    ) -> Result<Sent, LabError> {
+    ) -> Result<SentFrames, LabError> {
         let make = match self.traffic.kind {
-            Kind::Established => Make::Established,
-            Kind::Flood => Make::Flood,
-            Kind::Mixed => Make::Mixed,
+            TrafficKind::Established => Make::Established,
+            TrafficKind::Flood => Make::Flood,
+            TrafficKind::Mixed => Make::Mixed,
         };
         match offered {
             Offered::Full => {
-                self.begin(make, STAMP_EVERY, None)?;
-                self.flat_out(duration, interrupt)
+                self.reset(make, STAMP_EVERY, None)?;
+                self.run_at_full_speed(duration, interrupt)
             }
             Offered::PerSecond(rate) => {
-                self.begin(make, (rate / STAMPS_PER_SECOND) | 1, Some(rate))?;
+                self.reset(make, (rate / STAMPS_PER_SECOND) | 1, Some(rate))?;
                 let frames = (rate as f64 * duration.as_secs_f64()) as u64; // far below 2^53
-                self.pace(rate, frames, (duration.mul_f64(GRACE), interrupt))
+                self.pace(rate, frames, duration.mul_f64(GRACE), interrupt)
             }
         }
     }
 
-    /// Begins anew to count, with frames by `make`, at `rate` a second if there is one.
-    fn begin(&mut self, make: Make, stamp_every: u64, rate: Option<u64>) -> Result<(), LabError> {
+    /// Resets the counters for a run of frames by `make`, at `rate` frames a second if given.
+    fn reset(&mut self, make: Make, stamp_every: u64, rate: Option<u64>) -> Result<(), LabError> {
         let old = self.state()?;
-        let own_pace = rate.filter(|rate| *rate >= OWN_PACE);
-        let interval = own_pace.map_or(0, |rate| (1_000_000_000 << 10) / rate);
+        let paced = rate.filter(|rate| *rate >= PACED_BY_PROGRAM);
+        let interval = paced.map_or(0, |rate| (1_000_000_000 << 10) / rate);
         let burst = Self::burst(rate.map_or(Offered::Full, Offered::PerSecond)).into();
         let start = clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(clock_failed)?;
         let start = start.num_nanoseconds().cast_unsigned(); // since boot: never negative
@@ -208,11 +204,15 @@ impl Generator {
         self.states.set(0, state, 0).map_err(|error| map_failed(&error))
     }
 
-    fn state(&self) -> Result<State, LabError> {
+    fn state(&self) -> Result<GeneratorState, LabError> {
         self.states.get(&0, 0).map_err(|error| map_failed(&error))
     }
 
-    fn flat_out(&mut self, duration: Duration, interrupt: &Interrupt) -> Result<Sent, LabError> {
+    fn run_at_full_speed(
+        &mut self,
+        duration: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<SentFrames, LabError> {
         let start = Instant::now();
         while start.elapsed() < duration {
             interrupt.check()?;
@@ -221,20 +221,21 @@ impl Generator {
         self.sent(start)
     }
 
-    /// Sends `frames` frames at `rate` a second; what is late is made up for, until `longest` is over.
+    /// Sends `frames` frames at `rate` a second, catching up when late, until `time_limit`.
     fn pace(
         &mut self,
         rate: u64,
         frames: u64,
-        (longest, interrupt): (Duration, &Interrupt),
-    ) -> Result<Sent, LabError> {
+        time_limit: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<SentFrames, LabError> {
         let burst = Self::burst(Offered::PerSecond(rate));
-        let calls = if rate < OWN_PACE { rate } else { CALLS_PER_SECOND };
+        let calls = if rate < PACED_BY_PROGRAM { rate } else { CALLS_PER_SECOND };
         let each = (rate / calls.max(1)).clamp(1, RUN_MAX);
         let (start, mut sent) = (Instant::now(), 0);
-        while sent < frames && start.elapsed() < longest {
+        while sent < frames && start.elapsed() < time_limit {
             interrupt.check()?;
-            if rate < OWN_PACE && ((start.elapsed().as_secs_f64() * rate as f64) as u64) < sent {
+            if rate < PACED_BY_PROGRAM && ((start.elapsed().as_secs_f64() * rate as f64) as u64) < sent {
                 std::hint::spin_loop();
                 continue;
             }
@@ -245,11 +246,11 @@ impl Generator {
         self.sent(start)
     }
 
-    fn sent(&self, start: Instant) -> Result<Sent, LabError> {
-        Ok(Sent { elapsed: start.elapsed(), frames: self.state()?[MADE] })
+    fn sent(&self, start: Instant) -> Result<SentFrames, LabError> {
+        Ok(SentFrames { elapsed: start.elapsed(), frames: self.state()?[MADE] })
     }
 
-    /// A signal may end it early: [`State`] tells how many frames it were.
+    /// Runs the program `count` times. A signal may end it early; [`GeneratorState`] has the number of frames made.
     fn send(&mut self, count: u32, burst: u32) -> Result<(), LabError> {
         match run_live(self.program.fd(), &self.template, self.interface, (count, burst)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
@@ -266,11 +267,11 @@ fn clock_failed(error: nix::Error) -> LabError {
 
 fn lost(sent: u64, arrived: u64) -> LabError {
     LabError::Failed(format!(
-        "of the {sent} frames that open connections {arrived} have arrived, though they were sent slowly"
+        "of {sent} frames that open connections only {arrived} have arrived at a low rate"
     ))
 }
 
-/// Length of the IP packet in bytes. The shortest frame is a bare segment and its padding.
+/// Length of the IP packet in bytes. The shortest frame is a TCP segment without data, padded.
 fn ip_len(traffic: &Traffic) -> u16 {
     if traffic.frame_len == 60 { 40 } else { traffic.frame_len - 14 }
 }

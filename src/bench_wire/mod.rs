@@ -42,10 +42,11 @@ pub mod experiment;
 pub mod external;
 #[cfg(test)]
 mod fake;
+pub mod folder;
 pub mod generator;
 mod histogram;
 mod namespace;
-mod napi;
+
 pub mod plan;
 pub mod plots;
 mod port_pair;

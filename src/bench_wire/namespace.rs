@@ -1,4 +1,4 @@
-//! Where a DUT is: a network namespace for one end of a veth pair, or this process's own.
+//! Network namespace of a DUT or of the generator: a new one, or that of this process.
 
 use crate::lab::LabError;
 use crate::lab::runner::execute;
@@ -7,11 +7,11 @@ use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::path::Path;
 
-/// A namespace. Dropping one that [`Namespace::new`] has made removes it with all interfaces in it.
+/// A network namespace. Dropping one made by [`Namespace::new`] removes it with its interfaces.
 pub(super) struct Namespace(Option<String>);
 
 impl Namespace {
-    /// Makes it, with IPv6 and its chatter switched off.
+    /// Creates a namespace with IPv6 disabled, so that no neighbour discovery adds frames.
     pub(super) fn new(name: String) -> Result<Self, LabError> {
         if topology::exists(&name) {
             return Err(LabError::Input(format!(
@@ -27,17 +27,17 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// The one that this process is in.
+    /// Network namespace of this process.
     pub(super) fn here() -> Self {
         Self(None)
     }
 
-    /// Its name, for people.
+    /// Name for messages.
     pub(super) fn name(&self) -> &str {
         self.0.as_deref().unwrap_or("this namespace")
     }
 
-    /// The command `words` inside.
+    /// Command `words`, executed in this namespace.
     pub(super) fn step(&self, words: impl IntoIterator<Item = impl Into<String>>) -> Step {
         match &self.0 {
             Some(name) => Step::within(name, words),
@@ -45,20 +45,24 @@ impl Namespace {
         }
     }
 
-    /// Executes the shell command `text` inside, and gives back what it printed.
+    /// Executes the shell command `text` in this namespace and returns its output.
     pub(super) fn shell(&self, text: &str) -> Result<String, LabError> {
         execute(&self.step(["sh", "-c", text]))
     }
 
-    /// Calls `f` inside, on a thread of its own that is seated on `core` if one is given.
+    /// Calls `f` on a new thread in this namespace, pinned to `core` if given.
     pub(super) fn enter<T: Send>(
         &self,
         core: Option<usize>,
         f: impl FnOnce() -> Result<T, LabError> + Send,
     ) -> Result<T, LabError> {
         let inside = || {
-            self.0.as_deref().map_or(Ok(()), step_into)?;
-            core.map_or(Ok(()), super::cores::seat)?;
+            if let Some(name) = &self.0 {
+                enter_namespace(name)?;
+            }
+            if let Some(core) = core {
+                super::cores::pin(core)?;
+            }
             f()
         };
         match std::thread::scope(|scope| scope.spawn(inside).join()) {
@@ -68,8 +72,8 @@ impl Namespace {
     }
 }
 
-/// Moves the calling thread into the namespace `name`.
-fn step_into(name: &str) -> Result<(), LabError> {
+/// Moves the calling thread into the namespace `name` (setns(2)).
+fn enter_namespace(name: &str) -> Result<(), LabError> {
     let failed = |error: &std::io::Error| LabError::io(format!("entering the namespace {name}"), error);
     let file = File::open(format!("/run/netns/{name}")).map_err(|error| failed(&error))?;
     setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error.into()))

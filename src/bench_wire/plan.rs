@@ -1,23 +1,23 @@
-//! What is measured, how often, and how long that takes.
+//! Plan of a run: trials, rounds, and estimated time.
 
-use super::search::Rules;
+use super::search::SearchRules;
 use super::trial::{Dut, Traffic};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How the experiment is made.
+/// Plan of the trials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Who takes part, in turn.
+pub struct TrialPlan {
+    /// DUTs, in order of their turns.
     pub duts: Vec<Dut>,
-    /// Rounds, each with a trial of every DUT, of what is compared: the highest rate, the
-    /// overload and the latency at a low rate. At least 1.
+    /// Rounds of each comparison (highest rate, overload, latency at a low rate). A round has one trial of every
+    /// DUT. At least 1.
     pub rounds: u32,
     /// Rounds of each point of a curve.
     pub curve_rounds: u32,
     /// Length of one trial, in seconds.
     pub seconds: f64,
-    /// Width of the last interval of the search for the NDR: [`Rules::resolution`].
+    /// Width of the last interval of the search for the NDR: [`SearchRules::resolution`].
     pub resolution: f64,
     /// Trials that must all lose for a rate to have lost.
     pub tries: u32,
@@ -27,42 +27,41 @@ pub struct Plan {
     pub low_rate: u64,
 }
 
-/// Offered rates of the curve, as multiples of what is delivered at full speed. Close together
-/// where it bends.
+/// Offered rates of the curve, as multiples of the rate delivered at full speed. Dense around 1, where the curve bends.
 pub const CURVE: [f64; 11] = [0.25, 0.5, 0.7, 0.85, 0.95, 1.0, 1.1, 1.3, 1.6, 2.0, 3.0];
 
 /// Shares of the NDR at which latencies are measured.
 pub const LEVELS: [f64; 3] = [0.1, 0.5, 0.9];
 
-/// A trial's other costs: switching DUTs, waiting for frames under way, reading counters.
-const TURN: Duration = Duration::from_millis(300);
+/// Overhead of a trial: switching DUTs, waiting for frames in flight, reading counters.
+const OVERHEAD: Duration = Duration::from_millis(300);
 
-/// Connections a second that a DUT is primed with.
+/// Rate of opening connections before the first trial, per second.
 const PRIMING_RATE: u64 = 100_000;
 
-/// Building a pair of namespaces and starting what forwards there.
+/// Time to build a port pair and start its DUT.
 const BUILD: Duration = Duration::from_secs(2);
 
-impl Plan {
+impl TrialPlan {
     /// Length of one trial.
     #[must_use]
     pub fn trial(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
 
-    /// How the NDR is sought.
+    /// Rules of the search for the NDR.
     #[must_use]
-    pub fn rules(&self) -> Rules {
+    pub fn rules(&self) -> SearchRules {
         let Self { resolution, tries, confirmations, .. } = *self;
-        Rules { resolution, tries, confirmations }
+        SearchRules { resolution, tries, confirmations }
     }
 
-    /// The time that the whole takes: if no rate has to be tried twice, and at most.
+    /// Duration of the run: without repeated trials, and at most.
     #[must_use]
     pub fn estimate(&self, traffics: &[Traffic]) -> (Duration, Duration) {
         let (least, most) = self.rules().trials();
         let priming: Duration = traffics.iter().map(|traffic| self.priming(traffic)).sum();
-        let all = |ndr| priming + (self.trial() + TURN) * self.trials(ndr) * traffics.len() as u32;
+        let all = |ndr| priming + (self.trial() + OVERHEAD) * self.trials(ndr) * traffics.len() as u32;
         (all(least), all(most))
     }
 
@@ -71,7 +70,7 @@ impl Plan {
         (BUILD + opening) * self.duts.len() as u32
     }
 
-    /// Trials of one traffic, `ndr` of them in each search.
+    /// Number of trials of one traffic pattern, with `ndr` in each search.
     fn trials(&self, ndr: u32) -> u32 {
         let curves = (CURVE.len() + LEVELS.len()) as u32 * self.curve_rounds;
         let (highest, overload, low) = (self.rounds, 1 + 2 * self.rounds, self.rounds);
@@ -79,9 +78,9 @@ impl Plan {
     }
 }
 
-/// A time as people say it: "45 s", "12 min", "1 h 5 min".
+/// Formats a duration for a message: "45 s", "12 min", "1 h 5 min".
 #[must_use]
-pub fn spoken(time: Duration) -> String {
+pub fn format_duration(time: Duration) -> String {
     let minutes = (time.as_secs() + 30) / 60;
     match time.as_secs() {
         seconds @ 0..90 => format!("{seconds} s"),
@@ -96,8 +95,8 @@ mod tests {
     use crate::bench_wire::fake;
 
     #[test]
-    fn times_are_said_as_people_do() {
-        let said = |seconds| spoken(Duration::from_secs(seconds));
+    fn durations_are_rounded_for_messages() {
+        let said = |seconds| format_duration(Duration::from_secs(seconds));
         assert_eq!(said(0), "0 s");
         assert_eq!(said(89), "89 s");
         assert_eq!(said(90), "2 min");
@@ -108,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn the_estimate_counts_every_trial_of_every_traffic() {
-        let plan = Plan { duts: vec![Dut::Xdp], ..fake::plan() };
+    fn estimate_counts_every_trial_of_every_traffic() {
+        let plan = TrialPlan { duts: vec![Dut::Xdp], ..fake::plan() };
         let traffic = fake::TRAFFIC;
         let (least, most) = plan.estimate(&[traffic]);
         // 3 rounds of 4 kinds, 1 of 11 + 3 points, 1 to see what can be paced; an NDR takes 5 halvings

@@ -1,10 +1,10 @@
 //! The report as pictures: SVG files that a browser shows.
 
 use super::conditions::Conditions;
-use super::report::Report;
-use super::results::{Figures, Latency, Loaded, Results};
+use super::report::BenchReport;
+use super::results::{DutFigures, LatencyQuantiles, Loaded, Results};
 use super::tables::heading;
-use super::trial::{Dut, Kind, Traffic};
+use super::trial::{Dut, Traffic, TrafficKind};
 use crate::lab::LabError;
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
@@ -31,13 +31,13 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 type Draw = fn(&Area<'_>, &Results) -> Drawn;
 
-type Percentile = fn(&Latency) -> u64;
+type Percentile = fn(&LatencyQuantiles) -> u64;
 
 /// Every picture of `report`: file name and SVG text.
 ///
 /// # Errors
 /// [`LabError::Failed`] if one cannot be drawn.
-pub fn all(report: &Report) -> Result<Vec<(String, String)>, LabError> {
+pub fn all(report: &BenchReport) -> Result<Vec<(String, String)>, LabError> {
     let kinds: [(&str, Draw); 3] = [("highest", highest), ("curve", curves), ("latency", latencies)];
     let mut pictures = Vec::new();
     for results in &report.results {
@@ -52,7 +52,7 @@ pub fn all(report: &Report) -> Result<Vec<(String, String)>, LabError> {
 
 fn file_name(plot: &str, traffic: &Traffic) -> String {
     let kind = match traffic.kind {
-        Kind::Established => String::new(),
+        TrafficKind::Established => String::new(),
         kind => format!("-{}", kind.name()),
     };
     format!("{plot}-{}-flows{kind}.svg", traffic.flows)
@@ -142,7 +142,7 @@ fn highest(area: &Area<'_>, results: &Results) -> Drawn {
 
 /// Delivered against offered, both logarithmic, so that DUTs of unlike speed can be seen.
 fn curves(area: &Area<'_>, results: &Results) -> Drawn {
-    let points = |figures: &Figures| -> Vec<(f64, f64)> {
+    let points = |figures: &DutFigures| -> Vec<(f64, f64)> {
         figures.curve.iter().map(|point| (point.offered / 1e3, point.delivered / 1e3)).collect()
     };
     let all: Vec<_> = results.duts.iter().flat_map(points).collect();
@@ -285,8 +285,8 @@ fn titled<'a>(
 }
 
 /// Name and colour of each DUT that is `drawn`, in their order.
-fn legend(results: &Results, drawn: fn(&Figures) -> bool) -> Vec<(&'static str, RGBColor)> {
-    let entry = |figures: &Figures| (label(figures.dut), colour(figures.dut));
+fn legend(results: &Results, drawn: fn(&DutFigures) -> bool) -> Vec<(&'static str, RGBColor)> {
+    let entry = |figures: &DutFigures| (label(figures.dut), colour(figures.dut));
     results.duts.iter().filter(|figures| drawn(figures)).map(entry).collect()
 }
 
@@ -323,8 +323,8 @@ fn styled<'b, 'a: 'b, 'm, X: Ranged, Y: Ranged>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
     use super::*;
+    use crate::bench_wire::fake::report;
     use clap::ValueEnum;
 
     #[test]

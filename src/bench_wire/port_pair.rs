@@ -1,6 +1,6 @@
-//! One DUT's veth pair: the generator and the sink at one end, the DUT at the other.
+//! A pair of ports joined by a veth: the tester's, with generator and sink, and the DUT's.
 
-use super::dut::{self, FORWARDER, Forwarder, INTERFACE, Plan, SERVICE, Site};
+use super::dut::{self, DUT_MAC, DutSetup, DutSpec, INTERFACE, RunningDut, SERVICE};
 use super::generator::Generator;
 use super::namespace::Namespace;
 use super::sink::Sink;
@@ -9,45 +9,45 @@ use crate::io::Interface;
 use crate::lab::LabError;
 use std::collections::BTreeMap;
 
-/// The generator's and the sink's interface.
-const OUTSIDE: &str = "gen0";
-/// Its MAC address.
-const OUTSIDE_MAC: &str = "02:00:00:00:00:01";
-/// The forwarder's own address.
-const FORWARDER_ADDRESS: &str = "172.17.0.1/16";
-/// Frames that may be under way while connections are opened: less than any ring holds.
+/// Interface of the tester's port.
+const TESTER: &str = "gen0";
+/// MAC address of the tester's port.
+const TESTER_MAC: &str = "02:00:00:00:00:01";
+/// IPv4 address of the DUT's port.
+const DUT_ADDRESS: &str = "172.17.0.1/16";
+/// Frames in flight while connections are opened: fewer than any ring holds.
 const WINDOW: u32 = 1024;
 
-/// The fields are dropped from the first to the last: what runs ends before what it runs on.
+/// Both ports with what runs on them. Fields are dropped in order: processes before their namespaces.
 pub(super) struct PortPair {
-    pub(super) forwarder: Box<dyn Forwarder>,
+    pub(super) running: Box<dyn RunningDut>,
     pub(super) generator: Generator,
     pub(super) sink: Sink,
-    pub(super) outside: Namespace,
-    inside: Namespace,
+    pub(super) tester: Namespace,
+    dut_side: Namespace,
     dut: Dut,
 }
 
 impl PortPair {
-    /// Builds the pair and starts the DUT.
-    pub(super) fn up(plan: &Plan<'_>) -> Result<Self, LabError> {
-        let (dut, traffic) = (plan.dut, plan.traffic);
-        let (outside, inside) = pair(plan.name, dut)?;
-        let here = outside.enter(None, || lookup(OUTSIDE))?;
-        let sink = outside.enter(None, || Sink::open(&here, FORWARDER, traffic.servers))?;
-        let generator = Generator::open(&here, FORWARDER, SERVICE, traffic)?;
-        let interface = inside.enter(None, || lookup(INTERFACE))?;
-        let forwarder = dut::start(&Site { plan, namespace: &inside, interface, station: None })?;
-        Ok(Self { forwarder, generator, sink, outside, inside, dut })
+    /// Builds the veth pair and starts the DUT.
+    pub(super) fn up(spec: &DutSpec<'_>) -> Result<Self, LabError> {
+        let (dut, traffic) = (spec.dut, spec.traffic);
+        let (tester, dut_side) = create(spec.name, dut)?;
+        let here = tester.enter(None, || lookup(TESTER))?;
+        let sink = tester.enter(None, || Sink::open(&here, DUT_MAC, traffic.servers))?;
+        let generator = Generator::open(&here, DUT_MAC, SERVICE, traffic)?;
+        let interface = dut_side.enter(None, || lookup(INTERFACE))?;
+        let running = dut::start(&DutSetup { spec, namespace: &dut_side, interface, station: None })?;
+        Ok(Self { running, generator, sink, tester, dut_side, dut })
     }
 
-    /// Opens every connection of the traffic, on `core`; none for DUTs that keep none.
+    /// Opens every connection of the traffic, with the generator on `core`. Does nothing for a DUT without a table.
     pub(super) fn prime(&mut self, core: usize, interrupt: &crate::lab::Interrupt) -> Result<(), LabError> {
-        let Some(before) = self.forwarder.connections()? else { return Ok(()) };
-        let Self { generator, sink, outside, .. } = self;
+        let Some(before) = self.running.connections()? else { return Ok(()) };
+        let Self { generator, sink, tester, .. } = self;
         let flows = generator.traffic().flows;
-        outside.enter(Some(core), || generator.prime_by_window(WINDOW, || sink.delivered(), interrupt))?;
-        let opened = self.forwarder.connections()?.unwrap_or_default().saturating_sub(before);
+        tester.enter(Some(core), || generator.prime_by_window(WINDOW, || sink.delivered(), interrupt))?;
+        let opened = self.running.connections()?.unwrap_or_default().saturating_sub(before);
         if opened == u64::from(flows) {
             return Ok(());
         }
@@ -57,11 +57,11 @@ impl PortPair {
         )))
     }
 
-    /// Frames lost so far whose cause is known.
+    /// Frames lost so far, by known cause.
     pub(super) fn losses(&self) -> Result<BTreeMap<String, u64>, LabError> {
-        let mut losses = self.forwarder.losses()?;
-        let here = statistics(&self.outside, OUTSIDE)?;
-        let there = statistics(&self.inside, INTERFACE)?;
+        let mut losses = self.running.losses()?;
+        let here = statistics(&self.tester, TESTER)?;
+        let there = statistics(&self.dut_side, INTERFACE)?;
         let of = |counts: &BTreeMap<String, u64>, name: &str| counts.get(name).copied().unwrap_or_default();
         losses.insert("interface_full".into(), of(&here, "tx_queue_0_xdp_xmit_errors"));
         losses
@@ -73,20 +73,20 @@ impl PortPair {
     }
 }
 
-/// A namespace for each end, and the veth pair between them: one queue, no offloads.
-fn pair(name: &str, dut: Dut) -> Result<(Namespace, Namespace), LabError> {
+/// Creates a namespace for each end and the veth pair between them: one queue, no offloads.
+fn create(name: &str, dut: Dut) -> Result<(Namespace, Namespace), LabError> {
     let namespace = |end: &str| Namespace::new(format!("{name}-{}-{end}", dut.name()));
     let (outside, inside) = (namespace("gen")?, namespace("fwd")?);
     outside.shell(&format!(
-        "ip link add {OUTSIDE} address {OUTSIDE_MAC} numrxqueues 1 numtxqueues 1 type veth \
-         peer name {INTERFACE} address {FORWARDER} netns {} numrxqueues 1 numtxqueues 1",
+        "ip link add {TESTER} address {TESTER_MAC} numrxqueues 1 numtxqueues 1 type veth \
+         peer name {INTERFACE} address {DUT_MAC} netns {} numrxqueues 1 numtxqueues 1",
         inside.name()
     ))?;
-    for (end, interface) in [(&outside, OUTSIDE), (&inside, INTERFACE)] {
+    for (end, interface) in [(&outside, TESTER), (&inside, INTERFACE)] {
         end.shell(&format!("ethtool -K {interface} tx off gso off tso off gro off >/dev/null"))?;
         end.shell(&format!("ip link set {interface} up"))?;
     }
-    inside.shell(&format!("ip address add {FORWARDER_ADDRESS} dev {INTERFACE}"))?;
+    inside.shell(&format!("ip address add {DUT_ADDRESS} dev {INTERFACE}"))?;
     Ok((outside, inside))
 }
 
@@ -94,7 +94,7 @@ fn lookup(name: &str) -> Result<Interface, LabError> {
     Interface::lookup(name).map_err(|error| LabError::Failed(error.to_string()))
 }
 
-/// What the driver counts (veth_get_ethtool_stats in drivers/net/veth.c), and `tx_dropped`.
+/// Counters of the driver (`veth_get_ethtool_stats` in drivers/net/veth.c) and `tx_dropped`.
 pub(super) fn statistics(namespace: &Namespace, interface: &str) -> Result<BTreeMap<String, u64>, LabError> {
     let text = namespace.shell(&format!(
         "ethtool -S {interface}; echo tx_dropped: $(cat /sys/class/net/{interface}/statistics/tx_dropped)"

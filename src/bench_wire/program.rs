@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// One loaded object file with one XDP program in it.
-pub(super) struct Program {
+pub(super) struct BenchProgram {
     ebpf: Ebpf,
     name: &'static str,
 }
@@ -22,7 +22,7 @@ pub(super) fn padded(mac: MacAddr) -> [u8; 8] {
     [a, b, c, d, e, f, 0, 0]
 }
 
-impl Program {
+impl BenchProgram {
     /// Loads the XDP program `name` of `object`, with the constants `globals`.
     pub(super) fn load(
         object: &[u8],

@@ -13,12 +13,12 @@ pub struct Results {
     /// What the generator sent.
     pub traffic: Traffic,
     /// By DUT, in the order of their turns.
-    pub duts: Vec<Figures>,
+    pub duts: Vec<DutFigures>,
 }
 
 /// All figures of one DUT.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
+pub struct DutFigures {
     /// Whose they are.
     pub dut: Dut,
     /// At full speed of the generator.
@@ -26,7 +26,7 @@ pub struct Figures {
     /// Delivered against offered, by offered rate; the last point is full speed.
     pub curve: Vec<Point>,
     /// Overload beside the peak of the curve.
-    pub overload: Overload,
+    pub overload: OverloadFigures,
     /// The highest rate without loss.
     pub ndr: Ndr,
     /// Latency at shares of the NDR; empty if the NDR is 0.
@@ -63,7 +63,7 @@ pub struct Point {
 
 /// Overload beside the peak, in turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Overload {
+pub struct OverloadFigures {
     /// The point of the curve where most arrives, as measured in the curve.
     pub peak: Point,
     /// What was offered in overload, median.
@@ -101,7 +101,7 @@ pub struct Loaded {
     /// The share.
     pub of_ndr: f64,
     /// The latency there.
-    pub latency: Latency,
+    pub latency: LatencyQuantiles,
     /// Busy share of each core, medians.
     pub cores: Vec<f64>,
 }
@@ -110,7 +110,7 @@ pub struct Loaded {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Low {
     /// The latency.
-    pub latency: Latency,
+    pub latency: LatencyQuantiles,
     /// Median latency less that of l2fwd in the same round; `None` without l2fwd.
     pub added_p50: Option<Spread>,
     /// 99th percentile over that of l2fwd in the same round; `None` without l2fwd.
@@ -119,7 +119,7 @@ pub struct Low {
 
 /// Time from generator to sink.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
+pub struct LatencyQuantiles {
     /// Offered rate, median.
     pub offered: f64,
     /// Frames that were timed; with none of them the figures below are 0.
@@ -136,7 +136,7 @@ pub struct Latency {
     pub max: u64,
 }
 
-impl Latency {
+impl LatencyQuantiles {
     /// Of the frames in `times`, offered at `offered`.
     #[must_use]
     pub fn of(offered: f64, times: &Histogram<u64>) -> Self {

@@ -4,11 +4,11 @@
 //! others share, a frame may be lost because the machine was away for a moment, so a loss is
 //! verified (as ETSI GS NFV-TST 009 does in its "binary search with loss verification"):
 //!
-//! 1. A rate passes if one of up to [`Rules::tries`] trials loses nothing, and fails if all lose.
-//! 2. The search ends when the highest rate that passed is within [`Rules::resolution`] of the
+//! 1. A rate passes if one of up to [`SearchRules::tries`] trials loses nothing, and fails if all lose.
+//! 2. The search ends when the highest rate that passed is within [`SearchRules::resolution`] of the
 //!    lowest that failed, as a share of the latter; far below the upper bound, where that would be
 //!    endless, within a tenth of it as a share of the upper bound.
-//! 3. The rate found must then pass [`Rules::confirmations`] further trials, more than half of
+//! 3. The rate found must then pass [`SearchRules::confirmations`] further trials, more than half of
 //!    them without loss; otherwise it goes down, by one step, then two, then four, until it does.
 //!    How many of them lost nothing is reported with the rate.
 //!
@@ -17,7 +17,7 @@
 
 /// How a rate is judged, and how precisely it is sought.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rules {
+pub struct SearchRules {
     /// Width of the last interval, as a share of its upper end.
     pub resolution: f64,
     /// Trials that must all lose for a rate to fail, at least 1.
@@ -28,7 +28,7 @@ pub struct Rules {
 
 /// What the search has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct SearchResult {
     /// Frames a second; 0 if even the slowest rate tried loses.
     pub rate: u64,
     /// Frames a second by which a higher rate might have passed, had the search gone on.
@@ -39,7 +39,7 @@ pub struct Found {
     pub trials: u32,
 }
 
-impl Rules {
+impl SearchRules {
     /// The least difference that matters just below `rate`, in frames a second.
     #[must_use]
     pub fn step(&self, rate: u64, upper: u64) -> u64 {
@@ -65,17 +65,17 @@ const FLOOR: f64 = 10.0;
 /// What `is_lossless` fails with.
 pub fn highest_lossless<E>(
     upper: u64,
-    rules: &Rules,
+    rules: &SearchRules,
     is_lossless: impl FnMut(u64) -> Result<bool, E>,
-) -> Result<Found, E> {
+) -> Result<SearchResult, E> {
     let mut search = Search { rules, is_lossless, trials: 0 };
     let (candidate, within) = search.bisect(upper)?;
     let (rate, lossless) = search.confirm(candidate, within)?;
-    Ok(Found { rate, within, lossless, trials: search.trials })
+    Ok(SearchResult { rate, within, lossless, trials: search.trials })
 }
 
 struct Search<'a, F> {
-    rules: &'a Rules,
+    rules: &'a SearchRules,
     is_lossless: F,
     trials: u32,
 }
@@ -140,10 +140,10 @@ mod tests {
     use proptest::prelude::*;
     use std::convert::Infallible;
 
-    const RULES: Rules = Rules { resolution: 0.01, tries: 3, confirmations: 5 };
+    const RULES: SearchRules = SearchRules { resolution: 0.01, tries: 3, confirmations: 5 };
 
     /// A device that loses nothing up to `capacity`, but where `noise` says so.
-    fn search(upper: u64, capacity: u64, mut noise: impl FnMut() -> bool) -> Found {
+    fn search(upper: u64, capacity: u64, mut noise: impl FnMut() -> bool) -> SearchResult {
         let probe = |rate| Ok::<_, Infallible>(rate <= capacity && !noise());
         let Ok(found) = highest_lossless(upper, &RULES, probe);
         found

@@ -1,42 +1,45 @@
-//! A run from the command line's words to the report's folder.
+//! A run of the bench: from the request to the report folder.
 
 use super::conditions::Conditions;
 use super::experiment;
-use super::plan::{Plan, spoken};
-use super::report::{Folder, Report, SCHEMA};
+use super::folder::Folder;
+use super::plan::{TrialPlan, format_duration};
+use super::report::{BenchReport, SCHEMA};
 use super::tables;
 use super::trial::{Dut, Testbed, Traffic};
 use crate::lab::{Console, LabError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// What is to be measured, and where the report goes.
+/// Request for a run of the bench.
 #[derive(Clone, Debug)]
-pub struct Request {
-    /// How it is measured.
-    pub plan: Plan,
-    /// With what, one after the other.
+pub struct BenchRequest {
+    /// Plan of the trials.
+    pub plan: TrialPlan,
+    /// Traffic patterns, measured one after the other.
     pub traffics: Vec<Traffic>,
-    /// The report's folder; `None` is one called `directrix-bench` in this directory.
+    /// Report folder; `None` is `directrix-bench` in the working directory.
     pub out: Option<PathBuf>,
-    /// Where the frames go, for the reader of the report.
+    /// Description of the testbed for the report.
     pub setting: String,
-    /// DUTs that do not take part, each with the reason.
+    /// DUTs that are left out, each with the reason.
     pub left_out: Vec<String>,
 }
 
-impl Request {
+impl BenchRequest {
+    /// Validates the request.
+    ///
     /// # Errors
-    /// [`LabError::Input`] if a DUT or a number of flows is there twice.
+    /// [`LabError::Input`] if a DUT or a number of flows is repeated.
     pub fn check(&self) -> Result<(), LabError> {
         let flows = self.traffics.iter().map(|traffic| traffic.flows.to_string());
         let names = self.plan.duts.iter().map(|dut| dut.name().to_owned());
-        no_twin("--duts", names)?;
-        no_twin("--flows", flows)
+        check_unique("--duts", names)?;
+        check_unique("--flows", flows)
     }
 
-    /// Measures each traffic on the testbed that `build` makes for it, tells `console` how it goes on,
-    /// and writes the report; again after each traffic, so that an interruption costs one of them.
+    /// Measures each traffic pattern on the testbed made by `build` and prints progress to `console`. Writes the
+    /// report after each pattern, so that an interruption loses one at most.
     ///
     /// # Errors
     /// [`LabError`] if the report cannot be written, a testbed fails, or a signal has arrived.
@@ -44,13 +47,13 @@ impl Request {
         &self,
         console: &Console,
         mut build: impl FnMut(&[Dut], Traffic) -> Result<A, LabError>,
-    ) -> Result<Report, LabError> {
+    ) -> Result<BenchReport, LabError> {
         self.check()?;
         let folder = Folder::make(self.out.as_deref())?;
         let conditions = Conditions::here(self.setting.clone()).without(&self.left_out);
         let plan = self.plan.clone();
-        let mut report = Report { schema: SCHEMA, conditions, plan, results: Vec::new() };
-        tell_left_out(console, &self.left_out);
+        let mut report = BenchReport { schema: SCHEMA, conditions, plan, results: Vec::new() };
+        report_left_out(console, &self.left_out);
         console.say(&self.announcement());
         if let Some(warning) = report.conditions.warning() {
             console.say(&warning);
@@ -73,19 +76,21 @@ impl Request {
         let (least, most) = self.plan.estimate(&self.traffics);
         format!(
             "This takes about {}, on a noisy machine up to {}; Ctrl-C ends it.",
-            spoken(least),
-            spoken(most)
+            format_duration(least),
+            format_duration(most)
         )
     }
 }
 
-/// Says which DUTs do not take part before the others do.
-pub(super) fn tell_left_out(console: &Console, left_out: &[String]) {
-    left_out.iter().for_each(|why| console.say(&format!("left out: {why}")));
+/// Prints the DUTs that are left out, with the reasons.
+pub(super) fn report_left_out(console: &Console, left_out: &[String]) {
+    for reason in left_out {
+        console.say(&format!("left out: {reason}"));
+    }
 }
 
-/// Refuses one word for `option` that is there twice.
-pub(super) fn no_twin(option: &str, words: impl Iterator<Item = String>) -> Result<(), LabError> {
+/// Refuses a repeated value of `option`.
+pub(super) fn check_unique(option: &str, words: impl Iterator<Item = String>) -> Result<(), LabError> {
     let mut seen = BTreeSet::new();
     for word in words {
         if seen.contains(&word) {
@@ -103,11 +108,11 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
-    /// What a console was told.
+    /// Output of a console.
     #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
+    struct Output(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Paper {
+    impl Write for Output {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -117,19 +122,19 @@ mod tests {
         }
     }
 
-    fn request(out: PathBuf) -> Request {
+    fn request(out: PathBuf) -> BenchRequest {
         let traffics = [65_536, 1_048_576].map(|flows| Traffic { flows, ..fake::TRAFFIC });
         let (plan, setting) = (fake::plan(), "simulated".to_owned());
-        Request { plan, traffics: traffics.to_vec(), out: Some(out), setting, left_out: Vec::new() }
+        BenchRequest { plan, traffics: traffics.to_vec(), out: Some(out), setting, left_out: Vec::new() }
     }
 
     #[test]
-    fn a_run_says_how_long_it_takes_and_ends_with_what_the_file_says() {
+    fn run_prints_estimate_and_report() {
         let home = tempfile::tempdir().unwrap();
-        let (paper, out) = (Paper::default(), home.path().join("out"));
-        let report = request(out.clone()).run(&Console::to(paper.clone()), |_, _| Ok(Fake::new())).unwrap();
+        let (output, out) = (Output::default(), home.path().join("out"));
+        let report = request(out.clone()).run(&Console::to(output.clone()), |_, _| Ok(Fake::new())).unwrap();
         assert_eq!(report.results.len(), 2);
-        let said = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        let said = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
         assert!(said.starts_with("This takes about 5 min, on a noisy machine up to "), "{said}");
         assert!(
             said.contains("highest rate, 3 of 3: xdp 313.5, l2fwd 285.0, nft 570.0 thousand frames/s"),
@@ -145,31 +150,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_said_at_once_and_in_the_report() {
+    fn left_out_duts_are_printed_and_reported() {
         let home = tempfile::tempdir().unwrap();
-        let (paper, out) = (Paper::default(), home.path().join("out"));
-        let request = Request { left_out: vec!["nft: not there".into()], ..request(out.clone()) };
-        let report = request.run(&Console::to(paper.clone()), |_, _| Ok(Fake::new())).unwrap();
+        let (output, out) = (Output::default(), home.path().join("out"));
+        let request = BenchRequest { left_out: vec!["nft: not there".into()], ..request(out.clone()) };
+        let report = request.run(&Console::to(output.clone()), |_, _| Ok(Fake::new())).unwrap();
         assert_eq!(report.conditions.left_out, ["nft: not there"]);
-        let said = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        let said = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
         assert!(said.starts_with("left out: nft: not there\n"), "{said}");
         let text = std::fs::read_to_string(out.join("report.txt")).unwrap();
         assert!(text.contains("\nleft out     nft: not there\n"), "{text}");
     }
 
     #[test]
-    fn what_was_measured_before_an_interruption_is_kept() {
+    fn interruption_keeps_finished_results() {
         let home = tempfile::tempdir().unwrap();
         let mut testbeds = vec![Err(LabError::Interrupted), Ok(Fake::new())];
         let ended = request(home.path().join("out")).run(&Console::silent(), |_, _| testbeds.pop().unwrap());
         assert_eq!(ended, Err(LabError::Interrupted));
         let text = std::fs::read_to_string(home.path().join("out/report.json")).unwrap();
-        let report: Report = serde_json::from_str(&text).unwrap();
+        let report: BenchReport = serde_json::from_str(&text).unwrap();
         assert_eq!(report.results.len(), 1);
     }
 
     #[test]
-    fn twins_are_refused_before_anything_is_made() {
+    fn repeated_duts_are_refused_before_writing() {
         let home = tempfile::tempdir().unwrap();
         let mut request = request(home.path().join("out"));
         request.plan.duts.push(Dut::Xdp);

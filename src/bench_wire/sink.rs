@@ -1,7 +1,7 @@
-//! Counts what comes back from a forwarder, and how long it took.
+//! Sink: counts forwarded frames and their latencies.
 
 use super::histogram::{self, BUCKETS};
-use super::program::{Program, map_failed, padded};
+use super::program::{BenchProgram, map_failed, padded};
 use crate::io::Interface;
 use crate::io::bpf::Attached;
 use crate::lab::LabError;
@@ -16,46 +16,46 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/si
 const DELIVERED: u32 = 0;
 const ASTRAY: u32 = 1;
 
-/// An XDP program on an interface that counts every frame and drops it: nothing else arrives
-/// there while it is open.
+/// An XDP program that counts and drops every frame of an interface. The interface receives nothing else while it
+/// is attached.
 pub struct Sink {
     counters: Counts,
     by_server: Counts,
     latencies: Counts,
     servers: u16,
     _attached: Attached,
-    _program: Program,
+    _program: BenchProgram,
 }
 
 type Counts = PerCpuArray<MapData, u64>;
 
-/// What had arrived at some moment.
+/// Counts of the sink at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrivals {
-    /// Frames from the forwarder to a real server.
+    /// Frames from the DUT to a real server.
     pub delivered: u64,
     /// Other IPv4 frames.
     pub astray: u64,
-    /// Of `delivered`, by real server.
+    /// Delivered frames by real server.
     pub by_server: Vec<u64>,
-    /// Stamped ones of `delivered`, by bucket of latency.
+    /// Timestamped delivered frames by latency bucket.
     latencies: Vec<u64>,
 }
 
 impl Sink {
-    /// Attaches to `interface`, in the driver if that is possible. Frames count as delivered if they
-    /// come from `forwarder` and go to one of the first `servers` addresses of
-    /// [`super::dut::server_mac`], or to `interface` itself, which then stands for the first.
+    /// Attaches to `interface`, in native mode if supported. A frame counts as delivered if it comes from `dut` and
+    /// goes to one of the first `servers` addresses of [`super::dut::server_mac`]. The address of `interface` itself
+    /// stands for the first server.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the kernel refuses, mostly since another XDP program is there.
-    pub fn open(interface: &Interface, forwarder: MacAddr, servers: u16) -> Result<Self, LabError> {
+    /// [`LabError::Failed`] if the kernel refuses, usually because another XDP program is attached.
+    pub fn open(interface: &Interface, dut: MacAddr, servers: u16) -> Result<Self, LabError> {
         let globals: [(_, &[u8]); 3] = [
-            ("forwarder", &padded(forwarder)),
+            ("dut", &padded(dut)),
             ("own_mac", &padded(interface.mac)),
             ("servers", &u32::from(servers).to_ne_bytes()),
         ];
-        let mut program = Program::load(OBJECT, "bench_sink", &globals)?;
+        let mut program = BenchProgram::load(OBJECT, "bench_sink", &globals)?;
         let attached = program.attach(interface)?;
         Ok(Self {
             counters: program.take_map("counters"),
@@ -67,18 +67,18 @@ impl Sink {
         })
     }
 
-    /// How many frames have been delivered so far.
+    /// Frames delivered so far.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the kernel refuses to tell.
+    /// [`LabError::Failed`] if a map cannot be read.
     pub fn delivered(&self) -> Result<u64, LabError> {
         sum(&self.counters, DELIVERED)
     }
 
-    /// Everything that has arrived so far. It takes thousands of system calls.
+    /// All counts so far. Takes thousands of system calls.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the kernel refuses to tell.
+    /// [`LabError::Failed`] if a map cannot be read.
     pub fn arrivals(&self) -> Result<Arrivals, LabError> {
         Ok(Arrivals {
             delivered: self.delivered()?,
@@ -88,11 +88,11 @@ impl Sink {
         })
     }
 
-    /// Waits until `sent` frames have arrived since `before`, or none has for `quiet`.
+    /// Waits until `sent` frames have arrived since `before`, or no frame has for `quiet`.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the kernel refuses to tell.
-    pub fn settle(&self, sent: u64, before: &Arrivals, quiet: Duration) -> Result<(), LabError> {
+    /// [`LabError::Failed`] if a map cannot be read.
+    pub fn wait_for(&self, sent: u64, before: &Arrivals, quiet: Duration) -> Result<(), LabError> {
         let step = Duration::from_millis(5);
         let (mut seen, mut silence) = (self.delivered()?, Duration::ZERO);
         while silence < quiet && seen - before.delivered < sent {
@@ -106,7 +106,7 @@ impl Sink {
 }
 
 impl Arrivals {
-    /// What has arrived since `before`.
+    /// Difference to `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let each =
@@ -119,7 +119,7 @@ impl Arrivals {
         }
     }
 
-    /// The latencies of the stamped frames, from the making of the frame to the sink, in ns.
+    /// Latencies of the timestamped frames, from generator to sink, in ns.
     #[must_use]
     pub fn latency(&self) -> Histogram<u64> {
         histogram::histogram(&self.latencies)

@@ -1,22 +1,22 @@
 //! What several trials of one DUT say together.
 
-use super::results::Latency;
+use super::results::LatencyQuantiles;
 use super::statistics::{Spread, median};
-use super::trial::{Dut, Outcome, PerFrame};
+use super::trial::{Dut, PerFrame, TrialOutcome};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
 /// The trials of each DUT, in the order they were made.
-pub(super) type Trials = BTreeMap<Dut, Vec<Outcome>>;
+pub(super) type Trials = BTreeMap<Dut, Vec<TrialOutcome>>;
 
 /// Offered rates.
-pub(super) fn offered(outcomes: &[Outcome]) -> Vec<f64> {
-    outcomes.iter().map(Outcome::offered_rate).collect()
+pub(super) fn offered(outcomes: &[TrialOutcome]) -> Vec<f64> {
+    outcomes.iter().map(TrialOutcome::offered_rate).collect()
 }
 
 /// Delivered rates.
-pub(super) fn delivered(outcomes: &[Outcome]) -> Vec<f64> {
-    outcomes.iter().map(Outcome::delivered_rate).collect()
+pub(super) fn delivered(outcomes: &[TrialOutcome]) -> Vec<f64> {
+    outcomes.iter().map(TrialOutcome::delivered_rate).collect()
 }
 
 /// Nothing was measured where there was no trial: all zeros.
@@ -25,14 +25,14 @@ pub(super) fn spread(values: Vec<f64>) -> Spread {
 }
 
 /// The median busy share of each core.
-pub(super) fn cores(outcomes: &[Outcome]) -> Vec<f64> {
+pub(super) fn cores(outcomes: &[TrialOutcome]) -> Vec<f64> {
     let count = outcomes.iter().map(|outcome| outcome.cores.len()).max().unwrap_or(0);
     let share = |core: usize| median(outcomes.iter().filter_map(|outcome| outcome.cores.get(core).copied()));
     (0..count).map(share).collect()
 }
 
 /// The median costs of a frame, where they were counted.
-pub(super) fn per_frame(outcomes: &[Outcome]) -> Option<PerFrame> {
+pub(super) fn per_frame(outcomes: &[TrialOutcome]) -> Option<PerFrame> {
     let counted: Vec<PerFrame> = outcomes.iter().filter_map(|outcome| outcome.counters).collect();
     let cycles = Spread::of(counted.iter().map(|cost| cost.cycles))?.median;
     let instructions = Spread::of(counted.iter().map(|cost| cost.instructions))?.median;
@@ -40,7 +40,7 @@ pub(super) fn per_frame(outcomes: &[Outcome]) -> Option<PerFrame> {
 }
 
 /// Causes of loss, each as a share of all frames sent.
-pub(super) fn causes(outcomes: &[Outcome]) -> BTreeMap<String, f64> {
+pub(super) fn causes(outcomes: &[TrialOutcome]) -> BTreeMap<String, f64> {
     let sent: u64 = outcomes.iter().map(|outcome| outcome.sent).sum();
     let mut lost: BTreeMap<String, u64> = BTreeMap::new();
     for (cause, frames) in outcomes.iter().flat_map(|outcome| &outcome.losses) {
@@ -51,19 +51,19 @@ pub(super) fn causes(outcomes: &[Outcome]) -> BTreeMap<String, f64> {
 }
 
 /// The latencies of all trials together.
-pub(super) fn latency(outcomes: &[Outcome]) -> Latency {
+pub(super) fn latency(outcomes: &[TrialOutcome]) -> LatencyQuantiles {
     let mut all = Histogram::new(3).expect("three digits are within the crate's bounds");
     for outcome in outcomes {
         all.add(&outcome.latency).expect("a histogram that resizes itself takes any other");
     }
-    Latency::of(median(offered(outcomes)), &all)
+    LatencyQuantiles::of(median(offered(outcomes)), &all)
 }
 
 /// The last round for the person who waits: "xdp 301.2 k/s, l2fwd 310.0 k/s"; of several loads one
 /// after the other.
 pub(super) fn rates_in_words(loads: &[Trials]) -> String {
-    let last = |(dut, outcomes): (&Dut, &Vec<Outcome>)| {
-        let rate = outcomes.last().map_or(0.0, Outcome::delivered_rate);
+    let last = |(dut, outcomes): (&Dut, &Vec<TrialOutcome>)| {
+        let rate = outcomes.last().map_or(0.0, TrialOutcome::delivered_rate);
         format!("{} {:.1}", dut.name(), rate / 1e3)
     };
     let words = |trials: &Trials| trials.iter().map(last).collect::<Vec<_>>().join(", ");

@@ -1,16 +1,16 @@
 //! The report as text: the same on the terminal and in `report.txt`.
 
 use super::conditions::Conditions;
-use super::report::Report;
-use super::results::{Figures, Latency, Results};
+use super::report::BenchReport;
+use super::results::{DutFigures, LatencyQuantiles, Results};
 use super::statistics::Spread;
-use super::trial::{Kind, Traffic};
+use super::trial::{Traffic, TrafficKind};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The whole report.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &BenchReport) -> String {
     let plan = &report.plan;
     let rounds = if plan.rounds == 1 { "round" } else { "rounds" };
     let trials =
@@ -46,9 +46,9 @@ pub(super) fn conditions(here: &Conditions, trials: String) -> String {
 #[must_use]
 pub fn heading(traffic: &Traffic) -> String {
     let kind = match traffic.kind {
-        Kind::Established => "established",
-        Kind::Flood => "SYN flood",
-        Kind::Mixed => "half established, half SYN flood",
+        TrafficKind::Established => "established",
+        TrafficKind::Flood => "SYN flood",
+        TrafficKind::Mixed => "half established, half SYN flood",
     };
     let Traffic { flows, servers, frame_len, .. } = traffic;
     format!("{flows} flows, {servers} servers, {frame_len}-byte frames, {kind}")
@@ -60,10 +60,10 @@ fn traffic(results: &Results) -> String {
     format!("\n# {}\n\n{}", heading(&results.traffic), sections.join("\n"))
 }
 
-fn highest(duts: &[Figures]) -> String {
+fn highest(duts: &[DutFigures]) -> String {
     let title = "Highest rate, thousand frames/s: offered at full speed; ratio to l2fwd round by round";
     let heads = ["", "offered", "delivered", "min", "q1", "q3", "max", "x l2fwd", "q1", "q3"];
-    let row = |figures: &Figures| {
+    let row = |figures: &DutFigures| {
         let (offered, delivered) = (&figures.highest.offered, &figures.highest.delivered);
         let mut row = vec![name(figures), thousands(offered.median), thousands(delivered.median)];
         row.extend([delivered.min, delivered.q1, delivered.q3, delivered.max].map(thousands));
@@ -73,10 +73,10 @@ fn highest(duts: &[Figures]) -> String {
     table(title, &heads, duts.iter().map(row))
 }
 
-fn overload(duts: &[Figures]) -> String {
+fn overload(duts: &[DutFigures]) -> String {
     let title = "Overload, thousand frames/s: kept is delivered over that at the peak, round by round";
     let heads = ["", "peak at", "offered", "x peak", "delivered", "kept", "q1", "q3", "lost, % of sent"];
-    let row = |figures: &Figures| {
+    let row = |figures: &DutFigures| {
         let overload = &figures.overload;
         let mut row = vec![name(figures), thousands(overload.peak.offered), thousands(overload.offered)];
         row.extend([format!("{:.1}", overload.times), thousands(overload.delivered.median)]);
@@ -87,10 +87,10 @@ fn overload(duts: &[Figures]) -> String {
     table(title, &heads, duts.iter().map(row))
 }
 
-fn ndr(duts: &[Figures]) -> String {
+fn ndr(duts: &[DutFigures]) -> String {
     let title = "Rate without loss (NDR), thousand frames/s: binary search, losses verified";
     let heads = ["", "NDR", "within", "x peak", "lossless confirmations", "trials"];
-    let row = |figures: &Figures| {
+    let row = |figures: &DutFigures| {
         let ndr = &figures.ndr;
         let of_peak = ndr.rate as f64 / figures.overload.peak.delivered.max(1.0);
         vec![
@@ -105,7 +105,7 @@ fn ndr(duts: &[Figures]) -> String {
     table(title, &heads, duts.iter().map(row))
 }
 
-fn loaded(duts: &[Figures]) -> String {
+fn loaded(duts: &[DutFigures]) -> String {
     let title = "Latency under load, us, generator to sink";
     let heads = ["", "% of NDR", "k/s", "p50", "p90", "p99", "p99.9", "max", "frames timed"];
     let rows = duts.iter().flat_map(|figures| {
@@ -119,7 +119,7 @@ fn loaded(duts: &[Figures]) -> String {
     table(title, &heads, rows)
 }
 
-fn low(duts: &[Figures]) -> String {
+fn low(duts: &[DutFigures]) -> String {
     let title = "Latency at one low rate, us; beside l2fwd round by round";
     let heads = [
         "",
@@ -137,7 +137,7 @@ fn low(duts: &[Figures]) -> String {
         "q1",
         "q3",
     ];
-    let row = |figures: &Figures| {
+    let row = |figures: &DutFigures| {
         let mut row = vec![name(figures)];
         row.extend(latency(&figures.low.latency));
         row.extend(three(figures.low.added_p50, |ns| format!("{:+.2}", ns / 1e3)));
@@ -147,13 +147,13 @@ fn low(duts: &[Figures]) -> String {
     table(title, &heads, duts.iter().map(row))
 }
 
-fn cores(duts: &[Figures]) -> String {
+fn cores(duts: &[DutFigures]) -> String {
     let title = "Cores, % busy at full speed, and what a delivered frame cost the one that forwards";
     let count = duts.iter().map(|figures| figures.highest.cores.len()).max().unwrap_or(0);
     let mut heads = vec![String::new()];
     heads.extend((0..count).map(|core| format!("core {core}")));
     heads.extend(["cycles".into(), "instructions".into()]);
-    let row = |figures: &Figures| {
+    let row = |figures: &DutFigures| {
         let share = |core: usize| figures.highest.cores.get(core).map(|busy| format!("{:.0}", busy * 100.0));
         let cost = figures.highest.per_frame;
         let mut row = vec![name(figures)];
@@ -166,7 +166,7 @@ fn cores(duts: &[Figures]) -> String {
     table(title, &heads, duts.iter().map(row))
 }
 
-fn name(figures: &Figures) -> String {
+fn name(figures: &DutFigures) -> String {
     figures.dut.name().to_owned()
 }
 
@@ -194,7 +194,7 @@ fn three(spread: Option<Spread>, format: impl Fn(f64) -> String) -> [String; 3] 
     spread.map_or_else(|| [none(), none(), none()], |s| [s.median, s.q1, s.q3].map(format))
 }
 
-fn latency(latency: &Latency) -> Vec<String> {
+fn latency(latency: &LatencyQuantiles) -> Vec<String> {
     let mut cells = vec![thousands(latency.offered)];
     cells.extend(latency.percentiles().map(|(_, ns)| micros(ns)));
     cells.push(latency.samples.to_string());

@@ -1,4 +1,4 @@
-//! The veth pairs of a bench with everybody on them.
+//! A testbed of veth pairs, one for each DUT.
 //!
 //! ```text
 //!   namespace NAME-DUT-gen                  namespace NAME-DUT-fwd
@@ -6,21 +6,23 @@
 //!        sink ◀── gen0 ═════════════════════════════════ eth0 ◀────────┘
 //! ```
 //!
-//! Real servers exist by their MAC addresses only. A veth does a frame's receiving on the core that
-//! sends it: what the generator sends is received, steered and copied to AF_XDP and AF_PACKET
-//! sockets on the generator's core, and what a DUT sends is counted by the sink on
-//! the DUT's. The DUTs in the kernel, which are nothing but receiving, get it moved to the
-//! DUT's core (threaded NAPI). Both go before other work on their cores, where that is allowed.
+//! Real servers exist only as MAC addresses. A veth receives on the core that sends. Frames of the generator are
+//! therefore received, steered and copied to AF_XDP and AF_PACKET sockets on the generator's core, and the sink
+//! counts on the DUT's core. DUTs in the kernel consist of receive processing only; it is moved to the DUT's core by
+//! threaded NAPI. Generator and DUT run at the highest priority, if permitted.
 //!
-//! Causes of loss, beside directrix's drop reasons: `interface_full`, eth0's queue of 256
-//! frames, whose receiver did not keep up; `return_full`, that of gen0; `ring_full` for the bare
-//! forwarder, its receive or its fill ring; `elsewhere`, the rest.
+//! Causes of loss, besides the drop reasons of directrix:
+//!
+//! - `interface_full`: eth0's queue of 256 frames was full, because its receiver was too slow.
+//! - `return_full`: the queue of gen0 was full.
+//! - `ring_full` of l2fwd: its receive or fill ring.
+//! - `elsewhere`: the rest.
 
-use super::cores::{Cores, Cycles, Standing, Ticks, per_frame};
-use super::dut::Plan;
+use super::cores::{Cores, CpuTimes, CycleCounters, SessionPriority, per_frame};
+use super::dut::DutSpec;
 use super::port_pair::PortPair;
 use super::sink::Arrivals;
-use super::trial::{Dut, Offered, Outcome, Testbed, Traffic};
+use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
 use crate::forward::BATCH;
 use crate::io::xdp::RING_LEN;
 use crate::lab::runner::check_root;
@@ -30,7 +32,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The way of a frame, for the reader of a report.
+/// Description of the testbed for a report.
 #[must_use]
 pub fn setting() -> String {
     format!(
@@ -39,33 +41,33 @@ pub fn setting() -> String {
     )
 }
 
-/// Programs that pairs and DUTs are made with, whichever DUTs take part.
+/// Programs that every run needs, independent of the DUTs.
 pub const PROGRAMS: &[&str] = &["cat", "ethtool", "ip", "setsid", "sh", "tee"];
 
-/// After a DUT has been woken, so that what piled up meanwhile (timers, sweeps of its table) is over.
+/// Time after resuming a DUT: pending timers and table sweeps finish.
 const WARM_UP: Duration = Duration::from_millis(100);
-/// Frames still under way arrive within this. Longer than directrix takes to note its losses.
+/// Time without arrivals after which frames count as lost. Longer than directrix's interval of counting losses.
 const QUIET: Duration = Duration::from_millis(100);
-/// How often a director's worker notes what the kernel has lost, and some.
-const NOTED: Duration = Duration::from_millis(25);
+/// Time within which a worker reads the kernel's loss counters (every 10 ms).
+const LOSSES_READ: Duration = Duration::from_millis(25);
 
-/// How a bench is set up.
+/// Options of a veth testbed.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct TestbedOptions {
     /// Prefix of the namespaces and name of the state directory: see [`crate::lab::options::check_name`].
     pub name: String,
     /// The directrix binary.
     pub exe: PathBuf,
-    /// Who works where.
+    /// Cores of generator, DUT and control threads.
     pub cores: Cores,
     /// Keys of the directors' `[director]` table, added or replaced, as TOML.
     pub director: Vec<(String, String)>,
-    /// What ends the bench early.
+    /// Ends the bench early on a signal.
     pub interrupt: Interrupt,
 }
 
-impl Options {
-    /// The bench called `name`, run by the binary `exe` on the first cores there are.
+impl TestbedOptions {
+    /// Options for a bench called `name` with the binary `exe`, on the first cores of this process.
     ///
     /// # Errors
     /// [`LabError::Input`] if there is only one core.
@@ -79,20 +81,20 @@ impl Options {
     }
 }
 
-/// A testbed of veth pairs, one for each DUT. Dropping it takes everything down.
-pub struct Veth {
-    // Before `directory`, which its processes use.
+/// A testbed of veth pairs, one for each DUT. Dropping it removes it.
+pub struct VethTestbed {
+    // Dropped before `directory`, which its processes use.
     port_pairs: BTreeMap<Dut, PortPair>,
-    directory: Scratch,
-    options: Options,
+    directory: ScratchDirectory,
+    options: TestbedOptions,
     selected: Option<Dut>,
-    _standing: Option<Standing>,
+    _priority: Option<SessionPriority>,
 }
 
-/// The state directory, removed in the end.
-pub(super) struct Scratch(pub(super) Directory);
+/// State directory that is removed on drop.
+pub(super) struct ScratchDirectory(pub(super) Directory);
 
-impl Drop for Scratch {
+impl Drop for ScratchDirectory {
     fn drop(&mut self) {
         if let Err(error) = self.0.remove() {
             eprintln!("directrix lab bench: {error}");
@@ -100,29 +102,29 @@ impl Drop for Scratch {
     }
 }
 
-impl Veth {
-    /// Builds a pair for each of `duts` and starts them; all are suspended then.
+impl VethTestbed {
+    /// Builds a veth pair for each of `duts` and starts the DUTs, suspended.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the caller is not root, the name is taken, or the traffic cannot be;
-    /// [`LabError::Failed`]; [`LabError::Interrupted`]. Nothing is left behind.
-    pub fn up(options: Options, duts: &[Dut], traffic: Traffic) -> Result<Self, LabError> {
+    /// [`LabError::Input`] if the caller is not root, the name is taken, or the traffic is invalid;
+    /// [`LabError::Failed`]; [`LabError::Interrupted`]. In each case everything is removed.
+    pub fn up(options: TestbedOptions, duts: &[Dut], traffic: Traffic) -> Result<Self, LabError> {
         check_root()?;
         let directory = Directory::of(&options.name)?;
         directory.create()?;
-        let (port_pairs, directory) = (BTreeMap::new(), Scratch(directory));
-        let _standing = Standing::raise(std::process::id());
-        let mut veth = Self { port_pairs, directory, options, selected: None, _standing };
+        let (port_pairs, directory) = (BTreeMap::new(), ScratchDirectory(directory));
+        let _priority = SessionPriority::raise(std::process::id());
+        let mut veth = Self { port_pairs, directory, options, selected: None, _priority };
         for dut in duts {
             veth.options.interrupt.check()?;
             let port_pair = veth.build(*dut, traffic)?;
-            port_pair.forwarder.suspend();
+            port_pair.running.suspend();
             veth.port_pairs.insert(*dut, port_pair);
         }
         Ok(veth)
     }
 
-    /// What the sink of `dut` has seen since the beginning.
+    /// Frames at the sink of `dut` since the testbed was built.
     ///
     /// # Errors
     /// [`LabError::Input`] if it was not brought up; [`LabError::Failed`].
@@ -131,25 +133,25 @@ impl Veth {
     }
 
     fn build(&self, dut: Dut, traffic: Traffic) -> Result<PortPair, LabError> {
-        let Options { name, exe, cores, director: keys, interrupt } = &self.options;
+        let TestbedOptions { name, exe, cores, director: keys, interrupt } = &self.options;
         let (cores, directory) = (*cores, &self.directory.0.path(""));
-        PortPair::up(&Plan { dut, traffic, cores, name, directory, exe, keys, interrupt })
+        PortPair::up(&DutSpec { dut, traffic, cores, name, directory, exe, keys, interrupt })
     }
 
-    /// Suspends whoever was on trial and wakes `dut`.
+    /// Suspends the selected DUT and resumes `dut`.
     fn select(&mut self, dut: Dut) -> Result<&mut PortPair, LabError> {
         self.options.interrupt.check()?;
         if self.selected != Some(dut) {
             if let Some(port_pair) = self.selected.take().and_then(|before| self.port_pairs.get(&before)) {
-                port_pair.forwarder.suspend();
+                port_pair.running.suspend();
             }
             let port_pair = self.port_pairs.get(&dut).ok_or_else(|| absent(dut))?;
-            port_pair.forwarder.resume();
+            port_pair.running.resume();
             self.selected = Some(dut);
             self.options.interrupt.sleep(WARM_UP)?;
         }
         let port_pair = self.port_pairs.get_mut(&dut).ok_or_else(|| absent(dut))?;
-        port_pair.forwarder.check()?;
+        port_pair.running.check()?;
         Ok(port_pair)
     }
 }
@@ -158,29 +160,33 @@ fn absent(dut: Dut) -> LabError {
     LabError::Input(format!("{} was not brought up for this bench", dut.name()))
 }
 
-impl Testbed for Veth {
+impl Testbed for VethTestbed {
     fn prime(&mut self, dut: Dut) -> Result<(), LabError> {
         let (core, interrupt) = (self.options.cores.generator, self.options.interrupt.clone());
         self.select(dut)?.prime(core, &interrupt)
     }
 
-    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<Outcome, LabError> {
+    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError> {
         let (cores, interrupt) = (self.options.cores, self.options.interrupt.clone());
         let port_pair = self.select(dut)?;
         let (losses, arrivals) = (port_pair.losses()?, port_pair.sink.arrivals()?);
-        let (ticks, cycles) = (Ticks::now()?, Cycles::start(cores.forwarder));
-        let PortPair { generator, outside, .. } = port_pair;
-        let sent = outside.enter(Some(cores.generator), || generator.run(offered, duration, &interrupt))?;
-        let (busy, counted) = (Ticks::now()?.busy_since(&ticks), cycles.and_then(Cycles::count));
-        port_pair.sink.settle(sent.frames, &arrivals, QUIET)?;
-        interrupt.sleep(NOTED)?;
-        port_pair.forwarder.check()?;
+        let (ticks, cycles) = (CpuTimes::now()?, CycleCounters::start(cores.dut));
+        let PortPair { generator, tester, .. } = port_pair;
+        let sent = tester.enter(Some(cores.generator), || generator.run(offered, duration, &interrupt))?;
+        let (busy, counted) = (CpuTimes::now()?.busy_since(&ticks), cycles.and_then(CycleCounters::read));
+        port_pair.sink.wait_for(sent.frames, &arrivals, QUIET)?;
+        interrupt.sleep(LOSSES_READ)?;
+        port_pair.running.check()?;
         let arrived = port_pair.sink.arrivals()?.since(&arrivals);
-        Ok(Outcome {
+        Ok(TrialOutcome {
             elapsed: sent.elapsed,
             sent: sent.frames,
             delivered: arrived.delivered,
-            losses: accounted(&port_pair.losses()?, &losses, sent.frames.saturating_sub(arrived.delivered)),
+            losses: causes_of_loss(
+                &port_pair.losses()?,
+                &losses,
+                sent.frames.saturating_sub(arrived.delivered),
+            ),
             latency: arrived.latency(),
             cores: busy,
             counters: counted.and_then(|counted| per_frame(counted, arrived.delivered)),
@@ -188,8 +194,9 @@ impl Testbed for Veth {
     }
 }
 
-/// The causes of `lost` frames, from counts `now` and `before`; those that occurred only.
-pub(super) fn accounted(
+/// Causes of `lost` frames: differences of the counts `now` and `before`, without zeros. Frames without a known cause
+/// are `elsewhere`.
+pub(super) fn causes_of_loss(
     now: &BTreeMap<String, u64>,
     before: &BTreeMap<String, u64>,
     lost: u64,
@@ -214,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_accounts_for_is_lost_elsewhere() {
+    fn losses_without_a_cause_are_elsewhere() {
         let before = counts(&[("ring_full", 5), ("checksum", 2)]);
         let now = counts(&[("ring_full", 8), ("checksum", 2), ("no_server", 1)]);
         assert_eq!(
-            accounted(&now, &before, 10),
+            causes_of_loss(&now, &before, 10),
             counts(&[("ring_full", 3), ("no_server", 1), ("elsewhere", 6)])
         );
-        assert_eq!(accounted(&now, &before, 4), counts(&[("ring_full", 3), ("no_server", 1)]));
-        assert_eq!(accounted(&before, &before, 0), counts(&[]));
+        assert_eq!(causes_of_loss(&now, &before, 4), counts(&[("ring_full", 3), ("no_server", 1)]));
+        assert_eq!(causes_of_loss(&before, &before, 0), counts(&[]));
     }
 }

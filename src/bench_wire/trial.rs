@@ -1,4 +1,4 @@
-//! One trial: a DUT, an offered load, a stretch of time, and what came out.
+//! A trial (RFC 2544 section 23): one DUT, one offered load, one duration, and the outcome.
 
 use crate::lab::LabError;
 use hdrhistogram::Histogram;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Who forwards the frames.
+/// A device under test.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -22,13 +22,13 @@ pub enum Dut {
     Hairpin,
     /// nftables at netdev ingress, server chosen by hash
     Nft,
-    /// Whatever stands behind a real interface; its user runs it
+    /// Any device behind a real interface; its user runs it
     #[value(skip)]
     External,
 }
 
 impl Dut {
-    /// As on the command line and in the reports.
+    /// Name on the command line and in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -42,24 +42,24 @@ impl Dut {
     }
 }
 
-/// What the generator sends.
+/// Traffic of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Connections; each frame is of one drawn at random.
+    /// Number of connections; each frame belongs to one drawn at random.
     pub flows: u32,
     /// Real servers behind the VIP.
     pub servers: u16,
-    /// Length of a frame in bytes, without its check sequence: 60..=1514.
+    /// Frame length in bytes, without FCS: 60..=1514.
     pub frame_len: u16,
-    /// What the frames are.
-    pub kind: Kind,
+    /// Kind of frames.
+    pub kind: TrafficKind,
 }
 
-/// What the frames of a trial are.
+/// Kind of frames in a trial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// ACKs of connections that were opened before
+pub enum TrafficKind {
+    /// ACKs of connections opened before
     #[default]
     Established,
     /// SYNs of new clients
@@ -68,8 +68,8 @@ pub enum Kind {
     Mixed,
 }
 
-impl Kind {
-    /// As on the command line and in the reports.
+impl TrafficKind {
+    /// Name on the command line and in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -80,57 +80,57 @@ impl Kind {
     }
 }
 
-/// How fast frames are offered.
+/// Offered load (RFC 2285 section 3.5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offered {
-    /// As fast as the generator can.
+    /// Full speed of the generator.
     Full,
-    /// So many frames a second, evenly spread.
+    /// Frames a second, evenly spread.
     PerSecond(u64),
 }
 
-/// What came out of one trial.
+/// Outcome of one trial.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    /// How long frames were offered.
+pub struct TrialOutcome {
+    /// Duration of sending.
     pub elapsed: Duration,
-    /// Frames that the generator put on the wire.
+    /// Frames sent by the generator.
     pub sent: u64,
-    /// Frames that the sink saw, addressed to a real server.
+    /// Frames counted by the sink, addressed to a real server.
     pub delivered: u64,
-    /// Frames that were lost, by cause: `ring_full`, `no_buffer`, drop reasons, and `elsewhere` for
-    /// those that nobody accounts for.
+    /// Lost frames by cause: `ring_full`, `no_buffer`, drop reasons, and `elsewhere` for frames without a
+    /// known cause.
     pub losses: BTreeMap<String, u64>,
-    /// Time from the generator to the sink, in ns, of a sample of the frames.
+    /// Latency from generator to sink, in ns, of a sample of the frames.
     pub latency: Histogram<u64>,
     /// Busy share of each core, 0.0..=1.0, by core number.
     pub cores: Vec<f64>,
-    /// Cycles and instructions, kernel and user, of the core that forwards, per delivered frame;
-    /// `None` where the machine does not count them.
+    /// Cycles and instructions of the DUT's core, kernel and user, per delivered frame; `None` without
+    /// hardware counters.
     pub counters: Option<PerFrame>,
 }
 
-impl Outcome {
-    /// Frames a second that the generator put on the wire.
+impl TrialOutcome {
+    /// Frames a second sent by the generator.
     #[must_use]
     pub fn offered_rate(&self) -> f64 {
         self.sent as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Frames a second that the sink saw.
+    /// Frames a second counted by the sink.
     #[must_use]
     pub fn delivered_rate(&self) -> f64 {
         self.delivered as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Whether every frame arrived. A trial without a frame shows nothing, and is not lossless.
+    /// Whether every frame arrived. A trial without frames is not lossless.
     #[must_use]
     pub fn is_lossless(&self) -> bool {
         self.sent > 0 && self.delivered >= self.sent
     }
 }
 
-/// What one frame cost the core that forwards.
+/// Cost of one frame on the DUT's core.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PerFrame {
     /// CPU cycles.
@@ -139,21 +139,21 @@ pub struct PerFrame {
     pub instructions: f64,
 }
 
-/// Something that trials can be run on.
+/// An environment for trials.
 ///
-/// All DUTs are set up at once; those that are not on trial are suspended, so that they
-/// keep their connections and take no time.
+/// All DUTs are set up at once. One is selected; the others are suspended: they keep their connections and take no
+/// CPU time.
 pub trait Testbed {
-    /// Opens the connections of the traffic through `dut`, slowly enough to lose none. To
-    /// be called once for each DUT before its first trial.
+    /// Opens the connections of the traffic through `dut`, slowly enough to lose no frame. Called once for each
+    /// DUT before its first trial.
     ///
     /// # Errors
-    /// [`LabError`] if frames are lost or the DUT is gone.
+    /// [`LabError`] if frames are lost or the DUT has ended.
     fn prime(&mut self, dut: Dut) -> Result<(), LabError>;
 
-    /// Offers frames to `dut` for `duration`, and waits until those under way have arrived.
+    /// Offers frames to `dut` for `duration` and waits for the frames in flight.
     ///
     /// # Errors
-    /// [`LabError`] if the DUT is gone, or a signal has asked for the end.
-    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<Outcome, LabError>;
+    /// [`LabError`] if the DUT has ended, or a signal has arrived.
+    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError>;
 }

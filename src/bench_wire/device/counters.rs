@@ -13,7 +13,7 @@ const AFTER: [(&str, &str); 2] = [("return_full", "tx_dropped"), ("return_failed
 ///
 /// Some drivers note their counts only every second or two: a trial should be long beside that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct InterfaceCounters {
     /// Received (`rx_packets`).
     pub received: u64,
     /// Sent (`tx_packets`).
@@ -24,7 +24,7 @@ pub struct Counters {
     pub after: BTreeMap<String, u64>,
 }
 
-impl Counters {
+impl InterfaceCounters {
     /// Those of `interface` in this process's network namespace.
     ///
     /// # Errors
@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn the_loopback_receives_what_it_sends() {
-        let counters = Counters::read("lo").unwrap();
+        let counters = InterfaceCounters::read("lo").unwrap();
         assert!(counters.before.contains_key("missed") && counters.after.contains_key("return_full"));
-        let gone = Counters::read("nosuchif").unwrap_err().to_string();
+        let gone = InterfaceCounters::read("nosuchif").unwrap_err().to_string();
         assert!(gone.starts_with("/sys/class/net/nosuchif/statistics/"), "{gone}");
     }
 }

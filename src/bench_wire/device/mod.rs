@@ -27,41 +27,43 @@
 //! | [`trial`] | one DUT for a while |
 //! | [`report`] | what was found |
 
-pub mod arm;
 pub mod counters;
+pub mod interface;
+pub mod plan;
 pub mod report;
 pub mod trial;
 
 use super::conditions::Conditions;
-use super::plan::spoken;
-use super::report::Folder;
-use super::session::{no_twin, tell_left_out};
+use super::folder::Folder;
+use super::plan::format_duration;
+use super::session::{check_unique, report_left_out};
 use super::trial::Dut;
 use crate::lab::{Console, Interrupt, LabError};
-use arm::{Arm, Place};
-use report::{Plan, Report, figures};
+use interface::{DutInterface, DutPort};
+use plan::DevicePlan;
+use report::{DeviceReport, figures};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use trial::{Forwarded, Stage};
+use trial::{DeviceTestbed, DeviceOutcome};
 
 /// What a trial takes beside its own length: a director asks for conflicts before it serves.
 const START: Duration = Duration::from_secs(3);
 
 /// What is to be measured, and where the report goes.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct DeviceRequest {
     /// Where.
-    pub place: Place,
+    pub place: DutPort,
     /// Who, how often and how long.
-    pub plan: Plan,
+    pub plan: DevicePlan,
     /// The report's folder; `None` is one called `directrix-bench` in this directory.
     pub out: Option<PathBuf>,
     /// DUTs that do not take part, each with the reason.
     pub left_out: Vec<String>,
 }
 
-impl Request {
+impl DeviceRequest {
     /// Measures, tells `console` how it goes on, and writes the report; again after each round,
     /// so that an interruption costs one of them. `exe` is the directrix binary.
     ///
@@ -69,18 +71,23 @@ impl Request {
     /// [`LabError::Input`] if the interface cannot be used or a DUT is there twice;
     /// [`LabError::Failed`] if a DUT does not work, nobody sends, or the report cannot be
     /// written; [`LabError::Interrupted`]. The interface is as it was then.
-    pub fn run(&self, exe: PathBuf, console: &Console, interrupt: Interrupt) -> Result<Report, LabError> {
-        no_twin("--duts", self.plan.duts.iter().map(|dut| dut.name().to_owned()))?;
-        let arm = Arm::take(&self.place)?;
-        let stage = Stage::new(&self.plan, exe, interrupt)?;
+    pub fn run(
+        &self,
+        exe: PathBuf,
+        console: &Console,
+        interrupt: Interrupt,
+    ) -> Result<DeviceReport, LabError> {
+        check_unique("--duts", self.plan.duts.iter().map(|dut| dut.name().to_owned()))?;
+        let arm = DutInterface::take(&self.place)?;
+        let stage = DeviceTestbed::new(&self.plan, exe, interrupt)?;
         let folder = Folder::make(self.out.as_deref())?;
         let conditions = Conditions::here(arm.setting(stage.core())).without(&self.left_out);
-        tell_left_out(console, &self.left_out);
+        report_left_out(console, &self.left_out);
         console.say(&self.announcement());
         if let Some(warning) = conditions.warning() {
             console.say(&warning);
         }
-        let mut report = Report::begin(conditions, self.plan.clone());
+        let mut report = DeviceReport::begin(conditions, self.plan.clone());
         let mut trials = BTreeMap::new();
         for round in 1..=self.plan.rounds {
             self.round((&stage, &arm, console), &mut trials)?;
@@ -95,7 +102,7 @@ impl Request {
 
     fn round(
         &self,
-        (stage, arm, console): (&Stage, &Arm, &Console),
+        (stage, arm, console): (&DeviceTestbed, &DutInterface, &Console),
         trials: &mut Trials,
     ) -> Result<(), LabError> {
         for &dut in &self.plan.duts {
@@ -108,15 +115,15 @@ impl Request {
     fn announcement(&self) -> String {
         let trials = self.plan.rounds * self.plan.duts.len() as u32;
         let time = (Duration::from_secs_f64(self.plan.seconds) + START) * trials;
-        format!("{}\nThis takes about {}; Ctrl-C ends it.", self.place.instruction(), spoken(time))
+        format!("{}\nThis takes about {}; Ctrl-C ends it.", self.place.instruction(), format_duration(time))
     }
 }
 
 /// The trials of each DUT, in the order they were made.
-type Trials = BTreeMap<Dut, Vec<Forwarded>>;
+type Trials = BTreeMap<Dut, Vec<DeviceOutcome>>;
 
 /// The last trial of each for the person who waits: "xdp 301.2 of 310.0, …".
-fn in_words(plan: &Plan, trials: &Trials) -> String {
+fn in_words(plan: &DevicePlan, trials: &Trials) -> String {
     let last = |dut: &Dut| {
         let last = trials.get(dut)?.last()?;
         let [forwarded, received] = [last.forwarded_rate(), last.received_rate()].map(|rate| rate / 1e3);

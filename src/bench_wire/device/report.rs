@@ -1,7 +1,8 @@
 //! What was found, as figures and as text. Rates are frames a second, shares and ratios are 1.0
 //! for the whole.
 
-use super::trial::Forwarded;
+use super::plan::DevicePlan;
+use super::trial::DeviceOutcome;
 use crate::bench_wire::conditions::Conditions;
 use crate::bench_wire::statistics::{Spread, median, ratios};
 use crate::bench_wire::tables::{causes, conditions, ratio, table, thousands};
@@ -17,39 +18,24 @@ pub const SCHEMA: u32 = 2;
 const NOT_HERE: &str =
     "Neither rate without loss (NDR) nor latency: both take the generator's own counts and clock.";
 
-/// Who is measured, how often and how long.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// In turn.
-    pub duts: Vec<Dut>,
-    /// Rounds; each has a trial of every DUT. At least 1.
-    pub rounds: u32,
-    /// Length of one trial, in seconds.
-    pub seconds: f64,
-    /// Connections that directors have room for, and some.
-    pub flows: u32,
-    /// Real servers; all have the station's MAC address.
-    pub servers: u16,
-}
-
 /// Everything that a run has found, and under which conditions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct DeviceReport {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Where and when.
     pub conditions: Conditions,
     /// What was measured, how often.
-    pub plan: Plan,
+    pub plan: DevicePlan,
     /// By DUT, in the order of their turns.
-    pub results: Vec<Figures>,
+    pub results: Vec<DeviceFigures>,
     /// What a device cannot know about itself: "ndr" and "latency".
     pub not_measured: Vec<String>,
 }
 
 /// All figures of one DUT.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
+pub struct DeviceFigures {
     /// Whose they are.
     pub dut: Dut,
     /// What the interface received.
@@ -69,13 +55,13 @@ pub struct Figures {
 
 /// The figures of all of the plan's DUTs that have had a trial.
 #[must_use]
-pub fn figures(plan: &Plan, trials: &BTreeMap<Dut, Vec<Forwarded>>) -> Vec<Figures> {
+pub fn figures(plan: &DevicePlan, trials: &BTreeMap<Dut, Vec<DeviceOutcome>>) -> Vec<DeviceFigures> {
     let peer = trials.get(&Dut::L2fwd).map(|trials| forwarded(trials));
     let figures = |&dut: &Dut| {
         let trials = trials.get(&dut)?;
-        Some(Figures {
+        Some(DeviceFigures {
             dut,
-            received: Spread::of(trials.iter().map(Forwarded::received_rate))?,
+            received: Spread::of(trials.iter().map(DeviceOutcome::received_rate))?,
             forwarded: Spread::of(forwarded(trials))?,
             to_l2fwd: peer.as_ref().and_then(|peer| ratios(&forwarded(trials), peer)),
             losses: shares(trials, |trial| &trial.losses),
@@ -86,14 +72,14 @@ pub fn figures(plan: &Plan, trials: &BTreeMap<Dut, Vec<Forwarded>>) -> Vec<Figur
     plan.duts.iter().filter_map(figures).collect()
 }
 
-fn forwarded(trials: &[Forwarded]) -> Vec<f64> {
-    trials.iter().map(Forwarded::forwarded_rate).collect()
+fn forwarded(trials: &[DeviceOutcome]) -> Vec<f64> {
+    trials.iter().map(DeviceOutcome::forwarded_rate).collect()
 }
 
 /// Each of the counts over all frames received.
 fn shares(
-    trials: &[Forwarded],
-    counts: impl Fn(&Forwarded) -> &BTreeMap<String, u64>,
+    trials: &[DeviceOutcome],
+    counts: impl Fn(&DeviceOutcome) -> &BTreeMap<String, u64>,
 ) -> BTreeMap<String, f64> {
     let received: u64 = trials.iter().map(|trial| trial.received).sum();
     let mut shares: BTreeMap<String, f64> = BTreeMap::new();
@@ -103,15 +89,15 @@ fn shares(
     shares
 }
 
-fn cores(trials: &[Forwarded]) -> Vec<f64> {
+fn cores(trials: &[DeviceOutcome]) -> Vec<f64> {
     let count = trials.iter().map(|trial| trial.cores.len()).max().unwrap_or(0);
     let share = |core: usize| median(trials.iter().filter_map(|trial| trial.cores.get(core).copied()));
     (0..count).map(share).collect()
 }
 
-impl Report {
+impl DeviceReport {
     /// One without results.
-    pub(super) fn begin(conditions: Conditions, plan: Plan) -> Self {
+    pub(super) fn begin(conditions: Conditions, plan: DevicePlan) -> Self {
         let not_measured = ["ndr", "latency"].map(str::to_owned).to_vec();
         Self { schema: SCHEMA, conditions, plan, results: Vec::new(), not_measured }
     }
@@ -119,7 +105,7 @@ impl Report {
     /// The same on the terminal and in `report.txt`.
     #[must_use]
     pub fn text(&self) -> String {
-        let Plan { rounds, seconds, flows, servers, .. } = &self.plan;
+        let DevicePlan { rounds, seconds, flows, servers, .. } = &self.plan;
         let head = conditions(&self.conditions, format!("{seconds} s each; {rounds} rounds"));
         let sections = [rates, losses, cores_table].map(|section| section(&self.results));
         format!(
@@ -129,10 +115,10 @@ impl Report {
     }
 }
 
-fn rates(results: &[Figures]) -> String {
+fn rates(results: &[DeviceFigures]) -> String {
     let title = "Forwarded, thousand frames/s, by the interface's counters; ratio to l2fwd round by round";
     let heads = ["", "received", "forwarded", "min", "q1", "q3", "max", "x l2fwd", "q1", "q3"];
-    let row = |figures: &Figures| {
+    let row = |figures: &DeviceFigures| {
         let forwarded = &figures.forwarded;
         let mut row = vec![figures.dut.name().to_owned(), thousands(figures.received.median)];
         row.push(thousands(forwarded.median));
@@ -143,20 +129,20 @@ fn rates(results: &[Figures]) -> String {
     table(title, &heads, results.iter().map(row))
 }
 
-fn losses(results: &[Figures]) -> String {
+fn losses(results: &[DeviceFigures]) -> String {
     let title = "Lost; before it was received, by the interface's counters";
     let heads = ["", "before, % of received", "lost, % of received"];
-    let row = |figures: &Figures| {
+    let row = |figures: &DeviceFigures| {
         vec![figures.dut.name().to_owned(), causes(&figures.before), causes(&figures.losses)]
     };
     table(title, &heads, results.iter().map(row))
 }
 
-fn cores_table(results: &[Figures]) -> String {
+fn cores_table(results: &[DeviceFigures]) -> String {
     let count = results.iter().map(|figures| figures.cores.len()).max().unwrap_or(0);
     let names: Vec<String> = (0..count).map(|core| format!("core {core}")).collect();
     let heads: Vec<&str> = std::iter::once("").chain(names.iter().map(String::as_str)).collect();
-    let row = |figures: &Figures| {
+    let row = |figures: &DeviceFigures| {
         let shares = figures.cores.iter().map(|busy| format!("{:.0}", busy * 100.0));
         let mut row: Vec<String> = std::iter::once(figures.dut.name().to_owned()).chain(shares).collect();
         row.resize(count + 1, "-".to_owned());
@@ -170,22 +156,22 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn trial(received: u64, forwarded: u64) -> Forwarded {
+    fn trial(received: u64, forwarded: u64) -> DeviceOutcome {
         let losses = BTreeMap::from([("ring_full".to_owned(), received - forwarded)]);
         let (elapsed, before) =
             (Duration::from_secs(2), BTreeMap::from([("missed".to_owned(), received / 10)]));
-        Forwarded { elapsed, received, forwarded, losses, before, cores: vec![0.25, 1.0] }
+        DeviceOutcome { elapsed, received, forwarded, losses, before, cores: vec![0.25, 1.0] }
     }
 
-    fn report() -> Report {
+    fn report() -> DeviceReport {
         let duts = vec![Dut::Xdp, Dut::L2fwd];
-        let plan = Plan { duts, rounds: 2, seconds: 2.0, flows: 1000, servers: 7 };
+        let plan = DevicePlan { duts, rounds: 2, seconds: 2.0, flows: 1000, servers: 7 };
         let trials = BTreeMap::from([
             (Dut::L2fwd, vec![trial(2000, 1000), trial(2000, 500)]),
             (Dut::Xdp, vec![trial(2000, 1200), trial(2000, 600)]),
         ]);
         let results = figures(&plan, &trials);
-        Report { results, ..Report::begin(Conditions::here("simulated".into()), plan) }
+        DeviceReport { results, ..DeviceReport::begin(Conditions::here("simulated".into()), plan) }
     }
 
     #[test]
@@ -214,6 +200,6 @@ mod tests {
     fn a_report_survives_its_file() {
         let report = report();
         let text = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        assert_eq!(serde_json::from_str::<DeviceReport>(&text).unwrap(), report);
     }
 }

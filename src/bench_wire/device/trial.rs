@@ -1,14 +1,14 @@
 //! One DUT on the interface for a while.
 
-use super::arm::Arm;
-use super::counters::Counters;
-use super::report::Plan;
-use crate::bench_wire::cores::{Cores, Ticks};
-use crate::bench_wire::dut::{self, Forwarder, Site};
+use super::counters::InterfaceCounters;
+use super::interface::DutInterface;
+use super::plan::DevicePlan;
+use crate::bench_wire::cores::{Cores, CpuTimes};
+use crate::bench_wire::dut::{self, DutSetup, RunningDut};
 use crate::bench_wire::namespace::Namespace;
 use crate::bench_wire::port_pair::statistics;
-use crate::bench_wire::testbed::{Scratch, accounted};
-use crate::bench_wire::trial::{Dut, Kind, Traffic};
+use crate::bench_wire::testbed::{ScratchDirectory, causes_of_loss};
+use crate::bench_wire::trial::{Dut, Traffic, TrafficKind};
 use crate::lab::state::Directory;
 use crate::lab::{Console, Interrupt, LabError};
 use std::collections::BTreeMap;
@@ -29,22 +29,22 @@ const WARM_UP: Duration = Duration::from_millis(200);
 
 /// What came out of one trial.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Forwarded {
+pub struct DeviceOutcome {
     /// How long it was counted.
     pub elapsed: Duration,
     /// Frames that the interface received.
     pub received: u64,
     /// Frames that it sent.
     pub forwarded: u64,
-    /// Received, but not sent, by cause: as in [`super::super::trial::Outcome::losses`].
+    /// Received, but not sent, by cause: as in [`super::super::trial::TrialOutcome::losses`].
     pub losses: BTreeMap<String, u64>,
-    /// Not even received: [`Counters::before`].
+    /// Not even received: [`InterfaceCounters::before`].
     pub before: BTreeMap<String, u64>,
     /// Busy share of each core, 0.0..=1.0, by core number.
     pub cores: Vec<f64>,
 }
 
-impl Forwarded {
+impl DeviceOutcome {
     /// Frames a second that the interface received.
     #[must_use]
     pub fn received_rate(&self) -> f64 {
@@ -59,8 +59,8 @@ impl Forwarded {
 }
 
 /// What trials need beside the interface. Dropping it removes the DUTs' files.
-pub(super) struct Stage {
-    directory: Scratch,
+pub(super) struct DeviceTestbed {
+    directory: ScratchDirectory,
     namespace: Namespace,
     cores: Cores,
     exe: PathBuf,
@@ -69,30 +69,35 @@ pub(super) struct Stage {
     duration: Duration,
 }
 
-impl Stage {
+impl DeviceTestbed {
     /// For trials by `plan` with DUTs of the binary `exe`.
-    pub(super) fn new(plan: &Plan, exe: PathBuf, interrupt: Interrupt) -> Result<Self, LabError> {
+    pub(super) fn new(plan: &DevicePlan, exe: PathBuf, interrupt: Interrupt) -> Result<Self, LabError> {
         let cores = Cores::choose()?;
         let directory = Directory::of(&format!("bench{}", std::process::id()))?;
         directory.create()?;
         // Frames are the generator's own affair; DUTs know how many flows and servers there are.
-        let (kind, frame_len) = (Kind::default(), 60);
+        let (kind, frame_len) = (TrafficKind::default(), 60);
         let traffic = Traffic { flows: plan.flows, servers: plan.servers, frame_len, kind };
         let duration = Duration::from_secs_f64(plan.seconds);
-        let (directory, namespace) = (Scratch(directory), Namespace::here());
+        let (directory, namespace) = (ScratchDirectory(directory), Namespace::here());
         Ok(Self { directory, namespace, cores, exe, interrupt, traffic, duration })
     }
 
     /// Where DUTs work that are processes.
     pub(super) fn core(&self) -> usize {
-        self.cores.forwarder
+        self.cores.dut
     }
 
     /// Starts `dut`, waits for frames, counts, and ends it.
     ///
     /// # Errors
     /// [`LabError`] if it does not work, nobody sends, or a signal has arrived.
-    pub(super) fn trial(&self, dut: Dut, arm: &Arm, console: &Console) -> Result<Forwarded, LabError> {
+    pub(super) fn trial(
+        &self,
+        dut: Dut,
+        arm: &DutInterface,
+        console: &Console,
+    ) -> Result<DeviceOutcome, LabError> {
         self.interrupt.check()?;
         let mut forwarder = self.start(dut, arm)?;
         self.wait_for_frames(&arm.interface.name, console)?;
@@ -108,21 +113,21 @@ impl Stage {
         Ok(forwarded)
     }
 
-    fn start(&self, dut: Dut, arm: &Arm) -> Result<Box<dyn Forwarder>, LabError> {
+    fn start(&self, dut: Dut, arm: &DutInterface) -> Result<Box<dyn RunningDut>, LabError> {
         let Self { cores, traffic, exe, interrupt, .. } = self;
         let directory = &self.directory.0.path("");
         let (cores, traffic, keys, name) = (*cores, *traffic, &[], "");
-        let plan = dut::Plan { dut, traffic, cores, name, directory, exe, keys, interrupt };
+        let spec = dut::DutSpec { dut, traffic, cores, name, directory, exe, keys, interrupt };
         let (interface, station) = (arm.interface.clone(), Some(arm.station));
-        dut::start(&Site { plan: &plan, namespace: &self.namespace, interface, station })
+        dut::start(&DutSetup { spec: &spec, namespace: &self.namespace, interface, station })
     }
 
     /// Tells `console` if it takes long.
     fn wait_for_frames(&self, interface: &str, console: &Console) -> Result<(), LabError> {
         let arriving = || {
-            let before = Counters::read(interface)?.received;
+            let before = InterfaceCounters::read(interface)?.received;
             std::thread::sleep(SLICE);
-            let now = Counters::read(interface)?.received;
+            let now = InterfaceCounters::read(interface)?.received;
             Ok((now.saturating_sub(before) >= SOME).then_some(()))
         };
         if self.interrupt.wait(HURRY, arriving)?.is_some() {
@@ -133,9 +138,9 @@ impl Stage {
         self.interrupt.wait(PATIENCE, arriving)?.ok_or_else(late)
     }
 
-    fn look(&self, dut: Dut, forwarder: &dyn Forwarder, arm: &Arm) -> Result<Moment, LabError> {
+    fn look(&self, dut: Dut, forwarder: &dyn RunningDut, arm: &DutInterface) -> Result<Moment, LabError> {
         let name = &arm.interface.name;
-        let (counters, at, ticks) = (Counters::read(name)?, Instant::now(), Ticks::now()?);
+        let (counters, at, ticks) = (InterfaceCounters::read(name)?, Instant::now(), CpuTimes::now()?);
         let mut losses = forwarder.losses()?;
         if dut == Dut::L2fwd {
             // Its sockets tell nobody; a veth's driver does.
@@ -150,22 +155,22 @@ impl Stage {
 /// All counts at one moment.
 struct Moment {
     at: Instant,
-    counters: Counters,
-    ticks: Ticks,
+    counters: InterfaceCounters,
+    ticks: CpuTimes,
     losses: BTreeMap<String, u64>,
 }
 
 impl Moment {
-    fn since(&self, before: &Self) -> Forwarded {
+    fn since(&self, before: &Self) -> DeviceOutcome {
         let (now, then) = (&self.counters, &before.counters);
         let received = now.received.saturating_sub(then.received);
         let forwarded = now.sent.saturating_sub(then.sent);
-        Forwarded {
+        DeviceOutcome {
             elapsed: self.at - before.at,
             received,
             forwarded,
-            losses: accounted(&self.losses, &before.losses, received.saturating_sub(forwarded)),
-            before: accounted(&now.before, &then.before, 0),
+            losses: causes_of_loss(&self.losses, &before.losses, received.saturating_sub(forwarded)),
+            before: causes_of_loss(&now.before, &then.before, 0),
             cores: self.ticks.busy_since(&before.ticks),
         }
     }
@@ -184,9 +189,9 @@ mod tests {
 
     fn moment(at: Instant, [received, sent, full, missed]: [u64; 4]) -> Moment {
         let before = BTreeMap::from([("missed".to_owned(), missed)]);
-        let counters = Counters { received, sent, before, after: BTreeMap::new() };
+        let counters = InterfaceCounters { received, sent, before, after: BTreeMap::new() };
         let losses = BTreeMap::from([("ring_full".to_owned(), full)]);
-        Moment { at, counters, ticks: Ticks::default(), losses }
+        Moment { at, counters, ticks: CpuTimes::default(), losses }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! A process of this program in a DUT's namespace.
+//! A DUT that is a process of this program.
 
-use super::Site;
-use crate::bench_wire::cores::{Standing, move_to, seat};
+use super::setup::DutSetup;
+use crate::bench_wire::cores::{SessionPriority, move_to, pin};
 use crate::lab::LabError;
 use crate::lab::process::{self, Process};
 use crate::lab::ready::Readiness;
@@ -10,43 +10,47 @@ use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Probing for conflicts takes a second or two, and a table of ten million connections as long.
+/// Time limit for readiness. Probing takes 1.2 s, a table of ten million connections about as long.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How long it has to detach cleanly.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for an orderly end.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-/// A process of this program. Dropping it ends it.
+/// A directrix process in the namespace of a DUT. Dropping it ends it.
 pub(super) struct Background {
     process: Process,
     child: Child,
-    _standing: Option<Standing>,
+    _priority: Option<SessionPriority>,
 }
 
 impl Background {
-    /// Starts directrix with `words` in the namespace of `site`, its threads on the forwarder's core but
-    /// for the main one, which goes to `main_core`. Returns once it says that it is ready.
-    pub(super) fn start(site: &Site<'_>, words: Vec<String>, main_core: usize) -> Result<Self, LabError> {
-        let ready = site.file("ready");
+    /// Starts directrix with the arguments `words`. The main thread runs on `main_core`, all others on the DUT's
+    /// core. Returns after the readiness notification (sd_notify(3)).
+    pub(super) fn start(
+        setup: &DutSetup<'_>,
+        words: Vec<String>,
+        main_core: usize,
+    ) -> Result<Self, LabError> {
+        let ready = setup.file("ready");
         let listener = Readiness::listen(ready.clone())?;
-        let mut command = command(site, words)?;
+        let mut command = command(setup, words)?;
         command.env_remove("DIRECTRIX_SOCKET").env("NOTIFY_SOCKET", ready);
-        let role = site.plan.dut.name();
-        // A process inherits the core and the priority of the thread that starts it.
+        let role = setup.spec.dut.name();
+        // The process inherits affinity and priority of the thread that starts it.
         let spawn = || {
-            seat(site.plan.cores.forwarder)?;
+            pin(setup.spec.cores.dut)?;
             command.spawn().map_err(|error| LabError::io(format!("cannot start {role}"), &error))
         };
         let child = std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it returns its errors")?;
         let process = Process::of(role, &child)?;
-        let mut background = Self { process, child, _standing: None };
-        if !listener.wait(&mut background.child, site.plan.interrupt, READY_WITHIN)? {
-            let log = std::fs::read_to_string(site.file("log")).unwrap_or_default();
+        let mut background = Self { process, child, _priority: None };
+        if !listener.wait(&mut background.child, setup.spec.interrupt, READY_WITHIN)? {
+            let log = std::fs::read_to_string(setup.file("log")).unwrap_or_default();
             return Err(LabError::Failed(format!(
                 "{role} did not become ready; its log:\n{}",
                 log.trim_end()
             )));
         }
-        background._standing = Standing::raise(background.child.id());
+        background._priority = SessionPriority::raise(background.child.id());
         move_to(main_core, background.process.pid)?;
         Ok(background)
     }
@@ -63,26 +67,26 @@ impl Background {
         if self.process.is_alive() {
             return Ok(());
         }
-        Err(LabError::Failed(format!("{} has ended in the middle of the bench", self.process.role)))
+        Err(LabError::Failed(format!("{} has ended during the bench", self.process.role)))
     }
 }
 
-/// directrix with `words`, in a session of its own, which Ctrl-C does not reach. It writes to a log.
-fn command(site: &Site<'_>, words: Vec<String>) -> Result<Command, LabError> {
-    let log = site.file("log");
+/// Command line of directrix with `words`, in a new session, so that Ctrl-C does not reach it. Output goes to a log.
+fn command(setup: &DutSetup<'_>, words: Vec<String>) -> Result<Command, LabError> {
+    let log = setup.file("log");
     let failed = |error: std::io::Error| LabError::io(log.display().to_string(), &error);
     let file = File::create(&log).map_err(failed)?;
-    let words = std::iter::once(site.plan.exe.display().to_string()).chain(words);
+    let words = std::iter::once(setup.spec.exe.display().to_string()).chain(words);
     let mut command = Command::new("setsid");
-    command.args(site.namespace.step(words).words());
+    command.args(setup.namespace.step(words).words());
     command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
     Ok(command)
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.resume(); // so that it hears the signal to end
-        if let Err(error) = process::end(std::slice::from_ref(&self.process), PATIENCE) {
+        self.resume(); // a stopped process does not handle SIGTERM
+        if let Err(error) = process::end(std::slice::from_ref(&self.process), STOP_WITHIN) {
             eprintln!("directrix lab bench: {error}");
         }
         let _ = self.child.wait();

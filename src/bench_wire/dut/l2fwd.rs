@@ -1,9 +1,10 @@
-//! The bare AF_XDP forwarder, as a process of its own like the director.
+//! A minimal AF_XDP forwarder as DUT, in a process of its own like the director.
 
 use super::background::Background;
-use super::{Forwarder, Site};
-use crate::bench_wire::cores::seat;
-use crate::bench_wire::program::{Program, map_failed};
+use super::running::RunningDut;
+use super::setup::DutSetup;
+use crate::bench_wire::cores::pin;
+use crate::bench_wire::program::{BenchProgram, map_failed};
 use crate::io::Interface;
 use crate::io::l2fwd::L2fwd;
 use crate::lab::LabError;
@@ -16,21 +17,21 @@ use std::time::Duration;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/redirect.bpf.o"));
 
-/// How soon a signal ends it.
-const ATTENTION: Duration = Duration::from_millis(100);
+/// Interval at which signals are checked.
+const SIGNAL_POLL: Duration = Duration::from_millis(100);
 
-pub(super) struct Process(Background);
+pub(super) struct L2fwdDut(Background);
 
-impl Process {
-    pub(super) fn start(site: &Site<'_>) -> Result<Self, LabError> {
-        let core = site.plan.cores.forwarder.to_string();
-        let server = site.server_mac(0).to_string();
-        let words = ["lab", "bench-l2fwd", &site.interface.name, &core, &server].map(str::to_owned).to_vec();
-        Background::start(site, words, site.plan.cores.control).map(Self)
+impl L2fwdDut {
+    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, LabError> {
+        let core = setup.spec.cores.dut.to_string();
+        let server = setup.server_mac(0).to_string();
+        let words = ["lab", "bench-l2fwd", &setup.interface.name, &core, &server].map(str::to_owned).to_vec();
+        Background::start(setup, words, setup.spec.cores.control).map(Self)
     }
 }
 
-impl Forwarder for Process {
+impl RunningDut for L2fwdDut {
     fn suspend(&self) {
         self.0.suspend();
     }
@@ -44,8 +45,8 @@ impl Forwarder for Process {
     }
 }
 
-/// The process: sends every frame of queue 0 of `interface` on to `server`, on `core`, until a signal
-/// ends it.
+/// Main function of the process: forwards every frame of queue 0 of `interface` to `server`, on `core`, until a
+/// signal arrives.
 ///
 /// # Errors
 /// [`LabError::Failed`] if there is no such interface or the kernel refuses.
@@ -54,20 +55,20 @@ pub fn run(interface: &str, core: usize, server: MacAddr) -> Result<(), LabError
     let interface = Interface::lookup(interface).map_err(|error| LabError::Failed(error.to_string()))?;
     let failed = |error: &std::io::Error| LabError::io("opening the AF_XDP socket", error);
     let mut forwarder = L2fwd::open(&interface).map_err(|error| failed(&error))?;
-    let mut program = Program::load(OBJECT, "bench_redirect", &[])?;
+    let mut program = BenchProgram::load(OBJECT, "bench_redirect", &[])?;
     let mut sockets: XskMap<MapData> = program.take_map("sockets");
     sockets.set(0, forwarder.fd().as_raw_fd(), 0).map_err(|error| map_failed(&error))?;
     let _attached = program.attach(&interface)?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let work = || {
-            seat(core)?;
+            pin(core)?;
             forwarder.run(server, interface.mac, &stop);
             Ok(())
         };
         let worker = scope.spawn(work);
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]); // if anybody asked to be told
-        while !worker.is_finished() && interrupt.sleep(ATTENTION).is_ok() {}
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]); // fails without a NOTIFY_SOCKET
+        while !worker.is_finished() && interrupt.sleep(SIGNAL_POLL).is_ok() {}
         stop.store(true, Relaxed);
         worker.join().expect("the worker returns its errors")
     })

@@ -1,36 +1,37 @@
-//! The DUT in nftables: direct routing at netdev ingress.
+//! nftables as DUT: direct routing at netdev ingress.
 
-use super::{Forwarder, SERVICE, Site};
+use super::running::RunningDut;
+use super::setup::{DutSetup, SERVICE};
 use crate::lab::LabError;
 use crate::lab::runner::execute;
 use crate::lab::topology::Step;
 
-/// The table.
+/// Family and name of the table.
 const TABLE: &str = "netdev directrix_bench";
 
-pub(super) struct Nft {
-    /// On a veth pair the table ends with its namespace.
-    remains: bool,
+pub(super) struct NftDut {
+    /// Whether the table outlives the trial. On a veth pair it ends with its namespace.
+    outlives_namespace: bool,
 }
 
-impl Nft {
-    pub(super) fn start(site: &Site<'_>) -> Result<Self, LabError> {
-        let file = site.file("nft");
-        std::fs::write(&file, ruleset(site))
+impl NftDut {
+    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, LabError> {
+        let file = setup.file("nft");
+        std::fs::write(&file, ruleset(setup))
             .map_err(|error| LabError::io(file.display().to_string(), &error))?;
-        site.merge()?;
-        site.namespace.shell(&format!("nft -f '{}'", file.display()))?;
-        let nft = Self { remains: site.station.is_some() };
-        site.receive_on_forwarder()?;
+        setup.enable_gro()?;
+        setup.namespace.shell(&format!("nft -f '{}'", file.display()))?;
+        let nft = Self { outlives_namespace: setup.station.is_some() };
+        setup.receive_on_dut_core()?;
         Ok(nft)
     }
 }
 
-impl Forwarder for Nft {}
+impl RunningDut for NftDut {}
 
-impl Drop for Nft {
+impl Drop for NftDut {
     fn drop(&mut self) {
-        if !self.remains {
+        if !self.outlives_namespace {
             return;
         }
         if let Err(error) = execute(&Step::new(&format!("nft delete table {TABLE}"))) {
@@ -39,9 +40,9 @@ impl Drop for Nft {
     }
 }
 
-/// Deleting a table that was just added removes what a run that was cut off has left.
-fn ruleset(site: &Site<'_>) -> String {
-    let rules: String = site.protocols().iter().map(|protocol| rule(site, protocol)).collect();
+/// Ruleset of the trial. Adding the table and deleting it first removes the remains of an interrupted run.
+fn ruleset(setup: &DutSetup<'_>) -> String {
+    let rules: String = setup.protocols().iter().map(|protocol| rule(setup, protocol)).collect();
     format!(
         "add table {TABLE}\n\
          delete table {TABLE}\n\
@@ -51,14 +52,15 @@ fn ruleset(site: &Site<'_>) -> String {
          {rules}\
          }}\n\
          }}\n",
-        site.interface.name
+        setup.interface.name
     )
 }
 
-fn rule(site: &Site<'_>, protocol: &str) -> String {
-    let (vip, port, servers) = (SERVICE.ip(), SERVICE.port(), site.plan.traffic.servers);
-    let (own, name) = (site.interface.mac, &site.interface.name);
-    let macs: Vec<_> = (0..servers).map(|server| format!("{server} : {}", site.server_mac(server))).collect();
+fn rule(setup: &DutSetup<'_>, protocol: &str) -> String {
+    let (vip, port, servers) = (SERVICE.ip(), SERVICE.port(), setup.spec.traffic.servers);
+    let (own, name) = (setup.interface.mac, &setup.interface.name);
+    let macs: Vec<_> =
+        (0..servers).map(|server| format!("{server} : {}", setup.server_mac(server))).collect();
     format!(
         "ip daddr {vip} {protocol} dport {port} ether daddr set jhash ip saddr . {protocol} sport mod {servers} \
          map {{ {} }} ether saddr set {own} fwd to \"{name}\"\n",

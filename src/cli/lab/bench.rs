@@ -3,11 +3,11 @@
 use super::exe;
 use crate::bench_wire::device;
 use crate::bench_wire::dut;
-use crate::bench_wire::external::{self, External, Place};
-use crate::bench_wire::plan::Plan;
-use crate::bench_wire::session::Request;
-use crate::bench_wire::testbed::{self, Options, Veth};
-use crate::bench_wire::trial::{Dut, Kind, Traffic};
+use crate::bench_wire::external::{self, ExternalTestbed, TesterPort};
+use crate::bench_wire::plan::TrialPlan;
+use crate::bench_wire::session::BenchRequest;
+use crate::bench_wire::testbed::{self, TestbedOptions, VethTestbed};
+use crate::bench_wire::trial::{Dut, Traffic, TrafficKind};
 use crate::cli::number;
 use crate::lab::runner::check_root;
 use crate::lab::{Console, Interrupt, LabError, programs};
@@ -33,7 +33,7 @@ pub(super) struct Args {
     frame_len: u16,
     /// Kind of traffic
     #[arg(long, value_enum, default_value_t)]
-    kind: Kind,
+    kind: TrafficKind,
     /// Rounds; each has one trial of every forwarder [default: 11; with --quick 3]
     #[arg(long, value_name = "N", value_parser = number::within(1..=1001_u32))]
     pairs: Option<u32>,
@@ -91,13 +91,13 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, LabError> {
 }
 
 /// With the generator on this machine.
-fn from_here(args: &Args, place: Option<Place>) -> Result<(), LabError> {
+fn from_here(args: &Args, place: Option<TesterPort>) -> Result<(), LabError> {
     args.check()?;
     let mut request = args.request();
     request.check()?;
     check_root()?;
     programs::check(testbed::PROGRAMS.iter().copied().filter(|_| place.is_none()))?;
-    (request.plan.duts, request.left_out) = dut::able(&request.plan.duts, &programs::search_path())?;
+    (request.plan.duts, request.left_out) = dut::available(&request.plan.duts, &programs::search_path())?;
     let interrupt = Interrupt::install()?;
     match place {
         None => on_veth(&request, interrupt),
@@ -106,25 +106,25 @@ fn from_here(args: &Args, place: Option<Place>) -> Result<(), LabError> {
 }
 
 /// On veth pairs in network namespaces.
-fn on_veth(request: &Request, interrupt: Interrupt) -> Result<(), LabError> {
-    let options = Options::new(format!("bench{}", std::process::id()), exe()?, interrupt)?;
-    let build = |duts: &[_], traffic| Veth::up(options.clone(), duts, traffic);
+fn on_veth(request: &BenchRequest, interrupt: Interrupt) -> Result<(), LabError> {
+    let options = TestbedOptions::new(format!("bench{}", std::process::id()), exe()?, interrupt)?;
+    let build = |duts: &[_], traffic| VethTestbed::up(options.clone(), duts, traffic);
     request.run(&Console::stdout(), build).map(|_| ())
 }
 
 /// On a real interface, with a device behind it.
-fn behind(place: &Place, request: &Request, interrupt: &Interrupt) -> Result<(), LabError> {
+fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> Result<(), LabError> {
     place.check()?;
     let console = Console::stdout();
     let build = |_: &[_], traffic| {
         console.say(&external::instruction(place, &traffic));
-        External::open(place, traffic, interrupt.clone())
+        ExternalTestbed::open(place, traffic, interrupt.clone())
     };
     request.run(&console, build).map(|_| ())
 }
 
 /// On a real interface, with a generator behind it.
-fn from_outside(request: &device::Request) -> Result<(), LabError> {
+fn from_outside(request: &device::DeviceRequest) -> Result<(), LabError> {
     check_root()?;
     request.run(exe()?, &Console::stdout(), Interrupt::install()?).map(|_| ())
 }
@@ -141,25 +141,25 @@ impl Args {
         ))
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<TesterPort> {
         let (interface, peer) = (self.interface.clone()?, self.peer_mac?);
-        Some(Place { interface, peer })
+        Some(TesterPort { interface, peer })
     }
 
-    fn request(&self) -> Request {
+    fn request(&self) -> BenchRequest {
         let setting = match self.place() {
             None => testbed::setting(),
-            Some(Place { interface, peer }) => format!("interface {interface}, device {peer} behind it"),
+            Some(TesterPort { interface, peer }) => format!("interface {interface}, device {peer} behind it"),
         };
         let (plan, traffics, left_out) = (self.plan(), self.traffics(), Vec::new());
-        Request { plan, traffics, out: self.out.clone(), setting, left_out }
+        BenchRequest { plan, traffics, out: self.out.clone(), setting, left_out }
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self) -> TrialPlan {
         let (rounds, seconds, confirmations, resolution) =
             if self.quick { (3, 0.3, 3, 0.04) } else { (11, 1.0, 5, 0.01) };
         let rounds = self.pairs.unwrap_or(rounds);
-        Plan {
+        TrialPlan {
             duts: if self.interface.is_some() { vec![Dut::External] } else { self.duts() },
             rounds,
             curve_rounds: rounds.div_ceil(4),
@@ -176,18 +176,18 @@ impl Args {
     }
 
     /// What `--external-generator` asks for.
-    fn device(&self, place: Place) -> Result<device::Request, LabError> {
+    fn device(&self, place: TesterPort) -> Result<device::DeviceRequest, LabError> {
         let (rounds, seconds) = if self.quick { (3, 3.0) } else { (11, 10.0) };
-        let (duts, left_out) = dut::able(&self.duts(), &programs::search_path())?;
-        let plan = device::report::Plan {
+        let (duts, left_out) = dut::available(&self.duts(), &programs::search_path())?;
+        let plan = device::plan::DevicePlan {
             duts,
             rounds: self.pairs.unwrap_or(rounds),
             seconds: self.seconds.unwrap_or(seconds),
             flows: self.room()?,
             servers: self.servers,
         };
-        let place = device::arm::Place { interface: place.interface, station: place.peer };
-        Ok(device::Request { place, plan, out: self.out.clone(), left_out })
+        let place = device::interface::DutPort { interface: place.interface, station: place.peer };
+        Ok(device::DeviceRequest { place, plan, out: self.out.clone(), left_out })
     }
 
     fn room(&self) -> Result<u32, LabError> {

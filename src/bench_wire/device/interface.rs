@@ -14,14 +14,14 @@ use std::path::PathBuf;
 
 /// Where frames come from and go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct DutPort {
     /// The interface of this machine.
     pub interface: String,
     /// MAC address of the station that gets what is forwarded.
     pub station: MacAddr,
 }
 
-impl Place {
+impl DutPort {
     /// What the generator has to do, in words.
     pub(super) fn instruction(&self) -> String {
         let Self { interface, station } = self;
@@ -33,15 +33,15 @@ impl Place {
 }
 
 /// An interface in use. Dropping it gives it back as it was.
-pub struct Arm {
+pub struct DutInterface {
     /// Its facts.
     pub(super) interface: Interface,
-    /// [`Place::station`].
+    /// [`DutPort::station`].
     pub(super) station: MacAddr,
     _unrouted: Unrouted,
 }
 
-impl Arm {
+impl DutInterface {
     /// Takes the interface of `place`. Until the result is dropped, the kernel routes nothing that
     /// arrives there: while no DUT takes the frames, they must not go elsewhere.
     ///
@@ -49,9 +49,9 @@ impl Arm {
     /// [`LabError::Input`] if it is not there, carries the default route, or has several receive queues,
     /// of which one worker and the bare forwarder would have different shares; or if the station is
     /// the interface itself.
-    pub fn take(place: &Place) -> Result<Self, LabError> {
+    pub fn take(place: &DutPort) -> Result<Self, LabError> {
         let (name, station) = (place.interface.clone(), place.station);
-        let interface = external::Place { interface: name.clone(), peer: station }.check()?;
+        let interface = external::TesterPort { interface: name.clone(), peer: station }.check()?;
         if interface.queues > 1 {
             return Err(LabError::Input(format!(
                 "{name} has {} receive queues, and DUTs are compared on one: ethtool -L {name} combined 1",
