@@ -9,7 +9,7 @@
 mod results;
 mod traffic;
 
-use directrix::flow::{Entry, FlowTable, Inserted, Key, State, V4Key};
+use directrix::flow::{ConnState, FlowEntry, FlowTable, Inserted, TableKey, V4Key};
 use directrix::hash::Seed;
 use directrix::model::{ServerId, ServiceId};
 use directrix::time::{Span, Tick};
@@ -28,7 +28,7 @@ struct V6Key {
     service: u16,
 }
 
-impl Key for V6Key {
+impl TableKey for V6Key {
     const VACANT: Self = Self { source: [u32::MAX; 4], port: u16::MAX, service: u16::MAX };
 
     /// Of no concern for a test of size: two halves of the key hashed as if they were IPv4 ones.
@@ -65,12 +65,17 @@ fn main() {
     results.write();
 }
 
-fn table<K: Key>(size: u32, key: impl Fn(u32) -> K) -> FlowTable<K> {
+fn table<K: TableKey>(size: u32, key: impl Fn(u32) -> K) -> FlowTable<K> {
     let mut table = FlowTable::new(size as usize, SEED);
     for n in 0..size {
         let deadline = Tick(0).after(Span::from_secs(900));
-        let entry =
-            Entry { key: key(n), deadline, server: ServerId(0), state: State::Established, template: 0 };
+        let entry = FlowEntry {
+            key: key(n),
+            deadline,
+            server: ServerId(0),
+            state: ConnState::Established,
+            template: 0,
+        };
         table.begin_batch();
         let inserted = table.insert(entry, table.bucket_pair(entry.key), Tick(0));
         assert!(matches!(inserted, Inserted::Placed), "connection {n} of {size} finds its place");

@@ -12,7 +12,7 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use directrix::model::{self, ServerId};
-use directrix::schedule::{Candidate, Client, Loads, Params, Pool, Thresholds};
+use directrix::schedule::{Candidate, ClientAddr, Loads, Params, Pool, Thresholds};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -38,7 +38,7 @@ impl Scheduler for Tree {
 
     #[inline]
     fn pick(&self) -> ServerId {
-        self.0.pick(&self.1, Client::default()).expect("there are servers")
+        self.0.pick(&self.1, ClientAddr::default()).expect("there are servers")
     }
 
     #[inline]
@@ -183,7 +183,7 @@ fn rule(scheduler: model::Scheduler, servers: u16, limited: bool) -> Tree {
 fn pick_for_clients(steps: u64, tree: &Tree) -> Duration {
     let start = Instant::now();
     for step in 0..steps {
-        let client = Client::new(Ipv4Addr::from_bits(step as u32).into(), step as u16);
+        let client = ClientAddr::new(Ipv4Addr::from_bits(step as u32).into(), step as u16);
         if let Some(server) = black_box(tree.0.pick(&tree.1, client)) {
             tree.1.add(server, true);
             tree.changed(server);

@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use directrix::flow::{Entry, FlowTable, Hint, Inserted, Key, State, V4Key};
+use directrix::flow::{ConnState, FlowEntry, FlowTable, Hint, Inserted, TableKey, V4Key};
 use directrix::forward::BATCH;
 use directrix::hash::{BucketPair, Seed};
 use directrix::model::{ServerId, ServiceId};
@@ -31,7 +31,8 @@ fn full(connections: u32) -> FlowTable<V4Key> {
 
 fn insert(table: &mut FlowTable<V4Key>, n: u32) {
     let deadline = NOW.after(Span::from_secs(900));
-    let entry = Entry { key: key(n), deadline, server: ServerId(0), state: State::Established, template: 0 };
+    let entry =
+        FlowEntry { key: key(n), deadline, server: ServerId(0), state: ConnState::Established, template: 0 };
     table.insert(entry, table.bucket_pair(entry.key), NOW);
 }
 
@@ -134,7 +135,8 @@ fn flood(criterion: &mut Criterion) {
             table.begin_batch();
             let each = (next..next + BATCH as u32).map(|n| {
                 let key = V4Key::new(key(n).source(), key(n).port(), ServiceId(1));
-                let entry = Entry { key, deadline, server: ServerId(1), state: State::UdpNew, template: 0 };
+                let entry =
+                    FlowEntry { key, deadline, server: ServerId(1), state: ConnState::UdpNew, template: 0 };
                 table.insert(entry, table.bucket_pair(key), NOW)
             });
             each.filter(|inserted| matches!(inserted, Inserted::Replaced(_))).count()

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::flow::{Entry, Flow, FlowTable, SLOTS as BUCKET, WildcardKey};
+use crate::flow::{Flow, FlowEntry, FlowTable, SLOTS as BUCKET, WildcardKey};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
 use crate::io::{Lost, Ports, Sent};
 use crate::model::Wait;
@@ -55,14 +55,14 @@ pub struct Shared {
 
 /// An answer's way back. Whoever asks keeps a handle until the worker has let go of its own: the
 /// last one frees memory, and no worker does that.
-pub type Reply<T> = Arc<Sender<T>>;
+pub type ReplySender<T> = Arc<Sender<T>>;
 
 /// Something control wants to read out of a worker. Buffers come from control and go back to it.
-pub enum Request {
+pub enum WorkerRequest {
     /// Connections from bucket `from` on, until the buffer is full or the table ends.
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
-    Latency(Box<Histogram<u64>>, Reply<Box<Histogram<u64>>>),
+    Latency(Box<Histogram<u64>>, ReplySender<Box<Histogram<u64>>>),
     /// A table for the connections of wildcard-port services, which stays with the worker: to be given
     /// once, before the first such service is published.
     WildcardTable(FlowTable<WildcardKey>),
@@ -73,9 +73,9 @@ pub struct Connections {
     /// The next bucket to be read; `None` once all have been.
     pub from: Option<usize>,
     /// Filled up to its capacity, never beyond; less than a bucket's worth of capacity gets nothing.
-    pub entries: Vec<Entry<Flow>>,
+    pub entries: Vec<FlowEntry<Flow>>,
     /// Where this goes when it is full, the table has ended, or a good stretch of it is read.
-    pub reply: Reply<Connections>,
+    pub reply: ReplySender<Connections>,
 }
 
 /// A histogram of the kind that workers keep: 1 ns to 10 s, two significant digits.
@@ -93,7 +93,7 @@ pub struct Worker<P> {
     forwarder: Forwarder,
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     adopted: Arc<Snapshot>,
-    requests: Receiver<Request>,
+    requests: Receiver<WorkerRequest>,
     /// A request that is being answered.
     listing: Option<Connections>,
     shared: Shared,
@@ -111,7 +111,7 @@ impl<P: Ports> Worker<P> {
         ports: P,
         mut forwarder: Forwarder,
         shared: Shared,
-        requests: Receiver<Request>,
+        requests: Receiver<WorkerRequest>,
         wait: Wait,
     ) -> Self {
         let adopted = shared.snapshot.load_full();
@@ -206,14 +206,14 @@ impl<P: Ports> Worker<P> {
             return true;
         }
         match self.requests.try_recv() {
-            Ok(Request::Connections(listing)) => self.list(listing),
-            Ok(Request::Latency(mut copy, reply)) => {
+            Ok(WorkerRequest::Connections(listing)) => self.list(listing),
+            Ok(WorkerRequest::Latency(mut copy, reply)) => {
                 copy.reset();
                 // Same bounds on both sides: nothing can be out of range.
                 let _ = copy.add(&*self.latency);
                 let _ = reply.send(copy); // whoever asked may be gone
             }
-            Ok(Request::WildcardTable(table)) => self.forwarder.set_wildcard_table(table),
+            Ok(WorkerRequest::WildcardTable(table)) => self.forwarder.set_wildcard_table(table),
             Err(_) => return false,
         }
         true

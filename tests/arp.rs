@@ -11,7 +11,7 @@ mod support;
 use directrix::control::arp::driver::ArpDriver;
 use directrix::io::{ArpSocket, Interface};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{Counters, Event, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::neighbor::{ArpCounters, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
 use directrix::time::Span;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, FRAME_LEN};
@@ -57,9 +57,9 @@ impl Segment {
 
 /// A responder that runs on a thread of its own in the director's namespace.
 struct Director {
-    commands: Option<UnboundedSender<Event>>,
-    reports: Arc<Mutex<Vec<Report>>>,
-    counters: Arc<Counters>,
+    commands: Option<UnboundedSender<ArpEvent>>,
+    reports: Arc<Mutex<Vec<ArpReport>>>,
+    counters: Arc<ArpCounters>,
     thread: Option<JoinHandle<Duration>>,
 }
 
@@ -67,10 +67,10 @@ impl Director {
     fn start(namespace: &Arc<Netns>, interfaces: &[&str], on_conflict: OnConflict, timing: Timing) -> Self {
         let (namespace, names) = (Arc::clone(namespace), interfaces.join(" "));
         let (commands, inbox) = unbounded_channel();
-        let reports = Arc::<Mutex<Vec<Report>>>::default();
+        let reports = Arc::<Mutex<Vec<ArpReport>>>::default();
         let machine = {
             let own_macs = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
-            Neighbors::new(Settings { own_macs, on_conflict, timing, seed: 1 })
+            Neighbors::new(ArpSettings { own_macs, on_conflict, timing, seed: 1 })
         };
         let (counters, told) = (machine.counters(), Arc::clone(&reports));
         let live = move || {
@@ -86,21 +86,21 @@ impl Director {
         Self { commands: Some(commands), reports, counters, thread }
     }
 
-    fn tell(&self, command: Event) {
+    fn tell(&self, command: ArpEvent) {
         self.commands.as_ref().unwrap().send(command).unwrap();
     }
 
-    fn reports(&self) -> Vec<Report> {
+    fn reports(&self) -> Vec<ArpReport> {
         self.reports.lock().unwrap().clone()
     }
 
-    fn wait_for(&self, report: Report) {
+    fn wait_for(&self, report: ArpReport) {
         wait_until(&format!("{report:?}"), WAIT, || self.reports().contains(&report));
     }
 
     fn claim(&self) {
-        self.tell(Event::AddVip(VIP));
-        self.wait_for(Report::Claimed { vip: VIP });
+        self.tell(ArpEvent::AddVip(VIP));
+        self.wait_for(ArpReport::Claimed { vip: VIP });
     }
 
     /// Ends it, and tells how long it kept a processor busy.
@@ -110,7 +110,7 @@ impl Director {
     }
 
     fn resolve(&self) {
-        self.tell(Event::AddServer(server(InterfaceIndex::CLIENT)));
+        self.tell(ArpEvent::AddServer(server(InterfaceIndex::CLIENT)));
     }
 }
 
@@ -122,8 +122,8 @@ impl Drop for Director {
     }
 }
 
-fn server(link: InterfaceIndex) -> ServerSettings {
-    ServerSettings { interface: link, rip: RIP, own: DIP, mac: None }
+fn server(link: InterfaceIndex) -> ArpTarget {
+    ArpTarget { interface: link, rip: RIP, own: DIP, mac: None }
 }
 
 fn interface(name: &str) -> Interface {
@@ -187,12 +187,12 @@ fn the_vip_is_answered_once_for_each_question_and_probe_and_nothing_else_is() {
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, patient);
     let dump = Dump::on(router);
 
-    director.tell(Event::AddVip(VIP));
+    director.tell(ArpEvent::AddVip(VIP));
     wait_until("the probes", WAIT, || dump.lines(&format!("who-has {VIP} tell 0.0.0.0")) == 3);
     assert_eq!(arping(router, "-c 2", VIP), [], "before the claim");
     assert_eq!(director.reports(), []);
     assert_eq!(dump.lines(&format!("tell {VIP}")), 0, "{}", dump.text());
-    director.wait_for(Report::Claimed { vip: VIP });
+    director.wait_for(ArpReport::Claimed { vip: VIP });
 
     assert_eq!(arping(router, "-c 5", VIP), [mac; 5]);
     assert_eq!(arping(router, "-0 -c 3", VIP), [mac; 3], "probes");
@@ -203,7 +203,7 @@ fn the_vip_is_answered_once_for_each_question_and_probe_and_nothing_else_is() {
     assert_eq!(director.counters.conflicts.get(), 0);
     wait_until("the answers", WAIT, || dump.lines(&format!("Reply {VIP} is-at {mac}")) >= 10);
 
-    director.tell(Event::RemoveVip(VIP));
+    director.tell(ArpEvent::RemoveVip(VIP));
     wait_until("silence", WAIT, || arping(router, "-c 1", VIP).is_empty());
 }
 
@@ -227,16 +227,16 @@ fn a_vip_of_another_host_is_claimed_when_that_gives_it_up() {
     let rival = mac_of(holder);
     holder.run(&format!("ip address add {VIP}/32 dev eth0"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.tell(Event::AddVip(VIP));
-    director.wait_for(Report::Conflict { vip: VIP, mac: rival, server: None });
+    director.tell(ArpEvent::AddVip(VIP));
+    director.wait_for(ArpReport::Conflict { vip: VIP, mac: rival, server: None });
     assert_eq!(arping(router, "-c 3", VIP), [rival; 3], "the holder alone answers");
     assert_eq!(director.reports().len(), 2, "told once: {:?}", director.reports());
-    assert_eq!(director.reports()[1], Report::Standby { vip: VIP, mac: rival });
+    assert_eq!(director.reports()[1], ArpReport::Standby { vip: VIP, mac: rival });
 
     holder.run(&format!("ip address del {VIP}/32 dev eth0"));
-    director.wait_for(Report::Claimed { vip: VIP });
-    let over = Report::ConflictOver { vip: VIP, mac: rival, server: None };
-    assert_eq!(director.reports()[2..], [over, Report::Claimed { vip: VIP }]);
+    director.wait_for(ArpReport::Claimed { vip: VIP });
+    let over = ArpReport::ConflictOver { vip: VIP, mac: rival, server: None };
+    assert_eq!(director.reports()[2..], [over, ArpReport::Claimed { vip: VIP }]);
     assert_eq!(arping(router, "-c 2", VIP), [mac_of(&segment.director); 2]);
 }
 
@@ -247,8 +247,8 @@ fn told_to_claim_the_director_goes_on_against_another_host() {
     holder.run(&format!("ip address add {VIP}/32 dev lo"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Claim, quick());
     director.claim();
-    let conflict = Report::Conflict { vip: VIP, mac: mac_of(holder), server: None };
-    assert_eq!(director.reports(), [conflict, Report::Claimed { vip: VIP }]);
+    let conflict = ArpReport::Conflict { vip: VIP, mac: mac_of(holder), server: None };
+    assert_eq!(director.reports(), [conflict, ArpReport::Claimed { vip: VIP }]);
 }
 
 #[test]
@@ -259,17 +259,22 @@ fn a_real_server_is_resolved_from_the_director_s_own_address_lost_and_found() {
     let dump = Dump::on(host);
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.resolve();
-    let resolved = |mac| Report::Resolved { interface: InterfaceIndex::CLIENT, rip: RIP, mac };
+    let resolved = |mac| ArpReport::Resolved { interface: InterfaceIndex::CLIENT, rip: RIP, mac };
     director.wait_for(resolved(mac_of(host)));
     director.claim();
 
     let before = mac_of(host);
     let moved: MacAddr = "02:00:00:00:17:00".parse().unwrap();
     host.run(&format!("ip link set dev eth0 address {moved}"));
-    director.wait_for(Report::Moved { interface: InterfaceIndex::CLIENT, rip: RIP, old: before, new: moved });
+    director.wait_for(ArpReport::Moved {
+        interface: InterfaceIndex::CLIENT,
+        rip: RIP,
+        old: before,
+        new: moved,
+    });
     assert_eq!(director.reports().len(), 3, "found before it was lost: {:?}", director.reports());
 
-    let lost = Report::Lost { interface: InterfaceIndex::CLIENT, rip: RIP };
+    let lost = ArpReport::Lost { interface: InterfaceIndex::CLIENT, rip: RIP };
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=8");
     director.wait_for(lost);
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
@@ -300,7 +305,7 @@ fn a_real_server_with_wrong_arp_settings_is_named() {
     // It uses the VIP to ask for its gateway: arp_announce is wrong, and a socket is bound to it.
     host.run("sysctl -qw net.ipv4.conf.all.arp_announce=0");
     host.run(&format!("ping -c 1 -W 1 -I {VIP} {GATEWAY} || true"));
-    director.wait_for(Report::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    director.wait_for(ArpReport::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
     assert!(director.counters.announced.get() >= 2, "it has been defended");
 }
 
@@ -314,9 +319,9 @@ fn the_probe_before_an_announcement_finds_a_server_that_began_to_answer() {
     director.resolve();
     director.claim();
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
-    director.wait_for(Report::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    director.wait_for(ArpReport::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
-    director.wait_for(Report::ConflictOver { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    director.wait_for(ArpReport::ConflictOver { vip: VIP, mac: mac_of(host), server: Some(RIP) });
 }
 
 #[test]
@@ -327,8 +332,8 @@ fn with_two_arms_the_vip_is_answered_for_on_the_client_s_alone() {
     inside.run(&format!("ip address add {RIP}/24 dev eth0"));
     let both = ["eth0", "eth1"];
     let director = Director::start(&segment.director, &both, OnConflict::Standby, quick());
-    director.tell(Event::AddServer(server(InterfaceIndex(1))));
-    director.wait_for(Report::Resolved { interface: InterfaceIndex(1), rip: RIP, mac: mac_of(&inside) });
+    director.tell(ArpEvent::AddServer(server(InterfaceIndex(1))));
+    director.wait_for(ArpReport::Resolved { interface: InterfaceIndex(1), rip: RIP, mac: mac_of(&inside) });
     director.claim();
     assert_eq!(arping(&segment.hosts[0], "-c 1", VIP), [mac_of(&segment.director)]);
     assert_eq!(arping(&inside, "-c 2", VIP), []);
@@ -356,7 +361,7 @@ fn a_responder_with_nothing_to_do_sleeps_even_when_its_interface_is_gone() {
     std::thread::sleep(Duration::from_secs(1));
     segment.director.run("ip link delete dev eth0");
     director.resolve();
-    director.wait_for(Report::Lost { interface: InterfaceIndex::CLIENT, rip: RIP });
+    director.wait_for(ArpReport::Lost { interface: InterfaceIndex::CLIENT, rip: RIP });
     std::thread::sleep(Duration::from_secs(1));
     let busy = director.stop();
     assert!(busy < Duration::from_millis(60), "busy for {busy:?} of more than 4 s");

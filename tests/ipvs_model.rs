@@ -4,7 +4,7 @@
 
 mod support;
 
-use directrix::flow::{FlowTable, State};
+use directrix::flow::{ConnState, FlowTable};
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::model::{
@@ -58,7 +58,7 @@ struct Template {
 
 struct Connection {
     server: usize,
-    state: State,
+    state: ConnState,
     deadline_ms: u64,
 }
 
@@ -148,8 +148,8 @@ impl Naive {
         let tcp = flow.0 == Protocol::Tcp;
         let opens = !tcp || (flags & frames::SYN != 0 && flags & frames::RST == 0);
         let over = |state| match state {
-            State::TimeWait | State::Close => self.reuse > 0,
-            State::FinWait => self.reuse & 2 > 0,
+            ConnState::TimeWait | ConnState::Close => self.reuse > 0,
+            ConnState::FinWait => self.reuse & 2 > 0,
             _ => false,
         };
         let bound = self.persistence.is_some();
@@ -163,7 +163,7 @@ impl Naive {
             }
             let server = self.bind(flow, now_ms).ok_or(DropReason::NoServer)?;
             self.opened[server] += 1;
-            let state = if tcp { State::None } else { State::Udp };
+            let state = if tcp { ConnState::None } else { ConnState::Udp };
             self.connections.insert(flow, Connection { server, state, deadline_ms: 0 });
             self.judge(server);
         }

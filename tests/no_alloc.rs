@@ -12,10 +12,10 @@ use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::io::{Levels, Ports, Sent};
 use directrix::model::{Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
-use directrix::schedule::{Candidate, Client, Loads, Params, Pool, Templates, Thresholds};
+use directrix::schedule::{Candidate, ClientAddr, Loads, Params, Pool, Templates, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
-use directrix::worker::{Request, Shared, Worker};
+use directrix::worker::{Shared, Worker, WorkerRequest};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io;
@@ -236,7 +236,7 @@ fn a_worker_s_whole_loop_takes_no_memory() {
             Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };
-    requests.send(Request::WildcardTable(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
+    requests.send(WorkerRequest::WildcardTable(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
     let (adopted, listed) = disturb(&shared, &loads, &WorkerClient::new(requests), || worker.is_finished());
     worker.join().expect("no panic").expect("no error");
     assert_eq!(watched.load(Relaxed), 0, "after {adopted} snapshots, {listed} connections listed");
@@ -260,7 +260,7 @@ fn picks_take_no_memory() {
         watch();
         let mut picked = 0;
         for client in 0..10_000u32 {
-            let client = Client::new(Ipv4Addr::from_bits(client).into(), client as u16);
+            let client = ClientAddr::new(Ipv4Addr::from_bits(client).into(), client as u16);
             if let Some(server) = pool.pick(&loads, client) {
                 picked += 1;
                 loads.add(server, true);

@@ -4,7 +4,7 @@
 use directrix::control::api::Stats;
 use directrix::control::state::registry::Registry;
 use directrix::model::{Scheduler, ServerId, ServiceId, parse};
-use directrix::schedule::{Client, Loads, Pool};
+use directrix::schedule::{ClientAddr, Loads, Pool};
 use directrix::wire::MacAddr;
 use std::net::IpAddr;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn service(keys: &str, limit: &str) -> (Pool, Loads) {
 /// Who gets the connections of a few clients, all of which stay open.
 fn picks<const N: usize>((pool, loads): &(Pool, Loads)) -> [Option<u16>; N] {
     std::array::from_fn(|client| {
-        let client = Client::new(IpAddr::from([198, 51, 100, client as u8]), 1000 + client as u16);
+        let client = ClientAddr::new(IpAddr::from([198, 51, 100, client as u8]), 1000 + client as u16);
         let server = pool.pick(loads, client)?;
         loads.add(server, true);
         pool.changed(server, loads);
@@ -67,7 +67,7 @@ fn a_hashed_client_has_one_server_and_with_its_port_several() {
         let distinct = |flags: &str| {
             let keys = format!("scheduler = \"{scheduler}\"\nscheduler_flags = [{flags}]");
             let (pool, loads) = service(&keys, "");
-            let client = |port| Client::new(IpAddr::from([198, 51, 100, 7]), port);
+            let client = |port| ClientAddr::new(IpAddr::from([198, 51, 100, 7]), port);
             let mut servers: Vec<_> = (0..100).map(|port| pool.pick(&loads, client(port)).unwrap()).collect();
             servers.sort();
             servers.dedup();

@@ -8,7 +8,7 @@ use directrix::forward::Snapshot;
 use directrix::model::{
     RealServer, Rules, Scheduler, ServerId, ServiceAddress, ServiceId, VirtualService, Weight,
 };
-use directrix::schedule::{Client, Loads};
+use directrix::schedule::{ClientAddr, Loads};
 use directrix::time::Span;
 use directrix::wire::{MacAddr, Protocol};
 use std::cmp::Reverse;
@@ -125,7 +125,7 @@ impl Simulation {
 
     fn open(&mut self) {
         let pool = self.snapshot.pool(ServiceId(0)).unwrap();
-        let picked = pool.pick(&self.loads, Client::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
+        let picked = pool.pick(&self.loads, ClientAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
         self.loads.add(picked, true);
         self.changed(picked.0);
         let second = &mut self.opened[(self.now_ms / 1000) as usize];

@@ -1,7 +1,7 @@
 //! Bucket of the flow table: four entries, stored by column.
 
-use super::key::{Flow, FlowKey, Key};
-use super::state::State;
+use super::key::{Flow, FlowKey, TableKey};
+use super::state::ConnState;
 use crate::model::ServerId;
 use crate::time::Tick;
 use crate::wire::transport::TcpFlags;
@@ -12,7 +12,7 @@ pub const SLOTS: usize = 4;
 
 /// Flow table entry: the record of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<K> {
+pub struct FlowEntry<K> {
     /// Flow key.
     pub key: K,
     /// Expires at this time unless a frame arrives.
@@ -20,18 +20,18 @@ pub struct Entry<K> {
     /// Real server.
     pub server: ServerId,
     /// Connection state.
-    pub state: State,
+    pub state: ConnState,
     /// One more than the generation of the template that counts the connection; 0 without one. Opaque to
     /// the table.
     pub template: u8,
 }
 
-impl<K: FlowKey> Entry<K> {
+impl<K: FlowKey> FlowEntry<K> {
     /// Converts the key for listings, which show the entries of all tables.
     #[must_use]
-    pub fn listed(self) -> Entry<Flow> {
+    pub fn listed(self) -> FlowEntry<Flow> {
         let Self { key, deadline, server, state, template } = self;
-        Entry { key: key.flow(), deadline, server, state, template }
+        FlowEntry { key: key.flow(), deadline, server, state, template }
     }
 }
 
@@ -41,10 +41,10 @@ pub struct EntryMut<'a> {
     /// Expires at this time unless a frame arrives.
     pub deadline: &'a mut Tick,
     /// Connection state.
-    pub state: &'a mut State,
+    pub state: &'a mut ConnState,
     /// Real server.
     pub server: ServerId,
-    /// See [`Entry::template`].
+    /// See [`FlowEntry::template`].
     pub template: u8,
 }
 
@@ -61,20 +61,20 @@ impl EntryMut<'_> {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Bucket<K> {
-    /// [`Key::VACANT`] in a vacant slot.
+    /// [`TableKey::VACANT`] in a vacant slot.
     keys: [K; SLOTS],
     deadlines: [Tick; SLOTS],
     servers: [ServerId; SLOTS],
-    states: [State; SLOTS],
+    states: [ConnState; SLOTS],
     templates: [u8; SLOTS],
 }
 
-impl<K: Key> Bucket<K> {
+impl<K: TableKey> Bucket<K> {
     pub(super) const EMPTY: Self = Self {
         keys: [K::VACANT; SLOTS],
         deadlines: [Tick(0); SLOTS],
         servers: [ServerId(0); SLOTS],
-        states: [State::None; SLOTS],
+        states: [ConnState::None; SLOTS],
         templates: [0; SLOTS],
     };
 
@@ -112,16 +112,16 @@ impl<K: Key> Bucket<K> {
 
     /// The entry in `slot`; `None` if it is vacant.
     #[inline]
-    pub(super) fn get(&self, slot: usize) -> Option<Entry<K>> {
+    pub(super) fn get(&self, slot: usize) -> Option<FlowEntry<K>> {
         let key = self.keys[slot];
         let (deadline, server, state) = (self.deadlines[slot], self.servers[slot], self.states[slot]);
         let template = self.templates[slot];
-        (key != K::VACANT).then_some(Entry { key, deadline, server, state, template })
+        (key != K::VACANT).then_some(FlowEntry { key, deadline, server, state, template })
     }
 
     /// Stores `entry` in `slot`; returns the previous entry.
     #[inline]
-    pub(super) fn replace(&mut self, slot: usize, entry: Entry<K>) -> Option<Entry<K>> {
+    pub(super) fn replace(&mut self, slot: usize, entry: FlowEntry<K>) -> Option<FlowEntry<K>> {
         let before = self.get(slot);
         self.store(slot, entry);
         before
@@ -129,7 +129,7 @@ impl<K: Key> Bucket<K> {
 
     /// Stores `entry` in `slot`, overwriting any other.
     #[inline]
-    pub(super) fn store(&mut self, slot: usize, entry: Entry<K>) {
+    pub(super) fn store(&mut self, slot: usize, entry: FlowEntry<K>) {
         self.keys[slot] = entry.key;
         self.deadlines[slot] = entry.deadline;
         self.servers[slot] = entry.server;
@@ -139,7 +139,7 @@ impl<K: Key> Bucket<K> {
 
     /// Vacates `slot`; returns its entry.
     #[inline]
-    pub(super) fn take(&mut self, slot: usize) -> Option<Entry<K>> {
+    pub(super) fn take(&mut self, slot: usize) -> Option<FlowEntry<K>> {
         let before = self.get(slot);
         self.keys[slot] = K::VACANT;
         before
@@ -164,7 +164,7 @@ impl<K: Key> Bucket<K> {
     }
 
     /// The entries, in slot order.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<K>> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = FlowEntry<K>> {
         (0..SLOTS).filter_map(|slot| self.get(slot))
     }
 }

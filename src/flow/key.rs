@@ -5,7 +5,7 @@ use crate::model::ServiceId;
 use std::net::Ipv4Addr;
 
 /// Key of a flow in a worker's table.
-pub trait Key: Copy + Eq {
+pub trait TableKey: Copy + Eq {
     /// Marks a vacant slot. No frame has this key.
     const VACANT: Self;
 
@@ -18,7 +18,7 @@ pub trait Key: Copy + Eq {
 }
 
 /// Key that can be converted back to its flow.
-pub trait FlowKey: Key {
+pub trait FlowKey: TableKey {
     /// The flow.
     fn flow(self) -> Flow;
 }
@@ -72,7 +72,7 @@ impl V4Key {
     }
 }
 
-impl Key for V4Key {
+impl TableKey for V4Key {
     /// No service has the highest number.
     const VACANT: Self = Self(u64::MAX);
 
@@ -110,7 +110,7 @@ impl WildcardKey {
     }
 }
 
-impl Key for WildcardKey {
+impl TableKey for WildcardKey {
     const VACANT: Self = Self { flow: V4Key::VACANT, port: 0 };
 
     /// Hashes the port before it is combined with the rest: a scan of all ports of a VIP from one client
@@ -170,7 +170,7 @@ mod tests {
         spread(|n| WildcardKey::new(flow(0, 1024), n as u16));
     }
 
-    fn spread<K: Key>(key: impl Fn(u32) -> K) {
+    fn spread<K: TableKey>(key: impl Fn(u32) -> K) {
         let seed = Seed([
             0x243f_6a88_85a3_08d3,
             0x1319_8a2e_0370_7344,

@@ -9,7 +9,7 @@ mod share;
 mod state;
 mod table;
 
-pub use bucket::{Entry, EntryMut, SLOTS};
-pub use key::{Flow, FlowKey, Key, V4Key, WildcardKey};
-pub use state::State;
+pub use bucket::{EntryMut, FlowEntry, SLOTS};
+pub use key::{Flow, FlowKey, TableKey, V4Key, WildcardKey};
+pub use state::ConnState;
 pub use table::{FlowTable, Hint, Inserted};

@@ -11,13 +11,13 @@ macro_rules! states {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[allow(missing_docs)] // the names are TCP's own
-        pub enum State {
+        pub enum ConnState {
             $($variant,)+
         }
 
-        impl State {
+        impl ConnState {
             /// Every state, by discriminant.
-            pub const ALL: [State; Self::COUNT] = [$(Self::$variant,)+];
+            pub const ALL: [ConnState; Self::COUNT] = [$(Self::$variant,)+];
 
             /// Number of states.
             pub const COUNT: usize = [$($name,)+].len();
@@ -47,17 +47,17 @@ states! {
     UdpNew = "UDP",
 }
 
-use State::{
+use ConnState::{
     Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait, Udp, UdpNew,
 };
 
-/// Next state by the client's flag (row) and the current state (column, in `State`'s order): the
+/// Next state by the client's flag (row) and the current state (column, in `ConnState`'s order): the
 /// input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c. Any second datagram
 /// confirms a UDP flow.
 #[rustfmt::skip]
 mod transitions {
-    use super::State::{self, *};
-    type Row = [State; State::COUNT];
+    use super::ConnState::{self, *};
+    type Row = [ConnState; ConnState::COUNT];
     pub(super) const SYN: Row =
         [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, Udp, Udp];
     pub(super) const FIN: Row =
@@ -75,16 +75,16 @@ mod transitions {
 const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
 
 /// Columns of a row in [`NEXT`]: a power of two, so that a row is found by a shift.
-const ROW: usize = State::COUNT.next_power_of_two();
+const ROW: usize = ConnState::COUNT.next_power_of_two();
 
 /// [`transitions`] by the value of the [`MOVING`] flags, so that a look-up has no branch.
-static NEXT: [[State; ROW]; MOVING as usize + 1] = {
-    let mut next = [[State::None; ROW]; MOVING as usize + 1];
+static NEXT: [[ConnState; ROW]; MOVING as usize + 1] = {
+    let mut next = [[ConnState::None; ROW]; MOVING as usize + 1];
     let mut flags = 0;
     while flags <= MOVING {
         let row = row(TcpFlags(flags));
         let mut state = 0;
-        while state < State::COUNT {
+        while state < ConnState::COUNT {
             next[flags as usize][state] = row[state];
             state += 1;
         }
@@ -93,7 +93,7 @@ static NEXT: [[State; ROW]; MOVING as usize + 1] = {
     next
 };
 
-const fn row(flags: TcpFlags) -> [State; State::COUNT] {
+const fn row(flags: TcpFlags) -> [ConnState; ConnState::COUNT] {
     if flags.any(TcpFlags::RST) {
         transitions::RST
     } else if flags.any(TcpFlags::SYN) {
@@ -107,13 +107,13 @@ const fn row(flags: TcpFlags) -> [State; State::COUNT] {
     }
 }
 
-impl State {
+impl ConnState {
     /// The state after a segment with `flags` from the client. RST has precedence over SYN, FIN and ACK.
     ///
     /// A segment with none of the four closes the connection, as in the kernel. A UDP flow is confirmed.
     #[inline]
     #[must_use]
-    pub fn after(self, flags: TcpFlags) -> State {
+    pub fn after(self, flags: TcpFlags) -> ConnState {
         NEXT[usize::from(flags.0 & MOVING)][self as usize]
     }
 
@@ -180,9 +180,9 @@ mod tests {
    ack: ES ES SS ES FW TW CL CW CL LI ES
    rst: CL CL CL SR CL CL CL CL LA LI CL";
 
-    fn state(letters: &str) -> State {
+    fn state(letters: &str) -> ConnState {
         let names = ["NO", "ES", "SS", "SR", "FW", "TW", "CL", "CW", "LA", "LI", "SA"];
-        State::ALL[names.iter().position(|name| *name == letters).unwrap()]
+        ConnState::ALL[names.iter().position(|name| *name == letters).unwrap()]
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
         let life = [SYN, ACK, ACK, FIN, ACK];
         let states: Vec<_> = life
             .iter()
-            .scan(State::None, |state, flags| {
+            .scan(ConnState::None, |state, flags| {
                 *state = state.after(*flags);
                 Some(*state)
             })
@@ -232,7 +232,7 @@ mod tests {
     fn only_a_syn_reuses_a_closing_connection() {
         let by = |mode, flags| {
             let renewed =
-                State::ALL.into_iter().filter(|state| state.is_reused_by(flags, ConnReuseMode(mode)));
+                ConnState::ALL.into_iter().filter(|state| state.is_reused_by(flags, ConnReuseMode(mode)));
             renewed.collect::<Vec<_>>()
         };
         assert_eq!([0, 1].map(|mode| by(mode, SYN)), [vec![], vec![TimeWait, Close]]);
@@ -243,13 +243,13 @@ mod tests {
 
     #[test]
     fn timeouts_match_ipvs() {
-        let seconds = State::ALL.map(|state| state.timeout(&Timeouts::default()).secs());
+        let seconds = ConnState::ALL.map(|state| state.timeout(&Timeouts::default()).secs());
         assert_eq!(seconds, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 300]);
     }
 
     #[test]
     fn an_optional_state_is_one_byte() {
-        assert_eq!(size_of::<Option<State>>(), 1);
-        assert!(State::ALL.iter().enumerate().all(|(index, state)| *state as usize == index));
+        assert_eq!(size_of::<Option<ConnState>>(), 1);
+        assert!(ConnState::ALL.iter().enumerate().all(|(index, state)| *state as usize == index));
     }
 }

@@ -9,8 +9,8 @@
 //! the table ([`Shares`]). The victim has expired or is unconfirmed, and belongs to the same service or to
 //! one that holds more. Without a victim there is no room. Confirmed entries are never evicted.
 
-use super::bucket::{Bucket, Entry, EntryMut, SLOTS};
-use super::key::Key;
+use super::bucket::{Bucket, EntryMut, FlowEntry, SLOTS};
+use super::key::TableKey;
 use super::share::Shares;
 use crate::hash::{BucketPair, Seed};
 use crate::sys::memory::{filled, prefetch};
@@ -33,9 +33,9 @@ impl Hint {
     pub const NONE: Self = Self(SLOTS as u8);
 }
 
-/// Position of a slot in the table.
+/// SlotPosition of a slot in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Position {
+struct SlotPosition {
     bucket: usize,
     slot: usize,
 }
@@ -46,7 +46,7 @@ pub enum Inserted<K> {
     /// Stored in a vacant slot.
     Placed,
     /// Stored; this expired or unconfirmed entry was evicted.
-    Replaced(Entry<K>),
+    Replaced(FlowEntry<K>),
     /// Not stored: no vacant slot and no victim.
     Full,
 }
@@ -68,7 +68,7 @@ pub struct FlowTable<K> {
     shares: Shares,
 }
 
-impl<K: Key> FlowTable<K> {
+impl<K: TableKey> FlowTable<K> {
     /// Creates a table for `capacity` connections, at least 1, and allocates all its memory.
     #[must_use]
     pub fn new(capacity: usize, seed: Seed) -> Self {
@@ -164,7 +164,7 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// Removes the entry of `key`.
-    pub fn remove(&mut self, key: K, pair: BucketPair) -> Option<Entry<K>> {
+    pub fn remove(&mut self, key: K, pair: BucketPair) -> Option<FlowEntry<K>> {
         let at = self.position(key, pair)?;
         self.take(at)
     }
@@ -175,7 +175,7 @@ impl<K: Key> FlowTable<K> {
     /// is evicted: the oldest in the candidate buckets, else the oldest of the first bucket with a victim
     /// within the batch's eviction budget. The budget keeps a flood into a table of confirmed connections
     /// from taking time from them.
-    pub fn insert(&mut self, entry: Entry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
+    pub fn insert(&mut self, entry: FlowEntry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
         let free = self.capacity - self.len;
         let room = free > 0 && self.shares.may_grow(entry.key.service(), free);
         if room && let Some(at) = self.vacant(pair) {
@@ -194,7 +194,7 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// Removes expired entries from the next `buckets` buckets, and passes each to `expired`.
-    pub fn sweep(&mut self, now: Tick, buckets: usize, mut expired: impl FnMut(Entry<K>)) {
+    pub fn sweep(&mut self, now: Tick, buckets: usize, mut expired: impl FnMut(FlowEntry<K>)) {
         if self.is_empty() {
             return;
         }
@@ -207,27 +207,27 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// The entries of `bucket`, for listings. None past the last bucket.
-    pub fn entries(&self, bucket: usize) -> impl Iterator<Item = Entry<K>> {
+    pub fn entries(&self, bucket: usize) -> impl Iterator<Item = FlowEntry<K>> {
         self.buckets.get(bucket).into_iter().flat_map(Bucket::entries)
     }
 
     /// Slow path: looks up `key` in both candidate buckets.
     #[inline(never)]
-    fn position(&self, key: K, pair: BucketPair) -> Option<Position> {
-        let found = |bucket: usize| Some(Position { bucket, slot: self.buckets[bucket].slot_of(key)? });
+    fn position(&self, key: K, pair: BucketPair) -> Option<SlotPosition> {
+        let found = |bucket: usize| Some(SlotPosition { bucket, slot: self.buckets[bucket].slot_of(key)? });
         self.both(pair).into_iter().find_map(found)
     }
 
-    fn take(&mut self, at: Position) -> Option<Entry<K>> {
+    fn take(&mut self, at: SlotPosition) -> Option<FlowEntry<K>> {
         let entry = self.buckets[at.bucket].take(at.slot)?;
         self.len -= 1;
         self.shares.remove(entry.key.service());
         Some(entry)
     }
 
-    fn take_expired(&mut self, now: Tick, expired: &mut impl FnMut(Entry<K>)) {
+    fn take_expired(&mut self, now: Tick, expired: &mut impl FnMut(FlowEntry<K>)) {
         for slot in 0..SLOTS {
-            let at = Position { bucket: self.sweep_cursor, slot };
+            let at = SlotPosition { bucket: self.sweep_cursor, slot };
             if self.expired(Some(at), now) {
                 self.take(at).into_iter().for_each(&mut *expired);
             }
@@ -235,7 +235,7 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// Stores `entry` in a candidate bucket, displacing others if both are full.
-    fn place(&mut self, entry: Entry<K>, pair: BucketPair, now: Tick) -> bool {
+    fn place(&mut self, entry: FlowEntry<K>, pair: BucketPair, now: Tick) -> bool {
         let Some(at) = self.vacant(pair).or_else(|| self.displace(pair, now)) else { return false };
         self.store(entry, at);
         true
@@ -243,7 +243,7 @@ impl<K: Key> FlowTable<K> {
 
     /// Stores `entry` in a vacant slot.
     #[inline]
-    fn store(&mut self, entry: Entry<K>, at: Position) -> Inserted<K> {
+    fn store(&mut self, entry: FlowEntry<K>, at: SlotPosition) -> Inserted<K> {
         self.shares.add(entry.key.service());
         self.buckets[at.bucket].store(at.slot, entry);
         self.len += 1;
@@ -251,32 +251,32 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// Stores `entry` in the slot of `victim`.
-    fn evict(&mut self, victim: Position, entry: Entry<K>) -> Inserted<K> {
+    fn evict(&mut self, victim: SlotPosition, entry: FlowEntry<K>) -> Inserted<K> {
         let Some(evicted) = self.take(victim) else { return self.store(entry, victim) };
         self.store(entry, victim);
         Inserted::Replaced(evicted)
     }
 
     /// A vacant slot, preferably in the first bucket: nearly every look-up then needs no other.
-    fn vacant(&self, pair: BucketPair) -> Option<Position> {
-        let vacant = |bucket: usize| Some(Position { bucket, slot: self.buckets[bucket].vacant_slot()? });
+    fn vacant(&self, pair: BucketPair) -> Option<SlotPosition> {
+        let vacant = |bucket: usize| Some(SlotPosition { bucket, slot: self.buckets[bucket].vacant_slot()? });
         vacant(pair.first()).or_else(|| vacant(self.second(pair)))
     }
 
-    fn expired(&self, at: Option<Position>, now: Tick) -> bool {
+    fn expired(&self, at: Option<SlotPosition>, now: Tick) -> bool {
         let held = at.and_then(|at| self.buckets[at.bucket].get(at.slot));
         held.is_some_and(|entry| now.reached(entry.deadline))
     }
 
     /// Vacates a slot of a candidate bucket by the shortest possible displacement chain. Expired entries
     /// are displaced only if no other can be.
-    fn displace(&mut self, pair: BucketPair, now: Tick) -> Option<Position> {
+    fn displace(&mut self, pair: BucketPair, now: Tick) -> Option<SlotPosition> {
         let tries =
             [Some(now), None].into_iter().flat_map(|spare| (1..=MOVES_MAX).map(move |moves| (spare, moves)));
         let both = self.both(pair);
         tries.into_iter().find_map(|(spare, moves)| {
             both.into_iter()
-                .find_map(|bucket| Some(Position { bucket, slot: self.free_slot(bucket, moves, spare)? }))
+                .find_map(|bucket| Some(SlotPosition { bucket, slot: self.free_slot(bucket, moves, spare)? }))
         })
     }
 
@@ -287,10 +287,10 @@ impl<K: Key> FlowTable<K> {
         if vacant.is_some() || moves == 0 {
             return vacant;
         }
-        (0..SLOTS).find(|slot| self.displace_entry(Position { bucket, slot: *slot }, moves - 1, spare))
+        (0..SLOTS).find(|slot| self.displace_entry(SlotPosition { bucket, slot: *slot }, moves - 1, spare))
     }
 
-    fn displace_entry(&mut self, at: Position, moves: usize, spare: Option<Tick>) -> bool {
+    fn displace_entry(&mut self, at: SlotPosition, moves: usize, spare: Option<Tick>) -> bool {
         let Some(entry) = self.buckets[at.bucket].get(at.slot) else { return true };
         if spare.is_some_and(|now| now.reached(entry.deadline)) {
             return false;
@@ -305,10 +305,10 @@ impl<K: Key> FlowTable<K> {
 
     /// The entry in `buckets` that `key` may evict: the one that expires first, which is the oldest of its
     /// service.
-    fn victim(&self, buckets: impl IntoIterator<Item = usize>, key: K, now: Tick) -> Option<Position> {
+    fn victim(&self, buckets: impl IntoIterator<Item = usize>, key: K, now: Tick) -> Option<SlotPosition> {
         buckets
             .into_iter()
-            .flat_map(|bucket| (0..SLOTS).map(move |slot| Position { bucket, slot }))
+            .flat_map(|bucket| (0..SLOTS).map(move |slot| SlotPosition { bucket, slot }))
             .filter_map(|at| Some((at, self.buckets[at.bucket].get(at.slot)?)))
             .filter(|(_, held)| held.state.is_unconfirmed() || now.reached(held.deadline))
             .filter(|(_, held)| self.shares.may_evict(key.service(), held.key.service()))
@@ -317,7 +317,7 @@ impl<K: Key> FlowTable<K> {
     }
 
     /// Evicts an entry from the next buckets within the eviction budget, then places `entry`.
-    fn evict_elsewhere(&mut self, entry: Entry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
+    fn evict_elsewhere(&mut self, entry: FlowEntry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
         for _ in 0..self.eviction_budget.min(self.buckets.len()) {
             self.eviction_budget -= 1;
             let bucket = self.eviction_cursor;
@@ -336,7 +336,7 @@ impl<K: Key> FlowTable<K> {
         Inserted::Full
     }
 
-    fn restore(&mut self, entry: Entry<K>, at: Position) -> Inserted<K> {
+    fn restore(&mut self, entry: FlowEntry<K>, at: SlotPosition) -> Inserted<K> {
         self.store(entry, at);
         Inserted::Full
     }

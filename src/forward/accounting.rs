@@ -1,9 +1,9 @@
 //! Accounting of a worker: its counters, and the shared loads and templates.
 
 use super::Verdict;
-use crate::flow::{Entry, Flow, FlowKey, State};
+use crate::flow::{ConnState, Flow, FlowEntry, FlowKey};
 use crate::model::{Persistence, ServerId};
-use crate::schedule::{Binding, Bound, Client, Loads, Pool, TemplateKey, Templates};
+use crate::schedule::{Binding, Bound, ClientAddr, Loads, Pool, TemplateKey, Templates};
 use crate::stats::{DropReason, ServerCounters, WorkerCounters};
 use crate::time::Tick;
 use crate::wire::{MacAddr, ethernet};
@@ -16,12 +16,12 @@ pub(super) struct Accounting {
     counters: Arc<WorkerCounters>,
 }
 
-/// State change of a connection to `server`.
+/// ConnState change of a connection to `server`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transition {
     pub(super) server: ServerId,
-    pub(super) from: State,
-    pub(super) to: State,
+    pub(super) from: ConnState,
+    pub(super) to: ConnState,
 }
 
 impl Accounting {
@@ -67,14 +67,20 @@ impl Accounting {
     }
 
     /// Picks the server of a connection that opens in `state`. Returns it with the value of
-    /// [`Entry::template`]; `None` if no server is eligible.
+    /// [`FlowEntry::template`]; `None` if no server is eligible.
     #[inline]
-    pub(super) fn choose(&self, pool: &Pool, flow: Flow, state: State, now: Tick) -> Option<(ServerId, u8)> {
-        let pick = || pool.pick(&self.loads, Client::new(flow.client.into(), flow.client_port));
+    pub(super) fn choose(
+        &self,
+        pool: &Pool,
+        flow: Flow,
+        state: ConnState,
+        now: Tick,
+    ) -> Option<(ServerId, u8)> {
+        let pick = || pool.pick(&self.loads, ClientAddr::new(flow.client.into(), flow.client_port));
         let Some((persistence, generation)) = pool.persistence() else {
             return pick().map(|server| (server, 0));
         };
-        let (key, datagram) = (template_key(persistence, generation, flow), state == State::UdpNew);
+        let (key, datagram) = (template_key(persistence, generation, flow), state == ConnState::UdpNew);
         let binding = Binding { key, now, timeout: persistence.timeout, datagram };
         let Bound { server, counts } =
             self.templates.bind(binding, |server| pool.accepts_persistent(server), pick)?;
@@ -82,7 +88,7 @@ impl Accounting {
     }
 
     /// Releases the template of a connection that has ended, or was not opened after all.
-    pub(super) fn release<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+    pub(super) fn release<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
         if entry.template > 0
             && let Some(key) = key_in(pool, entry.key.flow())
             // Connections of an older generation are no longer counted.
@@ -99,14 +105,14 @@ impl Accounting {
             self.loads.shift(server, to.is_active());
             self.load_changed(pool, server);
         }
-        if matches!(to, State::Established | State::Udp)
+        if matches!(to, ConnState::Established | ConnState::Udp)
             && let Some(key) = key_in(pool, flow)
         {
             self.templates.assure(key, server);
         }
     }
 
-    pub(super) fn opened<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+    pub(super) fn opened<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
         self.loads.add(entry.server, entry.state.is_active());
         self.load_changed(pool, entry.server);
         self.counters.server(entry.server).connections.add(1);
@@ -121,19 +127,19 @@ impl Accounting {
         self.counters.server(server).connections.add(1);
     }
 
-    pub(super) fn expired<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+    pub(super) fn expired<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
         self.remove(pool, entry);
         self.counters.expired.add(1);
     }
 
     /// Accounts for an entry that a new one has replaced: expired or evicted.
-    pub(super) fn replaced<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>, now: Tick) {
+    pub(super) fn replaced<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>, now: Tick) {
         self.remove(pool, entry);
         let expired = now.reached(entry.deadline);
         if expired { &self.counters.expired } else { &self.counters.evicted }.add(1);
     }
 
-    fn remove<K: FlowKey>(&self, pool: Option<&Pool>, entry: &Entry<K>) {
+    fn remove<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
         self.loads.remove(entry.server, entry.state.is_active());
         self.load_changed(pool, entry.server);
         self.release(pool, entry);
@@ -160,7 +166,7 @@ fn template_key(persistence: Persistence, generation: u8, flow: Flow) -> Templat
     TemplateKey { network: persistence.network(flow.client), service: flow.service, generation }
 }
 
-/// The value of [`Entry::template`] for connections that a template of this key counts.
+/// The value of [`FlowEntry::template`] for connections that a template of this key counts.
 fn mark(key: TemplateKey) -> u8 {
     key.generation + 1
 }

@@ -1,10 +1,10 @@
 //! Connections with one type of key: look-up, opening, state changes, expiry.
 
 use super::accounting::Transition;
-use super::arrival::Arrival;
 use super::context::Context;
+use super::received::ReceivedFrame;
 use super::staged::Staged;
-use crate::flow::{Entry, EntryMut, Flow, FlowKey, FlowTable, Inserted};
+use crate::flow::{EntryMut, Flow, FlowEntry, FlowKey, FlowTable, Inserted};
 use crate::hash::BucketPair;
 use crate::model::ServerId;
 use crate::schedule::Pool;
@@ -44,8 +44,8 @@ impl<K: FlowKey> Connections<K> {
     }
 
     /// The connections of a bucket, for listings; none past the last bucket.
-    pub(super) fn listed(&self, bucket: usize) -> impl Iterator<Item = Entry<Flow>> {
-        self.table.entries(bucket).map(Entry::listed)
+    pub(super) fn listed(&self, bucket: usize) -> impl Iterator<Item = FlowEntry<Flow>> {
+        self.table.entries(bucket).map(FlowEntry::listed)
     }
 
     /// Sets whether several services share the table.
@@ -110,19 +110,19 @@ impl<K: FlowKey> Connections<K> {
         context: &Context,
         staged: &Staged<K>,
         now: Tick,
-        arrival: &Arrival<'_>,
+        received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
         let Some(entry) = self.find(staged) else {
-            return self.open(context, staged, now, arrival);
+            return self.open(context, staged, now, received);
         };
         if now.reached(*entry.deadline) || context.reschedules(&entry, staged.flags) {
-            return self.reopen(context, staged, now, arrival);
+            return self.reopen(context, staged, now, received);
         }
         let EntryMut { deadline, state, server, .. } = entry;
         if context.is_removed(server) {
-            return self.open_elsewhere(context, staged, now, arrival);
+            return self.open_elsewhere(context, staged, now, received);
         }
-        if arrival.turns_back(context, server) {
+        if received.turns_back(context, server) {
             return Err(DropReason::Looped);
         }
         let (from, to) = (*state, state.after(staged.flags));
@@ -142,12 +142,12 @@ impl<K: FlowKey> Connections<K> {
         context: &Context,
         staged: &Staged<K>,
         now: Tick,
-        arrival: &Arrival<'_>,
+        received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
         if !context.snapshot.policy.expire_nodest_conn {
             return Err(DropReason::ServerRemoved);
         }
-        self.reopen(context, staged, now, arrival).map_err(|reason| match reason {
+        self.reopen(context, staged, now, received).map_err(|reason| match reason {
             DropReason::NoConnection => DropReason::ServerRemoved,
             other => other,
         })
@@ -159,12 +159,12 @@ impl<K: FlowKey> Connections<K> {
         context: &Context,
         staged: &Staged<K>,
         now: Tick,
-        arrival: &Arrival<'_>,
+        received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
         if let Some(old) = self.table.remove(staged.key, staged.buckets) {
             context.accounting.expired(context.pool(staged.key), &old);
         }
-        self.open(context, staged, now, arrival)
+        self.open(context, staged, now, received)
     }
 
     /// Opens a connection for a frame that has none. Returns its server.
@@ -173,16 +173,16 @@ impl<K: FlowKey> Connections<K> {
         context: &Context,
         staged: &Staged<K>,
         now: Tick,
-        arrival: &Arrival<'_>,
+        received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
         let (state, accounting, flow) = (staged.first_state()?, &context.accounting, staged.key.flow());
-        arrival.admit(context, flow.client)?;
+        received.admit(context, flow.client)?;
         let pool = context.pool(staged.key);
         let chosen = pool.and_then(|pool| accounting.choose(pool, flow, state, now));
         let (server, template) = chosen.ok_or(DropReason::NoServer)?;
         let deadline = now.after(context.lifetimes[state as usize]);
-        let entry = Entry { key: staged.key, deadline, server, state, template };
-        if arrival.turns_back(context, server) {
+        let entry = FlowEntry { key: staged.key, deadline, server, state, template };
+        if received.turns_back(context, server) {
             accounting.release(pool, &entry);
             return Err(DropReason::Looped);
         }
@@ -224,7 +224,7 @@ impl<K: FlowKey> Connections<K> {
     }
 
     fn sweep_buckets(&mut self, context: &Context, now: Tick, buckets: usize) {
-        let expired = |entry: Entry<K>| context.accounting.expired(context.pool(entry.key), &entry);
+        let expired = |entry: FlowEntry<K>| context.accounting.expired(context.pool(entry.key), &entry);
         self.table.sweep(now, buckets, expired);
     }
 

@@ -2,7 +2,7 @@
 
 use super::accounting::Accounting;
 use super::snapshot::{Route, Snapshot};
-use crate::flow::{EntryMut, FlowKey, State};
+use crate::flow::{ConnState, EntryMut, FlowKey};
 use crate::model::ServerId;
 use crate::schedule::Pool;
 use crate::time::Span;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(super) struct Context {
     pub(super) snapshot: Arc<Snapshot>,
     /// Idle timeouts, by state.
-    pub(super) lifetimes: [Span; State::COUNT],
+    pub(super) lifetimes: [Span; ConnState::COUNT],
     pub(super) accounting: Accounting,
 }
 

@@ -2,13 +2,13 @@
 
 use super::accounting::Accounting;
 use super::context::Context;
-use super::read::Reader;
-use super::send::Sender;
+use super::first_pass::FirstPass;
+use super::second_pass::SecondPass;
 use super::snapshot::{INTERFACES_MAX, Snapshot};
 use super::staged::Staged;
 use super::tables::Tables;
 use super::{BATCH, Batch, Verdict};
-use crate::flow::{Entry, Flow, FlowTable, State, V4Key, WildcardKey};
+use crate::flow::{ConnState, Flow, FlowEntry, FlowTable, V4Key, WildcardKey};
 use crate::hash::Seed;
 use crate::schedule::{Loads, Templates};
 use crate::stats::WorkerCounters;
@@ -40,7 +40,7 @@ impl Forwarder {
     ) -> Self {
         let context = Context {
             snapshot: Arc::default(),
-            lifetimes: [Span::default(); State::COUNT],
+            lifetimes: [Span::default(); ConnState::COUNT],
             accounting: Accounting::new(loads, templates, counters),
         };
         let staged = Box::new([Staged::UNSET; BATCH]);
@@ -57,7 +57,7 @@ impl Forwarder {
 
     /// Adopts `snapshot` for all later batches.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) {
-        self.context.lifetimes = State::ALL.map(|state| state.timeout(&snapshot.timeouts));
+        self.context.lifetimes = ConnState::ALL.map(|state| state.timeout(&snapshot.timeouts));
         self.own_macs =
             std::array::from_fn(|index| snapshot.own_macs.get(index).map_or(NO_MAC, |mac| mac.bits()));
         self.tables.set_shared(&snapshot);
@@ -76,15 +76,15 @@ impl Forwarder {
         verdicts.clear();
         self.tables.begin_batch();
         let staged = &mut self.staged[..batch.len()];
-        let reader = Reader::new(&self.context, &self.tables, self.own_macs);
+        let first_pass = FirstPass::new(&self.context, &self.tables, self.own_macs);
         for (index, place) in staged.iter_mut().enumerate() {
-            reader.stage(batch, index, place);
+            first_pass.stage(batch, index, place);
         }
         self.tables.v4.locate_all(staged);
         let lifetimes = self.context.lifetimes;
-        let mut sender = Sender::new(&self.context, &mut self.tables, &lifetimes, now);
+        let mut second_pass = SecondPass::new(&self.context, &mut self.tables, &lifetimes, now);
         let decided = staged.iter().enumerate();
-        let decided = decided.map(|(index, staged)| sender.forward(staged, batch, index));
+        let decided = decided.map(|(index, staged)| second_pass.forward(staged, batch, index));
         verdicts.extend(decided);
         self.count_entries();
     }
@@ -101,7 +101,7 @@ impl Forwarder {
 
     /// The connections of bucket `bucket`, for listings; `None` past the last bucket. Those of
     /// wildcard-port services come last.
-    pub fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = Entry<Flow>>> {
+    pub fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = FlowEntry<Flow>>> {
         self.tables.connections(bucket)
     }
 

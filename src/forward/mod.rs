@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod accounting;
-mod arrival;
 mod conns;
 mod context;
 mod decide;
-mod read;
-mod send;
+mod first_pass;
+mod received;
+mod second_pass;
 mod services;
 mod snapshot;
 mod staged;

@@ -1,6 +1,6 @@
 //! Frames between the two passes of a batch.
 
-use crate::flow::{Hint, Key, State, V4Key};
+use crate::flow::{ConnState, Hint, TableKey, V4Key};
 use crate::hash::BucketPair;
 use crate::stats::DropReason;
 use crate::wire::Protocol;
@@ -12,17 +12,17 @@ pub(super) struct Staged<K> {
     pub(super) key: K,
     pub(super) buckets: BucketPair,
     pub(super) bytes: u16,
-    /// Destination port, for [`Kind::Wildcard`] only.
+    /// Destination port, for [`StagedKind::Wildcard`] only.
     pub(super) port: u16,
     pub(super) protocol: Protocol,
     pub(super) flags: TcpFlags,
     pub(super) hint: Hint,
-    pub(super) kind: Kind,
+    pub(super) kind: StagedKind,
 }
 
 /// Processing of a staged frame in the second pass.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum StagedKind {
     /// Look up or open its connection.
     Lookup,
     /// Likewise, for a frame with a priority tag.
@@ -43,12 +43,12 @@ impl Staged<V4Key> {
         protocol: Protocol::Tcp,
         flags: TcpFlags(0),
         hint: Hint::NONE,
-        kind: Kind::Refused(DropReason::NoService),
+        kind: StagedKind::Refused(DropReason::NoService),
     };
 
     /// A frame to be dropped.
     pub(super) const fn refused(reason: DropReason) -> Self {
-        Self { kind: Kind::Refused(reason), ..Self::UNSET }
+        Self { kind: StagedKind::Refused(reason), ..Self::UNSET }
     }
 }
 
@@ -58,12 +58,12 @@ impl<K> Staged<K> {
     ///
     /// # Errors
     /// [`DropReason::NoConnection`] if the frame may not open one.
-    pub(super) fn first_state(&self) -> Result<State, DropReason> {
+    pub(super) fn first_state(&self) -> Result<ConnState, DropReason> {
         match self.protocol {
-            Protocol::Udp => Ok(State::UdpNew),
+            Protocol::Udp => Ok(ConnState::UdpNew),
             Protocol::Tcp => {
                 let opens = self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST);
-                opens.then(|| State::None.after(self.flags)).ok_or(DropReason::NoConnection)
+                opens.then(|| ConnState::None.after(self.flags)).ok_or(DropReason::NoConnection)
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::conns::Connections;
 use super::context::Context;
 use super::snapshot::Snapshot;
-use crate::flow::{Entry, Flow, FlowTable, V4Key, WildcardKey};
+use crate::flow::{Flow, FlowEntry, FlowTable, V4Key, WildcardKey};
 use crate::time::Tick;
 
 /// Connections by type of key.
@@ -49,7 +49,7 @@ impl Tables {
     }
 
     /// The connections of bucket `bucket`, counted through all tables; `None` past the last bucket.
-    pub(super) fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = Entry<Flow>>> {
+    pub(super) fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = FlowEntry<Flow>>> {
         let Self { v4, wildcard } = self;
         let buckets = v4.buckets() + wildcard.as_ref().map_or(0, Connections::buckets);
         let in_wildcard = bucket.checked_sub(v4.buckets()).zip(wildcard.as_ref());

@@ -25,7 +25,7 @@
 
 #![forbid(unsafe_code)]
 
-mod agenda;
+mod deadlines;
 mod report;
 mod rivals;
 mod server;
@@ -34,7 +34,7 @@ mod timing;
 mod turn;
 mod vip;
 
-pub use report::Report;
+pub use report::ArpReport;
 pub use timing::Timing;
 
 use crate::model::{InterfaceIndex, OnConflict};
@@ -46,12 +46,12 @@ use crate::wire::arp::ArpPacket;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use tables::Tables;
-use turn::{Common, Turn};
+use tables::NeighborTables;
+use turn::{MachineState, Turn};
 
 /// What a machine is made from.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ArpSettings {
     /// By [`InterfaceIndex`]: the director's own MAC address there. The client interface comes first.
     pub own_macs: Vec<MacAddr>,
     /// Whether a VIP that another station has is claimed all the same.
@@ -64,7 +64,7 @@ pub struct Settings {
 
 /// A real server to be resolved. It is named by interface and RIP, however many services it serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ServerSettings {
+pub struct ArpTarget {
     /// The interface that it is behind.
     pub interface: InterfaceIndex,
     /// Its address.
@@ -77,7 +77,7 @@ pub struct ServerSettings {
 
 /// What the machine is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ArpEvent {
     /// An ARP packet came in.
     Received {
         /// Where.
@@ -93,7 +93,7 @@ pub enum Event {
     RemoveVip(Ipv4Addr),
     /// Resolve this server. One that is there already starts anew if its settings differ; if that is only the
     /// address to ask from, what is known of it stays.
-    AddServer(ServerSettings),
+    AddServer(ArpTarget),
     /// Ask for this server no more.
     RemoveServer {
         /// The interface that it is behind.
@@ -111,7 +111,7 @@ pub enum Event {
 
 /// What the machine wants done, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ArpAction {
     /// Send this frame.
     Send {
         /// Where.
@@ -120,12 +120,12 @@ pub enum Action {
         packet: ArpPacket,
     },
     /// Let control know.
-    Report(Report),
+    Report(ArpReport),
 }
 
 /// What the machine has done, since it was made. Any thread may read it.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct ArpCounters {
     /// Answers given for VIPs.
     pub answered: Counter,
     /// Announcements, each a request and a reply frame.
@@ -143,8 +143,8 @@ pub struct Counters {
 /// The machine.
 #[derive(Debug)]
 pub struct Neighbors {
-    common: Common,
-    tables: Tables,
+    common: MachineState,
+    tables: NeighborTables,
 }
 
 impl Neighbors {
@@ -153,22 +153,22 @@ impl Neighbors {
     /// # Panics
     /// If `settings` has no interface.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        let Settings { own_macs, on_conflict, timing, seed } = settings;
+    pub fn new(settings: ArpSettings) -> Self {
+        let ArpSettings { own_macs, on_conflict, timing, seed } = settings;
         assert!(!own_macs.is_empty(), "a director has at least its client interface");
         let (timing, random, counters) = (timing.bounded(), SplitMix64::new(seed), Arc::default());
         let down = BTreeSet::new();
-        let common = Common { own_macs, down, on_conflict, timing, random, servers: 0, counters };
-        Self { common, tables: Tables::default() }
+        let common = MachineState { own_macs, down, on_conflict, timing, random, servers: 0, counters };
+        Self { common, tables: NeighborTables::default() }
     }
 
     /// Counters that stay readable while another thread owns the machine.
     #[must_use]
-    pub fn counters(&self) -> Arc<Counters> {
+    pub fn counters(&self) -> Arc<ArpCounters> {
         Arc::clone(&self.common.counters)
     }
 
-    /// When it wants the next [`Event::Timer`], if no other event comes before.
+    /// When it wants the next [`ArpEvent::Timer`], if no other event comes before.
     ///
     /// After [`Neighbors::handle`] this is later than its `now`.
     #[must_use]
@@ -179,19 +179,19 @@ impl Neighbors {
     /// Takes one event, and whatever has become due by `now`. Appends to `actions`.
     ///
     /// # Panics
-    /// If a server is added on an interface that [`Settings::own_macs`] does not have.
-    pub fn handle(&mut self, event: Event, now: Tick, actions: &mut Vec<Action>) {
+    /// If a server is added on an interface that [`ArpSettings::own_macs`] does not have.
+    pub fn handle(&mut self, event: ArpEvent, now: Tick, actions: &mut Vec<ArpAction>) {
         let turn = &mut Turn { common: &mut self.common, now, actions };
         self.tables.advance(now);
         match event {
-            Event::Received { interface, packet } => self.tables.receive(interface, &packet, turn),
-            Event::Timer => {}
-            Event::AddVip(vip) => self.tables.add_vip(vip, turn),
-            Event::RemoveVip(vip) => self.tables.remove_vip(vip),
-            Event::AddServer(settings) => self.tables.add_server(settings, turn),
-            Event::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),
-            Event::InterfaceDown(interface) => self.tables.interface_down(interface, turn),
-            Event::InterfaceUp(interface) => self.tables.interface_up(interface, turn),
+            ArpEvent::Received { interface, packet } => self.tables.receive(interface, &packet, turn),
+            ArpEvent::Timer => {}
+            ArpEvent::AddVip(vip) => self.tables.add_vip(vip, turn),
+            ArpEvent::RemoveVip(vip) => self.tables.remove_vip(vip),
+            ArpEvent::AddServer(settings) => self.tables.add_server(settings, turn),
+            ArpEvent::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),
+            ArpEvent::InterfaceDown(interface) => self.tables.interface_down(interface, turn),
+            ArpEvent::InterfaceUp(interface) => self.tables.interface_up(interface, turn),
         }
         self.tables.run_due(turn);
     }

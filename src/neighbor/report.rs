@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 /// A change that control acts on or logs; as text, a sentence for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum ArpReport {
     /// The VIP is the director's now: it is answered for from here on.
     Claimed {
         /// The VIP.
@@ -32,7 +32,7 @@ pub enum Report {
         mac: MacAddr,
     },
     /// Another station answers probes for the claimed VIP again and again: a real server with a wrong
-    /// `arp_ignore`, or another director. [`Report::ConflictOver`] is the end of it.
+    /// `arp_ignore`, or another director. [`ArpReport::ConflictOver`] is the end of it.
     Held {
         /// The VIP.
         vip: Ipv4Addr,
@@ -101,7 +101,7 @@ pub enum Report {
     },
 }
 
-impl Report {
+impl ArpReport {
     /// The VIP or the real server that it is about.
     #[must_use]
     pub fn about(&self) -> Ipv4Addr {
@@ -120,7 +120,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ArpReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Claimed { vip } => write!(f, "VIP {vip} is claimed"),
@@ -165,18 +165,18 @@ mod tests {
         let vip = Ipv4Addr::new(192, 0, 2, 80);
         let mac = MacAddr([2, 0, 0, 0, 0, 7]);
         let rip = Ipv4Addr::new(192, 0, 2, 7);
-        let of = |report: Report| report.to_string();
-        let server = Report::Conflict { vip, mac, server: Some(rip) };
+        let of = |report: ArpReport| report.to_string();
+        let server = ArpReport::Conflict { vip, mac, server: Some(rip) };
         assert_eq!(
             of(server),
             "VIP 192.0.2.80 is in use by real server 192.0.2.7 (02:00:00:00:00:07) too: \
              set arp_ignore=1 and arp_announce=2 there"
         );
-        let stranger = Report::Conflict { vip, mac, server: None };
+        let stranger = ArpReport::Conflict { vip, mac, server: None };
         assert_eq!(of(stranger), "VIP 192.0.2.80 is in use by 02:00:00:00:00:07 too: take it off that host");
         let interface = InterfaceIndex::CLIENT;
         assert_eq!(
-            of(Report::Resolved { interface, rip, mac }),
+            of(ArpReport::Resolved { interface, rip, mac }),
             "real server 192.0.2.7 is at 02:00:00:00:00:07"
         );
     }

@@ -6,7 +6,7 @@
 //! director.
 
 use super::turn::Turn;
-use super::{InterfaceIndex, Report};
+use super::{ArpReport, InterfaceIndex};
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, Operation};
@@ -80,7 +80,7 @@ impl Rivals {
         let at = match known {
             Some(at) => at,
             None if self.all.len() < RIVALS => {
-                turn.report(Report::Conflict { vip: self.vip, mac, server });
+                turn.report(ArpReport::Conflict { vip: self.vip, mac, server });
                 self.all.push(Rival::new(mac, server, over));
                 self.all.len() - 1
             }
@@ -94,7 +94,7 @@ impl Rivals {
             rival.missed = 0; // a new claim is verified anew
         }
         if rival.answered == VERIFY && !std::mem::replace(&mut rival.holds, true) {
-            turn.report(Report::Held { vip: self.vip, mac, server: rival.server });
+            turn.report(ArpReport::Held { vip: self.vip, mac, server: rival.server });
         }
     }
 
@@ -160,7 +160,7 @@ impl Rivals {
         let nameless = |rival: &&mut Rival| rival.mac == mac && rival.server.is_none();
         if let Some(rival) = self.all.iter_mut().find(nameless) {
             rival.server = Some(server);
-            turn.report(Report::Conflict { vip: self.vip, mac, server: Some(server) });
+            turn.report(ArpReport::Conflict { vip: self.vip, mac, server: Some(server) });
         }
     }
 
@@ -205,8 +205,8 @@ impl Rival {
         !self.holds && self.missed < VERIFY
     }
 
-    fn over(&self, vip: Ipv4Addr) -> Report {
-        Report::ConflictOver { vip, mac: self.mac, server: self.server }
+    fn over(&self, vip: Ipv4Addr) -> ArpReport {
+        ArpReport::ConflictOver { vip, mac: self.mac, server: self.server }
     }
 }
 

@@ -6,7 +6,7 @@
 //! address leaves [`VERIFY`] questions unanswered and the other one has answered.
 
 use super::turn::Turn;
-use super::{Report, ServerSettings};
+use super::{ArpReport, ArpTarget};
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
@@ -20,20 +20,20 @@ const CLAIMANTS: usize = 4;
 const QUIET: Span = Span::from_secs(30);
 
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) settings: ServerSettings,
+pub(super) struct ServerMachine {
+    pub(super) settings: ArpTarget,
     /// The last known address, also of a server that is unreachable now.
     mac: Option<MacAddr>,
-    state: State,
+    state: ServerState,
     /// Its interface has no carrier: nothing is asked.
     held: bool,
     /// The last question. Claims that come fast do not make the director ask as fast.
     asked_at: Option<Tick>,
-    claimants: Vec<Claimant>,
+    claimants: Vec<MacClaim>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ServerState {
     /// The operator gave the address: nothing to ask.
     Fixed,
     /// Not heard yet, and asked `asked` times.
@@ -46,7 +46,7 @@ enum State {
 
 /// Another MAC address that claims the real server's IP address.
 #[derive(Debug)]
-struct Claimant {
+struct MacClaim {
     mac: MacAddr,
     /// Questions that the known address had left unanswered when this one was last heard.
     asked: u8,
@@ -58,22 +58,22 @@ struct Claimant {
     over: Tick,
 }
 
-impl Server {
-    pub(super) fn new(settings: ServerSettings, turn: &mut Turn<'_>) -> Self {
+impl ServerMachine {
+    pub(super) fn new(settings: ArpTarget, turn: &mut Turn<'_>) -> Self {
         let held = !turn.is_up(settings.interface);
         let state = match settings.mac {
             Some(mac) => {
-                turn.report(Report::Resolved { interface: settings.interface, rip: settings.rip, mac });
-                State::Fixed
+                turn.report(ArpReport::Resolved { interface: settings.interface, rip: settings.rip, mac });
+                ServerState::Fixed
             }
-            None => State::Resolving { asked: 0, due: turn.now },
+            None => ServerState::Resolving { asked: 0, due: turn.now },
         };
         Self { settings, mac: settings.mac, state, held, asked_at: None, claimants: Vec::new() }
     }
 
     /// Asks from another address of the director from now on. False if more than that is different.
-    pub(super) fn adopt(&mut self, settings: ServerSettings) -> bool {
-        let stays = ServerSettings { own: settings.own, ..self.settings } == settings;
+    pub(super) fn adopt(&mut self, settings: ArpTarget) -> bool {
+        let stays = ArpTarget { own: settings.own, ..self.settings } == settings;
         if stays {
             self.settings = settings;
         }
@@ -89,10 +89,10 @@ impl Server {
     pub(super) fn resume(&mut self, now: Tick) {
         self.held = false;
         self.state = match self.state {
-            State::Fixed => State::Fixed,
-            State::Resolving { .. } => State::Resolving { asked: 0, due: now },
-            State::Reachable { .. } => State::Reachable { asked: 0, due: now },
-            State::Unreachable { .. } => State::Unreachable { due: now },
+            ServerState::Fixed => ServerState::Fixed,
+            ServerState::Resolving { .. } => ServerState::Resolving { asked: 0, due: now },
+            ServerState::Reachable { .. } => ServerState::Reachable { asked: 0, due: now },
+            ServerState::Unreachable { .. } => ServerState::Unreachable { due: now },
         };
     }
 
@@ -114,17 +114,17 @@ impl Server {
     /// or makes it reachable.
     pub(super) fn heard(&mut self, mac: MacAddr, turn: &mut Turn<'_>) -> bool {
         match self.state {
-            State::Fixed => false,
-            State::Reachable { asked, due } if self.mac != Some(mac) => {
+            ServerState::Fixed => false,
+            ServerState::Reachable { asked, due } if self.mac != Some(mac) => {
                 self.claimed(mac, asked, turn);
-                self.state = State::Reachable { asked, due: self.sooner(asked, due, turn) };
+                self.state = ServerState::Reachable { asked, due: self.sooner(asked, due, turn) };
                 false
             }
-            State::Reachable { .. } => {
+            ServerState::Reachable { .. } => {
                 self.confirmed(turn);
                 false
             }
-            State::Resolving { .. } | State::Unreachable { .. } => {
+            ServerState::Resolving { .. } | ServerState::Unreachable { .. } => {
                 self.settle_on(mac, turn);
                 true
             }
@@ -140,18 +140,18 @@ impl Server {
         }
         let due = turn.later(turn.timing().retry);
         match self.state {
-            State::Resolving { asked, .. } if asked < turn.timing().attempts => {
+            ServerState::Resolving { asked, .. } if asked < turn.timing().attempts => {
                 self.ask(None, sender, turn);
-                self.state = State::Resolving { asked: asked + 1, due };
+                self.state = ServerState::Resolving { asked: asked + 1, due };
             }
-            State::Reachable { asked, .. } if asked < self.attempts(asked, turn) => {
+            ServerState::Reachable { asked, .. } if asked < self.attempts(asked, turn) => {
                 // The first question goes to the known address alone, unless there is another
                 // claimant; the broadcasts that follow find a server that has a new address.
                 let known = self.mac.filter(|_| asked == 0 && self.claimants.is_empty());
                 self.ask(known, sender, turn);
-                self.state = State::Reachable { asked: asked + 1, due };
+                self.state = ServerState::Reachable { asked: asked + 1, due };
             }
-            State::Reachable { .. } => {
+            ServerState::Reachable { .. } => {
                 let answered = self.claimants.iter().filter(|claimant| claimant.answered);
                 let successor = answered.max_by_key(|claimant| claimant.asked);
                 if let Some(mac) = successor.map(|claimant| claimant.mac) {
@@ -160,7 +160,9 @@ impl Server {
                 }
                 self.lost(sender, turn);
             }
-            State::Fixed | State::Resolving { .. } | State::Unreachable { .. } => self.lost(sender, turn),
+            ServerState::Fixed | ServerState::Resolving { .. } | ServerState::Unreachable { .. } => {
+                self.lost(sender, turn)
+            }
         }
         false
     }
@@ -183,11 +185,11 @@ impl Server {
             (self.settings.interface, self.settings.rip, self.mac.unwrap_or_default());
         for claimant in &mut self.claimants {
             if !std::mem::replace(&mut claimant.disputed, true) {
-                turn.report(Report::Disputed { interface, rip, mac, claimant: claimant.mac });
+                turn.report(ArpReport::Disputed { interface, rip, mac, claimant: claimant.mac });
             }
             (claimant.asked, claimant.answered) = (0, false);
         }
-        self.state = State::Reachable { asked: 0, due: turn.refresh() };
+        self.state = ServerState::Reachable { asked: 0, due: turn.refresh() };
     }
 
     /// Another MAC address claims to be the server.
@@ -198,7 +200,7 @@ impl Server {
             known.answered |= asked > known.asked;
             (known.asked, known.over) = (asked, over);
         } else if self.claimants.len() < CLAIMANTS {
-            self.claimants.push(Claimant { mac, asked, answered: false, disputed: false, over });
+            self.claimants.push(MacClaim { mac, asked, answered: false, disputed: false, over });
         }
     }
 
@@ -213,39 +215,39 @@ impl Server {
 
     /// From now on the server is at `mac`.
     fn settle_on(&mut self, mac: MacAddr, turn: &mut Turn<'_>) {
-        let ServerSettings { interface, rip, .. } = self.settings;
+        let ArpTarget { interface, rip, .. } = self.settings;
         let report = match self.mac.replace(mac).filter(|old| *old != mac) {
-            Some(old) => Report::Moved { interface, rip, old, new: mac },
-            None => Report::Resolved { interface, rip, mac },
+            Some(old) => ArpReport::Moved { interface, rip, old, new: mac },
+            None => ArpReport::Resolved { interface, rip, mac },
         };
         turn.report(report);
         self.claimants.retain(|claimant| claimant.mac != mac);
         for claimant in &mut self.claimants {
             (claimant.asked, claimant.answered) = (0, false);
         }
-        self.state = State::Reachable { asked: 0, due: turn.refresh() };
+        self.state = ServerState::Reachable { asked: 0, due: turn.refresh() };
     }
 
     fn lost(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) {
-        if !matches!(self.state, State::Unreachable { .. }) {
-            turn.report(Report::Lost { interface: self.settings.interface, rip: self.settings.rip });
+        if !matches!(self.state, ServerState::Unreachable { .. }) {
+            turn.report(ArpReport::Lost { interface: self.settings.interface, rip: self.settings.rip });
         }
         self.ask(None, sender, turn);
-        self.state = State::Unreachable { due: turn.later(turn.timing().unreachable_retry) };
+        self.state = ServerState::Unreachable { due: turn.later(turn.timing().unreachable_retry) };
     }
 
     fn forget_quiet_claimants(&mut self, turn: &mut Turn<'_>) {
-        let (now, ServerSettings { interface, rip, .. }) = (turn.now, self.settings);
+        let (now, ArpTarget { interface, rip, .. }) = (turn.now, self.settings);
         for claimant in self.claimants.extract_if(.., |claimant| now.reached(claimant.over)) {
             if claimant.disputed {
-                turn.report(Report::DisputeOver { interface, rip, claimant: claimant.mac });
+                turn.report(ArpReport::DisputeOver { interface, rip, claimant: claimant.mac });
             }
         }
     }
 
     /// Sends a request to `station`, or to all.
     fn ask(&mut self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
-        let ServerSettings { interface, rip, .. } = self.settings;
+        let ArpTarget { interface, rip, .. } = self.settings;
         let request = ArpPacket::request(turn.mac(interface), sender, rip);
         turn.counters().requested.add(1);
         turn.send(interface, station.map_or(request, |station| request.only_to(station)));
@@ -253,7 +255,7 @@ impl Server {
     }
 }
 
-impl State {
+impl ServerState {
     fn due(self) -> Option<Tick> {
         match self {
             Self::Fixed => None,

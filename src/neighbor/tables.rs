@@ -1,10 +1,10 @@
 //! The VIPs and the real servers, and which of them an event concerns.
 
-use super::agenda::Agenda;
-use super::server::Server;
+use super::deadlines::Deadlines;
+use super::server::ServerMachine;
 use super::turn::Turn;
-use super::vip::Vip;
-use super::{InterfaceIndex, ServerSettings};
+use super::vip::VipMachine;
+use super::{ArpTarget, InterfaceIndex};
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
@@ -20,16 +20,16 @@ type ServerKey = (InterfaceIndex, Ipv4Addr);
 
 /// Ordered, so that the same events give the same actions.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
-    vips: BTreeMap<Ipv4Addr, Vip>,
-    servers: BTreeMap<ServerKey, Server>,
-    vip_deadlines: Agenda<Ipv4Addr>,
-    server_deadlines: Agenda<ServerKey>,
+pub(super) struct NeighborTables {
+    vips: BTreeMap<Ipv4Addr, VipMachine>,
+    servers: BTreeMap<ServerKey, ServerMachine>,
+    vip_deadlines: Deadlines<Ipv4Addr>,
+    server_deadlines: Deadlines<ServerKey>,
     /// Questions to real servers that have gone out lately, see [`BURST`].
     spent: u64,
 }
 
-impl Tables {
+impl NeighborTables {
     pub(super) fn deadline(&self) -> Option<Tick> {
         [self.vip_deadlines.next(), self.server_deadlines.next()].into_iter().flatten().reduce(Tick::earlier)
     }
@@ -80,7 +80,7 @@ impl Tables {
     }
 
     pub(super) fn add_vip(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
-        let vip_or_new = self.vips.entry(vip).or_insert_with(|| Vip::new(vip, turn));
+        let vip_or_new = self.vips.entry(vip).or_insert_with(|| VipMachine::new(vip, turn));
         self.vip_deadlines.plan(vip, vip_or_new.deadline());
     }
 
@@ -89,13 +89,13 @@ impl Tables {
         self.vip_deadlines.plan(vip, None);
     }
 
-    pub(super) fn add_server(&mut self, settings: ServerSettings, turn: &mut Turn<'_>) {
-        let ServerSettings { interface, rip, mac, .. } = settings;
+    pub(super) fn add_server(&mut self, settings: ArpTarget, turn: &mut Turn<'_>) {
+        let ArpTarget { interface, rip, mac, .. } = settings;
         assert!(usize::from(interface.0) < turn.common.own_macs.len(), "no such interface: {settings:?}");
         if self.servers.get_mut(&(interface, rip)).is_some_and(|server| server.adopt(settings)) {
             return;
         }
-        let server = Server::new(settings, turn);
+        let server = ServerMachine::new(settings, turn);
         self.server_deadlines.plan((interface, rip), server.deadline());
         self.servers.insert((interface, rip), server);
         turn.common.servers = self.servers.len();
@@ -113,9 +113,9 @@ impl Tables {
     pub(super) fn interface_down(&mut self, interface: InterfaceIndex, turn: &mut Turn<'_>) {
         turn.common.down.insert(interface);
         if interface == InterfaceIndex::CLIENT {
-            self.each_vip(Vip::hold);
+            self.each_vip(VipMachine::hold);
         }
-        self.each_behind(interface, Server::hold);
+        self.each_behind(interface, ServerMachine::hold);
     }
 
     pub(super) fn interface_up(&mut self, interface: InterfaceIndex, turn: &mut Turn<'_>) {
@@ -128,14 +128,14 @@ impl Tables {
         self.each_behind(interface, |server| server.resume(turn.now));
     }
 
-    fn each_vip(&mut self, mut f: impl FnMut(&mut Vip)) {
+    fn each_vip(&mut self, mut f: impl FnMut(&mut VipMachine)) {
         for (address, vip) in &mut self.vips {
             f(vip);
             self.vip_deadlines.plan(*address, vip.deadline());
         }
     }
 
-    fn each_behind(&mut self, interface: InterfaceIndex, mut f: impl FnMut(&mut Server)) {
+    fn each_behind(&mut self, interface: InterfaceIndex, mut f: impl FnMut(&mut ServerMachine)) {
         for (key, server) in self.servers.iter_mut().filter(|((behind, _), _)| *behind == interface) {
             f(server);
             self.server_deadlines.plan(*key, server.deadline());

@@ -1,6 +1,6 @@
 //! One call of the machine: the moment, what all parts share, and where actions go.
 
-use super::{Action, Counters, InterfaceIndex, Report, Timing};
+use super::{ArpAction, ArpCounters, ArpReport, InterfaceIndex, Timing};
 use crate::model::OnConflict;
 use crate::random::SplitMix64;
 use crate::time::{Span, Tick};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// What VIPs and real servers have in common.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct MachineState {
     pub(super) own_macs: Vec<MacAddr>,
     /// Those without carrier.
     pub(super) down: BTreeSet<InterfaceIndex>,
@@ -20,13 +20,13 @@ pub(super) struct Common {
     pub(super) random: SplitMix64,
     /// Number of real servers.
     pub(super) servers: usize,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<ArpCounters>,
 }
 
 pub(super) struct Turn<'a> {
-    pub(super) common: &'a mut Common,
+    pub(super) common: &'a mut MachineState,
     pub(super) now: Tick,
-    pub(super) actions: &'a mut Vec<Action>,
+    pub(super) actions: &'a mut Vec<ArpAction>,
 }
 
 impl Turn<'_> {
@@ -34,7 +34,7 @@ impl Turn<'_> {
         self.common.timing
     }
 
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &ArpCounters {
         &self.common.counters
     }
 
@@ -70,11 +70,11 @@ impl Turn<'_> {
     }
 
     pub(super) fn send(&mut self, interface: InterfaceIndex, packet: ArpPacket) {
-        self.actions.push(Action::Send { interface, packet });
+        self.actions.push(ArpAction::Send { interface, packet });
     }
 
-    pub(super) fn report(&mut self, report: Report) {
-        self.actions.push(Action::Report(report));
+    pub(super) fn report(&mut self, report: ArpReport) {
+        self.actions.push(ArpAction::Report(report));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::rivals::Rivals;
 use super::turn::Turn;
-use super::{InterfaceIndex, Report};
+use super::{ArpReport, InterfaceIndex};
 use crate::model::OnConflict;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
@@ -10,16 +10,16 @@ use crate::wire::arp::{ArpPacket, Operation};
 use std::net::Ipv4Addr;
 
 #[derive(Debug)]
-pub(super) struct Vip {
+pub(super) struct VipMachine {
     address: Ipv4Addr,
-    state: State,
+    state: VipState,
     rivals: Rivals,
     /// The holder that control was told of, until the VIP is claimed.
     standby: Option<MacAddr>,
 }
 
 #[derive(Debug)]
-enum State {
+enum VipState {
     /// There is no carrier to probe by. `ours`: claimed before the outage, as control still has it.
     Held { ours: bool },
     /// `sent` probes are out and nothing has answered. `ours` as above.
@@ -27,38 +27,38 @@ enum State {
     /// Another station has the address. It is asked at `due`; it was asked before if `asked`.
     Standby { holder: MacAddr, asked: bool, due: Tick },
     /// It is ours.
-    Claimed(Claim),
+    Claimed(Announcer),
 }
 
 #[derive(Debug)]
-struct Claim {
+struct Announcer {
     /// Announcements of this round that are out: a claim and a defence begin one.
     announced: u8,
     /// The next announcement.
     due: Option<Tick>,
-    guard: Guard,
+    guard: DefenseTimer,
 }
 
 /// Keeps defences [`super::Timing::defend_interval`] apart.
 #[derive(Clone, Copy, Debug)]
-enum Guard {
+enum DefenseTimer {
     /// No defence lately: the next conflict gets one at once.
     Ready,
     /// Defended; nothing before `until`, then once more if `again`.
     Resting { until: Tick, again: bool },
 }
 
-impl Vip {
+impl VipMachine {
     pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
         let is_up = turn.is_up(InterfaceIndex::CLIENT);
-        let state = if is_up { State::probing(false, turn) } else { State::Held { ours: false } };
+        let state = if is_up { VipState::probing(false, turn) } else { VipState::Held { ours: false } };
         Self { address, state, rivals: Rivals::new(address), standby: None }
     }
 
     /// The carrier is gone.
     pub(super) fn hold(&mut self) {
         self.rivals.rest();
-        self.state = State::Held { ours: self.is_ours() };
+        self.state = VipState::Held { ours: self.is_ours() };
     }
 
     /// The carrier is back. The segment may be another one, or have another owner of the VIP: it is
@@ -70,28 +70,28 @@ impl Vip {
             probe(self.address, turn);
             return self.claim(turn);
         }
-        self.state = State::probing(ours, turn);
+        self.state = VipState::probing(ours, turn);
     }
 
     /// True if control has been told that the VIP is claimed.
     fn is_ours(&self) -> bool {
         matches!(
             self.state,
-            State::Claimed(_) | State::Held { ours: true } | State::Probing { ours: true, .. }
+            VipState::Claimed(_) | VipState::Held { ours: true } | VipState::Probing { ours: true, .. }
         )
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
         let (due, guard) = match &self.state {
-            State::Held { .. } => return None,
-            State::Probing { due, .. } | State::Standby { due, .. } => (Some(*due), None),
-            State::Claimed(claim) => (claim.due, claim.guard.until()),
+            VipState::Held { .. } => return None,
+            VipState::Probing { due, .. } | VipState::Standby { due, .. } => (Some(*due), None),
+            VipState::Claimed(claim) => (claim.due, claim.guard.until()),
         };
         due.into_iter().chain(guard).chain(self.rivals.deadline()).reduce(Tick::earlier)
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.state, State::Held { .. }) {
+        if matches!(self.state, VipState::Held { .. }) {
             return;
         }
         self.rivals.forget_quiet(turn);
@@ -102,22 +102,22 @@ impl Vip {
             self.tell_standby(holder, turn);
         }
         match &mut self.state {
-            State::Probing { sent, due, .. } if turn.now.reached(*due) => {
+            VipState::Probing { sent, due, .. } if turn.now.reached(*due) => {
                 let sent = *sent;
                 self.probe_or_claim(sent, turn);
             }
-            State::Standby { holder, asked, due } if turn.now.reached(*due) => {
+            VipState::Standby { holder, asked, due } if turn.now.reached(*due) => {
                 let (holder, asked) = (*holder, *asked);
                 self.ask_holder(holder, asked, turn);
             }
-            State::Claimed(claim) => {
+            VipState::Claimed(claim) => {
                 claim.run_due(self.address, turn);
                 if self.rivals.is_due(turn) {
                     probe(self.address, turn);
                     self.rivals.watch(turn);
                 }
             }
-            State::Held { .. } | State::Probing { .. } | State::Standby { .. } => {}
+            VipState::Held { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
         }
     }
 
@@ -146,7 +146,7 @@ impl Vip {
     /// that two of them do not step back from each other for ever. A probe for a VIP that is this
     /// director's is only a question.
     fn contradicted_by(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
-        let probing = matches!(self.state, State::Probing { ours: false, .. });
+        let probing = matches!(self.state, VipState::Probing { ours: false, .. });
         let probes_too = packet.is_probe() && packet.target_ip == self.address;
         let stronger = packet.sender_mac > turn.mac(InterfaceIndex::CLIENT);
         packet.sender_ip == self.address || (probing && probes_too && stronger)
@@ -159,9 +159,9 @@ impl Vip {
             !packet.destination.is_unicast() || packet.destination == turn.mac(InterfaceIndex::CLIENT);
         let asked = packet.operation == Operation::Request && packet.target_ip == self.address;
         let answers = match self.state {
-            State::Claimed(_) => true,
-            State::Probing { ours, .. } => ours && packet.is_probe(),
-            State::Held { .. } | State::Standby { .. } => false,
+            VipState::Claimed(_) => true,
+            VipState::Probing { ours, .. } => ours && packet.is_probe(),
+            VipState::Held { .. } | VipState::Standby { .. } => false,
         };
         answers && asked && to_us
     }
@@ -170,7 +170,7 @@ impl Vip {
     /// announcement. A station that held the VIP beside this director before has not taken it.
     fn is_lost_to(&self, packet: &ArpPacket) -> bool {
         let asserts = packet.operation == Operation::Reply || packet.sender_ip == packet.target_ip;
-        let is_back = matches!(self.state, State::Probing { ours: true, .. });
+        let is_back = matches!(self.state, VipState::Probing { ours: true, .. });
         is_back && asserts && !self.rivals.is_holder(packet.sender_mac)
     }
 
@@ -184,14 +184,14 @@ impl Vip {
         let (least, most) =
             if last { (timing.announce_wait, timing.announce_wait) } else { timing.probe_gap };
         let gap = turn.random(least, most);
-        self.state = State::Probing { sent: sent + 1, due: turn.later(gap), ours: self.is_ours() };
+        self.state = VipState::Probing { sent: sent + 1, due: turn.later(gap), ours: self.is_ours() };
     }
 
     fn claim(&mut self, turn: &mut Turn<'_>) {
         if !self.is_ours() {
             self.tell_claimed(turn);
         }
-        self.state = State::Claimed(Claim::new(self.address, turn));
+        self.state = VipState::Claimed(Announcer::new(self.address, turn));
         self.rivals.watch(turn);
     }
 
@@ -199,7 +199,7 @@ impl Vip {
         if turn.common.on_conflict == OnConflict::Standby {
             self.rivals.forget_all(turn);
         }
-        turn.report(Report::Claimed { vip: self.address });
+        turn.report(ArpReport::Claimed { vip: self.address });
         self.standby = None;
     }
 
@@ -212,8 +212,8 @@ impl Vip {
         }
         self.rivals.heard(packet, server, turn);
         match &mut self.state {
-            State::Claimed(claim) => {
-                let defended = matches!(claim.guard, Guard::Resting { .. });
+            VipState::Claimed(claim) => {
+                let defended = matches!(claim.guard, DefenseTimer::Resting { .. });
                 if defended && packet.sender_ip == packet.target_ip {
                     self.rivals.defends(packet.sender_mac);
                 }
@@ -223,10 +223,10 @@ impl Vip {
                     self.stand_by(holder, turn);
                 }
             }
-            State::Probing { ours: false, .. } | State::Standby { .. } if gives_way => {
+            VipState::Probing { ours: false, .. } | VipState::Standby { .. } if gives_way => {
                 self.stand_by(packet.sender_mac, turn);
             }
-            State::Held { .. } | State::Probing { .. } | State::Standby { .. } => {}
+            VipState::Held { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
         }
     }
 
@@ -237,12 +237,12 @@ impl Vip {
             self.tell_standby(holder, turn);
         }
         let due = turn.about(turn.timing().standby_interval, 4);
-        self.state = State::Standby { holder, asked: false, due };
+        self.state = VipState::Standby { holder, asked: false, due };
     }
 
     fn tell_standby(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
         self.standby = Some(holder);
-        turn.report(Report::Standby { vip: self.address, mac: holder });
+        turn.report(ArpReport::Standby { vip: self.address, mac: holder });
     }
 
     /// Asks the holder alone, so that a standby does not trouble the whole segment. One that does not
@@ -255,11 +255,11 @@ impl Vip {
         let question = ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), self.address);
         turn.send(InterfaceIndex::CLIENT, question.only_to(holder));
         let (_, wait) = turn.timing().probe_gap;
-        self.state = State::Standby { holder, asked: true, due: turn.later(wait) };
+        self.state = VipState::Standby { holder, asked: true, due: turn.later(wait) };
     }
 }
 
-impl State {
+impl VipState {
     /// From the first probe on, which waits a random time.
     fn probing(ours: bool, turn: &mut Turn<'_>) -> Self {
         let wait = turn.timing().probe_wait;
@@ -267,9 +267,9 @@ impl State {
     }
 }
 
-impl Claim {
+impl Announcer {
     fn new(vip: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
-        let mut claim = Self { announced: 0, due: None, guard: Guard::Ready };
+        let mut claim = Self { announced: 0, due: None, guard: DefenseTimer::Ready };
         claim.announce(vip, turn);
         claim
     }
@@ -283,9 +283,9 @@ impl Claim {
             }
             self.announce(vip, turn);
         }
-        let Guard::Resting { until, again } = self.guard else { return };
+        let DefenseTimer::Resting { until, again } = self.guard else { return };
         if turn.now.reached(until) {
-            self.guard = Guard::Ready;
+            self.guard = DefenseTimer::Ready;
             if again {
                 self.defend(vip, turn);
             }
@@ -295,11 +295,11 @@ impl Claim {
     /// Begins a round of announcements. It goes on for some seconds, by when a rival that gives way
     /// has done so: the last word that routers hear is this director's.
     fn defend(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
-        if let Guard::Resting { again, .. } = &mut self.guard {
+        if let DefenseTimer::Resting { again, .. } = &mut self.guard {
             *again = true;
             return;
         }
-        self.guard = Guard::Resting { until: turn.later(turn.timing().defend_interval), again: false };
+        self.guard = DefenseTimer::Resting { until: turn.later(turn.timing().defend_interval), again: false };
         self.announced = 0;
         self.announce(vip, turn);
     }
@@ -317,7 +317,7 @@ impl Claim {
     }
 }
 
-impl Guard {
+impl DefenseTimer {
     fn until(self) -> Option<Tick> {
         match self {
             Self::Ready => None,

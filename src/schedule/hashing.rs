@@ -7,7 +7,7 @@
 
 use super::Loads;
 use super::maglev;
-use super::params::{Client, Params, fold};
+use super::params::{ClientAddr, Params, fold};
 use super::servers::Servers;
 use crate::model::{Scheduler, SchedulerFlags};
 
@@ -66,7 +66,7 @@ impl HashTable {
     /// The place of the client's server. If that server is not eligible: with fallback, the first
     /// eligible one in a probe sequence of the client's own; else none.
     #[inline]
-    pub(super) fn pick(&self, client: Client, servers: &Servers, loads: &Loads) -> Option<usize> {
+    pub(super) fn pick(&self, client: ClientAddr, servers: &Servers, loads: &Loads) -> Option<usize> {
         let port = if self.flags.port { client.port } else { 0 };
         let number = self.vip.unwrap_or_else(|| client.address.wrapping_add(port.into()));
         let home = self.slot(number, 0);

@@ -1,7 +1,7 @@
 //! Least connection and its kin: wlc, lc, sed, nq, fo and ovf pick the server with the least load for its
 //! share. Here are load and share of each; [`tree`](super::tree) finds the least.
 
-use super::load::Load;
+use super::load::ServerLoad;
 use crate::model::Scheduler;
 
 /// A load that never falls as a server's connections grow. The least wins, the first of equals.
@@ -33,7 +33,7 @@ impl Measure {
     /// full. In net/netfilter/ipvs: `ip_vs_dest_conn_overhead` for wlc and lc,
     /// `ip_vs_sed_dest_overhead`, `ip_vs_nq_schedule`, `ip_vs_fo_schedule`, `ip_vs_ovf_schedule`.
     #[inline]
-    pub(super) fn load(self, load: Load, weight: u16) -> Option<u64> {
+    pub(super) fn load(self, load: ServerLoad, weight: u16) -> Option<u64> {
         let active = u64::from(load.active);
         match self {
             Self::Wlc | Self::Lc => Some(load.overhead()),

@@ -1,20 +1,20 @@
 //! Active and inactive connections of every real server, shared by all workers without a lock.
 
 use super::atomic::{AtomicU64, SeqCst};
-use super::thresholds::{Overload, Thresholds};
+use super::thresholds::{OverloadState, Thresholds};
 use crate::model::ServerId;
 use std::sync::atomic::{self, AtomicBool};
 
 /// Connections of one real server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct ServerLoad {
     /// In ESTABLISHED, SYN_SENT, SYN_RECV or SYNACK.
     pub active: u32,
     /// In any other state.
     pub inactive: u32,
 }
 
-impl Load {
+impl ServerLoad {
     /// IPVS's measure: an active connection weighs as much as 256 inactive ones
     /// (`ip_vs_dest_conn_overhead` in include/net/ip_vs.h).
     #[inline]
@@ -44,7 +44,7 @@ impl Load {
 #[derive(Debug)]
 pub struct Loads {
     counts: Box<[AtomicU64]>,
-    overloads: Box<[Overload]>,
+    overloads: Box<[OverloadState]>,
     /// True once a threshold has been set. Not modelled by loom, whose tests set them before they count.
     limited: AtomicBool,
 }
@@ -58,7 +58,7 @@ impl Loads {
     pub fn new(servers: usize) -> Self {
         Self {
             counts: (0..servers).map(|_| AtomicU64::new(0)).collect(),
-            overloads: (0..servers).map(|_| Overload::none()).collect(),
+            overloads: (0..servers).map(|_| OverloadState::none()).collect(),
             limited: AtomicBool::new(false),
         }
     }
@@ -69,8 +69,8 @@ impl Loads {
     /// Like every method here, if `server` is not below the number given to [`Loads::new`].
     #[inline]
     #[must_use]
-    pub fn get(&self, server: ServerId) -> Load {
-        Load::from_bits(self.word(server).load(SeqCst))
+    pub fn get(&self, server: ServerId) -> ServerLoad {
+        ServerLoad::from_bits(self.word(server).load(SeqCst))
     }
 
     /// Counts one more connection.
@@ -138,14 +138,14 @@ mod tests {
         loads.add(server, false);
         loads.add(server, false);
         loads.shift(server, true);
-        assert_eq!(loads.get(server), Load { active: 1, inactive: 1 });
+        assert_eq!(loads.get(server), ServerLoad { active: 1, inactive: 1 });
         assert_eq!(loads.get(server).overhead(), 257);
         loads.shift(server, false);
-        assert_eq!(loads.get(server), Load { active: 0, inactive: 2 });
+        assert_eq!(loads.get(server), ServerLoad { active: 0, inactive: 2 });
         loads.remove(server, false);
         loads.shift(server, true);
         loads.remove(server, true);
-        assert_eq!(loads.get(server), Load::default());
-        assert_eq!(loads.get(ServerId(0)), Load::default());
+        assert_eq!(loads.get(server), ServerLoad::default());
+        assert_eq!(loads.get(ServerId(0)), ServerLoad::default());
     }
 }

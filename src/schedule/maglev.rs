@@ -27,7 +27,7 @@ pub(super) fn slot(number: u32) -> usize {
 pub(super) fn table(weights: &[u16], addresses: &[u32], vacant: u16) -> Box<[u16]> {
     let mut slots = vec![vacant; SLOTS];
     let turns = turns(weights);
-    let mut orders: Vec<_> = addresses.iter().map(|address| Order::new(*address)).collect();
+    let mut orders: Vec<_> = addresses.iter().map(|address| Permutation::new(*address)).collect();
     let mut free = if turns.iter().any(|turns| *turns > 0) { SLOTS } else { 0 };
     while free > 0 {
         for (place, order) in orders.iter_mut().enumerate() {
@@ -52,12 +52,12 @@ fn turns(weights: &[u16]) -> Vec<u16> {
 }
 
 /// The permutation of the slots of one server.
-struct Order {
+struct Permutation {
     next: usize,
     skip: usize,
 }
 
-impl Order {
+impl Permutation {
     fn new(address: u32) -> Self {
         Self { next: slot(address), skip: sip13(address, KEY_SKIP) as usize % (SLOTS - 1) + 1 }
     }

@@ -36,8 +36,8 @@ mod twos;
 mod wrr;
 
 pub use candidate::Candidate;
-pub use load::{Load, Loads};
-pub use params::{Client, Params};
+pub use load::{Loads, ServerLoad};
+pub use params::{ClientAddr, Params};
 pub use pool::Pool;
 pub use templates::{Binding, Bound, GENERATIONS, Template, TemplateKey, Templates};
 pub use thresholds::Thresholds;

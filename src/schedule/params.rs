@@ -38,13 +38,13 @@ impl Default for Params {
 
 /// The client of a new connection, as schedulers read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientAddr {
     /// Folded: see [`fold`].
     pub(super) address: u32,
     pub(super) port: u16,
 }
 
-impl Client {
+impl ClientAddr {
     /// The client at `address`:`port`, the port in host order.
     #[inline]
     #[must_use]

@@ -4,11 +4,11 @@ use super::Loads;
 use super::candidate::Candidate;
 use super::hashing::HashTable;
 use super::least::Measure;
-use super::params::{Client, Params, fold};
+use super::params::{ClientAddr, Params, fold};
 use super::rr::RoundRobin;
 use super::servers::Servers;
 use super::slow_start::SlowStart;
-use super::tree::Tree;
+use super::tree::Tournament;
 use super::tree_set::TreeSet;
 use super::twos::Twos;
 use super::wrr::WeightedRoundRobin;
@@ -51,7 +51,7 @@ struct Inner {
     algorithm: Algorithm,
     slow_start: Option<Box<SlowStart>>,
     /// Empty for schedulers that do not compare loads.
-    tree: Arc<Tree>,
+    tree: Arc<Tournament>,
     tree_set: Arc<TreeSet>,
 }
 
@@ -76,7 +76,7 @@ impl Pool {
 
     fn with_list_max(list_max: usize, candidates: impl IntoIterator<Item = Candidate>) -> Self {
         let candidates: Box<[Candidate]> = candidates.into_iter().collect();
-        let tree = Arc::new(Tree::new(nonzero_weight(&candidates), Measure::Wlc, list_max));
+        let tree = Arc::new(Tournament::new(nonzero_weight(&candidates), Measure::Wlc, list_max));
         Self(Arc::new(Inner {
             params: Params::default(),
             last_weights: candidates.iter().map(|of| of.weight).collect(),
@@ -118,7 +118,7 @@ impl Pool {
     /// ip_vs_*.c, named in the files here); `None` if no server is eligible.
     #[inline]
     #[must_use]
-    pub fn pick(&self, loads: &Loads, client: Client) -> Option<ServerId> {
+    pub fn pick(&self, loads: &Loads, client: ClientAddr) -> Option<ServerId> {
         match &self.0.slow_start {
             None => self.0.pick(loads, client),
             Some(slow_start) => self.0.pick_with(slow_start, loads, client),
@@ -156,7 +156,7 @@ impl Pool {
 impl Inner {
     /// Picks among the servers outside slow start.
     #[inline]
-    fn pick(&self, loads: &Loads, client: Client) -> Option<ServerId> {
+    fn pick(&self, loads: &Loads, client: ClientAddr) -> Option<ServerId> {
         let servers = &self.servers;
         let place = match &self.algorithm {
             Algorithm::Least => return self.tree.winner(loads),
@@ -169,7 +169,7 @@ impl Inner {
     }
 
     #[inline(never)]
-    fn pick_with(&self, slow_start: &SlowStart, loads: &Loads, client: Client) -> Option<ServerId> {
+    fn pick_with(&self, slow_start: &SlowStart, loads: &Loads, client: ClientAddr) -> Option<ServerId> {
         let due = slow_start.pick(loads);
         due.or_else(|| self.pick(loads, client)).or_else(|| slow_start.pick_any(loads))
     }
@@ -188,8 +188,8 @@ impl Inner {
         let unchanged = step && self.servers.all() == servers.all();
         let algorithm = self.algorithm(&params, &servers, &candidates, (&last_weights, unchanged));
         let tree = match Measure::of(params.scheduler) {
-            Some(measure) => Tree::new(nonzero_weight(&settled), measure, list_max),
-            None => Tree::new(nonzero_weight(&[]), Measure::Wlc, list_max),
+            Some(measure) => Tournament::new(nonzero_weight(&settled), measure, list_max),
+            None => Tournament::new(nonzero_weight(&[]), Measure::Wlc, list_max),
         };
         let (tree, tree_set) = (Arc::new(tree), Arc::clone(&self.tree_set));
         tree_set.join(&tree);

@@ -6,7 +6,7 @@ use crate::model::ServerId;
 
 /// A server and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Server {
+pub(super) struct PoolServer {
     pub(super) id: ServerId,
     pub(super) weight: u16,
 }
@@ -14,7 +14,7 @@ pub(super) struct Server {
 /// Servers in list order. A place is an index into the list, below 65536 as server ids are.
 #[derive(Debug)]
 pub(super) struct Servers {
-    all: Box<[Server]>,
+    all: Box<[PoolServer]>,
     /// At least one server has a threshold.
     limited: bool,
 }
@@ -22,12 +22,12 @@ pub(super) struct Servers {
 impl Servers {
     pub(super) fn new<'c>(candidates: impl Iterator<Item = &'c Candidate> + Clone) -> Self {
         let limited = candidates.clone().any(|candidate| candidate.thresholds.upper > 0);
-        let all = candidates.map(|of| Server { id: of.server, weight: of.weight }).collect();
+        let all = candidates.map(|of| PoolServer { id: of.server, weight: of.weight }).collect();
         Self { all, limited }
     }
 
     #[inline]
-    pub(super) fn all(&self) -> &[Server] {
+    pub(super) fn all(&self) -> &[PoolServer] {
         &self.all
     }
 
@@ -41,7 +41,7 @@ impl Servers {
     }
 
     #[inline]
-    pub(super) fn is_overloaded(&self, server: Server, loads: &Loads) -> bool {
+    pub(super) fn is_overloaded(&self, server: PoolServer, loads: &Loads) -> bool {
         self.limited && loads.is_overloaded(server.id)
     }
 

@@ -26,12 +26,12 @@ impl Thresholds {
 /// each write, until nothing changes. The last writer has therefore read a count after its write, and
 /// the final state agrees with the final count. Lock-free: no worker waits for another.
 #[derive(Debug)]
-pub(super) struct Overload {
+pub(super) struct OverloadState {
     marks: AtomicU64,
     overloaded: AtomicBool,
 }
 
-impl Overload {
+impl OverloadState {
     pub(super) fn none() -> Self {
         Self { marks: AtomicU64::new(0), overloaded: AtomicBool::new(false) }
     }
@@ -91,7 +91,7 @@ mod tests {
 
     /// The counts at which a server is overloaded as its connections go up to `most` and back.
     fn overloaded_at(upper: u32, lower: u32, most: u64) -> (Vec<u64>, Vec<u64>) {
-        let (overload, total) = (Overload::none(), Cell::new(0));
+        let (overload, total) = (OverloadState::none(), Cell::new(0));
         overload.set(Thresholds { upper, lower }, || total.get());
         let overloaded = |n: &u64| {
             total.set(*n);
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn new_thresholds_count_at_once() {
-        let (overload, total) = (Overload::none(), || 5);
+        let (overload, total) = (OverloadState::none(), || 5);
         let set = |upper, lower| (overload.set(Thresholds { upper, lower }, total), overload.is_overloaded());
         assert_eq!(set(5, 0), (true, true));
         assert_eq!(set(5, 0), (false, true));

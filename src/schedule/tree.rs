@@ -30,7 +30,7 @@
 use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
 use super::least::Measure;
-use super::servers::{Server, Servers};
+use super::servers::{PoolServer, Servers};
 use crate::model::ServerId;
 
 /// Contestants of a match. With four, a change costs least for ten servers; with eight, 4 % less for
@@ -39,10 +39,10 @@ const FAN: usize = if cfg!(loom_model) { 2 } else { 4 };
 
 /// The matches of a pool of servers.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct Tournament {
     servers: Servers,
     by: Comparison,
-    places: Places,
+    places: PlaceIndex,
     /// From the lowest to the root, which is alone on its level. Empty for a short list, which is walked.
     levels: Box<[Level]>,
     /// The longest list without levels: a pick walks it.
@@ -66,17 +66,17 @@ struct Siblings([AtomicU64; FAN]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct NodeState(u64);
 
-impl Tree {
-    /// A tree of `servers`, none of weight 0. The caller must [rebuild](Tree::rebuild) it, unless the
+impl Tournament {
+    /// A tree of `servers`, none of weight 0. The caller must [rebuild](Tournament::rebuild) it, unless the
     /// scheduler is wlc and no server has a connection. Up to `list_max` servers make a tree without
     /// levels.
     pub(super) fn new(servers: Servers, measure: Measure, list_max: usize) -> Self {
-        let (places, levels) = (Places::new(servers.all()), levels(servers.all().len(), list_max));
+        let (places, levels) = (PlaceIndex::new(servers.all()), levels(servers.all().len(), list_max));
         let by = Comparison { measure, limited: servers.limited() };
         Self { servers, by, places, levels, list_max }
     }
 
-    /// As given to [`Tree::new`].
+    /// As given to [`Tournament::new`].
     pub(super) fn list_max(&self) -> usize {
         self.list_max
     }
@@ -209,14 +209,14 @@ impl Comparison {
 
     /// The node state of `server` with its load of now.
     #[inline]
-    fn node_state(self, place: usize, server: Server, loads: &Loads) -> NodeState {
+    fn node_state(self, place: usize, server: PoolServer, loads: &Loads) -> NodeState {
         let ratio = self.ratio(server, loads);
         if ratio.is_out() { NodeState::out(place) } else { NodeState::new(ratio.load, place) }
     }
 
     /// The load of `server` now, for its share.
     #[inline]
-    fn ratio(self, server: Server, loads: &Loads) -> Ratio {
+    fn ratio(self, server: PoolServer, loads: &Loads) -> Ratio {
         let out = self.limited && loads.is_overloaded(server.id);
         match self.measure.load(loads.get(server.id), server.weight) {
             Some(load) if !out => Ratio { load, share: self.measure.share(server.weight) },
@@ -323,14 +323,14 @@ impl Level {
 
 /// The place of each server in the list.
 #[derive(Debug)]
-struct Places {
+struct PlaceIndex {
     lowest: u16,
     /// By server id less the lowest.
     places: Box<[Option<u16>]>,
 }
 
-impl Places {
-    fn new(servers: &[Server]) -> Self {
+impl PlaceIndex {
+    fn new(servers: &[PoolServer]) -> Self {
         let ids = || servers.iter().map(|server| server.id.0);
         let (lowest, highest) = (ids().min().unwrap_or(0), ids().max());
         let mut places = vec![None; highest.map_or(0, |highest| usize::from(highest - lowest) + 1)];

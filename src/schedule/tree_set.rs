@@ -2,12 +2,12 @@
 
 use super::Loads;
 use super::atomic::{AtomicBool, SeqCst};
-use super::tree::Tree;
+use super::tree::Tournament;
 use crate::model::ServerId;
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type Trees = Vec<Arc<Tree>>;
+type Tournaments = Vec<Arc<Tournament>>;
 
 /// The trees of the snapshots in use. While a new snapshot is being adopted, some workers pick by the
 /// old tree and some by the new one; both must hold the same loads.
@@ -18,14 +18,14 @@ type Trees = Vec<Arc<Tree>>;
 #[derive(Debug)]
 pub(super) struct TreeSet {
     several: AtomicBool,
-    trees: ArcSwap<Trees>,
+    trees: ArcSwap<Tournaments>,
     /// Old lists that a worker may still be reading. They are freed here, never on the data path.
-    retired: Mutex<Vec<Arc<Trees>>>,
+    retired: Mutex<Vec<Arc<Tournaments>>>,
 }
 
 impl TreeSet {
     /// A set of one tree.
-    pub(super) fn new(tree: Arc<Tree>) -> Self {
+    pub(super) fn new(tree: Arc<Tournament>) -> Self {
         Self {
             several: AtomicBool::new(false),
             trees: ArcSwap::from_pointee(vec![tree]),
@@ -35,7 +35,7 @@ impl TreeSet {
 
     /// Replays the matches of `server` in `own`, a tree of this set, and in all others.
     #[inline]
-    pub(super) fn replay(&self, own: &Tree, server: ServerId, loads: &Loads) {
+    pub(super) fn replay(&self, own: &Tournament, server: ServerId, loads: &Loads) {
         if self.several.load(SeqCst) {
             self.trees.load().iter().for_each(|tree| tree.replay(server, loads));
         } else {
@@ -44,19 +44,19 @@ impl TreeSet {
     }
 
     /// Adds `tree`. The caller must rebuild it afterwards.
-    pub(super) fn join(&self, tree: &Arc<Tree>) {
+    pub(super) fn join(&self, tree: &Arc<Tournament>) {
         self.change(|trees| trees.push(Arc::clone(tree)));
     }
 
     /// Removes `tree`, which no pool uses any more.
-    pub(super) fn leave(&self, tree: &Arc<Tree>) {
+    pub(super) fn leave(&self, tree: &Arc<Tournament>) {
         self.change(|trees| trees.retain(|other| !Arc::ptr_eq(other, tree)));
     }
 
     /// Called by the control thread alone: workers never take the lock.
-    fn change(&self, change: impl FnOnce(&mut Trees)) {
+    fn change(&self, change: impl FnOnce(&mut Tournaments)) {
         let mut retired: MutexGuard<'_, _> = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut trees = Trees::clone(&self.trees.load());
+        let mut trees = Tournaments::clone(&self.trees.load());
         change(&mut trees);
         let several = trees.len() > 1;
         // Before the list: a worker must not take the path for a single tree once there are several.

@@ -6,7 +6,7 @@
 //! (the tests hold them against each other).
 
 use super::packet::{Protocol, V4Packet};
-use super::transport::{self, Ports, TcpFlags};
+use super::transport::{self, PortPair, TcpFlags};
 use super::{ethernet, ipv4};
 use std::net::Ipv4Addr;
 
@@ -31,7 +31,7 @@ pub fn parse(frame: &[u8]) -> Option<V4Packet> {
     let (protocol, flags) = transport_of(bytes, len)?;
     let [source, destination] = [IP + 12, IP + 16].map(|at| Ipv4Addr::from(array::<4>(bytes, at)));
     let [source_port, destination_port] = [TRANSPORT, TRANSPORT + 2].map(|at| word(bytes, at));
-    let ports = Ports { source: source_port, destination: destination_port };
+    let ports = PortPair { source: source_port, destination: destination_port };
     let (bytes, ttl) = (len as u16, bytes[IP + 8]); // the length as it was read
     Some(V4Packet { source, destination, protocol, ports, flags, bytes, ttl })
 }

@@ -2,7 +2,7 @@
 
 use super::ethernet;
 use super::ipv4::{Ipv4, Ipv4Error};
-use super::transport::{self, Ports, TcpFlags};
+use super::transport::{self, PortPair, TcpFlags};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -50,7 +50,7 @@ pub struct V4Packet {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Both ports, host order.
-    pub ports: Ports,
+    pub ports: PortPair,
     /// TCP's control bits; none for UDP.
     pub flags: TcpFlags,
     /// IP total length in bytes.
@@ -109,7 +109,7 @@ impl V4Packet {
             return Err(Malformed::Fragment);
         }
         let (protocol, flags) = transport_of(&ip)?;
-        let ports = Ports::of(ip.payload()).ok_or(Malformed::Header)?;
+        let ports = PortPair::of(ip.payload()).ok_or(Malformed::Header)?;
         let (source, destination) = (ip.source(), ip.destination());
         Ok(Self { source, destination, protocol, ports, flags, bytes: ip.total_len(), ttl: ip.ttl() })
     }

@@ -12,14 +12,14 @@ pub const UDP_CHECKSUM: usize = 6;
 
 /// Source and destination port, host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
+pub struct PortPair {
     /// Source port.
     pub source: u16,
     /// Destination port.
     pub destination: u16,
 }
 
-impl Ports {
+impl PortPair {
     /// The ports of a TCP segment or a UDP datagram, which both begin with them; `None` if it ends
     /// before they do.
     #[inline]
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_segment_with_options() {
         let flags = tcp(&SEGMENT).unwrap();
-        assert_eq!(Ports::of(&SEGMENT).unwrap(), Ports { source: 40000, destination: 80 });
+        assert_eq!(PortPair::of(&SEGMENT).unwrap(), PortPair { source: 40000, destination: 80 });
         assert!(flags.any(TcpFlags::SYN) && flags.any(TcpFlags::ACK));
         assert!(!flags.any(TcpFlags::FIN | TcpFlags::RST));
     }
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn a_udp_length_must_fit() {
         let datagram = |length: u8| [0x9c, 0x40, 0, 53, 0, length, 0, 0, 1, 2];
-        assert_eq!(Ports::of(&datagram(10)), Some(Ports { source: 40000, destination: 53 }));
-        assert_eq!(Ports::of(&datagram(10)[..3]), None);
+        assert_eq!(PortPair::of(&datagram(10)), Some(PortPair { source: 40000, destination: 53 }));
+        assert_eq!(PortPair::of(&datagram(10)[..3]), None);
         assert_eq!(udp(&datagram(10), 10), Some(TcpFlags(0)));
         assert_eq!(udp(&datagram(8), 10), Some(TcpFlags(0)));
         assert_eq!(udp(&datagram(11), 10), None);

@@ -34,7 +34,7 @@ fn datagram(port: u16) -> Vec<u8> {
 }
 
 /// Ports that a worker has filled with `flows` connections, and a way to ask it.
-fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Request>) {
+fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<WorkerRequest>) {
     let (ports, wire) = MemoryPorts::new(Shape { transmit: flows.into(), ..Shape::default() });
     let counters = Arc::new(WorkerCounters::new(1, 1));
     let seed = Seed([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 1]);
@@ -50,14 +50,18 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Reques
 }
 
 /// Every connection by its client port, and how many requests that took.
-fn list(worker: &mut Worker<MemoryPorts>, requests: &Sender<Request>, room: usize) -> (Vec<u16>, usize) {
+fn list(
+    worker: &mut Worker<MemoryPorts>,
+    requests: &Sender<WorkerRequest>,
+    room: usize,
+) -> (Vec<u16>, usize) {
     let (reply, answers) = bounded(1);
     let mut listing =
         Connections { from: Some(0), entries: Vec::with_capacity(room), reply: Arc::new(reply) };
     let (mut ports, mut asked) = (Vec::new(), 0);
     while listing.from.is_some() {
         listing.entries.clear();
-        requests.send(Request::Connections(listing)).unwrap();
+        requests.send(WorkerRequest::Connections(listing)).unwrap();
         while worker.answer() {}
         listing = answers.try_recv().unwrap();
         ports.extend(listing.entries.iter().map(|entry| entry.key.client_port));
@@ -88,7 +92,7 @@ fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
     let (mut worker, requests) = worker(3 * LISTED_STRETCH, 1);
     let (reply, answers) = bounded(1);
     let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply: Arc::new(reply) };
-    requests.send(Request::Connections(listing)).unwrap();
+    requests.send(WorkerRequest::Connections(listing)).unwrap();
     assert!(worker.answer());
     assert_eq!(worker.listing.as_ref().unwrap().from, Some(LISTED_BUCKETS));
     assert!(answers.try_recv().is_err());

@@ -1,7 +1,7 @@
 //! A machine on the test bench: its clock, its neighbors, and the packets and actions in between.
 
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{Action, Event, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
@@ -54,16 +54,16 @@ impl Bench {
     }
 
     pub(crate) fn with(on_conflict: OnConflict, timing: Timing) -> Self {
-        let settings = Settings { own_macs: vec![OURS, OURS_INSIDE], on_conflict, timing, seed: 7 };
+        let settings = ArpSettings { own_macs: vec![OURS, OURS_INSIDE], on_conflict, timing, seed: 7 };
         Self { machine: Neighbors::new(settings), start: Tick(u32::MAX - 1500), now: 0 }
     }
 
     /// A machine that has claimed VIP and sent the first announcements: 10 s have passed.
     pub(crate) fn claimed(on_conflict: OnConflict) -> Self {
         let mut bench = Self::new(on_conflict);
-        bench.event(Event::AddVip(VIP));
+        bench.event(ArpEvent::AddVip(VIP));
         let seen = bench.run_to(10_000);
-        assert!(seen.iter().any(|(_, a)| *a == report(Report::Claimed { vip: VIP })), "{seen:?}");
+        assert!(seen.iter().any(|(_, a)| *a == report(ArpReport::Claimed { vip: VIP })), "{seen:?}");
         bench
     }
 
@@ -71,7 +71,7 @@ impl Bench {
         self.start.after(Span::from_millis(self.now))
     }
 
-    pub(crate) fn event(&mut self, event: Event) -> Vec<Action> {
+    pub(crate) fn event(&mut self, event: ArpEvent) -> Vec<ArpAction> {
         let mut actions = Vec::new();
         self.machine.handle(event, self.tick(), &mut actions);
         assert!(
@@ -81,12 +81,12 @@ impl Bench {
         actions
     }
 
-    pub(crate) fn hear(&mut self, packet: ArpPacket) -> Vec<Action> {
-        self.event(Event::Received { interface: CLIENT, packet })
+    pub(crate) fn hear(&mut self, packet: ArpPacket) -> Vec<ArpAction> {
+        self.event(ArpEvent::Received { interface: CLIENT, packet })
     }
 
     /// Lives until `ms` after the start; gives each action with its time.
-    pub(crate) fn run_to(&mut self, ms: u32) -> Vec<(u32, Action)> {
+    pub(crate) fn run_to(&mut self, ms: u32) -> Vec<(u32, ArpAction)> {
         let mut seen = Vec::new();
         while let Some(due) = self.machine.next_deadline() {
             let at = due.since(self.start).millis();
@@ -94,53 +94,53 @@ impl Bench {
                 break;
             }
             self.now = at;
-            seen.extend(self.event(Event::Timer).into_iter().map(|action| (at, action)));
+            seen.extend(self.event(ArpEvent::Timer).into_iter().map(|action| (at, action)));
         }
         self.now = ms;
         seen
     }
 
     /// Lives until something is due and done.
-    pub(crate) fn step(&mut self) -> Vec<(u32, Action)> {
+    pub(crate) fn step(&mut self) -> Vec<(u32, ArpAction)> {
         let due = self.machine.next_deadline().expect("something to do");
         self.run_to(due.since(self.start).millis())
     }
 
-    pub(crate) fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<Action> {
-        self.event(Event::AddServer(ServerSettings { interface: CLIENT, rip: RIP, own: DIP, mac }))
+    pub(crate) fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<ArpAction> {
+        self.event(ArpEvent::AddServer(ArpTarget { interface: CLIENT, rip: RIP, own: DIP, mac }))
     }
 }
 
-pub(crate) fn send(packet: ArpPacket) -> Action {
-    Action::Send { interface: CLIENT, packet }
+pub(crate) fn send(packet: ArpPacket) -> ArpAction {
+    ArpAction::Send { interface: CLIENT, packet }
 }
 
-pub(crate) fn report(report: Report) -> Action {
-    Action::Report(report)
+pub(crate) fn report(report: ArpReport) -> ArpAction {
+    ArpAction::Report(report)
 }
 
-pub(crate) fn probe() -> Action {
+pub(crate) fn probe() -> ArpAction {
     send(ArpPacket::probe(OURS, VIP))
 }
 
-pub(crate) fn announcement() -> [Action; 2] {
+pub(crate) fn announcement() -> [ArpAction; 2] {
     [send(ArpPacket::announcement(OURS, VIP)), send(ArpPacket::announcement_reply(OURS, VIP))]
 }
 
-pub(crate) fn conflict(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
-    report(Report::Conflict { vip: VIP, mac, server })
+pub(crate) fn conflict(mac: MacAddr, server: Option<Ipv4Addr>) -> ArpAction {
+    report(ArpReport::Conflict { vip: VIP, mac, server })
 }
 
-pub(crate) fn over(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
-    report(Report::ConflictOver { vip: VIP, mac, server })
+pub(crate) fn over(mac: MacAddr, server: Option<Ipv4Addr>) -> ArpAction {
+    report(ArpReport::ConflictOver { vip: VIP, mac, server })
 }
 
-pub(crate) fn resolved(mac: MacAddr) -> Action {
-    report(Report::Resolved { interface: CLIENT, rip: RIP, mac })
+pub(crate) fn resolved(mac: MacAddr) -> ArpAction {
+    report(ArpReport::Resolved { interface: CLIENT, rip: RIP, mac })
 }
 
-pub(crate) fn lost() -> Action {
-    report(Report::Lost { interface: CLIENT, rip: RIP })
+pub(crate) fn lost() -> ArpAction {
+    report(ArpReport::Lost { interface: CLIENT, rip: RIP })
 }
 
 pub(crate) fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
@@ -151,6 +151,6 @@ pub(crate) fn answer(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
     ArpPacket::request(OURS, DIP, ip).answer(from)
 }
 
-pub(crate) fn ask() -> Action {
+pub(crate) fn ask() -> ArpAction {
     send(ArpPacket::request(OURS, DIP, RIP))
 }

@@ -2,22 +2,22 @@
 
 use crate::bench::*;
 use directrix::model::OnConflict;
-use directrix::neighbor::{Action, Event, Neighbors, Report, Settings, Timing};
+use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, Neighbors, Timing};
 use directrix::time::Tick;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
 
-fn standby(mac: MacAddr) -> Action {
-    report(Report::Standby { vip: VIP, mac })
+fn standby(mac: MacAddr) -> ArpAction {
+    report(ArpReport::Standby { vip: VIP, mac })
 }
 
-fn held(mac: MacAddr, server: Option<Ipv4Addr>) -> Action {
-    report(Report::Held { vip: VIP, mac, server })
+fn held(mac: MacAddr, server: Option<Ipv4Addr>) -> ArpAction {
+    report(ArpReport::Held { vip: VIP, mac, server })
 }
 
-fn reports(seen: &[(u32, Action)]) -> Vec<(u32, Action)> {
-    seen.iter().filter(|(_, action)| matches!(action, Action::Report(_))).copied().collect()
+fn reports(seen: &[(u32, ArpAction)]) -> Vec<(u32, ArpAction)> {
+    seen.iter().filter(|(_, action)| matches!(action, ArpAction::Report(_))).copied().collect()
 }
 
 /// A station that uses the VIP as its own.
@@ -31,7 +31,7 @@ struct Rival {
 }
 
 /// Lives for `ms` beside `rival`.
-fn live(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, Action)> {
+fn live(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, ArpAction)> {
     let (end, mut seen, mut rests) = (bench.now + ms, Vec::new(), 0);
     while let Some(due) = bench.machine.next_deadline() {
         let at = due.since(bench.start).millis();
@@ -50,8 +50,8 @@ fn live(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, Action)> {
     seen
 }
 
-fn react(rival: Rival, action: &Action, at: u32, rests: &mut u32) -> Option<ArpPacket> {
-    let Action::Send { packet, .. } = action else { return None };
+fn react(rival: Rival, action: &ArpAction, at: u32, rests: &mut u32) -> Option<ArpPacket> {
+    let ArpAction::Send { packet, .. } = action else { return None };
     let to_it = packet.destination == MacAddr::BROADCAST || packet.destination == rival.mac;
     if rival.answers && to_it && packet.is_probe() && packet.target_ip == VIP {
         return Some(packet.answer(rival.mac));
@@ -79,7 +79,7 @@ fn another_holder_keeps_the_vip_from_being_claimed() {
     ];
     for (what, packet) in rivals {
         let mut bench = Bench::new(OnConflict::Standby);
-        bench.event(Event::AddVip(VIP));
+        bench.event(ArpEvent::AddVip(VIP));
         assert_eq!(bench.hear(packet), [conflict(OTHER, None), standby(OTHER)], "{what}");
         assert_eq!(bench.run_to(999), [], "{what}");
         assert_eq!(bench.hear(question(ROUTER, GATEWAY)), [], "{what}");
@@ -89,15 +89,15 @@ fn another_holder_keeps_the_vip_from_being_claimed() {
 #[test]
 fn of_two_that_probe_the_one_with_the_higher_mac_address_goes_on() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     assert_eq!(bench.hear(ArpPacket::probe(LOWER, VIP)), []);
-    assert!(bench.run_to(900).contains(&(900, report(Report::Claimed { vip: VIP }))));
+    assert!(bench.run_to(900).contains(&(900, report(ArpReport::Claimed { vip: VIP }))));
 }
 
 #[test]
 fn a_standby_asks_the_holder_alone_and_each_change_is_told_once() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     let answer = ArpPacket::probe(OURS, VIP).answer(OTHER);
     assert_eq!(bench.hear(answer), [conflict(OTHER, None), standby(OTHER)]);
     let mut last = 0;
@@ -111,21 +111,21 @@ fn a_standby_asks_the_holder_alone_and_each_change_is_told_once() {
     }
     let seen = bench.run_to(last + 3_000);
     let told: Vec<_> = reports(&seen).into_iter().map(|(_, action)| action).collect();
-    assert_eq!(told, [over(OTHER, None), report(Report::Claimed { vip: VIP })]);
+    assert_eq!(told, [over(OTHER, None), report(ArpReport::Claimed { vip: VIP })]);
 }
 
 #[test]
 fn a_standby_claims_the_vip_within_three_seconds() {
     for seed in 0..50 {
         let timing = Timing::default();
-        let settings = Settings { own_macs: vec![OURS], on_conflict: OnConflict::Standby, timing, seed };
+        let settings = ArpSettings { own_macs: vec![OURS], on_conflict: OnConflict::Standby, timing, seed };
         let mut bench = Bench { machine: Neighbors::new(settings), start: Tick(0), now: 0 };
-        bench.event(Event::AddVip(VIP));
+        bench.event(ArpEvent::AddVip(VIP));
         let holder = Rival { mac: OTHER, answers: true, defends: false };
         live(&mut bench, 60_000 + 37 * seed as u32, holder);
         let died = bench.now;
         let seen = reports(&bench.run_to(died + 3_000));
-        let claimed = seen.iter().find(|(_, action)| *action == report(Report::Claimed { vip: VIP }));
+        let claimed = seen.iter().find(|(_, action)| *action == report(ArpReport::Claimed { vip: VIP }));
         assert!(claimed.is_some_and(|(at, _)| at - died <= 2_700), "seed {seed}: {seen:?}");
     }
 }
@@ -133,7 +133,7 @@ fn a_standby_claims_the_vip_within_three_seconds() {
 #[test]
 fn a_standby_outlives_lost_answers() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     bench.hear(ArpPacket::announcement(OTHER, VIP));
     let holder = Rival { mac: OTHER, answers: true, defends: false };
     for _ in 0..20 {
@@ -149,7 +149,7 @@ fn a_standby_outlives_lost_answers() {
 #[test]
 fn a_standby_names_the_next_holder_when_the_first_is_forgotten() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     bench.hear(ArpPacket::announcement(OTHER, VIP));
     let second = Rival { mac: ROUTER, answers: true, defends: false };
     bench.hear(ArpPacket::announcement(ROUTER, VIP));
@@ -161,10 +161,10 @@ fn a_standby_names_the_next_holder_when_the_first_is_forgotten() {
 #[test]
 fn with_claim_the_vip_is_claimed_all_the_same() {
     let mut bench = Bench::new(OnConflict::Claim);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
     assert_eq!(bench.hear(rival), [conflict(OTHER, None)]);
-    assert!(bench.run_to(900).contains(&(900, report(Report::Claimed { vip: VIP }))));
+    assert!(bench.run_to(900).contains(&(900, report(ArpReport::Claimed { vip: VIP }))));
     let seen = bench.run_to(149_999);
     assert_eq!(reports(&seen), []);
     assert!(bench.run_to(150_000).contains(&(150_000, over(OTHER, None))));
@@ -181,9 +181,9 @@ fn what_is_no_conflict_does_not_stop_the_claim() {
     ];
     for (what, packet) in harmless {
         let mut bench = Bench::new(OnConflict::Standby);
-        bench.event(Event::AddVip(VIP));
+        bench.event(ArpEvent::AddVip(VIP));
         assert_eq!(bench.hear(packet), [], "{what}");
-        let claimed = (900, report(Report::Claimed { vip: VIP }));
+        let claimed = (900, report(ArpReport::Claimed { vip: VIP }));
         assert!(bench.run_to(900).contains(&claimed), "{what}");
     }
 }
@@ -199,8 +199,8 @@ fn a_claimed_vip_is_defended_at_most_every_ten_seconds_and_not_given_up() {
         expected.extend(announcement());
         expected.push(probe());
         assert_eq!(bench.hear(rival), expected);
-        let announced = |seen: &[(u32, Action)]| {
-            let ours = |(_, action): &&(u32, Action)| *action == announcement()[0];
+        let announced = |seen: &[(u32, ArpAction)]| {
+            let ours = |(_, action): &&(u32, ArpAction)| *action == announcement()[0];
             seen.iter().filter(ours).map(|(at, _)| *at).collect::<Vec<_>>()
         };
         let mut seen = Vec::new();
@@ -248,7 +248,7 @@ fn a_real_server_that_answers_each_probe_holds_the_vip_until_it_is_quiet() {
             let wrong = Rival { mac, answers: true, defends: false };
             let mut seen = bench.hear(ArpPacket::probe(OURS, VIP).answer(mac)); // to the first probe
             seen.extend(live(&mut bench, 600_000, wrong).into_iter().map(|(_, action)| action));
-            let told: Vec<_> = seen.iter().filter(|action| matches!(action, Action::Report(_))).collect();
+            let told: Vec<_> = seen.iter().filter(|action| matches!(action, ArpAction::Report(_))).collect();
             assert_eq!(told, [&held(mac, Some(RIP))], "told once, and the VIP stays ours");
             let probes = seen.iter().filter(|action| **action == probe()).count();
             assert!((110..=140).contains(&probes), "every five seconds: {probes}");
@@ -345,7 +345,7 @@ fn one_packet_is_one_conflict() {
 #[test]
 fn a_packet_may_misuse_one_vip_and_ask_for_another() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    bench.event(Event::AddVip(VIP2));
+    bench.event(ArpEvent::AddVip(VIP2));
     bench.run_to(20_000);
     let packet = ArpPacket::request(OTHER, VIP, VIP2);
     let actions = bench.hear(packet);
@@ -360,7 +360,7 @@ fn several_rivals_are_told_apart_and_made_up_ones_do_not_flood_the_log() {
         for n in 0..200 {
             let mac = MacAddr([2, 0, 0, 7, 0, n]);
             let actions = bench.hear(ArpPacket::announcement(mac, VIP));
-            told += actions.iter().filter(|a| matches!(a, Action::Report(_))).count();
+            told += actions.iter().filter(|a| matches!(a, ArpAction::Report(_))).count();
             assert!(round == 0 || actions.is_empty());
         }
     }

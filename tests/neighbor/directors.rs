@@ -3,7 +3,7 @@
 
 use crate::bench::{VIP, VIP2};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{Action, Event, Neighbors, Report, Settings, Timing};
+use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, Neighbors, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
@@ -41,7 +41,7 @@ impl Segment {
         let director = |n: u8| {
             let mac = MacAddr([2, 0, 0, 0, 0, 10 + n]);
             let (own_macs, seed, timing) = (vec![mac], seed * 16 + u64::from(n), Timing::default());
-            let settings = Settings { own_macs, on_conflict: OnConflict::Standby, timing, seed };
+            let settings = ArpSettings { own_macs, on_conflict: OnConflict::Standby, timing, seed };
             let machine = Neighbors::new(settings);
             Director { machine, mac, up: false, carrier: true, part: 0, claimed: BTreeMap::new(), changes: 0 }
         };
@@ -63,7 +63,7 @@ impl Segment {
 
     fn start(&mut self, n: usize) {
         self.directors[n].up = true;
-        VIPS.iter().for_each(|vip| self.tell(n, Event::AddVip(*vip)));
+        VIPS.iter().for_each(|vip| self.tell(n, ArpEvent::AddVip(*vip)));
     }
 
     /// It is silent from now on, as one that is switched off.
@@ -74,26 +74,28 @@ impl Segment {
 
     fn set_carrier(&mut self, n: usize, carrier: bool) {
         self.directors[n].carrier = carrier;
-        let event = if carrier { Event::InterfaceUp } else { Event::InterfaceDown };
+        let event = if carrier { ArpEvent::InterfaceUp } else { ArpEvent::InterfaceDown };
         self.tell(n, event(InterfaceIndex::CLIENT));
     }
 
-    fn tell(&mut self, n: usize, event: Event) {
+    fn tell(&mut self, n: usize, event: ArpEvent) {
         let (mut actions, now) = (Vec::new(), self.tick());
         self.directors[n].machine.handle(event, now, &mut actions);
         for action in actions {
             match action {
-                Action::Send { packet, .. } => self.transmit(n, packet),
-                Action::Report(report) => self.take(n, report),
+                ArpAction::Send { packet, .. } => self.transmit(n, packet),
+                ArpAction::Report(report) => self.take(n, report),
             }
         }
     }
 
-    fn take(&mut self, n: usize, report: Report) {
+    fn take(&mut self, n: usize, report: ArpReport) {
         let (director, now) = (&mut self.directors[n], self.now);
         match report {
-            Report::Claimed { vip } => assert_eq!(director.claimed.insert(vip, now), None, "claimed twice"),
-            Report::Standby { vip, .. } if director.claimed.remove(&vip).is_some() => {}
+            ArpReport::Claimed { vip } => {
+                assert_eq!(director.claimed.insert(vip, now), None, "claimed twice")
+            }
+            ArpReport::Standby { vip, .. } if director.claimed.remove(&vip).is_some() => {}
             _ => return,
         }
         director.changes += 1;
@@ -128,10 +130,10 @@ impl Segment {
             if letter == Some(at) {
                 let (_, (n, packet)) = self.mail.pop_first().expect("just seen");
                 if self.directors[n].up && self.directors[n].carrier {
-                    self.tell(n, Event::Received { interface: InterfaceIndex::CLIENT, packet });
+                    self.tell(n, ArpEvent::Received { interface: InterfaceIndex::CLIENT, packet });
                 }
             } else if let Some((_, n)) = timer {
-                self.tell(n, Event::Timer);
+                self.tell(n, ArpEvent::Timer);
             }
         }
         self.now = end;

@@ -5,18 +5,18 @@ use crate::bench::{
     answer, ask, conflict, lost, probe, question, report, resolved, send,
 };
 use directrix::model::OnConflict;
-use directrix::neighbor::{Action, Event, Report, ServerSettings};
+use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpTarget};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 
 const POLICIES: [OnConflict; 2] = [OnConflict::Standby, OnConflict::Claim];
 
-fn is_report(action: &Action) -> bool {
-    matches!(action, Action::Report(_))
+fn is_report(action: &ArpAction) -> bool {
+    matches!(action, ArpAction::Report(_))
 }
 
 /// When each action has been, counted from `start`.
-fn since(start: u32, seen: Vec<(u32, Action)>) -> Vec<(u32, Action)> {
+fn since(start: u32, seen: Vec<(u32, ArpAction)>) -> Vec<(u32, ArpAction)> {
     seen.into_iter().map(|(at, action)| (at - start, action)).collect()
 }
 
@@ -24,13 +24,13 @@ fn since(start: u32, seen: Vec<(u32, Action)>) -> Vec<(u32, Action)> {
 fn nothing_is_probed_or_claimed_without_carrier() {
     for policy in POLICIES {
         let mut bench = Bench::new(policy);
-        bench.event(Event::InterfaceDown(CLIENT));
-        assert_eq!(bench.event(Event::AddVip(VIP)), []);
+        bench.event(ArpEvent::InterfaceDown(CLIENT));
+        assert_eq!(bench.event(ArpEvent::AddVip(VIP)), []);
         assert_eq!(bench.run_to(3_600_000), []);
-        assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [probe()]);
+        assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
         let seen = since(3_600_000, bench.run_to(3_601_000));
         let [first, second] = announcement();
-        let claimed = report(Report::Claimed { vip: VIP });
+        let claimed = report(ArpReport::Claimed { vip: VIP });
         assert_eq!(seen, [(200, probe()), (400, probe()), (900, claimed), (900, first), (900, second)]);
     }
 }
@@ -39,14 +39,14 @@ fn nothing_is_probed_or_claimed_without_carrier() {
 fn probes_before_the_link_was_reset_do_not_count() {
     for reset_at in [0, 199, 401, 899] {
         let mut bench = Bench::new(OnConflict::Standby);
-        bench.event(Event::AddVip(VIP));
+        bench.event(ArpEvent::AddVip(VIP));
         bench.run_to(reset_at);
-        assert_eq!(bench.event(Event::InterfaceDown(CLIENT)), []);
+        assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
         assert_eq!(bench.run_to(5_000), [], "{reset_at}");
-        assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [probe()]);
+        assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
         let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
         bench.run_to(5_700);
-        let standby = report(Report::Standby { vip: VIP, mac: OTHER });
+        let standby = report(ArpReport::Standby { vip: VIP, mac: OTHER });
         assert_eq!(bench.hear(rival), [conflict(OTHER, None), standby], "{reset_at}");
         assert_eq!(bench.run_to(6_699), [], "{reset_at}");
     }
@@ -55,9 +55,9 @@ fn probes_before_the_link_was_reset_do_not_count() {
 #[test]
 fn a_claimed_vip_is_silent_while_down_and_probed_for_before_it_is_told_of() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    assert_eq!(bench.event(Event::InterfaceDown(CLIENT)), []);
+    assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
     assert_eq!(bench.run_to(500_000), [], "no announcement to nobody, and it is not given up");
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [probe()]);
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)), [], "another station may have it by now");
     let seen = since(500_000, bench.run_to(500_900));
     let [first, second] = announcement();
@@ -74,19 +74,19 @@ fn a_claimed_vip_is_silent_while_down_and_probed_for_before_it_is_told_of() {
 #[test]
 fn a_vip_that_is_claimed_whatever_others_do_is_told_of_at_once() {
     let mut bench = Bench::claimed(OnConflict::Claim);
-    bench.event(Event::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(30_000);
     let [first, second] = announcement();
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [probe(), first, second]);
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe(), first, second]);
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "answered for from the first moment");
 }
 
 /// Claimed, and just back from an outage of 20 s.
 fn back() -> Bench {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    bench.event(Event::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(30_000);
-    bench.event(Event::InterfaceUp(CLIENT));
+    bench.event(ArpEvent::InterfaceUp(CLIENT));
     bench
 }
 
@@ -99,7 +99,7 @@ fn a_vip_that_was_taken_during_an_outage_is_left_to_its_new_holder() {
     ];
     for packet in asserted {
         let mut bench = back();
-        let standby = report(Report::Standby { vip: VIP, mac: OTHER });
+        let standby = report(ArpReport::Standby { vip: VIP, mac: OTHER });
         assert_eq!(bench.hear(packet), [standby, conflict(OTHER, None)], "{packet:?}");
         let announced =
             bench.run_to(32_000).into_iter().filter(|(_, action)| announcement().contains(action));
@@ -141,15 +141,15 @@ fn a_holder_known_before_an_outage_takes_nothing_by_it() {
         told
     };
     bench.hear(ArpPacket::probe(OURS, VIP).answer(RS));
-    let held = report(Report::Held { vip: VIP, mac: RS, server: None });
+    let held = report(ArpReport::Held { vip: VIP, mac: RS, server: None });
     assert!(answers(&mut bench, 20_000).contains(&held));
-    bench.event(Event::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(900_000);
-    bench.event(Event::InterfaceUp(CLIENT));
+    bench.event(ArpEvent::InterfaceUp(CLIENT));
     bench.hear(ArpPacket::probe(OURS, VIP).answer(RS));
     let told = answers(&mut bench, 960_000);
     assert!(told.contains(&announcement()[0]), "{told:?}");
-    let is_news = |action: &Action| is_report(action);
+    let is_news = |action: &ArpAction| is_report(action);
     assert!(!told.iter().any(is_news), "neither standby nor the end of a conflict: {told:?}");
 }
 
@@ -159,7 +159,7 @@ fn a_defence_that_is_due_waits_for_the_carrier() {
     for _ in 0..2 {
         bench.hear(ArpPacket::announcement(OTHER, VIP));
     }
-    bench.event(Event::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
     let seen = bench.run_to(60_000);
     assert!(seen.is_empty(), "{seen:?}");
 }
@@ -167,13 +167,13 @@ fn a_defence_that_is_due_waits_for_the_carrier() {
 #[test]
 fn a_vip_of_another_is_tried_as_soon_as_the_link_is_back() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
-    bench.event(Event::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
     let told: Vec<_> = bench.run_to(20_000).into_iter().map(|(_, action)| action).collect();
     assert!(told.iter().all(is_report), "{told:?}");
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [probe()]);
-    let claimed = (20_900, report(Report::Claimed { vip: VIP }));
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
+    let claimed = (20_900, report(ArpReport::Claimed { vip: VIP }));
     assert!(bench.run_to(21_000).contains(&claimed));
 }
 
@@ -182,10 +182,10 @@ fn servers_stay_known_while_down_and_are_asked_at_once() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
-    bench.event(Event::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
     assert_eq!(bench.run_to(200_000), [], "not lost because the director cannot hear");
     let to_it = send(ArpPacket::request(OURS, DIP, RIP).only_to(RS));
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [to_it], "at once, where it was");
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [to_it], "at once, where it was");
     let seen = since(200_000, bench.run_to(204_000));
     assert_eq!(seen[..3], [(500, ask()), (1_000, ask()), (1_500, lost())], "one that has gone meanwhile");
 }
@@ -195,29 +195,29 @@ fn an_unreachable_server_is_asked_as_soon_as_the_link_is_back() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     bench.run_to(10_100);
-    bench.event(Event::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(12_000);
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [ask()]);
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [ask()]);
     assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]
 fn each_interface_has_a_carrier_of_its_own() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    let inside = ServerSettings { interface: INSIDE, rip: RIP, own: DIP, mac: None };
-    bench.event(Event::InterfaceDown(INSIDE));
-    assert_eq!(bench.event(Event::AddServer(inside)), []);
+    let inside = ArpTarget { interface: INSIDE, rip: RIP, own: DIP, mac: None };
+    bench.event(ArpEvent::InterfaceDown(INSIDE));
+    assert_eq!(bench.event(ArpEvent::AddServer(inside)), []);
     assert_eq!(bench.run_to(64_900).len(), 3, "the VIP is announced as ever");
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
-    assert_eq!(bench.event(Event::InterfaceUp(INSIDE)), [Action::Send { interface: INSIDE, packet }]);
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(INSIDE)), [ArpAction::Send { interface: INSIDE, packet }]);
 }
 
 #[test]
 fn a_link_that_was_never_down_comes_up_without_a_word() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), []);
-    bench.event(Event::InterfaceDown(CLIENT));
-    bench.event(Event::InterfaceDown(CLIENT));
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), [probe()]);
-    assert_eq!(bench.event(Event::InterfaceUp(CLIENT)), []);
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), []);
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), []);
 }

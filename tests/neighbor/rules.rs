@@ -2,7 +2,7 @@
 
 use crate::bench::*;
 use directrix::model::OnConflict;
-use directrix::neighbor::{Action, Event, Report, Timing};
+use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, Timing};
 use directrix::time::Span;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
@@ -12,9 +12,9 @@ use directrix::wire::arp::{ArpPacket, Operation};
 #[test]
 fn a_vip_is_probed_claimed_announced_and_announced_again_every_minute() {
     let mut bench = Bench::new(OnConflict::Standby);
-    assert_eq!(bench.event(Event::AddVip(VIP)), [probe()]);
+    assert_eq!(bench.event(ArpEvent::AddVip(VIP)), [probe()]);
     let seen = bench.run_to(125_000);
-    let mut expected = vec![(200, probe()), (400, probe()), (900, report(Report::Claimed { vip: VIP }))];
+    let mut expected = vec![(200, probe()), (400, probe()), (900, report(ArpReport::Claimed { vip: VIP }))];
     let mut announced = |at| expected.extend(announcement().map(|action| (at, action)));
     announced(900);
     announced(2_900);
@@ -31,21 +31,21 @@ fn a_vip_is_probed_claimed_announced_and_announced_again_every_minute() {
 #[test]
 fn rfc_5227_s_own_times_are_kept_when_asked_for() {
     let mut bench = Bench::with(OnConflict::Standby, Timing::rfc5227());
-    let mut seen: Vec<_> = bench.event(Event::AddVip(VIP)).into_iter().map(|action| (0, action)).collect();
+    let mut seen: Vec<_> = bench.event(ArpEvent::AddVip(VIP)).into_iter().map(|action| (0, action)).collect();
     seen.extend(bench.run_to(9_000));
     let at =
-        |wanted: Action| seen.iter().filter(|(_, a)| *a == wanted).map(|(at, _)| *at).collect::<Vec<_>>();
+        |wanted: ArpAction| seen.iter().filter(|(_, a)| *a == wanted).map(|(at, _)| *at).collect::<Vec<_>>();
     let probes = at(probe());
     assert!(probes.len() == 3 && probes[0] <= 1000, "{probes:?}");
     assert!(probes.windows(2).all(|pair| (1000..=2000).contains(&(pair[1] - pair[0]))), "{probes:?}");
-    assert_eq!(at(report(Report::Claimed { vip: VIP })), [probes[2] + 2000]);
+    assert_eq!(at(report(ArpReport::Claimed { vip: VIP })), [probes[2] + 2000]);
 }
 
 #[test]
 fn no_announcement_interval_means_no_periodic_announcement() {
     let timing = Timing { announce_interval: Span::default(), ..TIMING };
     let mut bench = Bench::with(OnConflict::Standby, timing);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     bench.run_to(5_000);
     assert_eq!(bench.machine.next_deadline(), None);
 }
@@ -53,9 +53,9 @@ fn no_announcement_interval_means_no_periodic_announcement() {
 #[test]
 fn a_vip_added_twice_is_one_and_a_removed_one_is_silent() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    assert_eq!(bench.event(Event::AddVip(VIP)), []);
+    assert_eq!(bench.event(ArpEvent::AddVip(VIP)), []);
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
-    assert_eq!(bench.event(Event::RemoveVip(VIP)), []);
+    assert_eq!(bench.event(ArpEvent::RemoveVip(VIP)), []);
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
@@ -98,15 +98,15 @@ fn the_claimed_vip_is_answered_for_and_nothing_else() {
 fn nothing_is_answered_on_the_servers_link() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let packet = question(ROUTER, GATEWAY);
-    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), []);
+    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), []);
     let packet = ArpPacket::announcement(OTHER, VIP);
-    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), [], "no conflict there either");
+    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), [], "no conflict there either");
 }
 
 #[test]
 fn a_vip_is_not_answered_for_before_it_is_claimed() {
     let mut bench = Bench::new(OnConflict::Claim);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     bench.run_to(899);
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)), []);
     bench.run_to(900);
@@ -132,7 +132,7 @@ fn times_of_zero_do_not_make_it_spin() {
         ..TIMING
     };
     let mut bench = Bench::with(OnConflict::Standby, timing);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     bench.hear(ArpPacket::probe(OTHER, VIP));
     bench.add_server(None);
     bench.run_to(50);
@@ -146,7 +146,7 @@ fn times_of_zero_do_not_make_it_spin() {
 fn times_beyond_a_day_are_cut_so_that_deadlines_compare() {
     let timing = Timing { announce_interval: Span::MAX, ..TIMING };
     let mut bench = Bench::with(OnConflict::Standby, timing);
-    bench.event(Event::AddVip(VIP));
+    bench.event(ArpEvent::AddVip(VIP));
     bench.run_to(10_000);
     let due = bench.machine.next_deadline().expect("the next announcement");
     assert_eq!(due.since(bench.start), Span::from_millis(86_400_000 + 4_900));
@@ -157,6 +157,6 @@ fn a_machine_that_was_not_called_for_long_does_not_catch_up() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(Some(RS));
     bench.now += 3_600_000;
-    let actions = bench.event(Event::Timer);
+    let actions = bench.event(ArpEvent::Timer);
     assert_eq!(actions.len(), 3, "one probe and one announcement: {actions:?}");
 }

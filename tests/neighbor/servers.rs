@@ -2,7 +2,7 @@
 
 use crate::bench::*;
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{Action, Event, Report, ServerSettings, Timing};
+use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpTarget, Timing};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
@@ -10,16 +10,16 @@ use std::net::Ipv4Addr;
 /// The address that RS moves to, or that a forger gives.
 const NEW: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
 
-fn moved(old: MacAddr, new: MacAddr) -> Action {
-    report(Report::Moved { interface: CLIENT, rip: RIP, old, new })
+fn moved(old: MacAddr, new: MacAddr) -> ArpAction {
+    report(ArpReport::Moved { interface: CLIENT, rip: RIP, old, new })
 }
 
-fn disputed(mac: MacAddr, claimant: MacAddr) -> Action {
-    report(Report::Disputed { interface: CLIENT, rip: RIP, mac, claimant })
+fn disputed(mac: MacAddr, claimant: MacAddr) -> ArpAction {
+    report(ArpReport::Disputed { interface: CLIENT, rip: RIP, mac, claimant })
 }
 
-fn dispute_over(claimant: MacAddr) -> Action {
-    report(Report::DisputeOver { interface: CLIENT, rip: RIP, claimant })
+fn dispute_over(claimant: MacAddr) -> ArpAction {
+    report(ArpReport::DisputeOver { interface: CLIENT, rip: RIP, claimant })
 }
 
 /// A bench with RS resolved, long enough ago that its last question is no longer new.
@@ -43,7 +43,7 @@ fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
 }
 
 /// Lives for `ms`. Each broadcast question for the server is answered by `answering`, in order.
-fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, Action)> {
+fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpAction)> {
     let (end, mut seen) = (bench.now + ms, Vec::new());
     while let Some(due) = bench.machine.next_deadline() {
         let at = due.since(bench.start).millis();
@@ -52,7 +52,7 @@ fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, Action)>
         }
         for (at, action) in bench.run_to(at) {
             let heard = match action {
-                Action::Send { packet, .. } if packet.target_ip == RIP => {
+                ArpAction::Send { packet, .. } if packet.target_ip == RIP => {
                     let to = packet.destination;
                     answering.iter().filter(|mac| to == MacAddr::BROADCAST || to == **mac).copied().collect()
                 }
@@ -68,8 +68,8 @@ fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, Action)>
     seen
 }
 
-fn reports(seen: &[(u32, Action)]) -> Vec<(u32, Action)> {
-    seen.iter().filter(|(_, action)| matches!(action, Action::Report(_))).copied().collect()
+fn reports(seen: &[(u32, ArpAction)]) -> Vec<(u32, ArpAction)> {
+    seen.iter().filter(|(_, action)| matches!(action, ArpAction::Report(_))).copied().collect()
 }
 
 // ---- resolving
@@ -255,12 +255,12 @@ fn pace(servers: u32, seconds: u32) -> Pace {
     for n in 0..servers {
         let rip = Ipv4Addr::from_bits(0x0a00_0000 + n);
         let added =
-            bench.event(Event::AddServer(ServerSettings { interface: CLIENT, rip, own: DIP, mac: None }));
+            bench.event(ArpEvent::AddServer(ArpTarget { interface: CLIENT, rip, own: DIP, mac: None }));
         actions.extend(added.into_iter().map(|action| (0, action)));
     }
     while bench.now < 1_000 * seconds {
         for (at, action) in std::mem::take(&mut actions) {
-            if let Action::Send { packet, .. } = action {
+            if let ArpAction::Send { packet, .. } = action {
                 asked[at as usize] += 1;
                 let back = bench.hear(packet.answer(RS));
                 actions.extend(back.into_iter().map(|action| (bench.now, action)));
@@ -303,7 +303,7 @@ fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
     assert_eq!(bench.hear(answer(OURS, RIP)), [], "that is ourselves");
     assert_eq!(bench.hear(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
     let packet = answer(RS, RIP);
-    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), [], "on another interface");
+    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), [], "on another interface");
     assert_eq!(bench.hear(packet), [resolved(RS)]);
 }
 
@@ -322,7 +322,7 @@ fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
     bench.add_server(None);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.add_server(None), [ask()]);
-    assert_eq!(bench.event(Event::RemoveServer { interface: CLIENT, rip: RIP }), []);
+    assert_eq!(bench.event(ArpEvent::RemoveServer { interface: CLIENT, rip: RIP }), []);
     assert_eq!(bench.hear(answer(RS, RIP)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
@@ -330,26 +330,26 @@ fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
 #[test]
 fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
     let mut bench = Bench::new(OnConflict::Standby);
-    let settings = ServerSettings { interface: INSIDE, rip: RIP, own: DIP, mac: None };
+    let settings = ArpTarget { interface: INSIDE, rip: RIP, own: DIP, mac: None };
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
-    assert_eq!(bench.event(Event::AddServer(settings)), [Action::Send { interface: INSIDE, packet }]);
+    assert_eq!(bench.event(ArpEvent::AddServer(settings)), [ArpAction::Send { interface: INSIDE, packet }]);
     let packet = packet.answer(RS);
-    let expected = [report(Report::Resolved { interface: INSIDE, rip: RIP, mac: RS })];
-    assert_eq!(bench.event(Event::Received { interface: INSIDE, packet }), expected);
+    let expected = [report(ArpReport::Resolved { interface: INSIDE, rip: RIP, mac: RS })];
+    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), expected);
 }
 
 #[test]
 fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    let settings = ServerSettings { interface: CLIENT, rip: RIP, own: VIP, mac: None };
-    assert_eq!(bench.event(Event::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
+    let settings = ArpTarget { interface: CLIENT, rip: RIP, own: VIP, mac: None };
+    assert_eq!(bench.event(ArpEvent::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
 }
 
 #[test]
 #[should_panic(expected = "no such interface")]
 fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
-    let settings = ServerSettings { interface: InterfaceIndex(2), rip: RIP, own: DIP, mac: None };
-    Bench::new(OnConflict::Standby).event(Event::AddServer(settings));
+    let settings = ArpTarget { interface: InterfaceIndex(2), rip: RIP, own: DIP, mac: None };
+    Bench::new(OnConflict::Standby).event(ArpEvent::AddServer(settings));
 }
 
 #[test]
@@ -358,8 +358,8 @@ fn a_server_that_is_asked_from_another_address_stays_known() {
     bench.add_server(None);
     assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
     let own = Ipv4Addr::new(192, 168, 195, 11);
-    let moved = ServerSettings { interface: CLIENT, rip: RIP, own, mac: None };
-    assert_eq!(bench.event(Event::AddServer(moved)), []);
+    let moved = ArpTarget { interface: CLIENT, rip: RIP, own, mac: None };
+    assert_eq!(bench.event(ArpEvent::AddServer(moved)), []);
     let asked: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
     assert_eq!(asked, [send(ArpPacket::request(OURS, own, RIP).only_to(RS))]);
     assert_eq!(bench.hear(answer(RS, RIP)), [], "no news");

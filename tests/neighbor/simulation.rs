@@ -15,7 +15,7 @@ mod hosts;
 mod told;
 
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{Action, Event, Neighbors, Report, ServerSettings, Settings, Timing};
+use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
@@ -101,7 +101,7 @@ fn rip(server: usize) -> Ipv4Addr {
 impl World {
     fn new(seed: u64, policy: OnConflict) -> Self {
         let settings =
-            Settings { own_macs: vec![DIRECTOR], on_conflict: policy, timing: Timing::default(), seed };
+            ArpSettings { own_macs: vec![DIRECTOR], on_conflict: policy, timing: Timing::default(), seed };
         let server = |n| RealServer {
             mac: MacAddr([2, 0, 0, 0, 1, n]),
             up: true,
@@ -163,12 +163,11 @@ impl World {
 
     fn run(&mut self) {
         for vip in VIPS {
-            self.direct(Event::AddVip(vip));
+            self.direct(ArpEvent::AddVip(vip));
         }
         for n in 0..SERVERS {
-            let server =
-                ServerSettings { interface: InterfaceIndex::CLIENT, rip: rip(n), own: DIP, mac: None };
-            self.direct(Event::AddServer(server));
+            let server = ArpTarget { interface: InterfaceIndex::CLIENT, rip: rip(n), own: DIP, mac: None };
+            self.direct(ArpEvent::AddServer(server));
         }
         while self.now < ROUGH_MS + CALM_MS {
             let (&(at, _), _) = self.agenda.first_key_value().expect("the router never stops asking");
@@ -182,7 +181,7 @@ impl World {
         match what {
             Happening::Deliver(Host::Director, packet) => {
                 self.heard.insert((packet.sender_ip, packet.sender_mac), self.now);
-                self.direct(Event::Received { interface: InterfaceIndex::CLIENT, packet });
+                self.direct(ArpEvent::Received { interface: InterfaceIndex::CLIENT, packet });
             }
             Happening::Deliver(Host::Router, packet) => self.router_hears(&packet),
             Happening::Deliver(Host::Server(n), packet) => self.server_hears(n, &packet),
@@ -190,7 +189,7 @@ impl World {
             Happening::ForgerClaims => self.forger_claims(),
             Happening::DirectorTimer => {
                 if self.director.next_deadline().is_some_and(|due| self.tick().reached(due)) {
-                    self.direct(Event::Timer);
+                    self.direct(ArpEvent::Timer);
                 }
             }
             Happening::RouterAsks => self.router_asks(),
@@ -227,16 +226,16 @@ impl World {
 
     // ---- the director, and what must hold for all that it does
 
-    fn direct(&mut self, event: Event) {
+    fn direct(&mut self, event: ArpEvent) {
         let mut actions = Vec::new();
         self.director.handle(event, self.tick(), &mut actions);
         for action in actions {
             match action {
-                Action::Report(report) => {
+                ArpAction::Report(report) => {
                     self.check_move(&report);
                     self.told.take(report);
                 }
-                Action::Send { interface, packet } => {
+                ArpAction::Send { interface, packet } => {
                     assert_eq!(interface, InterfaceIndex::CLIENT);
                     self.check(&event, &packet);
                     self.transmit(Host::Director, packet);
@@ -251,13 +250,13 @@ impl World {
         self.plan(u64::from(due.since(self.tick()).millis()) + late, Happening::DirectorTimer);
     }
 
-    fn check(&mut self, event: &Event, packet: &ArpPacket) {
+    fn check(&mut self, event: &ArpEvent, packet: &ArpPacket) {
         assert!(self.carrier, "sent to nothing: {packet:?}");
         assert_eq!((packet.source, packet.sender_mac), (DIRECTOR, DIRECTOR));
         let to_server = (0..SERVERS).any(|n| packet.target_ip == rip(n));
         if VIPS.contains(&packet.sender_ip) {
             assert!(self.told.claimed.contains(&packet.sender_ip), "sender before the claim: {packet:?}");
-            let answered = matches!(event, Event::Received { packet: question, .. }
+            let answered = matches!(event, ArpEvent::Received { packet: question, .. }
                 if question.operation == Operation::Request && *packet == question.answer(DIRECTOR));
             let announced = packet.sender_ip == packet.target_ip && packet.destination == MacAddr::BROADCAST;
             assert!(answered || announced, "neither asked for nor an announcement: {packet:?}");
@@ -274,8 +273,8 @@ impl World {
 
     /// A server's address changes only if the old one was silent for long enough, and the new one
     /// has just been heard.
-    fn check_move(&self, report: &Report) {
-        let Report::Moved { rip, old, new, .. } = *report else { return };
+    fn check_move(&self, report: &ArpReport) {
+        let ArpReport::Moved { rip, old, new, .. } = *report else { return };
         let silent = |mac| self.heard.get(&(rip, mac)).map_or(u64::MAX, |at| self.now - at);
         assert!(silent(old) >= HOLDS_MS, "{rip} leaves {old}, heard {} ms ago", silent(old));
         assert!(silent(new) <= 2 * HOLDS_MS, "{rip} goes to {new}, heard {} ms ago", silent(new));

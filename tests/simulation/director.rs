@@ -5,14 +5,14 @@ use crate::random::Random;
 use crate::support::frames::{self, ACK, DIRECTOR, SYN, one_hop_on};
 use directrix::control::api::Stats;
 use directrix::control::state::registry::{Reachability, Registry};
-use directrix::flow::{Entry, Flow, State, V4Key};
+use directrix::flow::{ConnState, Flow, FlowEntry, V4Key};
 use directrix::forward::{BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::model::{
     ConnReuseMode, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
     Weight,
 };
-use directrix::schedule::{Load, Loads, Templates};
+use directrix::schedule::{Loads, ServerLoad, Templates};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
@@ -129,7 +129,7 @@ impl Director {
     /// Nothing comes any more, and nothing stays.
     pub(crate) fn settle(&mut self) {
         (0..20).for_each(|_| self.pass(50_000));
-        assert!((0..SERVERS).all(|id| self.loads.get(server(id)) == Load::default()));
+        assert!((0..SERVERS).all(|id| self.loads.get(server(id)) == ServerLoad::default()));
         assert!(self.workers.iter().all(|worker| worker.known.is_empty()));
     }
 
@@ -323,7 +323,7 @@ impl Director {
             let all = self.workers.iter().flat_map(|worker| worker.known.values());
             let (active, inactive): (Vec<&Known>, Vec<&Known>) =
                 all.filter(|known| known.server == id).partition(|known| known.is_active());
-            let load = Load { active: active.len() as u32, inactive: inactive.len() as u32 };
+            let load = ServerLoad { active: active.len() as u32, inactive: inactive.len() as u32 };
             assert_eq!(self.loads.get(id), load, "{id:?}");
         }
     }
@@ -353,7 +353,7 @@ impl Worker {
     /// Forgets what is not in the table any more, if that had to go or could.
     fn check(&mut self, now_ms: u64, tick: impl Fn(u64) -> Tick) {
         let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
-        let table: HashMap<V4Key, Entry<Flow>> = entries.map(|entry| (key(&entry.key), entry)).collect();
+        let table: HashMap<V4Key, FlowEntry<Flow>> = entries.map(|entry| (key(&entry.key), entry)).collect();
         self.known.retain(|key, known| {
             let stays = table.contains_key(key);
             assert!(stays || !known.must_stay(now_ms), "{known:?} is gone at {now_ms}");
@@ -364,8 +364,8 @@ impl Worker {
         for entry in table.values() {
             let known = self.known.get_mut(&key(&entry.key));
             let known = known.unwrap_or_else(|| panic!("{entry:?} is unheard of"));
-            if evictions && (entry.state, known.state) == (State::UdpNew, State::Udp) {
-                known.state = State::UdpNew; // evicted, and opened again by what would have confirmed it
+            if evictions && (entry.state, known.state) == (ConnState::UdpNew, ConnState::Udp) {
+                known.state = ConnState::UdpNew; // evicted, and opened again by what would have confirmed it
             }
             assert_eq!((entry.server, entry.state), (known.server, known.state));
             assert_eq!(entry.deadline, tick(known.deadline_ms), "{entry:?} at {now_ms}");

@@ -1,7 +1,7 @@
 //! IPVS's connections as its documentation tells of them: a map, a table of states, timeouts.
 
 use crate::support::frames::{ACK, FIN, RST, SYN};
-use directrix::flow::{State, V4Key};
+use directrix::flow::{ConnState, V4Key};
 use directrix::model::{ConnReuseMode, ServerId, Timeouts};
 
 /// Rows by the client's flag, columns by the state; the order of both is the documentation's.
@@ -12,18 +12,18 @@ syn: SR ES ES SR SR SR SR SR SR SR SR
 fin: CL FW SS TW FW TW CL CW LA LI TW
 ack: ES ES SS ES FW TW CL CW CL LI ES";
 const FLAGS: [u8; 4] = [RST, SYN, FIN, ACK];
-const NAMES: [(&str, State); 11] = [
-    ("NO", State::None),
-    ("ES", State::Established),
-    ("SS", State::SynSent),
-    ("SR", State::SynRecv),
-    ("FW", State::FinWait),
-    ("TW", State::TimeWait),
-    ("CL", State::Close),
-    ("CW", State::CloseWait),
-    ("LA", State::LastAck),
-    ("LI", State::Listen),
-    ("SA", State::SynAck),
+const NAMES: [(&str, ConnState); 11] = [
+    ("NO", ConnState::None),
+    ("ES", ConnState::Established),
+    ("SS", ConnState::SynSent),
+    ("SR", ConnState::SynRecv),
+    ("FW", ConnState::FinWait),
+    ("TW", ConnState::TimeWait),
+    ("CL", ConnState::Close),
+    ("CW", ConnState::CloseWait),
+    ("LA", ConnState::LastAck),
+    ("LI", ConnState::Listen),
+    ("SA", ConnState::SynAck),
 ];
 
 /// A segment or datagram of a client.
@@ -46,19 +46,19 @@ impl Segment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) server: ServerId,
-    pub(crate) state: State,
+    pub(crate) state: ConnState,
     pub(crate) deadline_ms: u64,
 }
 
 impl Known {
     /// As `segment` opens it.
     pub(crate) fn opened(server: ServerId, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
-        Self { server, state: State::None, deadline_ms: 0 }.after(segment, now_ms, timeouts)
+        Self { server, state: ConnState::None, deadline_ms: 0 }.after(segment, now_ms, timeouts)
     }
 
     /// After a further segment.
     pub(crate) fn after(self, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
-        let datagram = if self.state == State::None { State::UdpNew } else { State::Udp };
+        let datagram = if self.state == ConnState::None { ConnState::UdpNew } else { ConnState::Udp };
         let state = segment.flags.map_or(datagram, |flags| next(self.state, flags));
         Self { state, deadline_ms: now_ms + lifetime_ms(state, timeouts), ..self }
     }
@@ -66,8 +66,8 @@ impl Known {
     /// True if `segment` belongs to it, rather than to a new one between the same ends.
     pub(crate) fn goes_on_with(&self, segment: &Segment, now_ms: u64, reuse: ConnReuseMode) -> bool {
         let over = match self.state {
-            State::TimeWait | State::Close => reuse != ConnReuseMode(0),
-            State::FinWait => reuse == ConnReuseMode(2) || reuse == ConnReuseMode(3),
+            ConnState::TimeWait | ConnState::Close => reuse != ConnReuseMode(0),
+            ConnState::FinWait => reuse == ConnReuseMode(2) || reuse == ConnReuseMode(3),
             _ => false,
         };
         now_ms < self.deadline_ms && !(over && segment.opens())
@@ -75,32 +75,35 @@ impl Known {
 
     /// True if it must stay whatever happens: neither unconfirmed nor past its time.
     pub(crate) fn must_stay(&self, now_ms: u64) -> bool {
-        let unconfirmed = matches!(self.state, State::SynRecv | State::SynAck | State::UdpNew);
+        let unconfirmed = matches!(self.state, ConnState::SynRecv | ConnState::SynAck | ConnState::UdpNew);
         now_ms < self.deadline_ms && !unconfirmed
     }
 
     pub(crate) fn is_active(&self) -> bool {
-        matches!(self.state, State::Established | State::SynSent | State::SynRecv | State::SynAck)
+        matches!(
+            self.state,
+            ConnState::Established | ConnState::SynSent | ConnState::SynRecv | ConnState::SynAck
+        )
     }
 }
 
-fn next(state: State, flags: u8) -> State {
-    let Some(row) = FLAGS.iter().position(|flag| flags & flag != 0) else { return State::Close };
+fn next(state: ConnState, flags: u8) -> ConnState {
+    let Some(row) = FLAGS.iter().position(|flag| flags & flag != 0) else { return ConnState::Close };
     let column = NAMES.iter().position(|(_, named)| *named == state).expect("a state of TCP");
     let name = TABLE.lines().nth(row + 2).and_then(|line| line.split_whitespace().nth(column + 1));
     NAMES.iter().find(|(letters, _)| Some(*letters) == name).expect("a state of the table").1
 }
 
-fn lifetime_ms(state: State, timeouts: &Timeouts) -> u64 {
+fn lifetime_ms(state: ConnState, timeouts: &Timeouts) -> u64 {
     let seconds = match state {
-        State::Established => return timeouts.tcp.millis().into(),
-        State::FinWait => return timeouts.tcp_fin.millis().into(),
-        State::Udp | State::UdpNew => return timeouts.udp.millis().into(),
-        State::None => 2,
-        State::Close => 10,
-        State::LastAck => 30,
-        State::SynRecv | State::CloseWait => 60,
-        State::SynSent | State::TimeWait | State::Listen | State::SynAck => 120,
+        ConnState::Established => return timeouts.tcp.millis().into(),
+        ConnState::FinWait => return timeouts.tcp_fin.millis().into(),
+        ConnState::Udp | ConnState::UdpNew => return timeouts.udp.millis().into(),
+        ConnState::None => 2,
+        ConnState::Close => 10,
+        ConnState::LastAck => 30,
+        ConnState::SynRecv | ConnState::CloseWait => 60,
+        ConnState::SynSent | ConnState::TimeWait | ConnState::Listen | ConnState::SynAck => 120,
     };
     seconds * 1000
 }

@@ -3,7 +3,7 @@
 use crate::control::log::limit::LogLimiter;
 use crate::io::{ArpSocket, AsyncArpSocket};
 use crate::model::InterfaceIndex;
-use crate::neighbor::{Action, Event, Neighbors, Report};
+use crate::neighbor::{ArpAction, ArpEvent, ArpReport, Neighbors};
 use crate::time::Tick;
 use crate::wire::arp::{ArpPacket, FRAME_LEN};
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct ArpDriver {
     neighbors: Neighbors,
     links: Vec<ArpInterface>,
     start: Instant,
-    actions: Vec<Action>,
+    actions: Vec<ArpAction>,
 }
 
 struct ArpInterface {
@@ -40,7 +40,7 @@ enum Direction {
 }
 
 impl ArpDriver {
-    /// Takes a machine and its sockets, in the order of [`crate::neighbor::Settings::links`].
+    /// Takes a machine and its sockets, in the order of [`crate::neighbor::ArpSettings::own_macs`].
     /// `start` is the moment of [`Tick`] 0.
     ///
     /// # Errors
@@ -63,8 +63,8 @@ impl ArpDriver {
     /// What epoll(7) reports: the runtime is shutting down.
     pub async fn run(
         mut self,
-        mut commands: UnboundedReceiver<Event>,
-        mut report: impl FnMut(Report),
+        mut commands: UnboundedReceiver<ArpEvent>,
+        mut report: impl FnMut(ArpReport),
     ) -> io::Result<()> {
         loop {
             let pause = self.pause();
@@ -74,7 +74,7 @@ impl ArpDriver {
                     self.receive();
                 }
                 () = tokio::time::sleep(pause) => {
-                    self.handle(Event::Timer);
+                    self.handle(ArpEvent::Timer);
                     self.links.iter_mut().for_each(|link| link.limiter.report_suppressed(Instant::now()));
                 }
                 command = commands.recv() => match command {
@@ -97,7 +97,7 @@ impl ArpDriver {
         self.neighbors.next_deadline().map_or(LONG, span)
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: ArpEvent) {
         let (now, before) = (self.now(), self.actions.len());
         self.neighbors.handle(event, now, &mut self.actions);
         if self.actions.len() > before {
@@ -110,7 +110,7 @@ impl ArpDriver {
             for _ in 0..BURST {
                 match self.links[link].receive() {
                     Ok(Some(packet)) => {
-                        self.handle(Event::Received { interface: InterfaceIndex(link as u8), packet })
+                        self.handle(ArpEvent::Received { interface: InterfaceIndex(link as u8), packet })
                     }
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -125,15 +125,15 @@ impl ArpDriver {
         }
     }
 
-    fn act(&mut self, report: &mut impl FnMut(Report)) {
+    fn act(&mut self, report: &mut impl FnMut(ArpReport)) {
         for action in self.actions.drain(..) {
             match action {
-                Action::Send { interface, packet } => {
+                ArpAction::Send { interface, packet } => {
                     if let Some(link) = self.links.get_mut(usize::from(interface.0)) {
                         link.send(&packet);
                     }
                 }
-                Action::Report(news) => report(news),
+                ArpAction::Report(news) => report(news),
             }
         }
     }

@@ -2,39 +2,39 @@
 
 use crate::control::state::registry::{Registry, VipState};
 use crate::model::{Director, OnConflict, OnServerClaim};
-use crate::neighbor::Report;
+use crate::neighbor::ArpReport;
 use crate::wire::MacAddr;
 use std::net::Ipv4Addr;
 
 /// One line for each change, with what it means for the operator.
-pub(in crate::control) fn log(report: &Report, registry: &Registry, settings: &Director) {
+pub(in crate::control) fn log(report: &ArpReport, registry: &Registry, settings: &Director) {
     match report {
-        Report::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
-        Report::Conflict { vip, mac, server } => {
+        ArpReport::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
+        ArpReport::Conflict { vip, mac, server } => {
             conflict(&VipClaimant { vip: *vip, mac: *mac, server: *server }, registry, settings.on_conflict);
         }
-        Report::Standby { vip, mac } => tracing::warn!(
+        ArpReport::Standby { vip, mac } => tracing::warn!(
             %vip, %mac,
             "standby: another host has the VIP; it is claimed when that host does not answer any more"
         ),
-        Report::Held { vip, mac, server } => {
+        ArpReport::Held { vip, mac, server } => {
             held(&VipClaimant { vip: *vip, mac: *mac, server: *server }, settings.on_server_claim);
         }
-        Report::ConflictOver { vip, mac, .. } => {
+        ArpReport::ConflictOver { vip, mac, .. } => {
             tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
         }
-        Report::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
-        Report::Moved { rip, old, new, .. } => {
+        ArpReport::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
+        ArpReport::Moved { rip, old, new, .. } => {
             tracing::warn!(%rip, %old, %new, "real server changed its MAC address");
         }
-        Report::Disputed { rip, mac, claimant, .. } => {
+        ArpReport::Disputed { rip, mac, claimant, .. } => {
             tracing::warn!(%rip, %mac, %claimant, "another host claims the address of a real server: \
                 its traffic stays with the MAC address that was known and still answers");
         }
-        Report::DisputeOver { rip, claimant, .. } => {
+        ArpReport::DisputeOver { rip, claimant, .. } => {
             tracing::info!(%rip, %claimant, "the other host no longer claims the address of the real server");
         }
-        Report::Lost { rip, .. } => {
+        ArpReport::Lost { rip, .. } => {
             tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");
         }
     }

@@ -13,8 +13,8 @@ use crate::control::state::registry::Drain;
 use crate::control::state::registry::TotalsOf;
 use crate::control::workers::status;
 use crate::model::{Change, Config, Culprit, Director as Settings, Misfit, Rules};
-use crate::neighbor::Event;
-use crate::schedule::Load;
+use crate::neighbor::ArpEvent;
+use crate::schedule::ServerLoad;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ impl<F: FnMut()> Director<F> {
             for server in &service.servers {
                 let Some(drain) = server.drain else { continue };
                 let load = self.loads.get(server.id);
-                if settled && load == Load::default() || drain.until.is_some_and(|until| now >= until) {
+                if settled && load == ServerLoad::default() || drain.until.is_some_and(|until| now >= until) {
                     over.push((service.config.address, server.config.address, load));
                 }
             }
@@ -192,8 +192,8 @@ impl<F: FnMut()> Director<F> {
         let gone = gone.into_iter().map(|server| (server.interface, server.rip));
         let gone = gone
             .filter(|key| !stays.contains(key))
-            .map(|(interface, rip)| Event::RemoveServer { interface, rip });
-        for command in gone.chain(come.into_iter().map(Event::AddServer)) {
+            .map(|(interface, rip)| ArpEvent::RemoveServer { interface, rip });
+        for command in gone.chain(come.into_iter().map(ArpEvent::AddServer)) {
             self.command(command);
         }
     }

@@ -5,7 +5,7 @@ use crate::control::director::Director;
 use crate::control::log::limit::LogLimiter;
 use crate::io::{Interface, IoError};
 use crate::model::InterfaceIndex;
-use crate::neighbor::Event;
+use crate::neighbor::ArpEvent;
 use std::time::Instant;
 
 /// What is known of the interfaces.
@@ -46,14 +46,14 @@ impl Carriers {
     }
 
     /// Takes what there is now; what that is for ARP, where it is something else than before.
-    fn update(&mut self, carriers: &[bool]) -> Vec<(usize, Event)> {
+    fn update(&mut self, carriers: &[bool]) -> Vec<(usize, ArpEvent)> {
         let mut changes = Vec::new();
         for (index, (link, now)) in self.all.iter_mut().zip(carriers).enumerate() {
             let number = InterfaceIndex(index as u8); // at most two
             if std::mem::replace(&mut link.has_carrier, *now) != *now {
                 changes.push((
                     index,
-                    if *now { Event::InterfaceUp(number) } else { Event::InterfaceDown(number) },
+                    if *now { ArpEvent::InterfaceUp(number) } else { ArpEvent::InterfaceDown(number) },
                 ));
             }
         }
@@ -78,9 +78,9 @@ impl<F: FnMut()> Director<F> {
     }
 }
 
-fn log(interface: &str, command: Event) {
+fn log(interface: &str, command: ArpEvent) {
     match command {
-        Event::InterfaceDown(_) => tracing::warn!(
+        ArpEvent::InterfaceDown(_) => tracing::warn!(
             interface,
             "link down: no frame is received or sent there; see to the cable, the switch port, or `ip link`"
         ),
@@ -103,10 +103,10 @@ mod tests {
         };
         let (client, server) = (InterfaceIndex(0), InterfaceIndex(1));
         assert_eq!(told([true, true]), (vec![], vec![]));
-        assert_eq!(told([true, false]), (vec![Event::InterfaceDown(server)], vec!["eth1".to_owned()]));
+        assert_eq!(told([true, false]), (vec![ArpEvent::InterfaceDown(server)], vec!["eth1".to_owned()]));
         assert_eq!(told([true, false]), (vec![], vec!["eth1".to_owned()]));
-        let both = vec![Event::InterfaceDown(client), Event::InterfaceUp(server)];
+        let both = vec![ArpEvent::InterfaceDown(client), ArpEvent::InterfaceUp(server)];
         assert_eq!(told([false, true]), (both, vec!["eth0".to_owned()]));
-        assert_eq!(told([true, true]), (vec![Event::InterfaceUp(client)], vec![]));
+        assert_eq!(told([true, true]), (vec![ArpEvent::InterfaceUp(client)], vec![]));
     }
 }

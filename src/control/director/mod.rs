@@ -41,7 +41,7 @@ use crate::forward::Snapshot;
 use crate::io::claim::Claim;
 use crate::io::{ArpSocket, Plan};
 use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, WorkerCount};
-use crate::neighbor::{Event, Neighbors, Report, Settings as ArpSettings, Timing};
+use crate::neighbor::{ArpEvent, ArpReport, ArpSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::sys::NetworkWatch;
 use crate::time::Tick;
@@ -119,7 +119,7 @@ pub(in crate::control) struct Director<F> {
     epoch: Instant,
     neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
     /// The way to ARP, while that runs.
-    commands: Option<mpsc::UnboundedSender<Event>>,
+    commands: Option<mpsc::UnboundedSender<ArpEvent>>,
     pub(in crate::control) meter: Meter,
     /// What may be logged about each VIP and real server.
     pub(in crate::control) limiter: LogLimiter<Ipv4Addr>,
@@ -263,7 +263,7 @@ impl<F: FnMut()> Director<F> {
     fn responder(
         &mut self,
     ) -> Result<
-        (impl Future<Output = std::io::Result<()>> + use<F>, mpsc::UnboundedReceiver<Report>),
+        (impl Future<Output = std::io::Result<()>> + use<F>, mpsc::UnboundedReceiver<ArpReport>),
         DirectorError,
     > {
         let (machine, sockets) = self.neighbors.take().expect("it is taken once");
@@ -273,8 +273,8 @@ impl<F: FnMut()> Director<F> {
         self.look_at_links()?;
         self.look_at_addresses();
         hints::tell_foreign(&self.host.vips, &self.host.arms[0]);
-        let servers = self.host.servers.iter().map(|server| Event::AddServer(*server));
-        for command in servers.chain(self.host.vips.iter().map(|vip| Event::AddVip(*vip))) {
+        let servers = self.host.servers.iter().map(|server| ArpEvent::AddServer(*server));
+        for command in servers.chain(self.host.vips.iter().map(|vip| ArpEvent::AddVip(*vip))) {
             self.command(command);
         }
         let run = responder.run(orders, move |report| {
@@ -303,26 +303,26 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    fn note(&mut self, report: &Report) {
+    fn note(&mut self, report: &ArpReport) {
         let now = Instant::now();
         self.limiter.log(report.about(), now, || arp_log::log(report, &self.registry, &self.settings));
         match *report {
-            Report::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
-            Report::Standby { vip, mac } => {
+            ArpReport::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
+            ArpReport::Standby { vip, mac } => {
                 self.registry.set_vip(vip.into(), VipState::Standby(mac));
                 self.lose_kept_vip(vip);
             }
-            Report::Held { vip, mac, .. } => {
+            ArpReport::Held { vip, mac, .. } => {
                 if self.settings.on_server_claim == OnServerClaim::Exclude {
                     self.registry.set_holder(vip.into(), mac, true);
                 }
             }
-            Report::ConflictOver { vip, mac, .. } => self.registry.set_holder(vip.into(), mac, false),
-            Report::Conflict { .. } | Report::Disputed { .. } | Report::DisputeOver { .. } => {}
-            Report::Resolved { rip, mac, .. } | Report::Moved { rip, new: mac, .. } => {
+            ArpReport::ConflictOver { vip, mac, .. } => self.registry.set_holder(vip.into(), mac, false),
+            ArpReport::Conflict { .. } | ArpReport::Disputed { .. } | ArpReport::DisputeOver { .. } => {}
+            ArpReport::Resolved { rip, mac, .. } | ArpReport::Moved { rip, new: mac, .. } => {
                 self.registry.set_reachable(rip.into(), mac);
             }
-            Report::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
+            ArpReport::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
         }
     }
 
@@ -368,7 +368,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Sends ARP on a command.
-    pub(in crate::control) fn command(&self, event: Event) {
+    pub(in crate::control) fn command(&self, event: ArpEvent) {
         if let Some(commands) = &self.commands {
             let _ = commands.send(event); // it may just have ended
         }

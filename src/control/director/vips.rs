@@ -5,7 +5,7 @@
 
 use crate::control::director::Director;
 use crate::control::state::registry::VipState;
-use crate::neighbor::Event;
+use crate::neighbor::ArpEvent;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl<F: FnMut()> Director<F> {
         if self.kept.remove(&vip).is_some() {
             self.registry.set_vip(vip.into(), VipState::Claimed);
         } else {
-            self.command(Event::AddVip(vip));
+            self.command(ArpEvent::AddVip(vip));
         }
     }
 
@@ -55,6 +55,6 @@ impl<F: FnMut()> Director<F> {
 
     fn release_vip(&mut self, vip: Ipv4Addr) {
         self.registry.forget_holders(vip.into());
-        self.command(Event::RemoveVip(vip));
+        self.command(ArpEvent::RemoveVip(vip));
     }
 }

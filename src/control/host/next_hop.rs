@@ -2,7 +2,7 @@
 
 use crate::io::{Interface, IoError};
 use crate::model::{InterfaceIndex, RealServer, VirtualService};
-use crate::neighbor::ServerSettings;
+use crate::neighbor::ArpTarget;
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,7 @@ pub(in crate::control) struct NextHops<'a> {
     /// Those that some service gives: a server has one, however many services it serves.
     macs: HashMap<IpAddr, MacAddr>,
     /// As they were before, by RIP.
-    before: HashMap<Ipv4Addr, ServerSettings>,
+    before: HashMap<Ipv4Addr, ArpTarget>,
 }
 
 impl<'a> NextHops<'a> {
@@ -21,7 +21,7 @@ impl<'a> NextHops<'a> {
     pub(in crate::control) fn new(
         services: &[VirtualService],
         arms: &'a [Interface],
-        before: &[ServerSettings],
+        before: &[ArpTarget],
     ) -> Self {
         let servers = services.iter().flat_map(|service| &service.servers);
         let macs = servers.filter_map(|server| Some((server.address, server.mac?))).collect();
@@ -33,7 +33,7 @@ impl<'a> NextHops<'a> {
     /// # Errors
     /// If it is not on-link, or this host itself, and has not been reached by the same MAC address, or by
     /// ARP, before.
-    pub(in crate::control) fn to(&self, server: &RealServer) -> Result<ServerSettings, IoError> {
+    pub(in crate::control) fn to(&self, server: &RealServer) -> Result<ArpTarget, IoError> {
         let mac = self.macs.get(&server.address).copied();
         self.find(server.address, mac).or_else(|error| {
             let before = v4(server.address).and_then(|rip| self.before.get(&rip));
@@ -41,7 +41,7 @@ impl<'a> NextHops<'a> {
         })
     }
 
-    fn find(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ServerSettings, IoError> {
+    fn find(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, IoError> {
         let link = self.arms.len() - 1; // the last arm is the server side
         let (interface, rip) = (&self.arms[link], v4(address));
         let has_it = |arm: &&Interface| arm.addresses.iter().any(|(own, _)| Some(*own) == rip);
@@ -52,9 +52,7 @@ impl<'a> NextHops<'a> {
             return Err(is_no_host(address, &role));
         }
         match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
-            (Some(rip), Some(own)) => {
-                Ok(ServerSettings { interface: InterfaceIndex(link as u8), rip, own, mac })
-            }
+            (Some(rip), Some(own)) => Ok(ArpTarget { interface: InterfaceIndex(link as u8), rip, own, mac }),
             _ => Err(not_on_link(address, interface)),
         }
     }
@@ -73,7 +71,7 @@ impl NextHops<'_> {
 }
 
 /// Each server once, in the order of their first mention.
-pub(in crate::control) fn once(mut all: Vec<ServerSettings>) -> Vec<ServerSettings> {
+pub(in crate::control) fn once(mut all: Vec<ArpTarget>) -> Vec<ArpTarget> {
     let mut seen = HashSet::new();
     all.retain(|server| seen.insert(server.rip));
     all
@@ -160,8 +158,8 @@ pub(in crate::control) mod tests {
     fn ways(
         services: &[VirtualService],
         own: &[[u8; 4]],
-        before: &[ServerSettings],
-    ) -> Result<Vec<ServerSettings>, String> {
+        before: &[ArpTarget],
+    ) -> Result<Vec<ArpTarget>, String> {
         let arms = [eth0(own)];
         let ways = NextHops::new(services, &arms, before);
         let each = services.iter().flat_map(|service| &service.servers).map(|server| ways.to(server));
@@ -222,7 +220,7 @@ pub(in crate::control) mod tests {
     fn a_mac_address_that_one_service_gives_holds_for_all() {
         let two = services([&[server(HERE, None)], &[server(HERE, Some(MAC))]]);
         let before = ways(&two, &[], &[]).unwrap();
-        let way = ServerSettings {
+        let way = ArpTarget {
             interface: InterfaceIndex(0),
             rip: HERE.into(),
             own: Ipv4Addr::UNSPECIFIED,

@@ -6,7 +6,7 @@ use crate::io::{Interface, IoError, Unusable};
 use crate::model::{
     Config, ConfigError, ConfigErrors, Culprit, Misfit, Place, Places, ServiceAddress, VirtualService,
 };
-use crate::neighbor::ServerSettings;
+use crate::neighbor::ArpTarget;
 use nix::unistd::Group;
 use std::net::Ipv4Addr;
 
@@ -31,7 +31,7 @@ pub struct ResolvedHost {
     /// The client side, then the server side if it is another interface.
     pub arms: Vec<Interface>,
     /// Every real server once, with the director's address (DIP) to ask for it from.
-    pub servers: Vec<ServerSettings>,
+    pub servers: Vec<ArpTarget>,
     /// Every VIP once, in order.
     pub vips: Vec<Ipv4Addr>,
     /// Who may do what at the control socket.
@@ -149,8 +149,8 @@ fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors>
 fn fitting(
     config: &Config,
     arms: &[Interface],
-    before: (&[ServerSettings], &[Ipv4Addr]),
-) -> Result<Vec<ServerSettings>, ConfigErrors> {
+    before: (&[ArpTarget], &[Ipv4Addr]),
+) -> Result<Vec<ArpTarget>, ConfigErrors> {
     let vips = config.services.iter().zip(&config.places.services).map(|(service, place)| {
         let possible = possible(service.address, arms, before.1);
         possible.map_err(|error| error_in(place, error))
@@ -169,7 +169,7 @@ fn fitting(
     }
 }
 
-fn servers(config: &Config, ways: &NextHops<'_>) -> Result<Vec<ServerSettings>, ConfigErrors> {
+fn servers(config: &Config, ways: &NextHops<'_>) -> Result<Vec<ArpTarget>, ConfigErrors> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let each = servers
         .zip(&config.places.servers)
@@ -242,7 +242,7 @@ address = "192.0.2.10"
 address = "203.0.113.13"
 "#;
 
-    fn fitting(config: &Config) -> Result<Vec<ServerSettings>, ConfigErrors> {
+    fn fitting(config: &Config) -> Result<Vec<ArpTarget>, ConfigErrors> {
         super::fitting(config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[]))
     }
 

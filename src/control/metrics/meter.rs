@@ -5,7 +5,7 @@ use crate::control::api;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::workers::WorkerClient;
 use crate::control::workers::status::RuntimeView;
-use crate::neighbor::{Counters, Neighbors};
+use crate::neighbor::{ArpCounters, Neighbors};
 use crate::stats::DropReason;
 use crate::sys::ProcessUsage;
 use crate::sys::process::thread_cpu_seconds;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub struct Meter {
     started: SystemTime,
-    arp: Arc<Counters>,
+    arp: Arc<ArpCounters>,
 }
 
 impl Meter {
@@ -64,7 +64,7 @@ impl Meter {
     }
 
     fn arp(&self) -> ArpReadings {
-        let Counters { answered, announced, probed, requested, conflicts, disputed } = &*self.arp;
+        let ArpCounters { answered, announced, probed, requested, conflicts, disputed } = &*self.arp;
         ArpReadings {
             answered: answered.get(),
             announced: announced.get(),

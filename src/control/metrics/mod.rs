@@ -74,7 +74,7 @@ pub struct WorkerReadings {
     pub cpu_seconds: Option<f64>,
 }
 
-/// The totals of [`crate::neighbor::Counters`].
+/// The totals of [`crate::neighbor::ArpCounters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArpReadings {
     /// Answers given for VIPs.

@@ -3,7 +3,7 @@
 use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
-use crate::flow::State;
+use crate::flow::ConnState;
 use crate::model::{Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
 use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
@@ -184,9 +184,9 @@ impl ServiceEntry {
 
 /// How long a connection is counted when it is over.
 fn remembered(protocol: Protocol, timeouts: &Timeouts) -> Duration {
-    let states: &[State] = match protocol {
-        Protocol::Tcp => &[State::FinWait, State::TimeWait],
-        Protocol::Udp => &[State::Udp],
+    let states: &[ConnState] = match protocol {
+        Protocol::Tcp => &[ConnState::FinWait, ConnState::TimeWait],
+        Protocol::Udp => &[ConnState::Udp],
     };
     let longest = states.iter().map(|state| state.timeout(timeouts)).max().unwrap_or_default();
     Duration::from_millis(longest.millis().into())

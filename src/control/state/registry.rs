@@ -403,7 +403,7 @@ mod tests {
     use super::*;
     use crate::hash::Seed;
     use crate::model::{Persistence, Weight};
-    use crate::schedule::{Binding, Client, TemplateKey};
+    use crate::schedule::{Binding, ClientAddr, TemplateKey};
     use crate::time::{Span, Tick};
     use crate::wire::Protocol;
 
@@ -443,7 +443,7 @@ mod tests {
                 .snapshot(&loads, Instant::now())
                 .pool(ServiceId(service))
                 .unwrap()
-                .pick(&loads, Client::default())
+                .pick(&loads, ClientAddr::default())
         };
         assert_eq!(pick(&mut registry, 0), None);
         registry.set_reachable("192.0.2.10".parse().unwrap(), MAC);

@@ -4,7 +4,7 @@ use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::control::state::registry::Registry;
 use crate::model::{ServerId, ServiceAddress, ServiceId};
-use crate::schedule::{Load, Loads, Pool, Templates};
+use crate::schedule::{Loads, Pool, ServerLoad, Templates};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -48,7 +48,7 @@ impl RemovedServer {
     /// have no reason to stay, and the second pass after that has met each of them. To be asked while no
     /// worker decides by a snapshot that has the server.
     pub(in crate::control) fn is_held(&mut self, loads: &Loads, templates: &Templates) -> bool {
-        if loads.get(self.id) != Load::default() {
+        if loads.get(self.id) != ServerLoad::default() {
             self.alone_since = None;
             return true;
         }

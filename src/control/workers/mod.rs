@@ -5,14 +5,14 @@ pub mod status;
 pub mod steering_set;
 pub mod watchdog;
 
-use crate::flow::{Entry, Flow, FlowTable};
+use crate::flow::{Flow, FlowEntry, FlowTable};
 use crate::forward::{Forwarder, Snapshot};
 use crate::hash::Seed;
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::{Loads, Templates};
 use crate::stats::WorkerCounters;
-use crate::worker::{Connections, Reply, Request, Shared, Worker, latency_histogram};
+use crate::worker::{Connections, ReplySender, Shared, Worker, WorkerRequest, latency_histogram};
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
@@ -106,7 +106,7 @@ impl Workers {
     pub fn set_wildcard_table(&mut self) -> io::Result<()> {
         for handle in self.handles.iter_mut().filter(|handle| !handle.has_wildcard_table) {
             let table = FlowTable::new(self.connections, random_seed()?);
-            let handed = handle.line.0.send_timeout(Request::WildcardTable(table), HANDING_OVER);
+            let handed = handle.line.0.send_timeout(WorkerRequest::WildcardTable(table), HANDING_OVER);
             handed.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
             handle.has_wildcard_table = true;
         }
@@ -198,10 +198,10 @@ impl WorkerHandle {
 
 /// Asks one worker what only it can tell. Its calls block for at most a few seconds.
 #[derive(Clone)]
-pub struct WorkerClient(Sender<Request>);
+pub struct WorkerClient(Sender<WorkerRequest>);
 
 /// Control's handle on an answer's way back.
-struct ReplyGuard<T>(Reply<T>);
+struct ReplyGuard<T>(ReplySender<T>);
 
 impl<T> ReplyGuard<T> {
     fn new() -> (Self, Receiver<T>) {
@@ -223,7 +223,7 @@ impl<T> Drop for ReplyGuard<T> {
 impl WorkerClient {
     /// A line to the worker that receives `requests`.
     #[must_use]
-    pub fn new(requests: Sender<Request>) -> Self {
+    pub fn new(requests: Sender<WorkerRequest>) -> Self {
         Self(requests)
     }
 
@@ -232,13 +232,13 @@ impl WorkerClient {
     ///
     /// Connections that open or end meanwhile may be missed. Returns false if the worker
     /// does not answer.
-    pub fn connections(&self, mut each: impl FnMut(&Entry<Flow>) -> ControlFlow<()>) -> bool {
+    pub fn connections(&self, mut each: impl FnMut(&FlowEntry<Flow>) -> ControlFlow<()>) -> bool {
         let (way_back, answers) = ReplyGuard::new();
         let (entries, reply) = (Vec::with_capacity(LISTING), Arc::clone(&way_back.0));
         let mut listing = Connections { from: Some(0), entries, reply };
         while listing.from.is_some() {
             listing.entries.clear();
-            let Some(filled) = self.ask(Request::Connections(listing), &answers) else { return false };
+            let Some(filled) = self.ask(WorkerRequest::Connections(listing), &answers) else { return false };
             if filled.entries.iter().try_for_each(&mut each).is_break() {
                 break;
             }
@@ -251,10 +251,10 @@ impl WorkerClient {
     #[must_use]
     pub fn latency(&self) -> Option<Box<Histogram<u64>>> {
         let (way_back, answers) = ReplyGuard::new();
-        self.ask(Request::Latency(Box::new(latency_histogram()), Arc::clone(&way_back.0)), &answers)
+        self.ask(WorkerRequest::Latency(Box::new(latency_histogram()), Arc::clone(&way_back.0)), &answers)
     }
 
-    fn ask<T>(&self, request: Request, answers: &Receiver<T>) -> Option<T> {
+    fn ask<T>(&self, request: WorkerRequest, answers: &Receiver<T>) -> Option<T> {
         self.0.send_timeout(request, PATIENCE).ok()?;
         answers.recv_timeout(PATIENCE).ok()
     }

@@ -5,7 +5,7 @@ use crate::control::director::links::Carriers;
 use crate::control::state::availability::Availability;
 use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::control::workers::{WorkerClient, Workers};
-use crate::flow::{Entry, Flow};
+use crate::flow::{Flow, FlowEntry};
 use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
@@ -271,7 +271,7 @@ impl IdDirectory {
     }
 
     /// With the port that the client wrote to, of a wildcard-port service too.
-    fn connection(&self, entry: &Entry<Flow>, now: Tick) -> Option<api::Connection> {
+    fn connection(&self, entry: &FlowEntry<Flow>, now: Tick) -> Option<api::Connection> {
         let Flow { client, client_port, service, port } = entry.key;
         let mut service = *self.services.get(&service)?;
         let server = *self.servers.get(&entry.server)?;

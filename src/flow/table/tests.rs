@@ -1,4 +1,4 @@
-use super::super::{State, V4Key};
+use super::super::{ConnState, V4Key};
 use super::*;
 use crate::model::{ServerId, ServiceId};
 use crate::time::Span;
@@ -14,18 +14,18 @@ fn key(n: u32) -> V4Key {
     V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16))
 }
 
-fn entry(n: u32, state: State) -> Entry<V4Key> {
+fn entry(n: u32, state: ConnState) -> FlowEntry<V4Key> {
     let (deadline, template) = (NOW.after(Span::from_secs(60)), (n % 5) as u8);
-    Entry { key: key(n), deadline, server: ServerId(n as u16), state, template }
+    FlowEntry { key: key(n), deadline, server: ServerId(n as u16), state, template }
 }
 
-fn put(table: &mut FlowTable<V4Key>, entry: Entry<V4Key>) -> Inserted<V4Key> {
+fn put(table: &mut FlowTable<V4Key>, entry: FlowEntry<V4Key>) -> Inserted<V4Key> {
     let pair = table.bucket_pair(entry.key);
     table.begin_batch();
     table.insert(entry, pair, NOW)
 }
 
-fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<Entry<V4Key>> {
+fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<FlowEntry<V4Key>> {
     let pair = table.bucket_pair(key(n));
     let EntryMut { deadline, state, server, .. } = table.find(key(n), pair, table.locate(key(n), pair))?;
     let (deadline, state) = (*deadline, *state);
@@ -45,10 +45,14 @@ fn the_table_fills_to_its_capacity() {
     for capacity in [1, 2, 3, 10, 1024, 100_000] {
         let mut table = FlowTable::new(capacity, SEED);
         for n in 0..capacity as u32 {
-            assert_eq!(put(&mut table, entry(n, State::Established)), Inserted::Placed, "{n} of {capacity}");
+            assert_eq!(
+                put(&mut table, entry(n, ConnState::Established)),
+                Inserted::Placed,
+                "{n} of {capacity}"
+            );
         }
         assert_eq!(table.len(), capacity);
-        assert!((0..capacity as u32).all(|n| get(&mut table, n) == Some(entry(n, State::Established))));
+        assert!((0..capacity as u32).all(|n| get(&mut table, n) == Some(entry(n, ConnState::Established))));
     }
 }
 
@@ -56,10 +60,10 @@ fn the_table_fills_to_its_capacity() {
 fn a_full_table_keeps_confirmed_connections() {
     let mut table = FlowTable::new(1000, SEED);
     for n in 0..1000 {
-        put(&mut table, entry(n, State::Established));
+        put(&mut table, entry(n, ConnState::Established));
     }
     for n in 1000..3000 {
-        assert_eq!(put(&mut table, entry(n, State::SynRecv)), Inserted::Full);
+        assert_eq!(put(&mut table, entry(n, ConnState::SynRecv)), Inserted::Full);
     }
     assert!((0..1000).all(|n| get(&mut table, n).is_some()));
 }
@@ -69,12 +73,12 @@ fn a_batch_scans_a_bounded_number_of_buckets() {
     let mut table = FlowTable::new(3 * EVICTION_BUCKETS * SLOTS, SEED);
     let full = table.capacity as u32;
     for n in 0..full {
-        assert_eq!(put(&mut table, entry(n, State::Established)), Inserted::Placed);
+        assert_eq!(put(&mut table, entry(n, ConnState::Established)), Inserted::Placed);
     }
     table.begin_batch();
     let from = table.eviction_cursor;
     for n in full..full + 64 {
-        let (new, pair) = (entry(n, State::SynRecv), table.bucket_pair(key(n)));
+        let (new, pair) = (entry(n, ConnState::SynRecv), table.bucket_pair(key(n)));
         assert_eq!(table.insert(new, pair, NOW), Inserted::Full);
     }
     assert_eq!(table.eviction_cursor - from, EVICTION_BUCKETS, "all 64 together");
@@ -82,12 +86,14 @@ fn a_batch_scans_a_bounded_number_of_buckets() {
 
 #[test]
 fn unconfirmed_tcp_and_udp_entries_are_evicted() {
-    for (confirmed, unconfirmed) in [(State::Established, State::SynRecv), (State::Udp, State::UdpNew)] {
+    for (confirmed, unconfirmed) in
+        [(ConnState::Established, ConnState::SynRecv), (ConnState::Udp, ConnState::UdpNew)]
+    {
         evicts(confirmed, unconfirmed);
     }
 }
 
-fn evicts(confirmed: State, unconfirmed: State) {
+fn evicts(confirmed: ConnState, unconfirmed: ConnState) {
     let mut table = FlowTable::new(1000, SEED);
     for n in 0..1000 {
         put(&mut table, entry(n, if n % 2 == 0 { confirmed } else { unconfirmed }));
@@ -108,9 +114,9 @@ fn the_oldest_unconfirmed_entry_is_evicted_first() {
     let mut table = FlowTable::new(3, SEED); // two buckets
     for n in 0..3 {
         let deadline = NOW.after(Span::from_secs(60 - n));
-        put(&mut table, Entry { deadline, ..entry(n, State::SynRecv) });
+        put(&mut table, FlowEntry { deadline, ..entry(n, ConnState::SynRecv) });
     }
-    let Inserted::Replaced(gone) = put(&mut table, entry(9, State::SynRecv)) else {
+    let Inserted::Replaced(gone) = put(&mut table, entry(9, ConnState::SynRecv)) else {
         panic!("no entry was evicted")
     };
     assert_eq!(gone.key, key(2));
@@ -119,14 +125,14 @@ fn the_oldest_unconfirmed_entry_is_evicted_first() {
 /// Beyond 8/9 of a shared table a service evicts its own entries.
 #[test]
 fn a_service_stops_at_eight_ninths_of_a_shared_table() {
-    let of = |service, n: u32, state| Entry {
+    let of = |service, n: u32, state| FlowEntry {
         key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
         ..entry(n, state)
     };
     let mut table = FlowTable::new(900, SEED);
     table.set_shared(true);
     for n in 0..100_000 {
-        let inserted = put(&mut table, of(1, n, State::Udp));
+        let inserted = put(&mut table, of(1, n, ConnState::Udp));
         assert_eq!(inserted == Inserted::Placed, n < 801, "{n}: {inserted:?}");
     }
     let mut next = 100_000;
@@ -136,34 +142,35 @@ fn a_service_stops_at_eight_ninths_of_a_shared_table() {
     };
     // Two more services, each of which finds eight ninths of the rest.
     for (service, least) in [(2, 88), (3, 9)] {
-        let placed = (0..1000).filter(|_| open(&mut table, service, State::SynRecv) == Inserted::Placed);
+        let placed = (0..1000).filter(|_| open(&mut table, service, ConnState::SynRecv) == Inserted::Placed);
         assert!(placed.count() >= least, "{service}");
     }
     for _ in 0..100 {
-        let Inserted::Replaced(old) = open(&mut table, 2, State::SynRecv) else { panic!("full") };
+        let Inserted::Replaced(old) = open(&mut table, 2, ConnState::SynRecv) else { panic!("full") };
         assert_eq!(old.key.service(), ServiceId(2), "its own: those of the others are fewer or confirmed");
     }
     table.set_shared(false);
-    while open(&mut table, 3, State::Established) == Inserted::Placed {}
+    while open(&mut table, 3, ConnState::Established) == Inserted::Placed {}
     assert_eq!(table.len(), 900, "without sharing it may take the rest");
 }
 
 #[test]
 fn a_service_evicts_from_one_that_holds_more() {
-    let of = |service, n: u32, state| Entry {
+    let of = |service, n: u32, state| FlowEntry {
         key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
         ..entry(n, state)
     };
     let mut table = FlowTable::new(900, SEED);
     table.set_shared(true);
     for n in 0..2000 {
-        put(&mut table, of(1, n, State::UdpNew));
+        put(&mut table, of(1, n, ConnState::UdpNew));
     }
-    let opened = (2000..10_000).filter(|n| put(&mut table, of(2, *n, State::Established)) != Inserted::Full);
+    let opened =
+        (2000..10_000).filter(|n| put(&mut table, of(2, *n, ConnState::Established)) != Inserted::Full);
     let opened = opened.count();
     assert!((440..=460).contains(&opened), "{opened}: until both hold as many");
     for n in 10_000..20_000 {
-        let Inserted::Replaced(old) = put(&mut table, of(1, n, State::UdpNew)) else { panic!("full") };
+        let Inserted::Replaced(old) = put(&mut table, of(1, n, ConnState::UdpNew)) else { panic!("full") };
         assert_eq!(old.key.service(), ServiceId(1));
     }
 }
@@ -172,10 +179,10 @@ fn a_service_evicts_from_one_that_holds_more() {
 fn expired_entries_are_evicted_in_any_state() {
     let mut table = FlowTable::new(100, SEED);
     for n in 0..100 {
-        let deadline = if n == 42 { NOW } else { entry(n, State::Established).deadline };
-        put(&mut table, Entry { deadline, ..entry(n, State::Established) });
+        let deadline = if n == 42 { NOW } else { entry(n, ConnState::Established).deadline };
+        put(&mut table, FlowEntry { deadline, ..entry(n, ConnState::Established) });
     }
-    let Inserted::Replaced(gone) = put(&mut table, entry(100, State::SynRecv)) else {
+    let Inserted::Replaced(gone) = put(&mut table, entry(100, ConnState::SynRecv)) else {
         panic!("no entry was evicted")
     };
     assert_eq!(gone.key, key(42));
@@ -186,7 +193,7 @@ fn expired_entries_are_evicted_and_never_displaced() {
     let mut table = FlowTable::new(600, SEED);
     let (mut places, mut replaced) = (HashMap::new(), 0);
     for n in 0..600 {
-        let expired = Entry { deadline: NOW, ..entry(n, State::Established) };
+        let expired = FlowEntry { deadline: NOW, ..entry(n, ConnState::Established) };
         match put(&mut table, expired) {
             Inserted::Placed => {}
             Inserted::Replaced(old) => replaced += usize::from(places.remove(&old.server).is_some()),
@@ -207,8 +214,10 @@ fn displacement_chains_avoid_expired_entries() {
     let mut table = FlowTable::new(10_000, SEED);
     let mut places = HashMap::new();
     for n in 0..10_000 {
-        let deadline = if n % 10 == 0 { NOW } else { entry(n, State::Established).deadline };
-        if let Inserted::Replaced(old) = put(&mut table, Entry { deadline, ..entry(n, State::Established) }) {
+        let deadline = if n % 10 == 0 { NOW } else { entry(n, ConnState::Established).deadline };
+        if let Inserted::Replaced(old) =
+            put(&mut table, FlowEntry { deadline, ..entry(n, ConnState::Established) })
+        {
             places.remove(&old.server);
         }
         if n % 500 == 499 {
@@ -231,7 +240,10 @@ fn a_sweep_removes_only_expired_entries() {
     let mut table = FlowTable::new(5000, SEED);
     for n in 0..5000 {
         let deadline = NOW.after(Span::from_millis(n + 1));
-        assert_eq!(put(&mut table, Entry { deadline, ..entry(n, State::Established) }), Inserted::Placed);
+        assert_eq!(
+            put(&mut table, FlowEntry { deadline, ..entry(n, ConnState::Established) }),
+            Inserted::Placed
+        );
     }
     let mut expired = Vec::new();
     let later = NOW.after(Span::from_millis(2000));
@@ -250,7 +262,7 @@ fn a_sweep_removes_only_expired_entries() {
 fn a_listing_shows_every_entry_once() {
     let mut table = FlowTable::new(5000, SEED);
     for n in 0..5000 {
-        put(&mut table, entry(n, State::Established));
+        put(&mut table, entry(n, ConnState::Established));
     }
     let mut seen: Vec<u16> = (0..table.buckets() + 1)
         .flat_map(|b| table.entries(b).map(|e| e.server.0).collect::<Vec<_>>())
@@ -261,7 +273,7 @@ fn a_listing_shows_every_entry_once() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert(u32, State),
+    Insert(u32, ConnState),
     /// Sets whether several services share the table.
     Share(bool),
     Remove(u32),
@@ -271,7 +283,8 @@ enum Step {
 }
 
 /// States of the inserted entries.
-const STATES: [State; 4] = [State::SynRecv, State::Established, State::UdpNew, State::Udp];
+const STATES: [ConnState; 4] =
+    [ConnState::SynRecv, ConnState::Established, ConnState::UdpNew, ConnState::Udp];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let keys = 0u32..80;
@@ -318,7 +331,7 @@ fn a_million_steps_match_the_model() {
 /// Compares the table with a map: it never loses, invents or alters an entry, except by the eviction rule.
 fn matches_the_model(steps: Vec<Step>, capacity: usize) {
     let mut table = FlowTable::new(capacity, SEED);
-    let mut model: HashMap<u32, Entry<V4Key>> = HashMap::new();
+    let mut model: HashMap<u32, FlowEntry<V4Key>> = HashMap::new();
     let (mut now, mut shared) = (NOW, false);
     for step in steps {
         match step {
@@ -344,17 +357,23 @@ fn matches_the_model(steps: Vec<Step>, capacity: usize) {
     assert!((0..80).all(|n| get(&mut table, n) == model.get(&n).copied()));
 }
 
-type Model = HashMap<u32, Entry<V4Key>>;
+type Model = HashMap<u32, FlowEntry<V4Key>>;
 
 /// Inserts into both, by the rules for eviction and for shares.
-fn insert_both(table: &mut FlowTable<V4Key>, model: &mut Model, new: Entry<V4Key>, now: Tick, shared: bool) {
-    let new = Entry { deadline: now.after(Span::from_secs(60)), ..new };
+fn insert_both(
+    table: &mut FlowTable<V4Key>,
+    model: &mut Model,
+    new: FlowEntry<V4Key>,
+    now: Tick,
+    shared: bool,
+) {
+    let new = FlowEntry { deadline: now.after(Span::from_secs(60)), ..new };
     let free = table.capacity - model.len();
     let of = |service| model.values().filter(|held| held.key.service() == service).count();
     let own = of(new.key.service());
     let grows = !shared || own <= 8 * free;
-    let is_evictable = |held: &Entry<V4Key>| {
-        let over = now.reached(held.deadline) || matches!(held.state, State::SynRecv | State::UdpNew);
+    let is_evictable = |held: &FlowEntry<V4Key>| {
+        let over = now.reached(held.deadline) || matches!(held.state, ConnState::SynRecv | ConnState::UdpNew);
         let other = held.key.service();
         over && (!shared || other == new.key.service() || of(other) > own)
     };
@@ -374,7 +393,7 @@ fn insert_both(table: &mut FlowTable<V4Key>, model: &mut Model, new: Entry<V4Key
     model.insert(u32::from(new.server.0), new);
 }
 
-fn remove(model: &mut Model, gone: &Entry<V4Key>) -> Entry<V4Key> {
+fn remove(model: &mut Model, gone: &FlowEntry<V4Key>) -> FlowEntry<V4Key> {
     let n = *model.iter().find(|(_, held)| *held == gone).expect("it was there").0;
     model.remove(&n).expect("it was found")
 }

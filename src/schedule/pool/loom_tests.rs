@@ -2,7 +2,7 @@
 //! servers make two levels.
 
 use super::*;
-use crate::schedule::{Load, Thresholds};
+use crate::schedule::{ServerLoad, Thresholds};
 use loom::sync::Arc as Shared;
 
 type Of = Shared<(Pool, Loads)>;
@@ -31,7 +31,7 @@ fn service(weights: &[u16]) -> Of {
 }
 
 fn open(pool: &Pool, loads: &Loads) -> ServerId {
-    let server = pool.pick(loads, Client::default()).unwrap();
+    let server = pool.pick(loads, ClientAddr::default()).unwrap();
     count(pool, loads, server);
     server
 }
@@ -65,7 +65,7 @@ fn exact(pool: &Pool, loads: &Loads) {
             < active(loads, best.server) * u64::from(next.weight);
         if better { next } else { best }
     });
-    assert_eq!(pool.pick(loads, Client::default()), Some(best.server));
+    assert_eq!(pool.pick(loads, ClientAddr::default()), Some(best.server));
 }
 
 /// n₁/w₁ ≤ n₂/w₂ + W/w₁.
@@ -155,7 +155,7 @@ fn loom_the_same_server_goes_up_and_down() {
         work(ServerId(1))();
         other.join().unwrap();
         exact(&service.0, &service.1);
-        assert_eq!(service.0.pick(&service.1, Client::default()), Some(ServerId(0)));
+        assert_eq!(service.0.pick(&service.1, ClientAddr::default()), Some(ServerId(0)));
     });
 }
 
@@ -220,10 +220,10 @@ fn loom_a_move_is_seen_whole() {
             let loads = Shared::clone(&loads);
             loom::thread::spawn(move || loads.shift(ServerId(0), false))
         };
-        let Load { active, inactive } = loads.get(ServerId(0));
+        let ServerLoad { active, inactive } = loads.get(ServerId(0));
         assert_eq!(active + inactive, 1);
         mover.join().unwrap();
-        assert_eq!(loads.get(ServerId(0)), Load { active: 0, inactive: 1 });
+        assert_eq!(loads.get(ServerId(0)), ServerLoad { active: 0, inactive: 1 });
     });
 }
 
@@ -240,7 +240,7 @@ fn service_of(scheduler: Scheduler, weights: &[u16], thresholds: Thresholds) -> 
 fn picks(service: &Of, [here, there]: [usize; 2]) -> Vec<usize> {
     let work = |times: usize| {
         let service = Shared::clone(service);
-        move || (0..times).map(|_| service.0.pick(&service.1, Client::default()).unwrap()).collect()
+        move || (0..times).map(|_| service.0.pick(&service.1, ClientAddr::default()).unwrap()).collect()
     };
     let other = loom::thread::spawn(work(there));
     let mut all: Vec<ServerId> = work(here)();
@@ -286,7 +286,7 @@ fn loom_overload_is_what_the_last_count_says() {
             work()();
             other.join().unwrap();
             assert_eq!(service.1.is_overloaded(ServerId(0)), stays);
-            assert_eq!(service.0.pick(&service.1, Client::default()).is_none(), stays);
+            assert_eq!(service.0.pick(&service.1, ClientAddr::default()).is_none(), stays);
         });
     }
 }
@@ -300,7 +300,7 @@ fn loom_workers_stop_at_the_threshold() {
             let service = Shared::clone(&service);
             move || {
                 for _ in 0..2 {
-                    let picked = service.0.pick(&service.1, Client::default());
+                    let picked = service.0.pick(&service.1, ClientAddr::default());
                     picked.into_iter().for_each(|server| count(&service.0, &service.1, server));
                 }
             }
@@ -311,6 +311,6 @@ fn loom_workers_stop_at_the_threshold() {
         let (pool, loads) = &*service;
         let opened = [0, 1].map(|id| active(loads, ServerId(id)));
         assert!(opened.iter().all(|opened| (1..=2).contains(opened)), "{opened:?}");
-        assert_eq!(pool.pick(loads, Client::default()), None);
+        assert_eq!(pool.pick(loads, ClientAddr::default()), None);
     });
 }

@@ -3,13 +3,13 @@
 mod rules;
 
 use super::*;
-use crate::schedule::Load;
+use crate::schedule::ServerLoad;
 use proptest::prelude::*;
 use std::sync::Mutex;
 
 /// IPVS's params written down as it is told: walk the list, replace the best only if the later
 /// one is strictly less loaded for its weight.
-fn naive(candidates: &[Candidate], load: impl Fn(ServerId) -> Load) -> Option<ServerId> {
+fn naive(candidates: &[Candidate], load: impl Fn(ServerId) -> ServerLoad) -> Option<ServerId> {
     let overhead = |server| u128::from(load(server).active) * 256 + u128::from(load(server).inactive);
     let mut best: Option<(&Candidate, u128)> = None;
     for candidate in candidates.iter().filter(|candidate| candidate.weight > 0) {
@@ -37,7 +37,7 @@ fn pool(weights: &[u16]) -> Pool {
 struct Service {
     loads: Loads,
     /// What the loads must be.
-    expected: Vec<Load>,
+    expected: Vec<ServerLoad>,
     /// The oldest first, each with its list.
     pools: Vec<(Pool, Vec<Candidate>)>,
     open: Vec<(ServerId, bool)>,
@@ -61,7 +61,7 @@ enum Step {
 impl Service {
     /// Pools with no more than `list_max` servers are lists, the others trees.
     fn new(weights: &[u16], list_max: usize) -> Self {
-        let (loads, expected) = (Loads::new(weights.len()), vec![Load::default(); weights.len()]);
+        let (loads, expected) = (Loads::new(weights.len()), vec![ServerLoad::default(); weights.len()]);
         let pool = Pool::with_list_max(list_max, candidates(weights));
         Self { loads, expected, pools: vec![(pool, candidates(weights))], open: Vec::new() }
     }
@@ -81,7 +81,7 @@ impl Service {
     fn check(&self) {
         for (pool, list) in &self.pools {
             assert_eq!(
-                pool.pick(&self.loads, Client::default()),
+                pool.pick(&self.loads, ClientAddr::default()),
                 naive(list, |server| self.expected[usize::from(server.0)])
             );
         }
@@ -92,7 +92,7 @@ impl Service {
     }
 
     fn start(&mut self, pool: usize, active: bool) {
-        let Some(server) = self.pool(pool).pick(&self.loads, Client::default()) else { return };
+        let Some(server) = self.pool(pool).pick(&self.loads, ClientAddr::default()) else { return };
         *self.count(server, active) += 1;
         self.loads.add(server, active);
         self.pool(pool).changed(server, &self.loads);
@@ -226,7 +226,7 @@ fn equal_servers_take_turns_from_the_head_of_the_list() {
     let (pool, loads) = (pool(&[1; 9]), Loads::new(9));
     let picks: Vec<_> = (0..18)
         .map(|_| {
-            let server = pool.pick(&loads, Client::default()).unwrap();
+            let server = pool.pick(&loads, ClientAddr::default()).unwrap();
             loads.add(server, true);
             pool.changed(server, &loads);
             server.0
@@ -239,7 +239,7 @@ fn equal_servers_take_turns_from_the_head_of_the_list() {
 #[test]
 fn the_heaviest_loads_and_weights_do_not_overflow() {
     let counts = [0, 1, u32::MAX - 1, u32::MAX];
-    let all = || counts.into_iter().flat_map(|active| counts.map(|inactive| Load { active, inactive }));
+    let all = || counts.into_iter().flat_map(|active| counts.map(|inactive| ServerLoad { active, inactive }));
     let weights = [1, 2, u16::MAX - 1, u16::MAX];
     for (first, second) in all().flat_map(|first| all().map(move |second| (first, second))) {
         for (a, b) in weights.into_iter().flat_map(|a| weights.map(|b| (a, b))) {
@@ -249,7 +249,7 @@ fn the_heaviest_loads_and_weights_do_not_overflow() {
                 pool.changed(ServerId(id), &loads);
             }
             assert_eq!(
-                pool.pick(&loads, Client::default()),
+                pool.pick(&loads, ClientAddr::default()),
                 naive(&list, |server| loads.get(server)),
                 "{first:?} {second:?} {a} {b}"
             );
@@ -258,7 +258,7 @@ fn the_heaviest_loads_and_weights_do_not_overflow() {
 }
 
 /// Counts up to `load` in few steps: backwards from zero if that is nearer.
-fn reach(loads: &Loads, server: ServerId, load: Load) {
+fn reach(loads: &Loads, server: ServerId, load: ServerLoad) {
     for (active, count) in [(true, load.active), (false, load.inactive)] {
         if count <= 1 {
             (0..count).for_each(|_| loads.add(server, active));
@@ -275,8 +275,8 @@ fn reach(loads: &Loads, server: ServerId, load: Load) {
 
 #[test]
 fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
-    assert_eq!(pool(&[]).pick(&Loads::new(0), Client::default()), None);
-    assert_eq!(pool(&[0, 0]).pick(&Loads::new(2), Client::default()), None);
+    assert_eq!(pool(&[]).pick(&Loads::new(0), ClientAddr::default()), None);
+    assert_eq!(pool(&[0, 0]).pick(&Loads::new(2), ClientAddr::default()), None);
     pool(&[0, 1]).changed(ServerId(0), &Loads::new(2));
     pool(&[]).changed(ServerId(0), &Loads::new(1));
 }
@@ -323,7 +323,7 @@ fn within_the_bound(loads: &Loads, list: &[Candidate]) {
 
 fn open_many(times: usize, pool: &Pool, loads: &Loads) {
     for _ in 0..times {
-        let server = pool.pick(loads, Client::default()).unwrap();
+        let server = pool.pick(loads, ClientAddr::default()).unwrap();
         loads.add(server, true);
         pool.changed(server, loads);
     }
@@ -345,7 +345,7 @@ fn several_workers_stay_within_the_stated_bound() {
             let total: u32 = list.iter().map(|of| loads.get(of.server).active).sum();
             assert_eq!(total as usize, round * WORKERS * 1000, "no connection is lost");
             within_the_bound(&loads, &list);
-            assert_eq!(pool.pick(&loads, Client::default()), naive(&list, |server| loads.get(server)));
+            assert_eq!(pool.pick(&loads, ClientAddr::default()), naive(&list, |server| loads.get(server)));
         }
     }
 }
@@ -378,7 +378,7 @@ fn the_bound_holds_while_pools_are_replaced() {
     within_the_bound(&loads, &list);
     let newest = newest.into_inner().unwrap();
     assert_eq!(
-        newest.pick(&loads, Client::default()),
+        newest.pick(&loads, ClientAddr::default()),
         naive(&newest.0.candidates, |server| loads.get(server))
     );
 }
@@ -409,12 +409,12 @@ fn the_root_is_exact_when_all_is_quiet() {
         held.lock().unwrap().push(newest.into_inner().unwrap());
         for pool in held.into_inner().unwrap() {
             assert_eq!(
-                pool.pick(&loads, Client::default()),
+                pool.pick(&loads, ClientAddr::default()),
                 naive(&pool.0.candidates, |server| loads.get(server))
             );
         }
     }
-    assert!((0..SERVERS as u16).all(|id| loads.get(ServerId(id)) == Load::default()));
+    assert!((0..SERVERS as u16).all(|id| loads.get(ServerId(id)) == ServerLoad::default()));
 }
 
 /// Opens connections, moves some, and ends them all.
@@ -423,7 +423,7 @@ fn hold_and_let_go(loads: &Loads, newest: &Mutex<Pool>, held: &Mutex<Vec<Pool>>,
     for _ in 0..20 {
         let pool = newest.lock().unwrap().clone();
         for _ in 0..50 {
-            let Some(server) = pool.pick(loads, Client::default()) else { continue };
+            let Some(server) = pool.pick(loads, ClientAddr::default()) else { continue };
             loads.add(server, true);
             pool.changed(server, loads);
             open.push(server);

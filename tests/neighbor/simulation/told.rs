@@ -1,6 +1,6 @@
 //! What the director has reported, in order, and each change once.
 
-use directrix::neighbor::Report;
+use directrix::neighbor::ArpReport;
 use directrix::wire::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -17,35 +17,35 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn take(&mut self, report: Report) {
+    pub(super) fn take(&mut self, report: ArpReport) {
         match report {
-            Report::Claimed { vip } => assert!(self.claimed.insert(vip), "claimed twice"),
-            Report::Conflict { vip, mac, server } => {
+            ArpReport::Claimed { vip } => assert!(self.claimed.insert(vip), "claimed twice"),
+            ArpReport::Conflict { vip, mac, server } => {
                 let known = !self.rivals.insert((vip, mac));
                 assert!(!known || server.is_some(), "told twice");
             }
-            Report::ConflictOver { vip, mac, .. } => {
+            ArpReport::ConflictOver { vip, mac, .. } => {
                 assert!(self.rivals.remove(&(vip, mac)), "the end of no conflict");
             }
-            Report::Resolved { rip, mac, .. } => {
+            ArpReport::Resolved { rip, mac, .. } => {
                 assert_ne!(self.resolved.insert(rip, Some(mac)), Some(Some(mac)), "told twice");
             }
-            Report::Standby { vip, .. } => drop(self.claimed.remove(&vip)),
-            Report::Held { .. } => {}
-            Report::Moved { rip, old, new, .. } => {
+            ArpReport::Standby { vip, .. } => drop(self.claimed.remove(&vip)),
+            ArpReport::Held { .. } => {}
+            ArpReport::Moved { rip, old, new, .. } => {
                 assert_ne!(old, new);
                 self.resolved.insert(rip, Some(new));
                 self.disputes.remove(&(rip, new));
                 self.moves.push((rip, old, new));
             }
-            Report::Disputed { rip, mac, claimant, .. } => {
+            ArpReport::Disputed { rip, mac, claimant, .. } => {
                 assert_eq!(self.resolved[&rip], Some(mac), "the known address");
                 assert!(self.disputes.insert((rip, claimant)), "told twice");
             }
-            Report::DisputeOver { rip, claimant, .. } => {
+            ArpReport::DisputeOver { rip, claimant, .. } => {
                 assert!(self.disputes.remove(&(rip, claimant)), "the end of no dispute");
             }
-            Report::Lost { rip, .. } => {
+            ArpReport::Lost { rip, .. } => {
                 assert_ne!(self.resolved.insert(rip, None), Some(None), "told twice");
             }
         }

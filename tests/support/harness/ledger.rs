@@ -2,10 +2,10 @@
 
 use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, VIP, Weights};
-use directrix::flow::{Entry, Flow, State};
+use directrix::flow::{ConnState, Flow, FlowEntry};
 use directrix::forward::{Forwarder, NextHop, Route, Snapshot, Verdict};
 use directrix::model::{InterfaceIndex, ServerId, ServiceId};
-use directrix::schedule::{Load, Loads};
+use directrix::schedule::{Loads, ServerLoad};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::transport::TcpFlags;
@@ -14,7 +14,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-type Table = HashMap<Flow, Entry<Flow>>;
+type Table = HashMap<Flow, FlowEntry<Flow>>;
 
 /// What was put in and what came out.
 pub struct Ledger {
@@ -44,8 +44,8 @@ struct Seen {
 impl Seen {
     /// True if this frame would open the connection that is `old`, or would if that has just
     /// given way to another one.
-    fn may_open_again(&self, old: &Entry<Flow>, snapshot: &Snapshot) -> bool {
-        let opens = old.state == State::UdpNew || self.flags.any(TcpFlags::SYN);
+    fn may_open_again(&self, old: &FlowEntry<Flow>, snapshot: &Snapshot) -> bool {
+        let opens = old.state == ConnState::UdpNew || self.flags.any(TcpFlags::SYN);
         let mode = snapshot.policy.conn_reuse_mode;
         let reused = old.template == 0 && old.state.is_reused_by(self.flags, mode);
         let quiesced = matches!(snapshot.route(old.server), Route::Quiesced(..));
@@ -105,7 +105,7 @@ impl Ledger {
             let of_server = || table.values().filter(|entry| entry.server == server);
             let active = of_server().filter(|entry| entry.state.is_active()).count() as u32;
             let inactive = of_server().count() as u32 - active;
-            assert_eq!(self.loads.get(server), Load { active, inactive }, "{server:?}");
+            assert_eq!(self.loads.get(server), ServerLoad { active, inactive }, "{server:?}");
         }
         let entries = table.len() as u64;
         let apart = table.keys().filter(|flow| flow.port.is_some()).count();
@@ -163,7 +163,7 @@ impl Ledger {
                 [one] if !again(one) => {
                     let state = old.state.after(one.flags);
                     let deadline = now.after(state.timeout(&self.snapshot.timeouts));
-                    Entry { state, deadline, ..*old }
+                    FlowEntry { state, deadline, ..*old }
                 }
                 _ => continue,
             };
@@ -188,9 +188,9 @@ impl Ledger {
     }
 
     /// A connection to a server that is gone ended with its next frame, which may have opened another one.
-    fn ended(new: Option<&Entry<Flow>>, frame: &Seen) {
+    fn ended(new: Option<&FlowEntry<Flow>>, frame: &Seen) {
         if let Some(new) = new {
-            let first = if frame.udp { State::UdpNew } else { State::None.after(frame.flags) };
+            let first = if frame.udp { ConnState::UdpNew } else { ConnState::None.after(frame.flags) };
             assert!(frame.opens() && new.state == first, "expire_nodest_conn: {new:?}");
         }
     }

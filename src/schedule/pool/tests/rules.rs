@@ -17,7 +17,7 @@ struct Server {
     last_weight: u16,
     upper: u32,
     lower: u32,
-    load: Load,
+    load: ServerLoad,
     overloaded: bool,
 }
 
@@ -142,7 +142,7 @@ impl Naive {
     }
 
     /// The first with the least load for its share.
-    fn least(&self, measure: impl Fn(Load, u16) -> (u64, u16)) -> Option<usize> {
+    fn least(&self, measure: impl Fn(ServerLoad, u16) -> (u64, u16)) -> Option<usize> {
         let takers = (0..self.list.len()).filter(|at| self.list[*at].takes());
         takers.reduce(|best, at| {
             let of = |at: usize| measure(self.list[at].load, self.list[at].weight);
@@ -259,7 +259,7 @@ impl Both {
             last_weight: 0,
             upper: 0,
             lower: 0,
-            load: Load::default(),
+            load: ServerLoad::default(),
             overloaded: false,
         };
         Self {
@@ -306,7 +306,7 @@ impl Both {
             Algorithm::Twos(lot) => lot.seed(),
             _ => 0,
         };
-        let picked = self.pool.pick(&self.loads, Client::new(client.0, client.1));
+        let picked = self.pool.pick(&self.loads, ClientAddr::new(client.0, client.1));
         assert_eq!(picked, self.naive.pick(client, seed), "{:?} {:#?}", self.naive.params, self.naive.list);
         let Some(server) = picked else { return };
         self.count(server, |load| *if active { &mut load.active } else { &mut load.inactive } += 1);
@@ -316,14 +316,14 @@ impl Both {
     }
 
     /// Counts in the naive way, on the server and in the list that it may be in.
-    fn count(&mut self, server: ServerId, change: impl Fn(&mut Load)) {
+    fn count(&mut self, server: ServerId, change: impl Fn(&mut ServerLoad)) {
         let lists = [&mut self.all, &mut self.naive.list];
         for known in lists.into_iter().flatten().filter(|known| known.id == server) {
             change(&mut known.load);
             known.judge();
         }
         let known = &self.all[usize::from(server.0)];
-        assert_eq!(known.load.total() > 0, known.load != Load::default());
+        assert_eq!(known.load.total() > 0, known.load != ServerLoad::default());
     }
 
     fn change(&mut self, list: &[Option<(u16, u32, u32)>], scheduler: Option<Scheduler>) {
@@ -420,7 +420,7 @@ fn quiescing_moves_only_the_clients_of_the_quiesced() {
     let back = without.successor(params_of(Scheduler::Mh), located(&[1, 2, 1, 3, 1]), &loads);
     let mut moved = 0;
     for number in 0..10_000u32 {
-        let client = Client::new(IpAddr::from(number.to_be_bytes()), 0);
+        let client = ClientAddr::new(IpAddr::from(number.to_be_bytes()), 0);
         let [was, is, later] = [&all, &without, &back].map(|pool| pool.pick(&loads, client));
         assert_eq!(was, later);
         assert!(is.is_some() && is != Some(ServerId(1)));
@@ -436,7 +436,7 @@ fn of_two_drawn_by_lot_the_better_one_keeps_loads_together() {
     let loads = Loads::new(100);
     let pool = pool_of(Scheduler::Twos, &[1; 100], &loads);
     for _ in 0..100_000 {
-        loads.add(pool.pick(&loads, Client::default()).unwrap(), true);
+        loads.add(pool.pick(&loads, ClientAddr::default()).unwrap(), true);
     }
     let counts: Vec<_> = (0..100).map(|id| loads.get(ServerId(id)).active).collect();
     assert!(counts.iter().all(|count| (985..=1015).contains(count)), "{counts:?}");
@@ -451,7 +451,7 @@ fn all_workers_together_go_round_once() {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
                     for _ in 0..7000 {
-                        let server = pool.pick(&loads, Client::default()).unwrap();
+                        let server = pool.pick(&loads, ClientAddr::default()).unwrap();
                         counts[usize::from(server.0)].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                 });
@@ -475,17 +475,17 @@ fn an_overloaded_server_is_worse_than_the_heaviest_load() {
     for list_max in [0, LIST_MAX] {
         for [light, heavy] in [[0, 1], [1, 0]].map(|ids| ids.map(ServerId)) {
             let loads = Loads::new(2);
-            reach(&loads, light, Load { active: u32::MAX, inactive: 0 });
+            reach(&loads, light, ServerLoad { active: u32::MAX, inactive: 0 });
             loads.add(heavy, false);
             let list = [0, 1].map(ServerId).map(|id| match id {
                 _ if id == light => Candidate::new(id, 1),
                 _ => Candidate { thresholds: full, ..Candidate::new(id, u16::MAX) },
             });
             let pool = Pool::with_list_max(list_max, []).successor(Params::default(), list, &loads);
-            assert_eq!(pool.pick(&loads, Client::default()), Some(light));
+            assert_eq!(pool.pick(&loads, ClientAddr::default()), Some(light));
             loads.remove(heavy, false);
             pool.changed(heavy, &loads);
-            assert_eq!(pool.pick(&loads, Client::default()), Some(heavy));
+            assert_eq!(pool.pick(&loads, ClientAddr::default()), Some(heavy));
         }
     }
 }
@@ -498,7 +498,7 @@ fn a_service_changes_its_scheduler_while_connections_open() {
         let rr = Pool::with_list_max(list_max, []).successor(params_of(Scheduler::Rr), list.clone(), &loads);
         let wlc = rr.successor(params_of(Scheduler::Wlc), list.clone(), &loads);
         let behind = |pool: &Pool| {
-            let server = pool.pick(&loads, Client::default()).unwrap();
+            let server = pool.pick(&loads, ClientAddr::default()).unwrap();
             loads.add(server, true);
             pool.changed(server, &loads);
             server.0
@@ -540,7 +540,7 @@ proptest! {
         let total: u64 = weights.iter().map(counts).sum();
         let mut picked = vec![0; weights.len()];
         for number in 1..=1000 {
-            let next = pool.pick(&loads, Client::default()).unwrap();
+            let next = pool.pick(&loads, ClientAddr::default()).unwrap();
             picked[usize::from(next.0)] += 1;
             for ((_, part), (its, of)) in weights.iter().zip(picked.iter().zip(&weights)) {
                 let due = (number * counts(of)) as f64 / total as f64;
@@ -549,7 +549,7 @@ proptest! {
             }
             let is_new = weights[usize::from(next.0)].1.is_some();
             if !is_new && scheduler != Scheduler::Twos {
-                prop_assert_eq!(alone.pick(&loads, Client::default()), Some(next));
+                prop_assert_eq!(alone.pick(&loads, ClientAddr::default()), Some(next));
             }
             if !is_new {
                 loads.add(next, true);
@@ -567,7 +567,7 @@ fn a_newcomer_that_is_overloaded_is_left_out_and_one_that_is_alone_gets_all() {
         let candidates = starting(weights).into_iter().zip(upper);
         let limited = |(of, upper)| Candidate { thresholds: Thresholds { upper, lower: 0 }, ..of };
         let pool = Pool::new([]).successor(params_of(Scheduler::Wlc), candidates.map(limited), &loads);
-        (0..100).map(|_| pool.pick(&loads, Client::default()).map(|of| of.0)).collect::<HashSet<_>>()
+        (0..100).map(|_| pool.pick(&loads, ClientAddr::default()).map(|of| of.0)).collect::<HashSet<_>>()
     };
     [0, 1].into_iter().for_each(|id| loads.add(ServerId(id), true));
     let weights = [(1, None), (1, Some(5000))];
@@ -589,7 +589,7 @@ fn rounds_go_on_over_the_steps_of_a_slow_start() {
     for step in 1..=40 {
         let weights = [(1, None), (1, None), (1, None), (1, Some(500 * step.min(20)))];
         pool = pool.successor(params_of(Scheduler::Wrr), starting(&weights), &loads);
-        picked[usize::from(pool.pick(&loads, Client::default()).unwrap().0)] += 1;
+        picked[usize::from(pool.pick(&loads, ClientAddr::default()).unwrap().0)] += 1;
     }
     assert!(
         picked[..3].iter().all(|its| (10..=12).contains(its)) && (7..=9).contains(&picked[3]),

@@ -10,13 +10,13 @@ use std::net::Ipv4Addr;
 
 /// Frame that may open a connection, as received.
 #[derive(Debug)]
-pub(super) struct Arrival<'a> {
+pub(super) struct ReceivedFrame<'a> {
     pub(super) frame: &'a [u8],
     /// The TCP or UDP checksum is completed on transmission.
     pub(super) completed: bool,
 }
 
-impl Arrival<'_> {
+impl ReceivedFrame<'_> {
     /// Refuses impossible client addresses, and counts frames with a checksum that no server accepts.
     #[inline]
     pub(super) fn admit(&self, context: &Context, client: Ipv4Addr) -> Result<(), DropReason> {

@@ -1,13 +1,13 @@
 //! Second pass: looks up or opens each frame's connection, and rewrites the frame.
 
-use super::arrival::Arrival;
 use super::conns::Connections;
 use super::context::Context;
+use super::received::ReceivedFrame;
 use super::snapshot::Route;
-use super::staged::{Kind, Staged};
+use super::staged::{Staged, StagedKind};
 use super::tables::Tables;
 use super::{Batch, Verdict};
-use crate::flow::{EntryMut, Flow, FlowKey, State, V4Key, WildcardKey};
+use crate::flow::{ConnState, EntryMut, Flow, FlowKey, V4Key, WildcardKey};
 use crate::model::{InterfaceIndex, ServerId};
 use crate::stats::{DropReason, ServerCounters};
 use crate::time::{Span, Tick};
@@ -16,10 +16,10 @@ use crate::wire::hop;
 
 /// Fast path: frames that leave the state of their connection unchanged. Holds what every frame reads,
 /// dereferenced once per batch.
-pub(super) struct Sender<'a> {
+pub(super) struct SecondPass<'a> {
     context: &'a Context,
     /// By state.
-    lifetimes: &'a [Span; State::COUNT],
+    lifetimes: &'a [Span; ConnState::COUNT],
     /// By server; of the same length as `counters`, so that one bounds check serves both.
     routes: &'a [Route],
     counters: &'a [ServerCounters],
@@ -37,12 +37,12 @@ struct SlowPath<'a> {
     absent: bool,
 }
 
-impl<'a> Sender<'a> {
+impl<'a> SecondPass<'a> {
     #[inline]
     pub(super) fn new(
         context: &'a Context,
         tables: &'a mut Tables,
-        lifetimes: &'a [Span; State::COUNT],
+        lifetimes: &'a [Span; ConnState::COUNT],
         now: Tick,
     ) -> Self {
         let (routes, counters) = (&context.snapshot.routes[..], context.accounting.servers());
@@ -60,7 +60,7 @@ impl<'a> Sender<'a> {
         index: usize,
     ) -> Verdict {
         let Self { context, now, .. } = *self;
-        if !matches!(staged.kind, Kind::Lookup) {
+        if !matches!(staged.kind, StagedKind::Lookup) {
             return self.slow_path(false).forward(staged, batch, index);
         }
         let Some(entry) = self.tables.v4.find(staged) else {
@@ -92,11 +92,12 @@ impl SlowPath<'_> {
     #[inline(never)]
     fn forward<B: Batch + ?Sized>(&mut self, staged: &Staged<V4Key>, batch: &mut B, index: usize) -> Verdict {
         let accounting = &self.context.accounting;
-        if let Kind::Refused(reason) = staged.kind {
+        if let StagedKind::Refused(reason) = staged.kind {
             return accounting.dropped(reason);
         }
-        let arrival = Arrival { completed: batch.completes_checksum(index), frame: batch.frame(index) };
-        let (server, interface, addresses) = match self.route_frame(staged, &arrival) {
+        let received =
+            ReceivedFrame { completed: batch.completes_checksum(index), frame: batch.frame(index) };
+        let (server, interface, addresses) = match self.route_frame(staged, &received) {
             Ok(route) => route,
             Err(DropReason::Looped) => return accounting.looped(batch.frame(index)),
             Err(reason) => return accounting.dropped(reason),
@@ -111,32 +112,36 @@ impl SlowPath<'_> {
     fn route_frame(
         &mut self,
         staged: &Staged<V4Key>,
-        arrival: &Arrival<'_>,
+        received: &ReceivedFrame<'_>,
     ) -> Result<(ServerId, InterfaceIndex, &Addresses), DropReason> {
-        let server = self.server_of(staged, arrival)?;
+        let server = self.server_of(staged, received)?;
         let (interface, addresses) = self.context.snapshot.route(server).egress()?;
         Ok((server, interface, addresses))
     }
 
     #[inline]
-    fn server_of(&mut self, staged: &Staged<V4Key>, arrival: &Arrival<'_>) -> Result<ServerId, DropReason> {
+    fn server_of(
+        &mut self,
+        staged: &Staged<V4Key>,
+        received: &ReceivedFrame<'_>,
+    ) -> Result<ServerId, DropReason> {
         let Self { context, now, .. } = *self;
         let Tables { v4, wildcard } = &mut *self.tables;
-        if matches!(staged.kind, Kind::Wildcard) {
+        if matches!(staged.kind, StagedKind::Wildcard) {
             let conns = wildcard.as_mut().ok_or(DropReason::TableFull)?;
             let staged = conns.restage(staged, WildcardKey::new(staged.key, staged.port));
-            return conns.open_or_advance(context, &staged, now, arrival);
+            return conns.open_or_advance(context, &staged, now, received);
         }
         if let Some(conns) = wildcard
             && let Some(earlier) = earlier(context, conns, staged, now)
             && (self.absent || !v4.has(staged))
         {
-            return conns.open_or_advance(context, &earlier, now, arrival);
+            return conns.open_or_advance(context, &earlier, now, received);
         }
         if self.absent {
-            return v4.open(context, staged, now, arrival);
+            return v4.open(context, staged, now, received);
         }
-        v4.open_or_advance(context, staged, now, arrival)
+        v4.open_or_advance(context, staged, now, received)
     }
 }
 

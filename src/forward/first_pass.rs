@@ -5,7 +5,7 @@ use super::conns::Connections;
 use super::context::Context;
 use super::services::ServiceMap;
 use super::snapshot::INTERFACES_MAX;
-use super::staged::{Kind, Staged};
+use super::staged::{Staged, StagedKind};
 use super::tables::Tables;
 use crate::flow::{Hint, V4Key, WildcardKey};
 use crate::model::{InterfaceIndex, ServiceId};
@@ -14,7 +14,7 @@ use crate::wire::packet::{Packet, V4Packet};
 use crate::wire::{ethernet, fast_path};
 
 /// Inputs of the first pass of a batch.
-pub(super) struct Reader<'a> {
+pub(super) struct FirstPass<'a> {
     services: &'a ServiceMap,
     /// MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`].
     own_macs: [u64; INTERFACES_MAX],
@@ -22,7 +22,7 @@ pub(super) struct Reader<'a> {
     wildcard: Option<&'a Connections<WildcardKey>>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FirstPass<'a> {
     #[inline]
     pub(super) fn new(context: &'a Context, tables: &'a Tables, own_macs: [u64; INTERFACES_MAX]) -> Self {
         let services = &context.snapshot.services;
@@ -65,8 +65,8 @@ impl<'a> Reader<'a> {
             Some(service) => self.staged(&packet, service),
             None => self.staged_wildcard(&packet).ok_or(DropReason::NoService)?,
         };
-        if matches!(staged.kind, Kind::Lookup) && ethernet.ethertype() == ethernet::TAG {
-            staged.kind = Kind::Tagged;
+        if matches!(staged.kind, StagedKind::Lookup) && ethernet.ethertype() == ethernet::TAG {
+            staged.kind = StagedKind::Tagged;
         }
         if may_be_forwarded(&packet) { Ok(staged) } else { Err(DropReason::TtlExceeded) }
     }
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         if self.is_for_us(ethernet) { Ok(()) } else { Err(DropReason::OtherHost) }
     }
 
-    /// False if [`Reader::admit`] may refuse the frame. Compares only the last four bytes of the source
+    /// False if [`FirstPass::admit`] may refuse the frame. Compares only the last four bytes of the source
     /// address.
     #[inline]
     fn may_admit(&self, ethernet: ethernet::Header<'_>) -> bool {
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         let key = V4Key::new(packet.source, packet.ports.source, service);
         let buckets = self.v4.prefetch(key);
         let V4Packet { bytes, flags, protocol, .. } = *packet;
-        Staged { key, buckets, bytes, port: 0, protocol, flags, hint: Hint::NONE, kind: Kind::Lookup }
+        Staged { key, buckets, bytes, port: 0, protocol, flags, hint: Hint::NONE, kind: StagedKind::Lookup }
     }
 
     /// Stages a packet of a wildcard-port service, if its VIP has one. Its candidate buckets are in the
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         if let Some(wildcard) = self.wildcard {
             wildcard.prefetch(WildcardKey::new(key, ports.destination));
         }
-        let (port, kind) = (ports.destination, Kind::Wildcard);
+        let (port, kind) = (ports.destination, StagedKind::Wildcard);
         Some(Staged { key, bytes, port, protocol, flags, kind, ..Staged::UNSET })
     }
 }

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Deadlines by key. Time is counted from the first call, so that it does not wrap.
 #[derive(Debug)]
-pub(super) struct Agenda<K> {
+pub(super) struct Deadlines<K> {
     due: BTreeSet<(u64, K)>,
     planned: BTreeMap<K, u64>,
-    /// Milliseconds since the first [`Agenda::advance`].
+    /// Milliseconds since the first [`Deadlines::advance`].
     clock: u64,
     now: Option<Tick>,
 }
 
-impl<K> Default for Agenda<K> {
+impl<K> Default for Deadlines<K> {
     fn default() -> Self {
         Self { due: BTreeSet::new(), planned: BTreeMap::new(), clock: 0, now: None }
     }
 }
 
-impl<K: Copy + Ord> Agenda<K> {
+impl<K: Copy + Ord> Deadlines<K> {
     /// Moves the clock to `now`. Returns the milliseconds that have passed.
     pub(super) fn advance(&mut self, now: Tick) -> u64 {
         let passed = u64::from(now.since(self.now.unwrap_or(now)).millis());
@@ -62,20 +62,20 @@ mod tests {
 
     #[test]
     fn deadlines_come_in_order_across_the_wrap_of_the_tick() {
-        let mut agenda = Agenda::default();
+        let mut deadlines = Deadlines::default();
         let start = Tick(u32::MAX - 10);
         let after = |ms| start.after(Span::from_millis(ms));
-        agenda.advance(start);
+        deadlines.advance(start);
         for (key, ms) in [('c', 30), ('a', 20), ('b', 5), ('d', 40)] {
-            agenda.plan(key, Some(after(ms)));
+            deadlines.plan(key, Some(after(ms)));
         }
-        agenda.plan('a', Some(after(35)));
-        agenda.plan('d', None);
-        assert_eq!((agenda.next(), agenda.pop_due()), (Some(after(5)), None));
-        assert_eq!(agenda.advance(after(36)), 36);
-        assert_eq!([agenda.pop_due(), agenda.pop_due()], [Some('b'), Some('c')]);
-        assert_eq!(agenda.next(), Some(after(37)), "overdue: as soon as time goes on");
-        assert_eq!([agenda.pop_due(), agenda.pop_due()], [Some('a'), None]);
-        assert_eq!(agenda.next(), None);
+        deadlines.plan('a', Some(after(35)));
+        deadlines.plan('d', None);
+        assert_eq!((deadlines.next(), deadlines.pop_due()), (Some(after(5)), None));
+        assert_eq!(deadlines.advance(after(36)), 36);
+        assert_eq!([deadlines.pop_due(), deadlines.pop_due()], [Some('b'), Some('c')]);
+        assert_eq!(deadlines.next(), Some(after(37)), "overdue: as soon as time goes on");
+        assert_eq!([deadlines.pop_due(), deadlines.pop_due()], [Some('a'), None]);
+        assert_eq!(deadlines.next(), None);
     }
 }
