@@ -1,5 +1,5 @@
-//! The rules that the code keeps to: the order of its layers as the crate's documentation gives
-//! it, `unsafe` in io/ and one file of flow/, and files and functions that can be read at a sitting.
+//! The rules of the code: the order of its layers, no import circles, one thing for each type name, `unsafe` in sys/ and io/
+//! alone, short files and functions.
 
 mod support;
 
@@ -55,30 +55,23 @@ impl Source {
     }
 }
 
-/// What the crate's documentation says about its layers.
+/// The documented layers.
 struct Order {
     level: BTreeMap<String, usize>,
-    /// Edges that are allowed within one level.
+    /// Edges that are allowed within one layer.
     beside: BTreeSet<(String, String)>,
 }
 
 impl Order {
-    /// Levels stand in backticks with arrows between them; an edge within a level has its arrow
-    /// inside the backticks.
+    /// The table in the crate's documentation, and the edges in backticks.
     fn documented() -> Self {
         let text = include_str!("../src/lib.rs");
-        let docs: String = text.lines().filter_map(|line| line.strip_prefix("//!")).collect();
-        let quoted = docs.split('`').skip(1).step_by(2);
-        let (edges, levels): (Vec<_>, Vec<_>) = quoted.partition(|span| span.contains('→'));
-        let level = levels
-            .iter()
-            .enumerate()
-            .flat_map(|(level, names)| names.split(", ").map(move |name| (name.trim().to_owned(), level)));
-        let edge = |span: &str| {
-            let (from, to) = span.split_once('→').expect("it has an arrow");
-            (from.trim().to_owned(), to.trim().to_owned())
-        };
-        Self { level: level.collect(), beside: edges.into_iter().map(edge).collect() }
+        let docs: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("//! ")).collect();
+        let beside = docs.iter().flat_map(|line| quoted(line)).filter_map(|span| {
+            let (from, to) = span.split_once('→')?;
+            Some((from.trim().to_owned(), to.trim().to_owned()))
+        });
+        Self { level: layers(docs.iter().copied()), beside: beside.collect() }
     }
 
     fn allows(&self, from: &str, to: &str) -> bool {
@@ -89,8 +82,28 @@ impl Order {
     }
 }
 
+/// The spans of a line that stand in backticks.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// The modules of a table whose rows begin with the layer and the modules in backticks.
+fn layers<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize> {
+    let rows = lines.filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        Some((cells.next()?.parse().ok()?, cells.next()?))
+    });
+    let name = |module: &str| module.trim_end_matches('/').trim_end_matches(".rs").to_owned();
+    rows.flat_map(|(layer, modules)| quoted(modules).map(move |module| (name(module), layer))).collect()
+}
+
 #[test]
-fn a_module_imports_only_from_its_left() {
+fn architecture_has_the_same_layers() {
+    assert_eq!(layers(include_str!("../ARCHITECTURE.md").lines()), Order::documented().level);
+}
+
+#[test]
+fn a_module_imports_only_from_layers_above() {
     let order = Order::documented();
     let mut wrong = Vec::new();
     let mut edges = 0;

@@ -4,8 +4,8 @@ mod bench;
 
 use crate::cli::number;
 use crate::lab::{
-    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture,
-    deployment, http_client, http_server, reference, shell, who_has,
+    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
+    http_client, http_server, reference, shell, who_has,
 };
 use crate::wire::MacAddr;
 use clap::Subcommand;

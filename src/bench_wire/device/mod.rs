@@ -45,7 +45,7 @@ use report::{DeviceReport, figures};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use trial::{DeviceTestbed, DeviceOutcome};
+use trial::{DeviceOutcome, DeviceTestbed};
 
 /// What a trial takes beside its own length: a director asks for conflicts before it serves.
 const START: Duration = Duration::from_secs(3);
