@@ -217,7 +217,7 @@ fn where_nobody_sends_nothing_is_measured() {
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{said}");
     let expected =
-        "directrix lab: no traffic: hardly a frame has arrived at dut0 within 20 s; start a generator";
+        "directrix lab: no traffic: too few frames have arrived at dut0 within 20 s; start a generator";
     assert!(said.starts_with(expected), "{said}");
     assert_eq!(cable.state(), before);
 }

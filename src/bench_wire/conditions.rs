@@ -1,36 +1,36 @@
-//! The conditions under which figures were measured, without which they mean nothing.
+//! Conditions of a measurement: machine, system, program and testbed.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
 
-/// Machine, system, program and setting of one run.
+/// Conditions of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
-    /// Version of this program, with its build profile where that spoils the figures.
+    /// Version of this program, with a remark if it is a debug build.
     pub directrix: String,
     /// The command line.
     pub command: String,
-    /// When the run began, in UTC by the machine's clock (RFC 3339).
+    /// Start of the run, UTC (RFC 3339).
     pub date: String,
-    /// Name and release of the system.
+    /// Name and release of the operating system.
     pub kernel: String,
     /// Model of the processor.
     pub cpu: String,
-    /// Cores that are online.
+    /// Number of cores online.
     pub cores: usize,
-    /// Whether the machine is a virtual one, as its processor says: then others may share it.
+    /// Whether the CPU flags name a hypervisor: a virtual machine may share its cores.
     pub virtual_machine: bool,
     /// Load average of the minute before the run.
     pub load_average: f64,
-    /// DUTs that did not take part, each with the reason.
+    /// DUTs that were left out, each with the reason.
     #[serde(default)]
     pub left_out: Vec<String>,
-    /// Where the frames went: kind of interface, mode, rings, batch.
+    /// Description of the testbed: kind of interface, mode, rings, batch.
     pub setting: String,
 }
 
 impl Conditions {
-    /// Of this machine and process, now, with frames that go the way `setting`.
+    /// Conditions of this machine and process, for the testbed `setting`.
     #[must_use]
     pub fn here(setting: String) -> Self {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -48,13 +48,13 @@ impl Conditions {
         }
     }
 
-    /// With DUTs that did not take part.
+    /// Adds the DUTs that were left out.
     #[must_use]
-    pub fn without(self, left_out: &[String]) -> Self {
+    pub fn with_left_out(self, left_out: &[String]) -> Self {
         Self { left_out: left_out.to_vec(), ..self }
     }
 
-    /// What makes the figures doubtful before there are any.
+    /// Warning about noise, if other programs keep the machine busy.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let (load, cores) = (self.load_average, self.cores);
@@ -66,16 +66,16 @@ impl Conditions {
     }
 }
 
-/// Load for each core from which on a bench is not alone.
+/// Load average per core above which a warning is printed.
 const BUSY: f64 = 0.3;
 
-/// A build without optimisation is good for trying the command, not for its figures.
+/// Version, marked if the build is not optimised.
 fn version() -> String {
-    let build = if cfg!(debug_assertions) { " (debug build: its figures say nothing)" } else { "" };
+    let build = if cfg!(debug_assertions) { " (debug build: not comparable)" } else { "" };
     format!("{}{build}", env!("CARGO_PKG_VERSION"))
 }
 
-/// As it can be typed again.
+/// Command line, quoted for a shell.
 fn command_line(words: impl Iterator<Item = String>) -> String {
     words.map(quoted).collect::<Vec<_>>().join(" ")
 }
@@ -104,7 +104,7 @@ fn cpu_flags(cpuinfo: &str) -> impl Iterator<Item = &str> {
     field(cpuinfo, "flags").unwrap_or_default().split_whitespace()
 }
 
-/// The first value of `name`.
+/// First value of the key `name`.
 fn field<'a>(cpuinfo: &'a str, name: &str) -> Option<&'a str> {
     let of_line = |line: &'a str| line.split_once(':').filter(|(key, _)| key.trim() == name);
     cpuinfo.lines().find_map(of_line).map(|(_, value)| value.trim())
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_is_read_from_its_file() {
+    fn cpuinfo_is_parsed() {
         let text =
             "processor\t: 0\nmodel name\t: AMD EPYC 7571\nflags\t\t: fpu hypervisor avx2\n\nprocessor\t: 1\n";
         assert_eq!(model(text), "AMD EPYC 7571");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_machine_is_told_of() {
+    fn busy_machine_gets_a_warning() {
         let at = |load_average| Conditions { load_average, cores: 2, ..Conditions::here(String::new()) };
         assert_eq!(at(0.5).warning(), None);
         let said = at(8.5).warning().unwrap();
@@ -136,20 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn the_load_is_that_of_the_last_minute() {
+    fn load_average_is_of_the_last_minute() {
         assert!((load_average("1.25 0.80 0.50 2/345 6789\n") - 1.25).abs() < 1e-9);
         assert!(load_average("").abs() < 1e-9);
     }
 
     #[test]
-    fn the_command_can_be_typed_again() {
+    fn command_line_is_quoted() {
         let words = ["directrix", "lab", "bench", "--flows", "1,2", "--out", "my dir", "it's", ""];
         let line = command_line(words.into_iter().map(str::to_owned));
         assert_eq!(line, r"directrix lab bench --flows 1,2 --out 'my dir' 'it'\''s' ''");
     }
 
     #[test]
-    fn this_machine_has_conditions() {
+    fn conditions_of_this_machine() {
         let here = Conditions::here("nowhere".into());
         assert!(here.kernel.starts_with("Linux "), "{here:?}");
         assert!(here.cores > 0 && here.date.ends_with('Z') && here.date.len() == 20, "{here:?}");

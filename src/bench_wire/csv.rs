@@ -1,14 +1,14 @@
-//! The figures of a report as CSV, one a line, for spreadsheets, R and gnuplot.
+//! Report as CSV: one figure a line.
 
 use super::report::BenchReport;
 use super::results::{DutFigures, LatencyQuantiles};
 use super::statistics::Spread;
 
-/// The columns. `at` is the offered rate in frames a second, or the share of the NDR for
-/// `latency_under_load_ns`; empty where a measure has one value.
+/// Column names. `at` is the offered rate in frames a second, or the share of the NDR for `latency_under_load_ns`.
+/// Empty for a measure with one value.
 const HEAD: &str = "flows,servers,frame_bytes,kind,forwarder,measure,at,statistic,value";
 
-/// Every figure of `report`.
+/// Formats all figures of `report`.
 #[must_use]
 pub fn text(report: &BenchReport) -> String {
     let mut text = format!("{HEAD}\n");
@@ -26,7 +26,7 @@ pub fn text(report: &BenchReport) -> String {
     text
 }
 
-/// What differs from line to line of one forwarder.
+/// Columns of a line that vary within one DUT.
 struct Row {
     measure: &'static str,
     at: Option<f64>,
@@ -71,7 +71,7 @@ mod tests {
     use crate::bench_wire::fake::report;
 
     #[test]
-    fn every_line_has_every_column_and_the_report_s_figures() {
+    fn lines_have_all_columns_and_figures() {
         let report = report();
         let text = text(&report);
         let lines: Vec<Vec<_>> = text.lines().map(|line| line.split(',').collect()).collect();

@@ -1,48 +1,48 @@
-//! The experiment: what is tried with each traffic, in which order, and what is made of it.
+//! The experiment: all trials of one traffic pattern, in order, and the figures made of them.
 //!
-//! Whatever is compared is interleaved: A B C A B C …, so that a slow minute of the machine slows
-//! all alike, and ratios are formed round by round before their median is taken.
+//! Compared trials are interleaved (A B C A B C …), so that a slow period of the machine affects all DUTs alike. Ratios
+//! are formed within a round, then their median is taken.
 
 use super::plan::{CURVE, LEVELS, TrialPlan};
 use super::results::{DutFigures, Highest, Loaded, Low, Ndr, OverloadFigures, Point, Results};
 use super::search::highest_lossless;
 use super::statistics::{Spread, median, ratios};
-use super::summary::{Trials, causes, cores, delivered, latency, offered, per_frame, rates_in_words, spread};
+use super::summary::{Trials, causes, cores, delivered, format_rates, latency, offered, per_frame, spread};
 use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
 use crate::lab::{Console, LabError};
 use std::collections::BTreeMap;
 
-/// What a DUT is offered; `None` leaves it out.
+/// Offered load of each DUT; `None` skips the DUT.
 type OfferedLoad<'a> = &'a dyn Fn(Dut) -> Option<Offered>;
 
-/// A figure of each DUT.
+/// One value per DUT.
 type Each<T> = BTreeMap<Dut, T>;
 
-/// How many times its peak a DUT is offered in overload.
+/// Offered load in overload, as a multiple of the peak.
 const OVERLOAD: f64 = 4.0;
 
-/// The highest rate without loss cannot be above what is ever delivered; that is measured, so
-/// leave it some room.
+/// Upper bound of the NDR search, as a multiple of the peak. The NDR cannot exceed the peak, which is itself a noisy
+/// measurement.
 const NDR_MARGIN: f64 = 1.05;
 
-/// Runs the whole experiment on `testbed`, which offers `traffic`.
+/// Runs all trials of `traffic` on `testbed`.
 ///
 /// # Errors
-/// [`LabError`] if a DUT is gone or a signal has arrived.
+/// [`LabError`] if a DUT has ended or a signal has arrived.
 pub fn run(
     testbed: &mut dyn Testbed,
     plan: &TrialPlan,
     traffic: Traffic,
     console: &Console,
 ) -> Result<Results, LabError> {
-    let mut bench = Experiment { testbed, plan, console };
-    bench.prime(traffic)?;
-    let highest = bench.highest_rates()?;
-    let curves = bench.curves(&highest)?;
-    let overloads = bench.overloads(&curves)?;
-    let ndrs = bench.ndrs(&curves)?;
-    let mut loaded = bench.latencies_under_load(&ndrs)?;
-    let low = bench.latencies_at_low_rate(&ndrs)?;
+    let mut experiment = Experiment { testbed, plan, console };
+    experiment.prime(traffic)?;
+    let highest = experiment.highest_rates()?;
+    let curves = experiment.curves(&highest)?;
+    let overloads = experiment.overloads(&curves)?;
+    let ndrs = experiment.ndrs(&curves)?;
+    let mut loaded = experiment.latencies_under_load(&ndrs)?;
+    let low = experiment.latencies_at_low_rate(&ndrs)?;
     let duts = plan.duts.iter().map(|c| DutFigures {
         dut: *c,
         highest: highest[c].clone(),
@@ -70,7 +70,7 @@ impl Experiment<'_> {
         Ok(())
     }
 
-    /// Everybody at full speed.
+    /// Measures every DUT at full speed of the generator.
     fn highest_rates(&mut self) -> Result<Each<Highest>, LabError> {
         let [trials] = self.interleaved("highest rate", self.plan.rounds, [&|_| Some(Offered::Full)])?;
         let peer = trials.get(&Dut::L2fwd).map(|outcomes| delivered(outcomes));
@@ -83,7 +83,7 @@ impl Experiment<'_> {
         }))
     }
 
-    /// Delivered against offered, around the rate that each delivers at full speed.
+    /// Measures delivered against offered rate, around the rate delivered at full speed.
     fn curves(&mut self, highest: &Each<Highest>) -> Result<Each<Vec<Point>>, LabError> {
         let mut curves: Each<Vec<Point>> = BTreeMap::new();
         for share in CURVE {
@@ -103,13 +103,13 @@ impl Experiment<'_> {
         Ok(curves)
     }
 
-    /// The peak of the curve and four times its rate in turn. The peak is measured anew: the
-    /// highest of several noisy points is too high by itself.
+    /// Measures the peak of the curve and four times its rate, in turn. The peak is measured again: the maximum of
+    /// several noisy points is biased upwards.
     fn overloads(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<OverloadFigures>, LabError> {
         let peaks: Each<Point> = each(curves, |curve| peak(curve));
         let mut fourfold: Each<Offered> = BTreeMap::new();
         for (dut, peak) in &peaks {
-            fourfold.insert(*dut, self.fourfold(*dut, peak)?);
+            fourfold.insert(*dut, self.overload_of(*dut, peak)?);
         }
         let at_peak = |dut| Some(peaks[&dut].asked);
         let above = |dut| Some(fourfold[&dut]);
@@ -130,8 +130,8 @@ impl Experiment<'_> {
         Ok(flooded.iter().map(figures).collect())
     }
 
-    /// Four times the peak, or full speed if the generator cannot pace that many.
-    fn fourfold(&mut self, dut: Dut, peak: &Point) -> Result<Offered, LabError> {
+    /// Offered load in overload: four times the peak, or full speed if the generator cannot pace that rate.
+    fn overload_of(&mut self, dut: Dut, peak: &Point) -> Result<Offered, LabError> {
         let asked = OVERLOAD * peak.delivered;
         let paced = Offered::PerSecond(asked as u64);
         let offered = self.trial(dut, paced)?.offered_rate();
@@ -167,7 +167,7 @@ impl Experiment<'_> {
         Ok(ndr)
     }
 
-    /// Latency at shares of what each forwards without loss.
+    /// Measures latency at shares of each DUT's NDR.
     fn latencies_under_load(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Vec<Loaded>>, LabError> {
         let mut loaded: Each<Vec<Loaded>> = BTreeMap::new();
         for of_ndr in LEVELS {
@@ -182,7 +182,7 @@ impl Experiment<'_> {
         Ok(loaded)
     }
 
-    /// Latency of all at one rate that none of them minds.
+    /// Measures latency of all DUTs at one rate that is low for each of them.
     fn latencies_at_low_rate(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Low>, LabError> {
         let slowest = ndrs.values().map(|ndr| ndr.rate).filter(|rate| *rate > 0).min();
         let rate = slowest.map_or(self.plan.low_rate, |slowest| self.plan.low_rate.min(slowest / 2)).max(1);
@@ -197,7 +197,7 @@ impl Experiment<'_> {
         }))
     }
 
-    /// In each round, each load for each DUT: the trials by load.
+    /// Runs `rounds` rounds with one trial of each load for each DUT. Returns the trials by load.
     fn interleaved<const LOADS: usize>(
         &mut self,
         what: &str,
@@ -209,7 +209,7 @@ impl Experiment<'_> {
             for (load, trials) in loads.iter().zip(&mut trials) {
                 self.round(load, trials)?;
             }
-            self.console.say(&format!("{what}, {round} of {rounds}: {}", rates_in_words(&trials)));
+            self.console.say(&format!("{what}, {round} of {rounds}: {}", format_rates(&trials)));
         }
         Ok(trials)
     }
@@ -233,13 +233,13 @@ fn each<A, B>(of: &Each<A>, f: impl Fn(&A) -> B) -> Each<B> {
     of.iter().map(|(dut, figure)| (*dut, f(figure))).collect()
 }
 
-/// `share` times what is delivered at full speed; nothing where the generator is not that fast.
+/// Offered load of `share` times the rate delivered at full speed; `None` above the generator's speed.
 fn point(highest: &Highest, share: f64) -> Option<Offered> {
     let rate = (highest.delivered.median * share) as u64;
     (rate > 0 && (rate as f64) < highest.offered.median).then_some(Offered::PerSecond(rate))
 }
 
-/// Where most arrives; of equal points the one where least is offered.
+/// Point with the highest delivered rate; of equal points the one with the lowest offered rate.
 fn peak(curve: &[Point]) -> Point {
     let highest = curve.iter().rev().max_by(|a, b| a.delivered.total_cmp(&b.delivered));
     *highest.expect("a curve ends with its point of full speed")
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_rates_are_tried_in_turn_and_compared_in_turn() {
+    fn highest_rates_are_interleaved_and_compared_by_round() {
         let mut fake = Fake::new();
         let results = run_on(&mut fake, &fake::plan());
         let turns: Vec<_> = fake.log[..9].iter().map(|trial| trial.0).collect();
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_the_best_point_and_overload_is_four_times_that() {
+    fn overload_is_four_times_the_peak() {
         let results = run_on(&mut Fake::new(), &fake::plan());
         let overload = &of(&results, Dut::Xdp).overload;
         let peak = overload.peak.delivered;
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_generator_is_too_slow_overload_is_all_it_can() {
+    fn slow_generator_limits_overload_to_full_speed() {
         let mut fake = Fake { generator: 700_000, ..Fake::new() };
         let results = run_on(&mut fake, &fake::plan());
         let overload = &of(&results, Dut::Xdp).overload;
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_without_loss_is_within_the_resolution_also_on_a_noisy_machine() {
+    fn ndr_is_within_resolution_with_and_without_noise() {
         for noise in [0, 3] {
             let mut fake = Fake { noise, ..Fake::new() };
             let results = run_on(&mut fake, &fake::plan());
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_taken_at_shares_of_each_ones_own_rate() {
+    fn latency_is_measured_at_shares_of_own_ndr() {
         let results = run_on(&mut Fake::new(), &fake::plan());
         for figures in &results.duts {
             assert_eq!(figures.loaded.len(), LEVELS.len());
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_compared_at_one_low_rate() {
+    fn latency_is_compared_at_one_low_rate() {
         let results = run_on(&mut Fake::new(), &fake::plan());
         let [ours, peer] = [Dut::Xdp, Dut::L2fwd].map(|c| of(&results, c).low);
         assert!(near(ours.latency.offered, 10_000.0) && near(peer.latency.offered, 10_000.0));
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dut_that_always_loses_has_no_rate_and_no_latency_under_load() {
+    fn lossy_dut_has_no_ndr_and_no_latency_under_load() {
         let mut fake = Fake { noise: 1, ..Fake::new() };
         let results = run_on(&mut fake, &fake::plan());
         for figures in &results.duts {

@@ -1,4 +1,4 @@
-//! A simulated testbed with devices of known capacity, for tests.
+//! A simulated testbed with DUTs of known capacity, for tests.
 
 use super::conditions::Conditions;
 use super::experiment;
@@ -26,13 +26,13 @@ pub(super) fn plan() -> TrialPlan {
     }
 }
 
-/// Devices that deliver up to their capacity, and 5 % less in overload.
+/// A testbed with DUTs that deliver up to their capacity, and 5 % less in overload.
 pub(super) struct Fake {
-    /// Frames a second.
+    /// Full speed of the generator, in frames a second.
     pub(super) generator: u64,
-    /// Every so many trials the machine is away for a moment; 0 is never.
+    /// Interval of trials with a small loss, as by a preempted virtual machine; 0 for none.
     pub(super) noise: u32,
-    /// The trials, as they were made.
+    /// All trials, in order.
     pub(super) log: Vec<(Dut, Offered)>,
     pub(super) primed: Vec<Dut>,
 }
@@ -43,7 +43,7 @@ impl Fake {
     }
 }
 
-/// Frames a second that `dut` forwards.
+/// Capacity of `dut`, in frames a second.
 pub(super) fn capacity(dut: Dut) -> u64 {
     match dut {
         Dut::Xdp => 330_000,
@@ -90,7 +90,7 @@ impl Testbed for Fake {
     }
 }
 
-/// Longer under load, with a tail.
+/// Latencies with a tail, rising with load.
 fn latencies(busy: f64, dut: Dut) -> Histogram<u64> {
     let mut times = Histogram::new(3).unwrap();
     let base = if dut == Dut::L2fwd { 9_000.0 } else { 9_200.0 };

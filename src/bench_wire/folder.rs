@@ -9,30 +9,30 @@ use serde::Serialize;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// The folder where reports go unless told otherwise.
+/// Default name of the report folder.
 pub const DEFAULT_FOLDER: &str = "directrix-bench";
 
 const JSON: &str = "report.json";
 const TEXT: &str = "report.txt";
 const CSV: &str = "report.csv";
 
-/// A folder without a report, into which one can be written.
+/// A report folder. Writable, and without a report of another run.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes the folder `named`, or one called `directrix-bench` in this directory, with a number
-    /// behind it if earlier reports have taken the name.
+    /// Creates the folder `named`, by default `directrix-bench` in the working directory, with a number appended if
+    /// it already holds a report.
     ///
     /// # Errors
-    /// [`LabError::Input`] if `named` holds a report already, or nothing can be written there.
-    pub fn make(named: Option<&Path>) -> Result<Self, LabError> {
+    /// [`LabError::Input`] if `named` already holds a report, or is not writable.
+    pub fn create(named: Option<&Path>) -> Result<Self, LabError> {
         let path = match named {
             Some(path) if holds_report(path) => return Err(taken(path)),
             Some(path) => path.to_owned(),
             None => first_free(Path::new(DEFAULT_FOLDER)),
         };
-        probe(&path).map_err(|error| {
+        check_writable(&path).map_err(|error| {
             LabError::Input(format!(
                 "no report can be written to {}: {error}; name another folder with --out",
                 path.display()
@@ -41,13 +41,13 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// Path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Writes `report` in all its forms; a former state of it gives way.
+    /// Writes `report` in all formats, over an earlier state of the same run.
     ///
     /// # Errors
     /// [`LabError::Failed`] if a file cannot be written.
@@ -56,14 +56,14 @@ impl Folder {
             self.file(&name, &svg)?;
         }
         self.file(CSV, &csv::text(report))?;
-        self.keep(&tables::text(report), report)
+        self.write_text_and_json(&tables::text(report), report)
     }
 
-    /// Writes a report: `text` for people, `figures` for programs.
+    /// Writes `report.txt` and `report.json`.
     ///
     /// # Errors
     /// As [`Folder::write`].
-    pub(super) fn keep(&self, text: &str, figures: &impl Serialize) -> Result<(), LabError> {
+    pub(super) fn write_text_and_json(&self, text: &str, figures: &impl Serialize) -> Result<(), LabError> {
         let json =
             serde_json::to_string_pretty(figures).map_err(|error| LabError::Failed(error.to_string()))?;
         self.file(TEXT, text)?;
@@ -94,8 +94,8 @@ fn first_free(base: &Path) -> PathBuf {
     names.into_iter().find(|path| !holds_report(path)).expect("numbers do not run out")
 }
 
-/// Better now than when the figures are there.
-fn probe(folder: &Path) -> std::io::Result<()> {
+/// Creates and removes a file in `folder`, so that a folder that is not writable is refused before the first trial.
+fn check_writable(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder)?;
     let file = folder.join(".probe");
     File::create(&file)?;
@@ -108,10 +108,10 @@ mod tests {
     use crate::bench_wire::fake::report;
 
     #[test]
-    fn a_report_survives_its_file() {
+    fn report_round_trips_through_its_file() {
         let report = report();
         let home = tempfile::tempdir().unwrap();
-        let folder = Folder::make(Some(&home.path().join("new/one"))).unwrap();
+        let folder = Folder::create(Some(&home.path().join("new/one"))).unwrap();
         folder.write(&report).unwrap();
         let text = fs::read_to_string(folder.path().join(JSON)).unwrap();
         assert_eq!(serde_json::from_str::<BenchReport>(&text).unwrap(), report);
@@ -124,15 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_report_is_never_overwritten() {
+    fn earlier_report_is_never_overwritten() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join(JSON), "{}").unwrap();
-        let Err(LabError::Input(said)) = Folder::make(Some(home.path())) else { panic!("it was") };
+        let Err(LabError::Input(said)) = Folder::create(Some(home.path())) else { panic!("it was") };
         assert!(said.contains("already holds a report; name another folder with --out"), "{said}");
     }
 
     #[test]
-    fn a_default_folder_that_is_taken_gets_a_number() {
+    fn taken_default_folder_gets_a_number() {
         let home = tempfile::tempdir().unwrap();
         let base = home.path().join("b");
         assert_eq!(first_free(&base), base);
@@ -144,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_refused_at_once() {
-        let Err(LabError::Input(said)) = Folder::make(Some(Path::new("/proc/nowhere"))) else { panic!() };
+    fn unwritable_folder_is_refused() {
+        let Err(LabError::Input(said)) = Folder::create(Some(Path::new("/proc/nowhere"))) else { panic!() };
         assert!(said.starts_with("no report can be written to /proc/nowhere: "), "{said}");
     }
 }

@@ -1,22 +1,21 @@
-//! The sink's latencies, as it counts them and as everybody reads them.
+//! Conversion of the sink's latency buckets to an HDR histogram.
 
 use crate::worker::latency_histogram;
 use hdrhistogram::Histogram;
 
-/// Binary logarithm of the number of buckets for each power of two. Mirrored by sink.bpf.c.
+/// Binary logarithm of the number of buckets per power of two. Mirrored by sink.bpf.c.
 const STEP_BITS: u32 = 7;
-/// All buckets. Mirrored by sink.bpf.c; the last one is from 2^38 ns, 4.6 minutes, on.
+/// Number of buckets. Mirrored by sink.bpf.c. The last one starts at 2^38 ns, 4.6 minutes.
 pub(super) const BUCKETS: u32 = 4096;
 
-/// Shortest latency of bucket `bucket` and the width of the bucket, both in ns.
+/// Lower bound and width of bucket `bucket`, in ns.
 fn span(bucket: u32) -> (u64, u64) {
     let exponent = (bucket >> STEP_BITS).saturating_sub(1);
     let mantissa = bucket - (exponent << STEP_BITS);
     (u64::from(mantissa) << exponent, 1 << exponent)
 }
 
-/// Counts by bucket as a histogram in ns; each bucket counts as its middle, so that a value is
-/// wrong by 0.4 % at most.
+/// Converts counts by bucket to a histogram in ns. Each bucket counts as its midpoint: the error is at most 0.4 %.
 pub(super) fn histogram(counts: &[u64]) -> Histogram<u64> {
     let mut histogram = latency_histogram();
     for (bucket, count) in (0..).zip(counts).filter(|(_, count)| **count > 0) {
@@ -30,7 +29,7 @@ pub(super) fn histogram(counts: &[u64]) -> Histogram<u64> {
 mod tests {
     use super::*;
 
-    /// As sink.bpf.c does it.
+    /// Bucket of a latency, as in sink.bpf.c.
     fn bucket_of(ns: u64) -> u32 {
         let exponent = if ns >> (STEP_BITS + 1) > 0 { ns.ilog2() - STEP_BITS } else { 0 };
         ((exponent << STEP_BITS) + (ns >> exponent) as u32).min(BUCKETS - 1)
@@ -56,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_survive_the_conversion() {
+    fn percentiles_are_preserved() {
         let mut counts = vec![0; BUCKETS as usize];
         for ns in 1..=100_000u64 {
             counts[bucket_of(ns) as usize] += 1;
@@ -70,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_longer_than_the_histogram_goes_counts_as_its_longest() {
+    fn latency_above_the_range_counts_as_the_maximum() {
         let mut counts = vec![0; BUCKETS as usize];
         counts[BUCKETS as usize - 1] = 3;
         assert_eq!(histogram(&counts).len(), 3);

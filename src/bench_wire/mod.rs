@@ -1,38 +1,37 @@
-//! The throughput bench: DUTs side by side on veth pairs, one generator, one counting sink.
+//! Throughput bench by RFC 2544 and RFC 8219: devices under test (DUT), a traffic generator and a counting sink.
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`trial`] | what a trial is, and what comes out of one |
-//! | [`session`] | a run from the command line's words to the report's folder |
-//! | [`plan`], [`experiment`], [`search`] | what is measured and how often; the order of the trials; the search for the NDR |
-//! | [`statistics`], [`results`] | medians, quartiles, ratios; what was found, as figures |
-//! | [`report`], [`conditions`], [`tables`], [`plots`], [`csv`] | what was found, for programs and for people |
-//! | [`testbed`], [`external`] | veth pairs with everybody on them; a real interface with a device behind it |
-//! | [`device`] | this machine as the device: DUTs in turn on a real interface |
-//! | [`generator`], [`sink`] | where frames come from and where they end |
-//! | [`dut`] | who forwards |
-//! | [`cores`] | who works on which core, and how busy cores are |
-//!
-//! Of the rest, `port_pair` is one DUT's veth pair, `program` a BPF program of those in bpf/, and
-//! `anchor` and `napi` make the kernel do what a bench needs.
+//! | [`trial`] | trial: DUT, traffic, offered load, outcome |
+//! | [`session`] | a run, from the request to the report folder |
+//! | [`plan`], [`experiment`], [`search`] | number and order of the trials, search for the NDR |
+//! | [`statistics`], `summary`, [`results`] | medians, quartiles, ratios; figures of a run |
+//! | [`report`], [`folder`], [`conditions`] | the report and its folder; machine and system |
+//! | [`tables`], [`plots`], [`csv`] | formats of the report |
+//! | [`testbed`], `port_pair` | veth pairs, one for each DUT |
+//! | [`external`] | a real interface with any device behind it |
+//! | [`device`] | DUTs in turn on an interface of this machine, with an external generator |
+//! | [`generator`], [`sink`] | source and destination of the frames |
+//! | [`dut`] | the devices under test |
+//! | [`cores`], `namespace` | CPU affinity, CPU time and counters; network namespaces |
+//! | `program`, `anchor`, `histogram` | loading of BPF programs; their attachment; latency buckets |
 //!
 //! # Terms
 //!
-//! - **DUT**: who forwards. All are up at once; those that are not on trial are suspended.
-//! - **Trial**: one DUT, one offered rate, one stretch of time. **Round**: a trial of each
-//!   DUT in turn. What is compared, is compared within rounds.
-//! - **Offered**: frames that the generator put on the wire. **Delivered**: frames that reached the
-//!   sink with the forwarder's source and a real server's destination MAC address.
-//! - **Highest rate**: delivered at full speed of the generator. **Peak**: the most that is
-//!   delivered at any offered rate of the curve. **Overload**: four times the peak, or what the
-//!   generator can make.
-//! - **NDR**, no-drop rate: the highest rate without loss, by the rule that [`search`] states.
-//! - **Latency**: from the making of a frame to the sink, of a sample of the frames.
+//! - **DUT**: the forwarder under test. All are started at once; one is selected, the others are suspended.
+//! - **Trial**: one DUT, one offered load, one duration. **Round**: a trial of each DUT in turn. Comparisons are made
+//!   within rounds.
+//! - **Offered**: frames sent by the generator. **Delivered**: frames counted by the sink, with the DUT's source and a
+//!   real server's destination MAC address. Their difference, as a share of the offered frames, is the frame loss rate
+//!   (RFC 1242 section 3.6).
+//! - **Highest rate**: delivered at full speed of the generator. **Peak**: the highest rate delivered at any offered
+//!   load of the curve. **Overload**: four times the peak, or full speed of the generator.
+//! - **NDR**, no-drop rate: the throughput of RFC 2544, by the rules of [`search`].
+//! - **Latency**: time from the creation of a frame to the sink, of a sample of the frames.
 
 #![forbid(unsafe_code)]
 
 mod anchor;
-
 pub mod conditions;
 pub mod cores;
 pub mod csv;
@@ -46,7 +45,6 @@ pub mod folder;
 pub mod generator;
 mod histogram;
 mod namespace;
-
 pub mod plan;
 pub mod plots;
 mod port_pair;

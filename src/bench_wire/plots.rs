@@ -1,4 +1,4 @@
-//! The report as pictures: SVG files that a browser shows.
+//! Report as SVG plots.
 
 use super::conditions::Conditions;
 use super::report::BenchReport;
@@ -13,7 +13,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 
-/// Width and height, in pixels.
+/// Width and height of a plot, in pixels.
 const SIZE: (u32, u32) = (900, 520);
 
 /// Width of a letter in a legend, in pixels, on average.
@@ -33,21 +33,21 @@ type Draw = fn(&Area<'_>, &Results) -> Drawn;
 
 type Percentile = fn(&LatencyQuantiles) -> u64;
 
-/// Every picture of `report`: file name and SVG text.
+/// Draws all plots of `report`: file names and SVG texts.
 ///
 /// # Errors
-/// [`LabError::Failed`] if one cannot be drawn.
+/// [`LabError::Failed`] if a plot cannot be drawn.
 pub fn all(report: &BenchReport) -> Result<Vec<(String, String)>, LabError> {
     let kinds: [(&str, Draw); 3] = [("highest", highest), ("curve", curves), ("latency", latencies)];
-    let mut pictures = Vec::new();
+    let mut plots = Vec::new();
     for results in &report.results {
         for (kind, draw) in kinds {
-            let svg = picture(results, &below(&report.conditions), draw)
+            let svg = plot(results, &below(&report.conditions), draw)
                 .map_err(|error| LabError::Failed(format!("cannot draw the {kind} plot: {error}")))?;
-            pictures.push((file_name(kind, &results.traffic), svg));
+            plots.push((file_name(kind, &results.traffic), svg));
         }
     }
-    Ok(pictures)
+    Ok(plots)
 }
 
 fn file_name(plot: &str, traffic: &Traffic) -> String {
@@ -58,13 +58,13 @@ fn file_name(plot: &str, traffic: &Traffic) -> String {
     format!("{plot}-{}-flows{kind}.svg", traffic.flows)
 }
 
-/// Machine, kernel and day, so that a picture can be read without its report.
+/// Footer of a plot: machine, kernel and date.
 fn below(here: &Conditions) -> String {
     let day = here.date.split('T').next().unwrap_or_default();
     format!("{}, {} cores; {}; directrix {}; {day}", here.cpu, here.cores, here.kernel, here.directrix)
 }
 
-fn picture(results: &Results, below: &str, draw: Draw) -> Result<String, Box<dyn std::error::Error>> {
+fn plot(results: &Results, below: &str, draw: Draw) -> Result<String, Box<dyn std::error::Error>> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -78,7 +78,7 @@ fn picture(results: &Results, below: &str, draw: Draw) -> Result<String, Box<dyn
     Ok(svg)
 }
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008).
+/// Palette for all kinds of colour vision (Okabe and Ito, 2008).
 fn colour(dut: Dut) -> RGBColor {
     match dut {
         Dut::Xdp | Dut::External => RGBColor(0, 114, 178),
@@ -89,7 +89,7 @@ fn colour(dut: Dut) -> RGBColor {
     }
 }
 
-/// The name in a legend and below a bar, which is read without the report's explanations.
+/// Name in a legend and below a bar.
 fn label(dut: Dut) -> &'static str {
     match dut {
         Dut::Xdp => "directrix, AF_XDP",
@@ -101,7 +101,7 @@ fn label(dut: Dut) -> &'static str {
     }
 }
 
-/// Bars of the median, from quartile to quartile a thick line, from least to greatest a thin one.
+/// Bars of the median, with quartiles as a thick line and extremes as a thin one.
 fn highest(area: &Area<'_>, results: &Results) -> Drawn {
     let duts = &results.duts;
     let top = duts.iter().map(|figures| figures.highest.delivered.max / 1e3).fold(1.0, f64::max);
@@ -109,11 +109,13 @@ fn highest(area: &Area<'_>, results: &Results) -> Drawn {
         SegmentValue::CenterOf(place) => duts.get(*place).map_or("", |f| label(f.dut)).to_owned(),
         _ => String::new(),
     };
-    let area = titled(
-        area,
-        "Throughput: frames delivered while the generator sends at full speed",
-        (results, SPREAD, &[]),
-    )?;
+    let head = Head {
+        title: "Throughput: frames delivered while the generator sends at full speed",
+        traffic: &results.traffic,
+        note: SPREAD,
+        legend: &[],
+    };
+    let area = head.draw(area)?;
     let mut chart = ChartBuilder::on(&area)
         .x_label_area_size(40)
         .y_label_area_size(80)
@@ -140,7 +142,7 @@ fn highest(area: &Area<'_>, results: &Results) -> Drawn {
     Ok(())
 }
 
-/// Delivered against offered, both logarithmic, so that DUTs of unlike speed can be seen.
+/// Delivered against offered rate, on logarithmic axes, for DUTs of very different speed.
 fn curves(area: &Area<'_>, results: &Results) -> Drawn {
     let points = |figures: &DutFigures| -> Vec<(f64, f64)> {
         figures.curve.iter().map(|point| (point.offered / 1e3, point.delivered / 1e3)).collect()
@@ -150,11 +152,13 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
     let lossless = [(x.start.max(y.start), x.start.max(y.start)), (x.end.min(y.end), x.end.min(y.end))];
     let mut legend = legend(results, |_| true);
     legend.push(("no loss", LOSSLESS));
-    let area = titled(
-        area,
-        "Throughput: frames delivered against frames offered, both axes logarithmic",
-        (results, "", &legend),
-    )?;
+    let head = Head {
+        title: "Throughput: frames delivered against frames offered, both axes logarithmic",
+        traffic: &results.traffic,
+        note: "",
+        legend: &legend,
+    };
+    let area = head.draw(area)?;
     let mut chart = ChartBuilder::on(&area)
         .x_label_area_size(48)
         .y_label_area_size(80)
@@ -165,24 +169,26 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
     chart.draw_series(DashedLineSeries::new(lossless, 6, 5, LOSSLESS.stroke_width(1)))?;
     for figures in &results.duts {
         let mut points = points(figures);
-        points.sort_by(|a, b| a.0.total_cmp(&b.0)); // a generator that is kept from its work makes less than asked
+        points.sort_by(|a, b| a.0.total_cmp(&b.0)); // a preempted generator offers less than intended
         line(&mut chart, figures.dut, points)?;
     }
     Ok(())
 }
 
-/// One panel for each percentile, the same axes for all.
+/// Latency against load, one panel for each percentile with the same axes.
 fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
     let panels: [(&str, Percentile); 3] =
         [("median", |l| l.p50), ("99th percentile", |l| l.p99), ("99.9th percentile", |l| l.p999)];
     let levels = || results.duts.iter().flat_map(|figures| &figures.loaded);
     let all = levels().flat_map(|level| panels.map(|(_, of)| of(&level.latency) as f64 / 1e3));
     let times = range(all);
-    let area = titled(
-        area,
-        "Latency from generator to sink under load, where a rate without loss (NDR) was found",
-        (results, "", &legend(results, |figures| !figures.loaded.is_empty())),
-    )?;
+    let head = Head {
+        title: "Latency from generator to sink under load, where a rate without loss (NDR) was found",
+        traffic: &results.traffic,
+        note: "",
+        legend: &legend(results, |figures| !figures.loaded.is_empty()),
+    };
+    let area = head.draw(area)?;
     let shares = area.split_evenly((1, panels.len()));
     for (place, (share, (name, of))) in shares.iter().zip(panels).enumerate() {
         let mut chart = ChartBuilder::on(share)
@@ -207,7 +213,7 @@ fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
     Ok(())
 }
 
-/// A logarithmic axis with marks at ones, twos and fives: the library's own marks some decades twice.
+/// A logarithmic axis with marks at 1, 2 and 5. The axis of the library marks some decades twice.
 struct LogAxis {
     scale: LogCoord<f64>,
     range: Range<f64>,
@@ -240,7 +246,7 @@ impl Ranged for LogAxis {
     }
 }
 
-/// The ones, twos and fives within `range`, ascending.
+/// Marks at 1, 2 and 5 of each decade within `range`, ascending.
 fn marks(range: &Range<f64>) -> Vec<f64> {
     let (first, last) = (range.start.log10().floor() as i32, range.end.log10().ceil() as i32);
     let decades = (first..=last).flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| (digit, decade)));
@@ -251,7 +257,7 @@ fn marks(range: &Range<f64>) -> Vec<f64> {
     decades.map(mark).filter(|mark| (range.start..=range.end).contains(mark)).collect()
 }
 
-/// A line with its points.
+/// Draws a line with its points.
 fn line<'a, X: Ranged<ValueType = f64>>(
     chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, LogAxis>>,
     dut: Dut,
@@ -262,35 +268,41 @@ fn line<'a, X: Ranged<ValueType = f64>>(
     Ok(())
 }
 
-/// What the lines on a bar are.
+/// Explanation of the lines on a bar.
 const SPREAD: &str = "; bar: median, thick line: quartiles, thin line: extremes";
 
-/// Title, traffic with a `note`, and `legend` above; what is left of the area is below them.
-fn titled<'a>(
-    area: &Area<'a>,
-    title: &str,
-    (results, note, legend): (&Results, &str, &[(&str, RGBColor)]),
-) -> Result<Area<'a>, Box<dyn std::error::Error>> {
-    let (head, body) = area.split_vertically(if legend.is_empty() { 60 } else { 84 });
-    let style = |size| (FONT, size).into_text_style(&head);
-    head.draw_text(title, &style(22), (12, 2))?;
-    head.draw_text(&format!("{}{note}", heading(&results.traffic)), &style(14), (12, 32))?;
-    let mut x = 12;
-    for (name, colour) in legend {
-        head.draw(&Rectangle::new([(x, 62), (x + 16, 66)], colour.filled()))?;
-        head.draw_text(name, &style(14), (x + 22, 57))?;
-        x += LETTER * name.len() as i32 + 46;
-    }
-    Ok(body)
+/// Head of a plot: title, traffic with a note, and legend.
+struct Head<'a> {
+    title: &'a str,
+    traffic: &'a Traffic,
+    note: &'a str,
+    legend: &'a [(&'a str, RGBColor)],
 }
 
-/// Name and colour of each DUT that is `drawn`, in their order.
+impl Head<'_> {
+    /// Draws the head at the top of `area`. Returns the area below.
+    fn draw<'b>(&self, area: &Area<'b>) -> Result<Area<'b>, Box<dyn std::error::Error>> {
+        let (head, body) = area.split_vertically(if self.legend.is_empty() { 60 } else { 84 });
+        let style = |size| (FONT, size).into_text_style(&head);
+        head.draw_text(self.title, &style(22), (12, 2))?;
+        head.draw_text(&format!("{}{}", heading(self.traffic), self.note), &style(14), (12, 32))?;
+        let mut x = 12;
+        for (name, colour) in self.legend {
+            head.draw(&Rectangle::new([(x, 62), (x + 16, 66)], colour.filled()))?;
+            head.draw_text(name, &style(14), (x + 22, 57))?;
+            x += LETTER * name.len() as i32 + 46;
+        }
+        Ok(body)
+    }
+}
+
+/// Name and colour of each DUT that is `drawn`, in order.
 fn legend(results: &Results, drawn: fn(&DutFigures) -> bool) -> Vec<(&'static str, RGBColor)> {
     let entry = |figures: &DutFigures| (label(figures.dut), colour(figures.dut));
     results.duts.iter().filter(|figures| drawn(figures)).map(entry).collect()
 }
 
-/// From the least to the greatest value with some air, fit for a logarithmic axis.
+/// Range of the positive `values` with a margin, for a logarithmic axis.
 fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (least, greatest) = values
         .filter(|value| *value > 0.0)
@@ -298,7 +310,7 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     if greatest == 0.0 { 1.0..10.0 } else { least * 0.8..greatest * 1.25 }
 }
 
-/// A number as labels have it: with commas between thousands, and a fraction only below one.
+/// Formats a number for a label, with commas between thousands. Only numbers below 1 have a fraction.
 fn grouped(value: f64) -> String {
     if value > 0.0 && value < 1.0 {
         return format!("{value}");
@@ -311,7 +323,7 @@ fn grouped(value: f64) -> String {
     digits.chars().enumerate().map(comma).collect()
 }
 
-/// The look that all pictures share.
+/// Common style of all plots.
 fn styled<'b, 'a: 'b, 'm, X: Ranged, Y: Ranged>(
     mesh: &'b mut MeshStyle<'a, 'm, X, Y, SVGBackend<'a>>,
 ) -> &'b mut MeshStyle<'a, 'm, X, Y, SVGBackend<'a>> {
@@ -328,7 +340,7 @@ mod tests {
     use clap::ValueEnum;
 
     #[test]
-    fn a_logarithmic_axis_has_round_marks_each_once() {
+    fn logarithmic_axis_has_unique_round_marks() {
         let written =
             |range: Range<f64>| marks(&range).into_iter().map(grouped).collect::<Vec<_>>().join(" ");
         assert_eq!(written(70.0..6000.0), "100 200 500 1,000 2,000 5,000");
@@ -337,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_stands_twice_in_one_place() {
+    fn plots_have_no_overlapping_texts() {
         for (name, svg) in all(&report()).unwrap() {
             let texts: Vec<_> =
                 svg.split("<text ").skip(1).map(|text| &text[..text.find("</text>").unwrap()]).collect();
@@ -348,14 +360,14 @@ mod tests {
     }
 
     #[test]
-    fn every_legend_fits_its_picture() {
+    fn every_legend_fits_its_plot() {
         let names = Dut::value_variants().iter().map(|dut| label(*dut));
         let width: i32 = names.chain(["no loss"]).map(|name| LETTER * name.len() as i32 + 46).sum();
         assert!(width + 12 <= SIZE.0 as i32, "{width}");
     }
 
     #[test]
-    fn a_logarithmic_axis_is_given_no_zero() {
+    fn range_of_a_logarithmic_axis_is_positive() {
         assert_eq!(range([0.0, 0.0].into_iter()), 1.0..10.0);
         let range = range([0.0, 10.0, 100.0].into_iter());
         assert!(range.start > 0.0 && range.start < 10.0 && range.end > 100.0);

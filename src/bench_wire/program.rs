@@ -1,4 +1,4 @@
-//! A BPF program of the bench, in the kernel.
+//! Loading and attaching of the bench's BPF programs.
 
 use crate::io::Interface;
 use crate::io::bpf::{self, Attached};
@@ -10,13 +10,13 @@ use aya::{Ebpf, EbpfLoader, GlobalData};
 use std::fmt::Debug;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// One loaded object file with one XDP program in it.
+/// A loaded object file with one XDP program.
 pub(super) struct BenchProgram {
     ebpf: Ebpf,
     name: &'static str,
 }
 
-/// `struct mac` of bench.bpf.h.
+/// MAC address as `struct mac` of bench.bpf.h.
 pub(super) fn padded(mac: MacAddr) -> [u8; 8] {
     let [a, b, c, d, e, f] = mac.0;
     [a, b, c, d, e, f, 0, 0]
@@ -42,18 +42,18 @@ impl BenchProgram {
         Ok(program)
     }
 
-    /// Attaches it; it stays while the result is kept.
+    /// Attaches the program; dropping the result detaches it.
     pub(super) fn attach(&mut self, interface: &Interface) -> Result<Attached, LabError> {
         bpf::attach(self.fd(), interface, bpf::Modes::Any)
             .map_err(|error| LabError::Failed(error.to_string()))
     }
 
-    /// Its descriptor.
+    /// File descriptor of the program.
     pub(super) fn fd(&mut self) -> BorrowedFd<'_> {
         self.xdp().fd().expect("`load` has loaded it").as_fd()
     }
 
-    /// Takes the map `name`, once.
+    /// Takes the map `name`. Panics on a second call.
     pub(super) fn take_map<M: TryFrom<Map, Error: Debug>>(&mut self, name: &str) -> M {
         let map = self.ebpf.take_map(name).expect("the object declares it, and it is taken once");
         M::try_from(map).expect("it is of that type")
@@ -65,7 +65,7 @@ impl BenchProgram {
     }
 }
 
-/// What a failing map operation says.
+/// Error of a map operation.
 pub(super) fn map_failed(error: &MapError) -> LabError {
     LabError::Failed(format!("the kernel refused to read or write a map of the bench: {error}"))
 }

@@ -5,19 +5,18 @@ use super::plan::TrialPlan;
 use super::results::Results;
 use serde::{Deserialize, Serialize};
 
-/// The version of `report.json`'s schema. It rises when a field changes its meaning or goes away;
-/// fields may be added without.
+/// Version of `report.json`'s schema. Changed when a field changes its meaning or is removed; new fields keep it.
 pub const SCHEMA: u32 = 2;
 
-/// Everything that a run has found, and under which conditions.
+/// All figures of a run, with its conditions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BenchReport {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Where and when.
+    /// Machine, system and testbed.
     pub conditions: Conditions,
-    /// What was measured, how often.
+    /// Plan of the trials.
     pub plan: TrialPlan,
-    /// What was found, by traffic.
+    /// Results by traffic pattern.
     pub results: Vec<Results>,
 }

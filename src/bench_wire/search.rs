@@ -1,53 +1,52 @@
-//! The search for the highest rate without loss, the "throughput" of RFC 2544 section 26.1.
+//! Search for the no-drop rate (NDR), the "throughput" of RFC 2544 section 26.1.
 //!
-//! A binary search between nothing and an upper bound, acceptable loss zero. On a machine that
-//! others share, a frame may be lost because the machine was away for a moment, so a loss is
-//! verified (as ETSI GS NFV-TST 009 does in its "binary search with loss verification"):
+//! A binary search between 0 and an upper bound, with an acceptable frame loss rate of 0. On a shared machine,
+//! preemption may cause a loss. Losses are therefore verified ("binary search with loss verification" of
+//! ETSI GS NFV-TST 009):
 //!
-//! 1. A rate passes if one of up to [`SearchRules::tries`] trials loses nothing, and fails if all lose.
+//! 1. A rate passes if one of up to [`SearchRules::tries`] trials loses no frame. It fails if all lose frames.
 //! 2. The search ends when the highest rate that passed is within [`SearchRules::resolution`] of the
-//!    lowest that failed, as a share of the latter; far below the upper bound, where that would be
-//!    endless, within a tenth of it as a share of the upper bound.
-//! 3. The rate found must then pass [`SearchRules::confirmations`] further trials, more than half of
-//!    them without loss; otherwise it goes down, by one step, then two, then four, until it does.
-//!    How many of them lost nothing is reported with the rate.
+//!    lowest that failed, as a share of the latter. Far below the upper bound, the interval is a tenth of the
+//!    resolution as a share of the upper bound, so that the search ends.
+//! 3. The rate must then pass more than half of [`SearchRules::confirmations`] further trials. Otherwise it is
+//!    lowered, by one step, then two, then four, until it does. The number of lossless confirmations is reported.
 //!
-//! RFC 2544 section 24 asks for trials of 60 seconds; shorter ones are the caller's decision, and
-//! to be stated with the result.
+//! RFC 2544 section 24 requires trials of 60 seconds. Shorter trials are the caller's decision and are stated with the
+//! result.
 
-/// How a rate is judged, and how precisely it is sought.
+/// Rules of the search: resolution and number of trials.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchRules {
     /// Width of the last interval, as a share of its upper end.
     pub resolution: f64,
-    /// Trials that must all lose for a rate to fail, at least 1.
+    /// Trials that must all lose frames for a rate to fail, at least 1.
     pub tries: u32,
     /// Trials that confirm the result, at least 1.
     pub confirmations: u32,
 }
 
-/// What the search has found.
+/// Result of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchResult {
-    /// Frames a second; 0 if even the slowest rate tried loses.
+    /// Frames a second; 0 if the lowest rate tried loses frames.
     pub rate: u64,
-    /// Frames a second by which a higher rate might have passed, had the search gone on.
+    /// Width of the last interval, in frames a second.
     pub within: u64,
-    /// How many of the confirming trials lost nothing.
+    /// Confirming trials without loss.
     pub lossless: u32,
-    /// Trials made in all.
+    /// Total number of trials.
     pub trials: u32,
 }
 
 impl SearchRules {
-    /// The least difference that matters just below `rate`, in frames a second.
+    /// Width at which the search ends just below `rate`, in frames a second.
     #[must_use]
     pub fn step(&self, rate: u64, upper: u64) -> u64 {
         let (step, floor) = (rate as f64 * self.resolution, upper as f64 * self.resolution / FLOOR);
         (step.max(floor) as u64).max(1)
     }
 
-    /// Trials at least needed, and at most.
+    /// Minimum and maximum number of trials.
     #[must_use]
     pub fn trials(&self) -> (u32, u32) {
         let halvings = |finer: f64| (1.0 + finer / self.resolution).log2().ceil() as u32;
@@ -56,13 +55,13 @@ impl SearchRules {
     }
 }
 
-/// How many times finer the search gets far below its upper bound.
+/// Refinement of the resolution far below the upper bound.
 const FLOOR: f64 = 10.0;
 
-/// Finds the highest rate up to `upper` at which `is_lossless`, which makes one trial, holds.
+/// Finds the highest rate up to `upper` at which `is_lossless`, one trial, returns true.
 ///
 /// # Errors
-/// What `is_lossless` fails with.
+/// Errors of `is_lossless`.
 pub fn highest_lossless<E>(
     upper: u64,
     rules: &SearchRules,
@@ -81,8 +80,7 @@ struct Search<'a, F> {
 }
 
 impl<E, F: FnMut(u64) -> Result<bool, E>> Search<'_, F> {
-    /// The highest rate that passes, and how precisely that is known. Everything up to `passes` is
-    /// taken to pass, everything from `fails` on to fail.
+    /// Bisects. Returns the highest rate that passed and the width of the last interval.
     fn bisect(&mut self, upper: u64) -> Result<(u64, u64), E> {
         let mut step = self.rules.step(upper, upper);
         let (mut passes, mut fails) = (0, upper + step);
@@ -107,7 +105,7 @@ impl<E, F: FnMut(u64) -> Result<bool, E>> Search<'_, F> {
         Ok(false)
     }
 
-    /// The first rate from `rate` downwards that passes most of its trials, and how many.
+    /// Lowers `rate` until it passes most confirming trials. Returns the rate and the number of lossless trials.
     fn confirm(&mut self, mut rate: u64, mut back: u64) -> Result<(u64, u32), E> {
         while rate > 0 {
             let lossless = self.count_lossless(rate)?;
@@ -142,7 +140,7 @@ mod tests {
 
     const RULES: SearchRules = SearchRules { resolution: 0.01, tries: 3, confirmations: 5 };
 
-    /// A device that loses nothing up to `capacity`, but where `noise` says so.
+    /// Searches on a device without loss up to `capacity`, unless `noise` returns true.
     fn search(upper: u64, capacity: u64, mut noise: impl FnMut() -> bool) -> SearchResult {
         let probe = |rate| Ok::<_, Infallible>(rate <= capacity && !noise());
         let Ok(found) = highest_lossless(upper, &RULES, probe);
@@ -150,25 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn a_device_faster_than_the_bound_is_found_to_reach_it() {
+    fn fast_device_reaches_the_bound() {
         let found = search(1_000_000, u64::MAX, || false);
         assert_eq!(found.rate, 1_000_000);
         assert_eq!(found.lossless, 5);
     }
 
     #[test]
-    fn a_device_that_always_loses_is_given_nothing() {
+    fn lossy_device_gets_rate_zero() {
         assert_eq!(search(1_000_000, 0, || false).rate, 0);
         assert_eq!(search(0, 100, || false).rate, 0, "no bound, no rate");
     }
 
     #[test]
-    fn a_failure_of_a_trial_ends_the_search() {
+    fn failed_trial_ends_the_search() {
         assert_eq!(highest_lossless(100, &RULES, |_| Err("gone")), Err("gone"));
     }
 
     #[test]
-    fn a_rate_that_only_passed_by_luck_is_taken_back() {
+    fn rate_that_passed_by_chance_is_lowered() {
         // Between 500 and 800 every third trial is lucky: enough to pass, too few to be confirmed.
         let mut trials = 0;
         let probe = |rate| {
@@ -182,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_result_is_within_the_resolution_below_the_capacity(
+        fn result_is_within_resolution_below_capacity(
             upper in 1u64..50_000_000, share in 0.0..1.2,
         ) {
             let capacity = (upper as f64 * share) as u64;
@@ -193,7 +191,7 @@ mod tests {
         }
 
         #[test]
-        fn losses_that_the_device_is_not_to_blame_for_change_nothing(
+        fn isolated_losses_do_not_change_the_result(
             upper in 1u64..50_000_000, share in 0.0..1.2, phase in 0u32..3,
         ) {
             // Two in three trials are quiet: never three losses in a row, and most of five are quiet.
@@ -205,7 +203,7 @@ mod tests {
         }
 
         #[test]
-        fn no_device_takes_more_trials_than_were_announced(
+        fn number_of_trials_is_bounded(
             upper in 1u64..50_000_000, verdicts in prop::collection::vec(any::<bool>(), 600),
         ) {
             let mut verdicts = verdicts.into_iter();

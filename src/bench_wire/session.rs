@@ -49,8 +49,8 @@ impl BenchRequest {
         mut build: impl FnMut(&[Dut], Traffic) -> Result<A, LabError>,
     ) -> Result<BenchReport, LabError> {
         self.check()?;
-        let folder = Folder::make(self.out.as_deref())?;
-        let conditions = Conditions::here(self.setting.clone()).without(&self.left_out);
+        let folder = Folder::create(self.out.as_deref())?;
+        let conditions = Conditions::here(self.setting.clone()).with_left_out(&self.left_out);
         let plan = self.plan.clone();
         let mut report = BenchReport { schema: SCHEMA, conditions, plan, results: Vec::new() };
         report_left_out(console, &self.left_out);

@@ -1,25 +1,24 @@
-//! Medians, quartiles and ratios: what a handful of trials on a noisy machine has to say.
+//! Medians, quartiles and ratios of few trials on a noisy machine.
 
 use serde::{Deserialize, Serialize};
 
-/// Five figures that describe a sample.
+/// Five-number summary of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The least value.
+    /// Minimum.
     pub min: f64,
-    /// The lower quartile.
+    /// Lower quartile.
     pub q1: f64,
-    /// The middle value.
+    /// Median.
     pub median: f64,
-    /// The upper quartile.
+    /// Upper quartile.
     pub q3: f64,
-    /// The greatest value.
+    /// Maximum.
     pub max: f64,
 }
 
 impl Spread {
-    /// Describes `values`; those that are no number (a ratio to nothing) are left out. `None` if
-    /// none is left.
+    /// Summarizes `values`, without infinities and NaN (ratios to 0). `None` if no value remains.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
@@ -30,8 +29,7 @@ impl Spread {
     }
 }
 
-/// Between two values, on the straight line that joins them (type 7 of Hyndman and Fan, 1996, the
-/// usual one). `sorted` is not empty.
+/// Quantile by linear interpolation (type 7 of Hyndman and Fan, 1996). `sorted` must not be empty.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
@@ -39,13 +37,13 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
 }
 
-/// The middle one of `values`, 0 if there is none.
+/// Median of `values`; 0 without values.
 #[must_use]
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     Spread::of(values).map_or(0.0, |spread| spread.median)
 }
 
-/// Each value of `a` over that of `b` from the same round. What slows a whole round, slows both.
+/// Ratios of `a` to `b`, round by round. A slow round affects both sides alike.
 #[must_use]
 pub fn ratios(a: &[f64], b: &[f64]) -> Option<Spread> {
     Spread::of(a.iter().zip(b).map(|(a, b)| a / b))
@@ -74,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_round_slows_both_sides_of_a_ratio() {
+    fn slow_round_slows_both_sides_of_a_ratio() {
         let ours = [300.0, 30.0, 330.0];
         let peer = [200.0, 20.0, 220.0];
         let ratio = ratios(&ours, &peer).unwrap();

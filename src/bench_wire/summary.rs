@@ -1,4 +1,4 @@
-//! What several trials of one DUT say together.
+//! Aggregation of several trials of one DUT.
 
 use super::results::LatencyQuantiles;
 use super::statistics::{Spread, median};
@@ -6,32 +6,32 @@ use super::trial::{Dut, PerFrame, TrialOutcome};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
-/// The trials of each DUT, in the order they were made.
+/// Outcomes of each DUT, in order of the trials.
 pub(super) type Trials = BTreeMap<Dut, Vec<TrialOutcome>>;
 
-/// Offered rates.
+/// Offered rate of each trial.
 pub(super) fn offered(outcomes: &[TrialOutcome]) -> Vec<f64> {
     outcomes.iter().map(TrialOutcome::offered_rate).collect()
 }
 
-/// Delivered rates.
+/// Delivered rate of each trial.
 pub(super) fn delivered(outcomes: &[TrialOutcome]) -> Vec<f64> {
     outcomes.iter().map(TrialOutcome::delivered_rate).collect()
 }
 
-/// Nothing was measured where there was no trial: all zeros.
+/// Spread of `values`; all zeros without trials.
 pub(super) fn spread(values: Vec<f64>) -> Spread {
     Spread::of(values).unwrap_or(Spread { min: 0.0, q1: 0.0, median: 0.0, q3: 0.0, max: 0.0 })
 }
 
-/// The median busy share of each core.
+/// Median busy share of each core.
 pub(super) fn cores(outcomes: &[TrialOutcome]) -> Vec<f64> {
     let count = outcomes.iter().map(|outcome| outcome.cores.len()).max().unwrap_or(0);
     let share = |core: usize| median(outcomes.iter().filter_map(|outcome| outcome.cores.get(core).copied()));
     (0..count).map(share).collect()
 }
 
-/// The median costs of a frame, where they were counted.
+/// Median cost of a frame; `None` without hardware counters.
 pub(super) fn per_frame(outcomes: &[TrialOutcome]) -> Option<PerFrame> {
     let counted: Vec<PerFrame> = outcomes.iter().filter_map(|outcome| outcome.counters).collect();
     let cycles = Spread::of(counted.iter().map(|cost| cost.cycles))?.median;
@@ -39,7 +39,7 @@ pub(super) fn per_frame(outcomes: &[TrialOutcome]) -> Option<PerFrame> {
     Some(PerFrame { cycles, instructions })
 }
 
-/// Causes of loss, each as a share of all frames sent.
+/// Losses by cause, as shares of all frames sent.
 pub(super) fn causes(outcomes: &[TrialOutcome]) -> BTreeMap<String, f64> {
     let sent: u64 = outcomes.iter().map(|outcome| outcome.sent).sum();
     let mut lost: BTreeMap<String, u64> = BTreeMap::new();
@@ -50,7 +50,7 @@ pub(super) fn causes(outcomes: &[TrialOutcome]) -> BTreeMap<String, f64> {
     lost.into_iter().filter(|(_, frames)| *frames > 0).map(|(cause, frames)| (cause, share(frames))).collect()
 }
 
-/// The latencies of all trials together.
+/// Latency over the samples of all trials.
 pub(super) fn latency(outcomes: &[TrialOutcome]) -> LatencyQuantiles {
     let mut all = Histogram::new(3).expect("three digits are within the crate's bounds");
     for outcome in outcomes {
@@ -59,9 +59,9 @@ pub(super) fn latency(outcomes: &[TrialOutcome]) -> LatencyQuantiles {
     LatencyQuantiles::of(median(offered(outcomes)), &all)
 }
 
-/// The last round for the person who waits: "xdp 301.2 k/s, l2fwd 310.0 k/s"; of several loads one
-/// after the other.
-pub(super) fn rates_in_words(loads: &[Trials]) -> String {
+/// Delivered rates of the last round, for the console: "xdp 301.2, l2fwd 310.0 thousand frames/s". Several loads are
+/// separated by semicolons.
+pub(super) fn format_rates(loads: &[Trials]) -> String {
     let last = |(dut, outcomes): (&Dut, &Vec<TrialOutcome>)| {
         let rate = outcomes.last().map_or(0.0, TrialOutcome::delivered_rate);
         format!("{} {:.1}", dut.name(), rate / 1e3)

@@ -1,4 +1,4 @@
-//! The report as text: the same on the terminal and in `report.txt`.
+//! Report as text, for the terminal and `report.txt`.
 
 use super::conditions::Conditions;
 use super::report::BenchReport;
@@ -8,7 +8,7 @@ use super::trial::{Traffic, TrafficKind};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The whole report.
+/// Formats the whole report.
 #[must_use]
 pub fn text(report: &BenchReport) -> String {
     let plan = &report.plan;
@@ -22,7 +22,7 @@ pub fn text(report: &BenchReport) -> String {
     text
 }
 
-/// Under which conditions, and how.
+/// Formats the conditions and the description of the trials.
 pub(super) fn conditions(here: &Conditions, trials: String) -> String {
     let machine = if here.virtual_machine { "virtual machine" } else { "no virtual machine" };
     let lines = [
@@ -32,7 +32,7 @@ pub(super) fn conditions(here: &Conditions, trials: String) -> String {
         ("system", here.kernel.clone()),
         ("processor", format!("{}, {} cores online, {machine}", here.cpu, here.cores)),
         ("load", format!("{:.2} in the minute before", here.load_average)),
-        ("frames' way", here.setting.clone()),
+        ("testbed", here.setting.clone()),
         ("trials", trials),
     ];
     let left_out = here.left_out.iter().map(|why| ("left out", why.clone()));
@@ -42,7 +42,7 @@ pub(super) fn conditions(here: &Conditions, trials: String) -> String {
     })
 }
 
-/// What was sent, as a heading: "65536 flows, 100 servers, 60-byte frames, established".
+/// Heading of a traffic pattern: "65536 flows, 100 servers, 60-byte frames, established".
 #[must_use]
 pub fn heading(traffic: &Traffic) -> String {
     let kind = match traffic.kind {
@@ -120,7 +120,7 @@ fn loaded(duts: &[DutFigures]) -> String {
 }
 
 fn low(duts: &[DutFigures]) -> String {
-    let title = "Latency at one low rate, us; beside l2fwd round by round";
+    let title = "Latency at one low rate, us; compared with l2fwd round by round";
     let heads = [
         "",
         "k/s",
@@ -148,7 +148,7 @@ fn low(duts: &[DutFigures]) -> String {
 }
 
 fn cores(duts: &[DutFigures]) -> String {
-    let title = "Cores, % busy at full speed, and what a delivered frame cost the one that forwards";
+    let title = "Cores, % busy at full speed, and cost of a delivered frame on the DUT's core";
     let count = duts.iter().map(|figures| figures.highest.cores.len()).max().unwrap_or(0);
     let mut heads = vec![String::new()];
     heads.extend((0..count).map(|core| format!("core {core}")));
@@ -209,8 +209,7 @@ pub(super) fn causes(losses: &BTreeMap<String, f64>) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-/// A title, heads, and rows below: the first column to the left, the others to the right, but for a
-/// last one of words.
+/// Formats a table. The first column is left-aligned, as is a last column of words; the others are right-aligned.
 pub(super) fn table(title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heads = heads.iter().map(|head| (*head).to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
@@ -232,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn columns_fit_their_widest_cell() {
         let rows = [["xdp", "301.2", "ring_full 75.00"], ["hairpin", "1201.0", "nothing"]];
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         let drawn = table("Title", &["", "k/s", "lost, %"], rows.into_iter());
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_of_loss_come_with_the_largest_first() {
+    fn largest_cause_of_loss_comes_first() {
         let losses = [("elsewhere", 0.001), ("ring_full", 0.75)];
         let losses = losses.map(|(cause, share)| (cause.to_owned(), share)).into();
         assert_eq!(causes(&losses), "ring_full 75.00, elsewhere 0.10");
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_a_dash() {
+    fn missing_figures_are_dashes() {
         assert_eq!(ratio(None), ["-", "-", "-"]);
         let spread = Spread { min: 0.9, q1: 0.95, median: 1.0, q3: 1.05, max: 1.1 };
         assert_eq!(ratio(Some(spread)), ["1.000", "0.950", "1.050"]);

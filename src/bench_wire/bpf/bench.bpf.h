@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What the programs of the throughput bench have in common.
+// Common definitions of the throughput bench's programs.
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -23,18 +23,18 @@ static __u64 (*bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 #define htonl(value) ((__be32)(value))
 #endif
 
-// The IPv4 identification of frames that carry the time of their making, in ns of
-// CLOCK_MONOTONIC, in the sequence and acknowledgement numbers. All others have 0.
+// IPv4 identification of timestamped frames. The sequence and acknowledgement numbers hold the time of their
+// creation in ns of CLOCK_MONOTONIC. All other frames have 0.
 #define STAMPED htons(0x5453)
 
-// A frame's headers: Ethernet, IPv4 and TCP without options, as the generator makes them.
+// Headers of a frame: Ethernet, IPv4 and TCP without options.
 struct headers {
 	struct ethhdr *ethernet;
 	struct iphdr *ip;
 	struct tcphdr *tcp;
 };
 
-// False if the frame is too short for them.
+// Locates the headers. False if the frame is too short.
 INLINE int headers_of(const struct xdp_md *context, struct headers *headers)
 {
 	headers->ethernet = (void *)(long)context->data;
@@ -43,9 +43,9 @@ INLINE int headers_of(const struct xdp_md *context, struct headers *headers)
 	return (void *)(headers->tcp + 1) <= (void *)(long)context->data_end;
 }
 
-// An Ethernet address in transmission order, as a constant that is set before loading.
+// An Ethernet address in transmission order, a constant set before loading.
 struct mac {
-	__u16 words[4]; // the fourth is not used
+	__u16 words[4]; // the fourth is unused
 };
 
 INLINE void write_macs(struct ethhdr *ethernet, const volatile struct mac *to, const volatile struct mac *from)

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// The generator: makes each frame that BPF_PROG_RUN feeds it into one of a connection, and sends it
-// out of the interface. Frames come back from the far end with other contents, so every byte of
-// the headers is written each time.
+// Traffic generator: turns each frame of BPF_PROG_RUN into a frame of a connection and sends it by XDP_TX. The
+// kernel recycles frame buffers that the receiver has changed, so every header byte is written each time.
 
 #include "bench.bpf.h"
 
-// What frames are made; mirrored by `Make` in generator.rs.
+// Kind of frames; mirrored by `Make` in generator.rs.
 enum make {
 	PRIME, // a SYN and an ACK for each connection in turn
 	ESTABLISHED,
@@ -14,17 +13,17 @@ enum make {
 	MIXED,
 };
 
-// Set before each run. Mirrored by `State` in generator.rs, as an array of u64.
+// State of a run, set before it. Mirrored by `GeneratorState` in generator.rs, as an array of u64.
 struct state {
-	__u64 random; // never 0: the state of an xorshift
-	__u64 made; // frames so far in this mode
-	__u64 new_clients; // clients of floods so far
+	__u64 random; // state of xorshift64, never 0
+	__u64 made; // frames of this run
+	__u64 new_clients; // new clients of all floods
 	__u64 make;
-	__u64 stamp_every; // one frame in so many is stamped; 0 for none
+	__u64 stamp_every; // interval of timestamped frames; 0 for none
 	__u64 until_stamp;
 	__u64 start; // ns of CLOCK_MONOTONIC
-	__u64 interval; // from frame to frame, in 1/1024 ns; 0 for none
-	__u64 burst; // so many frames leave together
+	__u64 interval; // between frames, in 1/1024 ns; 0 for full speed
+	__u64 burst; // frames per burst
 };
 
 struct {
@@ -43,10 +42,10 @@ const volatile __u32 port = 0;
 const volatile __u32 flows = 1;
 const volatile __u32 ip_len = 0; // bytes, at most 1500
 
-// Odd, so that multiplying modulo a power of two gives each number another one.
+// Odd, so that multiplication modulo a power of two is a bijection.
 #define SCATTER_FLOWS 0x9e3779b1u
 #define SCATTER_NEW_CLIENTS 0x2545f4914f6cdd1dull
-// Clients are in 10.0.0.0/8; connections that are kept and new clients are told apart by their ports.
+// Clients are in 10.0.0.0/8. Ports below 32768 are those of established connections, ports above those of new clients.
 #define CLIENTS 0x0a000000
 #define FLOW_PORT 1024 // and the 31744 above, in steps
 #define NEW_CLIENT_PORT 32768 // and the 32767 above
@@ -56,7 +55,7 @@ struct client {
 	__be16 port;
 };
 
-// Client of connection number `index`: all 2^32 differ.
+// Client of connection number `index`: 2^32 distinct clients.
 INLINE struct client client_of(__u32 index)
 {
 	__u32 scattered = index * SCATTER_FLOWS;
@@ -67,7 +66,7 @@ INLINE struct client client_of(__u32 index)
 	};
 }
 
-// Client number `index` of those that come once: the first 2^39 differ.
+// New client number `index`: the first 2^39 are distinct.
 INLINE struct client new_client(__u64 index)
 {
 	__u64 scattered = index * SCATTER_NEW_CLIENTS;
@@ -106,10 +105,10 @@ INLINE struct client choose(struct state *state, int *opens)
 	return client_of(((random >> 32) * flows) >> 32);
 }
 
-// 160 us: twice the longest interval that user space leaves to this program.
+// Bound of the busy wait, about 160 us: twice the longest interval that this program paces.
 #define SPINS_MAX 4096
 
-// Waits for the time at which a burst is due, if this frame is its first. What is late is made up for.
+// Busy waits until a burst is due, before its first frame. Late bursts follow without a wait.
 INLINE void pace(const struct state *state)
 {
 	__u64 due;
@@ -129,7 +128,7 @@ INLINE int stamps(struct state *state)
 	return 1;
 }
 
-// Adds 16-bit words to a one's complement sum (RFC 1071); `sum` has room for thousands of them.
+// Adds two 16-bit words to a ones' complement sum (RFC 1071). `sum` overflows only after thousands of them.
 INLINE __u32 add32(__u32 sum, __u32 value)
 {
 	return sum + (value & 0xffff) + (value >> 16);
@@ -160,7 +159,7 @@ INLINE void write_ip(struct iphdr *ip, __be32 client, __be16 id)
 	ip->check = complement(add32(add32(sum, client), vip));
 }
 
-// The payload is zero, so the sum of the header and of the pseudo-header is that of the segment.
+// The payload is zero: the checksum covers header and pseudo-header only.
 INLINE void write_tcp(struct tcphdr *tcp, struct client client, int opens, __u64 numbers)
 {
 	__be32 *words = (__be32 *)tcp;
@@ -187,7 +186,7 @@ int bench_generate(struct xdp_md *context)
 	struct client client;
 	int opens, stamped;
 
-	// Where it is only anchored (anchor.rs).
+	// Attached to the anchor's loopback interface (anchor.rs).
 	if (context->ingress_ifindex != interface)
 		return XDP_PASS;
 	if (!state || !headers_of(context, &frame))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// The in-kernel DUT: sends each frame for the service back from the driver, to a real
-// server that is chosen by a hash of the client. No connection table, no scheduler.
+// DUT in the driver: returns each frame for the service by XDP_TX, to a real server chosen by a hash of the client.
+// It has no flow table and no scheduler.
 
 #include "bench.bpf.h"
 
@@ -15,10 +15,10 @@ struct {
 const volatile struct mac own_mac = {};
 const volatile __u32 vip = 0;
 const volatile __u32 port = 0;
-const volatile __u32 with_udp = 0; // TCP alone otherwise
+const volatile __u32 with_udp = 0; // otherwise TCP only
 const volatile __u32 server_count = 1;
 
-// A multiplication and a fold: a hash for well-meaning clients.
+// Fibonacci hash, without protection against chosen addresses.
 INLINE __u32 hash(__be32 address, __be16 client_port)
 {
 	__u64 mixed = ((__u64)address << 16 | client_port) * 0x9e3779b97f4a7c15ull;
@@ -26,7 +26,7 @@ INLINE __u32 hash(__be32 address, __be16 client_port)
 	return mixed >> 32;
 }
 
-// UDP's ports are where TCP's are.
+// UDP and TCP have their ports at the same offsets.
 INLINE int is_wanted(const struct headers *frame)
 {
 	return frame->ethernet->h_proto == htons(ETH_P_IP) && frame->ip->version == 4 && frame->ip->ihl == 5 &&

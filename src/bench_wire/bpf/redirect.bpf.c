@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// The least that an AF_XDP socket needs: every frame of its queue.
+// Redirects every frame of a queue to its AF_XDP socket.
 
 #include "bench.bpf.h"
 

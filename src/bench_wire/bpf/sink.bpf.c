@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// The sink: counts what arrives, and how long it took, and drops it.
+// Sink: counts arriving frames and their latencies, and drops them.
 
 #include "bench.bpf.h"
 
 // Mirrored by sink.rs: a per-CPU array of u64.
 enum counter {
-	DELIVERED, // from the forwarder, to a real server
-	ASTRAY, // IPv4 that is not
-	OTHER, // not IPv4: ARP and the like
+	DELIVERED, // from the DUT to a real server
+	ASTRAY, // other IPv4
+	OTHER, // not IPv4, such as ARP
 	COUNTERS,
 };
 
@@ -27,7 +27,7 @@ struct {
 	__u64 *value;
 } by_server SEC(".maps");
 
-// Stamped frames by latency: 128 buckets for each power of two, as in histogram.rs.
+// Timestamped frames by latency: 128 buckets for each power of two, as in histogram.rs.
 #define STEP_BITS 7
 #define BUCKETS 4096
 struct {
@@ -37,7 +37,7 @@ struct {
 	__u64 *value;
 } latencies SEC(".maps");
 
-const volatile struct mac forwarder = {};
+const volatile struct mac dut = {};
 const volatile struct mac own_mac = {}; // of the interface
 const volatile __u32 servers = 0;
 
@@ -77,15 +77,14 @@ INLINE int is(const __u16 *words, const volatile struct mac *mac)
 	return words[0] == mac->words[0] && words[1] == mac->words[1] && words[2] == mac->words[2];
 }
 
-// The number of the real server that this frame is for, or -1. Servers' addresses are
-// 02:00:5e:00 and the number, as DUT/mod.rs gives them. The interface's own may stand for
-// the first one: a device that has one address for all of them uses it.
+// Number of the real server that this frame is addressed to, or -1. The address of server N is 02:00:5e:00 and N
+// (`server_mac` in dut/setup.rs). The interface's own address stands for the first server.
 INLINE int server_of(const struct ethhdr *ethernet)
 {
 	const __u16 *to = (const __u16 *)ethernet, *from = to + 3;
 	__u32 number = ethernet->h_dest[4] << 8 | ethernet->h_dest[5];
 
-	if (!is(from, &forwarder))
+	if (!is(from, &dut))
 		return -1;
 	if (to[0] == htons(0x0200) && to[1] == htons(0x5e00) && number < servers)
 		return number;

@@ -1,34 +1,33 @@
-//! What an interface counts.
+//! Counters of an interface (Documentation/ABI/testing/sysfs-class-net-statistics).
 
 use crate::lab::LabError;
 use std::collections::BTreeMap;
 
-/// Losses by the names of the report, and the counters of ABI/testing/sysfs-class-net-statistics.
-/// Before a DUT sees the frame: no room in the device, no room in its queue.
+/// Causes of loss before the DUT, with the kernel's counters: no room in the device or in its queue.
 const BEFORE: [(&str, &str); 2] = [("missed", "rx_missed_errors"), ("dropped", "rx_dropped")];
-/// After: the device did not take what was to be sent.
+/// Causes of loss after the DUT, with the kernel's counters: the device did not accept a frame for transmission.
 const AFTER: [(&str, &str); 2] = [("return_full", "tx_dropped"), ("return_failed", "tx_errors")];
 
-/// What one interface has counted at some moment, in frames.
+/// Counters of one interface, in frames.
 ///
-/// Some drivers note their counts only every second or two: a trial should be long beside that.
+/// Some drivers update them every one or two seconds only. Trials should be long in comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceCounters {
-    /// Received (`rx_packets`).
+    /// Frames received (`rx_packets`).
     pub received: u64,
-    /// Sent (`tx_packets`).
+    /// Frames sent (`tx_packets`).
     pub sent: u64,
-    /// Not received, by cause. A driver may count here what a DUT's socket had no room for.
+    /// Frames not received, by cause. A driver may include frames for which the DUT's socket had no room.
     pub before: BTreeMap<String, u64>,
-    /// Not sent, by cause.
+    /// Frames not sent, by cause.
     pub after: BTreeMap<String, u64>,
 }
 
 impl InterfaceCounters {
-    /// Those of `interface` in this process's network namespace.
+    /// Reads the counters of `interface` in this network namespace.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if it is gone.
+    /// [`LabError::Failed`] if the interface does not exist.
     pub fn read(interface: &str) -> Result<Self, LabError> {
         let each = |names: [(&str, &str); 2]| {
             let pair = |(cause, file): (&str, &str)| Ok((cause.to_owned(), count(interface, file)?));
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loopback_receives_what_it_sends() {
+    fn loopback_has_counters() {
         let counters = InterfaceCounters::read("lo").unwrap();
         assert!(counters.before.contains_key("missed") && counters.after.contains_key("return_full"));
         let gone = InterfaceCounters::read("nosuchif").unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The interface of this machine that DUTs forward on.
+//! Interface of this machine that DUTs forward on.
 
 use crate::bench_wire::dut::SERVICE;
 use crate::bench_wire::external;
@@ -12,17 +12,17 @@ use crate::wire::MacAddr;
 use std::fs;
 use std::path::PathBuf;
 
-/// Where frames come from and go to.
+/// Port of the DUT: interface and next hop, as named by the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DutPort {
-    /// The interface of this machine.
+    /// Interface of this machine.
     pub interface: String,
-    /// MAC address of the station that gets what is forwarded.
+    /// MAC address of the station that receives forwarded frames.
     pub station: MacAddr,
 }
 
 impl DutPort {
-    /// What the generator has to do, in words.
+    /// Instruction to the user: the required traffic.
     pub(super) fn instruction(&self) -> String {
         let Self { interface, station } = self;
         format!(
@@ -32,25 +32,24 @@ impl DutPort {
     }
 }
 
-/// An interface in use. Dropping it gives it back as it was.
+/// An interface in use by the bench. Dropping it restores its settings.
 pub struct DutInterface {
-    /// Its facts.
+    /// Index, MAC address and queues.
     pub(super) interface: Interface,
     /// [`DutPort::station`].
     pub(super) station: MacAddr,
-    _unrouted: Unrouted,
+    _forwarding_off: ForwardingOff,
 }
 
 impl DutInterface {
-    /// Takes the interface of `place`. Until the result is dropped, the kernel routes nothing that
-    /// arrives there: while no DUT takes the frames, they must not go elsewhere.
+    /// Opens the interface of `port`. Until the result is dropped, the kernel routes no frame that arrives there,
+    /// so that frames between two trials go nowhere.
     ///
     /// # Errors
-    /// [`LabError::Input`] if it is not there, carries the default route, or has several receive queues,
-    /// of which one worker and the bare forwarder would have different shares; or if the station is
-    /// the interface itself.
-    pub fn take(place: &DutPort) -> Result<Self, LabError> {
-        let (name, station) = (place.interface.clone(), place.station);
+    /// [`LabError::Input`] if it does not exist, carries the default route, or has several receive queues, because
+    /// one worker and l2fwd would serve different shares of them; or if the station is the interface itself.
+    pub fn open(port: &DutPort) -> Result<Self, LabError> {
+        let (name, station) = (port.interface.clone(), port.station);
         let interface = external::TesterPort { interface: name.clone(), peer: station }.check()?;
         if interface.queues > 1 {
             return Err(LabError::Input(format!(
@@ -60,13 +59,13 @@ impl DutInterface {
         }
         if interface.mac == station {
             return Err(LabError::Input(format!(
-                "{station} is {name} itself; name the station behind it that gets what is forwarded"
+                "{station} is {name} itself; name the station behind it that receives the forwarded frames"
             )));
         }
-        Ok(Self { interface, station, _unrouted: Unrouted::make(&name)? })
+        Ok(Self { interface, station, _forwarding_off: ForwardingOff::set(&name)? })
     }
 
-    /// The way of a frame, for the reader of a report; `core` is the DUTs'.
+    /// Description of the testbed for the report; DUTs run on `core`.
     pub(super) fn setting(&self, core: usize) -> String {
         let name = &self.interface.name;
         format!(
@@ -79,20 +78,20 @@ impl DutInterface {
     }
 }
 
-/// The driver's name, for the reader.
+/// Name of the interface's driver.
 fn driver(interface: &str) -> String {
     let text = execute(&Step::new(&format!("ethtool -i {interface}"))).unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("driver: ")).unwrap_or("unknown").to_owned()
 }
 
-/// An interface's `forwarding` switched off (ip-sysctl.rst). Dropping it sets what was there.
-struct Unrouted {
+/// The sysctl `forwarding` of an interface switched off (ip-sysctl.rst). Dropping it restores the former value.
+struct ForwardingOff {
     file: PathBuf,
     before: String,
 }
 
-impl Unrouted {
-    fn make(interface: &str) -> Result<Self, LabError> {
+impl ForwardingOff {
+    fn set(interface: &str) -> Result<Self, LabError> {
         let file = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"));
         let failed = |error: std::io::Error| LabError::io(file.display().to_string(), &error);
         let before = fs::read_to_string(&file).map_err(failed)?;
@@ -101,7 +100,7 @@ impl Unrouted {
     }
 }
 
-impl Drop for Unrouted {
+impl Drop for ForwardingOff {
     fn drop(&mut self) {
         if let Err(error) = fs::write(&self.file, &self.before) {
             eprintln!("directrix lab bench: {}: {error}", self.file.display());

@@ -1,5 +1,5 @@
-//! What was found, as figures and as text. Rates are frames a second, shares and ratios are 1.0
-//! for the whole.
+//! Report of a measurement with an external generator, as figures and as text. Rates are frames a second. Shares and
+//! ratios are fractions of 1.
 
 use super::plan::DevicePlan;
 use super::trial::DeviceOutcome;
@@ -10,50 +10,49 @@ use crate::bench_wire::trial::Dut;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version of the schema. It rises when a field changes its meaning or goes away; fields may be
-/// added without.
+/// Version of the schema. Changed when a field changes its meaning or is removed; new fields keep it.
 pub const SCHEMA: u32 = 2;
 
-/// [`Report::not_measured`] in words.
+/// Explanation of [`DeviceReport::not_measured`].
 const NOT_HERE: &str =
-    "Neither rate without loss (NDR) nor latency: both take the generator's own counts and clock.";
+    "Neither rate without loss (NDR) nor latency: both need the generator's own counts and clock.";
 
-/// Everything that a run has found, and under which conditions.
+/// All figures of a run, with its conditions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceReport {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Where and when.
+    /// Machine, system and testbed.
     pub conditions: Conditions,
-    /// What was measured, how often.
+    /// Plan of the trials.
     pub plan: DevicePlan,
-    /// By DUT, in the order of their turns.
+    /// Figures by DUT, in the order of the plan.
     pub results: Vec<DeviceFigures>,
-    /// What a device cannot know about itself: "ndr" and "latency".
+    /// Measures that need the generator's counts and clock: "ndr" and "latency".
     pub not_measured: Vec<String>,
 }
 
 /// All figures of one DUT.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceFigures {
-    /// Whose they are.
+    /// The DUT.
     pub dut: Dut,
-    /// What the interface received.
+    /// Rate of frames received by the interface.
     pub received: Spread,
-    /// What it sent on.
+    /// Rate of frames sent by the interface.
     pub forwarded: Spread,
-    /// What it sent on, over what it did for l2fwd in the same round; `None` without l2fwd.
+    /// Ratio of `forwarded` to that of l2fwd in the same round; `None` without l2fwd.
     pub to_l2fwd: Option<Spread>,
-    /// Causes of loss, each as a share of the frames received.
+    /// Losses by cause, as shares of the frames received.
     pub losses: BTreeMap<String, f64>,
-    /// What the interface did not receive for want of room, over the frames received, by cause.
-    /// A driver may count here once more what a DUT's socket had no room for.
+    /// Frames that the interface had no room for, by cause, as shares of the frames received. A driver may include
+    /// frames for which the DUT's socket had no room.
     pub before: BTreeMap<String, f64>,
     /// Busy share of each core, medians.
     pub cores: Vec<f64>,
 }
 
-/// The figures of all of the plan's DUTs that have had a trial.
+/// Figures of the DUTs of `plan` that have had a trial.
 #[must_use]
 pub fn figures(plan: &DevicePlan, trials: &BTreeMap<Dut, Vec<DeviceOutcome>>) -> Vec<DeviceFigures> {
     let peer = trials.get(&Dut::L2fwd).map(|trials| forwarded(trials));
@@ -76,7 +75,7 @@ fn forwarded(trials: &[DeviceOutcome]) -> Vec<f64> {
     trials.iter().map(DeviceOutcome::forwarded_rate).collect()
 }
 
-/// Each of the counts over all frames received.
+/// Counts by cause, as shares of all frames received.
 fn shares(
     trials: &[DeviceOutcome],
     counts: impl Fn(&DeviceOutcome) -> &BTreeMap<String, u64>,
@@ -96,13 +95,13 @@ fn cores(trials: &[DeviceOutcome]) -> Vec<f64> {
 }
 
 impl DeviceReport {
-    /// One without results.
-    pub(super) fn begin(conditions: Conditions, plan: DevicePlan) -> Self {
+    /// A report without results.
+    pub(super) fn empty(conditions: Conditions, plan: DevicePlan) -> Self {
         let not_measured = ["ndr", "latency"].map(str::to_owned).to_vec();
         Self { schema: SCHEMA, conditions, plan, results: Vec::new(), not_measured }
     }
 
-    /// The same on the terminal and in `report.txt`.
+    /// Report as text, for the terminal and `report.txt`.
     #[must_use]
     pub fn text(&self) -> String {
         let DevicePlan { rounds, seconds, flows, servers, .. } = &self.plan;
@@ -171,11 +170,11 @@ mod tests {
             (Dut::Xdp, vec![trial(2000, 1200), trial(2000, 600)]),
         ]);
         let results = figures(&plan, &trials);
-        DeviceReport { results, ..DeviceReport::begin(Conditions::here("simulated".into()), plan) }
+        DeviceReport { results, ..DeviceReport::empty(Conditions::here("simulated".into()), plan) }
     }
 
     #[test]
-    fn a_slow_round_slows_both_sides_of_the_ratio() {
+    fn slow_round_slows_both_sides_of_a_ratio() {
         let report = report();
         let [xdp, l2fwd] = &report.results[..] else { panic!("{report:?}") };
         assert_eq!((xdp.dut, l2fwd.dut), (Dut::Xdp, Dut::L2fwd));
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_says_what_was_and_what_could_not_be_measured() {
+    fn text_names_measured_and_missing_figures() {
         let text = report().text();
         for part in
             ["# Room for 1000 flows, 7 servers", "  xdp   ", "ring_full 55.00", "missed 10.00", NOT_HERE]
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_survives_its_file() {
+    fn report_round_trips_through_json() {
         let report = report();
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<DeviceReport>(&text).unwrap(), report);

@@ -1,4 +1,4 @@
-//! One DUT on the interface for a while.
+//! One trial with an external generator.
 
 use super::counters::InterfaceCounters;
 use super::interface::DutInterface;
@@ -15,50 +15,50 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long frames may take: a person may start the generator now, and a device may take seconds until
-/// its link is up again after an XDP program has come or gone.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// From then on the user is told.
-const HURRY: Duration = Duration::from_secs(1);
-/// A generator is at work if so many frames arrive ...
-const SOME: u64 = 20;
-/// ... within this. What else there is on a network, is less.
+/// Time limit for the first frames. The user may have to start the generator, and a NIC may need seconds for its link
+/// after an XDP program was attached or detached.
+const FRAMES_WITHIN: Duration = Duration::from_secs(20);
+/// Time without frames after which the console asks for the generator.
+const NOTICE_AFTER: Duration = Duration::from_secs(1);
+/// Frames within [`SLICE`] that prove a running generator. Other traffic on a network is less.
+const RUNNING_FRAMES: u64 = 20;
+/// Interval of counting frames before a trial.
 const SLICE: Duration = Duration::from_millis(100);
-/// From the first frames to the first that count.
+/// Time from the first frames to the start of counting.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// What came out of one trial.
+/// Outcome of one trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceOutcome {
-    /// How long it was counted.
+    /// Duration of counting.
     pub elapsed: Duration,
-    /// Frames that the interface received.
+    /// Frames received by the interface.
     pub received: u64,
-    /// Frames that it sent.
+    /// Frames sent by the interface.
     pub forwarded: u64,
-    /// Received, but not sent, by cause: as in [`super::super::trial::TrialOutcome::losses`].
+    /// Frames received but not sent, by cause: as in [`super::super::trial::TrialOutcome::losses`].
     pub losses: BTreeMap<String, u64>,
-    /// Not even received: [`InterfaceCounters::before`].
+    /// Frames not received: [`InterfaceCounters::before`].
     pub before: BTreeMap<String, u64>,
     /// Busy share of each core, 0.0..=1.0, by core number.
     pub cores: Vec<f64>,
 }
 
 impl DeviceOutcome {
-    /// Frames a second that the interface received.
+    /// Received frames a second.
     #[must_use]
     pub fn received_rate(&self) -> f64 {
         self.received as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Frames a second that it sent.
+    /// Sent frames a second.
     #[must_use]
     pub fn forwarded_rate(&self) -> f64 {
         self.forwarded as f64 / self.elapsed.as_secs_f64()
     }
 }
 
-/// What trials need beside the interface. Dropping it removes the DUTs' files.
+/// Environment of the trials, without the interface. Dropping it removes the DUTs' files.
 pub(super) struct DeviceTestbed {
     directory: ScratchDirectory,
     namespace: Namespace,
@@ -70,12 +70,12 @@ pub(super) struct DeviceTestbed {
 }
 
 impl DeviceTestbed {
-    /// For trials by `plan` with DUTs of the binary `exe`.
+    /// Prepares trials by `plan`, with the directrix binary `exe`.
     pub(super) fn new(plan: &DevicePlan, exe: PathBuf, interrupt: Interrupt) -> Result<Self, LabError> {
         let cores = Cores::choose()?;
         let directory = Directory::of(&format!("bench{}", std::process::id()))?;
         directory.create()?;
-        // Frames are the generator's own affair; DUTs know how many flows and servers there are.
+        // DUTs use the numbers of flows and servers only; the external generator decides on the frames.
         let (kind, frame_len) = (TrafficKind::default(), 60);
         let traffic = Traffic { flows: plan.flows, servers: plan.servers, frame_len, kind };
         let duration = Duration::from_secs_f64(plan.seconds);
@@ -83,84 +83,90 @@ impl DeviceTestbed {
         Ok(Self { directory, namespace, cores, exe, interrupt, traffic, duration })
     }
 
-    /// Where DUTs work that are processes.
+    /// Core of DUTs that are processes.
     pub(super) fn core(&self) -> usize {
         self.cores.dut
     }
 
-    /// Starts `dut`, waits for frames, counts, and ends it.
+    /// Starts `dut`, waits for frames, counts, and ends the DUT.
     ///
     /// # Errors
-    /// [`LabError`] if it does not work, nobody sends, or a signal has arrived.
+    /// [`LabError`] if the DUT fails, no frames arrive, or a signal has arrived.
     pub(super) fn trial(
         &self,
         dut: Dut,
-        arm: &DutInterface,
+        interface: &DutInterface,
         console: &Console,
     ) -> Result<DeviceOutcome, LabError> {
         self.interrupt.check()?;
-        let mut forwarder = self.start(dut, arm)?;
-        self.wait_for_frames(&arm.interface.name, console)?;
+        let mut running = self.start(dut, interface)?;
+        self.wait_for_frames(&interface.interface.name, console)?;
         self.interrupt.sleep(WARM_UP)?;
-        let before = self.look(dut, &*forwarder, arm)?;
+        let before = self.read(dut, &*running, interface)?;
         self.interrupt.sleep(self.duration)?;
-        let now = self.look(dut, &*forwarder, arm)?;
-        forwarder.check()?;
-        let forwarded = now.since(&before);
-        if forwarded.received == 0 {
-            return Err(silence(&arm.interface.name, "in the middle of a trial"));
+        let now = self.read(dut, &*running, interface)?;
+        running.check()?;
+        let outcome = now.since(&before);
+        if outcome.received == 0 {
+            return Err(no_traffic(&interface.interface.name, "during a trial"));
         }
-        Ok(forwarded)
+        Ok(outcome)
     }
 
-    fn start(&self, dut: Dut, arm: &DutInterface) -> Result<Box<dyn RunningDut>, LabError> {
+    fn start(&self, dut: Dut, interface: &DutInterface) -> Result<Box<dyn RunningDut>, LabError> {
         let Self { cores, traffic, exe, interrupt, .. } = self;
         let directory = &self.directory.0.path("");
         let (cores, traffic, keys, name) = (*cores, *traffic, &[], "");
         let spec = dut::DutSpec { dut, traffic, cores, name, directory, exe, keys, interrupt };
-        let (interface, station) = (arm.interface.clone(), Some(arm.station));
+        let station = Some(interface.station);
+        let interface = interface.interface.clone();
         dut::start(&DutSetup { spec: &spec, namespace: &self.namespace, interface, station })
     }
 
-    /// Tells `console` if it takes long.
+    /// Waits for a running generator. Prints a notice to `console` after [`NOTICE_AFTER`].
     fn wait_for_frames(&self, interface: &str, console: &Console) -> Result<(), LabError> {
         let arriving = || {
             let before = InterfaceCounters::read(interface)?.received;
             std::thread::sleep(SLICE);
             let now = InterfaceCounters::read(interface)?.received;
-            Ok((now.saturating_sub(before) >= SOME).then_some(()))
+            Ok((now.saturating_sub(before) >= RUNNING_FRAMES).then_some(()))
         };
-        if self.interrupt.wait(HURRY, arriving)?.is_some() {
+        if self.interrupt.wait(NOTICE_AFTER, arriving)?.is_some() {
             return Ok(());
         }
         console.say(&format!("waiting for frames at {interface}: start the generator"));
-        let late = || silence(interface, &format!("within {} s", PATIENCE.as_secs()));
-        self.interrupt.wait(PATIENCE, arriving)?.ok_or_else(late)
+        let late = || no_traffic(interface, &format!("within {} s", FRAMES_WITHIN.as_secs()));
+        self.interrupt.wait(FRAMES_WITHIN, arriving)?.ok_or_else(late)
     }
 
-    fn look(&self, dut: Dut, forwarder: &dyn RunningDut, arm: &DutInterface) -> Result<Moment, LabError> {
-        let name = &arm.interface.name;
+    fn read(
+        &self,
+        dut: Dut,
+        running: &dyn RunningDut,
+        interface: &DutInterface,
+    ) -> Result<Reading, LabError> {
+        let name = &interface.interface.name;
         let (counters, at, ticks) = (InterfaceCounters::read(name)?, Instant::now(), CpuTimes::now()?);
-        let mut losses = forwarder.losses()?;
+        let mut losses = running.losses()?;
         if dut == Dut::L2fwd {
-            // Its sockets tell nobody; a veth's driver does.
+            // l2fwd does not count; a veth's driver does.
             let full = statistics(&self.namespace, name)?.remove("rx_queue_0_drops");
             losses.insert("ring_full".into(), full.unwrap_or_default());
         }
         losses.extend(counters.after.clone());
-        Ok(Moment { at, counters, ticks, losses })
+        Ok(Reading { at, counters, ticks, losses })
     }
 }
 
 /// All counts at one moment.
-struct Moment {
+struct Reading {
     at: Instant,
     counters: InterfaceCounters,
     ticks: CpuTimes,
     losses: BTreeMap<String, u64>,
 }
 
-impl Moment {
+impl Reading {
     fn since(&self, before: &Self) -> DeviceOutcome {
         let (now, then) = (&self.counters, &before.counters);
         let received = now.received.saturating_sub(then.received);
@@ -176,10 +182,10 @@ impl Moment {
     }
 }
 
-fn silence(interface: &str, when: &str) -> LabError {
+fn no_traffic(interface: &str, when: &str) -> LabError {
     LabError::Failed(format!(
-        "no traffic: hardly a frame has arrived at {interface} {when}; start a generator on another machine \
-         that sends to this interface's MAC address without a pause"
+        "no traffic: too few frames have arrived at {interface} {when}; start a generator on another machine \
+         that sends continuously to this interface's MAC address"
     ))
 }
 
@@ -187,18 +193,18 @@ fn silence(interface: &str, when: &str) -> LabError {
 mod tests {
     use super::*;
 
-    fn moment(at: Instant, [received, sent, full, missed]: [u64; 4]) -> Moment {
+    fn reading(at: Instant, [received, sent, full, missed]: [u64; 4]) -> Reading {
         let before = BTreeMap::from([("missed".to_owned(), missed)]);
         let counters = InterfaceCounters { received, sent, before, after: BTreeMap::new() };
         let losses = BTreeMap::from([("ring_full".to_owned(), full)]);
-        Moment { at, counters, ticks: CpuTimes::default(), losses }
+        Reading { at, counters, ticks: CpuTimes::default(), losses }
     }
 
     #[test]
-    fn what_was_received_was_sent_or_lost() {
+    fn received_frames_are_sent_or_lost() {
         let start = Instant::now();
-        let (then, now) = (moment(start, [100, 50, 7, 3]), moment(start, [1100, 850, 157, 8]));
-        let now = Moment { at: start + Duration::from_millis(500), ..now };
+        let (then, now) = (reading(start, [100, 50, 7, 3]), reading(start, [1100, 850, 157, 8]));
+        let now = Reading { at: start + Duration::from_millis(500), ..now };
         let found = now.since(&then);
         assert_eq!((found.received, found.forwarded), (1000, 800));
         assert!((found.received_rate() - 2000.0).abs() < 1e-6, "{found:?}");

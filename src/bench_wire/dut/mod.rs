@@ -26,7 +26,7 @@ fn programs(dut: Dut) -> &'static [&'static str] {
     }
 }
 
-/// Divides `duts` into those that can run, with all programs on `path`, and reasons for leaving out the others.
+/// Divides `duts` into the available ones, with all programs on `path`, and reasons for leaving out the others.
 ///
 /// # Errors
 /// [`LabError::Input`] if none is left.

@@ -186,8 +186,8 @@ impl Args {
             flows: self.room()?,
             servers: self.servers,
         };
-        let place = device::interface::DutPort { interface: place.interface, station: place.peer };
-        Ok(device::DeviceRequest { place, plan, out: self.out.clone(), left_out })
+        let port = device::interface::DutPort { interface: place.interface, station: place.peer };
+        Ok(device::DeviceRequest { port, plan, out: self.out.clone(), left_out })
     }
 
     fn room(&self) -> Result<u32, LabError> {
