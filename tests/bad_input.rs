@@ -74,6 +74,11 @@ const ARGUMENTS: &[Case] = &[
         2,
         "error: the argument '--socket <PATH>' cannot be used multiple times\n…",
     ),
+    // Commands without a director take the global option behind their name, too.
+    ("directrix import --socket x absent", 2, "directrix: absent: …"),
+    ("directrix realserver check --socket x --vip 127.0.0.1", 2, "error: invalid value '127.0.0.1' for…"),
+    ("directrix lab down --socket x --name ../x", 2, "directrix lab: '../x' cannot name a lab: …"),
+    ("directrix generate man --socket x good.toml/x", 1, "directrix: writing to good.toml/x: …"),
     (
         "directrix workers --jsn",
         2,

@@ -112,7 +112,9 @@ fn parse() -> Result<Cli, clap::Error> {
 
 /// The command line. A hidden argument of the same name stands in for the global one in a command's help.
 fn program() -> clap::Command {
-    let unused = Arg::new("socket").long("socket").value_name("PATH").global(true).hide(true);
+    let path = clap::value_parser!(PathBuf);
+    let unused =
+        Arg::new("socket").long("socket").value_name("PATH").value_parser(path).global(true).hide(true);
     let hide =
         |program: clap::Command, name| program.mut_subcommand(name, |command| command.arg(unused.clone()));
     WITHOUT_SOCKET.into_iter().fold(Cli::command(), hide)
