@@ -163,7 +163,9 @@ pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
         let weight = find(director, service, server)?.map_or(1, |server| server.weight.max(1));
         director.change(&[ChangeRequest::Drain { service, server, deadline }])?;
         if no_wait {
-            println!("draining");
+            println!(
+                "draining; remove {server} from the configuration file, too, or a reload brings it back"
+            );
             return Ok(());
         }
         tell_when_interrupted(args, weight)?;
