@@ -2,26 +2,8 @@
 //
 // Common definitions of the throughput bench's programs.
 
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
+#include "../../io/bpf/preamble.bpf.h"
 #include <linux/tcp.h>
-
-#define SEC(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
-
-// Helpers by their number in linux/bpf.h, so that no libbpf headers are needed.
-static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
-static __u64 (*bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define htons(value) ((__be16)__builtin_bswap16(value))
-#define htonl(value) ((__be32)__builtin_bswap32(value))
-#else
-#define htons(value) ((__be16)(value))
-#define htonl(value) ((__be32)(value))
-#endif
 
 // IPv4 identification of timestamped frames. The sequence and acknowledgement numbers hold the time of their
 // creation in ns of CLOCK_MONOTONIC. All other frames have 0.
@@ -57,5 +39,3 @@ INLINE void write_macs(struct ethhdr *ethernet, const volatile struct mac *to, c
 		words[3 + i] = from->words[i];
 	}
 }
-
-char _license[] SEC("license") = "MIT";

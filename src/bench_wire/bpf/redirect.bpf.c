@@ -4,8 +4,6 @@
 
 #include "bench.bpf.h"
 
-static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
-
 struct {
 	int (*type)[BPF_MAP_TYPE_XSKMAP];
 	int (*max_entries)[64];

@@ -10,10 +10,10 @@ const SOURCES: [&str; 5] = [
     "src/bench_wire/bpf/redirect.bpf.c",
     "src/bench_wire/bpf/sink.bpf.c",
 ];
-const HEADER: &str = "src/bench_wire/bpf/bench.bpf.h";
+const HEADERS: [&str; 2] = ["src/io/bpf/preamble.bpf.h", "src/bench_wire/bpf/bench.bpf.h"];
 
 fn main() {
-    for source in SOURCES.iter().chain([&HEADER]) {
+    for source in SOURCES.iter().chain(&HEADERS) {
         println!("cargo::rerun-if-changed={source}");
     }
     println!("cargo::rerun-if-env-changed=CLANG");

@@ -8,25 +8,8 @@
 //
 // Every other frame goes on as if directrix were not there.
 
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
+#include "preamble.bpf.h"
 #include <linux/pkt_cls.h>
-
-#define SEC(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
-
-// Helpers by their number in linux/bpf.h, so that no libbpf headers are needed.
-static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
-static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
-static long (*bpf_skb_pull_data)(struct __sk_buff *skb, __u32 len) = (void *)BPF_FUNC_skb_pull_data;
-
-#define htons(value) ((__be16)__builtin_bswap16(value))
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#undef htons
-#define htons(value) ((__be16)(value))
-#endif
 
 // TCX_NEXT, which headers before Linux 6.6 lack: leave it to the next program.
 #define NEXT TC_ACT_UNSPEC
@@ -213,6 +196,3 @@ int directrix_guard(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	return NEXT;
 }
-
-// Needs no helper that is reserved for GPL programs.
-char _license[] SEC("license") = "MIT";
