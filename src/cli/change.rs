@@ -6,7 +6,7 @@ use super::status::{BAD_INPUT, fail};
 use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
-use crate::model::{Config, ConfigErrors, Difference, Rules, ServiceAddress, read_file, read_input};
+use crate::model::{Config, Diagnostics, Difference, Rules, ServiceAddress, read_file, read_input};
 use crate::wire::Protocol;
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
@@ -98,12 +98,12 @@ pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
 }
 
 /// What is in a file, or at standard input.
-fn read(file: &Path) -> Result<(Draft, Config), ConfigErrors> {
+fn read(file: &Path) -> Result<(Draft, Config), Diagnostics> {
     let (name, bytes) = match file.to_str() {
         Some("-") => (Path::new("stdin"), read_input(std::io::stdin().lock())),
         _ => (file, read_file(file)),
     };
-    let draft = Draft::of(name, &bytes.map_err(|unreadable| unreadable.of(name))?)?;
+    let draft = Draft::of(name, &bytes.map_err(|error| error.in_file(name))?)?;
     let config = draft.parse()?;
     Ok((draft, config))
 }

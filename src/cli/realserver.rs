@@ -1,7 +1,6 @@
 //! The real server's side.
 
-use crate::io::IoError;
-use crate::model::host_address;
+use crate::model::{Diagnostic, host_address};
 use crate::realserver::{self, DEFAULT_STATE_DIR, Options, Severity, Step};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -76,7 +75,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 impl Setup {
-    fn run(&self, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+    fn run(&self, tell: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
         let (options, exe) = (self.common.options(), exe()?);
         if self.print {
             print!("{}", realserver::advice(&options, &exe));
@@ -86,16 +85,14 @@ impl Setup {
     }
 }
 
-fn exe() -> Result<PathBuf, IoError> {
-    std::env::current_exe().map_err(|error| IoError {
-        what: "finding this program".into(),
-        cause: error.to_string(),
-        remedy: "is /proc mounted?".into(),
+fn exe() -> Result<PathBuf, Diagnostic> {
+    std::env::current_exe().map_err(|error| {
+        Diagnostic::system("finding this program").cause(error.to_string()).remedy("is /proc mounted?")
     })
 }
 
 /// True if nothing is wrong.
-fn check(options: &Options) -> Result<bool, IoError> {
+fn check(options: &Options) -> Result<bool, Diagnostic> {
     let findings = realserver::check(options)?;
     findings.iter().for_each(|finding| println!("{finding}"));
     Ok(findings.iter().all(|finding| finding.severity != Severity::Wrong))

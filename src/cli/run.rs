@@ -5,7 +5,7 @@ use super::status::BAD_INPUT;
 use crate::control::director::error::DirectorError;
 use crate::control::director::inspect::{Inspection, inspect};
 use crate::control::director::{self, RunOptions};
-use crate::model::{BackendChoice, Config, ConfigErrors};
+use crate::model::{BackendChoice, Config, Diagnostics};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ fn summary(args: &Args, config: &Config) -> String {
 }
 
 /// The file, with what the command line says otherwise.
-fn load(args: &Args) -> Result<Config, ConfigErrors> {
+fn load(args: &Args) -> Result<Config, Diagnostics> {
     let mut config = Config::load(&args.config)?;
     if let Some(backend) = args.backend {
         config.director.backend = backend.into();
@@ -120,7 +120,7 @@ fn load(args: &Args) -> Result<Config, ConfigErrors> {
 }
 
 /// Says what is wrong, as compilers do: one line each, file and line first.
-fn complain(format: log::Format, errors: &ConfigErrors, status: u8) -> ExitCode {
+fn complain(format: log::Format, errors: &Diagnostics, status: u8) -> ExitCode {
     errors.0.iter().for_each(|error| log::complain(format, error));
     ExitCode::from(status)
 }

@@ -4,9 +4,10 @@
 use super::description::{
     At, Description, Forward, Persistence, Place, Server, Service, Settings, Transport, Vip,
 };
-use super::judge::{self, Judge, Refusal, key};
+use super::judge::{self, Judge, key};
 use super::remark::Remarks;
 use crate::ipvsadm::flag_name;
+use crate::model::Diagnostic;
 use crate::model::{SECONDS_MAX, Scheduler};
 use std::collections::HashSet;
 use std::iter;
@@ -79,7 +80,7 @@ impl Fitter<'_> {
             let line = format!("{name} = {}", timeout.value.min(SECONDS_MAX));
             match judge::timeout_refusal(&line) {
                 None => Some(At::new(&timeout.place, line)),
-                Some(Refusal { what, remedy }) => {
+                Some(Diagnostic { what, remedy, .. }) => {
                     self.remarks.lost(&timeout.place, format!("the timeout {what}"), remedy);
                     None
                 }
@@ -120,7 +121,7 @@ impl Fitter<'_> {
         let lines: Vec<_> = live
             .flat_map(|server| iter::once(SERVER).chain(server.keys.iter().map(String::as_str)))
             .collect();
-        let Refusal { what, remedy } = self.judge.refusal(&[keys.join("\n"), lines.join("\n")])?;
+        let Diagnostic { what, remedy, .. } = self.judge.refusal(&[keys.join("\n"), lines.join("\n")])?;
         self.remarks.lost(place, format!("{vip}: {what}"), remedy);
         Some(what)
     }
@@ -149,10 +150,10 @@ impl Fitter<'_> {
         let some_port = SocketAddr::new(address.ip(), address.port().max(1));
         match self.judge.refusal(&identity(transport, some_port)) {
             None => Ok((transport, address)),
-            Some(Refusal { what, .. }) if address.is_ipv6() => {
+            Some(Diagnostic { what, .. }) if address.is_ipv6() => {
                 refuse(format!("{vip}: {what}"), "leave it in IPVS until directrix has IPv6")
             }
-            Some(Refusal { what, remedy }) => refuse(format!("{vip}: {what}"), &remedy),
+            Some(Diagnostic { what, remedy, .. }) => refuse(format!("{vip}: {what}"), &remedy),
         }
     }
 
@@ -188,7 +189,7 @@ impl Fitter<'_> {
                 *keys = more;
                 wanted.value.clone()
             }
-            Err(Refusal { what, remedy }) => {
+            Err(Diagnostic { what, remedy, .. }) => {
                 let instead = format!("{default} stands in its place; {remedy}");
                 self.remarks.lost(&wanted.place, what, instead);
                 keys.push(key("scheduler", default));
@@ -211,7 +212,7 @@ impl Fitter<'_> {
             match self.judge.with(keys, format!("scheduler_flags = [{}]", more.join(", "))) {
                 Ok(_) if taken.contains(&more[more.len() - 1]) => {}
                 Ok(_) => taken = more,
-                Err(Refusal { what, .. }) => {
+                Err(Diagnostic { what, .. }) => {
                     let what = format!("flag {name:?} of the scheduler {scheduler}: {what}");
                     self.remarks.lost(
                         &flag.place,
@@ -244,7 +245,7 @@ impl Fitter<'_> {
         };
         match (self.judge.with(keys, masked), self.judge.with(keys, alone)) {
             (Ok(more), _) => *keys = more,
-            (Err(Refusal { what, remedy }), Ok(more)) => {
+            (Err(Diagnostic { what, remedy, .. }), Ok(more)) => {
                 *keys = more;
                 self.remarks.lost(&persistence.place, what, remedy);
             }
@@ -307,7 +308,7 @@ impl Fitter<'_> {
         for line in [key("address", &address.to_string()), format!("weight = {}", server.weight)] {
             match self.judge.with(&keys, line) {
                 Ok(more) => keys = more,
-                Err(Refusal { what, remedy }) => {
+                Err(Diagnostic { what, remedy, .. }) => {
                     self.remarks.lost(place, format!("real server {address}: {what}"), remedy);
                     return None;
                 }

@@ -53,7 +53,7 @@ impl Host for ThisHost {
     }
 
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        read_file(file).map_err(|unreadable| io::Error::other(unreadable.what))
+        read_file(file).map_err(|error| io::Error::other(error.what))
     }
 }
 

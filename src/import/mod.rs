@@ -141,7 +141,7 @@ fn read(
 fn finish(toml: String, draft: &Draft, mut remarks: Remarks) -> Result<Import, Failure> {
     if let Err(errors) = model::parse(Path::new("the output"), &toml) {
         for error in errors.0 {
-            let place = Place { file: error.file.into(), line: error.line };
+            let place = Place { file: "the output".into(), line: error.line() };
             remarks.lost(&place, error.what, error.remedy);
         }
         return Err(Failure::NothingLeft(remarks.in_order()));

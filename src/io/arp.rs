@@ -5,7 +5,8 @@
 
 #![allow(unsafe_code)]
 
-use super::{Interface, IoError};
+use super::Interface;
+use crate::model::Diagnostic;
 use crate::sys::packet_socket::PacketSocket;
 use nix::errno::Errno;
 use std::io;
@@ -26,8 +27,8 @@ impl ArpSocket {
     /// Opens it in the calling thread's network namespace.
     ///
     /// # Errors
-    /// [`IoError`] if CAP_NET_RAW is missing, or the interface is gone or down.
-    pub fn open(interface: &Interface) -> Result<Self, IoError> {
+    /// [`Diagnostic`] if CAP_NET_RAW is missing, or the interface is gone or down.
+    pub fn open(interface: &Interface) -> Result<Self, Diagnostic> {
         let opened = PacketSocket::open().and_then(|socket| {
             // By default only sockets for all protocols get the host's own frames (net/core/dev.c);
             // the option makes sure.
@@ -125,7 +126,7 @@ impl AsRawFd for ArpSocket {
     }
 }
 
-fn open_error(error: &io::Error, interface: &str) -> IoError {
+fn open_error(error: &io::Error, interface: &str) -> Diagnostic {
     let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
     let (cause, remedy) = match errno {
         Errno::EPERM | Errno::EACCES => (
@@ -141,7 +142,7 @@ fn open_error(error: &io::Error, interface: &str) -> IoError {
         }
         other => (other.to_string(), "see packet(7)".into()),
     };
-    IoError { what: format!("opening a socket for ARP on {interface}"), cause, remedy }
+    Diagnostic::system(format!("opening a socket for ARP on {interface}")).cause(cause).remedy(remedy)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One director per interface: the second one is refused, whatever its backend.
 
-use super::{Interface, IoError};
+use super::Interface;
+use crate::model::Diagnostic;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -18,8 +19,8 @@ impl Claim {
     /// Takes the right to serve `interface`.
     ///
     /// # Errors
-    /// [`IoError`] if another directrix has it.
-    pub fn take(interface: &Interface) -> Result<Self, IoError> {
+    /// [`Diagnostic`] if another directrix has it.
+    pub fn take(interface: &Interface) -> Result<Self, Diagnostic> {
         bind(interface.index).map(|_socket| Self { _socket }).map_err(|error| refusal(interface, &error))
     }
 
@@ -42,19 +43,15 @@ fn bind(index: u32) -> io::Result<UnixDatagram> {
     UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("directrix/{index}"))?)
 }
 
-fn refusal(interface: &Interface, error: &io::Error) -> IoError {
+fn refusal(interface: &Interface, error: &io::Error) -> Diagnostic {
     let what = format!("claiming {}", interface.name);
     match error.kind() {
-        io::ErrorKind::AddrInUse => IoError {
-            what,
-            cause: "another directrix serves this interface".into(),
-            remedy: "stop it first, or give this one another interface".into(),
-        },
-        _ => IoError {
-            what,
-            cause: error.to_string(),
-            remedy: "allow Unix sockets to this process (systemd: RestrictAddressFamilies=… AF_UNIX)".into(),
-        },
+        io::ErrorKind::AddrInUse => Diagnostic::system(what)
+            .cause("another directrix serves this interface")
+            .remedy("stop it first, or give this one another interface"),
+        _ => Diagnostic::system(what)
+            .cause(error.to_string())
+            .remedy("allow Unix sockets to this process (systemd: RestrictAddressFamilies=… AF_UNIX)"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the host says about an interface.
 
-use super::IoError;
+use crate::model::{Diagnostic, DiagnosticKind};
 use crate::sys::{ethtool, rtnetlink};
 use crate::wire::MacAddr;
 use std::io;
@@ -21,22 +21,6 @@ pub struct Interface {
     pub queues: u32,
     /// IPv4 addresses with their prefix lengths, in the kernel's order.
     pub addresses: Vec<(Ipv4Addr, u8)>,
-}
-
-/// Why an interface cannot be used.
-#[derive(Debug)]
-pub enum Unusable {
-    /// It is not there, or down: it may come, as at boot.
-    Absent(IoError),
-    /// It is there, and not fit.
-    Unfit(IoError),
-}
-
-impl From<Unusable> for IoError {
-    fn from(unusable: Unusable) -> Self {
-        let (Unusable::Absent(error) | Unusable::Unfit(error)) = unusable;
-        error
-    }
 }
 
 /// An IPv4 address of this host.
@@ -67,24 +51,16 @@ impl Interface {
     /// Reads the facts of the interface called `name` in the calling thread's network namespace.
     ///
     /// # Errors
-    /// [`IoError`] if there is none of that name (the remedy lists those that exist), it is down,
-    /// or it is not Ethernet.
-    pub fn lookup(name: &str) -> Result<Self, IoError> {
-        Ok(Self::find(name)?)
-    }
-
-    /// [`Interface::lookup`], which tells what may pass from what stays.
-    ///
-    /// # Errors
-    /// [`Unusable`], with the same words.
-    pub fn find(name: &str) -> Result<Self, Unusable> {
-        let unreadable = |error| Unusable::Unfit(unreadable(name, &error));
+    /// [`Diagnostic`] if there is none of that name (the remedy lists those that exist), it is down,
+    /// or it is not Ethernet. The kind is [`DiagnosticKind::InterfaceAbsent`] if waiting may help.
+    pub fn lookup(name: &str) -> Result<Self, Diagnostic> {
+        let unreadable = |error| unreadable(name, &error);
         let links = rtnetlink::links().map_err(unreadable)?;
         let link = links.iter().find(|link| link.name == name);
-        let link = link.ok_or_else(|| Unusable::Absent(unknown(name, &links)))?;
-        let mac = link.mac.filter(|_| link.is_ethernet).ok_or_else(|| Unusable::Unfit(not_ethernet(name)))?;
+        let link = link.ok_or_else(|| unknown(name, &links))?;
+        let mac = link.mac.filter(|_| link.is_ethernet).ok_or_else(|| not_ethernet(name))?;
         if !link.is_up {
-            return Err(Unusable::Absent(down(name)));
+            return Err(down(name));
         }
         let addresses = rtnetlink::addresses(link.index).map_err(unreadable)?;
         let queues = ethtool::channels(name).map_or(link.receive_queues, |channels| channels.receive).max(1);
@@ -101,9 +77,9 @@ impl Interface {
     /// Whether it has a carrier now: without one, no frame comes or goes.
     ///
     /// # Errors
-    /// [`IoError`] if it is gone, or has another MAC address than when it was looked up: nothing arrives
+    /// [`Diagnostic`] if it is gone, or has another MAC address than when it was looked up: nothing arrives
     /// here any more then.
-    pub fn check_carrier(&self) -> Result<bool, IoError> {
+    pub fn check_carrier(&self) -> Result<bool, Diagnostic> {
         // A question that fails says nothing about the interface.
         let Ok(link) = rtnetlink::link(self.index) else { return Ok(true) };
         let Some(link) = link else { return Err(changed(&self.name, "the interface is gone".into())) };
@@ -181,49 +157,39 @@ fn network(address: Ipv4Addr, prefix: u8) -> u32 {
     address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
 }
 
-fn unreadable(name: &str, error: &io::Error) -> IoError {
-    IoError {
-        what: format!("reading the facts of interface {name}"),
-        cause: super::bpf::errno(error),
-        remedy: "see whether `ip address` works here; it asks the same questions".into(),
-    }
+fn unreadable(name: &str, error: &io::Error) -> Diagnostic {
+    Diagnostic::system(format!("reading the facts of interface {name}"))
+        .cause(super::bpf::errno(error))
+        .remedy("see whether `ip address` works here; it asks the same questions")
 }
 
-fn unknown(name: &str, links: &[rtnetlink::Link]) -> IoError {
+fn unknown(name: &str, links: &[rtnetlink::Link]) -> Diagnostic {
     let ethernet = links.iter().filter(|link| link.is_ethernet);
     let names: Vec<&str> = ethernet.map(|link| link.name.as_str()).collect();
-    IoError {
-        what: format!("looking up interface {name}"),
-        cause: "there is no interface of that name here".into(),
-        remedy: match names.as_slice() {
+    Diagnostic::new(DiagnosticKind::InterfaceAbsent, format!("looking up interface {name}"))
+        .cause("there is no interface of that name here")
+        .remedy(match names.as_slice() {
             [] => "there is no Ethernet interface at all: see `ip link`".into(),
             _ => format!("name one of these: {}", names.join(", ")),
-        },
-    }
+        })
 }
 
-fn changed(name: &str, cause: String) -> IoError {
-    IoError {
-        what: format!("serving on {name}"),
-        cause,
-        remedy: "start directrix again when it is there to stay".into(),
-    }
+fn changed(name: &str, cause: String) -> Diagnostic {
+    Diagnostic::system(format!("serving on {name}"))
+        .cause(cause)
+        .remedy("start directrix again when it is there to stay")
 }
 
-fn not_ethernet(name: &str) -> IoError {
-    IoError {
-        what: format!("looking up interface {name}"),
-        cause: "it is not Ethernet, and direct routing works by Ethernet addresses".into(),
-        remedy: "name the Ethernet interface that the VIP's clients reach".into(),
-    }
+fn not_ethernet(name: &str) -> Diagnostic {
+    Diagnostic::system(format!("looking up interface {name}"))
+        .cause("it is not Ethernet, and direct routing works by Ethernet addresses")
+        .remedy("name the Ethernet interface that the VIP's clients reach")
 }
 
-fn down(name: &str) -> IoError {
-    IoError {
-        what: format!("looking up interface {name}"),
-        cause: "it is down".into(),
-        remedy: format!("bring it up: ip link set dev {name} up"),
-    }
+fn down(name: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::InterfaceAbsent, format!("looking up interface {name}"))
+        .cause("it is down")
+        .remedy(format!("bring it up: ip link set dev {name} up"))
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ pub mod xdp;
 
 pub use crate::stats::Levels;
 pub use arp::{ArpSocket, AsyncArpSocket};
-pub use interface::{Interface, OwnAddress, Unusable};
+pub use interface::{Interface, OwnAddress};
 
 use crate::forward::{Batch, Verdict};
-use crate::model::ServiceAddress;
+use crate::model::{Diagnostic, ServiceAddress};
 use std::io;
 use std::time::Duration;
 
@@ -118,14 +118,14 @@ pub trait Steering: Send {
     /// Begins to hand over frames; rings are primed by now. Starts with no service.
     ///
     /// # Errors
-    /// [`IoError`] with cause and remedy.
-    fn start(&mut self) -> Result<(), IoError>;
+    /// [`Diagnostic`] with cause and remedy.
+    fn start(&mut self) -> Result<(), Diagnostic>;
 
     /// Replaces the set of services whose frames are wanted.
     ///
     /// # Errors
-    /// [`IoError`] with cause and remedy; the set is then as it was.
-    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError>;
+    /// [`Diagnostic`] with cause and remedy; the set is then as it was.
+    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic>;
 
     /// Whether [`Steering::stop`] will have to put a setting of an interface back, which takes
     /// CAP_NET_ADMIN. Nothing else that is done after the start takes any capability.
@@ -135,16 +135,4 @@ pub trait Steering: Send {
 
     /// Ends the handing over. Frames go to the kernel again.
     fn stop(&mut self);
-}
-
-/// A failure on the way to the wire, told as cause and remedy.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {cause}; {remedy}")]
-pub struct IoError {
-    /// What was tried, and where: "attaching the steering program to eth0".
-    pub what: String,
-    /// Why it failed, in words a user can act on, with the errno's name where there is one.
-    pub cause: String,
-    /// What to do about it.
-    pub remedy: String,
 }

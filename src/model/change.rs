@@ -1,6 +1,8 @@
 //! Changes of what is directed: each of ipvsadm's commands as a step on the model, without I/O.
 
-use super::{Policy, RealServer, ServiceAddress, Timeouts, VirtualService};
+use super::{
+    Diagnostic, DiagnosticKind, Policy, RealServer, ServiceAddress, Subject, Timeouts, VirtualService,
+};
 use crate::time::Span;
 use std::net::IpAddr;
 
@@ -36,49 +38,57 @@ pub enum Change {
     SetTimeouts([Span; 3]),
 }
 
-/// Why a change cannot be made. The rules are as they were.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Its address is taken.
-    #[error("there is a virtual service {0} already; edit it, or delete it first")]
-    ServiceExists(ServiceAddress),
-    /// It is not there.
-    #[error("there is no virtual service {0}; add it first, or name one that `directrix ipvsadm -Ln` lists")]
-    NoSuchService(ServiceAddress),
-    /// The service has it already.
-    #[error("virtual service {0} has the real server {1} already; edit it, or delete it first")]
-    ServerExists(ServiceAddress, IpAddr),
-    /// The service does not have it.
-    #[error(
-        "virtual service {0} has no real server {1}; add it first, or name one that `directrix ipvsadm -Ln` lists"
-    )]
-    NoSuchServer(ServiceAddress, IpAddr),
+/// There is no such service or server, and commands that list them.
+const ADD_OR_NAME: &str = "add it first, or name one that `directrix ipvsadm -Ln` lists";
+
+fn service_exists(service: ServiceAddress) -> Diagnostic {
+    let what = format!("there is a virtual service {service} already");
+    let error = Diagnostic::new(DiagnosticKind::ServiceExists, what);
+    error.remedy("edit it, or delete it first").about([Subject::Service(service)])
+}
+
+fn no_such_service(service: ServiceAddress) -> Diagnostic {
+    let what = format!("there is no virtual service {service}");
+    let error = Diagnostic::new(DiagnosticKind::NoSuchService, what);
+    error.remedy(ADD_OR_NAME).about([Subject::Service(service)])
+}
+
+fn server_exists(service: ServiceAddress, rip: IpAddr) -> Diagnostic {
+    let what = format!("virtual service {service} has the real server {rip} already");
+    let error = Diagnostic::new(DiagnosticKind::ServerExists, what);
+    error.remedy("edit it, or delete it first").about([Subject::Server(service, rip)])
+}
+
+fn no_such_server(service: ServiceAddress, rip: IpAddr) -> Diagnostic {
+    let what = format!("virtual service {service} has no real server {rip}");
+    let error = Diagnostic::new(DiagnosticKind::NoSuchServer, what);
+    error.remedy(ADD_OR_NAME).about([Subject::Server(service, rip)])
 }
 
 impl Rules {
     /// The service at `address`.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchService`].
-    pub fn service(&self, address: ServiceAddress) -> Result<&VirtualService, Refusal> {
+    /// [`DiagnosticKind::NoSuchService`].
+    pub fn service(&self, address: ServiceAddress) -> Result<&VirtualService, Diagnostic> {
         let found = self.services.iter().find(|service| service.address == address);
-        found.ok_or(Refusal::NoSuchService(address))
+        found.ok_or_else(|| no_such_service(address))
     }
 
     /// The server at `rip` of the service at `address`.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchService`], [`Refusal::NoSuchServer`].
-    pub fn server(&self, address: ServiceAddress, rip: IpAddr) -> Result<&RealServer, Refusal> {
+    /// [`DiagnosticKind::NoSuchService`], [`DiagnosticKind::NoSuchServer`].
+    pub fn server(&self, address: ServiceAddress, rip: IpAddr) -> Result<&RealServer, Diagnostic> {
         let found = self.service(address)?.servers.iter().find(|server| server.address == rip);
-        found.ok_or(Refusal::NoSuchServer(address, rip))
+        found.ok_or_else(|| no_such_server(address, rip))
     }
 
     /// Makes one change.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing has changed then.
-    pub fn change(&mut self, change: &Change) -> Result<(), Refusal> {
+    /// [`Diagnostic`]; nothing has changed then.
+    pub fn change(&mut self, change: &Change) -> Result<(), Diagnostic> {
         match change {
             Change::AddService(service) => self.add_service(service),
             Change::EditService(service) => {
@@ -114,17 +124,17 @@ impl Rules {
         }
     }
 
-    fn add_service(&mut self, service: &VirtualService) -> Result<(), Refusal> {
+    fn add_service(&mut self, service: &VirtualService) -> Result<(), Diagnostic> {
         if self.service(service.address).is_ok() {
-            return Err(Refusal::ServiceExists(service.address));
+            return Err(service_exists(service.address));
         }
         self.services.push(service.clone());
         Ok(())
     }
 
-    fn add_server(&mut self, address: ServiceAddress, server: &RealServer) -> Result<(), Refusal> {
+    fn add_server(&mut self, address: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
         if self.server(address, server.address).is_ok() {
-            return Err(Refusal::ServerExists(address, server.address));
+            return Err(server_exists(address, server.address));
         }
         self.service_mut(address)?.servers.push(server.clone());
         Ok(())
@@ -141,14 +151,14 @@ impl Rules {
         set(&mut self.timeouts.udp, udp);
     }
 
-    fn service_mut(&mut self, address: ServiceAddress) -> Result<&mut VirtualService, Refusal> {
+    fn service_mut(&mut self, address: ServiceAddress) -> Result<&mut VirtualService, Diagnostic> {
         let found = self.services.iter_mut().find(|service| service.address == address);
-        found.ok_or(Refusal::NoSuchService(address))
+        found.ok_or_else(|| no_such_service(address))
     }
 
-    fn server_mut(&mut self, address: ServiceAddress, rip: IpAddr) -> Result<&mut RealServer, Refusal> {
+    fn server_mut(&mut self, address: ServiceAddress, rip: IpAddr) -> Result<&mut RealServer, Diagnostic> {
         let found = self.service_mut(address)?.servers.iter_mut().find(|server| server.address == rip);
-        found.ok_or(Refusal::NoSuchServer(address, rip))
+        found.ok_or_else(|| no_such_server(address, rip))
     }
 }
 
@@ -216,13 +226,13 @@ mod tests {
     fn what_does_not_go_is_refused_and_changes_nothing() {
         let (here, nowhere, rip) = (service(80), service(81), [192, 0, 2, 10].into());
         let cases = [
-            (Change::AddService(VirtualService::new(here, vec![])), Refusal::ServiceExists(here)),
-            (Change::EditService(VirtualService::new(nowhere, vec![])), Refusal::NoSuchService(nowhere)),
-            (Change::DeleteService(nowhere), Refusal::NoSuchService(nowhere)),
-            (Change::AddServer(here, server(10, 1)), Refusal::ServerExists(here, rip)),
-            (Change::AddServer(nowhere, server(10, 1)), Refusal::NoSuchService(nowhere)),
-            (Change::EditServer(service(443), server(10, 1)), Refusal::NoSuchServer(service(443), rip)),
-            (Change::DeleteServer(service(443), rip), Refusal::NoSuchServer(service(443), rip)),
+            (Change::AddService(VirtualService::new(here, vec![])), service_exists(here)),
+            (Change::EditService(VirtualService::new(nowhere, vec![])), no_such_service(nowhere)),
+            (Change::DeleteService(nowhere), no_such_service(nowhere)),
+            (Change::AddServer(here, server(10, 1)), server_exists(here, rip)),
+            (Change::AddServer(nowhere, server(10, 1)), no_such_service(nowhere)),
+            (Change::EditServer(service(443), server(10, 1)), no_such_server(service(443), rip)),
+            (Change::DeleteServer(service(443), rip), no_such_server(service(443), rip)),
         ];
         for (change, refusal) in cases {
             let mut changed = rules();

@@ -1,7 +1,9 @@
 //! What must hold between services and servers, however they were added.
 
 use super::address::OWN_HOST;
-use super::{Persistence, RealServer, Rules, ServiceAddress, VirtualService, host_address};
+use super::{
+    Diagnostic, Persistence, RealServer, Rules, ServiceAddress, Subject, VirtualService, host_address,
+};
 use crate::time::Span;
 use crate::wire::Protocol;
 use std::collections::HashMap;
@@ -17,50 +19,12 @@ pub const THRESHOLD_MAX: u32 = i32::MAX as u32;
 /// The longest slow start in seconds: a day. Caches that are cold for longer do not get warm.
 pub const SLOW_START_MAX: u32 = 86_400;
 
-/// Why rules cannot stand: what is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}; {remedy}")]
-pub struct Misfit {
-    /// What is wrong, and where.
-    pub what: String,
-    /// What to do about it.
-    pub remedy: String,
-    /// What is at fault; several if it is that they are there together. Empty if it cannot be told.
-    pub culprits: Vec<Culprit>,
-}
-
-/// A part of rules because of which they cannot stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Culprit {
-    /// A service by its address.
-    Service(ServiceAddress),
-    /// A service by what it is set to.
-    ServiceSettings(ServiceAddress),
-    /// A real server by its address, of this service.
-    Server(ServiceAddress, IpAddr),
-    /// A real server by what it is set to, of this service.
-    ServerSettings(ServiceAddress, IpAddr),
-}
-
-impl Misfit {
-    /// With both parts; nothing in particular is at fault.
-    pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into(), culprits: Vec::new() }
-    }
-
-    /// The same with those that are at fault.
-    #[must_use]
-    pub fn of(self, culprits: impl Into<Vec<Culprit>>) -> Self {
-        Self { culprits: culprits.into(), ..self }
-    }
-}
-
 impl Rules {
     /// Checks what a configuration file is checked for where it says services and servers.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn check(&self) -> Result<(), Misfit> {
+    pub fn check(&self) -> Result<(), Diagnostic> {
         self.few_enough()?;
         self.services.iter().try_for_each(settings)?;
         self.servers().try_for_each(|(service, server)| rip(service.address, server))?;
@@ -72,14 +36,14 @@ impl Rules {
         self.services.iter().flat_map(|service| service.servers.iter().map(move |server| (service, server)))
     }
 
-    fn few_enough(&self) -> Result<(), Misfit> {
-        let first_too_many = self.services.get(COUNT_MAX).map(|service| Culprit::Service(service.address));
+    fn few_enough(&self) -> Result<(), Diagnostic> {
+        let first_too_many = self.services.get(COUNT_MAX).map(|service| Subject::Service(service.address));
         too_many("services", self.services.len(), first_too_many)?;
         let first_too_many = self.servers().nth(COUNT_MAX).map(culprit);
         too_many("real servers", self.servers().count(), first_too_many)
     }
 
-    fn apart_from_vips(&self) -> Result<(), Misfit> {
+    fn apart_from_vips(&self) -> Result<(), Diagnostic> {
         let mut vips = HashMap::new();
         for ServiceAddress { protocol, address } in self.services.iter().map(|service| service.address) {
             vips.entry(address.ip()).or_insert(ServiceAddress { protocol, address });
@@ -87,20 +51,20 @@ impl Rules {
         let clash = self.servers().find_map(|one| Some((one, *vips.get(&one.1.address)?)));
         clash.map_or(Ok(()), |(one, first)| {
             let what = format!("real server {} is the VIP of a service", one.1.address);
-            let misfit = Misfit::new(what, "name the real server's own address, its RIP");
-            Err(misfit.of([culprit(one), Culprit::Service(first)]))
+            let fault = Diagnostic::invalid_rules(what, "name the real server's own address, its RIP");
+            Err(fault.about([culprit(one), Subject::Service(first)]))
         })
     }
 
-    fn one_mac_each(&self) -> Result<(), Misfit> {
+    fn one_mac_each(&self) -> Result<(), Diagnostic> {
         let mut macs = HashMap::new();
         for (service, server) in self.servers() {
             let (Some(mac), rip) = (server.mac, server.address) else { continue };
             let (first, same) = *macs.entry(rip).or_insert((service.address, mac));
             if same != mac {
                 let what = format!("real server {rip} has two different MAC addresses");
-                let both = [first, service.address].map(|service| Culprit::ServerSettings(service, rip));
-                return Err(Misfit::new(what, "give it the same one everywhere").of(both));
+                let both = [first, service.address].map(|service| Subject::ServerSettings(service, rip));
+                return Err(Diagnostic::invalid_rules(what, "give it the same one everywhere").about(both));
             }
         }
         Ok(())
@@ -108,24 +72,26 @@ impl Rules {
 }
 
 /// That it is there at all.
-fn culprit((service, server): (&VirtualService, &RealServer)) -> Culprit {
-    Culprit::Server(service.address, server.address)
+fn culprit((service, server): (&VirtualService, &RealServer)) -> Subject {
+    Subject::Server(service.address, server.address)
 }
 
-fn too_many(what: &str, count: usize, first: Option<Culprit>) -> Result<(), Misfit> {
-    let fault = || Misfit::new(format!("{count} {what} are too many"), format!("have at most {COUNT_MAX}"));
-    first.map_or(Ok(()), |first| Err(fault().of([first])))
+fn too_many(what: &str, count: usize, first: Option<Subject>) -> Result<(), Diagnostic> {
+    let fault = || {
+        Diagnostic::invalid_rules(format!("{count} {what} are too many"), format!("have at most {COUNT_MAX}"))
+    };
+    first.map_or(Ok(()), |first| Err(fault().about([first])))
 }
 
-fn settings(service: &VirtualService) -> Result<(), Misfit> {
+fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
     let address = service.address;
     let flaw = |what: &str, remedy: &str| {
-        let misfit = Misfit::new(format!("virtual service {address}: {what}"), remedy);
-        Err(misfit.of([Culprit::ServiceSettings(address)]))
+        let fault = Diagnostic::invalid_rules(format!("virtual service {address}: {what}"), remedy);
+        Err(fault.about([Subject::ServiceSettings(address)]))
     };
     if let Err(what) = host(address.address.ip()) {
-        let misfit = flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
-        return misfit.map_err(|misfit| misfit.of([Culprit::Service(address)]));
+        let fault = flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
+        return fault.map_err(|fault| fault.about([Subject::Service(address)]));
     }
     if address.is_wildcard() && service.persistence.is_none() {
         return flaw("a wildcard port needs persistence", "make it persistent (-p), or name a port");
@@ -140,8 +106,8 @@ fn settings(service: &VirtualService) -> Result<(), Misfit> {
     let Some(max) = service.scheduler.servers_max() else { return Ok(()) };
     service.servers.get(max).map_or(Ok(()), |server| {
         let what = format!("{} has room for {max} real servers", service.scheduler.name());
-        let both = [Culprit::ServiceSettings(address), culprit((service, server))];
-        flaw(&what, "have fewer").map_err(|misfit| misfit.of(both))
+        let both = [Subject::ServiceSettings(address), culprit((service, server))];
+        flaw(&what, "have fewer").map_err(|fault| fault.about(both))
     })
 }
 
@@ -168,24 +134,25 @@ fn slow_start(service: &VirtualService) -> Result<(), (String, String)> {
     }
 }
 
-fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Misfit> {
+fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
     let rip = server.address;
-    let fault =
-        |flaw: &str, remedy: &str| Misfit::new(format!("real server {rip} of {service}: {flaw}"), remedy);
-    let settings = [Culprit::ServerSettings(service, rip)];
+    let fault = |flaw: &str, remedy: &str| {
+        Diagnostic::invalid_rules(format!("real server {rip} of {service}: {flaw}"), remedy)
+    };
+    let settings = [Subject::ServerSettings(service, rip)];
     if let Err(flaw) = host(rip) {
         let remedy =
             if rip.is_loopback() { OWN_HOST } else { "name the RIP of one host, as in 192.168.195.170" };
         let fault = fault(&flaw, remedy);
-        return Err(fault.of([Culprit::Server(service, rip)]));
+        return Err(fault.about([Subject::Server(service, rip)]));
     }
     if server.upper_threshold > THRESHOLD_MAX {
         let remedy = format!("give at most {THRESHOLD_MAX}");
-        return Err(fault("its upper threshold is too large", &remedy).of(settings));
+        return Err(fault("its upper threshold is too large", &remedy).about(settings));
     }
     if server.lower_threshold > server.upper_threshold {
         let fault = fault("its lower threshold is above the upper one", "give it at most the upper one");
-        return Err(fault.of(settings));
+        return Err(fault.about(settings));
     }
     Ok(())
 }
@@ -215,9 +182,9 @@ mod tests {
 
     #[test]
     fn who_is_at_fault_is_told() {
-        let culprits = |services: &[VirtualService]| {
+        let subjects = |services: &[VirtualService]| {
             let rules = Rules { services: services.to_vec(), ..Rules::default() };
-            rules.check().unwrap_err().culprits
+            rules.check().unwrap_err().subjects.into_vec()
         };
         let mut two =
             [service("192.0.2.1:80", &["192.0.2.9", "192.0.2.8"]), service("192.0.2.1:81", &["192.0.2.9"])];
@@ -225,30 +192,30 @@ mod tests {
         let rip = [192, 0, 2, 9].into();
         let vip = service("192.0.2.9:80", &[]);
         let more = [two[0].clone(), vip.clone(), service("192.0.2.9:81", &[])];
-        assert_eq!(culprits(&more), [Culprit::Server(first, rip), Culprit::Service(vip.address)]);
+        assert_eq!(subjects(&more), [Subject::Server(first, rip), Subject::Service(vip.address)]);
         let loopback = service("127.0.0.1:80", &[]);
-        assert_eq!(culprits(&[two[0].clone(), loopback.clone()]), [Culprit::Service(loopback.address)]);
+        assert_eq!(subjects(&[two[0].clone(), loopback.clone()]), [Subject::Service(loopback.address)]);
         two[1].one_packet = true;
-        assert_eq!(culprits(&two), [Culprit::ServiceSettings(second)]);
+        assert_eq!(subjects(&two), [Subject::ServiceSettings(second)]);
         two[1].one_packet = false;
         two[1].servers[0].lower_threshold = 1;
-        assert_eq!(culprits(&two), [Culprit::ServerSettings(second, rip)]);
+        assert_eq!(subjects(&two), [Subject::ServerSettings(second, rip)]);
         two[1].servers[0].lower_threshold = 0;
         (two[0].servers[0].mac, two[1].servers[0].mac) =
             (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
-        assert_eq!(culprits(&two), [first, second].map(|of| Culprit::ServerSettings(of, rip)));
+        assert_eq!(subjects(&two), [first, second].map(|of| Subject::ServerSettings(of, rip)));
         let group = service("192.0.2.1:82", &["192.0.2.7", "224.0.0.1"]);
         assert_eq!(
-            culprits(std::slice::from_ref(&group)),
-            [Culprit::Server(group.address, [224, 0, 0, 1].into())]
+            subjects(std::slice::from_ref(&group)),
+            [Subject::Server(group.address, [224, 0, 0, 1].into())]
         );
         let address = |n: usize| std::net::Ipv4Addr::from_bits(0x0a00_0001 + n as u32);
         let many = |count| (0..count).map(|n| RealServer::new(address(n).into(), Weight(1))).collect();
         let mut full = VirtualService { scheduler: Scheduler::Mh, ..VirtualService::new(first, many(4095)) };
-        let first_too_many = Culprit::Server(first, address(4093).into());
-        assert_eq!(culprits(&[full.clone()]), [Culprit::ServiceSettings(first), first_too_many]);
+        let first_too_many = Subject::Server(first, address(4093).into());
+        assert_eq!(subjects(&[full.clone()]), [Subject::ServiceSettings(first), first_too_many]);
         full = VirtualService::new(first, many(COUNT_MAX + 2));
-        assert_eq!(culprits(&[full]), [Culprit::Server(first, address(COUNT_MAX).into())]);
+        assert_eq!(subjects(&[full]), [Subject::Server(first, address(COUNT_MAX).into())]);
     }
 
     #[test]

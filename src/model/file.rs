@@ -1,7 +1,6 @@
 //! Reading a file that a user names, whatever it turns out to be.
 
-use super::{ConfigError, ConfigErrors};
-use std::fmt;
+use super::{Diagnostic, DiagnosticKind};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,48 +10,19 @@ use std::path::Path;
 /// all that can be said of each.
 pub const FILE_MAX: usize = 16 << 20;
 
-/// Why a file cannot be used as a whole, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// What is wrong with it.
-    pub what: String,
-    /// What to do instead.
-    pub remedy: &'static str,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what, self.remedy)
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-impl Unreadable {
-    /// As the one error of the configuration `file`.
-    #[must_use]
-    pub fn of(self, file: &Path) -> ConfigErrors {
-        let file = file.display().to_string();
-        ConfigErrors(vec![ConfigError { file, line: 0, what: self.what, remedy: self.remedy.into() }])
-    }
-
-    fn new(what: impl Into<String>, remedy: &'static str) -> Self {
-        Self { what: what.into(), remedy }
-    }
-}
-
 /// The whole of the regular file at `path`. Never waits for another process, as opening a FIFO would, and
 /// never takes more than [`FILE_MAX`].
 ///
 /// # Errors
 /// The file cannot be opened or read, is a FIFO, a device, a directory or a socket, or is too large.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(|cause| refusal(&cause))?;
+    let file =
+        File::options().read(true).custom_flags(flags).open(path).map_err(|cause| read_error(&cause))?;
     // Of what is open: the name may be another file's by now.
-    let metadata = file.metadata().map_err(|cause| refusal(&cause))?;
+    let metadata = file.metadata().map_err(|cause| read_error(&cause))?;
     if !metadata.is_file() {
-        return Err(Unreadable::new("this is not a regular file", REGULAR));
+        return Err(unreadable("this is not a regular file", REGULAR));
     }
     read_input(file)
 }
@@ -61,14 +31,14 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
 ///
 /// # Errors
 /// It cannot be read, or has more than [`FILE_MAX`].
-pub fn read_input(input: impl Read) -> Result<Vec<u8>, Unreadable> {
+pub fn read_input(input: impl Read) -> Result<Vec<u8>, Diagnostic> {
     let mut bytes = Vec::new();
     // A file may grow while it is read, so that its size says nothing.
     let read = input.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes);
-    match read.map_err(|cause| refusal(&cause))? {
+    match read.map_err(|cause| read_error(&cause))? {
         size if size > FILE_MAX => {
             let what = format!("this has more than {} MiB, the most that is read", FILE_MAX >> 20);
-            Err(Unreadable::new(what, "name the right file, or leave out what is not needed"))
+            Err(unreadable(what, "name the right file, or leave out what is not needed"))
         }
         _ => Ok(bytes),
     }
@@ -76,13 +46,17 @@ pub fn read_input(input: impl Read) -> Result<Vec<u8>, Unreadable> {
 
 const REGULAR: &str = "name a regular file";
 
-fn refusal(cause: &io::Error) -> Unreadable {
+fn unreadable(what: impl Into<String>, remedy: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::UnreadableFile, what).remedy(remedy)
+}
+
+fn read_error(cause: &io::Error) -> Diagnostic {
     match cause.kind() {
-        ErrorKind::NotFound => Unreadable::new("there is no such file", "write one, or name another"),
+        ErrorKind::NotFound => unreadable("there is no such file", "write one, or name another"),
         ErrorKind::PermissionDenied => {
-            Unreadable::new("this user may not read the file", "run as root, or chmod it")
+            unreadable("this user may not read the file", "run as root, or chmod it")
         }
-        _ => Unreadable::new(format!("this cannot be read: {cause}"), REGULAR),
+        _ => unreadable(format!("this cannot be read: {cause}"), REGULAR),
     }
 }
 

@@ -1,7 +1,8 @@
 //! A configuration as it is read: a file, and the files that its `include` names.
 
 use super::file::{FILE_MAX, read_file};
-use super::parse::{self, ConfigError, ConfigErrors};
+use super::parse;
+use super::{Diagnostic, DiagnosticKind, Diagnostics, Place};
 use glob::{GlobError, MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -32,16 +33,13 @@ pub struct Sources {
     pub included: Vec<Source>,
 }
 
-/// What is wrong with an `include`, and what to do.
-type Fault = (String, &'static str);
-
 impl Sources {
     /// Reads the configuration file at `path` and the files that it includes.
     ///
     /// # Errors
     /// What [`read_file`] or [`Sources::of`] objects to.
-    pub fn read(path: &Path) -> Result<Self, ConfigErrors> {
-        let bytes = read_file(path).map_err(|unreadable| unreadable.of(path))?;
+    pub fn read(path: &Path) -> Result<Self, Diagnostics> {
+        let bytes = read_file(path).map_err(|error| error.in_file(path))?;
         Self::of(path, &bytes)
     }
 
@@ -50,11 +48,11 @@ impl Sources {
     /// # Errors
     /// A file that is not there, cannot be read, is no regular file or not UTF-8; a pattern that is none; more
     /// than [`INCLUDED_MAX`] files, or than [`FILE_MAX`] bytes in all.
-    pub fn of(file: &Path, bytes: &[u8]) -> Result<Self, ConfigErrors> {
+    pub fn of(file: &Path, bytes: &[u8]) -> Result<Self, Diagnostics> {
         let text = parse::utf8(file, bytes)?.to_owned();
         let name = file.display().to_string();
         let (patterns, line) = parse::includes(&name, &text);
-        let here = |(what, remedy): Fault| error(&name, line, what, remedy);
+        let here = |error: Diagnostic| error.at(Place { file: name.as_str().into(), line });
         let mut paths = Vec::new();
         for pattern in &patterns {
             let found = matching(file, pattern).map_err(here)?;
@@ -62,30 +60,31 @@ impl Sources {
         }
         if paths.len() > INCLUDED_MAX {
             let what = format!("include names {} files", paths.len());
-            return Err(here((what, "divide the services among at most 10,000 files")));
+            return Err(here(invalid(what, "divide the services among at most 10,000 files")).into());
         }
         let included = paths.iter().map(|path| read_included(path)).collect::<Result<Vec<_>, _>>()?;
         let size = included.iter().map(|source| source.text.len()).sum::<usize>() + text.len();
         if size > FILE_MAX {
             let what = format!("with the files that it includes this has more than {} MiB", FILE_MAX >> 20);
-            return Err(here((what, "leave out what is not needed")));
+            return Err(here(invalid(what, "leave out what is not needed")).into());
         }
         Ok(Self { file: name, text, included })
     }
 }
 
-fn error(file: &str, line: usize, what: String, remedy: &str) -> ConfigErrors {
-    ConfigErrors(vec![ConfigError { file: file.into(), line, what, remedy: remedy.into() }])
+/// A fault of `include`, without its place.
+fn invalid(what: impl Into<String>, remedy: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::InvalidValue, what).remedy(remedy)
 }
 
-fn read_included(path: &Path) -> Result<Source, ConfigErrors> {
-    let bytes = read_file(path).map_err(|unreadable| unreadable.of(path))?;
+fn read_included(path: &Path) -> Result<Source, Diagnostics> {
+    let bytes = read_file(path).map_err(|error| error.in_file(path))?;
     let text = parse::utf8(path, &bytes)?.to_owned();
     Ok(Source { file: path.display().to_string(), text })
 }
 
 /// The files that a pattern names, sorted. A pattern without wildcards names one file, whether it is there or not.
-fn matching(file: &Path, pattern: &str) -> Result<Vec<PathBuf>, Fault> {
+fn matching(file: &Path, pattern: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let path = folder.join(pattern);
     let found = if pattern.contains(['*', '?', '[']) { search(folder, pattern)? } else { vec![path] };
@@ -93,13 +92,13 @@ fn matching(file: &Path, pattern: &str) -> Result<Vec<PathBuf>, Fault> {
     // Standard input is no file, and `canonicalize` then has no answer for either.
     if file.exists() && found.iter().any(is_itself) {
         let what = format!("include has {pattern:?}, which matches this file itself");
-        return Err((what, "give the included files a folder of their own, as in \"conf.d/*.toml\""));
+        return Err(invalid(what, "give the included files a folder of their own, as in \"conf.d/*.toml\""));
     }
     Ok(found)
 }
 
 /// As a shell does it: a `*` matches neither a slash nor a dot at the beginning, so that no editor's swap file is read.
-fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Fault> {
+fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     let options = MatchOptions {
         require_literal_separator: true,
         require_literal_leading_dot: true,
@@ -107,7 +106,7 @@ fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Fault> {
     };
     let whole = Path::new(&Pattern::escape(&folder.to_string_lossy())).join(pattern);
     let no_pattern = |cause: glob::PatternError| {
-        (format!("include has {pattern:?}, which is not a pattern: {cause}"), "see glob(7)")
+        invalid(format!("include has {pattern:?}, which is not a pattern: {cause}"), "see glob(7)")
     };
     let paths = glob::glob_with(&whole.to_string_lossy(), options).map_err(no_pattern)?;
     let mut found = paths.collect::<Result<Vec<_>, _>>().map_err(|cause| unreadable(pattern, &cause))?;
@@ -115,17 +114,17 @@ fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Fault> {
     match fixed_part(&folder.join(pattern)) {
         fixed if found.is_empty() && !fixed.is_dir() => {
             let what = format!("include has {pattern:?}, and there is no folder {}", fixed.display());
-            Err((what, "make it, or remove the pattern"))
+            Err(invalid(what, "make it, or remove the pattern"))
         }
         _ => Ok(found),
     }
 }
 
 /// An empty folder includes nothing; one that cannot be read must not look like it.
-fn unreadable(pattern: &str, cause: &GlobError) -> Fault {
+fn unreadable(pattern: &str, cause: &GlobError) -> Diagnostic {
     let (path, cause) = (cause.path().display(), cause.error());
     let what = format!("include has {pattern:?}, and {path} cannot be read: {cause}");
-    (what, "let the director's user read the folder and its files")
+    invalid(what, "let the director's user read the folder and its files")
 }
 
 /// The folders of a pattern before the first wildcard.

@@ -3,7 +3,7 @@
 use super::facts::{Facts, Settings};
 use super::host::{Address, Link};
 use super::{Options, persist};
-use crate::io::IoError;
+use crate::model::Diagnostic;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -46,7 +46,7 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// The kernel does not tell.
-pub fn check(options: &Options) -> Result<Vec<Finding>, IoError> {
+pub fn check(options: &Options) -> Result<Vec<Finding>, Diagnostic> {
     Ok(findings(options, &Facts::read()?))
 }
 

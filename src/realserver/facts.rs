@@ -3,7 +3,7 @@
 use super::Options;
 use super::host::{Address, DefaultRoute, Host, Link};
 use super::sysctl::{Key, Name};
-use crate::io::IoError;
+use crate::model::Diagnostic;
 
 /// The host as far as direct routing depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct Settings {
 }
 
 impl Facts {
-    pub(super) fn read() -> Result<Self, IoError> {
+    pub(super) fn read() -> Result<Self, Diagnostic> {
         let host = Host::open()?;
         let links = host.links()?;
         let own = links.iter().map(|link| Settings::read(&link.name)).collect::<Result<_, _>>()?;
@@ -56,7 +56,7 @@ impl Facts {
 
 impl Settings {
     /// Missing ones (an interface without IPv4) count as 0.
-    fn read(interface: &str) -> Result<Self, IoError> {
+    fn read(interface: &str) -> Result<Self, Diagnostic> {
         let value = |name| Key::new(interface, name).read().map(Option::unwrap_or_default);
         Ok(Self {
             arp_ignore: value(Name::ArpIgnore)?,

@@ -1,6 +1,6 @@
 //! Interfaces, addresses and routes over rtnetlink, in the calling thread's network namespace.
 
-use crate::io::IoError;
+use crate::model::Diagnostic;
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -52,11 +52,11 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn open() -> Result<Self, IoError> {
-        let failed = |error: io::Error| IoError {
-            what: "opening a netlink socket".into(),
-            cause: error.to_string(),
-            remedy: "the kernel needs CONFIG_NET, the process a free file descriptor".into(),
+    pub(super) fn open() -> Result<Self, Diagnostic> {
+        let failed = |error: io::Error| {
+            Diagnostic::system("opening a netlink socket")
+                .cause(error.to_string())
+                .remedy("the kernel needs CONFIG_NET, the process a free file descriptor")
         };
         let runtime = Builder::new_current_thread().enable_io().build().map_err(failed)?;
         let (connection, handle, _) = {
@@ -67,20 +67,20 @@ impl Host {
         Ok(Self { runtime, handle })
     }
 
-    pub(super) fn links(&self) -> Result<Vec<Link>, IoError> {
+    pub(super) fn links(&self) -> Result<Vec<Link>, Diagnostic> {
         let dump = self.handle.link().get().execute().try_collect::<Vec<_>>();
         let messages = self.runtime.block_on(dump).map_err(|error| failed("listing interfaces", &error))?;
         Ok(messages.iter().filter_map(link).collect())
     }
 
-    pub(super) fn addresses(&self) -> Result<Vec<Address>, IoError> {
+    pub(super) fn addresses(&self) -> Result<Vec<Address>, Diagnostic> {
         let dump = self.handle.address().get().execute().try_collect::<Vec<_>>();
         let messages = self.runtime.block_on(dump).map_err(|error| failed("listing addresses", &error))?;
         Ok(messages.iter().filter_map(address).collect())
     }
 
     /// The default routes, of whatever routing table.
-    pub(super) fn default_routes(&self) -> Result<Vec<DefaultRoute>, IoError> {
+    pub(super) fn default_routes(&self) -> Result<Vec<DefaultRoute>, Diagnostic> {
         let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
         let dump = self.handle.route().get(request).execute().try_collect::<Vec<_>>();
         let messages = self.runtime.block_on(dump).map_err(|error| failed("listing routes", &error))?;
@@ -88,7 +88,12 @@ impl Host {
     }
 
     /// Adds `ip`/32 to an interface, as `ip address add` does.
-    pub(super) fn add_address(&self, index: u32, ip: Ipv4Addr, label: Option<&str>) -> Result<(), IoError> {
+    pub(super) fn add_address(
+        &self,
+        index: u32,
+        ip: Ipv4Addr,
+        label: Option<&str>,
+    ) -> Result<(), Diagnostic> {
         let mut request = self.handle.address().add(index, IpAddr::V4(ip), 32);
         let label = label.map(|label| AddressAttribute::Label(label.into()));
         request.message_mut().attributes.extend(label);
@@ -97,7 +102,7 @@ impl Host {
     }
 
     /// Removes `ip`/32 from an interface.
-    pub(super) fn delete_address(&self, index: u32, ip: Ipv4Addr) -> Result<(), IoError> {
+    pub(super) fn delete_address(&self, index: u32, ip: Ipv4Addr) -> Result<(), Diagnostic> {
         // The message of an add request is the one that describes the address.
         let message = self.handle.address().add(index, IpAddr::V4(ip), 32).message_mut().clone();
         let done = self.runtime.block_on(self.handle.address().del(message).execute());
@@ -106,7 +111,7 @@ impl Host {
 }
 
 /// Refuses to go on without the right to change the network.
-pub(super) fn require_net_admin(what: &str) -> Result<(), IoError> {
+pub(super) fn require_net_admin(what: &str) -> Result<(), Diagnostic> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     match effective_capabilities(&status) {
         Some(bits) if bits >> CAP_NET_ADMIN & 1 == 0 => Err(not_permitted(what)),
@@ -126,12 +131,12 @@ fn effective_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-fn not_permitted(what: &str) -> IoError {
-    let cause = "the process lacks CAP_NET_ADMIN (EPERM)".into();
-    IoError { what: what.into(), cause, remedy: "run as root, or with CAP_NET_ADMIN".into() }
+fn not_permitted(what: &str) -> Diagnostic {
+    let cause = "the process lacks CAP_NET_ADMIN (EPERM)";
+    Diagnostic::system(what).cause(cause).remedy("run as root, or with CAP_NET_ADMIN")
 }
 
-fn failed(what: &str, error: &rtnetlink::Error) -> IoError {
+fn failed(what: &str, error: &rtnetlink::Error) -> Diagnostic {
     let cause = match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other.to_string()),
@@ -139,8 +144,8 @@ fn failed(what: &str, error: &rtnetlink::Error) -> IoError {
     if cause.kind() == io::ErrorKind::PermissionDenied {
         return not_permitted(what);
     }
-    let remedy = "see what \"ip address\" shows, and try again".into();
-    IoError { what: what.into(), cause: cause.to_string(), remedy }
+    let remedy = "see what \"ip address\" shows, and try again";
+    Diagnostic::system(what).cause(cause.to_string()).remedy(remedy)
 }
 
 fn link(message: &LinkMessage) -> Option<Link> {

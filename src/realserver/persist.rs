@@ -8,7 +8,7 @@
 use super::Options;
 use super::check::{Finding, Severity};
 use super::setup::Step;
-use crate::io::IoError;
+use crate::model::Diagnostic;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
@@ -37,7 +37,7 @@ const FILE_MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// The host does not run systemd, the VIPs are not on lo, or a file cannot be written.
-pub(super) fn persist(options: &Options, exe: &Path, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+pub(super) fn persist(options: &Options, exe: &Path, tell: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
     for vip in &options.vips {
         let (path, text) = (unit_path(options, *vip), unit(options, exe, *vip));
         if fs::read_to_string(&path).is_ok_and(|there| there == text) && is_enabled(options, *vip) {
@@ -59,9 +59,9 @@ pub(super) fn persist(options: &Options, exe: &Path, tell: &mut dyn FnMut(&Step)
 ///
 /// # Errors
 /// The host does not run systemd, or the VIPs are not on lo.
-pub(super) fn check_possible(options: &Options) -> Result<(), IoError> {
+pub(super) fn check_possible(options: &Options) -> Result<(), Diagnostic> {
     let refused = |cause: String, remedy: &str| {
-        Err(IoError { what: "making the setup persistent".into(), cause, remedy: remedy.into() })
+        Err(Diagnostic::system("making the setup persistent").cause(cause).remedy(remedy))
     };
     if options.interface != "lo" {
         let cause =
@@ -79,7 +79,7 @@ pub(super) fn check_possible(options: &Options) -> Result<(), IoError> {
 ///
 /// # Errors
 /// One cannot be removed.
-pub(super) fn forget(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<bool, IoError> {
+pub(super) fn forget(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<bool, Diagnostic> {
     let mut found = false;
     for vip in &options.vips {
         for path in [wanted_path(options, *vip), unit_path(options, *vip)] {
@@ -233,7 +233,7 @@ fn is_enabled(options: &Options, vip: Ipv4Addr) -> bool {
     unit_path(options, vip).is_file() && wanted_path(options, vip).symlink_metadata().is_ok()
 }
 
-fn enable(options: &Options, vip: Ipv4Addr) -> Result<(), IoError> {
+fn enable(options: &Options, vip: Ipv4Addr) -> Result<(), Diagnostic> {
     let link = wanted_path(options, vip);
     let folder = link.parent().unwrap_or(&options.root);
     fs::create_dir_all(folder).map_err(|error| failed("making", folder, &error))?;
@@ -244,7 +244,7 @@ fn enable(options: &Options, vip: Ipv4Addr) -> Result<(), IoError> {
 }
 
 /// In one step: an interruption leaves the old file or the new one.
-fn write(path: &Path, text: &str) -> Result<(), IoError> {
+fn write(path: &Path, text: &str) -> Result<(), Diagnostic> {
     let fresh = path.with_extension("new");
     fs::write(&fresh, text)
         .and_then(|()| fs::rename(&fresh, path))
@@ -255,12 +255,10 @@ fn remark(remark: String) -> Step {
     Step { command: String::new(), remark }
 }
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> IoError {
-    IoError {
-        what: format!("{doing} {}", path.display()),
-        cause: error.to_string(),
-        remedy: "run as root, on a file system that can be written".into(),
-    }
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::system(format!("{doing} {}", path.display()))
+        .cause(error.to_string())
+        .remedy("run as root, on a file system that can be written")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::host::{Address, Host, Link, free_label, require_net_admin};
 use super::state::{Placed, Saved, State, StateFile};
 use super::sysctl::{Key, Name};
 use super::{Options, persist};
-use crate::io::IoError;
+use crate::model::Diagnostic;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -44,7 +44,7 @@ pub fn setup(
     options: &Options,
     persistent_by: Option<&Path>,
     tell: &mut dyn FnMut(&Step),
-) -> Result<(), IoError> {
+) -> Result<(), Diagnostic> {
     require_net_admin("setting up a real server")?;
     if persistent_by.is_some() {
         persist::check_possible(options)?;
@@ -72,7 +72,7 @@ pub fn setup(
 /// # Errors
 /// Nothing has been changed: no CAP_NET_ADMIN, or no record of a setup of one of the VIPs. A
 /// later failure is the kernel's; what is left to undo stays on record.
-pub fn undo(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+pub fn undo(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
     require_net_admin("undoing the setup of a real server")?;
     let host = Host::open()?;
     let (links, addresses) = (host.links()?, host.addresses()?);
@@ -107,11 +107,11 @@ fn said(remark: String) -> Step {
     Step { command: String::new(), remark }
 }
 
-fn refused(what: String, cause: String, remedy: String) -> IoError {
-    IoError { what, cause, remedy }
+fn refused(what: String, cause: String, remedy: String) -> Diagnostic {
+    Diagnostic::system(what).cause(cause).remedy(remedy)
 }
 
-fn quiet_link<'l>(options: &Options, links: &'l [Link]) -> Result<&'l Link, IoError> {
+fn quiet_link<'l>(options: &Options, links: &'l [Link]) -> Result<&'l Link, Diagnostic> {
     let (name, what) = (&options.interface, format!("putting the VIP on {}", options.interface));
     let Some(link) = links.iter().find(|link| link.name == *name) else {
         let names: Vec<_> = links.iter().filter(|link| !link.arp).map(|link| link.name.as_str()).collect();
@@ -131,7 +131,7 @@ fn refuse_misplaced(
     link: &Link,
     links: &[Link],
     addresses: &[Address],
-) -> Result<(), IoError> {
+) -> Result<(), Diagnostic> {
     let wrong =
         |address: &&Address| address.ip == vip && (address.index != link.index || address.prefix != 32);
     let Some(address) = addresses.iter().find(wrong) else { return Ok(()) };
@@ -147,7 +147,11 @@ fn refuse_misplaced(
 
 /// The state, unless nothing of it holds: then it is of a namespace that is gone (the kernel
 /// gives inodes out again), or somebody has put everything back by hand.
-fn in_effect(state: Option<State>, links: &[Link], addresses: &[Address]) -> Result<Option<State>, IoError> {
+fn in_effect(
+    state: Option<State>,
+    links: &[Link],
+    addresses: &[Address],
+) -> Result<Option<State>, Diagnostic> {
     let Some(state) = state else { return Ok(None) };
     let stands = |placed: &Placed| {
         let link = links.iter().find(|link| link.name == placed.interface);
@@ -169,7 +173,7 @@ fn has(addresses: &[Address], link: &Link, vip: Ipv4Addr) -> bool {
 }
 
 /// Adds to the state what it does not know of yet.
-fn remember(state: &mut State, options: &Options, addresses: &[Address]) -> Result<(), IoError> {
+fn remember(state: &mut State, options: &Options, addresses: &[Address]) -> Result<(), Diagnostic> {
     for interface in ["all", &options.interface] {
         for (name, wanted) in WANTED {
             let key = Key::new(interface, name);
@@ -188,7 +192,7 @@ fn remember(state: &mut State, options: &Options, addresses: &[Address]) -> Resu
     Ok(())
 }
 
-fn recorded(options: &Options, file: &StateFile) -> Result<State, IoError> {
+fn recorded(options: &Options, file: &StateFile) -> Result<State, Diagnostic> {
     let what = |vip: &Ipv4Addr| format!("undoing the setup of {vip}");
     let Some(state) = file.load()? else {
         let cause = format!("there is no record of a setup in {}", file.path().display());
@@ -217,7 +221,7 @@ fn meaning(name: Name) -> &'static str {
     }
 }
 
-fn set(key: &Key, value: i32, why: &str, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+fn set(key: &Key, value: i32, why: &str, tell: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
     let path = key.path();
     match key.read()? {
         None => tell(&said(format!("{} is gone with its interface", path.display()))),
@@ -230,7 +234,7 @@ fn set(key: &Key, value: i32, why: &str, tell: &mut dyn FnMut(&Step)) -> Result<
     Ok(())
 }
 
-fn place(vip: Ipv4Addr, link: &Link, host: &Host, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+fn place(vip: Ipv4Addr, link: &Link, host: &Host, tell: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
     let addresses = host.addresses()?;
     if has(&addresses, link, vip) {
         tell(&said(format!("{vip}/32 is on {} already", link.name)));
@@ -246,7 +250,12 @@ fn place(vip: Ipv4Addr, link: &Link, host: &Host, tell: &mut dyn FnMut(&Step)) -
     Ok(())
 }
 
-fn displace(state: &State, vip: Ipv4Addr, host: &Host, tell: &mut dyn FnMut(&Step)) -> Result<(), IoError> {
+fn displace(
+    state: &State,
+    vip: Ipv4Addr,
+    host: &Host,
+    tell: &mut dyn FnMut(&Step),
+) -> Result<(), Diagnostic> {
     let Some(placed) = state.vips.iter().find(|placed| placed.vip == vip) else { return Ok(()) };
     let (interface, links) = (&placed.interface, host.links()?);
     let link = links.iter().find(|link| link.name == *interface);

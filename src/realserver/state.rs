@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::sysctl::Key;
-use crate::io::IoError;
+use crate::model::Diagnostic;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -44,7 +44,7 @@ pub(super) struct StateFile {
 impl StateFile {
     /// Finds the file of the calling thread's network namespace, and waits for its lock. The
     /// directory is made if need be.
-    pub(super) fn open(options: &Options) -> Result<Self, IoError> {
+    pub(super) fn open(options: &Options) -> Result<Self, Diagnostic> {
         let dir = &options.state_dir;
         let path = dir.join(format!("netns-{}.json", namespace()?));
         fs::create_dir_all(dir).map_err(|error| failed("making", dir, &error))?;
@@ -57,20 +57,20 @@ impl StateFile {
     }
 
     /// The state, if there is any.
-    pub(super) fn load(&self) -> Result<Option<State>, IoError> {
+    pub(super) fn load(&self) -> Result<Option<State>, Diagnostic> {
         let text = match fs::read(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| failed("reading", &self.path, &error))?,
         };
-        serde_json::from_slice(&text).map(Some).map_err(|error| IoError {
-            what: format!("reading {}", self.path.display()),
-            cause: format!("it is not a state of a real server: {error}"),
-            remedy: "restore the settings by hand, and remove the file".into(),
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            Diagnostic::system(format!("reading {}", self.path.display()))
+                .cause(format!("it is not a state of a real server: {error}"))
+                .remedy("restore the settings by hand, and remove the file")
         })
     }
 
     /// Replaces the state in one step: whoever is interrupted leaves the old one or the new one.
-    pub(super) fn save(&self, state: &State) -> Result<(), IoError> {
+    pub(super) fn save(&self, state: &State) -> Result<(), Diagnostic> {
         let text = serde_json::to_vec_pretty(state).expect("numbers and texts are always JSON");
         let fresh = self.path.with_extension("new");
         write_through(&fresh, &text)
@@ -78,12 +78,12 @@ impl StateFile {
             .map_err(|error| failed("writing", &self.path, &error))
     }
 
-    pub(super) fn remove(&self) -> Result<(), IoError> {
+    pub(super) fn remove(&self) -> Result<(), Diagnostic> {
         fs::remove_file(&self.path).map_err(|error| failed("removing", &self.path, &error))
     }
 }
 
-fn lock(path: &Path) -> Result<Flock<File>, IoError> {
+fn lock(path: &Path) -> Result<Flock<File>, Diagnostic> {
     let file = File::create(path).map_err(|error| failed("opening", path, &error))?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed("locking", path, &errno.into()))
 }
@@ -95,14 +95,14 @@ fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The inode that names the network namespace.
-fn namespace() -> Result<u64, IoError> {
+fn namespace() -> Result<u64, Diagnostic> {
     let path = Path::new("/proc/thread-self/ns/net");
     fs::metadata(path).map(|meta| meta.ino()).map_err(|error| failed("reading", path, &error))
 }
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> IoError {
-    let remedy = "run as root, or name a directory that you may write to with --state-dir".into();
-    IoError { what: format!("{doing} {}", path.display()), cause: error.to_string(), remedy }
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
+    let remedy = "run as root, or name a directory that you may write to with --state-dir";
+    Diagnostic::system(format!("{doing} {}", path.display())).cause(error.to_string()).remedy(remedy)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The ARP settings below /proc/sys/net/ipv4/conf, in the calling thread's network namespace.
 
-use crate::io::IoError;
+use crate::model::Diagnostic;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ impl Key {
     }
 
     /// The value now; `None` if there is no such interface.
-    pub(super) fn read(&self) -> Result<Option<i32>, IoError> {
+    pub(super) fn read(&self) -> Result<Option<i32>, Diagnostic> {
         let text = match std::fs::read_to_string(self.path()) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| self.failed("reading", &error))?,
@@ -49,7 +49,7 @@ impl Key {
         text.trim().parse().map(Some).map_err(|_| self.failed("reading", &ErrorKind::InvalidData.into()))
     }
 
-    pub(super) fn write(&self, value: i32) -> Result<(), IoError> {
+    pub(super) fn write(&self, value: i32) -> Result<(), Diagnostic> {
         std::fs::write(self.path(), value.to_string()).map_err(|error| self.failed("writing", &error))
     }
 
@@ -58,7 +58,7 @@ impl Key {
         format!("echo {value} > {}", self.path().display())
     }
 
-    fn failed(&self, doing: &str, error: &io::Error) -> IoError {
+    fn failed(&self, doing: &str, error: &io::Error) -> Diagnostic {
         let remedy = match error.kind() {
             ErrorKind::PermissionDenied => "run as root, or with CAP_NET_ADMIN",
             ErrorKind::ReadOnlyFilesystem => {
@@ -66,10 +66,8 @@ impl Key {
             }
             _ => "is /proc mounted?",
         };
-        IoError {
-            what: format!("{doing} {}", self.path().display()),
-            cause: error.to_string(),
-            remedy: remedy.into(),
-        }
+        Diagnostic::system(format!("{doing} {}", self.path().display()))
+            .cause(error.to_string())
+            .remedy(remedy)
     }
 }

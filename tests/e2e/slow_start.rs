@@ -102,7 +102,7 @@ fn ipvsadm_keeps_a_slow_start_and_save_alone_carries_it() {
         client.change(&[ChangeRequest::EditService { service: WEB, settings }])
     };
     let refused = edit(Some(86_401)).unwrap_err();
-    assert!(matches!(refused, ClientError::Refused { code: Some(code), .. } if code == "unfit"));
+    assert!(matches!(refused, ClientError::Refused { code: Some(code), .. } if code == "invalid-rules"));
     edit(Some(9)).unwrap();
     assert_eq!(web(&client).slow_start, Some(9));
     edit(Some(0)).unwrap();

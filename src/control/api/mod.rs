@@ -8,7 +8,7 @@ pub mod request;
 
 pub mod overview;
 
-use crate::model::ServiceAddress;
+use crate::model::{Diagnostic, ServiceAddress};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -76,12 +76,19 @@ pub struct Changed {
 pub struct Problem {
     /// What is wrong, for a person.
     pub error: String,
-    /// What is wrong, for a program: [`READ_ONLY`], [`NO_ACCESS`], or [`crate::control::api::request::ChangeError::code`].
+    /// What is wrong, for a program: [`READ_ONLY`], [`NO_ACCESS`], or [`crate::model::DiagnosticKind::code`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Which request of a list it was, counted from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<usize>,
+}
+
+impl From<&Diagnostic> for Problem {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        let code = diagnostic.kind.code().map(str::to_owned);
+        Self { error: diagnostic.to_string(), code, at: None }
+    }
 }
 
 /// `GET /v1/services`: every virtual service with its real servers.

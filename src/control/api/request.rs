@@ -2,8 +2,8 @@
 //! whole or not at all.
 
 use crate::model::{
-    self, Change, Culprit, Misfit, RealServer, Refusal, Rules, Scheduler, SchedulerFlags, ServiceAddress,
-    VirtualService, Weight,
+    self, Change, Diagnostic, DiagnosticKind, RealServer, Rules, Scheduler, SchedulerFlags, ServiceAddress,
+    Subject, VirtualService, Weight,
 };
 use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
@@ -193,50 +193,12 @@ fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceA
     Ok(found.map(|Strict { protocol, address }| ServiceAddress { protocol, address }))
 }
 
-/// Why a request cannot be carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    /// It does not go with what is there.
-    #[error(transparent)]
-    Refusal(#[from] Refusal),
-    /// There is no such scheduler.
-    #[error("there is no scheduler {0:?}; there are {known}", known = Scheduler::NAMES.join(", "))]
-    Scheduler(String),
-    /// A server's lower threshold is above its upper one: ERANGE in IPVS.
-    #[error("the lower threshold {lower} is above the upper one, {upper}; give at most that")]
-    Thresholds {
-        /// The lower one.
-        lower: u32,
-        /// The upper one.
-        upper: u32,
-    },
-    /// What would come of it cannot stand.
-    #[error(transparent)]
-    Misfit(#[from] Misfit),
-}
-
-impl ChangeError {
-    /// What it is, for programs.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Refusal(Refusal::ServiceExists(_)) => "service-exists",
-            Self::Refusal(Refusal::NoSuchService(_)) => "no-such-service",
-            Self::Refusal(Refusal::ServerExists(..)) => "server-exists",
-            Self::Refusal(Refusal::NoSuchServer(..)) => "no-such-server",
-            Self::Scheduler(_) => "no-such-scheduler",
-            Self::Thresholds { .. } => "out-of-range",
-            Self::Misfit(_) => "unfit",
-        }
-    }
-}
-
 impl ChangeRequest {
     /// Does to `rules` what is asked for, as far as it is about them.
     ///
     /// # Errors
-    /// [`ChangeError`]; the rules are as they were.
-    pub fn carry_out(&self, rules: &mut Rules) -> Result<(), ChangeError> {
+    /// [`Diagnostic`]; the rules are as they were.
+    pub fn carry_out(&self, rules: &mut Rules) -> Result<(), Diagnostic> {
         if let Some(change) = self.change(rules)? {
             rules.change(&change)?;
         }
@@ -259,25 +221,25 @@ impl ChangeRequest {
 
     /// Whether what comes of it has `culprit`, as it is, because of this.
     #[must_use]
-    pub fn brings_about(&self, culprit: Culprit) -> bool {
+    pub fn brings_about(&self, culprit: Subject) -> bool {
         match (self, culprit) {
-            (Self::AddService { service, .. }, Culprit::Service(of)) => *service == of,
+            (Self::AddService { service, .. }, Subject::Service(of)) => *service == of,
             (
                 Self::AddService { service, .. } | Self::EditService { service, .. },
-                Culprit::ServiceSettings(of),
+                Subject::ServiceSettings(of),
             ) => *service == of,
-            (Self::AddServer { service, server, .. }, Culprit::Server(of, rip)) => {
+            (Self::AddServer { service, server, .. }, Subject::Server(of, rip)) => {
                 (*service, *server) == (of, rip)
             }
             (
                 Self::AddServer { service, server, .. } | Self::EditServer { service, server, .. },
-                Culprit::ServerSettings(of, rip),
+                Subject::ServerSettings(of, rip),
             ) => (*service, *server) == (of, rip),
             _ => false,
         }
     }
 
-    fn change(&self, rules: &Rules) -> Result<Option<Change>, ChangeError> {
+    fn change(&self, rules: &Rules) -> Result<Option<Change>, Diagnostic> {
         Ok(Some(match self {
             Self::AddService { service, settings } => Change::AddService(settings.service(*service)?),
             Self::EditService { service, settings } => {
@@ -317,15 +279,21 @@ impl ChangeRequest {
     }
 }
 
-fn within(what: &str, seconds: u32) -> Result<(), Misfit> {
-    let fault = || Misfit::new(format!("a {what} of {seconds} s"), format!("give at most {SECONDS_MAX}"));
+fn within(what: &str, seconds: u32) -> Result<(), Diagnostic> {
+    let fault = || {
+        Diagnostic::invalid_rules(format!("a {what} of {seconds} s"), format!("give at most {SECONDS_MAX}"))
+    };
     (seconds <= SECONDS_MAX).then_some(()).ok_or_else(fault)
 }
 
+fn no_such_scheduler(name: &str) -> Diagnostic {
+    let error = Diagnostic::new(DiagnosticKind::NoSuchScheduler, format!("there is no scheduler {name:?}"));
+    error.remedy(format!("there are {}", Scheduler::NAMES.join(", ")))
+}
+
 impl ServiceSettings {
-    fn service(&self, address: ServiceAddress) -> Result<VirtualService, ChangeError> {
-        let scheduler =
-            self.scheduler.parse().map_err(|()| ChangeError::Scheduler(self.scheduler.clone()))?;
+    fn service(&self, address: ServiceAddress) -> Result<VirtualService, Diagnostic> {
+        let scheduler = self.scheduler.parse().map_err(|()| no_such_scheduler(&self.scheduler))?;
         Ok(VirtualService {
             scheduler,
             scheduler_flags: self.flags(scheduler)?,
@@ -336,27 +304,34 @@ impl ServiceSettings {
         })
     }
 
-    fn flags(&self, scheduler: Scheduler) -> Result<SchedulerFlags, Misfit> {
+    fn flags(&self, scheduler: Scheduler) -> Result<SchedulerFlags, Diagnostic> {
         let mut flags = SchedulerFlags::default();
         for name in &self.scheduler_flags {
             let known = || scheduler.flag_names().join(" and ");
             let remedy =
                 || if known().is_empty() { "it has none".into() } else { format!("it has {}", known()) };
-            let fault = |_| Misfit::new(format!("{} has no flag {name:?}", scheduler.name()), remedy());
+            let fault =
+                |_| Diagnostic::invalid_rules(format!("{} has no flag {name:?}", scheduler.name()), remedy());
             flags.set(scheduler, name).map_err(fault)?;
         }
         Ok(flags)
     }
 }
 
-fn persistence(asked: &Persistence) -> Result<model::Persistence, Misfit> {
+fn persistence(asked: &Persistence) -> Result<model::Persistence, Diagnostic> {
     within("persistence", asked.timeout)?;
     if let Some(engine) = &asked.engine {
-        return Err(Misfit::new(format!("there is no persistence engine {engine:?}"), "leave it out"));
+        return Err(Diagnostic::invalid_rules(
+            format!("there is no persistence engine {engine:?}"),
+            "leave it out",
+        ));
     }
     let prefix = match (asked.prefix, asked.netmask) {
         (Some(_), Some(_)) => {
-            return Err(Misfit::new("persistence has both prefix and netmask", "leave out one of them"));
+            return Err(Diagnostic::invalid_rules(
+                "persistence has both prefix and netmask",
+                "leave out one of them",
+            ));
         }
         (prefix, None) => prefix.unwrap_or(32),
         (None, Some(mask)) => length(mask)?,
@@ -364,30 +339,35 @@ fn persistence(asked: &Persistence) -> Result<model::Persistence, Misfit> {
     Ok(model::Persistence { timeout: Span::from_secs(asked.timeout), prefix })
 }
 
-fn length(mask: Ipv4Addr) -> Result<u8, Misfit> {
+fn length(mask: Ipv4Addr) -> Result<u8, Diagnostic> {
     let bits = mask.to_bits();
-    let gaps = || Misfit::new(format!("netmask {mask} has gaps"), "write one like 255.255.255.0");
+    let gaps =
+        || Diagnostic::invalid_rules(format!("netmask {mask} has gaps"), "write one like 255.255.255.0");
     (bits.leading_ones() == bits.count_ones()).then_some(bits.leading_ones() as u8).ok_or_else(gaps) // at most 32
 }
 
 impl ServerSettings {
-    fn server(&self, address: IpAddr) -> Result<RealServer, Misfit> {
+    fn server(&self, address: IpAddr) -> Result<RealServer, Diagnostic> {
         let mac = self.mac.as_deref().map(mac).transpose()?;
         let Self { upper_threshold, lower_threshold, .. } = *self;
         Ok(RealServer { address, weight: Weight(self.weight), mac, upper_threshold, lower_threshold })
     }
 
     /// As `ip_vs_add_dest` and `ip_vs_edit_dest` (net/netfilter/ipvs/ip_vs_ctl.c) judge them.
-    fn thresholds(&self) -> Result<(), ChangeError> {
+    fn thresholds(&self) -> Result<(), Diagnostic> {
         let Self { lower_threshold: lower, upper_threshold: upper, .. } = *self;
-        (lower <= upper).then_some(()).ok_or(ChangeError::Thresholds { lower, upper })
+        if lower <= upper {
+            return Ok(());
+        }
+        let what = format!("the lower threshold {lower} is above the upper one, {upper}");
+        Err(Diagnostic::new(DiagnosticKind::OutOfRange, what).remedy("give at most that"))
     }
 }
 
-fn mac(text: &str) -> Result<MacAddr, Misfit> {
+fn mac(text: &str) -> Result<MacAddr, Diagnostic> {
     let mac: Option<MacAddr> = text.parse().ok().filter(|mac: &MacAddr| mac.is_unicast());
     let remedy = "give the server's own, as in 02:00:5e:10:00:01";
-    mac.ok_or_else(|| Misfit::new(format!("{text:?} is not one station's MAC address"), remedy))
+    mac.ok_or_else(|| Diagnostic::invalid_rules(format!("{text:?} is not one station's MAC address"), remedy))
 }
 
 #[cfg(test)]
@@ -471,7 +451,9 @@ mod tests {
         let add = ChangeRequest::AddServer { service, server, settings: settings.clone() };
         let edit = ChangeRequest::EditServer { service, server, settings };
         let mut rules = Rules::default();
-        let code = |request: &ChangeRequest, rules: &mut Rules| request.carry_out(rules).unwrap_err().code();
+        let code = |request: &ChangeRequest, rules: &mut Rules| {
+            request.carry_out(rules).unwrap_err().kind.code().unwrap()
+        };
         assert_eq!(code(&add, &mut rules), "no-such-service");
         rules.services.push(VirtualService::new(service, Vec::new()));
         assert_eq!(code(&add, &mut rules), "out-of-range");
@@ -491,17 +473,24 @@ mod tests {
         let group = ServerSettings { mac: Some("01:00:5e:00:00:01".into()), ..ServerSettings::default() };
         for (request, code) in [
             (service(named("nosuch")), "no-such-scheduler"),
-            (service(flagged), "unfit"),
+            (service(flagged), "invalid-rules"),
             (server(ServerSettings::default()), "no-such-service"),
-            (server(group), "unfit"),
+            (server(group), "invalid-rules"),
             (ChangeRequest::Drain { service: address, server: rip, deadline: None }, "no-such-service"),
-            (ChangeRequest::Drain { service: address, server: rip, deadline: Some(u32::MAX) }, "unfit"),
-            (ChangeRequest::SetTimeouts { tcp: SECONDS_MAX + 1, tcp_fin: 0, udp: 0 }, "unfit"),
+            (
+                ChangeRequest::Drain { service: address, server: rip, deadline: Some(u32::MAX) },
+                "invalid-rules",
+            ),
+            (ChangeRequest::SetTimeouts { tcp: SECONDS_MAX + 1, tcp_fin: 0, udp: 0 }, "invalid-rules"),
             (ChangeRequest::Zero { service: Some(address) }, "no-such-service"),
         ] {
             let mut rules = Rules::default();
             let refused = request.carry_out(&mut rules).unwrap_err();
-            assert_eq!((refused.code(), &rules), (code, &Rules::default()), "{request:?}: {refused}");
+            assert_eq!(
+                (refused.kind.code().unwrap(), &rules),
+                (code, &Rules::default()),
+                "{request:?}: {refused}"
+            );
         }
     }
 }

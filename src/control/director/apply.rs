@@ -3,7 +3,7 @@
 //! The order is such that no frame is lost by it: what goes is first taken from the kernel's hands, then
 //! from the workers'; what comes is known to the workers before the kernel hands it over.
 
-use crate::control::api::request::{ChangeError, ChangeRequest};
+use crate::control::api::request::ChangeRequest;
 use crate::control::director::Director;
 use crate::control::director::error::DirectorError;
 use crate::control::director::hints;
@@ -12,7 +12,7 @@ use crate::control::log::audit::{self, Origin};
 use crate::control::state::registry::Drain;
 use crate::control::state::registry::TotalsOf;
 use crate::control::workers::status;
-use crate::model::{Change, Config, Culprit, Director as Settings, Misfit, Rules};
+use crate::model::{Change, Config, Diagnostic, Director as Settings, Rules, Subject};
 use crate::neighbor::ArpEvent;
 use crate::schedule::ServerLoad;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Which of a list of requests was refused, counted from 0, and why.
 #[derive(Debug)]
-pub struct RefusedAt(pub usize, pub ChangeError);
+pub struct RefusedAt(pub usize, pub Diagnostic);
 
 impl<F: FnMut()> Director<F> {
     /// Carries out all of `requests`, or none. Returns what has become different.
@@ -35,7 +35,7 @@ impl<F: FnMut()> Director<F> {
         for (at, request) in requests.iter().enumerate() {
             request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))?;
         }
-        self.apply(&rules).map_err(|misfit| RefusedAt(blamed(requests, &misfit), misfit.into()))?;
+        self.apply(&rules).map_err(|misfit| RefusedAt(blamed(requests, &misfit), misfit))?;
         requests.iter().for_each(|request| self.mark(request));
         if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {
             self.go_by_rules(); // a server that drains no longer keeps its clients
@@ -102,7 +102,7 @@ impl<F: FnMut()> Director<F> {
     }
 
     /// Everything or nothing.
-    fn apply(&mut self, rules: &Rules) -> Result<(), Misfit> {
+    fn apply(&mut self, rules: &Rules) -> Result<(), Diagnostic> {
         rules.check()?;
         let host = self.host.refit(&rules.services)?;
         let workers = &self.backend.workers;
@@ -208,11 +208,11 @@ fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> [Vec<T>; 2] {
     [without(old, new), without(new, old)]
 }
 
-/// Which of `requests` has made the rules unfit: the last that brought about any of what is at fault.
-fn blamed(requests: &[ChangeRequest], misfit: &Misfit) -> usize {
-    let of = |culprit: &Culprit| requests.iter().rposition(|request| request.brings_about(*culprit));
+/// Which of `requests` has made the rules invalid: the last that brought about any of what is at fault.
+fn blamed(requests: &[ChangeRequest], misfit: &Diagnostic) -> usize {
+    let of = |culprit: &Subject| requests.iter().rposition(|request| request.brings_about(*culprit));
     let last = requests.len().saturating_sub(1);
-    misfit.culprits.iter().filter_map(of).max().unwrap_or(last)
+    misfit.subjects.iter().filter_map(of).max().unwrap_or(last)
 }
 
 #[cfg(test)]
@@ -258,21 +258,25 @@ mod tests {
             ChangeRequest::EditServer { service: two, server: rip(9), settings: ServerSettings::default() },
             add(service(1, 82)),
         ];
-        for (culprits, at) in [
-            (vec![Culprit::Service(one)], 5),
-            (vec![Culprit::ServiceSettings(one)], 7),
-            (vec![Culprit::Service(two)], 3),
-            (vec![Culprit::Server(one, rip(9))], 2),
-            (vec![Culprit::Server(two, rip(9))], 6),
-            (vec![Culprit::ServerSettings(two, rip(9))], 8),
+        for (subjects, at) in [
+            (vec![Subject::Service(one)], 5),
+            (vec![Subject::ServiceSettings(one)], 7),
+            (vec![Subject::Service(two)], 3),
+            (vec![Subject::Server(one, rip(9))], 2),
+            (vec![Subject::Server(two, rip(9))], 6),
+            (vec![Subject::ServerSettings(two, rip(9))], 8),
             // Of two that do not go together, the later one.
-            (vec![Culprit::Server(two, rip(9)), Culprit::Service(two)], 6),
+            (vec![Subject::Server(two, rip(9)), Subject::Service(two)], 6),
             // What was there before nobody has asked for.
-            (vec![Culprit::Service(service(7, 80)), Culprit::Server(two, rip(9))], 6),
-            (vec![Culprit::Server(two, rip(8))], 9),
+            (vec![Subject::Service(service(7, 80)), Subject::Server(two, rip(9))], 6),
+            (vec![Subject::Server(two, rip(8))], 9),
             (vec![], 9),
         ] {
-            assert_eq!(blamed(&requests, &Misfit::new("", "").of(culprits.clone())), at, "{culprits:?}");
+            assert_eq!(
+                blamed(&requests, &Diagnostic::invalid_rules("", "").about(subjects.clone())),
+                at,
+                "{subjects:?}"
+            );
         }
     }
 }

@@ -2,15 +2,14 @@
 
 use crate::control::http::exporter::ExporterError;
 use crate::control::http::server::ControlSocketError;
-use crate::io::IoError;
-use crate::model::{ConfigErrors, Misfit};
+use crate::model::{Diagnostic, Diagnostics};
 
 /// Why a director did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectorError {
     /// The host does not have what the configuration names, and will not get it by itself.
     #[error(transparent)]
-    Misfit(#[from] ConfigErrors),
+    Misfit(#[from] Diagnostics),
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] ControlSocketError),
@@ -19,13 +18,13 @@ pub enum DirectorError {
     Exporter(#[from] ExporterError),
     /// The wire.
     #[error(transparent)]
-    Io(#[from] IoError),
+    Io(#[from] Diagnostic),
     /// The system.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
     /// There are too many services or servers.
     #[error(transparent)]
-    Rules(Misfit),
+    Rules(Diagnostic),
     /// A worker ended by itself.
     #[error("a worker has ended: {0}")]
     Worker(std::io::Error),

@@ -6,8 +6,8 @@ use crate::control::director::plan;
 use crate::control::host::privileges::Privileges;
 use crate::control::host::resolve::ResolvedHost;
 use crate::io::claim::Claim;
-use crate::io::{Interface, IoError, Plan, packet, xdp};
-use crate::model::{BackendChoice, Config, ConfigErrors};
+use crate::io::{Interface, Plan, packet, xdp};
+use crate::model::{BackendChoice, Config, Diagnostic, Diagnostics};
 
 /// What has been found, each as a line.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,7 @@ pub fn inspect(config: &Config) -> Inspection {
 }
 
 impl Inspection {
-    fn refuse(&mut self, outcome: Result<(), ConfigErrors>) {
+    fn refuse(&mut self, outcome: Result<(), Diagnostics>) {
         let errors = outcome.err().map(|errors| errors.0).unwrap_or_default();
         self.faults.extend(errors.iter().map(ToString::to_string));
     }
@@ -65,7 +65,7 @@ impl Inspection {
             BackendChoice::Xdp => self.faults.extend(xdp().err().map(|error| error.to_string())),
             BackendChoice::Packet => self.refuse_packet(plan),
             BackendChoice::Auto => {
-                let instead = |error: IoError| format!("backend \"auto\" will take AF_PACKET: {error}");
+                let instead = |error: Diagnostic| format!("backend \"auto\" will take AF_PACKET: {error}");
                 self.notes.extend(xdp().err().map(instead));
                 self.refuse_packet(plan);
             }

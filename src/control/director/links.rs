@@ -3,8 +3,8 @@
 use crate::control::api;
 use crate::control::director::Director;
 use crate::control::log::limit::LogLimiter;
-use crate::io::{Interface, IoError};
-use crate::model::InterfaceIndex;
+use crate::io::Interface;
+use crate::model::{Diagnostic, InterfaceIndex};
 use crate::neighbor::ArpEvent;
 use std::time::Instant;
 
@@ -66,7 +66,7 @@ impl<F: FnMut()> Director<F> {
     ///
     /// # Errors
     /// If one is gone, or has another MAC address.
-    pub(in crate::control) fn look_at_links(&mut self) -> Result<(), IoError> {
+    pub(in crate::control) fn look_at_links(&mut self) -> Result<(), Diagnostic> {
         let carriers: Vec<_> =
             self.host.arms.iter().map(Interface::check_carrier).collect::<Result<_, _>>()?;
         for (index, command) in self.links.update(&carriers) {

@@ -5,13 +5,13 @@ use crate::control::api::Plan;
 use crate::control::config_file::{ConfigFile, History};
 use crate::control::director::Director;
 use crate::control::log::audit::{self, Origin};
-use crate::model::{BackendChoice, Config, ConfigErrors};
+use crate::model::{BackendChoice, Config, Diagnostics};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Reads the configuration file again.
-pub type ReadConfig = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
+pub type ReadConfig = Arc<dyn Fn() -> Result<Config, Diagnostics> + Send + Sync>;
 
 /// What became different, or why nothing did.
 pub(in crate::control) type ReloadOutcome = Result<Vec<String>, String>;

@@ -1,7 +1,7 @@
 //! How real servers are reached from this host.
 
-use crate::io::{Interface, IoError};
-use crate::model::{InterfaceIndex, RealServer, VirtualService};
+use crate::io::Interface;
+use crate::model::{Diagnostic, InterfaceIndex, RealServer, VirtualService};
 use crate::neighbor::ArpTarget;
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
@@ -33,7 +33,7 @@ impl<'a> NextHops<'a> {
     /// # Errors
     /// If it is not on-link, or this host itself, and has not been reached by the same MAC address, or by
     /// ARP, before.
-    pub(in crate::control) fn to(&self, server: &RealServer) -> Result<ArpTarget, IoError> {
+    pub(in crate::control) fn to(&self, server: &RealServer) -> Result<ArpTarget, Diagnostic> {
         let mac = self.macs.get(&server.address).copied();
         self.find(server.address, mac).or_else(|error| {
             let before = v4(server.address).and_then(|rip| self.before.get(&rip));
@@ -41,7 +41,7 @@ impl<'a> NextHops<'a> {
         })
     }
 
-    fn find(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, IoError> {
+    fn find(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, Diagnostic> {
         let link = self.arms.len() - 1; // the last arm is the server side
         let (interface, rip) = (&self.arms[link], v4(address));
         let has_it = |arm: &&Interface| arm.addresses.iter().any(|(own, _)| Some(*own) == rip);
@@ -85,23 +85,19 @@ pub(in crate::control) fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-fn is_the_director(rip: IpAddr, arm: &Interface) -> IoError {
-    IoError {
-        what: format!("real server {rip} is this host"),
-        cause: format!("{} has that address, and a director sends frames to other hosts only", arm.name),
-        remedy: "write the RIP of another host".into(),
-    }
+fn is_the_director(rip: IpAddr, arm: &Interface) -> Diagnostic {
+    Diagnostic::system(format!("real server {rip} is this host"))
+        .cause(format!("{} has that address, and a director sends frames to other hosts only", arm.name))
+        .remedy("write the RIP of another host")
 }
 
-fn is_no_host(rip: IpAddr, role: &str) -> IoError {
-    IoError {
-        what: format!("real server {rip} can be no host"),
-        cause: format!("it is {role}"),
-        remedy: "write the RIP of a host".into(),
-    }
+fn is_no_host(rip: IpAddr, role: &str) -> Diagnostic {
+    Diagnostic::system(format!("real server {rip} can be no host"))
+        .cause(format!("it is {role}"))
+        .remedy("write the RIP of a host")
 }
 
-fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
+fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
     let master = interface.master().filter(|_| interface.addresses.is_empty());
     if let Some(master) = master {
         return is_behind(rip, &interface.name, &master);
@@ -110,22 +106,16 @@ fn not_on_link(rip: IpAddr, interface: &Interface) -> IoError {
         interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
     let own = if own.is_empty() { "no IPv4 address".into() } else { own.join(", ") };
     let name = &interface.name;
-    IoError {
-        what: format!("real server {rip} is not on-link"),
-        cause: format!("{name} has {own}, and direct routing reaches only neighbors"),
-        remedy: format!(
+    Diagnostic::system(format!("real server {rip} is not on-link")).cause(format!("{name} has {own}, and direct routing reaches only neighbors")).remedy(format!(
             "write a RIP of that network, give {name} an address in the server's, or a route to it (ip route add \
              NETWORK dev {name}), or set server_interface"
-        ),
-    }
+        ))
 }
 
-fn is_behind(rip: IpAddr, port: &str, master: &str) -> IoError {
-    IoError {
-        what: format!("real server {rip} is not on-link"),
-        cause: format!("{port} has no IPv4 address, as it is a port of {master}"),
-        remedy: format!("name {master} instead of {port}"),
-    }
+fn is_behind(rip: IpAddr, port: &str, master: &str) -> Diagnostic {
+    Diagnostic::system(format!("real server {rip} is not on-link"))
+        .cause(format!("{port} has no IPv4 address, as it is a port of {master}"))
+        .remedy(format!("name {master} instead of {port}"))
 }
 
 #[cfg(test)]

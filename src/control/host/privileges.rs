@@ -3,8 +3,7 @@
 //! capset(2), the bounding set and no_new_privs concern one thread, and threads inherit them. So it
 //! happens on the only thread there is, before a worker is started.
 
-use crate::io::IoError;
-use crate::model::{Config, ConfigError, ConfigErrors};
+use crate::model::{Config, Diagnostic, Diagnostics, Place};
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
@@ -28,7 +27,7 @@ impl Privileges {
     /// # Errors
     /// If there is no such user, or this process may not become another one; with the line in the
     /// file.
-    pub fn of(config: &Config) -> Result<Self, ConfigErrors> {
+    pub fn of(config: &Config) -> Result<Self, Diagnostics> {
         let user = Self::look_up(config)?.map(reachable).transpose();
         let user = user.map_err(|refusal| refused(config, refusal))?.flatten();
         let places = &config.places;
@@ -40,7 +39,7 @@ impl Privileges {
     ///
     /// # Errors
     /// If there is no such user, with the line in the file.
-    pub(in crate::control) fn look_up(config: &Config) -> Result<Option<User>, ConfigErrors> {
+    pub(in crate::control) fn look_up(config: &Config) -> Result<Option<User>, Diagnostics> {
         let user = config.director.user.as_deref().map(known).transpose();
         user.map_err(|refusal| refused(config, refusal))
     }
@@ -70,8 +69,8 @@ impl Privileges {
     /// back at the end.
     ///
     /// # Errors
-    /// [`IoError`] if there are other threads, which would keep everything, or the system refuses.
-    pub fn reduce(&self, restores: bool) -> Result<(), IoError> {
+    /// [`Diagnostic`] if there are other threads, which would keep everything, or the system refuses.
+    pub fn reduce(&self, restores: bool) -> Result<(), Diagnostic> {
         let stays_root = self.user.is_none() && geteuid().is_root();
         let kept = self.give_up(&needed(restores, stays_root)).map_err(|cause| failed(&cause))?;
         let user = self.user.as_ref().map(|user| user.name.as_str());
@@ -127,29 +126,30 @@ fn is_since(release: &str, first: (u32, u32)) -> bool {
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= first)
 }
 
-type Refusal = (String, String);
-
-fn refused(config: &Config, (what, remedy): Refusal) -> ConfigErrors {
+/// Completes a fault of the configured user with its name and line.
+fn refused(config: &Config, fault: Diagnostic) -> Diagnostics {
     let name = config.director.user.as_deref().unwrap_or_default();
-    let (file, line) = (config.places.file.clone(), config.places.user);
-    ConfigErrors(vec![ConfigError { file, line, what: format!("user {name:?}: {what}"), remedy }])
+    let place = Place { file: config.places.file.as_str().into(), line: config.places.user };
+    let what = format!("user {name:?}: {}", fault.what);
+    Diagnostic { what, ..fault }.at(place).into()
 }
 
-fn known(name: &str) -> Result<User, Refusal> {
+fn known(name: &str) -> Result<User, Diagnostic> {
     match User::from_name(name) {
         Ok(Some(user)) => Ok(user),
         Ok(None) => {
             let remedy = format!("create it: useradd --system {name}; or remove this line");
-            Err(("there is no such user on this host".into(), remedy))
+            Err(Diagnostic::system("there is no such user on this host").remedy(remedy))
         }
         Err(errno) => {
-            Err((format!("looking it up: {errno}"), format!("see whether `getent passwd {name}` finds it")))
+            let remedy = format!("see whether `getent passwd {name}` finds it");
+            Err(Diagnostic::system(format!("looking it up: {errno}")).remedy(remedy))
         }
     }
 }
 
 /// `None` if this process is that user already.
-fn reachable(user: User) -> Result<Option<User>, Refusal> {
+fn reachable(user: User) -> Result<Option<User>, Diagnostic> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     if user.uid == geteuid() {
         Ok(None)
@@ -157,7 +157,8 @@ fn reachable(user: User) -> Result<Option<User>, Refusal> {
         Ok(Some(user))
     } else {
         let what = format!("this process has user id {} and may not become another user", geteuid());
-        Err((what, "start it as root, or as that user with its capabilities, or remove this line".into()))
+        let remedy = "start it as root, or as that user with its capabilities, or remove this line";
+        Err(Diagnostic::system(what).remedy(remedy))
     }
 }
 
@@ -197,15 +198,11 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
-fn failed(cause: &str) -> IoError {
-    IoError {
-        what: "giving up privileges".into(),
-        cause: cause.into(),
-        remedy:
-            "allow it to this process (systemd: SystemCallFilter=@setuid capset prctl), or start it as an \
-                 ordinary user with its capabilities"
-                .into(),
-    }
+fn failed(cause: &str) -> Diagnostic {
+    Diagnostic::system("giving up privileges").cause(cause).remedy(
+        "allow it to this process (systemd: SystemCallFilter=@setuid capset prctl), or start it as an \
+                 ordinary user with its capabilities",
+    )
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use crate::control::host::access::Access;
 use crate::control::host::next_hop::{NextHops, once, v4};
-use crate::io::{Interface, IoError, Unusable};
+use crate::io::Interface;
 use crate::model::{
-    Config, ConfigError, ConfigErrors, Culprit, Misfit, Place, Places, ServiceAddress, VirtualService,
+    Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, ServiceAddress, Subject, VirtualService,
 };
 use crate::neighbor::ArpTarget;
 use nix::unistd::Group;
@@ -14,13 +14,13 @@ use std::net::Ipv4Addr;
 #[derive(Clone, Debug)]
 pub struct ResolveError {
     /// Each with its line in the file.
-    pub errors: ConfigErrors,
+    pub errors: Diagnostics,
     /// All of it may come right by waiting, as at boot: an interface is not there, or down, or has no address.
     pub may_recover: bool,
 }
 
-impl From<ConfigErrors> for ResolveError {
-    fn from(errors: ConfigErrors) -> Self {
+impl From<Diagnostics> for ResolveError {
+    fn from(errors: Diagnostics) -> Self {
         Self { errors, may_recover: false }
     }
 }
@@ -42,7 +42,7 @@ impl ResolvedHost {
     /// Looks up the interfaces and how each real server is reached.
     ///
     /// # Errors
-    /// Interfaces that are missing or unfit, VIPs that no host can have and real servers that are not
+    /// Interfaces that are missing or unsuitable, VIPs that no host can have and real servers that are not
     /// on-link, each with its line in the file; and whether waiting may help.
     pub fn fit(config: &Config) -> Result<Self, ResolveError> {
         let access = Access { group: control_group(config)?, others: config.director.control_others };
@@ -59,17 +59,20 @@ impl ResolvedHost {
     ///
     /// # Errors
     /// The first new VIP that no host can have, or the first new or changed server that is not on-link.
-    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, Misfit> {
+    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, Diagnostic> {
         let arms = self.renewed();
         let ways = NextHops::new(services, &arms, &self.servers);
         for VirtualService { address, .. } in services {
-            let of = Culprit::Service(*address);
-            possible(*address, &arms, &self.vips).map_err(|error| misfit(error).of([of]))?;
+            let of = Subject::Service(*address);
+            possible(*address, &arms, &self.vips)
+                .map_err(|error| error.of_kind(DiagnosticKind::InvalidRules).about([of]))?;
         }
-        let of = |service: &VirtualService, rip| Culprit::Server(service.address, rip);
+        let of = |service: &VirtualService, rip| Subject::Server(service.address, rip);
         let all = services.iter().flat_map(|of| of.servers.iter().map(move |server| (of, server)));
         let each = all.map(|(service, server)| {
-            ways.to(server).map_err(|error| misfit(error).of([of(service, server.address)]))
+            ways.to(server).map_err(|error| {
+                error.of_kind(DiagnosticKind::InvalidRules).about([of(service, server.address)])
+            })
         });
         let servers = once(each.collect::<Result<_, _>>()?);
         Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
@@ -79,7 +82,7 @@ impl ResolvedHost {
     ///
     /// # Errors
     /// Every new VIP that no host can have and every new or changed server that is not on-link, with its line.
-    pub fn judge(&self, config: &Config) -> Result<(), ConfigErrors> {
+    pub fn judge(&self, config: &Config) -> Result<(), Diagnostics> {
         fitting(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
     }
 
@@ -125,23 +128,23 @@ fn interfaces(config: &Config) -> Result<Vec<Interface>, ResolveError> {
     ];
     let mut may_recover = true;
     let found = named.into_iter().filter_map(|(name, line)| {
-        let found = Interface::find(name?);
-        may_recover &= !matches!(found, Err(Unusable::Unfit(_)));
-        Some(found.map_err(|error| error_at(places, line, error.into())))
+        let found = Interface::lookup(name?);
+        may_recover &= found.as_ref().err().is_none_or(|error| error.kind == DiagnosticKind::InterfaceAbsent);
+        Some(found.map_err(|error| error.at(line_of(places, line))))
     });
     let found: Vec<_> = found.collect();
     all(found.into_iter()).map_err(|errors| ResolveError { errors, may_recover })
 }
 
-fn control_group(config: &Config) -> Result<Option<(u32, String)>, ConfigErrors> {
+fn control_group(config: &Config) -> Result<Option<(u32, String)>, Diagnostics> {
     let Some(name) = &config.director.control_group else { return Ok(None) };
     let found = Group::from_name(name).ok().flatten().map(|group| (group.gid.as_raw(), group.name));
-    let error = || IoError {
-        what: format!("control_group is {name:?}"),
-        cause: "this host has no such group".into(),
-        remedy: format!("make it: groupadd --system {name}; or name one that `getent group` shows"),
+    let error = || {
+        Diagnostic::system(format!("control_group is {name:?}"))
+            .cause("this host has no such group")
+            .remedy(format!("make it: groupadd --system {name}; or name one that `getent group` shows"))
     };
-    let wrong = || ConfigErrors(vec![error_at(&config.places, config.places.control_group, error())]);
+    let wrong = || Diagnostics::from(error().at(line_of(&config.places, config.places.control_group)));
     found.map(Some).ok_or_else(wrong)
 }
 
@@ -150,10 +153,10 @@ fn fitting(
     config: &Config,
     arms: &[Interface],
     before: (&[ArpTarget], &[Ipv4Addr]),
-) -> Result<Vec<ArpTarget>, ConfigErrors> {
+) -> Result<Vec<ArpTarget>, Diagnostics> {
     let vips = config.services.iter().zip(&config.places.services).map(|(service, place)| {
         let possible = possible(service.address, arms, before.1);
-        possible.map_err(|error| error_in(place, error))
+        possible.map_err(|error| error.at(place.clone()))
     });
     let ways = NextHops::new(&config.services, arms, before.0);
     match (all(vips), servers(config, &ways)) {
@@ -161,41 +164,37 @@ fn fitting(
         (Err(errors), Ok(_)) => Err(errors),
         (Err(vips), Err(servers)) => {
             let mut errors = [vips.0, servers.0].concat();
-            let file =
-                |error: &ConfigError| config.places.included.iter().position(|file| *file == error.file);
-            errors.sort_by_key(|error| (file(error), error.line));
-            Err(ConfigErrors(errors))
+            let file = |error: &Diagnostic| {
+                let place = error.place.as_ref()?;
+                config.places.included.iter().position(|file| **file == *place.file)
+            };
+            errors.sort_by_key(|error| (file(error), error.line()));
+            Err(Diagnostics(errors))
         }
     }
 }
 
-fn servers(config: &Config, ways: &NextHops<'_>) -> Result<Vec<ArpTarget>, ConfigErrors> {
+fn servers(config: &Config, ways: &NextHops<'_>) -> Result<Vec<ArpTarget>, Diagnostics> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let each = servers
         .zip(&config.places.servers)
-        .map(|(server, place)| ways.to(server).map_err(|error| error_in(place, error)));
+        .map(|(server, place)| ways.to(server).map_err(|error| error.at(place.clone())));
     Ok(once(all(each)?))
 }
 
 /// Whether a host can have the VIP, if it is not among those that are there `before`.
-fn possible(service: ServiceAddress, arms: &[Interface], before: &[Ipv4Addr]) -> Result<(), IoError> {
+fn possible(service: ServiceAddress, arms: &[Interface], before: &[Ipv4Addr]) -> Result<(), Diagnostic> {
     let new = v4(service.address.ip()).filter(|vip| before.binary_search(vip).is_err());
     let found = new.and_then(|vip| Some((vip, arms.iter().find_map(|arm| arm.reserved(vip))?)));
     found.map_or(Ok(()), |(vip, role)| {
-        Err(IoError {
-            what: format!("the VIP {vip} can be no host's"),
-            cause: format!("it is {role}"),
-            remedy: "name another address of that network".into(),
-        })
+        Err(Diagnostic::system(format!("the VIP {vip} can be no host's"))
+            .cause(format!("it is {role}"))
+            .remedy("name another address of that network"))
     })
 }
 
-fn misfit(error: IoError) -> Misfit {
-    Misfit::new(format!("{}: {}", error.what, error.cause), error.remedy)
-}
-
 /// Every value, or every error.
-fn all<T>(each: impl Iterator<Item = Result<T, ConfigError>>) -> Result<Vec<T>, ConfigErrors> {
+fn all<T>(each: impl Iterator<Item = Result<T, Diagnostic>>) -> Result<Vec<T>, Diagnostics> {
     let (mut values, mut errors) = (Vec::new(), Vec::new());
     for outcome in each {
         match outcome {
@@ -203,15 +202,12 @@ fn all<T>(each: impl Iterator<Item = Result<T, ConfigError>>) -> Result<Vec<T>, 
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(values) } else { Err(ConfigErrors(errors)) }
+    if errors.is_empty() { Ok(values) } else { Err(Diagnostics(errors)) }
 }
 
-fn error_in(place: &Place, IoError { what, cause, remedy }: IoError) -> ConfigError {
-    ConfigError { file: place.file.to_string(), line: place.line, what: format!("{what}: {cause}"), remedy }
-}
-
-fn error_at(places: &Places, line: usize, IoError { what, cause, remedy }: IoError) -> ConfigError {
-    ConfigError { file: places.file.clone(), line, what: format!("{what}: {cause}"), remedy }
+/// A line of the file that includes the others.
+fn line_of(places: &Places, line: usize) -> Place {
+    Place { file: places.file.as_str().into(), line }
 }
 
 #[cfg(test)]
@@ -242,7 +238,7 @@ address = "192.0.2.10"
 address = "203.0.113.13"
 "#;
 
-    fn fitting(config: &Config) -> Result<Vec<ArpTarget>, ConfigErrors> {
+    fn fitting(config: &Config) -> Result<Vec<ArpTarget>, Diagnostics> {
         super::fitting(config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[]))
     }
 
@@ -250,10 +246,10 @@ address = "203.0.113.13"
     fn a_vip_that_is_the_network_s_is_named_with_its_line_unless_it_was_there() {
         let file = FILE.replace("192.0.2.1:443", "192.0.2.255:443").replace("192.0.2.1:80", "192.0.2.0:80");
         let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
-        let lines = |errors: ConfigErrors| errors.0.iter().map(|error| error.line).collect::<Vec<_>>();
+        let lines = |errors: Diagnostics| errors.0.iter().map(|error| error.line()).collect::<Vec<_>>();
         let errors = fitting(&config).unwrap_err();
         assert_eq!(
-            errors.0[0].what,
+            errors.0[0].fault(),
             "the VIP 192.0.2.0 can be no host's: it is the network address of 192.0.2.0/24 on eth0"
         );
         assert_eq!(lines(errors), [6, 10, 13, 20]);
@@ -272,24 +268,24 @@ address = "203.0.113.13"
     fn what_does_not_fit_later_is_named_with_who_is_at_fault() {
         let mut services = crate::model::parse(Path::new("d.toml"), FILE).unwrap().services;
         let [first, second] = [services[0].address, services[1].address];
-        let culprits = |services: &[VirtualService]| host().refit(services).unwrap_err().culprits;
+        let subjects = |services: &[VirtualService]| host().refit(services).unwrap_err().subjects.into_vec();
         let far = [198, 51, 100, 11].into();
-        assert_eq!(culprits(&services), [Culprit::Server(first, far)]);
+        assert_eq!(subjects(&services), [Subject::Server(first, far)]);
         services[0].servers.pop();
-        assert_eq!(culprits(&services), [Culprit::Server(second, [203, 0, 113, 13].into())]);
+        assert_eq!(subjects(&services), [Subject::Server(second, [203, 0, 113, 13].into())]);
         services[1].address.address.set_ip([192, 0, 2, 255].into());
-        assert_eq!(culprits(&services), [Culprit::Service(services[1].address)]);
+        assert_eq!(subjects(&services), [Subject::Service(services[1].address)]);
     }
 
     #[test]
     fn each_server_that_is_not_on_link_is_named_with_its_line() {
         let config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
         let errors = fitting(&config).unwrap_err().0;
-        let lines: Vec<_> = errors.iter().map(|error| (error.line, error.what.as_str())).collect();
+        let lines: Vec<_> = errors.iter().map(|error| (error.line(), error.fault())).collect();
         let cause = "eth0 has 192.0.2.5/24, and direct routing reaches only neighbors";
         let wanted = [(10, "198.51.100.11"), (20, "203.0.113.13")]
             .map(|(line, rip)| (line, format!("real server {rip} is not on-link: {cause}")));
-        assert_eq!(lines, wanted.each_ref().map(|(line, what)| (*line, what.as_str())));
+        assert_eq!(lines, wanted);
     }
 
     #[test]
@@ -297,8 +293,8 @@ address = "203.0.113.13"
         let file = FILE.replace("address = \"192.0.2.10\"", "address = \"192.0.2.5\"");
         let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
         let error = &fitting(&config).unwrap_err().0[0];
-        assert!(error.what.starts_with("real server 192.0.2.5 is this host: eth0 has"), "{}", error.what);
-        assert_eq!(error.line, 8);
+        assert!(error.fault().starts_with("real server 192.0.2.5 is this host: eth0 has"), "{}", error.what);
+        assert_eq!(error.line(), 8);
     }
 
     #[test]

@@ -196,8 +196,8 @@ async fn change(
     match ask_for(&queries, |reply| Query::Change(requests, origin.clone(), reply)).await {
         Ok(Ok(changes)) => json(api::Changed { changes }).await,
         Ok(Err(RefusedAt(at, refused))) => {
-            let (error, code) = (refused.to_string(), Some(refused.code().to_owned()));
-            refuse(StatusCode::CONFLICT, api::Problem { error, code, at: Some(at) })
+            let problem = api::Problem { at: Some(at), ..api::Problem::from(&refused) };
+            refuse(StatusCode::CONFLICT, problem)
         }
         Err(problem) => problem,
     }

@@ -9,7 +9,7 @@ use crate::control::state::removed::{RemovedCounters, RemovedServer, RemovedServ
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::forward::{NextHop, Route, ServiceMap, Snapshot};
 use crate::model::{
-    InterfaceIndex, Misfit, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts,
+    Diagnostic, InterfaceIndex, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts,
     VirtualService,
 };
 use crate::schedule::{GENERATIONS, Loads, Params, Pool, Template, Templates};
@@ -79,7 +79,7 @@ impl Registry {
     /// # Errors
     /// If more services or servers have come and gone than there are numbers, and connections to
     /// them still stand. Nothing has changed then.
-    pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) -> Result<(), Misfit> {
+    pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) -> Result<(), Diagnostic> {
         self.check_room(rules)?;
         let (vips, links) = (self.vips(), self.links());
         (self.timeouts, self.policy) = (rules.timeouts, rules.policy);
@@ -253,7 +253,7 @@ impl Registry {
         Snapshot { own_macs, services, pools, routes, timeouts, policy, reserved }
     }
 
-    fn check_room(&self, rules: &Rules) -> Result<(), Misfit> {
+    fn check_room(&self, rules: &Rules) -> Result<(), Diagnostic> {
         let services: HashMap<_, _> =
             self.services.iter().map(|entry| (entry.config.address, entry)).collect();
         let mut needed = [0, 0];
@@ -272,7 +272,7 @@ impl Registry {
             return Ok(());
         }
         let remedy = "wait until the connections of removed ones have expired, or start the director anew";
-        Err(Misfit::new("all numbers for services and servers are taken", remedy))
+        Err(Diagnostic::invalid_rules("all numbers for services and servers are taken", remedy))
     }
 
     /// A service that was not there a moment ago.

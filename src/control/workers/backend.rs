@@ -2,8 +2,8 @@
 
 use crate::control::workers::steering_set::SteeringSet;
 use crate::control::workers::{WorkerSettings, Workers};
-use crate::io::{IoError, Opened, Plan, Ports, Steering, packet, xdp};
-use crate::model::BackendChoice;
+use crate::io::{Opened, Plan, Ports, Steering, packet, xdp};
+use crate::model::{BackendChoice, Diagnostic};
 
 /// A backend in motion. It hands over no frame until its steering is given services.
 pub struct RunningBackend {
@@ -24,19 +24,19 @@ impl RunningBackend {
 }
 
 /// What is to be done when all is open, and no worker runs yet.
-pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), IoError>;
+pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), Diagnostic>;
 
 /// Opens the backend of `choice`, does what is to be done before, and starts its workers.
 ///
 /// # Errors
-/// [`IoError`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; why AF_XDP is not
+/// [`Diagnostic`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; why AF_XDP is not
 /// used is logged.
 pub fn launch(
     choice: BackendChoice,
     plan: &Plan,
     settings: &WorkerSettings,
     before: BeforeWorkers<'_>,
-) -> Result<RunningBackend, IoError> {
+) -> Result<RunningBackend, Diagnostic> {
     const CHOSEN: &str = "set by configuration or command line";
     match choice {
         BackendChoice::Xdp => Ok(start("xdp", xdp::open(plan)?, settings, before)?.because(CHOSEN)),
@@ -61,7 +61,7 @@ fn start<P: Ports + 'static>(
     opened: Opened<P>,
     settings: &WorkerSettings,
     before: BeforeWorkers<'_>,
-) -> Result<RunningBackend, IoError> {
+) -> Result<RunningBackend, Diagnostic> {
     let Opened { workers, mut steering } = opened;
     for (worker, port) in
         workers.iter().enumerate().flat_map(|(n, (_, ports))| ports.iter().map(move |p| (n, p)))
@@ -71,10 +71,10 @@ fn start<P: Ports + 'static>(
     }
     steering.start()?;
     before(&*steering)?;
-    let workers = Workers::start(workers, settings).map_err(|error| IoError {
-        what: "starting the workers".into(),
-        cause: error.to_string(),
-        remedy: "raise the limit on threads (ulimit -u), or ask for fewer workers".into(),
+    let workers = Workers::start(workers, settings).map_err(|error| {
+        Diagnostic::system("starting the workers")
+            .cause(error.to_string())
+            .remedy("raise the limit on threads (ulimit -u), or ask for fewer workers")
     })?;
     Ok(RunningBackend { name, reason: String::new(), steering: SteeringSet::new(steering), workers })
 }

@@ -1,7 +1,7 @@
 //! What the kernel is asked to hand over, and what it has agreed to.
 
-use crate::io::{IoError, Steering};
-use crate::model::ServiceAddress;
+use crate::io::Steering;
+use crate::model::{Diagnostic, ServiceAddress};
 
 /// A steering with a memory: it is asked only for what it does not do already.
 pub struct SteeringSet {
@@ -22,7 +22,7 @@ impl SteeringSet {
     ///
     /// # Errors
     /// What [`Steering::update`] says; not again while it keeps refusing.
-    pub fn set(&mut self, services: Vec<ServiceAddress>) -> Result<(), IoError> {
+    pub fn set(&mut self, services: Vec<ServiceAddress>) -> Result<(), Diagnostic> {
         if services == self.agreed {
             self.refused = false;
             return Ok(());
@@ -75,14 +75,14 @@ mod tests {
     struct Fake(Arc<Mutex<(bool, Vec<Vec<ServiceAddress>>)>>);
 
     impl Steering for Fake {
-        fn start(&mut self) -> Result<(), IoError> {
+        fn start(&mut self) -> Result<(), Diagnostic> {
             Ok(())
         }
 
-        fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+        fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
             let (refuses, asked) = &mut *self.0.lock().unwrap();
             asked.push(services.to_vec());
-            let error = || IoError { what: "w".into(), cause: "c".into(), remedy: "r".into() };
+            let error = || Diagnostic::system("w").cause("c").remedy("r");
             if *refuses { Err(error()) } else { Ok(()) }
         }
 

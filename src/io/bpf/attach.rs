@@ -1,7 +1,8 @@
 //! Putting the programs on an interface.
 
 use super::{Link, Programs, refusal};
-use crate::io::{Interface, IoError};
+use crate::io::Interface;
+use crate::model::Diagnostic;
 use crate::sys::rtnetlink;
 use aya::programs::ProgramError;
 use std::io;
@@ -58,13 +59,13 @@ pub struct Attached {
 /// Attaches `directrix_steer`, for frames of so many `buffers`, in one of `modes`, in the driver if that is possible.
 ///
 /// # Errors
-/// [`IoError`] if another XDP program is there, a capability is missing, or none of the modes works.
+/// [`Diagnostic`] if another XDP program is there, a capability is missing, or none of the modes works.
 pub fn attach_steering(
     programs: &mut Programs,
     interface: &Interface,
     modes: Modes,
     buffers: Buffers,
-) -> Result<Attached, IoError> {
+) -> Result<Attached, Diagnostic> {
     let steer = programs.steer(buffers);
     once(steer.load()).map_err(|error| refusal::program(interface, error))?;
     let program = steer.fd().expect("it has just been loaded");
@@ -74,8 +75,8 @@ pub fn attach_steering(
 /// Attaches a loaded XDP program in one of `modes`, in the driver if that is possible.
 ///
 /// # Errors
-/// [`IoError`] if another XDP program is there, a capability is missing, or none of the modes works.
-pub fn attach(program: BorrowedFd<'_>, interface: &Interface, modes: Modes) -> Result<Attached, IoError> {
+/// [`Diagnostic`] if another XDP program is there, a capability is missing, or none of the modes works.
+pub fn attach(program: BorrowedFd<'_>, interface: &Interface, modes: Modes) -> Result<Attached, Diagnostic> {
     let attach = |mode: Mode| Link::xdp(program, interface.index, mode.flags());
     let native = match attach(Mode::Native) {
         Ok(link) => return Ok(Attached { link, mode: Mode::Native, refusal: None }),
@@ -94,8 +95,8 @@ pub fn attach(program: BorrowedFd<'_>, interface: &Interface, modes: Modes) -> R
 /// Attaches `directrix_guard` at TCX ingress, before every other program.
 ///
 /// # Errors
-/// [`IoError`] if a capability is missing or the kernel has no TCX (before Linux 6.6).
-pub fn attach_guard(programs: &mut Programs, interface: &Interface) -> Result<Link, IoError> {
+/// [`Diagnostic`] if a capability is missing or the kernel has no TCX (before Linux 6.6).
+pub fn attach_guard(programs: &mut Programs, interface: &Interface) -> Result<Link, Diagnostic> {
     let guard = programs.guard();
     once(guard.load()).map_err(|error| refusal::program(interface, error))?;
     let program = guard.fd().expect("it has just been loaded");

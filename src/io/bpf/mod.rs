@@ -15,8 +15,8 @@ pub use link::Link;
 pub use refusal::attached_program;
 pub(super) use refusal::{CAPABILITIES, errno, occupied};
 
-use super::{Interface, IoError};
-use crate::model::ServiceAddress;
+use super::Interface;
+use crate::model::{Diagnostic, ServiceAddress};
 use crate::wire::Protocol;
 use aya::maps::{HashMap, Map, MapData, MapError, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
@@ -61,13 +61,13 @@ impl Programs {
     /// are addressed to the MAC of `interface`.
     ///
     /// # Errors
-    /// [`IoError`] if the kernel refuses, mostly for want of CAP_BPF.
-    pub fn load(interface: &Interface) -> Result<Self, IoError> {
+    /// [`Diagnostic`] if the kernel refuses, mostly for want of CAP_BPF.
+    pub fn load(interface: &Interface) -> Result<Self, Diagnostic> {
         Self::load_for(interface, u32::MAX)
     }
 
     /// [`Programs::load`] for sockets that take frames of at most `frame_max` bytes: longer ones are counted.
-    pub(super) fn load_for(interface: &Interface, frame_max: u32) -> Result<Self, IoError> {
+    pub(super) fn load_for(interface: &Interface, frame_max: u32) -> Result<Self, Diagnostic> {
         let mut own_mac = [0u8; 8];
         own_mac[..6].copy_from_slice(&interface.mac.0);
         let ebpf = EbpfLoader::new()
@@ -81,9 +81,9 @@ impl Programs {
     /// Replaces the set of services. Those that stay are never missing in between.
     ///
     /// # Errors
-    /// [`IoError`] if a service is not IPv4, there are too many, or the kernel refuses; the set
+    /// [`Diagnostic`] if a service is not IPv4, there are too many, or the kernel refuses; the set
     /// is then as it was.
-    pub fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+    pub fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
         let wanted = keys(services)?;
         let new: Vec<Key> = wanted.difference(&self.keys).copied().collect();
         let mut map = services_map(&mut self.ebpf);
@@ -102,8 +102,8 @@ impl Programs {
     /// Readers of what is handed over to the sockets of `queues`.
     ///
     /// # Errors
-    /// [`IoError`] if there is no descriptor left.
-    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, IoError> {
+    /// [`Diagnostic`] if there is no descriptor left.
+    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, Diagnostic> {
         let Some(Map::PerCpuArray(map)) = self.ebpf.map("handed") else {
             unreachable!("steer.bpf.c declares handed")
         };
@@ -118,8 +118,8 @@ impl Programs {
     /// Hands the frames of a receive queue to an AF_XDP socket that is bound to that queue.
     ///
     /// # Errors
-    /// [`IoError`] if the kernel refuses the socket, or `queue` is not below 1024.
-    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), IoError> {
+    /// [`Diagnostic`] if the kernel refuses the socket, or `queue` is not below 1024.
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), Diagnostic> {
         let map = self.ebpf.map_mut("xsks").expect("steer.bpf.c declares xsks");
         let mut map = XskMap::try_from(map).expect("xsks is an XSKMAP");
         map.set(queue, socket.as_raw_fd(), 0).map_err(|error| match error {
@@ -157,7 +157,7 @@ fn remove(map: &mut ServicesMap<'_>, keys: &[Key]) {
     }
 }
 
-fn keys(services: &[ServiceAddress]) -> Result<BTreeSet<Key>, IoError> {
+fn keys(services: &[ServiceAddress]) -> Result<BTreeSet<Key>, Diagnostic> {
     let mut keys = BTreeSet::new();
     for service in services {
         let IpAddr::V4(vip) = service.address.ip() else { return Err(refusal::family(service)) };

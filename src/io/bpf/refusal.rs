@@ -1,7 +1,7 @@
 //! Why the kernel refused, and what to do about it.
 
-use crate::io::{Interface, IoError};
-use crate::model::ServiceAddress;
+use crate::io::Interface;
+use crate::model::{Diagnostic, ServiceAddress};
 use crate::sys::rtnetlink;
 use aya::EbpfError;
 use aya::maps::MapError;
@@ -40,17 +40,17 @@ pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String
     Ok(Some((id, name.to_owned())))
 }
 
-pub(super) fn loading(interface: &str, error: &EbpfError) -> IoError {
+pub(super) fn loading(interface: &str, error: &EbpfError) -> Diagnostic {
     let what = format!("loading the steering maps for {interface}");
     from_chain(what, error)
 }
 
-pub(super) fn program(interface: &Interface, error: ProgramError) -> IoError {
+pub(super) fn program(interface: &Interface, error: ProgramError) -> Diagnostic {
     tracing::debug!("the verifier on the program for {}: {error}", interface.name);
     from_chain(format!("loading the steering program for {}", interface.name), &error)
 }
 
-pub(super) fn map(name: &str, error: &MapError) -> IoError {
+pub(super) fn map(name: &str, error: &MapError) -> Diagnostic {
     let mut failure = from_chain(format!("changing the steering map {name}"), error);
     if os_error(error).and_then(io::Error::raw_os_error) == Some(libc::E2BIG) {
         failure.remedy = "configure fewer services".into();
@@ -58,47 +58,37 @@ pub(super) fn map(name: &str, error: &MapError) -> IoError {
     failure
 }
 
-pub(super) fn services(count: usize, max: usize) -> IoError {
-    IoError {
-        what: "changing the steered services".into(),
-        cause: format!("they need {count} keys (one each, and one per VIP and protocol), {max} fit"),
-        remedy: "configure fewer services".into(),
-    }
+pub(super) fn services(count: usize, max: usize) -> Diagnostic {
+    Diagnostic::system("changing the steered services")
+        .cause(format!("they need {count} keys (one each, and one per VIP and protocol), {max} fit"))
+        .remedy("configure fewer services")
 }
 
-pub(super) fn family(service: &ServiceAddress) -> IoError {
-    IoError {
-        what: format!("steering {service}"),
-        cause: "only IPv4 is steered".into(),
-        remedy: "give the service an IPv4 address".into(),
-    }
+pub(super) fn family(service: &ServiceAddress) -> Diagnostic {
+    Diagnostic::system(format!("steering {service}"))
+        .cause("only IPv4 is steered")
+        .remedy("give the service an IPv4 address")
 }
 
-pub(super) fn queues(queue: u32, max: u32) -> IoError {
-    IoError {
-        what: format!("steering receive queue {queue}"),
-        cause: format!("only queues below {max} can be served"),
-        remedy: format!("have at most {max} receive queues: ethtool -L INTERFACE combined {max}"),
-    }
+pub(super) fn queues(queue: u32, max: u32) -> Diagnostic {
+    Diagnostic::system(format!("steering receive queue {queue}"))
+        .cause(format!("only queues below {max} can be served"))
+        .remedy(format!("have at most {max} receive queues: ethtool -L INTERFACE combined {max}"))
 }
 
 /// Why `directrix_steer` cannot be attached in any mode.
-pub(super) fn attaching(interface: &Interface, error: &io::Error) -> IoError {
+pub(super) fn attaching(interface: &Interface, error: &io::Error) -> Diagnostic {
     let name = &interface.name;
     let what = format!("attaching the steering program to {name}");
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => occupied(interface),
         Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
-        Some(libc::ENODEV) => IoError {
-            what,
-            cause: format!("{}: the interface is gone", errno(error)),
-            remedy: "start again once `ip link` shows it".into(),
-        },
-        _ => IoError {
-            what,
-            cause: format!("{}: neither its driver nor the network stack takes it", errno(error)),
-            remedy: "use backend = \"packet\"; BPF links for XDP need Linux 5.9".into(),
-        },
+        Some(libc::ENODEV) => Diagnostic::system(what)
+            .cause(format!("{}: the interface is gone", errno(error)))
+            .remedy("start again once `ip link` shows it"),
+        _ => Diagnostic::system(what)
+            .cause(format!("{}: neither its driver nor the network stack takes it", errno(error)))
+            .remedy("use backend = \"packet\"; BPF links for XDP need Linux 5.9"),
     }
 }
 
@@ -117,14 +107,16 @@ impl Native<'_> {
     }
 
     /// For a caller that wants no other mode.
-    pub(super) fn into_error(self) -> IoError {
+    pub(super) fn into_error(self) -> Diagnostic {
         let name = &self.interface.name;
         let remedy = if self.has_no_xdp() {
             "backend = \"xdp\" would run it in the network stack (generic mode)".to_owned()
         } else {
             format!("if native mode is wanted, change that on {name} and start again")
         };
-        IoError { what: format!("running XDP in the driver of {name}"), cause: self.to_string(), remedy }
+        Diagnostic::system(format!("running XDP in the driver of {name}"))
+            .cause(self.to_string())
+            .remedy(remedy)
     }
 }
 
@@ -152,25 +144,21 @@ impl fmt::Display for Native<'_> {
     }
 }
 
-pub(super) fn guarding(interface: &Interface, error: &io::Error) -> IoError {
+pub(super) fn guarding(interface: &Interface, error: &io::Error) -> Diagnostic {
     let what = format!("keeping the kernel's hands off VIP frames on {}", interface.name);
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
-        Some(libc::EINVAL) => IoError {
-            what,
-            cause: format!("{}: this kernel has no TCX, which came with Linux 6.6", errno(error)),
-            remedy: "use a newer kernel, or backend = \"xdp\"".into(),
-        },
-        _ => IoError {
-            what,
-            cause: errno(error),
-            remedy: format!("see what else is attached: tc filter show dev {} ingress", interface.name),
-        },
+        Some(libc::EINVAL) => Diagnostic::system(what)
+            .cause(format!("{}: this kernel has no TCX, which came with Linux 6.6", errno(error)))
+            .remedy("use a newer kernel, or backend = \"xdp\""),
+        _ => Diagnostic::system(what)
+            .cause(errno(error))
+            .remedy(format!("see what else is attached: tc filter show dev {} ingress", interface.name)),
     }
 }
 
 /// Another XDP program stands where the steering program should.
-pub(in crate::io) fn occupied(interface: &Interface) -> IoError {
+pub(in crate::io) fn occupied(interface: &Interface) -> Diagnostic {
     let what = format!("attaching the steering program to {}", interface.name);
     let name = &interface.name;
     let (cause, remedy) = match attached_program(interface) {
@@ -187,33 +175,27 @@ pub(in crate::io) fn occupied(interface: &Interface) -> IoError {
             format!("see `ip -details link show dev {name}` and stop what uses it"),
         ),
     };
-    IoError { what, cause: format!("{}: {cause}", Errno::EBUSY), remedy }
+    Diagnostic::system(what).cause(format!("{}: {cause}", Errno::EBUSY)).remedy(remedy)
 }
 
-fn not_allowed(what: String, errno: String) -> IoError {
-    IoError {
-        what,
-        cause: format!("{errno}: CAP_NET_ADMIN, CAP_BPF or CAP_PERFMON is missing"),
-        remedy: CAPABILITIES.into(),
-    }
+fn not_allowed(what: String, errno: String) -> Diagnostic {
+    Diagnostic::system(what)
+        .cause(format!("{errno}: CAP_NET_ADMIN, CAP_BPF or CAP_PERFMON is missing"))
+        .remedy(CAPABILITIES)
 }
 
 /// Tells an aya error by the system call's error at its root, or else by its whole chain.
-fn from_chain(what: String, error: &(dyn Error + 'static)) -> IoError {
+fn from_chain(what: String, error: &(dyn Error + 'static)) -> Diagnostic {
     match os_error(error) {
         Some(os) if matches!(os.raw_os_error(), Some(libc::EPERM | libc::EACCES)) => {
             not_allowed(what, errno(os))
         }
-        Some(os) => IoError {
-            what,
-            cause: errno(os),
-            remedy: "needs Linux 5.9 with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS".into(),
-        },
-        None => IoError {
-            what,
-            cause: error.to_string(),
-            remedy: "this is a fault of this build; please report it".into(),
-        },
+        Some(os) => Diagnostic::system(what)
+            .cause(errno(os))
+            .remedy("needs Linux 5.9 with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS"),
+        None => Diagnostic::system(what)
+            .cause(error.to_string())
+            .remedy("this is a fault of this build; please report it"),
     }
 }
 

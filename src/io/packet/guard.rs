@@ -5,9 +5,9 @@
 //! taps, drops the services' frames there. Without it directrix runs only where the kernel would
 //! drop them anyway: a frame for an address that is not local, with forwarding off.
 
+use crate::io::Interface;
 use crate::io::bpf::{self, Link, Programs};
-use crate::io::{Interface, IoError};
-use crate::model::ServiceAddress;
+use crate::model::{Diagnostic, ServiceAddress};
 use nix::ifaddrs::getifaddrs;
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ pub(super) enum Guard {
         /// Where.
         interface: Interface,
         /// Why.
-        error: IoError,
+        error: Diagnostic,
     },
 }
 
@@ -45,7 +45,7 @@ impl Guard {
     }
 
     /// Replaces the set of services.
-    pub(super) fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+    pub(super) fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
         match self {
             Self::Attached { programs, .. } => programs.set_services(services),
             Self::Refused { interface, error } => check_host(interface, services, error),
@@ -54,12 +54,16 @@ impl Guard {
 }
 
 /// Refuses services whose frames the kernel would answer or route.
-fn check_host(interface: &Interface, services: &[ServiceAddress], why: &IoError) -> Result<(), IoError> {
+fn check_host(
+    interface: &Interface,
+    services: &[ServiceAddress],
+    why: &Diagnostic,
+) -> Result<(), Diagnostic> {
     let name = &interface.name;
-    let unguarded = |cause: String, remedy: String| IoError {
-        what: format!("serving on {name} beside the kernel"),
-        cause: format!("{cause}, and it cannot be kept from it ({}: {})", why.what, why.cause),
-        remedy,
+    let unguarded = |cause: String, remedy: String| {
+        Diagnostic::system(format!("serving on {name} beside the kernel"))
+            .cause(format!("{cause}, and it cannot be kept from it ({}: {})", why.what, why.cause))
+            .remedy(remedy)
     };
     let own = local_addresses();
     if let Some(vip) = services.iter().map(|service| service.address.ip()).find(|ip| own.contains(ip)) {
@@ -97,8 +101,7 @@ mod tests {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         let interface =
             Interface { name: "lo".into(), index: 1, mac, mtu: 1500, queues: 1, addresses: Vec::new() };
-        let error =
-            IoError { what: "guarding".into(), cause: "EPERM".into(), remedy: "give it CAP_BPF".into() };
+        let error = Diagnostic::system("guarding").cause("EPERM").remedy("give it CAP_BPF");
         Guard::Refused { interface, error }
     }
 

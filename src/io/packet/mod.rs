@@ -24,7 +24,8 @@ mod transmit;
 pub use batch::PacketBatch;
 pub use ports::PacketPorts;
 
-use super::{Interface, IoError, Opened, Plan, PortInfo};
+use super::{Interface, Opened, Plan, PortInfo};
+use crate::model::Diagnostic;
 use crate::sys::packet_socket::PacketSocket;
 use refusal::refusal;
 use ring::Ring;
@@ -44,8 +45,8 @@ const MERGED_BUFFER: libc::c_int = 8 << 20;
 /// Opens a ring for each worker on the client side, and ways out of every arm.
 ///
 /// # Errors
-/// [`IoError`] if a capability is missing, an interface is gone or down, or memory is short.
-pub fn open(plan: &Plan) -> Result<Opened<PacketPorts>, IoError> {
+/// [`Diagnostic`] if a capability is missing, an interface is gone or down, or memory is short.
+pub fn open(plan: &Plan) -> Result<Opened<PacketPorts>, Diagnostic> {
     let client = &plan.arms[0];
     let count = worker_count(plan)?;
     let mut receivers = Vec::with_capacity(count);
@@ -66,26 +67,24 @@ pub fn open(plan: &Plan) -> Result<Opened<PacketPorts>, IoError> {
 /// Whether [`open`] can do as `plan` says, as far as that is known without opening anything.
 ///
 /// # Errors
-/// [`IoError`] if it asks for too many workers.
-pub fn judge(plan: &Plan) -> Result<(), IoError> {
+/// [`Diagnostic`] if it asks for too many workers.
+pub fn judge(plan: &Plan) -> Result<(), Diagnostic> {
     worker_count(plan).map(drop)
 }
 
-fn worker_count(plan: &Plan) -> Result<usize, IoError> {
+fn worker_count(plan: &Plan) -> Result<usize, Diagnostic> {
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
     let count = plan.workers.unwrap_or_else(cores).max(1);
     if count <= WORKERS_MAX {
         return Ok(count);
     }
-    Err(IoError {
-        what: format!("sharing {} among {count} workers", plan.arms[0].name),
-        cause: format!("a fan-out group has at most {WORKERS_MAX} members"),
-        remedy: "use fewer workers: more than there are cores do not help".into(),
-    })
+    Err(Diagnostic::system(format!("sharing {} among {count} workers", plan.arms[0].name))
+        .cause(format!("a fan-out group has at most {WORKERS_MAX} members"))
+        .remedy("use fewer workers: more than there are cores do not help"))
 }
 
 /// A socket with its ring, not bound, that rejects every frame.
-fn receiver(interface: &Interface) -> Result<(PacketSocket, Ring), IoError> {
+fn receiver(interface: &Interface) -> Result<(PacketSocket, Ring), Diagnostic> {
     let open = || -> io::Result<_> {
         let socket = PacketSocket::open()?;
         socket.set_filter(&filter::reject_all())?;
@@ -103,7 +102,7 @@ fn receiver(interface: &Interface) -> Result<(PacketSocket, Ring), IoError> {
     )
 }
 
-fn outlet(interface: &Interface) -> Result<Outlet, IoError> {
+fn outlet(interface: &Interface) -> Result<Outlet, Diagnostic> {
     Outlet::open(interface.index)
         .map_err(|error| refusal(format!("opening a packet socket to send on {}", interface.name), &error))
 }

@@ -1,11 +1,11 @@
 //! Why the kernel refused, and what to do about it.
 
-use crate::io::IoError;
 use crate::io::bpf::{CAPABILITIES, errno};
+use crate::model::Diagnostic;
 use std::io;
 
 /// An error of a packet socket's system call, told with its remedy.
-pub(super) fn refusal(what: String, error: &io::Error) -> IoError {
+pub(super) fn refusal(what: String, error: &io::Error) -> Diagnostic {
     let (cause, remedy) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => ("CAP_NET_RAW is missing", CAPABILITIES),
         Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => (
@@ -25,7 +25,7 @@ pub(super) fn refusal(what: String, error: &io::Error) -> IoError {
         }
         _ => ("not expected here", "see what the system log says of it"),
     };
-    IoError { what, cause: format!("{}: {cause}", errno(error)), remedy: remedy.into() }
+    Diagnostic::system(what).cause(format!("{}: {cause}", errno(error))).remedy(remedy)
 }
 
 #[cfg(test)]

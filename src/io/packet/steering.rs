@@ -3,8 +3,8 @@
 use super::filter;
 use super::guard::Guard;
 use super::refusal::refusal;
-use crate::io::{Interface, IoError, Steering};
-use crate::model::ServiceAddress;
+use crate::io::{Interface, Steering};
+use crate::model::{Diagnostic, ServiceAddress};
 use crate::sys::packet_socket::PacketSocket;
 use std::collections::BTreeSet;
 use std::io;
@@ -29,7 +29,7 @@ impl PacketSteering {
         Self { interface, sockets, guard: None, services: Vec::new() }
     }
 
-    fn change(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+    fn change(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
         let guard = self.guard.as_mut().ok_or_else(|| not_started(&self.interface))?;
         let both: BTreeSet<_> = self.services.iter().chain(services).copied().collect();
         guard.set_services(&both.into_iter().collect::<Vec<_>>())?;
@@ -47,12 +47,12 @@ impl PacketSteering {
 }
 
 impl Steering for PacketSteering {
-    fn start(&mut self) -> Result<(), IoError> {
+    fn start(&mut self) -> Result<(), Diagnostic> {
         self.guard = Some(Guard::attach(&self.interface));
         Ok(())
     }
 
-    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
         if let Err(error) = self.change(services) {
             self.change_back();
             return Err(error);
@@ -81,7 +81,7 @@ fn filter_all(
     sockets: &[Arc<PacketSocket>],
     services: &[ServiceAddress],
     interface: &Interface,
-) -> Result<(), IoError> {
+) -> Result<(), Diagnostic> {
     let failed = |error| refusal(format!("filtering what arrives on {}", interface.name), &error);
     sockets.iter().try_for_each(|socket| filter_one(socket, services)).map_err(failed)
 }
@@ -98,10 +98,8 @@ fn filter_one(socket: &PacketSocket, services: &[ServiceAddress]) -> io::Result<
     Err(refused)
 }
 
-fn not_started(interface: &Interface) -> IoError {
-    IoError {
-        what: format!("changing the services on {}", interface.name),
-        cause: "nothing is handed over yet".into(),
-        remedy: "start the steering first".into(),
-    }
+fn not_started(interface: &Interface) -> Diagnostic {
+    Diagnostic::system(format!("changing the services on {}", interface.name))
+        .cause("nothing is handed over yet")
+        .remedy("start the steering first")
 }

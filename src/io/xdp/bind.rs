@@ -49,11 +49,13 @@ pub(super) struct Sort {
     pub(super) buffers: Buffers,
 }
 
-/// Why a worker's sockets cannot be made.
+/// A step of opening a worker's sockets that failed.
 pub(super) struct BindError {
     /// "binding to queue 3 of eth0".
     pub(super) what: String,
     pub(super) error: io::Error,
+    /// The step was the allocation of packet memory in huge pages.
+    pub(super) in_huge_pages: bool,
 }
 
 /// Makes one worker's UMEM, and over it a socket for each of its queues.
@@ -101,8 +103,11 @@ impl Memory {
             .expect("a chunk has room for the headroom");
         let chunks = NonZeroU32::new(self.chunks).expect("rings and sockets are not zero");
         let made = Umem::new(config, chunks, self.huge_pages);
-        let (umem, descs) =
-            made.map_err(|error| BindError { what: self.to_string(), error: root(&error) })?;
+        let (umem, descs) = made.map_err(|error| BindError {
+            what: self.to_string(),
+            error: root(&error),
+            in_huge_pages: self.huge_pages,
+        })?;
         // SAFETY: these describe the chunks of the UMEM, each one once, and nobody has had them yet.
         let free = descs.into_iter().map(|desc| unsafe { Frame::new(desc) }).collect();
         Ok((umem, free))
@@ -126,7 +131,8 @@ fn socket(umem: &Umem, arm: &Interface, queue: u32, sort: Sort) -> Result<XdpSoc
                 thread::sleep(Duration::from_millis(10));
             }
             Err(error) => {
-                return Err(BindError { what: format!("binding to queue {queue} of {}", arm.name), error });
+                let what = format!("binding to queue {queue} of {}", arm.name);
+                return Err(BindError { what, error, in_huge_pages: false });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Which worker gets which queues.
 
-use crate::io::{Interface, IoError, Plan};
+use crate::io::{Interface, Plan};
+use crate::model::Diagnostic;
 use std::num::NonZero;
 use std::thread;
 
@@ -18,8 +19,8 @@ pub(super) struct Share {
 /// Deals the queues of the client side round robin.
 ///
 /// # Errors
-/// [`IoError`] if a worker would have no queue to receive from or to send on.
-pub(super) fn deal(plan: &Plan) -> Result<Vec<Share>, IoError> {
+/// [`Diagnostic`] if a worker would have no queue to receive from or to send on.
+pub(super) fn deal(plan: &Plan) -> Result<Vec<Share>, Diagnostic> {
     let (client, servers) = plan.arms.split_first().expect("a plan has a client side");
     let workers = plan.workers.unwrap_or_else(|| default_workers(client)).max(1);
     if workers > client.queues as usize {
@@ -45,15 +46,13 @@ fn default_workers(client: &Interface) -> usize {
     cores.min(client.queues as usize)
 }
 
-fn too_many_workers(arm: &Interface, workers: usize, queues: u32, direction: &str) -> IoError {
+fn too_many_workers(arm: &Interface, workers: usize, queues: u32, direction: &str) -> Diagnostic {
     let name = &arm.name;
-    IoError {
-        what: format!("giving each of {workers} workers a queue of {name}"),
-        cause: format!("{name} has {queues} {direction} queue(s)"),
-        remedy: format!(
+    Diagnostic::system(format!("giving each of {workers} workers a queue of {name}"))
+        .cause(format!("{name} has {queues} {direction} queue(s)"))
+        .remedy(format!(
             "set workers = {queues}, or give it more queues: ethtool -L {name} combined {workers}"
-        ),
-    }
+        ))
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ pub use ports::{Census, XdpPorts};
 
 use super::bpf::{self, Buffers, Mode, Modes};
 use super::veth::{self, Checksums};
-use super::{Interface, IoError, Opened, Plan, PortInfo};
+use super::{Interface, Opened, Plan, PortInfo};
+use crate::model::Diagnostic;
 use crate::sys::memory;
 use bind::{BindError, Copying, Sort};
 use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
@@ -41,8 +42,8 @@ pub const RING_LEN: u32 = 2048;
 /// [`super::Steering::start`]. Until services are set it passes every frame to the kernel.
 ///
 /// # Errors
-/// [`IoError`] with cause and remedy. Nothing is left behind then.
-pub fn open(plan: &Plan) -> Result<Opened<XdpPorts>, IoError> {
+/// [`Diagnostic`] with cause and remedy. Nothing is left behind then.
+pub fn open(plan: &Plan) -> Result<Opened<XdpPorts>, Diagnostic> {
     open_with(plan, RING_LEN)
 }
 
@@ -50,9 +51,9 @@ pub fn open(plan: &Plan) -> Result<Opened<XdpPorts>, IoError> {
 /// checksums are finished.
 ///
 /// # Errors
-/// As [`open`]; [`IoError`] with the reason also where the driver does not take the program, and on a veth whose
+/// As [`open`]; [`Diagnostic`] with the reason also where the driver does not take the program, and on a veth whose
 /// peer is not known to finish checksums.
-pub fn open_native(plan: &Plan) -> Result<Opened<XdpPorts>, IoError> {
+pub fn open_native(plan: &Plan) -> Result<Opened<XdpPorts>, Diagnostic> {
     let client = &plan.arms[0];
     if let Some(checksums) = veth::checksums(client) {
         refusal::if_unfinished(client, &checksums)?;
@@ -64,7 +65,7 @@ pub fn open_native(plan: &Plan) -> Result<Opened<XdpPorts>, IoError> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, IoError> {
+pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, Diagnostic> {
     if let Some(Checksums::Unfinished(peer)) = veth::checksums(&plan.arms[0]) {
         let interface = &plan.arms[0].name;
         warn!(
@@ -75,7 +76,7 @@ pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, IoError
     open_in(plan, ring_len, Modes::Any)
 }
 
-fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>, IoError> {
+fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>, Diagnostic> {
     let client = &plan.arms[0];
     plan.arms.iter().try_for_each(refusal::if_master)?;
     refusal::if_occupied(client)?;
@@ -90,15 +91,19 @@ fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>,
 /// Whether [`open`] can do as `plan` says, as far as that is known without touching the interface.
 ///
 /// # Errors
-/// [`IoError`] if an interface is a bond or the like, or there are more workers than queues.
-pub fn judge(plan: &Plan) -> Result<(), IoError> {
+/// [`Diagnostic`] if an interface is a bond or the like, or there are more workers than queues.
+pub fn judge(plan: &Plan) -> Result<(), Diagnostic> {
     plan.arms.iter().try_for_each(refusal::if_master)?;
     deal::deal(plan).map(drop)
 }
 
 type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
 
-fn bind_and_attach(plan: &Plan, shares: &[Share], (ring_len, modes): (u32, Modes)) -> Result<Bound, IoError> {
+fn bind_and_attach(
+    plan: &Plan,
+    shares: &[Share],
+    (ring_len, modes): (u32, Modes),
+) -> Result<Bound, Diagnostic> {
     let mut no_zero_copy = None;
     let client = &plan.arms[0];
     for sort in sorts(client.mtu, ring_len) {
@@ -149,7 +154,7 @@ fn attach(
     shares: &[Share],
     ports: &[XdpPorts],
     (sort, modes): (Sort, Modes),
-) -> Result<XdpSteering, IoError> {
+) -> Result<XdpSteering, Diagnostic> {
     let sockets = shares.iter().zip(ports).flat_map(|(share, ports)| {
         let queues = share.client.iter().enumerate();
         queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))

@@ -3,25 +3,24 @@
 use super::bind::BindError;
 use super::chunk::MTU_MAX;
 use crate::io::veth::Checksums;
-use crate::io::{Interface, IoError, bpf};
+use crate::io::{Interface, bpf};
+use crate::model::Diagnostic;
 use crate::sys::rtnetlink::{self, Link};
 use std::io;
 
 /// An XDP program of somebody else's, or of another directrix, holds the interface.
-pub(super) fn if_occupied(interface: &Interface) -> Result<(), IoError> {
+pub(super) fn if_occupied(interface: &Interface) -> Result<(), Diagnostic> {
     match bpf::attached_program(interface) {
         Ok(None) => Ok(()),
         Ok(Some(_)) => Err(bpf::occupied(interface)),
-        Err(error) => Err(IoError {
-            what: format!("looking for XDP programs on {}", interface.name),
-            cause: bpf::errno(&error),
-            remedy: "see whether `ip link` works here; it asks the same question".into(),
-        }),
+        Err(error) => Err(Diagnostic::system(format!("looking for XDP programs on {}", interface.name))
+            .cause(bpf::errno(&error))
+            .remedy("see whether `ip link` works here; it asks the same question")),
     }
 }
 
 /// Refuses an interface whose frames arrive on others.
-pub(super) fn if_master(interface: &Interface) -> Result<(), IoError> {
+pub(super) fn if_master(interface: &Interface) -> Result<(), Diagnostic> {
     // A question that fails says nothing about the interface.
     let link = rtnetlink::link(interface.index).ok().flatten();
     link.and_then(|link| master(&link)).map_or(Ok(()), Err)
@@ -29,52 +28,46 @@ pub(super) fn if_master(interface: &Interface) -> Result<(), IoError> {
 
 /// The kernel runs a bond's program on the interfaces that the bond has, and hands none of their frames to a socket
 /// of the bond (`xsk_rcv_check` in net/xdp/xsk.c): everything opens, and nothing arrives.
-fn master(link: &Link) -> Option<IoError> {
+fn master(link: &Link) -> Option<Diagnostic> {
     let kind = link.kind.as_deref().unwrap_or("master device");
     let is_one = link.is_master || matches!(kind, "bond" | "team");
     let name = &link.name;
-    is_one.then(|| IoError {
-        what: format!("opening AF_XDP on {name}"),
-        cause: format!(
-            "it is a {kind}: its frames arrive on other interfaces, and AF_XDP takes frames only there"
-        ),
-        remedy: "use backend = \"packet\"".into(),
+    is_one.then(|| {
+        Diagnostic::system(format!("opening AF_XDP on {name}"))
+            .cause(format!(
+                "it is a {kind}: its frames arrive on other interfaces, and AF_XDP takes frames only there"
+            ))
+            .remedy("use backend = \"packet\"")
     })
 }
 
 /// Refuses a veth whose frames may have unfinished checksums.
-pub(super) fn if_unfinished(interface: &Interface, checksums: &Checksums) -> Result<(), IoError> {
+pub(super) fn if_unfinished(interface: &Interface, checksums: &Checksums) -> Result<(), Diagnostic> {
     let name = &interface.name;
     let (state, peer) = match checksums {
         Checksums::Finished => return Ok(()),
         Checksums::Unfinished(peer) => ("have", peer.as_str()),
         Checksums::Unknown => ("may have", "PEER"),
     };
-    Err(IoError {
-        what: format!("opening AF_XDP on {name}"),
-        cause: format!(
+    Err(Diagnostic::system(format!("opening AF_XDP on {name}"))
+        .cause(format!(
             "it is a veth, and frames from its peer {state} unfinished checksums, which XDP does not see"
-        ),
-        remedy: format!(
+        ))
+        .remedy(format!(
             "for AF_XDP, at its peer: ethtool -K {peer} tx off; then start again, with backend = \"xdp\" \
              if the peer cannot be asked from here"
-        ),
-    })
+        )))
 }
 
 /// For an interface whose frames need several buffers, which kernel or driver cannot do.
-fn mtu(interface: &Interface, max: u32, error: &io::Error) -> IoError {
+fn mtu(interface: &Interface, max: u32, error: &io::Error) -> Diagnostic {
     let name = &interface.name;
-    IoError {
-        what: format!("opening AF_XDP on {name}"),
-        cause: format!(
+    Diagnostic::system(format!("opening AF_XDP on {name}")).cause(format!(
             "its MTU is {}, and frames of at most {max} fit a buffer; several for a frame need Linux 6.6 and a driver \
              that can do it ({})",
             interface.mtu,
             bpf::errno(error)
-        ),
-        remedy: format!("lower it: ip link set dev {name} mtu {max}; or use backend = \"packet\""),
-    }
+        )).remedy(format!("lower it: ip link set dev {name} mtu {max}; or use backend = \"packet\""))
 }
 
 /// Why frames of this interface are copied.
@@ -99,8 +92,8 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
 }
 
-pub(super) fn binding(failure: BindError, client: &Interface) -> IoError {
-    let BindError { what, error } = failure;
+pub(super) fn binding(failure: BindError, client: &Interface) -> Diagnostic {
+    let BindError { what, error, in_huge_pages } = failure;
     if is_unsupported(&error) && client.mtu > MTU_MAX {
         return mtu(client, MTU_MAX, &error);
     }
@@ -109,7 +102,7 @@ pub(super) fn binding(failure: BindError, client: &Interface) -> IoError {
         Some(libc::EBUSY) => {
             ("another AF_XDP socket has the queue", "stop what uses it: `ss --xdp -p` names the process")
         }
-        Some(libc::ENOMEM) if what.contains("huge pages") => (
+        Some(libc::ENOMEM) if in_huge_pages => (
             "the host has not enough of them free (grep HugePages_Free /proc/meminfo)",
             "reserve more: sysctl vm.nr_hugepages=NUMBER; or remove huge_pages",
         ),
@@ -125,7 +118,7 @@ pub(super) fn binding(failure: BindError, client: &Interface) -> IoError {
         }
         _ => ("the kernel refuses", "use backend = \"packet\""),
     };
-    IoError { what, cause: format!("{}: {cause}", bpf::errno(&error)), remedy: remedy.into() }
+    Diagnostic::system(what).cause(format!("{}: {cause}", bpf::errno(&error))).remedy(remedy)
 }
 
 #[cfg(test)]
@@ -167,7 +160,7 @@ mod tests {
         let refused = |mtu| {
             let (what, error) =
                 ("binding to queue 0 of eth0".into(), io::Error::from_raw_os_error(libc::EINVAL));
-            binding(BindError { what, error }, &Interface { mtu, ..eth0() }).to_string()
+            binding(BindError { what, error, in_huge_pages: false }, &Interface { mtu, ..eth0() }).to_string()
         };
         assert!(refused(9000).contains("9000") && refused(9000).contains("ip link set dev eth0 mtu 3822"));
         assert!(refused(1500).contains("binding to queue 0 of eth0"));

@@ -2,8 +2,8 @@
 
 use super::generic;
 use crate::io::bpf::{self, Attached, Buffers, Handed, Mode, Modes, Programs};
-use crate::io::{Interface, IoError, Steering};
-use crate::model::ServiceAddress;
+use crate::io::{Interface, Steering};
+use crate::model::{Diagnostic, ServiceAddress};
 use crate::sys::ethtool::GroOff;
 use std::os::fd::BorrowedFd;
 
@@ -15,12 +15,12 @@ pub(super) struct XdpSteering {
 }
 
 impl Steering for XdpSteering {
-    fn start(&mut self) -> Result<(), IoError> {
+    fn start(&mut self) -> Result<(), Diagnostic> {
         self.client.start()?;
         self.server.as_mut().map_or(Ok(()), Steered::start)
     }
 
-    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), IoError> {
+    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
         self.client.programs.set_services(services)
     }
 
@@ -61,7 +61,7 @@ impl Steered {
         interface: &Interface,
         fit: Fit,
         sockets: impl Iterator<Item = (u32, BorrowedFd<'a>)>,
-    ) -> Result<Self, IoError> {
+    ) -> Result<Self, Diagnostic> {
         let mut programs = Programs::load_for(interface, fit.frame_max)?;
         for (queue, socket) in sockets {
             programs.set_socket(queue, socket)?;
@@ -70,7 +70,7 @@ impl Steered {
     }
 
     /// Readers of what is handed over to the sockets of `queues`.
-    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, IoError> {
+    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, Diagnostic> {
         self.programs.handed(queues)
     }
 
@@ -79,7 +79,7 @@ impl Steered {
         self.attached.as_ref().map(|attached| (attached.mode, attached.refusal.as_deref()))
     }
 
-    fn start(&mut self) -> Result<(), IoError> {
+    fn start(&mut self) -> Result<(), Diagnostic> {
         if self.attached.is_some() {
             return Ok(());
         }

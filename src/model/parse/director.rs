@@ -1,11 +1,11 @@
 //! The `[director]` table.
 
 use super::readers::{boolean, choice, group, interface, listener, number, seconds, user, workers};
-use super::report::Fault;
+use super::report::invalid;
 use super::section::Section;
 use crate::model::{
-    BackendChoice, ConnReuseMode, ControlOthers, Director, OnConflict, OnServerClaim, Places, Policy,
-    Timeouts, Wait,
+    BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, Director, OnConflict, OnServerClaim, Places,
+    Policy, Timeouts, Wait,
 };
 use crate::time::Span;
 use toml::de::DeValue;
@@ -51,7 +51,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
     };
     if own.is_some() && own == director.server_interface {
         let remedy = "remove it: without it the real servers are behind interface";
-        section.object("server_interface", Fault::new("is the same as interface", remedy));
+        section.object("server_interface", invalid("is the same as interface", remedy));
     }
     places.control_group = section.line("control_group");
     (places.interface, places.server_interface) =
@@ -92,7 +92,7 @@ const ON_SERVER_CLAIM: &[(&str, OnServerClaim)] =
     &[("exclude", OnServerClaim::Exclude), ("ignore", OnServerClaim::Ignore)];
 
 /// "refuse" is what files saved by earlier versions call "standby".
-fn on_conflict(value: &DeValue<'_>) -> Result<OnConflict, Fault> {
+fn on_conflict(value: &DeValue<'_>) -> Result<OnConflict, Diagnostic> {
     match value.as_str() {
         Some("refuse") => Ok(OnConflict::Standby),
         _ => choice(ON_CONFLICT)(value),

@@ -10,58 +10,22 @@ mod report;
 mod section;
 mod service;
 
-use super::{Config, Place, Places, Source, Sources};
+use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, Source, Sources};
 pub use readers::SECONDS_MAX;
 
 use report::Report;
 use section::Section;
+use std::iter;
 use std::path::Path;
-use std::{fmt, iter};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// One thing wrong with a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The file as named by the user.
-    pub file: String,
-    /// 1-based line; 0 if it is the file as a whole.
-    pub line: usize,
-    /// What is wrong.
-    pub what: String,
-    /// What to write instead.
-    pub remedy: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, what, remedy } = self;
-        match line {
-            0 => write!(f, "{file}: {what}; {remedy}"),
-            _ => write!(f, "{file}:{line}: {what}; {remedy}"),
-        }
-    }
-}
-
-/// Everything wrong with a configuration file, in file order; never empty. Shown one per line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.0.iter().map(ConfigError::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
 
 impl Config {
     /// Reads and checks the configuration file at `path`, with the files that it includes.
     ///
     /// # Errors
     /// What [`Sources::read`] or [`Sources::parse`] objects to.
-    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+    pub fn load(path: &Path) -> Result<Self, Diagnostics> {
         Sources::read(path)?.parse()
     }
 }
@@ -70,7 +34,7 @@ impl Config {
 ///
 /// # Errors
 /// It is not UTF-8, or what [`parse`] objects to.
-pub fn parse_bytes(file: &Path, bytes: &[u8]) -> Result<Config, ConfigErrors> {
+pub fn parse_bytes(file: &Path, bytes: &[u8]) -> Result<Config, Diagnostics> {
     parse(file, utf8(file, bytes)?)
 }
 
@@ -78,7 +42,7 @@ pub fn parse_bytes(file: &Path, bytes: &[u8]) -> Result<Config, ConfigErrors> {
 ///
 /// # Errors
 /// Every error in it, in file order.
-pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigErrors> {
+pub fn parse(file: &Path, text: &str) -> Result<Config, Diagnostics> {
     parse_all(&[(&file.display().to_string(), text)])
 }
 
@@ -87,7 +51,7 @@ impl Sources {
     ///
     /// # Errors
     /// Every error in it, file by file.
-    pub fn parse(&self) -> Result<Config, ConfigErrors> {
+    pub fn parse(&self) -> Result<Config, Diagnostics> {
         let included = self.included.iter().map(|Source { file, text }| (file.as_str(), text.as_str()));
         let files: Vec<_> = iter::once((self.file.as_str(), self.text.as_str())).chain(included).collect();
         parse_all(&files)
@@ -108,12 +72,12 @@ pub(super) fn includes(file: &str, text: &str) -> (Vec<String>, usize) {
 ///
 /// # Errors
 /// It is not UTF-8.
-pub(super) fn utf8<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, ConfigErrors> {
+pub(super) fn utf8<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Diagnostics> {
     std::str::from_utf8(bytes).map_err(|end| not_utf8(file, &bytes[..end.valid_up_to()]))
 }
 
 /// Names and texts of the file and of those that it includes.
-fn parse_all(files: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+fn parse_all(files: &[(&str, &str)]) -> Result<Config, Diagnostics> {
     let texts: Vec<_> = files.iter().map(|(file, text)| Text::new(file, text)).collect();
     let config = if texts.iter().all(|text| text.sound) { read(&texts) } else { None };
     report::verdict(texts.into_iter().map(|text| text.report), config)
@@ -156,10 +120,11 @@ fn read(texts: &[Text<'_>]) -> Option<Config> {
     Some(Config { director: director?, services, places })
 }
 
-fn not_utf8(path: &Path, good: &[u8]) -> ConfigErrors {
+fn not_utf8(path: &Path, good: &[u8]) -> Diagnostics {
     let line = 1 + good.iter().filter(|&&byte| byte == b'\n').count();
-    let (what, remedy) = ("this is not UTF-8 text".into(), "save the file in UTF-8".into());
-    ConfigErrors(vec![ConfigError { file: path.display().to_string(), line, what, remedy }])
+    let place = Place { file: path.display().to_string().into(), line };
+    let error = Diagnostic::new(DiagnosticKind::UnreadableFile, "this is not UTF-8 text");
+    error.remedy("save the file in UTF-8").at(place).into()
 }
 
 #[cfg(test)]

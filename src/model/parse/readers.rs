@@ -1,10 +1,11 @@
 //! Readers: one value of the file into one type of the model.
 
-use super::report::Fault;
+use super::report::invalid;
 use super::section::nearest;
 use crate::model::address::OWN_HOST;
 use crate::model::{
-    BadFlag, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, WorkerCount, host_address,
+    BadFlag, Diagnostic, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, WorkerCount,
+    host_address,
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
@@ -22,12 +23,12 @@ const CACHE_SCHEDULERS: &[&str] = &["lblc", "lblcr"];
 pub const SECONDS_MAX: u32 = 2_147_483;
 const NO_IPV6: &str = ": IPv6 is not there yet";
 
-pub(super) type Read<T> = Result<T, Fault>;
+pub(super) type Read<T> = Result<T, Diagnostic>;
 
 fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
     value
         .as_str()
-        .ok_or_else(|| Fault::new(format!("is {}", shown(value)), format!("write {example} in quotes")))
+        .ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example} in quotes")))
 }
 
 /// A value as it may be quoted in an error: always on one line.
@@ -57,26 +58,23 @@ pub(super) fn number(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Rea
     move |value| {
         let remedy = || format!("write a number from {} to {}", range.start(), range.end());
         let Some(digits) = value.as_integer().filter(|number| has_digits_only(number)) else {
-            return Err(Fault::new(format!("is {}, not a whole number", shown(value)), remedy()));
+            return Err(invalid(format!("is {}, not a whole number", shown(value)), remedy()));
         };
         let number = u32::from_str_radix(digits.as_str(), digits.radix()).ok();
-        let fault = || Fault::new(format!("is {digits}, out of range"), remedy());
+        let fault = || invalid(format!("is {digits}, out of range"), remedy());
         number.filter(|number| range.contains(number)).ok_or_else(fault)
     }
 }
 
 pub(super) fn seconds(value: &DeValue<'_>) -> Read<Span> {
-    let Fault { what, remedy } = match number(1..=SECONDS_MAX)(value) {
-        Ok(seconds) => return Ok(Span::from_secs(seconds)),
-        Err(fault) => fault,
-    };
-    Err(Fault::new(what, format!("{remedy}: seconds")))
+    let seconds = number(1..=SECONDS_MAX)(value).map(Span::from_secs);
+    seconds.map_err(|fault| invalid(fault.what, format!("{}: seconds", fault.remedy)))
 }
 
 /// Seconds of a slow start.
 pub(super) fn slow_start(value: &DeValue<'_>) -> Read<Span> {
     let seconds = number(1..=SLOW_START_MAX)(value).map(Span::from_secs);
-    seconds.map_err(|fault| Fault::new(fault.what, format!("{}: seconds", fault.remedy)))
+    seconds.map_err(|fault| invalid(fault.what, format!("{}: seconds", fault.remedy)))
 }
 
 pub(super) fn weight(value: &DeValue<'_>) -> Read<Weight> {
@@ -88,11 +86,11 @@ pub(super) fn workers(value: &DeValue<'_>) -> Read<WorkerCount> {
         return Ok(WorkerCount::Auto);
     }
     let count = number(1..=u32::from(u16::MAX))(value).map(|count| WorkerCount::Count(count as u16));
-    count.map_err(|fault| Fault::new(fault.what, format!(r#"{} or "auto""#, fault.remedy)))
+    count.map_err(|fault| invalid(fault.what, format!(r#"{} or "auto""#, fault.remedy)))
 }
 
 pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
-    let fault = || Fault::new(format!("is {}", shown(value)), "write true or false");
+    let fault = || invalid(format!("is {}", shown(value)), "write true or false");
     value.as_bool().ok_or_else(fault)
 }
 
@@ -101,7 +99,7 @@ pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&DeValue<'_>) ->
     move |value| {
         let found = value.as_str().and_then(|word| choices.iter().find(|(name, _)| *name == word));
         let quoted: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-        let fault = || Fault::new(format!("is {}", shown(value)), format!("write {}", quoted.join(" or ")));
+        let fault = || invalid(format!("is {}", shown(value)), format!("write {}", quoted.join(" or ")));
         found.map(|(_, choice)| *choice).ok_or_else(fault)
     }
 }
@@ -111,13 +109,13 @@ pub(super) fn scheduler(value: &DeValue<'_>) -> Read<Scheduler> {
     name.parse().map_err(|()| {
         if CACHE_SCHEDULERS.contains(&name) {
             let what = format!("is {name:?}, IPVS's scheduler for caches, which directrix does not have");
-            return Fault::new(what, r#"write "mh" for clients that stay with their server"#);
+            return invalid(what, r#"write "mh" for clients that stay with their server"#);
         }
         let remedy = match nearest(name, Scheduler::NAMES) {
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("write one of {}", Scheduler::NAMES.join(", ")),
         };
-        Fault::new(format!("is {name:?}, which is not a scheduler"), remedy)
+        invalid(format!("is {name:?}, which is not a scheduler"), remedy)
     })
 }
 
@@ -125,7 +123,7 @@ pub(super) fn scheduler(value: &DeValue<'_>) -> Read<Scheduler> {
 pub(super) fn scheduler_flags(value: &DeValue<'_>, scheduler: Scheduler) -> Read<SchedulerFlags> {
     let example = r#"a list of flags, as in ["mh-fallback"]"#;
     let list = value.as_array();
-    let list = list.ok_or_else(|| Fault::new(format!("is {}", shown(value)), format!("write {example}")))?;
+    let list = list.ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example}")))?;
     let mut flags = SchedulerFlags::default();
     for flag in list {
         let name = text(flag.get_ref(), "each flag")?;
@@ -134,7 +132,7 @@ pub(super) fn scheduler_flags(value: &DeValue<'_>, scheduler: Scheduler) -> Read
     Ok(flags)
 }
 
-fn bad_flag(name: &str, scheduler: Scheduler, bad: BadFlag) -> Fault {
+fn bad_flag(name: &str, scheduler: Scheduler, bad: BadFlag) -> Diagnostic {
     let what = match bad {
         BadFlag::Of(other) => format!("has {name:?}, a flag of {}", other.name()),
         BadFlag::Unknown => format!("has {name:?}, which is not a scheduler flag"),
@@ -144,14 +142,14 @@ fn bad_flag(name: &str, scheduler: Scheduler, bad: BadFlag) -> Fault {
         (_, Some(near)) => format!("did you mean {near:?}?"),
         (names, None) => format!("the flags of {} are {}", scheduler.name(), names.join(", ")),
     };
-    Fault::new(what, remedy)
+    invalid(what, remedy)
 }
 
 /// "255.255.255.0" as 24.
 pub(super) fn netmask(value: &DeValue<'_>) -> Read<u8> {
     let example = r#"a netmask, as in "255.255.255.0""#;
     let text = text(value, &format!("{example},"))?;
-    let fault = |flaw: &str| Fault::new(format!("is {text:?}, {flaw}"), format!("write {example}"));
+    let fault = |flaw: &str| invalid(format!("is {text:?}, {flaw}"), format!("write {example}"));
     let mask = text.parse::<Ipv4Addr>().map_err(|_| fault("not an IPv4 netmask"))?.to_bits();
     match mask.leading_ones() {
         0 => Err(fault("which would take all clients for one")),
@@ -169,10 +167,10 @@ pub(super) fn threshold(value: &DeValue<'_>) -> Read<u32> {
 pub(super) fn patterns(value: &DeValue<'_>) -> Read<Vec<String>> {
     let example = r#"a list of files, as in ["conf.d/*.toml"]"#;
     let list = value.as_array();
-    let list = list.ok_or_else(|| Fault::new(format!("is {}", shown(value)), format!("write {example}")))?;
+    let list = list.ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example}")))?;
     let pattern = |item: &Spanned<DeValue<'_>>| match text(item.get_ref(), example)? {
-        "" => Err(Fault::new("has an empty name", format!("write {example}"))),
-        name if name.contains("**") => Err(Fault::new(
+        "" => Err(invalid("has an empty name", format!("write {example}"))),
+        name if name.contains("**") => Err(invalid(
             format!("has {name:?}: \"**\" searches whole trees"),
             "name each folder, as in \"conf.d/*.toml\"",
         )),
@@ -195,13 +193,13 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
         }
         _ => return Ok(name.to_owned()),
     };
-    Err(Fault::new(flaw, r#"write a name that "ip link" shows, as in "eth0""#))
+    Err(invalid(flaw, r#"write a name that "ip link" shows, as in "eth0""#))
 }
 
 /// A group's name; whether there is such a group is asked on the host.
 pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
     let name = text(value, r#"a group's name, as in "adm","#)?;
-    let fault = || Fault::new("is empty", "name a group that `getent group` shows, or remove the key");
+    let fault = || invalid("is empty", "name a group that `getent group` shows, or remove the key");
     (!name.is_empty()).then(|| name.to_owned()).ok_or_else(fault)
 }
 
@@ -215,15 +213,15 @@ pub(super) fn user(value: &DeValue<'_>) -> Read<String> {
         _ if name.contains(is_odd) => format!("is {name:?}: a name has no space, slash or colon in it"),
         _ => return Ok(name.to_owned()),
     };
-    Err(Fault::new(flaw, r#"write a user's name, as in "directrix""#))
+    Err(invalid(flaw, r#"write a user's name, as in "directrix""#))
 }
 
 pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     let remedy = "write the server's own address, as in \"02:00:5e:10:00:01\"";
     let text = text(value, "a MAC address, as in \"02:00:5e:10:00:01\",")?;
     let mac: MacAddr =
-        text.parse().map_err(|_| Fault::new(format!("is {text:?}, not a MAC address"), remedy))?;
-    let group = || Fault::new(format!("is {text:?}, which is not one station's address"), remedy);
+        text.parse().map_err(|_| invalid(format!("is {text:?}, not a MAC address"), remedy))?;
+    let group = || invalid(format!("is {text:?}, which is not one station's address"), remedy);
     mac.is_unicast().then_some(mac).ok_or_else(group)
 }
 
@@ -231,9 +229,9 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
 pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     let example = r#"VIP and port, as in "192.168.195.150:80""#;
     let text = text(value, &format!("{example},"))?;
-    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
     if text.parse::<Ipv4Addr>().is_ok() {
-        return Err(Fault::new(format!("is {text:?}, without a port"), format!("write \"{text}:80\"")));
+        return Err(invalid(format!("is {text:?}, without a port"), format!("write \"{text}:80\"")));
     }
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(fault(NO_IPV6));
@@ -250,10 +248,10 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
 pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
     let example = r#"an address of this host and a port, as in "127.0.0.1:9310""#;
     let text = text(value, &format!("{example},"))?;
-    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
     if let Ok(address) = text.parse::<IpAddr>() {
         let whole = SocketAddr::new(address, 9310);
-        return Err(Fault::new(format!("is {text:?}, without a port"), format!("write \"{whole}\"")));
+        return Err(invalid(format!("is {text:?}, without a port"), format!("write \"{whole}\"")));
     }
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(fault(": port 0 cannot be listened on")),
@@ -267,9 +265,9 @@ pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
 pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAddr> {
     let example = r#"the RIP alone, as in "192.168.195.170""#;
     let text = text(value, &format!("{example},"))?;
-    let fault = |flaw: &str| Fault::new(format!("is {text:?}{flaw}"), format!("write {example}"));
+    let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
     if text.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
-        return Err(Fault::new(format!("is {text:?}, a loopback address"), OWN_HOST));
+        return Err(invalid(format!("is {text:?}, a loopback address"), OWN_HOST));
     }
     let Ok(with_port) = text.parse::<SocketAddr>() else {
         return host_of(text).map(IpAddr::V4).map_err(|flaw| fault(&flaw));
@@ -277,7 +275,7 @@ pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAd
     let address = host_of(&with_port.ip().to_string()).map_err(|flaw| fault(&flaw))?;
     if service.is_some_and(|service| service.port() != with_port.port()) {
         let flaw = "another port than the service's: direct routing cannot change the port";
-        return Err(Fault::new(format!("is {text:?}, {flaw}"), format!("write \"{address}\"")));
+        return Err(invalid(format!("is {text:?}, {flaw}"), format!("write \"{address}\"")));
     }
     Ok(IpAddr::V4(address))
 }

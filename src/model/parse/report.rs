@@ -1,22 +1,14 @@
-//! Collects what is wrong with a file.
+//! Collection of the errors in a file.
 
-use super::{ConfigError, ConfigErrors};
+use super::{Diagnostic, DiagnosticKind, Diagnostics, Place};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What is wrong in one place, and what to write instead.
-#[derive(Debug)]
-pub(super) struct Fault {
-    /// The part of the sentence after the key: "is 70000, out of range".
-    pub(super) what: String,
-    pub(super) remedy: String,
-}
-
-impl Fault {
-    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { what: what.into(), remedy: remedy.into() }
-    }
+/// A fault of one value, without its place: `what` is the part of the sentence after the key, as in
+/// "is 70000, out of range".
+pub(super) fn invalid(what: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::InvalidValue, what).remedy(remedy)
 }
 
 /// The errors found so far, shared by all readers of a file.
@@ -26,8 +18,8 @@ pub(super) struct Report<'t> {
     text: &'t str,
     /// Byte offset of the end of each line but the last.
     ends: Vec<usize>,
-    errors: RefCell<Vec<(usize, ConfigError)>>,
-    /// Lines that are not TOML: what was recovered of them is a guess.
+    errors: RefCell<Vec<(usize, Diagnostic)>>,
+    /// Lines that are not TOML: values recovered from them are guesses.
     broken: RefCell<HashSet<usize>>,
 }
 
@@ -54,16 +46,15 @@ impl<'t> Report<'t> {
     }
 
     /// Adds an error at a byte offset, unless the line is broken anyway.
-    pub(super) fn add(&self, offset: usize, fault: Fault) {
+    pub(super) fn add(&self, offset: usize, fault: Diagnostic) {
         let line = self.line(offset);
         if !self.broken.borrow().contains(&line) {
             self.push(offset, fault);
         }
     }
 
-    /// Adds an error about something that is not there. In a file with broken lines it may stand
-    /// on one of them, so nothing is said.
-    pub(super) fn add_missing(&self, offset: usize, fault: Fault) {
+    /// Adds an error about something missing, unless the file has broken lines: it may be on one of them.
+    pub(super) fn add_missing(&self, offset: usize, fault: Diagnostic) {
         if self.broken.borrow().is_empty() {
             self.push(offset, fault);
         }
@@ -79,15 +70,15 @@ impl<'t> Report<'t> {
     }
 
     /// The errors in the order of their lines.
-    fn into_errors(self) -> impl Iterator<Item = ConfigError> {
+    fn into_errors(self) -> impl Iterator<Item = Diagnostic> {
         let mut errors = self.errors.into_inner();
         errors.sort_by_key(|&(offset, _)| offset);
         errors.into_iter().map(|(_, error)| error)
     }
 
-    fn push(&self, offset: usize, Fault { what, remedy }: Fault) {
-        let (file, line) = (self.file.to_string(), self.line(offset));
-        self.errors.borrow_mut().push((offset, ConfigError { file, line, what, remedy }));
+    fn push(&self, offset: usize, fault: Diagnostic) {
+        let place = Place { file: self.file.clone(), line: self.line(offset) };
+        self.errors.borrow_mut().push((offset, fault.at(place)));
     }
 
     fn line_text(&self, line: usize) -> &'t str {
@@ -99,15 +90,15 @@ impl<'t> Report<'t> {
 pub(super) fn verdict<'t, T>(
     reports: impl Iterator<Item = Report<'t>>,
     config: Option<T>,
-) -> Result<T, ConfigErrors> {
+) -> Result<T, Diagnostics> {
     let errors: Vec<_> = reports.flat_map(Report::into_errors).collect();
     match config {
         Some(config) if errors.is_empty() => Ok(config),
-        _ => Err(ConfigErrors(errors)),
+        _ => Err(Diagnostics(errors)),
     }
 }
 
-fn syntax_fault(message: &str) -> Fault {
+fn syntax_fault(message: &str) -> Diagnostic {
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let remedy = match what {
         "duplicate key" => "keep one of the two".into(),
@@ -116,5 +107,5 @@ fn syntax_fault(message: &str) -> Fault {
         _ if matches!(expected, "" | "nothing") => "correct this line".into(),
         _ => format!("TOML expects {expected} here"),
     };
-    Fault::new(format!("not TOML: {what}"), remedy)
+    invalid(format!("not TOML: {what}"), remedy).of_kind(DiagnosticKind::Syntax)
 }

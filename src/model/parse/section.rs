@@ -1,7 +1,7 @@
 //! A table being read: it hands out values by key and knows in the end which keys nobody wanted.
 
-use super::Place;
-use super::report::{Fault, Report};
+use super::report::{Report, invalid};
+use super::{Diagnostic, DiagnosticKind, Place};
 use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -30,7 +30,7 @@ impl<'a, 'i> Section<'a, 'i> {
         let start = value.span().start;
         let Some(table) = value.get_ref().as_table() else {
             let what = format!("{name} is {}", article(value.get_ref().type_str()));
-            report.add(start, Fault::new(what, format!("write it as a table that begins with {name}")));
+            report.add(start, invalid(what, format!("write it as a table that begins with {name}")));
             return None;
         };
         Some(Self { name, table, start, report, known: RefCell::default() })
@@ -40,7 +40,7 @@ impl<'a, 'i> Section<'a, 'i> {
     pub(super) fn get<T>(
         &self,
         key: &'static str,
-        read: impl FnOnce(&DeValue<'i>) -> Result<T, Fault>,
+        read: impl FnOnce(&DeValue<'i>) -> Result<T, Diagnostic>,
     ) -> Option<T> {
         let value = self.value(key)?;
         read(value.get_ref()).map_err(|fault| self.object(key, fault)).ok()
@@ -51,11 +51,11 @@ impl<'a, 'i> Section<'a, 'i> {
         &self,
         key: &'static str,
         example: &str,
-        read: impl FnOnce(&DeValue<'i>) -> Result<T, Fault>,
+        read: impl FnOnce(&DeValue<'i>) -> Result<T, Diagnostic>,
     ) -> Option<T> {
         if self.value(key).is_none() {
             let what = format!("{} has no {key}", self.name);
-            self.report.add_missing(self.start, Fault::new(what, format!("add {key} = {example}")));
+            self.report.add_missing(self.start, invalid(what, format!("add {key} = {example}")));
         }
         self.get(key, read)
     }
@@ -79,7 +79,7 @@ impl<'a, 'i> Section<'a, 'i> {
         let value = self.value(key)?;
         if value.get_ref().as_table().is_none() {
             let what = format!("is {}", article(value.get_ref().type_str()));
-            self.object(key, Fault::new(what, remedy(value.get_ref())));
+            self.object(key, invalid(what, remedy(value.get_ref())));
             return None;
         }
         Section::open(key, value, self.report)
@@ -90,20 +90,21 @@ impl<'a, 'i> Section<'a, 'i> {
         let Some(value) = self.value(key) else { return Some(Vec::new()) };
         let Some(array) = value.get_ref().as_array() else {
             let what = format!("{key} is {}", article(value.get_ref().type_str()));
-            self.report.add(value.span().start, Fault::new(what, format!("write {name}, once for each")));
+            self.report.add(value.span().start, invalid(what, format!("write {name}, once for each")));
             return None;
         };
         Some(array.iter().filter_map(|item| Section::open(name, item, self.report)).collect())
     }
 
     /// Reports something wrong with the value of `key`, or with the table if it has none.
-    pub(super) fn object(&self, key: &'static str, Fault { what, remedy }: Fault) {
-        self.report.add(self.place(key), Fault::new(format!("{key} {what}"), remedy));
+    pub(super) fn object(&self, key: &'static str, fault: Diagnostic) {
+        let what = format!("{key} {}", fault.what);
+        self.report.add(self.place(key), Diagnostic { what, ..fault });
     }
 
     /// Reports that the table `what`, which may be due to a line that could not be read.
     pub(super) fn lacks(&self, what: &str, remedy: &str) {
-        self.report.add_missing(self.start, Fault::new(format!("{} {what}", self.name), remedy));
+        self.report.add_missing(self.start, invalid(format!("{} {what}", self.name), remedy));
     }
 
     /// The 1-based line of `key`, or of the table if it has none.
@@ -142,7 +143,7 @@ impl<'a, 'i> Section<'a, 'i> {
         self.table.get(key).map_or(self.start, |value| value.span().start)
     }
 
-    fn unknown(&self, key: &str) -> Fault {
+    fn unknown(&self, key: &str) -> Diagnostic {
         let what = format!("{key:?} is not a key of {}", self.name);
         let known = self.known.borrow();
         let remedy = match (key, nearest(key, &known)) {
@@ -160,7 +161,7 @@ impl<'a, 'i> Section<'a, 'i> {
             (_, Some(near)) => format!("did you mean {near}?"),
             _ => format!("its keys are {}", known.join(", ")),
         };
-        Fault::new(what, remedy)
+        invalid(what, remedy).of_kind(DiagnosticKind::UnknownKey)
     }
 }
 

@@ -4,7 +4,7 @@ use super::readers::{
     boolean, choice, mac, netmask, rip, scheduler, scheduler_flags, seconds, slow_start, threshold, vip,
     weight,
 };
-use super::report::Fault;
+use super::report::invalid;
 use super::section::Section;
 use crate::model::{
     COUNT_MAX, Persistence, Place, Places, RealServer, Scheduler, ServiceAddress, VirtualService,
@@ -62,7 +62,7 @@ fn service<'a, 'i>(
     let address = ServiceAddress { protocol: protocol?, address: address? };
     if let Some(first) = seen.insert(address, section.at("address")) {
         let what = format!("{address} is a service already, {}", section.seen_from_here(&first));
-        section.object("address", Fault::new(what, "remove one of the two, or merge their servers"));
+        section.object("address", invalid(what, "remove one of the two, or merge their servers"));
     }
     let scheduler_flags = flags.unwrap_or_default();
     Some(VirtualService { address, scheduler, scheduler_flags, persistence, one_packet, slow_start, servers })
@@ -89,14 +89,14 @@ fn persistence_table(value: &DeValue<'_>) -> String {
 fn wildcard_persists(service: &Section<'_, '_>, address: Option<SocketAddr>) {
     if let Some(address) = address.filter(|address| address.port() == 0 && !service.has("persistence")) {
         let what = format!("is \"{address}\", a wildcard port, in a service that is not persistent");
-        service.object("address", Fault::new(what, "add persistence = {}, or write a port"));
+        service.object("address", invalid(what, "add persistence = {}, or write a port"));
     }
 }
 
 fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {
     let set = service.get("one_packet", boolean).unwrap_or_default();
     if set && protocol == Some(Protocol::Tcp) {
-        let fault = Fault::new("is only for UDP: a connection of TCP has many packets", "remove it");
+        let fault = invalid("is only for UDP: a connection of TCP has many packets", "remove it");
         service.object("one_packet", fault);
     }
     set
@@ -105,7 +105,7 @@ fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {
 fn slow_start_under(scheduler: Scheduler, service: &Section<'_, '_>) -> Option<Span> {
     let seconds = service.get("slow_start", slow_start)?;
     if let Some((what, remedy)) = scheduler.no_slow_start() {
-        service.object("slow_start", Fault::new(what, remedy));
+        service.object("slow_start", invalid(what, remedy));
     }
     Some(seconds)
 }
@@ -117,8 +117,7 @@ fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<Pl
         let server = server(&section, vip)?;
         if let Some(line) = seen.insert(server.address, section.line("address")) {
             let what = format!("{} is a server of this service already, on line {line}", server.address);
-            section
-                .object("address", Fault::new(what, "remove one of the two; weight gives it a larger share"));
+            section.object("address", invalid(what, "remove one of the two; weight gives it a larger share"));
         }
         Some((section, server))
     });
@@ -138,11 +137,11 @@ fn server(section: &Section<'_, '_>, vip: Option<SocketAddr>) -> Option<RealServ
 
 fn thresholds_clash(section: &Section<'_, '_>, upper: u32, lower: u32) {
     let fault = match (upper, lower) {
-        (0, 1..) => Fault::new(
+        (0, 1..) => invalid(
             format!("is {lower}, but there is no upper_threshold"),
             "add upper_threshold, with which the server takes no new connections until it is below the lower one",
         ),
-        _ if lower > upper => Fault::new(
+        _ if lower > upper => invalid(
             format!("is {lower}, above upper_threshold = {upper}"),
             format!("write a number from 0 to {upper}"),
         ),
@@ -169,7 +168,7 @@ fn addresses_clash(services: &[VirtualService], placed: &[Placed<'_, '_>]) {
     let vips: HashSet<_> = services.iter().map(|service| service.address.address.ip()).collect();
     for (section, server) in placed.iter().filter(|(_, server)| vips.contains(&server.address)) {
         let what = format!("is {}, the VIP of a service", server.address);
-        section.object("address", Fault::new(what, "write the real server's own address, its RIP"));
+        section.object("address", invalid(what, "write the real server's own address, its RIP"));
     }
 }
 
@@ -181,7 +180,7 @@ fn macs_clash(placed: &[Placed<'_, '_>]) {
         if *other != mac {
             let at = section.seen_from_here(at);
             let what = format!("is {mac}, but {} has {other} {at}", server.address);
-            section.object("mac", Fault::new(what, "write the same address in both places"));
+            section.object("mac", invalid(what, "write the same address in both places"));
         }
     }
 }

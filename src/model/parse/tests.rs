@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 const EXAMPLE: &str = include_str!("../../../tools/directrix.example.toml");
 
-fn check(text: &str) -> Result<Config, ConfigErrors> {
+fn check(text: &str) -> Result<Config, Diagnostics> {
     parse(Path::new("d.toml"), text)
 }
 

@@ -2,7 +2,7 @@
 
 use directrix::control::api::Stats;
 use directrix::control::state::registry::Registry;
-use directrix::model::{Config, ConfigErrors, ServiceId, parse};
+use directrix::model::{Config, Diagnostics, ServiceId, parse};
 use directrix::schedule::Loads;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -17,12 +17,12 @@ pub fn check(text: &str) {
 }
 
 /// Every error has a place in the file and fits on a line with its remedy.
-fn are_usable(ConfigErrors(errors): &ConfigErrors, text: &str) {
+fn are_usable(Diagnostics(errors): &Diagnostics, text: &str) {
     assert!(!errors.is_empty(), "refused without a reason");
-    assert!(errors.is_sorted_by_key(|error| error.line));
+    assert!(errors.is_sorted_by_key(|error| error.line()));
     let lines = text.lines().count().max(1);
     for error in errors {
-        assert!((1..=lines).contains(&error.line), "line {} of {lines}: {error}", error.line);
+        assert!((1..=lines).contains(&error.line()), "line {} of {lines}: {error}", error.line());
         assert!(!error.what.is_empty() && !error.remedy.is_empty(), "{error}");
         let shown = error.to_string();
         assert!(shown.starts_with("d.toml:") && !shown.contains(char::is_control), "{shown:?}");

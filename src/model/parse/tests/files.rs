@@ -131,7 +131,7 @@ proptest! {
     ) {
         if let Err(errors) = check(&pieces.concat()) {
             prop_assert!(!errors.0.is_empty());
-            prop_assert!(errors.0.is_sorted_by_key(|error| error.line));
+            prop_assert!(errors.0.is_sorted_by_key(|error| error.line()));
         }
     }
 }

@@ -1,0 +1,202 @@
+//! Diagnostics: one type for every error that has a remedy.
+
+use super::{Place, ServiceAddress};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+
+/// An error as an operator reads it: "at: what: cause; remedy" on one line.
+///
+/// This is the only place that renders it, for terminal, log and control socket alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Its class, for code and for programs at the control socket.
+    pub kind: DiagnosticKind,
+    /// The fault, or the step that failed: "attaching the steering program to eth0".
+    pub what: String,
+    /// The reason, with the errno's name where there is one. Empty if `what` says it all.
+    pub cause: String,
+    /// The action to take. Empty if there is none.
+    pub remedy: String,
+    /// The parts of the rules at fault; several if they conflict. Empty if none in particular is.
+    pub subjects: Box<[Subject]>,
+    /// File and line, for an error in a configuration file.
+    pub place: Option<Place>,
+}
+
+/// Class of a [`Diagnostic`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiagnosticKind {
+    /// A configuration file cannot be read.
+    UnreadableFile,
+    /// A configuration file is not TOML.
+    Syntax,
+    /// A key that its table does not have.
+    UnknownKey,
+    /// A value of a configuration file that is missing, out of range or of the wrong type.
+    InvalidValue,
+    /// A virtual service is there already.
+    ServiceExists,
+    /// There is no such virtual service.
+    NoSuchService,
+    /// A real server is in the service already.
+    ServerExists,
+    /// The service has no such real server.
+    NoSuchServer,
+    /// There is no such scheduler.
+    NoSuchScheduler,
+    /// A number is out of range: ERANGE in IPVS.
+    OutOfRange,
+    /// Services and servers that cannot be served together, or not on this host.
+    InvalidRules,
+    /// An interface is missing or down. It may come, as at boot.
+    InterfaceAbsent,
+    /// The system refuses, or the host lacks something.
+    System,
+}
+
+impl DiagnosticKind {
+    /// The `code` of an error body at the control socket; `None` for kinds that no request causes.
+    #[must_use]
+    pub fn code(self) -> Option<&'static str> {
+        match self {
+            Self::ServiceExists => Some("service-exists"),
+            Self::NoSuchService => Some("no-such-service"),
+            Self::ServerExists => Some("server-exists"),
+            Self::NoSuchServer => Some("no-such-server"),
+            Self::NoSuchScheduler => Some("no-such-scheduler"),
+            Self::OutOfRange => Some("out-of-range"),
+            Self::InvalidRules => Some("invalid-rules"),
+            _ => None,
+        }
+    }
+}
+
+/// A part of the rules that a [`Diagnostic`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A service by its address.
+    Service(ServiceAddress),
+    /// The settings of a service.
+    ServiceSettings(ServiceAddress),
+    /// A real server of a service by its address.
+    Server(ServiceAddress, IpAddr),
+    /// The settings of a real server of a service.
+    ServerSettings(ServiceAddress, IpAddr),
+}
+
+impl Diagnostic {
+    /// A diagnostic with neither cause nor remedy yet.
+    pub fn new(kind: DiagnosticKind, what: impl Into<String>) -> Self {
+        let (what, subjects) = (what.into(), Box::default());
+        Self { kind, what, cause: String::new(), remedy: String::new(), subjects, place: None }
+    }
+
+    /// A failed step of the kind [`DiagnosticKind::System`].
+    pub fn system(what: impl Into<String>) -> Self {
+        Self::new(DiagnosticKind::System, what)
+    }
+
+    /// A fault of the kind [`DiagnosticKind::InvalidRules`], with its remedy.
+    pub fn invalid_rules(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(DiagnosticKind::InvalidRules, what).remedy(remedy)
+    }
+
+    /// The same with this cause.
+    #[must_use]
+    pub fn cause(self, cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), ..self }
+    }
+
+    /// The same with this remedy.
+    #[must_use]
+    pub fn remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: remedy.into(), ..self }
+    }
+
+    /// The same with these parts of the rules at fault.
+    #[must_use]
+    pub fn about(self, subjects: impl Into<Box<[Subject]>>) -> Self {
+        Self { subjects: subjects.into(), ..self }
+    }
+
+    /// The same with another kind.
+    #[must_use]
+    pub fn of_kind(self, kind: DiagnosticKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same with a file and a line of it.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// The same, about a file as a whole.
+    #[must_use]
+    pub fn in_file(self, file: &Path) -> Self {
+        self.at(Place { file: file.display().to_string().into(), line: 0 })
+    }
+
+    /// 1-based line; 0 without a place, or if the file as a whole is at fault.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.place.as_ref().map_or(0, |place| place.line)
+    }
+
+    /// The fault with its cause, without place and remedy: "what: cause".
+    #[must_use]
+    pub fn fault(&self) -> String {
+        let Self { what, cause, .. } = self;
+        if cause.is_empty() { what.clone() } else { format!("{what}: {cause}") }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(Place { file, line: 0 }) => write!(f, "{file}: ")?,
+            Some(Place { file, line }) => write!(f, "{file}:{line}: ")?,
+            None => (),
+        }
+        f.write_str(&self.fault())?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+/// All errors of a configuration, in file order; never empty. Rendered one per line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(Diagnostic::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_there_are_rendered() {
+        let plain = Diagnostic::system("binding to eth0");
+        assert_eq!(plain.to_string(), "binding to eth0");
+        let whole = plain.cause("EPERM").remedy("run as root");
+        assert_eq!(whole.to_string(), "binding to eth0: EPERM; run as root");
+        let at = |line| whole.clone().at(Place { file: "d.toml".into(), line }).to_string();
+        assert_eq!(at(7), "d.toml:7: binding to eth0: EPERM; run as root");
+        assert_eq!(at(0), "d.toml: binding to eth0: EPERM; run as root");
+    }
+}
