@@ -1,7 +1,7 @@
-//! A worker: receive, decide, transmit, keep house; pinned to a core, never held up by another thread.
+//! Worker loop: receive, decide, transmit, sweep. Pinned to a core, never blocked by another thread.
 //!
-//! Control reaches a worker by copy only: a snapshot that it adopts between batches, and requests
-//! whose buffers control has allocated.
+//! Control reaches a worker by copy only: by a snapshot that the worker adopts between batches, and by
+//! requests whose buffers control has allocated.
 
 #![forbid(unsafe_code)]
 
@@ -18,94 +18,91 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long a worker spins without a frame before it sleeps: longer than the gap between the
-/// frames of a busy flow, shorter than anybody's scheduling tick.
+/// Spin time without a frame before the worker sleeps: longer than the gap between the frames of a busy
+/// flow, shorter than a scheduling tick.
 const SPIN: Duration = Duration::from_micros(50);
-/// Rounds without a frame between two looks at the clock, the requests and the house.
+/// Rounds without a frame between two reads of the clock, looks for requests, and sweeps.
 const IDLE_ROUNDS: u32 = 64;
-/// How long a worker stays awake after a request: a listing of a full table is hundreds of them,
-/// one after the other, and a nap before each would make seconds of it.
+/// Time that the worker stays awake after a request. A listing of a full table is hundreds of requests in
+/// sequence, which a sleep before each would turn into seconds.
 const ATTENTION: Duration = Duration::from_millis(1);
-/// Longest sleep: how late housekeeping, requests and the end may be noticed.
-const NAP: Duration = Duration::from_millis(10);
-/// Most buckets that are read for a listing between two batches.
+/// Longest sleep: the latency of sweeps, requests and stop.
+const SLEEP_MAX: Duration = Duration::from_millis(10);
+/// Most buckets copied for a listing between two batches.
 const LISTED_BUCKETS: usize = 1024;
-/// A request for connections is answered at least once in so many buckets, so that whoever asked
-/// can tell a huge table from a dead worker.
+/// Most buckets copied per answer to a listing request: a huge table stays distinguishable from a dead
+/// worker.
 const LISTED_STRETCH: usize = 65_536;
-/// How often ring levels and losses are read: a few system calls each time.
-const NOTE: Duration = Duration::from_millis(10);
-/// One batch in so many is timed.
+/// Interval between reads of ring levels and losses, each a few system calls.
+const RING_INTERVAL: Duration = Duration::from_millis(10);
+/// Latency is measured for one batch in this many.
 const SAMPLE: u32 = 16;
-/// Longest latency that the histogram tells apart, in ns; what takes longer counts as this.
+/// Longest latency in the histogram, in ns; longer ones are recorded as this.
 const LATENCY_MAX_NS: u64 = 10_000_000_000;
 
-/// What a worker shares with control.
+/// State shared with the control thread.
 #[derive(Clone)]
 pub struct Shared {
-    /// The services and servers to decide by.
+    /// Latest snapshot.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// The worker's own counters.
+    /// Counters of this worker.
     pub counters: Arc<WorkerCounters>,
-    /// Set to end the worker.
+    /// Set to stop the worker.
     pub stop: Arc<AtomicBool>,
-    /// What moment counts as tick 0.
+    /// Tick 0.
     pub epoch: Instant,
 }
 
-/// An answer's way back. Whoever asks keeps a handle until the worker has let go of its own: the
-/// last one frees memory, and no worker does that.
+/// Channel for an answer. The requester keeps a handle until the worker has dropped its own: the last
+/// handle frees memory, which a worker never does.
 pub type ReplySender<T> = Arc<Sender<T>>;
 
-/// Something control wants to read out of a worker. Buffers come from control and go back to it.
+/// Request of the control thread. It allocates the buffers and gets them back.
 pub enum WorkerRequest {
-    /// Connections from bucket `from` on, until the buffer is full or the table ends.
+    /// Connections, from bucket `from` until the buffer is full or the table ends.
     Connections(Connections),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, ReplySender<Box<Histogram<u64>>>),
-    /// A table for the connections of wildcard-port services, which stays with the worker: to be given
-    /// once, before the first such service is published.
+    /// Table for the connections of wildcard-port services, which the worker keeps. To be sent once, before
+    /// the first such service is published.
     WildcardTable(FlowTable<WildcardKey>),
 }
 
-/// A part of a connection listing.
+/// Part of a connection listing.
 pub struct Connections {
-    /// The next bucket to be read; `None` once all have been.
+    /// Next bucket to be copied; `None` after the last one.
     pub from: Option<usize>,
-    /// Filled up to its capacity, never beyond; less than a bucket's worth of capacity gets nothing.
+    /// Filled up to its capacity, never beyond. Needs room for one bucket at least.
     pub entries: Vec<FlowEntry<Flow>>,
-    /// Where this goes when it is full, the table has ended, or a good stretch of it is read.
+    /// Answers when `entries` is full, the table has ended, or many buckets have been copied.
     pub reply: ReplySender<Connections>,
 }
 
-/// A histogram of the kind that workers keep: 1 ns to 10 s, two significant digits.
-///
-/// # Panics
-/// Never: the bounds are valid.
+/// Empty latency histogram: 1 ns to 10 s, two significant digits.
 #[must_use]
 pub fn latency_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_NS, 2).expect("1 < max, and 2 digits are allowed")
 }
 
-/// One worker, to be run on a thread of its own.
+/// Worker, to be run on a thread of its own.
 pub struct Worker<P> {
     ports: P,
     forwarder: Forwarder,
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     adopted: Arc<Snapshot>,
     requests: Receiver<WorkerRequest>,
-    /// A request that is being answered.
+    /// Listing request in progress.
     listing: Option<Connections>,
     shared: Shared,
     wait: Wait,
     verdicts: Vec<Verdict>,
     latency: Box<Histogram<u64>>,
     batches: u32,
-    noted_at: Instant,
+    rings_read_at: Instant,
 }
 
 impl<P: Ports> Worker<P> {
-    /// A worker over `ports`. It answers `requests` between batches.
+    /// Creates a worker over `ports`. It answers `requests` between batches.
     #[must_use]
     pub fn new(
         ports: P,
@@ -128,22 +125,22 @@ impl<P: Ports> Worker<P> {
             verdicts: Vec::with_capacity(BATCH),
             latency: Box::new(latency_histogram()),
             batches: 0,
-            noted_at: Instant::now(),
+            rings_read_at: Instant::now(),
         }
     }
 
-    /// Runs until told to stop.
+    /// Runs until [`Shared::stop`] is set.
     ///
     /// # Errors
-    /// Whatever [`Ports::wait`] reports.
+    /// Errors of [`Ports::wait`].
     pub fn run(&mut self) -> std::io::Result<()> {
         let mut now = Instant::now();
-        let (mut awake_until, mut idle, mut owing) = (now, 0, false);
+        let (mut awake_until, mut idle, mut sweep_due) = (now, 0, false);
         while !self.shared.stop.load(Relaxed) {
             // The clock was read at most a few rounds ago: a tick is much longer.
             idle = if self.serve_ports(now) { 0 } else { idle % IDLE_ROUNDS + 1 };
-            if idle % IDLE_ROUNDS > 0 && !owing {
-                continue; // back to the rings: a frame that comes now waits for nothing else
+            if idle % IDLE_ROUNDS > 0 && !sweep_due {
+                continue; // poll the rings first: a new frame waits for nothing else
             }
             now = Instant::now();
             if idle == 0 {
@@ -152,17 +149,17 @@ impl<P: Ports> Worker<P> {
             if self.answer() {
                 awake_until = now + ATTENTION;
             }
-            owing = self.keep_house(now);
-            if !owing && self.wait == Wait::Adaptive && now > awake_until {
-                self.nap()?;
+            sweep_due = self.maintain(now);
+            if !sweep_due && self.wait == Wait::Adaptive && now > awake_until {
+                self.sleep()?;
                 now = Instant::now();
             }
         }
         Ok(())
     }
 
-    /// One batch from each port, decided by the latest snapshot: frames that come after somebody was
-    /// told of a change meet it. True if there was a frame.
+    /// Processes one batch from each port by the latest snapshot: every frame that arrives after a change
+    /// was confirmed is decided by it. Returns true if there was a frame.
     pub fn serve_ports(&mut self, now: Instant) -> bool {
         (0..self.ports.count()).fold(false, |busy, port| self.serve(port, now) | busy)
     }
@@ -170,7 +167,7 @@ impl<P: Ports> Worker<P> {
     fn serve(&mut self, port: usize, now: Instant) -> bool {
         let batch = self.ports.receive(port);
         let received = batch.len() as u64;
-        // After the frames were received: what the kernel hands over, the latest snapshot knows.
+        // Read after the frames: the latest snapshot has every service that steering hands over.
         let latest = self.snapshot.load();
         if !Arc::ptr_eq(latest, &self.adopted) {
             self.adopted = Arc::clone(latest);
@@ -190,16 +187,17 @@ impl<P: Ports> Worker<P> {
         true
     }
 
-    /// Takes note of the rings, and sweeps a part of the table. True if more of that is due.
-    fn keep_house(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.noted_at) >= NOTE {
-            self.noted_at = now;
-            self.note_rings();
+    /// Reads ring levels when due, and sweeps a part of the table. Returns true if more of the sweep is
+    /// due.
+    fn maintain(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.rings_read_at) >= RING_INTERVAL {
+            self.rings_read_at = now;
+            self.update_rings();
         }
         self.forwarder.sweep(Tick::from_instant(now, self.shared.epoch))
     }
 
-    /// Works on one request of control. True if there was one: the next often follows at once.
+    /// Processes a part of a request. Returns true if there was one: the next often follows at once.
     fn answer(&mut self) -> bool {
         if let Some(listing) = self.listing.take() {
             self.list(listing);
@@ -211,7 +209,7 @@ impl<P: Ports> Worker<P> {
                 copy.reset();
                 // Same bounds on both sides: nothing can be out of range.
                 let _ = copy.add(&*self.latency);
-                let _ = reply.send(copy); // whoever asked may be gone
+                let _ = reply.send(copy); // the requester may be gone
             }
             Ok(WorkerRequest::WildcardTable(table)) => self.forwarder.set_wildcard_table(table),
             Err(_) => return false,
@@ -219,19 +217,19 @@ impl<P: Ports> Worker<P> {
         true
     }
 
-    /// Copies whole buckets, not so many that frames would notice. The rest is for the next round.
+    /// Copies a bounded number of buckets. The next round continues.
     fn list(&mut self, mut listing: Connections) {
         for _ in 0..LISTED_BUCKETS {
             if self.copy_bucket(&mut listing) {
                 let reply = Arc::clone(&listing.reply);
-                let _ = reply.send(listing); // whoever asked may be gone
+                let _ = reply.send(listing); // the requester may be gone
                 return;
             }
         }
         self.listing = Some(listing);
     }
 
-    /// True if that is enough for one answer.
+    /// Copies one bucket. Returns true if the answer is complete.
     fn copy_bucket(&self, listing: &mut Connections) -> bool {
         let entries = listing.from.and_then(|bucket| self.forwarder.connections(bucket));
         let (Some(bucket), Some(entries)) = (listing.from, entries) else {
@@ -246,9 +244,9 @@ impl<P: Ports> Worker<P> {
         (bucket + 1).is_multiple_of(LISTED_STRETCH)
     }
 
-    fn nap(&mut self) -> std::io::Result<()> {
+    fn sleep(&mut self) -> std::io::Result<()> {
         self.shared.counters.sleeps.add(1);
-        self.ports.wait(NAP)
+        self.ports.wait(SLEEP_MAX)
     }
 
     fn count(&mut self, received: u64, sent: Sent) {
@@ -265,11 +263,11 @@ impl<P: Ports> Worker<P> {
         self.latency.saturating_record_n(ns.max(1), u64::from(sent.forwarded));
     }
 
-    fn note_rings(&mut self) {
+    fn update_rings(&mut self) {
         let counters = &self.shared.counters;
         counters.beats.add(1);
         for port in 0..self.ports.count() {
-            counters.note_levels(port, self.ports.levels(port));
+            counters.set_levels(port, self.ports.levels(port));
             let Lost { ring_full, no_buffer, too_long, not_delivered } = self.ports.lost(port);
             counters.drops(DropReason::RingFull).add(ring_full);
             counters.drops(DropReason::NoBuffer).add(no_buffer);

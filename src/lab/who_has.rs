@@ -68,8 +68,8 @@ mod tests {
     #[test]
     fn only_a_reply_for_the_address_counts() {
         let request = ArpPacket::request(MacAddr([2; 6]), Ipv4Addr::new(192, 168, 195, 2), VIP);
-        assert_eq!(answer(&bytes(request.answer(OWNER)), VIP), Some(OWNER));
-        assert_eq!(answer(&bytes(request.answer(OWNER)), Ipv4Addr::LOCALHOST), None);
+        assert_eq!(answer(&bytes(request.reply(OWNER)), VIP), Some(OWNER));
+        assert_eq!(answer(&bytes(request.reply(OWNER)), Ipv4Addr::LOCALHOST), None);
         assert_eq!(answer(&bytes(request), VIP), None);
         assert_eq!(answer(&[], VIP), None);
     }

@@ -1,13 +1,13 @@
-//! Deadlines of many VIPs or real servers: finding the next one costs no walk over all of them.
+//! Deadline queue for many VIPs or real servers. The next deadline is found without a scan.
 
 use crate::time::{Span, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Deadlines by key. Time is counted from the first call, so that it does not wrap.
+/// Deadlines by key, in milliseconds since the first call, which do not wrap.
 #[derive(Debug)]
 pub(super) struct Deadlines<K> {
     due: BTreeSet<(u64, K)>,
-    planned: BTreeMap<K, u64>,
+    by_key: BTreeMap<K, u64>,
     /// Milliseconds since the first [`Deadlines::advance`].
     clock: u64,
     now: Option<Tick>,
@@ -15,12 +15,12 @@ pub(super) struct Deadlines<K> {
 
 impl<K> Default for Deadlines<K> {
     fn default() -> Self {
-        Self { due: BTreeSet::new(), planned: BTreeMap::new(), clock: 0, now: None }
+        Self { due: BTreeSet::new(), by_key: BTreeMap::new(), clock: 0, now: None }
     }
 }
 
 impl<K: Copy + Ord> Deadlines<K> {
-    /// Moves the clock to `now`. Returns the milliseconds that have passed.
+    /// Advances the clock to `now`. Returns the milliseconds since the last call.
     pub(super) fn advance(&mut self, now: Tick) -> u64 {
         let passed = u64::from(now.since(self.now.unwrap_or(now)).millis());
         self.clock += passed;
@@ -28,27 +28,26 @@ impl<K: Copy + Ord> Deadlines<K> {
         passed
     }
 
-    /// Sets the deadline of `key`, or removes it.
-    pub(super) fn plan(&mut self, key: K, due: Option<Tick>) {
-        if let Some(before) = self.planned.remove(&key) {
+    /// Sets or removes the deadline of `key`.
+    pub(super) fn set(&mut self, key: K, due: Option<Tick>) {
+        if let Some(before) = self.by_key.remove(&key) {
             self.due.remove(&(before, key));
         }
         if let Some(due) = due {
             let at = self.clock + u64::from(due.since(self.now.unwrap_or(due)).millis());
-            self.planned.insert(key, at);
+            self.by_key.insert(key, at);
             self.due.insert((at, key));
         }
     }
 
-    /// Takes the key with the earliest deadline that has been reached.
+    /// Removes and returns the key with the earliest deadline that has been reached.
     pub(super) fn pop_due(&mut self) -> Option<K> {
         let (_, key) = *self.due.first().filter(|(at, _)| *at <= self.clock)?;
-        self.plan(key, None);
+        self.set(key, None);
         Some(key)
     }
 
-    /// The earliest deadline, at least a millisecond from now: one that could not be served by now
-    /// is served then.
+    /// The earliest deadline, at least 1 ms from now: an overdue one is due then.
     pub(super) fn next(&self) -> Option<Tick> {
         let (at, _) = self.due.first()?;
         let wait = (at - self.clock.min(*at)).max(1);
@@ -61,20 +60,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deadlines_come_in_order_across_the_wrap_of_the_tick() {
+    fn deadlines_are_ordered_across_the_tick_wrap() {
         let mut deadlines = Deadlines::default();
         let start = Tick(u32::MAX - 10);
         let after = |ms| start.after(Span::from_millis(ms));
         deadlines.advance(start);
         for (key, ms) in [('c', 30), ('a', 20), ('b', 5), ('d', 40)] {
-            deadlines.plan(key, Some(after(ms)));
+            deadlines.set(key, Some(after(ms)));
         }
-        deadlines.plan('a', Some(after(35)));
-        deadlines.plan('d', None);
+        deadlines.set('a', Some(after(35)));
+        deadlines.set('d', None);
         assert_eq!((deadlines.next(), deadlines.pop_due()), (Some(after(5)), None));
         assert_eq!(deadlines.advance(after(36)), 36);
         assert_eq!([deadlines.pop_due(), deadlines.pop_due()], [Some('b'), Some('c')]);
-        assert_eq!(deadlines.next(), Some(after(37)), "overdue: as soon as time goes on");
+        assert_eq!(deadlines.next(), Some(after(37)), "overdue: one millisecond from now");
         assert_eq!([deadlines.pop_due(), deadlines.pop_due()], [Some('a'), None]);
         assert_eq!(deadlines.next(), None);
     }

@@ -1,26 +1,24 @@
-//! Who is asked, answered and told about VIPs and real servers: ARP as a machine without I/O.
+//! ARP state machine for VIPs and real servers, without I/O.
 //!
-//! [`Neighbors`] turns (event, now) into actions. It reads no clock and opens no socket, so that a
-//! test can live through days of it in a moment, and replay any failure from its seed.
+//! [`Neighbors`] turns (event, now) into actions. It reads no clock and opens no socket, so a test can
+//! simulate days in a moment and replay any failure from its seed.
 //!
-//! What it keeps to:
-//! - A VIP is probed for before it is claimed, and only a claimed VIP is answered for, on the
-//!   client interface alone. Nothing else is ever answered: the kernel speaks for the director's own
-//!   addresses.
-//! - A VIP once claimed is not given up for a packet, but right after an outage of the interface. One that is forged, or from a real server with
-//!   a wrong `arp_announce`, would otherwise stop the service. It is defended (RFC 5227 §2.4, choice
-//!   c) and reported. Only to a station that does all that a director does, answering every probe
-//!   and defending the VIP, and that has the higher MAC address, is it left: two directors that both
-//!   claimed it while their segment was parted end with one owner. With [`OnConflict::Claim`] it is
-//!   not even left to that.
-//! - Real servers are asked from the director's own address, never from a VIP. If the own address
-//!   given for a server is a VIP, the question goes out as a probe, without a sender address.
-//! - A claim to a reachable real server's address changes nothing by itself: it is verified by
-//!   asking, and the known MAC address stays while it answers.
-//! - An interface without carrier is silent: probes that nothing can hear prove nothing. A VIP that is
-//!   claimed stays so, and servers stay as they are known, so that a flap of the interface loses nothing. When the
-//!   carrier is back, servers are asked for, and each VIP is probed for before it is announced: a director
-//!   that has taken it meanwhile keeps it.
+//! Invariants:
+//! - A VIP is probed for before it is claimed. Only a claimed VIP is answered for, and only on the client
+//!   interface. No other address is answered for: the kernel answers for the director's own addresses.
+//! - A claimed VIP is defended against a single packet (RFC 5227 §2.4, choice c) and the conflict is
+//!   reported: a forged packet, or a real server with a wrong `arp_announce`, must not stop the service.
+//!   The VIP is left only after an outage of the interface, or to a station that behaves as a director: it
+//!   answers every probe, defends the VIP, and has the higher MAC address. Two directors that both claimed
+//!   a VIP on a partitioned segment thus end with one owner. With [`OnConflict::Claim`] the VIP is never
+//!   left.
+//! - Requests for real servers come from the director's own address, never from a VIP. If the own address
+//!   of a server is a VIP, the request is an ARP Probe, without a sender address.
+//! - A claim to the address of a reachable real server is verified by requests. The known MAC address stays
+//!   while it answers.
+//! - Without carrier an interface is silent: a probe that no station receives proves nothing. Claimed VIPs
+//!   and known servers stay, so that a flap loses nothing. When the carrier is back, servers are requested,
+//!   and each VIP is probed for before it is announced: a director that has claimed it meanwhile keeps it.
 //! - Every change is reported once.
 
 #![forbid(unsafe_code)]
@@ -49,98 +47,98 @@ use std::sync::Arc;
 use tables::NeighborTables;
 use turn::{MachineState, Turn};
 
-/// What a machine is made from.
+/// Settings of [`Neighbors`].
 #[derive(Clone, Debug)]
 pub struct ArpSettings {
-    /// By [`InterfaceIndex`]: the director's own MAC address there. The client interface comes first.
+    /// MAC addresses of the director's interfaces, by [`InterfaceIndex`]. The client interface is first.
     pub own_macs: Vec<MacAddr>,
-    /// Whether a VIP that another station has is claimed all the same.
+    /// Policy for a VIP that another station uses.
     pub on_conflict: OnConflict,
-    /// Spans over a day are cut to a day.
+    /// Timing. Spans are limited to a day.
     pub timing: Timing,
-    /// Where its randomness comes from. Directors on one segment need different seeds.
+    /// Seed of the random delays. Directors on one segment need different seeds.
     pub seed: u64,
 }
 
-/// A real server to be resolved. It is named by interface and RIP, however many services it serves.
+/// Real server to be resolved, identified by interface and RIP: several services may share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArpTarget {
-    /// The interface that it is behind.
+    /// Interface of the real server.
     pub interface: InterfaceIndex,
-    /// Its address.
+    /// RIP.
     pub rip: Ipv4Addr,
-    /// The director's own address (DIP) to ask from.
+    /// The director's own address (DIP), the sender of requests.
     pub own: Ipv4Addr,
-    /// A fixed address: it is never asked for, and never lost.
+    /// Static MAC address: never requested, never lost.
     pub mac: Option<MacAddr>,
 }
 
-/// What the machine is told.
+/// Input of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArpEvent {
-    /// An ARP packet came in.
+    /// An ARP packet was received.
     Received {
-        /// Where.
+        /// Receiving interface.
         interface: InterfaceIndex,
-        /// What.
+        /// Packet.
         packet: ArpPacket,
     },
-    /// Time has passed; [`Neighbors::next_deadline`] says when to tell.
+    /// Time has passed: due at [`Neighbors::next_deadline`].
     Timer,
-    /// Probe for this VIP and claim it. Nothing happens if it is there already.
+    /// Probe for this VIP and claim it. Ignored if it is present.
     AddVip(Ipv4Addr),
-    /// Answer for this VIP no more. ARP has no farewell: neighbors forget it by themselves.
+    /// Stop answering for this VIP. ARP has no message for that: the entries of neighbors expire.
     RemoveVip(Ipv4Addr),
-    /// Resolve this server. One that is there already starts anew if its settings differ; if that is only the
-    /// address to ask from, what is known of it stays.
+    /// Resolve this server. A server that is present is resolved again if its settings differ in more than
+    /// the sender address.
     AddServer(ArpTarget),
-    /// Ask for this server no more.
+    /// Stop resolving this server.
     RemoveServer {
-        /// The interface that it is behind.
+        /// Interface of the real server.
         interface: InterfaceIndex,
-        /// Its address.
+        /// RIP.
         rip: Ipv4Addr,
     },
-    /// The interface has lost its carrier: nothing is sent there, claimed, or given up until it is back.
+    /// The interface has lost its carrier: until it is back, no packet is sent there and no state is lost.
     InterfaceDown(InterfaceIndex),
-    /// The carrier is back: every VIP is probed for anew (RFC 5227 §2.1), every server asked for, at once.
-    /// A VIP that was claimed is announced if nothing answers, and left to the station that does; with
-    /// [`OnConflict::Claim`] it is announced at once. An interface counts as up until it is said to be down.
+    /// The carrier is back: every VIP is probed for again (RFC 5227 §2.1), and every server is requested at
+    /// once. A VIP that was claimed is announced if no station answers, and left to a station that does.
+    /// With [`OnConflict::Claim`] it is announced at once. An interface is up initially.
     InterfaceUp(InterfaceIndex),
 }
 
-/// What the machine wants done, in this order.
+/// Output of the machine, to be carried out in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArpAction {
-    /// Send this frame.
+    /// Send this packet.
     Send {
-        /// Where.
+        /// Egress interface.
         interface: InterfaceIndex,
-        /// What.
+        /// Packet.
         packet: ArpPacket,
     },
-    /// Let control know.
+    /// Report to the control thread.
     Report(ArpReport),
 }
 
-/// What the machine has done, since it was made. Any thread may read it.
+/// Counters since creation. Readable by any thread.
 #[derive(Debug, Default)]
 pub struct ArpCounters {
-    /// Answers given for VIPs.
+    /// Replies for VIPs.
     pub answered: Counter,
-    /// Announcements, each a request and a reply frame.
+    /// Announcements, each a request and a reply.
     pub announced: Counter,
     /// Probes for VIPs.
     pub probed: Counter,
     /// Requests for real servers.
     pub requested: Counter,
-    /// Packets from other stations that act as if they had a VIP.
+    /// Packets of other stations that use a VIP.
     pub conflicts: Counter,
-    /// Packets that claim a reachable real server's address for another MAC address.
+    /// Packets that claim the address of a reachable real server for another MAC address.
     pub disputed: Counter,
 }
 
-/// The machine.
+/// The ARP state machine.
 #[derive(Debug)]
 pub struct Neighbors {
     common: MachineState,
@@ -148,7 +146,7 @@ pub struct Neighbors {
 }
 
 impl Neighbors {
-    /// A machine without VIPs and servers: they are added by events.
+    /// Creates a machine without VIPs and servers.
     ///
     /// # Panics
     /// If `settings` has no interface.
@@ -162,13 +160,13 @@ impl Neighbors {
         Self { common, tables: NeighborTables::default() }
     }
 
-    /// Counters that stay readable while another thread owns the machine.
+    /// The counters, readable while another thread owns the machine.
     #[must_use]
     pub fn counters(&self) -> Arc<ArpCounters> {
         Arc::clone(&self.common.counters)
     }
 
-    /// When it wants the next [`ArpEvent::Timer`], if no other event comes before.
+    /// Time of the next [`ArpEvent::Timer`] unless another event comes first.
     ///
     /// After [`Neighbors::handle`] this is later than its `now`.
     #[must_use]
@@ -176,7 +174,7 @@ impl Neighbors {
         self.tables.deadline()
     }
 
-    /// Takes one event, and whatever has become due by `now`. Appends to `actions`.
+    /// Handles an event, and all deadlines up to `now`. Appends to `actions`.
     ///
     /// # Panics
     /// If a server is added on an interface that [`ArpSettings::own_macs`] does not have.

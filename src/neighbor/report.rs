@@ -1,108 +1,107 @@
-//! What control is told.
+//! Reports to the control thread.
 
 use super::InterfaceIndex;
 use crate::wire::MacAddr;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// A change that control acts on or logs; as text, a sentence for the log.
+/// Change that control acts on or logs. Displayed as a sentence for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArpReport {
-    /// The VIP is the director's now: it is answered for from here on.
+    /// The VIP is claimed: it is answered for from now on.
     Claimed {
         /// The VIP.
         vip: Ipv4Addr,
     },
-    /// Another station acts as if it had the VIP. Reported once for each station, and once more when
-    /// it turns out which real server it is.
+    /// Another station uses the VIP. Reported once per station, and again when its real server is
+    /// identified.
     Conflict {
         /// The VIP.
         vip: Ipv4Addr,
-        /// Who.
+        /// MAC address of the station.
         mac: MacAddr,
-        /// The real server that has this MAC address, if one is known to.
+        /// Real server with this MAC address, if known.
         server: Option<Ipv4Addr>,
     },
-    /// Another station has the VIP, and the policy is to stand by: the VIP is not the director's, or not
-    /// any more. The station is asked regularly, and the VIP claimed when it does not answer.
+    /// Another station has the VIP, and the policy is to stand by: the VIP is not, or no longer, claimed.
+    /// The station is probed regularly, and the VIP is claimed when it does not answer.
     Standby {
         /// The VIP.
         vip: Ipv4Addr,
-        /// The holder.
+        /// MAC address of the holder.
         mac: MacAddr,
     },
-    /// Another station answers probes for the claimed VIP again and again: a real server with a wrong
-    /// `arp_ignore`, or another director. [`ArpReport::ConflictOver`] is the end of it.
+    /// Another station answers probes for the claimed VIP repeatedly: a real server with a wrong
+    /// `arp_ignore`, or another director. Ends with [`ArpReport::ConflictOver`].
     Held {
         /// The VIP.
         vip: Ipv4Addr,
-        /// The station.
+        /// MAC address of the station.
         mac: MacAddr,
-        /// The real server that has this MAC address, if one is known to.
+        /// Real server with this MAC address, if known.
         server: Option<Ipv4Addr>,
     },
-    /// That station is not heard with the VIP any more.
+    /// The station no longer uses the VIP.
     ConflictOver {
         /// The VIP.
         vip: Ipv4Addr,
-        /// Who.
+        /// MAC address of the station.
         mac: MacAddr,
-        /// The real server that it was, if known.
+        /// Real server with this MAC address, if known.
         server: Option<Ipv4Addr>,
     },
-    /// The server is reachable, at this address: new, or back again.
+    /// The server is reachable at this address: for the first time, or again.
     Resolved {
-        /// The interface that it is behind.
+        /// Interface of the server.
         interface: InterfaceIndex,
-        /// The server.
+        /// RIP.
         rip: Ipv4Addr,
-        /// Its address.
+        /// Its MAC address.
         mac: MacAddr,
     },
-    /// The server is reachable at another address than before. The old one was asked and did not
-    /// answer.
+    /// The MAC address of the server has changed. The old one was requested and did not answer.
     Moved {
-        /// The interface that it is behind.
+        /// Interface of the server.
         interface: InterfaceIndex,
-        /// The server.
+        /// RIP.
         rip: Ipv4Addr,
-        /// Its address until now.
+        /// Previous MAC address.
         old: MacAddr,
-        /// Its address from now on.
+        /// New MAC address.
         new: MacAddr,
     },
-    /// Another station claims a reachable server's address, and the known one still answers: frames
-    /// go on to that. Reported once for each claimant.
+    /// Another station claims the address of a reachable server, and the known one still answers: frames
+    /// still go there. Reported once per claiming station.
     Disputed {
-        /// The interface that it is behind.
+        /// Interface of the server.
         interface: InterfaceIndex,
-        /// The server.
+        /// RIP.
         rip: Ipv4Addr,
-        /// Its known address, which answers.
+        /// Known MAC address, which answers.
         mac: MacAddr,
-        /// The other one.
+        /// Claiming MAC address.
         claimant: MacAddr,
     },
-    /// That station does not claim the server's address any more.
+    /// The station no longer claims the server's address.
     DisputeOver {
-        /// The interface that it is behind.
+        /// Interface of the server.
         interface: InterfaceIndex,
-        /// The server.
+        /// RIP.
         rip: Ipv4Addr,
-        /// The other station.
+        /// Claiming MAC address.
         claimant: MacAddr,
     },
-    /// The server does not answer, or has never answered. It is still asked.
+    /// The server does not answer requests. They continue.
     Lost {
-        /// The interface that it is behind.
+        /// Interface of the server.
         interface: InterfaceIndex,
-        /// The server.
+        /// RIP.
         rip: Ipv4Addr,
     },
 }
 
 impl ArpReport {
-    /// The VIP or the real server that it is about.
+    /// VIP or RIP of the report.
     #[must_use]
     pub fn about(&self) -> Ipv4Addr {
         match *self {
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_names_everybody_involved() {
+    fn a_sentence_names_vip_server_and_mac() {
         let vip = Ipv4Addr::new(192, 0, 2, 80);
         let mac = MacAddr([2, 0, 0, 0, 0, 7]);
         let rip = Ipv4Addr::new(192, 0, 2, 7);
@@ -172,8 +171,8 @@ mod tests {
             "VIP 192.0.2.80 is in use by real server 192.0.2.7 (02:00:00:00:00:07) too: \
              set arp_ignore=1 and arp_announce=2 there"
         );
-        let stranger = ArpReport::Conflict { vip, mac, server: None };
-        assert_eq!(of(stranger), "VIP 192.0.2.80 is in use by 02:00:00:00:00:07 too: take it off that host");
+        let unknown = ArpReport::Conflict { vip, mac, server: None };
+        assert_eq!(of(unknown), "VIP 192.0.2.80 is in use by 02:00:00:00:00:07 too: take it off that host");
         let interface = InterfaceIndex::CLIENT;
         assert_eq!(
             of(ArpReport::Resolved { interface, rip, mac }),

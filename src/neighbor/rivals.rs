@@ -1,9 +1,9 @@
-//! Other stations that act as if a VIP were theirs: told apart, verified by probes, forgotten.
+//! Rivals: other stations that use a VIP, verified by probes.
 //!
-//! One packet proves nothing: it may be forged, or come from a real server with a wrong `arp_announce`
-//! that never answers for the VIP. So while the VIP is claimed, each rival is verified. One that answers
-//! [`VERIFY`] probes in a row holds the VIP, too: a real server with a wrong `arp_ignore`, or another
-//! director.
+//! A single packet proves nothing: it may be forged, or come from a real server with a wrong `arp_announce`
+//! that does not answer for the VIP. While the VIP is claimed, each rival is therefore verified. A rival
+//! that answers [`VERIFY`] probes in a row is a holder of the VIP: a real server with a wrong `arp_ignore`,
+//! or another director.
 
 use super::turn::Turn;
 use super::{ArpReport, InterfaceIndex};
@@ -12,10 +12,9 @@ use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, Operation};
 use std::net::Ipv4Addr;
 
-/// Rivals that are told apart. More of them are counted only: their addresses are made up.
+/// Most tracked rivals. Further ones are only counted: their addresses are forged.
 const RIVALS: usize = 16;
-/// Probes in a row that a rival answers until it counts as a holder, and leaves unanswered until it
-/// counts as one no more.
+/// Probes in a row that a rival answers to become a holder, and misses to be one no longer.
 const VERIFY: u8 = 3;
 
 /// The rivals of one VIP.
@@ -23,7 +22,7 @@ const VERIFY: u8 = 3;
 pub(super) struct Rivals {
     vip: Ipv4Addr,
     all: Vec<Rival>,
-    /// The next probe to verify them.
+    /// Time of the next probe.
     due: Option<Tick>,
     probed: Option<Tick>,
 }
@@ -31,16 +30,18 @@ pub(super) struct Rivals {
 #[derive(Debug)]
 struct Rival {
     mac: MacAddr,
-    /// The real server that it is, if it is one.
+    /// Real server with this MAC address, if known.
     server: Option<Ipv4Addr>,
-    /// When it is forgotten unless it is heard again.
-    over: Tick,
-    /// The last probe is unanswered so far.
+    /// Time at which it expires unless it sends again.
+    expires: Tick,
+    /// The last probe is still unanswered.
     asked: bool,
-    /// Probes answered in a row, and left unanswered.
+    /// Probes answered in a row.
     answered: u8,
+    /// Probes missed in a row.
     missed: u8,
-    /// It has announced the VIP after this director had, as a director does and a real server does not.
+    /// It has announced the VIP after this director's defense, as a director does and a real server does
+    /// not.
     defends: bool,
     holds: bool,
 }
@@ -51,61 +52,60 @@ impl Rivals {
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
-        let ends = self.all.iter().map(|rival| rival.over);
+        let ends = self.all.iter().map(|rival| rival.expires);
         self.due.into_iter().chain(ends).reduce(Tick::earlier)
     }
 
-    /// Whether the station is among them.
+    /// True if the station is a rival.
     pub(super) fn contains(&self, mac: MacAddr) -> bool {
         self.all.iter().any(|rival| rival.mac == mac)
     }
 
-    /// One of them, if there is any.
+    /// The latest rival, if any.
     pub(super) fn any(&self) -> Option<MacAddr> {
         self.all.last().map(|rival| rival.mac)
     }
 
-    /// A station that holds and defends the VIP, and before which this director gives way: of two such
-    /// the one with the higher MAC address keeps the VIP.
+    /// A station that holds and defends the VIP and has the higher MAC address: this director yields to it.
     pub(super) fn stronger(&self, turn: &Turn<'_>) -> Option<MacAddr> {
         let own = turn.mac(InterfaceIndex::CLIENT);
         let stronger = |rival: &&Rival| rival.holds && rival.defends && rival.mac > own;
         self.all.iter().find(stronger).map(|rival| rival.mac)
     }
 
-    /// Takes note of a packet that uses the VIP, and reports a station that is new.
-    pub(super) fn heard(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
-        let (mac, over) = (packet.sender_mac, turn.later(turn.timing().quiet()));
+    /// Handles a packet that uses the VIP, and reports a new rival.
+    pub(super) fn observe(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
+        let (mac, expires) = (packet.sender_mac, turn.later(turn.timing().quiet()));
         let known = self.all.iter().position(|rival| rival.mac == mac);
         let at = match known {
             Some(at) => at,
             None if self.all.len() < RIVALS => {
                 turn.report(ArpReport::Conflict { vip: self.vip, mac, server });
-                self.all.push(Rival::new(mac, server, over));
+                self.all.push(Rival::new(mac, server, expires));
                 self.all.len() - 1
             }
             None => return,
         };
         let rival = &mut self.all[at];
-        rival.over = over;
+        rival.expires = expires;
         if is_answer(packet) {
             rival.answers();
         } else if !rival.holds {
-            rival.missed = 0; // a new claim is verified anew
+            rival.missed = 0; // a new claim is verified again
         }
         if rival.answered == VERIFY && !std::mem::replace(&mut rival.holds, true) {
             turn.report(ArpReport::Held { vip: self.vip, mac, server: rival.server });
         }
     }
 
-    /// Takes note that a station has announced the VIP although this director had defended it.
+    /// Records that a station has announced the VIP although this director had defended it.
     pub(super) fn defends(&mut self, mac: MacAddr) {
         if let Some(rival) = self.all.iter_mut().find(|rival| rival.mac == mac) {
             rival.defends = true;
         }
     }
 
-    /// Sees to it that those that are neither verified nor silent are probed soon, and holders now and then.
+    /// Schedules the next probe: soon for rivals to be verified, at the watch interval for holders.
     pub(super) fn watch(&mut self, turn: &Turn<'_>) {
         let timing = turn.timing();
         let gap = if self.all.iter().any(Rival::is_open) {
@@ -120,18 +120,18 @@ impl Rivals {
         self.due = Some(self.due.map_or(due, |before| before.earlier(due)));
     }
 
-    /// True for a station that is known to answer for the VIP beside this director.
+    /// True if the station is a holder.
     pub(super) fn is_holder(&self, mac: MacAddr) -> bool {
         self.all.iter().any(|rival| rival.mac == mac && rival.holds)
     }
 
-    /// Gives each rival its whole time again: silence during an outage of the interface proves nothing.
+    /// Restarts the expiry of every rival: silence during an outage of the interface proves nothing.
     pub(super) fn renew(&mut self, turn: &Turn<'_>) {
-        let over = turn.later(turn.timing().quiet());
-        self.all.iter_mut().for_each(|rival| rival.over = over);
+        let expires = turn.later(turn.timing().quiet());
+        self.all.iter_mut().for_each(|rival| rival.expires = expires);
     }
 
-    /// Verifies no more: the VIP is not claimed.
+    /// Stops verification: the VIP is not claimed.
     pub(super) fn rest(&mut self) {
         self.due = None;
         for rival in &mut self.all {
@@ -139,7 +139,7 @@ impl Rivals {
         }
     }
 
-    /// Whether it is time for a probe. If so, what the last one has brought is noted.
+    /// True if a probe is due. Then evaluates the replies to the last one.
     pub(super) fn is_due(&mut self, turn: &mut Turn<'_>) -> bool {
         if !self.due.is_some_and(|due| turn.now.reached(due)) {
             return false;
@@ -149,40 +149,40 @@ impl Rivals {
         }
         let gone = |rival: &mut Rival| rival.holds && rival.missed >= VERIFY;
         for rival in self.all.extract_if(.., gone) {
-            turn.report(rival.over(self.vip));
+            turn.report(rival.ended(self.vip));
         }
         (self.due, self.probed) = (None, Some(turn.now));
         true
     }
 
-    /// A rival without a name may turn out to be a real server later.
+    /// Identifies a rival as a real server, and reports that.
     pub(super) fn identify(&mut self, mac: MacAddr, server: Ipv4Addr, turn: &mut Turn<'_>) {
-        let nameless = |rival: &&mut Rival| rival.mac == mac && rival.server.is_none();
-        if let Some(rival) = self.all.iter_mut().find(nameless) {
+        let unidentified = |rival: &&mut Rival| rival.mac == mac && rival.server.is_none();
+        if let Some(rival) = self.all.iter_mut().find(unidentified) {
             rival.server = Some(server);
             turn.report(ArpReport::Conflict { vip: self.vip, mac, server: Some(server) });
         }
     }
 
-    pub(super) fn forget_quiet(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
-        for rival in self.all.extract_if(.., |rival| now.reached(rival.over)) {
-            turn.report(rival.over(self.vip));
+        for rival in self.all.extract_if(.., |rival| now.reached(rival.expires)) {
+            turn.report(rival.ended(self.vip));
         }
     }
 
-    /// No probe was answered: all of them are gone.
-    pub(super) fn forget_all(&mut self, turn: &mut Turn<'_>) {
+    /// Removes all rivals: no probe was answered.
+    pub(super) fn clear(&mut self, turn: &mut Turn<'_>) {
         for rival in self.all.drain(..) {
-            turn.report(rival.over(self.vip));
+            turn.report(rival.ended(self.vip));
         }
     }
 }
 
 impl Rival {
-    fn new(mac: MacAddr, server: Option<Ipv4Addr>, over: Tick) -> Self {
+    fn new(mac: MacAddr, server: Option<Ipv4Addr>, expires: Tick) -> Self {
         let (asked, answered, missed) = (false, 0, 0);
-        Self { mac, server, over, asked, answered, missed, defends: false, holds: false }
+        Self { mac, server, expires, asked, answered, missed, defends: false, holds: false }
     }
 
     fn answers(&mut self) {
@@ -192,7 +192,7 @@ impl Rival {
         }
     }
 
-    /// The next probe goes out.
+    /// Records that the next probe is sent.
     fn ask(&mut self) {
         if std::mem::replace(&mut self.asked, true) {
             self.answered = 0;
@@ -200,17 +200,17 @@ impl Rival {
         }
     }
 
-    /// Neither a holder nor silent: more probes are wanted.
+    /// True while verification is incomplete.
     fn is_open(&self) -> bool {
         !self.holds && self.missed < VERIFY
     }
 
-    fn over(&self, vip: Ipv4Addr) -> ArpReport {
+    fn ended(&self, vip: Ipv4Addr) -> ArpReport {
         ArpReport::ConflictOver { vip, mac: self.mac, server: self.server }
     }
 }
 
-/// Whether a packet that uses the VIP is an answer to a question of this director.
+/// True for a reply to a probe of this director.
 fn is_answer(packet: &ArpPacket) -> bool {
     packet.operation == Operation::Reply && packet.destination.is_unicast()
 }

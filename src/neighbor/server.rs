@@ -1,9 +1,9 @@
-//! A real server's MAC address: found, kept fresh, verified when another one claims it, lost.
+//! State machine of a real server's MAC address: resolve, refresh, verify claims, lose.
 //!
-//! ARP has no proof, so a claim alone changes nothing while the server is reachable. Another MAC
-//! address that claims it, by whatever packet, makes the director ask by broadcast at once. The
-//! known address stays for as long as it answers; the other one takes its place only if the known
-//! address leaves [`VERIFY`] questions unanswered and the other one has answered.
+//! ARP has no proof, so a claim alone changes nothing while the server is reachable. A claim by another MAC
+//! address, in any packet, triggers a broadcast request. The known address stays while it answers. The
+//! other one replaces it only after the known address has left [`VERIFY`] requests unanswered and the other
+//! one has answered.
 
 use super::turn::Turn;
 use super::{ArpReport, ArpTarget};
@@ -12,55 +12,55 @@ use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
 
-/// Questions that the known address must leave unanswered before another one replaces it.
+/// Requests that the known address leaves unanswered before another one replaces it.
 const VERIFY: u8 = 3;
-/// Claimants of one address that are told apart; the rest are forged.
-const CLAIMANTS: usize = 4;
-/// A claimant that has been silent for so long claims the address no more.
+/// Most tracked claims; more of them are forged.
+const CLAIMS_MAX: usize = 4;
+/// A claim expires after this time of silence.
 const QUIET: Span = Span::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct ServerMachine {
     pub(super) settings: ArpTarget,
-    /// The last known address, also of a server that is unreachable now.
+    /// Last known address, also of an unreachable server.
     mac: Option<MacAddr>,
     state: ServerState,
-    /// Its interface has no carrier: nothing is asked.
-    held: bool,
-    /// The last question. Claims that come fast do not make the director ask as fast.
+    /// The interface has no carrier: no requests.
+    suspended: bool,
+    /// Time of the last request: limits the rate of requests that claims trigger.
     asked_at: Option<Tick>,
-    claimants: Vec<MacClaim>,
+    claims: Vec<MacClaim>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServerState {
-    /// The operator gave the address: nothing to ask.
+    /// Configured by the operator: no requests.
     Fixed,
-    /// Not heard yet, and asked `asked` times.
+    /// Not yet resolved, after `asked` requests.
     Resolving { asked: u8, due: Tick },
-    /// Heard, and asked `asked` times since.
+    /// Resolved, with `asked` unanswered requests.
     Reachable { asked: u8, due: Tick },
-    /// Asked in vain.
+    /// All requests are unanswered.
     Unreachable { due: Tick },
 }
 
-/// Another MAC address that claims the real server's IP address.
+/// Claim of the real server's IP address by another MAC address.
 #[derive(Debug)]
 struct MacClaim {
     mac: MacAddr,
-    /// Questions that the known address had left unanswered when this one was last heard.
+    /// Requests that the known address had left unanswered at the time of the last claim.
     asked: u8,
-    /// It has answered a question that was sent after its claim, and the known address has not.
+    /// It has answered a request sent after its claim, and the known address has not.
     answered: bool,
-    /// Reported, since the known address has answered, too.
+    /// Reported: the known address has answered, too.
     disputed: bool,
-    /// When it is forgotten unless it is heard again.
-    over: Tick,
+    /// Time at which the claim expires unless it is repeated.
+    expires: Tick,
 }
 
 impl ServerMachine {
     pub(super) fn new(settings: ArpTarget, turn: &mut Turn<'_>) -> Self {
-        let held = !turn.is_up(settings.interface);
+        let suspended = !turn.is_up(settings.interface);
         let state = match settings.mac {
             Some(mac) => {
                 turn.report(ArpReport::Resolved { interface: settings.interface, rip: settings.rip, mac });
@@ -68,10 +68,10 @@ impl ServerMachine {
             }
             None => ServerState::Resolving { asked: 0, due: turn.now },
         };
-        Self { settings, mac: settings.mac, state, held, asked_at: None, claimants: Vec::new() }
+        Self { settings, mac: settings.mac, state, suspended, asked_at: None, claims: Vec::new() }
     }
 
-    /// Asks from another address of the director from now on. False if more than that is different.
+    /// Sets the sender address of requests. False if the settings differ in more than that.
     pub(super) fn adopt(&mut self, settings: ArpTarget) -> bool {
         let stays = ArpTarget { own: settings.own, ..self.settings } == settings;
         if stays {
@@ -80,14 +80,14 @@ impl ServerMachine {
         stays
     }
 
-    /// The carrier is gone: what is known stays.
-    pub(super) fn hold(&mut self) {
-        self.held = true;
+    /// Handles the loss of the carrier: the state stays.
+    pub(super) fn suspend(&mut self) {
+        self.suspended = true;
     }
 
-    /// The carrier is back: the server is asked at once whether it is still there.
+    /// Handles the return of the carrier: the server is requested at once.
     pub(super) fn resume(&mut self, now: Tick) {
-        self.held = false;
+        self.suspended = false;
         self.state = match self.state {
             ServerState::Fixed => ServerState::Fixed,
             ServerState::Resolving { .. } => ServerState::Resolving { asked: 0, due: now },
@@ -101,18 +101,18 @@ impl ServerMachine {
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
-        let claims = self.claimants.iter().map(|claimant| claimant.over);
+        let claims = self.claims.iter().map(|claim| claim.expires);
         self.due().into_iter().chain(claims).reduce(Tick::earlier)
     }
 
-    /// When there is something to ask, or to decide for want of an answer.
+    /// Time of the next request, or of giving up.
     fn due(&self) -> Option<Tick> {
-        self.state.due().filter(|_| !self.held)
+        self.state.due().filter(|_| !self.suspended)
     }
 
-    /// Takes note that `mac` has spoken as the server. True if that changes the server's address,
-    /// or makes it reachable.
-    pub(super) fn heard(&mut self, mac: MacAddr, turn: &mut Turn<'_>) -> bool {
+    /// Handles a packet of the server's IP address from `mac`. True if the server has become reachable or
+    /// its address has changed.
+    pub(super) fn observe(&mut self, mac: MacAddr, turn: &mut Turn<'_>) -> bool {
         match self.state {
             ServerState::Fixed => false,
             ServerState::Reachable { asked, due } if self.mac != Some(mac) => {
@@ -125,16 +125,16 @@ impl ServerMachine {
                 false
             }
             ServerState::Resolving { .. } | ServerState::Unreachable { .. } => {
-                self.settle_on(mac, turn);
+                self.set_mac(mac, turn);
                 true
             }
         }
     }
 
-    /// Asks, decides or gives up, if it is time to. `sender` is the address to ask from. True if
-    /// the server's address has changed.
+    /// Sends a request, or concludes from the missing replies, if due. `sender` is the sender address. True
+    /// if the server's address has changed.
     pub(super) fn run_due(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) -> bool {
-        self.forget_quiet_claimants(turn);
+        self.expire_claims(turn);
         if !self.due().is_some_and(|due| turn.now.reached(due)) {
             return false;
         }
@@ -145,17 +145,17 @@ impl ServerMachine {
                 self.state = ServerState::Resolving { asked: asked + 1, due };
             }
             ServerState::Reachable { asked, .. } if asked < self.attempts(asked, turn) => {
-                // The first question goes to the known address alone, unless there is another
-                // claimant; the broadcasts that follow find a server that has a new address.
-                let known = self.mac.filter(|_| asked == 0 && self.claimants.is_empty());
+                // The first request goes to the known address only, unless there is a claim. The broadcasts
+                // that follow find a server with a new address.
+                let known = self.mac.filter(|_| asked == 0 && self.claims.is_empty());
                 self.ask(known, sender, turn);
                 self.state = ServerState::Reachable { asked: asked + 1, due };
             }
             ServerState::Reachable { .. } => {
-                let answered = self.claimants.iter().filter(|claimant| claimant.answered);
-                let successor = answered.max_by_key(|claimant| claimant.asked);
-                if let Some(mac) = successor.map(|claimant| claimant.mac) {
-                    self.settle_on(mac, turn);
+                let answered = self.claims.iter().filter(|claim| claim.answered);
+                let successor = answered.max_by_key(|claim| claim.asked);
+                if let Some(mac) = successor.map(|claim| claim.mac) {
+                    self.set_mac(mac, turn);
                     return true;
                 }
                 self.lost(sender, turn);
@@ -167,63 +167,63 @@ impl ServerMachine {
         false
     }
 
-    /// Questions that may go unanswered before the address is given up. A claimant that has not
-    /// been asked since its claim gets its question.
+    /// Requests that may stay unanswered before the address is given up. A claim without a request since
+    /// gets one.
     fn attempts(&self, asked: u8, turn: &Turn<'_>) -> u8 {
-        if self.claimants.iter().any(|claimant| claimant.answered) {
+        if self.claims.iter().any(|claim| claim.answered) {
             VERIFY
-        } else if asked > 0 && self.claimants.iter().any(|claimant| claimant.asked == asked) {
+        } else if asked > 0 && self.claims.iter().any(|claim| claim.asked == asked) {
             turn.timing().attempts.max(asked.saturating_add(1))
         } else {
             turn.timing().attempts
         }
     }
 
-    /// The known address has spoken: whoever else claims it disputes it.
+    /// Handles a packet of the known address: all claims are disputed.
     fn confirmed(&mut self, turn: &mut Turn<'_>) {
         let (interface, rip, mac) =
             (self.settings.interface, self.settings.rip, self.mac.unwrap_or_default());
-        for claimant in &mut self.claimants {
-            if !std::mem::replace(&mut claimant.disputed, true) {
-                turn.report(ArpReport::Disputed { interface, rip, mac, claimant: claimant.mac });
+        for claim in &mut self.claims {
+            if !std::mem::replace(&mut claim.disputed, true) {
+                turn.report(ArpReport::Disputed { interface, rip, mac, claimant: claim.mac });
             }
-            (claimant.asked, claimant.answered) = (0, false);
+            (claim.asked, claim.answered) = (0, false);
         }
         self.state = ServerState::Reachable { asked: 0, due: turn.refresh() };
     }
 
-    /// Another MAC address claims to be the server.
+    /// Records a claim by another MAC address.
     fn claimed(&mut self, mac: MacAddr, asked: u8, turn: &mut Turn<'_>) {
         turn.counters().disputed.add(1);
-        let over = turn.later(QUIET);
-        if let Some(known) = self.claimants.iter_mut().find(|claimant| claimant.mac == mac) {
+        let expires = turn.later(QUIET);
+        if let Some(known) = self.claims.iter_mut().find(|claim| claim.mac == mac) {
             known.answered |= asked > known.asked;
-            (known.asked, known.over) = (asked, over);
-        } else if self.claimants.len() < CLAIMANTS {
-            self.claimants.push(MacClaim { mac, asked, answered: false, disputed: false, over });
+            (known.asked, known.expires) = (asked, expires);
+        } else if self.claims.len() < CLAIMS_MAX {
+            self.claims.push(MacClaim { mac, asked, answered: false, disputed: false, expires });
         }
     }
 
-    /// When to ask next, since there is a claimant: now, or when the last question is old enough.
+    /// Time of the next request after a claim: now, or when the last request is old enough.
     fn sooner(&self, asked: u8, due: Tick, turn: &Turn<'_>) -> Tick {
         if asked > 0 {
-            return due; // questions are on their way
+            return due; // requests are pending
         }
         let earliest = self.asked_at.map_or(turn.now, |asked| asked.after(turn.timing().retry));
         Tick::earlier(due, Tick::later(earliest, turn.now))
     }
 
-    /// From now on the server is at `mac`.
-    fn settle_on(&mut self, mac: MacAddr, turn: &mut Turn<'_>) {
+    /// Sets the server's address to `mac`, and reports it.
+    fn set_mac(&mut self, mac: MacAddr, turn: &mut Turn<'_>) {
         let ArpTarget { interface, rip, .. } = self.settings;
         let report = match self.mac.replace(mac).filter(|old| *old != mac) {
             Some(old) => ArpReport::Moved { interface, rip, old, new: mac },
             None => ArpReport::Resolved { interface, rip, mac },
         };
         turn.report(report);
-        self.claimants.retain(|claimant| claimant.mac != mac);
-        for claimant in &mut self.claimants {
-            (claimant.asked, claimant.answered) = (0, false);
+        self.claims.retain(|claim| claim.mac != mac);
+        for claim in &mut self.claims {
+            (claim.asked, claim.answered) = (0, false);
         }
         self.state = ServerState::Reachable { asked: 0, due: turn.refresh() };
     }
@@ -236,21 +236,21 @@ impl ServerMachine {
         self.state = ServerState::Unreachable { due: turn.later(turn.timing().unreachable_retry) };
     }
 
-    fn forget_quiet_claimants(&mut self, turn: &mut Turn<'_>) {
+    fn expire_claims(&mut self, turn: &mut Turn<'_>) {
         let (now, ArpTarget { interface, rip, .. }) = (turn.now, self.settings);
-        for claimant in self.claimants.extract_if(.., |claimant| now.reached(claimant.over)) {
-            if claimant.disputed {
-                turn.report(ArpReport::DisputeOver { interface, rip, claimant: claimant.mac });
+        for claim in self.claims.extract_if(.., |claim| now.reached(claim.expires)) {
+            if claim.disputed {
+                turn.report(ArpReport::DisputeOver { interface, rip, claimant: claim.mac });
             }
         }
     }
 
-    /// Sends a request to `station`, or to all.
+    /// Sends a request by unicast to `station`, or by broadcast.
     fn ask(&mut self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
         let ArpTarget { interface, rip, .. } = self.settings;
         let request = ArpPacket::request(turn.mac(interface), sender, rip);
         turn.counters().requested.add(1);
-        turn.send(interface, station.map_or(request, |station| request.only_to(station)));
+        turn.send(interface, station.map_or(request, |station| request.unicast_to(station)));
         self.asked_at = Some(turn.now);
     }
 }

@@ -1,4 +1,4 @@
-//! The VIPs and the real servers, and which of them an event concerns.
+//! Tables of VIPs and real servers; dispatches events to their entries.
 
 use super::deadlines::Deadlines;
 use super::server::ServerMachine;
@@ -11,21 +11,21 @@ use crate::wire::arp::ArpPacket;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// Questions to real servers that may go out at once, and how many of them a millisecond makes up
-/// for. Many servers that are due together, as at start, do not overflow the socket.
+/// Token bucket for requests to real servers: burst, and refill per millisecond. Many servers that are due
+/// together, as at start, must not overflow the socket.
 const BURST: u64 = 64;
 const PER_MILLISECOND: u64 = 4;
 
 type ServerKey = (InterfaceIndex, Ipv4Addr);
 
-/// Ordered, so that the same events give the same actions.
+/// Ordered maps, so that the same events give the same actions.
 #[derive(Debug, Default)]
 pub(super) struct NeighborTables {
     vips: BTreeMap<Ipv4Addr, VipMachine>,
     servers: BTreeMap<ServerKey, ServerMachine>,
     vip_deadlines: Deadlines<Ipv4Addr>,
     server_deadlines: Deadlines<ServerKey>,
-    /// Questions to real servers that have gone out lately, see [`BURST`].
+    /// Requests to real servers in the bucket, see [`BURST`].
     spent: u64,
 }
 
@@ -41,7 +41,7 @@ impl NeighborTables {
     }
 
     pub(super) fn receive(&mut self, interface: InterfaceIndex, packet: &ArpPacket, turn: &mut Turn<'_>) {
-        // The director's arms may be on one segment: what any of them sent is no news.
+        // The director's interfaces may be on one segment: packets of its own are ignored.
         let own = |mac| turn.common.own_macs.contains(&mac);
         let mac = packet.sender_mac;
         if own(mac) || own(packet.source) || !mac.is_unicast() {
@@ -49,7 +49,7 @@ impl NeighborTables {
         }
         self.learn(interface, packet.sender_ip, mac, turn);
         if interface == InterfaceIndex::CLIENT {
-            self.tell_vips(packet, turn);
+            self.pass_to_vips(packet, turn);
         }
     }
 
@@ -57,7 +57,7 @@ impl NeighborTables {
         while let Some(vip) = self.vip_deadlines.pop_due() {
             if let Some(due) = self.vips.get_mut(&vip) {
                 due.run_due(turn);
-                self.vip_deadlines.plan(vip, due.deadline());
+                self.vip_deadlines.set(vip, due.deadline());
             }
         }
         while self.spent < BURST
@@ -73,7 +73,7 @@ impl NeighborTables {
         let own = server.settings.own;
         let sender = if self.vips.contains_key(&own) { Ipv4Addr::UNSPECIFIED } else { own };
         let moved = server.run_due(sender, turn);
-        self.server_deadlines.plan(key, server.deadline());
+        self.server_deadlines.set(key, server.deadline());
         if let Some(mac) = server.mac().filter(|_| moved) {
             self.identify(mac, key.1, turn);
         }
@@ -81,12 +81,12 @@ impl NeighborTables {
 
     pub(super) fn add_vip(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
         let vip_or_new = self.vips.entry(vip).or_insert_with(|| VipMachine::new(vip, turn));
-        self.vip_deadlines.plan(vip, vip_or_new.deadline());
+        self.vip_deadlines.set(vip, vip_or_new.deadline());
     }
 
     pub(super) fn remove_vip(&mut self, vip: Ipv4Addr) {
         self.vips.remove(&vip);
-        self.vip_deadlines.plan(vip, None);
+        self.vip_deadlines.set(vip, None);
     }
 
     pub(super) fn add_server(&mut self, settings: ArpTarget, turn: &mut Turn<'_>) {
@@ -96,7 +96,7 @@ impl NeighborTables {
             return;
         }
         let server = ServerMachine::new(settings, turn);
-        self.server_deadlines.plan((interface, rip), server.deadline());
+        self.server_deadlines.set((interface, rip), server.deadline());
         self.servers.insert((interface, rip), server);
         turn.common.servers = self.servers.len();
         if let Some(mac) = mac {
@@ -106,16 +106,16 @@ impl NeighborTables {
 
     pub(super) fn remove_server(&mut self, interface: InterfaceIndex, rip: Ipv4Addr, turn: &mut Turn<'_>) {
         self.servers.remove(&(interface, rip));
-        self.server_deadlines.plan((interface, rip), None);
+        self.server_deadlines.set((interface, rip), None);
         turn.common.servers = self.servers.len();
     }
 
     pub(super) fn interface_down(&mut self, interface: InterfaceIndex, turn: &mut Turn<'_>) {
         turn.common.down.insert(interface);
         if interface == InterfaceIndex::CLIENT {
-            self.each_vip(VipMachine::hold);
+            self.each_vip(VipMachine::suspend);
         }
-        self.each_behind(interface, ServerMachine::hold);
+        self.each_behind(interface, ServerMachine::suspend);
     }
 
     pub(super) fn interface_up(&mut self, interface: InterfaceIndex, turn: &mut Turn<'_>) {
@@ -131,22 +131,22 @@ impl NeighborTables {
     fn each_vip(&mut self, mut f: impl FnMut(&mut VipMachine)) {
         for (address, vip) in &mut self.vips {
             f(vip);
-            self.vip_deadlines.plan(*address, vip.deadline());
+            self.vip_deadlines.set(*address, vip.deadline());
         }
     }
 
     fn each_behind(&mut self, interface: InterfaceIndex, mut f: impl FnMut(&mut ServerMachine)) {
         for (key, server) in self.servers.iter_mut().filter(|((behind, _), _)| *behind == interface) {
             f(server);
-            self.server_deadlines.plan(*key, server.deadline());
+            self.server_deadlines.set(*key, server.deadline());
         }
     }
 
-    /// `ip` has spoken on `interface` with address `mac`.
+    /// Updates the server `ip` on `interface`: a packet came from it with address `mac`.
     fn learn(&mut self, interface: InterfaceIndex, ip: Ipv4Addr, mac: MacAddr, turn: &mut Turn<'_>) {
         let Some(server) = self.servers.get_mut(&(interface, ip)) else { return };
-        let news = server.heard(mac, turn);
-        self.server_deadlines.plan((interface, ip), server.deadline());
+        let news = server.observe(mac, turn);
+        self.server_deadlines.set((interface, ip), server.deadline());
         if news {
             self.identify(mac, ip, turn);
         }
@@ -158,8 +158,8 @@ impl NeighborTables {
         }
     }
 
-    /// A packet may use one VIP as its own address and ask for another.
-    fn tell_vips(&mut self, packet: &ArpPacket, turn: &mut Turn<'_>) {
+    /// Passes a packet to the VIPs in it. It may use one VIP as its sender address and ask for another.
+    fn pass_to_vips(&mut self, packet: &ArpPacket, turn: &mut Turn<'_>) {
         let target = Some(packet.target_ip).filter(|ip| *ip != packet.sender_ip);
         for ip in std::iter::once(packet.sender_ip).chain(target) {
             if let Some(vip) = self.vips.get_mut(&ip) {
@@ -169,7 +169,7 @@ impl NeighborTables {
                     servers.find(|server| server.mac() == sender).map(|server| server.settings.rip)
                 };
                 vip.receive(packet, server, turn);
-                self.vip_deadlines.plan(ip, vip.deadline());
+                self.vip_deadlines.set(ip, vip.deadline());
             }
         }
     }

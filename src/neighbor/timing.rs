@@ -1,11 +1,11 @@
-//! How often and how long: every time that the machine goes by.
+//! Timing of the ARP state machine.
 
 use crate::time::Span;
 
-/// The times of probing, announcing and resolving.
+/// Intervals of probing, announcing and resolving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// The first probe is sent after a random time up to this (RFC 5227 `PROBE_WAIT`).
+    /// Longest random delay before the first probe (RFC 5227 `PROBE_WAIT`).
     pub probe_wait: Span,
     /// Probes before a VIP is claimed (`PROBE_NUM`).
     pub probes: u8,
@@ -17,30 +17,30 @@ pub struct Timing {
     pub announcements: u8,
     /// `ANNOUNCE_INTERVAL`.
     pub announce_gap: Span,
-    /// Time between announcements from then on; zero: no more of them. At most a day.
+    /// Interval of announcements after that; zero: none. At most a day.
     pub announce_interval: Span,
     /// Least time between two defences of a VIP (`DEFEND_INTERVAL`).
     pub defend_interval: Span,
-    /// Time between questions to the station that holds a VIP, to which up to a quarter is added at
-    /// random. If it does not answer, the VIP is probed for and claimed.
+    /// Interval of probes to the station that holds a VIP, plus up to a quarter of it at random. If it does
+    /// not answer, the VIP is probed for and claimed.
     pub standby_interval: Span,
-    /// Time between probes that verify whether another station answers for a claimed VIP.
+    /// Interval of probes that verify whether another station answers for a claimed VIP.
     pub verify_interval: Span,
-    /// Time between probes from then on, for as long as it does.
+    /// Interval of probes while it does.
     pub watch_interval: Span,
-    /// How often a real server is asked in vain before it counts as unreachable.
+    /// Unanswered requests after which a real server is unreachable.
     pub attempts: u8,
-    /// Time between those attempts.
+    /// Interval of these requests.
     pub retry: Span,
-    /// Time between requests to an unreachable real server.
+    /// Interval of requests to an unreachable real server.
     pub unreachable_retry: Span,
-    /// A real server that has been silent for so long (and up to an eighth more) is asked again.
-    /// At least a millisecond for each real server, so that many do not fill the wire with questions.
+    /// Interval of requests to a reachable real server that is silent, plus up to an eighth of it at
+    /// random. At least 1 ms per real server, to limit the rate of requests.
     pub refresh: Span,
 }
 
 impl Timing {
-    /// The times that RFC 5227 §1.1 gives for hosts that configure themselves: 5 to 7 s to claim.
+    /// The intervals of RFC 5227 §1.1, for hosts that configure themselves: 5 to 7 s to claim.
     #[must_use]
     pub fn rfc5227() -> Self {
         Self {
@@ -51,14 +51,14 @@ impl Timing {
         }
     }
 
-    /// A rival that has not been heard for so long is gone. Two and a half rounds of whatever
-    /// makes it speak, so that one lost answer does not count as the end.
+    /// Time after which a silent rival has gone: two and a half times the longest interval of packets that
+    /// it answers, so that one may be lost.
     pub(super) fn quiet(&self) -> Span {
         let round = self.announce_interval.max(self.watch_interval).max(self.standby_interval);
         Span::from_millis((u64::from(round.millis()) * 5 / 2).min(u64::from(u32::MAX)) as u32)
     }
 
-    /// Cuts what would make deadlines incomparable, see [`crate::time::Tick`].
+    /// Limits spans to a day, so that deadlines stay comparable, see [`crate::time::Tick`].
     pub(super) fn bounded(mut self) -> Self {
         const DAY: Span = Span::from_secs(86_400);
         for span in [
@@ -85,18 +85,17 @@ impl Timing {
 impl Default for Timing {
     /// Claims a VIP about 1.2 s after it was added.
     ///
-    /// RFC 5227's waits are made for machines that choose addresses by themselves, all at once
-    /// after a power failure, over radio links that are slow to come up. A VIP is chosen by an
-    /// operator, on a wired segment where a kernel answers ARP within a millisecond: three probes
-    /// against loss and half a second for a slow host find the same conflicts. One that stays
-    /// hidden, behind a switch port that does not forward yet for instance, is found by the probe
-    /// that goes out with each periodic announcement.
+    /// RFC 5227's intervals are for hosts that choose addresses by themselves, all at once after a power
+    /// failure, over radio links that are slow to come up. A VIP is chosen by an operator, on a wired
+    /// segment where a kernel answers ARP within a millisecond. Three probes against loss and half a second
+    /// for a slow host find the same conflicts. A conflict that stays hidden, behind a switch port that
+    /// does not forward yet for instance, is found by the probe sent with each periodic announcement.
     ///
-    /// A VIP whose holder falls silent is claimed within 2.7 s: at most 1.25 s until the holder is
-    /// asked, 0.3 s for its answer, and 1.1 s to probe.
+    /// A VIP whose holder fails is claimed within 2.7 s: at most 1.25 s until the holder is probed, 0.3 s
+    /// for its reply, and 1.1 s to probe.
     ///
-    /// A real server whose link is dead or whose MAC address has changed is noticed within 2.7 s:
-    /// at most 1.125 s until it is asked, then three questions half a second apart.
+    /// A real server whose link is dead or whose MAC address has changed is noticed within 2.7 s: at most
+    /// 1.125 s until it is requested, then three requests half a second apart.
     fn default() -> Self {
         Self {
             probe_wait: Span::from_millis(100),

@@ -1,4 +1,4 @@
-//! One call of the machine: the moment, what all parts share, and where actions go.
+//! Context of one call of the machine: time, shared state, and the list of actions.
 
 use super::{ArpAction, ArpCounters, ArpReport, InterfaceIndex, Timing};
 use crate::model::OnConflict;
@@ -9,11 +9,11 @@ use crate::wire::arp::ArpPacket;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What VIPs and real servers have in common.
+/// State that VIPs and real servers share.
 #[derive(Debug)]
 pub(super) struct MachineState {
     pub(super) own_macs: Vec<MacAddr>,
-    /// Those without carrier.
+    /// Interfaces without carrier.
     pub(super) down: BTreeSet<InterfaceIndex>,
     pub(super) on_conflict: OnConflict,
     pub(super) timing: Timing,
@@ -52,18 +52,18 @@ impl Turn<'_> {
         between(&mut self.common.random, least, most)
     }
 
-    /// `span` and up to one `part`th of it more, from now.
+    /// `span` from now, plus a random part of it up to one `part`th.
     pub(super) fn about(&mut self, span: Span, part: u32) -> Tick {
         let more = self.random(Span::default(), Span::from_millis(span.millis() / part));
         self.later(Span::from_millis(span.millis() + more.millis()))
     }
 
-    /// `span` from now, and never now itself: whatever is put off is over for this turn.
+    /// `span` from now, at least 1 ms: a deadline set during a call is never due in the same call.
     pub(super) fn later(&self, span: Span) -> Tick {
         self.now.after(span.max(Span::from_millis(1)))
     }
 
-    /// When a real server that has just been heard is asked again.
+    /// Time of the next request to a reachable real server.
     pub(super) fn refresh(&mut self) -> Tick {
         let spread = Span::from_millis(u32::try_from(self.common.servers).unwrap_or(u32::MAX));
         self.about(self.timing().refresh.max(spread), 8)

@@ -1,4 +1,4 @@
-//! A VIP's life: probed, claimed or left to its holder, announced, defended (RFC 5227).
+//! State machine of a VIP: probe, claim or stand by, announce, defend (RFC 5227).
 
 use super::rivals::Rivals;
 use super::turn::Turn;
@@ -14,55 +14,55 @@ pub(super) struct VipMachine {
     address: Ipv4Addr,
     state: VipState,
     rivals: Rivals,
-    /// The holder that control was told of, until the VIP is claimed.
+    /// Holder in the last report to control, until the VIP is claimed.
     standby: Option<MacAddr>,
 }
 
 #[derive(Debug)]
 enum VipState {
-    /// There is no carrier to probe by. `ours`: claimed before the outage, as control still has it.
-    Held { ours: bool },
-    /// `sent` probes are out and nothing has answered. `ours` as above.
+    /// No carrier. `ours`: claimed before the outage; control still has it as claimed.
+    Suspended { ours: bool },
+    /// `sent` probes without an answer. `ours` as above.
     Probing { sent: u8, due: Tick, ours: bool },
-    /// Another station has the address. It is asked at `due`; it was asked before if `asked`.
+    /// Another station has the address. It is probed at `due`; `asked`: it has been probed before.
     Standby { holder: MacAddr, asked: bool, due: Tick },
-    /// It is ours.
+    /// Claimed by this director.
     Claimed(Announcer),
 }
 
 #[derive(Debug)]
 struct Announcer {
-    /// Announcements of this round that are out: a claim and a defence begin one.
+    /// Announcements sent in this round. A claim and a defense start a round.
     announced: u8,
-    /// The next announcement.
+    /// Next announcement.
     due: Option<Tick>,
     guard: DefenseTimer,
 }
 
-/// Keeps defences [`super::Timing::defend_interval`] apart.
+/// Enforces [`super::Timing::defend_interval`] between defenses.
 #[derive(Clone, Copy, Debug)]
 enum DefenseTimer {
-    /// No defence lately: the next conflict gets one at once.
+    /// No recent defense: the next conflict is answered at once.
     Ready,
-    /// Defended; nothing before `until`, then once more if `again`.
+    /// Defended: none before `until`, then another one if `again`.
     Resting { until: Tick, again: bool },
 }
 
 impl VipMachine {
     pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
         let is_up = turn.is_up(InterfaceIndex::CLIENT);
-        let state = if is_up { VipState::probing(false, turn) } else { VipState::Held { ours: false } };
+        let state = if is_up { VipState::probing(false, turn) } else { VipState::Suspended { ours: false } };
         Self { address, state, rivals: Rivals::new(address), standby: None }
     }
 
-    /// The carrier is gone.
-    pub(super) fn hold(&mut self) {
+    /// Handles the loss of the carrier.
+    pub(super) fn suspend(&mut self) {
         self.rivals.rest();
-        self.state = VipState::Held { ours: self.is_ours() };
+        self.state = VipState::Suspended { ours: self.is_ours() };
     }
 
-    /// The carrier is back. The segment may be another one, or have another owner of the VIP: it is
-    /// probed for before it is announced, unless the policy is to claim it whatever others do.
+    /// Handles the return of the carrier. The segment may be another one, or have another owner of the VIP:
+    /// it is probed for before it is announced, unless the policy is to claim it in any case.
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>) {
         self.rivals.renew(turn);
         let ours = self.is_ours();
@@ -73,17 +73,17 @@ impl VipMachine {
         self.state = VipState::probing(ours, turn);
     }
 
-    /// True if control has been told that the VIP is claimed.
+    /// True if control has the VIP as claimed.
     fn is_ours(&self) -> bool {
         matches!(
             self.state,
-            VipState::Claimed(_) | VipState::Held { ours: true } | VipState::Probing { ours: true, .. }
+            VipState::Claimed(_) | VipState::Suspended { ours: true } | VipState::Probing { ours: true, .. }
         )
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
         let (due, guard) = match &self.state {
-            VipState::Held { .. } => return None,
+            VipState::Suspended { .. } => return None,
             VipState::Probing { due, .. } | VipState::Standby { due, .. } => (Some(*due), None),
             VipState::Claimed(claim) => (claim.due, claim.guard.until()),
         };
@@ -91,15 +91,15 @@ impl VipMachine {
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.state, VipState::Held { .. }) {
+        if matches!(self.state, VipState::Suspended { .. }) {
             return;
         }
-        self.rivals.forget_quiet(turn);
-        if let Some(told) = self.standby
-            && !self.rivals.contains(told)
+        self.rivals.expire(turn);
+        if let Some(reported) = self.standby
+            && !self.rivals.contains(reported)
             && let Some(holder) = self.rivals.any()
         {
-            self.tell_standby(holder, turn);
+            self.report_standby(holder, turn);
         }
         match &mut self.state {
             VipState::Probing { sent, due, .. } if turn.now.reached(*due) => {
@@ -108,7 +108,7 @@ impl VipMachine {
             }
             VipState::Standby { holder, asked, due } if turn.now.reached(*due) => {
                 let (holder, asked) = (*holder, *asked);
-                self.ask_holder(holder, asked, turn);
+                self.probe_holder(holder, asked, turn);
             }
             VipState::Claimed(claim) => {
                 claim.run_due(self.address, turn);
@@ -117,12 +117,12 @@ impl VipMachine {
                     self.rivals.watch(turn);
                 }
             }
-            VipState::Held { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
+            VipState::Suspended { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
         }
     }
 
-    /// Takes an ARP packet from another station on the client interface. `server` finds the real server
-    /// that the station is, if it is one.
+    /// Handles an ARP packet of another station on the client interface. `server` looks up the real server
+    /// with the sender's MAC address.
     pub(super) fn receive(
         &mut self,
         packet: &ArpPacket,
@@ -133,7 +133,7 @@ impl VipMachine {
             self.conflict(packet, server(), turn);
         } else if self.answers(packet, turn) {
             turn.counters().answered.add(1);
-            turn.send(InterfaceIndex::CLIENT, packet.answer(turn.mac(InterfaceIndex::CLIENT)));
+            turn.send(InterfaceIndex::CLIENT, packet.reply(turn.mac(InterfaceIndex::CLIENT)));
         }
     }
 
@@ -141,10 +141,10 @@ impl VipMachine {
         self.rivals.identify(mac, server, turn);
     }
 
-    /// A station that uses the VIP as a sender has it. One that probes for it while this director
-    /// does wants it just as much (RFC 5227 §2.1.1): the one with the higher MAC address goes on, so
-    /// that two of them do not step back from each other for ever. A probe for a VIP that is this
-    /// director's is only a question.
+    /// True if the packet conflicts with this director's use of the VIP: it has the VIP as its sender
+    /// address, or is a simultaneous probe (RFC 5227 §2.1.1). Of two probing directors the one with the
+    /// higher MAC address continues, so that they do not both step back for ever. A probe for a claimed VIP
+    /// is no conflict.
     fn contradicted_by(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
         let probing = matches!(self.state, VipState::Probing { ours: false, .. });
         let probes_too = packet.is_probe() && packet.target_ip == self.address;
@@ -152,8 +152,8 @@ impl VipMachine {
         packet.sender_ip == self.address || (probing && probes_too && stronger)
     }
 
-    /// After an outage, probes alone are answered: they keep the VIP from a standby that has lost the
-    /// interface as well, and lead no client here while another station may have the VIP.
+    /// True if the packet is answered. After an outage only probes are: this keeps the VIP from a standby
+    /// that has lost the interface as well, and attracts no client while another station may have the VIP.
     fn answers(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
         let to_us =
             !packet.destination.is_unicast() || packet.destination == turn.mac(InterfaceIndex::CLIENT);
@@ -161,13 +161,13 @@ impl VipMachine {
         let answers = match self.state {
             VipState::Claimed(_) => true,
             VipState::Probing { ours, .. } => ours && packet.is_probe(),
-            VipState::Held { .. } | VipState::Standby { .. } => false,
+            VipState::Suspended { .. } | VipState::Standby { .. } => false,
         };
         answers && asked && to_us
     }
 
-    /// True for a packet that shows the VIP to have been taken during an outage: an answer to a probe, or an
-    /// announcement. A station that held the VIP beside this director before has not taken it.
+    /// True for a packet that shows that the VIP was taken during an outage: a reply to a probe, or an
+    /// announcement. A station that already held the VIP beside this director has not taken it.
     fn is_lost_to(&self, packet: &ArpPacket) -> bool {
         let asserts = packet.operation == Operation::Reply || packet.sender_ip == packet.target_ip;
         let is_back = matches!(self.state, VipState::Probing { ours: true, .. });
@@ -189,15 +189,15 @@ impl VipMachine {
 
     fn claim(&mut self, turn: &mut Turn<'_>) {
         if !self.is_ours() {
-            self.tell_claimed(turn);
+            self.report_claimed(turn);
         }
         self.state = VipState::Claimed(Announcer::new(self.address, turn));
         self.rivals.watch(turn);
     }
 
-    fn tell_claimed(&mut self, turn: &mut Turn<'_>) {
+    fn report_claimed(&mut self, turn: &mut Turn<'_>) {
         if turn.common.on_conflict == OnConflict::Standby {
-            self.rivals.forget_all(turn);
+            self.rivals.clear(turn);
         }
         turn.report(ArpReport::Claimed { vip: self.address });
         self.standby = None;
@@ -205,12 +205,12 @@ impl VipMachine {
 
     fn conflict(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
         turn.counters().conflicts.add(1);
-        let gives_way = turn.common.on_conflict == OnConflict::Standby;
-        if gives_way && self.is_lost_to(packet) {
-            // Before the rival is reported: to control that is a conflict about a VIP that is not claimed.
+        let yields = turn.common.on_conflict == OnConflict::Standby;
+        if yields && self.is_lost_to(packet) {
+            // Before the conflict is reported: control takes it as one about a VIP that is not claimed.
             self.stand_by(packet.sender_mac, turn);
         }
-        self.rivals.heard(packet, server, turn);
+        self.rivals.observe(packet, server, turn);
         match &mut self.state {
             VipState::Claimed(claim) => {
                 let defended = matches!(claim.guard, DefenseTimer::Resting { .. });
@@ -219,48 +219,48 @@ impl VipMachine {
                 }
                 claim.defend(self.address, turn);
                 self.rivals.watch(turn);
-                if let Some(holder) = self.rivals.stronger(turn).filter(|_| gives_way) {
+                if let Some(holder) = self.rivals.stronger(turn).filter(|_| yields) {
                     self.stand_by(holder, turn);
                 }
             }
-            VipState::Probing { ours: false, .. } | VipState::Standby { .. } if gives_way => {
+            VipState::Probing { ours: false, .. } | VipState::Standby { .. } if yields => {
                 self.stand_by(packet.sender_mac, turn);
             }
-            VipState::Held { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
+            VipState::Suspended { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
         }
     }
 
-    /// Leaves the VIP to `holder` for as long as that answers.
+    /// Leaves the VIP to `holder` while it answers.
     fn stand_by(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
         self.rivals.rest();
         if self.standby.is_none() {
-            self.tell_standby(holder, turn);
+            self.report_standby(holder, turn);
         }
         let due = turn.about(turn.timing().standby_interval, 4);
         self.state = VipState::Standby { holder, asked: false, due };
     }
 
-    fn tell_standby(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
+    fn report_standby(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
         self.standby = Some(holder);
         turn.report(ArpReport::Standby { vip: self.address, mac: holder });
     }
 
-    /// Asks the holder alone, so that a standby does not trouble the whole segment. One that does not
-    /// answer is followed by probes to all.
-    fn ask_holder(&mut self, holder: MacAddr, asked: bool, turn: &mut Turn<'_>) {
+    /// Probes the holder by unicast, so that a standby does not load the whole segment. If it does not
+    /// answer, probes follow by broadcast.
+    fn probe_holder(&mut self, holder: MacAddr, asked: bool, turn: &mut Turn<'_>) {
         if asked {
             return self.probe_or_claim(0, turn);
         }
         turn.counters().probed.add(1);
-        let question = ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), self.address);
-        turn.send(InterfaceIndex::CLIENT, question.only_to(holder));
+        let probe = ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), self.address);
+        turn.send(InterfaceIndex::CLIENT, probe.unicast_to(holder));
         let (_, wait) = turn.timing().probe_gap;
         self.state = VipState::Standby { holder, asked: true, due: turn.later(wait) };
     }
 }
 
 impl VipState {
-    /// From the first probe on, which waits a random time.
+    /// Starts to probe after a random delay.
     fn probing(ours: bool, turn: &mut Turn<'_>) -> Self {
         let wait = turn.timing().probe_wait;
         Self::Probing { sent: 0, due: turn.now.after(turn.random(Span::default(), wait)), ours }
@@ -277,8 +277,8 @@ impl Announcer {
     fn run_due(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
         if self.due.is_some_and(|due| turn.now.reached(due)) {
             if self.announced >= turn.timing().announcements {
-                // Linux does not answer an announcement of its own address but answers a probe:
-                // this finds real servers that have begun to answer ARP.
+                // Linux ignores an announcement of its own address but answers a probe: this finds real
+                // servers that have started to answer ARP.
                 probe(vip, turn);
             }
             self.announce(vip, turn);
@@ -292,8 +292,8 @@ impl Announcer {
         }
     }
 
-    /// Begins a round of announcements. It goes on for some seconds, by when a rival that gives way
-    /// has done so: the last word that routers hear is this director's.
+    /// Starts a round of announcements. It lasts some seconds, by when a rival that yields has done so: the
+    /// last announcement that routers receive is this director's.
     fn defend(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
         if let DefenseTimer::Resting { again, .. } = &mut self.guard {
             *again = true;
@@ -304,7 +304,7 @@ impl Announcer {
         self.announce(vip, turn);
     }
 
-    /// Announces the VIP, and plans the next time.
+    /// Announces the VIP, and schedules the next announcement.
     fn announce(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
         announce(vip, turn);
         let timing = turn.timing();
@@ -331,10 +331,10 @@ fn probe(vip: Ipv4Addr, turn: &mut Turn<'_>) {
     turn.send(InterfaceIndex::CLIENT, ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), vip));
 }
 
-/// Tells all stations where the VIP is.
+/// Announces the VIP to all stations.
 ///
-/// The request is RFC 5227's form. The reply is for routers and firewalls that update an entry
-/// from replies only; it costs one more small frame a minute.
+/// The request is RFC 5227's form. The reply is for routers and firewalls that update an entry from replies
+/// only; it costs one more small frame a minute.
 fn announce(vip: Ipv4Addr, turn: &mut Turn<'_>) {
     let mac = turn.mac(InterfaceIndex::CLIENT);
     turn.counters().announced.add(1);

@@ -5,31 +5,31 @@ use crate::model::ServerId;
 use crossbeam::utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A count that one worker raises and anybody reads.
+/// Counter with one writer, the owning worker, and any number of readers.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Raises the count. Only the owning worker may call this: two writers would lose counts.
+    /// Adds `n`. For the owning worker only: two writers would lose counts.
     #[inline]
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Replaces the count by a current reading (a level rather than a total).
+    /// Sets a gauge.
     #[inline]
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
     }
 
-    /// The count now.
+    /// Current value.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// What one worker sent to one real server of one service.
+/// Counters of one worker for one real server of one service.
 #[derive(Debug, Default)]
 pub struct ServerCounters {
     /// Connections opened.
@@ -49,18 +49,18 @@ impl ServerCounters {
     }
 }
 
-/// How full the rings of one (interface, queue) pair are, in frames.
+/// Fill levels of the rings of one interface queue, in frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// Received and not yet read.
+    /// Received, not yet read.
     pub receive: u32,
-    /// Given to the kernel to send and not yet completed.
+    /// Queued for transmission, not yet completed.
     pub transmit: u32,
-    /// With the kernel, ready to be received into; 0 where the kernel does not tell.
+    /// Free receive buffers in the kernel; 0 where the kernel does not report it.
     pub fill: u32,
 }
 
-/// Everything that one worker counts.
+/// Counters of one worker.
 #[derive(Debug)]
 pub struct WorkerCounters {
     /// Frames received.
@@ -71,7 +71,7 @@ pub struct WorkerCounters {
     pub batches: Counter,
     /// Times the worker went to sleep in poll(2).
     pub sleeps: Counter,
-    /// Signs of life: one every 10 ms or so, with frames or without.
+    /// Heartbeat: one about every 10 ms, with or without frames.
     pub beats: Counter,
     /// Connections in this worker's table now.
     pub entries: Counter,
@@ -79,11 +79,11 @@ pub struct WorkerCounters {
     pub expired: Counter,
     /// Unconfirmed connections that were evicted for a new one.
     pub evicted: Counter,
-    /// The MAC address that a frame dropped as [`DropReason::Looped`] last came from, as
-    /// [`crate::wire::MacAddr::bits`] gives it; 0 before the first.
+    /// Source MAC address of the last frame dropped as [`DropReason::Looped`], as
+    /// [`crate::wire::MacAddr::bits`]; 0 before the first.
     pub looped_from: Counter,
-    /// Connections opened by a frame whose TCP or UDP checksum its sender had not finished, and nothing
-    /// on the way will: the real server drops such frames.
+    /// Connections opened by a frame with an unfinished TCP or UDP checksum that is not completed on
+    /// transmission: the real server drops it.
     pub unfinished: Counter,
     drops: [Counter; DropReason::ALL.len()],
     ports: Box<[[Counter; 3]]>,
@@ -135,9 +135,8 @@ impl WorkerCounters {
         &self.servers[usize::from(server.0)]
     }
 
-    /// Notes how full the rings of one port are. A port beyond the number given at creation is
-    /// not noted.
-    pub fn note_levels(&self, port: usize, levels: Levels) {
+    /// Sets the ring levels of `port`. Ignored for a port beyond the number given at creation.
+    pub fn set_levels(&self, port: usize, levels: Levels) {
         if let Some([receive, transmit, fill]) = self.ports.get(port) {
             receive.set(levels.receive.into());
             transmit.set(levels.transmit.into());
@@ -145,7 +144,7 @@ impl WorkerCounters {
         }
     }
 
-    /// How full the rings of one port were when last noted.
+    /// Ring levels of one port, as last set.
     #[must_use]
     pub fn levels(&self, port: usize) -> Levels {
         let [receive, transmit, fill] =

@@ -1,10 +1,10 @@
-//! Why a frame was dropped: each reason has a name, a counter and a sentence.
+//! Drop reasons, each with a name, a counter and an explanation.
 
 use crate::wire::Malformed;
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
-        /// Why a frame went no further. The discriminant indexes the drop counters.
+        /// Reason for dropping a frame. The discriminant indexes the drop counters.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum DropReason {
@@ -12,16 +12,16 @@ macro_rules! drop_reasons {
         }
 
         impl DropReason {
-            /// Every reason, in the order of the counters.
+            /// All reasons, in the order of the counters.
             pub const ALL: &'static [DropReason] = &[$(Self::$variant,)+];
 
-            /// The name in listings and metrics.
+            /// Name in listings and metrics.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// What it means, for a person.
+            /// Explanation for operators.
             #[must_use]
             pub const fn explanation(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc,)+).trim_ascii(),)+ }
@@ -82,7 +82,7 @@ drop_reasons! {
 }
 
 impl DropReason {
-    /// True for frames that the worker has not received: the kernel lost them before.
+    /// True for frames that the kernel lost before the worker could receive them.
     #[must_use]
     pub const fn is_before_receive(self) -> bool {
         matches!(self, Self::RingFull | Self::NoBuffer | Self::TooLongToReceive | Self::NotDelivered)
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_indexes_its_own_counter_and_explains_itself() {
+    fn every_reason_has_its_own_counter_and_explanation() {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
             assert!(reason.explanation().ends_with('.'), "{}", reason.explanation());

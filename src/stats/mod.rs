@@ -1,4 +1,4 @@
-//! Counters: written by one worker each, read by control at any time.
+//! Counters, each written by one worker and read by control at any time.
 
 #![forbid(unsafe_code)]
 

@@ -3,30 +3,30 @@
 use super::{MacAddr, ethernet};
 use std::net::Ipv4Addr;
 
-/// Length of every frame that is emitted: Ethernet's least, without the check sequence, in bytes.
+/// Length of emitted frames: the Ethernet minimum without the frame check sequence, in bytes.
 pub const FRAME_LEN: usize = 60;
-/// How much of a frame ARP takes, Ethernet header included, in bytes; the rest is padding.
+/// Length of an ARP packet with its Ethernet header, in bytes. The rest of a frame is padding.
 pub const PACKET_LEN: usize = ethernet::HEADER_LEN + 28;
 
 /// Hardware type Ethernet, protocol type IPv4, and the lengths of their addresses.
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
 
-/// An ARP packet together with the Ethernet header that carries it.
+/// ARP packet with its Ethernet header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArpPacket {
     /// Ethernet destination.
     pub destination: MacAddr,
     /// Ethernet source. Bridged and proxied packets differ from `sender_mac` here.
     pub source: MacAddr,
-    /// Question or answer.
+    /// Request or reply.
     pub operation: Operation,
-    /// `ar$sha`: whose address this is.
+    /// `ar$sha`: MAC address of the sender.
     pub sender_mac: MacAddr,
     /// `ar$spa`; unspecified in a probe.
     pub sender_ip: Ipv4Addr,
-    /// `ar$tha`; zero in a question.
+    /// `ar$tha`; zero in a request.
     pub target_mac: MacAddr,
-    /// `ar$tpa`: the address asked for, or the asker's in an answer.
+    /// `ar$tpa`: the requested address; in a reply, the requester's.
     pub target_ip: Ipv4Addr,
 }
 
@@ -34,13 +34,13 @@ pub struct ArpPacket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Operation {
-    /// Who has the target address?
+    /// Asks for the MAC address of the target.
     Request = 1,
-    /// The sender has its address.
+    /// Gives the sender's MAC address.
     Reply = 2,
 }
 
-/// Why a frame is no ARP packet for IPv4 over Ethernet.
+/// Error for a frame that is not ARP for IPv4 over Ethernet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArpError {
     /// The frame ends before the packet does.
@@ -54,10 +54,10 @@ pub enum ArpError {
 }
 
 impl ArpPacket {
-    /// Reads an Ethernet frame; whatever follows the packet is padding.
+    /// Parses an Ethernet frame. Padding after the packet is ignored.
     ///
     /// # Errors
-    /// The first thing that is wrong with it, outermost header first.
+    /// The reason of the outermost header that is wrong.
     pub fn parse(frame: &[u8]) -> Result<Self, ArpError> {
         if ethernet::ethertype(frame).ok_or(ArpError::Truncated)? != ethernet::ARP {
             return Err(ArpError::EtherType);
@@ -82,7 +82,7 @@ impl ArpPacket {
         })
     }
 
-    /// Writes the whole frame, padding of zeros included.
+    /// Writes the frame, with zeros as padding.
     pub fn emit(&self, frame: &mut [u8; FRAME_LEN]) {
         frame[0..6].copy_from_slice(&self.destination.0);
         frame[6..12].copy_from_slice(&self.source.0);
@@ -96,7 +96,7 @@ impl ArpPacket {
         frame[PACKET_LEN..].fill(0);
     }
 
-    /// The broadcast question "who has `target`? tell `own_ip`".
+    /// ARP request for `target`, by broadcast.
     #[must_use]
     pub fn request(own_mac: MacAddr, own_ip: Ipv4Addr, target: Ipv4Addr) -> Self {
         Self {
@@ -110,23 +110,21 @@ impl ArpPacket {
         }
     }
 
-    /// The question "does anybody have `address`?", which changes nobody's ARP cache because it
-    /// names no sender (RFC 5227 §1.1, ARP Probe).
+    /// ARP Probe for `address` (RFC 5227 §1.1). Without a sender address it changes no ARP cache.
     #[must_use]
     pub fn probe(own_mac: MacAddr, address: Ipv4Addr) -> Self {
         Self::request(own_mac, Ipv4Addr::UNSPECIFIED, address)
     }
 
-    /// Gratuitous ARP in the form of a request: "`address` is at `own_mac`" (RFC 5227 §1.1, ARP
-    /// Announcement).
+    /// ARP Announcement of `address` (RFC 5227 §1.1): gratuitous ARP as a request.
     #[must_use]
     pub fn announcement(own_mac: MacAddr, address: Ipv4Addr) -> Self {
         Self::request(own_mac, address, address)
     }
 
-    /// Gratuitous ARP in the form of a broadcast reply.
+    /// Gratuitous ARP as a broadcast reply.
     ///
-    /// The target MAC is the sender's: Linux takes a reply for gratuitous only then
+    /// The target MAC address is the sender's: only then does Linux treat a reply as gratuitous
     /// (`arp_is_garp` in net/ipv4/arp.c).
     #[must_use]
     pub fn announcement_reply(own_mac: MacAddr, address: Ipv4Addr) -> Self {
@@ -134,15 +132,15 @@ impl ArpPacket {
         Self { operation: Operation::Reply, target_mac: own_mac, ..announcement }
     }
 
-    /// The same question put to one station only.
+    /// The same request, by unicast to `station`.
     #[must_use]
-    pub fn only_to(self, station: MacAddr) -> Self {
+    pub fn unicast_to(self, station: MacAddr) -> Self {
         Self { destination: station, ..self }
     }
 
-    /// The answer to this question, to the asker alone: "what you ask for is at `own_mac`".
+    /// Reply to this request, by unicast to the requester, that the requested address is at `own_mac`.
     #[must_use]
-    pub fn answer(&self, own_mac: MacAddr) -> Self {
+    pub fn reply(&self, own_mac: MacAddr) -> Self {
         Self {
             destination: self.sender_mac,
             source: own_mac,
@@ -154,7 +152,7 @@ impl ArpPacket {
         }
     }
 
-    /// True for a question without a sender address: somebody is about to take the target address.
+    /// True for an ARP Probe: the sender is about to use the target address.
     #[must_use]
     pub fn is_probe(&self) -> bool {
         self.operation == Operation::Request && self.sender_ip.is_unspecified()
@@ -179,7 +177,7 @@ mod tests {
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
     const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 
-    /// The director's answer to the router's question.
+    /// Reply of the director to a request of the router.
     #[rustfmt::skip]
     const FRAME: [u8; FRAME_LEN] = [
         0x02, 0, 0, 0, 0, 0x01,  0x02, 0, 0, 0, 0, 0x0d,  0x08, 0x06,
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn deconstruct_every_byte_belongs_to_the_field_that_the_rfc_says() {
+    fn deconstruct() {
         let changed = |at: usize| {
             let mut frame = FRAME;
             frame[at] ^= 0x40;
@@ -237,13 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn construct_the_answer_to_a_question() {
-        let question = ArpPacket::request(ROUTER, GATEWAY, VIP);
-        assert_eq!(question.answer(DIRECTOR), PACKET);
+    fn construct_a_reply() {
+        let request = ArpPacket::request(ROUTER, GATEWAY, VIP);
+        assert_eq!(request.reply(DIRECTOR), PACKET);
     }
 
     #[test]
-    fn parse_with_padding_and_without() {
+    fn parse() {
         assert_eq!(ArpPacket::parse(&FRAME), Ok(PACKET));
         assert_eq!(ArpPacket::parse(&FRAME[..PACKET_LEN]), Ok(PACKET));
         let mut long = FRAME.to_vec();
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn emit_overwrites_a_poisoned_buffer() {
+    fn emit() {
         assert_eq!(emitted(PACKET), FRAME);
     }
 
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_and_announcements_are_what_rfc_5227_says() {
+    fn probes_and_announcements_follow_rfc_5227() {
         let probe = ArpPacket::probe(DIRECTOR, VIP);
         assert!(probe.is_probe());
         assert_eq!((probe.destination, probe.source), (MacAddr::BROADCAST, DIRECTOR));
@@ -296,9 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn a_question_can_be_put_to_one_station() {
-        let question = ArpPacket::request(DIRECTOR, GATEWAY, VIP);
-        assert_eq!(question.only_to(ROUTER), ArpPacket { destination: ROUTER, ..question });
+    fn a_request_can_be_unicast() {
+        let request = ArpPacket::request(DIRECTOR, GATEWAY, VIP);
+        assert_eq!(request.unicast_to(ROUTER), ArpPacket { destination: ROUTER, ..request });
     }
 
     fn packets() -> impl Strategy<Value = ArpPacket> {
@@ -319,7 +317,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_emitted_is_parsed_back(packet in packets()) {
+        fn emitted_packets_parse(packet in packets()) {
             prop_assert_eq!(ArpPacket::parse(&emitted(packet)), Ok(packet));
         }
 
@@ -340,12 +338,12 @@ mod tests {
         }
 
         #[test]
-        fn no_frame_makes_the_parser_panic(frame in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn no_frame_panics_the_parser(frame in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = ArpPacket::parse(&frame);
         }
 
         #[test]
-        fn no_change_to_a_packet_makes_the_parser_panic(at in 0..FRAME_LEN, byte: u8, len in 0..=FRAME_LEN) {
+        fn no_modified_packet_panics_the_parser(at in 0..FRAME_LEN, byte: u8, len in 0..=FRAME_LEN) {
             let mut frame = FRAME;
             frame[at] = byte;
             if let Ok(packet) = ArpPacket::parse(&frame[..len]) {

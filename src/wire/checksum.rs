@@ -1,20 +1,21 @@
-//! The TCP and UDP checksum (RFC 9293 section 3.1, RFC 768): is it finished?
+//! Detection of unfinished TCP and UDP checksums (RFC 9293 section 3.1, RFC 768).
 //!
-//! A sender that leaves it to its network card writes the sum of the pseudo-header there, not inverted
-//! (`CHECKSUM_PARTIAL` in Linux). On a veth there is no card, and the frame arrives like that.
+//! With checksum offload, the sender's kernel writes the sum of the pseudo-header, not inverted, and leaves
+//! the rest to the network card (`CHECKSUM_PARTIAL` in Linux). A veth has no card, and the frame arrives
+//! like that.
 
 use super::ipv4::Ipv4;
 use super::packet::Protocol;
 use super::{ethernet, transport};
 
-/// True if a frame's TCP or UDP checksum was left to a network card that never did it. One that is
-/// wrong in another way is not, nor the 0 of a UDP datagram without a checksum.
+/// True if the TCP or UDP checksum was left to a network card that did not compute it. False for checksums
+/// that are wrong in another way, and for UDP without a checksum (0).
 #[must_use]
 pub fn is_unfinished(frame: &[u8]) -> bool {
     holds_pseudo_header(frame) && !is_right(frame)
 }
 
-/// Whether the field is the sum of the pseudo-header, which it is once in 65,536 times by chance.
+/// True if the field is the sum of the pseudo-header. One in 65,536 right checksums is, too.
 fn holds_pseudo_header(frame: &[u8]) -> bool {
     let Some(ip) = datagram(frame) else { return false };
     let Some(field) = field(&ip) else { return false };
@@ -36,7 +37,7 @@ fn datagram(frame: &[u8]) -> Option<Ipv4<'_>> {
     (ethertype == ethernet::IPV4).then(|| Ipv4::new(payload).ok())?
 }
 
-/// As it lies in the frame.
+/// The checksum field, in network byte order.
 fn field(ip: &Ipv4<'_>) -> Option<u16> {
     let at = match ip.protocol() {
         Protocol::TCP => transport::TCP_CHECKSUM,
@@ -46,7 +47,7 @@ fn field(ip: &Ipv4<'_>) -> Option<u16> {
     ip.payload().get(at..)?.first_chunk().copied().map(u16::from_ne_bytes)
 }
 
-/// In this machine's byte order: a one's-complement sum is right in any.
+/// Sum of the pseudo-header in native byte order: a one's-complement sum is right in any order.
 fn pseudo_header(ip: &Ipv4<'_>) -> u64 {
     let address = |address: std::net::Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
     let len = ip.payload().len() as u16; // at most what the 16-bit total length says
@@ -72,7 +73,7 @@ mod tests {
         frame
     }
 
-    /// As Linux leaves it to a network card: `skb_partial_csum_set`, `tcp_v4_send_check`.
+    /// As Linux leaves it for checksum offload: `skb_partial_csum_set`, `tcp_v4_send_check`.
     fn unfinished(tcp: bool, payload: &[u8]) -> Vec<u8> {
         let mut frame = frame(tcp, payload);
         let len = if tcp { 20 } else { 8 } + payload.len() as u32;
@@ -89,17 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_sum_of_the_pseudo_header_is_unfinished() {
+    fn the_sum_of_the_pseudo_header_is_unfinished() {
         for (tcp, payload) in [(true, &[][..]), (true, b"odd"), (false, b"query"), (false, b"even")] {
             let (finished, unfinished) = (frame(tcp, payload), unfinished(tcp, payload));
             assert!(!is_unfinished(&finished) && is_sound(&finished));
             assert!(is_unfinished(&unfinished) && !is_sound(&unfinished));
             assert!(!is_unfinished(&tagged(&finished)));
             assert!(is_unfinished(&tagged(&unfinished)));
-            assert!(!is_sound(&tagged(&finished)), "only a closer look tells");
+            assert!(!is_sound(&tagged(&finished)), "only the slow path decides");
             let mut wrong = finished;
             wrong[if tcp { 50 } else { 40 }] ^= 0x40;
-            assert!(!is_unfinished(&wrong), "wrong, but not left to a card");
+            assert!(!is_unfinished(&wrong), "wrong, but not unfinished");
         }
     }
 
@@ -112,7 +113,7 @@ mod tests {
 
     /// A payload that makes the right checksum equal to the sum of the pseudo-header.
     #[test]
-    fn a_checksum_that_looks_unfinished_by_chance_is_right() {
+    fn a_right_checksum_may_equal_the_pseudo_header_sum() {
         let by_chance =
             (0..=u16::MAX).map(|word| frame(false, &word.to_be_bytes())).find(|frame| !is_sound(frame));
         assert!(!is_unfinished(&by_chance.expect("one of 65,536")));

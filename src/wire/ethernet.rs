@@ -1,4 +1,4 @@
-//! The Ethernet II header (IEEE 802.3 clause 3).
+//! Ethernet II header (IEEE 802.3 clause 3).
 
 use super::MacAddr;
 
@@ -8,19 +8,19 @@ pub const HEADER_LEN: usize = 14;
 pub const IPV4: u16 = 0x0800;
 /// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
-/// EtherType of an IEEE 802.1Q tag; the EtherType of what is tagged follows the tag.
+/// EtherType of an IEEE 802.1Q tag. The inner EtherType follows the tag.
 pub const TAG: u16 = 0x8100;
-/// What a tag makes a frame longer by, in bytes.
+/// Length of a tag in bytes.
 pub const TAG_LEN: usize = 4;
-/// The bits of a tag that identify a VLAN; the others are a priority.
+/// Bits of a tag that hold the VLAN identifier. The others are the priority.
 const VLAN_ID: u16 = 0x0fff;
 
-/// Destination and source address, as a frame begins with them.
+/// Destination and source address, the first twelve bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses([u8; 12]);
 
 impl Addresses {
-    /// For frames from `source` to `destination`.
+    /// Addresses of a frame from `source` to `destination`.
     #[must_use]
     pub fn new(destination: MacAddr, source: MacAddr) -> Self {
         let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination.0, source.0);
@@ -42,7 +42,7 @@ impl Addresses {
         own == *end
     }
 
-    /// Writes both addresses and leaves every other byte alone.
+    /// Writes both addresses and no other byte.
     ///
     /// Returns false, and writes nothing, if the frame is shorter than twelve bytes.
     #[inline]
@@ -52,12 +52,12 @@ impl Addresses {
     }
 }
 
-/// A view of the header.
+/// View of the header.
 #[derive(Clone, Copy, Debug)]
 pub struct Header<'a>(&'a [u8; HEADER_LEN]);
 
 impl Header<'_> {
-    /// Destination address, as [`MacAddr::bits`] gives it.
+    /// Destination address, as [`MacAddr::bits`].
     #[inline]
     #[must_use]
     pub fn destination_bits(self) -> u64 {
@@ -65,7 +65,7 @@ impl Header<'_> {
         u64::from_le_bytes(*first) << 16
     }
 
-    /// Source address, as [`MacAddr::bits`] gives it.
+    /// Source address, as [`MacAddr::bits`].
     #[inline]
     #[must_use]
     pub fn source_bits(self) -> u64 {
@@ -88,7 +88,7 @@ impl Header<'_> {
     }
 }
 
-/// The header and what follows it; `None` if the frame ends before the header does.
+/// Splits a frame into header and payload; `None` if it ends within the header.
 #[inline]
 #[must_use]
 pub fn split(frame: &[u8]) -> Option<(Header<'_>, &[u8])> {
@@ -96,9 +96,8 @@ pub fn split(frame: &[u8]) -> Option<(Header<'_>, &[u8])> {
     Some((Header(header), payload))
 }
 
-/// EtherType and payload behind a priority tag, if there is one: a tag without a VLAN carries a
-/// priority only (IEEE 802.1Q clause 6.9.1), and the frame counts as untagged. The frame of a VLAN keeps
-/// the tag's EtherType. `None` if the tag is incomplete.
+/// Skips a priority tag: a tag without a VLAN, which carries only a priority (IEEE 802.1Q clause 6.9.1).
+/// Returns EtherType and payload. A VLAN tag is kept. `None` if the tag is incomplete.
 #[must_use]
 pub fn untagged(ethertype: u16, payload: &[u8]) -> Option<(u16, &[u8])> {
     if ethertype != TAG {
@@ -109,21 +108,21 @@ pub fn untagged(ethertype: u16, payload: &[u8]) -> Option<(u16, &[u8])> {
     Some(if has_vlan { (ethertype, payload) } else { (u16::from_be_bytes(*inner), behind) })
 }
 
-/// Destination address; `None` if the frame ends before it does.
+/// Destination address; `None` if the frame ends before its end.
 #[inline]
 #[must_use]
 pub fn destination(frame: &[u8]) -> Option<MacAddr> {
     frame.first_chunk().copied().map(MacAddr)
 }
 
-/// Source address; `None` if the frame ends before it does.
+/// Source address; `None` if the frame ends before its end.
 #[inline]
 #[must_use]
 pub fn source(frame: &[u8]) -> Option<MacAddr> {
     frame.get(6..)?.first_chunk().copied().map(MacAddr)
 }
 
-/// EtherType in host order; `None` if the frame ends before it does.
+/// EtherType in host order; `None` if the frame ends before its end.
 #[inline]
 #[must_use]
 pub fn ethertype(frame: &[u8]) -> Option<u16> {
@@ -137,7 +136,7 @@ mod tests {
     const FRAME: [u8; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x08, 0x06, 0xaa];
 
     #[test]
-    fn fields_are_where_the_standard_puts_them() {
+    fn fields_are_at_the_standard_offsets() {
         let (header, payload) = split(&FRAME).unwrap();
         assert_eq!((header.ethertype(), payload), (ARP, &FRAME[14..]));
         assert_eq!(Some(header.destination_bits()), destination(&FRAME).map(MacAddr::bits));
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_skipped_if_it_names_no_vlan() {
+    fn a_priority_tag_is_skipped() {
         let tagged = |tci: [u8; 2]| [&tci[..], &[0x08, 0x00, 0x45]].concat();
         for priority in [[0, 0], [0xa0, 0], [0x10, 0], [0xf0, 0]] {
             assert_eq!(untagged(TAG, &tagged(priority)), Some((IPV4, &[0x45][..])));
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn readdressing_touches_twelve_bytes() {
+    fn addresses_are_twelve_bytes() {
         let mut frame = FRAME;
         let addresses = Addresses::new(MacAddr([0xd; 6]), MacAddr([0x5; 6]));
         assert!(addresses.write(&mut frame));

@@ -1,25 +1,23 @@
-//! What nearly every frame is, read at a glance: an IPv4 header without options, and behind it a TCP
-//! segment or a UDP datagram.
+//! Fast path of the frame parser: untagged IPv4 without options, with TCP or UDP.
 //!
-//! Everything lies at a fixed offset there, and whatever is not as it should be has one answer: look
-//! closer. The closer look is [`Packet::parse`](super::Packet::parse), with which this never disagrees
-//! (the tests hold them against each other).
+//! All fields are at fixed offsets. Any other frame, and any error, gives `None`; the slow path
+//! [`Packet::parse`](super::Packet::parse) then decides. The two never disagree (the tests compare them).
 
 use super::packet::{Protocol, V4Packet};
 use super::transport::{self, PortPair, TcpFlags};
 use super::{ethernet, ipv4};
 use std::net::Ipv4Addr;
 
-/// Where the IPv4 header begins, in bytes.
+/// Offset of the IPv4 header in bytes.
 const IP: usize = ethernet::HEADER_LEN;
-/// Where TCP or UDP begins.
+/// Offset of the TCP or UDP header.
 const TRANSPORT: usize = IP + ipv4::MIN_HEADER_LEN;
-/// Bytes that have to be there: all three headers. The wire pads what is shorter to more.
+/// Length of all three headers, which every frame has: the wire pads shorter ones.
 const REACH: usize = TRANSPORT + transport::TCP_MIN_HEADER_LEN;
-/// Version 4, and a header of five words.
+/// Version 4 and a header length of five words.
 const PLAIN: u8 = 0x45;
 
-/// The packet in `frame`; `None` if there is none, or only a closer look can tell.
+/// Parses `frame`; `None` if it is not plain or not valid.
 #[inline]
 #[must_use]
 pub fn parse(frame: &[u8]) -> Option<V4Packet> {
@@ -36,10 +34,9 @@ pub fn parse(frame: &[u8]) -> Option<V4Packet> {
     Some(V4Packet { source, destination, protocol, ports, flags, bytes, ttl })
 }
 
-/// True if a frame that has been read is one for which the answers to two questions about its whole are
-/// known to be no: whether source and destination are one address, and whether the checksum of TCP or
-/// UDP is [unfinished](super::checksum::is_unfinished). False where a closer look is needed, as it is for
-/// tags and options, and once in 65,536 times by chance.
+/// True if source and destination address of a parsed frame differ and its TCP or UDP checksum is not
+/// [unfinished](super::checksum::is_unfinished). False also where only the slow path can decide: for tags
+/// and options, and for one in 65,536 right checksums.
 #[inline]
 #[must_use]
 pub fn is_sound(frame: &[u8]) -> bool {
@@ -50,10 +47,10 @@ pub fn is_sound(frame: &[u8]) -> bool {
     plain && source != destination && !holds_pseudo_header(bytes, u64::from(source) + u64::from(destination))
 }
 
-/// Whether the checksum of TCP or UDP is the sum of the pseudo-header, of which `addresses` is a part.
+/// True if the TCP or UDP checksum is the sum of the pseudo-header. `addresses` is a part of that.
 #[inline]
 fn holds_pseudo_header(bytes: &[u8; REACH], addresses: u64) -> bool {
-    // In a one's-complement sum this takes the header away from the total length.
+    // In a one's-complement sum this subtracts the header from the total length.
     const WITHOUT_HEADER: u64 = !(ipv4::MIN_HEADER_LEN as u16).to_be() as u64;
     let protocol = bytes[IP + 9];
     let tcp = protocol == Protocol::TCP;
@@ -64,7 +61,7 @@ fn holds_pseudo_header(bytes: &[u8; REACH], addresses: u64) -> bool {
     (addresses + others + u64::from(field)).is_multiple_of(0xffff)
 }
 
-/// Untagged IPv4 without options, and not a piece of a datagram.
+/// True for untagged IPv4 without options that is not a fragment.
 #[inline]
 fn is_plain(bytes: &[u8; REACH]) -> bool {
     let ethertype = u16::from_ne_bytes(array(bytes, IP - 2));
@@ -72,7 +69,7 @@ fn is_plain(bytes: &[u8; REACH]) -> bool {
     ethertype == ethernet::IPV4.to_be() && bytes[IP] == PLAIN && fragment == 0
 }
 
-/// RFC 1071, 64 bits at a time: a carry out of the top is a one at the bottom.
+/// Verifies the header checksum (RFC 1071) in 64-bit words, with end-around carry.
 #[inline]
 fn checksum_holds(bytes: &[u8; REACH]) -> bool {
     let [first, second] = [IP, IP + 8].map(|at| u64::from_ne_bytes(array(bytes, at)));
@@ -83,7 +80,7 @@ fn checksum_holds(bytes: &[u8; REACH]) -> bool {
     sum.wrapping_add(u64::from(carry)).is_multiple_of(0xffff)
 }
 
-/// TCP first, which most frames hold.
+/// Protocol and control bits. TCP first: most frames are TCP.
 #[inline]
 fn transport_of(bytes: &[u8; REACH], len: usize) -> Option<(Protocol, TcpFlags)> {
     let protocol = bytes[IP + 9];
@@ -111,13 +108,13 @@ fn total_len(bytes: &[u8; REACH]) -> usize {
     usize::from(word(bytes, IP + 2))
 }
 
-/// Sixteen bits in network order.
+/// 16-bit field in network byte order.
 #[inline]
 fn word(bytes: &[u8; REACH], at: usize) -> u16 {
     u16::from_be_bytes(array(bytes, at))
 }
 
-/// So many bytes from `at` on, which is a constant below [`REACH`] − `N` for every caller.
+/// `N` bytes at the constant offset `at`, at most [`REACH`] − `N`.
 #[inline(always)]
 fn array<const N: usize>(bytes: &[u8; REACH], at: usize) -> [u8; N] {
     std::array::from_fn(|index| bytes[at + index])

@@ -1,30 +1,30 @@
-//! One hop: what changes in an IPv4 packet that is sent on, and what tells that it goes in a circle.
+//! Rewrite of a forwarded IPv4 frame, and detection of forwarding loops.
 //!
 //! The time to live is decremented as routers do (RFC 1812 section 5.3.1) and as IPVS does in direct
-//! routing (`decrement_ttl` in net/netfilter/ipvs/ip_vs_xmit.c). It is also cut to [`TTL_MAX`]: a frame
-//! that directors hand round makes at most so many hops, whatever its sender began with.
+//! routing (`decrement_ttl` in net/netfilter/ipvs/ip_vs_xmit.c). It is also limited to [`TTL_MAX`]: in a
+//! loop of directors a frame makes at most this many hops, whatever its initial value.
 
 use super::ethernet::{self, Addresses};
 
-/// The highest time to live that a packet leaves with.
+/// Highest time to live of a forwarded frame.
 pub const TTL_MAX: u8 = 63;
-/// Hops between a client and a real server that have one MAC address, at most: containers on one host,
-/// or machines behind a bridge that translates addresses.
+/// Most hops between a client and a real server with the same MAC address: containers on one host, or
+/// machines behind a bridge that translates addresses.
 const NEAR: u8 = 8;
-/// A packet that comes from the MAC address that it would be sent to has come in a circle if its time
-/// to live is lower. Senders begin with 64 or more.
-const CIRCLED: u8 = TTL_MAX + 1 - NEAR;
+/// A frame whose source is its next hop is looping if its time to live is lower than this. Senders start at
+/// 64 or more.
+const LOOP_TTL: u8 = TTL_MAX + 1 - NEAR;
 
 /// Offset of the time to live in an untagged frame; protocol and header checksum follow.
 const TTL: usize = ethernet::HEADER_LEN + 8;
 const CHECKSUM: usize = TTL + 2;
-/// Where the header checksum ends.
+/// End of the header checksum.
 const REACH: usize = CHECKSUM + 2;
 
-/// Rewrites a frame that holds an IPv4 header whose time to live is 2 at least: both MAC addresses, the
-/// time to live, the header checksum. Every other byte stays as it is, a priority tag included.
+/// Rewrites the MAC addresses, the time to live and the header checksum of an IPv4 frame. The time to live
+/// must be at least 2. Every other byte stays, a priority tag included.
 ///
-/// Writes nothing if the frame ends before that.
+/// Writes nothing if the frame is too short.
 #[inline]
 pub fn forward(frame: &mut [u8], addresses: &Addresses) {
     if is_tagged(frame) {
@@ -34,8 +34,8 @@ pub fn forward(frame: &mut [u8], addresses: &Addresses) {
     }
 }
 
-/// The same for an untagged frame, unless it [turns back](turns_back). Returns false, and writes
-/// nothing, if it does or ends before.
+/// Like [`forward`], for an untagged frame that does not [turn back](turns_back). Returns false, and writes
+/// nothing, if it does or is too short.
 #[inline]
 #[must_use]
 pub fn forward_plain(frame: &mut [u8], addresses: &Addresses) -> bool {
@@ -51,25 +51,25 @@ pub fn forward_plain(frame: &mut [u8], addresses: &Addresses) -> bool {
 fn rewrite(plain: &mut [u8; REACH], addresses: &Addresses) {
     addresses.write(plain);
     let [.., ttl, _, high, low] = plain;
-    spend(ttl, [high, low]);
+    decrement(ttl, [high, low]);
 }
 
-/// True if a frame comes from the station that `addresses` would send it to, and from farther than any
-/// sender behind that address can be.
+/// True if a frame comes from the station that `addresses` would send it to, from farther than any sender
+/// behind that MAC address can be.
 #[inline]
 #[must_use]
 pub fn turns_back(frame: &[u8], addresses: &Addresses) -> bool {
-    // Two MAC addresses of one site rarely end alike.
+    // MAC addresses on one segment rarely have the same last bytes.
     let Some([_, _, _, _, _, _, _, _, end @ ..]) = frame.first_chunk::<12>() else { return false };
-    addresses.ends_with(end) && has_circled(frame, addresses)
+    addresses.ends_with(end) && has_looped(frame, addresses)
 }
 
 #[cold]
-fn has_circled(frame: &[u8], addresses: &Addresses) -> bool {
-    ttl(frame).is_some_and(|ttl| ttl < CIRCLED) && ethernet::source(frame) == Some(addresses.destination())
+fn has_looped(frame: &[u8], addresses: &Addresses) -> bool {
+    ttl(frame).is_some_and(|ttl| ttl < LOOP_TTL) && ethernet::source(frame) == Some(addresses.destination())
 }
 
-/// The time to live of the IPv4 header in a frame, tagged or not.
+/// Time to live of the IPv4 header, behind a priority tag or not.
 #[must_use]
 pub fn ttl(frame: &[u8]) -> Option<u8> {
     let tag = if is_tagged(frame) { ethernet::TAG_LEN } else { 0 };
@@ -85,21 +85,21 @@ fn is_tagged(frame: &[u8]) -> bool {
 fn forward_tagged(frame: &mut [u8], addresses: &Addresses) {
     let header = frame.get_mut(TTL + ethernet::TAG_LEN..).and_then(|rest| rest.first_chunk_mut());
     if let Some([ttl, _, high, low]) = header {
-        spend(ttl, [high, low]);
+        decrement(ttl, [high, low]);
         addresses.write(frame);
     }
 }
 
-/// Decrements `ttl`, cuts it to [`TTL_MAX`], and makes up for it in the header checksum (RFC 1624).
+/// Decrements `ttl`, limits it to [`TTL_MAX`], and updates the header checksum (RFC 1624).
 #[inline]
-fn spend(ttl: &mut u8, [high, low]: [&mut u8; 2]) {
+fn decrement(ttl: &mut u8, [high, low]: [&mut u8; 2]) {
     let before = u32::from(*ttl);
     let left = before.wrapping_sub(1).min(TTL_MAX.into());
-    // One's-complement sums are right in any byte order; as it lies in the frame, the time to live is
-    // the first byte of its word.
-    // A sum of all ones becomes 0: no header has all ones for a checksum (RFC 1624 section 3).
+    // One's-complement sums are right in any byte order. In network byte order, the time to live is the
+    // first byte of its word. A sum of all ones becomes 0: no header has all ones for a checksum (RFC 1624
+    // section 3).
     let sum = u32::from(u16::from_le_bytes([*high, *low])) + (before - left);
-    let folded = (sum + ((sum + 1) >> 16)) as u16; // the carry is in it
+    let folded = (sum + ((sum + 1) >> 16)) as u16; // with the carry
     [*high, *low] = folded.to_le_bytes();
     *ttl = left as u8; // at most TTL_MAX
 }
@@ -113,7 +113,7 @@ mod tests {
     const SERVER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
     const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
 
-    /// With a header whose other words make any checksum right.
+    /// A frame with this checksum, made right by another header field.
     fn frame(ttl: u8, checksum: u16, tagged: bool) -> Vec<u8> {
         let mut header = [0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 1];
         header[10..12].copy_from_slice(&checksum.to_be_bytes());
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hop_costs_one_and_no_more_than_63_are_left() {
+    fn ttl_is_decremented_and_limited_to_63() {
         for (before, after) in [(255, 63), (128, 63), (65, 63), (64, 63), (63, 62), (3, 2), (2, 1)] {
             for tagged in [false, true] {
                 let mut frame = frame(before, 0x1234, tagged);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_stays_right_whatever_it_is() {
+    fn the_checksum_stays_right() {
         let addresses = Addresses::new(SERVER, OWN);
         for checksum in 0..=u16::MAX {
             for ttl in [2, 64, 65, 128, 255] {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_touched() {
+    fn no_other_byte_changes() {
         for tagged in [false, true] {
             let before = frame(64, 0xabcd, tagged);
             let mut after = before.clone();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_from_its_server_turns_back_unless_its_sender_is_near() {
+    fn a_frame_from_its_server_turns_back_unless_near() {
         let addresses = Addresses::new(SERVER, OWN);
         let from = |source: [u8; 6], ttl| {
             let mut frame = frame(ttl, 0, false);
@@ -178,7 +178,7 @@ mod tests {
             [255, 128, 64, 60, 56, 55, 2].map(|ttl| from(SERVER.0, ttl)),
             [false, false, false, false, false, true, true]
         );
-        assert!(!from([2, 1, 0, 0, 0, 9], 2), "another station whose address ends alike");
+        assert!(!from([2, 1, 0, 0, 0, 9], 2), "another station with the same last bytes");
         assert!(!from([2, 0, 0, 0, 0, 8], 2));
         assert!(!turns_back(&[0; 11], &addresses));
     }

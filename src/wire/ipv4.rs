@@ -1,22 +1,22 @@
-//! The IPv4 header (RFC 791), as far as a director reads it.
+//! IPv4 header (RFC 791), as far as a director reads it.
 
 use std::net::Ipv4Addr;
 
 /// Length of a header without options, in bytes.
 pub const MIN_HEADER_LEN: usize = 20;
 
-/// A checked view: version 4, header and total length consistent with each other and the frame.
+/// Checked view: version 4, header and total length consistent with each other and the frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4<'a> {
-    /// The header without its options.
+    /// Header without options.
     fixed: &'a [u8; MIN_HEADER_LEN],
-    /// Exactly `total length` bytes, or a beginning of them: Ethernet's padding is cut off.
+    /// The datagram without Ethernet padding, or its first part.
     datagram: &'a [u8],
     header_len: usize,
     total_len: u16,
 }
 
-/// Why bytes are not an IPv4 datagram.
+/// Error for bytes that are not an IPv4 datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipv4Error {
     /// The frame ends before the header or the total length does.
@@ -26,18 +26,17 @@ pub enum Ipv4Error {
 }
 
 impl<'a> Ipv4<'a> {
-    /// Takes what follows the Ethernet header.
+    /// Creates a view of `bytes`, which follow the Ethernet header.
     ///
     /// # Errors
-    /// [`Ipv4Error`] if the lengths do not fit; the checksum is a question of its own, see
-    /// [`Ipv4::checksum_holds`].
+    /// [`Ipv4Error`] for inconsistent lengths. The checksum is not verified, see [`Ipv4::checksum_holds`].
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
         Self::beginning(bytes, 0)
     }
 
-    /// Takes the beginning of what follows the Ethernet header, header and options included, where another `rest`
-    /// bytes follow elsewhere.
+    /// Creates a view of the first part of a datagram, header and options included, of which another `rest`
+    /// bytes are elsewhere.
     ///
     /// # Errors
     /// As [`Ipv4::new`].
@@ -60,14 +59,14 @@ impl<'a> Ipv4<'a> {
         Ok(Self { fixed, datagram, header_len, total_len })
     }
 
-    /// The whole datagram's length in bytes, header included: what IPVS counts as a packet's bytes.
+    /// Total length in bytes, header included: IPVS counts these bytes.
     #[inline]
     #[must_use]
     pub fn total_len(&self) -> u16 {
         self.total_len
     }
 
-    /// True if the one's-complement sum over header and options is right (RFC 1071).
+    /// True if the checksum over header and options is right (RFC 1071).
     #[inline]
     #[must_use]
     pub fn checksum_holds(&self) -> bool {
@@ -80,11 +79,11 @@ impl<'a> Ipv4<'a> {
         sum.is_multiple_of(0xffff)
     }
 
-    /// True for any piece of a fragmented datagram, the first one included.
+    /// True for any fragment, the first one included.
     #[inline]
     #[must_use]
     pub fn is_fragment(&self) -> bool {
-        // More-fragments flag and the 13-bit offset; "don't fragment" is not part of it.
+        // The more-fragments flag and the 13-bit offset, without "don't fragment".
         u16::from_ne_bytes([self.fixed[6], self.fixed[7]]) & 0x3fff_u16.to_be() != 0
     }
 
@@ -95,7 +94,7 @@ impl<'a> Ipv4<'a> {
         self.fixed[8]
     }
 
-    /// The protocol number of the payload.
+    /// Protocol number of the payload.
     #[inline]
     #[must_use]
     pub fn protocol(&self) -> u8 {
@@ -118,14 +117,14 @@ impl<'a> Ipv4<'a> {
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// What follows header and options, or its beginning.
+    /// Payload, or its first part.
     #[inline]
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         &self.datagram[self.header_len..]
     }
 
-    /// Length of all that follows header and options, in bytes.
+    /// Length of the whole payload in bytes.
     #[inline]
     #[must_use]
     pub fn payload_len(&self) -> usize {
@@ -133,8 +132,8 @@ impl<'a> Ipv4<'a> {
     }
 }
 
-/// The sum of 32-bit words in this machine's byte order: a one's-complement sum is right in any
-/// order, and wider words fold to the same (RFC 1071 section 2).
+/// Sum of 32-bit words in native byte order: a one's-complement sum is right in any order, and wider words
+/// fold to the same (RFC 1071 section 2).
 #[inline]
 fn words(header: &[u8]) -> u64 {
     let (words, _) = header.as_chunks::<4>();
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_contradict_are_refused() {
+    fn inconsistent_lengths_are_refused() {
         let with = |at: usize, value: u8| {
             let mut bytes = DATAGRAM;
             bytes[at] = value;

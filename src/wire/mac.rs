@@ -1,20 +1,20 @@
-//! The 48-bit Ethernet address.
+//! 48-bit Ethernet address.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An Ethernet (MAC) address, in transmission order.
+/// Ethernet (MAC) address, in transmission order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
     /// `ff:ff:ff:ff:ff:ff`.
     pub const BROADCAST: MacAddr = MacAddr([0xff; 6]);
-    /// `00:00:00:00:00:00`, the "not known" of an ARP request's target.
+    /// `00:00:00:00:00:00`, the unknown target address of an ARP request.
     pub const ZERO: MacAddr = MacAddr([0; 6]);
 
-    /// The address as a number that is quicker to compare; a multiple of 2¹⁶, its first byte the least
-    /// significant above that.
+    /// The address as a number, for fast comparison: a multiple of 2¹⁶, with the first byte lowest above
+    /// that.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u64 {
@@ -22,7 +22,7 @@ impl MacAddr {
         u64::from_le_bytes([0, 0, a, b, c, d, e, f])
     }
 
-    /// The address that [`MacAddr::bits`] gives this number for; `None` for 0.
+    /// Inverse of [`MacAddr::bits`]; `None` for 0.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Option<Self> {
         let [_, _, a, b, c, d, e, f] = bits.to_le_bytes();
@@ -43,7 +43,7 @@ impl fmt::Display for MacAddr {
     }
 }
 
-/// The text is not six two-digit hexadecimal numbers joined by colons.
+/// Error for text that is not six two-digit hexadecimal numbers joined by colons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a MAC address is six hexadecimal bytes joined by colons, as in 02:00:5e:10:00:01")]
 pub struct ParseMacError;
@@ -74,14 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_goes_both_ways() {
+    fn text_round_trips() {
         let mac: MacAddr = "02:00:5E:10:00:ff".parse().unwrap();
         assert_eq!(mac, MacAddr([2, 0, 0x5e, 0x10, 0, 0xff]));
         assert_eq!(mac.to_string(), "02:00:5e:10:00:ff");
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn malformed_text_is_refused() {
         for text in [
             "",
             "02:00:5e:10:00",

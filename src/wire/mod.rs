@@ -1,8 +1,8 @@
-//! Bytes on the wire: views over headers, and the ARP packets that are built and parsed.
+//! Header views over bytes on the wire, and ARP packets.
 //!
-//! Nothing here does I/O, allocates or reads a clock. Views never panic: each constructor checks
-//! the lengths that its accessors rely on. Lengths come from the IP header, never from the frame,
-//! because Ethernet pads short frames to 60 bytes.
+//! Nothing here does I/O, allocates or reads a clock. Views never panic: each constructor checks the
+//! lengths that its accessors need. Lengths come from the IP header, never from the frame, because Ethernet
+//! pads short frames to 60 bytes.
 
 #![forbid(unsafe_code)]
 

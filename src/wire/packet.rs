@@ -1,4 +1,4 @@
-//! One pass over a frame: everything the decision needs, or why it cannot be had.
+//! Slow path of the frame parser: header by header, with the reason if a frame cannot be forwarded.
 
 use super::ethernet;
 use super::ipv4::{Ipv4, Ipv4Error};
@@ -6,7 +6,7 @@ use super::transport::{self, PortPair, TcpFlags};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// A transport protocol that a virtual service can have.
+/// Transport protocol of a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
@@ -18,9 +18,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its number in the IP header.
+    /// Protocol number in the IP header.
     pub const TCP: u8 = Self::Tcp as u8;
-    /// Its number in the IP header.
+    /// Protocol number in the IP header.
     pub const UDP: u8 = Self::Udp as u8;
 }
 
@@ -33,25 +33,25 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// A frame taken apart.
+/// Parsed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
     /// IPv4 with TCP or UDP.
     V4(V4Packet),
 }
 
-/// What the decision reads of an IPv4 frame.
+/// Fields of an IPv4 frame that the decision reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct V4Packet {
-    /// The client.
+    /// Source address: the client.
     pub source: Ipv4Addr,
-    /// The VIP, if this is a service's frame.
+    /// Destination address: the VIP, if the frame is for a service.
     pub destination: Ipv4Addr,
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Both ports, host order.
     pub ports: PortPair,
-    /// TCP's control bits; none for UDP.
+    /// TCP control bits; none for UDP.
     pub flags: TcpFlags,
     /// IP total length in bytes.
     pub bytes: u16,
@@ -59,35 +59,35 @@ pub struct V4Packet {
     pub ttl: u8,
 }
 
-/// Why a frame is nothing that can be forwarded.
+/// Reason why a frame cannot be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// It ends before its headers say it should.
+    /// The frame ends before its headers say it should.
     Truncated,
     /// Header fields contradict each other.
     Header,
     /// The IPv4 header checksum is wrong.
     Checksum,
-    /// The EtherType is not one of ours.
+    /// The EtherType is not IPv4.
     EtherType,
     /// Neither TCP nor UDP.
     Protocol,
-    /// A piece of a fragmented datagram.
+    /// A fragment of a datagram.
     Fragment,
 }
 
 impl Packet {
-    /// Reads a whole Ethernet frame.
+    /// Parses an Ethernet frame.
     ///
     /// # Errors
-    /// The first thing that is wrong with it, outermost header first.
+    /// The reason of the outermost header that is wrong.
     pub fn parse(frame: &[u8]) -> Result<Packet, Malformed> {
         let (header, payload) = ethernet::split(frame).ok_or(Malformed::Truncated)?;
         Self::within(header.ethertype(), payload, 0)
     }
 
-    /// Reads what follows an Ethernet header with this EtherType, a priority tag or the packet: `payload`, and another
-    /// `rest` bytes that hold no header.
+    /// Parses `payload`, which follows an Ethernet header with `ethertype`: a priority tag or the packet.
+    /// Another `rest` bytes, without headers, belong to it.
     ///
     /// # Errors
     /// As [`Packet::parse`].

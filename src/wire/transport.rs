@@ -1,4 +1,4 @@
-//! What a director reads of TCP (RFC 9293) and UDP (RFC 768): ports and flags.
+//! Ports and control bits of TCP (RFC 9293) and UDP (RFC 768).
 
 /// Length of a TCP header without options, in bytes.
 pub const TCP_MIN_HEADER_LEN: usize = 20;
@@ -20,8 +20,7 @@ pub struct PortPair {
 }
 
 impl PortPair {
-    /// The ports of a TCP segment or a UDP datagram, which both begin with them; `None` if it ends
-    /// before they do.
+    /// Reads the ports at the beginning of a TCP segment or a UDP datagram; `None` if it ends before.
     #[inline]
     #[must_use]
     pub fn of(payload: &[u8]) -> Option<Self> {
@@ -30,7 +29,7 @@ impl PortPair {
     }
 }
 
-/// The TCP control bits that move a connection's state.
+/// TCP control bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpFlags(pub u8);
 
@@ -64,7 +63,7 @@ pub fn tcp(segment: &[u8]) -> Option<TcpFlags> {
     fits.then_some(TcpFlags(header[13]))
 }
 
-/// No control bits, for a UDP datagram of `len` bytes that begins with these.
+/// Checks a UDP datagram of `len` bytes, of which `datagram` is the first part. Returns no control bits.
 ///
 /// `None` if it ends within its header, or its length field contradicts the IP header's.
 #[inline]

@@ -33,7 +33,7 @@ fn datagram(port: u16) -> Vec<u8> {
     frame
 }
 
-/// Ports that a worker has filled with `flows` connections, and a way to ask it.
+/// A worker with `flows` connections, and its request channel.
 fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<WorkerRequest>) {
     let (ports, wire) = MemoryPorts::new(Shape { transmit: flows.into(), ..Shape::default() });
     let counters = Arc::new(WorkerCounters::new(1, 1));
@@ -49,7 +49,7 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Worker
     (worker, requests)
 }
 
-/// Every connection by its client port, and how many requests that took.
+/// Lists the client port of every connection, and the number of requests.
 fn list(
     worker: &mut Worker<MemoryPorts>,
     requests: &Sender<WorkerRequest>,
@@ -72,7 +72,7 @@ fn list(
 }
 
 #[test]
-fn a_sparse_table_is_listed_in_a_few_answers() {
+fn a_sparse_table_is_listed_in_few_answers() {
     let (mut worker, requests) = worker(4 * LISTED_STRETCH, 100); // more than 1 bucket for 4 connections
     let (ports, asked) = list(&mut worker, &requests, 4096);
     assert_eq!(ports, (1..=100).collect::<Vec<u16>>());
@@ -80,7 +80,7 @@ fn a_sparse_table_is_listed_in_a_few_answers() {
 }
 
 #[test]
-fn a_full_table_is_listed_in_as_many_answers_as_it_takes() {
+fn a_full_table_is_listed_in_full_answers() {
     let (mut worker, requests) = worker(1000, 1000);
     let (ports, asked) = list(&mut worker, &requests, 64);
     assert_eq!(ports, (1..=1000).collect::<Vec<u16>>());
@@ -88,7 +88,7 @@ fn a_full_table_is_listed_in_as_many_answers_as_it_takes() {
 }
 
 #[test]
-fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
+fn a_listing_copies_a_bounded_part_between_batches() {
     let (mut worker, requests) = worker(3 * LISTED_STRETCH, 1);
     let (reply, answers) = bounded(1);
     let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply: Arc::new(reply) };
@@ -98,7 +98,7 @@ fn between_two_batches_a_bounded_part_of_the_table_is_listed() {
     assert!(answers.try_recv().is_err());
 }
 
-/// Loses so much between any two questions.
+/// Losses between any two reads.
 const LOST: Lost = Lost { ring_full: 3, no_buffer: 2, too_long: 5, not_delivered: 4 };
 
 struct Lossy(MemoryPorts);
@@ -132,7 +132,7 @@ impl Ports for Lossy {
 }
 
 #[test]
-fn what_the_kernel_loses_is_counted_also_while_nothing_arrives() {
+fn kernel_losses_are_counted_without_traffic() {
     let (ports, _wire) = MemoryPorts::new(Shape { ports: 2, ..Shape::default() });
     let counters = Arc::new(WorkerCounters::new(0, 2));
     let seed = Seed([1, 2, 3, 4]);
@@ -146,7 +146,7 @@ fn what_the_kernel_loses_is_counted_also_while_nothing_arrives() {
     std::thread::scope(|scope| {
         let running = scope.spawn(move || worker.run());
         while counters.drops(DropReason::NoBuffer).get() < 3 * 2 * LOST.no_buffer {
-            assert!(epoch.elapsed() < Duration::from_secs(10), "three notes of two ports");
+            assert!(epoch.elapsed() < Duration::from_secs(10), "three reads of two ports");
             std::thread::sleep(Duration::from_millis(1));
         }
         stop.store(true, Relaxed);

@@ -72,7 +72,7 @@ fn answer(host: &Netns, rip: Ipv4Addr, stop: &AtomicBool) {
             };
             let packet = ArpPacket::parse(frame).unwrap();
             if packet.operation == Operation::Request && packet.target_ip == rip {
-                transmit(&socket, &packet.answer(FORGED));
+                transmit(&socket, &packet.reply(FORGED));
             }
         }
     });

@@ -54,7 +54,7 @@ fn react(rival: Rival, action: &ArpAction, at: u32, rests: &mut u32) -> Option<A
     let ArpAction::Send { packet, .. } = action else { return None };
     let to_it = packet.destination == MacAddr::BROADCAST || packet.destination == rival.mac;
     if rival.answers && to_it && packet.is_probe() && packet.target_ip == VIP {
-        return Some(packet.answer(rival.mac));
+        return Some(packet.reply(rival.mac));
     }
     if rival.defends && packet.sender_ip == VIP && at >= *rests {
         *rests = at + 10_000;
@@ -104,7 +104,7 @@ fn a_standby_asks_the_holder_alone_and_each_change_is_told_once() {
     for round in 0..5 {
         let seen = bench.step();
         let [(at, action)] = seen[..] else { panic!("{round}: {seen:?}") };
-        assert_eq!(action, send(ArpPacket::probe(OURS, VIP).only_to(OTHER)), "{round}");
+        assert_eq!(action, send(ArpPacket::probe(OURS, VIP).unicast_to(OTHER)), "{round}");
         assert!((1_000..=1_250).contains(&(at - last)), "{round}: {last}, then {at}");
         assert_eq!(bench.hear(answer), [], "{round}");
         last = at;
@@ -138,7 +138,7 @@ fn a_standby_outlives_lost_answers() {
     let holder = Rival { mac: OTHER, answers: true, defends: false };
     for _ in 0..20 {
         let [(_, asked)] = bench.step()[..] else { panic!("one question") };
-        assert_eq!(asked, send(ArpPacket::probe(OURS, VIP).only_to(OTHER)));
+        assert_eq!(asked, send(ArpPacket::probe(OURS, VIP).unicast_to(OTHER)));
         let [(_, asked)] = bench.step()[..] else { panic!("the answer is lost") };
         assert_eq!(asked, probe(), "all are asked");
         bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
@@ -298,7 +298,7 @@ fn only_a_director_with_a_higher_mac_address_gets_a_claimed_vip() {
 fn a_probe_for_a_claimed_vip_is_answered_and_no_conflict() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let packet = ArpPacket::probe(OTHER, VIP);
-    assert_eq!(bench.hear(packet), [send(packet.answer(OURS))]);
+    assert_eq!(bench.hear(packet), [send(packet.reply(OURS))]);
     assert_eq!(bench.machine.counters().conflicts.get(), 0);
 }
 
@@ -349,7 +349,7 @@ fn a_packet_may_misuse_one_vip_and_ask_for_another() {
     bench.run_to(20_000);
     let packet = ArpPacket::request(OTHER, VIP, VIP2);
     let actions = bench.hear(packet);
-    assert!(actions.contains(&conflict(OTHER, None)) && actions.contains(&send(packet.answer(OURS))));
+    assert!(actions.contains(&conflict(OTHER, None)) && actions.contains(&send(packet.reply(OURS))));
 }
 
 #[test]

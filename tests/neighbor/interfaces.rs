@@ -184,7 +184,7 @@ fn servers_stay_known_while_down_and_are_asked_at_once() {
     assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     assert_eq!(bench.run_to(200_000), [], "not lost because the director cannot hear");
-    let to_it = send(ArpPacket::request(OURS, DIP, RIP).only_to(RS));
+    let to_it = send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS));
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [to_it], "at once, where it was");
     let seen = since(200_000, bench.run_to(204_000));
     assert_eq!(seen[..3], [(500, ask()), (1_000, ask()), (1_500, lost())], "one that has gone meanwhile");

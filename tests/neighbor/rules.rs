@@ -68,14 +68,14 @@ fn the_claimed_vip_is_answered_for_and_nothing_else() {
     let reply = ArpPacket::request(ROUTER, GATEWAY, VIP).answer(OURS);
     assert_eq!((reply.operation, reply.sender_mac, reply.sender_ip), (Operation::Reply, OURS, VIP));
     assert_eq!((reply.destination, reply.target_mac, reply.target_ip), (ROUTER, ROUTER, GATEWAY));
-    let yes = |packet: ArpPacket| (packet, vec![send(packet.answer(OURS))]);
+    let yes = |packet: ArpPacket| (packet, vec![send(packet.reply(OURS))]);
     let no = |packet: ArpPacket| (packet, vec![]);
     let cases = [
         ("a broadcast question", (from_router, vec![send(reply)])),
-        ("a unicast question", yes(from_router.only_to(OURS))),
+        ("a unicast question", yes(from_router.unicast_to(OURS))),
         ("a probe", yes(ArpPacket::probe(OTHER, VIP))),
         ("a bridged question", yes(ArpPacket { source: OTHER, ..from_router })),
-        ("a question to another station", no(from_router.only_to(OTHER))),
+        ("a question to another station", no(from_router.unicast_to(OTHER))),
         ("another VIP, not ours", no(ArpPacket::request(ROUTER, GATEWAY, VIP2))),
         ("the director's own address", no(ArpPacket::request(ROUTER, GATEWAY, DIP))),
         ("an answer", no(ArpPacket { operation: Operation::Reply, ..from_router })),

@@ -101,7 +101,7 @@ fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
     let seen = bench.step();
     let [(at, first)] = seen[..] else { panic!("{seen:?}") };
     assert!((1_000..=1_125).contains(&at), "{at}");
-    assert_eq!(first, send(ArpPacket::request(OURS, DIP, RIP).only_to(RS)));
+    assert_eq!(first, send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS)));
     let seen = bench.run_to(at + 1_500);
     // A new address would be found by the broadcasts.
     assert_eq!(seen, [(at + 500, ask()), (at + 1_000, ask()), (at + 1_500, lost()), (at + 1_500, ask())]);
@@ -262,7 +262,7 @@ fn pace(servers: u32, seconds: u32) -> Pace {
         for (at, action) in std::mem::take(&mut actions) {
             if let ArpAction::Send { packet, .. } = action {
                 asked[at as usize] += 1;
-                let back = bench.hear(packet.answer(RS));
+                let back = bench.hear(packet.reply(RS));
                 actions.extend(back.into_iter().map(|action| (bench.now, action)));
             }
         }
@@ -333,7 +333,7 @@ fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
     let settings = ArpTarget { interface: INSIDE, rip: RIP, own: DIP, mac: None };
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
     assert_eq!(bench.event(ArpEvent::AddServer(settings)), [ArpAction::Send { interface: INSIDE, packet }]);
-    let packet = packet.answer(RS);
+    let packet = packet.reply(RS);
     let expected = [report(ArpReport::Resolved { interface: INSIDE, rip: RIP, mac: RS })];
     assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), expected);
 }
@@ -361,6 +361,6 @@ fn a_server_that_is_asked_from_another_address_stays_known() {
     let moved = ArpTarget { interface: CLIENT, rip: RIP, own, mac: None };
     assert_eq!(bench.event(ArpEvent::AddServer(moved)), []);
     let asked: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
-    assert_eq!(asked, [send(ArpPacket::request(OURS, own, RIP).only_to(RS))]);
+    assert_eq!(asked, [send(ArpPacket::request(OURS, own, RIP).unicast_to(RS))]);
     assert_eq!(bench.hear(answer(RS, RIP)), [], "no news");
 }

@@ -10,7 +10,7 @@ impl World {
         let vip = VIPS[self.random(2) as usize];
         let question = ArpPacket::request(ROUTER, GATEWAY, vip);
         let known = self.router.get(&vip).copied();
-        let question = known.filter(|_| self.one_in(2)).map_or(question, |mac| question.only_to(mac));
+        let question = known.filter(|_| self.one_in(2)).map_or(question, |mac| question.unicast_to(mac));
         self.transmit(Host::Router, question);
         let pause = 1_000 + self.random(20_000);
         self.plan(pause, Happening::RouterAsks);
@@ -21,7 +21,7 @@ impl World {
             self.router.insert(packet.sender_ip, packet.sender_mac);
         }
         if packet.operation == Operation::Request && packet.target_ip == GATEWAY {
-            self.transmit(Host::Router, packet.answer(ROUTER));
+            self.transmit(Host::Router, packet.reply(ROUTER));
         }
     }
 
@@ -41,14 +41,14 @@ impl World {
         // Linux ignores a request that comes from one of its own addresses.
         let martian = VIPS.contains(&packet.sender_ip);
         if server.up && own && !martian && packet.operation == Operation::Request {
-            self.transmit(Host::Server(n), packet.answer(server.mac));
+            self.transmit(Host::Server(n), packet.reply(server.mac));
         }
     }
 
     pub(super) fn forger_hears(&mut self, packet: &ArpPacket) {
         let asked = self.forged.is_some_and(|n| packet.target_ip == rip(n));
         if asked && packet.operation == Operation::Request && self.rough() {
-            self.transmit(Host::Forger, packet.answer(FORGER));
+            self.transmit(Host::Forger, packet.reply(FORGER));
         }
     }
 
