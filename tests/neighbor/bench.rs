@@ -148,7 +148,7 @@ pub(crate) fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
 }
 
 pub(crate) fn answer(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
-    ArpPacket::request(OURS, DIP, ip).answer(from)
+    ArpPacket::request(OURS, DIP, ip).reply(from)
 }
 
 pub(crate) fn ask() -> ArpAction {

@@ -72,7 +72,7 @@ const HIGHER: MacAddr = OTHER;
 #[test]
 fn another_holder_keeps_the_vip_from_being_claimed() {
     let rivals = [
-        ("an answer", ArpPacket::probe(OURS, VIP).answer(OTHER)),
+        ("an answer", ArpPacket::probe(OURS, VIP).reply(OTHER)),
         ("an announcement", ArpPacket::announcement(OTHER, VIP)),
         ("a question from the VIP", ArpPacket::request(OTHER, VIP, GATEWAY)),
         ("another's probe", ArpPacket::probe(OTHER, VIP)),
@@ -98,7 +98,7 @@ fn of_two_that_probe_the_one_with_the_higher_mac_address_goes_on() {
 fn a_standby_asks_the_holder_alone_and_each_change_is_told_once() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
-    let answer = ArpPacket::probe(OURS, VIP).answer(OTHER);
+    let answer = ArpPacket::probe(OURS, VIP).reply(OTHER);
     assert_eq!(bench.hear(answer), [conflict(OTHER, None), standby(OTHER)]);
     let mut last = 0;
     for round in 0..5 {
@@ -141,7 +141,7 @@ fn a_standby_outlives_lost_answers() {
         assert_eq!(asked, send(ArpPacket::probe(OURS, VIP).unicast_to(OTHER)));
         let [(_, asked)] = bench.step()[..] else { panic!("the answer is lost") };
         assert_eq!(asked, probe(), "all are asked");
-        bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
+        bench.hear(ArpPacket::probe(OURS, VIP).reply(OTHER));
         assert_eq!(reports(&live(&mut bench, 900, holder)), []);
     }
 }
@@ -162,7 +162,7 @@ fn a_standby_names_the_next_holder_when_the_first_is_forgotten() {
 fn with_claim_the_vip_is_claimed_all_the_same() {
     let mut bench = Bench::new(OnConflict::Claim);
     bench.event(ArpEvent::AddVip(VIP));
-    let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
+    let rival = ArpPacket::probe(OURS, VIP).reply(OTHER);
     assert_eq!(bench.hear(rival), [conflict(OTHER, None)]);
     assert!(bench.run_to(900).contains(&(900, report(ArpReport::Claimed { vip: VIP }))));
     let seen = bench.run_to(149_999);
@@ -227,7 +227,7 @@ fn the_end_of_a_conflict_is_told_once() {
 
 #[test]
 fn a_stray_packet_is_verified_by_a_few_probes_and_no_more() {
-    for packet in [ArpPacket::announcement(HIGHER, VIP), ArpPacket::probe(OURS, VIP).answer(HIGHER)] {
+    for packet in [ArpPacket::announcement(HIGHER, VIP), ArpPacket::probe(OURS, VIP).reply(HIGHER)] {
         let mut bench = Bench::claimed(OnConflict::Standby);
         bench.hear(packet);
         let seen = bench.run_to(60_000);
@@ -244,9 +244,9 @@ fn a_real_server_that_answers_each_probe_holds_the_vip_until_it_is_quiet() {
         for policy in [OnConflict::Standby, OnConflict::Claim] {
             let mut bench = Bench::claimed(policy);
             bench.add_server(Some(mac));
-            bench.hear(ArpPacket::probe(OURS, VIP).answer(mac));
+            bench.hear(ArpPacket::probe(OURS, VIP).reply(mac));
             let wrong = Rival { mac, answers: true, defends: false };
-            let mut seen = bench.hear(ArpPacket::probe(OURS, VIP).answer(mac)); // to the first probe
+            let mut seen = bench.hear(ArpPacket::probe(OURS, VIP).reply(mac)); // to the first probe
             seen.extend(live(&mut bench, 600_000, wrong).into_iter().map(|(_, action)| action));
             let told: Vec<_> = seen.iter().filter(|action| matches!(action, ArpAction::Report(_))).collect();
             assert_eq!(told, [&held(mac, Some(RIP))], "told once, and the VIP stays ours");

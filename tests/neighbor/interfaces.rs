@@ -44,7 +44,7 @@ fn probes_before_the_link_was_reset_do_not_count() {
         assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
         assert_eq!(bench.run_to(5_000), [], "{reset_at}");
         assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
-        let rival = ArpPacket::probe(OURS, VIP).answer(OTHER);
+        let rival = ArpPacket::probe(OURS, VIP).reply(OTHER);
         bench.run_to(5_700);
         let standby = report(ArpReport::Standby { vip: VIP, mac: OTHER });
         assert_eq!(bench.hear(rival), [conflict(OTHER, None), standby], "{reset_at}");
@@ -93,7 +93,7 @@ fn back() -> Bench {
 #[test]
 fn a_vip_that_was_taken_during_an_outage_is_left_to_its_new_holder() {
     let asserted = [
-        ArpPacket::probe(OURS, VIP).answer(OTHER),
+        ArpPacket::probe(OURS, VIP).reply(OTHER),
         ArpPacket::announcement(OTHER, VIP),
         ArpPacket::announcement_reply(OTHER, VIP),
     ];
@@ -120,7 +120,7 @@ fn a_probe_of_another_is_answered_after_an_outage() {
     for other in [MacAddr([2, 0, 0, 0, 0, 1]), OTHER] {
         let mut bench = back();
         let theirs = ArpPacket::probe(other, VIP);
-        assert_eq!(bench.hear(theirs), [send(theirs.answer(OURS))], "the VIP was this director's");
+        assert_eq!(bench.hear(theirs), [send(theirs.reply(OURS))], "the VIP was this director's");
         assert!(bench.run_to(31_000).contains(&(30_900, announcement()[0])));
     }
 }
@@ -133,20 +133,20 @@ fn a_holder_known_before_an_outage_takes_nothing_by_it() {
         while bench.now < until {
             for (_, action) in bench.step() {
                 if action == probe() {
-                    told.extend(bench.hear(ArpPacket::probe(OURS, VIP).answer(RS)));
+                    told.extend(bench.hear(ArpPacket::probe(OURS, VIP).reply(RS)));
                 }
                 told.push(action);
             }
         }
         told
     };
-    bench.hear(ArpPacket::probe(OURS, VIP).answer(RS));
+    bench.hear(ArpPacket::probe(OURS, VIP).reply(RS));
     let held = report(ArpReport::Held { vip: VIP, mac: RS, server: None });
     assert!(answers(&mut bench, 20_000).contains(&held));
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(900_000);
     bench.event(ArpEvent::InterfaceUp(CLIENT));
-    bench.hear(ArpPacket::probe(OURS, VIP).answer(RS));
+    bench.hear(ArpPacket::probe(OURS, VIP).reply(RS));
     let told = answers(&mut bench, 960_000);
     assert!(told.contains(&announcement()[0]), "{told:?}");
     let is_news = |action: &ArpAction| is_report(action);
@@ -168,7 +168,7 @@ fn a_defence_that_is_due_waits_for_the_carrier() {
 fn a_vip_of_another_is_tried_as_soon_as_the_link_is_back() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
-    bench.hear(ArpPacket::probe(OURS, VIP).answer(OTHER));
+    bench.hear(ArpPacket::probe(OURS, VIP).reply(OTHER));
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     let told: Vec<_> = bench.run_to(20_000).into_iter().map(|(_, action)| action).collect();
     assert!(told.iter().all(is_report), "{told:?}");

@@ -65,7 +65,7 @@ fn a_vip_added_twice_is_one_and_a_removed_one_is_silent() {
 #[test]
 fn the_claimed_vip_is_answered_for_and_nothing_else() {
     let from_router = question(ROUTER, GATEWAY);
-    let reply = ArpPacket::request(ROUTER, GATEWAY, VIP).answer(OURS);
+    let reply = ArpPacket::request(ROUTER, GATEWAY, VIP).reply(OURS);
     assert_eq!((reply.operation, reply.sender_mac, reply.sender_ip), (Operation::Reply, OURS, VIP));
     assert_eq!((reply.destination, reply.target_mac, reply.target_ip), (ROUTER, ROUTER, GATEWAY));
     let yes = |packet: ArpPacket| (packet, vec![send(packet.reply(OURS))]);

@@ -35,7 +35,7 @@ fn resolved_bench() -> Bench {
 fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
     [
         ("an unasked reply", answer(mac, RIP)),
-        ("a broadcast reply", ArpPacket { destination: MacAddr::BROADCAST, ..answer(mac, RIP) }),
+        ("a broadcast reply", ArpPacket { destination: MacAddr::BROADCAST, ..reply(mac, RIP) }),
         ("a request with the server's address as sender", ArpPacket::request(mac, RIP, GATEWAY)),
         ("a gratuitous request", ArpPacket::announcement(mac, RIP)),
         ("a gratuitous reply", ArpPacket::announcement_reply(mac, RIP)),

@@ -257,7 +257,7 @@ impl World {
         if VIPS.contains(&packet.sender_ip) {
             assert!(self.told.claimed.contains(&packet.sender_ip), "sender before the claim: {packet:?}");
             let answered = matches!(event, ArpEvent::Received { packet: question, .. }
-                if question.operation == Operation::Request && *packet == question.answer(DIRECTOR));
+                if question.operation == Operation::Request && *packet == question.reply(DIRECTOR));
             let announced = packet.sender_ip == packet.target_ip && packet.destination == MacAddr::BROADCAST;
             assert!(answered || announced, "neither asked for nor an announcement: {packet:?}");
             if answered {

@@ -55,7 +55,7 @@ impl World {
     pub(super) fn forger_claims(&mut self) {
         let claimed = rip(self.random(SERVERS as u64) as usize);
         let packet = match self.random(4) {
-            0 => ArpPacket::request(DIRECTOR, DIP, claimed).answer(FORGER),
+            0 => ArpPacket::request(DIRECTOR, DIP, claimed).reply(FORGER),
             1 => ArpPacket::request(FORGER, claimed, GATEWAY),
             2 => ArpPacket::announcement(FORGER, claimed),
             _ => ArpPacket::announcement_reply(FORGER, claimed),
