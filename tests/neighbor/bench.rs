@@ -147,7 +147,7 @@ pub(crate) fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
     ArpPacket::request(from, ip, VIP)
 }
 
-pub(crate) fn answer(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
+pub(crate) fn reply(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
     ArpPacket::request(OURS, DIP, ip).reply(from)
 }
 

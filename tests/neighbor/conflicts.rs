@@ -177,7 +177,7 @@ fn what_is_no_conflict_does_not_stop_the_claim() {
         ("our own probe, come back", ArpPacket::probe(OURS, VIP)),
         ("our own other interface", ArpPacket::request(OURS_INSIDE, VIP, GATEWAY)),
         ("a probe for another address", ArpPacket::probe(OTHER, VIP2)),
-        ("another's answer", answer(RS, RIP)),
+        ("another's answer", reply(RS, RIP)),
     ];
     for (what, packet) in harmless {
         let mut bench = Bench::new(OnConflict::Standby);
@@ -306,7 +306,7 @@ fn a_probe_for_a_claimed_vip_is_answered_and_no_conflict() {
 fn a_conflict_names_the_real_server_that_makes_it() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(answer(RS, RIP));
+    bench.hear(reply(RS, RIP));
     // arp_announce is wrong: it asks for its gateway with the VIP as its own address.
     assert_eq!(bench.hear(ArpPacket::request(RS, VIP, GATEWAY))[0], conflict(RS, Some(RIP)));
 }
@@ -316,8 +316,8 @@ fn a_rival_is_told_again_once_it_turns_out_to_be_a_real_server() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.hear(ArpPacket::announcement(RS, VIP))[0], conflict(RS, None));
     bench.add_server(None);
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS), conflict(RS, Some(RIP))]);
-    assert_eq!(bench.hear(answer(RS, RIP)), []);
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS), conflict(RS, Some(RIP))]);
+    assert_eq!(bench.hear(reply(RS, RIP)), []);
 
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.hear(ArpPacket::announcement(RS, VIP));
@@ -328,11 +328,11 @@ fn a_rival_is_told_again_once_it_turns_out_to_be_a_real_server() {
 fn a_named_rival_is_not_told_again_when_the_server_comes_back() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(answer(RS, RIP));
+    bench.hear(reply(RS, RIP));
     bench.hear(ArpPacket::announcement(RS, VIP));
     let seen = bench.run_to(bench.now + 5_000);
     assert!(seen.iter().any(|(_, action)| *action == lost()));
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What the machine does when an interface loses its carrier and gets it back.
 
 use crate::bench::{
-    Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, RIP, ROUTER, RS, VIP, announcement,
-    answer, ask, conflict, lost, probe, question, report, resolved, send,
+    Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, RIP, ROUTER, RS, VIP, announcement, ask,
+    conflict, lost, probe, question, reply, report, resolved, send,
 };
 use directrix::model::OnConflict;
 use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpTarget};
@@ -181,7 +181,7 @@ fn a_vip_of_another_is_tried_as_soon_as_the_link_is_back() {
 fn servers_stay_known_while_down_and_are_asked_at_once() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     assert_eq!(bench.run_to(200_000), [], "not lost because the director cannot hear");
     let to_it = send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS));
@@ -198,7 +198,7 @@ fn an_unreachable_server_is_asked_as_soon_as_the_link_is_back() {
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(12_000);
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [ask()]);
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn times_of_zero_do_not_make_it_spin() {
     bench.hear(ArpPacket::probe(OTHER, VIP));
     bench.add_server(None);
     bench.run_to(50);
-    bench.hear(answer(RS, RIP));
+    bench.hear(reply(RS, RIP));
     bench.hear(ArpPacket::announcement(OTHER, VIP));
     let seen = bench.run_to(150);
     assert!(!seen.is_empty() && seen.len() <= 500, "a few frames a millisecond: {}", seen.len());

@@ -26,7 +26,7 @@ fn dispute_over(claimant: MacAddr) -> ArpAction {
 fn resolved_bench() -> Bench {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(answer(RS, RIP));
+    bench.hear(reply(RS, RIP));
     bench.run_to(700);
     bench
 }
@@ -34,7 +34,7 @@ fn resolved_bench() -> Bench {
 /// Every packet by which a station claims RIP for its own MAC address.
 fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
     [
-        ("an unasked reply", answer(mac, RIP)),
+        ("an unasked reply", reply(mac, RIP)),
         ("a broadcast reply", ArpPacket { destination: MacAddr::BROADCAST, ..reply(mac, RIP) }),
         ("a request with the server's address as sender", ArpPacket::request(mac, RIP, GATEWAY)),
         ("a gratuitous request", ArpPacket::announcement(mac, RIP)),
@@ -60,7 +60,7 @@ fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpActio
             };
             seen.push((at, action));
             for mac in heard {
-                seen.extend(bench.hear(answer(mac, RIP)).into_iter().map(|action| (at, action)));
+                seen.extend(bench.hear(reply(mac, RIP)).into_iter().map(|action| (at, action)));
             }
         }
     }
@@ -79,7 +79,7 @@ fn a_server_is_asked_for_from_the_director_s_address_until_it_answers() {
     let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.add_server(None), [ask()]);
     assert_eq!(bench.run_to(700), [(500, ask())]);
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
     assert_eq!(bench.add_server(None), [], "another service with the same server");
 }
 
@@ -90,14 +90,14 @@ fn a_silent_server_is_lost_after_three_requests_and_asked_for_more_rarely() {
     let expected =
         [(500, ask()), (1_000, ask()), (1_500, lost()), (1_500, ask()), (6_500, ask()), (11_500, ask())];
     assert_eq!(bench.run_to(15_000), expected);
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]
 fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(answer(RS, RIP));
+    bench.hear(reply(RS, RIP));
     let seen = bench.step();
     let [(at, first)] = seen[..] else { panic!("{seen:?}") };
     assert!((1_000..=1_125).contains(&at), "{at}");
@@ -105,7 +105,7 @@ fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
     let seen = bench.run_to(at + 1_500);
     // A new address would be found by the broadcasts.
     assert_eq!(seen, [(at + 500, ask()), (at + 1_000, ask()), (at + 1_500, lost()), (at + 1_500, ask())]);
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)], "back again");
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)], "back again");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_claim_to_a_reachable_server_is_verified_at_once() {
     for (what, claim) in claims(NEW) {
         let mut bench = resolved_bench();
         assert_eq!(bench.hear(claim), [ask()], "{what}: by broadcast");
-        assert_eq!(bench.hear(answer(RS, RIP)), [disputed(RS, NEW)], "{what}: the known address answers");
+        assert_eq!(bench.hear(reply(RS, RIP)), [disputed(RS, NEW)], "{what}: the known address answers");
         let seen = live(&mut bench, 29_000, &[RS]);
         assert_eq!(reports(&seen), [], "{what}");
         let seen = live(&mut bench, 5_000, &[RS]);
@@ -141,9 +141,9 @@ fn a_claim_to_a_reachable_server_is_verified_at_once() {
 fn a_forger_that_answers_as_well_does_not_move_a_server() {
     for order in [[RS, NEW], [NEW, RS]] {
         let mut bench = resolved_bench();
-        let mut seen: Vec<_> = bench.hear(answer(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
+        let mut seen: Vec<_> = bench.hear(reply(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
         for mac in order {
-            seen.extend(bench.hear(answer(mac, RIP)).into_iter().map(|action| (700, action)));
+            seen.extend(bench.hear(reply(mac, RIP)).into_iter().map(|action| (700, action)));
         }
         for n in 0..600 {
             seen.extend(live(&mut bench, 200, &order));
@@ -171,7 +171,7 @@ fn a_successor_that_announces_itself_is_found_within_two_seconds() {
         let mut bench = resolved_bench();
         bench.hear(claim);
         let claimed_at = bench.now;
-        let mut seen: Vec<_> = bench.hear(answer(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
+        let mut seen: Vec<_> = bench.hear(reply(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
         seen.extend(live(&mut bench, 2_000, &[NEW]));
         assert_eq!(reports(&seen), [(claimed_at + 1_500, moved(RS, NEW))], "{what}");
         assert_eq!(reports(&live(&mut bench, 60_000, &[NEW])), [], "{what}: it stays");
@@ -192,7 +192,7 @@ fn a_new_address_that_nothing_announces_is_found_within_three_seconds() {
 fn a_server_that_comes_back_takes_its_address_from_a_forger_that_is_silent() {
     let mut bench = resolved_bench();
     assert_eq!(reports(&live(&mut bench, 5_000, &[])).last().map(|(_, action)| *action), Some(lost()));
-    assert_eq!(bench.hear(answer(NEW, RIP)), [moved(RS, NEW)], "the only one to be heard");
+    assert_eq!(bench.hear(reply(NEW, RIP)), [moved(RS, NEW)], "the only one to be heard");
     let claimed_at = bench.now;
     bench.hear(ArpPacket::announcement(RS, RIP));
     assert_eq!(reports(&live(&mut bench, 3_000, &[RS]))[0].1, moved(NEW, RS));
@@ -206,7 +206,7 @@ fn made_up_claimants_are_bounded_and_do_not_flood_log_or_wire() {
     for n in 0..10_000_u32 {
         let [_, _, high, low] = n.to_be_bytes();
         let claimant = MacAddr([2, 0, 0, 7, high, low]);
-        seen.extend(bench.hear(answer(claimant, RIP)).into_iter().map(|action| (bench.now, action)));
+        seen.extend(bench.hear(reply(claimant, RIP)).into_iter().map(|action| (bench.now, action)));
         seen.extend(live(&mut bench, 1, &[RS]));
     }
     assert_eq!(reports(&seen).len(), 4, "{:?}", reports(&seen));
@@ -219,7 +219,7 @@ fn any_number_of_attempts_leaves_time_for_a_new_address() {
     for attempts in 1..=10 {
         let mut bench = Bench::with(OnConflict::Standby, Timing { attempts, ..TIMING });
         bench.add_server(None);
-        bench.hear(answer(RS, RIP));
+        bench.hear(reply(RS, RIP));
         let seen = reports(&live(&mut bench, 10_000, &[NEW]));
         assert_eq!(seen.last().map(|(_, action)| *action), Some(moved(RS, NEW)), "{attempts}: {seen:?}");
         assert_eq!(seen.iter().filter(|(_, action)| *action == lost()).count(), usize::from(attempts == 1));
@@ -230,7 +230,7 @@ fn any_number_of_attempts_leaves_time_for_a_new_address() {
 fn a_conflict_names_a_server_that_has_moved() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(answer(RS, RIP));
+    bench.hear(reply(RS, RIP));
     assert_eq!(bench.hear(ArpPacket::announcement(NEW, VIP))[0], conflict(NEW, None));
     let seen = reports(&live(&mut bench, 3_000, &[NEW]));
     let actions: Vec<_> = seen.into_iter().map(|(_, action)| action).collect();
@@ -297,12 +297,12 @@ fn more_servers_are_asked_more_rarely_each() {
 fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    assert_eq!(bench.hear(answer(MacAddr::BROADCAST, RIP)), []);
-    assert_eq!(bench.hear(answer(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
-    assert_eq!(bench.hear(answer(MacAddr::ZERO, RIP)), []);
-    assert_eq!(bench.hear(answer(OURS, RIP)), [], "that is ourselves");
+    assert_eq!(bench.hear(reply(MacAddr::BROADCAST, RIP)), []);
+    assert_eq!(bench.hear(reply(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
+    assert_eq!(bench.hear(reply(MacAddr::ZERO, RIP)), []);
+    assert_eq!(bench.hear(reply(OURS, RIP)), [], "that is ourselves");
     assert_eq!(bench.hear(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
-    let packet = answer(RS, RIP);
+    let packet = reply(RS, RIP);
     assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), [], "on another interface");
     assert_eq!(bench.hear(packet), [resolved(RS)]);
 }
@@ -312,7 +312,7 @@ fn a_fixed_address_is_never_asked_for_changed_or_lost() {
     let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.machine.next_deadline(), None);
-    assert_eq!(bench.hear(answer(OTHER, RIP)), []);
+    assert_eq!(bench.hear(reply(OTHER, RIP)), []);
     assert_eq!(bench.run_to(1_000_000), []);
 }
 
@@ -323,7 +323,7 @@ fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.add_server(None), [ask()]);
     assert_eq!(bench.event(ArpEvent::RemoveServer { interface: CLIENT, rip: RIP }), []);
-    assert_eq!(bench.hear(answer(RS, RIP)), []);
+    assert_eq!(bench.hear(reply(RS, RIP)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
 
@@ -356,11 +356,11 @@ fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
 fn a_server_that_is_asked_from_another_address_stays_known() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    assert_eq!(bench.hear(answer(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
     let own = Ipv4Addr::new(192, 168, 195, 11);
     let moved = ArpTarget { interface: CLIENT, rip: RIP, own, mac: None };
     assert_eq!(bench.event(ArpEvent::AddServer(moved)), []);
     let asked: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
     assert_eq!(asked, [send(ArpPacket::request(OURS, own, RIP).unicast_to(RS))]);
-    assert_eq!(bench.hear(answer(RS, RIP)), [], "no news");
+    assert_eq!(bench.hear(reply(RS, RIP)), [], "no news");
 }
