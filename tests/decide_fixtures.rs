@@ -254,9 +254,19 @@ fn a_frame_that_directors_hand_round_makes_64_hops_at_most() {
                 assert!(hops <= 64, "from {ttl}");
             }
             assert_eq!(hops, usize::from(ttl.min(64)), "from {ttl}");
-            assert_eq!(bench.reason(&frame), DropReason::TtlExceeded);
+            assert_eq!(bench.reason(&frame), DropReason::Looped, "its connection passed here before");
         }
     }
+}
+
+#[test]
+fn an_expired_frame_is_looped_if_its_connection_is_known() {
+    let mut bench = Bench::new(snapshot());
+    let expired = frames::with_ttl(&syn(1), 1);
+    assert_eq!(bench.reason(&expired), DropReason::TtlExceeded, "traceroute");
+    let _ = bench.decide(&syn(1));
+    assert_eq!(bench.reason(&expired), DropReason::Looped);
+    assert_eq!(bench.reason(&frames::with_ttl(&syn(2), 1)), DropReason::TtlExceeded);
 }
 
 impl Bench {

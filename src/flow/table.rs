@@ -151,6 +151,12 @@ impl<K: TableKey> FlowTable<K> {
         Hint(slot as u8) // at most SLOTS
     }
 
+    /// True if `key` has an entry, expired or not.
+    #[must_use]
+    pub fn contains(&self, key: K) -> bool {
+        self.position(key, self.bucket_pair(key)).is_some()
+    }
+
     /// Looks up the entry of `key`, expired or not. `hint` is the result of [`FlowTable::locate`] and may be
     /// out of date.
     #[inline]

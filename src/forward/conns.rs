@@ -88,6 +88,11 @@ impl<K: FlowKey> Connections<K> {
         self.find(staged).is_some()
     }
 
+    /// True if `key` has a connection, expired or not.
+    pub(super) fn contains(&self, key: K) -> bool {
+        self.table.contains(key)
+    }
+
     /// True if the frame belongs to a connection that has not expired, and opens no new one.
     pub(super) fn continues(&mut self, context: &Context, staged: &Staged<K>, now: Tick) -> bool {
         let entry = self.find(staged);

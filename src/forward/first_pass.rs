@@ -68,7 +68,22 @@ impl<'a> FirstPass<'a> {
         if matches!(staged.kind, StagedKind::Lookup) && ethernet.ethertype() == ethernet::TAG {
             staged.kind = StagedKind::Tagged;
         }
-        if may_be_forwarded(&packet) { Ok(staged) } else { Err(DropReason::TtlExceeded) }
+        if !may_be_forwarded(&packet) {
+            staged.kind = self.expired(&staged);
+        }
+        Ok(staged)
+    }
+
+    /// Processing of a frame whose time to live has expired. traceroute sends its shortest-lived frames first, so
+    /// one of a known connection has passed here before: other directors forward it in a loop.
+    fn expired(&self, staged: &Staged<V4Key>) -> StagedKind {
+        let is_known = match (staged.kind, self.wildcard) {
+            (StagedKind::Wildcard, Some(wildcard)) => {
+                wildcard.contains(WildcardKey::new(staged.key, staged.port))
+            }
+            _ => self.v4.contains(staged.key),
+        };
+        if is_known { StagedKind::Looped } else { StagedKind::Refused(DropReason::TtlExceeded) }
     }
 
     #[inline]

@@ -92,8 +92,10 @@ impl SlowPath<'_> {
     #[inline(never)]
     fn forward<B: Batch + ?Sized>(&mut self, staged: &Staged<V4Key>, batch: &mut B, index: usize) -> Verdict {
         let accounting = &self.context.accounting;
-        if let StagedKind::Refused(reason) = staged.kind {
-            return accounting.dropped(reason);
+        match staged.kind {
+            StagedKind::Refused(reason) => return accounting.dropped(reason),
+            StagedKind::Looped => return accounting.looped(batch.frame(index)),
+            _ => {}
         }
         let received =
             ReceivedFrame { completed: batch.completes_checksum(index), frame: batch.frame(index) };

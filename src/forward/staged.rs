@@ -29,6 +29,8 @@ pub(super) enum StagedKind {
     Tagged,
     /// Likewise, in the table of the wildcard-port services.
     Wildcard,
+    /// Drop it as looped: its time to live has expired, and its connection passed here before.
+    Looped,
     /// Drop it.
     Refused(DropReason),
 }

@@ -55,10 +55,10 @@ drop_reasons! {
     Fragment = "fragment",
     /// Not addressed to this host: the destination MAC address is another one.
     OtherHost = "other_host",
-    /// The frame came in a loop: from the director's own MAC address, or from the real server that it would
-    /// be sent to, which acts as a director.
+    /// The frame came in a loop: from the director's own MAC address, from the real server that it would be
+    /// sent to, which acts as a director, or with an expired time to live on a known connection.
     Looped = "looped",
-    /// The time to live has expired: traceroute, or a loop of several directors.
+    /// The time to live has expired on a frame without a connection: traceroute, or a loop.
     TtlExceeded = "ttl_exceeded",
     /// No client can have the source address: it is a loopback, multicast or broadcast address, the VIP, or
     /// the director's own.

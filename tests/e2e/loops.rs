@@ -114,5 +114,12 @@ fn two_directors_hand_a_frame_round_64_times_at_most_and_say_so(backend: &str) {
 fn three_directors_hand_a_frame_round_64_times_at_most(backend: &str) {
     let ring = Ring::new(backend, 3);
     assert!(ring.most_hops() <= 64);
-    assert_eq!(ring.dropped("ttl_exceeded"), 12);
+    assert_eq!((ring.dropped("looped"), ring.dropped("ttl_exceeded")), (12, 0));
+    let told = "frames dropped in a loop: several directors have each other as real servers";
+    wait_until("an error about the loop", PATIENCE, || {
+        ring.directors.iter().map(|director| director.logged(told)).sum::<usize>() > 0
+    });
+    let log = ring.directors.iter().map(Director::log).collect::<String>();
+    let line = log.lines().find(|line| line.contains(told)).unwrap();
+    assert!(line.contains("ERROR") && line.contains("mac="), "{line}");
 }

@@ -204,12 +204,18 @@ fn log_loop(frames: u64, scene: &SymptomContext<'_>) {
     };
     let mut servers = scene.registry.services.iter().flat_map(|service| &service.servers);
     let server = servers.find(|server| server.reachability == Reachability::Reachable(mac));
-    let rip = server.map(|server| tracing::field::display(server.config.address));
-    tracing::error!(
-        %interface, frames, rip, %mac,
-        "frames dropped in a loop: this real server sends the service's frames back, as a director does; \
-         take it out of the service, or stop directrix or IPVS there"
-    );
+    match server.map(|server| server.config.address) {
+        Some(rip) => tracing::error!(
+            %interface, frames, %rip, %mac,
+            "frames dropped in a loop: this real server sends the service's frames back, as a director does; \
+             take it out of the service, or stop directrix or IPVS there"
+        ),
+        None => tracing::error!(
+            %interface, frames, %mac,
+            "frames dropped in a loop: several directors have each other as real servers, and this station closes \
+             the circle; stop directrix or IPVS there, or take the director out of the service that it has as real server"
+        ),
+    }
 }
 
 /// Returns what to do about a loss that the set-up causes; `None` for all other reasons.
