@@ -7,7 +7,7 @@
 
 use crate::flow::{Flow, FlowEntry, FlowTable, SLOTS as BUCKET, WildcardKey};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
-use crate::io::{Lost, Ports, Sent};
+use crate::io::{Lost, Ports, SendOutcome};
 use crate::model::Wait;
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
@@ -249,7 +249,7 @@ impl<P: Ports> Worker<P> {
         self.ports.wait(SLEEP_MAX)
     }
 
-    fn count(&mut self, received: u64, sent: Sent) {
+    fn count(&mut self, received: u64, sent: SendOutcome) {
         let counters = &self.shared.counters;
         counters.received.add(received);
         counters.batches.add(1);
@@ -258,7 +258,7 @@ impl<P: Ports> Worker<P> {
         counters.drops(DropReason::TooLong).add(u64::from(sent.too_long));
     }
 
-    fn sample(&mut self, received_at: Instant, sent: Sent) {
+    fn sample(&mut self, received_at: Instant, sent: SendOutcome) {
         let ns = received_at.elapsed().as_nanos().min(u128::from(LATENCY_MAX_NS)) as u64;
         self.latency.saturating_record_n(ns.max(1), u64::from(sent.forwarded));
     }

@@ -3,7 +3,7 @@
 mod support;
 
 use directrix::io::Interface;
-use directrix::io::bpf::{self, Buffers, Mode, Modes, Programs};
+use directrix::io::bpf::{self, AllowedModes, Buffers, Programs, XdpMode};
 use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
 use etherparse::PacketBuilder;
@@ -33,8 +33,8 @@ fn steering_runs_in_the_driver_and_ends_with_its_link() {
     director.enter(|| {
         let eth0 = Interface::lookup("eth0").unwrap();
         let mut programs = Programs::load(&eth0).unwrap();
-        let attached = bpf::attach_steering(&mut programs, &eth0, Modes::Any, Buffers::One).unwrap();
-        assert_eq!(attached.mode, Mode::Native);
+        let attached = bpf::attach_steering(&mut programs, &eth0, AllowedModes::Any, Buffers::One).unwrap();
+        assert_eq!(attached.mode, XdpMode::Native);
         let (_, name) = bpf::attached_program(&eth0).unwrap().expect("it is attached");
         assert_eq!(name, "directrix_steer");
         drop(attached);
@@ -48,9 +48,10 @@ fn a_second_directrix_is_told_about_the_first() {
     director.enter(|| {
         let eth0 = Interface::lookup("eth0").unwrap();
         let (mut first, mut second) = (Programs::load(&eth0).unwrap(), Programs::load(&eth0).unwrap());
-        let _attached = bpf::attach_steering(&mut first, &eth0, Modes::Any, Buffers::One).unwrap();
-        let failure =
-            bpf::attach_steering(&mut second, &eth0, Modes::Any, Buffers::One).unwrap_err().to_string();
+        let _attached = bpf::attach_steering(&mut first, &eth0, AllowedModes::Any, Buffers::One).unwrap();
+        let failure = bpf::attach_steering(&mut second, &eth0, AllowedModes::Any, Buffers::One)
+            .unwrap_err()
+            .to_string();
         assert!(failure.contains("EBUSY") && failure.contains("another directrix"), "{failure}");
     });
 }

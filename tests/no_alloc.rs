@@ -10,7 +10,7 @@ use directrix::control::workers::WorkerClient;
 use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::hash::Seed;
-use directrix::io::{Levels, Ports, Sent};
+use directrix::io::{Levels, Ports, SendOutcome};
 use directrix::model::{Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
 use directrix::schedule::{Candidate, ClientAddr, Loads, Params, Pool, Templates, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
@@ -165,13 +165,13 @@ impl Ports for Dealer {
         &mut self.batch
     }
 
-    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+    fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
         if self.batches == WARM_UP + FRAMES / BATCH as u64 {
             self.calls.store(calls(), Relaxed);
             self.stop.store(true, Relaxed);
         }
         let forwarded = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Forward(_)));
-        Sent { forwarded: forwarded.count() as u32, ..Sent::default() }
+        SendOutcome { forwarded: forwarded.count() as u32, ..SendOutcome::default() }
     }
 
     fn wait(&mut self, _timeout: Duration) -> io::Result<()> {

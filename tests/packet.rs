@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! client ──┐                       client ── director ── server
-//! director ─┤ switch (bridge)           (two arms)
+//! director ─┤ switch (bridge)           (two interfaces)
 //! server ──┘
 //! ```
 
 mod support;
 
 use directrix::forward::{Batch, Verdict};
-use directrix::io::{Interface, Levels, Lost, Plan, Ports, Sent, Steering, packet};
+use directrix::io::{Interface, Levels, Lost, PortPlan, Ports, SendOutcome, Steering, packet};
 use directrix::model::{InterfaceIndex, ServiceAddress};
 use directrix::stats::DropReason;
 use directrix::wire::{MacAddr, Packet, Protocol, ethernet};
@@ -86,10 +86,10 @@ fn service(protocol: Protocol, port: u16) -> ServiceAddress {
 #[derive(Default)]
 struct Seen {
     frames: Vec<Vec<u8>>,
-    sent: Sent,
+    sent: SendOutcome,
 }
 
-/// Workers that send every frame to one server by the last arm.
+/// Workers that send every frame to one server by the last interface.
 struct Director {
     steering: Box<dyn Steering>,
     workers: Vec<JoinHandle<Seen>>,
@@ -100,18 +100,18 @@ struct Director {
 impl Director {
     fn start(
         host: &Netns,
-        arms: &[&str],
+        interfaces: &[&str],
         workers: usize,
         services: &[ServiceAddress],
         server: MacAddr,
     ) -> Self {
-        let arm = InterfaceIndex((arms.len() - 1) as u8);
-        let source = mac(host, arms[arms.len() - 1]);
+        let interface = InterfaceIndex((interfaces.len() - 1) as u8);
+        let source = mac(host, interfaces[interfaces.len() - 1]);
         let fate = move |frame: &mut [u8]| {
             assert!(ethernet::Addresses::new(server, source).write(frame));
-            Verdict::Forward(arm)
+            Verdict::Forward(interface)
         };
-        Self::with(host, arms, workers, services, fate)
+        Self::with(host, interfaces, workers, services, fate)
     }
 
     /// Receives without sending anything on.
@@ -121,14 +121,15 @@ impl Director {
 
     fn with(
         host: &Netns,
-        arms: &[&str],
+        interfaces: &[&str],
         workers: usize,
         services: &[ServiceAddress],
         fate: impl Fn(&mut [u8]) -> Verdict + Send + Copy + 'static,
     ) -> Self {
         let opened = host.enter(|| {
-            let arms = arms.iter().map(|name| Interface::lookup(name).unwrap()).collect();
-            let mut opened = packet::open(&Plan { arms, workers: Some(workers), huge_pages: false }).unwrap();
+            let interfaces = interfaces.iter().map(|name| Interface::lookup(name).unwrap()).collect();
+            let mut opened =
+                packet::open(&PortPlan { interfaces, workers: Some(workers), huge_pages: false }).unwrap();
             opened.steering.start().unwrap();
             opened.steering.update(services).unwrap();
             opened
@@ -220,7 +221,7 @@ fn every_frame_arrives_once_and_unchanged() {
         }
     }
     let (director, server) = (director.finish_one(), server.finish_one());
-    assert_eq!(director.sent, Sent { forwarded: FRAMES as u32, full: 0, too_long: 0 });
+    assert_eq!(director.sent, SendOutcome { forwarded: FRAMES as u32, full: 0, too_long: 0 });
     assert_eq!((director.frames.len(), server.frames.len()), (FRAMES, FRAMES));
     let addresses: Vec<u8> = [mac(&segment.server, "eth0").0, mac(&segment.director, "eth0").0].concat();
     for (received, forwarded) in director.frames.iter().zip(&server.frames) {
@@ -442,7 +443,7 @@ fn frames_cross_from_one_arm_to_the_other() {
     (0..100).for_each(|_| assert_eq!(client.send_to(b"across", (VIP, 53)).unwrap(), 6));
     (0..100).for_each(|n| assert!(hears(&listener, SOON), "datagram {n}"));
     assert!(!hears(&listener, Duration::from_millis(100)));
-    assert_eq!(director.finish_one().sent, Sent { forwarded: 100, full: 0, too_long: 0 });
+    assert_eq!(director.finish_one().sent, SendOutcome { forwarded: 100, full: 0, too_long: 0 });
 }
 
 #[test]
@@ -513,8 +514,8 @@ fn dropping_it_gives_the_frames_back_to_the_kernel() {
 fn a_killed_director_leaves_nothing_behind() {
     const IN_CHILD: &str = "DIRECTRIX_TEST_CHILD";
     if std::env::var_os(IN_CHILD).is_some() {
-        let arms = vec![Interface::lookup("eth0").unwrap()];
-        let mut opened = packet::open(&Plan { arms, workers: Some(2), huge_pages: false }).unwrap();
+        let interfaces = vec![Interface::lookup("eth0").unwrap()];
+        let mut opened = packet::open(&PortPlan { interfaces, workers: Some(2), huge_pages: false }).unwrap();
         opened.steering.start().unwrap();
         opened.steering.update(&[udp(53)]).unwrap();
         std::thread::sleep(Duration::from_secs(120)); // killed long before
@@ -559,8 +560,8 @@ fn read_all(ports: &mut impl Ports) -> Vec<u32> {
 fn a_full_ring_loses_what_came_last_and_nothing_else() {
     let segment = Segment::new();
     let (mut ports, _steering) = segment.director.enter(|| {
-        let arms = vec![Interface::lookup("eth0").unwrap()];
-        let mut opened = packet::open(&Plan { arms, workers: Some(1), huge_pages: false }).unwrap();
+        let interfaces = vec![Interface::lookup("eth0").unwrap()];
+        let mut opened = packet::open(&PortPlan { interfaces, workers: Some(1), huge_pages: false }).unwrap();
         opened.steering.start().unwrap();
         opened.steering.update(&[udp(53)]).unwrap();
         (opened.workers.remove(0).0, opened.steering)
@@ -599,7 +600,8 @@ fn a_missing_interface_and_too_many_workers_are_refused() {
         Interface::lookup("eth0").unwrap()
     });
     let refusal = |interface: &Interface, workers| {
-        let plan = Plan { arms: vec![interface.clone()], workers: Some(workers), huge_pages: false };
+        let plan =
+            PortPlan { interfaces: vec![interface.clone()], workers: Some(workers), huge_pages: false };
         host.enter(|| packet::open(&plan).err().unwrap().to_string())
     };
     let many = refusal(&lo, 257);

@@ -44,7 +44,7 @@ impl BenchProgram {
 
     /// Attaches the program; dropping the result detaches it.
     pub(super) fn attach(&mut self, interface: &Interface) -> Result<Attached, LabError> {
-        bpf::attach(self.fd(), interface, bpf::Modes::Any)
+        bpf::attach(self.fd(), interface, bpf::AllowedModes::Any)
             .map_err(|error| LabError::Failed(error.to_string()))
     }
 

@@ -111,8 +111,8 @@ impl Interface {
     /// here. 0.0.0.0 if the table names no source.
     #[must_use]
     pub fn source_by_route(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
-        let is_on_link = |route: &rtnetlink::Route| route.is_unicast && !route.has_gateway;
-        let ask = |ask: fn(Ipv4Addr, u32) -> io::Result<Option<rtnetlink::Route>>| {
+        let is_on_link = |route: &rtnetlink::RouteInfo| route.is_unicast && !route.has_gateway;
+        let ask = |ask: fn(Ipv4Addr, u32) -> io::Result<Option<rtnetlink::RouteInfo>>| {
             ask(neighbor, self.index).ok().flatten().filter(is_on_link)
         };
         ask(rtnetlink::route_entry)?;
@@ -163,7 +163,7 @@ fn unreadable(name: &str, error: &io::Error) -> Diagnostic {
         .remedy("see whether `ip address` works here; it asks the same questions")
 }
 
-fn unknown(name: &str, links: &[rtnetlink::Link]) -> Diagnostic {
+fn unknown(name: &str, links: &[rtnetlink::LinkInfo]) -> Diagnostic {
     let ethernet = links.iter().filter(|link| link.is_ethernet);
     let names: Vec<&str> = ethernet.map(|link| link.name.as_str()).collect();
     Diagnostic::new(DiagnosticKind::InterfaceAbsent, format!("looking up interface {name}"))

@@ -40,15 +40,15 @@ impl L2fwd {
         Self::bind(interface, CopyMode::Zero).or_else(|_| Self::bind(interface, CopyMode::Copy))
     }
 
-    fn bind(interface: &Interface, copying: CopyMode) -> io::Result<Self> {
+    fn bind(interface: &Interface, copy_mode: CopyMode) -> io::Result<Self> {
         let ring = QueueSize::new(RING_LEN).map_err(io::Error::other)?;
-        let (umem, frames) = umem(ring, chunk_len(copying, interface.mtu))?;
+        let (umem, frames) = umem(ring, chunk_len(copy_mode, interface.mtu))?;
         let name = interface.name.parse().map_err(io::Error::other)?;
         let config = SocketConfig::builder()
             .rx_queue_size(ring)
             .tx_queue_size(ring)
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying.flag())
+            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copy_mode.flag())
             .build();
         // SAFETY: the flag that the contract asks for, INHIBIT_PROG_LOAD, is in `config`.
         let made = unsafe { Socket::new(config, &umem, &name, 0) };

@@ -1,6 +1,6 @@
 //! Frames in memory: the same loop without a wire, for tests and benches.
 
-use super::{Levels, Ports, Sent};
+use super::{Levels, Ports, SendOutcome};
 use crate::forward::{BATCH, Batch, Verdict};
 use crate::model::InterfaceIndex;
 use crossbeam::channel::{Receiver, Select, Sender, TrySendError, bounded, unbounded};
@@ -9,21 +9,21 @@ use std::time::Duration;
 
 /// How a memory backend is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct MemoryShape {
     /// Pairs that frames are received from.
     pub ports: usize,
     /// Interfaces that frames are forwarded to.
-    pub arms: usize,
-    /// Forwarded frames that an arm holds before its transmit ring counts as full.
+    pub interfaces: usize,
+    /// Forwarded frames that an interface holds before its transmit ring counts as full.
     pub transmit: usize,
-    /// The longest frame that an arm sends, in bytes with the Ethernet header.
+    /// The longest frame that an interface sends, in bytes with the Ethernet header.
     pub longest: usize,
 }
 
-impl Default for Shape {
-    /// One arm, one pair, 1500-byte packets and room for 1024 of them.
+impl Default for MemoryShape {
+    /// One interface, one pair, 1500-byte packets and room for 1024 of them.
     fn default() -> Self {
-        Self { ports: 1, arms: 1, transmit: 1024, longest: 1514 }
+        Self { ports: 1, interfaces: 1, transmit: 1024, longest: 1514 }
     }
 }
 
@@ -50,12 +50,12 @@ pub struct MemoryBatch(Vec<Vec<u8>>);
 impl MemoryPorts {
     /// Both ends of a wire of this shape.
     #[must_use]
-    pub fn new(shape: Shape) -> (Self, Wire) {
+    pub fn new(shape: MemoryShape) -> (Self, Wire) {
         let (to_ports, arriving) = (0..shape.ports).map(|_| unbounded()).unzip();
-        let (leaving, from_arms) = (0..shape.arms).map(|_| bounded(shape.transmit)).unzip();
+        let (leaving, from_interfaces) = (0..shape.interfaces).map(|_| bounded(shape.transmit)).unzip();
         let batch = MemoryBatch(Vec::with_capacity(BATCH));
         let ports = Self { arriving, leaving, longest: shape.longest, batch };
-        (ports, Wire { arriving: to_ports, leaving: from_arms })
+        (ports, Wire { arriving: to_ports, leaving: from_interfaces })
     }
 }
 
@@ -68,13 +68,13 @@ impl Wire {
         self.arriving[port].send(frame).expect("the ports outlive the test's frames");
     }
 
-    /// Takes the frames that left by `arm`, in order.
+    /// Takes the frames that left by `interface`, in order.
     ///
     /// # Panics
-    /// If there is no such arm.
+    /// If there is no such interface.
     #[must_use]
-    pub fn forwarded(&self, arm: InterfaceIndex) -> Vec<Vec<u8>> {
-        self.leaving[usize::from(arm.0)].try_iter().collect()
+    pub fn forwarded(&self, interface: InterfaceIndex) -> Vec<Vec<u8>> {
+        self.leaving[usize::from(interface.0)].try_iter().collect()
     }
 }
 
@@ -103,16 +103,16 @@ impl Ports for MemoryPorts {
         &mut self.batch
     }
 
-    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+    fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
         assert_eq!(verdicts.len(), self.batch.len(), "one verdict for each frame");
-        let mut sent = Sent::default();
+        let mut sent = SendOutcome::default();
         for (frame, verdict) in self.batch.0.drain(..).zip(verdicts) {
-            let Verdict::Forward(arm) = verdict else { continue };
+            let Verdict::Forward(interface) = verdict else { continue };
             if frame.len() > self.longest {
                 sent.too_long += 1;
                 continue;
             }
-            match self.leaving[usize::from(arm.0)].try_send(frame) {
+            match self.leaving[usize::from(interface.0)].try_send(frame) {
                 Ok(()) => sent.forwarded += 1,
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => sent.full += 1,
             }
@@ -148,13 +148,13 @@ mod tests {
 
     #[test]
     fn every_frame_has_one_fate_and_keeps_its_order() {
-        let (mut ports, wire) = MemoryPorts::new(Shape { arms: 2, ..Shape::default() });
+        let (mut ports, wire) = MemoryPorts::new(MemoryShape { interfaces: 2, ..MemoryShape::default() });
         (0..3).for_each(|n| wire.push(0, vec![n; 60]));
         assert_eq!(ports.levels(0), Levels { receive: 3, transmit: 0, fill: 0 });
         ports.receive(0).frame(2)[0] = 9;
         let verdicts =
             [Verdict::Forward(CLIENT), Verdict::Drop(DropReason::Looped), Verdict::Forward(SERVERS)];
-        assert_eq!(ports.finish(&verdicts), Sent { forwarded: 2, full: 0, too_long: 0 });
+        assert_eq!(ports.finish(&verdicts), SendOutcome { forwarded: 2, full: 0, too_long: 0 });
         assert_eq!(wire.forwarded(CLIENT), [vec![0; 60]]);
         let mut changed = vec![2; 60];
         changed[0] = 9;
@@ -164,19 +164,20 @@ mod tests {
 
     #[test]
     fn a_full_ring_and_a_long_frame_are_told_apart() {
-        let (mut ports, wire) = MemoryPorts::new(Shape { transmit: 2, longest: 60, ..Shape::default() });
+        let (mut ports, wire) =
+            MemoryPorts::new(MemoryShape { transmit: 2, longest: 60, ..MemoryShape::default() });
         for length in [60, 61, 60, 60, 60] {
             wire.push(0, vec![0; length]);
         }
         assert_eq!(ports.receive(0).len(), 5);
         let sent = ports.finish(&[Verdict::Forward(CLIENT); 5]);
-        assert_eq!(sent, Sent { forwarded: 2, full: 2, too_long: 1 });
+        assert_eq!(sent, SendOutcome { forwarded: 2, full: 2, too_long: 1 });
         assert_eq!(wire.forwarded(CLIENT).len(), 2);
     }
 
     #[test]
     fn a_batch_is_bounded() {
-        let (mut ports, wire) = MemoryPorts::new(Shape { ports: 2, ..Shape::default() });
+        let (mut ports, wire) = MemoryPorts::new(MemoryShape { ports: 2, ..MemoryShape::default() });
         (0..BATCH + 1).for_each(|_| wire.push(1, vec![0; 60]));
         assert!(ports.receive(0).is_empty());
         assert_eq!(ports.receive(1).len(), BATCH);
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn waiting_ends_with_a_frame_or_with_the_time() {
-        let (mut ports, wire) = MemoryPorts::new(Shape::default());
+        let (mut ports, wire) = MemoryPorts::new(MemoryShape::default());
         let start = Instant::now();
         ports.wait(Duration::from_millis(20)).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(20));

@@ -5,11 +5,11 @@
 //! exactly once, by [`Ports::finish`], so no frame can be lost or sent twice.
 
 pub mod arp;
-mod below;
 pub mod bpf;
 pub mod claim;
 pub mod interface;
 pub mod l2fwd;
+mod lower;
 pub mod memory;
 pub mod packet;
 mod veth;
@@ -37,7 +37,7 @@ pub trait Ports: Send {
     fn receive(&mut self, port: usize) -> &mut Self::Batch;
 
     /// Carries out one verdict for each frame of the batch, in order, and empties the batch.
-    fn finish(&mut self, verdicts: &[Verdict]) -> Sent;
+    fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome;
 
     /// Sleeps until a frame arrives or `timeout` is over.
     ///
@@ -65,14 +65,14 @@ pub struct Lost {
     pub no_buffer: u64,
     /// The frame was longer than the memory to receive into.
     pub too_long: u64,
-    /// The steering program handed the frame over, and the kernel did not take it to the worker's socket.
+    /// The steering program redirected the frame over, and the kernel did not take it to the worker's socket.
     pub not_delivered: u64,
 }
 
 /// What became of the frames of one batch that were to be forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Handed to the kernel.
+pub struct SendOutcome {
+    /// RedirectCounter to the kernel.
     pub forwarded: u32,
     /// Dropped because the transmit ring was full.
     pub full: u32,
@@ -93,9 +93,9 @@ pub struct PortInfo {
 
 /// What is to be opened.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct PortPlan {
     /// By [`crate::model::InterfaceIndex`]: the client side, then the server side if it is another.
-    pub arms: Vec<Interface>,
+    pub interfaces: Vec<Interface>,
     /// How many workers share them, at least 1. `None`: one per queue of the client side, at
     /// most one per core; AF_PACKET then has one per core.
     pub workers: Option<usize>,

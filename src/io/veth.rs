@@ -6,7 +6,7 @@
 
 use super::Interface;
 use crate::sys::ethtool;
-use crate::sys::rtnetlink::{self, Link};
+use crate::sys::rtnetlink::{self, LinkInfo};
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
 use std::io;
@@ -33,7 +33,7 @@ pub(super) fn checksums(interface: &Interface) -> Option<Checksums> {
     (link.kind.as_deref() == Some("veth")).then(|| of_peer(&link))
 }
 
-fn of_peer(link: &Link) -> Checksums {
+fn of_peer(link: &LinkInfo) -> Checksums {
     let Some(peer) = link.link else { return Checksums::Unknown };
     let answer = match link.link_netns {
         None => Some(ask(peer)),
@@ -44,7 +44,7 @@ fn of_peer(link: &Link) -> Checksums {
 
 /// What the interface with this index does, in the calling thread's network namespace.
 fn ask(index: u32) -> Option<Checksums> {
-    let Link { name, .. } = rtnetlink::link(index).ok()??;
+    let LinkInfo { name, .. } = rtnetlink::link(index).ok()??;
     Some(if ethtool::transmit_checksums(&name)? { Checksums::Unfinished(name) } else { Checksums::Finished })
 }
 

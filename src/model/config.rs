@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The `[director]` table.
-    pub director: Director,
+    pub director: DirectorConfig,
     /// The `[[service]]` tables in file order; no service twice. There may be none: they can be added later.
     pub services: Vec<VirtualService>,
     /// Where what can only be judged on the host stands in the file.
@@ -20,7 +20,7 @@ impl Config {
     /// What of it can be changed while the director runs.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        let Director { timeouts, policy, .. } = self.director;
+        let DirectorConfig { timeouts, policy, .. } = self.director;
         Rules { services: self.services.clone(), timeouts, policy }
     }
 }
@@ -57,7 +57,7 @@ pub struct Places {
 
 /// How this host directs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Director {
+pub struct DirectorConfig {
     /// Where VIP traffic arrives.
     pub interface: String,
     /// Where the real servers are, if that is another interface (a two-armed director).
@@ -97,7 +97,7 @@ pub struct Director {
     pub user: Option<String>,
 }
 
-impl Director {
+impl DirectorConfig {
     /// The keys that differ in `new` and cannot be changed while it runs: all but [`Policy`]'s and timeouts.
     #[must_use]
     pub fn restarts(&self, new: &Self) -> Vec<&'static str> {

@@ -40,7 +40,7 @@ schedulers! {
     Sed = "sed",
     /// Never queue: an idle server, or else the shortest expected delay.
     Nq = "nq",
-    /// Source hashing: by the client's address.
+    /// SourceFile hashing: by the client's address.
     Sh = "sh",
     /// Destination hashing: by the VIP.
     Dh = "dh",

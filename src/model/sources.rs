@@ -13,7 +13,7 @@ pub const INCLUDED_MAX: usize = 10_000;
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Source {
+pub struct SourceFile {
     /// What errors call it.
     pub file: String,
     /// What is in it.
@@ -30,7 +30,7 @@ pub struct Sources {
     pub text: String,
     /// The files that it includes, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub included: Vec<Source>,
+    pub included: Vec<SourceFile>,
 }
 
 impl Sources {
@@ -77,10 +77,10 @@ fn invalid(what: impl Into<String>, remedy: &str) -> Diagnostic {
     Diagnostic::new(DiagnosticKind::InvalidValue, what).remedy(remedy)
 }
 
-fn read_included(path: &Path) -> Result<Source, Diagnostics> {
+fn read_included(path: &Path) -> Result<SourceFile, Diagnostics> {
     let bytes = read_file(path).map_err(|error| error.in_file(path))?;
     let text = parse::utf8(path, &bytes)?.to_owned();
-    Ok(Source { file: path.display().to_string(), text })
+    Ok(SourceFile { file: path.display().to_string(), text })
 }
 
 /// The files that a pattern names, sorted. A pattern without wildcards names one file, whether it is there or not.

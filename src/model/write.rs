@@ -1,8 +1,8 @@
 //! From a [`Config`] to the text of a file that says the same.
 
 use super::{
-    BackendChoice, Config, ControlOthers, Director, OnConflict, OnServerClaim, Policy, RealServer, Timeouts,
-    VirtualService, Wait, WorkerCount,
+    BackendChoice, Config, ControlOthers, DirectorConfig, OnConflict, OnServerClaim, Policy, RealServer,
+    Timeouts, VirtualService, Wait, WorkerCount,
 };
 use std::fmt::{self, Display, Formatter};
 
@@ -15,7 +15,7 @@ impl Display for Config {
     }
 }
 
-fn director(f: &mut Formatter<'_>, director: &Director) -> fmt::Result {
+fn director(f: &mut Formatter<'_>, director: &DirectorConfig) -> fmt::Result {
     writeln!(f, "[director]\ninterface = {}", quoted(&director.interface))?;
     if let Some(interface) = &director.server_interface {
         writeln!(f, "server_interface = {}", quoted(interface))?;
@@ -147,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
     use std::path::Path;
 
-    fn a_director() -> impl Strategy<Value = Director> {
+    fn a_director() -> impl Strategy<Value = DirectorConfig> {
         let words = (0..3usize, 0..2usize, 0..2usize, any::<[bool; 3]>());
         let numbers = (0..=9u16, 1024..=1u32 << 28, 1..=2_147_483u32, [1..=2_147_483u32, 1..=9, 1..=9]);
         (words, numbers).prop_map(
@@ -156,7 +156,7 @@ mod tests {
                 (workers, connections, every, timeouts),
             )| {
                 let [tcp, tcp_fin, udp] = timeouts.map(Span::from_secs);
-                Director {
+                DirectorConfig {
                     interface: "eth\"0\\".into(),
                     server_interface: two_arms.then(|| "eth1".into()),
                     backend: [BackendChoice::Auto, BackendChoice::Xdp, BackendChoice::Packet][backend],

@@ -13,7 +13,7 @@ mod message;
 mod route;
 pub mod watch;
 
-pub(crate) use route::{Route, route, route_entry};
+pub(crate) use route::{RouteInfo, route, route_entry};
 
 use super::uapi::{IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID};
 use crate::wire::MacAddr;
@@ -29,7 +29,7 @@ const RTGEN_HEADER: usize = 4;
 
 /// What RTM_GETLINK tells of one interface.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Link {
+pub(crate) struct LinkInfo {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) mac: Option<MacAddr>,
@@ -54,14 +54,14 @@ pub(crate) struct Link {
 }
 
 /// Every interface.
-pub(crate) fn links() -> io::Result<Vec<Link>> {
+pub(crate) fn links() -> io::Result<Vec<LinkInfo>> {
     let mut links = Vec::new();
     dump(libc::RTM_GETLINK, &[0; LINK_HEADER], |payload| links.extend(link_of(payload)))?;
     Ok(links)
 }
 
 /// The interface with this index, if there is one.
-pub(crate) fn link(index: u32) -> io::Result<Option<Link>> {
+pub(crate) fn link(index: u32) -> io::Result<Option<LinkInfo>> {
     let mut request = [0; LINK_HEADER];
     request[4..8].copy_from_slice(&index.to_ne_bytes());
     match get(libc::RTM_GETLINK, &request) {
@@ -86,10 +86,10 @@ pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     Ok(addresses)
 }
 
-fn link_of(payload: &[u8]) -> Option<Link> {
+fn link_of(payload: &[u8]) -> Option<LinkInfo> {
     let (header, attributes) = payload.split_at_checked(LINK_HEADER)?;
     let flags = u32_at(header, 8)?;
-    let mut link = Link {
+    let mut link = LinkInfo {
         index: u32_at(header, 4)?,
         receive_queues: 1,
         transmit_queues: 1,
@@ -97,7 +97,7 @@ fn link_of(payload: &[u8]) -> Option<Link> {
         is_master: flags & libc::IFF_MASTER as u32 != 0,
         has_carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
         is_ethernet: u16_at(header, 2)? == libc::ARPHRD_ETHER,
-        ..Link::default()
+        ..LinkInfo::default()
     };
     for (kind, value) in Attributes(attributes) {
         link.learn(kind, value);
@@ -105,7 +105,7 @@ fn link_of(payload: &[u8]) -> Option<Link> {
     Some(link)
 }
 
-impl Link {
+impl LinkInfo {
     fn learn(&mut self, kind: u16, value: &[u8]) {
         let number = u32_at(value, 0).unwrap_or_default();
         match kind {

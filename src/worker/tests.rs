@@ -2,7 +2,7 @@ use super::*;
 use crate::forward::{NextHop, Route, ServiceMap};
 use crate::hash::Seed;
 use crate::io::Levels;
-use crate::io::memory::{MemoryPorts, Shape};
+use crate::io::memory::{MemoryPorts, MemoryShape};
 use crate::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Candidate, Loads, Pool, Templates};
 use crate::wire::{MacAddr, Protocol};
@@ -35,7 +35,7 @@ fn datagram(port: u16) -> Vec<u8> {
 
 /// A worker with `flows` connections, and its request channel.
 fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<WorkerRequest>) {
-    let (ports, wire) = MemoryPorts::new(Shape { transmit: flows.into(), ..Shape::default() });
+    let (ports, wire) = MemoryPorts::new(MemoryShape { transmit: flows.into(), ..MemoryShape::default() });
     let counters = Arc::new(WorkerCounters::new(1, 1));
     let seed = Seed([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 1]);
     let (loads, templates) = (Arc::new(Loads::new(1)), Arc::new(Templates::new(1, 1, seed)));
@@ -114,7 +114,7 @@ impl Ports for Lossy {
         self.0.receive(port)
     }
 
-    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+    fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
         self.0.finish(verdicts)
     }
 
@@ -133,7 +133,7 @@ impl Ports for Lossy {
 
 #[test]
 fn kernel_losses_are_counted_without_traffic() {
-    let (ports, _wire) = MemoryPorts::new(Shape { ports: 2, ..Shape::default() });
+    let (ports, _wire) = MemoryPorts::new(MemoryShape { ports: 2, ..MemoryShape::default() });
     let counters = Arc::new(WorkerCounters::new(0, 2));
     let seed = Seed([1, 2, 3, 4]);
     let (loads, templates) = (Arc::new(Loads::new(0)), Arc::new(Templates::new(1, 0, seed)));

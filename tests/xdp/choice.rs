@@ -16,8 +16,11 @@ fn assert_refused(director: &Netns, setup: &Setup, parts: &[&str]) {
     for part in parts {
         assert!(refusal.contains(part), "{part}: {refusal}");
     }
-    let arm = setup.arms[0];
-    assert!(!director.run(&format!("ip -details link show dev {arm}")).contains("prog/xdp"), "nothing stays");
+    let interface = setup.interfaces[0];
+    assert!(
+        !director.run(&format!("ip -details link show dev {interface}")).contains("prog/xdp"),
+        "nothing stays"
+    );
 }
 
 /// Makes br0 over eth0, with the MAC address of eth0.
@@ -30,7 +33,7 @@ fn bridge(director: &Netns) {
 fn auto_leaves_a_driver_without_xdp_alone() {
     let net = Net::new(1);
     bridge(&net.director);
-    let setup = Setup { arms: vec!["br0"], ..Setup::new(&[]) };
+    let setup = Setup { interfaces: vec!["br0"], ..Setup::new(&[]) };
     assert_refused(&net.director, &setup, &["the driver of br0 has no XDP (EOPNOTSUPP", "generic mode"]);
 }
 
@@ -79,7 +82,7 @@ fn auto_trusts_no_peer_that_it_cannot_ask() {
     });
     net.director.run(&format!("ip link add eth1 type veth peer name eth1 netns {id}"));
     net.director.run("ip link set eth1 up");
-    let setup = Setup { arms: vec!["eth1"], ..Setup::new(&[]) };
+    let setup = Setup { interfaces: vec!["eth1"], ..Setup::new(&[]) };
     assert_refused(&net.director, &setup, &["it is a veth", "may have unfinished", "backend = \"xdp\""]);
 }
 
@@ -96,7 +99,7 @@ fn generic_xdp_has_nothing_merged_below_it() {
     };
     interfaces.iter().for_each(|name| drop(net.director.run(&format!("ethtool -K {name} gro on"))));
     assert_eq!(gro(), [true; 3]);
-    let setup = Setup { arms: vec!["mv0"], ..Setup::new(&[]) };
+    let setup = Setup { interfaces: vec!["mv0"], ..Setup::new(&[]) };
     let seen = with_director(&net.director, &setup, || assert_eq!(gro(), [false; 3]));
     assert_eq!(seen[0].infos[0].mode, "generic, copy");
     assert_eq!(gro(), [true; 3], "it is as it was");

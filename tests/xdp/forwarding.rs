@@ -144,7 +144,7 @@ fn a_second_arm_sends_from_the_same_memory() {
     let (net, server) = Net::with_server(2);
     let (from, to) = (net.peer_wire(), wire(&server));
     let setup = Setup {
-        arms: vec!["eth0", "eth1"],
+        interfaces: vec!["eth0", "eth1"],
         workers: Some(2),
         to: InterfaceIndex(1),
         ..Setup::new(&[udp(VIP, 53)])
@@ -158,7 +158,8 @@ fn what_the_other_arm_cannot_carry_is_counted_as_too_long() {
     let (net, server) = Net::with_server(1);
     net.director.run("ip link set dev eth1 mtu 1000");
     let (from, to) = (net.peer_wire(), wire(&server));
-    let setup = Setup { arms: vec!["eth0", "eth1"], to: InterfaceIndex(1), ..Setup::new(&[udp(VIP, 53)]) };
+    let setup =
+        Setup { interfaces: vec!["eth0", "eth1"], to: InterfaceIndex(1), ..Setup::new(&[udp(VIP, 53)]) };
     // 14 bytes of Ethernet, 20 of IP, 8 of UDP.
     let (fits, too_long) = (datagram((VIP, 53), 9, &[7; 972]), datagram((VIP, 53), 9, &[7; 973]));
     let seen = with_director(&net.director, &setup, || {
@@ -177,7 +178,7 @@ fn an_interface_without_native_xdp_is_served_generically() {
     net.director.run("ip link set dev br0 address 02:00:00:00:00:01 up && ethtool -K br0 gro on");
     let gro = || net.director.run("ethtool -k br0 | grep generic-receive-offload");
     let wire = net.peer_wire();
-    let setup = Setup { arms: vec!["br0"], ..Setup::new(&[udp(VIP, 53)]) };
+    let setup = Setup { interfaces: vec!["br0"], ..Setup::new(&[udp(VIP, 53)]) };
     let seen = with_director(&net.director, &setup, || {
         exchange(&wire, &wire, 2000);
         assert!(gro().contains("off"), "merged frames could not be forwarded");

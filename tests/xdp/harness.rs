@@ -4,7 +4,7 @@ use crate::support::netns::{Netns, veth};
 use crate::support::wire::Wire;
 use directrix::forward::{Batch, Verdict};
 use directrix::io::xdp::{self, XdpPorts};
-use directrix::io::{Interface, Plan, PortInfo, Ports, Sent};
+use directrix::io::{Interface, PortInfo, PortPlan, Ports, SendOutcome};
 use directrix::model::{InterfaceIndex, ServiceAddress};
 use directrix::wire::{MacAddr, Protocol, ethernet};
 use etherparse::PacketBuilder;
@@ -37,7 +37,7 @@ impl Net {
         net
     }
 
-    /// A second arm: the director's eth1, and the server's eth0.
+    /// A second interface: the director's eth1, and the server's eth0.
     pub(crate) fn with_server(queues: u32) -> (Self, Netns) {
         let (net, server) = (Self::new(queues), Netns::new("s"));
         veth((&net.director, "eth1"), (&server, "eth0"), queues);
@@ -74,14 +74,14 @@ pub(crate) fn datagram(to: ([u8; 4], u16), from_port: u16, payload: &[u8]) -> Ve
     frame
 }
 
-/// What becomes of a batch: swap the MACs, send to `arm`.
-pub(crate) fn bounce(batch: &mut impl Batch, arm: InterfaceIndex, verdicts: &mut Vec<Verdict>) {
+/// What becomes of a batch: swap the MACs, send to `interface`.
+pub(crate) fn bounce(batch: &mut impl Batch, interface: InterfaceIndex, verdicts: &mut Vec<Verdict>) {
     verdicts.clear();
     for index in 0..batch.len() {
         let frame = batch.frame(index);
         let (to, from) = (ethernet::destination(frame).unwrap(), ethernet::source(frame).unwrap());
         ethernet::Addresses::new(from, to).write(frame);
-        verdicts.push(Verdict::Forward(arm));
+        verdicts.push(Verdict::Forward(interface));
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn bounced(frame: &[u8]) -> Vec<u8> {
 /// How the director under test is set up.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) arms: Vec<&'static str>,
+    pub(crate) interfaces: Vec<&'static str>,
     pub(crate) workers: Option<usize>,
     pub(crate) ring_len: u32,
     pub(crate) services: Vec<ServiceAddress>,
@@ -106,12 +106,16 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn new(services: &[ServiceAddress]) -> Self {
         let services = services.to_vec();
-        Self { arms: vec!["eth0"], workers: None, ring_len: 2048, services, to: InterfaceIndex::CLIENT }
+        Self { interfaces: vec!["eth0"], workers: None, ring_len: 2048, services, to: InterfaceIndex::CLIENT }
     }
 
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> PortPlan {
         let lookup = |name: &&str| Interface::lookup(name).unwrap();
-        Plan { arms: self.arms.iter().map(lookup).collect(), workers: self.workers, huge_pages: false }
+        PortPlan {
+            interfaces: self.interfaces.iter().map(lookup).collect(),
+            workers: self.workers,
+            huge_pages: false,
+        }
     }
 }
 
@@ -121,7 +125,7 @@ pub(crate) struct Seen {
     pub(crate) infos: Vec<PortInfo>,
     /// Received, by port.
     pub(crate) received: Vec<u64>,
-    pub(crate) sent: Sent,
+    pub(crate) sent: SendOutcome,
 }
 
 /// Runs `body` while a director bounces what it receives; returns what its workers have seen.
@@ -162,7 +166,7 @@ fn direct(setup: &Setup, stop: &AtomicBool, ready: &mpsc::Sender<()>) -> Vec<See
 }
 
 fn work(mut ports: XdpPorts, infos: Vec<PortInfo>, to: InterfaceIndex, stop: &AtomicBool) -> Seen {
-    let mut seen = Seen { infos, received: vec![0; ports.count()], sent: Sent::default() };
+    let mut seen = Seen { infos, received: vec![0; ports.count()], sent: SendOutcome::default() };
     let mut verdicts = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         for port in 0..ports.count() {
@@ -175,7 +179,7 @@ fn work(mut ports: XdpPorts, infos: Vec<PortInfo>, to: InterfaceIndex, stop: &At
             seen.sent.too_long += sent.too_long;
         }
         ports.wait(Duration::from_millis(5)).unwrap();
-        let _ = ports.census();
+        let _ = ports.count_frames();
     }
     seen
 }

@@ -5,7 +5,7 @@ use crate::support::netns::wait_until;
 use crate::support::wire::Wire;
 use directrix::forward::{Batch, Verdict};
 use directrix::io::xdp::{self, XdpPorts};
-use directrix::io::{Lost, Ports, Sent};
+use directrix::io::{Lost, Ports, SendOutcome};
 use directrix::model::InterfaceIndex;
 use directrix::stats::DropReason;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,31 +14,31 @@ use std::time::Duration;
 /// Small, so that every ring overflows.
 const RING_LEN: u32 = 64;
 
-fn add(total: &mut Sent, sent: Sent) {
+fn add(total: &mut SendOutcome, sent: SendOutcome) {
     total.forwarded += sent.forwarded;
     total.full += sent.full;
     total.too_long += sent.too_long;
 }
 
-/// One turn: forwards to `arm`, counts, and returns how many frames there were.
-fn turn(ports: &mut XdpPorts, arm: InterfaceIndex, total: &mut Sent) -> u32 {
+/// One turn: forwards to `interface`, counts, and returns how many frames there were.
+fn turn(ports: &mut XdpPorts, interface: InterfaceIndex, total: &mut SendOutcome) -> u32 {
     let mut verdicts = Vec::new();
-    bounce(ports.receive(0), arm, &mut verdicts);
-    assert_eq!(ports.census().batch, verdicts.len());
+    bounce(ports.receive(0), interface, &mut verdicts);
+    assert_eq!(ports.count_frames().batch, verdicts.len());
     add(total, ports.finish(&verdicts));
-    let _ = ports.census();
+    let _ = ports.count_frames();
     verdicts.len() as u32
 }
 
 /// Turns until nothing is on its way out any more.
 fn settle(ports: &mut XdpPorts) {
     wait_until("all frames are back", PATIENCE, || {
-        turn(ports, InterfaceIndex::CLIENT, &mut Sent::default());
+        turn(ports, InterfaceIndex::CLIENT, &mut SendOutcome::default());
         ports.wait(Duration::from_millis(1)).unwrap();
-        ports.census().sending == 0
+        ports.count_frames().sending == 0
     });
-    let census = ports.census();
-    assert_eq!(census.free + census.filled, census.total);
+    let count = ports.count_frames();
+    assert_eq!(count.free + count.filled, count.total);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn absorb(setup: &Setup, done: &AtomicBool) {
     opened.steering.start().unwrap();
     opened.steering.update(&setup.services).unwrap();
     let (ports, _) = &mut opened.workers[0];
-    let (mut received, mut total, mut turns) = (0, Sent::default(), 0u32);
+    let (mut received, mut total, mut turns) = (0, SendOutcome::default(), 0u32);
     while !done.load(Ordering::Relaxed) {
         let count = ports.receive(0).len() as u32;
         let verdicts: Vec<Verdict> = (received..received + count).map(two_of_three).collect();
@@ -85,13 +85,13 @@ fn absorb(setup: &Setup, done: &AtomicBool) {
         turns += 1;
         if turns.is_multiple_of(64) {
             std::thread::sleep(Duration::from_millis(2));
-            let _ = ports.census();
+            let _ = ports.count_frames();
         }
     }
     settle(ports);
     assert!(received > 10_000, "only {received} frames came");
     assert!(total.forwarded > received / 3, "{total:?} of {received}");
-    assert!(opened.workers[0].0.census().free > 0);
+    assert!(opened.workers[0].0.count_frames().free > 0);
 }
 
 fn two_of_three(number: u32) -> Verdict {
@@ -105,7 +105,7 @@ fn two_of_three(number: u32) -> Verdict {
 fn a_full_transmit_ring_drops_counts_and_recovers() {
     let (net, server) = Net::with_server(1);
     let (from, to) = (net.peer_wire(), wire(&server));
-    let setup = Setup { arms: vec!["eth0", "eth1"], ring_len: RING_LEN, ..Setup::new(&[udp(VIP, 53)]) };
+    let setup = Setup { interfaces: vec!["eth0", "eth1"], ring_len: RING_LEN, ..Setup::new(&[udp(VIP, 53)]) };
     net.director.enter(|| {
         let mut opened = xdp::open_with(&setup.plan(), setup.ring_len).unwrap();
         opened.steering.start().unwrap();
@@ -113,14 +113,14 @@ fn a_full_transmit_ring_drops_counts_and_recovers() {
         let (ports, _) = &mut opened.workers[0];
 
         net.director.run("ip link set dev eth1 down");
-        let mut total = Sent::default();
+        let mut total = SendOutcome::default();
         for _ in 0..20 {
             flood(&from, 32);
             receive(ports, 32, &mut total);
         }
         // What is in the ring waits for the interface; nothing else does.
         assert_eq!((total.forwarded, total.full), (RING_LEN, 640 - RING_LEN));
-        assert_eq!(ports.census().sending, RING_LEN as usize);
+        assert_eq!(ports.count_frames().sending, RING_LEN as usize);
         assert_eq!(ports.levels(0).transmit, RING_LEN);
 
         net.director.run("ip link set dev eth1 up");
@@ -128,14 +128,14 @@ fn a_full_transmit_ring_drops_counts_and_recovers() {
         let arrived = std::iter::from_fn(|| next(&to, Duration::from_millis(300))).count();
         assert_eq!(arrived, RING_LEN as usize, "each frame of the ring, once");
         flood(&from, 32);
-        receive(ports, 32, &mut Sent::default());
+        receive(ports, 32, &mut SendOutcome::default());
         settle(ports);
         assert_eq!(std::iter::from_fn(|| next(&to, Duration::from_millis(300))).count(), 32);
     });
 }
 
 /// Takes `count` frames in and sends them on to the server.
-fn receive(ports: &mut XdpPorts, count: u32, total: &mut Sent) {
+fn receive(ports: &mut XdpPorts, count: u32, total: &mut SendOutcome) {
     let mut received = 0;
     wait_until("all frames are received", PATIENCE, || {
         received += turn(ports, InterfaceIndex(1), total);
@@ -214,7 +214,7 @@ fn frames_that_the_kernel_loses_are_told_once_by_what_was_missing() {
         lost_of(ports, "still nothing to receive into", Lost { no_buffer: 7, ..Lost::default() });
         let mut received = 0;
         wait_until("what was not lost", PATIENCE, || {
-            received += turn(ports, InterfaceIndex::CLIENT, &mut Sent::default());
+            received += turn(ports, InterfaceIndex::CLIENT, &mut SendOutcome::default());
             received == RING_LEN
         });
     });

@@ -106,7 +106,7 @@ fn more_workers_than_queues_are_refused() {
 fn a_worker_without_a_queue_to_the_server_is_refused() {
     let (net, _server) = Net::with_server(2);
     net.director.run("ethtool -L eth1 rx 2 tx 1");
-    let two = Setup { arms: vec!["eth0", "eth1"], workers: Some(2), ..Setup::new(&[]) };
+    let two = Setup { interfaces: vec!["eth0", "eth1"], workers: Some(2), ..Setup::new(&[]) };
     let refused = refusal(&net, &two);
     assert!(refused.contains("eth1 has 1 transmit queue"), "{refused}");
 }

@@ -1,13 +1,13 @@
 //! What ARP reports, for the log.
 
 use crate::control::state::registry::{Registry, VipState};
-use crate::model::{Director, OnConflict, OnServerClaim};
+use crate::model::{DirectorConfig, OnConflict, OnServerClaim};
 use crate::neighbor::ArpReport;
 use crate::wire::MacAddr;
 use std::net::Ipv4Addr;
 
 /// One line for each change, with what it means for the operator.
-pub(in crate::control) fn log(report: &ArpReport, registry: &Registry, settings: &Director) {
+pub(in crate::control) fn log(report: &ArpReport, registry: &Registry, settings: &DirectorConfig) {
     match report {
         ArpReport::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
         ArpReport::Conflict { vip, mac, server } => {

@@ -3,7 +3,7 @@
 use crate::control::api::overview::{FileStatus, Reload, Warning};
 use crate::control::director::reload::{ReadConfig, ReloadOutcome};
 use crate::control::log::audit::Origin;
-use crate::model::{Config, Director as Settings, Rules};
+use crate::model::{Config, DirectorConfig, Rules};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ pub(in crate::control) struct ConfigFile {
 /// What runs, to be compared with the file.
 pub(in crate::control) struct RunningConfig {
     pub(in crate::control) rules: Rules,
-    pub(in crate::control) settings: Settings,
+    pub(in crate::control) settings: DirectorConfig,
 }
 
 impl ConfigFile {

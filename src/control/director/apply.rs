@@ -12,7 +12,7 @@ use crate::control::log::audit::{self, Origin};
 use crate::control::state::registry::Drain;
 use crate::control::state::registry::TotalsOf;
 use crate::control::workers::status;
-use crate::model::{Change, Config, Diagnostic, Director as Settings, Rules, Subject};
+use crate::model::{Change, Config, Diagnostic, DirectorConfig, Rules, Subject};
 use crate::neighbor::ArpEvent;
 use crate::schedule::ServerLoad;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -64,7 +64,7 @@ impl<F: FnMut()> Director<F> {
     pub(in crate::control) fn config(&self) -> Config {
         let Rules { services, timeouts, policy } = self.registry.rules();
         Config {
-            director: Settings { timeouts, policy, ..self.settings.clone() },
+            director: DirectorConfig { timeouts, policy, ..self.settings.clone() },
             services,
             places: Default::default(),
         }

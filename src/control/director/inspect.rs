@@ -6,7 +6,7 @@ use crate::control::director::plan;
 use crate::control::host::privileges::Privileges;
 use crate::control::host::resolve::ResolvedHost;
 use crate::io::claim::Claim;
-use crate::io::{Interface, Plan, packet, xdp};
+use crate::io::{Interface, PortPlan, packet, xdp};
 use crate::model::{BackendChoice, Config, Diagnostic, Diagnostics};
 
 /// What has been found, each as a line.
@@ -59,7 +59,7 @@ impl Inspection {
         }
     }
 
-    fn examine_backend(&mut self, choice: BackendChoice, plan: &Plan) {
+    fn examine_backend(&mut self, choice: BackendChoice, plan: &PortPlan) {
         let xdp = || xdp::judge(plan);
         match choice {
             BackendChoice::Xdp => self.faults.extend(xdp().err().map(|error| error.to_string())),
@@ -72,7 +72,7 @@ impl Inspection {
         }
     }
 
-    fn refuse_packet(&mut self, plan: &Plan) {
+    fn refuse_packet(&mut self, plan: &PortPlan) {
         self.faults.extend(packet::judge(plan).err().map(|error| error.to_string()));
     }
 }

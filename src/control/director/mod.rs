@@ -39,8 +39,8 @@ use crate::control::workers::watchdog::{self, Watchdog};
 use crate::control::workers::{WorkerSettings, random_seed};
 use crate::forward::Snapshot;
 use crate::io::claim::Claim;
-use crate::io::{ArpSocket, Plan};
-use crate::model::{BackendChoice, Config, Director as Settings, OnConflict, OnServerClaim, WorkerCount};
+use crate::io::{ArpSocket, PortPlan};
+use crate::model::{BackendChoice, Config, DirectorConfig, OnConflict, OnServerClaim, WorkerCount};
 use crate::neighbor::{ArpEvent, ArpReport, ArpSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::sys::NetworkWatch;
@@ -106,7 +106,7 @@ pub fn run<F: FnMut()>(config: &Config, surroundings: RunOptions<'_, F>) -> Resu
 pub(in crate::control) struct Director<F> {
     pub(in crate::control) registry: Registry,
     /// As they were at the start; timeouts and policy are the registry's.
-    pub(in crate::control) settings: Settings,
+    pub(in crate::control) settings: DirectorConfig,
     pub(in crate::control) host: ResolvedHost,
     pub(in crate::control) snapshot: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that a worker may still hold: freed here, never on the data path.
@@ -387,16 +387,17 @@ async fn reached(moment: Option<Instant>) {
     }
 }
 
-pub(in crate::control) fn plan(config: &Config, host: &ResolvedHost) -> Plan {
+pub(in crate::control) fn plan(config: &Config, host: &ResolvedHost) -> PortPlan {
     let workers = match config.director.workers {
         WorkerCount::Auto => None,
         WorkerCount::Count(count) => Some(count.into()),
     };
-    Plan { arms: host.arms.clone(), workers, huge_pages: config.director.huge_pages }
+    PortPlan { interfaces: host.arms.clone(), workers, huge_pages: config.director.huge_pages }
 }
 
 fn arp_settings(config: &Config, host: &ResolvedHost) -> Result<ArpSettings, DirectorError> {
-    let Settings { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } = config.director;
+    let DirectorConfig { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } =
+        config.director;
     Ok(ArpSettings {
         own_macs: host.arms.iter().map(|interface| interface.mac).collect(),
         on_conflict: config.director.on_conflict,

@@ -2,7 +2,7 @@
 
 use crate::control::workers::steering_set::SteeringSet;
 use crate::control::workers::{WorkerSettings, Workers};
-use crate::io::{Opened, Plan, Ports, Steering, packet, xdp};
+use crate::io::{Opened, PortPlan, Ports, Steering, packet, xdp};
 use crate::model::{BackendChoice, Diagnostic};
 
 /// A backend in motion. It hands over no frame until its steering is given services.
@@ -33,7 +33,7 @@ pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), Diag
 /// used is logged.
 pub fn launch(
     choice: BackendChoice,
-    plan: &Plan,
+    plan: &PortPlan,
     settings: &WorkerSettings,
     before: BeforeWorkers<'_>,
 ) -> Result<RunningBackend, Diagnostic> {
@@ -43,8 +43,8 @@ pub fn launch(
         BackendChoice::Packet => Ok(start("packet", packet::open(plan)?, settings, before)?.because(CHOSEN)),
         BackendChoice::Auto => match xdp::open_native(plan) {
             Ok(opened) => {
-                tracing::info!("backend xdp: AF_XDP works on {}", plan.arms[0].name);
-                let reason = format!("AF_XDP works on {}", plan.arms[0].name);
+                tracing::info!("backend xdp: AF_XDP works on {}", plan.interfaces[0].name);
+                let reason = format!("AF_XDP works on {}", plan.interfaces[0].name);
                 Ok(start("xdp", opened, settings, before)?.because(reason))
             }
             Err(reason) => {

@@ -275,7 +275,7 @@ pub fn random_seed() -> io::Result<Seed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::memory::{MemoryPorts, Shape};
+    use crate::io::memory::{MemoryPorts, MemoryShape};
 
     fn workers(workers: usize) -> Workers {
         let settings = WorkerSettings {
@@ -287,7 +287,7 @@ mod tests {
             wait: Wait::Adaptive,
             epoch: Instant::now(),
         };
-        let ports = (0..workers).map(|_| (MemoryPorts::new(Shape::default()).0, Vec::new()));
+        let ports = (0..workers).map(|_| (MemoryPorts::new(MemoryShape::default()).0, Vec::new()));
         Workers::start(ports.collect(), &settings).unwrap()
     }
 

@@ -1,6 +1,6 @@
 //! Putting the programs on an interface.
 
-use super::{Link, Programs, refusal};
+use super::{BpfLink, Programs, errors};
 use crate::io::Interface;
 use crate::model::Diagnostic;
 use crate::sys::rtnetlink;
@@ -10,14 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// Where in the receive path the steering program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum XdpMode {
     /// In the driver, before the kernel has built a packet buffer.
     Native,
     /// In the network stack: slower, for drivers without XDP.
     Generic,
 }
 
-impl Mode {
+impl XdpMode {
     /// XDP_FLAGS_DRV_MODE and XDP_FLAGS_SKB_MODE of linux/if_link.h.
     fn flags(self) -> u32 {
         match self {
@@ -29,7 +29,7 @@ impl Mode {
 
 /// The modes in which a program may be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Modes {
+pub enum AllowedModes {
     /// Native only.
     Native,
     /// Native, or generic where the driver refuses it.
@@ -49,9 +49,9 @@ pub enum Buffers {
 #[derive(Debug)]
 pub struct Attached {
     /// Dropping it detaches.
-    pub link: Link,
+    pub link: BpfLink,
     /// Where the program runs.
-    pub mode: Mode,
+    pub mode: XdpMode,
     /// Why it does not run in the driver, if it does not.
     pub refusal: Option<String>,
 }
@@ -63,11 +63,11 @@ pub struct Attached {
 pub fn attach_steering(
     programs: &mut Programs,
     interface: &Interface,
-    modes: Modes,
+    modes: AllowedModes,
     buffers: Buffers,
 ) -> Result<Attached, Diagnostic> {
     let steer = programs.steer(buffers);
-    once(steer.load()).map_err(|error| refusal::program(interface, error))?;
+    once(steer.load()).map_err(|error| errors::program_error(interface, error))?;
     let program = steer.fd().expect("it has just been loaded");
     attach(program.as_fd(), interface, modes)
 }
@@ -76,31 +76,36 @@ pub fn attach_steering(
 ///
 /// # Errors
 /// [`Diagnostic`] if another XDP program is there, a capability is missing, or none of the modes works.
-pub fn attach(program: BorrowedFd<'_>, interface: &Interface, modes: Modes) -> Result<Attached, Diagnostic> {
-    let attach = |mode: Mode| Link::xdp(program, interface.index, mode.flags());
-    let native = match attach(Mode::Native) {
-        Ok(link) => return Ok(Attached { link, mode: Mode::Native, refusal: None }),
-        Err(error) if is_final(&error) => return Err(refusal::attaching(interface, &error)),
+pub fn attach(
+    program: BorrowedFd<'_>,
+    interface: &Interface,
+    modes: AllowedModes,
+) -> Result<Attached, Diagnostic> {
+    let attach = |mode: XdpMode| BpfLink::xdp(program, interface.index, mode.flags());
+    let native = match attach(XdpMode::Native) {
+        Ok(link) => return Ok(Attached { link, mode: XdpMode::Native, refusal: None }),
+        Err(error) if is_final(&error) => return Err(errors::attach_error(interface, &error)),
         Err(error) => error,
     };
-    let words = rtnetlink::xdp_rejection(interface.index, program, Mode::Native.flags());
-    let refusal = refusal::Native { interface, error: &native, words: words.as_deref() };
-    if modes == Modes::Native {
+    let words = rtnetlink::xdp_rejection(interface.index, program, XdpMode::Native.flags());
+    let refusal = errors::NativeRefusal { interface, error: &native, words: words.as_deref() };
+    if modes == AllowedModes::Native {
         return Err(refusal.into_error());
     }
-    let link = attach(Mode::Generic).map_err(|error| refusal::attaching(interface, &error))?;
-    Ok(Attached { link, mode: Mode::Generic, refusal: Some(refusal.to_string()) })
+    let link = attach(XdpMode::Generic).map_err(|error| errors::attach_error(interface, &error))?;
+    Ok(Attached { link, mode: XdpMode::Generic, refusal: Some(refusal.to_string()) })
 }
 
 /// Attaches `directrix_guard` at TCX ingress, before every other program.
 ///
 /// # Errors
 /// [`Diagnostic`] if a capability is missing or the kernel has no TCX (before Linux 6.6).
-pub fn attach_guard(programs: &mut Programs, interface: &Interface) -> Result<Link, Diagnostic> {
+pub fn attach_guard(programs: &mut Programs, interface: &Interface) -> Result<BpfLink, Diagnostic> {
     let guard = programs.guard();
-    once(guard.load()).map_err(|error| refusal::program(interface, error))?;
+    once(guard.load()).map_err(|error| errors::program_error(interface, error))?;
     let program = guard.fd().expect("it has just been loaded");
-    Link::tcx_ingress(program.as_fd(), interface.index).map_err(|error| refusal::guarding(interface, &error))
+    BpfLink::tcx_ingress(program.as_fd(), interface.index)
+        .map_err(|error| errors::guard_error(interface, &error))
 }
 
 /// Attaching again after a detachment finds the program in the kernel already.

@@ -16,9 +16,9 @@ const BPF_F_BEFORE: u32 = 1 << 3;
 
 /// A program's attachment to an interface; dropping it detaches the program.
 #[derive(Debug)]
-pub struct Link(OwnedFd);
+pub struct BpfLink(OwnedFd);
 
-impl AsFd for Link {
+impl AsFd for BpfLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -38,7 +38,7 @@ struct LinkCreate {
     expected_revision: u64,
 }
 
-impl Link {
+impl BpfLink {
     /// Attaches an XDP program; `flags` are XDP_FLAGS_* of linux/if_link.h.
     ///
     /// Always by a bpf_link: what is attached by netlink would outlive the process.
@@ -53,7 +53,7 @@ impl Link {
     }
 }
 
-fn create(program: BorrowedFd<'_>, mut request: LinkCreate) -> io::Result<Link> {
+fn create(program: BorrowedFd<'_>, mut request: LinkCreate) -> io::Result<BpfLink> {
     request.program = program.as_raw_fd().cast_unsigned();
     // SAFETY: bpf(2) reads `size` bytes at the pointer; `request` is that long, without padding
     // (six u32, then a u64 at offset 24), and lives until the call returns. The kernel writes
@@ -65,5 +65,5 @@ fn create(program: BorrowedFd<'_>, mut request: LinkCreate) -> io::Result<Link> 
     }
     // SAFETY: the kernel has just returned this descriptor (an int) to us, so it is open, and
     // nobody else knows it.
-    Ok(Link(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+    Ok(BpfLink(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
 }

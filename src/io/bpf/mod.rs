@@ -1,19 +1,19 @@
 //! The BPF programs: which frames are directrix's, and what becomes of the kernel's copy.
 //!
 //! `steer.bpf.c` says what a wanted frame is. [`Programs`] holds one loaded copy of it for one
-//! interface; attaching yields a [`Link`], and the link's end, by drop or by the death of the
+//! interface; attaching yields a [`BpfLink`], and the link's end, by drop or by the death of the
 //! process, is the end of the attachment.
 
 mod attach;
-mod handed;
+mod errors;
 mod link;
-mod refusal;
+mod redirected;
 
-pub use attach::{Attached, Buffers, Mode, Modes, attach, attach_guard, attach_steering};
-pub(super) use handed::{Counts, Handed};
-pub use link::Link;
-pub use refusal::attached_program;
-pub(super) use refusal::{CAPABILITIES, errno, occupied};
+pub use attach::{AllowedModes, Attached, Buffers, XdpMode, attach, attach_guard, attach_steering};
+pub use errors::attached_program;
+pub(super) use errors::{CAPABILITIES, errno, occupied};
+pub use link::BpfLink;
+pub(super) use redirected::{RedirectCounter, RedirectCounts};
 
 use super::Interface;
 use crate::model::{Diagnostic, ServiceAddress};
@@ -36,12 +36,12 @@ const KEYS_MAX: usize = 131_072;
 const QUEUES_MAX: u32 = 1024;
 
 /// `struct service_v4` of steer.bpf.c: address (4 bytes), port (2), both in network order,
-/// IP protocol number (1), [`Kind`] (1).
-type Key = [u8; 8];
+/// IP protocol number (1), [`KeyKind`] (1).
+type ServiceKey = [u8; 8];
 
 /// What a key stands for. Mirrors steer.bpf.c.
 #[derive(Clone, Copy)]
-enum Kind {
+enum KeyKind {
     /// A service of this port.
     OnePort,
     /// Any service of this VIP: fragments have no ports.
@@ -53,7 +53,7 @@ enum Kind {
 /// The programs and maps of one interface, in the kernel.
 pub struct Programs {
     ebpf: Ebpf,
-    keys: BTreeSet<Key>,
+    keys: BTreeSet<ServiceKey>,
 }
 
 impl Programs {
@@ -74,7 +74,7 @@ impl Programs {
             .override_global("own_mac", &own_mac, true)
             .override_global("frame_max", &frame_max, true)
             .load(OBJECT)
-            .map_err(|error| refusal::loading(&interface.name, &error))?;
+            .map_err(|error| errors::load_error(&interface.name, &error))?;
         Ok(Self { ebpf, keys: BTreeSet::new() })
     }
 
@@ -85,15 +85,15 @@ impl Programs {
     /// is then as it was.
     pub fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
         let wanted = keys(services)?;
-        let new: Vec<Key> = wanted.difference(&self.keys).copied().collect();
+        let new: Vec<ServiceKey> = wanted.difference(&self.keys).copied().collect();
         let mut map = services_map(&mut self.ebpf);
         for (done, key) in new.iter().enumerate() {
             if let Err(error) = map.insert(key, 0, 0) {
                 remove(&mut map, &new[..done]);
-                return Err(refusal::map("services", &error));
+                return Err(errors::map_error("services", &error));
             }
         }
-        let gone: Vec<Key> = self.keys.difference(&wanted).copied().collect();
+        let gone: Vec<ServiceKey> = self.keys.difference(&wanted).copied().collect();
         remove(&mut map, &gone);
         self.keys = wanted;
         Ok(())
@@ -103,16 +103,16 @@ impl Programs {
     ///
     /// # Errors
     /// [`Diagnostic`] if there is no descriptor left.
-    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, Diagnostic> {
-        let Some(Map::PerCpuArray(map)) = self.ebpf.map("handed") else {
-            unreachable!("steer.bpf.c declares handed")
+    pub(super) fn redirected(&self, queues: &[u32]) -> Result<Vec<RedirectCounter>, Diagnostic> {
+        let Some(Map::PerCpuArray(map)) = self.ebpf.map("redirected") else {
+            unreachable!("steer.bpf.c declares redirected")
         };
         let readers = || -> io::Result<_> {
             let map = Arc::new(map.fd().as_fd().try_clone_to_owned()?);
             let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
-            Ok(queues.iter().map(|queue| Handed::new(Arc::clone(&map), *queue, cpus)).collect())
+            Ok(queues.iter().map(|queue| RedirectCounter::new(Arc::clone(&map), *queue, cpus)).collect())
         };
-        readers().map_err(|error| refusal::map("handed", &MapError::IoError(error)))
+        readers().map_err(|error| errors::map_error("redirected", &MapError::IoError(error)))
     }
 
     /// Hands the frames of a receive queue to an AF_XDP socket that is bound to that queue.
@@ -123,8 +123,8 @@ impl Programs {
         let map = self.ebpf.map_mut("xsks").expect("steer.bpf.c declares xsks");
         let mut map = XskMap::try_from(map).expect("xsks is an XSKMAP");
         map.set(queue, socket.as_raw_fd(), 0).map_err(|error| match error {
-            MapError::OutOfBounds { .. } => refusal::queues(queue, QUEUES_MAX),
-            error => refusal::map("xsks", &error),
+            MapError::OutOfBounds { .. } => errors::queue_out_of_range(queue, QUEUES_MAX),
+            error => errors::map_error("xsks", &error),
         })
     }
 
@@ -143,7 +143,7 @@ impl Programs {
     }
 }
 
-type ServicesMap<'a> = HashMap<&'a mut MapData, Key, u8>;
+type ServicesMap<'a> = HashMap<&'a mut MapData, ServiceKey, u8>;
 
 fn services_map(ebpf: &mut Ebpf) -> ServicesMap<'_> {
     let map = ebpf.map_mut("services").expect("steer.bpf.c declares services");
@@ -151,24 +151,24 @@ fn services_map(ebpf: &mut Ebpf) -> ServicesMap<'_> {
 }
 
 /// A key that is not there is as good as removed, and there is no other way for this to fail.
-fn remove(map: &mut ServicesMap<'_>, keys: &[Key]) {
+fn remove(map: &mut ServicesMap<'_>, keys: &[ServiceKey]) {
     for key in keys {
         let _ = map.remove(key);
     }
 }
 
-fn keys(services: &[ServiceAddress]) -> Result<BTreeSet<Key>, Diagnostic> {
+fn keys(services: &[ServiceAddress]) -> Result<BTreeSet<ServiceKey>, Diagnostic> {
     let mut keys = BTreeSet::new();
     for service in services {
-        let IpAddr::V4(vip) = service.address.ip() else { return Err(refusal::family(service)) };
-        let kind = if service.is_wildcard() { Kind::Wildcard } else { Kind::OnePort };
+        let IpAddr::V4(vip) = service.address.ip() else { return Err(errors::not_ipv4(service)) };
+        let kind = if service.is_wildcard() { KeyKind::Wildcard } else { KeyKind::OnePort };
         keys.insert(key((vip.octets(), service.address.port()), service.protocol, kind));
-        keys.insert(key((vip.octets(), 0), service.protocol, Kind::Fragments));
+        keys.insert(key((vip.octets(), 0), service.protocol, KeyKind::Fragments));
     }
-    if keys.len() > KEYS_MAX { Err(refusal::services(keys.len(), KEYS_MAX)) } else { Ok(keys) }
+    if keys.len() > KEYS_MAX { Err(errors::too_many_services(keys.len(), KEYS_MAX)) } else { Ok(keys) }
 }
 
-fn key(([a, b, c, d], port): ([u8; 4], u16), protocol: Protocol, kind: Kind) -> Key {
+fn key(([a, b, c, d], port): ([u8; 4], u16), protocol: Protocol, kind: KeyKind) -> ServiceKey {
     let [high, low] = port.to_be_bytes();
     [a, b, c, d, high, low, protocol as u8, kind as u8]
 }

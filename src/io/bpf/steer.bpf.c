@@ -28,7 +28,7 @@ struct tag {
 };
 
 // IPv6 will have a map of its own with 16-byte addresses; one key for both would make every
-// look-up hash 12 bytes more. Mirrored by `Key` in mod.rs.
+// look-up hash 12 bytes more. Mirrored by `ServiceKey` in mod.rs.
 struct service_v4 {
 	__be32 address;
 	__be16 port; // 0 but for ONE_PORT
@@ -36,7 +36,7 @@ struct service_v4 {
 	__u8 kind;
 };
 
-// What a key stands for. Mirrored by `Kind` in mod.rs.
+// What a key stands for. Mirrored by `KeyKind` in mod.rs.
 enum {
 	ONE_PORT, // a service of this port
 	FRAGMENTS, // any service of this VIP: fragments have no ports
@@ -58,8 +58,8 @@ struct {
 	__u32 *value;
 } xsks SEC(".maps");
 
-// What has been handed over to the socket of a queue. Mirrored by `Counts` in handed.rs.
-struct counts {
+// What has been handed over to the socket of a queue. Mirrored by `RedirectCounts` in redirected.rs.
+struct redirect_counts {
 	__u64 frames;
 	__u64 too_long; // of them, those longer than a socket takes
 };
@@ -68,8 +68,8 @@ struct {
 	int (*type)[BPF_MAP_TYPE_PERCPU_ARRAY];
 	int (*max_entries)[1024]; // as xsks
 	__u32 *key;
-	struct counts *value;
-} handed SEC(".maps");
+	struct redirect_counts *value;
+} redirected SEC(".maps");
 
 // The longest frame that a socket takes, in bytes. Set before loading.
 const volatile __u32 frame_max = 0xffffffff;
@@ -145,7 +145,7 @@ INLINE int is_wanted(void *data, void *end)
 // Counts a frame of `len` bytes before the kernel may refuse it, of which a program hears nothing.
 INLINE void count(__u32 queue, __u32 len)
 {
-	struct counts *counts = bpf_map_lookup_elem(&handed, &queue);
+	struct redirect_counts *counts = bpf_map_lookup_elem(&redirected, &queue);
 
 	if (!counts)
 		return;

@@ -18,14 +18,14 @@ const MERGED: usize = 16;
 #[derive(Debug)]
 pub struct PacketBatch {
     ring: Ring,
-    frames: Vec<Frame>,
+    frames: Vec<RingFrame>,
     merged: Vec<Box<[u8]>>,
     merged_used: usize,
 }
 
 /// One frame: always a slot, and a buffer if the slot was too short.
 #[derive(Debug)]
-struct Frame {
+struct RingFrame {
     slot: Slot,
     merged: Option<Merged>,
 }
@@ -50,7 +50,7 @@ impl PacketBatch {
         while self.frames.len() < BATCH && self.merged_used < MERGED {
             let Some(slot) = self.ring.take() else { break };
             let merged = if slot.queued { self.fetch(socket) } else { None };
-            self.frames.push(Frame { slot, merged });
+            self.frames.push(RingFrame { slot, merged });
         }
     }
 
@@ -69,7 +69,7 @@ impl PacketBatch {
     /// The virtio header and the frame at `index`.
     #[inline]
     pub(super) fn packet(&mut self, index: usize) -> &mut [u8] {
-        let Frame { slot, merged } = &mut self.frames[index];
+        let RingFrame { slot, merged } = &mut self.frames[index];
         match merged {
             None => self.ring.packet(slot),
             Some(merged) => &mut self.merged[merged.buffer][..merged.length],

@@ -6,7 +6,7 @@
 //! drop them anyway: a frame for an address that is not local, with forwarding off.
 
 use crate::io::Interface;
-use crate::io::bpf::{self, Link, Programs};
+use crate::io::bpf::{self, BpfLink, Programs};
 use crate::model::{Diagnostic, ServiceAddress};
 use nix::ifaddrs::getifaddrs;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ pub(super) enum Guard {
     /// The classifier; dropping it, or the death of the process, detaches it.
     Attached {
         /// Detaches first.
-        _link: Link,
+        _link: BpfLink,
         /// Holds the set of services. Boxed because it is large.
         programs: Box<Programs>,
     },

@@ -13,10 +13,10 @@
 //! The fan-out chooses a worker before its socket's filter runs; all have the same filter.
 
 mod batch;
+mod errors;
 pub mod filter;
 mod guard;
 mod ports;
-mod refusal;
 mod ring;
 mod steering;
 mod transmit;
@@ -24,16 +24,16 @@ mod transmit;
 pub use batch::PacketBatch;
 pub use ports::PacketPorts;
 
-use super::{Interface, Opened, Plan, PortInfo};
+use super::{Interface, Opened, PortInfo, PortPlan};
 use crate::model::Diagnostic;
 use crate::sys::packet_socket::PacketSocket;
-use refusal::refusal;
+use errors::socket_error;
 use ring::Ring;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use steering::PacketSteering;
-use transmit::Outlet;
+use transmit::TransmitSockets;
 
 /// The most members of a fan-out group without asking for more (`PACKET_FANOUT_MAX` of old
 /// kernels, net/packet/internal.h).
@@ -42,24 +42,24 @@ const WORKERS_MAX: usize = 256;
 /// Kernel memory for merged frames that wait for a worker, in bytes.
 const MERGED_BUFFER: libc::c_int = 8 << 20;
 
-/// Opens a ring for each worker on the client side, and ways out of every arm.
+/// Opens a ring for each worker on the client side, and ways out of every interface.
 ///
 /// # Errors
 /// [`Diagnostic`] if a capability is missing, an interface is gone or down, or memory is short.
-pub fn open(plan: &Plan) -> Result<Opened<PacketPorts>, Diagnostic> {
-    let client = &plan.arms[0];
+pub fn open(plan: &PortPlan) -> Result<Opened<PacketPorts>, Diagnostic> {
+    let client = &plan.interfaces[0];
     let count = worker_count(plan)?;
     let mut receivers = Vec::with_capacity(count);
     let mut workers = Vec::with_capacity(count);
     for member in 0..count {
         let (receiver, ring) = receiver(client)?;
         let receiver = Arc::new(receiver);
-        let outlets = plan.arms.iter().map(outlet).collect::<Result<_, _>>()?;
-        let ports = PacketPorts::new(Arc::clone(&receiver), PacketBatch::new(ring), outlets);
+        let transmitters = plan.interfaces.iter().map(transmitter).collect::<Result<_, _>>()?;
+        let ports = PacketPorts::new(Arc::clone(&receiver), PacketBatch::new(ring), transmitters);
         workers.push((ports, vec![info(client, member)]));
         receivers.push(receiver);
     }
-    spread(&receivers).map_err(|error| refusal(format!("tapping {}", client.name), &error))?;
+    spread(&receivers).map_err(|error| socket_error(format!("tapping {}", client.name), &error))?;
     let steering = Box::new(PacketSteering::new(client.clone(), receivers));
     Ok(Opened { workers, steering })
 }
@@ -68,17 +68,17 @@ pub fn open(plan: &Plan) -> Result<Opened<PacketPorts>, Diagnostic> {
 ///
 /// # Errors
 /// [`Diagnostic`] if it asks for too many workers.
-pub fn judge(plan: &Plan) -> Result<(), Diagnostic> {
+pub fn judge(plan: &PortPlan) -> Result<(), Diagnostic> {
     worker_count(plan).map(drop)
 }
 
-fn worker_count(plan: &Plan) -> Result<usize, Diagnostic> {
+fn worker_count(plan: &PortPlan) -> Result<usize, Diagnostic> {
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
     let count = plan.workers.unwrap_or_else(cores).max(1);
     if count <= WORKERS_MAX {
         return Ok(count);
     }
-    Err(Diagnostic::system(format!("sharing {} among {count} workers", plan.arms[0].name))
+    Err(Diagnostic::system(format!("sharing {} among {count} workers", plan.interfaces[0].name))
         .cause(format!("a fan-out group has at most {WORKERS_MAX} members"))
         .remedy("use fewer workers: more than there are cores do not help"))
 }
@@ -93,18 +93,19 @@ fn receiver(interface: &Interface) -> Result<(PacketSocket, Ring), Diagnostic> {
         let ring = Ring::new(&socket, interface.mtu as usize)?;
         Ok((socket, ring))
     };
-    open().map_err(|error| refusal(format!("opening a packet ring for {}", interface.name), &error)).and_then(
-        |(socket, ring)| {
+    open()
+        .map_err(|error| socket_error(format!("opening a packet ring for {}", interface.name), &error))
+        .and_then(|(socket, ring)| {
             let bound = socket.bind(interface.index, libc::ETH_P_ALL as u16);
-            bound.map_err(|error| refusal(format!("tapping {}", interface.name), &error))?;
+            bound.map_err(|error| socket_error(format!("tapping {}", interface.name), &error))?;
             Ok((socket, ring))
-        },
-    )
+        })
 }
 
-fn outlet(interface: &Interface) -> Result<Outlet, Diagnostic> {
-    Outlet::open(interface.index)
-        .map_err(|error| refusal(format!("opening a packet socket to send on {}", interface.name), &error))
+fn transmitter(interface: &Interface) -> Result<TransmitSockets, Diagnostic> {
+    TransmitSockets::open(interface.index).map_err(|error| {
+        socket_error(format!("opening a packet socket to send on {}", interface.name), &error)
+    })
 }
 
 /// Joins the sockets, if there are several, in a fan-out group that is theirs alone.

@@ -1,49 +1,53 @@
-//! One worker's view of the wire: a ring to receive from, and the ways out of each arm.
+//! One worker's view of the wire: a ring to receive from, and the ways out of each interface.
 #![allow(unsafe_code)]
 
 use super::batch::PacketBatch;
-use super::transmit::{Lane, Outbox, Outlet};
+use super::transmit::{SendQueue, TransmitPath, TransmitSockets};
 use crate::forward::{Batch, Verdict};
-use crate::io::{Levels, Lost, Ports, Sent};
+use crate::io::{Levels, Lost, Ports, SendOutcome};
 use crate::sys::packet_socket::PacketSocket;
 use crate::sys::poll;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A fan-out member's ring on the client side, and sockets to send by on every arm.
+/// A fan-out member's ring on the client side, and sockets to send by on every interface.
 #[derive(Debug)]
 pub struct PacketPorts {
     receiver: Arc<PacketSocket>,
     batch: PacketBatch,
-    outlets: Vec<Outlet>,
-    outbox: Outbox,
+    transmitters: Vec<TransmitSockets>,
+    send_queue: SendQueue,
 }
 
 impl PacketPorts {
-    pub(super) fn new(receiver: Arc<PacketSocket>, batch: PacketBatch, outlets: Vec<Outlet>) -> Self {
-        Self { receiver, batch, outlets, outbox: Outbox::new() }
+    pub(super) fn new(
+        receiver: Arc<PacketSocket>,
+        batch: PacketBatch,
+        transmitters: Vec<TransmitSockets>,
+    ) -> Self {
+        Self { receiver, batch, transmitters, send_queue: SendQueue::new() }
     }
 
     /// Sends the frames of the batch that are to be forwarded, in order.
     ///
     /// Order matters within a flow, and a flow may alternate between merged and ordinary frames;
-    /// so each change of lane ends a run.
-    fn transmit(&mut self, verdicts: &[Verdict]) -> Sent {
-        let (mut sent, mut current) = (Sent::default(), None);
+    /// so each change of path ends a run.
+    fn transmit(&mut self, verdicts: &[Verdict]) -> SendOutcome {
+        let (mut sent, mut current) = (SendOutcome::default(), None);
         for (index, verdict) in verdicts.iter().enumerate() {
-            let Verdict::Forward(arm) = verdict else { continue };
+            let Verdict::Forward(interface) = verdict else { continue };
             let packet = self.batch.packet(index);
-            let lane = Lane::of(usize::from(arm.0), packet);
-            if let Some(before) = current.replace(lane).filter(|before| *before != lane) {
-                sent = sum(sent, self.outbox.send(self.outlets[before.arm].socket(before)));
+            let path = TransmitPath::of(usize::from(interface.0), packet);
+            if let Some(before) = current.replace(path).filter(|before| *before != path) {
+                sent = sum(sent, self.send_queue.send(self.transmitters[before.interface].socket(before)));
             }
             // SAFETY: the batch keeps its frames in place until `release`, which `finish` calls
             // after the last `send`.
-            unsafe { self.outbox.push(self.batch.packet(index)) };
+            unsafe { self.send_queue.push(self.batch.packet(index)) };
         }
         match current {
-            Some(lane) => sum(sent, self.outbox.send(self.outlets[lane.arm].socket(lane))),
+            Some(path) => sum(sent, self.send_queue.send(self.transmitters[path.interface].socket(path))),
             None => sent,
         }
     }
@@ -62,7 +66,7 @@ impl Ports for PacketPorts {
         &mut self.batch
     }
 
-    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+    fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
         assert_eq!(verdicts.len(), self.batch.len(), "one verdict for each frame");
         let sent = self.transmit(verdicts);
         self.batch.release();
@@ -90,6 +94,10 @@ impl Ports for PacketPorts {
     }
 }
 
-fn sum(a: Sent, b: Sent) -> Sent {
-    Sent { forwarded: a.forwarded + b.forwarded, full: a.full + b.full, too_long: a.too_long + b.too_long }
+fn sum(a: SendOutcome, b: SendOutcome) -> SendOutcome {
+    SendOutcome {
+        forwarded: a.forwarded + b.forwarded,
+        full: a.full + b.full,
+        too_long: a.too_long + b.too_long,
+    }
 }

@@ -43,14 +43,14 @@ const SLOTS_MAX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Ring {
     memory: NonNull<u8>,
-    shape: Shape,
+    geometry: RingGeometry,
     /// The slot that the kernel fills next, as far as we have seen.
     next: usize,
 }
 
 /// How a ring is cut up, in bytes and slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
+struct RingGeometry {
     slot_len: usize,
     slots: usize,
     block_len: usize,
@@ -77,13 +77,13 @@ impl Ring {
     ///
     /// The socket must not be bound yet, or frames would be lost on the way.
     pub(super) fn new(socket: &PacketSocket, mtu: usize) -> io::Result<Self> {
-        let shape = Shape::new(mtu, page_size());
+        let geometry = RingGeometry::new(mtu, page_size());
         socket.set_packet_option(libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as libc::c_int)?;
         socket.set_packet_option(libc::PACKET_VNET_HDR, 1)?;
         socket.set_packet_option(libc::PACKET_COPY_THRESH, 1)?;
-        socket.set_option(libc::SOL_PACKET, libc::PACKET_RX_RING, &shape.request())?;
-        let memory = map(socket, shape.bytes())?;
-        Ok(Self { memory, shape, next: 0 })
+        socket.set_option(libc::SOL_PACKET, libc::PACKET_RX_RING, &geometry.request())?;
+        let memory = map(socket, geometry.bytes())?;
+        Ok(Self { memory, geometry, next: 0 })
     }
 
     /// The next frame, if one has arrived.
@@ -94,13 +94,13 @@ impl Ring {
         if status & TP_STATUS_USER == 0 {
             return None;
         }
-        self.next = if index + 1 == self.shape.slots { 0 } else { index + 1 };
+        self.next = if index + 1 == self.geometry.slots { 0 } else { index + 1 };
         // SAFETY: the status says that the slot is ours, and it was read with acquire order, so
         // the header that the kernel wrote before it is complete. Slots are 64-byte aligned.
         let header = unsafe { self.start(index).cast::<tpacket2_hdr>().read() };
         // The kernel keeps within the slot; clamping makes that true whatever it says.
-        let frame_at = usize::from(header.tp_mac).clamp(VIRTIO_HEADER, self.shape.slot_len);
-        let length = (header.tp_snaplen as usize).min(self.shape.slot_len - frame_at) + VIRTIO_HEADER;
+        let frame_at = usize::from(header.tp_mac).clamp(VIRTIO_HEADER, self.geometry.slot_len);
+        let length = (header.tp_snaplen as usize).min(self.geometry.slot_len - frame_at) + VIRTIO_HEADER;
         let queued = status & TP_STATUS_COPY != 0;
         Some(Slot { index, packet_at: frame_at - VIRTIO_HEADER, length, queued })
     }
@@ -128,10 +128,10 @@ impl Ring {
     /// They follow each other from the cursor on, so that halving finds the last.
     pub(super) fn waiting(&self) -> usize {
         let arrived = |ahead: &usize| {
-            let index = (self.next + ahead) % self.shape.slots;
+            let index = (self.next + ahead) % self.geometry.slots;
             self.status(index).load(Ordering::Relaxed) & TP_STATUS_USER != 0
         };
-        let (mut low, mut high) = (0, self.shape.slots);
+        let (mut low, mut high) = (0, self.geometry.slots);
         while low < high {
             let middle = low.midpoint(high);
             if arrived(&middle) { low = middle + 1 } else { high = middle }
@@ -141,7 +141,7 @@ impl Ring {
 
     /// Number of slots.
     pub(super) fn slots(&self) -> usize {
-        self.shape.slots
+        self.geometry.slots
     }
 
     fn status(&self, index: usize) -> &AtomicU32 {
@@ -151,10 +151,10 @@ impl Ring {
     }
 
     fn start(&self, index: usize) -> NonNull<u8> {
-        debug_assert!(index < self.shape.slots);
-        // SAFETY: slots follow each other without a gap (see `Shape::new`), and every index is
+        debug_assert!(index < self.geometry.slots);
+        // SAFETY: slots follow each other without a gap (see `RingGeometry::new`), and every index is
         // below their number, so the result is inside the mapping.
-        unsafe { self.memory.add(index * self.shape.slot_len) }
+        unsafe { self.memory.add(index * self.geometry.slot_len) }
     }
 }
 
@@ -162,11 +162,11 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: `memory` came from mmap with this length, and no reference into it outlives
         // `self`: they all borrow it.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.shape.bytes()) };
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), self.geometry.bytes()) };
     }
 }
 
-impl Shape {
+impl RingGeometry {
     fn new(mtu: usize, page: usize) -> Self {
         let lines = (HEADROOM + LINK_HEADER + mtu).div_ceil(LINE);
         // An odd number of cache lines: headers then spread over all sets of the caches.
@@ -218,17 +218,20 @@ mod tests {
         for (page, mtu) in
             [(4096, 1500), (4096, 68), (4096, 9000), (4096, 65535), (16384, 1500), (65536, 9000)]
         {
-            let shape = Shape::new(mtu, page);
-            let request = shape.request();
-            assert_eq!(shape.block_len % page, 0);
-            assert_eq!(shape.slot_len % libc::TPACKET_ALIGNMENT, 0);
+            let geometry = RingGeometry::new(mtu, page);
+            let request = geometry.request();
+            assert_eq!(geometry.block_len % page, 0);
+            assert_eq!(geometry.slot_len % libc::TPACKET_ALIGNMENT, 0);
             assert_eq!(
                 request.tp_frame_nr,
                 request.tp_block_nr * (request.tp_block_size / request.tp_frame_size)
             );
-            assert!(shape.slot_len >= HEADROOM + LINK_HEADER + mtu);
-            assert!(shape.slots >= SLOTS_MIN && shape.slot_len / LINE % 2 == 1);
+            assert!(geometry.slot_len >= HEADROOM + LINK_HEADER + mtu);
+            assert!(geometry.slots >= SLOTS_MIN && geometry.slot_len / LINE % 2 == 1);
         }
-        assert_eq!(Shape::new(1500, 4096), Shape { slot_len: 1600, slots: 4096, block_len: 102_400 });
+        assert_eq!(
+            RingGeometry::new(1500, 4096),
+            RingGeometry { slot_len: 1600, slots: 4096, block_len: 102_400 }
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! What the kernel hands over, and what it keeps its hands off.
 
+use super::errors::socket_error;
 use super::filter;
 use super::guard::Guard;
-use super::refusal::refusal;
 use crate::io::{Interface, Steering};
 use crate::model::{Diagnostic, ServiceAddress};
 use crate::sys::packet_socket::PacketSocket;
@@ -82,7 +82,7 @@ fn filter_all(
     services: &[ServiceAddress],
     interface: &Interface,
 ) -> Result<(), Diagnostic> {
-    let failed = |error| refusal(format!("filtering what arrives on {}", interface.name), &error);
+    let failed = |error| socket_error(format!("filtering what arrives on {}", interface.name), &error);
     sockets.iter().try_for_each(|socket| filter_one(socket, services)).map_err(failed)
 }
 

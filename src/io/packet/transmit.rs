@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::forward::BATCH;
-use crate::io::Sent;
+use crate::io::SendOutcome;
 use crate::sys::packet_socket::{PacketSocket, checked};
 use libc::{iovec, mmsghdr};
 use std::io;
@@ -21,22 +21,22 @@ const GSO_TYPE: usize = 1;
 
 /// The two ways out of one interface.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct TransmitSockets {
     direct: PacketSocket,
     segmenting: PacketSocket,
 }
 
 /// Which way a frame takes: runs of frames that share it are sent together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lane {
+pub(super) struct TransmitPath {
     /// Index of the outlet.
-    pub(super) arm: usize,
+    pub(super) interface: usize,
     segmenting: bool,
 }
 
 /// Frames on their way into one system call.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct SendQueue {
     headers: Box<[mmsghdr]>,
     vectors: Box<[iovec]>,
     filled: usize,
@@ -44,9 +44,9 @@ pub(super) struct Outbox {
 
 // SAFETY: the pointers in `headers` lead to `vectors`, which moves with them (both are boxed, so
 // their memory stays in place); those in `vectors` are only used within `send`.
-unsafe impl Send for Outbox {}
+unsafe impl Send for SendQueue {}
 
-impl Outlet {
+impl TransmitSockets {
     /// Opens both sockets on the interface with this index. They receive nothing.
     pub(super) fn open(interface: u32) -> io::Result<Self> {
         let direct = sender(interface)?;
@@ -54,9 +54,9 @@ impl Outlet {
         Ok(Self { direct, segmenting: sender(interface)? })
     }
 
-    /// The socket for frames of this lane.
-    pub(super) fn socket(&self, lane: Lane) -> &PacketSocket {
-        if lane.segmenting { &self.segmenting } else { &self.direct }
+    /// The socket for frames of this path.
+    pub(super) fn socket(&self, path: TransmitPath) -> &PacketSocket {
+        if path.segmenting { &self.segmenting } else { &self.direct }
     }
 }
 
@@ -68,15 +68,15 @@ fn sender(interface: u32) -> io::Result<PacketSocket> {
     Ok(socket)
 }
 
-impl Lane {
-    /// The way for a packet (virtio header and frame) that leaves by `arm`.
+impl TransmitPath {
+    /// The way for a packet (virtio header and frame) that leaves by `interface`.
     #[inline]
-    pub(super) fn of(arm: usize, packet: &[u8]) -> Self {
-        Self { arm, segmenting: packet[GSO_TYPE] != 0 }
+    pub(super) fn of(interface: usize, packet: &[u8]) -> Self {
+        Self { interface, segmenting: packet[GSO_TYPE] != 0 }
     }
 }
 
-impl Outbox {
+impl SendQueue {
     pub(super) fn new() -> Self {
         let mut vectors =
             vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH].into_boxed_slice();
@@ -87,7 +87,7 @@ impl Outbox {
     /// Adds a packet (virtio header and frame), at most [`BATCH`] of them.
     ///
     /// # Safety
-    /// The bytes stay where they are, unchanged, until the next [`Outbox::send`] has returned.
+    /// The bytes stay where they are, unchanged, until the next [`SendQueue::send`] has returned.
     #[inline]
     pub(super) unsafe fn push(&mut self, packet: &mut [u8]) {
         let vector = &mut self.vectors[self.filled];
@@ -97,8 +97,8 @@ impl Outbox {
 
     /// Sends what was added and forgets it.
     #[inline]
-    pub(super) fn send(&mut self, socket: &PacketSocket) -> Sent {
-        let (mut sent, mut at) = (Sent::default(), 0);
+    pub(super) fn send(&mut self, socket: &PacketSocket) -> SendOutcome {
+        let (mut sent, mut at) = (SendOutcome::default(), 0);
         while at < self.filled {
             match send_some(socket, &mut self.headers[at..self.filled]) {
                 Ok(count) => {
@@ -115,7 +115,7 @@ impl Outbox {
 
 /// Charges frames to the reason why the first of `rest` was refused; how many it settles.
 #[cold]
-fn refused(error: &io::Error, rest: usize, sent: &mut Sent) -> usize {
+fn refused(error: &io::Error, rest: usize, sent: &mut SendOutcome) -> usize {
     match error.raw_os_error() {
         Some(libc::EINTR) => 0,
         // About this frame alone: too long, or merged in a way that the kernel cannot undo.
@@ -148,7 +148,7 @@ fn header(vector: &mut iovec) -> mmsghdr {
 #[inline]
 fn send_some(socket: &PacketSocket, headers: &mut [mmsghdr]) -> io::Result<usize> {
     let count = headers.len() as u32; // at most BATCH
-    // SAFETY: `headers` are `count` valid headers; each names one vector of the same outbox, whose
+    // SAFETY: `headers` are `count` valid headers; each names one vector of the same send_queue, whose
     // bytes are alive by the contract of `push`. The kernel reads them and writes `msg_len` only.
     let sent = unsafe { libc::sendmmsg(socket.raw(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
     checked(sent).map(|sent| sent as usize) // not negative
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn errors_settle_one_frame_or_all() {
         let fate = |errno| {
-            let mut sent = Sent::default();
+            let mut sent = SendOutcome::default();
             let settled = refused(&io::Error::from_raw_os_error(errno), 5, &mut sent);
             (settled, sent.full, sent.too_long)
         };

@@ -3,12 +3,12 @@
 #![allow(unsafe_code)]
 
 use super::chunk::chunk_len;
-use super::deal::Share;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
+use super::queue_assignment::WorkerQueues;
 use super::socket::{Rings, XdpSocket};
 use crate::io::bpf::Buffers;
-use crate::io::{Interface, Plan};
+use crate::io::{Interface, PortPlan};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -23,14 +23,14 @@ const BUSY_MAX: Duration = Duration::from_secs(2);
 
 /// Whether the driver moves frames to and from the UMEM itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::io) enum Copying {
+pub(in crate::io) enum CopyMode {
     /// XDP_ZEROCOPY.
     Zero,
     /// XDP_COPY.
     Copy,
 }
 
-impl Copying {
+impl CopyMode {
     /// The flag of bind(2) that asks for it.
     pub(in crate::io) fn flag(self) -> BindFlags {
         match self {
@@ -42,8 +42,8 @@ impl Copying {
 
 /// What sort of socket is to be made.
 #[derive(Clone, Copy)]
-pub(super) struct Sort {
-    pub(super) copying: Copying,
+pub(super) struct SocketOptions {
+    pub(super) copy_mode: CopyMode,
     /// Entries in each ring, a power of two.
     pub(super) ring_len: u32,
     pub(super) buffers: Buffers,
@@ -60,25 +60,32 @@ pub(super) struct BindError {
 
 /// Makes one worker's UMEM, and over it a socket for each of its queues.
 ///
-/// One UMEM for all, so that a frame received on one arm is sent on another without a copy.
-pub(super) fn worker(plan: &Plan, share: &Share, sort: Sort) -> Result<XdpPorts, BindError> {
-    let Sort { copying, ring_len, .. } = sort;
-    let arms = &plan.arms;
-    let (receivers, senders) = (share.client.len(), share.client.len() + arms.len() - 1);
+/// One UMEM for all, so that a frame received on one interface is sent on another without a copy.
+pub(super) fn worker(
+    plan: &PortPlan,
+    assignment: &WorkerQueues,
+    options: SocketOptions,
+) -> Result<XdpPorts, BindError> {
+    let SocketOptions { copy_mode, ring_len, .. } = options;
+    let interfaces = &plan.interfaces;
+    let (receivers, senders) = (assignment.client.len(), assignment.client.len() + interfaces.len() - 1);
     let memory = Memory {
         chunks: ring_len * (receivers + senders) as u32,
-        chunk_len: chunk_len(copying, arms[0].mtu),
+        chunk_len: chunk_len(copy_mode, interfaces[0].mtu),
         huge_pages: plan.huge_pages,
     };
     let (umem, free) = memory.register(ring_len)?;
-    let bind = |arm: &Interface, queue| socket(&umem, arm, queue, sort);
+    let bind = |interface: &Interface, queue| socket(&umem, interface, queue, options);
     let mut client = Vec::new();
-    for (index, queue) in share.client.iter().enumerate() {
-        let sender = if *queue < share.client_transmits_below { index } else { 0 };
-        client.push(Receiver { socket: bind(&arms[0], *queue)?, sender });
+    for (index, queue) in assignment.client.iter().enumerate() {
+        let sender = if *queue < assignment.client_transmits_below { index } else { 0 };
+        client.push(Receiver { socket: bind(&interfaces[0], *queue)?, sender });
     }
-    let servers = arms[1..].iter().map(|arm| bind(arm, share.server)).collect::<Result<_, _>>()?;
-    Ok(XdpPorts::new(XdpBatch::new(umem, memory.chunk_len, copying), free, client, servers))
+    let servers = interfaces[1..]
+        .iter()
+        .map(|interface| bind(interface, assignment.server))
+        .collect::<Result<_, _>>()?;
+    Ok(XdpPorts::new(XdpBatch::new(umem, memory.chunk_len, copy_mode), free, client, servers))
 }
 
 /// A worker's packet memory.
@@ -121,17 +128,22 @@ impl fmt::Display for Memory {
     }
 }
 
-fn socket(umem: &Umem, arm: &Interface, queue: u32, sort: Sort) -> Result<XdpSocket, BindError> {
-    let Sort { copying, ring_len, buffers } = sort;
+fn socket(
+    umem: &Umem,
+    interface: &Interface,
+    queue: u32,
+    options: SocketOptions,
+) -> Result<XdpSocket, BindError> {
+    let SocketOptions { copy_mode, ring_len, buffers } = options;
     let start = Instant::now();
     loop {
-        match bind(umem, &arm.name, queue, config(copying, ring_len, buffers)) {
-            Ok(rings) => return Ok(XdpSocket::new(rings, ring_len, arm.mtu, buffers)),
+        match bind(umem, &interface.name, queue, config(copy_mode, ring_len, buffers)) {
+            Ok(rings) => return Ok(XdpSocket::new(rings, ring_len, interface.mtu, buffers)),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < BUSY_MAX => {
                 thread::sleep(Duration::from_millis(10));
             }
             Err(error) => {
-                let what = format!("binding to queue {queue} of {}", arm.name);
+                let what = format!("binding to queue {queue} of {}", interface.name);
                 return Err(BindError { what, error, in_huge_pages: false });
             }
         }
@@ -143,12 +155,12 @@ fn bind(umem: &Umem, interface: &str, queue: u32, config: SocketConfig) -> io::R
     // SAFETY: the flag that the contract asks for, INHIBIT_PROG_LOAD, is in `config`.
     let made = unsafe { Socket::new(config, umem, &interface, queue) };
     let (transmit, receive, rings) = made.map_err(|error| root(&error))?;
-    // A second socket on the same queue would share the rings of the first.
+    // A second socket on the same queue would assignment the rings of the first.
     let (fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
     Ok(Rings { receive, transmit, fill, completion })
 }
 
-fn config(copying: Copying, ring_len: u32, buffers: Buffers) -> SocketConfig {
+fn config(copy_mode: CopyMode, ring_len: u32, buffers: Buffers) -> SocketConfig {
     let several = match buffers {
         Buffers::One => BindFlags::empty(),
         Buffers::Several => BindFlags::XDP_USE_SG,
@@ -157,7 +169,7 @@ fn config(copying: Copying, ring_len: u32, buffers: Buffers) -> SocketConfig {
         .rx_queue_size(queue_size(ring_len))
         .tx_queue_size(queue_size(ring_len))
         .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copying.flag() | several)
+        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copy_mode.flag() | several)
         .build()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A frame that does not fit a chunk takes several, where kernel and driver can do that.
 
-use super::bind::Copying;
+use super::bind::CopyMode;
 use crate::io::bpf::Buffers;
 
 /// Lengths that a UMEM chunk may have, in bytes: half a page, and a page, which is the most that drivers
@@ -33,9 +33,9 @@ pub(super) const MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS;
 pub(super) const ZERO_COPY_MTU_MAX: u32 = room(CHUNK_LENS[1]) / GRANULE * GRANULE - LINK_HEADERS;
 
 /// Returns the longest frame that a socket of an interface with this MTU takes, both in bytes.
-pub(super) fn frame_max(copying: Copying, mtu: u32, buffers: Buffers) -> u32 {
+pub(super) fn frame_max(copy_mode: CopyMode, mtu: u32, buffers: Buffers) -> u32 {
     match buffers {
-        Buffers::One => room(chunk_len(copying, mtu)),
+        Buffers::One => room(chunk_len(copy_mode, mtu)),
         Buffers::Several => u32::MAX,
     }
 }
@@ -60,11 +60,11 @@ pub(super) const fn room(chunk_len: u32) -> u32 {
 
 /// Returns the length of the chunks for an interface with this MTU, both in bytes: the shortest that frames
 /// fit where the kernel copies, and a page where the NIC writes.
-pub(in crate::io) fn chunk_len(copying: Copying, mtu: u32) -> u32 {
+pub(in crate::io) fn chunk_len(copy_mode: CopyMode, mtu: u32) -> u32 {
     let [half, page] = CHUNK_LENS;
-    match copying {
-        Copying::Copy if mtu <= room(half) - LINK_HEADERS => half,
-        Copying::Copy | Copying::Zero => page,
+    match copy_mode {
+        CopyMode::Copy if mtu <= room(half) - LINK_HEADERS => half,
+        CopyMode::Copy | CopyMode::Zero => page,
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
         for mtu in [68, 1006, 1007, 1500, 1774, 1775, ZERO_COPY_MTU_MAX] {
             let frame_max = mtu + LINK_HEADERS;
             for granule in [1, 128, 1024] {
-                let used = room(chunk_len(Copying::Zero, mtu)) / granule * granule;
+                let used = room(chunk_len(CopyMode::Zero, mtu)) / granule * granule;
                 assert!(used >= frame_max, "MTU {mtu}, counted in {granule}: {used}");
             }
         }
@@ -111,7 +111,7 @@ mod tests {
     fn copied_frames_lie_in_the_shortest_chunk_that_they_fit() {
         assert_eq!(MTU_MAX, 3822);
         for (mtu, len) in [(68, 2048), (1500, 2048), (1774, 2048), (1775, 4096), (MTU_MAX, 4096)] {
-            assert_eq!(chunk_len(Copying::Copy, mtu), len, "MTU {mtu}");
+            assert_eq!(chunk_len(CopyMode::Copy, mtu), len, "MTU {mtu}");
             assert!(room(len) >= mtu + LINK_HEADERS);
         }
     }

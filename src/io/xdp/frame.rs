@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use super::bind::Copying;
+use super::bind::CopyMode;
 use super::chunk;
 use crate::forward::{BATCH, Batch};
 use crate::sys::memory::prefetch;
@@ -71,7 +71,7 @@ pub struct XdpBatch {
     /// Length of the UMEM's chunks, in bytes.
     chunk_len: usize,
     /// Whether drivers write into the chunks themselves.
-    copying: Copying,
+    copy_mode: CopyMode,
     /// One for each packet: its only frame, or its first.
     pub(super) frames: Vec<Frame>,
     /// The further frames of those packets that have several, in the same order.
@@ -80,9 +80,9 @@ pub struct XdpBatch {
 
 impl XdpBatch {
     /// For the frames of `umem`, whose chunks have this length in bytes, and no others.
-    pub(super) fn new(umem: Umem, chunk_len: u32, copying: Copying) -> Self {
+    pub(super) fn new(umem: Umem, chunk_len: u32, copy_mode: CopyMode) -> Self {
         let [frames, tails] = [Vec::with_capacity(BATCH), Vec::with_capacity(2 * BATCH)];
-        Self { umem, chunk_len: chunk_len as usize, copying, frames, tails }
+        Self { umem, chunk_len: chunk_len as usize, copy_mode, frames, tails }
     }
 
     /// Adds whole packets.
@@ -141,6 +141,6 @@ impl Batch for XdpBatch {
     }
 
     fn may_be_cut(&self, index: usize) -> bool {
-        self.copying == Copying::Zero && chunk::may_end_at(self.frames[index].len(), self.chunk_len)
+        self.copy_mode == CopyMode::Zero && chunk::may_end_at(self.frames[index].len(), self.chunk_len)
     }
 }

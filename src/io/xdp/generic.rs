@@ -1,7 +1,7 @@
 //! What has to be so for XDP in the network stack (generic mode), which sees frames after the stack's receive
 //! offloads.
 
-use crate::io::below::{Below, below};
+use crate::io::lower::{LowerInterfaces, lower_interfaces};
 use crate::io::{Interface, bpf};
 use crate::sys::ethtool::{self, GroOff};
 use tracing::warn;
@@ -10,11 +10,12 @@ use tracing::warn;
 /// fit neither a chunk nor the wire.
 pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
     let name = &interface.name;
-    let Below { names, leading_elsewhere } = below(interface.index).unwrap_or_else(|error| {
-        let error = bpf::errno(&error);
-        warn!(interface = %name, error, "interfaces below it are unknown; switch GRO off there by hand");
-        Below::default()
-    });
+    let LowerInterfaces { names, leading_elsewhere } =
+        lower_interfaces(interface.index).unwrap_or_else(|error| {
+            let error = bpf::errno(&error);
+            warn!(interface = %name, error, "interfaces below it are unknown; switch GRO off there by hand");
+            LowerInterfaces::default()
+        });
     for upper in &leading_elsewhere {
         warn!(
             interface = %upper,

@@ -1,18 +1,18 @@
 //! What was for a socket and never reached it: the steering program's count beside the socket's.
 
 use crate::io::Lost;
-use crate::io::bpf::Counts;
+use crate::io::bpf::RedirectCounts;
 use std::time::{Duration, Instant};
 
 /// Age of the program's count when the socket's is held against it: a frame is on its way from one to the other
 /// until the end of the driver's poll, which takes far less.
-const SETTLED: Duration = Duration::from_secs(1);
+const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of a socket's frames at one moment; each since it was opened.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct SocketCounters {
     /// What the steering program has handed over, read last.
-    pub(super) handed: Counts,
+    pub(super) redirected: RedirectCounts,
     /// Frames that were received, and those in the receive ring.
     pub(super) received: u64,
     /// XDP_STATISTICS of linux/if_xdp.h: the receive ring was full.
@@ -23,36 +23,36 @@ pub(super) struct Sight {
 
 /// Tells each loss once.
 #[derive(Debug)]
-pub(super) struct Losses {
-    told: Lost,
+pub(super) struct LossMeter {
+    reported: Lost,
     /// The program's count that all frames of have arrived or are lost, and one that becomes that with time.
-    settled: u64,
-    settling: (u64, Instant),
+    confirmed: u64,
+    pending: (u64, Instant),
 }
 
-impl Losses {
+impl LossMeter {
     /// Nothing is lost at the time `now`.
     pub(super) fn new(now: Instant) -> Self {
-        Self { told: Lost::default(), settled: 0, settling: (0, now) }
+        Self { reported: Lost::default(), confirmed: 0, pending: (0, now) }
     }
 
     /// Frames that were lost since the last call.
     ///
     /// `rx_dropped` has the frames that found nothing to receive into, and those that were too long (`xsk_rcv_check`
     /// and `__xsk_rcv` in net/xdp/xsk.c). The program counts the latter before the kernel does.
-    pub(super) fn look(&mut self, sight: Sight, now: Instant) -> Lost {
-        if now.duration_since(self.settling.1) >= SETTLED {
-            (self.settled, self.settling) = (self.settling.0, (sight.handed.frames, now));
+    pub(super) fn update(&mut self, sample: SocketCounters, now: Instant) -> Lost {
+        if now.duration_since(self.pending.1) >= CONFIRM_AFTER {
+            (self.confirmed, self.pending) = (self.pending.0, (sample.redirected.frames, now));
         }
-        let Sight { handed, received, rx_ring_full, rx_dropped } = sight;
-        let too_long = handed.too_long.min(rx_dropped);
+        let SocketCounters { redirected, received, rx_ring_full, rx_dropped } = sample;
+        let too_long = redirected.too_long.min(rx_dropped);
         let lost = Lost {
             ring_full: rx_ring_full,
             no_buffer: rx_dropped - too_long,
             too_long,
-            not_delivered: self.settled.saturating_sub(received + rx_ring_full + rx_dropped),
+            not_delivered: self.confirmed.saturating_sub(received + rx_ring_full + rx_dropped),
         };
-        self.told.raise(lost)
+        self.reported.raise(lost)
     }
 }
 
@@ -75,26 +75,26 @@ mod tests {
     use super::*;
 
     /// Looks at a socket with these counts every half second.
-    fn tell(sights: &[Sight]) -> Vec<Lost> {
+    fn tell(samples: &[SocketCounters]) -> Vec<Lost> {
         let start = Instant::now();
-        let mut losses = Losses::new(start);
+        let mut losses = LossMeter::new(start);
         let at = |number: usize| start + Duration::from_millis(500 * number as u64);
-        sights.iter().enumerate().map(|(number, sight)| losses.look(*sight, at(number))).collect()
+        samples.iter().enumerate().map(|(number, sample)| losses.update(*sample, at(number))).collect()
     }
 
-    fn handed(frames: u64, too_long: u64) -> Counts {
-        Counts { frames, too_long }
+    fn redirected(frames: u64, too_long: u64) -> RedirectCounts {
+        RedirectCounts { frames, too_long }
     }
 
     #[test]
     fn frames_that_were_too_long_are_not_a_want_of_buffers() {
-        let sight = |too_long, rx_dropped| Sight {
-            handed: handed(10, too_long),
+        let sample = |too_long, rx_dropped| SocketCounters {
+            redirected: redirected(10, too_long),
             received: 10 - rx_dropped,
             rx_dropped,
-            ..Sight::default()
+            ..SocketCounters::default()
         };
-        let told = tell(&[sight(0, 2), sight(3, 2), sight(3, 5), sight(3, 5)]);
+        let told = tell(&[sample(0, 2), sample(3, 2), sample(3, 5), sample(3, 5)]);
         let sum = |count: fn(&Lost) -> u64| told.iter().map(count).sum::<u64>();
         assert_eq!((sum(|lost| lost.no_buffer), sum(|lost| lost.too_long)), (2, 3), "{told:?}");
         assert_eq!(sum(|lost| lost.not_delivered), 0);
@@ -102,15 +102,19 @@ mod tests {
 
     #[test]
     fn what_no_socket_took_is_told_once_it_is_sure() {
-        let sight = |frames, received| Sight { handed: handed(frames, 0), received, ..Sight::default() };
+        let sample = |frames, received| SocketCounters {
+            redirected: redirected(frames, 0),
+            received,
+            ..SocketCounters::default()
+        };
         let told = tell(&[
-            sight(0, 0),
-            sight(7, 0),
-            sight(7, 0),
-            sight(7, 0),
-            sight(7, 0),
-            sight(9, 0),
-            sight(9, 2),
+            sample(0, 0),
+            sample(7, 0),
+            sample(7, 0),
+            sample(7, 0),
+            sample(7, 0),
+            sample(9, 0),
+            sample(9, 2),
         ]);
         let told: Vec<u64> = told.iter().map(|lost| lost.not_delivered).collect();
         assert_eq!(told, [0, 0, 0, 0, 7, 0, 0]);
@@ -118,9 +122,13 @@ mod tests {
 
     #[test]
     fn frames_on_their_way_are_not_lost() {
-        let sight = |frames, received| Sight { handed: handed(frames, 0), received, ..Sight::default() };
+        let sample = |frames, received| SocketCounters {
+            redirected: redirected(frames, 0),
+            received,
+            ..SocketCounters::default()
+        };
         let told =
-            tell(&[sight(100, 40), sight(200, 150), sight(300, 240), sight(400, 360), sight(400, 400)]);
+            tell(&[sample(100, 40), sample(200, 150), sample(300, 240), sample(400, 360), sample(400, 400)]);
         assert!(told.iter().all(|lost| *lost == Lost::default()), "{told:?}");
     }
 }

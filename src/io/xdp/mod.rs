@@ -6,29 +6,29 @@
 
 mod bind;
 mod chunk;
-mod deal;
+mod errors;
 mod frame;
 mod generic;
 mod losses;
 mod ports;
-mod refusal;
+mod queue_assignment;
 mod socket;
 mod steering;
 
-pub(super) use bind::Copying as CopyMode;
+pub(super) use bind::CopyMode;
 pub(super) use chunk::chunk_len;
 pub use frame::XdpBatch;
-pub use ports::{Census, XdpPorts};
+pub use ports::{FrameCount, XdpPorts};
 
-use super::bpf::{self, Buffers, Mode, Modes};
+use super::bpf::{self, AllowedModes, Buffers, XdpMode};
 use super::veth::{self, Checksums};
-use super::{Interface, Opened, Plan, PortInfo};
+use super::{Interface, Opened, PortInfo, PortPlan};
 use crate::model::Diagnostic;
 use crate::sys::memory;
-use bind::{BindError, Copying, Sort};
+use bind::{BindError, SocketOptions};
 use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
-use deal::Share;
-use steering::{Fit, Steered, XdpSteering};
+use queue_assignment::WorkerQueues;
+use steering::{AttachOptions, SteeredInterface, XdpSteering};
 use tracing::{info, warn};
 
 /// Entries in each ring, a power of two.
@@ -43,7 +43,7 @@ pub const RING_LEN: u32 = 2048;
 ///
 /// # Errors
 /// [`Diagnostic`] with cause and remedy. Nothing is left behind then.
-pub fn open(plan: &Plan) -> Result<Opened<XdpPorts>, Diagnostic> {
+pub fn open(plan: &PortPlan) -> Result<Opened<XdpPorts>, Diagnostic> {
     open_with(plan, RING_LEN)
 }
 
@@ -53,37 +53,37 @@ pub fn open(plan: &Plan) -> Result<Opened<XdpPorts>, Diagnostic> {
 /// # Errors
 /// As [`open`]; [`Diagnostic`] with the reason also where the driver does not take the program, and on a veth whose
 /// peer is not known to finish checksums.
-pub fn open_native(plan: &Plan) -> Result<Opened<XdpPorts>, Diagnostic> {
-    let client = &plan.arms[0];
+pub fn open_native(plan: &PortPlan) -> Result<Opened<XdpPorts>, Diagnostic> {
+    let client = &plan.interfaces[0];
     if let Some(checksums) = veth::checksums(client) {
-        refusal::if_unfinished(client, &checksums)?;
+        errors::check_checksums(client, &checksums)?;
     }
-    open_in(plan, RING_LEN, Modes::Native)
+    open_in(plan, RING_LEN, AllowedModes::Native)
 }
 
 /// [`open`] with rings of another length, which must be a power of two.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with(plan: &Plan, ring_len: u32) -> Result<Opened<XdpPorts>, Diagnostic> {
-    if let Some(Checksums::Unfinished(peer)) = veth::checksums(&plan.arms[0]) {
-        let interface = &plan.arms[0].name;
+pub fn open_with(plan: &PortPlan, ring_len: u32) -> Result<Opened<XdpPorts>, Diagnostic> {
+    if let Some(Checksums::Unfinished(peer)) = veth::checksums(&plan.interfaces[0]) {
+        let interface = &plan.interfaces[0].name;
         warn!(
             interface,
             peer, "frames of the peer's host have unfinished checksums: ethtool -K {peer} tx off"
         );
     }
-    open_in(plan, ring_len, Modes::Any)
+    open_in(plan, ring_len, AllowedModes::Any)
 }
 
-fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>, Diagnostic> {
-    let client = &plan.arms[0];
-    plan.arms.iter().try_for_each(refusal::if_master)?;
-    refusal::if_occupied(client)?;
-    let shares = deal::deal(plan)?;
+fn open_in(plan: &PortPlan, ring_len: u32, modes: AllowedModes) -> Result<Opened<XdpPorts>, Diagnostic> {
+    let client = &plan.interfaces[0];
+    plan.interfaces.iter().try_for_each(errors::check_not_master)?;
+    errors::check_unoccupied(client)?;
+    let assignments = queue_assignment::assign(plan)?;
     memory::raise_locked_limit();
-    let (ports, mode, steering) = bind_and_attach(plan, &shares, (ring_len, modes))?;
-    let infos = shares.iter().map(|share| infos(client, share, mode));
+    let (ports, mode, steering) = bind_and_attach(plan, &assignments, (ring_len, modes))?;
+    let infos = assignments.iter().map(|assignment| infos(client, assignment, mode));
     let workers = ports.into_iter().zip(infos).collect();
     Ok(Opened { workers, steering: Box::new(steering) })
 }
@@ -92,101 +92,108 @@ fn open_in(plan: &Plan, ring_len: u32, modes: Modes) -> Result<Opened<XdpPorts>,
 ///
 /// # Errors
 /// [`Diagnostic`] if an interface is a bond or the like, or there are more workers than queues.
-pub fn judge(plan: &Plan) -> Result<(), Diagnostic> {
-    plan.arms.iter().try_for_each(refusal::if_master)?;
-    deal::deal(plan).map(drop)
+pub fn judge(plan: &PortPlan) -> Result<(), Diagnostic> {
+    plan.interfaces.iter().try_for_each(errors::check_not_master)?;
+    queue_assignment::assign(plan).map(drop)
 }
 
 type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
 
 fn bind_and_attach(
-    plan: &Plan,
-    shares: &[Share],
-    (ring_len, modes): (u32, Modes),
+    plan: &PortPlan,
+    assignments: &[WorkerQueues],
+    (ring_len, modes): (u32, AllowedModes),
 ) -> Result<Bound, Diagnostic> {
     let mut no_zero_copy = None;
-    let client = &plan.arms[0];
-    for sort in sorts(client.mtu, ring_len) {
-        let Sort { copying, buffers, .. } = sort;
-        if (copying, buffers) == (Copying::Zero, Buffers::One) && client.mtu > ZERO_COPY_MTU_MAX {
-            no_zero_copy = Some(refusal::zero_copy_mtu(client, ZERO_COPY_MTU_MAX));
+    let client = &plan.interfaces[0];
+    for options in options_by_preference(client.mtu, ring_len) {
+        let SocketOptions { copy_mode, buffers, .. } = options;
+        if (copy_mode, buffers) == (CopyMode::Zero, Buffers::One) && client.mtu > ZERO_COPY_MTU_MAX {
+            no_zero_copy = Some(errors::zero_copy_mtu_reason(client, ZERO_COPY_MTU_MAX));
             continue;
         }
         let has_another = buffers == Buffers::Several && client.mtu <= MTU_MAX;
-        let mut ports = match bind_all(plan, shares, sort) {
+        let mut ports = match bind_all(plan, assignments, options) {
             Ok(ports) => ports,
-            Err(failure) if copying == Copying::Zero && refusal::is_about_zero_copy(&failure.error) => {
+            Err(failure) if copy_mode == CopyMode::Zero && errors::may_work_with_copy(&failure.error) => {
                 no_zero_copy = Some(bpf::errno(&failure.error));
                 continue;
             }
-            Err(failure) if has_another && refusal::is_unsupported(&failure.error) => continue,
-            Err(failure) => return Err(refusal::binding(failure, client)),
+            Err(failure) if has_another && errors::is_unsupported(&failure.error) => continue,
+            Err(failure) => return Err(errors::bind_error(failure, client)),
         };
-        let steering = attach(plan, shares, &ports, (sort, modes))?;
+        let steering = attach(plan, assignments, &ports, (options, modes))?;
         let (mode, refusal) = steering.client.mode().expect("it has been attached");
-        if (copying, mode) == (Copying::Zero, Mode::Generic) {
+        if (copy_mode, mode) == (CopyMode::Zero, XdpMode::Generic) {
             no_zero_copy = Some("needs a driver with XDP".into());
             continue;
         }
-        for (share, ports) in shares.iter().zip(&mut ports) {
-            ports.watch(steering.client.handed(&share.client)?);
+        for (assignment, ports) in assignments.iter().zip(&mut ports) {
+            ports.count_redirected(steering.client.redirected(&assignment.client)?);
         }
-        let name = mode_name(mode, copying);
-        report(plan, shares.len(), name, [refusal, no_zero_copy.as_deref()]);
+        let name = mode_name(mode, copy_mode);
+        report(plan, assignments.len(), name, [refusal, no_zero_copy.as_deref()]);
         return Ok((ports, name, steering));
     }
     unreachable!("copying either works or is refused")
 }
 
-/// The sorts of sockets for an interface with this MTU in bytes, the best first.
-fn sorts(mtu: u32, ring_len: u32) -> impl Iterator<Item = Sort> {
-    let sort =
-        move |buffers| [Copying::Zero, Copying::Copy].map(|copying| Sort { copying, ring_len, buffers });
-    chunk::buffers(mtu).iter().copied().flat_map(sort)
+/// The options_by_preference of sockets for an interface with this MTU in bytes, the best first.
+fn options_by_preference(mtu: u32, ring_len: u32) -> impl Iterator<Item = SocketOptions> {
+    let options = move |buffers| {
+        [CopyMode::Zero, CopyMode::Copy].map(|copy_mode| SocketOptions { copy_mode, ring_len, buffers })
+    };
+    chunk::buffers(mtu).iter().copied().flat_map(options)
 }
 
-fn bind_all(plan: &Plan, shares: &[Share], sort: Sort) -> Result<Vec<XdpPorts>, BindError> {
-    shares.iter().map(|share| bind::worker(plan, share, sort)).collect()
+fn bind_all(
+    plan: &PortPlan,
+    assignments: &[WorkerQueues],
+    options: SocketOptions,
+) -> Result<Vec<XdpPorts>, BindError> {
+    assignments.iter().map(|assignment| bind::worker(plan, assignment, options)).collect()
 }
 
 fn attach(
-    plan: &Plan,
-    shares: &[Share],
+    plan: &PortPlan,
+    assignments: &[WorkerQueues],
     ports: &[XdpPorts],
-    (sort, modes): (Sort, Modes),
+    (options, modes): (SocketOptions, AllowedModes),
 ) -> Result<XdpSteering, Diagnostic> {
-    let sockets = shares.iter().zip(ports).flat_map(|(share, ports)| {
-        let queues = share.client.iter().enumerate();
+    let sockets = assignments.iter().zip(ports).flat_map(|(assignment, ports)| {
+        let queues = assignment.client.iter().enumerate();
         queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))
     });
-    let Sort { copying, buffers, .. } = sort;
-    let frame_max = chunk::frame_max(copying, plan.arms[0].mtu, buffers);
-    let client = Steered::load(&plan.arms[0], Fit { modes, buffers, frame_max }, sockets)?;
+    let SocketOptions { copy_mode, buffers, .. } = options;
+    let frame_max = chunk::frame_max(copy_mode, plan.interfaces[0].mtu, buffers);
+    let client =
+        SteeredInterface::load(&plan.interfaces[0], AttachOptions { modes, buffers, frame_max }, sockets)?;
     // Drivers such as i40e send from a UMEM only while an XDP program is attached.
-    let server = plan.arms.get(1).filter(|_| copying == Copying::Zero);
-    let fit = Fit { modes, buffers, frame_max: u32::MAX };
-    let server = server.map(|arm| Steered::load(arm, fit, std::iter::empty())).transpose()?;
+    let server = plan.interfaces.get(1).filter(|_| copy_mode == CopyMode::Zero);
+    let options = AttachOptions { modes, buffers, frame_max: u32::MAX };
+    let server =
+        server.map(|interface| SteeredInterface::load(interface, options, std::iter::empty())).transpose()?;
     let mut steering = XdpSteering { client, server };
     super::Steering::start(&mut steering)?;
     Ok(steering)
 }
 
-fn mode_name(mode: Mode, copying: Copying) -> &'static str {
-    match (mode, copying) {
-        (Mode::Native, Copying::Zero) => "native, zero-copy",
-        (Mode::Native, Copying::Copy) => "native, copy",
-        (Mode::Generic, _) => "generic, copy",
+fn mode_name(mode: XdpMode, copy_mode: CopyMode) -> &'static str {
+    match (mode, copy_mode) {
+        (XdpMode::Native, CopyMode::Zero) => "native, zero-copy",
+        (XdpMode::Native, CopyMode::Copy) => "native, copy",
+        (XdpMode::Generic, _) => "generic, copy",
     }
 }
 
-fn report(plan: &Plan, workers: usize, mode: &str, [generic, copy]: [Option<&str>; 2]) {
-    let Interface { name, queues, .. } = &plan.arms[0];
+fn report(plan: &PortPlan, workers: usize, mode: &str, [generic, copy]: [Option<&str>; 2]) {
+    let Interface { name, queues, .. } = &plan.interfaces[0];
     let generic = generic.map(|reason| format!("; not native: {reason}")).unwrap_or_default();
     let copy = copy.map(|reason| format!("; not zero-copy: {reason}")).unwrap_or_default();
     info!("AF_XDP on {name}: {mode}, {queues} queue(s), {workers} worker(s){generic}{copy}");
 }
 
-fn infos(client: &Interface, share: &Share, mode: &'static str) -> Vec<PortInfo> {
+fn infos(client: &Interface, assignment: &WorkerQueues, mode: &'static str) -> Vec<PortInfo> {
     let info = |queue: &u32| PortInfo { interface: client.name.clone(), queue: *queue, mode };
-    share.client.iter().map(info).collect()
+    assignment.client.iter().map(info).collect()
 }

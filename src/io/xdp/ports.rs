@@ -3,8 +3,8 @@
 use super::frame::{Frame, XdpBatch, packet_count, tail_count};
 use super::socket::XdpSocket;
 use crate::forward::{BATCH, Verdict};
-use crate::io::bpf::Handed;
-use crate::io::{Levels, Lost, Ports, Sent};
+use crate::io::bpf::RedirectCounter;
+use crate::io::{Levels, Lost, Ports, SendOutcome};
 use crate::model::InterfaceIndex;
 use crate::sys::poll;
 use std::collections::HashSet;
@@ -22,11 +22,11 @@ pub struct XdpPorts {
     free: Vec<Frame>,
     /// All frames there are.
     total: usize,
-    /// The queues of arm 0 that are received from.
+    /// The queues of interface 0 that are received from.
     client: Vec<Receiver>,
-    /// By arm, from arm 1 on: the socket that sends there.
+    /// By interface, from interface 1 on: the socket that sends there.
     servers: Vec<XdpSocket>,
-    /// By arm: what of the batch is to be sent there.
+    /// By interface: what of the batch is to be sent there.
     outgoing: Vec<Vec<Frame>>,
     polled: Vec<libc::pollfd>,
 }
@@ -34,14 +34,14 @@ pub struct XdpPorts {
 /// A queue that is received from.
 pub(super) struct Receiver {
     pub(super) socket: XdpSocket,
-    /// Which of the receivers sends on arm 0 what this one has received: itself, if its queue
+    /// Which of the receivers sends on interface 0 what this one has received: itself, if its queue
     /// can transmit.
     pub(super) sender: usize,
 }
 
 /// Where a worker's frames are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct FrameCount {
     /// Free.
     pub free: usize,
     /// With the kernel to receive into, or received and not yet read.
@@ -78,52 +78,52 @@ impl XdpPorts {
     }
 
     /// Holds what the steering program hands over against what is received, by receive pair.
-    pub(super) fn watch(&mut self, handed: Vec<Handed>) {
-        for (receiver, handed) in self.client.iter_mut().zip(handed) {
-            receiver.socket.watch(handed);
+    pub(super) fn count_redirected(&mut self, redirected: Vec<RedirectCounter>) {
+        for (receiver, redirected) in self.client.iter_mut().zip(redirected) {
+            receiver.socket.count_redirected(redirected);
         }
     }
 
-    /// Counts the frames where they are.
+    /// RedirectCounts the frames where they are.
     ///
     /// # Panics
     /// If one is held twice, or some are lost.
     #[must_use]
-    pub fn census(&self) -> Census {
-        let begun = self.client.iter().flat_map(|receiver| receiver.socket.begun());
-        let received = || self.batch.frames.iter().chain(&self.batch.tails).chain(begun.clone());
+    pub fn count_frames(&self) -> FrameCount {
+        let partial = self.client.iter().flat_map(|receiver| receiver.socket.partial());
+        let received = || self.batch.frames.iter().chain(&self.batch.tails).chain(partial.clone());
         let batch = received().count();
         let held = self.free.iter().chain(received()).map(|frame| self.batch.chunk(frame));
         let distinct: HashSet<usize> = held.collect();
         assert_eq!(distinct.len(), self.free.len() + batch, "a frame is held twice");
         let sockets = || self.client.iter().map(|receiver| &receiver.socket).chain(&self.servers);
-        let census = Census {
+        let count = FrameCount {
             free: self.free.len(),
             filled: sockets().map(|socket| socket.filled as usize).sum(),
             batch,
             sending: sockets().map(|socket| socket.sending as usize).sum(),
             total: self.total,
         };
-        let Census { free, filled, batch, sending, total } = census;
-        assert_eq!(free + filled + batch + sending, total, "frames are lost: {census:?}");
-        census
+        let FrameCount { free, filled, batch, sending, total } = count;
+        assert_eq!(free + filled + batch + sending, total, "frames are lost: {count:?}");
+        count
     }
 
-    /// Sorts the batch by verdict. Returns how many frames were too long for their arm.
-    fn sort(&mut self, verdicts: &[Verdict]) -> u32 {
+    /// Sorts the batch by verdict. Returns how many frames were too long for their interface.
+    fn sort_by_verdict(&mut self, verdicts: &[Verdict]) -> u32 {
         let mut too_long = 0;
         let sender = self.client[self.from].sender;
         let mut tails = self.batch.tails.drain(..);
         for (head, verdict) in self.batch.frames.drain(..).zip(verdicts) {
             let further = tail_count(&head, tails.as_slice());
             let rest: usize = tails.as_slice()[..further].iter().map(Frame::len).sum();
-            let socket = |arm| match arm {
+            let socket = |interface| match interface {
                 0 => &self.client[sender].socket,
-                _ => &self.servers[usize::from(arm) - 1],
+                _ => &self.servers[usize::from(interface) - 1],
             };
             let to = match *verdict {
-                Verdict::Forward(InterfaceIndex(arm)) if socket(arm).takes(head.len() + rest) => {
-                    &mut self.outgoing[usize::from(arm)]
+                Verdict::Forward(InterfaceIndex(interface)) if socket(interface).takes(head.len() + rest) => {
+                    &mut self.outgoing[usize::from(interface)]
                 }
                 Verdict::Forward(_) => {
                     too_long += 1;
@@ -137,30 +137,30 @@ impl XdpPorts {
         too_long
     }
 
-    /// Sends what is to go out on `arm`, and frees what its ring has no room for.
-    fn send(&mut self, arm: usize) -> Sent {
+    /// Sends what is to go out on `interface`, and frees what its ring has no room for.
+    fn send(&mut self, interface: usize) -> SendOutcome {
         let sender = self.client[self.from].sender;
-        let frames = &mut self.outgoing[arm];
+        let frames = &mut self.outgoing[interface];
         if frames.is_empty() {
-            return Sent::default();
+            return SendOutcome::default();
         }
-        let socket = match arm {
+        let socket = match interface {
             0 => &mut self.client[sender].socket,
-            _ => &mut self.servers[arm - 1],
+            _ => &mut self.servers[interface - 1],
         };
         let forwarded = socket.send(frames);
         let full = packet_count(frames);
         self.free.append(frames);
-        Sent { forwarded, full, too_long: 0 }
+        SendOutcome { forwarded, full, too_long: 0 }
     }
 
     /// Leaves nothing behind that would keep the kernel from receiving and sending meanwhile.
-    fn tend(&mut self) {
+    fn service_rings(&mut self) {
         for server in &mut self.servers {
-            server.tend(&mut self.free);
+            server.service_rings(&mut self.free);
         }
         for Receiver { socket, .. } in &mut self.client {
-            socket.tend(&mut self.free);
+            socket.service_rings(&mut self.free);
             socket.refill(&mut self.free);
         }
     }
@@ -182,26 +182,26 @@ impl Ports for XdpPorts {
         self.from = port;
         self.client[port].socket.receive_into(&mut self.batch);
         if self.batch.frames.is_empty() {
-            self.tend();
+            self.service_rings();
         }
         self.batch.prefetch();
         &mut self.batch
     }
 
-    fn finish(&mut self, verdicts: &[Verdict]) -> Sent {
+    fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
         assert_eq!(verdicts.len(), self.batch.frames.len(), "one verdict for each frame");
-        let mut sent = Sent { too_long: self.sort(verdicts), ..Sent::default() };
-        for arm in 0..self.outgoing.len() {
-            let Sent { forwarded, full, .. } = self.send(arm);
+        let mut sent = SendOutcome { too_long: self.sort_by_verdict(verdicts), ..SendOutcome::default() };
+        for interface in 0..self.outgoing.len() {
+            let SendOutcome { forwarded, full, .. } = self.send(interface);
             sent.forwarded += forwarded;
             sent.full += full;
         }
-        self.tend();
+        self.service_rings();
         sent
     }
 
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        self.tend();
+        self.service_rings();
         let unsent = self.sockets().any(|socket| socket.unsent() > 0);
         let timeout = if unsent { timeout.min(UNSENT_WAIT_MAX) } else { timeout };
         poll::wait(&mut self.polled, timeout)

@@ -6,9 +6,9 @@
 #![allow(unsafe_code)]
 
 use super::frame::{Frame, XdpBatch, packet_count, whole};
-use super::losses::{Losses, Sight};
+use super::losses::{LossMeter, SocketCounters};
 use crate::forward::BATCH;
-use crate::io::bpf::{Buffers, Handed};
+use crate::io::bpf::{Buffers, RedirectCounter};
 use crate::io::{Levels, Lost};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
@@ -34,12 +34,12 @@ pub(super) struct XdpSocket {
     /// How many frames a packet may have.
     buffers: Buffers,
     /// Those of a packet whose last one has not been received.
-    begun: Vec<Frame>,
+    partial: Vec<Frame>,
     /// Packets that were received.
     received: u64,
-    losses: Losses,
+    losses: LossMeter,
     /// What the steering program has handed over, once there is one.
-    handed: Option<Handed>,
+    redirected: Option<RedirectCounter>,
     descs: Box<[FrameDesc; BATCH]>,
 }
 
@@ -67,17 +67,17 @@ impl XdpSocket {
             filled: 0,
             sending: 0,
             buffers,
-            begun: Vec::with_capacity(2 * BATCH),
+            partial: Vec::with_capacity(2 * BATCH),
             received: 0,
-            losses: Losses::new(Instant::now()),
-            handed: None,
+            losses: LossMeter::new(Instant::now()),
+            redirected: None,
             descs,
         }
     }
 
     /// Holds what the steering program hands over against what is received.
-    pub(super) fn watch(&mut self, handed: Handed) {
-        self.handed = Some(handed);
+    pub(super) fn count_redirected(&mut self, redirected: RedirectCounter) {
+        self.redirected = Some(redirected);
     }
 
     /// True if the interface can send frames of `len` bytes.
@@ -133,16 +133,16 @@ impl XdpSocket {
         match self.buffers {
             Buffers::One => batch.frames.extend(frames),
             Buffers::Several => {
-                self.begun.extend(frames);
-                batch.add(self.begun.drain(..whole(&self.begun)));
+                self.partial.extend(frames);
+                batch.add(self.partial.drain(..whole(&self.partial)));
             }
         }
         self.received += batch.frames.len() as u64;
     }
 
     /// Frames of a packet whose last one has not been received: fewer than a packet can have.
-    pub(super) fn begun(&self) -> &[Frame] {
-        &self.begun
+    pub(super) fn partial(&self) -> &[Frame] {
+        &self.partial
     }
 
     /// Frees the frames that the kernel has sent.
@@ -181,7 +181,7 @@ impl XdpSocket {
     }
 
     /// Frees what has been sent and pushes on what has not.
-    pub(super) fn tend(&mut self, free: &mut Vec<Frame>) {
+    pub(super) fn service_rings(&mut self, free: &mut Vec<Frame>) {
         self.complete(free);
         if self.unsent() > 0 {
             self.kick();
@@ -204,7 +204,7 @@ impl XdpSocket {
         }
     }
 
-    /// Frames in the transmit ring that the kernel has not begun to send.
+    /// Frames in the transmit ring that the kernel has not partial to send.
     pub(super) fn unsent(&mut self) -> u32 {
         if self.sending == 0 { 0 } else { self.ring_len - self.transmit.nb_free_exact() }
     }
@@ -223,9 +223,10 @@ impl XdpSocket {
     pub(super) fn lost(&mut self) -> Lost {
         let Ok(statistics) = self.receive.fd().xdp_statistics() else { return Lost::default() };
         let received = self.received + u64::from(self.receive.nb_avail_exact());
-        let handed = self.handed.as_mut().and_then(|handed| handed.read().ok()).unwrap_or_default();
+        let redirected =
+            self.redirected.as_mut().and_then(|redirected| redirected.read().ok()).unwrap_or_default();
         let (rx_ring_full, rx_dropped) = (statistics.rx_ring_full(), statistics.rx_dropped());
-        self.losses.look(Sight { handed, received, rx_ring_full, rx_dropped }, Instant::now())
+        self.losses.update(SocketCounters { redirected, received, rx_ring_full, rx_dropped }, Instant::now())
     }
 
     /// Turns frames, at most [`BATCH`], into descriptors for the kernel.

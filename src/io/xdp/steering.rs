@@ -1,7 +1,7 @@
 //! Attaching and detaching the steering program around the workers' life.
 
 use super::generic;
-use crate::io::bpf::{self, Attached, Buffers, Handed, Mode, Modes, Programs};
+use crate::io::bpf::{self, AllowedModes, Attached, Buffers, Programs, RedirectCounter, XdpMode};
 use crate::io::{Interface, Steering};
 use crate::model::{Diagnostic, ServiceAddress};
 use crate::sys::ethtool::GroOff;
@@ -10,14 +10,14 @@ use std::os::fd::BorrowedFd;
 /// The steering program on the client side's interface and, without any service, on that of the
 /// server side where its driver sends from UMEM only while a program is attached.
 pub(super) struct XdpSteering {
-    pub(super) client: Steered,
-    pub(super) server: Option<Steered>,
+    pub(super) client: SteeredInterface,
+    pub(super) server: Option<SteeredInterface>,
 }
 
 impl Steering for XdpSteering {
     fn start(&mut self) -> Result<(), Diagnostic> {
         self.client.start()?;
-        self.server.as_mut().map_or(Ok(()), Steered::start)
+        self.server.as_mut().map_or(Ok(()), SteeredInterface::start)
     }
 
     fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
@@ -30,52 +30,52 @@ impl Steering for XdpSteering {
 
     fn stop(&mut self) {
         self.client.stop();
-        self.server.iter_mut().for_each(Steered::stop);
+        self.server.iter_mut().for_each(SteeredInterface::stop);
     }
 }
 
 /// The steering program of one interface.
-pub(super) struct Steered {
+pub(super) struct SteeredInterface {
     interface: Interface,
     // Before `programs`: what is attached goes first.
     attached: Option<Attached>,
     gro_off: Vec<GroOff>,
     programs: Programs,
-    fit: Fit,
+    options: AttachOptions,
 }
 
 /// What an interface and the sockets behind the program take.
 #[derive(Clone, Copy)]
-pub(super) struct Fit {
+pub(super) struct AttachOptions {
     /// Where the program may run.
-    pub(super) modes: Modes,
+    pub(super) modes: AllowedModes,
     /// Buffers that a frame may take.
     pub(super) buffers: Buffers,
     /// Longest frame that the sockets take, in bytes.
     pub(super) frame_max: u32,
 }
 
-impl Steered {
+impl SteeredInterface {
     /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing.
     pub(super) fn load<'a>(
         interface: &Interface,
-        fit: Fit,
+        options: AttachOptions,
         sockets: impl Iterator<Item = (u32, BorrowedFd<'a>)>,
     ) -> Result<Self, Diagnostic> {
-        let mut programs = Programs::load_for(interface, fit.frame_max)?;
+        let mut programs = Programs::load_for(interface, options.frame_max)?;
         for (queue, socket) in sockets {
             programs.set_socket(queue, socket)?;
         }
-        Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, fit })
+        Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, options })
     }
 
     /// Readers of what is handed over to the sockets of `queues`.
-    pub(super) fn handed(&self, queues: &[u32]) -> Result<Vec<Handed>, Diagnostic> {
-        self.programs.handed(queues)
+    pub(super) fn redirected(&self, queues: &[u32]) -> Result<Vec<RedirectCounter>, Diagnostic> {
+        self.programs.redirected(queues)
     }
 
     /// Where the program runs, and why it does not run in the driver.
-    pub(super) fn mode(&self) -> Option<(Mode, Option<&str>)> {
+    pub(super) fn mode(&self) -> Option<(XdpMode, Option<&str>)> {
         self.attached.as_ref().map(|attached| (attached.mode, attached.refusal.as_deref()))
     }
 
@@ -83,9 +83,9 @@ impl Steered {
         if self.attached.is_some() {
             return Ok(());
         }
-        let Fit { modes, buffers, .. } = self.fit;
+        let AttachOptions { modes, buffers, .. } = self.options;
         let attached = bpf::attach_steering(&mut self.programs, &self.interface, modes, buffers)?;
-        if attached.mode == Mode::Generic {
+        if attached.mode == XdpMode::Generic {
             self.gro_off = generic::forbid_merging(&self.interface);
         }
         self.attached = Some(attached);

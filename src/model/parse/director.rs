@@ -4,8 +4,8 @@ use super::readers::{boolean, choice, group, interface, listener, number, second
 use super::report::invalid;
 use super::section::Section;
 use crate::model::{
-    BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, Director, OnConflict, OnServerClaim, Places,
-    Policy, Timeouts, Wait,
+    BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, DirectorConfig, OnConflict, OnServerClaim,
+    Places, Policy, Timeouts, Wait,
 };
 use crate::time::Span;
 use toml::de::DeValue;
@@ -23,13 +23,13 @@ const ARP_REFRESH_DEFAULT: Span = Span::from_secs(1);
 const ARP_ATTEMPTS_DEFAULT: u32 = 3;
 
 /// Reads the table, and notes where its interfaces stand; `None` if it cannot stand even with defaults.
-pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Director> {
+pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<DirectorConfig> {
     if !root.has("director") {
         root.lacks("has no [director]", "add [director] with interface = \"eth0\" below it");
     }
     let section = root.table("director", "[director]")?;
     let own = section.require("interface", r#""eth0", where VIP traffic arrives"#, interface);
-    let director = Director {
+    let director = DirectorConfig {
         server_interface: section.get("server_interface", interface),
         backend: section.get("backend", choice(BACKENDS)).unwrap_or_default(),
         workers: section.get("workers", workers).unwrap_or_default(),

@@ -10,10 +10,10 @@ mod report;
 mod section;
 mod service;
 
-use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, Source, Sources};
+use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, SourceFile, Sources};
 pub use readers::SECONDS_MAX;
 
-use report::Report;
+use report::ErrorReport;
 use section::Section;
 use std::iter;
 use std::path::Path;
@@ -52,7 +52,7 @@ impl Sources {
     /// # Errors
     /// Every error in it, file by file.
     pub fn parse(&self) -> Result<Config, Diagnostics> {
-        let included = self.included.iter().map(|Source { file, text }| (file.as_str(), text.as_str()));
+        let included = self.included.iter().map(|SourceFile { file, text }| (file.as_str(), text.as_str()));
         let files: Vec<_> = iter::once((self.file.as_str(), self.text.as_str())).chain(included).collect();
         parse_all(&files)
     }
@@ -86,7 +86,7 @@ fn parse_all(files: &[(&str, &str)]) -> Result<Config, Diagnostics> {
 /// A file as TOML, with what is wrong with it.
 struct Text<'t> {
     root: section::Value<'t>,
-    report: Report<'t>,
+    report: ErrorReport<'t>,
     /// A broken header puts the keys below it into the wrong table: what could be said of them
     /// would only lead astray.
     sound: bool,
@@ -95,7 +95,7 @@ struct Text<'t> {
 impl<'t> Text<'t> {
     fn new(file: &str, text: &'t str) -> Self {
         let (root, syntax) = DeTable::parse_recoverable(text);
-        let report = Report::new(file, text);
+        let report = ErrorReport::new(file, text);
         let sound = syntax.iter().filter(|error| report.syntax(error)).count() == 0;
         let span = root.span();
         Self { root: Spanned::new(span, DeValue::Table(root.into_inner())), report, sound }

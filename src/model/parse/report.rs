@@ -13,7 +13,7 @@ pub(super) fn invalid(what: impl Into<String>, remedy: impl Into<String>) -> Dia
 
 /// The errors found so far, shared by all readers of a file.
 #[derive(Debug)]
-pub(super) struct Report<'t> {
+pub(super) struct ErrorReport<'t> {
     file: Arc<str>,
     text: &'t str,
     /// Byte offset of the end of each line but the last.
@@ -23,7 +23,7 @@ pub(super) struct Report<'t> {
     broken: RefCell<HashSet<usize>>,
 }
 
-impl<'t> Report<'t> {
+impl<'t> ErrorReport<'t> {
     pub(super) fn new(file: &str, text: &'t str) -> Self {
         Self {
             file: file.into(),
@@ -88,10 +88,10 @@ impl<'t> Report<'t> {
 
 /// The errors of all files in their order, or the configuration if there is none.
 pub(super) fn verdict<'t, T>(
-    reports: impl Iterator<Item = Report<'t>>,
+    reports: impl Iterator<Item = ErrorReport<'t>>,
     config: Option<T>,
 ) -> Result<T, Diagnostics> {
-    let errors: Vec<_> = reports.flat_map(Report::into_errors).collect();
+    let errors: Vec<_> = reports.flat_map(ErrorReport::into_errors).collect();
     match config {
         Some(config) if errors.is_empty() => Ok(config),
         _ => Err(Diagnostics(errors)),

@@ -1,6 +1,6 @@
 //! A table being read: it hands out values by key and knows in the end which keys nobody wanted.
 
-use super::report::{Report, invalid};
+use super::report::{ErrorReport, invalid};
 use super::{Diagnostic, DiagnosticKind, Place};
 use std::cell::RefCell;
 use toml::Spanned;
@@ -19,14 +19,18 @@ pub(super) struct Section<'a, 'i> {
     table: &'a DeTable<'i>,
     /// Byte offset of the header.
     start: usize,
-    report: &'a Report<'a>,
+    report: &'a ErrorReport<'a>,
     /// Every key that was asked for.
     known: RefCell<Vec<&'static str>>,
 }
 
 impl<'a, 'i> Section<'a, 'i> {
     /// Takes a value as a table; reports anything else.
-    pub(super) fn open(name: &'static str, value: &'a Value<'i>, report: &'a Report<'a>) -> Option<Self> {
+    pub(super) fn open(
+        name: &'static str,
+        value: &'a Value<'i>,
+        report: &'a ErrorReport<'a>,
+    ) -> Option<Self> {
         let start = value.span().start;
         let Some(table) = value.get_ref().as_table() else {
             let what = format!("{name} is {}", article(value.get_ref().type_str()));

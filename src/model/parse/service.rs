@@ -40,12 +40,12 @@ pub(super) fn read(roots: &[Section<'_, '_>], places: &mut Places) -> Vec<Virtua
 }
 
 /// A real server with its place in the file.
-type Placed<'a, 'i> = (Section<'a, 'i>, RealServer);
+type ServerInSection<'a, 'i> = (Section<'a, 'i>, RealServer);
 
 fn service<'a, 'i>(
     section: &Section<'a, 'i>,
     seen: &mut HashMap<ServiceAddress, Place>,
-    placed: &mut Vec<Placed<'a, 'i>>,
+    placed: &mut Vec<ServerInSection<'a, 'i>>,
 ) -> Option<VirtualService> {
     let protocol = section.require("protocol", r#""tcp""#, choice(PROTOCOLS));
     let address = section.require("address", r#""VIP:port""#, vip);
@@ -110,7 +110,7 @@ fn slow_start_under(scheduler: Scheduler, service: &Section<'_, '_>) -> Option<S
     Some(seconds)
 }
 
-fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<Placed<'a, 'i>> {
+fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<ServerInSection<'a, 'i>> {
     let mut seen = HashMap::new();
     let sections = service.tables("server", "[[service.server]]").unwrap_or_default();
     let servers = sections.into_iter().filter_map(|section| {
@@ -164,7 +164,7 @@ fn too_many(root: &Section<'_, '_>, what: &str, count: usize) {
 }
 
 /// The director would ask by ARP for an address that it answers for itself.
-fn addresses_clash(services: &[VirtualService], placed: &[Placed<'_, '_>]) {
+fn addresses_clash(services: &[VirtualService], placed: &[ServerInSection<'_, '_>]) {
     let vips: HashSet<_> = services.iter().map(|service| service.address.address.ip()).collect();
     for (section, server) in placed.iter().filter(|(_, server)| vips.contains(&server.address)) {
         let what = format!("is {}, the VIP of a service", server.address);
@@ -172,7 +172,7 @@ fn addresses_clash(services: &[VirtualService], placed: &[Placed<'_, '_>]) {
     }
 }
 
-fn macs_clash(placed: &[Placed<'_, '_>]) {
+fn macs_clash(placed: &[ServerInSection<'_, '_>]) {
     let mut first: HashMap<IpAddr, (MacAddr, Place)> = HashMap::new();
     for (section, server) in placed {
         let Some(mac) = server.mac else { continue };

@@ -55,7 +55,7 @@ fn refused(text: &str, wanted: &[&str]) {
 #[test]
 fn the_least_that_can_be_written_gets_the_defaults() {
     let config = check(&located("")).unwrap();
-    let director = Director {
+    let director = DirectorConfig {
         interface: "eth0".into(),
         server_interface: None,
         backend: BackendChoice::Auto,
@@ -150,7 +150,7 @@ fn everything_that_is_set_arrives() {
     let config = check(EVERYTHING).unwrap();
     let timeouts =
         Timeouts { tcp: Span::from_secs(1), tcp_fin: Span::from_secs(2_147_483), udp: Span::from_secs(3) };
-    let director = Director {
+    let director = DirectorConfig {
         interface: "eth0".into(),
         server_interface: Some("eth1".into()),
         backend: BackendChoice::Packet,

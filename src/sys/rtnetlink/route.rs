@@ -9,7 +9,7 @@ const ROUTE_HEADER: usize = 12;
 
 /// What RTM_GETROUTE tells of the way to one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Route {
+pub(crate) struct RouteInfo {
     /// To one host, and not to this one or to many.
     pub(crate) is_unicast: bool,
     /// By a next hop, or one of several.
@@ -22,16 +22,16 @@ pub(crate) struct Route {
 ///
 /// The kernel takes any address to be on-link there if no entry says otherwise (`ip_route_output_key_hash_rcu`
 /// in net/ipv4/route.c), so the entry itself is asked for.
-pub(crate) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
+pub(crate) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<RouteInfo>> {
     ask_route(to, through, libc::RTM_F_FIB_MATCH)
 }
 
 /// The way to an address through one interface, with the source address that the kernel would choose.
-pub(crate) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<Route>> {
+pub(crate) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<RouteInfo>> {
     ask_route(to, through, 0)
 }
 
-fn ask_route(to: Ipv4Addr, through: u32, flags: u32) -> io::Result<Option<Route>> {
+fn ask_route(to: Ipv4Addr, through: u32, flags: u32) -> io::Result<Option<RouteInfo>> {
     let mut request = vec![0; ROUTE_HEADER];
     request[0] = libc::AF_INET as u8; // 2
     request[1] = 32; // bits of the destination
@@ -47,9 +47,9 @@ fn ask_route(to: Ipv4Addr, through: u32, flags: u32) -> io::Result<Option<Route>
     }
 }
 
-fn route_of(payload: &[u8]) -> Option<Route> {
+fn route_of(payload: &[u8]) -> Option<RouteInfo> {
     let (header, attributes) = payload.split_at_checked(ROUTE_HEADER)?;
-    let mut route = Route { is_unicast: header[7] == libc::RTN_UNICAST, ..Route::default() };
+    let mut route = RouteInfo { is_unicast: header[7] == libc::RTN_UNICAST, ..RouteInfo::default() };
     for (kind, value) in Attributes(attributes) {
         match kind {
             libc::RTA_GATEWAY | libc::RTA_VIA | libc::RTA_MULTIPATH => route.has_gateway = true,

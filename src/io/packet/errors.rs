@@ -5,7 +5,7 @@ use crate::model::Diagnostic;
 use std::io;
 
 /// An error of a packet socket's system call, told with its remedy.
-pub(super) fn refusal(what: String, error: &io::Error) -> Diagnostic {
+pub(super) fn socket_error(what: String, error: &io::Error) -> Diagnostic {
     let (cause, remedy) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => ("CAP_NET_RAW is missing", CAPABILITIES),
         Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => (
@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn a_missing_capability_names_itself_and_the_remedy() {
         let error = io::Error::from_raw_os_error(libc::EPERM);
-        let text = refusal("opening a packet socket on eth0".into(), &error).to_string();
+        let text = socket_error("opening a packet socket on eth0".into(), &error).to_string();
         for part in ["opening a packet socket on eth0", "EPERM", "CAP_NET_RAW", "setcap"] {
             assert!(text.contains(part), "{text}");
         }

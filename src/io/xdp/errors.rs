@@ -5,11 +5,11 @@ use super::chunk::MTU_MAX;
 use crate::io::veth::Checksums;
 use crate::io::{Interface, bpf};
 use crate::model::Diagnostic;
-use crate::sys::rtnetlink::{self, Link};
+use crate::sys::rtnetlink::{self, LinkInfo};
 use std::io;
 
 /// An XDP program of somebody else's, or of another directrix, holds the interface.
-pub(super) fn if_occupied(interface: &Interface) -> Result<(), Diagnostic> {
+pub(super) fn check_unoccupied(interface: &Interface) -> Result<(), Diagnostic> {
     match bpf::attached_program(interface) {
         Ok(None) => Ok(()),
         Ok(Some(_)) => Err(bpf::occupied(interface)),
@@ -20,7 +20,7 @@ pub(super) fn if_occupied(interface: &Interface) -> Result<(), Diagnostic> {
 }
 
 /// Refuses an interface whose frames arrive on others.
-pub(super) fn if_master(interface: &Interface) -> Result<(), Diagnostic> {
+pub(super) fn check_not_master(interface: &Interface) -> Result<(), Diagnostic> {
     // A question that fails says nothing about the interface.
     let link = rtnetlink::link(interface.index).ok().flatten();
     link.and_then(|link| master(&link)).map_or(Ok(()), Err)
@@ -28,7 +28,7 @@ pub(super) fn if_master(interface: &Interface) -> Result<(), Diagnostic> {
 
 /// The kernel runs a bond's program on the interfaces that the bond has, and hands none of their frames to a socket
 /// of the bond (`xsk_rcv_check` in net/xdp/xsk.c): everything opens, and nothing arrives.
-fn master(link: &Link) -> Option<Diagnostic> {
+fn master(link: &LinkInfo) -> Option<Diagnostic> {
     let kind = link.kind.as_deref().unwrap_or("master device");
     let is_one = link.is_master || matches!(kind, "bond" | "team");
     let name = &link.name;
@@ -42,7 +42,7 @@ fn master(link: &Link) -> Option<Diagnostic> {
 }
 
 /// Refuses a veth whose frames may have unfinished checksums.
-pub(super) fn if_unfinished(interface: &Interface, checksums: &Checksums) -> Result<(), Diagnostic> {
+pub(super) fn check_checksums(interface: &Interface, checksums: &Checksums) -> Result<(), Diagnostic> {
     let name = &interface.name;
     let (state, peer) = match checksums {
         Checksums::Finished => return Ok(()),
@@ -60,7 +60,7 @@ pub(super) fn if_unfinished(interface: &Interface, checksums: &Checksums) -> Res
 }
 
 /// For an interface whose frames need several buffers, which kernel or driver cannot do.
-fn mtu(interface: &Interface, max: u32, error: &io::Error) -> Diagnostic {
+fn mtu_error(interface: &Interface, max: u32, error: &io::Error) -> Diagnostic {
     let name = &interface.name;
     Diagnostic::system(format!("opening AF_XDP on {name}")).cause(format!(
             "its MTU is {}, and frames of at most {max} fit a buffer; several for a frame need Linux 6.6 and a driver \
@@ -71,7 +71,7 @@ fn mtu(interface: &Interface, max: u32, error: &io::Error) -> Diagnostic {
 }
 
 /// Why frames of this interface are copied.
-pub(super) fn zero_copy_mtu(interface: &Interface, max: u32) -> String {
+pub(super) fn zero_copy_mtu_reason(interface: &Interface, max: u32) -> String {
     let Interface { name, mtu, .. } = interface;
     format!(
         "the MTU of {name} is {mtu}, and drivers may cut what is longer than {max}; with \
@@ -80,7 +80,7 @@ pub(super) fn zero_copy_mtu(interface: &Interface, max: u32) -> String {
 }
 
 /// True if copying may work where zero-copy was refused.
-pub(super) fn is_about_zero_copy(error: &io::Error) -> bool {
+pub(super) fn may_work_with_copy(error: &io::Error) -> bool {
     !matches!(
         error.raw_os_error(),
         Some(libc::EPERM | libc::EACCES | libc::EBUSY | libc::ENOBUFS | libc::ENODEV | libc::EAFNOSUPPORT)
@@ -92,10 +92,10 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
 }
 
-pub(super) fn binding(failure: BindError, client: &Interface) -> Diagnostic {
+pub(super) fn bind_error(failure: BindError, client: &Interface) -> Diagnostic {
     let BindError { what, error, in_huge_pages } = failure;
     if is_unsupported(&error) && client.mtu > MTU_MAX {
-        return mtu(client, MTU_MAX, &error);
+        return mtu_error(client, MTU_MAX, &error);
     }
     let (cause, remedy) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => ("CAP_NET_RAW or CAP_NET_ADMIN is missing", bpf::CAPABILITIES),
@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn an_interface_over_others_is_refused_with_its_kind() {
-        let link = |kind: Option<&str>, is_master| Link {
+        let link = |kind: Option<&str>, is_master| LinkInfo {
             name: "x0".into(),
             kind: kind.map(str::to_owned),
             is_master,
-            ..Link::default()
+            ..LinkInfo::default()
         };
         for (kind, is_master, refused) in [
             (Some("bond"), true, Some("it is a bond")),
@@ -160,7 +160,8 @@ mod tests {
         let refused = |mtu| {
             let (what, error) =
                 ("binding to queue 0 of eth0".into(), io::Error::from_raw_os_error(libc::EINVAL));
-            binding(BindError { what, error, in_huge_pages: false }, &Interface { mtu, ..eth0() }).to_string()
+            bind_error(BindError { what, error, in_huge_pages: false }, &Interface { mtu, ..eth0() })
+                .to_string()
         };
         assert!(refused(9000).contains("9000") && refused(9000).contains("ip link set dev eth0 mtu 3822"));
         assert!(refused(1500).contains("binding to queue 0 of eth0"));
@@ -169,8 +170,8 @@ mod tests {
     #[test]
     fn only_a_veth_with_finished_checksums_is_taken() {
         let interface = eth0();
-        assert!(if_unfinished(&interface, &Checksums::Finished).is_ok());
-        let refused = |checksums| if_unfinished(&interface, &checksums).unwrap_err().to_string();
+        assert!(check_checksums(&interface, &Checksums::Finished).is_ok());
+        let refused = |checksums| check_checksums(&interface, &checksums).unwrap_err().to_string();
         assert!(refused(Checksums::Unfinished("port7".into())).contains("ethtool -K port7 tx off"));
         assert!(refused(Checksums::Unknown).contains("may have unfinished checksums"));
     }

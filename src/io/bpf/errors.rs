@@ -40,17 +40,17 @@ pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String
     Ok(Some((id, name.to_owned())))
 }
 
-pub(super) fn loading(interface: &str, error: &EbpfError) -> Diagnostic {
+pub(super) fn load_error(interface: &str, error: &EbpfError) -> Diagnostic {
     let what = format!("loading the steering maps for {interface}");
     from_chain(what, error)
 }
 
-pub(super) fn program(interface: &Interface, error: ProgramError) -> Diagnostic {
+pub(super) fn program_error(interface: &Interface, error: ProgramError) -> Diagnostic {
     tracing::debug!("the verifier on the program for {}: {error}", interface.name);
     from_chain(format!("loading the steering program for {}", interface.name), &error)
 }
 
-pub(super) fn map(name: &str, error: &MapError) -> Diagnostic {
+pub(super) fn map_error(name: &str, error: &MapError) -> Diagnostic {
     let mut failure = from_chain(format!("changing the steering map {name}"), error);
     if os_error(error).and_then(io::Error::raw_os_error) == Some(libc::E2BIG) {
         failure.remedy = "configure fewer services".into();
@@ -58,26 +58,26 @@ pub(super) fn map(name: &str, error: &MapError) -> Diagnostic {
     failure
 }
 
-pub(super) fn services(count: usize, max: usize) -> Diagnostic {
+pub(super) fn too_many_services(count: usize, max: usize) -> Diagnostic {
     Diagnostic::system("changing the steered services")
         .cause(format!("they need {count} keys (one each, and one per VIP and protocol), {max} fit"))
         .remedy("configure fewer services")
 }
 
-pub(super) fn family(service: &ServiceAddress) -> Diagnostic {
+pub(super) fn not_ipv4(service: &ServiceAddress) -> Diagnostic {
     Diagnostic::system(format!("steering {service}"))
         .cause("only IPv4 is steered")
         .remedy("give the service an IPv4 address")
 }
 
-pub(super) fn queues(queue: u32, max: u32) -> Diagnostic {
+pub(super) fn queue_out_of_range(queue: u32, max: u32) -> Diagnostic {
     Diagnostic::system(format!("steering receive queue {queue}"))
         .cause(format!("only queues below {max} can be served"))
         .remedy(format!("have at most {max} receive queues: ethtool -L INTERFACE combined {max}"))
 }
 
 /// Why `directrix_steer` cannot be attached in any mode.
-pub(super) fn attaching(interface: &Interface, error: &io::Error) -> Diagnostic {
+pub(super) fn attach_error(interface: &Interface, error: &io::Error) -> Diagnostic {
     let name = &interface.name;
     let what = format!("attaching the steering program to {name}");
     match error.raw_os_error() {
@@ -93,14 +93,14 @@ pub(super) fn attaching(interface: &Interface, error: &io::Error) -> Diagnostic 
 }
 
 /// Why a program does not run in the driver.
-pub(super) struct Native<'a> {
+pub(super) struct NativeRefusal<'a> {
     pub(super) interface: &'a Interface,
     pub(super) error: &'a io::Error,
     /// The kernel's or the driver's own words.
     pub(super) words: Option<&'a str>,
 }
 
-impl Native<'_> {
+impl NativeRefusal<'_> {
     /// The kernel says so before it asks a driver (`dev_xdp_attach` in net/core/dev.c).
     fn has_no_xdp(&self) -> bool {
         self.words.is_some_and(|words| words.to_lowercase().contains("does not support xdp in native mode"))
@@ -120,7 +120,7 @@ impl Native<'_> {
     }
 }
 
-impl fmt::Display for Native<'_> {
+impl fmt::Display for NativeRefusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { interface: Interface { name, mtu, .. }, error, words } = self;
         let errno = errno(error);
@@ -144,7 +144,7 @@ impl fmt::Display for Native<'_> {
     }
 }
 
-pub(super) fn guarding(interface: &Interface, error: &io::Error) -> Diagnostic {
+pub(super) fn guard_error(interface: &Interface, error: &io::Error) -> Diagnostic {
     let what = format!("keeping the kernel's hands off VIP frames on {}", interface.name);
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
@@ -235,9 +235,9 @@ mod tests {
         ] {
             let (interface, error) =
                 (&Interface { mtu, ..interface.clone() }, &io::Error::from_raw_os_error(errno));
-            let told = Native { interface, error, words }.to_string();
+            let told = NativeRefusal { interface, error, words }.to_string();
             assert!(told.contains(expected), "{told}");
-            assert!(Native { interface, error, words }.into_error().to_string().contains("eth7"));
+            assert!(NativeRefusal { interface, error, words }.into_error().to_string().contains("eth7"));
         }
     }
 }

@@ -15,7 +15,7 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 /// What has been handed over to the socket of one queue. `struct counts` of steer.bpf.c.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::io) struct Counts {
+pub(in crate::io) struct RedirectCounts {
     /// Frames in all.
     pub(in crate::io) frames: u64,
     /// Those longer than a socket takes.
@@ -24,10 +24,10 @@ pub(in crate::io) struct Counts {
 
 /// Reads the counts of one queue. It allocates nothing after it is made.
 #[derive(Debug)]
-pub(in crate::io) struct Handed {
+pub(in crate::io) struct RedirectCounter {
     map: Arc<OwnedFd>,
     queue: u32,
-    by_cpu: Box<[Counts]>,
+    by_cpu: Box<[RedirectCounts]>,
 }
 
 /// The part of `union bpf_attr` that BPF_MAP_LOOKUP_ELEM reads (linux/bpf.h).
@@ -41,17 +41,17 @@ struct Lookup {
     flags: u64,
 }
 
-impl Handed {
-    /// A reader of the map `handed` of steer.bpf.c, which has the counts of `cpus` possible processors.
+impl RedirectCounter {
+    /// A reader of the map `redirected` of steer.bpf.c, which has the counts of `cpus` possible processors.
     pub(super) fn new(map: Arc<OwnedFd>, queue: u32, cpus: usize) -> Self {
-        Self { map, queue, by_cpu: vec![Counts::default(); cpus].into() }
+        Self { map, queue, by_cpu: vec![RedirectCounts::default(); cpus].into() }
     }
 
     /// The counts so far, of all processors together.
     ///
     /// # Errors
     /// Whatever bpf(2) reports.
-    pub(in crate::io) fn read(&mut self) -> io::Result<Counts> {
+    pub(in crate::io) fn read(&mut self) -> io::Result<RedirectCounts> {
         let request = Lookup {
             map: self.map.as_raw_fd().cast_unsigned(),
             key: (&raw const self.queue) as u64,
@@ -60,15 +60,15 @@ impl Handed {
         };
         // SAFETY: bpf(2) reads `size` bytes at the pointer; `request` is that long, without padding (two u32, then
         // three u64) and lives until the call returns. At `key` the kernel reads the map's key, a u32; at `value` it
-        // writes one value of the map, 16 bytes as a `Counts` has, for each possible processor, which is how many
-        // there are (by the contract of `new`). Any bytes make a `Counts`.
+        // writes one value of the map, 16 bytes as a `RedirectCounts` has, for each possible processor, which is how many
+        // there are (by the contract of `new`). Any bytes make a `RedirectCounts`.
         let done = unsafe {
             libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const request, size_of::<Lookup>())
         };
         if done != 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(self.by_cpu.iter().fold(Counts::default(), |sum, one| Counts {
+        Ok(self.by_cpu.iter().fold(RedirectCounts::default(), |sum, one| RedirectCounts {
             frames: sum.frames + one.frames,
             too_long: sum.too_long + one.too_long,
         }))

@@ -1,12 +1,12 @@
 //! The interfaces that carry another one's frames: ports of a bridge, the parent of a VLAN, and so on down.
 
-use crate::sys::rtnetlink::{self, Link};
+use crate::sys::rtnetlink::{self, LinkInfo};
 use std::collections::BTreeSet;
 use std::io;
 
 /// What lies below an interface.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Below {
+pub(super) struct LowerInterfaces {
     /// Names of the interfaces in this network namespace.
     pub(super) names: Vec<String>,
     /// Names of those among them, or the interface itself, that lie on one in another network namespace.
@@ -14,12 +14,12 @@ pub(super) struct Below {
 }
 
 /// Finds the interfaces below the one with this index, in the calling thread's network namespace.
-pub(super) fn below(index: u32) -> io::Result<Below> {
+pub(super) fn lower_interfaces(index: u32) -> io::Result<LowerInterfaces> {
     Ok(among(&rtnetlink::links()?, index))
 }
 
-fn among(links: &[Link], index: u32) -> Below {
-    let (mut below, mut seen, mut next) = (Below::default(), BTreeSet::from([index]), vec![index]);
+fn among(links: &[LinkInfo], index: u32) -> LowerInterfaces {
+    let (mut below, mut seen, mut next) = (LowerInterfaces::default(), BTreeSet::from([index]), vec![index]);
     while let Some(index) = next.pop() {
         let Some(link) = links.iter().find(|link| link.index == index) else { continue };
         if link.link_netns.is_some() && !is_pair(link) {
@@ -36,13 +36,13 @@ fn among(links: &[Link], index: u32) -> Below {
 }
 
 /// True if frames of `upper` arrive on `lower`.
-fn carries(lower: &Link, upper: &Link) -> bool {
+fn carries(lower: &LinkInfo, upper: &LinkInfo) -> bool {
     let is_parent = upper.link == Some(lower.index) && upper.link_netns.is_none() && !is_pair(upper);
     is_parent || lower.master == Some(upper.index)
 }
 
 /// True if the interface's link is its peer, at the other end, and not below it.
-fn is_pair(link: &Link) -> bool {
+fn is_pair(link: &LinkInfo) -> bool {
     matches!(link.kind.as_deref(), Some("veth" | "netkit" | "vxcan"))
 }
 
@@ -50,20 +50,20 @@ fn is_pair(link: &Link) -> bool {
 mod tests {
     use super::*;
 
-    fn link(index: u32, name: &str, kind: Option<&str>) -> Link {
-        Link { index, name: name.into(), kind: kind.map(str::to_owned), ..Link::default() }
+    fn link(index: u32, name: &str, kind: Option<&str>) -> LinkInfo {
+        LinkInfo { index, name: name.into(), kind: kind.map(str::to_owned), ..LinkInfo::default() }
     }
 
     #[test]
     fn ports_and_parents_are_below_down_to_the_hardware() {
         let links = [
             link(2, "eth1", None),
-            Link { master: Some(5), ..link(3, "eth2", None) },
-            Link { master: Some(5), ..link(4, "eth3", None) },
-            Link { is_master: true, ..link(5, "bond0", Some("bond")) },
-            Link { link: Some(5), master: Some(7), ..link(6, "bond0.100", Some("vlan")) },
+            LinkInfo { master: Some(5), ..link(3, "eth2", None) },
+            LinkInfo { master: Some(5), ..link(4, "eth3", None) },
+            LinkInfo { is_master: true, ..link(5, "bond0", Some("bond")) },
+            LinkInfo { link: Some(5), master: Some(7), ..link(6, "bond0.100", Some("vlan")) },
             link(7, "br0", Some("bridge")),
-            Link { link: Some(7), ..link(8, "mv0", Some("macvlan")) },
+            LinkInfo { link: Some(7), ..link(8, "mv0", Some("macvlan")) },
         ];
         let names = |index| {
             let mut names = among(&links, index).names;
@@ -77,17 +77,17 @@ mod tests {
 
     #[test]
     fn a_peer_is_not_below_its_veth() {
-        let here = Link { link: Some(3), ..link(2, "eth0", Some("veth")) };
-        let away = Link { link: Some(9), link_netns: Some(0), ..link(3, "eth1", Some("veth")) };
-        assert_eq!(among(&[here, away.clone()], 2), Below::default());
-        assert_eq!(among(&[away], 3), Below::default());
+        let here = LinkInfo { link: Some(3), ..link(2, "eth0", Some("veth")) };
+        let away = LinkInfo { link: Some(9), link_netns: Some(0), ..link(3, "eth1", Some("veth")) };
+        assert_eq!(among(&[here, away.clone()], 2), LowerInterfaces::default());
+        assert_eq!(among(&[away], 3), LowerInterfaces::default());
     }
 
     #[test]
     fn a_parent_in_another_namespace_is_told() {
-        let mv0 = Link { link: Some(2), link_netns: Some(0), ..link(4, "mv0", Some("macvlan")) };
+        let mv0 = LinkInfo { link: Some(2), link_netns: Some(0), ..link(4, "mv0", Some("macvlan")) };
         let same_index = link(2, "eth0", None);
         let below = among(&[mv0, same_index], 4);
-        assert_eq!(below, Below { names: Vec::new(), leading_elsewhere: vec!["mv0".into()] });
+        assert_eq!(below, LowerInterfaces { names: Vec::new(), leading_elsewhere: vec!["mv0".into()] });
     }
 }
