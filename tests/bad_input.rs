@@ -254,7 +254,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "setpriv --reuid=65534 --clear-groups directrix lab bench",
         2,
-        "directrix lab: the lab makes network namespaces, which takes root: sudo directrix lab …\n",
+        "directrix lab: the lab creates network namespaces and needs root: sudo directrix lab …\n",
     ),
 ];
 

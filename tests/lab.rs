@@ -1,8 +1,9 @@
 //! The lab itself: small reference runs in every combination, and nothing left behind.
 
-use directrix::lab::verdict::Outcome;
+use directrix::lab::verdict::RunOutcome;
 use directrix::lab::{
-    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, Report,
+    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabError, LabHost, LabOptions, Layout,
+    RunReport,
 };
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,29 +13,29 @@ use std::time::{Duration, Instant};
 const EXE: &str = env!("CARGO_BIN_EXE_directrix");
 
 /// Names are this test process's own, so that tests run side by side.
-fn options(tag: &str) -> Options {
-    Options::new(format!("dl{}{tag}", std::process::id()), EXE)
+fn options(tag: &str) -> LabOptions {
+    LabOptions::new(format!("dl{}{tag}", std::process::id()), EXE)
 }
 
-fn run(options: Options) -> Report {
+fn run(options: LabOptions) -> RunReport {
     let name = options.name.clone();
     let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
-    let report = deployment.run(Load { connections: 60, concurrency: 1 }).unwrap();
+    let report = deployment.run(ClientLoad { connections: 60, concurrency: 1 }).unwrap();
     deployment.down().unwrap();
     assert_nothing_left(&name);
     report
 }
 
 #[track_caller]
-fn assert_good(report: &Report) {
+fn assert_good(report: &RunReport) {
     let bad: Vec<String> =
-        report.findings.iter().filter(|f| f.outcome == Outcome::Failed).map(ToString::to_string).collect();
+        report.findings.iter().filter(|f| f.outcome == RunOutcome::Failed).map(ToString::to_string).collect();
     assert!(report.is_good(), "{bad:#?}");
 }
 
 #[track_caller]
 fn assert_nothing_left(name: &str) {
-    for host in Host::ALL {
+    for host in LabHost::ALL {
         let netns = format!("/run/netns/{name}-{host}");
         assert!(!Path::new(&netns).exists(), "{netns} is left");
     }
@@ -68,41 +69,41 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn af_xdp_with_kernel_parameters() {
-    assert_good(&run(Options { backend: Backend::Xdp, ..options("a") }));
+    assert_good(&run(LabOptions { backend: LabBackend::Xdp, ..options("a") }));
 }
 
 #[test]
 fn af_packet_with_kernel_parameters() {
-    assert_good(&run(Options { backend: Backend::Packet, ..options("b") }));
+    assert_good(&run(LabOptions { backend: LabBackend::Packet, ..options("b") }));
 }
 
 #[test]
 fn arptables_on_the_real_servers() {
-    assert_good(&run(Options { arp: Arp::Arptables, ..options("c") }));
+    assert_good(&run(LabOptions { arp: Arp::Arptables, ..options("c") }));
 }
 
 #[test]
 fn a_static_entry_on_the_router() {
-    let report = run(Options { arp: Arp::Static, ..options("d") });
+    let report = run(LabOptions { arp: Arp::Static, ..options("d") });
     assert_good(&report);
     let owners = &report.measurements.owners;
-    assert!(owners.contains(&Host::Rs1.mac()), "real servers are unprotected here: {owners:?}");
+    assert!(owners.contains(&LabHost::Rs1.mac()), "real servers are unprotected here: {owners:?}");
 }
 
 #[test]
 fn real_servers_in_a_private_subnet() {
-    for (tag, backend) in [("e", Backend::Xdp), ("f", Backend::Packet)] {
-        assert_good(&run(Options { layout: Layout::TwoSubnets, backend, ..options(tag) }));
+    for (tag, backend) in [("e", LabBackend::Xdp), ("f", LabBackend::Packet)] {
+        assert_good(&run(LabOptions { layout: Layout::TwoSubnets, backend, ..options(tag) }));
     }
 }
 
 #[test]
 fn unprotected_real_servers_are_found_out() {
-    let report = run(Options { arp: Arp::None, ..options("g") });
+    let report = run(LabOptions { arp: Arp::None, ..options("g") });
     assert!(!report.is_good());
     let arp = report.findings.iter().find(|finding| finding.what.contains("ARP")).unwrap();
     assert!(
-        arp.outcome == Outcome::Expected && arp.figures.contains("rs1") && arp.figures.contains("rs2"),
+        arp.outcome == RunOutcome::Expected && arp.figures.contains("rs1") && arp.figures.contains("rs2"),
         "{arp}"
     );
 }
@@ -110,7 +111,7 @@ fn unprotected_real_servers_are_found_out() {
 #[test]
 fn many_connections_at_a_time_are_all_answered() {
     let deployment = Deployment::up(options("h"), Console::silent(), Interrupt::never()).unwrap();
-    let report = deployment.run(Load { connections: 600, concurrency: 20 }).unwrap();
+    let report = deployment.run(ClientLoad { connections: 600, concurrency: 20 }).unwrap();
     assert_good(&report);
     // A server that is faster for a moment gets more: the shares are near the weights only.
     let first = report.measurements.answers.by_server["rs1"];
@@ -119,7 +120,7 @@ fn many_connections_at_a_time_are_all_answered() {
 
 #[test]
 fn a_director_that_does_not_start_shows_its_log_and_leaves_nothing() {
-    let options = Options { director: vec![("interface".into(), "\"nosuch0\"".into())], ..options("i") };
+    let options = LabOptions { director: vec![("interface".into(), "\"nosuch0\"".into())], ..options("i") };
     let name = options.name.clone();
     let error = Deployment::up(options, Console::silent(), Interrupt::never()).err().unwrap();
     assert!(matches!(&error, LabError::Failed(words) if words.contains("nosuch0")), "{error}");
@@ -171,7 +172,7 @@ fn a_lab_whose_director_has_died_says_so_and_goes_down() {
     let director = deployment.process("director").unwrap();
     director.signal(nix::sys::signal::Signal::SIGKILL);
     wait_until("the director is gone", || !director.is_alive());
-    let error = deployment.run(Load { connections: 3, concurrency: 1 }).unwrap_err();
+    let error = deployment.run(ClientLoad { connections: 3, concurrency: 1 }).unwrap_err();
     assert!(error.to_string().contains("director"), "{error}");
     assert!(error.to_string().contains("has ended; its log"), "{error}");
     let name = deployment.options().name.clone();

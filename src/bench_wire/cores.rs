@@ -3,7 +3,7 @@
 use super::trial::PerFrame;
 use crate::lab::LabError;
 use crate::lab::runner::execute;
-use crate::lab::topology::Step;
+use crate::lab::step::Step;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 use perf_event::events::Hardware;

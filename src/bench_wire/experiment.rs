@@ -64,7 +64,7 @@ struct Experiment<'a> {
 impl Experiment<'_> {
     fn prime(&mut self, traffic: Traffic) -> Result<(), LabError> {
         for &dut in &self.plan.duts {
-            self.console.say(&format!("opening {} connections: {}", traffic.flows, dut.name()));
+            self.console.print(&format!("opening {} connections: {}", traffic.flows, dut.name()));
             self.testbed.prime(dut)?;
         }
         Ok(())
@@ -158,7 +158,7 @@ impl Experiment<'_> {
             within: found.within,
             upper,
         };
-        self.console.say(&format!(
+        self.console.print(&format!(
             "rate without loss, {} trials: {} {:.1} k/s",
             ndr.trials,
             dut.name(),
@@ -209,7 +209,7 @@ impl Experiment<'_> {
             for (load, trials) in loads.iter().zip(&mut trials) {
                 self.round(load, trials)?;
             }
-            self.console.say(&format!("{what}, {round} of {rounds}: {}", format_rates(&trials)));
+            self.console.print(&format!("{what}, {round} of {rounds}: {}", format_rates(&trials)));
         }
         Ok(trials)
     }

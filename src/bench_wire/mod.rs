@@ -8,7 +8,7 @@
 //! | [`statistics`], `summary`, [`results`] | medians, quartiles, ratios; figures of a run |
 //! | [`report`], [`folder`], [`conditions`] | the report and its folder; machine and system |
 //! | [`tables`], [`plots`], [`csv`] | formats of the report |
-//! | [`testbed`], `port_pair` | veth pairs, one for each DUT |
+//! | [`testbed`], `veth_pair` | veth pairs, one for each DUT |
 //! | [`external`] | a real interface with any device behind it |
 //! | [`device`] | DUTs in turn on an interface of this machine, with an external generator |
 //! | [`generator`], [`sink`] | source and destination of the frames |
@@ -47,7 +47,6 @@ mod histogram;
 mod namespace;
 pub mod plan;
 pub mod plots;
-mod port_pair;
 mod program;
 pub mod report;
 pub mod results;
@@ -59,3 +58,4 @@ mod summary;
 pub mod tables;
 pub mod testbed;
 pub mod trial;
+mod veth_pair;

@@ -2,7 +2,8 @@
 
 use crate::lab::LabError;
 use crate::lab::runner::execute;
-use crate::lab::topology::{self, Step};
+use crate::lab::step::Step;
+use crate::lab::topology;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::path::Path;
@@ -15,7 +16,7 @@ impl Namespace {
     pub(super) fn new(name: String) -> Result<Self, LabError> {
         if topology::exists(&name) {
             return Err(LabError::Input(format!(
-                "a network namespace '{name}' is there: another bench runs, or was cut off half-way; \
+                "a network namespace '{name}' exists: another bench is running, or was interrupted; \
                  ip netns del {name}, or choose another name"
             )));
         }

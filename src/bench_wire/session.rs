@@ -54,9 +54,9 @@ impl BenchRequest {
         let plan = self.plan.clone();
         let mut report = BenchReport { schema: SCHEMA, conditions, plan, results: Vec::new() };
         report_left_out(console, &self.left_out);
-        console.say(&self.announcement());
+        console.print(&self.announcement());
         if let Some(warning) = report.conditions.warning() {
-            console.say(&warning);
+            console.print(&warning);
         }
         for &traffic in &self.traffics {
             console.heading(&tables::heading(&traffic));
@@ -64,8 +64,8 @@ impl BenchRequest {
             report.results.push(experiment::run(&mut testbed, &self.plan, traffic, console)?);
             folder.write(&report)?;
         }
-        console.say(&format!("\n{}", tables::text(&report)));
-        console.say(&format!(
+        console.print(&format!("\n{}", tables::text(&report)));
+        console.print(&format!(
             "Report: {}/report.txt, report.json, report.csv and plots (*.svg)",
             folder.path().display()
         ));
@@ -85,7 +85,7 @@ impl BenchRequest {
 /// Prints the DUTs that are left out, with the reasons.
 pub(super) fn report_left_out(console: &Console, left_out: &[String]) {
     for reason in left_out {
-        console.say(&format!("left out: {reason}"));
+        console.print(&format!("left out: {reason}"));
     }
 }
 

@@ -20,13 +20,13 @@
 
 use super::cores::{Cores, CpuTimes, CycleCounters, SessionPriority, per_frame};
 use super::dut::DutSpec;
-use super::port_pair::PortPair;
 use super::sink::Arrivals;
 use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
+use super::veth_pair::VethPair;
 use crate::forward::BATCH;
 use crate::io::xdp::RING_LEN;
 use crate::lab::runner::check_root;
-use crate::lab::state::Directory;
+use crate::lab::state::StateDirectory;
 use crate::lab::{Interrupt, LabError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,7 +84,7 @@ impl TestbedOptions {
 /// A testbed of veth pairs, one for each DUT. Dropping it removes it.
 pub struct VethTestbed {
     // Dropped before `directory`, which its processes use.
-    port_pairs: BTreeMap<Dut, PortPair>,
+    veth_pairs: BTreeMap<Dut, VethPair>,
     directory: ScratchDirectory,
     options: TestbedOptions,
     selected: Option<Dut>,
@@ -92,7 +92,7 @@ pub struct VethTestbed {
 }
 
 /// State directory that is removed on drop.
-pub(super) struct ScratchDirectory(pub(super) Directory);
+pub(super) struct ScratchDirectory(pub(super) StateDirectory);
 
 impl Drop for ScratchDirectory {
     fn drop(&mut self) {
@@ -110,16 +110,16 @@ impl VethTestbed {
     /// [`LabError::Failed`]; [`LabError::Interrupted`]. In each case everything is removed.
     pub fn up(options: TestbedOptions, duts: &[Dut], traffic: Traffic) -> Result<Self, LabError> {
         check_root()?;
-        let directory = Directory::of(&options.name)?;
+        let directory = StateDirectory::of(&options.name)?;
         directory.create()?;
-        let (port_pairs, directory) = (BTreeMap::new(), ScratchDirectory(directory));
+        let (veth_pairs, directory) = (BTreeMap::new(), ScratchDirectory(directory));
         let _priority = SessionPriority::raise(std::process::id());
-        let mut veth = Self { port_pairs, directory, options, selected: None, _priority };
+        let mut veth = Self { veth_pairs, directory, options, selected: None, _priority };
         for dut in duts {
             veth.options.interrupt.check()?;
-            let port_pair = veth.build(*dut, traffic)?;
-            port_pair.running.suspend();
-            veth.port_pairs.insert(*dut, port_pair);
+            let veth_pair = veth.build(*dut, traffic)?;
+            veth_pair.running.suspend();
+            veth.veth_pairs.insert(*dut, veth_pair);
         }
         Ok(veth)
     }
@@ -129,30 +129,30 @@ impl VethTestbed {
     /// # Errors
     /// [`LabError::Input`] if it was not brought up; [`LabError::Failed`].
     pub fn arrivals(&self, dut: Dut) -> Result<Arrivals, LabError> {
-        self.port_pairs.get(&dut).ok_or_else(|| absent(dut))?.sink.arrivals()
+        self.veth_pairs.get(&dut).ok_or_else(|| absent(dut))?.sink.arrivals()
     }
 
-    fn build(&self, dut: Dut, traffic: Traffic) -> Result<PortPair, LabError> {
+    fn build(&self, dut: Dut, traffic: Traffic) -> Result<VethPair, LabError> {
         let TestbedOptions { name, exe, cores, director: keys, interrupt } = &self.options;
         let (cores, directory) = (*cores, &self.directory.0.path(""));
-        PortPair::up(&DutSpec { dut, traffic, cores, name, directory, exe, keys, interrupt })
+        VethPair::up(&DutSpec { dut, traffic, cores, name, directory, exe, keys, interrupt })
     }
 
     /// Suspends the selected DUT and resumes `dut`.
-    fn select(&mut self, dut: Dut) -> Result<&mut PortPair, LabError> {
+    fn select(&mut self, dut: Dut) -> Result<&mut VethPair, LabError> {
         self.options.interrupt.check()?;
         if self.selected != Some(dut) {
-            if let Some(port_pair) = self.selected.take().and_then(|before| self.port_pairs.get(&before)) {
-                port_pair.running.suspend();
+            if let Some(veth_pair) = self.selected.take().and_then(|before| self.veth_pairs.get(&before)) {
+                veth_pair.running.suspend();
             }
-            let port_pair = self.port_pairs.get(&dut).ok_or_else(|| absent(dut))?;
-            port_pair.running.resume();
+            let veth_pair = self.veth_pairs.get(&dut).ok_or_else(|| absent(dut))?;
+            veth_pair.running.resume();
             self.selected = Some(dut);
             self.options.interrupt.sleep(WARM_UP)?;
         }
-        let port_pair = self.port_pairs.get_mut(&dut).ok_or_else(|| absent(dut))?;
-        port_pair.running.check()?;
-        Ok(port_pair)
+        let veth_pair = self.veth_pairs.get_mut(&dut).ok_or_else(|| absent(dut))?;
+        veth_pair.running.check()?;
+        Ok(veth_pair)
     }
 }
 
@@ -168,22 +168,22 @@ impl Testbed for VethTestbed {
 
     fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError> {
         let (cores, interrupt) = (self.options.cores, self.options.interrupt.clone());
-        let port_pair = self.select(dut)?;
-        let (losses, arrivals) = (port_pair.losses()?, port_pair.sink.arrivals()?);
+        let veth_pair = self.select(dut)?;
+        let (losses, arrivals) = (veth_pair.losses()?, veth_pair.sink.arrivals()?);
         let (ticks, cycles) = (CpuTimes::now()?, CycleCounters::start(cores.dut));
-        let PortPair { generator, tester, .. } = port_pair;
+        let VethPair { generator, tester, .. } = veth_pair;
         let sent = tester.enter(Some(cores.generator), || generator.run(offered, duration, &interrupt))?;
         let (busy, counted) = (CpuTimes::now()?.busy_since(&ticks), cycles.and_then(CycleCounters::read));
-        port_pair.sink.wait_for(sent.frames, &arrivals, QUIET)?;
+        veth_pair.sink.wait_for(sent.frames, &arrivals, QUIET)?;
         interrupt.sleep(LOSSES_READ)?;
-        port_pair.running.check()?;
-        let arrived = port_pair.sink.arrivals()?.since(&arrivals);
+        veth_pair.running.check()?;
+        let arrived = veth_pair.sink.arrivals()?.since(&arrivals);
         Ok(TrialOutcome {
             elapsed: sent.elapsed,
             sent: sent.frames,
             delivered: arrived.delivered,
             losses: causes_of_loss(
-                &port_pair.losses()?,
+                &veth_pair.losses()?,
                 &losses,
                 sent.frames.saturating_sub(arrived.delivered),
             ),

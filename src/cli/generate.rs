@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn completions_offer_nothing_that_help_hides() {
         let program = program();
-        assert!(hidden(&program).contains(&"who-has".to_owned()), "{:?}", hidden(&program));
+        assert!(hidden(&program).contains(&"arp-query".to_owned()), "{:?}", hidden(&program));
         assert_eq!(hidden(&shown(&program)), [""; 0]);
     }
 

@@ -4,8 +4,8 @@ mod bench;
 
 use crate::cli::number;
 use crate::lab::{
-    Arp, Backend, Console, Deployment, Host, Interrupt, LabError, Layout, Load, Options, capture, deployment,
-    http_client, http_server, reference, shell, who_has,
+    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabError, LabHost, LabOptions, Layout,
+    arp_query, capture, deployment, http_client, http_server, reference, shell,
 };
 use crate::wire::MacAddr;
 use clap::Subcommand;
@@ -57,7 +57,7 @@ enum Command {
     Shell {
         #[command(flatten)]
         name: Name,
-        host: Host,
+        host: LabHost,
         /// Command to run [default: an interactive shell]
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
@@ -73,7 +73,7 @@ enum Command {
         traffic: Traffic,
     },
     #[command(hide = true)]
-    WhoHas { interface: String, target: Ipv4Addr },
+    ArpQuery { interface: String, target: Ipv4Addr },
     #[command(hide = true)]
     Capture {
         #[arg(long)]
@@ -94,7 +94,7 @@ struct Name {
 struct Build {
     /// Backend of the director
     #[arg(long, value_enum, default_value_t)]
-    backend: Backend,
+    backend: LabBackend,
     /// ARP suppression on the real servers
     #[arg(long, value_enum, default_value_t)]
     arp: Arp,
@@ -106,10 +106,10 @@ struct Build {
 #[derive(Debug, clap::Args)]
 struct Traffic {
     /// Connections that the client opens
-    #[arg(long, value_name = "N", default_value_t = Load::default().connections, value_parser = number::within(1..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = ClientLoad::default().connections, value_parser = number::within(1..=u64::MAX))]
     connections: u64,
     /// Concurrent connections
-    #[arg(long, value_name = "N", default_value_t = Load::default().concurrency, value_parser = number::within(1..=1000_u16))]
+    #[arg(long, value_name = "N", default_value_t = ClientLoad::default().concurrency, value_parser = number::within(1..=1000_u16))]
     concurrency: u16,
 }
 
@@ -128,8 +128,8 @@ impl Record {
 }
 
 impl Traffic {
-    fn load(&self) -> Load {
-        Load { connections: self.connections, concurrency: self.concurrency }
+    fn load(&self) -> ClientLoad {
+        ClientLoad { connections: self.connections, concurrency: self.concurrency }
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Some(Command::Bench(args)) => bench::main(args),
         Some(Command::ServeHttp { name, addresses }) => told(http_server::run(name, addresses)),
         Some(Command::Client { target, traffic }) => ask(*target, traffic),
-        Some(Command::WhoHas { interface, target }) => told(owners(interface, *target)),
+        Some(Command::ArpQuery { interface, target }) => told(owners(interface, *target)),
         Some(Command::Capture { pcap }) => told(capture::run(pcap.as_deref())),
         Some(Command::BenchL2fwd { interface, core, server }) => {
             crate::bench_wire::dut::run_l2fwd(interface, *core, *server).map(|()| ExitCode::SUCCESS)
@@ -186,9 +186,9 @@ fn run(name: &Name, traffic: &Traffic, record: &Record) -> Result<ExitCode, LabE
     Ok(exit_code(deployment.record(traffic.load(), record.pcap.as_deref())?.is_good()))
 }
 
-fn options(name: &Name, build: &Build) -> Result<Options, LabError> {
+fn options(name: &Name, build: &Build) -> Result<LabOptions, LabError> {
     let (backend, arp, layout) = (build.backend, build.arp, build.layout);
-    Ok(Options { backend, arp, layout, ..Options::new(name.name.clone(), exe()?) })
+    Ok(LabOptions { backend, arp, layout, ..LabOptions::new(name.name.clone(), exe()?) })
 }
 
 fn exe() -> Result<PathBuf, LabError> {
@@ -209,7 +209,7 @@ fn ask(target: SocketAddr, traffic: &Traffic) -> Result<ExitCode, LabError> {
 }
 
 fn owners(interface: &str, target: Ipv4Addr) -> io::Result<()> {
-    for mac in who_has::ask(interface, target)? {
+    for mac in arp_query::run(interface, target)? {
         println!("{target} is at {mac}");
     }
     Ok(())

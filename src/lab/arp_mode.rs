@@ -1,15 +1,15 @@
-//! The ways to keep real servers quiet about the VIP, as commands.
+//! ARP suppression on the real servers, as commands.
 
 use super::host::VIP;
-use super::options::Options;
-use super::topology::Group;
-use super::{Arp, Host};
+use super::options::LabOptions;
+use super::step::StepGroup;
+use super::{Arp, LabHost};
 
-/// What is done on real server `server` before it gets the VIP; the VIP's own command follows.
+/// Commands that suppress ARP for the VIP on `server`, to be executed before the VIP is added.
 #[must_use]
-pub fn quiet(options: &Options, server: Host) -> Group {
+pub fn suppress_arp(options: &LabOptions, server: LabHost) -> StepGroup {
     let netns = options.namespace(server);
-    let mut group = Group::new(format!("{server}: the VIP on lo, {}", remark(options.arp)));
+    let mut group = StepGroup::new(format!("{server}: the VIP on lo, {}", remark(options.arp)));
     match options.arp {
         Arp::Sysctl => kernel_parameters(&mut group, &netns),
         Arp::Arptables => filter_rules(&mut group, &netns, options, server),
@@ -21,13 +21,13 @@ pub fn quiet(options: &Options, server: Host) -> Group {
 fn remark(arp: Arp) -> &'static str {
     match arp {
         Arp::Sysctl => "neither answered nor announced by ARP (arp_ignore, arp_announce)",
-        Arp::Arptables => "ARP for it dropped on the way in, its own address put in on the way out",
-        Arp::Static => "ARP as it is: it would answer, but the router never asks",
-        Arp::None => "ARP as it is: it will answer for the VIP",
+        Arp::Arptables => "requests for it dropped, its own address as sender of requests (arptables)",
+        Arp::Static => "without ARP suppression: the router has a static entry and sends no request",
+        Arp::None => "without ARP suppression: it answers requests for the VIP",
     }
 }
 
-fn kernel_parameters(group: &mut Group, netns: &str) {
+fn kernel_parameters(group: &mut StepGroup, netns: &str) {
     for (parameter, value) in [("arp_ignore", 1), ("arp_announce", 2)] {
         for scope in ["all", "lo"] {
             group.set(netns, &format!("net/ipv4/conf/{scope}/{parameter}"), value);
@@ -35,9 +35,9 @@ fn kernel_parameters(group: &mut Group, netns: &str) {
     }
 }
 
-/// A request for the gateway carries the VIP as sender when a reply is waiting for it. Dropping it
-/// would leave the reply waiting: so the sender is replaced.
-fn filter_rules(group: &mut Group, netns: &str, options: &Options, server: Host) {
+/// Adds arptables rules. A request for the gateway that is sent for a reply has the VIP as sender. Dropping it would
+/// block the reply, so the sender is replaced.
+fn filter_rules(group: &mut StepGroup, netns: &str, options: &LabOptions, server: LabHost) {
     group.within(netns, &format!("arptables -A INPUT -d {VIP} -j DROP"));
     if let Some(rip) = server.address(options.layout) {
         group.within(netns, &format!("arptables -A OUTPUT -s {VIP} -j mangle --mangle-ip-s {rip}"));

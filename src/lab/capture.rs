@@ -1,10 +1,9 @@
-//! What the switch sees: frames that come in on each of its ports, sorted by the VIP.
+//! Capture at the switch: frames received on each of its ports, classified by the VIP.
 //!
-//! Every frame of the segment comes in at exactly one port, that of the host which sent it. So
-//! "frames with source VIP that came in from the director" are exactly the replies that went
-//! through it.
+//! Every frame of the segment is received on exactly one port, that of its sender. Frames with source VIP from the
+//! director's port are therefore replies that passed through the director.
 
-use super::Host;
+use super::LabHost;
 use super::host::VIP;
 use super::pcapng::Pcapng;
 use crate::sys::packet_socket::{FrameInfo, PacketSocket};
@@ -19,12 +18,12 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-/// Receive buffer in bytes as the kernel counts them: room for some ten thousand small frames.
+/// Size of the receive buffer in bytes, by the kernel's accounting: about ten thousand small frames.
 const QUEUE_BYTES: i32 = 64 << 20;
-/// Longest wait for a frame before standard input is looked at.
-const TURN: Duration = Duration::from_secs(1);
+/// Time limit of one wait for frames or the end of standard input.
+const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Frames and their bytes, counted from the IP header on as IPVS does.
+/// Number of frames and bytes, counted from the IP header as in IPVS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Number of frames.
@@ -46,36 +45,35 @@ impl std::iter::Sum for Tally {
     }
 }
 
-/// What one host sent to the segment.
+/// Frames sent by one host to the segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
+pub struct HostFrames {
     /// IPv4 with destination VIP.
     pub to_vip: Tally,
     /// IPv4 with source VIP.
     pub from_vip: Tally,
     /// Frames of any kind.
     pub frames: u64,
-    /// Frames of any kind as the kernel counted them: more, if the capture missed some.
+    /// Frames of any kind by the kernel's counter; more if the capture missed frames.
     pub kernel_frames: u64,
 }
 
-/// By sending host.
-pub type Seen = BTreeMap<Host, Sent>;
+/// Frames by sending host.
+pub type FramesByHost = BTreeMap<LabHost, HostFrames>;
 
-/// Captures in the own namespace, which must be the switch's, until standard input ends; then
-/// prints what was seen as one line of JSON, and has every frame in `file`. Prints an empty line once
-/// it has begun.
+/// Captures in the network namespace of this process, which must be the switch's, until standard input ends. Prints an
+/// empty line at the start and the counts as one line of JSON at the end. Writes every frame to `file`, if given.
 ///
 /// # Errors
 /// If the socket, the ports' counters, the file or the output fail.
 pub fn run(file: Option<&Path>) -> io::Result<()> {
     let socket = open_tap()?;
     let ports = ports();
-    let mut seen: Seen = ports.values().map(|host| (*host, Sent::default())).collect();
+    let mut seen: FramesByHost = ports.values().map(|host| (*host, HostFrames::default())).collect();
     let before = kernel_frames(&ports)?;
     let mut file = file.map(begin).transpose()?;
     println!();
-    watch(&socket, &ports, (&mut seen, file.as_mut()))?;
+    capture(&socket, &ports, &mut seen, file.as_mut())?;
     if let Some(file) = file {
         file.finish()?;
     }
@@ -89,26 +87,28 @@ pub fn run(file: Option<&Path>) -> io::Result<()> {
 type PcapFile = Pcapng<BufWriter<File>>;
 
 fn begin(file: &Path) -> io::Result<PcapFile> {
-    Pcapng::begin(BufWriter::new(File::create(file)?), &Host::ON_SEGMENT.map(Host::name))
+    Pcapng::begin(BufWriter::new(File::create(file)?), &LabHost::ON_SEGMENT.map(LabHost::name))
 }
 
-fn watch(
+/// Counts frames by port until standard input ends.
+fn capture(
     socket: &PacketSocket,
-    ports: &BTreeMap<u32, Host>,
-    (seen, mut file): (&mut Seen, Option<&mut PcapFile>),
+    ports: &BTreeMap<u32, LabHost>,
+    seen: &mut FramesByHost,
+    mut file: Option<&mut PcapFile>,
 ) -> io::Result<()> {
     // Merged segments may be larger than the MTU.
     let mut frame = vec![0; ethernet::HEADER_LEN + usize::from(u16::MAX)];
     let input = io::stdin();
     let mut ended = false;
     while !ended {
-        [_, ended] = poll::readable([socket, &input], TURN)?;
+        [_, ended] = poll::readable([socket, &input], POLL_TIMEOUT)?;
         while let Some(arrival) = receive(socket, &mut frame)? {
             let Some(host) = ports.get(&arrival.interface) else { continue };
             let frame = &frame[..arrival.length];
-            sort(frame, seen.entry(*host).or_default());
+            count(frame, seen.entry(*host).or_default());
             if let (Some(file), Some(place)) =
-                (&mut file, Host::ON_SEGMENT.iter().position(|one| one == host))
+                (&mut file, LabHost::ON_SEGMENT.iter().position(|one| one == host))
             {
                 file.frame(place, arrival.time, frame)?;
             }
@@ -139,7 +139,8 @@ fn receive(socket: &PacketSocket, frame: &mut [u8]) -> io::Result<Option<FrameIn
     }
 }
 
-fn sort(frame: &[u8], sent: &mut Sent) {
+/// Counts a frame by the VIP in its IPv4 header.
+fn count(frame: &[u8], sent: &mut HostFrames) {
     sent.frames += 1;
     let Some((source, destination, bytes)) = ipv4(frame) else { return };
     if destination == VIP {
@@ -158,17 +159,17 @@ fn ipv4(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr, u16)> {
     Some((header.source(), header.destination(), header.total_len()))
 }
 
-/// The switch's ports are named after the hosts at their other ends.
-fn ports() -> BTreeMap<u32, Host> {
-    let index = |host: Host| nix::net::if_::if_nametoindex(host.name()).ok().map(|index| (index, host));
-    Host::ON_SEGMENT.into_iter().filter_map(index).collect()
+/// Ports of the switch by interface index. They are named after their hosts.
+fn ports() -> BTreeMap<u32, LabHost> {
+    let index = |host: LabHost| nix::net::if_::if_nametoindex(host.name()).ok().map(|index| (index, host));
+    LabHost::ON_SEGMENT.into_iter().filter_map(index).collect()
 }
 
-fn kernel_frames(ports: &BTreeMap<u32, Host>) -> io::Result<BTreeMap<Host, u64>> {
+fn kernel_frames(ports: &BTreeMap<u32, LabHost>) -> io::Result<BTreeMap<LabHost, u64>> {
     ports.values().map(|host| Ok((*host, counter(host.name(), "rx_packets")?))).collect()
 }
 
-/// Where the kernel's counter `name` of `interface` is, for a process of its namespace.
+/// Path of the kernel's counter `name` of `interface`, for a process of its namespace.
 pub(super) fn counter_path(interface: &str, name: &str) -> String {
     format!("/sys/class/net/{interface}/statistics/{name}")
 }
@@ -194,23 +195,26 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_sorted_by_the_vip_and_counted_without_padding() {
+    fn frames_are_counted_by_vip_without_padding() {
         let other = Ipv4Addr::new(198, 51, 100, 10);
-        let mut sent = Sent::default();
-        sort(&frame(other, VIP), &mut sent);
-        sort(&frame(VIP, other), &mut sent);
-        sort(&frame(VIP, other), &mut sent);
-        sort(&frame(other, other), &mut sent);
-        sort(&[0; 60], &mut sent);
-        sort(&[], &mut sent);
+        let mut sent = HostFrames::default();
+        count(&frame(other, VIP), &mut sent);
+        count(&frame(VIP, other), &mut sent);
+        count(&frame(VIP, other), &mut sent);
+        count(&frame(other, other), &mut sent);
+        count(&[0; 60], &mut sent);
+        count(&[], &mut sent);
         assert_eq!(sent.to_vip, Tally { frames: 1, bytes: 45 });
         assert_eq!(sent.from_vip, Tally { frames: 2, bytes: 90 });
         assert_eq!(sent.frames, 6);
     }
 
     #[test]
-    fn what_was_seen_survives_the_pipe() {
-        let seen = Seen::from([(Host::Rs1, Sent { frames: 3, ..Sent::default() })]);
-        assert_eq!(serde_json::from_str::<Seen>(&serde_json::to_string(&seen).unwrap()).unwrap(), seen);
+    fn counts_round_trip_through_json() {
+        let seen = FramesByHost::from([(LabHost::Rs1, HostFrames { frames: 3, ..HostFrames::default() })]);
+        assert_eq!(
+            serde_json::from_str::<FramesByHost>(&serde_json::to_string(&seen).unwrap()).unwrap(),
+            seen
+        );
     }
 }

@@ -1,14 +1,14 @@
-//! What can go wrong with a lab.
+//! Errors of the lab and of the throughput bench.
 
 use std::process::ExitCode;
 
-/// Why a lab did not do what was asked.
+/// An error of the lab or of the throughput bench.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabError {
-    /// What was asked cannot be done as asked: the user can change that.
+    /// Invalid request; the user can correct it.
     #[error("{0}")]
     Input(String),
-    /// It was tried and failed.
+    /// The operation failed.
     #[error("{0}")]
     Failed(String),
     /// SIGINT, SIGTERM or SIGHUP arrived.
@@ -17,12 +17,12 @@ pub enum LabError {
 }
 
 impl LabError {
-    /// A failure of the system call or file operation `what`.
+    /// Failure of the system call or file operation `what`.
     pub(crate) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
         Self::Failed(format!("{}: {error}", what.into()))
     }
 
-    /// The exit status: 2 for bad input, 1 for a failure, 130 for an interruption.
+    /// Exit status: 2 for bad input, 1 for a failure, 130 for an interruption.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {

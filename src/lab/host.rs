@@ -1,37 +1,37 @@
-//! Who is who: the hosts, their addresses and their cables.
+//! Hosts of the lab and their addresses.
 
-use super::options::Layout;
+use super::layout::Layout;
 use crate::wire::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// The virtual service's address.
+/// Address of the virtual service.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
-/// The virtual service's port, TCP.
+/// TCP port of the virtual service.
 pub const PORT: u16 = 80;
-/// Where the client is, behind the router; /24.
+/// Address of the client, behind the router; /24.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-/// The router towards the client; /24.
-pub const ROUTER_CLIENT_LEG: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-/// The router on the segment, in the VIP's subnet; /24.
+/// Address of the router towards the client; /24.
+pub const ROUTER_CLIENT_SIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// Address of the router on the segment, in the VIP's subnet; /24.
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
-/// The router's second address on the segment where real servers are private; /24.
+/// Second address of the router on the segment, for private real servers; /24.
 pub const PRIVATE_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 195, 0, 2);
 
-/// One host of the lab, each a network namespace.
+/// A host of the lab, in a network namespace of its own.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Host {
-    /// Asks for the VIP.
+pub enum LabHost {
+    /// The client, which connects to the VIP.
     Client,
-    /// Between the client's network and the segment.
+    /// The router between the client's network and the segment.
     Router,
-    /// The segment: a bridge, one port for each host.
+    /// The switch of the segment: a bridge with one port for each host.
     Switch,
-    /// Runs directrix.
+    /// The director, which runs directrix.
     Director,
     /// Real server of weight 1.
     Rs1,
@@ -39,16 +39,16 @@ pub enum Host {
     Rs2,
 }
 
-impl Host {
-    /// Every host, in the order in which they are built.
-    pub const ALL: [Host; 6] =
+impl LabHost {
+    /// All hosts, in build order.
+    pub const ALL: [LabHost; 6] =
         [Self::Client, Self::Router, Self::Switch, Self::Director, Self::Rs1, Self::Rs2];
-    /// The hosts with a cable to the switch; its ports are named after them.
-    pub const ON_SEGMENT: [Host; 4] = [Self::Router, Self::Director, Self::Rs1, Self::Rs2];
-    /// The real servers, in the order of the configuration.
-    pub const REAL_SERVERS: [Host; 2] = [Self::Rs1, Self::Rs2];
+    /// Hosts connected to the switch; its ports are named after them.
+    pub const ON_SEGMENT: [LabHost; 4] = [Self::Router, Self::Director, Self::Rs1, Self::Rs2];
+    /// Real servers, in the order of the configuration.
+    pub const REAL_SERVERS: [LabHost; 2] = [Self::Rs1, Self::Rs2];
 
-    /// The host's name, as on the command line and in namespace names.
+    /// Name on the command line and in namespace names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,13 +61,13 @@ impl Host {
         }
     }
 
-    /// The host called `name`.
+    /// Host by name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|host| host.name() == name)
     }
 
-    /// MAC address of its `eth0`; fixed, so that captures read well. The switch has none.
+    /// Fixed MAC address of its `eth0`, for readable captures. The switch has none.
     #[must_use]
     pub fn mac(self) -> MacAddr {
         match self {
@@ -80,13 +80,13 @@ impl Host {
         }
     }
 
-    /// The host on the segment whose `eth0` has address `mac`.
+    /// Host on the segment by the MAC address of its `eth0`.
     #[must_use]
     pub fn with_mac(mac: MacAddr) -> Option<Self> {
         Self::ON_SEGMENT.into_iter().find(|host| host.mac() == mac)
     }
 
-    /// Weight in the virtual service; 0 for hosts that are no real server.
+    /// Weight in the virtual service; 0 for other hosts than real servers.
     #[must_use]
     pub fn weight(self) -> u16 {
         match self {
@@ -96,7 +96,7 @@ impl Host {
         }
     }
 
-    /// Address of its `eth0`: the DIP, a RIP, or the router's leg in the VIP's subnet.
+    /// Address of its `eth0`: the DIP, a RIP, or the router's address in the VIP's subnet.
     #[must_use]
     pub fn address(self, layout: Layout) -> Option<Ipv4Addr> {
         let inside = |last| match layout {
@@ -114,7 +114,7 @@ impl Host {
     }
 }
 
-/// The default gateway of director and real servers: the router, never the director.
+/// Default gateway of director and real servers: the router, never the director.
 #[must_use]
 pub fn gateway(layout: Layout) -> Ipv4Addr {
     match layout {
@@ -123,7 +123,7 @@ pub fn gateway(layout: Layout) -> Ipv4Addr {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for LabHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -134,21 +134,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_macs_lead_back_to_the_host() {
-        for host in Host::ALL {
-            assert_eq!(Host::named(host.name()), Some(host));
+    fn hosts_are_found_by_name_and_mac() {
+        for host in LabHost::ALL {
+            assert_eq!(LabHost::named(host.name()), Some(host));
         }
-        for host in Host::ON_SEGMENT {
-            assert_eq!(Host::with_mac(host.mac()), Some(host));
+        for host in LabHost::ON_SEGMENT {
+            assert_eq!(LabHost::with_mac(host.mac()), Some(host));
         }
-        assert_eq!(Host::named("rs3"), None);
-        assert_eq!(Host::with_mac(Host::Client.mac()), None);
+        assert_eq!(LabHost::named("rs3"), None);
+        assert_eq!(LabHost::with_mac(LabHost::Client.mac()), None);
     }
 
     #[test]
-    fn a_private_layout_leaves_the_director_without_an_address_in_the_vips_subnet() {
-        assert_eq!(Host::Director.address(Layout::OneSubnet).unwrap().octets()[..3], VIP.octets()[..3]);
-        for host in [Host::Director, Host::Rs1, Host::Rs2] {
+    fn private_layout_has_no_address_in_the_vip_subnet() {
+        assert_eq!(LabHost::Director.address(Layout::OneSubnet).unwrap().octets()[..3], VIP.octets()[..3]);
+        for host in [LabHost::Director, LabHost::Rs1, LabHost::Rs2] {
             assert_eq!(host.address(Layout::TwoSubnets).unwrap().octets()[..3], [10, 195, 0]);
         }
         assert_eq!(gateway(Layout::TwoSubnets).octets()[..3], [10, 195, 0]);

@@ -1,4 +1,4 @@
-//! A web server that answers every request with its name and closes: no more than the lab needs.
+//! Minimal web server: answers every request with its name and closes.
 
 use super::page::page;
 use std::io;
@@ -10,14 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-/// Connections served at once; more wait in the kernel's queue. Below the usual 1024 descriptors.
+/// Limit of concurrent connections, below the usual 1024 file descriptors. More wait in the backlog.
 const CONNECTIONS_MAX: usize = 500;
-/// Longest request head, in bytes.
+/// Maximum length of a request head, in bytes.
 const HEAD_MAX: usize = 8 << 10;
-/// A client that is silent for longer is left.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of one connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves as `name` on all of `addresses`, until the process ends. Says when it is ready.
+/// Serves as `name` on `addresses` until the process ends. Notifies readiness by sd_notify(3).
 ///
 /// # Errors
 /// If an address cannot be listened on.
@@ -50,14 +50,14 @@ fn answer(name: &str) -> String {
 async fn accept(listener: TcpListener, answer: Arc<str>, permits: Arc<Semaphore>) {
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, most likely: some will be back soon.
+            // Probably out of file descriptors; retried after a pause.
             sleep(Duration::from_millis(10)).await;
             continue;
         };
         let answer = Arc::clone(&answer);
         tokio::spawn(async move {
-            // A client that breaks off is its own affair.
-            let _ = timeout(PATIENCE, serve(stream, &answer)).await;
+            // An aborted connection is not an error of the server.
+            let _ = timeout(TIMEOUT, serve(stream, &answer)).await;
             drop(permit);
         });
     }
@@ -68,14 +68,14 @@ async fn serve(mut stream: TcpStream, answer: &str) -> io::Result<()> {
         return Ok(());
     }
     stream.write_all(answer.as_bytes()).await?;
-    // Closing first leaves TIME_WAIT here, so that the client never runs out of ports.
+    // Closing first keeps TIME_WAIT on the server, so that the client does not run out of ports.
     stream.shutdown().await?;
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await? > 0 {}
     Ok(())
 }
 
-/// Reads the whole request head; `false` if the client leaves first or it grows too long.
+/// Reads the request head; `false` if the client closes first or the head is too long.
 async fn has_request(stream: &mut TcpStream) -> io::Result<bool> {
     let mut head = Vec::with_capacity(1024);
     while head.len() < HEAD_MAX {

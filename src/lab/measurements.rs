@@ -1,48 +1,48 @@
-//! What one run has shown, as figures.
+//! Figures of one run.
 
-use super::capture::{Seen, Sent, Tally};
+use super::capture::{FramesByHost, HostFrames, Tally};
 use super::http_client::Answers;
-use super::{Arp, Host};
+use super::{Arp, LabHost};
 use crate::control::api::Stats;
 use crate::wire::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The figures of one run; counters are differences between its end and its start.
+/// Figures of one run. Counters are differences between its end and its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measurements {
-    /// What was to keep the real servers quiet.
+    /// ARP suppression on the real servers.
     pub arp: Arp,
-    /// Connections asked for.
-    pub asked: u64,
-    /// How many of them at a time.
+    /// Connections requested.
+    pub requested: u64,
+    /// Concurrent connections.
     pub concurrency: u16,
-    /// What the client got.
+    /// Answers to the client.
     pub answers: Answers,
-    /// Who answered "who has VIP?".
+    /// MAC addresses that answered an ARP request for the VIP.
     pub owners: BTreeSet<MacAddr>,
-    /// Where the router sends frames for the VIP after the run.
+    /// MAC address of the router's ARP entry for the VIP after the run.
     pub router_entry: Option<MacAddr>,
-    /// What the switch saw.
-    pub seen: Seen,
-    /// Frames into and out of the director's interface, by the kernel's count.
+    /// Frames captured at the switch.
+    pub seen: FramesByHost,
+    /// Frames received and sent by the director's interface, by the kernel's counters.
     pub director_frames: (u64, u64),
-    /// The director's own tables.
-    pub table: Table,
+    /// Counters of the director.
+    pub table: DirectorTable,
 }
 
-/// What the director says of the service.
+/// Counters of the director for the service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
-    /// "serving", or why not.
+pub struct DirectorTable {
+    /// State of the VIP: "serving", or the reason against it.
     pub state: String,
     /// The service's totals.
     pub service: Stats,
     /// The real servers' totals.
-    pub servers: BTreeMap<Host, Stats>,
+    pub servers: BTreeMap<LabHost, Stats>,
 }
 
-impl Table {
-    /// What has been added since `before`.
+impl DirectorTable {
+    /// Differences to `before`.
     #[must_use]
     pub fn since(mut self, before: &Self) -> Self {
         self.service = minus(self.service, before.service);
@@ -53,7 +53,7 @@ impl Table {
     }
 }
 
-/// Counters never fall while the director runs; one that was started anew begins at 0.
+/// Difference of counters. Saturating, because a restarted director begins at 0.
 fn minus(a: Stats, b: Stats) -> Stats {
     Stats {
         connections: a.connections.saturating_sub(b.connections),
@@ -65,15 +65,15 @@ fn minus(a: Stats, b: Stats) -> Stats {
 }
 
 impl Measurements {
-    /// What `host` sent to the segment.
+    /// Frames sent by `host` to the segment.
     #[must_use]
-    pub fn sent_by(&self, host: Host) -> Sent {
+    pub fn sent_by(&self, host: LabHost) -> HostFrames {
         self.seen.get(&host).copied().unwrap_or_default()
     }
 
-    /// Frames with source VIP that the real servers sent.
+    /// Frames with source VIP sent by the real servers.
     #[must_use]
     pub fn replies(&self) -> Tally {
-        Host::REAL_SERVERS.into_iter().map(|server| self.sent_by(server).from_vip).sum()
+        LabHost::REAL_SERVERS.into_iter().map(|server| self.sent_by(server).from_vip).sum()
     }
 }

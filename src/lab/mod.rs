@@ -1,5 +1,4 @@
-//! The reference deployment in network namespaces: client, router, director, two real servers
-//! and the switch between them.
+//! Reference deployment in network namespaces: client, router, director, two real servers and a switch.
 //!
 //! ```text
 //!   client ── router ── switch ─┬─ director     (VIP answered here, by directrix)
@@ -9,28 +8,32 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`host`], [`options`], [`topology`], [`arp_mode`] | pure: who is who, and the commands that build it |
-//! | [`console`], [`interrupt`], [`runner`], [`programs`] | commands are looked for, printed, executed, and end on Ctrl-C |
-//! | [`state`], [`process`], [`ready`] | what a lab has started, and how it is found again |
-//! | [`director`], [`real_server`], [`deployment`], [`teardown`] | up and down |
-//! | [`http_server`], [`http_client`], [`page`], [`who_has`], [`capture`], `pcapng` | the peers and probes inside |
-//! | [`mod@reference`], [`measurements`], [`verdict`] | the reference run and what it shows |
-//! | [`shell`] | a person's way in |
+//! | [`host`], [`layout`], [`options`] | hosts, addresses, options |
+//! | [`step`], [`topology`], [`arp_mode`] | commands that build the topology |
+//! | [`console`], [`interrupt`], [`runner`], [`programs`] | output, signals, execution of commands, availability of programs |
+//! | [`state`], [`process`], [`ready`], `helper` | recorded state, background processes, readiness, helper processes |
+//! | [`director`], [`real_server`], `starter`, [`deployment`], [`teardown`] | start and end of a lab |
+//! | [`http_server`], [`http_client`], [`page`], [`arp_query`], [`capture`], `pcapng` | web server, client, ARP probe, capture |
+//! | [`mod@reference`], [`measurements`], [`verdict`] | reference run, its figures and findings |
+//! | [`shell`] | shell on a host |
 //!
-//! [`Deployment`] is for tests too: it takes itself down when it is dropped.
+//! Tests use [`Deployment`], too: dropping it takes the lab down.
 #![forbid(unsafe_code)]
 
 pub mod arp_mode;
+pub mod arp_query;
 
 pub mod capture;
 pub mod console;
 pub mod deployment;
 pub mod director;
 mod error;
+mod helper;
 pub mod host;
 pub mod http_client;
 pub mod http_server;
 pub mod interrupt;
+pub mod layout;
 pub mod measurements;
 pub mod options;
 pub mod page;
@@ -41,18 +44,19 @@ pub mod ready;
 pub mod real_server;
 pub mod reference;
 pub mod runner;
-mod running;
 pub mod shell;
+mod starter;
 pub mod state;
+pub mod step;
 pub mod teardown;
 pub mod topology;
 pub mod verdict;
-pub mod who_has;
 
 pub use console::Console;
 pub use deployment::Deployment;
 pub use error::LabError;
-pub use host::Host;
+pub use host::LabHost;
 pub use interrupt::Interrupt;
-pub use options::{Arp, Backend, Layout, Options};
-pub use reference::{Load, Report};
+pub use layout::Layout;
+pub use options::{Arp, LabBackend, LabOptions};
+pub use reference::{ClientLoad, RunReport};

@@ -1,10 +1,10 @@
-//! What a lab can be told.
+//! Options of a lab.
 
-use super::{Host, LabError};
+use super::{LabError, LabHost, Layout};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What keeps the real servers quiet about the VIP.
+/// ARP suppression on the real servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Arp {
@@ -19,21 +19,10 @@ pub enum Arp {
     None,
 }
 
-/// Where VIP and real servers are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Layout {
-    /// VIP and real servers in one subnet
-    #[default]
-    OneSubnet,
-    /// VIP in a public subnet, director and real servers in a private one on the same wire
-    TwoSubnets,
-}
-
-/// What carries the director's frames.
+/// Backend of the director.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Backend {
+pub enum LabBackend {
     /// AF_XDP where it works, else AF_PACKET
     #[default]
     Auto,
@@ -43,8 +32,8 @@ pub enum Backend {
     Packet,
 }
 
-impl Backend {
-    /// As in the configuration file.
+impl LabBackend {
+    /// Name in the configuration file.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,18 +44,18 @@ impl Backend {
     }
 }
 
-/// What is to be built.
+/// Options of a lab.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Options {
+pub struct LabOptions {
     /// Prefix of the namespaces and name of the state directory.
     pub name: String,
     /// The director's backend.
-    pub backend: Backend,
-    /// What keeps the real servers quiet.
+    pub backend: LabBackend,
+    /// ARP suppression on the real servers.
     pub arp: Arp,
-    /// Where VIP and real servers are.
+    /// Subnets of the VIP and of the real servers.
     pub layout: Layout,
-    /// Start the built-in web server on the real servers.
+    /// Whether the built-in web server runs on the real servers.
     pub servers: bool,
     /// The directrix binary.
     pub exe: PathBuf,
@@ -76,13 +65,13 @@ pub struct Options {
     pub more: String,
 }
 
-impl Options {
-    /// The reference deployment called `name`, run by the binary `exe`.
+impl LabOptions {
+    /// Reference deployment called `name`, with the binary `exe`.
     #[must_use]
     pub fn new(name: impl Into<String>, exe: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
-            backend: Backend::default(),
+            backend: LabBackend::default(),
             arp: Arp::default(),
             layout: Layout::default(),
             servers: true,
@@ -92,23 +81,23 @@ impl Options {
         }
     }
 
-    /// The network namespace of `host`.
+    /// Network namespace of `host`.
     #[must_use]
-    pub fn namespace(&self, host: Host) -> String {
+    pub fn namespace(&self, host: LabHost) -> String {
         namespace(&self.name, host)
     }
 }
 
-/// The network namespace of `host` in the lab called `name`.
+/// Network namespace of `host` in the lab called `name`.
 #[must_use]
-pub fn namespace(name: &str, host: Host) -> String {
+pub fn namespace(name: &str, host: LabHost) -> String {
     format!("{name}-{host}")
 }
 
-/// The longest name: the control socket's path must fit a Unix address (108 bytes).
+/// Maximum length of a name: the path of the control socket must fit a Unix address (108 bytes).
 const NAME_MAX: usize = 32;
 
-/// Checks that a lab can be called `name`.
+/// Validates the name of a lab.
 ///
 /// # Errors
 /// [`LabError::Input`] if it is not 1..=32 letters, digits and inner hyphens.
@@ -128,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_leave_the_state_directory_are_refused() {
+    fn names_outside_the_state_directory_are_refused() {
         for name in ["", "-x", "a/b", "..", "a b", "a.b", "Ä", &"x".repeat(33)] {
             assert!(matches!(check_name(name), Err(LabError::Input(_))), "{name}");
         }
@@ -138,9 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn options_survive_the_state_file() {
-        let options = Options { arp: Arp::Static, layout: Layout::TwoSubnets, ..Options::new("d", "/bin/x") };
+    fn options_round_trip_through_json() {
+        let options =
+            LabOptions { arp: Arp::Static, layout: Layout::TwoSubnets, ..LabOptions::new("d", "/bin/x") };
         let text = serde_json::to_string(&options).unwrap();
-        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
+        assert_eq!(serde_json::from_str::<LabOptions>(&text).unwrap(), options);
     }
 }

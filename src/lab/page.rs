@@ -1,7 +1,7 @@
-//! The page that the built-in web server answers with: its name first, so that the client can
-//! tell who answered and whether the answer is whole.
+//! Page of the built-in web server. It starts with the server's name, so that the client can identify the server and
+//! detect a truncated answer.
 
-/// The page of the real server called `name`.
+/// Page of the real server called `name`.
 #[must_use]
 pub fn page(name: &str) -> String {
     format!("{name}\n{}", TEXT.repeat(8))
@@ -9,9 +9,9 @@ pub fn page(name: &str) -> String {
 
 const TEXT: &str = "This answer goes straight back to the client; the director saw only the question.\n";
 
-/// Who wrote `body`, if it is that server's whole page.
+/// Name of the server whose complete page is `body`.
 #[must_use]
-pub fn author(body: &str) -> Option<&str> {
+pub fn server_of(body: &str) -> Option<&str> {
     let name = body.lines().next()?;
     (page(name) == body).then_some(name)
 }
@@ -21,9 +21,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_page_has_an_author() {
+    fn only_a_complete_page_names_its_server() {
         let whole = page("rs1");
-        assert_eq!(author(&whole), Some("rs1"));
+        assert_eq!(server_of(&whole), Some("rs1"));
         for wrong in [
             "",
             "rs1",
@@ -32,7 +32,7 @@ mod tests {
             &format!("{whole}x"),
             &whole[1..].replace('s', ""),
         ] {
-            assert_eq!(author(wrong), None, "{wrong}");
+            assert_eq!(server_of(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Frames as a file that Wireshark and tcpdump read: pcapng, an interface for each port of the switch.
-//! The format is that of draft-ietf-opsawg-pcapng, little-endian.
+//! Writer of pcapng files (draft-ietf-opsawg-pcapng, little-endian), with an interface for each port of the switch.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -14,20 +13,20 @@ const OPT_IF_NAME: u16 = 2;
 const OPT_IF_TSRESOL: u16 = 9;
 const NANOSECONDS: u8 = 9;
 
-/// A file under way.
+/// A pcapng file that is being written.
 pub(super) struct Pcapng<W>(W);
 
 impl<W: Write> Pcapng<W> {
-    /// Begins a file with `interfaces`, which frames name by their place in it.
+    /// Starts a file with `interfaces`. Frames refer to them by index.
     ///
     /// # Errors
-    /// If the output fails, here and below.
+    /// Errors of the output, here and below.
     pub(super) fn begin(output: W, interfaces: &[&str]) -> io::Result<Self> {
         let mut file = Self(output);
         let version_and_length = [1, u32::MAX, u32::MAX]; // 1.0; -1: the section ends with the file
         file.block(SECTION_HEADER, &words(&[&[BYTE_ORDER_MAGIC], &version_and_length[..]].concat()))?;
         for name in interfaces {
-            let mut body = words(&[LINKTYPE_ETHERNET, 0]); // no limit of a frame's length
+            let mut body = words(&[LINKTYPE_ETHERNET, 0]); // no snap length
             option(&mut body, OPT_IF_NAME, name.as_bytes());
             option(&mut body, OPT_IF_TSRESOL, &[NANOSECONDS]);
             option(&mut body, 0, &[]);
@@ -36,7 +35,7 @@ impl<W: Write> Pcapng<W> {
         Ok(file)
     }
 
-    /// Adds a frame that came in on the interface at place `interface`, `time` after 1970.
+    /// Adds a frame received on interface `interface`, `time` after the Unix epoch.
     pub(super) fn frame(&mut self, interface: usize, time: Duration, frame: &[u8]) -> io::Result<()> {
         let (length, time) = (frame.len() as u32, time.as_nanos() as u64);
         let mut body = words(&[interface as u32, (time >> 32) as u32, time as u32, length, length]);
@@ -45,12 +44,12 @@ impl<W: Write> Pcapng<W> {
         self.block(ENHANCED_PACKET, &body)
     }
 
-    /// Hands everything to the output.
+    /// Flushes the output.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.0.flush()
     }
 
-    /// The length stands before and behind a block, so that a reader can go both ways.
+    /// Writes a block. Its length precedes and follows it, for reading in both directions.
     fn block(&mut self, kind: u32, body: &[u8]) -> io::Result<()> {
         let length = body.len() as u32 + 12;
         self.0.write_all(&words(&[kind, length]))?;
@@ -70,7 +69,7 @@ fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
     pad(body);
 }
 
-/// To a whole number of 32-bit words.
+/// Pads to a multiple of 32 bits.
 fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn tcpdump_reads_frames_of_any_length_with_their_times() {
+    fn tcpdump_reads_frames_and_timestamps() {
         let mut file = Vec::new();
         let mut writer = Pcapng::begin(&mut file, &["router", "rs1"]).unwrap();
         let times = [1_700_000_000_123_456_000, 1_700_000_001_000_000_000].map(Duration::from_nanos);

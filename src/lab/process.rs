@@ -1,4 +1,4 @@
-//! Processes in the background, told apart from later ones of the same pid by their start time.
+//! Background processes, identified by pid and start time.
 
 use super::LabError;
 use nix::sys::signal::{Signal, kill};
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// A process that the lab has started.
+/// A background process of a lab or bench.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// What it is, for messages: "director", "rs1".
+pub struct BackgroundProcess {
+    /// Role, for messages: "director", "rs1".
     pub role: String,
-    /// Its process id.
+    /// Process id.
     pub pid: i32,
-    /// When it started, in clock ticks since boot: field 22 of proc(5)'s `stat`.
+    /// Start time in clock ticks since boot: field 22 of `/proc/PID/stat` (proc(5)).
     pub started: u64,
 }
 
-impl Process {
-    /// The process behind `child`.
+impl BackgroundProcess {
+    /// Identifies the process of `child`.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if it is gone already.
+    /// [`LabError::Failed`] if it has already ended.
     pub fn of(role: &str, child: &Child) -> Result<Self, LabError> {
         let pid = child.id().cast_signed();
         let gone = || LabError::Failed(format!("{role} ended at once"));
@@ -30,13 +30,13 @@ impl Process {
         Ok(Self { role: role.to_owned(), pid, started })
     }
 
-    /// Whether it runs still. A zombie does not.
+    /// Whether it is running. A zombie is not.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.started == self.started && stat.state != 'Z')
     }
 
-    /// Sends it `signal`, if it is there.
+    /// Sends `signal`, if it is running.
     pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
             let _ = kill(Pid::from_raw(self.pid), signal);
@@ -44,17 +44,17 @@ impl Process {
     }
 }
 
-/// Ends all of `processes`: asks with SIGTERM, and after `patience` kills.
+/// Ends all of `processes` by SIGTERM, and after `timeout` by SIGKILL.
 ///
 /// # Errors
-/// [`LabError::Failed`] that names those that even SIGKILL has not ended two seconds later.
-pub fn end(processes: &[Process], patience: Duration) -> Result<(), LabError> {
+/// [`LabError::Failed`] with the processes still running two seconds after SIGKILL.
+pub fn end(processes: &[BackgroundProcess], timeout: Duration) -> Result<(), LabError> {
     processes.iter().for_each(|process| process.signal(Signal::SIGTERM));
-    if gone_within(processes, patience) {
+    if ended_within(processes, timeout) {
         return Ok(());
     }
     processes.iter().for_each(|process| process.signal(Signal::SIGKILL));
-    if gone_within(processes, Duration::from_secs(2)) {
+    if ended_within(processes, Duration::from_secs(2)) {
         return Ok(());
     }
     let left = processes.iter().filter(|process| process.is_alive());
@@ -62,10 +62,10 @@ pub fn end(processes: &[Process], patience: Duration) -> Result<(), LabError> {
     Err(LabError::Failed(format!("cannot end {}", names.join(", "))))
 }
 
-fn gone_within(processes: &[Process], time: Duration) -> bool {
+fn ended_within(processes: &[BackgroundProcess], time: Duration) -> bool {
     let end = Instant::now() + time;
     loop {
-        if !processes.iter().any(Process::is_alive) {
+        if !processes.iter().any(BackgroundProcess::is_alive) {
             return true;
         }
         if Instant::now() >= end {
@@ -80,7 +80,7 @@ struct Stat {
     started: u64,
 }
 
-/// Fields 3 and 22 of `/proc/PID/stat`; the name in field 2 may hold blanks and parentheses.
+/// Parses fields 3 and 22 of `/proc/PID/stat`. The name in field 2 may contain blanks and parentheses.
 fn stat(pid: i32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
@@ -93,16 +93,16 @@ mod tests {
     use super::*;
     use std::process::{Command, Stdio};
 
-    fn spawn(script: &str) -> (Process, Child) {
+    fn spawn(script: &str) -> (BackgroundProcess, Child) {
         let mut command = Command::new("sh");
         let child = command.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
-        (Process::of("sh", &child).unwrap(), child)
+        (BackgroundProcess::of("sh", &child).unwrap(), child)
     }
 
     #[test]
-    fn another_process_of_the_same_pid_is_left_alone() {
+    fn process_with_reused_pid_is_not_ended() {
         let (process, mut child) = spawn("exec sleep 60");
-        let other = Process { started: process.started + 1, ..process.clone() };
+        let other = BackgroundProcess { started: process.started + 1, ..process.clone() };
         assert!(process.is_alive() && !other.is_alive());
         end(&[other], Duration::ZERO).unwrap();
         assert!(process.is_alive());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ignores_sigterm_is_killed() {
+    fn process_that_ignores_sigterm_is_killed() {
         let (process, mut child) = spawn("trap '' TERM; echo; while :; do sleep 1; done");
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
         end(std::slice::from_ref(&process), Duration::from_millis(50)).unwrap();

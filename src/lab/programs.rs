@@ -1,12 +1,12 @@
-//! The programs that the lab calls: whether they are there, and the Debian packages that hold them.
+//! Availability of external programs, and their Debian packages.
 
 use super::LabError;
-use super::topology::{Group, Step};
+use super::step::{Step, StepGroup};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Programs whose package has another name.
+/// Programs and packages with different names.
 const PACKAGES: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("bridge", "iproute2"),
@@ -23,29 +23,29 @@ const PACKAGES: &[(&str, &str)] = &[
     ("tee", "coreutils"),
 ];
 
-/// Checks that every program that `groups` call can be found.
+/// Checks that every program of `groups` is available.
 ///
 /// # Errors
-/// [`LabError::Input`] that names the Debian packages to install.
-pub fn check_groups(groups: &[Group]) -> Result<(), LabError> {
+/// [`LabError::Input`] with the Debian packages to install.
+pub fn check_groups(groups: &[StepGroup]) -> Result<(), LabError> {
     let steps = groups.iter().flat_map(|group| &group.steps);
     check(steps.map(Step::program).chain(["ip"]))
 }
 
-/// Checks that every program can be found.
+/// Checks that every program is available.
 ///
 /// # Errors
-/// [`LabError::Input`] that names the Debian packages to install.
+/// [`LabError::Input`] with the Debian packages to install.
 pub fn check<'p>(programs: impl IntoIterator<Item = &'p str>) -> Result<(), LabError> {
-    match complaint(programs, &search_path()) {
+    match missing_message(programs, &search_path()) {
         None => Ok(()),
-        Some(complaint) => Err(LabError::Input(complaint)),
+        Some(message) => Err(LabError::Input(message)),
     }
 }
 
-/// The programs that are not on `path`, and how to install them; `None` if all are there.
+/// Message about programs that are not on `path`, with their packages; `None` if all are available.
 #[must_use]
-pub fn complaint<'p>(programs: impl IntoIterator<Item = &'p str>, path: &OsString) -> Option<String> {
+pub fn missing_message<'p>(programs: impl IntoIterator<Item = &'p str>, path: &OsString) -> Option<String> {
     let programs: BTreeSet<&str> = programs.into_iter().collect();
     let missing: Vec<&str> = programs.into_iter().filter(|program| !is_on(path, program)).collect();
     let packages: BTreeSet<&str> = missing.iter().copied().map(package).collect();
@@ -54,7 +54,7 @@ pub fn complaint<'p>(programs: impl IntoIterator<Item = &'p str>, path: &OsStrin
         .then(|| format!("not found: {}; install with: apt-get install {packages}", missing.join(", ")))
 }
 
-/// This process's `PATH`.
+/// `PATH` of this process.
 #[must_use]
 pub fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
@@ -78,19 +78,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_programs_name_their_packages_once() {
+    fn missing_programs_name_packages_once() {
         let nowhere = OsString::from("/nonexistent");
-        let told = complaint(["nft", "tc", "ip", "arptables"], &nowhere).unwrap();
+        let message = missing_message(["nft", "tc", "ip", "arptables"], &nowhere).unwrap();
         assert_eq!(
-            told,
+            message,
             "not found: arptables, ip, nft, tc; install with: apt-get install arptables iproute2 nftables"
         );
-        assert_eq!(complaint(["/bin/anything"], &nowhere), None, "a path is not searched for");
-        assert_eq!(complaint([], &nowhere), None);
+        assert_eq!(missing_message(["/bin/anything"], &nowhere), None, "a path is not searched for");
+        assert_eq!(missing_message([], &nowhere), None);
     }
 
     #[test]
-    fn a_program_is_a_file_that_can_be_executed() {
+    fn program_is_an_executable_file() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().as_os_str().to_owned();
@@ -99,13 +99,13 @@ mod tests {
         std::fs::write(dir.path().join("tool"), "").unwrap();
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(dir.path().join("tool"), mode).unwrap();
-        let is_there = ["folder", "text", "tool"].map(|program| complaint([program], &path).is_none());
+        let is_there = ["folder", "text", "tool"].map(|program| missing_message([program], &path).is_none());
         assert_eq!(is_there, [false, false, true]);
     }
 
     #[test]
-    fn the_steps_of_a_group_are_looked_for() {
-        let mut group = Group::new("");
+    fn steps_of_a_group_are_checked() {
+        let mut group = StepGroup::new("");
         group.step("no-such-program -x").step("ip link");
         let error = check_groups(&[group]).unwrap_err().to_string();
         assert_eq!(error, "not found: no-such-program; install with: apt-get install no-such-program");

@@ -1,4 +1,4 @@
-//! Waiting until a process says that it is ready, by sd_notify(3)'s protocol.
+//! Readiness notification of a process, by the protocol of sd_notify(3).
 
 use super::{Interrupt, LabError};
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-/// The socket that one process reports to. Gone when dropped.
+/// Notification socket for one process. Dropping it removes the socket.
 #[derive(Debug)]
 pub struct Readiness {
     socket: UnixDatagram,
@@ -15,10 +15,10 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Listens at `path`, which goes to the process as `NOTIFY_SOCKET`.
+    /// Listens at `path`, the `NOTIFY_SOCKET` of the process.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the socket cannot be made.
+    /// [`LabError::Failed`] if the socket cannot be created.
     pub fn listen(path: PathBuf) -> Result<Self, LabError> {
         let failed = |error: std::io::Error| LabError::io(path.display().to_string(), &error);
         let socket = UnixDatagram::bind(&path).map_err(failed)?;
@@ -26,10 +26,10 @@ impl Readiness {
         Ok(Self { socket, path })
     }
 
-    /// Waits for `READY=1`. `Ok(false)`: the child has ended, or `timeout` is over.
+    /// Waits for `READY=1`. `Ok(false)` if the child ends first or `timeout` expires.
     ///
     /// # Errors
-    /// [`LabError::Interrupted`], or [`LabError::Failed`] if the socket breaks.
+    /// [`LabError::Interrupted`], or [`LabError::Failed`] on a socket error.
     pub fn wait(
         &self,
         child: &mut Child,
@@ -37,7 +37,7 @@ impl Readiness {
         timeout: Duration,
     ) -> Result<bool, LabError> {
         let found = interrupt.wait(timeout, || {
-            if self.told()? {
+            if self.is_ready()? {
                 return Ok(Some(true));
             }
             let ended = child.try_wait().map_err(|error| LabError::io("waiting for a process", &error))?;
@@ -46,7 +46,7 @@ impl Readiness {
         Ok(found.unwrap_or(false))
     }
 
-    fn told(&self) -> Result<bool, LabError> {
+    fn is_ready(&self) -> Result<bool, LabError> {
         let mut text = [0; 1024];
         match self.socket.recv(&mut text) {
             Ok(length) => Ok(text[..length].split(|b| *b == b'\n').any(|line| line == b"READY=1")),
@@ -80,19 +80,19 @@ mod tests {
         sender.send_to(b"STATUS=READY=1 soon", &path).unwrap();
         sender.send_to(b"STATUS=serving\nREADY=1\n", &path).unwrap();
         let mut child = sleeping("60");
-        let told = readiness.wait(&mut child, &Interrupt::never(), Duration::from_secs(5));
+        let ready = readiness.wait(&mut child, &Interrupt::never(), Duration::from_secs(5));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(told, Ok(true));
+        assert_eq!(ready, Ok(true));
         drop(readiness);
         assert!(!path.exists());
     }
 
     #[test]
-    fn an_early_end_is_noticed() {
+    fn early_end_is_detected() {
         let directory = tempfile::tempdir().unwrap();
         let readiness = Readiness::listen(directory.path().join("ready")).unwrap();
-        let told = readiness.wait(&mut sleeping("0"), &Interrupt::never(), Duration::from_secs(60));
-        assert_eq!(told, Ok(false));
+        let ready = readiness.wait(&mut sleeping("0"), &Interrupt::never(), Duration::from_secs(60));
+        assert_eq!(ready, Ok(false));
     }
 }

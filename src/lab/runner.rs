@@ -1,49 +1,49 @@
-//! Commands are printed and then executed.
+//! Execution of commands, printed before.
 
-use super::topology::{Group, Step};
+use super::step::{Step, StepGroup};
 use super::{Console, Interrupt, LabError};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
-/// Executes commands, showing each.
+/// Prints and executes commands.
 #[derive(Clone, Copy)]
 pub struct Runner<'a> {
-    /// Where they are shown.
+    /// Output for the user.
     pub console: &'a Console,
-    /// What ends the sequence.
+    /// Signals that end the sequence.
     pub interrupt: &'a Interrupt,
 }
 
 impl Runner<'_> {
-    /// Executes every command of `group`; the first failure ends it.
+    /// Executes the commands of `group` up to the first failure.
     ///
     /// # Errors
-    /// [`LabError::Failed`] with the command and its words; [`LabError::Interrupted`].
-    pub fn group(&self, group: &Group) -> Result<(), LabError> {
+    /// [`LabError::Failed`] with the command and its output; [`LabError::Interrupted`].
+    pub fn group(&self, group: &StepGroup) -> Result<(), LabError> {
         self.console.heading(&group.heading);
         for step in &group.steps {
             self.interrupt.check()?;
-            self.console.say(&step.to_string());
+            self.console.print(&step.to_string());
             execute(step)?;
         }
         Ok(())
     }
 
-    /// Executes `step` and gives back what it printed.
+    /// Executes `step` and returns its output.
     ///
     /// # Errors
     /// As [`Runner::group`].
     pub fn output(&self, step: &Step) -> Result<String, LabError> {
         self.interrupt.check()?;
-        self.console.say(&step.to_string());
+        self.console.print(&step.to_string());
         execute(step)
     }
 }
 
-/// Executes `step` without showing it and gives back what it printed.
+/// Executes `step` without printing it and returns its output.
 ///
 /// # Errors
-/// [`LabError::Failed`] with the command and its words.
+/// [`LabError::Failed`] with the command and its output.
 pub fn execute(step: &Step) -> Result<String, LabError> {
     let output = command(step)
         .stdin(Stdio::null())
@@ -52,10 +52,10 @@ pub fn execute(step: &Step) -> Result<String, LabError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(LabError::Failed(format!("the command failed: {step}\n{}", words_of(&output))))
+    Err(LabError::Failed(format!("the command failed: {step}\n{}", error_text(&output))))
 }
 
-/// `step` in a process group of its own, which Ctrl-C does not reach: the lab ends it.
+/// Command `step` in a process group of its own, out of reach of Ctrl-C: the lab ends it.
 #[must_use]
 pub fn command(step: &Step) -> Command {
     let mut command = Command::new(&step.words()[0]);
@@ -63,21 +63,21 @@ pub fn command(step: &Step) -> Command {
     command
 }
 
-fn words_of(output: &Output) -> String {
+fn error_text(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     let text = if error.trim().is_empty() { String::from_utf8_lossy(&output.stdout) } else { error };
     format!("{} ({})", text.trim(), output.status)
 }
 
-/// Checks that the caller may make namespaces.
+/// Checks that the caller is root.
 ///
 /// # Errors
-/// [`LabError::Input`] for anybody but root.
+/// [`LabError::Input`] otherwise.
 pub fn check_root() -> Result<(), LabError> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    Err(LabError::Input("the lab makes network namespaces, which takes root: sudo directrix lab …".into()))
+    Err(LabError::Input("the lab creates network namespaces and needs root: sudo directrix lab …".into()))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failing_command_is_named_with_its_words() {
+    fn failing_command_is_reported_with_its_output() {
         let error = execute(&Step::within("no-such-namespace", ["true"])).unwrap_err().to_string();
         assert!(error.contains("ip netns exec no-such-namespace true"), "{error}");
         assert!(error.contains("No such file"), "{error}");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_prints_comes_back() {
+    fn output_of_a_command_is_returned() {
         let console = Console::silent();
         let runner = Runner { console: &console, interrupt: &Interrupt::never() };
         assert_eq!(runner.output(&Step::new("echo a b")).unwrap(), "a b\n");

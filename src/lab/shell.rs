@@ -1,29 +1,30 @@
-//! A shell on one of the lab's hosts.
+//! Shell on a host of the lab.
 
-use super::host::{PRIVATE_GATEWAY, ROUTER_CLIENT_LEG, VIP};
-use super::options::{Layout, Options};
+use super::host::{PRIVATE_GATEWAY, ROUTER_CLIENT_SIDE, VIP};
+use super::layout::Layout;
+use super::options::LabOptions;
 use super::runner::check_root;
-use super::state::Directory;
-use super::topology::Step;
-use super::{Deployment, Host, LabError, programs};
+use super::state::StateDirectory;
+use super::step::Step;
+use super::{Deployment, LabError, LabHost, programs};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Replaces this process by `words` on `host` of the lab called `name`, or by an interactive shell
-/// if there are none. `directrix` is on its path and finds the director's control socket.
+/// Replaces this process by the command `words` on `host` of the lab called `name`, by default an interactive shell.
+/// `PATH` includes `directrix`, and `DIRECTRIX_SOCKET` names the director's control socket.
 ///
 /// # Errors
-/// [`LabError`] if the lab is not up, or the program cannot be started; never returns otherwise.
-pub fn enter(name: &str, host: Host, words: &[String]) -> Result<ExitCode, LabError> {
+/// [`LabError`] if the lab is not running, or the program cannot be started. Does not return otherwise.
+pub fn enter(name: &str, host: LabHost, words: &[String]) -> Result<ExitCode, LabError> {
     check_root()?;
-    let directory = Directory::of(name)?;
+    let directory = StateDirectory::of(name)?;
     let options = directory.load()?.options;
     let words = if words.is_empty() { interactive(&directory, host)? } else { words.to_vec() };
     let path = path(&options).unwrap_or_else(programs::search_path);
-    if let Some(complaint) = programs::complaint(words.first().map(String::as_str), &path) {
-        return Err(LabError::Input(complaint));
+    if let Some(message) = programs::missing_message(words.first().map(String::as_str), &path) {
+        return Err(LabError::Input(message));
     }
     let step = Step::within(&options.namespace(host), words);
     let mut command = Command::new(&step.words()[0]);
@@ -32,7 +33,7 @@ pub fn enter(name: &str, host: Host, words: &[String]) -> Result<ExitCode, LabEr
     Err(LabError::io(step.to_string(), &command.exec()))
 }
 
-/// What a person can do next in a lab that is up.
+/// Hints for the user of a running lab.
 #[must_use]
 pub fn hints(deployment: &Deployment) -> String {
     let name = match deployment.options().name.as_str() {
@@ -45,31 +46,34 @@ pub fn hints(deployment: &Deployment) -> String {
          \x20   directrix lab run{name}\n\
          \x20   directrix lab shell{name} client -- curl http://192.168.195.150/\n\
          \x20   directrix lab shell{name} director -- directrix ipvsadm -Ln\n\
-         \x20   directrix lab shell{name} switch -- tcpdump -nei any    # each frame at each port, MAC addresses and all\n\
+         \x20   directrix lab shell{name} switch -- tcpdump -nei any    # each frame at each port, with MAC addresses\n\
          \x20   directrix lab shell{name} rs1\n\
          \x20   directrix lab down{name}",
         drawing(deployment.options().layout)
     )
 }
 
-/// The hosts with their addresses.
+/// Drawing of the hosts with their addresses.
 fn drawing(layout: Layout) -> String {
-    let address = |host: Host| host.address(layout).map_or_else(String::new, |address| address.to_string());
-    let line =
-        |host: Host, remark: &str| format!("{:<9}{:<16}{}  {remark}", host.name(), address(host), host.mac());
+    let address =
+        |host: LabHost| host.address(layout).map_or_else(String::new, |address| address.to_string());
+    let line = |host: LabHost, remark: &str| {
+        format!("{:<9}{:<16}{}  {remark}", host.name(), address(host), host.mac())
+    };
     let private = if layout == Layout::TwoSubnets { format!(", {PRIVATE_GATEWAY}") } else { String::new() };
-    let [first, second] = Host::REAL_SERVERS
+    let [first, second] = LabHost::REAL_SERVERS
         .map(|server| line(server, &format!("VIP {VIP} on lo, weight {}", server.weight())));
     format!(
-        "  {}\n    │ {ROUTER_CLIENT_LEG}\n  {}\n    │\n  switch ─┬─ {}\n          ├─ {first}\n          └─ {second}\n",
-        line(Host::Client, ""),
-        line(Host::Router, &format!("on the segment{private}")),
-        line(Host::Director, &format!("VIP {VIP} by ARP")),
+        "  {}\n    │ {ROUTER_CLIENT_SIDE}\n  {}\n    │\n  switch ─┬─ {}\n          ├─ {first}\n          └─ {second}\n",
+        line(LabHost::Client, ""),
+        line(LabHost::Router, &format!("on the segment{private}")),
+        line(LabHost::Director, &format!("VIP {VIP} by ARP")),
     )
 }
 
-/// bash overwrites a prompt from the environment by its start files, so it gets one of ours.
-fn interactive(directory: &Directory, host: Host) -> Result<Vec<String>, LabError> {
+/// Command of an interactive shell. The start files of bash overwrite a prompt from the environment, so bash gets a start
+/// file of the lab.
+fn interactive(directory: &StateDirectory, host: LabHost) -> Result<Vec<String>, LabError> {
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
     if Path::new(&shell).file_name().is_none_or(|name| name != "bash") {
         return Ok(vec![shell]);
@@ -80,11 +84,11 @@ fn interactive(directory: &Directory, host: Host) -> Result<Vec<String>, LabErro
     Ok(vec![shell, "--rcfile".into(), file.display().to_string(), "-i".into()])
 }
 
-fn prompt(name: &str, host: Host) -> String {
+fn prompt(name: &str, host: LabHost) -> String {
     format!("{name}:{host}# ")
 }
 
-fn path(options: &Options) -> Option<OsString> {
+fn path(options: &LabOptions) -> Option<OsString> {
     let own = options.exe.parent()?.to_path_buf();
     let path = programs::search_path();
     std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).ok()
@@ -95,10 +99,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drawing_has_every_host_with_its_address() {
+    fn drawing_has_every_host_with_its_address() {
         for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
             let drawing = drawing(layout);
-            for host in Host::ALL.into_iter().filter(|host| *host != Host::Switch) {
+            for host in LabHost::ALL.into_iter().filter(|host| *host != LabHost::Switch) {
                 let address = host.address(layout).unwrap().to_string();
                 let line = drawing.lines().find(|line| line.contains(host.name()) && line.contains(&address));
                 assert!(line.is_some_and(|line| line.contains(&host.mac().to_string())), "{host}: {drawing}");

@@ -1,31 +1,31 @@
-//! The end of a lab: processes first, then namespaces, then the state directory.
+//! Teardown of a lab: processes, namespaces, state directory, in this order.
 
 use super::process;
 use super::runner::execute;
-use super::state::Directory;
+use super::state::StateDirectory;
 use super::topology;
 use super::{Console, LabError};
 use std::time::Duration;
 
-/// How long the director has to detach cleanly.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for an orderly end of the processes.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-/// Takes the lab down, also one that is half built. A step that fails does not keep the others
-/// from being done; the state directory stays as long as something else does.
+/// Takes a lab down, also an incomplete one. Continues after a failure. The state directory is removed last, only
+/// without failures.
 ///
 /// # Errors
-/// [`LabError::Failed`] with everything that could not be ended or removed.
-pub fn run(directory: &Directory, console: &Console) -> Result<(), LabError> {
+/// [`LabError::Failed`] with all failures.
+pub fn run(directory: &StateDirectory, console: &Console) -> Result<(), LabError> {
     console.heading("down");
     let mut failures = Vec::new();
-    // Without a readable state no process can be told from a stranger's.
+    // Without a readable state no process is ended: its pid is unknown.
     match directory.load() {
-        Ok(state) => failures.extend(process::end(&state.processes, PATIENCE).err()),
+        Ok(state) => failures.extend(process::end(&state.processes, STOP_WITHIN).err()),
         Err(LabError::Input(_)) => (),
         Err(error) => failures.push(error),
     }
     for step in topology::undo(directory.name()) {
-        console.say(&step.to_string());
+        console.print(&step.to_string());
         failures.extend(execute(&step).err());
     }
     if failures.is_empty() {

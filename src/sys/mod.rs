@@ -1,4 +1,4 @@
-//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory advice, poll, bpf(2).
+//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory advice, poll, bpf(2), signals.
 //!
 //! Each file wraps one kernel interface in safe functions and decides nothing. Errors are plain
 //! [`std::io::Error`]s; the callers add cause and remedy. All calls act in the calling thread's network namespace.
@@ -11,6 +11,7 @@ pub mod peer;
 pub(crate) mod poll;
 pub mod process;
 pub mod rtnetlink;
+pub(crate) mod signals;
 mod uapi;
 
 pub use peer::PeerCredentials;

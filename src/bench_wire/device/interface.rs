@@ -7,7 +7,7 @@ use crate::io::Interface;
 use crate::io::xdp::RING_LEN;
 use crate::lab::LabError;
 use crate::lab::runner::execute;
-use crate::lab::topology::Step;
+use crate::lab::step::Step;
 use crate::wire::MacAddr;
 use std::fs;
 use std::path::PathBuf;

@@ -80,18 +80,18 @@ impl DeviceRequest {
         let folder = Folder::create(self.out.as_deref())?;
         let conditions = Conditions::here(interface.setting(testbed.core())).with_left_out(&self.left_out);
         report_left_out(console, &self.left_out);
-        console.say(&self.announcement());
+        console.print(&self.announcement());
         if let Some(warning) = conditions.warning() {
-            console.say(&warning);
+            console.print(&warning);
         }
         let mut report = DeviceReport::empty(conditions, self.plan.clone());
-        let mut trials = Trials::new();
+        let mut trials = DeviceTrials::new();
         for round in 1..=self.plan.rounds {
             for &dut in &self.plan.duts {
                 let outcome = testbed.trial(dut, &interface, console)?;
                 trials.entry(dut).or_default().push(outcome);
             }
-            console.say(&format!(
+            console.print(&format!(
                 "round {round} of {}: {}",
                 self.plan.rounds,
                 last_rates(&self.plan, &trials)
@@ -99,8 +99,8 @@ impl DeviceRequest {
             report.results = figures(&self.plan, &trials);
             folder.write_text_and_json(&report.text(), &report)?;
         }
-        console.say(&format!("\n{}", report.text()));
-        console.say(&format!("Report: {}/report.txt and report.json", folder.path().display()));
+        console.print(&format!("\n{}", report.text()));
+        console.print(&format!("Report: {}/report.txt and report.json", folder.path().display()));
         Ok(report)
     }
 
@@ -112,10 +112,10 @@ impl DeviceRequest {
 }
 
 /// Outcomes of each DUT, in order of the trials.
-type Trials = BTreeMap<Dut, Vec<DeviceOutcome>>;
+type DeviceTrials = BTreeMap<Dut, Vec<DeviceOutcome>>;
 
 /// Rates of the last round, for the console: "xdp 301.2 of 310.0, …".
-fn last_rates(plan: &DevicePlan, trials: &Trials) -> String {
+fn last_rates(plan: &DevicePlan, trials: &DeviceTrials) -> String {
     let last = |dut: &Dut| {
         let last = trials.get(dut)?.last()?;
         let [forwarded, received] = [last.forwarded_rate(), last.received_rate()].map(|rate| rate / 1e3);

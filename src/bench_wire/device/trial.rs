@@ -6,10 +6,10 @@ use super::plan::DevicePlan;
 use crate::bench_wire::cores::{Cores, CpuTimes};
 use crate::bench_wire::dut::{self, DutSetup, RunningDut};
 use crate::bench_wire::namespace::Namespace;
-use crate::bench_wire::port_pair::statistics;
 use crate::bench_wire::testbed::{ScratchDirectory, causes_of_loss};
 use crate::bench_wire::trial::{Dut, Traffic, TrafficKind};
-use crate::lab::state::Directory;
+use crate::bench_wire::veth_pair::statistics;
+use crate::lab::state::StateDirectory;
 use crate::lab::{Console, Interrupt, LabError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -73,7 +73,7 @@ impl DeviceTestbed {
     /// Prepares trials by `plan`, with the directrix binary `exe`.
     pub(super) fn new(plan: &DevicePlan, exe: PathBuf, interrupt: Interrupt) -> Result<Self, LabError> {
         let cores = Cores::choose()?;
-        let directory = Directory::of(&format!("bench{}", std::process::id()))?;
+        let directory = StateDirectory::of(&format!("bench{}", std::process::id()))?;
         directory.create()?;
         // DUTs use the numbers of flows and servers only; the external generator decides on the frames.
         let (kind, frame_len) = (TrafficKind::default(), 60);
@@ -134,7 +134,7 @@ impl DeviceTestbed {
         if self.interrupt.wait(NOTICE_AFTER, arriving)?.is_some() {
             return Ok(());
         }
-        console.say(&format!("waiting for frames at {interface}: start the generator"));
+        console.print(&format!("waiting for frames at {interface}: start the generator"));
         let late = || no_traffic(interface, &format!("within {} s", FRAMES_WITHIN.as_secs()));
         self.interrupt.wait(FRAMES_WITHIN, arriving)?.ok_or_else(late)
     }

@@ -3,7 +3,7 @@
 use super::setup::DutSetup;
 use crate::bench_wire::cores::{SessionPriority, move_to, pin};
 use crate::lab::LabError;
-use crate::lab::process::{self, Process};
+use crate::lab::process::{self, BackgroundProcess};
 use crate::lab::ready::Readiness;
 use nix::sys::signal::Signal;
 use std::fs::File;
@@ -17,7 +17,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// A directrix process in the namespace of a DUT. Dropping it ends it.
 pub(super) struct Background {
-    process: Process,
+    process: BackgroundProcess,
     child: Child,
     _priority: Option<SessionPriority>,
 }
@@ -41,7 +41,7 @@ impl Background {
             command.spawn().map_err(|error| LabError::io(format!("cannot start {role}"), &error))
         };
         let child = std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it returns its errors")?;
-        let process = Process::of(role, &child)?;
+        let process = BackgroundProcess::of(role, &child)?;
         let mut background = Self { process, child, _priority: None };
         if !listener.wait(&mut background.child, setup.spec.interrupt, READY_WITHIN)? {
             let log = std::fs::read_to_string(setup.file("log")).unwrap_or_default();

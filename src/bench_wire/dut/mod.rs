@@ -31,7 +31,7 @@ fn programs(dut: Dut) -> &'static [&'static str] {
 /// # Errors
 /// [`LabError::Input`] if none is left.
 pub fn available(duts: &[Dut], path: &OsString) -> Result<(Vec<Dut>, Vec<String>), LabError> {
-    let lacks = |dut: &Dut| lab::programs::complaint(programs(*dut).iter().copied(), path);
+    let lacks = |dut: &Dut| lab::programs::missing_message(programs(*dut).iter().copied(), path);
     let (available, others): (Vec<_>, Vec<_>) = duts.iter().partition(|dut| lacks(dut).is_none());
     let reason = |dut: &Dut| Some(format!("{}: {}", dut.name(), lacks(dut)?));
     let left_out: Vec<_> = others.iter().filter_map(reason).collect();

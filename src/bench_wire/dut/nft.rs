@@ -4,7 +4,7 @@ use super::running::RunningDut;
 use super::setup::{DutSetup, SERVICE};
 use crate::lab::LabError;
 use crate::lab::runner::execute;
-use crate::lab::topology::Step;
+use crate::lab::step::Step;
 
 /// Family and name of the table.
 const TABLE: &str = "netdev directrix_bench";

@@ -117,7 +117,7 @@ fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> 
     place.check()?;
     let console = Console::stdout();
     let build = |_: &[_], traffic| {
-        console.say(&external::instruction(place, &traffic));
+        console.print(&external::instruction(place, &traffic));
         ExternalTestbed::open(place, traffic, interrupt.clone())
     };
     request.run(&console, build).map(|_| ())

@@ -1,4 +1,4 @@
-//! Who answers ARP for an address: ask by broadcast, and listen for all answers.
+//! ARP query: collects all answers to requests for an address.
 
 use crate::io::{ArpSocket, Interface};
 use crate::wire::MacAddr;
@@ -8,27 +8,28 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-/// Somebody slow may miss one question.
-const QUESTIONS: u32 = 3;
+/// Number of requests.
+const REQUESTS: u32 = 3;
+/// Time of collecting answers after each request.
 const LISTEN: Duration = Duration::from_millis(400);
+/// Interval of polling the socket.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Asks on `interface` of the own namespace who has `target`, for a second and a bit. Every MAC
-/// address that says it does.
+/// Sends ARP requests for `target` on `interface` of this namespace, for 1.2 s. Returns all MAC addresses that answer.
 ///
 /// # Errors
-/// If there is no such interface with an address in the target's network, or without CAP_NET_RAW.
-pub fn ask(interface: &str, target: Ipv4Addr) -> io::Result<BTreeSet<MacAddr>> {
+/// If the interface does not exist or has no address in the target's network, or without CAP_NET_RAW.
+pub fn run(interface: &str, target: Ipv4Addr) -> io::Result<BTreeSet<MacAddr>> {
     let interface = Interface::lookup(interface).map_err(io::Error::other)?;
     let own = interface.address_towards(target).ok_or_else(|| {
         io::Error::other(format!("{} has no address in the network of {target}", interface.name))
     })?;
     let socket = ArpSocket::open(&interface).map_err(io::Error::other)?;
-    let mut question = [0; FRAME_LEN];
-    ArpPacket::request(interface.mac, own, target).emit(&mut question);
+    let mut request = [0; FRAME_LEN];
+    ArpPacket::request(interface.mac, own, target).emit(&mut request);
     let mut answers = BTreeSet::new();
-    for _ in 0..QUESTIONS {
-        socket.send(&question)?;
+    for _ in 0..REQUESTS {
+        socket.send(&request)?;
         listen(&socket, target, &mut answers)?;
     }
     Ok(answers)
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_reply_for_the_address_counts() {
+    fn only_replies_for_the_address_count() {
         let request = ArpPacket::request(MacAddr([2; 6]), Ipv4Addr::new(192, 168, 195, 2), VIP);
         assert_eq!(answer(&bytes(request.reply(OWNER)), VIP), Some(OWNER));
         assert_eq!(answer(&bytes(request.reply(OWNER)), Ipv4Addr::LOCALHOST), None);
@@ -75,8 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_named() {
-        let error = ask("nosuch0", VIP).unwrap_err();
+    fn missing_interface_is_named() {
+        let error = run("nosuch0", VIP).unwrap_err();
         assert!(error.to_string().contains("nosuch0"), "{error}");
     }
 }

@@ -19,7 +19,7 @@ const DUT_ADDRESS: &str = "172.17.0.1/16";
 const WINDOW: u32 = 1024;
 
 /// Both ports with what runs on them. Fields are dropped in order: processes before their namespaces.
-pub(super) struct PortPair {
+pub(super) struct VethPair {
     pub(super) running: Box<dyn RunningDut>,
     pub(super) generator: Generator,
     pub(super) sink: Sink,
@@ -28,7 +28,7 @@ pub(super) struct PortPair {
     dut: Dut,
 }
 
-impl PortPair {
+impl VethPair {
     /// Builds the veth pair and starts the DUT.
     pub(super) fn up(spec: &DutSpec<'_>) -> Result<Self, LabError> {
         let (dut, traffic) = (spec.dut, spec.traffic);

@@ -1,19 +1,19 @@
-//! A helper that does one thing in a namespace and says what came of it as a line of JSON.
+//! Helper process in a namespace that prints its result as a line of JSON.
 
 use super::runner::command;
-use super::topology::Step;
+use super::step::Step;
 use super::{Interrupt, LabError};
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
-/// A helper process whose output is awaited. Dropped early, it is killed.
-pub(super) struct Running {
+/// A helper process with a pending result. Dropping it kills the process.
+pub(super) struct HelperProcess {
     child: Child,
     what: String,
 }
 
-impl Running {
+impl HelperProcess {
     /// Starts `step`.
     pub(super) fn spawn(step: &Step) -> Result<Self, LabError> {
         let mut command = command(step);
@@ -22,25 +22,25 @@ impl Running {
         Ok(Self { child, what: step.to_string() })
     }
 
-    /// Starts one that says by its first line that it has begun.
+    /// Starts `step` and waits for the empty line that it prints at its start.
     pub(super) fn start(step: &Step, interrupt: &Interrupt) -> Result<Self, LabError> {
         interrupt.check()?;
-        let mut running = Self::spawn(step)?;
+        let mut helper = Self::spawn(step)?;
         let mut byte = [0];
-        let output = running.child.stdout.as_mut().map(|output| output.read_exact(&mut byte));
+        let output = helper.child.stdout.as_mut().map(|output| output.read_exact(&mut byte));
         match output {
-            Some(Ok(())) if byte == *b"\n" => Ok(running),
-            _ => Err(LabError::Failed(format!("{step}: did not begin"))),
+            Some(Ok(())) if byte == *b"\n" => Ok(helper),
+            _ => Err(LabError::Failed(format!("{step}: did not start"))),
         }
     }
 
     /// Whether it has ended.
-    pub(super) fn is_over(&mut self) -> Result<bool, LabError> {
+    pub(super) fn has_ended(&mut self) -> Result<bool, LabError> {
         let status = self.child.try_wait().map_err(|error| LabError::io(self.what.clone(), &error))?;
         Ok(status.is_some())
     }
 
-    /// Ends its input and takes what it says as JSON.
+    /// Closes its standard input and parses its result.
     pub(super) fn finish<T: DeserializeOwned>(mut self) -> Result<T, LabError> {
         drop(self.child.stdin.take());
         let mut line = String::new();
@@ -52,7 +52,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for HelperProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
