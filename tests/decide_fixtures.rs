@@ -1,4 +1,4 @@
-//! Described fixtures: a frame, a configuration, and what must become of it.
+//! Described fixtures: frame and configuration in, verdict and frame out.
 #![allow(missing_docs)]
 
 mod support;
@@ -19,7 +19,7 @@ const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const WEB: End = (Ipv4Addr::new(192, 168, 195, 150), 80);
 const DNS: End = (Ipv4Addr::new(192, 168, 195, 150), 53);
 const EMPTY: End = (Ipv4Addr::new(192, 168, 195, 150), 81);
-/// The director's own.
+/// The director's own address.
 const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 149);
 const RS1: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const RS2: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x12]);
@@ -37,7 +37,7 @@ struct Bench {
     now: Tick,
 }
 
-/// Web (TCP) on servers 1 and 0 in list order, DNS (UDP) on server 2, and a service with nobody.
+/// Web (TCP) on servers 1 and 0 in list order, DNS (UDP) on server 2, and a service without servers.
 fn snapshot() -> Snapshot {
     let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
     let pool = |ids: &[u16]| Pool::new(ids.iter().map(|id| Candidate::new(ServerId(*id), 1)));
@@ -71,7 +71,7 @@ impl Bench {
         Self { forwarder, loads, templates, counters, now: Tick(u32::MAX - 1000) }
     }
 
-    /// Decides about one frame; gives back what it has become.
+    /// Decides about one frame; returns the verdict and the frame.
     fn decide(&mut self, frame: &[u8]) -> (Verdict, Vec<u8>) {
         let (mut batch, mut verdicts) = ([frame.to_vec()], Vec::new());
         self.forwarder.decide(&mut batch[..], self.now, &mut verdicts);
@@ -80,7 +80,8 @@ impl Bench {
         (verdicts[0], after)
     }
 
-    /// The MAC address of the server that a frame goes to. Checks that it has made one hop, and no more.
+    /// Forwards a frame; returns the MAC address of its server. Checks that nothing else has changed but
+    /// one hop.
     fn server(&mut self, frame: &[u8]) -> MacAddr {
         let (verdict, after) = self.decide(frame);
         assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
@@ -89,7 +90,7 @@ impl Bench {
         MacAddr(after[..6].try_into().unwrap())
     }
 
-    /// The reason why a frame is dropped. Checks that it was counted and nothing was written.
+    /// Drops a frame; returns the reason. Checks that it was counted and that the frame is unchanged.
     fn reason(&mut self, frame: &[u8]) -> DropReason {
         let before =
             DropReason::ALL.iter().map(|reason| self.counters.drops(*reason).get()).collect::<Vec<_>>();
@@ -118,7 +119,7 @@ fn syn(port: u16) -> Vec<u8> {
 }
 
 #[test]
-fn frames_that_are_dropped_and_why() {
+fn invalid_frames_are_dropped_with_their_reason() {
     let good = syn(40000);
     let edit = |at: usize, bytes: &[u8]| {
         let mut frame = good.clone();
@@ -191,9 +192,9 @@ fn frames_that_are_dropped_and_why() {
     }
 }
 
-/// A source that Linux drops as martian, that of a land attack, and the director's own address.
+/// A martian source, the source of a land attack, and the director's own address.
 #[test]
-fn sources_that_no_client_has_open_no_connection() {
+fn martian_sources_open_no_connection() {
     let martians: Vec<Ipv4Addr> = [
         [0, 0, 0, 0],
         [0, 1, 2, 3],
@@ -223,7 +224,7 @@ fn sources_that_no_client_has_open_no_connection() {
 }
 
 #[test]
-fn a_frame_with_a_priority_tag_is_one_without() {
+fn a_priority_tag_makes_no_difference() {
     let mut bench = Bench::new(snapshot());
     let segment = |flags| frames::tcp((CLIENT.0, 1), WEB, flags, b"GET /");
     assert_eq!(bench.server(&frames::tagged(&segment(SYN), 0)), RS2);
@@ -237,12 +238,12 @@ fn a_frame_with_a_priority_tag_is_one_without() {
     assert_eq!(bench.server(&to(1, 22, ACK)), RS2);
 }
 
-/// Each hop costs one, and a frame has 63 at most before it.
+/// The time to live is 63 at most after the first hop, and decremented by each.
 #[test]
-fn a_frame_that_directors_hand_round_makes_64_hops_at_most() {
+fn a_looping_frame_makes_64_hops_at_most() {
     for ttl in [255, 128, 65, 64, 30] {
         for first in [syn(1), frames::udp(CLIENT, DNS, b"query")] {
-            // A ring of directors that do not know each other: each has only the next one as its server.
+            // A ring of directors, each with the next one as its only server.
             let mut resolved = snapshot();
             resolved.routes[2] = resolved.routes[0];
             let mut bench = Bench::new(resolved);
@@ -270,7 +271,7 @@ fn an_expired_frame_is_looped_if_its_connection_is_known() {
 }
 
 impl Bench {
-    /// What becomes of a frame that comes from the MAC address of a server.
+    /// Verdicts for frames from the MAC address of a server.
     fn sent_by(&mut self, server: MacAddr, frame: &[u8], ttl: u8) -> Result<MacAddr, DropReason> {
         let mut frame = frames::with_ttl(frame, ttl);
         frame[6..12].copy_from_slice(&server.0);
@@ -285,13 +286,13 @@ impl Bench {
 }
 
 #[test]
-fn a_frame_is_not_sent_back_to_the_director_that_it_came_from() {
+fn a_frame_is_not_returned_to_its_sender() {
     let mut bench = Bench::new(snapshot());
     assert_eq!(bench.sent_by(RS2, &syn(1), 55), Err(DropReason::Looped));
     assert_eq!((bench.counters.entries.get(), bench.loads(1)), (0, (0, 0)), "no connection");
     assert_eq!(bench.counters.looped_from.get(), RS2.bits());
     assert_eq!(bench.counters.server(ServerId(1)).connections.get(), 0);
-    // One that has begun elsewhere.
+    // A frame that started elsewhere.
     assert_eq!(bench.server(&syn(2)), RS2);
     for (flags, state) in [(SYN, (1, 0)), (ACK, (1, 0)), (FIN | ACK, (1, 0)), (RST, (1, 0))] {
         let segment = frames::tcp((CLIENT.0, 2), WEB, flags, &[]);
@@ -302,9 +303,9 @@ fn a_frame_is_not_sent_back_to_the_director_that_it_came_from() {
     assert_eq!(bench.counters.server(ServerId(1)).packets.get(), 2);
 }
 
-/// A real server may be a client, or the gateway of clients, and may share its address with some.
+/// A real server may be a client or the gateway of clients, and may share its MAC address with some.
 #[test]
-fn frames_from_real_servers_that_are_no_loop_go_on() {
+fn frames_of_real_servers_without_a_loop_are_forwarded() {
     let mut bench = Bench::new(snapshot());
     assert_eq!(bench.sent_by(RS1, &syn(1), 40), Ok(RS2), "a gateway of far clients");
     assert_eq!(bench.sent_by(RS3, &syn(2), 40), Ok(RS1), "another service's server");
@@ -314,7 +315,7 @@ fn frames_from_real_servers_that_are_no_loop_go_on() {
 }
 
 #[test]
-fn checksums_that_nothing_finishes_are_counted_once_a_connection() {
+fn unfinished_checksums_are_counted_per_connection() {
     let mut bench = Bench::new(snapshot());
     let mut segment = syn(1);
     // The sum of the pseudo-header: addresses, protocol, length.
@@ -333,7 +334,7 @@ fn checksums_that_nothing_finishes_are_counted_once_a_connection() {
 }
 
 #[test]
-fn a_connection_keeps_its_server_and_the_next_one_gets_the_other() {
+fn a_connection_keeps_its_server() {
     let mut bench = Bench::new(snapshot());
     assert_eq!(bench.server(&syn(1)), RS2, "the head of the list");
     assert_eq!(bench.server(&syn(2)), RS1);
@@ -346,7 +347,7 @@ fn a_connection_keeps_its_server_and_the_next_one_gets_the_other() {
 }
 
 #[test]
-fn bytes_are_counted_from_the_ip_header_on_without_padding() {
+fn bytes_are_ip_total_lengths() {
     let mut bench = Bench::new(snapshot());
     let frame = syn(1);
     assert_eq!(frame.len(), 60, "padded");
@@ -370,7 +371,7 @@ fn ip_options_are_accepted() {
 }
 
 #[test]
-fn with_two_interfaces_frames_leave_with_the_other_interface_address() {
+fn frames_have_the_egress_interface_s_mac() {
     let mut two_interfaces = snapshot();
     two_interfaces.own_macs.push(SERVER_SIDE);
     let server = Some(NextHop { interface: InterfaceIndex(1), mac: Some(RS1) });
@@ -385,7 +386,7 @@ fn with_two_interfaces_frames_leave_with_the_other_interface_address() {
 }
 
 #[test]
-fn an_idle_connection_ends_by_its_state_s_timeout() {
+fn an_idle_connection_expires_by_its_state() {
     for (flags, timeout) in
         [(vec![SYN], 60), (vec![SYN, ACK], 900), (vec![SYN, ACK, FIN | ACK], 120), (vec![SYN, RST], 60)]
     {
@@ -406,7 +407,7 @@ fn an_idle_connection_ends_by_its_state_s_timeout() {
 }
 
 #[test]
-fn long_lived_connections_survive_an_hour_of_frames_and_no_more_than_their_timeout_of_silence() {
+fn a_connection_lives_while_frames_arrive() {
     let mut bench = Bench::new(snapshot());
     let servers: Vec<_> = (0..32).map(|port| bench.server(&syn(port))).collect();
     for port in 0..32 {
@@ -431,7 +432,7 @@ fn long_lived_connections_survive_an_hour_of_frames_and_no_more_than_their_timeo
 }
 
 #[test]
-fn a_new_syn_on_a_finished_connection_is_scheduled_anew() {
+fn a_syn_on_a_closed_connection_is_scheduled_again() {
     let mut bench = Bench::new(snapshot());
     bench.server(&syn(1));
     bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[]));
@@ -443,7 +444,7 @@ fn a_new_syn_on_a_finished_connection_is_scheduled_anew() {
 }
 
 #[test]
-fn a_finished_connection_that_finds_no_server_anew_is_gone() {
+fn a_closed_connection_without_a_new_server_is_removed() {
     let mut bench = Bench::new(snapshot());
     bench.server(&syn(1));
     bench.server(&frames::tcp((CLIENT.0, 1), WEB, FIN | ACK, &[]));
@@ -474,7 +475,7 @@ fn udp_keeps_one_server_for_a_flow_and_counts_as_inactive() {
     assert_eq!(bench.loads(2), (0, 1));
 }
 
-/// DNS with servers 2, 0 and 1 in list order, in turn, and each datagram by itself.
+/// DNS with servers 2, 0 and 1 in list order, by round robin with one-packet scheduling.
 fn one_packet(loads: &Loads) -> Snapshot {
     let mut turns = snapshot();
     turns.routes[2] =
@@ -487,7 +488,7 @@ fn one_packet(loads: &Loads) -> Snapshot {
 }
 
 #[test]
-fn with_one_packet_scheduling_every_datagram_gets_a_server_of_its_own() {
+fn one_packet_scheduling_picks_for_every_datagram() {
     let mut bench = Bench::new(snapshot());
     let turns = one_packet(&bench.loads);
     bench.forwarder.adopt(Arc::new(turns));
@@ -502,9 +503,9 @@ fn with_one_packet_scheduling_every_datagram_gets_a_server_of_its_own() {
     }
 }
 
-/// As in IPVS, which looks for a connection first.
+/// As in IPVS, which looks up connections first.
 #[test]
-fn a_flow_that_was_there_before_one_packet_scheduling_goes_on() {
+fn an_open_flow_survives_one_packet_scheduling() {
     let mut bench = Bench::new(snapshot());
     let turns = one_packet(&bench.loads);
     let mut before = snapshot();
@@ -520,7 +521,7 @@ fn a_flow_that_was_there_before_one_packet_scheduling_goes_on() {
     assert_eq!(bench.counters.entries.get(), 0);
 }
 
-/// Web with servers 1 and 0 in turn, for clients who stay where they have been.
+/// Persistent web service with servers 1 and 0, by round robin.
 fn persistent(loads: &Loads, quiesced: Option<u16>) -> Snapshot {
     let mut web = snapshot();
     let persistence = Some(Persistence { timeout: Span::from_secs(100), prefix: 24 });
@@ -535,7 +536,7 @@ fn from(client: u8, port: u16, flags: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_s_later_connections_follow_its_first_one() {
+fn later_connections_follow_the_template() {
     let mut bench = Bench::new(snapshot());
     let templates = Arc::clone(&bench.templates);
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
@@ -547,21 +548,25 @@ fn a_client_s_later_connections_follow_its_first_one() {
     assert_eq!(bench.server(&in_the_same_network), RS1);
     assert_eq!((templates.of(ServerId(0)), templates.of(ServerId(1))), (1, 2));
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, Some(1))));
-    assert_eq!(servers(&mut bench, [1, 4, 5, 3], 3), [RS2, RS1, RS1, RS2], "quiesced, it keeps its clients");
+    assert_eq!(
+        servers(&mut bench, [1, 4, 5, 3], 3),
+        [RS2, RS1, RS1, RS2],
+        "a quiesced server keeps its clients"
+    );
     let mut unreachable = persistent(&bench.loads, None);
     let rule =
         Params { persistence: unreachable.pools[0].persistence().map(|(of, _)| of), ..Params::default() };
     unreachable.pools[0] =
         unreachable.pools[0].successor(rule, [Candidate::new(ServerId(0), 1)], &bench.loads);
     bench.forwarder.adopt(Arc::new(unreachable));
-    assert_eq!(servers(&mut bench, [1, 2, 3, 4], 4), [RS1; 4], "whoever is not there has no clients");
+    assert_eq!(servers(&mut bench, [1, 2, 3, 4], 4), [RS1; 4], "a removed server has no clients");
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
-    assert_eq!(servers(&mut bench, [1, 2, 3, 4], 5), [RS1; 4], "and they do not come back to it");
+    assert_eq!(servers(&mut bench, [1, 2, 3, 4], 5), [RS1; 4], "and they do not return to it");
 }
 
-/// 60 s of an unfinished connection, and 100 s of the template.
+/// 60 s of an unfinished connection, then 100 s of the template.
 #[test]
-fn a_template_lasts_from_the_last_opening_and_while_a_connection_stands() {
+fn a_template_lasts_while_it_has_connections() {
     let mut bench = Bench::new(snapshot());
     let templates = Arc::clone(&bench.templates);
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
@@ -572,23 +577,23 @@ fn a_template_lasts_from_the_last_opening_and_while_a_connection_stands() {
     };
     assert_eq!(bench.server(&from(1, 1, SYN)), RS2);
     wait(&mut bench, 99);
-    assert_eq!(bench.server(&from(1, 2, SYN)), RS2, "the second opening begins the time anew");
+    assert_eq!(bench.server(&from(1, 2, SYN)), RS2, "the second opening renews the timeout");
     assert!(!assured(&bench));
     assert_eq!(bench.server(&from(1, 2, ACK)), RS2);
     assert!(assured(&bench), "the client has completed a connection");
     wait(&mut bench, 899);
-    assert_eq!(bench.server(&from(1, 3, SYN)), RS2, "a connection has stood all the while");
+    assert_eq!(bench.server(&from(1, 3, SYN)), RS2, "the template had a connection all the time");
     wait(&mut bench, 101);
     assert_eq!(
         [1, 2].map(|client| bench.server(&from(client, 4, SYN))),
         [RS1, RS2],
-        "forgotten, in turn anew"
+        "expired, scheduled again"
     );
 }
 
-/// Opened before the service was persistent, or when its clients were told apart in another way.
+/// Connections opened before the service was persistent, or in an older generation.
 #[test]
-fn a_template_loses_no_connection_that_it_never_counted() {
+fn a_template_releases_only_counted_connections() {
     let mut bench = Bench::new(snapshot());
     let templates = Arc::clone(&bench.templates);
     let by = |bench: &Bench, generation| {
@@ -615,12 +620,12 @@ fn a_template_loses_no_connection_that_it_never_counted() {
     assert_eq!(connections(&bench), [(0, 1), (1, 1)]);
     bench.wait(Span::from_secs(61));
     bench.forwarder.sweep_all(bench.now);
-    assert_eq!(bench.counters.entries.get(), 1, "the two unfinished ones are over");
-    assert_eq!(connections(&bench), [(0, 1), (1, 1)], "the first says nothing any more; the other stands");
+    assert_eq!(bench.counters.entries.get(), 1, "both half-open ones have expired");
+    assert_eq!(connections(&bench), [(0, 1), (1, 1)], "the first is not counted any more; the other is live");
 }
 
 #[test]
-fn a_connection_that_finds_no_place_in_the_table_holds_no_template() {
+fn a_refused_connection_holds_no_template() {
     let mut bench = Bench::with_capacity(snapshot(), 1);
     let templates = Arc::clone(&bench.templates);
     bench.forwarder.adopt(Arc::new(persistent(&bench.loads, None)));
@@ -635,8 +640,8 @@ fn a_connection_that_finds_no_place_in_the_table_holds_no_template() {
     assert_eq!(connections.iter().sum::<u32>(), bench.counters.entries.get() as u32);
 }
 
-/// A wildcard-port service of the web's VIP, on servers 1 and 0 in turn, for clients who stay; beside the
-/// web with server 0 alone, if it is there.
+/// Persistent wildcard-port service of the web's VIP on servers 1 and 0 by round robin. With `with_web`,
+/// beside the web service on server 0.
 fn wildcard(loads: &Loads, with_web: bool) -> Snapshot {
     let mut all = persistent(loads, None);
     let service =
@@ -650,7 +655,7 @@ fn wildcard(loads: &Loads, with_web: bool) -> Snapshot {
 }
 
 impl Bench {
-    /// With [`wildcard`], a table for it and templates.
+    /// A bench with [`wildcard`], its table and templates.
     fn with_wildcard(with_web: bool, connections: usize) -> Self {
         let mut bench = Self::new(snapshot());
         bench.forwarder.set_wildcard_table(FlowTable::new(connections, SEED));
@@ -664,7 +669,7 @@ impl Bench {
     }
 }
 
-/// From port 40000 of a client in the network of that number.
+/// A segment from port 40000 of a client in the network of that number.
 fn to(client: u8, port: u16, flags: u8) -> Vec<u8> {
     frames::tcp((Ipv4Addr::new(203, 0, client, 7), 40000), (WEB.0, port), flags, &[])
 }
@@ -712,7 +717,7 @@ fn a_fixed_port_wins_over_the_wildcard() {
 }
 
 #[test]
-fn connections_stay_when_their_port_gets_a_service_of_its_own() {
+fn connections_survive_a_new_fixed_port_service() {
     let mut bench = Bench::with_wildcard(false, 1000);
     let both = |bench: &mut Bench, flags| [80, 443].map(|port| bench.server(&to(1, port, flags)));
     assert_eq!(both(&mut bench, SYN), [RS2; 2]);
@@ -762,9 +767,9 @@ fn a_full_wildcard_table_takes_no_connection() {
     assert_eq!(bench.server(&to(1, 80, SYN)), RS1, "another table");
 }
 
-/// A server at its threshold gets no connections, and some again when it has fewer.
+/// A server at its upper threshold gets no connections until it is below the lower one.
 #[test]
-fn an_overloaded_server_is_left_out_until_connections_end() {
+fn an_overloaded_server_is_not_picked() {
     let mut bench = Bench::new(snapshot());
     let mut limited = snapshot();
     let of =
@@ -793,16 +798,16 @@ fn connections_of_a_removed_or_quiesced_server() {
     assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
     let mut changed = snapshot();
     changed.routes[0] = Route::Removed;
-    changed.pools[0] = Pool::new([]); // and the other one quiesced
+    changed.pools[0] = Pool::new([]); // and the other server quiesced
     bench.forwarder.adopt(Arc::new(changed));
     assert_eq!(bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[])), RS2, "quiesced: it goes on");
     assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::ServerRemoved);
     assert_eq!(bench.reason(&syn(3)), DropReason::NoServer);
 }
 
-/// A client that never falls silent would else be bound to it for ever.
+/// A client that sends without pause would otherwise stay bound to it for ever.
 #[test]
-fn frames_for_a_removed_server_do_not_keep_its_connections() {
+fn frames_do_not_renew_connections_of_a_removed_server() {
     let mut bench = Bench::new(snapshot());
     assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
     let mut changed = snapshot();
@@ -816,9 +821,9 @@ fn frames_for_a_removed_server_do_not_keep_its_connections() {
     assert_eq!(bench.reason(&frames::tcp((CLIENT.0, 2), WEB, ACK, &[])), DropReason::NoConnection);
 }
 
-/// Of 100 places a service may have 89 while there are others.
+/// A service may hold 89 of 100 entries while there are other services.
 #[test]
-fn a_service_that_has_its_share_keeps_its_connections_and_gets_no_more() {
+fn a_service_at_its_share_keeps_its_connections() {
     let mut bench = Bench::with_capacity(snapshot(), 100);
     for port in 0..89 {
         bench.server(&syn(port));
@@ -832,7 +837,7 @@ fn a_service_that_has_its_share_keeps_its_connections_and_gets_no_more() {
 }
 
 #[test]
-fn a_flood_of_syns_takes_no_established_connection() {
+fn a_syn_flood_evicts_no_established_connection() {
     let mut bench = Bench::with_capacity(snapshot(), 1000);
     for port in 0..500 {
         bench.server(&syn(port));
@@ -851,7 +856,7 @@ fn a_flood_of_syns_takes_no_established_connection() {
 }
 
 #[test]
-fn the_router_s_address_is_nobody_s() {
+fn frames_for_other_macs_are_dropped() {
     let mut bench = Bench::new(snapshot());
     let mut frame = syn(1);
     frame[..6].copy_from_slice(&ROUTER);
@@ -859,10 +864,10 @@ fn the_router_s_address_is_nobody_s() {
 }
 
 #[test]
-fn a_whole_sweep_takes_two_seconds_however_short_the_steps() {
+fn a_full_sweep_takes_two_seconds() {
     let mut resolved = snapshot();
     resolved.routes[2] = resolved.routes[0];
-    // 3997 buckets: nearly two come due with each millisecond.
+    // 3997 buckets: nearly two become due per millisecond.
     let mut bench = Bench::with_capacity(resolved, 11_990);
     for port in 0..1000 {
         bench.server(&frames::udp((CLIENT.0, port), DNS, b"query"));
@@ -877,7 +882,7 @@ fn a_whole_sweep_takes_two_seconds_however_short_the_steps() {
     assert_eq!(bench.loads(2), (0, 0));
 }
 
-/// One frame that ends where its buffer does.
+/// A frame that ends where its buffer does.
 struct Brimful([Vec<u8>; 1]);
 
 impl Batch for Brimful {
@@ -895,7 +900,7 @@ impl Batch for Brimful {
 }
 
 #[test]
-fn a_frame_cut_by_its_driver_is_not_called_truncated() {
+fn a_frame_cut_by_its_driver_is_not_truncated() {
     let whole = frames::tcp(CLIENT, WEB, SYN, &[b'x'; 1400]);
     let verdict = |bench: &mut Bench, batch: &mut dyn Batch| {
         let mut verdicts = Vec::new();
@@ -911,7 +916,7 @@ fn a_frame_cut_by_its_driver_is_not_called_truncated() {
     assert_eq!(fits, Verdict::Forward(InterfaceIndex(0)), "a whole frame may end there, too");
 }
 
-/// One frame of which only the beginning is in one piece.
+/// A frame of which only the first part is contiguous.
 struct Split {
     beginning: Vec<u8>,
     rest: usize,
@@ -932,7 +937,7 @@ impl Batch for Split {
 }
 
 #[test]
-fn a_frame_in_several_buffers_is_decided_by_the_first() {
+fn a_multi_buffer_frame_is_decided_by_the_first() {
     for frame in [frames::tcp(CLIENT, WEB, SYN, &[b'x'; 8000]), frames::udp(CLIENT, DNS, &[b'x'; 8000])] {
         let mut bench = Bench::new(resolved());
         let mut decide = |beginning: usize, rest: usize| {

@@ -1,4 +1,4 @@
-//! Who gets room in a full table: floods of clients that never answer, beside clients that do.
+//! Eviction from a full table: floods of unconfirmed connections beside clients that complete theirs.
 #![allow(missing_docs)]
 
 mod support;
@@ -13,7 +13,7 @@ fn bench(persistence: Option<Persistence>) -> Bench {
     Bench::new(persistence, Policy::default())
 }
 
-/// So many datagrams of each of the clients.
+/// Sends this many datagrams of each client.
 fn flood(bench: &mut Bench, clients: Range<u32>, datagrams: usize) {
     for client in clients {
         for _ in 0..datagrams {
@@ -22,7 +22,7 @@ fn flood(bench: &mut Bench, clients: Range<u32>, datagrams: usize) {
     }
 }
 
-/// Whether a client's handshake and request come through.
+/// True if a client's handshake and request are forwarded.
 fn connects(bench: &mut Bench, port: u16) -> bool {
     [SYN, ACK, ACK].into_iter().all(|flags| bench.web(port, flags).is_ok())
 }
@@ -32,7 +32,7 @@ fn full(bench: &Bench) -> u64 {
 }
 
 #[test]
-fn clients_connect_through_a_flood_of_single_datagrams() {
+fn clients_connect_during_a_datagram_flood() {
     let mut bench = bench(None);
     assert!((0..50).all(|port| connects(&mut bench, port)));
     for round in 0..100 {
@@ -44,7 +44,7 @@ fn clients_connect_through_a_flood_of_single_datagrams() {
 }
 
 #[test]
-fn flows_of_two_datagrams_stay_through_a_flood_of_single_ones() {
+fn confirmed_flows_survive_a_datagram_flood() {
     let mut bench = bench(None);
     flood(&mut bench, 0..500, 2);
     flood(&mut bench, 10_000..40_000, 1);
@@ -53,9 +53,9 @@ fn flows_of_two_datagrams_stay_through_a_flood_of_single_ones() {
     assert_eq!(bench.opened(2) + bench.opened(3), before, "each had its entry");
 }
 
-/// As many as an attacker sends twice each are confirmed, and have the service's share of the table.
+/// An attacker confirms flows by two datagrams each, up to the service's share of the table.
 #[test]
-fn one_service_never_takes_the_room_of_the_others() {
+fn a_service_leaves_room_for_others() {
     let mut bench = bench(None);
     flood(&mut bench, 0..3000, 2);
     let refused = full(&bench);
@@ -67,14 +67,14 @@ fn one_service_never_takes_the_room_of_the_others() {
 }
 
 #[test]
-fn a_flood_of_datagrams_takes_no_template_of_a_client() {
+fn a_datagram_flood_evicts_no_assured_template() {
     let mut bench = bench(Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 }));
     assert!(connects(&mut bench, 1));
     flood(&mut bench, 0..30_000, 1);
     let assured = |bench: &Bench| bench.templates.list(bench.now).filter(|of| of.assured).count();
-    assert_eq!(assured(&bench), 1, "that of the client which has connected");
+    assert_eq!(assured(&bench), 1, "the template of the connected client");
     assert!(connects(&mut bench, 2));
-    assert_eq!(bench.templates.unbound(), 0, "all others may give way");
+    assert_eq!(bench.templates.unbound(), 0, "all others are evictable");
     flood(&mut bench, 30_000..30_010, 2);
     assert_eq!(assured(&bench), 11);
 }

@@ -1,5 +1,5 @@
-//! What the fuzz targets look for, for a moment: the same checks over random input that is close
-//! to real input. `tools/fuzz` looks longer.
+//! Short run of the fuzz targets' checks, over random input that is close to real input. `tools/fuzz` runs
+//! longer.
 #![allow(missing_docs)]
 
 mod support;
@@ -19,7 +19,7 @@ const RULES: &str = include_str!("fuzz/seeds/import/ipvsadm.rules");
 const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const WEB: End = (decide::VIP, 80);
 
-/// What fails becomes a test with a name, not a line in a file of seeds.
+/// A failure becomes a test with a name, not a line in a file of seeds.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -40,7 +40,7 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A stretch of the text that gives way to another.
+/// Replacement of a part of the text.
 fn edited(text: &str, edits: &[(Index, usize, String)]) -> String {
     let mut letters: Vec<char> = text.chars().collect();
     for (at, length, new) in edits {
@@ -51,7 +51,7 @@ fn edited(text: &str, edits: &[(Index, usize, String)]) -> String {
     letters.into_iter().collect()
 }
 
-/// What a hand might write into a configuration, and what it surely would not.
+/// Fragments of configurations, valid and invalid.
 fn words() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
         "",
@@ -82,7 +82,7 @@ fn words() -> impl Strategy<Value = String> {
     prop_oneof![4 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<String>()]
 }
 
-/// The same for files of other tools.
+/// Likewise for files of other tools.
 fn slips() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
         "",
@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn the_example_with_slips_of_the_hand_gets_a_configuration_or_errors_with_a_place(
+    fn typos_in_the_example_parse_or_fail_with_a_place(
         edits in prop::collection::vec((any::<Index>(), 0usize..30, words()), 1..5),
     ) {
         config::check(&edited(EXAMPLE, &edits));
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn files_of_other_tools_with_slips_of_the_hand_are_imported_or_refused_with_reasons(
+    fn typos_in_imported_files_are_handled(
         text in prop::sample::select(vec![KEEPALIVED, RULES]),
         edits in prop::collection::vec((any::<Index>(), 0usize..30, slips()), 0..6),
     ) {
@@ -186,9 +186,9 @@ proptest! {
     }
 }
 
-/// So that a check which never gets anywhere does not pass for one that finds nothing.
+/// Ensures that the random input reaches every drop reason and verdict.
 #[test]
-fn random_lives_meet_every_fate() {
+fn random_runs_reach_every_outcome() {
     let (mut random, mut fates) = (0x9e37_79b9_7f4a_7c15_u64, HashMap::<&str, u64>::new());
     for _ in 0..300 {
         let life: Vec<u8> = (0..2000)

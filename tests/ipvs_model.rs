@@ -1,5 +1,5 @@
-//! The whole decision against a naive IPVS: random traffic, random waits, frame by frame, by several
-//! schedulers, with thresholds, with persistence and with wildcard-port services.
+//! Model test of the whole decision: random traffic and waits against a naive IPVS, frame by frame. With
+//! several schedulers, thresholds, persistence and wildcard-port services.
 #![allow(missing_docs)]
 
 mod support;
@@ -26,33 +26,33 @@ const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
 
-/// IPVS as a beginner would write it: a map of connections, a list of servers.
+/// Naive IPVS: a map of connections, a list of servers.
 #[derive(Default)]
 struct Naive {
     scheduler: Scheduler,
     weights: Vec<u16>,
-    /// Upper thresholds; 0 for none. The lower ones are not set.
+    /// Upper thresholds; 0: none. Lower ones are not set.
     upper: Vec<u32>,
     overloaded: Vec<bool>,
-    /// Who came last in rr.
+    /// Last pick of rr.
     last: Option<usize>,
     connections: HashMap<Flow, Connection>,
     persistence: Option<Persistence>,
-    /// conn_reuse_mode
+    /// `conn_reuse_mode`.
     reuse: u8,
     templates: HashMap<(Protocol, Ipv4Addr), Template>,
     opened: Vec<u64>,
-    /// The tick at which milliseconds begin.
+    /// Tick at millisecond 0.
     start: u32,
 }
 
-/// Protocol, client, and the port that it writes to.
+/// Protocol, client, and destination port.
 type Flow = (Protocol, End, u16);
 
 struct Template {
     server: usize,
     connections: u32,
-    /// Since tick 0, in whole quarters of a second, or nearly: 256 ms.
+    /// Since tick 0, rounded up to units of 256 ms.
     deadline_ms: u64,
 }
 
@@ -89,7 +89,7 @@ impl Naive {
             }
             Scheduler::Lc => least(&|active, inactive| active * 256 + inactive, false),
             Scheduler::Sed => least(&|active, _| active + 1, true),
-            // With sh-port: 256 slots dealt out in turn, as many at a time as the weight says.
+            // sh with sh-port: 256 slots in list order, as many in a row as the weight.
             Scheduler::Sh => {
                 let dealt = (0..servers)
                     .cycle()
@@ -102,7 +102,7 @@ impl Naive {
         }
     }
 
-    /// The server that the client's template names, or else one that is picked.
+    /// The server of the client's template, or a new pick.
     fn bind(&mut self, (protocol, client, _): Flow, now_ms: u64) -> Option<usize> {
         let Some(persistence) = self.persistence else { return self.pick(client) };
         let (key, tick) = ((protocol, persistence.network(client.0)), u64::from(self.start) + now_ms);
@@ -124,7 +124,7 @@ impl Naive {
         }
     }
 
-    /// Whether `server` is overloaded, now that its connections have become more or fewer.
+    /// Updates the overload of `server` after a change of its connections.
     fn judge(&mut self, server: usize) {
         let ((active, inactive), upper) = (self.load(server), u64::from(self.upper[server]));
         let total = active + inactive;
@@ -142,7 +142,7 @@ impl Naive {
         self.judge_all();
     }
 
-    /// The server of the frame, or why there is none.
+    /// The server of the frame, or the drop reason.
     fn frame(&mut self, flow: Flow, flags: u8, now_ms: u64) -> Result<usize, DropReason> {
         self.expire(now_ms);
         let tcp = flow.0 == Protocol::Tcp;
@@ -175,18 +175,20 @@ impl Naive {
     }
 }
 
-/// What the forwarder counts.
+/// Counted state of the forwarder.
 struct Counted {
     loads: Arc<Loads>,
     templates: Arc<Templates>,
     counters: Arc<WorkerCounters>,
 }
 
-/// The same servers for a TCP and a UDP service of these ports: one pool, one set of loads.
+/// The same servers for a TCP and a UDP service with these ports: one pool, one set of loads.
 fn forwarder(
     scheduler: Scheduler,
-    (weights, upper): (&[u16], &[u32]),
-    (persistence, reuse): (Option<Persistence>, u8),
+    weights: &[u16],
+    upper: &[u32],
+    persistence: Option<Persistence>,
+    reuse: u8,
     ports: [u16; 2],
 ) -> (Forwarder, Counted) {
     let (loads, counters) =
@@ -225,7 +227,7 @@ fn mac(server: usize) -> MacAddr {
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// To one of two ports, if the service has them.
+    /// A frame to one of two ports, if the service has them.
     Frame {
         protocol: Protocol,
         client: u8,
@@ -235,7 +237,7 @@ enum Event {
     Wait {
         ms: u32,
     },
-    KeepHouse,
+    Sweep,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -244,14 +246,14 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let frame = (protocol, 0u8..40, flags, any::<bool>())
         .prop_map(|(protocol, client, flags, other)| Event::Frame { protocol, client, flags, other });
     let wait = prop_oneof![0u32..50, 0u32..200_000].prop_map(|ms| Event::Wait { ms });
-    prop::collection::vec(prop_oneof![20 => frame, 2 => wait, 1 => Just(Event::KeepHouse)], 1..600)
+    prop::collection::vec(prop_oneof![20 => frame, 2 => wait, 1 => Just(Event::Sweep)], 1..600)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_frame_goes_where_ipvs_would_send_it(
+    fn every_decision_matches_ipvs(
         scheduler in prop::sample::select(&[Scheduler::Wlc, Scheduler::Lc, Scheduler::Sed, Scheduler::Rr, Scheduler::Sh][..]),
         servers in prop::collection::vec(
             (prop_oneof![Just(0u16), 1u16..5, any::<u16>()], prop_oneof![2 => Just(0u32), 1 => 1u32..7]), 1..6
@@ -267,7 +269,7 @@ proptest! {
             persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
         let wildcard = wildcard && persistence.is_some();
         let ports = if wildcard { [0, 0] } else { [80, 53] };
-        let (mut forwarder, counted) = forwarder(scheduler, (&weights, &upper), (persistence, reuse), ports);
+        let (mut forwarder, counted) = forwarder(scheduler, &weights, &upper, persistence, reuse, ports);
         let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
         let mut naive =
@@ -283,7 +285,8 @@ proptest! {
                         Protocol::Tcp => (frames::tcp(from, (VIP, 80 + other), flags, b""), 80 + other),
                         Protocol::Udp => (frames::udp(from, (VIP, 53 + other), b""), 53 + other),
                     };
-                    // The model expires on time; the director must not count the dead either.
+                    // The model expires connections on time; the director must not count expired ones
+                    // either.
                     forwarder.sweep_all(now);
                     let mut batch = [frame];
                     forwarder.decide(&mut batch[..], now, &mut verdicts);
@@ -297,7 +300,7 @@ proptest! {
                     }
                 }
                 Event::Wait { ms } => now_ms += u64::from(ms),
-                Event::KeepHouse => {
+                Event::Sweep => {
                     forwarder.sweep_all(now);
                     naive.expire(now_ms);
                     let tick = u64::from(start) + now_ms;

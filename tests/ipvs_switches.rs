@@ -1,5 +1,5 @@
-//! IPVS's switches for connections, by their names: conn_reuse_mode, expire_nodest_conn and
-//! expire_quiescent_template, each as `ip_vs_in_hook` and `ip_vs_check_template` have it.
+//! IPVS's sysctls for connections, by name: conn_reuse_mode, expire_nodest_conn and
+//! expire_quiescent_template, as in `ip_vs_in_hook` and `ip_vs_check_template`.
 #![allow(missing_docs)]
 
 mod support;
@@ -12,7 +12,7 @@ use support::frames::{ACK, FIN, RST, SYN};
 
 const PERSISTENT: Option<Persistence> = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
 
-/// Connections opened by a SYN on one that the client has ended as `ends` say.
+/// Number of connections opened by a SYN on a connection that the client has closed by `ends`.
 fn opened_again(bench: &mut Bench, ends: &[u8]) -> u64 {
     let opened = |bench: &Bench| bench.opened(0) + bench.opened(1);
     for flags in [SYN, ACK].iter().chain(ends) {
@@ -25,11 +25,11 @@ fn opened_again(bench: &mut Bench, ends: &[u8]) -> u64 {
 
 const FIN_WAIT: &[u8] = &[FIN | ACK];
 const CLOSE: &[u8] = &[RST | ACK];
-/// A FIN without the handshake's end.
+/// FIN before the handshake has ended.
 const TIME_WAIT: &[u8] = &[FIN | ACK, SYN, FIN | ACK];
 
 #[test]
-fn a_syn_on_a_closed_connection_is_scheduled_as_the_mode_says() {
+fn conn_reuse_mode_decides_on_closed_connections() {
     let by = |mode, ends: &[u8]| {
         let policy = Policy { conn_reuse_mode: ConnReuseMode(mode), ..Policy::default() };
         opened_again(&mut Bench::new(None, policy), ends)
@@ -42,7 +42,7 @@ fn a_syn_on_a_closed_connection_is_scheduled_as_the_mode_says() {
 }
 
 #[test]
-fn a_syn_on_a_persistent_connection_is_never_scheduled_anew() {
+fn persistent_connections_are_never_reused() {
     for mode in 0..4 {
         for ends in [FIN_WAIT, CLOSE, TIME_WAIT] {
             let policy = Policy { conn_reuse_mode: ConnReuseMode(mode), ..Policy::default() };
@@ -51,7 +51,7 @@ fn a_syn_on_a_persistent_connection_is_never_scheduled_anew() {
     }
 }
 
-/// The server that each frame goes to, before and after its server is removed.
+/// Servers of the frames before and after their server is removed.
 fn removed(expire_nodest_conn: bool) -> Bench {
     let mut bench = Bench::new(None, Policy { expire_nodest_conn, ..Policy::default() });
     assert_eq!([1, 2].map(|client| bench.dns(client)), [Ok(2), Ok(3)]);
@@ -65,7 +65,7 @@ fn removed(expire_nodest_conn: bool) -> Bench {
 }
 
 #[test]
-fn frames_of_a_removed_server_are_dropped_until_their_time_is_over() {
+fn frames_of_a_removed_server_are_dropped() {
     let mut bench = removed(false);
     for _ in 0..3 {
         bench.wait(Span::from_secs(99));
@@ -79,7 +79,7 @@ fn frames_of_a_removed_server_are_dropped_until_their_time_is_over() {
 }
 
 #[test]
-fn expire_nodest_conn_ends_the_connections_of_a_removed_server() {
+fn expire_nodest_conn_ends_connections() {
     let mut bench = removed(true);
     assert_eq!(bench.dns(1), Ok(3), "the very datagram goes to another server");
     assert_eq!(bench.web(1, ACK), Err(DropReason::ServerRemoved), "this segment has ended its connection");
@@ -91,11 +91,11 @@ fn expire_nodest_conn_ends_the_connections_of_a_removed_server() {
 }
 
 #[test]
-fn a_syn_is_scheduled_anew_from_a_quiesced_server_with_expire_nodest_conn_alone() {
+fn expire_nodest_conn_reschedules_from_weight_0() {
     for (expire_nodest_conn, persistence, then) in
         [(false, None, 0), (true, None, 1), (false, PERSISTENT, 0), (true, PERSISTENT, 1)]
     {
-        // A persistent client follows its template, which holds with weight 0 by default.
+        // A persistent client follows its template, which binds with weight 0 by default.
         let expire_quiescent_template = persistence.is_some() && expire_nodest_conn;
         let policy = Policy { expire_nodest_conn, expire_quiescent_template, ..Policy::default() };
         let mut bench = Bench::new(persistence, policy);
@@ -108,7 +108,7 @@ fn a_syn_is_scheduled_anew_from_a_quiesced_server_with_expire_nodest_conn_alone(
 }
 
 #[test]
-fn expire_quiescent_template_sends_clients_of_a_quiesced_server_elsewhere() {
+fn expire_quiescent_template_moves_clients() {
     for (expire_quiescent_template, then) in [(false, 0), (true, 1)] {
         let mut bench = Bench::new(PERSISTENT, Policy { expire_quiescent_template, ..Policy::default() });
         assert_eq!([SYN, ACK].map(|flags| bench.web(1, flags)), [Ok(0); 2]);

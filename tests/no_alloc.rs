@@ -1,6 +1,6 @@
-//! The data path takes no memory and gives none back: a counting allocator watches the thread that
-//! decides, over a million frames of every kind.
-#![allow(missing_docs, unsafe_code)] // an allocator cannot be had without
+//! The data path neither allocates nor frees memory: a counting allocator watches the deciding thread, over
+//! a million frames of every kind.
+#![allow(missing_docs, unsafe_code)] // an allocator needs it
 
 mod support;
 
@@ -27,19 +27,19 @@ use std::time::{Duration, Instant};
 use support::traffic::{Frames, SERVERS, Traffic, next_snapshot, snapshot};
 
 const FRAMES: u64 = 1_000_000;
-/// Batches until everything has happened once.
+/// Batches before the watch starts.
 const WARM_UP: u64 = 1000;
 const CONNECTIONS: usize = 1024;
 const SEED: Seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 1]);
 
-/// The system's allocator, which counts calls by threads that are watched.
+/// System allocator that counts the calls of watched threads.
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 thread_local! {
-    /// Calls since the watch began; `None` while nobody watches.
+    /// Calls since the watch started; `None` while there is none.
     static CALLS: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -47,8 +47,8 @@ fn count() {
     CALLS.set(CALLS.get().map(|calls| calls + 1));
 }
 
-// SAFETY: every call is passed on to the system's allocator with the arguments as they came, so its
-// guarantees are ours. Counting touches a thread-local cell that needs neither set-up nor memory.
+// SAFETY: every call is passed to the system allocator with its arguments unchanged, so its guarantees
+// hold. Counting uses a thread-local cell that needs neither initialization nor memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -83,7 +83,7 @@ fn calls() -> u64 {
     CALLS.take().expect("this thread is watched")
 }
 
-/// Everything that may happen to a frame or a connection has happened.
+/// Checks that every kind of decision has occurred.
 fn everything_happened(counters: &WorkerCounters) {
     let sum = |of: fn(&WorkerCounters, u16) -> u64| (0..SERVERS).map(|id| of(counters, id)).sum::<u64>();
     assert!(sum(|counters, id| counters.server(ServerId(id)).packets.get()) > FRAMES / 10);
@@ -106,9 +106,9 @@ fn everything_happened(counters: &WorkerCounters) {
     }
 }
 
-/// By a clock of its own, so that minutes pass.
+/// With virtual time, so that minutes pass.
 #[test]
-fn deciding_takes_no_memory() {
+fn decisions_do_not_allocate() {
     let loads = Arc::new(Loads::new(SERVERS.into()));
     let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
     let templates = Arc::new(Templates::new(8, SERVERS.into(), SEED));
@@ -118,7 +118,7 @@ fn deciding_takes_no_memory() {
     snapshots.extend([1, 2].map(|absent| Arc::new(next_snapshot(&snapshots[0], absent, &loads))));
     let (mut traffic, mut batch) = (Traffic::new(1), Frames(vec![[0; 60]; BATCH]));
     let (mut verdicts, mut now) = (Vec::with_capacity(BATCH), Tick(u32::MAX - 60_000));
-    forwarder.adopt(Arc::clone(&snapshots[0])); // the empty one that it began with goes now
+    forwarder.adopt(Arc::clone(&snapshots[0])); // frees the empty initial one
     forwarder.set_wildcard_table(FlowTable::new(CONNECTIONS, SEED));
     watch();
     for round in 0..FRAMES / BATCH as u64 {
@@ -132,7 +132,10 @@ fn deciding_takes_no_memory() {
     }
     assert_eq!(calls(), 0);
     everything_happened(&counters);
-    assert!(templates.unbound() > 0 && !templates.is_empty(), "clients were bound, and had to go without");
+    assert!(
+        templates.unbound() > 0 && !templates.is_empty(),
+        "templates were created, and refused for lack of room"
+    );
     let listed = (0..).map_while(|bucket| forwarder.connections(bucket)).flatten();
     assert!(
         listed.filter(|entry| entry.key.port.is_some()).count() > 100,
@@ -140,8 +143,8 @@ fn deciding_takes_no_memory() {
     );
 }
 
-/// Ports that deal from a deck, watch the thread after a while, and end it when all is dealt.
-struct Dealer {
+/// Ports that generate traffic, start the watch after a while, and stop the worker at the end.
+struct Generator {
     traffic: Traffic,
     batch: Frames,
     batches: u64,
@@ -149,7 +152,7 @@ struct Dealer {
     calls: Arc<AtomicU64>,
 }
 
-impl Ports for Dealer {
+impl Ports for Generator {
     type Batch = Frames;
 
     fn count(&self) -> usize {
@@ -183,8 +186,8 @@ impl Ports for Dealer {
     }
 }
 
-/// What control does meanwhile, on another thread: new snapshots, listings, histograms. Gives back
-/// how many snapshots the worker has taken and let go of, and how many connections it has listed.
+/// Work of control on another thread: new snapshots, listings, histograms. Returns how many snapshots the
+/// worker has adopted and released, and how many connections it has listed.
 fn disturb(shared: &Shared, loads: &Loads, client: &WorkerClient, over: impl Fn() -> bool) -> (usize, usize) {
     let (mut retired, mut adopted, mut listed) = (Vec::<Arc<Snapshot>>::new(), 0, 0);
     for absent in (0..3).cycle().take_while(|_| !over()) {
@@ -202,14 +205,14 @@ fn disturb(shared: &Shared, loads: &Loads, client: &WorkerClient, over: impl Fn(
     (adopted, listed)
 }
 
-/// Timeouts that run out while the test runs.
+/// Timeouts that expire during the test.
 fn brief() -> Timeouts {
     let ms = Span::from_millis;
     Timeouts { tcp: ms(20), tcp_fin: ms(1), udp: ms(5) }
 }
 
 #[test]
-fn a_worker_s_whole_loop_takes_no_memory() {
+fn the_worker_loop_does_not_allocate() {
     let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
     let (stop, watched) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(u64::MAX)));
     let shared = Shared {
@@ -223,7 +226,7 @@ fn a_worker_s_whole_loop_takes_no_memory() {
     let worker = {
         let (shared, calls, loads) = (shared.clone(), Arc::clone(&watched), Arc::clone(&loads));
         std::thread::spawn(move || {
-            let dealer = Dealer {
+            let generator = Generator {
                 traffic: Traffic::new(2),
                 batch: Frames(vec![[0; 60]; BATCH]),
                 batches: 0,
@@ -233,7 +236,7 @@ fn a_worker_s_whole_loop_takes_no_memory() {
             let templates = Arc::new(Templates::new(CONNECTIONS, SERVERS.into(), SEED));
             let counters = Arc::clone(&shared.counters);
             let forwarder = Forwarder::new(CONNECTIONS, SEED, loads, templates, counters);
-            Worker::new(dealer, forwarder, shared, inbox, Wait::Adaptive).run()
+            Worker::new(generator, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };
     requests.send(WorkerRequest::WildcardTable(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
@@ -244,9 +247,9 @@ fn a_worker_s_whole_loop_takes_no_memory() {
     everything_happened(&counters);
 }
 
-/// Every scheduler's pick, with servers that are overloaded, and for clients who have to fall back.
+/// Picks of every scheduler, with overloaded servers, and with clients that need the fallback.
 #[test]
-fn picks_take_no_memory() {
+fn picks_do_not_allocate() {
     for (scheduler, servers) in Scheduler::ALL.iter().flat_map(|of| [(*of, 5), (*of, SERVERS)]) {
         let loads = Loads::new(servers.into());
         let flags = SchedulerFlags { fallback: true, port: true };
@@ -273,7 +276,7 @@ fn picks_take_no_memory() {
 }
 
 #[test]
-fn the_watch_sees_what_it_is_for() {
+fn the_watch_counts_allocations() {
     watch();
     let memory = std::hint::black_box(Box::new(7));
     drop(memory);

@@ -1,4 +1,4 @@
-//! From the configuration file to the pick: what a service's keys say is what its pool does.
+//! Scheduler keys of the configuration file, down to the pick.
 #![allow(missing_docs)]
 
 use directrix::control::api::Stats;
@@ -9,8 +9,8 @@ use directrix::wire::MacAddr;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Servers 0, 1 and 2 of weights 1, 3 and 2; IPVS's list begins with the last. `keys` belong to the
-/// service, `limit` to the server of weight 3.
+/// Servers 0, 1 and 2 with weights 1, 3 and 2; IPVS's list starts with the last one. `keys` are of the
+/// service, `limit` of the server with weight 3.
 fn service(keys: &str, limit: &str) -> (Pool, Loads) {
     let server = |last: u8, weight: u8, keys: &str| {
         format!("[[service.server]]\naddress = \"192.0.2.{last}\"\nweight = {weight}\n{keys}\n")
@@ -33,7 +33,7 @@ fn service(keys: &str, limit: &str) -> (Pool, Loads) {
     (registry.snapshot(&loads, std::time::Instant::now()).pool(ServiceId(0)).unwrap().clone(), loads)
 }
 
-/// Who gets the connections of a few clients, all of which stay open.
+/// Servers of the connections of a few clients, all of which stay open.
 fn picks<const N: usize>((pool, loads): &(Pool, Loads)) -> [Option<u16>; N] {
     std::array::from_fn(|client| {
         let client = ClientAddr::new(IpAddr::from([198, 51, 100, client as u8]), 1000 + client as u16);
@@ -45,7 +45,7 @@ fn picks<const N: usize>((pool, loads): &(Pool, Loads)) -> [Option<u16>; N] {
 }
 
 #[test]
-fn the_schedulers_in_the_file_pick() {
+fn configured_schedulers_pick() {
     let cases: [(&str, [u16; 7]); 7] = [
         ("rr", [2, 1, 0, 2, 1, 0, 2]),
         ("wrr", [2, 1, 0, 1, 2, 1, 2]),
@@ -62,7 +62,7 @@ fn the_schedulers_in_the_file_pick() {
 }
 
 #[test]
-fn a_hashed_client_has_one_server_and_with_its_port_several() {
+fn sh_uses_the_port_only_with_sh_port() {
     for scheduler in ["sh", "mh"] {
         let distinct = |flags: &str| {
             let keys = format!("scheduler = \"{scheduler}\"\nscheduler_flags = [{flags}]");
@@ -78,7 +78,7 @@ fn a_hashed_client_has_one_server_and_with_its_port_several() {
 }
 
 #[test]
-fn thresholds_in_the_file_hold() {
+fn configured_thresholds_hold() {
     for scheduler in ["fo", "rr", "wrr", "wlc", "sed", "twos", "ovf"] {
         let keys = format!("scheduler = \"{scheduler}\"");
         let limited = service(&keys, "upper_threshold = 2\nlower_threshold = 1");
@@ -91,13 +91,13 @@ fn thresholds_in_the_file_hold() {
 }
 
 #[test]
-fn one_packet_scheduling_is_the_services_own() {
+fn one_packet_scheduling_is_per_service() {
     assert!(service("one_packet = true", "").0.one_packet());
     assert!(!service("", "").0.one_packet());
 }
 
 #[test]
-fn every_scheduler_can_be_written() {
+fn every_scheduler_can_be_configured() {
     for scheduler in Scheduler::NAMES {
         let service = service(&format!("scheduler = \"{scheduler}\""), "");
         assert!(picks::<5>(&service)[0].is_some(), "{scheduler}");

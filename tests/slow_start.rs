@@ -1,5 +1,5 @@
-//! A server joins three that are under load: what share of the new connections it gets, second by
-//! second, with and without a slow start. Time is virtual; clients come at random, by a seed.
+//! Share of new connections of a server that joins three loaded ones, second by second, with and without
+//! slow start. Time is virtual; clients arrive at random, from a seed.
 #![allow(missing_docs)]
 
 use directrix::control::api::Stats;
@@ -16,24 +16,24 @@ use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-/// New connections a second, on average.
+/// New connections per second, on average.
 const RATE: u64 = 400;
-/// When the server joins, in seconds: long after connections have begun to be forgotten.
+/// Time at which the server joins, in seconds: long after the first connections have expired.
 const JOINS: u64 = 150;
-/// How long it takes until its whole weight counts, in seconds.
+/// Duration of slow start, in seconds.
 const SLOW: u64 = 40;
 const OTHERS: u16 = 3;
-/// The share of four equal servers.
+/// Share of one of four equal servers.
 const WHOLE: f64 = 0.25;
 
-/// How connections are.
+/// Kind of connections.
 #[derive(Clone, Copy)]
 struct Kind {
-    /// How long they are active, on average, in ms.
+    /// Mean time in an active state, in ms.
     active_ms: u64,
-    /// How long they are remembered afterwards: IPVS has 120 s after a FIN.
+    /// Time in an inactive state: IPVS has 120 s after a FIN.
     inactive_ms: u64,
-    /// Or until their client uses their port again, at any time before.
+    /// Ends earlier, at any time, when the client reuses its port.
     reused: bool,
 }
 
@@ -59,7 +59,7 @@ struct Simulation {
     events: BinaryHeap<Reverse<(u64, Event)>>,
     random: u64,
     kind: Kind,
-    /// New connections of each second: all, and those of the server that joins.
+    /// New connections per second: all, and those of the joining server.
     opened: Vec<[u64; 2]>,
     snapshots: usize,
 }
@@ -81,7 +81,7 @@ impl Simulation {
         Self { registry, snapshot, loads, epoch, now_ms: 0, events, random: 1, kind, opened, snapshots: 0 }
     }
 
-    /// Lets so many seconds pass.
+    /// Advances by this many seconds.
     fn run(mut self, seconds: u64) -> Self {
         self.opened = vec![[0; 2]; seconds as usize];
         while let Some(Reverse((at_ms, event))) = self.events.pop().filter(|of| of.0.0 < seconds * 1000) {
@@ -158,7 +158,7 @@ impl Simulation {
         ((self.random >> 32) * limit) >> 32
     }
 
-    /// The share of the server that has joined, from and to so many seconds afterwards.
+    /// Share of the joining server between two seconds after it joined.
     fn share(&self, seconds: std::ops::Range<u64>) -> f64 {
         let opened = &self.opened[(JOINS + seconds.start) as usize..(JOINS + seconds.end) as usize];
         let [all, its] = [0, 1].map(|of| opened.iter().map(|second| second[of]).sum::<u64>());
@@ -180,7 +180,7 @@ fn apply(registry: &mut Registry, services: Vec<VirtualService>) {
     registry.apply(&Rules { services, ..Rules::default() }, &|_| Stats::default()).unwrap();
 }
 
-/// What a server is due that counts with this part of its weight, beside three of the whole.
+/// Due share of a server with this part of its weight, beside three whole ones.
 fn due(part: f64) -> f64 {
     part / (f64::from(OTHERS) + part)
 }
@@ -189,8 +189,7 @@ fn joined(scheduler: Scheduler, slow_start: Option<u64>, kind: Kind, seconds: u6
     Simulation::new(scheduler, slow_start, kind).run(JOINS + seconds)
 }
 
-/// Each eighth of the ramp has its due share of the new connections, give or take a twentieth of the
-/// whole share.
+/// In each eighth of slow start the share is the due one, within a twentieth of the whole share.
 #[track_caller]
 fn rises_linearly(simulation: &Simulation) {
     let eighth = SLOW / 8;
@@ -202,7 +201,7 @@ fn rises_linearly(simulation: &Simulation) {
 }
 
 #[test]
-fn the_share_rises_linearly_whatever_connections_there_are() {
+fn the_share_rises_linearly() {
     for scheduler in [Scheduler::Wlc, Scheduler::Wrr, Scheduler::Sed, Scheduler::Nq, Scheduler::Twos] {
         for kind in [SHORT, SOON_FORGOTTEN, REUSED, LONG] {
             rises_linearly(&joined(scheduler, Some(SLOW), kind, SLOW));
@@ -210,9 +209,9 @@ fn the_share_rises_linearly_whatever_connections_there_are() {
     }
 }
 
-/// Under wlc, also while it has fewer of those that are over.
+/// With wlc, even while the server has fewer inactive connections.
 #[test]
-fn afterwards_the_share_is_whole() {
+fn the_share_is_whole_afterwards() {
     for (scheduler, kind) in [
         (Scheduler::Wlc, SHORT),
         (Scheduler::Wlc, REUSED),
@@ -229,16 +228,16 @@ fn afterwards_the_share_is_whole() {
 }
 
 #[test]
-fn without_a_slow_start_wlc_gives_the_new_server_everything() {
+fn without_slow_start_wlc_picks_the_new_server_only() {
     let wlc = joined(Scheduler::Wlc, None, SHORT, SLOW);
     assert!(wlc.share(0..SLOW / 8) > 0.95, "{}", wlc.share(0..SLOW / 8));
     let wrr = joined(Scheduler::Wrr, None, SHORT, SLOW);
     assert!((wrr.share(0..2) - WHOLE).abs() < 0.01, "{}", wrr.share(0..2));
 }
 
-/// Workers get as many new pools as there are steps, and none before or after.
+/// Workers get one new pool per step, and none before or after.
 #[test]
-fn a_ramp_costs_twenty_snapshots() {
+fn slow_start_takes_twenty_snapshots() {
     assert_eq!(joined(Scheduler::Wrr, Some(SLOW), SHORT, 2 * SLOW).snapshots, 21);
     let wlc = joined(Scheduler::Wlc, Some(SLOW), SOON_FORGOTTEN, 2 * SLOW).snapshots;
     assert!((21..=24).contains(&wlc), "until it has as many: {wlc}");

@@ -1,4 +1,4 @@
-//! Clients, each with one connection at a time, and a flood now and then.
+//! Simulated clients, each with one connection at a time, and occasional floods.
 
 use crate::director::{DNS, VIP, WEB};
 use crate::ipvs::Segment;
@@ -15,7 +15,7 @@ const FLOOD: u64 = 60;
 pub(crate) struct Clients {
     clients: Vec<Client>,
     flooding: bool,
-    /// Of datagrams rather than SYNs.
+    /// Flood of datagrams instead of SYNs.
     datagrams: bool,
 }
 
@@ -23,9 +23,9 @@ struct Client {
     address: Ipv4Addr,
     port: u16,
     service: ServiceId,
-    /// What it will still send: flags, last first; `None` for a datagram.
+    /// Remaining segments: flags, last first; `None` for a datagram.
     plan: Vec<Option<u8>>,
-    /// When it sends the next one, or begins anew.
+    /// Time of the next segment, or of a new connection.
     due_ms: u64,
 }
 
@@ -41,7 +41,7 @@ impl Clients {
         Self { clients: (0..CLIENTS).map(client).collect(), flooding: false, datagrams: false }
     }
 
-    /// What arrives now: at most one segment of a flow.
+    /// Segments that arrive now: at most one per flow.
     pub(crate) fn act(&mut self, now_ms: u64, random: &mut Random) -> Vec<Segment> {
         let due = self.clients.iter_mut().filter(|client| client.due_ms <= now_ms);
         let mut segments: Vec<_> = due.map(|client| client.act(now_ms, random)).collect();
@@ -76,7 +76,7 @@ impl Client {
         Segment { key, flags, frame }
     }
 
-    /// Another life: mostly from the next port, sometimes from the same one again.
+    /// Starts a new connection, mostly from the next port, sometimes from the same one.
     fn begin(&mut self, random: &mut Random) {
         if !random.one_in(4) {
             self.port = if self.port == u16::MAX { 40_000 } else { self.port + 1 };
@@ -90,8 +90,8 @@ impl Client {
         self.service = WEB;
         let end: &[u8] = match random.below(5) {
             0 => &[RST],            // reset
-            1 => &[],               // silent death
-            2 => &[FIN | ACK, SYN], // and the same ports at once again
+            1 => &[],               // no close
+            2 => &[FIN | ACK, SYN], // and reuse of the ports
             3 => &[FIN | ACK, ACK, FIN | ACK, RST | ACK],
             _ => &[FIN | ACK, ACK],
         };
@@ -101,7 +101,7 @@ impl Client {
     }
 }
 
-/// Mostly short, sometimes longer than a timeout.
+/// A pause, mostly short, sometimes longer than a timeout.
 fn pause_ms(over: bool, random: &mut Random) -> u64 {
     match random.below(60) {
         0 => 900_000 + random.below(100_000),
@@ -111,7 +111,7 @@ fn pause_ms(over: bool, random: &mut Random) -> u64 {
     }
 }
 
-/// A SYN or a datagram from an address that nobody has.
+/// A SYN or a datagram with a forged source address.
 fn stranger(random: &mut Random, datagram: bool) -> Segment {
     let address = Ipv4Addr::from_bits(0x0a00_0000 + random.below(1 << 24) as u32);
     let port = 1024 + random.below(60_000) as u16;

@@ -1,4 +1,4 @@
-//! The director: its workers, its registry of services, and what must hold after each batch.
+//! Simulated director: workers, registry of services, and the invariants after each batch.
 
 use crate::ipvs::{Known, Segment};
 use crate::random::Random;
@@ -26,7 +26,7 @@ pub(crate) const WEB: ServiceId = ServiceId(0);
 pub(crate) const DNS: ServiceId = ServiceId(1);
 const WEB_SERVERS: u8 = 4;
 const SERVERS: u8 = WEB_SERVERS + 2;
-/// How long after its time a connection may still be in the table.
+/// Longest time that an expired connection may stay in the table.
 const SWEEP_MS: u64 = 2000;
 
 pub(crate) struct Director {
@@ -34,7 +34,7 @@ pub(crate) struct Director {
     registry: Registry,
     snapshot: Arc<Snapshot>,
     loads: Arc<Loads>,
-    /// Servers that have been taken out, with connections still there.
+    /// Removed servers that still have connections.
     removed: BTreeSet<u16>,
     now_ms: u64,
     start: Tick,
@@ -46,13 +46,13 @@ struct Worker {
     capacity: usize,
     received: u64,
     forwarded: u64,
-    /// What its table must hold.
+    /// Expected content of the table.
     known: HashMap<V4Key, Known>,
-    /// Evictions so far, when the table was last compared with that.
+    /// Evictions at the last comparison of the table.
     evicted: u64,
 }
 
-/// What a decision meant for a frame: the address that it now has, or why it was dropped.
+/// Outcome of a frame: its new destination address, or its drop reason.
 type Outcome = Result<MacAddr, DropReason>;
 
 impl Director {
@@ -85,7 +85,7 @@ impl Director {
         self.now_ms
     }
 
-    /// Lets time pass, and keeps house afterwards.
+    /// Advances time, then sweeps.
     pub(crate) fn pass(&mut self, gap_ms: u64) {
         self.now_ms += gap_ms;
         let now = self.tick(self.now_ms);
@@ -98,7 +98,7 @@ impl Director {
         }
     }
 
-    /// Something happens to a real server, or the operator changes its weight.
+    /// Changes the state of a real server, or its weight.
     pub(crate) fn trouble(&mut self, random: &mut Random) {
         let id = random.below(SERVERS.into()) as u8;
         match random.below(6) {
@@ -114,7 +114,7 @@ impl Director {
         self.publish();
     }
 
-    /// Has every worker decide about its share of `segments`.
+    /// Has every worker decide about its part of `segments`.
     pub(crate) fn receive(&mut self, segments: Vec<Segment>) {
         let mut shares = vec![Vec::new(); self.workers.len()];
         for segment in segments {
@@ -126,15 +126,15 @@ impl Director {
         }
     }
 
-    /// Nothing comes any more, and nothing stays.
+    /// Ends the traffic: every connection must expire.
     pub(crate) fn settle(&mut self) {
         (0..20).for_each(|_| self.pass(50_000));
         assert!((0..SERVERS).all(|id| self.loads.get(server(id)) == ServerLoad::default()));
         assert!(self.workers.iter().all(|worker| worker.known.is_empty()));
     }
 
-    /// While connections only open, one after the other, no server is ahead of another by more than
-    /// one connection for its weight.
+    /// While connections only open, one by one, no server is ahead of another by more than one connection
+    /// for its weight.
     pub(crate) fn shares_are_right(&mut self, random: &mut Random) {
         (0..SERVERS).for_each(|id| self.weigh(id, 1 + random.below(5) as u16));
         self.removed.clear();
@@ -149,14 +149,14 @@ impl Director {
             web.map(|server| (self.loads.get(server.id).active, u32::from(server.config.weight.0))).collect();
         assert_eq!(shares.iter().map(|(opened, _)| opened).sum::<u32>(), u32::from(count));
         for (opened, weight) in &shares {
-            // opened / weight ≤ other / its_weight + 1 / weight, in whole numbers.
+            // opened / weight ≤ other / its_weight + 1 / weight, in integers.
             let bounded =
                 |(other, its_weight): &(u32, u32)| opened * its_weight <= other * weight + its_weight;
             assert!(shares.iter().all(bounded), "connections and weights: {shares:?}");
         }
     }
 
-    /// What has been counted, all workers together.
+    /// Sum of the counters of all workers.
     pub(crate) fn counted(&self) -> HashMap<&'static str, u64> {
         let mut sum = HashMap::new();
         for Worker { counters, forwarded, .. } in &self.workers {
@@ -178,7 +178,7 @@ impl Director {
         servers.filter(|entry| entry.id == server(id)).for_each(|entry| entry.config.weight = Weight(weight));
     }
 
-    /// All servers are there again, or all web servers have gone at once.
+    /// Restores all servers, or removes all web servers at once.
     fn heal(&mut self, random: &mut Random) {
         self.removed.clear();
         let gone = random.one_in(4);
@@ -223,14 +223,14 @@ impl Director {
         self.check(number);
     }
 
-    /// Compares what became of a segment with what should have, and notes it.
+    /// Compares the outcome of a segment with the expected one, and records it.
     fn follow(&mut self, number: usize, segment: &Segment, outcome: Outcome) {
         let (now_ms, timeouts) = (self.now_ms, self.registry.timeouts);
         let known = self.workers[number].known.get(&segment.key).copied();
         let continued = known.filter(|known| self.goes_on(known, segment));
         let ended = known.is_some_and(|known| self.expires(&known));
         let after = match continued {
-            // Its server is gone: nothing keeps it, so that it ends in its time.
+            // Its server is removed: frames do not renew it, so that it expires.
             Some(known)
                 if outcome == Err(DropReason::ServerRemoved) && self.outcome_at(known.server) == outcome =>
             {
@@ -242,12 +242,12 @@ impl Director {
             Some(known) if known.must_stay(now_ms) => {
                 panic!("{segment:?} of {known:?} became {outcome:?} at {now_ms}")
             }
-            // Its server is gone, so that the frame has ended it, and opens none.
+            // Its server is removed: the frame has ended it and opens none.
             None if ended && !segment.opens() => {
                 assert_eq!(outcome, Err(DropReason::ServerRemoved), "{segment:?}");
                 None
             }
-            // An unconfirmed connection may have given way to another just before.
+            // An unconfirmed connection may have been evicted just before.
             _ => {
                 self.opened(number, segment, outcome).map(|id| Known::opened(id, segment, now_ms, &timeouts))
             }
@@ -255,7 +255,7 @@ impl Director {
         let known = &mut self.workers[number].known;
         match after {
             Some(after) => drop(known.insert(segment.key, after)),
-            // What was refused for a full table, or for want of servers, had to go first.
+            // A connection refused for a full table, or for lack of servers, was ended first.
             None if ended || segment.opens() => drop(known.remove(&segment.key)),
             None => {}
         }
@@ -271,13 +271,13 @@ impl Director {
             && !(expire_nodest_conn && quiesced && segment.flags.is_some() && segment.opens())
     }
 
-    /// True if any frame ends this connection, which stands, since its server is gone.
+    /// True if any frame ends this live connection because its server is removed.
     fn expires(&self, known: &Known) -> bool {
         let gone = self.outcome_at(known.server) == Err(DropReason::ServerRemoved);
         self.registry.policy.expire_nodest_conn && gone && self.now_ms < known.deadline_ms
     }
 
-    /// What must become of a segment for this server.
+    /// Expected outcome of a segment for this server.
     fn outcome_at(&self, id: ServerId) -> Outcome {
         match self.snapshot.route(id) {
             Route::Removed => Err(DropReason::ServerRemoved),
@@ -286,7 +286,7 @@ impl Director {
         }
     }
 
-    /// The server that a segment of no connection has opened one to; checks that it was right.
+    /// Server of a connection that a segment has opened; checks that this was right.
     fn opened(&self, number: usize, segment: &Segment, outcome: Outcome) -> Option<ServerId> {
         let service = &self.registry.services[usize::from(segment.key.service().0)];
         let eligible: Vec<_> = service
@@ -314,7 +314,7 @@ impl Director {
         None
     }
 
-    /// The worker's table is what it must be, and so are loads and counters.
+    /// Compares the worker's table, loads and counters with the expected ones.
     fn check(&mut self, number: usize) {
         let (now_ms, start) = (self.now_ms, self.start);
         let tick = |ms: u64| Tick(start.0.wrapping_add(ms as u32));
@@ -328,7 +328,7 @@ impl Director {
         }
     }
 
-    /// The moment `ms` after the start, which is shortly before the clock wraps.
+    /// Tick `ms` after the start, which is shortly before the wrap.
     fn tick(&self, ms: u64) -> Tick {
         Tick(self.start.0.wrapping_add(ms as u32))
     }
@@ -343,14 +343,14 @@ impl Worker {
         Self { forwarder, counters, capacity, received: 0, forwarded: 0, known: HashMap::new(), evicted: 0 }
     }
 
-    /// True if a service has eight times as many connections as there is room for others, at the least:
-    /// some that are known may be gone already.
+    /// True if a service holds at least eight times as many entries as there are vacant ones. Some known
+    /// connections may have expired already.
     fn has_its_share(&self, service: ServiceId) -> bool {
         let held = self.known.keys().filter(|key| key.service() == service).count();
         held > 8 * self.capacity.saturating_sub(self.known.len())
     }
 
-    /// Forgets what is not in the table any more, if that had to go or could.
+    /// Removes known connections that are no longer in the table, if they may be gone.
     fn check(&mut self, now_ms: u64, tick: impl Fn(u64) -> Tick) {
         let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
         let table: HashMap<V4Key, FlowEntry<Flow>> = entries.map(|entry| (key(&entry.key), entry)).collect();
@@ -404,12 +404,12 @@ fn rip(id: u8) -> IpAddr {
     IpAddr::from([192, 168, 195, 170 + id])
 }
 
-/// A server's first or second network card.
+/// First or second network card of a server.
 fn mac(id: u8, card: u8) -> MacAddr {
     MacAddr([2, 1, 0, 0, card, id])
 }
 
-/// A client that has never been seen.
+/// A new client.
 fn newcomer(port: u16, flags: u8) -> Segment {
     let address = Ipv4Addr::new(203, 0, 113, (port % 251) as u8);
     let frame = frames::tcp((address, port), (VIP, 80), flags, &[]);

@@ -1,10 +1,10 @@
-//! IPVS's connections as its documentation tells of them: a map, a table of states, timeouts.
+//! Naive model of IPVS's connections by its documentation: a map, a state table, timeouts.
 
 use crate::support::frames::{ACK, FIN, RST, SYN};
 use directrix::flow::{ConnState, V4Key};
 use directrix::model::{ConnReuseMode, ServerId, Timeouts};
 
-/// Rows by the client's flag, columns by the state; the order of both is the documentation's.
+/// Rows by flag, columns by state, both in the order of the documentation.
 const TABLE: &str = "
      NO ES SS SR FW TW CL CW LA LI SA
 rst: CL CL CL SR CL CL CL CL LA LI CL
@@ -26,7 +26,7 @@ const NAMES: [(&str, ConnState); 11] = [
     ("SA", ConnState::SynAck),
 ];
 
-/// A segment or datagram of a client.
+/// Segment or datagram of a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) key: V4Key,
@@ -36,13 +36,13 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// True if it may begin a connection.
+    /// True if it may open a connection.
     pub(crate) fn opens(&self) -> bool {
         self.flags.is_none_or(|flags| flags & SYN != 0 && flags & RST == 0)
     }
 }
 
-/// A connection.
+/// Connection of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) server: ServerId,
@@ -51,19 +51,20 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// As `segment` opens it.
+    /// The connection that `segment` opens.
     pub(crate) fn opened(server: ServerId, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
         Self { server, state: ConnState::None, deadline_ms: 0 }.after(segment, now_ms, timeouts)
     }
 
-    /// After a further segment.
+    /// The connection after a further segment.
     pub(crate) fn after(self, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
         let datagram = if self.state == ConnState::None { ConnState::UdpNew } else { ConnState::Udp };
         let state = segment.flags.map_or(datagram, |flags| next(self.state, flags));
         Self { state, deadline_ms: now_ms + lifetime_ms(state, timeouts), ..self }
     }
 
-    /// True if `segment` belongs to it, rather than to a new one between the same ends.
+    /// True if `segment` belongs to the connection, false if it opens a new one with the same addresses and
+    /// ports.
     pub(crate) fn goes_on_with(&self, segment: &Segment, now_ms: u64, reuse: ConnReuseMode) -> bool {
         let over = match self.state {
             ConnState::TimeWait | ConnState::Close => reuse != ConnReuseMode(0),
@@ -73,7 +74,7 @@ impl Known {
         now_ms < self.deadline_ms && !(over && segment.opens())
     }
 
-    /// True if it must stay whatever happens: neither unconfirmed nor past its time.
+    /// True if it must be in the table: neither unconfirmed nor expired.
     pub(crate) fn must_stay(&self, now_ms: u64) -> bool {
         let unconfirmed = matches!(self.state, ConnState::SynRecv | ConnState::SynAck | ConnState::UdpNew);
         now_ms < self.deadline_ms && !unconfirmed

@@ -1,14 +1,14 @@
-//! A director over hours of virtual time: clients that come, talk, close, reset or fall silent,
-//! real servers that come and go, floods. Everything random comes from a seed; a failing one is
-//! named, and DIRECTRIX_SEED replays it.
+//! Simulation of a director over hours of virtual time: clients that connect, send, close, reset or stop,
+//! real servers that are added and removed, floods. All randomness comes from a seed. A failing seed is
+//! reported, and DIRECTRIX_SEED replays it.
 //!
 //! ```text
 //!  clients ─┐                 ┌─ worker 0 ─┐            ┌─ web servers
 //!           ├─ by their hash ─┼─ …         ├─ loads ────┤
 //!  flood ───┘                 └─ worker n ─┘            └─ DNS servers
 //! ```
-//! After every batch the tables of the workers must be what [`ipvs`], a plain map that follows
-//! IPVS's documentation, says they are.
+//! After every batch the tables of the workers must equal those of [`ipvs`], a plain map that follows
+//! IPVS's documentation.
 #![allow(missing_docs)]
 
 mod clients;
@@ -25,10 +25,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 const STEPS: usize = 1200;
-/// With this variable one seed is run instead of random ones.
+/// Environment variable with the one seed to run.
 const SEED: &str = "DIRECTRIX_SEED";
 
-/// Names the seed if its run fails.
+/// Reports the seed if its run fails.
 struct Named(u64);
 
 impl Drop for Named {
@@ -39,8 +39,8 @@ impl Drop for Named {
     }
 }
 
-/// One life of a director, from the first client to the last connection's end, and then a fresh
-/// start whose shares are measured. Gives back what was counted, by name.
+/// One run of a director, from the first client to the end of the last connection, then a new start with
+/// measured shares. Returns the counters by name.
 fn live(seed: u64) -> HashMap<&'static str, u64> {
     let _named = Named(seed);
     println!("seed {seed}");
@@ -62,16 +62,16 @@ fn live(seed: u64) -> HashMap<&'static str, u64> {
 }
 
 #[test]
-fn chosen_or_random_lives_go_by_the_rules() {
+fn random_runs_match_the_model() {
     match std::env::var(SEED) {
         Ok(seed) => drop(live(seed.parse().expect("a seed is a number"))),
         Err(_) => (0..12).for_each(|n| drop(live(RandomState::new().hash_one(n)))),
     }
 }
 
-/// The same lives every time, long enough for everything to happen.
+/// The same seeds every time, long enough to reach every outcome.
 #[test]
-fn these_lives_meet_every_fate() {
+fn fixed_runs_reach_every_outcome() {
     let mut sum = HashMap::<_, u64>::new();
     for seed in 0..8 {
         live(seed).into_iter().for_each(|(name, count)| *sum.entry(name).or_default() += count);
@@ -85,6 +85,6 @@ fn these_lives_meet_every_fate() {
 }
 
 #[test]
-fn the_same_seed_lives_the_same_life() {
+fn the_same_seed_gives_the_same_run() {
     assert_eq!(live(7), live(7));
 }

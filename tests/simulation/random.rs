@@ -1,4 +1,4 @@
-//! Chance, by a seed (xorshift64).
+//! Random numbers from a seed (xorshift64).
 
 pub(crate) struct Random(u64);
 
