@@ -1,4 +1,4 @@
-//! One director per interface: the second one is refused, whatever its backend.
+//! Exclusive claim on an interface: one director each, whatever its backend.
 
 use super::Interface;
 use crate::model::Diagnostic;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// The right to serve an interface. It ends with this value, and with the process.
+/// Exclusive right to serve an interface. It ends with this value, and with the process.
 ///
 /// It is an abstract Unix socket named after the interface's index (unix(7)): such names belong to
 /// one network namespace, exactly as the index does, and the kernel forgets them with the process.
@@ -16,22 +16,22 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Takes the right to serve `interface`.
+    /// Claims `interface`.
     ///
     /// # Errors
-    /// [`Diagnostic`] if another directrix has it.
+    /// [`Diagnostic`] if another directrix has claimed it.
     pub fn take(interface: &Interface) -> Result<Self, Diagnostic> {
         bind(interface.index).map(|_socket| Self { _socket }).map_err(|error| refusal(interface, &error))
     }
 
-    /// Whether another directrix has it.
+    /// True if another directrix has claimed it.
     #[must_use]
     pub fn is_taken(interface: &Interface) -> bool {
         bind(interface.index).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
     }
 }
 
-/// Whether some interface of this process's network namespace has a director, as far as can be seen.
+/// True if /proc/net/unix shows a claim on any interface of this network namespace.
 #[must_use]
 pub fn is_any_served() -> bool {
     let is_claim =

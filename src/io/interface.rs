@@ -1,4 +1,4 @@
-//! What the host says about an interface.
+//! Properties of interfaces.
 
 use crate::model::{Diagnostic, DiagnosticKind};
 use crate::sys::{ethtool, rtnetlink};
@@ -6,14 +6,14 @@ use crate::wire::MacAddr;
 use std::io;
 use std::net::Ipv4Addr;
 
-/// An interface's facts, read once at start.
+/// Properties of an interface, read once at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Name, as in `ip link`.
     pub name: String,
     /// Kernel index.
     pub index: u32,
-    /// Own address.
+    /// MAC address.
     pub mac: MacAddr,
     /// Largest IP packet, in bytes.
     pub mtu: u32,
@@ -28,9 +28,9 @@ pub struct Interface {
 pub struct OwnAddress {
     /// The address.
     pub address: Ipv4Addr,
-    /// Bits of its network.
+    /// Prefix length.
     pub prefix: u8,
-    /// The interface that has it, by name.
+    /// Name of its interface.
     pub interface: String,
 }
 
@@ -38,7 +38,7 @@ impl Interface {
     /// Every IPv4 address of the calling thread's network namespace.
     ///
     /// # Errors
-    /// What rtnetlink(7) reports.
+    /// Errors of rtnetlink(7).
     pub fn own_addresses() -> io::Result<Vec<OwnAddress>> {
         let (links, addresses) = (rtnetlink::links()?, rtnetlink::all_addresses()?);
         let of = |(index, (address, prefix)): (u32, (Ipv4Addr, u8))| {
@@ -48,10 +48,10 @@ impl Interface {
         Ok(addresses.into_iter().filter_map(of).collect())
     }
 
-    /// Reads the facts of the interface called `name` in the calling thread's network namespace.
+    /// Reads the properties of the interface `name` in the calling thread's network namespace.
     ///
     /// # Errors
-    /// [`Diagnostic`] if there is none of that name (the remedy lists those that exist), it is down,
+    /// [`Diagnostic`] if there is none of that name (the remedy lists the existing ones), it is down,
     /// or it is not Ethernet. The kind is [`DiagnosticKind::InterfaceAbsent`] if waiting may help.
     pub fn lookup(name: &str) -> Result<Self, Diagnostic> {
         let unreadable = |error| unreadable(name, &error);
@@ -67,20 +67,20 @@ impl Interface {
         Ok(Self { name: name.to_owned(), index: link.index, mac, mtu: link.mtu, queues, addresses })
     }
 
-    /// The bridge, bond or VRF that it is a port of.
+    /// Name of its master: a bridge, bond or VRF.
     #[must_use]
     pub fn master(&self) -> Option<String> {
         let master = rtnetlink::link(self.index).ok()??.master?;
         Some(rtnetlink::link(master).ok()??.name)
     }
 
-    /// Whether it has a carrier now: without one, no frame comes or goes.
+    /// True if it has a carrier now.
     ///
     /// # Errors
-    /// [`Diagnostic`] if it is gone, or has another MAC address than when it was looked up: nothing arrives
-    /// here any more then.
+    /// [`Diagnostic`] if it is gone, or its MAC address has changed since the lookup: then no frame arrives any
+    /// more.
     pub fn check_carrier(&self) -> Result<bool, Diagnostic> {
-        // A question that fails says nothing about the interface.
+        // A failed request says nothing about the interface.
         let Ok(link) = rtnetlink::link(self.index) else { return Ok(true) };
         let Some(link) = link else { return Err(changed(&self.name, "the interface is gone".into())) };
         match link.mac {
@@ -91,14 +91,14 @@ impl Interface {
         }
     }
 
-    /// How many queues it can transmit on, at least 1: often as many as it receives on.
+    /// Number of transmit queues, at least 1.
     pub(super) fn transmit_queues(&self) -> u32 {
         let allocated = || rtnetlink::link(self.index).ok().flatten().map(|link| link.transmit_queues);
         let count = ethtool::channels(&self.name).map(|channels| channels.transmit).or_else(allocated);
         count.unwrap_or(1).max(1)
     }
 
-    /// The first own address whose network holds `neighbor`: the sender for ARP to it.
+    /// The first own address whose network contains `neighbor`: the sender address for ARP.
     #[must_use]
     pub fn address_towards(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
         self.addresses
@@ -107,8 +107,8 @@ impl Interface {
             .map(|(own, _)| *own)
     }
 
-    /// The sender for ARP to `neighbor` by the routing table, if an entry of it says that `neighbor` is on-link
-    /// here. 0.0.0.0 if the table names no source.
+    /// The sender address for ARP by the routing table, if an entry has `neighbor` on-link here. 0.0.0.0 if it
+    /// names no source.
     #[must_use]
     pub fn source_by_route(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
         let is_on_link = |route: &rtnetlink::RouteInfo| route.is_unicast && !route.has_gateway;
@@ -119,8 +119,8 @@ impl Interface {
         Some(ask(rtnetlink::route)?.source.unwrap_or(Ipv4Addr::UNSPECIFIED))
     }
 
-    /// What no host can have `address` for, if so: it is the network or the broadcast address of one of
-    /// the interface's networks. /31 and /32 have none (RFC 3021).
+    /// The role of an `address` that no host can have: network or broadcast address of one of the interface's
+    /// networks. /31 and /32 have neither (RFC 3021).
     #[must_use]
     pub fn reserved(&self, address: Ipv4Addr) -> Option<String> {
         self.addresses.iter().filter(|(_, prefix)| *prefix < 31).find_map(|(own, prefix)| {
@@ -135,8 +135,8 @@ impl Interface {
         })
     }
 
-    /// The addresses that no other host sends from: its own, and the broadcast addresses of its networks,
-    /// as they are now. Those read before, if they cannot be read.
+    /// Current own and broadcast addresses, which no other host may use as source. Those of the lookup, if
+    /// rtnetlink fails.
     #[must_use]
     pub fn not_others(&self) -> Vec<Ipv4Addr> {
         let addresses = rtnetlink::addresses(self.index).unwrap_or_else(|_| self.addresses.clone());
@@ -147,7 +147,7 @@ impl Interface {
     }
 }
 
-/// The first and the last address of a network.
+/// Network and broadcast address of a network.
 fn ends(address: Ipv4Addr, prefix: u8) -> [u32; 2] {
     let first = network(address, prefix);
     [first, first | u32::MAX.checked_shr(prefix.into()).unwrap_or(0)]

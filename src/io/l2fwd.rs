@@ -1,8 +1,9 @@
-//! A bare AF_XDP forwarder: what the throughput bench measures directrix against.
+//! A bare AF_XDP forwarder, the reference DUT of the throughput bench.
 //!
-//! Written straight over the rings, with the ring lengths, packet memory and batch of
-//! [`super::xdp`]: receive, write two addresses, send, and give sent memory back to be filled
-//! again. No parsing, no table, no ownership of frames, no care for other sockets.
+//! Only the bench uses it; it is here because it needs `unsafe` and the backend's ring parameters.
+//!
+//! It has the ring lengths, packet memory and batch size of [`super::xdp`]: receive, write two MAC addresses,
+//! transmit, refill. There is no parsing, no table and no frame ownership.
 
 #![allow(unsafe_code)]
 
@@ -35,7 +36,7 @@ impl L2fwd {
     /// frames to [`L2fwd::fd`].
     ///
     /// # Errors
-    /// Whatever the kernel reports.
+    /// Errors of the kernel.
     pub fn open(interface: &Interface) -> io::Result<Self> {
         Self::bind(interface, CopyMode::Zero).or_else(|_| Self::bind(interface, CopyMode::Copy))
     }
@@ -54,8 +55,8 @@ impl L2fwd {
         let made = unsafe { Socket::new(config, &umem, &name, 0) };
         let (transmit, receive, rings) = made.map_err(io::Error::other)?;
         let (mut fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
-        // SAFETY: the frames are of the UMEM that the ring belongs to, each is given once, and nobody
-        // else has them.
+        // SAFETY: the frames are of the UMEM that the ring belongs to, each is given once, and there is no
+        // other user of them.
         unsafe { fill.produce(&frames[..RING_LEN as usize]) };
         let descs = [FrameDesc::default(); BATCH];
         Ok(Self { umem, receive, transmit, fill, completion, descs, sending: 0 })
@@ -92,7 +93,7 @@ impl L2fwd {
         // the UMEM of all frames.
         let sent = unsafe { self.completion.consume(&mut self.descs) };
         // SAFETY: the kernel has just given these chunks back. There is room: all chunks in use
-        // together, those that `open` has given, fill the ring and no more.
+        // together, all that `open` has given, fill the ring and no more.
         unsafe { self.fill.produce(&self.descs[..sent]) };
         self.sending -= sent;
     }

@@ -1,19 +1,19 @@
-//! The interfaces that carry another one's frames: ports of a bridge, the parent of a VLAN, and so on down.
+//! Lower devices of an interface, recursively: ports of a bridge, slaves of a bond, the parent of a VLAN.
 
 use crate::sys::rtnetlink::{self, LinkInfo};
 use std::collections::BTreeSet;
 use std::io;
 
-/// What lies below an interface.
+/// Lower devices of an interface.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct LowerInterfaces {
     /// Names of the interfaces in this network namespace.
     pub(super) names: Vec<String>,
-    /// Names of those among them, or the interface itself, that lie on one in another network namespace.
+    /// Names of those, or of the interface itself, whose lower device is in another network namespace.
     pub(super) leading_elsewhere: Vec<String>,
 }
 
-/// Finds the interfaces below the one with this index, in the calling thread's network namespace.
+/// Finds the lower devices of the interface with this index, in the calling thread's network namespace.
 pub(super) fn lower_interfaces(index: u32) -> io::Result<LowerInterfaces> {
     Ok(among(&rtnetlink::links()?, index))
 }
@@ -41,7 +41,7 @@ fn carries(lower: &LinkInfo, upper: &LinkInfo) -> bool {
     is_parent || lower.master == Some(upper.index)
 }
 
-/// True if the interface's link is its peer, at the other end, and not below it.
+/// True if IFLA_LINK names the peer, not a lower device.
 fn is_pair(link: &LinkInfo) -> bool {
     matches!(link.kind.as_deref(), Some("veth" | "netkit" | "vxcan"))
 }

@@ -1,4 +1,4 @@
-//! Frames in memory: the same loop without a wire, for tests and benches.
+//! In-memory backend, for tests and benches.
 
 use super::{Levels, Ports, SendOutcome};
 use crate::forward::{BATCH, Batch, Verdict};
@@ -7,10 +7,10 @@ use crossbeam::channel::{Receiver, Select, Sender, TrySendError, bounded, unboun
 use std::io;
 use std::time::Duration;
 
-/// How a memory backend is laid out.
+/// Dimensions of a memory backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryShape {
-    /// Pairs that frames are received from.
+    /// Receive ports.
     pub ports: usize,
     /// Interfaces that frames are forwarded to.
     pub interfaces: usize,
@@ -27,7 +27,7 @@ impl Default for MemoryShape {
     }
 }
 
-/// A worker's side: [`Ports`] over queues.
+/// The worker's end: [`Ports`] over channels.
 #[derive(Debug)]
 pub struct MemoryPorts {
     arriving: Vec<Receiver<Vec<u8>>>,
@@ -36,7 +36,7 @@ pub struct MemoryPorts {
     batch: MemoryBatch,
 }
 
-/// The other end of a [`MemoryPorts`]: what a test sends and sees.
+/// The far end of a [`MemoryPorts`]: the test's side.
 #[derive(Clone, Debug)]
 pub struct Wire {
     arriving: Vec<Sender<Vec<u8>>>,
@@ -48,7 +48,7 @@ pub struct Wire {
 pub struct MemoryBatch(Vec<Vec<u8>>);
 
 impl MemoryPorts {
-    /// Both ends of a wire of this shape.
+    /// Creates both ends.
     #[must_use]
     pub fn new(shape: MemoryShape) -> (Self, Wire) {
         let (to_ports, arriving) = (0..shape.ports).map(|_| unbounded()).unzip();
@@ -60,7 +60,7 @@ impl MemoryPorts {
 }
 
 impl Wire {
-    /// Lets a frame arrive on pair `port`.
+    /// Delivers a frame to `port`.
     ///
     /// # Panics
     /// If there is no such pair, or the [`MemoryPorts`] are gone.
@@ -68,7 +68,7 @@ impl Wire {
         self.arriving[port].send(frame).expect("the ports outlive the test's frames");
     }
 
-    /// Takes the frames that left by `interface`, in order.
+    /// Takes the frames sent on `interface`, in order.
     ///
     /// # Panics
     /// If there is no such interface.

@@ -1,8 +1,8 @@
-//! Whether frames that arrive on a veth have finished checksums.
+//! Checksum state of frames received on a veth.
 //!
-//! A veth hands over frames whose TCP or UDP checksum is left to the sender's device, unfinished. The peer settles
-//! that for all frames, also for those that it only passes on as port of a bridge: with transmit checksum offload
-//! off there, the kernel finishes them as they leave (`validate_xmit_skb` in net/core/dev.c).
+//! A veth delivers frames with an offloaded TCP or UDP checksum unfinished (CHECKSUM_PARTIAL). Transmit
+//! checksum offload of the peer decides for all frames, also those of a bridge that the peer is a port of: if
+//! it is off, the kernel finishes checksums on transmission (`validate_xmit_skb` in net/core/dev.c).
 
 use super::Interface;
 use crate::sys::ethtool;
@@ -13,21 +13,21 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-/// What is known of the checksums of frames from a veth's peer.
+/// Checksum state of frames from a veth's peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Checksums {
     /// Transmit checksum offload of the peer is off.
     Finished,
     /// It is on, at the peer of this name.
     Unfinished(String),
-    /// The peer cannot be asked.
+    /// The peer is not accessible.
     Unknown,
 }
 
-/// Asks the peer of `interface`; `None` if it is not a veth.
+/// Determines the state for `interface`; `None` if it is not a veth.
 ///
-/// A peer in another network namespace is found if that is init's or one of `ip netns`, and asking it takes
-/// CAP_SYS_ADMIN. The calling thread enters that namespace meanwhile.
+/// A peer in another network namespace is found if that is init's or one of `ip netns`. This takes
+/// CAP_SYS_ADMIN, and the calling thread enters that namespace meanwhile.
 pub(super) fn checksums(interface: &Interface) -> Option<Checksums> {
     let link = rtnetlink::link(interface.index).ok().flatten()?;
     (link.kind.as_deref() == Some("veth")).then(|| of_peer(&link))
@@ -42,13 +42,13 @@ fn of_peer(link: &LinkInfo) -> Checksums {
     answer.flatten().unwrap_or(Checksums::Unknown)
 }
 
-/// What the interface with this index does, in the calling thread's network namespace.
+/// State by the offload setting of the interface with this index, in the calling thread's network namespace.
 fn ask(index: u32) -> Option<Checksums> {
     let LinkInfo { name, .. } = rtnetlink::link(index).ok()??;
     Some(if ethtool::transmit_checksums(&name)? { Checksums::Unfinished(name) } else { Checksums::Finished })
 }
 
-/// The network namespace that has this number here, if it can be found.
+/// Opens the network namespace with this id, if it can be found.
 fn namespace(id: i32) -> Option<File> {
     let named = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files = named.chain([PathBuf::from("/proc/1/ns/net")]).filter_map(|path| File::open(path).ok());

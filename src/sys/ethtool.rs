@@ -1,5 +1,4 @@
-//! Questions and settings that only the ethtool ioctl has, in the calling thread's network
-//! namespace.
+//! The ethtool ioctl (SIOCETHTOOL), in the calling thread's network namespace.
 
 #![allow(unsafe_code)]
 
@@ -19,7 +18,7 @@ pub(crate) struct Channels {
     pub(crate) transmit: u32,
 }
 
-/// The queues of the interface called `name`; `None` if its driver does not tell.
+/// Queue counts of the interface `name` (ETHTOOL_GCHANNELS); `None` if the driver does not report them.
 pub(crate) fn channels(name: &str) -> Option<Channels> {
     let mut request = ChannelsRequest { command: ETHTOOL_GCHANNELS, ..ChannelsRequest::default() };
     ask(name, &mut request).ok()?;
@@ -27,7 +26,7 @@ pub(crate) fn channels(name: &str) -> Option<Channels> {
     Some(Channels { receive: receive + combined, transmit: transmit + combined })
 }
 
-/// Name of the driver of the interface called `name`; `None` if it does not tell.
+/// Driver name of the interface `name` (ETHTOOL_GDRVINFO).
 pub(crate) fn driver(name: &str) -> Option<String> {
     let mut request = DriverRequest { command: ETHTOOL_GDRVINFO, ..DriverRequest::default() };
     ask(name, &mut request).ok()?;
@@ -35,29 +34,29 @@ pub(crate) fn driver(name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&request.driver[..end]).into_owned())
 }
 
-/// Whether the interface called `name` leaves checksums of received frames to its device.
+/// Receive checksum offload of the interface `name`.
 pub(crate) fn receive_checksums(name: &str) -> Option<bool> {
     flag(name, ETHTOOL_GRXCSUM)
 }
 
-/// Whether the interface called `name` leaves checksums of sent frames to its device.
+/// Transmit checksum offload of the interface `name`.
 pub(crate) fn transmit_checksums(name: &str) -> Option<bool> {
     flag(name, ETHTOOL_GTXCSUM)
 }
 
-/// A setting that is on or off; `None` if the driver does not tell.
+/// A boolean setting; `None` if the driver does not report it.
 fn flag(name: &str, command: u32) -> Option<bool> {
     let mut value = ValueRequest { command, value: 0 };
     ask(name, &mut value).ok()?;
     Some(value.value != 0)
 }
 
-/// Keeps the kernel from merging an interface's received segments, until it is dropped.
+/// GRO switched off on one interface; dropping it switches GRO on again.
 #[derive(Debug)]
 pub(crate) struct GroOff(String);
 
 impl GroOff {
-    /// `None` if nothing was being merged.
+    /// Switches GRO off; `None` if it was off.
     pub(crate) fn new(name: &str) -> io::Result<Option<Self>> {
         if flag(name, ETHTOOL_GGRO) == Some(false) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Sending frames by running an XDP program on made-up ones.
+//! BPF_PROG_RUN with live frames: transmission by running an XDP program (only the throughput bench uses it).
 
 #![allow(unsafe_code)]
 
@@ -10,8 +10,7 @@ const BPF_PROG_RUN: libc::c_long = 10;
 /// linux/bpf.h, since Linux 5.18: what the program returns is done to the frame.
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 
-/// Most frames that are handed to the interface at once: as many as a driver polls for
-/// (NAPI_POLL_WEIGHT of include/linux/netdevice.h).
+/// Most frames sent in one burst: a driver's poll budget (NAPI_POLL_WEIGHT of include/linux/netdevice.h).
 pub const BURST_MAX: u32 = 64;
 
 /// The part of `union bpf_attr` that BPF_PROG_RUN reads (linux/bpf.h, `test`).
@@ -48,9 +47,10 @@ struct XdpMd {
     egress: u32,
 }
 
-/// Runs an XDP program on `count` copies of `frame`, as if they had arrived on queue 0 of
-/// the interface with index `interface` in the caller's network namespace; and does with each what
-/// the program says. XDP_TX sends it out there: each `burst` of them together, at most
+/// Runs an XDP program on `count` copies of `frame` and carries out its verdicts.
+///
+/// The frames count as received on queue 0 of the interface with index `interface` in the caller's network
+/// namespace. XDP_TX sends it out there: each `burst` of them together, at most
 /// [`BURST_MAX`], when the program has run on the last (`bpf_test_run_xdp_live` in net/bpf/test_run.c).
 ///
 /// A copy that was sent comes back to be used again, with whatever its receivers have written into it.

@@ -11,7 +11,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// How a fan-out group distributes frames over its sockets (linux/if_packet.h).
+/// Distribution of frames within a fan-out group (linux/if_packet.h).
 ///
 /// The hash is over addresses and ports, computed by the kernel's own dissector rather than taken
 /// from the hardware: it stays the same for all of a flow's frames, whatever queue or processor

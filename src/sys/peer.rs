@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket: the kernel's word, not the peer's.
+//! Credentials of the peer of a Unix socket, as the kernel recorded them.
 
 #![allow(unsafe_code)]
 
@@ -6,11 +6,11 @@ use nix::sys::socket::{getsockopt, sockopt};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// Groups that are asked for at first: more than most people are in.
+/// Supplementary groups in the first request: more than most users have.
 const GROUPS: usize = 64;
 
-/// The credentials that a process had when it connected (SO_PEERCRED and SO_PEERGROUPS, unix(7)). They
-/// stay, whoever gets the descriptor and whoever the process becomes later.
+/// Credentials of a process at the time it connected (SO_PEERCRED and SO_PEERGROUPS, unix(7)). They stay the
+/// same when the descriptor is passed on or the process changes its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCredentials {
     /// Effective user id.
@@ -24,25 +24,26 @@ pub struct PeerCredentials {
 }
 
 impl PeerCredentials {
-    /// Who connected to this end of a connected Unix socket.
+    /// Reads the credentials of the process that connected to this end.
     ///
     /// # Errors
-    /// What getsockopt(2) says. A kernel before 4.13, which does not tell supplementary groups, is no error:
-    /// there are none then.
+    /// Errors of getsockopt(2). Before Linux 4.13, which lacks SO_PEERGROUPS, there are no supplementary groups
+    /// and no error.
     pub fn of(socket: impl AsFd) -> io::Result<Self> {
         let process = getsockopt(&socket, sockopt::PeerCredentials)?;
         let groups = groups(socket.as_fd())?;
         Ok(Self { user: process.uid(), group: process.gid(), groups, process: process.pid() })
     }
 
-    /// Whether it is a member of a group, by the primary or by a supplementary one.
+    /// True if the group is its primary or a supplementary one.
     #[must_use]
     pub fn is_in(&self, group: u32) -> bool {
         self.group == group || self.groups.contains(&group)
     }
 }
 
-/// The credentials of a connection never change, so the second answer fits what the first asked for.
+/// Reads the supplementary groups. The credentials never change, so a second request of the reported size
+/// suffices.
 fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups = vec![0; GROUPS];
     loop {
@@ -61,8 +62,8 @@ fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
-/// SO_PEERGROUPS (`sk_getsockopt` in net/core/sock.c): how many groups there are is said also if they do
-/// not fit, with ERANGE.
+/// SO_PEERGROUPS (`sk_getsockopt` in net/core/sock.c). With ERANGE, too, the kernel reports the number of
+/// groups.
 fn ask(socket: BorrowedFd<'_>, groups: &mut [u32]) -> (io::Result<()>, usize) {
     const GROUP: usize = size_of::<libc::gid_t>();
     let mut length = size_of_val(groups) as libc::socklen_t; // 4 bytes for each of 65,536 at most
@@ -99,7 +100,7 @@ mod tests {
 
     /// Gives the calling thread alone these groups: without glibc, which has every thread follow.
     fn become_member(group: u32, groups: &[u32]) {
-        // SAFETY: the list is readable for as many gid_t as it is said to have; the other call takes numbers only.
+        // SAFETY: the list is readable for as many gid_t as its length says; the other call takes numbers only.
         let returned = unsafe {
             [
                 libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()),

@@ -1,4 +1,4 @@
-//! What this process uses, as the kernel counts it in /proc/self (proc(5)).
+//! Resource usage of this process, from /proc/self (proc(5)).
 
 use procfs::process::{LimitValue, Process, Stat};
 use procfs::{ProcResult, WithCurrentSystemInfo};
@@ -16,7 +16,7 @@ pub struct ProcessUsage {
     pub open_files: u64,
     /// File descriptors that may be open at most; `None` without a limit.
     pub open_files_max: Option<u64>,
-    /// When it started, in seconds since 1970; `None` if the system does not tell when it booted.
+    /// Start time in seconds since 1970; `None` if the boot time is unknown.
     pub started: Option<f64>,
 }
 

@@ -27,7 +27,7 @@ const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const RTGEN_HEADER: usize = 4;
 
-/// What RTM_GETLINK tells of one interface.
+/// Attributes of one interface, from RTM_GETLINK.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkInfo {
     pub(crate) index: u32,
@@ -41,26 +41,26 @@ pub(crate) struct LinkInfo {
     pub(crate) has_carrier: bool,
     pub(crate) is_ethernet: bool,
     pub(crate) xdp_program: Option<u32>,
-    /// What made it: "bond", "vlan", "veth"; `None` for an interface of the hardware.
+    /// Kind of a virtual interface: "bond", "vlan", "veth"; `None` for a hardware interface.
     pub(crate) kind: Option<String>,
-    /// IFF_MASTER: other interfaces carry its frames.
+    /// IFF_MASTER: a master device; other interfaces carry its frames.
     pub(crate) is_master: bool,
-    /// Index of the master that it carries the frames of.
+    /// Index of its master device.
     pub(crate) master: Option<u32>,
-    /// Index of the interface that it lies on; of a veth, its peer.
+    /// Index of the lower device; of a veth, its peer (IFLA_LINK).
     pub(crate) link: Option<u32>,
-    /// The network namespace of `link`, by its number here; `None` if it is this one.
+    /// Network namespace of `link`, by its id here (IFLA_LINK_NETNSID); `None` if it is this one.
     pub(crate) link_netns: Option<i32>,
 }
 
-/// Every interface.
+/// Lists all interfaces.
 pub(crate) fn links() -> io::Result<Vec<LinkInfo>> {
     let mut links = Vec::new();
     dump(libc::RTM_GETLINK, &[0; LINK_HEADER], |payload| links.extend(link_of(payload)))?;
     Ok(links)
 }
 
-/// The interface with this index, if there is one.
+/// Looks up an interface by index.
 pub(crate) fn link(index: u32) -> io::Result<Option<LinkInfo>> {
     let mut request = [0; LINK_HEADER];
     request[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -71,13 +71,13 @@ pub(crate) fn link(index: u32) -> io::Result<Option<LinkInfo>> {
     }
 }
 
-/// The IPv4 addresses of an interface with their prefix lengths.
+/// Lists the IPv4 addresses of an interface with their prefix lengths.
 pub(crate) fn addresses(index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
     let all = all_addresses()?.into_iter();
     Ok(all.filter(|(of, _)| *of == index).map(|(_, found)| found).collect())
 }
 
-/// Every IPv4 address of this host: the interface's index, the address, its prefix length.
+/// Lists all IPv4 addresses of the namespace: interface index, address, prefix length.
 pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     let mut addresses = Vec::new();
     let mut request = [0; ADDRESS_HEADER];
@@ -119,7 +119,7 @@ impl LinkInfo {
             libc::IFLA_XDP => self.xdp_program = program_of(value),
             libc::IFLA_LINKINFO => self.kind = kind_of(value),
             libc::IFLA_MASTER => self.master = Some(number),
-            // An interface that lies on no other tells its own index, or 0.
+            // Without a lower device it is the own index, or 0.
             libc::IFLA_LINK => self.link = Some(number).filter(|link| *link != 0),
             libc::IFLA_LINK_NETNSID => self.link_netns = Some(number.cast_signed()),
             _ => (),
@@ -137,7 +137,7 @@ fn kind_of(info: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned())
 }
 
-/// The number that this network namespace has for the one that `netns` is open on; `None` if it has none.
+/// Id of the network namespace `netns` in this one (RTM_GETNSID); `None` if it has none.
 pub(crate) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut body = vec![0; RTGEN_HEADER];
     attribute(&mut body, NETNSA_FD, &netns.as_raw_fd().to_ne_bytes());
@@ -151,11 +151,11 @@ pub(crate) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     Ok(id)
 }
 
-/// Asks for the kernel's or the driver's words on why it does not attach the XDP program `program` with `flags`
-/// (XDP_FLAGS_* of linux/if_link.h). `None` if there are none.
+/// Returns the extended acknowledgement of the kernel or driver that refuses to attach the XDP program
+/// `program` with `flags` (XDP_FLAGS_* of linux/if_link.h).
 ///
-/// To a refused bpf_link the kernel answers a number only, so the program is attached by a message, whose
-/// refusal has words. Should that succeed, the program is detached at once.
+/// A refused bpf_link yields only an errno, so this attaches the program by RTM_SETLINK. If that succeeds, it
+/// detaches the program at once.
 pub(crate) fn xdp_rejection(index: u32, program: BorrowedFd<'_>, flags: u32) -> Option<String> {
     let attach = |fd: RawFd| {
         let mut xdp = Vec::new();
@@ -168,7 +168,7 @@ pub(crate) fn xdp_rejection(index: u32, program: BorrowedFd<'_>, flags: u32) -> 
     };
     let refused = attach(program.as_raw_fd()).err();
     if refused.is_none() {
-        let _ = attach(-1); // whatever it says, there is nothing else to try
+        let _ = attach(-1); // an error leaves nothing else to try
     }
     refused?.words
 }
@@ -184,7 +184,7 @@ fn address_of(payload: &[u8]) -> Option<(u32, (Ipv4Addr, u8))> {
 mod tests {
     use super::*;
 
-    /// RTM_NEWLINK's payload: Ethernet, with these flags and attributes.
+    /// Payload of RTM_NEWLINK: Ethernet, with these flags and attributes.
     fn payload(index: u32, flags: libc::c_int, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0, 0];
         bytes.extend(libc::ARPHRD_ETHER.to_ne_bytes());

@@ -1,19 +1,19 @@
-//! Numbers of the kernel's headers that the libc crate does not have.
+//! Constants of the kernel's UAPI headers that the libc crate lacks, as of Linux 6.18.
 
 /// linux/sockios.h: any ethtool command.
 pub(super) const SIOCETHTOOL: libc::c_ulong = 0x8946;
 
-/// linux/ethtool.h: the driver of an interface.
+/// linux/ethtool.h: driver information.
 pub(super) const ETHTOOL_GDRVINFO: u32 = 0x03;
-/// linux/ethtool.h: whether checksums of received frames are left to the device.
+/// linux/ethtool.h: receive checksum offload.
 pub(super) const ETHTOOL_GRXCSUM: u32 = 0x14;
-/// linux/ethtool.h: whether checksums of sent frames are left to the device.
+/// linux/ethtool.h: transmit checksum offload.
 pub(super) const ETHTOOL_GTXCSUM: u32 = 0x16;
-/// linux/ethtool.h: whether received segments are merged.
+/// linux/ethtool.h: reads GRO.
 pub(super) const ETHTOOL_GGRO: u32 = 0x2b;
-/// linux/ethtool.h: sets that.
+/// linux/ethtool.h: sets GRO.
 pub(super) const ETHTOOL_SGRO: u32 = 0x2c;
-/// linux/ethtool.h: queues.
+/// linux/ethtool.h: queue counts.
 pub(super) const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 /// linux/if_link.h, within IFLA_XDP: ids of programs attached to an interface, in any mode.

@@ -1,4 +1,4 @@
-//! Netlink messages: made, sent, and their answers read.
+//! Netlink messages: requests, and iterators over answers.
 
 use crate::sys::uapi::NLMSGERR_ATTR_MSG;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -8,7 +8,7 @@ use std::io;
 const MESSAGE_HEADER: usize = 16;
 const ATTRIBUTE_HEADER: usize = 4;
 
-/// Sends a request for one thing; its answer's payload.
+/// Sends a request with a single answer. Returns the answer's payload.
 pub(super) fn get(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
     let mut answer = None;
     ask(kind, libc::NLM_F_ACK, body, |payload| {
@@ -18,7 +18,7 @@ pub(super) fn get(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
     answer.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Sends a dump request and shows `each` every answer's payload.
+/// Sends a dump request and passes the payload of each answer to `each`.
 pub(super) fn dump(kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let asked = ask(kind, libc::NLM_F_DUMP, body, |payload| {
         each(payload);
@@ -27,10 +27,10 @@ pub(super) fn dump(kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::R
     Ok(asked?)
 }
 
-/// A request that failed, or that the kernel refused.
+/// A failed or refused request.
 pub(super) struct Refused {
     error: io::Error,
-    /// What the kernel says of it.
+    /// Text of the extended acknowledgement.
     pub(super) words: Option<String>,
 }
 
@@ -46,8 +46,8 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// Sends a request and shows `each` every answer's payload, until the kernel says that there are no more.
-/// `flags` is NLM_F_DUMP, or NLM_F_ACK for a request with a single answer or none.
+/// Sends a request and passes the payload of each answer to `each`, up to NLMSG_DONE or the acknowledgement.
+/// `flags` is NLM_F_DUMP, or NLM_F_ACK for a request with one answer or none.
 pub(super) fn ask(
     kind: u16,
     flags: libc::c_int,

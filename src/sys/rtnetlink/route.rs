@@ -1,4 +1,4 @@
-//! The routing table's word on one address.
+//! Route lookups (RTM_GETROUTE).
 
 use super::message::{Attributes, attribute, get};
 use std::io;
@@ -7,26 +7,27 @@ use std::net::Ipv4Addr;
 /// `struct rtmsg` of linux/rtnetlink.h, in bytes.
 const ROUTE_HEADER: usize = 12;
 
-/// What RTM_GETROUTE tells of the way to one address.
+/// The route to one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteInfo {
-    /// To one host, and not to this one or to many.
+    /// RTN_UNICAST: neither local nor broadcast nor multicast.
     pub(crate) is_unicast: bool,
-    /// By a next hop, or one of several.
+    /// Through a gateway, or one of several.
     pub(crate) has_gateway: bool,
-    /// The address to send from.
+    /// Preferred source address.
     pub(crate) source: Option<Ipv4Addr>,
 }
 
-/// The entry of the routing table that an address is reached by through one interface; `None` if there is none.
+/// Looks up the routing table entry for an address through one interface.
 ///
-/// The kernel takes any address to be on-link there if no entry says otherwise (`ip_route_output_key_hash_rcu`
-/// in net/ipv4/route.c), so the entry itself is asked for.
+/// Without RTM_F_FIB_MATCH the kernel treats any address as on-link if no entry matches
+/// (`ip_route_output_key_hash_rcu` in net/ipv4/route.c).
 pub(crate) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<RouteInfo>> {
     ask_route(to, through, libc::RTM_F_FIB_MATCH)
 }
 
-/// The way to an address through one interface, with the source address that the kernel would choose.
+/// Looks up the route to an address through one interface, with the source address that the kernel would
+/// choose.
 pub(crate) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<RouteInfo>> {
     ask_route(to, through, 0)
 }

@@ -1,7 +1,7 @@
-//! Tells that interfaces or IPv4 addresses have changed, as rtnetlink does.
+//! Notification of changes to interfaces and IPv4 addresses, by rtnetlink multicast.
 //!
-//! What has changed is not read from the messages, which the kernel may lose when many come at once: whoever
-//! is told looks at what there is now.
+//! The messages are not parsed, as the kernel may lose some in a burst. The receiver reads the current state
+//! instead.
 
 use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
 use std::fmt;
@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 /// Multicast groups of linux/rtnetlink.h.
 const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR) as u32;
-/// A host that makes interfaces by the hundred is looked at so often at most.
+/// Least time between two notifications, for hosts that create interfaces by the hundred.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A subscription to changes of interfaces and addresses of one network namespace.
 pub struct NetworkWatch {
     socket: TokioSocket,
-    /// The next change is told of no earlier.
+    /// Earliest time of the next notification.
     rested: Instant,
 }
 
@@ -27,7 +27,7 @@ impl NetworkWatch {
     /// Subscribes in the calling thread's network namespace. Changes from now on count.
     ///
     /// # Errors
-    /// What socket(2), bind(2) or epoll(7) report.
+    /// Errors of socket(2), bind(2) or epoll(7).
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
@@ -38,14 +38,14 @@ impl NetworkWatch {
         Ok(Self { socket, rested: Instant::now() })
     }
 
-    /// Waits until something has changed since the last call that ended. May be dropped and called again.
+    /// Waits for a change since the last completed call. Cancel-safe.
     pub async fn changed(&mut self) {
         tokio::time::sleep_until(self.rested).await;
         poll_fn(|context| self.poll_any(context)).await;
         self.rested = Instant::now() + PAUSE;
     }
 
-    /// Reads all that is there. An error is a change as well: messages were lost (ENOBUFS).
+    /// Drains the socket. An error counts as a change: messages were lost (ENOBUFS).
     fn poll_any(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut any = Poll::Pending;
         while let Poll::Ready(received) = self.socket.poll_recv(context, &mut &mut [0_u8; 16][..]) {
