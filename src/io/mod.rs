@@ -64,14 +64,14 @@ pub struct Lost {
     pub no_buffer: u64,
     /// The frame was longer than a receive buffer.
     pub too_long: u64,
-    /// The steering program redirected the frame over, and the kernel did not take it to the worker's socket.
+    /// The steering program redirected the frame, and the kernel did not deliver it to the worker's socket.
     pub not_delivered: u64,
 }
 
 /// Transmit result of one batch: the frames with the verdict forward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendOutcome {
-    /// RedirectCounter to the kernel.
+    /// Accepted by the kernel.
     pub forwarded: u32,
     /// Dropped because the transmit ring was full.
     pub full: u32,

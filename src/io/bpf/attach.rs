@@ -1,4 +1,4 @@
-//! Putting the programs on an interface.
+//! Attachment of the programs to an interface.
 
 use super::{BpfLink, Programs, errors};
 use crate::io::Interface;
@@ -8,7 +8,7 @@ use aya::programs::ProgramError;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Where in the receive path the steering program runs.
+/// XDP mode: the place of the steering program in the receive path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
     /// In the driver, before the kernel has built a packet buffer.
@@ -36,10 +36,10 @@ pub enum AllowedModes {
     Any,
 }
 
-/// How many buffers a frame may take.
+/// Number of buffers that a frame may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffers {
-    /// One, as all drivers with XDP have it.
+    /// One, which every driver with XDP supports.
     One,
     /// Several, for frames that do not fit a page; since Linux 6.6, and not with all drivers.
     Several,
@@ -50,13 +50,13 @@ pub enum Buffers {
 pub struct Attached {
     /// Dropping it detaches.
     pub link: BpfLink,
-    /// Where the program runs.
+    /// Mode in which the program runs.
     pub mode: XdpMode,
-    /// Why it does not run in the driver, if it does not.
+    /// Reason for generic mode, if it does not run in the driver.
     pub refusal: Option<String>,
 }
 
-/// Attaches `directrix_steer`, for frames of so many `buffers`, in one of `modes`, in the driver if that is possible.
+/// Attaches `directrix_steer`, for frames of so many `buffers`, in one of `modes`, native if possible.
 ///
 /// # Errors
 /// [`Diagnostic`] if another XDP program is there, a capability is missing, or none of the modes works.
@@ -72,7 +72,7 @@ pub fn attach_steering(
     attach(program.as_fd(), interface, modes)
 }
 
-/// Attaches a loaded XDP program in one of `modes`, in the driver if that is possible.
+/// Attaches a loaded XDP program in one of `modes`, native if possible.
 ///
 /// # Errors
 /// [`Diagnostic`] if another XDP program is there, a capability is missing, or none of the modes works.
@@ -108,7 +108,7 @@ pub fn attach_guard(programs: &mut Programs, interface: &Interface) -> Result<Bp
         .map_err(|error| errors::guard_error(interface, &error))
 }
 
-/// Attaching again after a detachment finds the program in the kernel already.
+/// Accepts a program that is loaded already, as after a detachment.
 fn once(loading: Result<(), ProgramError>) -> Result<(), ProgramError> {
     match loading {
         Err(ProgramError::AlreadyLoaded) => Ok(()),
@@ -116,7 +116,7 @@ fn once(loading: Result<(), ProgramError>) -> Result<(), ProgramError> {
     }
 }
 
-/// Refusals that generic mode would meet as well.
+/// True for errors that generic mode would meet as well.
 fn is_final(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EPERM | libc::EACCES | libc::ENODEV))
 }

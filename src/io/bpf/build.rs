@@ -51,7 +51,7 @@ fn target() -> Result<&'static str, String> {
     Ok(if var("CARGO_CFG_TARGET_ENDIAN")? == "big" { "bpfeb" } else { "bpfel" })
 }
 
-/// Where Debian keeps `asm/types.h`; elsewhere the directory is not there and does no harm.
+/// Debian's multiarch directory of `asm/types.h`. On other systems it does not exist and does no harm.
 fn multiarch() -> Result<String, String> {
     let arch = var("CARGO_CFG_TARGET_ARCH")?;
     Ok(match arch.as_str() {

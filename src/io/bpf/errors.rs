@@ -1,4 +1,4 @@
-//! Why the kernel refused, and what to do about it.
+//! Diagnostics of BPF and XDP errors.
 
 use crate::io::Interface;
 use crate::model::{Diagnostic, ServiceAddress};
@@ -11,11 +11,11 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// How to get the capabilities that AF_XDP and BPF need. CAP_PERFMON is for the step over IP
-/// options: without it the verifier takes no arithmetic on packet pointers.
+/// Remedy for missing capabilities. CAP_PERFMON is needed to step over IP options: without it the verifier
+/// rejects variable offsets to packet pointers.
 pub(in crate::io) const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
     setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep";
-/// The name that the kernel shows for steer.bpf.c's XDP program.
+/// Kernel name of the XDP program of steer.bpf.c.
 const STEER: &str = "directrix_steer";
 
 /// "EBUSY: Device or resource busy".
@@ -26,11 +26,11 @@ pub(in crate::io) fn errno(error: &io::Error) -> String {
     }
 }
 
-/// The XDP program on an interface: its kernel id, and its name, which only CAP_SYS_ADMIN may
-/// read; otherwise it is "of unknown name".
+/// Returns id and name of the XDP program on an interface. Reading the name takes CAP_SYS_ADMIN; otherwise it
+/// is "of unknown name".
 ///
 /// # Errors
-/// Whatever netlink reports.
+/// Errors of rtnetlink.
 pub fn attached_program(interface: &Interface) -> io::Result<Option<(u32, String)>> {
     let Some(id) = rtnetlink::link(interface.index)?.and_then(|link| link.xdp_program) else {
         return Ok(None);
@@ -76,7 +76,7 @@ pub(super) fn queue_out_of_range(queue: u32, max: u32) -> Diagnostic {
         .remedy(format!("have at most {max} receive queues: ethtool -L INTERFACE combined {max}"))
 }
 
-/// Why `directrix_steer` cannot be attached in any mode.
+/// The steering program cannot be attached in any mode.
 pub(super) fn attach_error(interface: &Interface, error: &io::Error) -> Diagnostic {
     let name = &interface.name;
     let what = format!("attaching the steering program to {name}");
@@ -92,21 +92,22 @@ pub(super) fn attach_error(interface: &Interface, error: &io::Error) -> Diagnost
     }
 }
 
-/// Why a program does not run in the driver.
+/// Refusal of native mode by kernel or driver.
 pub(super) struct NativeRefusal<'a> {
     pub(super) interface: &'a Interface,
     pub(super) error: &'a io::Error,
-    /// The kernel's or the driver's own words.
+    /// Text of the extended acknowledgement.
     pub(super) words: Option<&'a str>,
 }
 
 impl NativeRefusal<'_> {
-    /// The kernel says so before it asks a driver (`dev_xdp_attach` in net/core/dev.c).
+    /// True if the driver lacks XDP. The kernel reports that only by this text (`dev_xdp_attach` in
+    /// net/core/dev.c, Linux 6.18); the errno, EOPNOTSUPP, is also the driver's.
     fn has_no_xdp(&self) -> bool {
         self.words.is_some_and(|words| words.to_lowercase().contains("does not support xdp in native mode"))
     }
 
-    /// For a caller that wants no other mode.
+    /// As the error of a caller that accepts no other mode.
     pub(super) fn into_error(self) -> Diagnostic {
         let name = &self.interface.name;
         let remedy = if self.has_no_xdp() {
@@ -157,7 +158,7 @@ pub(super) fn guard_error(interface: &Interface, error: &io::Error) -> Diagnosti
     }
 }
 
-/// Another XDP program stands where the steering program should.
+/// The interface has another XDP program.
 pub(in crate::io) fn occupied(interface: &Interface) -> Diagnostic {
     let what = format!("attaching the steering program to {}", interface.name);
     let name = &interface.name;
@@ -184,7 +185,7 @@ fn not_allowed(what: String, errno: String) -> Diagnostic {
         .remedy(CAPABILITIES)
 }
 
-/// Tells an aya error by the system call's error at its root, or else by its whole chain.
+/// Describes an aya error by the errno at its root, or else by its whole chain.
 fn from_chain(what: String, error: &(dyn Error + 'static)) -> Diagnostic {
     match os_error(error) {
         Some(os) if matches!(os.raw_os_error(), Some(libc::EPERM | libc::EACCES)) => {

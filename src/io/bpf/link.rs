@@ -1,4 +1,4 @@
-//! Attachments that end with the process that made them.
+//! bpf_links: attachments that end with the process. UAPI structures as of Linux 6.18.
 
 #![allow(unsafe_code)]
 
@@ -63,7 +63,7 @@ fn create(program: BorrowedFd<'_>, mut request: LinkCreate) -> io::Result<BpfLin
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just returned this descriptor (an int) to us, so it is open, and
-    // nobody else knows it.
+    // SAFETY: the kernel has just returned this descriptor (an int) to us, so it is open, and has no other
+    // owner.
     Ok(BpfLink(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
 }

@@ -1,8 +1,7 @@
-//! The BPF programs: which frames are directrix's, and what becomes of the kernel's copy.
+//! BPF programs: the steering program (XDP) and the guard program (TCX).
 //!
-//! `steer.bpf.c` says what a wanted frame is. [`Programs`] holds one loaded copy of it for one
-//! interface; attaching yields a [`BpfLink`], and the link's end, by drop or by the death of the
-//! process, is the end of the attachment.
+//! [`Programs`] holds one loaded copy of `steer.bpf.c` for one interface. Attaching yields a [`BpfLink`]; the
+//! attachment ends when the link is dropped or the process ends.
 
 mod attach;
 mod errors;
@@ -39,7 +38,7 @@ const QUEUES_MAX: u32 = 1024;
 /// IP protocol number (1), [`KeyKind`] (1).
 type ServiceKey = [u8; 8];
 
-/// What a key stands for. Mirrors steer.bpf.c.
+/// Kind of a key. Mirrors steer.bpf.c.
 #[derive(Clone, Copy)]
 enum KeyKind {
     /// A service of this port.
@@ -50,15 +49,15 @@ enum KeyKind {
     Wildcard,
 }
 
-/// The programs and maps of one interface, in the kernel.
+/// The loaded programs and maps of one interface.
 pub struct Programs {
     ebpf: Ebpf,
     keys: BTreeSet<ServiceKey>,
 }
 
 impl Programs {
-    /// Creates the maps, with no service and no socket in them. Frames will be taken only if they
-    /// are addressed to the MAC of `interface`.
+    /// Creates the maps, without services and sockets. Only frames to the MAC address of `interface` will be
+    /// redirected.
     ///
     /// # Errors
     /// [`Diagnostic`] if the kernel refuses, mostly for want of CAP_BPF.
@@ -66,7 +65,7 @@ impl Programs {
         Self::load_for(interface, u32::MAX)
     }
 
-    /// [`Programs::load`] for sockets that take frames of at most `frame_max` bytes: longer ones are counted.
+    /// [`Programs::load`] for sockets with buffers of `frame_max` bytes: longer frames are counted.
     pub(super) fn load_for(interface: &Interface, frame_max: u32) -> Result<Self, Diagnostic> {
         let mut own_mac = [0u8; 8];
         own_mac[..6].copy_from_slice(&interface.mac.0);
@@ -78,7 +77,7 @@ impl Programs {
         Ok(Self { ebpf, keys: BTreeSet::new() })
     }
 
-    /// Replaces the set of services. Those that stay are never missing in between.
+    /// Replaces the set of services. Services in both sets are never missing in between.
     ///
     /// # Errors
     /// [`Diagnostic`] if a service is not IPv4, there are too many, or the kernel refuses; the set
@@ -99,7 +98,7 @@ impl Programs {
         Ok(())
     }
 
-    /// Readers of what is handed over to the sockets of `queues`.
+    /// Readers of the redirect counters of `queues`.
     ///
     /// # Errors
     /// [`Diagnostic`] if there is no descriptor left.
@@ -115,7 +114,7 @@ impl Programs {
         readers().map_err(|error| errors::map_error("redirected", &MapError::IoError(error)))
     }
 
-    /// Hands the frames of a receive queue to an AF_XDP socket that is bound to that queue.
+    /// Redirects the frames of a receive queue to an AF_XDP socket bound to that queue.
     ///
     /// # Errors
     /// [`Diagnostic`] if the kernel refuses the socket, or `queue` is not below 1024.
@@ -150,7 +149,7 @@ fn services_map(ebpf: &mut Ebpf) -> ServicesMap<'_> {
     HashMap::try_from(map).expect("services maps 8 bytes to one")
 }
 
-/// A key that is not there is as good as removed, and there is no other way for this to fail.
+/// Removes keys. A missing key is no error, and the call has no other failure.
 fn remove(map: &mut ServicesMap<'_>, keys: &[ServiceKey]) {
     for key in keys {
         let _ = map.remove(key);

@@ -1,7 +1,7 @@
-//! How many frames the steering program has handed over to the sockets.
+//! Counters of the frames that the steering program has redirected to the sockets.
 //!
-//! The kernel may refuse such a frame (`xsk_rcv_check` in net/xdp/xsk.c), and then neither the program nor the
-//! socket hears of it: so it takes the program's count beside the socket's.
+//! The kernel may drop such a frame (`xsk_rcv_check` in net/xdp/xsk.c) without a trace in program or socket.
+//! Comparing the program's count with the socket's reveals it. UAPI structures as of Linux 6.18.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// `enum bpf_cmd` of linux/bpf.h.
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 
-/// What has been handed over to the socket of one queue. `struct counts` of steer.bpf.c.
+/// Frames redirected to the socket of one queue. Mirrors `struct redirect_counts` of steer.bpf.c.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::io) struct RedirectCounts {
@@ -22,7 +22,7 @@ pub(in crate::io) struct RedirectCounts {
     pub(in crate::io) too_long: u64,
 }
 
-/// Reads the counts of one queue. It allocates nothing after it is made.
+/// Reader of the counters of one queue. Allocates only when it is made.
 #[derive(Debug)]
 pub(in crate::io) struct RedirectCounter {
     map: Arc<OwnedFd>,
@@ -42,15 +42,15 @@ struct Lookup {
 }
 
 impl RedirectCounter {
-    /// A reader of the map `redirected` of steer.bpf.c, which has the counts of `cpus` possible processors.
+    /// A reader of the per-CPU map `redirected` of steer.bpf.c, with `cpus` possible processors.
     pub(super) fn new(map: Arc<OwnedFd>, queue: u32, cpus: usize) -> Self {
         Self { map, queue, by_cpu: vec![RedirectCounts::default(); cpus].into() }
     }
 
-    /// The counts so far, of all processors together.
+    /// Returns the sum over all processors.
     ///
     /// # Errors
-    /// Whatever bpf(2) reports.
+    /// Errors of bpf(2).
     pub(in crate::io) fn read(&mut self) -> io::Result<RedirectCounts> {
         let request = Lookup {
             map: self.map.as_raw_fd().cast_unsigned(),

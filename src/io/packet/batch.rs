@@ -1,4 +1,4 @@
-//! Frames received together: in slots of the ring, or in buffers if they are longer than a slot.
+//! A batch of frames: in slots of the ring, or in buffers if they are longer than a slot.
 //!
 //! **Invariant.** Between two calls of `receive`, every slot taken from the ring is in `frames`,
 //! once; `release` empties `frames` and gives each slot back, once. Nothing else holds a slot.
@@ -43,7 +43,7 @@ impl PacketBatch {
         Self { ring, frames: Vec::with_capacity(BATCH), merged, merged_used: 0 }
     }
 
-    /// Takes what has arrived, as far as there is room for it.
+    /// Takes the pending frames, as far as there is room.
     #[inline]
     pub(super) fn fill(&mut self, socket: &PacketSocket) {
         assert!(self.frames.is_empty(), "the batch before has not been finished");
@@ -76,14 +76,14 @@ impl PacketBatch {
         }
     }
 
-    /// Gives every frame's memory back.
+    /// Gives back the memory of all frames.
     #[inline]
     pub(super) fn release(&mut self) {
         self.frames.drain(..).for_each(|frame| self.ring.give_back(frame.slot));
         self.merged_used = 0;
     }
 
-    /// Frames that wait in the ring, and slots that the kernel can still fill.
+    /// Pending frames, and free slots.
     pub(super) fn levels(&self) -> (usize, usize) {
         let waiting = self.ring.waiting();
         (waiting, self.ring.slots().saturating_sub(waiting + self.frames.len()))

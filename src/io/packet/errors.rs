@@ -1,10 +1,10 @@
-//! Why the kernel refused, and what to do about it.
+//! Diagnostics of packet socket errors.
 
 use crate::io::bpf::{CAPABILITIES, errno};
 use crate::model::Diagnostic;
 use std::io;
 
-/// An error of a packet socket's system call, told with its remedy.
+/// Describes an error of a packet socket's system call, with its remedy.
 pub(super) fn socket_error(what: String, error: &io::Error) -> Diagnostic {
     let (cause, remedy) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => ("CAP_NET_RAW is missing", CAPABILITIES),

@@ -1,8 +1,8 @@
-//! Which frames the kernel copies into the ring: a classic BPF program made from the services.
+//! Socket filter: a classic BPF program generated from the services, which selects the frames that the kernel
+//! copies into the ring.
 //!
-//! The filter keeps frames that are none of ours from costing a copy and a wake-up. It is never
-//! the last word, since the decision checks every frame again; so it may be coarser than the
-//! services where an exact program would be too long for the kernel.
+//! The filter saves copy and wake-up for all other frames. It may be coarser than the services where an exact
+//! program would exceed the kernel's limit, since the decision checks every frame again.
 //!
 //! ```text
 //! to us, of no VLAN, IPv4 ──▶ search the VIPs ──▶ protocol ──▶ fragment? ──▶ search the ports ──▶ keep
@@ -79,7 +79,7 @@ fn wanted(services: &[ServiceAddress]) -> Wanted {
     wanted
 }
 
-/// What holds for every frame we want, before `body` looks at the IP header.
+/// Prepends the tests that hold for every wanted frame to `body`, which tests the IP header.
 fn framed(body: Program) -> Program {
     let mut program = Vec::with_capacity(body.len() + 11);
     program.extend(require(ancillary(libc::SKF_AD_PKTTYPE), u32::from(libc::PACKET_HOST)));
@@ -190,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, SocketAddr};
 
-    /// What the kernel hands to a filter.
+    /// Input of a filter in the kernel.
     #[derive(Clone, Debug)]
     struct Frame {
         kind: u32,

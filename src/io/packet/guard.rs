@@ -1,9 +1,9 @@
-//! The kernel's own copy of each frame.
+//! The guard program: suppression of the kernel's own copy of each frame.
 //!
-//! A packet socket taps frames; the kernel goes on to handle them as well. For a VIP that it owns
-//! it would answer, with routing on it would forward. The guard, a classifier right behind the
-//! taps, drops the services' frames there. Without it directrix runs only where the kernel would
-//! drop them anyway: a frame for an address that is not local, with forwarding off.
+//! A packet socket only taps frames; the kernel processes them as well. It would answer for a local VIP, and
+//! forward if routing is on. The guard, a TCX classifier right after the taps, drops the services' frames.
+//! Without it directrix runs only where the kernel would drop them anyway: for an address that is not local,
+//! with forwarding off.
 
 use crate::io::Interface;
 use crate::io::bpf::{self, BpfLink, Programs};
@@ -11,26 +11,26 @@ use crate::model::{Diagnostic, ServiceAddress};
 use nix::ifaddrs::getifaddrs;
 use std::net::IpAddr;
 
-/// What keeps the kernel from handling the services' frames too.
+/// State of the guard program.
 pub(super) enum Guard {
-    /// The classifier; dropping it, or the death of the process, detaches it.
+    /// Attached; ends with this value or the process.
     Attached {
         /// Detaches first.
         _link: BpfLink,
         /// Holds the set of services. Boxed because it is large.
         programs: Box<Programs>,
     },
-    /// It could not be attached: the host must be such that none is needed.
+    /// Not attached: the host must not need it.
     Refused {
-        /// Where.
+        /// The interface.
         interface: Interface,
-        /// Why.
+        /// The reason.
         error: Diagnostic,
     },
 }
 
 impl Guard {
-    /// Attaches the classifier with no service in it, if the kernel lets us.
+    /// Attaches the classifier without services, if the kernel permits.
     pub(super) fn attach(interface: &Interface) -> Self {
         let attached = Programs::load(interface).and_then(|mut programs| {
             bpf::attach_guard(&mut programs, interface).map(|link| (link, Box::new(programs)))
@@ -77,13 +77,13 @@ fn check_host(
     Ok(())
 }
 
-/// All IPv4 addresses of this network namespace. If they cannot be read, there are none to refuse.
+/// All IPv4 addresses of this network namespace; none if they cannot be read.
 fn local_addresses() -> Vec<IpAddr> {
     let all = getifaddrs().into_iter().flatten();
     all.filter_map(|entry| Some(IpAddr::V4(entry.address?.as_sockaddr_in()?.ip()))).collect()
 }
 
-/// Whether the kernel routes packets that arrive on the interface (ip-sysctl.rst).
+/// True if the kernel forwards packets received on the interface (ip-sysctl.rst).
 fn forwards(interface: &str) -> bool {
     // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` wants a slash for it.
     let setting = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"));

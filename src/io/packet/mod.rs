@@ -1,16 +1,15 @@
-//! AF_PACKET: frames from a memory-mapped ring, sent in batches past the queueing discipline.
+//! AF_PACKET backend: a memory-mapped receive ring; transmission in batches that bypass the qdisc.
 //!
-//! For interfaces and kernels without AF_XDP. Each worker has a ring of its own on the client
-//! side; a fan-out group spreads the flows over them. The sockets tap the interface (`ETH_P_ALL`)
-//! because taps come before everything else that may take a frame: the guard, which silences the
-//! kernel's own copy, sits behind them, where a socket bound to `ETH_P_IP` would
-//! see nothing any more.
+//! For interfaces and kernels without AF_XDP. Each worker has its own ring on the client side; a fan-out group
+//! distributes the flows. The sockets are bound to `ETH_P_ALL`, because such taps come before everything else
+//! in the receive path. The guard program, which drops the kernel's copy, comes after them, and a socket bound
+//! to `ETH_P_IP` would see nothing.
 //!
 //! ```text
 //! frame ─▶ taps ─▶ fan-out ─▶ filter ─▶ ring ─▶ decide ─▶ sendmmsg, from the ring's own memory
 //!            └──▶ guard ─▶ not a service's: the kernel, untouched
 //! ```
-//! The fan-out chooses a worker before its socket's filter runs; all have the same filter.
+//! The fan-out group selects a socket before that socket's filter runs; all have the same filter.
 
 mod batch;
 mod errors;
@@ -35,14 +34,14 @@ use std::sync::Arc;
 use steering::PacketSteering;
 use transmit::TransmitSockets;
 
-/// The most members of a fan-out group without asking for more (`PACKET_FANOUT_MAX` of old
+/// Largest default size of a fan-out group (`PACKET_FANOUT_MAX` of old
 /// kernels, net/packet/internal.h).
 const WORKERS_MAX: usize = 256;
 
 /// Kernel memory for merged frames that wait for a worker, in bytes.
 const MERGED_BUFFER: libc::c_int = 8 << 20;
 
-/// Opens a ring for each worker on the client side, and ways out of every interface.
+/// Opens a ring for each worker on the client side, and transmit sockets on every interface.
 ///
 /// # Errors
 /// [`Diagnostic`] if a capability is missing, an interface is gone or down, or memory is short.
@@ -64,7 +63,7 @@ pub fn open(plan: &PortPlan) -> Result<Opened<PacketPorts>, Diagnostic> {
     Ok(Opened { workers, steering })
 }
 
-/// Whether [`open`] can do as `plan` says, as far as that is known without opening anything.
+/// Validates `plan` for [`open`], as far as possible without opening anything.
 ///
 /// # Errors
 /// [`Diagnostic`] if it asks for too many workers.
@@ -83,7 +82,7 @@ fn worker_count(plan: &PortPlan) -> Result<usize, Diagnostic> {
         .remedy("use fewer workers: more than there are cores do not help"))
 }
 
-/// A socket with its ring, not bound, that rejects every frame.
+/// Opens a socket with its ring, whose filter rejects every frame.
 fn receiver(interface: &Interface) -> Result<(PacketSocket, Ring), Diagnostic> {
     let open = || -> io::Result<_> {
         let socket = PacketSocket::open()?;
@@ -108,7 +107,7 @@ fn transmitter(interface: &Interface) -> Result<TransmitSockets, Diagnostic> {
     })
 }
 
-/// Joins the sockets, if there are several, in a fan-out group that is theirs alone.
+/// Joins the sockets, if there are several, to a new fan-out group.
 fn spread(receivers: &[Arc<PacketSocket>]) -> io::Result<()> {
     let [first, others @ ..] = receivers else { return Ok(()) };
     if others.is_empty() {

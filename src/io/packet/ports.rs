@@ -1,4 +1,4 @@
-//! One worker's view of the wire: a ring to receive from, and the ways out of each interface.
+//! One worker's ports: a receive ring, and transmit sockets on every interface.
 #![allow(unsafe_code)]
 
 use super::batch::PacketBatch;
@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A fan-out member's ring on the client side, and sockets to send by on every interface.
+/// A fan-out member's receive ring on the client side, and transmit sockets on every interface.
 #[derive(Debug)]
 pub struct PacketPorts {
     receiver: Arc<PacketSocket>,
@@ -29,7 +29,7 @@ impl PacketPorts {
         Self { receiver, batch, transmitters, send_queue: SendQueue::new() }
     }
 
-    /// Sends the frames of the batch that are to be forwarded, in order.
+    /// Sends the frames with the verdict forward, in order.
     ///
     /// Order matters within a flow, and a flow may alternate between merged and ordinary frames;
     /// so each change of path ends a run.
@@ -83,7 +83,7 @@ impl Ports for PacketPorts {
         Ok(())
     }
 
-    /// What waits to be sent is not known in frames, so `transmit` is 0.
+    /// `transmit` is 0: the kernel reports the send queue in bytes, not in frames.
     fn levels(&mut self, _port: usize) -> Levels {
         let (waiting, free) = self.batch.levels();
         Levels { receive: waiting as u32, transmit: 0, fill: free as u32 } // a few thousand slots

@@ -1,4 +1,4 @@
-//! The receive ring: memory shared with the kernel, cut into slots that change hands.
+//! The receive ring: memory shared with the kernel, in slots owned by either side.
 //!
 //! Version 2 of the ring (`TPACKET_V2`, Documentation/networking/packet_mmap.rst): each frame has a
 //! slot of its own and is visible at once. Version 3 packs frames into blocks that the kernel
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Length of `struct virtio_net_hdr` (linux/virtio_net.h), which precedes each frame.
 pub(super) const VIRTIO_HEADER: usize = 10;
 
-/// What stands before the Ethernet header in a slot, at most: `tpacket_rcv` in
+/// Largest space before the Ethernet header in a slot: `tpacket_rcv` in
 /// net/packet/af_packet.c aligns the headers to 16 and puts the virtio header behind them.
 const HEADROOM: usize = 80;
 /// An Ethernet header with a VLAN tag.
@@ -44,11 +44,11 @@ const SLOTS_MAX: usize = 4096;
 pub(super) struct Ring {
     memory: NonNull<u8>,
     geometry: RingGeometry,
-    /// The slot that the kernel fills next, as far as we have seen.
+    /// The next slot to take.
     next: usize,
 }
 
-/// How a ring is cut up, in bytes and slots.
+/// Dimensions of a ring, in bytes and slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RingGeometry {
     slot_len: usize,
@@ -56,7 +56,7 @@ struct RingGeometry {
     block_len: usize,
 }
 
-/// A received frame's slot: ours until it is given back.
+/// The slot of a received frame: owned by this process until it is given back.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Slot {
@@ -65,7 +65,7 @@ pub(super) struct Slot {
     packet_at: usize,
     /// Virtio header and frame, in bytes.
     length: usize,
-    /// The slot holds the frame's beginning only; all of it waits in the socket's queue.
+    /// The slot has only the frame's beginning; the whole frame is in the socket's queue.
     pub(super) queued: bool,
 }
 
@@ -73,9 +73,9 @@ pub(super) struct Slot {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Gives `socket` a ring for frames of `mtu` bytes of payload.
+    /// Creates a ring on `socket` for frames of `mtu` bytes of payload.
     ///
-    /// The socket must not be bound yet, or frames would be lost on the way.
+    /// The socket must not be bound yet, or frames would be lost.
     pub(super) fn new(socket: &PacketSocket, mtu: usize) -> io::Result<Self> {
         let geometry = RingGeometry::new(mtu, page_size());
         socket.set_packet_option(libc::PACKET_VERSION, libc::tpacket_versions::TPACKET_V2 as libc::c_int)?;
@@ -86,7 +86,7 @@ impl Ring {
         Ok(Self { memory, geometry, next: 0 })
     }
 
-    /// The next frame, if one has arrived.
+    /// Takes the next frame, if one has arrived.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Slot> {
         let index = self.next;
@@ -123,9 +123,9 @@ impl Ring {
         self.status(slot.index).store(TP_STATUS_KERNEL, Ordering::Release);
     }
 
-    /// Number of frames that have arrived and were not taken.
+    /// Number of pending frames.
     ///
-    /// They follow each other from the cursor on, so that halving finds the last.
+    /// Pending slots are contiguous from the cursor on, so binary search finds the last.
     pub(super) fn waiting(&self) -> usize {
         let arrived = |ahead: &usize| {
             let index = (self.next + ahead) % self.geometry.slots;

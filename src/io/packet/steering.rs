@@ -1,4 +1,4 @@
-//! What the kernel hands over, and what it keeps its hands off.
+//! Steering for AF_PACKET: the socket filters and the guard program.
 
 use super::errors::socket_error;
 use super::filter;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-/// The filters of all workers' sockets, and the guard over the kernel's own copies.
+/// The filters of all workers' sockets, and the guard program.
 ///
 /// A frame passes the sockets first, the guard next. A change therefore widens the guard, then
 /// replaces the filters, then narrows the guard: no frame is handled both here and by the
@@ -24,7 +24,7 @@ pub(super) struct PacketSteering {
 }
 
 impl PacketSteering {
-    /// The `sockets` receive from `interface`, and reject everything so far.
+    /// For `sockets` on `interface` that still reject every frame.
     pub(super) fn new(interface: Interface, sockets: Vec<Arc<PacketSocket>>) -> Self {
         Self { interface, sockets, guard: None, services: Vec::new() }
     }
@@ -37,7 +37,7 @@ impl PacketSteering {
         guard.set_services(services)
     }
 
-    /// Undoes a change that failed half-way, as far as the kernel lets us.
+    /// Rolls a failed change back, as far as the kernel permits.
     fn change_back(&mut self) {
         let _ = filter_all(&self.sockets, &self.services, &self.interface);
         if let Some(guard) = &mut self.guard {
@@ -86,7 +86,7 @@ fn filter_all(
     sockets.iter().try_for_each(|socket| filter_one(socket, services)).map_err(failed)
 }
 
-/// Attaches the most exact filter that the kernel has room for.
+/// Attaches the most exact filter that fits the kernel's limits.
 fn filter_one(socket: &PacketSocket, services: &[ServiceAddress]) -> io::Result<()> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for program in filter::programs(services) {

@@ -1,10 +1,10 @@
-//! Sending: one system call for a run of frames, straight out of the memory they arrived in.
+//! Transmission: one sendmmsg(2) for a run of frames, from the memory that they were received in.
 //!
 //! Each frame goes out behind the virtio header that it came with, so an unfinished checksum stays
 //! the next device's work and a merged frame is cut up again by it (`packet_snd` in
 //! net/packet/af_packet.c). Past the queueing discipline (`dev_direct_xmit`) the kernel finishes
-//! checksums, but drops a merged frame that the device cannot cut up; such frames therefore take
-//! the usual way, where the kernel cuts them up itself.
+//! checksums, but drops a merged frame that the device cannot cut up; such frames therefore pass the qdisc,
+//! where the kernel segments them.
 #![allow(unsafe_code)]
 
 use crate::forward::BATCH;
@@ -13,28 +13,28 @@ use crate::sys::packet_socket::{PacketSocket, checked};
 use libc::{iovec, mmsghdr};
 use std::io;
 
-/// Room for frames that a device has not sent yet, in bytes of kernel memory.
+/// Send buffer size in bytes of kernel memory.
 const SEND_BUFFER: libc::c_int = 8 << 20;
 
 /// `gso_type` of the virtio header; 0 means an ordinary frame (`VIRTIO_NET_HDR_GSO_NONE`).
 const GSO_TYPE: usize = 1;
 
-/// The two ways out of one interface.
+/// Transmit sockets of one interface.
 #[derive(Debug)]
 pub(super) struct TransmitSockets {
     direct: PacketSocket,
     segmenting: PacketSocket,
 }
 
-/// Which way a frame takes: runs of frames that share it are sent together.
+/// Transmit path of a frame: interface and socket. Runs of frames with the same path are sent together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TransmitPath {
-    /// Index of the outlet.
+    /// Index of the interface.
     pub(super) interface: usize,
     segmenting: bool,
 }
 
-/// Frames on their way into one system call.
+/// Frames for one sendmmsg(2).
 #[derive(Debug)]
 pub(super) struct SendQueue {
     headers: Box<[mmsghdr]>,
@@ -54,7 +54,7 @@ impl TransmitSockets {
         Ok(Self { direct, segmenting: sender(interface)? })
     }
 
-    /// The socket for frames of this path.
+    /// The socket for this path.
     pub(super) fn socket(&self, path: TransmitPath) -> &PacketSocket {
         if path.segmenting { &self.segmenting } else { &self.direct }
     }
@@ -69,7 +69,7 @@ fn sender(interface: u32) -> io::Result<PacketSocket> {
 }
 
 impl TransmitPath {
-    /// The way for a packet (virtio header and frame) that leaves by `interface`.
+    /// The path of a packet (virtio header and frame) that leaves by `interface`.
     #[inline]
     pub(super) fn of(interface: usize, packet: &[u8]) -> Self {
         Self { interface, segmenting: packet[GSO_TYPE] != 0 }
@@ -95,7 +95,7 @@ impl SendQueue {
         self.filled += 1;
     }
 
-    /// Sends what was added and forgets it.
+    /// Sends and removes the added packets.
     #[inline]
     pub(super) fn send(&mut self, socket: &PacketSocket) -> SendOutcome {
         let (mut sent, mut at) = (SendOutcome::default(), 0);
@@ -113,7 +113,7 @@ impl SendQueue {
     }
 }
 
-/// Charges frames to the reason why the first of `rest` was refused; how many it settles.
+/// Counts frames under the error of the first of `rest`. Returns the number of frames counted.
 #[cold]
 fn refused(error: &io::Error, rest: usize, sent: &mut SendOutcome) -> usize {
     match error.raw_os_error() {
