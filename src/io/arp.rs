@@ -155,12 +155,12 @@ mod tests {
         Interface { name: "lo".into(), index: 1, mac, mtu: 65_536, queues: 1, addresses }
     }
 
-    /// Drops every capability of the calling thread by changing its user to 65534 (`nobody`).
+    /// Drops every capability of the calling thread by changing its user id.
     fn drop_capabilities() {
-        const NOBODY: libc::c_long = 65_534;
+        const UNPRIVILEGED: libc::c_long = 65_534;
         // SAFETY: setresuid(2) takes no pointers. The bare system call changes this thread alone,
         // where the C library's function would change every thread of the test.
-        let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED) };
         assert_eq!(changed, 0, "{}", io::Error::last_os_error());
     }
 

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Which frames are directrix's: one question, asked by two programs.
+// Selection of the frames for virtual services, in two programs:
 //
-//   directrix_steer (XDP)          hands them to the AF_XDP socket of their queue
-//   directrix_guard (TCX ingress)  hides them from the kernel's own stack, after packet sockets
-//                                  have had their copy
+//   directrix_steer (XDP)          redirects them to the AF_XDP socket of their queue
+//   directrix_guard (TCX ingress)  drops the kernel's copy, after packet sockets have had theirs
 //
-// Every other frame goes on as if directrix were not there.
+// Every other frame passes unchanged.
 
 #include "preamble.bpf.h"
 #include <linux/pkt_cls.h>
 
-// TCX_NEXT, which headers before Linux 6.6 lack: leave it to the next program.
+// TCX_NEXT, which headers before Linux 6.6 lack: continue with the next program.
 #define NEXT TC_ACT_UNSPEC
 // More fragments, or a fragment offset: RFC 791 section 3.1.
 #define FRAGMENT htons(0x3fff)
@@ -36,7 +35,7 @@ struct service_v4 {
 	__u8 kind;
 };
 
-// What a key stands for. Mirrored by `KeyKind` in mod.rs.
+// Kind of a key. Mirrored by `KeyKind` in mod.rs.
 enum {
 	ONE_PORT, // a service of this port
 	FRAGMENTS, // any service of this VIP: fragments have no ports
@@ -58,10 +57,10 @@ struct {
 	__u32 *value;
 } xsks SEC(".maps");
 
-// What has been handed over to the socket of a queue. Mirrored by `RedirectCounts` in redirected.rs.
+// Frames redirected to the socket of a queue. Mirrored by `RedirectCounts` in redirected.rs.
 struct redirect_counts {
 	__u64 frames;
-	__u64 too_long; // of them, those longer than a socket takes
+	__u64 too_long; // of these, longer than frame_max
 };
 
 struct {
@@ -71,10 +70,10 @@ struct {
 	struct redirect_counts *value;
 } redirected SEC(".maps");
 
-// The longest frame that a socket takes, in bytes. Set before loading.
+// Longest frame that a socket takes, in bytes. Set before loading.
 const volatile __u32 frame_max = 0xffffffff;
 
-// The interface's own address, in transmission order. Set before loading, so that the verifier
+// MAC address of the interface, in transmission order. Set before loading, so that the verifier
 // sees constants.
 const volatile __u8 own_mac[8] = {};
 
@@ -86,8 +85,8 @@ INLINE int is_own(const __u8 *address)
 	return 1;
 }
 
-// Where the IPv4 header of a frame for this interface begins; null if it has none. A tag without a VLAN
-// carries a priority only: the frame counts as untagged.
+// Locates the IPv4 header of a frame for this interface; null if it has none. A priority tag (VLAN 0) is
+// skipped: the frame counts as untagged.
 INLINE struct iphdr *header_of(void *data, void *end)
 {
 	struct ethhdr *ethernet = data;
@@ -102,7 +101,7 @@ INLINE struct iphdr *header_of(void *data, void *end)
 	return tag->protocol == htons(ETH_P_IP) ? (void *)(tag + 1) : 0;
 }
 
-// Fills in the key under which a frame's service would be found; false if it can have none.
+// Fills in the key of a frame's service; false if it cannot have one.
 INLINE int service_of(void *data, void *end, struct service_v4 *key)
 {
 	struct iphdr *ip = header_of(data, end);
@@ -142,7 +141,7 @@ INLINE int is_wanted(void *data, void *end)
 	return bpf_map_lookup_elem(&services, &key) != 0;
 }
 
-// Counts a frame of `len` bytes before the kernel may refuse it, of which a program hears nothing.
+// Counts a redirected frame of `len` bytes. The kernel may still drop it, without a trace in the program.
 INLINE void count(__u32 queue, __u32 len)
 {
 	struct redirect_counts *counts = bpf_map_lookup_elem(&redirected, &queue);
@@ -161,7 +160,7 @@ INLINE int steer(struct xdp_md *context)
 
 	if (!is_wanted((void *)(long)context->data, (void *)(long)context->data_end))
 		return XDP_PASS;
-	// A queue without a socket leaves its frames to the kernel.
+	// Without a socket on the queue, the frame passes to the kernel.
 	action = bpf_redirect_map(&xsks, queue, XDP_PASS);
 	if (action == XDP_REDIRECT)
 		count(queue, context->data_end - context->data);
@@ -174,7 +173,7 @@ int directrix_steer(struct xdp_md *context)
 	return steer(context);
 }
 
-// For drivers that hand long frames over in several buffers, of which the first has all headers.
+// For drivers that deliver long frames in several buffers. The first one has all headers.
 SEC("xdp.frags")
 int directrix_steer_frags(struct xdp_md *context)
 {
@@ -186,7 +185,7 @@ int directrix_guard(struct __sk_buff *skb)
 {
 	__u32 reach = skb->len < REACH ? skb->len : REACH;
 
-	// The frame of a VLAN's interface, though its tag is no longer in its bytes.
+	// A frame of a VLAN device; its tag is no longer in its bytes.
 	if (skb->vlan_present && skb->vlan_tci & VLAN_ID)
 		return NEXT;
 	// Drivers may leave headers in pages that a program cannot read directly.

@@ -1,4 +1,4 @@
-//! Making a worker's UMEM and sockets.
+//! Creation of a worker's UMEM and sockets.
 
 #![allow(unsafe_code)]
 
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use xsk_rs::config::{BindFlags, FrameSize, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
 use xsk_rs::{Socket, Umem};
 
-/// How long a queue may stay taken: the kernel frees that of a closed socket in the background.
+/// Longest wait for a busy queue: the kernel releases the queue of a closed socket in the background.
 const BUSY_MAX: Duration = Duration::from_secs(2);
 
-/// Whether the driver moves frames to and from the UMEM itself.
+/// Copy mode: zero-copy if the driver itself accesses the UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::io) enum CopyMode {
     /// XDP_ZEROCOPY.
@@ -31,7 +31,7 @@ pub(in crate::io) enum CopyMode {
 }
 
 impl CopyMode {
-    /// The flag of bind(2) that asks for it.
+    /// The flag of bind(2).
     pub(in crate::io) fn flag(self) -> BindFlags {
         match self {
             Self::Zero => BindFlags::XDP_ZEROCOPY,
@@ -40,7 +40,7 @@ impl CopyMode {
     }
 }
 
-/// What sort of socket is to be made.
+/// Options of the sockets to bind.
 #[derive(Clone, Copy)]
 pub(super) struct SocketOptions {
     pub(super) copy_mode: CopyMode,
@@ -58,9 +58,9 @@ pub(super) struct BindError {
     pub(super) in_huge_pages: bool,
 }
 
-/// Makes one worker's UMEM, and over it a socket for each of its queues.
+/// Registers one worker's UMEM, and binds a socket to each of its queues.
 ///
-/// One UMEM for all, so that a frame received on one interface is sent on another without a copy.
+/// All sockets share the UMEM, so that a frame received on one interface is sent on another without a copy.
 pub(super) fn worker(
     plan: &PortPlan,
     assignment: &WorkerQueues,
@@ -90,9 +90,8 @@ pub(super) fn worker(
 
 /// A worker's packet memory.
 ///
-/// Chunks that the kernel has to receive into, or has received into, are never more than a ring; so are
-/// those that it has to send. So with a ring's worth for each, none has to wait for a frame that lies in
-/// another.
+/// At most a ring's worth of chunks per socket is with the kernel to receive, and as many to send. With a
+/// ring's worth for each, no socket waits for the frames of another.
 struct Memory {
     chunks: u32,
     /// In bytes.
@@ -115,7 +114,7 @@ impl Memory {
             error: root(&error),
             in_huge_pages: self.huge_pages,
         })?;
-        // SAFETY: these describe the chunks of the UMEM, each one once, and nobody has had them yet.
+        // SAFETY: these describe the chunks of the UMEM, each one once, and none is in use yet.
         let free = descs.into_iter().map(|desc| unsafe { Frame::new(desc) }).collect();
         Ok((umem, free))
     }
@@ -177,7 +176,7 @@ fn queue_size(ring_len: u32) -> QueueSize {
     QueueSize::new(ring_len).expect("a ring length is a power of two")
 }
 
-/// The system call's error inside one of xsk-rs.
+/// Extracts the errno from an error of xsk-rs.
 fn root(error: &(dyn Error + 'static)) -> io::Error {
     let os = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match os.and_then(io::Error::raw_os_error) {

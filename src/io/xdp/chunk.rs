@@ -20,7 +20,7 @@ const LINK_HEADERS: u32 = 14 + 4;
 /// 2048 bytes, less the headroom, that leaves 1024.
 pub(super) const GRANULE: u32 = 1024;
 
-/// What else drivers keep of a page for a frame in a single buffer, in bytes: `struct skb_shared_info` on 64-bit
+/// Part of a page that drivers reserve for a frame in a single buffer, in bytes: `struct skb_shared_info` on 64-bit
 /// hosts, and the frame's checksum.
 const DRIVER_ROOM: u32 = 320 + 4;
 

@@ -1,4 +1,4 @@
-//! Why AF_XDP cannot be had, and what to do about it.
+//! Diagnostics of AF_XDP errors.
 
 use super::bind::BindError;
 use super::chunk::MTU_MAX;
@@ -8,7 +8,7 @@ use crate::model::Diagnostic;
 use crate::sys::rtnetlink::{self, LinkInfo};
 use std::io;
 
-/// An XDP program of somebody else's, or of another directrix, holds the interface.
+/// Refuses an interface that has an XDP program, be it another directrix's.
 pub(super) fn check_unoccupied(interface: &Interface) -> Result<(), Diagnostic> {
     match bpf::attached_program(interface) {
         Ok(None) => Ok(()),
@@ -19,15 +19,17 @@ pub(super) fn check_unoccupied(interface: &Interface) -> Result<(), Diagnostic> 
     }
 }
 
-/// Refuses an interface whose frames arrive on others.
+/// Refuses a master device, whose frames arrive on other interfaces.
 pub(super) fn check_not_master(interface: &Interface) -> Result<(), Diagnostic> {
-    // A question that fails says nothing about the interface.
+    // A failed request says nothing about the interface.
     let link = rtnetlink::link(interface.index).ok().flatten();
     link.and_then(|link| master(&link)).map_or(Ok(()), Err)
 }
 
-/// The kernel runs a bond's program on the interfaces that the bond has, and hands none of their frames to a socket
-/// of the bond (`xsk_rcv_check` in net/xdp/xsk.c): everything opens, and nothing arrives.
+/// The error for a master device, if it is one.
+///
+/// The kernel runs a bond's program on the bond's slaves, and delivers no frame to a socket of the bond
+/// (`xsk_rcv_check` in net/xdp/xsk.c): opening succeeds, and no frame arrives.
 fn master(link: &LinkInfo) -> Option<Diagnostic> {
     let kind = link.kind.as_deref().unwrap_or("master device");
     let is_one = link.is_master || matches!(kind, "bond" | "team");
@@ -59,7 +61,7 @@ pub(super) fn check_checksums(interface: &Interface, checksums: &Checksums) -> R
         )))
 }
 
-/// For an interface whose frames need several buffers, which kernel or driver cannot do.
+/// The error for an MTU that needs several buffers, which kernel or driver does not support.
 fn mtu_error(interface: &Interface, max: u32, error: &io::Error) -> Diagnostic {
     let name = &interface.name;
     Diagnostic::system(format!("opening AF_XDP on {name}")).cause(format!(
@@ -70,7 +72,7 @@ fn mtu_error(interface: &Interface, max: u32, error: &io::Error) -> Diagnostic {
         )).remedy(format!("lower it: ip link set dev {name} mtu {max}; or use backend = \"packet\""))
 }
 
-/// Why frames of this interface are copied.
+/// The reason for copy mode with this MTU.
 pub(super) fn zero_copy_mtu_reason(interface: &Interface, max: u32) -> String {
     let Interface { name, mtu, .. } = interface;
     format!(
@@ -79,7 +81,7 @@ pub(super) fn zero_copy_mtu_reason(interface: &Interface, max: u32) -> String {
     )
 }
 
-/// True if copying may work where zero-copy was refused.
+/// True if copy mode may work after this error of zero-copy.
 pub(super) fn may_work_with_copy(error: &io::Error) -> bool {
     !matches!(
         error.raw_os_error(),
@@ -87,7 +89,7 @@ pub(super) fn may_work_with_copy(error: &io::Error) -> bool {
     )
 }
 
-/// True if another sort of socket may work.
+/// True if other socket options may work.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
 }
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_over_others_is_refused_with_its_kind() {
+    fn master_device_is_refused_with_its_kind() {
         let link = |kind: Option<&str>, is_master| LinkInfo {
             name: "x0".into(),
             kind: kind.map(str::to_owned),
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_mtu_that_needs_several_buffers_is_refused_with_one_that_does_not() {
+    fn mtu_for_several_buffers_names_the_largest_possible() {
         let refused = |mtu| {
             let (what, error) =
                 ("binding to queue 0 of eth0".into(), io::Error::from_raw_os_error(libc::EINVAL));
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_veth_with_finished_checksums_is_taken() {
+    fn veth_needs_finished_checksums() {
         let interface = eth0();
         assert!(check_checksums(&interface, &Checksums::Finished).is_ok());
         let refused = |checksums| check_checksums(&interface, &checksums).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The right to use a piece of packet memory.
+//! Ownership tokens of packet memory.
 
 #![allow(unsafe_code)]
 
@@ -9,11 +9,11 @@ use crate::sys::memory::prefetch;
 use std::slice;
 use xsk_rs::{FrameDesc, Umem};
 
-/// The right to read and write one chunk of a worker's UMEM.
+/// Ownership token of one chunk of a worker's UMEM: the right to read and write it.
 ///
-/// It is neither `Copy` nor `Clone`, and it only ever moves: from the free list to the fill ring,
-/// from there by way of the kernel into a batch, and from there to the free list or, by way of a
-/// transmit ring and the kernel, to the free list. So at every moment, in each worker,
+/// It is neither `Copy` nor `Clone`, and only moves: from the free list to the fill ring, through the kernel
+/// into a batch, and back to the free list, either directly or through a transmit ring and the kernel. At every
+/// moment, in each worker,
 ///
 /// > free + with the kernel to receive + in the batch + with the kernel to send = all
 ///
@@ -24,18 +24,18 @@ pub(super) struct Frame(FrameDesc);
 
 impl Frame {
     /// # Safety
-    /// `desc` must describe a chunk of the UMEM whose worker takes the frame, and nobody else,
-    /// kernel included, may use that chunk or hold a frame for it.
+    /// `desc` must describe a chunk of this worker's UMEM. Neither the kernel nor another frame may use that
+    /// chunk.
     pub(super) unsafe fn new(desc: FrameDesc) -> Self {
         Self(desc)
     }
 
-    /// Gives the right up, for the kernel to have it.
+    /// Passes ownership to the kernel.
     pub(super) fn into_desc(self) -> FrameDesc {
         self.0
     }
 
-    /// Length of what was received, in bytes.
+    /// Length of the received data in bytes.
     pub(super) fn len(&self) -> usize {
         self.0.lengths().data()
     }
@@ -46,17 +46,17 @@ impl Frame {
     }
 }
 
-/// How many of `frames`, from the first on, are whole packets.
+/// Number of leading `frames` that form whole packets.
 pub(super) fn whole(frames: &[Frame]) -> usize {
     frames.iter().rposition(|frame| !frame.continues()).map_or(0, |last| last + 1)
 }
 
-/// How many packets end in `frames`.
+/// Number of packets that end in `frames`.
 pub(super) fn packet_count(frames: &[Frame]) -> u32 {
     frames.iter().filter(|frame| !frame.continues()).count() as u32 // at most a ring's worth
 }
 
-/// How many of `tails` belong to the packet that `head` begins.
+/// Number of `tails` that belong to the packet that `head` begins.
 pub(super) fn tail_count(head: &Frame, tails: &[Frame]) -> usize {
     if !head.continues() {
         return 0;
@@ -64,13 +64,13 @@ pub(super) fn tail_count(head: &Frame, tails: &[Frame]) -> usize {
     tails.iter().position(|frame| !frame.continues()).map_or(tails.len(), |last| last + 1)
 }
 
-/// Frames that one receive call yielded.
+/// The frames of one receive call.
 #[derive(Debug)]
 pub struct XdpBatch {
     umem: Umem,
     /// Length of the UMEM's chunks, in bytes.
     chunk_len: usize,
-    /// Whether drivers write into the chunks themselves.
+    /// Zero-copy if drivers write into the chunks themselves.
     copy_mode: CopyMode,
     /// One for each packet: its only frame, or its first.
     pub(super) frames: Vec<Frame>,
@@ -104,13 +104,12 @@ impl XdpBatch {
         &tails[..tail_count(&self.frames[index], tails)]
     }
 
-    /// Where in the UMEM the chunk of `frame` begins, in bytes.
+    /// Offset of the chunk of `frame` in the UMEM, in bytes.
     pub(super) fn chunk(&self, frame: &Frame) -> usize {
         frame.0.addr() / self.chunk_len * self.chunk_len
     }
 
-    /// Begins to bring the headers into the cache: another core has just written them, and each
-    /// would be waited for in turn.
+    /// Prefetches the headers: another core has just written them, so each access would miss the cache.
     pub(super) fn prefetch(&self) {
         for frame in &self.frames {
             // SAFETY: as in `Batch::frame`, and nothing is written.

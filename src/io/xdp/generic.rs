@@ -1,13 +1,12 @@
-//! What has to be so for XDP in the network stack (generic mode), which sees frames after the stack's receive
-//! offloads.
+//! Preconditions of generic XDP, which runs in the network stack after the receive offloads.
 
 use crate::io::lower::{LowerInterfaces, lower_interfaces};
 use crate::io::{Interface, bpf};
 use crate::sys::ethtool::{self, GroOff};
 use tracing::warn;
 
-/// Keeps the kernel from merging segments on an interface and on those below it, until it is dropped. Merged frames
-/// fit neither a chunk nor the wire.
+/// Switches GRO off on an interface and its lower devices, until the result is dropped. Merged frames exceed
+/// both chunk and MTU.
 pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
     let name = &interface.name;
     let LowerInterfaces { names, leading_elsewhere } =
@@ -37,8 +36,8 @@ fn gro_off(name: &str) -> Option<GroOff> {
     })
 }
 
-/// A guest of the same host leaves checksums unfinished, and a virtio interface passes them on so, with
-/// a remark that XDP does not see.
+/// Warns of unfinished checksums on a virtio interface: they come from guests of the same host, and XDP does not see
+/// the flag that marks them.
 fn warn_of_checksums(name: &str) {
     let is_virtio = ethtool::driver(name).is_some_and(|driver| driver == "virtio_net");
     if is_virtio && ethtool::receive_checksums(name) == Some(true) {

@@ -1,44 +1,45 @@
-//! What was for a socket and never reached it: the steering program's count beside the socket's.
+//! Loss counters of a socket: the steering program's count compared with the socket's.
 
 use crate::io::Lost;
 use crate::io::bpf::RedirectCounts;
 use std::time::{Duration, Instant};
 
-/// Age of the program's count when the socket's is held against it: a frame is on its way from one to the other
-/// until the end of the driver's poll, which takes far less.
+/// Age of the program's count when the socket's is compared with it. A frame is in transit between them until
+/// the end of the driver's poll, which takes far less.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
-/// What is known of a socket's frames at one moment; each since it was opened.
+/// Counters of a socket at one moment, since it was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SocketCounters {
-    /// What the steering program has handed over, read last.
+    /// Frames that the steering program has redirected, read last.
     pub(super) redirected: RedirectCounts,
-    /// Frames that were received, and those in the receive ring.
+    /// Frames received, with those in the receive ring.
     pub(super) received: u64,
     /// XDP_STATISTICS of linux/if_xdp.h: the receive ring was full.
     pub(super) rx_ring_full: u64,
-    /// The same: there was nothing to receive into, or the frame was too long for it.
+    /// XDP_STATISTICS: the fill ring was empty, or the frame was too long.
     pub(super) rx_dropped: u64,
 }
 
-/// Tells each loss once.
+/// Reports each loss once.
 #[derive(Debug)]
 pub(super) struct LossMeter {
     reported: Lost,
-    /// The program's count that all frames of have arrived or are lost, and one that becomes that with time.
+    /// The program's count whose frames have all arrived or are lost.
     confirmed: u64,
+    /// A later count of the program, with its time, that becomes `confirmed` after [`CONFIRM_AFTER`].
     pending: (u64, Instant),
 }
 
 impl LossMeter {
-    /// Nothing is lost at the time `now`.
+    /// A meter without losses at the time `now`.
     pub(super) fn new(now: Instant) -> Self {
         Self { reported: Lost::default(), confirmed: 0, pending: (0, now) }
     }
 
-    /// Frames that were lost since the last call.
+    /// Returns the frames lost since the last call.
     ///
-    /// `rx_dropped` has the frames that found nothing to receive into, and those that were too long (`xsk_rcv_check`
+    /// `rx_dropped` counts frames that found the fill ring empty and frames that were too long (`xsk_rcv_check`
     /// and `__xsk_rcv` in net/xdp/xsk.c). The program counts the latter before the kernel does.
     pub(super) fn update(&mut self, sample: SocketCounters, now: Instant) -> Lost {
         if now.duration_since(self.pending.1) >= CONFIRM_AFTER {
@@ -57,7 +58,7 @@ impl LossMeter {
 }
 
 impl Lost {
-    /// Raises each count to that of `now`, where it is higher; by how much.
+    /// Raises each count to that of `now`, where it is higher. Returns the increases.
     fn raise(&mut self, now: Self) -> Self {
         let raise =
             |before: &mut u64, now: u64| now.saturating_sub(std::mem::replace(before, now.max(*before)));
@@ -74,7 +75,7 @@ impl Lost {
 mod tests {
     use super::*;
 
-    /// Looks at a socket with these counts every half second.
+    /// Updates a meter with these counters every half second.
     fn tell(samples: &[SocketCounters]) -> Vec<Lost> {
         let start = Instant::now();
         let mut losses = LossMeter::new(start);
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_were_too_long_are_not_a_want_of_buffers() {
+    fn too_long_frames_do_not_count_as_no_buffer() {
         let sample = |too_long, rx_dropped| SocketCounters {
             redirected: redirected(10, too_long),
             received: 10 - rx_dropped,
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_socket_took_is_told_once_it_is_sure() {
+    fn undelivered_frames_are_reported_after_a_second() {
         let sample = |frames, received| SocketCounters {
             redirected: redirected(frames, 0),
             received,
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_on_their_way_are_not_lost() {
+    fn frames_in_transit_are_not_lost() {
         let sample = |frames, received| SocketCounters {
             redirected: redirected(frames, 0),
             received,

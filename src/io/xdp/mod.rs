@@ -1,8 +1,8 @@
-//! AF_XDP: frames from and to the rings of a queue, by way of a steering program.
+//! AF_XDP backend: the rings of each queue, filled by the steering program.
 //!
-//! [`open`] makes for each worker one UMEM and, over it, one socket for each of its queues; then
-//! it attaches the steering program. A frame's memory is a token that moves (`frame.rs`), rings
-//! are where it moves to (`socket.rs`), and [`XdpPorts`] is one worker's view of it all.
+//! [`open`] registers one UMEM per worker, binds a socket to each of the worker's queues, and attaches the
+//! steering program. `frame.rs` has the ownership token of a frame, `socket.rs` the rings, and [`XdpPorts`] one
+//! worker's sockets.
 
 mod bind;
 mod chunk;
@@ -34,25 +34,26 @@ use tracing::{info, warn};
 /// Entries in each ring, a power of two.
 pub const RING_LEN: u32 = 2048;
 
-/// Opens every receive queue of the client side, and one queue per worker of the server side.
+/// Opens all receive queues of the client side, and one queue per worker of the server side.
 ///
-/// What works best is taken: zero-copy before copy, native before generic, where GRO is switched off on the
-/// interface and on those below it. The choice and its reason are logged. The steering program is attached at the end, when the fill rings are
-/// primed: that is how its mode becomes known, and nobody can take the interface before
-/// [`super::Steering::start`]. Until services are set it passes every frame to the kernel.
+/// Prefers zero-copy to copy and native to generic mode. In generic mode, GRO is switched off on the interface
+/// and its lower devices. The choice and its reason are logged.
+///
+/// The steering program is attached last, when the fill rings are primed. That reveals its mode, and reserves
+/// the interface before [`super::Steering::start`]. Until services are set, it passes every frame to the
+/// kernel.
 ///
 /// # Errors
-/// [`Diagnostic`] with cause and remedy. Nothing is left behind then.
+/// [`Diagnostic`] with cause and remedy. The interface is then unchanged.
 pub fn open(plan: &PortPlan) -> Result<Opened<XdpPorts>, Diagnostic> {
     open_with(plan, RING_LEN)
 }
 
-/// [`open`] only where AF_XDP is as reliable as AF_PACKET: with the program in the driver, and with frames whose
-/// checksums are finished.
+/// [`open`] only where AF_XDP is as reliable as AF_PACKET: in native mode, and with finished checksums.
 ///
 /// # Errors
-/// As [`open`]; [`Diagnostic`] with the reason also where the driver does not take the program, and on a veth whose
-/// peer is not known to finish checksums.
+/// As [`open`]; also if the driver refuses the program, and on a veth whose peer may leave checksums
+/// unfinished.
 pub fn open_native(plan: &PortPlan) -> Result<Opened<XdpPorts>, Diagnostic> {
     let client = &plan.interfaces[0];
     if let Some(checksums) = veth::checksums(client) {
@@ -88,10 +89,10 @@ fn open_in(plan: &PortPlan, ring_len: u32, modes: AllowedModes) -> Result<Opened
     Ok(Opened { workers, steering: Box::new(steering) })
 }
 
-/// Whether [`open`] can do as `plan` says, as far as that is known without touching the interface.
+/// Validates `plan` for [`open`], as far as possible without touching the interface.
 ///
 /// # Errors
-/// [`Diagnostic`] if an interface is a bond or the like, or there are more workers than queues.
+/// [`Diagnostic`] if an interface is a master device, or there are more workers than queues.
 pub fn judge(plan: &PortPlan) -> Result<(), Diagnostic> {
     plan.interfaces.iter().try_for_each(errors::check_not_master)?;
     queue_assignment::assign(plan).map(drop)

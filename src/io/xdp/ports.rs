@@ -1,4 +1,4 @@
-//! One worker's sockets, and the way of its frames between them.
+//! One worker's sockets, and the movement of frames between them.
 
 use super::frame::{Frame, XdpBatch, packet_count, tail_count};
 use super::socket::XdpSocket;
@@ -11,51 +11,51 @@ use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
-/// How long a worker sleeps at most while the kernel has frames that it would not send at once.
+/// Longest sleep of a worker while the kernel has unsent frames.
 const UNSENT_WAIT_MAX: Duration = Duration::from_millis(1);
 
 /// One worker's AF_XDP sockets over one UMEM.
 pub struct XdpPorts {
     batch: XdpBatch,
-    /// Which of `client` the batch came from.
+    /// Index in `client` of the batch's receiver.
     from: usize,
     free: Vec<Frame>,
-    /// All frames there are.
+    /// Number of frames in all.
     total: usize,
-    /// The queues of interface 0 that are received from.
+    /// The receive queues of interface 0.
     client: Vec<Receiver>,
-    /// By interface, from interface 1 on: the socket that sends there.
+    /// Transmit sockets of the interfaces from 1 on.
     servers: Vec<XdpSocket>,
-    /// By interface: what of the batch is to be sent there.
+    /// By interface: frames of the batch to send.
     outgoing: Vec<Vec<Frame>>,
     polled: Vec<libc::pollfd>,
 }
 
-/// A queue that is received from.
+/// A receive queue.
 pub(super) struct Receiver {
     pub(super) socket: XdpSocket,
-    /// Which of the receivers sends on interface 0 what this one has received: itself, if its queue
-    /// can transmit.
+    /// Index of the receiver whose socket transmits on interface 0 for this one: its own, if its queue can
+    /// transmit.
     pub(super) sender: usize,
 }
 
-/// Where a worker's frames are.
+/// Number of a worker's frames by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameCount {
     /// Free.
     pub free: usize,
-    /// With the kernel to receive into, or received and not yet read.
+    /// In the fill ring, the driver or the receive ring.
     pub filled: usize,
-    /// Received and not yet finished, or the beginning of a packet that has not been received to its end.
+    /// In the batch, or part of an incomplete packet.
     pub batch: usize,
-    /// With the kernel to send, or sent and not yet reclaimed.
+    /// In the transmit ring, the driver or the completion ring.
     pub sending: usize,
-    /// All that were made.
+    /// Number of frames of the UMEM.
     pub total: usize,
 }
 
 impl XdpPorts {
-    /// Takes a UMEM's frames, all free, and the sockets over it, and primes the fill rings.
+    /// Takes the free frames of a UMEM and the sockets over it, and primes the fill rings.
     pub(super) fn new(
         batch: XdpBatch,
         free: Vec<Frame>,
@@ -72,22 +72,22 @@ impl XdpPorts {
         ports
     }
 
-    /// The socket of receive pair `port`, for the steering program.
+    /// The socket of `port`, for the steering program.
     pub(super) fn socket(&self, port: usize) -> &XdpSocket {
         &self.client[port].socket
     }
 
-    /// Holds what the steering program hands over against what is received, by receive pair.
+    /// Sets the redirect counters to compare the received frames with, by port.
     pub(super) fn count_redirected(&mut self, redirected: Vec<RedirectCounter>) {
         for (receiver, redirected) in self.client.iter_mut().zip(redirected) {
             receiver.socket.count_redirected(redirected);
         }
     }
 
-    /// RedirectCounts the frames where they are.
+    /// RedirectCounts the frames by place. For tests.
     ///
     /// # Panics
-    /// If one is held twice, or some are lost.
+    /// If a frame has two owners, or one is lost.
     #[must_use]
     pub fn count_frames(&self) -> FrameCount {
         let partial = self.client.iter().flat_map(|receiver| receiver.socket.partial());
@@ -109,7 +109,7 @@ impl XdpPorts {
         count
     }
 
-    /// Sorts the batch by verdict. Returns how many frames were too long for their interface.
+    /// Sorts the batch by verdict. Returns the number of frames too long for their interface.
     fn sort_by_verdict(&mut self, verdicts: &[Verdict]) -> u32 {
         let mut too_long = 0;
         let sender = self.client[self.from].sender;
@@ -137,7 +137,7 @@ impl XdpPorts {
         too_long
     }
 
-    /// Sends what is to go out on `interface`, and frees what its ring has no room for.
+    /// Sends the outgoing frames of `interface`, and frees those for which its ring has no room.
     fn send(&mut self, interface: usize) -> SendOutcome {
         let sender = self.client[self.from].sender;
         let frames = &mut self.outgoing[interface];
@@ -154,7 +154,7 @@ impl XdpPorts {
         SendOutcome { forwarded, full, too_long: 0 }
     }
 
-    /// Leaves nothing behind that would keep the kernel from receiving and sending meanwhile.
+    /// Reclaims sent frames, kicks pending transmission and refills the fill rings.
     fn service_rings(&mut self) {
         for server in &mut self.servers {
             server.service_rings(&mut self.free);
@@ -210,7 +210,7 @@ impl Ports for XdpPorts {
     fn levels(&mut self, port: usize) -> Levels {
         let mut levels = self.client[port].socket.levels();
         if port == 0 {
-            // These have no pair of their own to be told with.
+            // These sockets have no receive port of their own.
             levels.transmit += self.servers.iter().map(|socket| socket.sending).sum::<u32>();
         }
         levels

@@ -1,4 +1,4 @@
-//! Which worker gets which queues.
+//! Assignment of queues to workers.
 
 use crate::io::{Interface, PortPlan};
 use crate::model::Diagnostic;
@@ -10,13 +10,13 @@ use std::thread;
 pub(super) struct WorkerQueues {
     /// Queues of the client side to receive from.
     pub(super) client: Vec<u32>,
-    /// Those of `client` up to this queue, exclusively, can transmit too.
+    /// Queues of `client` below this one can transmit, too.
     pub(super) client_transmits_below: u32,
-    /// The queue that sends on every further interface.
+    /// The queue that transmits on the server side.
     pub(super) server: u32,
 }
 
-/// Deals the queues of the client side round robin.
+/// Assigns the queues of the client side round robin.
 ///
 /// # Errors
 /// [`Diagnostic`] if a worker would have no queue to receive from or to send on.

@@ -1,7 +1,7 @@
-//! One AF_XDP socket: four rings that frames move through.
+//! One AF_XDP socket: receive, transmit, fill and completion ring.
 //!
-//! Each ring has one producer and one consumer, of which the kernel is one and this socket, used
-//! by one thread, the other.
+//! Each ring is single-producer, single-consumer: the kernel is one side, and this socket, used by one thread,
+//! the other.
 
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
 
-/// Most system calls that one batch may cost. In copy mode each sends 32 frames at most
+/// Limit of system calls per batch. In copy mode each sends 32 frames at most
 /// (TX_BATCH_SIZE in net/xdp/xsk.c), so these are enough for a full ring of 2048.
 const KICKS_MAX: u32 = 64;
 
@@ -31,19 +31,19 @@ pub(super) struct XdpSocket {
     pub(super) filled: u32,
     /// Frames with the kernel to send: in the transmit ring, on their way, in the completion ring.
     pub(super) sending: u32,
-    /// How many frames a packet may have.
+    /// Number of frames that a packet may have.
     buffers: Buffers,
-    /// Those of a packet whose last one has not been received.
+    /// Frames of a packet whose last frame has not been received.
     partial: Vec<Frame>,
-    /// Packets that were received.
+    /// Packets received.
     received: u64,
     losses: LossMeter,
-    /// What the steering program has handed over, once there is one.
+    /// Counter of the steering program, once it is loaded.
     redirected: Option<RedirectCounter>,
     descs: Box<[FrameDesc; BATCH]>,
 }
 
-/// The rings of a socket, as xsk-rs hands them out.
+/// The rings of a socket, as xsk-rs returns them.
 pub(super) struct Rings {
     pub(super) receive: RxQueue,
     pub(super) transmit: TxQueue,
@@ -75,7 +75,7 @@ impl XdpSocket {
         }
     }
 
-    /// Holds what the steering program hands over against what is received.
+    /// Sets the redirect counter to compare the received frames with.
     pub(super) fn count_redirected(&mut self, redirected: RedirectCounter) {
         self.redirected = Some(redirected);
     }
@@ -91,12 +91,10 @@ impl XdpSocket {
         unsafe { BorrowedFd::borrow_raw(self.receive.fd().as_raw_fd()) }
     }
 
-    /// Gives the kernel free frames to receive into, so that it has a ring's worth together with those
-    /// that it has received already.
+    /// Refills the fill ring, up to a ring's worth of frames together with those received already.
     ///
-    /// So when the worker does not keep up, the kernel finds nothing to receive into, and drops a frame
-    /// before it has copied it, not after. That costs the sender's core less, and leaves the memory alone
-    /// that the worker is about to read.
+    /// Under overload the kernel then finds the fill ring empty and drops a frame before copying it. That costs
+    /// the sender's core less, and does not evict the frames that the worker is about to read from the cache.
     pub(super) fn refill(&mut self, free: &mut Vec<Frame>) {
         loop {
             // The kernel shows what it has received before it shows that it has taken the fill ring's entry
@@ -127,8 +125,8 @@ impl XdpSocket {
         // to the UMEM of all of this worker's frames.
         let count = unsafe { self.receive.consume(&mut self.descs[..]) };
         self.filled -= count as u32;
-        // SAFETY: the kernel has given these chunks back, each had been a frame of this worker
-        // until the fill ring took it, and nobody has made a frame of it since.
+        // SAFETY: the kernel has given these chunks back, each had been a frame of this worker until the fill
+        // ring took it, and no frame has been made of it since.
         let frames = self.descs[..count].iter().map(|desc| unsafe { Frame::new(*desc) });
         match self.buffers {
             Buffers::One => batch.frames.extend(frames),
@@ -140,7 +138,7 @@ impl XdpSocket {
         self.received += batch.frames.len() as u64;
     }
 
-    /// Frames of a packet whose last one has not been received: fewer than a packet can have.
+    /// Frames of an incomplete packet: fewer than a packet can have.
     pub(super) fn partial(&self) -> &[Frame] {
         &self.partial
     }
@@ -159,8 +157,8 @@ impl XdpSocket {
         }
     }
 
-    /// Hands packets to the kernel to send, each with all its frames or not at all, and leaves in `frames` those for
-    /// which there was no room. Returns how many packets it took.
+    /// Moves whole packets to the transmit ring, and leaves in `frames` those for which there is no room.
+    /// Returns the number of packets moved.
     pub(super) fn send(&mut self, frames: &mut Vec<Frame>) -> u32 {
         let mut packets = 0;
         loop {
@@ -180,7 +178,7 @@ impl XdpSocket {
         packets
     }
 
-    /// Frees what has been sent and pushes on what has not.
+    /// Reclaims sent frames, and kicks the transmission of the others.
     pub(super) fn service_rings(&mut self, free: &mut Vec<Frame>) {
         self.complete(free);
         if self.unsent() > 0 {
@@ -188,8 +186,8 @@ impl XdpSocket {
         }
     }
 
-    /// Makes the kernel send what is in the transmit ring, if it needs to be told, without
-    /// waiting for it. What it does not manage now is tried again with the next call.
+    /// Makes the kernel send the frames of the transmit ring, if it needs a wake-up, without waiting. The next
+    /// call retries the rest.
     pub(super) fn kick(&mut self) {
         let mut unsent = self.unsent();
         for _ in 0..KICKS_MAX {
@@ -219,7 +217,7 @@ impl XdpSocket {
 
     /// Frames that the kernel has lost since the last call.
     ///
-    /// What a driver with zero-copy loses for want of memory, it counts itself (`ethtool -S`).
+    /// With zero-copy, the driver counts its losses for lack of memory itself (`ethtool -S`).
     pub(super) fn lost(&mut self) -> Lost {
         let Ok(statistics) = self.receive.fd().xdp_statistics() else { return Lost::default() };
         let received = self.received + u64::from(self.receive.nb_avail_exact());

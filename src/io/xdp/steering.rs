@@ -1,4 +1,4 @@
-//! Attaching and detaching the steering program around the workers' life.
+//! Steering for AF_XDP: the steering programs of the interfaces.
 
 use super::generic;
 use crate::io::bpf::{self, AllowedModes, Attached, Buffers, Programs, RedirectCounter, XdpMode};
@@ -7,8 +7,9 @@ use crate::model::{Diagnostic, ServiceAddress};
 use crate::sys::ethtool::GroOff;
 use std::os::fd::BorrowedFd;
 
-/// The steering program on the client side's interface and, without any service, on that of the
-/// server side where its driver sends from UMEM only while a program is attached.
+/// The steering program of the client side and, if needed, of the server side.
+///
+/// Some drivers send from a UMEM only while a program is attached. On the server side it has no services.
 pub(super) struct XdpSteering {
     pub(super) client: SteeredInterface,
     pub(super) server: Option<SteeredInterface>,
@@ -37,26 +38,26 @@ impl Steering for XdpSteering {
 /// The steering program of one interface.
 pub(super) struct SteeredInterface {
     interface: Interface,
-    // Before `programs`: what is attached goes first.
+    // Before `programs`: the attachment is dropped first.
     attached: Option<Attached>,
     gro_off: Vec<GroOff>,
     programs: Programs,
     options: AttachOptions,
 }
 
-/// What an interface and the sockets behind the program take.
+/// Options of the steering program of an interface.
 #[derive(Clone, Copy)]
 pub(super) struct AttachOptions {
-    /// Where the program may run.
+    /// Modes in which the program may run.
     pub(super) modes: AllowedModes,
-    /// Buffers that a frame may take.
+    /// Buffers that a frame may have.
     pub(super) buffers: Buffers,
-    /// Longest frame that the sockets take, in bytes.
+    /// Longest frame that fits the sockets' chunks, in bytes.
     pub(super) frame_max: u32,
 }
 
 impl SteeredInterface {
-    /// Loads the program and puts `sockets` (queue, socket) behind it; attaches nothing.
+    /// Loads the program with `sockets` (queue, socket); attaches nothing.
     pub(super) fn load<'a>(
         interface: &Interface,
         options: AttachOptions,
@@ -69,12 +70,12 @@ impl SteeredInterface {
         Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, options })
     }
 
-    /// Readers of what is handed over to the sockets of `queues`.
+    /// Readers of the redirect counters of `queues`.
     pub(super) fn redirected(&self, queues: &[u32]) -> Result<Vec<RedirectCounter>, Diagnostic> {
         self.programs.redirected(queues)
     }
 
-    /// Where the program runs, and why it does not run in the driver.
+    /// Mode of the program, and the reason for generic mode.
     pub(super) fn mode(&self) -> Option<(XdpMode, Option<&str>)> {
         self.attached.as_ref().map(|attached| (attached.mode, attached.refusal.as_deref()))
     }
