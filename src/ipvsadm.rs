@@ -1,20 +1,20 @@
-//! ipvsadm's words: its commands, options and switches, and which go together.
+//! ipvsadm's command line: its commands, options and switches, and their combinations.
 
-use crate::popt::{Switch, Takes};
+use crate::popt::{Switch, ValueArity};
 
 /// Longest timeout in seconds: 31 days.
 pub(crate) const TIMEOUT_MAX: u32 = 86_400 * 31;
 
-/// The scheduler of a service that names none.
+/// Default scheduler.
 pub(crate) const DEFAULT_SCHEDULER: &str = "wlc";
 
-/// Flags that every scheduler takes. Their meaning is the scheduler's: sh and mh have one for the first two.
+/// Flags that all schedulers accept. Only sh and mh use them, and only the first two.
 const NUMBERED_FLAGS: &[&str] = &["flag-1", "flag-2", "flag-3"];
-/// Flags that only the named scheduler takes.
+/// Flags that only the named scheduler accepts.
 const NAMED_FLAGS: &[(&str, &str)] =
     &[("sh-fallback", "sh"), ("sh-port", "sh"), ("mh-fallback", "mh"), ("mh-port", "mh")];
 
-/// The flags of a list as `-b` takes it.
+/// Splits the flags of `-b`.
 pub(crate) fn flags(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').filter(|flag| !flag.is_empty())
 }
@@ -22,7 +22,7 @@ pub(crate) fn flags(list: &str) -> impl Iterator<Item = &str> {
 /// Checks a list of flags for a scheduler.
 ///
 /// # Errors
-/// ipvsadm's message about the first that the scheduler does not take.
+/// ipvsadm's message about the first flag that the scheduler does not accept.
 pub(crate) fn check_flags(list: &str, scheduler: &str) -> Result<(), String> {
     for flag in flags(list).filter(|flag| !NUMBERED_FLAGS.contains(flag)) {
         match NAMED_FLAGS.iter().find(|(name, _)| *name == flag) {
@@ -34,7 +34,7 @@ pub(crate) fn check_flags(list: &str, scheduler: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The name that a scheduler has for a flag; none for a number that means nothing to it.
+/// The scheduler's name for a flag; `None` for a number without meaning for it.
 pub(crate) fn flag_name(flag: &str, scheduler: &str) -> Option<String> {
     match (flag, scheduler) {
         ("flag-1", "sh" | "mh") => Some(format!("{scheduler}-fallback")),
@@ -44,7 +44,7 @@ pub(crate) fn flag_name(flag: &str, scheduler: &str) -> Option<String> {
     }
 }
 
-/// What is to be done. The first switch says it.
+/// ipvsadm's commands. The first switch names the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     AddService,
@@ -64,7 +64,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Its name in messages.
+    /// Name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AddService => "add-service",
@@ -87,17 +87,17 @@ impl Command {
 
 macro_rules! options {
     ($($variant:ident = $name:literal,)+) => {
-        /// What a command is told besides. Several switches may mean the same one (`-t`, `-u`).
+        /// ipvsadm's options. Several switches may set the same option (`-t`, `-u`).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Opt {
             $($variant,)+
         }
 
         impl Opt {
-            /// Every option, in the order in which they are checked against a command.
+            /// All options, in the order in which they are checked against a command.
             pub(crate) const ALL: &'static [Opt] = &[$(Self::$variant,)+];
 
-            /// Its name in messages.
+            /// Name in messages.
             pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
@@ -134,7 +134,7 @@ options! {
     SyncDetail = "sync-maxlen",
 }
 
-/// How a service is named.
+/// Transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp,
@@ -143,7 +143,7 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// As in /etc/services.
+    /// Name in /etc/services.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -153,7 +153,7 @@ impl Transport {
     }
 }
 
-/// How packets get to a real server.
+/// Forwarding method of a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forward {
     Direct,
@@ -161,49 +161,54 @@ pub(crate) enum Forward {
     Masquerade,
 }
 
-/// What a switch says.
+/// Meaning of a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Command(Command),
     Help,
     Version,
-    /// Names a service by its address.
+    /// A service by its address.
     Service(Transport),
-    /// Names a service by its firewall mark.
+    /// A service by its firewall mark.
     Mark,
-    /// The marked service is an IPv6 one.
+    /// The service by firewall mark is an IPv6 service.
     MarkV6,
-    /// Listings are sorted anyway.
+    /// Sort the listing, which is the default.
     Sort,
     Forward(Forward),
     Option(Opt),
 }
 
-const fn switch(long: &'static str, short: Option<char>, takes: Takes, meaning: Meaning) -> Switch<Meaning> {
-    Switch { long, short, takes, meaning }
+const fn switch(
+    long: &'static str,
+    short: Option<char>,
+    value: ValueArity,
+    meaning: Meaning,
+) -> Switch<Meaning> {
+    Switch { long, short, value, meaning }
 }
 
 const fn command(long: &'static str, short: char, command: Command) -> Switch<Meaning> {
-    switch(long, Some(short), Takes::Nothing, Meaning::Command(command))
+    switch(long, Some(short), ValueArity::None, Meaning::Command(command))
 }
 
 const fn service(long: &'static str, short: Option<char>, transport: Transport) -> Switch<Meaning> {
-    switch(long, short, Takes::Word, Meaning::Service(transport))
+    switch(long, short, ValueArity::Required, Meaning::Service(transport))
 }
 
 const fn forward(long: &'static str, short: char, forward: Forward) -> Switch<Meaning> {
-    switch(long, Some(short), Takes::Nothing, Meaning::Forward(forward))
+    switch(long, Some(short), ValueArity::None, Meaning::Forward(forward))
 }
 
 const fn flag(long: &'static str, short: Option<char>, option: Opt) -> Switch<Meaning> {
-    switch(long, short, Takes::Nothing, Meaning::Option(option))
+    switch(long, short, ValueArity::None, Meaning::Option(option))
 }
 
 const fn value(long: &'static str, short: Option<char>, option: Opt) -> Switch<Meaning> {
-    switch(long, short, Takes::Word, Meaning::Option(option))
+    switch(long, short, ValueArity::Required, Meaning::Option(option))
 }
 
-/// Every switch. Who reads words by them says which ones it has a use for.
+/// All switches of ipvsadm. Each parser supports a subset.
 pub(crate) const SWITCHES: &[Switch<Meaning>] = &[
     command("add-service", 'A', Command::AddService),
     command("edit-service", 'E', Command::EditService),
@@ -217,18 +222,18 @@ pub(crate) const SWITCHES: &[Switch<Meaning>] = &[
     command("delete-server", 'd', Command::DeleteServer),
     command("restore", 'R', Command::Restore),
     command("save", 'S', Command::Save),
-    switch("set", None, Takes::Nothing, Meaning::Command(Command::SetTimeouts)),
-    switch("start-daemon", None, Takes::Word, Meaning::Command(Command::StartDaemon)),
-    switch("stop-daemon", None, Takes::Word, Meaning::Command(Command::StopDaemon)),
-    switch("help", Some('h'), Takes::Nothing, Meaning::Help),
-    switch("version", Some('v'), Takes::Nothing, Meaning::Version),
+    switch("set", None, ValueArity::None, Meaning::Command(Command::SetTimeouts)),
+    switch("start-daemon", None, ValueArity::Required, Meaning::Command(Command::StartDaemon)),
+    switch("stop-daemon", None, ValueArity::Required, Meaning::Command(Command::StopDaemon)),
+    switch("help", Some('h'), ValueArity::None, Meaning::Help),
+    switch("version", Some('v'), ValueArity::None, Meaning::Version),
     service("tcp-service", Some('t'), Transport::Tcp),
     service("udp-service", Some('u'), Transport::Udp),
     service("sctp-service", None, Transport::Sctp),
-    switch("fwmark-service", Some('f'), Takes::Word, Meaning::Mark),
-    switch("ipv6", Some('6'), Takes::Nothing, Meaning::MarkV6),
-    switch("sort", None, Takes::Nothing, Meaning::Sort),
-    switch("persistent", Some('p'), Takes::MaybeWord, Meaning::Option(Opt::Persistent)),
+    switch("fwmark-service", Some('f'), ValueArity::Required, Meaning::Mark),
+    switch("ipv6", Some('6'), ValueArity::None, Meaning::MarkV6),
+    switch("sort", None, ValueArity::None, Meaning::Sort),
+    switch("persistent", Some('p'), ValueArity::Optional, Meaning::Option(Opt::Persistent)),
     value("scheduler", Some('s'), Opt::Scheduler),
     value("netmask", Some('M'), Opt::Netmask),
     value("real-server", Some('r'), Opt::Server),
@@ -264,34 +269,36 @@ pub(crate) const SWITCHES: &[Switch<Meaning>] = &[
     value("mcast-ttl", None, Opt::SyncDetail),
 ];
 
-/// Whether an option goes with a command.
+/// Whether a command takes an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum OptionRule {
     Needed,
     Allowed,
-    /// Allowed, but only one of these.
+    /// At most one exclusive option is allowed.
     Exclusive,
     Illegal,
 }
 
-/// Whether `option` goes with `command`.
-pub(crate) fn rule(command: Command, option: Opt) -> Rule {
+/// Returns whether `command` takes `option`.
+pub(crate) fn rule(command: Command, option: Opt) -> OptionRule {
     use Command as C;
     use Opt as O;
     match (command, option) {
-        (C::List, O::Connection | O::Service | O::Timeout | O::Daemon) => Rule::Exclusive,
-        (C::List, O::Numeric | O::Stats | O::Rate | O::Thresholds | O::PersistentConn) => Rule::Allowed,
-        (C::List, O::NoSort | O::SyncId | O::Exact) => Rule::Allowed,
-        (C::AddService | C::EditService | C::DeleteService, O::Service) => Rule::Needed,
-        (C::AddService | C::EditService, O::Scheduler | O::Persistent | O::Netmask) => Rule::Allowed,
-        (C::AddService | C::EditService, O::Engine | O::OnePacket | O::SchedFlags) => Rule::Allowed,
-        (C::AddServer | C::EditServer | C::DeleteServer, O::Service | O::Server) => Rule::Needed,
-        (C::AddServer | C::EditServer, O::Forward | O::Weight) => Rule::Allowed,
-        (C::AddServer | C::EditServer, O::UpperThreshold | O::LowerThreshold) => Rule::Allowed,
-        (C::AddServer | C::EditServer, O::TunnelDetail) | (C::StartDaemon, O::SyncDetail) => Rule::Allowed,
-        (C::StartDaemon, O::McastInterface | O::SyncId) | (C::StopDaemon, O::SyncId) => Rule::Allowed,
-        (C::Save, O::Numeric) | (C::Zero, O::Service) => Rule::Allowed,
-        _ => Rule::Illegal,
+        (C::List, O::Connection | O::Service | O::Timeout | O::Daemon) => OptionRule::Exclusive,
+        (C::List, O::Numeric | O::Stats | O::Rate | O::Thresholds | O::PersistentConn) => OptionRule::Allowed,
+        (C::List, O::NoSort | O::SyncId | O::Exact) => OptionRule::Allowed,
+        (C::AddService | C::EditService | C::DeleteService, O::Service) => OptionRule::Needed,
+        (C::AddService | C::EditService, O::Scheduler | O::Persistent | O::Netmask) => OptionRule::Allowed,
+        (C::AddService | C::EditService, O::Engine | O::OnePacket | O::SchedFlags) => OptionRule::Allowed,
+        (C::AddServer | C::EditServer | C::DeleteServer, O::Service | O::Server) => OptionRule::Needed,
+        (C::AddServer | C::EditServer, O::Forward | O::Weight) => OptionRule::Allowed,
+        (C::AddServer | C::EditServer, O::UpperThreshold | O::LowerThreshold) => OptionRule::Allowed,
+        (C::AddServer | C::EditServer, O::TunnelDetail) | (C::StartDaemon, O::SyncDetail) => {
+            OptionRule::Allowed
+        }
+        (C::StartDaemon, O::McastInterface | O::SyncId) | (C::StopDaemon, O::SyncId) => OptionRule::Allowed,
+        (C::Save, O::Numeric) | (C::Zero, O::Service) => OptionRule::Allowed,
+        _ => OptionRule::Illegal,
     }
 }
 
@@ -300,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chapter_on_migration_has_every_switch() {
+    fn migration_chapter_has_every_switch() {
         let chapter = include_str!("../docs/migration.md");
         for switch in SWITCHES {
             assert!(chapter.contains(&format!("--{}", switch.long)), "--{}", switch.long);

@@ -1,49 +1,49 @@
-//! A command line read as popt(3) reads it: short switches bundle, a value may follow in the same
-//! word or in the next, and words that are no switch may stand anywhere.
+//! Command-line parser with the rules of popt(3). Short switches can be bundled, and a value follows in the same
+//! word or in the next one. SwitchParser without a dash may stand anywhere.
 
-/// A switch and what it says.
+/// A switch with its meaning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Switch<M> {
     pub(crate) long: &'static str,
     pub(crate) short: Option<char>,
-    pub(crate) takes: Takes,
+    pub(crate) value: ValueArity,
     pub(crate) meaning: M,
 }
 
-/// Whether a switch has a value.
+/// Whether a switch takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    Nothing,
-    /// What follows, even if it begins with a dash.
-    Word,
-    /// What follows, unless it begins with a dash.
-    MaybeWord,
+pub(crate) enum ValueArity {
+    None,
+    /// A required value: the next word, even if it begins with a dash.
+    Required,
+    /// An optional value: the next word, unless it begins with a dash.
+    Optional,
 }
 
-/// A command line on its way to being read.
+/// Parser over the words of a command line.
 #[derive(Debug)]
-pub(crate) struct Words<'a, M: 'static> {
+pub(crate) struct SwitchParser<'a, M: 'static> {
     switches: &'static [Switch<M>],
-    /// Whether a switch counts as one.
+    /// Whether the caller supports a switch.
     known: fn(M) -> bool,
     words: std::slice::Iter<'a, String>,
-    /// The word that is being read, for messages.
+    /// The current word, for messages.
     word: &'a str,
-    /// What is left of a bundle of short switches.
+    /// The rest of a bundle of short switches.
     bundle: &'a str,
     arguments: Vec<&'a str>,
 }
 
-impl<'a, M: Copy> Words<'a, M> {
-    /// A switch that is not `known` is an unknown option.
+impl<'a, M: Copy> SwitchParser<'a, M> {
+    /// Creates a parser. A switch that is not `known` is an unknown option.
     pub(crate) fn new(words: &'a [String], switches: &'static [Switch<M>], known: fn(M) -> bool) -> Self {
         Self { switches, known, words: words.iter(), word: "", bundle: "", arguments: Vec::new() }
     }
 
-    /// The next switch and its value.
+    /// Returns the next switch and its value.
     ///
     /// # Errors
-    /// popt's message about a word that cannot be read.
+    /// popt's message about a word that cannot be parsed.
     pub(crate) fn next(&mut self) -> Result<Option<(M, Option<&'a str>)>, String> {
         if self.bundle.is_empty() && !self.advance() {
             return Ok(None);
@@ -55,12 +55,12 @@ impl<'a, M: Copy> Words<'a, M> {
         Ok(Some((switch.meaning, self.value(&switch, glued)?)))
     }
 
-    /// The words that are no switch, once all have been read.
+    /// Returns the words that are no switch, once all words are parsed.
     pub(crate) fn arguments(self) -> Vec<&'a str> {
         self.arguments
     }
 
-    /// Goes to the next word that is a switch; false if there is none.
+    /// Advances to the next word that is a switch; false if there is none.
     fn advance(&mut self) -> bool {
         while let Some(word) = self.words.next() {
             match word.strip_prefix('-') {
@@ -76,7 +76,7 @@ impl<'a, M: Copy> Words<'a, M> {
         false
     }
 
-    /// A long switch, and the value behind its equals sign.
+    /// Parses a long switch, and the value behind its equals sign.
     fn long(&mut self, text: &'a str) -> Result<(Switch<M>, Option<&'a str>), String> {
         self.bundle = "";
         let (name, glued) = match text.split_once('=') {
@@ -84,19 +84,19 @@ impl<'a, M: Copy> Words<'a, M> {
             None => (text, None),
         };
         let switch = self.find(|switch| switch.long == name)?;
-        match (switch.takes, glued) {
-            (Takes::Nothing, Some(_)) => Err(self.complain("option does not take an argument")),
+        match (switch.value, glued) {
+            (ValueArity::None, Some(_)) => Err(self.error("option does not take an argument")),
             _ => Ok((switch, glued)),
         }
     }
 
-    /// The next short switch of the bundle, and what of the bundle is its value.
+    /// Parses the next short switch of the bundle, and its value if the rest of the bundle is one.
     fn short(&mut self) -> Result<(Switch<M>, Option<&'a str>), String> {
         let mut letters = self.bundle.chars();
         let letter = letters.next();
         self.bundle = letters.as_str();
         let switch = self.find(|switch| switch.short.is_some() && switch.short == letter)?;
-        if switch.takes == Takes::Nothing || self.bundle.is_empty() {
+        if switch.value == ValueArity::None || self.bundle.is_empty() {
             return Ok((switch, None));
         }
         let glued = std::mem::take(&mut self.bundle);
@@ -104,14 +104,14 @@ impl<'a, M: Copy> Words<'a, M> {
     }
 
     fn value(&mut self, switch: &Switch<M>, glued: Option<&'a str>) -> Result<Option<&'a str>, String> {
-        match switch.takes {
+        match switch.value {
             _ if glued.is_some() => Ok(glued),
-            Takes::Nothing => Ok(None),
-            Takes::Word => {
-                let next = self.words.next().map(String::as_str);
-                next.map_or_else(|| Err(self.complain("missing argument")), |word| Ok(Some(word)))
+            ValueArity::None => Ok(None),
+            ValueArity::Required => {
+                let next = self.words.next().ok_or_else(|| self.error("missing argument"))?;
+                Ok(Some(next))
             }
-            Takes::MaybeWord => Ok(self.following()),
+            ValueArity::Optional => Ok(self.following()),
         }
     }
 
@@ -123,10 +123,11 @@ impl<'a, M: Copy> Words<'a, M> {
 
     fn find(&self, is_it: impl Fn(&Switch<M>) -> bool) -> Result<Switch<M>, String> {
         let found = self.switches.iter().find(|switch| is_it(switch) && (self.known)(switch.meaning));
-        found.copied().ok_or_else(|| self.complain("unknown option"))
+        found.copied().ok_or_else(|| self.error("unknown option"))
     }
 
-    fn complain(&self, what: &str) -> String {
+    /// Formats an error about the current word.
+    fn error(&self, what: &str) -> String {
         format!("{}: {what}", self.word)
     }
 }
@@ -135,23 +136,23 @@ impl<'a, M: Copy> Words<'a, M> {
 mod tests {
     use super::*;
 
-    const fn switch(long: &'static str, short: char, takes: Takes) -> Switch<char> {
-        Switch { long, short: Some(short), takes, meaning: short }
+    const fn switch(long: &'static str, short: char, value: ValueArity) -> Switch<char> {
+        Switch { long, short: Some(short), value, meaning: short }
     }
 
-    /// The last is not known.
+    /// The parser of the tests does not support the last switch.
     const SWITCHES: &[Switch<char>] = &[
-        switch("list", 'L', Takes::Nothing),
-        switch("numeric", 'n', Takes::Nothing),
-        switch("tcp-service", 't', Takes::Word),
-        switch("persistent", 'p', Takes::MaybeWord),
-        switch("u-threshold", 'x', Takes::Word),
+        switch("list", 'L', ValueArity::None),
+        switch("numeric", 'n', ValueArity::None),
+        switch("tcp-service", 't', ValueArity::Required),
+        switch("persistent", 'p', ValueArity::Optional),
+        switch("u-threshold", 'x', ValueArity::Required),
     ];
 
-    /// "L n t=V" for the switches read, "| A B" for the arguments, or the message.
-    fn read(line: &str) -> String {
+    /// Returns "L n t=V" for the switches, "|A|B" for the arguments, or the message.
+    fn parse(line: &str) -> String {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let mut reader = Words::new(&words, SWITCHES, |meaning| meaning != 'x');
+        let mut reader = SwitchParser::new(&words, SWITCHES, |meaning| meaning != 'x');
         let mut seen = String::new();
         loop {
             match reader.next() {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn switches_bundle_and_values_are_found() {
+    fn bundled_switches_and_values_are_parsed() {
         for (line, expected) in [
             ("-Ln", "L n "),
             ("-L -n", "L n "),
@@ -187,12 +188,12 @@ mod tests {
             ("stray -L - -- -n", "L |stray|-|-n"),
             ("", ""),
         ] {
-            assert_eq!(read(line), expected, "{line}");
+            assert_eq!(parse(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn words_that_cannot_be_read_are_named_whole() {
+    fn errors_name_the_whole_word() {
         for (line, expected) in [
             ("-Lq", "-Lq: unknown option"),
             ("--nosuch=1", "--nosuch=1: unknown option"),
@@ -204,7 +205,7 @@ mod tests {
             ("--list=5", "--list=5: option does not take an argument"),
             ("-L\u{e9}", "-L\u{e9}: unknown option"),
         ] {
-            assert_eq!(read(line), expected, "{line}");
+            assert_eq!(parse(line), expected, "{line}");
         }
     }
 }

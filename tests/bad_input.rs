@@ -405,7 +405,7 @@ const IPVSADM: &[Case] = &[
     (
         "ipvsadm -A -f 7",
         255,
-        "directrix has no firewall marks, it sees frames before a firewall does: name VIP and port\n",
+        "directrix has no services by firewall mark, as it receives frames before the firewall: name VIP and port\n",
     ),
 ];
 

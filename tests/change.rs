@@ -128,7 +128,7 @@ fn an_interrupted_drain_says_that_it_goes_on() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(
-        said.contains("the drain goes on: ") && said.contains("to end it: directrix ipvsadm -e -t "),
+        said.contains("the drain continues: ") && said.contains("to end it: directrix ipvsadm -e -t "),
         "{said}"
     );
     assert!(said.ends_with(" -g -w 1\n"), "{said}");

@@ -1,12 +1,12 @@
 //! `reload`, `plan`, `save` and `drain`.
 
 use super::number;
-use super::output::{self, IfThere};
+use super::output::{self, IfExists};
 use super::status::{BAD_INPUT, fail};
 use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
-use crate::model::{Config, Diagnostics, Difference, Rules, ServiceAddress, read_file, read_input};
+use crate::model::{Config, Diagnostics, Difference, ServiceAddress, read_file, read_input};
 use crate::wire::Protocol;
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
@@ -17,10 +17,10 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How often progress is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// Interval at which `drain` polls the director.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The state of a server that drains, in listings.
+/// State of a draining server in the director's listings.
 const DRAINING: &str = "draining";
 
 /// The arguments of `directrix plan`.
@@ -30,14 +30,14 @@ Exit status:
   0  a reload would accept the file
   1  a reload would refuse it, with the reason on stderr; or no director answers
   2  the file has errors")]
-pub(super) struct Plan {
+pub(super) struct PlanArgs {
     /// Configuration file to compare with the running configuration; "-": standard input
     file: PathBuf,
 }
 
 /// The arguments of `directrix save`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Save {
+pub(super) struct SaveArgs {
     /// Write to this file instead of standard output; an existing file is replaced as a whole and keeps its permissions
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub(super) struct Save {
 
 /// The arguments of `directrix drain`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Drain {
+pub(super) struct DrainArgs {
     /// The service, as in tcp:192.168.195.150:80
     #[arg(value_parser = service)]
     service: ServiceAddress,
@@ -60,7 +60,7 @@ pub(super) struct Drain {
     no_wait: bool,
 }
 
-/// Has the director read its configuration file again, and prints what became different.
+/// Makes the director reload its configuration file, and prints the differences.
 pub(super) fn reload(socket: &Path) -> ExitCode {
     with(socket, "reload", |director| {
         let changes = director.reload()?;
@@ -72,9 +72,9 @@ pub(super) fn reload(socket: &Path) -> ExitCode {
     })
 }
 
-/// Prints what would become different if the director went by a file, and whether it would.
-pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
-    let (draft, config) = match read(&args.file) {
+/// Prints the differences between the running configuration and a file, and whether a reload would accept it.
+pub(super) fn plan(args: &PlanArgs, socket: &Path) -> ExitCode {
+    let (draft, config) = match read_draft(&args.file) {
         Ok(read) => read,
         Err(errors) => {
             eprintln!("{errors}");
@@ -97,8 +97,8 @@ pub(super) fn plan(args: &Plan, socket: &Path) -> ExitCode {
     })
 }
 
-/// What is in a file, or at standard input.
-fn read(file: &Path) -> Result<(Draft, Config), Diagnostics> {
+/// Reads and parses a configuration file, or standard input for "-".
+fn read_draft(file: &Path) -> Result<(Draft, Config), Diagnostics> {
     let (name, bytes) = match file.to_str() {
         Some("-") => (Path::new("stdin"), read_input(std::io::stdin().lock())),
         _ => (file, read_file(file)),
@@ -108,11 +108,11 @@ fn read(file: &Path) -> Result<(Draft, Config), Diagnostics> {
     Ok((draft, config))
 }
 
-/// As much of a plan as somebody can be told who may not change: the director does not judge for them.
+/// Compares two configurations without the director: the part of a plan that needs no permission to change.
 fn compare(config: &Config, running: &Config) -> api::Plan {
-    eprintln!("directrix: whether real servers are on-link is told only to those who may change");
+    eprintln!("directrix: not checked whether real servers are on-link: that needs permission to change");
     let restarts = running.director.restarts(&config.director);
-    let changes = rules(running).differences(&rules(config));
+    let changes = running.rules().differences(&config.rules());
     api::Plan {
         changes: changes.iter().map(ToString::to_string).collect(),
         refusal: (!restarts.is_empty())
@@ -122,16 +122,16 @@ fn compare(config: &Config, running: &Config) -> api::Plan {
 }
 
 /// Writes the running configuration as a file.
-pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
+pub(super) fn save(args: &SaveArgs, socket: &Path) -> ExitCode {
     with(socket, "save", |director| {
         let text = director.text(path::CONFIG)?;
         match &args.output {
             None => std::io::stdout().write_all(text.as_bytes())?,
             Some(file) => {
                 let included = included(file);
-                output::write(file, &text, IfThere::Replace)
+                output::write(file, &text, IfExists::Replace)
                     .with_context(|| format!("{} cannot be written", file.display()))?;
-                tell_no_longer_included(file, &included);
+                warn_no_longer_included(file, &included);
             }
         }
         Ok(())
@@ -140,13 +140,13 @@ pub(super) fn save(args: &Save, socket: &Path) -> ExitCode {
 
 /// The files that a configuration file includes, if it can be read.
 fn included(file: &Path) -> Vec<String> {
-    // What is no regular file is written to, not read.
+    // A device or a FIFO is only written to.
     let config = file.is_file().then(|| Config::load(file).ok()).flatten();
     config.map(|config| config.places.included).unwrap_or_default()
 }
 
-/// What is saved is one file, whatever it was before.
-fn tell_no_longer_included(file: &Path, included: &[String]) {
+/// Warns that the saved file replaces files that it included before.
+fn warn_no_longer_included(file: &Path, included: &[String]) {
     if !included.is_empty() {
         eprintln!(
             "directrix: {} holds all services now and includes no file; no longer read: {}",
@@ -156,9 +156,9 @@ fn tell_no_longer_included(file: &Path, included: &[String]) {
     }
 }
 
-/// Takes a real server out of a service once its connections have ended.
-pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
-    let Drain { service, server, deadline, no_wait } = *args;
+/// Removes a real server from a service once its connections have ended.
+pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
+    let DrainArgs { service, server, deadline, no_wait } = *args;
     with(socket, "drain", |director| {
         let weight = find(director, service, server)?.map_or(1, |server| server.weight.max(1));
         director.change(&[ChangeRequest::Drain { service, server, deadline }])?;
@@ -168,40 +168,40 @@ pub(super) fn drain(args: &Drain, socket: &Path) -> ExitCode {
             );
             return Ok(());
         }
-        tell_when_interrupted(args, weight)?;
+        handle_interrupt(args, weight)?;
         let open = watch(director, service, server, deadline)?;
         match open {
             0 => println!("removed"),
             1 => println!("removed at the deadline; 1 connection cut"),
             open => println!("removed at the deadline; {open} connections cut"),
         }
-        tell_if_in_file(director, service, server);
+        warn_if_in_file(director, service, server);
         Ok(())
     })
 }
 
-/// On Ctrl-C or SIGTERM, says that the drain goes on and how to end it, and ends the process. No other thread runs yet.
-fn tell_when_interrupted(drain: &Drain, weight: u16) -> anyhow::Result<()> {
+/// Starts a thread that on SIGINT or SIGTERM prints how to end the drain, which continues, and exits.
+/// The signals are blocked in this thread first, which must be the only one.
+fn handle_interrupt(drain: &DrainArgs, weight: u16) -> anyhow::Result<()> {
     let (service, server) = (drain.service, drain.server);
     let protocol = if service.protocol == Protocol::Tcp { "-t" } else { "-u" };
     let vip = service.address;
     let text = format!(
-        "\ndirectrix: the drain goes on: {server} gets no new connections and is removed once it has none; to end it: \
+        "\ndirectrix: the drain continues: {server} gets no new connections and is removed once it has none; to end it: \
          directrix ipvsadm -e {protocol} {vip} -r {server} -g -w {weight}"
     );
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block()?;
-    let tell = move || {
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
         let signal = signals.wait();
         eprintln!("{text}");
-        std::process::exit(128 + signal.map_or(0, |signal| signal as i32)); // as shells tell signals
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(tell)?;
+        std::process::exit(128 + signal.map_or(0, |signal| signal as i32)); // the shells' convention
+    })?;
     Ok(())
 }
 
-/// Says so if the next reload would bring a removed server back. An older director does not tell.
-fn tell_if_in_file(director: &Blocking, service: ServiceAddress, server: IpAddr) {
+/// Warns if the configuration file still has a removed server. Needs a director whose status lists unsaved changes.
+fn warn_if_in_file(director: &Blocking, service: ServiceAddress, server: IpAddr) {
     let removal = Difference::NoServer(service, server).to_string();
     if director.status().is_ok_and(|status| status.file.unsaved.contains(&removal)) {
         println!(
@@ -211,10 +211,10 @@ fn tell_if_in_file(director: &Blocking, service: ServiceAddress, server: IpAddr)
     }
 }
 
-/// Prints how many connections a server still has, until it is gone. Returns how many it had left at the deadline.
+/// Prints a server's connections until it is removed. Returns the number left at the deadline.
 ///
 /// # Errors
-/// Somebody else ended the drain: it would not be removed, however long this waited.
+/// Another change ended the drain, so the server will not be removed.
 fn watch(
     director: &Blocking,
     service: ServiceAddress,
@@ -234,14 +234,14 @@ fn watch(
         if last.replace((active, inactive)) != Some((active, inactive)) {
             println!("{:>4} s  {active} active, {inactive} inactive connections", start.elapsed().as_secs());
         }
-        sleep(LOOK);
+        sleep(POLL_INTERVAL);
     }
     let is_late = deadline.is_some_and(|seconds| start.elapsed() >= Duration::from_secs(seconds.into()));
     let open = last.map_or(0, |(active, inactive)| u64::from(active) + u64::from(inactive));
     Ok(if is_late { open } else { 0 })
 }
 
-/// The server as it stands; `None` once it is gone.
+/// Returns the server's record in the director; `None` once it is removed.
 fn find(
     director: &Blocking,
     service: ServiceAddress,
@@ -252,11 +252,7 @@ fn find(
     Ok(service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server)))
 }
 
-fn rules(config: &Config) -> Rules {
-    config.rules()
-}
-
-/// Does something with the director, by a client that calls itself `command`.
+/// Runs `act` with a client of the director that sends `command` as its name, and reports its error.
 fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> ExitCode {
     let director = Blocking::new(socket).map(|client| client.named(command));
     match director.map_err(anyhow::Error::from).and_then(|director| act(&director)) {
@@ -268,14 +264,15 @@ fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> anyhow::Res
     }
 }
 
-/// A real server's address.
+/// Parses a real server's address.
 fn rip(text: &str) -> Result<IpAddr, String> {
-    let with_port = |address: SocketAddr| format!("write the RIP without a port: {}", address.ip());
-    let wrong = || text.parse().map_or_else(|_| "write the RIP, as in 192.168.195.170".into(), with_port);
-    text.parse().map_err(|_| wrong())
+    text.parse().map_err(|_| match text.parse::<SocketAddr>() {
+        Ok(address) => format!("write the RIP without a port: {}", address.ip()),
+        Err(_) => "write the RIP, as in 192.168.195.170".into(),
+    })
 }
 
-/// `tcp:VIP:port` or `udp:VIP:port`.
+/// Parses `tcp:VIP:port` or `udp:VIP:port`.
 fn service(text: &str) -> Result<ServiceAddress, String> {
     let wanted = || "write protocol, VIP and port, as in tcp:192.168.195.150:80".to_owned();
     let (protocol, address) = text.split_once(':').ok_or_else(wanted)?;

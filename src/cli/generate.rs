@@ -1,8 +1,9 @@
-//! `directrix generate`: man pages and shell completions, for packages. They come from the commands
-//! themselves and from the example file, so that they say what is so.
+//! `directrix generate`: man pages and shell completions, for packages. Both are generated from the clap
+//! commands and the example configuration, so that they cannot differ from the program.
 
 mod config_page;
 mod pages;
+mod roff_page;
 
 use super::status::fail;
 use clap_complete::Shell;
@@ -14,12 +15,12 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    what: What,
+    artifact: Artifact,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Write a man page for each command, and that of the configuration file, into a directory
+enum Artifact {
+    /// Write the man pages of all commands and of the configuration file to a directory
     Man {
         /// Output directory, created if missing
         #[arg(value_name = "DIR")]
@@ -34,9 +35,9 @@ enum What {
 
 /// Runs the subcommand, for the whole command line `program`.
 pub(super) fn main(args: &Args, program: clap::Command) -> ExitCode {
-    let (done, place) = match &args.what {
-        What::Man { directory } => (man(program, directory), directory.display().to_string()),
-        What::Completions { shell } => {
+    let (done, place) = match &args.artifact {
+        Artifact::Man { directory } => (man(program, directory), directory.display().to_string()),
+        Artifact::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut shown(&program), "directrix", &mut text);
             (io::stdout().write_all(&text), "the standard output".into())
@@ -48,15 +49,15 @@ pub(super) fn main(args: &Args, program: clap::Command) -> ExitCode {
     }
 }
 
-/// Commands with subcommands that are hidden.
+/// Commands with hidden subcommands.
 const WITH_HIDDEN: &[&str] = &["lab"];
 
-/// The command line as `--help` shows it: what is hidden there is for packages and for the lab itself, and not to be offered.
+/// The command line as `--help` shows it, without the hidden commands, which completions must not offer.
 fn shown(program: &clap::Command) -> clap::Command {
     visible(program, "directrix").version(env!("CARGO_PKG_VERSION"))
 }
 
-/// The command under its name, without subcommands that are hidden.
+/// The command without its hidden subcommands.
 fn visible(command: &clap::Command, name: &'static str) -> clap::Command {
     let commands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let commands = commands.map(|sub| match WITH_HIDDEN.iter().find(|name| **name == sub.get_name()) {

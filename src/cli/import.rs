@@ -1,9 +1,9 @@
-//! `directrix import`: from ipvsadm or keepalived to a configuration of directrix.
+//! `directrix import`: converts ipvsadm's rules or keepalived's configuration.
 //!
-//! Exit statuses: 0 everything is carried over, 1 something that matters is not, or the output
+//! Exit statuses: 0 everything was converted, 1 something of importance was not, or the output
 //! cannot be written, 2 the input or the arguments are wrong.
 
-use super::output::{self, IfThere};
+use super::output::{self, IfExists, print_all};
 use super::status::{BAD_INPUT, fail};
 use crate::import::{self, Failure, Format, Grade, Import, Remark, Source, ThisHost};
 use crate::model::{read_file, read_input};
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Exit status:
   0  everything was converted
-  1  something that matters was not, as stderr says; or nothing could be written
+  1  something of importance was not (see stderr), or nothing could be written
   2  the input or the arguments are wrong; nothing was written
 
 Examples:
@@ -30,7 +30,7 @@ pub(super) struct Args {
 
     /// Input format [default: autodetect]
     #[arg(long, value_enum, value_name = "FORMAT")]
-    from: Option<Named>,
+    from: Option<InputFormat>,
 
     /// Interface where VIP traffic arrives
     #[arg(long, value_name = "NAME")]
@@ -55,19 +55,19 @@ pub(super) struct Args {
 
 /// The names of [`Format`] on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Named {
+enum InputFormat {
     /// Rules in the format of `ipvsadm -S`
     Ipvsadm,
     /// keepalived.conf
     Keepalived,
 }
 
-/// Imports a file.
+/// Runs the subcommand.
 pub(super) fn main(args: &Args) -> ExitCode {
     if let Some(output) =
         args.output.as_ref().filter(|output| !args.force && output.symlink_metadata().is_ok())
     {
-        let message = format!("{} is there already; write --force to replace it", output.display());
+        let message = format!("{} exists; write --force to replace it", output.display());
         return fail(BAD_INPUT, &message);
     }
     let (name, bytes) = match input(args.file.as_deref()) {
@@ -85,14 +85,14 @@ pub(super) fn main(args: &Args) -> ExitCode {
     match import::import(&source, &ThisHost) {
         Ok(import) => deliver(&import, args),
         Err(Failure::NothingLeft(remarks)) => {
-            say(&remarks);
+            print_remarks(&remarks);
             fail(1, &format!("{name}: nothing of it can be carried over, so nothing is written"))
         }
         Err(failure @ Failure::BadInput(_)) => fail(BAD_INPUT, &failure),
     }
 }
 
-/// The name of the input in messages, and what is in it.
+/// Reads the input. Returns its name for messages, and its bytes.
 fn input(file: Option<&Path>) -> anyhow::Result<(String, Vec<u8>)> {
     let Some(file) = file.filter(|file| *file != Path::new("-")) else {
         return Ok(("stdin".to_owned(), read_input(io::stdin().lock()).context("stdin")?));
@@ -105,49 +105,44 @@ fn input(file: Option<&Path>) -> anyhow::Result<(String, Vec<u8>)> {
 fn deliver(import: &Import, args: &Args) -> ExitCode {
     let written = match &args.output {
         Some(output) => {
-            let if_there = if args.force { IfThere::Replace } else { IfThere::Refuse };
-            let written = output::write(output, &import.toml, if_there);
+            let if_exists = if args.force { IfExists::Replace } else { IfExists::Refuse };
+            let written = output::write(output, &import.toml, if_exists);
             written.with_context(|| format!("{} cannot be written", output.display()))
         }
-        None => write_out(&import.toml).context("the configuration cannot be written"),
+        None => print_all(&import.toml).context("the configuration cannot be written"),
     };
     if let Err(error) = written {
         return fail(1, &format!("{error:#}"));
     }
-    say(&import.remarks);
+    print_remarks(&import.remarks);
     let lost = import.remarks.iter().filter(|remark| remark.grade() == Grade::Lost).count();
-    let counted = |count, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-    let (services, servers) = (counted(import.services, "service"), counted(import.servers, "real server"));
-    let lost_lines = if lost == 0 {
-        "all is carried over".into()
-    } else {
-        format!("{} not carried over", counted(lost, "thing"))
+    let services = counted(import.services, "service");
+    let servers = counted(import.servers, "real server");
+    let result = match lost {
+        0 => "all is carried over".into(),
+        lost => format!("{} not carried over", counted(lost, "thing")),
     };
-    let _ = writeln!(io::stderr(), "directrix: {services} with {servers} written; {lost_lines}");
+    let _ = writeln!(io::stderr(), "directrix: {services} with {servers} written; {result}");
     ExitCode::from(u8::from(lost > 0))
 }
 
-fn say(remarks: &[Remark]) {
+/// "1 service", "2 services"
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn print_remarks(remarks: &[Remark]) {
     let mut stderr = io::stderr().lock();
     for remark in remarks {
         let _ = writeln!(stderr, "{remark}");
     }
 }
 
-/// A reader that has seen enough (`| head -1`) is no failure.
-fn write_out(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
-}
-
-impl From<Named> for Format {
-    fn from(named: Named) -> Self {
-        match named {
-            Named::Ipvsadm => Self::Ipvsadm,
-            Named::Keepalived => Self::Keepalived,
+impl From<InputFormat> for Format {
+    fn from(format: InputFormat) -> Self {
+        match format {
+            InputFormat::Ipvsadm => Self::Ipvsadm,
+            InputFormat::Keepalived => Self::Keepalived,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The reference deployment in network namespaces.
+//! `directrix lab`: the reference deployment in network namespaces.
 
 mod bench;
 
+use super::exe::exe;
 use crate::cli::number;
 use crate::lab::{
     Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabError, LabHost, LabOptions, Layout,
@@ -19,44 +20,44 @@ use std::process::ExitCode;
 #[command(args_conflicts_with_subcommands = true, after_help = "Without a command: up, run, down.")]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<LabCommand>,
     #[command(flatten)]
-    name: Name,
+    name: NameArgs,
     #[command(flatten)]
-    build: Build,
+    build: BuildArgs,
     #[command(flatten)]
-    traffic: Traffic,
+    traffic: TrafficArgs,
     #[command(flatten)]
-    record: Record,
+    record: CaptureArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Build the deployment and leave it running
+enum LabCommand {
+    /// BuildArgs the deployment and leave it running
     Up {
         #[command(flatten)]
-        name: Name,
+        name: NameArgs,
         #[command(flatten)]
-        build: Build,
+        build: BuildArgs,
     },
     /// Take the deployment down
     Down {
         #[command(flatten)]
-        name: Name,
+        name: NameArgs,
     },
-    /// Send the connections, and compare all counters
+    /// Open the connections and compare all counters
     Run {
         #[command(flatten)]
-        name: Name,
+        name: NameArgs,
         #[command(flatten)]
-        traffic: Traffic,
+        traffic: TrafficArgs,
         #[command(flatten)]
-        record: Record,
+        record: CaptureArgs,
     },
     /// Open a shell, or run one command, on a host of the deployment
     Shell {
         #[command(flatten)]
-        name: Name,
+        name: NameArgs,
         host: LabHost,
         /// Command to run [default: an interactive shell]
         #[arg(last = true, value_name = "CMD")]
@@ -70,7 +71,7 @@ enum Command {
     Client {
         target: SocketAddr,
         #[command(flatten)]
-        traffic: Traffic,
+        traffic: TrafficArgs,
     },
     #[command(hide = true)]
     ArpQuery { interface: String, target: Ipv4Addr },
@@ -84,14 +85,14 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct Name {
+struct NameArgs {
     /// Prefix of the network namespaces; labs with different names run side by side
     #[arg(long, default_value = "directrix")]
     name: String,
 }
 
 #[derive(Debug, clap::Args)]
-struct Build {
+struct BuildArgs {
     /// Backend of the director
     #[arg(long, value_enum, default_value_t)]
     backend: LabBackend,
@@ -104,7 +105,7 @@ struct Build {
 }
 
 #[derive(Debug, clap::Args)]
-struct Traffic {
+struct TrafficArgs {
     /// Connections that the client opens
     #[arg(long, value_name = "N", default_value_t = ClientLoad::default().connections, value_parser = number::within(1..=u64::MAX))]
     connections: u64,
@@ -114,20 +115,23 @@ struct Traffic {
 }
 
 #[derive(Debug, clap::Args)]
-struct Record {
-    /// Write every frame of the segment to this file (pcapng, for Wireshark and tcpdump), at the switch
-    /// port where it comes in
+struct CaptureArgs {
+    /// Capture all frames of the segment to this file (pcapng, for Wireshark and tcpdump), each at the
+    /// switch port where it arrives
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
 }
 
-impl Record {
+impl CaptureArgs {
     fn check(&self) -> Result<(), LabError> {
-        self.pcap.as_deref().map_or(Ok(()), reference::check_pcap)
+        if let Some(pcap) = &self.pcap {
+            reference::check_pcap(pcap)?;
+        }
+        Ok(())
     }
 }
 
-impl Traffic {
+impl TrafficArgs {
     fn load(&self) -> ClientLoad {
         ClientLoad { connections: self.connections, concurrency: self.concurrency }
     }
@@ -137,16 +141,16 @@ impl Traffic {
 pub(super) fn main(args: &Args) -> ExitCode {
     let done = match &args.command {
         None => complete(args),
-        Some(Command::Up { name, build }) => up(name, build),
-        Some(Command::Down { name }) => down(name),
-        Some(Command::Run { name, traffic, record }) => run(name, traffic, record),
-        Some(Command::Shell { name, host, command }) => shell::enter(&name.name, *host, command),
-        Some(Command::Bench(args)) => bench::main(args),
-        Some(Command::ServeHttp { name, addresses }) => told(http_server::run(name, addresses)),
-        Some(Command::Client { target, traffic }) => ask(*target, traffic),
-        Some(Command::ArpQuery { interface, target }) => told(owners(interface, *target)),
-        Some(Command::Capture { pcap }) => told(capture::run(pcap.as_deref())),
-        Some(Command::BenchL2fwd { interface, core, server }) => {
+        Some(LabCommand::Up { name, build }) => up(name, build),
+        Some(LabCommand::Down { name }) => down(name),
+        Some(LabCommand::Run { name, traffic, record }) => run(name, traffic, record),
+        Some(LabCommand::Shell { name, host, command }) => shell::enter(&name.name, *host, command),
+        Some(LabCommand::Bench(args)) => bench::main(args),
+        Some(LabCommand::ServeHttp { name, addresses }) => exit_status(http_server::run(name, addresses)),
+        Some(LabCommand::Client { target, traffic }) => connect(*target, traffic),
+        Some(LabCommand::ArpQuery { interface, target }) => exit_status(owners(interface, *target)),
+        Some(LabCommand::Capture { pcap }) => exit_status(capture::run(pcap.as_deref())),
+        Some(LabCommand::BenchL2fwd { interface, core, server }) => {
             crate::bench_wire::dut::run_l2fwd(interface, *core, *server).map(|()| ExitCode::SUCCESS)
         }
     };
@@ -165,14 +169,14 @@ fn complete(args: &Args) -> Result<ExitCode, LabError> {
     Ok(exit_code(report.is_good()))
 }
 
-fn up(name: &Name, build: &Build) -> Result<ExitCode, LabError> {
+fn up(name: &NameArgs, build: &BuildArgs) -> Result<ExitCode, LabError> {
     let deployment = Deployment::up(options(name, build)?, Console::stdout(), Interrupt::install()?)?;
     println!("\n{}", shell::hints(&deployment));
     deployment.leave();
     Ok(ExitCode::SUCCESS)
 }
 
-fn down(name: &Name) -> Result<ExitCode, LabError> {
+fn down(name: &NameArgs) -> Result<ExitCode, LabError> {
     let _signals = Interrupt::install()?;
     if !deployment::down(&name.name, &Console::stdout())? {
         println!("no lab '{}' is up", name.name);
@@ -180,27 +184,22 @@ fn down(name: &Name) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(name: &Name, traffic: &Traffic, record: &Record) -> Result<ExitCode, LabError> {
+fn run(name: &NameArgs, traffic: &TrafficArgs, record: &CaptureArgs) -> Result<ExitCode, LabError> {
     record.check()?;
     let deployment = Deployment::attach(&name.name, Console::stdout(), Interrupt::install()?)?;
     Ok(exit_code(deployment.record(traffic.load(), record.pcap.as_deref())?.is_good()))
 }
 
-fn options(name: &Name, build: &Build) -> Result<LabOptions, LabError> {
+fn options(name: &NameArgs, build: &BuildArgs) -> Result<LabOptions, LabError> {
     let (backend, arp, layout) = (build.backend, build.arp, build.layout);
     Ok(LabOptions { backend, arp, layout, ..LabOptions::new(name.name.clone(), exe()?) })
-}
-
-fn exe() -> Result<PathBuf, LabError> {
-    std::env::current_exe()
-        .map_err(|error| LabError::Failed(format!("cannot tell where this program is: {error}")))
 }
 
 fn exit_code(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn ask(target: SocketAddr, traffic: &Traffic) -> Result<ExitCode, LabError> {
+fn connect(target: SocketAddr, traffic: &TrafficArgs) -> Result<ExitCode, LabError> {
     let answers = http_client::run(target, traffic.connections, traffic.concurrency)
         .map_err(|error| LabError::Failed(error.to_string()))?;
     let text = serde_json::to_string(&answers).map_err(|error| LabError::Failed(error.to_string()))?;
@@ -215,6 +214,6 @@ fn owners(interface: &str, target: Ipv4Addr) -> io::Result<()> {
     Ok(())
 }
 
-fn told(done: io::Result<()>) -> Result<ExitCode, LabError> {
+fn exit_status(done: io::Result<()>) -> Result<ExitCode, LabError> {
     done.map(|()| ExitCode::SUCCESS).map_err(|error| LabError::Failed(error.to_string()))
 }

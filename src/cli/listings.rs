@@ -1,14 +1,15 @@
-//! `drops` and `workers`.
+//! `directrix drops` and `directrix workers`.
 
+use super::output::print_all;
 use super::status::BAD_INPUT;
 use crate::control::api::{Drops, Latency, Port, Worker, path};
 use crate::control::client::{Blocking, ClientError};
 use std::fmt::Display;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The arguments of both.
+/// The arguments of both subcommands.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Print the answer of the control socket as JSON
@@ -37,7 +38,7 @@ fn print(
 ) -> ExitCode {
     let answer = Blocking::new(socket).map_err(anyhow::Error::from).and_then(|director| {
         let text = if args.json { director.text(path).map(|text| text + "\n") } else { table(&director) };
-        Ok(write_out(&text?)?)
+        Ok(print_all(&text?)?)
     });
     match answer {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,15 +47,6 @@ fn print(
             let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
             ExitCode::from(if bad_input { BAD_INPUT } else { 1 })
         }
-    }
-}
-
-/// A reader that has seen enough (`| head -1`) is no failure.
-pub(super) fn write_out(text: &str) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -96,7 +88,7 @@ fn percentiles(latency: &Latency) -> [(&'static str, u64); 5] {
     ]
 }
 
-/// Names above their numbers, each column as wide as the wider of the two.
+/// Two lines: column names, and the numbers below them, right-aligned.
 fn row(heading: &str, columns: &[(&str, u64)]) -> String {
     let [mut names, mut numbers] = [format!("  {heading:<12}"), format!("  {:<12}", "")];
     for &(name, number) in columns {
@@ -136,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drops_stand_in_columns() {
+    fn drops_are_listed_in_columns() {
         let drop = |reason: &str, frames, explanation: &str| Drops {
             reason: reason.to_owned(),
             frames,
@@ -183,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_a_block_of_aligned_columns() {
+    fn worker_is_a_block_of_aligned_columns() {
         assert_eq!(
             worker_block(&worker()),
             "Worker 1: xdp, pinned to core 3

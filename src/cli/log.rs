@@ -1,4 +1,4 @@
-//! The log on stderr: text for people, or JSON for programs.
+//! The log on stderr, as text or JSON.
 
 use super::status;
 use std::fmt::Display;
@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// How the log is written.
+/// LogFormat of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(super) enum LogFormat {
     /// A line of text for each event
     #[default]
     Text,
@@ -17,26 +17,28 @@ pub(super) enum Format {
     Json,
 }
 
-/// What is logged unless RUST_LOG says otherwise: libraries are quiet, as their events are for their developers.
+/// Default filter: directrix at info, libraries at warn.
 const DEFAULT: &str = "warn,directrix=info";
 
-/// Logs as RUST_LOG says from now on.
-pub(super) fn start(format: Format) {
+/// Installs the log subscriber with the filter of RUST_LOG.
+pub(super) fn start(format: LogFormat) {
     let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let filter = EnvFilter::try_new(directives(&asked));
-    let complaint = filter.as_ref().err().map(ToString::to_string);
+    let invalid = filter.as_ref().err().map(ToString::to_string);
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match format {
-        Format::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
-        // The journal adds the time itself.
-        Format::Text if std::env::var_os("JOURNAL_STREAM").is_some() => {
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+        }
+        // The journal adds the timestamps.
+        LogFormat::Text if std::env::var_os("JOURNAL_STREAM").is_some() => {
             log.with_ansi(false).without_time().init();
         }
-        Format::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
     }
-    if let Some(cause) = complaint {
+    if let Some(cause) = invalid {
         tracing::warn!(
             asked,
             cause,
@@ -45,8 +47,8 @@ pub(super) fn start(format: Format) {
     }
 }
 
-/// The filter for a value of RUST_LOG: a level alone is directrix's own, and libraries log warnings at most unless
-/// a directive names them.
+/// Returns the filter for a value of RUST_LOG. A bare level applies to directrix; libraries log warnings at
+/// most unless a directive names them.
 fn directives(asked: &str) -> String {
     let parts = asked.split(',').map(str::trim).filter(|part| !part.is_empty());
     let each = parts.map(|part| match part.parse::<LevelFilter>() {
@@ -56,20 +58,20 @@ fn directives(asked: &str) -> String {
     each.fold(DEFAULT.to_owned(), |all, part| all + "," + &part)
 }
 
-/// Says what is wrong: as it stands, or as an event, so that every line is JSON.
-pub(super) fn complain(format: Format, what: &dyn Display) {
+/// Prints an error as text, or as a log event, so that every line of a JSON log is JSON.
+pub(super) fn report(format: LogFormat, what: &dyn Display) {
     match format {
-        Format::Text => eprintln!("{what}"),
-        Format::Json => tracing::error!("{what}"),
+        LogFormat::Text => eprintln!("{what}"),
+        LogFormat::Json => tracing::error!("{what}"),
     }
 }
 
-/// Says why the program ends, and gives the exit status back.
-pub(super) fn fail(format: Format, status: u8, why: &dyn Display) -> ExitCode {
+/// Reports the error that ends the program, and returns the exit status.
+pub(super) fn fail(format: LogFormat, status: u8, why: &dyn Display) -> ExitCode {
     match format {
-        Format::Text => status::fail(status, why),
-        Format::Json => {
-            complain(format, why);
+        LogFormat::Text => status::fail(status, why),
+        LogFormat::Json => {
+            report(format, why);
             ExitCode::from(status)
         }
     }
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
     use crate::control::log::capture;
 
-    /// What of a fixed list of events is logged with this value of RUST_LOG.
+    /// Those of a fixed list of events that are logged with this value of RUST_LOG.
     fn logged(asked: &str) -> String {
         let text = capture::logged(&directives(asked), || {
             tracing::debug!(target: "directrix::control", "ours");
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_quiet_unless_they_are_named() {
+    fn libraries_log_warnings_unless_named() {
         for (asked, expected) in [
             ("", "ours INFO, theirs WARN"),
             ("debug", "ours DEBUG, ours INFO, theirs WARN"),

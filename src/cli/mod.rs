@@ -1,10 +1,11 @@
-//! The command line: one file for each subcommand; no logic of their own.
+//! The command line: one file for each subcommand, without logic of its own.
 //!
-//! Exit statuses: 0 done, 1 failed, 2 the input was wrong.
+//! Exit statuses: 0 success, 1 failure, 2 invalid input.
 
 #![forbid(unsafe_code)]
 
 mod change;
+mod exe;
 mod generate;
 mod import;
 mod ipvsadm;
@@ -15,17 +16,16 @@ mod number;
 mod output;
 mod realserver;
 mod run;
+mod socket;
 mod status;
 mod summary;
 mod top;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use socket::default_socket;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// Where the control socket is unless told otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/directrix/control.sock";
 
 /// An LVS-DR director in pure user space.
 #[derive(Debug, Parser)]
@@ -36,11 +36,11 @@ struct Cli {
     socket: Option<PathBuf>,
 
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the director in the foreground
     Run(run::Args),
     /// Show the director's status on one screen
@@ -50,12 +50,12 @@ enum Command {
     /// Reload the configuration file
     Reload,
     /// Show what a configuration file would change
-    Plan(change::Plan),
+    Plan(change::PlanArgs),
     /// Write the running configuration as a file
-    Save(change::Save),
+    Save(change::SaveArgs),
     /// Remove a real server once its connections have ended
-    Drain(change::Drain),
-    /// Convert ipvsadm's rules or keepalived's configuration into a configuration of directrix
+    Drain(change::DrainArgs),
+    /// Convert ipvsadm's rules or keepalived's configuration to a configuration of directrix
     Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
@@ -67,15 +67,12 @@ enum Command {
     Realserver(realserver::Args),
     /// Run the reference deployment in network namespaces
     Lab(lab::Args),
-    /// Man pages and completions, for packages
+    /// Generate man pages and shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Args),
 }
 
-/// The name of the control socket's environment variable.
-const SOCKET_VARIABLE: &str = "DIRECTRIX_SOCKET";
-
-/// Parses the command line and runs what it asks for. Called as `ipvsadm`, the program is that.
+/// Parses the command line and runs the subcommand. Under the name `ipvsadm`, the program behaves as ipvsadm.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os();
@@ -85,24 +82,24 @@ pub fn main() -> ExitCode {
     let cli = parse().unwrap_or_else(|error| with_hint(error).exit());
     let socket = cli.socket.unwrap_or_else(default_socket);
     match cli.command {
-        Command::Run(args) => run::main(&args, &socket),
-        Command::Status(args) => summary::main(&args, &socket),
-        Command::Ipvsadm(args) => ipvsadm::main(&args, &socket),
-        Command::Reload => change::reload(&socket),
-        Command::Plan(args) => change::plan(&args, &socket),
-        Command::Save(args) => change::save(&args, &socket),
-        Command::Drain(args) => change::drain(&args, &socket),
-        Command::Import(args) => import::main(&args),
-        Command::Drops(args) => listings::drops(&args, &socket),
-        Command::Workers(args) => listings::workers(&args, &socket),
-        Command::Top(args) => top::main(&args, &socket),
-        Command::Realserver(args) => realserver::main(&args),
-        Command::Lab(args) => lab::main(&args),
-        Command::Generate(args) => generate::main(&args, program()),
+        CliCommand::Run(args) => run::main(&args, &socket),
+        CliCommand::Status(args) => summary::main(&args, &socket),
+        CliCommand::Ipvsadm(args) => ipvsadm::main(&args, &socket),
+        CliCommand::Reload => change::reload(&socket),
+        CliCommand::Plan(args) => change::plan(&args, &socket),
+        CliCommand::Save(args) => change::save(&args, &socket),
+        CliCommand::Drain(args) => change::drain(&args, &socket),
+        CliCommand::Import(args) => import::main(&args),
+        CliCommand::Drops(args) => listings::drops(&args, &socket),
+        CliCommand::Workers(args) => listings::workers(&args, &socket),
+        CliCommand::Top(args) => top::main(&args, &socket),
+        CliCommand::Realserver(args) => realserver::main(&args),
+        CliCommand::Lab(args) => lab::main(&args),
+        CliCommand::Generate(args) => generate::main(&args, program()),
     }
 }
 
-/// Commands that talk to no director, or bring their own: their help leaves `--socket` out.
+/// Commands that need no running director. Their help omits `--socket`.
 const WITHOUT_SOCKET: [&str; 4] = ["import", "realserver", "lab", "generate"];
 
 fn parse() -> Result<Cli, clap::Error> {
@@ -110,18 +107,20 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-/// The command line. A hidden argument of the same name stands in for the global one in a command's help.
+/// Builds the command line. In the commands without a socket, a hidden argument replaces the global `--socket`.
 fn program() -> clap::Command {
     let path = clap::value_parser!(PathBuf);
     let unused =
         Arg::new("socket").long("socket").value_name("PATH").value_parser(path).global(true).hide(true);
-    let hide =
-        |program: clap::Command, name| program.mut_subcommand(name, |command| command.arg(unused.clone()));
-    WITHOUT_SOCKET.into_iter().fold(Cli::command(), hide)
+    let mut program = Cli::command();
+    for name in WITHOUT_SOCKET {
+        program = program.mut_subcommand(name, |command| command.arg(unused.clone()));
+    }
+    program
 }
 
-/// Words that people try first, and the command that they look for.
-const ALIKE: [(&str, &str); 12] = [
+/// Subcommands of similar tools, with the command that does the same here.
+const SYNONYMS: [(&str, &str); 12] = [
     ("list", "ipvsadm -Ln"),
     ("ls", "ipvsadm -Ln"),
     ("services", "ipvsadm -Ln"),
@@ -136,11 +135,11 @@ const ALIKE: [(&str, &str); 12] = [
     ("conns", "ipvsadm -Lnc"),
 ];
 
-/// Names the command that an unknown subcommand stands for elsewhere.
+/// Adds the right command to the error about an unknown subcommand, if it is a known synonym.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     let Some(hint) = hint(word) else { return error };
-    error.remove(ContextKind::SuggestedSubcommand); // alike in letters only
+    error.remove(ContextKind::SuggestedSubcommand); // similar in spelling only
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
 }
@@ -155,15 +154,8 @@ fn hint(word: &str) -> Option<String> {
             Some(format!("a director ends at SIGTERM or Ctrl-C; its unit: 'systemctl {word} directrix'"))
         }
         _ => {
-            let (_, command) = ALIKE.iter().find(|(alike, _)| *alike == word)?;
+            let (_, command) = SYNONYMS.iter().find(|(synonym, _)| *synonym == word)?;
             Some(format!("'directrix {command}' does that"))
         }
     }
-}
-
-/// The control socket where `--socket` is not given. A variable that is set to nothing is not set,
-/// which clap would see otherwise.
-fn default_socket() -> PathBuf {
-    let named = std::env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty());
-    named.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }

@@ -1,9 +1,9 @@
-//! Numbers on the command line, with errors that say what to write.
+//! Parsers for numbers on the command line.
 
 use crate::control::api::request::SECONDS_MAX;
 use std::ops::RangeInclusive;
 
-/// A parser for whole numbers within `range`.
+/// Returns a parser for whole numbers within `range`.
 pub(super) fn within<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -21,10 +21,10 @@ where
     }
 }
 
-/// A parser for seconds.
+/// Parses a number of seconds.
 ///
 /// # Errors
-/// What to write instead.
+/// The text is no number, or too large; the message gives a valid form.
 pub(super) fn seconds(text: &str) -> Result<u32, String> {
     let seconds =
         whole(text).ok_or_else(|| "write whole seconds in digits: 600 is ten minutes".to_owned())?;
@@ -32,7 +32,7 @@ pub(super) fn seconds(text: &str) -> Result<u32, String> {
     fits.ok_or_else(|| format!("{seconds} s is too long; {SECONDS_MAX} s at most"))
 }
 
-/// Digits alone.
+/// Parses a number of digits alone, without sign.
 fn whole(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_say_what_to_write() {
+    fn errors_give_a_valid_form() {
         let parse = within(1..=1000_u32);
         assert_eq!(parse("1000"), Ok(1000));
         for text in ["", "1M", "1e3", "-1", "+1", "1_000", "0x1"] {

@@ -1,30 +1,30 @@
-//! Writing a file that a user names: whole or not at all, and as what it was before.
+//! Output to a file that the user names, or to standard output.
 
 use std::fs::{self, File, Metadata, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
-/// What is done where something is already.
+/// Action for a path that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IfThere {
-    /// Nothing: it stays.
+pub(super) enum IfExists {
+    /// Fail and leave it unchanged.
     Refuse,
-    /// A file is replaced as a whole, and stays as it is if that fails; to a device or a FIFO it is written.
+    /// Replace a regular file atomically; write to a device or a FIFO.
     Replace,
 }
 
-/// Writes `text` to `path`. A link is followed; a file that is replaced keeps its permissions and owner.
+/// Writes `text` to `path`. A symbolic link is followed; a replaced file keeps its permissions and owner.
 ///
 /// # Errors
-/// It cannot be written, or must not. No new file is left behind then.
-pub(super) fn write(path: &Path, text: &str, if_there: IfThere) -> io::Result<()> {
+/// The path exists and must not be replaced, or writing failed. A failure leaves no new file behind.
+pub(super) fn write(path: &Path, text: &str, if_exists: IfExists) -> io::Result<()> {
     let old = path.canonicalize().and_then(|old| Ok((fs::metadata(&old)?, old)));
-    match (old, if_there) {
-        (Ok((metadata, old)), IfThere::Replace) if metadata.is_file() => replace(&old, &metadata, text),
-        (Ok(_), IfThere::Replace) => File::options().write(true).open(path)?.write_all(text.as_bytes()),
-        // A link to what is not there yet.
-        (Err(_), IfThere::Replace) if path.is_symlink() => File::create(path)?.write_all(text.as_bytes()),
+    match (old, if_exists) {
+        (Ok((metadata, old)), IfExists::Replace) if metadata.is_file() => replace(&old, &metadata, text),
+        (Ok(_), IfExists::Replace) => File::options().write(true).open(path)?.write_all(text.as_bytes()),
+        // A link to a missing file creates it.
+        (Err(_), IfExists::Replace) if path.is_symlink() => File::create(path)?.write_all(text.as_bytes()),
         _ => {
             let mut file = File::create_new(path)?;
             file.write_all(text.as_bytes()).inspect_err(|_| drop(fs::remove_file(path)))
@@ -32,19 +32,31 @@ pub(super) fn write(path: &Path, text: &str, if_there: IfThere) -> io::Result<()
     }
 }
 
-/// Puts a new file in the place of an old one.
+/// Writes a new file next to the old one and renames it over the old one.
 fn replace(old: &Path, metadata: &Metadata, text: &str) -> io::Result<()> {
     let mut new = old.as_os_str().to_owned();
     new.push(format!(".{}", std::process::id()));
-    // Nobody else's to read before it is known to be: the old one may not have been.
+    // Private until the old file's mode is set, which may be as strict.
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
     let replaced = file.write_all(text.as_bytes()).and_then(|()| {
-        let _ = chown(&new, Some(metadata.uid()), Some(metadata.gid())); // who is not root cannot
+        let _ = chown(&new, Some(metadata.uid()), Some(metadata.gid())); // fails without CAP_CHOWN
         fs::set_permissions(&new, Permissions::from_mode(metadata.mode() & 0o7777))?;
-        file.sync_all()?; // else a crash may leave the new name without the text
+        file.sync_all()?; // a crash after the rename must not leave an empty file
         fs::rename(&new, old)
     });
     replaced.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// Prints `text` to standard output. A reader that closes the pipe (`| head -1`) is not an error.
+///
+/// # Errors
+/// Writing failed for another reason.
+pub(super) fn print_all(text: &str) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +67,7 @@ mod tests {
     use std::path::PathBuf;
     use tempfile::{TempDir, tempdir};
 
-    fn place() -> (TempDir, PathBuf) {
+    fn temporary_path() -> (TempDir, PathBuf) {
         let dir = tempdir().unwrap();
         let path = dir.path().join("d.toml");
         (dir, path)
@@ -66,12 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_replaced_keeps_its_mode_and_owner() {
-        let (dir, path) = place();
-        write(&path, "a long first text", IfThere::Replace).unwrap();
+    fn replaced_file_keeps_mode_and_owner() {
+        let (dir, path) = temporary_path();
+        write(&path, "a long first text", IfExists::Replace).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let owned = chown(&path, Some(65534), Some(65534)).is_ok(); // root can
-        write(&path, "second", IfThere::Replace).unwrap();
+        write(&path, "second", IfExists::Replace).unwrap();
         let metadata = fs::metadata(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "second");
         assert_eq!(metadata.mode() & 0o7777, 0o600);
@@ -80,12 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_and_its_file_is_written() {
-        let (dir, path) = place();
+    fn symlink_stays_and_its_target_is_written() {
+        let (dir, path) = temporary_path();
         let link = dir.path().join("link");
         symlink("d.toml", &link).unwrap();
         for text in ["made", "replaced"] {
-            write(&link, text, IfThere::Replace).unwrap();
+            write(&link, text, IfExists::Replace).unwrap();
             assert!(link.is_symlink() && !path.is_symlink());
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
@@ -93,28 +105,28 @@ mod tests {
     }
 
     #[test]
-    fn a_device_and_a_fifo_are_written_to_and_stay() {
+    fn device_and_fifo_are_written_not_replaced() {
         let full = Path::new("/dev/full");
-        let refused = write(full, "text", IfThere::Replace).unwrap_err();
+        let refused = write(full, "text", IfExists::Replace).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
         assert!(fs::metadata(full).unwrap().file_type().is_char_device());
-        let (dir, path) = place();
+        let (dir, path) = temporary_path();
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
         let reader = std::thread::spawn({
             let path = path.clone();
             move || fs::read_to_string(path).unwrap()
         });
-        write(&path, "text", IfThere::Replace).unwrap();
+        write(&path, "text", IfExists::Replace).unwrap();
         assert_eq!(reader.join().unwrap(), "text");
         assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
         assert_eq!(count(&dir), 1);
     }
 
     #[test]
-    fn what_is_there_stays_unless_it_may_be_replaced() {
-        let (_dir, path) = place();
-        write(&path, "first", IfThere::Refuse).unwrap();
-        let refused = write(&path, "second", IfThere::Refuse).unwrap_err();
+    fn existing_file_is_refused_without_replace() {
+        let (_dir, path) = temporary_path();
+        write(&path, "first", IfExists::Refuse).unwrap();
+        let refused = write(&path, "second", IfExists::Refuse).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "first");
     }

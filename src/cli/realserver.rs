@@ -1,4 +1,4 @@
-//! The real server's side.
+//! `directrix realserver`: prepares and checks a real server.
 
 use crate::model::{Diagnostic, host_address};
 use crate::realserver::{self, DEFAULT_STATE_DIR, Options, Severity, Step};
@@ -10,25 +10,25 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    action: Action,
+    command: RealserverCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum RealserverCommand {
     /// Put the VIP on lo and suppress ARP for it (arp_ignore, arp_announce); idempotent
-    Setup(Setup),
-    /// Check everything that direct routing needs on this host; needs no root
-    Check(Common),
+    Setup(SetupArgs),
+    /// Check all settings that direct routing needs on this host; does not need root
+    Check(CommonArgs),
     /// Restore the settings from before setup
-    Undo(Common),
+    Undo(CommonArgs),
 }
 
 #[derive(Debug, clap::Args)]
-struct Setup {
+struct SetupArgs {
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
 
-    /// Also write and enable a systemd unit that repeats this at each boot; undo removes it
+    /// Also write and enable a systemd unit that repeats the setup at each boot; undo removes it
     #[arg(long, conflicts_with = "print")]
     persist: bool,
 
@@ -38,7 +38,7 @@ struct Setup {
 }
 
 #[derive(Debug, clap::Args)]
-struct Common {
+struct CommonArgs {
     /// Virtual IP address; repeat the option for each VIP
     #[arg(long = "vip", required = true, value_name = "IP", value_parser = vip)]
     vips: Vec<Ipv4Addr>,
@@ -58,11 +58,11 @@ struct Common {
 
 /// Runs the subcommand.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let mut tell = |step: &Step| println!("{step}");
-    let done = match &args.action {
-        Action::Setup(setup) => setup.run(&mut tell).map(|()| true),
-        Action::Undo(common) => realserver::undo(&common.options(), &mut tell).map(|()| true),
-        Action::Check(common) => check(&common.options()),
+    let mut report = |step: &Step| println!("{step}");
+    let done = match &args.command {
+        RealserverCommand::Setup(setup) => setup.run(&mut report).map(|()| true),
+        RealserverCommand::Undo(common) => realserver::undo(&common.options(), &mut report).map(|()| true),
+        RealserverCommand::Check(common) => check(&common.options()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -74,14 +74,14 @@ pub(super) fn main(args: &Args) -> ExitCode {
     }
 }
 
-impl Setup {
-    fn run(&self, tell: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
+impl SetupArgs {
+    fn run(&self, report: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
         let (options, exe) = (self.common.options(), exe()?);
         if self.print {
             print!("{}", realserver::advice(&options, &exe));
             return Ok(());
         }
-        realserver::setup(&options, self.persist.then_some(exe.as_path()), tell)
+        realserver::setup(&options, self.persist.then_some(exe.as_path()), report)
     }
 }
 
@@ -91,14 +91,14 @@ fn exe() -> Result<PathBuf, Diagnostic> {
     })
 }
 
-/// True if nothing is wrong.
+/// Prints the findings. Returns whether no setting is wrong.
 fn check(options: &Options) -> Result<bool, Diagnostic> {
     let findings = realserver::check(options)?;
     findings.iter().for_each(|finding| println!("{finding}"));
     Ok(findings.iter().all(|finding| finding.severity != Severity::Wrong))
 }
 
-impl Common {
+impl CommonArgs {
     fn options(&self) -> Options {
         let mut vips = Vec::new();
         for vip in &self.vips {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Where the configuration is unless told otherwise.
+/// Default path of the configuration file.
 const DEFAULT_CONFIG: &str = "/etc/directrix/directrix.toml";
 
 /// The arguments of `directrix run`.
@@ -22,13 +22,13 @@ pub(super) struct Args {
 
     /// Override the configured backend
     #[arg(long, value_enum, value_name = "BACKEND")]
-    backend: Option<Backend>,
+    backend: Option<BackendArg>,
 
     /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    log: log::Format,
+    log: log::LogFormat,
 
-    /// Check the configuration file, or this host as well (--check=host), report errors, and exit
+    /// CheckScope the configuration file, or this host as well (--check=host), report errors, and exit
     #[arg(
         long,
         value_enum,
@@ -37,21 +37,21 @@ pub(super) struct Args {
         default_missing_value = "file",
         value_name = "WHAT"
     )]
-    check: Option<Check>,
+    check: Option<CheckScope>,
 }
 
-/// What `--check` looks at.
+/// Scope of `--check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Check {
+enum CheckScope {
     /// The file alone: status 2 if it is wrong
     File,
-    /// The file, then whether a director can start with it on this host: status 1 if only the host is wrong
+    /// The file, then whether a director can start with it on this host: status 1 if only the host does not match
     Host,
 }
 
 /// The names of [`BackendChoice`] on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Backend {
+enum BackendArg {
     /// AF_XDP where it works, else AF_PACKET; the log gives the reason
     Auto,
     /// AF_XDP
@@ -65,11 +65,11 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     log::start(args.log);
     let config = match load(args) {
         Ok(config) => config,
-        Err(errors) => return complain(args.log, &errors, BAD_INPUT),
+        Err(errors) => return report(args.log, &errors, BAD_INPUT),
     };
     match args.check {
-        Some(Check::Host) => return check_host(args, &config),
-        Some(Check::File) => {
+        Some(CheckScope::Host) => return check_host(args, &config),
+        Some(CheckScope::File) => {
             println!("{}, no errors", summary(args, &config));
             return ExitCode::SUCCESS;
         }
@@ -80,11 +80,11 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         socket,
         reread: Arc::new(move || load(&again)),
         backend: args.backend.map(Into::into),
-        ready: tell_ready,
+        ready: notify_ready,
     };
     match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(DirectorError::Misfit(errors)) => complain(args.log, &errors, 1),
+        Err(DirectorError::Misfit(errors)) => report(args.log, &errors, 1),
         Err(DirectorError::Socket(refused)) if refused.is_bad_input() => {
             log::fail(args.log, BAD_INPUT, &refused)
         }
@@ -92,10 +92,10 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     }
 }
 
-/// Says what keeps a director from starting here, and what else is worth knowing.
+/// Prints the errors that keep a director from starting on this host, and notes.
 fn check_host(args: &Args, config: &Config) -> ExitCode {
     let Inspection { faults, notes } = inspect(config);
-    faults.iter().for_each(|fault| log::complain(args.log, fault));
+    faults.iter().for_each(|fault| log::report(args.log, fault));
     notes.iter().for_each(|note| println!("note: {note}"));
     if !faults.is_empty() {
         return ExitCode::FAILURE;
@@ -104,13 +104,13 @@ fn check_host(args: &Args, config: &Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The file and how many services it has.
+/// "FILE: N services"
 fn summary(args: &Args, config: &Config) -> String {
     let (file, services) = (args.config.display(), config.services.len());
     format!("{file}: {services} {}", if services == 1 { "service" } else { "services" })
 }
 
-/// The file, with what the command line says otherwise.
+/// Loads the configuration file, and applies the options of the command line.
 fn load(args: &Args) -> Result<Config, Diagnostics> {
     let mut config = Config::load(&args.config)?;
     if let Some(backend) = args.backend {
@@ -119,27 +119,27 @@ fn load(args: &Args) -> Result<Config, Diagnostics> {
     Ok(config)
 }
 
-/// Says what is wrong, as compilers do: one line each, file and line first.
-fn complain(format: log::Format, errors: &Diagnostics, status: u8) -> ExitCode {
-    errors.0.iter().for_each(|error| log::complain(format, error));
+/// Prints configuration errors as compilers do: one line each, file and line first.
+fn report(format: log::LogFormat, errors: &Diagnostics, status: u8) -> ExitCode {
+    errors.0.iter().for_each(|error| log::report(format, error));
     ExitCode::from(status)
 }
 
-/// Tells whoever started this process that it is ready, if they asked to be told (sd_notify(3)).
-fn tell_ready() {
-    // What a start that had to wait has said of that is over.
+/// Notifies the service manager that the director is ready, if NOTIFY_SOCKET is set (sd_notify(3)).
+fn notify_ready() {
+    // The status replaces that of a start that had to wait.
     let states = [sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status("ready")];
     if let Err(error) = sd_notify::notify(&states) {
-        tracing::warn!(%error, "NOTIFY_SOCKET could not be told that the director is ready");
+        tracing::warn!(%error, "notifying the service manager of readiness failed (NOTIFY_SOCKET)");
     }
 }
 
-impl From<Backend> for BackendChoice {
-    fn from(backend: Backend) -> Self {
+impl From<BackendArg> for BackendChoice {
+    fn from(backend: BackendArg) -> Self {
         match backend {
-            Backend::Auto => Self::Auto,
-            Backend::Xdp => Self::Xdp,
-            Backend::Packet => Self::Packet,
+            BackendArg::Auto => Self::Auto,
+            BackendArg::Xdp => Self::Xdp,
+            BackendArg::Packet => Self::Packet,
         }
     }
 }

@@ -1,12 +1,12 @@
-//! How the command line ends.
+//! Exit statuses and the error message before them.
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
-/// The exit status for input that is wrong.
+/// Exit status for invalid input.
 pub(super) const BAD_INPUT: u8 = 2;
 
-/// Says on stderr what went wrong, and gives the exit status back.
+/// Prints an error to stderr, and returns the exit status.
 pub(super) fn fail(status: u8, what: &dyn Display) -> ExitCode {
     eprintln!("directrix: {what}");
     ExitCode::from(status)

@@ -1,6 +1,6 @@
-//! `directrix status`: one screen.
+//! `directrix status`: the director's status on one screen.
 
-use super::listings::write_out;
+use super::output::print_all;
 use super::status::{BAD_INPUT, fail};
 use crate::control::api::overview::{FileStatus, Reload, ServiceSummary, Status};
 use crate::control::api::path;
@@ -10,25 +10,25 @@ use jiff::Timestamp;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The exit status of a director with warnings.
+/// Exit status for a director with warnings.
 const WARNED: u8 = 3;
-/// Services, VIPs and differences that one screen shows.
+/// Rows of a block (VIPs, services, unsaved changes, warnings) at most.
 const ROWS: usize = 15;
-/// Reasons of drops that one screen shows.
+/// Drop reasons shown at most.
 const REASONS: usize = 5;
 
 /// The arguments of `directrix status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 all is well; 1 no director answers; 3 there are warnings.")]
 pub(super) struct Args {
-    /// Print the director's answer as it is
+    /// Print the response of the control socket as JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Prints the status of the director.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
-    match ask(args, socket) {
+    match query(args, socket) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(WARNED),
         Err(error) => {
@@ -38,21 +38,21 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     }
 }
 
-/// Prints the status; the number of its warnings.
-fn ask(args: &Args, socket: &Path) -> anyhow::Result<usize> {
+/// Prints the status. Returns the number of its warnings.
+fn query(args: &Args, socket: &Path) -> anyhow::Result<usize> {
     let director = Blocking::new(socket)?.named("status");
     if !args.json {
         let status = director.status()?;
-        write_out(&screen(&status))?;
+        print_all(&screen(&status))?;
         return Ok(status.warnings.len());
     }
     let text = director.text(path::STATUS)?;
-    write_out(&format!("{text}\n"))?;
+    print_all(&format!("{text}\n"))?;
     let status: Status = serde_json::from_str(&text).context("the answer is not understood")?;
     Ok(status.warnings.len())
 }
 
-/// A block of rows under one heading.
+/// Formats a block of rows, the first behind the heading.
 fn block(heading: &str, rows: impl IntoIterator<Item = String>) -> String {
     let rows = rows.into_iter().enumerate();
     rows.map(|(number, row)| format!("{:<13}{row}\n", if number == 0 { heading } else { "" })).collect()
@@ -85,7 +85,7 @@ fn screen(status: &Status) -> String {
     .concat()
 }
 
-/// Services that lack servers come first: they must not be among those that are left out.
+/// Formats the services. Those without available servers come first, so that truncation cannot hide them.
 fn services(services: &[ServiceSummary]) -> Vec<String> {
     let mut sorted: Vec<_> = services.iter().collect();
     sorted.sort_by_key(|service| (service.available > 0, service.available == service.servers));
@@ -97,7 +97,7 @@ fn services(services: &[ServiceSummary]) -> Vec<String> {
     sorted.iter().map(row).collect()
 }
 
-/// At most [`ROWS`] rows, and where the others are.
+/// Truncates to [`ROWS`] rows, and names the command that shows all.
 fn first(mut rows: Vec<String>, all: &str) -> Vec<String> {
     let more = rows.len().saturating_sub(ROWS);
     rows.truncate(ROWS);
@@ -155,7 +155,7 @@ fn warnings(status: &Status) -> Vec<String> {
     first(texts, "directrix status --json")
 }
 
-/// The two largest units of a number of seconds.
+/// Formats a number of seconds in its two largest units.
 fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_screen_is_this() {
+    fn screen_shows_each_block() {
         let expected = "\
 directrix 1.2.3, pid 42, up 1 h 1 min, ready
 
@@ -220,7 +220,7 @@ Warnings     TCP 192.0.2.1:443 has none
     }
 
     #[test]
-    fn a_large_site_fits_on_one_screen() {
+    fn large_site_fits_on_one_screen() {
         let services: Vec<_> =
             (1..3000).map(|port| service(port, 2, "")).chain([service(5000, 0, "x")]).collect();
         let vips =
@@ -239,7 +239,7 @@ Warnings     TCP 192.0.2.1:443 has none
     }
 
     #[test]
-    fn nothing_is_said_to_be_none() {
+    fn empty_blocks_say_none() {
         let text = screen(&Status::default());
         for row in ["VIPs         none", "Services     none", "Drops        none", "Warnings     none"] {
             assert!(text.contains(row), "{text}");

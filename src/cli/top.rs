@@ -1,6 +1,6 @@
-//! `directrix top`.
+//! `directrix top`: the live screen.
 
-use super::listings::write_out;
+use super::output::print_all;
 use super::status::{BAD_INPUT, fail};
 use crate::control::client::ClientError;
 use crate::top::{self, Failure};
@@ -20,10 +20,10 @@ pub(super) struct Args {
     once: bool,
 }
 
-/// Runs the screen.
+/// Runs the subcommand.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     let done = if args.once {
-        top::once(socket, args.interval).and_then(|text| Ok(write_out(&text)?))
+        top::once(socket, args.interval).and_then(|text| Ok(print_all(&text)?))
     } else {
         top::live(socket, args.interval)
     };
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_are_seconds_in_bounds() {
+    fn interval_is_seconds_within_bounds() {
         assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(interval("3600"), Ok(Duration::from_secs(3600)));
         for wrong in ["0", "0.09", "-1", "3601", "inf", "NaN", "1s", ""] {

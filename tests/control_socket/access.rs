@@ -270,7 +270,7 @@ fn who_may_only_read_is_told_what_a_file_changes() {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
-    let limit = "directrix: whether real servers are on-link is told only to those who may change\n";
+    let limit = "directrix: not checked whether real servers are on-link: that needs permission to change\n";
     let more = format!("{running}[director.timeouts]\ntcp = 60\n");
     assert_eq!(plan(&more), (Some(0), "~ timeouts: tcp 900 -> 60\n".into(), limit.into()));
     let other = running.replace("eth0", "eth1");

@@ -50,10 +50,7 @@ fn a_file_is_not_replaced_unless_asked_to() {
     assert!(first.contains("address = \"192.0.2.1:80\""), "{first}");
     let other = GOOD.replace("192.0.2.1", "192.0.2.7");
     let (status, _, said) = directrix(dir.path(), &import, &other);
-    assert_eq!(
-        (status, said.as_str()),
-        (2, "directrix: d.toml is there already; write --force to replace it\n")
-    );
+    assert_eq!((status, said.as_str()), (2, "directrix: d.toml exists; write --force to replace it\n"));
     assert_eq!(fs::read_to_string(&path).unwrap(), first);
     let forced = [&import[..], &["--force"]].concat();
     assert_eq!(directrix(dir.path(), &forced, "-q\n").0, 2);

@@ -1,31 +1,31 @@
-//! directrix.toml(5), made of the example file: a key that is shown there is explained here.
+//! directrix.toml(5), generated from the example configuration with its comments.
 
-use super::pages::{Page, paragraph, section, source, verbatim};
+use super::roff_page::{Page, paragraph, section, source, verbatim};
 use roff::{Roff, bold, roman};
 
 const EXAMPLE: &str = include_str!("../../../tools/directrix.example.toml");
 
-/// A table of the file.
+/// A table of the example file.
 #[derive(Debug, Default)]
-struct Table {
-    /// With its brackets; empty: of the keys above all tables.
+struct TomlTable {
+    /// Header with its brackets; empty for the keys above all tables.
     name: String,
-    /// What stands above its header.
+    /// Comment above the header.
     prose: String,
-    entries: Vec<Entry>,
+    keys: Vec<ConfigKey>,
 }
 
 /// A key with its comment.
 #[derive(Debug)]
-struct Entry {
+struct ConfigKey {
     key: String,
     value: String,
     is_default: bool,
-    /// The comment's lines.
+    /// Lines of the comment.
     meaning: Vec<String>,
 }
 
-/// The page's file name, and the page.
+/// Generates the page. Returns its file name and text.
 pub(super) fn page() -> Page {
     let mut page = Roff::new();
     page.control("TH", ["directrix.toml", "5", "", &source(), "directrix"]);
@@ -34,13 +34,13 @@ pub(super) fn page() -> Page {
     section(&mut page, "DESCRIPTION");
     paragraph(
         &mut page,
-        "A file in TOML. A wrong one is refused before anything starts, each error with its line and what to write \
-         instead; directrix run --check only looks. Unknown keys are errors.",
+        "A file in TOML. Errors in it are reported before the director starts, each with its line and the remedy; \
+         directrix run --check only checks the file. Unknown keys are errors.",
     );
     for table in tables(EXAMPLE) {
         section(&mut page, if table.name.is_empty() { "ABOVE ALL TABLES" } else { &table.name });
         paragraph(&mut page, &table.prose);
-        table.entries.iter().for_each(|entry| render(&mut page, entry));
+        table.keys.iter().for_each(|key| render(&mut page, key));
     }
     section(&mut page, "EXAMPLE");
     verbatim(&mut page, EXAMPLE);
@@ -49,12 +49,12 @@ pub(super) fn page() -> Page {
     ("directrix.toml.5".into(), page.render().into_bytes())
 }
 
-fn render(page: &mut Roff, entry: &Entry) {
+fn render(page: &mut Roff, entry: &ConfigKey) {
     page.control("TP", []);
     let note = if entry.is_default { "  (the default)" } else { "" };
     page.text([bold(entry.key.as_str()), roman(format!(" = {}{note}", entry.value))]);
     for (number, line) in entry.meaning.iter().enumerate() {
-        // Other lines go on with the sentence before.
+        // Lines without a quoted value continue the sentence.
         if number > 0 && line.starts_with('"') {
             page.control("br", []);
         }
@@ -62,22 +62,22 @@ fn render(page: &mut Roff, entry: &Entry) {
     }
 }
 
-/// The tables in the order of their first headers, every key once.
-fn tables(example: &str) -> Vec<Table> {
-    let mut tables: Vec<Table> = Vec::new();
+/// Parses the example. Tables stand in the order of their first headers, with each key once.
+fn tables(example: &str) -> Vec<TomlTable> {
+    let mut tables: Vec<TomlTable> = Vec::new();
     let (mut current, mut prose) = (0, Vec::new());
     for line in example.lines() {
         if line.starts_with('[') {
             current = header(&mut tables, line, &prose.join(" "));
             prose.clear();
-        } else if let Some(entry) = entry(line) {
+        } else if let Some(key) = key(line) {
             if tables.is_empty() {
                 current = header(&mut tables, "", "");
             }
-            add(&mut tables[current], entry);
+            add(&mut tables[current], key);
         } else if let Some(more) = line.trim_start().strip_prefix("# ") {
-            match tables.get_mut(current).and_then(|table| table.entries.last_mut()) {
-                Some(entry) if line.starts_with(' ') => entry.meaning.push(more.into()),
+            match tables.get_mut(current).and_then(|table| table.keys.last_mut()) {
+                Some(key) if line.starts_with(' ') => key.meaning.push(more.into()),
                 _ => prose.push(more),
             }
         } else {
@@ -87,22 +87,22 @@ fn tables(example: &str) -> Vec<Table> {
     tables
 }
 
-/// The place of a table among the others.
-fn header(tables: &mut Vec<Table>, name: &str, prose: &str) -> usize {
+/// Returns the index of the table of that name; adds it if missing.
+fn header(tables: &mut Vec<TomlTable>, name: &str, prose: &str) -> usize {
     tables.iter().position(|table| table.name == name).unwrap_or_else(|| {
-        tables.push(Table { name: name.into(), prose: prose.into(), entries: Vec::new() });
+        tables.push(TomlTable { name: name.into(), prose: prose.into(), keys: Vec::new() });
         tables.len() - 1
     })
 }
 
-fn add(table: &mut Table, entry: Entry) {
-    if table.entries.iter().all(|known| known.key != entry.key) {
-        table.entries.push(entry);
+fn add(table: &mut TomlTable, key: ConfigKey) {
+    if table.keys.iter().all(|known| known.key != key.key) {
+        table.keys.push(key);
     }
 }
 
-/// `key = value  # meaning`; behind `# ` if the value is the default.
-fn entry(line: &str) -> Option<Entry> {
+/// Parses `key = value  # meaning`. A key behind `# ` shows its default.
+fn key(line: &str) -> Option<ConfigKey> {
     let bare = line.strip_prefix("# ");
     let (key, rest) = bare.unwrap_or(line).split_once(" = ")?;
     if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
@@ -110,14 +110,14 @@ fn entry(line: &str) -> Option<Entry> {
     }
     let (value, meaning) = rest.split_once(" # ").unwrap_or((rest, ""));
     let meaning = if meaning.is_empty() { Vec::new() } else { vec![meaning.trim().to_owned()] };
-    Some(Entry { key: key.into(), value: value.trim().into(), is_default: bare.is_some(), meaning })
+    Some(ConfigKey { key: key.into(), value: value.trim().into(), is_default: bare.is_some(), meaning })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// (table, key) of everything in a TOML table, as deep as it goes.
+    /// Collects (table, key) of a TOML table and the tables below it.
     fn keys(name: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
         for (key, value) in table {
             let below = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
@@ -135,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_example_file_is_explained() {
+    fn every_key_of_the_example_is_explained() {
         let with_defaults: Vec<_> = EXAMPLE
             .lines()
-            .map(|line| if entry(line).is_some() { line.trim_start_matches("# ") } else { line })
+            .map(|line| if key(line).is_some() { line.trim_start_matches("# ") } else { line })
             .collect();
         let mut wanted = Vec::new();
         keys("", &with_defaults.join("\n").parse().unwrap(), &mut wanted);
@@ -146,20 +146,20 @@ mod tests {
         let tables = tables(EXAMPLE);
         for (table, key) in wanted {
             let mut here = tables.iter().filter(|known| known.name.trim_matches(['[', ']']) == table);
-            let entry = here.find_map(|table| table.entries.iter().find(|entry| entry.key == key));
-            let entry = entry.unwrap_or_else(|| panic!("{key} of {table} is not explained"));
-            assert!(!entry.value.is_empty());
+            let known = here.find_map(|table| table.keys.iter().find(|known| known.key == key));
+            let known = known.unwrap_or_else(|| panic!("{key} of {table} is not explained"));
+            assert!(!known.value.is_empty());
         }
     }
 
     #[test]
-    fn defaults_are_told_from_examples_and_comments_go_on() {
-        assert_eq!(tables("# x = 1\n[a]\n")[0].entries[0].key, "x");
+    fn defaults_and_comments_are_parsed() {
+        assert_eq!(tables("# x = 1\n[a]\n")[0].keys[0].key, "x");
         let example = "# About.\n\n# The table.\n[a]\nx = 1   # one\n# y = \"b\"  # two\n         # three\n[[b]]\n[a]\nx = 2\n";
         let tables = tables(example);
         assert_eq!(tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["[a]", "[[b]]"]);
         assert_eq!(tables[0].prose, "The table.");
-        let [x, y] = tables[0].entries.as_slice() else { panic!("{tables:?}") };
+        let [x, y] = tables[0].keys.as_slice() else { panic!("{tables:?}") };
         assert_eq!(
             (x.value.as_str(), x.is_default, x.meaning.as_slice()),
             ("1", false, ["one".to_owned()].as_slice())
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_roff() {
+    fn page_is_roff() {
         let (name, page) = page();
         let text = String::from_utf8(page).unwrap();
         assert_eq!(name, "directrix.toml.5");

@@ -1,14 +1,13 @@
-//! The man pages of the commands: section 8, as of ipvsadm and keepalived, for commands of the administrator.
+//! Man pages of the commands, in section 8 (system administration) as ipvsadm and keepalived.
 
-use crate::cli::{DEFAULT_SOCKET, ipvsadm};
+use super::roff_page::{Page, paragraph, section, source, table, verbatim};
+use crate::cli::ipvsadm::HELP;
+use crate::cli::socket::DEFAULT_SOCKET;
 use clap_mangen::Man;
 use roff::{Roff, bold, roman};
 use std::{io, iter};
 
-/// A page's file name, and the page.
-pub(super) type Page = (String, Vec<u8>);
-
-/// A page for `program` and for each of its subcommands that are not hidden.
+/// Generates a page for `program` and for each subcommand that is not hidden.
 pub(super) fn of(program: clap::Command) -> io::Result<Vec<Page>> {
     let mut program = program.disable_help_subcommand(true);
     program.build();
@@ -40,8 +39,8 @@ fn page(command: &clap::Command) -> io::Result<Page> {
     Ok((format!("{name}.8"), page))
 }
 
-/// As clap_mangen makes it, but for the synopsis, which has the options' values, and for what follows the help: sections
-/// with names of their own.
+/// Renders a page as clap_mangen does, with two changes. The synopsis has the options' values, and the text after
+/// the options is divided into sections.
 fn own_page(man: &Man, command: &clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_title(page)?;
     man.render_name_section(page)?;
@@ -92,7 +91,7 @@ fn positional(argument: &clap::Arg) -> String {
     if argument.is_required_set() { word } else { format!("[{word}]") }
 }
 
-/// A line that ends in a colon, or begins with a title and one, heads a section; what follows stands as it is.
+/// Formats the text after the options: "Exit status:" and "Examples:" start sections, other lines stay unchanged.
 fn after_help(text: &str) -> Roff {
     let mut page = Roff::new();
     let mut sections: Vec<(String, Vec<&str>)> = Vec::new();
@@ -113,11 +112,7 @@ fn after_help(text: &str) -> Roff {
     page
 }
 
-pub(super) fn source() -> String {
-    format!("directrix {}", env!("CARGO_PKG_VERSION"))
-}
-
-/// What no clap command knows: the grammar is popt's, and says itself what it is.
+/// Sections of directrix-ipvsadm(8), whose grammar clap does not have.
 fn ipvsadm_sections() -> Roff {
     let mut page = Roff::new();
     section(&mut page, "SYNOPSIS");
@@ -125,20 +120,20 @@ fn ipvsadm_sections() -> Roff {
     section(&mut page, "DESCRIPTION");
     paragraph(
         &mut page,
-        "Speaks ipvsadm's grammar to a running director, and prints what ipvsadm(8) prints, byte for byte. A program \
-         that is called ipvsadm does the same: a link of that name to directrix serves scripts, where the package \
-         ipvsadm is not installed.",
+        "Lists and changes the services of a running director with the arguments of ipvsadm(8), and prints the same \
+         output, byte for byte. The program does the same under the name ipvsadm: a link of that name to directrix \
+         serves scripts on hosts without the package ipvsadm.",
     );
     section(&mut page, "GRAMMAR");
-    verbatim(&mut page, ipvsadm::HELP);
+    verbatim(&mut page, HELP);
     section(&mut page, "EXIT STATUS");
     table(
         &mut page,
         &[
             ("0", "Done."),
-            ("1", "The service that was to be listed is not there."),
+            ("1", "The service to list does not exist."),
             ("2", "The arguments are wrong, or no director answers."),
-            ("255", "Usage, or the operation failed."),
+            ("255", "Wrong usage, or the operation failed."),
         ],
     );
     page
@@ -150,12 +145,9 @@ fn program_sections() -> Roff {
     table(
         &mut page,
         &[
-            ("0", "Done; run: told to stop."),
-            (
-                "1",
-                "It failed; run: also where the host is not as the file wants it, and waiting does not help.",
-            ),
-            ("2", "The input was wrong: the file or the command line, on any host."),
+            ("0", "Success; run: stopped by a signal."),
+            ("1", "Failure; run: also where the host does not match the file, and waiting does not help."),
+            ("2", "The file or the command line is wrong, on any host."),
         ],
     );
     section(&mut page, "FILES");
@@ -170,7 +162,7 @@ fn program_sections() -> Roff {
     table(
         &mut page,
         &[
-            ("DIRECTRIX_SOCKET", "The control socket, where --socket is not given."),
+            ("DIRECTRIX_SOCKET", "The control socket, if --socket is not given."),
             (
                 "RUST_LOG",
                 "Log level of run: error, warn, info (the default) or debug. Libraries log warnings at most unless named, as in debug,aya=debug.",
@@ -187,30 +179,4 @@ fn see_also(name: &str) -> Roff {
     section(&mut page, "SEE ALSO");
     paragraph(&mut page, &others.join(", "));
     page
-}
-
-pub(super) fn section(page: &mut Roff, name: &str) {
-    page.control("SH", [name]);
-}
-
-pub(super) fn paragraph(page: &mut Roff, text: &str) {
-    page.control("PP", []);
-    page.text([roman(text)]);
-}
-
-/// As it stands, line by line.
-pub(super) fn verbatim(page: &mut Roff, text: &str) {
-    page.control("nf", []);
-    for line in text.lines() {
-        page.text([roman(line)]);
-    }
-    page.control("fi", []);
-}
-
-fn table(page: &mut Roff, rows: &[(&str, &str)]) {
-    for (term, meaning) in rows {
-        page.control("TP", []);
-        page.text([bold(*term)]);
-        page.text([roman(*meaning)]);
-    }
 }

@@ -1,107 +1,107 @@
-//! From ipvsadm's arguments to a [`Request`], with ipvsadm's messages for what is wrong.
+//! Parser of ipvsadm's arguments, with ipvsadm's error messages.
 
-use super::grammar::{self, Options};
+use super::grammar::{self, OptionSet};
 use crate::import::{Host, ThisHost};
 use crate::ipvsadm::{
     self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX, Transport,
 };
-use crate::popt::Words;
+use crate::popt::SwitchParser;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What the arguments ask for.
+/// Parsed arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum Invocation {
     Help,
     Version,
-    Do(Order),
+    Run(CommandLine),
 }
 
-/// A command and what it was told.
+/// A command with its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct CommandLine {
     pub(super) command: Command,
-    pub(super) options: Options,
-    /// The service that it is about.
+    pub(super) options: OptionSet,
+    /// The service that the command applies to.
     pub(super) service: Option<Target>,
-    /// What options were given as their values, all of them checked.
+    /// OptionSet with their values, which are all checked.
     values: Vec<(Opt, String)>,
-    /// How packets shall get to the server.
+    /// Forwarding method of the real server.
     pub(super) forward: Forward,
-    /// Of `--set`, in seconds.
+    /// Values of `--set` in seconds: tcp, tcpfin, udp.
     pub(super) timeouts: [u32; 3],
 }
 
-/// How a service is named on the command line.
+/// A service as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Address(Transport, SocketAddr),
     Mark(u32),
 }
 
-/// Arguments that make no sense, and how ipvsadm says so.
+/// Error in the arguments, with ipvsadm's message and exit status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(super) struct UsageError {
     pub(super) message: String,
     pub(super) status: u8,
 }
 
-impl Wrong {
-    /// A word that cannot be read: ipvsadm's exit status -1.
-    fn usage(message: impl Into<String>) -> Self {
+impl UsageError {
+    /// A word that cannot be parsed: ipvsadm's exit status -1.
+    fn unparsed(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: 255 }
     }
 }
 
-impl From<String> for Wrong {
-    /// Words that can be read and make no sense.
+impl From<String> for UsageError {
+    /// SwitchParser that can be parsed, but are not valid.
     fn from(message: String) -> Self {
         Self { message, status: 2 }
     }
 }
 
-/// Reads the words after the program's name.
+/// Parses the words after the program's name.
 ///
 /// # Errors
-/// The first thing wrong with them.
-pub(super) fn parse(words: &[String]) -> Result<Request, Wrong> {
-    let mut words = Words::new(words, SWITCHES, grammar::knows);
-    let mut order = match words.next() {
-        Ok(Some((Meaning::Help, _))) => return Ok(Request::Help),
-        Ok(Some((Meaning::Version, _))) => return Ok(Request::Version),
+/// The first error in them, in the order of ipvsadm's own checks.
+pub(super) fn parse(words: &[String]) -> Result<Invocation, UsageError> {
+    let mut words = SwitchParser::new(words, SWITCHES, grammar::knows);
+    let mut line = match words.next() {
+        Ok(Some((Meaning::Help, _))) => return Ok(Invocation::Help),
+        Ok(Some((Meaning::Version, _))) => return Ok(Invocation::Version),
         Ok(Some((Meaning::Command(command), value))) => begin(command, value)?,
-        _ => return Err(Wrong::usage(TRY_HELP)),
+        _ => return Err(UsageError::unparsed(TRY_HELP)),
     };
-    while let Some((meaning, value)) = words.next().map_err(Wrong::usage)? {
-        order.take(meaning, value.unwrap_or_default())?;
+    while let Some((meaning, value)) = words.next().map_err(UsageError::unparsed)? {
+        line.take(meaning, value.unwrap_or_default())?;
     }
-    order.timeouts = check_arguments(order.command, &words.arguments())?;
-    order.check_flags()?;
-    grammar::check(order.command, order.options)?;
-    order.check_service()?;
-    order.check_listing()?;
-    Ok(Request::Do(order))
+    line.timeouts = check_arguments(line.command, &words.arguments())?;
+    line.check_flags()?;
+    grammar::check(line.command, line.options)?;
+    line.check_service()?;
+    line.check_listing()?;
+    Ok(Invocation::Run(line))
 }
 
 const TRY_HELP: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
 
-fn begin(command: Command, value: Option<&str>) -> Result<Order, String> {
+fn begin(command: Command, value: Option<&str>) -> Result<CommandLine, String> {
     match (command, value) {
         (Command::StartDaemon | Command::StopDaemon, Some("master" | "backup")) => {}
         (Command::StartDaemon, _) => return Err("illegal start-daemon parameter specified".to_owned()),
         (Command::StopDaemon, _) => return Err("illegal stop-daemon parameter specified".to_owned()),
         _ => {}
     }
-    Ok(Order::new(command))
+    Ok(CommandLine::new(command))
 }
 
-impl Order {
-    /// With nothing besides.
+impl CommandLine {
+    /// A command without options.
     pub(super) fn new(command: Command) -> Self {
-        let (options, values) = (Options::default(), Vec::new());
+        let (options, values) = (OptionSet::default(), Vec::new());
         Self { command, options, service: None, values, forward: Forward::Direct, timeouts: [0; 3] }
     }
 
-    /// What an option was given.
+    /// The value of an option, if it was given.
     pub(super) fn value(&self, option: Opt) -> Option<&str> {
         self.values.iter().find(|(given, _)| *given == option).map(|(_, value)| value.as_str())
     }
@@ -165,7 +165,7 @@ impl Order {
         }
     }
 
-    /// The scheduler may stand behind its flags.
+    /// Checks the flags after all words are parsed: the scheduler may follow its flags.
     fn check_flags(&self) -> Result<(), String> {
         let Some(flags) = self.value(Opt::SchedFlags) else { return Ok(()) };
         ipvsadm::check_flags(flags, self.value(Opt::Scheduler).unwrap_or(DEFAULT_SCHEDULER))
@@ -175,7 +175,7 @@ impl Order {
         matches!(self.service, Some(Target::Address(_, address)) if address.is_ipv6())
     }
 
-    /// What port names of a real server mean.
+    /// The protocol for port names of a real server.
     fn transport(&self) -> Transport {
         match self.service {
             Some(Target::Address(transport, _)) => transport,
@@ -183,7 +183,7 @@ impl Order {
         }
     }
 
-    /// What a new or changed service must be.
+    /// Checks the options of a new or changed service.
     fn check_service(&self) -> Result<(), String> {
         let changes = matches!(self.command, Command::AddService | Command::EditService);
         let (true, Some(Target::Address(transport, address))) = (changes, self.service) else {
@@ -210,7 +210,7 @@ impl Order {
     }
 }
 
-/// The timeouts of `--set`; other commands have no arguments.
+/// Parses the three timeouts of `--set`. Other commands have no arguments.
 fn check_arguments(command: Command, arguments: &[&str]) -> Result<[u32; 3], String> {
     let (timeouts, rest) = match (command, arguments) {
         (Command::SetTimeouts, [tcp, tcp_fin, udp, rest @ ..]) => {
@@ -219,7 +219,10 @@ fn check_arguments(command: Command, arguments: &[&str]) -> Result<[u32; 3], Str
         (Command::SetTimeouts, _) => return Err("--set option requires 3 timeout values".to_owned()),
         _ => ([0; 3], arguments),
     };
-    rest.first().map_or(Ok(timeouts), |word| Err(format!("unexpected argument {word}")))
+    match rest.first() {
+        Some(word) => Err(format!("unexpected argument {word}")),
+        None => Ok(timeouts),
+    }
 }
 
 fn service(text: &str, transport: Transport) -> Result<SocketAddr, String> {
@@ -241,8 +244,8 @@ fn number(text: &str, min: i64, max: i64) -> Option<i64> {
     text.trim_start().parse().ok().filter(|number| (min..=max).contains(number))
 }
 
-/// `host[:port]`, `[IPv6]:port` or a bare IPv6 address; the port is 0 if there is none. Hosts and
-/// ports may be names. A lone number is a mistake, not a host.
+/// Parses `host[:port]`, `[IPv6]:port` or a bare IPv6 address. The port is 0 if missing; host and port may be
+/// names. A number alone is not a host.
 pub(super) fn endpoint(text: &str, transport: Transport) -> Option<SocketAddr> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -1,21 +1,21 @@
 //! ipvsadm's listings, byte for byte, trailing spaces included.
 
-use super::names::{Names, cut};
+use super::names::{Names, truncate};
 use crate::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Stats};
 use crate::model::ServiceAddress;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 
-/// The interface's version that IPVS has had since 2003, and scripts look for.
+/// Version of IPVS's interface, unchanged since 2003. Scripts match it.
 const IPVS_VERSION: &str = "1.2.1";
-/// Width of an IPv4 service's "TCP  address:port" and of a server's "address:port": longer names
-/// are cut there.
+/// Width of an IPv4 service's "TCP  address:port". Longer names are truncated.
 const SERVICE_WIDTH: usize = 33;
+/// Width of an IPv4 server's "address:port". Longer names are truncated.
 const SERVER_WIDTH: usize = 28;
 
-/// Which columns a listing of services has.
+/// Columns of a listing of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum ListingView {
     /// Forwarding method, weight, connections.
     Table,
     /// `--stats`
@@ -26,43 +26,43 @@ pub(super) enum View {
     Thresholds,
     /// `--persistent-conn`
     Persistent,
-    /// `--save`: the commands that make the table.
+    /// `--save`: the commands that recreate the services.
     Rules,
 }
 
-/// How services are written.
+/// Format of a listing of services.
 #[derive(Debug)]
 pub(super) struct Style {
-    pub(super) view: View,
-    /// Large numbers in full.
+    pub(super) view: ListingView,
+    /// Whether large numbers are written in full.
     pub(super) exact: bool,
     pub(super) names: Names,
 }
 
-/// The line above all services.
+/// Writes the line above all services.
 pub(super) fn banner(out: &mut impl Write, capacity: u64) -> io::Result<()> {
     writeln!(out, "IP Virtual Server version {IPVS_VERSION} (size={capacity})")
 }
 
-/// The columns' names.
-pub(super) fn title(out: &mut impl Write, view: View) -> io::Result<()> {
+/// Writes the names of the columns.
+pub(super) fn title(out: &mut impl Write, view: ListingView) -> io::Result<()> {
     let local = "Prot LocalAddress:Port";
     match view {
-        View::Rules => return Ok(()),
-        View::Table => {
+        ListingView::Rules => return Ok(()),
+        ListingView::Table => {
             writeln!(out, "{local} Scheduler Flags")?;
             return writeln!(out, "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn");
         }
-        View::Stats => counts(out, local, ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"])?,
-        View::Rates => counts(out, local, ["CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"])?,
-        View::Thresholds => {
+        ListingView::Stats => counts(out, local, ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"])?,
+        ListingView::Rates => counts(out, local, ["CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"])?,
+        ListingView::Thresholds => {
             writeln!(
                 out,
                 "{local:<33} {:<10} {:<10} {:<10} {:<10}",
                 "Uthreshold", "Lthreshold", "ActiveConn", "InActConn"
             )?;
         }
-        View::Persistent => {
+        ListingView::Persistent => {
             writeln!(
                 out,
                 "{local:<33} {:<9} {:<11} {:<10} {:<10}",
@@ -77,9 +77,9 @@ fn counts(out: &mut impl Write, local: &str, [a, b, c, d, e]: [&str; 5]) -> io::
     writeln!(out, "{local:<33} {a:>8} {b:>8} {c:>8} {d:>8} {e:>8}")
 }
 
-/// A service and its servers.
+/// Writes a service and its servers.
 pub(super) fn service(out: &mut impl Write, service: &Service, style: &Style) -> io::Result<()> {
-    if style.view == View::Rules {
+    if style.view == ListingView::Rules {
         return rules(out, service, &style.names);
     }
     service_line(out, service, style)?;
@@ -89,15 +89,15 @@ pub(super) fn service(out: &mut impl Write, service: &Service, style: &Style) ->
 fn service_line(out: &mut impl Write, service: &Service, style: &Style) -> io::Result<()> {
     let ServiceAddress { protocol, address } = service.address;
     let name = format!("{protocol:<4} {}", style.names.endpoint(protocol, address));
-    let name = if address.is_ipv4() { cut(name, SERVICE_WIDTH) } else { name };
+    let name = if address.is_ipv4() { truncate(name, SERVICE_WIDTH) } else { name };
     match style.view {
-        View::Stats => writeln!(out, "{name:<33}{}", large_all(totals(&service.stats), style.exact)),
-        View::Rates => writeln!(out, "{name:<33}{}", large_all(averages(&service.rates), style.exact)),
+        ListingView::Stats => writeln!(out, "{name:<33}{}", large_all(totals(&service.stats), style.exact)),
+        ListingView::Rates => writeln!(out, "{name:<33}{}", large_all(averages(&service.rates), style.exact)),
         _ => writeln!(out, "{name} {}{}", service.scheduler, flags(service)),
     }
 }
 
-/// What follows the scheduler: ` (flags) persistent T mask M pe P ops`, where set.
+/// Text after the scheduler: ` (flags) persistent T mask M pe P ops`, each part if it is set.
 fn flags(service: &Service) -> String {
     let mut text = String::new();
     if !service.scheduler_flags.is_empty() {
@@ -111,8 +111,7 @@ fn flags(service: &Service) -> String {
     text + if service.one_packet { " ops" } else { "" }
 }
 
-/// The mask of the client networks: dotted for IPv4, a length for IPv6, none if each client
-/// counts by itself.
+/// The mask of the client networks: dotted for IPv4, a prefix length for IPv6, none if it covers single hosts.
 fn mask(persistence: &Persistence, service: &Service) -> Option<String> {
     match (service.address.address.is_ipv4(), persistence.prefix) {
         (true, 32..) | (false, 128..) => None,
@@ -131,20 +130,20 @@ fn server_line(
     style: &Style,
 ) -> io::Result<()> {
     let name = style.names.endpoint(service.protocol, server.address);
-    let name = if service.address.is_ipv4() { cut(name, SERVER_WIDTH) } else { name };
+    let name = if service.address.is_ipv4() { truncate(name, SERVER_WIDTH) } else { name };
     write!(out, "  -> {name:<28}")?;
     let &Server { weight, active, inactive, .. } = server;
     match style.view {
-        View::Stats => writeln!(out, "{}", large_all(totals(&server.stats), style.exact)),
-        View::Rates => writeln!(out, "{}", server_rates(&server.rates, style.exact)),
-        View::Thresholds => {
+        ListingView::Stats => writeln!(out, "{}", large_all(totals(&server.stats), style.exact)),
+        ListingView::Rates => writeln!(out, "{}", server_rates(&server.rates, style.exact)),
+        ListingView::Thresholds => {
             let (upper, lower) = (server.upper_threshold, server.lower_threshold);
             writeln!(out, " {upper:<10} {lower:<10} {active:<10} {inactive:<10}")
         }
-        View::Persistent => {
+        ListingView::Persistent => {
             writeln!(out, " {weight:<9} {:<11} {active:<10} {inactive:<10}", server.persistent)
         }
-        View::Table | View::Rules => {
+        ListingView::Table | ListingView::Rules => {
             let forward = forward_name(server.forwarding);
             writeln!(out, " {forward:<7} {weight:<6} {active:<10} {inactive:<10}")
         }
@@ -168,7 +167,7 @@ fn averages(rates: &Rates) -> [u64; 5] {
     [rates.connections, rates.in_packets, rates.out_packets, rates.in_bytes, rates.out_bytes]
 }
 
-/// A server's connections and packets a second are never shortened, unlike a service's.
+/// Formats a server's rates. Connections and packets per second are not shortened, unlike those of a service.
 fn server_rates(rates: &Rates, exact: bool) -> String {
     let [connections, packets, out_packets, bytes, out_bytes] = averages(rates);
     format!(" {connections:>8} {packets:>8} {out_packets:>8}{}", large_all([bytes, out_bytes], exact))
@@ -178,8 +177,8 @@ fn large_all<const N: usize>(numbers: [u64; N], exact: bool) -> String {
     numbers.map(|number| large(number, exact)).concat()
 }
 
-/// A number in nine columns: whole below 10⁸, then in thousands, millions and so on, cut off.
-/// Exact ones are as wide as they are, with a space before.
+/// Formats a number in nine columns: in full below 10⁸, then truncated to K, M, G or T. An exact number is
+/// written in full behind a space.
 fn large(number: u64, exact: bool) -> String {
     let digits = number.to_string();
     match number {
@@ -193,7 +192,7 @@ fn large(number: u64, exact: bool) -> String {
     }
 }
 
-/// The commands that make a service: ipvsadm's, and thresholds, which ipvsadm forgets to save.
+/// Writes the commands that recreate a service. Thresholds are included, which ipvsadm does not save.
 fn rules(out: &mut impl Write, service: &Service, names: &Names) -> io::Result<()> {
     let ServiceAddress { protocol, address } = service.address;
     let switch = match protocol {
@@ -240,7 +239,7 @@ fn server_options(server: &Server) -> String {
     text
 }
 
-/// What stands above the connections.
+/// Writes the lines above the connections.
 pub(super) fn connections_title(out: &mut impl Write, with_engine: bool) -> io::Result<()> {
     writeln!(out, "IPVS connection entries")?;
     let columns = format!("pro expire {:<11} {:<18} {:<18}", "state", "source", "virtual");
@@ -250,7 +249,7 @@ pub(super) fn connections_title(out: &mut impl Write, with_engine: bool) -> io::
     }
 }
 
-/// A connection's row.
+/// Writes the row of a connection.
 pub(super) fn connection(out: &mut impl Write, row: &Connection, names: &Names) -> io::Result<()> {
     let protocol = row.service.protocol;
     let expire = format!("{:02}:{:02}", row.expires / 60, row.expires % 60);

@@ -1,17 +1,17 @@
-//! Which of ipvsadm's options go together, in ipvsadm's words.
+//! Checks of options against commands, with ipvsadm's error messages.
 
-use crate::ipvsadm::{Command, Meaning, Opt, Rule, rule};
+use crate::ipvsadm::{Command, Meaning, Opt, OptionRule, rule};
 
-/// Whether it is a switch here. Tunnels and the synchronisation daemon have none.
+/// Whether a switch is supported. Details of tunnels and of sync daemons are not.
 pub(super) fn knows(meaning: Meaning) -> bool {
     !matches!(meaning, Meaning::Option(Opt::TunnelDetail | Opt::SyncDetail))
 }
 
 /// A set of options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Options(u32);
+pub(super) struct OptionSet(u32);
 
-impl Options {
+impl OptionSet {
     pub(super) fn has(self, option: Opt) -> bool {
         self.0 & 1 << option as u32 != 0
     }
@@ -25,24 +25,24 @@ impl Options {
     }
 }
 
-/// Checks that `options` go with `command`.
+/// Checks that `command` takes `options`.
 ///
 /// # Errors
-/// ipvsadm's message about the first option that does not.
-pub(super) fn check(command: Command, options: Options) -> Result<(), String> {
+/// ipvsadm's message about the first missing or illegal option.
+pub(super) fn check(command: Command, options: OptionSet) -> Result<(), String> {
     let mut exclusive = None;
     for &option in Opt::ALL {
         let (name, command_name) = (option.name(), command.name());
         match (rule(command, option), options.has(option)) {
-            (Rule::Needed, false) => {
+            (OptionRule::Needed, false) => {
                 return Err(format!(
                     "You need to supply the '{name}' option for the '{command_name}' command"
                 ));
             }
-            (Rule::Illegal, true) => {
+            (OptionRule::Illegal, true) => {
                 return Err(format!("Illegal '{name}' option with the '{command_name}' command"));
             }
-            (Rule::Exclusive, true) => exclude(command_name, exclusive.replace(name), name)?,
+            (OptionRule::Exclusive, true) => exclude(command_name, exclusive.replace(name), name)?,
             _ => {}
         }
     }
@@ -50,7 +50,10 @@ pub(super) fn check(command: Command, options: Options) -> Result<(), String> {
 }
 
 fn exclude(command: &str, earlier: Option<&str>, name: &str) -> Result<(), String> {
-    earlier.map_or(Ok(()), |earlier| {
-        Err(format!("The option '{name}' conflicts with the '{earlier}' option in the '{command}' command"))
-    })
+    match earlier {
+        Some(earlier) => Err(format!(
+            "The option '{name}' conflicts with the '{earlier}' option in the '{command}' command"
+        )),
+        None => Ok(()),
+    }
 }

@@ -8,10 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 const HOSTS: &str = "/etc/hosts";
 const SERVICES: &str = "/etc/services";
 
-/// Longest "address:port" in characters, as ipvsadm's buffer holds it.
+/// Longest "address:port" in characters: the size of ipvsadm's buffer.
 const ENDPOINT_MAX: usize = 59;
 
-/// How addresses and ports are written.
+/// Names of hosts and ports. Addresses and ports without a name are written as numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     hosts: HashMap<IpAddr, String>,
@@ -19,19 +19,18 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Names of this host's files. What has none there stays a number, and so does all if a file
-    /// cannot be read.
+    /// Reads the names from this host's files. A file that cannot be read has no names.
     pub(super) fn of_this_host() -> Self {
         let read = |file| fs::read_to_string(file).unwrap_or_default();
         Self::from_texts(&read(HOSTS), &read(SERVICES))
     }
 
-    /// Numbers only.
+    /// No names: addresses and ports are numbers.
     pub(super) fn none() -> Self {
         Self::default()
     }
 
-    /// The first name of each address and port wins, as in the C library.
+    /// Parses the two files. The first name of an address or port counts, as in the C library.
     pub(super) fn from_texts(hosts: &str, services: &str) -> Self {
         let mut names = Self::none();
         for (address, name) in hosts.lines().filter_map(host_line) {
@@ -43,19 +42,19 @@ impl Names {
         names
     }
 
-    /// "address:port", an IPv6 address in brackets.
+    /// Formats "address:port", with an IPv6 address in brackets.
     pub(super) fn endpoint(&self, protocol: Protocol, address: SocketAddr) -> String {
         let ip = address.ip();
         let host = self.hosts.get(&ip).cloned().unwrap_or_else(|| ip.to_string());
         let port = self.ports.get(&(address.port(), key(protocol)));
         let port = port.cloned().unwrap_or_else(|| address.port().to_string());
         let text = if ip.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        cut(text, ENDPOINT_MAX)
+        truncate(text, ENDPOINT_MAX)
     }
 }
 
-/// The first `max` characters.
-pub(super) fn cut(mut text: String, max: usize) -> String {
+/// Truncates to the first `max` characters.
+pub(super) fn truncate(mut text: String, max: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(max) {
         text.truncate(end);
     }
@@ -73,13 +72,13 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split('#').next().unwrap_or_default().split_whitespace()
 }
 
-/// hosts(5): address, name, aliases.
+/// Parses a line of hosts(5): address, name, aliases.
 fn host_line(line: &str) -> Option<(IpAddr, &str)> {
     let mut words = words(line);
     Some((words.next()?.parse().ok()?, words.next()?))
 }
 
-/// services(5): name, port/protocol, aliases.
+/// Parses a line of services(5): name, port/protocol, aliases.
 fn service_line(line: &str) -> Option<((u16, &'static str), &str)> {
     let mut words = words(line);
     let name = words.next()?;
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_name_gets_it_and_the_rest_stays_a_number() {
+    fn known_addresses_and_ports_are_written_as_names() {
         assert_eq!(name(Protocol::Tcp, "192.0.2.10:80"), "vip.example:http");
         assert_eq!(name(Protocol::Udp, "192.0.2.10:80"), "vip.example:80");
         assert_eq!(name(Protocol::Udp, "192.0.2.11:53"), "192.0.2.11:domain");
@@ -113,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut() {
+    fn long_names_are_truncated() {
         let hosts = format!("192.0.2.1 {}\n", "x".repeat(80));
         let endpoint = Names::from_texts(&hosts, "").endpoint(Protocol::Tcp, "192.0.2.1:80".parse().unwrap());
         assert_eq!(endpoint, "x".repeat(59));
-        assert_eq!(cut("äöü".to_owned(), 2), "äö");
-        assert_eq!(cut("ab".to_owned(), 2), "ab");
+        assert_eq!(truncate("äöü".to_owned(), 2), "äö");
+        assert_eq!(truncate("ab".to_owned(), 2), "ab");
     }
 }

@@ -1,11 +1,11 @@
-//! Arguments that are wrong, and formats at their limits.
+//! Invalid arguments, and formats at their limits.
 
-use super::args::{self, Request};
+use super::args::{self, Invocation, UsageError};
 use super::*;
 use crate::control::api::{Forwarding, Persistence, Rates, Server, Stats};
 use crate::model::ServiceAddress;
 
-fn parse(line: &str) -> Result<Request, Wrong> {
+fn parse(line: &str) -> Result<Invocation, UsageError> {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     args::parse(&words)
 }
@@ -73,13 +73,13 @@ fn wrong_arguments_get_ipvsadms_message_and_status() {
         ("--start-daemon slave", 2, "illegal start-daemon parameter specified"),
         ("--start-daemon master --syncid 256", 2, "illegal syncid specified"),
     ] {
-        assert_eq!(parse(line), Err(Wrong { message: message.to_owned(), status }), "{line}");
+        assert_eq!(parse(line), Err(UsageError { message: message.to_owned(), status }), "{line}");
     }
 }
 
-/// Each as ipvsadm 1.31 answered it.
+/// The expected messages are the output of ipvsadm 1.31.
 #[test]
-fn flags_of_another_scheduler_get_ipvsadms_message_and_status() {
+fn flags_of_another_scheduler_get_ipvsadms_message() {
     for (line, status, message) in [
         ("-A -t 1.2.3.4:80 -s rr -b sh-port", 2, "incompatible scheduler flag `sh-port'"),
         ("-A -t 1.2.3.4:80 -s sh -b mh-port", 2, "incompatible scheduler flag `mh-port'"),
@@ -94,7 +94,7 @@ fn flags_of_another_scheduler_get_ipvsadms_message_and_status() {
         ("-A -b foo", 2, "invalid scheduler flag `foo'"),
         ("-A -t 1.2.3.4 -s rr -b sh-port", 2, "incompatible scheduler flag `sh-port'"),
     ] {
-        assert_eq!(parse(line), Err(Wrong { message: message.to_owned(), status }), "{line}");
+        assert_eq!(parse(line), Err(UsageError { message: message.to_owned(), status }), "{line}");
     }
 }
 
@@ -126,7 +126,7 @@ fn right_arguments_name_their_command_and_service() {
         ("--stop-daemon backup --syncid 3", Command::StopDaemon, None),
     ] {
         match parse(line) {
-            Ok(Request::Do(order)) => {
+            Ok(Invocation::Run(order)) => {
                 assert_eq!((order.command, order.service), (command, service), "{line}")
             }
             other => panic!("{line}: {other:?}"),
@@ -134,9 +134,9 @@ fn right_arguments_name_their_command_and_service() {
     }
 }
 
-/// Numbered flags have a meaning for sh and mh alone.
+/// Numbered flags have a meaning only for sh and mh.
 #[test]
-fn flags_without_a_meaning_are_taken_and_do_nothing() {
+fn flags_without_a_meaning_are_ignored() {
     for (line, scheduler, expected) in [
         ("-A -t 1.2.3.4:80 -s wlc -b flag-1,flag-2,flag-3", "wlc", &[][..]),
         ("-A -t 1.2.3.4:80 -b flag-1", "wlc", &[]),
@@ -144,7 +144,7 @@ fn flags_without_a_meaning_are_taken_and_do_nothing() {
         ("-A -t 1.2.3.4:80 -b flag-2,mh-fallback -s mh", "mh", &["mh-port", "mh-fallback"]),
         ("-A -t 1.2.3.4:80 -s sh -b flag-1,,sh-port,", "sh", &["sh-fallback", "sh-port"]),
     ] {
-        let Ok(Request::Do(order)) = parse(line) else { panic!("{line}") };
+        let Ok(Invocation::Run(order)) = parse(line) else { panic!("{line}") };
         let Ok(settings) = changes::service_settings(&order) else { panic!("{line}") };
         assert_eq!(
             (settings.scheduler.as_str(), settings.scheduler_flags),
@@ -189,7 +189,7 @@ fn service(address: &str, servers: Vec<Server>) -> Service {
     }
 }
 
-fn written(service: &Service, view: View, exact: bool, hosts: &str) -> String {
+fn written(service: &Service, view: ListingView, exact: bool, hosts: &str) -> String {
     let style = Style { view, exact, names: Names::from_texts(hosts, "") };
     let mut out = Vec::new();
     format::service(&mut out, service, &style).unwrap();
@@ -213,8 +213,8 @@ fn large_numbers_lose_digits_at_ipvsadms_limits() {
         service.stats = Stats { connections: number, ..Stats::default() };
         let line =
             |number: &str| format!("TCP  192.0.2.1:80                {number}{}\n", "        0".repeat(4));
-        assert_eq!(written(&service, View::Stats, false, ""), line(short));
-        assert_eq!(written(&service, View::Stats, true, ""), line(exact));
+        assert_eq!(written(&service, ListingView::Stats, false, ""), line(short));
+        assert_eq!(written(&service, ListingView::Stats, true, ""), line(exact));
     }
 }
 
@@ -223,22 +223,23 @@ fn the_widest_numbers_of_a_server_push_the_columns() {
     let wide = Server { rates: Rates { connections: 1 << 40, ..Rates::default() }, ..server("192.0.2.2:80") };
     let service = service("192.0.2.1:80", vec![wide]);
     assert_eq!(
-        written(&service, View::Table, false, ""),
+        written(&service, ListingView::Table, false, ""),
         "TCP  192.0.2.1:80 wlc\n  -> 192.0.2.2:80                 Local   65535  4294967295 4294967295\n"
     );
-    let rates = written(&service, View::Rates, false, "");
+    let rates = written(&service, ListingView::Rates, false, "");
     let server = "  -> 192.0.2.2:80                 1099511627776        0        0        0        0\n";
     assert!(rates.ends_with(server), "{rates}");
 }
 
 #[test]
-fn long_ipv4_names_are_cut_and_long_ipv6_addresses_are_not() {
+fn long_ipv4_names_are_truncated_ipv6_are_not() {
     let hosts = format!("192.0.2.1 {}\n192.0.2.2 {}\n", "v".repeat(40), "s".repeat(40));
-    let v4 = written(&service("192.0.2.1:80", vec![server("192.0.2.2:80")]), View::Table, false, &hosts);
+    let v4 =
+        written(&service("192.0.2.1:80", vec![server("192.0.2.2:80")]), ListingView::Table, false, &hosts);
     let (vip, rip) = ("v".repeat(28), "s".repeat(28));
     assert!(v4.starts_with(&format!("TCP  {vip} wlc\n  -> {rip} Local ")), "{v4}");
     let long = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535";
-    let v6 = written(&service(long, vec![server(long)]), View::Stats, false, "");
+    let v6 = written(&service(long, vec![server(long)]), ListingView::Stats, false, "");
     assert!(
         v6.starts_with(&format!("TCP  {long}        0")) && v6.contains(&format!("  -> {long} ")),
         "{v6}"
@@ -256,13 +257,13 @@ fn masks_are_dotted_for_ipv4_and_lengths_for_ipv6() {
     ] {
         let persistence = Some(Persistence { timeout: 300, prefix, engine: None });
         let service = Service { persistence, ..service(address, Vec::new()) };
-        let line = written(&service, View::Table, false, "");
+        let line = written(&service, ListingView::Table, false, "");
         assert!(line.ends_with(&format!(" wlc {expected}\n")), "{line}");
     }
 }
 
 #[test]
-fn everything_that_a_service_can_be_is_listed_and_saved() {
+fn all_settings_of_a_service_are_listed_and_saved() {
     let service = Service {
         scheduler_flags: vec!["sh-port".to_owned()],
         persistence: Some(Persistence { timeout: 60, prefix: 24, engine: Some("sip".to_owned()) }),
@@ -270,11 +271,11 @@ fn everything_that_a_service_can_be_is_listed_and_saved() {
         ..service("192.0.2.1:80", Vec::new())
     };
     assert_eq!(
-        written(&service, View::Table, false, ""),
+        written(&service, ListingView::Table, false, ""),
         "TCP  192.0.2.1:80 wlc (sh-port) persistent 60 mask 255.255.255.0 pe sip ops\n"
     );
     assert_eq!(
-        written(&service, View::Rules, false, ""),
+        written(&service, ListingView::Rules, false, ""),
         "-A -t 192.0.2.1:80 -s wlc -p 60 -M 255.255.255.0 --pe sip -o -b sh-port\n"
     );
 }

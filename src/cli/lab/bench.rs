@@ -1,6 +1,5 @@
-//! `directrix lab bench`: throughput and latency beside peers.
+//! `directrix lab bench`: throughput and latency, compared with reference forwarders.
 
-use super::exe;
 use crate::bench_wire::device;
 use crate::bench_wire::dut;
 use crate::bench_wire::external::{self, ExternalTestbed, TesterPort};
@@ -8,6 +7,7 @@ use crate::bench_wire::plan::TrialPlan;
 use crate::bench_wire::session::BenchRequest;
 use crate::bench_wire::testbed::{self, TestbedOptions, VethTestbed};
 use crate::bench_wire::trial::{Dut, Traffic, TrafficKind};
+use crate::cli::exe::exe;
 use crate::cli::number;
 use crate::lab::runner::check_root;
 use crate::lab::{Console, Interrupt, LabError, programs};
@@ -62,13 +62,13 @@ pub(super) struct Args {
     peer_mac: Option<MacAddr>,
 }
 
-/// Those of the default.
+/// Default DUTs.
 const DUTS: [Dut; 5] = [Dut::Xdp, Dut::Packet, Dut::L2fwd, Dut::Hairpin, Dut::Nft];
 
-/// Half of the largest connection table: a flood needs room, too.
+/// Half of the largest flow table; the other half is for a SYN flood.
 const FLOWS_MAX: u32 = 134_217_728;
 
-/// The times of one trial that make sense: shorter ones are all start and end.
+/// Permitted lengths of one trial. Shorter trials measure only start and end.
 const SECONDS: std::ops::RangeInclusive<f64> = 0.05..=3600.0;
 
 fn seconds(word: &str) -> Result<f64, String> {
@@ -90,7 +90,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// With the generator on this machine.
+/// Measures with the generator on this machine.
 fn from_here(args: &Args, place: Option<TesterPort>) -> Result<(), LabError> {
     args.check()?;
     let mut request = args.request();
@@ -105,14 +105,14 @@ fn from_here(args: &Args, place: Option<TesterPort>) -> Result<(), LabError> {
     }
 }
 
-/// On veth pairs in network namespaces.
+/// Measures on veth pairs in network namespaces.
 fn on_veth(request: &BenchRequest, interrupt: Interrupt) -> Result<(), LabError> {
     let options = TestbedOptions::new(format!("bench{}", std::process::id()), exe()?, interrupt)?;
     let build = |duts: &[_], traffic| VethTestbed::up(options.clone(), duts, traffic);
     request.run(&Console::stdout(), build).map(|_| ())
 }
 
-/// On a real interface, with a device behind it.
+/// Measures a device behind a real interface.
 fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> Result<(), LabError> {
     place.check()?;
     let console = Console::stdout();
@@ -123,7 +123,7 @@ fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> 
     request.run(&console, build).map(|_| ())
 }
 
-/// On a real interface, with a generator behind it.
+/// Measures DUTs on a real interface, with a generator behind it.
 fn from_outside(request: &device::DeviceRequest) -> Result<(), LabError> {
     check_root()?;
     request.run(exe()?, &Console::stdout(), Interrupt::install()?).map(|_| ())
@@ -175,7 +175,7 @@ impl Args {
         if self.duts.is_empty() { DUTS.to_vec() } else { self.duts.clone() }
     }
 
-    /// What `--external-generator` asks for.
+    /// The request for `--external-generator`.
     fn device(&self, place: TesterPort) -> Result<device::DeviceRequest, LabError> {
         let (rounds, seconds) = if self.quick { (3, 3.0) } else { (11, 10.0) };
         let (duts, left_out) = dut::available(&self.duts(), &programs::search_path())?;

@@ -4,7 +4,7 @@ use crate::import::description::{At, Forward, Persistence, Place, Settings, Tran
 use crate::import::host::Host;
 use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
 use crate::model;
-use crate::popt::Words;
+use crate::popt::SwitchParser;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Seconds of `-p` without a number.
@@ -35,7 +35,7 @@ pub(super) struct Order {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn read(words: &[String], place: &Place, host: &dyn Host) -> Result<Order, String> {
-    let mut words = Words::new(words, SWITCHES, knows);
+    let mut words = SwitchParser::new(words, SWITCHES, knows);
     let Some(command) = words.next()?.and_then(|(meaning, _)| command(meaning)) else {
         return Err("it does not begin with a command of ipvsadm, as in \"-A\" or \"-a\"".into());
     };
@@ -72,7 +72,7 @@ fn takes(command: Command, option: Opt) -> bool {
     match command {
         Command::List | Command::Save | Command::Restore => false,
         Command::StartDaemon | Command::StopDaemon => is_of_daemon(option),
-        _ => ipvsadm::rule(command, option) != ipvsadm::Rule::Illegal,
+        _ => ipvsadm::rule(command, option) != ipvsadm::OptionRule::Illegal,
     }
 }
 
