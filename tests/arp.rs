@@ -134,7 +134,7 @@ fn mac_of(namespace: &Netns) -> MacAddr {
     namespace.enter(|| interface("eth0").mac)
 }
 
-/// The times of production, but for those that would make a test wait.
+/// Production timing, with shorter intervals where a test would wait.
 fn quick() -> Timing {
     Timing {
         standby_interval: Span::from_millis(400),
@@ -180,7 +180,7 @@ impl Dump {
 }
 
 #[test]
-fn the_vip_is_answered_once_for_each_question_and_probe_and_nothing_else_is() {
+fn each_request_and_probe_for_the_vip_is_answered_once() {
     let segment = Segment::new(&[GATEWAY]);
     let (router, mac) = (&segment.hosts[0], mac_of(&segment.director));
     let patient = Timing { announce_wait: Span::from_secs(2), ..quick() };
@@ -241,7 +241,7 @@ fn a_vip_of_another_host_is_claimed_when_that_gives_it_up() {
 }
 
 #[test]
-fn told_to_claim_the_director_goes_on_against_another_host() {
+fn on_conflict_claim_keeps_the_vip() {
     let segment = Segment::new(&[GATEWAY]);
     let holder = &segment.hosts[0];
     holder.run(&format!("ip address add {VIP}/32 dev lo"));
@@ -252,7 +252,7 @@ fn told_to_claim_the_director_goes_on_against_another_host() {
 }
 
 #[test]
-fn a_real_server_is_resolved_from_the_director_s_own_address_lost_and_found() {
+fn real_server_is_resolved_lost_and_resolved_again() {
     let segment = Segment::new(&[RIP]);
     let host = &segment.hosts[0];
     set_up_real_server(host);
@@ -287,7 +287,7 @@ fn a_real_server_is_resolved_from_the_director_s_own_address_lost_and_found() {
     assert_eq!(dump.lines(&format!("who-has {RIP} tell {DIP}")), asked, "{}", dump.text());
 }
 
-/// What LVS-DR asks of a real server: the VIP on lo, and ARP silent about it.
+/// The setup of a real server for LVS-DR: the VIP on lo, without ARP answers for it.
 fn set_up_real_server(host: &Netns) {
     host.run(&format!("ip address add {VIP}/32 dev lo"));
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2");
@@ -310,7 +310,7 @@ fn a_real_server_with_wrong_arp_settings_is_named() {
 }
 
 #[test]
-fn the_probe_before_an_announcement_finds_a_server_that_began_to_answer() {
+fn probe_before_announcement_finds_answering_server() {
     let segment = Segment::new(&[RIP]);
     let host = &segment.hosts[0];
     set_up_real_server(host);
@@ -325,7 +325,7 @@ fn the_probe_before_an_announcement_finds_a_server_that_began_to_answer() {
 }
 
 #[test]
-fn with_two_arms_the_vip_is_answered_for_on_the_client_s_alone() {
+fn two_armed_director_answers_on_the_client_side_only() {
     let segment = Segment::new(&[GATEWAY]);
     let inside = Netns::new("in");
     veth((&segment.director, "eth1"), (&inside, "eth0"), 1);
@@ -352,7 +352,7 @@ fn an_interface_that_was_down_is_served_again() {
 }
 
 #[test]
-fn a_responder_with_nothing_to_do_sleeps_even_when_its_interface_is_gone() {
+fn idle_responder_sleeps_without_its_interface() {
     let segment = Segment::new(&[GATEWAY]);
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.claim();
@@ -408,7 +408,7 @@ fn answers_within(socket: &ArpSocket, span: Duration) -> usize {
 }
 
 #[test]
-fn a_socket_sees_what_comes_in_and_not_what_goes_out() {
+fn socket_receives_no_outgoing_frames() {
     let segment = Segment::new(&[GATEWAY]);
     segment.director.enter(|| {
         let eth0 = interface("eth0");

@@ -610,7 +610,7 @@ fn a_good_configuration_passes_the_check() {
     place.check(sh(line), (line, 0, ""));
 }
 
-/// What fits the grammar and not the host: eth0 is there, in another network than the server.
+/// Valid files that are invalid on this host: eth0 exists, in another network than the server.
 const MISFITS: &[Case] = &[
     (
         "directrix run -c good.toml",

@@ -11,8 +11,10 @@ use std::time::Duration;
 use support::netns::{Netns, veth, wait_until};
 use support::wire::Wire;
 
-/// A link ends with its last descriptor, and a process that another test's thread is just starting
-/// holds a copy of every descriptor until it runs its own program.
+/// Longest wait for the end of a link.
+///
+/// A link ends with its last descriptor. A process that another test's thread is starting has a copy of every
+/// descriptor until execve(2).
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn pair() -> (Netns, Netns) {
@@ -43,7 +45,7 @@ fn steering_runs_in_the_driver_and_ends_with_its_link() {
 }
 
 #[test]
-fn a_second_directrix_is_told_about_the_first() {
+fn second_director_names_the_first() {
     let (director, _peer) = pair();
     director.enter(|| {
         let eth0 = Interface::lookup("eth0").unwrap();
@@ -57,7 +59,7 @@ fn a_second_directrix_is_told_about_the_first() {
 }
 
 #[test]
-fn the_guard_hides_the_services_and_nothing_else_from_the_kernel() {
+fn guard_drops_only_frames_for_services() {
     let (director, peer) = pair();
     director.enter(|| {
         let eth0 = Interface::lookup("eth0").unwrap();
@@ -120,7 +122,7 @@ fn the_guard_lets_frames_of_vlans_pass() {
 }
 
 #[test]
-fn an_interface_tells_its_facts_or_what_is_wrong() {
+fn interface_lookup_reads_properties_or_fails() {
     let (director, _peer) = pair();
     let mac = director.run("cat /sys/class/net/eth0/address");
     director.run("ip link add down0 type veth peer name down1");

@@ -82,7 +82,7 @@ fn service(protocol: Protocol, port: u16) -> ServiceAddress {
     ServiceAddress { protocol, address: SocketAddr::from((VIP.parse::<Ipv4Addr>().unwrap(), port)) }
 }
 
-/// What one worker received and what became of it.
+/// Frames received by one worker, and their transmit result.
 #[derive(Default)]
 struct Seen {
     frames: Vec<Vec<u8>>,
@@ -435,7 +435,7 @@ fn two_arms() -> (Netns, Netns, Netns) {
 }
 
 #[test]
-fn frames_cross_from_one_arm_to_the_other() {
+fn frames_are_forwarded_between_interfaces() {
     let (client, host, server) = two_arms();
     let listener = socket(&server, &format!("{VIP}:53"));
     let director = Director::start(&host, &["eth0", "eth1"], 1, &[udp(53)], mac(&server, "eth0"));
@@ -447,7 +447,7 @@ fn frames_cross_from_one_arm_to_the_other() {
 }
 
 #[test]
-fn what_cannot_leave_is_counted() {
+fn unsent_frames_are_counted() {
     let (client, host, server) = two_arms();
     let listener = socket(&server, &format!("{VIP}:53"));
     let director = Director::start(&host, &["eth0", "eth1"], 1, &[udp(53)], mac(&server, "eth0"));

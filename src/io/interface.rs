@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_name_is_told_with_the_known_ones() {
+    fn unknown_name_lists_the_existing_ones() {
         let failure = Interface::lookup("no-such-if").unwrap_err().to_string();
         assert!(failure.contains("no interface of that name"), "{failure}");
     }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_in_another_namespace_is_told() {
+    fn parent_in_another_namespace_is_named() {
         let mv0 = LinkInfo { link: Some(2), link_netns: Some(0), ..link(4, "mv0", Some("macvlan")) };
         let same_index = link(2, "eth0", None);
         let below = among(&[mv0, same_index], 4);

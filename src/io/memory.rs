@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_and_a_long_frame_are_told_apart() {
+    fn full_ring_and_long_frame_are_counted_apart() {
         let (mut ports, wire) =
             MemoryPorts::new(MemoryShape { transmit: 2, longest: 60, ..MemoryShape::default() });
         for length in [60, 61, 60, 60, 60] {

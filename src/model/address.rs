@@ -1,14 +1,14 @@
-//! Which addresses a host can have.
+//! Validity of host addresses.
 
 use std::net::Ipv4Addr;
 
-/// What to do instead of a real server on the director itself.
+/// Remedy for a real server on the director itself.
 pub(super) const OWN_HOST: &str = "name a server on another host: directrix hands no frames to its own";
 
-/// Whether `address` can be a VIP or RIP: one host's address, reachable from others.
+/// Checks that `address` can be a VIP or RIP: a unicast address, reachable from other hosts.
 ///
 /// # Errors
-/// What the address is instead, as in "a multicast address".
+/// The class of the address, as in "a multicast address".
 pub fn host_address(address: Ipv4Addr) -> Result<(), &'static str> {
     match address {
         _ if address.is_unspecified() => Err("the unspecified address"),

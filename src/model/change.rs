@@ -1,4 +1,4 @@
-//! Changes of what is directed: each of ipvsadm's commands as a step on the model, without I/O.
+//! Changes of the rules: each command of ipvsadm as a step on the model, without I/O.
 
 use super::{
     Diagnostic, DiagnosticKind, Policy, RealServer, ServiceAddress, Subject, Timeouts, VirtualService,
@@ -6,14 +6,14 @@ use super::{
 use crate::time::Span;
 use std::net::IpAddr;
 
-/// What `ipvsadm -S` saves, and the timeouts and switches, which it loses.
+/// The rules: all that `ipvsadm -S` saves, with timeouts and connection switches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// In the order in which they were added. No address twice.
     pub services: Vec<VirtualService>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
-    /// What becomes of connections where IPVS leaves the choice.
+    /// IPVS's switches for connections.
     pub policy: Policy,
 }
 
@@ -38,7 +38,7 @@ pub enum Change {
     SetTimeouts([Span; 3]),
 }
 
-/// There is no such service or server, and commands that list them.
+/// Remedy for a missing service or server.
 const ADD_OR_NAME: &str = "add it first, or name one that `directrix ipvsadm -Ln` lists";
 
 fn service_exists(service: ServiceAddress) -> Diagnostic {
@@ -84,7 +84,7 @@ impl Rules {
         found.ok_or_else(|| no_such_server(address, rip))
     }
 
-    /// Makes one change.
+    /// Applies one change.
     ///
     /// # Errors
     /// [`Diagnostic`]; nothing has changed then.
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_is_refused_and_changes_nothing() {
+    fn invalid_change_is_refused_without_effect() {
         let (here, nowhere, rip) = (service(80), service(81), [192, 0, 2, 10].into());
         let cases = [
             (Change::AddService(VirtualService::new(here, vec![])), service_exists(here)),

@@ -1,4 +1,4 @@
-//! What must hold between services and servers, however they were added.
+//! Validation of services and servers, from file and control socket alike.
 
 use super::address::OWN_HOST;
 use super::{
@@ -9,8 +9,7 @@ use crate::wire::Protocol;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Services, and real servers of all services together: each has a 16-bit number in the tables,
-/// where the last stands for none.
+/// Limit of services, and of real servers in all services: tables have 16-bit ids, and the last one means none.
 pub const COUNT_MAX: usize = u16::MAX as usize;
 
 /// The largest threshold, as in ipvsadm.
@@ -20,10 +19,10 @@ pub const THRESHOLD_MAX: u32 = i32::MAX as u32;
 pub const SLOW_START_MAX: u32 = 86_400;
 
 impl Rules {
-    /// Checks what a configuration file is checked for where it says services and servers.
+    /// Validates services and servers, as the configuration parser does.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first fault.
     pub fn check(&self) -> Result<(), Diagnostic> {
         self.few_enough()?;
         self.services.iter().try_for_each(settings)?;
@@ -71,7 +70,7 @@ impl Rules {
     }
 }
 
-/// That it is there at all.
+/// The server by its address.
 fn culprit((service, server): (&VirtualService, &RealServer)) -> Subject {
     Subject::Server(service.address, server.address)
 }
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_at_fault_is_told() {
+    fn subjects_name_the_parts_at_fault() {
         let subjects = |services: &[VirtualService]| {
             let rules = Rules { services: services.to_vec(), ..Rules::default() };
             rules.check().unwrap_err().subjects.into_vec()

@@ -12,12 +12,12 @@ pub struct Config {
     pub director: DirectorConfig,
     /// The `[[service]]` tables in file order; no service twice. There may be none: they can be added later.
     pub services: Vec<VirtualService>,
-    /// Where what can only be judged on the host stands in the file.
+    /// Lines of the values that are validated on the host.
     pub places: Places,
 }
 
 impl Config {
-    /// What of it can be changed while the director runs.
+    /// The part that can change while the director runs.
     #[must_use]
     pub fn rules(&self) -> Rules {
         let DirectorConfig { timeouts, policy, .. } = self.director;
@@ -34,7 +34,7 @@ pub struct Place {
     pub line: usize,
 }
 
-/// Lines of a configuration file, 1-based, for messages about what does not fit the host.
+/// Lines of a configuration file, 1-based, for diagnostics of values that are invalid on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     /// The file as named by the user.
@@ -55,50 +55,49 @@ pub struct Places {
     pub user: usize,
 }
 
-/// How this host directs.
+/// The `[director]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectorConfig {
-    /// Where VIP traffic arrives.
+    /// Client-side interface: receives VIP traffic.
     pub interface: String,
-    /// Where the real servers are, if that is another interface (a two-armed director).
+    /// Server-side interface, if it is another one (two-armed director).
     pub server_interface: Option<String>,
-    /// What carries the frames.
+    /// The backend.
     pub backend: BackendChoice,
-    /// How many workers.
+    /// Number of workers.
     pub workers: WorkerCount,
     /// Capacity of the connection table, all workers together.
     pub connections: u32,
-    /// How a worker waits for frames.
+    /// Idle behaviour of a worker.
     pub wait: Wait,
-    /// Whether AF_XDP's packet memory lies in huge pages, which the host must have reserved.
+    /// AF_XDP packet memory in huge pages, which the host must have reserved.
     pub huge_pages: bool,
-    /// Whose members may change what runs, over the control socket, besides root and the director's own user.
+    /// Group whose members may make changes over the control socket, besides root and the director's own user.
     pub control_group: Option<String>,
-    /// What all others may do there.
+    /// Access of all other users.
     pub control_others: ControlOthers,
     /// Time between gratuitous ARPs for each VIP.
     pub announce_interval: Span,
-    /// A real server that has been silent for so long is asked by ARP, and by how many requests, half a
-    /// second apart, before it counts as unreachable.
+    /// Silence of a real server after which it is probed by ARP.
     pub arp_refresh: Span,
-    /// See there.
+    /// Number of ARP requests, half a second apart, before a real server is unreachable.
     pub arp_attempts: u8,
     /// Policy for a VIP that another host answers for.
     pub on_conflict: OnConflict,
     /// Policy for a real server that answers for a VIP.
     pub on_server_claim: OnServerClaim,
-    /// Where metrics can be read over TCP, by whoever reaches that address.
+    /// TCP address of the metrics listener, which has no access control.
     pub metrics: Option<SocketAddr>,
-    /// What becomes of connections where IPVS leaves the choice.
+    /// IPVS's switches for connections.
     pub policy: Policy,
     /// Connection timeouts.
     pub timeouts: Timeouts,
-    /// Whom the process runs as once everything is open, if not as whoever started it.
+    /// User to change to after the start. `None`: no change.
     pub user: Option<String>,
 }
 
 impl DirectorConfig {
-    /// The keys that differ in `new` and cannot be changed while it runs: all but [`Policy`]'s and timeouts.
+    /// Keys that differ in `new` and need a restart: all but those of [`Policy`] and [`Timeouts`].
     #[must_use]
     pub fn restarts(&self, new: &Self) -> Vec<&'static str> {
         let keys = [
@@ -123,7 +122,7 @@ impl DirectorConfig {
     }
 }
 
-/// Where frames come from and go to.
+/// Choice of the backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendChoice {
@@ -136,7 +135,7 @@ pub enum BackendChoice {
     Packet,
 }
 
-/// How many worker threads.
+/// Number of worker threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WorkerCount {
     /// One per queue of the interface, at most one per core.
@@ -146,7 +145,7 @@ pub enum WorkerCount {
     Count(u16),
 }
 
-/// What a worker does when no frame is there.
+/// Idle behaviour of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wait {
@@ -157,11 +156,11 @@ pub enum Wait {
     Busy,
 }
 
-/// What may do at the control socket whoever may not change anything.
+/// Access to the control socket for users without the right to change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ControlOthers {
-    /// They cannot connect, and get no answer if they can all the same.
+    /// None: they cannot connect, and a request gets no answer.
     #[default]
     Nothing,
     /// Read everything.
@@ -183,7 +182,7 @@ pub enum OnConflict {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnServerClaim {
-    /// It gets no new connections of that VIP's services until it is quiet.
+    /// Exclude it from new connections of that VIP's services until it stops answering.
     #[default]
     Exclude,
     /// Log it only.

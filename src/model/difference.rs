@@ -1,4 +1,4 @@
-//! What a change from one set of rules to another comes to.
+//! Differences between two sets of rules.
 
 use super::{Policy, RealServer, Rules, ServiceAddress, VirtualService};
 use crate::time::Span;
@@ -6,18 +6,18 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
-/// One thing that is different. As text, a line for people: `+` comes, `-` goes, `~` changes.
+/// One difference. Rendered as a line: `+` added, `-` removed, `~` changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// A service comes, with so many servers.
+    /// A service is added, with so many servers.
     Service(ServiceAddress, usize),
-    /// A service goes, with so many servers.
+    /// A service is removed, with so many servers.
     NoService(ServiceAddress, usize),
     /// A service's own settings change, in words.
     Settings(ServiceAddress, String),
-    /// A server comes.
+    /// A server is added.
     Server(ServiceAddress, RealServer),
-    /// A server goes.
+    /// A server is removed.
     NoServer(ServiceAddress, IpAddr),
     /// A server's settings change, in words.
     ServerSettings(ServiceAddress, IpAddr, String),

@@ -1,4 +1,4 @@
-//! Reading a file that a user names, whatever it turns out to be.
+//! Bounded reading of user-named files.
 
 use super::{Diagnostic, DiagnosticKind};
 use std::fs::File;
@@ -6,12 +6,10 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Largest file or input that is read, in bytes: as many services and servers as there are numbers, with
-/// all that can be said of each.
+/// Largest file or input in bytes: enough for the maximum of services and servers with all keys.
 pub const FILE_MAX: usize = 16 << 20;
 
-/// The whole of the regular file at `path`. Never waits for another process, as opening a FIFO would, and
-/// never takes more than [`FILE_MAX`].
+/// Reads the whole regular file at `path`. Never blocks, as opening a FIFO would, and reads at most [`FILE_MAX`].
 ///
 /// # Errors
 /// The file cannot be opened or read, is a FIFO, a device, a directory or a socket, or is too large.
@@ -27,7 +25,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
     read_input(file)
 }
 
-/// All that `input` has, such as a pipe's other end; waits until that ends.
+/// Reads `input` to its end.
 ///
 /// # Errors
 /// It cannot be read, or has more than [`FILE_MAX`].
@@ -72,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_at_once() {
+    fn non_regular_file_is_refused_at_once() {
         let dir = tempdir().unwrap();
         let [fifo, socket, link] = ["fifo", "socket", "link"].map(|name| dir.path().join(name));
         nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
@@ -104,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_the_limit() {
+    fn reading_stops_at_the_limit() {
         let dir = tempdir().unwrap();
         let path = dir.path().join("large");
         let file = File::create(&path).unwrap();

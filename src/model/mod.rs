@@ -1,7 +1,7 @@
-//! What the operator means: virtual services, real servers, the checked configuration.
+//! Model: virtual services, real servers, validated configuration, diagnostics.
 //!
-//! A [`Config`] that exists is right as far as a file alone can tell; whether it fits the host
-//! (interfaces, on-link servers) is asked where the host is known, in `control`.
+//! A [`Config`] has passed every check that needs only the file. `control` resolves it on the host (interfaces,
+//! on-link servers).
 
 #![forbid(unsafe_code)]
 

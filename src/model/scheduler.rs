@@ -31,7 +31,7 @@ schedulers! {
     Rr = "rr",
     /// Weighted round robin: in turn, and as often as the weight says.
     Wrr = "wrr",
-    /// Least connection: whoever has fewest, whatever the weights.
+    /// Least connection: the server with the fewest connections, regardless of weights.
     Lc = "lc",
     /// Weighted least connection.
     #[default]
@@ -40,7 +40,7 @@ schedulers! {
     Sed = "sed",
     /// Never queue: an idle server, or else the shortest expected delay.
     Nq = "nq",
-    /// SourceFile hashing: by the client's address.
+    /// Source hashing: by the client's address.
     Sh = "sh",
     /// Destination hashing: by the VIP.
     Dh = "dh",
@@ -50,7 +50,7 @@ schedulers! {
     Fo = "fo",
     /// Overflow: the greatest weight, until it has as many active connections as weight.
     Ovf = "ovf",
-    /// The better of two that are drawn by lot.
+    /// The better of two random choices.
     Twos = "twos",
 }
 
@@ -63,8 +63,7 @@ impl FromStr for Scheduler {
 }
 
 impl Scheduler {
-    /// Most servers that a service can have under this rule, if it has a limit of its own: a table
-    /// of mh has so many places (`ip_vs_mh_reassign` in net/netfilter/ipvs/ip_vs_mh.c).
+    /// Largest number of servers of a service, if the scheduler limits it: the size of mh's table (`ip_vs_mh_reassign` in net/netfilter/ipvs/ip_vs_mh.c).
     #[must_use]
     pub const fn servers_max(self) -> Option<usize> {
         match self {
@@ -73,14 +72,14 @@ impl Scheduler {
         }
     }
 
-    /// Whether a server can start slowly under it: it shares new connections out by weight, more or
-    /// less, and no client moves to another server when a share changes.
+    /// True if it supports slow start: it distributes new connections roughly by weight, and no client moves to
+    /// another server when a weight changes.
     #[must_use]
     pub const fn starts_slowly(self) -> bool {
         matches!(self, Self::Wlc | Self::Wrr | Self::Sed | Self::Nq | Self::Twos)
     }
 
-    /// Why a service of this scheduler cannot have a slow start, and what to do; `None` if it can.
+    /// The fault and remedy of a slow start with this scheduler; `None` if it supports slow start.
     #[must_use]
     pub fn no_slow_start(self) -> Option<(String, String)> {
         let those = Self::ALL.iter().filter(|scheduler| scheduler.starts_slowly());
@@ -91,8 +90,7 @@ impl Scheduler {
             .then(|| (what, format!("remove it, or take one of the schedulers {}", names.join(", "))))
     }
 
-    /// The names of its flags, as `ipvsadm -b` takes them: the fallback first, then the port. Most
-    /// schedulers have none.
+    /// Names of its flags, as in `ipvsadm -b`: fallback, then port. Most schedulers have none.
     #[must_use]
     pub const fn flag_names(self) -> &'static [&'static str] {
         match self {
@@ -106,13 +104,13 @@ impl Scheduler {
 /// The flags of the schedulers that hash clients (`ipvsadm -b`). The others have none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SchedulerFlags {
-    /// A client whose server takes no new connections goes to another one, instead of nowhere.
+    /// Fallback: a client whose server is not available goes to another one.
     pub fallback: bool,
-    /// The client's port is hashed too: its connections spread over the servers.
+    /// The hash includes the client's port, which distributes its connections over the servers.
     pub port: bool,
 }
 
-/// Why a name is no flag of a scheduler.
+/// A name that is no flag of a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadFlag {
     /// No scheduler has it.
@@ -122,7 +120,7 @@ pub enum BadFlag {
 }
 
 impl SchedulerFlags {
-    /// Sets the flag of `scheduler` that is called `name`.
+    /// Sets the flag `name` of `scheduler`.
     ///
     /// # Errors
     /// It has no such flag.

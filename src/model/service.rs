@@ -25,19 +25,19 @@ impl Default for Weight {
     }
 }
 
-/// What identifies a virtual service: protocol, VIP and port.
+/// Identity of a virtual service: protocol, VIP and port.
 ///
 /// Ordered as ipvsadm lists: family, then protocol, address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ServiceAddress {
     /// Transport protocol.
     pub protocol: Protocol,
-    /// VIP and port. Port 0 is every port of the VIP that no other service of it has.
+    /// VIP and port. Port 0 is the wildcard port: every port of the VIP without a service of its own.
     pub address: SocketAddr,
 }
 
 impl ServiceAddress {
-    /// Whether it takes every port of its VIP that no other service has.
+    /// True if its port is the wildcard port.
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.address.port() == 0
@@ -71,7 +71,7 @@ impl fmt::Display for ServiceAddress {
 pub struct VirtualService {
     /// Protocol, VIP and port.
     pub address: ServiceAddress,
-    /// How new connections are spread.
+    /// Scheduler of new connections.
     pub scheduler: Scheduler,
     /// Flags of the scheduler; none that it does not have.
     pub scheduler_flags: SchedulerFlags,
@@ -79,7 +79,7 @@ pub struct VirtualService {
     pub persistence: Option<Persistence>,
     /// Whether each datagram is scheduled by itself. UDP only.
     pub one_packet: bool,
-    /// How long a server that comes takes until its whole weight counts. Whole seconds, 1 to
+    /// Duration of slow start: time until a new server has its whole weight. Whole seconds, 1 to
     /// [`SLOW_START_MAX`](super::SLOW_START_MAX); only with a scheduler that
     /// [`starts_slowly`](Scheduler::starts_slowly).
     pub slow_start: Option<Span>,
@@ -88,7 +88,7 @@ pub struct VirtualService {
 }
 
 impl VirtualService {
-    /// A service with everything at its default: wlc, no persistence.
+    /// A service with defaults: wlc, no persistence.
     #[must_use]
     pub fn new(address: ServiceAddress, servers: Vec<RealServer>) -> Self {
         Self {
@@ -103,31 +103,28 @@ impl VirtualService {
     }
 }
 
-/// How long and for how large a network of clients later connections go where the first one went
-/// (`ipvsadm -p`, `-M`).
+/// Persistence (`ipvsadm -p`, `-M`): later connections of a client network go to the server of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence {
-    /// Since the last connection was opened, and for longer while one stands; ipvsadm's default is
+    /// Since the last connection was opened, and extended while one exists; ipvsadm's default is
     /// [`Persistence::TIMEOUT`]. At least a second.
     pub timeout: Span,
-    /// Length of the netmask that clients are told apart by, 1 to 32 (for IPv6: 128, each client
-    /// for itself).
+    /// Prefix length of a client network, 1 to 32.
     pub prefix: u8,
 }
 
 impl Persistence {
-    /// How long a client is remembered if nothing else is said: 360 s
-    /// (`IP_VS_TEMPLATE_TIMEOUT` in ipvsadm).
+    /// Default timeout: 360 s (`IP_VS_TEMPLATE_TIMEOUT` in ipvsadm).
     pub const TIMEOUT: Span = Span::from_secs(360);
 
-    /// The netmask of so many leading ones.
+    /// The prefix as a netmask.
     #[must_use]
     pub fn netmask(&self) -> Ipv4Addr {
         let zeros = 32_u32.saturating_sub(self.prefix.into());
         Ipv4Addr::from_bits(u32::MAX.checked_shl(zeros).unwrap_or(0))
     }
 
-    /// The first address of the network that `client` is in.
+    /// Address of the network of `client`.
     #[inline]
     #[must_use]
     pub fn network(&self, client: Ipv4Addr) -> Ipv4Addr {

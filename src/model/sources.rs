@@ -1,4 +1,4 @@
-//! A configuration as it is read: a file, and the files that its `include` names.
+//! Configuration sources: a file, and the files that its `include` names.
 
 use super::file::{FILE_MAX, read_file};
 use super::parse;
@@ -14,19 +14,19 @@ pub const INCLUDED_MAX: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFile {
-    /// What errors call it.
+    /// Its name in diagnostics.
     pub file: String,
-    /// What is in it.
+    /// Its content.
     pub text: String,
 }
 
-/// A configuration file with all that it includes, not yet checked.
+/// A configuration file with all included files, not yet parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
-    /// What errors call the file that includes the others.
+    /// Name of the including file in diagnostics.
     pub file: String,
-    /// What is in it.
+    /// Its content.
     pub text: String,
     /// The files that it includes, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -37,17 +37,17 @@ impl Sources {
     /// Reads the configuration file at `path` and the files that it includes.
     ///
     /// # Errors
-    /// What [`read_file`] or [`Sources::of`] objects to.
+    /// Errors of [`read_file`] and [`Sources::of`].
     pub fn read(path: &Path) -> Result<Self, Diagnostics> {
         let bytes = read_file(path).map_err(|error| error.in_file(path))?;
         Self::of(path, &bytes)
     }
 
-    /// Reads the files that a file with these bytes includes. Their names are relative to the folder of `file`.
+    /// Reads the files that a file with these bytes includes. Their names are relative to the directory of
+    /// `file`.
     ///
     /// # Errors
-    /// A file that is not there, cannot be read, is no regular file or not UTF-8; a pattern that is none; more
-    /// than [`INCLUDED_MAX`] files, or than [`FILE_MAX`] bytes in all.
+    /// A file that is missing, unreadable, no regular file or not UTF-8; an invalid pattern; more than [`INCLUDED_MAX`] files, or than [`FILE_MAX`] bytes in all.
     pub fn of(file: &Path, bytes: &[u8]) -> Result<Self, Diagnostics> {
         let text = parse::utf8(file, bytes)?.to_owned();
         let name = file.display().to_string();
@@ -97,7 +97,7 @@ fn matching(file: &Path, pattern: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     Ok(found)
 }
 
-/// As a shell does it: a `*` matches neither a slash nor a dot at the beginning, so that no editor's swap file is read.
+/// Matches as a shell does: `*` matches neither a slash nor a leading dot, which excludes editors' swap files.
 fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     let options = MatchOptions {
         require_literal_separator: true,
@@ -120,14 +120,14 @@ fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     }
 }
 
-/// An empty folder includes nothing; one that cannot be read must not look like it.
+/// The error for an unreadable directory, which must not look like an empty one.
 fn unreadable(pattern: &str, cause: &GlobError) -> Diagnostic {
     let (path, cause) = (cause.path().display(), cause.error());
     let what = format!("include has {pattern:?}, and {path} cannot be read: {cause}");
     invalid(what, "let the director's user read the folder and its files")
 }
 
-/// The folders of a pattern before the first wildcard.
+/// The directories of a pattern before the first wildcard.
 fn fixed_part(pattern: &Path) -> PathBuf {
     let is_fixed =
         |part: &std::path::Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);

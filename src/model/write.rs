@@ -1,4 +1,4 @@
-//! From a [`Config`] to the text of a file that says the same.
+//! Serialization of a [`Config`] as TOML.
 
 use super::{
     BackendChoice, Config, ControlOthers, DirectorConfig, OnConflict, OnServerClaim, Policy, RealServer,
@@ -7,8 +7,7 @@ use super::{
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Config {
-    /// As TOML, every key spelled out. [`super::parse`] makes the same configuration of it, but for the
-    /// places where things stand.
+    /// Renders TOML with every key. [`super::parse`] yields an equal configuration, except for the places.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         director(f, &self.director)?;
         self.services.iter().try_for_each(|one| service(f, one))

@@ -90,7 +90,7 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
-    fn this_process_is_known_as_what_it_is() {
+    fn own_credentials_are_reported() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let groups = getgroups().unwrap().into_iter().map(|group| group.as_raw()).collect();
         let process = std::process::id().cast_signed();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn more_groups_than_are_asked_for_at_first_are_all_told() {
+    fn groups_beyond_the_first_request_are_read() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_connected_unix_socket_is_an_error() {
+    fn unconnected_descriptor_is_an_error() {
         assert!(PeerCredentials::of(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 }

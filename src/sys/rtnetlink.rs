@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_is_made_of_is_read() {
+    fn link_attributes_are_read() {
         let (up, index) = (libc::IFF_UP | libc::IFF_BROADCAST, 5_u32.to_ne_bytes());
         let bond = [(libc::IFLA_IFNAME, &b"bond0\0"[..]), (libc::IFLA_LINKINFO, &info(b"bond\0"))];
         let bond = link_of(&payload(4, up | libc::IFF_MASTER, &bond)).unwrap();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loopback_interface_is_told() {
+    fn loopback_interface_is_listed() {
         let links = links().unwrap();
         let lo = links.iter().find(|link| link.name == "lo").unwrap();
         assert!(!lo.is_ethernet);

@@ -1,4 +1,4 @@
-//! Where `auto` takes AF_XDP, why not elsewhere, and what generic XDP takes on request.
+//! Backend choice: conditions of `auto` for AF_XDP, and generic XDP on request.
 
 use crate::harness::{Net, Setup, with_director};
 use crate::support::netns::{Netns, Process, wait_until};
@@ -30,7 +30,7 @@ fn bridge(director: &Netns) {
 }
 
 #[test]
-fn auto_leaves_a_driver_without_xdp_alone() {
+fn auto_takes_packet_for_a_driver_without_xdp() {
     let net = Net::new(1);
     bridge(&net.director);
     let setup = Setup { interfaces: vec!["br0"], ..Setup::new(&[]) };
@@ -38,7 +38,7 @@ fn auto_leaves_a_driver_without_xdp_alone() {
 }
 
 #[test]
-fn auto_tells_why_a_driver_refuses_xdp_now() {
+fn auto_names_the_reason_of_a_driver_s_refusal() {
     let net = Net::new(2);
     net.director.run("ethtool -L eth0 rx 1 tx 1");
     let words =
@@ -60,7 +60,7 @@ fn auto_takes_a_veth_whose_peer_finishes_checksums() {
 }
 
 #[test]
-fn auto_asks_a_peer_in_the_same_namespace() {
+fn auto_reads_a_veth_peer_in_the_same_namespace() {
     let net = Netns::new("d");
     net.run("ip link add eth0 type veth peer name port7 && ip link set eth0 up && ip link set port7 up");
     assert_refused(&net, &Setup::new(&[]), &["have unfinished", "ethtool -K port7 tx off"]);
@@ -69,7 +69,7 @@ fn auto_asks_a_peer_in_the_same_namespace() {
 }
 
 #[test]
-fn auto_trusts_no_peer_that_it_cannot_ask() {
+fn auto_takes_packet_with_an_unknown_veth_peer() {
     let net = Net::new(1);
     let mut hidden = net.director.command("exec unshare -n sleep 60");
     let hidden = Process(hidden.stdout(Stdio::null()).spawn().unwrap());
@@ -87,7 +87,7 @@ fn auto_trusts_no_peer_that_it_cannot_ask() {
 }
 
 #[test]
-fn generic_xdp_has_nothing_merged_below_it() {
+fn generic_xdp_switches_gro_off_on_lower_devices() {
     let net = Net::new(1);
     bridge(&net.director);
     net.director.run("ip link add mv0 link br0 type macvlan && ip link set mv0 up");

@@ -140,7 +140,7 @@ fn a_queue_that_cannot_transmit_sends_through_another() {
 }
 
 #[test]
-fn a_second_arm_sends_from_the_same_memory() {
+fn second_interface_sends_from_the_same_umem() {
     let (net, server) = Net::with_server(2);
     let (from, to) = (net.peer_wire(), wire(&server));
     let setup = Setup {
@@ -154,7 +154,7 @@ fn a_second_arm_sends_from_the_same_memory() {
 }
 
 #[test]
-fn what_the_other_arm_cannot_carry_is_counted_as_too_long() {
+fn frame_above_the_other_mtu_counts_as_too_long() {
     let (net, server) = Net::with_server(1);
     net.director.run("ip link set dev eth1 mtu 1000");
     let (from, to) = (net.peer_wire(), wire(&server));

@@ -74,7 +74,7 @@ pub(crate) fn datagram(to: ([u8; 4], u16), from_port: u16, payload: &[u8]) -> Ve
     frame
 }
 
-/// What becomes of a batch: swap the MACs, send to `interface`.
+/// Decides a batch: swaps the MAC addresses, sends to `interface`.
 pub(crate) fn bounce(batch: &mut impl Batch, interface: InterfaceIndex, verdicts: &mut Vec<Verdict>) {
     verdicts.clear();
     for index in 0..batch.len() {
@@ -93,7 +93,7 @@ pub(crate) fn bounced(frame: &[u8]) -> Vec<u8> {
     bounced
 }
 
-/// How the director under test is set up.
+/// Configuration of the backend under test.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) interfaces: Vec<&'static str>,
@@ -119,7 +119,7 @@ impl Setup {
     }
 }
 
-/// What one worker has seen.
+/// Observations of one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) infos: Vec<PortInfo>,

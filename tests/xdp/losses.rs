@@ -1,4 +1,4 @@
-//! What the kernel loses on the way to a socket is counted by its true reason.
+//! Frames that the kernel loses before a socket are counted by reason.
 
 use crate::harness::{Net, PATIENCE, Setup, VIP, datagram, udp};
 use crate::support::netns::{Netns, wait_until};
@@ -39,7 +39,7 @@ fn assert_lost(ports: &mut XdpPorts, wanted: Lost) {
 }
 
 #[test]
-fn frames_longer_than_a_buffer_are_no_want_of_buffers() {
+fn too_long_frames_do_not_count_as_no_buffer() {
     let net = Net::new(1);
     let wire = net.peer_wire();
     with_ports(&net, |ports| {
@@ -52,7 +52,7 @@ fn frames_longer_than_a_buffer_are_no_want_of_buffers() {
 }
 
 #[test]
-fn frames_that_a_socket_is_refused_are_counted() {
+fn undelivered_frames_are_counted() {
     let (net, elsewhere) = (Net::new(1), Netns::new("e"));
     let wire = net.peer_wire();
     with_ports(&net, |ports| {

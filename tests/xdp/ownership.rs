@@ -183,7 +183,7 @@ fn waiting_ends_with_a_frame_or_with_the_time() {
 }
 
 #[test]
-fn frames_that_the_kernel_loses_are_told_once_by_what_was_missing() {
+fn each_lost_frame_is_counted_once_by_reason() {
     let net = Net::new(1);
     let wire = net.peer_wire();
     let setup = Setup { ring_len: RING_LEN, ..Setup::new(&[udp(VIP, 53)]) };
@@ -204,11 +204,11 @@ fn frames_that_the_kernel_loses_are_told_once_by_what_was_missing() {
             });
             assert_eq!((seen, ports.lost(0)), (wanted, Lost::default()), "{what}");
         };
-        // The fill ring is as long as the receive ring, and nobody refills it.
+        // The fill ring is as long as the receive ring, and is not refilled.
         flood(&wire, RING_LEN + 10);
         lost_of(ports, "nothing to receive into", Lost { no_buffer: 10, ..Lost::default() });
-        // What has been received and not yet read counts as being with the kernel, so it gets no more:
-        // what it cannot hand over it shall not even copy.
+        // Received frames that are not yet read count as with the kernel, so it gets no more: it drops further
+        // frames before copying them.
         ports.wait(Duration::from_millis(1)).unwrap();
         flood(&wire, 7);
         lost_of(ports, "still nothing to receive into", Lost { no_buffer: 7, ..Lost::default() });

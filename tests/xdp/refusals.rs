@@ -1,4 +1,4 @@
-//! What cannot be had is refused with its cause, and nothing stays behind.
+//! Refused starts: each names its cause and leaves the interface unchanged.
 
 use crate::harness::{Net, PATIENCE, Setup, VIP, bounced, datagram, next, udp, with_director};
 use crate::support::netns::{Netns, Process, wait_until};

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_settle_one_frame_or_all() {
+    fn error_counts_one_frame_or_all() {
         let fate = |errno| {
             let mut sent = SendOutcome::default();
             let settled = refused(&io::Error::from_raw_os_error(errno), 5, &mut sent);

@@ -1,8 +1,7 @@
 //! From TOML text to a checked [`Config`].
 //!
-//! The text is taken apart once, with the place of every key and value kept. Small readers turn
-//! values into the model's types; what they object to is collected, so that one run shows
-//! everything that is wrong with a file.
+//! The text is parsed once, with the position of every key and value. Readers convert values into the model's
+//! types. Their errors are collected, so that one run reports all faults of a file.
 
 mod director;
 mod readers;
@@ -24,21 +23,21 @@ impl Config {
     /// Reads and checks the configuration file at `path`, with the files that it includes.
     ///
     /// # Errors
-    /// What [`Sources::read`] or [`Sources::parse`] objects to.
+    /// Errors of [`Sources::read`] and [`Sources::parse`].
     pub fn load(path: &Path) -> Result<Self, Diagnostics> {
         Sources::read(path)?.parse()
     }
 }
 
-/// Checks a whole configuration file as it was read, without those that it includes. `file` is only named in errors.
+/// Parses a configuration file without its includes. `file` is only named in diagnostics.
 ///
 /// # Errors
-/// It is not UTF-8, or what [`parse`] objects to.
+/// Invalid UTF-8, or the errors of [`parse`].
 pub fn parse_bytes(file: &Path, bytes: &[u8]) -> Result<Config, Diagnostics> {
     parse(file, utf8(file, bytes)?)
 }
 
-/// Checks a whole configuration file, without those that it includes. `file` is only named in errors.
+/// Parses a configuration file without its includes. `file` is only named in diagnostics.
 ///
 /// # Errors
 /// Every error in it, in file order.
@@ -47,7 +46,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Diagnostics> {
 }
 
 impl Sources {
-    /// Checks the whole configuration.
+    /// Parses the whole configuration.
     ///
     /// # Errors
     /// Every error in it, file by file.
@@ -58,7 +57,7 @@ impl Sources {
     }
 }
 
-/// What `include` says, and its 1-based line. Its faults are for [`parse`] to report.
+/// Reads `include`: its patterns, and its 1-based line. [`parse`] reports its faults.
 pub(super) fn includes(file: &str, text: &str) -> (Vec<String>, usize) {
     let text = Text::new(file, text);
     let patterns = text.root("the file").and_then(|root| {
@@ -76,19 +75,19 @@ pub(super) fn utf8<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Diagnost
     std::str::from_utf8(bytes).map_err(|end| not_utf8(file, &bytes[..end.valid_up_to()]))
 }
 
-/// Names and texts of the file and of those that it includes.
+/// Parses files: names and texts of the including file and of the included ones.
 fn parse_all(files: &[(&str, &str)]) -> Result<Config, Diagnostics> {
     let texts: Vec<_> = files.iter().map(|(file, text)| Text::new(file, text)).collect();
     let config = if texts.iter().all(|text| text.sound) { read(&texts) } else { None };
     report::verdict(texts.into_iter().map(|text| text.report), config)
 }
 
-/// A file as TOML, with what is wrong with it.
+/// A file as TOML, with its error report.
 struct Text<'t> {
     root: section::Value<'t>,
     report: ErrorReport<'t>,
-    /// A broken header puts the keys below it into the wrong table: what could be said of them
-    /// would only lead astray.
+    /// False after a broken header: the keys below it are in the wrong table, and errors about them would
+    /// mislead.
     sound: bool,
 }
 

@@ -31,7 +31,7 @@ fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
         .ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example} in quotes")))
 }
 
-/// A value as it may be quoted in an error: always on one line.
+/// A value as quoted in an error: always on one line.
 fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
@@ -94,7 +94,7 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
     value.as_bool().ok_or_else(fault)
 }
 
-/// One of a few words.
+/// Reads one of a few words.
 pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
     move |value| {
         let found = value.as_str().and_then(|word| choices.iter().find(|(name, _)| *name == word));

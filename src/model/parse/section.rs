@@ -1,4 +1,4 @@
-//! A table being read: it hands out values by key and knows in the end which keys nobody wanted.
+//! A TOML table under conversion: reads values by key, and reports keys that were never read.
 
 use super::report::{ErrorReport, invalid};
 use super::{Diagnostic, DiagnosticKind, Place};
@@ -8,24 +8,24 @@ use toml::de::{DeTable, DeValue};
 
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
-/// What errors call a file that another one includes.
+/// Name of an included file in diagnostics.
 pub(super) const INCLUDED: &str = "an included file";
 
 /// A table of the file.
 #[derive(Debug)]
 pub(super) struct Section<'a, 'i> {
-    /// As in the file, with brackets.
+    /// Name as in the file, with brackets.
     name: &'static str,
     table: &'a DeTable<'i>,
     /// Byte offset of the header.
     start: usize,
     report: &'a ErrorReport<'a>,
-    /// Every key that was asked for.
+    /// The keys read so far.
     known: RefCell<Vec<&'static str>>,
 }
 
 impl<'a, 'i> Section<'a, 'i> {
-    /// Takes a value as a table; reports anything else.
+    /// Opens a value as a table; reports any other type.
     pub(super) fn open(
         name: &'static str,
         value: &'a Value<'i>,
@@ -40,7 +40,7 @@ impl<'a, 'i> Section<'a, 'i> {
         Some(Self { name, table, start, report, known: RefCell::default() })
     }
 
-    /// The value of `key` through `read`; what `read` objects to is reported.
+    /// Converts the value of `key` by `read`; reports its error.
     pub(super) fn get<T>(
         &self,
         key: &'static str,
@@ -50,7 +50,7 @@ impl<'a, 'i> Section<'a, 'i> {
         read(value.get_ref()).map_err(|fault| self.object(key, fault)).ok()
     }
 
-    /// Like [`Section::get`] for a key that must be there; `example` is a right value for it.
+    /// Like [`Section::get`] for a required key; `example` is a valid value.
     pub(super) fn require<T>(
         &self,
         key: &'static str,
@@ -64,17 +64,17 @@ impl<'a, 'i> Section<'a, 'i> {
         self.get(key, read)
     }
 
-    /// True if `key` is there, with whatever value.
+    /// True if `key` is present, with any value.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// The table below `key`.
+    /// Opens the table below `key`.
     pub(super) fn table(&self, key: &'static str, name: &'static str) -> Option<Section<'a, 'i>> {
         Section::open(name, self.value(key)?, self.report)
     }
 
-    /// The table below `key`, whose name stands in errors, too; `remedy` is what to write instead of another value.
+    /// Opens the table below `key`, under the key's name; `remedy` is the remedy for a value of another type.
     pub(super) fn table_or(
         &self,
         key: &'static str,
@@ -89,7 +89,7 @@ impl<'a, 'i> Section<'a, 'i> {
         Section::open(key, value, self.report)
     }
 
-    /// Each table of the array below `key`; `None` if it is no array, which is reported.
+    /// Opens each table of the array below `key`; reports any other type.
     pub(super) fn tables(&self, key: &'static str, name: &'static str) -> Option<Vec<Section<'a, 'i>>> {
         let Some(value) = self.value(key) else { return Some(Vec::new()) };
         let Some(array) = value.get_ref().as_array() else {
@@ -100,13 +100,13 @@ impl<'a, 'i> Section<'a, 'i> {
         Some(array.iter().filter_map(|item| Section::open(name, item, self.report)).collect())
     }
 
-    /// Reports something wrong with the value of `key`, or with the table if it has none.
+    /// Reports a fault of the value of `key`, or of the table if the key is missing.
     pub(super) fn object(&self, key: &'static str, fault: Diagnostic) {
         let what = format!("{key} {}", fault.what);
         self.report.add(self.place(key), Diagnostic { what, ..fault });
     }
 
-    /// Reports that the table `what`, which may be due to a line that could not be read.
+    /// Reports a fault of the table, unless a broken line may be the reason.
     pub(super) fn lacks(&self, what: &str, remedy: &str) {
         self.report.add_missing(self.start, invalid(format!("{} {what}", self.name), remedy));
     }
@@ -116,17 +116,17 @@ impl<'a, 'i> Section<'a, 'i> {
         self.report.line(self.place(key))
     }
 
-    /// Where `key` stands, or the table if it has none.
+    /// The place of `key`, or of the table if the key is missing.
     pub(super) fn at(&self, key: &'static str) -> Place {
         Place { file: self.report.file().clone(), line: self.line(key) }
     }
 
-    /// How an error in this table names another place: "on line 5", or "at conf.d/web.toml:5".
+    /// Names another place in an error about this table: "on line 5", or "at conf.d/web.toml:5".
     pub(super) fn seen_from_here(&self, Place { file, line }: &Place) -> String {
         if file == self.report.file() { format!("on line {line}") } else { format!("at {file}:{line}") }
     }
 
-    /// Ends the reading: reports every key that was never asked for.
+    /// Reports every key that was never read.
     pub(super) fn close(&self) {
         for key in self.table.keys() {
             if !self.known.borrow().contains(&key.get_ref().as_ref()) {
@@ -178,7 +178,7 @@ fn article(kind: &str) -> String {
     format!("{article} {kind}")
 }
 
-/// The name of `names` that is at most a third of its letters away from `text`, whatever the case.
+/// The nearest of `names`, at most a third of its letters away from `text`, ignoring case.
 pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     let text = text.to_lowercase();
     let scored = names.iter().map(|name| (distance(&text, name), *name));
@@ -188,7 +188,7 @@ pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
         .map(|(_, name)| name)
 }
 
-/// Levenshtein distance: how many letters to insert, remove or replace.
+/// Levenshtein distance: number of letters to insert, remove or replace.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -76,7 +76,7 @@ fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
     Some(Persistence { timeout, prefix })
 }
 
-/// The table for somebody who wrote seconds, or yes or no.
+/// Remedy for a `persistence` with seconds or a boolean instead of a table.
 fn persistence_table(value: &DeValue<'_>) -> String {
     if value.as_bool() == Some(false) {
         return "remove it: a service is not persistent unless it has this table".into();

@@ -201,7 +201,7 @@ fn a_slow_start_is_in_seconds() {
 }
 
 #[test]
-fn a_service_without_servers_one_vip_with_two_ports_and_one_server_in_two_services_are_fine() {
+fn valid_combinations_of_services_and_servers() {
     let text = located(concat!(
         "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:443\"\n",
         "[[service]]\nprotocol = \"udp\"\naddress = \"10.0.0.1:80\"\n",
@@ -247,7 +247,7 @@ fn what_the_example_file_calls_the_defaults_are_the_defaults() {
 }
 
 #[test]
-fn every_documented_key_is_accepted_and_shown_in_the_example_file() {
+fn documented_keys_are_accepted_and_in_the_example() {
     let keys = [
         "interface",
         "server_interface",

@@ -132,7 +132,7 @@ fn errors_of_all_files_come_at_once() {
 }
 
 #[test]
-fn what_cannot_be_included_is_told() {
+fn invalid_include_is_reported() {
     for (include, expected) in [
         ("[\"none.toml\"]", "none.toml: there is no such file; write one, or name another"),
         ("[\"conf.d\"]", "conf.d: this is not a regular file; name a regular file"),
@@ -186,7 +186,7 @@ fn what_cannot_be_included_is_told() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_waited_for() {
+fn non_regular_include_does_not_block() {
     let dir = folder("[\"conf.d/*.toml\"]", &[]);
     nix::unistd::mkfifo(&dir.path().join("conf.d/a.toml"), Mode::S_IRWXU).unwrap();
     assert_eq!(load(&dir).unwrap_err(), "conf.d/a.toml: this is not a regular file; name a regular file");

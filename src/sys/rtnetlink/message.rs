@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_keeps_the_words_of_the_kernel() {
+    fn extended_acknowledgement_is_kept() {
         let mut payload = (-libc::EOPNOTSUPP).to_ne_bytes().to_vec();
         payload.extend([0; MESSAGE_HEADER]);
         attribute(&mut payload, NLMSGERR_ATTR_MSG, b"disable GRO_HW/CSUM first\0");
