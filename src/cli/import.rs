@@ -5,7 +5,7 @@
 
 use super::output::{self, IfExists, print_all};
 use super::status::{BAD_INPUT, fail};
-use crate::import::{self, Failure, Format, Grade, Import, Remark, Source, ThisHost};
+use crate::import::{self, Import, ImportError, ImportFormat, ImportSource, Notice, NoticeLevel, ThisHost};
 use crate::model::{read_file, read_input};
 use anyhow::Context;
 use std::io::{self, Write};
@@ -53,7 +53,7 @@ pub(super) struct Args {
     force: bool,
 }
 
-/// The names of [`Format`] on the command line.
+/// The names of [`ImportFormat`] on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum InputFormat {
     /// Rules in the format of `ipvsadm -S`
@@ -74,21 +74,21 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Ok(input) => input,
         Err(error) => return fail(BAD_INPUT, &format!("{error:#}")),
     };
-    let source = Source {
+    let source = ImportSource {
         file: &name,
         bytes: &bytes,
-        format: args.from.map(Format::from),
+        format: args.from.map(ImportFormat::from),
         interface: args.interface.as_deref(),
         direct: args.direct,
         config_id: args.config_id.as_deref(),
     };
     match import::import(&source, &ThisHost) {
         Ok(import) => deliver(&import, args),
-        Err(Failure::NothingLeft(remarks)) => {
-            print_remarks(&remarks);
+        Err(ImportError::NothingLeft(notices)) => {
+            print_notices(&notices);
             fail(1, &format!("{name}: nothing of it can be carried over, so nothing is written"))
         }
-        Err(failure @ Failure::BadInput(_)) => fail(BAD_INPUT, &failure),
+        Err(error @ ImportError::BadInput(_)) => fail(BAD_INPUT, &error),
     }
 }
 
@@ -114,16 +114,16 @@ fn deliver(import: &Import, args: &Args) -> ExitCode {
     if let Err(error) = written {
         return fail(1, &format!("{error:#}"));
     }
-    print_remarks(&import.remarks);
-    let lost = import.remarks.iter().filter(|remark| remark.grade() == Grade::Lost).count();
+    print_notices(&import.notices);
+    let warnings = import.notices.iter().filter(|notice| notice.grade() == NoticeLevel::Warning).count();
     let services = counted(import.services, "service");
     let servers = counted(import.servers, "real server");
-    let result = match lost {
+    let result = match warnings {
         0 => "all is carried over".into(),
-        lost => format!("{} not carried over", counted(lost, "thing")),
+        warnings => format!("{} not carried over", counted(warnings, "thing")),
     };
     let _ = writeln!(io::stderr(), "directrix: {services} with {servers} written; {result}");
-    ExitCode::from(u8::from(lost > 0))
+    ExitCode::from(u8::from(warnings > 0))
 }
 
 /// "1 service", "2 services"
@@ -131,14 +131,14 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn print_remarks(remarks: &[Remark]) {
+fn print_notices(notices: &[Notice]) {
     let mut stderr = io::stderr().lock();
-    for remark in remarks {
-        let _ = writeln!(stderr, "{remark}");
+    for notice in notices {
+        let _ = writeln!(stderr, "{notice}");
     }
 }
 
-impl From<InputFormat> for Format {
+impl From<InputFormat> for ImportFormat {
     fn from(format: InputFormat) -> Self {
         match format {
             InputFormat::Ipvsadm => Self::Ipvsadm,

@@ -1,4 +1,4 @@
-//! What a file of another tool means, before anybody asks whether directrix can do it.
+//! Content of an imported file, independent of its format and of what directrix supports.
 
 pub(super) use crate::ipvsadm::{Forward, Transport};
 
@@ -8,14 +8,14 @@ use std::rc::Rc;
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The file as named by the user.
+pub(super) struct Location {
+    /// Path as given by the user.
     pub(super) file: Rc<str>,
-    /// 1-based; 0: the file as a whole.
+    /// 1-based; 0: the whole file.
     pub(super) line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.file),
@@ -24,45 +24,45 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something with the place where it stands.
+/// A value with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct At<T> {
-    pub(super) place: Place,
+    pub(super) location: Location,
     pub(super) value: T,
 }
 
 impl<T> At<T> {
-    pub(super) fn new(place: &Place, value: T) -> Self {
-        Self { place: place.clone(), value }
+    pub(super) fn new(location: &Location, value: T) -> Self {
+        Self { location: location.clone(), value }
     }
 }
 
-/// A whole file, with those that it includes.
+/// Services and timeouts of a file and its includes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Description {
     pub(super) interface: Option<At<String>>,
-    pub(super) timeouts: Timeouts,
-    pub(super) services: Vec<Service>,
+    pub(super) timeouts: ImportedTimeouts,
+    pub(super) services: Vec<ImportedService>,
 }
 
-/// Seconds, where they are set.
+/// Timeouts in seconds, where the file sets them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Timeouts {
+pub(super) struct ImportedTimeouts {
     pub(super) tcp: Option<At<u32>>,
     pub(super) tcp_fin: Option<At<u32>>,
     pub(super) udp: Option<At<u32>>,
 }
 
-/// How a service is told from others.
+/// Key of a service in IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Vip {
+pub(super) enum ServiceKey {
     /// Port 0 is the wildcard port.
     Address(Transport, SocketAddr),
     /// A firewall mark.
     Mark(u32),
 }
 
-impl fmt::Display for Vip {
+impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(transport, address) => {
@@ -75,40 +75,40 @@ impl fmt::Display for Vip {
 
 /// A virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Service {
-    /// Where it begins, and the line as it stands there.
+pub(super) struct ImportedService {
+    /// Its first line, verbatim.
     pub(super) origin: At<String>,
-    pub(super) vip: Vip,
-    pub(super) settings: Settings,
-    pub(super) servers: Vec<Server>,
+    pub(super) vip: ServiceKey,
+    pub(super) settings: ImportedSettings,
+    pub(super) servers: Vec<ImportedServer>,
 }
 
-/// How a virtual service treats new connections.
+/// Scheduler, persistence and flags of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(super) struct ImportedSettings {
     pub(super) scheduler: Option<At<String>>,
     pub(super) flags: Vec<At<String>>,
-    pub(super) persistence: Option<At<Persistence>>,
-    /// Persistence engine.
+    pub(super) persistence: Option<At<ImportedPersistence>>,
+    /// Persistence engine (`--pe`).
     pub(super) engine: Option<At<String>>,
-    pub(super) one_packet: Option<Place>,
+    pub(super) one_packet: Option<Location>,
 }
 
-/// A client's later connections go where the first one went.
+/// Persistence of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Persistence {
+pub(super) struct ImportedPersistence {
     /// Seconds.
     pub(super) timeout: u32,
-    /// As written: a dotted mask for IPv4, a length for IPv6. None: each address for itself.
+    /// As written: dotted for IPv4, prefix length for IPv6. `None`: each address is its own client.
     pub(super) netmask: Option<String>,
 }
 
 /// A real server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Server {
-    pub(super) place: Place,
+pub(super) struct ImportedServer {
+    pub(super) location: Location,
     pub(super) address: IpAddr,
-    /// 0: the service's.
+    /// 0: the port of the service.
     pub(super) port: u16,
     pub(super) forward: Forward,
     pub(super) weight: u32,

@@ -1,4 +1,4 @@
-//! The command as it is typed.
+//! The command line of `directrix import`.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 const GOOD: &str = "-A -t 192.0.2.1:80 -s wlc\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 2\n";
 
-/// Runs `directrix` in a directory: exit status, stdout, stderr.
+/// Runs `directrix` in a directory; returns exit status, stdout and stderr.
 fn directrix(dir: &Path, args: &[&str], input: &str) -> (i32, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_directrix"))
         .args(args)
@@ -17,7 +17,7 @@ fn directrix(dir: &Path, args: &[&str], input: &str) -> (i32, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Who refuses the arguments does not read.
+    // A process that rejects its arguments does not read its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -25,22 +25,22 @@ fn directrix(dir: &Path, args: &[&str], input: &str) -> (i32, String, String) {
 }
 
 #[test]
-fn what_comes_out_is_a_configuration_that_run_accepts() {
+fn output_passes_run_check() {
     let dir = tempfile::tempdir().unwrap();
-    let (status, toml, said) = directrix(dir.path(), &["import", "--interface", "lan0"], GOOD);
+    let (status, toml, stderr) = directrix(dir.path(), &["import", "--interface", "lan0"], GOOD);
     assert_eq!(
-        (status, said.as_str()),
+        (status, stderr.as_str()),
         (0, "directrix: 1 service with 1 real server written; all is carried over\n")
     );
     let dash = directrix(dir.path(), &["import", "-", "--interface", "lan0"], GOOD);
-    assert_eq!(dash, (0, toml.clone(), said));
+    assert_eq!(dash, (0, toml.clone(), stderr));
     fs::write(dir.path().join("d.toml"), toml).unwrap();
     let checked = directrix(dir.path(), &["run", "--check", "--config", "d.toml"], "");
     assert_eq!(checked, (0, "d.toml: 1 service, no errors\n".into(), String::new()));
 }
 
 #[test]
-fn a_file_is_not_replaced_unless_asked_to() {
+fn output_file_is_replaced_only_by_force() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("d.toml");
     let import = ["import", "--interface", "lan0", "--output", "d.toml"];
@@ -49,8 +49,8 @@ fn a_file_is_not_replaced_unless_asked_to() {
     assert_eq!((status, out.as_str()), (0, ""));
     assert!(first.contains("address = \"192.0.2.1:80\""), "{first}");
     let other = GOOD.replace("192.0.2.1", "192.0.2.7");
-    let (status, _, said) = directrix(dir.path(), &import, &other);
-    assert_eq!((status, said.as_str()), (2, "directrix: d.toml exists; write --force to replace it\n"));
+    let (status, _, stderr) = directrix(dir.path(), &import, &other);
+    assert_eq!((status, stderr.as_str()), (2, "directrix: d.toml exists; write --force to replace it\n"));
     assert_eq!(fs::read_to_string(&path).unwrap(), first);
     let forced = [&import[..], &["--force"]].concat();
     assert_eq!(directrix(dir.path(), &forced, "-q\n").0, 2);
@@ -61,7 +61,7 @@ fn a_file_is_not_replaced_unless_asked_to() {
 }
 
 #[test]
-fn statuses_tell_what_came_of_it() {
+fn exit_status_reports_the_result() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(
         dir.path().join("k.conf"),
@@ -87,26 +87,26 @@ fn statuses_tell_what_came_of_it() {
         (&["import", "a", "b"], GOOD, 2, "error: "),
     ];
     for (args, input, status, begins) in cases {
-        let (got, out, said) = directrix(dir.path(), args, input);
-        assert_eq!(got, *status, "{args:?}: {said}");
-        assert!(said.starts_with(begins), "{args:?}: {said}");
+        let (got, out, stderr) = directrix(dir.path(), args, input);
+        assert_eq!(got, *status, "{args:?}: {stderr}");
+        assert!(stderr.starts_with(begins), "{args:?}: {stderr}");
         assert_eq!(out.is_empty(), !args.contains(&"k.conf"), "{args:?}: {out}");
     }
 }
 
 #[test]
-fn a_line_is_repeated_in_part_and_without_control_characters() {
+fn quoted_lines_are_truncated_and_escaped() {
     let dir = tempfile::tempdir().unwrap();
     let long = "x".repeat(100_000);
     for line in [format!("-A -t 192.0.2.1:{long}"), format!("-A -t 192.0.2.1:80 --{long}")] {
-        let (status, _, said) =
+        let (status, _, stderr) =
             directrix(dir.path(), &["import", "--from", "ipvsadm"], &format!("{line}\x1b[2J\n"));
         assert_eq!(status, 2);
-        assert!(said.len() < 400 && said.contains("xxx…"), "{said:.500}");
+        assert!(stderr.len() < 400 && stderr.contains("xxx…"), "{stderr:.500}");
     }
     let import = ["import", "--from", "ipvsadm", "--interface", "lan0"];
-    let (status, _, said) = directrix(dir.path(), &import, &format!("-A -t 192.0.2.1:80 -s {long}\n"));
-    assert!(status == 1 && said.len() < 700 && said.contains("xxx…; "), "{said:.900}");
-    let (_, _, said) = directrix(dir.path(), &["import", "--from", "ipvsadm"], "-A -t \x1b[2J\n");
-    assert!(!said.contains('\x1b'), "{said}");
+    let (status, _, stderr) = directrix(dir.path(), &import, &format!("-A -t 192.0.2.1:80 -s {long}\n"));
+    assert!(status == 1 && stderr.len() < 700 && stderr.contains("xxx…; "), "{stderr:.900}");
+    let (_, _, stderr) = directrix(dir.path(), &["import", "--from", "ipvsadm"], "-A -t \x1b[2J\n");
+    assert!(!stderr.contains('\x1b'), "{stderr}");
 }

@@ -1,8 +1,8 @@
-//! keepalived's definitions, sequences, and comments among them. Each case was also read by keepalived 2.2.7.
+//! Definitions, sequences and comments of keepalived.conf. Each case was also read by keepalived 2.2.7.
 
 use crate::{Files, config, imported, refused, shown, source};
 
-/// What a virtual server with these lines becomes; `head` stands before it.
+/// Imports a virtual server with these lines after `head`; returns its servers.
 #[track_caller]
 fn servers(head: &str, lines: &str) -> String {
     let text = format!("{head}\nvirtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\n{lines}\n}}\n");
@@ -14,15 +14,15 @@ fn servers(head: &str, lines: &str) -> String {
 #[track_caller]
 fn import_all(text: &str) -> directrix::import::Import {
     let import = imported("k", text, &Files::default());
-    assert!(import.remarks.is_empty(), "{text}: {:?}", import.remarks);
+    assert!(import.notices.is_empty(), "{text}: {:?}", import.notices);
     import
 }
 
-/// The two servers that each definition below makes by `~SEQ(N, 1, 2) $RS`.
+/// Servers of `~SEQ(N, 1, 2) $RS` in each definition below.
 const BOTH: &str = "10.0.1.1*1 10.0.1.2*1";
 
 #[test]
-fn comments_do_not_end_a_definition() {
+fn comment_with_backslash_continues_a_definition() {
     for lines in [
         " real_server 10.0.1.$N 80 { \\\n ! weight 5 \\\n }",
         " real_server 10.0.1.$N 80 { \\\n # weight 5 \\\n }",
@@ -40,20 +40,20 @@ fn comments_do_not_end_a_definition() {
 }
 
 #[test]
-fn a_comment_without_a_backslash_ends_a_definition() {
+fn comment_without_backslash_ends_a_definition() {
     let head = "$RS= \\\n real_server 10.0.1.$N 80 { \\\n # weight 5\n }\n";
     let text = format!("{head}virtual_server 192.0.2.1 80 {{\n~SEQ(N, 1, 2) $RS\n}}\n");
     assert_eq!(refused(&text, &Files::default()), "f:4: \"}\" closes nothing; remove it");
 }
 
 #[test]
-fn a_backslash_in_a_comment_outside_definitions_means_nothing() {
+fn backslash_in_a_comment_outside_definitions_is_ignored() {
     assert_eq!(servers("", "real_server 10.0.1.1 80 {\nweight 30 # x \\\n}"), "10.0.1.1*30");
     assert_eq!(servers("$W=7 \n", "@main real_server 10.0.1.1 80 { # x \\\nweight $W\n}"), "10.0.1.1*7");
 }
 
 #[test]
-fn sequences_take_definitions_as_their_values() {
+fn sequences_accept_parameters_as_values() {
     let one = "real_server 10.0.1.$N 80 { }";
     let three = "10.0.1.2*1 10.0.1.3*1 10.0.1.4*1";
     for (head, sequence, expected) in [
@@ -70,7 +70,7 @@ fn sequences_take_definitions_as_their_values() {
 }
 
 #[test]
-fn a_sequence_in_a_definition_is_read_at_each_use() {
+fn sequence_in_a_definition_is_expanded_at_each_use() {
     let uses = "$A=2\n$B=3\n$S\n$A=7\n$B=8\n$S";
     let expected = "10.0.1.2*1 10.0.1.3*1 10.0.1.7*1 10.0.1.8*1";
     for definition in [
@@ -85,7 +85,7 @@ fn a_sequence_in_a_definition_is_read_at_each_use() {
 }
 
 #[test]
-fn a_sequence_that_cannot_be_counted_says_why() {
+fn invalid_sequence_is_refused() {
     let what = "write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)";
     let long = "x".repeat(3000);
     for (text, expected) in [
@@ -103,7 +103,7 @@ fn a_sequence_that_cannot_be_counted_says_why() {
 }
 
 #[test]
-fn parameters_conditions_and_sequences_are_carried_out() {
+fn parameters_conditions_and_sequences_combine() {
     let text = "$NET=10.0.0\n@main $W=5\n@^main $W=9\n@other virtual_server 192.0.2.99 80 {\n\
                 $RS= \\\nreal_server ${NET}.${N} { \\\nweight $W \\\n}\n\
                 virtual_server ${VIP}.1 80 {\n$N=1\n$RS\n~SEQ(N, 2, 3) $RS\n~LST({N, W}, {7, 70}, {8, 80}) $RS\n\
@@ -114,14 +114,14 @@ fn parameters_conditions_and_sequences_are_carried_out() {
         shown(&config(&import).services),
         "TCP 192.0.2.1:80 wlc: 10.0.0.1*5 10.0.0.2*5 10.0.0.3*5 10.0.0.7*70 10.0.0.8*80"
     );
-    let other = directrix::import::Source { config_id: Some("backup"), ..source("k", &text) };
+    let other = directrix::import::ImportSource { config_id: Some("backup"), ..source("k", &text) };
     let import = directrix::import::import(&other, &Files::default()).unwrap();
     assert!(shown(&config(&import).services).contains("10.0.0.1*9"));
     assert_eq!(
         refused("$A=$A\n$A\n", &Files::default()),
         "k:2: a parameter contains itself; write a value without it".replace('k', "f")
     );
-    let bomb = "~SEQ(A, 1, 60000) ~SEQ(B, 1, 60000) @nobody x\n";
+    let bomb = "~SEQ(A, 1, 60000) ~SEQ(B, 1, 60000) @nowhere x\n";
     assert_eq!(
         refused(bomb, &Files::default()),
         "f:1: includes and parameters make more than a million lines of it; import a part at a time"

@@ -1,7 +1,7 @@
-//! Rules of ipvsadm.
+//! Import of ipvsadm rules.
 
-use crate::{Files, config, imported, is_for_now, refused, said, shown, source};
-use directrix::import::{Grade, import};
+use crate::{Files, config, imported, is_for_now, notices, refused, shown, source};
+use directrix::import::{NoticeLevel, import};
 use directrix::model::{RealServer, Scheduler, SchedulerFlags, ServiceAddress, VirtualService, Weight};
 use directrix::wire::Protocol;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn services(text: &str) -> String {
     shown(&config(&import).services)
 }
 
-/// What a command of a transcript printed.
+/// Returns the output of a command in a transcript.
 fn printed<'t>(transcript: &'t str, command: &str) -> &'t str {
     let start = transcript.find(command).expect("the transcript has the command") + command.len();
     let rest = &transcript[start..];
@@ -21,7 +21,7 @@ fn printed<'t>(transcript: &'t str, command: &str) -> &'t str {
 }
 
 #[test]
-fn what_a_kernel_director_saved_is_carried_over_as_far_as_direct_routing_goes() {
+fn rules_saved_by_the_kernel_are_imported() {
     let saved = printed(include_str!("../golden/ipvs-6.1/formats"), "ipvsadm -Sn\n");
     let import = imported("rules", saved, &Files::default());
     assert_eq!(
@@ -30,9 +30,9 @@ fn what_a_kernel_director_saved_is_carried_over_as_far_as_direct_routing_goes() 
          TCP 192.168.195.150:443 sh: 192.168.195.171*0\n\
          UDP 192.168.195.150:53 wrr: 192.168.195.170*9"
     );
-    let said = said(&import);
-    let said: Vec<_> = said.iter().filter(|line| !is_for_now(line)).collect();
-    let begins: Vec<_> = said.iter().map(|line| line.split([';', ',']).next().unwrap()).collect();
+    let messages = notices(&import);
+    let messages: Vec<_> = messages.iter().filter(|line| !is_for_now(line)).collect();
+    let begins: Vec<_> = messages.iter().map(|line| line.split([';', ',']).next().unwrap()).collect();
     assert_eq!(
         begins,
         [
@@ -42,7 +42,7 @@ fn what_a_kernel_director_saved_is_carried_over_as_far_as_direct_routing_goes() 
             "rules:11: not carried over: firewall mark 7: directrix takes frames before netfilter could mark them",
         ]
     );
-    assert!(said[1].contains("let it serve port 53 instead of 5353"), "{}", said[1]);
+    assert!(messages[1].contains("let it serve port 53 instead of 5353"), "{}", messages[1]);
     assert!(import.toml.contains("interface = \"lan0\"  # as --interface says\n"), "{}", import.toml);
     assert!(
         import.toml.contains("# rules:1: -A -t 192.168.195.150:80 -s wlc\n[[service]]\n"),
@@ -58,14 +58,14 @@ fn what_a_kernel_director_saved_is_carried_over_as_far_as_direct_routing_goes() 
 }
 
 #[test]
-fn rules_files_have_comments_names_and_calls_of_the_program() {
+fn comments_names_and_program_calls_are_read() {
     let text = "# ipvsadm.rules\n\n  -A -t vip.example:http   # the web\n-a -t vip.example:http -r 10.0.0.1:http -g -w 1\n\
                 ipvsadm -A -u 192.0.2.10:53 -s rr\n/sbin/ipvsadm -a -u 192.0.2.10:53 -r 10.0.0.2\n";
     assert_eq!(services(text), "TCP 192.0.2.10:80 wlc: 10.0.0.1*1\nUDP 192.0.2.10:53 rr: 10.0.0.2*1");
 }
 
 #[test]
-fn rules_are_carried_out_one_after_the_other() {
+fn rules_are_applied_in_order() {
     let text = "--add-service --tcp-service=192.0.2.1:80 --scheduler=rr\n-At 192.0.2.2:80\n-A -t 192.0.2.3:80\n\
                 -a -t 192.0.2.1:80 -r 10.0.0.1 -w 5\n-a -t 192.0.2.1:80 -r 10.0.0.2 -x 100 -y 50\n\
                 -a -t 192.0.2.1:80 -r 10.0.0.3\n-e -t 192.0.2.1:80 -r 10.0.0.1 -w 7\n-d -t 192.0.2.1:80 -r 10.0.0.3\n\
@@ -81,11 +81,11 @@ fn rules_are_carried_out_one_after_the_other() {
 }
 
 #[test]
-fn a_wildcard_port_is_carried_over() {
+fn wildcard_port_is_imported() {
     let text = "-A -t 192.0.2.1 -s rr -p 60 -M 255.255.255.0\n-a -t 192.0.2.1:0 -r 10.0.0.1\n-a -t 192.0.2.1:0 -r 10.0.0.2:0\n\
                 -A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.2:80\n";
     let import = imported("f", text, &Files::default());
-    assert_eq!(said(&import), [""; 0]);
+    assert_eq!(notices(&import), [""; 0]);
     let services = config(&import).services;
     assert_eq!(
         shown(&services),
@@ -94,13 +94,16 @@ fn a_wildcard_port_is_carried_over() {
     let persistence = services[0].persistence.unwrap();
     assert_eq!((persistence.timeout.secs(), persistence.prefix), (60, 24));
     let prepared = imported("f", &format!("{text}-a -t 192.0.2.1:0 -r 10.0.0.3:81 -m\n"), &Files::default());
-    let said = said(&prepared);
-    assert!(said[0].contains("--vip 192.0.2.1), let it serve all ports, not 81 alone, and"), "{said:?}");
+    let messages = notices(&prepared);
+    assert!(
+        messages[0].contains("--vip 192.0.2.1), let it serve all ports, not 81 alone, and"),
+        "{messages:?}"
+    );
 }
 
-/// The first service is good; what is said of what follows.
+/// Each text follows a valid service.
 #[test]
-fn what_cannot_be_carried_over_is_said_with_its_line() {
+fn unsupported_rules_are_reported_by_line() {
     let good = "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1\n";
     for (rules, expected) in [
         (
@@ -159,20 +162,23 @@ fn what_cannot_be_carried_over_is_said_with_its_line() {
     ] {
         let text = format!("{good}{rules}\n");
         let import = imported("f", &text, &Files::default());
-        let said = said(&import);
-        assert_eq!(said.len(), 1, "{rules}: {said:?}");
-        assert!(said[0].starts_with(&format!("f:{expected}; ")), "{rules}: {said:?}");
+        let messages = notices(&import);
+        assert_eq!(messages.len(), 1, "{rules}: {messages:?}");
+        assert!(messages[0].starts_with(&format!("f:{expected}; ")), "{rules}: {messages:?}");
         assert!(
             shown(&config(&import).services).starts_with("TCP 192.0.2.1:80 wlc: 10.0.0.1*1"),
             "{}",
             import.toml
         );
-        assert_eq!(import.remarks[0].grade() == Grade::Lost, said[0].contains("not carried over"));
+        assert_eq!(
+            import.notices[0].grade() == NoticeLevel::Warning,
+            messages[0].contains("not carried over")
+        );
     }
 }
 
 #[test]
-fn a_service_whose_servers_all_need_another_method_stands_as_a_comment() {
+fn service_without_direct_servers_becomes_a_comment() {
     let text = "-A -t 192.0.2.1:80\n-A -t 192.0.2.2:80\n-a -t 192.0.2.2:80 -r 10.0.0.1:8080 -m\n";
     let import = imported("f", text, &Files::default());
     assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc:");
@@ -184,14 +190,15 @@ fn a_service_whose_servers_all_need_another_method_stands_as_a_comment() {
     assert_eq!(shown(&again.services), "TCP 192.0.2.1:80 wlc:\nTCP 192.0.2.2:80 wlc: 10.0.0.1*1");
 }
 
-/// What the configuration's reader takes is carried over, what it refuses is said: never both or neither.
+/// A setting is either imported or reported, never both or neither.
 #[test]
-fn persistence_and_one_packet_scheduling_are_carried_over_or_said() {
+fn persistence_and_ops_are_imported_or_reported() {
     let text = "-A -u 192.0.2.1:53 -o\n-A -t 192.0.2.1:443 -p 600 -M 255.255.255.0\n-A -t 192.0.2.1:80 -p\n";
     let import = imported("f", text, &Files::default());
     let services = config(&import).services;
-    let said_of =
-        |line| said(&import).iter().any(|said| said.starts_with(&format!("f:{line}: not carried over: ")));
+    let said_of = |line| {
+        notices(&import).iter().any(|messages| messages.starts_with(&format!("f:{line}: not carried over: ")))
+    };
     assert_ne!(services[0].one_packet, said_of(1), "{}", import.toml);
     for (service, line, timeout, prefix) in [(&services[1], 2, 600, 24), (&services[2], 3, 360, 32)] {
         assert_ne!(service.persistence.is_some(), said_of(line), "{}", import.toml);
@@ -201,23 +208,26 @@ fn persistence_and_one_packet_scheduling_are_carried_over_or_said() {
 }
 
 #[test]
-fn servers_that_get_prepared_are_carried_over() {
+fn direct_option_imports_other_methods() {
     let text = "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1:8080 -m -w 3\n-a -t 192.0.2.1:80 -r 10.0.0.2 -i\n\
                 -a -t 192.0.2.1:80 -r 10.0.0.1:8081 -m\n";
-    let direct = directrix::import::Source { direct: true, ..source("f", text) };
+    let direct = directrix::import::ImportSource { direct: true, ..source("f", text) };
     let import = import(&direct, &Files::default()).unwrap();
     assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*3 10.0.0.2*1");
-    let said = said(&import);
-    assert!(said[0].starts_with("f:2: note: 10.0.0.1 was reached by masquerading (-m, NAT), "), "{said:?}");
-    assert!(said[0].contains("let it serve port 80 instead of 8080, "), "{said:?}");
+    let messages = notices(&import);
     assert!(
-        said[2].starts_with("f:4: not carried over: 10.0.0.1 is a server of TCP 192.0.2.1:80 already; "),
-        "{said:?}"
+        messages[0].starts_with("f:2: note: 10.0.0.1 was reached by masquerading (-m, NAT), "),
+        "{messages:?}"
+    );
+    assert!(messages[0].contains("let it serve port 80 instead of 8080, "), "{messages:?}");
+    assert!(
+        messages[2].starts_with("f:4: not carried over: 10.0.0.1 is a server of TCP 192.0.2.1:80 already; "),
+        "{messages:?}"
     );
 }
 
 #[test]
-fn lines_that_ipvsadm_would_not_take_are_all_named() {
+fn all_invalid_lines_are_reported() {
     let text =
         "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:81 -r 10.0.0.1\n-A -t 192.0.2.1:80\n-q\n-a -t 192.0.2.1:80\n";
     let line = |number, what: &str| format!("f:{number}: ipvsadm would not take this line: {what}");
@@ -253,7 +263,7 @@ fn lines_that_ipvsadm_would_not_take_are_all_named() {
 }
 
 #[test]
-fn what_follows_a_service_that_stands_twice_is_read_as_if_it_stood_once() {
+fn rules_after_a_duplicate_service_are_read() {
     let web = "-A -t 192.0.2.1:80\n";
     let server = "-a -t 192.0.2.1:80 -r 10.0.0.1\n";
     let twice = "f:2: ipvsadm would not take this line: TCP 192.0.2.1:80 is a service already";
@@ -264,7 +274,7 @@ fn what_follows_a_service_that_stands_twice_is_read_as_if_it_stood_once() {
 }
 
 #[test]
-fn other_texts_are_told_from_rules() {
+fn other_formats_are_recognized() {
     for (text, expected) in [
         ("", "f: it is empty; give the output of \"ipvsadm -S -n\", or keepalived.conf"),
         ("# nothing\n\n", "f: it is empty; give the output of \"ipvsadm -S -n\", or keepalived.conf"),
@@ -286,7 +296,8 @@ fn other_texts_are_told_from_rules() {
     ] {
         assert_eq!(refused(text, &Files::default()), expected, "{text}");
     }
-    let bad = directrix::import::Source { interface: Some("a/b"), ..source("f", "-A -t 192.0.2.1:80\n") };
+    let bad =
+        directrix::import::ImportSource { interface: Some("a/b"), ..source("f", "-A -t 192.0.2.1:80\n") };
     let failure = import(&bad, &Files::default()).unwrap_err().to_string();
     assert!(
         failure.starts_with("--interface is \"a/b\": a name has no space, slash or colon in it; "),
@@ -294,7 +305,7 @@ fn other_texts_are_told_from_rules() {
     );
 }
 
-/// As ipvsadm writes it, with thresholds besides.
+/// Formats services as `ipvsadm -S` does, with thresholds.
 fn saved(services: &[VirtualService]) -> String {
     let lines = services.iter().map(|service| {
         let flag = if service.address.protocol == Protocol::Tcp { "-t" } else { "-u" };
@@ -312,7 +323,7 @@ fn saved(services: &[VirtualService]) -> String {
     lines.collect()
 }
 
-/// Below 10.2.0.0/16.
+/// A real server in 10.2.0.0/16 and its port.
 fn server() -> impl Strategy<Value = (u16, RealServer)> {
     (any::<u16>(), any::<u16>(), 0u32..=i32::MAX as u32, any::<bool>()).prop_map(
         |(host, weight, upper, lower)| {
@@ -335,7 +346,7 @@ fn flags(scheduler: Scheduler, [fallback, port]: [bool; 2]) -> SchedulerFlags {
     flags
 }
 
-/// Below 10.1.0.0/16.
+/// A service with a VIP in 10.1.0.0/16.
 fn service() -> impl Strategy<Value = (ServiceAddress, VirtualService)> {
     let servers = prop::collection::vec(server(), 0..6);
     let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
@@ -354,11 +365,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_saved_is_imported_as_it_was(services in prop::collection::vec(service(), 1..8)) {
+    fn saved_rules_are_imported_unchanged(services in prop::collection::vec(service(), 1..8)) {
         let services: BTreeMap<_, _> = services.into_iter().collect();
         let services: Vec<_> = services.into_values().collect();
         let import = imported("f", &saved(&services), &Files::default());
         prop_assert_eq!(config(&import).services, services);
-        prop_assert!(import.remarks.is_empty(), "{:?}", import.remarks);
+        prop_assert!(import.notices.is_empty(), "{:?}", import.notices);
     }
 }

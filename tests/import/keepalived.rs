@@ -1,11 +1,11 @@
-//! keepalived's configurations.
+//! Import of keepalived.conf.
 
-use crate::{Files, config, imported, is_for_now, refused, said, shown, source};
+use crate::{Files, config, imported, is_for_now, notices, refused, shown, source};
 use directrix::import::import;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// As an operator has it: VRRP, mails, two services, checks.
+/// A typical file: VRRP, mails, two services, health checks.
 const PAIR: &str = r#"! Configuration File for keepalived
 
 global_defs {
@@ -83,7 +83,7 @@ virtual_server 192.0.2.10 53 {
 "#;
 
 #[test]
-fn an_operators_file_becomes_services() {
+fn typical_file_is_imported() {
     let import = imported("k.conf", PAIR, &Files::default());
     let config = config(&import);
     assert_eq!(
@@ -102,43 +102,43 @@ fn an_operators_file_becomes_services() {
 }
 
 #[test]
-fn all_that_is_lost_is_said_line_by_line() {
-    let said = said(&imported("k.conf", PAIR, &Files::default()));
-    let said = said.iter().map(|line| line.split(';').next().unwrap());
-    let said: Vec<_> = said.filter(|line| !is_for_now(line)).collect();
+fn typical_file_has_notices_by_line() {
+    let messages = notices(&imported("k.conf", PAIR, &Files::default()));
+    let messages = messages.iter().map(|line| line.split(';').next().unwrap());
+    let messages: Vec<_> = messages.filter(|line| !is_for_now(line)).collect();
     let expected = [
-        "4: note: notification_email belongs to e-mail and SNMP, which directrix does not speak",
+        "4: note: notification_email belongs to e-mail and SNMP, which directrix does not have",
         "9: not carried over: lvs_sync_daemon starts a sync daemon, which directrix does not have: another director does not know these connections",
-        "13: note: vrrp_script chk_director belongs to VRRP, which directrix does not speak",
-        "18: not carried over: vrrp_instance VI_9 is about VRRP, which directrix does not speak: it claims each VIP on its own interface and answers ARP for it",
-        "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not speak: it claims each VIP on its own interface and answers ARP for it",
+        "13: note: vrrp_script chk_director belongs to VRRP, which directrix does not have",
+        "18: not carried over: vrrp_instance VI_9 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers ARP for it",
+        "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers ARP for it",
         "36: note: delay_loop belongs to health checks, which directrix does not make",
-        "41: not carried over: sorry_server 10.0.0.99 80 takes over when no server is left, which nobody notices any more",
-        "42: not carried over: quorum asks for so much weight of living servers, which nobody counts any more",
-        "46: not carried over: TCP_CHECK is a health check, and directrix makes none: a server that is down goes on getting connections",
-        "47: not carried over: notify_down is a script that nobody runs any more",
+        "41: not carried over: sorry_server 10.0.0.99 80 takes over when no server is left, which nothing detects any more",
+        "42: not carried over: quorum is a minimum weight of live servers, which nothing counts any more",
+        "46: not carried over: TCP_CHECK is a health check, and directrix makes none: a server that is down still gets connections",
+        "47: not carried over: notify_down is a script that nothing runs any more",
         "53: note: inhibit_on_failure belongs to health checks, which directrix does not make",
-        "54: not carried over: HTTP_GET is a health check, and directrix makes none: a server that is down goes on getting connections",
+        "54: not carried over: HTTP_GET is a health check, and directrix makes none: a server that is down still gets connections",
         "72: not carried over: 10.0.0.4 was reached by masquerading (-m, NAT), and directrix knows direct routing only",
     ];
-    assert_eq!(said, expected.map(|line| format!("k.conf:{line}")));
+    assert_eq!(messages, expected.map(|line| format!("k.conf:{line}")));
 }
 
-/// What is said of a file, without what to do about it.
-fn complaints(text: &str) -> Vec<String> {
-    let said = said(&imported("k", text, &Files::default()));
-    said.iter().map(|line| line.split(';').next().unwrap().to_owned()).collect()
+/// Returns the notices of a file without their remedies.
+fn statements(text: &str) -> Vec<String> {
+    let messages = notices(&imported("k", text, &Files::default()));
+    messages.iter().map(|line| line.split(';').next().unwrap().to_owned()).collect()
 }
 
 #[test]
-fn what_stands_behind_a_keyword_on_its_line_is_said() {
+fn surplus_words_are_reported() {
     let one_line =
         "virtual_server 10.0.0.102 53 { protocol UDP lb_kind DR real_server 10.0.0.3 53 { weight 1 } }";
     assert_eq!(
-        complaints(one_line),
+        statements(one_line),
         [
-            "k:1: not carried over: \"lb_kind DR real_server 10.0.0.3 53 { ... }\" stands behind \"protocol UDP\", \
-             where keepalived passes over it, too",
+            "k:1: not carried over: \"lb_kind DR real_server 10.0.0.3 53 { ... }\" follows \"protocol UDP\", \
+             and keepalived ignores it, too",
             "k:1: note: virtual_server 10.0.0.102 53 has no real server, so that nothing answers",
         ]
     );
@@ -154,9 +154,9 @@ fn what_stands_behind_a_keyword_on_its_line_is_said() {
             }
         }
     }";
-    let passed_over: Vec<_> = complaints(checked)
+    let passed_over: Vec<_> = statements(checked)
         .iter()
-        .filter_map(|line| Some(line.split_once(" stands behind ")?.0.replace(": not carried over: ", " ")))
+        .filter_map(|line| Some(line.split_once(" follows ")?.0.replace(": not carried over: ", " ")))
         .collect();
     assert_eq!(
         passed_over,
@@ -171,7 +171,7 @@ fn what_stands_behind_a_keyword_on_its_line_is_said() {
 }
 
 #[test]
-fn what_keywords_have_of_their_own_is_not_surplus() {
+fn values_of_keywords_are_not_surplus() {
     let text = "virtual_server_group G {
         10.0.0.101 80
         fwmark 3 inet6
@@ -185,25 +185,24 @@ fn what_keywords_have_of_their_own_is_not_surplus() {
         real_server 10.0.0.3 80 { lvs_method DR }
         sorry_server 10.0.0.9 80
     }";
-    let surplus: Vec<_> =
-        complaints(text).into_iter().filter(|line| line.contains("stands behind")).collect();
+    let surplus: Vec<_> = statements(text).into_iter().filter(|line| line.contains("follows")).collect();
     assert_eq!(surplus, [""; 0]);
 }
 
 #[test]
-fn a_service_without_servers_is_noted_and_carried_over() {
+fn service_without_servers_is_imported_with_a_note() {
     let import = imported("k", "virtual_server 10.0.0.101 80 {\nprotocol TCP\n}", &Files::default());
     assert_eq!(shown(&config(&import).services), "TCP 10.0.0.101:80 wlc:");
     assert_eq!(
-        said(&import),
+        notices(&import),
         ["k:1: note: virtual_server 10.0.0.101 80 has no real server, so that nothing answers; \
           write a [[service.server]]; keepalived leaves out such a service"]
     );
 }
 
 #[test]
-fn the_interface_is_where_vrrp_held_the_vips() {
-    let unnamed = directrix::import::Source { interface: None, ..source("k.conf", PAIR) };
+fn interface_is_that_of_the_vrrp_instance() {
+    let unnamed = directrix::import::ImportSource { interface: None, ..source("k.conf", PAIR) };
     let import = import(&unnamed, &Files::default()).unwrap();
     assert_eq!(config(&import).director.interface, "bond0");
     assert!(
@@ -213,11 +212,11 @@ fn the_interface_is_where_vrrp_held_the_vips() {
     );
     let text =
         "virtual_server 192.0.2.1 80 {\nlvs_method DR\nprotocol TCP\nreal_server 10.0.0.1 80 {\n}\n}\n";
-    let unnamed = directrix::import::Source { interface: None, ..source("k.conf", text) };
+    let unnamed = directrix::import::ImportSource { interface: None, ..source("k.conf", text) };
     let import = directrix::import::import(&unnamed, &Files::default()).unwrap();
     assert_eq!(config(&import).director.interface, "eth0");
     assert_eq!(
-        said(&import),
+        notices(&import),
         [
             "k.conf: note: it does not say where VIP traffic arrives, so interface = \"eth0\" is a guess; give --interface NAME, or correct the line"
         ]
@@ -225,7 +224,7 @@ fn the_interface_is_where_vrrp_held_the_vips() {
 }
 
 #[test]
-fn groups_stand_for_all_their_addresses() {
+fn groups_expand_to_their_addresses() {
     let text = "virtual_server group WEB {\nlvs_sched mh\nmh-port\nlvs_method DR\nprotocol TCP\nweight 4\n\
                 real_server 10.0.0.1 {\n}\n}\n\
                 virtual_server_group WEB {\n192.0.2.1 80 # one\n192.0.2.7-8 443\n192.0.2.16/31 81\nfwmark 3\nnonsense 5\n}\n";
@@ -233,21 +232,24 @@ fn groups_stand_for_all_their_addresses() {
     let vips = ["192.0.2.1:80", "192.0.2.7:443", "192.0.2.8:443", "192.0.2.16:81", "192.0.2.17:81"];
     let expected: Vec<_> = vips.iter().map(|vip| format!("TCP {vip} mh (mh-port): 10.0.0.1*4")).collect();
     assert_eq!(shown(&config(&import).services), expected.join("\n"));
-    let said = said(&import);
-    assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("k:1: not carried over: firewall mark 3: "), "{said:?}");
-    assert!(said[1].starts_with("k:15: not carried over: \"nonsense\" is not an address"), "{said:?}");
+    let messages = notices(&import);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with("k:1: not carried over: firewall mark 3: "), "{messages:?}");
+    assert!(
+        messages[1].starts_with("k:15: not carried over: \"nonsense\" is not an address"),
+        "{messages:?}"
+    );
     assert!(import.toml.contains("# k:1: virtual_server group WEB, its member of k:12\n"), "{}", import.toml);
 }
 
-/// Without a port it is a wildcard-port service, and persistent whether that is said or not.
+/// Without a port, keepalived makes a persistent wildcard-port service.
 #[test]
-fn a_virtual_server_without_a_port_is_a_wildcard() {
+fn virtual_server_without_port_is_a_wildcard() {
     let text = "virtual_server 192.0.2.1 {\nlvs_sched rr\nlvs_method DR\nprotocol TCP\nreal_server 10.0.0.1 {\n}\n}\n\
                 virtual_server group ALL {\nlvs_sched rr\nlvs_method DR\nprotocol UDP\npersistence_timeout 60\nreal_server 10.0.0.1 {\n}\n}\n\
                 virtual_server_group ALL {\n192.0.2.2\n192.0.2.3 53\n}\n";
     let import = imported("k", text, &Files::default());
-    assert_eq!(said(&import), [""; 0]);
+    assert_eq!(notices(&import), [""; 0]);
     let services = config(&import).services;
     let timeouts: Vec<_> =
         services.iter().map(|service| service.persistence.unwrap().timeout.secs()).collect();
@@ -259,7 +261,7 @@ fn a_virtual_server_without_a_port_is_a_wildcard() {
 }
 
 #[test]
-fn groups_too_large_are_refused_and_not_built() {
+fn too_large_groups_are_refused_early() {
     let server = |n| format!("real_server 10.0.0.{n} {{\n}}\n");
     let (one, servers) = (server(100), (1..100).map(server).collect::<String>());
     let text = format!(
@@ -268,25 +270,26 @@ fn groups_too_large_are_refused_and_not_built() {
     );
     let import = imported("k", &text, &Files::default());
     assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.100*1");
-    let said = said(&import);
+    let messages = notices(&import);
     assert!(
-        said[0].starts_with("k:8: not carried over: the range 10.0.0.0/8 has more than 65536 addresses"),
-        "{said:?}"
+        messages[0].starts_with("k:8: not carried over: the range 10.0.0.0/8 has more than 65536 addresses"),
+        "{messages:?}"
     );
     assert!(
-        said[1].starts_with("k:11: not carried over: virtual_server group A makes more than 65535 services"),
-        "{said:?}"
+        messages[1]
+            .starts_with("k:11: not carried over: virtual_server group A makes more than 65535 services"),
+        "{messages:?}"
     );
 }
 
 #[test]
-fn what_is_not_said_is_as_keepalived_has_it() {
+fn defaults_are_those_of_keepalived() {
     let text = "virtual_server 192.0.2.1 80 {\nreal_server 10.0.0.1 80 {\nlvs_method DR\n}\n}\n\
                 virtual_server 192.0.2.2 80 {\nprotocol TCP\nreal_server 10.0.0.1 80 {\n}\n}\n";
     let import = imported("k", text, &Files::default());
     assert_eq!(shown(&config(&import).services), "UDP 192.0.2.1:80 wlc: 10.0.0.1*1");
-    let said = said(&import);
-    let begins: Vec<_> = said.iter().map(|line| line.split([';', '(']).next().unwrap()).collect();
+    let messages = notices(&import);
+    let begins: Vec<_> = messages.iter().map(|line| line.split([';', '(']).next().unwrap()).collect();
     assert_eq!(
         begins,
         [
@@ -299,7 +302,7 @@ fn what_is_not_said_is_as_keepalived_has_it() {
 }
 
 #[test]
-fn files_include_others_beside_them() {
+fn includes_are_relative_to_their_file() {
     let files = BTreeMap::from([
         ("/etc/k/conf.d/a.conf", "virtual_server 192.0.2.1 80 {\ninclude ../rs/*.conf\n}\n"),
         ("/etc/k/conf.d/../rs/1.conf", "protocol TCP\nlvs_method DR\nreal_server 10.0.0.1 {\nweight x\n}\n"),
@@ -308,12 +311,12 @@ fn files_include_others_beside_them() {
     let files = Files(files);
     let import = imported("/etc/k/k.conf", "includer conf.d/*.conf\ninclude none.conf\n", &files);
     assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1");
-    let said = said(&import);
-    assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with(
+    let messages = notices(&import);
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with(
         "/etc/k/k.conf:2: not carried over: /etc/k/none.conf is not a file, so nothing is included; "
     ));
-    assert!(said[1].starts_with(
+    assert!(messages[1].starts_with(
         "/etc/k/conf.d/../rs/1.conf:4: not carried over: weight is \"x\", not a number from 0 to 65535; "
     ));
     assert_eq!(
@@ -323,7 +326,7 @@ fn files_include_others_beside_them() {
 }
 
 #[test]
-fn braces_that_do_not_fit_are_named_with_their_line() {
+fn unbalanced_braces_are_reported_by_line() {
     for (text, expected) in [
         (
             "virtual_server 1.2.3.4 80 {\nreal_server 1.2.3.5 80 {\n}\n",
@@ -338,17 +341,17 @@ fn braces_that_do_not_fit_are_named_with_their_line() {
 }
 
 #[test]
-fn deep_blocks_end_with_a_message() {
+fn deep_blocks_are_refused() {
     let deep = refused(
         &format!("global_defs {{\n{}", "a {".repeat(500_000).replace("{a", "{\na")),
         &Files::default(),
     );
-    assert_eq!(deep, "f:33: blocks stand in one another more than 32 deep; is a \"}\" missing above?");
+    assert_eq!(deep, "f:33: blocks are nested more than 32 deep; is a \"}\" missing above?");
 }
 
-/// Every keyword of a virtual server that keepalived.conf(5) has is known: none is called unknown.
+/// No keyword of a virtual server in keepalived.conf(5) is reported as unknown.
 #[test]
-fn every_keyword_of_the_manual_is_known() {
+fn all_keywords_of_the_manual_are_known() {
     let service = "ip_family inet,retry 3,delay_before_retry 1,warmup 0,connect_timeout 3,delay_loop 5,inhibit_on_failure,\
                    lvs_sched wlc,lb_algo wlc,hashed,ops,flag-1,flag-2,flag-3,sh-port,sh-fallback,mh-port,mh-fallback,\
                    lb_kind DR,lvs_method DR,persistence_engine sip,persistence_timeout,persistence_granularity 255.255.255.0,\
@@ -371,9 +374,11 @@ fn every_keyword_of_the_manual_is_known() {
     );
     let import = imported("k", &text, &Files::default());
     let unknown: Vec<_> =
-        said(&import).into_iter().filter(|line| line.contains("is not a keyword")).collect();
+        notices(&import).into_iter().filter(|line| line.contains("is not a keyword")).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1(9,5)");
     let unknown = imported("k", &text.replace("omega", "omege"), &Files::default());
-    assert!(said(&unknown).iter().any(|line| line.contains("\"omege\" is not a known keyword; look it up")));
+    assert!(
+        notices(&unknown).iter().any(|line| line.contains("\"omege\" is not a known keyword; look it up"))
+    );
 }

@@ -1,13 +1,13 @@
-//! `directrix import`: what of other tools' files is carried over, and what is said of the rest.
+//! `directrix import`: conversion of ipvsadm rules and keepalived.conf, and its notices.
 #![allow(missing_docs)]
 
 mod command;
 mod definitions;
 mod ipvsadm;
 mod keepalived;
-mod remarks;
+mod notices;
 
-use directrix::import::{Failure, Host, Import, Source, import};
+use directrix::import::{Environment, Import, ImportError, ImportSource, import};
 use directrix::model::{self, Config, VirtualService};
 use glob::{MatchOptions, Pattern};
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// A host that has these files, and knows two names.
+/// An environment with these files and two names.
 #[derive(Debug, Default)]
 pub struct Files(pub BTreeMap<&'static str, &'static str>);
 
-impl Host for Files {
+impl Environment for Files {
     fn address(&self, name: &str) -> Option<IpAddr> {
         (name == "vip.example").then(|| IpAddr::from([192, 0, 2, 10]))
     }
@@ -44,8 +44,8 @@ impl Host for Files {
     }
 }
 
-pub fn source<'a>(file: &'a str, text: &'a str) -> Source<'a> {
-    Source {
+pub fn source<'a>(file: &'a str, text: &'a str) -> ImportSource<'a> {
+    ImportSource {
         file,
         bytes: text.as_bytes(),
         format: None,
@@ -55,41 +55,41 @@ pub fn source<'a>(file: &'a str, text: &'a str) -> Source<'a> {
     }
 }
 
-/// Imports a text that can be imported.
+/// Imports a valid text.
 #[track_caller]
 pub fn imported(file: &str, text: &str, host: &Files) -> Import {
-    import(&source(file, text), host).unwrap_or_else(|failure| panic!("{failure}"))
+    import(&source(file, text), host).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The configuration that a text becomes.
+/// Parses the configuration of an import.
 #[track_caller]
 pub fn config(import: &Import) -> Config {
     model::parse(Path::new("d.toml"), &import.toml)
         .unwrap_or_else(|errors| panic!("{errors}\n{}", import.toml))
 }
 
-/// What is said, a line each.
-pub fn said(import: &Import) -> Vec<String> {
-    import.remarks.iter().map(ToString::to_string).collect()
+/// Returns the notices as text.
+pub fn notices(import: &Import) -> Vec<String> {
+    import.notices.iter().map(ToString::to_string).collect()
 }
 
-/// Whether a line is about what is accepted as soon as the director can do it.
+/// Whether a notice is about a setting that a later version may accept.
 pub fn is_for_now(line: &str) -> bool {
     line.contains(": persistence of ") || line.contains(": one-packet scheduling ")
 }
 
-/// What a text is refused for.
+/// Imports an invalid text; returns its errors.
 #[track_caller]
 pub fn refused(text: &str, host: &Files) -> String {
     match import(&source("f", text), host) {
-        Err(Failure::BadInput(faults)) => {
-            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        Err(ImportError::BadInput(errors)) => {
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         }
         other => panic!("{other:?}"),
     }
 }
 
-/// "TCP 192.0.2.10:80 wlc: 10.0.0.1*1 10.0.0.2*3", a line for each service.
+/// Formats each service as "TCP 192.0.2.10:80 wlc: 10.0.0.1*1 10.0.0.2*3".
 pub fn shown(services: &[VirtualService]) -> String {
     let lines = services.iter().map(|service| {
         let flags: Vec<_> = service.scheduler_flags.names(service.scheduler).collect();

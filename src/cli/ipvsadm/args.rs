@@ -1,7 +1,7 @@
 //! Parser of ipvsadm's arguments, with ipvsadm's error messages.
 
 use super::grammar::{self, OptionSet};
-use crate::import::{Host, ThisHost};
+use crate::import::{Environment, ThisHost};
 use crate::ipvsadm::{
     self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX, Transport,
 };

@@ -1,54 +1,61 @@
-//! One line of rules, read as ipvsadm reads its arguments.
+//! Parses one line of rules by ipvsadm's own grammar.
 
-use crate::import::description::{At, Forward, Persistence, Place, Settings, Transport, Vip};
-use crate::import::host::Host;
+use crate::import::description::{
+    At, Forward, ImportedPersistence, ImportedSettings, Location, ServiceKey, Transport,
+};
+use crate::import::environment::Environment;
+use crate::import::netmask::{self, number};
 use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
 use crate::model;
 use crate::popt::SwitchParser;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Seconds of `-p` without a number.
+/// Timeout of `-p` without a number, in seconds.
 const PERSISTENT_DEFAULT: u32 = model::Persistence::TIMEOUT.secs();
 
-/// A command and what it was told.
+/// A command with its options.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct RuleCommand {
     pub(super) command: Command,
-    pub(super) vip: Option<Vip>,
-    /// RIP, and the port or 0.
+    pub(super) vip: Option<ServiceKey>,
+    /// RIP and port, 0 for none.
     pub(super) server: Option<(IpAddr, u16)>,
     pub(super) forward: Forward,
-    pub(super) settings: Settings,
+    pub(super) settings: ImportedSettings,
     pub(super) weight: u32,
     pub(super) upper: u32,
     pub(super) lower: u32,
-    /// tcp, tcpfin, udp.
+    /// Seconds: tcp, tcpfin, udp.
     pub(super) timeouts: Option<[u32; 3]>,
     netmask: Option<String>,
-    /// As written.
+    /// As written, for the check against the scheduler.
     flags: String,
     given: Vec<Opt>,
 }
 
-/// Reads the words of a line.
+/// Parses the words of a line.
 ///
 /// # Errors
-/// What is wrong with it.
-pub(super) fn read(words: &[String], place: &Place, host: &dyn Host) -> Result<Order, String> {
-    let mut words = SwitchParser::new(words, SWITCHES, knows);
+/// ipvsadm would not accept the line.
+pub(super) fn read(
+    words: &[String],
+    location: &Location,
+    host: &dyn Environment,
+) -> Result<RuleCommand, String> {
+    let mut words = SwitchParser::new(words, SWITCHES, is_rule_switch);
     let Some(command) = words.next()?.and_then(|(meaning, _)| command(meaning)) else {
         return Err("it does not begin with a command of ipvsadm, as in \"-A\" or \"-a\"".into());
     };
-    let mut order = Order::new(command);
+    let mut rule = RuleCommand::new(command);
     while let Some((meaning, value)) = words.next()? {
-        order.take(meaning, value, place, host)?;
+        rule.apply(meaning, value, location, host)?;
     }
-    order.finish(&words.arguments())?;
-    Ok(order)
+    rule.finish(&words.arguments())?;
+    Ok(rule)
 }
 
-/// Whether it is a switch here: what narrows a listing is none.
-fn knows(meaning: Meaning) -> bool {
+/// Whether a switch is valid in rules: those of listings are not.
+fn is_rule_switch(meaning: Meaning) -> bool {
     use Opt as O;
     match meaning {
         Meaning::Sort => false,
@@ -58,7 +65,7 @@ fn knows(meaning: Meaning) -> bool {
     }
 }
 
-/// What a line does. To explain is as good as to list.
+/// Returns the command of a switch; help and version count as listings, which `finish` rejects.
 fn command(meaning: Meaning) -> Option<Command> {
     match meaning {
         Meaning::Command(command) => Some(command),
@@ -67,8 +74,8 @@ fn command(meaning: Meaning) -> Option<Command> {
     }
 }
 
-/// Whether an option goes with a command, or at least with nothing that would be carried out.
-fn takes(command: Command, option: Opt) -> bool {
+/// Whether a command accepts an option.
+fn accepts(command: Command, option: Opt) -> bool {
     match command {
         Command::List | Command::Save | Command::Restore => false,
         Command::StartDaemon | Command::StopDaemon => is_of_daemon(option),
@@ -80,14 +87,14 @@ fn is_of_daemon(option: Opt) -> bool {
     matches!(option, Opt::McastInterface | Opt::SyncId | Opt::SyncDetail)
 }
 
-impl Order {
+impl RuleCommand {
     fn new(command: Command) -> Self {
         Self {
             command,
             vip: None,
             server: None,
             forward: Forward::Direct,
-            settings: Settings::default(),
+            settings: ImportedSettings::default(),
             weight: 1,
             upper: 0,
             lower: 0,
@@ -98,12 +105,12 @@ impl Order {
         }
     }
 
-    fn take(
+    fn apply(
         &mut self,
         meaning: Meaning,
         value: Option<&str>,
-        place: &Place,
-        host: &dyn Host,
+        location: &Location,
+        host: &dyn Environment,
     ) -> Result<(), String> {
         let text = value.unwrap_or_default();
         match meaning {
@@ -112,21 +119,21 @@ impl Order {
             }
             Meaning::Service(transport) => {
                 self.once(Opt::Service)?;
-                self.vip = Some(Vip::Address(transport, endpoint(text, transport, host)?));
+                self.vip = Some(ServiceKey::Address(transport, endpoint(text, transport, host)?));
             }
             Meaning::Mark => {
                 self.once(Opt::Service)?;
-                self.vip = Some(Vip::Mark(number(text, 1..=u32::MAX, "firewall mark")?));
+                self.vip = Some(ServiceKey::Mark(number(text, 1..=u32::MAX, "firewall mark")?));
             }
-            Meaning::MarkV6 if matches!(self.vip, Some(Vip::Mark(_))) => {}
+            Meaning::MarkV6 if matches!(self.vip, Some(ServiceKey::Mark(_))) => {}
             Meaning::MarkV6 => return Err("-6 stands before -f".into()),
             Meaning::Forward(forward) => {
                 self.once(Opt::Forward)?;
                 self.forward = forward;
             }
-            // Those change only how things are shown.
+            // These affect only the output of listings.
             Meaning::Sort | Meaning::Option(Opt::Numeric | Opt::Exact) => {}
-            Meaning::Option(option) => return self.option(option, value, place, host),
+            Meaning::Option(option) => return self.option(option, value, location, host),
         }
         Ok(())
     }
@@ -135,24 +142,27 @@ impl Order {
         &mut self,
         option: Opt,
         value: Option<&str>,
-        place: &Place,
-        host: &dyn Host,
+        location: &Location,
+        host: &dyn Environment,
     ) -> Result<(), String> {
         self.once(option)?;
         let text = value.unwrap_or_default();
         match option {
-            Opt::Scheduler => self.settings.scheduler = Some(At::new(place, text.to_owned())),
-            Opt::Engine => self.settings.engine = Some(At::new(place, text.to_owned())),
+            Opt::Scheduler => self.settings.scheduler = Some(At::new(location, text.to_owned())),
+            Opt::Engine => self.settings.engine = Some(At::new(location, text.to_owned())),
             Opt::SchedFlags => {
                 self.flags = text.to_owned();
                 self.settings.flags =
-                    ipvsadm::flags(text).map(|flag| At::new(place, flag.to_owned())).collect();
+                    ipvsadm::flags(text).map(|flag| At::new(location, flag.to_owned())).collect();
             }
-            Opt::OnePacket => self.settings.one_packet = Some(place.clone()),
+            Opt::OnePacket => self.settings.one_packet = Some(location.clone()),
             Opt::Persistent => {
-                let seconds = |text| number(text, 1..=TIMEOUT_MAX, "timeout");
-                let timeout = value.map_or(Ok(PERSISTENT_DEFAULT), seconds)?;
-                self.settings.persistence = Some(At::new(place, Persistence { timeout, netmask: None }));
+                let timeout = match value {
+                    Some(text) => number(text, 1..=TIMEOUT_MAX, "timeout")?,
+                    None => PERSISTENT_DEFAULT,
+                };
+                self.settings.persistence =
+                    Some(At::new(location, ImportedPersistence { timeout, netmask: None }));
             }
             Opt::Netmask => self.netmask = Some(text.to_owned()),
             Opt::Weight => self.weight = number(text, 0..=65_535, "weight")?,
@@ -162,14 +172,14 @@ impl Order {
                 let address = endpoint(text, self.transport(), host)?;
                 self.server = Some((address.ip(), address.port()));
             }
-            _ => {} // what is said of it, or that it is there, is all
+            _ => {} // no effect on the converted service
         }
         Ok(())
     }
 
-    /// What stands twice is a slip of the hand, but for the details of a tunnel or daemon.
+    /// Records an option and rejects a second one, except for details of a tunnel or sync daemon.
     fn once(&mut self, option: Opt) -> Result<(), String> {
-        if !takes(self.command, option) {
+        if !accepts(self.command, option) {
             return Err("it has an option that does not go with its command".into());
         }
         let detail = option == Opt::TunnelDetail || is_of_daemon(option);
@@ -180,10 +190,10 @@ impl Order {
         Ok(())
     }
 
-    /// What port names of a real server mean.
+    /// Returns the protocol by which port names of a real server are resolved.
     fn transport(&self) -> Transport {
         match self.vip {
-            Some(Vip::Address(transport, _)) => transport,
+            Some(ServiceKey::Address(transport, _)) => transport,
             _ => Transport::Tcp,
         }
     }
@@ -206,13 +216,13 @@ impl Order {
         }
         let scheduler = self.settings.scheduler.as_ref().map_or(DEFAULT_SCHEDULER, |name| &name.value);
         ipvsadm::check_flags(&self.flags, scheduler)?;
-        self.needs()?;
-        self.mask()
+        self.require_addresses()?;
+        self.apply_netmask()
     }
 
-    fn needs(&self) -> Result<(), String> {
+    fn require_addresses(&self) -> Result<(), String> {
         use Command as C;
-        if self.vip.is_none() && takes(self.command, Opt::Service) && self.command != C::Zero {
+        if self.vip.is_none() && accepts(self.command, Opt::Service) && self.command != C::Zero {
             return Err("it names no service: write -t, -u or -f".into());
         }
         let server = matches!(self.command, C::AddServer | C::EditServer | C::DeleteServer);
@@ -222,11 +232,11 @@ impl Order {
         Ok(())
     }
 
-    /// A mask says how wide persistence reaches; without persistence it says nothing.
-    fn mask(&mut self) -> Result<(), String> {
+    /// Parses the mask, which has an effect only with persistence.
+    fn apply_netmask(&mut self) -> Result<(), String> {
         let Some(mask) = self.netmask.take() else { return Ok(()) };
-        let v6 = matches!(self.vip, Some(Vip::Address(_, address)) if address.is_ipv6());
-        let netmask = checked_mask(&mask, v6)?;
+        let v6 = matches!(self.vip, Some(ServiceKey::Address(_, address)) if address.is_ipv6());
+        let netmask = netmask::parse(&mask, v6)?;
         if let Some(persistence) = &mut self.settings.persistence {
             persistence.value.netmask = netmask;
         }
@@ -234,44 +244,31 @@ impl Order {
     }
 }
 
-/// The mask, unless it leaves each address for itself.
-pub(in crate::import) fn checked_mask(mask: &str, v6: bool) -> Result<Option<String>, String> {
-    if v6 {
-        let length = number(mask, 1..=128, "netmask")?;
-        return Ok((length < 128).then(|| length.to_string()));
-    }
-    let dotted: Ipv4Addr = mask.parse().map_err(|_| format!("{mask:?} is not a netmask of IPv4"))?;
-    Ok((dotted != Ipv4Addr::BROADCAST).then(|| dotted.to_string()))
-}
-
-fn number(text: &str, range: std::ops::RangeInclusive<u32>, what: &str) -> Result<u32, String> {
-    let fault = || format!("{text:?} is not a valid {what} ({} to {})", range.start(), range.end());
-    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(fault)
-}
-
-/// `host[:port]`, `[IPv6]:port` or a bare IPv6 address; hosts and ports may be names.
-fn endpoint(text: &str, transport: Transport, host: &dyn Host) -> Result<SocketAddr, String> {
-    let port = |text: &str| {
-        let numeric = text.parse().ok();
-        let unknown = || format!("this host knows no port {text:?}: use the output of \"ipvsadm -S -n\"");
-        numeric.or_else(|| host.port(text, transport.name())).ok_or_else(unknown)
-    };
+/// Parses `host[:port]`, `[IPv6]:port` or a bare IPv6 address; resolves names of hosts and ports.
+fn endpoint(text: &str, transport: Transport, host: &dyn Environment) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         return Ok(SocketAddr::new(address.into(), 0));
     }
     if let Some((address, service)) = text.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
         let address: Ipv6Addr =
             address.parse().map_err(|_| format!("{text:?} is not an address and port"))?;
-        return Ok(SocketAddr::new(address.into(), port(service)?));
+        return Ok(SocketAddr::new(address.into(), port(service, transport, host)?));
     }
     match text.rsplit_once(':') {
-        Some((name, service)) => Ok(SocketAddr::new(address(name, host)?, port(service)?)),
+        Some((name, service)) => Ok(SocketAddr::new(address(name, host)?, port(service, transport, host)?)),
         None => Ok(SocketAddr::new(address(text, host)?, 0)),
     }
 }
 
-/// A lone number is a mistake, not a host.
-fn address(name: &str, host: &dyn Host) -> Result<IpAddr, String> {
+/// Parses or resolves a port.
+fn port(text: &str, transport: Transport, host: &dyn Environment) -> Result<u16, String> {
+    let numeric = text.parse().ok();
+    let unknown = || format!("this host knows no port {text:?}: use the output of \"ipvsadm -S -n\"");
+    numeric.or_else(|| host.port(text, transport.name())).ok_or_else(unknown)
+}
+
+/// Parses or resolves an address; a bare number is not a host name.
+fn address(name: &str, host: &dyn Environment) -> Result<IpAddr, String> {
     if let Ok(address) = name.parse::<Ipv4Addr>() {
         return Ok(address.into());
     }

@@ -1,47 +1,48 @@
 //! ipvsadm's rules: what `ipvsadm -S` writes, /etc/ipvsadm.rules, or a plain list of ipvsadm calls.
 //!
-//! Lines are carried out in their order upon an empty table, as `ipvsadm -R` would do it.
+//! Lines are applied in order to an empty table, as `ipvsadm -R` does.
 
 mod line;
 
-pub(super) use line::checked_mask;
-
-use super::description::{At, Description, Place, Server, Service, Vip};
-use super::host::Host;
-use super::remark::{Fault, Remarks, excerpt};
+use super::description::{At, Description, ImportedServer, ImportedService, Location, ServiceKey};
+use super::environment::Environment;
+use super::notice::{InputError, NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY, Notices, excerpt};
 use crate::ipvsadm::Command;
-use line::Order;
+use line::RuleCommand;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Reads a file of rules.
 ///
 /// # Errors
-/// Every line that ipvsadm would not take.
+/// Every line that ipvsadm would not accept.
 pub(super) fn read(
     file: &str,
     text: &str,
-    host: &dyn Host,
-    remarks: &mut Remarks,
-) -> Result<Description, Vec<Fault>> {
+    host: &dyn Environment,
+    notices: &mut Notices,
+) -> Result<Description, Vec<InputError>> {
     let file: Rc<str> = file.into();
-    let (mut table, mut faults) = (Table::default(), Vec::new());
+    let (mut table, mut faults) = (RuleTable::default(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
-        let place = Place { file: file.clone(), line: number };
+        let location = Location { file: file.clone(), line: number };
         let words = words(line);
         if words.is_empty() {
             continue;
         }
-        let done = line::read(&words, &place, host)
-            .and_then(|order| table.carry_out(order, &At::new(&place, excerpt(line.trim())), remarks));
+        let done = line::read(&words, &location, host)
+            .and_then(|rule| table.apply(rule, &At::new(&location, excerpt(line.trim())), notices));
         if let Err(fault) = done {
-            faults.push(Fault::at(&place, format!("ipvsadm would not take this line: {}", excerpt(&fault))));
+            faults.push(InputError::at(
+                &location,
+                format!("ipvsadm would not take this line: {}", excerpt(&fault)),
+            ));
         }
     }
     if faults.is_empty() { Ok(table.description) } else { Err(faults) }
 }
 
-/// The words up to a comment, without the program's name.
+/// Splits a line up to its comment into words, without the name of the program.
 fn words(line: &str) -> Vec<String> {
     let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
     let mut words: Vec<_> = words.map(str::to_owned).collect();
@@ -51,85 +52,86 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Whether a line's first word is ipvsadm itself, with or without its directory.
+/// Whether the first word of a line is ipvsadm, with or without a directory.
 pub(super) fn is_program(word: &str) -> bool {
     word.rsplit('/').next() == Some("ipvsadm")
 }
 
+/// Services after the lines so far.
 #[derive(Debug, Default)]
-struct Table {
+struct RuleTable {
     description: Description,
-    /// By what is shown of the service, for files with many.
+    /// Positions by the text of the key: files may have thousands of services.
     index: HashMap<String, usize>,
 }
 
-impl Table {
-    fn carry_out(&mut self, order: Order, line: &At<String>, remarks: &mut Remarks) -> Result<(), String> {
-        match order.command {
-            Command::AddService => self.add_service(order, line)?,
+impl RuleTable {
+    fn apply(&mut self, rule: RuleCommand, line: &At<String>, notices: &mut Notices) -> Result<(), String> {
+        match rule.command {
+            Command::AddService => self.add_service(rule, line)?,
             Command::EditService => {
-                let position = self.position(&order)?;
-                self.description.services[position].settings = order.settings;
+                let position = self.position(&rule)?;
+                self.description.services[position].settings = rule.settings;
             }
-            Command::DeleteService => self.delete_service(&order)?,
+            Command::DeleteService => self.delete_service(&rule)?,
             Command::Clear => {
                 self.description.services.clear();
                 self.index.clear();
             }
-            Command::AddServer | Command::EditServer => self.put_server(&order, &line.place)?,
-            Command::DeleteServer => self.delete_server(&order)?,
-            Command::SetTimeouts => self.set_timeouts(order.timeouts.unwrap_or_default(), &line.place),
+            Command::AddServer | Command::EditServer => self.put_server(&rule, &line.location)?,
+            Command::DeleteServer => self.delete_server(&rule)?,
+            Command::SetTimeouts => self.set_timeouts(rule.timeouts.unwrap_or_default(), &line.location),
             Command::StartDaemon | Command::StopDaemon => {
-                remarks.lost(&line.place, SYNC_DAEMON.0, SYNC_DAEMON.1)
+                notices.warn(&line.location, NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY);
             }
             Command::Zero | Command::List | Command::Save | Command::Restore => {}
         }
         Ok(())
     }
 
-    fn add_service(&mut self, order: Order, line: &At<String>) -> Result<(), String> {
-        let Some(vip) = order.vip else { return Ok(()) };
+    fn add_service(&mut self, rule: RuleCommand, line: &At<String>) -> Result<(), String> {
+        let Some(vip) = rule.vip else { return Ok(()) };
         if self.index.contains_key(&vip.to_string()) {
             return Err(format!("{vip} is a service already"));
         }
         self.index.insert(vip.to_string(), self.description.services.len());
-        let (origin, settings) = (line.clone(), order.settings);
-        self.description.services.push(Service { origin, vip, settings, servers: Vec::new() });
+        let (origin, settings) = (line.clone(), rule.settings);
+        self.description.services.push(ImportedService { origin, vip, settings, servers: Vec::new() });
         Ok(())
     }
 
-    fn position(&self, order: &Order) -> Result<usize, String> {
-        let vip = order.vip.as_ref().map(Vip::to_string).unwrap_or_default();
+    fn position(&self, rule: &RuleCommand) -> Result<usize, String> {
+        let vip = rule.vip.as_ref().map(ServiceKey::to_string).unwrap_or_default();
         self.index.get(&vip).copied().ok_or_else(|| format!("{vip} is not a service up to here"))
     }
 
-    fn service(&mut self, order: &Order) -> Result<&mut Service, String> {
-        let position = self.position(order)?;
+    fn service(&mut self, rule: &RuleCommand) -> Result<&mut ImportedService, String> {
+        let position = self.position(rule)?;
         Ok(&mut self.description.services[position])
     }
 
-    fn delete_service(&mut self, order: &Order) -> Result<(), String> {
-        let position = self.position(order)?;
+    fn delete_service(&mut self, rule: &RuleCommand) -> Result<(), String> {
+        let position = self.position(rule)?;
         self.description.services.remove(position);
         let services = self.description.services.iter().enumerate();
         self.index = services.map(|(position, service)| (service.vip.to_string(), position)).collect();
         Ok(())
     }
 
-    fn put_server(&mut self, order: &Order, place: &Place) -> Result<(), String> {
-        let Some((address, port)) = order.server else { return Ok(()) };
-        let service = self.service(order)?;
-        let server = Server {
-            place: place.clone(),
+    fn put_server(&mut self, rule: &RuleCommand, location: &Location) -> Result<(), String> {
+        let Some((address, port)) = rule.server else { return Ok(()) };
+        let service = self.service(rule)?;
+        let server = ImportedServer {
+            location: location.clone(),
             address,
             port,
-            forward: order.forward,
-            weight: order.weight,
-            upper: order.upper,
-            lower: order.lower,
+            forward: rule.forward,
+            weight: rule.weight,
+            upper: rule.upper,
+            lower: rule.lower,
         };
         let known = service.servers.iter_mut().find(|known| (known.address, known.port) == (address, port));
-        match (known, order.command) {
+        match (known, rule.command) {
             (None, Command::AddServer) => service.servers.push(server),
             (Some(known), Command::EditServer) => *known = server,
             (None, _) => return Err(format!("{address} is not a server of this service up to here")),
@@ -138,29 +140,23 @@ impl Table {
         Ok(())
     }
 
-    fn delete_server(&mut self, order: &Order) -> Result<(), String> {
-        let servers = &mut self.service(order)?.servers;
-        let gone = |server: &Server| Some((server.address, server.port)) == order.server;
-        let position = servers.iter().position(gone);
+    fn delete_server(&mut self, rule: &RuleCommand) -> Result<(), String> {
+        let servers = &mut self.service(rule)?.servers;
+        let position = servers.iter().position(|server| Some((server.address, server.port)) == rule.server);
         servers.remove(position.ok_or("it names no server of this service")?);
         Ok(())
     }
 
-    /// 0 leaves a timeout as it is.
-    fn set_timeouts(&mut self, [tcp, tcp_fin, udp]: [u32; 3], place: &Place) {
+    /// Sets timeouts; 0 keeps the current one.
+    fn set_timeouts(&mut self, seconds: [u32; 3], location: &Location) {
+        let [tcp, tcp_fin, udp] = seconds;
         let timeouts = &mut self.description.timeouts;
         for (timeout, seconds) in
             [(&mut timeouts.tcp, tcp), (&mut timeouts.tcp_fin, tcp_fin), (&mut timeouts.udp, udp)]
         {
             if seconds > 0 {
-                *timeout = Some(At::new(place, seconds));
+                *timeout = Some(At::new(location, seconds));
             }
         }
     }
 }
-
-/// What is so, and what to do.
-pub(super) const SYNC_DAEMON: (&str, &str) = (
-    "connections are not synchronised with another director",
-    "a director that takes over starts with an empty table, and drops packets of connections that it does not know",
-);

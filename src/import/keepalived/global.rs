@@ -1,21 +1,20 @@
-//! What concerns the whole director: `global_defs` and the interfaces of VRRP instances.
+//! Settings of the whole director: `global_defs` and the interfaces of VRRP instances.
 
 use super::keywords::{self, GLOBAL};
-use super::tree::Entry;
-use crate::import::description::{At, Service, Timeouts, Vip};
-use crate::import::remark::Remarks;
+use super::statement::Statement;
+use crate::import::description::{At, ImportedService, ImportedTimeouts, ServiceKey};
+use crate::import::notice::Notices;
 use std::net::IpAddr;
 
-/// Reads `global_defs`. Only what LVS is told there matters; of the rest nothing is said but for
-/// what somebody may miss.
-pub(super) fn timeouts(entries: &[Entry], remarks: &mut Remarks) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    let globals = entries.iter().filter(|entry| entry.keyword() == "global_defs");
-    for entry in globals.flat_map(Entry::entries) {
-        match entry.keyword() {
-            "lvs_timeouts" => lvs_timeouts(entry, &mut timeouts, remarks),
+/// Reads `global_defs`: timeouts, and notices for the keywords in [`GLOBAL`].
+pub(super) fn timeouts(statements: &[Statement], notices: &mut Notices) -> ImportedTimeouts {
+    let mut timeouts = ImportedTimeouts::default();
+    let globals = statements.iter().filter(|statement| statement.keyword() == "global_defs");
+    for statement in globals.flat_map(Statement::statements) {
+        match statement.keyword() {
+            "lvs_timeouts" => lvs_timeouts(statement, &mut timeouts, notices),
             keyword if GLOBAL.iter().any(|(keywords, _)| keywords.contains(&keyword)) => {
-                keywords::remark(GLOBAL, entry, remarks);
+                keywords::add_notice(GLOBAL, statement, notices);
             }
             _ => {}
         }
@@ -23,9 +22,9 @@ pub(super) fn timeouts(entries: &[Entry], remarks: &mut Remarks) -> Timeouts {
     timeouts
 }
 
-/// `lvs_timeouts [tcp SECONDS] [tcpfin SECONDS] [udp SECONDS]`
-fn lvs_timeouts(entry: &Entry, timeouts: &mut Timeouts, remarks: &mut Remarks) {
-    for pair in entry.words[1..].chunks(2) {
+/// Reads `lvs_timeouts [tcp SECONDS] [tcpfin SECONDS] [udp SECONDS]`.
+fn lvs_timeouts(statement: &Statement, timeouts: &mut ImportedTimeouts, notices: &mut Notices) {
+    for pair in statement.words[1..].chunks(2) {
         let seconds = pair.get(1).and_then(|seconds| seconds.parse().ok());
         let timeout = match pair[0].as_str() {
             "tcp" => Some(&mut timeouts.tcp),
@@ -35,11 +34,11 @@ fn lvs_timeouts(entry: &Entry, timeouts: &mut Timeouts, remarks: &mut Remarks) {
         };
         match (timeout, seconds) {
             (Some(_), Some(0)) => {}
-            (Some(timeout), Some(seconds)) => *timeout = Some(At::new(&entry.place, seconds)),
+            (Some(timeout), Some(seconds)) => *timeout = Some(At::new(&statement.location, seconds)),
             _ => {
                 let what = format!("lvs_timeouts has {:?}, which is not a timeout", pair.join(" "));
-                remarks.lost(
-                    &entry.place,
+                notices.warn(
+                    &statement.location,
                     what,
                     "write it as in \"lvs_timeouts tcp 900 tcpfin 120 udp 300\"",
                 );
@@ -48,30 +47,38 @@ fn lvs_timeouts(entry: &Entry, timeouts: &mut Timeouts, remarks: &mut Remarks) {
     }
 }
 
-/// The interface of the VRRP instance that holds most of the services' VIPs, or else of the first.
-pub(super) fn interface(entries: &[Entry], services: &[Service]) -> Option<At<String>> {
-    let instances = entries.iter().filter(|entry| entry.keyword() == "vrrp_instance");
-    let named = instances.filter_map(|instance| {
+/// Returns the interface of the VRRP instance with most VIPs of services; of several, the first.
+pub(super) fn interface(statements: &[Statement], services: &[ImportedService]) -> Option<At<String>> {
+    let instances = statements.iter().filter(|statement| statement.keyword() == "vrrp_instance");
+    let candidates = instances.filter_map(|instance| {
         let interface = find(instance, "interface")?;
-        Some((holds(instance, services), At::new(&interface.place, interface.value()?.to_owned())))
+        let name = At::new(&interface.location, interface.value()?.to_owned());
+        Some(InstanceInterface { name, services: service_count(instance, services) })
     });
-    let best = named.reduce(|best, other| if other.0 > best.0 { other } else { best });
-    best.map(|(_, interface)| interface)
+    let best = candidates.reduce(|best, other| if other.services > best.services { other } else { best });
+    best.map(|instance| instance.name)
 }
 
-/// How many services have a VIP of this instance.
-fn holds(instance: &Entry, services: &[Service]) -> usize {
+/// The interface of a VRRP instance, and the number of services with a VIP of it.
+struct InstanceInterface {
+    name: At<String>,
+    services: usize,
+}
+
+/// Counts the services with a VIP of an instance.
+fn service_count(instance: &Statement, services: &[ImportedService]) -> usize {
     let blocks = ["virtual_ipaddress", "virtual_ipaddress_excluded"];
     let addresses: Vec<IpAddr> = blocks
         .iter()
         .filter_map(|keyword| find(instance, keyword))
-        .flat_map(Entry::entries)
-        .filter_map(|entry| entry.keyword().split('/').next()?.parse().ok())
+        .flat_map(Statement::statements)
+        .filter_map(|statement| statement.keyword().split('/').next()?.parse().ok())
         .collect();
-    let held = |vip: Vip| matches!(vip, Vip::Address(_, address) if addresses.contains(&address.ip()));
+    let held =
+        |vip: ServiceKey| matches!(vip, ServiceKey::Address(_, address) if addresses.contains(&address.ip()));
     services.iter().filter(|service| held(service.vip)).count()
 }
 
-fn find<'e>(entry: &'e Entry, keyword: &str) -> Option<&'e Entry> {
-    entry.entries().iter().find(|entry| entry.keyword() == keyword)
+fn find<'e>(statement: &'e Statement, keyword: &str) -> Option<&'e Statement> {
+    statement.statements().iter().find(|statement| statement.keyword() == keyword)
 }

@@ -1,72 +1,78 @@
 //! `virtual_server_group`: addresses, ranges of addresses and firewall marks under one name.
 
+use super::statement::Statement;
 use super::surplus;
-use super::tree::Entry;
 use crate::import::description::At;
-use crate::import::remark::Remarks;
+use crate::import::notice::Notices;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// As many addresses of all groups as a configuration can have services.
+/// Bound of the addresses of all groups: the most services of a configuration.
 const ADDRESSES_MAX: u32 = 1 << 16;
 
 /// One address or mark of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Member {
+pub(super) enum GroupMember {
     Address(SocketAddr),
     Mark(u32),
 }
 
-/// All groups, by name.
-pub(super) type Groups = HashMap<String, Vec<At<Member>>>;
+/// Groups by name.
+pub(super) type Groups = HashMap<String, Vec<At<GroupMember>>>;
 
-/// Reads every group of a file. A group that stands twice is what both say.
-pub(super) fn read(entries: &[Entry], remarks: &mut Remarks) -> Groups {
+/// Reads the groups of a file. Groups of the same name are merged.
+pub(super) fn read(statements: &[Statement], notices: &mut Notices) -> Groups {
     let (mut groups, mut room) = (Groups::new(), ADDRESSES_MAX as usize);
-    for group in entries.iter().filter(|entry| entry.keyword() == "virtual_server_group") {
+    for group in statements.iter().filter(|statement| statement.keyword() == "virtual_server_group") {
         let members = groups.entry(group.value().unwrap_or_default().to_owned()).or_default();
-        for entry in group.entries() {
-            surplus::remark(entry, remarks);
-            match member(entry) {
+        for statement in group.statements() {
+            surplus::add_notice(statement, notices);
+            match member(statement) {
                 Ok(found) if found.len() > room => {
                     let what = format!("the groups have more than {ADDRESSES_MAX} addresses with this line");
-                    remarks.lost(&entry.place, what, "leave out addresses that nobody asks for");
+                    notices.warn(&statement.location, what, "leave out addresses without clients");
                 }
                 Ok(found) => {
                     room -= found.len();
-                    members.extend(found.into_iter().map(|member| At::new(&entry.place, member)));
+                    members.extend(found.into_iter().map(|member| At::new(&statement.location, member)));
                 }
-                Err(what) => {
-                    remarks.lost(&entry.place, what, "write an address and a port, as in \"192.0.2.1 80\"")
-                }
+                Err(what) => notices.warn(
+                    &statement.location,
+                    what,
+                    "write an address and a port, as in \"192.0.2.1 80\"",
+                ),
             }
         }
     }
     groups
 }
 
-fn member(entry: &Entry) -> Result<Vec<Member>, String> {
-    if entry.keyword() == "fwmark" {
-        let mark = entry.value().and_then(|mark| mark.parse().ok());
-        return mark.map(|mark| vec![Member::Mark(mark)]).ok_or_else(|| "fwmark has no number".to_owned());
+fn member(statement: &Statement) -> Result<Vec<GroupMember>, String> {
+    if statement.keyword() == "fwmark" {
+        let mark = statement.value().and_then(|mark| mark.parse().ok());
+        return mark
+            .map(|mark| vec![GroupMember::Mark(mark)])
+            .ok_or_else(|| "fwmark has no number".to_owned());
     }
-    let port = port(entry.value())?;
-    let addresses = addresses(entry.keyword())?;
-    Ok(addresses.into_iter().map(|address| Member::Address(SocketAddr::new(address, port))).collect())
+    let port = port(statement.value())?;
+    let addresses = addresses(statement.keyword())?;
+    Ok(addresses.into_iter().map(|address| GroupMember::Address(SocketAddr::new(address, port))).collect())
 }
 
-/// A port, or 0 for none.
+/// Parses a port; `None` is port 0.
 pub(super) fn port(text: Option<&str>) -> Result<u16, String> {
-    text.map_or(Ok(0), |text| text.parse().map_err(|_| format!("{text:?} is not a port")))
+    let Some(text) = text else { return Ok(0) };
+    text.parse().map_err(|_| format!("{text:?} is not a port"))
 }
 
-/// "192.0.2.1", "192.0.2.1-9", "192.0.2.1-192.0.2.9" or "192.0.2.0/29", which has all its addresses.
+/// Parses "192.0.2.1", "192.0.2.1-9", "192.0.2.1-192.0.2.9" or "192.0.2.0/29" (all eight addresses).
 fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(vec![address]);
     }
-    let (first, last) =
-        ends(text).ok_or_else(|| format!("{text:?} is not an address, range or network of IPv4"))?;
+    let Some(Range { first, last }) = range(text) else {
+        return Err(format!("{text:?} is not an address, range or network of IPv4"));
+    };
     match last.checked_sub(first) {
         None => Err(format!("the range {text} ends before it begins")),
         Some(more) if more >= ADDRESSES_MAX => {
@@ -76,17 +82,23 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
     }
 }
 
-fn ends(text: &str) -> Option<(u32, u32)> {
+/// First and last address of a range.
+struct Range {
+    first: u32,
+    last: u32,
+}
+
+fn range(text: &str) -> Option<Range> {
     if let Some((first, length)) = text.split_once('/') {
         let (first, length) = (first.parse::<Ipv4Addr>().ok()?.to_bits(), length.parse::<u32>().ok()?);
         let rest = u32::MAX.checked_shr(length).unwrap_or(0);
-        return (length <= 32 && first & rest == 0).then_some((first, first | rest));
+        return (length <= 32 && first & rest == 0).then_some(Range { first, last: first | rest });
     }
     let (first, last) = text.split_once('-')?;
     let first = first.parse::<Ipv4Addr>().ok()?;
     let [a, b, c, _] = first.octets();
     let last = last.parse::<Ipv4Addr>().ok().or_else(|| Some(Ipv4Addr::new(a, b, c, last.parse().ok()?)))?;
-    Some((first.to_bits(), last.to_bits()))
+    Some(Range { first: first.to_bits(), last: last.to_bits() })
 }
 
 #[cfg(test)]
@@ -94,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_have_all_their_addresses() {
+    fn ranges_expand_to_addresses() {
         for (text, expected) in [
             ("192.0.2.1", "192.0.2.1"),
             ("2001:db8::1", "2001:db8::1"),

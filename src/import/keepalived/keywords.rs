@@ -1,69 +1,72 @@
-//! Keywords that nothing can be made of: what they mean for traffic, and what to do instead.
+//! Keywords without a counterpart in directrix: their effect on traffic, and the remedy.
 
-use super::tree::Entry;
-use crate::import::ipvsadm::SYNC_DAEMON;
-use crate::import::remark::{Grade, Remarks};
+use super::statement::Statement;
+use crate::import::notice::{NO_SYNC_DAEMON_REMEDY, NoticeLevel, Notices};
 
-/// Keywords of one place in a file.
-pub(super) type Table = &'static [(&'static [&'static str], Option<Fate>)];
+/// Keywords of one kind of block. `None`: no notice.
+pub(super) type KeywordTable = &'static [(&'static [&'static str], Option<KeywordNotice>)];
 
-/// What becomes of a keyword.
+/// Notice for a keyword.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fate {
-    grade: Grade,
-    /// The sentence after the keyword.
+pub(super) struct KeywordNotice {
+    grade: NoticeLevel,
+    /// Statement that follows the keyword.
     what: &'static str,
     instead: &'static str,
 }
 
-const fn lost(what: &'static str, instead: &'static str) -> Option<Fate> {
-    Some(Fate { grade: Grade::Lost, what, instead })
+const fn warn(what: &'static str, instead: &'static str) -> Option<KeywordNotice> {
+    Some(KeywordNotice { grade: NoticeLevel::Warning, what, instead })
 }
 
-const fn note(what: &'static str, instead: &'static str) -> Option<Fate> {
-    Some(Fate { grade: Grade::Note, what, instead })
+const fn note(what: &'static str, instead: &'static str) -> Option<KeywordNotice> {
+    Some(KeywordNotice { grade: NoticeLevel::Note, what, instead })
 }
 
-/// Says of an entry what its keyword means, by the table for its place.
-pub(super) fn remark(table: Table, entry: &Entry, remarks: &mut Remarks) {
-    let keyword = entry.keyword();
-    let fate = table.iter().find(|(keywords, _)| keywords.contains(&keyword)).map(|(_, fate)| *fate);
-    match fate {
+/// Adds the notice for a keyword, by the table of its block.
+pub(super) fn add_notice(table: KeywordTable, statement: &Statement, notices: &mut Notices) {
+    let keyword = statement.keyword();
+    let found = table.iter().find(|(keywords, _)| keywords.contains(&keyword)).map(|(_, notice)| *notice);
+    match found {
         Some(None) => {}
-        Some(Some(Fate { grade, what, instead })) => {
-            let name = entry.value().filter(|_| entry.block.is_some()).map(|name| format!(" {name}"));
+        Some(Some(KeywordNotice { grade, what, instead })) => {
+            let name = statement.value().filter(|_| statement.block.is_some()).map(|name| format!(" {name}"));
             let what = format!("{keyword}{} {what}", name.unwrap_or_default());
-            remarks.add(&entry.place, grade, what, instead.to_owned());
+            notices.add(&statement.location, grade, what, instead.to_owned());
         }
         None => {
             let what = format!("{keyword:?} is not a known keyword");
-            remarks.lost(&entry.place, what, "look it up in keepalived.conf(5) and see whether it matters");
+            notices.warn(
+                &statement.location,
+                what,
+                "look it up in keepalived.conf(5) and see whether it matters",
+            );
         }
     }
 }
 
-/// What to do where keepalived looked after something.
+/// Remedy for tasks of keepalived without a counterpart.
 const BY_IPVSADM: &str = "check servers by a program of your own, which calls \
                           \"directrix ipvsadm -e ... -w 0\" for one that fails and sets its weight again when it is back";
 const NO_CHECKS: &str = "belongs to health checks, which directrix does not make";
-const NO_CHECKS_INSTEAD: &str = "see what is said of the checks themselves";
-const NO_SCRIPT: &str = "is a script that nobody runs any more";
-const NO_SCRIPT_INSTEAD: &str = "run it from whatever checks the servers now";
-const NO_MAIL: &str = "belongs to e-mail and SNMP, which directrix does not speak";
+const NO_CHECKS_INSTEAD: &str = "see the notices on the checks themselves";
+const NO_SCRIPT: &str = "is a script that nothing runs any more";
+const NO_SCRIPT_INSTEAD: &str = "run it from the program that checks the servers now";
+const NO_MAIL: &str = "belongs to e-mail and SNMP, which directrix does not have";
 const NO_MAIL_INSTEAD: &str = "alert on the director's metrics, which Prometheus can read";
 const KEEPALIVED_ITSELF: &str = "is about keepalived's own processes";
 const NOTHING_INSTEAD: &str = "there is nothing to do for it";
-const VRRP: &str = "is about VRRP, which directrix does not speak: it claims each VIP on its own interface and answers ARP for it";
+const VRRP: &str = "is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers ARP for it";
 const VRRP_INSTEAD: &str = "with one director, drop it and take the VIPs off the interface; with two, let keepalived \
                             keep the VRRP instance without the VIPs, and start and stop directrix by notify_master and notify_backup";
-const VRRP_PART: &str = "belongs to VRRP, which directrix does not speak";
+const VRRP_PART: &str = "belongs to VRRP, which directrix does not have";
 const VRRP_PART_INSTEAD: &str = "leave it in keepalived if that goes on to do VRRP";
 const STATIC: &str = "sets up the host's own network, which directrix leaves alone";
 const STATIC_INSTEAD: &str = "set it up where the host's network is configured";
 
-/// At the top of a file.
-pub(super) const ROOT: Table = &[
-    (&["vrrp_instance"], lost(VRRP, VRRP_INSTEAD)),
+/// Keywords at the top of a file.
+pub(super) const ROOT: KeywordTable = &[
+    (&["vrrp_instance"], warn(VRRP, VRRP_INSTEAD)),
     (
         &[
             "vrrp_sync_group",
@@ -81,7 +84,7 @@ pub(super) const ROOT: Table = &[
     ),
     (
         &["bfd_instance"],
-        note("watches a neighbour by BFD, which directrix does not speak", "run a BFD daemon for it"),
+        note("watches a neighbor by BFD, which directrix does not have", "run a BFD daemon for it"),
     ),
     (&["static_ipaddress", "static_routes", "static_rules"], note(STATIC, STATIC_INSTEAD)),
     (&["SSL"], note(NO_CHECKS, NO_CHECKS_INSTEAD)),
@@ -107,13 +110,13 @@ pub(super) const ROOT: Table = &[
     ),
 ];
 
-/// In `global_defs`. What is not here is about keepalived itself, its mails or VRRP.
-pub(super) const GLOBAL: Table = &[
+/// Keywords in `global_defs`. All others concern keepalived itself, its mails or VRRP.
+pub(super) const GLOBAL: KeywordTable = &[
     (
         &["lvs_sync_daemon", "lvs_sync_daemon_interface"],
-        lost(
+        warn(
             "starts a sync daemon, which directrix does not have: another director does not know these connections",
-            SYNC_DAEMON.1,
+            NO_SYNC_DAEMON_REMEDY,
         ),
     ),
     (&["lvs_flush", "lvs_flush_on_stop"], None),
@@ -134,7 +137,7 @@ pub(super) const GLOBAL: Table = &[
     ),
     (
         &["startup_script", "shutdown_script"],
-        lost(NO_SCRIPT, "run it from directrix.service by ExecStartPre= or ExecStopPost="),
+        warn(NO_SCRIPT, "run it from directrix.service by ExecStartPre= or ExecStopPost="),
     ),
     (
         &["nftables_ipvs"],
@@ -145,7 +148,7 @@ pub(super) const GLOBAL: Table = &[
     ),
 ];
 
-/// How servers are checked, for all of a service or for one.
+/// Settings of health checks, in a service or a server.
 const CHECKING: &[&str] = &[
     "delay_loop",
     "retry",
@@ -157,23 +160,20 @@ const CHECKING: &[&str] = &[
     "virtualhost",
 ];
 
-/// In `virtual_server`.
-pub(super) const SERVICE: Table = &[
+/// Keywords in `virtual_server`.
+pub(super) const SERVICE: KeywordTable = &[
     (CHECKING, note(NO_CHECKS, NO_CHECKS_INSTEAD)),
     (&["hysteresis", "omega", "ha_suspend"], note(NO_CHECKS, NO_CHECKS_INSTEAD)),
-    (
-        &["quorum"],
-        lost("asks for so much weight of living servers, which nobody counts any more", BY_IPVSADM),
-    ),
-    (&["quorum_up", "quorum_down"], lost(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
+    (&["quorum"], warn("is a minimum weight of live servers, which nothing counts any more", BY_IPVSADM)),
+    (&["quorum_up", "quorum_down"], warn(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
     (&["smtp_alert", "snmp_name"], note(NO_MAIL, NO_MAIL_INSTEAD)),
     (&["ip_family", "hashed", "sorry_server_inhibit", "sorry_server_lvs_method"], None),
 ];
 
-/// In `real_server`, besides the health checks.
-pub(super) const SERVER: Table = &[
+/// Keywords in `real_server`.
+pub(super) const SERVER: KeywordTable = &[
     (CHECKING, note(NO_CHECKS, NO_CHECKS_INSTEAD)),
-    (&["notify_up", "notify_down"], lost(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
+    (&["notify_up", "notify_down"], warn(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
     (&["smtp_alert", "snmp_name"], note(NO_MAIL, NO_MAIL_INSTEAD)),
     (
         &[
@@ -188,8 +188,8 @@ pub(super) const SERVER: Table = &[
             "PING_CHECK",
             "FILE_CHECK",
         ],
-        lost(
-            "is a health check, and directrix makes none: a server that is down goes on getting connections",
+        warn(
+            "is a health check, and directrix makes none: a server that is down still gets connections",
             BY_IPVSADM,
         ),
     ),
@@ -200,10 +200,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chapter_on_migration_has_every_keyword_of_a_virtual_server() {
-        let chapter = include_str!("../../../docs/migration.md");
+    fn migration_guide_lists_every_keyword() {
+        let guide = include_str!("../../../docs/migration.md");
         for keyword in [SERVICE, SERVER].into_iter().flatten().flat_map(|(keywords, _)| *keywords) {
-            assert!(chapter.contains(&format!("`{keyword}`")), "{keyword}");
+            assert!(guide.contains(&format!("`{keyword}`")), "{keyword}");
         }
     }
 }

@@ -1,46 +1,46 @@
-//! keepalived.conf(5): its virtual servers, and what there is to say about the rest.
+//! Reader of keepalived.conf(5): virtual servers, and notices for all other keywords.
 
 mod global;
 mod group;
 mod keywords;
-mod lines;
 mod parameters;
+mod preprocess;
 mod service;
+mod statement;
 mod surplus;
-mod tree;
 
 use super::description::Description;
-use super::host::Host;
-use super::remark::{Fault, Remarks};
+use super::environment::Environment;
+use super::notice::{InputError, Notices};
 use keywords::ROOT;
 
-/// Reads a configuration and what it includes. `id` is keepalived's `--config-id`.
+/// Reads a configuration and its includes. `id` is keepalived's `--config-id`.
 ///
 /// # Errors
-/// What keeps it from being read as keepalived's: braces, quotes, endless parameters.
+/// Unbalanced braces or quotes, and parameters or includes without end.
 pub(super) fn read(
     file: &str,
     text: &str,
     id: &str,
-    host: &dyn Host,
-    remarks: &mut Remarks,
-) -> Result<Description, Vec<Fault>> {
-    let lines = lines::read(file, text, id, host, remarks).map_err(|fault| vec![fault])?;
-    let entries = tree::read(&lines).map_err(|fault| vec![fault])?;
-    let groups = group::read(&entries, remarks);
+    host: &dyn Environment,
+    notices: &mut Notices,
+) -> Result<Description, Vec<InputError>> {
+    let lines = preprocess::read(file, text, id, host, notices).map_err(|fault| vec![fault])?;
+    let statements = statement::read(&lines).map_err(|fault| vec![fault])?;
+    let groups = group::read(&statements, notices);
     let (mut services, mut room) = (Vec::new(), service::COUNT_MAX);
-    for entry in &entries {
-        match entry.keyword() {
-            "virtual_server" => services.extend(service::read(entry, &groups, &mut room, remarks)),
+    for statement in &statements {
+        match statement.keyword() {
+            "virtual_server" => services.extend(service::read(statement, &groups, &mut room, notices)),
             "virtual_server_group" | "global_defs" => {}
-            _ => keywords::remark(ROOT, entry, remarks),
+            _ => keywords::add_notice(ROOT, statement, notices),
         }
     }
-    let timeouts = global::timeouts(&entries, remarks);
-    Ok(Description { interface: global::interface(&entries, &services), timeouts, services })
+    let timeouts = global::timeouts(&statements, notices);
+    Ok(Description { interface: global::interface(&statements, &services), timeouts, services })
 }
 
-/// Whether a file's first word is one of keepalived's.
+/// Whether the first word of a file belongs to keepalived.conf.
 pub(super) fn is_keyword(word: &str) -> bool {
     let own = ["virtual_server", "virtual_server_group", "global_defs"];
     let known = own.contains(&word) || ROOT.iter().any(|(keywords, _)| keywords.contains(&word));

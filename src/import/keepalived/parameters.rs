@@ -1,12 +1,11 @@
-//! Parameters of keepalived's files: `$NAME=value`, `$NAME`, `${NAME}`, and the sequences that set
-//! them one value after the other.
+//! Parameters of keepalived.conf: `$NAME=value`, `$NAME`, `${NAME}`, and the sequences `~SEQ` and `~LST`.
 
-use crate::import::remark::excerpt;
+use crate::import::notice::excerpt;
 
-/// Most rounds of a sequence: as many as an IPv4 network of a practical size has addresses.
+/// Bound of the rounds of a sequence: the addresses of an IPv4 /16.
 const ROUNDS_MAX: usize = 1 << 16;
 
-/// `$NAME=value` in its two parts.
+/// Splits `$NAME=value`.
 pub(super) fn definition(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.strip_prefix('$')?.split_once('=')?;
     let name = name.trim_end();
@@ -18,7 +17,7 @@ fn is_name(text: &str) -> bool {
     text.chars().all(letter) && text.starts_with(|c: char| letter(c) && !c.is_ascii_digit())
 }
 
-/// The line with its first known parameter put in; a parameter of several lines makes several of it.
+/// Substitutes the first known parameter of a line; one of several lines yields several lines.
 pub(super) fn substituted(text: &str, value: impl Fn(&str) -> Option<Vec<String>>) -> Option<Vec<String>> {
     let uses = text.match_indices('$').filter_map(|(at, _)| {
         let (name, length) = used(&text[at + 1..])?;
@@ -30,7 +29,7 @@ pub(super) fn substituted(text: &str, value: impl Fn(&str) -> Option<Vec<String>
     Some(lines)
 }
 
-/// The name after a `$`, and how many bytes it takes: `{NAME}`, or `NAME` up to a space or the end.
+/// Returns the name after a `$` and its length in bytes: `{NAME}`, or `NAME` up to a space or the end.
 fn used(rest: &str) -> Option<(&str, usize)> {
     if let Some((name, _)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
         return is_name(name).then_some((name, name.len() + 2));
@@ -39,50 +38,50 @@ fn used(rest: &str) -> Option<(&str, usize)> {
     is_name(name).then_some((name, name.len()))
 }
 
-/// The head of a `~SEQ` or `~LST` line, and what it is about.
+/// A `~SEQ` or `~LST` line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sequence {
     pub(super) names: Vec<String>,
-    /// For each round a value for each name.
+    /// One value for each name in each round.
     pub(super) rounds: Vec<Vec<String>>,
     pub(super) rest: String,
 }
 
-/// Parameters put into one item of a sequence, one after the other; more is taken for one that contains itself.
+/// Bound of the substitutions in one item of a sequence; above it the parameter is taken to contain itself.
 const SUBSTITUTIONS_MAX: usize = 32;
 
-/// Reads `~SEQ(var, start, step, end) rest` or `~LST(var, value, ...) rest`. Its items may be parameters of one
-/// line, whose values `value` knows; those in the rest are put in later, in each round.
+/// Parses `~SEQ(var, start, step, end) rest` or `~LST(var, value, ...) rest`. Items may be parameters of one line,
+/// looked up by `value`; parameters in the rest are substituted later, in each round.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The line is not a sequence.
 pub(super) fn sequence(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Sequence, String> {
-    let fault = || {
+    let error = || {
         let shown = excerpt(text);
         format!(
             "\"{shown}\" is not a sequence; write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)"
         )
     };
-    let (head, rest) = text.split_once(')').ok_or_else(fault)?;
-    let (kind, list) = head.split_once('(').ok_or_else(fault)?;
-    let items = items(list).iter().map(|item| filled_in(item, &value)).collect::<Option<Vec<_>>>();
-    let items = items.ok_or_else(fault)?;
-    let (first, values) = items.split_first().ok_or_else(fault)?;
+    let (head, rest) = text.split_once(')').ok_or_else(error)?;
+    let (kind, list) = head.split_once('(').ok_or_else(error)?;
+    let items = items(list).iter().map(|item| substituted_item(item, &value)).collect::<Option<Vec<_>>>();
+    let items = items.ok_or_else(error)?;
+    let (first, values) = items.split_first().ok_or_else(error)?;
     let rounds = match kind.trim() {
         "~SEQ" => steps(values, false).map(single),
         "~SEQx" => steps(values, true).map(single),
         "~LST" => Some(values.iter().map(|item| parts(item)).collect()),
         _ => None,
     };
-    let (names, rounds) = (parts(first), rounds.ok_or_else(fault)?);
-    let fits = rounds.iter().all(|round: &Vec<_>| round.len() == names.len());
-    if !fits || rounds.is_empty() || !names.iter().all(|name| is_name(name)) {
-        return Err(fault());
+    let (names, rounds) = (parts(first), rounds.ok_or_else(error)?);
+    let complete = rounds.iter().all(|round: &Vec<_>| round.len() == names.len());
+    if !complete || rounds.is_empty() || !names.iter().all(|name| is_name(name)) {
+        return Err(error());
     }
     Ok(Sequence { names, rounds, rest: rest.trim().to_owned() })
 }
 
-/// Items between commas, but for commas in braces.
+/// Splits at commas outside braces.
 fn items(list: &str) -> Vec<String> {
     let (mut items, mut depth) = (vec![String::new()], 0_usize);
     for letter in list.chars() {
@@ -100,8 +99,8 @@ fn items(list: &str) -> Vec<String> {
     items.iter().map(|item| item.trim().to_owned()).collect()
 }
 
-/// The item with its parameters put in; none if that never ends.
-fn filled_in(item: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+/// Substitutes the parameters of an item; `None` if that has no end.
+fn substituted_item(item: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut item = item.to_owned();
     for _ in 0..SUBSTITUTIONS_MAX {
         let mut uses = item.match_indices('$').map(|(at, _)| at);
@@ -115,7 +114,7 @@ fn filled_in(item: &str, value: impl Fn(&str) -> Option<String>) -> Option<Strin
     None
 }
 
-/// Like [`used`], but a name also ends at what separates items.
+/// Like [`used`], but a name also ends at a separator of items.
 fn used_in_item(rest: &str) -> Option<(&str, usize)> {
     if rest.starts_with('{') {
         return used(rest);
@@ -123,7 +122,7 @@ fn used_in_item(rest: &str) -> Option<(&str, usize)> {
     used(rest.split([',', '}', ' ', '\t']).next()?)
 }
 
-/// "{a, b}" as two, "a" as one.
+/// Splits "{a, b}" into two parts; "a" is one.
 fn parts(item: &str) -> Vec<String> {
     match item.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some(list) => list.split(',').map(|part| part.trim().to_owned()).collect(),
@@ -135,7 +134,7 @@ fn single(values: Vec<String>) -> Vec<Vec<String>> {
     values.into_iter().map(|value| vec![value]).collect()
 }
 
-/// Start and step may be left out: then they are 1 towards the end.
+/// Values of `~SEQ`; start and step are optional, 1 towards the end.
 fn steps(values: &[String], hex: bool) -> Option<Vec<String>> {
     let numbers: Vec<i64> = values.iter().map(|value| integer(value)).collect::<Option<_>>()?;
     let (first, step, last) = match numbers[..] {
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_put_in_where_they_are_known() {
+    fn known_parameters_are_substituted() {
         let value = |name: &str| match name {
             "A" => Some(vec!["1".to_owned()]),
             "M" => Some(vec!["one".to_owned(), "two".to_owned()]),
@@ -203,7 +202,7 @@ mod tests {
         }
     }
 
-    /// "names: round round | rest", a round's values between slashes.
+    /// Formats "names: round round | rest", with slashes between the values of a round.
     fn shown(text: &str) -> String {
         match sequence(text, |_| None) {
             Ok(Sequence { names, rounds, rest }) => {
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_count_and_list() {
+    fn sequences_are_expanded() {
         for (text, expected) in [
             ("~SEQ(S, 0, 3) ip 10.0.${S}.1", "S: 0 1 2 3 | ip 10.0.${S}.1"),
             ("~SEQ(S, 2) $S", "S: 1 2 | $S"),

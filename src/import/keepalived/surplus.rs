@@ -1,11 +1,12 @@
-//! What stands on a keyword's line and is not its own. keepalived reads a line up to a brace, takes its first word
-//! for the keyword and as many values as that has, and passes over the rest; a brace where none belongs
-//! it ignores (`read_line` and `process_stream` in its lib/parser.c).
+//! Words on a keyword's line beyond its values.
+//!
+//! keepalived reads a line up to a brace: the keyword, then as many values as it has. It ignores the rest, and
+//! unexpected braces (`read_line` and `process_stream` in its lib/parser.c).
 
-use super::tree::Entry;
-use crate::import::remark::Remarks;
+use super::statement::Statement;
+use crate::import::notice::Notices;
 
-/// Keywords without a value; so are health checks.
+/// Keywords without a value, besides health checks.
 const BARE: &[&str] = &[
     "ops",
     "hashed",
@@ -22,37 +23,37 @@ const BARE: &[&str] = &[
 const WITH_TWO: &[&str] = &["virtual_server", "real_server", "sorry_server", "fwmark"];
 /// Scripts, with the user and group that run them.
 const SCRIPTS: &[&str] = &["quorum_up", "quorum_down", "notify_up", "notify_down"];
-/// A tunnel's is followed by what it is made of.
+/// Forwarding methods; the type and port of a tunnel follow.
 const METHODS: &[&str] = &["lvs_method", "lb_kind", "sorry_server_lvs_method"];
-/// Keywords with a block; so are health checks.
+/// Keywords with a block, besides health checks.
 const WITH_BLOCK: &[&str] = &["virtual_server", "real_server"];
 
-/// Says what of the line of a virtual server, of one of its keywords, or of a group's member gets lost.
-pub(super) fn remark(entry: &Entry, remarks: &mut Remarks) {
-    let (own, surplus) = entry.words.split_at(own(entry).min(entry.words.len()));
-    let has_block = WITH_BLOCK.contains(&entry.keyword()) || is_check(entry);
-    let strange_block = entry.block.is_some() && !(has_block && surplus.is_empty());
-    if surplus.is_empty() && !strange_block {
+/// Adds a notice for words and blocks that keepalived ignores.
+pub(super) fn add_notice(statement: &Statement, notices: &mut Notices) {
+    let (own, surplus) = statement.words.split_at(own_words(statement).min(statement.words.len()));
+    let has_block = WITH_BLOCK.contains(&statement.keyword()) || is_check(statement);
+    let unexpected_block = statement.block.is_some() && !(has_block && surplus.is_empty());
+    if surplus.is_empty() && !unexpected_block {
         return;
     }
-    let block = if strange_block { " { ... }" } else { "" };
+    let block = if unexpected_block { " { ... }" } else { "" };
     let surplus = format!("{}{block}", surplus.join(" "));
     let (own, surplus) = (own.join(" "), surplus.trim_start());
-    let what = format!("{surplus:?} stands behind {own:?}, where keepalived passes over it, too");
-    remarks.lost(&entry.place, what, "write each keyword on a line of its own, and import it again");
+    let what = format!("{surplus:?} follows {own:?}, and keepalived ignores it, too");
+    notices.warn(&statement.location, what, "write each keyword on a line of its own, and import it again");
 }
 
-/// How many words the keyword and its values are.
-fn own(entry: &Entry) -> usize {
-    match entry.keyword() {
-        keyword if BARE.contains(&keyword) || is_check(entry) => 1,
+/// Counts the words of the keyword and its values.
+fn own_words(statement: &Statement) -> usize {
+    match statement.keyword() {
+        keyword if BARE.contains(&keyword) || is_check(statement) => 1,
         keyword if WITH_TWO.contains(&keyword) => 3,
         keyword if SCRIPTS.contains(&keyword) => usize::MAX,
-        keyword if METHODS.contains(&keyword) && entry.value() == Some("TUN") => usize::MAX,
+        keyword if METHODS.contains(&keyword) && statement.value() == Some("TUN") => usize::MAX,
         _ => 2,
     }
 }
 
-fn is_check(entry: &Entry) -> bool {
-    entry.keyword().ends_with("_CHECK") || entry.keyword().ends_with("_GET")
+fn is_check(statement: &Statement) -> bool {
+    statement.keyword().ends_with("_CHECK") || statement.keyword().ends_with("_GET")
 }

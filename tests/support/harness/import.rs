@@ -1,16 +1,16 @@
-//! Files of other tools: any bytes get a configuration that can be used, or reasons.
+//! Import: any bytes yield a valid configuration, or reasons.
 
-use directrix::import::{Failure, Format, Host, Import, Source, import};
+use directrix::import::{Environment, Import, ImportError, ImportFormat, ImportSource, import};
 use directrix::model::parse;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// A host whose every file is the one that is read.
+/// An environment in which each file has the content of the input.
 #[derive(Debug)]
 struct Mirror<'a>(&'a [u8]);
 
-impl Host for Mirror<'_> {
+impl Environment for Mirror<'_> {
     fn address(&self, name: &str) -> Option<IpAddr> {
         (name.len() == 3).then(|| IpAddr::from([192, 0, 2, 3]))
     }
@@ -32,10 +32,10 @@ impl Host for Mirror<'_> {
     }
 }
 
-/// Checks one file, as what it seems to be and as either format.
+/// Imports one file, by its recognized format and by each format.
 pub fn check(bytes: &[u8]) {
-    for format in [None, Some(Format::Ipvsadm), Some(Format::Keepalived)] {
-        let source = Source {
+    for format in [None, Some(ImportFormat::Ipvsadm), Some(ImportFormat::Keepalived)] {
+        let source = ImportSource {
             file: "f\u{7}",
             bytes,
             format,
@@ -45,7 +45,7 @@ pub fn check(bytes: &[u8]) {
         };
         match import(&source, &Mirror(bytes)) {
             Ok(import) => is_usable(&import),
-            Err(failure) => has_reasons(&failure),
+            Err(error) => has_reasons(&error),
         }
     }
 }
@@ -55,28 +55,28 @@ fn is_usable(import: &Import) {
         parse(Path::new("d.toml"), &import.toml).unwrap_or_else(|errors| panic!("{errors}\n{}", import.toml));
     let servers: usize = config.services.iter().map(|service| service.servers.len()).sum();
     assert_eq!((config.services.len(), servers), (import.services, import.servers), "{}", import.toml);
-    for remark in &import.remarks {
-        on_a_line(&remark.to_string());
+    for notice in &import.notices {
+        assert_one_line(&notice.to_string());
     }
 }
 
-fn has_reasons(failure: &Failure) {
-    match failure {
-        Failure::BadInput(faults) => {
-            assert!(!faults.is_empty(), "refused without a reason");
-            faults.iter().for_each(|fault| on_a_line(&fault.to_string()));
+fn has_reasons(error: &ImportError) {
+    match error {
+        ImportError::BadInput(errors) => {
+            assert!(!errors.is_empty(), "refused without a reason");
+            errors.iter().for_each(|error| assert_one_line(&error.to_string()));
         }
-        Failure::NothingLeft(remarks) => {
-            assert!(!remarks.is_empty(), "nothing left without a reason");
-            for remark in remarks {
-                let shown = remark.to_string();
-                on_a_line(&shown);
-                assert!(!shown.starts_with("the output"), "the reader refuses what was judged: {shown}");
+        ImportError::NothingLeft(notices) => {
+            assert!(!notices.is_empty(), "nothing left without a reason");
+            for notice in notices {
+                let shown = notice.to_string();
+                assert_one_line(&shown);
+                assert!(!shown.starts_with("the output"), "the parser rejects validated keys: {shown}");
             }
         }
     }
 }
 
-fn on_a_line(shown: &str) {
+fn assert_one_line(shown: &str) {
     assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
 }

@@ -1,85 +1,86 @@
-//! From lines to entries: words, and the block that follows them in braces.
+//! Parser of statements: words, and the block in braces after them.
 
-use super::lines::Line;
-use crate::import::description::Place;
-use crate::import::remark::{Fault, excerpt};
+use super::preprocess::Line;
+use crate::import::description::Location;
+use crate::import::notice::{InputError, excerpt};
 
-/// Blocks within blocks. keepalived has no use for more than five.
+/// Nesting depth of blocks; keepalived uses five.
 const DEPTH_MAX: usize = 32;
 
-/// A keyword with its values, and what stands in its braces.
+/// A keyword with its values and its block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) place: Place,
+pub(super) struct Statement {
+    pub(super) location: Location,
     /// The keyword first; never empty.
     pub(super) words: Vec<String>,
-    /// None without braces.
-    pub(super) block: Option<Vec<Entry>>,
+    /// `None` without braces.
+    pub(super) block: Option<Vec<Statement>>,
 }
 
-impl Entry {
+impl Statement {
     pub(super) fn keyword(&self) -> &str {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// The value after the keyword.
+    /// Returns the first value.
     pub(super) fn value(&self) -> Option<&str> {
         self.words.get(1).map(String::as_str)
     }
 
-    /// What its block holds.
-    pub(super) fn entries(&self) -> &[Entry] {
+    /// Returns the statements of the block.
+    pub(super) fn statements(&self) -> &[Statement] {
         self.block.as_deref().unwrap_or_default()
     }
 }
 
-/// Reads all lines.
+/// Parses all lines.
 ///
 /// # Errors
-/// Braces that do not fit together, a quote without an end.
-pub(super) fn read(lines: &[Line]) -> Result<Vec<Entry>, Fault> {
-    let mut tree = Tree { open: vec![Vec::new()], headings: Vec::new() };
+/// Unbalanced braces, unterminated quotes.
+pub(super) fn read(lines: &[Line]) -> Result<Vec<Statement>, InputError> {
+    let mut parser = Parser { open: vec![Vec::new()], headings: Vec::new() };
     for line in lines {
-        let (words, fault) = (&mut Vec::new(), |what: &str| Fault::at(&line.place, what));
-        for piece in pieces(&line.text).map_err(fault)? {
+        let mut words = Vec::new();
+        let error = |what: &str| InputError::at(&line.location, what);
+        for piece in pieces(&line.text).map_err(error)? {
             match piece {
                 Piece::Word(word) => words.push(word),
                 Piece::Open => {
-                    tree.entry(&line.place, words);
-                    tree.open().map_err(fault)?;
+                    parser.push(&line.location, &mut words);
+                    parser.open().map_err(error)?;
                 }
                 Piece::Close => {
-                    tree.entry(&line.place, words);
-                    tree.close().map_err(fault)?;
+                    parser.push(&line.location, &mut words);
+                    parser.close().map_err(error)?;
                 }
             }
         }
-        tree.entry(&line.place, words);
+        parser.push(&line.location, &mut words);
     }
-    tree.finish()
+    parser.finish()
 }
 
-struct Tree {
-    /// The file's entries, then those of each open block.
-    open: Vec<Vec<Entry>>,
-    /// What each open block belongs to.
-    headings: Vec<Entry>,
+struct Parser {
+    /// Statements of the file, then of each open block.
+    open: Vec<Vec<Statement>>,
+    /// Statements whose blocks are open.
+    headings: Vec<Statement>,
 }
 
-impl Tree {
-    fn entry(&mut self, place: &Place, words: &mut Vec<String>) {
+impl Parser {
+    fn push(&mut self, location: &Location, words: &mut Vec<String>) {
         let words = std::mem::take(words);
-        if let (false, Some(entries)) = (words.is_empty(), self.open.last_mut()) {
-            entries.push(Entry { place: place.clone(), words, block: None });
+        if let (false, Some(statements)) = (words.is_empty(), self.open.last_mut()) {
+            statements.push(Statement { location: location.clone(), words, block: None });
         }
     }
 
-    /// The block belongs to the entry before it, which may stand on an earlier line.
+    /// Opens a block of the last statement, which may be on an earlier line.
     fn open(&mut self) -> Result<(), &'static str> {
         if self.headings.len() == DEPTH_MAX {
-            return Err("blocks stand in one another more than 32 deep; is a \"}\" missing above?");
+            return Err("blocks are nested more than 32 deep; is a \"}\" missing above?");
         }
-        let heading = self.open.last_mut().and_then(Vec::pop).filter(|entry| entry.block.is_none());
+        let heading = self.open.last_mut().and_then(Vec::pop).filter(|statement| statement.block.is_none());
         self.headings.push(heading.ok_or("\"{\" follows no keyword; remove it, or write one before it")?);
         self.open.push(Vec::new());
         Ok(())
@@ -88,18 +89,18 @@ impl Tree {
     fn close(&mut self) -> Result<(), &'static str> {
         let mut heading = self.headings.pop().ok_or("\"}\" closes nothing; remove it")?;
         heading.block = self.open.pop();
-        if let Some(entries) = self.open.last_mut() {
-            entries.push(heading);
+        if let Some(statements) = self.open.last_mut() {
+            statements.push(heading);
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<Entry>, Fault> {
+    fn finish(mut self) -> Result<Vec<Statement>, InputError> {
         match self.headings.last() {
             Some(heading) => {
                 let keyword = excerpt(heading.keyword());
                 let what = format!("the block of {keyword} has no \"}}\"; add one where it ends");
-                Err(Fault::at(&heading.place, what))
+                Err(InputError::at(&heading.location, what))
             }
             None => Ok(self.open.pop().unwrap_or_default()),
         }
@@ -113,8 +114,8 @@ enum Piece {
     Close,
 }
 
-/// Words end at a space, a brace or a quote. What stands in double quotes is one word. The braces
-/// of a parameter that is not known belong to its word.
+/// Splits a line into words and braces. Words end at a space, a brace or a quote; a quoted string is one word.
+/// The braces of an unknown parameter belong to its word.
 fn pieces(text: &str) -> Result<Vec<Piece>, &'static str> {
     let (mut pieces, mut rest) = (Vec::new(), text.trim_start());
     while let Some(first) = rest.chars().next() {
@@ -157,28 +158,29 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<Line> {
-        let place = |line| Place { file: "k".into(), line };
+        let location = |line| Location { file: "k".into(), line };
         (1..)
             .zip(text.lines())
-            .map(|(line, text)| Line { place: place(line), text: text.to_owned() })
+            .map(|(line, text)| Line { location: location(line), text: text.to_owned() })
             .collect()
     }
 
-    /// Entries with their lines, blocks in parentheses.
-    fn shown(entries: &[Entry]) -> String {
-        let entries = entries.iter().map(|entry| {
-            let block = entry.block.as_ref().map(|block| format!("({})", shown(block))).unwrap_or_default();
-            format!("{}:{}{block}", entry.place.line, entry.words.join("_"))
+    /// Formats statements with their lines, blocks in parentheses.
+    fn shown(statements: &[Statement]) -> String {
+        let statements = statements.iter().map(|statement| {
+            let block =
+                statement.block.as_ref().map(|block| format!("({})", shown(block))).unwrap_or_default();
+            format!("{}:{}{block}", statement.location.line, statement.words.join("_"))
         });
-        entries.collect::<Vec<_>>().join(" ")
+        statements.collect::<Vec<_>>().join(" ")
     }
 
     fn read_shown(text: &str) -> String {
-        read(&lines(text)).map_or_else(|fault| fault.to_string(), |entries| shown(&entries))
+        read(&lines(text)).map_or_else(|error| error.to_string(), |statements| shown(&statements))
     }
 
     #[test]
-    fn braces_make_blocks_wherever_they_stand() {
+    fn braces_open_and_close_blocks() {
         for (text, expected) in [
             ("a b {\nc d\n}\ne", "1:a_b(2:c_d) 4:e"),
             ("a\n{\nb\n}", "1:a(3:b)"),
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn braces_that_do_not_fit_are_named() {
+    fn unbalanced_braces_are_refused() {
         for (text, expected) in [
             ("a {\nb {\nc\n}", "k:1: the block of a has no \"}\"; add one where it ends"),
             ("a {\n}\n}", "k:3: \"}\" closes nothing; remove it"),
@@ -209,8 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn deep_blocks_are_refused_before_they_use_up_the_stack() {
+    fn deep_blocks_are_refused() {
         let deep = read_shown(&"a {\n".repeat(1_000_000));
-        assert_eq!(deep, "k:33: blocks stand in one another more than 32 deep; is a \"}\" missing above?");
+        assert_eq!(deep, "k:33: blocks are nested more than 32 deep; is a \"}\" missing above?");
     }
 }

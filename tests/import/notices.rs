@@ -1,9 +1,9 @@
-//! What is said of what is not carried over, and how often.
+//! Notices: merging of equal texts, bounds of values, remedies.
 
-use crate::{Files, config, imported, refused, said, shown};
+use crate::{Files, config, imported, notices, refused, shown};
 use std::fmt::Write;
 
-/// Seven servers with the same check, and one with another one.
+/// Seven servers with the same check, and one with a different check.
 fn checked() -> String {
     let mut text = "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\n".to_owned();
     for server in 1..=8 {
@@ -14,9 +14,10 @@ fn checked() -> String {
 }
 
 #[test]
-fn the_same_sentence_is_said_once_with_all_its_lines() {
-    let said = said(&imported("k", &checked(), &Files::default()));
-    let begins: Vec<_> = said.iter().map(|line| line.split(" is a health check").next().unwrap()).collect();
+fn equal_notices_are_merged() {
+    let messages = notices(&imported("k", &checked(), &Files::default()));
+    let begins: Vec<_> =
+        messages.iter().map(|line| line.split(" is a health check").next().unwrap()).collect();
     assert_eq!(
         begins,
         ["k:5,9,13,17,21,25,29: not carried over: TCP_CHECK", "k:33: not carried over: HTTP_GET"]
@@ -24,19 +25,19 @@ fn the_same_sentence_is_said_once_with_all_its_lines() {
 }
 
 #[test]
-fn many_lines_are_counted() {
+fn surplus_lines_of_a_notice_are_counted() {
     let servers: String =
         (0..40).map(|n| format!("real_server 10.0.0.{n} 80 {{\nTCP_CHECK {{\n}}\n}}\n")).collect();
     let text = format!("virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\n{servers}}}\n");
-    let said = said(&imported("k", &text, &Files::default()));
+    let messages = notices(&imported("k", &text, &Files::default()));
     assert!(
-        said[0].starts_with("k:5,9,13,17,21,25,29,33,37,41 and 30 more: not carried over: TCP_CHECK"),
-        "{said:?}"
+        messages[0].starts_with("k:5,9,13,17,21,25,29,33,37,41 and 30 more: not carried over: TCP_CHECK"),
+        "{messages:?}"
     );
 }
 
 #[test]
-fn weights_out_of_range_become_the_nearest_in_range() {
+fn weights_out_of_range_are_clamped() {
     let text = "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\nweight 80000\n\
                 real_server 10.0.0.1 80 {\nweight 70000\n}\nreal_server 10.0.0.2 80 {\nweight 300\n}\n\
                 real_server 10.0.0.3 80 {\n}\nreal_server 10.0.0.4 80 {\nweight x\n}\n\
@@ -48,8 +49,8 @@ fn weights_out_of_range_become_the_nearest_in_range() {
     );
     let instead =
         "65535 stands in its place; scale the weights of the service down, so that their shares stay";
-    let said = said(&import);
-    let about: Vec<_> = said.iter().map(String::as_str).collect();
+    let messages = notices(&import);
+    let about: Vec<_> = messages.iter().map(String::as_str).collect();
     assert_eq!(
         about,
         [
@@ -62,7 +63,7 @@ fn weights_out_of_range_become_the_nearest_in_range() {
 }
 
 #[test]
-fn timeouts_out_of_range_become_the_nearest_in_range() {
+fn timeouts_out_of_range_are_clamped() {
     let text = "global_defs {\nlvs_timeouts tcp 2500000 udp 60\n}\n\
                 virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_method DR\npersistence_timeout 2600000\n\
                 real_server 10.0.0.1 80 {\n}\n}\n";
@@ -71,7 +72,7 @@ fn timeouts_out_of_range_become_the_nearest_in_range() {
     assert_eq!(config.director.timeouts.tcp.secs(), 2_147_483);
     assert_eq!(config.services[0].persistence.unwrap().timeout.secs(), 2_147_483);
     assert_eq!(
-        said(&import),
+        notices(&import),
         [
             "k:2: not carried over: the timeout tcp is 2500000, out of range; 2147483 stands in its place, 24 days",
             "k:7: not carried over: persistence of 2600000 s is out of range; 2147483 s stand in its place, 24 days",
@@ -79,42 +80,42 @@ fn timeouts_out_of_range_become_the_nearest_in_range() {
     );
 }
 
-/// The director's own host gets no frames from directrix.
+/// directrix delivers no frames to its own host.
 #[test]
-fn a_sorry_server_on_the_director_itself_gets_other_advice() {
+fn sorry_server_on_the_director_has_its_own_remedy() {
     for (address, own) in [("127.0.0.1", true), ("192.0.2.1", true), ("::1", true), ("10.0.0.99", false)] {
         let text = format!(
             "virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\nsorry_server {address} 80\nreal_server 10.0.0.1 80 {{\n}}\n}}\n"
         );
-        let said = said(&imported("k", &text, &Files::default()));
-        let local = "that is the director itself, to which directrix hands no frames: run the page on a host of the network, prepare it";
-        assert_eq!(said.len(), 1, "{said:?}");
+        let messages = notices(&imported("k", &text, &Files::default()));
+        let local = "that is the director itself, to which directrix delivers no frames: run the page on a host of the network, prepare it";
+        assert_eq!(messages.len(), 1, "{messages:?}");
         assert!(
-            said[0].starts_with(&format!(
+            messages[0].starts_with(&format!(
                 "k:4: not carried over: sorry_server {address} 80 takes over when no server is left"
             )),
-            "{said:?}"
+            "{messages:?}"
         );
-        assert_eq!(said[0].contains(local), own, "{said:?}");
-        assert!(said[0].contains("write it as a [[service.server]] with weight = 0"), "{said:?}");
+        assert_eq!(messages[0].contains(local), own, "{messages:?}");
+        assert!(messages[0].contains("write it as a [[service.server]] with weight = 0"), "{messages:?}");
     }
 }
 
 #[test]
-fn a_server_on_loopback_gets_advice_of_its_own() {
+fn loopback_server_has_its_own_remedy() {
     let text =
         "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1\n-a -t 192.0.2.1:80 -r 127.0.0.1:80 -w 0\n";
-    let said = said(&imported("f", text, &Files::default()));
+    let messages = notices(&imported("f", text, &Files::default()));
     assert_eq!(
-        said,
+        messages,
         ["f:3: not carried over: 127.0.0.1 is a loopback address, so this server is the director itself; \
-          directrix hands no frames to its own host: run it, or the page that stands in for the servers, on another \
+          directrix delivers no frames to its own host: run it, or the page that stands in for the servers, on another \
           host of the network, prepared by \"directrix realserver setup\""]
     );
 }
 
 #[test]
-fn input_that_is_no_text_is_told_from_a_configuration() {
+fn binary_input_is_refused() {
     let no_text = "this is not text, so it is neither a keepalived configuration nor ipvsadm rules; \
                    give keepalived.conf, or the output of \"ipvsadm -S -n\"";
     for bytes in [

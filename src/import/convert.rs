@@ -1,101 +1,77 @@
-//! From what a file means to what directrix can do of it: keys that the configuration's reader
-//! takes, and a remark for everything else.
+//! Conversion of a description into keys that the configuration's parser accepts, with a notice for each difference.
 
 use super::description::{
-    At, Description, Forward, Persistence, Place, Server, Service, Settings, Transport, Vip,
+    At, Description, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
+    Location, ServiceKey, Transport,
 };
-use super::judge::{self, Judge, key};
-use super::remark::Remarks;
+use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
+use super::notice::Notices;
+use super::validate::{self, Validator, key};
 use crate::ipvsadm::flag_name;
-use crate::model::Diagnostic;
-use crate::model::{SECONDS_MAX, Scheduler};
+use crate::model::{Diagnostic, SECONDS_MAX, Scheduler};
 use std::collections::HashSet;
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A real server's header.
-pub(super) const SERVER: &str = "[[service.server]]";
-
-/// A configuration to be written.
-#[derive(Debug, Default)]
-pub(super) struct Draft {
-    pub(super) timeouts: Vec<At<String>>,
-    pub(super) services: Vec<ServiceDraft>,
-}
-
-/// A `[[service]]`.
-#[derive(Debug)]
-pub(super) struct ServiceDraft {
-    pub(super) origin: At<String>,
-    pub(super) keys: Vec<String>,
-    pub(super) servers: Vec<ServerDraft>,
-    /// Why it is there only as a comment.
-    pub(super) left_out: Option<String>,
-}
-
-/// A `[[service.server]]`.
-#[derive(Debug)]
-pub(super) struct ServerDraft {
-    pub(super) place: Place,
-    pub(super) keys: Vec<String>,
-    /// Why it is there only as a comment.
-    pub(super) left_out: Option<String>,
-}
-
-/// Fits everything. With `direct`, servers that were reached otherwise will be prepared.
-pub(super) fn fit(description: &Description, direct: bool, remarks: &mut Remarks) -> Draft {
+/// Converts a description. `direct`: also servers with masquerading or a tunnel.
+pub(super) fn convert(description: &Description, direct: bool, notices: &mut Notices) -> ConfigDraft {
     let vips = description.services.iter().filter_map(|service| match service.vip {
-        Vip::Address(_, address) => Some(address.ip()),
-        Vip::Mark(_) => None,
+        ServiceKey::Address(_, address) => Some(address.ip()),
+        ServiceKey::Mark(_) => None,
     });
-    let judge = Judge::default();
-    let mut fitter = Fitter { vips: vips.collect(), seen: HashSet::new(), direct, judge, remarks };
-    let services = description.services.iter().map(|service| fitter.service(service)).collect();
-    Draft { timeouts: fitter.timeouts(description), services }
+    let validator = Validator::default();
+    let mut converter = Converter { vips: vips.collect(), seen: HashSet::new(), direct, validator, notices };
+    let services = description.services.iter().map(|service| converter.service(service)).collect();
+    ConfigDraft { timeouts: converter.timeouts(description), services }
 }
 
-struct Fitter<'r> {
+/// A line that this version may not accept, with the notice for that case.
+struct OptionalKey<'a> {
+    location: &'a Location,
+    line: String,
+    what: &'a str,
+    remedy: &'a str,
+}
+
+struct Converter<'r> {
     vips: HashSet<IpAddr>,
-    /// Services by what is shown of them.
+    /// Keys of the services so far, as text.
     seen: HashSet<String>,
     direct: bool,
-    judge: Judge,
-    remarks: &'r mut Remarks,
+    validator: Validator,
+    notices: &'r mut Notices,
 }
 
-impl Fitter<'_> {
+impl Converter<'_> {
     fn timeouts(&mut self, description: &Description) -> Vec<At<String>> {
         let timeouts = &description.timeouts;
         let named = [("tcp", &timeouts.tcp), ("tcpfin", &timeouts.tcp_fin), ("udp", &timeouts.udp)];
-        let set = named.into_iter().filter_map(|(name, timeout)| {
-            let timeout = timeout.as_ref()?;
-            if timeout.value > SECONDS_MAX {
-                let what = format!("the timeout {name} is {}, out of range", timeout.value);
-                self.remarks.lost(
-                    &timeout.place,
-                    what,
-                    format!("{SECONDS_MAX} stands in its place, 24 days"),
-                );
-            }
-            let line = format!("{name} = {}", timeout.value.min(SECONDS_MAX));
-            match judge::timeout_refusal(&line) {
-                None => Some(At::new(&timeout.place, line)),
-                Some(Diagnostic { what, remedy, .. }) => {
-                    self.remarks.lost(&timeout.place, format!("the timeout {what}"), remedy);
-                    None
-                }
-            }
-        });
-        set.collect()
+        named.into_iter().filter_map(|(name, timeout)| self.timeout(name, timeout.as_ref()?)).collect()
     }
 
-    fn service(&mut self, service: &Service) -> ServiceDraft {
+    fn timeout(&mut self, name: &str, timeout: &At<u32>) -> Option<At<String>> {
+        let At { location, value } = timeout;
+        if *value > SECONDS_MAX {
+            let what = format!("the timeout {name} is {value}, out of range");
+            self.notices.warn(location, what, format!("{SECONDS_MAX} stands in its place, 24 days"));
+        }
+        let line = format!("{name} = {}", value.min(&SECONDS_MAX));
+        match validate::timeout_error(&line) {
+            None => Some(At::new(location, line)),
+            Some(Diagnostic { what, remedy, .. }) => {
+                self.notices.warn(location, format!("the timeout {what}"), remedy);
+                None
+            }
+        }
+    }
+
+    fn service(&mut self, service: &ImportedService) -> ServiceDraft {
         let origin = service.origin.clone();
-        let place = &origin.place;
+        let location = &origin.location;
         let (transport, address) = match self.address(service) {
             Ok(found) => found,
-            Err((what, instead)) => {
-                self.remarks.lost(place, what.clone(), instead);
+            Err(Diagnostic { what, remedy, .. }) => {
+                self.notices.warn(location, what.clone(), remedy);
                 return ServiceDraft { origin, keys: Vec::new(), servers: Vec::new(), left_out: Some(what) };
             }
         };
@@ -104,51 +80,56 @@ impl Fitter<'_> {
         let servers = self.servers(service, address, &stand_in);
         let mut keys = identity(transport, address);
         keys.extend(settings);
-        let left_out = self.whole(service, &keys, &servers);
+        let left_out = self.reason_to_leave_out(service, &keys, &servers);
         ServiceDraft { origin, keys, servers, left_out }
     }
 
-    /// Why the service as a whole cannot be there.
-    fn whole(&mut self, service: &Service, keys: &[String], servers: &[ServerDraft]) -> Option<String> {
-        let (place, vip) = (&service.origin.place, service.vip);
+    /// Validates the complete service; returns the reason to write it only as a comment.
+    fn reason_to_leave_out(
+        &mut self,
+        service: &ImportedService,
+        keys: &[String],
+        servers: &[ServerDraft],
+    ) -> Option<String> {
+        let (location, vip) = (&service.origin.location, service.vip);
         if !servers.is_empty() && servers.iter().all(|server| server.left_out.is_some()) {
             let what = format!("{vip}: none of its servers is carried over");
             let instead = "remove the \"#\" before it in the output once its servers are prepared";
-            self.remarks.lost(place, what, instead);
+            self.notices.warn(location, what, instead);
             return Some("none of its servers can be reached by direct routing as it is".into());
         }
         let live = servers.iter().filter(|server| server.left_out.is_none());
         let lines: Vec<_> = live
             .flat_map(|server| iter::once(SERVER).chain(server.keys.iter().map(String::as_str)))
             .collect();
-        let Diagnostic { what, remedy, .. } = self.judge.refusal(&[keys.join("\n"), lines.join("\n")])?;
-        self.remarks.lost(place, format!("{vip}: {what}"), remedy);
+        let Diagnostic { what, remedy, .. } = self.validator.error(&[keys.join("\n"), lines.join("\n")])?;
+        self.notices.warn(location, format!("{vip}: {what}"), remedy);
         Some(what)
     }
 
-    /// The address, or why directrix cannot serve it and what to do instead.
-    fn address(&mut self, service: &Service) -> Result<(Transport, SocketAddr), (String, String)> {
-        let refuse = |what: String, instead: &str| Err((what, instead.to_owned()));
+    /// Validates the address of a service.
+    fn address(&mut self, service: &ImportedService) -> Result<(Transport, SocketAddr), Diagnostic> {
+        let refuse = |what: String, remedy: &str| Err(Diagnostic::invalid_rules(what, remedy));
         let vip = service.vip;
         let (transport, address) = match vip {
-            Vip::Mark(_) => {
+            ServiceKey::Mark(_) => {
                 let what = format!("{vip}: directrix takes frames before netfilter could mark them");
                 return refuse(what, "write a [[service]] for each address and port that gets this mark");
             }
-            Vip::Address(Transport::Sctp, _) => {
+            ServiceKey::Address(Transport::Sctp, _) => {
                 return refuse(
                     format!("{vip}: directrix does not know SCTP"),
                     "leave it in IPVS, on another VIP",
                 );
             }
-            Vip::Address(transport, address) => (transport, address),
+            ServiceKey::Address(transport, address) => (transport, address),
         };
         if !self.seen.insert(vip.to_string()) {
             return refuse(format!("{vip} is a service already"), "merge the servers of the two");
         }
-        // A wildcard port needs persistence, which is a matter of its settings.
+        // Port 1 stands in for the wildcard port, which the parser accepts only with persistence.
         let some_port = SocketAddr::new(address.ip(), address.port().max(1));
-        match self.judge.refusal(&identity(transport, some_port)) {
+        match self.validator.error(&identity(transport, some_port)) {
             None => Ok((transport, address)),
             Some(Diagnostic { what, .. }) if address.is_ipv6() => {
                 refuse(format!("{vip}: {what}"), "leave it in IPVS until directrix has IPv6")
@@ -157,23 +138,27 @@ impl Fitter<'_> {
         }
     }
 
-    /// The keys besides those that identify a service, which stand before them.
-    fn settings(&mut self, settings: &Settings, identity: &[String]) -> Vec<String> {
+    /// Converts the settings of a service; `identity` has the lines before them.
+    fn settings(&mut self, settings: &ImportedSettings, identity: &[String]) -> Vec<String> {
         let keys = &mut identity.to_vec();
         let scheduler = self.scheduler(settings.scheduler.as_ref(), keys);
         self.flags(&settings.flags, &scheduler, keys);
         if let Some(persistence) = &settings.persistence {
             self.persistence(persistence, keys);
         }
-        if let Some(place) = &settings.one_packet {
-            let what = "one-packet scheduling (ops)";
-            let instead = "datagrams of one client go to one server until it has been silent for a while";
-            self.optional(place, keys, "one_packet = true".into(), (what, instead));
+        if let Some(location) = &settings.one_packet {
+            let key = OptionalKey {
+                location,
+                line: "one_packet = true".into(),
+                what: "one-packet scheduling (ops)",
+                remedy: "datagrams of one client go to one server until it has been silent for a while",
+            };
+            self.optional(key, keys);
         }
         if let Some(engine) = &settings.engine {
             let what =
                 format!("persistence engine {:?}: directrix looks at addresses and ports only", engine.value);
-            self.remarks.lost(&engine.place, what, "clients are told apart by address; see persistence");
+            self.notices.warn(&engine.location, what, "clients are told apart by address; see persistence");
         }
         keys.split_off(identity.len())
     }
@@ -184,38 +169,38 @@ impl Fitter<'_> {
             keys.push(key("scheduler", default));
             return default.to_owned();
         };
-        match self.judge.with(keys, key("scheduler", &wanted.value)) {
+        match self.validator.append(keys, key("scheduler", &wanted.value)) {
             Ok(more) => {
                 *keys = more;
                 wanted.value.clone()
             }
             Err(Diagnostic { what, remedy, .. }) => {
                 let instead = format!("{default} stands in its place; {remedy}");
-                self.remarks.lost(&wanted.place, what, instead);
+                self.notices.warn(&wanted.location, what, instead);
                 keys.push(key("scheduler", default));
                 default.to_owned()
             }
         }
     }
 
-    /// Flags one by one, by the names that their scheduler gives them.
+    /// Validates flags one by one, by the names of their scheduler.
     fn flags(&mut self, flags: &[At<String>], scheduler: &str, keys: &mut Vec<String>) {
         let mut taken: Vec<String> = Vec::new();
         for flag in flags {
             let Some(name) = flag_name(&flag.value, scheduler) else {
                 let what = format!("{} means nothing to the scheduler {scheduler}", flag.value);
-                self.remarks.note(&flag.place, what, "it is left out");
+                self.notices.note(&flag.location, what, "it is left out");
                 continue;
             };
             let mut more = taken.clone();
             more.push(toml::Value::from(name.as_str()).to_string());
-            match self.judge.with(keys, format!("scheduler_flags = [{}]", more.join(", "))) {
+            match self.validator.append(keys, format!("scheduler_flags = [{}]", more.join(", "))) {
                 Ok(_) if taken.contains(&more[more.len() - 1]) => {}
                 Ok(_) => taken = more,
                 Err(Diagnostic { what, .. }) => {
                     let what = format!("flag {name:?} of the scheduler {scheduler}: {what}");
-                    self.remarks.lost(
-                        &flag.place,
+                    self.notices.warn(
+                        &flag.location,
                         what,
                         "only sh and mh have flags; for others they mean nothing",
                     );
@@ -227,56 +212,52 @@ impl Fitter<'_> {
         }
     }
 
-    /// A mask that is refused takes not all of the persistence with it.
-    fn persistence(&mut self, persistence: &At<Persistence>, keys: &mut Vec<String>) {
-        let Persistence { timeout, netmask } = &persistence.value;
+    /// Converts persistence, without its mask if the parser rejects that.
+    fn persistence(&mut self, persistence: &At<ImportedPersistence>, keys: &mut Vec<String>) {
+        let ImportedPersistence { timeout, netmask } = &persistence.value;
         if *timeout > SECONDS_MAX {
             let what = format!("persistence of {timeout} s is out of range");
             let instead = format!("{SECONDS_MAX} s stand in its place, 24 days");
-            self.remarks.lost(&persistence.place, what, instead);
+            self.notices.warn(&persistence.location, what, instead);
         }
         let timeout = timeout.min(&SECONDS_MAX);
-        let instead = "scheduler = \"sh\" or \"mh\" keeps a client at its server, too";
+        let remedy = "scheduler = \"sh\" or \"mh\" keeps a client at its server, too";
         let what = format!("persistence of {timeout} s");
         let alone = format!("persistence = {{ timeout = {timeout} }}");
         let masked = netmask.as_ref().map(|mask| format!("timeout = {timeout}, {}", key("netmask", mask)));
         let Some(masked) = masked.map(|table| format!("persistence = {{ {table} }}")) else {
-            return self.optional(&persistence.place, keys, alone, (&what, instead));
+            let key = OptionalKey { location: &persistence.location, line: alone, what: &what, remedy };
+            return self.optional(key, keys);
         };
-        match (self.judge.with(keys, masked), self.judge.with(keys, alone)) {
+        match (self.validator.append(keys, masked), self.validator.append(keys, alone)) {
             (Ok(more), _) => *keys = more,
             (Err(Diagnostic { what, remedy, .. }), Ok(more)) => {
                 *keys = more;
-                self.remarks.lost(&persistence.place, what, remedy);
+                self.notices.warn(&persistence.location, what, remedy);
             }
-            (_, Err(refusal)) => {
-                self.remarks.lost(&persistence.place, format!("{what}: {}", refusal.what), instead);
+            (_, Err(error)) => {
+                self.notices.warn(&persistence.location, format!("{what}: {}", error.what), remedy);
             }
         }
     }
 
-    /// Adds a line if the reader takes it, and else a remark: what is lost, and what to do.
-    fn optional(
-        &mut self,
-        place: &Place,
-        keys: &mut Vec<String>,
-        line: String,
-        (what, instead): (&str, &str),
-    ) {
-        match self.judge.with(keys, line) {
+    /// Appends a line if the parser accepts it, else adds a notice.
+    fn optional(&mut self, key: OptionalKey<'_>, keys: &mut Vec<String>) {
+        let OptionalKey { location, line, what, remedy } = key;
+        match self.validator.append(keys, line) {
             Ok(more) => *keys = more,
-            Err(refusal) => self.remarks.lost(place, format!("{what}: {}", refusal.what), instead),
+            Err(error) => self.notices.warn(location, format!("{what}: {}", error.what), remedy),
         }
     }
 
-    fn servers(&mut self, service: &Service, vip: SocketAddr, keys: &[String]) -> Vec<ServerDraft> {
+    fn servers(&mut self, service: &ImportedService, vip: SocketAddr, keys: &[String]) -> Vec<ServerDraft> {
         let mut seen = HashSet::new();
         let servers = service.servers.iter().filter_map(|server| {
             let direct = self.direct || server.forward == Forward::Direct;
             if direct && !seen.insert(server.address) {
                 let what = format!("{} is a server of {} already", server.address, service.vip);
-                self.remarks.lost(
-                    &server.place,
+                self.notices.warn(
+                    &server.location,
                     what,
                     "give the first one the weight of both, if that is meant",
                 );
@@ -287,60 +268,66 @@ impl Fitter<'_> {
         servers.collect()
     }
 
-    fn server(&mut self, server: &Server, vip: SocketAddr, service: &[String]) -> Option<ServerDraft> {
-        let Server { place, address, .. } = server;
+    fn server(
+        &mut self,
+        server: &ImportedServer,
+        vip: SocketAddr,
+        service: &[String],
+    ) -> Option<ServerDraft> {
+        let ImportedServer { location, address, .. } = server;
         if self.vips.contains(address) {
             let what = format!("{address} is a VIP, so this server is the director itself");
-            self.remarks.lost(
-                place,
+            self.notices.warn(
+                location,
                 what,
-                "run the server elsewhere: directrix does not hand frames to its own host",
+                "run the server elsewhere: directrix delivers no frames to its own host",
             );
             return None;
         }
         if address.is_loopback() {
             let what = format!("{address} is a loopback address, so this server is the director itself");
-            self.remarks.lost(place, what, judge::OWN_HOST);
+            self.notices.warn(location, what, validate::SERVER_ON_DIRECTOR);
             return None;
         }
         let mut keys = service.to_vec();
         keys.push(SERVER.into());
         for line in [key("address", &address.to_string()), format!("weight = {}", server.weight)] {
-            match self.judge.with(&keys, line) {
+            match self.validator.append(&keys, line) {
                 Ok(more) => keys = more,
                 Err(Diagnostic { what, remedy, .. }) => {
-                    self.remarks.lost(place, format!("real server {address}: {what}"), remedy);
+                    self.notices.warn(location, format!("real server {address}: {what}"), remedy);
                     return None;
                 }
             }
         }
         self.thresholds(server, &mut keys);
         let keys = keys.split_off(service.len() + 1);
-        Some(ServerDraft { place: place.clone(), keys, left_out: self.left_out(server, vip) })
+        Some(ServerDraft { location: location.clone(), keys, left_out: self.left_out(server, vip) })
     }
 
-    /// A lower one alone means nothing.
-    fn thresholds(&mut self, server: &Server, keys: &mut Vec<String>) {
+    /// Converts thresholds; a lower threshold needs an upper one.
+    fn thresholds(&mut self, server: &ImportedServer, keys: &mut Vec<String>) {
         if server.upper == 0 && server.lower > 0 {
             let what = format!("lower threshold {} without an upper one", server.lower);
-            return self.remarks.note(
-                &server.place,
+            return self.notices.note(
+                &server.location,
                 what,
                 "IPVS refuses such a server (ERANGE): it is carried over without",
             );
         }
-        let instead = "watch the server's connections, and set its weight to 0 by \"directrix ipvsadm -e\"";
+        let remedy = "watch the server's connections, and set its weight to 0 by \"directrix ipvsadm -e\"";
         for (name, limit) in [("upper_threshold", server.upper), ("lower_threshold", server.lower)] {
             if limit > 0 {
                 let what = format!("{name} {limit} of {}", server.address);
-                self.optional(&server.place, keys, format!("{name} = {limit}"), (&what, instead));
+                let line = format!("{name} = {limit}");
+                self.optional(OptionalKey { location: &server.location, line, what: &what, remedy }, keys);
             }
         }
     }
 
-    /// Why a server cannot be reached as it was; its port is none of the reasons.
-    fn left_out(&mut self, server: &Server, vip: SocketAddr) -> Option<String> {
-        let Server { place, address, port, .. } = server;
+    /// Returns the reason to write a server only as a comment: its forwarding method. A different port is only a note.
+    fn left_out(&mut self, server: &ImportedServer, vip: SocketAddr) -> Option<String> {
+        let ImportedServer { location, address, port, .. } = server;
         let other_port = *port != 0 && *port != vip.port();
         let method = match server.forward {
             Forward::Direct => {
@@ -363,32 +350,31 @@ impl Fitter<'_> {
         );
         let what = format!("{address} was reached {method}, and directrix knows direct routing only");
         if self.direct {
-            self.remarks.note(place, what, format!("{setup}, before directrix starts"));
+            self.notices.note(location, what, format!("{setup}, before directrix starts"));
             return None;
         }
         let instead =
             format!("{setup}; then import again with --direct, or remove the \"#\" before it in the output");
-        self.remarks.lost(place, what.clone(), instead);
+        self.notices.warn(location, what.clone(), instead);
         Some(what)
     }
 
-    fn note_port(&mut self, Server { place, address, port, .. }: &Server, own: u16) {
+    fn note_port(&mut self, ImportedServer { location, address, port, .. }: &ImportedServer, own: u16) {
         let (what, own) = match own {
             0 => (format!("{address} has port {port}, and the service the wildcard port"), "a client's"),
             _ => (format!("{address} has port {port}, not the service's {own}"), "the service's"),
         };
         let instead = format!("IPVS sends to {own} port as well: direct routing cannot change it");
-        self.remarks.note(place, what, instead);
+        self.notices.note(location, what, instead);
     }
 }
 
-/// The keys that identify a service.
+/// Returns the lines that identify a service.
 fn identity(transport: Transport, address: SocketAddr) -> Vec<String> {
     vec!["[[service]]".into(), key("protocol", transport.name()), key("address", &address.to_string())]
 }
 
-/// An address that no host has (RFC 7600, RFC 6666), so that what is judged does not hang on the
-/// service's own.
+/// Address of no host (RFC 7600, RFC 6666) for validation of settings apart from the address of the service.
 fn stand_in(address: SocketAddr) -> SocketAddr {
     let ip: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::new(192, 0, 0, 8).into(),

@@ -1,23 +1,21 @@
-//! Writes directrix's configuration, with comments that say where each part comes from.
+//! Writes the configuration as TOML, with a comment for the origin of each part.
 
 use super::description::At;
-use super::fit::{Draft, SERVER, ServerDraft, ServiceDraft};
-use super::judge::key;
-use super::remark::printable;
+use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
+use super::notice::printable;
+use super::validate::key;
 
-/// Where VIP traffic arrives, and where that comes from.
-pub(super) struct Interface {
+/// Interface of the VIP traffic, and the origin of its name.
+pub(super) struct InterfaceChoice {
     pub(super) name: String,
     pub(super) origin: String,
 }
 
-/// The whole file. `source` says what it was made of.
-pub(super) fn write(source: &str, interface: &Interface, draft: &Draft) -> String {
+/// Writes the configuration. `source` describes the input.
+pub(super) fn config(source: &str, interface: &InterfaceChoice, draft: &ConfigDraft) -> String {
     let mut out = Writer(String::new());
     out.comment(&format!("Written by \"directrix import\" from {source}."));
-    out.comment(
-        "What each key means, and those that are not here: directrix.example.toml. To check this file:",
-    );
+    out.comment("All keys and their meaning: directrix.example.toml. To check this file:");
     out.comment("directrix run --check --config FILE");
     out.blank();
     out.line("[director]");
@@ -53,15 +51,15 @@ impl Writer {
             self.line("[director.timeouts]");
         }
         for timeout in timeouts {
-            self.commented(&timeout.value, &timeout.place.to_string());
+            self.commented(&timeout.value, &timeout.location.to_string());
         }
     }
 
     fn service(&mut self, service: &ServiceDraft) {
         self.blank();
-        self.comment(&format!("{}: {}", service.origin.place, service.origin.value));
-        if let Some(why) = &service.left_out {
-            self.comment(&format!("Not carried over: {why}."));
+        self.comment(&format!("{}: {}", service.origin.location, service.origin.value));
+        if let Some(reason) = &service.left_out {
+            self.comment(&format!("Not carried over: {reason}."));
         }
         let live = service.left_out.is_none();
         self.keys(&service.keys, live);
@@ -72,9 +70,9 @@ impl Writer {
         if live {
             self.blank();
         }
-        self.comment(&server.place.to_string());
-        if let Some(why) = &server.left_out {
-            self.comment(&format!("Not carried over: {why}."));
+        self.comment(&server.location.to_string());
+        if let Some(reason) = &server.left_out {
+            self.comment(&format!("Not carried over: {reason}."));
         }
         let live = live && server.left_out.is_none();
         self.keys(&[SERVER.to_owned()], live);

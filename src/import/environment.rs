@@ -1,4 +1,4 @@
-//! What an import asks of the host: names, and files that a file includes.
+//! The host as an import reads it: names, ports and included files.
 
 use crate::model::read_file;
 use std::fs;
@@ -6,24 +6,24 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-/// A host that knows names and has files.
-pub trait Host {
-    /// The IPv4 address of a name.
+/// Look-ups of an import on its host; tests substitute their own.
+pub trait Environment {
+    /// Resolves a name to an IPv4 address.
     fn address(&self, name: &str) -> Option<IpAddr>;
 
-    /// The port that a name means with a protocol ("tcp", "udp", "sctp").
+    /// Resolves a port name for a protocol ("tcp", "udp", "sctp").
     fn port(&self, name: &str, protocol: &str) -> Option<u16>;
 
-    /// This host's name up to the first dot.
+    /// Returns the host name up to the first dot.
     fn name(&self) -> Option<String>;
 
-    /// The regular files that a pattern of glob(7) matches, in order.
+    /// Returns the regular files that match a glob(7) pattern, sorted.
     fn files(&self, pattern: &str) -> Vec<PathBuf>;
 
-    /// The content of a file.
+    /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
 }
 
@@ -31,7 +31,7 @@ pub trait Host {
 #[derive(Clone, Copy, Debug)]
 pub struct ThisHost;
 
-impl Host for ThisHost {
+impl Environment for ThisHost {
     fn address(&self, name: &str) -> Option<IpAddr> {
         let mut addresses = (name, 0).to_socket_addrs().ok()?;
         addresses.find(SocketAddr::is_ipv4).map(|address| address.ip())
@@ -57,7 +57,7 @@ impl Host for ThisHost {
     }
 }
 
-/// services(5): name, port/protocol, aliases.
+/// Looks up a port in services(5): name, port/protocol, aliases.
 fn find_port(services: &str, wanted: &str, protocol: &str) -> Option<u16> {
     services.lines().find_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
@@ -67,15 +67,15 @@ fn find_port(services: &str, wanted: &str, protocol: &str) -> Option<u16> {
     })
 }
 
-/// More alternatives than anybody writes.
+/// Bound of the alternatives of one pattern.
 const ALTERNATIVES_MAX: usize = 1000;
 
-/// "{a,b}c" as csh expands it: "ac" and "bc".
+/// Expands braces as csh does: "{a,b}c" to "ac" and "bc".
 fn alternatives(pattern: &str) -> Vec<String> {
     let (mut done, mut open) = (Vec::new(), vec![pattern.to_owned()]);
     while let Some(pattern) = open.pop() {
         match innermost(&pattern) {
-            Some((before, list, after)) if done.len() + open.len() < ALTERNATIVES_MAX => {
+            Some(Braces { before, list, after }) if done.len() + open.len() < ALTERNATIVES_MAX => {
                 open.extend(list.split(',').rev().map(|choice| format!("{before}{choice}{after}")));
             }
             _ => done.push(pattern),
@@ -84,11 +84,18 @@ fn alternatives(pattern: &str) -> Vec<String> {
     done
 }
 
-/// The first pair of braces without another one inside.
-fn innermost(pattern: &str) -> Option<(&str, &str, &str)> {
+/// A pair of braces, and the pattern around it.
+struct Braces<'p> {
+    before: &'p str,
+    list: &'p str,
+    after: &'p str,
+}
+
+/// Finds the first pair of braces without another pair inside.
+fn innermost(pattern: &str) -> Option<Braces<'_>> {
     let (before, after) = pattern.split_once('}')?;
     let (before, list) = before.rsplit_once('{')?;
-    Some((before, list, after))
+    Some(Braces { before, list, after })
 }
 
 #[cfg(test)]
@@ -96,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn braces_stand_for_alternatives() {
+    fn braces_expand_to_alternatives() {
         for (pattern, expected) in [
             ("a", &["a"][..]),
             ("{a,b}c", &["ac", "bc"]),
@@ -110,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_have_names_and_aliases_for_one_protocol() {
+    fn ports_are_found_by_name_alias_and_protocol() {
         let services =
             "# comment 1/tcp\nhttp\t80/tcp  www # web\ndomain 53/udp\nipfix 4739/sctp\nbroken\nodd x/tcp\n";
         assert_eq!(find_port(services, "www", "tcp"), Some(80));

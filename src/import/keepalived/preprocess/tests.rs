@@ -1,17 +1,17 @@
 //! Comments, includes and parameters.
 
 use super::*;
-use crate::import::host::ThisHost;
+use crate::import::environment::ThisHost;
 
-/// "line text", a line each.
+/// Formats "number text" for each line.
 fn shown(text: &str) -> String {
-    let lines = read("k", text, "main", &ThisHost, &mut Remarks::default()).unwrap();
-    let lines: Vec<_> = lines.iter().map(|line| format!("{} {}", line.place.line, line.text)).collect();
+    let lines = read("k", text, "main", &ThisHost, &mut Notices::default()).unwrap();
+    let lines: Vec<_> = lines.iter().map(|line| format!("{} {}", line.location.line, line.text)).collect();
     lines.join("|")
 }
 
 #[test]
-fn comments_end_lines_but_for_quotes_and_backslashes() {
+fn comments_are_removed() {
     for (text, expected) in [
         ("a # b\n! c\n\n  d!e", "1 a|4 d"),
         ("a \"b # c\" # d", "1 a \"b # c\""),
@@ -23,7 +23,7 @@ fn comments_end_lines_but_for_quotes_and_backslashes() {
 }
 
 #[test]
-fn conditions_ask_for_the_id() {
+fn conditions_select_by_id() {
     for (text, expected) in [
         ("@main a", "1 a"),
         ("@other a\nb", "2 b"),
@@ -37,7 +37,7 @@ fn conditions_ask_for_the_id() {
 }
 
 #[test]
-fn parameters_hold_lines_and_stand_where_they_are_used() {
+fn parameters_are_substituted() {
     for (text, expected) in [
         ("$A=1\nx $A\n$A=2\nx ${A}y", "2 x 1|4 x 2y"),
         ("$A=${B}0\n$B=1\nx $A", "3 x 10"),
@@ -52,8 +52,8 @@ fn parameters_hold_lines_and_stand_where_they_are_used() {
 }
 
 #[test]
-fn lines_without_end_are_refused() {
-    let fault = |text: &str| read("k", text, "", &ThisHost, &mut Remarks::default()).unwrap_err().to_string();
+fn endless_lines_are_refused() {
+    let fault = |text: &str| read("k", text, "", &ThisHost, &mut Notices::default()).unwrap_err().to_string();
     assert_eq!(fault("$A=x ${A} $A\n$A"), "k:2: a parameter contains itself; write a value without it");
     assert_eq!(fault("$A= \\\na \\\n$A\n$A"), "k:4: a parameter contains itself; write a value without it");
     assert_eq!(fault(&"x".repeat(5000)), "k:1: the line is longer than 4096 bytes; break it");

@@ -1,0 +1,32 @@
+//! Converted services and servers, as lines of the configuration.
+
+use super::description::{At, Location};
+
+/// Table header of a real server.
+pub(super) const SERVER: &str = "[[service.server]]";
+
+/// Configuration to write.
+#[derive(Debug, Default)]
+pub(super) struct ConfigDraft {
+    pub(super) timeouts: Vec<At<String>>,
+    pub(super) services: Vec<ServiceDraft>,
+}
+
+/// A `[[service]]` table.
+#[derive(Debug)]
+pub(super) struct ServiceDraft {
+    pub(super) origin: At<String>,
+    pub(super) keys: Vec<String>,
+    pub(super) servers: Vec<ServerDraft>,
+    /// Reason to write it only as a comment.
+    pub(super) left_out: Option<String>,
+}
+
+/// A `[[service.server]]` table.
+#[derive(Debug)]
+pub(super) struct ServerDraft {
+    pub(super) location: Location,
+    pub(super) keys: Vec<String>,
+    /// Reason to write it only as a comment.
+    pub(super) left_out: Option<String>,
+}
