@@ -611,7 +611,7 @@ fn a_good_configuration_passes_the_check() {
 }
 
 /// Valid files that are invalid on this host: eth0 exists, in another network than the server.
-const MISFITS: &[Case] = &[
+const INVALID_ON_THIS_HOST: &[Case] = &[
     (
         "directrix run -c good.toml",
         1,
@@ -672,7 +672,7 @@ fn configurations_that_do_not_fit_the_host() {
     let (place, host, peer) = (Place::new(), Netns::new("bad"), Netns::new("peer"));
     veth((&host, "eth0"), (&peer, "eth0"), 1);
     host.run("ip address add 10.9.0.1/24 dev eth0");
-    for case in MISFITS {
+    for case in INVALID_ON_THIS_HOST {
         place.check(host.command(case.0), *case);
     }
 }

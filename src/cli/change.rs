@@ -6,7 +6,7 @@ use super::status::{BAD_INPUT, fail};
 use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::{Blocking, ClientError};
-use crate::model::{Config, Diagnostics, Difference, ServiceAddress, read_file, read_input};
+use crate::model::{Config, Diagnostics, Difference, ServiceAddress, read_file, read_input, restart_needed};
 use crate::wire::Protocol;
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
@@ -87,7 +87,7 @@ pub(super) fn plan(args: &PlanArgs, socket: &Path) -> ExitCode {
             plan => plan?,
         };
         plan.changes.iter().for_each(|change| println!("{change}"));
-        plan.restarts.iter().for_each(|key| println!("! {key}: only a new start changes that"));
+        plan.restarts.iter().for_each(|key| println!("! {}", restart_needed(key)));
         match plan.refusal {
             Some(refusal) => anyhow::bail!("a reload would refuse the whole file: {refusal}"),
             None if plan.changes.is_empty() => println!("nothing would change"),
@@ -115,8 +115,7 @@ fn compare(config: &Config, running: &Config) -> api::Plan {
     let changes = running.rules().differences(&config.rules());
     api::Plan {
         changes: changes.iter().map(ToString::to_string).collect(),
-        refusal: (!restarts.is_empty())
-            .then(|| format!("{}: only a new start changes that", restarts.join(", "))),
+        refusal: (!restarts.is_empty()).then(|| restart_needed(&restarts.join(", "))),
         restarts: restarts.into_iter().map(Into::into).collect(),
     }
 }

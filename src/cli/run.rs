@@ -84,7 +84,7 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     };
     match director::run(&config, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(DirectorError::Misfit(errors)) => report(args.log, &errors, 1),
+        Err(DirectorError::InvalidConfig(errors)) => report(args.log, &errors, 1),
         Err(DirectorError::Socket(refused)) if refused.is_bad_input() => {
             log::fail(args.log, BAD_INPUT, &refused)
         }

@@ -122,6 +122,12 @@ impl DirectorConfig {
     }
 }
 
+/// Message about keys that a reload cannot change.
+#[must_use]
+pub fn restart_needed(keys: &str) -> String {
+    format!("{keys}: only a new start changes that")
+}
+
 /// Choice of the backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

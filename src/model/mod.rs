@@ -24,7 +24,7 @@ pub use change::{Change, Rules};
 pub use check::{COUNT_MAX, SLOW_START_MAX, THRESHOLD_MAX};
 pub use config::BackendChoice;
 pub use config::{Config, ConnReuseMode, ControlOthers, DirectorConfig, OnConflict, OnServerClaim};
-pub use config::{Place, Places, Policy, Timeouts, Wait, WorkerCount};
+pub use config::{Place, Places, Policy, Timeouts, Wait, WorkerCount, restart_needed};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Subject};
 pub use difference::Difference;
 pub use file::{FILE_MAX, read_file, read_input};

@@ -434,8 +434,8 @@ mod tests {
             (r#"{"netmask": "255.0.255.0"}"#, "netmask 255.0.255.0 has gaps; write"),
             (r#"{"engine": "sip"}"#, "no persistence engine \"sip\"; leave it out"),
         ] {
-            let misfit = asked(json).unwrap_err().to_string();
-            assert!(misfit.contains(complaint), "{json}: {misfit}");
+            let error = asked(json).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{json}: {error}");
         }
         // What an older director wants of a newer client, and nothing that it does not know.
         let sent =

@@ -12,7 +12,7 @@ use crate::control::log::audit::{self, Origin};
 use crate::control::state::registry::Drain;
 use crate::control::state::registry::TotalsOf;
 use crate::control::workers::status;
-use crate::model::{Change, Config, Diagnostic, DirectorConfig, Rules, Subject};
+use crate::model::{Change, Config, Diagnostic, DirectorConfig, Rules, Subject, restart_needed};
 use crate::neighbor::ArpEvent;
 use crate::schedule::ServerLoad;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -35,7 +35,7 @@ impl<F: FnMut()> Director<F> {
         for (at, request) in requests.iter().enumerate() {
             request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))?;
         }
-        self.apply(&rules).map_err(|misfit| RefusedAt(blamed(requests, &misfit), misfit))?;
+        self.apply(&rules).map_err(|error| RefusedAt(blamed(requests, &error), error))?;
         requests.iter().for_each(|request| self.mark(request));
         if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {
             self.go_by_rules(); // a server that drains no longer keeps its clients
@@ -51,12 +51,12 @@ impl<F: FnMut()> Director<F> {
         let fixed = self.settings.restarts(&config.director);
         if !fixed.is_empty() {
             let keys = fixed.join(", ");
-            return Err(format!("{keys}: only a new start changes that; nothing has been changed"));
+            return Err(format!("{}; nothing has been changed", restart_needed(&keys)));
         }
         self.host.judge(config).map_err(|errors| errors.to_string())?;
         let rules = config.rules();
         let different = self.registry.rules().differences(&rules);
-        self.apply(&rules).map_err(|misfit| misfit.to_string())?;
+        self.apply(&rules).map_err(|error| error.to_string())?;
         Ok(different.iter().map(ToString::to_string).collect())
     }
 
@@ -97,7 +97,7 @@ impl<F: FnMut()> Director<F> {
         }
         match self.apply(&rules) {
             Ok(()) => over.iter().for_each(|(service, rip, load)| audit::drained(*service, *rip, *load)),
-            Err(misfit) => tracing::error!(%misfit, "drained servers cannot be removed yet"),
+            Err(error) => tracing::error!(%error, "drained servers cannot be removed yet"),
         }
     }
 
@@ -167,8 +167,8 @@ impl<F: FnMut()> Director<F> {
                 self.tell_responder(&before);
                 self.log_askers(&before);
             }
-            Err(misfit) => {
-                tracing::warn!(%misfit, "real servers are asked from the addresses that were there before")
+            Err(error) => {
+                tracing::warn!(%error, "real servers are asked from the addresses that were there before")
             }
         }
         Ok(())
@@ -209,10 +209,10 @@ fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> [Vec<T>; 2] {
 }
 
 /// Which of `requests` has made the rules invalid: the last that brought about any of what is at fault.
-fn blamed(requests: &[ChangeRequest], misfit: &Diagnostic) -> usize {
+fn blamed(requests: &[ChangeRequest], error: &Diagnostic) -> usize {
     let of = |culprit: &Subject| requests.iter().rposition(|request| request.brings_about(*culprit));
     let last = requests.len().saturating_sub(1);
-    misfit.subjects.iter().filter_map(of).max().unwrap_or(last)
+    error.subjects.iter().filter_map(of).max().unwrap_or(last)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::model::{Diagnostic, Diagnostics};
 pub enum DirectorError {
     /// The host does not have what the configuration names, and will not get it by itself.
     #[error(transparent)]
-    Misfit(#[from] Diagnostics),
+    InvalidConfig(#[from] Diagnostics),
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] ControlSocketError),

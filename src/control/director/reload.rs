@@ -5,7 +5,7 @@ use crate::control::api::Plan;
 use crate::control::config_file::{ConfigFile, History};
 use crate::control::director::Director;
 use crate::control::log::audit::{self, Origin};
-use crate::model::{BackendChoice, Config, Diagnostics};
+use crate::model::{BackendChoice, Config, Diagnostics, restart_needed};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -130,10 +130,10 @@ impl<F: FnMut()> Director<F> {
         let rules = config.rules();
         let changes = self.registry.rules().differences(&rules);
         let fits = || self.host.judge(config).map_err(|errors| errors.to_string());
-        let is_right = |()| rules.check().map_err(|misfit| misfit.to_string());
+        let is_right = |()| rules.check().map_err(|error| error.to_string());
         let refusal = match restarts.as_slice() {
             [] => fits().and_then(is_right).err(),
-            keys => Some(format!("{}: only a new start changes that", keys.join(", "))),
+            keys => Some(restart_needed(&keys.join(", "))),
         };
         Plan {
             changes: changes.iter().map(ToString::to_string).collect(),
