@@ -1,21 +1,8 @@
 //! Changes of the rules: each command of ipvsadm as a step on the model, without I/O.
 
-use super::{
-    Diagnostic, DiagnosticKind, Policy, RealServer, ServiceAddress, Subject, Timeouts, VirtualService,
-};
+use super::{Diagnostic, DiagnosticKind, RealServer, Rules, ServiceAddress, Subject, VirtualService};
 use crate::time::Span;
 use std::net::IpAddr;
-
-/// The rules: all that `ipvsadm -S` saves, with timeouts and connection switches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// In the order in which they were added. No address twice.
-    pub services: Vec<VirtualService>,
-    /// Connection timeouts.
-    pub timeouts: Timeouts,
-    /// IPVS's switches for connections.
-    pub policy: Policy,
-}
 
 /// One step from rules to other rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +152,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Timeouts;
     use crate::model::{Scheduler, Weight};
     use crate::wire::Protocol;
 

@@ -1,11 +1,10 @@
 //! The checked configuration.
 
-use super::{Rules, VirtualService};
+use super::{Places, Policy, Rules, Timeouts, VirtualService};
 use crate::time::Span;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-/// Everything that a configuration file says, checked.
+/// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The `[director]` table.
@@ -23,36 +22,6 @@ impl Config {
         let DirectorConfig { timeouts, policy, .. } = self.director;
         Rules { services: self.services.clone(), timeouts, policy }
     }
-}
-
-/// A line of one of the files that make a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file as errors call it.
-    pub file: Arc<str>,
-    /// 1-based.
-    pub line: usize,
-}
-
-/// Lines of a configuration file, 1-based, for diagnostics of values that are invalid on this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places {
-    /// The file as named by the user.
-    pub file: String,
-    /// `interface` of the director.
-    pub interface: usize,
-    /// `control_group`, if it is there.
-    pub control_group: usize,
-    /// `server_interface`, or the `[director]` table if there is none.
-    pub server_interface: usize,
-    /// The address of each service, in file order.
-    pub services: Vec<Place>,
-    /// The address of each real server, of all services in file order.
-    pub servers: Vec<Place>,
-    /// The files that it includes, as errors call them.
-    pub included: Vec<String>,
-    /// `user`, or the `[director]` table if there is none.
-    pub user: usize,
 }
 
 /// The `[director]` table.
@@ -193,66 +162,4 @@ pub enum OnServerClaim {
     Exclude,
     /// Log it only.
     Ignore,
-}
-
-/// IPVS's switches for connections, named as the kernel names them under net.ipv4.vs (see
-/// Documentation/networking/ipvs-sysctl.rst), with the kernel's defaults.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// When a SYN is scheduled anew although its addresses and ports have a connection.
-    pub conn_reuse_mode: ConnReuseMode,
-    /// Whether a frame whose real server has been removed ends its connection at once, and is scheduled
-    /// anew if it may open one; else it is dropped, and the connection ends in its time. A SYN is scheduled
-    /// anew, too, if the server has weight 0.
-    pub expire_nodest_conn: bool,
-    /// Whether clients of a persistent service leave a server of weight 0 with their next connection.
-    pub expire_quiescent_template: bool,
-}
-
-/// `conn_reuse_mode`: 0 never; else on TIME_WAIT and CLOSE; with bit 2 (value 2 or 3) on FIN_WAIT as well.
-/// Never for a connection that is bound to a persistence template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnReuseMode(pub u8);
-
-impl ConnReuseMode {
-    /// The largest value that differs in meaning from those below.
-    pub const MAX: Self = Self(3);
-
-    /// Whether a SYN on a connection that is over is scheduled anew.
-    #[inline]
-    #[must_use]
-    pub const fn reuses_closed(self) -> bool {
-        self.0 != 0
-    }
-
-    /// Whether a SYN on a connection that the client has closed is.
-    #[inline]
-    #[must_use]
-    pub const fn reuses_fin_wait(self) -> bool {
-        self.0 & 2 != 0
-    }
-}
-
-impl Default for ConnReuseMode {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-/// The three timeouts of `ipvsadm --set`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP ESTABLISHED.
-    pub tcp: Span,
-    /// TCP FIN_WAIT.
-    pub tcp_fin: Span,
-    /// UDP.
-    pub udp: Span,
-}
-
-impl Default for Timeouts {
-    /// IPVS's defaults: 900 s, 120 s, 300 s.
-    fn default() -> Self {
-        Self { tcp: Span::from_secs(900), tcp_fin: Span::from_secs(120), udp: Span::from_secs(300) }
-    }
 }

@@ -9,7 +9,7 @@ mod report;
 mod section;
 mod service;
 
-use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, SourceFile, Sources};
+use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places};
 pub use readers::SECONDS_MAX;
 
 use report::ErrorReport;
@@ -18,16 +18,6 @@ use std::iter;
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-impl Config {
-    /// Reads and checks the configuration file at `path`, with the files that it includes.
-    ///
-    /// # Errors
-    /// Errors of [`Sources::read`] and [`Sources::parse`].
-    pub fn load(path: &Path) -> Result<Self, Diagnostics> {
-        Sources::read(path)?.parse()
-    }
-}
 
 /// Parses a configuration file without its includes. `file` is only named in diagnostics.
 ///
@@ -43,18 +33,6 @@ pub fn parse_bytes(file: &Path, bytes: &[u8]) -> Result<Config, Diagnostics> {
 /// Every error in it, in file order.
 pub fn parse(file: &Path, text: &str) -> Result<Config, Diagnostics> {
     parse_all(&[(&file.display().to_string(), text)])
-}
-
-impl Sources {
-    /// Parses the whole configuration.
-    ///
-    /// # Errors
-    /// Every error in it, file by file.
-    pub fn parse(&self) -> Result<Config, Diagnostics> {
-        let included = self.included.iter().map(|SourceFile { file, text }| (file.as_str(), text.as_str()));
-        let files: Vec<_> = iter::once((self.file.as_str(), self.text.as_str())).chain(included).collect();
-        parse_all(&files)
-    }
 }
 
 /// Reads `include`: its patterns, and its 1-based line. [`parse`] reports its faults.
@@ -76,7 +54,7 @@ pub(super) fn utf8<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Diagnost
 }
 
 /// Parses files: names and texts of the including file and of the included ones.
-fn parse_all(files: &[(&str, &str)]) -> Result<Config, Diagnostics> {
+pub(super) fn parse_all(files: &[(&str, &str)]) -> Result<Config, Diagnostics> {
     let texts: Vec<_> = files.iter().map(|(file, text)| Text::new(file, text)).collect();
     let config = if texts.iter().all(|text| text.sound) { read(&texts) } else { None };
     report::verdict(texts.into_iter().map(|text| text.report), config)

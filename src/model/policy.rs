@@ -1,0 +1,65 @@
+//! Timeouts and switches of connections, with IPVS's names and defaults.
+
+use crate::time::Span;
+
+/// IPVS's switches for connections, named as the kernel names them under net.ipv4.vs (see
+/// Documentation/networking/ipvs-sysctl.rst), with the kernel's defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// When a SYN is scheduled anew although its addresses and ports have a connection.
+    pub conn_reuse_mode: ConnReuseMode,
+    /// Whether a frame whose real server has been removed ends its connection at once, and is scheduled
+    /// anew if it may open one; else it is dropped, and the connection ends in its time. A SYN is scheduled
+    /// anew, too, if the server has weight 0.
+    pub expire_nodest_conn: bool,
+    /// Whether clients of a persistent service leave a server of weight 0 with their next connection.
+    pub expire_quiescent_template: bool,
+}
+
+/// `conn_reuse_mode`: 0 never; else on TIME_WAIT and CLOSE; with bit 2 (value 2 or 3) on FIN_WAIT as well.
+/// Never for a connection that is bound to a persistence template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnReuseMode(pub u8);
+
+impl ConnReuseMode {
+    /// The largest value that differs in meaning from those below.
+    pub const MAX: Self = Self(3);
+
+    /// Whether a SYN on a connection that is over is scheduled anew.
+    #[inline]
+    #[must_use]
+    pub const fn reuses_closed(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether a SYN on a connection that the client has closed is.
+    #[inline]
+    #[must_use]
+    pub const fn reuses_fin_wait(self) -> bool {
+        self.0 & 2 != 0
+    }
+}
+
+impl Default for ConnReuseMode {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+/// The three timeouts of `ipvsadm --set`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP ESTABLISHED.
+    pub tcp: Span,
+    /// TCP FIN_WAIT.
+    pub tcp_fin: Span,
+    /// UDP.
+    pub udp: Span,
+}
+
+impl Default for Timeouts {
+    /// IPVS's defaults: 900 s, 120 s, 300 s.
+    fn default() -> Self {
+        Self { tcp: Span::from_secs(900), tcp_fin: Span::from_secs(120), udp: Span::from_secs(300) }
+    }
+}
