@@ -1,9 +1,9 @@
-//! What a connection costs in memory, read off the process: resident bytes after a table has been
-//! made and filled, less those before, over its connections.
+//! Memory per connection: resident bytes after a table was created and filled, less those before, divided by
+//! its connections.
 //!
-//! `cargo bench --bench memory`. Everything that grows with the table is in it, page tables
-//! included. The IPv6 key is one of 20 bytes, address, port and service, which the table takes as
-//! it takes the IPv4 one.
+//! `cargo bench --bench memory`. Includes everything that grows with the table, page tables too. The IPv6 key
+//! is one of 20 bytes: address, port and service. The table takes it like the IPv4 one.
+
 #![allow(missing_docs)]
 
 mod results;
@@ -31,7 +31,7 @@ struct V6Key {
 impl TableKey for V6Key {
     const VACANT: Self = Self { source: [u32::MAX; 4], port: u16::MAX, service: u16::MAX };
 
-    /// Of no concern for a test of size: two halves of the key hashed as if they were IPv4 ones.
+    /// Not relevant to the size: hashes the two halves of the key like IPv4 keys.
     fn hash(self, seed: &Seed) -> u64 {
         let half =
             |address: u32, port| V4Key::new(Ipv4Addr::from_bits(address), port, ServiceId(self.service));
@@ -46,11 +46,11 @@ impl TableKey for V6Key {
 
 fn main() {
     let mut results = Results::new("memory");
-    // First, while nothing has been freed that could be used again.
+    // First, while no freed memory can be reused.
     let servers = grown(|| Site::new(50_000));
     results.add("50,000 servers: snapshot, pool and loads", "bytes per server", servers / 50_000.0);
     for size in SIZES {
-        // A worker's forwarder with everything that belongs to it, filled by SYNs and ACKs.
+        // A worker's forwarder with all its parts, filled by SYNs and ACKs.
         let bytes = grown(|| Pipeline::established(size, 10));
         results.add(&format!("ipv4 {size}"), "bytes per connection", bytes / f64::from(size));
         let bytes = grown(|| {

@@ -1,9 +1,9 @@
-//! The decision in memory, from the first header byte to the rewritten address: established
-//! frames, new connections, whole lives, floods, and two workers beside each other.
+//! The decision in memory, from the first header byte to the rewritten address: established frames, new
+//! connections, complete connections, floods, and two workers in parallel.
 //!
-//! `cargo bench --bench pipeline`. An iteration is a batch of 64 frames; divide by 64 or read
-//! `thrpt`. Frames lie in the cache, as they do just after they were received; the connection
-//! table does not, once it is larger than the cache.
+//! `cargo bench --bench pipeline`. An iteration is a batch of 64 frames; divide by 64 or read `thrpt`.
+//! Frames are in the cache, as right after reception. The flow table is not, once it is larger than the
+//! cache.
 #![allow(missing_docs)]
 
 mod traffic;
@@ -40,7 +40,7 @@ fn hits(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, pipeline: &mut Pip
     });
 }
 
-/// SYNs of clients never seen before, while there is room.
+/// SYNs of new clients, while the table has room.
 fn new_connections(criterion: &mut Criterion) {
     let mut group = group(criterion, "syn");
     for servers in [10, 1000, 10_000] {
@@ -53,7 +53,7 @@ fn new_connections(criterion: &mut Criterion) {
                 room = FLOWS;
             }
             room -= BATCH as u32;
-            let time = one(&mut pipeline, Pipeline::refill_with_strangers);
+            let time = one(&mut pipeline, Pipeline::refill_with_new_clients);
             assert_eq!(pipeline.forwarded(), BATCH, "there is room");
             time
         });
@@ -61,12 +61,12 @@ fn new_connections(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// SYNs of strangers into a full table, alone and as every second frame.
+/// SYNs of new clients into a full table, alone and as every second frame.
 fn floods(criterion: &mut Criterion) {
     let mut group = group(criterion, "full");
     let mut half_open = Pipeline::empty(FLOWS, &Site::new(10));
     fill(&mut half_open);
-    flood(&mut group, "syn/all_half_open", &mut half_open, BATCH, Pipeline::refill_with_strangers);
+    flood(&mut group, "syn/all_half_open", &mut half_open, BATCH, Pipeline::refill_with_new_clients);
     let mut half = Pipeline::empty(FLOWS, &Site::new(10));
     half.establish(FLOWS / 2);
     hits(&mut group, "established/before", &mut half);
@@ -75,12 +75,12 @@ fn floods(criterion: &mut Criterion) {
     flood(&mut group, "mixed/half_of_it_half_open", &mut half, BATCH, Pipeline::refill_mixed);
     let mut all = Pipeline::established(FLOWS, 10);
     flood(&mut group, "mixed/all_established", &mut all, BATCH / 2, Pipeline::refill_mixed);
-    flood(&mut group, "syn/all_established", &mut all, 0, Pipeline::refill_with_strangers);
+    flood(&mut group, "syn/all_established", &mut all, 0, Pipeline::refill_with_new_clients);
     group.finish();
 }
 
-/// Half-open connections give way to new ones, established ones do not: so many frames of each batch
-/// must be forwarded.
+/// Half-open connections are evicted for new ones, established ones are not: `forwarded` frames of each
+/// batch must be forwarded.
 fn flood(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -98,13 +98,13 @@ fn flood(
 /// Fills the table with half-open connections.
 fn fill(pipeline: &mut Pipeline) {
     for _ in 0..2 * FLOWS as usize / BATCH {
-        pipeline.refill_with_strangers();
+        pipeline.refill_with_new_clients();
         pipeline.decide();
     }
 }
 
-/// The five client frames of a connection, those of 64,000 connections interleaved, with the sweep
-/// that takes out what is over a second after its end. Five batches an iteration: 64 connections.
+/// The five client frames of a connection, with 64,000 connections interleaved. Includes the sweep that
+/// removes connections one second after their end. Five batches per iteration: 64 connections.
 fn lives(criterion: &mut Criterion) {
     const LIFE: [u8; 5] = [SYN, ACK, ACK, FIN, ACK];
     const AHEAD: u32 = 1000 * BATCH as u32;
@@ -112,11 +112,11 @@ fn lives(criterion: &mut Criterion) {
     let mut pipeline = Pipeline::empty(4_000_000, &Site::new(10));
     let mut newest = 0u32;
     bench(&mut group, "connections", || {
-        newest = newest.wrapping_add(BATCH as u32) % traffic::STRANGERS;
-        pipeline.now = Tick(newest / 1000); // a million connections a second
+        newest = newest.wrapping_add(BATCH as u32) % traffic::NEW_CLIENTS;
+        pipeline.now = Tick(newest / 1000); // a million connections per second
         let stages = LIFE.iter().zip(0u32..);
         let decided = stages.map(|(flags, stage)| {
-            let first = newest.wrapping_sub(stage * AHEAD) % traffic::STRANGERS;
+            let first = newest.wrapping_sub(stage * AHEAD) % traffic::NEW_CLIENTS;
             one(&mut pipeline, |pipeline| pipeline.refill_with(first, *flags))
         });
         let decided: Duration = decided.sum();
@@ -128,8 +128,8 @@ fn lives(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Each worker has a table of its own, and all share the loads: the time of a batch when one works,
-/// and when two work at the same time.
+/// Time of a batch with one worker, and with two at the same time. Each has its own table; all share the
+/// loads.
 fn workers(criterion: &mut Criterion) {
     let mut group = group(criterion, "workers");
     for workers in [1, 2] {
@@ -142,13 +142,13 @@ fn workers(criterion: &mut Criterion) {
         let mut crew: Vec<_> = (0..workers).map(|_| Pipeline::empty(FLOWS, &site)).collect();
         crew.iter_mut().for_each(fill);
         group.bench_function(BenchmarkId::new("syn", workers), |bencher| {
-            bencher.iter_custom(|batches| together(&mut crew, batches, Pipeline::refill_with_strangers));
+            bencher.iter_custom(|batches| together(&mut crew, batches, Pipeline::refill_with_new_clients));
         });
     }
     group.finish();
 }
 
-/// The slowest one's time for so many batches.
+/// Time of the slowest worker for this many batches.
 fn together(crew: &mut [Pipeline], batches: u64, prepare: impl Fn(&mut Pipeline) + Sync) -> Duration {
     let (barrier, prepare) = (&Barrier::new(crew.len()), &prepare);
     let cores = core_affinity::get_core_ids().unwrap_or_default();
@@ -166,7 +166,7 @@ fn together(crew: &mut [Pipeline], batches: u64, prepare: impl Fn(&mut Pipeline)
     })
 }
 
-/// What the latency of a batch costs where it is taken, which is once in 16 batches.
+/// Cost of the latency measurement, which is done once in 16 batches.
 fn sample(criterion: &mut Criterion) {
     let (mut histogram, received_at) = (latency_histogram(), Instant::now());
     criterion.bench_function("latency/one_sample", |bencher| {
@@ -174,7 +174,7 @@ fn sample(criterion: &mut Criterion) {
     });
 }
 
-/// The time of one decision, without that of making its frames.
+/// Time of a decision, without building its frames.
 fn one(pipeline: &mut Pipeline, prepare: impl FnOnce(&mut Pipeline)) -> Duration {
     prepare(pipeline);
     let start = Instant::now();

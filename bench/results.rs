@@ -1,4 +1,4 @@
-//! Figures of the benches that criterion does not fit: printed as a table, kept as JSON.
+//! Results of the benches without criterion: printed as a table, stored as JSON.
 #![allow(unreachable_pub)] // shared by the benches
 
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ impl Results {
         Self { bench, rows: Vec::new() }
     }
 
-    /// Prints and keeps one figure.
+    /// Prints and stores one result.
     pub fn add(&mut self, name: &str, unit: &str, value: f64) {
         println!("  {name:<58} {value:>12.1} {unit}");
         self.rows.push(json!({ "bench": self.bench, "name": name, "unit": unit, "value": value }));

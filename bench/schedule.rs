@@ -1,13 +1,12 @@
-//! Who gets a new connection: the tree of `schedule/` beside a walk over the list of servers, by
-//! number of servers and of threads that share loads and pool.
+//! Picks: the tournament tree of `schedule/` beside a walk over the list of servers, by number of servers
+//! and of threads that share loads and pool.
 //!
-//! `cargo bench --bench schedule`. `open` chooses a server and counts the connection there; `life`
-//! also moves a connection to inactive and ends another one, so that as many are open afterwards
-//! as before. With two threads the time is that of one such step of each, both at once.
-//! `pick` is a pick, a connection counted and ended, by every scheduler of IPVS, with 10 and 1000 servers of different weights, one
-//! in ten of them quiesced; `limited` the same with thresholds that are not reached.
-//! `cargo bench --bench schedule -- --count SERVERS STEPS` opens that often and nothing else, for a
-//! profiler that counts instructions.
+//! `cargo bench --bench schedule`. `open` picks a server and counts the connection there. `life` also moves
+//! a connection to inactive and ends another one, so that the number of connections stays. With two threads
+//! the time is that of one such step of each, both at once. `pick` is a pick, counted and ended, by every
+//! scheduler of IPVS, with 10 and 1000 servers of different weights, one in ten of them quiesced; `limited`
+//! likewise with thresholds that are not reached. `cargo bench --bench schedule -- --count SERVERS STEPS`
+//! opens that often and does nothing else, for a profiler that counts instructions.
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
@@ -21,7 +20,7 @@ use std::time::{Duration, Instant};
 
 const SERVERS: [u16; 4] = [10, 100, 1000, 10_000];
 
-/// Loads, and some way to choose by them.
+/// Loads with a way to pick by them.
 trait Scheduler: Sync {
     fn loads(&self) -> &Loads;
     fn pick(&self) -> ServerId;
@@ -100,7 +99,7 @@ fn live(scheduler: &impl Scheduler, held: &mut VecDeque<ServerId>) {
     scheduler.changed(over);
 }
 
-/// Connections to start with, as many on each server as it has weight; the older half inactive.
+/// Initial connections, as many per server as its weight; the older half is inactive.
 fn held(scheduler: &impl Scheduler, servers: u16) -> VecDeque<ServerId> {
     let rounds = (1..=u16::MAX).map(|round| candidates(servers).filter(move |of| of.weight >= round));
     let all = rounds
@@ -114,7 +113,7 @@ fn held(scheduler: &impl Scheduler, servers: u16) -> VecDeque<ServerId> {
     held
 }
 
-/// The time in which each thread takes `steps` steps, the slowest one's.
+/// Time for `steps` steps of each thread, of the slowest one.
 fn time(threads: usize, steps: u64, scheduler: &impl Scheduler, opening: bool, servers: u16) -> Duration {
     let barrier = Barrier::new(threads);
     let work = || {
@@ -138,7 +137,7 @@ fn time(threads: usize, steps: u64, scheduler: &impl Scheduler, opening: bool, s
     })
 }
 
-/// Ends what is still open; the older half of it is inactive.
+/// Ends all connections; the older half is inactive.
 fn end(scheduler: &impl Scheduler, held: VecDeque<ServerId>) {
     let half = held.len() / 2;
     for (at, server) in held.into_iter().enumerate() {
@@ -165,7 +164,7 @@ fn schedule(criterion: &mut Criterion) {
     }
 }
 
-/// Servers of `scheduler` with addresses, and with an upper threshold if `limited`.
+/// Pool of `scheduler` with addresses, and with upper thresholds if `limited`.
 fn rule(scheduler: model::Scheduler, servers: u16, limited: bool) -> Tree {
     let (loads, rule) = (Loads::new(servers.into()), Params { scheduler, ..Params::default() });
     let thresholds = Thresholds { upper: if limited { u32::MAX } else { 0 }, lower: 0 };
@@ -179,7 +178,7 @@ fn rule(scheduler: model::Scheduler, servers: u16, limited: bool) -> Tree {
     Tree(pool, loads)
 }
 
-/// Picks for one client after the other, and counts the connection where there is one.
+/// Picks for one client after the other, and counts the connection if there is a server.
 fn pick_for_clients(steps: u64, tree: &Tree) -> Duration {
     let start = Instant::now();
     for step in 0..steps {
@@ -209,7 +208,7 @@ fn every_scheduler(criterion: &mut Criterion) {
     }
 }
 
-/// The number of servers and of steps, if instructions are to be counted.
+/// Numbers of servers and of steps, for a profiler.
 fn counting() -> Option<(u16, u64)> {
     let arguments: Vec<_> = std::env::args().skip_while(|argument| argument != "--count").collect();
     Some((arguments.get(1)?.parse().ok()?, arguments.get(2)?.parse().ok()?))

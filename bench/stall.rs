@@ -1,10 +1,10 @@
-//! The longest time that a frame waits in a worker: rounds of the loop, a batch of 64 and its
-//! housekeeping, under what could hold it up.
+//! Longest wait of a frame in a worker: rounds of the loop, a batch of 64 and its sweep, under everything
+//! that could delay it.
 //!
-//! `cargo bench --bench stall`. A frame that arrives at the worst moment waits for one whole round.
-//! On a machine that others share a round is now and then interrupted from outside; so each sequence
-//! of rounds, which is the same to the last bit every time, runs nine times, and a round counts
-//! with its shortest time. What stays long is the program's own doing.
+//! `cargo bench --bench stall`. A frame that arrives at the worst moment waits for a whole round. On a
+//! shared machine a round is occasionally interrupted from outside. So each sequence of rounds, which is
+//! deterministic, runs nine times, and a round counts with its shortest time. Long times that remain are
+//! caused by the program.
 #![allow(missing_docs)]
 
 mod results;
@@ -20,15 +20,15 @@ use traffic::{ACK, Pipeline, SYN, Site};
 const REPETITIONS: usize = 9;
 const ROUNDS: usize = 20_000;
 const FLOWS: u32 = 1_000_000;
-/// Rounds of virtual time in a millisecond: 1.6 million frames a second.
+/// Rounds per millisecond of virtual time: 1.6 million frames per second.
 const ROUNDS_PER_MS: usize = 25;
 
 struct Scenario {
     name: &'static str,
     set_up: fn() -> Pipeline,
-    /// Makes the frames of a round, and changes what this is about.
+    /// Builds the frames of a round, and makes the change under test.
     prepare: fn(&mut Pipeline, usize),
-    /// Part of the round besides decision and housekeeping.
+    /// Part of the round besides decision and sweep.
     extra: fn(&mut Pipeline, usize),
 }
 
@@ -54,19 +54,19 @@ const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "SYN flood, table full of half-open connections",
         set_up: || flooded(Pipeline::empty(FLOWS, &Site::new(10))),
-        prepare: |pipeline, _| pipeline.refill_with_strangers(),
+        prepare: |pipeline, _| pipeline.refill_with_new_clients(),
         extra: nothing,
     },
     Scenario {
         name: "SYN flood, table full of established connections",
         set_up: || Pipeline::established(FLOWS, 10),
-        prepare: |pipeline, _| pipeline.refill_with_strangers(),
+        prepare: |pipeline, _| pipeline.refill_with_new_clients(),
         extra: nothing,
     },
     Scenario {
         name: "SYN flood, 10,000 servers",
         set_up: || flooded(Pipeline::empty(FLOWS, &Site::new(10_000))),
-        prepare: |pipeline, _| pipeline.refill_with_strangers(),
+        prepare: |pipeline, _| pipeline.refill_with_new_clients(),
         extra: nothing,
     },
 ];
@@ -84,13 +84,13 @@ fn expiring() -> Pipeline {
 
 fn flooded(mut pipeline: Pipeline) -> Pipeline {
     for _ in 0..2 * FLOWS as usize / BATCH {
-        pipeline.refill_with_strangers();
+        pipeline.refill_with_new_clients();
         pipeline.decide();
     }
     pipeline
 }
 
-/// As if control had published it meanwhile. Control keeps the one before until nobody uses it.
+/// Publishes as control does. Control keeps the previous snapshot while it is in use.
 fn adopt(pipeline: &mut Pipeline, round: usize) {
     thread_local!(static SITES: [Site; 2] = [Site::new(10_000), Site::new(10_000)]);
     if round.is_multiple_of(10) {
@@ -110,7 +110,7 @@ fn main() {
     results.write();
 }
 
-/// Of each round the shortest time in ns, over all repetitions.
+/// Shortest time of each round over all repetitions, in ns.
 fn shortest(scenario: &Scenario) -> Histogram<u64> {
     let mut rounds = vec![u64::MAX; ROUNDS];
     for _ in 0..REPETITIONS {

@@ -15,7 +15,7 @@ fn main() {
     let [flows, batches] = numbers[..] else { return println!("usage: steady FLOWS BATCHES [syn]") };
     if arguments.iter().any(|argument| argument == "syn") {
         let mut pipeline = Pipeline::empty(flows.max(batches * 2 * BATCH as u32), &Site::new(10));
-        run(&mut pipeline, batches, Pipeline::refill_with_strangers);
+        run(&mut pipeline, batches, Pipeline::refill_with_new_clients);
     } else {
         run(&mut Pipeline::established(flows, 10), batches, |pipeline| pipeline.refill(ACK));
     }

@@ -1,6 +1,6 @@
-//! Gathers what the other benches have left: `cargo bench --bench summary` writes
-//! `target/bench/results.json`, for programs, and `target/bench/results.md`, for people.
-//! `tools/bench` runs them all and then this.
+//! Collects the results of the other benches: `cargo bench --bench summary` writes
+//! `target/bench/results.json`, for programs, and `target/bench/results.md`, for people. `tools/bench` runs
+//! all benches and then this one.
 #![allow(missing_docs)]
 
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn main() {
     print!("{text}");
 }
 
-/// Medians with the confidence interval (95 %) that criterion has found, per element.
+/// Medians with criterion's confidence interval (95 %), per element.
 fn criterion(directory: &Path, rows: &mut Vec<Value>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
@@ -44,7 +44,7 @@ fn row(benchmark: &Value, estimates: &Value) -> Value {
     })
 }
 
-/// What `results.rs` and tools/instructions have written.
+/// Results of `results.rs` and tools/instructions.
 fn others(directory: &Path, rows: &mut Vec<Value>) {
     for name in ["instructions", "memory", "stall"] {
         let found = read(&directory.join(format!("{name}.json")));
@@ -81,7 +81,7 @@ fn table(rows: &[Value]) -> String {
     text
 }
 
-/// Sorts numbers by their size: every run of digits becomes as long as the longest.
+/// Key that sorts numbers by value: every run of digits is padded.
 fn natural(name: &str) -> String {
     let mut sorted = String::new();
     for part in name.split_inclusive('/') {

@@ -1,7 +1,7 @@
-//! The connection table alone, in batches of 64 as the decision uses it: finding, not finding,
-//! inserting, sweeping, by number of connections; and a flood of datagrams.
+//! The flow table alone, in batches of 64 as the decision uses it: hits, misses, insertions and sweeps by
+//! number of connections, and a datagram flood.
 //!
-//! `cargo bench --bench table`. Divide by 64 or read `thrpt`; a sweep is told per bucket of four.
+//! `cargo bench --bench table`. Divide by 64 or read `thrpt`; a sweep is per bucket of four.
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -36,7 +36,7 @@ fn insert(table: &mut FlowTable<V4Key>, n: u32) {
     table.insert(entry, table.bucket_pair(entry.key), NOW);
 }
 
-/// A batch of look-ups: all lines are called for, then all keys are looked for. Returns the hits.
+/// A batch of look-ups: prefetches all buckets, then looks up all keys. Returns the hits.
 #[inline(never)]
 fn look_up(table: &mut FlowTable<V4Key>, keys: &[V4Key; BATCH]) -> usize {
     let mut places = [(V4Key::VACANT, BucketPair::UNSET, Hint::NONE); BATCH];
@@ -82,7 +82,7 @@ fn find(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From empty to the capacity: the average over all loads.
+/// From empty to full: the mean over all loads.
 fn fill(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("table");
     group.throughput(Throughput::Elements(BATCH as u64));
@@ -105,7 +105,7 @@ fn fill(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Over a full table of which nothing has expired.
+/// Sweep of a full table without expired entries.
 fn sweep(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("table");
     group.throughput(Throughput::Elements(SWEPT as u64));
@@ -119,8 +119,8 @@ fn sweep(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// New UDP flows of one datagram, whose service holds its share of a table beside established TCP: each
-/// evicts another of them.
+/// New UDP flows of one datagram. Their service holds its share of a table beside established TCP, so each
+/// evicts another one of them.
 fn flood(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("table");
     group.throughput(Throughput::Elements(BATCH as u64));

@@ -12,21 +12,21 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
-/// It ends as no server's address does.
+/// MAC address whose last bytes no server's address has.
 const ROUTER: [u8; 6] = [2, 0, 0, 1, 0, 0x01];
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 pub const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
-/// Ports of one client address.
+/// Ports per client address.
 const PORTS: u32 = 1 << 14;
-/// The first flow number that no established connection has: clients from 138.0.0.0 on.
-pub const STRANGERS: u32 = 1 << 31;
+/// First flow number without an established connection: clients from 138.0.0.0 on.
+pub const NEW_CLIENTS: u32 = 1 << 31;
 
 pub const FIN: u8 = 0x11;
 pub const SYN: u8 = 0x02;
 pub const ACK: u8 = 0x10;
 
-/// What several workers have in common.
+/// State shared by several workers.
 #[derive(Clone)]
 pub struct Site {
     pub loads: Arc<Loads>,
@@ -44,26 +44,26 @@ impl Site {
     }
 }
 
-/// A forwarder with room for `flows` connections, a batch of frames and its verdicts.
+/// Forwarder with a table for `flows` connections, a batch of frames and its verdicts.
 pub struct Pipeline {
     pub forwarder: Forwarder,
     batch: Vec<Vec<u8>>,
     verdicts: Vec<Verdict>,
     random: u64,
     flows: u32,
-    stranger: u32,
+    new_client: u32,
     pub now: Tick,
 }
 
 impl Pipeline {
-    /// With `flows` connections established, over `servers` equal servers.
+    /// A pipeline with `flows` established connections over `servers` equal servers.
     pub fn established(flows: u32, servers: u16) -> Self {
         let mut pipeline = Self::empty(flows, &Site::new(servers));
         pipeline.establish(flows);
         pipeline
     }
 
-    /// With no connection.
+    /// A pipeline without connections.
     pub fn empty(flows: u32, site: &Site) -> Self {
         let counters = Arc::new(WorkerCounters::new(site.servers.into(), 1));
         let templates = Arc::new(Templates::new(1, 0, SEED));
@@ -71,10 +71,10 @@ impl Pipeline {
             Forwarder::new(flows as usize, SEED, Arc::clone(&site.loads), templates, counters);
         forwarder.adopt(Arc::clone(&site.snapshot));
         let (batch, verdicts) = (vec![template(); BATCH], Vec::with_capacity(BATCH));
-        Self { forwarder, batch, verdicts, random: 1, flows, stranger: STRANGERS, now: Tick(0) }
+        Self { forwarder, batch, verdicts, random: 1, flows, new_client: NEW_CLIENTS, now: Tick(0) }
     }
 
-    /// Establishes the first `count` flows; only these are drawn from then on.
+    /// Establishes the first `count` flows; only these are used from then on.
     pub fn establish(&mut self, count: u32) {
         for flags in [SYN, ACK] {
             for first in (0..count).step_by(BATCH) {
@@ -90,29 +90,29 @@ impl Pipeline {
         (0..BATCH).for_each(|at| self.place_random(at, flags));
     }
 
-    /// Fills the batch with SYNs of clients never seen before.
-    pub fn refill_with_strangers(&mut self) {
-        (0..BATCH).for_each(|at| self.place_stranger(at));
+    /// Fills the batch with SYNs of new clients.
+    pub fn refill_with_new_clients(&mut self) {
+        (0..BATCH).for_each(|at| self.place_new_client(at));
     }
 
-    /// Fills the batch with ACKs of random flows and SYNs of strangers in turn.
+    /// Fills the batch with ACKs of random flows and SYNs of new clients alternately.
     pub fn refill_mixed(&mut self) {
         (0..BATCH)
-            .for_each(|at| if at % 2 == 0 { self.place_random(at, ACK) } else { self.place_stranger(at) });
+            .for_each(|at| if at % 2 == 0 { self.place_random(at, ACK) } else { self.place_new_client(at) });
     }
 
-    /// Fills the batch with a frame of each of the flows from `first` on.
+    /// Fills the batch with one frame of each flow from `first` on.
     pub fn refill_with(&mut self, first: u32, flags: u8) {
         (0..BATCH as u32).for_each(|at| self.write(at as usize, first.wrapping_add(at), flags));
     }
 
-    /// What is measured.
+    /// Decides the batch: the measured code.
     #[inline(never)]
     pub fn decide(&mut self) {
         self.forwarder.decide(&mut self.batch[..], self.now, &mut self.verdicts);
     }
 
-    /// How many frames of the last batch were forwarded.
+    /// Number of forwarded frames of the last batch.
     pub fn forwarded(&self) -> usize {
         self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Forward(_))).count()
     }
@@ -122,9 +122,9 @@ impl Pipeline {
         self.write(at, flow, flags);
     }
 
-    fn place_stranger(&mut self, at: usize) {
-        self.stranger = self.stranger.wrapping_add(1) | STRANGERS;
-        self.write(at, self.stranger, SYN);
+    fn place_new_client(&mut self, at: usize) {
+        self.new_client = self.new_client.wrapping_add(1) | NEW_CLIENTS;
+        self.write(at, self.new_client, SYN);
     }
 
     fn random_flow(&mut self) -> u32 {
@@ -166,7 +166,7 @@ fn snapshot(servers: u16, pool: Pool, timeouts: Timeouts) -> Snapshot {
     }
 }
 
-/// A TCP segment without payload to the service: 60 bytes, padding included.
+/// TCP segment without payload to the service: 60 bytes, padding included.
 fn template() -> Vec<u8> {
     let mut frame = vec![0; 60];
     frame[12..14].copy_from_slice(&[0x08, 0x00]);

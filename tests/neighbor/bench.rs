@@ -1,4 +1,4 @@
-//! A machine on the test bench: its clock, its neighbors, and the packets and actions in between.
+//! Test bench for an ARP machine: its clock, its neighbors, packets and actions.
 
 use directrix::model::{InterfaceIndex, OnConflict};
 use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
@@ -22,7 +22,7 @@ pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 pub(crate) const CLIENT: InterfaceIndex = InterfaceIndex::CLIENT;
 pub(crate) const INSIDE: InterfaceIndex = InterfaceIndex(1);
 
-/// Without randomness: a VIP is probed at 0, 200 and 400 ms and claimed at 900 ms.
+/// Timing without randomness: a VIP is probed at 0, 200 and 400 ms, and claimed at 900 ms.
 pub(crate) const TIMING: Timing = Timing {
     probe_wait: Span::from_millis(0),
     probes: 3,
@@ -41,7 +41,7 @@ pub(crate) const TIMING: Timing = Timing {
     refresh: Span::from_secs(1),
 };
 
-/// A machine and its clock, started shortly before the tick count wraps.
+/// A machine and its clock, which starts shortly before the tick's wrap.
 pub(crate) struct Bench {
     pub(crate) machine: Neighbors,
     pub(crate) start: Tick,
@@ -58,7 +58,7 @@ impl Bench {
         Self { machine: Neighbors::new(settings), start: Tick(u32::MAX - 1500), now: 0 }
     }
 
-    /// A machine that has claimed VIP and sent the first announcements: 10 s have passed.
+    /// A bench 10 s after it has claimed the VIP and sent the first announcements.
     pub(crate) fn claimed(on_conflict: OnConflict) -> Self {
         let mut bench = Self::new(on_conflict);
         bench.event(ArpEvent::AddVip(VIP));
@@ -85,7 +85,7 @@ impl Bench {
         self.event(ArpEvent::Received { interface: CLIENT, packet })
     }
 
-    /// Lives until `ms` after the start; gives each action with its time.
+    /// Runs until `ms` after the start; returns each action with its time.
     pub(crate) fn run_to(&mut self, ms: u32) -> Vec<(u32, ArpAction)> {
         let mut seen = Vec::new();
         while let Some(due) = self.machine.next_deadline() {
@@ -100,7 +100,7 @@ impl Bench {
         seen
     }
 
-    /// Lives until something is due and done.
+    /// Runs until the next action.
     pub(crate) fn step(&mut self) -> Vec<(u32, ArpAction)> {
         let due = self.machine.next_deadline().expect("something to do");
         self.run_to(due.since(self.start).millis())

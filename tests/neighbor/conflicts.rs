@@ -1,4 +1,4 @@
-//! Conflicts about a VIP: events and the actions that each must give, rule by rule.
+//! VIP conflicts: events and expected actions, rule by rule.
 
 use crate::bench::*;
 use directrix::model::OnConflict;
@@ -20,7 +20,7 @@ fn reports(seen: &[(u32, ArpAction)]) -> Vec<(u32, ArpAction)> {
     seen.iter().filter(|(_, action)| matches!(action, ArpAction::Report(_))).copied().collect()
 }
 
-/// A station that uses the VIP as its own.
+/// A station that uses the VIP.
 #[derive(Clone, Copy)]
 struct Rival {
     mac: MacAddr,
@@ -30,7 +30,7 @@ struct Rival {
     defends: bool,
 }
 
-/// Lives for `ms` beside `rival`.
+/// Runs for `ms` beside `rival`.
 fn live(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, ArpAction)> {
     let (end, mut seen, mut rests) = (bench.now + ms, Vec::new(), 0);
     while let Some(due) = bench.machine.next_deadline() {
@@ -63,14 +63,14 @@ fn react(rival: Rival, action: &ArpAction, at: u32, rests: &mut u32) -> Option<A
     None
 }
 
-/// Lower and higher than the director's own.
+/// MAC addresses below and above the director's.
 const LOWER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x02]);
 const HIGHER: MacAddr = OTHER;
 
 // ---- before the claim
 
 #[test]
-fn another_holder_keeps_the_vip_from_being_claimed() {
+fn a_vip_with_a_holder_is_not_claimed() {
     let rivals = [
         ("an answer", ArpPacket::probe(OURS, VIP).reply(OTHER)),
         ("an announcement", ArpPacket::announcement(OTHER, VIP)),
@@ -87,7 +87,7 @@ fn another_holder_keeps_the_vip_from_being_claimed() {
 }
 
 #[test]
-fn of_two_that_probe_the_one_with_the_higher_mac_address_goes_on() {
+fn of_two_probers_the_higher_mac_continues() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
     assert_eq!(bench.hear(ArpPacket::probe(LOWER, VIP)), []);
@@ -95,7 +95,7 @@ fn of_two_that_probe_the_one_with_the_higher_mac_address_goes_on() {
 }
 
 #[test]
-fn a_standby_asks_the_holder_alone_and_each_change_is_told_once() {
+fn a_standby_probes_by_unicast_and_reports_once() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
     let answer = ArpPacket::probe(OURS, VIP).reply(OTHER);
@@ -131,7 +131,7 @@ fn a_standby_claims_the_vip_within_three_seconds() {
 }
 
 #[test]
-fn a_standby_outlives_lost_answers() {
+fn a_standby_tolerates_lost_replies() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
     bench.hear(ArpPacket::announcement(OTHER, VIP));
@@ -147,7 +147,7 @@ fn a_standby_outlives_lost_answers() {
 }
 
 #[test]
-fn a_standby_names_the_next_holder_when_the_first_is_forgotten() {
+fn a_standby_reports_the_next_holder() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
     bench.hear(ArpPacket::announcement(OTHER, VIP));
@@ -159,7 +159,7 @@ fn a_standby_names_the_next_holder_when_the_first_is_forgotten() {
 }
 
 #[test]
-fn with_claim_the_vip_is_claimed_all_the_same() {
+fn on_conflict_claim_claims_the_vip() {
     let mut bench = Bench::new(OnConflict::Claim);
     bench.event(ArpEvent::AddVip(VIP));
     let rival = ArpPacket::probe(OURS, VIP).reply(OTHER);
@@ -171,7 +171,7 @@ fn with_claim_the_vip_is_claimed_all_the_same() {
 }
 
 #[test]
-fn what_is_no_conflict_does_not_stop_the_claim() {
+fn packets_without_conflict_do_not_stop_the_claim() {
     let harmless = [
         ("a question for it", question(ROUTER, GATEWAY)),
         ("our own probe, come back", ArpPacket::probe(OURS, VIP)),
@@ -191,7 +191,7 @@ fn what_is_no_conflict_does_not_stop_the_claim() {
 // ---- after the claim
 
 #[test]
-fn a_claimed_vip_is_defended_at_most_every_ten_seconds_and_not_given_up() {
+fn a_claimed_vip_is_defended_every_ten_seconds_at_most() {
     for policy in [OnConflict::Standby, OnConflict::Claim] {
         let mut bench = Bench::claimed(policy);
         let rival = ArpPacket::request(OTHER, VIP, GATEWAY);
@@ -218,7 +218,7 @@ fn a_claimed_vip_is_defended_at_most_every_ten_seconds_and_not_given_up() {
 }
 
 #[test]
-fn the_end_of_a_conflict_is_told_once() {
+fn the_end_of_a_conflict_is_reported_once() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.hear(ArpPacket::announcement(OTHER, VIP));
     assert_eq!(reports(&bench.run_to(400_000)), [(160_000, over(OTHER, None))]);
@@ -226,7 +226,7 @@ fn the_end_of_a_conflict_is_told_once() {
 }
 
 #[test]
-fn a_stray_packet_is_verified_by_a_few_probes_and_no_more() {
+fn a_stray_packet_is_verified_by_a_few_probes() {
     for packet in [ArpPacket::announcement(HIGHER, VIP), ArpPacket::probe(OURS, VIP).reply(HIGHER)] {
         let mut bench = Bench::claimed(OnConflict::Standby);
         bench.hear(packet);
@@ -239,7 +239,7 @@ fn a_stray_packet_is_verified_by_a_few_probes_and_no_more() {
 }
 
 #[test]
-fn a_real_server_that_answers_each_probe_holds_the_vip_until_it_is_quiet() {
+fn a_server_that_answers_probes_is_a_holder() {
     for mac in [LOWER, RS] {
         for policy in [OnConflict::Standby, OnConflict::Claim] {
             let mut bench = Bench::claimed(policy);
@@ -262,7 +262,7 @@ fn a_real_server_that_answers_each_probe_holds_the_vip_until_it_is_quiet() {
 }
 
 #[test]
-fn a_holder_that_misses_an_answer_stays_one() {
+fn a_holder_may_miss_a_probe() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let wrong = Rival { mac: RS, answers: true, defends: false };
     bench.hear(ArpPacket::announcement(RS, VIP));
@@ -277,7 +277,7 @@ fn a_holder_that_misses_an_answer_stays_one() {
 }
 
 #[test]
-fn only_a_director_with_a_higher_mac_address_gets_a_claimed_vip() {
+fn only_a_higher_director_gets_a_claimed_vip() {
     for mac in [LOWER, HIGHER] {
         for answers in [false, true] {
             for defends in [false, true] {
@@ -295,7 +295,7 @@ fn only_a_director_with_a_higher_mac_address_gets_a_claimed_vip() {
 }
 
 #[test]
-fn a_probe_for_a_claimed_vip_is_answered_and_no_conflict() {
+fn a_probe_for_a_claimed_vip_is_no_conflict() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let packet = ArpPacket::probe(OTHER, VIP);
     assert_eq!(bench.hear(packet), [send(packet.reply(OURS))]);
@@ -303,16 +303,16 @@ fn a_probe_for_a_claimed_vip_is_answered_and_no_conflict() {
 }
 
 #[test]
-fn a_conflict_names_the_real_server_that_makes_it() {
+fn a_conflict_names_its_real_server() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
     bench.hear(reply(RS, RIP));
-    // arp_announce is wrong: it asks for its gateway with the VIP as its own address.
+    // Wrong arp_announce: requests its gateway with the VIP as sender address.
     assert_eq!(bench.hear(ArpPacket::request(RS, VIP, GATEWAY))[0], conflict(RS, Some(RIP)));
 }
 
 #[test]
-fn a_rival_is_told_again_once_it_turns_out_to_be_a_real_server() {
+fn an_identified_rival_is_reported_again() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.hear(ArpPacket::announcement(RS, VIP))[0], conflict(RS, None));
     bench.add_server(None);
@@ -325,7 +325,7 @@ fn a_rival_is_told_again_once_it_turns_out_to_be_a_real_server() {
 }
 
 #[test]
-fn a_named_rival_is_not_told_again_when_the_server_comes_back() {
+fn an_identified_rival_is_not_reported_twice() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
     bench.hear(reply(RS, RIP));
@@ -336,14 +336,14 @@ fn a_named_rival_is_not_told_again_when_the_server_comes_back() {
 }
 
 #[test]
-fn one_packet_is_one_conflict() {
+fn a_packet_is_one_conflict() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.hear(ArpPacket::announcement(OTHER, VIP));
     assert_eq!(bench.machine.counters().conflicts.get(), 1);
 }
 
 #[test]
-fn a_packet_may_misuse_one_vip_and_ask_for_another() {
+fn a_packet_may_use_one_vip_and_request_another() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP2));
     bench.run_to(20_000);
@@ -353,7 +353,7 @@ fn a_packet_may_misuse_one_vip_and_ask_for_another() {
 }
 
 #[test]
-fn several_rivals_are_told_apart_and_made_up_ones_do_not_flood_the_log() {
+fn forged_rivals_do_not_flood_the_log() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let mut told = 0;
     for round in 0..3 {

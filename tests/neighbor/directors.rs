@@ -1,5 +1,5 @@
-//! Several directors on a segment that is parted and joined again, over virtual time: each VIP ends with
-//! one owner, the same one whatever the order of events, and it does not move while nothing happens.
+//! Several directors on a segment that is partitioned and joined, over virtual time. Each VIP ends with one
+//! owner, independent of the order of events, and stays with it while nothing happens.
 
 use crate::bench::{VIP, VIP2};
 use directrix::model::{InterfaceIndex, OnConflict};
@@ -12,17 +12,17 @@ use std::net::Ipv4Addr;
 
 const VIPS: [Ipv4Addr; 2] = [VIP, VIP2];
 
-/// One of the directors, and the VIPs that it has claimed.
+/// A director, and the VIPs that it has claimed.
 struct Director {
     machine: Neighbors,
     mac: MacAddr,
     up: bool,
-    /// Whether its interface has a carrier.
+    /// True if its interface has a carrier.
     carrier: bool,
-    /// Stations hear each other that are in the same part.
+    /// Stations of one partition receive each other's packets.
     part: u8,
     claimed: BTreeMap<Ipv4Addr, u64>,
-    /// VIPs claimed and given up.
+    /// Numbers of VIPs claimed and left.
     changes: usize,
 }
 
@@ -32,7 +32,7 @@ struct Segment {
     serial: u64,
     now: u64,
     chance: u64,
-    /// Of a hundred frames, so many are lost.
+    /// Frame loss in percent.
     loss: u64,
 }
 
@@ -66,7 +66,7 @@ impl Segment {
         VIPS.iter().for_each(|vip| self.tell(n, ArpEvent::AddVip(*vip)));
     }
 
-    /// It is silent from now on, as one that is switched off.
+    /// Switches the director off.
     fn stop(&mut self, n: usize) {
         self.directors[n].up = false;
         self.directors[n].claimed.clear();
@@ -114,7 +114,7 @@ impl Segment {
         }
     }
 
-    /// Lives for `ms`.
+    /// Runs for `ms`.
     fn live(&mut self, ms: u64) {
         let end = self.now + ms;
         loop {
@@ -160,7 +160,7 @@ impl Segment {
 }
 
 #[test]
-fn of_directors_that_start_together_the_highest_mac_address_owns() {
+fn of_simultaneous_directors_the_highest_mac_owns() {
     for seed in 0..40 {
         let mut segment = Segment::new(3, seed);
         (0..3).for_each(|n| segment.start(n));
@@ -170,7 +170,7 @@ fn of_directors_that_start_together_the_highest_mac_address_owns() {
 }
 
 #[test]
-fn a_director_that_starts_later_changes_nothing() {
+fn a_later_director_stands_by() {
     for seed in 0..30 {
         for (first, second) in [(0, 1), (1, 0)] {
             let mut segment = Segment::new(2, seed);
@@ -185,7 +185,7 @@ fn a_director_that_starts_later_changes_nothing() {
 }
 
 #[test]
-fn the_standby_takes_over_within_three_seconds_and_keeps_the_vip() {
+fn a_standby_takes_over_within_three_seconds() {
     for seed in 0..30 {
         let mut segment = Segment::new(2, seed);
         segment.start(1);
@@ -199,7 +199,7 @@ fn the_standby_takes_over_within_three_seconds_and_keeps_the_vip() {
 }
 
 #[test]
-fn a_parted_segment_that_is_joined_ends_with_one_owner_that_stays() {
+fn a_joined_partition_ends_with_one_owner() {
     for seed in 0..40 {
         let mut segment = Segment::new(2, seed);
         segment.directors[1].part = 1;
@@ -208,7 +208,7 @@ fn a_parted_segment_that_is_joined_ends_with_one_owner_that_stays() {
         segment.live(parted);
         assert_eq!(VIPS.map(|vip| segment.owners(vip)), [[0, 1], [0, 1]], "each has its part");
         segment.directors[1].part = 0;
-        // The next periodic announcement makes them notice each other.
+        // The next periodic announcement reveals the conflict.
         segment.live(60_000 + 15_000);
         segment.assert_owner(Some(1), &format!("seed {seed}"));
         let changes = segment.changes();
@@ -220,7 +220,7 @@ fn a_parted_segment_that_is_joined_ends_with_one_owner_that_stays() {
 }
 
 #[test]
-fn partitions_again_and_again_with_loss_end_with_one_owner() {
+fn repeated_partitions_with_loss_end_with_one_owner() {
     for seed in 0..20 {
         let mut segment = Segment::new(3, seed);
         segment.loss = 10;
@@ -243,7 +243,7 @@ fn partitions_again_and_again_with_loss_end_with_one_owner() {
 }
 
 #[test]
-fn a_director_back_from_an_outage_leaves_the_vip_to_its_new_owner() {
+fn after_an_outage_the_new_owner_keeps_the_vip() {
     for seed in 0..40 {
         for (first, second) in [(0, 1), (1, 0)] {
             let mut segment = Segment::new(2, seed);
@@ -292,7 +292,7 @@ fn an_outage_of_all_directors_does_not_move_a_vip() {
 }
 
 #[test]
-fn outages_again_and_again_with_loss_end_with_one_owner() {
+fn repeated_outages_with_loss_end_with_one_owner() {
     for seed in 0..20 {
         let mut segment = Segment::new(3, seed);
         segment.loss = 10;

@@ -1,4 +1,4 @@
-//! What the machine does when an interface loses its carrier and gets it back.
+//! Loss and return of an interface's carrier.
 
 use crate::bench::{
     Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, RIP, ROUTER, RS, VIP, announcement, ask,
@@ -15,7 +15,7 @@ fn is_report(action: &ArpAction) -> bool {
     matches!(action, ArpAction::Report(_))
 }
 
-/// When each action has been, counted from `start`.
+/// Times of the actions, from `start`.
 fn since(start: u32, seen: Vec<(u32, ArpAction)>) -> Vec<(u32, ArpAction)> {
     seen.into_iter().map(|(at, action)| (at - start, action)).collect()
 }
@@ -36,7 +36,7 @@ fn nothing_is_probed_or_claimed_without_carrier() {
 }
 
 #[test]
-fn probes_before_the_link_was_reset_do_not_count() {
+fn probes_before_an_outage_do_not_count() {
     for reset_at in [0, 199, 401, 899] {
         let mut bench = Bench::new(OnConflict::Standby);
         bench.event(ArpEvent::AddVip(VIP));
@@ -53,7 +53,7 @@ fn probes_before_the_link_was_reset_do_not_count() {
 }
 
 #[test]
-fn a_claimed_vip_is_silent_while_down_and_probed_for_before_it_is_told_of() {
+fn a_claimed_vip_is_probed_for_after_an_outage() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
     assert_eq!(bench.run_to(500_000), [], "no announcement to nobody, and it is not given up");
@@ -72,7 +72,7 @@ fn a_claimed_vip_is_silent_while_down_and_probed_for_before_it_is_told_of() {
 }
 
 #[test]
-fn a_vip_that_is_claimed_whatever_others_do_is_told_of_at_once() {
+fn on_conflict_claim_announces_at_once() {
     let mut bench = Bench::claimed(OnConflict::Claim);
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(30_000);
@@ -81,7 +81,7 @@ fn a_vip_that_is_claimed_whatever_others_do_is_told_of_at_once() {
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "answered for from the first moment");
 }
 
-/// Claimed, and just back from an outage of 20 s.
+/// A bench with a claimed VIP, right after an outage of 20 s.
 fn back() -> Bench {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.event(ArpEvent::InterfaceDown(CLIENT));
@@ -91,7 +91,7 @@ fn back() -> Bench {
 }
 
 #[test]
-fn a_vip_that_was_taken_during_an_outage_is_left_to_its_new_holder() {
+fn a_vip_taken_during_an_outage_is_left() {
     let asserted = [
         ArpPacket::probe(OURS, VIP).reply(OTHER),
         ArpPacket::announcement(OTHER, VIP),
@@ -108,7 +108,7 @@ fn a_vip_that_was_taken_during_an_outage_is_left_to_its_new_holder() {
 }
 
 #[test]
-fn a_question_with_the_vip_as_sender_takes_nothing_after_an_outage() {
+fn a_request_from_the_vip_takes_nothing() {
     let mut bench = back();
     let wrong = ArpPacket::request(RS, VIP, GATEWAY);
     assert_eq!(bench.hear(wrong), [conflict(RS, None)]);
@@ -116,7 +116,7 @@ fn a_question_with_the_vip_as_sender_takes_nothing_after_an_outage() {
 }
 
 #[test]
-fn a_probe_of_another_is_answered_after_an_outage() {
+fn a_foreign_probe_is_answered_after_an_outage() {
     for other in [MacAddr([2, 0, 0, 0, 0, 1]), OTHER] {
         let mut bench = back();
         let theirs = ArpPacket::probe(other, VIP);
@@ -126,7 +126,7 @@ fn a_probe_of_another_is_answered_after_an_outage() {
 }
 
 #[test]
-fn a_holder_known_before_an_outage_takes_nothing_by_it() {
+fn a_known_holder_takes_nothing_by_an_outage() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let answers = |bench: &mut Bench, until| {
         let mut told = Vec::new();
@@ -154,7 +154,7 @@ fn a_holder_known_before_an_outage_takes_nothing_by_it() {
 }
 
 #[test]
-fn a_defence_that_is_due_waits_for_the_carrier() {
+fn a_due_defense_waits_for_the_carrier() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     for _ in 0..2 {
         bench.hear(ArpPacket::announcement(OTHER, VIP));
@@ -165,7 +165,7 @@ fn a_defence_that_is_due_waits_for_the_carrier() {
 }
 
 #[test]
-fn a_vip_of_another_is_tried_as_soon_as_the_link_is_back() {
+fn a_standby_probes_when_the_carrier_is_back() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
     bench.hear(ArpPacket::probe(OURS, VIP).reply(OTHER));
@@ -178,7 +178,7 @@ fn a_vip_of_another_is_tried_as_soon_as_the_link_is_back() {
 }
 
 #[test]
-fn servers_stay_known_while_down_and_are_asked_at_once() {
+fn servers_survive_an_outage_and_are_requested() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
@@ -191,7 +191,7 @@ fn servers_stay_known_while_down_and_are_asked_at_once() {
 }
 
 #[test]
-fn an_unreachable_server_is_asked_as_soon_as_the_link_is_back() {
+fn an_unreachable_server_is_requested_at_once() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     bench.run_to(10_100);
@@ -202,7 +202,7 @@ fn an_unreachable_server_is_asked_as_soon_as_the_link_is_back() {
 }
 
 #[test]
-fn each_interface_has_a_carrier_of_its_own() {
+fn each_interface_has_its_own_carrier() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let inside = ArpTarget { interface: INSIDE, rip: RIP, own: DIP, mac: None };
     bench.event(ArpEvent::InterfaceDown(INSIDE));
@@ -213,7 +213,7 @@ fn each_interface_has_a_carrier_of_its_own() {
 }
 
 #[test]
-fn a_link_that_was_never_down_comes_up_without_a_word() {
+fn an_interface_that_was_up_causes_no_action() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), []);
     bench.event(ArpEvent::InterfaceDown(CLIENT));

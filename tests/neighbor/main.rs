@@ -1,4 +1,4 @@
-//! The neighbor machine against its rules, and against a simulated segment.
+//! The ARP machine against its rules, and on a simulated segment.
 
 mod bench;
 mod conflicts;

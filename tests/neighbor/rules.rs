@@ -1,4 +1,4 @@
-//! VIPs: events and the actions that each must give, rule by rule.
+//! VIPs: events and expected actions, rule by rule.
 
 use crate::bench::*;
 use directrix::model::OnConflict;
@@ -10,7 +10,7 @@ use directrix::wire::arp::{ArpPacket, Operation};
 // ---- claiming
 
 #[test]
-fn a_vip_is_probed_claimed_announced_and_announced_again_every_minute() {
+fn a_vip_is_probed_claimed_and_announced() {
     let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.event(ArpEvent::AddVip(VIP)), [probe()]);
     let seen = bench.run_to(125_000);
@@ -29,7 +29,7 @@ fn a_vip_is_probed_claimed_announced_and_announced_again_every_minute() {
 }
 
 #[test]
-fn rfc_5227_s_own_times_are_kept_when_asked_for() {
+fn rfc_5227_timing_can_be_selected() {
     let mut bench = Bench::with(OnConflict::Standby, Timing::rfc5227());
     let mut seen: Vec<_> = bench.event(ArpEvent::AddVip(VIP)).into_iter().map(|action| (0, action)).collect();
     seen.extend(bench.run_to(9_000));
@@ -42,7 +42,7 @@ fn rfc_5227_s_own_times_are_kept_when_asked_for() {
 }
 
 #[test]
-fn no_announcement_interval_means_no_periodic_announcement() {
+fn a_zero_interval_disables_announcements() {
     let timing = Timing { announce_interval: Span::default(), ..TIMING };
     let mut bench = Bench::with(OnConflict::Standby, timing);
     bench.event(ArpEvent::AddVip(VIP));
@@ -51,7 +51,7 @@ fn no_announcement_interval_means_no_periodic_announcement() {
 }
 
 #[test]
-fn a_vip_added_twice_is_one_and_a_removed_one_is_silent() {
+fn a_vip_can_be_added_twice_and_removed() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(ArpEvent::AddVip(VIP)), []);
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
@@ -63,7 +63,7 @@ fn a_vip_added_twice_is_one_and_a_removed_one_is_silent() {
 // ---- answering
 
 #[test]
-fn the_claimed_vip_is_answered_for_and_nothing_else() {
+fn only_the_claimed_vip_is_answered_for() {
     let from_router = question(ROUTER, GATEWAY);
     let reply = ArpPacket::request(ROUTER, GATEWAY, VIP).reply(OURS);
     assert_eq!((reply.operation, reply.sender_mac, reply.sender_ip), (Operation::Reply, OURS, VIP));
@@ -95,7 +95,7 @@ fn the_claimed_vip_is_answered_for_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_answered_on_the_servers_link() {
+fn no_reply_on_the_server_interface() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let packet = question(ROUTER, GATEWAY);
     assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), []);
@@ -113,10 +113,10 @@ fn a_vip_is_not_answered_for_before_it_is_claimed() {
     assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
 }
 
-// ---- times
+// ---- timing
 
 #[test]
-fn times_of_zero_do_not_make_it_spin() {
+fn zero_intervals_do_not_spin() {
     let zero = Span::default();
     let timing = Timing {
         probe_gap: (zero, zero),
@@ -143,7 +143,7 @@ fn times_of_zero_do_not_make_it_spin() {
 }
 
 #[test]
-fn times_beyond_a_day_are_cut_so_that_deadlines_compare() {
+fn intervals_are_limited_to_a_day() {
     let timing = Timing { announce_interval: Span::MAX, ..TIMING };
     let mut bench = Bench::with(OnConflict::Standby, timing);
     bench.event(ArpEvent::AddVip(VIP));
@@ -153,7 +153,7 @@ fn times_beyond_a_day_are_cut_so_that_deadlines_compare() {
 }
 
 #[test]
-fn a_machine_that_was_not_called_for_long_does_not_catch_up() {
+fn missed_deadlines_are_not_repeated() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(Some(RS));
     bench.now += 3_600_000;

@@ -1,4 +1,4 @@
-//! Real servers: events and the actions that each must give, rule by rule.
+//! Real servers: events and expected actions, rule by rule.
 
 use crate::bench::*;
 use directrix::model::{InterfaceIndex, OnConflict};
@@ -7,7 +7,7 @@ use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
 
-/// The address that RS moves to, or that a forger gives.
+/// Address that the server moves to, or that a forger claims.
 const NEW: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
 
 fn moved(old: MacAddr, new: MacAddr) -> ArpAction {
@@ -22,7 +22,7 @@ fn dispute_over(claimant: MacAddr) -> ArpAction {
     report(ArpReport::DisputeOver { interface: CLIENT, rip: RIP, claimant })
 }
 
-/// A bench with RS resolved, long enough ago that its last question is no longer new.
+/// A bench with a resolved server, some time after its last request.
 fn resolved_bench() -> Bench {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
@@ -31,7 +31,7 @@ fn resolved_bench() -> Bench {
     bench
 }
 
-/// Every packet by which a station claims RIP for its own MAC address.
+/// All packets by which a station can claim RIP for its MAC address.
 fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
     [
         ("an unasked reply", reply(mac, RIP)),
@@ -42,7 +42,7 @@ fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
     ]
 }
 
-/// Lives for `ms`. Each broadcast question for the server is answered by `answering`, in order.
+/// Runs for `ms`. Each broadcast request for the server is answered by `answering`, in order.
 fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpAction)> {
     let (end, mut seen) = (bench.now + ms, Vec::new());
     while let Some(due) = bench.machine.next_deadline() {
@@ -75,7 +75,7 @@ fn reports(seen: &[(u32, ArpAction)]) -> Vec<(u32, ArpAction)> {
 // ---- resolving
 
 #[test]
-fn a_server_is_asked_for_from_the_director_s_address_until_it_answers() {
+fn a_server_is_requested_until_it_answers() {
     let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.add_server(None), [ask()]);
     assert_eq!(bench.run_to(700), [(500, ask())]);
@@ -84,7 +84,7 @@ fn a_server_is_asked_for_from_the_director_s_address_until_it_answers() {
 }
 
 #[test]
-fn a_silent_server_is_lost_after_three_requests_and_asked_for_more_rarely() {
+fn a_silent_server_is_lost_after_three_requests() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     let expected =
@@ -94,7 +94,7 @@ fn a_silent_server_is_lost_after_three_requests_and_asked_for_more_rarely() {
 }
 
 #[test]
-fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
+fn a_reachable_server_is_refreshed_by_unicast() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     bench.hear(reply(RS, RIP));
@@ -103,13 +103,13 @@ fn a_reachable_server_is_refreshed_by_unicast_and_lost_after_three_misses() {
     assert!((1_000..=1_125).contains(&at), "{at}");
     assert_eq!(first, send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS)));
     let seen = bench.run_to(at + 1_500);
-    // A new address would be found by the broadcasts.
+    // The broadcasts would find a new address.
     assert_eq!(seen, [(at + 500, ask()), (at + 1_000, ask()), (at + 1_500, lost()), (at + 1_500, ask())]);
     assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)], "back again");
 }
 
 #[test]
-fn a_server_that_speaks_by_itself_is_not_asked() {
+fn a_server_that_sends_is_not_requested() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     let own_question = ArpPacket::request(RS, RIP, GATEWAY);
@@ -138,7 +138,7 @@ fn a_claim_to_a_reachable_server_is_verified_at_once() {
 }
 
 #[test]
-fn a_forger_that_answers_as_well_does_not_move_a_server() {
+fn a_forger_that_answers_moves_no_server() {
     for order in [[RS, NEW], [NEW, RS]] {
         let mut bench = resolved_bench();
         let mut seen: Vec<_> = bench.hear(reply(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
@@ -157,7 +157,7 @@ fn a_forger_that_answers_as_well_does_not_move_a_server() {
 }
 
 #[test]
-fn a_forger_s_last_words_do_not_replace_a_server_that_is_gone() {
+fn an_old_forged_claim_replaces_no_lost_server() {
     for (what, claim) in claims(NEW) {
         let mut bench = resolved_bench();
         assert_eq!(bench.hear(claim), [ask()], "{what}");
@@ -166,7 +166,7 @@ fn a_forger_s_last_words_do_not_replace_a_server_that_is_gone() {
 }
 
 #[test]
-fn a_successor_that_announces_itself_is_found_within_two_seconds() {
+fn an_announced_move_is_found_in_two_seconds() {
     for (what, claim) in claims(NEW) {
         let mut bench = resolved_bench();
         bench.hear(claim);
@@ -179,7 +179,7 @@ fn a_successor_that_announces_itself_is_found_within_two_seconds() {
 }
 
 #[test]
-fn a_new_address_that_nothing_announces_is_found_within_three_seconds() {
+fn a_silent_move_is_found_in_three_seconds() {
     let mut bench = resolved_bench();
     let before = bench.now;
     let seen = reports(&live(&mut bench, 3_000, &[NEW]));
@@ -189,7 +189,7 @@ fn a_new_address_that_nothing_announces_is_found_within_three_seconds() {
 }
 
 #[test]
-fn a_server_that_comes_back_takes_its_address_from_a_forger_that_is_silent() {
+fn a_returning_server_replaces_a_silent_forger() {
     let mut bench = resolved_bench();
     assert_eq!(reports(&live(&mut bench, 5_000, &[])).last().map(|(_, action)| *action), Some(lost()));
     assert_eq!(bench.hear(reply(NEW, RIP)), [moved(RS, NEW)], "the only one to be heard");
@@ -200,7 +200,7 @@ fn a_server_that_comes_back_takes_its_address_from_a_forger_that_is_silent() {
 }
 
 #[test]
-fn made_up_claimants_are_bounded_and_do_not_flood_log_or_wire() {
+fn forged_claims_flood_neither_log_nor_wire() {
     let mut bench = resolved_bench();
     let mut seen = Vec::new();
     for n in 0..10_000_u32 {
@@ -239,11 +239,11 @@ fn a_conflict_names_a_server_that_has_moved() {
 
 // ---- many servers
 
-/// Questions that so many servers cost, each of them answered.
+/// Requests for this many servers, all of which answer.
 struct Pace {
-    /// Most within a millisecond.
+    /// Most in a millisecond.
     at_once: usize,
-    /// Most within a second, and on average, after the first second.
+    /// Most in a second, and mean, after the first second.
     peak: usize,
     average: usize,
 }
@@ -278,14 +278,14 @@ fn pace(servers: u32, seconds: u32) -> Pace {
 }
 
 #[test]
-fn a_thousand_servers_are_asked_a_thousand_times_a_second_at_most() {
+fn a_thousand_servers_get_1000_requests_per_second() {
     let Pace { at_once, peak, average } = pace(1_000, 20);
     assert!(at_once <= 64, "{at_once} within a millisecond");
     assert!(peak <= 1_010 && (850..=1_000).contains(&average), "{peak}, {average} a second");
 }
 
 #[test]
-fn more_servers_are_asked_more_rarely_each() {
+fn the_interval_grows_with_the_servers() {
     let Pace { at_once, peak, average } = pace(4_000, 20);
     assert!(at_once <= 64, "{at_once} within a millisecond");
     assert!(peak <= 4_064 && average <= 1_000, "{peak}, {average} a second");
@@ -294,7 +294,7 @@ fn more_servers_are_asked_more_rarely_each() {
 // ---- settings
 
 #[test]
-fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
+fn only_unicast_addresses_are_learned() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.hear(reply(MacAddr::BROADCAST, RIP)), []);
@@ -308,7 +308,7 @@ fn a_server_is_learned_from_nothing_but_its_own_unicast_address() {
 }
 
 #[test]
-fn a_fixed_address_is_never_asked_for_changed_or_lost() {
+fn a_static_address_never_changes() {
     let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.machine.next_deadline(), None);
@@ -317,7 +317,7 @@ fn a_fixed_address_is_never_asked_for_changed_or_lost() {
 }
 
 #[test]
-fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
+fn changed_settings_restart_a_server() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
@@ -328,7 +328,7 @@ fn a_server_with_other_settings_starts_anew_and_a_removed_one_is_left_alone() {
 }
 
 #[test]
-fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
+fn requests_use_the_interface_s_mac() {
     let mut bench = Bench::new(OnConflict::Standby);
     let settings = ArpTarget { interface: INSIDE, rip: RIP, own: DIP, mac: None };
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
@@ -339,7 +339,7 @@ fn a_server_inside_is_asked_for_there_with_that_interface_s_address() {
 }
 
 #[test]
-fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address() {
+fn requests_never_come_from_a_vip() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let settings = ArpTarget { interface: CLIENT, rip: RIP, own: VIP, mac: None };
     assert_eq!(bench.event(ArpEvent::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
@@ -347,13 +347,13 @@ fn a_server_is_never_asked_from_a_vip_even_if_the_director_has_no_other_address(
 
 #[test]
 #[should_panic(expected = "no such interface")]
-fn a_server_on_an_unknown_link_is_a_mistake_of_the_caller() {
+fn a_server_on_an_unknown_interface_panics() {
     let settings = ArpTarget { interface: InterfaceIndex(2), rip: RIP, own: DIP, mac: None };
     Bench::new(OnConflict::Standby).event(ArpEvent::AddServer(settings));
 }
 
 #[test]
-fn a_server_that_is_asked_from_another_address_stays_known() {
+fn a_new_sender_address_keeps_the_server() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);

@@ -1,5 +1,5 @@
-//! A segment with a director, a router and real servers, some of them set up wrongly, over
-//! virtual time. Everything random comes from the seed that a failure names.
+//! Simulated segment with a director, a router and real servers, some of them misconfigured, over virtual
+//! time. All randomness comes from a seed, which a failure reports.
 //!
 //! ```text
 //!  router ──┐        ┌── real server 0 (right)
@@ -7,21 +7,21 @@
 //!  director ┤        └── real server 2 (arp_announce may be wrong)
 //!  forger ──┘
 //! ```
-//! The wire loses and delays frames; servers go down, come back, and change their MAC address; the
-//! director's interface loses its carrier and gets it back; the forger claims real servers' addresses, now
-//! and then or as an answer to every question.
+//! The wire loses and delays frames. Servers go down, come back, and change their MAC address. The
+//! director's interface loses its carrier and gets it back. The forger claims addresses of real servers,
+//! unsolicited or in reply to every request.
 
 mod hosts;
-mod told;
+mod reports;
 
 use directrix::model::{InterfaceIndex, OnConflict};
 use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
+use reports::Told;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use told::Told;
 
 const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 150), Ipv4Addr::new(10, 0, 0, 151)];
 const DIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
@@ -31,15 +31,14 @@ const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const FORGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
 const SERVERS: usize = 3;
 
-/// How long the segment misbehaves, and how long it is then watched while it settles.
+/// Duration of the faults, and of the calm observed after them.
 const ROUGH_MS: u64 = 40 * 60_000;
 const CALM_MS: u64 = 12 * 60_000;
-/// More than two VIPs and three servers ever have reason to send within a minute: per VIP six
-/// defences of two frames, ten rounds of probes and announcements; per server two requests a
-/// second; and an answer for each question, counted apart.
+/// Most unsolicited frames in a minute for two VIPs and three servers. Per VIP six defenses of two frames,
+/// ten rounds of probes and announcements; per server two requests a second. Replies are counted
+/// separately.
 const FRAMES_PER_MINUTE: usize = 2 * (12 + 20) + SERVERS * 121;
-/// A known address that has been heard within this time holds against all others: three questions,
-/// half a second apart.
+/// A known address that was heard within this time keeps precedence: three requests, half a second apart.
 const HOLDS_MS: u64 = 1_500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,20 +74,20 @@ struct World {
     director: Neighbors,
     policy: OnConflict,
     servers: Vec<RealServer>,
-    /// Where the router believes the VIPs to be.
+    /// The router's ARP cache for the VIPs.
     router: BTreeMap<Ipv4Addr, MacAddr>,
     told: Told,
-    /// The forger answers questions for this server.
+    /// Server whose requests the forger answers.
     forged: Option<usize>,
-    /// When each station was last heard by the director as this address.
+    /// Time of the last packet of each (address, station) at the director.
     heard: BTreeMap<(Ipv4Addr, MacAddr), u64>,
     agenda: BTreeMap<(u64, u64), Happening>,
-    /// Breaks ties on the agenda.
+    /// Breaks ties in the event queue.
     serial: u64,
     now: u64,
     start: Tick,
     chance: u64,
-    /// Whether the director's interface has a carrier.
+    /// True if the director's interface has a carrier.
     carrier: bool,
     /// Unsolicited frames of the director in the current minute.
     sent: (u64, usize),
@@ -119,7 +118,7 @@ impl World {
             agenda: BTreeMap::new(),
             serial: 0,
             now: 0,
-            // The tick count wraps while the segment is rough.
+            // The tick wraps during the faults.
             start: Tick(u32::MAX - 20 * 60_000),
             chance: seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1,
             carrier: true,
@@ -136,7 +135,7 @@ impl World {
         world
     }
 
-    /// Xorshift64: its own, so that the machine's randomness is not what is tested with.
+    /// Xorshift64, independent of the machine's generator.
     fn random(&mut self, below: u64) -> u64 {
         self.chance ^= self.chance << 13;
         self.chance ^= self.chance >> 7;
@@ -224,7 +223,7 @@ impl World {
         }
     }
 
-    // ---- the director, and what must hold for all that it does
+    // ---- the director, and its invariants
 
     fn direct(&mut self, event: ArpEvent) {
         let mut actions = Vec::new();
@@ -271,8 +270,8 @@ impl World {
         self.count_unsolicited();
     }
 
-    /// A server's address changes only if the old one was silent for long enough, and the new one
-    /// has just been heard.
+    /// A server's address changes only if the old one was silent for long enough and the new one was just
+    /// heard.
     fn check_move(&self, report: &ArpReport) {
         let ArpReport::Moved { rip, old, new, .. } = *report else { return };
         let silent = |mac| self.heard.get(&(rip, mac)).map_or(u64::MAX, |at| self.now - at);
@@ -286,7 +285,7 @@ impl World {
         assert!(self.sent.1 <= FRAMES_PER_MINUTE, "{} frames within a minute", self.sent.1);
     }
 
-    /// After the calm the director must know the truth.
+    /// After the calm the director must have the true state.
     fn check_the_end(&self) {
         for (n, server) in self.servers.iter().enumerate() {
             let expected = server.up.then_some(server.mac);
@@ -307,7 +306,7 @@ impl World {
                     "{vip}: a server that answers is not named"
                 );
             } else {
-                // A standby asks one of them.
+                // A standby probes one of them.
                 assert!(
                     holders.any(|server| named(vip, server)),
                     "{vip}: left to a server that is not named"
@@ -323,7 +322,7 @@ impl World {
     }
 }
 
-/// Names the seed if what it does fails.
+/// Reports the seed if the run fails.
 fn with_seeds(policy: OnConflict, check: impl Fn(&World)) {
     struct Seed(u64);
     impl Drop for Seed {
@@ -343,18 +342,18 @@ fn with_seeds(policy: OnConflict, check: impl Fn(&World)) {
 }
 
 #[test]
-fn a_director_that_refuses_keeps_every_rule_on_a_rough_segment() {
+fn a_standby_director_keeps_every_rule() {
     with_seeds(OnConflict::Standby, |_| {});
 }
 
 #[test]
-fn a_director_that_claims_keeps_every_rule_on_a_rough_segment() {
+fn a_claiming_director_keeps_every_rule() {
     with_seeds(OnConflict::Claim, |world| assert_eq!(world.told.claimed.len(), VIPS.len()));
 }
 
-/// Else the properties of moves and disputes would hold of nothing.
+/// Ensures that moves and disputes occur.
 #[test]
-fn the_forger_is_noticed_and_servers_do_move() {
+fn forgeries_and_moves_occur() {
     let [mut moved, mut forged] = [0, 0];
     for seed in 0..20 {
         let mut world = World::new(seed, OnConflict::Standby);
@@ -371,7 +370,7 @@ fn the_forger_is_noticed_and_servers_do_move() {
 }
 
 #[test]
-fn the_same_seed_lives_the_same_life() {
+fn the_same_seed_gives_the_same_run() {
     let live = || {
         let mut world = World::new(11, OnConflict::Standby);
         world.run();

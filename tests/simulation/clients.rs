@@ -53,7 +53,7 @@ impl Clients {
             let mut seen = HashSet::new();
             segments.extend(
                 (0..FLOOD)
-                    .map(|_| stranger(random, self.datagrams))
+                    .map(|_| new_client(random, self.datagrams))
                     .filter(|segment| seen.insert(segment.key.port())),
             );
         }
@@ -112,7 +112,7 @@ fn pause_ms(over: bool, random: &mut Random) -> u64 {
 }
 
 /// A SYN or a datagram with a forged source address.
-fn stranger(random: &mut Random, datagram: bool) -> Segment {
+fn new_client(random: &mut Random, datagram: bool) -> Segment {
     let address = Ipv4Addr::from_bits(0x0a00_0000 + random.below(1 << 24) as u32);
     let port = 1024 + random.below(60_000) as u16;
     let (service, flags) = if datagram { (DNS, None) } else { (WEB, Some(SYN)) };

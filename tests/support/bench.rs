@@ -1,4 +1,4 @@
-//! A forwarder with two services whose servers and settings a test may change as it goes.
+//! Forwarder with two services whose servers and settings a test can change.
 
 use super::frames::{self, DIRECTOR, End};
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
@@ -17,7 +17,7 @@ pub const DNS: End = (VIP, 53);
 pub const CAPACITY: usize = 1024;
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
-/// Of each service.
+/// Servers per service.
 const SERVERS: u16 = 2;
 
 /// Web (TCP) on servers 0 and 1 in list order, DNS (UDP) on servers 2 and 3, by wlc with equal weights.
@@ -28,7 +28,7 @@ pub struct Bench {
     pub templates: Arc<Templates>,
     pub persistence: Option<Persistence>,
     pub policy: Policy,
-    /// Of both services, or gone.
+    /// Weights of the servers of both services; `None`: removed.
     pub weights: [Option<u16>; 4],
     pub now: Tick,
     pools: [Pool; 2],
@@ -56,7 +56,7 @@ impl Bench {
         bench
     }
 
-    /// Has the forwarder decide by what has been set.
+    /// Publishes the current settings to the forwarder.
     pub fn publish(&mut self) {
         let service =
             |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
@@ -89,7 +89,7 @@ impl Bench {
         }));
     }
 
-    /// The server that a frame goes to, or why it is dropped.
+    /// Server of a frame, or its drop reason.
     pub fn decide(&mut self, frame: Vec<u8>) -> Result<u8, DropReason> {
         let mut batch = [frame];
         self.forwarder.decide(&mut batch[..], self.now, &mut self.verdicts);

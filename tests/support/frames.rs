@@ -1,4 +1,4 @@
-//! Frames for tests, built by etherparse: an author independent of the code under test.
+//! Frames for tests, built by etherparse, which is independent of the code under test.
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, PacketBuilder, TcpHeader};
@@ -60,7 +60,7 @@ pub fn ipv4(
     padded(frame)
 }
 
-/// The same frame with its IPv4 header checksum made right again.
+/// The frame with its IPv4 header checksum recomputed.
 pub fn rechecksummed(mut frame: Vec<u8>) -> Vec<u8> {
     let length = usize::from(frame[14] & 0x0f) * 4;
     frame[24..26].fill(0);
@@ -72,25 +72,25 @@ pub fn rechecksummed(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// What a frame is after one more hop, but for its MAC addresses. The checksum is etherparse's.
+/// The frame after one more hop, without new MAC addresses. The checksum is etherparse's.
 pub fn one_hop_on(frame: &[u8]) -> Vec<u8> {
     let mut after = frame.to_vec();
     let at = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
     after[at + 8] = frame[at + 8].min(64) - 1;
     let end = at + usize::from(after[at] & 0xf) * 4;
     after[at + 10..at + 12].fill(0);
-    // Over the bytes: etherparse's header has no place for the reserved flag.
+    // In the bytes: etherparse's header has no reserved flag.
     let sum = Sum16BitWords::new().add_slice(&after[at..end]).ones_complement();
     after[at + 10..at + 12].copy_from_slice(&sum.to_ne_bytes());
     after
 }
 
-/// The same frame with a tag that says priority 5 and this VLAN; 0 is none.
+/// The frame with a tag of priority 5 and this VLAN; 0: none.
 pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
     [&frame[..12], &[0x81, 0x00], &(0xa000 | vlan).to_be_bytes(), &frame[12..]].concat()
 }
 
-/// The same frame with this time to live.
+/// The frame with this time to live.
 pub fn with_ttl(frame: &[u8], ttl: u8) -> Vec<u8> {
     let mut frame = frame.to_vec();
     frame[22] = ttl;

@@ -1,4 +1,4 @@
-//! What several tests share.
+//! Support code shared by the tests.
 #![allow(missing_docs, dead_code, unreachable_pub)] // each test uses its part
 
 pub mod bench;

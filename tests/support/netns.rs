@@ -1,4 +1,4 @@
-//! Network namespaces that end with the test, also with a failing one. Needs root.
+//! Network namespaces that are removed at the end of the test, also of a failing one. Needs root.
 //!
 //! Nothing here is shared between tests: names carry the process id and a running number.
 
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 static NAMESPACES: AtomicU32 = AtomicU32::new(0);
 
-/// A network namespace of its own, with its loopback up and without IPv6's chatter.
+/// Network namespace with loopback up and IPv6 off.
 pub struct Netns {
     name: String,
 }
 
 impl Netns {
-    /// `label`: up to four letters that help a human who watches.
+    /// Creates a namespace. `label` has up to four letters, to recognize it on the host.
     pub fn new(label: &str) -> Self {
         let number = NAMESPACES.fetch_add(1, Ordering::Relaxed);
         let namespace = Self { name: format!("dx{}{label}{number}", std::process::id()) };
@@ -38,8 +38,8 @@ impl Netns {
         finish(&mut self.command(command), command)
     }
 
-    /// A shell command in the namespace, to be started by the caller. `exec` keeps its process
-    /// id that of the program itself.
+    /// Shell command in the namespace, to be started by the caller. `exec` gives the program the process id
+    /// of the command.
     pub fn command(&self, command: &str) -> Command {
         let mut built = Command::new("ip");
         built.args(["netns", "exec", &self.name, "sh", "-c", command]);
@@ -72,7 +72,7 @@ pub fn veth((a, a_name): (&Netns, &str), (b, b_name): (&Netns, &str), queues: u3
     a.run(&format!("ip link add {a_name} {each} type veth peer name {b_name} netns {} {each}", b.name));
     for (namespace, name) in [(a, a_name), (b, b_name)] {
         namespace.run(&format!("ip link set dev {name} up"));
-        // A veth otherwise hands unfinished checksums and merged segments across.
+        // Without this a veth passes unfinished checksums and merged segments on.
         namespace.run(&format!("ethtool -K {name} tx off gso off tso off gro off >/dev/null 2>&1 || true"));
     }
 }
@@ -99,7 +99,7 @@ impl Drop for Process {
     }
 }
 
-/// Asks until the answer is yes; panics with `what` when `timeout` is over.
+/// Polls `f` until it is true; panics with `what` after `timeout`.
 pub fn wait_until(what: &str, timeout: Duration, mut f: impl FnMut() -> bool) {
     let start = Instant::now();
     while !f() {

@@ -1,8 +1,8 @@
-//! Reads Rust sources as far as rules about them need it. The sources are formatted by rustfmt.
+//! Minimal reader of Rust sources for the layer tests. The sources are formatted by rustfmt.
 
 #![allow(dead_code)]
 
-/// The text without comments and without what stands in quotes. Lines stay where they are.
+/// The text without comments and string contents. Line numbers stay.
 pub fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -24,7 +24,7 @@ pub fn code_of(text: &str) -> String {
     code
 }
 
-/// Bytes of a block comment, others inside it included.
+/// Length of a block comment, with nested ones.
 fn block_comment(text: &str) -> usize {
     let mut depth = 0usize;
     let mut at = 0;
@@ -54,7 +54,7 @@ fn text_literal(text: &str) -> usize {
     text.len()
 }
 
-/// Bytes of a raw text; `None` if this is none.
+/// Length of a raw string; `None` if there is none.
 fn raw_literal(text: &str) -> Option<usize> {
     let inner = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
     let hashes = inner.len() - inner.trim_start_matches('#').len();
@@ -63,7 +63,7 @@ fn raw_literal(text: &str) -> Option<usize> {
     Some(text.len() - body.len() + body.find(&end)? + end.len())
 }
 
-/// Bytes of a character; `None` if the quote begins a lifetime.
+/// Length of a character literal; `None` for a lifetime.
 fn char_literal(text: &str) -> Option<usize> {
     let inner = &text[1..];
     if let Some(escape) = inner.strip_prefix('\\') {
@@ -74,7 +74,7 @@ fn char_literal(text: &str) -> Option<usize> {
     inner[first..].starts_with('\'').then_some(first + 2)
 }
 
-/// Names and punctuation of a code, each with its line.
+/// Identifiers and punctuation, each with its line.
 fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     for (number, line) in code.lines().enumerate() {
@@ -89,8 +89,8 @@ fn tokens(code: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// Every top-level module that the code names by `crate::` or by enough `super::`, with the line.
-/// `depth`: how many modules the file is below the crate's root. `*` stands for all.
+/// Every top-level module that the code names by `crate::` or by enough `super::`, with the line. `depth`
+/// is the number of modules between the file and the crate root. `*` stands for all.
 pub fn crate_paths(code: &str, depth: usize) -> Vec<(usize, String)> {
     let tokens = tokens(code);
     let mut found = Vec::new();
@@ -109,7 +109,7 @@ pub fn crate_paths(code: &str, depth: usize) -> Vec<(usize, String)> {
         if let Some(start) = root {
             found.extend(names(&tokens[start..]));
         }
-        // The rest of a chain of `super::` must not be taken for a shorter chain.
+        // The rest of a chain of `super::` must not count as a shorter chain.
         at += match tokens[at].1 {
             "super" => 2 * tokens[at..].chunks(2).take_while(|pair| is_super(pair)).count().max(1),
             _ => 1,
@@ -126,7 +126,7 @@ fn is_super(pair: &[(usize, &str)]) -> bool {
     matches!(pair, [(_, "super"), (_, "::")])
 }
 
-/// The names that follow a path to the root: one, or those of a group in braces.
+/// Names after a path to the root: one, or those of a group in braces.
 fn names(tokens: &[(usize, &str)]) -> Vec<(usize, String)> {
     let owned = |&(line, name): &(usize, &str)| (line, name.to_owned());
     if tokens.first().is_none_or(|(_, token)| *token != "{") {
@@ -151,7 +151,7 @@ fn names(tokens: &[(usize, &str)]) -> Vec<(usize, String)> {
     names.into_iter().map(|(_, name)| (line, name.to_owned())).collect()
 }
 
-/// How many `mod name {` are open.
+/// Nesting depth of `mod name {`.
 #[derive(Default)]
 struct InlineModules {
     braces: usize,
@@ -197,8 +197,8 @@ pub fn functions(code: &str) -> Vec<(usize, String, usize)> {
     found
 }
 
-/// The line, without the function's indentation, closes it: a brace alone, or a body (or none) on
-/// the line of the signature.
+/// True if the line, without the function's indentation, ends the function: a brace alone, or a body (or
+/// none) on the signature's line.
 fn ends_function(line: &str) -> bool {
     let whole = function_name(line).is_some() && line.ends_with(['}', ';']);
     whole || line.starts_with('}') || (line.starts_with(')') && line.ends_with(';'))
@@ -213,7 +213,7 @@ fn function_name(line: &str) -> Option<&str> {
     name.split(['(', '<']).next()
 }
 
-/// The lines that are in no module of tests.
+/// Lines outside test modules.
 pub fn without_tests(text: &str) -> Vec<&str> {
     let mut kept = Vec::new();
     let mut lines = text.lines().peekable();

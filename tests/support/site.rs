@@ -1,4 +1,4 @@
-//! A director as a process in a namespace of its own, and a neighbor.
+//! A director process in a namespace of its own, and a peer.
 
 use super::netns::{Netns, Process, veth, wait_until};
 use std::fs::{self, File};
@@ -7,10 +7,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 pub const EXE: &str = env!("CARGO_BIN_EXE_directrix");
-/// Until whatever is bound to happen has happened.
+/// Timeout for expected events.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// Both have an `eth0`: the director's with 10.0.0.1/24, the peer's with 10.0.0.2/24.
+/// Director and peer, each with an `eth0`: 10.0.0.1/24 and 10.0.0.2/24.
 pub struct Site {
     pub director: Netns,
     pub peer: Netns,
@@ -42,7 +42,7 @@ impl Site {
         fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
-    /// Starts a director with the lines of `config` after its interface.
+    /// Starts a director with `config` after the line of its interface.
     pub fn start(&self, config: &str, options: &str) -> Process {
         let file = self.file("director.toml");
         fs::write(&file, format!("[director]\ninterface = \"eth0\"\n{config}"))
@@ -65,7 +65,7 @@ impl Site {
     }
 }
 
-/// The exit status, once there is one.
+/// Exit status, once it has ended.
 pub fn end(process: &mut Process) -> Option<i32> {
     let mut status = None;
     wait_until("the end of the director", SOON, || {

@@ -1,4 +1,4 @@
-//! Frames of every kind that a director meets, made beforehand and handed out without allocating.
+//! Frames of every kind, built in advance and returned without allocation.
 
 use super::frames::{self, ACK, DIRECTOR, End, FIN, RST, SYN};
 use directrix::forward::{Batch, NextHop, Route, ServiceMap, Snapshot};
@@ -9,22 +9,22 @@ use directrix::wire::{MacAddr, Protocol};
 use std::net::Ipv4Addr;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
-/// That of the wildcard-port service.
+/// Address of the wildcard-port service.
 const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
 const FRAME: usize = 60;
-/// Clients that come again and again, and those that are seen once.
+/// Numbers of regular clients, and of clients with a single frame.
 const REGULARS: u16 = 600;
 const NEW_CLIENTS: u32 = 5000;
 
 pub const SERVERS: u16 = 4;
 
-/// A deck of frames and the random order in which they are dealt.
+/// Prebuilt frames, and the random order of their use.
 pub struct Traffic {
     deck: Vec<[u8; FRAME]>,
     random: u64,
 }
 
-/// Frames that lie in memory of their own for ever.
+/// Batch of frames in memory of their own.
 pub struct Frames(pub Vec<[u8; FRAME]>);
 
 impl Batch for Frames {
@@ -38,8 +38,8 @@ impl Batch for Frames {
 }
 
 impl Traffic {
-    /// Whole lives of regular clients over TCP and UDP, a flood of SYNs, and a bit of everything
-    /// that is dropped.
+    /// Complete connections of regular clients over TCP and UDP, a SYN flood, and every kind of dropped
+    /// frame.
     pub fn new(seed: u64) -> Self {
         let mut deck = Vec::new();
         for port in 0..REGULARS {
@@ -68,7 +68,7 @@ impl Traffic {
         Self { deck, random: seed | 1 }
     }
 
-    /// Deals a frame.
+    /// Copies the next frame.
     pub fn write(&mut self, frame: &mut [u8; FRAME]) {
         let card = self.below(self.deck.len() as u64);
         *frame = self.deck[card as usize];
@@ -83,8 +83,8 @@ impl Traffic {
     }
 }
 
-/// A web service on three servers, DNS on one, and a wildcard-port service on three, beside one of port 3
-/// that is there if `absent` is 1; `absent` is quiesced.
+/// Snapshot with a web service on three servers, DNS on one, and a wildcard-port service on three. With
+/// `absent` = 1 there is a fixed-port service of port 3 beside it. Server `absent` is quiesced.
 pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
     let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
     let mut services = vec![
@@ -106,7 +106,7 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
     }
 }
 
-/// What comes after `before`, where another server is absent.
+/// Snapshot after `before`, with another server absent.
 pub fn next_snapshot(before: &Snapshot, absent: u16, loads: &Loads) -> Snapshot {
     let lists = before.pools.iter().zip(lists(absent));
     let persistence = Persistence { timeout: Span::from_millis(300), prefix: 28 };

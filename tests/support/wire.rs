@@ -1,4 +1,4 @@
-//! A raw socket on an interface: puts whole frames on the wire and takes them off. Needs root.
+//! Raw socket on an interface, for whole frames. Needs root.
 
 #![allow(unsafe_code, dead_code, unreachable_pub)]
 
@@ -6,19 +6,20 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// linux/if_packet.h.
+/// Constant of linux/if_packet.h.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
-/// An AF_PACKET socket bound to one interface, blind to what is sent from there.
+/// AF_PACKET socket bound to one interface, without the frames sent from there.
 pub struct Wire(OwnedFd);
 
 impl Wire {
-    /// Of the calling thread's network namespace. Sees every frame, before anything can take it.
+    /// Opens it in the calling thread's network namespace. Receives every frame, before any program can
+    /// drop it.
     pub fn new(interface_index: u32) -> Self {
         Self::of(interface_index, libc::ETH_P_ALL)
     }
 
-    /// Sees what is left of one protocol where the kernel itself gets to see it.
+    /// Opens it for one protocol, behind the interface's programs.
     pub fn of(interface_index: u32, protocol: i32) -> Self {
         let protocol = (protocol as u16).to_be();
         // SAFETY: no pointer is involved.

@@ -1,4 +1,4 @@
-//! The other hosts: what they ask, what they answer, and what goes wrong with them.
+//! The other hosts: their requests, replies and faults.
 
 use super::{DIP, DIRECTOR, FORGER, GATEWAY, Happening, Host, ROUGH_MS, ROUTER, SERVERS, VIPS, World, rip};
 use directrix::model::InterfaceIndex;
@@ -38,7 +38,7 @@ impl World {
     pub(super) fn server_hears(&mut self, n: usize, packet: &ArpPacket) {
         let server = &self.servers[n];
         let own = packet.target_ip == rip(n) || (server.answers_vip && VIPS.contains(&packet.target_ip));
-        // Linux ignores a request that comes from one of its own addresses.
+        // Linux ignores a request from one of its own addresses.
         let martian = VIPS.contains(&packet.sender_ip);
         if server.up && own && !martian && packet.operation == Operation::Request {
             self.transmit(Host::Server(n), packet.reply(server.mac));
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// A server goes down or comes up, changes its MAC address, or is set right or wrong; or the carrier goes.
+    /// Takes a server down or up, changes its MAC address or its sysctls, or changes the carrier.
     pub(super) fn trouble(&mut self) {
         let n = self.random(SERVERS as u64) as usize;
         self.forged = Some(n).filter(|_| self.one_in(2));

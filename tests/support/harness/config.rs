@@ -1,4 +1,4 @@
-//! The configuration file's reader: any text gets a usable configuration or usable errors.
+//! Parser of the configuration file: any text gives a valid configuration or usable errors.
 
 use directrix::control::api::Stats;
 use directrix::control::state::registry::Registry;
@@ -16,7 +16,7 @@ pub fn check(text: &str) {
     }
 }
 
-/// Every error has a place in the file and fits on a line with its remedy.
+/// Checks that every error has a place in the file and fits on a line with its remedy.
 fn are_usable(Diagnostics(errors): &Diagnostics, text: &str) {
     assert!(!errors.is_empty(), "refused without a reason");
     assert!(errors.is_sorted_by_key(|error| error.line()));
@@ -29,7 +29,7 @@ fn are_usable(Diagnostics(errors): &Diagnostics, text: &str) {
     }
 }
 
-/// It says nothing twice, and the tables can be made of it.
+/// Checks that it has no duplicates and that tables can be built from it.
 fn is_usable(config: &Config) {
     let addresses: HashSet<_> = config.services.iter().map(|service| service.address).collect();
     assert_eq!(addresses.len(), config.services.len(), "a service stands twice");

@@ -1,5 +1,5 @@
-//! The whole decision: a string of bytes is a stretch of a director's life, with frames, waits
-//! and new snapshots. What must hold after every batch is in `ledger`.
+//! The whole decision: a byte string is a sequence of frames, waits and new snapshots. `ledger` has the
+//! invariants after every batch.
 
 use super::super::frames::{self, DIRECTOR, ROUTER};
 use super::input::Input;
@@ -33,17 +33,17 @@ pub const SERVICES: [(Protocol, u16, &[u16]); 4] = [
     (Protocol::Tcp, 0, &[5, 0]),
 ];
 
-/// What a life came to.
+/// Counters at the end of a run.
 pub struct Fates {
     pub counters: Arc<WorkerCounters>,
-    /// Connections that a server of weight 0 got, of its own clients.
+    /// Connections of its own clients that a server of weight 0 got.
     pub kept: u64,
 }
 
-/// Lives through `input`, and tells what was counted.
+/// Runs `input`; returns what was counted.
 pub fn check(input: &[u8]) -> Fates {
     let mut input = Input(input);
-    let mut life = Life::begin(&mut input);
+    let mut life = Run::begin(&mut input);
     while let Some(action) = input.next() {
         life.act(action, &mut input);
     }
@@ -52,7 +52,7 @@ pub fn check(input: &[u8]) -> Fates {
     Fates { counters: life.counters, kept: life.ledger.kept }
 }
 
-struct Life {
+struct Run {
     forwarder: Forwarder,
     ledger: Ledger,
     counters: Arc<WorkerCounters>,
@@ -62,9 +62,9 @@ struct Life {
     batch: Vec<Vec<u8>>,
 }
 
-impl Life {
-    /// With all servers there, tables for 1 to 64 connections each, one of two services persistent, and any time
-    /// on the clock.
+impl Run {
+    /// All servers present, tables for 1 to 64 connections each, one of two services persistent, and any
+    /// start tick.
     fn begin(input: &mut Input<'_>) -> Self {
         let shape = input.byte();
         let capacity = usize::from(shape % 64) + 1;
@@ -89,7 +89,7 @@ impl Life {
             0..=2 => self.push(tcp(input)),
             3 => self.push(udp(input)),
             4 => self.push(raw(input)),
-            5 => self.disfigure(input),
+            5 => self.corrupt(input),
             6 => self.wait(input),
             _ => self.adopt(input),
         }
@@ -107,8 +107,8 @@ impl Life {
         self.ledger.decide(&mut self.forwarder, &mut batch, self.now);
     }
 
-    /// Changes a byte of the frame that came last, or makes it one that we have sent.
-    fn disfigure(&mut self, input: &mut Input<'_>) {
+    /// Changes a byte of the last frame, or its source to the director's.
+    fn corrupt(&mut self, input: &mut Input<'_>) {
         let (at, value) = (input.byte(), input.byte());
         let Some(frame) = self.batch.last_mut() else { return };
         match frame.get_mut(usize::from(at & 0x7f)) {
@@ -123,7 +123,7 @@ impl Life {
         }
     }
 
-    /// Up to 42 minutes, housekeeping before them: frames may meet what has expired meanwhile.
+    /// Sweeps, then waits for up to 42 minutes: frames may meet entries that expired meanwhile.
     fn wait(&mut self, input: &mut Input<'_>) {
         self.decide();
         while self.forwarder.sweep(self.now) {}
@@ -142,13 +142,14 @@ impl Life {
     }
 }
 
-/// The MAC address of a server, which tells it from the others.
+/// MAC address of a server.
 pub fn mac(server: u16) -> MacAddr {
     MacAddr([2, 1, 0, 0, (server >> 8) as u8, server as u8])
 }
 
-/// One or two own_macs, short or long timeouts and IPVS's switches by the first byte; of every server, by one byte
-/// each: weight, whether its MAC address is known, whether it has been removed. Returns the weights, too.
+/// Snapshot from bytes. The first one selects one or two interfaces, timeouts, and IPVS's sysctls. One byte
+/// per server selects its weight, whether its MAC address is known, and whether it is removed. Also returns
+/// the weights.
 fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Snapshot, Weights) {
     let shape = input.byte();
     let own_macs = [MacAddr(DIRECTOR), SERVER_SIDE];
@@ -210,7 +211,7 @@ fn client(number: u8) -> frames::End {
     (Ipv4Addr::new(198, 51, 100, number & 31), 40_000 + u16::from(number >> 7))
 }
 
-/// Gives a frame the time to live that its client's byte chooses.
+/// Sets the time to live of a frame by its client's byte.
 fn live_for(mut frame: Vec<u8>, client: u8) -> Vec<u8> {
     const TIME_TO_LIVE: usize = 22;
     frame[TIME_TO_LIVE] = [64, 128, 255, 1][usize::from(client >> 5 & 3)];
@@ -223,7 +224,7 @@ fn tcp(input: &mut Input<'_>) -> Vec<u8> {
     let client = client(number);
     let port = [80, 443, 81, 80][usize::from(flags & 0x40 != 0) + usize::from(client.0.octets()[3] & 2)];
     let mut frame = frames::tcp(client, (VIP, port), 0, &[]);
-    // No flag, too, and those that mean nothing here. Often the bare SYN or ACK.
+    // Any flags, often the bare SYN or ACK.
     frame[47] = match flags & 0xc0 {
         0x80 => frames::SYN,
         0xc0 => frames::ACK,
@@ -237,7 +238,7 @@ fn udp(input: &mut Input<'_>) -> Vec<u8> {
     live_for(frames::udp(client(number), (VIP, 53), &vec![0x55; length]), number)
 }
 
-/// Bytes as they come, or as an IPv4 packet to the director.
+/// Raw bytes, or an IPv4 packet to the director.
 fn raw(input: &mut Input<'_>) -> Vec<u8> {
     let shape = input.byte();
     let bytes = input.take(usize::from(shape & 0x7f));

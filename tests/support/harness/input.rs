@@ -1,4 +1,4 @@
-//! Bytes that are read as decisions. Once they are used up, every further one is 0.
+//! Byte source for decisions. At the end every further byte is 0.
 
 pub struct Input<'a>(pub &'a [u8]);
 

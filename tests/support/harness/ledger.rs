@@ -1,4 +1,4 @@
-//! What must hold of every decision, whatever the frames, the times and the snapshots.
+//! Invariants of every decision, for any frames, times and snapshots.
 
 use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, VIP, Weights};
@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 type Table = HashMap<Flow, FlowEntry<Flow>>;
 
-/// What was put in and what came out.
+/// Expected totals, and the state under test.
 pub struct Ledger {
     pub snapshot: Arc<Snapshot>,
     pub weights: Weights,
-    /// The service whose clients stay with a server.
+    /// The persistent service.
     pub persistent: ServiceId,
-    /// Connections that a server of weight 0 got.
+    /// Connections that servers of weight 0 got.
     pub kept: u64,
     capacity: usize,
     loads: Arc<Loads>,
@@ -32,18 +32,17 @@ pub struct Ledger {
     forwarded_bytes: u64,
 }
 
-/// A frame as etherparse sees it, if it is one for a service.
+/// Frame of a service, as etherparse parses it.
 struct Seen {
     key: Flow,
     flags: TcpFlags,
     udp: bool,
-    /// It comes from the address of a real server, and from far: it may have come in a circle.
+    /// Its source is a real server's MAC address, and it is from far: it may be looping.
     circles: bool,
 }
 
 impl Seen {
-    /// True if this frame would open the connection that is `old`, or would if that has just
-    /// given way to another one.
+    /// True if this frame opens a connection where there is none.
     fn may_open_again(&self, old: &FlowEntry<Flow>, snapshot: &Snapshot) -> bool {
         let opens = old.state == ConnState::UdpNew || self.flags.any(TcpFlags::SYN);
         let mode = snapshot.policy.conn_reuse_mode;
@@ -79,7 +78,7 @@ impl Ledger {
         }
     }
 
-    /// Has a batch decided, and looks at everything that this changed.
+    /// Decides a batch, and checks all effects.
     pub fn decide(&mut self, forwarder: &mut Forwarder, batch: &mut [Vec<u8>], now: Tick) {
         let (arrived, table, mut verdicts) = (batch.to_vec(), table(forwarder), Vec::new());
         forwarder.decide(batch, now, &mut verdicts);
@@ -97,7 +96,7 @@ impl Ledger {
         self.balance(forwarder);
     }
 
-    /// Loads and counters say what is in the table, and every frame has been counted once.
+    /// Checks that loads and counters match the table, and that every frame was counted once.
     pub fn balance(&self, forwarder: &Forwarder) {
         let table = table(forwarder);
         let counters = &self.counters;
@@ -119,7 +118,7 @@ impl Ledger {
         assert_eq!(self.received, self.forwarded + drops);
     }
 
-    /// After every timeout nothing is left.
+    /// Checks that no entry is left after every timeout.
     pub fn everything_expires(&self, forwarder: &mut Forwarder, now: Tick) {
         forwarder.sweep_all(now);
         self.balance(forwarder);
@@ -145,8 +144,9 @@ impl Ledger {
         (0..SERVERS).map(|id| counter(self.counters.server(ServerId(id))).get()).sum()
     }
 
-    /// A live connection that got no frame or one, which did not begin it anew, is as the state
-    /// table says. If its server is gone, it is as it was, or has ended by expire_nodest_conn. Only an unconfirmed one may be gone, or may have been opened again.
+    /// Checks live connections with at most one frame, which did not reopen them, against the state table.
+    /// A connection to a removed server is unchanged, or ended by expire_nodest_conn. Only an unconfirmed
+    /// one may be missing or reopened.
     fn connections_go_on(&self, arrived: &[Vec<u8>], (before, after): (&Table, &Table), now: Tick) {
         let seen: Vec<_> = arrived.iter().filter_map(|frame| self.see(frame)).collect();
         for old in before.values().filter(|entry| !now.reached(entry.deadline)) {
@@ -177,7 +177,8 @@ impl Ledger {
         }
     }
 
-    /// A server of weight 0 gets new connections of its own clients alone, and by expire_quiescent_template none.
+    /// Checks that a server of weight 0 gets only connections of its own persistent clients, and none with
+    /// expire_quiescent_template.
     fn quiesced_servers_get_no_connections(&mut self, before: &Table, after: &Table) {
         let stay = !self.snapshot.policy.expire_quiescent_template;
         for (key, entry) in after.iter().filter(|(key, _)| !before.contains_key(key)) {
@@ -187,7 +188,8 @@ impl Ledger {
         }
     }
 
-    /// A connection to a server that is gone ended with its next frame, which may have opened another one.
+    /// Checks that a connection to a removed server ended with its next frame, which may have opened
+    /// another one.
     fn ended(new: Option<&FlowEntry<Flow>>, frame: &Seen) {
         if let Some(new) = new {
             let first = if frame.udp { ConnState::UdpNew } else { ConnState::None.after(frame.flags) };
@@ -203,7 +205,7 @@ impl Ledger {
         *self.snapshot.route(server) == Route::Removed
     }
 
-    /// The last frame of a flow, if it was forwarded, went where the table says.
+    /// Checks that the last forwarded frame of a flow went to the server in the table.
     fn last_frames_went_to_their_servers(
         &self,
         batch: &[Vec<u8>],
@@ -224,8 +226,8 @@ impl Ledger {
         }
     }
 
-    /// What etherparse reads of a frame for the director that belongs to a service; the checksum,
-    /// which it does not look at, is right or the frame has been dropped.
+    /// Frame for the director that belongs to a service, by etherparse. It does not verify the checksum:
+    /// that is right, or the frame was dropped.
     fn see(&self, frame: &[u8]) -> Option<Seen> {
         let ours = frame.get(..6)? == DIRECTOR;
         let looped = self.snapshot.own_macs.iter().any(|interface| frame.get(6..12) == Some(&interface.0));

@@ -14,8 +14,7 @@ use etherparse::{
 
 const ETHERNET: usize = 14;
 
-/// The first byte says how the others are dressed up as a frame: random bytes alone hardly ever get
-/// past a checksum.
+/// Builds a frame: the first byte selects how. Random bytes alone hardly ever have a right checksum.
 pub fn check_dressed(input: &[u8]) {
     let Some((&dress, bytes)) = input.split_first() else { return };
     let mut frame = bytes.to_vec();
@@ -46,12 +45,12 @@ pub fn check(frame: &[u8]) {
         }
         Err(reason) => assert!(is_right(reason, frame), "{reason:?}: {frame:02x?}"),
     }
-    check_glance(frame);
+    check_fast_path(frame);
     check_checksum(frame);
     check_arp(frame);
 }
 
-/// The quick answer about the whole of a frame is never "sound" where the long one is another.
+/// Checks that the fast soundness test is never true where the slow one is false.
 fn check_checksum(frame: &[u8]) {
     if let Ok(Packet::V4(packet)) = Packet::parse(frame)
         && fast_path::is_sound(frame)
@@ -61,14 +60,14 @@ fn check_checksum(frame: &[u8]) {
     }
 }
 
-/// The short way sees what the long way sees, of every frame that it is meant for.
-fn check_glance(frame: &[u8]) {
+/// Checks that the fast path parses every plain frame as the slow path does.
+fn check_fast_path(frame: &[u8]) {
     let parsed = Packet::parse(frame).ok();
     let plain = frame.len() >= 54 && frame[12..15] == [8, 0, 0x45];
     assert_eq!(fast_path::parse(frame).map(Packet::V4), parsed.filter(|_| plain), "{frame:02x?}");
 }
 
-/// Writes the IPv4 header checksum that is right, if there is a header.
+/// Writes the right IPv4 header checksum, if there is a header.
 pub fn make_checksum_right(frame: &mut [u8]) {
     let Some(Ok((header, _))) = frame.get(ETHERNET..).map(Ipv4Header::from_slice) else { return };
     frame[24..26].fill(0);
@@ -98,7 +97,7 @@ fn agrees(packet: &V4Packet, frame: &[u8]) {
     assert_eq!(packet.flags.0, flags);
 }
 
-/// What follows the datagram is padding and changes nothing; what is missing of it does.
+/// Checks that padding changes nothing, and truncation does.
 fn ends_with_its_datagram(packet: V4Packet, frame: &[u8]) {
     let end = ip_at(frame) + usize::from(packet.bytes);
     let padded = [frame, &[0xee; 18]].concat();
@@ -108,12 +107,12 @@ fn ends_with_its_datagram(packet: V4Packet, frame: &[u8]) {
     assert_eq!(Packet::parse(&frame[..end - 1]), Err(Malformed::Truncated));
 }
 
-/// Where the IP header begins: behind a priority tag, if there is one.
+/// Offset of the IP header, behind a priority tag if there is one.
 fn ip_at(frame: &[u8]) -> usize {
     ETHERNET + if has_priority_tag(frame) { 4 } else { 0 }
 }
 
-/// By etherparse's reading.
+/// Fields by etherparse.
 fn has_priority_tag(frame: &[u8]) -> bool {
     let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else { return false };
     let tag = SingleVlanSlice::from_slice(ethernet.payload_slice());
@@ -121,7 +120,7 @@ fn has_priority_tag(frame: &[u8]) -> bool {
         && tag.is_ok_and(|tag| tag.vlan_identifier() == VlanId::ZERO)
 }
 
-/// True if etherparse's view of the frame bears out why it was refused.
+/// True if etherparse confirms the reason of the refusal.
 fn is_right(reason: Malformed, frame: &[u8]) -> bool {
     if Ethernet2Slice::from_slice_without_fcs(frame).is_err() {
         return reason == Malformed::Truncated;
@@ -139,7 +138,7 @@ fn is_right(reason: Malformed, frame: &[u8]) -> bool {
     }
 }
 
-/// etherparse takes 0 for "as long as there is", which RFC 768 does not know.
+/// etherparse takes a length of 0 as "the rest", which RFC 768 does not have.
 fn is_udp_of_no_length(whole: &Result<SlicedPacket<'_>, SliceError>) -> bool {
     let Ok(SlicedPacket { transport: Some(TransportSlice::Udp(udp)), .. }) = whole else { return false };
     udp.length() == 0
@@ -166,7 +165,7 @@ fn check_arp(frame: &[u8]) {
     assert_eq!(packet.operation == arp::Operation::Reply, arp.operation().0 == 2);
 }
 
-/// By etherparse's reading: a request or reply for IPv4 over Ethernet.
+/// ARP by etherparse: a request or reply for IPv4 over Ethernet.
 fn is_arp(frame: &[u8]) -> bool {
     let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else { return false };
     let Ok(arp) = ArpPacketSlice::from_slice(ethernet.payload_slice()) else { return false };

@@ -1,18 +1,18 @@
-//! What the director has reported, in order, and each change once.
+//! Checks the director's reports: in order, and each change once.
 
 use directrix::neighbor::ArpReport;
 use directrix::wire::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-/// What the director has told, and so what may be expected of it.
+/// State according to the director's reports.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) claimed: BTreeSet<Ipv4Addr>,
     pub(super) rivals: BTreeSet<(Ipv4Addr, MacAddr)>,
     pub(super) resolved: BTreeMap<Ipv4Addr, Option<MacAddr>>,
     pub(super) disputes: BTreeSet<(Ipv4Addr, MacAddr)>,
-    /// Addresses that a server had and has no more, with those that it got instead.
+    /// Former addresses of a server, with their successors.
     pub(super) moves: Vec<(Ipv4Addr, MacAddr, MacAddr)>,
 }
 
