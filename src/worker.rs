@@ -60,7 +60,7 @@ pub type ReplySender<T> = Arc<Sender<T>>;
 /// Request of the control thread. It allocates the buffers and gets them back.
 pub enum WorkerRequest {
     /// Connections, from bucket `from` until the buffer is full or the table ends.
-    Connections(Connections),
+    Connections(ConnectionListing),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, ReplySender<Box<Histogram<u64>>>),
     /// Table for the connections of wildcard-port services, which the worker keeps. To be sent once, before
@@ -69,13 +69,13 @@ pub enum WorkerRequest {
 }
 
 /// Part of a connection listing.
-pub struct Connections {
+pub struct ConnectionListing {
     /// Next bucket to be copied; `None` after the last one.
     pub from: Option<usize>,
     /// Filled up to its capacity, never beyond. Needs room for one bucket at least.
     pub entries: Vec<FlowEntry<Flow>>,
     /// Answers when `entries` is full, the table has ended, or many buckets have been copied.
-    pub reply: ReplySender<Connections>,
+    pub reply: ReplySender<ConnectionListing>,
 }
 
 /// Empty latency histogram: 1 ns to 10 s, two significant digits.
@@ -92,7 +92,7 @@ pub struct Worker<P> {
     adopted: Arc<Snapshot>,
     requests: Receiver<WorkerRequest>,
     /// Listing request in progress.
-    listing: Option<Connections>,
+    listing: Option<ConnectionListing>,
     shared: Shared,
     wait: Wait,
     verdicts: Vec<Verdict>,
@@ -218,7 +218,7 @@ impl<P: Ports> Worker<P> {
     }
 
     /// Copies a bounded number of buckets. The next round continues.
-    fn list(&mut self, mut listing: Connections) {
+    fn list(&mut self, mut listing: ConnectionListing) {
         for _ in 0..LISTED_BUCKETS {
             if self.copy_bucket(&mut listing) {
                 let reply = Arc::clone(&listing.reply);
@@ -230,7 +230,7 @@ impl<P: Ports> Worker<P> {
     }
 
     /// Copies one bucket. Returns true if the answer is complete.
-    fn copy_bucket(&self, listing: &mut Connections) -> bool {
+    fn copy_bucket(&self, listing: &mut ConnectionListing) -> bool {
         let entries = listing.from.and_then(|bucket| self.forwarder.connections(bucket));
         let (Some(bucket), Some(entries)) = (listing.from, entries) else {
             listing.from = None;

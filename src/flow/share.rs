@@ -2,8 +2,8 @@
 
 use crate::model::ServiceId;
 
-/// Entries that a service may hold per vacant slot, so that a single service stops at 8/9 of a shared table
-/// (dynamic thresholds, Choudhury and Hahne, 1998).
+/// Entries that a service may hold per vacant slot (dynamic thresholds, Choudhury and Hahne, 1998). A
+/// single service stops at 8/9 of a shared table.
 const TIMES_FREE: usize = 8;
 /// Number of service ids.
 const SERVICES: usize = 1 << 16;

@@ -12,14 +12,14 @@ use std::net::Ipv4Addr;
 #[derive(Debug)]
 pub(super) struct VipMachine {
     address: Ipv4Addr,
-    state: VipState,
+    state: VipPhase,
     rivals: Rivals,
     /// Holder in the last report to control, until the VIP is claimed.
     standby: Option<MacAddr>,
 }
 
 #[derive(Debug)]
-enum VipState {
+enum VipPhase {
     /// No carrier. `ours`: claimed before the outage; control still has it as claimed.
     Suspended { ours: bool },
     /// `sent` probes without an answer. `ours` as above.
@@ -51,14 +51,14 @@ enum DefenseTimer {
 impl VipMachine {
     pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
         let is_up = turn.is_up(InterfaceIndex::CLIENT);
-        let state = if is_up { VipState::probing(false, turn) } else { VipState::Suspended { ours: false } };
+        let state = if is_up { VipPhase::probing(false, turn) } else { VipPhase::Suspended { ours: false } };
         Self { address, state, rivals: Rivals::new(address), standby: None }
     }
 
     /// Handles the loss of the carrier.
     pub(super) fn suspend(&mut self) {
         self.rivals.rest();
-        self.state = VipState::Suspended { ours: self.is_ours() };
+        self.state = VipPhase::Suspended { ours: self.is_ours() };
     }
 
     /// Handles the return of the carrier. The segment may be another one, or have another owner of the VIP:
@@ -70,28 +70,28 @@ impl VipMachine {
             probe(self.address, turn);
             return self.claim(turn);
         }
-        self.state = VipState::probing(ours, turn);
+        self.state = VipPhase::probing(ours, turn);
     }
 
     /// True if control has the VIP as claimed.
     fn is_ours(&self) -> bool {
         matches!(
             self.state,
-            VipState::Claimed(_) | VipState::Suspended { ours: true } | VipState::Probing { ours: true, .. }
+            VipPhase::Claimed(_) | VipPhase::Suspended { ours: true } | VipPhase::Probing { ours: true, .. }
         )
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
         let (due, guard) = match &self.state {
-            VipState::Suspended { .. } => return None,
-            VipState::Probing { due, .. } | VipState::Standby { due, .. } => (Some(*due), None),
-            VipState::Claimed(claim) => (claim.due, claim.guard.until()),
+            VipPhase::Suspended { .. } => return None,
+            VipPhase::Probing { due, .. } | VipPhase::Standby { due, .. } => (Some(*due), None),
+            VipPhase::Claimed(claim) => (claim.due, claim.guard.until()),
         };
         due.into_iter().chain(guard).chain(self.rivals.deadline()).reduce(Tick::earlier)
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.state, VipState::Suspended { .. }) {
+        if matches!(self.state, VipPhase::Suspended { .. }) {
             return;
         }
         self.rivals.expire(turn);
@@ -102,22 +102,22 @@ impl VipMachine {
             self.report_standby(holder, turn);
         }
         match &mut self.state {
-            VipState::Probing { sent, due, .. } if turn.now.reached(*due) => {
+            VipPhase::Probing { sent, due, .. } if turn.now.reached(*due) => {
                 let sent = *sent;
                 self.probe_or_claim(sent, turn);
             }
-            VipState::Standby { holder, asked, due } if turn.now.reached(*due) => {
+            VipPhase::Standby { holder, asked, due } if turn.now.reached(*due) => {
                 let (holder, asked) = (*holder, *asked);
                 self.probe_holder(holder, asked, turn);
             }
-            VipState::Claimed(claim) => {
+            VipPhase::Claimed(claim) => {
                 claim.run_due(self.address, turn);
                 if self.rivals.is_due(turn) {
                     probe(self.address, turn);
                     self.rivals.watch(turn);
                 }
             }
-            VipState::Suspended { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
+            VipPhase::Suspended { .. } | VipPhase::Probing { .. } | VipPhase::Standby { .. } => {}
         }
     }
 
@@ -146,7 +146,7 @@ impl VipMachine {
     /// higher MAC address continues, so that they do not both step back for ever. A probe for a claimed VIP
     /// is no conflict.
     fn contradicted_by(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
-        let probing = matches!(self.state, VipState::Probing { ours: false, .. });
+        let probing = matches!(self.state, VipPhase::Probing { ours: false, .. });
         let probes_too = packet.is_probe() && packet.target_ip == self.address;
         let stronger = packet.sender_mac > turn.mac(InterfaceIndex::CLIENT);
         packet.sender_ip == self.address || (probing && probes_too && stronger)
@@ -159,9 +159,9 @@ impl VipMachine {
             !packet.destination.is_unicast() || packet.destination == turn.mac(InterfaceIndex::CLIENT);
         let asked = packet.operation == Operation::Request && packet.target_ip == self.address;
         let answers = match self.state {
-            VipState::Claimed(_) => true,
-            VipState::Probing { ours, .. } => ours && packet.is_probe(),
-            VipState::Suspended { .. } | VipState::Standby { .. } => false,
+            VipPhase::Claimed(_) => true,
+            VipPhase::Probing { ours, .. } => ours && packet.is_probe(),
+            VipPhase::Suspended { .. } | VipPhase::Standby { .. } => false,
         };
         answers && asked && to_us
     }
@@ -170,7 +170,7 @@ impl VipMachine {
     /// announcement. A station that already held the VIP beside this director has not taken it.
     fn is_lost_to(&self, packet: &ArpPacket) -> bool {
         let asserts = packet.operation == Operation::Reply || packet.sender_ip == packet.target_ip;
-        let is_back = matches!(self.state, VipState::Probing { ours: true, .. });
+        let is_back = matches!(self.state, VipPhase::Probing { ours: true, .. });
         is_back && asserts && !self.rivals.is_holder(packet.sender_mac)
     }
 
@@ -184,14 +184,14 @@ impl VipMachine {
         let (least, most) =
             if last { (timing.announce_wait, timing.announce_wait) } else { timing.probe_gap };
         let gap = turn.random(least, most);
-        self.state = VipState::Probing { sent: sent + 1, due: turn.later(gap), ours: self.is_ours() };
+        self.state = VipPhase::Probing { sent: sent + 1, due: turn.later(gap), ours: self.is_ours() };
     }
 
     fn claim(&mut self, turn: &mut Turn<'_>) {
         if !self.is_ours() {
             self.report_claimed(turn);
         }
-        self.state = VipState::Claimed(Announcer::new(self.address, turn));
+        self.state = VipPhase::Claimed(Announcer::new(self.address, turn));
         self.rivals.watch(turn);
     }
 
@@ -212,7 +212,7 @@ impl VipMachine {
         }
         self.rivals.observe(packet, server, turn);
         match &mut self.state {
-            VipState::Claimed(claim) => {
+            VipPhase::Claimed(claim) => {
                 let defended = matches!(claim.guard, DefenseTimer::Resting { .. });
                 if defended && packet.sender_ip == packet.target_ip {
                     self.rivals.defends(packet.sender_mac);
@@ -223,10 +223,10 @@ impl VipMachine {
                     self.stand_by(holder, turn);
                 }
             }
-            VipState::Probing { ours: false, .. } | VipState::Standby { .. } if yields => {
+            VipPhase::Probing { ours: false, .. } | VipPhase::Standby { .. } if yields => {
                 self.stand_by(packet.sender_mac, turn);
             }
-            VipState::Suspended { .. } | VipState::Probing { .. } | VipState::Standby { .. } => {}
+            VipPhase::Suspended { .. } | VipPhase::Probing { .. } | VipPhase::Standby { .. } => {}
         }
     }
 
@@ -237,7 +237,7 @@ impl VipMachine {
             self.report_standby(holder, turn);
         }
         let due = turn.about(turn.timing().standby_interval, 4);
-        self.state = VipState::Standby { holder, asked: false, due };
+        self.state = VipPhase::Standby { holder, asked: false, due };
     }
 
     fn report_standby(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
@@ -255,11 +255,11 @@ impl VipMachine {
         let probe = ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), self.address);
         turn.send(InterfaceIndex::CLIENT, probe.unicast_to(holder));
         let (_, wait) = turn.timing().probe_gap;
-        self.state = VipState::Standby { holder, asked: true, due: turn.later(wait) };
+        self.state = VipPhase::Standby { holder, asked: true, due: turn.later(wait) };
     }
 }
 
-impl VipState {
+impl VipPhase {
     /// Starts to probe after a random delay.
     fn probing(ours: bool, turn: &mut Turn<'_>) -> Self {
         let wait = turn.timing().probe_wait;

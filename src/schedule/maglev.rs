@@ -119,7 +119,7 @@ mod tests {
 
     /// The standard library's hasher is SipHash-1-3 with a key of zeros.
     #[test]
-    fn numbers_are_hashed_by_siphash() {
+    fn numbers_are_hashed_by_siphash_1_3() {
         for number in (0..32).map(|bit| 1u32 << bit).chain([0, 5, 0xdead_beef, u32::MAX]) {
             let mut hasher = DefaultHasher::new();
             hasher.write(&number.to_le_bytes());
@@ -128,9 +128,9 @@ mod tests {
         assert_ne!(sip13(1, KEY_OFFSET), sip13(1, KEY_SKIP));
     }
 
-    /// As in the paper: whole permutations first, then turn by turn.
+    /// As in the paper: complete permutations first, then turn by turn.
     #[test]
-    fn the_table_is_the_papers() {
+    fn the_table_matches_the_paper() {
         let addresses = addresses(7);
         let order = |address: &u32| -> Vec<usize> {
             let (offset, skip) = (slot(*address), sip13(*address, KEY_SKIP) as usize % (SLOTS - 1) + 1);
@@ -150,16 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_as_long_as_weights_are_heavy() {
+    fn turns_are_proportional_to_weights() {
         assert_eq!(turns(&[2, 4, 0, 10]), [1, 2, 0, 5]);
         assert_eq!(turns(&[1, 63, 64]), [1, 31, 32], "seven bits are shifted to six");
         assert_eq!(turns(&[1, 65535]), [1, 63], "every weight gets a slot");
         assert_eq!(turns(&[0, 0]), [0, 0]);
     }
 
-    /// Nobody has a turn more than another one: so shares are right but for one turn.
+    /// No server has more than one turn more than another one, so the shares are right within one turn.
     #[test]
-    fn every_server_has_slots_for_its_weight() {
+    fn slots_are_proportional_to_weights() {
         for (servers, weight) in [(3usize, 1u16), (10, 1), (10, 7), (100, 3), (1000, 1)] {
             let weights: Vec<_> = (0..servers).map(|n| 1 + n as u16 % weight).collect();
             let table = table(&weights, &addresses(servers), NONE);
@@ -171,9 +171,9 @@ mod tests {
         }
     }
 
-    /// Clients by the thousand, not slots: an even table is of use only if the hash is even.
+    /// Counts clients, not slots: an even table needs an even hash, too.
     #[test]
-    fn clients_spread_over_servers_within_a_few_per_cent() {
+    fn clients_spread_evenly() {
         let weights = [1u16, 1, 2, 3, 1, 4, 2, 1, 3, 2];
         let table = table(&weights, &addresses(10), NONE);
         let mut clients = [0u32; 10];
@@ -187,40 +187,40 @@ mod tests {
         }
     }
 
-    /// Slots that the leaver did not have and that change hands all the same, over all of them.
-    fn disrupted(weights: &[u16], leaver: usize) -> f64 {
+    /// Fraction of slots that change their server although the removed server did not have them.
+    fn disrupted(weights: &[u16], removed: usize) -> f64 {
         let (addresses, mut without) = (addresses(weights.len()), weights.to_vec());
-        without[leaver] = 0;
+        without[removed] = 0;
         let (before, after) = (table(weights, &addresses, NONE), table(&without, &addresses, NONE));
-        let kept = before.iter().zip(&after).filter(|(old, _)| usize::from(**old) != leaver);
+        let kept = before.iter().zip(&after).filter(|(old, _)| usize::from(**old) != removed);
         let moved = kept.filter(|(old, new)| old != new).count();
         moved as f64 / SLOTS as f64
     }
 
-    /// Of the clients of those that stay, whoever leaves, few go elsewhere: 5 % at most (seen are 1 %
-    /// among ten servers, 3 % among a hundred, 5 % among a hundred of different weights). In a
-    /// table that is dealt out in turn, as sh's is, nearly all do.
+    /// Few clients of the remaining servers move: at most 5 % (seen are 1 % among ten servers, 3 % among a
+    /// hundred, 5 % among a hundred of different weights). With a table filled in list order, as sh's,
+    /// nearly all do.
     #[test]
-    fn few_clients_move_when_a_server_leaves() {
+    fn few_clients_move_when_a_server_is_removed() {
         for servers in [2usize, 3, 5, 10, 50, 100, 1000] {
             for variety in [1, 5] {
                 let weights: Vec<_> = (0..servers).map(|n| 1 + n as u16 % variety).collect();
-                let leavers = (0..servers).step_by(servers.div_ceil(10));
-                let worst = leavers.map(|leaver| disrupted(&weights, leaver)).fold(0.0, f64::max);
+                let removals = (0..servers).step_by(servers.div_ceil(10));
+                let worst = removals.map(|removed| disrupted(&weights, removed)).fold(0.0, f64::max);
                 assert!(worst < if servers > 10 { 0.05 } else { 0.02 }, "{servers}: {worst}");
             }
         }
     }
 
     #[test]
-    fn without_a_server_that_has_a_weight_the_table_is_empty() {
+    fn without_weights_the_table_is_empty() {
         assert!(table(&[], &[], NONE).iter().all(|slot| *slot == NONE));
         assert!(table(&[0, 0], &addresses(2), NONE).iter().all(|slot| *slot == NONE));
         assert!(table(&[0, 1], &addresses(2), NONE).iter().all(|slot| *slot == 1));
     }
 
     #[test]
-    fn with_more_servers_than_slots_the_first_have_one_each() {
+    fn excess_servers_get_no_slot() {
         let table = table(&[1; SLOTS + 5], &addresses(SLOTS + 5), NONE);
         assert!((0..SLOTS).all(|place| slots_of(place, &table) == 1));
     }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_overloaded_from_the_upper_threshold_until_below_the_lower() {
+    fn overload_has_hysteresis() {
         assert_eq!(overloaded_at(4, 2, 5), (vec![4, 5], vec![5, 4, 3, 2]));
         assert_eq!(overloaded_at(4, 4, 5), (vec![4, 5], vec![5, 4]));
         assert_eq!(overloaded_at(0, 0, 5), (vec![], vec![]));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn new_thresholds_count_at_once() {
+    fn new_thresholds_apply_at_once() {
         let (overload, total) = (OverloadState::none(), || 5);
         let set = |upper, lower| (overload.set(Thresholds { upper, lower }, total), overload.is_overloaded());
         assert_eq!(set(5, 0), (true, true));

@@ -195,7 +195,7 @@ impl Tournament {
     }
 }
 
-/// How servers are compared.
+/// Comparison of servers by load and share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Comparison {
     measure: Measure,

@@ -6,8 +6,8 @@ use super::servers::{Servers, prefix_sums};
 use crate::random::{GOLDEN, mix};
 use std::hash::{BuildHasher, RandomState};
 
-/// Draws two servers at random, each in proportion to its weight, and picks the one with less overhead
-/// for its weight, the first of equals (`ip_vs_twos_schedule` in net/netfilter/ipvs/ip_vs_twos.c).
+/// Draws two servers at random in proportion to their weights, and picks the one with less overhead for its
+/// weight. Of equals it picks the first (`ip_vs_twos_schedule` in net/netfilter/ipvs/ip_vs_twos.c).
 #[derive(Debug)]
 pub(super) struct Twos {
     /// State of SplitMix64, shared by all workers: every draw is a number of its own.

@@ -7,9 +7,9 @@ use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
 use super::servers::Servers;
 
-/// Goes through the list once for each level, from the highest to the lowest, 1, and picks servers
-/// whose weight reaches the level (`ip_vs_wrr_schedule` in net/netfilter/ipvs/ip_vs_wrr.c). Over all
-/// levels each server is picked as often as its weight is a multiple of the step.
+/// Walks the list once for each level, from the highest down to 1, and picks the servers whose weight
+/// reaches the level. Over all levels each server is picked as often as its weight is a multiple of the
+/// step (`ip_vs_wrr_schedule` in net/netfilter/ipvs/ip_vs_wrr.c).
 #[derive(Debug)]
 pub(super) struct WeightedRoundRobin {
     position: AtomicU64,

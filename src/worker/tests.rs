@@ -57,7 +57,7 @@ fn list(
 ) -> (Vec<u16>, usize) {
     let (reply, answers) = bounded(1);
     let mut listing =
-        Connections { from: Some(0), entries: Vec::with_capacity(room), reply: Arc::new(reply) };
+        ConnectionListing { from: Some(0), entries: Vec::with_capacity(room), reply: Arc::new(reply) };
     let (mut ports, mut asked) = (Vec::new(), 0);
     while listing.from.is_some() {
         listing.entries.clear();
@@ -91,7 +91,8 @@ fn a_full_table_is_listed_in_full_answers() {
 fn a_listing_copies_a_bounded_part_between_batches() {
     let (mut worker, requests) = worker(3 * LISTED_STRETCH, 1);
     let (reply, answers) = bounded(1);
-    let listing = Connections { from: Some(0), entries: Vec::with_capacity(4096), reply: Arc::new(reply) };
+    let listing =
+        ConnectionListing { from: Some(0), entries: Vec::with_capacity(4096), reply: Arc::new(reply) };
     requests.send(WorkerRequest::Connections(listing)).unwrap();
     assert!(worker.answer());
     assert_eq!(worker.listing.as_ref().unwrap().from, Some(LISTED_BUCKETS));

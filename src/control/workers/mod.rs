@@ -12,7 +12,7 @@ use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::{Loads, Templates};
 use crate::stats::WorkerCounters;
-use crate::worker::{Connections, ReplySender, Shared, Worker, WorkerRequest, latency_histogram};
+use crate::worker::{ConnectionListing, ReplySender, Shared, Worker, WorkerRequest, latency_histogram};
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
@@ -235,7 +235,7 @@ impl WorkerClient {
     pub fn connections(&self, mut each: impl FnMut(&FlowEntry<Flow>) -> ControlFlow<()>) -> bool {
         let (way_back, answers) = ReplyGuard::new();
         let (entries, reply) = (Vec::with_capacity(LISTING), Arc::clone(&way_back.0));
-        let mut listing = Connections { from: Some(0), entries, reply };
+        let mut listing = ConnectionListing { from: Some(0), entries, reply };
         while listing.from.is_some() {
             listing.entries.clear();
             let Some(filled) = self.ask(WorkerRequest::Connections(listing), &answers) else { return false };

@@ -1,5 +1,5 @@
-//! Every interleaving of a few workers and control. Here a match has two servers, so that three
-//! servers make two levels.
+//! Model check of a few workers and control. Here a match has two servers, so that three servers make two
+//! levels.
 
 use super::*;
 use crate::schedule::{ServerLoad, Thresholds};
@@ -7,8 +7,8 @@ use loom::sync::Arc as Shared;
 
 type Of = Shared<(Pool, Loads)>;
 
-/// Every interleaving in which threads are preempted at most so often: three times show every
-/// fault that these tests are for, and end in seconds.
+/// Explores every interleaving with a bounded number of preemptions per thread. Three find every fault that
+/// these tests are for, in seconds.
 const PREEMPTIONS: usize = 3;
 
 fn explore(body: impl Fn() + Sync + Send + 'static) {
@@ -56,7 +56,7 @@ fn active(loads: &Loads, server: ServerId) -> u64 {
     loads.get(server).active.into()
 }
 
-/// The pool says what a walk over its list says.
+/// Checks that the pool picks what a walk over its list picks.
 fn exact(pool: &Pool, loads: &Loads) {
     let mut list = pool.0.candidates.iter();
     let first = list.next().unwrap();
@@ -68,7 +68,7 @@ fn exact(pool: &Pool, loads: &Loads) {
     assert_eq!(pool.pick(loads, ClientAddr::default()), Some(best.server));
 }
 
-/// n₁/w₁ ≤ n₂/w₂ + W/w₁.
+/// Checks n₁/w₁ ≤ n₂/w₂ + W/w₁.
 fn within_the_bound(pool: &Pool, loads: &Loads, workers: u64) {
     let list = &pool.0.candidates;
     for (i, j) in list.iter().flat_map(|i| list.iter().map(move |j| (i, j))) {
@@ -78,7 +78,7 @@ fn within_the_bound(pool: &Pool, loads: &Loads, workers: u64) {
     }
 }
 
-/// Servers of `weights` that have `start` connections each; one worker for each number of openings.
+/// Servers of `weights` with `start` connections each, and one worker per number of openings.
 fn opening(preemptions: usize, weights: &'static [u16], start: &'static [u32], openings: &'static [usize]) {
     explore_to(preemptions, move || {
         let service = service(weights);
@@ -116,10 +116,10 @@ fn loom_three_workers_open() {
     opening(2, &[1, 1], &[0, 0], &[1, 1, 1]);
 }
 
-/// A worker that has counted at the first server and stands still before it replays does not hide
-/// the second one from the other worker, who would go on with the third.
+/// A worker that has counted at the first server and stalls before its replay must not hide the second
+/// server from another worker. The other one would pick the third.
 #[test]
-fn loom_a_worker_that_stands_still_hides_nobody() {
+fn loom_a_stalled_worker_hides_no_server() {
     opening(2, &[1, 1, 3], &[0, 1, 2], &[5, 1]);
 }
 
@@ -139,7 +139,7 @@ fn loom_one_opens_while_another_ends() {
     });
 }
 
-/// A connection that comes and goes leaves nothing behind, whatever others replay meanwhile.
+/// A connection that opens and ends leaves nothing behind, whatever others replay meanwhile.
 #[test]
 fn loom_the_same_server_goes_up_and_down() {
     explore(|| {
@@ -159,8 +159,8 @@ fn loom_the_same_server_goes_up_and_down() {
     });
 }
 
-/// Control makes new pools while a worker counts on the old one: none of them misses anything. A
-/// server that one of them took for idle would be its next.
+/// Control makes new pools while a worker counts on the old one: no pool misses a change. A server that one
+/// of them took for idle would be its next pick.
 #[test]
 fn loom_pools_are_replaced_while_connections_open() {
     explore(|| {
@@ -192,9 +192,9 @@ fn loom_the_bound_holds_across_pools() {
     });
 }
 
-/// The old pool goes when nobody holds it any more, while a worker counts on the new one.
+/// The old pool is dropped while a worker counts on the new one.
 #[test]
-fn loom_a_pool_leaves_while_connections_open() {
+fn loom_a_pool_is_dropped_while_connections_open() {
     explore(|| {
         let (first, loads) = (Pool::with_list_max(0, candidates(&[1, 1])), Loads::new(2));
         let next = first.successor(Params::default(), candidates(&[1, 2]), &loads);
@@ -210,9 +210,9 @@ fn loom_a_pool_leaves_while_connections_open() {
     });
 }
 
-/// A reader never sees a connection twice or not at all while it moves to inactive.
+/// A reader never counts a connection twice or not at all while it moves to inactive.
 #[test]
-fn loom_a_move_is_seen_whole() {
+fn loom_a_move_is_atomic() {
     loom::model(|| {
         let loads = Shared::new(Loads::new(1));
         loads.add(ServerId(0), true);
@@ -227,7 +227,7 @@ fn loom_a_move_is_seen_whole() {
     });
 }
 
-/// A service of `scheduler` whose servers have `weights` and all the same thresholds.
+/// Service of `scheduler` whose servers have `weights` and equal thresholds.
 fn service_of(scheduler: Scheduler, weights: &[u16], thresholds: Thresholds) -> Of {
     let loads = Loads::new(weights.len());
     let limited = candidates(weights).into_iter().map(|of| Candidate { thresholds, ..of });
@@ -236,7 +236,7 @@ fn service_of(scheduler: Scheduler, weights: &[u16], thresholds: Thresholds) -> 
     Shared::new((pool, loads))
 }
 
-/// How often each server is picked by two workers together.
+/// Number of picks of each server by two workers together.
 fn picks(service: &Of, [here, there]: [usize; 2]) -> Vec<usize> {
     let work = |times: usize| {
         let service = Shared::clone(service);
@@ -251,7 +251,7 @@ fn picks(service: &Of, [here, there]: [usize; 2]) -> Vec<usize> {
 }
 
 #[test]
-fn loom_two_workers_take_turns() {
+fn loom_two_workers_share_one_rr_round() {
     explore(|| {
         let service = service_of(Scheduler::Rr, &[1, 1, 1], Thresholds::default());
         assert_eq!(picks(&service, [2, 2]), [2, 1, 1]);
@@ -259,17 +259,17 @@ fn loom_two_workers_take_turns() {
 }
 
 #[test]
-fn loom_two_workers_take_weighted_turns() {
+fn loom_two_workers_share_one_wrr_round() {
     explore(|| {
         let service = service_of(Scheduler::Wrr, &[1, 2], Thresholds::default());
         assert_eq!(picks(&service, [2, 1]), [1, 2]);
     });
 }
 
-/// Whatever two workers count at once, a server without connections is not overloaded, and one that
-/// has as many as its upper threshold is.
+/// In any order of two workers' counts, a server without connections is not overloaded, and one at its
+/// upper threshold is.
 #[test]
-fn loom_overload_is_what_the_last_count_says() {
+fn loom_overload_matches_the_last_count() {
     for (stays, upper) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
         explore_to(2, move || {
             let service = service_of(Scheduler::Wlc, &[1], Thresholds { upper, lower: 0 });
@@ -291,7 +291,7 @@ fn loom_overload_is_what_the_last_count_says() {
     }
 }
 
-/// No server gets more than the threshold and one for each other worker.
+/// No server exceeds its threshold by more than one connection per other worker.
 #[test]
 fn loom_workers_stop_at_the_threshold() {
     explore_to(2, || {

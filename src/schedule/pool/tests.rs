@@ -1,4 +1,4 @@
-//! Least-loaded picks by list and tree; the other schedulers' in [`rules`].
+//! Least-loaded picks by list and by tree. Other schedulers are in [`rules`].
 
 mod rules;
 
@@ -7,8 +7,8 @@ use crate::schedule::ServerLoad;
 use proptest::prelude::*;
 use std::sync::Mutex;
 
-/// IPVS's params written down as it is told: walk the list, replace the best only if the later
-/// one is strictly less loaded for its weight.
+/// IPVS's rule for wlc: walk the list, replace the best only if the later one is strictly less loaded for
+/// its weight.
 fn naive(candidates: &[Candidate], load: impl Fn(ServerId) -> ServerLoad) -> Option<ServerId> {
     let overhead = |server| u128::from(load(server).active) * 256 + u128::from(load(server).inactive);
     let mut best: Option<(&Candidate, u128)> = None;
@@ -32,34 +32,34 @@ fn pool(weights: &[u16]) -> Pool {
     Pool::with_list_max(0, candidates(weights))
 }
 
-/// One service, its connections, and the pools that somebody still picks from: whoever is behind
-/// has an older one. Every step is checked against the naive params.
+/// A service, its connections, and the pools in use: workers that are behind use an older one. Every step
+/// is checked against the naive rule.
 struct Service {
     loads: Loads,
-    /// What the loads must be.
+    /// Expected loads.
     expected: Vec<ServerLoad>,
-    /// The oldest first, each with its list.
+    /// Oldest first, each with its list.
     pools: Vec<(Pool, Vec<Candidate>)>,
     open: Vec<(ServerId, bool)>,
 }
 
-/// What may happen; numbers are taken modulo what there is.
+/// Step of a run. Numbers are taken modulo the number of pools or connections.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A worker with pool number … opens a connection, active or not.
+    /// A worker opens a connection by this pool, active or not.
     Open(usize, bool),
-    /// Connection number … becomes active or inactive, as a worker with pool number … sees.
+    /// A worker moves this connection to active or inactive, by this pool.
     Move(usize, usize),
-    /// It ends.
+    /// A worker ends this connection, by this pool.
     End(usize, usize),
-    /// New weights, 0 for servers that are out, and whether the list is the other way round.
+    /// New weights, 0 for removed servers; reverses the list if true.
     Change(Vec<u16>, bool),
-    /// Those with the oldest pool have adopted the next one.
+    /// The workers with the oldest pool adopt the next one.
     Adopt,
 }
 
 impl Service {
-    /// Pools with no more than `list_max` servers are lists, the others trees.
+    /// Pools with at most `list_max` servers are lists, the others trees.
     fn new(weights: &[u16], list_max: usize) -> Self {
         let (loads, expected) = (Loads::new(weights.len()), vec![ServerLoad::default(); weights.len()]);
         let pool = Pool::with_list_max(list_max, candidates(weights));
@@ -151,7 +151,7 @@ fn step(servers: usize) -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Up to three levels of matches, or a list, or now one and now the other.
+    /// Trees of up to three levels, lists, and changes between them.
     #[test]
     fn every_pick_is_that_of_the_naive_rule(
         (start, steps) in weights(40).prop_flat_map(|start| {
@@ -165,7 +165,7 @@ proptest! {
     }
 }
 
-/// xorshift64.
+/// Generator: xorshift64.
 struct Random(u64);
 
 impl Random {
@@ -180,7 +180,7 @@ impl Random {
         (0..servers).map(|_| [0, 1, 1, 2, 7, 1000, u16::MAX][self.below(7)]).collect()
     }
 
-    /// Now the connections become more, now fewer.
+    /// Mostly opens or mostly ends connections.
     fn step(&mut self, opening: bool, servers: usize) -> Step {
         let (pool, at) = (self.below(usize::MAX >> 32), self.below(usize::MAX >> 32));
         match self.below(1000) {
@@ -195,7 +195,7 @@ impl Random {
 }
 
 #[test]
-fn a_million_steps_are_those_of_the_naive_rule() {
+fn a_million_steps_match_the_naive_rule() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for (servers, list_max) in [(2, 0), (5, 0), (11, 0), (23, 0), (9, 6), (23, LIST_MAX)] {
         let mut service = Service::new(&random.weights(servers), list_max);
@@ -207,7 +207,7 @@ fn a_million_steps_are_those_of_the_naive_rule() {
 }
 
 #[test]
-fn every_number_of_servers_that_16_bits_have_can_be_chosen_from() {
+fn pools_of_any_16_bit_size_pick() {
     let mut random = Random(7);
     for servers in [1, 4, 5, 16, 17, 64, 65, 4096, 4097, 10_000, 1 << 16] {
         let mut service = Service::new(&random.weights(servers), LIST_MAX);
@@ -222,7 +222,7 @@ fn every_number_of_servers_that_16_bits_have_can_be_chosen_from() {
 }
 
 #[test]
-fn equal_servers_take_turns_from_the_head_of_the_list() {
+fn equal_servers_are_picked_in_list_order() {
     let (pool, loads) = (pool(&[1; 9]), Loads::new(9));
     let picks: Vec<_> = (0..18)
         .map(|_| {
@@ -235,9 +235,9 @@ fn equal_servers_take_turns_from_the_head_of_the_list() {
     assert!(picks.iter().copied().eq((0..9).chain(0..9)));
 }
 
-/// Every pair of the least and the greatest loads and weights, and what lies beside them.
+/// All pairs of the least and greatest loads and weights, and their neighbors.
 #[test]
-fn the_heaviest_loads_and_weights_do_not_overflow() {
+fn extreme_loads_and_weights_do_not_overflow() {
     let counts = [0, 1, u32::MAX - 1, u32::MAX];
     let all = || counts.into_iter().flat_map(|active| counts.map(|inactive| ServerLoad { active, inactive }));
     let weights = [1, 2, u16::MAX - 1, u16::MAX];
@@ -257,7 +257,7 @@ fn the_heaviest_loads_and_weights_do_not_overflow() {
     }
 }
 
-/// Counts up to `load` in few steps: backwards from zero if that is nearer.
+/// Counts up to `load` in few steps: backwards from zero if that is shorter.
 fn reach(loads: &Loads, server: ServerId, load: ServerLoad) {
     for (active, count) in [(true, load.active), (false, load.inactive)] {
         if count <= 1 {
@@ -266,7 +266,7 @@ fn reach(loads: &Loads, server: ServerId, load: ServerLoad) {
             (count..=u32::MAX).for_each(|_| loads.remove(server, active));
         }
     }
-    // A count of inactive ones that goes below zero borrows one active.
+    // An inactive count below zero borrows an active one.
     if load.inactive > 1 {
         loads.add(server, true);
     }
@@ -274,7 +274,7 @@ fn reach(loads: &Loads, server: ServerId, load: ServerLoad) {
 }
 
 #[test]
-fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
+fn an_empty_or_quiesced_pool_picks_none() {
     assert_eq!(pool(&[]).pick(&Loads::new(0), ClientAddr::default()), None);
     assert_eq!(pool(&[0, 0]).pick(&Loads::new(2), ClientAddr::default()), None);
     pool(&[0, 1]).changed(ServerId(0), &Loads::new(2));
@@ -282,14 +282,14 @@ fn nobody_is_picked_from_an_empty_or_quiesced_pool() {
 }
 
 #[test]
-fn a_list_that_has_not_changed_is_the_same_pool() {
+fn an_unchanged_list_gives_the_same_pool() {
     let (pool, loads) = (pool(&[3, 0, 1]), Loads::new(3));
     assert!(Arc::ptr_eq(&pool.0, &pool.successor(Params::default(), candidates(&[3, 0, 1]), &loads).0));
     assert!(!Arc::ptr_eq(&pool.0, &pool.successor(Params::default(), candidates(&[3, 1, 1]), &loads).0));
     assert!(!Arc::ptr_eq(&pool.0, &pool.successor(Params::default(), candidates(&[3]), &loads).0));
 }
 
-/// Nothing of a pool stays when its last handle has gone.
+/// The last handle frees the whole pool.
 #[test]
 fn old_pools_are_freed() {
     let loads = Loads::new(2);
@@ -309,9 +309,9 @@ fn old_pools_are_freed() {
 
 const WORKERS: usize = 4;
 
-/// With W workers every pick misses at most the W − 1 picks that others are making. So, while
-/// connections only open, no server is ahead of another by more than W connections for its
-/// weight: n_i / w_i ≤ n_j / w_j + W / w_i.
+/// With W workers every pick misses at most the W − 1 concurrent picks of others. While connections only
+/// open, no server is therefore ahead of another by more than W connections for its weight: n_i / w_i ≤ n_j
+/// / w_j + W / w_i.
 fn within_the_bound(loads: &Loads, list: &[Candidate]) {
     let opened = |of: &Candidate| u64::from(loads.get(of.server).active);
     for (i, j) in list.iter().flat_map(|i| list.iter().map(move |j| (i, j))) {
@@ -329,9 +329,9 @@ fn open_many(times: usize, pool: &Pool, loads: &Loads) {
     }
 }
 
-/// Among many servers of very different weights.
+/// Many servers of very different weights.
 #[test]
-fn several_workers_stay_within_the_stated_bound() {
+fn several_workers_stay_within_the_bound() {
     let (few, many) = ([1u16, 2, 5], [1, 1000, 1, 7, 1000, 1, 1, 3, 60_000, 1, 2, 1, 1, 1, 50, 1, 1, 9]);
     for (weights, list_max) in [(&few[..], 0), (&many, 0), (&few, LIST_MAX), (&many, LIST_MAX)] {
         let (loads, list) = (Loads::new(weights.len()), candidates(weights));
@@ -350,14 +350,14 @@ fn several_workers_stay_within_the_stated_bound() {
     }
 }
 
-/// Workers open, while control turns the list round again and again: the same servers, another
-/// pool. Each worker adopts it when it likes.
+/// Workers open connections while control reverses the list repeatedly: the same servers in new pools. Each
+/// worker adopts them at any time.
 #[test]
 fn the_bound_holds_while_pools_are_replaced() {
     let list = candidates(&[1, 300, 1, 5, 2, 1, 1]);
     let loads = Loads::new(list.len());
     let newest = Mutex::new(Pool::with_list_max(0, list.iter().copied()));
-    let kept = Mutex::new(Vec::new()); // pools are dropped at the end, or by control
+    let kept = Mutex::new(Vec::new()); // dropped at the end, or by control
     std::thread::scope(|scope| {
         let work = || {
             for _ in 0..200 {
@@ -383,10 +383,10 @@ fn the_bound_holds_while_pools_are_replaced() {
     );
 }
 
-/// Everything at once, with another set of servers each time. When all is quiet, every pool that is
-/// left knows who is next.
+/// All changes concurrently, on different sets of servers. When all threads are done, every remaining pool
+/// picks the right server.
 #[test]
-fn the_root_is_exact_when_all_is_quiet() {
+fn the_root_is_exact_when_all_threads_are_done() {
     const SERVERS: usize = 30;
     let loads = Loads::new(SERVERS);
     for round in 0..50u64 {
@@ -396,9 +396,7 @@ fn the_root_is_exact_when_all_is_quiet() {
         std::thread::scope(|scope| {
             for number in 0..WORKERS as u64 {
                 let (loads, newest, held) = (&loads, &newest, &held);
-                scope.spawn(move || {
-                    hold_and_let_go(loads, newest, held, Random(round << 8 | number | 1 << 60))
-                });
+                scope.spawn(move || open_and_end(loads, newest, held, Random(round << 8 | number | 1 << 60)));
             }
             for _ in 0..20 {
                 let weights = random.weights(SERVERS);
@@ -417,8 +415,8 @@ fn the_root_is_exact_when_all_is_quiet() {
     assert!((0..SERVERS as u16).all(|id| loads.get(ServerId(id)) == ServerLoad::default()));
 }
 
-/// Opens connections, moves some, and ends them all.
-fn hold_and_let_go(loads: &Loads, newest: &Mutex<Pool>, held: &Mutex<Vec<Pool>>, mut random: Random) {
+/// Opens connections, moves some, and ends all.
+fn open_and_end(loads: &Loads, newest: &Mutex<Pool>, held: &Mutex<Vec<Pool>>, mut random: Random) {
     let mut open = Vec::new();
     for _ in 0..20 {
         let pool = newest.lock().unwrap().clone();

@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 
 const VIP: [u8; 4] = [192, 0, 2, 77];
 
-/// A server as a beginner would write it down.
+/// Server of the naive model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Server {
     id: ServerId,
     weight: u16,
-    /// Its last weight that was not 0.
+    /// Last weight other than 0.
     last_weight: u16,
     upper: u32,
     lower: u32,
@@ -26,8 +26,8 @@ impl Server {
         self.weight > 0 && !self.overloaded
     }
 
-    /// After a change of its load or thresholds.
-    fn judge(&mut self) {
+    /// Updates the overload after a change of load or thresholds.
+    fn update_overload(&mut self) {
         let total = self.load.total();
         let low = if self.lower > 0 {
             total < u64::from(self.lower)
@@ -47,13 +47,13 @@ impl Server {
     }
 }
 
-/// A service with one worker.
+/// Naive service with one worker.
 struct Naive {
     params: Params,
     list: Vec<Server>,
-    /// Who came last in rr and wrr.
+    /// Last pick of rr and wrr.
     last: Option<usize>,
-    /// wrr's level.
+    /// Level of wrr.
     level: u16,
 }
 
@@ -118,7 +118,7 @@ impl Naive {
         next
     }
 
-    /// Entry by entry, level by level, through all levels once.
+    /// Walks server by server, level by level, through all levels once.
     fn wrr(&mut self) -> Option<usize> {
         let (n, step, top) = (self.list.len(), self.step(), self.top());
         if top == 0 {
@@ -141,7 +141,7 @@ impl Naive {
         None
     }
 
-    /// The first with the least load for its share.
+    /// The first server with the least load for its share.
     fn least(&self, measure: impl Fn(ServerLoad, u16) -> (u64, u16)) -> Option<usize> {
         let takers = (0..self.list.len()).filter(|at| self.list[*at].takes());
         takers.reduce(|best, at| {
@@ -218,7 +218,7 @@ impl Naive {
     }
 }
 
-/// Number `number` of SplitMix64's sequence from `seed`.
+/// Output `number` of SplitMix64 from `seed`.
 fn splitmix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -226,7 +226,7 @@ fn splitmix(seed: u64, number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// What may happen; numbers are taken modulo what there is.
+/// Event of a run. Numbers are taken modulo the number of connections or servers.
 #[derive(Clone, Debug)]
 enum Event {
     Open {
@@ -236,7 +236,7 @@ enum Event {
     },
     Move(usize),
     End(usize),
-    /// Another list: weight, upper and lower threshold of those that are in it; another scheduler.
+    /// New list: weight, upper and lower threshold of its servers; and a new scheduler.
     Change(Vec<Option<(u16, u32, u32)>>, Option<Scheduler>),
 }
 
@@ -245,7 +245,7 @@ struct Both {
     pool: Pool,
     loads: Loads,
     open: Vec<(ServerId, bool)>,
-    /// Of all servers, those included that are not in the list.
+    /// Naive servers, including those not in the list.
     all: Vec<Server>,
 }
 
@@ -315,12 +315,12 @@ impl Both {
         self.open.push((server, active));
     }
 
-    /// Counts in the naive way, on the server and in the list that it may be in.
+    /// Counts on the naive server, in the list or not.
     fn count(&mut self, server: ServerId, change: impl Fn(&mut ServerLoad)) {
         let lists = [&mut self.all, &mut self.naive.list];
         for known in lists.into_iter().flatten().filter(|known| known.id == server) {
             change(&mut known.load);
-            known.judge();
+            known.update_overload();
         }
         let known = &self.all[usize::from(server.0)];
         assert_eq!(known.load.total() > 0, known.load != ServerLoad::default());
@@ -340,7 +340,7 @@ impl Both {
                 server.overloaded = false;
             }
             (server.weight, server.upper, server.lower) = (weight, upper, lower.min(upper));
-            server.judge();
+            server.update_overload();
             servers.push(*server);
         }
         let candidate = |server: &Server| Candidate {
@@ -411,9 +411,9 @@ fn located(weights: &[u16]) -> Vec<Candidate> {
     candidates(weights).into_iter().map(at).collect()
 }
 
-/// With the fallback, who quiesces a server of mh moves that server's clients and nobody else's.
+/// With the fallback, quiescing a server of mh moves only the clients of that server.
 #[test]
-fn quiescing_moves_only_the_clients_of_the_quiesced() {
+fn quiescing_moves_only_that_server_s_clients() {
     let loads = Loads::new(5);
     let all = pool_of(Scheduler::Mh, &[1, 2, 1, 3, 1], &loads);
     let without = all.successor(params_of(Scheduler::Mh), located(&[1, 0, 1, 3, 1]), &loads);
@@ -430,9 +430,9 @@ fn quiescing_moves_only_the_clients_of_the_quiesced() {
     assert!((2000..3000).contains(&moved), "two of eight parts: {moved}");
 }
 
-/// Two choices are much better than one: the fullest of 100 servers has little more than the mean.
+/// Power of two choices: the fullest of 100 servers has little more than the mean.
 #[test]
-fn of_two_drawn_by_lot_the_better_one_keeps_loads_together() {
+fn two_choices_balance_loads() {
     let loads = Loads::new(100);
     let pool = pool_of(Scheduler::Twos, &[1; 100], &loads);
     for _ in 0..100_000 {
@@ -443,7 +443,7 @@ fn of_two_drawn_by_lot_the_better_one_keeps_loads_together() {
 }
 
 #[test]
-fn all_workers_together_go_round_once() {
+fn all_workers_share_one_round() {
     let loads = Loads::new(7);
     let picks = |pool: &Pool| {
         let counts: Vec<_> = (0..7).map(|_| std::sync::atomic::AtomicU32::new(0)).collect();
@@ -460,7 +460,7 @@ fn all_workers_together_go_round_once() {
         counts.into_iter().map(std::sync::atomic::AtomicU32::into_inner).collect::<Vec<_>>()
     };
     assert_eq!(picks(&pool_of(Scheduler::Rr, &[1, 9, 1, 1, 1, 1, 4], &loads)), [4000; 7]);
-    let weighted = pool_of(Scheduler::Wrr, &[3, 6, 0, 12, 3, 3, 0], &loads); // nine picks a cycle
+    let weighted = pool_of(Scheduler::Wrr, &[3, 6, 0, 12, 3, 3, 0], &loads); // nine picks per cycle
     assert_eq!(picks(&weighted).iter().sum::<u32>(), 28_000);
     let counts = picks(&weighted);
     for (count, times) in counts.iter().zip([1u32, 2, 0, 4, 1, 1, 0]) {
@@ -470,7 +470,7 @@ fn all_workers_together_go_round_once() {
 }
 
 #[test]
-fn an_overloaded_server_is_worse_than_the_heaviest_load() {
+fn an_overloaded_server_loses_to_the_heaviest_load() {
     let full = Thresholds { upper: 1, lower: 0 };
     for list_max in [0, LIST_MAX] {
         for [light, heavy] in [[0, 1], [1, 0]].map(|ids| ids.map(ServerId)) {
@@ -490,7 +490,7 @@ fn an_overloaded_server_is_worse_than_the_heaviest_load() {
     }
 }
 
-/// The other scheduler takes over with the loads as they are, for workers that are behind, too.
+/// The new scheduler starts from the present loads, also for workers that are behind.
 #[test]
 fn a_service_changes_its_scheduler_while_connections_open() {
     for list_max in [0, LIST_MAX] {
@@ -518,8 +518,9 @@ fn starting(weights: &[(u16, Option<u16>)]) -> Vec<Candidate> {
 const SLOW: [Scheduler; 5] = [Scheduler::Wlc, Scheduler::Wrr, Scheduler::Sed, Scheduler::Nq, Scheduler::Twos];
 
 proptest! {
-    /// Of any number of connections in a row, whoever starts slowly gets its share of all weights that
-    /// count, give or take a few, however many anybody has already; and the others get theirs of the rest.
+    /// Over any number of connections in a row, a server in slow start gets its share of all counted
+    /// weights, within a few. That holds for any present connections. The others get their shares of the
+    /// rest.
     #[test]
     fn newcomers_get_their_shares_and_nobody_else_notices(
         (scheduler, weights) in (
@@ -561,7 +562,7 @@ proptest! {
 }
 
 #[test]
-fn a_newcomer_that_is_overloaded_is_left_out_and_one_that_is_alone_gets_all() {
+fn slow_start_respects_overload() {
     let loads = Loads::new(2);
     let pick = |weights: &[(u16, Option<u16>)], upper: [u32; 2]| {
         let candidates = starting(weights).into_iter().zip(upper);
@@ -579,10 +580,9 @@ fn a_newcomer_that_is_overloaded_is_left_out_and_one_that_is_alone_gets_all() {
     assert_eq!(pick(&[(0, None), (0, Some(500))], [0, 0]), HashSet::from([None]));
 }
 
-/// Even if there is a step for each pick: a round that began anew each time would never get further
-/// than the head of the list.
+/// Even with a step for each pick: a round that restarted each time would never leave the head of the list.
 #[test]
-fn rounds_go_on_over_the_steps_of_a_slow_start() {
+fn rounds_continue_across_slow_start_steps() {
     let loads = Loads::new(4);
     let mut pool = pool_of(Scheduler::Wrr, &[1, 1, 1], &loads);
     let mut picked = [0; 4];
