@@ -173,7 +173,7 @@ fn the_settings_stay_until_the_last_vip_is_undone() {
     site.good(&format!("setup --vip {VIP2}"));
     assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32 {VIP2}/32"));
     let out = site.good(&format!("undo --vip {VIP}"));
-    assert!(out.contains(&format!("for the VIPs that are left: {VIP2}")), "{out}");
+    assert!(out.contains(&format!("for the remaining VIPs: {VIP2}")), "{out}");
     assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP2}/32"));
     let run = site.realserver(&format!("undo --vip {VIP} --vip {VIP2}"));
     assert_eq!(run.status, 1);
@@ -235,7 +235,7 @@ fn the_record_is_there_before_the_first_change() {
     assert!(run.err.contains("/all/arp_ignore") && run.err.contains("read-only"), "{run:?}");
     assert_eq!((site.picture().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 1));
     let out = site.good(&format!("undo --vip {VIP}"));
-    assert!(out.contains("nothing of what was set up is there any more"), "{out}");
+    assert!(out.contains("the setup no longer exists"), "{out}");
     assert_eq!((site.picture().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 0));
 }
 
@@ -306,7 +306,7 @@ fn check_explains_what_is_wrong_and_needs_no_privilege() {
     let run = site.realserver_as(nobody, &format!("check --vip {VIP}"));
     assert_eq!((run.status, run.err.as_str()), (0, ""), "{run:?}");
     let mut others = run.out.lines().filter(|line| !line.starts_with("ok: "));
-    let note = format!("note: nothing that is known here sets {VIP} up again after a reboot");
+    let note = format!("note: no known configuration sets {VIP} up again after a reboot");
     assert!(others.next().is_some_and(|line| line.starts_with(&note)) && others.next().is_none(), "{run:?}");
     site.server.run("ip route del default; echo 3 > /proc/sys/net/ipv4/conf/eth0/arp_ignore");
     let run = site.realserver(&format!("check --vip {VIP}"));

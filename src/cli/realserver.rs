@@ -1,7 +1,7 @@
 //! `directrix realserver`: prepares and checks a real server.
 
 use crate::model::{Diagnostic, host_address};
-use crate::realserver::{self, DEFAULT_STATE_DIR, Options, Severity, Step};
+use crate::realserver::{self, DEFAULT_STATE_DIR, RealServerOptions, SetupStep, Severity};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +58,7 @@ struct CommonArgs {
 
 /// Runs the subcommand.
 pub(super) fn main(args: &Args) -> ExitCode {
-    let mut report = |step: &Step| println!("{step}");
+    let mut report = |step: &SetupStep| println!("{step}");
     let done = match &args.command {
         RealserverCommand::Setup(setup) => setup.run(&mut report).map(|()| true),
         RealserverCommand::Undo(common) => realserver::undo(&common.options(), &mut report).map(|()| true),
@@ -75,7 +75,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
 }
 
 impl SetupArgs {
-    fn run(&self, report: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
+    fn run(&self, report: &mut dyn FnMut(&SetupStep)) -> Result<(), Diagnostic> {
         let (options, exe) = (self.common.options(), exe()?);
         if self.print {
             print!("{}", realserver::advice(&options, &exe));
@@ -92,14 +92,14 @@ fn exe() -> Result<PathBuf, Diagnostic> {
 }
 
 /// Prints the findings. Returns whether no setting is wrong.
-fn check(options: &Options) -> Result<bool, Diagnostic> {
+fn check(options: &RealServerOptions) -> Result<bool, Diagnostic> {
     let findings = realserver::check(options)?;
     findings.iter().for_each(|finding| println!("{finding}"));
     Ok(findings.iter().all(|finding| finding.severity != Severity::Wrong))
 }
 
 impl CommonArgs {
-    fn options(&self) -> Options {
+    fn options(&self) -> RealServerOptions {
         let mut vips = Vec::new();
         for vip in &self.vips {
             if !vips.contains(vip) {
@@ -108,7 +108,7 @@ impl CommonArgs {
         }
         let (interface, state_dir, root) =
             (self.interface.clone(), self.state_dir.clone(), self.root.clone());
-        Options { vips, interface, state_dir, root }
+        RealServerOptions { vips, interface, state_dir, root }
     }
 }
 

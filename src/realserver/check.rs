@@ -1,56 +1,22 @@
-//! Whether this host is fit to be a real server, and what happens if it is not.
+//! Check of this host as a real server, with the consequences of each fault.
 
-use super::facts::{Facts, Settings};
-use super::host::{Address, Link};
-use super::{Options, persist};
+use super::facts::{ConfSettings, Facts};
+use super::finding::{HostFinding, Severity};
+use super::host::{Address, InterfaceInfo};
+use super::options::RealServerOptions;
+use super::persist;
 use crate::model::Diagnostic;
-use std::fmt;
 use std::net::Ipv4Addr;
 
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// As it should be.
-    Right,
-    /// Wrong in some deployments: for the operator to judge.
-    Note,
-    /// Direct routing fails because of it.
-    Wrong,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// How things stand: "192.168.195.150 is not on this host".
-    pub what: String,
-    /// What happens because of it; empty if all is right.
-    pub effect: String,
-    /// What to do about it; empty if all is right.
-    pub remedy: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, effect, remedy, .. } = self;
-        match self.severity {
-            Severity::Right => write!(f, "ok: {what}"),
-            Severity::Note => write!(f, "note: {what}: {effect}; {remedy}"),
-            Severity::Wrong => write!(f, "wrong: {what}: {effect}; {remedy}"),
-        }
-    }
-}
-
-/// Looks at everything that direct routing needs of this host. Needs no privilege.
+/// Checks everything that direct routing needs on this host. Needs no privilege.
 ///
 /// # Errors
-/// The kernel does not tell.
-pub fn check(options: &Options) -> Result<Vec<Finding>, Diagnostic> {
+/// The kernel refuses to list interfaces, addresses, routes or sysctls.
+pub fn check(options: &RealServerOptions) -> Result<Vec<HostFinding>, Diagnostic> {
     Ok(findings(options, &Facts::read()?))
 }
 
-fn findings(options: &Options, facts: &Facts) -> Vec<Finding> {
+fn findings(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
     let vips = options.vips.iter().flat_map(|vip| vip_findings(*vip, options, facts));
     let ignores = arp_findings(options, facts, &ARP_IGNORE);
     let announces = arp_findings(options, facts, &ARP_ANNOUNCE);
@@ -59,18 +25,18 @@ fn findings(options: &Options, facts: &Facts) -> Vec<Finding> {
         .chain(vips)
         .chain(ignores)
         .chain(announces)
-        .chain(way_out(facts))
+        .chain(default_routes(facts))
         .chain(reverse_path(options, facts))
-        .chain(reboot(options, facts))
+        .chain(after_reboot(options, facts))
         .collect()
 }
 
-/// Whether the VIPs that are here will be after a reboot.
-fn reboot(options: &Options, facts: &Facts) -> Vec<Finding> {
+/// Findings about the VIPs after a reboot.
+fn after_reboot(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
     persist::findings(options, |vip| facts.addresses.iter().any(|address| address.ip == vip))
 }
 
-fn missing_interface(options: &Options, facts: &Facts) -> Option<Finding> {
+fn missing_interface(options: &RealServerOptions, facts: &Facts) -> Option<HostFinding> {
     let name = &options.interface;
     let is_there = facts.links.iter().any(|link| link.name == *name);
     let missing = || {
@@ -78,60 +44,56 @@ fn missing_interface(options: &Options, facts: &Facts) -> Option<Finding> {
             "name one that is there, as a rule lo; or make it: \
              ip link add {name} type dummy && ip link set dev {name} arp off up"
         );
-        wrong(format!("there is no interface {name} on this host"), "it cannot have the VIP", remedy)
+        HostFinding::wrong(
+            format!("there is no interface {name} on this host"),
+            "it cannot have the VIP",
+            remedy,
+        )
     };
     (!is_there).then(missing)
 }
 
-fn right(what: String) -> Finding {
-    Finding { severity: Severity::Right, what, effect: String::new(), remedy: String::new() }
-}
-
-fn wrong(what: String, effect: impl Into<String>, remedy: String) -> Finding {
-    Finding { severity: Severity::Wrong, what, effect: effect.into(), remedy }
-}
-
-fn vip_findings(vip: Ipv4Addr, options: &Options, facts: &Facts) -> Vec<Finding> {
+fn vip_findings(vip: Ipv4Addr, options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
     let found = facts.addresses.iter().filter(|address| address.ip == vip);
     let found: Vec<_> =
         found.filter_map(|address| Some(vip_finding(address, facts.link(address.index)?))).collect();
     if found.is_empty() {
-        return vec![wrong(
+        return vec![HostFinding::wrong(
             format!("{vip} is not on this host"),
-            "the kernel here drops silently what the director sends for the VIP (the DR black hole)",
+            "the kernel here silently drops frames that the director sends for the VIP (the DR black hole)",
             format!("ip address add {vip}/32 dev {}", options.interface),
         )];
     }
     found
 }
 
-fn vip_finding(address: &Address, link: &Link) -> Finding {
+fn vip_finding(address: &Address, link: &InterfaceInfo) -> HostFinding {
     let (ip, prefix, name) = (address.ip, address.prefix, &link.name);
     let what = format!("{ip}/{prefix} is on {name}");
     let remedy = format!("ip address del {ip}/{prefix} dev {name}, and ip address add {ip}/32 dev lo");
     if link.arp {
-        let effect = "it does ARP, and answers for the VIP whatever arp_ignore says: \
+        let effect = "it uses ARP and answers for the VIP with every arp_ignore: \
                       clients reach this server past the director";
-        return wrong(what, effect, remedy);
+        return HostFinding::wrong(what, effect, remedy);
     }
     if prefix < 32 {
         let effect = "every address of that network counts as this host's own: \
                       it answers itself instead of replying to clients and gateways there";
-        return wrong(what, effect, remedy);
+        return HostFinding::wrong(what, effect, remedy);
     }
-    right(what)
+    HostFinding::right(what)
 }
 
-/// A setting that every interface that does ARP must have.
+/// Requirement for a sysctl on every interface with ARP.
 struct ArpRule {
     name: &'static str,
-    of: fn(&Settings) -> i32,
+    of: fn(&ConfSettings) -> i32,
     wanted: i32,
-    /// What is bad about a value; `None` if it will do. True: the VIPs have scope host.
+    /// Consequence of a value; `None` if it is acceptable. The flag: all VIPs have scope host.
     fault: fn(i32, bool) -> Option<&'static str>,
 }
 
-/// The values' meaning is that of arp_ignore() in net/ipv4/arp.c.
+/// Values by `arp_ignore()` in net/ipv4/arp.c.
 const ARP_IGNORE: ArpRule = ArpRule {
     name: "arp_ignore",
     of: |settings| settings.arp_ignore,
@@ -143,13 +105,13 @@ const ARP_IGNORE: ArpRule = ArpRule {
             "it answers no ARP at all: the director cannot find this server, unless its mac is configured",
         ),
         _ => Some(
-            "this host answers ARP for the VIP: a router that believes it sends everything to this server, past the \
+            "this host answers ARP for the VIP: a router that accepts the answer sends everything to this server, past the \
              director and its weights",
         ),
     },
 };
 
-/// The values' meaning is that of arp_solicit() in net/ipv4/arp.c: only 2 is strict.
+/// Values by `arp_solicit()` in net/ipv4/arp.c: only 2 is strict.
 const ARP_ANNOUNCE: ArpRule = ArpRule {
     name: "arp_announce",
     of: |settings| settings.arp_announce,
@@ -157,51 +119,54 @@ const ARP_ANNOUNCE: ArpRule = ArpRule {
     fault: |value, _| match value {
         2 => None,
         1 => Some(
-            "a reply from a VIP of the gateway's own network makes this host ask for the gateway with the VIP as \
+            "a reply from a VIP of the gateway's own network makes this host send ARP requests for the gateway with the VIP as \
              sender: the router learns this server's MAC for the VIP",
         ),
         _ => Some(
-            "this host may ask for its gateway with the VIP as sender: the router learns this server's MAC for \
+            "this host may send ARP requests for its gateway with the VIP as sender: the router learns this server's MAC for \
              the VIP, and sends everything here",
         ),
     },
 };
 
-fn arp_findings(options: &Options, facts: &Facts, rule: &ArpRule) -> Vec<Finding> {
+fn arp_findings(options: &RealServerOptions, facts: &Facts, rule: &ArpRule) -> Vec<HostFinding> {
     let host_scope = all_host_scope(options, facts);
     let found: Vec<_> = facts
-        .speaking(options)
+        .with_arp(options)
         .filter_map(|(link, held)| {
             let value = (rule.of)(&held);
-            (rule.fault)(value, host_scope).map(|effect| arp_finding(rule, facts, link, (value, effect)))
+            (rule.fault)(value, host_scope).map(|effect| arp_finding(rule, facts, link, value, effect))
         })
         .collect();
     if found.is_empty() {
-        let names: Vec<_> = facts.speaking(options).map(|(link, _)| link.name.as_str()).collect();
-        let speaking = if names.is_empty() { "none is up".into() } else { names.join(", ") };
-        return vec![right(format!("{} holds on every interface that does ARP: {speaking}", rule.name))];
+        let names: Vec<_> = facts.with_arp(options).map(|(link, _)| link.name.as_str()).collect();
+        let list = if names.is_empty() { "none is up".into() } else { names.join(", ") };
+        return vec![HostFinding::right(format!(
+            "{} holds on every interface that uses ARP: {list}",
+            rule.name
+        ))];
     }
     found
 }
 
-fn arp_finding(rule: &ArpRule, facts: &Facts, link: &Link, (value, effect): (i32, &str)) -> Finding {
+fn arp_finding(rule: &ArpRule, facts: &Facts, link: &InterfaceInfo, value: i32, effect: &str) -> HostFinding {
     let (name, all) = (rule.name, (rule.of)(&facts.all));
-    // Raising `all` helps all interfaces; a value of the interface's own that is too large must go.
+    // Raising `all` corrects all interfaces; a larger value of the interface itself must be lowered there.
     let place = if value > all { &link.name } else { "all" };
     let place = if value < rule.wanted { "all" } else { place };
-    wrong(
+    HostFinding::wrong(
         format!("{name} is {value} on {} (the larger of conf/all and conf/{} holds)", link.name, link.name),
         effect,
         format!("echo {} > /proc/sys/net/ipv4/conf/{place}/{name}", rule.wanted),
     )
 }
 
-fn all_host_scope(options: &Options, facts: &Facts) -> bool {
+fn all_host_scope(options: &RealServerOptions, facts: &Facts) -> bool {
     let mut vips = facts.addresses.iter().filter(|address| options.vips.contains(&address.ip));
     vips.all(|address| address.host_scope)
 }
 
-fn way_out(facts: &Facts) -> Option<Finding> {
+fn default_routes(facts: &Facts) -> Option<HostFinding> {
     let routes = facts.default_routes.iter();
     let ways = routes.filter_map(|route| Some((facts.link(route.index)?.name.as_str(), route.gateway)));
     let ways: Vec<_> = ways
@@ -211,25 +176,27 @@ fn way_out(facts: &Facts) -> Option<Finding> {
         })
         .collect();
     if ways.is_empty() {
-        return Some(wrong(
+        return Some(HostFinding::wrong(
             "there is no default route".into(),
             "replies to clients beyond this host's own networks cannot leave",
             "ip route add default via GATEWAY, which must not be the director".into(),
         ));
     }
     let ways = ways.join(", ");
-    Some(right(format!("replies leave by the default route {ways}; that must not be the director")))
+    Some(HostFinding::right(format!(
+        "replies leave by the default route {ways}; that must not be the director"
+    )))
 }
 
-/// Strict reverse path filtering bites where the client's packets come in by another interface
-/// than the one that replies leave by.
-fn reverse_path(options: &Options, facts: &Facts) -> Vec<Finding> {
-    let addressed = |link: &Link| facts.addresses.iter().any(|address| address.index == link.index);
-    let off_path = |link: &Link| !facts.default_routes.is_empty() && !facts.leaves_by(link.index);
+/// Notes strict reverse path filtering on interfaces without the default route: it drops clients' packets that arrive
+/// there.
+fn reverse_path(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
+    let addressed = |link: &InterfaceInfo| facts.addresses.iter().any(|address| address.index == link.index);
+    let off_path = |link: &InterfaceInfo| !facts.default_routes.is_empty() && !facts.leaves_by(link.index);
     let strict = facts
-        .speaking(options)
+        .with_arp(options)
         .filter(|(link, held)| held.rp_filter == 1 && addressed(link) && off_path(link));
-    let notes = strict.map(|(link, _)| Finding {
+    let notes = strict.map(|(link, _)| HostFinding {
         severity: Severity::Note,
         what: format!("rp_filter is 1 on {}, and the default route leaves by another interface", link.name),
         effect: "if the director sends here by this interface, clients' packets are dropped as martians"
@@ -249,20 +216,20 @@ mod tests {
     const RIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 170);
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 
-    fn options() -> Options {
+    fn options() -> RealServerOptions {
         let root = PathBuf::from("/nonexistent");
-        Options { vips: vec![VIP], interface: "lo".into(), state_dir: PathBuf::new(), root }
+        RealServerOptions { vips: vec![VIP], interface: "lo".into(), state_dir: PathBuf::new(), root }
     }
 
-    fn link(index: u32, name: &str, arp: bool) -> Link {
-        Link { index, name: name.into(), up: true, arp }
+    fn link(index: u32, name: &str, arp: bool) -> InterfaceInfo {
+        InterfaceInfo { index, name: name.into(), up: true, arp }
     }
 
     fn address(index: u32, ip: Ipv4Addr, prefix: u8) -> Address {
         Address { index, ip, prefix, host_scope: false, label: None }
     }
 
-    /// lo, and eth0 and eth1 that do ARP; all as it should be.
+    /// A correct host: lo, and eth0 and eth1 with ARP.
     fn facts() -> Facts {
         Facts {
             links: vec![link(1, "lo", false), link(2, "eth0", true), link(3, "eth1", true)],
@@ -272,17 +239,17 @@ mod tests {
                 address(3, Ipv4Addr::new(10, 0, 0, 1), 24),
             ],
             default_routes: vec![DefaultRoute { index: 2, gateway: Some(GATEWAY) }],
-            all: Settings { arp_ignore: 1, arp_announce: 2, rp_filter: 0 },
-            own: vec![Settings::default(); 3],
+            all: ConfSettings { arp_ignore: 1, arp_announce: 2, rp_filter: 0 },
+            own: vec![ConfSettings::default(); 3],
         }
     }
 
-    /// What is not right in `facts`, as lines, but for what comes of a reboot.
+    /// Findings other than `Right` as lines, without those about a reboot.
     fn complaints(facts: &Facts) -> Vec<String> {
         let mut found = findings(&options(), facts);
         found.retain(|finding| !finding.what.contains("after a reboot"));
         let bad = found.iter().filter(|finding| finding.severity != Severity::Right);
-        bad.map(Finding::to_string).collect()
+        bad.map(HostFinding::to_string).collect()
     }
 
     #[track_caller]
@@ -297,22 +264,22 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_right_is_told_so_point_by_point() {
-        let lines: Vec<_> = findings(&options(), &facts()).iter().map(Finding::to_string).collect();
+    fn correct_host_has_all_findings_ok() {
+        let lines: Vec<_> = findings(&options(), &facts()).iter().map(HostFinding::to_string).collect();
         let wanted = [
             "ok: 192.168.195.150/32 is on lo",
-            "ok: arp_ignore holds on every interface that does ARP: eth0, eth1",
-            "ok: arp_announce holds on every interface that does ARP: eth0, eth1",
+            "ok: arp_ignore holds on every interface that uses ARP: eth0, eth1",
+            "ok: arp_announce holds on every interface that uses ARP: eth0, eth1",
             "ok: replies leave by the default route via 192.168.195.2 on eth0; that must not be the director",
-            "note: nothing that is known here sets 192.168.195.150 up again after a reboot: without the VIP this server \
-             drops its share, and the director goes on sending it; directrix realserver setup --vip 192.168.195.150 --persist",
+            "note: no known configuration sets 192.168.195.150 up again after a reboot: without the VIP this server \
+             drops its share, and the director continues to send it; directrix realserver setup --vip 192.168.195.150 --persist",
         ];
         assert_eq!(lines, wanted);
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_named() {
-        let options = Options { interface: "dummy0".into(), ..options() };
+    fn missing_interface_is_named() {
+        let options = RealServerOptions { interface: "dummy0".into(), ..options() };
         let found = findings(&options, &facts());
         let wrong: Vec<_> = found.iter().filter(|finding| finding.severity == Severity::Wrong).collect();
         assert_eq!(wrong.len(), 1, "{wrong:#?}");
@@ -321,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_vip_is_the_black_hole() {
+    fn missing_vip_is_the_black_hole() {
         let mut facts = facts();
         facts.addresses.remove(0);
         let remedy = "ip address add 192.168.195.150/32 dev lo";
@@ -329,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vip_speakingarp_is_done_and_a_vip_with_a_network_are_wrong() {
+    fn vip_with_arp_or_with_a_network_is_wrong() {
         let mut facts = facts();
         facts.addresses[0] = address(2, VIP, 32);
         complains(
@@ -346,10 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_of_all_and_the_interfaces_own_setting_counts() {
+    fn larger_of_all_and_own_sysctl_is_effective() {
         let mut facts = facts();
-        facts.all = Settings::default();
-        facts.own[1] = Settings { arp_ignore: 1, arp_announce: 2, rp_filter: 0 };
+        facts.all = ConfSettings::default();
+        facts.own[1] = ConfSettings { arp_ignore: 1, arp_announce: 2, rp_filter: 0 };
         complains(
             &facts,
             &[
@@ -367,13 +334,13 @@ mod tests {
         );
         facts.own[2] = facts.own[1];
         complains(&facts, &[]);
-        facts.own[0] = Settings { arp_ignore: 1, arp_announce: 2, rp_filter: 0 };
-        facts.own[1] = Settings::default();
+        facts.own[0] = ConfSettings { arp_ignore: 1, arp_announce: 2, rp_filter: 0 };
+        facts.own[1] = ConfSettings::default();
         assert_eq!(complaints(&facts).len(), 2, "what is set on lo counts for nothing on eth0");
     }
 
     #[test]
-    fn each_value_of_arp_ignore_is_judged_as_the_kernel_takes_it() {
+    fn arp_ignore_values_follow_the_kernel() {
         for value in [1, 2] {
             let mut facts = facts();
             facts.own[1].arp_ignore = value;
@@ -395,8 +362,10 @@ mod tests {
     }
 
     #[test]
-    fn each_value_of_arp_announce_is_judged_as_the_kernel_takes_it() {
-        for (value, effect) in [(1, "the gateway's own network"), (0, "may ask"), (3, "may ask")] {
+    fn arp_announce_values_follow_the_kernel() {
+        for (value, effect) in
+            [(1, "the gateway's own network"), (0, "may send ARP requests"), (3, "may send ARP requests")]
+        {
             let mut facts = facts();
             facts.all.arp_announce = value;
             let line = [effect, "echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce"];
@@ -405,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_that_are_down_or_do_no_arp_do_not_matter() {
+    fn interfaces_down_or_without_arp_are_ignored() {
         let mut facts = facts();
         facts.own[2].arp_ignore = 3;
         facts.links[2].up = false;
@@ -415,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_default_route_replies_cannot_leave() {
+    fn missing_default_route_is_wrong() {
         let mut facts = facts();
         facts.default_routes.clear();
         facts.all.rp_filter = 1;
@@ -423,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_reverse_path_filtering_is_noted_off_the_default_route_only() {
+    fn strict_rp_filter_is_noted_off_the_default_route() {
         let mut facts = facts();
         facts.all.rp_filter = 1;
         complains(&facts, &[&["note: rp_filter is 1 on eth1", "martians", "conf/eth1/rp_filter"]]);

@@ -10,18 +10,18 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use tokio::runtime::{Builder, Runtime};
 
-/// The bit of CAP_NET_ADMIN (include/uapi/linux/capability.h).
+/// Bit of CAP_NET_ADMIN (include/uapi/linux/capability.h).
 const CAP_NET_ADMIN: u32 = 12;
-/// Longest label in bytes: IFNAMSIZ without its end.
+/// Maximum length of an address label in bytes: IFNAMSIZ without the terminator.
 const LABEL_MAX: usize = 15;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Link {
+pub(super) struct InterfaceInfo {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) up: bool,
-    /// Whether it answers and asks by ARP: neither loopback nor NOARP.
+    /// Whether it uses ARP: neither loopback nor NOARP.
     pub(super) arp: bool,
 }
 
@@ -31,27 +31,27 @@ pub(super) struct Address {
     pub(super) index: u32,
     pub(super) ip: Ipv4Addr,
     pub(super) prefix: u8,
-    /// Scope host: never told to others, whatever they ask.
+    /// Scope host: never used in ARP answers or as sender address.
     pub(super) host_scope: bool,
     pub(super) label: Option<String>,
 }
 
-/// One way of a default route.
+/// A next hop of a default route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DefaultRoute {
-    /// The interface that it leaves by.
+    /// Index of the interface.
     pub(super) index: u32,
-    /// None where the other end is reached without one.
+    /// `None` on a point-to-point interface.
     pub(super) gateway: Option<Ipv4Addr>,
 }
 
-/// The connection to the kernel.
-pub(super) struct Host {
+/// An rtnetlink connection.
+pub(super) struct NetlinkConnection {
     runtime: Runtime,
     handle: Handle,
 }
 
-impl Host {
+impl NetlinkConnection {
     pub(super) fn open() -> Result<Self, Diagnostic> {
         let failed = |error: io::Error| {
             Diagnostic::system("opening a netlink socket")
@@ -67,7 +67,7 @@ impl Host {
         Ok(Self { runtime, handle })
     }
 
-    pub(super) fn links(&self) -> Result<Vec<Link>, Diagnostic> {
+    pub(super) fn links(&self) -> Result<Vec<InterfaceInfo>, Diagnostic> {
         let dump = self.handle.link().get().execute().try_collect::<Vec<_>>();
         let messages = self.runtime.block_on(dump).map_err(|error| failed("listing interfaces", &error))?;
         Ok(messages.iter().filter_map(link).collect())
@@ -79,15 +79,15 @@ impl Host {
         Ok(messages.iter().filter_map(address).collect())
     }
 
-    /// The default routes, of whatever routing table.
+    /// Next hops of the default routes of all routing tables.
     pub(super) fn default_routes(&self) -> Result<Vec<DefaultRoute>, Diagnostic> {
         let request = RouteMessageBuilder::<Ipv4Addr>::new().build();
         let dump = self.handle.route().get(request).execute().try_collect::<Vec<_>>();
         let messages = self.runtime.block_on(dump).map_err(|error| failed("listing routes", &error))?;
-        Ok(messages.iter().flat_map(ways_out).collect())
+        Ok(messages.iter().flat_map(next_hops).collect())
     }
 
-    /// Adds `ip`/32 to an interface, as `ip address add` does.
+    /// Adds `ip`/32 to an interface, like `ip address add`.
     pub(super) fn add_address(
         &self,
         index: u32,
@@ -103,23 +103,23 @@ impl Host {
 
     /// Removes `ip`/32 from an interface.
     pub(super) fn delete_address(&self, index: u32, ip: Ipv4Addr) -> Result<(), Diagnostic> {
-        // The message of an add request is the one that describes the address.
+        // A delete request takes the same message as an add request.
         let message = self.handle.address().add(index, IpAddr::V4(ip), 32).message_mut().clone();
         let done = self.runtime.block_on(self.handle.address().del(message).execute());
         done.map_err(|error| failed(&format!("removing {ip}/32"), &error))
     }
 }
 
-/// Refuses to go on without the right to change the network.
+/// Fails without CAP_NET_ADMIN.
 pub(super) fn require_net_admin(what: &str) -> Result<(), Diagnostic> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     match effective_capabilities(&status) {
         Some(bits) if bits >> CAP_NET_ADMIN & 1 == 0 => Err(not_permitted(what)),
-        _ => Ok(()), // not to be found out: the kernel will tell
+        _ => Ok(()), // unknown: the kernel decides
     }
 }
 
-/// The first label of the form `lo:dr0` that no address has; `None` if it were too long.
+/// First unused label of the form `lo:dr0`; `None` if it exceeds [`LABEL_MAX`].
 pub(super) fn free_label(interface: &str, addresses: &[Address]) -> Option<String> {
     let taken = |label: &String| addresses.iter().any(|address| address.label.as_ref() == Some(label));
     let label = (0..).map(|n| format!("{interface}:dr{n}")).find(|label| !taken(label))?;
@@ -148,14 +148,14 @@ fn failed(what: &str, error: &rtnetlink::Error) -> Diagnostic {
     Diagnostic::system(what).cause(cause.to_string()).remedy(remedy)
 }
 
-fn link(message: &LinkMessage) -> Option<Link> {
+fn link(message: &LinkMessage) -> Option<InterfaceInfo> {
     let name = message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),
         _ => None,
     })?;
     let flags = message.header.flags;
     let arp = !flags.intersects(LinkFlags::Loopback | LinkFlags::Noarp);
-    Some(Link { index: message.header.index, name, up: flags.contains(LinkFlags::Up), arp })
+    Some(InterfaceInfo { index: message.header.index, name, up: flags.contains(LinkFlags::Up), arp })
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {
@@ -173,8 +173,8 @@ fn address(message: &AddressMessage) -> Option<Address> {
     Some(Address { index: header.index, ip: local, prefix: header.prefix_len, host_scope, label })
 }
 
-/// The ways of a default route; none if it is another route.
-fn ways_out(message: &RouteMessage) -> Vec<DefaultRoute> {
+/// Next hops of a default route; none for another route.
+fn next_hops(message: &RouteMessage) -> Vec<DefaultRoute> {
     let default = message.header.destination_prefix_length == 0 && message.header.kind == RouteType::Unicast;
     if !default {
         return Vec::new();
@@ -205,14 +205,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_effective_capabilities_are_read() {
+    fn effective_capabilities_are_parsed() {
         let status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t0000000000001000\n";
         assert_eq!(effective_capabilities(status), Some(1 << CAP_NET_ADMIN));
         assert_eq!(effective_capabilities("Name:\tx\n"), None);
     }
 
     #[test]
-    fn labels_are_the_first_free_and_fit_the_kernel() {
+    fn first_free_label_fits_the_kernel() {
         let address = |label: &str| Address {
             index: 1,
             ip: Ipv4Addr::LOCALHOST,

@@ -1,54 +1,35 @@
-//! The real server's side of direct routing: the VIP on lo, quiet in ARP.
+//! Real server side of direct routing: the VIP on lo, with ARP for it suppressed.
 //!
-//! A real server must own the VIP to accept the director's frames, and must not tell anybody:
-//! - `arp_ignore=1`: it answers ARP only for addresses of the interface that is asked, so not
-//!   for those on lo.
-//! - `arp_announce=2`: it asks for others, its gateway above all, with that interface's own
-//!   address, so the VIP is in no router's ARP table by its doing.
-//! - VIP/32 on lo. A host route to the VIP through lo, as older instructions have it, is not
-//!   needed: with the address the kernel makes `local VIP dev lo` in its table `local`, which is
-//!   looked up before all others, and replies take the VIP from their socket.
+//! A real server needs the VIP to accept forwarded frames, and must not announce it:
 //!
-//! The kernel takes the larger of `conf/all` and `conf/IFACE` (IN_DEV_MAXCONF in
-//! include/linux/inetdevice.h), so setting `all` is enough unless an interface has more.
+//! - `arp_ignore=1`: answers ARP requests only for addresses of the receiving interface, so not for those on lo.
+//! - `arp_announce=2`: sends ARP requests, above all for the gateway, with the address of the sending interface. No
+//!   router learns the VIP from them.
+//! - VIP/32 on lo. The host route to the VIP of older instructions is not needed: with the address the kernel adds
+//!   `local VIP dev lo` to its table `local`, which precedes all others. Replies take the VIP from their socket.
 //!
-//! What was there before is kept in a state file, one per network namespace, for [`undo`]. All of it is gone with the
-//! next boot, unless a unit sets it up again.
+//! The kernel uses the larger of `conf/all` and `conf/IFACE` (IN_DEV_MAXCONF in include/linux/inetdevice.h). Setting
+//! `all` is enough unless an interface has a larger value.
+//!
+//! The former settings are kept in a state file, one per network namespace, for [`undo`]. A reboot resets everything,
+//! unless a unit sets it up again.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod facts;
+mod finding;
 mod host;
+mod options;
 mod persist;
 mod setup;
 mod state;
+mod step;
 mod sysctl;
 
-pub use check::{Finding, Severity, check};
-pub use setup::{Step, setup, undo};
-
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-
-/// Where the state is kept unless told otherwise.
-pub const DEFAULT_STATE_DIR: &str = "/run/directrix/realserver";
-
-/// What to work on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The VIPs, at least one.
-    pub vips: Vec<Ipv4Addr>,
-    /// The interface that the VIPs are put on: lo, or another that does no ARP.
-    pub interface: String,
-    /// Directory of the state files.
-    pub state_dir: PathBuf,
-    /// Whose `etc` is read and written: `/`, or the root folder of an image.
-    pub root: PathBuf,
-}
-
-/// What makes a host a real server after a reboot, as files to be copied: `exe` is the program that a unit runs.
-#[must_use]
-pub fn advice(options: &Options, exe: &Path) -> String {
-    persist::advice(options, exe)
-}
+pub use check::check;
+pub use finding::{HostFinding, Severity};
+pub use options::{DEFAULT_STATE_DIR, RealServerOptions};
+pub use persist::advice;
+pub use setup::{setup, undo};
+pub use step::SetupStep;

@@ -1,13 +1,12 @@
-//! What makes a real server one again after a reboot.
+//! Setup after a reboot.
 //!
-//! One systemd unit for each VIP runs `directrix realserver setup` before the network comes up. It needs nothing of
-//! networkd, ifupdown, netplan or NetworkManager, and takes its steps in the right order: quiet in ARP first, then
-//! the VIP. For hosts without systemd, and for those who would rather use what their network is configured
-//! with, [`advice`] prints the same as files of others.
+//! One systemd unit for each VIP runs `directrix realserver setup` before the network starts. It is independent of
+//! networkd, ifupdown, netplan and NetworkManager, and suppresses ARP before it adds the VIP. For other hosts,
+//! [`advice`] prints equivalent configuration files.
 
-use super::Options;
-use super::check::{Finding, Severity};
-use super::setup::Step;
+use super::finding::{HostFinding, Severity};
+use super::options::{DEFAULT_STATE_DIR, RealServerOptions};
+use super::step::SetupStep;
 use crate::model::Diagnostic;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -15,11 +14,11 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Where systemd looks for units of this host.
+/// Directory of this host's systemd units.
 const UNITS: &str = "etc/systemd/system";
-/// Whose start starts the units, and what they are told of it.
+/// Target that starts the units.
 const TARGET: &str = "multi-user.target";
-/// Files and folders in which distributions configure addresses. A VIP that one of them names is taken for configured.
+/// Files and directories in which distributions configure addresses. A VIP named in one of them counts as configured.
 const CONFIGURED_IN: &[&str] = &[
     "etc/systemd/network",
     "etc/network/interfaces",
@@ -30,23 +29,27 @@ const CONFIGURED_IN: &[&str] = &[
     "etc/rc.local",
     "etc/keepalived/keepalived.conf",
 ];
-/// Larger files configure no network.
+/// Maximum size of a configuration file in bytes; larger files are skipped.
 const FILE_MAX: u64 = 1 << 20;
 
-/// Writes and enables a unit for each VIP; one that is there with the same content stays.
+/// Writes and enables a unit for each VIP. A unit with the same content stays.
 ///
 /// # Errors
 /// The host does not run systemd, the VIPs are not on lo, or a file cannot be written.
-pub(super) fn persist(options: &Options, exe: &Path, tell: &mut dyn FnMut(&Step)) -> Result<(), Diagnostic> {
+pub(super) fn persist(
+    options: &RealServerOptions,
+    exe: &Path,
+    report: &mut dyn FnMut(&SetupStep),
+) -> Result<(), Diagnostic> {
     for vip in &options.vips {
         let (path, text) = (unit_path(options, *vip), unit(options, exe, *vip));
         if fs::read_to_string(&path).is_ok_and(|there| there == text) && is_enabled(options, *vip) {
-            tell(&remark(format!("{} is there already", path.display())));
+            report(&SetupStep::remark(format!("{} is there already", path.display())));
             continue;
         }
         write(&path, &text)?;
         enable(options, *vip)?;
-        tell(&remark(format!(
+        report(&SetupStep::remark(format!(
             "written and enabled: {}, which sets {vip} up again after a reboot by {}: that program must stay there",
             path.display(),
             exe.display()
@@ -55,40 +58,43 @@ pub(super) fn persist(options: &Options, exe: &Path, tell: &mut dyn FnMut(&Step)
     Ok(())
 }
 
-/// Checks that [`persist`] can do its work, before anything is changed.
+/// Checks the requirements of [`persist`] before any change.
 ///
 /// # Errors
 /// The host does not run systemd, or the VIPs are not on lo.
-pub(super) fn check_possible(options: &Options) -> Result<(), Diagnostic> {
+pub(super) fn check_possible(options: &RealServerOptions) -> Result<(), Diagnostic> {
     let refused = |cause: String, remedy: &str| {
         Err(Diagnostic::system("making the setup persistent").cause(cause).remedy(remedy))
     };
     if options.interface != "lo" {
         let cause =
-            format!("{} is made by the host's own configuration, which may come later", options.interface);
+            format!("{} is created by the host's own configuration, which may run later", options.interface);
         return refused(cause, "give it the VIP there; setup without --persist does the rest for now");
     }
     if !options.root.join(UNITS).is_dir() {
         let cause = format!("there is no {}: this host has no systemd", options.root.join(UNITS).display());
-        return refused(cause, "see what \"directrix realserver setup --print\" says for other hosts");
+        return refused(cause, "see the output of \"directrix realserver setup --print\" for other hosts");
     }
     Ok(())
 }
 
-/// Removes the units of the VIPs. True if there was one.
+/// Removes the units of the VIPs. True if a unit existed.
 ///
 /// # Errors
-/// One cannot be removed.
-pub(super) fn forget(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<bool, Diagnostic> {
+/// A unit cannot be removed.
+pub(super) fn remove_units(
+    options: &RealServerOptions,
+    report: &mut dyn FnMut(&SetupStep),
+) -> Result<bool, Diagnostic> {
     let mut found = false;
     for vip in &options.vips {
         for path in [wanted_path(options, *vip), unit_path(options, *vip)] {
             match fs::remove_file(&path) {
                 Ok(()) => {
                     found = true;
-                    tell(&Step {
+                    report(&SetupStep {
                         command: format!("rm {}", path.display()),
-                        remark: "nothing is set up again after a reboot".into(),
+                        remark: "no setup after a reboot".into(),
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -99,37 +105,37 @@ pub(super) fn forget(options: &Options, tell: &mut dyn FnMut(&Step)) -> Result<b
     Ok(found)
 }
 
-/// What is found about the VIPs that are on this host: whether they will be after a reboot.
-pub(super) fn findings(options: &Options, present: impl Fn(Ipv4Addr) -> bool) -> Vec<Finding> {
+/// Findings about VIPs after a reboot, for the VIPs that are `present` now.
+pub(super) fn findings(options: &RealServerOptions, present: impl Fn(Ipv4Addr) -> bool) -> Vec<HostFinding> {
     let vips = options.vips.iter().filter(|vip| present(**vip));
     vips.map(|vip| finding(options, *vip)).collect()
 }
 
-fn finding(options: &Options, vip: Ipv4Addr) -> Finding {
+fn finding(options: &RealServerOptions, vip: Ipv4Addr) -> HostFinding {
     let nothing = String::new;
     if is_enabled(options, vip) {
         let what = format!("{vip} is set up again after a reboot, by {}", unit_path(options, vip).display());
-        return Finding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
+        return HostFinding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
     }
     if let Some(path) = configured_in(options, vip) {
         let what = format!("{vip} is configured in {}", path.display());
-        return Finding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
+        return HostFinding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
     }
-    Finding {
+    HostFinding {
         severity: Severity::Note,
-        what: format!("nothing that is known here sets {vip} up again after a reboot"),
-        effect: "without the VIP this server drops its share, and the director goes on sending it".into(),
+        what: format!("no known configuration sets {vip} up again after a reboot"),
+        effect: "without the VIP this server drops its share, and the director continues to send it".into(),
         remedy: format!("directrix realserver setup --vip {vip} --persist"),
     }
 }
 
-/// The first file of the host's network configuration that names the address.
-fn configured_in(options: &Options, vip: Ipv4Addr) -> Option<PathBuf> {
+/// First file of the host's network configuration that names the address.
+fn configured_in(options: &RealServerOptions, vip: Ipv4Addr) -> Option<PathBuf> {
     let places = CONFIGURED_IN.iter().map(|place| options.root.join(place));
     places.flat_map(files).find(|file| mentions(file, vip))
 }
 
-/// The file, or the files of the folder, sorted.
+/// The file `place`, or the files of the directory `place`, sorted.
 fn files(place: PathBuf) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(&place) else { return vec![place] };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -137,7 +143,7 @@ fn files(place: PathBuf) -> Vec<PathBuf> {
     files
 }
 
-/// Whether a regular file has the address as a word of its own, outside comments.
+/// Whether a regular file contains the address as a word, outside comments.
 fn mentions(file: &Path, vip: Ipv4Addr) -> bool {
     let is_small_file = fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
     let text = if is_small_file { fs::read_to_string(file).unwrap_or_default() } else { String::new() };
@@ -146,8 +152,10 @@ fn mentions(file: &Path, vip: Ipv4Addr) -> bool {
     lines.flat_map(|line| line.split(|c: char| !c.is_ascii_digit() && c != '.')).any(|word| word == vip)
 }
 
-/// What `--print` says: the unit, and the same without systemd or without this program.
-pub(super) fn advice(options: &Options, exe: &Path) -> String {
+/// Configuration files for `--print`: the units, and equivalents without systemd or without this program. The units
+/// run `exe`.
+#[must_use]
+pub fn advice(options: &RealServerOptions, exe: &Path) -> String {
     let units = options.vips.iter().map(|vip| {
         format!(
             "# {}\n# systemctl enable {}\n{}",
@@ -163,8 +171,7 @@ pub(super) fn advice(options: &Options, exe: &Path) -> String {
     let netplan = each(&|vip| format!(", {vip}/32"));
     format!(
         "# With systemd, what --persist writes:\n\n{units}\n\
-         # Or without this program: the first file, and that one of the others which goes with how this host's network is \
-         configured.\n\n\
+         # Or without this program: the first file, and the one of the others for this host's network configuration.\n\n\
          # /etc/sysctl.d/90-directrix-realserver.conf\n\
          net.ipv4.conf.all.arp_ignore = 1\n\
          net.ipv4.conf.all.arp_announce = 2\n\n\
@@ -177,9 +184,9 @@ pub(super) fn advice(options: &Options, exe: &Path) -> String {
     )
 }
 
-/// It is early enough for no frame to meet a host that has the VIP and answers ARP for it.
-fn unit(options: &Options, exe: &Path, vip: Ipv4Addr) -> String {
-    let state = if options.state_dir == Path::new(super::DEFAULT_STATE_DIR) {
+/// Unit of one VIP. Ordered before the network, so that the host never answers ARP for the VIP.
+fn unit(options: &RealServerOptions, exe: &Path, vip: Ipv4Addr) -> String {
+    let state = if options.state_dir == Path::new(DEFAULT_STATE_DIR) {
         String::new()
     } else {
         format!(" --state-dir {}", quoted(&options.state_dir))
@@ -188,7 +195,7 @@ fn unit(options: &Options, exe: &Path, vip: Ipv4Addr) -> String {
     format!(
         "# Written by \"directrix realserver setup --persist\", removed by \"directrix realserver undo\".\n\
          [Unit]\n\
-         Description=VIP {vip} on lo, quiet in ARP\n\
+         Description=VIP {vip} on lo, without ARP\n\
          Documentation=man:directrix-realserver(8)\n\
          DefaultDependencies=no\n\
          RequiresMountsFor={exe}\n\
@@ -207,7 +214,7 @@ fn unit(options: &Options, exe: &Path, vip: Ipv4Addr) -> String {
     )
 }
 
-/// As systemd.syntax(7) reads it back.
+/// Quotes a path by systemd.syntax(7).
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string().replace('%', "%%");
     if text.contains([' ', '"', '\\', '\'', '$', ';']) {
@@ -220,20 +227,20 @@ fn name(vip: Ipv4Addr) -> String {
     format!("directrix-realserver-{vip}.service")
 }
 
-fn unit_path(options: &Options, vip: Ipv4Addr) -> PathBuf {
+fn unit_path(options: &RealServerOptions, vip: Ipv4Addr) -> PathBuf {
     options.root.join(UNITS).join(name(vip))
 }
 
-/// The link that `systemctl enable` makes.
-fn wanted_path(options: &Options, vip: Ipv4Addr) -> PathBuf {
+/// Symbolic link of `systemctl enable`.
+fn wanted_path(options: &RealServerOptions, vip: Ipv4Addr) -> PathBuf {
     options.root.join(UNITS).join(format!("{TARGET}.wants")).join(name(vip))
 }
 
-fn is_enabled(options: &Options, vip: Ipv4Addr) -> bool {
+fn is_enabled(options: &RealServerOptions, vip: Ipv4Addr) -> bool {
     unit_path(options, vip).is_file() && wanted_path(options, vip).symlink_metadata().is_ok()
 }
 
-fn enable(options: &Options, vip: Ipv4Addr) -> Result<(), Diagnostic> {
+fn enable(options: &RealServerOptions, vip: Ipv4Addr) -> Result<(), Diagnostic> {
     let link = wanted_path(options, vip);
     let folder = link.parent().unwrap_or(&options.root);
     fs::create_dir_all(folder).map_err(|error| failed("making", folder, &error))?;
@@ -243,16 +250,12 @@ fn enable(options: &Options, vip: Ipv4Addr) -> Result<(), Diagnostic> {
     }
 }
 
-/// In one step: an interruption leaves the old file or the new one.
+/// Replaces a file atomically.
 fn write(path: &Path, text: &str) -> Result<(), Diagnostic> {
     let fresh = path.with_extension("new");
     fs::write(&fresh, text)
         .and_then(|()| fs::rename(&fresh, path))
         .map_err(|error| failed("writing", path, &error))
-}
-
-fn remark(remark: String) -> Step {
-    Step { command: String::new(), remark }
 }
 
 fn failed(doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
@@ -267,43 +270,43 @@ mod tests {
 
     const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 
-    fn options(root: &Path) -> Options {
+    fn options(root: &Path) -> RealServerOptions {
         fs::create_dir_all(root.join(UNITS)).unwrap();
-        Options {
+        RealServerOptions {
             vips: vec![VIP],
             interface: "lo".into(),
-            state_dir: super::super::DEFAULT_STATE_DIR.into(),
+            state_dir: DEFAULT_STATE_DIR.into(),
             root: root.into(),
         }
     }
 
-    fn told(act: impl FnOnce(&mut dyn FnMut(&Step))) -> Vec<String> {
+    fn steps_of(act: impl FnOnce(&mut dyn FnMut(&SetupStep))) -> Vec<String> {
         let mut lines = Vec::new();
         act(&mut |step| lines.push(step.to_string()));
         lines
     }
 
-    fn shown(options: &Options) -> String {
+    fn shown(options: &RealServerOptions) -> String {
         findings(options, |_| true)[0].to_string()
     }
 
     #[test]
-    fn a_unit_is_written_enabled_found_and_removed() {
+    fn unit_is_written_enabled_found_and_removed() {
         let root = tempfile::tempdir().unwrap();
         let options = options(root.path());
-        assert!(shown(&options).starts_with("note: nothing that is known here sets 192.0.2.10 up again"));
+        assert!(shown(&options).starts_with("note: no known configuration sets 192.0.2.10 up again"));
         let exe = Path::new("/usr/bin/directrix");
-        let first = told(|tell| persist(&options, exe, tell).unwrap());
+        let first = steps_of(|report| persist(&options, exe, report).unwrap());
         assert!(
             first[0].contains("written and enabled: ") && first[0].contains("/usr/bin/directrix"),
             "{first:?}"
         );
-        let again = told(|tell| persist(&options, exe, tell).unwrap());
+        let again = steps_of(|report| persist(&options, exe, report).unwrap());
         assert!(again[0].ends_with("is there already"), "{again:?}");
         let link = wanted_path(&options, VIP);
         assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(unit_path(&options, VIP)).unwrap());
         assert!(shown(&options).starts_with("ok: 192.0.2.10 is set up again after a reboot, by "));
-        let moved = told(|tell| persist(&options, Path::new("/opt/d d"), tell).unwrap());
+        let moved = steps_of(|report| persist(&options, Path::new("/opt/d d"), report).unwrap());
         assert!(moved[0].contains("written"), "another program: {moved:?}");
         assert!(
             fs::read_to_string(unit_path(&options, VIP))
@@ -311,14 +314,14 @@ mod tests {
                 .contains("ExecStart=\"/opt/d d\" realserver ")
         );
         let mut removed = Vec::new();
-        assert!(forget(&options, &mut |step| removed.push(step.command.clone())).unwrap());
+        assert!(remove_units(&options, &mut |step| removed.push(step.command.clone())).unwrap());
         assert_eq!(removed.len(), 2, "{removed:?}");
-        assert!(!forget(&options, &mut |_| {}).unwrap());
+        assert!(!remove_units(&options, &mut |_| {}).unwrap());
         assert!(link.symlink_metadata().is_err() && !unit_path(&options, VIP).exists());
     }
 
     #[test]
-    fn an_address_in_the_hosts_own_configuration_is_found() {
+    fn vip_in_the_host_configuration_is_found() {
         for (file, text, found) in [
             ("etc/network/interfaces", "iface lo:0 inet static\n  address 192.0.2.10/32\n", true),
             ("etc/network/interfaces", "  # address 192.0.2.10/32\n  address 192.0.2.100\n", false),
@@ -340,19 +343,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_persist_is_refused_with_another_way() {
+    fn unsupported_host_is_refused_with_a_remedy() {
         let root = tempfile::tempdir().unwrap();
-        let dummy = Options { interface: "dummy0".into(), ..options(root.path()) };
+        let dummy = RealServerOptions { interface: "dummy0".into(), ..options(root.path()) };
         assert!(check_possible(&dummy).unwrap_err().to_string().contains("give it the VIP there"));
         let bare = tempfile::tempdir().unwrap();
-        let without = Options { root: bare.path().into(), interface: "lo".into(), ..dummy };
+        let without = RealServerOptions { root: bare.path().into(), interface: "lo".into(), ..dummy };
         assert!(check_possible(&without).unwrap_err().to_string().contains("setup --print"));
     }
 
     #[test]
     fn advice_has_every_vip_for_every_kind_of_host() {
         let root = tempfile::tempdir().unwrap();
-        let two = Options { vips: vec![VIP, [192, 0, 2, 11].into()], ..options(root.path()) };
+        let two = RealServerOptions { vips: vec![VIP, [192, 0, 2, 11].into()], ..options(root.path()) };
         let text = advice(&two, Path::new("/usr/bin/directrix"));
         for vip in ["192.0.2.10/32", "192.0.2.11/32", "--vip 192.0.2.10\n", "--vip 192.0.2.11\n"] {
             assert!(text.contains(vip), "{vip}: {text}");

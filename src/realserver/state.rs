@@ -1,7 +1,7 @@
-//! What was there before, kept until it is undone.
+//! State file: the settings before setup, for undo.
 
-use super::Options;
-use super::sysctl::Key;
+use super::options::RealServerOptions;
+use super::sysctl::SysctlKey;
 use crate::model::Diagnostic;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -11,40 +11,40 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What setup found, and what it put there.
+/// Recorded settings and VIPs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct State {
-    pub(super) sysctls: Vec<Saved>,
-    pub(super) vips: Vec<Placed>,
+pub(super) struct SetupState {
+    pub(super) sysctls: Vec<SavedSysctl>,
+    pub(super) vips: Vec<PlacedVip>,
 }
 
-/// A setting.
+/// A sysctl with its former value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Saved {
-    pub(super) key: Key,
+pub(super) struct SavedSysctl {
+    pub(super) key: SysctlKey,
     pub(super) before: i32,
     pub(super) wanted: i32,
 }
 
-/// A VIP.
+/// A VIP of the setup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Placed {
+pub(super) struct PlacedVip {
     pub(super) vip: Ipv4Addr,
     pub(super) interface: String,
-    /// False if it was there before.
+    /// False if it existed before.
     pub(super) added: bool,
 }
 
-/// The state file of this network namespace, locked against others who would change it.
+/// State file of this network namespace, locked against concurrent changes.
 pub(super) struct StateFile {
     path: PathBuf,
     _lock: Flock<File>,
 }
 
 impl StateFile {
-    /// Finds the file of the calling thread's network namespace, and waits for its lock. The
-    /// directory is made if need be.
-    pub(super) fn open(options: &Options) -> Result<Self, Diagnostic> {
+    /// Opens the file of the calling thread's network namespace and waits for its lock. Creates the directory if
+    /// missing.
+    pub(super) fn open(options: &RealServerOptions) -> Result<Self, Diagnostic> {
         let dir = &options.state_dir;
         let path = dir.join(format!("netns-{}.json", namespace()?));
         fs::create_dir_all(dir).map_err(|error| failed("making", dir, &error))?;
@@ -56,21 +56,21 @@ impl StateFile {
         &self.path
     }
 
-    /// The state, if there is any.
-    pub(super) fn load(&self) -> Result<Option<State>, Diagnostic> {
+    /// Loads the state; `None` without a file.
+    pub(super) fn load(&self) -> Result<Option<SetupState>, Diagnostic> {
         let text = match fs::read(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| failed("reading", &self.path, &error))?,
         };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             Diagnostic::system(format!("reading {}", self.path.display()))
-                .cause(format!("it is not a state of a real server: {error}"))
+                .cause(format!("it is no valid state file: {error}"))
                 .remedy("restore the settings by hand, and remove the file")
         })
     }
 
-    /// Replaces the state in one step: whoever is interrupted leaves the old one or the new one.
-    pub(super) fn save(&self, state: &State) -> Result<(), Diagnostic> {
+    /// Replaces the state atomically.
+    pub(super) fn save(&self, state: &SetupState) -> Result<(), Diagnostic> {
         let text = serde_json::to_vec_pretty(state).expect("numbers and texts are always JSON");
         let fresh = self.path.with_extension("new");
         write_through(&fresh, &text)
@@ -94,7 +94,7 @@ fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The inode that names the network namespace.
+/// Inode of the network namespace.
 fn namespace() -> Result<u64, Diagnostic> {
     let path = Path::new("/proc/thread-self/ns/net");
     fs::metadata(path).map(|meta| meta.ino()).map_err(|error| failed("reading", path, &error))
@@ -107,21 +107,27 @@ fn failed(doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sysctl::Name;
+    use super::super::sysctl::SysctlName;
     use super::*;
 
-    fn options(dir: &Path) -> Options {
-        Options { vips: vec![], interface: "lo".into(), state_dir: dir.join("a/b"), root: "/".into() }
+    fn options(dir: &Path) -> RealServerOptions {
+        RealServerOptions {
+            vips: vec![],
+            interface: "lo".into(),
+            state_dir: dir.join("a/b"),
+            root: "/".into(),
+        }
     }
 
     #[test]
-    fn what_is_saved_is_loaded_until_it_is_removed() {
+    fn saved_state_is_loaded_until_removed() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::open(&options(dir.path())).unwrap();
         assert_eq!(file.load().unwrap(), None);
-        let key = Key::new("all", Name::ArpIgnore);
-        let placed = Placed { vip: [10, 0, 0, 1].into(), interface: "lo".into(), added: true };
-        let state = State { sysctls: vec![Saved { key, before: 2, wanted: 1 }], vips: vec![placed] };
+        let key = SysctlKey::new("all", SysctlName::ArpIgnore);
+        let placed = PlacedVip { vip: [10, 0, 0, 1].into(), interface: "lo".into(), added: true };
+        let state =
+            SetupState { sysctls: vec![SavedSysctl { key, before: 2, wanted: 1 }], vips: vec![placed] };
         file.save(&state).unwrap();
         assert_eq!(file.load().unwrap(), Some(state));
         file.remove().unwrap();
@@ -129,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_state_is_told_and_left_alone() {
+    fn invalid_file_is_reported_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::open(&options(dir.path())).unwrap();
         fs::write(file.path(), "{\"sysctls\": 5}").unwrap();

@@ -1,27 +1,27 @@
-//! The ARP settings below /proc/sys/net/ipv4/conf, in the calling thread's network namespace.
+//! Sysctls below /proc/sys/net/ipv4/conf, in the calling thread's network namespace.
 
 use crate::model::Diagnostic;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
-/// One setting of one interface (or of `all`).
+/// A sysctl of one interface, or of `all`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Key {
+pub(super) struct SysctlKey {
     pub(super) interface: String,
-    pub(super) name: Name,
+    pub(super) name: SysctlName,
 }
 
-/// Documentation/networking/ip-sysctl.rst.
+/// Names of sysctls (Documentation/networking/ip-sysctl.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Name {
+pub(super) enum SysctlName {
     ArpIgnore,
     ArpAnnounce,
     RpFilter,
 }
 
-impl Name {
+impl SysctlName {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::ArpIgnore => "arp_ignore",
@@ -31,8 +31,8 @@ impl Name {
     }
 }
 
-impl Key {
-    pub(super) fn new(interface: &str, name: Name) -> Self {
+impl SysctlKey {
+    pub(super) fn new(interface: &str, name: SysctlName) -> Self {
         Self { interface: interface.into(), name }
     }
 
@@ -40,7 +40,7 @@ impl Key {
         ["/proc/sys/net/ipv4/conf", &self.interface, self.name.as_str()].iter().collect()
     }
 
-    /// The value now; `None` if there is no such interface.
+    /// Current value; `None` if the interface does not exist.
     pub(super) fn read(&self) -> Result<Option<i32>, Diagnostic> {
         let text = match std::fs::read_to_string(self.path()) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -53,7 +53,7 @@ impl Key {
         std::fs::write(self.path(), value.to_string()).map_err(|error| self.failed("writing", &error))
     }
 
-    /// The shell command that does the same as [`Key::write`].
+    /// Shell command equivalent to [`SysctlKey::write`].
     pub(super) fn command(&self, value: i32) -> String {
         format!("echo {value} > {}", self.path().display())
     }

@@ -27,7 +27,7 @@ fn a_persistent_setup_comes_back_after_a_reboot() {
     rebooted.server.run(command_of(&unit));
     assert_eq!(rebooted.picture(), ready);
     let undone = rebooted.good(&format!("undo --vip {VIP}"));
-    assert!(undone.contains("nothing is set up again after a reboot"), "{undone}");
+    assert!(undone.contains("no setup after a reboot"), "{undone}");
     assert_eq!(rebooted.picture(), "0 0 0 0 | 127.0.0.1/8");
     assert!(!rebooted.unit().exists());
 }
@@ -59,7 +59,7 @@ fn undo_removes_the_unit_where_nothing_else_is_on_record() {
     site.good(&format!("setup --vip {VIP} --persist"));
     let elsewhere = Site { server: Netns::new("rb"), ..site };
     let undone = elsewhere.good(&format!("undo --vip {VIP}"));
-    assert!(undone.contains("nothing else of these VIPs is on record"), "{undone}");
+    assert!(undone.contains("no other setup of these VIPs is recorded"), "{undone}");
     assert!(!elsewhere.unit().exists());
     assert_eq!(elsewhere.realserver(&format!("undo --vip {VIP}")).status, 1);
 }
