@@ -23,7 +23,7 @@ const SERVERS: u16 = 7;
 const DIRECTORS: [Dut; 2] = [Dut::Xdp, Dut::Packet];
 /// Bare forwarders and programs in the kernel: they keep no connections.
 const OTHERS: [Dut; 3] = [Dut::L2fwd, Dut::Hairpin, Dut::Nft];
-/// Frames a second that nobody loses, not even on a machine that is busy with other things.
+/// Rate without loss for every DUT, in frames a second, also on a busy machine.
 const EASY: u64 = 5000;
 
 /// One bench at a time: each takes two cores for itself.
@@ -102,7 +102,7 @@ fn directors_spread_connections_and_deliver_every_frame() {
 }
 
 #[test]
-fn bare_forwarders_and_programs_in_the_kernel_deliver_every_frame() {
+fn l2fwd_and_kernel_duts_deliver_every_frame() {
     let _alone = alone();
     let options = options();
     let name = options.name.clone();

@@ -1,5 +1,4 @@
-//! The bench on a real interface: generator and sink at one end of a cable, a forwarder at the
-//! other that knows nothing of the bench.
+//! The bench on a real interface: generator and sink at one end of a cable, an independent forwarder at the other.
 #![allow(missing_docs)]
 
 mod support;
@@ -8,7 +7,7 @@ use serde_json::Value;
 use std::process::Output;
 use support::netns::{Netns, veth};
 
-/// Direct routing by nftables, as anybody could write it: two real servers.
+/// Direct routing by nftables with two real servers, independent of the bench.
 const RULES: &str = r#"
 table netdev dut {
   chain ingress {

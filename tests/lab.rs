@@ -1,4 +1,4 @@
-//! The lab itself: small reference runs in every combination, and nothing left behind.
+//! The lab: small reference runs in every combination, and complete removal.
 
 use directrix::lab::verdict::RunOutcome;
 use directrix::lab::{
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const EXE: &str = env!("CARGO_BIN_EXE_directrix");
 
-/// Names are this test process's own, so that tests run side by side.
+/// Options with a name unique to this process, so that tests run in parallel.
 fn options(tag: &str) -> LabOptions {
     LabOptions::new(format!("dl{}{tag}", std::process::id()), EXE)
 }
@@ -56,7 +56,7 @@ fn processes_of(name: &str) -> Vec<String> {
     texts.filter(|text| marks.iter().any(|mark| text.contains(mark))).collect()
 }
 
-/// Handed down by the lab to whatever it starts.
+/// Environment variable inherited by all processes of the lab.
 const MARK: &str = "LAB_UNDER_TEST";
 
 fn directrix(words: &[&str]) -> Output {
@@ -119,7 +119,7 @@ fn many_connections_at_a_time_are_all_answered() {
 }
 
 #[test]
-fn a_director_that_does_not_start_shows_its_log_and_leaves_nothing() {
+fn failed_director_shows_its_log_and_is_removed() {
     let options = LabOptions { director: vec![("interface".into(), "\"nosuch0\"".into())], ..options("i") };
     let name = options.name.clone();
     let error = Deployment::up(options, Console::silent(), Interrupt::never()).err().unwrap();
@@ -219,7 +219,7 @@ fn ctrl_c_at_any_moment_leaves_nothing() {
 }
 
 #[test]
-fn a_recorded_run_shows_each_frame_before_and_after_the_director() {
+fn capture_has_each_frame_before_and_after_the_director() {
     let name = options("p").name;
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("run.pcapng");

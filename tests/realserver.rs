@@ -30,7 +30,7 @@ struct Site {
     state: TempDir,
 }
 
-/// How a run of the command ended.
+/// Result of a command.
 #[derive(Debug)]
 struct Run {
     status: i32,
@@ -151,7 +151,7 @@ fn what_setup_prints_does_the_same_in_a_shell() {
 }
 
 #[test]
-fn undo_restores_odd_settings_and_leaves_an_address_that_was_there() {
+fn undo_restores_settings_and_keeps_existing_address() {
     let site = Site::new();
     site.server.run(&format!(
         "cd /proc/sys/net/ipv4/conf; echo 2 > all/arp_ignore; echo 1 > all/arp_announce; echo 8 > lo/arp_ignore
@@ -332,7 +332,7 @@ fn without_privilege_setup_and_undo_name_the_capability() {
 }
 
 #[test]
-fn nobody_but_the_director_answers_for_the_vip_and_clients_are_still_served() {
+fn only_the_director_answers_arp_for_the_vip() {
     let site = Site::new();
     site.server.run(&format!("ip address add {VIP}/32 dev lo"));
     assert!(site.arping(VIP), "a VIP on lo is answered for by default");
@@ -348,7 +348,7 @@ fn nobody_but_the_director_answers_for_the_vip_and_clients_are_still_served() {
 }
 
 #[test]
-fn the_gateway_is_asked_for_with_the_rip_though_the_packet_comes_from_the_vip() {
+fn arp_request_for_the_gateway_has_the_rip_as_sender() {
     let site = Site::new();
     site.server.run(&format!("ip address add {VIP}/32 dev lo"));
     assert_eq!(site.asked_by(), VIP, "by default the VIP gives itself away");
@@ -372,7 +372,7 @@ impl Site {
         let _sniffer = Process(command.spawn().expect("tcpdump starts"));
         let read = |path| std::fs::read_to_string(path).unwrap();
         wait_until("tcpdump listens", Duration::from_secs(10), || read(&errors).contains("listening on"));
-        // Nobody answers from beyond the gateway: only the question matters.
+        // No answer comes from beyond the gateway: only the ARP request matters.
         let _ = self.server.command(&format!("ping -c 1 -W 1 -I {VIP} 192.0.2.1")).output();
         wait_until("the server asks for its gateway", Duration::from_secs(10), || {
             read(&log).contains("tell")

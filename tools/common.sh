@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the scripts beside it: goes to the repository's root, finds cargo, and knows how to
-# fail with a message and how to become root for one command.
+# Sourced by the scripts of this directory: changes to the repository's root, adds cargo to PATH, and defines fail and
+# as_root.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 PATH="$PATH:${HOME:-/root}/.cargo/bin"
@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-# Runs a command as root; by sudo if this user is another.
+# Runs a command as root, by sudo if necessary.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"

@@ -6,7 +6,7 @@ use crate::{CONFIG, signal, supervised};
 use nix::sys::signal::Signal;
 use std::fs;
 
-/// What is missing, what the log says of it, and how it comes.
+/// A missing requirement, its log message, and the command that provides it.
 const ABSENCES: [(&str, &str, &str); 3] = [
     (
         "ip link set eth0 name later0",

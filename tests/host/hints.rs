@@ -1,4 +1,4 @@
-//! What is allowed and mostly a mistake is logged.
+//! Logged hints about permitted settings that are usually mistakes.
 
 use crate::CONFIG;
 use crate::support::site::Site;

@@ -1,4 +1,4 @@
-//! Which real servers are on-link: those that the routing table says are, at start and live.
+//! On-link real servers by the routing table, at start and after changes.
 
 use crate::CONFIG;
 use crate::support::netns::wait_until;
@@ -16,7 +16,7 @@ fn site() -> Site {
     site
 }
 
-/// What makes it on-link, and the address that it is then asked from.
+/// The route that makes it on-link, and the sender address of its ARP requests.
 const ON_LINK: [(&str, &str); 4] = [
     ("ip route add 10.66.0.0/24 dev eth0", "10.0.0.1"),
     ("ip route add 10.66.0.5/32 dev eth0", "10.0.0.1"),
@@ -42,7 +42,7 @@ fn a_link_route_makes_a_server_on_link() {
     }
 }
 
-/// How the routing table leads elsewhere, or nowhere.
+/// Routes by which it is not on-link.
 const ELSEWHERE: [&str; 4] = [
     "true",
     "ip route add default via 10.0.0.2",
