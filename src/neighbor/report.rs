@@ -1,6 +1,6 @@
 //! Reports to the control thread.
 
-use super::InterfaceIndex;
+use crate::model::InterfaceIndex;
 use crate::wire::MacAddr;
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -5,8 +5,9 @@
 //! that answers [`VERIFY`] probes in a row is a holder of the VIP: a real server with a wrong `arp_ignore`,
 //! or another director.
 
+use super::ArpReport;
 use super::turn::Turn;
-use super::{ArpReport, InterfaceIndex};
+use crate::model::InterfaceIndex;
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, Operation};

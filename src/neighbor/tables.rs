@@ -1,10 +1,11 @@
 //! Tables of VIPs and real servers; dispatches events to their entries.
 
+use super::ArpTarget;
 use super::deadlines::Deadlines;
 use super::server::ServerMachine;
 use super::turn::Turn;
 use super::vip::VipMachine;
-use super::{ArpTarget, InterfaceIndex};
+use crate::model::InterfaceIndex;
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use crate::wire::arp::ArpPacket;

@@ -1,6 +1,7 @@
 //! Context of one call of the machine: time, shared state, and the list of actions.
 
-use super::{ArpAction, ArpCounters, ArpReport, InterfaceIndex, Timing};
+use super::{ArpAction, ArpCounters, ArpReport, Timing};
+use crate::model::InterfaceIndex;
 use crate::model::OnConflict;
 use crate::random::SplitMix64;
 use crate::time::{Span, Tick};

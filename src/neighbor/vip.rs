@@ -1,8 +1,9 @@
 //! State machine of a VIP: probe, claim or stand by, announce, defend (RFC 5227).
 
+use super::ArpReport;
 use super::rivals::Rivals;
 use super::turn::Turn;
-use super::{ArpReport, InterfaceIndex};
+use crate::model::InterfaceIndex;
 use crate::model::OnConflict;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
