@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 /// Remedy for a real server on the director itself.
-pub(super) const OWN_HOST: &str = "name a server on another host: directrix hands no frames to its own";
+pub(super) const OWN_HOST: &str = "name a server on another host: directrix sends no frames to its own";
 
 /// Checks that `address` can be a VIP or RIP: a unicast address, reachable from other hosts.
 ///

@@ -14,14 +14,14 @@ pub struct Diagnostic {
     pub kind: DiagnosticKind,
     /// The fault, or the step that failed: "attaching the steering program to eth0".
     pub what: String,
-    /// The reason, with the errno's name where there is one. Empty if `what` says it all.
+    /// The reason, with the errno's name where there is one. Empty if `what` is complete.
     pub cause: String,
     /// The action to take. Empty if there is none.
     pub remedy: String,
     /// The parts of the rules at fault; several if they conflict. Empty if none in particular is.
     pub subjects: Box<[Subject]>,
     /// File and line, for an error in a configuration file.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
 }
 
 /// Class of a [`Diagnostic`].
@@ -129,7 +129,7 @@ impl Diagnostic {
     /// The same with a file and a line of it.
     #[must_use]
     pub fn at(self, place: Place) -> Self {
-        Self { place: Some(place), ..self }
+        Self { place: Some(Box::new(place)), ..self }
     }
 
     /// The same, about a file as a whole.
@@ -154,7 +154,7 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match self.place.as_deref() {
             Some(Place { file, line: 0 }) => write!(f, "{file}: ")?,
             Some(Place { file, line }) => write!(f, "{file}:{line}: ")?,
             None => (),

@@ -31,7 +31,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, Diagnostic> {
 /// It cannot be read, or has more than [`FILE_MAX`].
 pub fn read_input(input: impl Read) -> Result<Vec<u8>, Diagnostic> {
     let mut bytes = Vec::new();
-    // A file may grow while it is read, so that its size says nothing.
+    // A file may grow while it is read, so its size is not used.
     let read = input.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes);
     match read.map_err(|cause| read_error(&cause))? {
         size if size > FILE_MAX => {

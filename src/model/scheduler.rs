@@ -29,7 +29,7 @@ macro_rules! schedulers {
 schedulers! {
     /// Round robin: the next one in the list.
     Rr = "rr",
-    /// Weighted round robin: in turn, and as often as the weight says.
+    /// Weighted round robin: in turn, in proportion to the weights.
     Wrr = "wrr",
     /// Least connection: the server with the fewest connections, regardless of weights.
     Lc = "lc",

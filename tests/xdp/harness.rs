@@ -17,7 +17,7 @@ pub(crate) const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(crate) const VIP: [u8; 4] = [10, 9, 9, 9];
 /// No frame takes longer than that on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// Long enough to say that nothing comes.
+/// Time without a frame after which none is expected.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
 /// The namespaces and what joins them.

@@ -17,7 +17,8 @@ fn with_ports(net: &Net, body: impl FnOnce(&mut XdpPorts) + Send) {
     });
 }
 
-/// Adds up what is lost until it is `wanted`, and sees that it stays so for longer than a count takes to settle.
+/// Sums the losses until they are `wanted`, and checks that they stay so for longer than a count takes to be
+/// confirmed.
 fn assert_lost(ports: &mut XdpPorts, wanted: Lost) {
     let mut seen = Lost::default();
     let mut look = |seen: &mut Lost| {

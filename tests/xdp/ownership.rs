@@ -30,7 +30,7 @@ fn turn(ports: &mut XdpPorts, interface: InterfaceIndex, total: &mut SendOutcome
     verdicts.len() as u32
 }
 
-/// Turns until nothing is on its way out any more.
+/// Polls until no frame is in transmission.
 fn settle(ports: &mut XdpPorts) {
     wait_until("all frames are back", PATIENCE, || {
         turn(ports, InterfaceIndex::CLIENT, &mut SendOutcome::default());

@@ -41,7 +41,7 @@ pub enum AllowedModes {
 pub enum Buffers {
     /// One, which every driver with XDP supports.
     One,
-    /// Several, for frames that do not fit a page; since Linux 6.6, and not with all drivers.
+    /// Several, for frames longer than a page; since Linux 6.6, with some drivers.
     Several,
 }
 

@@ -146,7 +146,7 @@ impl fmt::Display for NativeRefusal<'_> {
 }
 
 pub(super) fn guard_error(interface: &Interface, error: &io::Error) -> Diagnostic {
-    let what = format!("keeping the kernel's hands off VIP frames on {}", interface.name);
+    let what = format!("attaching the guard program to {}", interface.name);
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
         Some(libc::EINVAL) => Diagnostic::system(what)

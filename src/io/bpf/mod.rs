@@ -60,7 +60,7 @@ impl Programs {
     /// redirected.
     ///
     /// # Errors
-    /// [`Diagnostic`] if the kernel refuses, mostly for want of CAP_BPF.
+    /// [`Diagnostic`] if the kernel refuses, mostly for lack of CAP_BPF.
     pub fn load(interface: &Interface) -> Result<Self, Diagnostic> {
         Self::load_for(interface, u32::MAX)
     }

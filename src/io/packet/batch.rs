@@ -101,7 +101,7 @@ impl Batch for PacketBatch {
         &mut self.packet(index)[VIRTIO_HEADER..]
     }
 
-    /// The virtio header goes out with the frame, and says that the checksum is still to be made.
+    /// The virtio header is sent with the frame, and marks the checksum as unfinished.
     fn completes_checksum(&mut self, index: usize) -> bool {
         self.packet(index)[0] & NEEDS_CHECKSUM != 0
     }

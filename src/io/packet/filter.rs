@@ -57,7 +57,7 @@ pub fn reject_all() -> Program {
 ///
 /// The exact one keeps frames addressed to this host, of no VLAN, for one of the services, and the
 /// fragments for its VIP and protocol. The next keeps whatever a VIP gets of its protocols; the
-/// last keeps all TCP and UDP. The kernel may refuse a program for want of option memory
+/// last keeps all TCP and UDP. The kernel may refuse a program for lack of option memory
 /// (`net.core.optmem_max`), then the next is to be tried.
 pub fn programs(services: &[ServiceAddress]) -> impl Iterator<Item = Program> {
     let wanted = wanted(services);
@@ -166,7 +166,7 @@ const fn load(size: u32, offset: u32) -> sock_filter {
     statement(BPF_LD | size | BPF_ABS, offset)
 }
 
-/// Loads what the kernel knows of the frame besides its bytes.
+/// Loads ancillary data of the frame (SKF_AD_*).
 const fn ancillary(what: libc::c_int) -> sock_filter {
     load(BPF_W, (libc::SKF_AD_OFF + what) as u32) // the kernel takes the negative offset's bits
 }
@@ -255,7 +255,7 @@ mod tests {
         Some(found.iter().fold(0, |value, byte| value << 8 | u32::from(*byte)))
     }
 
-    /// The same, told plainly.
+    /// Reference implementation.
     fn is_wanted(services: &[ServiceAddress], frame: &Frame) -> bool {
         let b = &frame.bytes;
         if frame.kind != 0

@@ -38,7 +38,7 @@ impl Guard {
         match attached {
             Ok((_link, programs)) => Self::Attached { _link, programs },
             Err(error) => {
-                tracing::warn!("the kernel still gets a copy of each frame: {error}");
+                tracing::warn!(interface = %interface.name, %error, "no guard program: the kernel still gets a copy of each frame");
                 Self::Refused { interface: interface.clone(), error }
             }
         }

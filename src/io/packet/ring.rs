@@ -9,7 +9,7 @@
 //! slot │ tpacket2_hdr │ sockaddr_ll │ … │ virtio_net_hdr │ Ethernet frame … │
 //! ```
 //! A slot holds a frame of the interface's MTU. Merged frames are longer; the kernel puts those on
-//! the socket's queue and says so in the slot (`TP_STATUS_COPY`), see [`super::batch`].
+//! the socket's queue and marks the slot (`TP_STATUS_COPY`), see [`super::batch`].
 //!
 //! **Ownership.** A slot is the kernel's until `tp_status` has `TP_STATUS_USER`; then
 //! [`Ring::take`] makes one [`Slot`] of it, the only one, since the cursor moves on and comes round
@@ -98,7 +98,7 @@ impl Ring {
         // SAFETY: the status says that the slot is ours, and it was read with acquire order, so
         // the header that the kernel wrote before it is complete. Slots are 64-byte aligned.
         let header = unsafe { self.start(index).cast::<tpacket2_hdr>().read() };
-        // The kernel keeps within the slot; clamping makes that true whatever it says.
+        // The kernel stays within the slot; clamping makes the code independent of that.
         let frame_at = usize::from(header.tp_mac).clamp(VIRTIO_HEADER, self.geometry.slot_len);
         let length = (header.tp_snaplen as usize).min(self.geometry.slot_len - frame_at) + VIRTIO_HEADER;
         let queued = status & TP_STATUS_COPY != 0;

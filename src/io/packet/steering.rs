@@ -100,6 +100,6 @@ fn filter_one(socket: &PacketSocket, services: &[ServiceAddress]) -> io::Result<
 
 fn not_started(interface: &Interface) -> Diagnostic {
     Diagnostic::system(format!("changing the services on {}", interface.name))
-        .cause("nothing is handed over yet")
+        .cause("the steering has not been started")
         .remedy("start the steering first")
 }

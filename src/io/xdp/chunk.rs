@@ -1,6 +1,6 @@
-//! Lengths of UMEM chunks: what the kernel copies into, and what a NIC writes into.
+//! Lengths of UMEM chunks, by MTU and copy mode.
 //!
-//! A frame that does not fit a chunk takes several, where kernel and driver can do that.
+//! A frame longer than a chunk takes several, where kernel and driver support it.
 
 use super::bind::CopyMode;
 use crate::io::bpf::Buffers;
@@ -29,7 +29,7 @@ const DRIVER_ROOM: u32 = 320 + 4;
 const ONE_BUFFER_MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS - DRIVER_ROOM;
 /// Largest MTU whose frames fit a chunk that the kernel copies into, in bytes.
 pub(super) const MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS;
-/// Largest MTU whose frames fit what every NIC makes of a chunk, in bytes.
+/// Largest MTU whose frames fit the usable part of a chunk with every NIC, in bytes.
 pub(super) const ZERO_COPY_MTU_MAX: u32 = room(CHUNK_LENS[1]) / GRANULE * GRANULE - LINK_HEADERS;
 
 /// Returns the longest frame that a socket of an interface with this MTU takes, both in bytes.

@@ -12,7 +12,7 @@ pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
     let LowerInterfaces { names, leading_elsewhere } =
         lower_interfaces(interface.index).unwrap_or_else(|error| {
             let error = bpf::errno(&error);
-            warn!(interface = %name, error, "interfaces below it are unknown; switch GRO off there by hand");
+            warn!(interface = %name, error, "lower devices are unknown; switch GRO off there manually");
             LowerInterfaces::default()
         });
     for upper in &leading_elsewhere {

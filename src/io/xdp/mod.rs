@@ -187,11 +187,9 @@ fn mode_name(mode: XdpMode, copy_mode: CopyMode) -> &'static str {
     }
 }
 
-fn report(plan: &PortPlan, workers: usize, mode: &str, [generic, copy]: [Option<&str>; 2]) {
-    let Interface { name, queues, .. } = &plan.interfaces[0];
-    let generic = generic.map(|reason| format!("; not native: {reason}")).unwrap_or_default();
-    let copy = copy.map(|reason| format!("; not zero-copy: {reason}")).unwrap_or_default();
-    info!("AF_XDP on {name}: {mode}, {queues} queue(s), {workers} worker(s){generic}{copy}");
+fn report(plan: &PortPlan, workers: usize, mode: &str, [not_native, not_zero_copy]: [Option<&str>; 2]) {
+    let Interface { name: interface, queues, .. } = &plan.interfaces[0];
+    info!(interface, mode, queues, workers, not_native, not_zero_copy, "AF_XDP opened");
 }
 
 fn infos(client: &Interface, assignment: &WorkerQueues, mode: &'static str) -> Vec<PortInfo> {

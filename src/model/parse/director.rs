@@ -10,7 +10,7 @@ use crate::model::{
 use crate::time::Span;
 use toml::de::DeValue;
 
-/// Fewer make no sense; more than 2²⁸ (4 GiB of table) is taken for a slip of the hand.
+/// Range of `connections`. More than 2²⁸ (4 GiB of table) is taken for a typing error.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 1024..=1 << 28;
 const CONNECTIONS_DEFAULT: u32 = 1 << 20;
 /// Between gratuitous ARPs: well below the 300 s after which switches forget an address.

@@ -42,7 +42,7 @@ fn shown(value: &DeValue<'_>) -> String {
     }
 }
 
-/// As it stands there, unless that would not do for a message.
+/// The literal as in the file, quoted if it has unprintable bytes.
 fn literal(text: &str) -> String {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) { text.to_owned() } else { format!("{text:?}") }
 }
@@ -196,14 +196,14 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
     Err(invalid(flaw, r#"write a name that "ip link" shows, as in "eth0""#))
 }
 
-/// A group's name; whether there is such a group is asked on the host.
+/// A group's name. It is resolved on the host later.
 pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
     let name = text(value, r#"a group's name, as in "adm","#)?;
     let fault = || invalid("is empty", "name a group that `getent group` shows, or remove the key");
     (!name.is_empty()).then(|| name.to_owned()).ok_or_else(fault)
 }
 
-/// A user's name; whether there is one of that name is the host's to say.
+/// A user's name. It is resolved on the host later.
 pub(super) fn user(value: &DeValue<'_>) -> Read<String> {
     let name = text(value, r#"a user's name, as in "directrix","#)?;
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');

@@ -85,7 +85,7 @@ fn persistence_table(value: &DeValue<'_>) -> String {
     format!("write persistence = {{ timeout = {seconds} }}")
 }
 
-/// A client's connections to two ports belong together: without that, a service for each port would do.
+/// Requires persistence for a wildcard port: a client's connections to different ports belong together.
 fn wildcard_persists(service: &Section<'_, '_>, address: Option<SocketAddr>) {
     if let Some(address) = address.filter(|address| address.port() == 0 && !service.has("persistence")) {
         let what = format!("is \"{address}\", a wildcard port, in a service that is not persistent");

@@ -16,7 +16,7 @@ fn a_broken_director_table_is_refused() {
     assert_eq!(check("[director]\ninterface = \"eth0\"\n").unwrap().services, [], "they can be added later");
 }
 
-/// Line 3 of a file, and what is said of it.
+/// Line 3 of a file, and the expected error.
 const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backend = \"xpd\"", r#"3: backend is "xpd"; write "auto" or "xdp" or "packet""#),
     ("backend = 1", r#"3: backend is 1; write "auto" or "xdp" or "packet""#),

@@ -127,7 +127,7 @@ fn a_services_other_keys_are_checked() {
     }
 }
 
-/// Lines 4 and on of a file, and what is said of them.
+/// Lines from 4 on of a file, and the expected error.
 const RULE_CASES: &[(&str, &str)] = &[
     (
         "scheduler = \"mh\"\nscheduler_flags = [\"mh-port\", \"sh-fallback\"]",
@@ -238,7 +238,7 @@ fn broken_servers_are_refused() {
         ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\": IPv6 is not there yet; {rip}")),
         (
             "\"127.0.0.1\"",
-            "is \"127.0.0.1\", a loopback address; name a server on another host: directrix hands no frames to its own".into(),
+            "is \"127.0.0.1\", a loopback address; name a server on another host: directrix sends no frames to its own".into(),
         ),
         ("\"239.1.1.1\"", format!("is \"239.1.1.1\", a multicast address; {rip}")),
         ("\"255.255.255.255:80\"", format!("is \"255.255.255.255:80\", the broadcast address; {rip}")),
