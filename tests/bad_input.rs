@@ -1,5 +1,5 @@
-//! Bad input, as a user types it, and what it gets: status 2 if the input is wrong, 1 if something
-//! failed (ipvsadm has statuses of its own), and on stderr what is wrong, where, and what to do.
+//! Invalid input on the command line, with exit status and message. The status is 2 for invalid input and 1 for a
+//! failure; ipvsadm has its own. The message says what is wrong, where, and what to do.
 #![allow(missing_docs)]
 
 mod support;
@@ -17,10 +17,10 @@ use tempfile::TempDir;
 const GOOD: &str = "[director]\ninterface = \"eth0\"\n\n[[service]]\nprotocol = \"tcp\"\n\
                     address = \"10.0.0.1:80\"\n\n[[service.server]]\naddress = \"10.0.0.2\"\n";
 
-/// A shell's line, its exit status, and what it says. A text that ends in `…` may go on.
+/// Shell command, exit status, and text on stderr. A text that ends in `…` is a prefix.
 type Case = (&'static str, i32, &'static str);
 
-/// Words that clap reads.
+/// Arguments that clap parses.
 const ARGUMENTS: &[Case] = &[
     ("directrix", 2, "An LVS-DR director in pure user space: …"),
     (
@@ -258,11 +258,11 @@ const ARGUMENTS: &[Case] = &[
     ),
 ];
 
-/// Of an input without an end.
+/// Error about an endless input.
 const TOO_LARGE: &str = "stdin: this has more than 16 MiB, the most that is read; name the right file, or leave \
                          out what is not needed\n";
 
-/// Files that `run` and others are given.
+/// Files for `run` and other commands.
 const FILES: &[Case] = &[
     (
         "directrix run --config absent.toml",
@@ -312,7 +312,7 @@ const FILES: &[Case] = &[
 const NO_SOCKET: &str =
     "directrix: good.toml is not a socket; name the director's with --socket or DIRECTRIX_SOCKET\n";
 
-/// Sockets, as a client names them.
+/// Socket paths of clients.
 const SOCKETS: &[Case] = &[
     (
         "directrix --socket absent.sock drops",
@@ -361,7 +361,7 @@ const SOCKETS: &[Case] = &[
     ),
 ];
 
-/// ipvsadm's grammar. Its messages are ipvsadm's own.
+/// ipvsadm's grammar, with ipvsadm's messages.
 const IPVSADM: &[Case] = &[
     ("ipvsadm -Q", 255, "Try `ipvsadm -h' or 'ipvsadm --help' for more information.\n"),
     ("ipvsadm -Lnq", 255, "-Lnq: unknown option\n"),
@@ -409,7 +409,7 @@ const IPVSADM: &[Case] = &[
     ),
 ];
 
-/// Lines of a configuration file that replace or follow lines of [`GOOD`], by what they are about.
+/// Configurations with errors: text of [`GOOD`], its replacement, and the messages with their lines.
 const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
     (
         "interface = \"eth0\"",
@@ -527,7 +527,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// A directory with all that the lines name.
+/// Temporary directory with the files that the cases name.
 struct Place {
     directory: TempDir,
 }
@@ -555,7 +555,7 @@ impl Place {
         self.directory.path()
     }
 
-    /// Runs a line as the shell `sh` does, in this directory, and checks what it gets.
+    /// Runs a case in this directory, and compares exit status and stderr.
     #[track_caller]
     fn check(&self, mut shell: Command, (line, status, expected): (&str, i32, &str)) {
         let programs = std::env::var("PATH").unwrap();
@@ -583,7 +583,7 @@ fn sh(line: &str) -> Command {
 }
 
 #[test]
-fn words_files_sockets_and_ipvsadms_grammar() {
+fn arguments_files_sockets_and_ipvsadm_grammar() {
     let place = Place::new();
     for case in [ARGUMENTS, FILES, SOCKETS, IPVSADM].into_iter().flatten() {
         place.check(sh(case.0), *case);
@@ -591,7 +591,7 @@ fn words_files_sockets_and_ipvsadms_grammar() {
 }
 
 #[test]
-fn configurations_are_refused_with_every_line_that_is_wrong() {
+fn every_error_of_a_configuration_is_reported() {
     let place = Place::new();
     for (old, new, wrong) in CONFIGURATIONS {
         assert!(GOOD.contains(old), "{old}");
@@ -604,7 +604,7 @@ fn configurations_are_refused_with_every_line_that_is_wrong() {
 }
 
 #[test]
-fn a_good_configuration_passes_the_check() {
+fn valid_configuration_passes_the_check() {
     let place = Place::new();
     let line = "directrix run --check --config good.toml | grep -x 'good.toml: 1 service, no errors'";
     place.check(sh(line), (line, 0, ""));
@@ -668,7 +668,7 @@ const INVALID_ON_THIS_HOST: &[Case] = &[
 ];
 
 #[test]
-fn configurations_that_do_not_fit_the_host() {
+fn configurations_that_do_not_match_the_host() {
     let (place, host, peer) = (Place::new(), Netns::new("bad"), Netns::new("peer"));
     veth((&host, "eth0"), (&peer, "eth0"), 1);
     host.run("ip address add 10.9.0.1/24 dev eth0");

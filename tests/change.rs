@@ -1,4 +1,4 @@
-//! `directrix save` and `drain`, as a user sees them.
+//! `directrix save` and `directrix drain` as processes.
 #![allow(missing_docs)]
 
 mod fake_director;
@@ -15,7 +15,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_device_that_a_configuration_is_saved_to_stays_one_and_a_file_keeps_its_mode() {
+fn save_writes_to_a_device_and_keeps_a_files_mode() {
     let director = Director::with(|query| match query {
         Query::Config(to) => drop(to.send("[director]\ninterface = \"eth0\"\n".into())),
         other => panic!("{other:?}"),
@@ -36,8 +36,8 @@ fn a_device_that_a_configuration_is_saved_to_stays_one_and_a_file_keeps_its_mode
     assert_eq!(fs::read_to_string(&path).unwrap(), "[director]\ninterface = \"eth0\"\n");
 }
 
-/// A director whose first server is, at each look, as `looks` says.
-fn draining(mut looks: impl FnMut(&mut Vec<Server>) + Send + 'static) -> (Director, String) {
+/// A director that runs `edit` on its first service's servers at each query. Returns it with the drain's arguments.
+fn draining(mut edit: impl FnMut(&mut Vec<Server>) + Send + 'static) -> (Director, String) {
     let mut services = fixtures::made_up();
     services.services.truncate(1);
     let service = services.services[0].address;
@@ -47,7 +47,7 @@ fn draining(mut looks: impl FnMut(&mut Vec<Server>) + Send + 'static) -> (Direct
     let director = Director::with(move |query| match query {
         Query::Services(to) => {
             let mut services = answers.services.clone();
-            looks(&mut services.services[0].servers);
+            edit(&mut services.services[0].servers);
             drop(to.send(services));
         }
         Query::Change(_, _, to) => drop(to.send(Ok(Vec::new()))),
@@ -57,11 +57,11 @@ fn draining(mut looks: impl FnMut(&mut Vec<Server>) + Send + 'static) -> (Direct
 }
 
 #[test]
-fn a_drain_that_somebody_else_ends_is_waited_for_no_longer() {
-    let mut look = 0;
+fn drain_fails_if_another_change_ends_it() {
+    let mut polls = 0;
     let (director, line) = draining(move |servers| {
-        look += 1;
-        let (state, weight) = if look < 3 { ("draining", 0) } else { ("reachable", 3) };
+        polls += 1;
+        let (state, weight) = if polls < 3 { ("draining", 0) } else { ("reachable", 3) };
         servers[0] = Server { state: state.into(), weight, active: 2, inactive: 1, ..servers[0].clone() };
     });
     let (status, out, said) = run(&mut directrix(&director.socket(), &line));
@@ -75,12 +75,12 @@ fn a_drain_that_somebody_else_ends_is_waited_for_no_longer() {
 }
 
 #[test]
-fn a_drain_ends_when_the_server_is_gone() {
-    let mut look = 0;
+fn drain_ends_when_the_server_is_removed() {
+    let mut polls = 0;
     let (director, line) = draining(move |servers| {
-        look += 1;
-        servers[0] = Server { state: "draining".into(), active: 3 - look.min(3), ..servers[0].clone() };
-        servers.truncate(usize::from(look < 4)); // the first look is for the weight before
+        polls += 1;
+        servers[0] = Server { state: "draining".into(), active: 3 - polls.min(3), ..servers[0].clone() };
+        servers.truncate(usize::from(polls < 4)); // the first poll reads the weight before the drain
     });
     let (status, out, said) = run(&mut directrix(&director.socket(), &line));
     assert_eq!((status, said.as_str()), (0, ""));
@@ -88,7 +88,7 @@ fn a_drain_ends_when_the_server_is_gone() {
 }
 
 #[test]
-fn what_is_left_at_the_deadline_is_cut_and_the_file_is_mentioned() {
+fn drain_deadline_cuts_connections_and_warns_of_the_file() {
     let mut answers = Answers { services: fixtures::made_up(), ..Answers::default() };
     answers.services.services.truncate(1);
     let service = &mut answers.services.services[0];
@@ -115,14 +115,14 @@ fn what_is_left_at_the_deadline_is_cut_and_the_file_is_mentioned() {
 }
 
 #[test]
-fn an_interrupted_drain_says_that_it_goes_on() {
+fn interrupted_drain_continues_and_says_so() {
     let (director, line) = draining(|servers| {
         servers[0] = Server { state: "draining".into(), weight: 0, active: 2, ..servers[0].clone() };
     });
     let mut command = directrix(&director.socket(), &line);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 1];
-    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap(); // it waits from now on
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap(); // the drain is under way
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -135,8 +135,8 @@ fn an_interrupted_drain_says_that_it_goes_on() {
 }
 
 #[test]
-fn arguments_of_drain_are_refused_in_words() {
-    for (arguments, complaint) in [
+fn drain_explains_invalid_arguments() {
+    for (arguments, message) in [
         (
             "tcp:10.9.0.100:80 10.9.0.12:80",
             "'10.9.0.12:80' for '<SERVER>': write the RIP without a port: 10.9.0.12",
@@ -147,6 +147,6 @@ fn arguments_of_drain_are_refused_in_words() {
     ] {
         let (status, _, said) = run(&mut directrix("absent.sock".as_ref(), &format!("drain {arguments}")));
         assert_eq!(status, 2, "{said}");
-        assert!(said.contains(complaint), "{said}");
+        assert!(said.contains(message), "{said}");
     }
 }

@@ -38,7 +38,7 @@ fn conn_reuse_mode_decides_on_closed_connections() {
     assert_eq!([0, 1, 2, 3].map(|mode| by(mode, FIN_WAIT)), [0, 0, 1, 1]);
     assert_eq!([0, 1, 2, 3].map(|mode| by(mode, CLOSE)), [0, 1, 1, 1]);
     assert_eq!([0, 1].map(|mode| by(mode, TIME_WAIT)), [0, 1]);
-    assert_eq!([0, 1, 2, 3].map(|mode| by(mode, &[])), [0; 4], "nor on one that stands");
+    assert_eq!([0, 1, 2, 3].map(|mode| by(mode, &[])), [0; 4], "an open connection stays");
 }
 
 #[test]
@@ -75,17 +75,17 @@ fn frames_of_a_removed_server_are_dropped() {
         );
     }
     bench.wait(Span::from_secs(4));
-    assert_eq!(bench.dns(1), Ok(3), "300 s after its last datagram that arrived");
+    assert_eq!(bench.dns(1), Ok(3), "300 s after the flow's last forwarded datagram");
 }
 
 #[test]
 fn expire_nodest_conn_ends_connections() {
     let mut bench = removed(true);
-    assert_eq!(bench.dns(1), Ok(3), "the very datagram goes to another server");
-    assert_eq!(bench.web(1, ACK), Err(DropReason::ServerRemoved), "this segment has ended its connection");
+    assert_eq!(bench.dns(1), Ok(3), "the first datagram is rescheduled");
+    assert_eq!(bench.web(1, ACK), Err(DropReason::ServerRemoved), "the first segment ends its connection");
     assert_eq!(bench.web(1, ACK), Err(DropReason::NoConnection));
     assert_eq!(bench.web(1, SYN), Ok(1));
-    assert_eq!((bench.dns(2), bench.web(2, ACK)), (Ok(3), Ok(1)), "others go on");
+    assert_eq!((bench.dns(2), bench.web(2, ACK)), (Ok(3), Ok(1)), "other connections continue");
     assert_eq!(bench.counters.expired.get(), 2);
     assert_eq!(bench.counters.entries.get(), 4);
 }
@@ -102,7 +102,7 @@ fn expire_nodest_conn_reschedules_from_weight_0() {
         assert_eq!([SYN, ACK].map(|flags| bench.web(1, flags)), [Ok(0); 2]);
         bench.weights[0] = Some(0);
         bench.publish();
-        assert_eq!(bench.web(1, ACK), Ok(0), "what stands goes on");
+        assert_eq!(bench.web(1, ACK), Ok(0), "the connection continues");
         assert_eq!(bench.web(1, SYN), Ok(then));
     }
 }
@@ -117,6 +117,6 @@ fn expire_quiescent_template_moves_clients() {
         assert_eq!((bench.web(2, SYN), bench.web(1, ACK)), (Ok(then), Ok(0)));
         bench.weights[0] = Some(1);
         bench.publish();
-        assert_eq!(bench.web(3, SYN), Ok(then), "and there they stay");
+        assert_eq!(bench.web(3, SYN), Ok(then), "the template stays");
     }
 }

@@ -1,4 +1,4 @@
-//! `directrix ipvsadm` as a process, against what the real ipvsadm printed.
+//! `directrix ipvsadm` as a process, compared with recorded output of ipvsadm.
 
 mod fake_director;
 
@@ -30,7 +30,7 @@ fn is_listing(block: &&Block) -> bool {
     block.arguments.starts_with("-L") || block.arguments.starts_with("-S")
 }
 
-/// Compares every listing of a transcript; the number of them guards against an empty one.
+/// Compares every listing of a transcript. `count` is the number of listings expected in it.
 fn assert_all_same(director: &Director, transcript: &str, count: usize) {
     let blocks = golden::recorded(transcript);
     let listings: Vec<_> = blocks.iter().filter(is_listing).collect();
@@ -39,7 +39,7 @@ fn assert_all_same(director: &Director, transcript: &str, count: usize) {
 }
 
 #[test]
-fn every_listing_of_made_up_services_is_ipvsadms() {
+fn listings_of_fixed_services_match_ipvsadm() {
     let blocks = golden::made_up();
     let rows = blocks.iter().find(|block| block.arguments == "-Lnc").unwrap().output.lines().skip(2);
     let answers = Answers {
@@ -49,7 +49,7 @@ fn every_listing_of_made_up_services_is_ipvsadms() {
     };
     assert_eq!(answers.connections.len(), 5);
     let director = Director::answering(answers);
-    // Sync daemons are the kernel's.
+    // Only the kernel has sync daemons.
     let mut blocks: Vec<_> = blocks.into_iter().filter(|block| block.arguments != "-L --daemon").collect();
     assert_eq!(blocks.len(), 11);
     let saved = blocks.iter_mut().find(|block| block.arguments == "-Sn").unwrap();
@@ -58,7 +58,7 @@ fn every_listing_of_made_up_services_is_ipvsadms() {
 }
 
 #[test]
-fn listings_of_an_empty_and_an_idle_director_are_those_of_linux_6_1() {
+fn empty_and_idle_listings_match_linux_6_1() {
     let empty = listing(Services { capacity: 4096, interfaces: Vec::new(), services: Vec::new() });
     assert_all_same(&empty, include_str!("golden/ipvs-6.1/empty"), 1);
     let idle = listing(fixtures::reference([[0; 3]; 3], [[0; 3]; 3], [0; 2]));
@@ -66,7 +66,7 @@ fn listings_of_an_empty_and_an_idle_director_are_those_of_linux_6_1() {
 }
 
 #[test]
-fn listings_during_and_after_traffic_are_those_of_linux_6_1() {
+fn listings_with_traffic_match_linux_6_1() {
     let totals = [[300, 1500, 105_300], [100, 500, 35_100], [200, 1000, 70_200]];
     let during = [[34, 172, 12_056], [11, 57, 4015], [23, 115, 8042]];
     let director = listing(fixtures::reference(totals, during, [100, 201]));
@@ -84,7 +84,7 @@ fn listings_during_and_after_traffic_are_those_of_linux_6_1() {
 }
 
 #[test]
-fn every_format_is_that_of_linux_6_1_and_rules_keep_thresholds() {
+fn formats_match_linux_6_1_and_save_adds_thresholds() {
     let director = listing(fixtures::formats());
     let transcript = include_str!("golden/ipvs-6.1/formats");
     let kept = transcript.replace(
@@ -95,9 +95,8 @@ fn every_format_is_that_of_linux_6_1_and_rules_keep_thresholds() {
     assert_all_same(&director, &kept, 6);
 }
 
-/// By the same formats as those of one port.
 #[test]
-fn a_wildcard_service_has_port_0() {
+fn wildcard_port_service_is_listed_with_port_0() {
     let wildcard = fixtures::wildcard();
     let rows = [
         "TCP 14:59  ESTABLISHED 198.51.100.7:40000 192.0.2.10:443     10.0.0.2:443",
@@ -129,9 +128,9 @@ fn a_wildcard_service_has_port_0() {
 }
 
 #[test]
-fn errors_are_those_of_linux_6_1() {
+fn errors_match_linux_6_1() {
     let mut services = fixtures::reference([[0; 3]; 3], [[0; 3]; 3], [0; 2]);
-    // The real servers that it was recorded with.
+    // RIPs of the recording.
     for (server, host) in services.services[0].servers.iter_mut().zip([160, 161]) {
         server.address = ([192, 168, 195, host], 80).into();
     }
@@ -142,7 +141,7 @@ fn errors_are_those_of_linux_6_1() {
 }
 
 #[test]
-fn switches_may_be_written_in_every_way() {
+fn switches_accept_all_forms_of_popt() {
     let director = listing(fixtures::made_up());
     let ipvsadm = |arguments: &str| run(&mut directrix(&director.socket(), &format!("ipvsadm {arguments}")));
     let (table, stats) = (ipvsadm("-Ln"), ipvsadm("-Ln --stats"));
@@ -162,7 +161,7 @@ fn switches_may_be_written_in_every_way() {
 }
 
 #[test]
-fn without_sorting_the_directors_order_is_kept() {
+fn nosort_keeps_the_directors_order() {
     let director = listing(fixtures::made_up());
     let (_, listed, _) = run(&mut directrix(&director.socket(), "ipvsadm -Ln --nosort"));
     let order: Vec<_> = listed.lines().skip(3).map(|line| line.split_whitespace().nth(1).unwrap()).collect();
@@ -171,7 +170,7 @@ fn without_sorting_the_directors_order_is_kept() {
 }
 
 #[test]
-fn without_n_ports_and_hosts_have_the_names_of_this_host() {
+fn hosts_and_ports_have_names_without_numeric() {
     let services = vec![fixtures::service(
         directrix::wire::Protocol::Tcp,
         "192.0.2.10:80",
@@ -204,7 +203,7 @@ fn help_and_version_need_no_director() {
 }
 
 #[test]
-fn called_as_ipvsadm_the_program_is_ipvsadm() {
+fn program_named_ipvsadm_behaves_as_ipvsadm() {
     let director = listing(fixtures::made_up());
     let place = tempfile::tempdir().unwrap();
     let name = place.path().join("ipvsadm");
@@ -218,7 +217,7 @@ fn called_as_ipvsadm_the_program_is_ipvsadm() {
 }
 
 #[test]
-fn the_socket_may_come_from_the_environment() {
+fn socket_path_is_taken_from_the_environment() {
     let director = listing(Services { capacity: 7, interfaces: Vec::new(), services: Vec::new() });
     let mut command = Command::new(env!("CARGO_BIN_EXE_directrix"));
     let (status, listed, _) =
@@ -228,7 +227,7 @@ fn the_socket_may_come_from_the_environment() {
 }
 
 #[test]
-fn no_director_is_what_a_missing_module_is_to_ipvsadm() {
+fn missing_director_is_reported_as_missing_ipvs() {
     let place = tempfile::tempdir().unwrap();
     let (absent, stale) = (place.path().join("absent"), place.path().join("stale"));
     drop(UnixListener::bind(&stale).unwrap());
@@ -246,7 +245,7 @@ fn no_director_is_what_a_missing_module_is_to_ipvsadm() {
 }
 
 #[test]
-fn a_reader_that_stops_is_no_failure() {
+fn closed_pipe_is_not_an_error() {
     let director = Director::answering(Answers { connections: connections(100_000), ..Answers::default() });
     let (reader, writer) = pipe().unwrap();
     drop(reader);
@@ -255,7 +254,7 @@ fn a_reader_that_stops_is_no_failure() {
 }
 
 #[test]
-fn a_full_disk_is_a_failure() {
+fn full_disk_is_an_error() {
     let director = listing(fixtures::made_up());
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let (status, _, stderr) = run(directrix(&director.socket(), "ipvsadm -Ln").stdout(full));
@@ -264,7 +263,7 @@ fn a_full_disk_is_a_failure() {
 }
 
 #[test]
-fn a_hundred_thousand_connections_are_listed() {
+fn hundred_thousand_connections_are_listed() {
     let director = Director::answering(Answers { connections: connections(100_000), ..Answers::default() });
     let (status, listed, _) = run(&mut directrix(&director.socket(), "ipvsadm -Lnc"));
     assert_eq!(status, 0);

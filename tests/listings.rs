@@ -67,7 +67,7 @@ fn every_worker_has_a_block() {
 }
 
 #[test]
-fn json_is_the_directors_answer() {
+fn json_is_the_directors_response() {
     let given = answers();
     let director = Director::answering(given.clone());
     let (status, listed, _) = run(&mut directrix(&director.socket(), "drops --json"));
@@ -77,7 +77,7 @@ fn json_is_the_directors_answer() {
 }
 
 #[test]
-fn no_director_fails_and_says_what_to_do() {
+fn missing_director_is_reported_with_a_remedy() {
     for command in ["drops", "workers", "drops --json", "workers --json"] {
         let (status, stdout, stderr) = run(&mut directrix(Path::new("/nonexistent/control.sock"), command));
         assert_eq!((status, stdout.as_str()), (1, ""), "{command}");
@@ -90,7 +90,7 @@ fn no_director_fails_and_says_what_to_do() {
 }
 
 #[test]
-fn a_reader_that_stops_is_no_failure() {
+fn closed_pipe_is_not_an_error() {
     let director = Director::answering(answers());
     for command in ["drops", "workers"] {
         let (reader, writer) = pipe().unwrap();

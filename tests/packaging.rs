@@ -1,4 +1,4 @@
-//! What the package is made of: the unit, the man pages, the completions. `tools/package --test` installs it.
+//! Contents of the Debian package: unit, man pages, completions. `tools/package --test` installs the package.
 #![allow(missing_docs)]
 
 mod tmux;
@@ -9,7 +9,7 @@ use tmux::Terminal;
 
 const EXE: &str = env!("CARGO_BIN_EXE_directrix");
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/debian/directrix.service");
-/// Seen: 2.4 of 10 with systemd 252; more than half of that is the host's network, and raw access to it.
+/// Exposure limit in tenths. systemd 252 reports 2.4 of 10, more than half of it for raw access to the network.
 const EXPOSURE_MAX: &str = "25";
 
 fn run(program: &str, arguments: &[&str]) -> Output {
@@ -25,20 +25,20 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_unit_is_one_that_systemd_takes_without_a_word() {
+fn systemd_verifies_the_unit_without_warnings() {
     let place = tempfile::tempdir().unwrap();
     let unit = place.path().join("directrix.service");
     let installed = std::fs::read_to_string(UNIT).unwrap();
     assert!(installed.contains("ExecStart=/usr/bin/directrix run\n"));
     std::fs::write(&unit, installed.replace("/usr/bin/directrix", EXE)).unwrap();
     let verified = run("systemd-analyze", &["verify", "--man=no", &unit.display().to_string()]);
-    let said = text(&verified.stdout) + &text(&verified.stderr);
-    assert!(verified.status.success() && said.is_empty(), "{said}");
+    let printed = text(&verified.stdout) + &text(&verified.stderr);
+    assert!(verified.status.success() && printed.is_empty(), "{printed}");
 }
 
-/// systemd gives up a unit after five starts within ten seconds, unless it is told not to.
+/// systemd's default start limit is five starts within ten seconds.
 #[test]
-fn no_number_of_failed_starts_ends_the_unit_for_good() {
+fn unit_has_no_start_limit() {
     let installed = std::fs::read_to_string(UNIT).unwrap();
     let section = |name: &str| {
         let body = installed.split_once(&format!("[{name}]\n")).unwrap().1;
@@ -51,15 +51,19 @@ fn no_number_of_failed_starts_ends_the_unit_for_good() {
 }
 
 #[test]
-fn the_unit_s_sandbox_leaves_little_exposed() {
+fn unit_sandbox_keeps_exposure_low() {
     let offline = ["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE_MAX, UNIT];
-    let judged = run("systemd-analyze", &offline);
-    let said = text(&judged.stdout);
-    assert!(said.contains("Overall exposure level for directrix.service"), "{said}{}", text(&judged.stderr));
-    assert!(judged.status.success(), "{said}");
+    let report = run("systemd-analyze", &offline);
+    let printed = text(&report.stdout);
+    assert!(
+        printed.contains("Overall exposure level for directrix.service"),
+        "{printed}{}",
+        text(&report.stderr)
+    );
+    assert!(report.status.success(), "{printed}");
 }
 
-/// As `--help` lists them.
+/// Commands that `--help` lists.
 fn commands(words: &[&str]) -> Vec<String> {
     let help = text(&run(EXE, &[words, &["--help"]].concat()).stdout);
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -72,7 +76,7 @@ fn page(place: &Path, name: &str) -> String {
 }
 
 #[test]
-fn every_command_that_help_lists_has_a_page() {
+fn every_visible_command_has_a_man_page() {
     let place = tempfile::tempdir().unwrap();
     let pages = place.path().join("man");
     let done = run(EXE, &["generate", "man", &pages.display().to_string()]);
@@ -91,7 +95,7 @@ fn every_command_that_help_lists_has_a_page() {
 }
 
 #[test]
-fn the_page_of_ipvsadm_has_its_whole_help() {
+fn ipvsadm_man_page_has_the_whole_help() {
     let place = tempfile::tempdir().unwrap();
     run(EXE, &["generate", "man", &place.path().display().to_string()]);
     let page = page(place.path(), "directrix-ipvsadm.8").replace("\\-", "-").replace("\\&", "");
@@ -101,7 +105,7 @@ fn the_page_of_ipvsadm_has_its_whole_help() {
     lines.iter().for_each(|line| assert!(page.contains(line), "{line}: {page}"));
 }
 
-/// Completions as a package installs them, in a place of their own.
+/// Completions in a temporary directory, laid out as in the package.
 struct Completions(tempfile::TempDir);
 
 impl Completions {
@@ -115,7 +119,7 @@ impl Completions {
         Self(place)
     }
 
-    /// A command in whose path directrix is.
+    /// A command with directrix in its path.
     fn command(&self, program: &str) -> Command {
         let (here, path) = (Path::new(EXE).parent().unwrap().display(), std::env::var("PATH").unwrap());
         let mut command = Command::new(program);
@@ -127,7 +131,7 @@ impl Completions {
     }
 }
 
-/// Asserts that each line is completed by these words and no others.
+/// Asserts that each line is completed with exactly these words.
 fn complete(offered: impl Fn(&str) -> Vec<String>) {
     let of = |line: &str| {
         let mut words = offered(line);
@@ -174,13 +178,13 @@ fn fish_completes() {
     });
 }
 
-/// The words of the output; there must be no complaint.
+/// Words of the output. Asserts success and an empty stderr.
 fn printed(done: &Output) -> Vec<String> {
     assert!(done.status.success() && done.stderr.is_empty(), "{}", text(&done.stderr));
     text(&done.stdout).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// Writes what is offered at the press of the tab key into the file "offered".
+/// Writes the completions for the tab key to the file "offered".
 const ZSHRC: &str = r#"
 fpath=($PWD $fpath)
 autoload -Uz compinit && compinit -u -d dump
@@ -198,7 +202,7 @@ bindkey '^I' offer
 PS1='ready> '
 "#;
 
-/// Zsh completes only what is typed at a terminal.
+/// Zsh completes only at a terminal.
 #[test]
 fn zsh_completes() {
     let completions = Completions::of("zsh", "_directrix");
@@ -209,7 +213,7 @@ fn zsh_completes() {
     terminal.wait_for("ready>");
     complete(|line| {
         terminal.keys(&format!("C-u {} Tab", line.replace(' ', " Space ")));
-        terminal.wait_until("what is offered", |_| offered.exists());
+        terminal.wait_until("the completions", |_| offered.exists());
         let words = std::fs::read_to_string(&offered).unwrap();
         std::fs::remove_file(&offered).unwrap();
         words.lines().filter(|word| !word.is_empty()).map(str::to_owned).collect()
@@ -217,12 +221,12 @@ fn zsh_completes() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_to_is_named() {
+fn unwritable_output_directory_is_named() {
     let refused = run(EXE, &["generate", "man", "/dev/null/pages"]);
     assert_eq!(refused.status.code(), Some(1));
-    let said = text(&refused.stderr);
+    let error = text(&refused.stderr);
     assert!(
-        said.starts_with("directrix: writing to /dev/null/pages: ") && said.contains("; name a place"),
-        "{said}"
+        error.starts_with("directrix: writing to /dev/null/pages: ") && error.contains("; name a place"),
+        "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! The services behind the recorded listings.
+//! Services of the recorded listings.
 
 use directrix::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Services, Stats};
 use directrix::model::ServiceAddress;
@@ -83,7 +83,7 @@ fn busy(service: Service, numbers: &Numbers) -> Service {
     Service { stats: stats(numbers.totals), rates: rates(numbers.averages), servers, ..service }
 }
 
-/// The two servers of every made-up service, the later one first.
+/// Two servers with fixed numbers, in descending order.
 fn pair(first: &str, second: &str) -> Vec<Server> {
     let limited =
         Server { upper_threshold: 1000, lower_threshold: 800, persistent: 1, ..server(second, 100, 13, 346) };
@@ -94,7 +94,7 @@ fn persistence(timeout: u32, prefix: u8) -> Option<Persistence> {
     Some(Persistence { timeout, prefix, engine: None })
 }
 
-/// The services of ipvsadm-1.31.txt, out of order.
+/// Services of ipvsadm-1.31.txt, unsorted.
 pub(crate) fn made_up() -> Services {
     let http = service(Protocol::Tcp, "192.0.2.10:80", "wlc", pair("10.0.0.1:80", "10.0.0.2:80"));
     let https = Service {
@@ -122,7 +122,7 @@ pub(crate) fn wildcard() -> Services {
     Services { capacity: 4096, interfaces: Vec::new(), services: vec![wildcard] }
 }
 
-/// The services of ipvs-6.1/formats, out of order.
+/// Services of ipvs-6.1/formats, unsorted.
 pub(crate) fn formats() -> Services {
     let limited =
         Server { upper_threshold: 1000, lower_threshold: 500, ..server("192.168.195.171:443", 0, 0, 0) };
@@ -145,15 +145,15 @@ pub(crate) fn formats() -> Services {
     Services { capacity: 4096, interfaces: Vec::new(), services }
 }
 
-/// The reference deployment: totals and averages of the service and its two servers, and their
+/// The reference deployment, with totals and averages of the service and its two servers, and the servers'
 /// inactive connections.
 pub(crate) fn reference(totals: [[u64; 3]; 3], averages: [[u64; 3]; 3], inactive: [u32; 2]) -> Services {
-    let member = |index: usize, at: &str, weight| Server {
+    let server = |index: usize, at: &str, weight| Server {
         stats: stats(totals[index]),
         rates: rates(averages[index]),
-        ..server(at, weight, 0, inactive[index - 1])
+        ..self::server(at, weight, 0, inactive[index - 1])
     };
-    let servers = vec![member(1, "192.168.195.170:80", 1), member(2, "192.168.195.171:80", 2)];
+    let servers = vec![server(1, "192.168.195.170:80", 1), server(2, "192.168.195.171:80", 2)];
     let service = Service {
         stats: stats(totals[0]),
         rates: rates(averages[0]),
@@ -162,7 +162,7 @@ pub(crate) fn reference(totals: [[u64; 3]; 3], averages: [[u64; 3]; 3], inactive
     Services { capacity: 4096, interfaces: Vec::new(), services: vec![service] }
 }
 
-/// A connection, from a row of `ipvsadm -Lnc`.
+/// Parses a row of `ipvsadm -Lnc`.
 pub(crate) fn connection(row: &str) -> Connection {
     let fields: Vec<&str> = row.split_whitespace().collect();
     let (minutes, seconds) = fields[1].split_once(':').unwrap();
@@ -176,7 +176,7 @@ pub(crate) fn connection(row: &str) -> Connection {
     }
 }
 
-/// So many different connections.
+/// `count` different connections.
 pub(crate) fn connections(count: u32) -> Vec<Connection> {
     let connection = |number: u32| Connection {
         service: address(Protocol::Tcp, "192.0.2.10:80"),

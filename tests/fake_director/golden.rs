@@ -1,16 +1,16 @@
-//! The recorded listings, taken apart.
+//! Parser of the recorded listings.
 
-/// A command and what it printed.
+/// A command with its output.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     /// Arguments of ipvsadm.
     pub(crate) arguments: String,
     pub(crate) output: String,
-    /// Place of the recording.
+    /// Exit status, if the recording has one.
     pub(crate) status: Option<i32>,
 }
 
-/// The blocks of ipvsadm-1.31.txt.
+/// Blocks of ipvsadm-1.31.txt.
 pub(crate) fn made_up() -> Vec<Block> {
     let text = include_str!("../golden/ipvsadm-1.31.txt");
     let blocks = text.split("### ").skip(1).map(|block| {
@@ -20,7 +20,7 @@ pub(crate) fn made_up() -> Vec<Block> {
     blocks.collect()
 }
 
-/// The ipvsadm commands of a transcript below ipvs-6.1/.
+/// ipvsadm commands of a transcript below ipvs-6.1/.
 pub(crate) fn recorded(text: &str) -> Vec<Block> {
     let blocks = text.split("director# ").skip(1).filter(|block| block.starts_with("ipvsadm "));
     let blocks = blocks.map(|block| {
@@ -38,7 +38,7 @@ fn arguments(command: &str) -> String {
     command.strip_prefix("ipvsadm ").unwrap().to_owned()
 }
 
-/// Services by firewall mark need the kernel's packet filter: user space has none.
+/// Removes services by firewall mark, which directrix does not have.
 fn without_marks(output: &str) -> String {
     let mut marked = false;
     let lines = output.split_inclusive('\n').filter(|line| {

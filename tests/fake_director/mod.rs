@@ -1,6 +1,5 @@
-//! A director as its control socket shows it: the real server, with a control loop that answers
-//! from fixed data.
-#![allow(dead_code)] // each test binary uses its part
+//! A director for tests of clients: the real control socket, with a control loop that answers from fixed data.
+#![allow(dead_code)] // each test binary uses a part
 
 pub(crate) mod fixtures;
 pub(crate) mod golden;
@@ -49,7 +48,7 @@ impl Default for Answers {
 
 impl Answers {
     pub(crate) fn answer(&self, query: Query) {
-        // A client that is gone is no concern of the control loop.
+        // Errors are ignored: the client may have disconnected.
         match query {
             Query::Status(to) => drop(to.send(self.status.clone())),
             Query::Health(to) => drop(to.send(Vec::new())),
@@ -68,7 +67,7 @@ impl Answers {
         }
     }
 
-    /// Answer of a director with these services, which stay as they are.
+    /// Evaluates a change of these services, without applying it.
     pub(crate) fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, RefusedAt> {
         let before =
             Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
@@ -87,7 +86,7 @@ fn rule(service: &api::Service) -> VirtualService {
 }
 
 impl Answers {
-    /// The same as metrics, of a director that has run since 2025 began; every worker has the drops.
+    /// The same data as metrics, of a director started on 2025-01-01. Each worker has all drops.
     pub(crate) fn readings(&self) -> Readings {
         let drops: Vec<_> =
             self.drops.iter().map(|drop| (&*drop.reason.clone().leak(), drop.frames)).collect();
@@ -136,7 +135,7 @@ async fn stream(connections: Vec<api::Connection>, to: mpsc::Sender<Vec<api::Con
     }
 }
 
-/// A running control socket in a directory of its own; dropping it stops the server.
+/// A running control socket in a temporary directory. Dropping it stops the server.
 pub(crate) struct Director {
     place: TempDir,
     stop: Option<oneshot::Sender<()>>,
@@ -149,12 +148,12 @@ impl Director {
         Self::with(move |query| answers.answer(query))
     }
 
-    /// Hands every query to `respond`.
+    /// Passes every query to `respond`.
     pub(crate) fn with(respond: impl FnMut(Query) + Send + 'static) -> Self {
         Self::admitting(&Access::default(), respond)
     }
 
-    /// The same for others, too.
+    /// The same, with access for other peers.
     pub(crate) fn admitting(access: &Access, mut respond: impl FnMut(Query) + Send + 'static) -> Self {
         let place = tempfile::tempdir().unwrap();
         set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
@@ -199,7 +198,7 @@ impl Drop for Director {
     }
 }
 
-/// `directrix --socket SOCKET ARGUMENTS`, to be run.
+/// The command `directrix --socket SOCKET ARGUMENTS`.
 pub(crate) fn directrix(socket: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_directrix"));
     command.arg("--socket").arg(socket).args(arguments.split_whitespace());
