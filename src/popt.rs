@@ -1,5 +1,5 @@
 //! Command-line parser with the rules of popt(3). Short switches can be bundled, and a value follows in the same
-//! word or in the next one. SwitchParser without a dash may stand anywhere.
+//! word or in the next one. Arguments without a dash may stand anywhere.
 
 /// A switch with its meaning.
 #[derive(Clone, Copy, Debug)]

@@ -33,7 +33,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum LabCommand {
-    /// BuildArgs the deployment and leave it running
+    /// Build the deployment and leave it running
     Up {
         #[command(flatten)]
         name: NameArgs,

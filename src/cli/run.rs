@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log: log::LogFormat,
 
-    /// CheckScope the configuration file, or this host as well (--check=host), report errors, and exit
+    /// Check the configuration file, or this host as well (--check=host), report errors, and exit
     #[arg(
         long,
         value_enum,

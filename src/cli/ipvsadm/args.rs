@@ -23,7 +23,7 @@ pub(super) struct CommandLine {
     pub(super) options: OptionSet,
     /// The service that the command applies to.
     pub(super) service: Option<Target>,
-    /// OptionSet with their values, which are all checked.
+    /// Options with their values, which are all checked.
     values: Vec<(Opt, String)>,
     /// Forwarding method of the real server.
     pub(super) forward: Forward,
@@ -53,7 +53,7 @@ impl UsageError {
 }
 
 impl From<String> for UsageError {
-    /// SwitchParser that can be parsed, but are not valid.
+    /// Words that can be parsed, but are not valid.
     fn from(message: String) -> Self {
         Self { message, status: 2 }
     }
