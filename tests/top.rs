@@ -59,7 +59,7 @@ fn worker() -> Worker {
     }
 }
 
-/// A socket's name that can be given from one director to the next.
+/// A socket path for several directors, one after the other.
 struct Socket(TempDir);
 
 impl Socket {
@@ -79,7 +79,7 @@ impl Socket {
     }
 }
 
-/// `directrix top` in a terminal of 80 × 24, seen to work; then the shell says its exit status.
+/// Runs `directrix top` in a terminal of 80 × 24, then prints its exit status.
 fn top(socket: &Path) -> Terminal {
     let binary = env!("CARGO_BIN_EXE_directrix");
     let command = format!("{binary} --socket {} top --interval 0.1; echo status $?", socket.display());
@@ -89,7 +89,7 @@ fn top(socket: &Path) -> Terminal {
 }
 
 #[test]
-fn a_session_from_start_to_quit() {
+fn session_from_start_to_quit() {
     let director = Director::answering(answers());
     let terminal = top(&director.socket());
     let screen = terminal.wait_for("120 of 4096 entries");
@@ -112,12 +112,12 @@ fn a_session_from_start_to_quit() {
     terminal.keys("Right");
     terminal.wait_for("eth0 queue 0, packet ring: receive 1  transmit 2");
     terminal.keys("Tab");
-    terminal.wait_for("nothing dropped since this screen began");
+    terminal.wait_for("nothing dropped since this screen started");
     terminal.keys("a");
     terminal.wait_for("checksum");
 
     terminal.keys("?");
-    terminal.wait_for("any key goes back");
+    terminal.wait_for("press any key to return");
     terminal.keys("x");
     terminal.wait_for("[Drops]");
 
@@ -128,7 +128,7 @@ fn a_session_from_start_to_quit() {
 }
 
 #[test]
-fn a_drain_is_asked_for_and_then_seen() {
+fn drain_is_confirmed_and_shown() {
     let mut answers = answers();
     let director = Director::with(move |query| match query {
         Query::Change(requests, _, to) => {
@@ -154,7 +154,7 @@ fn a_drain_is_asked_for_and_then_seen() {
 }
 
 #[test]
-fn a_drain_may_have_a_deadline() {
+fn drain_with_a_deadline() {
     let (answers, (told, asked)) = (answers(), channel());
     let director = Director::with(move |query| match query {
         Query::Change(requests, _, to) => {
@@ -174,9 +174,9 @@ fn a_drain_may_have_a_deadline() {
     assert_eq!(asked.try_recv().unwrap(), [ChangeRequest::Drain { service, server, deadline: Some(60) }]);
 }
 
-/// Eleven megabytes of JSON: each sample is one.
+/// Each sample has 11 MB of JSON.
 #[test]
-fn three_thousand_services_are_shown_to_the_last() {
+fn three_thousand_services_are_shown() {
     let mut answers = answers();
     let services = (1..=3000_u16).map(|port| {
         let servers = (1..=10).map(|n| server(&format!("10.0.0.{n}:{port}"), n, 1, 0)).collect();
@@ -197,7 +197,7 @@ fn three_thousand_services_are_shown_to_the_last() {
 }
 
 #[test]
-fn a_drain_that_the_director_refuses_is_none() {
+fn refused_drain_is_shown() {
     let answers = answers();
     let director = Director::with(move |query| match query {
         Query::Change(_, _, to) => {
@@ -212,13 +212,13 @@ fn a_drain_that_the_director_refuses_is_none() {
     terminal.wait_for("[Services]");
 }
 
-/// What a director without services refuses.
+/// A change that a director without services refuses.
 fn removal() -> ChangeRequest {
     ChangeRequest::DeleteService { service: address(Protocol::Tcp, "192.0.2.10:80") }
 }
 
 #[test]
-fn every_size_is_filled() {
+fn resize_fills_the_terminal() {
     let director = Director::answering(answers());
     let terminal = top(&director.socket());
     for (width, height) in [(120, 30), (40, 10), (80, 24)] {
@@ -236,7 +236,7 @@ fn every_size_is_filled() {
 }
 
 #[test]
-fn a_director_that_goes_and_comes_back() {
+fn director_stops_and_returns() {
     let mut first = Director::answering(answers());
     let socket = Socket::of(&first);
     let terminal = top(&socket.path());
@@ -251,7 +251,7 @@ fn a_director_that_goes_and_comes_back() {
 }
 
 #[test]
-fn signals_give_the_terminal_back() {
+fn signals_restore_the_terminal() {
     let director = Director::answering(answers());
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let terminal = top(&director.socket());
@@ -266,15 +266,15 @@ fn signals_give_the_terminal_back() {
     terminal.wait_for("status 0");
 }
 
-/// False also for one that has ended and that nobody has asked about yet.
+/// Whether a process runs; false for a zombie, too.
 fn is_running(process: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Also where SIGHUP is ignored, as nohup does.
+/// Also with SIGHUP ignored, as by nohup.
 #[test]
-fn a_terminal_that_is_closed_ends_it() {
+fn closed_terminal_ends_the_program() {
     let director = Director::answering(answers());
     let binary = env!("CARGO_BIN_EXE_directrix");
     for before in ["", "trap '' HUP; "] {
@@ -292,7 +292,7 @@ fn a_terminal_that_is_closed_ends_it() {
 }
 
 #[test]
-fn one_frame_needs_no_terminal() {
+fn once_needs_no_terminal() {
     let director = Director::answering(answers());
     let (status, text, stderr) = run(&mut directrix(&director.socket(), "top --once --interval 0.1"));
     assert_eq!((status, stderr.as_str()), (0, ""));
@@ -303,7 +303,7 @@ fn one_frame_needs_no_terminal() {
 }
 
 #[test]
-fn what_cannot_be_is_said_in_a_line() {
+fn errors_take_one_line() {
     let director = Director::answering(answers());
     let cases = [
         (

@@ -3,7 +3,7 @@
 use super::output::print_all;
 use super::status::{BAD_INPUT, fail};
 use crate::control::client::ClientError;
-use crate::top::{self, Failure};
+use crate::top::{self, TopError};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,10 +29,10 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure @ (Failure::NoTerminal | Failure::Director(ClientError::TooLong(_)))) => {
-            fail(BAD_INPUT, &failure)
+        Err(error @ (TopError::NoTerminal | TopError::Director(ClientError::TooLong(_)))) => {
+            fail(BAD_INPUT, &error)
         }
-        Err(failure) => fail(1, &failure),
+        Err(error) => fail(1, &error),
     }
 }
 

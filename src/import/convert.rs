@@ -2,7 +2,7 @@
 
 use super::description::{
     At, Description, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
-    Location, ServiceKey, Transport,
+    Location, ServiceIdentity, Transport,
 };
 use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
 use super::notice::Notices;
@@ -16,8 +16,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Converts a description. `direct`: also servers with masquerading or a tunnel.
 pub(super) fn convert(description: &Description, direct: bool, notices: &mut Notices) -> ConfigDraft {
     let vips = description.services.iter().filter_map(|service| match service.vip {
-        ServiceKey::Address(_, address) => Some(address.ip()),
-        ServiceKey::Mark(_) => None,
+        ServiceIdentity::Address(_, address) => Some(address.ip()),
+        ServiceIdentity::Mark(_) => None,
     });
     let validator = Validator::default();
     let mut converter = Converter { vips: vips.collect(), seen: HashSet::new(), direct, validator, notices };
@@ -112,17 +112,17 @@ impl Converter<'_> {
         let refuse = |what: String, remedy: &str| Err(Diagnostic::invalid_rules(what, remedy));
         let vip = service.vip;
         let (transport, address) = match vip {
-            ServiceKey::Mark(_) => {
+            ServiceIdentity::Mark(_) => {
                 let what = format!("{vip}: directrix takes frames before netfilter could mark them");
                 return refuse(what, "write a [[service]] for each address and port that gets this mark");
             }
-            ServiceKey::Address(Transport::Sctp, _) => {
+            ServiceIdentity::Address(Transport::Sctp, _) => {
                 return refuse(
                     format!("{vip}: directrix does not know SCTP"),
                     "leave it in IPVS, on another VIP",
                 );
             }
-            ServiceKey::Address(transport, address) => (transport, address),
+            ServiceIdentity::Address(transport, address) => (transport, address),
         };
         if !self.seen.insert(vip.to_string()) {
             return refuse(format!("{vip} is a service already"), "merge the servers of the two");

@@ -55,14 +55,14 @@ pub(super) struct ImportedTimeouts {
 
 /// Key of a service in IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ServiceKey {
+pub(super) enum ServiceIdentity {
     /// Port 0 is the wildcard port.
     Address(Transport, SocketAddr),
     /// A firewall mark.
     Mark(u32),
 }
 
-impl fmt::Display for ServiceKey {
+impl fmt::Display for ServiceIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(transport, address) => {
@@ -78,7 +78,7 @@ impl fmt::Display for ServiceKey {
 pub(super) struct ImportedService {
     /// Its first line, verbatim.
     pub(super) origin: At<String>,
-    pub(super) vip: ServiceKey,
+    pub(super) vip: ServiceIdentity,
     pub(super) settings: ImportedSettings,
     pub(super) servers: Vec<ImportedServer>,
 }

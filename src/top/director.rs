@@ -1,6 +1,6 @@
-//! What the screen asks of a director.
+//! Requests of the screen to a director.
 
-use super::sampler::Clock;
+use super::clock::Clock;
 use crate::control::api;
 use crate::control::api::request::{ChangeRequest, SECONDS_MAX};
 use crate::control::client::{Blocking, ClientError};
@@ -10,66 +10,66 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// A real server that shall get no new connections.
+/// Request to drain a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Drain {
-    /// The service that it serves.
+pub(super) struct DrainRequest {
+    /// Service of the server.
     pub(super) service: ServiceAddress,
     /// RIP and port.
     pub(super) server: SocketAddr,
-    /// Seconds after which it is removed whatever connections it has.
+    /// Seconds until the server is removed with its remaining connections.
     pub(super) deadline: Option<u32>,
 }
 
-impl Drain {
-    /// With one more digit of the deadline; as it was if that would be too long.
-    pub(super) fn typed(self, digit: u32) -> Self {
+impl DrainRequest {
+    /// Appends a digit to the deadline, unless the result is out of range.
+    pub(super) fn digit_typed(self, digit: u32) -> Self {
         let longer = self.deadline.unwrap_or(0).checked_mul(10).and_then(|tens| tens.checked_add(digit));
         Self { deadline: longer.filter(|seconds| *seconds <= SECONDS_MAX).or(self.deadline), ..self }
     }
 
-    /// Without the last digit of the deadline.
-    pub(super) fn erased(self) -> Self {
+    /// Removes the last digit of the deadline.
+    pub(super) fn digit_erased(self) -> Self {
         Self { deadline: self.deadline.map(|seconds| seconds / 10).filter(|seconds| *seconds > 0), ..self }
     }
 }
 
-/// A director as the screen needs it.
-pub(super) trait Director {
-    /// Every virtual service with its real servers.
+/// Requests to a director; tests substitute their own.
+pub(super) trait DirectorApi {
+    /// Returns every virtual service with its real servers.
     ///
     /// # Errors
-    /// Like every reading method here, [`ClientError`].
+    /// [`ClientError`].
     fn services(&self) -> Result<api::Services, ClientError>;
 
-    /// Every drop reason.
+    /// Returns every drop reason.
     ///
     /// # Errors
     /// [`ClientError`].
     fn drops(&self) -> Result<Vec<api::Drops>, ClientError>;
 
-    /// Every worker.
+    /// Returns every worker.
     ///
     /// # Errors
     /// [`ClientError`].
     fn workers(&self) -> Result<Vec<api::Worker>, ClientError>;
 
-    /// How long it has been running, if that is known.
+    /// Returns the uptime, if it is known.
     fn up(&self) -> Option<Duration>;
 
-    /// Begins to drain a real server: it is removed once its connections have ended.
+    /// Starts to drain a real server.
     ///
     /// # Errors
-    /// Why that cannot be, for a person.
-    fn drain(&self, drain: &Drain) -> Result<(), String>;
+    /// The message of the director.
+    fn drain(&self, drain: &DrainRequest) -> Result<(), String>;
 }
 
-/// What a director said at one time.
+/// Answers of a director at one time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Sample {
-    /// When it had answered, from the program's start.
+    /// Time of the last answer, since the start of the program.
     pub(super) at: Duration,
-    /// How long it had been running.
+    /// Uptime of the director.
     pub(super) up: Option<Duration>,
     /// Services and their servers.
     pub(super) services: api::Services,
@@ -80,27 +80,27 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Asks `director` for everything.
+    /// Requests services, drops and workers.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub(super) fn take(director: &impl Director, clock: Clock) -> Result<Self, ClientError> {
+    pub(super) fn take(director: &impl DirectorApi, clock: Clock) -> Result<Self, ClientError> {
         let services = director.services()?;
-        // What becomes rates is asked for last, and the time is read right behind it.
+        // Counters that become rates are requested last, right before the time is read.
         let (drops, workers) = (director.drops()?, director.workers()?);
         Ok(Self { at: clock.now(), up: director.up(), services, drops, workers })
     }
 }
 
-/// The director at a control socket.
+/// A director at a control socket.
 #[derive(Debug)]
-pub(super) struct Remote {
+pub(super) struct RemoteDirector {
     socket: PathBuf,
     client: Blocking,
 }
 
-impl Remote {
-    /// The director whose control socket is `socket`. Connects when asked.
+impl RemoteDirector {
+    /// Makes a client of `socket`; it connects at the first request.
     ///
     /// # Errors
     /// If the process has no file descriptor left.
@@ -109,7 +109,7 @@ impl Remote {
     }
 }
 
-impl Director for Remote {
+impl DirectorApi for RemoteDirector {
     fn services(&self) -> Result<api::Services, ClientError> {
         self.client.services()
     }
@@ -122,14 +122,14 @@ impl Director for Remote {
         self.client.workers()
     }
 
-    /// The age of the socket, which a director makes when it starts.
+    /// Returns the age of the socket, which a director creates at its start.
     fn up(&self) -> Option<Duration> {
         let made = std::fs::metadata(&self.socket).and_then(|socket| socket.modified()).ok()?;
         SystemTime::now().duration_since(made).ok()
     }
 
-    fn drain(&self, drain: &Drain) -> Result<(), String> {
-        let Drain { service, server, deadline } = *drain;
+    fn drain(&self, drain: &DrainRequest) -> Result<(), String> {
+        let DrainRequest { service, server, deadline } = *drain;
         let request = ChangeRequest::Drain { service, server: server.ip(), deadline };
         self.client.change(&[request]).map(drop).map_err(|error| error.to_string())
     }

@@ -1,8 +1,8 @@
-//! A state as lines of text.
+//! Rendering of a state as lines of text.
 
 use super::keys::HELP;
 use super::number::{age, count, nanoseconds, per_second};
-use super::state::{Item, Mode, State, View};
+use super::state::{InputMode, ListRow, ScreenState, ViewKind};
 use super::table::{self, aligned, cut_start, window, wrapped};
 use super::{drops, services, workers};
 use crate::control::api;
@@ -14,8 +14,8 @@ use ratatui::text::{Line, Span};
 
 type Lines = Vec<Line<'static>>;
 
-/// Draws `state` over the whole of `frame`.
-pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
+/// Draws `state` into the whole area of `frame`.
+pub(super) fn draw(frame: &mut Frame<'_>, state: &ScreenState) {
     let area = frame.area();
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let [head, foot] = [head(state, width), foot(state, width)];
@@ -27,11 +27,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
     put(frame.buffer_mut(), area, &lines);
 }
 
-/// Every view with all its lines, below each other, without marks and colours.
-pub(super) fn text(state: &State, width: usize) -> String {
+/// Renders all views in full, one below the other, without selection and colors.
+pub(super) fn text(state: &ScreenState, width: usize) -> String {
     let mut lines = vec![title(state, width), summary(state)];
-    lines.extend(links(state));
-    for view in View::ALL {
+    lines.extend(interfaces_down(state));
+    for view in ViewKind::ALL {
         let state = state.showing(view);
         lines.push(Line::default());
         lines.extend(listing(&state, width, usize::MAX, false));
@@ -46,21 +46,21 @@ fn put(buffer: &mut Buffer, area: Rect, lines: &[Line<'_>]) {
     }
 }
 
-fn head(state: &State, width: usize) -> Lines {
+fn head(state: &ScreenState, width: usize) -> Lines {
     let mut lines = vec![title(state, width), tabs(state, width)];
-    match trouble(state) {
-        Some(trouble) => {
+    match connection_problem(state) {
+        Some(problem) => {
             let red = Style::new().fg(Color::Red).bold();
-            lines.extend(wrapped(&trouble, width).into_iter().map(|line| Line::styled(line, red)));
+            lines.extend(wrapped(&problem, width).into_iter().map(|line| Line::styled(line, red)));
         }
         None => lines.push(summary(state)),
     }
-    lines.extend(links(state));
+    lines.extend(interfaces_down(state));
     lines
 }
 
-/// The program, the socket, how long the director has been up, and its connection table.
-fn title(state: &State, width: usize) -> Line<'static> {
+/// Title: the socket, the uptime of the director, the use of its flow tables.
+fn title(state: &ScreenState, width: usize) -> Line<'static> {
     let sample = &state.sample;
     let up = sample.up.map_or(String::new(), |up| format!("  up {}", age(up)));
     let entries = sample.workers.iter().map(|worker| worker.entries).sum();
@@ -72,34 +72,34 @@ fn title(state: &State, width: usize) -> Line<'static> {
     Line::styled(format!("{program}{socket}{right}"), Style::new().bold())
 }
 
-fn tabs(state: &State, width: usize) -> Line<'static> {
-    let tab = |view: View| {
+fn tabs(state: &ScreenState, width: usize) -> Line<'static> {
+    let tab = |view: ViewKind| {
         let here = view == state.view;
         let style = if here { Style::new().reversed() } else { Style::new() };
         let text = if here { format!("[{}]", view.name()) } else { format!(" {} ", view.name()) };
         Span::styled(text, style)
     };
-    let mut line = Line::from_iter(View::ALL.map(tab));
+    let mut line = Line::from_iter(ViewKind::ALL.map(tab));
     let every = format!("every {} s", state.interval.as_secs_f64());
     let room = width.saturating_sub(line.width());
     line.push_span(aligned(&every, room, table::Side::Right));
     line
 }
 
-/// What is wrong between here and the director.
-fn trouble(state: &State) -> Option<String> {
+/// Message while the director does not answer.
+fn connection_problem(state: &ScreenState) -> Option<String> {
     let since = age(state.age());
-    match &state.gone {
-        Some(why) => {
-            Some(format!("THE DIRECTOR IS GONE: {why}. Trying again; these figures are {since} old."))
+    match &state.failure {
+        Some(reason) => {
+            Some(format!("THE DIRECTOR IS GONE: {reason}. Trying again; these figures are {since} old."))
         }
         None if state.is_late() => Some(format!("The director has not answered for {since}; waiting.")),
         None => None,
     }
 }
 
-/// The interfaces through which nothing comes or goes.
-fn links(state: &State) -> Option<Line<'static>> {
+/// Warning about interfaces without carrier.
+fn interfaces_down(state: &ScreenState) -> Option<Line<'static>> {
     let all = state.sample.services.interfaces.iter();
     let down: Vec<_> =
         all.filter(|interface| !interface.up).map(|interface| interface.name.as_str()).collect();
@@ -107,8 +107,8 @@ fn links(state: &State) -> Option<Line<'static>> {
     (!down.is_empty()).then(|| Line::styled(format!("LINK DOWN: {} without carrier", down.join(", ")), red))
 }
 
-/// All services together, all drops, and the latency of the slowest worker.
-fn summary(state: &State) -> Line<'static> {
+/// Rates of all services, drops, and the latency of the slowest worker.
+fn summary(state: &ScreenState) -> Line<'static> {
     let services = &state.sample.services.services;
     let sum = |of: fn(&api::Rates) -> u64| services.iter().map(|s| of(&s.rates)).sum();
     let connections = count(sum(|rates| rates.connections));
@@ -123,10 +123,10 @@ fn summary(state: &State) -> Line<'static> {
     Line::raw(format!("{connections} conn/s  {packets} pkt/s  {bytes} byte/s  {dropped} drop/s{latency}"))
 }
 
-/// The question, else what there is to say, else the keys.
-fn foot(state: &State, width: usize) -> Lines {
+/// The question, else the message, else the hints for keys.
+fn foot(state: &ScreenState, width: usize) -> Lines {
     let (text, style) = match (&state.mode, &state.note) {
-        (Mode::Ask(drain), _) => {
+        (InputMode::ConfirmDrain(drain), _) => {
             let what = format!("Drain {} of {}", drain.server, drain.service);
             let question = match drain.deadline {
                 None => format!("{what}? y/n, or a deadline in seconds"),
@@ -135,31 +135,31 @@ fn foot(state: &State, width: usize) -> Lines {
             (question, Style::new().fg(Color::Yellow).bold())
         }
         (_, Some(note)) => (note.clone(), Style::new().bold()),
-        (Mode::Help, None) => return vec![Line::raw("any key goes back").dim()],
-        (Mode::Look, None) => return vec![Line::raw(hints(state)).dim()],
+        (InputMode::Help, None) => return vec![Line::raw("press any key to return").dim()],
+        (InputMode::Browse, None) => return vec![Line::raw(hints(state)).dim()],
     };
     wrapped(&text, width).into_iter().map(|line| Line::styled(line, style)).collect()
 }
 
-fn hints(state: &State) -> &'static str {
+fn hints(state: &ScreenState) -> &'static str {
     match (state.view, state.zoom) {
-        (View::Services, None) => {
+        (ViewKind::Services, None) => {
             "↑↓ select  ←→ view  s sort  r reverse  Enter zoom  d drain  ? help  q quit"
         }
-        (View::Services, Some(_)) => {
+        (ViewKind::Services, Some(_)) => {
             "↑↓ select  ←→ view  s sort  r reverse  Esc back  d drain  ? help  q quit"
         }
-        (View::Workers, _) => "↑↓ select  ←→ view  s sort  r reverse  ? help  q quit",
-        (View::Drops, _) => "↑↓ select  ←→ view  s sort  r reverse  a all  ? help  q quit",
+        (ViewKind::Workers, _) => "↑↓ select  ←→ view  s sort  r reverse  ? help  q quit",
+        (ViewKind::Drops, _) => "↑↓ select  ←→ view  s sort  r reverse  a all  ? help  q quit",
     }
 }
 
-fn body(state: &State, width: usize, height: usize) -> Lines {
-    if state.mode == Mode::Help {
+fn body(state: &ScreenState, width: usize, height: usize) -> Lines {
+    if state.mode == InputMode::Help {
         return help();
     }
     let details = details(state, width);
-    // Too small a screen shows the list rather than the details.
+    // A screen too small for both shows only the list.
     let fits = details.len() + 4 <= height;
     let room = if fits { height - details.len() } else { height };
     let mut lines = listing(state, width, room, true);
@@ -180,83 +180,83 @@ fn help() -> Lines {
         "  Rates of services and servers are averages, as in ipvsadm -L --rate; those of",
         "  workers and drops are over the last interval. Lost frames found no room in",
         "  the kernel. Latency: from receive to transmit, sampled, since start; on top",
-        "  that of the slowest worker. New: since this screen began.",
+        "  that of the slowest worker. New: since this screen started.",
     ];
     lines.extend(notes.map(Line::raw));
     lines
 }
 
-/// Headings and as many lines as fit; with a mark, the selected one is among them.
-fn listing(state: &State, width: usize, height: usize, marked: bool) -> Lines {
+/// Headings and as many rows as fit, among them the selected one.
+fn listing(state: &ScreenState, width: usize, height: usize, marked: bool) -> Lines {
     let items = state.items();
-    let (selected, sort) = (state.place_in(&items), state.sort());
+    let (selected, sort) = (state.selected_index(&items), state.sort());
     let shown = window(items.len(), selected, height.saturating_sub(1));
-    let place = Place { width, name: name_width(&items), services: services_widths(&items, width) };
+    let widths = ColumnWidths { width, name: name_width(&items), services: services_widths(&items, width) };
     let heading = match state.view {
-        View::Services => services::headings(place.services, sort),
-        View::Workers => workers::headings(width, sort),
-        View::Drops => drops::headings(place.name, width, sort),
+        ViewKind::Services => services::headings(widths.services, sort),
+        ViewKind::Workers => workers::headings(width, sort),
+        ViewKind::Drops => drops::headings(widths.name, width, sort),
     };
     let mut lines = vec![heading];
     for (index, item) in items.iter().enumerate().take(shown.end).skip(shown.start) {
         let here = marked && index == selected;
-        let line = place.line(item, if here { '>' } else { ' ' });
+        let line = widths.line(item, if here { '>' } else { ' ' });
         lines.push(if here { line.patch_style(Style::new().reversed()) } else { line });
     }
     if items.is_empty() {
-        lines.push(Line::raw(nothing(state)));
+        lines.push(Line::raw(empty_hint(state)));
     }
     lines
 }
 
-fn nothing(state: &State) -> &'static str {
+fn empty_hint(state: &ScreenState) -> &'static str {
     match state.view {
-        View::Services => "  no services",
-        View::Workers => "  no workers",
-        View::Drops if state.all_drops => "  no reasons",
-        View::Drops => "  nothing dropped since this screen began; a shows all reasons",
+        ViewKind::Services => "  no services",
+        ViewKind::Workers => "  no workers",
+        ViewKind::Drops if state.all_drops => "  no reasons",
+        ViewKind::Drops => "  nothing dropped since this screen started; a shows all reasons",
     }
 }
 
-/// The widths of a view's parts.
-struct Place {
+/// Widths of the parts of a view.
+struct ColumnWidths {
     width: usize,
     name: usize,
     services: services::Widths,
 }
 
-impl Place {
-    fn line(&self, item: &Item<'_>, mark: char) -> Line<'static> {
+impl ColumnWidths {
+    fn line(&self, item: &ListRow<'_>, mark: char) -> Line<'static> {
         match item {
-            Item::Member(member) => services::line(member, self.services, mark),
-            Item::Busy(busy) => workers::line(busy, self.width, mark),
-            Item::Port(worker, port) => workers::port_line(worker, port),
-            Item::Dropped(dropped) => drops::line(dropped, self.name, self.width, mark),
+            ListRow::Service(member) => services::line(member, self.services, mark),
+            ListRow::Worker(busy) => workers::line(busy, self.width, mark),
+            ListRow::Queue(worker, port) => workers::queue_line(worker, port),
+            ListRow::Drop(dropped) => drops::line(dropped, self.name, self.width, mark),
         }
     }
 }
 
-fn services_widths(items: &[Item<'_>], width: usize) -> services::Widths {
-    let members = items.iter().filter_map(|item| match item {
-        Item::Member(member) => Some(member),
+fn services_widths(items: &[ListRow<'_>], width: usize) -> services::Widths {
+    let rows = items.iter().filter_map(|item| match item {
+        ListRow::Service(member) => Some(member),
         _ => None,
     });
-    services::Widths::new(members, width)
+    services::Widths::new(rows, width)
 }
 
-fn name_width(items: &[Item<'_>]) -> usize {
+fn name_width(items: &[ListRow<'_>]) -> usize {
     drops::name_width(items.iter().filter_map(|item| match item {
-        Item::Dropped(dropped) => Some(dropped),
+        ListRow::Drop(dropped) => Some(dropped),
         _ => None,
     }))
 }
 
-/// More about the selected line: of a zoomed service, and of a drop reason.
-fn details(state: &State, width: usize) -> Lines {
+/// Details of the selected row in a zoomed service or in the view of drops.
+fn details(state: &ScreenState, width: usize) -> Lines {
     let items = state.items();
-    let about = match items.get(state.place_in(&items)) {
-        Some(Item::Member(member)) if state.zoom.is_some() => services::details(member),
-        Some(Item::Dropped(dropped)) => {
+    let about = match items.get(state.selected_index(&items)) {
+        Some(ListRow::Service(member)) if state.zoom.is_some() => services::details(member),
+        Some(ListRow::Drop(dropped)) => {
             vec![format!("{}: {}", dropped.drop.reason, dropped.drop.explanation)]
         }
         _ => return Lines::new(),

@@ -1,10 +1,10 @@
-//! Keys, and what each is for.
+//! Keys and their help.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// A key as the screen tells them apart.
+/// A key that the screen knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum KeyPress {
     /// One line up.
     Up,
     /// One line down.
@@ -17,23 +17,23 @@ pub(super) enum Key {
     Home,
     /// The last line.
     End,
-    /// The view before.
+    /// The previous view.
     Left,
     /// The next view.
     Right,
-    /// Into it.
+    /// Zoom in.
     Enter,
-    /// Out of it.
+    /// Zoom out, cancel.
     Escape,
-    /// What was typed last shall not count.
+    /// Erase a digit.
     Backspace,
-    /// Out of everything: Ctrl-C.
+    /// Quit: Ctrl-C.
     Interrupt,
-    /// A letter or sign.
+    /// A character.
     Char(char),
 }
 
-/// What the keys are for, as the help says it.
+/// Help text: keys and their meaning.
 pub(super) const HELP: &[(&str, &str)] = &[
     ("↑ ↓  k j", "select a line; also PgUp, PgDn, Home, End"),
     ("← →  Tab", "services, workers, drops"),
@@ -42,13 +42,13 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("Enter  z", "one service alone, with more about the selected line"),
     ("Esc", "back to all services"),
     ("d", "drain the selected real server, with a deadline or none; asks first"),
-    ("a", "all drop reasons, or only those that move"),
+    ("a", "all drop reasons, or only changed ones"),
     ("?", "this help"),
     ("q", "quit; also Ctrl-C"),
 ];
 
-impl Key {
-    /// The key of a terminal's event, if it means anything here.
+impl KeyPress {
+    /// Returns the key of a terminal event, if the screen knows it.
     pub(super) fn of(event: KeyEvent) -> Option<Self> {
         let control = event.modifiers.contains(KeyModifiers::CONTROL);
         let key = match event.code {
@@ -78,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pressed_keys_with_a_meaning_count() {
-        let key = |code, modifiers| Key::of(KeyEvent::new(code, modifiers));
-        assert_eq!(key(KeyCode::Tab, KeyModifiers::NONE), Some(Key::Right));
-        assert_eq!(key(KeyCode::BackTab, KeyModifiers::SHIFT), Some(Key::Left));
-        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Interrupt));
-        assert_eq!(key(KeyCode::Char('d'), KeyModifiers::CONTROL), None, "no drain by a slip");
+    fn unknown_and_released_keys_are_ignored() {
+        let key = |code, modifiers| KeyPress::of(KeyEvent::new(code, modifiers));
+        assert_eq!(key(KeyCode::Tab, KeyModifiers::NONE), Some(KeyPress::Right));
+        assert_eq!(key(KeyCode::BackTab, KeyModifiers::SHIFT), Some(KeyPress::Left));
+        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(KeyPress::Interrupt));
+        assert_eq!(key(KeyCode::Char('d'), KeyModifiers::CONTROL), None, "Ctrl-D is not d");
         assert_eq!(key(KeyCode::F(1), KeyModifiers::NONE), None);
         let released = KeyEvent::new_with_kind(KeyCode::Up, KeyModifiers::NONE, KeyEventKind::Release);
-        assert_eq!(Key::of(released), None);
+        assert_eq!(KeyPress::of(released), None);
     }
 }

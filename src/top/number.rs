@@ -1,8 +1,8 @@
-//! Numbers that fit into narrow columns.
+//! Numbers for narrow columns.
 
 use std::time::Duration;
 
-/// Up to five digits as they are, else three of them and a unit: "99999", "100k", "1.23M".
+/// Formats up to five digits in full, else three and a unit: "99999", "100k", "1.23M".
 pub(super) fn count(number: u64) -> String {
     if number < 100_000 {
         return number.to_string();
@@ -10,7 +10,7 @@ pub(super) fn count(number: u64) -> String {
     scaled(number as f64, &["", "k", "M", "G", "T", "P", "E"])
 }
 
-/// "-" if unknown; below ten with a decimal, so that something is told from nothing.
+/// Formats a rate: "-" if unknown, one decimal below ten, at least 0.1 unless it is 0.
 pub(super) fn per_second(rate: Option<f64>) -> String {
     match rate {
         None => "-".to_owned(),
@@ -19,7 +19,7 @@ pub(super) fn per_second(rate: Option<f64>) -> String {
     }
 }
 
-/// A time in nanoseconds: "900ns", "3.00µs", "70.0µs", "1.20ms".
+/// Formats nanoseconds: "900ns", "3.00µs", "70.0µs", "1.20ms".
 pub(super) fn nanoseconds(time: u64) -> String {
     if time < 1000 {
         return format!("{time}ns");
@@ -27,12 +27,12 @@ pub(super) fn nanoseconds(time: u64) -> String {
     scaled(time as f64 / 1000.0, &["µs", "ms", "s"])
 }
 
-/// A part of one in percent: "33.3 %".
-pub(super) fn percent(part: f64) -> String {
-    format!("{:.1} %", part * 100.0)
+/// Formats a fraction in percent: "33.3 %".
+pub(super) fn percent(fraction: f64) -> String {
+    format!("{:.1} %", fraction * 100.0)
 }
 
-/// In the two largest units that say something: "45 s", "12 min", "3 h 12 min", "3 d 4 h".
+/// Formats a duration in its two largest units: "45 s", "12 min", "3 h 12 min", "3 d 4 h".
 pub(super) fn age(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -44,10 +44,10 @@ pub(super) fn age(time: Duration) -> String {
     }
 }
 
-/// Three digits and the unit that they are in.
+/// Formats three digits and a unit.
 fn scaled(mut value: f64, units: &[&str]) -> String {
     let mut unit = 0;
-    // What would be rounded to 1000 is 1.00 of the next unit.
+    // 999.5 and above would round to 1000.
     while value >= 999.5 && unit + 1 < units.len() {
         value /= 1000.0;
         unit += 1;
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_rate_is_not_nothing() {
+    fn small_rates_are_not_zero() {
         let cases = [(0.0, "0"), (0.01, "0.1"), (0.5, "0.5"), (9.94, "9.9"), (9.95, "10"), (1e6, "1.00M")];
         for (rate, text) in cases {
             assert_eq!(per_second(Some(rate)), text);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_in_the_unit_that_fits() {
+    fn times_have_a_suitable_unit() {
         let cases = [(0, "0ns"), (999, "999ns"), (1000, "1.00µs"), (70_000, "70.0µs"), (999_600, "1.00ms")];
         for (time, text) in cases {
             assert_eq!(nanoseconds(time), text);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_in_percent() {
+    fn fractions_are_percent() {
         assert_eq!([percent(0.0), percent(1.0 / 3.0), percent(1.0)], ["0.0 %", "33.3 %", "100.0 %"]);
     }
 }

@@ -1,56 +1,43 @@
-//! The thread that asks the director, so that keys need not wait for its answers.
+//! Sampling thread: requests to the director, so that keys do not wait for its answers.
 
-use super::{Director, Drain, Event, Sample};
+use super::clock::Clock;
+use super::director::{DirectorApi, DrainRequest, Sample};
+use super::event::ScreenEvent;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Time from the program's start.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    /// Starts at 0.
-    pub(super) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(super) fn now(self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-/// The running thread. It ends once the sampler is dropped and the answer under way is there.
+/// Handle of the sampling thread, which ends with the handle once a pending answer has arrived.
 pub(super) struct Sampler {
-    /// What the director said: [`Event::Sample`], [`Event::Gone`], [`Event::Drained`].
-    pub(super) events: Receiver<Event>,
-    /// What to ask it for.
-    pub(super) drains: Sender<Drain>,
+    /// [`ScreenEvent::Sample`], [`ScreenEvent::NoAnswer`] and [`ScreenEvent::Drained`].
+    pub(super) events: Receiver<ScreenEvent>,
+    /// Drain requests to send.
+    pub(super) drains: Sender<DrainRequest>,
     thread: JoinHandle<()>,
 }
 
 impl Sampler {
-    /// Starts to ask `director` every `interval`, and whenever a drain has been asked for.
+    /// Starts a thread that takes a sample every `interval`, and after each drain request.
     ///
     /// # Errors
     /// If the system has no thread left.
     pub(super) fn start(
-        director: impl Director + Send + 'static,
+        director: impl DirectorApi + Send + 'static,
         interval: Duration,
         clock: Clock,
     ) -> io::Result<Self> {
         let (sender, events) = channel();
-        let (drains, orders) = channel();
-        let ask = move || {
-            keep_asking(&director, (&sender, &orders), interval, clock);
-        };
-        let thread = std::thread::Builder::new().name("sampler".into()).spawn(ask)?;
+        let (drains, requests) = channel();
+        let channels = SamplerChannels { events: sender, requests };
+        let thread = std::thread::Builder::new()
+            .name("sampler".into())
+            .spawn(move || sample_loop(&director, &channels, interval, clock))?;
         Ok(Self { events, drains, thread })
     }
 
-    /// Panics as the thread did, if it did.
-    pub(super) fn bury(self) {
+    /// Joins the thread and resumes its panic.
+    pub(super) fn join(self) {
         drop(self.drains);
         if let Err(panic) = self.thread.join() {
             std::panic::resume_unwind(panic);
@@ -58,31 +45,32 @@ impl Sampler {
     }
 }
 
-/// Runs until an end of the channels is gone.
-fn keep_asking(
-    director: &impl Director,
-    (events, orders): (&Sender<Event>, &Receiver<Drain>),
-    interval: Duration,
-    clock: Clock,
-) {
+/// Ends of the channels in the sampling thread.
+struct SamplerChannels {
+    events: Sender<ScreenEvent>,
+    requests: Receiver<DrainRequest>,
+}
+
+/// Takes samples until a channel is closed.
+fn sample_loop(director: &impl DirectorApi, channels: &SamplerChannels, interval: Duration, clock: Clock) {
     let mut due = clock.now() + interval;
     loop {
-        let drained = match orders.recv_timeout(due.saturating_sub(clock.now())) {
-            Ok(drain) => Some(Event::Drained(drain, director.drain(&drain))),
+        let drained = match channels.requests.recv_timeout(due.saturating_sub(clock.now())) {
+            Ok(drain) => Some(ScreenEvent::Drained(drain, director.drain(&drain))),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let mut all = drained.into_iter().chain([ask(director, clock)]);
-        if all.any(|event| events.send(event).is_err()) {
+        let mut all = drained.into_iter().chain([sample(director, clock)]);
+        if all.any(|event| channels.events.send(event).is_err()) {
             return;
         }
         due = (due + interval).max(clock.now());
     }
 }
 
-fn ask(director: &impl Director, clock: Clock) -> Event {
+fn sample(director: &impl DirectorApi, clock: Clock) -> ScreenEvent {
     match Sample::take(director, clock) {
-        Ok(sample) => Event::Sample(sample),
-        Err(error) => Event::Gone(error.to_string()),
+        Ok(sample) => ScreenEvent::Sample(sample),
+        Err(error) => ScreenEvent::NoAnswer(error.to_string()),
     }
 }

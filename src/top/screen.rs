@@ -1,8 +1,14 @@
-//! The terminal: drawn on, and given back as it was.
+//! Terminal and main loop of the screen.
 
-use super::sampler::{Clock, Sampler};
+use super::clock::Clock;
+use super::director::DirectorApi;
+use super::draw::draw;
+use super::error::TopError;
+use super::event::{ScreenAction, ScreenEvent};
+use super::keys::KeyPress;
+use super::sampler::Sampler;
 use super::signals::Signals;
-use super::{Director, Event, Failure, Key, Order, State, draw};
+use super::state::ScreenState;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::DefaultTerminal;
@@ -13,78 +19,86 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
-/// How long a key waits at most behind an answer or a signal, and they behind it.
-const TURN: Duration = Duration::from_millis(50);
+/// Longest wait for a key before answers and signals are checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Runs the screen until somebody quits.
+/// Runs the screen until the user quits.
 pub(super) fn run(
-    mut state: State,
-    director: impl Director + Send + 'static,
+    mut state: ScreenState,
+    director: impl DirectorApi + Send + 'static,
     clock: Clock,
-) -> Result<(), Failure> {
+) -> Result<(), TopError> {
     let signals = Signals::take()?;
     let sampler = Sampler::start(director, state.interval, clock)?;
     let mut screen = Screen::open()?;
-    let ended = look(&mut screen.0, &mut state, (&sampler, &signals), clock);
-    if let Ok(Ended::Deaf) = ended {
-        sampler.bury();
+    let ended =
+        main_loop(&mut screen.0, &mut state, &EventSources { sampler: &sampler, signals: &signals, clock });
+    if let Ok(Ended::SamplerPanicked) = ended {
+        sampler.join();
     }
     drop(screen);
-    ended.map(|_| ()).map_err(Failure::from)
+    ended.map(|_| ()).map_err(TopError::from)
 }
 
-/// Why the screen ended.
+/// Reason of the end of the main loop.
 enum Ended {
-    /// By a key, by a signal, or because the terminal is gone.
+    /// A key, a signal, or a closed terminal.
     Quit,
-    /// The sampler is gone, which only a panic of it does.
-    Deaf,
+    /// The sampling thread panicked.
+    SamplerPanicked,
 }
 
-/// A panic of any thread has left the other page, or is about to: nothing may be drawn any more.
-static LEFT: AtomicBool = AtomicBool::new(false);
-/// A frame that is being drawn takes less.
-const LAST_FRAME: Duration = Duration::from_millis(50);
+/// Set by a panic of any thread, which leaves the alternate screen: no frame may be drawn afterwards.
+static RESTORED: AtomicBool = AtomicBool::new(false);
+/// Upper bound of the time to draw a frame.
+const FRAME_TIME: Duration = Duration::from_millis(50);
 
-/// The terminal in raw mode and on its other page, until dropped. A panic restores it too.
+/// The terminal in raw mode and on its alternate screen, restored on drop and on a panic.
 struct Screen(DefaultTerminal);
 
 impl Screen {
     fn open() -> io::Result<Self> {
         let screen = ratatui::try_init().map(Self).inspect_err(|_| drop(ratatui::try_restore()))?;
-        let leave = std::panic::take_hook();
+        let restore = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            LEFT.store(true, SeqCst);
-            std::thread::sleep(LAST_FRAME);
-            leave(panic);
+            RESTORED.store(true, SeqCst);
+            std::thread::sleep(FRAME_TIME);
+            restore(panic);
         }));
         Ok(screen)
     }
 }
 
 impl Drop for Screen {
-    /// A panic's hook has left the other page already: to do it twice would take the cursor back
-    /// over what the hook has written.
+    /// Leaves the alternate screen unless a panic has done it: a second time would move the cursor over the panic's
+    /// message.
     fn drop(&mut self) {
         let _ = self.0.show_cursor();
-        if !LEFT.load(SeqCst) {
-            let _ = ratatui::try_restore(); // fails if the terminal is gone
+        if !RESTORED.load(SeqCst) {
+            let _ = ratatui::try_restore(); // fails if the terminal is closed
         }
     }
 }
 
-fn look(
-    terminal: &mut DefaultTerminal,
-    state: &mut State,
-    (sampler, signals): (&Sampler, &Signals),
+/// EventSources of events besides the keyboard.
+struct EventSources<'a> {
+    sampler: &'a Sampler,
+    signals: &'a Signals,
     clock: Clock,
+}
+
+fn main_loop(
+    terminal: &mut DefaultTerminal,
+    state: &mut ScreenState,
+    sources: &EventSources<'_>,
 ) -> io::Result<Ended> {
+    let EventSources { sampler, signals, clock } = *sources;
     let mut shown = None;
     loop {
-        state.apply(Event::Time(clock.now()));
+        state.apply(ScreenEvent::Time(clock.now()));
         // Ages are shown in whole seconds.
         let second = Some(state.now.as_secs());
-        if std::mem::replace(&mut shown, second) != second && !LEFT.load(SeqCst) {
+        if std::mem::replace(&mut shown, second) != second && !RESTORED.load(SeqCst) {
             terminal.draw(|frame| draw(frame, state))?;
         }
         if !wait()? || signals.arrived() {
@@ -92,9 +106,9 @@ fn look(
         }
         while event::poll(Duration::ZERO)? {
             shown = None;
-            match pressed(&event::read()?).and_then(|key| state.apply(Event::Key(key))) {
-                Some(Order::Quit) => return Ok(Ended::Quit),
-                Some(Order::Drain(drain)) => drop(sampler.drains.send(drain)),
+            match key_press(&event::read()?).and_then(|key| state.apply(ScreenEvent::Key(key))) {
+                Some(ScreenAction::Quit) => return Ok(Ended::Quit),
+                Some(ScreenAction::Drain(drain)) => drop(sampler.drains.send(drain)),
                 None => {}
             }
         }
@@ -104,17 +118,17 @@ fn look(
                 shown = None;
             }
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return Ok(Ended::Deaf),
+            Err(TryRecvError::Disconnected) => return Ok(Ended::SamplerPanicked),
         }
     }
 }
 
-/// Waits for input, for [`TURN`] at most; false if the terminal is gone. Crossterm does not tell
-/// that: it would read the end of the input for ever.
+/// Waits for input, at most [`POLL_INTERVAL`]. Returns false if the terminal is closed, which crossterm does not
+/// report: it would read the end of input forever.
 fn wait() -> io::Result<bool> {
     let stdin = io::stdin();
     let mut input = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut input, PollTimeout::from(TURN.as_millis() as u16)) {
+    match poll(&mut input, PollTimeout::from(POLL_INTERVAL.as_millis() as u16)) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(error) => return Err(error.into()),
     }
@@ -122,10 +136,10 @@ fn wait() -> io::Result<bool> {
     Ok(!seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
 }
 
-/// The key of an input. What is none, as a resize, needs only a new frame.
-fn pressed(input: &Input) -> Option<Key> {
+/// Returns the key of an input; other inputs, such as a resize, only need a new frame.
+fn key_press(input: &Input) -> Option<KeyPress> {
     match input {
-        Input::Key(event) => Key::of(*event),
+        Input::Key(event) => KeyPress::of(*event),
         _ => None,
     }
 }

@@ -1,19 +1,19 @@
-//! The first view: services, and below each its real servers.
+//! The view of services, each with its real servers.
 
 use super::number::{count, percent};
-use super::state::Id;
-use super::table::{self, Column, Side, Sort};
+use super::row_id::RowId;
+use super::table::{self, Column, Side, SortOrder};
 use crate::control::api;
 use ratatui::style::{Color, Style};
 use ratatui::text::Line;
 
-/// A service, or one of its real servers.
+/// A row: a service, or one of its real servers.
 #[derive(Clone, Debug)]
-pub(super) struct Member<'a> {
+pub(super) struct ServiceLine<'a> {
     pub(super) service: &'a api::Service,
-    /// Nothing for the service itself.
+    /// `None` for the service itself.
     pub(super) server: Option<&'a api::Server>,
-    /// Active and inactive connections, and weight, of all servers of the service.
+    /// Sums over all servers of the service.
     sums: Sums,
 }
 
@@ -34,11 +34,11 @@ impl Sums {
     }
 }
 
-impl Member<'_> {
-    pub(super) fn id(&self) -> Id {
+impl ServiceLine<'_> {
+    pub(super) fn id(&self) -> RowId {
         match self.server {
-            Some(server) => Id::Server(self.service.address, server.address),
-            None => Id::Service(self.service.address),
+            Some(server) => RowId::Server(self.service.address, server.address),
+            None => RowId::Service(self.service.address),
         }
     }
 
@@ -66,14 +66,14 @@ impl Member<'_> {
         self.server.map_or(&self.service.state, |server| &server.state)
     }
 
-    /// Its share of the service's connections; 0 where there are none.
+    /// Share of the service's connections; 0 without connections.
     fn share(&self) -> f64 {
-        part(self.active() + self.inactive(), self.sums.active + self.sums.inactive)
+        fraction(self.active() + self.inactive(), self.sums.active + self.sums.inactive)
     }
 
-    /// Its share of the service's weight.
-    fn due(&self) -> f64 {
-        part(self.weight(), self.sums.weight)
+    /// Share of the service's weight.
+    fn weight_share(&self) -> f64 {
+        fraction(self.weight(), self.sums.weight)
     }
 
     fn name(&self) -> String {
@@ -84,18 +84,18 @@ impl Member<'_> {
     }
 }
 
-fn part(of: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { of as f64 / whole as f64 }
+fn fraction(part: u64, total: u64) -> f64 {
+    if total == 0 { 0.0 } else { part as f64 / total as f64 }
 }
 
-/// Every service followed by its servers; both are sorted the same way.
-pub(super) fn members<'a>(services: &'a [api::Service], sort: Sort) -> Vec<Member<'a>> {
+/// Returns the rows of all services, each followed by its servers, both in the same order.
+pub(super) fn rows<'a>(services: &'a [api::Service], sort: SortOrder) -> Vec<ServiceLine<'a>> {
     let columns = columns(0);
-    let member = |service, server| Member { service, server, sums: Sums::of(service) };
+    let member = |service, server| ServiceLine { service, server, sums: Sums::of(service) };
     let mut heads: Vec<_> = services.iter().map(|service| member(service, None)).collect();
     sort.arrange(&mut heads, &columns);
-    let group = |head: Member<'a>| {
-        let one = |server| Member { server: Some(server), ..head.clone() };
+    let group = |head: ServiceLine<'a>| {
+        let one = |server| ServiceLine { server: Some(server), ..head.clone() };
         let mut servers: Vec<_> = head.service.servers.iter().map(one).collect();
         sort.arrange(&mut servers, &columns);
         std::iter::once(head).chain(servers).collect::<Vec<_>>()
@@ -103,9 +103,9 @@ pub(super) fn members<'a>(services: &'a [api::Service], sort: Sort) -> Vec<Membe
     heads.into_iter().flat_map(group).collect()
 }
 
-/// The columns, with a bar of `bar` cells.
-pub(super) fn columns<'a>(bar: usize) -> Vec<Column<Member<'a>>> {
-    type M<'a> = Member<'a>;
+/// Returns the columns, with a bar of `bar` cells.
+pub(super) fn columns<'a>(bar: usize) -> Vec<Column<ServiceLine<'a>>> {
+    type M<'a> = ServiceLine<'a>;
     let share = Column::number("Share", bar, M::share, |member, width| gauge(member, width));
     let state = Column::words("State", 11, |member: &M<'a>, _| member.state().to_owned());
     vec![
@@ -120,9 +120,9 @@ pub(super) fn columns<'a>(bar: usize) -> Vec<Column<Member<'a>>> {
     ]
 }
 
-/// Columns of weight and share: on a service's line its name reaches over them.
+/// Columns that the name of a service covers: weight and share.
 const SPANNED: usize = 2;
-/// Cells of a bar, at least and at most.
+/// Range of the width of a bar, in cells.
 const BAR: std::ops::RangeInclusive<usize> = 5..=30;
 
 /// Widths of the name and of the bar in a line of `width` cells.
@@ -134,27 +134,27 @@ pub(super) struct Widths {
 }
 
 impl Widths {
-    pub(super) fn new<'a>(members: impl Iterator<Item = &'a Member<'a>>, width: usize) -> Self {
+    pub(super) fn new<'a>(members: impl Iterator<Item = &'a ServiceLine<'a>>, width: usize) -> Self {
         let others: usize = columns(0).iter().map(|column| column.width + 1).sum();
         let room = width.saturating_sub(others);
         let servers = members.filter(|member| member.server.is_some());
-        // The mark of the selected line stands before the name.
+        // The mark of the selected row precedes the name.
         let longest = servers.map(|server| server.name().chars().count() + 1).max().unwrap_or(0).max(18);
         let name = longest.min(room.saturating_sub(*BAR.start()).max(18));
         Self { name, bar: room.saturating_sub(name).clamp(*BAR.start(), *BAR.end()), line: width }
     }
 
-    fn columns<'a>(self) -> Vec<Column<Member<'a>>> {
-        table::fitting(columns(self.bar), self.name, self.line)
+    fn columns<'a>(self) -> Vec<Column<ServiceLine<'a>>> {
+        table::fit_columns(columns(self.bar), self.name, self.line)
     }
 }
 
-pub(super) fn headings(widths: Widths, sort: Sort) -> Line<'static> {
+pub(super) fn headings(widths: Widths, sort: SortOrder) -> Line<'static> {
     table::headings("Service, server", widths.name, &widths.columns(), sort)
 }
 
-/// A line of the view; `mark` is its first character.
-pub(super) fn line(member: &Member<'_>, widths: Widths, mark: char) -> Line<'static> {
+/// Renders a row; `mark` is its first character.
+pub(super) fn line(member: &ServiceLine<'_>, widths: Widths, mark: char) -> Line<'static> {
     let columns = widths.columns();
     if member.server.is_some() {
         let name = format!("{mark}{}", table::cut_start(&member.name(), widths.name.saturating_sub(1)));
@@ -165,13 +165,13 @@ pub(super) fn line(member: &Member<'_>, widths: Widths, mark: char) -> Line<'sta
     table::line(&format!("{mark}{}", member.name()), width, member, &columns[spanned..])
 }
 
-/// A bar of the share of connections, with a stroke where the share of weight is.
-fn gauge(member: &Member<'_>, width: usize) -> String {
+/// Renders the share of connections as a bar, with a stroke at the share of weight.
+fn gauge(member: &ServiceLine<'_>, width: usize) -> String {
     const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let eighths = (member.share() * width as f64 * 8.0).round() as usize;
-    let due = ((member.due() * width as f64) as usize).min(width.saturating_sub(1));
+    let stroke = ((member.weight_share() * width as f64) as usize).min(width.saturating_sub(1));
     let cell = |index: usize| match eighths.saturating_sub(index * 8) {
-        _ if index == due => '│',
+        _ if index == stroke => '│',
         8.. => '█',
         rest => EIGHTHS[rest],
     };
@@ -186,8 +186,8 @@ fn state_style(state: &str) -> Style {
     }
 }
 
-/// All that is known of a member, a line each.
-pub(super) fn details(member: &Member<'_>) -> Vec<String> {
+/// Returns the details of a row as lines.
+pub(super) fn details(member: &ServiceLine<'_>) -> Vec<String> {
     let stats = member.stats();
     let totals = format!(
         "since start: {} connections, {} packets, {} bytes",
@@ -200,22 +200,25 @@ pub(super) fn details(member: &Member<'_>) -> Vec<String> {
     vec![head, more, totals]
 }
 
-fn about_server(member: &Member<'_>, server: &api::Server) -> [String; 2] {
+fn about_server(member: &ServiceLine<'_>, server: &api::Server) -> [String; 2] {
     let mac = server.mac.as_ref().map_or(String::new(), |mac| format!(" at {mac}"));
     let ramp = server.ramp.map_or(String::new(), |part| format!(", {part} % of its weight counts so far"));
     let limits = match (server.upper_threshold, server.lower_threshold) {
         (0, _) => "no thresholds".to_owned(),
         (upper, lower) => format!("thresholds {lower} to {upper}"),
     };
-    let shares =
-        format!("{} of the connections, {} of the weight", percent(member.share()), percent(member.due()));
+    let shares = format!(
+        "{} of the connections, {} of the weight",
+        percent(member.share()),
+        percent(member.weight_share())
+    );
     [
         format!("{}: {}{mac}{ramp}", server.address, server.state),
         format!("{shares}; {limits}, {} persistent", server.persistent),
     ]
 }
 
-fn about_service(member: &Member<'_>) -> [String; 2] {
+fn about_service(member: &ServiceLine<'_>) -> [String; 2] {
     let service = member.service;
     let flags = service.scheduler_flags.iter().map(|flag| format!(", {flag}")).collect::<String>();
     let persistence = service.persistence.as_ref().map_or("not persistent".to_owned(), |persistence| {
@@ -244,27 +247,27 @@ mod tests {
     fn gauges(servers: &[(u16, u32)], width: usize) -> Vec<String> {
         let servers = servers.iter().map(|&(weight, active)| server("10.0.0.1:80", weight, active)).collect();
         let services = [service("192.0.2.10:80", servers)];
-        members(&services, Sort::default()).iter().skip(1).map(|member| gauge(member, width)).collect()
+        rows(&services, SortOrder::default()).iter().skip(1).map(|member| gauge(member, width)).collect()
     }
 
     #[test]
-    fn bars_show_connections_and_the_stroke_weight() {
+    fn bars_have_a_stroke_at_the_weight() {
         assert_eq!(gauges(&[(1, 10), (1, 10)], 8), ["████│   ", "████│   "]);
         assert_eq!(gauges(&[(3, 1), (1, 3)], 8), ["██    │ ", "██│███  "]);
         assert_eq!(gauges(&[(1, 1), (1, 63)], 8), ["▏   │   ", "████│██▉"]);
     }
 
     #[test]
-    fn what_counts_of_a_server_that_starts_slowly_is_said() {
+    fn slow_start_is_shown() {
         let starting = api::Server { ramp: Some(35), ..server("10.0.0.2:80", 1, 0) };
         let services = [service("192.0.2.10:80", vec![server("10.0.0.1:80", 1, 9), starting])];
-        let said = |at: usize| details(&members(&services, Sort::default())[at])[0].clone();
-        assert_eq!(said(1), "10.0.0.1:80: reachable at 02:00:00:00:00:01");
-        assert_eq!(said(2), "10.0.0.2:80: reachable at 02:00:00:00:00:01, 35 % of its weight counts so far");
+        let head = |at: usize| details(&rows(&services, SortOrder::default())[at])[0].clone();
+        assert_eq!(head(1), "10.0.0.1:80: reachable at 02:00:00:00:00:01");
+        assert_eq!(head(2), "10.0.0.2:80: reachable at 02:00:00:00:00:01, 35 % of its weight counts so far");
     }
 
     #[test]
-    fn bars_of_nothing_are_empty() {
+    fn bars_without_connections_are_empty() {
         assert_eq!(gauges(&[(1, 0), (0, 0)], 4), ["   │", "│   "]);
         assert_eq!(gauges(&[(0, 7)], 4), ["│███"]);
         assert_eq!(gauges(&[(1, 7)], 0), [""]);
@@ -276,13 +279,13 @@ mod tests {
         let two = service("192.0.2.20:80", vec![server("10.0.0.3:80", 7, 50)]);
         let services = [one, two];
         let names = |sort| -> Vec<_> {
-            members(&services, sort).iter().map(|member| member.name().trim().to_owned()).collect()
+            rows(&services, sort).iter().map(|member| member.name().trim().to_owned()).collect()
         };
         let by_name =
             ["TCP 192.0.2.10:80 wlc", "10.0.0.1:80", "10.0.0.2:80", "TCP 192.0.2.20:80 wlc", "10.0.0.3:80"];
-        assert_eq!(names(Sort::default()), by_name);
+        assert_eq!(names(SortOrder::default()), by_name);
         let by_active =
             ["TCP 192.0.2.20:80 wlc", "10.0.0.3:80", "TCP 192.0.2.10:80 wlc", "10.0.0.2:80", "10.0.0.1:80"];
-        assert_eq!(names(Sort { column: 3, reversed: false }), by_active);
+        assert_eq!(names(SortOrder { column: 3, reversed: false }), by_active);
     }
 }

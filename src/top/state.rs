@@ -1,52 +1,30 @@
-//! The screen's state, and what keys and answers make of it.
+//! State of the screen, changed by keys and answers.
 
-use super::drops::{self, Dropped};
-use super::rates::{self, Rates};
-use super::services::{self, Member};
-use super::table::Sort;
-use super::workers::{self, Busy};
-use super::{Drain, Key, Sample};
+use super::director::{DrainRequest, Sample};
+use super::drops::{self, DropLine};
+use super::event::{ScreenAction, ScreenEvent};
+use super::keys::KeyPress;
+use super::rates::{self, SampleRates};
+use super::row_id::RowId;
+use super::services::{self, ServiceLine};
+use super::table::SortOrder;
+use super::workers::{self, WorkerLine};
 use crate::control::api;
 use crate::model::ServiceAddress;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Lines that PgUp and PgDn go.
+/// Rows per PgUp and PgDn.
 const PAGE: isize = 10;
 
-/// What happens to the screen.
-#[derive(Clone, Debug)]
-pub(super) enum Event {
-    /// It is so late, from the program's start.
-    Time(Duration),
-    /// The director has answered.
-    Sample(Sample),
-    /// The director has not answered, for this reason.
-    Gone(String),
-    /// How a drain began.
-    Drained(Drain, Result<(), String>),
-    /// A key was pressed.
-    Key(Key),
-}
-
-/// What the screen wants done.
+/// The views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Ask the director to drain a server, and answer with [`Event::Drained`].
-    Drain(Drain),
-    /// End.
-    Quit,
-}
-
-/// What is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum ViewKind {
     Services,
     Workers,
     Drops,
 }
 
-impl View {
+impl ViewKind {
     pub(super) const ALL: [Self; 3] = [Self::Services, Self::Workers, Self::Drops];
 
     pub(super) fn name(self) -> &'static str {
@@ -58,82 +36,72 @@ impl View {
     }
 }
 
-/// What keys are for at the moment.
+/// Meaning of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Looking around.
-    Look,
-    /// Reading the help.
+pub(super) enum InputMode {
+    /// Navigation.
+    Browse,
+    /// The help is shown; any key returns.
     Help,
-    /// Asked whether to drain.
-    Ask(Drain),
+    /// The question before a drain.
+    ConfirmDrain(DrainRequest),
 }
 
-/// What a line is about, whatever its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Id {
-    Service(ServiceAddress),
-    Server(ServiceAddress, SocketAddr),
-    Worker(usize),
-    Drop(String),
-}
-
-/// A line of a view.
+/// A row of a view.
 #[derive(Clone, Debug)]
-pub(super) enum Item<'a> {
-    Member(Member<'a>),
-    Busy(Busy<'a>),
-    Port(&'a api::Worker, &'a api::Port),
-    Dropped(Dropped<'a>),
+pub(super) enum ListRow<'a> {
+    Service(ServiceLine<'a>),
+    Worker(WorkerLine<'a>),
+    Queue(&'a api::Worker, &'a api::Port),
+    Drop(DropLine<'a>),
 }
 
-impl Item<'_> {
-    /// Nothing for lines that cannot be selected.
-    pub(super) fn id(&self) -> Option<Id> {
+impl ListRow<'_> {
+    /// Returns the identity of a row; `None` if it cannot be selected.
+    pub(super) fn id(&self) -> Option<RowId> {
         match self {
-            Self::Member(member) => Some(member.id()),
-            Self::Busy(busy) => Some(Id::Worker(busy.worker.worker)),
-            Self::Port(..) => None,
-            Self::Dropped(dropped) => Some(Id::Drop(dropped.drop.reason.clone())),
+            Self::Service(member) => Some(member.id()),
+            Self::Worker(busy) => Some(RowId::Worker(busy.worker.worker)),
+            Self::Queue(..) => None,
+            Self::Drop(dropped) => Some(RowId::Drop(dropped.drop.reason.clone())),
         }
     }
 }
 
-/// Each view has its own selected line and order.
+/// Selected row and order of a view.
 #[derive(Clone, Debug, Default)]
-struct Look {
-    selected: Option<Id>,
-    /// Its place among the lines that can be selected: kept for when it is gone.
-    place: usize,
-    sort: Sort,
+struct Selection {
+    selected: Option<RowId>,
+    /// Index among selectable rows, used once the selected row has disappeared.
+    index: usize,
+    sort: SortOrder,
 }
 
-/// All that a frame is drawn from.
+/// State of the screen; a frame depends on nothing else.
 #[derive(Clone, Debug)]
-pub(super) struct State {
+pub(super) struct ScreenState {
     pub(super) socket: String,
     pub(super) interval: Duration,
     pub(super) now: Duration,
     pub(super) sample: Sample,
-    pub(super) rates: Rates,
-    /// Why the director is gone, if it is.
-    pub(super) gone: Option<String>,
-    pub(super) view: View,
-    /// The only service that is shown.
+    pub(super) rates: SampleRates,
+    /// Reason why the last request failed.
+    pub(super) failure: Option<String>,
+    pub(super) view: ViewKind,
+    /// The only service shown, if zoomed.
     pub(super) zoom: Option<ServiceAddress>,
-    pub(super) mode: Mode,
-    /// What there is to say until the next key.
+    pub(super) mode: InputMode,
+    /// Message until the next key.
     pub(super) note: Option<String>,
-    /// Whether drop reasons are shown that do not move.
+    /// Shows all drop reasons, not only changed ones.
     pub(super) all_drops: bool,
-    /// Drops when the screen began; empty after the director began anew.
+    /// Drops at the start of the screen; empty after a restart of the director.
     baseline: Vec<api::Drops>,
-    looks: [Look; 3],
+    selections: [Selection; 3],
 }
 
-impl State {
-    /// The state at the start: `first` is what the director at `socket` says, and is asked again
-    /// every `interval`.
+impl ScreenState {
+    /// Makes the initial state from the first sample of the director at `socket`.
     pub(super) fn new(socket: &str, interval: Duration, first: Sample) -> Self {
         let mut state = Self {
             socket: socket.to_owned(),
@@ -141,223 +109,225 @@ impl State {
             now: first.at,
             baseline: first.drops.clone(),
             sample: first,
-            rates: Rates::default(),
-            gone: None,
-            view: View::Services,
+            rates: SampleRates::default(),
+            failure: None,
+            view: ViewKind::Services,
             zoom: None,
-            mode: Mode::Look,
+            mode: InputMode::Browse,
             note: None,
             all_drops: false,
-            looks: Default::default(),
+            selections: Default::default(),
         };
-        state.settle();
+        state.restore_selection();
         state
     }
 
-    /// The state after `event`, and what is to be done.
-    pub(super) fn apply(&mut self, event: Event) -> Option<Order> {
+    /// Applies an event; returns the action that follows.
+    pub(super) fn apply(&mut self, event: ScreenEvent) -> Option<ScreenAction> {
         match event {
-            Event::Time(now) => self.now = now,
-            Event::Sample(sample) => self.take(sample),
-            Event::Gone(why) => self.gone = Some(why),
-            Event::Drained(drain, result) => self.note = Some(outcome(&drain, result)),
-            Event::Key(key) => return self.press(key),
+            ScreenEvent::Time(now) => self.now = now,
+            ScreenEvent::Sample(sample) => self.apply_sample(sample),
+            ScreenEvent::NoAnswer(reason) => self.failure = Some(reason),
+            ScreenEvent::Drained(drain, result) => self.note = Some(outcome(&drain, result)),
+            ScreenEvent::Key(key) => return self.press(key),
         }
         None
     }
 
-    /// The same with all of `view`.
-    pub(super) fn showing(&self, view: View) -> Self {
+    /// Returns a copy that shows all of `view`.
+    pub(super) fn showing(&self, view: ViewKind) -> Self {
         Self { view, zoom: None, ..self.clone() }
     }
 
-    /// The lines of the view, in order.
-    pub(super) fn items(&self) -> Vec<Item<'_>> {
+    /// Returns the rows of the view, in order.
+    pub(super) fn items(&self) -> Vec<ListRow<'_>> {
         match self.view {
-            View::Services => self.members().into_iter().map(Item::Member).collect(),
-            View::Workers => self.busy(),
-            View::Drops => self.dropped().into_iter().map(Item::Dropped).collect(),
+            ViewKind::Services => self.service_lines().into_iter().map(ListRow::Service).collect(),
+            ViewKind::Workers => self.worker_lines(),
+            ViewKind::Drops => self.drop_lines().into_iter().map(ListRow::Drop).collect(),
         }
     }
 
-    /// The place of the selected line among `items`; the first if there is none.
-    pub(super) fn place_in(&self, items: &[Item<'_>]) -> usize {
-        let selected = self.look().selected.as_ref();
-        let is_selected = |item: &Item<'_>| selected.is_some() && item.id().as_ref() == selected;
+    /// Returns the index of the selected row among `items`; 0 without a selection.
+    pub(super) fn selected_index(&self, items: &[ListRow<'_>]) -> usize {
+        let selected = self.selection().selected.as_ref();
+        let is_selected = |item: &ListRow<'_>| selected.is_some() && item.id().as_ref() == selected;
         items.iter().position(is_selected).unwrap_or(0)
     }
 
-    pub(super) fn sort(&self) -> Sort {
-        self.look().sort
+    pub(super) fn sort(&self) -> SortOrder {
+        self.selection().sort
     }
 
-    /// True if the director is late with its answer, though not known to be gone.
+    /// Whether an answer is overdue.
     pub(super) fn is_late(&self) -> bool {
         self.age() > (self.interval * 3).max(Duration::from_secs(3))
     }
 
-    /// How old the figures are.
+    /// Returns the age of the sample.
     pub(super) fn age(&self) -> Duration {
         self.now.saturating_sub(self.sample.at)
     }
 
-    fn members(&self) -> Vec<Member<'_>> {
+    fn service_lines(&self) -> Vec<ServiceLine<'_>> {
         let services = &self.sample.services.services;
         let zoomed = self.zoom.and_then(|zoom| services.iter().position(|service| service.address == zoom));
         let shown = zoomed.map_or(&services[..], |at| &services[at..=at]);
-        services::members(shown, self.sort())
+        services::rows(shown, self.sort())
     }
 
-    fn busy<'a>(&'a self) -> Vec<Item<'a>> {
-        let workers = workers::busy(&self.sample.workers, &self.rates.workers, self.sort());
-        let lines = |busy: Busy<'a>| {
+    fn worker_lines<'a>(&'a self) -> Vec<ListRow<'a>> {
+        let workers = workers::rows(&self.sample.workers, &self.rates.workers, self.sort());
+        let lines = |busy: WorkerLine<'a>| {
             let worker = busy.worker;
-            let ports = worker.ports.iter().map(move |port| Item::Port(worker, port));
-            std::iter::once(Item::Busy(busy)).chain(ports)
+            let ports = worker.ports.iter().map(move |port| ListRow::Queue(worker, port));
+            std::iter::once(ListRow::Worker(busy)).chain(ports)
         };
         workers.into_iter().flat_map(lines).collect()
     }
 
-    fn dropped(&self) -> Vec<Dropped<'_>> {
-        let all = drops::dropped(&self.sample.drops, &self.baseline, &self.rates.drops, self.sort());
+    fn drop_lines(&self) -> Vec<DropLine<'_>> {
+        let all = drops::rows(&self.sample.drops, &self.baseline, &self.rates.drops, self.sort());
         all.into_iter().filter(|line| self.all_drops || line.since > 0).collect()
     }
 
-    fn look(&self) -> &Look {
-        &self.looks[self.view as usize]
+    fn selection(&self) -> &Selection {
+        &self.selections[self.view as usize]
     }
 
-    fn look_mut(&mut self) -> &mut Look {
-        &mut self.looks[self.view as usize]
+    fn selection_mut(&mut self) -> &mut Selection {
+        &mut self.selections[self.view as usize]
     }
 
-    fn take(&mut self, sample: Sample) {
-        self.rates = Rates::between(&self.sample, &sample);
-        if rates::began_anew(&self.sample, &sample) {
+    fn apply_sample(&mut self, sample: Sample) {
+        self.rates = SampleRates::between(&self.sample, &sample);
+        if rates::restarted(&self.sample, &sample) {
             self.baseline.clear();
         }
         self.now = self.now.max(sample.at);
         self.sample = sample;
-        self.gone = None;
+        self.failure = None;
         if let Some(zoom) = self.zoom
             && !self.sample.services.services.iter().any(|service| service.address == zoom)
         {
             self.zoom = None;
             self.note = Some(format!("{zoom} is no longer a service of this director"));
         }
-        self.settle();
+        self.restore_selection();
     }
 
-    fn press(&mut self, key: Key) -> Option<Order> {
+    fn press(&mut self, key: KeyPress) -> Option<ScreenAction> {
         self.note = None;
         match self.mode {
-            _ if key == Key::Interrupt => return Some(Order::Quit),
-            Mode::Look => return self.command(key),
-            Mode::Help => self.mode = Mode::Look,
-            Mode::Ask(drain) => return self.answer(key, drain),
+            _ if key == KeyPress::Interrupt => return Some(ScreenAction::Quit),
+            InputMode::Browse => return self.command(key),
+            InputMode::Help => self.mode = InputMode::Browse,
+            InputMode::ConfirmDrain(drain) => return self.answer(key, drain),
         }
         None
     }
 
-    fn answer(&mut self, key: Key, drain: Drain) -> Option<Order> {
+    fn answer(&mut self, key: KeyPress, drain: DrainRequest) -> Option<ScreenAction> {
         match key {
-            Key::Char('y' | 'Y') => {
-                self.mode = Mode::Look;
+            KeyPress::Char('y' | 'Y') => {
+                self.mode = InputMode::Browse;
                 self.note = Some(format!("asking for a drain of {} …", drain.server));
-                Some(Order::Drain(drain))
+                Some(ScreenAction::Drain(drain))
             }
-            Key::Char('n' | 'N') | Key::Escape => {
-                self.mode = Mode::Look;
+            KeyPress::Char('n' | 'N') | KeyPress::Escape => {
+                self.mode = InputMode::Browse;
                 None
             }
-            Key::Char(sign) => {
-                self.mode = Mode::Ask(sign.to_digit(10).map_or(drain, |digit| drain.typed(digit)));
+            KeyPress::Char(sign) => {
+                self.mode = InputMode::ConfirmDrain(
+                    sign.to_digit(10).map_or(drain, |digit| drain.digit_typed(digit)),
+                );
                 None
             }
-            Key::Backspace => {
-                self.mode = Mode::Ask(drain.erased());
+            KeyPress::Backspace => {
+                self.mode = InputMode::ConfirmDrain(drain.digit_erased());
                 None
             }
             _ => None,
         }
     }
 
-    fn command(&mut self, key: Key) -> Option<Order> {
+    fn command(&mut self, key: KeyPress) -> Option<ScreenAction> {
         match key {
-            Key::Char('q') => return Some(Order::Quit),
-            Key::Char('?') => self.mode = Mode::Help,
-            Key::Char('d') => self.ask(),
-            Key::Char('a') => self.all_drops = !self.all_drops,
-            Key::Char('s') => self.look_mut().sort = self.next_sort(),
-            Key::Char('r') => self.look_mut().sort.reversed ^= true,
-            Key::Enter | Key::Char('z') => self.zoom_in(),
-            Key::Escape => self.zoom = None,
-            Key::Left | Key::Char('h') => self.turn(View::ALL.len() - 1),
-            Key::Right | Key::Char('l') => self.turn(1),
-            _ => self.go(key),
+            KeyPress::Char('q') => return Some(ScreenAction::Quit),
+            KeyPress::Char('?') => self.mode = InputMode::Help,
+            KeyPress::Char('d') => self.ask_to_drain(),
+            KeyPress::Char('a') => self.all_drops = !self.all_drops,
+            KeyPress::Char('s') => self.selection_mut().sort = self.next_sort(),
+            KeyPress::Char('r') => self.selection_mut().sort.reversed ^= true,
+            KeyPress::Enter | KeyPress::Char('z') => self.zoom_in(),
+            KeyPress::Escape => self.zoom = None,
+            KeyPress::Left | KeyPress::Char('h') => self.switch_view(ViewKind::ALL.len() - 1),
+            KeyPress::Right | KeyPress::Char('l') => self.switch_view(1),
+            _ => self.move_selection(key),
         }
-        self.settle();
+        self.restore_selection();
         None
     }
 
-    fn go(&mut self, key: Key) {
+    fn move_selection(&mut self, key: KeyPress) {
         let by = match key {
-            Key::Up | Key::Char('k') => -1,
-            Key::Down | Key::Char('j') => 1,
-            Key::PageUp => -PAGE,
-            Key::PageDown => PAGE,
-            Key::Home => isize::MIN,
-            Key::End => isize::MAX,
+            KeyPress::Up | KeyPress::Char('k') => -1,
+            KeyPress::Down | KeyPress::Char('j') => 1,
+            KeyPress::PageUp => -PAGE,
+            KeyPress::PageDown => PAGE,
+            KeyPress::Home => isize::MIN,
+            KeyPress::End => isize::MAX,
             _ => return,
         };
-        let look = self.look_mut();
-        look.place = look.place.saturating_add_signed(by);
-        look.selected = None;
+        let selection = self.selection_mut();
+        selection.index = selection.index.saturating_add_signed(by);
+        selection.selected = None;
     }
 
-    fn turn(&mut self, by: usize) {
-        self.view = View::ALL[(self.view as usize + by) % View::ALL.len()];
+    fn switch_view(&mut self, by: usize) {
+        self.view = ViewKind::ALL[(self.view as usize + by) % ViewKind::ALL.len()];
     }
 
-    fn next_sort(&self) -> Sort {
+    fn next_sort(&self) -> SortOrder {
         match self.view {
-            View::Services => self.sort().next(&services::columns(0)),
-            View::Workers => self.sort().next(&workers::columns()),
-            View::Drops => self.sort().next(&drops::columns(0)),
+            ViewKind::Services => self.sort().next(&services::columns(0)),
+            ViewKind::Workers => self.sort().next(&workers::columns()),
+            ViewKind::Drops => self.sort().next(&drops::columns(0)),
         }
     }
 
     fn zoom_in(&mut self) {
-        if let Some(Id::Service(service) | Id::Server(service, _)) = self.look().selected {
+        if let Some(RowId::Service(service) | RowId::Server(service, _)) = self.selection().selected {
             self.zoom = Some(service);
         }
     }
 
-    fn ask(&mut self) {
-        match self.look().selected {
-            Some(Id::Server(service, server)) => {
-                self.mode = Mode::Ask(Drain { service, server, deadline: None });
+    fn ask_to_drain(&mut self) {
+        match self.selection().selected {
+            Some(RowId::Server(service, server)) => {
+                self.mode = InputMode::ConfirmDrain(DrainRequest { service, server, deadline: None });
             }
             _ => self.note = Some("select a real server first, in the view of services".to_owned()),
         }
     }
 
-    /// Finds the selected line again; if it is gone, the one in its place is selected.
-    fn settle(&mut self) {
-        let ids: Vec<_> = self.items().iter().filter_map(Item::id).collect();
-        let look = self.look_mut();
-        let found = look.selected.as_ref().and_then(|id| ids.iter().position(|other| other == id));
-        look.place = found.unwrap_or(look.place).min(ids.len().saturating_sub(1));
-        look.selected = ids.get(look.place).cloned();
+    /// Restores the selection after a change of the rows; a removed row is replaced by the one at its index.
+    fn restore_selection(&mut self) {
+        let ids: Vec<_> = self.items().iter().filter_map(ListRow::id).collect();
+        let selection = self.selection_mut();
+        let found = selection.selected.as_ref().and_then(|id| ids.iter().position(|other| other == id));
+        selection.index = found.unwrap_or(selection.index).min(ids.len().saturating_sub(1));
+        selection.selected = ids.get(selection.index).cloned();
     }
 }
 
-fn outcome(drain: &Drain, result: Result<(), String>) -> String {
+fn outcome(drain: &DrainRequest, result: Result<(), String>) -> String {
     let latest = drain.deadline.map_or(String::new(), |seconds| format!(", in {seconds} s at the latest"));
     match result {
         Ok(()) => {
             format!("{} gets no new connections, and is removed once it has none{latest}", drain.server)
         }
-        Err(why) => format!("{} is not drained: {why}", drain.server),
+        Err(reason) => format!("{} is not drained: {reason}", drain.server),
     }
 }

@@ -1,31 +1,31 @@
-//! Tables: columns that know how to sort and to write their cells.
+//! Tables: columns with their sort keys and cells.
 
 use ratatui::style::{Style, Stylize};
 use ratatui::text::{Line, Span};
 use std::ops::Range;
 
-/// The side of its column that a cell stands on.
+/// Alignment of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
     Right,
 }
 
-/// A column of a table of `T`; the name of a line is none.
+/// A column of a table of `T`, besides the name of the row.
 pub(super) struct Column<T> {
     pub(super) heading: &'static str,
-    /// In cells of the terminal, without the one to its left.
+    /// In cells of the terminal, without the space on its left.
     pub(super) width: usize,
     pub(super) side: Side,
-    /// What to sort by, largest first; nothing if it makes no order.
+    /// Sort key, largest first; `None`: not sortable.
     pub(super) key: Option<fn(&T) -> f64>,
-    /// The text, for so many cells.
+    /// Text for a width in cells.
     pub(super) cell: fn(&T, usize) -> String,
     pub(super) style: fn(&T) -> Style,
 }
 
 impl<T> Column<T> {
-    /// A column of numbers.
+    /// Makes a column of numbers.
     pub(super) fn number(
         heading: &'static str,
         width: usize,
@@ -35,7 +35,7 @@ impl<T> Column<T> {
         Self { heading, width, side: Side::Right, key: Some(key), cell, style: |_| Style::new() }
     }
 
-    /// A column of words, which make no order.
+    /// Makes a column of words, which is not sortable.
     pub(super) fn words(heading: &'static str, width: usize, cell: fn(&T, usize) -> String) -> Self {
         Self { heading, width, side: Side::Left, key: None, cell, style: |_| Style::new() }
     }
@@ -46,24 +46,24 @@ impl<T> Column<T> {
     }
 }
 
-/// How a table is sorted.
+/// Column and direction of sorting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sort {
+pub(super) struct SortOrder {
     /// 0 for the name, else a column counted from 1.
     pub(super) column: usize,
-    /// Against what is usual: names and the director's order forwards, numbers largest first.
+    /// Reverses the default: the director's order for names, largest first for numbers.
     pub(super) reversed: bool,
 }
 
-impl Sort {
-    /// By the next column that makes an order; after the last by name again.
+impl SortOrder {
+    /// Returns the next sortable column, after the last the name.
     pub(super) fn next<T>(self, columns: &[Column<T>]) -> Self {
         let later = columns.iter().enumerate().skip(self.column);
         let next = later.filter(|(_, column)| column.key.is_some()).map(|(index, _)| index + 1).next();
         Self { column: next.unwrap_or(0), reversed: false }
     }
 
-    /// Sorts; equals stay in the order that they come in.
+    /// Sorts rows; the sort is stable.
     pub(super) fn arrange<T>(self, items: &mut [T], columns: &[Column<T>]) {
         let key = self.column.checked_sub(1).and_then(|index| columns.get(index)?.key);
         if let Some(key) = key {
@@ -74,7 +74,7 @@ impl Sort {
         }
     }
 
-    /// The mark of column `column`, or the space where it would be.
+    /// Returns the mark of a column heading, or a space.
     fn mark(self, column: usize) -> char {
         match (self.column == column, self.reversed == (column == 0)) {
             (false, _) => ' ',
@@ -84,8 +84,8 @@ impl Sort {
     }
 }
 
-/// The columns that fit into `width` beside a name of `name` cells, from the left.
-pub(super) fn fitting<T>(columns: Vec<Column<T>>, name: usize, width: usize) -> Vec<Column<T>> {
+/// Returns the leading columns that fit into `width` beside a name of `name` cells.
+pub(super) fn fit_columns<T>(columns: Vec<Column<T>>, name: usize, width: usize) -> Vec<Column<T>> {
     let mut left = width.saturating_sub(name);
     let fits = |column: &Column<T>| {
         let fits = left > column.width;
@@ -95,13 +95,13 @@ pub(super) fn fitting<T>(columns: Vec<Column<T>>, name: usize, width: usize) -> 
     columns.into_iter().take_while(fits).collect()
 }
 
-/// The headings, with a mark at what is sorted by.
-pub(super) fn headings<T>(name: &str, width: usize, columns: &[Column<T>], sort: Sort) -> Line<'static> {
+/// Renders the headings, with a mark at the sorted column.
+pub(super) fn headings<T>(name: &str, width: usize, columns: &[Column<T>], sort: SortOrder) -> Line<'static> {
     let name = aligned(&format!(" {name}{}", sort.mark(0)), width, Side::Left);
     let heading = |(index, column): (usize, &Column<T>)| {
         let heading = format!("{}{}", sort.mark(index + 1), column.heading);
         let text = aligned(&heading, column.width + 1, column.side);
-        // Where headings touch, the mark alone would not tell whose it is.
+        // Between adjacent headings the mark alone would be ambiguous.
         let style = if sort.column == index + 1 { Style::new().underlined() } else { Style::new() };
         Span::styled(text, style)
     };
@@ -109,19 +109,19 @@ pub(super) fn headings<T>(name: &str, width: usize, columns: &[Column<T>], sort:
     Line::from_iter(std::iter::once(Span::raw(name)).chain(others)).bold()
 }
 
-/// A line: its name, cut and filled up to `width`, and its cells.
+/// Renders a row: its name, cut or padded to `width`, and its cells.
 pub(super) fn line<T>(name: &str, width: usize, item: &T, columns: &[Column<T>]) -> Line<'static> {
     let name = Span::raw(aligned(name, width, Side::Left));
     Line::from_iter(std::iter::once(name).chain(columns.iter().map(|column| column.span(item))))
 }
 
-/// Those of `length` lines that are shown in `height`: `selected` in the middle, where the ends let it.
+/// Returns the visible part of `length` rows in `height`, with `selected` in the middle where possible.
 pub(super) fn window(length: usize, selected: usize, height: usize) -> Range<usize> {
     let start = selected.saturating_sub(height / 2).min(length.saturating_sub(height));
     start..length.min(start.saturating_add(height))
 }
 
-/// `text` in exactly `width` cells. Too long, words lose their end and numbers their start.
+/// Cuts or pads `text` to `width` cells; words are cut at the end, numbers at the start.
 pub(super) fn aligned(text: &str, width: usize, side: Side) -> String {
     match side {
         Side::Left => format!("{:<width$}", cut_end(text, width)),
@@ -129,7 +129,7 @@ pub(super) fn aligned(text: &str, width: usize, side: Side) -> String {
     }
 }
 
-/// At most `width` cells of `text`, from its start.
+/// Cuts `text` to `width` cells at the end.
 pub(super) fn cut_end(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -138,7 +138,7 @@ pub(super) fn cut_end(text: &str, width: usize) -> String {
     kept.chain((width > 0).then_some('…')).collect()
 }
 
-/// At most `width` cells of `text`, from its end: of addresses that is what tells them apart.
+/// Cuts `text` to `width` cells at the start; addresses differ at their end.
 pub(super) fn cut_start(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
@@ -148,7 +148,7 @@ pub(super) fn cut_start(text: &str, width: usize) -> String {
     (width > 0).then_some('…').into_iter().chain(kept).collect()
 }
 
-/// `text` in lines of at most `width` cells, broken between words where it can be.
+/// Wraps `text` between words into lines of at most `width` cells.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -175,15 +175,15 @@ mod tests {
         ]
     }
 
-    fn sorted(sort: Sort) -> [(f64, f64); 3] {
+    fn sorted(sort: SortOrder) -> [(f64, f64); 3] {
         let mut items = [(1.0, 5.0), (2.0, 4.0), (2.0, 6.0)];
         sort.arrange(&mut items, &columns());
         items
     }
 
     #[test]
-    fn sorting_goes_from_column_to_column_and_back_to_the_name() {
-        let mut sort = Sort { column: 0, reversed: true };
+    fn sort_column_cycles_back_to_the_name() {
+        let mut sort = SortOrder { column: 0, reversed: true };
         let mut passed = Vec::new();
         for _ in 0..3 {
             sort = sort.next(&columns());
@@ -194,16 +194,16 @@ mod tests {
     }
 
     #[test]
-    fn largest_come_first_and_equals_keep_their_order() {
-        assert_eq!(sorted(Sort { column: 0, reversed: false }), [(1.0, 5.0), (2.0, 4.0), (2.0, 6.0)]);
-        assert_eq!(sorted(Sort { column: 1, reversed: false }), [(2.0, 4.0), (2.0, 6.0), (1.0, 5.0)]);
-        assert_eq!(sorted(Sort { column: 3, reversed: true }), [(2.0, 4.0), (1.0, 5.0), (2.0, 6.0)]);
+    fn sort_is_stable_and_largest_first() {
+        assert_eq!(sorted(SortOrder { column: 0, reversed: false }), [(1.0, 5.0), (2.0, 4.0), (2.0, 6.0)]);
+        assert_eq!(sorted(SortOrder { column: 1, reversed: false }), [(2.0, 4.0), (2.0, 6.0), (1.0, 5.0)]);
+        assert_eq!(sorted(SortOrder { column: 3, reversed: true }), [(2.0, 4.0), (1.0, 5.0), (2.0, 6.0)]);
     }
 
     #[test]
-    fn headings_stand_above_their_cells_and_tell_the_order() {
+    fn headings_align_and_mark_the_order() {
         let by = |column, reversed| {
-            headings("Name", 8, &columns(), Sort { column, reversed }).to_string().trim_end().to_owned()
+            headings("Name", 8, &columns(), SortOrder { column, reversed }).to_string().trim_end().to_owned()
         };
         assert_eq!(by(0, false), " Name▲   First Words  Second");
         assert_eq!(by(0, true), " Name▼   First Words  Second");
@@ -213,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_do_not_fit_are_left_out() {
-        let count = |width| fitting(columns(), 8, width).len();
+    fn columns_beyond_the_width_are_left_out() {
+        let count = |width| fit_columns(columns(), 8, width).len();
         assert_eq!([count(0), count(13), count(14), count(21), count(27), count(28)], [0, 0, 1, 2, 2, 3]);
     }
 
     #[test]
-    fn the_window_holds_the_selected_line() {
+    fn window_contains_the_selected_row() {
         assert_eq!(window(5, 4, 10), 0..5);
         assert_eq!(window(100, 0, 10), 0..10);
         assert_eq!(window(100, 50, 10), 45..55);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_where_it_says_least() {
+    fn long_text_is_cut_and_wrapped() {
         assert_eq!([cut_start("10.0.0.1:80", 6), cut_end("10.0.0.1:80", 6)], ["….1:80", "10.0.…"]);
         assert_eq!([cut_start("ab", 2), cut_start("abc", 1), cut_end("abc", 0)], ["ab", "…", ""]);
         assert_eq!(wrapped("to be or  not", 5), ["to be", "or", "not"]);

@@ -1,20 +1,20 @@
-//! The second view: workers, and below each the queues that it receives from.
+//! The view of workers, each with its queues.
 
 use super::number::{count, nanoseconds, per_second};
 use super::rates::WorkerRates;
-use super::table::{self, Column, Sort};
+use super::table::{self, Column, SortOrder};
 use crate::control::api;
 use ratatui::text::Line;
 use std::collections::BTreeMap;
 
-/// A worker and what it does in a second.
+/// A row: a worker with its rates.
 #[derive(Clone, Debug)]
-pub(super) struct Busy<'a> {
+pub(super) struct WorkerLine<'a> {
     pub(super) worker: &'a api::Worker,
     rates: Option<WorkerRates>,
 }
 
-impl Busy<'_> {
+impl WorkerLine<'_> {
     fn rate(&self, of: fn(&WorkerRates) -> f64) -> Option<f64> {
         self.rates.as_ref().map(of)
     }
@@ -23,26 +23,26 @@ impl Busy<'_> {
         &self.worker.latency
     }
 
-    /// For sorting: what is unknown is less than nothing.
+    /// Sort key; an unknown rate is below 0.
     fn key(&self, of: fn(&WorkerRates) -> f64) -> f64 {
         self.rate(of).unwrap_or(-1.0)
     }
 }
 
-/// Every worker, sorted.
-pub(super) fn busy<'a>(
+/// Returns the rows of all workers, sorted.
+pub(super) fn rows<'a>(
     workers: &'a [api::Worker],
     rates: &BTreeMap<usize, WorkerRates>,
-    sort: Sort,
-) -> Vec<Busy<'a>> {
-    let one = |worker: &'a api::Worker| Busy { worker, rates: rates.get(&worker.worker).copied() };
+    sort: SortOrder,
+) -> Vec<WorkerLine<'a>> {
+    let one = |worker: &'a api::Worker| WorkerLine { worker, rates: rates.get(&worker.worker).copied() };
     let mut all: Vec<_> = workers.iter().map(one).collect();
     sort.arrange(&mut all, &columns());
     all
 }
 
-/// The columns.
-pub(super) fn columns<'a>() -> Vec<Column<Busy<'a>>> {
+/// Returns the columns.
+pub(super) fn columns<'a>() -> Vec<Column<WorkerLine<'a>>> {
     vec![
         Column::number("Frames/s", 8, |b| b.key(|r| r.received), |b, _| per_second(b.rate(|r| r.received))),
         Column::number("Drop/s", 6, |b| b.key(|r| r.dropped), |b, _| per_second(b.rate(|r| r.dropped))),
@@ -58,25 +58,25 @@ pub(super) fn columns<'a>() -> Vec<Column<Busy<'a>>> {
     ]
 }
 
-/// Room for "12 core 127" and the mark of the selected line.
+/// Width of "12 core 127" and the mark of the selected row.
 const NAME: usize = 13;
 
-pub(super) fn headings(width: usize, sort: Sort) -> Line<'static> {
-    table::headings("Worker", NAME, &table::fitting(columns(), NAME, width), sort)
+pub(super) fn headings(width: usize, sort: SortOrder) -> Line<'static> {
+    table::headings("Worker", NAME, &table::fit_columns(columns(), NAME, width), sort)
 }
 
-/// A worker's line; `mark` is its first character.
-pub(super) fn line(busy: &Busy<'_>, width: usize, mark: char) -> Line<'static> {
+/// Renders a row; `mark` is its first character.
+pub(super) fn line(busy: &WorkerLine<'_>, width: usize, mark: char) -> Line<'static> {
     let core = busy.worker.core.map_or("unpinned".to_owned(), |core| format!("core {core}"));
     let name = format!("{mark}{} {core}", busy.worker.worker);
-    table::line(&name, NAME, busy, &table::fitting(columns(), NAME, width))
+    table::line(&name, NAME, busy, &table::fit_columns(columns(), NAME, width))
 }
 
-/// The line of a queue, and how many frames are in its rings.
-pub(super) fn port_line(worker: &api::Worker, port: &api::Port) -> Line<'static> {
+/// Renders a queue with the frames in its rings.
+pub(super) fn queue_line(worker: &api::Worker, port: &api::Port) -> Line<'static> {
     let api::Port { interface, queue, mode, receive, transmit, fill } = port;
     let fill = match (worker.backend.as_str(), fill) {
-        ("packet", 0) => String::new(), // the kernel does not tell
+        ("packet", 0) => String::new(), // unknown to AF_PACKET
         (_, fill) => format!("  fill {fill}"),
     };
     Line::raw(format!(
@@ -91,11 +91,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_whose_rates_are_unknown_are_last() {
+    fn unknown_rates_sort_last() {
         let workers = [worker(0), worker(1), worker(2)];
         let received = |received| WorkerRates { received, ..WorkerRates::default() };
         let rates = BTreeMap::from([(1, received(0.0)), (2, received(7.0))]);
-        let order: Vec<_> = busy(&workers, &rates, Sort { column: 1, reversed: false })
+        let order: Vec<_> = rows(&workers, &rates, SortOrder { column: 1, reversed: false })
             .iter()
             .map(|busy| busy.worker.worker)
             .collect();
@@ -103,11 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_level_that_the_kernel_does_not_tell_is_left_out() {
+    fn unknown_ring_levels_are_left_out() {
         let line = |backend: &str, fill| {
             let worker = api::Worker { backend: backend.to_owned(), ..worker(0) };
             let port = api::Port { fill, ..worker.ports[0].clone() };
-            port_line(&worker, &port).to_string()
+            queue_line(&worker, &port).to_string()
         };
         assert!(!line("packet", 0).contains("fill"));
         assert!(line("xdp", 0).ends_with("fill 0"));

@@ -1,4 +1,4 @@
-//! A terminal emulator: a tmux server of its own, which ends with the test.
+//! Terminal emulator: a separate tmux server, which ends with the test.
 #![allow(dead_code)] // each test binary uses its part
 
 use nix::unistd::Pid;
@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Much longer than anything takes that is waited for.
+/// Time limit of each wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A terminal in which a command runs, and a shell once it has ended.
+/// A terminal that runs a command, then a shell.
 pub(crate) struct Terminal {
-    /// The server's name: no other test's, and not the user's.
+    /// Name of the tmux server, unique to the test.
     server: String,
 }
 
 impl Terminal {
-    /// Runs `command` (for sh) in a terminal of `(width, height)`.
+    /// Runs a shell command in a terminal of `(width, height)`.
     pub(crate) fn running(command: &str, (width, height): (usize, usize)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Relaxed);
@@ -31,7 +31,7 @@ impl Terminal {
         terminal
     }
 
-    /// Presses keys, named as tmux does, one after the other.
+    /// Presses keys by tmux's names.
     pub(crate) fn keys(&self, keys: &str) {
         let keys: Vec<_> = keys.split_whitespace().collect();
         self.tmux(&[&["send-keys"], &keys[..]].concat());
@@ -41,7 +41,7 @@ impl Terminal {
         self.tmux(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
     }
 
-    /// The command, the shell's only child.
+    /// Returns the process of the command, the only child of the shell.
     pub(crate) fn child(&self) -> Pid {
         let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
         let shell = shell.trim();
@@ -58,7 +58,7 @@ impl Terminal {
         self.wait_until(text, |screen| screen.contains(text))
     }
 
-    /// Waits until the screen is as it should be, and gives it back.
+    /// Waits until the screen meets a condition; returns the screen.
     pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         loop {

@@ -1,7 +1,7 @@
 //! Parses one line of rules by ipvsadm's own grammar.
 
 use crate::import::description::{
-    At, Forward, ImportedPersistence, ImportedSettings, Location, ServiceKey, Transport,
+    At, Forward, ImportedPersistence, ImportedSettings, Location, ServiceIdentity, Transport,
 };
 use crate::import::environment::Environment;
 use crate::import::netmask::{self, number};
@@ -17,7 +17,7 @@ const PERSISTENT_DEFAULT: u32 = model::Persistence::TIMEOUT.secs();
 #[derive(Debug)]
 pub(super) struct RuleCommand {
     pub(super) command: Command,
-    pub(super) vip: Option<ServiceKey>,
+    pub(super) vip: Option<ServiceIdentity>,
     /// RIP and port, 0 for none.
     pub(super) server: Option<(IpAddr, u16)>,
     pub(super) forward: Forward,
@@ -119,13 +119,13 @@ impl RuleCommand {
             }
             Meaning::Service(transport) => {
                 self.once(Opt::Service)?;
-                self.vip = Some(ServiceKey::Address(transport, endpoint(text, transport, host)?));
+                self.vip = Some(ServiceIdentity::Address(transport, endpoint(text, transport, host)?));
             }
             Meaning::Mark => {
                 self.once(Opt::Service)?;
-                self.vip = Some(ServiceKey::Mark(number(text, 1..=u32::MAX, "firewall mark")?));
+                self.vip = Some(ServiceIdentity::Mark(number(text, 1..=u32::MAX, "firewall mark")?));
             }
-            Meaning::MarkV6 if matches!(self.vip, Some(ServiceKey::Mark(_))) => {}
+            Meaning::MarkV6 if matches!(self.vip, Some(ServiceIdentity::Mark(_))) => {}
             Meaning::MarkV6 => return Err("-6 stands before -f".into()),
             Meaning::Forward(forward) => {
                 self.once(Opt::Forward)?;
@@ -193,7 +193,7 @@ impl RuleCommand {
     /// Returns the protocol by which port names of a real server are resolved.
     fn transport(&self) -> Transport {
         match self.vip {
-            Some(ServiceKey::Address(transport, _)) => transport,
+            Some(ServiceIdentity::Address(transport, _)) => transport,
             _ => Transport::Tcp,
         }
     }
@@ -235,7 +235,7 @@ impl RuleCommand {
     /// Parses the mask, which has an effect only with persistence.
     fn apply_netmask(&mut self) -> Result<(), String> {
         let Some(mask) = self.netmask.take() else { return Ok(()) };
-        let v6 = matches!(self.vip, Some(ServiceKey::Address(_, address)) if address.is_ipv6());
+        let v6 = matches!(self.vip, Some(ServiceIdentity::Address(_, address)) if address.is_ipv6());
         let netmask = netmask::parse(&mask, v6)?;
         if let Some(persistence) = &mut self.settings.persistence {
             persistence.value.netmask = netmask;

@@ -4,7 +4,7 @@
 
 mod line;
 
-use super::description::{At, Description, ImportedServer, ImportedService, Location, ServiceKey};
+use super::description::{At, Description, ImportedServer, ImportedService, Location, ServiceIdentity};
 use super::environment::Environment;
 use super::notice::{InputError, NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY, Notices, excerpt};
 use crate::ipvsadm::Command;
@@ -101,7 +101,7 @@ impl RuleTable {
     }
 
     fn position(&self, rule: &RuleCommand) -> Result<usize, String> {
-        let vip = rule.vip.as_ref().map(ServiceKey::to_string).unwrap_or_default();
+        let vip = rule.vip.as_ref().map(ServiceIdentity::to_string).unwrap_or_default();
         self.index.get(&vip).copied().ok_or_else(|| format!("{vip} is not a service up to here"))
     }
 

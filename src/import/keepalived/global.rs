@@ -2,7 +2,7 @@
 
 use super::keywords::{self, GLOBAL};
 use super::statement::Statement;
-use crate::import::description::{At, ImportedService, ImportedTimeouts, ServiceKey};
+use crate::import::description::{At, ImportedService, ImportedTimeouts, ServiceIdentity};
 use crate::import::notice::Notices;
 use std::net::IpAddr;
 
@@ -74,8 +74,7 @@ fn service_count(instance: &Statement, services: &[ImportedService]) -> usize {
         .flat_map(Statement::statements)
         .filter_map(|statement| statement.keyword().split('/').next()?.parse().ok())
         .collect();
-    let held =
-        |vip: ServiceKey| matches!(vip, ServiceKey::Address(_, address) if addresses.contains(&address.ip()));
+    let held = |vip: ServiceIdentity| matches!(vip, ServiceIdentity::Address(_, address) if addresses.contains(&address.ip()));
     services.iter().filter(|service| held(service.vip)).count()
 }
 

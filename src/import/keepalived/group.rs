@@ -70,7 +70,7 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(vec![address]);
     }
-    let Some(Range { first, last }) = range(text) else {
+    let Some(AddressRange { first, last }) = range(text) else {
         return Err(format!("{text:?} is not an address, range or network of IPv4"));
     };
     match last.checked_sub(first) {
@@ -83,22 +83,22 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
 }
 
 /// First and last address of a range.
-struct Range {
+struct AddressRange {
     first: u32,
     last: u32,
 }
 
-fn range(text: &str) -> Option<Range> {
+fn range(text: &str) -> Option<AddressRange> {
     if let Some((first, length)) = text.split_once('/') {
         let (first, length) = (first.parse::<Ipv4Addr>().ok()?.to_bits(), length.parse::<u32>().ok()?);
         let rest = u32::MAX.checked_shr(length).unwrap_or(0);
-        return (length <= 32 && first & rest == 0).then_some(Range { first, last: first | rest });
+        return (length <= 32 && first & rest == 0).then_some(AddressRange { first, last: first | rest });
     }
     let (first, last) = text.split_once('-')?;
     let first = first.parse::<Ipv4Addr>().ok()?;
     let [a, b, c, _] = first.octets();
     let last = last.parse::<Ipv4Addr>().ok().or_else(|| Some(Ipv4Addr::new(a, b, c, last.parse().ok()?)))?;
-    Some(Range { first: first.to_bits(), last: last.to_bits() })
+    Some(AddressRange { first: first.to_bits(), last: last.to_bits() })
 }
 
 #[cfg(test)]

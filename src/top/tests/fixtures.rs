@@ -1,13 +1,13 @@
-//! A director's answers, as it would send them.
+//! Answers of a director, in the form of its API.
 
-use super::super::{Director, Drain, Sample};
+use super::super::director::{DirectorApi, DrainRequest, Sample};
 use crate::control::api;
 use crate::control::client::ClientError;
 use serde_json::{Value, from_value, json};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-fn counts([connections, packets, bytes]: [u64; 3]) -> Value {
+fn counts(connections: u64, packets: u64, bytes: u64) -> Value {
     json!({
         "connections": connections, "in_packets": packets, "out_packets": 0,
         "in_bytes": bytes, "out_bytes": 0,
@@ -18,7 +18,7 @@ pub(in super::super) fn server(address: &str, weight: u16, active: u32) -> api::
     let server = json!({
         "address": address, "weight": weight, "active": active, "inactive": 0,
         "state": "reachable", "mac": "02:00:00:00:00:01",
-        "stats": counts([1000, 5000, 400_000]), "rates": counts([10, 50, 4000]),
+        "stats": counts(1000, 5000, 400_000), "rates": counts(10, 50, 4000),
     });
     from_value(server).unwrap()
 }
@@ -26,7 +26,7 @@ pub(in super::super) fn server(address: &str, weight: u16, active: u32) -> api::
 pub(in super::super) fn service(address: &str, servers: Vec<api::Server>) -> api::Service {
     let service = json!({
         "protocol": "tcp", "address": address, "scheduler": "wlc", "state": "serving",
-        "stats": counts([2000, 10_000, 800_000]), "rates": counts([20, 100, 8000]), "servers": [],
+        "stats": counts(2000, 10_000, 800_000), "rates": counts(20, 100, 8000), "servers": [],
     });
     api::Service { servers, ..from_value(service).unwrap() }
 }
@@ -79,24 +79,24 @@ pub(in super::super) fn later() -> Sample {
     sample
 }
 
-/// A director that answers with [`sample`].
+/// A substitute for a director, which answers with [`sample`].
 pub(super) struct Fake {
-    /// Whether it is there when it is asked for the n-th time, from 0.
-    there: fn(u32) -> bool,
-    drain: fn(&Drain) -> Result<(), String>,
-    asked: AtomicU32,
+    /// Whether it answers the n-th request, from 0.
+    answers: fn(u32) -> bool,
+    drain: fn(&DrainRequest) -> Result<(), String>,
+    requests: AtomicU32,
 }
 
 impl Fake {
-    pub(super) fn new(there: fn(u32) -> bool, drain: fn(&Drain) -> Result<(), String>) -> Self {
-        Self { there, drain, asked: AtomicU32::new(0) }
+    pub(super) fn new(answers: fn(u32) -> bool, drain: fn(&DrainRequest) -> Result<(), String>) -> Self {
+        Self { answers, drain, requests: AtomicU32::new(0) }
     }
 }
 
-impl Director for Fake {
+impl DirectorApi for Fake {
     fn services(&self) -> Result<api::Services, ClientError> {
-        let there = (self.there)(self.asked.fetch_add(1, Relaxed));
-        if there { Ok(sample().services) } else { Err(ClientError::NotRunning("/control.sock".into())) }
+        let answered = (self.answers)(self.requests.fetch_add(1, Relaxed));
+        if answered { Ok(sample().services) } else { Err(ClientError::NotRunning("/control.sock".into())) }
     }
 
     fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
@@ -111,7 +111,7 @@ impl Director for Fake {
         None
     }
 
-    fn drain(&self, drain: &Drain) -> Result<(), String> {
+    fn drain(&self, drain: &DrainRequest) -> Result<(), String> {
         (self.drain)(drain)
     }
 }

@@ -1,4 +1,4 @@
-//! The screen without a terminal: keys and samples in, frames as text out.
+//! Tests of the screen, mostly without a terminal.
 
 pub(super) mod fixtures;
 mod keys;

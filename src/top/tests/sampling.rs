@@ -1,44 +1,50 @@
-//! The thread that asks.
+//! The sampling thread.
 
-use super::super::sampler::{Clock, Sampler};
-use super::super::{Drain, Event};
+use super::super::clock::Clock;
+use super::super::director::DrainRequest;
+use super::super::event::ScreenEvent;
+use super::super::sampler::Sampler;
 use super::fixtures::{Fake, sample};
 use std::time::Duration;
 
-/// A director that is there every other time, and drains nothing.
-fn fickle() -> Fake {
+/// A director that answers every other request, and refuses drains.
+fn intermittent() -> Fake {
     Fake::new(|time| time.is_multiple_of(2), |drain| Err(format!("no {}", drain.server)))
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[test]
-fn goes_on_asking_whether_or_not_the_director_is_there() {
-    let sampler = Sampler::start(fickle(), Duration::from_millis(1), Clock::start()).unwrap();
+fn sampling_continues_after_errors() {
+    let sampler = Sampler::start(intermittent(), Duration::from_millis(1), Clock::start()).unwrap();
     let mut times = Vec::new();
     for turn in 0..6 {
-        match sampler.events.recv_timeout(PATIENCE).unwrap() {
-            Event::Sample(sample) if turn % 2 == 0 => times.push(sample.at),
-            Event::Gone(why) if turn % 2 == 1 => assert!(why.starts_with("no director is running"), "{why}"),
+        match sampler.events.recv_timeout(TIMEOUT).unwrap() {
+            ScreenEvent::Sample(sample) if turn % 2 == 0 => times.push(sample.at),
+            ScreenEvent::NoAnswer(reason) if turn % 2 == 1 => {
+                assert!(reason.starts_with("no director is running"), "{reason}")
+            }
             other => panic!("{turn}: {other:?}"),
         }
     }
     assert!(times.is_sorted_by(|one, other| one < other), "{times:?}");
-    sampler.bury();
+    sampler.join();
 }
 
 #[test]
-fn a_drain_does_not_wait_for_the_next_turn() {
-    let sampler = Sampler::start(fickle(), Duration::from_secs(3600), Clock::start()).unwrap();
-    let drain = Drain {
+fn drain_is_sent_at_once() {
+    let sampler = Sampler::start(intermittent(), Duration::from_secs(3600), Clock::start()).unwrap();
+    let drain = DrainRequest {
         service: sample().services.services[0].address,
         server: "10.0.0.1:80".parse().unwrap(),
         deadline: Some(9),
     };
     sampler.drains.send(drain).unwrap();
-    let Event::Drained(drained, result) = sampler.events.recv_timeout(PATIENCE).unwrap() else { panic!() };
+    let ScreenEvent::Drained(drained, result) = sampler.events.recv_timeout(TIMEOUT).unwrap() else {
+        panic!()
+    };
     assert_eq!((drained, result), (drain, Err("no 10.0.0.1:80".to_owned())));
-    let next = sampler.events.recv_timeout(PATIENCE).unwrap();
-    assert!(matches!(next, Event::Sample(_)), "what the drain changed is seen at once: {next:?}");
-    sampler.bury();
+    let next = sampler.events.recv_timeout(TIMEOUT).unwrap();
+    assert!(matches!(next, ScreenEvent::Sample(_)), "a sample follows at once: {next:?}");
+    sampler.join();
 }

@@ -1,7 +1,10 @@
-//! Whole screens, as text.
+//! Complete screens as text.
 
+use super::super::director::Sample;
 use super::super::draw::{draw, text};
-use super::super::{Event, Key, Sample, State};
+use super::super::event::ScreenEvent;
+use super::super::keys::KeyPress;
+use super::super::state::ScreenState;
 use super::fixtures::{later, sample, server, service};
 use crate::control::api;
 use ratatui::Terminal;
@@ -9,26 +12,26 @@ use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
 use std::time::Duration;
 
-fn start() -> State {
-    let mut state = State::new("/run/directrix/control.sock", Duration::from_secs(1), sample());
-    state.apply(Event::Sample(later()));
+fn start() -> ScreenState {
+    let mut state = ScreenState::new("/run/directrix/control.sock", Duration::from_secs(1), sample());
+    state.apply(ScreenEvent::Sample(later()));
     state
 }
 
-fn press(state: &mut State, keys: &[Key]) {
+fn press(state: &mut ScreenState, keys: &[KeyPress]) {
     for key in keys {
-        state.apply(Event::Key(*key));
+        state.apply(ScreenEvent::Key(*key));
     }
 }
 
-fn drawn(state: &State, width: u16, height: u16) -> Terminal<TestBackend> {
+fn drawn(state: &ScreenState, width: u16, height: u16) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, state)).unwrap();
     terminal
 }
 
-/// The lines of the screen without the blanks at their ends.
-fn screen(state: &State, width: u16, height: u16) -> String {
+/// Returns the lines of the screen without trailing blanks.
+fn screen(state: &ScreenState, width: u16, height: u16) -> String {
     let terminal = drawn(state, width, height);
     let cells = terminal.backend().buffer().content();
     let rows = cells.chunks(width.into()).map(|row| {
@@ -54,7 +57,7 @@ directrix top  /run/directrix/control.sock  up 3 h 12 min  5000 of 1.05M entries
 ";
 
 #[test]
-fn an_interface_without_carrier_is_named_in_red() {
+fn interface_without_carrier_is_red() {
     let interface = |name: &str, up| api::Interface { name: name.into(), up };
     let mut state = start();
     state.sample.services.interfaces = vec![interface("eth0", false), interface("eth1", true)];
@@ -66,12 +69,12 @@ fn an_interface_without_carrier_is_named_in_red() {
 }
 
 #[test]
-fn services_fit_into_eighty_columns() {
+fn services_fit_into_80_columns() {
     assert_eq!(screen(&start(), 80, 12), SERVICES);
 }
 
 #[test]
-fn selection_and_states_have_their_looks() {
+fn selection_and_states_have_styles() {
     let terminal = drawn(&start(), 80, 12);
     let buffer = terminal.backend().buffer();
     assert!((0..80).all(|x| buffer[(x, 4)].modifier.contains(Modifier::REVERSED)));
@@ -80,9 +83,9 @@ fn selection_and_states_have_their_looks() {
 }
 
 #[test]
-fn one_service_alone_tells_more() {
+fn zoom_shows_details() {
     let mut state = start();
-    press(&mut state, &[Key::Down, Key::Enter]);
+    press(&mut state, &[KeyPress::Down, KeyPress::Enter]);
     let screen = screen(&state, 80, 15);
     assert!(!screen.contains(":443"), "{screen}");
     let server = "\
@@ -105,18 +108,18 @@ const WORKERS: &str = "
 ";
 
 #[test]
-fn workers_fit_into_eighty_columns() {
+fn workers_fit_into_80_columns() {
     let mut state = start();
-    press(&mut state, &[Key::Right]);
-    press(&mut state, &[Key::Char('s'); 5]);
+    press(&mut state, &[KeyPress::Right]);
+    press(&mut state, &[KeyPress::Char('s'); 5]);
     let screen = screen(&state, 80, 9);
     assert_eq!(screen.split_once("entries").unwrap().1.rsplit_once("↑↓").unwrap().0, WORKERS);
 }
 
 #[test]
-fn drops_are_explained() {
+fn drops_have_explanations() {
     let mut state = start();
-    press(&mut state, &[Key::Left]);
+    press(&mut state, &[KeyPress::Left]);
     let screen = screen(&state, 80, 10);
     let lines: Vec<_> = screen.lines().skip(3).collect();
     assert_eq!(lines[0], " Reason▲       Frames/s    New  Total Meaning");
@@ -125,54 +128,56 @@ fn drops_are_explained() {
 }
 
 #[test]
-fn a_director_that_is_gone_is_said_to_be() {
+fn loss_of_the_director_is_shown() {
     let mut state = start();
-    state.apply(Event::Time(Duration::from_secs(67)));
+    state.apply(ScreenEvent::Time(Duration::from_secs(67)));
     let late = screen(&state, 80, 12);
     assert!(late.contains("\nThe director has not answered for 1 min; waiting.\n"), "{late}");
-    state.apply(Event::Gone("no director is running at /run/directrix/control.sock".into()));
+    state.apply(ScreenEvent::NoAnswer("no director is running at /run/directrix/control.sock".into()));
     let gone = "
 THE DIRECTOR IS GONE: no director is running at /run/directrix/control.sock.
 Trying again; these figures are 1 min old.
  Service, server";
     let shown = screen(&state, 80, 12);
     assert!(shown.contains(gone), "{shown}");
-    state.apply(Event::Sample(Sample { at: Duration::from_secs(68), ..later() }));
+    state.apply(ScreenEvent::Sample(Sample { at: Duration::from_secs(68), ..later() }));
     assert!(!screen(&state, 80, 12).contains("GONE"));
 }
 
 #[test]
-fn the_question_and_its_answer_take_the_last_line() {
+fn question_and_message_are_on_the_last_line() {
     let mut state = start();
-    press(&mut state, &[Key::Down, Key::Char('d')]);
-    let last = |state: &State| screen(state, 80, 24).lines().last().unwrap().to_owned();
+    press(&mut state, &[KeyPress::Down, KeyPress::Char('d')]);
+    let last = |state: &ScreenState| screen(state, 80, 24).lines().last().unwrap().to_owned();
     assert_eq!(last(&state), "Drain 10.0.0.1:80 of TCP 192.0.2.10:80? y/n, or a deadline in seconds");
-    press(&mut state, &[Key::Char('9'), Key::Char('0')]);
+    press(&mut state, &[KeyPress::Char('9'), KeyPress::Char('0')]);
     assert_eq!(last(&state), "Drain 10.0.0.1:80 of TCP 192.0.2.10:80, in 90 s at the latest? y/n");
-    press(&mut state, &[Key::Char('y')]);
+    press(&mut state, &[KeyPress::Char('y')]);
     assert_eq!(last(&state), "asking for a drain of 10.0.0.1:80 …");
 }
 
 #[test]
 fn help_names_every_key() {
     let mut state = start();
-    press(&mut state, &[Key::Char('?')]);
+    press(&mut state, &[KeyPress::Char('?')]);
     let shown = screen(&state, 80, 24);
     for key in ["s ", "r ", "Enter  z", "Esc", "d ", "a ", "q ", "Tab"] {
         assert!(shown.lines().any(|line| line.trim_start().starts_with(key) || line.contains(key)), "{key}");
     }
     assert!(!shown.contains('…') && shown.lines().skip(2).all(|line| line.chars().count() < 80), "{shown}");
-    assert!(shown.ends_with("any key goes back\n"), "{shown}");
+    assert!(shown.ends_with("press any key to return\n"), "{shown}");
 }
 
 #[test]
-fn the_selected_line_is_always_seen() {
+fn selected_row_is_visible() {
     let mut state = start();
     let mut many = later();
     let servers = (1..=200).map(|number| server(&format!("10.0.1.{number}:80"), 1, 0));
     many.services.services = vec![service("192.0.2.10:80", servers.collect())];
-    state.apply(Event::Sample(many));
-    for (keys, seen) in [(vec![Key::End], "> 10.0.1.200:80"), (vec![Key::PageUp; 9], "> 10.0.1.110:80")] {
+    state.apply(ScreenEvent::Sample(many));
+    for (keys, seen) in
+        [(vec![KeyPress::End], "> 10.0.1.200:80"), (vec![KeyPress::PageUp; 9], "> 10.0.1.110:80")]
+    {
         press(&mut state, &keys);
         let shown = screen(&state, 80, 24);
         assert!(shown.contains(seen), "{seen}: {shown}");
@@ -186,19 +191,24 @@ fn long_addresses_keep_their_ends() {
     let mut six = later();
     let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:80";
     six.services.services = vec![service("[2001:db8::80]:80", vec![server(address, 1, 3)])];
-    state.apply(Event::Sample(six));
+    state.apply(ScreenEvent::Sample(six));
     let narrow = screen(&state, 80, 12);
     assert!(narrow.contains(" …3:4444:5555:6666]:80"), "{narrow}");
     assert!(narrow.contains("reachable"), "{narrow}");
     assert!(screen(&state, 120, 12).contains(address));
 }
 
-/// Whatever the size, every view, and every mode.
+/// Draws each view and mode in each size.
 #[test]
-fn no_size_is_too_small() {
-    for keys in
-        [&[][..], &[Key::Right], &[Key::Left], &[Key::Enter], &[Key::Char('?')], &[Key::Down, Key::Char('d')]]
-    {
+fn each_size_can_be_drawn() {
+    for keys in [
+        &[][..],
+        &[KeyPress::Right],
+        &[KeyPress::Left],
+        &[KeyPress::Enter],
+        &[KeyPress::Char('?')],
+        &[KeyPress::Down, KeyPress::Char('d')],
+    ] {
         let mut state = start();
         press(&mut state, keys);
         for (width, height) in
@@ -206,15 +216,15 @@ fn no_size_is_too_small() {
         {
             drawn(&state, width, height);
         }
-        state.apply(Event::Gone("no director is running".into()));
+        state.apply(ScreenEvent::NoAnswer("no director is running".into()));
         drawn(&state, 20, 3);
     }
 }
 
 #[test]
-fn one_frame_of_text_has_every_view_in_full() {
+fn text_has_all_views_in_full() {
     let mut state = start();
-    press(&mut state, &[Key::Char('a'), Key::Down, Key::Enter]);
+    press(&mut state, &[KeyPress::Char('a'), KeyPress::Down, KeyPress::Enter]);
     let text = text(&state, 120);
     let heads: Vec<_> = text.split("\n\n").map(|part| part.split_whitespace().next().unwrap()).collect();
     assert_eq!(heads, ["directrix", "Service,", "Worker▲", "Reason▲"]);
