@@ -89,12 +89,13 @@ fn screen(status: &Status) -> String {
 fn services(services: &[ServiceSummary]) -> Vec<String> {
     let mut sorted: Vec<_> = services.iter().collect();
     sorted.sort_by_key(|service| (service.available > 0, service.available == service.servers));
-    let row = |service: &&ServiceSummary| {
-        let ServiceSummary { address, available, servers, detail } = service;
-        let why = if available == servers && *servers > 0 { String::new() } else { format!(" ({detail})") };
-        format!("{address}  {available} of {servers} servers available{why}")
-    };
-    sorted.iter().map(row).collect()
+    sorted.into_iter().map(service_row).collect()
+}
+
+fn service_row(service: &ServiceSummary) -> String {
+    let ServiceSummary { address, available, servers, detail } = service;
+    let why = if available == servers && *servers > 0 { String::new() } else { format!(" ({detail})") };
+    format!("{address}  {available} of {servers} servers available{why}")
 }
 
 /// Truncates to [`ROWS`] rows, and names the command that shows all.

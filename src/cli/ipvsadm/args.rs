@@ -199,14 +199,14 @@ impl CommandLine {
     }
 
     fn check_listing(&self) -> Result<(), String> {
-        let has = |options: &[Opt]| self.options.has_any(options);
-        let numbers = has(&[Opt::Stats, Opt::Rate, Opt::Thresholds]);
-        let clash = has(&[Opt::Connection, Opt::Timeout, Opt::Daemon]) && numbers
-            || has(&[Opt::Timeout, Opt::Daemon]) && has(&[Opt::PersistentConn]);
-        match self.command == Command::List && clash {
-            true => Err("options conflicts in the list command".to_owned()),
-            false => Ok(()),
+        let options = self.options;
+        let numbers = options.has_any(&[Opt::Stats, Opt::Rate, Opt::Thresholds]);
+        let clash = numbers && options.has_any(&[Opt::Connection, Opt::Timeout, Opt::Daemon])
+            || options.has(Opt::PersistentConn) && options.has_any(&[Opt::Timeout, Opt::Daemon]);
+        if self.command == Command::List && clash {
+            return Err("options conflicts in the list command".to_owned());
         }
+        Ok(())
     }
 }
 

@@ -189,14 +189,19 @@ fn server_settings(line: &CommandLine) -> Result<ServerSettings, CommandError> {
         return Err(CommandError::new(message, 255));
     }
     let weight = line.value(Opt::Weight).and_then(|text| text.trim_start().parse().ok());
-    let threshold = |option| line.value(option).and_then(|text| text.trim_start().parse().ok()).unwrap_or(0);
+
     let default = ServerSettings::default();
     Ok(ServerSettings {
         weight: weight.unwrap_or(default.weight),
-        upper_threshold: threshold(Opt::UpperThreshold),
-        lower_threshold: threshold(Opt::LowerThreshold),
+        upper_threshold: threshold(line, Opt::UpperThreshold),
+        lower_threshold: threshold(line, Opt::LowerThreshold),
         ..default
     })
+}
+
+/// The value of a threshold; 0 if it is not given.
+fn threshold(line: &CommandLine, option: Opt) -> u32 {
+    line.value(option).and_then(|text| text.trim_start().parse().ok()).unwrap_or(0)
 }
 
 /// ipvsadm's message for an error of the director.

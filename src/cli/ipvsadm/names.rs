@@ -21,8 +21,9 @@ pub(super) struct Names {
 impl Names {
     /// Reads the names from this host's files. A file that cannot be read has no names.
     pub(super) fn of_this_host() -> Self {
-        let read = |file| fs::read_to_string(file).unwrap_or_default();
-        Self::from_texts(&read(HOSTS), &read(SERVICES))
+        let hosts = fs::read_to_string(HOSTS).unwrap_or_default();
+        let services = fs::read_to_string(SERVICES).unwrap_or_default();
+        Self::from_texts(&hosts, &services)
     }
 
     /// No names: addresses and ports are numbers.
