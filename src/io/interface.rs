@@ -159,7 +159,7 @@ fn network(address: Ipv4Addr, prefix: u8) -> u32 {
 
 fn unreadable(name: &str, error: &io::Error) -> Diagnostic {
     Diagnostic::system(format!("reading the facts of interface {name}"))
-        .cause(super::bpf::errno(error))
+        .cause(crate::sys::errno(error))
         .remedy("see whether `ip address` works here; it asks the same questions")
 }
 

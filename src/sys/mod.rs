@@ -3,6 +3,7 @@
 //! Each file wraps one kernel interface in safe functions and decides nothing. Errors are plain
 //! [`std::io::Error`]s; the callers add cause and remedy. All calls act in the calling thread's network namespace.
 
+mod errno;
 pub(crate) mod ethtool;
 pub mod live_frames;
 pub(crate) mod memory;
@@ -14,6 +15,7 @@ pub mod rtnetlink;
 pub(crate) mod signals;
 mod uapi;
 
+pub(crate) use errno::errno;
 pub use peer::PeerCredentials;
 pub use process::ProcessUsage;
 pub use rtnetlink::watch::NetworkWatch;

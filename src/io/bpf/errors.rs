@@ -2,6 +2,7 @@
 
 use crate::io::Interface;
 use crate::model::{Diagnostic, ServiceAddress};
+use crate::sys::errno;
 use crate::sys::rtnetlink;
 use aya::EbpfError;
 use aya::maps::MapError;
@@ -17,14 +18,6 @@ pub(in crate::io) const CAPABILITIES: &str = "run as root, or give the binary it
     setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep";
 /// Kernel name of the XDP program of steer.bpf.c.
 const STEER: &str = "directrix_steer";
-
-/// "EBUSY: Device or resource busy".
-pub(in crate::io) fn errno(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => Errno::from_raw(number).to_string(),
-        None => error.to_string(),
-    }
-}
 
 /// Returns id and name of the XDP program on an interface. Reading the name takes CAP_SYS_ADMIN; otherwise it
 /// is "of unknown name".

@@ -6,12 +6,14 @@
 mod attach;
 mod errors;
 mod link;
+mod mode;
 mod redirected;
 
-pub use attach::{AllowedModes, Attached, Buffers, XdpMode, attach, attach_guard, attach_steering};
+pub use attach::{Attached, attach, attach_guard, attach_steering};
 pub use errors::attached_program;
-pub(super) use errors::{CAPABILITIES, errno, occupied};
+pub(super) use errors::{CAPABILITIES, occupied};
 pub use link::BpfLink;
+pub use mode::{AllowedModes, Buffers, XdpMode};
 pub(super) use redirected::{RedirectCounter, RedirectCounts};
 
 use super::Interface;

@@ -1,7 +1,8 @@
 //! Diagnostics of packet socket errors.
 
-use crate::io::bpf::{CAPABILITIES, errno};
+use crate::io::bpf::CAPABILITIES;
 use crate::model::Diagnostic;
+use crate::sys::errno;
 use std::io;
 
 /// Describes an error of a packet socket's system call, with its remedy.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::chunk::chunk_len;
+use super::copy_mode::CopyMode;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
 use super::queue_assignment::WorkerQueues;
@@ -20,25 +21,6 @@ use xsk_rs::{Socket, Umem};
 
 /// Longest wait for a busy queue: the kernel releases the queue of a closed socket in the background.
 const BUSY_MAX: Duration = Duration::from_secs(2);
-
-/// Copy mode: zero-copy if the driver itself accesses the UMEM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::io) enum CopyMode {
-    /// XDP_ZEROCOPY.
-    Zero,
-    /// XDP_COPY.
-    Copy,
-}
-
-impl CopyMode {
-    /// The flag of bind(2).
-    pub(in crate::io) fn flag(self) -> BindFlags {
-        match self {
-            Self::Zero => BindFlags::XDP_ZEROCOPY,
-            Self::Copy => BindFlags::XDP_COPY,
-        }
-    }
-}
 
 /// Options of the sockets to bind.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 //!
 //! A frame longer than a chunk takes several, where kernel and driver support it.
 
-use super::bind::CopyMode;
+use super::copy_mode::CopyMode;
 use crate::io::bpf::Buffers;
 
 /// Lengths that a UMEM chunk may have, in bytes: half a page, and a page, which is the most that drivers

@@ -14,7 +14,7 @@ pub(super) fn check_unoccupied(interface: &Interface) -> Result<(), Diagnostic> 
         Ok(None) => Ok(()),
         Ok(Some(_)) => Err(bpf::occupied(interface)),
         Err(error) => Err(Diagnostic::system(format!("looking for XDP programs on {}", interface.name))
-            .cause(bpf::errno(&error))
+            .cause(crate::sys::errno(&error))
             .remedy("see whether `ip link` works here; it asks the same question")),
     }
 }
@@ -68,7 +68,7 @@ fn mtu_error(interface: &Interface, max: u32, error: &io::Error) -> Diagnostic {
             "its MTU is {}, and frames of at most {max} fit a buffer; several for a frame need Linux 6.6 and a driver \
              that can do it ({})",
             interface.mtu,
-            bpf::errno(error)
+            crate::sys::errno(error)
         )).remedy(format!("lower it: ip link set dev {name} mtu {max}; or use backend = \"packet\""))
 }
 
@@ -120,7 +120,7 @@ pub(super) fn bind_error(failure: BindError, client: &Interface) -> Diagnostic {
         }
         _ => ("the kernel refuses", "use backend = \"packet\""),
     };
-    Diagnostic::system(what).cause(format!("{}: {cause}", bpf::errno(&error))).remedy(remedy)
+    Diagnostic::system(what).cause(format!("{}: {cause}", crate::sys::errno(&error))).remedy(remedy)
 }
 
 #[cfg(test)]

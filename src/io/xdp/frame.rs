@@ -2,8 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use super::bind::CopyMode;
 use super::chunk;
+use super::copy_mode::CopyMode;
 use crate::forward::{BATCH, Batch};
 use crate::sys::memory::prefetch;
 use std::slice;

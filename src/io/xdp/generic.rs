@@ -1,7 +1,7 @@
 //! Preconditions of generic XDP, which runs in the network stack after the receive offloads.
 
+use crate::io::Interface;
 use crate::io::lower::{LowerInterfaces, lower_interfaces};
-use crate::io::{Interface, bpf};
 use crate::sys::ethtool::{self, GroOff};
 use tracing::warn;
 
@@ -11,8 +11,8 @@ pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
     let name = &interface.name;
     let LowerInterfaces { names, leading_elsewhere } =
         lower_interfaces(interface.index).unwrap_or_else(|error| {
-            let error = bpf::errno(&error);
-            warn!(interface = %name, error, "lower devices are unknown; switch GRO off there manually");
+            let error = crate::sys::errno(&error);
+            warn!(interface = %name, error, "interfaces below it are unknown; switch GRO off there by hand");
             LowerInterfaces::default()
         });
     for upper in &leading_elsewhere {
@@ -30,7 +30,7 @@ pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
 
 fn gro_off(name: &str) -> Option<GroOff> {
     GroOff::new(name).unwrap_or_else(|error| {
-        let error = bpf::errno(&error);
+        let error = crate::sys::errno(&error);
         warn!(interface = %name, error, "GRO cannot be switched off; do it: ethtool -K {name} gro off");
         None
     })

@@ -6,6 +6,7 @@
 
 mod bind;
 mod chunk;
+mod copy_mode;
 mod errors;
 mod frame;
 mod generic;
@@ -15,12 +16,12 @@ mod queue_assignment;
 mod socket;
 mod steering;
 
-pub(super) use bind::CopyMode;
 pub(super) use chunk::chunk_len;
+pub(super) use copy_mode::CopyMode;
 pub use frame::XdpBatch;
 pub use ports::{FrameCount, XdpPorts};
 
-use super::bpf::{self, AllowedModes, Buffers, XdpMode};
+use super::bpf::{AllowedModes, Buffers, XdpMode};
 use super::veth::{self, Checksums};
 use super::{Interface, Opened, PortInfo, PortPlan};
 use crate::model::Diagnostic;
@@ -117,7 +118,7 @@ fn bind_and_attach(
         let mut ports = match bind_all(plan, assignments, options) {
             Ok(ports) => ports,
             Err(failure) if copy_mode == CopyMode::Zero && errors::may_work_with_copy(&failure.error) => {
-                no_zero_copy = Some(bpf::errno(&failure.error));
+                no_zero_copy = Some(crate::sys::errno(&failure.error));
                 continue;
             }
             Err(failure) if has_another && errors::is_unsupported(&failure.error) => continue,
