@@ -4,7 +4,7 @@
 mod fake_director;
 
 use directrix::control::api::Server;
-use directrix::control::http::server::Query;
+use directrix::control::query::Query;
 use fake_director::{Answers, Director, directrix, fixtures, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -8,7 +8,9 @@ mod versions;
 
 use directrix::control::api::{self, path};
 use directrix::control::client::{Blocking, Client, ClientError};
-use directrix::control::http::server::{self, ANSWER_TIMEOUT, CLIENTS, Query, REQUEST_TIMEOUT};
+use directrix::control::http::limits::{CLIENTS_MAX, REPLY_TIMEOUT, REQUEST_TIMEOUT};
+use directrix::control::http::socket;
+use directrix::control::query::Query;
 use fake_director::{Answers, Director, fixtures};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
@@ -142,7 +144,7 @@ fn http_says_what_it_should() {
         let request = format!("{method} /v1/services HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
         let refused = exchange(&socket, request.as_bytes());
         assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
-        assert!(refused.contains(r#"{"error":"what changes something is asked for by POST"#), "{refused}");
+        assert!(refused.contains(r#"{"error":"changes are requested by POST"#), "{refused}");
     }
 }
 
@@ -173,7 +175,7 @@ fn the_socket_has_mode_0600_and_goes_when_the_director_does() {
     let mut director = Director::answering(answers());
     let socket = director.socket();
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o7777, 0o600);
-    let refused = server::bind(&socket).unwrap_err().to_string();
+    let refused = socket::bind(&socket).unwrap_err().to_string();
     assert!(refused.starts_with("another directrix listens on "), "{refused}");
     director.stop();
     assert!(!socket.exists());
@@ -216,7 +218,7 @@ fn malformed_and_oversized_requests_get_an_answer() {
 #[test]
 fn slow_clients_delay_others_by_the_request_timeout_only() {
     let director = Director::answering(answers());
-    let slow: Vec<_> = (0..CLIENTS)
+    let slow: Vec<_> = (0..CLIENTS_MAX)
         .map(|_| {
             let mut stream = UnixStream::connect(director.socket()).unwrap();
             stream.write_all(b"GET /v1/services HT").unwrap();
@@ -291,7 +293,7 @@ fn a_control_loop_that_gives_no_answer_is_reported() {
     });
     assert!(drops.contains("control loop does not answer"), "{drops}");
     assert!(list.contains("the list ends early"), "{list}");
-    assert!(begun.elapsed() < ANSWER_TIMEOUT + Duration::from_secs(5));
+    assert!(begun.elapsed() < REPLY_TIMEOUT + Duration::from_secs(5));
 }
 
 #[test]

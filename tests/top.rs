@@ -5,7 +5,7 @@ mod tmux;
 
 use directrix::control::api::request::ChangeRequest;
 use directrix::control::api::{Drops, Latency, Port, Worker};
-use directrix::control::http::server::Query;
+use directrix::control::query::Query;
 use directrix::wire::Protocol;
 use fake_director::fixtures::{address, server, service};
 use fake_director::{Answers, Director, directrix, run};

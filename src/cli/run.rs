@@ -4,7 +4,7 @@ use super::log;
 use super::status::BAD_INPUT;
 use crate::control::director::error::DirectorError;
 use crate::control::director::inspect::{Inspection, inspect};
-use crate::control::director::{self, RunOptions};
+use crate::control::director::run::{RunOptions, run};
 use crate::model::{BackendChoice, Config, Diagnostics};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -76,13 +76,13 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         None => {}
     }
     let again = args.clone();
-    let surroundings = RunOptions {
+    let options = RunOptions {
         socket,
-        reread: Arc::new(move || load(&again)),
+        read_config: Arc::new(move || load(&again)),
         backend: args.backend.map(Into::into),
-        ready: notify_ready,
+        on_ready: Box::new(notify_ready),
     };
-    match director::run(&config, surroundings) {
+    match run(&config, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(DirectorError::InvalidConfig(errors)) => report(args.log, &errors, 1),
         Err(DirectorError::Socket(refused)) if refused.is_bad_input() => {

@@ -1,15 +1,29 @@
-//! The control thread: configuration, ARP, the control socket; everything but frames.
+//! The control thread: everything but frames.
+//!
+//! Rooms, in the order of their imports:
+//!
+//! - `api`: the plain data of the control socket.
+//! - `host`: what this host has: interfaces, next hops, users, privileges, signals.
+//! - `log`: the rate limit and the audit of changes.
+//! - `state`: the registry of services and real servers.
+//! - `workers`: the worker threads, the backend, the listings.
+//! - `arp`: the driver of the ARP machine.
+//! - `config_file`: the configuration file and reloads.
+//! - `metrics`: the page for Prometheus.
+//! - `query`, `http`, `client`: the control socket and its client.
+//! - `director`: the event loop and all that changes the state.
 
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod arp;
 pub mod client;
-mod config_file;
+pub mod config_file;
 pub mod director;
 pub mod host;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod query;
 pub mod state;
 pub mod workers;

@@ -5,7 +5,8 @@ use crate::fake_director::{Director, directrix, run};
 use crate::{answers, get};
 use directrix::control::api::path;
 use directrix::control::host::access::Access;
-use directrix::control::http::server::{CLIENTS, Query, READERS, REQUEST_TIMEOUT};
+use directrix::control::http::limits::{CLIENTS_MAX, READERS_MAX, REQUEST_TIMEOUT};
+use directrix::control::query::Query;
 use directrix::model::ControlOthers;
 use std::fs::{Permissions, set_permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -191,11 +192,12 @@ fn readers_cannot_keep_those_out_who_may_change() {
     let socket = director.socket();
     let nobody = || connect_as(&socket, NOBODY, NOBODY, &[]).unwrap();
     let begun = Instant::now();
-    let mut idle: Vec<_> = (0..READERS).map(|_| nobody()).collect();
+    let mut idle: Vec<_> = (0..READERS_MAX).map(|_| nobody()).collect();
     let turned_away = ask(nobody(), &request("GET", path::DROPS, ""));
-    let words = format!("{READERS} clients that may not change are being served; try again later");
+    let words =
+        format!("{READERS_MAX} clients without the right to change are being served; try again later");
     assert!(turned_away.starts_with("HTTP/1.1 503 ") && turned_away.contains(&words), "{turned_away}");
-    idle.extend((0..CLIENTS).map(|_| nobody())); // more than there is room for, too
+    idle.extend((0..CLIENTS_MAX).map(|_| nobody())); // more than there is room for, too
     let member = connect_as(&socket, NOBODY, OPERATORS, &[]).unwrap();
     assert!(change(member).starts_with("HTTP/1.1 200 "));
     assert!(get(&socket, path::DROPS).starts_with("HTTP/1.1 200 "));

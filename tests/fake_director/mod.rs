@@ -6,11 +6,11 @@ pub(crate) mod golden;
 
 use directrix::control::api;
 use directrix::control::api::Plan;
-use directrix::control::api::request::ChangeRequest;
-use directrix::control::director::apply::RefusedAt;
+use directrix::control::api::request::{ChangeRefused, ChangeRequest};
 use directrix::control::host::access::Access;
-use directrix::control::http::server::{self, Query};
-use directrix::control::metrics::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
+use directrix::control::http::{server, socket};
+use directrix::control::metrics::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
+use directrix::control::query::Query;
 use directrix::model::{RealServer, Rules, VirtualService, Weight};
 use directrix::sys::ProcessUsage;
 use std::fs::{Permissions, set_permissions};
@@ -68,14 +68,13 @@ impl Answers {
     }
 
     /// Evaluates a change of these services, without applying it.
-    pub(crate) fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, RefusedAt> {
+    pub(crate) fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ChangeRefused> {
         let before =
             Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
         let mut rules = before.clone();
-        let carry_out = |(at, request): (usize, &ChangeRequest)| {
-            request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))
-        };
-        requests.iter().enumerate().try_for_each(carry_out)?;
+        for (index, request) in requests.iter().enumerate() {
+            request.apply(&mut rules).map_err(|error| ChangeRefused { index, error })?;
+        }
         Ok(before.differences(&rules).iter().map(ToString::to_string).collect())
     }
 }
@@ -157,8 +156,8 @@ impl Director {
     pub(crate) fn admitting(access: &Access, mut respond: impl FnMut(Query) + Send + 'static) -> Self {
         let place = tempfile::tempdir().unwrap();
         set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
-        let mut socket = server::bind(&place.path().join("control.sock")).unwrap();
-        socket.admit(access).unwrap();
+        let mut socket = socket::bind(&place.path().join("control.sock")).unwrap();
+        socket.set_access(access).unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

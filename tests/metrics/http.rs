@@ -4,9 +4,10 @@ use crate::exposition::Exposition;
 use crate::fake_director::{Answers, Director, fixtures};
 use crate::page::readings;
 use directrix::control::api;
-use directrix::control::http::exporter::{CLIENTS, Exporter};
-use directrix::control::http::server::{Query, REQUEST_TIMEOUT};
+use directrix::control::http::exporter::{Exporter, SCRAPERS_MAX};
+use directrix::control::http::limits::REQUEST_TIMEOUT;
 use directrix::control::metrics::{ExpositionFormat, page};
+use directrix::control::query::Query;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -169,7 +170,7 @@ fn slow_clients_delay_others_by_the_request_timeout_only() {
         stream.write_all(b"GET /metrics HT").unwrap();
         stream
     };
-    let slow: Vec<_> = (0..CLIENTS).map(slow).collect();
+    let slow: Vec<_> = (0..SCRAPERS_MAX).map(slow).collect();
     let begun = Instant::now();
     listener.assert_alive();
     let waited = begun.elapsed();

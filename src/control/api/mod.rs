@@ -42,6 +42,21 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
 }
 
+/// Largest request body in bytes: enough for 65,535 real servers with every setting.
+pub const BODY_MAX: usize = 16 << 20;
+
+/// Longest path of a Unix socket in bytes: `sun_path` less the terminating zero (unix(7)).
+pub const SOCKET_PATH_MAX: usize = 107;
+
+/// Prefix of the `User-Agent` of this program's own commands, before the command's name.
+pub(in crate::control) const COMMAND_AGENT: &str = "directrix-";
+
+/// Returns the `User-Agent` of one of this program's commands.
+#[must_use]
+pub(in crate::control) fn user_agent(command: &str) -> String {
+    format!("{COMMAND_AGENT}{command}/{}", env!("CARGO_PKG_VERSION"))
+}
+
 /// What calls itself so in the header `server` of every answer, with its version: "directrix/0.1.0".
 pub const SERVER: &str = concat!("directrix/", env!("CARGO_PKG_VERSION"));
 

@@ -193,12 +193,21 @@ fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceA
     Ok(found.map(|Strict { protocol, address }| ServiceAddress { protocol, address }))
 }
 
+/// The refusal of a list of requests.
+#[derive(Debug)]
+pub struct ChangeRefused {
+    /// Index of the request at fault.
+    pub index: usize,
+    /// Reason.
+    pub error: Diagnostic,
+}
+
 impl ChangeRequest {
     /// Does to `rules` what is asked for, as far as it is about them.
     ///
     /// # Errors
     /// [`Diagnostic`]; the rules are as they were.
-    pub fn carry_out(&self, rules: &mut Rules) -> Result<(), Diagnostic> {
+    pub fn apply(&self, rules: &mut Rules) -> Result<(), Diagnostic> {
         if let Some(change) = self.change(rules)? {
             rules.change(&change)?;
         }
@@ -221,7 +230,7 @@ impl ChangeRequest {
 
     /// Whether what comes of it has `culprit`, as it is, because of this.
     #[must_use]
-    pub fn brings_about(&self, culprit: Subject) -> bool {
+    pub fn introduces(&self, culprit: Subject) -> bool {
         match (self, culprit) {
             (Self::AddService { service, .. }, Subject::Service(of)) => *service == of,
             (
@@ -452,7 +461,7 @@ mod tests {
         let edit = ChangeRequest::EditServer { service, server, settings };
         let mut rules = Rules::default();
         let code = |request: &ChangeRequest, rules: &mut Rules| {
-            request.carry_out(rules).unwrap_err().kind.code().unwrap()
+            request.apply(rules).unwrap_err().kind.code().unwrap()
         };
         assert_eq!(code(&add, &mut rules), "no-such-service");
         rules.services.push(VirtualService::new(service, Vec::new()));
@@ -485,7 +494,7 @@ mod tests {
             (ChangeRequest::Zero { service: Some(address) }, "no-such-service"),
         ] {
             let mut rules = Rules::default();
-            let refused = request.carry_out(&mut rules).unwrap_err();
+            let refused = request.apply(&mut rules).unwrap_err();
             assert_eq!(
                 (refused.kind.code().unwrap(), &rules),
                 (code, &Rules::default()),

@@ -1,4 +1,4 @@
-//! Drives the neighbor machine: frames, time and commands in, frames and reports out.
+//! Drives the neighbor machine: frames, time and events in, frames and reports out.
 
 use crate::control::log::limit::LogLimiter;
 use crate::io::{ArpSocket, AsyncArpSocket};
@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Frames that are taken from one socket before time, commands and the other socket get their turn.
+/// Frames read from one socket before time, events and the other socket are served.
 const BURST: usize = 64;
 
 /// The neighbor machine with its sockets and its clock.
@@ -26,13 +26,13 @@ pub struct ArpDriver {
 
 struct ArpInterface {
     socket: AsyncArpSocket,
-    /// The last frame could not be sent: logged when that changes, not for each frame.
+    /// True after a failed transmission: only a change is logged.
     failing: bool,
-    /// What may be logged about each [`Direction`] of it.
+    /// Rate limit of messages, by direction.
     limiter: LogLimiter<Direction>,
 }
 
-/// What a socket is used for.
+/// Use of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Direction {
     Receiving,
@@ -54,16 +54,15 @@ impl ArpDriver {
         Ok(Self { neighbors, links, start, actions: Vec::new() })
     }
 
-    /// Runs until `commands` is closed. Every change goes to `report`, which must not block.
+    /// Runs until `events` is closed. Reports go to `report`, which must not block.
     ///
-    /// An interface that goes down does not end it: ARP is silent meanwhile, and goes on when the
-    /// interface is back.
+    /// ARP is silent on an interface without carrier, and continues when it is back.
     ///
     /// # Errors
     /// What epoll(7) reports: the runtime is shutting down.
     pub async fn run(
         mut self,
-        mut commands: UnboundedReceiver<ArpEvent>,
+        mut events: UnboundedReceiver<ArpEvent>,
         mut report: impl FnMut(ArpReport),
     ) -> io::Result<()> {
         loop {
@@ -77,8 +76,8 @@ impl ArpDriver {
                     self.handle(ArpEvent::Timer);
                     self.links.iter_mut().for_each(|link| link.limiter.report_suppressed(Instant::now()));
                 }
-                command = commands.recv() => match command {
-                    Some(command) => self.handle(command),
+                event = events.recv() => match event {
+                    Some(event) => self.handle(event),
                     None => return Ok(()),
                 },
             }
@@ -90,7 +89,7 @@ impl ArpDriver {
         Tick::from_instant(Instant::now(), self.start)
     }
 
-    /// How long nothing is to be done unless something happens.
+    /// Returns the time until the next deadline.
     fn pause(&self) -> Duration {
         const LONG: Duration = Duration::from_secs(3600);
         let span = |due: Tick| Duration::from_millis(due.since(self.now()).millis().into());
@@ -116,7 +115,7 @@ impl ArpDriver {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
                         self.links[link].limiter.log(Direction::Receiving, Instant::now(), || {
-                            tracing::warn!(link, %error, "receiving ARP failed");
+                            tracing::warn!(interface = link, %error, "receiving ARP failed");
                         });
                         break;
                     }
@@ -133,7 +132,7 @@ impl ArpDriver {
                         link.send(&packet);
                     }
                 }
-                ArpAction::Report(news) => report(news),
+                ArpAction::Report(one) => report(one),
             }
         }
     }
@@ -144,13 +143,13 @@ impl ArpInterface {
         Self { socket, failing: false, limiter: LogLimiter::default() }
     }
 
-    /// One packet; `None` for a frame that is no ARP for IPv4.
+    /// Receives one packet; `None` for a frame other than ARP for IPv4.
     fn receive(&self) -> io::Result<Option<ArpPacket>> {
         let mut buffer = [0; FRAME_LEN];
         self.socket.receive(&mut buffer).map(|frame| ArpPacket::parse(frame).ok())
     }
 
-    /// A frame that cannot be sent is lost like one that the wire loses: the machine copes.
+    /// Sends a packet. A failed transmission counts as a lost frame, which the machine retries.
     fn send(&mut self, packet: &ArpPacket) {
         let mut frame = [0; FRAME_LEN];
         packet.emit(&mut frame);
@@ -178,7 +177,7 @@ impl fmt::Display for Direction {
     }
 }
 
-/// Waits until any of the sockets has something to read.
+/// Waits until a socket is readable.
 async fn readable(links: &[ArpInterface]) -> io::Result<()> {
     poll_fn(|context| {
         for link in links {

@@ -1,4 +1,4 @@
-//! What ARP reports, for the log.
+//! Log events of ARP reports.
 
 use crate::control::state::registry::{Registry, VipState};
 use crate::model::{DirectorConfig, OnConflict, OnServerClaim};
@@ -6,8 +6,8 @@ use crate::neighbor::ArpReport;
 use crate::wire::MacAddr;
 use std::net::Ipv4Addr;
 
-/// One line for each change, with what it means for the operator.
-pub(in crate::control) fn log(report: &ArpReport, registry: &Registry, settings: &DirectorConfig) {
+/// Logs a report with its consequence for the operator.
+pub(in crate::control) fn log_report(report: &ArpReport, registry: &Registry, settings: &DirectorConfig) {
     match report {
         ArpReport::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
         ArpReport::Conflict { vip, mac, server } => {
@@ -40,11 +40,11 @@ pub(in crate::control) fn log(report: &ArpReport, registry: &Registry, settings:
     }
 }
 
-/// A station that acts as if it had a VIP.
+/// A station that claims a VIP.
 struct VipClaimant {
     vip: Ipv4Addr,
     mac: MacAddr,
-    /// The real server that it is, if it is one.
+    /// RIP, if it is a real server.
     server: Option<Ipv4Addr>,
 }
 
@@ -66,7 +66,7 @@ fn conflict(claimant: &VipClaimant, registry: &Registry, on_conflict: OnConflict
             "another host answers for the VIP, a real server: the VIP is not served until it is quiet; \
              run there: directrix realserver setup"
         ),
-        // That this director stands by is a line of its own.
+        // The report of the standby has its own message.
         (false, OnConflict::Standby, None) => {}
     }
 }

@@ -1,7 +1,11 @@
 //! What can go wrong when a director is asked, in a user's words.
 
-use super::{BODY_MAX, PATH_MAX, STEP_TIMEOUT, api};
+use crate::control::api::{self, BODY_MAX, SOCKET_PATH_MAX};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Timeout of each step of an exchange: connection, start of the response, each further part of it.
+pub const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why the director's answer could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +37,7 @@ pub enum ClientError {
     TooMuch(usize),
     /// No socket can have that path.
     #[error(
-        "the socket path {} has {} bytes, the system allows {PATH_MAX}; name the director's with --socket or \
+        "the socket path {} has {} bytes, the system allows {SOCKET_PATH_MAX}; name the director's with --socket or \
          DIRECTRIX_SOCKET", .0.display(), .0.as_os_str().len()
     )]
     TooLong(PathBuf),

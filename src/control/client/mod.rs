@@ -4,13 +4,10 @@ mod blocking;
 mod error;
 
 pub use blocking::Blocking;
-pub use error::ClientError;
+pub use error::{ClientError, STEP_TIMEOUT};
 
 use crate::control::api::request::ChangeRequest;
-use crate::control::api::{self, Draft, Plan, path};
-use crate::control::http::server::BODY_MAX;
-use crate::control::http::socket::PATH_MAX;
-use crate::control::log::audit;
+use crate::control::api::{self, BODY_MAX, Draft, Plan, SOCKET_PATH_MAX, path};
 use crate::io::claim::is_any_served;
 use crate::model::{Config, parse};
 use http_body_util::{BodyExt, Full, Limited};
@@ -28,10 +25,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
-
-/// How long the director may take for any one step: to accept, to begin its answer, to go on
-/// with it.
-pub const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Largest answer that is read as a whole, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
@@ -56,7 +49,7 @@ impl Client {
     /// The same client for a command of this program: the director's log names `command` beside each change.
     #[must_use]
     pub fn named(self, command: &str) -> Self {
-        Self { agent: audit::agent(command), ..self }
+        Self { agent: api::user_agent(command), ..self }
     }
 
     /// The director at a glance.
@@ -244,7 +237,7 @@ impl Client {
     /// Connects, waiting while more clients ask than the director's queue holds: a Unix socket
     /// that does not block says so at once (EAGAIN).
     async fn connect(&self) -> Result<UnixStream, ClientError> {
-        if self.socket.as_os_str().len() > PATH_MAX {
+        if self.socket.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(ClientError::TooLong(self.socket.clone()));
         }
         self.step(async {

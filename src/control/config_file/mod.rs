@@ -1,43 +1,50 @@
-//! The configuration file beside what runs: unsaved changes, and how reloads went.
+//! The configuration file: its differences from the running configuration, and the history of reloads.
+
+pub(in crate::control) mod reloads;
 
 use crate::control::api::overview::{FileStatus, Reload, Warning};
-use crate::control::director::reload::{ReadConfig, ReloadOutcome};
 use crate::control::log::audit::Origin;
-use crate::model::{Config, DirectorConfig, Rules};
+use crate::model::{Config, Diagnostics, DirectorConfig, Rules};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How old a reading of the file may be for metrics, which are asked for often.
+/// Reads the configuration file.
+pub type ReadConfig = Arc<dyn Fn() -> Result<Config, Diagnostics> + Send + Sync>;
+
+/// The lines of a reload's differences, or the reason why nothing was changed.
+pub(in crate::control) type ReloadOutcome = Result<Vec<String>, String>;
+
+/// Greatest age of a reading for metrics, which are scraped often.
 pub(in crate::control) const METRICS_AGE: Duration = Duration::from_secs(10);
 
 type Reading = Arc<Result<Config, String>>;
 
-/// The file as it is now, beside what runs.
+/// The configuration file with its last reading.
 pub(in crate::control) struct ConfigFile {
-    reread: ReadConfig,
+    read: ReadConfig,
     last: Mutex<Option<(Instant, Reading)>>,
 }
 
-/// What runs, to be compared with the file.
+/// The running configuration, to be compared with the file.
 pub(in crate::control) struct RunningConfig {
     pub(in crate::control) rules: Rules,
     pub(in crate::control) settings: DirectorConfig,
 }
 
 impl ConfigFile {
-    pub(in crate::control) fn new(reread: ReadConfig) -> Self {
-        Self { reread, last: Mutex::new(None) }
+    pub(in crate::control) fn new(read: ReadConfig) -> Self {
+        Self { read, last: Mutex::new(None) }
     }
 
     /// Reads the file. Blocks.
     pub(in crate::control) fn read(&self) -> Result<Config, String> {
-        let read = (self.reread)().map_err(|errors| errors.to_string());
+        let read = (self.read)().map_err(|errors| errors.to_string());
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((Instant::now(), Arc::new(read.clone())));
         read
     }
 
-    /// What a reading that is no older than `age` says beside what runs. Blocks.
+    /// Compares a reading no older than `age` with the running configuration. Blocks.
     pub(in crate::control) fn compare(&self, running: &RunningConfig, age: Duration) -> FileStatus {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fresh = last.filter(|(at, _)| at.elapsed() < age).map(|(_, reading)| reading);
@@ -56,7 +63,7 @@ impl ConfigFile {
     }
 }
 
-/// Warnings about the file and the last reload.
+/// Returns the warnings about the file and the last reload.
 pub(in crate::control) fn warnings(file: &FileStatus, reload: Option<&Reload>) -> Vec<Warning> {
     let unusable = file.error.as_ref().map(|error| {
         Warning::new(
@@ -70,23 +77,23 @@ pub(in crate::control) fn warnings(file: &FileStatus, reload: Option<&Reload>) -
     unusable.into_iter().chain(failed).collect()
 }
 
-/// What is kept of reloads.
+/// The history of reloads.
 #[derive(Clone, Debug)]
 pub(in crate::control) struct History {
-    /// The last one.
+    /// Last reload.
     pub(in crate::control) last: Option<Reload>,
-    /// When the configuration was last taken over, at the start or by a reload.
+    /// Time of the start or of the last successful reload.
     pub(in crate::control) succeeded: SystemTime,
 }
 
 impl History {
-    /// Of a director that starts now.
+    /// Creates the history of a director that starts now.
     pub(in crate::control) fn new() -> Self {
         Self { last: None, succeeded: SystemTime::now() }
     }
 
-    /// Notes how a reload went that `origin` has asked for.
-    pub(in crate::control) fn note(&mut self, origin: &Origin, outcome: &ReloadOutcome) {
+    /// Records the outcome of a reload requested by `origin`.
+    pub(in crate::control) fn record(&mut self, origin: &Origin, outcome: &ReloadOutcome) {
         let now = SystemTime::now();
         if outcome.is_ok() {
             self.succeeded = now;
@@ -120,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_told_from_what_the_file_says() {
+    fn comparison_lists_differences_and_restarts() {
         let file = ConfigFile::new(Arc::new(|| parse(Path::new("d.toml"), FILE)));
         let compare = |text: &str| file.compare(&running(text), Duration::ZERO);
         assert_eq!(compare(FILE), FileStatus::default());
@@ -131,17 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_a_warning() {
+    fn unusable_file_is_a_warning() {
         let file = ConfigFile::new(Arc::new(|| parse(Path::new("d.toml"), "[director")));
         let status = file.compare(&running(FILE), Duration::ZERO);
         assert!(status.error.as_ref().unwrap().starts_with("d.toml:1: "), "{status:?}");
-        let told = warnings(&status, None);
-        assert_eq!(told.iter().map(|warning| &*warning.code).collect::<Vec<_>>(), ["file-unusable"]);
+        let found = warnings(&status, None);
+        assert_eq!(found.iter().map(|warning| &*warning.code).collect::<Vec<_>>(), ["file-unusable"]);
         assert_eq!(warnings(&FileStatus::default(), None), []);
     }
 
     #[test]
-    fn a_reading_serves_until_it_is_too_old() {
+    fn reading_is_reused_until_too_old() {
         let readings = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&readings);
         let file = ConfigFile::new(Arc::new(move || {
@@ -156,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_reload_is_kept_and_the_last_success_stays() {
+    fn failed_reload_is_recorded_beside_the_last_success() {
         let mut history = History::new();
         let start = history.succeeded;
-        history.note(&Origin::hangup(), &Err("d.toml:1: no".into()));
+        history.record(&Origin::hangup(), &Err("d.toml:1: no".into()));
         assert_eq!(history.succeeded, start);
-        let told = warnings(&FileStatus::default(), history.last.as_ref());
-        assert_eq!(told[0].code, "reload-failed");
-        history.note(&Origin::hangup(), &Ok(vec!["+ x".into()]));
+        let found = warnings(&FileStatus::default(), history.last.as_ref());
+        assert_eq!(found[0].code, "reload-failed");
+        history.record(&Origin::hangup(), &Ok(vec!["+ x".into()]));
         let last = history.last.unwrap();
         assert_eq!((last.changes, last.error, &*last.by), (1, None, "SIGHUP"));
         assert!(history.succeeded >= start);

@@ -1,44 +1,40 @@
-//! Change while frames flow: new rules are checked as a whole, then applied as one snapshot.
+//! Changes of the running rules: checked as a whole, applied as one snapshot or not at all.
 //!
-//! The order is such that no frame is lost by it: what goes is first taken from the kernel's hands, then
-//! from the workers'; what comes is known to the workers before the kernel hands it over.
+//! The order loses no frame: a removed service leaves the steering set first, then the snapshot; an added one is in the
+//! snapshot before it enters the steering set.
 
-use crate::control::api::request::ChangeRequest;
-use crate::control::director::Director;
-use crate::control::director::error::DirectorError;
-use crate::control::director::hints;
-use crate::control::host::resolve::ResolvedHost;
-use crate::control::log::audit::{self, Origin};
-use crate::control::state::registry::Drain;
-use crate::control::state::registry::TotalsOf;
+use super::Director;
+use super::neighbors::{Difference, difference};
+use crate::control::api::Plan;
+use crate::control::api::request::{ChangeRefused, ChangeRequest};
+use crate::control::host::hints;
+use crate::control::log::audit;
+use crate::control::log::audit::Origin;
+use crate::control::state::registry::{Drain, TotalsOf};
 use crate::control::workers::status;
 use crate::model::{Change, Config, Diagnostic, DirectorConfig, Rules, Subject, restart_needed};
-use crate::neighbor::ArpEvent;
 use crate::schedule::ServerLoad;
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-/// Which of a list of requests was refused, counted from 0, and why.
-#[derive(Debug)]
-pub struct RefusedAt(pub usize, pub Diagnostic);
-
-impl<F: FnMut()> Director<F> {
-    /// Carries out all of `requests`, or none. Returns what has become different.
-    pub(in crate::control) fn change(
+impl Director {
+    /// Applies all of `requests` or none. Returns a line for each difference.
+    pub(super) fn change(
         &mut self,
         requests: &[ChangeRequest],
         origin: &Origin,
-    ) -> Result<Vec<String>, RefusedAt> {
+    ) -> Result<Vec<String>, ChangeRefused> {
         let before = self.registry.rules();
         let mut rules = before.clone();
-        for (at, request) in requests.iter().enumerate() {
-            request.carry_out(&mut rules).map_err(|refused| RefusedAt(at, refused))?;
+        for (index, request) in requests.iter().enumerate() {
+            request.apply(&mut rules).map_err(|error| ChangeRefused { index, error })?;
         }
-        self.apply(&rules).map_err(|error| RefusedAt(blamed(requests, &error), error))?;
-        requests.iter().for_each(|request| self.mark(request));
+        self.apply(&rules)
+            .map_err(|invalid| ChangeRefused { index: cause(requests, &invalid), error: invalid })?;
+        requests.iter().for_each(|request| self.apply_beyond_rules(request));
         if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {
-            self.go_by_rules(); // a server that drains no longer keeps its clients
+            self.publish_or_log(); // a draining server accepts no more clients by their templates
         }
         let mut lines: Vec<_> = before.differences(&rules).iter().map(ToString::to_string).collect();
         lines.extend(requests.iter().filter_map(ChangeRequest::beyond_rules));
@@ -46,22 +42,40 @@ impl<F: FnMut()> Director<F> {
         Ok(lines)
     }
 
-    /// Takes over the services of a file that has been read again. Returns what has become different.
-    pub(in crate::control) fn reload(&mut self, config: &Config) -> Result<Vec<String>, String> {
-        let fixed = self.settings.restarts(&config.director);
-        if !fixed.is_empty() {
-            let keys = fixed.join(", ");
+    /// Applies the rules of a file that was read again. Returns a line for each difference.
+    pub(super) fn reload(&mut self, config: &Config) -> Result<Vec<String>, String> {
+        let restarts = self.settings.restarts(&config.director);
+        if !restarts.is_empty() {
+            let keys = restarts.join(", ");
             return Err(format!("{}; nothing has been changed", restart_needed(&keys)));
         }
-        self.host.judge(config).map_err(|errors| errors.to_string())?;
+        self.host.validate(config).map_err(|errors| errors.to_string())?;
         let rules = config.rules();
-        let different = self.registry.rules().differences(&rules);
-        self.apply(&rules).map_err(|error| error.to_string())?;
-        Ok(different.iter().map(ToString::to_string).collect())
+        let differences = self.registry.rules().differences(&rules);
+        self.apply(&rules).map_err(|invalid| invalid.to_string())?;
+        Ok(differences.iter().map(ToString::to_string).collect())
     }
 
-    /// What runs now, as a file would say it.
-    pub(in crate::control) fn config(&self) -> Config {
+    /// Evaluates [`Director::reload`] without applying it.
+    pub(super) fn plan(&self, config: &Config) -> Plan {
+        let restarts = self.settings.restarts(&config.director);
+        let rules = config.rules();
+        let changes = self.registry.rules().differences(&rules);
+        let fits = || self.host.validate(config).map_err(|errors| errors.to_string());
+        let is_right = |()| rules.check().map_err(|invalid| invalid.to_string());
+        let refusal = match restarts.as_slice() {
+            [] => fits().and_then(is_right).err(),
+            keys => Some(restart_needed(&keys.join(", "))),
+        };
+        Plan {
+            changes: changes.iter().map(ToString::to_string).collect(),
+            restarts: restarts.into_iter().map(Into::into).collect(),
+            refusal,
+        }
+    }
+
+    /// Returns the running configuration.
+    pub(super) fn config(&self) -> Config {
         let Rules { services, timeouts, policy } = self.registry.rules();
         Config {
             director: DirectorConfig { timeouts, policy, ..self.settings.clone() },
@@ -70,68 +84,60 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    /// Removes servers that have been drained, and those whose time is over. While a worker may still
-    /// pick by an older snapshot, that there is no connection says nothing (`settled` is false then).
-    pub(in crate::control) fn finish_drains(&mut self, settled: bool) {
+    /// Removes draining servers that have no connection left or have reached their deadline.
+    ///
+    /// While a worker may still use an older snapshot (`adopted` is false), a load of 0 is no evidence.
+    pub(super) fn finish_drains(&mut self, adopted: bool) {
         let now = Instant::now();
-        if self.registry.services.iter().all(|service| service.servers.iter().all(|one| one.drain.is_none()))
-        {
-            return;
-        }
-        let (mut rules, mut over) = (self.registry.rules(), Vec::new());
+        let (mut rules, mut over) = (None, Vec::new());
         for service in &self.registry.services {
             for server in &service.servers {
                 let Some(drain) = server.drain else { continue };
                 let load = self.loads.get(server.id);
-                if settled && load == ServerLoad::default() || drain.until.is_some_and(|until| now >= until) {
-                    over.push((service.config.address, server.config.address, load));
+                if adopted && load == ServerLoad::default() || drain.until.is_some_and(|until| now >= until) {
+                    let (service, rip) = (service.config.address, server.config.address);
+                    let rules = rules.get_or_insert_with(|| self.registry.rules());
+                    let _ = rules.change(&Change::DeleteServer(service, rip)); // the registry has the server
+                    over.push((service, rip, load));
                 }
             }
         }
-        for (service, rip, _) in &over {
-            // It is in the rules, which were just made of the registry.
-            let _ = rules.change(&Change::DeleteServer(*service, *rip));
-        }
-        if over.is_empty() {
-            return;
-        }
+        let Some(rules) = rules else { return };
         match self.apply(&rules) {
             Ok(()) => over.iter().for_each(|(service, rip, load)| audit::drained(*service, *rip, *load)),
             Err(error) => tracing::error!(%error, "drained servers cannot be removed yet"),
         }
     }
 
-    /// Everything or nothing.
+    /// Applies the rules, or changes nothing.
     fn apply(&mut self, rules: &Rules) -> Result<(), Diagnostic> {
         rules.check()?;
-        let host = self.host.refit(&rules.services)?;
+        let host = self.host.re_resolve(&rules.services)?;
         let workers = &self.backend.workers;
         let totals: TotalsOf<'_> = &|server| status::totals(workers, server);
         let states: HashMap<_, _> =
             self.host.vips.iter().map(|vip| (*vip, self.registry.vip((*vip).into()))).collect();
         self.registry.apply(rules, totals)?;
         let before = std::mem::replace(&mut self.host, host);
-        self.tell_responder(&before);
-        let [gone, come] = difference(&before.vips, &self.host.vips);
-        gone.into_iter().for_each(|vip| self.leave_vip(vip, states.get(&vip).copied().flatten()));
-        if !come.is_empty() {
-            self.look_at_addresses();
-            hints::tell_foreign(&come, &self.host.arms[0]);
-        }
-        come.into_iter().for_each(|vip| self.want_vip(vip));
-        self.backend.steering.withdraw(&self.registry.served());
-        self.go_by_rules();
+        self.update_neighbors(&before);
+        let Difference { removed, added } = difference(&before.vips, &self.host.vips);
+        removed.into_iter().for_each(|vip| self.keep_vip(vip, states.get(&vip).copied().flatten()));
+        self.add_vips(&added);
+        self.backend.steering.retain(&self.registry.served());
+        self.publish_or_log();
         Ok(())
     }
 
-    fn go_by_rules(&mut self) {
-        if let Err(error) = self.publish() {
-            tracing::error!(%error, "updating the steering map failed: the previous services stay active");
+    fn add_vips(&mut self, vips: &[Ipv4Addr]) {
+        if !vips.is_empty() {
+            self.check_local_vips();
+            hints::log_foreign_vips(vips, &self.host.arms[0]);
         }
+        vips.iter().for_each(|vip| self.claim_vip(*vip));
     }
 
-    /// What is more than a rule.
-    fn mark(&mut self, request: &ChangeRequest) {
+    /// Applies the part of a request that is no rule: zeroed counters, the start and the end of a drain.
+    fn apply_beyond_rules(&mut self, request: &ChangeRequest) {
         match request {
             ChangeRequest::Zero { service } => {
                 let workers = &self.backend.workers;
@@ -139,7 +145,7 @@ impl<F: FnMut()> Director<F> {
             }
             ChangeRequest::Drain { service, server, deadline } => {
                 let until = deadline.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
-                // A later request of the same list may have given it a weight again.
+                // A later request of the list may have set its weight again.
                 let entry = self.registry.server_mut(*service, *server);
                 if let Some(entry) = entry.filter(|entry| entry.config.weight.0 == 0) {
                     entry.drain = Some(Drain { until });
@@ -153,66 +159,13 @@ impl<F: FnMut()> Director<F> {
             _ => {}
         }
     }
-
-    /// Goes by the addresses that the interfaces have now: real servers are asked from them, and no client is
-    /// taken to have them.
-    pub(in crate::control) fn follow_addresses(&mut self) -> Result<(), DirectorError> {
-        self.note_addresses()?;
-        if !self.host.has_other_addresses() {
-            return Ok(());
-        }
-        match self.host.refit(&self.registry.rules().services) {
-            Ok(host) => {
-                let before = std::mem::replace(&mut self.host, host);
-                self.tell_responder(&before);
-                self.log_askers(&before);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "real servers are asked from the addresses that were there before")
-            }
-        }
-        Ok(())
-    }
-
-    /// Logs each address that servers are asked from and were not before.
-    fn log_askers(&mut self, before: &ResolvedHost) {
-        let askers =
-            |host: &ResolvedHost| host.servers.iter().map(|server| server.own).collect::<BTreeSet<_>>();
-        for own in askers(&self.host).difference(&askers(before)) {
-            self.limiter.log(*own, Instant::now(), || {
-                tracing::info!(%own, "real servers are asked from another address of this host");
-            });
-        }
-    }
-
-    /// Tells ARP which real servers have come, gone, or are to be asked from another address.
-    fn tell_responder(&self, before: &ResolvedHost) {
-        let [gone, come] = difference(&before.servers, &self.host.servers);
-        let stays: HashSet<_> = come.iter().map(|server| (server.interface, server.rip)).collect();
-        let gone = gone.into_iter().map(|server| (server.interface, server.rip));
-        let gone = gone
-            .filter(|key| !stays.contains(key))
-            .map(|(interface, rip)| ArpEvent::RemoveServer { interface, rip });
-        for command in gone.chain(come.into_iter().map(ArpEvent::AddServer)) {
-            self.command(command);
-        }
-    }
 }
 
-/// What is only in `old`, and what is only in `new`.
-fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> [Vec<T>; 2] {
-    let without = |all: &[T], others: &[T]| {
-        let others: HashSet<T> = others.iter().copied().collect();
-        all.iter().filter(|one| !others.contains(one)).copied().collect()
-    };
-    [without(old, new), without(new, old)]
-}
-
-/// Which of `requests` has made the rules invalid: the last that brought about any of what is at fault.
-fn blamed(requests: &[ChangeRequest], error: &Diagnostic) -> usize {
-    let of = |culprit: &Subject| requests.iter().rposition(|request| request.brings_about(*culprit));
+/// Returns the index of the request that made the rules invalid: the last one that introduced a subject.
+fn cause(requests: &[ChangeRequest], invalid: &Diagnostic) -> usize {
+    let introduced_by = |culprit: &Subject| requests.iter().rposition(|request| request.introduces(*culprit));
     let last = requests.len().saturating_sub(1);
-    error.subjects.iter().filter_map(of).max().unwrap_or(last)
+    invalid.subjects.iter().filter_map(introduced_by).max().unwrap_or(last)
 }
 
 #[cfg(test)]
@@ -244,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_request_that_made_it_so_is_blamed() {
+    fn last_request_that_introduced_a_subject_is_the_cause() {
         let (one, two) = (service(1, 80), service(1, 81));
         let requests = [
             ChangeRequest::Clear {},
@@ -265,15 +218,15 @@ mod tests {
             (vec![Subject::Server(one, rip(9))], 2),
             (vec![Subject::Server(two, rip(9))], 6),
             (vec![Subject::ServerSettings(two, rip(9))], 8),
-            // Of two that do not go together, the later one.
+            // Of two requests in conflict, the later one.
             (vec![Subject::Server(two, rip(9)), Subject::Service(two)], 6),
-            // What was there before nobody has asked for.
+            // A subject of the rules before is skipped.
             (vec![Subject::Service(service(7, 80)), Subject::Server(two, rip(9))], 6),
             (vec![Subject::Server(two, rip(8))], 9),
             (vec![], 9),
         ] {
             assert_eq!(
-                blamed(&requests, &Diagnostic::invalid_rules("", "").about(subjects.clone())),
+                cause(&requests, &Diagnostic::invalid_rules("", "").about(subjects.clone())),
                 at,
                 "{subjects:?}"
             );

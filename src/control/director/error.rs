@@ -1,31 +1,31 @@
-//! Why a director ends.
+//! Errors that end a director.
 
 use crate::control::http::exporter::ExporterError;
-use crate::control::http::server::ControlSocketError;
+use crate::control::http::socket::ControlSocketError;
 use crate::model::{Diagnostic, Diagnostics};
 
-/// Why a director did not start, or did not go on.
+/// Failure of the start or of the running director.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectorError {
-    /// The host does not have what the configuration names, and will not get it by itself.
+    /// The host lacks an object of the configuration, and waiting does not help.
     #[error(transparent)]
     InvalidConfig(#[from] Diagnostics),
-    /// The control socket.
+    /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] ControlSocketError),
-    /// The metrics listener.
+    /// The metrics listener cannot be opened.
     #[error(transparent)]
     Exporter(#[from] ExporterError),
-    /// The wire.
+    /// An interface, a BPF program or a packet socket failed.
     #[error(transparent)]
     Io(#[from] Diagnostic),
-    /// The system.
+    /// A system call failed.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
-    /// There are too many services or servers.
+    /// The configuration has more services or servers than there are ids.
     #[error(transparent)]
     Rules(Diagnostic),
-    /// A worker ended by itself.
+    /// A worker ended.
     #[error("a worker has ended: {0}")]
     Worker(std::io::Error),
 }

@@ -1,30 +1,38 @@
-//! From the registry to the workers and the kernel: one snapshot after another.
+//! Publication of snapshots: registry → workers → kernel. Reclamation follows once every worker has adopted (RCU-like).
 
-use crate::control::director::Director;
-use crate::control::director::error::DirectorError;
+use super::Director;
+use super::error::DirectorError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// After so long every worker has adopted a new snapshot, also one that sleeps (10 ms at a time).
+/// Time within which every worker adopts a new snapshot, including sleeping ones (10 ms at a time).
 const ADOPTION: Duration = Duration::from_millis(30);
 
-impl<F: FnMut()> Director<F> {
-    /// Hands a new snapshot to the workers, then lets the kernel hand over what it knows.
-    pub(in crate::control) fn publish(&mut self) -> Result<(), DirectorError> {
-        self.provide();
+impl Director {
+    /// Publishes a new snapshot to the workers, then updates the steering.
+    pub(super) fn publish(&mut self) -> Result<(), DirectorError> {
+        self.ensure_tables();
         let now = Instant::now();
-        self.retired.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
-        let (services, retired) = (self.registry.services.len(), self.retired.len());
-        tracing::debug!(services, retired, "snapshot published");
-        self.release();
-        self.release = Some(now + ADOPTION);
-        self.availability.look(&self.registry.services, &self.loads, now);
-        self.hand_over()
+        self.replaced.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
+        let (services, replaced) = (self.registry.services.len(), self.replaced.len());
+        tracing::debug!(services, replaced, "snapshot published");
+        self.free_snapshots();
+        self.reclaim_at = Some(now + ADOPTION);
+        self.availability.check(&self.registry.services, &self.loads, now);
+        self.sync_steering()
     }
 
-    /// Sees to it that workers have tables for what the snapshot asks of them. Without one they drop
-    /// what would open a connection there.
-    pub(in crate::control) fn provide(&mut self) {
+    /// Publishes; logs a failure of the steering, which a later tick tries again.
+    pub(super) fn publish_or_log(&mut self) {
+        if let Err(error) = self.publish() {
+            log_steering_failure(&error);
+        }
+    }
+
+    /// Gives each worker the flow table for wildcard-port services, before the first one is published.
+    ///
+    /// A worker without it drops frames that would open a connection there.
+    pub(super) fn ensure_tables(&mut self) {
         if self.registry.has_wildcard_service()
             && let Err(error) = self.backend.workers.set_wildcard_table()
         {
@@ -32,31 +40,38 @@ impl<F: FnMut()> Director<F> {
         }
     }
 
-    /// Frees the snapshots that no worker holds any more. Their pools no longer cost anything then.
-    fn release(&mut self) {
-        self.retired.retain(|old| Arc::strong_count(old) > 1);
-        self.release = None; // what is held still is looked at with the next tick
+    /// Frees the replaced snapshots that no worker holds.
+    fn free_snapshots(&mut self) {
+        self.replaced.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.reclaim_at = None; // the next tick checks those still held
     }
 
-    /// Lets go of what is gone if every worker has adopted the latest snapshot. Returns whether it has.
-    pub(in crate::control) fn settle(&mut self) -> bool {
-        self.release();
-        let settled = self.retired.is_empty();
-        if settled {
-            self.registry.forget(&self.loads, &self.templates);
+    /// Frees snapshots and ids that are no longer used. Returns true if every worker has adopted the latest snapshot.
+    pub(super) fn reclaim(&mut self) -> bool {
+        self.free_snapshots();
+        let adopted = self.replaced.is_empty();
+        if adopted {
+            self.registry.release_ids(&self.loads, &self.templates);
         }
-        settled
+        adopted
     }
 
-    /// A director that is not ready yet fails if the kernel refuses; later it tries again.
-    pub(in crate::control) fn hand_over(&mut self) -> Result<(), DirectorError> {
+    /// Updates the steering set to the services whose VIP is claimed.
+    ///
+    /// # Errors
+    /// If the kernel refuses before the director is ready. Later, the error is logged and each tick tries again.
+    pub(super) fn sync_steering(&mut self) -> Result<(), DirectorError> {
         match self.backend.steering.set(self.registry.served()) {
-            Err(error) if self.ready.is_some() => return Err(error.into()),
+            Err(error) if !self.is_ready() => Err(error.into()),
             Err(error) => {
-                tracing::error!(%error, "updating the steering map failed: the previous services stay active")
+                log_steering_failure(&error);
+                Ok(())
             }
-            Ok(()) => {}
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn log_steering_failure(error: &dyn std::fmt::Display) {
+    tracing::error!(%error, "updating the steering map failed: the previous services stay active");
 }

@@ -1,8 +1,9 @@
-//! A start before the network: the director waits until the interfaces that its configuration names are there,
-//! up, and have an address. Its control socket answers with what it waits for.
+//! Start before the network: waits until the configured interfaces exist, are up and have an address.
+//!
+//! Meanwhile the control socket answers with the reason.
 
-use crate::control::director::error::DirectorError;
-use crate::control::director::reload::ReadConfig;
+use super::error::DirectorError;
+use crate::control::config_file::ReadConfig;
 use crate::control::host::privileges::Privileges;
 use crate::control::host::resolve::{ResolveError, ResolvedHost};
 use crate::control::host::signals::{DirectorSignals, SignalAction};
@@ -16,79 +17,82 @@ use std::future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Time after which it is said again what the director waits for.
+/// Interval after which the same reason is logged again.
 const REMINDER: Duration = Duration::from_secs(600);
-/// How often the service manager is told so, too.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// Interval of notifications to the service manager.
+const NOTIFY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A configuration and a host that fit each other.
-pub(in crate::control) struct StartContext {
-    pub(in crate::control) config: Config,
-    pub(in crate::control) privileges: Privileges,
-    pub(in crate::control) host: ResolvedHost,
+/// A configuration and the host that it resolves on.
+pub(super) struct StartContext {
+    pub(super) config: Config,
+    pub(super) privileges: Privileges,
+    pub(super) host: ResolvedHost,
     /// The control socket, if the director had to wait.
-    pub(in crate::control) socket: Option<ControlSocket>,
+    pub(super) socket: Option<ControlSocket>,
 }
 
-/// Waits for a host that the configuration fits; `None` if told to stop before.
+/// Waits until the configuration resolves on this host; `None` if a signal stops the wait.
 ///
-/// SIGHUP has the file read again, as the way out if it names the wrong interface.
+/// SIGHUP reads the file again: the remedy if it names the wrong interface.
 ///
 /// # Errors
-/// What is wrong with the host and does not come right by itself, also with the control socket at `path`.
-pub(in crate::control) async fn for_host(
+/// An error of the host that waiting does not mend, or of the control socket at `path`.
+pub(super) async fn wait_for_host(
     mut config: Config,
-    reread: &ReadConfig,
+    read_config: &ReadConfig,
     signals: &mut DirectorSignals,
     path: &Path,
 ) -> Result<Option<StartContext>, DirectorError> {
-    // Before the first look, so that no change goes unnoticed between a look and the next wait.
+    // Opened before the first attempt, so that no change is missed.
     let mut watch = NetworkWatch::open()?;
-    let (mut news, mut early) = (WaitLog::new(), None);
+    let (mut log, mut socket) = (WaitLog::new(), None);
     loop {
         let privileges = Privileges::of(&config)?;
-        match ResolvedHost::fit(&config) {
+        match ResolvedHost::resolve(&config) {
             Ok(host) => {
-                let socket = early.map(StartupSocket::into_socket);
+                let socket = socket.map(StartupSocket::into_socket);
                 return Ok(Some(StartContext { config, privileges, host, socket }));
             }
             Err(ResolveError { errors, may_recover: false }) => return Err(errors.into()),
             Err(ResolveError { errors, .. }) => {
                 let reason = errors.to_string().replace('\n', "; ");
-                news.tell(&reason);
-                let socket = early.take().map_or_else(|| StartupSocket::bind(path), Ok)?;
-                early.insert(socket).set_reason(&reason);
+                log.report(&reason);
+                let open = match socket.take() {
+                    Some(open) => open,
+                    None => StartupSocket::bind(path)?,
+                };
+                socket.insert(open).set_reason(&reason);
             }
         }
         tokio::select! {
-            () = answer(&mut early) => {}
+            () = serve(&mut socket) => {}
             () = watch.changed() => {}
-            () = tokio::time::sleep(SIGN_OF_LIFE) => {}
-            wish = signals.next() => match wish {
+            () = tokio::time::sleep(NOTIFY_INTERVAL) => {}
+            action = signals.next() => match action {
                 SignalAction::Stop => {
                     tracing::info!("stopping");
                     return Ok(None);
                 }
-                // Here, not on a thread of its own: privileges are given up on the only thread there is.
-                SignalAction::Reload => match reread() {
+                // On this thread: privileges are dropped later, which requires a single thread.
+                SignalAction::Reload => match read_config() {
                     Ok(read) => config = read,
-                    Err(errors) => tracing::error!("the configuration stays as it was: {errors}"),
+                    Err(error) => tracing::error!(%error, "the configuration stays as it was"),
                 },
-                SignalAction::Dump | SignalAction::Ignore(_) => news.repeat(),
+                SignalAction::Dump | SignalAction::Ignore(_) => log.repeat(),
             },
         }
     }
 }
 
-/// Answers clients of a socket that is there, for ever.
-async fn answer(early: &mut Option<StartupSocket>) {
-    match early {
+/// Answers the clients of an open socket, without end.
+async fn serve(socket: &mut Option<StartupSocket>) {
+    match socket {
         Some(socket) => socket.serve().await,
         None => future::pending().await,
     }
 }
 
-/// What has been said of the wait.
+/// The log of the wait: each new reason at once, the same one rarely.
 struct WaitLog {
     last: Option<(String, Instant)>,
     limiter: LogLimiter<&'static str>,
@@ -99,27 +103,27 @@ impl WaitLog {
         Self { last: None, limiter: LogLimiter::default() }
     }
 
-    fn tell(&mut self, reason: &str) {
-        watchdog::tell_waiting(reason);
+    fn report(&mut self, reason: &str) {
+        watchdog::notify_waiting(reason);
         let now = Instant::now();
-        if self.is_news(reason, now) {
+        if self.is_due(reason, now) {
             self.limiter.log("host", now, || tracing::warn!(reason, "waiting for the network"));
         }
     }
 
-    /// Says again at the next look what it waits for.
+    /// Logs the reason again at the next attempt.
     fn repeat(&mut self) {
         self.last = None;
     }
 
-    /// Another reason than before, or the same after long.
-    fn is_news(&mut self, reason: &str, now: Instant) -> bool {
+    /// Returns true for another reason than before, and for the same after [`REMINDER`].
+    fn is_due(&mut self, reason: &str, now: Instant) -> bool {
         let known = self.last.as_ref().filter(|(last, _)| last == reason);
-        let is_news = known.is_none_or(|(_, since)| now.duration_since(*since) >= REMINDER);
-        if is_news {
+        let is_due = known.is_none_or(|(_, since)| now.duration_since(*since) >= REMINDER);
+        if is_due {
             self.last = Some((reason.to_owned(), now));
         }
-        is_news
+        is_due
     }
 }
 
@@ -128,9 +132,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_said_at_once_and_then_rarely() {
-        let (mut news, start) = (WaitLog::new(), Instant::now());
-        let mut at = |seconds, reason| news.is_news(reason, start + Duration::from_secs(seconds));
+    fn new_reason_is_due_at_once_and_the_same_rarely() {
+        let (mut log, start) = (WaitLog::new(), Instant::now());
+        let mut at = |seconds, reason| log.is_due(reason, start + Duration::from_secs(seconds));
         assert!(at(0, "no eth0"));
         assert!(!at(1, "no eth0") && !at(599, "no eth0"));
         assert!(at(600, "no eth0") && !at(601, "no eth0"));

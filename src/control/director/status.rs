@@ -1,30 +1,31 @@
-//! A director at a glance: `GET /v1/status`, `/healthz` and the dump on SIGUSR1.
+//! The status report: `GET /v1/status`, `/healthz` and the dump on SIGUSR1.
 
+use super::Director;
 use crate::control::api::overview::{Backend, DropCount, Interface, ServiceSummary, Status, Vip, Warning};
+use crate::control::config_file::reloads::ReloadQueue;
 use crate::control::config_file::{self, METRICS_AGE, RunningConfig};
-use crate::control::director::Director;
-use crate::control::director::reload::ReloadQueue;
 use crate::control::state::availability::Availability;
-use crate::control::state::entry::VipState;
+use crate::control::state::registry::VipState;
 use crate::control::workers::status::{self, RuntimeView};
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
-/// Events of one kind that a dump has at most.
+/// Largest number of events of one kind in a dump.
 const DUMP_MAX: usize = 500;
 
-impl<F: FnMut()> Director<F> {
-    /// Sends the status to `reply`, once the configuration file has been read for it.
-    pub(in crate::control) fn report_status(&self, reloads: &ReloadQueue, reply: oneshot::Sender<Status>) {
+impl Director {
+    /// Sends the status to `reply`, once the configuration file has been read.
+    pub(super) fn report_status(&self, reloads: &ReloadQueue, reply: oneshot::Sender<Status>) {
         let (status, file, running) = (self.overview(reloads), reloads.file(), self.running());
         tokio::task::spawn_blocking(move || {
             let file = file.compare(&running, Duration::ZERO);
-            let _ = reply.send(with_file(status, file)); // a client that went away needs none
+            let _ = reply.send(with_file(status, file)); // the client may have disconnected
         });
     }
 
-    /// Logs the state, an event for each thing.
-    pub(in crate::control) fn dump(&self, reloads: &ReloadQueue) {
+    /// Logs the state, one event per object.
+    pub(super) fn dump(&self, reloads: &ReloadQueue) {
         let (status, file, running) = (self.overview(reloads), reloads.file(), self.running());
         let services = self.view().services().services;
         tokio::task::spawn_blocking(move || {
@@ -32,31 +33,31 @@ impl<F: FnMut()> Director<F> {
         });
     }
 
-    /// Why a check of this director's health should fail; nothing if it should not.
-    pub(in crate::control) fn ailments(&self) -> Vec<String> {
-        let starting = self.ready.is_some().then(|| "not ready yet".to_owned());
-        let stalled = self.stalled().map(|worker| format!("worker {worker} is stalled"));
-        let down = self.links.down().into_iter().map(|name| format!("{name} has no carrier"));
+    /// Returns the problems that fail a health check; none if healthy.
+    pub(super) fn health_problems(&self) -> Vec<String> {
+        let starting = (!self.is_ready()).then(|| "not ready yet".to_owned());
+        let stalled = self.watchdog.stalled().map(|worker| format!("worker {worker} is stalled"));
+        let down = self.carriers.down().into_iter().map(|name| format!("{name} has no carrier"));
         starting.into_iter().chain(stalled).chain(down).collect()
     }
 
-    /// What runs, to be compared with the file.
-    pub(in crate::control) fn running(&self) -> RunningConfig {
+    /// Returns the running configuration, to be compared with the file.
+    pub(super) fn running(&self) -> RunningConfig {
         RunningConfig { rules: self.registry.rules(), settings: self.settings.clone() }
     }
 
     fn overview(&self, reloads: &ReloadQueue) -> Status {
         let started = self.meter.started();
-        let handles = self.backend.workers.handles();
+        let workers = self.backend.workers.handles();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             started: started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             uptime: SystemTime::now().duration_since(started).unwrap_or_default().as_secs(),
-            ready: self.ready.is_none(),
+            ready: self.is_ready(),
             backend: Backend { name: self.backend.name.into(), reason: self.backend.reason.clone() },
-            workers: handles.len(),
-            connections: handles.iter().map(|handle| handle.counters.entries.get()).sum(),
+            workers: workers.len(),
+            connections: workers.iter().map(|worker| worker.counters.entries.get()).sum(),
             capacity: self.settings.connections.into(),
             interfaces: self.interfaces(),
             vips: self.vips(),
@@ -76,7 +77,7 @@ impl<F: FnMut()> Director<F> {
     fn vips(&self) -> Vec<Vip> {
         let each = self.host.vips.iter().filter_map(|vip| {
             let address = (*vip).into();
-            Some(Vip { address, state: status::state(self.registry.vip(address)?) })
+            Some(Vip { address, state: status::vip_state(self.registry.vip(address)?) })
         });
         each.collect()
     }
@@ -100,42 +101,45 @@ impl<F: FnMut()> Director<F> {
         summaries
     }
 
-    /// Everything that needs attention, a source after the other: another one is another line here.
+    /// Returns the warnings of every source.
     fn warnings(&self) -> Vec<Warning> {
-        let mut warnings: Vec<_> =
-            self.ready.iter().map(|_| Warning::new("starting", "not ready yet")).collect();
-        warnings.extend(self.stalled().map(|worker| {
-            Warning::new("worker-stalled", format!("worker {worker} is stalled: it forwards nothing"))
-        }));
-        warnings.extend(self.links.down().into_iter().map(|name| {
-            Warning::new("link-down", format!("{name} has no carrier: no frame is received or sent there"))
-        }));
-        warnings.extend(self.own_vips.list().map(|vip| {
+        let mut warnings = Vec::new();
+        if !self.is_ready() {
+            warnings.push(Warning::new("starting", "not ready yet"));
+        }
+        if let Some(worker) = self.watchdog.stalled() {
+            let text = format!("worker {worker} is stalled: it forwards nothing");
+            warnings.push(Warning::new("worker-stalled", text));
+        }
+        for name in self.carriers.down() {
+            let text = format!("{name} has no carrier: no frame is received or sent there");
+            warnings.push(Warning::new("link-down", text));
+        }
+        for vip in self.local_vips.list() {
             let text = format!("the VIP {vip} is an address of this host: see the log for the line to type");
-            Warning::new("vip-own-address", text)
-        }));
-        warnings.extend(self.vips().into_iter().zip(&self.host.vips).filter_map(|(vip, address)| {
-            let state = self.registry.vip((*address).into())?;
-            let VipState::Standby(mac) = state else { return None };
-            // That another director has it is what a standby is for.
-            let mut servers = self.registry.services.iter().flat_map(|service| &service.servers);
-            servers.any(|server| server.reachability.mac() == Some(mac)).then(|| {
-                let text = format!("a real server has the VIP {}: {}", vip.address, vip.state);
-                Warning::new("vip-taken", text)
-            })
-        }));
-        warnings.extend(self.summaries().into_iter().filter(|service| service.available == 0).map(
-            |service| {
-                let text = format!("{} has no available real server: {}", service.address, service.detail);
-                Warning::new("no-server", text)
-            },
-        ));
+            warnings.push(Warning::new("vip-own-address", text));
+        }
+        warnings.extend(self.host.vips.iter().filter_map(|vip| self.vip_warning((*vip).into())));
+        for service in self.summaries().iter().filter(|service| service.available == 0) {
+            let text = format!("{} has no available real server: {}", service.address, service.detail);
+            warnings.push(Warning::new("no-server", text));
+        }
         warnings.extend(self.symptoms.warnings(&self.host.arms[0].name, Instant::now()));
         if self.backend.steering.is_refused() {
             let text = "the kernel refuses the present services: the ones before are still handed over";
             warnings.push(Warning::new("steering-refused", text));
         }
         warnings
+    }
+
+    /// Returns a warning if a real server has the VIP. A conflict with another director is what a standby is for.
+    fn vip_warning(&self, vip: IpAddr) -> Option<Warning> {
+        let state = self.registry.vip(vip)?;
+        let VipState::Conflict(mac) = state else { return None };
+        let mut servers = self.registry.services.iter().flat_map(|service| &service.servers);
+        let is_server = servers.any(|server| server.reachability.mac() == Some(mac));
+        let text = format!("a real server has the VIP {vip}: {}", status::vip_state(state));
+        is_server.then(|| Warning::new("vip-taken", text))
     }
 }
 
@@ -144,7 +148,7 @@ fn with_file(mut status: Status, file: crate::control::api::overview::FileStatus
     Status { file, ..status }
 }
 
-/// Reasons with frames, the most frequent first.
+/// Returns the drop reasons with frames, the most frequent first.
 fn drops(view: &RuntimeView<'_>) -> Vec<DropCount> {
     let counted = view.drops().into_iter().filter(|drops| drops.frames > 0);
     let mut counts: Vec<_> =

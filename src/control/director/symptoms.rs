@@ -1,4 +1,4 @@
-//! Counts that tell of a wrong set-up, not of load: logged with what to do about them.
+//! Symptoms: counters that indicate a wrong set-up rather than load, logged with the remedy.
 
 use crate::control::api::overview::Warning;
 use crate::control::state::registry::{Reachability, Registry};
@@ -7,13 +7,13 @@ use crate::stats::{DropReason, WorkerCounters};
 use crate::wire::MacAddr;
 use std::time::{Duration, Instant};
 
-/// Time that a symptom is warned of after its count has grown.
+/// Time that the warning of a symptom lasts after its count has grown.
 const RECENT: Duration = Duration::from_secs(600);
 
 /// A count, summed over all workers, that is a log event when it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Symptom {
-    /// Frames dropped because they circle.
+    /// Frames dropped in a loop.
     Looped,
     /// Frames dropped for want of time to live, more than traceroute sends.
     Exceeded,
@@ -25,7 +25,7 @@ enum Symptom {
 
 /// When a growing count is a log event.
 struct LogPolicy {
-    /// Least growth. Where it is above 1, it has to come about between two looks.
+    /// Least growth; above 1, the growth between two checks.
     least: u64,
     /// Least time between two log events.
     repeat: Duration,
@@ -35,41 +35,41 @@ struct LogPolicy {
 #[derive(Debug)]
 struct TrackedSymptom {
     symptom: Symptom,
-    /// The count at the last look.
+    /// The count at the last check.
     count: u64,
     /// The count at the last log event.
-    told: u64,
+    logged: u64,
     /// Time of the last log event.
     at: Option<Instant>,
-    /// Time of the last look that found the count grown.
+    /// Time of the last check that found the count grown.
     grown: Option<Instant>,
 }
 
-/// Compares the workers' counters with those of the last look.
+/// Compares the workers' counters with those of the last check.
 #[derive(Debug)]
-pub(in crate::control) struct Symptoms {
+pub(super) struct Symptoms {
     all: Vec<TrackedSymptom>,
 }
 
-/// What a log line names beside the symptom.
-pub(in crate::control) struct SymptomContext<'a> {
+/// The context of a symptom's log events.
+pub(super) struct SymptomContext<'a> {
     /// Name of the interface that frames arrive on.
-    pub(in crate::control) interface: &'a str,
-    pub(in crate::control) registry: &'a Registry,
-    pub(in crate::control) workers: &'a Workers,
+    pub(super) interface: &'a str,
+    pub(super) registry: &'a Registry,
+    pub(super) workers: &'a Workers,
 }
 
 impl Symptoms {
-    /// Every symptom, as yet without a count.
-    pub(in crate::control) fn new() -> Self {
+    /// Creates every symptom with a count of 0.
+    pub(super) fn new() -> Self {
         let lost = DropReason::ALL.iter().copied().filter(|reason| remedy(*reason, "").is_some());
         let symptoms = [Symptom::Looped, Symptom::Exceeded, Symptom::Unfinished];
         let all = symptoms.into_iter().chain(lost.map(Symptom::Lost));
         Self { all: all.map(TrackedSymptom::new).collect() }
     }
 
-    /// Writes the log events that are due.
-    pub(in crate::control) fn look(&mut self, scene: &SymptomContext<'_>, now: Instant) {
+    /// Logs the events that are due.
+    pub(super) fn check(&mut self, scene: &SymptomContext<'_>, now: Instant) {
         for watched in &mut self.all {
             if let Some(growth) = watched.due(watched.symptom.total(scene.workers), now) {
                 watched.symptom.log(growth, scene);
@@ -78,11 +78,7 @@ impl Symptoms {
     }
 
     /// Returns a warning for each symptom whose count has grown in the last ten minutes.
-    pub(in crate::control) fn warnings(
-        &self,
-        interface: &str,
-        now: Instant,
-    ) -> impl Iterator<Item = Warning> {
+    pub(super) fn warnings(&self, interface: &str, now: Instant) -> impl Iterator<Item = Warning> {
         let recent = self.all.iter().filter(move |watched| watched.is_recent(now));
         recent.map(move |watched| watched.symptom.warning(watched.count, interface))
     }
@@ -90,7 +86,7 @@ impl Symptoms {
 
 impl TrackedSymptom {
     fn new(symptom: Symptom) -> Self {
-        Self { symptom, count: 0, told: 0, at: None, grown: None }
+        Self { symptom, count: 0, logged: 0, at: None, grown: None }
     }
 
     /// Takes the count so far. Returns its growth if a log event is due.
@@ -100,12 +96,12 @@ impl TrackedSymptom {
         if latest >= least {
             self.grown = Some(now);
         }
-        let growth = if least > 1 { latest } else { count.saturating_sub(self.told) };
+        let growth = if least > 1 { latest } else { count.saturating_sub(self.logged) };
         let is_early = self.at.is_some_and(|at| now.duration_since(at) < repeat);
         if growth < least || is_early {
             return None;
         }
-        (self.told, self.at) = (count, Some(now));
+        (self.logged, self.at) = (count, Some(now));
         Some(growth)
     }
 

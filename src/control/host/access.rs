@@ -1,41 +1,41 @@
-//! Who may do what at the control socket, by the credentials that the kernel has of them.
+//! Access rights of the control socket's clients, by their kernel credentials.
 //!
-//! | who | may |
+//! | client | rights |
 //! |---|---|
-//! | root, the user that the director runs as, members of `control_group` | read and change |
-//! | all others | what `control_others` says |
+//! | root, the director's own user, members of `control_group` | read and change |
+//! | all others | as `control_others` says |
 
 use crate::model::ControlOthers;
 use crate::sys::PeerCredentials;
 use std::fmt::{self, Display, Formatter};
 
-/// The user that may do everything.
+/// User id of root.
 pub(in crate::control) const ROOT: u32 = 0;
 
-/// What somebody may do; each includes those before.
+/// The right of a client; each includes the ones before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// Nothing at all.
+    /// No request.
     Nothing,
-    /// Read everything.
+    /// Every request that reads.
     Read,
-    /// Change what runs.
+    /// Every request.
     Change,
 }
 
-/// The rules of a configuration.
+/// The access rights that a configuration gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The group whose members may change, by id and name.
+    /// Id and name of the group whose members may change.
     pub group: Option<(u32, String)>,
-    /// What those may who are nobody else.
+    /// The right of all other clients.
     pub others: ControlOthers,
 }
 
 impl Access {
-    /// What `peer` may do with a director that runs as user `own`.
+    /// Returns the right of `peer` with a director that runs as user `own`.
     #[must_use]
-    pub fn right(&self, peer: &PeerCredentials, own: u32) -> Permission {
+    pub fn permission(&self, peer: &PeerCredentials, own: u32) -> Permission {
         let is_member = self.group.as_ref().is_some_and(|(group, _)| peer.is_in(*group));
         match self.others {
             _ if is_member || [ROOT, own].contains(&peer.user) => Permission::Change,
@@ -44,7 +44,7 @@ impl Access {
         }
     }
 
-    /// The socket's file mode: nobody is let in who would be sent away.
+    /// Returns the socket's file mode: it admits only users with a right.
     #[must_use]
     pub fn mode(&self) -> u32 {
         match (self.others, &self.group) {
@@ -54,45 +54,51 @@ impl Access {
         }
     }
 
-    /// What is said to `who`, whose right is not enough: who it is, who may, what to do.
+    /// Returns the error for a user without the right: its identity, the users that have it, the remedy.
     #[must_use]
-    pub fn refusal(&self, who: &PeerUser, right: Permission, own: &PeerUser) -> String {
-        let limit =
-            if right == Permission::Read { "may read but not change" } else { "may neither read nor change" };
-        let user = if own.user == ROOT { String::new() } else { own.to_string() };
+    pub fn denial(&self, user: &PeerUser, permission: Permission, own: &PeerUser) -> String {
+        let limit = if permission == Permission::Read {
+            "may read but not change"
+        } else {
+            "may neither read nor change"
+        };
+        let own = if own.user == ROOT { String::new() } else { own.to_string() };
         let (members, remedy) = match &self.group {
             Some((_, group)) => {
                 (format!("members of group {group}"), "use sudo, or join that group and log in again")
             }
             None => (String::new(), "use sudo, or set control_group in [director]"),
         };
-        let all = ["root", &user, &members].map(str::to_owned);
+        let all = ["root", &own, &members].map(str::to_owned);
         format!(
-            "{who} {limit}; {} may: {remedy}",
+            "{user} {limit}; {} may: {remedy}",
             list(all.into_iter().filter(|one| !one.is_empty()).collect())
         )
     }
 }
 
-/// "root, user 7 and members of group adm".
+/// Joins names: "root, user 7 and members of group adm".
 fn list(mut names: Vec<String>) -> String {
     let last = names.pop().unwrap_or_default();
     if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) }
 }
 
-/// A user as it is spoken of.
+/// A user by id and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerUser {
     /// User id.
     pub user: u32,
-    /// Its name, if it has one.
+    /// Its name, if known.
     pub name: Option<String>,
 }
 
 impl Display for PeerUser {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "user {}", self.user)?;
-        self.name.as_ref().map_or(Ok(()), |name| write!(f, " ({name})"))
+        match &self.name {
+            Some(name) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -113,67 +119,28 @@ mod tests {
     }
 
     #[test]
-    fn everybody_may_what_the_table_says() {
+    fn rights_follow_the_table() {
         let (root, own) = (peer(0, 0, &[0]), peer(OWN, OWN, &[]));
         let primary = peer(1000, ADM, &[]);
         let supplementary = peer(1000, 1000, &[7, ADM, 8]);
-        // Ids of users and of groups are not the same thing.
+        // A user id that equals the id of the group.
         let other = peer(ADM, OWN, &[0, OWN]);
+        let [change, read, none] = [Permission::Change, Permission::Read, Permission::Nothing];
         for (group, others, rights) in [
-            (
-                true,
-                Nothing,
-                [
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Nothing,
-                ],
-            ),
-            (
-                true,
-                Read,
-                [
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Read,
-                ],
-            ),
-            (
-                false,
-                Nothing,
-                [
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Nothing,
-                    Permission::Nothing,
-                    Permission::Nothing,
-                ],
-            ),
-            (
-                false,
-                Read,
-                [
-                    Permission::Change,
-                    Permission::Change,
-                    Permission::Read,
-                    Permission::Read,
-                    Permission::Read,
-                ],
-            ),
+            (true, Nothing, [change, change, change, change, none]),
+            (true, Read, [change, change, change, change, read]),
+            (false, Nothing, [change, change, none, none, none]),
+            (false, Read, [change, change, read, read, read]),
         ] {
             let access = access(group, others);
             let all = [&root, &own, &primary, &supplementary, &other];
-            assert_eq!(all.map(|peer| access.right(peer, OWN)), rights, "{access:?}");
+            assert_eq!(all.map(|peer| access.permission(peer, OWN)), rights, "{access:?}");
         }
         assert!(Permission::Nothing < Permission::Read && Permission::Read < Permission::Change);
     }
 
     #[test]
-    fn the_mode_lets_in_whoever_gets_an_answer() {
+    fn mode_admits_users_with_a_right() {
         let modes = [(false, Nothing), (true, Nothing), (false, Read), (true, Read)]
             .map(|(group, others)| access(group, others).mode());
         assert_eq!(modes, [0o600, 0o660, 0o666, 0o666]);
@@ -181,21 +148,21 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_who_who_may_and_what_to_do() {
-        let person = |user, name: &str| PeerUser { user, name: (!name.is_empty()).then(|| name.into()) };
-        let (nobody, own, root) = (person(65534, "nobody"), person(OWN, "directrix"), person(0, "root"));
+    fn denial_names_user_allowed_users_and_remedy() {
+        let user = |user, name: &str| PeerUser { user, name: (!name.is_empty()).then(|| name.into()) };
+        let (nobody, own, root) = (user(65534, "nobody"), user(OWN, "directrix"), user(0, "root"));
         assert_eq!(
-            access(true, Read).refusal(&nobody, Permission::Read, &own),
+            access(true, Read).denial(&nobody, Permission::Read, &own),
             "user 65534 (nobody) may read but not change; root, user 998 (directrix) and members of group adm may: \
              use sudo, or join that group and log in again"
         );
         assert_eq!(
-            access(true, Nothing).refusal(&person(4711, ""), Permission::Nothing, &root),
+            access(true, Nothing).denial(&user(4711, ""), Permission::Nothing, &root),
             "user 4711 may neither read nor change; root and members of group adm may: \
              use sudo, or join that group and log in again"
         );
         assert_eq!(
-            access(false, Read).refusal(&nobody, Permission::Read, &root),
+            access(false, Read).denial(&nobody, Permission::Read, &root),
             "user 65534 (nobody) may read but not change; root may: use sudo, or set control_group in [director]"
         );
     }

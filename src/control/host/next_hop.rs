@@ -1,4 +1,4 @@
-//! How real servers are reached from this host.
+//! The next hops of real servers: interface, source address, MAC address.
 
 use crate::io::Interface;
 use crate::model::{Diagnostic, InterfaceIndex, RealServer, VirtualService};
@@ -7,17 +7,17 @@ use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The ways to all real servers of some services.
+/// Finds the next hops of the real servers of a set of services.
 pub(in crate::control) struct NextHops<'a> {
     arms: &'a [Interface],
-    /// Those that some service gives: a server has one, however many services it serves.
+    /// Configured MAC addresses by RIP: a server has one in all its services.
     macs: HashMap<IpAddr, MacAddr>,
-    /// As they were before, by RIP.
+    /// Present next hops by RIP.
     before: HashMap<Ipv4Addr, ArpTarget>,
 }
 
 impl<'a> NextHops<'a> {
-    /// `before`: the ways to servers that may stay.
+    /// Takes the services and the present next hops.
     pub(in crate::control) fn new(
         services: &[VirtualService],
         arms: &'a [Interface],
@@ -28,28 +28,27 @@ impl<'a> NextHops<'a> {
         Self { arms, macs, before: before.iter().map(|way| (way.rip, *way)).collect() }
     }
 
-    /// The way to one of them.
+    /// Returns the next hop of a server; the present one if it is no longer on-link.
     ///
     /// # Errors
-    /// If it is not on-link, or this host itself, and has not been reached by the same MAC address, or by
-    /// ARP, before.
-    pub(in crate::control) fn to(&self, server: &RealServer) -> Result<ArpTarget, Diagnostic> {
+    /// If it is not on-link, or is this host, and has no present next hop with the same MAC address.
+    pub(in crate::control) fn find(&self, server: &RealServer) -> Result<ArpTarget, Diagnostic> {
         let mac = self.macs.get(&server.address).copied();
-        self.find(server.address, mac).or_else(|error| {
+        self.resolve(server.address, mac).or_else(|error| {
             let before = v4(server.address).and_then(|rip| self.before.get(&rip));
             before.filter(|before| before.mac == mac).copied().ok_or(error)
         })
     }
 
-    fn find(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, Diagnostic> {
+    fn resolve(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, Diagnostic> {
         let link = self.arms.len() - 1; // the last arm is the server side
         let (interface, rip) = (&self.arms[link], v4(address));
         let has_it = |arm: &&Interface| arm.addresses.iter().any(|(own, _)| Some(*own) == rip);
         if let Some(arm) = self.arms.iter().find(has_it) {
-            return Err(is_the_director(address, arm));
+            return Err(own_address(address, arm));
         }
         if let Some(role) = rip.and_then(|rip| interface.reserved(rip)) {
-            return Err(is_no_host(address, &role));
+            return Err(reserved_address(address, &role));
         }
         match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
             (Some(rip), Some(own)) => Ok(ArpTarget { interface: InterfaceIndex(link as u8), rip, own, mac }),
@@ -59,9 +58,10 @@ impl<'a> NextHops<'a> {
 }
 
 impl NextHops<'_> {
-    /// The director's address to ask for a server from, if it is on-link: by the interface's networks, else by the
-    /// routing table, which is asked only for servers that were not reached from one of the interface's
-    /// addresses before. A server with a fixed MAC address is never asked for.
+    /// Returns the source address of ARP requests for a server, if it is on-link.
+    ///
+    /// The interface's networks come first, then the present source if it is still an address, then the routing table.
+    /// A server with a fixed MAC address needs no source.
     fn source(&self, interface: &Interface, rip: Ipv4Addr, mac: Option<MacAddr>) -> Option<Ipv4Addr> {
         let of_interface = |own: &Ipv4Addr| interface.addresses.iter().any(|(address, _)| address == own);
         let before = || self.before.get(&rip).map(|way| way.own).filter(of_interface);
@@ -70,14 +70,14 @@ impl NextHops<'_> {
     }
 }
 
-/// Each server once, in the order of their first mention.
+/// Keeps each server once, in the order of first occurrence.
 pub(in crate::control) fn once(mut all: Vec<ArpTarget>) -> Vec<ArpTarget> {
     let mut seen = HashSet::new();
     all.retain(|server| seen.insert(server.rip));
     all
 }
 
-/// The configuration has no other addresses yet.
+/// Returns an IPv4 address; the configuration has no IPv6 yet.
 pub(in crate::control) fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),
@@ -85,13 +85,13 @@ pub(in crate::control) fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-fn is_the_director(rip: IpAddr, arm: &Interface) -> Diagnostic {
+fn own_address(rip: IpAddr, arm: &Interface) -> Diagnostic {
     Diagnostic::system(format!("real server {rip} is this host"))
         .cause(format!("{} has that address, and a director sends frames to other hosts only", arm.name))
         .remedy("write the RIP of another host")
 }
 
-fn is_no_host(rip: IpAddr, role: &str) -> Diagnostic {
+fn reserved_address(rip: IpAddr, role: &str) -> Diagnostic {
     Diagnostic::system(format!("real server {rip} can be no host"))
         .cause(format!("it is {role}"))
         .remedy("write the RIP of a host")
@@ -100,7 +100,7 @@ fn is_no_host(rip: IpAddr, role: &str) -> Diagnostic {
 fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
     let master = interface.master().filter(|_| interface.addresses.is_empty());
     if let Some(master) = master {
-        return is_behind(rip, &interface.name, &master);
+        return bridge_port(rip, &interface.name, &master);
     }
     let own: Vec<_> =
         interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
@@ -112,7 +112,7 @@ fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
         ))
 }
 
-fn is_behind(rip: IpAddr, port: &str, master: &str) -> Diagnostic {
+fn bridge_port(rip: IpAddr, port: &str, master: &str) -> Diagnostic {
     Diagnostic::system(format!("real server {rip} is not on-link"))
         .cause(format!("{port} has no IPv4 address, as it is a port of {master}"))
         .remedy(format!("name {master} instead of {port}"))
@@ -151,8 +151,8 @@ pub(in crate::control) mod tests {
         before: &[ArpTarget],
     ) -> Result<Vec<ArpTarget>, String> {
         let arms = [eth0(own)];
-        let ways = NextHops::new(services, &arms, before);
-        let each = services.iter().flat_map(|service| &service.servers).map(|server| ways.to(server));
+        let next_hops = NextHops::new(services, &arms, before);
+        let each = services.iter().flat_map(|service| &service.servers).map(|server| next_hops.find(server));
         each.collect::<Result<_, _>>().map(once).map_err(|error| error.what)
     }
 
@@ -162,7 +162,8 @@ pub(in crate::control) mod tests {
             for mac in [None, Some(MAC)] {
                 let web = services([&[server([192, 0, 2, last], mac)]]);
                 let arms = [eth0(&[OWN])];
-                let refused = NextHops::new(&web, &arms, &[]).to(&web[0].servers[0]).unwrap_err().to_string();
+                let refused =
+                    NextHops::new(&web, &arms, &[]).find(&web[0].servers[0]).unwrap_err().to_string();
                 let wanted = format!(
                     "real server 192.0.2.{last} can be no host: it is the {role} address of 192.0.2.0/24 on eth0"
                 );

@@ -1,4 +1,4 @@
-//! Whether the configuration fits this host.
+//! Resolution of a configuration on this host: interfaces, next hops of the real servers, the control group.
 
 use crate::control::host::access::Access;
 use crate::control::host::next_hop::{NextHops, once, v4};
@@ -10,12 +10,12 @@ use crate::neighbor::ArpTarget;
 use nix::unistd::Group;
 use std::net::Ipv4Addr;
 
-/// Why the host does not have what a configuration names.
+/// Failure to resolve a configuration.
 #[derive(Clone, Debug)]
 pub struct ResolveError {
     /// Each with its line in the file.
     pub errors: Diagnostics,
-    /// All of it may come right by waiting, as at boot: an interface is not there, or down, or has no address.
+    /// True if waiting may mend every error, as at boot: an interface is missing or down, or has no address.
     pub may_recover: bool,
 }
 
@@ -25,43 +25,43 @@ impl From<Diagnostics> for ResolveError {
     }
 }
 
-/// The host's side of a configuration that fits.
+/// A configuration resolved on this host.
 #[derive(Clone, Debug)]
 pub struct ResolvedHost {
     /// The client side, then the server side if it is another interface.
     pub arms: Vec<Interface>,
-    /// Every real server once, with the director's address (DIP) to ask for it from.
+    /// Every real server once, with the source address of its ARP requests (DIP).
     pub servers: Vec<ArpTarget>,
     /// Every VIP once, in order.
     pub vips: Vec<Ipv4Addr>,
-    /// Who may do what at the control socket.
+    /// Access rights at the control socket.
     pub access: Access,
 }
 
 impl ResolvedHost {
-    /// Looks up the interfaces and how each real server is reached.
+    /// Resolves the interfaces and the next hop of each real server.
     ///
     /// # Errors
-    /// Interfaces that are missing or unsuitable, VIPs that no host can have and real servers that are not
-    /// on-link, each with its line in the file; and whether waiting may help.
-    pub fn fit(config: &Config) -> Result<Self, ResolveError> {
+    /// Unusable interfaces, VIPs that no host can have, and real servers that are not on-link, each with its line.
+    pub fn resolve(config: &Config) -> Result<Self, ResolveError> {
         let access = Access { group: control_group(config)?, others: config.director.control_others };
         let arms = interfaces(config)?;
-        let servers = fitting(config, &arms, (&[], &[]));
+        let servers = validated_servers(config, &arms, (&[], &[]));
         let servers =
             servers.map_err(|errors| ResolveError { errors, may_recover: awaits_address(&arms) })?;
         Ok(Self { arms, servers, vips: vips(&config.services), access })
     }
 
-    /// The same for other services. The interfaces are the same; addresses that they have been given or
-    /// have lost since are seen. What stays is not judged: a VIP, and a real server with the MAC address that it
-    /// had; if that is not on-link now, it is reached as before.
+    /// Resolves other services on the same interfaces, with their present addresses.
+    ///
+    /// A VIP that stays is not checked again, nor a real server with the same MAC address; if it is no longer on-link,
+    /// it keeps its next hop.
     ///
     /// # Errors
     /// The first new VIP that no host can have, or the first new or changed server that is not on-link.
-    pub fn refit(&self, services: &[VirtualService]) -> Result<Self, Diagnostic> {
+    pub fn re_resolve(&self, services: &[VirtualService]) -> Result<Self, Diagnostic> {
         let arms = self.renewed();
-        let ways = NextHops::new(services, &arms, &self.servers);
+        let next_hops = NextHops::new(services, &arms, &self.servers);
         for VirtualService { address, .. } in services {
             let of = Subject::Service(*address);
             possible(*address, &arms, &self.vips)
@@ -70,7 +70,7 @@ impl ResolvedHost {
         let of = |service: &VirtualService, rip| Subject::Server(service.address, rip);
         let all = services.iter().flat_map(|of| of.servers.iter().map(move |server| (of, server)));
         let each = all.map(|(service, server)| {
-            ways.to(server).map_err(|error| {
+            next_hops.find(server).map_err(|error| {
                 error.of_kind(DiagnosticKind::InvalidRules).about([of(service, server.address)])
             })
         });
@@ -78,21 +78,20 @@ impl ResolvedHost {
         Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
     }
 
-    /// Whether [`ResolvedHost::refit`] will do for a file that has been read again.
+    /// Validates a file that was read again, as [`ResolvedHost::re_resolve`] would, with the lines of every error.
     ///
     /// # Errors
     /// Every new VIP that no host can have and every new or changed server that is not on-link, with its line.
-    pub fn judge(&self, config: &Config) -> Result<(), Diagnostics> {
-        fitting(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
+    pub fn validate(&self, config: &Config) -> Result<(), Diagnostics> {
+        validated_servers(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
     }
 
-    /// The addresses that no client has: this host's own on the interfaces, and the broadcast addresses of
-    /// their networks, as they are now.
+    /// Returns the addresses that no client has: the interfaces' own and the broadcast addresses of their networks.
     pub fn not_clients(&self) -> Vec<Ipv4Addr> {
         self.arms.iter().flat_map(Interface::not_others).collect()
     }
 
-    /// True if an interface's addresses are no longer those that the ways to the servers were found by.
+    /// Returns true if an interface's addresses have changed since the last resolution.
     pub fn has_other_addresses(&self) -> bool {
         self.renewed() != self.arms
     }
@@ -102,7 +101,7 @@ impl ResolvedHost {
     }
 }
 
-/// The interface with its addresses as they are now.
+/// Returns the interface with its present addresses.
 fn renewed(arm: &Interface) -> Interface {
     let addresses = Interface::lookup(&arm.name).map_or_else(|_| arm.addresses.clone(), |now| now.addresses);
     Interface { addresses, ..arm.clone() }
@@ -115,7 +114,7 @@ fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
     vips
 }
 
-/// Whether the servers' side has no address yet. A port of a bridge will not get one.
+/// Returns true if the servers' side has no address yet. A port of a bridge will not get one.
 fn awaits_address(arms: &[Interface]) -> bool {
     arms.last().is_some_and(|arm| arm.addresses.is_empty() && arm.master().is_none())
 }
@@ -148,8 +147,8 @@ fn control_group(config: &Config) -> Result<Option<(u32, String)>, Diagnostics> 
     found.map(Some).ok_or_else(wrong)
 }
 
-/// The ways to all servers; `before`: those that there were, and the VIPs.
-fn fitting(
+/// Returns the next hops of all servers. `before` holds the present next hops and VIPs.
+fn validated_servers(
     config: &Config,
     arms: &[Interface],
     before: (&[ArpTarget], &[Ipv4Addr]),
@@ -158,8 +157,8 @@ fn fitting(
         let possible = possible(service.address, arms, before.1);
         possible.map_err(|error| error.at(place.clone()))
     });
-    let ways = NextHops::new(&config.services, arms, before.0);
-    match (all(vips), servers(config, &ways)) {
+    let next_hops = NextHops::new(&config.services, arms, before.0);
+    match (all(vips), servers(config, &next_hops)) {
         (Ok(_), outcome) => outcome,
         (Err(errors), Ok(_)) => Err(errors),
         (Err(vips), Err(servers)) => {
@@ -174,15 +173,15 @@ fn fitting(
     }
 }
 
-fn servers(config: &Config, ways: &NextHops<'_>) -> Result<Vec<ArpTarget>, Diagnostics> {
+fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<ArpTarget>, Diagnostics> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let each = servers
         .zip(&config.places.servers)
-        .map(|(server, place)| ways.to(server).map_err(|error| error.at(place.clone())));
+        .map(|(server, place)| next_hops.find(server).map_err(|error| error.at(place.clone())));
     Ok(once(all(each)?))
 }
 
-/// Whether a host can have the VIP, if it is not among those that are there `before`.
+/// Checks that a host can have the VIP, unless it is among those `before`.
 fn possible(service: ServiceAddress, arms: &[Interface], before: &[Ipv4Addr]) -> Result<(), Diagnostic> {
     let new = v4(service.address.ip()).filter(|vip| before.binary_search(vip).is_err());
     let found = new.and_then(|vip| Some((vip, arms.iter().find_map(|arm| arm.reserved(vip))?)));
@@ -193,7 +192,7 @@ fn possible(service: ServiceAddress, arms: &[Interface], before: &[Ipv4Addr]) ->
     })
 }
 
-/// Every value, or every error.
+/// Returns every value, or every error.
 fn all<T>(each: impl Iterator<Item = Result<T, Diagnostic>>) -> Result<Vec<T>, Diagnostics> {
     let (mut values, mut errors) = (Vec::new(), Vec::new());
     for outcome in each {
@@ -238,8 +237,8 @@ address = "192.0.2.10"
 address = "203.0.113.13"
 "#;
 
-    fn fitting(config: &Config) -> Result<Vec<ArpTarget>, Diagnostics> {
-        super::fitting(config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[]))
+    fn validated_servers(config: &Config) -> Result<Vec<ArpTarget>, Diagnostics> {
+        super::validated_servers(config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[]))
     }
 
     #[test]
@@ -247,13 +246,14 @@ address = "203.0.113.13"
         let file = FILE.replace("192.0.2.1:443", "192.0.2.255:443").replace("192.0.2.1:80", "192.0.2.0:80");
         let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
         let lines = |errors: Diagnostics| errors.0.iter().map(|error| error.line()).collect::<Vec<_>>();
-        let errors = fitting(&config).unwrap_err();
+        let errors = validated_servers(&config).unwrap_err();
         assert_eq!(
             errors.0[0].fault(),
             "the VIP 192.0.2.0 can be no host's: it is the network address of 192.0.2.0/24 on eth0"
         );
         assert_eq!(lines(errors), [6, 10, 13, 20]);
-        let before = super::fitting(&config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[[192, 0, 2, 0].into()]));
+        let before =
+            super::validated_servers(&config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[[192, 0, 2, 0].into()]));
         assert_eq!(lines(before.unwrap_err()), [10, 13, 20]);
     }
 
@@ -268,7 +268,8 @@ address = "203.0.113.13"
     fn what_does_not_fit_later_is_named_with_who_is_at_fault() {
         let mut services = crate::model::parse(Path::new("d.toml"), FILE).unwrap().services;
         let [first, second] = [services[0].address, services[1].address];
-        let subjects = |services: &[VirtualService]| host().refit(services).unwrap_err().subjects.into_vec();
+        let subjects =
+            |services: &[VirtualService]| host().re_resolve(services).unwrap_err().subjects.into_vec();
         let far = [198, 51, 100, 11].into();
         assert_eq!(subjects(&services), [Subject::Server(first, far)]);
         services[0].servers.pop();
@@ -280,7 +281,7 @@ address = "203.0.113.13"
     #[test]
     fn each_server_that_is_not_on_link_is_named_with_its_line() {
         let config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
-        let errors = fitting(&config).unwrap_err().0;
+        let errors = validated_servers(&config).unwrap_err().0;
         let lines: Vec<_> = errors.iter().map(|error| (error.line(), error.fault())).collect();
         let cause = "eth0 has 192.0.2.5/24, and direct routing reaches only neighbors";
         let wanted = [(10, "198.51.100.11"), (20, "203.0.113.13")]
@@ -292,7 +293,7 @@ address = "203.0.113.13"
     fn the_director_itself_is_no_real_server() {
         let file = FILE.replace("address = \"192.0.2.10\"", "address = \"192.0.2.5\"");
         let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
-        let error = &fitting(&config).unwrap_err().0[0];
+        let error = &validated_servers(&config).unwrap_err().0[0];
         assert!(error.fault().starts_with("real server 192.0.2.5 is this host: eth0 has"), "{}", error.what);
         assert_eq!(error.line(), 8);
     }
@@ -303,7 +304,7 @@ address = "203.0.113.13"
         config.services[0].servers.pop();
         config.services[1].servers.pop();
         config.places.servers.truncate(3);
-        let servers = fitting(&config).unwrap();
+        let servers = validated_servers(&config).unwrap();
         let named: Vec<_> =
             servers.iter().map(|server| (server.rip.to_string(), server.own.to_string())).collect();
         let wanted = [("192.0.2.10", "192.0.2.5"), ("198.51.100.12", "0.0.0.0")];

@@ -2,17 +2,17 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a signal asks for.
+/// The action of a signal.
 pub(in crate::control) enum SignalAction {
     Stop,
     Reload,
-    /// The state in the log.
+    /// Log the state.
     Dump,
-    /// Nothing: without a handler, this signal would end the process.
+    /// None: without a handler, the signal would end the process.
     Ignore(&'static str),
 }
 
-/// What a director is told from outside, other than by its socket.
+/// Handlers of the signals that a director receives.
 pub(in crate::control) struct DirectorSignals {
     terminate: Signal,
     interrupt: Signal,
@@ -32,7 +32,7 @@ impl DirectorSignals {
         })
     }
 
-    /// The next one, even if it has come before.
+    /// Returns the action of the next signal. Cancel-safe: a signal that has arrived stays pending.
     pub(in crate::control) async fn next(&mut self) -> SignalAction {
         tokio::select! {
             _ = self.terminate.recv() => SignalAction::Stop,

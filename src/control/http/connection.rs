@@ -1,7 +1,9 @@
-//! Serves HTTP/1.1 to clients that nobody vouches for: one request a connection, so many clients
-//! at a time, each for a bounded time. What waits for a client is never the control loop.
+//! HTTP/1.1 for untrusted clients: one request per connection, a bounded number of clients, each for a bounded time.
+//!
+//! A slow client delays its own task only, never the control loop.
 
 use crate::control::api::SERVER;
+use crate::control::http::limits::{READ_TIMEOUT, REQUEST_TIMEOUT};
 use crate::control::http::write_timeout::WriteTimeout;
 use axum::Router;
 use axum::http::{HeaderValue, header};
@@ -23,99 +25,99 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How long a client may take to send its request.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client may go without reading any of its answer.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Largest request head in bytes. hyper allows no less than 8192.
 const REQUEST_MAX: usize = 16 * 1024;
 
-/// A listener of any kind.
+/// A listener of any transport.
 pub(in crate::control) trait Listener: Sync {
-    /// What it is called in the log.
+    /// Name in the log.
     const NAME: &'static str;
-    /// One client.
+    /// Connection to one client.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// What is known of it.
-    type Authorize: Authorize;
+    /// Identity and rights of one client.
+    type Client: Authorize;
 
-    /// The next client.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Authorize)>> + Send;
+    /// Accepts the next client.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Client)>> + Send;
 }
 
-/// A client, as its requests are judged. Kept until it has its answer.
+/// The authorization of a client's requests; kept until its response is complete.
 pub(in crate::control) trait Authorize: Send + Sync + 'static {
-    /// The answer to a request that this client may not make. Else the request learns what handlers need to know
-    /// of its sender.
-    fn refusal(&self, request: &mut Request<Incoming>) -> impl Future<Output = Option<Response>> + Send;
+    /// Checks a request, and adds the extensions that its handler needs.
+    ///
+    /// # Errors
+    /// The response to a request that this client has no right to.
+    fn authorize(&self, request: &mut Request<Incoming>)
+    -> impl Future<Output = Result<(), Response>> + Send;
 }
 
-/// Anybody, who may ask for all that is answered.
+/// Every request is allowed.
 impl Authorize for () {
-    async fn refusal(&self, _: &mut Request<Incoming>) -> Option<Response> {
-        None
+    async fn authorize(&self, _: &mut Request<Incoming>) -> Result<(), Response> {
+        Ok(())
     }
 }
 
 impl Listener for TcpListener {
-    const NAME: &'static str = "the metrics listener";
+    const NAME: &'static str = "metrics listener";
     type Stream = TcpStream;
-    type Authorize = ();
+    type Client = ();
 
-    async fn next(&self) -> io::Result<(TcpStream, ())> {
-        self.accept().await.map(|(stream, _)| (stream, ()))
+    async fn accept(&self) -> io::Result<(TcpStream, ())> {
+        TcpListener::accept(self).await.map(|(stream, _)| (stream, ()))
     }
 }
 
-/// Serves whoever comes through `door`, `places` at a time, for ever. Takes a place for a client
-/// first, then the client: those without wait in the listener's queue.
-pub(in crate::control) async fn attend<D: Listener>(
-    door: &D,
+/// Serves the clients of `listener`, `clients_max` at a time, without end.
+///
+/// Acquires a permit before it accepts: further clients wait in the listener's queue.
+pub(in crate::control) async fn serve_clients<L: Listener>(
+    listener: &L,
     router: &Router,
-    places: usize,
+    clients_max: usize,
     clients: &mut JoinSet<()>,
 ) {
-    let places = Arc::new(Semaphore::new(places));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let (stream, guest) = next_client(door).await;
+    let permits = Arc::new(Semaphore::new(clients_max));
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let (stream, client) = accept(listener).await;
         let router = router.clone();
         clients.spawn(async move {
-            converse::<D>(stream, guest, router).await;
-            drop(place);
+            serve_client::<L>(stream, client, router).await;
+            drop(permit);
         });
         while clients.try_join_next().is_some() {}
     }
 }
 
-/// Accepting fails when descriptors or memory run out: that passes, and is logged once a second
-/// at most.
-async fn next_client<D: Listener>(door: &D) -> (D::Stream, D::Authorize) {
+/// Accepts the next client; retries once a second while descriptors or memory are exhausted.
+async fn accept<L: Listener>(listener: &L) -> (L::Stream, L::Client) {
     loop {
-        match door.next().await {
+        match listener.accept().await {
             Ok(client) => return client,
-            Err(cause) => tracing::warn!(%cause, "{} cannot accept a client; trying again", D::NAME),
+            Err(error) => {
+                tracing::warn!(listener = L::NAME, %error, "accepting a client failed; trying again")
+            }
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// One request and its answer. Errors are the client's: a malformed request has been answered
-/// with its status, a client that went away needs nothing.
-async fn converse<D: Listener>(stream: D::Stream, guest: D::Authorize, router: Router) {
-    let (guest, router) = (Arc::new(guest), TowerToHyperService::new(router));
+/// Serves one request and its response. Errors are the client's and need no report.
+async fn serve_client<L: Listener>(stream: L::Stream, client: L::Client, router: Router) {
+    let (client, router) = (Arc::new(client), TowerToHyperService::new(router));
     let service = service_fn(|mut request: Request<Incoming>| {
-        let (guest, router) = (Arc::clone(&guest), router.clone());
+        let (client, router) = (Arc::clone(&client), router.clone());
         async move {
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-            let mut response = match guest.refusal(&mut request).await {
-                Some(refusal) => {
-                    swallow(request.into_body()).await;
+            let mut response = match client.authorize(&mut request).await {
+                Ok(()) => router.call(request).await?,
+                Err(refusal) => {
+                    discard(request.into_body()).await;
                     refusal
                 }
-                None => router.call(request).await?,
             };
-            tracing::debug!(%method, path, status = response.status().as_u16(), "request answered by {}", D::NAME);
+            let status = response.status().as_u16();
+            tracing::debug!(listener = L::NAME, %method, path, status, "request answered");
             response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
             Ok::<_, Infallible>(response)
         }
@@ -127,12 +129,12 @@ async fn converse<D: Listener>(stream: D::Stream, guest: D::Authorize, router: R
         .keep_alive(false)
         .serve_connection(TokioIo::new(WriteTimeout::new(stream, READ_TIMEOUT)), service);
     if let Err(error) = connection.await {
-        tracing::debug!(%error, "a client of {} was dropped", D::NAME);
+        tracing::debug!(listener = L::NAME, %error, "client connection failed");
     }
 }
 
-/// A client that still writes when the answer comes would see a broken pipe, and not the answer.
-async fn swallow(mut body: Incoming) {
+/// Reads the rest of a refused request: a client that still writes would get EPIPE before it reads the response.
+async fn discard(mut body: Incoming) {
     let all = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(REQUEST_TIMEOUT, all).await;
 }

@@ -1,11 +1,11 @@
-//! The metrics listener: what the control socket answers to `GET /metrics` and `GET /healthz`, over TCP, and
-//! nothing else. Whoever reaches its address may read; nobody can change anything.
+//! The metrics listener: `GET /metrics` and `GET /healthz` over TCP, and nothing else.
+//!
+//! Every host that reaches its address may read; no request changes anything.
 
 use crate::control::api::path;
-use crate::control::http::connection;
-use crate::control::http::health;
-use crate::control::http::metrics;
-use crate::control::http::server::{Query, problem, wrong_method};
+use crate::control::http::response::{problem, wrong_method};
+use crate::control::http::{connection, health, metrics};
+use crate::control::query::Query;
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Clients that are served at the same time; more wait to be accepted.
-pub const CLIENTS: usize = 16;
+/// Clients served at the same time; more wait to be accepted.
+pub const SCRAPERS_MAX: usize = 16;
 
-/// Why the metrics listener could not be had.
+/// Failure to open the metrics listener.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics cannot be served at {address}: {cause}; {remedy}")]
 pub struct ExporterError {
@@ -45,14 +45,14 @@ impl ExporterError {
     }
 }
 
-/// A listener that nobody is served by yet.
+/// A bound metrics listener.
 #[derive(Debug)]
 pub struct Exporter {
     listener: TcpListener,
 }
 
 impl Exporter {
-    /// Listens on `address`; port 0 takes any.
+    /// Listens on `address`; port 0 selects a free port.
     ///
     /// # Errors
     /// [`ExporterError`] with cause and remedy.
@@ -61,18 +61,18 @@ impl Exporter {
         listener.map(|listener| Self { listener }).map_err(|cause| ExporterError::new(address, cause))
     }
 
-    /// Where it listens.
+    /// Returns the bound address.
     ///
     /// # Errors
-    /// What getsockname(2) says.
+    /// Of getsockname(2).
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves for ever. The control loop answers what arrives at the other end of `queries`.
+    /// Serves without end. The control loop replies to `queries`.
     pub async fn serve(self, queries: mpsc::Sender<Query>) {
         let mut clients = JoinSet::new();
-        connection::attend(&self.listener, &router(queries), CLIENTS, &mut clients).await;
+        connection::serve_clients(&self.listener, &router(queries), SCRAPERS_MAX, &mut clients).await;
     }
 }
 

@@ -3,10 +3,12 @@
 pub(in crate::control) mod acceptor;
 pub(in crate::control) mod connection;
 pub mod exporter;
-pub(in crate::control) mod health;
-pub(in crate::control) mod metrics;
+mod health;
+pub mod limits;
+mod metrics;
 mod recreate;
+mod response;
 pub mod server;
-pub(in crate::control) mod socket;
+pub mod socket;
 pub(in crate::control) mod startup;
 mod write_timeout;

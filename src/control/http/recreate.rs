@@ -1,31 +1,32 @@
-//! A control socket whose file has been deleted is made again, so that a running director can be reached.
+//! Recreation of a control socket whose file was deleted.
 
 use crate::control::http::socket::ControlSocket;
 use std::time::Duration;
 
-/// How often the file is looked at.
+/// Interval between two checks of the file.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The socket in place of `socket`, once the file of that is gone and another one could be made. What lies at the path
-/// by then and is in use, or is not a socket, stays as it is.
-pub(in crate::control) async fn remade(socket: &ControlSocket) -> ControlSocket {
-    let mut told = String::new();
+/// Waits until the file of `socket` is gone, and returns a new socket at the same path.
+///
+/// A file at that path that is in use, or is not a socket, stays as it is.
+pub(in crate::control) async fn recreated(socket: &ControlSocket) -> ControlSocket {
+    let mut logged = String::new();
     loop {
         tokio::time::sleep(INTERVAL).await;
-        match socket.again() {
-            None => told.clear(),
-            Some(Ok(again)) => {
-                tracing::warn!(path = %again.path().display(), "control socket made again: its file was deleted");
-                return again;
+        match socket.recreate() {
+            None => logged.clear(),
+            Some(Ok(new)) => {
+                tracing::warn!(path = %new.path().display(), "control socket made again: its file was deleted");
+                return new;
             }
             Some(Err(error)) => {
-                let cause = error.to_string();
-                if cause != told {
+                let error = error.to_string();
+                if error != logged {
                     tracing::warn!(
-                        cause,
+                        error,
                         "the file of the control socket was deleted, and cannot be made again yet"
                     );
-                    told = cause;
+                    logged = error;
                 }
             }
         }

@@ -1,26 +1,20 @@
-//! The control socket's server: HTTP/1.1, one request a connection.
+//! The control socket's server: HTTP/1.1, one request per connection.
 //!
-//! It owns no state. A handler sends a [`Query`] to the control loop and passes the answer on.
-//! Whatever a client does, it costs the director at most one of [`CLIENTS`] places for a bounded
-//! time; those who may not change have at most [`READERS`] of them.
+//! It owns no state: a handler sends a [`Query`] to the control loop and returns the reply. A client occupies at most
+//! one of [`CLIENTS_MAX`] places, for a bounded time; clients without the right to change occupy at most
+//! [`limits::READERS_MAX`](super::limits::READERS_MAX) of them.
 
-pub use crate::control::http::acceptor::READERS;
-pub use crate::control::http::connection::{READ_TIMEOUT, REQUEST_TIMEOUT};
-pub use crate::control::http::socket::{ControlSocket, ControlSocketError, PATH_MAX, bind};
-
-use crate::control::api::overview::Status;
-use crate::control::api::request::ChangeRequest;
-use crate::control::api::{self, Draft, Plan, path};
-use crate::control::director::apply::RefusedAt;
+use crate::control::api::request::{ChangeRefused, ChangeRequest};
+use crate::control::api::{self, BODY_MAX, Draft, path};
 use crate::control::http::acceptor::{Acceptor, Requester};
-use crate::control::http::connection;
-use crate::control::http::health;
-use crate::control::http::metrics;
-use crate::control::http::recreate::remade;
-use crate::control::log::audit::{Origin, Refusals};
+use crate::control::http::limits::{CLIENTS_MAX, REPLY_TIMEOUT, REQUEST_TIMEOUT};
+use crate::control::http::recreate::recreated;
+use crate::control::http::response::{not_answering, problem, query_loop, stopping, wrong_method};
+use crate::control::http::socket::ControlSocket;
+use crate::control::http::{connection, health, metrics};
+use crate::control::log::audit::RefusalLog;
 use crate::control::log::limit;
-use crate::control::metrics::Readings;
-use crate::model::Config;
+use crate::control::query::Query;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, State};
 use axum::http::{Method, StatusCode, Uri, header};
@@ -37,54 +31,17 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// Clients that are served at the same time; more wait to be accepted.
-pub const CLIENTS: usize = 64;
-/// How long the control loop may take to answer.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Largest request body in bytes: as many servers as there are numbers, with all that can be said of each.
-pub const BODY_MAX: usize = 16 << 20;
-/// How long requests under way may take to end once the director stops.
+/// Time for pending requests to complete once the director stops.
 const GRACE: Duration = Duration::from_secs(1);
-/// Chunks of connections that may wait for a slow client.
-const CHUNKS: usize = 4;
+/// Chunks of connections buffered for a slow client.
+const CHUNKS_MAX: usize = 4;
 
-/// A question to the control loop, with the way back for its answer.
-#[derive(Debug)]
-pub enum Query {
-    /// A director at a glance.
-    Status(oneshot::Sender<Status>),
-    /// What ails the director; nothing if all is well.
-    Health(oneshot::Sender<Vec<String>>),
-    /// Every virtual service with its real servers.
-    Services(oneshot::Sender<api::Services>),
-    /// Every connection, in chunks of any size; dropping the sender ends the list. A send waits
-    /// while the client is slow, and fails once it is gone.
-    Connections(mpsc::Sender<Vec<api::Connection>>),
-    /// Every drop reason.
-    Drops(oneshot::Sender<Vec<api::Drops>>),
-    /// Every worker.
-    Workers(oneshot::Sender<Vec<api::Worker>>),
-    /// The connection timeouts.
-    Timeouts(oneshot::Sender<api::Timeouts>),
-    /// Changes, all of them or none: a line for each thing that became different.
-    Change(Vec<ChangeRequest>, Origin, oneshot::Sender<Result<Vec<String>, RefusedAt>>),
-    /// The file shall be read again: what became different, or why nothing did.
-    Reload(Origin, oneshot::Sender<Result<Vec<String>, String>>),
-    /// What a reload would make of another file.
-    Plan(Box<Config>, oneshot::Sender<Plan>),
-    /// The running configuration as a file's text.
-    Config(oneshot::Sender<String>),
-    /// What a page of metrics is made of.
-    Metrics(oneshot::Sender<Readings>),
-}
-
-/// Serves `socket` until `shutdown` is over; then gives requests under way a second to end, and
-/// removes the socket. One whose file is deleted meanwhile is made again. The control loop answers what arrives
-/// at the other end of `queries`.
+/// Serves `socket` until `shutdown` completes, then waits a second for pending requests and removes the socket.
+///
+/// A socket whose file was deleted is made again. The control loop replies to `queries`.
 ///
 /// # Errors
-/// If the socket cannot be waited on. What a single client does is never an error.
+/// If the socket cannot be polled. A client never causes an error.
 pub async fn serve(
     mut socket: ControlSocket,
     queries: mpsc::Sender<Query>,
@@ -94,26 +51,26 @@ pub async fn serve(
     let mut clients = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let gate = Acceptor::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
-        let remade = tokio::select! {
+        let acceptor = Acceptor::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
+        let recreated = tokio::select! {
             () = &mut shutdown => break,
-            () = connection::attend(&gate, &router, CLIENTS, &mut clients) => break,
-            () = settle(gate.refusals()) => break,
-            remade = remade(&socket) => remade,
+            () = connection::serve_clients(&acceptor, &router, CLIENTS_MAX, &mut clients) => break,
+            () = report_suppressed(acceptor.refusals()) => break,
+            recreated = recreated(&socket) => recreated,
         };
-        socket = remade;
+        socket = recreated;
     }
     drop(socket);
     let _ = tokio::time::timeout(GRACE, async { while clients.join_next().await.is_some() {} }).await;
     Ok(())
 }
 
-/// Reports now and then how many log lines about refusals were left out.
-async fn settle(refusals: Refusals) {
+/// Logs the number of suppressed messages about refusals, at each interval of the rate limit.
+async fn report_suppressed(refusals: RefusalLog) {
     let mut clock = tokio::time::interval(limit::REFILL);
     loop {
         clock.tick().await;
-        refusals.settle();
+        refusals.report_suppressed();
     }
 }
 
@@ -121,11 +78,11 @@ type Queries = State<mpsc::Sender<Query>>;
 
 fn router(queries: mpsc::Sender<Query>) -> Router {
     Router::new()
-        .route(path::STATUS, get(async |State(queries): Queries| ask(&queries, Query::Status).await))
-        .route(path::SERVICES, get(async |State(queries): Queries| ask(&queries, Query::Services).await))
-        .route(path::DROPS, get(async |State(queries): Queries| ask(&queries, Query::Drops).await))
-        .route(path::WORKERS, get(async |State(queries): Queries| ask(&queries, Query::Workers).await))
-        .route(path::TIMEOUTS, get(async |State(queries): Queries| ask(&queries, Query::Timeouts).await))
+        .route(path::STATUS, get(async |State(queries): Queries| reply(&queries, Query::Status).await))
+        .route(path::SERVICES, get(async |State(queries): Queries| reply(&queries, Query::Services).await))
+        .route(path::DROPS, get(async |State(queries): Queries| reply(&queries, Query::Drops).await))
+        .route(path::WORKERS, get(async |State(queries): Queries| reply(&queries, Query::Workers).await))
+        .route(path::TIMEOUTS, get(async |State(queries): Queries| reply(&queries, Query::Timeouts).await))
         .route(path::CONNECTIONS, get(connections))
         .route(path::CONFIG, get(config))
         .route(path::CHANGES, post(change))
@@ -139,116 +96,101 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .with_state(queries)
 }
 
-async fn ask<T: Serialize + Send + 'static>(
+/// Returns the control loop's reply as JSON, or the error response.
+async fn reply<T: Serialize + Send + 'static>(
     queries: &mpsc::Sender<Query>,
     query: impl FnOnce(oneshot::Sender<T>) -> Query,
 ) -> Response {
-    match ask_for(queries, query).await {
-        Ok(answer) => json(answer).await,
-        Err(refusal) => refusal,
+    match query_loop(queries, query).await {
+        Ok(reply) => json(reply).await,
+        Err(error) => error,
     }
 }
 
-/// Thousands of services are megabytes: written by another thread, they hold up neither ARP nor changes.
-async fn json(answer: impl Serialize + Send + 'static) -> Response {
-    let written = tokio::task::spawn_blocking(|| Json(answer).into_response()).await;
+/// Serializes a reply on a blocking thread: megabytes of services would delay ARP and changes.
+async fn json(reply: impl Serialize + Send + 'static) -> Response {
+    let written = tokio::task::spawn_blocking(|| Json(reply).into_response()).await;
     written.unwrap_or_else(|_| problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written"))
 }
 
-/// The control loop's answer, or what to tell the client if there is none.
-pub(in crate::control) async fn ask_for<T>(
-    queries: &mpsc::Sender<Query>,
-    query: impl FnOnce(oneshot::Sender<T>) -> Query,
-) -> Result<T, Response> {
-    let (sender, answer) = oneshot::channel();
-    let exchange = async {
-        queries.send(query(sender)).await.ok()?;
-        answer.await.ok()
-    };
-    match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the director is stopping")),
-        Err(_) => Err(problem(StatusCode::GATEWAY_TIMEOUT, "the director's control loop does not answer")),
-    }
-}
-
 async fn config(State(queries): Queries) -> Response {
-    let text = ask_for(&queries, Query::Config).await;
-    text.map_or_else(
-        |problem| problem,
-        |text| ([(header::CONTENT_TYPE, "application/toml")], text).into_response(),
-    )
+    match query_loop(&queries, Query::Config).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/toml")], text).into_response(),
+        Err(error) => error,
+    }
 }
 
 async fn change(
     State(queries): Queries,
-    Extension(Requester { origin, refusals }): Extension<Requester>,
+    Extension(requester): Extension<Requester>,
     request: axum::extract::Request,
 ) -> Response {
-    let refuse = |status, problem: api::Problem| {
-        refusals.log(&origin, (&Method::POST, path::CHANGES), status, &problem.error);
-        (status, Json(problem)).into_response()
-    };
-    let requests = match arrival::<Vec<ChangeRequest>>(request).await {
+    let requests = match read_body::<Vec<ChangeRequest>>(request).await {
         Ok(requests) => requests,
-        Err((status, error)) => return refuse(status, api::Problem { error, code: None, at: None }),
-    };
-    match ask_for(&queries, |reply| Query::Change(requests, origin.clone(), reply)).await {
-        Ok(Ok(changes)) => json(api::Changed { changes }).await,
-        Ok(Err(RefusedAt(at, refused))) => {
-            let problem = api::Problem { at: Some(at), ..api::Problem::from(&refused) };
-            refuse(StatusCode::CONFLICT, problem)
+        Err((status, error)) => {
+            return refuse_change(&requester, status, api::Problem { error, code: None, at: None });
         }
-        Err(problem) => problem,
+    };
+    match query_loop(&queries, |reply| Query::Change(requests, requester.origin.clone(), reply)).await {
+        Ok(Ok(changes)) => json(api::Changed { changes }).await,
+        Ok(Err(ChangeRefused { index, error })) => {
+            let problem = api::Problem { at: Some(index), ..api::Problem::from(&error) };
+            refuse_change(&requester, StatusCode::CONFLICT, problem)
+        }
+        Err(error) => error,
     }
 }
 
-/// What a request's body says, once it is here; else status and reason.
-async fn arrival<T: DeserializeOwned>(request: axum::extract::Request) -> Result<T, (StatusCode, String)> {
-    let arrival = Json::<T>::from_request(request, &());
-    match tokio::time::timeout(REQUEST_TIMEOUT, arrival).await {
-        Ok(Ok(Json(said))) => Ok(said),
+/// Logs a refused change and returns its response.
+fn refuse_change(requester: &Requester, status: StatusCode, problem: api::Problem) -> Response {
+    let Requester { origin, refusals } = requester;
+    refusals.log(origin, (&Method::POST, path::CHANGES), status, &problem.error);
+    (status, Json(problem)).into_response()
+}
+
+/// Reads and parses a request's body.
+///
+/// # Errors
+/// Status and reason, if it is malformed or does not arrive in time.
+async fn read_body<T: DeserializeOwned>(request: axum::extract::Request) -> Result<T, (StatusCode, String)> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, Json::<T>::from_request(request, &())).await {
+        Ok(Ok(Json(body))) => Ok(body),
         Ok(Err(rejection)) => Err((rejection.status(), rejection.body_text())),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".into())),
     }
 }
 
-/// Parsed by another thread than the control loop's, as the director's own file is.
+/// Parses the draft on a blocking thread, as a reload does with the director's own file.
 async fn plan(State(queries): Queries, request: axum::extract::Request) -> Response {
-    let draft: Draft = match arrival(request).await {
+    let draft: Draft = match read_body(request).await {
         Ok(draft) => draft,
         Err((status, error)) => return problem(status, error),
     };
     match tokio::task::spawn_blocking(move || draft.parse()).await {
-        Ok(Ok(config)) => ask(&queries, |reply| Query::Plan(Box::new(config), reply)).await,
+        Ok(Ok(config)) => reply(&queries, |sender| Query::Plan(Box::new(config), sender)).await,
         Ok(Err(errors)) => problem(StatusCode::CONFLICT, errors.to_string()),
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the file could not be parsed"),
     }
 }
 
-async fn reload(State(queries): Queries, Extension(sender): Extension<Requester>) -> Response {
-    match ask_for(&queries, |reply| Query::Reload(sender.origin, reply)).await {
+async fn reload(State(queries): Queries, Extension(requester): Extension<Requester>) -> Response {
+    match query_loop(&queries, |reply| Query::Reload(requester.origin, reply)).await {
         Ok(Ok(changes)) => Json(changes).into_response(),
         Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
         Err(late) if late.status() == StatusCode::GATEWAY_TIMEOUT => problem(
             late.status(),
             "the configuration file is still being read; the log will say what comes of it",
         ),
-        Err(problem) => problem,
+        Err(error) => error,
     }
 }
 
 async fn connections(State(queries): Queries) -> Response {
-    let (sender, chunks) = mpsc::channel(CHUNKS);
-    let sent = queries.send_timeout(Query::Connections(sender), ANSWER_TIMEOUT).await;
-    match sent {
+    let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+    match queries.send_timeout(Query::Connections(sender), REPLY_TIMEOUT).await {
         Ok(()) => ndjson(lines(chunks)),
-        Err(mpsc::error::SendTimeoutError::Closed(_)) => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, "the director is stopping")
-        }
-        Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-            problem(StatusCode::GATEWAY_TIMEOUT, "the director's control loop does not answer")
-        }
+        Err(mpsc::error::SendTimeoutError::Closed(_)) => stopping(),
+        Err(mpsc::error::SendTimeoutError::Timeout(_)) => not_answering(),
     }
 }
 
@@ -256,12 +198,11 @@ fn ndjson(lines: impl Stream<Item = Result<Vec<u8>, io::Error>> + Send + 'static
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// A chunk that does not come in time breaks the answer off, so that the client can tell a
-/// list cut short from a whole one.
+/// Encodes chunks as JSON lines. A chunk that is late aborts the response, so that the client detects a truncated list.
 fn lines(chunks: mpsc::Receiver<Vec<api::Connection>>) -> impl Stream<Item = Result<Vec<u8>, io::Error>> {
     stream::unfold(Some(chunks), async |chunks| {
         let mut chunks = chunks?;
-        match tokio::time::timeout(ANSWER_TIMEOUT, chunks.recv()).await {
+        match tokio::time::timeout(REPLY_TIMEOUT, chunks.recv()).await {
             Ok(None) => None,
             Ok(Some(chunk)) => Some((json_lines(&chunk), Some(chunks))),
             Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
@@ -297,23 +238,15 @@ async fn not_found(uri: Uri) -> Response {
     problem(StatusCode::NOT_FOUND, error)
 }
 
-pub(in crate::control) async fn wrong_method() -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "what changes something is asked for by POST, all else by GET")
-}
-
-pub(in crate::control) fn problem(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(api::Problem { error: error.into(), code: None, at: None })).into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::thread::{self, ThreadId};
 
-    /// Tells which thread writes it.
-    struct Witness(std::sync::mpsc::Sender<ThreadId>);
+    /// A value that reports the thread that serializes it.
+    struct ThreadProbe(std::sync::mpsc::Sender<ThreadId>);
 
-    impl Serialize for Witness {
+    impl Serialize for ThreadProbe {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             self.0.send(thread::current().id()).unwrap();
             serializer.serialize_unit()
@@ -321,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_written_by_another_thread_than_the_control_loop_s() {
+    fn replies_are_serialized_off_the_control_thread() {
         let (sender, writers) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let response = runtime.block_on(json(Witness(sender)));
+        let response = runtime.block_on(json(ThreadProbe(sender)));
         assert_eq!(response.status(), StatusCode::OK);
         assert_ne!(writers.try_recv().unwrap(), thread::current().id());
     }

@@ -1,6 +1,8 @@
-//! The control socket as a file: created for one user alone, opened to whoever gets answers, never taken from a
-//! living director, removed only by whom it belongs to.
+//! The control socket's file: mode 0600 at first, then opened to the users with a right.
+//!
+//! A running director's socket is never replaced, and only the owner of a socket removes its file.
 
+use crate::control::api::SOCKET_PATH_MAX;
 use crate::control::host::access::Access;
 use crate::model::ControlOthers;
 use nix::errno::Errno;
@@ -18,25 +20,22 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Longest path that fits `sun_path` with its closing zero, in bytes (unix(7)).
-pub const PATH_MAX: usize = 107;
-
-/// Clients that may wait to be accepted; more are told to try again.
+/// Length of the accept queue; further clients get EAGAIN.
 const BACKLOG: i32 = 1024;
-/// How long two directors that start at once wait for each other.
+/// Timeout of the directory lock, which serializes directors that start at once.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// Why the control socket could not be had.
+/// Failure to open the control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlSocketError {
-    /// A director listens there.
+    /// A running director listens there.
     #[error("another directrix listens on {}; stop it or use --socket", .0.display())]
     Live(PathBuf),
-    /// Something else is there.
+    /// Another kind of file is there.
     #[error("{} is there and is not a socket; move it away or use --socket", .0.display())]
     NotSocket(PathBuf),
-    /// More than [`PATH_MAX`] bytes.
-    #[error("the socket path {} has {} bytes, the system allows {PATH_MAX}; use a shorter one with --socket",
+    /// More than [`SOCKET_PATH_MAX`] bytes.
+    #[error("the socket path {} has {} bytes, the system allows {SOCKET_PATH_MAX}; use a shorter one with --socket",
             .0.display(), .0.as_os_str().len())]
     TooLong(PathBuf),
     /// Empty, a directory, or with a zero byte in it.
@@ -45,7 +44,7 @@ pub enum ControlSocketError {
     /// Another process holds the directory's lock.
     #[error("{} is locked by another process; wait for it or use --socket", .0.display())]
     Locked(PathBuf),
-    /// Only root and members may give a file to a group.
+    /// The group is not one of the process: only root and members may give a file to a group.
     #[error(
         "{} cannot be given to control_group {group:?}: {cause}; make the user that starts the director a member of \
          it (systemd: SupplementaryGroups={group})", .path.display()
@@ -55,69 +54,69 @@ pub enum ControlSocketError {
         path: PathBuf,
         /// The group's name.
         group: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
     /// The system refused.
     #[error("{what} {}: {cause}; make it possible or use --socket", .path.display())]
     System {
-        /// What was tried: "creating the directory".
+        /// Failed operation: "creating the directory".
         what: &'static str,
-        /// On what.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }
 
 impl ControlSocketError {
-    /// True if the path itself is wrong, whatever the host has there.
+    /// Returns true if the path itself is invalid, on any host.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         matches!(self, Self::TooLong(_) | Self::NoName(_))
     }
 }
 
-/// A listening control socket. Dropping it removes the file, if it still is this socket's.
+/// A listening control socket. Dropping it removes its file, unless another socket has replaced it.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     /// Device and inode of the file; not reused while the socket is open.
     identity: (u64, u64),
-    /// The directories that were made for this socket, the one that it is in first.
-    made: Vec<PathBuf>,
+    /// Directories created for this socket, the innermost first.
+    created: Vec<PathBuf>,
     access: Access,
 }
 
 impl ControlSocket {
-    /// Where it listens.
+    /// Returns its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whom it answers.
+    /// Returns the access rights that its mode follows.
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// Lets those connect who are to be answered, and only those: by the file's mode, and through directories
-    /// that were made for it. Directories that were there stay as they are; if they keep others out, that is
-    /// logged.
+    /// Opens the socket to the users with a right: by the file's mode, and by the mode of directories created for it.
+    ///
+    /// The mode of other directories stays; if it excludes `control_others`, a warning is logged.
     ///
     /// # Errors
-    /// [`ControlSocketError::System`]; only its owner and root may connect then.
-    pub fn admit(&mut self, access: &Access) -> Result<(), ControlSocketError> {
+    /// [`ControlSocketError::System`]; only its owner and root can connect then.
+    pub fn set_access(&mut self, access: &Access) -> Result<(), ControlSocketError> {
         let mode = access.mode();
         if mode == 0o600 {
             return Ok(());
         }
-        // Without the umask, which is often 0077 for services.
-        self.made.iter().try_for_each(|directory| set_mode(directory, 0o755))?;
+        // mkdir(2) has applied the umask, which is often 0077 for services.
+        self.created.iter().try_for_each(|directory| set_mode(directory, 0o755))?;
         if let (0o660, Some((id, name))) = (mode, &access.group) {
-            self.give_to_group(*id, name)?; // mode 0666 lets members in as it is
+            self.give_to_group(*id, name)?; // mode 0666 admits members anyway
         }
         set_mode(&self.path, mode)?;
         self.access = access.clone();
@@ -140,7 +139,7 @@ impl ControlSocket {
         })
     }
 
-    /// The directories on the way to it that others cannot enter, the outermost first.
+    /// Returns the directories of the path that other users cannot enter, the outermost first.
     fn closed(&self) -> Vec<PathBuf> {
         let Ok(directory) = fs::canonicalize(parent(&self.path)) else { return Vec::new() };
         let is_closed =
@@ -150,32 +149,33 @@ impl ControlSocket {
         closed
     }
 
-    /// If the file has been deleted or replaced: a new socket at the same path, for the same clients. Waits for
-    /// nothing; what is in use there stays. `None` while the file is this socket's.
-    pub(in crate::control) fn again(&self) -> Option<Result<Self, ControlSocketError>> {
+    /// Opens a new socket at the same path with the same access, if the file was deleted or replaced; else `None`.
+    ///
+    /// Does not wait. A socket in use stays.
+    pub(in crate::control) fn recreate(&self) -> Option<Result<Self, ControlSocketError>> {
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
             return None;
         }
         Some(bind_within(&self.path, Duration::ZERO).and_then(|mut socket| {
-            socket.admit(&self.access)?;
+            socket.set_access(&self.access)?;
             Ok(socket)
         }))
     }
 
-    /// Gives it to a user, and its directory to user and group, who are to remove the socket in the end. A
-    /// directory that was there before stays whose it is; the socket then stays too, until the next start
-    /// replaces it.
+    /// Changes the owner of the socket to `user`, and of a directory created for it to `user` and `group`.
+    ///
+    /// The user can remove the socket at the end only in such a directory; elsewhere it stays until the next start.
     ///
     /// # Errors
     /// [`ControlSocketError::System`] if the system refuses.
-    pub fn give(&self, (user, group): (u32, u32)) -> Result<(), ControlSocketError> {
+    pub fn set_owner(&self, user: u32, group: u32) -> Result<(), ControlSocketError> {
         let refused = |path: &Path, cause| failed("changing the owner of", path, cause);
         lchown(&self.path, Some(user), None).map_err(|cause| refused(&self.path, cause))?;
-        let Some(directory) = self.made.first() else { return Ok(()) };
+        let Some(directory) = self.created.first() else { return Ok(()) };
         lchown(directory, Some(user), Some(group)).map_err(|cause| refused(directory, cause))
     }
 
-    /// A second handle on the listener, non-blocking. The file stays with `self`.
+    /// Duplicates the non-blocking listener. The file stays with `self`.
     ///
     /// # Errors
     /// If the process has no file descriptor left.
@@ -192,28 +192,29 @@ impl Drop for ControlSocket {
     }
 }
 
-/// Listens on `path`, with mode 0600 from the first instant. A missing directory is created
-/// (0755), a socket that nobody listens on is replaced.
+/// Listens on `path`, with mode 0600 from the start.
+///
+/// A missing directory is created with mode 0755; a stale socket is replaced.
 ///
 /// # Errors
-/// [`ControlSocketError`], with what to do about it; nothing has been changed then but the directory.
+/// [`ControlSocketError`] with its remedy; at most the directory has been created then.
 pub fn bind(path: &Path) -> Result<ControlSocket, ControlSocketError> {
     bind_within(path, LOCK_WAIT)
 }
 
-/// [`bind`], which waits so long at most for another process that binds in the same directory.
-fn bind_within(path: &Path, wait: Duration) -> Result<ControlSocket, ControlSocketError> {
+/// Does [`bind`] with a timeout of the directory lock.
+fn bind_within(path: &Path, lock_timeout: Duration) -> Result<ControlSocket, ControlSocketError> {
     let address = address(path)?;
     let directory = parent(path);
-    let made = create_directory(directory)?;
-    let _lock = lock(directory, wait)?;
-    make_way(path)?;
+    let created = create_directory(directory)?;
+    let _lock = lock(directory, lock_timeout)?;
+    remove_stale(path)?;
     let listener = create(&address).map_err(|errno| failed("listening on", path, errno.into()))?;
     let identity = identity(path).map_err(|cause| failed("looking at", path, cause))?;
-    Ok(ControlSocket { listener, path: path.to_owned(), identity, made, access: Access::default() })
+    Ok(ControlSocket { listener, path: path.to_owned(), identity, created, access: Access::default() })
 }
 
-/// The directory that a path is in.
+/// Returns the directory of a path.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -225,11 +226,11 @@ fn address(path: &Path) -> Result<UnixAddr, ControlSocketError> {
     }
     UnixAddr::new(path)
         .ok()
-        .filter(|_| bytes.len() <= PATH_MAX)
+        .filter(|_| bytes.len() <= SOCKET_PATH_MAX)
         .ok_or_else(|| ControlSocketError::TooLong(path.to_owned()))
 }
 
-/// Those that were not there, itself first.
+/// Creates a directory with its parents; returns the created ones, the innermost first.
 fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, ControlSocketError> {
     let is_new = |one: &&Path| !one.as_os_str().is_empty() && !one.exists();
     let new = directory.ancestors().take_while(is_new).map(Path::to_owned).collect();
@@ -237,10 +238,9 @@ fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, ControlSocketError
     builder.map(|()| new).map_err(|cause| failed("creating the directory", directory, cause))
 }
 
-/// Keeps two directors from both finding the same stale socket, so that the slower one does not
-/// remove what the faster one has just created.
-fn lock(directory: &Path, wait: Duration) -> Result<Flock<File>, ControlSocketError> {
-    let deadline = Instant::now() + wait;
+/// Locks the directory: of two directors that find the same stale socket, the slower must not remove the new one.
+fn lock(directory: &Path, timeout: Duration) -> Result<Flock<File>, ControlSocketError> {
+    let deadline = Instant::now() + timeout;
     let mut file = File::open(directory).map_err(|cause| failed("opening", directory, cause))?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -255,8 +255,8 @@ fn lock(directory: &Path, wait: Duration) -> Result<Flock<File>, ControlSocketEr
     }
 }
 
-/// Removes a stale socket.
-fn make_way(path: &Path) -> Result<(), ControlSocketError> {
+/// Removes a stale socket; fails if the path is in use.
+fn remove_stale(path: &Path) -> Result<(), ControlSocketError> {
     match fs::symlink_metadata(path) {
         Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(failed("looking at", path, cause)),
@@ -266,7 +266,7 @@ fn make_way(path: &Path) -> Result<(), ControlSocketError> {
     }
 }
 
-/// A socket that nobody listens on refuses; one whose queue is full is busy, not dead.
+/// Returns true if a process listens on the socket: connect(2) succeeds, or fails because the queue is full.
 fn is_live(path: &Path) -> Result<bool, ControlSocketError> {
     match connect_now(path) {
         Ok(_) => Ok(true),
@@ -276,7 +276,7 @@ fn is_live(path: &Path) -> Result<bool, ControlSocketError> {
     }
 }
 
-/// Connects without waiting for a place in the queue.
+/// Connects without waiting.
 fn connect_now(path: &Path) -> Result<UnixStream, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -284,8 +284,9 @@ fn connect_now(path: &Path) -> Result<UnixStream, Errno> {
     Ok(socket.into())
 }
 
-/// Linux gives the file the mode of the socket itself, less the umask (`unix_bind_bsd` in
-/// net/unix/af_unix.c): set before bind(2), there is no moment in which others may connect.
+/// Creates the listener with mode 0600 before bind(2), so that other users can never connect.
+///
+/// Linux gives the file the mode of the socket less the umask (`unix_bind_bsd` in net/unix/af_unix.c).
 fn create(address: &UnixAddr) -> Result<UnixListener, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_roots_alone_and_goes_with_its_owner() {
+    fn drop_removes_the_socket_of_mode_0600() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("run/directrix/control.sock");
         let socket = bind(&path).unwrap();
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_to_be_answered_may_connect() {
+    fn mode_and_group_follow_the_access_rights() {
         let own = nix::unistd::getegid().as_raw();
         let group = || Some((4711, "operators".to_owned()));
         for (group, others, wanted) in [
@@ -342,14 +343,14 @@ mod tests {
             let place = tempfile::tempdir().unwrap();
             let mut socket = bind(&place.path().join("control.sock")).unwrap();
             let access = Access { group, others };
-            socket.admit(&access).unwrap();
+            socket.set_access(&access).unwrap();
             assert_eq!((mode(socket.path()), fs::metadata(socket.path()).unwrap().gid()), wanted);
             assert_eq!(socket.access(), &access);
         }
     }
 
     #[test]
-    fn directories_that_were_made_are_opened_and_others_are_named() {
+    fn created_directories_are_opened_and_others_reported() {
         let place = tempfile::tempdir().unwrap();
         let found = place.path().join("found");
         fs::create_dir(&found).unwrap();
@@ -358,28 +359,32 @@ mod tests {
         let close = |directory: &Path| fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
         [place.path(), &found, &outer, &inner].into_iter().for_each(close); // as by the umask 0077
         assert!(socket.closed().ends_with(&[place.path(), &found, &outer, &inner].map(Path::to_owned)));
-        socket.admit(&Access::default()).unwrap();
-        assert_eq!([&found, &outer, &inner].map(|directory| mode(directory)), [0o700; 3], "nobody is let in");
-        socket.admit(&Access { group: None, others: ControlOthers::Read }).unwrap();
+        socket.set_access(&Access::default()).unwrap();
+        assert_eq!(
+            [&found, &outer, &inner].map(|directory| mode(directory)),
+            [0o700; 3],
+            "other users have no right"
+        );
+        socket.set_access(&Access { group: None, others: ControlOthers::Read }).unwrap();
         assert_eq!([&found, &outer, &inner].map(|directory| mode(directory)), [0o700, 0o755, 0o755]);
         assert!(socket.closed().ends_with(&[place.path(), &found].map(Path::to_owned)));
     }
 
     #[test]
-    fn the_socket_is_given_away_and_of_directories_the_one_that_was_made() {
+    fn owner_changes_for_socket_and_created_directory() {
         let place = tempfile::tempdir().unwrap();
         let [made, found] = ["made", "found"].map(|name| place.path().join(name));
         fs::create_dir(&found).unwrap();
         for (directory, owner) in [(&made, 4711), (&found, nix::unistd::geteuid().as_raw())] {
             let socket = bind(&directory.join("control.sock")).unwrap();
-            socket.give((4711, 4711)).unwrap();
+            socket.set_owner(4711, 4711).unwrap();
             assert_eq!(fs::metadata(directory).unwrap().uid(), owner, "{}", directory.display());
             assert_eq!(fs::metadata(socket.path()).unwrap().uid(), 4711);
         }
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+    fn stale_socket_is_replaced_and_live_one_is_not() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("control.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -394,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_replaced_the_socket_is_left_alone() {
+    fn drop_keeps_a_file_that_replaced_the_socket() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("control.sock");
         let first = bind(&path).unwrap();
@@ -407,38 +412,38 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_socket_is_made_again_for_the_same_clients() {
+    fn deleted_socket_is_recreated_with_the_same_access() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("run/control.sock");
         let mut first = bind(&path).unwrap();
-        first.admit(&Access { group: None, others: ControlOthers::Read }).unwrap();
-        assert!(first.again().is_none(), "it is there");
+        first.set_access(&Access { group: None, others: ControlOthers::Read }).unwrap();
+        assert!(first.recreate().is_none(), "it is there");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        let second = first.again().unwrap().unwrap();
+        let second = first.recreate().unwrap().unwrap();
         assert_eq!((mode(&path), second.access()), (0o666, first.access()));
         drop(first);
-        assert!(UnixStream::connect(&path).is_ok() && second.again().is_none());
+        assert!(UnixStream::connect(&path).is_ok() && second.recreate().is_none());
     }
 
     #[test]
-    fn what_has_come_in_its_place_is_not_taken() {
+    fn recreation_keeps_a_replacement() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("control.sock");
         let first = bind(&path).unwrap();
         fs::remove_file(&path).unwrap();
         let other = bind(&path).unwrap();
-        assert!(matches!(first.again(), Some(Err(ControlSocketError::Live(_)))));
-        assert!(UnixStream::connect(&path).is_ok() && other.again().is_none());
+        assert!(matches!(first.recreate(), Some(Err(ControlSocketError::Live(_)))));
+        assert!(UnixStream::connect(&path).is_ok() && other.recreate().is_none());
         drop(other);
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(first.again(), Some(Err(ControlSocketError::NotSocket(_)))));
+        assert!(matches!(first.recreate(), Some(Err(ControlSocketError::NotSocket(_)))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
-        assert!(matches!(first.again(), Some(Ok(_))));
+        assert!(matches!(first.recreate(), Some(Ok(_))));
     }
 
     #[test]
-    fn what_is_no_socket_is_refused_and_kept() {
+    fn other_files_are_refused_and_kept() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "precious").unwrap();
@@ -453,7 +458,7 @@ mod tests {
     #[test]
     fn a_path_may_have_107_bytes() {
         let place = tempfile::tempdir().unwrap();
-        let room = PATH_MAX - place.path().as_os_str().len() - 1;
+        let room = SOCKET_PATH_MAX - place.path().as_os_str().len() - 1;
         let fits = place.path().join("s".repeat(room));
         drop(bind(&fits).unwrap());
         let long = place.path().join("s".repeat(room + 1));
@@ -463,14 +468,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none_are_refused() {
+    fn invalid_names_are_refused() {
         for name in ["", "/", "..", "sockets/", "a\0b"] {
             assert!(matches!(bind(Path::new(name)), Err(ControlSocketError::NoName(_))), "{name:?}");
         }
     }
 
     #[test]
-    fn of_many_that_start_at_once_on_a_stale_socket_one_wins() {
+    fn one_of_many_concurrent_binds_wins() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("control.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());

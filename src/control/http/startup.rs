@@ -1,9 +1,10 @@
-//! The control socket of a director that waits for its host: whatever is asked, the answer is what it waits for.
+//! The control socket during startup: every request is answered with what the director waits for.
 //!
-//! It starts no thread: privileges are given up afterwards, on the only thread there is.
+//! It starts no thread: privileges are dropped afterwards, which requires a single thread.
 
 use crate::control::http::connection::{self, Authorize, Listener};
-use crate::control::http::server::{CLIENTS, problem};
+use crate::control::http::limits::CLIENTS_MAX;
+use crate::control::http::response::problem;
 use crate::control::http::socket::{ControlSocket, ControlSocketError, bind};
 use axum::Router;
 use axum::http::{Request, StatusCode};
@@ -14,68 +15,68 @@ use std::path::Path;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-/// A control socket with mode 0600, for root and the user that the director runs as.
+/// A control socket with mode 0600, for root and the director's own user.
 pub(in crate::control) struct StartupSocket {
     socket: ControlSocket,
-    queue: Queue,
+    listener: StartupListener,
     clients: JoinSet<()>,
 }
 
-struct Queue {
+struct StartupListener {
     listener: UnixListener,
     reason: String,
 }
 
-/// What one client is told.
-struct Waiting(String);
+/// A client, with the reason that is reported to it.
+struct StartupClient {
+    reason: String,
+}
 
 impl StartupSocket {
-    /// Listens on `path`, as a director does.
+    /// Listens on `path`.
     ///
     /// # Errors
     /// [`ControlSocketError`]: another director listens there, or the system refuses.
     pub(in crate::control) fn bind(path: &Path) -> Result<Self, ControlSocketError> {
         let socket = bind(path)?;
-        let refused = |cause| ControlSocketError::System {
-            what: "waiting for clients of",
-            path: path.to_owned(),
-            cause,
-        };
-        let listener = socket.listener().and_then(UnixListener::from_std).map_err(refused)?;
-        let queue = Queue { listener, reason: String::new() };
-        Ok(Self { socket, queue, clients: JoinSet::new() })
+        let listener = socket.listener().and_then(UnixListener::from_std).map_err(|cause| {
+            ControlSocketError::System { what: "waiting for clients of", path: path.to_owned(), cause }
+        })?;
+        let listener = StartupListener { listener, reason: String::new() };
+        Ok(Self { socket, listener, clients: JoinSet::new() })
     }
 
-    /// Says what the director waits for, to clients that come from now on.
+    /// Sets the reason that is reported to the next clients.
     pub(in crate::control) fn set_reason(&mut self, reason: &str) {
-        reason.clone_into(&mut self.queue.reason);
+        reason.clone_into(&mut self.listener.reason);
     }
 
-    /// Answers clients, for ever. May be dropped and called again.
+    /// Answers clients, without end. Cancel-safe.
     pub(in crate::control) async fn serve(&mut self) {
-        connection::attend(&self.queue, &Router::new(), CLIENTS, &mut self.clients).await;
+        connection::serve_clients(&self.listener, &Router::new(), CLIENTS_MAX, &mut self.clients).await;
     }
 
-    /// The socket for the director, which answers clients that have not been accepted yet.
+    /// Returns the socket for the running director, which answers the clients in its queue.
     pub(in crate::control) fn into_socket(mut self) -> ControlSocket {
         self.clients.detach_all();
         self.socket
     }
 }
 
-impl Listener for Queue {
-    const NAME: &'static str = "the control socket";
+impl Listener for StartupListener {
+    const NAME: &'static str = "control socket";
     type Stream = UnixStream;
-    type Authorize = Waiting;
+    type Client = StartupClient;
 
-    async fn next(&self) -> io::Result<(UnixStream, Waiting)> {
-        self.listener.accept().await.map(|(stream, _)| (stream, Waiting(self.reason.clone())))
+    async fn accept(&self) -> io::Result<(UnixStream, StartupClient)> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok((stream, StartupClient { reason: self.reason.clone() }))
     }
 }
 
-impl Authorize for Waiting {
-    async fn refusal(&self, _: &mut Request<Incoming>) -> Option<Response> {
-        let error = format!("waiting for the network: {}", self.0);
-        Some(problem(StatusCode::SERVICE_UNAVAILABLE, error))
+impl Authorize for StartupClient {
+    async fn authorize(&self, _: &mut Request<Incoming>) -> Result<(), Response> {
+        let error = format!("waiting for the network: {}", self.reason);
+        Err(problem(StatusCode::SERVICE_UNAVAILABLE, error))
     }
 }

@@ -1,4 +1,4 @@
-//! A stream whose other end must keep reading.
+//! A stream with a timeout for writes without progress.
 
 use std::future::Future;
 use std::io;
@@ -8,28 +8,29 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails a write with `TimedOut` once nothing could be written for a given time. A list may take
-/// as long as its reader likes; a reader that stopped may not keep its place for ever.
+/// A stream whose writes fail with `TimedOut` after a time without progress.
+///
+/// A slow reader may take as long as it needs for a long list; one that stopped reading loses its place.
 #[derive(Debug)]
 pub(in crate::control) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Running while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// Timer of a pending write.
+    pending: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteTimeout<S> {
     pub(in crate::control) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+        Self { stream, limit, pending: None }
     }
 
-    fn watch(&mut self, result: Poll<io::Result<usize>>, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn check(&mut self, result: Poll<io::Result<usize>>, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if result.is_ready() {
-            self.waiting = None;
+            self.pending = None;
             return result;
         }
         let limit = self.limit;
-        let timer = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let timer = self.pending.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(task).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -47,7 +48,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(task, bytes);
-        self.watch(result, task)
+        self.check(result, task)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {

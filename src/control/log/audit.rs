@@ -1,5 +1,6 @@
 //! The audit trail: one log line for each change with its origin, and one for each refused request.
 
+use crate::control::api::COMMAND_AGENT;
 use crate::control::host::access::PeerUser;
 use crate::control::log::limit::LogLimiter;
 use crate::model::ServiceAddress;
@@ -16,15 +17,6 @@ const LINES_MAX: usize = 10;
 const WORDS_MAX: usize = 300;
 /// Longest name of a client's program, in characters.
 const AGENT_MAX: usize = 64;
-
-/// Begins the `User-Agent` of this program's own commands, before the command's name.
-const COMMAND: &str = "directrix-";
-
-/// The `User-Agent` of one of this program's commands.
-#[must_use]
-pub(in crate::control) fn agent(command: &str) -> String {
-    format!("{COMMAND}{command}/{}", env!("CARGO_PKG_VERSION"))
-}
 
 /// Where a change came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +77,7 @@ impl Display for Origin {
 
 /// The command in the `User-Agent` of this program.
 fn command(agent: &str) -> Option<&str> {
-    let name = agent.strip_prefix(COMMAND)?.split('/').next()?;
+    let name = agent.strip_prefix(COMMAND_AGENT)?.split('/').next()?;
     let is_word = name.bytes().all(|byte| byte.is_ascii_lowercase()) && (1..=AGENT_MAX).contains(&name.len());
     is_word.then_some(name)
 }
@@ -127,13 +119,21 @@ pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>
             tracing::info!(via, uid, user, pid, program, changes, what, "configuration reloaded");
         }
         Err(reason) => {
-            tracing::error!(via, uid, user, pid, program, "the configuration stays as it was: {reason}");
+            tracing::error!(
+                via,
+                uid,
+                user,
+                pid,
+                program,
+                error = reason,
+                "the configuration stays as it was"
+            );
         }
     }
 }
 
 /// Logs that a reload was also asked for by another client.
-pub(in crate::control) fn also_asked(origin: &Origin) {
+pub(in crate::control) fn reload_shared(origin: &Origin) {
     let Origin { via, program, .. } = origin;
     let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
     tracing::info!(via, uid, user, pid, program, "the same reload was requested here as well");
@@ -157,7 +157,7 @@ fn bounded(text: &str, max: usize) -> String {
 
 /// Logs refused requests, rate-limited for each user.
 #[derive(Clone, Debug, Default)]
-pub(in crate::control) struct Refusals(Arc<Mutex<LogLimiter<ByUser>>>);
+pub(in crate::control) struct RefusalLog(Arc<Mutex<LogLimiter<ByUser>>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ByUser(u32);
@@ -168,7 +168,7 @@ impl Display for ByUser {
     }
 }
 
-impl Refusals {
+impl RefusalLog {
     /// Logs one refusal.
     pub(in crate::control) fn log(
         &self,
@@ -187,7 +187,7 @@ impl Refusals {
     }
 
     /// Logs that a client of `user` found no place.
-    pub(in crate::control) fn no_place(&self, user: u32, process: i32, places: usize) {
+    pub(in crate::control) fn log_busy(&self, user: u32, process: i32, places: usize) {
         self.throttled(user, || {
             tracing::warn!(
                 uid = user,
@@ -199,7 +199,7 @@ impl Refusals {
     }
 
     /// Logs how many lines were left out. To be called now and then.
-    pub(in crate::control) fn settle(&self) {
+    pub(in crate::control) fn report_suppressed(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).report_suppressed(Instant::now());
     }
 
@@ -226,7 +226,7 @@ mod tests {
             let Origin { via, program, .. } = origin(agent);
             (via, program)
         };
-        assert_eq!(of(&agent("ipvsadm")), ("directrix ipvsadm".into(), None));
+        assert_eq!(of(&crate::control::api::user_agent("ipvsadm")), ("directrix ipvsadm".into(), None));
         for other in ["curl/7.88.1", "directrix-", "directrix-A B/1", "directrix/0.1.0"] {
             assert_eq!(of(other), ("API".into(), Some(other.into())), "{other}");
         }
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn clients_that_find_no_place_are_logged_for_each_user() {
         let text = logged("info", || {
-            let refusals = Refusals::default();
-            (0..1000).for_each(|process| refusals.no_place(65534, process, 32));
-            refusals.no_place(7, 1, 32);
+            let refusals = RefusalLog::default();
+            (0..1000).for_each(|process| refusals.log_busy(65534, process, 32));
+            refusals.log_busy(7, 1, 32);
         });
         let lines = |part: &str| text.lines().filter(|line| line.contains(part)).count();
         assert!((1..=30).contains(&lines("control socket busy")), "{text}");

@@ -1,7 +1,7 @@
 //! The configuration file and reloads.
 
-use super::ConfigReadings;
 use super::page::{self, MetricsPage};
+use super::readings::ConfigReadings;
 use prometheus_client::registry::Unit;
 use std::fmt;
 use std::time::UNIX_EPOCH;

@@ -1,6 +1,6 @@
 //! Takes the readings. Workers and control are asked for what they count anyway.
 
-use super::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
+use super::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use crate::control::api;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::workers::WorkerClient;
@@ -38,10 +38,11 @@ impl Meter {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub(in crate::control) fn answer(
+    pub(in crate::control) fn read(
         &self,
         view: &RuntimeView<'_>,
-        (backend, config): (&str, ConfigQuestion),
+        backend: &str,
+        config: ConfigReader,
         reply: oneshot::Sender<Readings>,
     ) {
         let mut readings = Readings {
@@ -99,13 +100,13 @@ fn completed(worker: WorkerReadings, asked: &Asked) -> WorkerReadings {
 }
 
 /// The configuration file and what runs, to be compared on another thread.
-pub(in crate::control) struct ConfigQuestion {
+pub(in crate::control) struct ConfigReader {
     pub(in crate::control) file: Arc<ConfigFile>,
     pub(in crate::control) running: RunningConfig,
     pub(in crate::control) history: History,
 }
 
-impl ConfigQuestion {
+impl ConfigReader {
     fn readings(&self) -> ConfigReadings {
         let failed = self.history.last.as_ref().is_some_and(|reload| reload.error.is_some());
         ConfigReadings { unsaved: None, reload_successful: !failed, taken_over: self.history.succeeded }

@@ -1,7 +1,8 @@
 //! Workers: frames, drops, rings, latency, and the part of the connection table that is theirs.
 
+use super::latency;
 use super::page::MetricsPage;
-use super::{WorkerReadings, latency};
+use super::readings::WorkerReadings;
 use crate::control::api::{Port, Worker};
 use prometheus_client::registry::Unit;
 use std::fmt;

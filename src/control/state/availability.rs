@@ -1,4 +1,4 @@
-//! Real servers that take new connections, for each service: log events when the last one goes and when one is back.
+//! The availability of services: log events when the last available server is lost and when one is back.
 
 use crate::control::log::limit::LogLimiter;
 use crate::control::state::entry::{Reachability, ServiceEntry};
@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, Instant};
 
-/// How long a new service may be without a server before that is an event: `ipvsadm -A` is followed by `-a`.
+/// Time that a new service may be without a server before an event: `ipvsadm -A` is followed by `-a`.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The servers of a service, each by the first reason that keeps it from new connections.
+/// The number of a service's servers by the first reason that excludes them from new connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Availability {
     /// Take new connections.
@@ -47,7 +47,7 @@ impl Availability {
         counts
     }
 
-    /// True if the only reason is load, which passes by itself.
+    /// Returns true if the only reason is load.
     fn is_only_overloaded(&self) -> bool {
         self.available == 0 && self.overloaded > 0
     }
@@ -71,7 +71,7 @@ impl Display for Availability {
     }
 }
 
-/// Whether a service had a server at the last look.
+/// The availability of a service at the last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LastSeen {
     Without { since: Instant },
@@ -79,14 +79,14 @@ enum LastSeen {
     Reported,
 }
 
-/// What became of a service since the last look.
+/// A change of a service since the last check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AvailabilityEvent {
     NoneLeft,
     Back,
 }
 
-/// Notices services that lose their last server, and those that get one again.
+/// Detects services that lose their last available server or get one again.
 #[derive(Debug, Default)]
 pub struct AvailabilityWatch {
     seen: HashMap<ServiceAddress, LastSeen>,
@@ -94,8 +94,8 @@ pub struct AvailabilityWatch {
 }
 
 impl AvailabilityWatch {
-    /// Logs what is new. To be called after each change, and now and then.
-    pub fn look(&mut self, services: &[ServiceEntry], loads: &Loads, now: Instant) {
+    /// Logs the changes. To be called after each change of the rules, and periodically.
+    pub fn check(&mut self, services: &[ServiceEntry], loads: &Loads, now: Instant) {
         let counts =
             services.iter().map(|service| (service.config.address, Availability::of(service, loads)));
         for (service, counts, event) in self.events(&counts.collect::<Vec<_>>(), now) {
@@ -121,7 +121,7 @@ impl AvailabilityWatch {
     }
 }
 
-/// A service whose servers have yet to answer ARP is as it was.
+/// Returns the next state and the event. While servers are being resolved, nothing changes.
 fn next(seen: LastSeen, counts: &Availability, now: Instant) -> (LastSeen, Option<AvailabilityEvent>) {
     match seen {
         LastSeen::Reported if counts.available > 0 => (LastSeen::With, Some(AvailabilityEvent::Back)),

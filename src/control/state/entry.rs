@@ -1,4 +1,4 @@
-//! One virtual service, one real server, as control sees them.
+//! The control thread's records of virtual services and real servers.
 
 use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
@@ -10,69 +10,69 @@ use crate::wire::{MacAddr, Protocol};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// A virtual service as control sees it.
+/// A virtual service in the registry.
 #[derive(Debug)]
 pub struct ServiceEntry {
-    /// Its place in the tables.
+    /// Id in the workers' tables.
     pub id: ServiceId,
-    /// As configured; its servers are in `servers`.
+    /// Configuration; its servers are in `servers`.
     pub config: VirtualService,
-    /// Whether the VIP is ours.
+    /// State of the VIP.
     pub vip: VipState,
-    /// In the order in which they were added.
+    /// Real servers in the order of addition.
     pub servers: Vec<ServerEntry>,
-    /// What servers have counted that are no longer among them.
+    /// Totals of servers that have been removed.
     pub past: Stats,
-    /// Averages of all it counts.
+    /// Rates of its totals.
     pub estimator: Estimator,
-    /// When its servers came.
-    pub(in crate::control) beginning: ServiceSlowStart,
-    /// Of its templates: another one each time that it tells its clients apart in another way.
+    /// Slow starts of its servers.
+    pub(in crate::control) slow_start: ServiceSlowStart,
+    /// Generation of its templates, which changes with the client prefix.
     pub generation: u8,
-    /// Of the last snapshot.
+    /// Pool of the last snapshot.
     pub(in crate::control) pool: Pool,
 }
 
-/// How far the claim to a VIP has got.
+/// The state of a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VipState {
-    /// Asking whether another station has it.
+    /// ARP probes ask whether another station has it.
     Probing,
-    /// Ours: answered and announced.
+    /// The director answers for it and announces it.
     Claimed,
-    /// Another station's, which has this MAC address; not served until it is silent.
-    Standby(MacAddr),
+    /// The station of this MAC address has it; the director claims it when that station no longer answers.
+    Conflict(MacAddr),
 }
 
-/// A real server of one service as control sees it.
+/// A real server of a service in the registry.
 #[derive(Debug)]
 pub struct ServerEntry {
-    /// Its place in counters and loads.
+    /// Id in counters and loads.
     pub id: ServerId,
-    /// As configured.
+    /// Configuration.
     pub config: RealServer,
-    /// Whether it can be reached.
+    /// Reachability by ARP.
     pub reachability: Reachability,
-    /// It answers ARP for the service's VIP, and gets no new connections therefore.
+    /// True while it answers ARP for the service's VIP and therefore receives no new connections.
     pub excluded: bool,
-    /// It leaves once its connections have.
+    /// Drain, if one is in progress.
     pub drain: Option<Drain>,
-    /// What had been counted under its number when it was added, or zeroed.
+    /// Totals of its id when it was added or zeroed.
     pub baseline: Stats,
-    /// Averages of what it counts.
+    /// Rates of its totals.
     pub estimator: Estimator,
-    /// Its slow start.
-    pub(in crate::control) ramp: ServerSlowStart,
+    /// Slow start.
+    pub(in crate::control) slow_start: ServerSlowStart,
 }
 
 impl ServerEntry {
-    /// Whether it takes new connections, as far as ARP tells.
+    /// Returns true if it takes new connections as far as ARP is concerned.
     #[must_use]
     pub fn is_available(&self) -> bool {
         matches!(self.reachability, Reachability::Reachable(_)) && !self.excluded
     }
 
-    /// The word for listings.
+    /// Returns the state for the API.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match self.reachability {
@@ -82,34 +82,33 @@ impl ServerEntry {
         }
     }
 
-    /// While it starts slowly: how much of its weight counts, in percent.
+    /// Returns the share of its weight in percent during its slow start.
     #[must_use]
-    pub fn ramp(&self) -> Option<u8> {
-        self.ramp.percent()
+    pub fn slow_start_percent(&self) -> Option<u8> {
+        self.slow_start.percent()
     }
 }
 
-/// A server that takes no new connections and is removed when it has none any more.
+/// A drain: no new connections, and removal after the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// When it is removed all the same.
+    /// Time of removal with connections left.
     pub until: Option<Instant>,
 }
 
-/// What ARP says of a real server.
+/// The reachability of a real server by ARP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reachability {
-    /// Not answered yet.
+    /// It has not answered yet.
     Resolving,
-    /// Answers, or has a fixed address.
+    /// It answers, or has a fixed MAC address.
     Reachable(MacAddr),
-    /// Has stopped answering: existing connections go on to the last address known, new ones
-    /// are not sent there.
+    /// It no longer answers: established connections use the last known address, new ones other servers.
     Unreachable(Option<MacAddr>),
 }
 
 impl Reachability {
-    /// The address that frames go to, if one was ever known.
+    /// Returns the destination MAC address of frames, if one was ever known.
     #[must_use]
     pub fn mac(self) -> Option<MacAddr> {
         match self {
@@ -119,7 +118,7 @@ impl Reachability {
         }
     }
 
-    /// The word for listings.
+    /// Returns the state for the API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -131,14 +130,14 @@ impl Reachability {
 }
 
 impl ServiceEntry {
-    /// As a rule.
+    /// Returns the service with its servers as a rule.
     #[must_use]
     pub fn rule(&self) -> VirtualService {
         let servers = self.servers.iter().map(|server| server.config.clone()).collect();
         VirtualService { servers, ..self.config.clone() }
     }
 
-    /// A server's address with the service's port, as listings show it.
+    /// Returns a server's address with the service's port, for listings.
     #[must_use]
     pub fn server_address(&self, server: &ServerEntry) -> SocketAddr {
         SocketAddr::new(server.config.address, self.config.address.address.port())
@@ -152,17 +151,19 @@ impl ServiceEntry {
         self.servers.iter().find(|server| server.config.address == rip)
     }
 
-    /// The servers that take new connections, the last added first: IPVS adds each new server
-    /// at the head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc
-    /// prefers the earlier one of equals. The same pool as before if nothing has changed.
+    /// Returns the pool of the next snapshot, the present one if nothing has changed.
+    ///
+    /// Its candidates are the servers that take new connections, the last added first: IPVS adds each new server at the
+    /// head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc prefers the earlier of equals.
     pub(in crate::control) fn next_pool(
         &mut self,
         loads: &Loads,
         now: Instant,
-        (timeouts, policy): (&Timeouts, &Policy),
+        timeouts: &Timeouts,
+        policy: &Policy,
     ) -> Pool {
         let expires = policy.expire_quiescent_template;
-        self.ramp(loads, now, remembered(self.config.address.protocol, timeouts));
+        self.advance_slow_start(loads, now, remembered(self.config.address.protocol, timeouts));
         let available = self.servers.iter().rev().filter(|server| server.is_available());
         let candidate = |server: &ServerEntry| Candidate {
             thresholds: Thresholds {
@@ -171,7 +172,7 @@ impl ServiceEntry {
             },
             address: self.server_address(server),
             accepts_persistent: server.drain.is_none() && !(expires && server.config.weight.0 == 0),
-            part: server.ramp.part(),
+            part: server.slow_start.part(),
             ..Candidate::new(server.id, server.config.weight.0)
         };
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
@@ -182,7 +183,7 @@ impl ServiceEntry {
     }
 }
 
-/// How long a connection is counted when it is over.
+/// Returns the time that a closed connection is counted.
 fn remembered(protocol: Protocol, timeouts: &Timeouts) -> Duration {
     let states: &[ConnState] = match protocol {
         Protocol::Tcp => &[ConnState::FinWait, ConnState::TimeWait],

@@ -7,3 +7,4 @@ pub mod rates;
 pub mod registry;
 mod removed;
 mod slow_start;
+pub(in crate::control) mod snapshot;

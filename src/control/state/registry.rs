@@ -1,4 +1,4 @@
-//! What control knows of every service and server, and the snapshot that workers get of it.
+//! The registry: every service and real server with its id, state and counters.
 
 pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, ServiceEntry, VipState};
 
@@ -7,49 +7,53 @@ use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
-use crate::forward::{NextHop, Route, ServiceMap, Snapshot};
 use crate::model::{
-    Diagnostic, InterfaceIndex, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts,
-    VirtualService,
+    Diagnostic, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
 };
-use crate::schedule::{GENERATIONS, Loads, Params, Pool, Template, Templates};
+use crate::schedule::{GENERATIONS, Loads, Pool, Template, Templates};
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
 
-/// Every virtual service with its real servers and what ARP has found out about them.
+/// Every virtual service with its real servers and their states.
 ///
-/// Numbers stay with services and servers for life, and beyond it: while a connection to a removed
-/// server is in a table, its number is nobody else's. If the same server is added again meanwhile, it
-/// gets its old number, and its connections go on.
+/// A service or server keeps its id from addition to removal, and after that while a connection or template refers to
+/// it. If it is added again by then, it gets the same id, and its connections continue.
 #[derive(Debug)]
 pub struct Registry {
     /// The director's interfaces.
     pub own_macs: Vec<MacAddr>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
-    /// Addresses that are no client's: see [`Snapshot::reserved`].
+    /// Addresses that no client has: see [`crate::forward::Snapshot::reserved`].
     pub reserved: Vec<Ipv4Addr>,
-    /// What becomes of connections where IPVS leaves the choice.
+    /// IPVS's policy switches for connections.
     pub policy: Policy,
-    /// In the order in which they were added.
+    /// Services in the order of addition.
     pub services: Vec<ServiceEntry>,
-    /// Stations that answer ARP for a claimed VIP, too. A real server among them is excluded.
+    /// Stations that also answer ARP for a claimed VIP. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
     pub(in crate::control) removed_services: HashMap<ServiceAddress, RemovedService>,
     pub(in crate::control) removed_servers: HashMap<(ServiceId, IpAddr), RemovedServer>,
-    service_ids: Ids,
-    server_ids: Ids,
-    /// What takes the place of a pool where there is no service.
-    nobody: Pool,
+    pub(in crate::control) service_ids: Ids,
+    pub(in crate::control) server_ids: Ids,
+    /// Placeholder for ids without a service.
+    pub(in crate::control) empty_pool: Pool,
 }
 
-/// What has been counted under a server's number so far, all workers together.
+/// Returns the totals of a server id, summed over all workers.
 pub type TotalsOf<'a> = &'a dyn Fn(ServerId) -> Stats;
 
+/// State that an added server takes over.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    /// Reachability of the servers in other services, by RIP.
+    reachabilities: &'a HashMap<IpAddr, Reachability>,
+    totals: TotalsOf<'a>,
+}
+
 impl Registry {
-    /// Without a service.
+    /// Creates a registry without services.
     #[must_use]
     pub fn new(own_macs: Vec<MacAddr>) -> Self {
         Self {
@@ -63,37 +67,37 @@ impl Registry {
             removed_servers: HashMap::new(),
             service_ids: Ids::default(),
             server_ids: Ids::default(),
-            nobody: Pool::new([]),
+            empty_pool: Pool::new([]),
         }
     }
 
-    /// What is directed now.
+    /// Returns the present rules.
     #[must_use]
     pub fn rules(&self) -> Rules {
         let services = self.services.iter().map(ServiceEntry::rule).collect();
         Rules { services, timeouts: self.timeouts, policy: self.policy }
     }
 
-    /// Makes `rules` what is directed. Whatever is in both goes on as it is.
+    /// Applies `rules`. Services and servers that stay keep their ids, states and counters.
     ///
     /// # Errors
-    /// If more services or servers have come and gone than there are numbers, and connections to
-    /// them still stand. Nothing has changed then.
+    /// Of [`Registry::check_ids`]. Nothing has changed then.
     pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) -> Result<(), Diagnostic> {
-        self.check_room(rules)?;
-        let (vips, links) = (self.vips(), self.links());
+        self.check_ids(rules)?;
+        let (vips, reachabilities) = (self.vips(), self.reachabilities());
+        let known = Known { reachabilities: &reachabilities, totals };
         (self.timeouts, self.policy) = (rules.timeouts, rules.policy);
         let old = std::mem::take(&mut self.services);
         let mut old: HashMap<_, _> = old.into_iter().map(|entry| (entry.config.address, entry)).collect();
         for rule in &rules.services {
-            let known = old.remove(&rule.address);
-            let mut entry = known.unwrap_or_else(|| self.arrive(rule, &vips));
-            self.adjust(&mut entry, rule, (&links, totals));
+            let present = old.remove(&rule.address);
+            let mut entry = present.unwrap_or_else(|| self.add_service(rule, &vips));
+            self.update_service(&mut entry, rule, known);
             self.services.push(entry);
         }
-        for (address, mut gone) in old {
-            self.depart_all(gone.id, gone.servers.drain(..));
-            let ServiceEntry { id, pool, generation, .. } = gone;
+        for (address, mut removed) in old {
+            self.remove_servers(removed.id, removed.servers.drain(..));
+            let ServiceEntry { id, pool, generation, .. } = removed;
             self.removed_services.insert(address, RemovedService { id, pool, generation });
         }
         if !self.holders.is_empty() {
@@ -102,15 +106,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Gives numbers back that no table holds any more. To be called while no worker decides by a snapshot
-    /// older than the latest.
-    pub fn forget(&mut self, loads: &Loads, templates: &Templates) {
+    /// Releases the ids that no table refers to. To be called while no worker uses a snapshot older than the latest.
+    pub fn release_ids(&mut self, loads: &Loads, templates: &Templates) {
         let before = (self.removed_servers.len(), self.removed_services.len());
         let ids = &mut self.server_ids;
         self.removed_servers.retain(|_, server| {
-            let held = server.is_held(loads, templates);
+            let held = server.is_referenced(loads, templates);
             if !held {
-                ids.give_back(server.id.0);
+                ids.release(server.id.0);
             }
             held
         });
@@ -119,38 +122,41 @@ impl Registry {
         self.removed_services.retain(|_, service| {
             let held = held.contains(&service.id);
             if !held {
-                ids.give_back(service.id.0);
+                ids.release(service.id.0);
             }
             held
         });
         let (servers, services) = (self.removed_servers.len(), self.removed_services.len());
         if before != (servers, services) {
             let [servers, services] = [before.0 - servers, before.1 - services];
-            tracing::debug!(servers, services, "numbers of removed servers and services are free again");
+            tracing::debug!(servers, services, "ids of removed servers and services released");
         }
     }
 
-    /// Which templates say what still holds: not those of a service that is gone, or that now tells its
-    /// clients apart in another way, nor those that name a server which nothing else holds.
+    /// Returns a predicate of the templates to keep.
+    ///
+    /// To be dropped are those of a removed service, of an older generation, and of a removed server without connections.
     pub fn keeps_templates(&self) -> impl Fn(&Template) -> bool + use<> {
         let mut generations = vec![None; self.service_ids.end()];
         for service in self.services.iter().filter(|service| service.config.persistence.is_some()) {
             generations[usize::from(service.id.0)] = Some(service.generation);
         }
-        let mut alone = vec![false; self.server_ids.end()];
-        for server in self.removed_servers.values().filter(|server| server.is_alone()) {
-            alone[usize::from(server.id.0)] = true;
+        let mut unused = vec![false; self.server_ids.end()];
+        for server in self.removed_servers.values().filter(|server| server.is_unused()) {
+            unused[usize::from(server.id.0)] = true;
         }
         move |of: &Template| {
             let generation = generations[usize::from(of.key.service.0)];
-            generation == Some(of.key.generation) && !alone[usize::from(of.server.0)]
+            generation == Some(of.key.generation) && !unused[usize::from(of.server.0)]
         }
     }
 
     /// Sets the counters of `service`, or of all, to zero.
     pub fn zero(&mut self, service: Option<ServiceAddress>, totals: TotalsOf<'_>) {
-        let concerned = |entry: &&mut ServiceEntry| service.is_none_or(|one| one == entry.config.address);
-        for entry in self.services.iter_mut().filter(concerned) {
+        for entry in &mut self.services {
+            if service.is_some_and(|only| only != entry.config.address) {
+                continue;
+            }
             let of_service = self.removed_servers.iter_mut().filter(|((of, _), _)| *of == entry.id);
             for server in of_service.map(|(_, server)| server) {
                 server.counts = None; // if it is added again, it counts from then on
@@ -162,19 +168,19 @@ impl Registry {
         }
     }
 
-    /// Notes what has become of the claim to `vip`.
+    /// Sets the state of `vip` in all its services.
     pub fn set_vip(&mut self, vip: IpAddr, state: VipState) {
         let of_vip = self.services.iter_mut().filter(|service| service.vip() == vip);
         of_vip.for_each(|service| service.vip = state);
     }
 
-    /// What has become of the claim to `vip`; `None` if no service has it.
+    /// Returns the state of `vip`; `None` if no service has it.
     #[must_use]
     pub fn vip(&self, vip: IpAddr) -> Option<VipState> {
         self.services.iter().find(|service| service.vip() == vip).map(|service| service.vip)
     }
 
-    /// Notes whether the station at `mac` answers ARP for `vip`, which is claimed.
+    /// Records whether the station `mac` also answers ARP for `vip`, which is claimed.
     pub fn set_holder(&mut self, vip: IpAddr, mac: MacAddr, holds: bool) {
         let changed = if holds { self.holders.insert((vip, mac)) } else { self.holders.remove(&(vip, mac)) };
         if changed {
@@ -182,13 +188,13 @@ impl Registry {
         }
     }
 
-    /// Forgets which stations answer for `vip`, which is not claimed any more.
+    /// Removes the stations that answer for `vip`, which is no longer claimed.
     pub fn forget_holders(&mut self, vip: IpAddr) {
         self.holders.retain(|(of, _)| *of != vip);
         self.exclude_holders();
     }
 
-    /// Notes that the server at `rip` answers with `mac`.
+    /// Records that the server `rip` answers with `mac`.
     pub fn set_reachable(&mut self, rip: IpAddr, mac: MacAddr) {
         self.servers_at(rip).for_each(|server| server.reachability = Reachability::Reachable(mac));
         if !self.holders.is_empty() {
@@ -196,95 +202,67 @@ impl Registry {
         }
     }
 
-    /// Notes that the server at `rip` does not answer.
+    /// Records that the server `rip` does not answer.
     pub fn set_unreachable(&mut self, rip: IpAddr) {
         self.servers_at(rip)
             .for_each(|server| server.reachability = Reachability::Unreachable(server.reachability.mac()));
     }
 
-    /// The server at `rip` of `service`.
+    /// Returns the server `rip` of `service`.
     pub fn server_mut(&mut self, service: ServiceAddress, rip: IpAddr) -> Option<&mut ServerEntry> {
         let service = self.services.iter_mut().find(|entry| entry.config.address == service)?;
         service.servers.iter_mut().find(|server| server.config.address == rip)
     }
 
-    /// The services whose VIP is claimed: those that frames are wanted for.
+    /// Returns the services whose VIP is claimed, for the steering set.
     #[must_use]
     pub fn served(&self) -> Vec<ServiceAddress> {
         let claimed = self.services.iter().filter(|service| service.vip == VipState::Claimed);
         claimed.map(|service| service.config.address).collect()
     }
 
-    /// Whether there is a wildcard-port service.
+    /// Returns true if there is a wildcard-port service.
     #[must_use]
     pub fn has_wildcard_service(&self) -> bool {
         self.services.iter().any(|service| service.config.address.is_wildcard())
     }
 
-    /// When another snapshot is due because servers that start slowly count for more, or in full.
-    #[must_use]
-    pub fn next_step(&self) -> Option<Instant> {
-        self.services.iter().filter_map(ServiceEntry::next_step).min()
-    }
-
-    /// The picture that workers decide by from `now` on. Its pools take account of `loads` from then on.
-    #[must_use]
-    pub fn snapshot(&mut self, loads: &Loads, now: Instant) -> Snapshot {
-        let mut pools = vec![self.nobody.clone(); self.service_ids.end()];
-        let mut routes = vec![Route::Removed; self.server_ids.end()];
-        let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two own_macs at most
-        for RemovedService { id, pool, .. } in self.removed_services.values_mut() {
-            *pool = pool.successor(Params::default(), [], loads);
-            pools[usize::from(id.0)] = pool.clone();
-        }
-        for service in &mut self.services {
-            pools[usize::from(service.id.0)] = service.next_pool(loads, now, (&self.timeouts, &self.policy));
-            for server in &service.servers {
-                let way = NextHop { interface, mac: server.reachability.mac() };
-                let route = Route::new(&self.own_macs, Some(way));
-                let expires = self.policy.expire_nodest_conn && server.config.weight.0 == 0;
-                routes[usize::from(server.id.0)] = if expires { route.quiesced() } else { route };
-            }
-        }
-        let by_address = self.services.iter().map(|service| (service.config.address, service.id));
-        let services = ServiceMap::new(&by_address.collect::<Vec<_>>());
-        let Self { own_macs, timeouts, policy, reserved, .. } = self;
-        let (own_macs, timeouts, policy, reserved) = (own_macs.clone(), *timeouts, *policy, reserved.clone());
-        Snapshot { own_macs, services, pools, routes, timeouts, policy, reserved }
-    }
-
-    fn check_room(&self, rules: &Rules) -> Result<(), Diagnostic> {
+    /// Checks that there are ids for all services and servers of `rules`.
+    ///
+    /// # Errors
+    /// If the ids in use, including those of removed ones with connections, leave too few.
+    pub(in crate::control) fn check_ids(&self, rules: &Rules) -> Result<(), Diagnostic> {
         let services: HashMap<_, _> =
             self.services.iter().map(|entry| (entry.config.address, entry)).collect();
-        let mut needed = [0, 0];
+        let (mut services_needed, mut servers_needed) = (0, 0);
         for rule in &rules.services {
             let entry = services.get(&rule.address);
-            let departed = self.removed_services.get(&rule.address).map(|service| service.id);
-            let id = entry.map(|entry| entry.id).or(departed);
-            needed[0] += usize::from(id.is_none());
+            let removed = self.removed_services.get(&rule.address).map(|service| service.id);
+            let id = entry.map(|entry| entry.id).or(removed);
+            services_needed += usize::from(id.is_none());
             let known = |server: &&RealServer| {
                 entry.is_some_and(|entry| entry.find(server.address).is_some())
                     || id.is_some_and(|id| self.removed_servers.contains_key(&(id, server.address)))
             };
-            needed[1] += rule.servers.iter().filter(|server| !known(server)).count();
+            servers_needed += rule.servers.iter().filter(|server| !known(server)).count();
         }
-        if needed[0] <= self.service_ids.free() && needed[1] <= self.server_ids.free() {
+        if services_needed <= self.service_ids.free() && servers_needed <= self.server_ids.free() {
             return Ok(());
         }
         let remedy = "wait until the connections of removed ones have expired, or start the director anew";
-        Err(Diagnostic::invalid_rules("all numbers for services and servers are taken", remedy))
+        Err(Diagnostic::invalid_rules("all ids for services and servers are taken", remedy))
     }
 
-    /// A service that was not there a moment ago.
-    fn arrive(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
+    /// Creates the entry of an added service, with its old id if that is still reserved.
+    fn add_service(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
         let address = rule.address;
-        let known = self.removed_services.remove(&address);
+        let removed = self.removed_services.remove(&address);
         let new = || RemovedService {
-            id: ServiceId(self.service_ids.take().expect("there is room")),
+            id: ServiceId(self.service_ids.allocate().expect("there is room")),
             pool: Pool::new([]),
             generation: 0,
         };
-        let RemovedService { id, pool, generation } = known.unwrap_or_else(new);
+        let RemovedService { id, pool, generation } = removed.unwrap_or_else(new);
         ServiceEntry {
             id,
             config: VirtualService { servers: Vec::new(), ..rule.clone() },
@@ -292,33 +270,28 @@ impl Registry {
             servers: Vec::new(),
             past: Stats::default(),
             estimator: Estimator::new(),
-            beginning: ServiceSlowStart::default(),
+            slow_start: ServiceSlowStart::default(),
             generation: next_generation(generation),
             pool,
         }
     }
 
-    /// Gives a service the settings and servers of its rule.
-    fn adjust(
-        &mut self,
-        entry: &mut ServiceEntry,
-        rule: &VirtualService,
-        (links, totals): (&HashMap<IpAddr, Reachability>, TotalsOf<'_>),
-    ) {
+    /// Updates a service to the settings and servers of its rule.
+    fn update_service(&mut self, entry: &mut ServiceEntry, rule: &VirtualService, known: Known<'_>) {
         let old = std::mem::take(&mut entry.servers);
         let mut old: HashMap<_, _> = old.into_iter().map(|server| (server.config.address, server)).collect();
         for config in &rule.servers {
-            let known = old.remove(&config.address);
-            let mut server = known.unwrap_or_else(|| self.enrol(entry, config, (links, totals)));
+            let present = old.remove(&config.address);
+            let mut server = present.unwrap_or_else(|| self.add_server(entry, config, known));
             server.drain = server.drain.filter(|_| config.weight.0 == 0);
             server.config = config.clone();
             entry.servers.push(server);
         }
         for server in old.into_values() {
-            let past = totals(server.id) - server.baseline;
+            let past = (known.totals)(server.id) - server.baseline;
             entry.past = entry.past + past;
             let counts = RemovedCounters { baseline: server.baseline, past, estimator: server.estimator };
-            self.depart(entry.id, &server, Some(counts));
+            self.remove_server(entry.id, &server, Some(counts));
         }
         let prefix = |of: &VirtualService| of.persistence.map(|persistence| persistence.prefix);
         if entry.config.persistence.is_some() && prefix(&entry.config) != prefix(rule) {
@@ -327,40 +300,47 @@ impl Registry {
         entry.config = VirtualService { servers: Vec::new(), ..rule.clone() };
     }
 
-    /// A server that was not there a moment ago. While a connection to it stood, it goes on counting.
-    fn enrol(
+    /// Creates the entry of an added server. With a reserved id, its counters continue.
+    fn add_server(
         &mut self,
         service: &mut ServiceEntry,
         config: &RealServer,
-        (links, totals): (&HashMap<IpAddr, Reachability>, TotalsOf<'_>),
+        known: Known<'_>,
     ) -> ServerEntry {
-        let known = self.removed_servers.remove(&(service.id, config.address));
-        let new = || RemovedServer::new(ServerId(self.server_ids.take().expect("there is room")), None);
-        let RemovedServer { id, counts, .. } = known.unwrap_or_else(new);
-        let fresh =
-            || RemovedCounters { baseline: totals(id), past: Stats::default(), estimator: Estimator::new() };
+        let removed = self.removed_servers.remove(&(service.id, config.address));
+        let new = || RemovedServer::new(ServerId(self.server_ids.allocate().expect("there is room")), None);
+        let RemovedServer { id, counts, .. } = removed.unwrap_or_else(new);
+        let fresh = || RemovedCounters {
+            baseline: (known.totals)(id),
+            past: Stats::default(),
+            estimator: Estimator::new(),
+        };
         let RemovedCounters { baseline, past, estimator } = counts.unwrap_or_else(fresh);
         service.past = service.past - past;
         ServerEntry {
             id,
             config: config.clone(),
-            reachability: links.get(&config.address).copied().unwrap_or(Reachability::Resolving),
+            reachability: known
+                .reachabilities
+                .get(&config.address)
+                .copied()
+                .unwrap_or(Reachability::Resolving),
             excluded: false,
             drain: None,
             baseline,
             estimator,
-            ramp: ServerSlowStart::default(),
+            slow_start: ServerSlowStart::default(),
         }
     }
 
-    fn depart(&mut self, service: ServiceId, server: &ServerEntry, counts: Option<RemovedCounters>) {
-        let departed = RemovedServer::new(server.id, counts);
-        self.removed_servers.insert((service, server.config.address), departed);
+    fn remove_server(&mut self, service: ServiceId, server: &ServerEntry, counts: Option<RemovedCounters>) {
+        let removed = RemovedServer::new(server.id, counts);
+        self.removed_servers.insert((service, server.config.address), removed);
     }
 
-    /// With their service: what they have counted is over, and so it is for those that went before.
-    fn depart_all(&mut self, service: ServiceId, servers: impl Iterator<Item = ServerEntry>) {
-        servers.for_each(|server| self.depart(service, &server, None));
+    /// Removes the servers of a removed service. Their counters end, and those of servers removed before.
+    fn remove_servers(&mut self, service: ServiceId, servers: impl Iterator<Item = ServerEntry>) {
+        servers.for_each(|server| self.remove_server(service, &server, None));
         let of_service = self.removed_servers.iter_mut().filter(|((of, _), _)| *of == service);
         of_service.for_each(|(_, server)| server.counts = None);
     }
@@ -369,12 +349,12 @@ impl Registry {
         self.services.iter().map(|service| (service.vip(), service.vip)).collect()
     }
 
-    fn links(&self) -> HashMap<IpAddr, Reachability> {
+    fn reachabilities(&self) -> HashMap<IpAddr, Reachability> {
         let servers = self.services.iter().flat_map(|service| &service.servers);
         servers.map(|server| (server.config.address, server.reachability)).collect()
     }
 
-    /// Excludes the servers that are among the holders of their service's VIP, and no others.
+    /// Updates the exclusion of servers that also answer ARP for their service's VIP.
     fn exclude_holders(&mut self) {
         for service in &mut self.services {
             let vip = service.vip();
@@ -393,7 +373,7 @@ impl Registry {
     }
 }
 
-/// Templates of the one before are not found any more.
+/// Returns the next generation: templates of the previous one are no longer found.
 fn next_generation(generation: u8) -> u8 {
     (generation + 1) % GENERATIONS
 }
@@ -401,11 +381,14 @@ fn next_generation(generation: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::{NextHop, Route};
     use crate::hash::Seed;
+    use crate::model::InterfaceIndex;
     use crate::model::{Persistence, Weight};
     use crate::schedule::{Binding, ClientAddr, TemplateKey};
     use crate::time::{Span, Tick};
     use crate::wire::Protocol;
+    use std::time::Instant;
 
     fn server(address: &str, weight: u16) -> RealServer {
         RealServer::new(address.parse().unwrap(), Weight(weight))
@@ -462,7 +445,7 @@ mod tests {
         let mut registry = registry();
         assert_eq!(registry.served(), []);
         registry.set_vip("192.0.2.1".parse().unwrap(), VipState::Claimed);
-        registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Standby(MAC));
+        registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Conflict(MAC));
         let served: Vec<_> = registry.served().iter().map(ToString::to_string).collect();
         assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
     }
@@ -504,10 +487,10 @@ mod tests {
         all[1].persistence = by(32);
         all[2].servers.clear();
         registry.apply(&rules(&all), none).unwrap();
-        registry.forget(&loads, &templates);
+        registry.release_ids(&loads, &templates);
         assert_eq!(kept(&registry), [1, 0, 1], "another netmask begins anew, another timeout does not");
         loads.remove(ServerId(3), true);
-        registry.forget(&loads, &templates);
+        registry.release_ids(&loads, &templates);
         assert_eq!(kept(&registry), [1, 0, 0]);
         all.remove(0);
         registry.apply(&rules(&all), none).unwrap();
@@ -528,7 +511,7 @@ mod tests {
         all[2].servers.clear();
         registry.apply(&rules(&all), none).unwrap();
         for free in [false, false, true] {
-            registry.forget(&loads, &templates);
+            registry.release_ids(&loads, &templates);
             assert_eq!(registry.removed_servers.is_empty(), free);
             templates.sweep(Tick(0), registry.keeps_templates());
         }
@@ -545,7 +528,7 @@ mod tests {
         registry.apply(&rules(&all), none).unwrap();
         let before = registry.services[2].generation;
         registry.apply(&rules(&all[..2]), none).unwrap();
-        registry.forget(&loads, &templates);
+        registry.release_ids(&loads, &templates);
         registry.apply(&rules(&all), none).unwrap();
         assert_eq!(registry.services[2].id, ServiceId(2), "a connection has kept its number");
         assert_ne!(registry.services[2].generation, before);
@@ -580,7 +563,7 @@ mod tests {
         loads.add(ServerId(0), true);
         let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
         registry.apply(&rules(&without), none).unwrap();
-        registry.forget(&loads, &templates());
+        registry.release_ids(&loads, &templates());
         assert_eq!(ids(&registry), [(2, vec![3])]);
         assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Removed);
         let back = [
@@ -592,7 +575,7 @@ mod tests {
         assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
         loads.remove(ServerId(0), true);
         registry.apply(&rules(&[]), none).unwrap();
-        registry.forget(&loads, &templates());
+        registry.release_ids(&loads, &templates());
         registry.apply(&rules(&without), none).unwrap();
         assert_eq!(ids(&registry), [(0, vec![0])]);
     }
@@ -631,7 +614,7 @@ mod tests {
         };
         assert_eq!(of(&registry), (0, Some(0)), "it goes on with all that it has counted");
         registry.apply(&fewer, &counted(7)).unwrap();
-        registry.forget(&Loads::new(9), &templates());
+        registry.release_ids(&Loads::new(9), &templates());
         registry.apply(&again, &counted(8)).unwrap();
         assert_eq!(of(&registry), (7, Some(8)), "no connection has kept it");
         registry.zero(Some(registry.services[0].config.address), &counted(9));
@@ -668,16 +651,16 @@ mod tests {
         let mut fewer = registry.rules();
         fewer.services[2].servers.clear();
         let named = |registry: &Registry| {
-            let (services, servers) = registry.names();
-            (services.len(), servers.get(&ServerId(3)).copied())
+            let ids = registry.id_addresses();
+            (ids.services.len(), ids.servers.get(&ServerId(3)).copied())
         };
         for rules in [&fewer, &rules(&fewer.services[..2])] {
             registry.apply(rules, &|_| Stats::default()).unwrap();
-            registry.forget(&loads, &templates());
+            registry.release_ids(&loads, &templates());
             assert_eq!(named(&registry), (3, Some("192.0.2.10".parse().unwrap())));
         }
         loads.remove(ServerId(3), true);
-        registry.forget(&loads, &templates());
+        registry.release_ids(&loads, &templates());
         assert_eq!(named(&registry), (2, None));
     }
 

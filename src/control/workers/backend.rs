@@ -1,36 +1,45 @@
-//! Which backend carries the frames, and its workers started on it.
+//! Choice of the backend, and the start of its workers.
 
 use crate::control::workers::steering_set::SteeringSet;
 use crate::control::workers::{WorkerSettings, Workers};
-use crate::io::{Opened, PortPlan, Ports, Steering, packet, xdp};
-use crate::model::{BackendChoice, Diagnostic};
+use crate::io::{Interface, Opened, PortPlan, Ports, Steering, packet, xdp};
+use crate::model::{BackendChoice, Diagnostic, DirectorConfig, WorkerCount};
 
-/// A backend in motion. It hands over no frame until its steering is given services.
+/// A running backend. It receives no frame until its steering set has services.
 pub struct RunningBackend {
     /// "xdp" or "packet".
     pub name: &'static str,
-    /// Why it was chosen, for operators.
+    /// Reason of the choice, for operators.
     pub reason: String,
-    /// What the kernel hands over.
+    /// Services that the kernel redirects to the workers.
     pub steering: SteeringSet,
     /// The workers.
     pub workers: Workers,
 }
 
 impl RunningBackend {
-    fn because(self, reason: impl Into<String>) -> Self {
+    fn with_reason(self, reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..self }
     }
 }
 
-/// What is to be done when all is open, and no worker runs yet.
+/// Callback between opening the backend and starting the workers.
 pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), Diagnostic>;
 
-/// Opens the backend of `choice`, does what is to be done before, and starts its workers.
+/// Returns the parameters of a backend on `interfaces`.
+pub(in crate::control) fn plan(settings: &DirectorConfig, interfaces: &[Interface]) -> PortPlan {
+    let workers = match settings.workers {
+        WorkerCount::Auto => None,
+        WorkerCount::Count(count) => Some(count.into()),
+    };
+    PortPlan { interfaces: interfaces.to_vec(), workers, huge_pages: settings.huge_pages }
+}
+
+/// Opens the backend of `choice`, calls `before`, and starts the workers.
 ///
 /// # Errors
-/// [`Diagnostic`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; why AF_XDP is not
-/// used is logged.
+/// [`Diagnostic`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; the reason against AF_XDP is
+/// logged.
 pub fn launch(
     choice: BackendChoice,
     plan: &PortPlan,
@@ -39,18 +48,20 @@ pub fn launch(
 ) -> Result<RunningBackend, Diagnostic> {
     const CHOSEN: &str = "set by configuration or command line";
     match choice {
-        BackendChoice::Xdp => Ok(start("xdp", xdp::open(plan)?, settings, before)?.because(CHOSEN)),
-        BackendChoice::Packet => Ok(start("packet", packet::open(plan)?, settings, before)?.because(CHOSEN)),
+        BackendChoice::Xdp => Ok(start("xdp", xdp::open(plan)?, settings, before)?.with_reason(CHOSEN)),
+        BackendChoice::Packet => {
+            Ok(start("packet", packet::open(plan)?, settings, before)?.with_reason(CHOSEN))
+        }
         BackendChoice::Auto => match xdp::open_native(plan) {
             Ok(opened) => {
-                tracing::info!("backend xdp: AF_XDP works on {}", plan.interfaces[0].name);
+                tracing::info!(interface = plan.interfaces[0].name, "backend xdp: AF_XDP works");
                 let reason = format!("AF_XDP works on {}", plan.interfaces[0].name);
-                Ok(start("xdp", opened, settings, before)?.because(reason))
+                Ok(start("xdp", opened, settings, before)?.with_reason(reason))
             }
             Err(reason) => {
                 tracing::warn!(%reason, "backend packet: AF_XDP is not used here");
                 let backend = start("packet", packet::open(plan)?, settings, before)?;
-                Ok(backend.because(format!("AF_XDP is not used here: {reason}")))
+                Ok(backend.with_reason(format!("AF_XDP is not used here: {reason}")))
             }
         },
     }

@@ -1,4 +1,4 @@
-//! The worker threads: started, asked, stopped.
+//! The worker threads: start, requests, stop.
 
 pub mod backend;
 pub mod status;
@@ -24,29 +24,29 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long control waits for a worker's answer: several of its naps.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a worker takes at most to let go of a way back when it has answered.
-const LETTING_GO: Duration = Duration::from_millis(100);
-/// Connections that are fetched from a worker at a time.
-const LISTING: usize = 4096;
-/// How long a table may take to be handed over: several naps of a worker.
-const HANDING_OVER: Duration = Duration::from_millis(100);
+/// Timeout of a worker's reply: many times its longest sleep.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time for a worker to drop its reply channel after the reply.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(100);
+/// Connections per request of a listing.
+const CHUNK: usize = 4096;
+/// Timeout for a worker to take a table: several of its sleeps.
+const TABLE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Everything that all workers share, and how each is made.
+/// Shared state and parameters of all workers.
 pub struct WorkerSettings {
     /// Services and servers.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Loads of all servers.
     pub loads: Arc<Loads>,
-    /// Where the clients of persistent services are bound to.
+    /// Templates of persistent services.
     pub templates: Arc<Templates>,
-    /// Server places that counters need.
+    /// Number of server ids that counters cover.
     pub servers: usize,
     /// Capacity of the connection tables of all workers together, and again of those for
     /// wildcard-port services.
     pub connections: usize,
-    /// How workers wait.
+    /// Wait strategy.
     pub wait: Wait,
     /// Tick 0.
     pub epoch: Instant,
@@ -62,22 +62,22 @@ pub struct Workers {
 
 /// One running worker.
 pub struct WorkerHandle {
-    /// The core that it is pinned to; `None` if the system refused.
+    /// Core that it is pinned to; `None` if the system refused.
     pub core: Option<usize>,
-    /// What it receives from.
+    /// Its (interface, queue) pairs.
     pub ports: Vec<PortInfo>,
-    /// What it counts.
+    /// Its counters.
     pub counters: Arc<WorkerCounters>,
-    /// Its thread's id, by gettid(2).
+    /// Thread id of gettid(2).
     pub thread_id: i32,
-    line: WorkerClient,
-    /// Whether it has a table for wildcard-port services.
+    client: WorkerClient,
+    /// True once it has the flow table of wildcard-port services.
     has_wildcard_table: bool,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl Workers {
-    /// Starts one worker for each member of `ports`, each on a core of its own as far as they go.
+    /// Starts one worker per element of `ports`, each pinned to a core of its own as far as there are cores.
     ///
     /// # Errors
     /// If the system gives no randomness or no thread.
@@ -91,75 +91,82 @@ impl Workers {
         let mut workers = Self { handles: Vec::new(), connections: each, stop };
         for (number, (ports, info)) in ports.into_iter().enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
-            let handle = WorkerHandle::start(number, ports, info, (settings, each, core, &workers.stop))?;
+            let handle = WorkerHandle::start(
+                ports,
+                info,
+                WorkerStart { number, settings, connections: each, core, stop: &workers.stop },
+            )?;
             workers.handles.push(handle);
         }
         Ok(workers)
     }
 
-    /// Gives each worker the table for connections of wildcard-port services that it does not have yet:
-    /// who has no such service pays nothing for it. To be called before the first one is published.
+    /// Sends each worker the flow table of wildcard-port services, if it has none yet.
+    ///
+    /// To be called before the first such service is published; without one, no table costs memory.
     ///
     /// # Errors
-    /// If the system gives no randomness, or a worker takes nothing. What is missing is handed over by
-    /// the next call.
+    /// If the system gives no randomness, or a worker is stalled. The next call sends the missing tables.
     pub fn set_wildcard_table(&mut self) -> io::Result<()> {
         for handle in self.handles.iter_mut().filter(|handle| !handle.has_wildcard_table) {
             let table = FlowTable::new(self.connections, random_seed()?);
-            let handed = handle.line.0.send_timeout(WorkerRequest::WildcardTable(table), HANDING_OVER);
-            handed.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
+            let sent = handle.client.0.send_timeout(WorkerRequest::WildcardTable(table), TABLE_TIMEOUT);
+            sent.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
             handle.has_wildcard_table = true;
         }
         Ok(())
     }
 
-    /// The workers, in order.
+    /// Returns the workers, in order.
     #[must_use]
     pub fn handles(&self) -> &[WorkerHandle] {
         &self.handles
     }
 
-    /// True while every worker runs.
+    /// Returns true while every worker runs.
     #[must_use]
     pub fn all_running(&self) -> bool {
         self.handles.iter().all(|handle| !handle.thread.is_finished())
     }
 
-    /// Ends all workers and waits for them. Dropping the crew does the same.
+    /// Stops all workers and waits for them, as dropping does.
     ///
     /// # Errors
-    /// The first error that a worker ended with.
+    /// The first error of a worker.
     pub fn stop(mut self) -> io::Result<()> {
-        self.end()
+        self.join()
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    fn join(&mut self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
         let ends: Vec<_> = self.handles.drain(..).map(|handle| handle.thread.join()).collect();
-        let panicked = |_| Err(io::Error::other("a worker panicked"));
-        ends.into_iter().try_for_each(|end| end.unwrap_or_else(panicked))
+        for end in ends {
+            end.map_err(|_| io::Error::other("a worker panicked"))??;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Workers {
-    /// A crew that could not be completed, or that nobody came to stop, leaves no worker behind.
+    /// Stops the workers, also after a start that failed.
     fn drop(&mut self) {
-        let _ = self.end(); // whoever wants to know calls `stop`
+        let _ = self.join(); // `stop` returns the error
     }
 }
 
+/// Parameters of one worker's start.
+struct WorkerStart<'a> {
+    number: usize,
+    settings: &'a WorkerSettings,
+    /// Capacity of its table.
+    connections: usize,
+    core: Option<core_affinity::CoreId>,
+    stop: &'a Arc<AtomicBool>,
+}
+
 impl WorkerHandle {
-    fn start<P: Ports + 'static>(
-        number: usize,
-        ports: P,
-        info: Vec<PortInfo>,
-        (settings, connections, core, stop): (
-            &WorkerSettings,
-            usize,
-            Option<core_affinity::CoreId>,
-            &Arc<AtomicBool>,
-        ),
-    ) -> io::Result<Self> {
+    fn start<P: Ports + 'static>(ports: P, info: Vec<PortInfo>, start: WorkerStart<'_>) -> io::Result<Self> {
+        let WorkerStart { number, settings, connections, core, stop } = start;
         let counters = Arc::new(WorkerCounters::new(settings.servers, info.len()));
         let shared = Shared {
             snapshot: Arc::clone(&settings.snapshot),
@@ -185,35 +192,35 @@ impl WorkerHandle {
         let (pinned, thread_id) = is_pinned.recv().unwrap_or_default();
         let core = core.filter(|_| pinned).map(|core| core.id);
         tracing::debug!(worker = number, core, connections, ?wait, "worker started");
-        let line = WorkerClient(requests);
-        Ok(Self { core, ports: info, counters, thread_id, line, has_wildcard_table: false, thread })
+        let client = WorkerClient(requests);
+        Ok(Self { core, ports: info, counters, thread_id, client, has_wildcard_table: false, thread })
     }
 
-    /// A line to the worker that can be used from any thread.
+    /// Returns a client of the worker, for any thread.
     #[must_use]
     pub fn client(&self) -> WorkerClient {
-        self.line.clone()
+        self.client.clone()
     }
 }
 
-/// Asks one worker what only it can tell. Its calls block for at most a few seconds.
+/// Sends requests to one worker. A call blocks for at most a few seconds.
 #[derive(Clone)]
 pub struct WorkerClient(Sender<WorkerRequest>);
 
-/// Control's handle on an answer's way back.
+/// Keeps a reply channel alive until the worker has dropped it, so that the worker never frees memory.
 struct ReplyGuard<T>(ReplySender<T>);
 
 impl<T> ReplyGuard<T> {
     fn new() -> (Self, Receiver<T>) {
-        let (reply, answers) = bounded(1);
-        (Self(Arc::new(reply)), answers)
+        let (reply, replies) = bounded(1);
+        (Self(Arc::new(reply)), replies)
     }
 }
 
 impl<T> Drop for ReplyGuard<T> {
-    /// Waits until the worker has let go, which it does right after it has answered.
+    /// Waits until the worker has dropped its reference, right after its reply.
     fn drop(&mut self) {
-        let deadline = Instant::now() + LETTING_GO;
+        let deadline = Instant::now() + RELEASE_TIMEOUT;
         while Arc::strong_count(&self.0) > 1 && Instant::now() < deadline {
             std::thread::yield_now();
         }
@@ -221,24 +228,22 @@ impl<T> Drop for ReplyGuard<T> {
 }
 
 impl WorkerClient {
-    /// A line to the worker that receives `requests`.
+    /// Creates a client of the worker that receives `requests`.
     #[must_use]
     pub fn new(requests: Sender<WorkerRequest>) -> Self {
         Self(requests)
     }
 
-    /// Calls `each` for every connection of this worker, a stretch of the table at a time, until
-    /// it breaks off.
+    /// Calls `each` for every connection of this worker until it breaks; returns false if the worker does not answer.
     ///
-    /// Connections that open or end meanwhile may be missed. Returns false if the worker
-    /// does not answer.
+    /// The table is read in chunks; connections that open or end meanwhile may be missing.
     pub fn connections(&self, mut each: impl FnMut(&FlowEntry<Flow>) -> ControlFlow<()>) -> bool {
-        let (way_back, answers) = ReplyGuard::new();
-        let (entries, reply) = (Vec::with_capacity(LISTING), Arc::clone(&way_back.0));
+        let (guard, replies) = ReplyGuard::new();
+        let (entries, reply) = (Vec::with_capacity(CHUNK), Arc::clone(&guard.0));
         let mut listing = ConnectionListing { from: Some(0), entries, reply };
         while listing.from.is_some() {
             listing.entries.clear();
-            let Some(filled) = self.ask(WorkerRequest::Connections(listing), &answers) else { return false };
+            let Some(filled) = self.send(WorkerRequest::Connections(listing), &replies) else { return false };
             if filled.entries.iter().try_for_each(&mut each).is_break() {
                 break;
             }
@@ -247,20 +252,20 @@ impl WorkerClient {
         true
     }
 
-    /// The worker's latency histogram, in ns. `None` if it does not answer.
+    /// Returns the worker's latency histogram in ns; `None` if it does not answer.
     #[must_use]
     pub fn latency(&self) -> Option<Box<Histogram<u64>>> {
-        let (way_back, answers) = ReplyGuard::new();
-        self.ask(WorkerRequest::Latency(Box::new(latency_histogram()), Arc::clone(&way_back.0)), &answers)
+        let (guard, replies) = ReplyGuard::new();
+        self.send(WorkerRequest::Latency(Box::new(latency_histogram()), Arc::clone(&guard.0)), &replies)
     }
 
-    fn ask<T>(&self, request: WorkerRequest, answers: &Receiver<T>) -> Option<T> {
-        self.0.send_timeout(request, PATIENCE).ok()?;
-        answers.recv_timeout(PATIENCE).ok()
+    fn send<T>(&self, request: WorkerRequest, replies: &Receiver<T>) -> Option<T> {
+        self.0.send_timeout(request, REPLY_TIMEOUT).ok()?;
+        replies.recv_timeout(REPLY_TIMEOUT).ok()
     }
 }
 
-/// A secret of its own for each table.
+/// Returns a new hash seed, one for each table.
 ///
 /// # Errors
 /// If the system gives no randomness.
@@ -292,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn no_worker_outlives_its_crew() {
+    fn drop_stops_every_worker() {
         let workers = workers(2);
         assert!(workers.all_running());
         let counters: Vec<_> = workers.handles().iter().map(|handle| Arc::clone(&handle.counters)).collect();

@@ -1,53 +1,53 @@
-//! What the listings show: the registry and the workers' counters, put together.
+//! The listings of the API: registry, carriers and the workers' counters.
 
 use crate::control::api;
-use crate::control::director::links::Carriers;
+use crate::control::host::carriers::Carriers;
 use crate::control::state::availability::Availability;
 use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipState};
-use crate::control::workers::{WorkerClient, Workers};
+use crate::control::state::snapshot::IdAddresses;
+use crate::control::workers::{WorkerClient, WorkerHandle, Workers};
 use crate::flow::{Flow, FlowEntry};
-use crate::model::{Persistence, ServerId, ServiceAddress, ServiceId, VirtualService};
+use crate::model::{Persistence, ServerId, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
 use crate::wire::Protocol;
 use hdrhistogram::Histogram;
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Connections that are handed on at a time.
+/// Connections per chunk of a listing.
 const CHUNK: usize = 1024;
 
-/// Everything that listings are made of.
+/// The sources of the listings.
 #[derive(Clone, Copy)]
 pub struct RuntimeView<'a> {
     /// Services and servers.
     pub registry: &'a Registry,
-    /// The workers.
+    /// Worker threads.
     pub workers: &'a Workers,
-    /// Connections of each server.
+    /// Load of each server.
     pub loads: &'a Loads,
-    /// Clients of each server of a persistent service.
+    /// Templates of persistent services.
     pub templates: &'a Templates,
-    /// The interfaces.
-    pub(in crate::control) links: &'a Carriers,
+    /// Carriers of the interfaces.
+    pub(in crate::control) carriers: &'a Carriers,
     /// Capacity of the connection table.
     pub capacity: u64,
 }
 
 impl RuntimeView<'_> {
-    /// Every service with its servers, in ipvsadm's order.
+    /// Lists every service with its servers, in ipvsadm's order.
     #[must_use]
     pub fn services(&self) -> api::Services {
         let mut services: Vec<_> =
             self.registry.services.iter().map(|service| self.service(service)).collect();
         services.sort_by_key(|service| service.address);
-        api::Services { capacity: self.capacity, interfaces: self.links.list(), services }
+        api::Services { capacity: self.capacity, interfaces: self.carriers.list(), services }
     }
 
-    /// Every drop reason with its count, in the order of the frame's way.
+    /// Lists every drop reason with its count, in the order of the checks of a frame.
     #[must_use]
     pub fn drops(&self) -> Vec<api::Drops> {
         let frames =
@@ -60,18 +60,11 @@ impl RuntimeView<'_> {
         DropReason::ALL.iter().map(of).collect()
     }
 
-    /// Every worker, with a line each to ask it for its latencies.
+    /// Lists every worker, each with a client for its latencies.
     #[must_use]
     pub fn workers(&self, backend: &str) -> Vec<(api::Worker, WorkerClient)> {
         let handles = self.workers.handles().iter().enumerate();
         handles.map(|(number, handle)| (worker(number, handle, backend), handle.client())).collect()
-    }
-
-    /// The addresses behind the numbers in the connection tables.
-    #[must_use]
-    pub fn directory(&self) -> IdDirectory {
-        let (services, servers) = self.registry.names();
-        IdDirectory { services, servers }
     }
 
     fn service(&self, service: &ServiceEntry) -> api::Service {
@@ -84,7 +77,7 @@ impl RuntimeView<'_> {
             persistence: service.config.persistence.map(persistence),
             one_packet: service.config.one_packet,
             slow_start: service.config.slow_start.map(Span::secs),
-            state: state(service.vip),
+            state: vip_state(service.vip),
             available: Availability::of(service, self.loads).available,
             stats: service_stats(self.workers, service),
             rates: service.estimator.read(),
@@ -98,7 +91,7 @@ impl RuntimeView<'_> {
             address: service.server_address(server),
             forwarding: api::Forwarding::Route,
             weight: server.config.weight.0,
-            ramp: server.ramp(),
+            ramp: server.slow_start_percent(),
             upper_threshold: server.config.upper_threshold,
             lower_threshold: server.config.lower_threshold,
             active: load.active,
@@ -112,8 +105,8 @@ impl RuntimeView<'_> {
     }
 }
 
-/// Takes a sample of every total. To be called every [`crate::control::state::rates::INTERVAL`].
-pub fn estimate(registry: &mut Registry, workers: &Workers) {
+/// Samples every total for the rates, every [`crate::control::state::rates::INTERVAL`].
+pub fn update_rates(registry: &mut Registry, workers: &Workers) {
     for service in &mut registry.services {
         let stats = service_stats(workers, service);
         service.estimator.update(stats);
@@ -128,12 +121,12 @@ fn service_stats(workers: &Workers, service: &ServiceEntry) -> api::Stats {
     service.servers.iter().map(|server| server_stats(workers, server)).fold(service.past, std::ops::Add::add)
 }
 
-/// Since the server was added, or zeroed.
+/// Returns the totals since the server was added or zeroed.
 fn server_stats(workers: &Workers, server: &ServerEntry) -> api::Stats {
     totals(workers, server.id) - server.baseline
 }
 
-/// What all workers have counted for a server. Nothing goes out: replies bypass the director.
+/// Sums the counters of all workers for a server id. Outgoing counts are 0: replies bypass the director.
 #[must_use]
 pub fn totals(workers: &Workers, server: ServerId) -> api::Stats {
     let each = workers.handles().iter().map(|handle| handle.counters.server(server));
@@ -153,15 +146,15 @@ fn persistence(of: Persistence) -> api::Persistence {
     api::Persistence { timeout: of.timeout.secs(), prefix: of.prefix, engine: None }
 }
 
-pub(in crate::control) fn state(vip: VipState) -> String {
+pub(in crate::control) fn vip_state(vip: VipState) -> String {
     match vip {
         VipState::Probing => "probing".into(),
         VipState::Claimed => "serving".into(),
-        VipState::Standby(mac) => format!("standby: {mac} answers ARP for it"),
+        VipState::Conflict(mac) => format!("standby: {mac} answers ARP for it"),
     }
 }
 
-fn worker(number: usize, handle: &crate::control::workers::WorkerHandle, backend: &str) -> api::Worker {
+fn worker(number: usize, handle: &WorkerHandle, backend: &str) -> api::Worker {
     let counters = &handle.counters;
     let reasons = DropReason::ALL.iter().map(|reason| (reason, counters.drops(*reason).get()));
     let (lost, dropped): (Vec<_>, Vec<_>) = reasons.partition(|(reason, _)| reason.is_before_receive());
@@ -195,14 +188,14 @@ fn worker(number: usize, handle: &crate::control::workers::WorkerHandle, backend
     }
 }
 
-/// Asks each worker for its latencies. Blocks.
+/// Adds the latencies of each worker. Blocks.
 #[must_use]
 pub fn with_latencies(workers: Vec<(api::Worker, WorkerClient)>) -> Vec<api::Worker> {
-    let ask = |(worker, line): (api::Worker, WorkerClient)| {
-        let latency = line.latency().map(|histogram| percentiles(&histogram)).unwrap_or_default();
+    let with_latency = |(worker, client): (api::Worker, WorkerClient)| {
+        let latency = client.latency().map(|histogram| percentiles(&histogram)).unwrap_or_default();
         api::Worker { latency, ..worker }
     };
-    workers.into_iter().map(ask).collect()
+    workers.into_iter().map(with_latency).collect()
 }
 
 fn percentiles(histogram: &Histogram<u64>) -> api::Latency {
@@ -218,72 +211,84 @@ fn percentiles(histogram: &Histogram<u64>) -> api::Latency {
     }
 }
 
-/// The addresses behind the numbers in a connection table.
-#[derive(Clone, Debug)]
-pub struct IdDirectory {
-    services: HashMap<ServiceId, ServiceAddress>,
-    servers: HashMap<ServerId, IpAddr>,
+/// The parameters of a listing of connections.
+pub(in crate::control) struct ListingTask {
+    pub(in crate::control) ids: IdAddresses,
+    pub(in crate::control) workers: Vec<WorkerClient>,
+    pub(in crate::control) templates: Arc<Templates>,
+    /// Time that deadlines are compared with.
+    pub(in crate::control) now: Tick,
 }
 
-impl IdDirectory {
-    /// Sends every connection of every worker and every template to `to`, until nobody listens there any
-    /// more. Blocks.
+impl ListingTask {
+    /// Sends every connection of every worker and every template to `chunks`, until its receiver is dropped. Blocks.
     ///
-    /// Returns false if a worker did not answer: the list is not whole then.
+    /// Returns false if a worker did not answer: the list is incomplete then.
     #[must_use]
-    pub fn list(
-        &self,
-        (lines, templates): (&[WorkerClient], &Templates),
-        now: Tick,
-        to: &mpsc::Sender<Vec<api::Connection>>,
-    ) -> bool {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let mut add = |connection: Option<api::Connection>| {
-            chunk.extend(connection);
-            if chunk.len() < CHUNK {
-                return ControlFlow::Continue(());
-            }
-            let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
-            to.blocking_send(full).map_or(ControlFlow::Break(()), ControlFlow::Continue)
-        };
-        for line in lines {
-            if !line.connections(|entry| add(self.connection(entry, now))) {
+    pub(in crate::control) fn send(&self, chunks: &mpsc::Sender<Vec<api::Connection>>) -> bool {
+        let (ids, now) = (&self.ids, self.now);
+        let mut list = ChunkedList { chunk: Vec::with_capacity(CHUNK), chunks };
+        for worker in &self.workers {
+            if !worker.connections(|entry| list.push(connection_line(ids, entry, now))) {
                 return false;
             }
         }
-        let _ = templates.list(now).try_for_each(|template| add(self.template(&template, now)));
-        let _ = to.blocking_send(chunk); // a client that went away needs nothing
+        let _ =
+            self.templates.list(now).try_for_each(|template| list.push(template_line(ids, &template, now)));
+        let _ = chunks.blocking_send(list.chunk); // the client may have disconnected
         true
     }
+}
 
-    /// As IPVS lists it: a connection from port 0 of the client's network.
-    /// Only replies assure a UDP template there (`udp_state_transition` in ip_vs_proto_udp.c), and none is seen.
-    fn template(&self, template: &Template, now: Tick) -> Option<api::Connection> {
-        let service = *self.services.get(&template.key.service)?;
-        let assured = template.assured && service.protocol == Protocol::Tcp;
-        Some(api::Connection {
-            service,
-            expires: template.deadline.since(now).secs(),
-            state: if assured { "ASSURED" } else { "NONE" }.into(),
-            client: (template.key.network, 0).into(),
-            server: (*self.servers.get(&template.server)?, service.address.port()).into(),
-        })
-    }
+/// Collects connections and sends them in chunks.
+struct ChunkedList<'a> {
+    chunk: Vec<api::Connection>,
+    chunks: &'a mpsc::Sender<Vec<api::Connection>>,
+}
 
-    /// With the port that the client wrote to, of a wildcard-port service too.
-    fn connection(&self, entry: &FlowEntry<Flow>, now: Tick) -> Option<api::Connection> {
-        let Flow { client, client_port, service, port } = entry.key;
-        let mut service = *self.services.get(&service)?;
-        let server = *self.servers.get(&entry.server)?;
-        service.address.set_port(port.unwrap_or(service.address.port()));
-        Some(api::Connection {
-            service,
-            expires: entry.deadline.since(now).secs(),
-            state: entry.state.name().into(),
-            client: (client, client_port).into(),
-            server: (server, service.address.port()).into(),
-        })
+impl ChunkedList<'_> {
+    /// Adds a connection; breaks once the receiver is dropped.
+    fn push(&mut self, connection: Option<api::Connection>) -> ControlFlow<()> {
+        self.chunk.extend(connection);
+        if self.chunk.len() < CHUNK {
+            return ControlFlow::Continue(());
+        }
+        let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        match self.chunks.blocking_send(full) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     }
+}
+
+/// Converts a template as IPVS lists it: a connection from port 0 of the client's network.
+///
+/// IPVS assures a UDP template on replies only (`udp_state_transition` in ip_vs_proto_udp.c), and the director sees none.
+fn template_line(ids: &IdAddresses, template: &Template, now: Tick) -> Option<api::Connection> {
+    let service = *ids.services.get(&template.key.service)?;
+    let assured = template.assured && service.protocol == Protocol::Tcp;
+    Some(api::Connection {
+        service,
+        expires: template.deadline.since(now).secs(),
+        state: if assured { "ASSURED" } else { "NONE" }.into(),
+        client: (template.key.network, 0).into(),
+        server: (*ids.servers.get(&template.server)?, service.address.port()).into(),
+    })
+}
+
+/// Converts a connection, with the destination port also for a wildcard-port service.
+fn connection_line(ids: &IdAddresses, entry: &FlowEntry<Flow>, now: Tick) -> Option<api::Connection> {
+    let Flow { client, client_port, service, port } = entry.key;
+    let mut service = *ids.services.get(&service)?;
+    let server = *ids.servers.get(&entry.server)?;
+    service.address.set_port(port.unwrap_or(service.address.port()));
+    Some(api::Connection {
+        service,
+        expires: entry.deadline.since(now).secs(),
+        state: entry.state.name().into(),
+        client: (client, client_port).into(),
+        server: (server, service.address.port()).into(),
+    })
 }
 
 #[cfg(test)]
@@ -291,17 +296,22 @@ mod tests {
     use super::*;
     use crate::hash::Seed;
     use crossbeam::channel::bounded;
+    use std::collections::HashMap;
 
     #[test]
-    fn a_list_that_a_worker_does_not_answer_for_is_told_from_a_whole_one() {
-        let directory = IdDirectory { services: HashMap::new(), servers: HashMap::new() };
-        let templates = Templates::new(0, 0, Seed([1; 4]));
-        let (to, mut chunks) = mpsc::channel(1);
-        assert!(directory.list((&[], &templates), Tick(0), &to));
-        assert_eq!(chunks.try_recv(), Ok(Vec::new()), "no worker, no connection: whole");
+    fn listing_without_a_worker_s_reply_is_incomplete() {
+        let (chunks, mut received) = mpsc::channel(1);
+        let listing = |workers| ListingTask {
+            ids: IdAddresses { services: HashMap::new(), servers: HashMap::new() },
+            workers,
+            templates: Arc::new(Templates::new(0, 0, Seed([1; 4]))),
+            now: Tick(0),
+        };
+        assert!(listing(Vec::new()).send(&chunks));
+        assert_eq!(received.try_recv(), Ok(Vec::new()), "without workers it is empty and complete");
         let (requests, inbox) = bounded(1);
         drop(inbox); // as when a worker has ended
-        assert!(!directory.list((&[WorkerClient::new(requests)], &templates), Tick(0), &to));
-        assert!(chunks.try_recv().is_err(), "nothing that would look like an end");
+        assert!(!listing(vec![WorkerClient::new(requests)]).send(&chunks));
+        assert!(received.try_recv().is_err(), "no chunk that would end the list");
     }
 }

@@ -1,36 +1,35 @@
-//! What the kernel is asked to hand over, and what it has agreed to.
+//! The steering set: the services whose frames the kernel redirects to the workers.
 
 use crate::io::Steering;
 use crate::model::{Diagnostic, ServiceAddress};
 
-/// A steering with a memory: it is asked only for what it does not do already.
+/// A steering with its active services: it is updated only for differences.
 pub struct SteeringSet {
     steering: Box<dyn Steering>,
-    agreed: Vec<ServiceAddress>,
+    active: Vec<ServiceAddress>,
     refused: bool,
 }
 
 impl SteeringSet {
-    /// Takes a steering that has been started and has no service yet.
+    /// Takes a started steering without services.
     #[must_use]
     pub fn new(steering: Box<dyn Steering>) -> Self {
-        Self { steering, agreed: Vec::new(), refused: false }
+        Self { steering, active: Vec::new(), refused: false }
     }
 
-    /// Has exactly `services` handed over. After a refusal the old ones still are, and the next
-    /// call tries again.
+    /// Sets the services. After a refusal the previous ones stay active, and the next call tries again.
     ///
     /// # Errors
-    /// What [`Steering::update`] says; not again while it keeps refusing.
+    /// Of [`Steering::update`]; not repeated while the kernel keeps refusing.
     pub fn set(&mut self, services: Vec<ServiceAddress>) -> Result<(), Diagnostic> {
-        if services == self.agreed {
+        if services == self.active {
             self.refused = false;
             return Ok(());
         }
         match self.steering.update(&services) {
             Ok(()) => {
-                tracing::debug!(services = services.len(), "steering set handed over");
-                (self.agreed, self.refused) = (services, false);
+                tracing::debug!(services = services.len(), "steering set updated");
+                (self.active, self.refused) = (services, false);
             }
             Err(_) if self.refused => {}
             Err(error) => {
@@ -41,26 +40,25 @@ impl SteeringSet {
         Ok(())
     }
 
-    /// Has nothing handed over any more that is not in `services`. What is refused now, [`SteeringSet::set`]
-    /// asks for again.
-    pub fn withdraw(&mut self, services: &[ServiceAddress]) {
-        let kept: Vec<_> = self.agreed.iter().filter(|service| services.contains(service)).copied().collect();
-        if kept.len() < self.agreed.len() && self.steering.update(&kept).is_ok() {
-            tracing::debug!(services = kept.len(), "services withdrawn from the steering set");
-            self.agreed = kept;
+    /// Removes the services that are not in `services`. [`SteeringSet::set`] retries a refused removal.
+    pub fn retain(&mut self, services: &[ServiceAddress]) {
+        let kept: Vec<_> = self.active.iter().filter(|service| services.contains(service)).copied().collect();
+        if kept.len() < self.active.len() && self.steering.update(&kept).is_ok() {
+            tracing::debug!(services = kept.len(), "services removed from the steering set");
+            self.active = kept;
         }
     }
 
-    /// Whether the kernel has refused the latest services.
+    /// Returns true if the kernel has refused the latest services.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.refused
     }
 
-    /// Ends the handing over.
+    /// Stops the redirection.
     pub fn stop(&mut self) {
         self.steering.stop();
-        self.agreed.clear();
+        self.active.clear();
     }
 }
 
@@ -70,7 +68,7 @@ mod tests {
     use crate::wire::Protocol;
     use std::sync::{Arc, Mutex};
 
-    /// Takes services while it is told that it may, and notes them.
+    /// A steering that records its updates, and refuses on request.
     #[derive(Clone, Default)]
     struct Fake(Arc<Mutex<(bool, Vec<Vec<ServiceAddress>>)>>);
 
@@ -80,8 +78,8 @@ mod tests {
         }
 
         fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
-            let (refuses, asked) = &mut *self.0.lock().unwrap();
-            asked.push(services.to_vec());
+            let (refuses, updates) = &mut *self.0.lock().unwrap();
+            updates.push(services.to_vec());
             let error = || Diagnostic::system("w").cause("c").remedy("r");
             if *refuses { Err(error()) } else { Ok(()) }
         }
@@ -94,27 +92,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_over_already_is_not_asked_for_again() {
+    fn unchanged_set_is_not_updated() {
         let fake = Fake::default();
-        let mut handover = SteeringSet::new(Box::new(fake.clone()));
+        let mut set = SteeringSet::new(Box::new(fake.clone()));
         for services in [vec![], vec![service(80)], vec![service(80)], vec![], vec![]] {
-            handover.set(services).unwrap();
+            set.set(services).unwrap();
         }
         assert_eq!(fake.0.lock().unwrap().1, [vec![service(80)], vec![]]);
     }
 
     #[test]
-    fn a_refusal_is_told_once_and_what_was_refused_is_tried_again() {
+    fn refusal_is_reported_once_and_retried() {
         let fake = Fake::default();
-        let mut handover = SteeringSet::new(Box::new(fake.clone()));
+        let mut set = SteeringSet::new(Box::new(fake.clone()));
         fake.0.lock().unwrap().0 = true;
-        assert!(handover.set(vec![service(80)]).is_err());
-        assert!(handover.set(vec![service(80)]).is_ok(), "told once");
+        assert!(set.set(vec![service(80)]).is_err());
+        assert!(set.set(vec![service(80)]).is_ok(), "reported once");
         fake.0.lock().unwrap().0 = false;
-        handover.set(vec![service(80)]).unwrap();
-        handover.set(vec![service(80)]).unwrap();
-        assert_eq!(fake.0.lock().unwrap().1.len(), 3, "until it is agreed to");
+        set.set(vec![service(80)]).unwrap();
+        set.set(vec![service(80)]).unwrap();
+        assert_eq!(fake.0.lock().unwrap().1.len(), 3, "until it is active");
         fake.0.lock().unwrap().0 = true;
-        assert!(handover.set(vec![]).is_err(), "a new refusal is told again");
+        assert!(set.set(vec![]).is_err(), "a new refusal is reported again");
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::control::api::Stats;
 use crate::control::state::registry::Registry;
 use crate::model::{RealServer, Rules, ServerId, ServiceAddress, VirtualService, Weight};
+use crate::schedule::Loads;
 use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use proptest::prelude::*;
@@ -108,8 +109,8 @@ impl Service {
     fn parts(&mut self, second: u64) -> Vec<Option<u16>> {
         let now = self.at(second);
         let service = &mut self.registry.services[0];
-        service.ramp(&self.loads, now, Duration::from_secs(120));
-        service.servers.iter().map(|server| server.ramp.part().map(|part| part / 100)).collect()
+        service.advance_slow_start(&self.loads, now, Duration::from_secs(120));
+        service.servers.iter().map(|server| server.slow_start.part().map(|part| part / 100)).collect()
     }
 
     fn next_step(&self) -> Option<u64> {
@@ -126,7 +127,11 @@ fn a_server_that_is_added_counts_for_more_from_step_to_step() {
         assert_eq!(service.parts(START + second), [None, None, Some(part)]);
         assert_eq!(service.next_step(), Some(START + second / 5 * 5 + 5));
         let server = &service.registry.services[0].servers[2];
-        assert_eq!((server.ramp(), server.config.weight), (Some(part as u8), Weight(1)), "as configured");
+        assert_eq!(
+            (server.slow_start_percent(), server.config.weight),
+            (Some(part as u8), Weight(1)),
+            "as configured"
+        );
     }
     assert_eq!((service.parts(START + 100), service.next_step()), (vec![None; 3], None));
 }
@@ -216,7 +221,7 @@ fn under_wlc_a_server_keeps_to_its_share_until_it_has_as_much_of_a_past_as_the_o
     service.joins(START, 12, 1);
     (0..999).for_each(|_| service.loads.add(ServerId(2), false));
     assert_eq!(service.parts(START + 100), [None, None, Some(100)]);
-    assert_eq!(service.registry.services[0].servers[2].ramp(), None, "its whole weight counts");
+    assert_eq!(service.registry.services[0].servers[2].slow_start_percent(), None, "its whole weight counts");
     service.loads.add(ServerId(2), false);
     assert_eq!((service.parts(START + 105), service.next_step()), (vec![None; 3], None));
 

@@ -1,82 +1,75 @@
-//! Reading the configuration file again. A thread of its own does it: a file system may take its time, and
-//! so does parsing a large file, while ARP, changes and questions go on.
+//! Reloads: reads of the configuration file on a blocking thread, one at a time, and the clients that wait for them.
+//!
+//! File systems may be slow and large files take time to parse; ARP, changes and queries go on meanwhile.
 
-use crate::control::api::Plan;
-use crate::control::config_file::{ConfigFile, History};
-use crate::control::director::Director;
+use super::{ConfigFile, History, ReadConfig, ReloadOutcome};
 use crate::control::log::audit::{self, Origin};
-use crate::model::{BackendChoice, Config, Diagnostics, restart_needed};
+use crate::model::{BackendChoice, Config};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Reads the configuration file again.
-pub type ReadConfig = Arc<dyn Fn() -> Result<Config, Diagnostics> + Send + Sync>;
-
-/// What became different, or why nothing did.
-pub(in crate::control) type ReloadOutcome = Result<Vec<String>, String>;
-
-/// The way back to a client that waits.
+/// The channel for the reply to a client.
 pub(in crate::control) type ReloadReply = oneshot::Sender<ReloadOutcome>;
 
-/// One request for a reload.
+/// A request for a reload.
 struct ReloadRequest {
     origin: Origin,
-    /// `None`: a signal, which waits for no answer.
+    /// `None` for a signal, which gets no reply.
     reply: Option<ReloadReply>,
 }
 
 impl ReloadRequest {
-    /// False once its client has gone away.
+    /// Returns false once its client has disconnected.
     fn is_pending(&self) -> bool {
         self.reply.as_ref().is_none_or(|reply| !reply.is_closed())
     }
 }
 
-/// At most one reading at a time, and who waits for it.
+/// The read in progress, if any, with the requests for it and for the next one.
 pub(in crate::control) struct ReloadQueue {
     file: Arc<ConfigFile>,
     history: History,
-    /// What the command line says, whatever a file does.
+    /// Backend of the command line, which overrides the file's.
     backend: Option<BackendChoice>,
     reading: Option<JoinHandle<Result<Config, String>>>,
-    /// Asked before it began.
+    /// Requests from before the read began.
     waiting: Vec<ReloadRequest>,
-    /// Asked since: the file may have been changed after it was read, so it is read once more for them.
+    /// Requests since: the file may have changed after it was read, so it is read once more for them.
     next: Vec<ReloadRequest>,
 }
 
 impl ReloadQueue {
-    pub(in crate::control) fn new(reread: ReadConfig, backend: Option<BackendChoice>) -> Self {
-        let (file, history) = (Arc::new(ConfigFile::new(reread)), History::new());
+    pub(in crate::control) fn new(read: ReadConfig, backend: Option<BackendChoice>) -> Self {
+        let (file, history) = (Arc::new(ConfigFile::new(read)), History::new());
         Self { file, history, backend, reading: None, waiting: Vec::new(), next: Vec::new() }
     }
 
-    /// The file that is read.
     pub(in crate::control) fn file(&self) -> Arc<ConfigFile> {
         Arc::clone(&self.file)
     }
 
-    /// How reloads went.
     pub(in crate::control) fn history(&self) -> &History {
         &self.history
     }
 
-    /// A file that others have read, with what the command line says.
-    pub(in crate::control) fn complete(&self, mut config: Config) -> Config {
+    /// Returns another file's configuration with the overrides of the command line.
+    pub(in crate::control) fn with_command_line(&self, mut config: Config) -> Config {
         config.director.backend = self.backend.unwrap_or(config.director.backend);
         config
     }
 
-    /// Has the file read, now or as soon as it has been.
-    pub(in crate::control) fn ask(&mut self, origin: Origin, reply: Option<ReloadReply>) {
-        let ask = ReloadRequest { origin, reply };
+    /// Requests a reload, which begins now or after the present read.
+    pub(in crate::control) fn request(&mut self, origin: Origin, reply: Option<ReloadReply>) {
+        let request = ReloadRequest { origin, reply };
         if self.reading.is_none() {
-            return self.begin(vec![ask]);
+            return self.begin(vec![request]);
         }
-        self.next.retain(ReloadRequest::is_pending); // clients do not wait for ever
-        let is_repeated = ask.reply.is_none() && self.next.iter().any(|other| other.reply.is_none());
-        self.next.extend((!is_repeated).then_some(ask));
+        self.next.retain(ReloadRequest::is_pending); // clients have a timeout
+        let is_repeated = request.reply.is_none() && self.next.iter().any(|other| other.reply.is_none());
+        if !is_repeated {
+            self.next.push(request);
+        }
     }
 
     fn begin(&mut self, waiting: Vec<ReloadRequest>) {
@@ -86,7 +79,7 @@ impl ReloadQueue {
         self.waiting = waiting;
     }
 
-    /// What has been read; while nothing is being read, for ever pending. May be dropped and called again.
+    /// Waits for the present read; without one, without end. Cancel-safe.
     pub(in crate::control) async fn read(&mut self) -> Result<Config, String> {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
@@ -97,48 +90,23 @@ impl ReloadQueue {
         }
     }
 
-    /// Logs and answers what has come of a reading, and begins the next one if it was asked for since.
-    pub(in crate::control) fn answer(&mut self, outcome: &ReloadOutcome) {
+    /// Logs the outcome of a reload and replies to its clients, then begins the next read if one was requested.
+    pub(in crate::control) fn complete(&mut self, outcome: &ReloadOutcome) {
         if let Some(first) = self.waiting.first() {
-            self.history.note(&first.origin, outcome);
+            self.history.record(&first.origin, outcome);
         }
         for (number, ReloadRequest { origin, reply }) in self.waiting.drain(..).enumerate() {
             match number {
                 0 => audit::reloaded(&origin, outcome),
-                _ => audit::also_asked(&origin),
+                _ => audit::reload_shared(&origin),
             }
             if let Some(reply) = reply {
-                let _ = reply.send(outcome.clone()); // it may have gone away
+                let _ = reply.send(outcome.clone()); // the client may have disconnected
             }
         }
         let next = std::mem::take(&mut self.next);
         if !next.is_empty() {
             self.begin(next);
-        }
-    }
-}
-
-impl<F: FnMut()> Director<F> {
-    /// Goes by a file that has been read, if it is right for what runs by now.
-    pub(in crate::control) fn go_by(&mut self, read: Result<Config, String>) -> ReloadOutcome {
-        read.and_then(|config| self.reload(&config))
-    }
-
-    /// What [`Director::reload`] would do; changes nothing.
-    pub(in crate::control) fn plan(&self, config: &Config) -> Plan {
-        let restarts = self.settings.restarts(&config.director);
-        let rules = config.rules();
-        let changes = self.registry.rules().differences(&rules);
-        let fits = || self.host.judge(config).map_err(|errors| errors.to_string());
-        let is_right = |()| rules.check().map_err(|error| error.to_string());
-        let refusal = match restarts.as_slice() {
-            [] => fits().and_then(is_right).err(),
-            keys => Some(restart_needed(&keys.join(", "))),
-        };
-        Plan {
-            changes: changes.iter().map(ToString::to_string).collect(),
-            restarts: restarts.into_iter().map(Into::into).collect(),
-            refusal,
         }
     }
 }
@@ -153,7 +121,7 @@ mod tests {
     use std::time::Duration;
     use tokio::time::timeout;
 
-    /// Reads whatever is sent, once it is sent.
+    /// Returns a queue that reads the texts sent to the channel.
     fn reloads() -> (ReloadQueue, Sender<&'static str>) {
         let (write, file) = channel();
         let file = Mutex::new(file);
@@ -171,26 +139,26 @@ mod tests {
     const A_MOMENT: Duration = Duration::from_millis(50);
 
     #[test]
-    fn the_loop_goes_on_while_a_file_is_read() {
+    fn event_loop_continues_during_a_read() {
         run(async {
             let (mut reloads, file) = reloads();
-            let (reply, mut told) = oneshot::channel();
-            assert!(timeout(A_MOMENT, reloads.read()).await.is_err(), "nobody has asked");
-            reloads.ask(Origin::hangup(), Some(reply));
-            // Each time the loop turns to something else.
+            let (reply, mut outcome) = oneshot::channel();
+            assert!(timeout(A_MOMENT, reloads.read()).await.is_err(), "nothing is requested");
+            reloads.request(Origin::hangup(), Some(reply));
+            // Each time the loop handles another event.
             for _ in 0..3 {
                 assert!(timeout(A_MOMENT, reloads.read()).await.is_err());
-                assert!(told.try_recv().is_err());
+                assert!(outcome.try_recv().is_err());
             }
             file.send(GOOD).unwrap();
             assert_eq!(reloads.read().await.unwrap().director.interface, "eth0");
-            reloads.answer(&Ok(vec!["something".into()]));
-            assert_eq!(told.await.unwrap(), Ok(vec!["something".to_owned()]));
+            reloads.complete(&Ok(vec!["something".into()]));
+            assert_eq!(outcome.await.unwrap(), Ok(vec!["something".to_owned()]));
         });
     }
 
     #[test]
-    fn who_asks_meanwhile_has_the_file_read_once_more() {
+    fn request_during_a_read_causes_another() {
         run(async {
             let (mut reloads, file) = reloads();
             let ([first, second, third], [a, b, c]) = {
@@ -198,36 +166,36 @@ mod tests {
                 let [(a, ra), (b, rb), (c, rc)] = pairs;
                 ([ra, rb, rc], [a, b, c])
             };
-            reloads.ask(Origin::hangup(), Some(a));
-            [Some(b), None, Some(c)].into_iter().for_each(|reply| reloads.ask(Origin::hangup(), reply));
+            reloads.request(Origin::hangup(), Some(a));
+            [Some(b), None, Some(c)].into_iter().for_each(|reply| reloads.request(Origin::hangup(), reply));
             file.send("[director").unwrap();
             let wrong = reloads.read().await.unwrap_err();
             assert!(wrong.starts_with("d.toml:1: "), "{wrong}");
-            reloads.answer(&Err("wrong".into()));
+            reloads.complete(&Err("wrong".into()));
             assert_eq!(first.await.unwrap(), Err("wrong".to_owned()));
             file.send(GOOD).unwrap();
             reloads.read().await.unwrap();
-            reloads.answer(&Ok(Vec::new()));
+            reloads.complete(&Ok(Vec::new()));
             assert_eq!((second.await.unwrap(), third.await.unwrap()), (Ok(Vec::new()), Ok(Vec::new())));
             assert!(timeout(A_MOMENT, reloads.read()).await.is_err(), "once for all of them");
         });
     }
 
     #[test]
-    fn a_signal_meanwhile_is_not_lost_and_who_went_away_is_not_kept() {
+    fn signals_are_merged_and_disconnected_clients_dropped() {
         run(async {
             let (mut reloads, file) = reloads();
             for _ in 0..100 {
-                reloads.ask(Origin::hangup(), None);
+                reloads.request(Origin::hangup(), None);
             }
             for _ in 0..100 {
-                reloads.ask(Origin::hangup(), Some(oneshot::channel().0));
+                reloads.request(Origin::hangup(), Some(oneshot::channel().0));
             }
             assert_eq!(reloads.next.len(), 2, "one signal, and the last client");
             for _ in 0..2 {
                 file.send(GOOD).unwrap();
                 reloads.read().await.unwrap();
-                reloads.answer(&Ok(Vec::new()));
+                reloads.complete(&Ok(Vec::new()));
             }
             assert!(reloads.reading.is_none());
         });

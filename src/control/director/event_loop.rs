@@ -1,0 +1,125 @@
+//! The control thread's event loop: signals, ARP reports, queries, reloads, interfaces, time.
+
+use super::Director;
+use super::error::DirectorError;
+use super::symptoms::SymptomContext;
+use crate::control::config_file::reloads::ReloadQueue;
+use crate::control::host::signals::{DirectorSignals, SignalAction};
+use crate::control::log::audit::Origin;
+use crate::control::query::Query;
+use crate::control::state::rates;
+use crate::control::state::registry::{Reachability, ServiceEntry, VipState};
+use crate::control::workers::{status, watchdog};
+use crate::sys::NetworkWatch;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+impl Director {
+    /// Handles events until a signal stops the director.
+    pub(super) async fn run_event_loop(
+        &mut self,
+        mut queries: mpsc::Receiver<Query>,
+        mut signals: DirectorSignals,
+        mut reloads: ReloadQueue,
+    ) -> Result<(), DirectorError> {
+        // Opened before the carriers are first checked, so that no change is missed.
+        let mut watch = NetworkWatch::open()?;
+        let (driver, mut reports) = self.start_arp()?;
+        let mut clock = tokio::time::interval(rates::INTERVAL);
+        let mut driver = std::pin::pin!(driver);
+        loop {
+            self.report_ready();
+            tokio::select! {
+                action = signals.next() => match action {
+                    SignalAction::Stop => break,
+                    SignalAction::Reload => reloads.request(Origin::hangup(), None),
+                    SignalAction::Dump => self.dump(&reloads),
+                    SignalAction::Ignore(signal) => {
+                        tracing::warn!(signal, "signal ignored: it has no meaning here");
+                    }
+                },
+                ended = &mut driver => { ended?; break; }
+                Some(report) = reports.recv() => {
+                    self.handle_report(&report);
+                    // A burst of reports, as at the start, makes one snapshot.
+                    while let Ok(report) = reports.try_recv() {
+                        self.handle_report(&report);
+                    }
+                    self.publish()?;
+                }
+                Some(query) = queries.recv() => self.handle_query(query, &mut reloads),
+                read = reloads.read() => {
+                    let outcome = read.and_then(|config| self.reload(&config));
+                    reloads.complete(&outcome);
+                }
+                () = watch.changed() => {
+                    self.check_carriers()?;
+                    self.check_local_vips();
+                    self.update_addresses()?;
+                }
+                _ = clock.tick() => self.tick()?,
+                () = reached(self.registry.next_step()) => self.publish()?,
+                () = reached(self.reclaim_at) => drop(self.reclaim()),
+            }
+        }
+        self.arp_events = None;
+        tracing::info!("stopping");
+        Ok(())
+    }
+
+    /// Calls the readiness callback once no VIP is being probed, no server resolved, and every carrier is up.
+    ///
+    /// A director whose VIPs are all in conflict, as on standby, is ready, too.
+    fn report_ready(&mut self) {
+        let services = &self.registry.services;
+        if self.is_ready() || !self.carriers.are_up() || !services.iter().all(is_settled) {
+            return;
+        }
+        if let Some(mut on_ready) = self.on_ready.take() {
+            let (served, workers) = (self.registry.served().len(), self.backend.workers.handles().len());
+            let standby = self.registry.services.len() - served;
+            tracing::info!(services = served, standby, workers, backend = self.backend.name, "ready");
+            on_ready();
+        }
+    }
+
+    /// Does the periodic work, every [`rates::INTERVAL`].
+    fn tick(&mut self) -> Result<(), DirectorError> {
+        self.check_carriers()?;
+        if !self.is_ready() && !self.carriers.are_up() {
+            watchdog::notify_waiting(&format!("no carrier on {}", self.carriers.down().join(", ")));
+        }
+        let adopted = self.reclaim();
+        self.templates.sweep(self.now(), self.registry.keeps_templates());
+        self.finish_drains(adopted);
+        self.release_kept_vips();
+        self.update_reserved()?;
+        self.ensure_tables();
+        self.sync_steering()?;
+        self.availability.check(&self.registry.services, &self.loads, Instant::now());
+        status::update_rates(&mut self.registry, &self.backend.workers);
+        self.limiter.report_suppressed(Instant::now());
+        let (interface, registry) = (&self.host.arms[0].name, &self.registry);
+        let context = SymptomContext { interface, registry, workers: &self.backend.workers };
+        self.symptoms.check(&context, Instant::now());
+        if self.backend.workers.all_running() {
+            self.watchdog.check(&self.backend.workers);
+            return Ok(());
+        }
+        Err(DirectorError::Worker(std::io::Error::other("see the log above")))
+    }
+}
+
+/// Returns true once the VIP is no longer being probed and no server is being resolved.
+fn is_settled(service: &ServiceEntry) -> bool {
+    let resolving = service.servers.iter().any(|server| server.reachability == Reachability::Resolving);
+    service.vip != VipState::Probing && !resolving
+}
+
+/// Waits until a time; without one, without end.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,142 @@
+//! The director's side of ARP: events to the driver, its reports, real servers and their source addresses.
+
+use super::Director;
+use super::error::DirectorError;
+use crate::control::arp::driver::ArpDriver;
+use crate::control::arp::log::log_report;
+use crate::control::host::hints;
+use crate::control::host::resolve::ResolvedHost;
+use crate::control::state::registry::VipState;
+use crate::model::OnServerClaim;
+use crate::neighbor::{ArpEvent, ArpReport};
+use std::collections::{BTreeSet, HashSet};
+use std::hash::Hash;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+impl Director {
+    /// Starts the ARP driver with every VIP and real server. Returns its future and its reports.
+    #[allow(clippy::type_complexity)] // one future and one channel
+    pub(super) fn start_arp(
+        &mut self,
+    ) -> Result<
+        (impl Future<Output = std::io::Result<()>> + use<>, mpsc::UnboundedReceiver<ArpReport>),
+        DirectorError,
+    > {
+        let (machine, sockets) = self.neighbors.take().expect("it is taken once");
+        let driver = ArpDriver::new(machine, sockets, self.epoch)?;
+        let (events, received) = mpsc::unbounded_channel();
+        let (report, reports) = mpsc::unbounded_channel();
+        self.arp_events = Some(events);
+        self.check_carriers()?;
+        self.check_local_vips();
+        hints::log_foreign_vips(&self.host.vips, &self.host.arms[0]);
+        for server in &self.host.servers {
+            self.send_arp_event(ArpEvent::AddServer(*server));
+        }
+        for vip in &self.host.vips {
+            self.send_arp_event(ArpEvent::AddVip(*vip));
+        }
+        let run = driver.run(received, move |one| {
+            let _ = report.send(one); // the event loop may have ended
+        });
+        Ok((run, reports))
+    }
+
+    /// Logs a report and updates the registry.
+    pub(super) fn handle_report(&mut self, report: &ArpReport) {
+        let now = Instant::now();
+        self.limiter.log(report.about(), now, || log_report(report, &self.registry, &self.settings));
+        match *report {
+            ArpReport::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
+            ArpReport::Standby { vip, mac } => {
+                self.registry.set_vip(vip.into(), VipState::Conflict(mac));
+                self.drop_kept_vip(vip);
+            }
+            ArpReport::Held { vip, mac, .. } => {
+                if self.settings.on_server_claim == OnServerClaim::Exclude {
+                    self.registry.set_holder(vip.into(), mac, true);
+                }
+            }
+            ArpReport::ConflictOver { vip, mac, .. } => self.registry.set_holder(vip.into(), mac, false),
+            ArpReport::Conflict { .. } | ArpReport::Disputed { .. } | ArpReport::DisputeOver { .. } => {}
+            ArpReport::Resolved { rip, mac, .. } | ArpReport::Moved { rip, new: mac, .. } => {
+                self.registry.set_reachable(rip.into(), mac);
+            }
+            ArpReport::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
+        }
+    }
+
+    /// Follows a change of the interfaces' addresses: the sources of ARP requests, and the reserved addresses.
+    pub(super) fn update_addresses(&mut self) -> Result<(), DirectorError> {
+        self.update_reserved()?;
+        if !self.host.has_other_addresses() {
+            return Ok(());
+        }
+        match self.host.re_resolve(&self.registry.rules().services) {
+            Ok(host) => {
+                let before = std::mem::replace(&mut self.host, host);
+                self.update_neighbors(&before);
+                self.log_sources(&before);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "real servers are asked from the addresses that were there before");
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the addresses that no client has, if the host's addresses have changed.
+    pub(super) fn update_reserved(&mut self) -> Result<(), DirectorError> {
+        let reserved = self.host.not_clients();
+        if reserved == self.registry.reserved {
+            return Ok(());
+        }
+        self.registry.reserved = reserved;
+        self.publish()
+    }
+
+    /// Logs each new source address of ARP requests to real servers.
+    fn log_sources(&mut self, before: &ResolvedHost) {
+        for own in sources(&self.host).difference(&sources(before)) {
+            self.limiter.log(*own, Instant::now(), || {
+                tracing::info!(%own, "real servers are asked from another address of this host");
+            });
+        }
+    }
+
+    /// Sends the ARP driver the difference between the real servers of `before` and the present ones.
+    pub(super) fn update_neighbors(&self, before: &ResolvedHost) {
+        let Difference { removed, added } = difference(&before.servers, &self.host.servers);
+        let present: HashSet<_> = added.iter().map(|server| (server.interface, server.rip)).collect();
+        for server in removed {
+            let (interface, rip) = (server.interface, server.rip);
+            if !present.contains(&(interface, rip)) {
+                self.send_arp_event(ArpEvent::RemoveServer { interface, rip });
+            }
+        }
+        for server in added {
+            self.send_arp_event(ArpEvent::AddServer(server));
+        }
+    }
+}
+
+fn sources(host: &ResolvedHost) -> BTreeSet<std::net::Ipv4Addr> {
+    host.servers.iter().map(|server| server.own).collect()
+}
+
+/// The difference between two lists.
+pub(super) struct Difference<T> {
+    pub(super) removed: Vec<T>,
+    pub(super) added: Vec<T>,
+}
+
+/// Returns the elements that are in one list only.
+pub(super) fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> Difference<T> {
+    Difference { removed: without(old, new), added: without(new, old) }
+}
+
+fn without<T: Copy + Eq + Hash>(all: &[T], others: &[T]) -> Vec<T> {
+    let others: HashSet<T> = others.iter().copied().collect();
+    all.iter().filter(|one| !others.contains(one)).copied().collect()
+}

@@ -1,0 +1,187 @@
+//! A director from start to stop.
+
+use super::Director;
+use super::error::DirectorError;
+use super::startup::{self, StartContext};
+use super::symptoms::Symptoms;
+use crate::control::api;
+use crate::control::config_file::ReadConfig;
+use crate::control::config_file::reloads::ReloadQueue;
+use crate::control::host::carriers::Carriers;
+use crate::control::host::hints::LocalVips;
+use crate::control::host::privileges::Privileges;
+use crate::control::host::resolve::ResolvedHost;
+use crate::control::host::signals::DirectorSignals;
+use crate::control::http::exporter::Exporter;
+use crate::control::http::server;
+use crate::control::http::socket::{self, ControlSocket};
+use crate::control::log::limit::LogLimiter;
+use crate::control::metrics::Meter;
+use crate::control::state::availability::AvailabilityWatch;
+use crate::control::state::registry::Registry;
+use crate::control::workers::watchdog::Watchdog;
+use crate::control::workers::{WorkerSettings, backend, random_seed};
+use crate::io::ArpSocket;
+use crate::io::claim::Claim;
+use crate::model::{BackendChoice, Config, DirectorConfig, OnConflict};
+use crate::neighbor::{ArpSettings, Neighbors, Timing};
+use crate::schedule::{Loads, Templates};
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Capacity of the channel of queries to the event loop.
+const QUERIES_MAX: usize = 64;
+
+/// Time for a read of the configuration file to complete at shutdown.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The environment of a director.
+pub struct RunOptions<'a> {
+    /// Path of the control socket.
+    pub socket: &'a Path,
+    /// Reads the configuration file again.
+    pub read_config: ReadConfig,
+    /// Backend of the command line, which overrides the file's.
+    pub backend: Option<BackendChoice>,
+    /// Called once every VIP is claimed or in conflict, and every real server is reachable or unreachable.
+    pub on_ready: Box<dyn FnMut()>,
+}
+
+/// Runs a director until SIGTERM or SIGINT; SIGHUP reloads its file.
+///
+/// # Errors
+/// [`DirectorError`]. The interface is then in its original state.
+pub fn run(config: &Config, options: RunOptions<'_>) -> Result<(), DirectorError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let end = runtime.block_on(start_and_serve(config, options));
+    runtime.shutdown_timeout(GRACE);
+    end
+}
+
+async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(), DirectorError> {
+    let RunOptions { socket: path, read_config, backend, on_ready } = options;
+    // First of all, so that a signal during the start ends it in order, too.
+    let mut signals = DirectorSignals::listen()?;
+    let context = startup::wait_for_host(config.clone(), &read_config, &mut signals, path).await?;
+    let Some(StartContext { config, privileges, host, socket }) = context else { return Ok(()) };
+    if config.director.on_conflict == OnConflict::Claim {
+        tracing::warn!(
+            "on_conflict = \"claim\": a VIP that another host has is taken from it, and connections that it directs break"
+        );
+    }
+    let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+    let mut socket = match socket {
+        Some(socket) => socket,
+        None => socket::bind(path)?,
+    };
+    socket.set_access(&host.access)?;
+    if let Some((user, group)) = privileges.owner() {
+        socket.set_owner(user, group)?;
+    }
+    let exporter = match config.director.metrics {
+        Some(address) => Some(Exporter::bind(address).await?),
+        None => None,
+    };
+    let director = Director::start(&config, host, &privileges, on_ready)?;
+    let reloads = ReloadQueue::new(read_config, backend);
+    director.serve(socket, exporter, signals, reloads).await
+}
+
+impl Director {
+    fn start(
+        config: &Config,
+        host: ResolvedHost,
+        privileges: &Privileges,
+        on_ready: Box<dyn FnMut()>,
+    ) -> Result<Self, DirectorError> {
+        let (settings, epoch) = (&config.director, Instant::now());
+        let servers = usize::from(u16::MAX);
+        let mut registry = new_registry(config, &host)?;
+        let loads = Arc::new(Loads::new(servers));
+        let capacity = settings.connections as usize;
+        let templates = Arc::new(Templates::new(capacity, servers, random_seed()?));
+        let snapshot = Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads, epoch)));
+        let workers = WorkerSettings {
+            snapshot: Arc::clone(&snapshot),
+            loads: Arc::clone(&loads),
+            templates: Arc::clone(&templates),
+            servers,
+            connections: capacity,
+            wait: settings.wait,
+            epoch,
+        };
+        let neighbors = Neighbors::new(arp_settings(config, &host)?);
+        let mut sockets = Vec::new();
+        let plan = backend::plan(settings, &host.arms);
+        let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
+            sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
+            privileges.reduce(steering.restores())
+        })?;
+        Ok(Self {
+            registry,
+            settings: settings.clone(),
+            snapshot,
+            replaced: Vec::new(),
+            reclaim_at: None,
+            backend,
+            loads,
+            templates,
+            epoch,
+            carriers: Carriers::new(&host.arms),
+            host,
+            arp_events: None,
+            meter: Meter::new(&neighbors),
+            neighbors: Some((neighbors, sockets)),
+            limiter: LogLimiter::default(),
+            local_vips: LocalVips::default(),
+            symptoms: Symptoms::new(),
+            watchdog: Watchdog::new(),
+            availability: AvailabilityWatch::default(),
+            kept_vips: BTreeMap::new(),
+            on_ready: Some(on_ready),
+        })
+    }
+
+    /// Runs the event loop and the servers until a signal stops them, then releases everything in order.
+    async fn serve(
+        mut self,
+        socket: ControlSocket,
+        exporter: Option<Exporter>,
+        signals: DirectorSignals,
+        reloads: ReloadQueue,
+    ) -> Result<(), DirectorError> {
+        let (sender, queries) = mpsc::channel(QUERIES_MAX);
+        let (stop, stopped) = oneshot::channel::<()>();
+        // The exporter ends with the runtime: it holds no resource and no pending reply.
+        let _exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(sender.clone())));
+        let serving = tokio::spawn(server::serve(socket, sender, async { drop(stopped.await) }));
+        let end = self.run_event_loop(queries, signals, reloads).await;
+        self.backend.steering.stop();
+        let workers_end = self.backend.workers.stop().map_err(DirectorError::Worker);
+        drop(stop);
+        let _ = serving.await; // an error of a client is none of the director's
+        workers_end.and(end) // the loop reports that a worker ended, the worker its error
+    }
+}
+
+fn new_registry(config: &Config, host: &ResolvedHost) -> Result<Registry, DirectorError> {
+    let mut registry = Registry::new(host.arms.iter().map(|interface| interface.mac).collect());
+    registry.reserved = host.not_clients();
+    registry.apply(&config.rules(), &|_| api::Stats::default()).map_err(DirectorError::Rules)?;
+    Ok(registry)
+}
+
+fn arp_settings(config: &Config, host: &ResolvedHost) -> Result<ArpSettings, DirectorError> {
+    let DirectorConfig { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } =
+        config.director;
+    Ok(ArpSettings {
+        own_macs: host.arms.iter().map(|interface| interface.mac).collect(),
+        on_conflict: config.director.on_conflict,
+        timing: Timing { announce_interval, refresh, attempts, ..Timing::default() },
+        seed: getrandom::u64().map_err(std::io::Error::other)?,
+    })
+}

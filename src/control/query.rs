@@ -1,0 +1,40 @@
+//! Queries to the control loop, with the channels for their replies.
+
+use crate::control::api::overview::Status;
+use crate::control::api::request::{ChangeRefused, ChangeRequest};
+use crate::control::api::{self, Plan};
+use crate::control::log::audit::Origin;
+use crate::control::metrics::readings::Readings;
+use crate::model::Config;
+use tokio::sync::{mpsc, oneshot};
+
+/// A query to the control loop and the channel for its reply.
+#[derive(Debug)]
+pub enum Query {
+    /// Reads the status report.
+    Status(oneshot::Sender<Status>),
+    /// Reads the health problems; an empty list means healthy.
+    Health(oneshot::Sender<Vec<String>>),
+    /// Lists every virtual service with its real servers.
+    Services(oneshot::Sender<api::Services>),
+    /// Lists every connection, in chunks of any size; dropping the sender ends the list.
+    ///
+    /// A send waits while the client is slow, and fails once it is gone.
+    Connections(mpsc::Sender<Vec<api::Connection>>),
+    /// Lists every drop reason.
+    Drops(oneshot::Sender<Vec<api::Drops>>),
+    /// Lists every worker.
+    Workers(oneshot::Sender<Vec<api::Worker>>),
+    /// Reads the connection timeouts.
+    Timeouts(oneshot::Sender<api::Timeouts>),
+    /// Applies all changes or none; the reply has a line for each difference.
+    Change(Vec<ChangeRequest>, Origin, oneshot::Sender<Result<Vec<String>, ChangeRefused>>),
+    /// Reloads the configuration file; the reply has a line for each difference, or the error.
+    Reload(Origin, oneshot::Sender<Result<Vec<String>, String>>),
+    /// Evaluates another file as a reload would, without applying it.
+    Plan(Box<Config>, oneshot::Sender<Plan>),
+    /// Reads the running configuration as the text of a file.
+    Config(oneshot::Sender<String>),
+    /// Collects the readings for a page of metrics.
+    Metrics(oneshot::Sender<Readings>),
+}
