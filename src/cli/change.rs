@@ -205,7 +205,7 @@ fn warn_if_in_file(director: &Blocking, service: ServiceAddress, server: IpAddr)
     if director.status().is_ok_and(|status| status.file.unsaved.contains(&removal)) {
         println!(
             "the configuration file still has {server}: a reload or restart brings it back; remove it there, or write \
-             what runs with `directrix save -o FILE`"
+             the running configuration with `directrix save -o FILE`"
         );
     }
 }

@@ -124,8 +124,7 @@ fn file(file: &FileStatus) -> Vec<String> {
     if error.is_some() {
         return vec!["cannot be used".into()];
     }
-    let restart =
-        (!restarts.is_empty()).then(|| format!("{} differ and need a new start", restarts.join(", ")));
+    let restart = (!restarts.is_empty()).then(|| format!("{} differ: restart required", restarts.join(", ")));
     let changes = match unsaved.len() {
         0 => None,
         1 => Some("1 unsaved change: directrix save writes a file, reload undoes it".to_owned()),
@@ -133,7 +132,7 @@ fn file(file: &FileStatus) -> Vec<String> {
     };
     let rows: Vec<_> = restart.into_iter().chain(changes).collect();
     if rows.is_empty() {
-        return vec!["says what runs".into()];
+        return vec!["matches the running configuration".into()];
     }
     let lines = unsaved.iter().map(|line| format!("  {line}")).collect::<Vec<_>>();
     let lines = if lines.is_empty() { lines } else { first(lines, "directrix status --json") };
@@ -245,7 +244,12 @@ Warnings     TCP 192.0.2.1:443 has none
         for row in ["VIPs         none", "Services     none", "Drops        none", "Warnings     none"] {
             assert!(text.contains(row), "{text}");
         }
-        assert!(text.contains("File         says what runs\nLast reload  none since the start\n"), "{text}");
+        assert!(
+            text.contains(
+                "File         matches the running configuration\nLast reload  none since the start\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl DirectorConfig {
 /// Message about keys that a reload cannot change.
 #[must_use]
 pub fn restart_needed(keys: &str) -> String {
-    format!("{keys}: only a new start changes that")
+    format!("{keys}: restart required")
 }
 
 /// Choice of the backend.

@@ -276,9 +276,8 @@ fn who_may_only_read_is_told_what_a_file_changes() {
     let more = format!("{running}[director.timeouts]\ntcp = 60\n");
     assert_eq!(plan(&more), (Some(0), "~ timeouts: tcp 900 -> 60\n".into(), limit.into()));
     let other = running.replace("eth0", "eth1");
-    let refusal =
-        "directrix: a reload would refuse the whole file: interface: only a new start changes that\n";
-    let restarts = "! interface: only a new start changes that\n";
+    let refusal = "directrix: a reload would refuse the whole file: interface: restart required\n";
+    let restarts = "! interface: restart required\n";
     assert_eq!(plan(&other), (Some(1), restarts.into(), format!("{limit}{refusal}")));
 }
 

@@ -33,7 +33,7 @@ fn a_healthy_director_is_one_screen_and_status_0() {
         "Interfaces   eth0 ",
         "VIPs         10.0.0.100 serving\n",
         "Services     TCP 10.0.0.100:80  1 of 1 servers available\n",
-        "File         says what runs\n",
+        "File         matches the running configuration\n",
         "Last reload  none since the start\n",
         "Warnings     none\n",
     ] {

@@ -92,12 +92,9 @@ fn others_read_and_change_nothing(backend: &str) {
     let text = config(backend).with("control_others = \"nothing\"").text(&deployment);
     director.write_config(&text);
     let (status, _, complaint) = director.ask_as(ROOT, "reload");
-    assert!(
-        status == Some(1) && complaint.contains("control_others: only a new start changes that"),
-        "{complaint}"
-    );
+    assert!(status == Some(1) && complaint.contains("control_others: restart required"), "{complaint}");
     let (status, plan, _) = director.ask_as(ROOT, &format!("plan {}", director.config().display()));
-    assert_eq!((status, plan.as_str()), (Some(1), "! control_others: only a new start changes that\n"));
+    assert_eq!((status, plan.as_str()), (Some(1), "! control_others: restart required\n"));
 }
 
 fn others_may_do_nothing(backend: &str) {

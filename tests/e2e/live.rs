@@ -337,7 +337,7 @@ fn a_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
     again(&text.replace("weight = 1", "weight = one"));
     wait_until("a complaint", PATIENCE, || director.logged("the configuration stays as it was") == 1);
     again(&text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
-    wait_until("another", PATIENCE, || director.logged("wait: only a new start changes that") == 1);
+    wait_until("another", PATIENCE, || director.logged("wait: restart required") == 1);
     again(&text.replace("192.168.195.150:80", "192.168.195.255:80"));
     wait_until("a third", PATIENCE, || director.logged("the VIP 192.168.195.255 can be no host's") == 1);
     assert_eq!(director.ask("save"), before);
@@ -393,7 +393,7 @@ fn a_plan_says_what_a_reload_would_refuse() {
         director.fed("plan -", &text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
     assert_eq!(
         (status, said.as_str()),
-        (Some(1), "directrix: a reload would refuse the whole file: wait: only a new start changes that\n")
+        (Some(1), "directrix: a reload would refuse the whole file: wait: restart required\n")
     );
     assert_eq!(director.fed("plan -", &text.replace(&second, "192.168.195.9")), (Some(0), String::new()));
 }

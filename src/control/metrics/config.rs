@@ -8,8 +8,7 @@ use std::time::UNIX_EPOCH;
 
 pub(super) fn write(config: &ConfigReadings, page: &mut MetricsPage<'_>) -> fmt::Result {
     let ConfigReadings { unsaved, reload_successful, taken_over } = *config;
-    let help =
-        "Differences between the configuration file and what runs; no sample while the file cannot be used.";
+    let help = "Differences between the configuration file and the running rules; no sample while the file cannot be used.";
     page.gauges(("config_unsaved_changes", None), help, unsaved.map(|count| ([("", ""); 0], count)))?;
     let help = "1 if the configuration file can be used, 0 if a restart would fail.";
     page.gauges(("config_file_valid", None), help, page::alone(u32::from(unsaved.is_some())))?;
