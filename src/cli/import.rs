@@ -115,7 +115,7 @@ fn deliver(import: &Import, args: &Args) -> ExitCode {
         return fail(1, &format!("{error:#}"));
     }
     print_notices(&import.notices);
-    let warnings = import.notices.iter().filter(|notice| notice.grade() == NoticeLevel::Warning).count();
+    let warnings = import.notices.iter().filter(|notice| notice.level() == NoticeLevel::Warning).count();
     let services = counted(import.services, "service");
     let servers = counted(import.servers, "real server");
     let result = match warnings {

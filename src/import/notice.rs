@@ -22,7 +22,7 @@ pub struct Notice {
     location: Location,
     /// Later lines of the same file with the same text.
     others: Vec<usize>,
-    grade: NoticeLevel,
+    level: NoticeLevel,
     what: String,
     instead: String,
 }
@@ -30,16 +30,16 @@ pub struct Notice {
 impl Notice {
     /// Weight of the notice.
     #[must_use]
-    pub fn grade(&self) -> NoticeLevel {
-        self.grade
+    pub fn level(&self) -> NoticeLevel {
+        self.level
     }
 }
 
 impl fmt::Display for Notice {
     /// Writes one line: locations, difference, remedy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { location, grade, what, instead, .. } = self;
-        let label = match grade {
+        let Self { location, level, what, instead, .. } = self;
+        let label = match level {
             NoticeLevel::Warning => "not carried over",
             NoticeLevel::Note => "note",
         };
@@ -92,8 +92,8 @@ impl Notices {
         self.0.is_empty()
     }
 
-    pub(super) fn add(&mut self, location: &Location, grade: NoticeLevel, what: String, instead: String) {
-        self.0.push(Notice { location: location.clone(), others: Vec::new(), grade, what, instead });
+    pub(super) fn add(&mut self, location: &Location, level: NoticeLevel, what: String, instead: String) {
+        self.0.push(Notice { location: location.clone(), others: Vec::new(), level, what, instead });
     }
 
     /// Sorts by file, in the order of detection, then by line, and merges equal texts.
@@ -116,8 +116,8 @@ fn merged(notices: Vec<Notice>) -> Vec<Notice> {
     let mut merged: Vec<Notice> = Vec::new();
     let mut seen: HashMap<(Rc<str>, NoticeLevel, String, String), usize> = HashMap::new();
     for notice in notices {
-        let Notice { location, grade, what, instead, .. } = &notice;
-        let key = (location.file.clone(), *grade, what.clone(), instead.clone());
+        let Notice { location, level, what, instead, .. } = &notice;
+        let key = (location.file.clone(), *level, what.clone(), instead.clone());
         let first = *seen.entry(key).or_insert(merged.len());
         match merged.get_mut(first) {
             Some(first) => first.add_line(notice.location.line),

@@ -170,10 +170,8 @@ fn unsupported_rules_are_reported_by_line() {
             "{}",
             import.toml
         );
-        assert_eq!(
-            import.notices[0].grade() == NoticeLevel::Warning,
-            messages[0].contains("not carried over")
-        );
+        let is_warning = import.notices[0].level() == NoticeLevel::Warning;
+        assert_eq!(is_warning, messages[0].contains("not carried over"));
     }
 }
 

@@ -9,18 +9,18 @@ pub(super) type KeywordTable = &'static [(&'static [&'static str], Option<Keywor
 /// Notice for a keyword.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeywordNotice {
-    grade: NoticeLevel,
+    level: NoticeLevel,
     /// Statement that follows the keyword.
     what: &'static str,
     instead: &'static str,
 }
 
 const fn warn(what: &'static str, instead: &'static str) -> Option<KeywordNotice> {
-    Some(KeywordNotice { grade: NoticeLevel::Warning, what, instead })
+    Some(KeywordNotice { level: NoticeLevel::Warning, what, instead })
 }
 
 const fn note(what: &'static str, instead: &'static str) -> Option<KeywordNotice> {
-    Some(KeywordNotice { grade: NoticeLevel::Note, what, instead })
+    Some(KeywordNotice { level: NoticeLevel::Note, what, instead })
 }
 
 /// Adds the notice for a keyword, by the table of its block.
@@ -29,10 +29,10 @@ pub(super) fn add_notice(table: KeywordTable, statement: &Statement, notices: &m
     let found = table.iter().find(|(keywords, _)| keywords.contains(&keyword)).map(|(_, notice)| *notice);
     match found {
         Some(None) => {}
-        Some(Some(KeywordNotice { grade, what, instead })) => {
+        Some(Some(KeywordNotice { level, what, instead })) => {
             let name = statement.value().filter(|_| statement.block.is_some()).map(|name| format!(" {name}"));
             let what = format!("{keyword}{} {what}", name.unwrap_or_default());
-            notices.add(&statement.location, grade, what, instead.to_owned());
+            notices.add(&statement.location, level, what, instead.to_owned());
         }
         None => {
             let what = format!("{keyword:?} is not a known keyword");
