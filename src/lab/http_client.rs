@@ -55,7 +55,7 @@ impl Answers {
 /// If the process has no descriptor left for the runtime.
 pub fn run(target: SocketAddr, connections: u64, concurrency: u16) -> io::Result<Answers> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let shared = Rc::new(Shared {
+    let shared = Rc::new(ClientRun {
         left: Cell::new(connections),
         failures: Cell::new(0),
         port: Cell::new(*PORTS.start()),
@@ -72,14 +72,14 @@ pub fn run(target: SocketAddr, connections: u64, concurrency: u16) -> io::Result
 }
 
 /// State shared by the workers, which run on one thread.
-struct Shared {
+struct ClientRun {
     left: Cell<u64>,
     /// Consecutive failures.
     failures: Cell<u64>,
     port: Cell<u16>,
 }
 
-impl Shared {
+impl ClientRun {
     /// Takes one of the remaining connections; false if there is none.
     fn take(&self) -> bool {
         let left = if self.failures.get() < FAILURES_MAX { self.left.get() } else { 0 };
@@ -94,7 +94,7 @@ impl Shared {
     }
 }
 
-async fn work(target: SocketAddr, shared: Rc<Shared>) -> Answers {
+async fn work(target: SocketAddr, shared: Rc<ClientRun>) -> Answers {
     let mut answers = Answers::default();
     while shared.take() {
         let fetched = timeout(2 * TIMEOUT, fetch(target, &shared)).await;
@@ -113,7 +113,7 @@ async fn work(target: SocketAddr, shared: Rc<Shared>) -> Answers {
 }
 
 /// Sends one request over a new connection. Returns the name of the server.
-async fn fetch(target: SocketAddr, shared: &Shared) -> Result<String, String> {
+async fn fetch(target: SocketAddr, shared: &ClientRun) -> Result<String, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what} {target}: {error}");
     let mut stream = connect(target, shared).await.map_err(failed("connecting to"))?;
     let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.ip());
@@ -124,7 +124,7 @@ async fn fetch(target: SocketAddr, shared: &Shared) -> Result<String, String> {
 }
 
 /// Connects from the next free source port.
-async fn connect(target: SocketAddr, shared: &Shared) -> io::Result<TcpStream> {
+async fn connect(target: SocketAddr, shared: &ClientRun) -> io::Result<TcpStream> {
     for _ in PORTS {
         let socket = TcpSocket::new_v4()?;
         match socket.bind((Ipv4Addr::UNSPECIFIED, shared.next_port()).into()) {
