@@ -80,7 +80,7 @@ impl Drop for Screen {
     }
 }
 
-/// EventSources of events besides the keyboard.
+/// Sources of events besides the keyboard.
 struct EventSources<'a> {
     sampler: &'a Sampler,
     signals: &'a Signals,
