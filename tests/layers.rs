@@ -6,7 +6,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use support::rust::{code_of, crate_paths, functions, without_tests};
+use support::imports::Graph;
+use support::rust::{code_of, crate_paths, functions, type_names, without_tests};
 
 const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -122,6 +123,59 @@ fn a_module_imports_only_from_layers_above() {
 }
 
 #[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let codes: Vec<_> = sources
+        .iter()
+        .filter(|source| !source.is_tests() && source.path != "main.rs")
+        .map(|source| {
+            let module = source.modules().into_iter().map(str::to_owned).collect();
+            (module, code_of(&without_tests(&source.text).join("\n")))
+        })
+        .collect();
+    let graph = Graph::read(
+        codes.iter().map(|(module, code): &(Vec<String>, String)| (module.clone(), code.as_str())),
+    );
+    let circles = graph.circles();
+    let lines: Vec<_> = circles.iter().map(|circle| described(circle)).collect();
+    assert!(circles.is_empty(), "{} circles in src:\n{}", circles.len(), lines.join("\n"));
+}
+
+/// Names that a pattern gives to a type of each module: the arguments of each subcommand.
+const TYPE_OF_EACH: [&str; 1] = ["Args"];
+
+#[test]
+fn a_type_name_stands_for_one_thing() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources().iter().filter(|source| !source.is_tests()) {
+        // What the API carries has the names of what it describes, and is always written `api::Name`.
+        if source.path.starts_with("control/api") {
+            continue;
+        }
+        for name in type_names(&code_of(&without_tests(&source.text).join("\n"))) {
+            places.entry(name).or_default().push(source.path.clone());
+        }
+    }
+    assert!(places.len() > 300, "only {} types were found: the search is broken", places.len());
+    let wrong: Vec<_> = places
+        .iter()
+        .filter(|(name, files)| files.len() > 1 && !TYPE_OF_EACH.contains(&name.as_str()))
+        .map(|(name, files)| format!("{name}: {}", files.join(", ")))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} type names stand in several files of src:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+fn described(circle: &[Vec<String>]) -> String {
+    let names: Vec<_> = circle.iter().chain(&circle[..1]).map(|module| module.join("::")).collect();
+    names.join(" → ")
+}
+
+#[test]
 fn the_documented_order_names_every_module_once() {
     let order = Order::documented();
     let named: BTreeSet<_> = order.level.keys().map(String::as_str).collect();
@@ -166,8 +220,63 @@ fn files_and_functions_are_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+mod the_import_graph {
+    use super::described;
+    use super::support::imports::Graph;
+
+    fn circles(files: &[(&str, &str)]) -> Vec<String> {
+        let module =
+            |name: &str| name.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let graph = Graph::read(files.iter().map(|(name, code)| (module(name), *code)));
+        graph.circles().iter().map(|circle| described(circle)).collect()
+    }
+
+    #[test]
+    fn finds_circles_of_two_and_of_three() {
+        assert_eq!(circles(&[("a", "use crate::b::B;"), ("b", "fn f() { crate::a::g() }")]), ["a → b → a"]);
+        let three = [
+            ("a", "use super::b::B;"),
+            ("b", "use crate::{c::{C, D}, d};"),
+            ("c", "super::a::f();"),
+            ("d", ""),
+        ];
+        assert_eq!(circles(&three), ["a → b → c → a"]);
+        assert_eq!(circles(&[("a", "use crate::b::B;"), ("b", "")]), [""; 0]);
+    }
+
+    #[test]
+    fn counts_a_child_that_uses_what_its_parent_uses_it_for() {
+        let parent = "mod b; struct A; fn f() { b::g() }";
+        assert_eq!(circles(&[("a", parent), ("a::b", "use super::A;")]), ["a → a::b → a"]);
+        assert_eq!(circles(&[("a", "mod b; pub use b::B; struct A;"), ("a::b", "use super::A;")]), [""; 0]);
+    }
+
+    #[test]
+    fn follows_reexports_and_imported_names() {
+        let files = [("a", "pub use b::B;"), ("a::b", "use crate::c;"), ("c", "use crate::a::B;")];
+        assert_eq!(circles(&files), ["a::b → c → a::b"]);
+        let through =
+            [("a", "use crate::b; fn f() { b::g() }"), ("b", "use crate::a as x; fn g() { x::f() }")];
+        assert_eq!(circles(&through), ["a → b → a"]);
+    }
+
+    #[test]
+    fn leaves_out_tests_and_knows_inline_modules() {
+        assert_eq!(circles(&[("a", "#[cfg(test)] use crate::b::B;"), ("b", "use crate::a::A;")]), [""; 0]);
+        assert_eq!(circles(&[("a", "mod inner { use super::A; }"), ("b", "use crate::a::A;")]), [""; 0]);
+        let inner = [("a", "mod inner { use super::super::b::B; }"), ("b", "use crate::a::A;")];
+        assert_eq!(circles(&inner), ["a → b → a"]);
+    }
+}
+
 mod the_reader {
-    use super::support::rust::{code_of, crate_paths, functions, without_tests};
+    use super::support::rust::{code_of, crate_paths, functions, type_names, without_tests};
+
+    #[test]
+    fn finds_types_but_no_associated_ones() {
+        let code = "pub struct A;\nenum B { C }\npub(super) trait D {\n    type E;\n}\ntype F = A;\nimpl D for A {\n    type E = B;\n}\n";
+        assert_eq!(type_names(code), ["A", "B", "D", "F"]);
+    }
 
     #[test]
     fn leaves_out_comments_and_the_insides_of_texts() {

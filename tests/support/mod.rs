@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod frames;
 pub mod harness;
+pub mod imports;
 pub mod netns;
 pub mod rust;
 pub mod site;

@@ -2,24 +2,73 @@
 
 #![allow(dead_code)]
 
-/// The text without comments and string contents. Line numbers stay.
+/// A piece of a source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Piece<'a> {
+    Code(&'a str),
+    /// With its slashes, without the end of the line.
+    Comment(&'a str),
+    /// A text or a byte string, with its quotes; a character has its own kind of quote.
+    Text(&'a str),
+}
+
+/// The pieces of a source in order, each with the line on which it begins.
+pub fn pieces(text: &str) -> Vec<(usize, Piece<'_>)> {
+    let mut pieces = Vec::new();
+    let (mut line, mut code, mut at) = (1, 0, 0);
+    while let Some(first) = text[at..].chars().next() {
+        let rest = &text[at..];
+        let after_word = text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let piece = match first {
+            '/' if rest.starts_with("//") => {
+                Some(Piece::Comment(&rest[..rest.find('\n').unwrap_or(rest.len())]))
+            }
+            '/' if rest.starts_with("/*") => Some(Piece::Comment(&rest[..block_comment(rest)])),
+            '"' => Some(Piece::Text(&rest[..text_literal(rest)])),
+            'r' | 'b' if !after_word => raw_literal(rest).map(|taken| Piece::Text(&rest[..taken])),
+            '\'' => char_literal(rest).map(|taken| Piece::Text(&rest[..taken])),
+            _ => None,
+        };
+        let Some(piece) = piece else {
+            at += first.len_utf8();
+            continue;
+        };
+        if code < at {
+            pieces.push((line, Piece::Code(&text[code..at])));
+            line += text[code..at].matches('\n').count();
+        }
+        pieces.push((line, piece));
+        line += piece.text().matches('\n').count();
+        at += piece.text().len();
+        code = at;
+    }
+    if code < text.len() {
+        pieces.push((line, Piece::Code(&text[code..])));
+    }
+    pieces
+}
+
+impl<'a> Piece<'a> {
+    pub fn text(self) -> &'a str {
+        let (Piece::Code(text) | Piece::Comment(text) | Piece::Text(text)) = self;
+        text
+    }
+}
+
+/// The text without comments and without what stands in quotes. Lines stay where they are.
 pub fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let after_word = code.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let (taken, kept) = match first {
-            '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), ""),
-            '/' if rest.starts_with("/*") => (block_comment(rest), ""),
-            '"' => (text_literal(rest), "\"\""),
-            'r' | 'b' if !after_word => raw_literal(rest).map_or((1, &rest[..1]), |taken| (taken, "\"\"")),
-            '\'' => char_literal(rest).map_or((1, "'"), |taken| (taken, "' '")),
-            other => (other.len_utf8(), &rest[..other.len_utf8()]),
+    for (_, piece) in pieces(text) {
+        let kept = match piece {
+            Piece::Code(text) => text,
+            Piece::Comment(_) => "",
+            Piece::Text(text) if text.starts_with('\'') => "' '",
+            Piece::Text(_) => "\"\"",
         };
         code.push_str(kept);
-        let lines = if kept == "\n" { 0 } else { rest[..taken].matches('\n').count() };
-        code.push_str(&"\n".repeat(lines));
-        rest = &rest[taken..];
+        if kept != piece.text() {
+            code.push_str(&"\n".repeat(piece.text().matches('\n').count()));
+        }
     }
     code
 }
@@ -74,8 +123,8 @@ fn char_literal(text: &str) -> Option<usize> {
     inner[first..].starts_with('\'').then_some(first + 2)
 }
 
-/// Identifiers and punctuation, each with its line.
-fn tokens(code: &str) -> Vec<(usize, &str)> {
+/// Names and punctuation of a code, each with its line.
+pub fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     for (number, line) in code.lines().enumerate() {
         let mut rest = line.trim_start();
@@ -153,18 +202,20 @@ fn names(tokens: &[(usize, &str)]) -> Vec<(usize, String)> {
 
 /// Nesting depth of `mod name {`.
 #[derive(Default)]
-struct InlineModules {
+pub struct InlineModules {
     braces: usize,
     /// The number of braces outside each.
     opened: Vec<usize>,
 }
 
 impl InlineModules {
-    fn depth(&self) -> usize {
+    /// How many are open.
+    pub fn depth(&self) -> usize {
         self.opened.len()
     }
 
-    fn see(&mut self, token: &str, two_before: Option<&str>) {
+    /// Takes the next token, with the one that stands two before it.
+    pub fn see(&mut self, token: &str, two_before: Option<&str>) {
         match token {
             "{" => {
                 if two_before == Some("mod") {
@@ -227,4 +278,16 @@ pub fn without_tests(text: &str) -> Vec<&str> {
         }
     }
     kept
+}
+
+/// The types and traits that a file defines at its top, without those of functions and implementations.
+pub fn type_names(code: &str) -> Vec<String> {
+    let keywords = ["struct", "enum", "trait", "union", "type"];
+    let name = |line: &str| {
+        let line = if line.starts_with("pub(") { line.split_once(") ")?.1 } else { line };
+        let (keyword, rest) = line.strip_prefix("pub ").unwrap_or(line).split_once(' ')?;
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        keywords.contains(&keyword).then(|| rest[..end].to_owned())
+    };
+    code.lines().filter_map(name).collect()
 }
