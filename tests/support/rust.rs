@@ -209,7 +209,7 @@ pub struct InlineModules {
 }
 
 impl InlineModules {
-    /// How many are open.
+    /// Nesting depth at the token.
     pub fn depth(&self) -> usize {
         self.opened.len()
     }

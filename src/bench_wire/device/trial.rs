@@ -144,7 +144,7 @@ impl DeviceTestbed {
         dut: Dut,
         running: &dyn RunningDut,
         interface: &DutInterface,
-    ) -> Result<Reading, LabError> {
+    ) -> Result<InterfaceReading, LabError> {
         let name = &interface.interface.name;
         let (counters, at, ticks) = (InterfaceCounters::read(name)?, Instant::now(), CpuTimes::now()?);
         let mut losses = running.losses()?;
@@ -154,19 +154,19 @@ impl DeviceTestbed {
             losses.insert("ring_full".into(), full.unwrap_or_default());
         }
         losses.extend(counters.after.clone());
-        Ok(Reading { at, counters, ticks, losses })
+        Ok(InterfaceReading { at, counters, ticks, losses })
     }
 }
 
 /// All counts at one moment.
-struct Reading {
+struct InterfaceReading {
     at: Instant,
     counters: InterfaceCounters,
     ticks: CpuTimes,
     losses: BTreeMap<String, u64>,
 }
 
-impl Reading {
+impl InterfaceReading {
     fn since(&self, before: &Self) -> DeviceOutcome {
         let (now, then) = (&self.counters, &before.counters);
         let received = now.received.saturating_sub(then.received);
@@ -193,18 +193,18 @@ fn no_traffic(interface: &str, when: &str) -> LabError {
 mod tests {
     use super::*;
 
-    fn reading(at: Instant, [received, sent, full, missed]: [u64; 4]) -> Reading {
+    fn reading(at: Instant, [received, sent, full, missed]: [u64; 4]) -> InterfaceReading {
         let before = BTreeMap::from([("missed".to_owned(), missed)]);
         let counters = InterfaceCounters { received, sent, before, after: BTreeMap::new() };
         let losses = BTreeMap::from([("ring_full".to_owned(), full)]);
-        Reading { at, counters, ticks: CpuTimes::default(), losses }
+        InterfaceReading { at, counters, ticks: CpuTimes::default(), losses }
     }
 
     #[test]
     fn received_frames_are_sent_or_lost() {
         let start = Instant::now();
         let (then, now) = (reading(start, [100, 50, 7, 3]), reading(start, [1100, 850, 157, 8]));
-        let now = Reading { at: start + Duration::from_millis(500), ..now };
+        let now = InterfaceReading { at: start + Duration::from_millis(500), ..now };
         let found = now.since(&then);
         assert_eq!((found.received, found.forwarded), (1000, 800));
         assert!((found.received_rate() - 2000.0).abs() < 1e-6, "{found:?}");

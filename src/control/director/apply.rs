@@ -4,7 +4,7 @@
 //! snapshot before it enters the steering set.
 
 use super::Director;
-use super::neighbors::{Difference, difference};
+use super::neighbors::{SetChange, difference};
 use crate::control::api::Plan;
 use crate::control::api::request::{ChangeRefused, ChangeRequest};
 use crate::control::host::hints;
@@ -120,7 +120,7 @@ impl Director {
         self.registry.apply(rules, totals)?;
         let before = std::mem::replace(&mut self.host, host);
         self.update_neighbors(&before);
-        let Difference { removed, added } = difference(&before.vips, &self.host.vips);
+        let SetChange { removed, added } = difference(&before.vips, &self.host.vips);
         removed.into_iter().for_each(|vip| self.keep_vip(vip, states.get(&vip).copied().flatten()));
         self.add_vips(&added);
         self.backend.steering.retain(&self.registry.served());

@@ -107,7 +107,7 @@ impl Director {
 
     /// Sends the ARP driver the difference between the real servers of `before` and the present ones.
     pub(super) fn update_neighbors(&self, before: &ResolvedHost) {
-        let Difference { removed, added } = difference(&before.servers, &self.host.servers);
+        let SetChange { removed, added } = difference(&before.servers, &self.host.servers);
         let present: HashSet<_> = added.iter().map(|server| (server.interface, server.rip)).collect();
         for server in removed {
             let (interface, rip) = (server.interface, server.rip);
@@ -126,14 +126,14 @@ fn sources(host: &ResolvedHost) -> BTreeSet<std::net::Ipv4Addr> {
 }
 
 /// The difference between two lists.
-pub(super) struct Difference<T> {
+pub(super) struct SetChange<T> {
     pub(super) removed: Vec<T>,
     pub(super) added: Vec<T>,
 }
 
 /// Returns the elements that are in one list only.
-pub(super) fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> Difference<T> {
-    Difference { removed: without(old, new), added: without(new, old) }
+pub(super) fn difference<T: Copy + Eq + Hash>(old: &[T], new: &[T]) -> SetChange<T> {
+    SetChange { removed: without(old, new), added: without(new, old) }
 }
 
 fn without<T: Copy + Eq + Hash>(all: &[T], others: &[T]) -> Vec<T> {

@@ -8,6 +8,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 use std::fmt;
 
+/// Name and value of a label.
+pub(super) type Label = (&'static str, String);
+
 /// A name without the program's prefix, and without the unit, which follows it.
 pub(super) type FamilyName<'n> = (&'n str, Option<Unit>);
 

@@ -1,6 +1,6 @@
 //! Virtual services and real servers.
 
-use super::page::MetricsPage;
+use super::page::{Label, MetricsPage};
 use crate::control::api::{Server, Service, Services, Stats};
 use prometheus_client::registry::Unit;
 use std::fmt;
@@ -9,8 +9,6 @@ use std::fmt;
 const SERVICE_STATES: &[&str] = &["probing", "serving", "standby"];
 /// The same for a real server.
 const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining", "claims_vip"];
-
-type Label = (&'static str, String);
 
 /// A service with its labels, made once for all its families.
 struct ServiceRow<'a> {
@@ -54,7 +52,7 @@ fn write_servers(rows: &[ServerRow<'_>], page: &mut MetricsPage<'_>) -> fmt::Res
         let help = format!("{} to the real server.", total.help);
         page.counters((&format!("server{}", total.name), total.unit.clone()), &help, rows.iter().map(of))?;
     }
-    for (name, help, level) in LEVELS {
+    for (name, help, level) in SERVER_GAUGES {
         let of = |row: &ServerRow<'_>| (row.labels.clone(), level(row.server));
         page.gauges((name, None), help, rows.iter().map(of))?;
     }
@@ -77,9 +75,9 @@ const TOTALS: &[Total] = &[
     Total { name: "", unit: Some(Unit::Bytes), help: "IP bytes forwarded", read: |stats| stats.in_bytes },
 ];
 
-type Level = (&'static str, &'static str, fn(&Server) -> u32);
+type ServerGauge = (&'static str, &'static str, fn(&Server) -> u32);
 
-const LEVELS: &[Level] = &[
+const SERVER_GAUGES: &[ServerGauge] = &[
     ("server_active_connections", "Connections that are opening or established now.", |server| server.active),
     (
         "server_inactive_connections",

@@ -1,13 +1,12 @@
 //! Workers: frames, drops, rings, latency, and the part of the connection table that is theirs.
 
 use super::latency;
-use super::page::MetricsPage;
+use super::page::{Label, MetricsPage};
 use super::readings::WorkerReadings;
 use crate::control::api::{Port, Worker};
 use prometheus_client::registry::Unit;
 use std::fmt;
 
-type Label = (&'static str, String);
 /// Name, help, and how to read it.
 type Number = (&'static str, &'static str, fn(&Worker) -> u64);
 

@@ -99,13 +99,13 @@ pub fn judge(plan: &PortPlan) -> Result<(), Diagnostic> {
     queue_assignment::assign(plan).map(drop)
 }
 
-type Bound = (Vec<XdpPorts>, &'static str, XdpSteering);
+type BoundSockets = (Vec<XdpPorts>, &'static str, XdpSteering);
 
 fn bind_and_attach(
     plan: &PortPlan,
     assignments: &[WorkerQueues],
     (ring_len, modes): (u32, AllowedModes),
-) -> Result<Bound, Diagnostic> {
+) -> Result<BoundSockets, Diagnostic> {
     let mut no_zero_copy = None;
     let client = &plan.interfaces[0];
     for options in options_by_preference(client.mtu, ring_len) {
