@@ -25,7 +25,7 @@ fn service(keys: &str, limit: &str) -> (Pool, Loads) {
     let own_macs = vec![MacAddr([2, 0, 0, 0, 0, 1])];
     let mut registry = Registry::new(own_macs);
     let rules = config.rules();
-    registry.apply(&rules, &|_| Stats::default()).unwrap();
+    registry.apply(&rules, &|_| Stats::default());
     let loads = Loads::new(3);
     for last in [10, 11, 12] {
         registry.set_reachable(IpAddr::from([192, 0, 2, last]), MacAddr([2, 0, 0, 0, 0, last]));

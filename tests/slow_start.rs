@@ -177,7 +177,7 @@ fn server(id: u16) -> RealServer {
 }
 
 fn apply(registry: &mut Registry, services: Vec<VirtualService>) {
-    registry.apply(&Rules { services, ..Rules::default() }, &|_| Stats::default()).unwrap();
+    registry.apply(&Rules { services, ..Rules::default() }, &|_| Stats::default());
 }
 
 /// Due share of a server with this part of its weight, beside three whole ones.

@@ -397,3 +397,29 @@ fn a_plan_says_what_a_reload_would_refuse() {
     );
     assert_eq!(director.fed("plan -", &text.replace(&second, "192.168.195.9")), (Some(0), String::new()));
 }
+
+/// Two files of 40,000 real servers each fit the ids one by one, but not one after the other: those of removed servers
+/// are not free yet.
+#[test]
+fn plan_and_reload_refuse_a_file_without_free_ids() {
+    let deployment = Deployment::reference();
+    let config = Config::new("packet");
+    let director = Director::start(&deployment, &config);
+    let text = config.text(&deployment);
+    let with_servers = |network: u8| {
+        let servers = (0..40_000_u16).map(|host| {
+            let [high, low] = host.to_be_bytes();
+            format!("[[service.server]]\naddress = \"10.{network}.{high}.{low}\"\nmac = \"02:00:00:00:{high:02x}:{low:02x}\"\n")
+        });
+        format!("{text}\n{}", servers.collect::<String>())
+    };
+    director.write_config(&with_servers(1));
+    assert_eq!(director.fed("reload", "").0, Some(0));
+    let others = with_servers(2);
+    let (status, said) = director.fed("plan -", &others);
+    let refusal = "all ids for services and servers are taken";
+    assert!(status == Some(1) && said.contains(refusal), "{status:?}: {said}");
+    director.write_config(&others);
+    let (status, said) = director.fed("reload", "");
+    assert!(status == Some(1) && said.contains(refusal), "{status:?}: {said}");
+}

@@ -69,7 +69,7 @@ impl Director {
             ..Policy::default()
         };
         let rules = Rules { services: services(random), timeouts, policy };
-        registry.apply(&rules, &|_| Stats::default()).unwrap();
+        registry.apply(&rules, &|_| Stats::default());
         (0..SERVERS).for_each(|id| registry.set_reachable(rip(id), mac(id, 0)));
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let capacity = 40 + random.below(300) as usize;

@@ -8,6 +8,7 @@ use super::neighbors::{SetChange, difference};
 use crate::control::api::Plan;
 use crate::control::api::request::{ChangeRefused, ChangeRequest};
 use crate::control::host::hints;
+use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::audit;
 use crate::control::log::audit::Origin;
 use crate::control::state::registry::{Drain, TotalsOf};
@@ -30,8 +31,10 @@ impl Director {
         for (index, request) in requests.iter().enumerate() {
             request.apply(&mut rules).map_err(|error| ChangeRefused { index, error })?;
         }
-        self.apply(&rules)
+        let host = self
+            .evaluate(&rules)
             .map_err(|invalid| ChangeRefused { index: cause(requests, &invalid), error: invalid })?;
+        self.apply(&rules, host);
         requests.iter().for_each(|request| self.apply_beyond_rules(request));
         if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {
             self.publish_or_log(); // a draining server accepts no more clients by their templates
@@ -44,34 +47,41 @@ impl Director {
 
     /// Applies the rules of a file that was read again. Returns a line for each difference.
     pub(super) fn reload(&mut self, config: &Config) -> Result<Vec<String>, String> {
-        let restarts = self.settings.restarts(&config.director);
-        if !restarts.is_empty() {
-            let keys = restarts.join(", ");
-            return Err(format!("{}; nothing has been changed", restart_needed(&keys)));
-        }
-        self.host.validate(config).map_err(|errors| errors.to_string())?;
         let rules = config.rules();
+        let host = self.evaluate_file(config, &rules)?;
         let differences = self.registry.rules().differences(&rules);
-        self.apply(&rules).map_err(|invalid| invalid.to_string())?;
+        self.apply(&rules, host);
         Ok(differences.iter().map(ToString::to_string).collect())
     }
 
     /// Evaluates [`Director::reload`] without applying it.
     pub(super) fn plan(&self, config: &Config) -> Plan {
-        let restarts = self.settings.restarts(&config.director);
         let rules = config.rules();
         let changes = self.registry.rules().differences(&rules);
-        let fits = || self.host.validate(config).map_err(|errors| errors.to_string());
-        let is_right = |()| rules.check().map_err(|invalid| invalid.to_string());
-        let refusal = match restarts.as_slice() {
-            [] => fits().and_then(is_right).err(),
-            keys => Some(restart_needed(&keys.join(", "))),
-        };
         Plan {
             changes: changes.iter().map(ToString::to_string).collect(),
-            restarts: restarts.into_iter().map(Into::into).collect(),
-            refusal,
+            restarts: self.settings.restarts(&config.director).into_iter().map(Into::into).collect(),
+            refusal: self.evaluate_file(config, &rules).err(),
         }
+    }
+
+    /// Evaluates a file: keys that need a restart, each error of the host with its line, then its rules.
+    fn evaluate_file(&self, config: &Config, rules: &Rules) -> Result<ResolvedHost, String> {
+        let restarts = self.settings.restarts(&config.director);
+        if !restarts.is_empty() {
+            return Err(restart_needed(&restarts.join(", ")));
+        }
+        self.host.validate(config).map_err(|errors| errors.to_string())?;
+        self.evaluate(rules).map_err(|invalid| invalid.to_string())
+    }
+
+    /// Evaluates rules without applying them: consistency, this host's interfaces and routes, free ids. Plans, reloads,
+    /// changes and drains all come through here. Returns the host with the next hops of the rules.
+    fn evaluate(&self, rules: &Rules) -> Result<ResolvedHost, Diagnostic> {
+        rules.check()?;
+        let host = self.host.re_resolve(&rules.services)?;
+        self.registry.check_ids(rules)?;
+        Ok(host)
     }
 
     /// Returns the running configuration.
@@ -103,21 +113,22 @@ impl Director {
             }
         }
         let Some(rules) = rules else { return };
-        match self.apply(&rules) {
-            Ok(()) => over.iter().for_each(|(service, rip, load)| audit::drained(*service, *rip, *load)),
+        match self.evaluate(&rules) {
+            Ok(host) => {
+                self.apply(&rules, host);
+                over.iter().for_each(|(service, rip, load)| audit::drained(*service, *rip, *load));
+            }
             Err(error) => tracing::error!(%error, "drained servers cannot be removed yet"),
         }
     }
 
-    /// Applies the rules, or changes nothing.
-    fn apply(&mut self, rules: &Rules) -> Result<(), Diagnostic> {
-        rules.check()?;
-        let host = self.host.re_resolve(&rules.services)?;
+    /// Applies the rules that were evaluated, on the host of [`Director::evaluate`].
+    fn apply(&mut self, rules: &Rules, host: ResolvedHost) {
         let workers = &self.backend.workers;
         let totals: TotalsOf<'_> = &|server| status::totals(workers, server);
         let states: HashMap<_, _> =
             self.host.vips.iter().map(|vip| (*vip, self.registry.vip((*vip).into()))).collect();
-        self.registry.apply(rules, totals)?;
+        self.registry.apply(rules, totals);
         let before = std::mem::replace(&mut self.host, host);
         self.update_neighbors(&before);
         let SetChange { removed, added } = difference(&before.vips, &self.host.vips);
@@ -125,7 +136,6 @@ impl Director {
         self.add_vips(&added);
         self.backend.steering.retain(&self.registry.served());
         self.publish_or_log();
-        Ok(())
     }
 
     fn add_vips(&mut self, vips: &[Ipv4Addr]) {

@@ -171,7 +171,9 @@ impl Director {
 fn new_registry(config: &Config, host: &ResolvedHost) -> Result<Registry, DirectorError> {
     let mut registry = Registry::new(host.arms.iter().map(|interface| interface.mac).collect());
     registry.reserved = host.not_clients();
-    registry.apply(&config.rules(), &|_| api::Stats::default()).map_err(DirectorError::Rules)?;
+    let rules = config.rules();
+    registry.check_ids(&rules).map_err(DirectorError::Rules)?;
+    registry.apply(&rules, &|_| api::Stats::default());
     Ok(registry)
 }
 

@@ -80,10 +80,9 @@ impl Registry {
 
     /// Applies `rules`. Services and servers that stay keep their ids, states and counters.
     ///
-    /// # Errors
-    /// Of [`Registry::check_ids`]. Nothing has changed then.
-    pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) -> Result<(), Diagnostic> {
-        self.check_ids(rules)?;
+    /// # Panics
+    /// If [`Registry::check_ids`] refuses the rules.
+    pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) {
         let (vips, reachabilities) = (self.vips(), self.reachabilities());
         let known = Known { reachabilities: &reachabilities, totals };
         (self.timeouts, self.policy) = (rules.timeouts, rules.policy);
@@ -103,7 +102,6 @@ impl Registry {
         if !self.holders.is_empty() {
             self.exclude_holders();
         }
-        Ok(())
     }
 
     /// Releases the ids that no table refers to. To be called while no worker uses a snapshot older than the latest.
@@ -403,7 +401,7 @@ mod tests {
     fn with(services: &[VirtualService], own_macs: Vec<MacAddr>) -> Registry {
         let mut registry = Registry::new(own_macs);
         let rules = Rules { services: services.to_vec(), ..Rules::default() };
-        registry.apply(&rules, &|_| Stats::default()).unwrap();
+        registry.apply(&rules, &|_| Stats::default());
         registry
     }
 
@@ -474,7 +472,7 @@ mod tests {
         let none: TotalsOf<'_> = &|_| Stats::default();
         let mut all = registry.rules().services;
         all.iter_mut().for_each(|service| service.persistence = by(24));
-        registry.apply(&rules(&all), none).unwrap();
+        registry.apply(&rules(&all), none);
         for (service, server) in [(0, 0), (1, 2), (2, 3)] {
             bind(&templates, &registry, service, server);
         }
@@ -486,14 +484,14 @@ mod tests {
         all[0].persistence = Some(Persistence { timeout: Span::from_secs(1), prefix: 24 });
         all[1].persistence = by(32);
         all[2].servers.clear();
-        registry.apply(&rules(&all), none).unwrap();
+        registry.apply(&rules(&all), none);
         registry.release_ids(&loads, &templates);
         assert_eq!(kept(&registry), [1, 0, 1], "another netmask begins anew, another timeout does not");
         loads.remove(ServerId(3), true);
         registry.release_ids(&loads, &templates);
         assert_eq!(kept(&registry), [1, 0, 0]);
         all.remove(0);
-        registry.apply(&rules(&all), none).unwrap();
+        registry.apply(&rules(&all), none);
         assert_eq!(kept(&registry), [0, 0, 0]);
     }
 
@@ -505,11 +503,11 @@ mod tests {
         let mut all = registry.rules().services;
         all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
         all[1].persistence = all[2].persistence;
-        registry.apply(&rules(&all), none).unwrap();
+        registry.apply(&rules(&all), none);
         bind(&templates, &registry, 2, 3);
         bind(&templates, &registry, 1, 2);
         all[2].servers.clear();
-        registry.apply(&rules(&all), none).unwrap();
+        registry.apply(&rules(&all), none);
         for free in [false, false, true] {
             registry.release_ids(&loads, &templates);
             assert_eq!(registry.removed_servers.is_empty(), free);
@@ -525,11 +523,11 @@ mod tests {
         let mut all = registry.rules().services;
         all[2].persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
         loads.add(ServerId(3), true);
-        registry.apply(&rules(&all), none).unwrap();
+        registry.apply(&rules(&all), none);
         let before = registry.services[2].generation;
-        registry.apply(&rules(&all[..2]), none).unwrap();
+        registry.apply(&rules(&all[..2]), none);
         registry.release_ids(&loads, &templates);
-        registry.apply(&rules(&all), none).unwrap();
+        registry.apply(&rules(&all), none);
         assert_eq!(registry.services[2].id, ServiceId(2), "a connection has kept its number");
         assert_ne!(registry.services[2].generation, before);
     }
@@ -562,7 +560,7 @@ mod tests {
         assert_eq!(ids(&registry), [(0, vec![0, 1]), (1, vec![2]), (2, vec![3])]);
         loads.add(ServerId(0), true);
         let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
-        registry.apply(&rules(&without), none).unwrap();
+        registry.apply(&rules(&without), none);
         registry.release_ids(&loads, &templates());
         assert_eq!(ids(&registry), [(2, vec![3])]);
         assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Removed);
@@ -570,13 +568,13 @@ mod tests {
             service("192.0.2.9:80", &[("192.0.2.11", 1)]),
             service("192.0.2.1:80", &[("192.0.2.11", 1), ("192.0.2.10", 1)]),
         ];
-        registry.apply(&rules(&back), none).unwrap();
+        registry.apply(&rules(&back), none);
         // 0 and its server 0 were kept for the connection; 1, and servers 1 and 2, were free again.
         assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
         loads.remove(ServerId(0), true);
-        registry.apply(&rules(&[]), none).unwrap();
+        registry.apply(&rules(&[]), none);
         registry.release_ids(&loads, &templates());
-        registry.apply(&rules(&without), none).unwrap();
+        registry.apply(&rules(&without), none);
         assert_eq!(ids(&registry), [(0, vec![0])]);
     }
 
@@ -588,7 +586,7 @@ mod tests {
         registry.set_reachable(rip, MAC);
         let mut more = registry.rules();
         more.services.push(service("192.0.2.1:53", &[("192.0.2.10", 1), ("192.0.2.13", 1)]));
-        registry.apply(&more, &|_| Stats::default()).unwrap();
+        registry.apply(&more, &|_| Stats::default());
         let entry = registry.services.last().unwrap();
         let links: Vec<_> = entry.servers.iter().map(|server| server.reachability).collect();
         assert_eq!(
@@ -603,19 +601,19 @@ mod tests {
         let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
         let mut fewer = registry.rules();
         fewer.services[0].servers.remove(0);
-        registry.apply(&fewer, &counted(5)).unwrap();
+        registry.apply(&fewer, &counted(5));
         assert_eq!(registry.services[0].past.connections, 5);
         let mut again = fewer.clone();
         again.services[0].servers.push(server("192.0.2.10", 1));
-        registry.apply(&again, &counted(7)).unwrap();
+        registry.apply(&again, &counted(7));
         let of = |registry: &Registry| {
             let entry = &registry.services[0];
             (entry.past.connections, entry.servers.last().map(|server| server.baseline.connections))
         };
         assert_eq!(of(&registry), (0, Some(0)), "it goes on with all that it has counted");
-        registry.apply(&fewer, &counted(7)).unwrap();
+        registry.apply(&fewer, &counted(7));
         registry.release_ids(&Loads::new(9), &templates());
-        registry.apply(&again, &counted(8)).unwrap();
+        registry.apply(&again, &counted(8));
         assert_eq!(of(&registry), (7, Some(8)), "no connection has kept it");
         registry.zero(Some(registry.services[0].config.address), &counted(9));
         let entry = &registry.services[0];
@@ -631,13 +629,13 @@ mod tests {
         fewer.services[0].servers.remove(0);
         for zeroed in [true, false] {
             let mut registry = registry();
-            registry.apply(&fewer, &counted(5)).unwrap();
+            registry.apply(&fewer, &counted(5));
             if zeroed {
                 registry.zero(Some(service), &counted(6));
             } else {
-                registry.apply(&rules(&all.services[1..]), &counted(6)).unwrap();
+                registry.apply(&rules(&all.services[1..]), &counted(6));
             }
-            registry.apply(&all, &counted(7)).unwrap();
+            registry.apply(&all, &counted(7));
             let entry = registry.services.iter().find(|entry| entry.config.address == service).unwrap();
             let baseline = entry.find("192.0.2.10".parse().unwrap()).unwrap().baseline.connections;
             assert_eq!((entry.past.connections, baseline), (0, 7), "zeroed: {zeroed}");
@@ -655,7 +653,7 @@ mod tests {
             (ids.services.len(), ids.servers.get(&ServerId(3)).copied())
         };
         for rules in [&fewer, &rules(&fewer.services[..2])] {
-            registry.apply(rules, &|_| Stats::default()).unwrap();
+            registry.apply(rules, &|_| Stats::default());
             registry.release_ids(&loads, &templates());
             assert_eq!(named(&registry), (3, Some("192.0.2.10".parse().unwrap())));
         }

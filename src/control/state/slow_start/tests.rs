@@ -76,7 +76,7 @@ impl Service {
 
     fn with(mut self, second: u64, services: Vec<VirtualService>) -> Self {
         let rules = Rules { services, ..Rules::default() };
-        self.registry.apply(&rules, &|_| Stats::default()).unwrap();
+        self.registry.apply(&rules, &|_| Stats::default());
         self.parts(second);
         self
     }
@@ -84,7 +84,7 @@ impl Service {
     fn change(&mut self, second: u64, change: impl FnOnce(&mut VirtualService)) {
         let mut rules = self.registry.rules();
         change(&mut rules.services[0]);
-        self.registry.apply(&rules, &|_| Stats::default()).unwrap();
+        self.registry.apply(&rules, &|_| Stats::default());
         self.parts(second);
     }
 
