@@ -182,15 +182,20 @@ struct Counted {
     counters: Arc<WorkerCounters>,
 }
 
-/// The same servers for a TCP and a UDP service with these ports: one pool, one set of loads.
-fn forwarder(
+/// Settings of the services and their servers.
+struct Setup<'a> {
     scheduler: Scheduler,
-    weights: &[u16],
-    upper: &[u32],
+    weights: &'a [u16],
+    upper: &'a [u32],
     persistence: Option<Persistence>,
     reuse: u8,
+    /// Of the TCP service and the UDP service.
     ports: [u16; 2],
-) -> (Forwarder, Counted) {
+}
+
+/// The same servers for a TCP and a UDP service: one pool, one set of loads.
+fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
+    let Setup { scheduler, weights, upper, persistence, reuse, ports } = setup;
     let (loads, counters) =
         (Arc::new(Loads::new(weights.len())), Arc::new(WorkerCounters::new(weights.len(), 1)));
     let templates = Arc::new(Templates::new(1000, weights.len(), SEED));
@@ -269,7 +274,7 @@ proptest! {
             persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
         let wildcard = wildcard && persistence.is_some();
         let ports = if wildcard { [0, 0] } else { [80, 53] };
-        let (mut forwarder, counted) = forwarder(scheduler, &weights, &upper, persistence, reuse, ports);
+        let (mut forwarder, counted) = forwarder(Setup { scheduler, weights: &weights, upper: &upper, persistence, reuse, ports });
         let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
         let mut naive =

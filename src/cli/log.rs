@@ -42,7 +42,8 @@ pub(super) fn start(format: LogFormat) {
         tracing::warn!(
             asked,
             cause,
-            "RUST_LOG is not understood: set a level such as directrix=debug; using {DEFAULT}"
+            used = DEFAULT,
+            "RUST_LOG is not understood: set a level such as directrix=debug"
         );
     }
 }
@@ -62,7 +63,7 @@ fn directives(asked: &str) -> String {
 pub(super) fn report(format: LogFormat, what: &dyn Display) {
     match format {
         LogFormat::Text => eprintln!("{what}"),
-        LogFormat::Json => tracing::error!("{what}"),
+        LogFormat::Json => tracing::error!(error = %what, "directrix failed"),
     }
 }
 

@@ -69,8 +69,9 @@ fn others_read_and_change_nothing(backend: &str) {
         assert_eq!(listing.lines().count(), as_root.lines().count(), "{words}: {listing}");
     }
     let plan = director.ask_as(NOBODY, &format!("plan {}", director.config().display()));
-    let unjudged = "directrix: whether real servers are on-link is told only to those who may change\n";
-    assert_eq!(plan, (Some(0), "nothing would change\n".into(), unjudged.to_owned()));
+    let unchecked =
+        "directrix: not checked whether real servers are on-link: that needs permission to change\n";
+    assert_eq!(plan, (Some(0), "nothing would change\n".into(), unchecked.to_owned()));
 
     let before = director.ask("save");
     let refused = format!("user 65534 (nobody) may read but not change; {WORDS}");

@@ -80,7 +80,7 @@ impl Director {
                 self.log_sources(&before);
             }
             Err(error) => {
-                tracing::warn!(%error, "real servers are asked from the addresses that were there before");
+                tracing::warn!(%error, "re-reading the host's addresses failed: ARP requests keep the former ones");
             }
         }
         Ok(())

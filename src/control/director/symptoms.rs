@@ -142,7 +142,9 @@ impl Symptom {
             ),
             Self::Exceeded => Warning::new(
                 "ttl-exceeded",
-                format!("{count} frames dropped for want of time to live: see the log for what may be wrong"),
+                format!(
+                    "{count} frames dropped because their TTL expired: see the log for what may be wrong"
+                ),
             ),
             Self::Unfinished => Warning::new(
                 "unfinished-checksums",
@@ -165,7 +167,7 @@ impl Symptom {
             Self::Looped => log_loop(frames, scene),
             Self::Exceeded => tracing::warn!(
                 %interface, frames,
-                "frames dropped for want of time to live: more than traceroute sends; several directors may \
+                "frames dropped because their TTL expired: more than traceroute sends; several directors may \
                  have each other as real servers: look for a real server that runs directrix or IPVS"
             ),
             Self::Unfinished => tracing::error!(

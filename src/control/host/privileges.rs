@@ -77,7 +77,7 @@ impl Privileges {
         tracing::info!(user, capabilities_kept = names(&kept), "privileges dropped");
         for file in &self.files {
             if let Err(cause) = File::open(file) {
-                tracing::warn!(%cause, "{file} cannot be reloaded: let {} read it", user.unwrap_or("this user"));
+                tracing::warn!(file, user, %cause, "the configuration file cannot be reloaded: let this user read it");
             }
         }
         Ok(())

@@ -123,9 +123,10 @@ impl ControlSocket {
         let closed = self.closed();
         if access.others == ControlOthers::Read && !closed.is_empty() {
             let names: Vec<_> = closed.iter().map(|directory| directory.display().to_string()).collect();
-            let names = names.join(" ");
+            let remedy = format!("chmod o+x {}, or use --socket", names.join(" "));
             tracing::warn!(
-                "control_others = \"read\" has no effect: others cannot enter {names}; chmod o+x {names}, or use --socket"
+                remedy,
+                "control_others = \"read\" has no effect: others cannot enter the socket's directory"
             );
         }
         Ok(())

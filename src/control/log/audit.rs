@@ -136,7 +136,7 @@ pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>
 pub(in crate::control) fn reload_shared(origin: &Origin) {
     let Origin { via, program, .. } = origin;
     let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
-    tracing::info!(via, uid, user, pid, program, "the same reload was requested here as well");
+    tracing::info!(via, uid, user, pid, program, "reload merged with another one");
 }
 
 /// The first differences in one line.

@@ -27,7 +27,7 @@ impl Watchdog {
         let interval = sd_notify::watchdog_enabled();
         if let Some(interval) = interval.filter(|interval| *interval < 2 * rates::INTERVAL) {
             let least = 3 * rates::INTERVAL.as_secs();
-            tracing::warn!(?interval, "the watchdog interval is too short: set WatchdogSec={least} at least");
+            tracing::warn!(?interval, least, "the watchdog interval is too short: raise WatchdogSec");
         }
         Self { is_enabled: interval > Some(Duration::ZERO), ..Self::default() }
     }

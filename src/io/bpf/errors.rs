@@ -39,7 +39,7 @@ pub(super) fn load_error(interface: &str, error: &EbpfError) -> Diagnostic {
 }
 
 pub(super) fn program_error(interface: &Interface, error: ProgramError) -> Diagnostic {
-    tracing::debug!("the verifier on the program for {}: {error}", interface.name);
+    tracing::debug!(interface = %interface.name, %error, "the verifier refused the steering program");
     from_chain(format!("loading the steering program for {}", interface.name), &error)
 }
 

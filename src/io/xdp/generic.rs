@@ -12,14 +12,14 @@ pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
     let LowerInterfaces { names, leading_elsewhere } =
         lower_interfaces(interface.index).unwrap_or_else(|error| {
             let error = crate::sys::errno(&error);
-            warn!(interface = %name, error, "interfaces below it are unknown; switch GRO off there by hand");
+            warn!(interface = %name, error, "the lower interfaces are unknown: switch GRO off on them");
             LowerInterfaces::default()
         });
     for upper in &leading_elsewhere {
         warn!(
             interface = %upper,
-            "it lies on an interface in another network namespace; frames that are merged there are lost. \
-             There: ethtool -K INTERFACE gro off lro off"
+            "the lower interface is in another network namespace, and frames that GRO merges there are lost; \
+             there: ethtool -K INTERFACE gro off lro off"
         );
     }
     for name in std::iter::once(name).chain(&names) {
@@ -31,7 +31,8 @@ pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
 fn gro_off(name: &str) -> Option<GroOff> {
     GroOff::new(name).unwrap_or_else(|error| {
         let error = crate::sys::errno(&error);
-        warn!(interface = %name, error, "GRO cannot be switched off; do it: ethtool -K {name} gro off");
+        let remedy = format!("ethtool -K {name} gro off");
+        warn!(interface = %name, error, remedy, "GRO cannot be switched off");
         None
     })
 }
@@ -41,10 +42,10 @@ fn gro_off(name: &str) -> Option<GroOff> {
 fn warn_of_checksums(name: &str) {
     let is_virtio = ethtool::driver(name).is_some_and(|driver| driver == "virtio_net");
     if is_virtio && ethtool::receive_checksums(name) == Some(true) {
+        let remedy = format!("set backend = \"packet\", or try ethtool -K {name} rx off");
         warn!(
-            interface = %name,
-            "frames from guests of the same host have unfinished checksums here, and real servers will drop them: \
-             set backend = \"packet\", or try ethtool -K {name} rx off"
+            interface = %name, remedy,
+            "frames from guests of the same host have unfinished checksums, and real servers will drop them"
         );
     }
 }

@@ -72,7 +72,8 @@ pub fn open_with(plan: &PortPlan, ring_len: u32) -> Result<Opened<XdpPorts>, Dia
         let interface = &plan.interfaces[0].name;
         warn!(
             interface,
-            peer, "frames of the peer's host have unfinished checksums: ethtool -K {peer} tx off"
+            remedy = format!("ethtool -K {peer} tx off"),
+            "frames of the veth peer's host have unfinished checksums"
         );
     }
     open_in(plan, ring_len, AllowedModes::Any)
