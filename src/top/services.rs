@@ -202,7 +202,9 @@ pub(super) fn details(member: &ServiceLine<'_>) -> Vec<String> {
 
 fn about_server(member: &ServiceLine<'_>, server: &api::Server) -> [String; 2] {
     let mac = server.mac.as_ref().map_or(String::new(), |mac| format!(" at {mac}"));
-    let ramp = server.ramp.map_or(String::new(), |part| format!(", {part} % of its weight counts so far"));
+    let slow_start = server
+        .slow_start_percent
+        .map_or(String::new(), |part| format!(", {part} % of its weight counts so far"));
     let limits = match (server.upper_threshold, server.lower_threshold) {
         (0, _) => "no thresholds".to_owned(),
         (upper, lower) => format!("thresholds {lower} to {upper}"),
@@ -213,7 +215,7 @@ fn about_server(member: &ServiceLine<'_>, server: &api::Server) -> [String; 2] {
         percent(member.weight_share())
     );
     [
-        format!("{}: {}{mac}{ramp}", server.address, server.state),
+        format!("{}: {}{mac}{slow_start}", server.address, server.state),
         format!("{shares}; {limits}, {} persistent", server.persistent),
     ]
 }
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn slow_start_is_shown() {
-        let starting = api::Server { ramp: Some(35), ..server("10.0.0.2:80", 1, 0) };
+        let starting = api::Server { slow_start_percent: Some(35), ..server("10.0.0.2:80", 1, 0) };
         let services = [service("192.0.2.10:80", vec![server("10.0.0.1:80", 1, 9), starting])];
         let head = |at: usize| details(&rows(&services, SortOrder::default())[at])[0].clone();
         assert_eq!(head(1), "10.0.0.1:80: reachable at 02:00:00:00:00:01");

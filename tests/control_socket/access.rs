@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The user `nobody` and the group `nogroup`, on Debian and most other systems.
-const NOBODY: u32 = 65534;
-/// A group that is nobody's but for these tests, as the kernel needs no name.
+/// User and group 65534, without privileges on Debian and most other systems.
+const UNPRIVILEGED: u32 = 65534;
+/// The control group of these tests. It has no name, which the kernel does not need.
 const OPERATORS: u32 = 4711;
-/// A user that has no name.
+/// A user without a name.
 const NAMELESS: u32 = 4712;
 
 const GETS: [&str; 9] = [
@@ -41,7 +41,7 @@ fn access(others: ControlOthers) -> Access {
     Access { group: Some((OPERATORS, "operators".into())), others }
 }
 
-/// A director that answers, and how often it has been asked to change something.
+/// Starts a director that answers, with the number of its change requests.
 fn director(access: &Access) -> (Director, Arc<AtomicUsize>) {
     let (answers, changes) = (answers(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&changes);
@@ -54,7 +54,7 @@ fn director(access: &Access) -> (Director, Arc<AtomicUsize>) {
     (director, changes)
 }
 
-/// A connection made by a thread that has become that user, without a capability, and has ended.
+/// Connects on a thread that changes to `user`, drops its capabilities, and ends.
 fn connect_as(socket: &Path, user: u32, group: u32, groups: &[u32]) -> io::Result<UnixStream> {
     let connect = || {
         // SAFETY: the list is readable for as many gid_t as it is said to have; the others take numbers only. These
@@ -100,8 +100,8 @@ fn root_and_members_of_the_group_change_whatever_others_may() {
         let socket = director.socket();
         let people = [
             ("root", 0, 0, vec![]),
-            ("primary group", NOBODY, OPERATORS, vec![]),
-            ("supplementary group", NOBODY, NOBODY, vec![5, OPERATORS, 7]),
+            ("primary group", UNPRIVILEGED, OPERATORS, vec![]),
+            ("supplementary group", UNPRIVILEGED, UNPRIVILEGED, vec![5, OPERATORS, 7]),
             ("the last of many groups", NAMELESS, NAMELESS, (OPERATORS - 300..=OPERATORS).collect()),
         ];
         for (number, (who, user, group, groups)) in people.iter().enumerate() {
@@ -119,7 +119,7 @@ fn root_and_members_of_the_group_change_whatever_others_may() {
 fn others_read_everything_and_each_change_is_refused() {
     let (director, changes) = director(&access(ControlOthers::Read));
     let socket = director.socket();
-    let nobody = || connect_as(&socket, NOBODY, NOBODY, &[NOBODY, 0]).unwrap();
+    let nobody = || connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[UNPRIVILEGED, 0]).unwrap();
     for path in GETS {
         let read = ask(nobody(), &request("GET", path, ""));
         assert!(read.starts_with("HTTP/1.1 200 "), "{path}: {read}");
@@ -154,14 +154,15 @@ fn others_read_everything_and_each_change_is_refused() {
 fn others_may_do_nothing_even_past_the_files_mode() {
     let (director, changes) = director(&access(ControlOthers::Nothing));
     let socket = director.socket();
-    let outside = connect_as(&socket, NOBODY, NOBODY, &[]).unwrap_err();
+    let outside = connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[]).unwrap_err();
     assert_eq!(outside.kind(), ErrorKind::PermissionDenied);
     set_permissions(&socket, Permissions::from_mode(0o666)).unwrap(); // a mode that was opened by hand
     let words = r#"{"error":"user 65534 (nobody) may neither read nor change; root and members of group operators may: use sudo, or join that group and log in again","code":"no-access"}"#;
     let gets = GETS.map(|path| ("GET", path, ""));
     for (method, path, body) in gets.into_iter().chain([CHANGE, ("POST", path::RELOAD, ""), ("GET", "/", "")])
     {
-        let refused = ask(connect_as(&socket, NOBODY, NOBODY, &[]).unwrap(), &request(method, path, body));
+        let refused =
+            ask(connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[]).unwrap(), &request(method, path, body));
         assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{method} {path}: {refused}");
         assert!(refused.ends_with(words), "{method} {path}: {refused}");
     }
@@ -173,13 +174,16 @@ fn others_may_do_nothing_even_past_the_files_mode() {
 #[test]
 fn rights_are_those_of_the_connecting_process() {
     let (director, changes) = director(&Access { group: None, others: ControlOthers::Read });
-    let refused = change(connect_as(&director.socket(), NOBODY, OPERATORS, &[]).unwrap());
+    let refused = change(connect_as(&director.socket(), UNPRIVILEGED, OPERATORS, &[]).unwrap());
     assert!(refused.contains("root may: use sudo, or set control_group in [director]"), "{refused}");
     assert_eq!(changes.load(Ordering::Relaxed), 0);
     let of_root = Mutex::new(Some(UnixStream::connect(director.socket()).unwrap()));
     let by_nobody = || {
         // SAFETY: takes numbers only, and concerns the calling thread, which ends with this closure.
-        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) }, 0);
+        assert_eq!(
+            unsafe { libc::syscall(libc::SYS_setresuid, UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED) },
+            0
+        );
         change(of_root.lock().unwrap().take().unwrap())
     };
     let changed = std::thread::scope(|scope| scope.spawn(by_nobody).join().unwrap());
@@ -190,7 +194,7 @@ fn rights_are_those_of_the_connecting_process() {
 fn readers_cannot_keep_those_out_who_may_change() {
     let (director, changes) = director(&access(ControlOthers::Read));
     let socket = director.socket();
-    let nobody = || connect_as(&socket, NOBODY, NOBODY, &[]).unwrap();
+    let nobody = || connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[]).unwrap();
     let begun = Instant::now();
     let mut idle: Vec<_> = (0..READERS_MAX).map(|_| nobody()).collect();
     let turned_away = ask(nobody(), &request("GET", path::DROPS, ""));
@@ -198,7 +202,7 @@ fn readers_cannot_keep_those_out_who_may_change() {
         format!("{READERS_MAX} clients without the right to change are being served; try again later");
     assert!(turned_away.starts_with("HTTP/1.1 503 ") && turned_away.contains(&words), "{turned_away}");
     idle.extend((0..CLIENTS_MAX).map(|_| nobody())); // more than there is room for, too
-    let member = connect_as(&socket, NOBODY, OPERATORS, &[]).unwrap();
+    let member = connect_as(&socket, UNPRIVILEGED, OPERATORS, &[]).unwrap();
     assert!(change(member).starts_with("HTTP/1.1 200 "));
     assert!(get(&socket, path::DROPS).starts_with("HTTP/1.1 200 "));
     assert!(

@@ -47,11 +47,11 @@ fn a_server_that_is_added_gets_little_in_its_first_second(backend: &str) {
         let first = share(&director, Duration::from_secs(1));
         let early = web(&client);
         assert_eq!(early.servers[1].weight, 1);
-        assert!(early.servers[1].ramp.is_some_and(|percent| percent < 50), "{early:?}");
+        assert!(early.servers[1].slow_start_percent.is_some_and(|percent| percent < 50), "{early:?}");
         sleep(Duration::from_secs(SLOW_START));
         let later = share(&director, Duration::from_secs(2));
-        assert_eq!(web(&client).servers[1].ramp, None);
-        println!("{first:.3} of the connections in the first second, {later:.3} after the ramp");
+        assert_eq!(web(&client).servers[1].slow_start_percent, None);
+        println!("{first:.3} of the connections in the first second, {later:.3} after the slow start");
         assert!(first < 0.25 && (0.4..0.6).contains(&later), "{first:.3}, then {later:.3}");
         load.join().unwrap();
     });

@@ -159,7 +159,7 @@ fn server(address: &str) -> Server {
         address: address.parse().unwrap(),
         forwarding: Forwarding::Local,
         weight: 65_535,
-        ramp: None,
+        slow_start_percent: None,
         upper_threshold: 0,
         lower_threshold: 0,
         active: u32::MAX,

@@ -1,4 +1,4 @@
-//! What the control socket says: plain data, shared by the server and the command line.
+//! Wire types of the control socket: plain data, shared by the server and the command line.
 //!
 //! HTTP over a Unix socket, JSON bodies: the paths of [`path`]. Connections come as JSON lines, since there
 //! may be a million of them, and the configuration as TOML; every other body is one JSON value, and an
@@ -12,8 +12,7 @@ use crate::model::{Diagnostic, ServiceAddress};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// What can be asked for. The version is part of the path: a change that old clients would
-/// misread gets a new one.
+/// Request paths. The version is part of the path: a change that old clients would misread gets a new version.
 pub mod path {
     /// [`super::Services`].
     pub const SERVICES: &str = "/v1/services";
@@ -27,14 +26,15 @@ pub mod path {
     pub const CHANGES: &str = "/v1/changes";
     /// The running configuration as a file's text.
     pub const CONFIG: &str = "/v1/config";
-    /// Asks the director to read its file again.
+    /// Reloads the configuration file.
     pub const RELOAD: &str = "/v1/reload";
-    /// Takes a [`super::Draft`], and has it judged as a reload would judge it: a [`super::Plan`]. A path of
-    /// its own: a director that did not know it must not take the question for a reload.
+    /// Takes a [`super::Draft`], evaluates it as a reload would, and answers with a [`super::Plan`].
+    ///
+    /// A path of its own, so that an older director does not take the request for a reload.
     pub const PLAN: &str = "/v1/plan";
     /// [`crate::control::director::status::Status`].
     pub const STATUS: &str = "/v1/status";
-    /// "ok" with status 200, or what ails the director with 503.
+    /// "ok" with status 200, or the health problems with status 503.
     pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].
     pub const TIMEOUTS: &str = "/v1/timeouts";
@@ -57,44 +57,44 @@ pub(in crate::control) fn user_agent(command: &str) -> String {
     format!("{COMMAND_AGENT}{command}/{}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What calls itself so in the header `server` of every answer, with its version: "directrix/0.1.0".
+/// The `Server` header of every response: program and version, as in "directrix/0.1.0".
 pub const SERVER: &str = concat!("directrix/", env!("CARGO_PKG_VERSION"));
 
-/// [`Problem::code`] of an answer 403 to somebody who may read, but not change.
+/// [`Problem::code`] of a 403 response to a user with read access only.
 pub const READ_ONLY: &str = "read-only";
-/// [`Problem::code`] of an answer 403 to somebody who may do nothing.
+/// [`Problem::code`] of a 403 response to a user without access.
 pub const NO_ACCESS: &str = "no-access";
 
-/// A configuration file that is not the director's, with those that it includes.
+/// A configuration file other than the director's, with its included files.
 pub type Draft = crate::model::Sources;
 
-/// What a reload would make of a file.
+/// Result of a reload of a file, evaluated without applying it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// A line for each difference.
     pub changes: Vec<String>,
-    /// Keys of `[director]` that differ and need a new start.
+    /// Keys of `[director]` that differ and require a restart.
     pub restarts: Vec<String>,
-    /// Why all of it would be refused; `None` if it would not be.
+    /// Reason for which the reload would be refused; `None` if it would be applied.
     pub refusal: Option<String>,
 }
 
-/// The answer to `POST /v1/changes`.
+/// The response to `POST /v1/changes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
-    /// A line for each thing that became different, as in [`Plan::changes`].
+    /// A line for each difference, as in [`Plan::changes`].
     pub changes: Vec<String>,
 }
 
-/// The body of every answer that is no success.
+/// The body of every error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What is wrong, for a person.
+    /// Error message.
     pub error: String,
-    /// What is wrong, for a program: [`READ_ONLY`], [`NO_ACCESS`], or [`crate::model::DiagnosticKind::code`].
+    /// Error code: [`READ_ONLY`], [`NO_ACCESS`], or [`crate::model::DiagnosticKind::code`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Which request of a list it was, counted from 0.
+    /// Index of the request at fault in a list, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<usize>,
 }
@@ -109,9 +109,9 @@ impl From<&Diagnostic> for Problem {
 /// `GET /v1/services`: every virtual service with its real servers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Services {
-    /// Capacity of the connection table.
+    /// Capacity of the flow tables of all workers.
     pub capacity: u64,
-    /// The client side first.
+    /// Client side first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
     /// In ipvsadm's order: family, protocol, address, port.
@@ -127,7 +127,7 @@ pub struct Interface {
     pub up: bool,
 }
 
-/// A virtual service as it stands.
+/// A virtual service with its present state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// Protocol, VIP and port.
@@ -141,10 +141,10 @@ pub struct Service {
     /// Binds a client to the server that it got first.
     #[serde(default)]
     pub persistence: Option<Persistence>,
-    /// Every datagram is scheduled by itself.
+    /// Schedules every datagram by itself.
     #[serde(default)]
     pub one_packet: bool,
-    /// Seconds until the whole weight of a server that comes counts; `None` if it does at once.
+    /// Duration of a slow start in seconds; `None` without slow start.
     #[serde(default)]
     pub slow_start: Option<u32>,
     /// "serving", "probing", or "standby: " and the station that has the VIP.
@@ -156,23 +156,23 @@ pub struct Service {
     pub stats: Stats,
     /// Averages.
     pub rates: Rates,
-    /// By address and port.
+    /// Sorted by address and port.
     pub servers: Vec<Server>,
 }
 
-/// How a service binds clients to servers.
+/// Persistence of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Persistence {
-    /// How long a client stays bound after its last connection, in seconds.
+    /// Timeout of a template after the client's last connection, in seconds.
     pub timeout: u32,
-    /// Clients that share so many leading address bits count as one: 32 or 128 for each by itself.
+    /// Prefix length by which clients share a template; 32 or 128 for one client each.
     pub prefix: u8,
-    /// What else tells clients apart: "sip".
+    /// Persistence engine: "sip".
     #[serde(default)]
     pub engine: Option<String>,
 }
 
-/// How packets reach a real server.
+/// Packet forwarding method, as ipvsadm names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Forwarding {
@@ -183,23 +183,23 @@ pub enum Forwarding {
     Tunnel,
     /// Network address translation.
     Masq,
-    /// The director itself answers.
+    /// Local delivery on the director.
     Local,
 }
 
-/// A real server of a service as it stands.
+/// A real server of a service with its present state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     /// RIP and port.
     pub address: SocketAddr,
-    /// How packets reach it.
+    /// Forwarding method.
     #[serde(default)]
     pub forwarding: Forwarding,
     /// Configured weight.
     pub weight: u16,
-    /// While it starts slowly: how much of its weight counts, in percent.
+    /// Effective part of its weight during a slow start, in percent.
     #[serde(default)]
-    pub ramp: Option<u8>,
+    pub slow_start_percent: Option<u8>,
     /// Connections at which it counts as overloaded; 0 for never.
     #[serde(default)]
     pub upper_threshold: u32,
@@ -210,11 +210,11 @@ pub struct Server {
     pub active: u32,
     /// Inactive connections.
     pub inactive: u32,
-    /// Bindings of clients to it.
+    /// Templates that name it.
     #[serde(default)]
     pub persistent: u32,
     /// "reachable", "resolving", "unreachable", "draining", or "claims_vip" for one that answers ARP for
-    /// the VIP and gets no new connections therefore.
+    /// the VIP and therefore gets no new connections.
     pub state: String,
     /// MAC address, once known.
     pub mac: Option<String>,
@@ -256,7 +256,7 @@ impl std::ops::Add for Stats {
 impl std::ops::Sub for Stats {
     type Output = Self;
 
-    /// What has been counted since `earlier`, of counts that never fall.
+    /// Returns the increase since `earlier`. The counters are monotonic.
     fn sub(self, earlier: Self) -> Self {
         Self {
             connections: self.connections - earlier.connections,
@@ -299,21 +299,21 @@ pub struct Connection {
     pub server: SocketAddr,
 }
 
-/// One entry of `GET /v1/drops`: every reason, also those with none.
+/// One entry of `GET /v1/drops`, which has every reason, also with a count of 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {
     /// Its name.
     pub reason: String,
     /// Frames, all workers together.
     pub frames: u64,
-    /// What it means.
+    /// Explanation.
     pub explanation: String,
 }
 
 /// One entry of `GET /v1/workers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
-    /// Counted from 0.
+    /// Worker number, from 0.
     pub worker: usize,
     /// The core that it is pinned to; `None` if pinning was refused.
     pub core: Option<usize>,

@@ -3,10 +3,10 @@
 use crate::model::ServiceAddress;
 use serde::{Deserialize, Serialize};
 
-/// What runs, how well, and what needs attention.
+/// Status report of the director.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The running program's.
+    /// Version of the running program.
     pub version: String,
     /// Process id, in the director's pid namespace.
     pub pid: u32,
@@ -14,9 +14,9 @@ pub struct Status {
     pub started: u64,
     /// Seconds since then.
     pub uptime: u64,
-    /// Whether it has claimed or refused each VIP, and each real server has answered or not.
+    /// True once no VIP is being probed and no real server resolved.
     pub ready: bool,
-    /// What carries the frames.
+    /// Backend.
     pub backend: Backend,
     /// Number of workers.
     pub workers: usize,
@@ -32,20 +32,20 @@ pub struct Status {
     pub services: Vec<ServiceSummary>,
     /// Reasons for which frames were dropped, the most frequent first; none without frames.
     pub drops: Vec<DropCount>,
-    /// The configuration file beside what runs.
+    /// The configuration file compared with the running configuration.
     pub file: FileStatus,
     /// The last reload; `None` if there was none since the start.
     pub reload: Option<Reload>,
-    /// What needs attention; empty if all is well.
+    /// Conditions that need attention; empty if there are none.
     pub warnings: Vec<Warning>,
 }
 
-/// What carries the frames.
+/// Backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
     /// "xdp" or "packet".
     pub name: String,
-    /// Why it was chosen.
+    /// Reason for the choice.
     pub reason: String,
 }
 
@@ -58,7 +58,7 @@ pub struct Interface {
     pub mac: String,
 }
 
-/// A VIP and what has become of the claim to it.
+/// A VIP with the state of its claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vip {
     /// Its address.
@@ -77,7 +77,7 @@ pub struct ServiceSummary {
     pub available: usize,
     /// All real servers.
     pub servers: usize,
-    /// What keeps the others from new connections, in words.
+    /// Reasons for which the other servers take no new connections.
     pub detail: String,
 }
 
@@ -90,42 +90,42 @@ pub struct DropCount {
     pub frames: u64,
 }
 
-/// The configuration file beside what runs.
+/// The configuration file compared with the running configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStatus {
-    /// Why the file cannot be used: a restart would fail.
+    /// Error of a file that cannot be used: a restart would fail.
     pub error: Option<String>,
-    /// A line for each difference from the file to what runs: `+` runs and is not in the file. A restart or a reload
-    /// would undo them.
+    /// A line for each difference from the file to the running configuration; `+` marks an addition to the file. A
+    /// restart or a reload would undo them.
     pub unsaved: Vec<String>,
-    /// Keys of `[director]` that differ and need a new start.
+    /// Keys of `[director]` that differ and require a restart.
     pub restarts: Vec<String>,
 }
 
-/// How a reload went.
+/// The outcome of a reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {
-    /// When, in seconds since 1970.
+    /// Time in seconds since 1970.
     pub at: u64,
-    /// Who asked for it first, in words.
+    /// Origin of the first request for it.
     pub by: String,
     /// Differences that were applied.
     pub changes: usize,
-    /// Why nothing was.
+    /// Error of a refused reload.
     pub error: Option<String>,
 }
 
-/// Something that needs attention.
+/// A condition that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// For programs: "no-server", "vip-taken" and so on.
+    /// Code: "no-server", "vip-taken" and so on.
     pub code: String,
-    /// For people.
+    /// Message.
     pub text: String,
 }
 
 impl Warning {
-    /// A warning of a kind.
+    /// Creates a warning with `code`.
     #[must_use]
     pub fn new(code: &str, text: impl Into<String>) -> Self {
         Self { code: code.into(), text: text.into() }

@@ -1,5 +1,4 @@
-//! What a client may ask to be changed: the body of `POST /v1/changes`, a list that is carried out as a
-//! whole or not at all.
+//! Change requests: the body of `POST /v1/changes`, a list that is applied as a whole or not at all.
 
 use crate::model::{
     self, Change, Diagnostic, DiagnosticKind, RealServer, Rules, Scheduler, SchedulerFlags, ServiceAddress,
@@ -10,34 +9,34 @@ use crate::wire::{MacAddr, Protocol};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The longest timeout or deadline, in seconds: what a [`Span`] keeps.
+/// Longest timeout or deadline in seconds, by the range of [`Span`].
 pub use crate::model::SECONDS_MAX;
 
-/// One step.
+/// A single change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ChangeRequest {
     /// `ipvsadm -A`
     AddService {
-        /// Its address.
+        /// Service.
         #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
-        /// The rest of it.
+        /// Settings.
         #[serde(default)]
         settings: ServiceSettings,
     },
-    /// `ipvsadm -E`: what is not given gets its default, but for the slow start, which stays.
+    /// `ipvsadm -E`: a missing setting gets its default, except the slow start, which stays.
     EditService {
-        /// Which.
+        /// Service.
         #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
-        /// What it becomes.
+        /// New settings.
         #[serde(default)]
         settings: ServiceSettings,
     },
     /// `ipvsadm -D`
     DeleteService {
-        /// Which.
+        /// Service.
         #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
     },
@@ -45,46 +44,46 @@ pub enum ChangeRequest {
     Clear {},
     /// `ipvsadm -a`
     AddServer {
-        /// Whose.
+        /// Service.
         #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
-        /// The rest of it.
+        /// Settings.
         #[serde(default)]
         settings: ServerSettings,
     },
-    /// `ipvsadm -e`: what is not given gets its default, but for the MAC address, which stays.
+    /// `ipvsadm -e`: a missing setting gets its default, except the MAC address, which stays.
     EditServer {
-        /// Whose.
+        /// Service.
         #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
-        /// What it becomes.
+        /// New settings.
         #[serde(default)]
         settings: ServerSettings,
     },
     /// `ipvsadm -d`
     DeleteServer {
-        /// Whose.
+        /// Service.
         #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
     },
-    /// No new connections for a server, which is removed once it has none any more.
+    /// Quiesces a server, and removes it once its connections are over.
     Drain {
-        /// Whose.
+        /// Service.
         #[serde(deserialize_with = "strictly")]
         service: ServiceAddress,
         /// RIP.
         server: IpAddr,
-        /// Seconds after which it is removed all the same.
+        /// Seconds after which it is removed with its connections.
         #[serde(default)]
         deadline: Option<u32>,
     },
-    /// `ipvsadm --set`, in seconds; 0, or nothing, leaves one as it is.
+    /// `ipvsadm --set`, in seconds; 0 or a missing value leaves a timeout as it is.
     SetTimeouts {
         /// TCP ESTABLISHED.
         #[serde(default)]
@@ -98,13 +97,13 @@ pub enum ChangeRequest {
     },
     /// `ipvsadm -Z`
     Zero {
-        /// Which; all if none is named.
+        /// Service; all services if `None`.
         #[serde(default, deserialize_with = "strictly_if_any")]
         service: Option<ServiceAddress>,
     },
 }
 
-/// A virtual service but for its address.
+/// Settings of a virtual service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSettings {
@@ -116,29 +115,28 @@ pub struct ServiceSettings {
     pub persistence: Option<Persistence>,
     /// Schedules every datagram by itself.
     pub one_packet: bool,
-    /// Seconds until the whole weight of a server that comes counts; 0: it does at once.
+    /// Duration of a slow start in seconds; 0 ends it.
     pub slow_start: Option<u32>,
 }
 
-/// How a service is to bind clients to servers: ipvsadm's `-p` and `-M`.
+/// Requested persistence: ipvsadm's `-p` and `-M`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Persistence {
-    /// How long a client stays bound after its last connection, in seconds.
+    /// Timeout of a template after the client's last connection, in seconds.
     pub timeout: u32,
-    /// Clients that share so many leading address bits count as one; 32, each by itself, if neither this nor
-    /// `netmask` is given.
+    /// Prefix length by which clients share a template; 32 if neither this nor `netmask` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<u8>,
-    /// The same as a mask, as the configuration file has it. Not with `prefix`.
+    /// The prefix as a mask, as in the configuration file. Excludes `prefix`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netmask: Option<Ipv4Addr>,
-    /// What else shall tell clients apart: none is known.
+    /// Persistence engine; none is supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
 }
 
-/// A real server but for its address.
+/// Settings of a real server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
@@ -203,10 +201,10 @@ pub struct ChangeRefused {
 }
 
 impl ChangeRequest {
-    /// Does to `rules` what is asked for, as far as it is about them.
+    /// Applies the change to `rules`; requests that concern no rule leave them as they are.
     ///
     /// # Errors
-    /// [`Diagnostic`]; the rules are as they were.
+    /// [`Diagnostic`]; the rules are unchanged.
     pub fn apply(&self, rules: &mut Rules) -> Result<(), Diagnostic> {
         if let Some(change) = self.change(rules)? {
             rules.change(&change)?;
@@ -214,7 +212,7 @@ impl ChangeRequest {
         Ok(())
     }
 
-    /// A line, as those of [`model::Difference`], for what it does besides changing rules.
+    /// Returns a line, in the form of [`model::Difference`], for the effect beyond the rules.
     #[must_use]
     pub fn beyond_rules(&self) -> Option<String> {
         match self {
@@ -228,7 +226,7 @@ impl ChangeRequest {
         }
     }
 
-    /// Whether what comes of it has `culprit`, as it is, because of this.
+    /// Returns true if this request introduces `culprit` into the rules.
     #[must_use]
     pub fn introduces(&self, culprit: Subject) -> bool {
         match (self, culprit) {
@@ -362,7 +360,7 @@ impl ServerSettings {
         Ok(RealServer { address, weight: Weight(self.weight), mac, upper_threshold, lower_threshold })
     }
 
-    /// As `ip_vs_add_dest` and `ip_vs_edit_dest` (net/netfilter/ipvs/ip_vs_ctl.c) judge them.
+    /// Checks the thresholds as `ip_vs_add_dest` and `ip_vs_edit_dest` do (net/netfilter/ipvs/ip_vs_ctl.c).
     fn thresholds(&self) -> Result<(), Diagnostic> {
         let Self { lower_threshold: lower, upper_threshold: upper, .. } = *self;
         if lower <= upper {
@@ -388,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_has_ipvsadms_default_and_what_is_unknown_is_refused() {
+    fn missing_settings_get_defaults_and_unknown_are_refused() {
         let service = r#""service": {"protocol": "tcp", "address": "192.0.2.1:80"}"#;
         let added = read(&format!(r#"{{"do": "add-server", {service}, "server": "192.0.2.9"}}"#)).unwrap();
         let settings = ServerSettings { weight: 1, upper_threshold: 0, lower_threshold: 0, mac: None };
@@ -397,7 +395,7 @@ mod tests {
             added,
             ChangeRequest::AddServer { service: address, server: [192, 0, 2, 9].into(), settings }
         );
-        for (json, complaint) in [
+        for (json, message) in [
             (r#"{"do": "clear", "x": 1}"#.to_owned(), "unknown field `x`"),
             (format!(r#"{{"do": "delete-service", {service}, "x": 1}}"#), "unknown field `x`"),
             (format!(r#"{{"do": "add-service", {service}, "settings": {{"x": 1}}}}"#), "unknown field `x`"),
@@ -420,7 +418,7 @@ mod tests {
             (r#"{"do": "add-service"}"#.to_owned(), "missing field `service`"),
         ] {
             let error = read(&json).unwrap_err().to_string();
-            assert!(error.starts_with(complaint), "{json}: {error}");
+            assert!(error.starts_with(message), "{json}: {error}");
         }
         assert_eq!(read(r#"{"do": "clear"}"#).unwrap(), ChangeRequest::Clear {});
         let set = read(r#"{"do": "set-timeouts", "udp": 9}"#).unwrap();
@@ -431,29 +429,29 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_told_apart_by_a_prefix_or_a_netmask() {
+    fn persistence_takes_a_prefix_or_a_netmask() {
         let asked = |json: &str| persistence(&serde_json::from_str(json).unwrap());
         let got = |json: &str| asked(json).map(|got| (got.timeout.secs(), got.prefix)).unwrap();
         assert_eq!(got("{}"), (360, 32));
         assert_eq!(got(r#"{"prefix": 24}"#), (360, 24));
         assert_eq!(got(r#"{"timeout": 10, "netmask": "255.255.240.0"}"#), (10, 20));
         assert_eq!(got(r#"{"netmask": "255.255.255.255"}"#), (360, 32));
-        for (json, complaint) in [
+        for (json, message) in [
             (r#"{"prefix": 24, "netmask": "255.255.255.0"}"#, "both prefix and netmask; leave out one"),
             (r#"{"netmask": "255.0.255.0"}"#, "netmask 255.0.255.0 has gaps; write"),
             (r#"{"engine": "sip"}"#, "no persistence engine \"sip\"; leave it out"),
         ] {
             let error = asked(json).unwrap_err().to_string();
-            assert!(error.contains(complaint), "{json}: {error}");
+            assert!(error.contains(message), "{json}: {error}");
         }
-        // What an older director wants of a newer client, and nothing that it does not know.
+        // An older director refuses fields that it does not know.
         let sent =
             serde_json::to_string(&Persistence { prefix: Some(32), ..Persistence::default() }).unwrap();
         assert_eq!(sent, r#"{"timeout":360,"prefix":32}"#);
     }
 
     #[test]
-    fn thresholds_are_judged_as_ipvs_does_it() {
+    fn thresholds_are_checked_as_by_ipvs() {
         let service = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let server: IpAddr = [192, 0, 2, 9].into();
         let settings = ServerSettings { lower_threshold: 5, ..ServerSettings::default() };
@@ -471,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried_out_is_refused_by_code_and_changes_nothing() {
+    fn refused_request_has_a_code_and_changes_nothing() {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let rip: IpAddr = [192, 0, 2, 9].into();
         let server = |settings| ChangeRequest::AddServer { service: address, server: rip, settings };

@@ -1,4 +1,4 @@
-//! The client for those who can wait.
+//! The blocking client.
 
 use super::api::{self, Draft, Plan};
 use super::{ChangeRequest, Client, ClientError, Config};
@@ -6,7 +6,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// A [`Client`] for programs without a runtime: every call waits for its answer.
+/// A [`Client`] for programs without a runtime: every call blocks until its response.
 #[derive(Debug)]
 pub struct Blocking {
     client: Client,

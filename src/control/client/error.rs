@@ -1,4 +1,4 @@
-//! What can go wrong when a director is asked, in a user's words.
+//! Errors of requests to a director, with messages for the user.
 
 use crate::control::api::{self, BODY_MAX, SOCKET_PATH_MAX};
 use std::path::PathBuf;
@@ -7,44 +7,44 @@ use std::time::Duration;
 /// Timeout of each step of an exchange: connection, start of the response, each further part of it.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why the director's answer could not be had.
+/// Failure of a request to a director.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No socket there, or nobody listens on it.
+    /// There is no socket, or no process listens on it.
     #[error(
         "no director is running at {}; start one with `directrix run`, or name its socket with --socket or \
          DIRECTRIX_SOCKET", .0.display()
     )]
     NotRunning(PathBuf),
-    /// Nobody listens there, and yet this host has a director.
+    /// No process listens on the socket, but this host has a director.
     #[error(
         "no director answers at {}, though one serves an interface of this host: name its socket with --socket or \
          DIRECTRIX_SOCKET; if the file was deleted, the director makes it again within seconds", .0.display()
     )]
     Elsewhere(PathBuf),
-    /// What is there is something else.
+    /// The file is not a socket.
     #[error(
         "{} is not a socket; name the director's with --socket or DIRECTRIX_SOCKET", .0.display()
     )]
     NoSocket(PathBuf),
-    /// The director ended while it was asked.
+    /// The director ended during the request.
     #[error("the director at {} has ended before its answer was whole; see its log", .0.display())]
     Ended(PathBuf),
-    /// More at once than a director takes.
+    /// The request is larger than [`BODY_MAX`].
     #[error(
         "this is {} bytes of changes, and a director takes at most {} MiB at once; divide it", .0, BODY_MAX >> 20
     )]
     TooMuch(usize),
-    /// No socket can have that path.
+    /// The path is longer than [`SOCKET_PATH_MAX`].
     #[error(
         "the socket path {} has {} bytes, the system allows {SOCKET_PATH_MAX}; name the director's with --socket or \
          DIRECTRIX_SOCKET", .0.display(), .0.as_os_str().len()
     )]
     TooLong(PathBuf),
-    /// The socket is there for others.
+    /// The file's mode forbids access to the socket.
     #[error("Permission denied (you must be root) for {}", .0.display())]
     Permission(PathBuf),
-    /// The director is of another version, and this one does not understand it, or is not understood.
+    /// The director's version is incompatible with the client's.
     #[error(
         "the director at {} is {theirs}, this is {}, and {what}; use the binary that it was started from, or start \
          it anew if it has been upgraded", .socket.display(), api::SERVER
@@ -52,44 +52,44 @@ pub enum ClientError {
     Version {
         /// The director's socket.
         socket: PathBuf,
-        /// What it calls itself: "directrix/0.1.0".
+        /// Its `Server` header: "directrix/0.1.0".
         theirs: String,
-        /// What does not fit.
+        /// Incompatibility.
         what: String,
     },
     /// A step took longer than [`STEP_TIMEOUT`].
     #[error("the director at {} did not answer for {} s; see its log", .0.display(), STEP_TIMEOUT.as_secs())]
     Timeout(PathBuf),
-    /// The director answered that this user may not do that.
+    /// The director refused the request for lack of permission.
     #[error("the director at {} refused: {error}", .socket.display())]
     Forbidden {
         /// The director's socket.
         socket: PathBuf,
-        /// Its words: who this is, who may, what to do.
+        /// Message of the response: the client's user, the users with access, the remedy.
         error: String,
-        /// Whether this user may read.
+        /// True if this user has read access.
         may_read: bool,
     },
-    /// The director answered that it cannot.
+    /// The director refused the request.
     #[error("the director at {} refused: {error}", .socket.display())]
     Refused {
         /// The director's socket.
         socket: PathBuf,
         /// HTTP status.
         status: u16,
-        /// Its words.
+        /// Message of the response.
         error: String,
-        /// What it is, for programs: see [`crate::control::api::request::Refused::code`].
+        /// Error code: see [`api::Problem::code`].
         code: Option<String>,
-        /// Which of several requests it was, counted from 0.
+        /// Index of the request at fault in a list, from 0.
         at: Option<usize>,
     },
-    /// What arrived is no answer, or not a whole one.
+    /// The response is malformed or incomplete.
     #[error("the answer of the director at {} cannot be used: {what}; see its log", .socket.display())]
     Broken {
         /// The director's socket.
         socket: PathBuf,
-        /// What is wrong with it.
+        /// Defect of the response.
         what: String,
     },
 }

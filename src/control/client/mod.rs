@@ -1,4 +1,4 @@
-//! The control socket's client: what a running director says, as the types of [`api`].
+//! The client of the control socket, by the types of [`api`].
 
 mod blocking;
 mod error;
@@ -26,12 +26,12 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
-/// Largest answer that is read as a whole, in bytes.
+/// Largest response that is read as a whole, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
 /// Longest line of a list, in bytes.
 const LINE_MAX: usize = 64 << 10;
 
-/// Asks one director; every call is a connection of its own.
+/// A client of one director; every call is a connection of its own.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
@@ -40,19 +40,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the director whose control socket is `socket`. Connects when asked.
+    /// Creates a client of the control socket `socket`. Connects on each call.
     #[must_use]
     pub fn new(socket: &Path) -> Self {
         Self { socket: socket.to_owned(), agent: api::SERVER.into() }
     }
 
-    /// The same client for a command of this program: the director's log names `command` beside each change.
+    /// Sets the command of this program that the director's log names beside each change.
     #[must_use]
     pub fn named(self, command: &str) -> Self {
         Self { agent: api::user_agent(command), ..self }
     }
 
-    /// The director at a glance.
+    /// Returns the status report.
     ///
     /// # Errors
     /// Like every method here, [`ClientError`].
@@ -60,7 +60,7 @@ impl Client {
         self.read(path::STATUS).await
     }
 
-    /// Every virtual service with its real servers.
+    /// Returns every virtual service with its real servers.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -68,7 +68,7 @@ impl Client {
         self.read(path::SERVICES).await
     }
 
-    /// Every drop reason.
+    /// Returns every drop reason.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -76,7 +76,7 @@ impl Client {
         self.read(path::DROPS).await
     }
 
-    /// Every worker.
+    /// Returns every worker.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -84,7 +84,7 @@ impl Client {
         self.read(path::WORKERS).await
     }
 
-    /// The connection timeouts.
+    /// Returns the connection timeouts.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -92,38 +92,37 @@ impl Client {
         self.read(path::TIMEOUTS).await
     }
 
-    /// Has all of `requests` carried out, or none. Returns a line for each thing that became different; an older
-    /// director gives none.
+    /// Applies all of `requests` or none. Returns a line for each difference; an older director returns none.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with what is wrong with which of them; [`ClientError`].
+    /// [`ClientError::Refused`] with the error and the index of the request at fault; [`ClientError`].
     pub async fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ClientError> {
         let body = serde_json::to_vec(requests).map_err(|error| self.broken(error.to_string()))?;
         let changed: Option<api::Changed> = self.post(path::CHANGES, body).await?;
         Ok(changed.map(|changed| changed.changes).unwrap_or_default())
     }
 
-    /// Has the director read its file again. Returns a line for each thing that became different.
+    /// Reloads the configuration file. Returns a line for each difference.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with what is wrong with the file; [`ClientError`].
+    /// [`ClientError::Refused`] with the errors of the file; [`ClientError`].
     pub async fn reload(&self) -> Result<Vec<String>, ClientError> {
         self.post(path::RELOAD, Vec::new()).await
     }
 
-    /// Has the director judge a file as a reload would; changes nothing.
+    /// Evaluates a file as a reload would, without applying it.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with what is wrong with it in itself; [`ClientError`].
+    /// [`ClientError::Refused`] with the errors of an invalid file; [`ClientError`].
     pub async fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
         let body = serde_json::to_vec(draft).map_err(|error| self.broken(error.to_string()))?;
         self.post(path::PLAN, body).await
     }
 
-    /// Hands over every connection as it arrives, until the list or `each` ends.
+    /// Passes every connection to `each` as it arrives, until the list ends or `each` breaks.
     ///
     /// # Errors
-    /// [`ClientError`]; `each` may have got some connections by then.
+    /// [`ClientError`]; `each` may have received some connections before.
     pub async fn connections(
         &self,
         mut each: impl FnMut(api::Connection) -> ControlFlow<()>,
@@ -140,7 +139,7 @@ impl Client {
         if pending.is_empty() { Ok(()) } else { Err(self.broken("the list ends within a line")) }
     }
 
-    /// The body of `path` as the director sent it.
+    /// Returns the body of `path` as text.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -149,7 +148,7 @@ impl Client {
         self.collect(response).await
     }
 
-    /// The running configuration.
+    /// Returns the running configuration.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -190,7 +189,7 @@ impl Client {
         self.parse(response).await
     }
 
-    /// Removes the whole lines from `pending` and hands over what they say.
+    /// Removes the complete lines from `pending` and passes their connections to `each`.
     fn take_lines(
         &self,
         theirs: &str,
@@ -224,18 +223,17 @@ impl Client {
         let stream = self.connect().await?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = self.whole(handshake).await?;
-        // Ends with the body, or with the runtime: nothing is left to wait for.
+        // Ends with the body or with the runtime, so its handle is not kept.
         tokio::spawn(connection);
         let request = request.header("host", "directrix").header(header::USER_AGENT, &self.agent);
         let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| self.broken(error.to_string()))?;
         let response = self.step(sender.send_request(request)).await?;
         let response = self.whole(response).await?;
-        self.judge(path, response).await
+        self.check_status(path, response).await
     }
 
-    /// Connects, waiting while more clients ask than the director's queue holds: a Unix socket
-    /// that does not block says so at once (EAGAIN).
+    /// Connects, and retries while the listener's queue is full: a non-blocking Unix socket reports EAGAIN (unix(7)).
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         if self.socket.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(ClientError::TooLong(self.socket.clone()));
@@ -269,7 +267,7 @@ impl Client {
         }
     }
 
-    async fn judge(
+    async fn check_status(
         &self,
         path: &str,
         response: Response<Incoming>,
@@ -278,7 +276,7 @@ impl Client {
         if status == StatusCode::OK {
             return Ok(response);
         }
-        let api::Problem { error, code, at } = self.complaint(response).await;
+        let api::Problem { error, code, at } = self.problem(response).await;
         Err(match status {
             StatusCode::NOT_FOUND => self.unlike(&theirs, format!("it does not know {path}")),
             StatusCode::FORBIDDEN => {
@@ -291,8 +289,8 @@ impl Client {
         })
     }
 
-    /// What the director says about an answer that is no success; nothing if it says nothing.
-    async fn complaint(&self, response: Response<Incoming>) -> api::Problem {
+    /// Reads the problem of an error response; empty without a body.
+    async fn problem(&self, response: Response<Incoming>) -> api::Problem {
         let body = self.step(Limited::new(response.into_body(), LINE_MAX).collect()).await;
         let bytes = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_else(|_| {
@@ -305,12 +303,12 @@ impl Client {
         timeout(STEP_TIMEOUT, step).await.map_err(|_| ClientError::Timeout(self.socket.clone()))
     }
 
-    /// An answer that is none to this version.
+    /// Returns the error of a response that this version cannot parse.
     fn misread(&self, theirs: &str, error: &dyn Display) -> ClientError {
         self.unlike(theirs, format!("its answer is not understood: {error}"))
     }
 
-    /// What does not fit comes of its version, unless that is ours.
+    /// Returns a version error, or a broken response if the versions are equal.
     fn unlike(&self, theirs: &str, what: String) -> ClientError {
         if theirs == api::SERVER {
             return self.broken(what);
@@ -318,11 +316,11 @@ impl Client {
         ClientError::Version { socket: self.socket.clone(), theirs: theirs.to_owned(), what }
     }
 
-    /// If an answer did not come, or not as a whole, the director has ended if nobody is there any more.
+    /// Converts a failed exchange: the director has ended if no process listens on the socket any more.
     async fn whole<T, E: Display>(&self, answer: Result<T, E>) -> Result<T, ClientError> {
         let error = match answer {
             Ok(answer) => return Ok(answer),
-            Err(error) => error.to_string(), // not held while others are waited for
+            Err(error) => error.to_string(), // dropped before the await below
         };
         Err(match UnixStream::connect(&self.socket).await {
             Err(gone)
@@ -334,7 +332,7 @@ impl Client {
         })
     }
 
-    /// To connect to a regular file, say, is refused as to a socket that nobody listens on.
+    /// Returns true for a file other than a socket: connect(2) reports ECONNREFUSED for both.
     fn is_something_else(&self) -> bool {
         std::fs::metadata(&self.socket).is_ok_and(|metadata| !metadata.file_type().is_socket())
     }
@@ -344,8 +342,8 @@ impl Client {
     }
 }
 
-/// What a director calls itself, with its version.
+/// Returns the `Server` header: the director's program and version.
 fn name(response: &Response<Incoming>) -> String {
-    let told = response.headers().get(header::SERVER).and_then(|name| name.to_str().ok());
-    told.unwrap_or("an older directrix, or none").to_owned()
+    let server = response.headers().get(header::SERVER).and_then(|name| name.to_str().ok());
+    server.unwrap_or("an older directrix, or none").to_owned()
 }

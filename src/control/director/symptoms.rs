@@ -237,7 +237,7 @@ fn remedy(reason: DropReason, interface: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What is due at each look: the count, and the second that it is taken at.
+    /// Count and second of each due check.
     fn due<const N: usize>(symptom: Symptom, looks: [(u64, u64); N]) -> [Option<u64>; N] {
         let (mut watched, start) = (TrackedSymptom::new(symptom), Instant::now());
         looks.map(|(count, second)| watched.due(count, start + Duration::from_secs(second)))

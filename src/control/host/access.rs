@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn denial_names_user_allowed_users_and_remedy() {
         let user = |user, name: &str| PeerUser { user, name: (!name.is_empty()).then(|| name.into()) };
-        let (nobody, own, root) = (user(65534, "nobody"), user(OWN, "directrix"), user(0, "root"));
+        let (reader, own, root) = (user(1000, "ann"), user(OWN, "directrix"), user(0, "root"));
         assert_eq!(
-            access(true, Read).denial(&nobody, Permission::Read, &own),
-            "user 65534 (nobody) may read but not change; root, user 998 (directrix) and members of group adm may: \
+            access(true, Read).denial(&reader, Permission::Read, &own),
+            "user 1000 (ann) may read but not change; root, user 998 (directrix) and members of group adm may: \
              use sudo, or join that group and log in again"
         );
         assert_eq!(
@@ -162,8 +162,8 @@ mod tests {
              use sudo, or join that group and log in again"
         );
         assert_eq!(
-            access(false, Read).denial(&nobody, Permission::Read, &root),
-            "user 65534 (nobody) may read but not change; root may: use sudo, or set control_group in [director]"
+            access(false, Read).denial(&reader, Permission::Read, &root),
+            "user 1000 (ann) may read but not change; root may: use sudo, or set control_group in [director]"
         );
     }
 }

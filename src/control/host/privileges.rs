@@ -1,7 +1,7 @@
-//! What the director gives up once everything is open, and what it keeps.
+//! Dropping of privileges once all sockets and programs are open.
 //!
-//! capset(2), the bounding set and no_new_privs concern one thread, and threads inherit them. So it
-//! happens on the only thread there is, before a worker is started.
+//! capset(2), the bounding set and no_new_privs concern one thread and are inherited by its threads. The director drops
+//! its privileges while it has a single thread, before a worker is started.
 
 use crate::model::{Config, Diagnostic, Diagnostics, Place};
 use caps::errors::CapsError;
@@ -12,21 +12,20 @@ use nix::unistd::{User, geteuid, initgroups, setresgid, setresuid};
 use std::ffi::CString;
 use std::fs::{self, File};
 
-/// Whom the director becomes.
+/// The user to change to, and the files to read later.
 #[derive(Clone, Debug)]
 pub struct Privileges {
-    /// `None`: it stays who it is.
+    /// `None` if the user stays the same.
     user: Option<User>,
-    /// The configuration file and those that it includes, which are read again later.
+    /// The configuration file and its included files, which a reload reads.
     files: Vec<String>,
 }
 
 impl Privileges {
-    /// Looks the configured user up.
+    /// Looks up the configured user, and the files to read later.
     ///
     /// # Errors
-    /// If there is no such user, or this process may not become another one; with the line in the
-    /// file.
+    /// If there is no such user, or this process may not change its user; with the line in the file.
     pub fn of(config: &Config) -> Result<Self, Diagnostics> {
         let user = Self::look_up(config)?.map(reachable).transpose();
         let user = user.map_err(|refusal| refused(config, refusal))?.flatten();
@@ -35,7 +34,7 @@ impl Privileges {
         Ok(Self { user, files })
     }
 
-    /// The configured user.
+    /// Looks up the configured user.
     ///
     /// # Errors
     /// If there is no such user, with the line in the file.
@@ -44,7 +43,7 @@ impl Privileges {
         user.map_err(|refusal| refused(config, refusal))
     }
 
-    /// The capabilities that a start needs and this process lacks; `None` if it has them all.
+    /// Returns the capabilities for a start that this process lacks; `None` if it has them all.
     pub(in crate::control) fn lacking() -> Option<String> {
         let needed = [
             Capability::CAP_NET_RAW,
@@ -57,22 +56,22 @@ impl Privileges {
         (!lacking.is_empty()).then(|| names(&lacking))
     }
 
-    /// Who owns the control socket and its directory, so that it can be removed at the end: user and group.
-    /// `None`: whoever created them.
+    /// Returns user and group for the control socket and its directory, so that the socket can be removed at the end;
+    /// `None` if the owner stays the same.
     #[must_use]
     pub fn owner(&self) -> Option<(u32, u32)> {
         self.user.as_ref().map(|user| (user.uid.as_raw(), user.gid.as_raw()))
     }
 
-    /// Becomes the configured user, keeps only capabilities that are needed from now on, and rules
-    /// out that any program gets more. `restores`: whether an interface's setting has to be put
-    /// back at the end.
+    /// Changes to the configured user, drops all capabilities not needed from now on, and sets no_new_privs.
+    ///
+    /// `restores` is true if an interface's setting must be restored at the end.
     ///
     /// # Errors
-    /// [`Diagnostic`] if there are other threads, which would keep everything, or the system refuses.
+    /// [`Diagnostic`] if there are other threads, which would keep their privileges, or a system call fails.
     pub fn reduce(&self, restores: bool) -> Result<(), Diagnostic> {
         let stays_root = self.user.is_none() && geteuid().is_root();
-        let kept = self.give_up(&needed(restores, stays_root)).map_err(|cause| failed(&cause))?;
+        let kept = self.drop_all_but(&needed(restores, stays_root)).map_err(|cause| failed(&cause))?;
         let user = self.user.as_ref().map(|user| user.name.as_str());
         tracing::info!(user, capabilities_kept = names(&kept), "privileges dropped");
         for file in &self.files {
@@ -83,8 +82,8 @@ impl Privileges {
         Ok(())
     }
 
-    /// What is left of `needed`.
-    fn give_up(&self, needed: &CapsHashSet) -> Result<CapsHashSet, String> {
+    /// Drops all privileges but `needed`. Returns the capabilities kept.
+    fn drop_all_but(&self, needed: &CapsHashSet) -> Result<CapsHashSet, String> {
         is_alone()?;
         let kept: CapsHashSet =
             caps::read(None, CapSet::Permitted).map_err(text)?.intersection(needed).copied().collect();
@@ -94,39 +93,40 @@ impl Privileges {
             become_user(user).map_err(text)?;
         }
         caps::set(None, CapSet::Effective, &kept).map_err(text)?;
-        caps::set(None, CapSet::Permitted, &kept).map_err(text)?; // takes the ambient set along
+        caps::set(None, CapSet::Permitted, &kept).map_err(text)?; // also clears the ambient set
         caps::clear(None, CapSet::Inheritable).map_err(text)?;
         Ok(kept)
     }
 }
 
-/// What is still needed once everything is open. Not among it, as they concern descriptors that
-/// are open: receiving, sending and waking up, filters of packet sockets, and, since closing a
-/// link is enough, taking the programs off the interface.
+/// Returns the capabilities needed once all sockets and programs are open.
+///
+/// Operations on open descriptors need none: receive, transmit and wake-up, socket filters, and detaching the programs,
+/// for which closing the BPF link suffices.
 fn needed(restores: bool, stays_root: bool) -> CapsHashSet {
     let cases = [
-        // Generic XDP runs with GRO off; switching it on again is a change of the interface.
+        // Generic XDP needs GRO off; restoring it changes the interface.
         (restores, Capability::CAP_NET_ADMIN),
         // Before Linux 5.19, unprivileged_bpf_disabled forbids changes of maps without it (bpf(2)).
         (!may_change_maps(), Capability::CAP_BPF),
-        // Root that has lost it could not read a file of another user's: the configuration again.
+        // Root without it cannot read files of other users, such as the configuration at a reload.
         (stays_root, Capability::CAP_DAC_OVERRIDE),
     ];
     cases.into_iter().filter_map(|(is_needed, capability)| is_needed.then_some(capability)).collect()
 }
 
-/// Whether whoever holds a BPF map's descriptor may change the map.
+/// Returns true if the descriptor of a BPF map suffices to change the map.
 fn may_change_maps() -> bool {
     fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| is_since(&release, (5, 19)))
 }
 
-/// "6.1.0-18-amd64" is since (6, 1).
+/// Returns true for a release of `first` or later: "6.1.0-18-amd64" for (6, 1).
 fn is_since(release: &str, first: (u32, u32)) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= first)
 }
 
-/// Completes a fault of the configured user with its name and line.
+/// Adds name and line of the configured user to a diagnostic.
 fn refused(config: &Config, fault: Diagnostic) -> Diagnostics {
     let name = config.director.user.as_deref().unwrap_or_default();
     let place = Place { file: config.places.file.as_str().into(), line: config.places.user };
@@ -148,7 +148,7 @@ fn known(name: &str) -> Result<User, Diagnostic> {
     }
 }
 
-/// `None` if this process is that user already.
+/// Checks that this process may change to `user`; `None` if it has that user already.
 fn reachable(user: User) -> Result<Option<User>, Diagnostic> {
     let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
     if user.uid == geteuid() {
@@ -167,8 +167,9 @@ fn is_alone() -> Result<(), String> {
     if threads == 1 { Ok(()) } else { Err(format!("{threads} threads run already, which would keep theirs")) }
 }
 
-/// Without CAP_SETPCAP it stays as it is. It only bounds what execve(2) may bring, which is nothing
-/// with no_new_privs.
+/// Drops all other capabilities from the bounding set, which requires CAP_SETPCAP.
+///
+/// Without it the set stays as it is: with no_new_privs, execve(2) grants nothing.
 fn shrink_bounding_set(kept: &CapsHashSet) -> Result<(), CapsError> {
     if !caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         return Ok(());
@@ -177,7 +178,7 @@ fn shrink_bounding_set(kept: &CapsHashSet) -> Result<(), CapsError> {
     bound.difference(kept).try_for_each(|capability| caps::drop(None, CapSet::Bounding, *capability))
 }
 
-/// With the capabilities that are permitted, which would else be lost.
+/// Changes to `user`, and keeps the permitted capabilities.
 fn become_user(user: &User) -> Result<(), Errno> {
     let name = CString::new(user.name.as_bytes()).map_err(|_| Errno::EINVAL)?;
     prctl::set_keepcaps(true)?;
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_that_does_not_exist_is_refused_with_its_line() {
+    fn unknown_user_is_refused_with_its_line() {
         let refused = Privileges::of(&config("nosuchuser")).unwrap_err().to_string();
         let wanted = "d.toml:3: user \"nosuchuser\": there is no such user on this host; \
                       create it: useradd --system nosuchuser; or remove this line";
@@ -227,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_becomes_who_he_is_already() {
+    fn present_user_needs_no_change() {
         let me = User::from_uid(geteuid()).unwrap().expect("tests run as a user that exists");
         assert_eq!(Privileges::of(&config(&me.name)).unwrap().owner(), None);
     }
 
     #[test]
-    fn releases_are_told_apart() {
+    fn kernel_releases_are_compared() {
         for (release, since) in [
             ("5.18.19", false),
             ("5.19.0", true),
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_other_threads_nothing_is_given_up() {
+    fn privileges_stay_with_several_threads() {
         // The test's own thread is the second at least.
         let refused = Privileges { user: None, files: Vec::new() }.reduce(false).unwrap_err().to_string();
         assert!(refused.contains("threads run already"), "{refused}");

@@ -242,7 +242,7 @@ address = "203.0.113.13"
     }
 
     #[test]
-    fn a_vip_that_is_the_network_s_is_named_with_its_line_unless_it_was_there() {
+    fn reserved_vip_is_refused_with_its_line_unless_present() {
         let file = FILE.replace("192.0.2.1:443", "192.0.2.255:443").replace("192.0.2.1:80", "192.0.2.0:80");
         let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
         let lines = |errors: Diagnostics| errors.0.iter().map(|error| error.line()).collect::<Vec<_>>();
@@ -299,7 +299,7 @@ address = "203.0.113.13"
     }
 
     #[test]
-    fn a_server_of_several_services_is_asked_for_once_and_a_fixed_one_from_nowhere() {
+    fn server_of_several_services_is_resolved_once() {
         let mut config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
         config.services[0].servers.pop();
         config.services[1].servers.pop();

@@ -13,51 +13,51 @@ use std::time::Instant;
 
 /// Differences that one log line names; the rest is a number.
 const LINES_MAX: usize = 10;
-/// Longest text that a client's words take in a log line, in characters.
+/// Longest text from a client in a log line, in characters.
 const WORDS_MAX: usize = 300;
 /// Longest name of a client's program, in characters.
 const AGENT_MAX: usize = 64;
 
-/// Where a change came from.
+/// The origin of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     via: String,
-    /// The program's own word; `None` for this program's commands and for signals.
+    /// `User-Agent` of another program; `None` for this program's commands and for signals.
     program: Option<String>,
     client: Option<PeerProcess>,
 }
 
-/// A client of the control socket by the kernel's word.
+/// A client of the control socket, by the kernel's credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PeerProcess {
-    person: PeerUser,
+    peer: PeerUser,
     process: i32,
 }
 
 impl Origin {
-    /// SIGHUP. The sender is not known.
+    /// Returns the origin SIGHUP, whose sender is unknown.
     #[must_use]
     pub fn hangup() -> Self {
         Self { via: "SIGHUP".into(), program: None, client: None }
     }
 
-    /// A request at the control socket, from process `process` of `person`.
+    /// Returns the origin of a request at the control socket by `process` of `peer`.
     #[must_use]
-    pub fn request(person: PeerUser, process: i32, headers: &HeaderMap) -> Self {
+    pub fn request(peer: PeerUser, process: i32, headers: &HeaderMap) -> Self {
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         let (via, program) = match agent.and_then(command) {
             Some(command) => (format!("directrix {command}"), None),
             None => ("API".into(), agent.map(|agent| bounded(agent, AGENT_MAX))),
         };
-        Self { via, program, client: Some(PeerProcess { person, process }) }
+        Self { via, program, client: Some(PeerProcess { peer, process }) }
     }
 
     fn uid(&self) -> Option<u32> {
-        self.client.as_ref().map(|client| client.person.user)
+        self.client.as_ref().map(|client| client.peer.user)
     }
 
     fn user(&self) -> Option<&str> {
-        self.client.as_ref()?.person.name.as_deref()
+        self.client.as_ref()?.peer.name.as_deref()
     }
 
     fn pid(&self) -> Option<i32> {
@@ -69,20 +69,20 @@ impl Display for Origin {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.via)?;
         match &self.client {
-            Some(PeerProcess { person, process }) => write!(f, " ({person}, pid {process})"),
+            Some(PeerProcess { peer, process }) => write!(f, " ({peer}, pid {process})"),
             None => Ok(()),
         }
     }
 }
 
-/// The command in the `User-Agent` of this program.
+/// Returns the command in a `User-Agent` of this program.
 fn command(agent: &str) -> Option<&str> {
     let name = agent.strip_prefix(COMMAND_AGENT)?.split('/').next()?;
     let is_word = name.bytes().all(|byte| byte.is_ascii_lowercase()) && (1..=AGENT_MAX).contains(&name.len());
     is_word.then_some(name)
 }
 
-/// Logs a change of what runs.
+/// Logs a change of the running configuration.
 pub(in crate::control) fn changed(origin: &Origin, lines: &[String]) {
     let Origin { via, program, .. } = origin;
     let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
@@ -108,7 +108,7 @@ pub(in crate::control) fn drained(service: ServiceAddress, rip: IpAddr, load: Se
     }
 }
 
-/// Logs what a reload came to.
+/// Logs the outcome of a reload.
 pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>, String>) {
     let Origin { via, program, .. } = origin;
     let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
@@ -132,14 +132,14 @@ pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>
     }
 }
 
-/// Logs that a reload was also asked for by another client.
+/// Logs a further request for a reload that is pending.
 pub(in crate::control) fn reload_shared(origin: &Origin) {
     let Origin { via, program, .. } = origin;
     let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
     tracing::info!(via, uid, user, pid, program, "reload merged with another one");
 }
 
-/// The first differences in one line.
+/// Joins the first differences to one line.
 fn summary(lines: &[String]) -> String {
     let first = lines.iter().take(LINES_MAX).map(|line| bounded(line, WORDS_MAX)).collect::<Vec<_>>();
     let rest = lines.len() - first.len();
@@ -147,7 +147,7 @@ fn summary(lines: &[String]) -> String {
     first.join("; ") + &rest
 }
 
-/// At most `max` characters of a text, and whether there were more.
+/// Truncates a text to `max` characters, with an ellipsis.
 fn bounded(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -186,7 +186,7 @@ impl RefusalLog {
         });
     }
 
-    /// Logs that a client of `user` found no place.
+    /// Logs that a client of `user` was rejected since all places are taken.
     pub(in crate::control) fn log_busy(&self, user: u32, process: i32, places: usize) {
         self.throttled(user, || {
             tracing::warn!(
@@ -198,7 +198,7 @@ impl RefusalLog {
         });
     }
 
-    /// Logs how many lines were left out. To be called now and then.
+    /// Logs the number of suppressed lines. To be called at intervals.
     pub(in crate::control) fn report_suppressed(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).report_suppressed(Instant::now());
     }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_told_from_other_programs() {
+    fn commands_are_distinguished_from_other_programs() {
         let of = |agent: &str| {
             let Origin { via, program, .. } = origin(agent);
             (via, program)
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_find_no_place_are_logged_for_each_user() {
+    fn rejected_clients_are_logged_for_each_user() {
         let text = logged("info", || {
             let refusals = RefusalLog::default();
             (0..1000).for_each(|process| refusals.log_busy(65534, process, 32));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_names_the_first_differences_and_counts_the_rest() {
+    fn summary_lists_the_first_differences() {
         let lines: Vec<_> = (0..25).map(|n| format!("+ {n}")).collect();
         assert_eq!(summary(&lines[..2]), "+ 0; + 1");
         assert!(summary(&lines).ends_with("; + 9; and 15 more"), "{}", summary(&lines));

@@ -1,4 +1,4 @@
-//! Which of its text formats a page is written in: what the client prefers.
+//! The text formats of a page, and the choice by the client's preference.
 
 use prometheus_client::encoding::prometheus_text;
 
@@ -7,12 +7,12 @@ use prometheus_client::encoding::prometheus_text;
 pub enum ExpositionFormat {
     /// OpenMetrics 1.0.0.
     OpenMetrics,
-    /// Prometheus's older format, 0.0.4, for everybody else.
+    /// Prometheus's text format 0.0.4, the default.
     Prometheus,
 }
 
 impl ExpositionFormat {
-    /// Its media type, for `Content-Type`.
+    /// Returns the media type for `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -21,8 +21,9 @@ impl ExpositionFormat {
         }
     }
 
-    /// The format for an `Accept` header (RFC 9110 §12.5.1): OpenMetrics for who names it and wants
-    /// it no less than text. Who names neither gets text, as from other exporters.
+    /// Returns the format for an `Accept` header (RFC 9110, section 12.5.1).
+    ///
+    /// OpenMetrics must be named with at least the quality of text. The default is text, as with other exporters.
     #[must_use]
     pub fn accepted_by(accept: &str) -> Self {
         let best = |format| {
@@ -42,7 +43,7 @@ struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// What cannot be read counts as not said.
+    /// Parses a range; a malformed parameter is ignored.
     fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let mut range = Self { media_type: parts.next().unwrap_or_default(), version: None, quality: 1.0 };
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_gets_what_it_prefers() {
+    fn format_follows_the_accept_header() {
         let cases = [
             ("", ExpositionFormat::Prometheus),
             ("*/*", ExpositionFormat::Prometheus),

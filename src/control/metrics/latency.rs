@@ -3,8 +3,7 @@
 use super::page::Buckets;
 use hdrhistogram::Histogram;
 
-/// Upper bounds of the buckets in ns: from less than a frame costs in memory to more than any
-/// frame should wait.
+/// Upper bounds of the buckets in ns, from below the cost of a frame in memory to above any expected delay.
 const BOUNDS_NS: &[u64] = &[
     500,
     1_000,
@@ -25,7 +24,7 @@ const BOUNDS_NS: &[u64] = &[
 ];
 const NS: f64 = 1e9;
 
-/// Counts by bound, in seconds. The histogram tells values apart to 1 %, so a bound is as exact.
+/// Returns the counts by bound, in seconds. A bound is exact to the histogram's resolution of 1 %.
 pub(super) fn buckets(histogram: &Histogram<u64>) -> Buckets {
     let mut below = 0;
     let mut counts: Vec<_> = BOUNDS_NS
@@ -41,7 +40,7 @@ pub(super) fn buckets(histogram: &Histogram<u64>) -> Buckets {
     Buckets { sum: sum_ns(histogram) / NS, count: histogram.len(), counts }
 }
 
-/// From the counts themselves: the sum never falls while they rise.
+/// Sums the samples by bucket, so that the sum is monotonic as the counts are.
 fn sum_ns(histogram: &Histogram<u64>) -> f64 {
     let each = histogram.iter_recorded();
     let value = |value: u64| histogram.median_equivalent(value) as f64;
@@ -54,7 +53,7 @@ mod tests {
     use crate::worker::latency_histogram;
 
     #[test]
-    fn every_sample_is_in_one_bucket_and_the_last_takes_what_is_beyond() {
+    fn each_sample_is_in_one_bucket_and_the_last_is_unbounded() {
         let mut histogram = latency_histogram();
         for (ns, count) in [(1, 2), (499, 3), (700, 5), (3_000_000, 7), (2_000_000_000, 11)] {
             histogram.record_n(ns, count).unwrap();

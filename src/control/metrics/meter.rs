@@ -1,4 +1,4 @@
-//! Takes the readings. Workers and control are asked for what they count anyway.
+//! Collects the readings from the counters of the workers and of control.
 
 use super::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use crate::control::api;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::oneshot;
 
-/// What readings need besides a [`RuntimeView`].
+/// Sources of readings besides a [`RuntimeView`].
 #[derive(Debug)]
 pub struct Meter {
     started: SystemTime,
@@ -21,20 +21,19 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The meter of a director that starts now and does ARP by `neighbors`.
+    /// Creates the meter of a director that starts now, with the ARP counters of `neighbors`.
     #[must_use]
     pub fn new(neighbors: &Neighbors) -> Self {
         Self { started: SystemTime::now(), arp: neighbors.counters() }
     }
 
-    /// When the director started.
+    /// Returns the start time of the director.
     #[must_use]
     pub fn started(&self) -> SystemTime {
         self.started
     }
 
-    /// Sends the readings of this moment to `reply`, once every worker has told its latencies.
-    /// Does not wait for that.
+    /// Sends the present readings to `reply` once every worker has reported its latencies. Does not block.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -59,8 +58,9 @@ impl Meter {
         tokio::task::spawn_blocking(move || {
             readings.config.unsaved = config.unsaved();
             readings.process = ProcessUsage::now();
-            readings.workers = workers.into_iter().map(|(worker, asked)| completed(worker, &asked)).collect();
-            let _ = reply.send(readings); // whoever asked may be gone
+            readings.workers =
+                workers.into_iter().map(|(worker, pending)| completed(worker, &pending)).collect();
+            let _ = reply.send(readings); // the client may have disconnected
         });
     }
 
@@ -77,29 +77,33 @@ impl Meter {
     }
 }
 
-/// What the rest of a worker's readings comes from.
-struct Asked {
+/// Sources of a worker's pending readings.
+struct PendingReadings {
     line: WorkerClient,
     thread: i32,
 }
 
-fn workers(view: &RuntimeView<'_>, backend: &str) -> Vec<(WorkerReadings, Asked)> {
+fn workers(view: &RuntimeView<'_>, backend: &str) -> Vec<(WorkerReadings, PendingReadings)> {
     let of =
         |((worker, line), handle): ((api::Worker, WorkerClient), &crate::control::workers::WorkerHandle)| {
             let frames = |reason: &DropReason| (reason.name(), handle.counters.drops(*reason).get());
             let drops = DropReason::ALL.iter().map(frames).collect();
-            let asked = Asked { line, thread: handle.thread_id };
-            (WorkerReadings { worker, drops, latency: None, cpu_seconds: None }, asked)
+            let pending = PendingReadings { line, thread: handle.thread_id };
+            (WorkerReadings { worker, drops, latency: None, cpu_seconds: None }, pending)
         };
     view.workers(backend).into_iter().zip(view.workers.handles()).map(of).collect()
 }
 
-/// Blocks until the worker has answered, or for a few seconds if it does not.
-fn completed(worker: WorkerReadings, asked: &Asked) -> WorkerReadings {
-    WorkerReadings { latency: asked.line.latency(), cpu_seconds: thread_cpu_seconds(asked.thread), ..worker }
+/// Completes the readings. Blocks until the worker has answered or its timeout has passed.
+fn completed(worker: WorkerReadings, pending: &PendingReadings) -> WorkerReadings {
+    WorkerReadings {
+        latency: pending.line.latency(),
+        cpu_seconds: thread_cpu_seconds(pending.thread),
+        ..worker
+    }
 }
 
-/// The configuration file and what runs, to be compared on another thread.
+/// The configuration file and the running configuration, to be compared on another thread.
 pub(in crate::control) struct ConfigReader {
     pub(in crate::control) file: Arc<ConfigFile>,
     pub(in crate::control) running: RunningConfig,
@@ -112,7 +116,7 @@ impl ConfigReader {
         ConfigReadings { unsaved: None, reload_successful: !failed, taken_over: self.history.succeeded }
     }
 
-    /// Differences between the file and what runs; `None` if the file cannot be used. Blocks.
+    /// Returns the number of differences between the file and the running configuration; `None` if the file cannot be used. Blocks.
     fn unsaved(&self) -> Option<u64> {
         let status = self.file.compare(&self.running, METRICS_AGE);
         status.error.is_none().then_some((status.unsaved.len() + status.restarts.len()) as u64)

@@ -1,9 +1,8 @@
-//! What a director is doing, as a page for Prometheus: a pure function from [`Readings`] to text.
+//! Metrics for Prometheus: a pure function from [`Readings`] to the text of a page.
 //!
-//! Names and units keep to Prometheus's conventions: base units (seconds, bytes), `_total` for
-//! what only rises, `_info` for words. The values of every label come from the configuration, the
-//! interfaces or the program, never from the network, so that clients cannot make series. What
-//! each metric means is in docs/metrics.md, too.
+//! Names and units follow Prometheus's conventions: base units (seconds, bytes), `_total` for counters, `_info` for
+//! text. Label values come from the configuration, the interfaces or the program, never from the network, so that
+//! clients cannot create series. docs/metrics.md describes each metric.
 
 mod config;
 mod format;
@@ -29,7 +28,7 @@ use readings::{ArpReadings, Readings};
 use std::fmt;
 use std::time::UNIX_EPOCH;
 
-/// The page, in `format`.
+/// Renders the page in `format`.
 ///
 /// # Panics
 /// Never: writing to a `String` does not fail.
@@ -52,7 +51,7 @@ pub fn page(readings: Readings, format: ExpositionFormat) -> String {
             prometheus_text::encode(&mut page, &process)
         }
     };
-    write().expect("a String takes everything");
+    write().expect("writing to a String does not fail");
     page
 }
 

@@ -1,5 +1,4 @@
-//! Metric families, written one after the other: name, help and type, then a sample for each set
-//! of labels.
+//! Metric families in exposition order: name, help and type, then a sample for each set of labels.
 
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
@@ -14,12 +13,12 @@ pub(super) type Label = (&'static str, String);
 /// A name without the program's prefix, and without the unit, which follows it.
 pub(super) type FamilyName<'n> = (&'n str, Option<Unit>);
 
-/// The sample of a family that needs no labels.
+/// Returns the sample of a family without labels.
 pub(super) fn alone<T>(value: T) -> [([(&'static str, &'static str); 0], T); 1] {
     [([], value)]
 }
 
-/// A histogram's samples: the count of each bucket by its upper bound, not added up.
+/// A histogram's samples: the count of each bucket by its upper bound, not cumulative.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Buckets {
     pub(super) sum: f64,
@@ -28,7 +27,7 @@ pub(super) struct Buckets {
     pub(super) counts: Vec<(f64, u64)>,
 }
 
-/// A page under way.
+/// A page that is being written.
 pub(super) struct MetricsPage<'e>(DescriptorEncoder<'e>);
 
 impl<'e> MetricsPage<'e> {
@@ -36,7 +35,7 @@ impl<'e> MetricsPage<'e> {
         Self(encoder)
     }
 
-    /// What only rises. `_total` is added to the name.
+    /// Writes counters. `_total` is added to the name.
     pub(super) fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
         &mut self,
         name: FamilyName<'_>,
@@ -50,7 +49,7 @@ impl<'e> MetricsPage<'e> {
         })
     }
 
-    /// What rises and falls.
+    /// Writes gauges.
     pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         name: FamilyName<'_>,
@@ -64,7 +63,7 @@ impl<'e> MetricsPage<'e> {
         })
     }
 
-    /// Words, each set of labels with the value 1. `_info` is added to the name.
+    /// Writes text as labels, each set with the value 1. `_info` is added to the name.
     pub(super) fn info<L: EncodeLabelSet>(
         &mut self,
         name: &str,
@@ -76,7 +75,7 @@ impl<'e> MetricsPage<'e> {
         })
     }
 
-    /// How often which value occurred.
+    /// Writes histograms.
     pub(super) fn histograms<L: EncodeLabelSet>(
         &mut self,
         name: FamilyName<'_>,

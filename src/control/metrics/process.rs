@@ -1,4 +1,4 @@
-//! The process, by the names that Prometheus's own client libraries use.
+//! Process metrics, by the names of Prometheus's client libraries.
 
 use super::page::{self, MetricsPage};
 use crate::sys::ProcessUsage;

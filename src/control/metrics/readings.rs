@@ -5,39 +5,39 @@ use crate::sys::ProcessUsage;
 use hdrhistogram::Histogram;
 use std::time::SystemTime;
 
-/// Everything that a page is made of, as it stood at one moment.
+/// All values of a page, read at one moment.
 #[derive(Clone, Debug)]
 pub struct Readings {
-    /// When the director started.
+    /// Start time of the director.
     pub started: SystemTime,
     /// The configuration file and reloads.
     pub config: ConfigReadings,
-    /// What the process uses; `None` without /proc.
+    /// Resource usage of the process; `None` without /proc.
     pub process: Option<ProcessUsage>,
     /// Every virtual service with its real servers.
     pub services: api::Services,
     /// Every worker.
     pub workers: Vec<WorkerReadings>,
-    /// Connections of persistent services that got no template since there was no room.
+    /// Connections of persistent services without a template, since the table was full.
     pub unbound: u64,
-    /// Connections that began with a TCP or UDP checksum that nothing finishes.
+    /// Connections whose first frame had an unfinished TCP or UDP checksum.
     pub unfinished: u64,
-    /// What ARP has done.
+    /// ARP counters.
     pub arp: ArpReadings,
 }
 
-/// The configuration file beside what runs, and how reloads went.
+/// The configuration file compared with the running configuration, and the outcome of reloads.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigReadings {
-    /// Differences between the file and what runs; `None` if the file cannot be used.
+    /// Differences between the file and the running configuration; `None` if the file cannot be used.
     pub unsaved: Option<u64>,
-    /// Whether the last reload was applied; true if there was none.
+    /// True if the last reload was applied, or there was none.
     pub reload_successful: bool,
-    /// When the configuration was last taken over, at the start or by a reload.
+    /// Time at which the configuration was last applied, at the start or by a reload.
     pub taken_over: SystemTime,
 }
 
-/// What one worker tells.
+/// Readings of one worker.
 #[derive(Clone, Debug)]
 pub struct WorkerReadings {
     /// Its counters.
@@ -61,7 +61,7 @@ pub struct ArpReadings {
     pub probed: u64,
     /// Requests for real servers.
     pub requested: u64,
-    /// Packets from other stations that act as if they had a VIP.
+    /// Packets of other stations with a VIP as sender address.
     pub conflicts: u64,
     /// Packets that claim a reachable real server's address for another MAC address.
     pub disputed: u64,

@@ -5,18 +5,18 @@ use crate::control::api::{Server, Service, Services, Stats};
 use prometheus_client::registry::Unit;
 use std::fmt;
 
-/// States that a service can be in, besides those that it turns out to be in.
+/// Known states of a service; each has a sample.
 const SERVICE_STATES: &[&str] = &["probing", "serving", "standby"];
-/// The same for a real server.
+/// Known states of a real server.
 const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining", "claims_vip"];
 
-/// A service with its labels, made once for all its families.
+/// A service with its labels, shared by all families.
 struct ServiceRow<'a> {
     service: &'a Service,
     labels: [Label; 3],
 }
 
-/// The same of a real server.
+/// A real server with its labels.
 struct ServerRow<'a> {
     server: &'a Server,
     labels: [Label; 4],
@@ -60,7 +60,7 @@ fn write_servers(rows: &[ServerRow<'_>], page: &mut MetricsPage<'_>) -> fmt::Res
     page.gauges(("server_state", None), "1 for the state that the real server is in.", states)
 }
 
-/// What services and servers count alike.
+/// A counter that services and real servers have in common.
 struct Total {
     name: &'static str,
     unit: Option<Unit>,
@@ -92,7 +92,7 @@ const SERVER_GAUGES: &[ServerGauge] = &[
     }),
 ];
 
-/// A sample for each state: 1 for the one that `now` names, 0 for the others.
+/// Returns a sample for each state: 1 for `now`, 0 for the others.
 fn states<const N: usize>(
     labels: &[Label; N],
     now: &str,
@@ -107,7 +107,7 @@ fn states<const N: usize>(
     })
 }
 
-/// A state as a label: without what explains it, in one word.
+/// Returns a state as a label value, without its explanation.
 fn state_name(state: &str) -> String {
     let name = state.split_once(':').map_or(state, |(name, _)| name);
     name.replace(' ', "_")
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_state_has_a_sample_and_exactly_one_is_now() {
+    fn each_known_state_has_a_sample_and_one_is_set() {
         let named = |rows: [(&str, u32); 3]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
         assert_eq!(of("serving"), named([("probing", 0), ("serving", 1), ("standby", 0)]));
         let conflict = of("standby: 02:00:00:00:00:09 answers ARP for it");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_not_known_is_shown_all_the_same() {
+    fn unknown_state_has_a_sample() {
         let rows = of("being drained");
         assert_eq!(rows.last(), Some(&("being_drained".to_owned(), 1)));
         assert_eq!(rows.iter().map(|(_, is)| is).sum::<u32>(), 1);

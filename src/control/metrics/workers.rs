@@ -1,4 +1,4 @@
-//! Workers: frames, drops, rings, latency, and the part of the connection table that is theirs.
+//! Workers: frames, drops, rings, latency and flow tables.
 
 use super::latency;
 use super::page::{Label, MetricsPage};
@@ -7,7 +7,7 @@ use crate::control::api::{Port, Worker};
 use prometheus_client::registry::Unit;
 use std::fmt;
 
-/// Name, help, and how to read it.
+/// Name, help and reader.
 type Number = (&'static str, &'static str, fn(&Worker) -> u64);
 
 pub(super) fn write(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
@@ -81,7 +81,7 @@ fn rings(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result 
     page.gauges(("worker_ring_frames", None), help, levels)
 }
 
-/// A worker that did not answer has no sample: one of 0 would look like a restart.
+/// Writes the latencies. A worker without an answer has no sample, since 0 would look like a restart.
 fn latencies(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
     let samples = workers.iter().filter_map(|readings| {
         let histogram = readings.latency.as_ref()?;

@@ -169,7 +169,7 @@ mod tests {
     };
     const ONE: Availability = Availability { available: 1, ..NONE };
 
-    /// What is told at each look, a second apart.
+    /// Events of each check, a second apart.
     fn told(looks: &[Availability]) -> Vec<Option<AvailabilityEvent>> {
         let (mut watch, start) = (AvailabilityWatch::default(), Instant::now());
         let look = |(second, counts): (usize, &Availability)| {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_of_the_last_server_is_told_once_and_so_is_its_return() {
+    fn loss_and_return_of_the_last_server_are_reported_once() {
         let reasons = [
             NONE,
             Availability { weightless: 2, ..NONE },

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_but_the_last_is_taken_once_and_again_when_it_was_given_back() {
+    fn each_id_but_the_last_is_allocated_and_reused() {
         let mut ids = Ids::default();
         assert!((0..u16::MAX).all(|id| ids.allocate() == Some(id)));
         assert_eq!((ids.allocate(), ids.free()), (None, 0));

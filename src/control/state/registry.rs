@@ -417,7 +417,7 @@ mod tests {
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
     #[test]
-    fn only_reachable_servers_with_weight_take_connections_and_the_last_comes_first() {
+    fn only_reachable_servers_with_weight_are_candidates() {
         let (mut registry, loads) = (registry(), Loads::new(4));
         let pick = |registry: &mut Registry, service| {
             registry
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_stay_while_their_server_is_held_and_clients_are_told_apart_as_before() {
+    fn templates_stay_while_server_and_netmask_do() {
         let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
         let by = |prefix| Some(Persistence { timeout: Persistence::TIMEOUT, prefix });
         let none: TotalsOf<'_> = &|_| Stats::default();
@@ -495,9 +495,9 @@ mod tests {
         assert_eq!(kept(&registry), [0, 0, 0]);
     }
 
-    /// While a template names it: it would else bind a client to whoever gets the number next.
+    /// Held while a template refers to it: the template would bind its client to the id's next server.
     #[test]
-    fn a_number_is_not_given_to_another_before_the_templates_have_been_looked_through() {
+    fn id_is_not_reused_before_the_templates_are_swept() {
         let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
         let none: TotalsOf<'_> = &|_| Stats::default();
         let mut all = registry.rules().services;
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_keeps_its_clients_when_it_is_quiesced_and_not_while_it_drains() {
+    fn quiesced_server_keeps_its_clients_and_draining_does_not() {
         let mut service = service("192.0.2.1:80", &[("192.0.2.10", 0), ("192.0.2.11", 1)]);
         service.persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
         let (mut registry, loads) = (with(&[service], Vec::new()), Loads::new(2));
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_keeps_its_number_and_who_comes_back_while_it_has_connections_gets_its_old_one() {
+    fn server_that_returns_with_connections_gets_its_old_id() {
         let (mut registry, loads) = (registry(), Loads::new(9));
         let none: TotalsOf<'_> = &|_| Stats::default();
         assert_eq!(ids(&registry), [(0, vec![0, 1]), (1, vec![2]), (2, vec![3])]);
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_a_vip_and_of_a_server_holds_for_services_that_come_later() {
+    fn states_of_vips_and_servers_apply_to_added_services() {
         let mut registry = registry();
         let (vip, rip) = ("192.0.2.1".parse().unwrap(), "192.0.2.10".parse().unwrap());
         registry.set_vip(vip, VipState::Claimed);
@@ -596,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_counts_while_it_is_remembered_and_its_service_for_all_that_it_ever_had() {
+    fn service_counters_include_removed_servers() {
         let mut registry = registry();
         let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
         let mut fewer = registry.rules();
@@ -622,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_server_that_comes_back_counts_anew_after_its_service_or_a_zero() {
+    fn removed_server_counts_anew_after_its_service_or_a_zero() {
         let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
         let (all, service) = (registry().rules(), registry().services[0].config.address);
         let mut fewer = all.clone();
@@ -643,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_that_a_table_may_hold_is_known_until_no_connection_does() {
+    fn addresses_of_ids_are_known_while_connections_stand() {
         let (mut registry, loads) = (registry(), Loads::new(9));
         loads.add(ServerId(3), true);
         let mut fewer = registry.rules();
@@ -663,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_that_16_bits_have_but_the_last_is_a_server_or_a_service() {
+    fn all_16_bit_ids_but_the_last_are_used() {
         let many = 0..u16::MAX;
         let all: Vec<_> = many.clone().map(|n| Ipv4Addr::from_bits(0x0a00_0000 | u32::from(n))).collect();
         let servers: Vec<_> = all.iter().map(|rip| (rip.to_string(), 1)).collect();

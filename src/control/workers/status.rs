@@ -91,7 +91,7 @@ impl RuntimeView<'_> {
             address: service.server_address(server),
             forwarding: api::Forwarding::Route,
             weight: server.config.weight.0,
-            ramp: server.slow_start_percent(),
+            slow_start_percent: server.slow_start_percent(),
             upper_threshold: server.config.upper_threshold,
             lower_threshold: server.config.lower_threshold,
             active: load.active,

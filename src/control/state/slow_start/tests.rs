@@ -105,7 +105,7 @@ impl Service {
         self.epoch + Duration::from_secs(second)
     }
 
-    /// What counts of each weight from `second` on, when time comes in order; in percent.
+    /// Advances to `second` and returns the effective part of each weight, in percent.
     fn parts(&mut self, second: u64) -> Vec<Option<u16>> {
         let now = self.at(second);
         let service = &mut self.registry.services[0];
@@ -119,7 +119,7 @@ impl Service {
 }
 
 #[test]
-fn a_server_that_is_added_counts_for_more_from_step_to_step() {
+fn part_of_an_added_server_grows_in_steps() {
     let mut service = Service::new(Some(100), &[10, 11]);
     assert_eq!((service.parts(START), service.next_step()), (vec![None; 2], None));
     service.joins(START, 12, 1);
@@ -137,30 +137,30 @@ fn a_server_that_is_added_counts_for_more_from_step_to_step() {
 }
 
 #[test]
-fn what_comes_together_is_equally_new() {
+fn servers_that_join_together_have_no_slow_start() {
     let mut service = Service::new(Some(100), &[10, 11, 12]);
     assert_eq!(service.parts(3), [None; 3], "two seconds after the first");
     service.joins(9, 13, 1);
     service.joins(10, 14, 1);
     assert_eq!(service.parts(10), [None, None, None, None, Some(5)]);
-    // All go and come again: nobody is there whom they could leave the work to.
+    // All are lost and return: without a present server there is no slow start.
     (10..15).for_each(|host| service.answers(500, host, false));
     (10..15).for_each(|host| service.answers(600 + u64::from(host - 10), host, true));
     assert_eq!(service.parts(605), [None; 5]);
 }
 
 #[test]
-fn a_weight_that_was_0_ramps_and_another_does_not() {
+fn only_a_weight_that_was_0_starts_slowly() {
     let mut service = Service::new(Some(100), &[10, 11]);
     service.change(START, |service| service.servers[1].weight = Weight(7));
     service.change(START + 1, |service| service.servers[1].weight = Weight(0));
     assert_eq!(service.parts(START + 1), [None; 2]);
     service.change(START + 2, |service| service.servers[1].weight = Weight(1));
-    assert_eq!(service.parts(START + 2), [None, Some(5)], "however short: it may have begun anew meanwhile");
+    assert_eq!(service.parts(START + 2), [None, Some(5)], "also after a short time at 0");
 }
 
 #[test]
-fn who_was_away_ramps_and_who_was_missed_for_a_moment_does_not() {
+fn lost_server_starts_slowly_unless_it_returns_at_once() {
     let mut service = Service::new(Some(100), &[10, 11]);
     service.answers(START, 11, false);
     service.answers(START + 9, 11, true);
@@ -168,7 +168,7 @@ fn who_was_away_ramps_and_who_was_missed_for_a_moment_does_not() {
     service.answers(START + 20, 11, false);
     service.answers(START + 30, 11, true);
     assert_eq!(service.parts(START + 80), [None, Some(50)]);
-    // In the midst of it: it goes on as if nothing had been.
+    // A short loss during a slow start does not restart it.
     service.answers(START + 81, 11, false);
     assert_eq!((service.parts(START + 81), service.next_step()), (vec![None; 2], None));
     service.answers(START + 85, 11, true);
@@ -176,7 +176,7 @@ fn who_was_away_ramps_and_who_was_missed_for_a_moment_does_not() {
 }
 
 #[test]
-fn other_changes_neither_restart_a_ramp_nor_disturb_a_step() {
+fn other_changes_leave_a_slow_start_as_it_is() {
     let mut service = Service::new(Some(100), &[10, 11]);
     service.joins(START, 12, 1);
     service.change(START + 52, |service| service.servers[2].weight = Weight(9));
@@ -188,11 +188,11 @@ fn other_changes_neither_restart_a_ramp_nor_disturb_a_step() {
     assert_eq!(service.parts(START + 56), [None, None, Some(55), Some(5)]);
     service.change(START + 60, |service| service.servers.truncate(3));
     service.joins(START + 60, 13, 1);
-    assert_eq!(service.parts(START + 66), [None, None, Some(65), Some(5)], "it is another one");
+    assert_eq!(service.parts(START + 66), [None, None, Some(65), Some(5)], "added again, it starts anew");
 }
 
 #[test]
-fn a_ramp_goes_by_the_time_that_is_configured_now() {
+fn slow_start_follows_the_configured_duration() {
     let mut service = Service::new(Some(100), &[10, 11]);
     service.joins(START, 12, 1);
     service.change(START + 20, |service| service.slow_start = Some(Span::from_secs(40)));
@@ -200,11 +200,11 @@ fn a_ramp_goes_by_the_time_that_is_configured_now() {
     service.change(START + 21, |service| service.slow_start = None);
     assert_eq!((service.parts(START + 21), service.next_step()), (vec![None; 3], None));
     service.change(START + 22, |service| service.slow_start = Some(Span::from_secs(100)));
-    assert_eq!(service.parts(START + 22), [None; 3], "who is there, is there");
+    assert_eq!(service.parts(START + 22), [None; 3], "a present server has no slow start");
 }
 
 #[test]
-fn steps_take_a_second_at_least_and_a_ramp_ends_at_its_time() {
+fn steps_last_a_second_and_the_slow_start_ends_in_time() {
     let mut service = Service::new(Some(3), &[10]);
     service.joins(START, 11, 1);
     let mut steps = Vec::new();
@@ -215,7 +215,7 @@ fn steps_take_a_second_at_least_and_a_ramp_ends_at_its_time() {
 }
 
 #[test]
-fn under_wlc_a_server_keeps_to_its_share_until_it_has_as_much_of_a_past_as_the_others() {
+fn wlc_slow_start_lasts_until_closed_connections_are_level() {
     let mut service = Service::new(Some(100), &[10, 11]);
     [0, 1].into_iter().for_each(|id| (0..1000).for_each(|_| service.loads.add(ServerId(id), false)));
     service.joins(START, 12, 1);
@@ -225,7 +225,7 @@ fn under_wlc_a_server_keeps_to_its_share_until_it_has_as_much_of_a_past_as_the_o
     service.loads.add(ServerId(2), false);
     assert_eq!((service.parts(START + 105), service.next_step()), (vec![None; 3], None));
 
-    // Or until all that was before is forgotten.
+    // Or until the closed connections of before have expired.
     service.joins(2 * START, 13, 1);
     assert_eq!(service.parts(2 * START + 219)[3], Some(100));
     assert_eq!((service.parts(2 * START + 220), service.next_step()), (vec![None; 4], None));
