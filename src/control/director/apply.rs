@@ -141,7 +141,7 @@ impl Director {
     fn add_vips(&mut self, vips: &[Ipv4Addr]) {
         if !vips.is_empty() {
             self.check_local_vips();
-            hints::log_foreign_vips(vips, &self.host.arms[0]);
+            hints::log_foreign_vips(vips, &self.host.interfaces[0]);
         }
         vips.iter().for_each(|vip| self.claim_vip(*vip));
     }

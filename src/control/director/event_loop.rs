@@ -99,7 +99,7 @@ impl Director {
         self.availability.check(&self.registry.services, &self.loads, Instant::now());
         status::update_rates(&mut self.registry, &self.backend.workers);
         self.limiter.report_suppressed(Instant::now());
-        let (interface, registry) = (&self.host.arms[0].name, &self.registry);
+        let (interface, registry) = (&self.host.interfaces[0].name, &self.registry);
         let context = SymptomContext { interface, registry, workers: &self.backend.workers };
         self.symptoms.check(&context, Instant::now());
         if self.backend.workers.all_running() {

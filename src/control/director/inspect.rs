@@ -38,8 +38,8 @@ impl Inspection {
     }
 
     fn check_host(&mut self, config: &Config, host: &ResolvedHost) {
-        host.arms.iter().for_each(|interface| self.check_interface(interface));
-        self.check_backend(config.director.backend, &backend::plan(&config.director, &host.arms));
+        host.interfaces.iter().for_each(|interface| self.check_interface(interface));
+        self.check_backend(config.director.backend, &backend::plan(&config.director, &host.interfaces));
         if let Some(lacking) = Privileges::lacking() {
             self.notes.push(format!(
                 "this user lacks {lacking}: start the director as root, or by the unit, which gives them"

@@ -12,9 +12,10 @@ impl Director {
     /// # Errors
     /// If an interface is gone or has another MAC address.
     pub(super) fn check_carriers(&mut self) -> Result<(), Diagnostic> {
-        let up: Vec<_> = self.host.arms.iter().map(Interface::check_carrier).collect::<Result<_, _>>()?;
+        let up: Vec<_> =
+            self.host.interfaces.iter().map(Interface::check_carrier).collect::<Result<_, _>>()?;
         for change in self.carriers.update(&up) {
-            let interface = &self.host.arms[usize::from(change.interface.0)].name;
+            let interface = &self.host.interfaces[usize::from(change.interface.0)].name;
             self.carriers.log(change, interface);
             let event = if change.is_up { ArpEvent::InterfaceUp } else { ArpEvent::InterfaceDown };
             self.send_arp_event(event(change.interface));

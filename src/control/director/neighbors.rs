@@ -30,7 +30,7 @@ impl Director {
         self.arp_events = Some(events);
         self.check_carriers()?;
         self.check_local_vips();
-        hints::log_foreign_vips(&self.host.vips, &self.host.arms[0]);
+        hints::log_foreign_vips(&self.host.vips, &self.host.interfaces[0]);
         for server in &self.host.servers {
             self.send_arp_event(ArpEvent::AddServer(*server));
         }

@@ -73,7 +73,7 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
             "on_conflict = \"claim\": a VIP that another host has is taken from it, and connections that it directs break"
         );
     }
-    let _claims = host.arms.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+    let _claims = host.interfaces.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
     let mut socket = match socket {
         Some(socket) => socket,
         None => socket::bind(path)?,
@@ -116,9 +116,9 @@ impl Director {
         };
         let neighbors = Neighbors::new(arp_settings(config, &host)?);
         let mut sockets = Vec::new();
-        let plan = backend::plan(settings, &host.arms);
+        let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
-            sockets = host.arms.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
+            sockets = host.interfaces.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
             privileges.reduce(steering.restores())
         })?;
         Ok(Self {
@@ -131,7 +131,7 @@ impl Director {
             loads,
             templates,
             epoch,
-            carriers: Carriers::new(&host.arms),
+            carriers: Carriers::new(&host.interfaces),
             host,
             arp_events: None,
             meter: Meter::new(&neighbors),
@@ -169,7 +169,7 @@ impl Director {
 }
 
 fn new_registry(config: &Config, host: &ResolvedHost) -> Result<Registry, DirectorError> {
-    let mut registry = Registry::new(host.arms.iter().map(|interface| interface.mac).collect());
+    let mut registry = Registry::new(host.interfaces.iter().map(|interface| interface.mac).collect());
     registry.reserved = host.not_clients();
     let rules = config.rules();
     registry.check_ids(&rules).map_err(DirectorError::Rules)?;
@@ -181,7 +181,7 @@ fn arp_settings(config: &Config, host: &ResolvedHost) -> Result<ArpSettings, Dir
     let DirectorConfig { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } =
         config.director;
     Ok(ArpSettings {
-        own_macs: host.arms.iter().map(|interface| interface.mac).collect(),
+        own_macs: host.interfaces.iter().map(|interface| interface.mac).collect(),
         on_conflict: config.director.on_conflict,
         timing: Timing { announce_interval, refresh, attempts, ..Timing::default() },
         seed: getrandom::u64().map_err(std::io::Error::other)?,

@@ -70,8 +70,8 @@ impl Director {
     }
 
     fn interfaces(&self) -> Vec<Interface> {
-        let arms = self.host.arms.iter();
-        arms.map(|arm| Interface { name: arm.name.clone(), mac: arm.mac.to_string() }).collect()
+        let interfaces = self.host.interfaces.iter();
+        interfaces.map(|one| Interface { name: one.name.clone(), mac: one.mac.to_string() }).collect()
     }
 
     fn vips(&self) -> Vec<Vip> {
@@ -124,7 +124,7 @@ impl Director {
             let text = format!("{} has no available real server: {}", service.address, service.detail);
             warnings.push(Warning::new("no-server", text));
         }
-        warnings.extend(self.symptoms.warnings(&self.host.arms[0].name, Instant::now()));
+        warnings.extend(self.symptoms.warnings(&self.host.interfaces[0].name, Instant::now()));
         if self.backend.steering.is_refused() {
             let text = "the kernel refuses the present services: the ones before are still handed over";
             warnings.push(Warning::new("steering-refused", text));

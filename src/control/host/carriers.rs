@@ -9,7 +9,7 @@ use std::time::Instant;
 /// The carrier state of every interface.
 #[derive(Debug)]
 pub(in crate::control) struct Carriers {
-    /// In the order of [`crate::control::host::resolve::ResolvedHost::arms`].
+    /// In the order of [`crate::control::host::resolve::ResolvedHost::interfaces`].
     all: Vec<InterfaceCarrier>,
     /// Rate limit of messages, by interface index.
     limiter: LogLimiter<usize>,

@@ -51,8 +51,11 @@ pub(in crate::control) fn config_hints(config: &Config, host: &ResolvedHost) -> 
             "the VIP {address} is an address of this host: ip address del {address}/{prefix} dev {interface}"
         )
     });
-    let foreign = foreign_vips(&host.vips, &host.arms[0]).map(|vips| {
-        format!("no network of {} holds {vips}: reached only by a route to this director", host.arms[0].name)
+    let foreign = foreign_vips(&host.vips, &host.interfaces[0]).map(|vips| {
+        format!(
+            "no network of {} holds {vips}: reached only by a route to this director",
+            host.interfaces[0].name
+        )
     });
     let weightless = weightless(&config.services)
         .map(|address| format!("every real server of {address} has weight 0: it takes no new connection"));

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Finds the next hops of the real servers of a set of services.
 pub(in crate::control) struct NextHops<'a> {
-    arms: &'a [Interface],
+    interfaces: &'a [Interface],
     /// Configured MAC addresses by RIP: a server has one in all its services.
     macs: HashMap<IpAddr, MacAddr>,
     /// Present next hops by RIP.
@@ -20,12 +20,12 @@ impl<'a> NextHops<'a> {
     /// Takes the services and the present next hops.
     pub(in crate::control) fn new(
         services: &[VirtualService],
-        arms: &'a [Interface],
+        interfaces: &'a [Interface],
         before: &[ArpTarget],
     ) -> Self {
         let servers = services.iter().flat_map(|service| &service.servers);
         let macs = servers.filter_map(|server| Some((server.address, server.mac?))).collect();
-        Self { arms, macs, before: before.iter().map(|way| (way.rip, *way)).collect() }
+        Self { interfaces, macs, before: before.iter().map(|next_hop| (next_hop.rip, *next_hop)).collect() }
     }
 
     /// Returns the next hop of a server; the present one if it is no longer on-link.
@@ -41,17 +41,17 @@ impl<'a> NextHops<'a> {
     }
 
     fn resolve(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, Diagnostic> {
-        let link = self.arms.len() - 1; // the last arm is the server side
-        let (interface, rip) = (&self.arms[link], v4(address));
-        let has_it = |arm: &&Interface| arm.addresses.iter().any(|(own, _)| Some(*own) == rip);
-        if let Some(arm) = self.arms.iter().find(has_it) {
-            return Err(own_address(address, arm));
+        let index = self.interfaces.len() - 1; // the last interface is the server side
+        let (interface, rip) = (&self.interfaces[index], v4(address));
+        let has_it = |interface: &&Interface| interface.addresses.iter().any(|(own, _)| Some(*own) == rip);
+        if let Some(own) = self.interfaces.iter().find(has_it) {
+            return Err(own_address(address, own));
         }
         if let Some(role) = rip.and_then(|rip| interface.reserved(rip)) {
             return Err(reserved_address(address, &role));
         }
         match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
-            (Some(rip), Some(own)) => Ok(ArpTarget { interface: InterfaceIndex(link as u8), rip, own, mac }),
+            (Some(rip), Some(own)) => Ok(ArpTarget { interface: InterfaceIndex(index as u8), rip, own, mac }),
             _ => Err(not_on_link(address, interface)),
         }
     }
@@ -64,7 +64,7 @@ impl NextHops<'_> {
     /// A server with a fixed MAC address needs no source.
     fn source(&self, interface: &Interface, rip: Ipv4Addr, mac: Option<MacAddr>) -> Option<Ipv4Addr> {
         let of_interface = |own: &Ipv4Addr| interface.addresses.iter().any(|(address, _)| address == own);
-        let before = || self.before.get(&rip).map(|way| way.own).filter(of_interface);
+        let before = || self.before.get(&rip).map(|next_hop| next_hop.own).filter(of_interface);
         let near = interface.address_towards(rip).or(mac.map(|_| Ipv4Addr::UNSPECIFIED));
         near.or_else(before).or_else(|| interface.source_by_route(rip))
     }
@@ -85,9 +85,12 @@ pub(in crate::control) fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-fn own_address(rip: IpAddr, arm: &Interface) -> Diagnostic {
+fn own_address(rip: IpAddr, interface: &Interface) -> Diagnostic {
     Diagnostic::system(format!("real server {rip} is this host"))
-        .cause(format!("{} has that address, and a director sends frames to other hosts only", arm.name))
+        .cause(format!(
+            "{} has that address, and a director sends frames to other hosts only",
+            interface.name
+        ))
         .remedy("write the RIP of another host")
 }
 
@@ -144,26 +147,26 @@ pub(in crate::control) mod tests {
         (80..).zip(servers).map(|(port, all)| VirtualService::new(address(port), all.to_vec())).collect()
     }
 
-    /// The servers' ways on a host whose interface has `own`, or the first complaint.
-    fn ways(
+    /// Returns the next hops of the servers on a host whose interface has `own`, or the first error.
+    fn find_all(
         services: &[VirtualService],
         own: &[[u8; 4]],
         before: &[ArpTarget],
     ) -> Result<Vec<ArpTarget>, String> {
-        let arms = [eth0(own)];
-        let next_hops = NextHops::new(services, &arms, before);
+        let interfaces = [eth0(own)];
+        let next_hops = NextHops::new(services, &interfaces, before);
         let each = services.iter().flat_map(|service| &service.servers).map(|server| next_hops.find(server));
         each.collect::<Result<_, _>>().map(once).map_err(|error| error.what)
     }
 
     #[test]
-    fn the_network_and_broadcast_addresses_are_no_servers() {
+    fn network_and_broadcast_addresses_are_refused() {
         for (last, role) in [(0, "network"), (255, "broadcast")] {
             for mac in [None, Some(MAC)] {
                 let web = services([&[server([192, 0, 2, last], mac)]]);
-                let arms = [eth0(&[OWN])];
+                let interfaces = [eth0(&[OWN])];
                 let refused =
-                    NextHops::new(&web, &arms, &[]).find(&web[0].servers[0]).unwrap_err().to_string();
+                    NextHops::new(&web, &interfaces, &[]).find(&web[0].servers[0]).unwrap_err().to_string();
                 let wanted = format!(
                     "real server 192.0.2.{last} can be no host: it is the {role} address of 192.0.2.0/24 on eth0"
                 );
@@ -176,49 +179,49 @@ pub(in crate::control) mod tests {
     const HERE: [u8; 4] = [192, 0, 2, 10];
 
     #[test]
-    fn who_stays_is_reached_as_before_when_the_address_is_gone() {
+    fn server_keeps_its_next_hop_when_the_address_is_removed() {
         let web = services([&[server(HERE, None), server([192, 0, 2, 11], None)]]);
-        let before = ways(&web, &[OWN], &[]).unwrap();
-        assert_eq!(ways(&web, &[], &before).as_ref(), Ok(&before));
+        let before = find_all(&web, &[OWN], &[]).unwrap();
+        assert_eq!(find_all(&web, &[], &before).as_ref(), Ok(&before));
         let heavier = services([&[RealServer { weight: Weight(9), ..server(HERE, None) }]]);
-        assert_eq!(ways(&heavier, &[], &before).unwrap(), before[..1]);
+        assert_eq!(find_all(&heavier, &[], &before).unwrap(), before[..1]);
         let two = services([&[server(HERE, None)], &[server(HERE, None)]]);
-        assert_eq!(ways(&two, &[], &before).unwrap(), before[..1], "one host, whatever it serves");
-        // Even if it is the director's own by now.
-        assert_eq!(ways(&web, &[HERE], &before).unwrap()[0], before[0]);
+        assert_eq!(find_all(&two, &[], &before).unwrap(), before[..1], "one next hop per host");
+        // Also if the director has the address by now.
+        assert_eq!(find_all(&web, &[HERE], &before).unwrap()[0], before[0]);
     }
 
     #[test]
-    fn who_comes_or_changes_is_judged() {
-        let before = ways(&services([&[server(HERE, Some(MAC))]]), &[OWN], &[]).unwrap();
-        let complaint = |services: &[VirtualService]| ways(services, &[], &before).unwrap_err();
+    fn added_or_changed_server_is_checked() {
+        let before = find_all(&services([&[server(HERE, Some(MAC))]]), &[OWN], &[]).unwrap();
+        let error = |services: &[VirtualService]| find_all(services, &[], &before).unwrap_err();
         let more = services([&[server(HERE, Some(MAC)), server([192, 0, 2, 11], None)]]);
-        assert_eq!(complaint(&more), "real server 192.0.2.11 is not on-link");
+        assert_eq!(error(&more), "real server 192.0.2.11 is not on-link");
         let by_arp = services([&[server(HERE, None)]]);
-        assert_eq!(complaint(&by_arp), "real server 192.0.2.10 is not on-link");
-        assert_eq!(ways(&more, &[OWN], &before).unwrap().len(), 2);
+        assert_eq!(error(&by_arp), "real server 192.0.2.10 is not on-link");
+        assert_eq!(find_all(&more, &[OWN], &before).unwrap().len(), 2);
     }
 
     #[test]
-    fn who_stays_is_asked_from_the_address_that_there_is_now() {
+    fn source_address_follows_the_interface() {
         let web = services([&[server(HERE, None)]]);
-        let before = ways(&web, &[OWN], &[]).unwrap();
-        let now = ways(&web, &[[192, 0, 2, 6]], &before).unwrap();
+        let before = find_all(&web, &[OWN], &[]).unwrap();
+        let now = find_all(&web, &[[192, 0, 2, 6]], &before).unwrap();
         assert_eq!((before[0].own, now[0].own), (OWN.into(), [192, 0, 2, 6].into()));
     }
 
     #[test]
-    fn a_mac_address_that_one_service_gives_holds_for_all() {
+    fn mac_address_of_one_service_applies_to_all() {
         let two = services([&[server(HERE, None)], &[server(HERE, Some(MAC))]]);
-        let before = ways(&two, &[], &[]).unwrap();
-        let way = ArpTarget {
+        let before = find_all(&two, &[], &[]).unwrap();
+        let next_hop = ArpTarget {
             interface: InterfaceIndex(0),
             rip: HERE.into(),
             own: Ipv4Addr::UNSPECIFIED,
             mac: Some(MAC),
         };
-        assert_eq!(before, [way]);
-        assert_eq!(ways(&two[1..], &[], &before).unwrap(), before);
-        assert_eq!(ways(&two[..1], &[], &before).unwrap_err(), "real server 192.0.2.10 is not on-link");
+        assert_eq!(before, [next_hop]);
+        assert_eq!(find_all(&two[1..], &[], &before).unwrap(), before);
+        assert_eq!(find_all(&two[..1], &[], &before).unwrap_err(), "real server 192.0.2.10 is not on-link");
     }
 }

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 pub struct ResolveError {
     /// Each with its line in the file.
     pub errors: Diagnostics,
-    /// True if waiting may mend every error, as at boot: an interface is missing or down, or has no address.
+    /// True if every error may resolve by itself, as at boot: an interface is missing or down, or has no address.
     pub may_recover: bool,
 }
 
@@ -29,7 +29,7 @@ impl From<Diagnostics> for ResolveError {
 #[derive(Clone, Debug)]
 pub struct ResolvedHost {
     /// The client side, then the server side if it is another interface.
-    pub arms: Vec<Interface>,
+    pub interfaces: Vec<Interface>,
     /// Every real server once, with the source address of its ARP requests (DIP).
     pub servers: Vec<ArpTarget>,
     /// Every VIP once, in order.
@@ -42,29 +42,29 @@ impl ResolvedHost {
     /// Resolves the interfaces and the next hop of each real server.
     ///
     /// # Errors
-    /// Unusable interfaces, VIPs that no host can have, and real servers that are not on-link, each with its line.
+    /// Unusable interfaces, reserved VIPs, and real servers that are not on-link, each with its line.
     pub fn resolve(config: &Config) -> Result<Self, ResolveError> {
         let access = Access { group: control_group(config)?, others: config.director.control_others };
-        let arms = interfaces(config)?;
-        let servers = validated_servers(config, &arms, (&[], &[]));
+        let interfaces = find_interfaces(config)?;
+        let servers = validated_servers(config, &interfaces, (&[], &[]));
         let servers =
-            servers.map_err(|errors| ResolveError { errors, may_recover: awaits_address(&arms) })?;
-        Ok(Self { arms, servers, vips: vips(&config.services), access })
+            servers.map_err(|errors| ResolveError { errors, may_recover: awaits_address(&interfaces) })?;
+        Ok(Self { interfaces, servers, vips: vips(&config.services), access })
     }
 
     /// Resolves other services on the same interfaces, with their present addresses.
     ///
-    /// A VIP that stays is not checked again, nor a real server with the same MAC address; if it is no longer on-link,
-    /// it keeps its next hop.
+    /// Present VIPs are not checked again, nor present real servers with the same MAC address: a server that is no longer
+    /// on-link keeps its next hop.
     ///
     /// # Errors
-    /// The first new VIP that no host can have, or the first new or changed server that is not on-link.
+    /// The first new VIP that is reserved, or the first new or changed server that is not on-link.
     pub fn re_resolve(&self, services: &[VirtualService]) -> Result<Self, Diagnostic> {
-        let arms = self.renewed();
-        let next_hops = NextHops::new(services, &arms, &self.servers);
+        let interfaces = self.renewed();
+        let next_hops = NextHops::new(services, &interfaces, &self.servers);
         for VirtualService { address, .. } in services {
             let of = Subject::Service(*address);
-            possible(*address, &arms, &self.vips)
+            check_vip(*address, &interfaces, &self.vips)
                 .map_err(|error| error.of_kind(DiagnosticKind::InvalidRules).about([of]))?;
         }
         let of = |service: &VirtualService, rip| Subject::Server(service.address, rip);
@@ -75,36 +75,37 @@ impl ResolvedHost {
             })
         });
         let servers = once(each.collect::<Result<_, _>>()?);
-        Ok(Self { arms, servers, vips: vips(services), access: self.access.clone() })
+        Ok(Self { interfaces, servers, vips: vips(services), access: self.access.clone() })
     }
 
-    /// Validates a file that was read again, as [`ResolvedHost::re_resolve`] would, with the lines of every error.
+    /// Validates a reloaded file as [`ResolvedHost::re_resolve`] would, with the lines of every error.
     ///
     /// # Errors
-    /// Every new VIP that no host can have and every new or changed server that is not on-link, with its line.
+    /// Every new VIP that is reserved, and every new or changed server that is not on-link, with its line.
     pub fn validate(&self, config: &Config) -> Result<(), Diagnostics> {
         validated_servers(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
     }
 
-    /// Returns the addresses that no client has: the interfaces' own and the broadcast addresses of their networks.
+    /// Returns the addresses that cannot be a client's: those of the interfaces and the broadcast addresses of their networks.
     pub fn not_clients(&self) -> Vec<Ipv4Addr> {
-        self.arms.iter().flat_map(Interface::not_others).collect()
+        self.interfaces.iter().flat_map(Interface::not_others).collect()
     }
 
     /// Returns true if an interface's addresses have changed since the last resolution.
     pub fn has_other_addresses(&self) -> bool {
-        self.renewed() != self.arms
+        self.renewed() != self.interfaces
     }
 
     fn renewed(&self) -> Vec<Interface> {
-        self.arms.iter().map(renewed).collect()
+        self.interfaces.iter().map(renewed).collect()
     }
 }
 
 /// Returns the interface with its present addresses.
-fn renewed(arm: &Interface) -> Interface {
-    let addresses = Interface::lookup(&arm.name).map_or_else(|_| arm.addresses.clone(), |now| now.addresses);
-    Interface { addresses, ..arm.clone() }
+fn renewed(interface: &Interface) -> Interface {
+    let addresses =
+        Interface::lookup(&interface.name).map_or_else(|_| interface.addresses.clone(), |now| now.addresses);
+    Interface { addresses, ..interface.clone() }
 }
 
 fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
@@ -114,12 +115,12 @@ fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
     vips
 }
 
-/// Returns true if the servers' side has no address yet. A port of a bridge will not get one.
-fn awaits_address(arms: &[Interface]) -> bool {
-    arms.last().is_some_and(|arm| arm.addresses.is_empty() && arm.master().is_none())
+/// Returns true if the server side has no address yet. A bridge port is not expected to get one.
+fn awaits_address(interfaces: &[Interface]) -> bool {
+    interfaces.last().is_some_and(|interface| interface.addresses.is_empty() && interface.master().is_none())
 }
 
-fn interfaces(config: &Config) -> Result<Vec<Interface>, ResolveError> {
+fn find_interfaces(config: &Config) -> Result<Vec<Interface>, ResolveError> {
     let (director, places) = (&config.director, &config.places);
     let named = [
         (Some(&director.interface), places.interface),
@@ -150,14 +151,14 @@ fn control_group(config: &Config) -> Result<Option<(u32, String)>, Diagnostics> 
 /// Returns the next hops of all servers. `before` holds the present next hops and VIPs.
 fn validated_servers(
     config: &Config,
-    arms: &[Interface],
+    interfaces: &[Interface],
     before: (&[ArpTarget], &[Ipv4Addr]),
 ) -> Result<Vec<ArpTarget>, Diagnostics> {
     let vips = config.services.iter().zip(&config.places.services).map(|(service, place)| {
-        let possible = possible(service.address, arms, before.1);
-        possible.map_err(|error| error.at(place.clone()))
+        let checked = check_vip(service.address, interfaces, before.1);
+        checked.map_err(|error| error.at(place.clone()))
     });
-    let next_hops = NextHops::new(&config.services, arms, before.0);
+    let next_hops = NextHops::new(&config.services, interfaces, before.0);
     match (all(vips), servers(config, &next_hops)) {
         (Ok(_), outcome) => outcome,
         (Err(errors), Ok(_)) => Err(errors),
@@ -181,10 +182,15 @@ fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<ArpTarget>, 
     Ok(once(all(each)?))
 }
 
-/// Checks that a host can have the VIP, unless it is among those `before`.
-fn possible(service: ServiceAddress, arms: &[Interface], before: &[Ipv4Addr]) -> Result<(), Diagnostic> {
+/// Checks that a new VIP is no network or broadcast address. `before` holds the present VIPs.
+fn check_vip(
+    service: ServiceAddress,
+    interfaces: &[Interface],
+    before: &[Ipv4Addr],
+) -> Result<(), Diagnostic> {
     let new = v4(service.address.ip()).filter(|vip| before.binary_search(vip).is_err());
-    let found = new.and_then(|vip| Some((vip, arms.iter().find_map(|arm| arm.reserved(vip))?)));
+    let found =
+        new.and_then(|vip| Some((vip, interfaces.iter().find_map(|interface| interface.reserved(vip))?)));
     found.map_or(Ok(()), |(vip, role)| {
         Err(Diagnostic::system(format!("the VIP {vip} can be no host's"))
             .cause(format!("it is {role}"))
@@ -204,7 +210,7 @@ fn all<T>(each: impl Iterator<Item = Result<T, Diagnostic>>) -> Result<Vec<T>, D
     if errors.is_empty() { Ok(values) } else { Err(Diagnostics(errors)) }
 }
 
-/// A line of the file that includes the others.
+/// Returns a place in the main file.
 fn line_of(places: &Places, line: usize) -> Place {
     Place { file: places.file.as_str().into(), line }
 }
@@ -257,15 +263,15 @@ address = "203.0.113.13"
         assert_eq!(lines(before.unwrap_err()), [10, 13, 20]);
     }
 
-    /// Nothing is served yet, on an interface that is not there, so that its addresses stay.
+    /// A host without services. Its interface does not exist, so its addresses are not updated.
     fn host() -> ResolvedHost {
         let access = Access { group: None, others: crate::model::ControlOthers::default() };
-        let arms = vec![Interface { name: "no-such-if".into(), ..eth0(&[[192, 0, 2, 5]]) }];
-        ResolvedHost { arms, servers: Vec::new(), vips: Vec::new(), access }
+        let interfaces = vec![Interface { name: "no-such-if".into(), ..eth0(&[[192, 0, 2, 5]]) }];
+        ResolvedHost { interfaces, servers: Vec::new(), vips: Vec::new(), access }
     }
 
     #[test]
-    fn what_does_not_fit_later_is_named_with_who_is_at_fault() {
+    fn re_resolution_error_names_its_subject() {
         let mut services = crate::model::parse(Path::new("d.toml"), FILE).unwrap().services;
         let [first, second] = [services[0].address, services[1].address];
         let subjects =
@@ -279,7 +285,7 @@ address = "203.0.113.13"
     }
 
     #[test]
-    fn each_server_that_is_not_on_link_is_named_with_its_line() {
+    fn off_link_servers_are_refused_with_their_lines() {
         let config = crate::model::parse(Path::new("d.toml"), FILE).unwrap();
         let errors = validated_servers(&config).unwrap_err().0;
         let lines: Vec<_> = errors.iter().map(|error| (error.line(), error.fault())).collect();
@@ -290,7 +296,7 @@ address = "203.0.113.13"
     }
 
     #[test]
-    fn the_director_itself_is_no_real_server() {
+    fn director_as_real_server_is_refused() {
         let file = FILE.replace("address = \"192.0.2.10\"", "address = \"192.0.2.5\"");
         let config = crate::model::parse(Path::new("d.toml"), &file).unwrap();
         let error = &validated_servers(&config).unwrap_err().0[0];
