@@ -180,10 +180,8 @@ fn rights_are_those_of_the_connecting_process() {
     let of_root = Mutex::new(Some(UnixStream::connect(director.socket()).unwrap()));
     let by_nobody = || {
         // SAFETY: takes numbers only, and concerns the calling thread, which ends with this closure.
-        assert_eq!(
-            unsafe { libc::syscall(libc::SYS_setresuid, UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED) },
-            0
-        );
+        let set = unsafe { libc::syscall(libc::SYS_setresuid, UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED) };
+        assert_eq!(set, 0);
         change(of_root.lock().unwrap().take().unwrap())
     };
     let changed = std::thread::scope(|scope| scope.spawn(by_nobody).join().unwrap());
