@@ -3,8 +3,8 @@
 //! Text in, text out: this module opens no socket and changes nothing on the host. It stands on layer 3: it imports
 //! only [`model`], `ipvsadm` and `popt`. Names of hosts and ports, and included files, come through [`Environment`].
 //!
-//! Three steps: the reader of a format makes a [`Description`]; [`convert`] turns it into keys that [`model::parse`]
-//! accepts; [`emit`] writes them as TOML. A [`Notice`] with file and line reports each difference.
+//! Three steps: the reader of a format makes a `Description`; `convert` turns it into keys that [`model::parse`]
+//! accepts; `emit` writes them as TOML. A [`Notice`] with file and line reports each difference.
 
 #![forbid(unsafe_code)]
 

@@ -30,7 +30,7 @@ pub enum ArpEvent {
         /// Packet.
         packet: ArpPacket,
     },
-    /// Time has passed: due at [`Neighbors::next_deadline`].
+    /// Time has passed: due at [`super::Neighbors::next_deadline`].
     Timer,
     /// Probe for this VIP and claim it. Ignored if it is present.
     AddVip(Ipv4Addr),
@@ -50,7 +50,7 @@ pub enum ArpEvent {
     InterfaceDown(InterfaceIndex),
     /// The carrier is back: every VIP is probed for again (RFC 5227 §2.1), and every server is requested at
     /// once. A VIP that was claimed is announced if no station answers, and left to a station that does.
-    /// With [`OnConflict::Claim`] it is announced at once. An interface is up initially.
+    /// With [`crate::model::OnConflict::Claim`] it is announced at once. An interface is up initially.
     InterfaceUp(InterfaceIndex),
 }
 

@@ -22,7 +22,7 @@ pub mod path {
     pub const DROPS: &str = "/v1/drops";
     /// A list of [`super::Worker`].
     pub const WORKERS: &str = "/v1/workers";
-    /// Takes a list of [`super::super::request::ChangeRequest`]s, and answers with [`super::Changed`].
+    /// Takes a list of [`super::request::ChangeRequest`]s, and answers with [`super::Changed`].
     pub const CHANGES: &str = "/v1/changes";
     /// The running configuration as a file's text.
     pub const CONFIG: &str = "/v1/config";
@@ -32,7 +32,7 @@ pub mod path {
     ///
     /// A path of its own, so that an older director does not take the request for a reload.
     pub const PLAN: &str = "/v1/plan";
-    /// [`crate::control::director::status::Status`].
+    /// [`super::overview::Status`].
     pub const STATUS: &str = "/v1/status";
     /// "ok" with status 200, or the health problems with status 503.
     pub const HEALTH: &str = "/healthz";

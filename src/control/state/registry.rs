@@ -81,7 +81,7 @@ impl Registry {
     /// Applies `rules`. Services and servers that stay keep their ids, states and counters.
     ///
     /// # Panics
-    /// If [`Registry::check_ids`] refuses the rules.
+    /// If `check_ids` refuses the rules.
     pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) {
         let (vips, reachabilities) = (self.vips(), self.reachabilities());
         let known = Known { reachabilities: &reachabilities, totals };
