@@ -10,7 +10,7 @@ impl Director {
     /// Checks that the interfaces are those of the start, and sends changes of carriers to ARP.
     ///
     /// # Errors
-    /// If an interface is gone or has another MAC address.
+    /// If an interface was removed or has another MAC address.
     pub(super) fn check_carriers(&mut self) -> Result<(), Diagnostic> {
         let up: Vec<_> =
             self.host.interfaces.iter().map(Interface::check_carrier).collect::<Result<_, _>>()?;

@@ -126,7 +126,7 @@ impl Director {
         }
         warnings.extend(self.symptoms.warnings(&self.host.interfaces[0].name, Instant::now()));
         if self.backend.steering.is_refused() {
-            let text = "the kernel refuses the present services: the ones before are still handed over";
+            let text = "the kernel refuses the present services: the previous steering set stays active";
             warnings.push(Warning::new("steering-refused", text));
         }
         warnings

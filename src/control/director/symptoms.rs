@@ -15,11 +15,11 @@ const RECENT: Duration = Duration::from_secs(600);
 enum Symptom {
     /// Frames dropped in a loop.
     Looped,
-    /// Frames dropped for want of time to live, more than traceroute sends.
+    /// Frames dropped because their TTL expired, more than traceroute sends.
     Exceeded,
     /// Connections with unfinished checksums.
     Unfinished,
-    /// Frames lost for a reason that [`remedy`] knows.
+    /// Frames lost for a reason that has a [`remedy`].
     Lost(DropReason),
 }
 

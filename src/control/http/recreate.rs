@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Interval between two checks of the file.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Waits until the file of `socket` is gone, and returns a new socket at the same path.
+/// Waits until the file of `socket` is deleted, and returns a new socket at the same path.
 ///
 /// A file at that path that is in use, or is not a socket, stays as it is.
 pub(in crate::control) async fn recreated(socket: &ControlSocket) -> ControlSocket {

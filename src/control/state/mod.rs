@@ -1,4 +1,4 @@
-//! Services and real servers as control knows them.
+//! Control's record of services and real servers.
 
 pub mod availability;
 pub(in crate::control) mod entry;
