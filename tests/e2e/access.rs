@@ -129,7 +129,7 @@ fn a_way_that_is_closed_to_others_is_named_at_the_start() {
     let text = Config::new("packet").with("control_others = \"read\"").text(&deployment);
     let director = Director::start_in(home.clone(), &deployment.director, &text);
     let place = home.path().display();
-    let warning = format!("others cannot enter {place}; chmod o+x {place}, or use --socket");
+    let warning = format!("enter the socket's directory remedy=\"chmod o+x {place}, or use --socket\"");
     assert_eq!(director.logged(&warning), 1, "{}", director.log());
 }
 
