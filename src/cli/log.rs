@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::control::log::capture;
 
-    /// Those of a fixed list of events that are logged with this value of RUST_LOG.
+    /// Logs a fixed list of events with this value of RUST_LOG, and returns the events in the log.
     fn logged(asked: &str) -> String {
         let text = capture::logged(&directives(asked), || {
             tracing::debug!(target: "directrix::control", "ours");

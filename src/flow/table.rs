@@ -33,7 +33,7 @@ impl Hint {
     pub const NONE: Self = Self(SLOTS as u8);
 }
 
-/// SlotPosition of a slot in the table.
+/// Position of a slot in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SlotPosition {
     bucket: usize,

@@ -16,7 +16,7 @@ pub(super) struct Accounting {
     counters: Arc<WorkerCounters>,
 }
 
-/// ConnState change of a connection to `server`.
+/// State change of a connection to `server`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transition {
     pub(super) server: ServerId,
@@ -47,7 +47,7 @@ impl Accounting {
         self.counters.servers()
     }
 
-    /// Drops a frame that would go back to the station that sent it, and records its MAC address.
+    /// Drops a frame in a loop, and records the MAC address of the station that sent it.
     #[cold]
     #[inline(never)]
     pub(super) fn looped(&self, frame: &[u8]) -> Verdict {

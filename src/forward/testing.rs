@@ -1,4 +1,4 @@
-//! FlowEntry points for tests and benches only. These are other crates, out of reach of `cfg(test)`.
+//! Entry points for tests and benches only. These are other crates, out of reach of `cfg(test)`.
 
 use super::Forwarder;
 use crate::time::Tick;

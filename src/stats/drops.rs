@@ -37,7 +37,7 @@ drop_reasons! {
     NoBuffer = "no_buffer",
     /// Lost in the kernel: longer than a receive buffer, as merged segments are, and frames of a raised MTU.
     TooLongToReceive = "too_long_to_receive",
-    /// Lost in the kernel: the XDP program handed it over, and the kernel refused it to the worker's socket.
+    /// Lost in the kernel: the XDP program redirected it, and the kernel refused it to the worker's socket.
     NotDelivered = "not_delivered",
     /// The frame ends before its headers say it should.
     Truncated = "truncated",

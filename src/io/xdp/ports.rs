@@ -84,7 +84,7 @@ impl XdpPorts {
         }
     }
 
-    /// RedirectCounts the frames by place. For tests.
+    /// Counts the frames by place. For tests.
     ///
     /// # Panics
     /// If a frame has two owners, or one is lost.
