@@ -252,7 +252,7 @@ impl Generator {
 
     /// Runs the program `count` times. A signal may end it early; [`GeneratorState`] has the number of frames made.
     fn send(&mut self, count: u32, burst: u32) -> Result<(), LabError> {
-        match run_live(self.program.fd(), &self.template, self.interface, (count, burst)) {
+        match run_live(self.program.fd(), &self.template, self.interface, count, burst) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
                 Err(LabError::io("sending frames by BPF_PROG_RUN", &error))
             }

@@ -38,7 +38,7 @@ impl Rules {
     fn few_enough(&self) -> Result<(), Diagnostic> {
         let first_too_many = self.services.get(COUNT_MAX).map(|service| Subject::Service(service.address));
         too_many("services", self.services.len(), first_too_many)?;
-        let first_too_many = self.servers().nth(COUNT_MAX).map(culprit);
+        let first_too_many = self.servers().nth(COUNT_MAX).map(|(service, server)| subject(service, server));
         too_many("real servers", self.servers().count(), first_too_many)
     }
 
@@ -47,12 +47,14 @@ impl Rules {
         for ServiceAddress { protocol, address } in self.services.iter().map(|service| service.address) {
             vips.entry(address.ip()).or_insert(ServiceAddress { protocol, address });
         }
-        let clash = self.servers().find_map(|one| Some((one, *vips.get(&one.1.address)?)));
-        clash.map_or(Ok(()), |(one, first)| {
-            let what = format!("real server {} is the VIP of a service", one.1.address);
-            let fault = Diagnostic::invalid_rules(what, "name the real server's own address, its RIP");
-            Err(fault.about([culprit(one), Subject::Service(first)]))
-        })
+        for (service, server) in self.servers() {
+            if let Some(first) = vips.get(&server.address) {
+                let what = format!("real server {} is the VIP of a service", server.address);
+                let fault = Diagnostic::invalid_rules(what, "name the real server's own address, its RIP");
+                return Err(fault.about([subject(service, server), Subject::Service(*first)]));
+            }
+        }
+        Ok(())
     }
 
     fn one_mac_each(&self) -> Result<(), Diagnostic> {
@@ -70,16 +72,18 @@ impl Rules {
     }
 }
 
-/// The server by its address.
-fn culprit((service, server): (&VirtualService, &RealServer)) -> Subject {
+/// The server as the subject of a diagnostic.
+fn subject(service: &VirtualService, server: &RealServer) -> Subject {
     Subject::Server(service.address, server.address)
 }
 
 fn too_many(what: &str, count: usize, first: Option<Subject>) -> Result<(), Diagnostic> {
-    let fault = || {
-        Diagnostic::invalid_rules(format!("{count} {what} are too many"), format!("have at most {COUNT_MAX}"))
-    };
-    first.map_or(Ok(()), |first| Err(fault().about([first])))
+    let Some(first) = first else { return Ok(()) };
+    let fault = Diagnostic::invalid_rules(
+        format!("{count} {what} are too many"),
+        format!("have at most {COUNT_MAX}"),
+    );
+    Err(fault.about([first]))
 }
 
 fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
@@ -105,7 +109,7 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
     let Some(max) = service.scheduler.servers_max() else { return Ok(()) };
     service.servers.get(max).map_or(Ok(()), |server| {
         let what = format!("{} has room for {max} real servers", service.scheduler.name());
-        let both = [Subject::ServiceSettings(address), culprit((service, server))];
+        let both = [Subject::ServiceSettings(address), subject(service, server)];
         flaw(&what, "have fewer").map_err(|fault| fault.about(both))
     })
 }

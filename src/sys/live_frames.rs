@@ -62,7 +62,8 @@ pub fn run_live(
     program: BorrowedFd<'_>,
     frame: &[u8],
     interface: u32,
-    (count, burst): (u32, u32),
+    count: u32,
+    burst: u32,
 ) -> io::Result<()> {
     let len = frame.len() as u32; // at most a page, or the kernel refuses it
     let context = XdpMd { data_end: len, ingress: interface, ..XdpMd::default() };

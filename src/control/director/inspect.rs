@@ -62,17 +62,19 @@ impl Inspection {
 
     fn check_backend(&mut self, choice: BackendChoice, plan: &PortPlan) {
         match choice {
-            BackendChoice::Xdp => self.faults.extend(xdp::judge(plan).err().map(|error| error.to_string())),
+            BackendChoice::Xdp => {
+                self.faults.extend(xdp::validate(plan).err().map(|error| error.to_string()))
+            }
             BackendChoice::Packet => self.check_packet(plan),
             BackendChoice::Auto => {
                 let instead = |error: Diagnostic| format!("backend \"auto\" will take AF_PACKET: {error}");
-                self.notes.extend(xdp::judge(plan).err().map(instead));
+                self.notes.extend(xdp::validate(plan).err().map(instead));
                 self.check_packet(plan);
             }
         }
     }
 
     fn check_packet(&mut self, plan: &PortPlan) {
-        self.faults.extend(packet::judge(plan).err().map(|error| error.to_string()));
+        self.faults.extend(packet::validate(plan).err().map(|error| error.to_string()));
     }
 }

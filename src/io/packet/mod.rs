@@ -67,7 +67,7 @@ pub fn open(plan: &PortPlan) -> Result<Opened<PacketPorts>, Diagnostic> {
 ///
 /// # Errors
 /// [`Diagnostic`] if it asks for too many workers.
-pub fn judge(plan: &PortPlan) -> Result<(), Diagnostic> {
+pub fn validate(plan: &PortPlan) -> Result<(), Diagnostic> {
     worker_count(plan).map(drop)
 }
 

@@ -85,7 +85,7 @@ fn open_in(plan: &PortPlan, ring_len: u32, modes: AllowedModes) -> Result<Opened
     errors::check_unoccupied(client)?;
     let assignments = queue_assignment::assign(plan)?;
     memory::raise_locked_limit();
-    let (ports, mode, steering) = bind_and_attach(plan, &assignments, (ring_len, modes))?;
+    let (ports, mode, steering) = bind_and_attach(plan, &assignments, ring_len, modes)?;
     let infos = assignments.iter().map(|assignment| infos(client, assignment, mode));
     let workers = ports.into_iter().zip(infos).collect();
     Ok(Opened { workers, steering: Box::new(steering) })
@@ -95,7 +95,7 @@ fn open_in(plan: &PortPlan, ring_len: u32, modes: AllowedModes) -> Result<Opened
 ///
 /// # Errors
 /// [`Diagnostic`] if an interface is a master device, or there are more workers than queues.
-pub fn judge(plan: &PortPlan) -> Result<(), Diagnostic> {
+pub fn validate(plan: &PortPlan) -> Result<(), Diagnostic> {
     plan.interfaces.iter().try_for_each(errors::check_not_master)?;
     queue_assignment::assign(plan).map(drop)
 }
@@ -105,7 +105,8 @@ type BoundSockets = (Vec<XdpPorts>, &'static str, XdpSteering);
 fn bind_and_attach(
     plan: &PortPlan,
     assignments: &[WorkerQueues],
-    (ring_len, modes): (u32, AllowedModes),
+    ring_len: u32,
+    modes: AllowedModes,
 ) -> Result<BoundSockets, Diagnostic> {
     let mut no_zero_copy = None;
     let client = &plan.interfaces[0];
@@ -125,7 +126,7 @@ fn bind_and_attach(
             Err(failure) if has_another && errors::is_unsupported(&failure.error) => continue,
             Err(failure) => return Err(errors::bind_error(failure, client)),
         };
-        let steering = attach(plan, assignments, &ports, (options, modes))?;
+        let steering = attach(plan, assignments, &ports, options, modes)?;
         let (mode, refusal) = steering.client.mode().expect("it has been attached");
         if (copy_mode, mode) == (CopyMode::Zero, XdpMode::Generic) {
             no_zero_copy = Some("needs a driver with XDP".into());
@@ -141,7 +142,7 @@ fn bind_and_attach(
     unreachable!("copying either works or is refused")
 }
 
-/// The options_by_preference of sockets for an interface with this MTU in bytes, the best first.
+/// The socket options for an interface with this MTU in bytes, the best first.
 fn options_by_preference(mtu: u32, ring_len: u32) -> impl Iterator<Item = SocketOptions> {
     let options = move |buffers| {
         [CopyMode::Zero, CopyMode::Copy].map(|copy_mode| SocketOptions { copy_mode, ring_len, buffers })
@@ -161,7 +162,8 @@ fn attach(
     plan: &PortPlan,
     assignments: &[WorkerQueues],
     ports: &[XdpPorts],
-    (options, modes): (SocketOptions, AllowedModes),
+    options: SocketOptions,
+    modes: AllowedModes,
 ) -> Result<XdpSteering, Diagnostic> {
     let sockets = assignments.iter().zip(ports).flat_map(|(assignment, ports)| {
         let queues = assignment.client.iter().enumerate();
