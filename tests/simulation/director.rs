@@ -94,7 +94,13 @@ impl Director {
             self.check(number);
             let overdue = |known: &Known| self.now_ms > known.deadline_ms + SWEEP_MS + gap_ms;
             let late = self.workers[number].known.values().find(|known| overdue(known));
-            assert_eq!(late, None, "still there at {}", self.now_ms);
+            assert_eq!(
+                late,
+                None,
+                "still there at {}, gap {gap_ms} tick {now:?} {:?}",
+                self.now_ms,
+                self.workers[number].known.iter().find(|(_, k)| overdue(k))
+            );
         }
     }
 
@@ -229,6 +235,7 @@ impl Director {
         let known = self.workers[number].known.get(&segment.key).copied();
         let continued = known.filter(|known| self.goes_on(known, segment));
         let ended = known.is_some_and(|known| self.expires(&known));
+        let certain = known.is_some_and(|known| self.workers[number].must_stay(&known, now_ms));
         let after = match continued {
             // Its server is removed: frames do not renew it, so that it expires.
             Some(known)
@@ -239,13 +246,10 @@ impl Director {
             Some(known) if self.outcome_at(known.server) == outcome => {
                 Some(known.after(segment, now_ms, &timeouts))
             }
-            Some(known) if known.must_stay(now_ms) => {
-                panic!("{segment:?} of {known:?} became {outcome:?} at {now_ms}")
-            }
             // Its server is removed: the frame has ended it and opens none.
-            None if ended && !segment.opens() => {
-                assert_eq!(outcome, Err(DropReason::ServerRemoved), "{segment:?}");
-                None
+            None if ended && !segment.opens() && outcome == Err(DropReason::ServerRemoved) => None,
+            _ if certain && (continued.is_some() || ended && !segment.opens()) => {
+                panic!("{segment:?} of {known:?} became {outcome:?} at {now_ms}")
             }
             // An unconfirmed connection may have been evicted just before.
             _ => {
@@ -350,17 +354,28 @@ impl Worker {
         held > 8 * self.capacity.saturating_sub(self.known.len())
     }
 
+    /// True if the connection must be in the table. One that is confirmed only since the last comparison may
+    /// have been evicted before the frame that was to confirm it, which then opened it again, unconfirmed.
+    fn must_stay(&self, known: &Known, now_ms: u64) -> bool {
+        known.must_stay(now_ms) && (known.seen_confirmed || !self.has_evicted())
+    }
+
+    /// True if the worker has evicted entries since the last comparison.
+    fn has_evicted(&self) -> bool {
+        self.counters.evicted.get() > self.evicted
+    }
+
     /// Removes known connections that are no longer in the table, if they may be gone.
     fn check(&mut self, now_ms: u64, tick: impl Fn(u64) -> Tick) {
         let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
         let table: HashMap<V4Key, FlowEntry<Flow>> = entries.map(|entry| (key(&entry.key), entry)).collect();
-        self.known.retain(|key, known| {
-            let stays = table.contains_key(key);
-            assert!(stays || !known.must_stay(now_ms), "{known:?} is gone at {now_ms}");
-            stays
-        });
-        let evicted = std::mem::replace(&mut self.evicted, self.counters.evicted.get());
-        let evictions = self.evicted > evicted;
+        let lost = self.known.iter().filter(|(key, _)| !table.contains_key(*key));
+        for (_, known) in lost {
+            assert!(!self.must_stay(known, now_ms), "{known:?} is gone at {now_ms}");
+        }
+        self.known.retain(|key, _| table.contains_key(key));
+        let evictions = self.has_evicted();
+        self.evicted = self.counters.evicted.get();
         for entry in table.values() {
             let known = self.known.get_mut(&key(&entry.key));
             let known = known.unwrap_or_else(|| panic!("{entry:?} is unheard of"));
@@ -369,6 +384,7 @@ impl Worker {
             }
             assert_eq!((entry.server, entry.state), (known.server, known.state));
             assert_eq!(entry.deadline, tick(known.deadline_ms), "{entry:?} at {now_ms}");
+            known.seen_confirmed = known.is_confirmed();
         }
         assert!(table.len() <= self.capacity);
         self.check_sums(table.len() as u64);

@@ -48,12 +48,16 @@ pub(crate) struct Known {
     pub(crate) server: ServerId,
     pub(crate) state: ConnState,
     pub(crate) deadline_ms: u64,
+    /// True if the last comparison has found it confirmed in the table. Frames since then may have met an
+    /// eviction.
+    pub(crate) seen_confirmed: bool,
 }
 
 impl Known {
     /// The connection that `segment` opens.
     pub(crate) fn opened(server: ServerId, segment: &Segment, now_ms: u64, timeouts: &Timeouts) -> Self {
-        Self { server, state: ConnState::None, deadline_ms: 0 }.after(segment, now_ms, timeouts)
+        let none = Self { server, state: ConnState::None, deadline_ms: 0, seen_confirmed: false };
+        none.after(segment, now_ms, timeouts)
     }
 
     /// The connection after a further segment.
@@ -76,8 +80,11 @@ impl Known {
 
     /// True if it must be in the table: neither unconfirmed nor expired.
     pub(crate) fn must_stay(&self, now_ms: u64) -> bool {
-        let unconfirmed = matches!(self.state, ConnState::SynRecv | ConnState::SynAck | ConnState::UdpNew);
-        now_ms < self.deadline_ms && !unconfirmed
+        now_ms < self.deadline_ms && self.is_confirmed()
+    }
+
+    pub(crate) fn is_confirmed(&self) -> bool {
+        !matches!(self.state, ConnState::SynRecv | ConnState::SynAck | ConnState::UdpNew)
     }
 
     pub(crate) fn is_active(&self) -> bool {

@@ -34,7 +34,7 @@ struct Named(u64);
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("replay with {SEED}={} cargo test --test simulation chosen", self.0);
+            eprintln!("replay with {SEED}={} cargo test --test simulation random_runs", self.0);
         }
     }
 }
