@@ -119,14 +119,6 @@ impl<K: TableKey> Bucket<K> {
         (key != K::VACANT).then_some(FlowEntry { key, deadline, server, state, template })
     }
 
-    /// Stores `entry` in `slot`; returns the previous entry.
-    #[inline]
-    pub(super) fn replace(&mut self, slot: usize, entry: FlowEntry<K>) -> Option<FlowEntry<K>> {
-        let before = self.get(slot);
-        self.store(slot, entry);
-        before
-    }
-
     /// Stores `entry` in `slot`, overwriting any other.
     #[inline]
     pub(super) fn store(&mut self, slot: usize, entry: FlowEntry<K>) {

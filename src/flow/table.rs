@@ -2,8 +2,9 @@
 //! (Erlingsson, Manasse and McSherry, "A cool and practical alternative to traditional hash tables", 2006).
 //!
 //! A new entry goes to its first bucket, or to the second if that is full. If both are full, up to three
-//! other entries are displaced to their other bucket. That reaches far beyond [`LOAD_PERCENT`] of the
-//! slots, so a table has a slot for each connection up to its capacity (the tests fill it to show it).
+//! other entries are displaced to their other bucket; an expired entry gives its slot up instead. That
+//! reaches far beyond [`LOAD_PERCENT`] of the slots, so a table has a slot for each connection up to its
+//! capacity (the tests fill it to show it).
 //!
 //! A new entry evicts another once the table holds its capacity, or once its service holds its share of
 //! the table ([`Shares`]). The victim has expired or is unconfirmed, and belongs to the same service or to
@@ -38,6 +39,21 @@ impl Hint {
 struct SlotPosition {
     bucket: usize,
     slot: usize,
+}
+
+/// Slots at which a displacement chain may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChainEnd {
+    Vacant,
+    /// An expired entry is evicted.
+    VacantOrExpired,
+}
+
+/// Slot vacated for a new entry.
+struct Vacated<K> {
+    at: SlotPosition,
+    /// Expired entry that was evicted at the end of the chain.
+    evicted: Option<FlowEntry<K>>,
 }
 
 /// Outcome of an insertion.
@@ -187,11 +203,10 @@ impl<K: TableKey> FlowTable<K> {
         if room && let Some(at) = self.vacant(pair) {
             return self.store(entry, at);
         }
-        let victim = self.victim(self.both(pair), entry.key, now);
-        // An expired entry is not displaced: behind the sweep cursor it would stay for another sweep.
-        if room && !self.expired(victim, now) && self.place(entry, pair, now) {
-            return Inserted::Placed;
+        if room && let Some(vacated) = self.vacate_pair(pair, now, ChainEnd::VacantOrExpired) {
+            return self.fill(vacated, entry);
         }
+        let victim = self.victim(self.both(pair), entry.key, now);
         match victim {
             Some(at) => self.evict(at, entry),
             None if room => Inserted::Full,
@@ -234,17 +249,10 @@ impl<K: TableKey> FlowTable<K> {
     fn take_expired(&mut self, now: Tick, expired: &mut impl FnMut(FlowEntry<K>)) {
         for slot in 0..SLOTS {
             let at = SlotPosition { bucket: self.sweep_cursor, slot };
-            if self.expired(Some(at), now) {
+            if self.has_expired(at, now) {
                 self.take(at).into_iter().for_each(&mut *expired);
             }
         }
-    }
-
-    /// Stores `entry` in a candidate bucket, displacing others if both are full.
-    fn place(&mut self, entry: FlowEntry<K>, pair: BucketPair, now: Tick) -> bool {
-        let Some(at) = self.vacant(pair).or_else(|| self.displace(pair, now)) else { return false };
-        self.store(entry, at);
-        true
     }
 
     /// Stores `entry` in a vacant slot.
@@ -263,50 +271,55 @@ impl<K: TableKey> FlowTable<K> {
         Inserted::Replaced(evicted)
     }
 
+    /// Stores `entry` in a slot that was vacated for it.
+    fn fill(&mut self, vacated: Vacated<K>, entry: FlowEntry<K>) -> Inserted<K> {
+        self.store(entry, vacated.at);
+        vacated.evicted.map_or(Inserted::Placed, Inserted::Replaced)
+    }
+
     /// A vacant slot, preferably in the first bucket: nearly every look-up then needs no other.
     fn vacant(&self, pair: BucketPair) -> Option<SlotPosition> {
         let vacant = |bucket: usize| Some(SlotPosition { bucket, slot: self.buckets[bucket].vacant_slot()? });
         vacant(pair.first()).or_else(|| vacant(self.second(pair)))
     }
 
-    fn expired(&self, at: Option<SlotPosition>, now: Tick) -> bool {
-        let held = at.and_then(|at| self.buckets[at.bucket].get(at.slot));
-        held.is_some_and(|entry| now.reached(entry.deadline))
+    fn has_expired(&self, at: SlotPosition, now: Tick) -> bool {
+        self.buckets[at.bucket].get(at.slot).is_some_and(|entry| now.reached(entry.deadline))
     }
 
-    /// Vacates a slot of a candidate bucket by the shortest possible displacement chain. Expired entries
-    /// are displaced only if no other can be.
-    fn displace(&mut self, pair: BucketPair, now: Tick) -> Option<SlotPosition> {
-        let tries =
-            [Some(now), None].into_iter().flat_map(|spare| (1..=MOVES_MAX).map(move |moves| (spare, moves)));
+    /// Vacates a slot of a candidate bucket by the shortest possible displacement chain.
+    fn vacate_pair(&mut self, pair: BucketPair, now: Tick, end: ChainEnd) -> Option<Vacated<K>> {
         let both = self.both(pair);
-        tries.into_iter().find_map(|(spare, moves)| {
-            both.into_iter()
-                .find_map(|bucket| Some(SlotPosition { bucket, slot: self.free_slot(bucket, moves, spare)? }))
-        })
+        (0..=MOVES_MAX).find_map(|moves| both.into_iter().find_map(|at| self.vacate(at, moves, now, end)))
     }
 
-    /// A vacant slot of `bucket`, after at most `moves` displacements. A chain starts at its far end, where
-    /// there is room, so no displacement is in vain. Entries expired by `spare` are not displaced.
-    fn free_slot(&mut self, bucket: usize, moves: usize, spare: Option<Tick>) -> Option<usize> {
-        let vacant = self.buckets[bucket].vacant_slot();
-        if vacant.is_some() || moves == 0 {
-            return vacant;
+    /// Vacates a slot of `bucket` by at most `moves` displacements. A chain starts at its far end, so that no
+    /// displacement is in vain.
+    fn vacate(&mut self, bucket: usize, moves: usize, now: Tick, end: ChainEnd) -> Option<Vacated<K>> {
+        if let Some(slot) = self.buckets[bucket].vacant_slot() {
+            return Some(Vacated { at: SlotPosition { bucket, slot }, evicted: None });
         }
-        (0..SLOTS).find(|slot| self.displace_entry(SlotPosition { bucket, slot: *slot }, moves - 1, spare))
+        let mut slots = (0..SLOTS).map(|slot| SlotPosition { bucket, slot });
+        if end == ChainEnd::VacantOrExpired && self.buckets[bucket].any_expired(now) {
+            let at = slots.find(|at| self.has_expired(*at, now))?;
+            return Some(Vacated { at, evicted: self.take(at) });
+        }
+        if moves == 0 { None } else { slots.find_map(|at| self.displace(at, moves - 1, now, end)) }
     }
 
-    fn displace_entry(&mut self, at: SlotPosition, moves: usize, spare: Option<Tick>) -> bool {
-        let Some(entry) = self.buckets[at.bucket].get(at.slot) else { return true };
-        if spare.is_some_and(|now| now.reached(entry.deadline)) {
-            return false;
+    /// Vacates `at` by moving its entry to the other bucket. An expired entry stays: behind the sweep cursor it
+    /// would be left for another sweep.
+    fn displace(&mut self, at: SlotPosition, moves: usize, now: Tick, end: ChainEnd) -> Option<Vacated<K>> {
+        let entry = self.buckets[at.bucket].get(at.slot)?;
+        if now.reached(entry.deadline) {
+            return None;
         }
         let [first, second] = self.both(self.bucket_pair(entry.key));
         let other = if first == at.bucket { second } else { first };
-        let Some(vacant) = self.free_slot(other, moves, spare) else { return false };
+        let Vacated { at: to, evicted } = self.vacate(other, moves, now, end)?;
         self.buckets[at.bucket].take(at.slot);
-        self.buckets[other].replace(vacant, entry);
-        true
+        self.buckets[to.bucket].store(to.slot, entry);
+        Some(Vacated { at, evicted })
     }
 
     /// The entry in `buckets` that `key` may evict: the one that expires first, which is the oldest of its
@@ -334,10 +347,11 @@ impl<K: TableKey> FlowTable<K> {
                 continue;
             };
             let Some(evicted) = self.take(at) else { return Inserted::Full };
-            return match self.place(entry, pair, now) {
-                true => Inserted::Replaced(evicted),
-                false => self.restore(evicted, at),
+            let Some(vacated) = self.vacate_pair(pair, now, ChainEnd::Vacant) else {
+                return self.restore(evicted, at);
             };
+            self.store(entry, vacated.at);
+            return Inserted::Replaced(evicted);
         }
         Inserted::Full
     }
