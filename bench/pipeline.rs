@@ -11,11 +11,11 @@ mod traffic;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use directrix::forward::BATCH;
-use directrix::time::{Span, Tick};
+use directrix::time::Span;
 use directrix::worker::latency_histogram;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
-use traffic::{ACK, FIN, Pipeline, SYN, Site};
+use traffic::{ACK, Lives, Pipeline, Site};
 
 const FLOWS: u32 = 1_000_000;
 
@@ -103,26 +103,20 @@ fn fill(pipeline: &mut Pipeline) {
     }
 }
 
-/// The five client frames of a connection, with 64,000 connections interleaved. Includes the sweep that
+/// The five client frames of a connection, with a million connections a second. Includes the sweep that
 /// removes connections one second after their end. Five batches per iteration: 64 connections.
 fn lives(criterion: &mut Criterion) {
-    const LIFE: [u8; 5] = [SYN, ACK, ACK, FIN, ACK];
-    const AHEAD: u32 = 1000 * BATCH as u32;
     let mut group = group(criterion, "life");
     let mut pipeline = Pipeline::empty(4_000_000, &Site::new(10));
-    let mut newest = 0u32;
+    let mut lives = Lives::new(1000);
     bench(&mut group, "connections", || {
-        newest = newest.wrapping_add(BATCH as u32) % traffic::NEW_CLIENTS;
-        pipeline.now = Tick(newest / 1000); // a million connections per second
-        let stages = LIFE.iter().zip(0u32..);
-        let decided = stages.map(|(flags, stage)| {
-            let first = newest.wrapping_sub(stage * AHEAD) % traffic::NEW_CLIENTS;
-            one(&mut pipeline, |pipeline| pipeline.refill_with(first, *flags))
-        });
+        let batches = lives.round(&mut pipeline);
+        let decided =
+            batches.map(|(first, flags)| one(&mut pipeline, |batch| batch.refill_with(first, flags)));
         let decided: Duration = decided.sum();
-        assert!(newest < 5 * AHEAD || pipeline.forwarded() == BATCH, "they are open while frames come");
+        assert!(!lives.all_open() || pipeline.forwarded() == BATCH, "they are open while frames come");
         let start = Instant::now();
-        while pipeline.forwarder.sweep(pipeline.now) {}
+        pipeline.sweep();
         decided + start.elapsed()
     });
     group.finish();
@@ -134,27 +128,28 @@ fn workers(criterion: &mut Criterion) {
     let mut group = group(criterion, "workers");
     for workers in [1, 2] {
         let site = Site::new(10);
-        let mut crew: Vec<_> = (0..workers).map(|_| Pipeline::empty(FLOWS, &site)).collect();
-        crew.iter_mut().for_each(|pipeline| pipeline.establish(FLOWS));
+        let mut pipelines: Vec<_> = (0..workers).map(|_| Pipeline::empty(FLOWS, &site)).collect();
+        pipelines.iter_mut().for_each(|pipeline| pipeline.establish(FLOWS));
         group.bench_function(BenchmarkId::new("established", workers), |bencher| {
-            bencher.iter_custom(|batches| together(&mut crew, batches, |pipeline| pipeline.refill(ACK)));
+            bencher.iter_custom(|batches| together(&mut pipelines, batches, |pipeline| pipeline.refill(ACK)));
         });
-        let mut crew: Vec<_> = (0..workers).map(|_| Pipeline::empty(FLOWS, &site)).collect();
-        crew.iter_mut().for_each(fill);
+        let mut pipelines: Vec<_> = (0..workers).map(|_| Pipeline::empty(FLOWS, &site)).collect();
+        pipelines.iter_mut().for_each(fill);
         group.bench_function(BenchmarkId::new("syn", workers), |bencher| {
-            bencher.iter_custom(|batches| together(&mut crew, batches, Pipeline::refill_with_new_clients));
+            bencher
+                .iter_custom(|batches| together(&mut pipelines, batches, Pipeline::refill_with_new_clients));
         });
     }
     group.finish();
 }
 
 /// Time of the slowest worker for this many batches.
-fn together(crew: &mut [Pipeline], batches: u64, prepare: impl Fn(&mut Pipeline) + Sync) -> Duration {
-    let (barrier, prepare) = (&Barrier::new(crew.len()), &prepare);
+fn together(pipelines: &mut [Pipeline], batches: u64, prepare: impl Fn(&mut Pipeline) + Sync) -> Duration {
+    let (barrier, prepare) = (&Barrier::new(pipelines.len()), &prepare);
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     std::thread::scope(|scope| {
         let mut workers = Vec::new();
-        for (number, pipeline) in crew.iter_mut().enumerate() {
+        for (number, pipeline) in pipelines.iter_mut().enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
             workers.push(scope.spawn(move || {
                 core.map(core_affinity::set_for_current);

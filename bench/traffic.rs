@@ -44,6 +44,37 @@ impl Site {
     }
 }
 
+/// Whole connections at a constant rate, each with five client frames, 64 ms apart.
+pub struct Lives {
+    per_ms: u32,
+    newest: u32,
+}
+
+impl Lives {
+    const FRAMES: [u8; 5] = [SYN, ACK, ACK, FIN, ACK];
+    const GAP_MS: u32 = 64;
+
+    pub fn new(per_ms: u32) -> Self {
+        Self { per_ms, newest: 0 }
+    }
+
+    /// Opens 64 connections more, and advances the time. Returns the first flow and the flags of each of
+    /// the five batches that are due.
+    pub fn round(&mut self, pipeline: &mut Pipeline) -> impl Iterator<Item = (u32, u8)> + use<> {
+        let Self { per_ms, .. } = *self;
+        self.newest = self.newest.wrapping_add(BATCH as u32) % NEW_CLIENTS;
+        pipeline.now = Tick(self.newest / per_ms);
+        let newest = self.newest;
+        let first = move |stage: u32| newest.wrapping_sub(stage * Self::GAP_MS * per_ms) % NEW_CLIENTS;
+        Self::FRAMES.into_iter().zip(0..).map(move |(flags, stage)| (first(stage), flags))
+    }
+
+    /// True once every batch belongs to connections that were opened.
+    pub fn all_open(&self) -> bool {
+        self.newest >= 5 * Self::GAP_MS * self.per_ms
+    }
+}
+
 /// Forwarder with a table for `flows` connections, a batch of frames and its verdicts.
 pub struct Pipeline {
     pub forwarder: Forwarder,
@@ -110,6 +141,12 @@ impl Pipeline {
     #[inline(never)]
     pub fn decide(&mut self) {
         self.forwarder.decide(&mut self.batch[..], self.now, &mut self.verdicts);
+    }
+
+    /// Removes expired connections, as far as the sweep is due.
+    #[inline(never)]
+    pub fn sweep(&mut self) {
+        while self.forwarder.sweep(self.now) {}
     }
 
     /// Number of forwarded frames of the last batch.
