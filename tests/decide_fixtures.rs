@@ -238,28 +238,6 @@ fn a_priority_tag_makes_no_difference() {
     assert_eq!(bench.server(&to(1, 22, ACK)), RS2);
 }
 
-/// The time to live is 63 at most after the first hop, and decremented by each.
-#[test]
-fn a_looping_frame_makes_64_hops_at_most() {
-    for ttl in [255, 128, 65, 64, 30] {
-        for first in [syn(1), frames::udp(CLIENT, DNS, b"query")] {
-            // A ring of directors, each with the next one as its only server.
-            let mut resolved = snapshot();
-            resolved.routes[2] = resolved.routes[0];
-            let mut bench = Bench::new(resolved);
-            let (mut frame, mut hops) = (frames::with_ttl(&first, ttl), 1);
-            while let (Verdict::Forward(_), mut sent) = bench.decide(&frame) {
-                sent[..12].copy_from_slice(&first[..12]);
-                frame = sent;
-                hops += 1;
-                assert!(hops <= 64, "from {ttl}");
-            }
-            assert_eq!(hops, usize::from(ttl.min(64)), "from {ttl}");
-            assert_eq!(bench.reason(&frame), DropReason::Looped, "its connection passed here before");
-        }
-    }
-}
-
 #[test]
 fn an_expired_frame_is_looped_if_its_connection_is_known() {
     let mut bench = Bench::new(snapshot());

@@ -1,4 +1,6 @@
-//! Directors that have each other as real servers, as after a partition that has healed.
+//! Directors that have each other as real servers, in a ring, as after a partition that has healed.
+//!
+//! `tests/loops.rs` simulates all other arrangements.
 
 use crate::deployment::{CLIENT, VIP, join, mac, switch};
 use crate::director::{Director, Home};
@@ -12,11 +14,11 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 on_both_backends! {
-    two_directors_hand_a_frame_round_64_times_at_most_and_say_so
-    three_directors_hand_a_frame_round_64_times_at_most
+    a_loop_of_two_directors_ends_and_is_logged
+    a_loop_of_three_directors_ends_and_is_logged
 }
 
-/// Frames for the VIP that no more follow after.
+/// A frame has ended if it is not seen again for this time.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Directors on one segment, each with the next one as its only real server.
@@ -41,7 +43,8 @@ impl Ring {
             let service = |protocol, port| {
                 format!("[[service]]\nprotocol = \"{protocol}\"\naddress = \"{VIP}:{port}\"\n{server}")
             };
-            // Else a director would take the next one out of its list: here, only the frames themselves end the loop.
+            // By default a director removes a real server that claims the VIP from its pool. Here the loop
+            // has to end without that.
             let director = format!(
                 "[director]\ninterface = \"eth0\"\nbackend = \"{backend}\"\non_conflict = \"claim\"\n\
                  on_server_claim = \"ignore\"\n"
@@ -52,29 +55,29 @@ impl Ring {
         Self { directors: directors.collect(), hosts, client, switch }
     }
 
-    /// Number of times that `frame` is on the wire for the VIP, if the client sends it to the first director.
+    /// How often `frame` is on the segment after the client has sent it to the first director.
     fn hops(&self, frame: &[u8]) -> usize {
         let address = |host| mac(host).parse::<MacAddr>().unwrap();
         let addresses = [address(&self.hosts[0]).0, address(&self.client).0].concat();
         let frame = [&addresses, &frame[12..]].concat();
-        // Of all the switch's ports; each sees what comes in.
+        // The socket is on all ports of the switch, and receives each frame where it enters.
         let seen = self.switch.enter(|| Wire::new(0));
         let wire = self.client.enter(|| Wire::new(index(&self.client)));
         wire.send(&frame);
         let (mut hops, mut last) = (0, Instant::now());
-        // ARP never ends: the directors ask for each other every second.
+        // The directors send ARP requests to each other every second, so the segment is never silent.
         while last.elapsed() < SILENCE {
             let Some(seen) = seen.receive(SILENCE) else { break };
             if seen.len() >= 38 && seen[26..38] == frame[26..38] {
                 (hops, last) = (hops + 1, Instant::now());
             }
-            assert!(hops <= 1000, "without end");
+            assert!(hops <= 1000, "the loop does not end");
         }
         hops
     }
 
-    /// The most hops of SYNs and datagrams with every usual time to live, each sent twice: the second
-    /// one meets the connections that the first may have opened.
+    /// The most hops of SYNs and datagrams with the usual initial times to live. Each is sent twice: the
+    /// second one belongs to the connections that the first one has opened.
     fn most_hops(&self) -> usize {
         let client = |port| -> End { (CLIENT, port) };
         let each = [64, 128, 255].into_iter().zip(1000..).flat_map(|(ttl, port)| {
@@ -84,7 +87,7 @@ impl Ring {
         });
         let hops: Vec<_> = each.map(|frame| self.hops(&frame)).collect();
         println!("{hops:?}");
-        assert!(hops.iter().all(|hops| *hops >= 2), "the first director sends each on: {hops:?}");
+        assert!(hops.iter().all(|hops| *hops >= 2), "the first director forwards each: {hops:?}");
         hops.into_iter().max().unwrap()
     }
 
@@ -97,29 +100,29 @@ fn index(host: &Netns) -> u32 {
     host.run("cat /sys/class/net/eth0/ifindex").trim().parse().unwrap()
 }
 
-fn two_directors_hand_a_frame_round_64_times_at_most_and_say_so(backend: &str) {
+fn a_loop_of_two_directors_ends_and_is_logged(backend: &str) {
     let ring = Ring::new(backend, 2);
     assert!(ring.most_hops() <= 64);
-    assert_eq!(ring.dropped("looped") + ring.dropped("ttl_exceeded"), 12, "each frame in the end");
+    assert_eq!(ring.dropped("looped") + ring.dropped("ttl_exceeded"), 12, "each frame");
     assert!(ring.dropped("looped") > 0);
-    let told = "frames dropped in a loop: this real server sends the service's frames back";
+    let message = "frames dropped in a loop: this real server sends the service's frames back";
     wait_until("an error about the loop", PATIENCE, || {
-        ring.directors.iter().map(|director| director.logged(told)).sum::<usize>() > 0
+        ring.directors.iter().map(|director| director.logged(message)).sum::<usize>() > 0
     });
     let log = ring.directors.iter().map(Director::log).collect::<String>();
-    let line = log.lines().find(|line| line.contains(told)).unwrap();
+    let line = log.lines().find(|line| line.contains(message)).unwrap();
     assert!(line.contains("ERROR") && line.contains("rip=192.168.195.16") && line.contains("mac="), "{line}");
 }
 
-fn three_directors_hand_a_frame_round_64_times_at_most(backend: &str) {
+fn a_loop_of_three_directors_ends_and_is_logged(backend: &str) {
     let ring = Ring::new(backend, 3);
     assert!(ring.most_hops() <= 64);
     assert_eq!((ring.dropped("looped"), ring.dropped("ttl_exceeded")), (12, 0));
-    let told = "frames dropped in a loop: several directors have each other as real servers";
+    let message = "frames dropped in a loop: several directors have each other as real servers";
     wait_until("an error about the loop", PATIENCE, || {
-        ring.directors.iter().map(|director| director.logged(told)).sum::<usize>() > 0
+        ring.directors.iter().map(|director| director.logged(message)).sum::<usize>() > 0
     });
     let log = ring.directors.iter().map(Director::log).collect::<String>();
-    let line = log.lines().find(|line| line.contains(told)).unwrap();
+    let line = log.lines().find(|line| line.contains(message)).unwrap();
     assert!(line.contains("ERROR") && line.contains("mac="), "{line}");
 }
