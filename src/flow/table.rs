@@ -232,11 +232,12 @@ impl<K: TableKey> FlowTable<K> {
         self.buckets.get(bucket).into_iter().flat_map(Bucket::entries)
     }
 
-    /// Slow path: looks up `key` in both candidate buckets.
+    /// Slow path: looks up `key` in both candidate buckets, the second one first, since
+    /// [`FlowTable::locate`] has searched the first.
     #[inline(never)]
     fn position(&self, key: K, pair: BucketPair) -> Option<SlotPosition> {
         let found = |bucket: usize| Some(SlotPosition { bucket, slot: self.buckets[bucket].slot_of(key)? });
-        self.both(pair).into_iter().find_map(found)
+        self.both(pair).into_iter().rev().find_map(found)
     }
 
     fn take(&mut self, at: SlotPosition) -> Option<FlowEntry<K>> {

@@ -96,11 +96,11 @@ fn decrement(ttl: &mut u8, [high, low]: [&mut u8; 2]) {
     let before = u32::from(*ttl);
     let left = before.wrapping_sub(1).min(TTL_MAX.into());
     // One's-complement sums are right in any byte order. In network byte order, the time to live is the
-    // first byte of its word. A sum of all ones becomes 0: no header has all ones for a checksum (RFC 1624
-    // section 3).
-    let sum = u32::from(u16::from_le_bytes([*high, *low])) + (before - left);
-    let folded = (sum + ((sum + 1) >> 16)) as u16; // with the carry
-    [*high, *low] = folded.to_le_bytes();
+    // first byte of its word. The 1 makes all ones carry, and become 0: no header has all ones for a checksum
+    // (RFC 1624 section 3).
+    let added = (before - left + 1) as u16; // at most 256
+    let (sum, carry) = u16::from_le_bytes([*high, *low]).overflowing_add(added);
+    [*high, *low] = sum.wrapping_sub(u16::from(!carry)).to_le_bytes();
     *ttl = left as u8; // at most TTL_MAX
 }
 
