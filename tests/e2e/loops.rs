@@ -55,7 +55,7 @@ impl Ring {
         Self { directors: directors.collect(), hosts, client, switch }
     }
 
-    /// How often `frame` is on the segment after the client has sent it to the first director.
+    /// Number of hops of `frame`, which the client sends to the first director.
     fn hops(&self, frame: &[u8]) -> usize {
         let address = |host| mac(host).parse::<MacAddr>().unwrap();
         let addresses = [address(&self.hosts[0]).0, address(&self.client).0].concat();
