@@ -1,5 +1,4 @@
-//! The testbed of the throughput bench: every DUT forwards what the generator makes, the sink
-//! counts it, and nothing is left behind. Needs root.
+//! The testbed of the throughput bench: generator, DUTs, sink, and complete removal. Needs root.
 
 mod support;
 
@@ -21,12 +20,12 @@ use support::wire::Wire;
 const FLOWS: u32 = 2000;
 const SERVERS: u16 = 7;
 const DIRECTORS: [Dut; 2] = [Dut::Xdp, Dut::Packet];
-/// Bare forwarders and programs in the kernel: they keep no connections.
+/// DUTs without connections: l2fwd, and forwarders in the kernel.
 const OTHERS: [Dut; 3] = [Dut::L2fwd, Dut::Hairpin, Dut::Nft];
-/// Rate without loss for every DUT, in frames a second, also on a busy machine.
+/// Rate without loss for every DUT, also on a busy machine, in frames per second.
 const EASY: u64 = 5000;
 
-/// One bench at a time: each takes two cores for itself.
+/// Serializes the tests: each bench uses two cores.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -42,9 +41,10 @@ fn options() -> TestbedOptions {
     TestbedOptions::new(name, env!("CARGO_BIN_EXE_directrix"), Interrupt::never()).unwrap()
 }
 
-/// Offers frames at an easy rate for a second and expects all of them. Returns how many
-/// each real server got. A machine that others share stands still now and then, longer than a
-/// queue lasts: a trial with a loss is tried again, twice.
+/// Offers [`EASY`] for a second, and expects no loss. Returns the frames of each real server.
+///
+/// A shared machine may preempt the DUT for longer than its queue lasts, so a trial with a loss is repeated
+/// up to twice.
 fn delivers(veth: &mut VethTestbed, dut: Dut) -> Vec<u64> {
     for _ in 0..2 {
         if let Ok(by_server) = try_deliver(veth, dut) {
@@ -54,12 +54,12 @@ fn delivers(veth: &mut VethTestbed, dut: Dut) -> Vec<u64> {
     try_deliver(veth, dut).unwrap_or_else(|losses| panic!("{dut:?} loses three times: {losses}"))
 }
 
-/// One trial; what was lost is the error.
+/// Runs one trial; losses are the error.
 fn try_deliver(veth: &mut VethTestbed, dut: Dut) -> Result<Vec<u64>, String> {
     let before = veth.arrivals(dut).unwrap();
     let outcome = veth.trial(dut, Offered::PerSecond(EASY), Duration::from_secs(1)).unwrap();
     assert_eq!(outcome.sent, EASY, "{dut:?}");
-    assert!(outcome.elapsed > Duration::from_millis(990), "evenly spread, not at once");
+    assert!(outcome.elapsed > Duration::from_millis(990), "spread over the trial");
     assert!(outcome.cores.len() >= 2 && outcome.cores.iter().all(|busy| (0.0..=1.0).contains(busy)));
     let arrived = veth.arrivals(dut).unwrap().since(&before);
     assert_eq!((arrived.delivered, arrived.astray), (outcome.delivered, 0), "{dut:?}");
@@ -90,9 +90,9 @@ fn directors_spread_connections_and_deliver_every_frame() {
     let name = options.name.clone();
     let mut veth = VethTestbed::up(options, &DIRECTORS, traffic(TrafficKind::Established)).unwrap();
     for dut in DIRECTORS {
-        veth.prime(dut).unwrap(); // fails unless it opens exactly as many as there are flows
+        veth.prime(dut).unwrap(); // fails unless it opens a connection for each flow
     }
-    // One after the other again: each has kept its connections while it was suspended.
+    // Each has kept its connections while it was stopped.
     for dut in DIRECTORS {
         let by_server = delivers(&mut veth, dut);
         assert!(by_server.iter().all(|frames| *frames > 0), "{dut:?}: {by_server:?}");
@@ -130,7 +130,7 @@ fn new_clients_open_connections() {
 }
 
 #[test]
-fn what_is_lost_in_overload_is_accounted_for() {
+fn every_loss_in_overload_has_a_cause() {
     let _alone = alone();
     let mut veth = VethTestbed::up(options(), &[Dut::Xdp], traffic(TrafficKind::Established)).unwrap();
     veth.prime(Dut::Xdp).unwrap();
@@ -142,7 +142,7 @@ fn what_is_lost_in_overload_is_accounted_for() {
 }
 
 #[test]
-fn frames_that_never_were_acknowledged_open_no_connection() {
+fn an_ack_without_a_syn_opens_no_connection() {
     let _alone = alone();
     let mut veth = VethTestbed::up(options(), &[Dut::Xdp], traffic(TrafficKind::Established)).unwrap();
     let outcome = veth.trial(Dut::Xdp, Offered::PerSecond(EASY), Duration::from_millis(500)).unwrap();
@@ -162,7 +162,7 @@ fn a_bench_that_cannot_start_leaves_nothing() {
 }
 
 #[test]
-fn a_name_is_taken_once_at_a_time() {
+fn a_name_in_use_is_refused() {
     let _alone = alone();
     let options = options();
     let name = options.name.clone();
@@ -175,11 +175,11 @@ fn a_name_is_taken_once_at_a_time() {
     assert!(absent.unwrap_err().to_string().contains("not brought up"));
 }
 
-/// A client, and whether its frame opens a connection.
-type Seen = (([u8; 4], u16), bool);
+/// A client, and true if its frame is a SYN.
+type Received = (([u8; 4], u16), bool);
 
-/// Checks every byte that a receiver might, but for the payload.
-fn read(frame: &[u8], len: usize) -> Seen {
+/// Checks all headers and checksums of a frame.
+fn read(frame: &[u8], len: usize) -> Received {
     let packet = SlicedPacket::from_ethernet(frame).unwrap();
     let ethernet = packet.link.as_ref().unwrap().to_header().unwrap().ethernet2().unwrap();
     assert_eq!((ethernet.source, ethernet.destination), ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 5]));
@@ -197,14 +197,14 @@ fn read(frame: &[u8], len: usize) -> Seen {
     ((header.source, tcp.source_port()), tcp.syn())
 }
 
-/// Sends a few hundred frames of `traffic` and reads them at the other end of the wire.
-fn sends(traffic: Traffic, send: impl FnOnce(&mut Generator) + Send) -> Vec<Seen> {
+/// Sends frames of `traffic` by `send`, and reads them at the other end of a veth pair.
+fn sends(traffic: Traffic, send: impl FnOnce(&mut Generator) + Send) -> Vec<Received> {
     let (near, far) = (Netns::new("g"), Netns::new("f"));
     near.run(&format!(
         "ip link add gen0 address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:05 netns {}",
         far.name()
     ));
-    // An end of a veth pair that merges takes XDP frames without a program of its own.
+    // With GRO a veth receives XDP frames without a program of its own.
     for (end, name) in [(&near, "gen0"), (&far, "eth0")] {
         end.run(&format!("ip link set {name} up && ethtool -K {name} gro on"));
     }
@@ -221,7 +221,7 @@ fn sends(traffic: Traffic, send: impl FnOnce(&mut Generator) + Send) -> Vec<Seen
     ours.map(|frame| read(&frame, traffic.frame_len.into())).collect()
 }
 
-fn runs(kind: TrafficKind, frame_len: u16) -> Vec<Seen> {
+fn runs(kind: TrafficKind, frame_len: u16) -> Vec<Received> {
     sends(Traffic { frame_len, ..traffic(kind) }, |generator| {
         let time = Duration::from_millis(200);
         let sent = generator.run(Offered::PerSecond(2000), time, &Interrupt::never()).unwrap();
@@ -230,7 +230,7 @@ fn runs(kind: TrafficKind, frame_len: u16) -> Vec<Seen> {
 }
 
 #[test]
-fn frames_of_every_kind_are_valid_to_the_last_checksum() {
+fn frames_of_every_kind_have_valid_checksums() {
     let _alone = alone();
     for (kind, frame_len) in [
         (TrafficKind::Established, 60),
@@ -238,9 +238,9 @@ fn frames_of_every_kind_are_valid_to_the_last_checksum() {
         (TrafficKind::Mixed, 301),
         (TrafficKind::Established, 1514),
     ] {
-        let seen = runs(kind, frame_len);
-        assert_eq!(seen.len(), 400, "{kind:?} {frame_len}");
-        let opening: Vec<_> = seen.iter().filter(|(_, opens)| *opens).map(|(client, _)| client).collect();
+        let received = runs(kind, frame_len);
+        assert_eq!(received.len(), 400, "{kind:?} {frame_len}");
+        let opening: Vec<_> = received.iter().filter(|(_, syn)| *syn).map(|(client, _)| client).collect();
         let new_clients: HashSet<_> = opening.iter().collect();
         assert_eq!(new_clients.len(), opening.len(), "a new client came twice");
         assert!(opening.iter().all(|(_, port)| *port >= 32_768));
@@ -256,15 +256,15 @@ fn frames_of_every_kind_are_valid_to_the_last_checksum() {
 fn each_connection_is_opened_once_by_a_syn_and_an_ack() {
     let _alone = alone();
     let small = Traffic { flows: 150, ..traffic(TrafficKind::Established) };
-    let seen = sends(small, |generator| {
+    let received = sends(small, |generator| {
         assert_eq!(generator.prime(2000, &Interrupt::never()).unwrap().frames, 300);
     });
-    assert_eq!(seen.len(), 300);
+    assert_eq!(received.len(), 300);
     let mut clients = HashSet::new();
-    for pair in seen.chunks(2) {
+    for pair in received.chunks(2) {
         assert_eq!((pair[0].1, pair[1].1), (true, false));
         assert_eq!(pair[0].0, pair[1].0);
-        assert!(pair[0].0.1 < 32_768, "new clients have the ports above");
+        assert!(pair[0].0.1 < 32_768, "the higher ports are for new clients");
         assert!(clients.insert(pair[0].0));
     }
     assert_eq!(clients.len(), 150);

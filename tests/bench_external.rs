@@ -1,4 +1,5 @@
-//! The bench on a real interface: generator and sink at one end of a cable, an independent forwarder at the other.
+//! The bench of an external device: generator and sink at one end of a cable, a forwarder that is not part of
+//! the bench at the other.
 #![allow(missing_docs)]
 
 mod support;
@@ -7,7 +8,7 @@ use serde_json::Value;
 use std::process::Output;
 use support::netns::{Netns, veth};
 
-/// Direct routing by nftables with two real servers, independent of the bench.
+/// Direct routing by nftables with two real servers.
 const RULES: &str = r#"
 table netdev dut {
   chain ingress {
@@ -23,12 +24,12 @@ struct Cable {
     _device: Netns,
 }
 
-/// `gen0` here, and there `dut0` of a forwarder.
+/// A veth pair: `gen0` here, `dut0` of the forwarder.
 fn cable() -> Cable {
     let (here, device) = (Netns::new("here"), Netns::new("dut"));
     veth((&here, "gen0"), (&device, "dut0"), 1);
     device.run("ip link set dut0 down && ip link set dut0 address 02:00:00:00:00:09 && ip link set dut0 up");
-    device.run("ethtool -K dut0 gro on"); // a veth takes XDP frames then
+    device.run("ethtool -K dut0 gro on"); // so that it receives XDP frames
     device.run(&format!("nft -f - <<'END'\n{RULES}\nEND"));
     Cable { here, _device: device }
 }
@@ -43,15 +44,15 @@ fn bench(cable: &Cable, out: &str) -> Output {
 }
 
 #[test]
-fn a_device_behind_an_interface_is_measured() {
+fn an_external_device_is_measured() {
     let cable = cable();
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out");
     let ended = bench(&cable, out.to_str().unwrap());
-    let said =
+    let output =
         format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(ended.status.success(), "{said}");
-    assert!(said.contains("must forward TCP 198.18.0.1:80 out of the same interface"), "{said}");
+    assert!(ended.status.success(), "{output}");
+    assert!(output.contains("must forward TCP 198.18.0.1:80 out of the same interface"), "{output}");
     let text = std::fs::read_to_string(out.join("report.json")).unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
     let figures = &report["results"][0]["duts"][0];
@@ -60,7 +61,7 @@ fn a_device_behind_an_interface_is_measured() {
     assert!(figures["low"]["latency"]["samples"].as_u64().unwrap() > 0, "{text}");
     assert!(figures["curve"].as_array().unwrap().len() > 1, "{text}");
     let left = cable.here.run("ip -d link show dev gen0");
-    assert!(!left.contains("prog/xdp"), "the interface is given back: {left}");
+    assert!(!left.contains("prog/xdp"), "the interface is restored: {left}");
 }
 
 #[test]
@@ -70,8 +71,8 @@ fn the_interface_of_the_default_route_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out");
     let ended = bench(&cable, out.to_str().unwrap());
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(!out.exists(), "nothing is made before the interface is looked at");
-    assert_eq!(ended.status.code(), Some(2), "{said}");
-    assert!(said.starts_with("directrix lab: gen0 carries this machine's default route"), "{said}");
+    let output = String::from_utf8(ended.stderr).unwrap();
+    assert!(!out.exists(), "the interface is checked first");
+    assert_eq!(ended.status.code(), Some(2), "{output}");
+    assert!(output.starts_with("directrix lab: gen0 carries this machine's default route"), "{output}");
 }

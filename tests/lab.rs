@@ -1,4 +1,4 @@
-//! The lab: small reference runs in every combination, and complete removal.
+//! The lab: small reference runs in all combinations, and complete removal.
 
 use directrix::lab::verdict::RunOutcome;
 use directrix::lab::{
@@ -43,7 +43,7 @@ fn assert_nothing_left(name: &str) {
     assert_eq!(processes_of(name), Vec::<String>::new());
 }
 
-/// Processes whose command line or environment (`NOTIFY_SOCKET`, [`MARK`]) speaks of the lab `name`.
+/// Processes with the lab's name in their command line or environment (`NOTIFY_SOCKET`, [`MARK`]).
 fn processes_of(name: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let others = entries.filter(|path| !path.ends_with(std::process::id().to_string()));
@@ -68,12 +68,12 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn af_xdp_with_kernel_parameters() {
+fn af_xdp_with_arp_sysctls() {
     assert_good(&run(LabOptions { backend: LabBackend::Xdp, ..options("a") }));
 }
 
 #[test]
-fn af_packet_with_kernel_parameters() {
+fn af_packet_with_arp_sysctls() {
     assert_good(&run(LabOptions { backend: LabBackend::Packet, ..options("b") }));
 }
 
@@ -98,7 +98,7 @@ fn real_servers_in_a_private_subnet() {
 }
 
 #[test]
-fn unprotected_real_servers_are_found_out() {
+fn real_servers_that_answer_arp_for_the_vip_are_reported() {
     let report = run(LabOptions { arp: Arp::None, ..options("g") });
     assert!(!report.is_good());
     let arp = report.findings.iter().find(|finding| finding.what.contains("ARP")).unwrap();
@@ -113,7 +113,7 @@ fn many_connections_at_a_time_are_all_answered() {
     let deployment = Deployment::up(options("h"), Console::silent(), Interrupt::never()).unwrap();
     let report = deployment.run(ClientLoad { connections: 600, concurrency: 20 }).unwrap();
     assert_good(&report);
-    // A server that is faster for a moment gets more: the shares are near the weights only.
+    // wlc: a server that closes its connections sooner gets more, so the shares only approximate the weights.
     let first = report.measurements.answers.by_server["rs1"];
     assert!((100..300).contains(&first), "{first} of 600 on the server of weight 1 of 3");
 }
@@ -128,7 +128,7 @@ fn failed_director_shows_its_log_and_is_removed() {
 }
 
 #[test]
-fn a_lab_lives_from_up_to_down() {
+fn up_shell_run_and_down_work_together() {
     let name = options("j").name;
     let up = directrix(&["lab", "up", "--name", &name]);
     let guard = Down(name.clone());
@@ -167,11 +167,11 @@ fn a_lab_lives_from_up_to_down() {
 }
 
 #[test]
-fn a_lab_whose_director_has_died_says_so_and_goes_down() {
+fn a_run_without_its_director_fails_with_the_log() {
     let deployment = Deployment::up(options("k"), Console::silent(), Interrupt::never()).unwrap();
     let director = deployment.process("director").unwrap();
     director.signal(nix::sys::signal::Signal::SIGKILL);
-    wait_until("the director is gone", || !director.is_alive());
+    wait_until("the end of the director", || !director.is_alive());
     let error = deployment.run(ClientLoad { connections: 3, concurrency: 1 }).unwrap_err();
     assert!(error.to_string().contains("director"), "{error}");
     assert!(error.to_string().contains("has ended; its log"), "{error}");
@@ -181,7 +181,7 @@ fn a_lab_whose_director_has_died_says_so_and_goes_down() {
 }
 
 #[test]
-fn a_panic_takes_the_lab_down() {
+fn a_panic_removes_the_lab() {
     let options = options("m");
     let name = options.name.clone();
     let panicked = std::panic::catch_unwind(|| {
@@ -204,11 +204,11 @@ fn ctrl_c_at_any_moment_leaves_nothing() {
         let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
         let mut status = None;
-        wait_until("the lab has ended", || {
+        wait_until("the end of the lab", || {
             status = child.try_wait().unwrap();
             status.is_some()
         });
-        // Before the handlers stand, the signal's default ends it, and nothing is built yet.
+        // Before the signal handlers are installed the default action ends it; nothing is built yet.
         let code = status.and_then(|status| status.code());
         assert!(
             code == Some(130) || (code.is_none() && milliseconds == 20),
@@ -236,7 +236,7 @@ fn capture_has_each_frame_before_and_after_the_director() {
     assert_nothing_left(&name);
 }
 
-/// `script` as a user without any right, root only within namespaces of its own.
+/// Runs `script` as an unprivileged user, as root of a user namespace of its own.
 fn unshared(script: &str) -> Output {
     let words =
         ["--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare", "-Urnm", "sh", "-c", script];
@@ -244,9 +244,9 @@ fn unshared(script: &str) -> Output {
 }
 
 #[test]
-fn an_ordinary_user_runs_a_lab_in_namespaces_of_its_own() {
+fn an_unprivileged_user_runs_a_lab_in_a_user_namespace() {
     if !unshared("true").status.success() {
-        eprintln!("skipped: this kernel lets ordinary users make no user namespaces");
+        eprintln!("skipped: this kernel permits no unprivileged user namespaces");
         return;
     }
     let place = tempfile::tempdir().unwrap();
@@ -254,14 +254,14 @@ fn an_ordinary_user_runs_a_lab_in_namespaces_of_its_own() {
     std::fs::copy(EXE, &exe).unwrap();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let output = unshared(&format!("mount -t tmpfs tmpfs /run && {} lab --connections 6", exe.display()));
-    let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}{}", text(&output.stderr));
-    assert!(said.contains("6 of 6"), "{said}");
+    let report = text(&output.stdout);
+    assert!(output.status.success(), "{report}{}", text(&output.stderr));
+    assert!(report.contains("6 of 6"), "{report}");
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_is_built() {
-    for (words, wanted) in [
+fn invalid_options_are_refused_before_anything_is_built() {
+    for (words, message) in [
         (vec!["lab", "--name", "a/b"], "cannot name a lab"),
         (vec!["lab", "--name", ""], "cannot name a lab"),
         (vec!["lab", "--connections", "0"], "write 1 or more"),
@@ -275,11 +275,11 @@ fn what_cannot_be_is_refused_before_anything_is_built() {
     ] {
         let output = directrix(&words);
         assert_eq!(output.status.code(), Some(2), "{words:?}");
-        assert!(text(&output.stderr).contains(wanted), "{words:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(message), "{words:?}: {}", text(&output.stderr));
     }
 }
 
-/// Takes a lab down by the command, also when the test fails.
+/// Removes a lab by `directrix lab down` on drop, also when the test fails.
 struct Down(String);
 
 impl Drop for Down {

@@ -1,4 +1,4 @@
-//! `directrix realserver` in network namespaces of its own: the settings, and what they do on the wire.
+//! `directrix realserver` in network namespaces: the settings, and their effect on the wire.
 //!
 //! ```text
 //!   gateway 10.77.0.1 ── veth ── 10.77.0.70 real server, VIP 10.77.0.150 on lo
@@ -55,7 +55,7 @@ impl Site {
         self.realserver_as("", arguments)
     }
 
-    /// The same through another program that changes the process's rights.
+    /// Likewise, by a command that changes the privileges of the process.
     fn realserver_as(&self, wrapper: &str, arguments: &str) -> Run {
         let (state, root) = (self.state.path().join("state"), self.root());
         let command = format!(
@@ -67,7 +67,7 @@ impl Site {
         ended(&output)
     }
 
-    /// A root folder of its own: the host's /etc stays as it is.
+    /// Root directory of the site, in place of the host's.
     fn root(&self) -> PathBuf {
         self.state.path().join("root")
     }
@@ -82,8 +82,8 @@ impl Site {
         run.out
     }
 
-    /// arp_ignore and arp_announce of all, then of lo; then the addresses of lo.
-    fn picture(&self) -> String {
+    /// arp_ignore and arp_announce of all, then of lo, then the addresses of lo.
+    fn settings(&self) -> String {
         let conf =
             "cd /proc/sys/net/ipv4/conf; cat all/arp_ignore all/arp_announce lo/arp_ignore lo/arp_announce";
         let settings = self.server.run(conf);
@@ -93,11 +93,10 @@ impl Site {
 
     fn state_files(&self) -> usize {
         let files = std::fs::read_dir(self.state.path().join("state")).map(Iterator::count);
-        // The lock stays.
-        files.unwrap_or(1) - 1
+        files.unwrap_or(1) - 1 // without the lock file, which stays
     }
 
-    /// Whether an ARP request from the gateway for `address` is answered.
+    /// True if an ARP request from the gateway for `address` is answered.
     fn arping(&self, address: &str) -> bool {
         let output = self.gateway.command(&format!("arping -q -c 3 -w 1 -i eth0 {address}")).output();
         output.expect("arping starts").status.success()
@@ -106,7 +105,7 @@ impl Site {
 
 fn ended(output: &Output) -> Run {
     Run {
-        status: output.status.code().expect("it ended by itself"),
+        status: output.status.code().expect("the command exits"),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
@@ -117,37 +116,37 @@ fn joined(lines: &str) -> String {
 }
 
 #[test]
-fn setup_makes_it_right_twice_is_as_once_and_undo_restores() {
+fn setup_is_idempotent_and_undo_restores() {
     let site = Site::new();
-    let before = site.picture();
+    let before = site.settings();
     assert_eq!(before, "0 0 0 0 | 127.0.0.1/8");
 
     let out = site.good(&format!("setup --vip {VIP}"));
     let ready = format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32");
-    assert_eq!(site.picture(), ready);
+    assert_eq!(site.settings(), ready);
     assert!(out.contains("echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore "), "{out}");
     assert!(out.contains("echo 2 > /proc/sys/net/ipv4/conf/lo/arp_announce "), "{out}");
     assert!(out.contains(&format!("ip address add {VIP}/32 dev lo label lo:dr0 ")), "{out}");
     assert!(site.server.run("ip -o address show dev lo").contains("lo:dr0"));
 
     let out = site.good(&format!("setup --vip {VIP}"));
-    assert_eq!(site.picture(), ready);
+    assert_eq!(site.settings(), ready);
     assert!(out.lines().all(|line| line.starts_with("# ") && line.contains("already")), "{out}");
 
     site.good(&format!("undo --vip {VIP}"));
-    assert_eq!(site.picture(), before);
+    assert_eq!(site.settings(), before);
     assert_eq!(site.state_files(), 0);
 }
 
 #[test]
-fn what_setup_prints_does_the_same_in_a_shell() {
+fn printed_commands_have_the_same_effect_in_a_shell() {
     let (site, by_hand) = (Site::new(), Site::new());
     let script = site.good(&format!("setup --vip {VIP} --vip {VIP2}"));
     by_hand.server.run(&script);
-    assert_eq!(site.picture(), by_hand.picture());
+    assert_eq!(site.settings(), by_hand.settings());
     let undone = site.good(&format!("undo --vip {VIP} --vip {VIP2}"));
     by_hand.server.run(&undone);
-    assert_eq!(site.picture(), by_hand.picture());
+    assert_eq!(site.settings(), by_hand.settings());
 }
 
 #[test]
@@ -157,13 +156,13 @@ fn undo_restores_settings_and_keeps_existing_address() {
         "cd /proc/sys/net/ipv4/conf; echo 2 > all/arp_ignore; echo 1 > all/arp_announce; echo 8 > lo/arp_ignore
          ip address add {VIP}/32 dev lo"
     ));
-    let before = site.picture();
+    let before = site.settings();
     assert_eq!(before, format!("2 1 8 0 | 127.0.0.1/8 {VIP}/32"));
     site.good(&format!("setup --vip {VIP}"));
-    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32"));
+    assert_eq!(site.settings(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32"));
     let out = site.good(&format!("undo --vip {VIP}"));
     assert!(out.contains("it was there before"), "{out}");
-    assert_eq!(site.picture(), before);
+    assert_eq!(site.settings(), before);
 }
 
 #[test]
@@ -171,72 +170,72 @@ fn the_settings_stay_until_the_last_vip_is_undone() {
     let site = Site::new();
     site.good(&format!("setup --vip {VIP}"));
     site.good(&format!("setup --vip {VIP2}"));
-    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32 {VIP2}/32"));
+    assert_eq!(site.settings(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32 {VIP2}/32"));
     let out = site.good(&format!("undo --vip {VIP}"));
     assert!(out.contains(&format!("for the remaining VIPs: {VIP2}")), "{out}");
-    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP2}/32"));
+    assert_eq!(site.settings(), format!("1 2 1 2 | 127.0.0.1/8 {VIP2}/32"));
     let run = site.realserver(&format!("undo --vip {VIP} --vip {VIP2}"));
     assert_eq!(run.status, 1);
     assert!(run.err.contains(&format!("{VIP}: it was not set up")) && run.err.contains(VIP2), "{run:?}");
-    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP2}/32"));
+    assert_eq!(site.settings(), format!("1 2 1 2 | 127.0.0.1/8 {VIP2}/32"));
     site.good(&format!("undo --vip {VIP2}"));
-    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
+    assert_eq!(site.settings(), "0 0 0 0 | 127.0.0.1/8");
 }
 
 #[test]
-fn undo_without_a_record_says_so_and_changes_nothing() {
+fn undo_without_a_record_fails_and_changes_nothing() {
     let site = Site::new();
     site.server
         .run(&format!("ip address add {VIP}/32 dev lo; echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore"));
-    let before = site.picture();
+    let before = site.settings();
     let run = site.realserver(&format!("undo --vip {VIP}"));
     assert_eq!((run.status, run.out.as_str()), (1, ""));
     assert!(run.err.contains("no record of a setup") && run.err.contains("nothing was changed"), "{run:?}");
-    assert_eq!(site.picture(), before);
+    assert_eq!(site.settings(), before);
 }
 
 #[test]
-fn a_record_that_nothing_is_left_of_is_not_believed() {
+fn a_record_is_ignored_if_none_of_its_settings_is_left() {
     let site = Site::new();
     site.good(&format!("setup --vip {VIP}"));
-    // As another namespace with the same inode, or after a cleaning up by hand.
+    // As in another namespace with the same inode, or after a manual removal.
     site.server.run(&format!(
         "ip address del {VIP}/32 dev lo
          cd /proc/sys/net/ipv4/conf; echo 2 > all/arp_ignore; echo 1 | tee all/arp_announce lo/arp_announce; echo 0 > lo/arp_ignore"
     ));
-    let by_hand = site.picture();
+    let by_hand = site.settings();
     site.good(&format!("setup --vip {VIP2}"));
     site.good(&format!("undo --vip {VIP2}"));
-    assert_eq!(site.picture(), by_hand);
+    assert_eq!(site.settings(), by_hand);
 }
 
 #[test]
-fn an_interrupted_setup_can_be_undone_and_taken_up_again() {
+fn an_interrupted_setup_can_be_repeated_and_undone() {
     let site = Site::new();
     site.good(&format!("setup --vip {VIP} --vip {VIP2}"));
-    // As if it had ended before the last changes.
+    // As if setup had ended before its last changes.
     site.server
         .run(&format!("ip address del {VIP2}/32 dev lo; echo 0 > /proc/sys/net/ipv4/conf/lo/arp_announce"));
     site.good(&format!("setup --vip {VIP} --vip {VIP2}"));
-    assert_eq!(site.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32 {VIP2}/32"));
+    assert_eq!(site.settings(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32 {VIP2}/32"));
     site.server.run(&format!("ip address del {VIP2}/32 dev lo"));
     let out = site.good(&format!("undo --vip {VIP} --vip {VIP2}"));
     assert!(out.contains(&format!("{VIP2} is not on lo any more")), "{out}");
-    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
+    assert_eq!(site.settings(), "0 0 0 0 | 127.0.0.1/8");
 }
 
 #[test]
-fn the_record_is_there_before_the_first_change() {
+fn the_record_is_written_before_the_first_change() {
     let site = Site::new();
-    // ip netns exec has mounts of its own: they end with the command.
+    // ip netns exec has a mount namespace, so the mount ends with the command.
     let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys &&";
     let run = site.realserver_as(read_only, &format!("setup --vip {VIP}"));
     assert_eq!((run.status, run.out.as_str()), (1, ""));
     assert!(run.err.contains("/all/arp_ignore") && run.err.contains("read-only"), "{run:?}");
-    assert_eq!((site.picture().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 1));
+    assert_eq!((site.settings().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 1));
     let out = site.good(&format!("undo --vip {VIP}"));
     assert!(out.contains("the setup no longer exists"), "{out}");
-    assert_eq!((site.picture().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 0));
+    assert_eq!((site.settings().as_str(), site.state_files()), ("0 0 0 0 | 127.0.0.1/8", 0));
 }
 
 #[test]
@@ -251,15 +250,15 @@ fn each_namespace_has_its_own_record_in_one_directory() {
     two.good(&format!("setup --vip {VIP}"));
     assert_eq!(one.state_files(), 2);
     one.good(&format!("undo --vip {VIP}"));
-    assert_eq!(two.picture(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32"));
+    assert_eq!(two.settings(), format!("1 2 1 2 | 127.0.0.1/8 {VIP}/32"));
     two.good(&format!("undo --vip {VIP}"));
 }
 
 #[test]
-fn setup_refuses_what_cannot_become_right_and_changes_nothing() {
+fn setup_refuses_conflicting_addresses_and_interfaces() {
     let site = Site::new();
     site.server.run(&format!("ip address add {VIP}/24 dev lo; ip address add {VIP2}/32 dev eth0"));
-    let before = site.picture();
+    let before = site.settings();
     let cases = [
         (format!("--vip {VIP}"), format!("ip address del {VIP}/24 dev lo")),
         (format!("--vip {VIP2}"), format!("ip address del {VIP2}/32 dev eth0")),
@@ -271,7 +270,7 @@ fn setup_refuses_what_cannot_become_right_and_changes_nothing() {
         assert_eq!(run.status, 1, "{run:?}");
         assert!(run.err.contains(&remedy), "{run:?}");
     }
-    assert_eq!(site.picture(), before);
+    assert_eq!(site.settings(), before);
 }
 
 #[test]
@@ -286,10 +285,11 @@ fn another_interface_without_arp_can_carry_the_vip() {
 }
 
 #[test]
-fn check_explains_what_is_wrong_and_needs_no_privilege() {
+fn check_explains_errors_and_needs_no_privilege() {
     let site = Site::new();
-    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
-    let run = site.realserver_as(nobody, &format!("check --vip {VIP}"));
+    let unprivileged =
+        "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all";
+    let run = site.realserver_as(unprivileged, &format!("check --vip {VIP}"));
     assert_eq!((run.status, run.err.as_str()), (1, ""), "{run:?}");
     for part in [
         &format!("wrong: {VIP} is not on this host"),
@@ -303,7 +303,7 @@ fn check_explains_what_is_wrong_and_needs_no_privilege() {
         assert!(run.out.contains(part), "{part}: {run:?}");
     }
     site.good(&format!("setup --vip {VIP}"));
-    let run = site.realserver_as(nobody, &format!("check --vip {VIP}"));
+    let run = site.realserver_as(unprivileged, &format!("check --vip {VIP}"));
     assert_eq!((run.status, run.err.as_str()), (0, ""), "{run:?}");
     let mut others = run.out.lines().filter(|line| !line.starts_with("ok: "));
     let note = format!("note: no known configuration sets {VIP} up again after a reboot");
@@ -313,7 +313,7 @@ fn check_explains_what_is_wrong_and_needs_no_privilege() {
     assert_eq!(run.status, 1);
     assert!(run.out.contains("wrong: there is no default route"), "{run:?}");
     assert!(run.out.contains("wrong: arp_ignore is 3 on eth0"), "{run:?}");
-    assert!(site.arping(VIP), "with 3 the larger of all and eth0 lets the VIP be answered for");
+    assert!(site.arping(VIP), "arp_ignore is the larger value of all and eth0: 3 answers for the VIP");
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn without_privilege_setup_and_undo_name_the_capability() {
         assert_eq!((run.status, run.out.as_str()), (1, ""), "{run:?}");
         assert!(run.err.contains("CAP_NET_ADMIN"), "{run:?}");
     }
-    assert_eq!(site.picture(), "0 0 0 0 | 127.0.0.1/8");
+    assert_eq!(site.settings(), "0 0 0 0 | 127.0.0.1/8");
     assert_eq!(site.state_files(), 0);
 }
 
@@ -335,12 +335,12 @@ fn without_privilege_setup_and_undo_name_the_capability() {
 fn only_the_director_answers_arp_for_the_vip() {
     let site = Site::new();
     site.server.run(&format!("ip address add {VIP}/32 dev lo"));
-    assert!(site.arping(VIP), "a VIP on lo is answered for by default");
+    assert!(site.arping(VIP), "by default the kernel answers for a VIP on lo");
     site.good(&format!("setup --vip {VIP}"));
-    assert!(!site.arping(VIP), "after setup it is not");
-    assert!(site.arping(RIP), "the RIP still is");
-    // As the director does: frames for the VIP to the server's MAC. No route to the VIP but the
-    // kernel's own is there, and replies come from it.
+    assert!(!site.arping(VIP), "not after setup");
+    assert!(site.arping(RIP), "still for the RIP");
+    // Sends frames for the VIP to the server's MAC address, as a director does. The VIP has only the kernel's
+    // local route, and replies have it as their source.
     let mac = site.server.run("cat /sys/class/net/eth0/address");
     site.gateway.run(&format!("ip neighbor replace {VIP} lladdr {} dev eth0", mac.trim()));
     assert!(!site.server.run("ip route show").contains(VIP));
@@ -351,14 +351,14 @@ fn only_the_director_answers_arp_for_the_vip() {
 fn arp_request_for_the_gateway_has_the_rip_as_sender() {
     let site = Site::new();
     site.server.run(&format!("ip address add {VIP}/32 dev lo"));
-    assert_eq!(site.asked_by(), VIP, "by default the VIP gives itself away");
+    assert_eq!(site.arp_sender(), VIP, "by default the sender is the VIP");
     site.good(&format!("setup --vip {VIP}"));
-    assert_eq!(site.asked_by(), RIP);
+    assert_eq!(site.arp_sender(), RIP);
 }
 
 impl Site {
-    /// The sender address with which the server asks for its gateway to send a packet from the VIP.
-    fn asked_by(&self) -> String {
+    /// The sender address of the server's ARP request for its gateway, for a packet from the VIP.
+    fn arp_sender(&self) -> String {
         self.server.run("ip neighbor flush all");
         let sniff = format!(
             "exec tcpdump -lnn -i eth0 -c 1 arp and arp[7]=1 and arp[24:4]={:#x}",
@@ -372,19 +372,17 @@ impl Site {
         let _sniffer = Process(command.spawn().expect("tcpdump starts"));
         let read = |path| std::fs::read_to_string(path).unwrap();
         wait_until("tcpdump listens", Duration::from_secs(10), || read(&errors).contains("listening on"));
-        // No answer comes from beyond the gateway: only the ARP request matters.
+        // The ping itself gets no reply.
         let _ = self.server.command(&format!("ping -c 1 -W 1 -I {VIP} 192.0.2.1")).output();
-        wait_until("the server asks for its gateway", Duration::from_secs(10), || {
-            read(&log).contains("tell")
-        });
+        wait_until("an ARP request for the gateway", Duration::from_secs(10), || read(&log).contains("tell"));
         let line = read(&log);
-        let (_, sender) = line.split_once(" tell ").expect("tcpdump shows who asks");
+        let (_, sender) = line.split_once(" tell ").expect("tcpdump prints the sender");
         sender.split(',').next().unwrap().to_owned()
     }
 }
 
 #[test]
-fn wrong_arguments_end_with_2_and_say_what_is_right() {
+fn invalid_arguments_end_with_status_2_and_a_remedy() {
     let cases = [
         ("setup", "--vip <IP>"),
         ("undo", "--vip <IP>"),

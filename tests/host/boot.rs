@@ -1,4 +1,4 @@
-//! A start before the network.
+//! Start before the network is configured.
 
 use crate::support::netns::wait_until;
 use crate::support::site::{SOON, Site, end};
@@ -26,51 +26,51 @@ const ABSENCES: [(&str, &str, &str); 3] = [
 ];
 
 #[test]
-fn what_is_not_there_yet_is_waited_for() {
-    for (missing, reason, comes) in ABSENCES {
+fn run_waits_for_a_missing_interface_link_or_address() {
+    for (removal, reason, remedy) in ABSENCES {
         let site = Site::new();
-        site.director.run(missing);
+        site.director.run(removal);
         let mut director = site.start(CONFIG, "");
         site.wait_for("waiting for the network");
         assert!(site.log().contains(reason), "{reason}: {}", site.log());
         assert!(director.0.try_wait().unwrap().is_none(), "it waits");
-        site.director.run(comes);
+        site.director.run(remedy);
         wait_until("ready", SOON, || site.is_ready());
-        assert_eq!(site.log().matches(reason).count(), 1, "said once: {}", site.log());
+        assert_eq!(site.log().matches(reason).count(), 1, "logged once: {}", site.log());
         signal(&director, Signal::SIGTERM);
         assert_eq!(end(&mut director), Some(0), "{}", site.log());
     }
 }
 
 #[test]
-fn a_director_that_waits_says_at_its_socket_what_for() {
+fn requests_during_a_wait_fail_with_its_reason() {
     let site = Site::new();
     site.director.run("ip link set eth0 down");
     let mut director = site.start(CONFIG, "");
     site.wait_for("waiting for the network");
-    let reason = "waiting for the network: ";
-    let what = "eth0: it is down; bring it up: ip link set dev eth0 up";
+    let prefix = "waiting for the network: ";
+    let reason = "eth0: it is down; bring it up: ip link set dev eth0 up";
     for (words, failure) in
         [("status", 1), ("reload", 1), ("ipvsadm -Ln", 255), ("ipvsadm -A -t 10.0.0.100:81", 255)]
     {
-        let (status, said) = site.ask(words);
+        let (status, output) = site.ask(words);
         assert!(
-            status == Some(failure) && said.contains(reason) && said.contains(what),
-            "{words}: {status:?}: {said}"
+            status == Some(failure) && output.contains(prefix) && output.contains(reason),
+            "{words}: {status:?}: {output}"
         );
     }
     site.director.run("ip address flush dev eth0 && ip link set eth0 up");
     wait_until("another reason", SOON, || site.ask("status").1.contains("eth0 has no IPv4 address"));
     site.director.run("ip address add 10.0.0.1/24 dev eth0");
     wait_until("ready", SOON, || site.is_ready());
-    wait_until("health", SOON, || site.ask("status").0 == Some(0));
+    wait_until("status 0", SOON, || site.ask("status").0 == Some(0));
     signal(&director, Signal::SIGTERM);
     assert_eq!(end(&mut director), Some(0), "{}", site.log());
     assert!(!site.socket().exists());
 }
 
 #[test]
-fn a_socket_of_another_director_ends_a_wait_at_once() {
+fn a_socket_in_use_ends_a_wait_at_once() {
     let site = Site::new();
     let _other = std::os::unix::net::UnixListener::bind(site.socket()).unwrap();
     site.director.run("ip link set eth0 down");
@@ -79,20 +79,20 @@ fn a_socket_of_another_director_ends_a_wait_at_once() {
 }
 
 #[test]
-fn a_wait_ends_in_order_when_told_to() {
-    for wanted in [Signal::SIGTERM, Signal::SIGINT] {
+fn a_signal_ends_a_wait_with_status_0() {
+    for number in [Signal::SIGTERM, Signal::SIGINT] {
         let site = Site::new();
         site.director.run("ip link set eth0 down");
         let mut director = site.start(CONFIG, "");
         site.wait_for("waiting for the network");
-        signal(&director, wanted);
+        signal(&director, number);
         assert_eq!(end(&mut director), Some(0), "{}", site.log());
         assert!(!site.socket().exists());
     }
 }
 
 #[test]
-fn a_wait_for_the_wrong_interface_ends_with_a_reload() {
+fn a_reload_corrects_a_wait_for_a_wrong_interface() {
     let site = Site::new();
     let mut director = site.start(&CONFIG.replace("backend", "server_interface = \"eth7\"\nbackend"), "");
     site.wait_for("looking up interface eth7");
@@ -107,7 +107,7 @@ fn a_wait_for_the_wrong_interface_ends_with_a_reload() {
 }
 
 #[test]
-fn what_waiting_does_not_mend_ends_with_1_at_once() {
+fn errors_that_waiting_cannot_resolve_end_with_status_1() {
     let site = Site::new();
     let far = CONFIG.replace("10.0.0.2", "10.9.9.9");
     let broadcast = CONFIG.replace("10.0.0.100", "10.0.0.255");
@@ -124,17 +124,17 @@ fn what_waiting_does_not_mend_ends_with_1_at_once() {
         assert_eq!(status, Some(1), "{log}");
     }
     let (status, log) = site.refused("backend = \"packet\"\ninterfaces = 1\n");
-    assert_eq!(status, Some(2), "what the file alone is wrong in: {log}");
+    assert_eq!(status, Some(2), "an error of the file itself: {log}");
 }
 
 #[test]
-fn the_service_manager_is_told_of_a_wait_and_gives_it_time() {
-    for (missing, _, comes) in ABSENCES {
-        let (site, manager, _director) = supervised(CONFIG, missing);
-        let told = manager.wait_for("EXTEND_TIMEOUT_USEC=60000000");
-        assert!(told.contains("STATUS=waiting: ") && !told.contains("READY=1"), "{told}");
-        site.director.run(comes);
-        let told = manager.wait_for("READY=1");
-        assert!(told.ends_with("READY=1\nSTATUS=ready\n"), "{told}");
+fn a_wait_is_notified_and_extends_the_start_timeout() {
+    for (removal, _, remedy) in ABSENCES {
+        let (site, manager, _director) = supervised(CONFIG, removal);
+        let notified = manager.wait_for("EXTEND_TIMEOUT_USEC=60000000");
+        assert!(notified.contains("STATUS=waiting: ") && !notified.contains("READY=1"), "{notified}");
+        site.director.run(remedy);
+        let notified = manager.wait_for("READY=1");
+        assert!(notified.ends_with("READY=1\nSTATUS=ready\n"), "{notified}");
     }
 }

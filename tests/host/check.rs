@@ -1,4 +1,4 @@
-//! `run --check=host`: what is wrong with the host, without a start.
+//! `run --check=host`: checks of the host, without a start.
 
 use crate::CONFIG;
 use crate::support::site::{EXE, Site};
@@ -8,25 +8,26 @@ impl Site {
     fn check(&self, config: &str, what: &str) -> (i32, String) {
         let file = self.file("director.toml");
         std::fs::write(&file, format!("[director]\ninterface = \"eth0\"\n{config}")).unwrap();
-        let said = self.director.run(&format!("{EXE} run --config {} {what} 2>&1; echo $?", file.display()));
-        let (said, status) = said.trim_end().rsplit_once('\n').unwrap_or(("", said.trim_end()));
-        (status.parse().unwrap(), said.to_owned())
+        let output =
+            self.director.run(&format!("{EXE} run --config {} {what} 2>&1; echo $?", file.display()));
+        let (output, status) = output.trim_end().rsplit_once('\n').unwrap_or(("", output.trim_end()));
+        (status.parse().unwrap(), output.to_owned())
     }
 }
 
 #[test]
-fn a_host_that_is_right_passes() {
+fn a_correct_host_passes() {
     let site = Site::new();
-    let (status, said) = site.check(CONFIG, "--check=host");
+    let (status, output) = site.check(CONFIG, "--check=host");
     assert!(
-        status == 0 && said.ends_with("1 service, no errors; this host has what it names"),
-        "{status}: {said}"
+        status == 0 && output.ends_with("1 service, no errors; this host has what it names"),
+        "{status}: {output}"
     );
-    assert!(!site.socket().exists(), "nothing was started");
+    assert!(!site.socket().exists(), "no director was started");
 }
 
 #[test]
-fn what_only_the_host_is_wrong_in_is_status_1() {
+fn errors_of_the_host_give_status_1() {
     let with = |line: &str| format!("{line}\n{CONFIG}");
     let cases = [
         (
@@ -59,51 +60,57 @@ fn what_only_the_host_is_wrong_in_is_status_1() {
     for (change, config, words) in cases {
         let site = Site::new();
         site.director.run(change);
-        let (status, said) = site.check(&config, "--check=host");
-        assert!(status == 1 && said.contains(words), "{words}: {status}: {said}");
-        let (status, said) = site.check(&config, "--check");
-        assert!(status == 0 && said.ends_with("1 service, no errors"), "the file is right: {status}: {said}");
+        let (status, output) = site.check(&config, "--check=host");
+        assert!(status == 1 && output.contains(words), "{words}: {status}: {output}");
+        let (status, output) = site.check(&config, "--check");
+        assert!(
+            status == 0 && output.ends_with("1 service, no errors"),
+            "the file has no errors: {status}: {output}"
+        );
     }
     let site = Site::new();
     site.peer.run("ip link set eth0 down");
-    let (status, said) = site.check(CONFIG, "--check=host");
-    assert!(status == 1 && said.contains("eth0 has no carrier"), "{status}: {said}");
+    let (status, output) = site.check(CONFIG, "--check=host");
+    assert!(status == 1 && output.contains("eth0 has no carrier"), "{status}: {output}");
 }
 
 #[test]
-fn a_wrong_file_is_status_2_whatever_the_host_is() {
+fn errors_of_the_file_give_status_2() {
     let site = Site::new();
     for what in ["--check", "--check=file", "--check=host"] {
-        let (status, said) = site.check("interfaces = 1\n", what);
-        assert!(status == 2 && said.contains("director.toml:3"), "{status}: {said}");
+        let (status, output) = site.check("interfaces = 1\n", what);
+        assert!(status == 2 && output.contains("director.toml:3"), "{status}: {output}");
     }
-    let (status, said) = site.check(CONFIG, "--check=hots");
-    assert!(status == 2 && said.contains("host"), "{status}: {said}");
+    let (status, output) = site.check(CONFIG, "--check=hots");
+    assert!(status == 2 && output.contains("host"), "{status}: {output}");
 }
 
 #[test]
-fn what_is_no_fault_is_a_note() {
+fn likely_mistakes_give_notes() {
     let site = Site::new();
     site.director.run("ip address add 10.0.0.100/32 dev eth0");
     let more = "weight = 0\n[[service]]\nprotocol = \"udp\"\naddress = \"10.8.0.2:53\"\n";
-    let (status, said) = site.check(&format!("{CONFIG}{more}"), "--check=host");
-    assert_eq!(status, 0, "{said}");
+    let (status, output) = site.check(&format!("{CONFIG}{more}"), "--check=host");
+    assert_eq!(status, 0, "{output}");
     for note in [
         "note: the VIP 10.0.0.100 is an address of this host: ip address del 10.0.0.100/32 dev eth0",
         "note: no network of eth0 holds 10.8.0.2",
         "note: every real server of TCP 10.0.0.100:80 has weight 0",
     ] {
-        assert!(said.contains(note), "{note}: {said}");
+        assert!(output.contains(note), "{note}: {output}");
     }
 }
 
 #[test]
-fn a_running_director_is_not_disturbed_by_a_check() {
+fn a_check_leaves_a_running_director_alone() {
     let site = Site::new();
     let _director = site.start_and_wait(CONFIG, "");
     let before = site.log();
-    let (status, said) = site.check(CONFIG, "--check=host");
-    assert!(status == 0 && said.contains("note: eth0 is served by a running directrix"), "{status}: {said}");
+    let (status, output) = site.check(CONFIG, "--check=host");
+    assert!(
+        status == 0 && output.contains("note: eth0 is served by a running directrix"),
+        "{status}: {output}"
+    );
     assert_eq!(site.log(), before);
     assert_eq!(site.ask("ipvsadm -Ln").0, Some(0));
 }

@@ -4,7 +4,7 @@ use crate::CONFIG;
 use crate::support::site::Site;
 
 #[test]
-fn a_vip_that_is_the_host_s_own_address_is_warned_of() {
+fn a_vip_among_the_host_s_addresses_is_logged() {
     let site = Site::new();
     site.director.run("ip address add 10.0.0.100/32 dev eth0");
     let _director = site.start_and_wait(CONFIG, "");
@@ -14,7 +14,7 @@ fn a_vip_that_is_the_host_s_own_address_is_warned_of() {
     site.wait_for("the VIP is no longer an address of this host vip=10.0.0.100");
     site.director.run("ip address add 10.0.0.100/24 dev lo");
     site.wait_for("remedy=\"ip address del 10.0.0.100/24 dev lo\"");
-    // One that comes as a VIP is looked at as well.
+    // The address is there before the VIP.
     site.director.run("ip address add 10.0.0.101/32 dev lo");
     assert_eq!(site.log().matches("is an address of this host:").count(), 2, "{}", site.log());
     site.ask("ipvsadm -A -t 10.0.0.101:80");
@@ -22,15 +22,15 @@ fn a_vip_that_is_the_host_s_own_address_is_warned_of() {
 }
 
 #[test]
-fn a_vip_outside_the_interface_s_networks_is_noted_once() {
+fn a_vip_outside_the_interface_s_networks_is_logged_once() {
     let site = Site::new();
     let more = "[[service]]\nprotocol = \"udp\"\naddress = \"10.8.0.2:53\"\n";
     let _director = site.start_and_wait(&format!("{CONFIG}{more}"), "");
-    let note = "VIP outside the interface's networks";
-    assert_eq!(site.log().matches(note).count(), 1, "{}", site.log());
+    let message = "VIP outside the interface's networks";
+    assert_eq!(site.log().matches(message).count(), 1, "{}", site.log());
     assert!(site.log().contains("interface=\"eth0\" vips=\"10.8.0.2\""), "{}", site.log());
     site.ask("ipvsadm -A -u 10.8.0.2:54");
     site.ask("ipvsadm -A -u 10.8.0.3:53");
     site.wait_for("vips=\"10.8.0.3\"");
-    assert_eq!(site.log().matches(note).count(), 2, "{}", site.log());
+    assert_eq!(site.log().matches(message).count(), 2, "{}", site.log());
 }

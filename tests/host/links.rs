@@ -1,4 +1,4 @@
-//! The carrier of the director's link goes and comes.
+//! Loss and return of the carrier of the director's interface.
 
 use crate::support::netns::wait_until;
 use crate::support::site::{SOON, Site};
@@ -6,7 +6,7 @@ use crate::{CONFIG, supervised};
 use std::time::Duration;
 
 #[test]
-fn without_carrier_nothing_is_claimed_and_ready_comes_with_it() {
+fn no_vip_is_claimed_without_carrier() {
     for backend in ["xdp", "packet"] {
         let config = CONFIG.replace("packet", backend);
         let site = Site::new();
@@ -14,7 +14,7 @@ fn without_carrier_nothing_is_claimed_and_ready_comes_with_it() {
         let director = site.start(&config, "");
         site.wait_for("link down");
         site.wait_for("interface=\"eth0\"");
-        // Claiming takes 1.2 s, a server that does not answer 3 s.
+        // Longer than it takes to claim a VIP, 1.2 s, and to find a server unreachable, 3 s.
         std::thread::sleep(Duration::from_secs(4));
         for word in ["VIP claimed", "ready services=", "does not answer ARP"] {
             assert!(!site.log().contains(word), "{word}: {}", site.log());
@@ -37,7 +37,7 @@ fn without_carrier_nothing_is_claimed_and_ready_comes_with_it() {
 }
 
 #[test]
-fn a_missing_carrier_is_told_to_the_service_manager() {
+fn a_missing_carrier_is_in_the_notified_status() {
     let (site, manager, _director) = supervised(CONFIG, "true");
     site.peer.run("ip link set eth0 down");
     manager.wait_for("STATUS=waiting: no carrier on eth0");
@@ -46,7 +46,7 @@ fn a_missing_carrier_is_told_to_the_service_manager() {
 }
 
 #[test]
-fn a_rival_that_came_while_the_link_was_down_is_seen_at_once() {
+fn a_conflict_is_found_as_soon_as_the_link_is_up() {
     let site = Site::new();
     let _director = site.start_and_wait(CONFIG, "");
     site.peer.run("ip link set eth0 down");
@@ -58,18 +58,18 @@ fn a_rival_that_came_while_the_link_was_down_is_seen_at_once() {
 }
 
 #[test]
-fn a_flap_of_the_link_is_announced_again_within_seconds() {
+fn vips_are_announced_again_after_a_link_flap() {
     let site = Site::new();
     let _director = site.start_and_wait(CONFIG, "");
     wait_until("the first announcements", SOON, || announced(&site) >= 3);
-    for (round, cut) in [&site.peer, &site.director].into_iter().enumerate() {
+    for (round, end) in [&site.peer, &site.director].into_iter().enumerate() {
         let before = announced(&site);
-        cut.run("ip link set eth0 down");
+        end.run("ip link set eth0 down");
         wait_until("link down", SOON, || site.log().matches("link down").count() == round + 1);
-        cut.run("ip link set eth0 up");
+        end.run("ip link set eth0 up");
         wait_until("announcements", SOON, || announced(&site) >= before + 3);
     }
-    assert_eq!(site.log().matches("VIP claimed").count(), 1, "it was never given up: {}", site.log());
+    assert_eq!(site.log().matches("VIP claimed").count(), 1, "it stays claimed: {}", site.log());
 }
 
 fn announced(site: &Site) -> u64 {

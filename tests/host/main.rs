@@ -1,5 +1,4 @@
-//! A director and the state of its host: the network that is not there yet, the carrier, the routing table, addresses.
-//! Needs root.
+//! A director and its host: a network that is not yet configured, carrier, routing table, addresses. Needs root.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,7 +17,7 @@ use std::process::{Command, Stdio};
 use support::netns::{Process, wait_until};
 use support::site::{EXE, SOON, Site, end};
 
-/// Serves 10.0.0.100:80 by the peer.
+/// Service 10.0.0.100:80 with the peer as its real server.
 const CONFIG: &str = "backend = \"packet\"\nconnections = 1024\n\
      [[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.100:80\"\n\
      [[service.server]]\naddress = \"10.0.0.2\"\n";
@@ -32,7 +31,7 @@ impl Site {
         wait_until(part, SOON, || self.log().contains(part));
     }
 
-    /// Starts a director that has to end by itself; its exit status and what it has said.
+    /// Starts a director that has to end by itself; returns its exit status and log.
     fn refused(&self, config: &str) -> (Option<i32>, String) {
         let mut director = self.start(config, "");
         (end(&mut director), self.log())
@@ -42,7 +41,7 @@ impl Site {
         self.log().contains("ready services=")
     }
 
-    /// `directrix WORDS` about this director: its exit status and all that it prints.
+    /// Exit status and output of `directrix WORDS` at this director's socket.
     fn ask(&self, words: &str) -> (Option<i32>, String) {
         let mut command = Command::new(EXE);
         command.arg("--socket").arg(self.socket()).args(words.split_whitespace()).stdin(Stdio::null());
@@ -53,15 +52,15 @@ impl Site {
 
     fn metrics(&self) -> String {
         let socket = self.socket().display().to_string();
-        let asked = Command::new("curl")
+        let response = Command::new("curl")
             .args(["-s", "--unix-socket", &socket, "http://localhost/metrics"])
             .output()
             .expect("curl is installed");
-        String::from_utf8(asked.stdout).expect("it is text")
+        String::from_utf8(response.stdout).expect("it is text")
     }
 }
 
-/// The service manager's end of NOTIFY_SOCKET.
+/// Receiver of notifications to the service manager (NOTIFY_SOCKET).
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -77,12 +76,12 @@ impl Manager {
     }
 }
 
-/// A site whose director tells `Manager` how it is.
-fn supervised(config: &str, missing: &str) -> (Site, Manager, Process) {
+/// A director that notifies a [`Manager`], started after `command`.
+fn supervised(config: &str, command: &str) -> (Site, Manager, Process) {
     let site = Site::new();
     let manager = UnixDatagram::bind(site.file("notify")).unwrap();
     manager.set_nonblocking(true).unwrap();
-    site.director.run(missing);
+    site.director.run(command);
     let file = site.file("director.toml").display().to_string();
     fs::write(&file, format!("[director]\ninterface = \"eth0\"\n{config}")).unwrap();
     let run = format!("exec {EXE} --socket {} run --config {file}", site.socket().display());

@@ -1,22 +1,22 @@
-//! On-link real servers by the routing table, at start and after changes.
+//! Real servers that are on-link by the routing table, at the start and after changes.
 
 use crate::CONFIG;
 use crate::support::netns::wait_until;
 use crate::support::site::{SOON, Site, end};
 
-/// Serves 10.0.0.100:80 by `rip`.
+/// Service 10.0.0.100:80 with the real server `rip`.
 fn config(rip: &str) -> String {
     CONFIG.replace("10.0.0.2\"", &format!("{rip}\""))
 }
 
-/// The peer is the real server 10.66.0.5, too.
+/// A site whose peer also has the address 10.66.0.5.
 fn site() -> Site {
     let site = Site::new();
     site.peer.run("ip address add 10.66.0.5/24 dev eth0");
     site
 }
 
-/// The route that makes it on-link, and the sender address of its ARP requests.
+/// Routes by which 10.66.0.5 is on-link, and the sender addresses of ARP requests to it.
 const ON_LINK: [(&str, &str); 4] = [
     ("ip route add 10.66.0.0/24 dev eth0", "10.0.0.1"),
     ("ip route add 10.66.0.5/32 dev eth0", "10.0.0.1"),
@@ -35,15 +35,15 @@ fn a_link_route_makes_a_server_on_link() {
         site.director.run(routing);
         let _director = site.start_and_wait(&config("10.66.0.5"), "");
         assert!(site.log().contains("real server reachable rip=10.66.0.5"), "{routing}: {}", site.log());
-        // A host that is asked learns where the asker is.
-        let asker = site.peer.run(&format!("ip neighbour show {source}"));
+        // The kernel learns the sender of an ARP request for one of its addresses.
+        let neighbor = site.peer.run(&format!("ip neighbour show {source}"));
         let mac = site.director.run("cat /sys/class/net/eth0/address");
-        assert!(asker.contains(mac.trim()), "{routing}: {asker}");
+        assert!(neighbor.contains(mac.trim()), "{routing}: {neighbor}");
     }
 }
 
-/// Routes by which it is not on-link.
-const ELSEWHERE: [&str; 4] = [
+/// Routes by which 10.66.0.5 is not on-link.
+const NOT_ON_LINK: [&str; 4] = [
     "true",
     "ip route add default via 10.0.0.2",
     "ip route add 10.66.0.0/24 via 10.0.0.2 dev eth0",
@@ -52,7 +52,7 @@ const ELSEWHERE: [&str; 4] = [
 
 #[test]
 fn a_server_behind_a_gateway_or_without_route_is_refused() {
-    for routing in ELSEWHERE {
+    for routing in NOT_ON_LINK {
         let site = site();
         site.director.run(routing);
         let mut director = site.start(&config("10.66.0.5"), "");
@@ -63,7 +63,7 @@ fn a_server_behind_a_gateway_or_without_route_is_refused() {
 }
 
 #[test]
-fn live_changes_go_by_the_routing_table_of_the_moment() {
+fn live_changes_use_the_current_routing_table() {
     let site = site();
     let _director = site.start_and_wait(&config("10.0.0.2"), "");
     let add = |rip: &str| site.ask(&format!("ipvsadm -a -t 10.0.0.100:80 -r {rip} -g"));
@@ -75,13 +75,13 @@ fn live_changes_go_by_the_routing_table_of_the_moment() {
     assert_eq!(
         site.ask("ipvsadm -e -t 10.0.0.100:80 -r 10.66.0.5 -g -w 7"),
         (Some(0), String::new()),
-        "it stays"
+        "an edited server stays"
     );
     assert!(add("10.66.0.6").1.contains("is not on-link"));
 }
 
 #[test]
-fn a_port_of_a_bridge_is_refused_by_the_bridge_s_name() {
+fn the_error_for_a_bridge_port_names_the_bridge() {
     let site = Site::new();
     site.director.run("ip link add br9 type bridge && ip link set br9 up && ip address flush dev eth0");
     site.director.run("ip link set eth0 master br9 && ip address add 10.0.0.1/24 dev br9");
@@ -92,19 +92,19 @@ fn a_port_of_a_bridge_is_refused_by_the_bridge_s_name() {
 }
 
 #[test]
-fn a_new_address_of_the_director_is_asked_from_at_once() {
+fn arp_requests_follow_a_changed_address_of_the_director() {
     let site = Site::new();
     let _director = site.start_and_wait(&config("10.0.0.2"), "");
     let mac = site.director.run("cat /sys/class/net/eth0/address");
-    // A host that is asked learns where the asker is.
-    let is_asked_from = |dip: &str| site.peer.run(&format!("ip neighbour show {dip}")).contains(mac.trim());
-    assert!(is_asked_from("10.0.0.1"));
+    // The kernel learns the sender of an ARP request for one of its addresses.
+    let requests_from = |dip: &str| site.peer.run(&format!("ip neighbour show {dip}")).contains(mac.trim());
+    assert!(requests_from("10.0.0.1"));
     site.director.run("ip address del 10.0.0.1/24 dev eth0 && ip address add 10.0.0.9/24 dev eth0");
     site.peer.run("ip neighbour flush dev eth0");
-    wait_until("a question from the new address", SOON, || is_asked_from("10.0.0.9"));
+    wait_until("a request from the new address", SOON, || requests_from("10.0.0.9"));
     site.wait_for("real servers are asked from another address of this host own=10.0.0.9");
     site.peer.run("ip neighbour flush dev eth0");
-    wait_until("the next question", SOON, || is_asked_from("10.0.0.9"));
-    assert!(!is_asked_from("10.0.0.1"), "never from the old one");
-    assert_eq!(site.log().matches("real server reachable").count(), 1, "it stays known: {}", site.log());
+    wait_until("the next request", SOON, || requests_from("10.0.0.9"));
+    assert!(!requests_from("10.0.0.1"), "no request from the old address");
+    assert_eq!(site.log().matches("real server reachable").count(), 1, "it stays reachable: {}", site.log());
 }
