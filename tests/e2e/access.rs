@@ -8,27 +8,27 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 on_both_backends! {
     others_read_and_change_nothing
-    others_may_do_nothing
+    others_are_refused
 }
 
-const NOBODY: &str = "--reuid=65534 --regid=65534 --clear-groups";
-/// Of adm, which is 4 on Debian: by the primary group, then by a supplementary one alone.
+const OTHER: &str = "--reuid=65534 --regid=65534 --clear-groups";
+/// Members of adm (4 on Debian), by the primary group and by a supplementary group.
 const MEMBERS: [&str; 2] =
     ["--reuid=65534 --regid=4 --clear-groups", "--reuid=65534 --regid=65534 --groups=65533,4,65532"];
 const ROOT: &str = "--clear-groups";
 /// The user of these directors.
-const OWN: &str = "--reuid=1 --regid=1 --clear-groups";
+const DAEMON: &str = "--reuid=1 --regid=1 --clear-groups";
 
-const WORDS: &str =
+const REMEDY: &str =
     "root, user 1 (daemon) and members of group adm may: use sudo, or join that group and log in again\n";
 
 fn config(backend: &str) -> Config {
     Config::new(backend).with("user = \"daemon\"").with("control_group = \"adm\"")
 }
 
-/// The weights of real1 and real2 for the web.
+/// Weights of real1 and real2 in the web service.
 fn weights(director: &Director) -> Vec<String> {
-    let listing = director.ask(&format!("ipvsadm -Ln -t {VIP}:80"));
+    let listing = director.cli(&format!("ipvsadm -Ln -t {VIP}:80"));
     let rows = listing.lines().filter(|line| line.contains("Route"));
     rows.map(|row| row.split_whitespace().nth(3).unwrap().to_owned()).collect()
 }
@@ -36,23 +36,23 @@ fn weights(director: &Director) -> Vec<String> {
 #[track_caller]
 fn reads_and_changes(deployment: &Deployment, director: &Director) {
     let rip = deployment.rips[0];
-    for (number, who) in [ROOT, OWN, MEMBERS[0], MEMBERS[1]].into_iter().enumerate() {
+    for (number, user) in [ROOT, DAEMON, MEMBERS[0], MEMBERS[1]].into_iter().enumerate() {
         let weight = (10 + number).to_string();
-        let listing = director.ask_as(who, "ipvsadm -Ln");
-        assert!(listing.0 == Some(0) && listing.1.contains(&VIP.to_string()), "{who}: {listing:?}");
+        let listing = director.cli_as(user, "ipvsadm -Ln");
+        assert!(listing.0 == Some(0) && listing.1.contains(&VIP.to_string()), "{user}: {listing:?}");
         let change = format!("ipvsadm -e -t {VIP}:80 -r {rip} -w {weight}");
-        assert_eq!(director.ask_as(who, &change), (Some(0), String::new(), String::new()), "{who}");
-        assert!(weights(director).contains(&weight), "{who}: {:?}", weights(director));
-        let reloaded = director.ask_as(who, "reload");
+        assert_eq!(director.cli_as(user, &change), (Some(0), String::new(), String::new()), "{user}");
+        assert!(weights(director).contains(&weight), "{user}: {:?}", weights(director));
+        let reloaded = director.cli_as(user, "reload");
         let back = format!("~ TCP {VIP}:80 -> {rip}: weight {weight} -> 1\n");
-        assert_eq!(reloaded, (Some(0), back, String::new()), "{who}");
+        assert_eq!(reloaded, (Some(0), back, String::new()), "{user}");
     }
 }
 
 fn others_read_and_change_nothing(backend: &str) {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &config(backend).with("control_others = \"read\""));
-    assert_eq!(director.logged("has no effect: others cannot enter"), 0, "the way is open");
+    assert_eq!(director.logged("has no effect: others cannot enter"), 0, "the directory can be entered");
     reads_and_changes(&deployment, &director);
     for words in [
         "ipvsadm -Ln",
@@ -63,67 +63,71 @@ fn others_read_and_change_nothing(backend: &str) {
         "workers --json",
         "save",
     ] {
-        let as_root = director.ask(words);
-        let (status, listing, complaint) = director.ask_as(NOBODY, words);
-        assert_eq!((status, complaint), (Some(0), String::new()), "{words}");
+        let as_root = director.cli(words);
+        let (status, listing, stderr) = director.cli_as(OTHER, words);
+        assert_eq!((status, stderr), (Some(0), String::new()), "{words}");
         assert_eq!(listing.lines().count(), as_root.lines().count(), "{words}: {listing}");
     }
-    let plan = director.ask_as(NOBODY, &format!("plan {}", director.config().display()));
+    let plan = director.cli_as(OTHER, &format!("plan {}", director.config().display()));
     let unchecked =
         "directrix: not checked whether real servers are on-link: that needs permission to change\n";
     assert_eq!(plan, (Some(0), "nothing would change\n".into(), unchecked.to_owned()));
 
-    let before = director.ask("save");
-    let refused = format!("user 65534 (nobody) may read but not change; {WORDS}");
-    let in_ipvsadms_words = format!("Permission denied (you must be root): {refused}");
-    let in_own_words =
+    let before = director.cli("save");
+    let refused = format!("user 65534 (nobody) may read but not change; {REMEDY}");
+    let in_ipvsadm = format!("Permission denied (you must be root): {refused}");
+    let in_directrix =
         format!("directrix: the director at {} refused: {refused}", director.socket().display());
-    for (words, status, said) in [
-        (format!("ipvsadm -e -t {VIP}:80 -r {} -w 99", deployment.rips[0]), 255, &in_ipvsadms_words),
-        ("ipvsadm -C".into(), 255, &in_ipvsadms_words),
-        ("ipvsadm -Z".into(), 255, &in_ipvsadms_words),
-        ("ipvsadm --set 1 1 1".into(), 255, &in_ipvsadms_words),
-        ("reload".into(), 1, &in_own_words),
-        (format!("drain tcp:{VIP}:80 {}", deployment.rips[0]), 1, &in_own_words),
+    for (words, status, expected) in [
+        (format!("ipvsadm -e -t {VIP}:80 -r {} -w 99", deployment.rips[0]), 255, &in_ipvsadm),
+        ("ipvsadm -C".into(), 255, &in_ipvsadm),
+        ("ipvsadm -Z".into(), 255, &in_ipvsadm),
+        ("ipvsadm --set 1 1 1".into(), 255, &in_ipvsadm),
+        ("reload".into(), 1, &in_directrix),
+        (format!("drain tcp:{VIP}:80 {}", deployment.rips[0]), 1, &in_directrix),
     ] {
-        assert_eq!(director.ask_as(NOBODY, &words), (Some(status), String::new(), said.clone()), "{words}");
+        assert_eq!(
+            director.cli_as(OTHER, &words),
+            (Some(status), String::new(), expected.clone()),
+            "{words}"
+        );
     }
-    assert_eq!(director.ask("save"), before);
+    assert_eq!(director.cli("save"), before);
 
     let text = config(backend).with("control_others = \"nothing\"").text(&deployment);
     director.write_config(&text);
-    let (status, _, complaint) = director.ask_as(ROOT, "reload");
-    assert!(status == Some(1) && complaint.contains("control_others: restart required"), "{complaint}");
-    let (status, plan, _) = director.ask_as(ROOT, &format!("plan {}", director.config().display()));
+    let (status, _, stderr) = director.cli_as(ROOT, "reload");
+    assert!(status == Some(1) && stderr.contains("control_others: restart required"), "{stderr}");
+    let (status, plan, _) = director.cli_as(ROOT, &format!("plan {}", director.config().display()));
     assert_eq!((status, plan.as_str()), (Some(1), "! control_others: restart required\n"));
 }
 
-fn others_may_do_nothing(backend: &str) {
+fn others_are_refused(backend: &str) {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &config(backend));
     reads_and_changes(&deployment, &director);
-    let before = director.ask("save");
+    let before = director.cli("save");
     assert!(before.contains("control_group = \"adm\"\ncontrol_others = \"nothing\"\n"), "{before}");
-    let past_the_mode = format!("{NOBODY} --inh-caps=+dac_override --ambient-caps=+dac_override");
+    let with_dac_override = format!("{OTHER} --inh-caps=+dac_override --ambient-caps=+dac_override");
     let socket = director.socket().display().to_string();
-    let refused = format!("user 65534 (nobody) may neither read nor change; {WORDS}");
+    let refused = format!("user 65534 (nobody) may neither read nor change; {REMEDY}");
     let denied = "Permission denied (you must be root)";
-    for (who, words, status, said) in [
-        (NOBODY, "ipvsadm -Ln", 2, format!("Can't initialize ipvs: {denied} for {socket}\n")),
-        (NOBODY, "ipvsadm -C", 2, format!("Can't initialize ipvs: {denied} for {socket}\n")),
-        (NOBODY, "reload", 1, format!("directrix: {denied} for {socket}\n")),
-        (&past_the_mode, "ipvsadm -Ln", 2, format!("Can't initialize ipvs: {denied}: {refused}")),
-        (&past_the_mode, "ipvsadm -C", 2, format!("Can't initialize ipvs: {denied}: {refused}")),
-        (&past_the_mode, "drops", 1, format!("directrix: the director at {socket} refused: {refused}")),
-        (&past_the_mode, "reload", 1, format!("directrix: the director at {socket} refused: {refused}")),
+    for (user, words, status, expected) in [
+        (OTHER, "ipvsadm -Ln", 2, format!("Can't initialize ipvs: {denied} for {socket}\n")),
+        (OTHER, "ipvsadm -C", 2, format!("Can't initialize ipvs: {denied} for {socket}\n")),
+        (OTHER, "reload", 1, format!("directrix: {denied} for {socket}\n")),
+        (&with_dac_override, "ipvsadm -Ln", 2, format!("Can't initialize ipvs: {denied}: {refused}")),
+        (&with_dac_override, "ipvsadm -C", 2, format!("Can't initialize ipvs: {denied}: {refused}")),
+        (&with_dac_override, "drops", 1, format!("directrix: the director at {socket} refused: {refused}")),
+        (&with_dac_override, "reload", 1, format!("directrix: the director at {socket} refused: {refused}")),
     ] {
-        assert_eq!(director.ask_as(who, words), (Some(status), String::new(), said), "{who}: {words}");
+        assert_eq!(director.cli_as(user, words), (Some(status), String::new(), expected), "{user}: {words}");
     }
-    assert_eq!(director.ask("save"), before);
+    assert_eq!(director.cli("save"), before);
 }
 
 #[test]
-fn a_way_that_is_closed_to_others_is_named_at_the_start() {
+fn a_directory_closed_to_others_is_logged_at_the_start() {
     let (deployment, home) = (Deployment::reference(), Home::new());
     set_permissions(home.path(), Permissions::from_mode(0o700)).unwrap();
     let text = Config::new("packet").with("control_others = \"read\"").text(&deployment);
@@ -133,26 +137,26 @@ fn a_way_that_is_closed_to_others_is_named_at_the_start() {
     assert_eq!(director.logged(&warning), 1, "{}", director.log());
 }
 
-/// As systemd starts it, without the capability to give files away.
+/// A start as by systemd, without CAP_CHOWN.
 #[test]
-fn an_ordinary_user_gives_the_socket_to_its_own_groups_only() {
+fn an_unprivileged_user_needs_membership_in_control_group() {
     let deployment = Deployment::reference();
     let text = Config::new("packet").with("control_group = \"adm\"").text(&deployment);
     let caps = "-all,+net_admin,+net_raw,+ipc_lock,+perfmon,+bpf";
     let caps = format!("--inh-caps={caps} --ambient-caps={caps} --bounding-set={caps}");
     let home = Home::new();
     chown(home.path(), Some(65534), Some(65534)).unwrap();
-    let start = |who: &str| {
-        Director::spawn(home.clone(), &deployment.director, &text, &format!("setpriv {who} {caps}"))
+    let start = |user: &str| {
+        Director::spawn(home.clone(), &deployment.director, &text, &format!("setpriv {user} {caps}"))
     };
-    let (status, log) = start(NOBODY).failure();
+    let (status, log) = start(OTHER).failure();
     let remedy = "make the user that starts the director a member of it (systemd: SupplementaryGroups=adm)";
     assert!(status == Some(1) && log.contains(remedy), "{log}");
 
     let mut director = start(MEMBERS[1]);
     director.wait_ready();
-    let (status, _, complaint) = director.ask_as("--reuid=1 --regid=4 --clear-groups", "reload");
-    assert_eq!((status, complaint.as_str()), (Some(0), ""));
-    let (status, ..) = director.ask_as("--reuid=1 --regid=1 --clear-groups", "reload");
+    let (status, _, stderr) = director.cli_as("--reuid=1 --regid=4 --clear-groups", "reload");
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let (status, ..) = director.cli_as("--reuid=1 --regid=1 --clear-groups", "reload");
     assert_eq!(status, Some(1));
 }

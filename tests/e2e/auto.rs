@@ -1,4 +1,4 @@
-//! The backend that `auto` takes, and its reason in the log.
+//! The backend that `auto` chooses, and its reason in the log.
 
 use crate::bulk::upload_and_download;
 use crate::deployment::{Deployment, Plan};
@@ -6,17 +6,17 @@ use crate::director::{Config, Director};
 use crate::peers::{Peers, connect};
 
 #[test]
-fn auto_is_af_xdp_where_it_works_and_says_so() {
+fn auto_chooses_af_xdp_and_logs_its_reason() {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new("auto"));
     assert_eq!(director.logged("backend xdp: AF_XDP works"), 1, "{}", director.log());
-    assert!(director.ask("workers").contains("native, copy"));
+    assert!(director.cli("workers").contains("native, copy"));
     connect(&deployment.client, 5);
 }
 
 #[test]
-fn auto_carries_unfinished_checksums_of_a_veth() {
+fn auto_chooses_af_packet_for_unfinished_checksums() {
     let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new("auto"));
@@ -26,7 +26,7 @@ fn auto_carries_unfinished_checksums_of_a_veth() {
 }
 
 #[test]
-fn auto_takes_no_generic_xdp() {
+fn auto_avoids_generic_xdp() {
     let deployment = Deployment::reference();
     deployment.bridge_the_director();
     let peers = Peers::start(&deployment);
@@ -43,8 +43,8 @@ fn generic_xdp_loses_no_frame_merged_below_it() {
     deployment.bridge_the_director();
     let peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new("xdp"));
-    assert!(director.ask("workers").contains("generic, copy"));
+    assert!(director.cli("workers").contains("generic, copy"));
     upload_and_download(&deployment, &peers, 5 << 20);
     let lost = ["no_buffer", "too_long_to_receive", "truncated", "ring_full", "not_delivered"];
-    assert_eq!(lost.map(|reason| director.dropped(reason)), [0; 5], "{}", director.ask("drops"));
+    assert_eq!(lost.map(|reason| director.dropped(reason)), [0; 5], "{}", director.cli("drops"));
 }

@@ -1,4 +1,4 @@
-//! A hundred megabytes each way, unchanged.
+//! Bulk transfers in both directions, compared byte for byte.
 
 use crate::deployment::{Deployment, Plan, VIP};
 use crate::director::{Config, Director};
@@ -24,7 +24,7 @@ fn a_hundred_megabytes_arrive_unchanged_each_way(backend: &str) {
     assert_eq!((first + second).packets, packets);
     assert_eq!((first + second).bytes, bytes);
     assert!(bytes > SIZE as u64 && bytes / packets <= 1500, "{packets} packets, {bytes} bytes");
-    assert_eq!(deployment.strayed().packets, 0);
+    assert_eq!(deployment.replies_on_director().packets, 0);
 }
 
 fn jumbo_frames_arrive_unchanged_each_way(backend: &str) {
@@ -36,24 +36,23 @@ fn jumbo_frames_arrive_unchanged_each_way(backend: &str) {
     let [[_, packets, _, bytes, _], ..] = director.stats(HTTP)[..] else { panic!() };
     let [first, second] = deployment.arrived();
     assert_eq!(((first + second).packets, (first + second).bytes), (packets, bytes));
-    // The upload is in frames of 9,000 bytes, and the download's ACKs are of 52.
+    // Frames of 9,000 bytes of the upload, and 52-byte ACKs of the download.
     assert!(bytes / packets > 1500, "{packets} packets, {bytes} bytes");
 }
 
-/// AF_PACKET hands on what a local sender has left to its hardware: checksums that are not there
-/// yet, and segments of up to 64 KiB.
+/// AF_PACKET passes on the offloads of a local sender: unfinished checksums, and segments of up to 64 KiB.
 #[test]
-fn unfinished_checksums_and_merged_segments_come_through_packet() {
+fn af_packet_forwards_unfinished_and_merged_segments() {
     let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
     let peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new("packet"));
     upload_and_download(&deployment, &peers, SIZE);
     let [[_, packets, _, bytes, _], ..] = director.stats(HTTP)[..] else { panic!() };
-    assert!(bytes / packets > 3000, "there were merged segments: {packets} packets, {bytes} bytes");
+    assert!(bytes / packets > 3000, "some segments are merged: {packets} packets, {bytes} bytes");
     assert_eq!(director.dropped("too_long"), 0);
 }
 
-/// By HTTP, to one of the real servers, and back from any of them.
+/// Uploads a file to one of the real servers by HTTP, and downloads it from either.
 pub(crate) fn upload_and_download(deployment: &Deployment, peers: &Peers, size: usize) {
     let place = tempfile::tempdir().unwrap();
     let (blob, back) = (place.path().join("blob"), place.path().join("back"));
@@ -64,17 +63,17 @@ pub(crate) fn upload_and_download(deployment: &Deployment, peers: &Peers, size: 
     let copies = peers.nginx.each_ref().map(|nginx| nginx.files().join("blob"));
     let [kept, other] = if copies[0].exists() { copies } else { [copies[1].clone(), copies[0].clone()] };
     assert!(!other.exists(), "one server has it");
-    assert!(same(&blob, &kept), "the upload is not what was sent");
+    assert!(same(&blob, &kept), "the upload differs");
     std::fs::hard_link(&blob, other).unwrap();
     deployment.client.run(&format!("{curl} -o {}", back.display()));
-    assert!(same(&blob, &back), "the download is not what was there");
+    assert!(same(&blob, &back), "the download differs");
 }
 
 fn same(a: &Path, b: &Path) -> bool {
     std::fs::read(a).unwrap() == std::fs::read(b).unwrap()
 }
 
-/// Bytes in which any loss, repetition or exchange shows (xorshift64).
+/// Pseudo-random bytes (xorshift64): loss, repetition and reordering change the file.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut bytes = Vec::with_capacity(len);

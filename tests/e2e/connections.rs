@@ -1,67 +1,67 @@
-//! Timeouts of connections, and their state until then.
+//! States and timeouts of connections.
 
 use crate::deployment::Deployment;
 use crate::director::{Config, Director};
 use crate::on_both_backends;
-use crate::peers::{Conversation, Flow, NAMES, PATIENCE, Peers};
+use crate::peers::{EchoConnection, Flow, NAMES, PATIENCE, Peers};
 use crate::support::netns::wait_until;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 on_both_backends! {
-    idle_connections_live_as_long_as_they_are_used_in_time
-    closed_connections_are_inactive_and_forgotten_first
-    a_flow_of_datagrams_keeps_its_server
+    traffic_extends_a_connection_until_its_timeout
+    closed_connections_are_inactive_and_expire_first
+    a_udp_flow_keeps_its_server
 }
 
-/// Within so many seconds after its time is over an entry is taken out.
+/// Longest time from an entry's deadline to its removal.
 const SWEEP: Duration = Duration::from_secs(2);
 const SERVICE: &str = "-t 192.168.195.150:7";
 
-fn idle_connections_live_as_long_as_they_are_used_in_time(backend: &str) {
+fn traffic_extends_a_connection_until_its_timeout(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).timeouts(4, 2, 2));
-    let mut conversations: Vec<_> = (0..32).map(|_| Conversation::open(&deployment.client)).collect();
-    let on = |name| conversations.iter().filter(|conversation| conversation.server == name).count();
+    let mut connections: Vec<_> = (0..32).map(|_| EchoConnection::open(&deployment.client)).collect();
+    let on = |name| connections.iter().filter(|connection| connection.server == name).count();
     let [first, second] = NAMES.map(on);
     assert!((10..=11).contains(&first) && first + second == 32, "{first} to {second} for weights 1 to 2");
 
     let mut last = Instant::now();
     for round in 0..3 {
-        sleep(Duration::from_millis(2500)); // more than half of the time that they have, twice
+        sleep(Duration::from_millis(2500)); // more than half of the timeout
         assert_eq!(director.connections("ESTABLISHED").len(), 32, "round {round}");
         assert_eq!(director.load(SERVICE), [(first, 0), (second, 0)]);
         last = Instant::now();
-        conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
+        connections.iter_mut().for_each(|connection| connection.exchange("data"));
     }
-    assert_eq!(director.stats(SERVICE)[0][0], 32, "nobody had to be connected anew");
+    assert_eq!(director.stats(SERVICE)[0][0], 32, "no connection was opened again");
     director.connections("").iter().for_each(|row| assert!(row.starts_with("TCP 00:0"), "{row}"));
 
     wait_until("an empty table", PATIENCE, || director.connections("").is_empty());
     let idle = last.elapsed();
-    assert!(idle >= Duration::from_secs(4), "forgotten after {idle:?}");
+    assert!(idle >= Duration::from_secs(4), "expired after {idle:?}");
     assert_eq!(director.load(SERVICE), [(0, 0), (0, 0)]);
-    what_is_forgotten_is_not_forwarded(&deployment, &director, &mut conversations);
+    frames_of_expired_connections_are_dropped(&deployment, &director, &mut connections);
 }
 
-fn what_is_forgotten_is_not_forwarded(
+fn frames_of_expired_connections_are_dropped(
     deployment: &Deployment,
     director: &Director,
-    conversations: &mut [Conversation],
+    connections: &mut [EchoConnection],
 ) {
     let before = deployment.arrived();
-    conversations.iter_mut().for_each(|conversation| conversation.say("hello?"));
+    connections.iter_mut().for_each(|connection| connection.send("data"));
     wait_until("drops", PATIENCE, || director.dropped("no_connection") >= 32);
     assert_eq!(deployment.arrived(), before);
 }
 
-fn closed_connections_are_inactive_and_forgotten_first(backend: &str) {
+fn closed_connections_are_inactive_and_expire_first(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).timeouts(900, 2, 2));
-    let open = |_| Conversation::open(&deployment.client);
+    let open = |_| EchoConnection::open(&deployment.client);
     let kept: Vec<_> = (0..3).map(open).collect();
     let reset: Vec<_> = (0..3).map(open).collect();
     let ended: Vec<_> = (0..3).map(open).collect();
@@ -83,19 +83,19 @@ fn closed_connections_are_inactive_and_forgotten_first(backend: &str) {
 }
 
 /// Ends a connection by a RST.
-fn abort(conversation: Conversation) {
+fn abort(connection: EchoConnection) {
     let now = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-    setsockopt(conversation.stream(), sockopt::Linger, &now).unwrap();
+    setsockopt(connection.stream(), sockopt::Linger, &now).unwrap();
 }
 
-fn a_flow_of_datagrams_keeps_its_server(backend: &str) {
+fn a_udp_flow_keeps_its_server(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     let flows: Vec<_> = (0..12).map(|_| Flow::new(&deployment.client)).collect();
-    let servers: Vec<_> = flows.iter().map(|flow| flow.ask("first")).collect();
+    let servers: Vec<_> = flows.iter().map(|flow| flow.exchange("first")).collect();
     for _ in 0..5 {
-        let again: Vec<_> = flows.iter().map(|flow| flow.ask("again")).collect();
+        let again: Vec<_> = flows.iter().map(|flow| flow.exchange("again")).collect();
         assert_eq!(again, servers);
     }
     assert_eq!(NAMES.map(|name| servers.iter().filter(|server| *server == name).count()), [4, 8]);

@@ -1,4 +1,4 @@
-//! The reference deployment: its hosts, their segments, and counters in between.
+//! The reference deployment: hosts, segments, and counters of frames.
 
 use crate::support::netns::Netns;
 use std::net::Ipv4Addr;
@@ -13,8 +13,7 @@ pub(crate) const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 149);
 pub(crate) enum Layout {
     /// All hosts on one segment.
     OneArm,
-    /// The real servers on a segment of their own, behind the director's eth1; their way back to
-    /// the client leads through a router.
+    /// The real servers on a second segment, at the director's eth1. Replies go to the client by a router.
     TwoArms,
 }
 
@@ -24,8 +23,8 @@ pub(crate) struct Plan {
     pub(crate) layout: Layout,
     /// Receive and transmit queues of the director's interfaces.
     pub(crate) queues: u32,
-    /// Whether the client leaves checksums and segmentation to its interface. A veth does neither:
-    /// unfinished frames reach the director.
+    /// True if the client's interface offloads checksums and segmentation. A veth completes neither, so that
+    /// the director receives unfinished frames.
     pub(crate) client_offloads: bool,
 }
 
@@ -33,14 +32,14 @@ impl Plan {
     pub(crate) const REFERENCE: Self = Self { layout: Layout::OneArm, queues: 1, client_offloads: false };
 }
 
-/// The hosts. All of them, and whatever joins them, end with this value.
+/// The hosts and their segments; all are removed on drop.
 pub(crate) struct Deployment {
     pub(crate) client: Netns,
     pub(crate) director: Netns,
     /// real1 and real2.
     pub(crate) real: [Netns; 2],
     pub(crate) rips: [Ipv4Addr; 2],
-    /// The segment of the real servers. The port of real1 is called real1.
+    /// The segment of the real servers. The port of real1 is named real1.
     pub(crate) switch: Netns,
     others: Vec<Netns>,
 }
@@ -86,7 +85,7 @@ impl Deployment {
         join(&router, ("eth0", Ipv4Addr::new(192, 168, 195, 1)), (&outside, "router"), 1);
         join(&director, ("eth1", Ipv4Addr::new(10, 195, 0, 149)), (&inside, "director"), plan.queues);
         join(&router, ("eth1", Ipv4Addr::new(10, 195, 0, 1)), (&inside, "router"), 1);
-        // Replies have the VIP as source, an address of the router's other side.
+        // Replies have the VIP as their source, which is on the other side of the router.
         router.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0");
         for (host, (rip, port)) in real.iter().zip(rips.into_iter().zip(["real1", "real2"])) {
             join(host, ("eth0", rip), (&inside, port), 1);
@@ -95,7 +94,7 @@ impl Deployment {
         Self { client, director, real, rips, switch: inside, others: vec![outside, router] }
     }
 
-    /// The segment that the client is on.
+    /// The segment of the client.
     fn outside(&self) -> &Netns {
         self.others.first().unwrap_or(&self.switch)
     }
@@ -110,7 +109,7 @@ impl Deployment {
         }
     }
 
-    /// Puts a bridge named eth0 over the director's interface, which then is port0, and merges what it receives.
+    /// Renames the director's interface to port0, switches its GRO on, and makes it a port of a bridge eth0.
     pub(crate) fn bridge_the_director(&self) {
         let mac = mac(&self.director);
         self.director
@@ -120,21 +119,17 @@ impl Deployment {
         self.director.run(&format!("ip address add {DIP}/24 dev eth0 && ip link set eth0 up"));
     }
 
-    /// Puts another host on the switch of the real servers, on a port called `port`.
+    /// Connects another host to the segment of the real servers, at a switch port named `port`.
     pub(crate) fn plug(&self, port: &str, address: Ipv4Addr) -> Netns {
         let host = Netns::new("h");
         join(&host, ("eth0", address), (&self.switch, port), 1);
         host
     }
 
-    /// Lets the kernels count what has to be equal in the end, and what has to stay zero.
+    /// Counts frames to and from the VIP, and ICMP messages, in the hosts' kernels.
     fn add_counters(&self) {
         let to_vip = format!("ip daddr {VIP} counter name vip");
-        count(
-            &self.client,
-            "inet",
-            &[("output", &to_vip), ("input", "ip protocol icmp counter name complaints")],
-        );
+        count(&self.client, "inet", &[("output", &to_vip), ("input", "ip protocol icmp counter name icmp")]);
         for host in &self.real {
             count(host, "inet", &[("input", &to_vip)]);
         }
@@ -145,28 +140,28 @@ impl Deployment {
         );
     }
 
-    /// Frames from the client to the VIP.
+    /// Frames that the client has sent to the VIP.
     pub(crate) fn sent(&self) -> Count {
         counter(&self.client, "inet", "vip")
     }
 
-    /// Frames for the VIP that each real server received.
+    /// Frames for the VIP that each real server has received.
     pub(crate) fn arrived(&self) -> [Count; 2] {
         [0, 1].map(|index| counter(&self.real[index], "inet", "vip"))
     }
 
-    /// Frames from the VIP on the director: replies, which should bypass it.
-    pub(crate) fn strayed(&self) -> Count {
+    /// Frames from the VIP that the director has received: replies, which should bypass it.
+    pub(crate) fn replies_on_director(&self) -> Count {
         counter(&self.director, "netdev", "vip")
     }
 
-    /// ICMP messages that the client has been sent.
-    pub(crate) fn complaints(&self) -> Count {
-        counter(&self.client, "inet", "complaints")
+    /// ICMP messages that the client has received.
+    pub(crate) fn icmp_messages(&self) -> Count {
+        counter(&self.client, "inet", "icmp")
     }
 }
 
-/// Packets and IP bytes, by a kernel's count.
+/// Packets and IP bytes, counted by a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) packets: u64,
@@ -187,7 +182,7 @@ fn count(host: &Netns, family: &str, rules: &[(&str, &str)]) {
     };
     let chains: String = rules.iter().enumerate().map(chain).collect();
     host.run(&format!(
-        "nft -f - <<'END'\ntable {family} e2e {{\ncounter vip {{ }}\ncounter complaints {{ }}\n{chains}}}\nEND"
+        "nft -f - <<'END'\ntable {family} e2e {{\ncounter vip {{ }}\ncounter icmp {{ }}\n{chains}}}\nEND"
     ));
 }
 
@@ -204,7 +199,7 @@ pub(crate) fn switch() -> Netns {
     switch
 }
 
-/// Puts a host on a switch, with an address of its own there.
+/// Connects a host to a switch, and gives it an address.
 pub(crate) fn join(
     host: &Netns,
     (interface, address): (&str, Ipv4Addr),
@@ -226,7 +221,7 @@ fn set_up_real_server(host: &Netns) {
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2");
 }
 
-/// The address of a host's eth0.
+/// The MAC address of a host's eth0.
 pub(crate) fn mac(host: &Netns) -> String {
     host.run("cat /sys/class/net/eth0/address").trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! The director under test: the built binary, in a process of its own.
+//! The director under test: a process of the built binary.
 
 use crate::deployment::{Deployment, VIP};
 use crate::peers::{ECHO, PATIENCE};
@@ -17,15 +17,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const EXE: &str = env!("CARGO_BIN_EXE_directrix");
-/// Claiming takes a second or two; a silent real server is given up after some more.
+/// Timeout for a start: a VIP is claimed in about 1.2 s, a silent real server is given up within 3 s.
 const START: Duration = Duration::from_secs(20);
 
-/// A configuration, as the parts in which tests differ.
+/// The parts of a configuration in which tests differ.
 #[derive(Clone)]
 pub(crate) struct Config {
-    /// Lines of `[director]` besides the interface.
+    /// Lines of `[director]`, without the interface.
     pub(crate) director: String,
-    /// Lines below `[director]`, such as those of its sub-tables.
+    /// Sub-tables of `[director]`.
     pub(crate) tables: String,
     /// Of real1 and real2.
     pub(crate) weights: [u16; 2],
@@ -37,7 +37,7 @@ impl Config {
         Self { director, tables: String::new(), weights: [1, 2] }
     }
 
-    /// With one more line in `[director]`.
+    /// Adds a line to `[director]`.
     pub(crate) fn with(mut self, line: &str) -> Self {
         self.director += &format!("{line}\n");
         self
@@ -65,12 +65,12 @@ impl Config {
     }
 }
 
-/// A directory for everything that a director needs. It may outlive the director.
+/// A directory for the files of a director. It may outlive the director.
 #[derive(Clone)]
 pub(crate) struct Home(Arc<TempDir>);
 
 impl Home {
-    /// Open to every user, as /run is.
+    /// Creates a directory that every user may enter, as /run.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
@@ -90,7 +90,7 @@ impl Home {
     }
 }
 
-/// A started director, ready or not.
+/// A started director, which may not be ready yet.
 pub(crate) struct Director {
     home: Home,
     process: Process,
@@ -98,19 +98,19 @@ pub(crate) struct Director {
 }
 
 impl Director {
-    /// A director that is ready.
+    /// Starts a director, and waits until it is ready.
     pub(crate) fn start(deployment: &Deployment, config: &Config) -> Self {
         Self::start_in(Home::new(), &deployment.director, &config.text(deployment))
     }
 
-    /// The same in a directory that another has been in.
+    /// Likewise, in a given directory.
     pub(crate) fn start_in(home: Home, host: &Netns, config: &str) -> Self {
         let mut director = Self::spawn(home, host, config, "");
         director.wait_ready();
         director
     }
 
-    /// Runs `directrix run` behind `prefix`, a command that executes what follows.
+    /// Starts `directrix run` by `prefix`, a command such as setpriv.
     pub(crate) fn spawn(home: Home, host: &Netns, config: &str, prefix: &str) -> Self {
         let (path, log) = (home.file("config.toml"), std::fs::File::create(home.file("log")).unwrap());
         std::fs::write(&path, config).unwrap();
@@ -124,7 +124,7 @@ impl Director {
         Self { process: Process(command.spawn().unwrap()), home, notifications }
     }
 
-    /// Runs one that has to fail; its exit status, and what it has said.
+    /// Starts a director that has to fail; returns its exit status and log.
     #[track_caller]
     pub(crate) fn refusal(host: &Netns, config: &str, prefix: &str) -> (Option<i32>, String) {
         Self::spawn(Home::new(), host, config, prefix).failure()
@@ -136,7 +136,7 @@ impl Director {
         (status.code(), self.log())
     }
 
-    /// Notifications to the service manager, one message at a time.
+    /// The next notification to the service manager.
     pub(crate) fn notification(&self) -> Option<String> {
         let mut state = [0; 64];
         let length = self.notifications.recv(&mut state).ok()?;
@@ -147,10 +147,10 @@ impl Director {
         wait_until("READY=1 from the director", START, || {
             let ended = self.process.0.try_wait().unwrap();
             assert!(ended.is_none(), "{}: {}", ended.unwrap(), self.log());
-            let told = self.notification();
-            let waits = told.as_ref().is_some_and(|told| told.starts_with("STATUS=waiting"));
-            assert!(waits || told.as_ref().is_none_or(|told| told.starts_with("READY=1")), "{told:?}");
-            told.is_some() && !waits
+            let state = self.notification();
+            let waits = state.as_ref().is_some_and(|state| state.starts_with("STATUS=waiting"));
+            assert!(waits || state.as_ref().is_none_or(|state| state.starts_with("READY=1")), "{state:?}");
+            state.is_some() && !waits
         });
     }
 
@@ -159,7 +159,7 @@ impl Director {
         std::fs::read_to_string(self.home.file("log")).unwrap()
     }
 
-    /// Lines of the log that contain `part`.
+    /// Number of log lines that contain `part`.
     pub(crate) fn logged(&self, part: &str) -> usize {
         self.log().lines().filter(|line| line.contains(part)).count()
     }
@@ -181,13 +181,13 @@ impl Director {
         std::fs::write(self.config(), text).unwrap();
     }
 
-    /// Sends a signal and waits for the end; the directory stays for the next.
+    /// Sends a signal, and waits for the end. The directory stays.
     #[track_caller]
     pub(crate) fn end(mut self, signal: Signal) -> (ExitStatus, Home) {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
         let status = self.wait_end(PATIENCE);
         let log = self.log();
-        println!("{log}"); // shown if the test fails
+        println!("{log}"); // printed if the test fails
         (status, self.home.clone())
     }
 
@@ -201,13 +201,13 @@ impl Director {
         status.unwrap()
     }
 
-    /// The output of `directrix WORDS` about this director.
-    pub(crate) fn ask(&self, words: &str) -> String {
-        ask(&self.home.socket(), words)
+    /// The output of `directrix WORDS` at this director's socket.
+    pub(crate) fn cli(&self, words: &str) -> String {
+        cli(&self.home.socket(), words)
     }
 
-    /// The same by `setpriv` with the arguments in `user`: exit status, stdout, stderr.
-    pub(crate) fn ask_as(&self, user: &str, words: &str) -> (Option<i32>, String, String) {
+    /// Likewise, by `setpriv` with the options `user`; returns exit status, stdout and stderr.
+    pub(crate) fn cli_as(&self, user: &str, words: &str) -> (Option<i32>, String, String) {
         let mut command = Command::new("setpriv");
         command.args(user.split_whitespace()).arg(EXE).arg("--socket").arg(self.home.socket());
         let output = command.args(words.split_whitespace()).stdin(Stdio::null()).output().unwrap();
@@ -215,8 +215,8 @@ impl Director {
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
-    /// Runs `directrix WORDS` with `text` as its input; its exit status, and what it complains of.
-    pub(crate) fn fed(&self, words: &str, text: &str) -> (Option<i32>, String) {
+    /// Runs `directrix WORDS` with `text` as stdin; returns exit status and stderr.
+    pub(crate) fn cli_with_input(&self, words: &str, text: &str) -> (Option<i32>, String) {
         let mut command = Command::new(EXE);
         command.arg("--socket").arg(self.home.socket()).args(words.split_whitespace());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -226,9 +226,9 @@ impl Director {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
 
-    /// Connections, packets in and out, bytes in and out: of a service, then of its servers.
+    /// Connections, packets in, packets out, bytes in and bytes out: of a service, then of its servers.
     pub(crate) fn stats(&self, service: &str) -> Vec<[u64; 5]> {
-        let text = self.ask(&format!("ipvsadm -Ln {service} --stats --exact"));
+        let text = self.cli(&format!("ipvsadm -Ln {service} --stats --exact"));
         let numbers = |line: &str| {
             let words: Vec<_> = line.split_whitespace().rev().take(5).collect();
             <[u64; 5]>::try_from(words.iter().rev().map(|word| word.parse().unwrap()).collect::<Vec<_>>())
@@ -240,7 +240,7 @@ impl Director {
 
     /// ActiveConn and InActConn of each server of a service.
     pub(crate) fn load(&self, service: &str) -> Vec<(usize, usize)> {
-        let text = self.ask(&format!("ipvsadm -Ln {service}"));
+        let text = self.cli(&format!("ipvsadm -Ln {service}"));
         let numbers = |line: &str| {
             let mut words = line.split_whitespace().rev().map(|word| word.parse().unwrap());
             let (inactive, active) = (words.next().unwrap(), words.next().unwrap());
@@ -251,26 +251,26 @@ impl Director {
 
     /// Rows of `ipvsadm -Lnc` that contain `part`.
     pub(crate) fn connections(&self, part: &str) -> Vec<String> {
-        let text = self.ask("ipvsadm -Lnc");
+        let text = self.cli("ipvsadm -Lnc");
         text.lines().skip(2).filter(|line| line.contains(part)).map(str::to_owned).collect()
     }
 
-    /// Frames that were dropped for this reason.
+    /// Number of frames dropped for `reason`.
     pub(crate) fn dropped(&self, reason: &str) -> u64 {
-        let drops: Value = serde_json::from_str(&self.ask("drops --json")).unwrap();
+        let drops: Value = serde_json::from_str(&self.cli("drops --json")).unwrap();
         let row = drops.as_array().unwrap().iter().find(|row| row["reason"] == reason).unwrap();
         row["frames"].as_u64().unwrap()
     }
 
-    /// A number of each worker.
+    /// A field of each worker.
     pub(crate) fn workers(&self, field: &str) -> Vec<u64> {
-        let workers: Value = serde_json::from_str(&self.ask("workers --json")).unwrap();
+        let workers: Value = serde_json::from_str(&self.cli("workers --json")).unwrap();
         workers.as_array().unwrap().iter().map(|worker| worker[field].as_u64().unwrap()).collect()
     }
 }
 
 impl Drop for Director {
-    /// State that a failing test shows.
+    /// Prints the log if the test fails.
     fn drop(&mut self) {
         if std::thread::panicking() {
             println!("{}", self.log());
@@ -278,11 +278,11 @@ impl Drop for Director {
     }
 }
 
-fn ask(socket: &Path, words: &str) -> String {
+fn cli(socket: &Path, words: &str) -> String {
     let mut command = Command::new(EXE);
     command.arg("--socket").arg(socket).args(words.split_whitespace()).stdin(Stdio::null());
     let output = command.output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaint.is_empty(), "{words}: {complaint}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{words}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A host that claims the addresses of others by ARP.
+//! Forged ARP: a host that claims the address of a real server.
 
 use crate::deployment::{Deployment, mac};
 use crate::director::{Config, Director};
@@ -13,15 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 on_both_backends! {
-    a_forged_claim_to_a_real_server_diverts_no_connection
-    a_forger_that_answers_every_question_diverts_no_connection
-    an_announced_successor_takes_over_a_silent_real_server
+    a_forged_claim_diverts_no_connection
+    a_forger_that_answers_requests_diverts_no_connection
+    an_announced_mac_replaces_that_of_a_silent_server
 }
 
-/// The address that the forger gives.
+/// The forged MAC address.
 const FORGED: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
 
-/// Every packet that claims `rip` for [`FORGED`].
+/// The packets that claim `rip` for [`FORGED`].
 fn claims(rip: Ipv4Addr) -> [ArpPacket; 4] {
     let announcement = ArpPacket::announcement(FORGED, rip);
     [
@@ -45,7 +45,7 @@ fn transmit(socket: &ArpSocket, packet: &ArpPacket) {
     socket.send(&frame).unwrap();
 }
 
-/// Runs `f` while a host answers every question for `rip` with [`FORGED`].
+/// Runs `f` while a host answers all requests for `rip` with [`FORGED`].
 fn with_forger<T>(host: &Netns, rip: Ipv4Addr, f: impl FnOnce() -> T) -> T {
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
@@ -79,31 +79,35 @@ fn answer(host: &Netns, rip: Ipv4Addr, stop: &AtomicBool) {
 }
 
 #[track_caller]
-fn assert_told(director: &Director, what: &str, parts: &[&str]) {
+fn assert_logged(director: &Director, message: &str, parts: &[&str]) {
     let log = director.log();
-    let told = log.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {log}"));
-    parts.iter().for_each(|part| assert!(told.contains(part), "{part}: {told}"));
+    let line = log.lines().find(|line| line.contains(message)).unwrap_or_else(|| panic!("{message}: {log}"));
+    parts.iter().for_each(|part| assert!(line.contains(part), "{part}: {line}"));
 }
 
 const DISPUTED: &str = "another host claims the address of a real server";
 const MOVED: &str = "real server changed its MAC address";
 
-fn a_forged_claim_to_a_real_server_diverts_no_connection(backend: &str) {
+fn a_forged_claim_diverts_no_connection(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     for claim in claims(deployment.rips[0]) {
-        std::thread::sleep(Duration::from_millis(700)); // a question of its own for each
+        std::thread::sleep(Duration::from_millis(700)); // so that each triggers a request
         send(&deployment.client, &[claim]);
         assert_eq!(connect(&deployment.client, 15), [5, 10], "{claim:?}");
     }
-    wait_until("a line about it", PATIENCE, || director.logged(DISPUTED) > 0);
+    wait_until("a log line", PATIENCE, || director.logged(DISPUTED) > 0);
     let (rip, known) = (deployment.rips[0].to_string(), mac(&deployment.real[0]));
-    assert_told(&director, DISPUTED, &["WARN", &rip, &format!("mac={known}"), &format!("claimant={FORGED}")]);
+    assert_logged(
+        &director,
+        DISPUTED,
+        &["WARN", &rip, &format!("mac={known}"), &format!("claimant={FORGED}")],
+    );
     assert_eq!(director.logged(MOVED), 0, "{}", director.log());
 }
 
-fn a_forger_that_answers_every_question_diverts_no_connection(backend: &str) {
+fn a_forger_that_answers_requests_diverts_no_connection(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
@@ -118,17 +122,17 @@ fn a_forger_that_answers_every_question_diverts_no_connection(backend: &str) {
     assert_eq!((director.logged(DISPUTED), director.logged(MOVED)), (1, 0), "{}", director.log());
 }
 
-fn an_announced_successor_takes_over_a_silent_real_server(backend: &str) {
+fn an_announced_mac_replaces_that_of_a_silent_server(backend: &str) {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new(backend));
     let rip = deployment.rips[0];
     deployment.switch.run("ip link set real1 down");
     with_forger(&deployment.client, rip, || {
         send(&deployment.client, &[ArpPacket::announcement(FORGED, rip)]);
-        wait_until("its new address", PATIENCE, || director.logged(MOVED) > 0);
+        wait_until("the new address", PATIENCE, || director.logged(MOVED) > 0);
     });
     let old = mac(&deployment.real[0]);
-    assert_told(
+    assert_logged(
         &director,
         MOVED,
         &["WARN", &rip.to_string(), &format!("old={old}"), &format!("new={FORGED}")],

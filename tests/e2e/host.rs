@@ -1,28 +1,28 @@
-//! The director's own host: everything that is no service of a VIP goes on as ever.
+//! The director's host: traffic that belongs to no service is unaffected.
 
 use crate::deployment::{DIP, Deployment, VIP, mac};
 use crate::director::{Config, Director};
-use crate::http::{ab, everything_adds_up};
+use crate::http::{ab, assert_counts_match};
 use crate::on_both_backends;
 use crate::peers::{PATIENCE, Peers, connect, vip};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 on_both_backends! {
-    the_directors_own_address_works
-    ports_of_the_vip_that_are_no_service_are_left_to_the_kernel
-    neighbors_of_both_families_find_each_other
-    a_routing_host_neither_repeats_nor_complains
+    the_director_s_own_address_works
+    other_ports_of_the_vip_are_left_to_the_kernel
+    arp_and_neighbor_discovery_work
+    a_routing_host_forwards_no_copy_and_sends_no_icmp
 }
 
-fn the_directors_own_address_works(backend: &str) {
+fn the_director_s_own_address_works(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let _director = Director::start(&deployment, &Config::new(backend));
     let (client, host) = (&deployment.client, &deployment.director);
     client.run(&format!("ping -c 5 -i 0.02 -W 2 {DIP}"));
-    client.run(&format!("ping -c 2 -i 0.02 -W 2 -s 5000 {DIP}")); // in pieces
-    // A port that is a service on the VIP, and one that is none.
+    client.run(&format!("ping -c 2 -i 0.02 -W 2 -s 5000 {DIP}")); // in fragments
+    // A port with a service on the VIP, and one without.
     for port in [80, 22] {
         let listener = host.enter(|| TcpListener::bind((DIP, port))).unwrap();
         let mut there = client.enter(|| TcpStream::connect_timeout(&(DIP, port).into(), PATIENCE)).unwrap();
@@ -37,8 +37,8 @@ fn the_directors_own_address_works(backend: &str) {
     assert_eq!(connect(client, 9).iter().sum::<usize>(), 9);
 }
 
-/// With the VIP on the director's own lo its kernel has an answer for every port.
-fn ports_of_the_vip_that_are_no_service_are_left_to_the_kernel(backend: &str) {
+/// With the VIP on the director's lo its kernel answers for all ports.
+fn other_ports_of_the_vip_are_left_to_the_kernel(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let _director = Director::start(&deployment, &Config::new(backend));
@@ -51,20 +51,20 @@ fn ports_of_the_vip_that_are_no_service_are_left_to_the_kernel(backend: &str) {
         ErrorKind::ConnectionRefused
     );
     client.run(&format!("ping -c 2 -i 0.02 -W 2 {VIP}"));
-    // The kernel would refuse these too, if it saw them.
+    // The kernel would refuse these, too, if it received them.
     let answers = connect(client, 60);
     assert!(answers.iter().all(|answered| *answered > 0), "{answers:?}");
 }
 
-/// Effect of an ICMP port unreachable on a socket.
+/// Error of a socket after an ICMP port unreachable.
 fn refused_datagram(socket: UdpSocket) -> ErrorKind {
     socket.connect(vip(81)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.send(b"anybody?").unwrap();
+    socket.send(b"data").unwrap();
     socket.recv(&mut [0; 16]).unwrap_err().kind()
 }
 
-fn neighbors_of_both_families_find_each_other(backend: &str) {
+fn arp_and_neighbor_discovery_work(backend: &str) {
     let deployment = Deployment::reference();
     let (client, host) = (&deployment.client, &deployment.director);
     for (netns, address) in [(client, "fd00:195::2"), (host, "fd00:195::149")] {
@@ -87,13 +87,13 @@ fn neighbors_of_both_families_find_each_other(backend: &str) {
     drop(listener);
 }
 
-/// The kernel has its own copy of each frame, and would route it, or tell the sender that it cannot.
-fn a_routing_host_neither_repeats_nor_complains(backend: &str) {
+/// A kernel that gets a copy of each frame would route it, or send an ICMP message.
+fn a_routing_host_forwards_no_copy_and_sends_no_icmp(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     deployment.director.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=1");
     deployment.director.run("ip route add default via 192.168.195.2");
     let director = Director::start(&deployment, &Config::new(backend));
     ab(&deployment, 1000, "-c 10");
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
 }

@@ -1,4 +1,4 @@
-//! HTTP by ab against nginx: no request is refused, and all counts add up.
+//! HTTP by ab to nginx: no request fails, and the counts of all hosts match.
 
 use crate::deployment::Deployment;
 use crate::director::{Config, Director};
@@ -11,14 +11,14 @@ use std::time::Duration;
 pub(crate) const HTTP: &str = "-t 192.168.195.150:80";
 
 on_both_backends! {
-    connections_one_after_the_other_are_split_by_weight
-    a_hundred_at_a_time_are_all_answered
+    sequential_connections_are_split_by_weight
+    a_hundred_concurrent_clients_are_answered
 }
 
-fn connections_one_after_the_other_are_split_by_weight(backend: &str) {
+fn sequential_connections_are_split_by_weight(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
-    // ab uses some ports twice: by default a connection in FIN_WAIT would go on with its server, uncounted.
+    // ab uses some ports twice. By default a connection in FIN_WAIT keeps its server, and is not counted again.
     let director = Director::start(&deployment, &Config::new(backend).with("conn_reuse_mode = 3"));
     ab(&deployment, 5091, "-c 1");
     let [service, first, second] = director.stats(HTTP)[..] else { panic!() };
@@ -29,17 +29,17 @@ fn connections_one_after_the_other_are_split_by_weight(backend: &str) {
         assert!((part - share).abs() < 0.01, "{connections} of 5091");
     }
     let [(0, first), (0, second)] = director.load(HTTP)[..] else {
-        panic!("{}", director.ask("ipvsadm -Ln"))
+        panic!("{}", director.cli("ipvsadm -Ln"))
     };
-    // Where a port is used again, the director ends the earlier connection, on any server,
-    // and wlc fills the gap: the totals differ, the table stays even.
+    // A reused port ends the earlier connection, on either server, and wlc makes up for it: the totals
+    // deviate from the weights, the entries do not.
     assert!((2 * first).abs_diff(second) <= 10, "{first} to {second}");
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
     ab(&deployment, 5091, "-c 1 -k");
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
 }
 
-fn a_hundred_at_a_time_are_all_answered(backend: &str) {
+fn a_hundred_concurrent_clients_are_answered(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("conn_reuse_mode = 3"));
@@ -50,7 +50,7 @@ fn a_hundred_at_a_time_are_all_answered(backend: &str) {
         "{service:?} {first:?} {second:?}"
     );
     ab(&deployment, 20_000, "-c 100 -k");
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
 }
 
 /// Runs ab; panics unless every request was answered in full.
@@ -66,19 +66,19 @@ pub(crate) fn ab(deployment: &Deployment, requests: usize, options: &str) {
     assert!(!text.contains("Non-2xx"), "{text}");
 }
 
-/// A kernel's last word on a connection may take so long (TCP_DELACK_MAX is 200 ms).
+/// A delayed ACK may be the last segment of a connection (TCP_DELACK_MAX is 200 ms).
 const DELAYED_ACK: Duration = Duration::from_millis(250);
 
-/// Checks that all frames from the client's kernel were received, forwarded and listed by the director, and received by
-/// the real servers' kernels. There are no others, and no reply came this way.
-pub(crate) fn everything_adds_up(deployment: &Deployment, director: &Director) {
-    everything_but_dropped_adds_up(deployment, director);
-    assert_eq!(total(director, "dropped"), 0, "{}", director.ask("drops"));
+/// Checks that the director received, forwarded and listed exactly the frames that the client's kernel sent and
+/// the real servers' kernels received. No reply passed the director.
+pub(crate) fn assert_counts_match(deployment: &Deployment, director: &Director) {
+    assert_counts_match_but_drops(deployment, director);
+    assert_eq!(total(director, "dropped"), 0, "{}", director.cli("drops"));
 }
 
-/// The same, but the director may have dropped something.
-pub(crate) fn everything_but_dropped_adds_up(deployment: &Deployment, director: &Director) {
-    wait_until("nothing is under way", PATIENCE, || {
+/// Likewise, except that the director may have dropped frames.
+pub(crate) fn assert_counts_match_but_drops(deployment: &Deployment, director: &Director) {
+    wait_until("no frame is in flight", PATIENCE, || {
         let before = deployment.sent();
         sleep(DELAYED_ACK);
         deployment.sent() == before
@@ -87,12 +87,12 @@ pub(crate) fn everything_but_dropped_adds_up(deployment: &Deployment, director: 
     let rows = director.stats("");
     let column = |index: usize| rows.iter().map(|row| row[index]).sum::<u64>() / 2; // services and servers
     assert_eq!((column(1), column(3)), ((first + second).packets, (first + second).bytes));
-    assert_eq!((column(2), column(4)), (0, 0), "nothing goes out");
+    assert_eq!((column(2), column(4)), (0, 0), "no outgoing counts");
     assert_eq!(total(director, "received"), sent.packets);
     assert_eq!(total(director, "forwarded"), column(1));
     assert_eq!(total(director, "forwarded") + total(director, "dropped"), sent.packets);
-    assert_eq!(deployment.strayed().packets, 0, "replies take another way");
-    assert_eq!(deployment.complaints().packets, 0);
+    assert_eq!(deployment.replies_on_director().packets, 0, "replies bypass the director");
+    assert_eq!(deployment.icmp_messages().packets, 0);
 }
 
 fn total(director: &Director, field: &str) -> u64 {

@@ -1,4 +1,4 @@
-//! Services in files of their own.
+//! Included configuration files.
 
 use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director, Home};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 on_both_backends! {
-    a_reload_goes_by_the_included_files
+    a_reload_reads_the_included_files
 }
 
 fn service(port: u16, server: &str) -> String {
@@ -16,7 +16,7 @@ fn service(port: u16, server: &str) -> String {
     )
 }
 
-/// A director whose file includes `conf.d/*.toml`, and that folder.
+/// A director whose file includes `conf.d/*.toml`, and that directory.
 fn including(deployment: &Deployment, config: &Config) -> (Director, PathBuf) {
     let home = Home::new();
     let folder = home.path().join("conf.d");
@@ -26,59 +26,59 @@ fn including(deployment: &Deployment, config: &Config) -> (Director, PathBuf) {
     (Director::start_in(home, &deployment.director, &text), folder)
 }
 
-fn a_reload_goes_by_the_included_files(backend: &str) {
+fn a_reload_reads_the_included_files(backend: &str) {
     let deployment = Deployment::reference();
-    // A director that drops root must still be able to read the folder.
+    // A director that has dropped root must be able to read the directory.
     let (director, folder) = including(&deployment, &Config::new(backend).with("user = \"nobody\""));
-    let listed = || director.ask("ipvsadm -Ln").matches(":80").count();
-    assert!(director.ask("ipvsadm -Ln").contains(":8001 "), "{}", director.ask("ipvsadm -Ln"));
+    let listed = || director.cli("ipvsadm -Ln").matches(":80").count();
+    assert!(director.cli("ipvsadm -Ln").contains(":8001 "), "{}", director.cli("ipvsadm -Ln"));
     let [first, second] = deployment.rips.map(|rip| rip.to_string());
 
     fs::write(folder.join("b.toml"), service(8002, &second)).unwrap();
-    let plan = director.ask(&format!("plan {}", director.config().display()));
+    let plan = director.cli(&format!("plan {}", director.config().display()));
     assert!(plan.contains(":8002") && !plan.contains(":8001"), "{plan}");
     let before = listed();
-    assert!(director.ask("reload").contains(":8002"));
+    assert!(director.cli("reload").contains(":8002"));
     assert!(listed() > before);
 
-    let complaints = [
+    let errors = [
         (service(8001, &first), format!("b.toml:3: address TCP {VIP}:8001 is a service already, at ")),
         (service(8003, "203.0.113.9"), "b.toml:5: real server 203.0.113.9 is not on-link".to_owned()),
     ];
-    for (text, complaint) in complaints {
+    for (text, error) in errors {
         fs::write(folder.join("b.toml"), text).unwrap();
-        let (status, told) = director.fed("reload", "");
-        assert!(status == Some(1) && told.contains(&complaint), "{told}");
-        assert!(director.ask("ipvsadm -Ln").contains(":8002 "), "all stays as it was");
+        let (status, stderr) = director.cli_with_input("reload", "");
+        assert!(status == Some(1) && stderr.contains(&error), "{stderr}");
+        assert!(director.cli("ipvsadm -Ln").contains(":8002 "), "the services stay");
     }
     fs::remove_file(folder.join("b.toml")).unwrap();
-    assert!(director.ask("reload").contains(":8002"));
-    assert!(!director.ask("ipvsadm -Ln").contains(":8002 "));
+    assert!(director.cli("reload").contains(":8002"));
+    assert!(!director.cli("ipvsadm -Ln").contains(":8002 "));
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_removes_no_service() {
+fn a_missing_include_directory_removes_no_service() {
     let deployment = Deployment::reference();
     let (director, folder) = including(&deployment, &Config::new("xdp"));
     fs::rename(&folder, folder.with_file_name("away")).unwrap();
-    let (status, told) = director.fed("reload", "");
-    assert!(status == Some(1) && told.contains("there is no folder"), "{told}");
-    assert!(director.ask("ipvsadm -Ln").contains(":8001 "));
+    let (status, stderr) = director.cli_with_input("reload", "");
+    assert!(status == Some(1) && stderr.contains("there is no folder"), "{stderr}");
+    assert!(director.cli("ipvsadm -Ln").contains(":8001 "));
 }
 
 #[test]
-fn what_is_saved_is_one_file_and_says_so() {
+fn save_writes_all_services_to_one_file() {
     let deployment = Deployment::reference();
     let (director, folder) = including(&deployment, &Config::new("xdp"));
     let path = director.config();
-    let (status, told) = director.fed(&format!("save -o {}", path.display()), "");
+    let (status, stderr) = director.cli_with_input(&format!("save -o {}", path.display()), "");
     let expected = format!(
         "directrix: {} holds all services now and includes no file; no longer read: {}/a.toml\n",
         path.display(),
         folder.display()
     );
-    assert_eq!((status, told), (Some(0), expected));
+    assert_eq!((status, stderr), (Some(0), expected));
     let saved = fs::read_to_string(&path).unwrap();
     assert!(saved.contains(":8001\"") && !saved.contains("include"), "{saved}");
-    assert_eq!(director.ask("reload"), "nothing has changed\n");
+    assert_eq!(director.cli("reload"), "nothing has changed\n");
 }

@@ -1,20 +1,20 @@
-//! Directors with two interfaces, and with two queues.
+//! Directors with two interfaces or two queues.
 
 use crate::deployment::{Deployment, Layout, Plan};
 use crate::director::{Config, Director};
-use crate::http::{ab, everything_adds_up, everything_but_dropped_adds_up};
+use crate::http::{ab, assert_counts_match, assert_counts_match_but_drops};
 use crate::on_both_backends;
-use crate::peers::{Conversation, Flow, Peers};
+use crate::peers::{EchoConnection, Flow, Peers};
 
 on_both_backends! {
-    real_servers_behind_another_interface_are_served
+    real_servers_at_server_interface_are_served
     two_queues_feed_two_workers
     two_queues_and_two_interfaces_work_together
 }
 
-fn real_servers_behind_another_interface_are_served(backend: &str) {
+fn real_servers_at_server_interface_are_served(backend: &str) {
     let (deployment, director) = serve_two_arms(backend, 1);
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
 }
 
 fn two_queues_and_two_interfaces_work_together(backend: &str) {
@@ -27,9 +27,9 @@ fn serve_two_arms(backend: &str, queues: u32) -> (Deployment, Director) {
     let _peers = Peers::start(&deployment);
     let config = Config::new(backend).with("server_interface = \"eth1\"");
     let director = Director::start(&deployment, &config);
-    Conversation::open(&deployment.client).go_on("by the router and back");
+    EchoConnection::open(&deployment.client).exchange("data");
     let flow = Flow::new(&deployment.client);
-    assert_eq!(flow.ask("first"), flow.ask("again"));
+    assert_eq!(flow.exchange("first"), flow.exchange("again"));
     ab(&deployment, 3000, "-c 20");
     (deployment, director)
 }
@@ -44,12 +44,13 @@ fn two_queues_feed_two_workers(backend: &str) {
     assert!(first > 1000 && second > 1000, "{first} and {second} frames");
 }
 
-/// A veth chooses a queue by a number of the sending socket rather than by addresses. A RST that
-/// answers a late segment comes from no socket: it may get to the other worker, which knows no
-/// such connection. Network cards do not do that.
+/// Checks the counts of a director with two queues.
+///
+/// A veth chooses the queue by the sending socket, not by addresses as a NIC does. A RST that answers a late
+/// segment has no socket, and may arrive at the worker that does not have the connection.
 fn two_queues_add_up(deployment: &Deployment, director: &Director) {
-    everything_but_dropped_adds_up(deployment, director);
+    assert_counts_match_but_drops(deployment, director);
     let dropped: u64 = director.workers("dropped").iter().sum();
-    assert_eq!(director.dropped("no_connection"), dropped, "{}", director.ask("drops"));
+    assert_eq!(director.dropped("no_connection"), dropped, "{}", director.cli("drops"));
     assert!(dropped <= 20, "{dropped} of {} frames", deployment.sent().packets);
 }

@@ -1,4 +1,4 @@
-//! Start, rest and end.
+//! Start, idling, and end.
 
 use crate::deployment::Deployment;
 use crate::deployment::{DIP, VIP};
@@ -13,12 +13,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 on_both_backends! {
-    told_to_stop_it_ends_well_and_leaves_the_host_as_it_was
-    killed_it_leaves_the_host_working_and_the_next_one_starts
-    a_director_with_nothing_to_do_sleeps
+    a_signal_ends_a_director_and_restores_the_host
+    a_killed_director_leaves_a_working_host
+    an_idle_director_sleeps
 }
 
-fn told_to_stop_it_ends_well_and_leaves_the_host_as_it_was(backend: &str) {
+fn a_signal_ends_a_director_and_restores_the_host(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -30,19 +30,19 @@ fn told_to_stop_it_ends_well_and_leaves_the_host_as_it_was(backend: &str) {
         assert!(!home.socket().exists());
         assert!(!steering(&deployment.director));
     }
-    the_kernel_has_its_frames(&deployment);
+    assert_kernel_receives(&deployment);
 }
 
-fn killed_it_leaves_the_host_working_and_the_next_one_starts(backend: &str) {
+fn a_killed_director_leaves_a_working_host(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     let (status, home) = director.end(Signal::SIGKILL);
     assert_eq!(status.code(), None);
-    wait_until("the program is gone", PATIENCE, || !steering(&deployment.director));
-    the_kernel_has_its_frames(&deployment);
+    wait_until("the end of the program", PATIENCE, || !steering(&deployment.director));
+    assert_kernel_receives(&deployment);
     deployment.director.run(&format!("ip address del {VIP}/32 dev lo"));
-    assert!(home.socket().exists(), "it is stale now");
+    assert!(home.socket().exists(), "a stale socket");
 
     let text = Config::new(backend).text(&deployment);
     let director = Director::start_in(home, &deployment.director, &text);
@@ -50,8 +50,8 @@ fn killed_it_leaves_the_host_working_and_the_next_one_starts(backend: &str) {
     assert_eq!(director.stats(HTTP)[0][0], 30);
 }
 
-/// With the VIP on its lo, the director's host refuses a connection to a port that was a service.
-pub(crate) fn the_kernel_has_its_frames(deployment: &Deployment) {
+/// Checks that the kernel receives frames for the former service: with the VIP on lo it sends a RST.
+pub(crate) fn assert_kernel_receives(deployment: &Deployment) {
     deployment.client.run(&format!("ping -c 2 -i 0.02 -W 2 {DIP}"));
     deployment.director.run(&format!("ip address add {VIP}/32 dev lo"));
     let refused = deployment.client.enter(|| TcpStream::connect_timeout(&vip(80), PATIENCE)).unwrap_err();
@@ -63,14 +63,14 @@ pub(crate) fn steering(host: &Netns) -> bool {
     host.run("ip -details link show dev eth0").contains("prog/xdp")
 }
 
-fn a_director_with_nothing_to_do_sleeps(backend: &str) {
+fn an_idle_director_sleeps(backend: &str) {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new(backend));
     let span = Duration::from_secs(3);
     let before = cpu_time(director.pid());
     std::thread::sleep(span);
     let busy = cpu_time(director.pid()) - before;
-    // 2 % of a core; a build that is not optimised sweeps its table more slowly.
+    // 2 % of a core; a debug build sweeps more slowly.
     let bound = if cfg!(debug_assertions) { span / 20 } else { span / 50 };
     assert!(busy < bound, "busy for {busy:?} of {span:?}");
 }

@@ -1,10 +1,10 @@
-//! Changes while frames flow: no other connection notices them.
+//! Live changes under load: other connections are unaffected.
 
 use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director};
-use crate::http::{ab, everything_adds_up};
+use crate::http::{ab, assert_counts_match};
 use crate::on_both_backends;
-use crate::peers::{Conversation, NAMES, PATIENCE, Peers, connect};
+use crate::peers::{EchoConnection, NAMES, PATIENCE, Peers, connect};
 use crate::support::netns::wait_until;
 use directrix::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
 use directrix::control::client::{Blocking, ClientError};
@@ -20,25 +20,25 @@ use std::time::Duration;
 
 on_both_backends! {
     a_thousand_changes_under_load_break_nothing
-    a_service_comes_and_goes_with_its_vip
-    rules_cleared_and_restored_under_load_keep_the_vip
-    a_server_that_comes_back_finds_its_connections
-    a_drained_server_leaves_with_its_last_connection
-    a_director_that_has_given_up_its_privileges_can_be_changed
+    a_vip_is_added_and_removed_with_its_service
+    clear_and_restore_under_load_keep_the_vip
+    a_server_added_again_keeps_its_connections
+    a_drained_server_is_removed_with_its_last_connection
+    a_director_without_privileges_is_changed
 }
 
-/// As many as the load has to outlive.
+/// Changes during the load.
 const CHANGES: u32 = 1000;
-/// A VIP that only changes have.
+/// A VIP that the configuration does not have.
 const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
-/// A host that is not there.
-const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 195, 199));
+/// An address without a host.
+const ABSENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 195, 199));
 
 fn tcp(vip: Ipv4Addr, port: u16) -> ServiceAddress {
     ServiceAddress { protocol: Protocol::Tcp, address: (vip, port).into() }
 }
 
-fn weighing(weight: u16) -> ServerSettings {
+fn weighted(weight: u16) -> ServerSettings {
     ServerSettings { weight, ..ServerSettings::default() }
 }
 
@@ -46,7 +46,7 @@ fn a_thousand_changes_under_load_break_nothing(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    let mut conversations: Vec<_> = (0..24).map(|_| Conversation::open(&deployment.client)).collect();
+    let mut connections: Vec<_> = (0..24).map(|_| EchoConnection::open(&deployment.client)).collect();
     let client = Blocking::new(&director.socket()).unwrap();
     std::thread::scope(|scope| {
         let load = scope.spawn(|| ab(&deployment, 30_000, "-c 20"));
@@ -55,24 +55,24 @@ fn a_thousand_changes_under_load_break_nothing(backend: &str) {
             random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             change(&client, &deployment, (random >> 33) as u32);
             if number % 50 == 0 {
-                conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
+                connections.iter_mut().for_each(|connection| connection.exchange("data"));
             }
         }
         load.join().unwrap();
     });
-    conversations.iter_mut().for_each(|conversation| conversation.go_on("and in the end?"));
+    connections.iter_mut().for_each(|connection| connection.exchange("data"));
     client.reload().unwrap();
     assert_eq!(director.load("-t 192.168.195.150:7").iter().map(|(active, _)| active).sum::<usize>(), 24);
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
 }
 
-/// One of many things that must not touch what goes on. Asked for twice, some are refused.
+/// Makes a change that must not affect connections. Some are refused when repeated.
 fn change(client: &Blocking, deployment: &Deployment, random: u32) {
     let [first, second] = deployment.rips.map(IpAddr::from);
     let (web, echo) = (tcp(VIP, 80), tcp(VIP, 7));
     let (spare, other) = (tcp(VIP, 8000 + (random >> 8) as u16 % 4), tcp(OTHER_VIP, 80));
     let settings = ServiceSettings::default();
-    let weight = weighing(1 + (random >> 12) as u16 % 5);
+    let weight = weighted(1 + (random >> 12) as u16 % 5);
     let outcome = match random % 14 {
         0 => client.change(&[ChangeRequest::AddService { service: spare, settings }]),
         1 => client.change(&[ChangeRequest::DeleteService { service: spare }]),
@@ -86,9 +86,9 @@ fn change(client: &Blocking, deployment: &Deployment, random: u32) {
         6 => client.change(&[ChangeRequest::EditServer { service: web, server: first, settings: weight }]),
         7 => client.change(&[ChangeRequest::EditServer { service: echo, server: second, settings: weight }]),
         8 => {
-            client.change(&[ChangeRequest::AddServer { service: web, server: NOBODY, settings: weighing(9) }])
+            client.change(&[ChangeRequest::AddServer { service: web, server: ABSENT, settings: weighted(9) }])
         }
-        9 => client.change(&[ChangeRequest::DeleteServer { service: web, server: NOBODY }]),
+        9 => client.change(&[ChangeRequest::DeleteServer { service: web, server: ABSENT }]),
         10 => {
             client.change(&[ChangeRequest::EditService { service: web, settings: persistent(random >> 12) }])
         }
@@ -103,7 +103,7 @@ fn change(client: &Blocking, deployment: &Deployment, random: u32) {
     }
 }
 
-/// For clients apart, for all, or not at all.
+/// Settings with persistence per client, per network, or none.
 fn persistent(random: u32) -> ServiceSettings {
     let prefix = [32, 24, 0][random as usize % 3];
     let persistence =
@@ -111,60 +111,60 @@ fn persistent(random: u32) -> ServiceSettings {
     ServiceSettings { persistence: (prefix > 0).then_some(persistence), ..ServiceSettings::default() }
 }
 
-fn a_service_comes_and_goes_with_its_vip(backend: &str) {
-    come_and_go(&Config::new(backend));
+fn a_vip_is_added_and_removed_with_its_service(backend: &str) {
+    add_and_remove_vip(&Config::new(backend));
 }
 
-fn a_director_that_has_given_up_its_privileges_can_be_changed(backend: &str) {
-    come_and_go(&Config::new(backend).with("user = \"nobody\""));
+fn a_director_without_privileges_is_changed(backend: &str) {
+    add_and_remove_vip(&Config::new(backend).with("user = \"nobody\""));
 }
 
-fn come_and_go(config: &Config) {
+fn add_and_remove_vip(config: &Config) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, config);
-    let asks = || {
+    let connects = || {
         deployment.client.enter(|| {
             std::net::TcpStream::connect_timeout(&(OTHER_VIP, 80).into(), Duration::from_millis(300))
         })
     };
     deployment.real.iter().for_each(|real| drop(real.run(&format!("ip address add {OTHER_VIP}/32 dev lo"))));
-    assert!(asks().is_err());
+    assert!(connects().is_err());
 
-    director.ask("ipvsadm -A -t 192.168.195.151:80 -s wlc");
-    director.ask(&format!("ipvsadm -a -t 192.168.195.151:80 -r {} -g -w 3", deployment.rips[0]));
+    director.cli("ipvsadm -A -t 192.168.195.151:80 -s wlc");
+    director.cli(&format!("ipvsadm -a -t 192.168.195.151:80 -r {} -g -w 3", deployment.rips[0]));
     wait_until("the new VIP is claimed", PATIENCE, || {
         director.logged("VIP claimed vip=192.168.195.151") == 1
     });
-    wait_until("it is served", PATIENCE, || asks().is_ok());
-    let saved = director.ask("ipvsadm -S -n");
+    wait_until("a connection", PATIENCE, || connects().is_ok());
+    let saved = director.cli("ipvsadm -S -n");
     assert!(saved.contains("-A -t 192.168.195.151:80 -s wlc\n"), "{saved}");
 
-    director.ask("ipvsadm -D -t 192.168.195.151:80");
-    wait_until("its release", PATIENCE, || director.logged("VIP released") == 1);
+    director.cli("ipvsadm -D -t 192.168.195.151:80");
+    wait_until("the release", PATIENCE, || director.logged("VIP released") == 1);
     deployment.client.run("ip neighbor flush dev eth0");
-    assert!(asks().is_err(), "nobody answers ARP for it");
-    assert_eq!(connect(&deployment.client, 6).iter().sum::<usize>(), 6, "the others go on");
-    assert_eq!(director.workers("dropped").iter().sum::<u64>(), 0, "{}", director.ask("drops"));
+    assert!(connects().is_err(), "no ARP reply");
+    assert_eq!(connect(&deployment.client, 6).iter().sum::<usize>(), 6, "the other services are unaffected");
+    assert_eq!(director.workers("dropped").iter().sum::<u64>(), 0, "{}", director.cli("drops"));
 }
 
-fn rules_cleared_and_restored_under_load_keep_the_vip(backend: &str) {
+fn clear_and_restore_under_load_keep_the_vip(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    let mut conversation = Conversation::open(&deployment.client);
+    let mut connection = EchoConnection::open(&deployment.client);
     std::thread::scope(|scope| {
         let load = scope.spawn(|| ab(&deployment, 5_000, "-c 4"));
         for _ in 0..5 {
-            let saved = director.ask("ipvsadm -S -n");
-            director.ask("ipvsadm -C");
+            let saved = director.cli("ipvsadm -S -n");
+            director.cli("ipvsadm -C");
             assert_eq!(
                 deployment.client.run(&format!("arping -r -i eth0 -c 1 -w 2 {VIP}")).lines().count(),
                 1
             );
-            assert_eq!(director.fed("ipvsadm -R", &saved), (Some(0), String::new()));
-            assert!(director.ask("ipvsadm -Ln").contains(&format!("TCP  {VIP}:80")));
-            conversation.go_on("not for long");
+            assert_eq!(director.cli_with_input("ipvsadm -R", &saved), (Some(0), String::new()));
+            assert!(director.cli("ipvsadm -Ln").contains(&format!("TCP  {VIP}:80")));
+            connection.exchange("data");
         }
         load.join().unwrap();
     });
@@ -174,94 +174,91 @@ fn rules_cleared_and_restored_under_load_keep_the_vip(backend: &str) {
         "{}",
         director.log()
     );
-    director.ask("ipvsadm -C");
-    wait_until("its release", PATIENCE, || director.logged("VIP released") == 1);
+    director.cli("ipvsadm -C");
+    wait_until("the release", PATIENCE, || director.logged("VIP released") == 1);
 }
 
-fn a_server_that_comes_back_finds_its_connections(backend: &str) {
+fn a_server_added_again_keeps_its_connections(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    let mut conversations: Vec<_> = (0..9).map(|_| Conversation::open(&deployment.client)).collect();
-    director.ask(&format!("ipvsadm -d -t {VIP}:7 -r {}", deployment.rips[0]));
-    let (mut stranded, mut others): (Vec<_>, Vec<_>) =
-        conversations.drain(..).partition(|conversation| conversation.server == NAMES[0]);
-    stranded.iter_mut().for_each(|conversation| conversation.say("hello?"));
-    others.iter_mut().for_each(|conversation| conversation.go_on("and you?"));
+    let mut connections: Vec<_> = (0..9).map(|_| EchoConnection::open(&deployment.client)).collect();
+    director.cli(&format!("ipvsadm -d -t {VIP}:7 -r {}", deployment.rips[0]));
+    let (mut interrupted, mut others): (Vec<_>, Vec<_>) =
+        connections.drain(..).partition(|connection| connection.server == NAMES[0]);
+    interrupted.iter_mut().for_each(|connection| connection.send("data"));
+    others.iter_mut().for_each(|connection| connection.exchange("data"));
     wait_until("its frames are dropped", PATIENCE, || director.dropped("server_removed") > 0);
-    assert!((0..6).all(|_| Conversation::open(&deployment.client).server == NAMES[1]));
-    director.ask(&format!("ipvsadm -a -t {VIP}:7 -r {} -w 1", deployment.rips[0]));
-    // TCP says it again and again.
-    stranded.iter_mut().for_each(|conversation| assert_eq!(conversation.hear(), "hello?"));
+    assert!((0..6).all(|_| EchoConnection::open(&deployment.client).server == NAMES[1]));
+    director.cli(&format!("ipvsadm -a -t {VIP}:7 -r {} -w 1", deployment.rips[0]));
+    // TCP retransmits until the server is back.
+    interrupted.iter_mut().for_each(|connection| assert_eq!(connection.receive(), "data"));
     let [service, again, other] = director.stats(&format!("-t {VIP}:7"))[..] else { panic!("two servers") };
-    assert_eq!(again[0], stranded.len() as u64, "it counts on");
+    assert_eq!(again[0], interrupted.len() as u64, "its count continues");
     assert_eq!((service[0], other[0]), (15, 15 - again[0]));
 }
 
-fn a_drained_server_leaves_with_its_last_connection(backend: &str) {
+fn a_drained_server_is_removed_with_its_last_connection(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).timeouts(900, 1, 1));
-    let mut conversations: Vec<_> = (0..9).map(|_| Conversation::open(&deployment.client)).collect();
-    director.ask(&format!("drain tcp:{VIP}:7 {} --no-wait", deployment.rips[1]));
-    assert!((0..6).all(|_| Conversation::open(&deployment.client).server == NAMES[0]));
-    conversations.iter_mut().for_each(|conversation| conversation.go_on("you too?"));
+    let mut connections: Vec<_> = (0..9).map(|_| EchoConnection::open(&deployment.client)).collect();
+    director.cli(&format!("drain tcp:{VIP}:7 {} --no-wait", deployment.rips[1]));
+    assert!((0..6).all(|_| EchoConnection::open(&deployment.client).server == NAMES[0]));
+    connections.iter_mut().for_each(|connection| connection.exchange("data"));
     assert_eq!(director.load(&format!("-t {VIP}:7")).len(), 2);
-    conversations.retain(|conversation| conversation.server == NAMES[0]);
+    connections.retain(|connection| connection.server == NAMES[0]);
     wait_until("it is removed", PATIENCE, || director.load(&format!("-t {VIP}:7")).len() == 1);
-    conversations.iter_mut().for_each(|conversation| conversation.go_on("still there?"));
+    connections.iter_mut().for_each(|connection| connection.exchange("data"));
 
-    // A weight that is given at once ends the drain.
+    // A new weight ends the drain.
     let (service, server) = (tcp(VIP, 7), IpAddr::from(deployment.rips[0]));
     let client = Blocking::new(&director.socket()).unwrap();
     let drain = ChangeRequest::Drain { service, server, deadline: Some(0) };
-    client.change(&[drain, ChangeRequest::EditServer { service, server, settings: weighing(3) }]).unwrap();
-    std::thread::sleep(Duration::from_secs(3)); // longer than it takes to look
+    client.change(&[drain, ChangeRequest::EditServer { service, server, settings: weighted(3) }]).unwrap();
+    std::thread::sleep(Duration::from_secs(3)); // longer than the interval of drain checks
     assert_eq!(director.load(&format!("-t {VIP}:7")).len(), 1);
 
-    // One that has connections for longer than it may.
-    let progress = director.ask(&format!("drain tcp:{VIP}:7 {} --deadline 1", deployment.rips[0]));
+    // A server with connections at the deadline.
+    let progress = director.cli(&format!("drain tcp:{VIP}:7 {} --deadline 1", deployment.rips[0]));
     assert!(progress.contains("active") && progress.contains("\nremoved at the deadline; "), "{progress}");
-    assert!(progress.ends_with("directrix save -o FILE`\n"), "the file still has it: {progress}");
+    assert!(progress.ends_with("directrix save -o FILE`\n"), "a hint at the file: {progress}");
 }
 
 #[test]
-fn saved_rules_are_restored_and_a_bad_line_restores_nothing() {
+fn a_restore_applies_all_lines_or_none() {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new("xdp"));
-    director.ask("ipvsadm --set 100 50 20");
-    let (saved, file) = (director.ask("ipvsadm -S -n"), director.ask("save"));
+    director.cli("ipvsadm --set 100 50 20");
+    let (saved, file) = (director.cli("ipvsadm -S -n"), director.cli("save"));
     assert!(saved.starts_with("--set 100 50 20\n-A ") && file.contains("tcp = 100\n"), "{saved}{file}");
     assert_eq!(saved.lines().count(), 10, "{saved}");
-    let restore = |text: &str| director.fed("ipvsadm -R", text);
-    director.ask("ipvsadm -C");
-    director.ask("ipvsadm --set 900 120 300");
-    assert_eq!(director.ask("ipvsadm -S -n"), "");
+    let restore = |text: &str| director.cli_with_input("ipvsadm -R", text);
+    director.cli("ipvsadm -C");
+    director.cli("ipvsadm --set 900 120 300");
+    assert_eq!(director.cli("ipvsadm -S -n"), "");
     let bad = saved
         .replace("-u 192.168.195.150:7 -r 192.168.195.171:7", "-u 192.168.195.150:9 -r 192.168.195.171:9");
-    let (status, complaint) = restore(&bad);
+    let (status, message) = restore(&bad);
     assert_eq!(status, Some(255));
-    assert!(
-        complaint.starts_with("line ") && complaint.contains("Service not defined: -a -u"),
-        "{complaint}"
-    );
-    assert_eq!(director.ask("ipvsadm -S -n"), "", "all or nothing");
+    assert!(message.starts_with("line ") && message.contains("Service not defined: -a -u"), "{message}");
+    assert_eq!(director.cli("ipvsadm -S -n"), "", "all or nothing");
     assert_eq!(restore(&saved), (Some(0), String::new()));
-    assert_eq!(director.ask("ipvsadm -S -n"), saved);
-    director.ask("reload");
-    assert!(director.ask("save").contains("tcp = 900\n"), "the file does not say otherwise");
+    assert_eq!(director.cli("ipvsadm -S -n"), saved);
+    director.cli("reload");
+    assert!(director.cli("save").contains("tcp = 900\n"), "the file has the defaults");
 }
 
-/// Lines that go together with a service that is there, one of which cannot be.
+/// Lists with one line that fails on this host or with the present services.
 #[test]
-fn a_line_that_does_not_fit_is_named() {
+fn the_error_of_a_restore_names_its_line() {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new("packet"));
-    let before = director.ask("save");
+    let before = director.cli("save");
     let web = "-A -t 192.168.195.152:80 -s rr";
     let server = "-a -t 192.168.195.152:80 -r 192.168.195.170 -g -w 1";
     let others = "-A -t 192.168.195.150:443 -s wlc\n-E -t 192.168.195.152:80 -s wrr\n";
-    for (lines, at, complaint) in [
+    for (lines, at, message) in [
         (vec![web, "-a -t 192.168.195.152:80 -r 10.9.9.9 -g"], 3, "real server 10.9.9.9 is not on-link"),
         (vec![web, server, "-a -t 192.168.195.152:80 -r 192.168.195.149 -g"], 4, "is this host"),
         (vec![web, "-a -t 192.168.195.152:80 -r 192.168.195.152"], 3, "is the VIP of a service"),
@@ -281,26 +278,30 @@ fn a_line_that_does_not_fit_is_named() {
         (vec![web, "-A -t 192.168.195.255:80"], 3, "it is the broadcast address of 192.168.195.0/24 on eth0"),
         (vec![web, "-A -u 192.168.195.0:53"], 3, "it is the network address of 192.168.195.0/24 on eth0"),
     ] {
-        let (status, told) = director.fed("ipvsadm -R", &format!("-C\n{}\n{others}", lines.join("\n")));
-        assert_eq!(status, Some(255), "{lines:?}: {told}");
-        assert!(told.starts_with(&format!("line {at}: ")) && told.contains(complaint), "{lines:?}: {told}");
+        let (status, stderr) =
+            director.cli_with_input("ipvsadm -R", &format!("-C\n{}\n{others}", lines.join("\n")));
+        assert_eq!(status, Some(255), "{lines:?}: {stderr}");
+        assert!(
+            stderr.starts_with(&format!("line {at}: ")) && stderr.contains(message),
+            "{lines:?}: {stderr}"
+        );
     }
     let request =
         ChangeRequest::AddService { service: tcp(OTHER_VIP, 81), settings: ServiceSettings::default() };
     let far = ChangeRequest::AddServer {
         service: tcp(OTHER_VIP, 81),
         server: [10, 9, 9, 9].into(),
-        settings: weighing(1),
+        settings: weighted(1),
     };
     let list = [ChangeRequest::Clear {}, request, far, ChangeRequest::Zero { service: None }];
     let refused = Blocking::new(&director.socket()).unwrap().change(&list).unwrap_err();
     assert!(matches!(refused, ClientError::Refused { at: Some(2), .. }), "{refused}");
-    assert_eq!(director.ask("save"), before, "all or nothing");
+    assert_eq!(director.cli("save"), before, "all or nothing");
 }
 
-/// A list as long as a large site's: the line at fault is found at once.
+/// The line is found without a restore of each prefix of the list.
 #[test]
-fn one_line_of_twelve_thousand_is_named() {
+fn an_error_among_twelve_thousand_lines_names_its_line() {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new("packet"));
     let service = |n: u32| format!("-t 192.168.195.150:{}", 10_000 + n);
@@ -312,94 +313,99 @@ fn one_line_of_twelve_thousand_is_named() {
         &format!("-a {} -r 10.9.9.9", service(1234)),
     );
     let started = std::time::Instant::now();
-    assert_eq!(director.fed("ipvsadm -R", &text), (Some(0), String::new()));
+    assert_eq!(director.cli_with_input("ipvsadm -R", &text), (Some(0), String::new()));
     let good = started.elapsed();
-    let (status, told) = director.fed("ipvsadm -R", &format!("-C\n{bad}"));
-    assert_eq!(status, Some(255), "{told}");
-    assert!(told.starts_with(&format!("line {}: ", 1 + 1234 * 3 + 2)), "{told}");
-    let took = started.elapsed() - good;
-    assert!(took < good * 3 + Duration::from_secs(1), "{took:?}, and {good:?} for a good list");
+    let (status, stderr) = director.cli_with_input("ipvsadm -R", &format!("-C\n{bad}"));
+    assert_eq!(status, Some(255), "{stderr}");
+    assert!(stderr.starts_with(&format!("line {}: ", 1 + 1234 * 3 + 2)), "{stderr}");
+    let duration = started.elapsed() - good;
+    assert!(duration < good * 3 + Duration::from_secs(1), "{duration:?}, and {good:?} for a good list");
 }
 
 #[test]
-fn a_file_is_read_again_on_sighup_and_a_bad_one_changes_nothing() {
+fn sighup_reloads_and_an_invalid_file_changes_nothing() {
     let deployment = Deployment::reference();
     let config = Config::new("xdp");
     let director = Director::start(&deployment, &config);
-    let again = |text: &str| {
+    let reload = |text: &str| {
         director.write_config(text);
         kill(Pid::from_raw(director.pid().cast_signed()), Signal::SIGHUP).unwrap();
     };
     let text = config.text(&deployment);
-    again(&text.replace("weight = 2", "weight = 7"));
-    wait_until("the new weight", PATIENCE, || director.ask("ipvsadm -Ln").contains("Route   7"));
-    let before = director.ask("save");
-    again(&text.replace("weight = 1", "weight = one"));
-    wait_until("a complaint", PATIENCE, || director.logged("the configuration stays as it was") == 1);
-    again(&text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
-    wait_until("another", PATIENCE, || director.logged("wait: restart required") == 1);
-    again(&text.replace("192.168.195.150:80", "192.168.195.255:80"));
-    wait_until("a third", PATIENCE, || director.logged("the VIP 192.168.195.255 can be no host's") == 1);
-    assert_eq!(director.ask("save"), before);
+    reload(&text.replace("weight = 2", "weight = 7"));
+    wait_until("the new weight", PATIENCE, || director.cli("ipvsadm -Ln").contains("Route   7"));
+    let before = director.cli("save");
+    reload(&text.replace("weight = 1", "weight = one"));
+    wait_until("a syntax error", PATIENCE, || director.logged("the configuration stays as it was") == 1);
+    reload(&text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
+    wait_until("a key that needs a restart", PATIENCE, || director.logged("wait: restart required") == 1);
+    reload(&text.replace("192.168.195.150:80", "192.168.195.255:80"));
+    wait_until("an error of the host", PATIENCE, || {
+        director.logged("the VIP 192.168.195.255 can be no host's") == 1
+    });
+    assert_eq!(director.cli("save"), before);
     director.write_config(&text);
-    let plan = director.ask(&format!("plan {}", director.config().display()));
+    let plan = director.cli(&format!("plan {}", director.config().display()));
     assert_eq!(plan.lines().filter(|line| line.ends_with("weight 7 -> 2")).count(), 3, "{plan}");
-    assert!(director.ask("ipvsadm -Ln").contains("Route   7"), "a plan changes nothing");
-    assert_eq!(director.ask("reload").lines().count(), 3);
-    assert_eq!(director.ask("reload"), "nothing has changed\n");
+    assert!(director.cli("ipvsadm -Ln").contains("Route   7"), "a plan changes nothing");
+    assert_eq!(director.cli("reload").lines().count(), 3);
+    assert_eq!(director.cli("reload"), "nothing has changed\n");
 }
 
 #[test]
-fn a_fifo_or_device_as_file_is_refused_at_once() {
+fn a_file_that_is_not_regular_is_refused_at_once() {
     let deployment = Deployment::reference();
     let director = Director::start(&deployment, &Config::new("xdp"));
-    let (path, before) = (director.config(), director.ask("save"));
+    let (path, before) = (director.config(), director.cli("save"));
     let client = Blocking::new(&director.socket()).unwrap();
-    let become_fifo = || mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let make_fifo = || mkfifo(&path, Mode::S_IRWXU).unwrap();
     let others: [(&dyn Fn(), &str); 3] = [
-        (&become_fifo, "this is not a regular file"),
+        (&make_fifo, "this is not a regular file"),
         (&|| symlink("/dev/zero", &path).unwrap(), "this is not a regular file"),
         (&|| File::create(&path).unwrap().set_len(1 << 30).unwrap(), "this has more than 16 MiB"),
     ];
-    for (become_it, complaint) in others {
+    for (replace, message) in others {
         std::fs::remove_file(&path).unwrap();
-        become_it();
+        replace();
         let refused = client.reload().unwrap_err().to_string();
-        assert!(refused.contains(complaint), "{refused}");
-        assert_eq!(director.ask("save"), before);
+        assert!(refused.contains(message), "{refused}");
+        assert_eq!(director.cli("save"), before);
     }
 }
 
 #[test]
-fn a_plan_says_what_a_reload_would_refuse() {
+fn plan_reports_the_errors_of_a_reload() {
     let deployment = Deployment::reference();
     let config = Config::new("xdp");
     let director = Director::start(&deployment, &config);
     let text = config.text(&deployment);
     let [first, second] = deployment.rips.map(|rip| rip.to_string());
     let off_link = text.replace(&first, "203.0.113.9");
-    let (status, said) = director.fed("plan -", &off_link);
+    let (status, stderr) = director.cli_with_input("plan -", &off_link);
     assert_eq!(status, Some(1));
     let line = off_link.lines().position(|line| line.contains("203.0.113.9")).unwrap() + 1;
-    let wanted = format!(
+    let expected = format!(
         "directrix: a reload would refuse the whole file: stdin:{line}: real server 203.0.113.9 is not on-link"
     );
-    assert!(said.starts_with(&wanted), "{said}");
+    assert!(stderr.starts_with(&expected), "{stderr}");
     director.write_config(&off_link);
-    let (status, refused) = director.fed("reload", "");
+    let (status, refused) = director.cli_with_input("reload", "");
     assert!(status == Some(1) && refused.contains("203.0.113.9 is not on-link"), "{refused}");
 
-    let (status, said) =
-        director.fed("plan -", &text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
+    let (status, stderr) =
+        director.cli_with_input("plan -", &text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
     assert_eq!(
-        (status, said.as_str()),
+        (status, stderr.as_str()),
         (Some(1), "directrix: a reload would refuse the whole file: wait: restart required\n")
     );
-    assert_eq!(director.fed("plan -", &text.replace(&second, "192.168.195.9")), (Some(0), String::new()));
+    assert_eq!(
+        director.cli_with_input("plan -", &text.replace(&second, "192.168.195.9")),
+        (Some(0), String::new())
+    );
 }
 
-/// Two files of 40,000 real servers each fit the ids one by one, but not one after the other: those of removed servers
-/// are not free yet.
+/// The ids are enough for each of two files with 40,000 real servers, but not for both: after the reload the ids
+/// of the removed servers are not yet free.
 #[test]
 fn plan_and_reload_refuse_a_file_without_free_ids() {
     let deployment = Deployment::reference();
@@ -414,12 +420,12 @@ fn plan_and_reload_refuse_a_file_without_free_ids() {
         format!("{text}\n{}", servers.collect::<String>())
     };
     director.write_config(&with_servers(1));
-    assert_eq!(director.fed("reload", "").0, Some(0));
+    assert_eq!(director.cli_with_input("reload", "").0, Some(0));
     let others = with_servers(2);
-    let (status, said) = director.fed("plan -", &others);
+    let (status, stderr) = director.cli_with_input("plan -", &others);
     let refusal = "all ids for services and servers are taken";
-    assert!(status == Some(1) && said.contains(refusal), "{status:?}: {said}");
+    assert!(status == Some(1) && stderr.contains(refusal), "{status:?}: {stderr}");
     director.write_config(&others);
-    let (status, said) = director.fed("reload", "");
-    assert!(status == Some(1) && said.contains(refusal), "{status:?}: {said}");
+    let (status, stderr) = director.cli_with_input("reload", "");
+    assert!(status == Some(1) && stderr.contains(refusal), "{status:?}: {stderr}");
 }

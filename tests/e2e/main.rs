@@ -1,5 +1,5 @@
-//! directrix end to end: the built binary directs real clients to real servers, between network
-//! namespaces, over each backend in turn. Needs root.
+//! End-to-end tests: the built binary directs clients to real servers in network namespaces, over each
+//! backend. Needs root.
 //!
 //! ```text
 //!   one arm                                     two arms
@@ -10,8 +10,8 @@
 //!                                               outside│      └──────┬──┘ inside
 //!                                                      └── router ───┘
 //! ```
-//! The client stands for everything behind the gateway. On the real servers, nginx answers on port
-//! 80 and an echo service on port 7; each tells its server's name.
+//! The client stands for all hosts behind the gateway. The real servers have nginx on port 80 and an echo
+//! service on port 7; both send the server's name.
 
 mod access;
 mod arp;

@@ -1,4 +1,4 @@
-//! Real servers' services, and what the client does with them.
+//! Services of the real servers, and their clients.
 
 use crate::deployment::{Deployment, VIP};
 use crate::support::netns::{Netns, Process, wait_until};
@@ -13,13 +13,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// Timeout for what should take no time.
+/// Timeout for what should happen at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const ECHO: u16 = 7;
-/// As long as each other: ab takes answers of different lengths for failures.
+/// Of equal length: ab counts responses of different lengths as failures.
 pub(crate) const NAMES: [&str; 2] = ["real1", "real2"];
 
-/// Everything that runs on the real servers.
+/// The processes on the real servers.
 pub(crate) struct Peers {
     pub(crate) nginx: [Nginx; 2],
     _echo: [Echo; 2],
@@ -32,7 +32,7 @@ impl Peers {
     }
 }
 
-/// A web server that answers any path with its name, but keeps what is PUT under /files/.
+/// A web server that responds with its name to any path, and stores what is PUT under /files/.
 pub(crate) struct Nginx {
     _process: Process,
     directory: TempDir,
@@ -52,13 +52,13 @@ impl Nginx {
         Self { _process: process, directory }
     }
 
-    /// Directory of /files/.
+    /// The directory of /files/.
     pub(crate) fn files(&self) -> PathBuf {
         self.directory.path().join("www/files")
     }
 }
 
-/// One process, so that its end is the end of nginx, and nothing outside `place`.
+/// Configuration of nginx with one process, which ends as a whole, and with all its files in `place`.
 fn configuration(place: &str, name: &str) -> String {
     let uses = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary: String = uses.iter().map(|of| format!("{of}_temp_path {place}/{of};\n")).collect();
@@ -77,7 +77,8 @@ fn configuration(place: &str, name: &str) -> String {
     )
 }
 
-/// TCP and UDP on port 7: TCP begins with the server's name, UDP answers begin with it.
+/// Echo service for TCP and UDP on port 7. Its name is the first line of a TCP connection, and precedes the
+/// payload of each UDP reply.
 struct Echo {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -127,23 +128,23 @@ async fn echo_datagrams(socket: UdpSocket, name: &'static str) {
     let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
     let mut buffer = [0; 2048];
     while let Ok((len, client)) = socket.recv_from(&mut buffer).await {
-        let answer = [name.as_bytes(), &buffer[..len]].concat();
-        let _ = socket.send_to(&answer, client).await; // lost, like any datagram
+        let reply = [name.as_bytes(), &buffer[..len]].concat();
+        let _ = socket.send_to(&reply, client).await; // may be lost, as any datagram
     }
 }
 
-/// A long-lived connection to the echo service.
-pub(crate) struct Conversation {
+/// A TCP connection to the echo service.
+pub(crate) struct EchoConnection {
     stream: BufReader<TcpStream>,
     pub(crate) server: String,
 }
 
-impl Conversation {
+impl EchoConnection {
     pub(crate) fn open(client: &Netns) -> Self {
         Self::over(client.enter(|| TcpStream::connect_timeout(&vip(ECHO), PATIENCE)).unwrap())
     }
 
-    /// From one of the client's addresses.
+    /// Opens it from one of the client's addresses.
     pub(crate) fn open_from(client: &Netns, address: Ipv4Addr) -> Self {
         let dial = || {
             let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -156,18 +157,18 @@ impl Conversation {
 
     fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut conversation = Self { stream: BufReader::new(stream), server: String::new() };
-        conversation.server = conversation.hear();
-        conversation
+        let mut connection = Self { stream: BufReader::new(stream), server: String::new() };
+        connection.server = connection.receive();
+        connection
     }
 
-    /// Says something; panics if it does not come back.
-    pub(crate) fn go_on(&mut self, text: &str) {
-        self.say(text);
-        assert_eq!(self.hear(), text, "from {}", self.server);
+    /// Sends a line; panics unless the echo returns.
+    pub(crate) fn exchange(&mut self, text: &str) {
+        self.send(text);
+        assert_eq!(self.receive(), text, "from {}", self.server);
     }
 
-    pub(crate) fn say(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         writeln!(self.stream.get_mut(), "{text}").unwrap();
     }
 
@@ -175,7 +176,7 @@ impl Conversation {
         self.stream.get_ref()
     }
 
-    pub(crate) fn hear(&mut self) -> String {
+    pub(crate) fn receive(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
@@ -197,13 +198,13 @@ impl Flow {
         self.0.send(text.as_bytes()).unwrap();
     }
 
-    /// The name of the server that answers `text`.
-    pub(crate) fn ask(&self, text: &str) -> String {
+    /// Sends a datagram; returns the name of the server that echoes it.
+    pub(crate) fn exchange(&self, text: &str) -> String {
         self.send(text);
         let mut buffer = [0; 2048];
         let len = self.0.recv(&mut buffer).unwrap();
-        let answer = str::from_utf8(&buffer[..len]).unwrap();
-        answer.strip_suffix(text).expect("the same text").to_owned()
+        let reply = str::from_utf8(&buffer[..len]).unwrap();
+        reply.strip_suffix(text).expect("the same text").to_owned()
     }
 }
 
@@ -211,7 +212,7 @@ pub(crate) fn vip(port: u16) -> SocketAddr {
     (VIP, port).into()
 }
 
-/// Makes so many HTTP connections one after the other; how many each real server has answered.
+/// Makes `times` HTTP connections, one after the other; returns the number of each real server.
 pub(crate) fn connect(client: &Netns, times: usize) -> [usize; 2] {
     let text = client
         .run(&format!("curl -sS --fail --max-time 20 -H 'Connection: close' 'http://{VIP}/[1-{times}]'"));

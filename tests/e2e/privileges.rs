@@ -1,9 +1,9 @@
-//! Capabilities of a running director, thread by thread: few, and enough.
+//! User and capabilities of each thread of a running director.
 
 use crate::deployment::{DIP, Deployment};
 use crate::director::{Config, Director, Home};
-use crate::http::{ab, everything_adds_up};
-use crate::lifecycle::{steering, the_kernel_has_its_frames};
+use crate::http::{ab, assert_counts_match};
+use crate::lifecycle::{assert_kernel_receives, steering};
 use crate::on_both_backends;
 use crate::peers::{Peers, connect};
 use nix::sys::signal::Signal;
@@ -11,68 +11,68 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::chown;
 
 on_both_backends! {
-    started_as_root_it_becomes_the_configured_user
-    without_a_user_root_keeps_hardly_a_capability
-    started_as_that_user_it_gives_its_ambient_capabilities_up
-    a_user_that_cannot_be_had_is_refused
+    root_changes_to_the_configured_user
+    root_without_user_keeps_dac_override
+    ambient_capabilities_are_dropped
+    an_impossible_user_is_refused
 }
 
 /// The user `nobody` and the group `nogroup`, on Debian and most other systems.
 const NOBODY: u32 = 65534;
 const NET_ADMIN: u64 = 1 << 12;
 const DAC_OVERRIDE: u64 = 1 << 1;
-/// Those of the unit: cap_net_admin, cap_net_raw, cap_ipc_lock, cap_perfmon, cap_bpf.
-const OF_THE_UNIT: u64 = NET_ADMIN | 1 << 13 | 1 << 14 | 1 << 38 | 1 << 39;
+/// Capabilities in the unit: cap_net_admin, cap_net_raw, cap_ipc_lock, cap_perfmon, cap_bpf.
+const UNIT: u64 = NET_ADMIN | 1 << 13 | 1 << 14 | 1 << 38 | 1 << 39;
 
-fn started_as_root_it_becomes_the_configured_user(backend: &str) {
+fn root_changes_to_the_configured_user(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let config = Config::new(backend).with("user = \"nobody\"").with("workers = 1");
     let director = Director::start(&deployment, &config);
     assert_every_thread(&director, NOBODY, 0, 0);
     ab(&deployment, 500, "-c 8");
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
     assert_eq!(director.logged("privileges dropped user=\"nobody\" capabilities_kept=\"none\""), 1);
-    ends_and_leaves_nothing(director, &deployment);
+    assert_ends_cleanly(director, &deployment);
 }
 
-fn without_a_user_root_keeps_hardly_a_capability(backend: &str) {
+fn root_without_user_keeps_dac_override(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     assert_every_thread(&director, 0, DAC_OVERRIDE, DAC_OVERRIDE);
     assert_eq!(connect(&deployment.client, 30).iter().sum::<usize>(), 30);
-    ends_and_leaves_nothing(director, &deployment);
+    assert_ends_cleanly(director, &deployment);
 }
 
-fn started_as_that_user_it_gives_its_ambient_capabilities_up(backend: &str) {
+fn ambient_capabilities_are_dropped(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let home = Home::new();
     chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let caps = "-all,+net_admin,+net_raw,+ipc_lock,+perfmon,+bpf";
-    let as_systemd_does = format!(
+    let as_systemd = format!(
         "setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --no-new-privs \
          --inh-caps={caps} --ambient-caps={caps} --bounding-set={caps}"
     );
-    // The same file serves both ways of starting.
+    // The file is the same as for a start as root.
     let text = Config::new(backend).with("user = \"nobody\"").text(&deployment);
-    let mut director = Director::spawn(home, &deployment.director, &text, &as_systemd_does);
+    let mut director = Director::spawn(home, &deployment.director, &text, &as_systemd);
     director.wait_ready();
-    assert_every_thread(&director, NOBODY, 0, OF_THE_UNIT);
+    assert_every_thread(&director, NOBODY, 0, UNIT);
     assert_eq!(connect(&deployment.client, 30).iter().sum::<usize>(), 30);
-    ends_and_leaves_nothing(director, &deployment);
+    assert_ends_cleanly(director, &deployment);
 }
 
-fn a_user_that_cannot_be_had_is_refused(backend: &str) {
+fn an_impossible_user_is_refused(backend: &str) {
     let deployment = Deployment::reference();
     let text = |user: &str| Config::new(backend).with(&format!("user = \"{user}\"")).text(&deployment);
     let (status, log) = Director::refusal(&deployment.director, &text("nosuchuser"), "");
     assert_eq!(status, Some(1), "{log}");
     assert!(log.contains("config.toml:4: user \"nosuchuser\": there is no such user"), "{log}");
     assert!(log.contains("useradd --system nosuchuser"), "{log}");
-    let nobody = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups");
-    let (status, log) = Director::refusal(&deployment.director, &text("daemon"), &nobody);
+    let command = format!("setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups");
+    let (status, log) = Director::refusal(&deployment.director, &text("daemon"), &command);
     assert_eq!(status, Some(1), "{log}");
     assert!(
         log.contains("user \"daemon\": this process has user id 65534 and may not become another"),
@@ -80,9 +80,9 @@ fn a_user_that_cannot_be_had_is_refused(backend: &str) {
     );
 }
 
-/// A bridge has no XDP of its own, so GRO is switched off for as long as the director runs.
+/// A bridge has generic XDP only, for which GRO is switched off while the director runs.
 #[test]
-fn what_has_to_be_put_back_is_put_back_by_an_ordinary_user() {
+fn an_unprivileged_director_restores_gro() {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     deployment.director.run(&format!(
@@ -103,16 +103,17 @@ fn what_has_to_be_put_back_is_put_back_by_an_ordinary_user() {
     assert_eq!(gro(), before);
 }
 
-/// Linux 5.19 or later: with an older one CAP_BPF is kept as well.
+/// Checks user, capabilities and bounding set of all threads. Needs Linux 5.19: with an older kernel CAP_BPF is
+/// kept.
 #[track_caller]
 fn assert_every_thread(director: &Director, user: u32, capabilities: u64, bound: u64) {
-    director.ask("workers"); // by a thread of its own, which the listing starts
+    director.cli("workers"); // starts the thread of listings
     let threads = threads(director.pid());
     assert!(threads.len() >= 3, "control, a worker and a listing: {}", threads.len());
     let [none, capabilities, bound] = [0, capabilities, bound].map(|set| format!("{set:016x}"));
     let ids = [user; 4].map(|id| id.to_string()).join("\t");
     for thread in threads {
-        for (field, wanted) in [
+        for (field, expected) in [
             ("Uid", ids.as_str()),
             ("Gid", &ids),
             ("CapEff", &capabilities),
@@ -122,7 +123,7 @@ fn assert_every_thread(director: &Director, user: u32, capabilities: u64, bound:
             ("CapBnd", &bound),
             ("NoNewPrivs", "1"),
         ] {
-            assert_eq!(thread[field], wanted, "{field} of {}", thread["Name"]);
+            assert_eq!(thread[field], expected, "{field} of {}", thread["Name"]);
         }
     }
 }
@@ -138,10 +139,10 @@ fn threads(pid: u32) -> Vec<BTreeMap<String, String>> {
     tasks.map(status).collect()
 }
 
-fn ends_and_leaves_nothing(director: Director, deployment: &Deployment) {
+fn assert_ends_cleanly(director: Director, deployment: &Deployment) {
     let (status, home) = director.end(Signal::SIGTERM);
     assert_eq!(status.code(), Some(0));
     assert!(!home.socket().exists());
     assert!(!steering(&deployment.director));
-    the_kernel_has_its_frames(deployment);
+    assert_kernel_receives(deployment);
 }

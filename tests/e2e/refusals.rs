@@ -1,18 +1,18 @@
-//! Impossible starts: each is refused with cause and remedy, and changes nothing.
+//! Refused starts: each has a cause and a remedy, and changes nothing.
 
 use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director};
-use crate::http::everything_adds_up;
+use crate::http::assert_counts_match;
 use crate::on_both_backends;
-use crate::peers::{Conversation, Peers, connect};
+use crate::peers::{EchoConnection, Peers, connect};
 use crate::support::netns::{Netns, host};
 use std::path::Path;
 
 on_both_backends! {
-    a_second_director_is_refused_and_disturbs_nothing
-    what_does_not_fit_the_host_is_refused
+    a_second_director_on_an_interface_is_refused
+    interfaces_and_addresses_are_checked
     a_control_socket_in_use_is_refused
-    missing_capabilities_are_named
+    missing_capabilities_are_in_the_error
 }
 
 #[track_caller]
@@ -22,22 +22,22 @@ fn assert_refused(deployment: &Deployment, config: &str, status: i32, parts: &[&
     parts.iter().for_each(|part| assert!(log.contains(part), "{part}: {log}"));
 }
 
-fn a_second_director_is_refused_and_disturbs_nothing(backend: &str) {
+fn a_second_director_on_an_interface_is_refused(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    let mut conversation = Conversation::open(&deployment.client);
+    let mut connection = EchoConnection::open(&deployment.client);
     connect(&deployment.client, 30);
     for second in ["xdp", "packet", "auto"] {
         let config = Config::new(second).text(&deployment);
         assert_refused(&deployment, &config, 1, &["eth0", "another directrix"]);
-        conversation.go_on("not disturbed");
+        connection.exchange("data");
     }
     connect(&deployment.client, 30);
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
 }
 
-fn what_does_not_fit_the_host_is_refused(backend: &str) {
+fn interfaces_and_addresses_are_checked(backend: &str) {
     let deployment = Deployment::reference();
     let good = Config::new(backend).text(&deployment);
     assert_refused(&deployment, &good.replace("eth0", "lo"), 1, &["lo", "not Ethernet"]);
@@ -67,10 +67,10 @@ fn a_control_socket_in_use_is_refused(backend: &str) {
     assert_eq!(status, Some(1), "{log}");
     assert!(log.contains(&director.socket().display().to_string()), "{log}");
     assert!(log.contains("another directrix listens"), "{log}");
-    assert!(director.ask("ipvsadm -Ln").contains(&VIP.to_string()), "the first one still answers");
+    assert!(director.cli("ipvsadm -Ln").contains(&VIP.to_string()), "the first director still responds");
 }
 
-fn missing_capabilities_are_named(backend: &str) {
+fn missing_capabilities_are_in_the_error(backend: &str) {
     let deployment = Deployment::reference();
     let none = "setpriv --bounding-set=-all --inh-caps=-all";
     for choice in [backend, "auto"] {
@@ -82,21 +82,24 @@ fn missing_capabilities_are_named(backend: &str) {
 }
 
 #[test]
-fn a_foreign_xdp_program_is_named_and_auto_goes_around_it() {
+fn auto_avoids_a_foreign_xdp_program() {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     attach_foreign_program(&deployment.director);
     let config = Config::new("xdp").text(&deployment);
-    assert_refused(&deployment, &config, 1, &["EBUSY", "somebody_else", "ip link set dev eth0 xdp off"]);
+    assert_refused(&deployment, &config, 1, &["EBUSY", "foreign_program", "ip link set dev eth0 xdp off"]);
     let director = Director::start(&deployment, &Config::new("auto"));
     let why = director.log();
-    assert!(why.contains("backend packet") && why.contains("somebody_else"), "{why}");
-    assert!(director.ask("workers").contains("packet"));
+    assert!(why.contains("backend packet") && why.contains("foreign_program"), "{why}");
+    assert!(director.cli("workers").contains("packet"));
     connect(&deployment.client, 30);
-    assert!(deployment.director.run("ip -details link show dev eth0").contains("prog/xdp"), "it stays");
+    assert!(
+        deployment.director.run("ip -details link show dev eth0").contains("prog/xdp"),
+        "the program stays"
+    );
 }
 
-/// An XDP program that lets everything pass.
+/// Attaches an XDP program that returns XDP_PASS.
 fn attach_foreign_program(on: &Netns) {
     let directory = tempfile::tempdir().unwrap();
     let object = compile(directory.path());
@@ -105,7 +108,7 @@ fn attach_foreign_program(on: &Netns) {
 
 fn compile(directory: &Path) -> String {
     let (source, object) = (directory.join("foreign.c"), directory.join("foreign.o"));
-    let text = "__attribute__((section(\"xdp\"), used)) int somebody_else(void *context) { return 2; }
+    let text = "__attribute__((section(\"xdp\"), used)) int foreign_program(void *context) { return 2; }
         char _license[] __attribute__((section(\"license\"), used)) = \"MIT\";";
     std::fs::write(&source, text).unwrap();
     host(&format!("clang -target bpf -O2 -g -c {} -o {}", source.display(), object.display()));

@@ -3,7 +3,7 @@
 use crate::deployment::{Deployment, mac};
 use crate::director::{Config, Director};
 use crate::on_both_backends;
-use crate::peers::{Conversation, Peers, connect};
+use crate::peers::{EchoConnection, Peers, connect};
 use std::time::{Duration, Instant};
 
 on_both_backends! {
@@ -37,14 +37,14 @@ fn an_unreachable_server_gets_no_new_connections(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    let mut both: Vec<_> = (0..2).map(|_| Conversation::open(&deployment.client)).collect();
+    let mut both: Vec<_> = (0..2).map(|_| EchoConnection::open(&deployment.client)).collect();
     both.sort_by(|a, b| a.server.cmp(&b.server));
     assert_eq!([both[0].server.as_str(), &both[1].server], ["real1", "real2"]);
 
     let set_link = |state| deployment.switch.run(&format!("ip link set real2 {state}"));
     logs_within(NOTICED, &director, SILENT, || drop(set_link("down")));
     assert_eq!(connect(&deployment.client, 30), [30, 0]);
-    both[0].go_on("connections of the other server go on");
+    both[0].exchange("data");
     std::thread::sleep(RETURNED + NOISE); // one more request, without an answer
 
     let reachable = "real server reachable";
@@ -52,7 +52,7 @@ fn an_unreachable_server_gets_no_new_connections(backend: &str) {
     logs_within(RETURNED, &director, reachable, || drop(set_link("up")));
     let [_, second] = connect(&deployment.client, 30);
     assert!(second >= 15, "{second} of 30 to the server of weight 2");
-    both[1].go_on("its own connections go on, too");
+    both[1].exchange("data");
     assert_eq!(
         (director.logged(SILENT), director.logged(reachable)),
         (1, 3),

@@ -1,8 +1,8 @@
-//! Slow start: a server that joins gets little at first, and its whole share in the end.
+//! Slow start: the share of an added server rises to that of its weight.
 
 use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director, Home};
-use crate::http::{HTTP, everything_adds_up};
+use crate::http::{HTTP, assert_counts_match};
 use crate::on_both_backends;
 use crate::peers::{Peers, vip};
 use directrix::control::api::Service;
@@ -14,18 +14,19 @@ use std::thread::sleep;
 use std::time::Duration;
 
 on_both_backends! {
-    a_server_that_is_added_gets_little_in_its_first_second
+    an_added_server_starts_with_a_small_share
 }
 
-/// In seconds.
+/// Duration of the slow start, in seconds.
 const SLOW_START: u64 = 5;
 const WEB: ServiceAddress = ServiceAddress {
     protocol: Protocol::Tcp,
     address: std::net::SocketAddr::new(std::net::IpAddr::V4(VIP), 80),
 };
 
-/// A director whose web service starts servers slowly, all of weight 1. The client runs through its ports
-/// more than once: a SYN on a closed connection is scheduled anew, and counts.
+/// A director with slow start in its web service, and servers of weight 1.
+///
+/// The client reuses its ports, and with `conn_reuse_mode = 3` each SYN on a closed connection counts.
 fn director(backend: &str, deployment: &Deployment) -> Director {
     let text = Config { weights: [1, 1], ..Config::new(backend) }.text(deployment);
     let address = format!("address = \"{VIP}:80\"\n");
@@ -34,16 +35,16 @@ fn director(backend: &str, deployment: &Deployment) -> Director {
     Director::start_in(Home::new(), &deployment.director, &text)
 }
 
-fn a_server_that_is_added_gets_little_in_its_first_second(backend: &str) {
+fn an_added_server_starts_with_a_small_share(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = director(backend, &deployment);
     let client = Blocking::new(&director.socket()).unwrap();
-    director.ask(&format!("ipvsadm -d {HTTP} -r {}", deployment.rips[1]));
+    director.cli(&format!("ipvsadm -d {HTTP} -r {}", deployment.rips[1]));
     std::thread::scope(|scope| {
         let load = scope.spawn(|| ab(&deployment));
-        sleep(Duration::from_secs(SLOW_START + 2)); // until the first one is an old one
-        director.ask(&format!("ipvsadm -a {HTTP} -r {} -w 1", deployment.rips[1]));
+        sleep(Duration::from_secs(SLOW_START + 2)); // until the end of the first server's slow start
+        director.cli(&format!("ipvsadm -a {HTTP} -r {} -w 1", deployment.rips[1]));
         let first = share(&director, Duration::from_secs(1));
         let early = web(&client);
         assert_eq!(early.servers[1].weight, 1);
@@ -55,10 +56,10 @@ fn a_server_that_is_added_gets_little_in_its_first_second(backend: &str) {
         assert!(first < 0.25 && (0.4..0.6).contains(&later), "{first:.3}, then {later:.3}");
         load.join().unwrap();
     });
-    everything_adds_up(&deployment, &director);
+    assert_counts_match(&deployment, &director);
 }
 
-/// As many connections as there can be, one after the other from four clients.
+/// Makes connections at full speed, four at a time.
 fn ab(deployment: &Deployment) {
     let seconds = 2 * SLOW_START + 7;
     let url = format!("http://{}/", vip(80));
@@ -68,14 +69,14 @@ fn ab(deployment: &Deployment) {
     assert_eq!(failed.map(str::trim), Some("0"), "{text}");
 }
 
-/// Of the connections that are opened from now on for so long, the second server's.
+/// The second server's share of the connections that open within `time`.
 fn share(director: &Director, time: Duration) -> f64 {
     let opened = || [1, 2].map(|row| director.stats(HTTP)[row][0]);
     let before = opened();
     sleep(time);
     let [first, second] = opened();
     let [first, second] = [first - before[0], second - before[1]];
-    assert!(first + second > 100, "that is no load: {first} and {second}");
+    assert!(first + second > 100, "too few connections: {first} and {second}");
     second as f64 / (first + second) as f64
 }
 
@@ -84,18 +85,21 @@ fn web(client: &Blocking) -> Service {
 }
 
 #[test]
-fn ipvsadm_keeps_a_slow_start_and_save_alone_carries_it() {
+fn ipvsadm_keeps_slow_start_and_save_writes_it() {
     let deployment = Deployment::reference();
     let director = director("packet", &deployment);
     let client = Blocking::new(&director.socket()).unwrap();
-    let saved = || director.ask("save").contains(&format!("slow_start = {SLOW_START}\n"));
-    let rules = director.ask("ipvsadm -S -n");
-    assert!(saved() && rules.contains(&format!("-A {HTTP} -s wlc\n")), "ipvsadm has no word for it: {rules}");
-    director.ask(&format!("ipvsadm -E {HTTP} -s wrr"));
+    let saved = || director.cli("save").contains(&format!("slow_start = {SLOW_START}\n"));
+    let rules = director.cli("ipvsadm -S -n");
+    assert!(
+        saved() && rules.contains(&format!("-A {HTTP} -s wlc\n")),
+        "not in the rules of ipvsadm: {rules}"
+    );
+    director.cli(&format!("ipvsadm -E {HTTP} -s wrr"));
     assert!(saved() && web(&client).slow_start == Some(SLOW_START as u32));
-    let (status, complaint) = director.fed(&format!("ipvsadm -E {HTTP} -s rr"), "");
+    let (status, stderr) = director.cli_with_input(&format!("ipvsadm -E {HTTP} -s rr"), "");
     assert_eq!(status, Some(255));
-    assert!(complaint.contains("slow_start does not go with rr, whose new connections"), "{complaint}");
+    assert!(stderr.contains("slow_start does not go with rr, whose new connections"), "{stderr}");
 
     let edit = |seconds| {
         let settings = ServiceSettings { slow_start: seconds, ..ServiceSettings::default() };
@@ -107,5 +111,5 @@ fn ipvsadm_keeps_a_slow_start_and_save_alone_carries_it() {
     assert_eq!(web(&client).slow_start, Some(9));
     edit(Some(0)).unwrap();
     assert_eq!(web(&client).slow_start, None);
-    assert!(director.ask("reload").starts_with(&format!("~ TCP {VIP}:80: slow_start none -> {SLOW_START}")));
+    assert!(director.cli("reload").starts_with(&format!("~ TCP {VIP}:80: slow_start none -> {SLOW_START}")));
 }

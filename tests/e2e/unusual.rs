@@ -1,4 +1,4 @@
-//! Frames that are unusual, but a client's.
+//! Priority tags, VLAN frames, and unfinished checksums.
 
 use crate::deployment::{Deployment, Plan, VIP, mac};
 use crate::director::{Config, Director};
@@ -17,7 +17,7 @@ on_both_backends! {
 
 fn priority_tags_are_forwarded_and_vlan_frames_are_not(backend: &str) {
     let deployment = Deployment::reference();
-    // A veth else hands the tag over beside the frame, where XDP does not see it.
+    // With txvlan a veth passes the tag beside the frame, where XDP does not see it.
     deployment.switch.run("ethtool -K director txvlan off");
     let director = Director::start(&deployment, &Config::new(backend));
     let client = &deployment.client;
@@ -33,10 +33,10 @@ fn priority_tags_are_forwarded_and_vlan_frames_are_not(backend: &str) {
     };
     let received = || director.workers("received").iter().sum::<u64>();
     send(1, Some(0));
-    wait_until("a tagged SYN that is taken", PATIENCE, || received() == 1);
+    wait_until("the SYN with a priority tag", PATIENCE, || received() == 1);
     send(2, Some(10));
     send(3, None);
-    wait_until("a SYN after that of a VLAN", PATIENCE, || received() == 2);
+    wait_until("the SYN after that of a VLAN", PATIENCE, || received() == 2);
     let arrived = || deployment.arrived().iter().map(|count| count.packets).sum::<u64>();
     wait_until("both SYNs at a real server", PATIENCE, || arrived() == 2);
     let listed = director.connections("198.51.100.7");
@@ -48,17 +48,17 @@ fn unfinished_checksums_are_logged_as_an_error(backend: &str) {
     let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    let told = "unfinished TCP or UDP checksums arrive";
+    let message = "unfinished TCP or UDP checksums arrive";
     if backend == "packet" {
-        assert!(Flow::new(&deployment.client).ask("finished by the kernel").starts_with("real"));
-        std::thread::sleep(2 * std::time::Duration::from_secs(2)); // two looks of the control loop
-        return assert_eq!(director.logged(told), 0, "{}", director.log());
+        assert!(Flow::new(&deployment.client).exchange("finished by the kernel").starts_with("real"));
+        std::thread::sleep(2 * std::time::Duration::from_secs(2)); // two periods of the control loop
+        return assert_eq!(director.logged(message), 0, "{}", director.log());
     }
     let from = deployment.client.enter(|| std::net::UdpSocket::bind("0.0.0.0:0")).unwrap();
     from.send_to(b"unfinished", (VIP, ECHO)).unwrap();
-    wait_until("an error about checksums", PATIENCE, || director.logged(told) == 1);
-    assert!(director.log().lines().any(|line| line.contains(told) && line.contains("ERROR")));
-    let (status, screen, _) = director.ask_as("--no-new-privs", "status");
+    wait_until("an error about checksums", PATIENCE, || director.logged(message) == 1);
+    assert!(director.log().lines().any(|line| line.contains(message) && line.contains("ERROR")));
+    let (status, screen, _) = director.cli_as("--no-new-privs", "status");
     let warning = "Warnings     unfinished TCP or UDP checksums arrive on eth0, and real servers drop the frames: at \
                    the sender, ethtool -K PEER tx off; or here, backend = \"packet\"";
     assert!(status == Some(3) && screen.contains(warning), "{screen}");

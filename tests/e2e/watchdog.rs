@@ -13,40 +13,43 @@ use std::thread::sleep;
 use std::time::Duration;
 
 on_both_backends! {
-    the_watchdog_is_told_nothing_while_a_worker_stands_still
+    a_stalled_worker_suppresses_watchdog_notifications
 }
 
-/// The control loop looks every 2 s, so this is three looks.
-const LOOKS: Duration = Duration::from_secs(6);
+/// Three periods of the control loop.
+const PERIODS: Duration = Duration::from_secs(6);
 
-fn the_watchdog_is_told_nothing_while_a_worker_stands_still(backend: &str) {
+fn a_stalled_worker_suppresses_watchdog_notifications(backend: &str) {
     let deployment = Deployment::reference();
     let text = Config::new(backend).with("workers = 1").text(&deployment);
     let director = Director::spawn(Home::new(), &deployment.director, &text, "env WATCHDOG_USEC=30000000");
-    wait_until_told(&director, 3);
+    wait_for_watchdog(&director, 3);
 
-    let held = Held::hold(thread(director.pid(), "worker-0"));
-    wait_until("it is noticed", PATIENCE, || director.logged("worker stalled") == 1);
+    let stopped = StoppedThread::stop(thread(director.pid(), "worker-0"));
+    wait_until("the log event", PATIENCE, || director.logged("worker stalled") == 1);
     while director.notification().is_some() {}
-    sleep(LOOKS);
+    sleep(PERIODS);
     assert_eq!(director.notification(), None);
-    assert!(director.ask("ipvsadm -Ln").contains("TCP  192.168.195.150:80 wlc"), "control goes on");
+    assert!(
+        director.cli("ipvsadm -Ln").contains("TCP  192.168.195.150:80 wlc"),
+        "the control thread responds"
+    );
 
-    drop(held);
-    wait_until_told(&director, 3);
-    assert_eq!(director.logged("worker stalled"), 1, "once for each time that it stands");
+    drop(stopped);
+    wait_for_watchdog(&director, 3);
+    assert_eq!(director.logged("worker stalled"), 1, "logged once per stall");
 }
 
-/// Waits until so many signs of life have come.
-fn wait_until_told(director: &Director, times: usize) {
-    let mut told = 0;
-    wait_until("signs of life", PATIENCE, || {
-        told += usize::from(director.notification().is_some_and(|text| text.starts_with("WATCHDOG=1")));
-        told == times
+/// Waits for `times` watchdog notifications.
+fn wait_for_watchdog(director: &Director, times: usize) {
+    let mut received = 0;
+    wait_until("watchdog notifications", PATIENCE, || {
+        received += usize::from(director.notification().is_some_and(|text| text.starts_with("WATCHDOG=1")));
+        received == times
     });
 }
 
-/// The thread of that name.
+/// The thread named `name` of a process.
 fn thread(process: u32, name: &str) -> Pid {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap().map(Result::unwrap);
     let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
@@ -54,11 +57,11 @@ fn thread(process: u32, name: &str) -> Pid {
     Pid::from_raw(task.file_name().to_str().unwrap().parse().unwrap())
 }
 
-/// A thread that stands still, alone of its process, until this is dropped or the test's thread ends.
-struct Held(Pid);
+/// A thread stopped by ptrace until this is dropped or the test's thread ends; the other threads run on.
+struct StoppedThread(Pid);
 
-impl Held {
-    fn hold(thread: Pid) -> Self {
+impl StoppedThread {
+    fn stop(thread: Pid) -> Self {
         ptrace::seize(thread, ptrace::Options::empty()).unwrap();
         ptrace::interrupt(thread).unwrap();
         waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
@@ -66,7 +69,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for StoppedThread {
     fn drop(&mut self) {
         let _ = ptrace::detach(self.0, None);
     }
