@@ -129,7 +129,11 @@ impl Deployment {
     /// Counts frames to and from the VIP, and ICMP messages, in the hosts' kernels.
     fn add_counters(&self) {
         let to_vip = format!("ip daddr {VIP} counter name vip");
-        count(&self.client, "inet", &[("output", &to_vip), ("input", "ip protocol icmp counter name icmp")]);
+        count(
+            &self.client,
+            "inet",
+            &[("output", &to_vip), ("input", "ip protocol icmp counter name icmp_messages")],
+        );
         for host in &self.real {
             count(host, "inet", &[("input", &to_vip)]);
         }
@@ -157,7 +161,7 @@ impl Deployment {
 
     /// ICMP messages that the client has received.
     pub(crate) fn icmp_messages(&self) -> Count {
-        counter(&self.client, "inet", "icmp")
+        counter(&self.client, "inet", "icmp_messages")
     }
 }
 
@@ -182,7 +186,7 @@ fn count(host: &Netns, family: &str, rules: &[(&str, &str)]) {
     };
     let chains: String = rules.iter().enumerate().map(chain).collect();
     host.run(&format!(
-        "nft -f - <<'END'\ntable {family} e2e {{\ncounter vip {{ }}\ncounter icmp {{ }}\n{chains}}}\nEND"
+        "nft -f - <<'END'\ntable {family} e2e {{\ncounter vip {{ }}\ncounter icmp_messages {{ }}\n{chains}}}\nEND"
     ));
 }
 

@@ -328,7 +328,7 @@ fn with_seeds(policy: OnConflict, check: impl Fn(&World)) {
     impl Drop for Seed {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("seed {}", self.0);
+                eprintln!("fails with seed {}; the seeds are the same in every run", self.0);
             }
         }
     }
