@@ -1,4 +1,4 @@
-//! `tools/guest` before it boots anything: its arguments, and that its tables fit each other.
+//! `tools/guest` without a boot: its arguments, and the consistency of its tables.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -19,7 +19,7 @@ const RULES: &str = include_str!("fuzz/seeds/import/ipvsadm.rules");
 const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const WEB: End = (decide::VIP, 80);
 
-/// A failure becomes a test with a name, not a line in a file of seeds.
+/// Configuration without a file of seeds: a failure becomes a test with a name.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -3,7 +3,7 @@
 use super::rust::{InlineModules, tokens};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The names from the crate's root: `["model", "parse"]`.
+/// Path of a module from the crate root: `["model", "parse"]`.
 pub type Path = Vec<String>;
 
 /// A name that a file imports.
@@ -78,7 +78,7 @@ impl Graph {
     }
 }
 
-/// The shortest way from a file back to itself.
+/// The shortest circle of imports through a file.
 fn shortest_circle(start: &Path, edges: &BTreeMap<&Path, BTreeSet<Path>>) -> Option<Vec<Path>> {
     let mut before = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
@@ -180,7 +180,7 @@ fn path(tokens: &[&str]) -> Path {
     names
 }
 
-/// The path as it is from the file: `super` of an inline module, `depth` of them deep, is the file itself.
+/// The path relative to the file: `super` in an inline module at nesting `depth` stays in the file.
 fn without_inline(path: Path, depth: usize) -> Path {
     let supers = path.iter().take_while(|name| *name == "super").count();
     match supers {
@@ -190,7 +190,7 @@ fn without_inline(path: Path, depth: usize) -> Path {
     }
 }
 
-/// The parts between the commas of a group, groups within it left whole.
+/// The parts of a group between its commas; nested groups stay whole.
 fn branches<'a, 'b>(tokens: &'a [&'b str]) -> Vec<&'a [&'b str]> {
     let mut depth = 0;
     let parts = tokens.split(move |token| {

@@ -1,8 +1,8 @@
-//! Network namespaces that are removed at the end of the test, also of a failing one. Needs root.
+//! Network namespaces that are removed at the end of the test, also if it fails. Needs root.
 //!
-//! Nothing here is shared between tests: names carry the process id and a running number.
+//! Names contain the process id and a serial number, so tests share nothing.
 
-// Each test binary uses a part of it.
+// Each test binary uses a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 use nix::sched::{CloneFlags, setns};
@@ -38,8 +38,8 @@ impl Netns {
         finish(&mut self.command(command), command)
     }
 
-    /// Shell command in the namespace, to be started by the caller. `exec` gives the program the process id
-    /// of the command.
+    /// A shell command in the namespace, which the caller starts. With `exec` the program has the process id of
+    /// the command.
     pub fn command(&self, command: &str) -> Command {
         let mut built = Command::new("ip");
         built.args(["netns", "exec", &self.name, "sh", "-c", command]);
@@ -72,7 +72,7 @@ pub fn veth((a, a_name): (&Netns, &str), (b, b_name): (&Netns, &str), queues: u3
     a.run(&format!("ip link add {a_name} {each} type veth peer name {b_name} netns {} {each}", b.name));
     for (namespace, name) in [(a, a_name), (b, b_name)] {
         namespace.run(&format!("ip link set dev {name} up"));
-        // Without this a veth passes unfinished checksums and merged segments on.
+        // With offloads a veth passes on unfinished checksums and merged segments.
         namespace.run(&format!("ethtool -K {name} tx off gso off tso off gro off >/dev/null 2>&1 || true"));
     }
 }

@@ -1,4 +1,4 @@
-//! Minimal reader of Rust sources for the layer tests. The sources are formatted by rustfmt.
+//! Minimal tokenizer of Rust sources, formatted by rustfmt, for the tests of layers and prose.
 
 #![allow(dead_code)]
 
@@ -6,13 +6,13 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Piece<'a> {
     Code(&'a str),
-    /// With its slashes, without the end of the line.
+    /// A comment with its slashes, without the line break.
     Comment(&'a str),
-    /// A text or a byte string, with its quotes; a character has its own kind of quote.
+    /// A string, byte string or character literal, with its quotes.
     Text(&'a str),
 }
 
-/// The pieces of a source in order, each with the line on which it begins.
+/// The pieces of a source in order, each with the number of its first line.
 pub fn pieces(text: &str) -> Vec<(usize, Piece<'_>)> {
     let mut pieces = Vec::new();
     let (mut line, mut code, mut at) = (1, 0, 0);
@@ -55,7 +55,7 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The text without comments and without what stands in quotes. Lines stay where they are.
+/// The text without comments and literals. Line breaks stay.
 pub fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     for (_, piece) in pieces(text) {
@@ -73,7 +73,7 @@ pub fn code_of(text: &str) -> String {
     code
 }
 
-/// Length of a block comment, with nested ones.
+/// Length of a block comment, which may nest.
 fn block_comment(text: &str) -> usize {
     let mut depth = 0usize;
     let mut at = 0;
@@ -123,7 +123,7 @@ fn char_literal(text: &str) -> Option<usize> {
     inner[first..].starts_with('\'').then_some(first + 2)
 }
 
-/// Names and punctuation of a code, each with its line.
+/// Identifiers and punctuation of code without comments, each with its line.
 pub fn tokens(code: &str) -> Vec<(usize, &str)> {
     let mut tokens = Vec::new();
     for (number, line) in code.lines().enumerate() {
@@ -138,8 +138,8 @@ pub fn tokens(code: &str) -> Vec<(usize, &str)> {
     tokens
 }
 
-/// Every top-level module that the code names by `crate::` or by enough `super::`, with the line. `depth`
-/// is the number of modules between the file and the crate root. `*` stands for all.
+/// The top-level modules in paths of `crate::`, or of `super::` up to the root, each with its line; `*` for a
+/// glob. `depth` is the number of modules between the file and the crate root.
 pub fn crate_paths(code: &str, depth: usize) -> Vec<(usize, String)> {
     let tokens = tokens(code);
     let mut found = Vec::new();
@@ -175,7 +175,7 @@ fn is_super(pair: &[(usize, &str)]) -> bool {
     matches!(pair, [(_, "super"), (_, "::")])
 }
 
-/// Names after a path to the root: one, or those of a group in braces.
+/// Names after a path to the root: one name, or the names of a group in braces.
 fn names(tokens: &[(usize, &str)]) -> Vec<(usize, String)> {
     let owned = |&(line, name): &(usize, &str)| (line, name.to_owned());
     if tokens.first().is_none_or(|(_, token)| *token != "{") {
@@ -214,7 +214,7 @@ impl InlineModules {
         self.opened.len()
     }
 
-    /// Takes the next token, with the one that stands two before it.
+    /// Takes the next token, and the token two before it.
     pub fn see(&mut self, token: &str, two_before: Option<&str>) {
         match token {
             "{" => {
@@ -234,7 +234,7 @@ impl InlineModules {
     }
 }
 
-/// Every function with its first line, its name, and its length in lines.
+/// All functions: first line, name, and length in lines.
 pub fn functions(code: &str) -> Vec<(usize, String, usize)> {
     let lines: Vec<_> = code.lines().collect();
     let mut found = Vec::new();
@@ -248,8 +248,8 @@ pub fn functions(code: &str) -> Vec<(usize, String, usize)> {
     found
 }
 
-/// True if the line, without the function's indentation, ends the function: a brace alone, or a body (or
-/// none) on the signature's line.
+/// True if the line, without the function's indentation, ends the function: a closing brace, or a signature
+/// line with the whole body or without one.
 fn ends_function(line: &str) -> bool {
     let whole = function_name(line).is_some() && line.ends_with(['}', ';']);
     whole || line.starts_with('}') || (line.starts_with(')') && line.ends_with(';'))
@@ -280,7 +280,7 @@ pub fn without_tests(text: &str) -> Vec<&str> {
     kept
 }
 
-/// The types and traits that a file defines at its top, without those of functions and implementations.
+/// The types and traits that a file defines outside functions and implementations.
 pub fn type_names(code: &str) -> Vec<String> {
     let keywords = ["struct", "enum", "trait", "union", "type"];
     let name = |line: &str| {

@@ -1,4 +1,4 @@
-//! A director process in a namespace of its own, and a peer.
+//! A director process in a network namespace, and a peer.
 
 use super::netns::{Netns, Process, veth, wait_until};
 use std::fs::{self, File};
@@ -42,7 +42,7 @@ impl Site {
         fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
-    /// Starts a director with `config` after the line of its interface.
+    /// Starts a director with `interface = "eth0"` and `config`.
     pub fn start(&self, config: &str, options: &str) -> Process {
         let file = self.file("director.toml");
         fs::write(&file, format!("[director]\ninterface = \"eth0\"\n{config}"))
@@ -65,7 +65,7 @@ impl Site {
     }
 }
 
-/// Exit status, once it has ended.
+/// Waits for the end of the director; returns its exit status.
 pub fn end(process: &mut Process) -> Option<i32> {
     let mut status = None;
     wait_until("the end of the director", SOON, || {

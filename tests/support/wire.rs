@@ -1,4 +1,4 @@
-//! Raw socket on an interface, for whole frames. Needs root.
+//! Packet socket for whole frames on an interface. Needs root.
 
 #![allow(unsafe_code, dead_code, unreachable_pub)]
 
@@ -9,17 +9,16 @@ use std::time::Duration;
 /// Constant of linux/if_packet.h.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 
-/// AF_PACKET socket bound to one interface, without the frames sent from there.
+/// AF_PACKET socket bound to an interface. Receives no outgoing frames.
 pub struct Wire(OwnedFd);
 
 impl Wire {
-    /// Opens it in the calling thread's network namespace. Receives every frame, before any program can
-    /// drop it.
+    /// Opens it in the calling thread's network namespace, for all protocols: it receives before TC programs.
     pub fn new(interface_index: u32) -> Self {
         Self::of(interface_index, libc::ETH_P_ALL)
     }
 
-    /// Opens it for one protocol, behind the interface's programs.
+    /// Opens it for one protocol, where it receives after TC programs.
     pub fn of(interface_index: u32, protocol: i32) -> Self {
         let protocol = (protocol as u16).to_be();
         // SAFETY: no pointer is involved.

@@ -254,7 +254,7 @@ impl Ledger {
     }
 }
 
-/// Everything in the table, which holds no flow twice.
+/// The entries of the tables; panics if a flow has two.
 fn table(forwarder: &Forwarder) -> Table {
     let entries: Vec<_> = (0..).map_while(|bucket| forwarder.connections(bucket)).flatten().collect();
     let table: Table = entries.iter().map(|entry| (entry.key, *entry)).collect();

@@ -1,5 +1,4 @@
-//! Bytes in, a panic if something does not hold: the bodies of the fuzz targets, which the tests
-//! run as well.
+//! Bodies of the fuzz targets, which tests run, too: each takes bytes, and panics if an invariant is violated.
 
 pub mod config;
 pub mod decide;

@@ -1,7 +1,6 @@
-//! The frame parsers against etherparse, which was written by others.
+//! Differential check of the frame parsers against etherparse, an independent parser.
 //!
-//! What is accepted must be read alike by both; what is refused must be refused for a reason that
-//! etherparse can see too. Together that leaves no frame on which the two differ.
+//! Both must read the same fields from an accepted frame, and etherparse must confirm the reason of each refusal.
 
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
 use directrix::wire::{Malformed, Packet, Protocol, V4Packet, checksum, fast_path};
@@ -14,7 +13,7 @@ use etherparse::{
 
 const ETHERNET: usize = 14;
 
-/// Builds a frame: the first byte selects how. Random bytes alone hardly ever have a right checksum.
+/// Builds a frame; the first byte selects the method, as random bytes rarely have a valid checksum.
 pub fn check_dressed(input: &[u8]) {
     let Some((&dress, bytes)) = input.split_first() else { return };
     let mut frame = bytes.to_vec();
@@ -67,7 +66,7 @@ fn check_fast_path(frame: &[u8]) {
     assert_eq!(fast_path::parse(frame).map(Packet::V4), parsed.filter(|_| plain), "{frame:02x?}");
 }
 
-/// Writes the right IPv4 header checksum, if there is a header.
+/// Writes the valid IPv4 header checksum, if there is a header.
 pub fn make_checksum_right(frame: &mut [u8]) {
     let Some(Ok((header, _))) = frame.get(ETHERNET..).map(Ipv4Header::from_slice) else { return };
     frame[24..26].fill(0);
