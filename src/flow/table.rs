@@ -181,8 +181,13 @@ impl<K: TableKey> FlowTable<K> {
         if self.buckets[first].holds(slot, key) {
             return Some(self.buckets[first].entry_mut(slot));
         }
-        let at = self.position(key, pair)?;
-        Some(self.buckets[at.bucket].entry_mut(at.slot))
+        // Without a hint the first bucket did not have the key. A displacement since then is rare.
+        let second = self.second(pair);
+        if let Some(slot) = self.buckets[second].slot_of(key) {
+            return Some(self.buckets[second].entry_mut(slot));
+        }
+        let slot = self.buckets[first].slot_of(key)?;
+        Some(self.buckets[first].entry_mut(slot))
     }
 
     /// Removes the entry of `key`.
@@ -232,12 +237,11 @@ impl<K: TableKey> FlowTable<K> {
         self.buckets.get(bucket).into_iter().flat_map(Bucket::entries)
     }
 
-    /// Slow path: looks up `key` in both candidate buckets, the second one first, since
-    /// [`FlowTable::locate`] has searched the first.
+    /// Looks up `key` in both candidate buckets.
     #[inline(never)]
     fn position(&self, key: K, pair: BucketPair) -> Option<SlotPosition> {
         let found = |bucket: usize| Some(SlotPosition { bucket, slot: self.buckets[bucket].slot_of(key)? });
-        self.both(pair).into_iter().rev().find_map(found)
+        self.both(pair).into_iter().find_map(found)
     }
 
     fn take(&mut self, at: SlotPosition) -> Option<FlowEntry<K>> {
