@@ -76,6 +76,17 @@ fn floods(criterion: &mut Criterion) {
     let mut all = Pipeline::established(FLOWS, 10);
     flood(&mut group, "mixed/all_established", &mut all, BATCH / 2, Pipeline::refill_mixed);
     flood(&mut group, "syn/all_established", &mut all, 0, Pipeline::refill_with_new_clients);
+    let mut udp = Pipeline::empty(FLOWS, &Site::with_udp(10));
+    udp.establish(FLOWS / 2);
+    fill_with(&mut udp, Pipeline::refill_with_datagrams);
+    flood(&mut group, "udp/half_of_it_unconfirmed", &mut udp, BATCH, Pipeline::refill_with_datagrams);
+    flood(
+        &mut group,
+        "mixed/udp_half_of_it_unconfirmed",
+        &mut udp,
+        BATCH,
+        Pipeline::refill_mixed_with_datagrams,
+    );
     group.finish();
 }
 
@@ -97,8 +108,13 @@ fn flood(
 
 /// Fills the table with half-open connections.
 fn fill(pipeline: &mut Pipeline) {
+    fill_with(pipeline, Pipeline::refill_with_new_clients);
+}
+
+/// Fills the table with frames of new clients.
+fn fill_with(pipeline: &mut Pipeline, prepare: fn(&mut Pipeline)) {
     for _ in 0..2 * FLOWS as usize / BATCH {
-        pipeline.refill_with_new_clients();
+        prepare(pipeline);
         pipeline.decide();
     }
 }

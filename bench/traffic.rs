@@ -37,10 +37,18 @@ pub struct Site {
 impl Site {
     /// One service on `servers` equal servers.
     pub fn new(servers: u16) -> Self {
-        let timeouts = Timeouts { tcp_fin: Span::from_secs(1), ..Timeouts::default() };
-        let pool = Pool::new((0..servers).map(|id| Candidate::new(ServerId(id), 1)));
-        let snapshot = Arc::new(snapshot(servers, pool, timeouts));
-        Self { loads: Arc::new(Loads::new(servers.into())), snapshot, servers }
+        Self::of(&[(Protocol::Tcp, 80)], servers)
+    }
+
+    /// A TCP and a UDP service, each on `servers` servers of its own.
+    pub fn with_udp(servers: u16) -> Self {
+        Self::of(&[(Protocol::Tcp, 80), (Protocol::Udp, 53)], servers)
+    }
+
+    fn of(services: &[(Protocol, u16)], servers: u16) -> Self {
+        let all = servers * services.len() as u16;
+        let snapshot = Arc::new(snapshot(services, servers));
+        Self { loads: Arc::new(Loads::new(all.into())), snapshot, servers: all }
     }
 }
 
@@ -132,6 +140,17 @@ impl Pipeline {
             .for_each(|at| if at % 2 == 0 { self.place_random(at, ACK) } else { self.place_new_client(at) });
     }
 
+    /// Fills the batch with UDP datagrams of new clients.
+    pub fn refill_with_datagrams(&mut self) {
+        (0..BATCH).for_each(|at| self.place_datagram(at));
+    }
+
+    /// Fills the batch with ACKs of random flows and UDP datagrams of new clients alternately.
+    pub fn refill_mixed_with_datagrams(&mut self) {
+        (0..BATCH)
+            .for_each(|at| if at % 2 == 0 { self.place_random(at, ACK) } else { self.place_datagram(at) });
+    }
+
     /// Fills the batch with one frame of each flow from `first` on.
     pub fn refill_with(&mut self, first: u32, flags: u8) {
         (0..BATCH as u32).for_each(|at| self.write(at as usize, first.wrapping_add(at), flags));
@@ -160,8 +179,21 @@ impl Pipeline {
     }
 
     fn place_new_client(&mut self, at: usize) {
+        let flow = self.next_client();
+        self.write(at, flow, SYN);
+    }
+
+    fn place_datagram(&mut self, at: usize) {
+        let flow = self.next_client();
+        let frame = &mut self.batch[at];
+        frame[23] = 17;
+        frame[36..40].copy_from_slice(&[0, 53, 0, 20]);
+        self.write_addresses(at, flow);
+    }
+
+    fn next_client(&mut self) -> u32 {
         self.new_client = self.new_client.wrapping_add(1) | NEW_CLIENTS;
-        self.write(at, self.new_client, SYN);
+        self.new_client
     }
 
     fn random_flow(&mut self) -> u32 {
@@ -174,11 +206,18 @@ impl Pipeline {
 
     fn write(&mut self, at: usize, flow: u32, flags: u8) {
         let frame = &mut self.batch[at];
+        frame[23] = 6;
+        frame[36..40].copy_from_slice(&[0, 80, 0, 0]);
+        frame[47] = flags;
+        self.write_addresses(at, flow);
+    }
+
+    fn write_addresses(&mut self, at: usize, flow: u32) {
+        let frame = &mut self.batch[at];
         frame[..6].copy_from_slice(&DIRECTOR);
         frame[6..12].copy_from_slice(&ROUTER);
         frame[26..30].copy_from_slice(&(0x0a00_0000 + flow / PORTS).to_be_bytes());
         frame[34..36].copy_from_slice(&(1024 + (flow % PORTS) as u16).to_be_bytes());
-        frame[47] = flags;
         frame[22] = 64;
         frame[24..26].fill(0);
         let sum: u32 =
@@ -188,16 +227,24 @@ impl Pipeline {
     }
 }
 
-fn snapshot(servers: u16, pool: Pool, timeouts: Timeouts) -> Snapshot {
-    let service = ServiceAddress { protocol: Protocol::Tcp, address: (VIP, 80).into() };
+fn snapshot(services: &[(Protocol, u16)], servers: u16) -> Snapshot {
+    let timeouts = Timeouts { tcp_fin: Span::from_secs(1), ..Timeouts::default() };
+    let numbers = 0..services.len() as u16;
+    let pool = |number: u16| number * servers..(number + 1) * servers;
+    let address = |number: u16| {
+        let (protocol, port) = services[usize::from(number)];
+        (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(number))
+    };
     let mac = |id: u16| MacAddr([2, 1, 0, 0, (id >> 8) as u8, id as u8]);
     let own_macs = vec![MacAddr(DIRECTOR)];
     let server = |id| Some(NextHop { interface: InterfaceIndex(0), mac: Some(mac(id)) });
     Snapshot {
-        routes: (0..servers).map(|id| Route::new(&own_macs, server(id))).collect(),
+        routes: (0..numbers.end * servers).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
-        services: ServiceMap::new(&[(service, ServiceId(0))]),
-        pools: vec![pool],
+        services: ServiceMap::new(&numbers.clone().map(address).collect::<Vec<_>>()),
+        pools: numbers
+            .map(|number| Pool::new(pool(number).map(|id| Candidate::new(ServerId(id), 1))))
+            .collect(),
         timeouts,
         ..Snapshot::default()
     }
@@ -209,7 +256,6 @@ fn template() -> Vec<u8> {
     frame[12..14].copy_from_slice(&[0x08, 0x00]);
     frame[14..24].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6]);
     frame[30..34].copy_from_slice(&VIP.octets());
-    frame[36..38].copy_from_slice(&80u16.to_be_bytes());
     frame[46] = 0x50;
     frame
 }
