@@ -6,6 +6,9 @@ connections.py each ADDRESS:PORT COUNT      one from each of COUNT addresses of 
 connections.py mixed ADDRESS:PORT SEED OPERATIONS
                                             opened and closed at random, up to OPEN (40) at a time; then one
                                             half is closed and the rest held, until a line comes on stdin
+connections.py datagrams ADDRESS:PORT COUNT ROUNDS
+                                            one to ROUNDS datagrams of several lengths from each of COUNT addresses,
+                                            one of each address in a round
 
 Source ports count up from BASE (20000); mixed takes SOURCES (5) addresses. It needs an interface eth0.
 """
@@ -96,6 +99,28 @@ def mixed(seed, operations):
     sys.stdin.readline()
 
 
+def answer(source, port, length):
+    """Sends a datagram. Returns the name of the server that answered, or none."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.settimeout(3)
+        sock.bind((source, port))
+        sock.connect(TARGET)
+        sock.send(bytes(length))
+        try:
+            return sock.recv(4096).decode()
+        except OSError as error:
+            return f"none ({error})"
+
+
+def datagrams(count, rounds):
+    take_addresses(count)
+    for turn in range(rounds):
+        for number in range(count):
+            if number % rounds >= turn:
+                source, port = address(number), BASE + number
+                print(source, port, answer(source, port, (number * 37 + turn) % 1400))
+
+
 WHAT, WHERE = sys.argv[1:3]
 TARGET = (WHERE.rsplit(":", 1)[0], int(WHERE.rsplit(":", 1)[1]))
-{"each": each, "row": row, "mixed": mixed}[WHAT](*map(int, sys.argv[3:]))
+{"each": each, "row": row, "mixed": mixed, "datagrams": datagrams}[WHAT](*map(int, sys.argv[3:]))
