@@ -111,10 +111,11 @@ impl Experiment<'_> {
         for (dut, peak) in &peaks {
             fourfold.insert(*dut, self.overload_of(*dut, peak)?);
         }
-        let at_peak = |dut| Some(peaks[&dut].asked);
-        let above = |dut| Some(fourfold[&dut]);
-        let [calm, flooded] = self.interleaved("peak and overload", self.plan.rounds, [&at_peak, &above])?;
-        let figures = |(dut, outcomes): (&Dut, &Vec<TrialOutcome>)| {
+        let loads: [&dyn Fn(Dut) -> Option<Offered>; 2] =
+            [&|dut| Some(peaks[&dut].asked), &|dut| Some(fourfold[&dut])];
+        let [calm, flooded] = self.interleaved("peak and overload", self.plan.rounds, loads)?;
+        let mut overloads = BTreeMap::new();
+        for (dut, outcomes) in &flooded {
             let (peak, calm) = (peaks[dut], delivered(&calm[dut]));
             let offered = median(offered(outcomes));
             let figures = OverloadFigures {
@@ -125,9 +126,9 @@ impl Experiment<'_> {
                 to_peak: ratios(&delivered(outcomes), &calm),
                 losses: causes(outcomes),
             };
-            (*dut, figures)
-        };
-        Ok(flooded.iter().map(figures).collect())
+            overloads.insert(*dut, figures);
+        }
+        Ok(overloads)
     }
 
     /// Offered load in overload: four times the peak, or full speed if the generator cannot pace that rate.
@@ -171,9 +172,9 @@ impl Experiment<'_> {
     fn latencies_under_load(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Vec<Loaded>>, LabError> {
         let mut loaded: Each<Vec<Loaded>> = BTreeMap::new();
         for of_ndr in LEVELS {
-            let load = |dut| at_share(ndrs[&dut].rate, of_ndr);
             let what = format!("latency at {:.0} % of the rate without loss", of_ndr * 100.0);
-            let [trials] = self.interleaved(&what, self.plan.curve_rounds, [&load])?;
+            let [trials] =
+                self.interleaved(&what, self.plan.curve_rounds, [&|dut| at_share(ndrs[&dut].rate, of_ndr)])?;
             for (dut, outcomes) in &trials {
                 let level = Loaded { of_ndr, latency: latency(outcomes), cores: cores(outcomes) };
                 loaded.entry(*dut).or_default().push(level);
@@ -187,8 +188,7 @@ impl Experiment<'_> {
         let slowest = ndrs.values().map(|ndr| ndr.rate).filter(|rate| *rate > 0).min();
         let rate = slowest.map_or(self.plan.low_rate, |slowest| self.plan.low_rate.min(slowest / 2)).max(1);
         let what = format!("latency at {rate} frames/s");
-        let load = |_| Some(Offered::PerSecond(rate));
-        let [trials] = self.interleaved(&what, self.plan.rounds, [&load])?;
+        let [trials] = self.interleaved(&what, self.plan.rounds, [&|_| Some(Offered::PerSecond(rate))])?;
         let peer = trials.get(&Dut::L2fwd);
         Ok(each(&trials, |outcomes| Low {
             latency: latency(outcomes),

@@ -2,7 +2,7 @@
 
 use super::conditions::Conditions;
 use super::report::BenchReport;
-use super::results::{DutFigures, LatencyQuantiles, Loaded, Results};
+use super::results::{DutFigures, LatencyQuantiles, Results};
 use super::tables::heading;
 use super::trial::{Dut, Traffic, TrafficKind};
 use crate::lab::LabError;
@@ -179,9 +179,8 @@ fn curves(area: &Area<'_>, results: &Results) -> Drawn {
 fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
     let panels: [(&str, Percentile); 3] =
         [("median", |l| l.p50), ("99th percentile", |l| l.p99), ("99.9th percentile", |l| l.p999)];
-    let levels = || results.duts.iter().flat_map(|figures| &figures.loaded);
-    let all = levels().flat_map(|level| panels.map(|(_, of)| of(&level.latency) as f64 / 1e3));
-    let times = range(all);
+    let levels = results.duts.iter().flat_map(|figures| &figures.loaded);
+    let times = range(levels.flat_map(|level| panels.map(|(_, of)| of(&level.latency) as f64 / 1e3)));
     let head = Head {
         title: "Latency from generator to sink under load, where a rate without loss (NDR) was found",
         traffic: &results.traffic,
@@ -206,8 +205,10 @@ fn latencies(area: &Area<'_>, results: &Results) -> Drawn {
             .y_label_formatter(&|time| grouped(*time));
         styled(&mut mesh).x_desc("load, % of own NDR").draw()?;
         for figures in &results.duts {
-            let point = |level: &Loaded| (level.of_ndr * 100.0, of(&level.latency) as f64 / 1e3);
-            line(&mut chart, figures.dut, figures.loaded.iter().map(point).collect())?;
+            let points = figures.loaded.iter();
+            let points =
+                points.map(|level| (level.of_ndr * 100.0, of(&level.latency) as f64 / 1e3)).collect();
+            line(&mut chart, figures.dut, points)?;
         }
     }
     Ok(())
@@ -250,11 +251,13 @@ impl Ranged for LogAxis {
 fn marks(range: &Range<f64>) -> Vec<f64> {
     let (first, last) = (range.start.log10().floor() as i32, range.end.log10().ceil() as i32);
     let decades = (first..=last).flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| (digit, decade)));
-    // Divided rather than multiplied by a fraction: 0.2 and not 0.20000000000000001.
-    let mark = |(digit, decade): (f64, i32)| {
-        if decade < 0 { digit / 10_f64.powi(-decade) } else { digit * 10_f64.powi(decade) }
-    };
-    decades.map(mark).filter(|mark| (range.start..=range.end).contains(mark)).collect()
+    let marks = decades.map(|(digit, decade)| mark(digit, decade));
+    marks.filter(|mark| (range.start..=range.end).contains(mark)).collect()
+}
+
+/// Returns `digit` · 10^`decade`. Divides rather than multiplies by a fraction: 0.2 and not 0.20000000000000001.
+fn mark(digit: f64, decade: i32) -> f64 {
+    if decade < 0 { digit / 10_f64.powi(-decade) } else { digit * 10_f64.powi(decade) }
 }
 
 /// Draws a line with its points.
@@ -298,8 +301,8 @@ impl Head<'_> {
 
 /// Name and colour of each DUT that is `drawn`, in order.
 fn legend(results: &Results, drawn: fn(&DutFigures) -> bool) -> Vec<(&'static str, RGBColor)> {
-    let entry = |figures: &DutFigures| (label(figures.dut), colour(figures.dut));
-    results.duts.iter().filter(|figures| drawn(figures)).map(entry).collect()
+    let drawn = results.duts.iter().filter(|figures| drawn(figures));
+    drawn.map(|figures| (label(figures.dut), colour(figures.dut))).collect()
 }
 
 /// Range of the positive `values` with a margin, for a logarithmic axis.
@@ -316,11 +319,14 @@ fn grouped(value: f64) -> String {
         return format!("{value}");
     }
     let digits = format!("{value:.0}");
-    let comma = |(place, digit): (usize, char)| {
-        let is_group = place > 0 && (digits.len() - place).is_multiple_of(3);
-        if is_group { format!(",{digit}") } else { digit.to_string() }
-    };
-    digits.chars().enumerate().map(comma).collect()
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 /// Common style of all plots.

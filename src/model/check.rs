@@ -107,11 +107,10 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
     }
     slow_start(service).or_else(|(what, remedy)| flaw(&format!("slow_start {what}"), &remedy))?;
     let Some(max) = service.scheduler.servers_max() else { return Ok(()) };
-    service.servers.get(max).map_or(Ok(()), |server| {
-        let what = format!("{} has room for {max} real servers", service.scheduler.name());
-        let both = [Subject::ServiceSettings(address), subject(service, server)];
-        flaw(&what, "have fewer").map_err(|fault| fault.about(both))
-    })
+    let Some(server) = service.servers.get(max) else { return Ok(()) };
+    let what = format!("{} has room for {max} real servers", service.scheduler.name());
+    let both = [Subject::ServiceSettings(address), subject(service, server)];
+    flaw(&what, "have fewer").map_err(|fault| fault.about(both))
 }
 
 fn persistent(persistence: Persistence) -> Result<(), (&'static str, &'static str)> {
@@ -129,7 +128,10 @@ fn persistent(persistence: Persistence) -> Result<(), (&'static str, &'static st
 
 fn slow_start(service: &VirtualService) -> Result<(), (String, String)> {
     match service.slow_start.map(Span::secs) {
-        Some(1..=SLOW_START_MAX) => service.scheduler.no_slow_start().map_or(Ok(()), Err),
+        Some(1..=SLOW_START_MAX) => match service.scheduler.no_slow_start() {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        },
         Some(seconds) => {
             Err((format!("is {seconds} s"), format!("give 1 to {SLOW_START_MAX}, or leave it out")))
         }

@@ -90,7 +90,10 @@ fn server(f: &mut Formatter<'_>, server: &RealServer) -> fmt::Result {
     if server.lower_threshold > 0 {
         writeln!(f, "lower_threshold = {}", server.lower_threshold)?;
     }
-    server.mac.map_or(Ok(()), |mac| writeln!(f, "mac = \"{mac}\""))
+    if let Some(mac) = server.mac {
+        writeln!(f, "mac = \"{mac}\"")?;
+    }
+    Ok(())
 }
 
 /// An interface's name may have quotes in it.

@@ -73,17 +73,19 @@ fn title(state: &ScreenState, width: usize) -> Line<'static> {
 }
 
 fn tabs(state: &ScreenState, width: usize) -> Line<'static> {
-    let tab = |view: ViewKind| {
-        let here = view == state.view;
-        let style = if here { Style::new().reversed() } else { Style::new() };
-        let text = if here { format!("[{}]", view.name()) } else { format!(" {} ", view.name()) };
-        Span::styled(text, style)
-    };
-    let mut line = Line::from_iter(ViewKind::ALL.map(tab));
+    let mut line = Line::from_iter(ViewKind::ALL.map(|view| tab(view, view == state.view)));
     let every = format!("every {} s", state.interval.as_secs_f64());
     let room = width.saturating_sub(line.width());
     line.push_span(aligned(&every, room, table::Side::Right));
     line
+}
+
+fn tab(view: ViewKind, is_selected: bool) -> Span<'static> {
+    if is_selected {
+        Span::styled(format!("[{}]", view.name()), Style::new().reversed())
+    } else {
+        Span::raw(format!(" {} ", view.name()))
+    }
 }
 
 /// Message while the director does not answer.
@@ -171,9 +173,8 @@ fn body(state: &ScreenState, width: usize, height: usize) -> Lines {
 }
 
 fn help() -> Lines {
-    let key = |(keys, meaning): &(&str, &str)| Line::raw(format!("  {keys:<10}{meaning}"));
     let mut lines = vec![Line::default()];
-    lines.extend(HELP.iter().map(key));
+    lines.extend(HELP.iter().map(|(keys, meaning)| Line::raw(format!("  {keys:<10}{meaning}"))));
     let notes = [
         "",
         "  Share: of the service's connections; │ is the server's share of its weight.",

@@ -270,7 +270,9 @@ impl ChangeRequest {
             }
             Self::DeleteServer { service, server } => Change::DeleteServer(*service, *server),
             Self::Drain { service, server, deadline } => {
-                deadline.map_or(Ok(()), |seconds| within("deadline", seconds))?;
+                if let Some(seconds) = deadline {
+                    within("deadline", *seconds)?;
+                }
                 let server = rules.server(*service, *server)?.clone();
                 Change::EditServer(*service, RealServer { weight: Weight(0), ..server })
             }
@@ -279,7 +281,9 @@ impl ChangeRequest {
                 Change::SetTimeouts([*tcp, *tcp_fin, *udp].map(Span::from_secs))
             }
             Self::Zero { service } => {
-                service.map_or(Ok(()), |service| rules.service(service).map(drop))?;
+                if let Some(service) = service {
+                    rules.service(*service)?;
+                }
                 return Ok(None);
             }
         }))
@@ -287,10 +291,10 @@ impl ChangeRequest {
 }
 
 fn within(what: &str, seconds: u32) -> Result<(), Diagnostic> {
-    let fault = || {
-        Diagnostic::invalid_rules(format!("a {what} of {seconds} s"), format!("give at most {SECONDS_MAX}"))
-    };
-    (seconds <= SECONDS_MAX).then_some(()).ok_or_else(fault)
+    if seconds <= SECONDS_MAX {
+        return Ok(());
+    }
+    Err(Diagnostic::invalid_rules(format!("a {what} of {seconds} s"), format!("give at most {SECONDS_MAX}")))
 }
 
 fn no_such_scheduler(name: &str) -> Diagnostic {

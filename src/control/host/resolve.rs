@@ -188,14 +188,16 @@ fn check_vip(
     interfaces: &[Interface],
     before: &[Ipv4Addr],
 ) -> Result<(), Diagnostic> {
-    let new = v4(service.address.ip()).filter(|vip| before.binary_search(vip).is_err());
-    let found =
-        new.and_then(|vip| Some((vip, interfaces.iter().find_map(|interface| interface.reserved(vip))?)));
-    found.map_or(Ok(()), |(vip, role)| {
-        Err(Diagnostic::system(format!("the VIP {vip} can be no host's"))
+    let Some(vip) = v4(service.address.ip()) else { return Ok(()) };
+    if before.binary_search(&vip).is_ok() {
+        return Ok(());
+    }
+    match interfaces.iter().find_map(|interface| interface.reserved(vip)) {
+        Some(role) => Err(Diagnostic::system(format!("the VIP {vip} can be no host's"))
             .cause(format!("it is {role}"))
-            .remedy("name another address of that network"))
-    })
+            .remedy("name another address of that network")),
+        None => Ok(()),
+    }
 }
 
 /// Returns every value, or every error.

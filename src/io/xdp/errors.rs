@@ -23,7 +23,10 @@ pub(super) fn check_unoccupied(interface: &Interface) -> Result<(), Diagnostic> 
 pub(super) fn check_not_master(interface: &Interface) -> Result<(), Diagnostic> {
     // A failed request says nothing about the interface.
     let link = rtnetlink::link(interface.index).ok().flatten();
-    link.and_then(|link| master(&link)).map_or(Ok(()), Err)
+    match link.and_then(|link| master(&link)) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// The error for a master device, if it is one.

@@ -18,7 +18,10 @@ pub(super) struct XdpSteering {
 impl Steering for XdpSteering {
     fn start(&mut self) -> Result<(), Diagnostic> {
         self.client.start()?;
-        self.server.as_mut().map_or(Ok(()), SteeredInterface::start)
+        match &mut self.server {
+            Some(server) => server.start(),
+            None => Ok(()),
+        }
     }
 
     fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
