@@ -100,7 +100,7 @@ fn every_answer_arrives_as_it_was_given() {
 #[test]
 fn answers_of_an_older_director_lack_newer_fields() {
     let text = r#"{"capacity":1,"services":[{"protocol":"tcp","address":"192.0.2.10:80","scheduler":"wlc",
-        "state":"serving","stats":{"connections":0,"in_packets":0,"out_packets":0,"in_bytes":0,"out_bytes":0},
+        "state":"claimed","stats":{"connections":0,"in_packets":0,"out_packets":0,"in_bytes":0,"out_bytes":0},
         "rates":{"connections":0,"in_packets":0,"out_packets":0,"in_bytes":0,"out_bytes":0},
         "servers":[{"address":"10.0.0.1:80","weight":1,"active":0,"inactive":0,"state":"reachable","mac":null,
         "stats":{"connections":0,"in_packets":0,"out_packets":0,"in_bytes":0,"out_bytes":0},

@@ -189,7 +189,7 @@ mod tests {
             connections: 7,
             capacity: 4096,
             interfaces: vec![Interface { name: "eth0".into(), mac: "02:00:00:00:00:01".into() }],
-            vips: vec![Vip { address: [192, 0, 2, 1].into(), state: "serving".into() }],
+            vips: vec![Vip { address: [192, 0, 2, 1].into(), state: "claimed".into() }],
             services: vec![service(80, 2, "2 available"), service(443, 0, "2 with weight 0")],
             drops: vec![DropCount { reason: "no_server".into(), frames: 9 }],
             file: FileStatus { unsaved: vec!["+ x".into()], ..FileStatus::default() },
@@ -207,7 +207,7 @@ directrix 1.2.3, pid 42, up 1 h 1 min, ready
 Backend      xdp: AF_XDP works on eth0
 Interfaces   eth0 02:00:00:00:00:01
 Load         7 of 4096 connections, 2 workers
-VIPs         192.0.2.1 serving
+VIPs         192.0.2.1 claimed
 Services     TCP 192.0.2.1:443  0 of 2 servers available (2 with weight 0)
              TCP 192.0.2.1:80  2 of 2 servers available
 Drops        no_server 9
@@ -224,7 +224,7 @@ Warnings     TCP 192.0.2.1:443 has none
         let services: Vec<_> =
             (1..3000).map(|port| service(port, 2, "")).chain([service(5000, 0, "x")]).collect();
         let vips =
-            (0..255).map(|n| Vip { address: [192, 0, 2, n].into(), state: "serving".into() }).collect();
+            (0..255).map(|n| Vip { address: [192, 0, 2, n].into(), state: "claimed".into() }).collect();
         let warnings = (0..99).map(|n| Warning::new("x", n.to_string())).collect();
         let unsaved = (0..99).map(|n| n.to_string()).collect();
         let drops = (0..30).map(|n| DropCount { reason: format!("r{n}"), frames: 1 }).collect();

@@ -33,7 +33,7 @@ pub struct Measurements {
 /// Counters of the director for the service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectorTable {
-    /// State of the VIP: "serving", or the reason against it.
+    /// State of the VIP, as in [`crate::control::api::Service::state`].
     pub state: String,
     /// The service's totals.
     pub service: Stats,

@@ -49,7 +49,7 @@ pub fn evaluate(run: &Measurements) -> Vec<RunFinding> {
     vec![
         affected(arp_answers(run)),
         affected(router_entry(run)),
-        serving(run),
+        vip_claimed(run),
         answered(run),
         affected(shares(run)),
         affected(conns(run)),
@@ -110,9 +110,9 @@ fn router_entry(run: &Measurements) -> RunFinding {
     finding("the router sends frames for the VIP to", good, names, "they do not reach the director")
 }
 
-fn serving(run: &Measurements) -> RunFinding {
+fn vip_claimed(run: &Measurements) -> RunFinding {
     let figures = format!("{VIP} {}", run.table.state);
-    finding("the director serves the VIP", run.table.state == "serving", figures, "see its log")
+    finding("the director serves the VIP", run.table.state == "claimed", figures, "see its log")
 }
 
 fn answered(run: &Measurements) -> RunFinding {
@@ -271,7 +271,7 @@ mod tests {
             ]),
             director_frames: (25_510, 25_505),
             table: DirectorTable {
-                state: "serving".into(),
+                state: "claimed".into(),
                 service: stats(5091, 25_495, 1_824_257),
                 servers: BTreeMap::from([
                     (LabHost::Rs1, stats(1703, 8534, 612_007)),

@@ -180,7 +180,7 @@ fn gauge(member: &ServiceLine<'_>, width: usize) -> String {
 
 fn state_style(state: &str) -> Style {
     match state {
-        "serving" | "reachable" => Style::new().fg(Color::Green),
+        "claimed" | "reachable" => Style::new().fg(Color::Green),
         "probing" | "resolving" | "draining" => Style::new().fg(Color::Yellow),
         _ => Style::new().fg(Color::Red),
     }

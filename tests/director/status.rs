@@ -31,7 +31,7 @@ fn a_healthy_director_is_one_screen_and_status_0() {
     for row in [
         "Backend      packet: set by configuration or command line\n",
         "Interfaces   eth0 ",
-        "VIPs         10.0.0.100 serving\n",
+        "VIPs         10.0.0.100 claimed\n",
         "Services     TCP 10.0.0.100:80  1 of 1 servers available\n",
         "File         matches the running configuration\n",
         "Last reload  none since the start\n",
@@ -97,7 +97,7 @@ fn user_signals_end_nothing_and_the_first_dumps_the_state() {
     for parts in [
         ["state dump: director", "ready=true backend=\"packet\""],
         ["state dump: interface", "interface=\"eth0\""],
-        ["state dump: VIP", "vip=10.0.0.100 state=\"serving\""],
+        ["state dump: VIP", "vip=10.0.0.100 state=\"claimed\""],
         ["state dump: service", "service=TCP 10.0.0.100:80 available=1 servers=1"],
         ["state dump: real server", "rip=10.0.0.2 weight=1 active=0 inactive=0 state=\"reachable\""],
     ] {

@@ -16,7 +16,7 @@ pub(crate) fn service(protocol: Protocol, at: &str, scheduler: &str, servers: Ve
         persistence: None,
         one_packet: false,
         slow_start: None,
-        state: "serving".to_owned(),
+        state: "claimed".to_owned(),
         available: servers.iter().filter(|server| server.weight > 0).count(),
         stats: Stats::default(),
         rates: Rates::default(),

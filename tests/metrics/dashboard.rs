@@ -156,7 +156,7 @@ fn the_numbers_are_those_of_the_frames() {
         let site = site();
         let _director = site.start_and_wait(&config(&format!("{METRICS}\nbackend = \"{backend}\"")), "");
         let before = site.metrics();
-        assert_eq!(before.sum("directrix_service_state", &[("state", "serving")]), 2.0);
+        assert_eq!(before.sum("directrix_service_state", &[("state", "claimed")]), 2.0);
         assert_eq!(before.sum("directrix_server_state", &[("state", "reachable")]), 3.0);
         assert_eq!(before.sum("directrix_worker_received_frames_total", &[]), 0.0);
         site.send(30);

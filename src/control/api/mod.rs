@@ -147,7 +147,7 @@ pub struct Service {
     /// Duration of a slow start in seconds; `None` without slow start.
     #[serde(default)]
     pub slow_start: Option<u32>,
-    /// "serving", "probing", or "standby: " and the station that has the VIP.
+    /// State of the VIP: "probing", "claimed", or "standby: " and the station that has it.
     pub state: String,
     /// Servers that take new connections: weight above 0, reachable, below their upper threshold.
     #[serde(default)]

@@ -69,7 +69,7 @@ impl Director {
 
     /// Calls the readiness callback once no VIP is being probed, no server resolved, and every carrier is up.
     ///
-    /// A director whose VIPs are all in conflict, as on standby, is ready, too.
+    /// A director with all VIPs on standby is ready, too.
     fn report_ready(&mut self) {
         let services = &self.registry.services;
         if self.is_ready() || !self.carriers.are_up() || !services.iter().all(is_settled) {

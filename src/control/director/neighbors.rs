@@ -50,7 +50,7 @@ impl Director {
         match *report {
             ArpReport::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
             ArpReport::Standby { vip, mac } => {
-                self.registry.set_vip(vip.into(), VipState::Conflict(mac));
+                self.registry.set_vip(vip.into(), VipState::Standby(mac));
                 self.drop_kept_vip(vip);
             }
             ArpReport::Held { vip, mac, .. } => {

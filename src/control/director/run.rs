@@ -47,7 +47,7 @@ pub struct RunOptions<'a> {
     pub read_config: ReadConfig,
     /// Backend of the command line, which overrides the file's.
     pub backend: Option<BackendChoice>,
-    /// Called once every VIP is claimed or in conflict, and every real server is reachable or unreachable.
+    /// Called once every VIP is claimed or on standby, and every real server is reachable or unreachable.
     pub on_ready: Box<dyn FnMut()>,
 }
 

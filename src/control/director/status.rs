@@ -132,10 +132,10 @@ impl Director {
         warnings
     }
 
-    /// Returns a warning if a real server has the VIP. A conflict with another director is what a standby is for.
+    /// Returns a warning if a real server has the VIP. Standby for another director is intended.
     fn vip_warning(&self, vip: IpAddr) -> Option<Warning> {
         let state = self.registry.vip(vip)?;
-        let VipState::Conflict(mac) = state else { return None };
+        let VipState::Standby(mac) = state else { return None };
         let mut servers = self.registry.services.iter().flat_map(|service| &service.servers);
         let is_server = servers.any(|server| server.reachability.mac() == Some(mac));
         let text = format!("a real server has the VIP {vip}: {}", status::vip_state(state));

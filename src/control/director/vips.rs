@@ -31,7 +31,7 @@ impl Director {
         }
     }
 
-    /// Releases `vip` if it is kept: in a conflict without a service there is nothing to defend.
+    /// Releases `vip` if it is kept: without a service it is neither defended nor monitored.
     pub(super) fn drop_kept_vip(&mut self, vip: Ipv4Addr) {
         if self.kept_vips.remove(&vip).is_some() {
             self.release_vip(vip);

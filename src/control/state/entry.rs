@@ -33,15 +33,15 @@ pub struct ServiceEntry {
     pub(in crate::control) pool: Pool,
 }
 
-/// The state of a VIP.
+/// State of a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VipState {
-    /// ARP probes ask whether another station has it.
+    /// ARP probes for it are being sent (RFC 5227 §2.1.1).
     Probing,
-    /// The director answers for it and announces it.
+    /// This director answers ARP for it and announces it.
     Claimed,
-    /// The station of this MAC address has it; the director claims it when that station no longer answers.
-    Conflict(MacAddr),
+    /// The station with this MAC address answers ARP for it. It is claimed when that station no longer answers.
+    Standby(MacAddr),
 }
 
 /// A real server of a service in the registry.

@@ -443,7 +443,7 @@ mod tests {
         let mut registry = registry();
         assert_eq!(registry.served(), []);
         registry.set_vip("192.0.2.1".parse().unwrap(), VipState::Claimed);
-        registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Conflict(MAC));
+        registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Standby(MAC));
         let served: Vec<_> = registry.served().iter().map(ToString::to_string).collect();
         assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
     }

@@ -149,8 +149,8 @@ fn persistence(of: Persistence) -> api::Persistence {
 pub(in crate::control) fn vip_state(vip: VipState) -> String {
     match vip {
         VipState::Probing => "probing".into(),
-        VipState::Claimed => "serving".into(),
-        VipState::Conflict(mac) => format!("standby: {mac} answers ARP for it"),
+        VipState::Claimed => "claimed".into(),
+        VipState::Standby(mac) => format!("standby: {mac} answers ARP for it"),
     }
 }
 

@@ -25,7 +25,7 @@ pub(in super::super) fn server(address: &str, weight: u16, active: u32) -> api::
 
 pub(in super::super) fn service(address: &str, servers: Vec<api::Server>) -> api::Service {
     let service = json!({
-        "protocol": "tcp", "address": address, "scheduler": "wlc", "state": "serving",
+        "protocol": "tcp", "address": address, "scheduler": "wlc", "state": "claimed",
         "stats": counts(2000, 10_000, 800_000), "rates": counts(20, 100, 8000), "servers": [],
     });
     api::Service { servers, ..from_value(service).unwrap() }

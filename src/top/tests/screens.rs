@@ -46,10 +46,10 @@ directrix top  /run/directrix/control.sock  up 3 h 12 min  5000 of 1.05M entries
 [Services] Workers  Drops                                              every 1 s
 40 conn/s  200 pkt/s  16000 byte/s  50 drop/s  p50 900ns  p99 3.00µs
  Service, server▲  Weight Share     Active Inact Conn/s Pkt/s Byte/s State
->TCP 192.0.2.10:80 wlc                 120     0     20   100   8000 serving
+>TCP 192.0.2.10:80 wlc                 120     0     20   100   8000 claimed
   10.0.0.1:80           1 ██│█▌         60     0     10    50   4000 reachable
   10.0.0.2:80           3 ████▌ │       60     0     10    50   4000 reachable
- TCP 192.0.2.10:443 wlc              12345     0     20   100   8000 serving
+ TCP 192.0.2.10:443 wlc              12345     0     20   100   8000 claimed
   10.0.0.1:443          1 ████│████  12345     0     10    50   4000 reachable
   10.0.0.2:443          1     │          0     0     10    50   4000 unreachable
 

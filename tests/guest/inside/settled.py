@@ -14,5 +14,5 @@ director = Director("localhost")
 director.request("GET", "/v1/services")
 services = json.load(director.getresponse())["services"]
 servers = [server for service in services for server in service["servers"]]
-assert all(service["state"] == "serving" for service in services)
+assert all(service["state"] == "claimed" for service in services)
 assert all(server["state"] == "reachable" for server in servers)
