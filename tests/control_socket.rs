@@ -338,7 +338,7 @@ fn answers_that_are_none_are_reported() {
             concat!(
                 "is an older directrix, or none, this is directrix/",
                 env!("CARGO_PKG_VERSION"),
-                ", and it does not know /v1/services; use the binary"
+                ", and it has no /v1/services; use the binary"
             ),
         ),
         ("HTTP/1.1 500 No\r\ncontent-length: 5\r\n\r\nouch!", "refused: ouch!"),
@@ -357,7 +357,7 @@ fn answers_that_are_none_are_reported() {
                 env!("CARGO_PKG_VERSION"),
                 "\r\ncontent-length: 0\r\n\r\n"
             ),
-            "cannot be used: it does not know /v1/services; see its log",
+            "cannot be used: it has no /v1/services; see its log",
         ),
         ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"capacity\":", "cannot be used: "),
         ("SSH-2.0-OpenSSH_9.2\r\n", "cannot be used: "),

@@ -19,7 +19,7 @@ pub enum Query {
     Services(oneshot::Sender<api::Services>),
     /// Lists every connection, in chunks of any size; dropping the sender ends the list.
     ///
-    /// A send waits while the client is slow, and fails once it is gone.
+    /// A send waits while the client is slow, and fails once it has disconnected.
     Connections(mpsc::Sender<Vec<api::Connection>>),
     /// Lists every drop reason.
     Drops(oneshot::Sender<Vec<api::Drops>>),

@@ -118,7 +118,7 @@ impl Converter<'_> {
             }
             ServiceIdentity::Address(Transport::Sctp, _) => {
                 return refuse(
-                    format!("{vip}: directrix does not know SCTP"),
+                    format!("{vip}: directrix does not support SCTP"),
                     "leave it in IPVS, on another VIP",
                 );
             }
@@ -348,7 +348,7 @@ impl Converter<'_> {
             "put the VIP on its lo (directrix realserver setup --vip {}){port}, and let its replies not go by way of the director",
             vip.ip()
         );
-        let what = format!("{address} was reached {method}, and directrix knows direct routing only");
+        let what = format!("{address} was reached {method}, and directrix supports direct routing only");
         if self.direct {
             self.notices.note(location, what, format!("{setup}, before directrix starts"));
             return None;

@@ -39,7 +39,7 @@ drop_reasons! {
     TooLongToReceive = "too_long_to_receive",
     /// Lost in the kernel: the XDP program redirected it, and the kernel refused it to the worker's socket.
     NotDelivered = "not_delivered",
-    /// The frame ends before its headers say it should.
+    /// The frame is shorter than the lengths in its headers.
     Truncated = "truncated",
     /// The interface's driver cut the frame at the end of a receive buffer: use backend = "packet".
     CutByDriver = "cut_by_driver",

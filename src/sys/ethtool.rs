@@ -21,7 +21,7 @@ pub(crate) struct Channels {
 /// Queue counts of the interface `name` (ETHTOOL_GCHANNELS); `None` if the driver does not report them.
 pub(crate) fn channels(name: &str) -> Option<Channels> {
     let mut request = ChannelsRequest { command: ETHTOOL_GCHANNELS, ..ChannelsRequest::default() };
-    ask(name, &mut request).ok()?;
+    ioctl(name, &mut request).ok()?;
     let ChannelsRequest { receive, transmit, combined, .. } = request;
     Some(Channels { receive: receive + combined, transmit: transmit + combined })
 }
@@ -29,7 +29,7 @@ pub(crate) fn channels(name: &str) -> Option<Channels> {
 /// Driver name of the interface `name` (ETHTOOL_GDRVINFO).
 pub(crate) fn driver(name: &str) -> Option<String> {
     let mut request = DriverRequest { command: ETHTOOL_GDRVINFO, ..DriverRequest::default() };
-    ask(name, &mut request).ok()?;
+    ioctl(name, &mut request).ok()?;
     let end = request.driver.iter().position(|byte| *byte == 0)?;
     Some(String::from_utf8_lossy(&request.driver[..end]).into_owned())
 }
@@ -47,7 +47,7 @@ pub(crate) fn transmit_checksums(name: &str) -> Option<bool> {
 /// A boolean setting; `None` if the driver does not report it.
 fn flag(name: &str, command: u32) -> Option<bool> {
     let mut value = ValueRequest { command, value: 0 };
-    ask(name, &mut value).ok()?;
+    ioctl(name, &mut value).ok()?;
     Some(value.value != 0)
 }
 
@@ -61,15 +61,15 @@ impl GroOff {
         if flag(name, ETHTOOL_GGRO) == Some(false) {
             return Ok(None);
         }
-        ask(name, &mut ValueRequest { command: ETHTOOL_SGRO, value: 0 })?;
+        ioctl(name, &mut ValueRequest { command: ETHTOOL_SGRO, value: 0 })?;
         Ok(Some(Self(name.to_owned())))
     }
 }
 
 impl Drop for GroOff {
     fn drop(&mut self) {
-        // If the interface is gone, so is the setting.
-        let _ = ask(&self.0, &mut ValueRequest { command: ETHTOOL_SGRO, value: 1 });
+        // The setting of a removed interface needs no restoring.
+        let _ = ioctl(&self.0, &mut ValueRequest { command: ETHTOOL_SGRO, value: 1 });
     }
 }
 
@@ -124,7 +124,7 @@ struct ChannelsRequest {
 // SAFETY: nine u32, as in linux/ethtool.h for ETHTOOL_GCHANNELS.
 unsafe impl Request for ChannelsRequest {}
 
-fn ask(name: &str, request: &mut impl Request) -> io::Result<()> {
+fn ioctl(name: &str, request: &mut impl Request) -> io::Result<()> {
     // Any socket will do; this one needs no address, not even that of a loopback that is up.
     let socket = UnixDatagram::unbound()?;
     // SAFETY: an all-zero ifreq is a valid one: an empty name and null pointers.

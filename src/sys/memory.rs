@@ -26,7 +26,7 @@ pub(crate) fn filled<T: Copy>(value: T, count: usize) -> Box<[T]> {
     memory.into_boxed_slice()
 }
 
-/// Asks the kernel for transparent huge pages before the first access (madvise(2), MADV_HUGEPAGE).
+/// Advises the kernel to back memory with transparent huge pages, before the first access (madvise(2), MADV_HUGEPAGE).
 /// A refusal is ignored: small pages do.
 fn advise_huge_pages<T>(memory: &mut [T]) {
     #[cfg(target_os = "linux")]

@@ -47,7 +47,7 @@ impl PeerCredentials {
 fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups = vec![0; GROUPS];
     loop {
-        let (outcome, count) = ask(socket, &mut groups);
+        let (outcome, count) = peer_groups(socket, &mut groups);
         match outcome {
             Ok(()) => {
                 groups.truncate(count);
@@ -62,12 +62,12 @@ fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
-/// SO_PEERGROUPS (`sk_getsockopt` in net/core/sock.c). With ERANGE, too, the kernel reports the number of
+/// Reads SO_PEERGROUPS (`sk_getsockopt` in net/core/sock.c, since Linux 4.13). With ERANGE, too, the kernel reports the number of
 /// groups.
-fn ask(socket: BorrowedFd<'_>, groups: &mut [u32]) -> (io::Result<()>, usize) {
+fn peer_groups(socket: BorrowedFd<'_>, groups: &mut [u32]) -> (io::Result<()>, usize) {
     const GROUP: usize = size_of::<libc::gid_t>();
     let mut length = size_of_val(groups) as libc::socklen_t; // 4 bytes for each of 65,536 at most
-    // SAFETY: `groups` is writable for `length` bytes, which is what the kernel is told and keeps to; gid_t is
+    // SAFETY: `groups` is writable for `length` bytes, the length that the kernel receives and keeps to; gid_t is
     // u32, of which every value is valid. `length` is a socklen_t of this frame, and the descriptor is borrowed
     // for the call.
     let returned = unsafe {
@@ -100,7 +100,7 @@ mod tests {
 
     /// Gives the calling thread alone these groups: without glibc, which has every thread follow.
     fn become_member(group: u32, groups: &[u32]) {
-        // SAFETY: the list is readable for as many gid_t as its length says; the other call takes numbers only.
+        // SAFETY: the list is readable for as many gid_t as its length; the other call takes numbers only.
         let returned = unsafe {
             [
                 libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()),

@@ -17,7 +17,7 @@ pub(crate) use route::{RouteInfo, route, route_entry};
 
 use super::uapi::{IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID};
 use crate::wire::MacAddr;
-use message::{Attributes, ask, attribute, dump, get, u16_at, u32_at};
+use message::{Attributes, attribute, dump, get, request, u16_at, u32_at};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -100,13 +100,13 @@ fn link_of(payload: &[u8]) -> Option<LinkInfo> {
         ..LinkInfo::default()
     };
     for (kind, value) in Attributes(attributes) {
-        link.learn(kind, value);
+        link.set_attribute(kind, value);
     }
     Some(link)
 }
 
 impl LinkInfo {
-    fn learn(&mut self, kind: u16, value: &[u8]) {
+    fn set_attribute(&mut self, kind: u16, value: &[u8]) {
         let number = u32_at(value, 0).unwrap_or_default();
         match kind {
             libc::IFLA_ADDRESS => self.mac = value.try_into().ok().map(MacAddr),
@@ -142,7 +142,7 @@ pub(crate) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut body = vec![0; RTGEN_HEADER];
     attribute(&mut body, NETNSA_FD, &netns.as_raw_fd().to_ne_bytes());
     let mut id = None;
-    ask(libc::RTM_GETNSID, libc::NLM_F_ACK, &body, |answer| {
+    request(libc::RTM_GETNSID, libc::NLM_F_ACK, &body, |answer| {
         let (_, attributes) = answer.split_at_checked(RTGEN_HEADER).unwrap_or_default();
         let (_, value) = Attributes(attributes).find(|(kind, _)| *kind == NETNSA_NSID)?;
         id = u32_at(value, 0).map(u32::cast_signed).filter(|id| *id >= 0);
@@ -164,13 +164,13 @@ pub(crate) fn xdp_rejection(index: u32, program: BorrowedFd<'_>, flags: u32) -> 
         let mut body = vec![0; LINK_HEADER];
         body[4..8].copy_from_slice(&index.to_ne_bytes());
         attribute(&mut body, libc::IFLA_XDP | libc::NLA_F_NESTED as u16, &xdp); // 0x8000
-        ask(libc::RTM_SETLINK, libc::NLM_F_ACK, &body, |_| None)
+        request(libc::RTM_SETLINK, libc::NLM_F_ACK, &body, |_| None)
     };
     let refused = attach(program.as_raw_fd()).err();
     if refused.is_none() {
         let _ = attach(-1); // an error leaves nothing else to try
     }
-    refused?.words
+    refused?.text
 }
 
 fn address_of(payload: &[u8]) -> Option<(u32, (Ipv4Addr, u8))> {

@@ -34,7 +34,7 @@ pub struct ArpPacket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Operation {
-    /// Asks for the MAC address of the target.
+    /// Request for the MAC address of the target.
     Request = 1,
     /// Gives the sender's MAC address.
     Reply = 2,

@@ -50,7 +50,7 @@ fn field(ip: &Ipv4<'_>) -> Option<u16> {
 /// Sum of the pseudo-header in native byte order: a one's-complement sum is right in any order.
 fn pseudo_header(ip: &Ipv4<'_>) -> u64 {
     let address = |address: std::net::Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
-    let len = ip.payload().len() as u16; // at most what the 16-bit total length says
+    let len = ip.payload().len() as u16; // at most the 16-bit total length
     let others = [u16::from(ip.protocol()), len].map(|word| u64::from(word.to_be()));
     address(ip.source()) + address(ip.destination()) + others[0] + others[1]
 }

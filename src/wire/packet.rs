@@ -62,7 +62,7 @@ pub struct V4Packet {
 /// Reason why a frame cannot be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// The frame ends before its headers say it should.
+    /// The frame is shorter than the lengths in its headers.
     Truncated,
     /// Header fields contradict each other.
     Header,

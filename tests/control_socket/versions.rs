@@ -9,8 +9,8 @@ use directrix::control::client::Blocking;
 type Case = (&'static str, i32, &'static str, &'static str, &'static str);
 
 const CASES: &[Case] = &[
-    ("drops", 1, "404 Not Found", r#"{"error":"there is no /v1/drops"}"#, "it does not know /v1/drops"),
-    ("ipvsadm -Ln", 255, "404 Not Found", "", "it does not know /v1/services"),
+    ("drops", 1, "404 Not Found", r#"{"error":"there is no /v1/drops"}"#, "it has no /v1/drops"),
+    ("ipvsadm -Ln", 255, "404 Not Found", "", "it has no /v1/services"),
     ("workers", 1, "200 OK", "{}", "its answer is not understood: invalid type: map, expected a sequence"),
     ("ipvsadm -Ln", 255, "200 OK", r#"{"size":1}"#, "its answer is not understood: missing field `capacity`"),
     (
@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
         1,
         "404 Not Found",
         r#"{"error":"there is no /v1/plan"}"#,
-        "it does not know /v1/plan",
+        "it has no /v1/plan",
     ),
 ];
 
@@ -64,7 +64,7 @@ fn a_director_of_another_version_is_told_in_one_line() {
         let start = if words.starts_with("ipvsadm") { "" } else { "directrix: " };
         let (socket, ours) = (socket.display(), api::SERVER);
         let start = format!("{start}the director at {socket} is directrix/9.8.7, this is {ours}, and {what}");
-        let remedy = "; use the binary that it was started from, or start it anew if it has been upgraded\n";
+        let remedy = "; use the binary that it was started from, or restart it if it has been upgraded\n";
         assert!(said.starts_with(&start), "{words}: {said}\nand not: {start}");
         assert!(said.ends_with(remedy) && said.lines().count() == 1, "{words}: {said}");
         assert_eq!(status, *ended, "{words}");

@@ -97,7 +97,10 @@ fn others_read_and_change_nothing(backend: &str) {
     let text = config(backend).with("control_others = \"nothing\"").text(&deployment);
     director.write_config(&text);
     let (status, _, stderr) = director.cli_as(ROOT, "reload");
-    assert!(status == Some(1) && stderr.contains("control_others: restart required"), "{stderr}");
+    assert!(
+        status == Some(1) && stderr.contains("control_others: restart required; nothing has been changed"),
+        "{stderr}"
+    );
     let (status, plan, _) = director.cli_as(ROOT, &format!("plan {}", director.config().display()));
     assert_eq!((status, plan.as_str()), (Some(1), "! control_others: restart required\n"));
 }

@@ -338,10 +338,12 @@ fn sighup_reloads_and_an_invalid_file_changes_nothing() {
     reload(&text.replace("weight = 1", "weight = one"));
     wait_until("a syntax error", PATIENCE, || director.logged("the configuration stays as it was") == 1);
     reload(&text.replace("[director]\n", "[director]\nwait = \"busy\"\n"));
-    wait_until("a key that needs a restart", PATIENCE, || director.logged("wait: restart required") == 1);
+    wait_until("a key that needs a restart", PATIENCE, || {
+        director.logged("wait: restart required; nothing has been changed") == 1
+    });
     reload(&text.replace("192.168.195.150:80", "192.168.195.255:80"));
     wait_until("an error of the host", PATIENCE, || {
-        director.logged("the VIP 192.168.195.255 can be no host's") == 1
+        director.logged("the VIP 192.168.195.255 cannot be a host address") == 1
     });
     assert_eq!(director.cli("save"), before);
     director.write_config(&text);

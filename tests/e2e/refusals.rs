@@ -45,7 +45,8 @@ fn interfaces_and_addresses_are_checked(backend: &str) {
     assert_refused(&deployment, &far, 1, &["10.1.2.3", "not on-link", "192.168.195.149/24"]);
     let broadcast = good.replace("address = \"192.168.195.150:80\"", "address = \"192.168.195.255:80\"");
     let line = 1 + broadcast.lines().position(|line| line.contains(".255:80")).unwrap();
-    let place = format!("config.toml:{line}: the VIP 192.168.195.255 can be no host's: it is the broadcast");
+    let place =
+        format!("config.toml:{line}: the VIP 192.168.195.255 cannot be a host address: it is the broadcast");
     assert_refused(&deployment, &broadcast, 1, &[&place, "192.168.195.0/24 on eth0; name another address"]);
     assert_refused(
         &deployment,

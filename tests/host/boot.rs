@@ -114,7 +114,7 @@ fn errors_that_waiting_cannot_resolve_end_with_status_1() {
     let with = |line: &str| format!("{line}\n{CONFIG}");
     for (config, words) in [
         (far, "director.toml:9: real server 10.9.9.9 is not on-link"),
-        (broadcast, "director.toml:7: the VIP 10.0.0.255 can be no host's"),
+        (broadcast, "director.toml:7: the VIP 10.0.0.255 cannot be a host address"),
         (with("user = \"no-such-user\""), "there is no such user on this host"),
         (with("control_group = \"no-such-group\""), "this host has no such group"),
         (with("server_interface = \"lo\""), "it is not Ethernet"),

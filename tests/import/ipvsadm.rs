@@ -120,7 +120,7 @@ fn unsupported_rules_are_reported_by_line() {
         ),
         (
             "-A --sctp-service 192.0.2.2:80",
-            "3: not carried over: SCTP 192.0.2.2:80: directrix does not know SCTP",
+            "3: not carried over: SCTP 192.0.2.2:80: directrix does not support SCTP",
         ),
         (
             "-A -f 7",

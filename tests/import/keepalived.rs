@@ -108,7 +108,7 @@ fn typical_file_has_notices_by_line() {
     let messages: Vec<_> = messages.filter(|line| !is_for_now(line)).collect();
     let expected = [
         "4: note: notification_email belongs to e-mail and SNMP, which directrix does not have",
-        "9: not carried over: lvs_sync_daemon starts a sync daemon, which directrix does not have: another director does not know these connections",
+        "9: not carried over: lvs_sync_daemon starts a sync daemon, which directrix does not have: another director has no entries for these connections",
         "13: note: vrrp_script chk_director belongs to VRRP, which directrix does not have",
         "18: not carried over: vrrp_instance VI_9 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers ARP for it",
         "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers ARP for it",
@@ -119,7 +119,7 @@ fn typical_file_has_notices_by_line() {
         "47: not carried over: notify_down is a script that nothing runs any more",
         "53: note: inhibit_on_failure belongs to health checks, which directrix does not make",
         "54: not carried over: HTTP_GET is a health check, and directrix makes none: a server that is down still gets connections",
-        "72: not carried over: 10.0.0.4 was reached by masquerading (-m, NAT), and directrix knows direct routing only",
+        "72: not carried over: 10.0.0.4 was reached by masquerading (-m, NAT), and directrix supports direct routing only",
     ];
     assert_eq!(messages, expected.map(|line| format!("k.conf:{line}")));
 }

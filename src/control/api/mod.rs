@@ -38,7 +38,7 @@ pub mod path {
     pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].
     pub const TIMEOUTS: &str = "/v1/timeouts";
-    /// A page for Prometheus (see [`crate::control::metrics`]), where scrapers look for it.
+    /// Metrics for Prometheus (see [`crate::control::metrics`]), at the usual path.
     pub const METRICS: &str = "/metrics";
 }
 

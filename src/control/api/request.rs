@@ -329,15 +329,15 @@ impl ServiceSettings {
     }
 }
 
-fn persistence(asked: &Persistence) -> Result<model::Persistence, Diagnostic> {
-    within("persistence", asked.timeout)?;
-    if let Some(engine) = &asked.engine {
+fn persistence(requested: &Persistence) -> Result<model::Persistence, Diagnostic> {
+    within("persistence", requested.timeout)?;
+    if let Some(engine) = &requested.engine {
         return Err(Diagnostic::invalid_rules(
             format!("there is no persistence engine {engine:?}"),
             "leave it out",
         ));
     }
-    let prefix = match (asked.prefix, asked.netmask) {
+    let prefix = match (requested.prefix, requested.netmask) {
         (Some(_), Some(_)) => {
             return Err(Diagnostic::invalid_rules(
                 "persistence has both prefix and netmask",
@@ -347,7 +347,7 @@ fn persistence(asked: &Persistence) -> Result<model::Persistence, Diagnostic> {
         (prefix, None) => prefix.unwrap_or(32),
         (None, Some(mask)) => length(mask)?,
     };
-    Ok(model::Persistence { timeout: Span::from_secs(asked.timeout), prefix })
+    Ok(model::Persistence { timeout: Span::from_secs(requested.timeout), prefix })
 }
 
 fn length(mask: Ipv4Addr) -> Result<u8, Diagnostic> {
@@ -434,8 +434,8 @@ mod tests {
 
     #[test]
     fn persistence_takes_a_prefix_or_a_netmask() {
-        let asked = |json: &str| persistence(&serde_json::from_str(json).unwrap());
-        let got = |json: &str| asked(json).map(|got| (got.timeout.secs(), got.prefix)).unwrap();
+        let parse = |json: &str| persistence(&serde_json::from_str(json).unwrap());
+        let got = |json: &str| parse(json).map(|got| (got.timeout.secs(), got.prefix)).unwrap();
         assert_eq!(got("{}"), (360, 32));
         assert_eq!(got(r#"{"prefix": 24}"#), (360, 24));
         assert_eq!(got(r#"{"timeout": 10, "netmask": "255.255.240.0"}"#), (10, 20));
@@ -445,10 +445,10 @@ mod tests {
             (r#"{"netmask": "255.0.255.0"}"#, "netmask 255.0.255.0 has gaps; write"),
             (r#"{"engine": "sip"}"#, "no persistence engine \"sip\"; leave it out"),
         ] {
-            let error = asked(json).unwrap_err().to_string();
+            let error = parse(json).unwrap_err().to_string();
             assert!(error.contains(message), "{json}: {error}");
         }
-        // An older director refuses fields that it does not know.
+        // An older director refuses unknown fields.
         let sent =
             serde_json::to_string(&Persistence { prefix: Some(32), ..Persistence::default() }).unwrap();
         assert_eq!(sent, r#"{"timeout":360,"prefix":32}"#);

@@ -19,7 +19,7 @@ const BURST: usize = 64;
 /// The neighbor machine with its sockets and its clock.
 pub struct ArpDriver {
     neighbors: Neighbors,
-    links: Vec<ArpInterface>,
+    interfaces: Vec<ArpInterface>,
     start: Instant,
     actions: Vec<ArpAction>,
 }
@@ -49,9 +49,9 @@ impl ArpDriver {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(neighbors: Neighbors, sockets: Vec<ArpSocket>, start: Instant) -> io::Result<Self> {
-        let link = |socket| AsyncArpSocket::new(socket).map(ArpInterface::new);
-        let links = sockets.into_iter().map(link).collect::<io::Result<_>>()?;
-        Ok(Self { neighbors, links, start, actions: Vec::new() })
+        let open = |socket| AsyncArpSocket::new(socket).map(ArpInterface::new);
+        let interfaces = sockets.into_iter().map(open).collect::<io::Result<_>>()?;
+        Ok(Self { neighbors, interfaces, start, actions: Vec::new() })
     }
 
     /// Runs until `events` is closed. Reports go to `report`, which must not block.
@@ -68,13 +68,13 @@ impl ArpDriver {
         loop {
             let pause = self.pause();
             tokio::select! {
-                ready = readable(&self.links) => {
+                ready = readable(&self.interfaces) => {
                     ready?;
                     self.receive();
                 }
                 () = tokio::time::sleep(pause) => {
                     self.handle(ArpEvent::Timer);
-                    self.links.iter_mut().for_each(|link| link.limiter.report_suppressed(Instant::now()));
+                    self.interfaces.iter_mut().for_each(|interface| interface.limiter.report_suppressed(Instant::now()));
                 }
                 event = events.recv() => match event {
                     Some(event) => self.handle(event),
@@ -105,17 +105,17 @@ impl ArpDriver {
     }
 
     fn receive(&mut self) {
-        for link in 0..self.links.len() {
+        for index in 0..self.interfaces.len() {
             for _ in 0..BURST {
-                match self.links[link].receive() {
+                match self.interfaces[index].receive() {
                     Ok(Some(packet)) => {
-                        self.handle(ArpEvent::Received { interface: InterfaceIndex(link as u8), packet })
+                        self.handle(ArpEvent::Received { interface: InterfaceIndex(index as u8), packet })
                     }
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        self.links[link].limiter.log(Direction::Receiving, Instant::now(), || {
-                            tracing::warn!(interface = link, %error, "receiving ARP failed");
+                        self.interfaces[index].limiter.log(Direction::Receiving, Instant::now(), || {
+                            tracing::warn!(interface = index, %error, "receiving ARP failed");
                         });
                         break;
                     }
@@ -128,8 +128,8 @@ impl ArpDriver {
         for action in self.actions.drain(..) {
             match action {
                 ArpAction::Send { interface, packet } => {
-                    if let Some(link) = self.links.get_mut(usize::from(interface.0)) {
-                        link.send(&packet);
+                    if let Some(interface) = self.interfaces.get_mut(usize::from(interface.0)) {
+                        interface.send(&packet);
                     }
                 }
                 ArpAction::Report(one) => report(one),
@@ -178,10 +178,10 @@ impl fmt::Display for Direction {
 }
 
 /// Waits until a socket is readable.
-async fn readable(links: &[ArpInterface]) -> io::Result<()> {
+async fn readable(interfaces: &[ArpInterface]) -> io::Result<()> {
     poll_fn(|context| {
-        for link in links {
-            if let Poll::Ready(ready) = link.socket.poll_readable(context) {
+        for interface in interfaces {
+            if let Poll::Ready(ready) = interface.socket.poll_readable(context) {
                 return Poll::Ready(ready);
             }
         }

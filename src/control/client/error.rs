@@ -46,8 +46,8 @@ pub enum ClientError {
     Permission(PathBuf),
     /// The director's version is incompatible with the client's.
     #[error(
-        "the director at {} is {theirs}, this is {}, and {what}; use the binary that it was started from, or start \
-         it anew if it has been upgraded", .socket.display(), api::SERVER
+        "the director at {} is {theirs}, this is {}, and {what}; use the binary that it was started from, or \
+         restart it if it has been upgraded", .socket.display(), api::SERVER
     )]
     Version {
         /// The director's socket.

@@ -278,7 +278,7 @@ impl Client {
         }
         let api::Problem { error, code, at } = self.problem(response).await;
         Err(match status {
-            StatusCode::NOT_FOUND => self.unlike(&theirs, format!("it does not know {path}")),
+            StatusCode::NOT_FOUND => self.unlike(&theirs, format!("it has no {path}")),
             StatusCode::FORBIDDEN => {
                 ClientError::Forbidden { socket, error, may_read: code.as_deref() == Some(api::READ_ONLY) }
             }
@@ -323,8 +323,8 @@ impl Client {
             Err(error) => error.to_string(), // dropped before the await below
         };
         Err(match UnixStream::connect(&self.socket).await {
-            Err(gone)
-                if matches!(gone.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            Err(absent)
+                if matches!(absent.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {
                 ClientError::Ended(self.socket.clone())
             }

@@ -47,6 +47,7 @@ impl Director {
 
     /// Applies the rules of a file that was read again. Returns a line for each difference.
     pub(super) fn reload(&mut self, config: &Config) -> Result<Vec<String>, String> {
+        self.check_restarts(config).map_err(|refusal| format!("{refusal}; nothing has been changed"))?;
         let rules = config.rules();
         let host = self.evaluate_file(config, &rules)?;
         let differences = self.registry.rules().differences(&rules);
@@ -67,12 +68,15 @@ impl Director {
 
     /// Evaluates a file: keys that need a restart, each error of the host with its line, then its rules.
     fn evaluate_file(&self, config: &Config, rules: &Rules) -> Result<ResolvedHost, String> {
-        let restarts = self.settings.restarts(&config.director);
-        if !restarts.is_empty() {
-            return Err(restart_needed(&restarts.join(", ")));
-        }
+        self.check_restarts(config)?;
         self.host.validate(config).map_err(|errors| errors.to_string())?;
         self.evaluate(rules).map_err(|invalid| invalid.to_string())
+    }
+
+    /// Refuses a file that differs in keys which need a restart.
+    fn check_restarts(&self, config: &Config) -> Result<(), String> {
+        let restarts = self.settings.restarts(&config.director);
+        if restarts.is_empty() { Ok(()) } else { Err(restart_needed(&restarts.join(", "))) }
     }
 
     /// Evaluates rules without applying them: consistency, this host's interfaces and routes, free ids. Plans, reloads,

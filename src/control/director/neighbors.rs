@@ -100,7 +100,7 @@ impl Director {
     fn log_sources(&mut self, before: &ResolvedHost) {
         for own in sources(&self.host).difference(&sources(before)) {
             self.limiter.log(*own, Instant::now(), || {
-                tracing::info!(%own, "real servers are asked from another address of this host");
+                tracing::info!(%own, "source address of ARP requests to real servers changed");
             });
         }
     }

@@ -36,7 +36,7 @@ pub(super) struct StartContext {
 /// SIGHUP reads the file again: the remedy if it names the wrong interface.
 ///
 /// # Errors
-/// An error of the host that waiting does not mend, or of the control socket at `path`.
+/// A permanent error of the host, or an error of the control socket at `path`.
 pub(super) async fn wait_for_host(
     mut config: Config,
     read_config: &ReadConfig,

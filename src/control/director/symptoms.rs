@@ -238,21 +238,21 @@ mod tests {
     use super::*;
 
     /// Count and second of each due check.
-    fn due<const N: usize>(symptom: Symptom, looks: [(u64, u64); N]) -> [Option<u64>; N] {
+    fn due<const N: usize>(symptom: Symptom, samples: [(u64, u64); N]) -> [Option<u64>; N] {
         let (mut watched, start) = (TrackedSymptom::new(symptom), Instant::now());
-        looks.map(|(count, second)| watched.due(count, start + Duration::from_secs(second)))
+        samples.map(|(count, second)| watched.due(count, start + Duration::from_secs(second)))
     }
 
     #[test]
     fn a_loop_is_an_event_at_once_and_then_once_a_minute() {
-        let looks = [(0, 0), (3, 2), (900, 4), (903, 61), (903, 62), (903, 200)];
-        assert_eq!(due(Symptom::Looped, looks), [None, Some(3), None, None, Some(900), None]);
+        let samples = [(0, 0), (3, 2), (900, 4), (903, 61), (903, 62), (903, 200)];
+        assert_eq!(due(Symptom::Looped, samples), [None, Some(3), None, None, Some(900), None]);
     }
 
     #[test]
     fn traceroute_is_no_event_and_a_circle_is() {
-        let looks = [(30, 0), (129, 0), (229, 0), (999, 0), (1999, 60)];
-        assert_eq!(due(Symptom::Exceeded, looks), [None, None, Some(100), None, Some(1000)]);
+        let samples = [(30, 0), (129, 0), (229, 0), (999, 0), (1999, 60)];
+        assert_eq!(due(Symptom::Exceeded, samples), [None, None, Some(100), None, Some(1000)]);
     }
 
     #[test]
@@ -262,9 +262,9 @@ mod tests {
 
     #[test]
     fn a_loss_is_an_event_at_once_and_then_every_ten_minutes() {
-        let looks = [(0, 0), (3, 2), (5, 4), (9, 603), (9, 5000)];
+        let samples = [(0, 0), (3, 2), (5, 4), (9, 603), (9, 5000)];
         let lost = Symptom::Lost(DropReason::CutByDriver);
-        assert_eq!(due(lost, looks), [None, Some(3), None, Some(6), None]);
+        assert_eq!(due(lost, samples), [None, Some(3), None, Some(6), None]);
     }
 
     #[test]
@@ -276,12 +276,12 @@ mod tests {
             let mut watched = symptoms.all.iter_mut();
             watched.find(unfinished).unwrap().due(count, at(second));
         }
-        let told = |second| symptoms.warnings("eth7", at(second)).collect::<Vec<_>>();
-        assert_eq!(told(102), told(699));
-        assert_eq!(told(699).len(), 1);
-        let text = &told(699)[0].text;
+        let warnings = |second| symptoms.warnings("eth7", at(second)).collect::<Vec<_>>();
+        assert_eq!(warnings(102), warnings(699));
+        assert_eq!(warnings(699).len(), 1);
+        let text = &warnings(699)[0].text;
         assert!(text.contains("on eth7") && text.contains("ethtool -K PEER tx off"), "{text}");
-        assert_eq!(told(700), [], "it may have been mended");
+        assert_eq!(warnings(700), [], "an old symptom may be repaired");
     }
 
     #[test]

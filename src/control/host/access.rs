@@ -3,7 +3,7 @@
 //! | client | rights |
 //! |---|---|
 //! | root, the director's own user, members of `control_group` | read and change |
-//! | all others | as `control_others` says |
+//! | all others | set by `control_others` |
 
 use crate::model::ControlOthers;
 use crate::sys::PeerCredentials;

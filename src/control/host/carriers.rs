@@ -64,7 +64,7 @@ impl Carriers {
     pub(in crate::control) fn log(&mut self, change: CarrierChange, interface: &str) {
         self.limiter.log(usize::from(change.interface.0), Instant::now(), || {
             if change.is_up {
-                tracing::info!(interface, "link up: probing, announcing and asking for real servers again");
+                tracing::info!(interface, "link up: probing for VIPs and resolving real servers again");
             } else {
                 tracing::warn!(
                     interface,

@@ -95,7 +95,7 @@ fn own_address(rip: IpAddr, interface: &Interface) -> Diagnostic {
 }
 
 fn reserved_address(rip: IpAddr, role: &str) -> Diagnostic {
-    Diagnostic::system(format!("real server {rip} can be no host"))
+    Diagnostic::system(format!("real server {rip} cannot be a host address"))
         .cause(format!("it is {role}"))
         .remedy("write the RIP of a host")
 }
@@ -168,7 +168,7 @@ pub(in crate::control) mod tests {
                 let refused =
                     NextHops::new(&web, &interfaces, &[]).find(&web[0].servers[0]).unwrap_err().to_string();
                 let wanted = format!(
-                    "real server 192.0.2.{last} can be no host: it is the {role} address of 192.0.2.0/24 on eth0"
+                    "real server 192.0.2.{last} cannot be a host address: it is the {role} address of 192.0.2.0/24 on eth0"
                 );
                 assert!(refused.contains(&wanted), "{refused}");
             }

@@ -193,7 +193,7 @@ fn check_vip(
         return Ok(());
     }
     match interfaces.iter().find_map(|interface| interface.reserved(vip)) {
-        Some(role) => Err(Diagnostic::system(format!("the VIP {vip} can be no host's"))
+        Some(role) => Err(Diagnostic::system(format!("the VIP {vip} cannot be a host address"))
             .cause(format!("it is {role}"))
             .remedy("name another address of that network")),
         None => Ok(()),
@@ -257,7 +257,7 @@ address = "203.0.113.13"
         let errors = validated_servers(&config).unwrap_err();
         assert_eq!(
             errors.0[0].fault(),
-            "the VIP 192.0.2.0 can be no host's: it is the network address of 192.0.2.0/24 on eth0"
+            "the VIP 192.0.2.0 cannot be a host address: it is the network address of 192.0.2.0/24 on eth0"
         );
         assert_eq!(lines(errors), [6, 10, 13, 20]);
         let before =

@@ -179,7 +179,7 @@ async fn reload(State(queries): Queries, Extension(requester): Extension<Request
         Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
         Err(late) if late.status() == StatusCode::GATEWAY_TIMEOUT => problem(
             late.status(),
-            "the configuration file is still being read; the log will say what comes of it",
+            "the configuration file is still being read; the log will have the outcome",
         ),
         Err(error) => error,
     }

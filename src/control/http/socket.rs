@@ -259,7 +259,7 @@ fn lock(directory: &Path, timeout: Duration) -> Result<Flock<File>, ControlSocke
 /// Removes a stale socket; fails if the path is in use.
 fn remove_stale(path: &Path) -> Result<(), ControlSocketError> {
     match fs::symlink_metadata(path) {
-        Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(failed("looking at", path, cause)),
         Ok(file) if !file.file_type().is_socket() => Err(ControlSocketError::NotSocket(path.to_owned())),
         Ok(_) if is_live(path)? => Err(ControlSocketError::Live(path.to_owned())),

@@ -173,13 +173,13 @@ impl RefusalLog {
     pub(in crate::control) fn log(
         &self,
         origin: &Origin,
-        asked: (&Method, &str),
+        request: (&Method, &str),
         status: StatusCode,
         reason: &str,
     ) {
         let Origin { via, program, .. } = origin;
         let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
-        let request = bounded(&format!("{} {}", asked.0, asked.1), WORDS_MAX);
+        let request = bounded(&format!("{} {}", request.0, request.1), WORDS_MAX);
         let (status, reason) = (status.as_u16(), bounded(reason, WORDS_MAX));
         self.throttled(uid.unwrap_or_default(), || {
             tracing::warn!(via, uid, user, pid, program, request, status, reason, "request refused");

@@ -62,7 +62,8 @@ impl<'a> Range<'a> {
             ExpositionFormat::OpenMetrics => ("application/openmetrics-text", "1.0.0"),
             ExpositionFormat::Prometheus => ("text/plain", "0.0.4"),
         };
-        self.media_type.eq_ignore_ascii_case(media_type) && self.version.is_none_or(|asked| asked == version)
+        self.media_type.eq_ignore_ascii_case(media_type)
+            && self.version.is_none_or(|accepted| accepted == version)
     }
 }
 

@@ -170,13 +170,13 @@ mod tests {
     const ONE: Availability = Availability { available: 1, ..NONE };
 
     /// Events of each check, a second apart.
-    fn told(looks: &[Availability]) -> Vec<Option<AvailabilityEvent>> {
+    fn events(samples: &[Availability]) -> Vec<Option<AvailabilityEvent>> {
         let (mut watch, start) = (AvailabilityWatch::default(), Instant::now());
-        let look = |(second, counts): (usize, &Availability)| {
+        let check = |(second, counts): (usize, &Availability)| {
             let now = start + Duration::from_secs(second as u64);
             watch.events(&[(service(80), *counts)], now).first().map(|(_, _, event)| *event)
         };
-        looks.iter().enumerate().map(look).collect()
+        samples.iter().enumerate().map(check).collect()
     }
 
     #[test]
@@ -188,19 +188,19 @@ mod tests {
             Availability { overloaded: 1, weightless: 1, ..NONE },
         ];
         for without in reasons {
-            let events = told(&[ONE, without, without, ONE, ONE, without]);
-            let (gone, back) = (Some(AvailabilityEvent::NoneLeft), Some(AvailabilityEvent::Back));
-            assert_eq!(events, [None, gone, None, back, None, gone], "{without}");
+            let found = events(&[ONE, without, without, ONE, ONE, without]);
+            let (lost, back) = (Some(AvailabilityEvent::NoneLeft), Some(AvailabilityEvent::Back));
+            assert_eq!(found, [None, lost, None, back, None, lost], "{without}");
         }
     }
 
     #[test]
     fn a_new_service_has_time_to_get_servers() {
         let resolving = Availability { resolving: 1, weightless: 1, ..NONE };
-        assert_eq!(told(&[NONE, NONE, ONE]), [None; 3]);
-        assert_eq!(told(&[NONE, NONE, NONE, NONE]), [None, None, Some(AvailabilityEvent::NoneLeft), None]);
-        assert_eq!(told(&[resolving; 9]), [None; 9], "ARP has not decided yet");
-        assert_eq!(told(&[ONE, resolving, ONE]), [None; 3]);
+        assert_eq!(events(&[NONE, NONE, ONE]), [None; 3]);
+        assert_eq!(events(&[NONE, NONE, NONE, NONE]), [None, None, Some(AvailabilityEvent::NoneLeft), None]);
+        assert_eq!(events(&[resolving; 9]), [None; 9], "ARP has not decided yet");
+        assert_eq!(events(&[ONE, resolving, ONE]), [None; 3]);
     }
 
     #[test]

@@ -247,7 +247,7 @@ impl Registry {
         if services_needed <= self.service_ids.free() && servers_needed <= self.server_ids.free() {
             return Ok(());
         }
-        let remedy = "wait until the connections of removed ones have expired, or start the director anew";
+        let remedy = "wait until the connections of removed ones have expired, or restart the director";
         Err(Diagnostic::invalid_rules("all ids for services and servers are taken", remedy))
     }
 
@@ -486,7 +486,11 @@ mod tests {
         all[2].servers.clear();
         registry.apply(&rules(&all), none);
         registry.release_ids(&loads, &templates);
-        assert_eq!(kept(&registry), [1, 0, 1], "another netmask begins anew, another timeout does not");
+        assert_eq!(
+            kept(&registry),
+            [1, 0, 1],
+            "a new netmask starts a new generation, a new timeout does not"
+        );
         loads.remove(ServerId(3), true);
         registry.release_ids(&loads, &templates);
         assert_eq!(kept(&registry), [1, 0, 0]);

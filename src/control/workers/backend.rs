@@ -85,7 +85,7 @@ fn start<P: Ports + 'static>(
     let workers = Workers::start(workers, settings).map_err(|error| {
         Diagnostic::system("starting the workers")
             .cause(error.to_string())
-            .remedy("raise the limit on threads (ulimit -u), or ask for fewer workers")
+            .remedy("raise the limit on threads (ulimit -u), or configure fewer workers")
     })?;
     Ok(RunningBackend { name, reason: String::new(), steering: SteeringSet::new(steering), workers })
 }

@@ -115,7 +115,7 @@ pub(super) const GLOBAL: KeywordTable = &[
     (
         &["lvs_sync_daemon", "lvs_sync_daemon_interface"],
         warn(
-            "starts a sync daemon, which directrix does not have: another director does not know these connections",
+            "starts a sync daemon, which directrix does not have: another director has no entries for these connections",
             NO_SYNC_DAEMON_REMEDY,
         ),
     ),

@@ -11,7 +11,7 @@ const ATTRIBUTE_HEADER: usize = 4;
 /// Sends a request with a single answer. Returns the answer's payload.
 pub(super) fn get(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
     let mut answer = None;
-    ask(kind, libc::NLM_F_ACK, body, |payload| {
+    request(kind, libc::NLM_F_ACK, body, |payload| {
         answer = Some(payload.to_vec());
         Some(())
     })?;
@@ -20,23 +20,23 @@ pub(super) fn get(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
 
 /// Sends a dump request and passes the payload of each answer to `each`.
 pub(super) fn dump(kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
-    let asked = ask(kind, libc::NLM_F_DUMP, body, |payload| {
+    let done = request(kind, libc::NLM_F_DUMP, body, |payload| {
         each(payload);
         Some(())
     });
-    Ok(asked?)
+    Ok(done?)
 }
 
 /// A failed or refused request.
 pub(super) struct Refused {
     error: io::Error,
     /// Text of the extended acknowledgement.
-    pub(super) words: Option<String>,
+    pub(super) text: Option<String>,
 }
 
 impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
-        Self { error, words: None }
+        Self { error, text: None }
     }
 }
 
@@ -48,7 +48,7 @@ impl From<Refused> for io::Error {
 
 /// Sends a request and passes the payload of each answer to `each`, up to NLMSG_DONE or the acknowledgement.
 /// `flags` is NLM_F_DUMP, or NLM_F_ACK for a request with one answer or none.
-pub(super) fn ask(
+pub(super) fn request(
     kind: u16,
     flags: libc::c_int,
     body: &[u8],
@@ -57,7 +57,7 @@ pub(super) fn ask(
     let socket = Socket::new(NETLINK_ROUTE)?;
     socket.set_ext_ack(true)?;
     socket.set_cap_ack(true)?;
-    socket.send_to(&request(kind, flags, body), &SocketAddr::new(0, 0), 0)?;
+    socket.send_to(&encode(kind, flags, body), &SocketAddr::new(0, 0), 0)?;
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         for message in Messages(&datagram) {
@@ -70,7 +70,7 @@ pub(super) fn ask(
     }
 }
 
-fn request(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
+fn encode(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
     let flags = (libc::NLM_F_REQUEST | flags) as u16; // 0x305 at most
     let len = (MESSAGE_HEADER + body.len()) as u32; // a few dozen
     let mut bytes = Vec::with_capacity(len as usize);
@@ -98,9 +98,9 @@ fn verdict(payload: &[u8]) -> Result<(), Refused> {
         return Ok(());
     }
     let attributes = payload.get(4 + MESSAGE_HEADER..).unwrap_or_default();
-    let words = Attributes(attributes).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG);
-    let words = words.map(|(_, text)| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
-    Err(Refused { error: io::Error::from_raw_os_error(-negative), words })
+    let text = Attributes(attributes).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG);
+    let text = text.map(|(_, bytes)| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned());
+    Err(Refused { error: io::Error::from_raw_os_error(-negative), text })
 }
 
 struct Message<'a> {
@@ -165,7 +165,7 @@ mod tests {
         attribute(&mut payload, NLMSGERR_ATTR_MSG, b"disable GRO_HW/CSUM first\0");
         let refused = verdict(&payload).unwrap_err();
         assert_eq!(refused.error.raw_os_error(), Some(libc::EOPNOTSUPP));
-        assert_eq!(refused.words.as_deref(), Some("disable GRO_HW/CSUM first"));
+        assert_eq!(refused.text.as_deref(), Some("disable GRO_HW/CSUM first"));
         assert!(verdict(&[0; 20]).is_ok(), "0 acknowledges");
     }
 }

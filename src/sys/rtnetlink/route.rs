@@ -23,16 +23,16 @@ pub(crate) struct RouteInfo {
 /// Without RTM_F_FIB_MATCH the kernel treats any address as on-link if no entry matches
 /// (`ip_route_output_key_hash_rcu` in net/ipv4/route.c).
 pub(crate) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<RouteInfo>> {
-    ask_route(to, through, libc::RTM_F_FIB_MATCH)
+    get_route(to, through, libc::RTM_F_FIB_MATCH)
 }
 
 /// Looks up the route to an address through one interface, with the source address that the kernel would
 /// choose.
 pub(crate) fn route(to: Ipv4Addr, through: u32) -> io::Result<Option<RouteInfo>> {
-    ask_route(to, through, 0)
+    get_route(to, through, 0)
 }
 
-fn ask_route(to: Ipv4Addr, through: u32, flags: u32) -> io::Result<Option<RouteInfo>> {
+fn get_route(to: Ipv4Addr, through: u32, flags: u32) -> io::Result<Option<RouteInfo>> {
     let mut request = vec![0; ROUTE_HEADER];
     request[0] = libc::AF_INET as u8; // 2
     request[1] = 32; // bits of the destination

@@ -188,7 +188,11 @@ fn other_changes_leave_a_slow_start_as_it_is() {
     assert_eq!(service.parts(START + 56), [None, None, Some(55), Some(5)]);
     service.change(START + 60, |service| service.servers.truncate(3));
     service.joins(START + 60, 13, 1);
-    assert_eq!(service.parts(START + 66), [None, None, Some(65), Some(5)], "added again, it starts anew");
+    assert_eq!(
+        service.parts(START + 66),
+        [None, None, Some(65), Some(5)],
+        "an added server starts at the beginning"
+    );
 }
 
 #[test]
