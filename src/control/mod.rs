@@ -1,9 +1,9 @@
 //! The control thread: everything but frames.
 //!
-//! Rooms, in the order of their imports:
+//! Modules, in the order of their imports:
 //!
 //! - `api`: the plain data of the control socket.
-//! - `host`: what this host has: interfaces, next hops, users, privileges, signals.
+//! - `host`: this host's interfaces, next hops, users, privileges, signals.
 //! - `log`: the rate limit and the audit of changes.
 //! - `state`: the registry of services and real servers.
 //! - `workers`: the worker threads, the backend, the listings.
@@ -11,7 +11,7 @@
 //! - `config_file`: the configuration file and reloads.
 //! - `metrics`: the page for Prometheus.
 //! - `query`, `http`, `client`: the control socket and its client.
-//! - `director`: the event loop and all that changes the state.
+//! - `director`: the event loop and all changes of the state.
 
 #![forbid(unsafe_code)]
 

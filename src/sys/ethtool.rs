@@ -1,4 +1,6 @@
-//! The ethtool ioctl (SIOCETHTOOL), in the calling thread's network namespace.
+//! The ethtool ioctl (SIOCETHTOOL of linux/sockios.h), in the calling thread's network namespace.
+//!
+//! Commands and structures are those of linux/ethtool.h.
 
 #![allow(unsafe_code)]
 
@@ -11,7 +13,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 
-/// Queues in use, by direction.
+/// Queues in use, by direction (`struct ethtool_channels`; combined queues count in both).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Channels {
     pub(crate) receive: u32,
@@ -34,12 +36,12 @@ pub(crate) fn driver(name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&request.driver[..end]).into_owned())
 }
 
-/// Receive checksum offload of the interface `name`.
+/// Receive checksum offload of the interface `name` (ETHTOOL_GRXCSUM).
 pub(crate) fn receive_checksums(name: &str) -> Option<bool> {
     flag(name, ETHTOOL_GRXCSUM)
 }
 
-/// Transmit checksum offload of the interface `name`.
+/// Transmit checksum offload of the interface `name` (ETHTOOL_GTXCSUM).
 pub(crate) fn transmit_checksums(name: &str) -> Option<bool> {
     flag(name, ETHTOOL_GTXCSUM)
 }
@@ -51,12 +53,12 @@ fn flag(name: &str, command: u32) -> Option<bool> {
     Some(value.value != 0)
 }
 
-/// GRO switched off on one interface; dropping it switches GRO on again.
+/// GRO switched off on one interface (ETHTOOL_SGRO); dropping it switches GRO on again.
 #[derive(Debug)]
 pub(crate) struct GroOff(String);
 
 impl GroOff {
-    /// Switches GRO off; `None` if it was off.
+    /// Switches GRO off; `None` if ETHTOOL_GGRO reports it off already.
     pub(crate) fn new(name: &str) -> io::Result<Option<Self>> {
         if flag(name, ETHTOOL_GGRO) == Some(false) {
             return Ok(None);
@@ -125,7 +127,7 @@ struct ChannelsRequest {
 unsafe impl Request for ChannelsRequest {}
 
 fn ioctl(name: &str, request: &mut impl Request) -> io::Result<()> {
-    // Any socket will do; this one needs no address, not even that of a loopback that is up.
+    // The ioctl acts on the device, not on the socket: any family will do.
     let socket = UnixDatagram::unbound()?;
     // SAFETY: an all-zero ifreq is a valid one: an empty name and null pointers.
     let mut ifreq: libc::ifreq = unsafe { mem::zeroed() };

@@ -1,13 +1,16 @@
-//! BPF_PROG_RUN with live frames: transmission by running an XDP program (only the throughput bench uses it).
+//! BPF_PROG_RUN with live frames (bpf(2), Linux 5.18): transmission by running an XDP program. Only the throughput
+//! bench uses it.
+//!
+//! Kernel documentation: Documentation/bpf/bpf_prog_run.rst.
 
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// `enum bpf_cmd` of linux/bpf.h: also called BPF_PROG_TEST_RUN.
+/// `enum bpf_cmd` of linux/bpf.h; its older name is BPF_PROG_TEST_RUN.
 const BPF_PROG_RUN: libc::c_long = 10;
-/// linux/bpf.h, since Linux 5.18: what the program returns is done to the frame.
+/// linux/bpf.h, since Linux 5.18: the program's verdict is carried out, instead of only returned.
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 
 /// Most frames sent in one burst: a driver's poll budget (NAPI_POLL_WEIGHT of include/linux/netdevice.h).
@@ -47,17 +50,18 @@ struct XdpMd {
     egress: u32,
 }
 
-/// Runs an XDP program on `count` copies of `frame` and carries out its verdicts.
+/// Runs an XDP program on `count` copies of `frame` and carries out its verdicts (BPF_F_TEST_XDP_LIVE_FRAMES of
+/// linux/bpf.h, since Linux 5.18).
 ///
 /// The frames count as received on queue 0 of the interface with index `interface` in the caller's network
-/// namespace. XDP_TX sends it out there: each `burst` of them together, at most
-/// [`BURST_MAX`], when the program has run on the last (`bpf_test_run_xdp_live` in net/bpf/test_run.c).
+/// namespace. XDP_TX sends them on that interface in bursts of `burst`, at most [`BURST_MAX`], once the program has run
+/// on each frame of the burst (`bpf_test_run_xdp_live` in net/bpf/test_run.c).
 ///
-/// A copy that was sent comes back to be used again, with whatever its receivers have written into it.
+/// Sent copies return to a page pool and are reused, with the changes that their receivers made.
 ///
 /// # Errors
-/// EINTR if a signal arrived: some of the frames have been sent then. Whatever else bpf(2)
-/// reports; EINVAL also if the interface has no XDP program.
+/// Errors of bpf(2). EINTR after a signal: some of the frames have been sent. EINVAL also if the interface has no
+/// XDP program.
 pub fn run_live(
     program: BorrowedFd<'_>,
     frame: &[u8],

@@ -77,7 +77,7 @@ impl PacketSocket {
         self.set_option(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &libc::sock_fprog { len, filter })
     }
 
-    /// Excludes frames that the host itself sends (PACKET_IGNORE_OUTGOING).
+    /// Excludes frames that the host itself sends (PACKET_IGNORE_OUTGOING, packet(7): since Linux 4.20).
     pub(crate) fn ignore_outgoing(&self) -> io::Result<()> {
         self.set_packet_option(libc::PACKET_IGNORE_OUTGOING, 1)
     }

@@ -62,8 +62,7 @@ fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
-/// Reads SO_PEERGROUPS (`sk_getsockopt` in net/core/sock.c, since Linux 4.13). With ERANGE, too, the kernel reports the number of
-/// groups.
+/// Reads SO_PEERGROUPS (`sk_getsockopt` in net/core/sock.c). Returns the number of groups, also with ERANGE.
 fn peer_groups(socket: BorrowedFd<'_>, groups: &mut [u32]) -> (io::Result<()>, usize) {
     const GROUP: usize = size_of::<libc::gid_t>();
     let mut length = size_of_val(groups) as libc::socklen_t; // 4 bytes for each of 65,536 at most

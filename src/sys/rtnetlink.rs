@@ -27,7 +27,7 @@ const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const RTGEN_HEADER: usize = 4;
 
-/// Attributes of one interface, from RTM_GETLINK.
+/// Attributes of one interface: RTM_NEWLINK, `struct ifinfomsg` and the IFLA_* attributes of linux/if_link.h.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkInfo {
     pub(crate) index: u32,
@@ -53,14 +53,14 @@ pub(crate) struct LinkInfo {
     pub(crate) link_netns: Option<i32>,
 }
 
-/// Lists all interfaces.
+/// Lists all interfaces (dump of RTM_GETLINK).
 pub(crate) fn links() -> io::Result<Vec<LinkInfo>> {
     let mut links = Vec::new();
     dump(libc::RTM_GETLINK, &[0; LINK_HEADER], |payload| links.extend(link_of(payload)))?;
     Ok(links)
 }
 
-/// Looks up an interface by index.
+/// Looks up an interface by index (RTM_GETLINK); `None` if there is none.
 pub(crate) fn link(index: u32) -> io::Result<Option<LinkInfo>> {
     let mut request = [0; LINK_HEADER];
     request[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -77,7 +77,7 @@ pub(crate) fn addresses(index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
     Ok(all.filter(|(of, _)| *of == index).map(|(_, found)| found).collect())
 }
 
-/// Lists all IPv4 addresses of the namespace: interface index, address, prefix length.
+/// Lists all IPv4 addresses of the namespace (dump of RTM_GETADDR): interface index, address, prefix length.
 pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     let mut addresses = Vec::new();
     let mut request = [0; ADDRESS_HEADER];
@@ -137,7 +137,7 @@ fn kind_of(info: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned())
 }
 
-/// Id of the network namespace `netns` in this one (RTM_GETNSID); `None` if it has none.
+/// Id of the network namespace `netns` in this one (RTM_GETNSID, linux/net_namespace.h); `None` if it has none.
 pub(crate) fn netns_id(netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut body = vec![0; RTGEN_HEADER];
     attribute(&mut body, NETNSA_FD, &netns.as_raw_fd().to_ne_bytes());
@@ -168,7 +168,7 @@ pub(crate) fn xdp_rejection(index: u32, program: BorrowedFd<'_>, flags: u32) -> 
     };
     let refused = attach(program.as_raw_fd()).err();
     if refused.is_none() {
-        let _ = attach(-1); // an error leaves nothing else to try
+        let _ = attach(-1); // a descriptor of -1 detaches; an error has no remedy here
     }
     refused?.text
 }

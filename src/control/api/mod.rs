@@ -123,7 +123,7 @@ pub struct Services {
 pub struct Interface {
     /// As in `ip link`.
     pub name: String,
-    /// Whether it has a carrier: without one, no frame comes or goes.
+    /// True with a carrier; without one, frames are neither received nor sent.
     pub up: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Drives the neighbor machine: frames, time and events in, frames and reports out.
+//! The ARP driver: connects the neighbor state machine to its sockets, the clock and the director.
 
 use crate::control::log::limit::LogLimiter;
 use crate::io::{ArpSocket, AsyncArpSocket};
@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Frames read from one socket before time, events and the other socket are served.
 const BURST: usize = 64;
 
-/// The neighbor machine with its sockets and its clock.
+/// The neighbor state machine with its sockets and its clock.
 pub struct ArpDriver {
     neighbors: Neighbors,
     interfaces: Vec<ArpInterface>,
@@ -40,11 +40,11 @@ enum Direction {
 }
 
 impl ArpDriver {
-    /// Takes a machine and its sockets, in the order of [`crate::neighbor::ArpSettings::own_macs`].
+    /// Creates the driver of a machine with its sockets, in the order of [`crate::neighbor::ArpSettings::own_macs`].
     /// `start` is the moment of [`Tick`] 0.
     ///
     /// # Errors
-    /// What epoll(7) reports about a socket.
+    /// Errors of epoll(7) for a socket.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
@@ -59,7 +59,7 @@ impl ArpDriver {
     /// ARP is silent on an interface without carrier, and continues when it is back.
     ///
     /// # Errors
-    /// What epoll(7) reports: the runtime is shutting down.
+    /// Errors of epoll(7), as when the runtime shuts down.
     pub async fn run(
         mut self,
         mut events: UnboundedReceiver<ArpEvent>,
@@ -74,7 +74,9 @@ impl ArpDriver {
                 }
                 () = tokio::time::sleep(pause) => {
                     self.handle(ArpEvent::Timer);
-                    self.interfaces.iter_mut().for_each(|interface| interface.limiter.report_suppressed(Instant::now()));
+                    for interface in &mut self.interfaces {
+                        interface.limiter.report_suppressed(Instant::now());
+                    }
                 }
                 event = events.recv() => match event {
                     Some(event) => self.handle(event),

@@ -64,7 +64,7 @@ pub fn run(config: &Config, options: RunOptions<'_>) -> Result<(), DirectorError
 
 async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(), DirectorError> {
     let RunOptions { socket: path, read_config, backend, on_ready } = options;
-    // First of all, so that a signal during the start ends it in order, too.
+    // Installed first: a signal during the start, too, leads to an orderly end.
     let mut signals = DirectorSignals::listen()?;
     let context = startup::wait_for_host(config.clone(), &read_config, &mut signals, path).await?;
     let Some(StartContext { config, privileges, host, socket }) = context else { return Ok(()) };
@@ -163,8 +163,8 @@ impl Director {
         self.backend.steering.stop();
         let workers_end = self.backend.workers.stop().map_err(DirectorError::Worker);
         drop(stop);
-        let _ = serving.await; // an error of a client is none of the director's
-        workers_end.and(end) // the loop reports that a worker ended, the worker its error
+        let _ = serving.await; // a client's error does not fail the director
+        workers_end.and(end) // a worker's own error takes precedence over the loop's
     }
 }
 

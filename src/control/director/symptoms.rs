@@ -216,7 +216,7 @@ fn log_loop(frames: u64, scene: &SymptomContext<'_>) {
     }
 }
 
-/// Returns what to do about a loss that the set-up causes; `None` for all other reasons.
+/// Returns the remedy for a loss that the set-up causes; `None` for all other reasons.
 fn remedy(reason: DropReason, interface: &str) -> Option<String> {
     match reason {
         DropReason::CutByDriver => Some(format!(

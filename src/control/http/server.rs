@@ -38,7 +38,7 @@ const CHUNKS_MAX: usize = 4;
 
 /// Serves `socket` until `shutdown` completes, then waits a second for pending requests and removes the socket.
 ///
-/// A socket whose file was deleted is made again. The control loop replies to `queries`.
+/// A socket whose file was deleted is recreated. The control loop replies to `queries`.
 ///
 /// # Errors
 /// If the socket cannot be polled. A client never causes an error.

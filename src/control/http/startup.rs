@@ -1,4 +1,4 @@
-//! The control socket during startup: every request is answered with what the director waits for.
+//! The control socket during startup: every response has the reason for the wait.
 //!
 //! It starts no thread: privileges are dropped afterwards, which requires a single thread.
 

@@ -1,7 +1,7 @@
 //! Slow start: a server that joins its service receives a growing share of its weight.
 //!
-//! This room decides when a server has joined and which share of its weight counts; the pool gives it that share of the
-//! new connections ([`Candidate::part`]).
+//! This module decides when a server has joined and which share of its weight counts; the pool schedules by that share
+//! of the weight ([`Candidate::part`]).
 //!
 //! wlc also counts closed connections, for two minutes as a rule. A new server has none, and would therefore receive
 //! every connection once its whole weight counts. So under wlc it keeps its share, by then the whole one, until it has

@@ -63,7 +63,7 @@ impl Watchdog {
     }
 }
 
-/// Notifies the service manager of what the start waits for, and extends `TimeoutStartSec=`.
+/// Notifies the service manager of the reason for the wait, and extends `TimeoutStartSec=`.
 pub(in crate::control) fn notify_waiting(reason: &str) {
     let reason = reason.replace('\n', "; "); // a line each, as sd_notify(3) has it
     let status = format!("waiting: {reason}");

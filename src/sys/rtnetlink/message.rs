@@ -27,10 +27,10 @@ pub(super) fn dump(kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::R
     Ok(done?)
 }
 
-/// A failed or refused request.
+/// A failed or refused request (NLMSG_ERROR, `struct nlmsgerr` of linux/netlink.h).
 pub(super) struct Refused {
     error: io::Error,
-    /// Text of the extended acknowledgement.
+    /// Text of the extended acknowledgement (NLMSGERR_ATTR_MSG).
     pub(super) text: Option<String>,
 }
 

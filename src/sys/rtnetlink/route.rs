@@ -1,4 +1,4 @@
-//! Route lookups (RTM_GETROUTE).
+//! Route lookups (RTM_GETROUTE of linux/rtnetlink.h).
 
 use super::message::{Attributes, attribute, get};
 use std::io;
@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 /// `struct rtmsg` of linux/rtnetlink.h, in bytes.
 const ROUTE_HEADER: usize = 12;
 
-/// The route to one address.
+/// The route to one address, from `struct rtmsg` and its RTA_* attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteInfo {
     /// RTN_UNICAST: neither local nor broadcast nor multicast.
@@ -18,9 +18,9 @@ pub(crate) struct RouteInfo {
     pub(crate) source: Option<Ipv4Addr>,
 }
 
-/// Looks up the routing table entry for an address through one interface.
+/// Looks up the routing table entry for an address through one interface (RTM_F_FIB_MATCH).
 ///
-/// Without RTM_F_FIB_MATCH the kernel treats any address as on-link if no entry matches
+/// Without that flag the kernel treats any address as on-link if no entry matches
 /// (`ip_route_output_key_hash_rcu` in net/ipv4/route.c).
 pub(crate) fn route_entry(to: Ipv4Addr, through: u32) -> io::Result<Option<RouteInfo>> {
     get_route(to, through, libc::RTM_F_FIB_MATCH)
