@@ -49,6 +49,10 @@ pub enum DiagnosticKind {
     OutOfRange,
     /// Services and servers that cannot be served together, or not on this host.
     InvalidRules,
+    /// A path that can name no socket, on any host.
+    InvalidSocketPath,
+    /// Another director listens at the socket's path, or another kind of file is there.
+    SocketPathInUse,
     /// An interface is missing or down. It may come, as at boot.
     InterfaceAbsent,
     /// The system refuses, or the host lacks something.

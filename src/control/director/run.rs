@@ -172,7 +172,7 @@ fn new_registry(config: &Config, host: &ResolvedHost) -> Result<Registry, Direct
     let mut registry = Registry::new(host.interfaces.iter().map(|interface| interface.mac).collect());
     registry.reserved = host.not_clients();
     let rules = config.rules();
-    registry.check_ids(&rules).map_err(DirectorError::Rules)?;
+    registry.check_ids(&rules)?;
     registry.apply(&rules, &|_| api::Stats::default());
     Ok(registry)
 }

@@ -6,6 +6,7 @@ use crate::control::api::path;
 use crate::control::http::response::{problem, wrong_method};
 use crate::control::http::{connection, health, metrics};
 use crate::control::query::Query;
+use crate::model::Diagnostic;
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
@@ -19,32 +20,6 @@ use tokio::task::JoinSet;
 /// Clients served at the same time; more wait to be accepted.
 pub const SCRAPERS_MAX: usize = 16;
 
-/// Failure to open the metrics listener.
-#[derive(Debug, thiserror::Error)]
-#[error("metrics cannot be served at {address}: {cause}; {remedy}")]
-pub struct ExporterError {
-    address: SocketAddr,
-    cause: io::Error,
-    remedy: String,
-}
-
-impl ExporterError {
-    fn new(address: SocketAddr, cause: io::Error) -> Self {
-        let port = address.port();
-        let remedy = match cause.kind() {
-            ErrorKind::AddrInUse => format!(
-                "stop the program that listens there (ss -ltnp 'sport = :{port}' shows it), or write another port for metrics"
-            ),
-            ErrorKind::AddrNotAvailable => {
-                format!("write an address that \"ip address\" shows, or \"127.0.0.1:{port}\", for metrics")
-            }
-            ErrorKind::PermissionDenied => "write a port from 1024 up for metrics, or run as root".into(),
-            _ => "write another address for metrics, or none".into(),
-        };
-        Self { address, cause, remedy }
-    }
-}
-
 /// A bound metrics listener.
 #[derive(Debug)]
 pub struct Exporter {
@@ -55,10 +30,10 @@ impl Exporter {
     /// Listens on `address`; port 0 selects a free port.
     ///
     /// # Errors
-    /// [`ExporterError`] with cause and remedy.
-    pub async fn bind(address: SocketAddr) -> Result<Self, ExporterError> {
+    /// If the address cannot be bound.
+    pub async fn bind(address: SocketAddr) -> Result<Self, Diagnostic> {
         let listener = TcpListener::bind(address).await;
-        listener.map(|listener| Self { listener }).map_err(|cause| ExporterError::new(address, cause))
+        listener.map(|listener| Self { listener }).map_err(|cause| bind_error(address, &cause))
     }
 
     /// Returns the bound address.
@@ -74,6 +49,23 @@ impl Exporter {
         let mut clients = JoinSet::new();
         connection::serve_clients(&self.listener, &router(queries), SCRAPERS_MAX, &mut clients).await;
     }
+}
+
+fn bind_error(address: SocketAddr, cause: &io::Error) -> Diagnostic {
+    let port = address.port();
+    let remedy = match cause.kind() {
+        ErrorKind::AddrInUse => format!(
+            "stop the program that listens there (ss -ltnp 'sport = :{port}' shows it), or write another port for metrics"
+        ),
+        ErrorKind::AddrNotAvailable => {
+            format!("write an address that \"ip address\" shows, or \"127.0.0.1:{port}\", for metrics")
+        }
+        ErrorKind::PermissionDenied => "write a port from 1024 up for metrics, or run as root".into(),
+        _ => "write another address for metrics, or none".into(),
+    };
+    Diagnostic::system(format!("metrics cannot be served at {address}"))
+        .cause(cause.to_string())
+        .remedy(remedy)
 }
 
 fn router(queries: mpsc::Sender<Query>) -> Router {

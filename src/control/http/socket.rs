@@ -4,7 +4,7 @@
 
 use crate::control::api::SOCKET_PATH_MAX;
 use crate::control::host::access::Access;
-use crate::model::ControlOthers;
+use crate::model::{ControlOthers, Diagnostic, DiagnosticKind};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{
@@ -24,58 +24,6 @@ use std::time::{Duration, Instant};
 const BACKLOG: i32 = 1024;
 /// Timeout of the directory lock, which serializes directors that start at once.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
-
-/// Failure to open the control socket.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlSocketError {
-    /// A running director listens there.
-    #[error("another directrix listens on {}; stop it or use --socket", .0.display())]
-    Live(PathBuf),
-    /// Another kind of file is there.
-    #[error("{} is there and is not a socket; move it away or use --socket", .0.display())]
-    NotSocket(PathBuf),
-    /// More than [`SOCKET_PATH_MAX`] bytes.
-    #[error("the socket path {} has {} bytes, the system allows {SOCKET_PATH_MAX}; use a shorter one with --socket",
-            .0.display(), .0.as_os_str().len())]
-    TooLong(PathBuf),
-    /// Empty, a directory, or with a zero byte in it.
-    #[error("{:?} cannot name a socket; give a file's path with --socket", .0)]
-    NoName(PathBuf),
-    /// Another process holds the directory's lock.
-    #[error("{} is locked by another process; wait for it or use --socket", .0.display())]
-    Locked(PathBuf),
-    /// The group is not one of the process: only root and members may give a file to a group.
-    #[error(
-        "{} cannot be given to control_group {group:?}: {cause}; make the user that starts the director a member of \
-         it (systemd: SupplementaryGroups={group})", .path.display()
-    )]
-    Group {
-        /// The socket.
-        path: PathBuf,
-        /// The group's name.
-        group: String,
-        /// The system's error.
-        cause: io::Error,
-    },
-    /// The system refused.
-    #[error("{what} {}: {cause}; make it possible or use --socket", .path.display())]
-    System {
-        /// Failed operation: "creating the directory".
-        what: &'static str,
-        /// Its path.
-        path: PathBuf,
-        /// The system's error.
-        cause: io::Error,
-    },
-}
-
-impl ControlSocketError {
-    /// Returns true if the path itself is invalid, on any host.
-    #[must_use]
-    pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::TooLong(_) | Self::NoName(_))
-    }
-}
 
 /// A listening control socket. Dropping it removes its file, unless another socket has replaced it.
 #[derive(Debug)]
@@ -107,8 +55,8 @@ impl ControlSocket {
     /// The mode of other directories stays; if it excludes `control_others`, a warning is logged.
     ///
     /// # Errors
-    /// [`ControlSocketError::System`]; only its owner and root can connect then.
-    pub fn set_access(&mut self, access: &Access) -> Result<(), ControlSocketError> {
+    /// If the system refuses; only its owner and root can connect then.
+    pub fn set_access(&mut self, access: &Access) -> Result<(), Diagnostic> {
         let mode = access.mode();
         if mode == 0o600 {
             return Ok(());
@@ -132,11 +80,14 @@ impl ControlSocket {
         Ok(())
     }
 
-    fn give_to_group(&self, id: u32, name: &str) -> Result<(), ControlSocketError> {
-        lchown(&self.path, None, Some(id)).map_err(|cause| ControlSocketError::Group {
-            path: self.path.clone(),
-            group: name.to_owned(),
-            cause,
+    fn give_to_group(&self, id: u32, name: &str) -> Result<(), Diagnostic> {
+        // Only root and members may give a file to a group.
+        lchown(&self.path, None, Some(id)).map_err(|cause| {
+            Diagnostic::system(format!("{} cannot be given to control_group {name:?}", self.path.display()))
+                .cause(cause.to_string())
+                .remedy(format!(
+                    "make the user that starts the director a member of it (systemd: SupplementaryGroups={name})"
+                ))
         })
     }
 
@@ -153,7 +104,7 @@ impl ControlSocket {
     /// Opens a new socket at the same path with the same access, if the file was deleted or replaced; else `None`.
     ///
     /// Does not wait. A socket in use stays.
-    pub(in crate::control) fn recreate(&self) -> Option<Result<Self, ControlSocketError>> {
+    pub(in crate::control) fn recreate(&self) -> Option<Result<Self, Diagnostic>> {
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
             return None;
         }
@@ -168,8 +119,8 @@ impl ControlSocket {
     /// The user can remove the socket at the end only in such a directory; elsewhere it stays until the next start.
     ///
     /// # Errors
-    /// [`ControlSocketError::System`] if the system refuses.
-    pub fn set_owner(&self, user: u32, group: u32) -> Result<(), ControlSocketError> {
+    /// If the system refuses.
+    pub fn set_owner(&self, user: u32, group: u32) -> Result<(), Diagnostic> {
         let refused = |path: &Path, cause| failed("changing the owner of", path, cause);
         lchown(&self.path, Some(user), None).map_err(|cause| refused(&self.path, cause))?;
         let Some(directory) = self.created.first() else { return Ok(()) };
@@ -198,13 +149,14 @@ impl Drop for ControlSocket {
 /// A missing directory is created with mode 0755; a stale socket is replaced.
 ///
 /// # Errors
-/// [`ControlSocketError`] with its remedy; at most the directory has been created then.
-pub fn bind(path: &Path) -> Result<ControlSocket, ControlSocketError> {
+/// [`DiagnosticKind::InvalidSocketPath`], [`DiagnosticKind::SocketPathInUse`], or the system refuses; at most the
+/// directory has been created then.
+pub fn bind(path: &Path) -> Result<ControlSocket, Diagnostic> {
     bind_within(path, LOCK_WAIT)
 }
 
 /// Does [`bind`] with a timeout of the directory lock.
-fn bind_within(path: &Path, lock_timeout: Duration) -> Result<ControlSocket, ControlSocketError> {
+fn bind_within(path: &Path, lock_timeout: Duration) -> Result<ControlSocket, Diagnostic> {
     let address = address(path)?;
     let directory = parent(path);
     let created = create_directory(directory)?;
@@ -220,19 +172,27 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn address(path: &Path) -> Result<UnixAddr, ControlSocketError> {
+fn address(path: &Path) -> Result<UnixAddr, Diagnostic> {
     let bytes = path.as_os_str().as_bytes();
     if path.file_name().is_none() || bytes.ends_with(b"/") || bytes.contains(&0) {
-        return Err(ControlSocketError::NoName(path.to_owned()));
+        return Err(invalid_path(
+            format!("{path:?} cannot name a socket"),
+            "give a file's path with --socket",
+        ));
     }
-    UnixAddr::new(path)
-        .ok()
-        .filter(|_| bytes.len() <= SOCKET_PATH_MAX)
-        .ok_or_else(|| ControlSocketError::TooLong(path.to_owned()))
+    match UnixAddr::new(path) {
+        Ok(address) if bytes.len() <= SOCKET_PATH_MAX => Ok(address),
+        _ => {
+            let (path, length) = (path.display(), bytes.len());
+            let what =
+                format!("the socket path {path} has {length} bytes, the system allows {SOCKET_PATH_MAX}");
+            Err(invalid_path(what, "use a shorter one with --socket"))
+        }
+    }
 }
 
 /// Creates a directory with its parents; returns the created ones, the innermost first.
-fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, ControlSocketError> {
+fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let is_new = |one: &&Path| !one.as_os_str().is_empty() && !one.exists();
     let new = directory.ancestors().take_while(is_new).map(Path::to_owned).collect();
     let builder = DirBuilder::new().recursive(true).mode(0o755).create(directory);
@@ -240,14 +200,18 @@ fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, ControlSocketError
 }
 
 /// Locks the directory: of two directors that find the same stale socket, the slower must not remove the new one.
-fn lock(directory: &Path, timeout: Duration) -> Result<Flock<File>, ControlSocketError> {
+fn lock(directory: &Path, timeout: Duration) -> Result<Flock<File>, Diagnostic> {
     let deadline = Instant::now() + timeout;
     let mut file = File::open(directory).map_err(|cause| failed("opening", directory, cause))?;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
             Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => {
-                return Err(ControlSocketError::Locked(directory.to_owned()));
+                return Err(Diagnostic::system(format!(
+                    "{} is locked by another process",
+                    directory.display()
+                ))
+                .remedy("wait for it or use --socket"));
             }
             Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) => file = same,
             Err((_, errno)) => return Err(failed("locking", directory, errno.into())),
@@ -257,18 +221,24 @@ fn lock(directory: &Path, timeout: Duration) -> Result<Flock<File>, ControlSocke
 }
 
 /// Removes a stale socket; fails if the path is in use.
-fn remove_stale(path: &Path) -> Result<(), ControlSocketError> {
+fn remove_stale(path: &Path) -> Result<(), Diagnostic> {
     match fs::symlink_metadata(path) {
         Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(cause) => Err(failed("looking at", path, cause)),
-        Ok(file) if !file.file_type().is_socket() => Err(ControlSocketError::NotSocket(path.to_owned())),
-        Ok(_) if is_live(path)? => Err(ControlSocketError::Live(path.to_owned())),
+        Ok(file) if !file.file_type().is_socket() => {
+            let what = format!("{} is there and is not a socket", path.display());
+            Err(in_use(what, "move it away or use --socket"))
+        }
+        Ok(_) if is_live(path)? => {
+            let what = format!("another directrix listens on {}", path.display());
+            Err(in_use(what, "stop it or use --socket"))
+        }
         Ok(_) => fs::remove_file(path).map_err(|cause| failed("removing the stale", path, cause)),
     }
 }
 
 /// Returns true if a process listens on the socket: connect(2) succeeds, or fails because the queue is full.
-fn is_live(path: &Path) -> Result<bool, ControlSocketError> {
+fn is_live(path: &Path) -> Result<bool, Diagnostic> {
     match connect_now(path) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN) => Ok(true),
@@ -297,7 +267,7 @@ fn create(address: &UnixAddr) -> Result<UnixListener, Errno> {
     Ok(socket.into())
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<(), ControlSocketError> {
+fn set_mode(path: &Path, mode: u32) -> Result<(), Diagnostic> {
     let set = fs::set_permissions(path, Permissions::from_mode(mode));
     set.map_err(|cause| failed("changing the mode of", path, cause))
 }
@@ -306,8 +276,19 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-fn failed(what: &'static str, path: &Path, cause: io::Error) -> ControlSocketError {
-    ControlSocketError::System { what, path: path.to_owned(), cause }
+/// The error of a system call for `path`. `what` names the step: "creating the directory".
+pub(super) fn failed(what: &str, path: &Path, cause: io::Error) -> Diagnostic {
+    Diagnostic::system(format!("{what} {}", path.display()))
+        .cause(cause.to_string())
+        .remedy("make it possible or use --socket")
+}
+
+fn invalid_path(what: String, remedy: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::InvalidSocketPath, what).remedy(remedy)
+}
+
+fn in_use(what: String, remedy: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::SocketPathInUse, what).remedy(remedy)
 }
 
 #[cfg(test)]
@@ -392,7 +373,7 @@ mod tests {
         assert!(path.exists(), "a listener that died leaves its file");
         let socket = bind(&path).unwrap();
         let refused = bind(&path).unwrap_err();
-        assert!(matches!(refused, ControlSocketError::Live(_)));
+        assert_eq!(refused.kind, DiagnosticKind::SocketPathInUse);
         let message = refused.to_string();
         assert!(message.contains("another directrix listens on") && message.contains("--socket"));
         assert!(UnixStream::connect(&path).is_ok(), "the live socket is left as it was");
@@ -433,11 +414,13 @@ mod tests {
         let first = bind(&path).unwrap();
         fs::remove_file(&path).unwrap();
         let other = bind(&path).unwrap();
-        assert!(matches!(first.recreate(), Some(Err(ControlSocketError::Live(_)))));
+        let refused = first.recreate().unwrap().unwrap_err();
+        assert!(refused.what.contains("another directrix listens on"), "{refused}");
         assert!(UnixStream::connect(&path).is_ok() && other.recreate().is_none());
         drop(other);
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(first.recreate(), Some(Err(ControlSocketError::NotSocket(_)))));
+        let refused = first.recreate().unwrap().unwrap_err();
+        assert!(refused.what.contains("is not a socket"), "{refused}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
         assert!(matches!(first.recreate(), Some(Ok(_))));
@@ -451,7 +434,8 @@ mod tests {
         let link = place.path().join("link");
         symlink(&file, &link).unwrap();
         for path in [&file, &link, &place.path().to_owned()] {
-            assert!(matches!(bind(path), Err(ControlSocketError::NotSocket(_))), "{}", path.display());
+            let refused = bind(path).unwrap_err();
+            assert!(refused.what.contains("is not a socket"), "{refused}");
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     }
@@ -464,14 +448,15 @@ mod tests {
         drop(bind(&fits).unwrap());
         let long = place.path().join("s".repeat(room + 1));
         let refused = bind(&long).unwrap_err();
-        assert!(matches!(refused, ControlSocketError::TooLong(_)));
+        assert_eq!(refused.kind, DiagnosticKind::InvalidSocketPath);
         assert!(refused.to_string().contains("has 108 bytes"), "{refused}");
     }
 
     #[test]
     fn invalid_names_are_refused() {
         for name in ["", "/", "..", "sockets/", "a\0b"] {
-            assert!(matches!(bind(Path::new(name)), Err(ControlSocketError::NoName(_))), "{name:?}");
+            let refused = bind(Path::new(name)).unwrap_err();
+            assert_eq!(refused.kind, DiagnosticKind::InvalidSocketPath, "{refused}");
         }
     }
 
@@ -485,7 +470,7 @@ mod tests {
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-        let live = |result: &&Result<_, _>| matches!(result, Err(ControlSocketError::Live(_)));
-        assert_eq!(results.iter().filter(live).count(), 7);
+        let errors = results.iter().filter_map(|result| result.as_ref().err());
+        assert_eq!(errors.filter(|error| error.what.contains("another directrix listens on")).count(), 7);
     }
 }

@@ -5,7 +5,8 @@
 use crate::control::http::connection::{self, Authorize, Listener};
 use crate::control::http::limits::CLIENTS_MAX;
 use crate::control::http::response::problem;
-use crate::control::http::socket::{ControlSocket, ControlSocketError, bind};
+use crate::control::http::socket::{ControlSocket, bind, failed};
+use crate::model::Diagnostic;
 use axum::Router;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
@@ -36,12 +37,11 @@ impl StartupSocket {
     /// Listens on `path`.
     ///
     /// # Errors
-    /// [`ControlSocketError`]: another director listens there, or the system refuses.
-    pub(in crate::control) fn bind(path: &Path) -> Result<Self, ControlSocketError> {
+    /// Another director listens there, or the system refuses.
+    pub(in crate::control) fn bind(path: &Path) -> Result<Self, Diagnostic> {
         let socket = bind(path)?;
-        let listener = socket.listener().and_then(UnixListener::from_std).map_err(|cause| {
-            ControlSocketError::System { what: "waiting for clients of", path: path.to_owned(), cause }
-        })?;
+        let listener = socket.listener().and_then(UnixListener::from_std);
+        let listener = listener.map_err(|cause| failed("waiting for clients of", path, cause))?;
         let listener = StartupListener { listener, reason: String::new() };
         Ok(Self { socket, listener, clients: JoinSet::new() })
     }
