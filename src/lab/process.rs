@@ -25,9 +25,10 @@ impl BackgroundProcess {
     /// [`LabError::Failed`] if it has already ended.
     pub fn of(role: &str, child: &Child) -> Result<Self, LabError> {
         let pid = child.id().cast_signed();
-        let gone = || LabError::Failed(format!("{role} ended at once"));
-        let started = stat(pid).ok_or_else(gone)?.started;
-        Ok(Self { role: role.to_owned(), pid, started })
+        match stat(pid) {
+            Some(stat) => Ok(Self { role: role.to_owned(), pid, started: stat.started }),
+            None => Err(LabError::Failed(format!("{role} ended at once"))),
+        }
     }
 
     /// Whether it is running. A zombie is not.

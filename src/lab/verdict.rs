@@ -155,11 +155,8 @@ fn conns(run: &Measurements) -> RunFinding {
 fn is_split(got: [u64; 2], total: u64) -> bool {
     let weights = LabHost::REAL_SERVERS.map(|host| u64::from(host.weight()));
     let sum: u64 = weights.iter().sum();
-    let fits = |(got, weight): (u64, u64)| {
-        let (got, due) = (got * sum, total * weight);
-        got.abs_diff(due) <= (due / 100).max(sum)
-    };
-    total > 0 && got.into_iter().zip(weights).all(fits)
+    let mut shares = got.into_iter().zip(weights).map(|(got, weight)| (got * sum, total * weight));
+    total > 0 && shares.all(|(got, due)| got.abs_diff(due) <= (due / 100).max(sum))
 }
 
 fn split([first, second]: [u64; 2]) -> String {

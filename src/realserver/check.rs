@@ -38,19 +38,15 @@ fn after_reboot(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> 
 
 fn missing_interface(options: &RealServerOptions, facts: &Facts) -> Option<HostFinding> {
     let name = &options.interface;
-    let is_there = facts.links.iter().any(|link| link.name == *name);
-    let missing = || {
-        let remedy = format!(
-            "name one that is there, as a rule lo; or make it: \
-             ip link add {name} type dummy && ip link set dev {name} arp off up"
-        );
-        HostFinding::wrong(
-            format!("there is no interface {name} on this host"),
-            "it cannot have the VIP",
-            remedy,
-        )
-    };
-    (!is_there).then(missing)
+    if facts.links.iter().any(|link| link.name == *name) {
+        return None;
+    }
+    let remedy = format!(
+        "name one that is there, as a rule lo; or make it: \
+         ip link add {name} type dummy && ip link set dev {name} arp off up"
+    );
+    let what = format!("there is no interface {name} on this host");
+    Some(HostFinding::wrong(what, "it cannot have the VIP", remedy))
 }
 
 fn vip_findings(vip: Ipv4Addr, options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {

@@ -8,7 +8,7 @@ use crate::control::host::resolve::ResolvedHost;
 use crate::control::workers::backend;
 use crate::io::claim::Claim;
 use crate::io::{Interface, PortPlan, packet, xdp};
-use crate::model::{BackendChoice, Config, Diagnostic, Diagnostics};
+use crate::model::{BackendChoice, Config, Diagnostics};
 
 /// The findings, one line each.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +67,9 @@ impl Inspection {
             }
             BackendChoice::Packet => self.check_packet(plan),
             BackendChoice::Auto => {
-                let instead = |error: Diagnostic| format!("backend \"auto\" will take AF_PACKET: {error}");
-                self.notes.extend(xdp::validate(plan).err().map(instead));
+                if let Err(error) = xdp::validate(plan) {
+                    self.notes.push(format!("backend \"auto\" will take AF_PACKET: {error}"));
+                }
                 self.check_packet(plan);
             }
         }

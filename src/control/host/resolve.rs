@@ -139,13 +139,13 @@ fn find_interfaces(config: &Config) -> Result<Vec<Interface>, ResolveError> {
 fn control_group(config: &Config) -> Result<Option<(u32, String)>, Diagnostics> {
     let Some(name) = &config.director.control_group else { return Ok(None) };
     let found = Group::from_name(name).ok().flatten().map(|group| (group.gid.as_raw(), group.name));
-    let error = || {
-        Diagnostic::system(format!("control_group is {name:?}"))
-            .cause("this host has no such group")
-            .remedy(format!("make it: groupadd --system {name}; or name one that `getent group` shows"))
-    };
-    let wrong = || Diagnostics::from(error().at(line_of(&config.places, config.places.control_group)));
-    found.map(Some).ok_or_else(wrong)
+    if found.is_some() {
+        return Ok(found);
+    }
+    let error = Diagnostic::system(format!("control_group is {name:?}"))
+        .cause("this host has no such group")
+        .remedy(format!("make it: groupadd --system {name}; or name one that `getent group` shows"));
+    Err(error.at(line_of(&config.places, config.places.control_group)).into())
 }
 
 /// Returns the next hops of all servers. `before` holds the present next hops and VIPs.

@@ -30,31 +30,32 @@ pub(super) fn write(services: &Services, page: &mut MetricsPage<'_>) -> fmt::Res
 }
 
 fn write_services(rows: &[ServiceRow<'_>], page: &mut MetricsPage<'_>) -> fmt::Result {
-    let words = |row: &ServiceRow<'_>| (row.labels.clone(), [("scheduler", row.service.scheduler.clone())]);
-    page.info("service", "A virtual service and its scheduler.", rows.iter().map(words))?;
+    let schedulers =
+        rows.iter().map(|row| (row.labels.clone(), [("scheduler", row.service.scheduler.clone())]));
+    page.info("service", "A virtual service and its scheduler.", schedulers)?;
     let states = rows.iter().flat_map(|row| states(&row.labels, &row.service.state, SERVICE_STATES));
     page.gauges(("service_state", None), "1 for the state that the VIP of the service is in.", states)?;
-    let available = |row: &ServiceRow<'_>| (row.labels.clone(), row.service.available as u64);
+    let available = rows.iter().map(|row| (row.labels.clone(), row.service.available as u64));
     let help =
         "Real servers that take new connections: weight above 0, reachable, below their upper threshold.";
-    page.gauges(("service_available_servers", None), help, rows.iter().map(available))?;
+    page.gauges(("service_available_servers", None), help, available)?;
     for total in TOTALS {
-        let of = |row: &ServiceRow<'_>| (row.labels.clone(), (total.read)(&row.service.stats));
+        let values = rows.iter().map(|row| (row.labels.clone(), (total.read)(&row.service.stats)));
         let help = format!("{} for the virtual service.", total.help);
-        page.counters((&format!("service{}", total.name), total.unit.clone()), &help, rows.iter().map(of))?;
+        page.counters((&format!("service{}", total.name), total.unit.clone()), &help, values)?;
     }
     Ok(())
 }
 
 fn write_servers(rows: &[ServerRow<'_>], page: &mut MetricsPage<'_>) -> fmt::Result {
     for total in TOTALS {
-        let of = |row: &ServerRow<'_>| (row.labels.clone(), (total.read)(&row.server.stats));
+        let values = rows.iter().map(|row| (row.labels.clone(), (total.read)(&row.server.stats)));
         let help = format!("{} to the real server.", total.help);
-        page.counters((&format!("server{}", total.name), total.unit.clone()), &help, rows.iter().map(of))?;
+        page.counters((&format!("server{}", total.name), total.unit.clone()), &help, values)?;
     }
     for (name, help, level) in SERVER_GAUGES {
-        let of = |row: &ServerRow<'_>| (row.labels.clone(), level(row.server));
-        page.gauges((name, None), help, rows.iter().map(of))?;
+        let values = rows.iter().map(|row| (row.labels.clone(), level(row.server)));
+        page.gauges((name, None), help, values)?;
     }
     let states = rows.iter().flat_map(|row| states(&row.labels, &row.server.state, SERVER_STATES));
     page.gauges(("server_state", None), "1 for the state that the real server is in.", states)

@@ -46,30 +46,30 @@ const TABLE_TOTALS: &[Number] = &[
 
 fn totals(workers: &[WorkerReadings], totals: &[Number], page: &mut MetricsPage<'_>) -> fmt::Result {
     for (name, help, read) in totals {
-        let of = |readings: &WorkerReadings| ([label(readings)], read(&readings.worker));
-        page.counters((name, None), help, workers.iter().map(of))?;
+        let values = workers.iter().map(|readings| ([label(readings)], read(&readings.worker)));
+        page.counters((name, None), help, values)?;
     }
     Ok(())
 }
 
 fn words(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
-    let pinned = |readings: &WorkerReadings| {
+    let pinned = workers.iter().map(|readings| {
         let core = readings.worker.core.map_or_else(|| "none".into(), |core| core.to_string());
         [label(readings), ("core", core), ("backend", readings.worker.backend.clone())]
-    };
-    page.info("worker", "A worker, its core and its backend.", workers.iter().map(pinned))?;
+    });
+    page.info("worker", "A worker, its core and its backend.", pinned)?;
     let modes = ports(workers).map(|(labels, port)| (labels, [("mode", port.mode.clone())]));
     page.info("worker_port", "An (interface, queue) pair that a worker receives from, and how.", modes)
 }
 
 fn drops(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {
-    let of = |readings: &WorkerReadings| {
+    let drops = workers.iter().flat_map(|readings| {
         let worker = label(readings);
         let drops = readings.drops.clone().into_iter();
         drops.map(move |(reason, frames)| ([worker.clone(), ("reason", reason.into())], frames))
-    };
+    });
     let help = "Frames that went no further, by reason; directrix drops explains each.";
-    page.counters(("worker_dropped_frames", None), help, workers.iter().flat_map(of))
+    page.counters(("worker_dropped_frames", None), help, drops)
 }
 
 fn rings(workers: &[WorkerReadings], page: &mut MetricsPage<'_>) -> fmt::Result {

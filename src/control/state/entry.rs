@@ -165,7 +165,7 @@ impl ServiceEntry {
         let expires = policy.expire_quiescent_template;
         self.advance_slow_start(loads, now, remembered(self.config.address.protocol, timeouts));
         let available = self.servers.iter().rev().filter(|server| server.is_available());
-        let candidate = |server: &ServerEntry| Candidate {
+        let candidates = available.map(|server| Candidate {
             thresholds: Thresholds {
                 upper: server.config.upper_threshold,
                 lower: server.config.lower_threshold,
@@ -174,11 +174,11 @@ impl ServiceEntry {
             accepts_persistent: server.drain.is_none() && !(expires && server.config.weight.0 == 0),
             part: server.slow_start.part(),
             ..Candidate::new(server.id, server.config.weight.0)
-        };
+        });
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
         let (vip, generation) = (self.vip(), self.generation);
         let params = Params { scheduler, flags, vip, one_packet, persistence, generation };
-        self.pool = self.pool.successor(params, available.map(candidate), loads);
+        self.pool = self.pool.successor(params, candidates, loads);
         self.pool.clone()
     }
 }

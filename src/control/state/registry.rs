@@ -238,11 +238,12 @@ impl Registry {
             let removed = self.removed_services.get(&rule.address).map(|service| service.id);
             let id = entry.map(|entry| entry.id).or(removed);
             services_needed += usize::from(id.is_none());
-            let known = |server: &&RealServer| {
-                entry.is_some_and(|entry| entry.find(server.address).is_some())
-                    || id.is_some_and(|id| self.removed_servers.contains_key(&(id, server.address)))
-            };
-            servers_needed += rule.servers.iter().filter(|server| !known(server)).count();
+            for server in &rule.servers {
+                let is_present = entry.is_some_and(|entry| entry.find(server.address).is_some());
+                let is_removed =
+                    id.is_some_and(|id| self.removed_servers.contains_key(&(id, server.address)));
+                servers_needed += usize::from(!is_present && !is_removed);
+            }
         }
         if services_needed <= self.service_ids.free() && servers_needed <= self.server_ids.free() {
             return Ok(());
@@ -308,12 +309,11 @@ impl Registry {
         let removed = self.removed_servers.remove(&(service.id, config.address));
         let new = || RemovedServer::new(ServerId(self.server_ids.allocate().expect("there is room")), None);
         let RemovedServer { id, counts, .. } = removed.unwrap_or_else(new);
-        let fresh = || RemovedCounters {
+        let RemovedCounters { baseline, past, estimator } = counts.unwrap_or_else(|| RemovedCounters {
             baseline: (known.totals)(id),
             past: Stats::default(),
             estimator: Estimator::new(),
-        };
-        let RemovedCounters { baseline, past, estimator } = counts.unwrap_or_else(fresh);
+        });
         service.past = service.past - past;
         ServerEntry {
             id,

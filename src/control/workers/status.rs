@@ -52,12 +52,12 @@ impl RuntimeView<'_> {
     pub fn drops(&self) -> Vec<api::Drops> {
         let frames =
             |reason| self.workers.handles().iter().map(|handle| handle.counters.drops(reason).get()).sum();
-        let of = |reason: &DropReason| api::Drops {
+        let drops = DropReason::ALL.iter().map(|reason| api::Drops {
             reason: reason.name().into(),
             frames: frames(*reason),
             explanation: reason.explanation().into(),
-        };
-        DropReason::ALL.iter().map(of).collect()
+        });
+        drops.collect()
     }
 
     /// Lists every worker, each with a client for its latencies.
@@ -159,7 +159,7 @@ fn worker(number: usize, handle: &WorkerHandle, backend: &str) -> api::Worker {
     let reasons = DropReason::ALL.iter().map(|reason| (reason, counters.drops(*reason).get()));
     let (lost, dropped): (Vec<_>, Vec<_>) = reasons.partition(|(reason, _)| reason.is_before_receive());
     let sum = |drops: Vec<(_, u64)>| drops.iter().map(|(_, frames)| frames).sum();
-    let port = |(index, info): (usize, &crate::io::PortInfo)| {
+    let ports = handle.ports.iter().enumerate().map(|(index, info)| {
         let levels = counters.levels(index);
         api::Port {
             interface: info.interface.clone(),
@@ -169,12 +169,12 @@ fn worker(number: usize, handle: &WorkerHandle, backend: &str) -> api::Worker {
             transmit: levels.transmit.into(),
             fill: levels.fill.into(),
         }
-    };
+    });
     api::Worker {
         worker: number,
         core: handle.core,
         backend: backend.into(),
-        ports: handle.ports.iter().enumerate().map(port).collect(),
+        ports: ports.collect(),
         received: counters.received.get(),
         forwarded: counters.forwarded.get(),
         dropped: sum(dropped),
@@ -191,11 +191,11 @@ fn worker(number: usize, handle: &WorkerHandle, backend: &str) -> api::Worker {
 /// Adds the latencies of each worker. Blocks.
 #[must_use]
 pub fn with_latencies(workers: Vec<(api::Worker, WorkerClient)>) -> Vec<api::Worker> {
-    let with_latency = |(worker, client): (api::Worker, WorkerClient)| {
+    let workers = workers.into_iter().map(|(worker, client)| {
         let latency = client.latency().map(|histogram| percentiles(&histogram)).unwrap_or_default();
         api::Worker { latency, ..worker }
-    };
-    workers.into_iter().map(with_latency).collect()
+    });
+    workers.collect()
 }
 
 fn percentiles(histogram: &Histogram<u64>) -> api::Latency {

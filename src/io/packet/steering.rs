@@ -82,8 +82,10 @@ fn filter_all(
     services: &[ServiceAddress],
     interface: &Interface,
 ) -> Result<(), Diagnostic> {
-    let failed = |error| socket_error(format!("filtering what arrives on {}", interface.name), &error);
-    sockets.iter().try_for_each(|socket| filter_one(socket, services)).map_err(failed)
+    sockets
+        .iter()
+        .try_for_each(|socket| filter_one(socket, services))
+        .map_err(|error| socket_error(format!("filtering what arrives on {}", interface.name), &error))
 }
 
 /// Attaches the most exact filter that fits the kernel's limits.
