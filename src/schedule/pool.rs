@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// The longest list that is walked for every pick. A longer one has a tournament tree, in which every
 /// change of a load costs. With 32 servers both take the same time, and with a list the workers write
 /// fewer shared cache lines.
-const LIST_MAX: usize = 32;
+const LIST_MAX: usize = if cfg!(loom_model) { 0 } else { 32 };
 
 /// The servers of one service in IPVS's list order, with the state of its scheduler.
 ///
@@ -53,6 +53,17 @@ struct Inner {
     /// Empty for schedulers that do not compare loads.
     tree: Arc<Tournament>,
     tree_set: Arc<TreeSet>,
+    /// [`LIST_MAX`], unless a test has set another one.
+    #[cfg(test)]
+    list_max: usize,
+}
+
+/// The parts from which a pool is built.
+struct PoolSpec<'a> {
+    params: Params,
+    candidates: Box<[Candidate]>,
+    /// `None` for a service's first pool.
+    previous: Option<&'a Inner>,
 }
 
 /// The scheduler with its state.
@@ -71,23 +82,17 @@ impl Pool {
     /// A server belongs to one service, and is in its list once.
     #[must_use]
     pub fn new(candidates: impl IntoIterator<Item = Candidate>) -> Self {
-        Self::with_list_max(LIST_MAX, candidates)
+        let candidates = candidates.into_iter().collect();
+        Self(Arc::new(Inner::new(PoolSpec { params: Params::default(), candidates, previous: None })))
     }
 
+    /// A service's first pool, of which this one and its successors have no tree up to `list_max` servers.
+    #[cfg(all(test, not(loom_model)))]
     fn with_list_max(list_max: usize, candidates: impl IntoIterator<Item = Candidate>) -> Self {
-        let candidates: Box<[Candidate]> = candidates.into_iter().collect();
-        let tree = Arc::new(Tournament::new(nonzero_weight(&candidates), Measure::Wlc, list_max));
-        Self(Arc::new(Inner {
-            params: Params::default(),
-            last_weights: candidates.iter().map(|of| of.weight).collect(),
-            servers: Servers::new(candidates.iter()),
-            candidates,
-            persistent: Box::default(),
-            algorithm: Algorithm::Least,
-            slow_start: None,
-            tree_set: Arc::new(TreeSet::new(Arc::clone(&tree))),
-            tree,
-        }))
+        let (params, candidates) = (Params::default(), candidates.into_iter().collect());
+        let mut empty = Inner::new(PoolSpec { params, candidates: Box::default(), previous: None });
+        empty.list_max = list_max;
+        Self(Arc::new(Inner::new(PoolSpec { params, candidates, previous: Some(&empty) })))
     }
 
     /// The pool of the same service after a change of its parameters or candidates; this very pool if
@@ -111,7 +116,9 @@ impl Pool {
                 self.changed(of.server, loads);
             }
         }
-        Self(Arc::new(self.0.successor(params, candidates, loads)))
+        let successor = Inner::new(PoolSpec { params, candidates, previous: Some(&self.0) });
+        successor.tree.rebuild(loads);
+        Self(Arc::new(successor))
     }
 
     /// The server for a new connection of `client`, by the service's scheduler (net/netfilter/ipvs/
@@ -174,68 +181,120 @@ impl Inner {
         due.or_else(|| self.pick(loads, client)).or_else(|| slow_start.pick_any(loads))
     }
 
-    fn successor(&self, params: Params, candidates: Box<[Candidate]>, loads: &Loads) -> Self {
-        let (last_weights, list_max) = (self.last_weights(&candidates), self.tree.list_max());
-        let slow = params.scheduler.starts_slowly();
-        let slow_start = slow.then(|| SlowStart::of(&candidates, self.slow_start.as_deref())).flatten();
-        let settled: Vec<_> = candidates.iter().filter(|of| !slow || of.part.is_none()).copied().collect();
-        let servers = match params.scheduler {
+    /// The pool of `spec`. Its tree joins the previous pool's, and the caller must rebuild it, unless the
+    /// scheduler is wlc and no server has a connection.
+    fn new(spec: PoolSpec<'_>) -> Self {
+        let (scheduler, previous) = (spec.params.scheduler, spec.previous);
+        let slow_start = spec.slow_start();
+        let settled = spec.settled();
+        let servers = match scheduler {
             Scheduler::Twos => nonzero_weight(&settled),
             _ => Servers::new(settled.iter()),
         };
         // In IPVS a change of the list restarts wrr's round. A step of slow start is no such change.
-        let step = self.slow_start.is_some() || slow_start.is_some();
-        let unchanged = step && self.servers.all() == servers.all();
-        let algorithm = self.algorithm(&params, &servers, &candidates, (&last_weights, unchanged));
-        let tree = match Measure::of(params.scheduler) {
-            Some(measure) => Tournament::new(nonzero_weight(&settled), measure, list_max),
-            None => Tournament::new(nonzero_weight(&[]), Measure::Wlc, list_max),
-        };
-        let (tree, tree_set) = (Arc::new(tree), Arc::clone(&self.tree_set));
-        tree_set.join(&tree);
-        tree.rebuild(loads);
-        let persistent = persistent(&params, &candidates);
-        Self { params, candidates, last_weights, persistent, servers, algorithm, slow_start, tree, tree_set }
+        let unchanged = previous.is_some_and(|previous| {
+            let step = previous.slow_start.is_some() || slow_start.is_some();
+            step && previous.servers.all() == servers.all()
+        });
+        let last_weights = spec.last_weights();
+        let algorithm = spec.algorithm(&servers, &last_weights, unchanged);
+        let tree = Arc::new(spec.tree(&settled));
+        let tree_set = spec.tree_set(&tree);
+        let persistent = persistent(&spec.params, &spec.candidates);
+        #[cfg(test)]
+        let list_max = spec.list_max();
+        let PoolSpec { params, candidates, .. } = spec;
+        Self {
+            params,
+            candidates,
+            last_weights,
+            persistent,
+            servers,
+            algorithm,
+            slow_start,
+            tree,
+            tree_set,
+            #[cfg(test)]
+            list_max,
+        }
+    }
+}
+
+impl PoolSpec<'_> {
+    fn slow_start(&self) -> Option<Box<SlowStart>> {
+        let previous = self.previous.and_then(|previous| previous.slow_start.as_deref());
+        let starts_slowly = self.params.scheduler.starts_slowly();
+        starts_slowly.then(|| SlowStart::of(&self.candidates, previous)).flatten()
     }
 
-    /// The scheduler's state, continued from this pool's if the scheduler is the same.
-    fn algorithm(
-        &self,
-        params: &Params,
-        servers: &Servers,
-        candidates: &[Candidate],
-        (last_weights, unchanged): (&[u16], bool),
-    ) -> Algorithm {
-        match (params.scheduler, &self.algorithm) {
-            (Scheduler::Rr, Algorithm::RoundRobin(round)) => {
-                Algorithm::RoundRobin(round.successor(&self.servers, servers))
+    /// The candidates outside slow start.
+    fn settled(&self) -> Vec<Candidate> {
+        let slow = self.params.scheduler.starts_slowly();
+        self.candidates.iter().filter(|of| !slow || of.part.is_none()).copied().collect()
+    }
+
+    /// The scheduler's state, continued from the previous pool's if the scheduler is the same.
+    fn algorithm(&self, servers: &Servers, last_weights: &[u16], unchanged: bool) -> Algorithm {
+        let (scheduler, previous) = (self.params.scheduler, self.previous);
+        match (scheduler, previous.map(|previous| (&previous.algorithm, &previous.servers))) {
+            (Scheduler::Rr, Some((Algorithm::RoundRobin(round), before))) => {
+                Algorithm::RoundRobin(round.successor(before, servers))
             }
             (Scheduler::Rr, _) => Algorithm::RoundRobin(RoundRobin::new()),
-            (Scheduler::Wrr, Algorithm::WeightedRoundRobin(rounds)) => {
+            (Scheduler::Wrr, Some((Algorithm::WeightedRoundRobin(rounds), _))) => {
                 Algorithm::WeightedRoundRobin(rounds.successor(servers, unchanged))
             }
             (Scheduler::Wrr, _) => Algorithm::WeightedRoundRobin(WeightedRoundRobin::new(servers)),
-            (Scheduler::Twos, Algorithm::Twos(twos)) => Algorithm::Twos(twos.successor(servers)),
+            (Scheduler::Twos, Some((Algorithm::Twos(twos), _))) => Algorithm::Twos(twos.successor(servers)),
             (Scheduler::Twos, _) => Algorithm::Twos(Twos::new(servers)),
             _ => {
-                let address = |of: &Candidate| fold(of.address.ip()).wrapping_add(of.address.port().into());
-                let addresses: Vec<_> = candidates.iter().map(address).collect();
-                HashTable::new(params, servers, last_weights, &addresses)
+                let addresses = self.candidates.iter().map(|of| of.address);
+                let addresses: Vec<_> =
+                    addresses.map(|address| fold(address.ip()).wrapping_add(address.port().into())).collect();
+                HashTable::new(&self.params, servers, last_weights, &addresses)
                     .map_or(Algorithm::Least, Algorithm::Hashing)
             }
         }
     }
 
-    /// The weights of `candidates`; of quiesced ones the last they had here
+    /// The tree of `settled`; of no server for schedulers that do not compare loads.
+    fn tree(&self, settled: &[Candidate]) -> Tournament {
+        match Measure::of(self.params.scheduler) {
+            Some(measure) => Tournament::new(nonzero_weight(settled), measure, self.list_max()),
+            None => Tournament::new(nonzero_weight(&[]), Measure::Wlc, self.list_max()),
+        }
+    }
+
+    /// The service's set of trees, which `tree` joins.
+    fn tree_set(&self, tree: &Arc<Tournament>) -> Arc<TreeSet> {
+        let Some(previous) = self.previous else { return Arc::new(TreeSet::new(Arc::clone(tree))) };
+        previous.tree_set.join(tree);
+        Arc::clone(&previous.tree_set)
+    }
+
+    #[cfg(not(test))]
+    fn list_max(&self) -> usize {
+        LIST_MAX
+    }
+
+    #[cfg(test)]
+    fn list_max(&self) -> usize {
+        self.previous.map_or(LIST_MAX, |previous| previous.list_max)
+    }
+
+    /// The weights of the candidates; of quiesced ones the last they had in the previous pool
     /// (`last_weight` in `__ip_vs_update_dest`, net/netfilter/ipvs/ip_vs_ctl.c).
-    fn last_weights(&self, candidates: &[Candidate]) -> Box<[u16]> {
-        let known = self.candidates.iter().map(|of| (of.server, of.address)).zip(&self.last_weights);
-        let known: HashMap<_, _> = known.collect();
-        let last_weights = |of: &Candidate| match of.weight {
-            0 => known.get(&(of.server, of.address)).map_or(0, |weight| **weight),
+    fn last_weights(&self) -> Box<[u16]> {
+        let mut known = HashMap::new();
+        if let Some(previous) = self.previous {
+            let servers = previous.candidates.iter().map(|of| (of.server, of.address));
+            known.extend(servers.zip(previous.last_weights.iter().copied()));
+        }
+        let weights = self.candidates.iter().map(|of| match of.weight {
+            0 => known.get(&(of.server, of.address)).copied().unwrap_or(0),
             weight => weight,
-        };
-        candidates.iter().map(last_weights).collect()
+        });
+        weights.collect()
     }
 }
 

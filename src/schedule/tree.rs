@@ -45,8 +45,6 @@ pub(super) struct Tournament {
     places: PlaceIndex,
     /// From the lowest to the root, which is alone on its level. Empty for a short list, which is walked.
     levels: Box<[Level]>,
-    /// The longest list without levels: a pick walks it.
-    list_max: usize,
 }
 
 /// One level: a node for each match among [`FAN`] servers or [`FAN`] nodes of the level below.
@@ -73,12 +71,7 @@ impl Tournament {
     pub(super) fn new(servers: Servers, measure: Measure, list_max: usize) -> Self {
         let (places, levels) = (PlaceIndex::new(servers.all()), levels(servers.all().len(), list_max));
         let by = Comparison { measure, limited: servers.limited() };
-        Self { servers, by, places, levels, list_max }
-    }
-
-    /// As given to [`Tournament::new`].
-    pub(super) fn list_max(&self) -> usize {
-        self.list_max
+        Self { servers, by, places, levels }
     }
 
     /// The server with the least load for its share, the first of equals; `None` if no server is

@@ -27,7 +27,7 @@ fn candidates(weights: &[u16]) -> Vec<Candidate> {
 }
 
 fn service(weights: &[u16]) -> Of {
-    Shared::new((Pool::with_list_max(0, candidates(weights)), Loads::new(weights.len())))
+    Shared::new((Pool::new(candidates(weights)), Loads::new(weights.len())))
 }
 
 fn open(pool: &Pool, loads: &Loads) -> ServerId {
@@ -196,7 +196,7 @@ fn loom_the_bound_holds_across_pools() {
 #[test]
 fn loom_a_pool_is_dropped_while_connections_open() {
     explore(|| {
-        let (first, loads) = (Pool::with_list_max(0, candidates(&[1, 1])), Loads::new(2));
+        let (first, loads) = (Pool::new(candidates(&[1, 1])), Loads::new(2));
         let next = first.successor(Params::default(), candidates(&[1, 2]), &loads);
         let adopted = Shared::new((next, loads));
         let worker = Shared::clone(&adopted);
@@ -232,7 +232,7 @@ fn service_of(scheduler: Scheduler, weights: &[u16], thresholds: Thresholds) -> 
     let loads = Loads::new(weights.len());
     let limited = candidates(weights).into_iter().map(|of| Candidate { thresholds, ..of });
     let params = Params { scheduler, ..Params::default() };
-    let pool = Pool::with_list_max(0, []).successor(params, limited, &loads);
+    let pool = Pool::new([]).successor(params, limited, &loads);
     Shared::new((pool, loads))
 }
 
