@@ -37,10 +37,15 @@ impl TreeSet {
     #[inline]
     pub(super) fn replay(&self, own: &Tournament, server: ServerId, loads: &Loads) {
         if self.several.load(SeqCst) {
-            self.trees.load().iter().for_each(|tree| tree.replay(server, loads));
+            self.replay_in_all(server, loads);
         } else {
             own.replay(server, loads);
         }
+    }
+
+    #[cold]
+    fn replay_in_all(&self, server: ServerId, loads: &Loads) {
+        self.trees.load().iter().for_each(|tree| tree.replay(server, loads));
     }
 
     /// Adds `tree`. The caller must rebuild it afterwards.
