@@ -84,8 +84,15 @@ impl Tournament {
     }
 
     /// Replays the matches of `server`, whose load has just changed. Does nothing for a server of another
-    /// tree.
+    /// tree, or in a short list.
+    #[inline]
     pub(super) fn replay(&self, server: ServerId, loads: &Loads) {
+        if !self.levels.is_empty() {
+            self.replay_levels(server, loads);
+        }
+    }
+
+    fn replay_levels(&self, server: ServerId, loads: &Loads) {
         let Some(place) = self.places.find(server) else { return };
         if self.by == Comparison::PLAIN {
             self.replay_from::<true>(place, loads);
