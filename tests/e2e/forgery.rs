@@ -2,8 +2,9 @@
 
 use crate::deployment::{Deployment, mac};
 use crate::director::{Config, Director};
+use crate::http::connect_in_turn;
 use crate::on_both_backends;
-use crate::peers::{PATIENCE, Peers, connect};
+use crate::peers::{PATIENCE, Peers};
 use crate::support::netns::{Netns, wait_until};
 use directrix::io::{ArpSocket, Interface};
 use directrix::wire::MacAddr;
@@ -95,7 +96,7 @@ fn a_forged_claim_diverts_no_connection(backend: &str) {
     for claim in claims(deployment.rips[0]) {
         std::thread::sleep(Duration::from_millis(700)); // so that each triggers a request
         send(&deployment.client, &[claim]);
-        assert_eq!(connect(&deployment.client, 15), [5, 10], "{claim:?}");
+        assert_eq!(connect_in_turn(&deployment, &director, 15), [5, 10], "{claim:?}");
     }
     wait_until("a log line", PATIENCE, || director.logged(DISPUTED) > 0);
     let (rip, known) = (deployment.rips[0].to_string(), mac(&deployment.real[0]));
@@ -118,7 +119,7 @@ fn a_forger_that_answers_requests_diverts_no_connection(backend: &str) {
             std::thread::sleep(Duration::from_millis(500));
         }
     });
-    assert_eq!(connect(&deployment.client, 15), [5, 10]);
+    assert_eq!(connect_in_turn(&deployment, &director, 15), [5, 10]);
     assert_eq!((director.logged(DISPUTED), director.logged(MOVED)), (1, 0), "{}", director.log());
 }
 

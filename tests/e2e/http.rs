@@ -3,7 +3,7 @@
 use crate::deployment::Deployment;
 use crate::director::{Config, Director};
 use crate::on_both_backends;
-use crate::peers::{PATIENCE, Peers, vip};
+use crate::peers::{PATIENCE, Peers, connect, vip};
 use crate::support::netns::wait_until;
 use std::thread::sleep;
 use std::time::Duration;
@@ -64,6 +64,21 @@ pub(crate) fn ab(deployment: &Deployment, requests: usize, options: &str) {
     assert_eq!(value("Complete requests:"), requests.to_string(), "{text}");
     assert_eq!(value("Failed requests:"), "0", "{text}");
     assert!(!text.contains("Non-2xx"), "{text}");
+}
+
+/// Makes HTTP connections, each after the previous one is inactive; returns the number of each real server. Without
+/// the wait the split may differ from the weights: two workers take frames in no order, and the last segment of a
+/// connection may be counted after the next SYN.
+pub(crate) fn connect_in_turn(deployment: &Deployment, director: &Director, times: usize) -> [usize; 2] {
+    let mut answers = [0, 0];
+    for _ in 0..times {
+        let [first, second] = connect(&deployment.client, 1);
+        answers = [answers[0] + first, answers[1] + second];
+        wait_until("no connection is active", PATIENCE, || {
+            director.load(HTTP).iter().all(|(active, _)| *active == 0)
+        });
+    }
+    answers
 }
 
 /// A delayed ACK may be the last segment of a connection (TCP_DELACK_MAX is 200 ms).

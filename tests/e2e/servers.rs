@@ -2,6 +2,7 @@
 
 use crate::deployment::{Deployment, mac};
 use crate::director::{Config, Director};
+use crate::http::connect_in_turn;
 use crate::on_both_backends;
 use crate::peers::{EchoConnection, Peers, connect};
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ fn a_changed_mac_address_is_logged_and_used(backend: &str) {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert_eq!(director.logged("real server reachable"), 2, "both at the start only: {log}");
-    assert_eq!(connect(&deployment.client, 30), [10, 20]);
+    assert_eq!(connect_in_turn(&deployment, &director, 30), [10, 20]);
 }
 
 fn arp_keys_set_how_soon_a_dead_link_is_noticed(backend: &str) {
