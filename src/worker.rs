@@ -209,7 +209,7 @@ impl<P: Ports> Worker<P> {
                 copy.reset();
                 // Same bounds on both sides: nothing can be out of range.
                 let _ = copy.add(&*self.latency);
-                let _ = reply.send(copy); // the requester may be gone
+                let _ = reply.send(copy); // the requester may have ended
             }
             Ok(WorkerRequest::WildcardTable(table)) => self.forwarder.set_wildcard_table(table),
             Err(_) => return false,
@@ -222,7 +222,7 @@ impl<P: Ports> Worker<P> {
         for _ in 0..LISTED_BUCKETS {
             if self.copy_bucket(&mut listing) {
                 let reply = Arc::clone(&listing.reply);
-                let _ = reply.send(listing); // the requester may be gone
+                let _ = reply.send(listing); // the requester may have ended
                 return;
             }
         }

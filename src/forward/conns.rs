@@ -75,7 +75,7 @@ impl<K: FlowKey> Connections<K> {
     }
 
     /// Looks up each frame's connection in its first bucket, and prefetches the second one where it is not
-    /// there. Not inlined: the compiler then knows that nothing aliases the table.
+    /// there. Not inlined, so that the compiler can assume that nothing aliases the table.
     #[inline(never)]
     pub(super) fn locate_all(&self, staged: &mut [Staged<K>]) {
         for staged in staged {

@@ -158,7 +158,11 @@ impl Converter<'_> {
         if let Some(engine) = &settings.engine {
             let what =
                 format!("persistence engine {:?}: directrix looks at addresses and ports only", engine.value);
-            self.notices.warn(&engine.location, what, "clients are told apart by address; see persistence");
+            self.notices.warn(
+                &engine.location,
+                what,
+                "clients are distinguished by address; see persistence",
+            );
         }
         keys.split_off(identity.len())
     }

@@ -161,7 +161,7 @@ const PLACEHOLDER: &str = "eth0";
 /// Chooses the interface of the options, else that of the file, else a placeholder.
 fn interface(source: &ImportSource<'_>, description: &Description, notices: &mut Notices) -> InterfaceChoice {
     if let Some(name) = source.interface {
-        return InterfaceChoice { name: name.into(), origin: "as --interface says".into() };
+        return InterfaceChoice { name: name.into(), origin: "set by --interface".into() };
     }
     match &description.interface {
         Some(At { location, value }) if validate::interface_error(value).is_none() => {
@@ -170,7 +170,7 @@ fn interface(source: &ImportSource<'_>, description: &Description, notices: &mut
         _ => {
             let location = Location { file: source.file.into(), line: 0 };
             let what = format!(
-                "it does not say where VIP traffic arrives, so interface = \"{PLACEHOLDER}\" is a guess"
+                "it does not name the interface of VIP traffic, so interface = \"{PLACEHOLDER}\" is a guess"
             );
             notices.note(&location, what, "give --interface NAME, or correct the line");
             InterfaceChoice {
@@ -221,7 +221,7 @@ fn recognize(file: &str, text: &str) -> Result<ImportFormat, String> {
         ),
         _ => format!(
             "{file}: \"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived; \
-             say --from ipvsadm or --from keepalived if it is one"
+             give --from ipvsadm or --from keepalived if it is one"
         ),
     })
 }

@@ -73,7 +73,7 @@ impl Notice {
 /// Statement on IPVS's sync daemon.
 pub(super) const NO_SYNC_DAEMON: &str = "connections are not synchronised with another director";
 /// Consequence of having no sync daemon.
-pub(super) const NO_SYNC_DAEMON_REMEDY: &str = "a director that takes over starts with an empty table, and drops packets of connections that it does not know";
+pub(super) const NO_SYNC_DAEMON_REMEDY: &str = "a director that takes over starts with an empty table, and drops packets of connections that its table lacks";
 
 /// Notices of an import, in the order of detection.
 #[derive(Debug, Default)]

@@ -134,7 +134,7 @@ fn open_error(error: &io::Error, interface: &str) -> Diagnostic {
             "run as root, or give the capability (systemd: AmbientCapabilities=CAP_NET_RAW)".into(),
         ),
         Errno::ENODEV | Errno::ENXIO => {
-            ("the interface has gone".into(), "see `ip link` for the existing ones".into())
+            ("the interface is gone".into(), "see `ip link` for the existing ones".into())
         }
         Errno::ENETDOWN => ("the interface is down".into(), format!("ip link set {interface} up")),
         Errno::EAFNOSUPPORT => {

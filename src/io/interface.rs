@@ -80,7 +80,7 @@ impl Interface {
     /// [`Diagnostic`] if it is gone, or its MAC address has changed since the lookup: then no frame arrives any
     /// more.
     pub fn check_carrier(&self) -> Result<bool, Diagnostic> {
-        // A failed request says nothing about the interface.
+        // A failed request is no evidence against the interface.
         let Ok(link) = rtnetlink::link(self.index) else { return Ok(true) };
         let Some(link) = link else { return Err(changed(&self.name, "the interface is gone".into())) };
         match link.mac {
@@ -160,7 +160,7 @@ fn network(address: Ipv4Addr, prefix: u8) -> u32 {
 fn unreadable(name: &str, error: &io::Error) -> Diagnostic {
     Diagnostic::system(format!("reading the facts of interface {name}"))
         .cause(crate::sys::errno(error))
-        .remedy("see whether `ip address` works here; it asks the same questions")
+        .remedy("see whether `ip address` works here; it sends the same requests")
 }
 
 fn unknown(name: &str, links: &[rtnetlink::LinkInfo]) -> Diagnostic {

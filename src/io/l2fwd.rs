@@ -51,7 +51,7 @@ impl L2fwd {
             .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
             .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copy_mode.flag())
             .build();
-        // SAFETY: the flag that the contract asks for, INHIBIT_PROG_LOAD, is in `config`.
+        // SAFETY: the flag that the contract requires, INHIBIT_PROG_LOAD, is in `config`.
         let made = unsafe { Socket::new(config, &umem, &name, 0) };
         let (transmit, receive, rings) = made.map_err(io::Error::other)?;
         let (mut fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;

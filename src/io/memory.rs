@@ -63,7 +63,7 @@ impl Wire {
     /// Delivers a frame to `port`.
     ///
     /// # Panics
-    /// If there is no such pair, or the [`MemoryPorts`] are gone.
+    /// If there is no such pair, or the [`MemoryPorts`] were dropped.
     pub fn push(&self, port: usize, frame: Vec<u8>) {
         self.arriving[port].send(frame).expect("the ports outlive the test's frames");
     }
@@ -126,7 +126,7 @@ impl Ports for MemoryPorts {
             any.recv(queue);
         }
         if any.ready_timeout(timeout).is_ok() && self.arriving.iter().all(Receiver::is_empty) {
-            std::thread::sleep(timeout); // all senders are gone: ready for ever, with nothing
+            std::thread::sleep(timeout); // all senders were dropped: always ready, always empty
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub fn undo(name: &str) -> Vec<Step> {
     names.filter(|netns| exists(netns)).map(|netns| Step::new(&format!("ip netns del {netns}"))).collect()
 }
 
-/// Whether `ip netns` knows `netns`.
+/// Returns true if `ip netns` lists `netns`.
 #[must_use]
 pub fn exists(netns: &str) -> bool {
     Path::new("/run/netns").join(netns).symlink_metadata().is_ok()

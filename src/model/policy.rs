@@ -6,11 +6,11 @@ use crate::time::Span;
 /// Documentation/networking/ipvs-sysctl.rst), with the kernel's defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// When a SYN is scheduled anew although its addresses and ports have a connection.
+    /// States in which a SYN is scheduled again although its addresses and ports have a connection.
     pub conn_reuse_mode: ConnReuseMode,
     /// Whether a frame whose real server has been removed ends its connection at once, and is scheduled
-    /// anew if it may open one; else it is dropped, and the connection ends in its time. A SYN is scheduled
-    /// anew, too, if the server has weight 0.
+    /// again if it may open one; else it is dropped, and the connection ends in its time. A SYN is scheduled
+    /// again, too, if the server has weight 0.
     pub expire_nodest_conn: bool,
     /// Whether clients of a persistent service leave a server of weight 0 with their next connection.
     pub expire_quiescent_template: bool,
@@ -25,7 +25,7 @@ impl ConnReuseMode {
     /// The largest value that differs in meaning from those below.
     pub const MAX: Self = Self(3);
 
-    /// Whether a SYN on a connection that is over is scheduled anew.
+    /// Whether a SYN on a connection that is over is scheduled again.
     #[inline]
     #[must_use]
     pub const fn reuses_closed(self) -> bool {

@@ -159,7 +159,7 @@ impl NeighborTables {
         }
     }
 
-    /// Passes a packet to the VIPs in it. It may use one VIP as its sender address and ask for another.
+    /// Passes a packet to the VIPs in it. It may use one VIP as its sender address and request another.
     fn pass_to_vips(&mut self, packet: &ArpPacket, turn: &mut Turn<'_>) {
         let target = Some(packet.target_ip).filter(|ip| *ip != packet.sender_ip);
         for ip in std::iter::once(packet.sender_ip).chain(target) {

@@ -51,7 +51,7 @@ impl Timing {
         }
     }
 
-    /// Time after which a silent rival has gone: two and a half times the longest interval of packets that
+    /// Time after which a silent rival is dropped: two and a half times the longest interval of packets that
     /// it answers, so that one may be lost.
     pub(super) fn quiet(&self) -> Span {
         let round = self.announce_interval.max(self.watch_interval).max(self.standby_interval);

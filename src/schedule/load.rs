@@ -94,7 +94,7 @@ impl Loads {
         self.word(server).fetch_add(change, SeqCst);
     }
 
-    /// Whether `server` has reached its upper threshold and not gone below the lower one since.
+    /// Whether `server` has reached its upper threshold and not fallen below the lower one since.
     #[inline]
     #[must_use]
     pub fn is_overloaded(&self, server: ServerId) -> bool {

@@ -1,7 +1,7 @@
 //! Scheduling: IPVS's schedulers over load counters that all workers share.
 //!
-//! [`Loads`] counts connections and knows which servers are overloaded. A [`Pool`] holds the servers of
-//! one service and picks one for a new connection. After a change of a load the caller tells the pool:
+//! [`Loads`] counts connections and has the overload state of each server. A [`Pool`] holds the servers of
+//! one service and picks one for a new connection. After a change of a load the caller notifies the pool:
 //! `loads.add(server, …)`, then `pool.changed(server, &loads)`.
 //!
 //! | IPVS scheduler | file |

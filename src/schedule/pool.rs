@@ -98,7 +98,7 @@ impl Pool {
     /// The pool of the same service after a change of its parameters or candidates; this very pool if
     /// nothing has changed. rr and wrr continue from their positions. Sets the candidates' thresholds.
     ///
-    /// Workers may use the old pool meanwhile: both hear of every change of a load until one is dropped.
+    /// Workers may use the old pool meanwhile: both receive every change of a load until one is dropped.
     /// Later picks of rr and wrr from the old pool do not advance the new one.
     #[must_use]
     pub fn successor(

@@ -27,7 +27,7 @@ impl RoundRobin {
     }
 
     /// The state for another list of the same service: continues behind the server picked last, or
-    /// behind its predecessor if that server is gone (`ip_vs_rr_del_dest`).
+    /// behind its predecessor if that server was removed (`ip_vs_rr_del_dest`).
     pub(super) fn successor(&self, old: &Servers, new: &Servers) -> Self {
         let places: HashMap<ServerId, usize> = new.all().iter().map(|of| of.id).zip(1..).collect();
         let picked = &old.all()[..self.after.load(SeqCst) as usize];

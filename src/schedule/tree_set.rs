@@ -1,4 +1,4 @@
-//! The trees of one service that must hear of every change of a load.
+//! The trees of one service that receive every change of a load.
 
 use super::Loads;
 use super::atomic::{AtomicBool, SeqCst};

@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// A key that the screen knows.
+/// A key with a function on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyPress {
     /// One line up.
@@ -48,7 +48,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
 ];
 
 impl KeyPress {
-    /// Returns the key of a terminal event, if the screen knows it.
+    /// Returns the key of a terminal event, if it has a function.
     pub(super) fn of(event: KeyEvent) -> Option<Self> {
         let control = event.modifiers.contains(KeyModifiers::CONTROL);
         let key = match event.code {

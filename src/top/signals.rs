@@ -5,7 +5,7 @@ use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Time limit for the screen to end after a signal. It is exceeded only if the terminal accepts no output or is gone.
+/// Time limit for the screen to end after a signal. It is exceeded only if the terminal is closed or accepts no output.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether SIGINT, SIGTERM or SIGHUP has arrived.

@@ -43,7 +43,7 @@ fn rules_saved_by_the_kernel_are_imported() {
         ]
     );
     assert!(messages[1].contains("let it serve port 53 instead of 5353"), "{}", messages[1]);
-    assert!(import.toml.contains("interface = \"lan0\"  # as --interface says\n"), "{}", import.toml);
+    assert!(import.toml.contains("interface = \"lan0\"  # set by --interface\n"), "{}", import.toml);
     assert!(
         import.toml.contains("# rules:1: -A -t 192.168.195.150:80 -s wlc\n[[service]]\n"),
         "{}",
@@ -238,9 +238,12 @@ fn all_invalid_lines_are_reported() {
     assert_eq!(refused(text, &Files::default()), expected.join("\n"));
     for (rules, what) in [
         ("-A", "it names no service: write -t, -u or -f"),
-        ("-A -t 80", "this host knows no address of \"80\": use the output of \"ipvsadm -S -n\""),
-        ("-A -t 192.0.2.1:nosuch", "this host knows no port \"nosuch\": use the output of \"ipvsadm -S -n\""),
-        ("-A -t nosuch:80", "this host knows no address of \"nosuch\": use the output of \"ipvsadm -S -n\""),
+        ("-A -t 80", "this host cannot resolve \"80\": use the output of \"ipvsadm -S -n\""),
+        (
+            "-A -t 192.0.2.1:nosuch",
+            "this host has no service named \"nosuch\": use the output of \"ipvsadm -S -n\"",
+        ),
+        ("-A -t nosuch:80", "this host cannot resolve \"nosuch\": use the output of \"ipvsadm -S -n\""),
         ("-A -t [2001:db8::g]:80", "\"[2001:db8::g]:80\" is not an address and port"),
         ("-A -t 192.0.2.1:80 -D", "it has two commands"),
         ("-A -t 192.0.2.1:80 -w 1", "it has an option that does not go with its command"),
@@ -284,12 +287,12 @@ fn other_formats_are_recognized() {
         (
             "upstream web {\n",
             "f: \"upstream web {\" begins neither rules of ipvsadm nor a configuration of keepalived; \
-             say --from ipvsadm or --from keepalived if it is one",
+             give --from ipvsadm or --from keepalived if it is one",
         ),
         ("-C\n", "f: there is no virtual service in it"),
         (
             "-A -t 1.2.3.4:\u{7}x\n",
-            "f:1: ipvsadm would not take this line: this host knows no port \"\\u{7}x\": use the output of \"ipvsadm -S -n\"",
+            "f:1: ipvsadm would not take this line: this host has no service named \"\\u{7}x\": use the output of \"ipvsadm -S -n\"",
         ),
     ] {
         assert_eq!(refused(text, &Files::default()), expected, "{text}");

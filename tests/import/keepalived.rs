@@ -218,7 +218,7 @@ fn interface_is_that_of_the_vrrp_instance() {
     assert_eq!(
         notices(&import),
         [
-            "k.conf: note: it does not say where VIP traffic arrives, so interface = \"eth0\" is a guess; give --interface NAME, or correct the line"
+            "k.conf: note: it does not name the interface of VIP traffic, so interface = \"eth0\" is a guess; give --interface NAME, or correct the line"
         ]
     );
 }

@@ -263,7 +263,7 @@ fn endpoint(text: &str, transport: Transport, host: &dyn Environment) -> Result<
 /// Parses or resolves a port.
 fn port(text: &str, transport: Transport, host: &dyn Environment) -> Result<u16, String> {
     let numeric = text.parse().ok();
-    let unknown = || format!("this host knows no port {text:?}: use the output of \"ipvsadm -S -n\"");
+    let unknown = || format!("this host has no service named {text:?}: use the output of \"ipvsadm -S -n\"");
     numeric.or_else(|| host.port(text, transport.name())).ok_or_else(unknown)
 }
 
@@ -274,6 +274,5 @@ fn address(name: &str, host: &dyn Environment) -> Result<IpAddr, String> {
     }
     let is_name = name.bytes().any(|byte| !byte.is_ascii_digit());
     let found = is_name.then(|| host.address(name)).flatten();
-    found
-        .ok_or_else(|| format!("this host knows no address of {name:?}: use the output of \"ipvsadm -S -n\""))
+    found.ok_or_else(|| format!("this host cannot resolve {name:?}: use the output of \"ipvsadm -S -n\""))
 }

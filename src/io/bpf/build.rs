@@ -39,7 +39,7 @@ fn compile(source: &str) -> Result<(), String> {
         return Ok(());
     }
     let output = String::from_utf8_lossy(&built.stderr).replace('\n', "\\n");
-    Err(format!("{clang} does not compile {source}; {}. It says: {output}", packages()))
+    Err(format!("{clang} does not compile {source}; {}. Its output: {output}", packages()))
 }
 
 fn packages() -> &'static str {
@@ -63,5 +63,5 @@ fn multiarch() -> Result<String, String> {
 }
 
 fn var(name: &str) -> Result<String, String> {
-    env::var(name).map_err(|error: VarError| format!("cargo does not tell {name}: {error}"))
+    env::var(name).map_err(|error: VarError| format!("cargo does not set {name}: {error}"))
 }

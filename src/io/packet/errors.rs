@@ -22,9 +22,9 @@ pub(super) fn socket_error(what: String, error: &io::Error) -> Diagnostic {
             ("too many files are open", "raise the limit (ulimit -n) or use fewer workers")
         }
         Some(libc::EINVAL | libc::ENOPROTOOPT) => {
-            ("this kernel does not know what was asked for", "use Linux 5.10 or newer")
+            ("this kernel lacks the requested function", "use Linux 5.10 or newer")
         }
-        _ => ("not expected here", "see what the system log says of it"),
+        _ => ("not expected here", "see the system log"),
     };
     Diagnostic::system(what).cause(format!("{}: {cause}", errno(error))).remedy(remedy)
 }

@@ -66,7 +66,7 @@ pub fn open(plan: &PortPlan) -> Result<Opened<PacketPorts>, Diagnostic> {
 /// Validates `plan` for [`open`], as far as possible without opening anything.
 ///
 /// # Errors
-/// [`Diagnostic`] if it asks for too many workers.
+/// [`Diagnostic`] if it requests too many workers.
 pub fn validate(plan: &PortPlan) -> Result<(), Diagnostic> {
     worker_count(plan).map(drop)
 }

@@ -95,7 +95,7 @@ impl Ring {
             return None;
         }
         self.next = if index + 1 == self.geometry.slots { 0 } else { index + 1 };
-        // SAFETY: the status says that the slot is ours, and it was read with acquire order, so
+        // SAFETY: the status marks the slot as ours, and it was read with acquire order, so
         // the header that the kernel wrote before it is complete. Slots are 64-byte aligned.
         let header = unsafe { self.start(index).cast::<tpacket2_hdr>().read() };
         // The kernel stays within the slot; clamping makes the code independent of that.

@@ -123,7 +123,7 @@ fn refused(error: &io::Error, rest: usize, sent: &mut SendOutcome) -> usize {
             sent.too_long += 1;
             1
         }
-        // The device's queue was full and this frame is gone; the next may find room.
+        // The device's queue was full and dropped this frame; the next one may fit.
         Some(libc::ENOBUFS) => {
             sent.full += 1;
             1

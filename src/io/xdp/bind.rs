@@ -133,7 +133,7 @@ fn socket(
 
 fn bind(umem: &Umem, interface: &str, queue: u32, config: SocketConfig) -> io::Result<Rings> {
     let interface = interface.parse().map_err(io::Error::other)?;
-    // SAFETY: the flag that the contract asks for, INHIBIT_PROG_LOAD, is in `config`.
+    // SAFETY: the flag that the contract requires, INHIBIT_PROG_LOAD, is in `config`.
     let made = unsafe { Socket::new(config, umem, &interface, queue) };
     let (transmit, receive, rings) = made.map_err(|error| root(&error))?;
     // A second socket on the same queue would assignment the rings of the first.

@@ -15,13 +15,13 @@ pub(super) fn check_unoccupied(interface: &Interface) -> Result<(), Diagnostic> 
         Ok(Some(_)) => Err(bpf::occupied(interface)),
         Err(error) => Err(Diagnostic::system(format!("looking for XDP programs on {}", interface.name))
             .cause(crate::sys::errno(&error))
-            .remedy("see whether `ip link` works here; it asks the same question")),
+            .remedy("see whether `ip link` works here; it sends the same request")),
     }
 }
 
 /// Refuses a master device, whose frames arrive on other interfaces.
 pub(super) fn check_not_master(interface: &Interface) -> Result<(), Diagnostic> {
-    // A failed request says nothing about the interface.
+    // A failed request is no evidence against the interface.
     let link = rtnetlink::link(interface.index).ok().flatten();
     match link.and_then(|link| master(&link)) {
         Some(error) => Err(error),

@@ -163,7 +163,7 @@ fn too_many(root: &Section<'_, '_>, what: &str, count: usize) {
     }
 }
 
-/// The director would ask by ARP for an address that it answers for itself.
+/// The director would send ARP requests for an address that it answers for itself.
 fn addresses_clash(services: &[VirtualService], placed: &[ServerInSection<'_, '_>]) {
     let vips: HashSet<_> = services.iter().map(|service| service.address.address.ip()).collect();
     for (section, server) in placed.iter().filter(|(_, server)| vips.contains(&server.address)) {
