@@ -10,7 +10,7 @@ use std::path::Path;
 /// This is the only place that renders it, for terminal, log and control socket alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Its class, for code and for programs at the control socket.
+    /// Its class, for callers.
     pub kind: DiagnosticKind,
     /// The fault, or the step that failed: "attaching the steering program to eth0".
     pub what: String,
@@ -57,23 +57,6 @@ pub enum DiagnosticKind {
     InterfaceAbsent,
     /// The system refuses, or the host lacks something.
     System,
-}
-
-impl DiagnosticKind {
-    /// The `code` of an error body at the control socket; `None` for kinds that no request causes.
-    #[must_use]
-    pub fn code(self) -> Option<&'static str> {
-        match self {
-            Self::ServiceExists => Some("service-exists"),
-            Self::NoSuchService => Some("no-such-service"),
-            Self::ServerExists => Some("server-exists"),
-            Self::NoSuchServer => Some("no-such-server"),
-            Self::NoSuchScheduler => Some("no-such-scheduler"),
-            Self::OutOfRange => Some("out-of-range"),
-            Self::InvalidRules => Some("invalid-rules"),
-            _ => None,
-        }
-    }
 }
 
 /// A part of the rules that a [`Diagnostic`] is about.

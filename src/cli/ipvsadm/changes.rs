@@ -2,6 +2,7 @@
 
 use super::args::{self, CommandLine, Invocation, Target};
 use super::error::CommandError;
+use crate::control::api::ErrorCode;
 use crate::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
 use crate::control::client::{Blocking, ClientError};
 use crate::ipvsadm::{self, Command, Forward, Opt, Transport};
@@ -207,14 +208,14 @@ fn threshold(line: &CommandLine, option: Opt) -> u32 {
 /// ipvsadm's message for an error of the director.
 fn command_error(command: Command, error: ClientError) -> CommandError {
     let ClientError::Refused { code: Some(code), error: words, .. } = &error else { return error.into() };
-    let message = match code.as_str() {
-        "service-exists" => "Service already exists",
-        "no-such-service" => missing_service(command),
-        "server-exists" => "Destination already exists",
-        "no-such-server" => "No such destination",
-        "out-of-range" => "Numerical result out of range",
-        "no-such-scheduler" => "Scheduler or persistence engine not found",
-        _ => words,
+    let message = match code {
+        ErrorCode::ServiceExists => "Service already exists",
+        ErrorCode::NoSuchService => missing_service(command),
+        ErrorCode::ServerExists => "Destination already exists",
+        ErrorCode::NoSuchServer => "No such destination",
+        ErrorCode::OutOfRange => "Numerical result out of range",
+        ErrorCode::NoSuchScheduler => "Scheduler or persistence engine not found",
+        ErrorCode::ReadOnly | ErrorCode::NoAccess | ErrorCode::InvalidRules | ErrorCode::Unknown => words,
     };
     CommandError::new(message, 255)
 }

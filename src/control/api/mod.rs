@@ -4,11 +4,13 @@
 //! may be a million of them, and the configuration as TOML; every other body is one JSON value, and an
 //! error is a [`Problem`].
 
+pub mod overview;
+mod problem;
 pub mod request;
 
-pub mod overview;
+pub use problem::{ErrorCode, Problem};
 
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::model::ServiceAddress;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -60,11 +62,6 @@ pub(in crate::control) fn user_agent(command: &str) -> String {
 /// The `Server` header of every response: program and version, as in "directrix/0.1.0".
 pub const SERVER: &str = concat!("directrix/", env!("CARGO_PKG_VERSION"));
 
-/// [`Problem::code`] of a 403 response to a user with read access only.
-pub const READ_ONLY: &str = "read-only";
-/// [`Problem::code`] of a 403 response to a user without access.
-pub const NO_ACCESS: &str = "no-access";
-
 /// A configuration file other than the director's, with its included files.
 pub type Draft = crate::model::Sources;
 
@@ -84,26 +81,6 @@ pub struct Plan {
 pub struct Changed {
     /// A line for each difference, as in [`Plan::changes`].
     pub changes: Vec<String>,
-}
-
-/// The body of every error response.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// Error message.
-    pub error: String,
-    /// Error code: [`READ_ONLY`], [`NO_ACCESS`], or [`crate::model::DiagnosticKind::code`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// Index of the request at fault in a list, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<usize>,
-}
-
-impl From<&Diagnostic> for Problem {
-    fn from(diagnostic: &Diagnostic) -> Self {
-        let code = diagnostic.kind.code().map(str::to_owned);
-        Self { error: diagnostic.to_string(), code, at: None }
-    }
 }
 
 /// `GET /v1/services`: every virtual service with its real servers.

@@ -462,18 +462,16 @@ mod tests {
         let add = ChangeRequest::AddServer { service, server, settings: settings.clone() };
         let edit = ChangeRequest::EditServer { service, server, settings };
         let mut rules = Rules::default();
-        let code = |request: &ChangeRequest, rules: &mut Rules| {
-            request.apply(rules).unwrap_err().kind.code().unwrap()
-        };
-        assert_eq!(code(&add, &mut rules), "no-such-service");
+        let kind = |request: &ChangeRequest, rules: &mut Rules| request.apply(rules).unwrap_err().kind;
+        assert_eq!(kind(&add, &mut rules), DiagnosticKind::NoSuchService);
         rules.services.push(VirtualService::new(service, Vec::new()));
-        assert_eq!(code(&add, &mut rules), "out-of-range");
-        assert_eq!(code(&edit, &mut rules), "out-of-range");
+        assert_eq!(kind(&add, &mut rules), DiagnosticKind::OutOfRange);
+        assert_eq!(kind(&edit, &mut rules), DiagnosticKind::OutOfRange);
         assert_eq!(rules.services[0].servers, []);
     }
 
     #[test]
-    fn refused_request_has_a_code_and_changes_nothing() {
+    fn refused_request_has_a_kind_and_changes_nothing() {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let rip: IpAddr = [192, 0, 2, 9].into();
         let server = |settings| ChangeRequest::AddServer { service: address, server: rip, settings };
@@ -482,26 +480,28 @@ mod tests {
             |scheduler: &str| ServiceSettings { scheduler: scheduler.into(), ..ServiceSettings::default() };
         let flagged = ServiceSettings { scheduler_flags: vec!["mh-port".into()], ..named("sh") };
         let group = ServerSettings { mac: Some("01:00:5e:00:00:01".into()), ..ServerSettings::default() };
-        for (request, code) in [
-            (service(named("nosuch")), "no-such-scheduler"),
-            (service(flagged), "invalid-rules"),
-            (server(ServerSettings::default()), "no-such-service"),
-            (server(group), "invalid-rules"),
-            (ChangeRequest::Drain { service: address, server: rip, deadline: None }, "no-such-service"),
+        for (request, kind) in [
+            (service(named("nosuch")), DiagnosticKind::NoSuchScheduler),
+            (service(flagged), DiagnosticKind::InvalidRules),
+            (server(ServerSettings::default()), DiagnosticKind::NoSuchService),
+            (server(group), DiagnosticKind::InvalidRules),
+            (
+                ChangeRequest::Drain { service: address, server: rip, deadline: None },
+                DiagnosticKind::NoSuchService,
+            ),
             (
                 ChangeRequest::Drain { service: address, server: rip, deadline: Some(u32::MAX) },
-                "invalid-rules",
+                DiagnosticKind::InvalidRules,
             ),
-            (ChangeRequest::SetTimeouts { tcp: SECONDS_MAX + 1, tcp_fin: 0, udp: 0 }, "invalid-rules"),
-            (ChangeRequest::Zero { service: Some(address) }, "no-such-service"),
+            (
+                ChangeRequest::SetTimeouts { tcp: SECONDS_MAX + 1, tcp_fin: 0, udp: 0 },
+                DiagnosticKind::InvalidRules,
+            ),
+            (ChangeRequest::Zero { service: Some(address) }, DiagnosticKind::NoSuchService),
         ] {
             let mut rules = Rules::default();
             let refused = request.apply(&mut rules).unwrap_err();
-            assert_eq!(
-                (refused.kind.code().unwrap(), &rules),
-                (code, &Rules::default()),
-                "{request:?}: {refused}"
-            );
+            assert_eq!((refused.kind, &rules), (kind, &Rules::default()), "{request:?}: {refused}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of requests to a director, with messages for the user.
 
-use crate::control::api::{self, BODY_MAX, SOCKET_PATH_MAX};
+use crate::control::api::{self, BODY_MAX, ErrorCode, SOCKET_PATH_MAX};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub enum ClientError {
         /// Message of the response.
         error: String,
         /// Error code: see [`api::Problem::code`].
-        code: Option<String>,
+        code: Option<ErrorCode>,
         /// Index of the request at fault in a list, from 0.
         at: Option<usize>,
     },

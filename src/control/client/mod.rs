@@ -7,7 +7,7 @@ pub use blocking::Blocking;
 pub use error::{ClientError, STEP_TIMEOUT};
 
 use crate::control::api::request::ChangeRequest;
-use crate::control::api::{self, BODY_MAX, Draft, Plan, SOCKET_PATH_MAX, path};
+use crate::control::api::{self, BODY_MAX, Draft, ErrorCode, Plan, SOCKET_PATH_MAX, path};
 use crate::io::claim::is_any_served;
 use crate::model::{Config, parse};
 use http_body_util::{BodyExt, Full, Limited};
@@ -280,7 +280,7 @@ impl Client {
         Err(match status {
             StatusCode::NOT_FOUND => self.unlike(&theirs, format!("it has no {path}")),
             StatusCode::FORBIDDEN => {
-                ClientError::Forbidden { socket, error, may_read: code.as_deref() == Some(api::READ_ONLY) }
+                ClientError::Forbidden { socket, error, may_read: code == Some(ErrorCode::ReadOnly) }
             }
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNPROCESSABLE_ENTITY if theirs != api::SERVER => {
                 self.unlike(&theirs, format!("it does not understand the request: {error}"))
@@ -295,7 +295,7 @@ impl Client {
         let bytes = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_else(|_| {
             let error = String::from_utf8_lossy(&bytes).trim().to_owned();
-            api::Problem { error, code: None, at: None }
+            api::Problem::new(error)
         })
     }
 

@@ -1,6 +1,6 @@
 //! Clients of the control socket: identified by their kernel credentials, authorized by [`Access`] per request.
 
-use crate::control::api;
+use crate::control::api::{self, ErrorCode};
 use crate::control::host::access::{Access, PeerUser, Permission, ROOT};
 use crate::control::http::connection::{Authorize, Listener};
 use crate::control::http::limits::{CLIENTS_MAX, READERS_MAX};
@@ -149,8 +149,9 @@ impl SocketPeer {
         let origin = Origin::request(user, self.process, request.headers());
         let requested = (request.method(), request.uri().path());
         self.refusals.log(&origin, requested, StatusCode::FORBIDDEN, &error);
-        let code = if self.permission == Permission::Read { api::READ_ONLY } else { api::NO_ACCESS };
-        let problem = api::Problem { error, code: Some(code.into()), at: None };
+        let code =
+            if self.permission == Permission::Read { ErrorCode::ReadOnly } else { ErrorCode::NoAccess };
+        let problem = api::Problem { code: Some(code), ..api::Problem::new(error) };
         (StatusCode::FORBIDDEN, Json(problem)).into_response()
     }
 

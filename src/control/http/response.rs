@@ -42,5 +42,5 @@ pub(in crate::control) async fn wrong_method() -> Response {
 
 /// Returns an error response with an [`api::Problem`] as body.
 pub(in crate::control) fn problem(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(api::Problem { error: error.into(), code: None, at: None })).into_response()
+    (status, Json(api::Problem::new(error))).into_response()
 }

@@ -128,7 +128,7 @@ async fn change(
     let requests = match read_body::<Vec<ChangeRequest>>(request).await {
         Ok(requests) => requests,
         Err((status, error)) => {
-            return refuse_change(&requester, status, api::Problem { error, code: None, at: None });
+            return refuse_change(&requester, status, api::Problem::new(error));
         }
     };
     match query_loop(&queries, |reply| Query::Change(requests, requester.origin.clone(), reply)).await {

@@ -1,0 +1,97 @@
+//! The body of an error response.
+
+use crate::model::{Diagnostic, DiagnosticKind};
+use serde::{Deserialize, Serialize};
+
+/// The body of every error response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Error message.
+    pub error: String,
+    /// Class of the error, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
+    /// Index of the request at fault in a list, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<usize>,
+}
+
+impl Problem {
+    /// A problem without code and index.
+    pub(in crate::control) fn new(error: impl Into<String>) -> Self {
+        Self { error: error.into(), code: None, at: None }
+    }
+}
+
+impl From<&Diagnostic> for Problem {
+    fn from(diagnostic: &Diagnostic) -> Self {
+        Self { code: ErrorCode::of(diagnostic.kind), ..Self::new(diagnostic.to_string()) }
+    }
+}
+
+/// Class of a [`Problem`]: "service-exists" and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// The user has read access only. Status 403.
+    ReadOnly,
+    /// The user has no access. Status 403.
+    NoAccess,
+    /// [`DiagnosticKind::ServiceExists`].
+    ServiceExists,
+    /// [`DiagnosticKind::NoSuchService`].
+    NoSuchService,
+    /// [`DiagnosticKind::ServerExists`].
+    ServerExists,
+    /// [`DiagnosticKind::NoSuchServer`].
+    NoSuchServer,
+    /// [`DiagnosticKind::NoSuchScheduler`].
+    NoSuchScheduler,
+    /// [`DiagnosticKind::OutOfRange`].
+    OutOfRange,
+    /// [`DiagnosticKind::InvalidRules`].
+    InvalidRules,
+    /// A code of a newer director. Never sent.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ErrorCode {
+    /// The code for a kind of diagnostic; `None` for kinds that no request causes.
+    #[must_use]
+    pub fn of(kind: DiagnosticKind) -> Option<Self> {
+        Some(match kind {
+            DiagnosticKind::ServiceExists => Self::ServiceExists,
+            DiagnosticKind::NoSuchService => Self::NoSuchService,
+            DiagnosticKind::ServerExists => Self::ServerExists,
+            DiagnosticKind::NoSuchServer => Self::NoSuchServer,
+            DiagnosticKind::NoSuchScheduler => Self::NoSuchScheduler,
+            DiagnosticKind::OutOfRange => Self::OutOfRange,
+            DiagnosticKind::InvalidRules => Self::InvalidRules,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_kebab_case() {
+        let exists = Diagnostic::new(DiagnosticKind::ServiceExists, "it is there");
+        let problem = Problem { at: Some(3), ..Problem::from(&exists) };
+        let text = r#"{"error":"it is there","code":"service-exists","at":3}"#;
+        assert_eq!(serde_json::to_string(&problem).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Problem>(text).unwrap(), problem);
+        let codes = [ErrorCode::ReadOnly, ErrorCode::NoAccess, ErrorCode::OutOfRange];
+        assert_eq!(serde_json::to_string(&codes).unwrap(), r#"["read-only","no-access","out-of-range"]"#);
+    }
+
+    #[test]
+    fn absent_and_newer_codes_are_accepted() {
+        let parse = |text: &str| serde_json::from_str::<Problem>(text).unwrap();
+        assert_eq!(parse(r#"{"error":"x"}"#), Problem::new("x"));
+        assert_eq!(parse(r#"{"error":"x","code":"too-hot"}"#).code, Some(ErrorCode::Unknown));
+    }
+}
