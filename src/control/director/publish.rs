@@ -51,7 +51,7 @@ impl Director {
         self.free_snapshots();
         let adopted = self.replaced.is_empty();
         if adopted {
-            self.registry.release_ids(&self.loads, &self.templates);
+            self.registry.release_ids(&self.loads, &self.templates, Instant::now());
         }
         adopted
     }

@@ -6,5 +6,6 @@ mod ids;
 pub mod rates;
 pub mod registry;
 mod removed;
+mod reserved;
 mod slow_start;
 pub(in crate::control) mod snapshot;

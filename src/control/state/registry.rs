@@ -8,9 +8,9 @@ use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::model::{
-    Diagnostic, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+    Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
 };
-use crate::schedule::{GENERATIONS, Loads, Pool, Template, Templates};
+use crate::schedule::{GENERATIONS, Pool, Template};
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,7 +18,8 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Every virtual service with its real servers and their states.
 ///
 /// A service or server keeps its id from addition to removal, and after that while a connection or template refers to
-/// it. If it is added again by then, it gets the same id, and its connections continue.
+/// it, a server also while its counters are kept. If it is added again by then, it gets the same id, and its
+/// connections and counters continue.
 #[derive(Debug)]
 pub struct Registry {
     /// The director's interfaces.
@@ -101,33 +102,6 @@ impl Registry {
         }
         if !self.holders.is_empty() {
             self.exclude_holders();
-        }
-    }
-
-    /// Releases the ids that no table refers to. To be called while no worker uses a snapshot older than the latest.
-    pub fn release_ids(&mut self, loads: &Loads, templates: &Templates) {
-        let before = (self.removed_servers.len(), self.removed_services.len());
-        let ids = &mut self.server_ids;
-        self.removed_servers.retain(|_, server| {
-            let held = server.is_referenced(loads, templates);
-            if !held {
-                ids.release(server.id.0);
-            }
-            held
-        });
-        let held: HashSet<_> = self.removed_servers.keys().map(|(service, _)| *service).collect();
-        let ids = &mut self.service_ids;
-        self.removed_services.retain(|_, service| {
-            let held = held.contains(&service.id);
-            if !held {
-                ids.release(service.id.0);
-            }
-            held
-        });
-        let (servers, services) = (self.removed_servers.len(), self.removed_services.len());
-        if before != (servers, services) {
-            let [servers, services] = [before.0 - servers, before.1 - services];
-            tracing::debug!(servers, services, "ids of removed servers and services released");
         }
     }
 
@@ -225,33 +199,6 @@ impl Registry {
         self.services.iter().any(|service| service.config.address.is_wildcard())
     }
 
-    /// Checks that there are ids for all services and servers of `rules`.
-    ///
-    /// # Errors
-    /// If the ids in use, including those of removed ones with connections, leave too few.
-    pub(in crate::control) fn check_ids(&self, rules: &Rules) -> Result<(), Diagnostic> {
-        let services: HashMap<_, _> =
-            self.services.iter().map(|entry| (entry.config.address, entry)).collect();
-        let (mut services_needed, mut servers_needed) = (0, 0);
-        for rule in &rules.services {
-            let entry = services.get(&rule.address);
-            let removed = self.removed_services.get(&rule.address).map(|service| service.id);
-            let id = entry.map(|entry| entry.id).or(removed);
-            services_needed += usize::from(id.is_none());
-            for server in &rule.servers {
-                let is_present = entry.is_some_and(|entry| entry.find(server.address).is_some());
-                let is_removed =
-                    id.is_some_and(|id| self.removed_servers.contains_key(&(id, server.address)));
-                servers_needed += usize::from(!is_present && !is_removed);
-            }
-        }
-        if services_needed <= self.service_ids.free() && servers_needed <= self.server_ids.free() {
-            return Ok(());
-        }
-        let remedy = "wait until the connections of removed ones have expired, or restart the director";
-        Err(Diagnostic::invalid_rules("all ids for services and servers are taken", remedy))
-    }
-
     /// Creates the entry of an added service, with its old id if that is still reserved.
     fn add_service(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
         let address = rule.address;
@@ -307,8 +254,8 @@ impl Registry {
         known: Known<'_>,
     ) -> ServerEntry {
         let removed = self.removed_servers.remove(&(service.id, config.address));
-        let new = || RemovedServer::new(ServerId(self.server_ids.allocate().expect("there is room")), None);
-        let RemovedServer { id, counts, .. } = removed.unwrap_or_else(new);
+        let RemovedServer { id, counts, .. } =
+            removed.unwrap_or_else(|| RemovedServer::new(self.allocate_server_id(), None));
         let RemovedCounters { baseline, past, estimator } = counts.unwrap_or_else(|| RemovedCounters {
             baseline: (known.totals)(id),
             past: Stats::default(),
@@ -379,14 +326,15 @@ fn next_generation(generation: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::state::removed::COUNTERS_KEPT;
     use crate::forward::{NextHop, Route};
     use crate::hash::Seed;
     use crate::model::InterfaceIndex;
     use crate::model::{Persistence, Weight};
-    use crate::schedule::{Binding, ClientAddr, TemplateKey};
+    use crate::schedule::{Binding, ClientAddr, Loads, TemplateKey, Templates};
     use crate::time::{Span, Tick};
     use crate::wire::Protocol;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn server(address: &str, weight: u16) -> RealServer {
         RealServer::new(address.parse().unwrap(), Weight(weight))
@@ -485,14 +433,14 @@ mod tests {
         all[1].persistence = by(32);
         all[2].servers.clear();
         registry.apply(&rules(&all), none);
-        registry.release_ids(&loads, &templates);
+        registry.release_ids(&loads, &templates, Instant::now());
         assert_eq!(
             kept(&registry),
             [1, 0, 1],
             "a new netmask starts a new generation, a new timeout does not"
         );
         loads.remove(ServerId(3), true);
-        registry.release_ids(&loads, &templates);
+        registry.release_ids(&loads, &templates, Instant::now());
         assert_eq!(kept(&registry), [1, 0, 0]);
         all.remove(0);
         registry.apply(&rules(&all), none);
@@ -513,8 +461,8 @@ mod tests {
         all[2].servers.clear();
         registry.apply(&rules(&all), none);
         for free in [false, false, true] {
-            registry.release_ids(&loads, &templates);
-            assert_eq!(registry.removed_servers.is_empty(), free);
+            registry.release_ids(&loads, &templates, Instant::now());
+            assert_eq!(registry.removed_servers.values().all(RemovedServer::is_idle), free);
             templates.sweep(Tick(0), registry.keeps_templates());
         }
         assert_eq!((templates.of(ServerId(2)), templates.of(ServerId(3))), (1, 0));
@@ -530,7 +478,7 @@ mod tests {
         registry.apply(&rules(&all), none);
         let before = registry.services[2].generation;
         registry.apply(&rules(&all[..2]), none);
-        registry.release_ids(&loads, &templates);
+        registry.release_ids(&loads, &templates, Instant::now());
         registry.apply(&rules(&all), none);
         assert_eq!(registry.services[2].id, ServiceId(2), "a connection has kept its number");
         assert_ne!(registry.services[2].generation, before);
@@ -565,7 +513,7 @@ mod tests {
         loads.add(ServerId(0), true);
         let without = [service("192.0.2.2:80", &[("192.0.2.10", 9)])];
         registry.apply(&rules(&without), none);
-        registry.release_ids(&loads, &templates());
+        registry.release_ids(&loads, &templates(), Instant::now());
         assert_eq!(ids(&registry), [(2, vec![3])]);
         assert_eq!(registry.snapshot(&loads, Instant::now()).route(ServerId(0)), &Route::Removed);
         let back = [
@@ -577,7 +525,7 @@ mod tests {
         assert_eq!(ids(&registry), [(1, vec![1]), (0, vec![2, 0])]);
         loads.remove(ServerId(0), true);
         registry.apply(&rules(&[]), none);
-        registry.release_ids(&loads, &templates());
+        registry.release_ids(&loads, &templates(), Instant::now());
         registry.apply(&rules(&without), none);
         assert_eq!(ids(&registry), [(0, vec![0])]);
     }
@@ -616,9 +564,20 @@ mod tests {
         };
         assert_eq!(of(&registry), (0, Some(0)), "it goes on with all that it has counted");
         registry.apply(&fewer, &counted(7));
-        registry.release_ids(&Loads::new(9), &templates());
-        registry.apply(&again, &counted(8));
-        assert_eq!(of(&registry), (7, Some(8)), "no connection has kept it");
+        let (loads, removal) = (Loads::new(9), Instant::now());
+        loads.add(ServerId(0), true);
+        registry.release_ids(&loads, &templates(), removal - COUNTERS_KEPT);
+        loads.remove(ServerId(0), true);
+        for now in [removal, removal + COUNTERS_KEPT - Duration::from_secs(1)] {
+            registry.release_ids(&loads, &templates(), now);
+            registry.apply(&again, &counted(8));
+            assert_eq!(of(&registry), (0, Some(0)), "kept after its last connection");
+            registry.apply(&fewer, &counted(8));
+        }
+        registry.release_ids(&loads, &templates(), removal);
+        registry.release_ids(&loads, &templates(), removal + COUNTERS_KEPT);
+        registry.apply(&again, &counted(9));
+        assert_eq!(of(&registry), (8, Some(9)), "no longer kept");
         registry.zero(Some(registry.services[0].config.address), &counted(9));
         let entry = &registry.services[0];
         assert_eq!((entry.past, entry.servers[0].baseline), (Stats::default(), counted(9)(ServerId(0))));
@@ -658,21 +617,47 @@ mod tests {
         };
         for rules in [&fewer, &rules(&fewer.services[..2])] {
             registry.apply(rules, &|_| Stats::default());
-            registry.release_ids(&loads, &templates());
+            registry.release_ids(&loads, &templates(), Instant::now());
             assert_eq!(named(&registry), (3, Some("192.0.2.10".parse().unwrap())));
         }
         loads.remove(ServerId(3), true);
-        registry.release_ids(&loads, &templates());
+        registry.release_ids(&loads, &templates(), Instant::now());
         assert_eq!(named(&registry), (2, None));
+    }
+
+    /// A service with as many servers as there are ids, from the address `first`.
+    fn full_service(first: u32) -> VirtualService {
+        let rips: Vec<_> =
+            (0..u32::from(u16::MAX)).map(|n| Ipv4Addr::from_bits(first + n).to_string()).collect();
+        service("192.0.2.1:80", &rips.iter().map(|rip| (rip.as_str(), 1)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn ids_reserved_for_counters_are_released_when_short() {
+        let none: TotalsOf<'_> = &|_| Stats::default();
+        let mut registry = with(&[full_service(0x0a00_0000)], Vec::new());
+        let (loads, other) = (Loads::new(u16::MAX.into()), rules(&[full_service(0x0b00_0000)]));
+        registry.apply(&rules(&[service("192.0.2.1:80", &[])]), none);
+        assert!(registry.check_ids(&other).is_err(), "workers may use an earlier snapshot");
+        loads.add(ServerId(9), true);
+        registry.release_ids(&loads, &templates(), Instant::now());
+        assert!(registry.check_ids(&other).is_err(), "a connection reserves one id");
+        loads.remove(ServerId(9), true);
+        registry.release_ids(&loads, &templates(), Instant::now());
+        let half_returns = rules(&[full_service(0x0a00_8000)]);
+        for rules in [half_returns, other] {
+            registry.check_ids(&rules).unwrap();
+            registry.apply(&rules, none);
+            registry.apply(&Rules { services: vec![service("192.0.2.1:80", &[])], ..rules }, none);
+            registry.release_ids(&loads, &templates(), Instant::now());
+        }
     }
 
     #[test]
     fn all_16_bit_ids_but_the_last_are_used() {
         let many = 0..u16::MAX;
         let all: Vec<_> = many.clone().map(|n| Ipv4Addr::from_bits(0x0a00_0000 | u32::from(n))).collect();
-        let servers: Vec<_> = all.iter().map(|rip| (rip.to_string(), 1)).collect();
-        let servers: Vec<_> = servers.iter().map(|(rip, weight)| (rip.as_str(), *weight)).collect();
-        let one = with(&[service("192.0.2.1:80", &servers)], Vec::new());
+        let one = with(&[full_service(0x0a00_0000)], Vec::new());
         assert!(one.services[0].servers.iter().map(|server| server.id.0).eq(many.clone()));
         let services: Vec<_> = all.iter().map(|vip| service(&format!("{vip}:80"), &[])).collect();
         let snapshot = with(&services, Vec::new()).snapshot(&Loads::new(0), Instant::now());

@@ -4,6 +4,11 @@ use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::model::{ServerId, ServiceId};
 use crate::schedule::{Loads, Pool, ServerLoad, Templates};
+use std::time::{Duration, Instant};
+
+/// Time for which the counters of a removed server are kept after its last connection (`IP_VS_DEST_TRASH_PERIOD` in
+/// include/net/ip_vs.h).
+pub(in crate::control) const COUNTERS_KEPT: Duration = Duration::from_secs(120);
 
 /// A removed service, while one of its servers is referred to.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(in crate::control) struct RemovedServer {
     pub(in crate::control) counts: Option<RemovedCounters>,
     /// Pass of the template sweep during which its last connection had ended.
     unused_since: Option<u64>,
+    /// Time at which its last connection and its last template had ended.
+    idle_since: Option<Instant>,
 }
 
 /// The counters of a removed server.
@@ -38,14 +45,25 @@ pub(in crate::control) struct RemovedCounters {
 
 impl RemovedServer {
     pub(in crate::control) fn new(id: ServerId, counts: Option<RemovedCounters>) -> Self {
-        Self { id, counts, unused_since: None }
+        Self { id, counts, unused_since: None, idle_since: None }
+    }
+
+    /// Returns true while its id is reserved: a connection or a template refers to it, or its counters are kept.
+    ///
+    /// To be called while no worker uses a snapshot that contains the server.
+    pub(in crate::control) fn is_held(&mut self, loads: &Loads, templates: &Templates, now: Instant) -> bool {
+        if self.is_referenced(loads, templates) {
+            self.idle_since = None;
+            return true;
+        }
+        let since = *self.idle_since.get_or_insert(now);
+        self.counts.is_some() && now < since + COUNTERS_KEPT
     }
 
     /// Returns true while a connection or a template refers to it.
     ///
     /// After its last connection its templates are dropped, at the latest by the second pass of the sweep after that.
-    /// To be called while no worker uses a snapshot that contains the server.
-    pub(in crate::control) fn is_referenced(&mut self, loads: &Loads, templates: &Templates) -> bool {
+    fn is_referenced(&mut self, loads: &Loads, templates: &Templates) -> bool {
         if loads.get(self.id) != ServerLoad::default() {
             self.unused_since = None;
             return true;
@@ -58,5 +76,10 @@ impl RemovedServer {
     /// Returns true if its templates are to be dropped.
     pub(in crate::control) fn is_unused(&self) -> bool {
         self.unused_since.is_some()
+    }
+
+    /// Returns true if its id is reserved for its counters alone.
+    pub(in crate::control) fn is_idle(&self) -> bool {
+        self.idle_since.is_some()
     }
 }
