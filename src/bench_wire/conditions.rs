@@ -131,8 +131,8 @@ mod tests {
     fn busy_machine_gets_a_warning() {
         let at = |load_average| Conditions { load_average, cores: 2, ..Conditions::here(String::new()) };
         assert_eq!(at(0.5).warning(), None);
-        let said = at(8.5).warning().unwrap();
-        assert!(said.contains("(load average 8.5 on 2 cores)"), "{said}");
+        let text = at(8.5).warning().unwrap();
+        assert!(text.contains("(load average 8.5 on 2 cores)"), "{text}");
     }
 
     #[test]

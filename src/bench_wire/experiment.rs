@@ -91,13 +91,14 @@ impl Experiment<'_> {
             let what = format!("curve, {share} of delivered at full speed");
             let [trials] = self.interleaved(&what, self.plan.curve_rounds, [&load])?;
             for (dut, outcomes) in &trials {
-                let asked = load(*dut).unwrap_or(Offered::Full);
+                let intended = load(*dut).unwrap_or(Offered::Full);
                 let (offered, delivered) = (median(offered(outcomes)), median(delivered(outcomes)));
-                curves.entry(*dut).or_default().push(Point { asked, offered, delivered });
+                curves.entry(*dut).or_default().push(Point { intended, offered, delivered });
             }
         }
         for (dut, Highest { offered, delivered, .. }) in highest {
-            let full = Point { asked: Offered::Full, offered: offered.median, delivered: delivered.median };
+            let full =
+                Point { intended: Offered::Full, offered: offered.median, delivered: delivered.median };
             curves.entry(*dut).or_default().push(full);
         }
         Ok(curves)
@@ -112,7 +113,7 @@ impl Experiment<'_> {
             fourfold.insert(*dut, self.overload_of(*dut, peak)?);
         }
         let loads: [&dyn Fn(Dut) -> Option<Offered>; 2] =
-            [&|dut| Some(peaks[&dut].asked), &|dut| Some(fourfold[&dut])];
+            [&|dut| Some(peaks[&dut].intended), &|dut| Some(fourfold[&dut])];
         let [calm, flooded] = self.interleaved("peak and overload", self.plan.rounds, loads)?;
         let mut overloads = BTreeMap::new();
         for (dut, outcomes) in &flooded {
@@ -133,10 +134,10 @@ impl Experiment<'_> {
 
     /// Offered load in overload: four times the peak, or full speed if the generator cannot pace that rate.
     fn overload_of(&mut self, dut: Dut, peak: &Point) -> Result<Offered, LabError> {
-        let asked = OVERLOAD * peak.delivered;
-        let paced = Offered::PerSecond(asked as u64);
+        let intended = OVERLOAD * peak.delivered;
+        let paced = Offered::PerSecond(intended as u64);
         let offered = self.trial(dut, paced)?.offered_rate();
-        Ok(if offered < 0.9 * asked { Offered::Full } else { paced })
+        Ok(if offered < 0.9 * intended { Offered::Full } else { paced })
     }
 
     fn ndrs(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Ndr>, LabError> {
@@ -330,7 +331,7 @@ mod tests {
         assert!(near(overload.offered, 700_000.0) && overload.times < 2.4, "{overload:?}");
         let nft = of(&results, Dut::Nft);
         let last = nft.curve.last().unwrap();
-        assert_eq!(last.asked, Offered::Full);
+        assert_eq!(last.intended, Offered::Full);
         let offered: Vec<_> = nft.curve.iter().map(|point| point.offered).collect();
         assert!(offered.is_sorted(), "{offered:?}");
     }

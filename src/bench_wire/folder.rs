@@ -127,8 +127,8 @@ mod tests {
     fn earlier_report_is_never_overwritten() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join(JSON), "{}").unwrap();
-        let Err(LabError::Input(said)) = Folder::create(Some(home.path())) else { panic!("it was") };
-        assert!(said.contains("already holds a report; name another folder with --out"), "{said}");
+        let Err(LabError::Input(text)) = Folder::create(Some(home.path())) else { panic!("it was") };
+        assert!(text.contains("already holds a report; name another folder with --out"), "{text}");
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn unwritable_folder_is_refused() {
-        let Err(LabError::Input(said)) = Folder::create(Some(Path::new("/proc/nowhere"))) else { panic!() };
-        assert!(said.starts_with("no report can be written to /proc/nowhere: "), "{said}");
+        let Err(LabError::Input(text)) = Folder::create(Some(Path::new("/proc/nowhere"))) else { panic!() };
+        assert!(text.starts_with("no report can be written to /proc/nowhere: "), "{text}");
     }
 }

@@ -96,14 +96,14 @@ mod tests {
 
     #[test]
     fn durations_are_rounded_for_messages() {
-        let said = |seconds| format_duration(Duration::from_secs(seconds));
-        assert_eq!(said(0), "0 s");
-        assert_eq!(said(89), "89 s");
-        assert_eq!(said(90), "2 min");
-        assert_eq!(said(725), "12 min");
-        assert_eq!(said(3569), "59 min");
-        assert_eq!(said(3570), "1 h 0 min");
-        assert_eq!(said(3900), "1 h 5 min");
+        let text = |seconds| format_duration(Duration::from_secs(seconds));
+        assert_eq!(text(0), "0 s");
+        assert_eq!(text(89), "89 s");
+        assert_eq!(text(90), "2 min");
+        assert_eq!(text(725), "12 min");
+        assert_eq!(text(3569), "59 min");
+        assert_eq!(text(3570), "1 h 0 min");
+        assert_eq!(text(3900), "1 h 5 min");
     }
 
     #[test]

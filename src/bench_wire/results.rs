@@ -53,7 +53,7 @@ pub struct Highest {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Intended load.
-    pub asked: Offered,
+    pub intended: Offered,
     /// Offered rate.
     pub offered: f64,
     /// Delivered rate.

@@ -134,16 +134,16 @@ mod tests {
         let (output, out) = (Output::default(), home.path().join("out"));
         let report = request(out.clone()).run(&Console::to(output.clone()), |_, _| Ok(Fake::new())).unwrap();
         assert_eq!(report.results.len(), 2);
-        let said = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
-        assert!(said.starts_with("This takes about 5 min, on a noisy machine up to "), "{said}");
+        let output = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+        assert!(output.starts_with("This takes about 5 min, on a noisy machine up to "), "{output}");
         assert!(
-            said.contains("highest rate, 3 of 3: xdp 313.5, l2fwd 285.0, nft 570.0 thousand frames/s"),
-            "{said}"
+            output.contains("highest rate, 3 of 3: xdp 313.5, l2fwd 285.0, nft 570.0 thousand frames/s"),
+            "{output}"
         );
         let text = std::fs::read_to_string(out.join("report.txt")).unwrap();
         assert!(text.contains("# 1048576 flows, 100 servers, 60-byte frames, established"), "{text}");
-        assert!(said.contains(&text), "the terminal shows the report");
-        assert!(said.ends_with(&format!(
+        assert!(output.contains(&text), "the terminal shows the report");
+        assert!(output.ends_with(&format!(
             "Report: {}/report.txt, report.json, report.csv and plots (*.svg)\n",
             out.display()
         )));
@@ -156,8 +156,8 @@ mod tests {
         let request = BenchRequest { left_out: vec!["nft: not there".into()], ..request(out.clone()) };
         let report = request.run(&Console::to(output.clone()), |_, _| Ok(Fake::new())).unwrap();
         assert_eq!(report.conditions.left_out, ["nft: not there"]);
-        let said = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
-        assert!(said.starts_with("left out: nft: not there\n"), "{said}");
+        let output = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+        assert!(output.starts_with("left out: nft: not there\n"), "{output}");
         let text = std::fs::read_to_string(out.join("report.txt")).unwrap();
         assert!(text.contains("\nleft out     nft: not there\n"), "{text}");
     }

@@ -273,13 +273,13 @@ fn rip(text: &str) -> Result<IpAddr, String> {
 
 /// Parses `tcp:VIP:port` or `udp:VIP:port`.
 fn service(text: &str) -> Result<ServiceAddress, String> {
-    let wanted = || "write protocol, VIP and port, as in tcp:192.168.195.150:80".to_owned();
-    let (protocol, address) = text.split_once(':').ok_or_else(wanted)?;
+    let expected = || "write protocol, VIP and port, as in tcp:192.168.195.150:80".to_owned();
+    let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
     let protocol = match protocol {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
-        _ => return Err(wanted()),
+        _ => return Err(expected()),
     };
-    let address: SocketAddr = address.parse().map_err(|_| wanted())?;
+    let address: SocketAddr = address.parse().map_err(|_| expected())?;
     Ok(ServiceAddress { protocol, address })
 }

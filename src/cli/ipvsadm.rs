@@ -105,10 +105,10 @@ fn style(line: &CommandLine) -> Style {
         (Opt::Thresholds, ListingView::Thresholds),
         (Opt::PersistentConn, ListingView::Persistent),
     ];
-    let asked = views.into_iter().find(|(option, _)| line.options.has(*option));
+    let chosen = views.into_iter().find(|(option, _)| line.options.has(*option));
     let view = match line.command {
         Command::Save => ListingView::Rules,
-        _ => asked.map_or(ListingView::Table, |(_, view)| view),
+        _ => chosen.map_or(ListingView::Table, |(_, view)| view),
     };
     let numeric = line.options.has(Opt::Numeric);
     let names = if numeric { Names::none() } else { Names::of_this_host() };

@@ -22,8 +22,8 @@ const DEFAULT: &str = "warn,directrix=info";
 
 /// Installs the log subscriber with the filter of RUST_LOG.
 pub(super) fn start(format: LogFormat) {
-    let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let filter = EnvFilter::try_new(directives(&asked));
+    let value = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = EnvFilter::try_new(directives(&value));
     let invalid = filter.as_ref().err().map(ToString::to_string);
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let log =
@@ -40,7 +40,7 @@ pub(super) fn start(format: LogFormat) {
     }
     if let Some(cause) = invalid {
         tracing::warn!(
-            asked,
+            value,
             cause,
             used = DEFAULT,
             "RUST_LOG is not understood: set a level such as directrix=debug"
@@ -50,8 +50,8 @@ pub(super) fn start(format: LogFormat) {
 
 /// Returns the filter for a value of RUST_LOG. A bare level applies to directrix; libraries log warnings at
 /// most unless a directive names them.
-fn directives(asked: &str) -> String {
-    let parts = asked.split(',').map(str::trim).filter(|part| !part.is_empty());
+fn directives(value: &str) -> String {
+    let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
     let each = parts.map(|part| match part.parse::<LevelFilter>() {
         Ok(level) => format!("{},directrix={level}", level.min(LevelFilter::WARN)),
         Err(_) => part.to_owned(),
@@ -84,8 +84,8 @@ mod tests {
     use crate::control::log::capture;
 
     /// Logs a fixed list of events with this value of RUST_LOG, and returns the events in the log.
-    fn logged(asked: &str) -> String {
-        let text = capture::logged(&directives(asked), || {
+    fn logged(value: &str) -> String {
+        let text = capture::logged(&directives(value), || {
             tracing::debug!(target: "directrix::control", "ours");
             tracing::info!(target: "directrix::control", "ours");
             tracing::debug!(target: "aya::bpf", "theirs");
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn libraries_log_warnings_unless_named() {
-        for (asked, expected) in [
+        for (value, expected) in [
             ("", "ours INFO, theirs WARN"),
             ("debug", "ours DEBUG, ours INFO, theirs WARN"),
             ("directrix=debug", "ours DEBUG, ours INFO, theirs WARN"),
@@ -114,7 +114,7 @@ mod tests {
             ("warn, aya=info", "theirs INFO, theirs WARN"),
             ("debug,aya=off", "ours DEBUG, ours INFO"),
         ] {
-            assert_eq!(logged(asked), expected, "RUST_LOG={asked}");
+            assert_eq!(logged(value), expected, "RUST_LOG={value}");
         }
     }
 }

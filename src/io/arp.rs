@@ -176,12 +176,12 @@ mod tests {
 
     #[test]
     fn each_error_names_interface_cause_and_remedy() {
-        let told = |errno: Errno| open_error(&errno.into(), "eth9").to_string();
+        let text = |errno: Errno| open_error(&errno.into(), "eth9").to_string();
         for errno in [Errno::EPERM, Errno::ENODEV, Errno::ENETDOWN, Errno::EAFNOSUPPORT, Errno::EMFILE] {
-            assert!(told(errno).starts_with("opening a socket for ARP on eth9: "), "{}", told(errno));
-            assert_eq!(told(errno).matches("; ").count(), 1, "{}", told(errno));
+            assert!(text(errno).starts_with("opening a socket for ARP on eth9: "), "{}", text(errno));
+            assert_eq!(text(errno).matches("; ").count(), 1, "{}", text(errno));
         }
-        assert!(told(Errno::ENETDOWN).ends_with("ip link set eth9 up"));
-        assert!(told(Errno::EMFILE).contains("EMFILE"), "the errno's name: {}", told(Errno::EMFILE));
+        assert!(text(Errno::ENETDOWN).ends_with("ip link set eth9 up"));
+        assert!(text(Errno::EMFILE).contains("EMFILE"), "the errno's name: {}", text(Errno::EMFILE));
     }
 }

@@ -93,9 +93,11 @@ impl Interface {
 
     /// Number of transmit queues, at least 1.
     pub(super) fn transmit_queues(&self) -> u32 {
-        let allocated = || rtnetlink::link(self.index).ok().flatten().map(|link| link.transmit_queues);
-        let count = ethtool::channels(&self.name).map(|channels| channels.transmit).or_else(allocated);
-        count.unwrap_or(1).max(1)
+        let count = match ethtool::channels(&self.name) {
+            Some(channels) => channels.transmit,
+            None => rtnetlink::link(self.index).ok().flatten().map_or(1, |link| link.transmit_queues),
+        };
+        count.max(1)
     }
 
     /// The first own address whose network contains `neighbor`: the sender address for ARP.
@@ -111,12 +113,9 @@ impl Interface {
     /// names no source.
     #[must_use]
     pub fn source_by_route(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
-        let is_on_link = |route: &rtnetlink::RouteInfo| route.is_unicast && !route.has_gateway;
-        let ask = |ask: fn(Ipv4Addr, u32) -> io::Result<Option<rtnetlink::RouteInfo>>| {
-            ask(neighbor, self.index).ok().flatten().filter(is_on_link)
-        };
-        ask(rtnetlink::route_entry)?;
-        Some(ask(rtnetlink::route)?.source.unwrap_or(Ipv4Addr::UNSPECIFIED))
+        on_link(rtnetlink::route_entry(neighbor, self.index))?;
+        let route = on_link(rtnetlink::route(neighbor, self.index))?;
+        Some(route.source.unwrap_or(Ipv4Addr::UNSPECIFIED))
     }
 
     /// The role of an `address` that no host can have: network or broadcast address of one of the interface's
@@ -140,11 +139,19 @@ impl Interface {
     #[must_use]
     pub fn not_others(&self) -> Vec<Ipv4Addr> {
         let addresses = rtnetlink::addresses(self.index).unwrap_or_else(|_| self.addresses.clone());
-        let broadcast = |(own, prefix): &(Ipv4Addr, u8)| {
-            (*prefix < 31).then(|| Ipv4Addr::from_bits(ends(*own, *prefix)[1]))
-        };
-        addresses.iter().flat_map(|one| std::iter::once(one.0).chain(broadcast(one))).collect()
+        let broadcasts = addresses.iter().filter_map(|(own, prefix)| broadcast(*own, *prefix));
+        addresses.iter().map(|(own, _)| *own).chain(broadcasts).collect()
     }
+}
+
+/// The route found, if it has the destination on-link.
+fn on_link(route: io::Result<Option<rtnetlink::RouteInfo>>) -> Option<rtnetlink::RouteInfo> {
+    route.ok().flatten().filter(|route| route.is_unicast && !route.has_gateway)
+}
+
+/// Broadcast address of an own address's network. /31 and /32 have none (RFC 3021).
+fn broadcast(own: Ipv4Addr, prefix: u8) -> Option<Ipv4Addr> {
+    (prefix < 31).then(|| Ipv4Addr::from_bits(ends(own, prefix)[1]))
 }
 
 /// Network and broadcast address of a network.

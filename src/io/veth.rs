@@ -36,14 +36,14 @@ pub(super) fn checksums(interface: &Interface) -> Option<Checksums> {
 fn of_peer(link: &LinkInfo) -> Checksums {
     let Some(peer) = link.link else { return Checksums::Unknown };
     let answer = match link.link_netns {
-        None => Some(ask(peer)),
-        Some(id) => namespace(id).and_then(|namespace| within(&namespace, || ask(peer)).ok()),
+        None => Some(checksums_here(peer)),
+        Some(id) => namespace(id).and_then(|namespace| within(&namespace, || checksums_here(peer)).ok()),
     };
     answer.flatten().unwrap_or(Checksums::Unknown)
 }
 
 /// State by the offload setting of the interface with this index, in the calling thread's network namespace.
-fn ask(index: u32) -> Option<Checksums> {
+fn checksums_here(index: u32) -> Option<Checksums> {
     let LinkInfo { name, .. } = rtnetlink::link(index).ok()??;
     Some(if ethtool::transmit_checksums(&name)? { Checksums::Unfinished(name) } else { Checksums::Finished })
 }

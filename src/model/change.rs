@@ -193,8 +193,8 @@ mod tests {
         );
         let weighed = after(Change::EditServer(service(80), server(11, 9)));
         assert_eq!(weighed.services[0].servers, [server(10, 1), server(11, 9)]);
-        let gone = after(Change::DeleteServer(service(80), [192, 0, 2, 10].into()));
-        assert_eq!(gone.services[0].servers, [server(11, 2)]);
+        let rest = after(Change::DeleteServer(service(80), [192, 0, 2, 10].into()));
+        assert_eq!(rest.services[0].servers, [server(11, 2)]);
         let timeouts =
             after(Change::SetTimeouts([Span::from_secs(7), Span::default(), Span::from_secs(9)])).timeouts;
         let expected = Timeouts { tcp: Span::from_secs(7), udp: Span::from_secs(9), ..Timeouts::default() };

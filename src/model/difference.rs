@@ -53,14 +53,14 @@ fn servers_in_words(count: usize) -> String {
 }
 
 impl Rules {
-    /// Everything that is different in `new`: what goes first, then what comes or changes.
+    /// Everything that is different in `new`: removals first, then additions and changes.
     #[must_use]
     pub fn differences(&self, new: &Self) -> Vec<Difference> {
         let here: HashMap<_, _> = self.services.iter().map(|service| (service.address, service)).collect();
         let there: HashMap<_, _> = new.services.iter().map(|service| (service.address, service)).collect();
-        let gone = self.services.iter().filter(|service| !there.contains_key(&service.address));
+        let removed = self.services.iter().filter(|service| !there.contains_key(&service.address));
         let mut differences: Vec<_> =
-            gone.map(|service| Difference::NoService(service.address, service.servers.len())).collect();
+            removed.map(|service| Difference::NoService(service.address, service.servers.len())).collect();
         for service in &new.services {
             match here.get(&service.address) {
                 Some(old) if *old == service => {}
@@ -104,8 +104,8 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
     differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
     let there: HashSet<_> = new.servers.iter().map(|server| server.address).collect();
-    let gone = old.servers.iter().filter(|old| !there.contains(&old.address));
-    differences.extend(gone.map(|server| Difference::NoServer(address, server.address)));
+    let removed = old.servers.iter().filter(|old| !there.contains(&old.address));
+    differences.extend(removed.map(|server| Difference::NoServer(address, server.address)));
     for server in &new.servers {
         let Some(old) = here.get(&server.address) else {
             differences.push(Difference::Server(address, server.clone()));

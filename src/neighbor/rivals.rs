@@ -36,7 +36,7 @@ struct Rival {
     /// Time at which it expires unless it sends again.
     expires: Tick,
     /// The last probe is still unanswered.
-    asked: bool,
+    pending: bool,
     /// Probes answered in a row.
     answered: u8,
     /// Probes missed in a row.
@@ -90,7 +90,7 @@ impl Rivals {
         let rival = &mut self.all[at];
         rival.expires = expires;
         if is_answer(packet) {
-            rival.answers();
+            rival.record_answer();
         } else if !rival.holds {
             rival.missed = 0; // a new claim is verified again
         }
@@ -136,7 +136,7 @@ impl Rivals {
     pub(super) fn rest(&mut self) {
         self.due = None;
         for rival in &mut self.all {
-            (rival.asked, rival.answered, rival.missed, rival.defends) = (false, 0, 0, false);
+            (rival.pending, rival.answered, rival.missed, rival.defends) = (false, 0, 0, false);
         }
     }
 
@@ -146,10 +146,9 @@ impl Rivals {
             return false;
         }
         for rival in &mut self.all {
-            rival.ask();
+            rival.record_probe();
         }
-        let gone = |rival: &mut Rival| rival.holds && rival.missed >= VERIFY;
-        for rival in self.all.extract_if(.., gone) {
+        for rival in self.all.extract_if(.., |rival| rival.holds && rival.missed >= VERIFY) {
             turn.report(rival.ended(self.vip));
         }
         (self.due, self.probed) = (None, Some(turn.now));
@@ -182,20 +181,20 @@ impl Rivals {
 
 impl Rival {
     fn new(mac: MacAddr, server: Option<Ipv4Addr>, expires: Tick) -> Self {
-        let (asked, answered, missed) = (false, 0, 0);
-        Self { mac, server, expires, asked, answered, missed, defends: false, holds: false }
+        let (pending, answered, missed) = (false, 0, 0);
+        Self { mac, server, expires, pending, answered, missed, defends: false, holds: false }
     }
 
-    fn answers(&mut self) {
-        if std::mem::take(&mut self.asked) {
+    fn record_answer(&mut self) {
+        if std::mem::take(&mut self.pending) {
             self.answered = VERIFY.min(self.answered + 1);
             self.missed = 0;
         }
     }
 
     /// Records that the next probe is sent.
-    fn ask(&mut self) {
-        if std::mem::replace(&mut self.asked, true) {
+    fn record_probe(&mut self) {
+        if std::mem::replace(&mut self.pending, true) {
             self.answered = 0;
             self.missed = VERIFY.min(self.missed + 1);
         }

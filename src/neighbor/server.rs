@@ -28,7 +28,7 @@ pub(super) struct ServerMachine {
     /// The interface has no carrier: no requests.
     suspended: bool,
     /// Time of the last request: limits the rate of requests that claims trigger.
-    asked_at: Option<Tick>,
+    requested_at: Option<Tick>,
     claims: Vec<MacClaim>,
 }
 
@@ -36,10 +36,10 @@ pub(super) struct ServerMachine {
 enum ServerState {
     /// Configured by the operator: no requests.
     Fixed,
-    /// Not yet resolved, after `asked` requests.
-    Resolving { asked: u8, due: Tick },
-    /// Resolved, with `asked` unanswered requests.
-    Reachable { asked: u8, due: Tick },
+    /// Not yet resolved, after `sent` requests.
+    Resolving { sent: u8, due: Tick },
+    /// Resolved, with `unanswered` requests since the last reply.
+    Reachable { unanswered: u8, due: Tick },
     /// All requests are unanswered.
     Unreachable { due: Tick },
 }
@@ -49,7 +49,7 @@ enum ServerState {
 struct MacClaim {
     mac: MacAddr,
     /// Requests that the known address had left unanswered at the time of the last claim.
-    asked: u8,
+    unanswered: u8,
     /// It has answered a request sent after its claim, and the known address has not.
     answered: bool,
     /// Reported: the known address has answered, too.
@@ -66,9 +66,9 @@ impl ServerMachine {
                 turn.report(ArpReport::Resolved { interface: settings.interface, rip: settings.rip, mac });
                 ServerState::Fixed
             }
-            None => ServerState::Resolving { asked: 0, due: turn.now },
+            None => ServerState::Resolving { sent: 0, due: turn.now },
         };
-        Self { settings, mac: settings.mac, state, suspended, asked_at: None, claims: Vec::new() }
+        Self { settings, mac: settings.mac, state, suspended, requested_at: None, claims: Vec::new() }
     }
 
     /// Sets the sender address of requests. False if the settings differ in more than that.
@@ -90,8 +90,8 @@ impl ServerMachine {
         self.suspended = false;
         self.state = match self.state {
             ServerState::Fixed => ServerState::Fixed,
-            ServerState::Resolving { .. } => ServerState::Resolving { asked: 0, due: now },
-            ServerState::Reachable { .. } => ServerState::Reachable { asked: 0, due: now },
+            ServerState::Resolving { .. } => ServerState::Resolving { sent: 0, due: now },
+            ServerState::Reachable { .. } => ServerState::Reachable { unanswered: 0, due: now },
             ServerState::Unreachable { .. } => ServerState::Unreachable { due: now },
         };
     }
@@ -115,9 +115,9 @@ impl ServerMachine {
     pub(super) fn observe(&mut self, mac: MacAddr, turn: &mut Turn<'_>) -> bool {
         match self.state {
             ServerState::Fixed => false,
-            ServerState::Reachable { asked, due } if self.mac != Some(mac) => {
-                self.claimed(mac, asked, turn);
-                self.state = ServerState::Reachable { asked, due: self.sooner(asked, due, turn) };
+            ServerState::Reachable { unanswered, due } if self.mac != Some(mac) => {
+                self.claimed(mac, unanswered, turn);
+                self.state = ServerState::Reachable { unanswered, due: self.sooner(unanswered, due, turn) };
                 false
             }
             ServerState::Reachable { .. } => {
@@ -140,20 +140,20 @@ impl ServerMachine {
         }
         let due = turn.later(turn.timing().retry);
         match self.state {
-            ServerState::Resolving { asked, .. } if asked < turn.timing().attempts => {
-                self.ask(None, sender, turn);
-                self.state = ServerState::Resolving { asked: asked + 1, due };
+            ServerState::Resolving { sent, .. } if sent < turn.timing().attempts => {
+                self.request(None, sender, turn);
+                self.state = ServerState::Resolving { sent: sent + 1, due };
             }
-            ServerState::Reachable { asked, .. } if asked < self.attempts(asked, turn) => {
+            ServerState::Reachable { unanswered, .. } if unanswered < self.attempts(unanswered, turn) => {
                 // The first request goes to the known address only, unless there is a claim. The broadcasts
                 // that follow find a server with a new address.
-                let known = self.mac.filter(|_| asked == 0 && self.claims.is_empty());
-                self.ask(known, sender, turn);
-                self.state = ServerState::Reachable { asked: asked + 1, due };
+                let known = self.mac.filter(|_| unanswered == 0 && self.claims.is_empty());
+                self.request(known, sender, turn);
+                self.state = ServerState::Reachable { unanswered: unanswered + 1, due };
             }
             ServerState::Reachable { .. } => {
                 let answered = self.claims.iter().filter(|claim| claim.answered);
-                let successor = answered.max_by_key(|claim| claim.asked);
+                let successor = answered.max_by_key(|claim| claim.unanswered);
                 if let Some(mac) = successor.map(|claim| claim.mac) {
                     self.set_mac(mac, turn);
                     return true;
@@ -169,11 +169,11 @@ impl ServerMachine {
 
     /// Requests that may stay unanswered before the address is given up. A claim without a request since
     /// gets one.
-    fn attempts(&self, asked: u8, turn: &Turn<'_>) -> u8 {
+    fn attempts(&self, unanswered: u8, turn: &Turn<'_>) -> u8 {
         if self.claims.iter().any(|claim| claim.answered) {
             VERIFY
-        } else if asked > 0 && self.claims.iter().any(|claim| claim.asked == asked) {
-            turn.timing().attempts.max(asked.saturating_add(1))
+        } else if unanswered > 0 && self.claims.iter().any(|claim| claim.unanswered == unanswered) {
+            turn.timing().attempts.max(unanswered.saturating_add(1))
         } else {
             turn.timing().attempts
         }
@@ -187,29 +187,29 @@ impl ServerMachine {
             if !std::mem::replace(&mut claim.disputed, true) {
                 turn.report(ArpReport::Disputed { interface, rip, mac, claimant: claim.mac });
             }
-            (claim.asked, claim.answered) = (0, false);
+            (claim.unanswered, claim.answered) = (0, false);
         }
-        self.state = ServerState::Reachable { asked: 0, due: turn.refresh() };
+        self.state = ServerState::Reachable { unanswered: 0, due: turn.refresh() };
     }
 
     /// Records a claim by another MAC address.
-    fn claimed(&mut self, mac: MacAddr, asked: u8, turn: &mut Turn<'_>) {
+    fn claimed(&mut self, mac: MacAddr, unanswered: u8, turn: &mut Turn<'_>) {
         turn.counters().disputed.add(1);
         let expires = turn.later(QUIET);
         if let Some(known) = self.claims.iter_mut().find(|claim| claim.mac == mac) {
-            known.answered |= asked > known.asked;
-            (known.asked, known.expires) = (asked, expires);
+            known.answered |= unanswered > known.unanswered;
+            (known.unanswered, known.expires) = (unanswered, expires);
         } else if self.claims.len() < CLAIMS_MAX {
-            self.claims.push(MacClaim { mac, asked, answered: false, disputed: false, expires });
+            self.claims.push(MacClaim { mac, unanswered, answered: false, disputed: false, expires });
         }
     }
 
     /// Time of the next request after a claim: now, or when the last request is old enough.
-    fn sooner(&self, asked: u8, due: Tick, turn: &Turn<'_>) -> Tick {
-        if asked > 0 {
+    fn sooner(&self, unanswered: u8, due: Tick, turn: &Turn<'_>) -> Tick {
+        if unanswered > 0 {
             return due; // requests are pending
         }
-        let earliest = self.asked_at.map_or(turn.now, |asked| asked.after(turn.timing().retry));
+        let earliest = self.requested_at.map_or(turn.now, |at| at.after(turn.timing().retry));
         Tick::earlier(due, Tick::later(earliest, turn.now))
     }
 
@@ -223,16 +223,16 @@ impl ServerMachine {
         turn.report(report);
         self.claims.retain(|claim| claim.mac != mac);
         for claim in &mut self.claims {
-            (claim.asked, claim.answered) = (0, false);
+            (claim.unanswered, claim.answered) = (0, false);
         }
-        self.state = ServerState::Reachable { asked: 0, due: turn.refresh() };
+        self.state = ServerState::Reachable { unanswered: 0, due: turn.refresh() };
     }
 
     fn lost(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) {
         if !matches!(self.state, ServerState::Unreachable { .. }) {
             turn.report(ArpReport::Lost { interface: self.settings.interface, rip: self.settings.rip });
         }
-        self.ask(None, sender, turn);
+        self.request(None, sender, turn);
         self.state = ServerState::Unreachable { due: turn.later(turn.timing().unreachable_retry) };
     }
 
@@ -246,12 +246,12 @@ impl ServerMachine {
     }
 
     /// Sends a request by unicast to `station`, or by broadcast.
-    fn ask(&mut self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
+    fn request(&mut self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
         let ArpTarget { interface, rip, .. } = self.settings;
         let request = ArpPacket::request(turn.mac(interface), sender, rip);
         turn.counters().requested.add(1);
         turn.send(interface, station.map_or(request, |station| request.unicast_to(station)));
-        self.asked_at = Some(turn.now);
+        self.requested_at = Some(turn.now);
     }
 }
 

@@ -25,8 +25,8 @@ enum VipPhase {
     Suspended { ours: bool },
     /// `sent` probes without an answer. `ours` as above.
     Probing { sent: u8, due: Tick, ours: bool },
-    /// Another station has the address. It is probed at `due`; `asked`: it has been probed before.
-    Standby { holder: MacAddr, asked: bool, due: Tick },
+    /// Another station has the address. It is probed at `due`; `probed`: it has been probed before.
+    Standby { holder: MacAddr, probed: bool, due: Tick },
     /// Claimed by this director.
     Claimed(Announcer),
 }
@@ -107,9 +107,9 @@ impl VipMachine {
                 let sent = *sent;
                 self.probe_or_claim(sent, turn);
             }
-            VipPhase::Standby { holder, asked, due } if turn.now.reached(*due) => {
-                let (holder, asked) = (*holder, *asked);
-                self.probe_holder(holder, asked, turn);
+            VipPhase::Standby { holder, probed, due } if turn.now.reached(*due) => {
+                let (holder, probed) = (*holder, *probed);
+                self.probe_holder(holder, probed, turn);
             }
             VipPhase::Claimed(claim) => {
                 claim.run_due(self.address, turn);
@@ -158,13 +158,13 @@ impl VipMachine {
     fn answers(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
         let to_us =
             !packet.destination.is_unicast() || packet.destination == turn.mac(InterfaceIndex::CLIENT);
-        let asked = packet.operation == Operation::Request && packet.target_ip == self.address;
+        let is_request = packet.operation == Operation::Request && packet.target_ip == self.address;
         let answers = match self.state {
             VipPhase::Claimed(_) => true,
             VipPhase::Probing { ours, .. } => ours && packet.is_probe(),
             VipPhase::Suspended { .. } | VipPhase::Standby { .. } => false,
         };
-        answers && asked && to_us
+        answers && is_request && to_us
     }
 
     /// True for a packet that shows that the VIP was taken during an outage: a reply to a probe, or an
@@ -238,7 +238,7 @@ impl VipMachine {
             self.report_standby(holder, turn);
         }
         let due = turn.about(turn.timing().standby_interval, 4);
-        self.state = VipPhase::Standby { holder, asked: false, due };
+        self.state = VipPhase::Standby { holder, probed: false, due };
     }
 
     fn report_standby(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
@@ -248,15 +248,15 @@ impl VipMachine {
 
     /// Probes the holder by unicast, so that a standby does not load the whole segment. If it does not
     /// answer, probes follow by broadcast.
-    fn probe_holder(&mut self, holder: MacAddr, asked: bool, turn: &mut Turn<'_>) {
-        if asked {
+    fn probe_holder(&mut self, holder: MacAddr, probed: bool, turn: &mut Turn<'_>) {
+        if probed {
             return self.probe_or_claim(0, turn);
         }
         turn.counters().probed.add(1);
         let probe = ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), self.address);
         turn.send(InterfaceIndex::CLIENT, probe.unicast_to(holder));
         let (_, wait) = turn.timing().probe_gap;
-        self.state = VipPhase::Standby { holder, asked: true, due: turn.later(wait) };
+        self.state = VipPhase::Standby { holder, probed: true, due: turn.later(wait) };
     }
 }
 

@@ -231,7 +231,7 @@ impl ScreenState {
         match key {
             KeyPress::Char('y' | 'Y') => {
                 self.mode = InputMode::Browse;
-                self.note = Some(format!("asking for a drain of {} …", drain.server));
+                self.note = Some(format!("requesting a drain of {} …", drain.server));
                 Some(ScreenAction::Drain(drain))
             }
             KeyPress::Char('n' | 'N') | KeyPress::Escape => {

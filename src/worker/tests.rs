@@ -58,33 +58,33 @@ fn list(
     let (reply, answers) = bounded(1);
     let mut listing =
         ConnectionListing { from: Some(0), entries: Vec::with_capacity(room), reply: Arc::new(reply) };
-    let (mut ports, mut asked) = (Vec::new(), 0);
+    let (mut ports, mut requested) = (Vec::new(), 0);
     while listing.from.is_some() {
         listing.entries.clear();
         requests.send(WorkerRequest::Connections(listing)).unwrap();
         while worker.answer() {}
         listing = answers.try_recv().unwrap();
         ports.extend(listing.entries.iter().map(|entry| entry.key.client_port));
-        asked += 1;
+        requested += 1;
     }
     ports.sort_unstable();
-    (ports, asked)
+    (ports, requested)
 }
 
 #[test]
 fn a_sparse_table_is_listed_in_few_answers() {
     let (mut worker, requests) = worker(4 * LISTED_STRETCH, 100); // more than 1 bucket for 4 connections
-    let (ports, asked) = list(&mut worker, &requests, 4096);
+    let (ports, requested) = list(&mut worker, &requests, 4096);
     assert_eq!(ports, (1..=100).collect::<Vec<u16>>());
-    assert_eq!(asked, 2, "one stretch, and its end");
+    assert_eq!(requested, 2, "one stretch, and its end");
 }
 
 #[test]
 fn a_full_table_is_listed_in_full_answers() {
     let (mut worker, requests) = worker(1000, 1000);
-    let (ports, asked) = list(&mut worker, &requests, 64);
+    let (ports, requested) = list(&mut worker, &requests, 64);
     assert_eq!(ports, (1..=1000).collect::<Vec<u16>>());
-    assert!((1000 / 64..1000 / 50).contains(&asked), "{asked}");
+    assert!((1000 / 64..1000 / 50).contains(&requested), "{requested}");
 }
 
 #[test]

@@ -49,5 +49,5 @@ fn debug_shows_decisions_and_no_library() {
 fn a_filter_that_is_not_understood_is_named() {
     let site = Site::new();
     let _director = site.start_with_log("packet", "directrix=verbose");
-    site.wait_for_line(&["WARN", "RUST_LOG is not understood", "asked=\"directrix=verbose\""]);
+    site.wait_for_line(&["WARN", "RUST_LOG is not understood", "value=\"directrix=verbose\""]);
 }

@@ -56,7 +56,7 @@ mod tests {
     fn loopback_has_counters() {
         let counters = InterfaceCounters::read("lo").unwrap();
         assert!(counters.before.contains_key("missed") && counters.after.contains_key("return_full"));
-        let gone = InterfaceCounters::read("nosuchif").unwrap_err().to_string();
-        assert!(gone.starts_with("/sys/class/net/nosuchif/statistics/"), "{gone}");
+        let error = InterfaceCounters::read("nosuchif").unwrap_err().to_string();
+        assert!(error.starts_with("/sys/class/net/nosuchif/statistics/"), "{error}");
     }
 }

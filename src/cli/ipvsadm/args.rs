@@ -64,7 +64,7 @@ impl From<String> for UsageError {
 /// # Errors
 /// The first error in them, in the order of ipvsadm's own checks.
 pub(super) fn parse(words: &[String]) -> Result<Invocation, UsageError> {
-    let mut words = SwitchParser::new(words, SWITCHES, grammar::knows);
+    let mut words = SwitchParser::new(words, SWITCHES, grammar::is_supported);
     let mut line = match words.next() {
         Ok(Some((Meaning::Help, _))) => return Ok(Invocation::Help),
         Ok(Some((Meaning::Version, _))) => return Ok(Invocation::Version),

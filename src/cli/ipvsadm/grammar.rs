@@ -3,7 +3,7 @@
 use crate::ipvsadm::{Command, Meaning, Opt, OptionRule, rule};
 
 /// Whether a switch is supported. Details of tunnels and of sync daemons are not.
-pub(super) fn knows(meaning: Meaning) -> bool {
+pub(super) fn is_supported(meaning: Meaning) -> bool {
     !matches!(meaning, Meaning::Option(Opt::TunnelDetail | Opt::SyncDetail))
 }
 

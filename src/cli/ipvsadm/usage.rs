@@ -34,7 +34,7 @@ Commands:
   -R, --restore                 apply the lines of standard input, all of them or none
   -S, --save                    print the lines that recreate all services, for -R
   -Z, --zero                    set the counters of a service, or of all services, to 0
-  -L, -l, --list                list services and their servers, or as an option says
+  -L, -l, --list                list services and their servers, or as an option selects
       --set TCP TCPFIN UDP      set timeouts in seconds; 0 leaves a timeout unchanged
   -h, --help                    this help
   -v, --version                 the version above

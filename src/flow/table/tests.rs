@@ -116,10 +116,10 @@ fn the_oldest_unconfirmed_entry_is_evicted_first() {
         let deadline = NOW.after(Span::from_secs(60 - n));
         put(&mut table, FlowEntry { deadline, ..entry(n, ConnState::SynRecv) });
     }
-    let Inserted::Replaced(gone) = put(&mut table, entry(9, ConnState::SynRecv)) else {
+    let Inserted::Replaced(evicted) = put(&mut table, entry(9, ConnState::SynRecv)) else {
         panic!("no entry was evicted")
     };
-    assert_eq!(gone.key, key(2));
+    assert_eq!(evicted.key, key(2));
 }
 
 /// Beyond 8/9 of a shared table a service evicts its own entries.
@@ -182,10 +182,10 @@ fn expired_entries_are_evicted_in_any_state() {
         let deadline = if n == 42 { NOW } else { entry(n, ConnState::Established).deadline };
         put(&mut table, FlowEntry { deadline, ..entry(n, ConnState::Established) });
     }
-    let Inserted::Replaced(gone) = put(&mut table, entry(100, ConnState::SynRecv)) else {
+    let Inserted::Replaced(evicted) = put(&mut table, entry(100, ConnState::SynRecv)) else {
         panic!("no entry was evicted")
     };
-    assert_eq!(gone.key, key(42));
+    assert_eq!(evicted.key, key(42));
 }
 
 #[test]
@@ -347,8 +347,8 @@ fn matches_the_model(steps: Vec<Step>, capacity: usize) {
                 let pair = table.bucket_pair(key(n));
                 assert_eq!(table.remove(key(n), pair), model.remove(&n));
             }
-            Step::Sweep(buckets) => table.sweep(now, buckets, |gone| {
-                assert!(now.reached(remove(&mut model, &gone).deadline));
+            Step::Sweep(buckets) => table.sweep(now, buckets, |expired| {
+                assert!(now.reached(remove(&mut model, &expired).deadline));
             }),
             Step::Wait(ms) => now = now.after(Span::from_millis(ms)),
         }
@@ -394,7 +394,7 @@ fn insert_both(
     model.insert(u32::from(new.server.0), new);
 }
 
-fn remove(model: &mut Model, gone: &FlowEntry<V4Key>) -> FlowEntry<V4Key> {
-    let n = *model.iter().find(|(_, held)| *held == gone).expect("it was there").0;
+fn remove(model: &mut Model, entry: &FlowEntry<V4Key>) -> FlowEntry<V4Key> {
+    let n = *model.iter().find(|(_, held)| *held == entry).expect("it was there").0;
     model.remove(&n).expect("it was found")
 }

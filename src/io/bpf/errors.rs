@@ -229,8 +229,8 @@ mod tests {
         ] {
             let (interface, error) =
                 (&Interface { mtu, ..interface.clone() }, &io::Error::from_raw_os_error(errno));
-            let told = NativeRefusal { interface, error, words }.to_string();
-            assert!(told.contains(expected), "{told}");
+            let text = NativeRefusal { interface, error, words }.to_string();
+            assert!(text.contains(expected), "{text}");
             assert!(NativeRefusal { interface, error, words }.into_error().to_string().contains("eth7"));
         }
     }

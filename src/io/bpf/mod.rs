@@ -94,8 +94,8 @@ impl Programs {
                 return Err(errors::map_error("services", &error));
             }
         }
-        let gone: Vec<ServiceKey> = self.keys.difference(&wanted).copied().collect();
-        remove(&mut map, &gone);
+        let removed: Vec<ServiceKey> = self.keys.difference(&wanted).copied().collect();
+        remove(&mut map, &removed);
         self.keys = wanted;
         Ok(())
     }

@@ -85,7 +85,7 @@ fn local_addresses() -> Vec<IpAddr> {
 
 /// True if the kernel forwards packets received on the interface (ip-sysctl.rst).
 fn forwards(interface: &str) -> bool {
-    // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` wants a slash for it.
+    // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` takes a slash for it.
     let setting = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"));
     setting.is_ok_and(|setting| setting.trim() != "0")
 }

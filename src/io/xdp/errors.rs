@@ -60,7 +60,7 @@ pub(super) fn check_checksums(interface: &Interface, checksums: &Checksums) -> R
         ))
         .remedy(format!(
             "for AF_XDP, at its peer: ethtool -K {peer} tx off; then start again, with backend = \"xdp\" \
-             if the peer cannot be asked from here"
+             if the peer cannot be examined from here"
         )))
 }
 
@@ -154,9 +154,9 @@ mod tests {
             (Some("veth"), false, None),
             (Some("bridge"), false, None),
         ] {
-            let told = master(&link(kind, is_master)).map(|error| error.to_string());
-            let contains = |part| told.as_ref().is_some_and(|told| told.contains(part));
-            assert!(refused.map_or(told.is_none(), contains), "{kind:?}: {told:?}");
+            let error = master(&link(kind, is_master)).map(|error| error.to_string());
+            let contains = |part| error.as_ref().is_some_and(|error| error.contains(part));
+            assert!(refused.map_or(error.is_none(), contains), "{kind:?}: {error:?}");
         }
     }
 

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     /// Updates a meter with these counters every half second.
-    fn tell(samples: &[SocketCounters]) -> Vec<Lost> {
+    fn losses(samples: &[SocketCounters]) -> Vec<Lost> {
         let start = Instant::now();
         let mut losses = LossMeter::new(start);
         let at = |number: usize| start + Duration::from_millis(500 * number as u64);
@@ -95,10 +95,10 @@ mod tests {
             rx_dropped,
             ..SocketCounters::default()
         };
-        let told = tell(&[sample(0, 2), sample(3, 2), sample(3, 5), sample(3, 5)]);
-        let sum = |count: fn(&Lost) -> u64| told.iter().map(count).sum::<u64>();
-        assert_eq!((sum(|lost| lost.no_buffer), sum(|lost| lost.too_long)), (2, 3), "{told:?}");
-        assert_eq!(sum(|lost| lost.not_delivered), 0);
+        let lost = losses(&[sample(0, 2), sample(3, 2), sample(3, 5), sample(3, 5)]);
+        let sum = |count: fn(&Lost) -> u64| lost.iter().map(count).sum::<u64>();
+        assert_eq!((sum(|one| one.no_buffer), sum(|one| one.too_long)), (2, 3), "{lost:?}");
+        assert_eq!(sum(|one| one.not_delivered), 0);
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
             received,
             ..SocketCounters::default()
         };
-        let told = tell(&[
+        let lost = losses(&[
             sample(0, 0),
             sample(7, 0),
             sample(7, 0),
@@ -117,8 +117,8 @@ mod tests {
             sample(9, 0),
             sample(9, 2),
         ]);
-        let told: Vec<u64> = told.iter().map(|lost| lost.not_delivered).collect();
-        assert_eq!(told, [0, 0, 0, 0, 7, 0, 0]);
+        let lost: Vec<u64> = lost.iter().map(|one| one.not_delivered).collect();
+        assert_eq!(lost, [0, 0, 0, 0, 7, 0, 0]);
     }
 
     #[test]
@@ -128,8 +128,13 @@ mod tests {
             received,
             ..SocketCounters::default()
         };
-        let told =
-            tell(&[sample(100, 40), sample(200, 150), sample(300, 240), sample(400, 360), sample(400, 400)]);
-        assert!(told.iter().all(|lost| *lost == Lost::default()), "{told:?}");
+        let lost = losses(&[
+            sample(100, 40),
+            sample(200, 150),
+            sample(300, 240),
+            sample(400, 360),
+            sample(400, 400),
+        ]);
+        assert!(lost.iter().all(|one| *one == Lost::default()), "{lost:?}");
     }
 }

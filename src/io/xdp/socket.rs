@@ -110,7 +110,7 @@ impl XdpSocket {
             // SAFETY: each descriptor was a frame, so the kernel becomes its only user; frames
             // are of this worker's UMEM, which the ring belongs to.
             let given = unsafe { self.fill.produce(&self.descs[..count]) };
-            assert_eq!(given, count, "a ring has less room than it said");
+            assert_eq!(given, count, "a ring has less room than it reported");
             self.filled += count as u32;
         }
         if self.fill.needs_wakeup() {
@@ -171,7 +171,7 @@ impl XdpSocket {
             self.take_over(frames.drain(..count));
             // SAFETY: as in `refill`.
             let given = unsafe { self.transmit.produce(&self.descs[..count]) };
-            assert_eq!(given, count, "a ring has less room than it said");
+            assert_eq!(given, count, "a ring has less room than it reported");
             self.sending += count as u32;
         }
         self.kick();

@@ -13,7 +13,7 @@ fn service(vip: &str, rip: &str) -> String {
     format!("[[service]]\nprotocol = \"tcp\"\naddress = \"{vip}\"\n[[service.server]]\naddress = \"{rip}\"\n")
 }
 
-/// A folder with `d.toml`, which includes as `include` says, and with these files.
+/// A folder with `d.toml`, with this `include` line, and with these files.
 fn folder(include: &str, files: &[(&str, &str)]) -> TempDir {
     let dir = tempdir().unwrap();
     fs::create_dir(dir.path().join("conf.d")).unwrap();
@@ -106,16 +106,16 @@ fn errors_name_the_included_file_and_its_line() {
         ),
     ] {
         let dir = folder(include, &[("conf.d/a.toml", &a), ("conf.d/b.toml", second)]);
-        let told = load(&dir).unwrap_err().replace("TCP", "tcp");
-        assert_eq!(told, expected, "{second}");
+        let error = load(&dir).unwrap_err().replace("TCP", "tcp");
+        assert_eq!(error, expected, "{second}");
     }
     let mac = |vip, mac| format!("{}mac = \"02:00:00:00:00:0{mac}\"\n", service(vip, "192.0.2.50"));
     let dir = folder(
         include,
         &[("conf.d/a.toml", &mac("192.0.2.1:80", 1)), ("conf.d/b.toml", &mac("192.0.2.2:80", 2))],
     );
-    let told = load(&dir).unwrap_err();
-    assert!(told.starts_with("conf.d/b.toml:6: mac is 02:00:00:00:00:02, but 192.0.2.50 has 02:00:00:00:00:01 at conf.d/a.toml:6; "), "{told}");
+    let error = load(&dir).unwrap_err();
+    assert!(error.starts_with("conf.d/b.toml:6: mac is 02:00:00:00:00:02, but 192.0.2.50 has 02:00:00:00:00:01 at conf.d/a.toml:6; "), "{error}");
 }
 
 #[test]
@@ -164,17 +164,17 @@ fn invalid_include_is_reported() {
         ("[7]", "d.toml:1: include is 7; write a list of files, as in [\"conf.d/*.toml\"] in quotes"),
     ] {
         let dir = folder(include, &[]);
-        let told = load(&dir).unwrap_err().replace(&dir.path().display().to_string(), "");
-        let told = told.replace("Pattern syntax error near position ", "near ");
+        let error = load(&dir).unwrap_err().replace(&dir.path().display().to_string(), "");
+        let error = error.replace("Pattern syntax error near position ", "near ");
         let near = |text: &str| text.split("near ").next().unwrap().to_owned();
         if include.contains("d/[\"") {
             assert!(
-                told.starts_with(&near(&expected.replace("Pattern syntax error near position ", "near ")))
-                    && told.ends_with("see glob(7)"),
-                "{told}"
+                error.starts_with(&near(&expected.replace("Pattern syntax error near position ", "near ")))
+                    && error.ends_with("see glob(7)"),
+                "{error}"
             );
         } else {
-            assert_eq!(told, expected, "{include}");
+            assert_eq!(error, expected, "{include}");
         }
     }
     let dir = tempdir().unwrap();

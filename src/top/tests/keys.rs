@@ -151,7 +151,7 @@ fn drain_needs_a_yes() {
 #[test]
 fn deadline_is_typed_at_the_question() {
     let mut state = start();
-    let asked = |state: &ScreenState| match state.mode {
+    let deadline_of = |state: &ScreenState| match state.mode {
         InputMode::ConfirmDrain(drain) => drain.deadline,
         mode => panic!("{mode:?}"),
     };
@@ -173,7 +173,7 @@ fn deadline_is_typed_at_the_question() {
             let key = if key == 'b' { KeyPress::Backspace } else { KeyPress::Char(key) };
             assert_eq!(state.apply(ScreenEvent::Key(key)), None);
         }
-        assert_eq!(asked(&state), deadline, "{keys}");
+        assert_eq!(deadline_of(&state), deadline, "{keys}");
     }
     let Some(ScreenAction::Drain(drain)) = press(&mut state, "y") else { panic!("no action") };
     assert_eq!(drain.deadline, Some(90));
@@ -181,7 +181,7 @@ fn deadline_is_typed_at_the_question() {
     let note = "10.0.0.1:80 gets no new connections, and is removed once it has none, in 90 s at the latest";
     assert_eq!(state.note.as_deref(), Some(note));
     press(&mut state, "7d");
-    assert_eq!(asked(&state), None, "the next question begins anew");
+    assert_eq!(deadline_of(&state), None, "the next question starts empty");
 }
 
 #[test]

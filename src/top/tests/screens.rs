@@ -153,7 +153,7 @@ fn question_and_message_are_on_the_last_line() {
     press(&mut state, &[KeyPress::Char('9'), KeyPress::Char('0')]);
     assert_eq!(last(&state), "Drain 10.0.0.1:80 of TCP 192.0.2.10:80, in 90 s at the latest? y/n");
     press(&mut state, &[KeyPress::Char('y')]);
-    assert_eq!(last(&state), "asking for a drain of 10.0.0.1:80 …");
+    assert_eq!(last(&state), "requesting a drain of 10.0.0.1:80 …");
 }
 
 #[test]
