@@ -7,10 +7,11 @@ mod fake_director;
 mod versions;
 
 use directrix::control::api::{self, path};
-use directrix::control::client::{Blocking, Client, ClientError};
+use directrix::control::client::{Blocking, Client};
 use directrix::control::http::limits::{CLIENTS_MAX, REPLY_TIMEOUT, REQUEST_TIMEOUT};
 use directrix::control::http::socket;
 use directrix::control::query::Query;
+use directrix::model::{Diagnostic, DiagnosticKind};
 use fake_director::{Answers, Director, fixtures};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
@@ -55,7 +56,7 @@ fn answers() -> Answers {
     }
 }
 
-fn collect(director: &Blocking) -> Result<Vec<api::Connection>, ClientError> {
+fn collect(director: &Blocking) -> Result<Vec<api::Connection>, Diagnostic> {
     let mut seen = Vec::new();
     director.connections(|connection| {
         seen.push(connection);
@@ -180,7 +181,7 @@ fn the_socket_has_mode_0600_and_goes_when_the_director_does() {
     director.stop();
     assert!(!socket.exists());
     let failure = Blocking::new(&socket).unwrap().services().unwrap_err();
-    assert!(matches!(failure, ClientError::NotRunning(_)), "{failure}");
+    assert_eq!(failure.kind, DiagnosticKind::DirectorUnreachable, "{failure}");
 }
 
 #[test]

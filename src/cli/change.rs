@@ -1,16 +1,18 @@
 //! `reload`, `plan`, `save` and `drain`.
 
+use super::input;
 use super::number;
-use super::output::{self, IfExists};
-use super::status::{BAD_INPUT, fail};
+use super::output::{self, IfExists, print_all};
+use super::status::{BAD_INPUT, finish};
 use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
-use crate::control::client::{Blocking, ClientError};
-use crate::model::{Config, Diagnostics, Difference, ServiceAddress, read_file, read_input, restart_needed};
+use crate::control::client::Blocking;
+use crate::model::{
+    Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, ServiceAddress, restart_needed,
+};
 use crate::wire::Protocol;
-use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,27 +85,27 @@ pub(super) fn plan(args: &PlanArgs, socket: &Path) -> ExitCode {
     };
     with(socket, "plan", |director| {
         let plan = match director.plan(&draft) {
-            Err(ClientError::Forbidden { may_read: true, .. }) => compare(&config, &director.config()?),
+            Err(error) if error.kind == DiagnosticKind::ReadOnly => compare(&config, &director.config()?),
             plan => plan?,
         };
         plan.changes.iter().for_each(|change| println!("{change}"));
         plan.restarts.iter().for_each(|key| println!("! {}", restart_needed(key)));
         match plan.refusal {
-            Some(refusal) => anyhow::bail!("a reload would refuse the whole file: {refusal}"),
-            None if plan.changes.is_empty() => println!("nothing would change"),
-            None => {}
+            Some(refusal) => Err(reload_refused(refusal)),
+            None if plan.changes.is_empty() => print_all("nothing would change\n"),
+            None => Ok(()),
         }
-        Ok(())
     })
+}
+
+fn reload_refused(refusal: String) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::RequestRefused, "a reload would refuse the whole file").cause(refusal)
 }
 
 /// Reads and parses a configuration file, or standard input for "-".
 fn read_draft(file: &Path) -> Result<(Draft, Config), Diagnostics> {
-    let (name, bytes) = match file.to_str() {
-        Some("-") => (Path::new("stdin"), read_input(std::io::stdin().lock())),
-        _ => (file, read_file(file)),
-    };
-    let draft = Draft::of(name, &bytes.map_err(|error| error.in_file(name))?)?;
+    let (name, bytes) = input::read(file)?;
+    let draft = Draft::of(name, &bytes)?;
     let config = draft.parse()?;
     Ok((draft, config))
 }
@@ -125,15 +127,16 @@ pub(super) fn save(args: &SaveArgs, socket: &Path) -> ExitCode {
     with(socket, "save", |director| {
         let text = director.text(path::CONFIG)?;
         match &args.output {
-            None => std::io::stdout().write_all(text.as_bytes())?,
+            None => io::stdout()
+                .write_all(text.as_bytes())
+                .map_err(|error| output::unwritable("the output", &error)),
             Some(file) => {
                 let included = included(file);
-                output::write(file, &text, IfExists::Replace)
-                    .with_context(|| format!("{} cannot be written", file.display()))?;
+                output::write_file(file, &text, IfExists::Replace)?;
                 warn_no_longer_included(file, &included);
+                Ok(())
             }
         }
-        Ok(())
     })
 }
 
@@ -167,7 +170,9 @@ pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
             );
             return Ok(());
         }
-        handle_interrupt(args, weight)?;
+        handle_interrupt(args, weight).map_err(|error| {
+            Diagnostic::system("catching signals during the drain").cause(error.to_string())
+        })?;
         let open = watch(director, service, server, deadline)?;
         match open {
             0 => println!("removed"),
@@ -181,7 +186,7 @@ pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
 
 /// Starts a thread that on SIGINT or SIGTERM prints how to end the drain, which continues, and exits.
 /// The signals are blocked in this thread first, which must be the only one.
-fn handle_interrupt(drain: &DrainArgs, weight: u16) -> anyhow::Result<()> {
+fn handle_interrupt(drain: &DrainArgs, weight: u16) -> io::Result<()> {
     let (service, server) = (drain.service, drain.server);
     let protocol = if service.protocol == Protocol::Tcp { "-t" } else { "-u" };
     let vip = service.address;
@@ -219,15 +224,13 @@ fn watch(
     service: ServiceAddress,
     server: IpAddr,
     deadline: Option<u32>,
-) -> anyhow::Result<u64> {
+) -> Result<u64, Diagnostic> {
     let (start, mut last) = (Instant::now(), None);
     while let Some(listed) = find(director, service, server)? {
         if listed.state != DRAINING {
-            anyhow::bail!(
-                "the drain of {server} was ended by another change: it has weight {} and stays; drain it again if it \
-                 shall go",
-                listed.weight
-            );
+            let cause = format!("it has weight {} and stays", listed.weight);
+            let what = format!("the drain of {server} was ended by another change");
+            return Err(Diagnostic::system(what).cause(cause).remedy("drain it again if it shall go"));
         }
         let (active, inactive) = (listed.active, listed.inactive);
         if last.replace((active, inactive)) != Some((active, inactive)) {
@@ -245,22 +248,15 @@ fn find(
     director: &Blocking,
     service: ServiceAddress,
     server: IpAddr,
-) -> Result<Option<api::Server>, ClientError> {
+) -> Result<Option<api::Server>, Diagnostic> {
     let services = director.services()?.services;
     let service = services.into_iter().find(|listed| listed.address == service);
     Ok(service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server)))
 }
 
 /// Runs `act` with a client of the director that sends `command` as its name, and reports its error.
-fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> anyhow::Result<()>) -> ExitCode {
-    let director = Blocking::new(socket).map(|client| client.named(command));
-    match director.map_err(anyhow::Error::from).and_then(|director| act(&director)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
-            fail(if bad_input { BAD_INPUT } else { 1 }, &format!("{error:#}"))
-        }
-    }
+fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> Result<(), Diagnostic>) -> ExitCode {
+    finish(Blocking::new(socket).and_then(|director| act(&director.named(command))))
 }
 
 /// Parses a real server's address.

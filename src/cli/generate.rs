@@ -6,6 +6,7 @@ mod pages;
 mod roff_page;
 
 use super::status::fail;
+use crate::model::Diagnostic;
 use clap_complete::Shell;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,10 @@ pub(super) fn main(args: &Args, program: clap::Command) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(cause) => fail(1, &format!("writing to {place}: {cause}; name a place that can be written to")),
+        Err(cause) => {
+            let failed = Diagnostic::system(format!("writing to {place}")).cause(cause.to_string());
+            fail(&failed.remedy("name a place that can be written to"))
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 //! Exit statuses: 0 everything was converted, 1 something of importance was not, or the output
 //! cannot be written, 2 the input or the arguments are wrong.
 
+use super::input;
 use super::output::{self, IfExists, print_all};
-use super::status::{BAD_INPUT, fail};
+use super::status::{BAD_INPUT, fail, fail_with};
 use crate::import::{self, Import, ImportError, ImportFormat, ImportSource, Notice, NoticeLevel, ThisHost};
-use crate::model::{read_file, read_input};
-use anyhow::Context;
+use crate::model::Diagnostic;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,12 +67,13 @@ pub(super) fn main(args: &Args) -> ExitCode {
     if let Some(output) =
         args.output.as_ref().filter(|output| !args.force && output.symlink_metadata().is_ok())
     {
-        let message = format!("{} exists; write --force to replace it", output.display());
-        return fail(BAD_INPUT, &message);
+        let exists = Diagnostic::system(format!("{} exists", output.display()));
+        return fail_with(BAD_INPUT, &exists.remedy("write --force to replace it"));
     }
-    let (name, bytes) = match input(args.file.as_deref()) {
-        Ok(input) => input,
-        Err(error) => return fail(BAD_INPUT, &format!("{error:#}")),
+    let file = args.file.as_deref().unwrap_or(Path::new("-"));
+    let (name, bytes) = match input::read(file) {
+        Ok((name, bytes)) => (name.display().to_string(), bytes),
+        Err(error) => return fail_with(BAD_INPUT, &error),
     };
     let source = ImportSource {
         file: &name,
@@ -86,33 +87,23 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Ok(import) => deliver(&import, args),
         Err(ImportError::NothingLeft(notices)) => {
             print_notices(&notices);
-            fail(1, &format!("{name}: nothing of it can be carried over, so nothing is written"))
+            let what = "nothing of it can be carried over, so nothing is written";
+            fail(&Diagnostic::system(what).in_file(Path::new(&name)))
         }
-        Err(error @ ImportError::BadInput(_)) => fail(BAD_INPUT, &error),
+        Err(error @ ImportError::BadInput(_)) => fail_with(BAD_INPUT, &Diagnostic::system(error.to_string())),
     }
-}
-
-/// Reads the input. Returns its name for messages, and its bytes.
-fn input(file: Option<&Path>) -> anyhow::Result<(String, Vec<u8>)> {
-    let Some(file) = file.filter(|file| *file != Path::new("-")) else {
-        return Ok(("stdin".to_owned(), read_input(io::stdin().lock()).context("stdin")?));
-    };
-    let name = file.display().to_string();
-    let bytes = read_file(file).with_context(|| name.clone())?;
-    Ok((name, bytes))
 }
 
 fn deliver(import: &Import, args: &Args) -> ExitCode {
     let written = match &args.output {
         Some(output) => {
             let if_exists = if args.force { IfExists::Replace } else { IfExists::Refuse };
-            let written = output::write(output, &import.toml, if_exists);
-            written.with_context(|| format!("{} cannot be written", output.display()))
+            output::write_file(output, &import.toml, if_exists)
         }
-        None => print_all(&import.toml).context("the configuration cannot be written"),
+        None => print_all(&import.toml),
     };
     if let Err(error) = written {
-        return fail(1, &format!("{error:#}"));
+        return fail(&error);
     }
     print_notices(&import.notices);
     let warnings = import.notices.iter().filter(|notice| notice.level() == NoticeLevel::Warning).count();

@@ -14,9 +14,9 @@ mod tests;
 mod usage;
 
 use crate::control::api::{self, Service, Services};
-use crate::control::client::{Blocking, ClientError};
+use crate::control::client::Blocking;
 use crate::ipvsadm::{Command, Opt, Transport};
-use crate::model::Timeouts;
+use crate::model::{Diagnostic, Timeouts};
 use crate::wire::Protocol;
 use args::{CommandLine, Invocation, Target};
 use error::CommandError;
@@ -77,7 +77,7 @@ fn execute(words: &[String], socket: &Path, out: &mut impl Write) -> Result<(), 
     }
 }
 
-fn named(socket: &Path) -> io::Result<Blocking> {
+fn named(socket: &Path) -> Result<Blocking, Diagnostic> {
     Ok(Blocking::new(socket)?.named("ipvsadm"))
 }
 
@@ -116,7 +116,7 @@ fn style(line: &CommandLine) -> Style {
 }
 
 /// Requests the services, and sorts them unless `--nosort` is given.
-fn sorted_services(director: &Blocking, line: &CommandLine) -> Result<Services, ClientError> {
+fn sorted_services(director: &Blocking, line: &CommandLine) -> Result<Services, Diagnostic> {
     let mut services = director.services()?;
     if !line.options.has(Opt::NoSort) {
         sort(&mut services);

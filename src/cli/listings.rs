@@ -1,11 +1,11 @@
 //! `directrix drops` and `directrix workers`.
 
 use super::output::print_all;
-use super::status::BAD_INPUT;
+use super::status::finish;
 use crate::control::api::{Drops, Latency, Port, Worker, path};
-use crate::control::client::{Blocking, ClientError};
+use crate::control::client::Blocking;
+use crate::model::Diagnostic;
 use std::fmt::Display;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -34,20 +34,12 @@ fn print(
     args: &Args,
     socket: &Path,
     path: &str,
-    table: impl FnOnce(&Blocking) -> Result<String, ClientError>,
+    table: impl FnOnce(&Blocking) -> Result<String, Diagnostic>,
 ) -> ExitCode {
-    let answer = Blocking::new(socket).map_err(anyhow::Error::from).and_then(|director| {
+    finish(Blocking::new(socket).and_then(|director| {
         let text = if args.json { director.text(path).map(|text| text + "\n") } else { table(&director) };
-        Ok(print_all(&text?)?)
-    });
-    match answer {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "directrix: {error}");
-            let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
-            ExitCode::from(if bad_input { BAD_INPUT } else { 1 })
-        }
-    }
+        print_all(&text?)
+    }))
 }
 
 fn drops_table(drops: &[Drops]) -> String {

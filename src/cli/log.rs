@@ -1,7 +1,7 @@
 //! The log on stderr, as text or JSON.
 
 use super::status;
-use std::fmt::Display;
+use crate::model::Diagnostic;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -60,20 +60,20 @@ fn directives(value: &str) -> String {
 }
 
 /// Prints an error as text, or as a log event, so that every line of a JSON log is JSON.
-pub(super) fn report(format: LogFormat, what: &dyn Display) {
+pub(super) fn report(format: LogFormat, error: &Diagnostic) {
     match format {
-        LogFormat::Text => eprintln!("{what}"),
-        LogFormat::Json => tracing::error!(error = %what, "directrix failed"),
+        LogFormat::Text => eprintln!("{error}"),
+        LogFormat::Json => tracing::error!(%error, "directrix failed"),
     }
 }
 
 /// Reports the error that ends the program, and returns the exit status.
-pub(super) fn fail(format: LogFormat, status: u8, why: &dyn Display) -> ExitCode {
+pub(super) fn fail(format: LogFormat, error: &Diagnostic) -> ExitCode {
     match format {
-        LogFormat::Text => status::fail(status, why),
+        LogFormat::Text => status::fail(error),
         LogFormat::Json => {
-            report(format, why);
-            ExitCode::from(status)
+            report(format, error);
+            ExitCode::from(status::exit_status(error.kind))
         }
     }
 }

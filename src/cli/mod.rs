@@ -8,6 +8,7 @@ mod change;
 mod exe;
 mod generate;
 mod import;
+mod input;
 mod ipvsadm;
 mod lab;
 mod listings;

@@ -1,5 +1,6 @@
 //! Output to a file that the user names, or to standard output.
 
+use crate::model::Diagnostic;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
@@ -14,11 +15,19 @@ pub(super) enum IfExists {
     Replace,
 }
 
+/// Writes `text` to `path` as [`write`] does.
+///
+/// # Errors
+/// [`Diagnostic`] with the path.
+pub(super) fn write_file(path: &Path, text: &str, if_exists: IfExists) -> Result<(), Diagnostic> {
+    write(path, text, if_exists).map_err(|error| unwritable(&path.display().to_string(), &error))
+}
+
 /// Writes `text` to `path`. A symbolic link is followed; a replaced file keeps its permissions and owner.
 ///
 /// # Errors
 /// The path exists and must not be replaced, or writing failed. A failure leaves no new file behind.
-pub(super) fn write(path: &Path, text: &str, if_exists: IfExists) -> io::Result<()> {
+fn write(path: &Path, text: &str, if_exists: IfExists) -> io::Result<()> {
     let old = path.canonicalize().and_then(|old| Ok((fs::metadata(&old)?, old)));
     match (old, if_exists) {
         (Ok((metadata, old)), IfExists::Replace) if metadata.is_file() => replace(&old, &metadata, text),
@@ -51,12 +60,17 @@ fn replace(old: &Path, metadata: &Metadata, text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Writing failed for another reason.
-pub(super) fn print_all(text: &str) -> io::Result<()> {
+pub(super) fn print_all(text: &str) -> Result<(), Diagnostic> {
     let mut out = BufWriter::new(io::stdout().lock());
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable("the output", &error)),
         _ => Ok(()),
     }
+}
+
+/// Error of an output that cannot be written.
+pub(super) fn unwritable(output: &str, error: &io::Error) -> Diagnostic {
+    Diagnostic::system(format!("{output} cannot be written")).cause(error.to_string())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `directrix realserver`: prepares and checks a real server.
 
+use super::status::fail;
 use crate::model::{Diagnostic, host_address};
 use crate::realserver::{self, DEFAULT_STATE_DIR, RealServerOptions, SetupStep, Severity};
 use std::net::{IpAddr, Ipv4Addr};
@@ -67,10 +68,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("directrix: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
 }
 

@@ -5,7 +5,7 @@ use super::status::BAD_INPUT;
 use crate::control::director::error::DirectorError;
 use crate::control::director::inspect::{Inspection, inspect};
 use crate::control::director::run::{RunOptions, run};
-use crate::model::{BackendChoice, Config, DiagnosticKind, Diagnostics};
+use crate::model::{BackendChoice, Config, Diagnostics};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -85,10 +85,7 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     match run(&config, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(DirectorError::InvalidConfig(errors)) => report(args.log, &errors, 1),
-        Err(DirectorError::Failed(error)) if error.kind == DiagnosticKind::InvalidSocketPath => {
-            log::fail(args.log, BAD_INPUT, &error)
-        }
-        Err(failure) => log::fail(args.log, 1, &failure),
+        Err(DirectorError::Failed(error)) => log::fail(args.log, &error),
     }
 }
 

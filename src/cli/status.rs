@@ -1,13 +1,32 @@
-//! Exit statuses and the error message before them.
+//! Errors of a command: the message on stderr, and the exit status.
 
-use std::fmt::Display;
+use crate::model::{Diagnostic, DiagnosticKind};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Exit status for invalid input.
 pub(super) const BAD_INPUT: u8 = 2;
 
-/// Prints an error to stderr, and returns the exit status.
-pub(super) fn fail(status: u8, what: &dyn Display) -> ExitCode {
-    eprintln!("directrix: {what}");
+/// Prints an error to stderr, and returns the exit status for its kind.
+pub(super) fn fail(error: &Diagnostic) -> ExitCode {
+    fail_with(exit_status(error.kind), error)
+}
+
+/// Prints an error to stderr, and returns the exit status. Errors of stderr are ignored: it may be closed.
+pub(super) fn fail_with(status: u8, error: &Diagnostic) -> ExitCode {
+    let _ = writeln!(io::stderr(), "directrix: {error}");
     ExitCode::from(status)
+}
+
+/// Exit status for an error of this kind. Errors of an input file have the status of their command.
+pub(super) fn exit_status(kind: DiagnosticKind) -> u8 {
+    match kind {
+        DiagnosticKind::InvalidSocketPath | DiagnosticKind::NoTerminal => BAD_INPUT,
+        _ => 1,
+    }
+}
+
+/// Returns the exit status of a command, after the message if it failed.
+pub(super) fn finish(done: Result<(), Diagnostic>) -> ExitCode {
+    done.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }

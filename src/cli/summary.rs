@@ -1,11 +1,11 @@
 //! `directrix status`: the director's status on one screen.
 
 use super::output::print_all;
-use super::status::{BAD_INPUT, fail};
+use super::status::fail;
 use crate::control::api::overview::{FileStatus, Reload, ServiceSummary, Status};
 use crate::control::api::path;
-use crate::control::client::{Blocking, ClientError};
-use anyhow::Context;
+use crate::control::client::Blocking;
+use crate::model::{Diagnostic, DiagnosticKind};
 use jiff::Timestamp;
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,15 +31,12 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     match query(args, socket) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(WARNED),
-        Err(error) => {
-            let bad_input = matches!(error.downcast_ref(), Some(ClientError::TooLong(_)));
-            fail(if bad_input { BAD_INPUT } else { 1 }, &error)
-        }
+        Err(error) => fail(&error),
     }
 }
 
 /// Prints the status. Returns the number of its warnings.
-fn query(args: &Args, socket: &Path) -> anyhow::Result<usize> {
+fn query(args: &Args, socket: &Path) -> Result<usize, Diagnostic> {
     let director = Blocking::new(socket)?.named("status");
     if !args.json {
         let status = director.status()?;
@@ -48,7 +45,10 @@ fn query(args: &Args, socket: &Path) -> anyhow::Result<usize> {
     }
     let text = director.text(path::STATUS)?;
     print_all(&format!("{text}\n"))?;
-    let status: Status = serde_json::from_str(&text).context("the answer is not understood")?;
+    let status: Status = serde_json::from_str(&text).map_err(|error| {
+        Diagnostic::new(DiagnosticKind::ExchangeFailed, "the answer is not understood")
+            .cause(error.to_string())
+    })?;
     Ok(status.warnings.len())
 }
 

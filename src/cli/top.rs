@@ -1,9 +1,8 @@
 //! `directrix top`: the live screen.
 
 use super::output::print_all;
-use super::status::{BAD_INPUT, fail};
-use crate::control::client::ClientError;
-use crate::top::{self, TopError};
+use super::status::finish;
+use crate::top;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,18 +21,11 @@ pub(super) struct Args {
 
 /// Runs the subcommand.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
-    let done = if args.once {
-        top::once(socket, args.interval).and_then(|text| Ok(print_all(&text)?))
+    finish(if args.once {
+        top::once(socket, args.interval).and_then(|text| print_all(&text))
     } else {
         top::live(socket, args.interval)
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error @ (TopError::NoTerminal | TopError::Director(ClientError::TooLong(_)))) => {
-            fail(BAD_INPUT, &error)
-        }
-        Err(error) => fail(1, &error),
-    }
+    })
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -1,11 +1,11 @@
 //! Queries to the control loop, with the channels for their replies.
 
 use crate::control::api::overview::Status;
-use crate::control::api::request::{ChangeRefused, ChangeRequest};
+use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Plan};
 use crate::control::log::audit::Origin;
 use crate::control::metrics::readings::Readings;
-use crate::model::Config;
+use crate::model::{Config, Diagnostic};
 use tokio::sync::{mpsc, oneshot};
 
 /// A query to the control loop and the channel for its reply.
@@ -28,7 +28,7 @@ pub enum Query {
     /// Reads the connection timeouts.
     Timeouts(oneshot::Sender<api::Timeouts>),
     /// Applies all changes or none; the reply has a line for each difference.
-    Change(Vec<ChangeRequest>, Origin, oneshot::Sender<Result<Vec<String>, ChangeRefused>>),
+    Change(Vec<ChangeRequest>, Origin, oneshot::Sender<Result<Vec<String>, Diagnostic>>),
     /// Reloads the configuration file; the reply has a line for each difference, or the error.
     Reload(Origin, oneshot::Sender<Result<Vec<String>, String>>),
     /// Evaluates another file as a reload would, without applying it.

@@ -10,7 +10,8 @@ use super::measurements::{DirectorTable, Measurements};
 use super::runner::execute;
 use super::step::Step;
 use super::verdict::{EXPECTED_MEANS, RunFinding, RunOutcome, evaluate};
-use crate::control::client::{Blocking, ClientError};
+use crate::control::client::Blocking;
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -202,9 +203,8 @@ impl Deployment {
         Ok(())
     }
 
-    fn query<T>(&self, request: impl FnOnce(&Blocking) -> Result<T, ClientError>) -> Result<T, LabError> {
-        let client =
-            Blocking::new(&self.socket()).map_err(|error| LabError::io("querying the director", &error))?;
+    fn query<T>(&self, request: impl FnOnce(&Blocking) -> Result<T, Diagnostic>) -> Result<T, LabError> {
+        let client = Blocking::new(&self.socket()).map_err(|error| LabError::Failed(error.to_string()))?;
         request(&client).map_err(|error| match self.process("director") {
             Ok(process) if process.is_alive() => LabError::Failed(format!("querying the director: {error}")),
             _ => LabError::Failed(format!("the director has ended; its log:\n{}", self.log())),

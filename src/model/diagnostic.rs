@@ -18,7 +18,7 @@ pub struct Diagnostic {
     pub cause: String,
     /// The action to take. Empty if there is none.
     pub remedy: String,
-    /// The parts of the rules at fault; several if they conflict. Empty if none in particular is.
+    /// The objects at fault; several if they conflict. Empty if none in particular is.
     pub subjects: Box<[Subject]>,
     /// File and line, for an error in a configuration file.
     pub place: Option<Box<Place>>,
@@ -51,6 +51,22 @@ pub enum DiagnosticKind {
     InvalidRules,
     /// A path that can name no socket, on any host.
     InvalidSocketPath,
+    /// No director can be reached at the socket's path: none listens, or the file is no socket or forbids access.
+    DirectorUnreachable,
+    /// The user may read the director's state, but not change it.
+    ReadOnly,
+    /// The user may neither read nor change the director's state.
+    NoAccess,
+    /// The director refused a request for another reason.
+    RequestRefused,
+    /// A request is larger than a director accepts.
+    RequestTooLarge,
+    /// The director ended, did not respond in time, or sent a response that cannot be used.
+    ExchangeFailed,
+    /// Client and director are of versions that do not understand each other.
+    IncompatibleVersion,
+    /// A command needs a terminal and has none.
+    NoTerminal,
     /// Another director listens at the socket's path, or another kind of file is there.
     SocketPathInUse,
     /// An interface is missing or down. It may come, as at boot.
@@ -59,7 +75,7 @@ pub enum DiagnosticKind {
     System,
 }
 
-/// A part of the rules that a [`Diagnostic`] is about.
+/// The object that a [`Diagnostic`] is about: a part of the rules, or a request for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A service by its address.
@@ -70,6 +86,8 @@ pub enum Subject {
     Server(ServiceAddress, IpAddr),
     /// The settings of a real server of a service.
     ServerSettings(ServiceAddress, IpAddr),
+    /// A request of a list by its index, from 0.
+    Request(usize),
 }
 
 impl Diagnostic {
@@ -101,7 +119,7 @@ impl Diagnostic {
         Self { remedy: remedy.into(), ..self }
     }
 
-    /// The same with these parts of the rules at fault.
+    /// The same with these objects at fault.
     #[must_use]
     pub fn about(self, subjects: impl Into<Box<[Subject]>>) -> Self {
         Self { subjects: subjects.into(), ..self }
@@ -129,6 +147,15 @@ impl Diagnostic {
     #[must_use]
     pub fn line(&self) -> usize {
         self.place.as_ref().map_or(0, |place| place.line)
+    }
+
+    /// Index of the request at fault in a list, from 0; `None` if none in particular is.
+    #[must_use]
+    pub fn request(&self) -> Option<usize> {
+        self.subjects.iter().find_map(|subject| match subject {
+            Subject::Request(index) => Some(*index),
+            _ => None,
+        })
     }
 
     /// The fault with its cause, without place and remedy: "what: cause".

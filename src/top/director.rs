@@ -3,9 +3,8 @@
 use super::clock::Clock;
 use crate::control::api;
 use crate::control::api::request::{ChangeRequest, SECONDS_MAX};
-use crate::control::client::{Blocking, ClientError};
-use crate::model::ServiceAddress;
-use std::io;
+use crate::control::client::Blocking;
+use crate::model::{Diagnostic, ServiceAddress};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -39,20 +38,20 @@ pub(super) trait DirectorApi {
     /// Returns every virtual service with its real servers.
     ///
     /// # Errors
-    /// [`ClientError`].
-    fn services(&self) -> Result<api::Services, ClientError>;
+    /// [`Diagnostic`].
+    fn services(&self) -> Result<api::Services, Diagnostic>;
 
     /// Returns every drop reason.
     ///
     /// # Errors
-    /// [`ClientError`].
-    fn drops(&self) -> Result<Vec<api::Drops>, ClientError>;
+    /// [`Diagnostic`].
+    fn drops(&self) -> Result<Vec<api::Drops>, Diagnostic>;
 
     /// Returns every worker.
     ///
     /// # Errors
-    /// [`ClientError`].
-    fn workers(&self) -> Result<Vec<api::Worker>, ClientError>;
+    /// [`Diagnostic`].
+    fn workers(&self) -> Result<Vec<api::Worker>, Diagnostic>;
 
     /// Returns the uptime, if it is known.
     fn up(&self) -> Option<Duration>;
@@ -83,8 +82,8 @@ impl Sample {
     /// Requests services, drops and workers.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub(super) fn take(director: &impl DirectorApi, clock: Clock) -> Result<Self, ClientError> {
+    /// [`Diagnostic`].
+    pub(super) fn take(director: &impl DirectorApi, clock: Clock) -> Result<Self, Diagnostic> {
         let services = director.services()?;
         // Counters that become rates are requested last, right before the time is read.
         let (drops, workers) = (director.drops()?, director.workers()?);
@@ -104,21 +103,21 @@ impl RemoteDirector {
     ///
     /// # Errors
     /// If the process has no file descriptor left.
-    pub(super) fn new(socket: &Path) -> io::Result<Self> {
+    pub(super) fn new(socket: &Path) -> Result<Self, Diagnostic> {
         Ok(Self { socket: socket.to_owned(), client: Blocking::new(socket)?.named("top") })
     }
 }
 
 impl DirectorApi for RemoteDirector {
-    fn services(&self) -> Result<api::Services, ClientError> {
+    fn services(&self) -> Result<api::Services, Diagnostic> {
         self.client.services()
     }
 
-    fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+    fn drops(&self) -> Result<Vec<api::Drops>, Diagnostic> {
         self.client.drops()
     }
 
-    fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+    fn workers(&self) -> Result<Vec<api::Worker>, Diagnostic> {
         self.client.workers()
     }
 

@@ -13,7 +13,6 @@ mod clock;
 mod director;
 mod draw;
 mod drops;
-mod error;
 mod event;
 mod keys;
 mod number;
@@ -29,8 +28,7 @@ mod table;
 mod tests;
 mod workers;
 
-pub use error::TopError;
-
+use crate::model::{Diagnostic, DiagnosticKind};
 use clock::Clock;
 use director::{RemoteDirector, Sample};
 use event::ScreenEvent;
@@ -46,23 +44,27 @@ const WIDE: u16 = 120;
 /// Runs the screen for the director at `socket`, refreshed every `interval`, until the user quits.
 ///
 /// # Errors
-/// [`TopError`], before the first frame, except when the terminal closes.
-pub fn live(socket: &Path, interval: Duration) -> Result<(), TopError> {
+/// [`DiagnosticKind::NoTerminal`], or no director answers; before the first frame, except when the terminal closes.
+pub fn live(socket: &Path, interval: Duration) -> Result<(), Diagnostic> {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
-        return Err(TopError::NoTerminal);
+        let what = "keys and screen need a terminal";
+        return Err(
+            Diagnostic::new(DiagnosticKind::NoTerminal, what).remedy("use --once for one frame of text")
+        );
     }
     let director = RemoteDirector::new(socket)?;
     let clock = Clock::start();
     let first = Sample::take(&director, clock)?;
     let state = ScreenState::new(&socket.display().to_string(), interval, first);
     screen::run(state, director, clock)
+        .map_err(|error| Diagnostic::system("the terminal or stdout cannot be used").cause(error.to_string()))
 }
 
 /// Returns all views as text, from two samples `interval` apart.
 ///
 /// # Errors
-/// [`TopError::Director`], [`TopError::Terminal`] if the process has no descriptor left.
-pub fn once(socket: &Path, interval: Duration) -> Result<String, TopError> {
+/// No director answers, or the process has no file descriptor left.
+pub fn once(socket: &Path, interval: Duration) -> Result<String, Diagnostic> {
     let director = RemoteDirector::new(socket)?;
     let clock = Clock::start();
     let first = Sample::take(&director, clock)?;

@@ -3,7 +3,6 @@
 use super::clock::Clock;
 use super::director::DirectorApi;
 use super::draw::draw;
-use super::error::TopError;
 use super::event::{ScreenAction, ScreenEvent};
 use super::keys::KeyPress;
 use super::sampler::Sampler;
@@ -27,7 +26,7 @@ pub(super) fn run(
     mut state: ScreenState,
     director: impl DirectorApi + Send + 'static,
     clock: Clock,
-) -> Result<(), TopError> {
+) -> io::Result<()> {
     let signals = Signals::take()?;
     let sampler = Sampler::start(director, state.interval, clock)?;
     let mut screen = Screen::open()?;
@@ -37,7 +36,7 @@ pub(super) fn run(
         sampler.join();
     }
     drop(screen);
-    ended.map(|_| ()).map_err(TopError::from)
+    ended.map(drop)
 }
 
 /// Reason of the end of the main loop.

@@ -5,10 +5,10 @@ use crate::director::{Config, Director, Home};
 use crate::http::{HTTP, assert_counts_match};
 use crate::on_both_backends;
 use crate::peers::{Peers, vip};
+use directrix::control::api::Service;
 use directrix::control::api::request::{ChangeRequest, ServiceSettings};
-use directrix::control::api::{ErrorCode, Service};
-use directrix::control::client::{Blocking, ClientError};
-use directrix::model::ServiceAddress;
+use directrix::control::client::Blocking;
+use directrix::model::{DiagnosticKind, ServiceAddress};
 use directrix::wire::Protocol;
 use std::thread::sleep;
 use std::time::Duration;
@@ -106,7 +106,7 @@ fn ipvsadm_keeps_slow_start_and_save_writes_it() {
         client.change(&[ChangeRequest::EditService { service: WEB, settings }])
     };
     let refused = edit(Some(86_401)).unwrap_err();
-    assert!(matches!(refused, ClientError::Refused { code: Some(ErrorCode::InvalidRules), .. }));
+    assert_eq!(refused.kind, DiagnosticKind::InvalidRules);
     edit(Some(9)).unwrap();
     assert_eq!(web(&client).slow_start, Some(9));
     edit(Some(0)).unwrap();

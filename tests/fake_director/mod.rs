@@ -6,12 +6,12 @@ pub(crate) mod golden;
 
 use directrix::control::api;
 use directrix::control::api::Plan;
-use directrix::control::api::request::{ChangeRefused, ChangeRequest};
+use directrix::control::api::request::ChangeRequest;
 use directrix::control::host::access::Access;
 use directrix::control::http::{server, socket};
 use directrix::control::metrics::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use directrix::control::query::Query;
-use directrix::model::{RealServer, Rules, VirtualService, Weight};
+use directrix::model::{Diagnostic, RealServer, Rules, Subject, VirtualService, Weight};
 use directrix::sys::ProcessUsage;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -68,12 +68,12 @@ impl Answers {
     }
 
     /// Evaluates a change of these services, without applying it.
-    pub(crate) fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ChangeRefused> {
+    pub(crate) fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, Diagnostic> {
         let before =
             Rules { services: self.services.services.iter().map(rule).collect(), ..Rules::default() };
         let mut rules = before.clone();
         for (index, request) in requests.iter().enumerate() {
-            request.apply(&mut rules).map_err(|error| ChangeRefused { index, error })?;
+            request.apply(&mut rules).map_err(|error| error.about([Subject::Request(index)]))?;
         }
         Ok(before.differences(&rules).iter().map(ToString::to_string).collect())
     }

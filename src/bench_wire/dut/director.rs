@@ -5,8 +5,9 @@ use super::running::RunningDut;
 use super::setup::{DutSetup, SERVICE};
 use crate::bench_wire::trial::Dut;
 use crate::control::api;
-use crate::control::client::{Client, ClientError};
+use crate::control::client::Client;
 use crate::lab::LabError;
+use crate::model::Diagnostic;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ impl DirectorDut {
         Ok(Self { background: Background::start(setup, words, setup.spec.cores.control)?, socket })
     }
 
-    fn query<T>(&self, request: impl AsyncFnOnce(&Client) -> Result<T, ClientError>) -> Result<T, LabError> {
+    fn query<T>(&self, request: impl AsyncFnOnce(&Client) -> Result<T, Diagnostic>) -> Result<T, LabError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| LabError::io("querying a director", &error))?;
         let answer = runtime.block_on(request(&Client::new(&self.socket)));

@@ -2,11 +2,10 @@
 
 use super::args::{self, CommandLine, Invocation, Target};
 use super::error::CommandError;
-use crate::control::api::ErrorCode;
 use crate::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
-use crate::control::client::{Blocking, ClientError};
+use crate::control::client::Blocking;
 use crate::ipvsadm::{self, Command, Forward, Opt, Transport};
-use crate::model::{self, SECONDS_MAX, ServiceAddress, read_input};
+use crate::model::{self, Diagnostic, DiagnosticKind, SECONDS_MAX, ServiceAddress, read_input};
 use crate::wire::Protocol;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,8 +31,7 @@ pub(super) fn restore(input: impl Read, director: &Blocking) -> Result<(), Comma
         lines.push((line.command, number, text.into_owned()));
     }
     director.change(&requests).map(drop).map_err(|error| {
-        let at = if let ClientError::Refused { at, .. } = &error { *at } else { None };
-        match at.and_then(|at| lines.get(at)) {
+        match error.request().and_then(|index| lines.get(index)) {
             Some((command, number, line)) => command_error(*command, error).on_line(*number, line),
             None => error.into(),
         }
@@ -206,16 +204,16 @@ fn threshold(line: &CommandLine, option: Opt) -> u32 {
 }
 
 /// ipvsadm's message for an error of the director.
-fn command_error(command: Command, error: ClientError) -> CommandError {
-    let ClientError::Refused { code: Some(code), error: words, .. } = &error else { return error.into() };
-    let message = match code {
-        ErrorCode::ServiceExists => "Service already exists",
-        ErrorCode::NoSuchService => missing_service(command),
-        ErrorCode::ServerExists => "Destination already exists",
-        ErrorCode::NoSuchServer => "No such destination",
-        ErrorCode::OutOfRange => "Numerical result out of range",
-        ErrorCode::NoSuchScheduler => "Scheduler or persistence engine not found",
-        ErrorCode::ReadOnly | ErrorCode::NoAccess | ErrorCode::InvalidRules | ErrorCode::Unknown => words,
+fn command_error(command: Command, error: Diagnostic) -> CommandError {
+    let message = match error.kind {
+        DiagnosticKind::ServiceExists => "Service already exists",
+        DiagnosticKind::NoSuchService => missing_service(command),
+        DiagnosticKind::ServerExists => "Destination already exists",
+        DiagnosticKind::NoSuchServer => "No such destination",
+        DiagnosticKind::OutOfRange => "Numerical result out of range",
+        DiagnosticKind::NoSuchScheduler => "Scheduler or persistence engine not found",
+        _ if error.request().is_some() => &error.cause,
+        _ => return error.into(),
     };
     CommandError::new(message, 255)
 }

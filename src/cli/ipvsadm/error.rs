@@ -1,8 +1,9 @@
 //! Errors of ipvsadm's commands, with ipvsadm's exit statuses.
 
 use super::args::UsageError;
-use crate::control::client::ClientError;
 use crate::import::excerpt;
+use crate::model::{Diagnostic, DiagnosticKind};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -39,27 +40,25 @@ impl From<UsageError> for CommandError {
     }
 }
 
-impl From<ClientError> for CommandError {
+impl From<Diagnostic> for CommandError {
     /// A missing director corresponds to ipvsadm's missing kernel module.
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::NotRunning(_)
-            | ClientError::Elsewhere(_)
-            | ClientError::NoSocket(_)
-            | ClientError::TooLong(_)
-            | ClientError::Permission(_) => Self::new(format!("Can't initialize ipvs: {error}"), 2),
-            ClientError::Forbidden { error, may_read, .. } => {
-                let message = format!("Permission denied (you must be root): {error}");
-                // Without any permission, ipvsadm already fails to open its socket to the kernel.
-                if may_read {
-                    Self::new(message, 255)
-                } else {
-                    Self::new(format!("Can't initialize ipvs: {message}"), 2)
-                }
-            }
+    fn from(error: Diagnostic) -> Self {
+        match error.kind {
+            DiagnosticKind::DirectorUnreachable | DiagnosticKind::InvalidSocketPath => no_ipvs(&error),
+            // Without any permission, ipvsadm already fails to open its socket to the kernel.
+            DiagnosticKind::NoAccess => no_ipvs(&permission_denied(&error)),
+            DiagnosticKind::ReadOnly => Self::new(permission_denied(&error), 255),
             _ => Self::new(error.to_string(), 255),
         }
     }
+}
+
+fn no_ipvs(reason: &dyn Display) -> CommandError {
+    CommandError::new(format!("Can't initialize ipvs: {reason}"), 2)
+}
+
+fn permission_denied(error: &Diagnostic) -> String {
+    format!("Permission denied (you must be root): {}", error.cause)
 }
 
 impl From<io::Error> for CommandError {

@@ -25,7 +25,8 @@ impl Problem {
 
 impl From<&Diagnostic> for Problem {
     fn from(diagnostic: &Diagnostic) -> Self {
-        Self { code: ErrorCode::of(diagnostic.kind), ..Self::new(diagnostic.to_string()) }
+        let (code, at) = (ErrorCode::of(diagnostic.kind), diagnostic.request());
+        Self { error: diagnostic.to_string(), code, at }
     }
 }
 
@@ -33,9 +34,9 @@ impl From<&Diagnostic> for Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorCode {
-    /// The user has read access only. Status 403.
+    /// [`DiagnosticKind::ReadOnly`]. Status 403.
     ReadOnly,
-    /// The user has no access. Status 403.
+    /// [`DiagnosticKind::NoAccess`]. Status 403.
     NoAccess,
     /// [`DiagnosticKind::ServiceExists`].
     ServiceExists,
@@ -61,6 +62,8 @@ impl ErrorCode {
     #[must_use]
     pub fn of(kind: DiagnosticKind) -> Option<Self> {
         Some(match kind {
+            DiagnosticKind::ReadOnly => Self::ReadOnly,
+            DiagnosticKind::NoAccess => Self::NoAccess,
             DiagnosticKind::ServiceExists => Self::ServiceExists,
             DiagnosticKind::NoSuchService => Self::NoSuchService,
             DiagnosticKind::ServerExists => Self::ServerExists,
@@ -71,16 +74,34 @@ impl ErrorCode {
             _ => return None,
         })
     }
+
+    /// The kind of a diagnostic with this code.
+    #[must_use]
+    pub fn kind(self) -> DiagnosticKind {
+        match self {
+            Self::ReadOnly => DiagnosticKind::ReadOnly,
+            Self::NoAccess => DiagnosticKind::NoAccess,
+            Self::ServiceExists => DiagnosticKind::ServiceExists,
+            Self::NoSuchService => DiagnosticKind::NoSuchService,
+            Self::ServerExists => DiagnosticKind::ServerExists,
+            Self::NoSuchServer => DiagnosticKind::NoSuchServer,
+            Self::NoSuchScheduler => DiagnosticKind::NoSuchScheduler,
+            Self::OutOfRange => DiagnosticKind::OutOfRange,
+            Self::InvalidRules => DiagnosticKind::InvalidRules,
+            Self::Unknown => DiagnosticKind::RequestRefused,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Subject;
 
     #[test]
     fn codes_are_kebab_case() {
         let exists = Diagnostic::new(DiagnosticKind::ServiceExists, "it is there");
-        let problem = Problem { at: Some(3), ..Problem::from(&exists) };
+        let problem = Problem::from(&exists.about([Subject::Request(3)]));
         let text = r#"{"error":"it is there","code":"service-exists","at":3}"#;
         assert_eq!(serde_json::to_string(&problem).unwrap(), text);
         assert_eq!(serde_json::from_str::<Problem>(text).unwrap(), problem);

@@ -191,15 +191,6 @@ fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceA
     Ok(found.map(|Strict { protocol, address }| ServiceAddress { protocol, address }))
 }
 
-/// The refusal of a list of requests.
-#[derive(Debug)]
-pub struct ChangeRefused {
-    /// Index of the request at fault.
-    pub index: usize,
-    /// Reason.
-    pub error: Diagnostic,
-}
-
 impl ChangeRequest {
     /// Applies the change to `rules`; requests that concern no rule leave them as they are.
     ///

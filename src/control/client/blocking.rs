@@ -1,7 +1,8 @@
 //! The blocking client.
 
 use super::api::{self, Draft, Plan};
-use super::{ChangeRequest, Client, ClientError, Config};
+use super::{ChangeRequest, Client, Config};
+use crate::model::Diagnostic;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -18,8 +19,12 @@ impl Blocking {
     ///
     /// # Errors
     /// If the process has no file descriptor left.
-    pub fn new(socket: &Path) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    pub fn new(socket: &Path) -> Result<Self, Diagnostic> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let failed = |error: io::Error| {
+            Diagnostic::system("creating the client's event loop").cause(error.to_string())
+        };
+        let runtime = runtime.map_err(failed)?;
         Ok(Self { client: Client::new(socket), runtime })
     }
 
@@ -32,91 +37,91 @@ impl Blocking {
     /// See [`Client::status`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn status(&self) -> Result<api::overview::Status, ClientError> {
+    /// [`Diagnostic`].
+    pub fn status(&self) -> Result<api::overview::Status, Diagnostic> {
         self.runtime.block_on(self.client.status())
     }
 
     /// See [`Client::services`].
     ///
     /// # Errors
-    /// Like every method here, [`ClientError`].
-    pub fn services(&self) -> Result<api::Services, ClientError> {
+    /// Like every method here, [`Diagnostic`].
+    pub fn services(&self) -> Result<api::Services, Diagnostic> {
         self.runtime.block_on(self.client.services())
     }
 
     /// See [`Client::connections`].
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`Diagnostic`].
     pub fn connections(
         &self,
         each: impl FnMut(api::Connection) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), Diagnostic> {
         self.runtime.block_on(self.client.connections(each))
     }
 
     /// See [`Client::drops`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+    /// [`Diagnostic`].
+    pub fn drops(&self) -> Result<Vec<api::Drops>, Diagnostic> {
         self.runtime.block_on(self.client.drops())
     }
 
     /// See [`Client::workers`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+    /// [`Diagnostic`].
+    pub fn workers(&self) -> Result<Vec<api::Worker>, Diagnostic> {
         self.runtime.block_on(self.client.workers())
     }
 
     /// See [`Client::timeouts`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
+    /// [`Diagnostic`].
+    pub fn timeouts(&self) -> Result<api::Timeouts, Diagnostic> {
         self.runtime.block_on(self.client.timeouts())
     }
 
     /// See [`Client::change`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ClientError> {
+    /// [`Diagnostic`].
+    pub fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, Diagnostic> {
         self.runtime.block_on(self.client.change(requests))
     }
 
     /// See [`Client::reload`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn reload(&self) -> Result<Vec<String>, ClientError> {
+    /// [`Diagnostic`].
+    pub fn reload(&self) -> Result<Vec<String>, Diagnostic> {
         self.runtime.block_on(self.client.reload())
     }
 
     /// See [`Client::plan`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
+    /// [`Diagnostic`].
+    pub fn plan(&self, draft: &Draft) -> Result<Plan, Diagnostic> {
         self.runtime.block_on(self.client.plan(draft))
     }
 
     /// See [`Client::text`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn text(&self, path: &str) -> Result<String, ClientError> {
+    /// [`Diagnostic`].
+    pub fn text(&self, path: &str) -> Result<String, Diagnostic> {
         self.runtime.block_on(self.client.text(path))
     }
 
     /// See [`Client::config`].
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub fn config(&self) -> Result<Config, ClientError> {
+    /// [`Diagnostic`].
+    pub fn config(&self) -> Result<Config, Diagnostic> {
         self.runtime.block_on(self.client.config())
     }
 }

@@ -4,12 +4,12 @@ mod blocking;
 mod error;
 
 pub use blocking::Blocking;
-pub use error::{ClientError, STEP_TIMEOUT};
+pub use error::STEP_TIMEOUT;
 
 use crate::control::api::request::ChangeRequest;
-use crate::control::api::{self, BODY_MAX, Draft, ErrorCode, Plan, SOCKET_PATH_MAX, path};
+use crate::control::api::{self, BODY_MAX, Draft, Plan, SOCKET_PATH_MAX, path};
 use crate::io::claim::is_any_served;
-use crate::model::{Config, parse};
+use crate::model::{Config, Diagnostic, parse};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -55,48 +55,48 @@ impl Client {
     /// Returns the status report.
     ///
     /// # Errors
-    /// Like every method here, [`ClientError`].
-    pub async fn status(&self) -> Result<api::overview::Status, ClientError> {
+    /// Like every method here, [`Diagnostic`].
+    pub async fn status(&self) -> Result<api::overview::Status, Diagnostic> {
         self.read(path::STATUS).await
     }
 
     /// Returns every virtual service with its real servers.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn services(&self) -> Result<api::Services, ClientError> {
+    /// [`Diagnostic`].
+    pub async fn services(&self) -> Result<api::Services, Diagnostic> {
         self.read(path::SERVICES).await
     }
 
     /// Returns every drop reason.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+    /// [`Diagnostic`].
+    pub async fn drops(&self) -> Result<Vec<api::Drops>, Diagnostic> {
         self.read(path::DROPS).await
     }
 
     /// Returns every worker.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+    /// [`Diagnostic`].
+    pub async fn workers(&self) -> Result<Vec<api::Worker>, Diagnostic> {
         self.read(path::WORKERS).await
     }
 
     /// Returns the connection timeouts.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn timeouts(&self) -> Result<api::Timeouts, ClientError> {
+    /// [`Diagnostic`].
+    pub async fn timeouts(&self) -> Result<api::Timeouts, Diagnostic> {
         self.read(path::TIMEOUTS).await
     }
 
     /// Applies all of `requests` or none. Returns a line for each difference; an older director returns none.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with the error and the index of the request at fault; [`ClientError`].
-    pub async fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, ClientError> {
+    /// [`Diagnostic`]; about [`Subject::Request`](crate::model::Subject) if one of the requests is at fault.
+    pub async fn change(&self, requests: &[ChangeRequest]) -> Result<Vec<String>, Diagnostic> {
         let body = serde_json::to_vec(requests).map_err(|error| self.broken(error.to_string()))?;
         let changed: Option<api::Changed> = self.post(path::CHANGES, body).await?;
         Ok(changed.map(|changed| changed.changes).unwrap_or_default())
@@ -105,16 +105,16 @@ impl Client {
     /// Reloads the configuration file. Returns a line for each difference.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with the errors of the file; [`ClientError`].
-    pub async fn reload(&self) -> Result<Vec<String>, ClientError> {
+    /// [`Diagnostic`], with the errors of the file as its cause.
+    pub async fn reload(&self) -> Result<Vec<String>, Diagnostic> {
         self.post(path::RELOAD, Vec::new()).await
     }
 
     /// Evaluates a file as a reload would, without applying it.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with the errors of an invalid file; [`ClientError`].
-    pub async fn plan(&self, draft: &Draft) -> Result<Plan, ClientError> {
+    /// [`Diagnostic`], with the errors of an invalid file as its cause.
+    pub async fn plan(&self, draft: &Draft) -> Result<Plan, Diagnostic> {
         let body = serde_json::to_vec(draft).map_err(|error| self.broken(error.to_string()))?;
         self.post(path::PLAN, body).await
     }
@@ -122,11 +122,11 @@ impl Client {
     /// Passes every connection to `each` as it arrives, until the list ends or `each` breaks.
     ///
     /// # Errors
-    /// [`ClientError`]; `each` may have received some connections before.
+    /// [`Diagnostic`]; `each` may have received some connections before.
     pub async fn connections(
         &self,
         mut each: impl FnMut(api::Connection) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), Diagnostic> {
         let response = self.get(path::CONNECTIONS).await?;
         let (theirs, mut body, mut pending) = (name(&response), response.into_body(), Vec::new());
         while let Some(frame) = self.step(body.frame()).await? {
@@ -142,8 +142,8 @@ impl Client {
     /// Returns the body of `path` as text.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+    /// [`Diagnostic`].
+    pub async fn text(&self, path: &str) -> Result<String, Diagnostic> {
         let response = self.get(path).await?;
         self.collect(response).await
     }
@@ -151,8 +151,8 @@ impl Client {
     /// Returns the running configuration.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn config(&self) -> Result<Config, ClientError> {
+    /// [`Diagnostic`].
+    pub async fn config(&self) -> Result<Config, Diagnostic> {
         let response = self.get(path::CONFIG).await?;
         let theirs = name(&response);
         let text = self.collect(response).await?;
@@ -163,26 +163,26 @@ impl Client {
         })
     }
 
-    async fn collect(&self, response: Response<Incoming>) -> Result<String, ClientError> {
+    async fn collect(&self, response: Response<Incoming>) -> Result<String, Diagnostic> {
         let bytes = self.step(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
         let bytes = self.whole(bytes).await?.to_bytes();
         String::from_utf8(bytes.into()).map_err(|_| self.broken("it is not text"))
     }
 
-    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Diagnostic> {
         let response = self.get(path).await?;
         self.parse(response).await
     }
 
-    async fn parse<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, ClientError> {
+    async fn parse<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, Diagnostic> {
         let theirs = name(&response);
         let text = self.collect(response).await?;
         serde_json::from_str(&text).map_err(|error| self.misread(&theirs, &error))
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, ClientError> {
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T, Diagnostic> {
         if body.len() > BODY_MAX {
-            return Err(ClientError::TooMuch(body.len()));
+            return Err(error::request_too_large(body.len()));
         }
         let request = Request::post(path).header("content-type", "application/json");
         let response = self.send(path, request, body).await?;
@@ -195,7 +195,7 @@ impl Client {
         theirs: &str,
         pending: &mut Vec<u8>,
         each: &mut impl FnMut(api::Connection) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, ClientError> {
+    ) -> Result<ControlFlow<()>, Diagnostic> {
         let whole = pending.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         for line in pending[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             let connection = serde_json::from_slice(line).map_err(|error| self.misread(theirs, &error))?;
@@ -210,7 +210,7 @@ impl Client {
         Ok(ControlFlow::Continue(()))
     }
 
-    async fn get(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+    async fn get(&self, path: &str) -> Result<Response<Incoming>, Diagnostic> {
         self.send(path, Request::get(path), Vec::new()).await
     }
 
@@ -219,7 +219,7 @@ impl Client {
         path: &str,
         request: hyper::http::request::Builder,
         body: Vec<u8>,
-    ) -> Result<Response<Incoming>, ClientError> {
+    ) -> Result<Response<Incoming>, Diagnostic> {
         let stream = self.connect().await?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = self.whole(handshake).await?;
@@ -234,9 +234,9 @@ impl Client {
     }
 
     /// Connects, and retries while the listener's queue is full: a non-blocking Unix socket reports EAGAIN (unix(7)).
-    async fn connect(&self) -> Result<UnixStream, ClientError> {
+    async fn connect(&self) -> Result<UnixStream, Diagnostic> {
         if self.socket.as_os_str().len() > SOCKET_PATH_MAX {
-            return Err(ClientError::TooLong(self.socket.clone()));
+            return Err(error::path_too_long(&self.socket));
         }
         self.step(async {
             loop {
@@ -251,19 +251,19 @@ impl Client {
         .await?
     }
 
-    fn unreachable(&self, error: &io::Error) -> ClientError {
-        let socket = self.socket.clone();
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused if self.is_something_else() => ClientError::NoSocket(socket),
+    fn unreachable(&self, refused: &io::Error) -> Diagnostic {
+        let socket = &self.socket;
+        match refused.kind() {
+            io::ErrorKind::ConnectionRefused if self.is_something_else() => error::not_a_socket(socket),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
                 if is_any_served() {
-                    ClientError::Elsewhere(socket)
+                    error::elsewhere(socket)
                 } else {
-                    ClientError::NotRunning(socket)
+                    error::not_running(socket)
                 }
             }
-            io::ErrorKind::PermissionDenied => ClientError::Permission(socket),
-            _ => self.broken(format!("cannot connect: {error}")),
+            io::ErrorKind::PermissionDenied => error::permission_denied(socket),
+            _ => self.broken(format!("cannot connect: {refused}")),
         }
     }
 
@@ -271,21 +271,18 @@ impl Client {
         &self,
         path: &str,
         response: Response<Incoming>,
-    ) -> Result<Response<Incoming>, ClientError> {
-        let (status, socket, theirs) = (response.status(), self.socket.clone(), name(&response));
+    ) -> Result<Response<Incoming>, Diagnostic> {
+        let (status, theirs) = (response.status(), name(&response));
         if status == StatusCode::OK {
             return Ok(response);
         }
-        let api::Problem { error, code, at } = self.problem(response).await;
+        let problem = self.problem(response).await;
         Err(match status {
             StatusCode::NOT_FOUND => self.unlike(&theirs, format!("it has no {path}")),
-            StatusCode::FORBIDDEN => {
-                ClientError::Forbidden { socket, error, may_read: code == Some(ErrorCode::ReadOnly) }
-            }
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNPROCESSABLE_ENTITY if theirs != api::SERVER => {
-                self.unlike(&theirs, format!("it does not understand the request: {error}"))
+                self.unlike(&theirs, format!("it does not understand the request: {}", problem.error))
             }
-            status => ClientError::Refused { socket, status: status.as_u16(), error, code, at },
+            status => error::refused(&self.socket, status, problem),
         })
     }
 
@@ -299,25 +296,25 @@ impl Client {
         })
     }
 
-    async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, ClientError> {
-        timeout(STEP_TIMEOUT, step).await.map_err(|_| ClientError::Timeout(self.socket.clone()))
+    async fn step<T>(&self, step: impl Future<Output = T>) -> Result<T, Diagnostic> {
+        timeout(STEP_TIMEOUT, step).await.map_err(|_| error::timed_out(&self.socket))
     }
 
     /// Returns the error of a response that this version cannot parse.
-    fn misread(&self, theirs: &str, error: &dyn Display) -> ClientError {
+    fn misread(&self, theirs: &str, error: &dyn Display) -> Diagnostic {
         self.unlike(theirs, format!("its answer is not understood: {error}"))
     }
 
     /// Returns a version error, or a broken response if the versions are equal.
-    fn unlike(&self, theirs: &str, what: String) -> ClientError {
+    fn unlike(&self, theirs: &str, what: String) -> Diagnostic {
         if theirs == api::SERVER {
             return self.broken(what);
         }
-        ClientError::Version { socket: self.socket.clone(), theirs: theirs.to_owned(), what }
+        error::incompatible_version(&self.socket, theirs, &what)
     }
 
     /// Converts a failed exchange: the director has ended if no process listens on the socket any more.
-    async fn whole<T, E: Display>(&self, answer: Result<T, E>) -> Result<T, ClientError> {
+    async fn whole<T, E: Display>(&self, answer: Result<T, E>) -> Result<T, Diagnostic> {
         let error = match answer {
             Ok(answer) => return Ok(answer),
             Err(error) => error.to_string(), // dropped before the await below
@@ -326,7 +323,7 @@ impl Client {
             Err(absent)
                 if matches!(absent.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {
-                ClientError::Ended(self.socket.clone())
+                error::ended(&self.socket)
             }
             _ => self.broken(error),
         })
@@ -337,8 +334,8 @@ impl Client {
         std::fs::metadata(&self.socket).is_ok_and(|metadata| !metadata.file_type().is_socket())
     }
 
-    fn broken(&self, what: impl Into<String>) -> ClientError {
-        ClientError::Broken { socket: self.socket.clone(), what: what.into() }
+    fn broken(&self, what: impl Into<String>) -> Diagnostic {
+        error::invalid_response(&self.socket, what)
     }
 }
 

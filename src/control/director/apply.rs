@@ -6,7 +6,7 @@
 use super::Director;
 use super::neighbors::{SetChange, difference};
 use crate::control::api::Plan;
-use crate::control::api::request::{ChangeRefused, ChangeRequest};
+use crate::control::api::request::ChangeRequest;
 use crate::control::host::hints;
 use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::audit;
@@ -20,20 +20,22 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 impl Director {
-    /// Applies all of `requests` or none. Returns a line for each difference.
+    /// Applies all of `requests` or none. Returns a line for each difference; an error is about a
+    /// [`Subject::Request`].
     pub(super) fn change(
         &mut self,
         requests: &[ChangeRequest],
         origin: &Origin,
-    ) -> Result<Vec<String>, ChangeRefused> {
+    ) -> Result<Vec<String>, Diagnostic> {
         let before = self.registry.rules();
         let mut rules = before.clone();
         for (index, request) in requests.iter().enumerate() {
-            request.apply(&mut rules).map_err(|error| ChangeRefused { index, error })?;
+            request.apply(&mut rules).map_err(|error| error.about([Subject::Request(index)]))?;
         }
-        let host = self
-            .evaluate(&rules)
-            .map_err(|invalid| ChangeRefused { index: cause(requests, &invalid), error: invalid })?;
+        let host = self.evaluate(&rules).map_err(|invalid| {
+            let index = cause(requests, &invalid);
+            invalid.about([Subject::Request(index)])
+        })?;
         self.apply(&rules, host);
         requests.iter().for_each(|request| self.apply_beyond_rules(request));
         if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {

@@ -1,6 +1,7 @@
 //! Errors that end a director.
 
 use crate::model::{Diagnostic, Diagnostics};
+use std::io;
 
 /// Failure of the start or of the running director.
 #[derive(Debug, thiserror::Error)]
@@ -8,14 +9,21 @@ pub enum DirectorError {
     /// The host lacks an object of the configuration, and waiting does not help.
     #[error(transparent)]
     InvalidConfig(#[from] Diagnostics),
-    /// A listener cannot be opened, an interface or a BPF program failed, or there are more services or servers
-    /// than ids.
+    /// A listener, an interface, a BPF program, a worker or a system call failed, or there are more services or
+    /// servers than ids.
     #[error(transparent)]
     Failed(#[from] Diagnostic),
-    /// A system call failed.
-    #[error("the system refused: {0}")]
-    System(#[from] std::io::Error),
-    /// A worker ended.
-    #[error("a worker has ended: {0}")]
-    Worker(std::io::Error),
+}
+
+impl DirectorError {
+    /// A worker ended for this reason.
+    pub(super) fn worker_ended(cause: impl Into<String>) -> Self {
+        Self::Failed(Diagnostic::system("a worker has ended").cause(cause))
+    }
+}
+
+impl From<io::Error> for DirectorError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(Diagnostic::system("the system refused").cause(error.to_string()))
+    }
 }

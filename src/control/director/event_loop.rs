@@ -106,7 +106,7 @@ impl Director {
             self.watchdog.check(&self.backend.workers);
             return Ok(());
         }
-        Err(DirectorError::Worker(std::io::Error::other("see the log above")))
+        Err(DirectorError::worker_ended("see the log above"))
     }
 }
 

@@ -8,13 +8,13 @@ use crate::control::host::resolve::ResolvedHost;
 use crate::control::workers::backend;
 use crate::io::claim::Claim;
 use crate::io::{Interface, PortPlan, packet, xdp};
-use crate::model::{BackendChoice, Config, Diagnostics};
+use crate::model::{BackendChoice, Config, Diagnostic, Diagnostics};
 
-/// The findings, one line each.
+/// The findings.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
     /// Obstacles to a start or to readiness.
-    pub faults: Vec<String>,
+    pub faults: Vec<Diagnostic>,
     /// Settings that are valid and probably a mistake.
     pub notes: Vec<String>,
 }
@@ -33,8 +33,7 @@ pub fn inspect(config: &Config) -> Inspection {
 
 impl Inspection {
     fn add_errors(&mut self, outcome: Result<(), Diagnostics>) {
-        let errors = outcome.err().map(|errors| errors.0).unwrap_or_default();
-        self.faults.extend(errors.iter().map(ToString::to_string));
+        self.faults.extend(outcome.err().map(|errors| errors.0).unwrap_or_default());
     }
 
     fn check_host(&mut self, config: &Config, host: &ResolvedHost) {
@@ -51,9 +50,11 @@ impl Inspection {
     fn check_interface(&mut self, interface: &Interface) {
         let name = &interface.name;
         if interface.check_carrier().is_ok_and(|has_carrier| !has_carrier) {
-            self.faults.push(format!(
-                "{name} has no carrier: nothing is claimed before it comes; see to the cable, the switch port, or `ip link`"
-            ));
+            self.faults.push(
+                Diagnostic::system(format!("{name} has no carrier"))
+                    .cause("nothing is claimed before it comes")
+                    .remedy("see to the cable, the switch port, or `ip link`"),
+            );
         }
         if Claim::is_taken(interface) {
             self.notes.push(format!("{name} is served by a running directrix"));
@@ -62,9 +63,7 @@ impl Inspection {
 
     fn check_backend(&mut self, choice: BackendChoice, plan: &PortPlan) {
         match choice {
-            BackendChoice::Xdp => {
-                self.faults.extend(xdp::validate(plan).err().map(|error| error.to_string()))
-            }
+            BackendChoice::Xdp => self.faults.extend(xdp::validate(plan).err()),
             BackendChoice::Packet => self.check_packet(plan),
             BackendChoice::Auto => {
                 if let Err(error) = xdp::validate(plan) {
@@ -76,6 +75,6 @@ impl Inspection {
     }
 
     fn check_packet(&mut self, plan: &PortPlan) {
-        self.faults.extend(packet::validate(plan).err().map(|error| error.to_string()));
+        self.faults.extend(packet::validate(plan).err());
     }
 }

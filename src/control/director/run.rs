@@ -161,7 +161,8 @@ impl Director {
         let serving = tokio::spawn(server::serve(socket, sender, async { drop(stopped.await) }));
         let end = self.run_event_loop(queries, signals, reloads).await;
         self.backend.steering.stop();
-        let workers_end = self.backend.workers.stop().map_err(DirectorError::Worker);
+        let workers_end =
+            self.backend.workers.stop().map_err(|error| DirectorError::worker_ended(error.to_string()));
         drop(stop);
         let _ = serving.await; // a client's error does not fail the director
         workers_end.and(end) // a worker's own error takes precedence over the loop's

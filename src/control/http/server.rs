@@ -4,7 +4,7 @@
 //! one of [`CLIENTS_MAX`] places, for a bounded time; clients without the right to change occupy at most
 //! [`limits::READERS_MAX`](super::limits::READERS_MAX) of them.
 
-use crate::control::api::request::{ChangeRefused, ChangeRequest};
+use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, BODY_MAX, Draft, path};
 use crate::control::http::acceptor::{Acceptor, Requester};
 use crate::control::http::limits::{CLIENTS_MAX, REPLY_TIMEOUT, REQUEST_TIMEOUT};
@@ -133,10 +133,7 @@ async fn change(
     };
     match query_loop(&queries, |reply| Query::Change(requests, requester.origin.clone(), reply)).await {
         Ok(Ok(changes)) => json(api::Changed { changes }).await,
-        Ok(Err(ChangeRefused { index, error })) => {
-            let problem = api::Problem { at: Some(index), ..api::Problem::from(&error) };
-            refuse_change(&requester, StatusCode::CONFLICT, problem)
-        }
+        Ok(Err(error)) => refuse_change(&requester, StatusCode::CONFLICT, api::Problem::from(&error)),
         Err(error) => error,
     }
 }

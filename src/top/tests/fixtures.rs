@@ -2,7 +2,7 @@
 
 use super::super::director::{DirectorApi, DrainRequest, Sample};
 use crate::control::api;
-use crate::control::client::ClientError;
+use crate::model::Diagnostic;
 use serde_json::{Value, from_value, json};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -94,16 +94,16 @@ impl Fake {
 }
 
 impl DirectorApi for Fake {
-    fn services(&self) -> Result<api::Services, ClientError> {
+    fn services(&self) -> Result<api::Services, Diagnostic> {
         let answered = (self.answers)(self.requests.fetch_add(1, Relaxed));
-        if answered { Ok(sample().services) } else { Err(ClientError::NotRunning("/control.sock".into())) }
+        if answered { Ok(sample().services) } else { Err(Diagnostic::system("no director is running")) }
     }
 
-    fn drops(&self) -> Result<Vec<api::Drops>, ClientError> {
+    fn drops(&self) -> Result<Vec<api::Drops>, Diagnostic> {
         Ok(sample().drops)
     }
 
-    fn workers(&self) -> Result<Vec<api::Worker>, ClientError> {
+    fn workers(&self) -> Result<Vec<api::Worker>, Diagnostic> {
         Ok(sample().workers)
     }
 
