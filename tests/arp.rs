@@ -430,7 +430,7 @@ fn socket_receives_no_outgoing_frames() {
 }
 
 #[test]
-fn an_interface_that_is_gone_is_named() {
+fn removed_interface_is_named_in_the_error() {
     let namespace = Netns::new("gone");
     let failure = namespace.enter(|| {
         let eth7 = Interface {
@@ -443,5 +443,5 @@ fn an_interface_that_is_gone_is_named() {
         };
         ArpSocket::open(&eth7).unwrap_err().to_string()
     });
-    assert!(failure.contains("eth7") && failure.contains("has gone"), "{failure}");
+    assert!(failure.contains("eth7") && failure.contains("is gone"), "{failure}");
 }

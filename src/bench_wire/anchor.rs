@@ -21,17 +21,23 @@ pub(super) struct Anchor {
 
 impl Anchor {
     pub(super) fn new(program: &mut BenchProgram) -> Result<Self, LabError> {
-        let inside = || {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)?;
-            File::open("/proc/thread-self/ns/net")
-        };
-        let failed = |error: &std::io::Error| LabError::io("making an empty network namespace", error);
-        let attach = || {
-            let _namespace = inside().map_err(|error| failed(&error))?;
-            Ok(Self { _attached: program.attach(&loopback())?, _namespace })
-        };
-        std::thread::scope(|scope| scope.spawn(attach).join()).expect("the thread returns its errors")
+        let thread = std::thread::scope(|scope| scope.spawn(|| Self::attach(program)).join());
+        thread.expect("the thread returns its errors")
     }
+
+    /// Moves the calling thread into a new namespace, and attaches there.
+    fn attach(program: &mut BenchProgram) -> Result<Self, LabError> {
+        let namespace = enter_namespace();
+        let _namespace =
+            namespace.map_err(|error| LabError::io("making an empty network namespace", &error))?;
+        Ok(Self { _attached: program.attach(&loopback())?, _namespace })
+    }
+}
+
+/// Moves the calling thread into a new network namespace. Returns a file that keeps it.
+fn enter_namespace() -> std::io::Result<File> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    File::open("/proc/thread-self/ns/net")
 }
 
 /// Loopback interface of a new namespace.

@@ -1,5 +1,6 @@
 //! Conditions of a measurement: machine, system, program and testbed.
 
+use crate::lab::step::quoted;
 use serde::{Deserialize, Serialize};
 use std::fs;
 
@@ -77,15 +78,7 @@ fn version() -> String {
 
 /// Command line, quoted for a shell.
 fn command_line(words: impl Iterator<Item = String>) -> String {
-    words.map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-fn quoted(word: String) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word;
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
 }
 
 fn kernel() -> String {
@@ -106,8 +99,8 @@ fn cpu_flags(cpuinfo: &str) -> impl Iterator<Item = &str> {
 
 /// First value of the key `name`.
 fn field<'a>(cpuinfo: &'a str, name: &str) -> Option<&'a str> {
-    let of_line = |line: &'a str| line.split_once(':').filter(|(key, _)| key.trim() == name);
-    cpuinfo.lines().find_map(of_line).map(|(_, value)| value.trim())
+    let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
 }
 
 fn load_average(loadavg: &str) -> f64 {

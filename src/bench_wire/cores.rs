@@ -103,24 +103,28 @@ impl CpuTimes {
     fn parse(text: &str) -> Self {
         let lines =
             text.lines().filter_map(|line| line.strip_prefix("cpu")).filter(|line| !line.starts_with(' '));
-        let core = |line: &str| {
-            let fields: Vec<u64> =
-                line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
-            let total: u64 = fields.iter().sum();
-            let idle: u64 = fields.iter().skip(3).take(2).sum();
-            [total - idle, total]
-        };
-        Self(lines.map(core).collect())
+        Self(lines.map(busy_and_total).collect())
     }
 
     /// Busy share of each core since `before`, 0.0..=1.0.
     pub(super) fn busy_since(&self, before: &Self) -> Vec<f64> {
-        let share = |(now, before): (&[u64; 2], &[u64; 2])| {
-            let [busy, total] = [0, 1].map(|field| now[field].saturating_sub(before[field]) as f64);
-            if total > 0.0 { busy / total } else { 0.0 }
-        };
-        self.0.iter().zip(&before.0).map(share).collect()
+        self.0.iter().zip(&before.0).map(|(now, before)| busy_share(*now, *before)).collect()
     }
+}
+
+/// Busy and total time in the fields after `cpu`, in ticks.
+fn busy_and_total(line: &str) -> [u64; 2] {
+    let fields: Vec<u64> =
+        line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
+    let total: u64 = fields.iter().sum();
+    let idle: u64 = fields.iter().skip(3).take(2).sum();
+    [total - idle, total]
+}
+
+/// Busy share of the time between two readings.
+fn busy_share(now: [u64; 2], before: [u64; 2]) -> f64 {
+    let [busy, total] = [0, 1].map(|field| now[field].saturating_sub(before[field]) as f64);
+    if total > 0.0 { busy / total } else { 0.0 }
 }
 
 /// Hardware counters of one core, kernel and user, all processes: cycles and instructions.

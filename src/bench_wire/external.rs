@@ -6,9 +6,10 @@
 //!
 //! While the testbed exists, the interface receives no other traffic.
 
-use super::cores::{Cores, CpuTimes, pin};
+use super::cores::{Cores, CpuTimes};
 use super::dut::{SERVICE, server_mac};
 use super::generator::{Generator, SentFrames};
+use super::namespace::Namespace;
 use super::sink::Sink;
 use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
 use crate::io::Interface;
@@ -75,7 +76,7 @@ impl ExternalTestbed {
     /// Runs the generator, pinned to its core.
     fn send(&mut self, offered: Offered, duration: Duration) -> Result<SentFrames, LabError> {
         let Self { generator, interrupt, core, .. } = self;
-        on_core(*core, || generator.run(offered, duration, interrupt))
+        Namespace::here().enter(Some(*core), || generator.run(offered, duration, interrupt))
     }
 }
 
@@ -97,7 +98,8 @@ pub fn instruction(place: &TesterPort, traffic: &Traffic) -> String {
 impl Testbed for ExternalTestbed {
     fn prime(&mut self, _: Dut) -> Result<(), LabError> {
         let Self { generator, sink, interrupt, core } = self;
-        on_core(*core, || generator.prime_by_window(WINDOW, || sink.delivered(), interrupt))?;
+        Namespace::here()
+            .enter(Some(*core), || generator.prime_by_window(WINDOW, || sink.delivered(), interrupt))?;
         Ok(())
     }
 
@@ -117,18 +119,6 @@ impl Testbed for ExternalTestbed {
             cores,
             counters: None,
         })
-    }
-}
-
-/// Calls `f` on a new thread pinned to `core`.
-fn on_core<T: Send>(core: usize, f: impl FnOnce() -> Result<T, LabError> + Send) -> Result<T, LabError> {
-    let pinned = || {
-        pin(core)?;
-        f()
-    };
-    match std::thread::scope(|scope| scope.spawn(pinned).join()) {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

@@ -89,9 +89,9 @@ fn taken(path: &Path) -> LabError {
 }
 
 fn first_free(base: &Path) -> PathBuf {
-    let numbered = |number| PathBuf::from(format!("{}-{number}", base.display()));
-    let names = std::iter::once(base.to_owned()).chain((2_u32..).map(numbered));
-    names.into_iter().find(|path| !holds_report(path)).expect("numbers do not run out")
+    let numbered = (2_u32..).map(|number| PathBuf::from(format!("{}-{number}", base.display())));
+    let mut names = std::iter::once(base.to_owned()).chain(numbered);
+    names.find(|path| !holds_report(path)).expect("numbers do not run out")
 }
 
 /// Creates and removes a file in `folder`, so that a folder that is not writable is refused before the first trial.

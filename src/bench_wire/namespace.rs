@@ -57,19 +57,19 @@ impl Namespace {
         core: Option<usize>,
         f: impl FnOnce() -> Result<T, LabError> + Send,
     ) -> Result<T, LabError> {
-        let inside = || {
-            if let Some(name) = &self.0 {
-                enter_namespace(name)?;
-            }
-            if let Some(core) = core {
-                super::cores::pin(core)?;
-            }
-            f()
-        };
-        match std::thread::scope(|scope| scope.spawn(inside).join()) {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        let thread = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                if let Some(name) = &self.0 {
+                    enter_namespace(name)?;
+                }
+                if let Some(core) = core {
+                    super::cores::pin(core)?;
+                }
+                f()
+            });
+            thread.join()
+        });
+        thread.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

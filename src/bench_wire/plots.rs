@@ -101,14 +101,18 @@ fn label(dut: Dut) -> &'static str {
     }
 }
 
+/// Label of a segment of the x axis: that of its DUT at the centre, empty elsewhere.
+fn bar_label(duts: &[DutFigures], segment: &SegmentValue<usize>) -> String {
+    match segment {
+        SegmentValue::CenterOf(place) => duts.get(*place).map_or("", |figures| label(figures.dut)).to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Bars of the median, with quartiles as a thick line and extremes as a thin one.
 fn highest(area: &Area<'_>, results: &Results) -> Drawn {
     let duts = &results.duts;
     let top = duts.iter().map(|figures| figures.highest.delivered.max / 1e3).fold(1.0, f64::max);
-    let names = |segment: &SegmentValue<usize>| match segment {
-        SegmentValue::CenterOf(place) => duts.get(*place).map_or("", |f| label(f.dut)).to_owned(),
-        _ => String::new(),
-    };
     let head = Head {
         title: "Throughput: frames delivered while the generator sends at full speed",
         traffic: &results.traffic,
@@ -121,8 +125,12 @@ fn highest(area: &Area<'_>, results: &Results) -> Drawn {
         .y_label_area_size(80)
         .build_cartesian_2d((0..duts.len() - 1).into_segmented(), 0.0..top * 1.1)?;
     let mut mesh = chart.configure_mesh();
-    mesh.disable_x_mesh().x_label_formatter(&names).y_label_formatter(&|rate| grouped(*rate));
-    styled(&mut mesh).y_desc("delivered, thousand frames/s").draw()?;
+    styled(&mut mesh)
+        .disable_x_mesh()
+        .x_label_formatter(&|segment| bar_label(duts, segment))
+        .y_label_formatter(&|rate| grouped(*rate))
+        .y_desc("delivered, thousand frames/s")
+        .draw()?;
     for (place, figures) in duts.iter().enumerate() {
         let spread = figures.highest.delivered;
         let [min, q1, median, q3, max] =

@@ -27,8 +27,9 @@ pub(super) fn spread(values: Vec<f64>) -> Spread {
 /// Median busy share of each core.
 pub(super) fn cores(outcomes: &[TrialOutcome]) -> Vec<f64> {
     let count = outcomes.iter().map(|outcome| outcome.cores.len()).max().unwrap_or(0);
-    let share = |core: usize| median(outcomes.iter().filter_map(|outcome| outcome.cores.get(core).copied()));
-    (0..count).map(share).collect()
+    (0..count)
+        .map(|core| median(outcomes.iter().filter_map(|trial| trial.cores.get(core).copied())))
+        .collect()
 }
 
 /// Median cost of a frame; `None` without hardware counters.
@@ -46,8 +47,8 @@ pub(super) fn causes(outcomes: &[TrialOutcome]) -> BTreeMap<String, f64> {
     for (cause, frames) in outcomes.iter().flat_map(|outcome| &outcome.losses) {
         *lost.entry(cause.clone()).or_default() += frames;
     }
-    let share = |frames: u64| frames as f64 / sent.max(1) as f64;
-    lost.into_iter().filter(|(_, frames)| *frames > 0).map(|(cause, frames)| (cause, share(frames))).collect()
+    lost.retain(|_, frames| *frames > 0);
+    lost.into_iter().map(|(cause, frames)| (cause, frames as f64 / sent.max(1) as f64)).collect()
 }
 
 /// Latency over the samples of all trials.
@@ -62,10 +63,13 @@ pub(super) fn latency(outcomes: &[TrialOutcome]) -> LatencyQuantiles {
 /// Delivered rates of the last round, for the console: "xdp 301.2, l2fwd 310.0 thousand frames/s". Several loads are
 /// separated by semicolons.
 pub(super) fn format_rates(loads: &[Trials]) -> String {
-    let last = |(dut, outcomes): (&Dut, &Vec<TrialOutcome>)| {
+    format!("{} thousand frames/s", loads.iter().map(last_rates).collect::<Vec<_>>().join("; "))
+}
+
+fn last_rates(trials: &Trials) -> String {
+    let rates = trials.iter().map(|(dut, outcomes)| {
         let rate = outcomes.last().map_or(0.0, TrialOutcome::delivered_rate);
         format!("{} {:.1}", dut.name(), rate / 1e3)
-    };
-    let words = |trials: &Trials| trials.iter().map(last).collect::<Vec<_>>().join(", ");
-    format!("{} thousand frames/s", loads.iter().map(words).collect::<Vec<_>>().join("; "))
+    });
+    rates.collect::<Vec<_>>().join(", ")
 }

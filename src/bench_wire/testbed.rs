@@ -201,10 +201,11 @@ pub(super) fn causes_of_loss(
     before: &BTreeMap<String, u64>,
     lost: u64,
 ) -> BTreeMap<String, u64> {
-    let since = |(cause, count): (&String, &u64)| {
-        (cause.clone(), count.saturating_sub(before.get(cause).copied().unwrap_or_default()))
-    };
-    let mut causes: BTreeMap<String, u64> = now.iter().map(since).filter(|(_, count)| *count > 0).collect();
+    let mut causes = now.clone();
+    for (cause, count) in &mut causes {
+        *count = count.saturating_sub(before.get(cause).copied().unwrap_or_default());
+    }
+    causes.retain(|_, count| *count > 0);
     let elsewhere = lost.saturating_sub(causes.values().sum());
     if elsewhere > 0 {
         causes.insert("elsewhere".into(), elsewhere);

@@ -156,14 +156,15 @@ impl fmt::Display for InputError {
 
 /// Escapes control characters and line separators, for terminals and TOML comments.
 pub(super) fn printable(text: &str) -> String {
-    let shown = |c: char| -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
         if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
-            c.escape_default().collect()
+            printable.extend(c.escape_default());
         } else {
-            c.into()
+            printable.push(c);
         }
-    };
-    text.chars().map(shown).collect()
+    }
+    printable
 }
 
 /// Longest statement of a notice, in characters: it may quote a word of any length.

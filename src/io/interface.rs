@@ -41,11 +41,13 @@ impl Interface {
     /// Errors of rtnetlink(7).
     pub fn own_addresses() -> io::Result<Vec<OwnAddress>> {
         let (links, addresses) = (rtnetlink::links()?, rtnetlink::all_addresses()?);
-        let of = |(index, (address, prefix)): (u32, (Ipv4Addr, u8))| {
-            let link = links.iter().find(|link| link.index == index)?;
-            Some(OwnAddress { address, prefix, interface: link.name.clone() })
-        };
-        Ok(addresses.into_iter().filter_map(of).collect())
+        let mut own = Vec::new();
+        for (index, (address, prefix)) in addresses {
+            if let Some(link) = links.iter().find(|link| link.index == index) {
+                own.push(OwnAddress { address, prefix, interface: link.name.clone() });
+            }
+        }
+        Ok(own)
     }
 
     /// Reads the properties of the interface `name` in the calling thread's network namespace.

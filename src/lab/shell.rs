@@ -55,10 +55,9 @@ pub fn hints(deployment: &Deployment) -> String {
 
 /// Drawing of the hosts with their addresses.
 fn drawing(layout: Layout) -> String {
-    let address =
-        |host: LabHost| host.address(layout).map_or_else(String::new, |address| address.to_string());
     let line = |host: LabHost, remark: &str| {
-        format!("{:<9}{:<16}{}  {remark}", host.name(), address(host), host.mac())
+        let address = host.address(layout).map(|address| address.to_string()).unwrap_or_default();
+        format!("{:<9}{address:<16}{}  {remark}", host.name(), host.mac())
     };
     let private = if layout == Layout::TwoSubnets { format!(", {PRIVATE_GATEWAY}") } else { String::new() };
     let [first, second] = LabHost::REAL_SERVERS

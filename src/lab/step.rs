@@ -50,8 +50,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// Quotes a word for a shell.
-fn quoted(word: &str) -> String {
+/// Quotes a word for a shell, if it needs that.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {
         return word.to_owned();

@@ -88,13 +88,16 @@ fn matching(file: &Path, pattern: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let path = folder.join(pattern);
     let found = if pattern.contains(['*', '?', '[']) { search(folder, pattern)? } else { vec![path] };
-    let is_itself = |path: &PathBuf| path == file || path.canonicalize().ok() == file.canonicalize().ok();
     // Standard input is no file, and `canonicalize` then has no answer for either.
-    if file.exists() && found.iter().any(is_itself) {
+    if file.exists() && found.iter().any(|path| is_same_file(path, file)) {
         let what = format!("include has {pattern:?}, which matches this file itself");
         return Err(invalid(what, "give the included files a folder of their own, as in \"conf.d/*.toml\""));
     }
     Ok(found)
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one == other || one.canonicalize().ok() == other.canonicalize().ok()
 }
 
 /// Matches as a shell does: `*` matches neither a slash nor a leading dot, which excludes editors' swap files.
@@ -105,10 +108,9 @@ fn search(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Diagnostic> {
         ..MatchOptions::new()
     };
     let whole = Path::new(&Pattern::escape(&folder.to_string_lossy())).join(pattern);
-    let no_pattern = |cause: glob::PatternError| {
+    let paths = glob::glob_with(&whole.to_string_lossy(), options).map_err(|cause| {
         invalid(format!("include has {pattern:?}, which is not a pattern: {cause}"), "see glob(7)")
-    };
-    let paths = glob::glob_with(&whole.to_string_lossy(), options).map_err(no_pattern)?;
+    })?;
     let mut found = paths.collect::<Result<Vec<_>, _>>().map_err(|cause| unreadable(pattern, &cause))?;
     found.sort();
     match fixed_part(&folder.join(pattern)) {

@@ -70,8 +70,8 @@ impl Rivals {
     /// A station that holds and defends the VIP and has the higher MAC address: this director yields to it.
     pub(super) fn stronger(&self, turn: &Turn<'_>) -> Option<MacAddr> {
         let own = turn.mac(InterfaceIndex::CLIENT);
-        let stronger = |rival: &&Rival| rival.holds && rival.defends && rival.mac > own;
-        self.all.iter().find(stronger).map(|rival| rival.mac)
+        let defenders = self.all.iter().filter(|rival| rival.holds && rival.defends);
+        defenders.map(|rival| rival.mac).find(|mac| *mac > own)
     }
 
     /// Handles a packet that uses the VIP, and reports a new rival.
@@ -157,8 +157,8 @@ impl Rivals {
 
     /// Identifies a rival as a real server, and reports that.
     pub(super) fn identify(&mut self, mac: MacAddr, server: Ipv4Addr, turn: &mut Turn<'_>) {
-        let unidentified = |rival: &&mut Rival| rival.mac == mac && rival.server.is_none();
-        if let Some(rival) = self.all.iter_mut().find(unidentified) {
+        let rival = self.all.iter_mut().find(|rival| rival.mac == mac);
+        if let Some(rival) = rival.filter(|rival| rival.server.is_none()) {
             rival.server = Some(server);
             turn.report(ArpReport::Conflict { vip: self.vip, mac, server: Some(server) });
         }

@@ -187,11 +187,11 @@ fn default_routes(facts: &Facts) -> Option<HostFinding> {
 /// Notes strict reverse path filtering on interfaces without the default route: it drops clients' packets that arrive
 /// there.
 fn reverse_path(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
-    let addressed = |link: &InterfaceInfo| facts.addresses.iter().any(|address| address.index == link.index);
-    let off_path = |link: &InterfaceInfo| !facts.default_routes.is_empty() && !facts.leaves_by(link.index);
-    let strict = facts
-        .with_arp(options)
-        .filter(|(link, held)| held.rp_filter == 1 && addressed(link) && off_path(link));
+    if facts.default_routes.is_empty() {
+        return Vec::new();
+    }
+    let off_path = facts.with_arp(options).filter(|(link, _)| !facts.leaves_by(link.index));
+    let strict = off_path.filter(|(link, held)| held.rp_filter == 1 && facts.has_address(link.index));
     let notes = strict.map(|(link, _)| HostFinding {
         severity: Severity::Note,
         what: format!("rp_filter is 1 on {}, and the default route leaves by another interface", link.name),

@@ -39,6 +39,11 @@ impl Facts {
         self.links.iter().find(|link| link.index == index)
     }
 
+    /// Returns true if the interface `index` has an address.
+    pub(super) fn has_address(&self, index: u32) -> bool {
+        self.addresses.iter().any(|address| address.index == index)
+    }
+
     /// Whether a default route uses the interface `index`.
     pub(super) fn leaves_by(&self, index: u32) -> bool {
         self.default_routes.iter().any(|route| route.index == index)

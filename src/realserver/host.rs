@@ -121,8 +121,8 @@ pub(super) fn require_net_admin(what: &str) -> Result<(), Diagnostic> {
 
 /// First unused label of the form `lo:dr0`; `None` if it exceeds [`LABEL_MAX`].
 pub(super) fn free_label(interface: &str, addresses: &[Address]) -> Option<String> {
-    let taken = |label: &String| addresses.iter().any(|address| address.label.as_ref() == Some(label));
-    let label = (0..).map(|n| format!("{interface}:dr{n}")).find(|label| !taken(label))?;
+    let mut labels = (0..).map(|n| format!("{interface}:dr{n}"));
+    let label = labels.find(|label| addresses.iter().all(|address| address.label.as_ref() != Some(label)))?;
     (label.len() <= LABEL_MAX).then_some(label)
 }
 

@@ -120,9 +120,10 @@ fn refuse_misplaced(
     links: &[InterfaceInfo],
     addresses: &[Address],
 ) -> Result<(), Diagnostic> {
-    let wrong =
-        |address: &&Address| address.ip == vip && (address.index != link.index || address.prefix != 32);
-    let Some(address) = addresses.iter().find(wrong) else { return Ok(()) };
+    let mut present = addresses.iter().filter(|address| address.ip == vip);
+    let Some(address) = present.find(|address| address.index != link.index || address.prefix != 32) else {
+        return Ok(());
+    };
     let name = links.iter().find(|link| link.index == address.index).map_or("?", |link| &link.name);
     let what = format!("putting {vip}/32 on {}", link.name);
     let cause = format!("the host has it already, as {vip}/{} on {name}", address.prefix);
@@ -141,12 +142,11 @@ fn in_effect(
     addresses: &[Address],
 ) -> Result<Option<SetupState>, Diagnostic> {
     let Some(state) = state else { return Ok(None) };
-    let is_present = |placed: &PlacedVip| {
+    for placed in &state.vips {
         let link = links.iter().find(|link| link.name == placed.interface);
-        link.is_some_and(|link| has(addresses, link, placed.vip))
-    };
-    if state.vips.iter().any(is_present) {
-        return Ok(Some(state));
+        if link.is_some_and(|link| has(addresses, link, placed.vip)) {
+            return Ok(Some(state));
+        }
     }
     for saved in state.sysctls.iter().filter(|saved| saved.before != saved.wanted) {
         if saved.key.read()? == Some(saved.wanted) {

@@ -23,12 +23,12 @@ pub(super) fn rows<'a>(
     rates: &BTreeMap<String, f64>,
     sort: SortOrder,
 ) -> Vec<DropLine<'a>> {
-    let row = |drop: &'a api::Drops| DropLine {
+    let rows = drops.iter().map(|drop| DropLine {
         drop,
         rate: rates.get(&drop.reason).copied(),
         since: drop.frames.saturating_sub(frames(baseline, &drop.reason).unwrap_or(0)),
-    };
-    let mut all: Vec<_> = drops.iter().map(row).collect();
+    });
+    let mut all: Vec<_> = rows.collect();
     sort.arrange(&mut all, &columns(0));
     all
 }

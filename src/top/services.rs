@@ -91,16 +91,20 @@ fn fraction(part: u64, total: u64) -> f64 {
 /// Returns the rows of all services, each followed by its servers, both in the same order.
 pub(super) fn rows<'a>(services: &'a [api::Service], sort: SortOrder) -> Vec<ServiceLine<'a>> {
     let columns = columns(0);
-    let member = |service, server| ServiceLine { service, server, sums: Sums::of(service) };
-    let mut heads: Vec<_> = services.iter().map(|service| member(service, None)).collect();
+    let heads = services.iter();
+    let heads = heads.map(|service| ServiceLine { service, server: None, sums: Sums::of(service) });
+    let mut heads: Vec<_> = heads.collect();
     sort.arrange(&mut heads, &columns);
-    let group = |head: ServiceLine<'a>| {
-        let one = |server| ServiceLine { server: Some(server), ..head.clone() };
-        let mut servers: Vec<_> = head.service.servers.iter().map(one).collect();
+    let mut rows = Vec::new();
+    for head in heads {
+        let servers = head.service.servers.iter();
+        let servers = servers.map(|server| ServiceLine { server: Some(server), ..head.clone() });
+        let mut servers: Vec<_> = servers.collect();
         sort.arrange(&mut servers, &columns);
-        std::iter::once(head).chain(servers).collect::<Vec<_>>()
-    };
-    heads.into_iter().flat_map(group).collect()
+        rows.push(head);
+        rows.append(&mut servers);
+    }
+    rows
 }
 
 /// Returns the columns, with a bar of `bar` cells.
@@ -170,12 +174,12 @@ fn gauge(member: &ServiceLine<'_>, width: usize) -> String {
     const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let eighths = (member.share() * width as f64 * 8.0).round() as usize;
     let stroke = ((member.weight_share() * width as f64) as usize).min(width.saturating_sub(1));
-    let cell = |index: usize| match eighths.saturating_sub(index * 8) {
+    let cells = (0..width).map(|index| match eighths.saturating_sub(index * 8) {
         _ if index == stroke => '│',
         8.. => '█',
         rest => EIGHTHS[rest],
-    };
-    (0..width).map(cell).collect()
+    });
+    cells.collect()
 }
 
 fn state_style(state: &str) -> Style {

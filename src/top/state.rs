@@ -150,9 +150,8 @@ impl ScreenState {
 
     /// Returns the index of the selected row among `items`; 0 without a selection.
     pub(super) fn selected_index(&self, items: &[ListRow<'_>]) -> usize {
-        let selected = self.selection().selected.as_ref();
-        let is_selected = |item: &ListRow<'_>| selected.is_some() && item.id().as_ref() == selected;
-        items.iter().position(is_selected).unwrap_or(0)
+        let Some(selected) = &self.selection().selected else { return 0 };
+        items.iter().position(|item| item.id().as_ref() == Some(selected)).unwrap_or(0)
     }
 
     pub(super) fn sort(&self) -> SortOrder {
@@ -178,12 +177,13 @@ impl ScreenState {
 
     fn worker_lines<'a>(&'a self) -> Vec<ListRow<'a>> {
         let workers = workers::rows(&self.sample.workers, &self.rates.workers, self.sort());
-        let lines = |busy: WorkerLine<'a>| {
-            let worker = busy.worker;
-            let ports = worker.ports.iter().map(move |port| ListRow::Queue(worker, port));
-            std::iter::once(ListRow::Worker(busy)).chain(ports)
-        };
-        workers.into_iter().flat_map(lines).collect()
+        let mut lines = Vec::new();
+        for line in workers {
+            let worker = line.worker;
+            lines.push(ListRow::Worker(line));
+            lines.extend(worker.ports.iter().map(|port| ListRow::Queue(worker, port)));
+        }
+        lines
     }
 
     fn drop_lines(&self) -> Vec<DropLine<'_>> {

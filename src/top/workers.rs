@@ -35,8 +35,9 @@ pub(super) fn rows<'a>(
     rates: &BTreeMap<usize, WorkerRates>,
     sort: SortOrder,
 ) -> Vec<WorkerLine<'a>> {
-    let one = |worker: &'a api::Worker| WorkerLine { worker, rates: rates.get(&worker.worker).copied() };
-    let mut all: Vec<_> = workers.iter().map(one).collect();
+    let rows = workers.iter();
+    let rows = rows.map(|worker| WorkerLine { worker, rates: rates.get(&worker.worker).copied() });
+    let mut all: Vec<_> = rows.collect();
     sort.arrange(&mut all, &columns());
     all
 }

@@ -187,7 +187,7 @@ fn servers_survive_an_outage_and_are_requested() {
     let to_it = send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS));
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [to_it], "at once, where it was");
     let seen = since(200_000, bench.run_to(204_000));
-    assert_eq!(seen[..3], [(500, ask()), (1_000, ask()), (1_500, lost())], "one that has gone meanwhile");
+    assert_eq!(seen[..3], [(500, ask()), (1_000, ask()), (1_500, lost())], "one that was removed meanwhile");
 }
 
 #[test]

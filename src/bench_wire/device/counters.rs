@@ -29,17 +29,18 @@ impl InterfaceCounters {
     /// # Errors
     /// [`LabError::Failed`] if the interface does not exist.
     pub fn read(interface: &str) -> Result<Self, LabError> {
-        let each = |names: [(&str, &str); 2]| {
-            let pair = |(cause, file): (&str, &str)| Ok((cause.to_owned(), count(interface, file)?));
-            names.into_iter().map(pair).collect::<Result<_, LabError>>()
-        };
         Ok(Self {
             received: count(interface, "rx_packets")?,
             sent: count(interface, "tx_packets")?,
-            before: each(BEFORE)?,
-            after: each(AFTER)?,
+            before: by_cause(interface, BEFORE)?,
+            after: by_cause(interface, AFTER)?,
         })
     }
+}
+
+/// Reads counters, given as causes and file names.
+fn by_cause(interface: &str, counters: [(&str, &str); 2]) -> Result<BTreeMap<String, u64>, LabError> {
+    counters.into_iter().map(|(cause, file)| Ok((cause.to_owned(), count(interface, file)?))).collect()
 }
 
 fn count(interface: &str, name: &str) -> Result<u64, LabError> {

@@ -56,19 +56,20 @@ pub struct DeviceFigures {
 #[must_use]
 pub fn figures(plan: &DevicePlan, trials: &BTreeMap<Dut, Vec<DeviceOutcome>>) -> Vec<DeviceFigures> {
     let peer = trials.get(&Dut::L2fwd).map(|trials| forwarded(trials));
-    let figures = |&dut: &Dut| {
-        let trials = trials.get(&dut)?;
-        Some(DeviceFigures {
-            dut,
-            received: Spread::of(trials.iter().map(DeviceOutcome::received_rate))?,
-            forwarded: Spread::of(forwarded(trials))?,
-            to_l2fwd: peer.as_ref().and_then(|peer| ratios(&forwarded(trials), peer)),
-            losses: shares(trials, |trial| &trial.losses),
-            before: shares(trials, |trial| &trial.before),
-            cores: cores(trials),
-        })
-    };
-    plan.duts.iter().filter_map(figures).collect()
+    plan.duts.iter().filter_map(|dut| of_dut(*dut, trials.get(dut)?, peer.as_deref())).collect()
+}
+
+/// Figures of `dut`, with ratios to the forwarded rates of `peer`.
+fn of_dut(dut: Dut, trials: &[DeviceOutcome], peer: Option<&[f64]>) -> Option<DeviceFigures> {
+    Some(DeviceFigures {
+        dut,
+        received: Spread::of(trials.iter().map(DeviceOutcome::received_rate))?,
+        forwarded: Spread::of(forwarded(trials))?,
+        to_l2fwd: peer.and_then(|peer| ratios(&forwarded(trials), peer)),
+        losses: shares(trials, |trial| &trial.losses),
+        before: shares(trials, |trial| &trial.before),
+        cores: cores(trials),
+    })
 }
 
 fn forwarded(trials: &[DeviceOutcome]) -> Vec<f64> {
@@ -90,8 +91,7 @@ fn shares(
 
 fn cores(trials: &[DeviceOutcome]) -> Vec<f64> {
     let count = trials.iter().map(|trial| trial.cores.len()).max().unwrap_or(0);
-    let share = |core: usize| median(trials.iter().filter_map(|trial| trial.cores.get(core).copied()));
-    (0..count).map(share).collect()
+    (0..count).map(|core| median(trials.iter().filter_map(|trial| trial.cores.get(core).copied()))).collect()
 }
 
 impl DeviceReport {

@@ -135,8 +135,8 @@ impl DeviceTestbed {
             return Ok(());
         }
         console.print(&format!("waiting for frames at {interface}: start the generator"));
-        let late = || no_traffic(interface, &format!("within {} s", FRAMES_WITHIN.as_secs()));
-        self.interrupt.wait(FRAMES_WITHIN, arriving)?.ok_or_else(late)
+        let arrived = self.interrupt.wait(FRAMES_WITHIN, arriving)?;
+        arrived.ok_or_else(|| no_traffic(interface, &format!("within {} s", FRAMES_WITHIN.as_secs())))
     }
 
     fn read(

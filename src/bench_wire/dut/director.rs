@@ -23,8 +23,8 @@ pub(super) struct DirectorDut {
 impl DirectorDut {
     pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, LabError> {
         let (file, socket) = (setup.file("toml"), setup.file("sock"));
-        let failed = |error: std::io::Error| LabError::io(file.display().to_string(), &error);
-        std::fs::write(&file, configuration(setup)).map_err(failed)?;
+        std::fs::write(&file, configuration(setup))
+            .map_err(|error| LabError::io(file.display().to_string(), &error))?;
         if setup.spec.dut == Dut::Packet {
             setup.enable_gro()?;
         }

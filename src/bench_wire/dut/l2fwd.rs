@@ -53,20 +53,19 @@ impl RunningDut for L2fwdDut {
 pub fn run(interface: &str, core: usize, server: MacAddr) -> Result<(), LabError> {
     let interrupt = Interrupt::install()?;
     let interface = Interface::lookup(interface).map_err(|error| LabError::Failed(error.to_string()))?;
-    let failed = |error: &std::io::Error| LabError::io("opening the AF_XDP socket", error);
-    let mut forwarder = L2fwd::open(&interface).map_err(|error| failed(&error))?;
+    let forwarder = L2fwd::open(&interface);
+    let mut forwarder = forwarder.map_err(|error| LabError::io("opening the AF_XDP socket", &error))?;
     let mut program = BenchProgram::load(OBJECT, "bench_redirect", &[])?;
     let mut sockets: XskMap<MapData> = program.take_map("sockets");
     sockets.set(0, forwarder.fd().as_raw_fd(), 0).map_err(|error| map_failed(&error))?;
     let _attached = program.attach(&interface)?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let work = || {
+        let worker = scope.spawn(|| {
             pin(core)?;
             forwarder.run(server, interface.mac, &stop);
             Ok(())
-        };
-        let worker = scope.spawn(work);
+        });
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]); // fails without a NOTIFY_SOCKET
         while !worker.is_finished() && interrupt.sleep(SIGNAL_POLL).is_ok() {}
         stop.store(true, Relaxed);

@@ -31,10 +31,13 @@ fn programs(dut: Dut) -> &'static [&'static str] {
 /// # Errors
 /// [`LabError::Input`] if none is left.
 pub fn available(duts: &[Dut], path: &OsString) -> Result<(Vec<Dut>, Vec<String>), LabError> {
-    let lacks = |dut: &Dut| lab::programs::missing_message(programs(*dut).iter().copied(), path);
-    let (available, others): (Vec<_>, Vec<_>) = duts.iter().partition(|dut| lacks(dut).is_none());
-    let reason = |dut: &Dut| Some(format!("{}: {}", dut.name(), lacks(dut)?));
-    let left_out: Vec<_> = others.iter().filter_map(reason).collect();
+    let (mut available, mut left_out) = (Vec::new(), Vec::new());
+    for dut in duts {
+        match lab::programs::missing_message(programs(*dut).iter().copied(), path) {
+            None => available.push(*dut),
+            Some(missing) => left_out.push(format!("{}: {missing}", dut.name())),
+        }
+    }
     if available.is_empty() {
         return Err(LabError::Input(format!("no DUT is left: {}", left_out.join("; "))));
     }

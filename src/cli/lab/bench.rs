@@ -108,19 +108,20 @@ fn from_here(args: &Args, place: Option<TesterPort>) -> Result<(), LabError> {
 /// Measures on veth pairs in network namespaces.
 fn on_veth(request: &BenchRequest, interrupt: Interrupt) -> Result<(), LabError> {
     let options = TestbedOptions::new(format!("bench{}", std::process::id()), exe()?, interrupt)?;
-    let build = |duts: &[_], traffic| VethTestbed::up(options.clone(), duts, traffic);
-    request.run(&Console::stdout(), build).map(|_| ())
+    request
+        .run(&Console::stdout(), |duts, traffic| VethTestbed::up(options.clone(), duts, traffic))
+        .map(|_| ())
 }
 
 /// Measures a device behind a real interface.
 fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> Result<(), LabError> {
     place.check()?;
     let console = Console::stdout();
-    let build = |_: &[_], traffic| {
+    let report = request.run(&console, |_, traffic| {
         console.print(&external::instruction(place, &traffic));
         ExternalTestbed::open(place, traffic, interrupt.clone())
-    };
-    request.run(&console, build).map(|_| ())
+    });
+    report.map(|_| ())
 }
 
 /// Measures DUTs on a real interface, with a generator behind it.

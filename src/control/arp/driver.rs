@@ -49,8 +49,8 @@ impl ArpDriver {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(neighbors: Neighbors, sockets: Vec<ArpSocket>, start: Instant) -> io::Result<Self> {
-        let open = |socket| AsyncArpSocket::new(socket).map(ArpInterface::new);
-        let interfaces = sockets.into_iter().map(open).collect::<io::Result<_>>()?;
+        let sockets = sockets.into_iter().map(AsyncArpSocket::new).collect::<io::Result<Vec<_>>>()?;
+        let interfaces = sockets.into_iter().map(ArpInterface::new).collect();
         Ok(Self { neighbors, interfaces, start, actions: Vec::new() })
     }
 
@@ -94,8 +94,10 @@ impl ArpDriver {
     /// Returns the time until the next deadline.
     fn pause(&self) -> Duration {
         const LONG: Duration = Duration::from_secs(3600);
-        let span = |due: Tick| Duration::from_millis(due.since(self.now()).millis().into());
-        self.neighbors.next_deadline().map_or(LONG, span)
+        match self.neighbors.next_deadline() {
+            Some(due) => Duration::from_millis(due.since(self.now()).millis().into()),
+            None => LONG,
+        }
     }
 
     fn handle(&mut self, event: ArpEvent) {

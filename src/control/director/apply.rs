@@ -179,9 +179,10 @@ impl Director {
 
 /// Returns the index of the request that made the rules invalid: the last one that introduced a subject.
 fn cause(requests: &[ChangeRequest], invalid: &Diagnostic) -> usize {
-    let introduced_by = |culprit: &Subject| requests.iter().rposition(|request| request.introduces(*culprit));
-    let last = requests.len().saturating_sub(1);
-    invalid.subjects.iter().filter_map(introduced_by).max().unwrap_or(last)
+    let culprits = invalid.subjects.iter();
+    let introduced =
+        culprits.filter_map(|culprit| requests.iter().rposition(|request| request.introduces(*culprit)));
+    introduced.max().unwrap_or(requests.len().saturating_sub(1))
 }
 
 #[cfg(test)]

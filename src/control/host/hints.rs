@@ -86,10 +86,11 @@ fn foreign_vips(vips: &[Ipv4Addr], client: &Interface) -> Option<String> {
 
 /// Returns the services whose real servers all have weight 0. A running director logs them as without a server.
 fn weightless(services: &[VirtualService]) -> impl Iterator<Item = ServiceAddress> {
-    let is_weightless = |service: &&VirtualService| {
-        !service.servers.is_empty() && service.servers.iter().all(|server| server.weight.0 == 0)
-    };
-    services.iter().filter(is_weightless).map(|service| service.address)
+    services.iter().filter(|service| is_weightless(service)).map(|service| service.address)
+}
+
+fn is_weightless(service: &VirtualService) -> bool {
+    !service.servers.is_empty() && service.servers.iter().all(|server| server.weight.0 == 0)
 }
 
 #[cfg(test)]

@@ -43,8 +43,8 @@ impl<'a> NextHops<'a> {
     fn resolve(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, Diagnostic> {
         let index = self.interfaces.len() - 1; // the last interface is the server side
         let (interface, rip) = (&self.interfaces[index], v4(address));
-        let has_it = |interface: &&Interface| interface.addresses.iter().any(|(own, _)| Some(*own) == rip);
-        if let Some(own) = self.interfaces.iter().find(has_it) {
+        if let Some(own) = self.interfaces.iter().find(|interface| rip.is_some_and(|rip| has(interface, rip)))
+        {
             return Err(own_address(address, own));
         }
         if let Some(role) = rip.and_then(|rip| interface.reserved(rip)) {
@@ -63,11 +63,15 @@ impl NextHops<'_> {
     /// The interface's networks come first, then the present source if it is still an address, then the routing table.
     /// A server with a fixed MAC address needs no source.
     fn source(&self, interface: &Interface, rip: Ipv4Addr, mac: Option<MacAddr>) -> Option<Ipv4Addr> {
-        let of_interface = |own: &Ipv4Addr| interface.addresses.iter().any(|(address, _)| address == own);
-        let before = || self.before.get(&rip).map(|next_hop| next_hop.own).filter(of_interface);
         let near = interface.address_towards(rip).or(mac.map(|_| Ipv4Addr::UNSPECIFIED));
-        near.or_else(before).or_else(|| interface.source_by_route(rip))
+        let present = self.before.get(&rip).map(|next_hop| next_hop.own).filter(|own| has(interface, *own));
+        near.or(present).or_else(|| interface.source_by_route(rip))
     }
+}
+
+/// Returns true if `address` is one of the interface's own.
+fn has(interface: &Interface, address: Ipv4Addr) -> bool {
+    interface.addresses.iter().any(|(own, _)| *own == address)
 }
 
 /// Keeps each server once, in the order of first occurrence.

@@ -45,14 +45,13 @@ impl Privileges {
 
     /// Returns the capabilities for a start that this process lacks; `None` if it has them all.
     pub(in crate::control) fn lacking() -> Option<String> {
-        let needed = [
+        let mut lacking = CapsHashSet::from([
             Capability::CAP_NET_RAW,
             Capability::CAP_NET_ADMIN,
             Capability::CAP_BPF,
             Capability::CAP_PERFMON,
-        ];
-        let lacks = |one: &Capability| !caps::has_cap(None, CapSet::Effective, *one).unwrap_or(false);
-        let lacking: CapsHashSet = needed.into_iter().filter(lacks).collect();
+        ]);
+        lacking.retain(|one| !caps::has_cap(None, CapSet::Effective, *one).unwrap_or(false));
         (!lacking.is_empty()).then(|| names(&lacking))
     }
 

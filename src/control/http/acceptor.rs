@@ -176,11 +176,13 @@ impl AccessPolicy {
     async fn look_up_name(&self, user: u32) -> Option<String> {
         let permit = Arc::clone(&self.lookups).try_acquire_owned().ok()?;
         let (sender, name) = oneshot::channel();
-        let look_up = move || {
-            let _ = sender.send(user_name(user)); // fails after the timeout
-            drop(permit);
-        };
-        std::thread::Builder::new().name("user-name".into()).spawn(look_up).ok()?;
+        let thread = std::thread::Builder::new().name("user-name".into());
+        thread
+            .spawn(move || {
+                let _ = sender.send(user_name(user)); // fails after the timeout
+                drop(permit);
+            })
+            .ok()?;
         tokio::time::timeout(LOOKUP_TIMEOUT, name).await.ok()?.ok()?
     }
 }

@@ -193,8 +193,8 @@ fn address(path: &Path) -> Result<UnixAddr, Diagnostic> {
 
 /// Creates a directory with its parents; returns the created ones, the innermost first.
 fn create_directory(directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let is_new = |one: &&Path| !one.as_os_str().is_empty() && !one.exists();
-    let new = directory.ancestors().take_while(is_new).map(Path::to_owned).collect();
+    let new = directory.ancestors().take_while(|one| !one.as_os_str().is_empty() && !one.exists());
+    let new = new.map(Path::to_owned).collect();
     let builder = DirBuilder::new().recursive(true).mode(0o755).create(directory);
     builder.map(|()| new).map_err(|cause| failed("creating the directory", directory, cause))
 }

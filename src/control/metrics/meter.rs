@@ -1,7 +1,6 @@
 //! Collects the readings from the counters of the workers and of control.
 
 use super::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
-use crate::control::api;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::workers::WorkerClient;
 use crate::control::workers::status::RuntimeView;
@@ -84,14 +83,14 @@ struct PendingReadings {
 }
 
 fn workers(view: &RuntimeView<'_>, backend: &str) -> Vec<(WorkerReadings, PendingReadings)> {
-    let of =
-        |((worker, line), handle): ((api::Worker, WorkerClient), &crate::control::workers::WorkerHandle)| {
-            let frames = |reason: &DropReason| (reason.name(), handle.counters.drops(*reason).get());
-            let drops = DropReason::ALL.iter().map(frames).collect();
-            let pending = PendingReadings { line, thread: handle.thread_id };
-            (WorkerReadings { worker, drops, latency: None, cpu_seconds: None }, pending)
-        };
-    view.workers(backend).into_iter().zip(view.workers.handles()).map(of).collect()
+    let workers = view.workers(backend).into_iter().zip(view.workers.handles());
+    let readings = workers.map(|((worker, line), handle)| {
+        let reasons = DropReason::ALL.iter();
+        let drops = reasons.map(|reason| (reason.name(), handle.counters.drops(*reason).get())).collect();
+        let pending = PendingReadings { line, thread: handle.thread_id };
+        (WorkerReadings { worker, drops, latency: None, cpu_seconds: None }, pending)
+    });
+    readings.collect()
 }
 
 /// Completes the readings. Blocks until the worker has answered or its timeout has passed.

@@ -39,20 +39,21 @@ pub fn page(readings: Readings, format: ExpositionFormat) -> String {
         process.register_collector(Box::new(ProcessMetrics(usage)));
     }
     own.register_collector(Box::new(readings));
+    encode(&[own, process], format).expect("writing to a String does not fail")
+}
+
+fn encode(registries: &[Registry], format: ExpositionFormat) -> Result<String, fmt::Error> {
     let mut page = String::new();
-    let mut write = || match format {
-        ExpositionFormat::OpenMetrics => {
-            text::encode_registry(&mut page, &own)?;
-            text::encode_registry(&mut page, &process)?;
-            text::encode_eof(&mut page)
+    for registry in registries {
+        match format {
+            ExpositionFormat::OpenMetrics => text::encode_registry(&mut page, registry)?,
+            ExpositionFormat::Prometheus => prometheus_text::encode(&mut page, registry)?,
         }
-        ExpositionFormat::Prometheus => {
-            prometheus_text::encode(&mut page, &own)?;
-            prometheus_text::encode(&mut page, &process)
-        }
-    };
-    write().expect("writing to a String does not fail");
-    page
+    }
+    if format == ExpositionFormat::OpenMetrics {
+        text::encode_eof(&mut page)?;
+    }
+    Ok(page)
 }
 
 impl Collector for Readings {

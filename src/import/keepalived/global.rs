@@ -74,8 +74,11 @@ fn service_count(instance: &Statement, services: &[ImportedService]) -> usize {
         .flat_map(Statement::statements)
         .filter_map(|statement| statement.keyword().split('/').next()?.parse().ok())
         .collect();
-    let held = |vip: ServiceIdentity| matches!(vip, ServiceIdentity::Address(_, address) if addresses.contains(&address.ip()));
-    services.iter().filter(|service| held(service.vip)).count()
+    let vips = services.iter().filter_map(|service| match service.vip {
+        ServiceIdentity::Address(_, address) => Some(address.ip()),
+        _ => None,
+    });
+    vips.filter(|vip| addresses.contains(vip)).count()
 }
 
 fn find<'e>(statement: &'e Statement, keyword: &str) -> Option<&'e Statement> {

@@ -144,13 +144,12 @@ fn steps(values: &[String], hex: bool) -> Option<Vec<String>> {
         _ => return None,
     };
     let ends = step != 0 && !(hex && (first < 0 || last < 0));
-    let within = move |at: &i64| if step > 0 { *at <= last } else { *at >= last };
-    let shown = |at: i64| if hex { format!("{at:x}") } else { at.to_string() };
     let rounds: Vec<_> = std::iter::successors(Some(first), |at| at.checked_add(step))
-        .take_while(within)
+        .take_while(|at| if step > 0 { *at <= last } else { *at >= last })
+        .map(|at| if hex { format!("{at:x}") } else { at.to_string() })
         .take(if ends { ROUNDS_MAX + 1 } else { 0 })
         .collect();
-    (rounds.len() <= ROUNDS_MAX).then(|| rounds.into_iter().map(shown).collect())
+    (rounds.len() <= ROUNDS_MAX).then_some(rounds)
 }
 
 fn integer(text: &str) -> Option<i64> {

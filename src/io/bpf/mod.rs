@@ -23,10 +23,8 @@ use aya::maps::{HashMap, Map, MapData, MapError, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use std::collections::BTreeSet;
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
 
@@ -108,12 +106,8 @@ impl Programs {
         let Some(Map::PerCpuArray(map)) = self.ebpf.map("redirected") else {
             unreachable!("steer.bpf.c declares redirected")
         };
-        let readers = || -> io::Result<_> {
-            let map = Arc::new(map.fd().as_fd().try_clone_to_owned()?);
-            let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
-            Ok(queues.iter().map(|queue| RedirectCounter::new(Arc::clone(&map), *queue, cpus)).collect())
-        };
-        readers().map_err(|error| errors::map_error("redirected", &MapError::IoError(error)))
+        RedirectCounter::of_queues(map.fd().as_fd(), queues)
+            .map_err(|error| errors::map_error("redirected", &MapError::IoError(error)))
     }
 
     /// Redirects the frames of a receive queue to an AF_XDP socket bound to that queue.

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// `enum bpf_cmd` of linux/bpf.h.
@@ -42,9 +42,17 @@ struct Lookup {
 }
 
 impl RedirectCounter {
-    /// A reader of the per-CPU map `redirected` of steer.bpf.c, with `cpus` possible processors.
-    pub(super) fn new(map: Arc<OwnedFd>, queue: u32, cpus: usize) -> Self {
-        Self { map, queue, by_cpu: vec![RedirectCounts::default(); cpus].into() }
+    /// Readers of the per-CPU map `redirected` of steer.bpf.c, one for each of `queues`.
+    ///
+    /// # Errors
+    /// If there is no descriptor left, or the number of possible processors cannot be read.
+    pub(super) fn of_queues(map: BorrowedFd<'_>, queues: &[u32]) -> io::Result<Vec<Self>> {
+        let map = Arc::new(map.try_clone_to_owned()?);
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        let by_cpu: Box<[_]> = vec![RedirectCounts::default(); cpus].into();
+        let readers =
+            queues.iter().map(|&queue| Self { map: Arc::clone(&map), queue, by_cpu: by_cpu.clone() });
+        Ok(readers.collect())
     }
 
     /// Returns the sum over all processors.
@@ -61,7 +69,7 @@ impl RedirectCounter {
         // SAFETY: bpf(2) reads `size` bytes at the pointer; `request` is that long, without padding (two u32, then
         // three u64) and lives until the call returns. At `key` the kernel reads the map's key, a u32; at `value` it
         // writes one value of the map, 16 bytes as a `RedirectCounts` has, for each possible processor, which is how many
-        // there are (by the contract of `new`). Any bytes make a `RedirectCounts`.
+        // there are (`of_queues` counts them). Any bytes make a `RedirectCounts`.
         let done = unsafe {
             libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const request, size_of::<Lookup>())
         };

@@ -127,14 +127,12 @@ impl Ring {
     ///
     /// Pending slots are contiguous from the cursor on, so binary search finds the last.
     pub(super) fn waiting(&self) -> usize {
-        let arrived = |ahead: &usize| {
-            let index = (self.next + ahead) % self.geometry.slots;
-            self.status(index).load(Ordering::Relaxed) & TP_STATUS_USER != 0
-        };
         let (mut low, mut high) = (0, self.geometry.slots);
         while low < high {
             let middle = low.midpoint(high);
-            if arrived(&middle) { low = middle + 1 } else { high = middle }
+            let status = self.status((self.next + middle) % self.geometry.slots);
+            let is_pending = status.load(Ordering::Relaxed) & TP_STATUS_USER != 0;
+            if is_pending { low = middle + 1 } else { high = middle }
         }
         low
     }

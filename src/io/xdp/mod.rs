@@ -144,10 +144,9 @@ fn bind_and_attach(
 
 /// The socket options for an interface with this MTU in bytes, the best first.
 fn options_by_preference(mtu: u32, ring_len: u32) -> impl Iterator<Item = SocketOptions> {
-    let options = move |buffers| {
+    chunk::buffers(mtu).iter().flat_map(move |&buffers| {
         [CopyMode::Zero, CopyMode::Copy].map(|copy_mode| SocketOptions { copy_mode, ring_len, buffers })
-    };
-    chunk::buffers(mtu).iter().copied().flat_map(options)
+    })
 }
 
 fn bind_all(
@@ -197,6 +196,6 @@ fn report(plan: &PortPlan, workers: usize, mode: &str, [not_native, not_zero_cop
 }
 
 fn infos(client: &Interface, assignment: &WorkerQueues, mode: &'static str) -> Vec<PortInfo> {
-    let info = |queue: &u32| PortInfo { interface: client.name.clone(), queue: *queue, mode };
-    assignment.client.iter().map(info).collect()
+    let queues = assignment.client.iter();
+    queues.map(|queue| PortInfo { interface: client.name.clone(), queue: *queue, mode }).collect()
 }

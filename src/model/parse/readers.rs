@@ -11,7 +11,6 @@ use crate::time::Span;
 use crate::wire::MacAddr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
 /// Longest interface name in bytes: IFNAMSIZ without its end (include/uapi/linux/if.h).
@@ -61,8 +60,9 @@ pub(super) fn number(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Rea
             return Err(invalid(format!("is {}, not a whole number", shown(value)), remedy()));
         };
         let number = u32::from_str_radix(digits.as_str(), digits.radix()).ok();
-        let fault = || invalid(format!("is {digits}, out of range"), remedy());
-        number.filter(|number| range.contains(number)).ok_or_else(fault)
+        number
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| invalid(format!("is {digits}, out of range"), remedy()))
     }
 }
 
@@ -90,17 +90,17 @@ pub(super) fn workers(value: &DeValue<'_>) -> Read<WorkerCount> {
 }
 
 pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
-    let fault = || invalid(format!("is {}", shown(value)), "write true or false");
-    value.as_bool().ok_or_else(fault)
+    value.as_bool().ok_or_else(|| invalid(format!("is {}", shown(value)), "write true or false"))
 }
 
 /// Reads one of a few words.
 pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
     move |value| {
         let found = value.as_str().and_then(|word| choices.iter().find(|(name, _)| *name == word));
-        let quoted: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-        let fault = || invalid(format!("is {}", shown(value)), format!("write {}", quoted.join(" or ")));
-        found.map(|(_, choice)| *choice).ok_or_else(fault)
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
+            let quoted: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+            invalid(format!("is {}", shown(value)), format!("write {}", quoted.join(" or ")))
+        })
     }
 }
 
@@ -168,15 +168,15 @@ pub(super) fn patterns(value: &DeValue<'_>) -> Read<Vec<String>> {
     let example = r#"a list of files, as in ["conf.d/*.toml"]"#;
     let list = value.as_array();
     let list = list.ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example}")))?;
-    let pattern = |item: &Spanned<DeValue<'_>>| match text(item.get_ref(), example)? {
+    let patterns = list.iter().map(|item| match text(item.get_ref(), example)? {
         "" => Err(invalid("has an empty name", format!("write {example}"))),
         name if name.contains("**") => Err(invalid(
             format!("has {name:?}: \"**\" searches whole trees"),
             "name each folder, as in \"conf.d/*.toml\"",
         )),
         name => Ok(name.to_owned()),
-    };
-    list.iter().map(pattern).collect()
+    });
+    patterns.collect()
 }
 
 /// A name that the kernel accepts for an interface (dev_valid_name in net/core/dev.c).
@@ -199,8 +199,10 @@ pub(super) fn interface(value: &DeValue<'_>) -> Read<String> {
 /// A group's name. It is resolved on the host later.
 pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
     let name = text(value, r#"a group's name, as in "adm","#)?;
-    let fault = || invalid("is empty", "name a group that `getent group` shows, or remove the key");
-    (!name.is_empty()).then(|| name.to_owned()).ok_or_else(fault)
+    if name.is_empty() {
+        return Err(invalid("is empty", "name a group that `getent group` shows, or remove the key"));
+    }
+    Ok(name.to_owned())
 }
 
 /// A user's name. It is resolved on the host later.
@@ -221,8 +223,10 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     let text = text(value, "a MAC address, as in \"02:00:5e:10:00:01\",")?;
     let mac: MacAddr =
         text.parse().map_err(|_| invalid(format!("is {text:?}, not a MAC address"), remedy))?;
-    let group = || invalid(format!("is {text:?}, which is not one station's address"), remedy);
-    mac.is_unicast().then_some(mac).ok_or_else(group)
+    if !mac.is_unicast() {
+        return Err(invalid(format!("is {text:?}, which is not one station's address"), remedy));
+    }
+    Ok(mac)
 }
 
 /// "VIP:port", where port 0 is the wildcard port.
