@@ -1,8 +1,8 @@
 //! Conversion of a description into keys that the configuration's parser accepts, with a notice for each difference.
 
 use super::description::{
-    At, Description, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
-    Location, ServiceIdentity, Transport,
+    At, Description, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings, Place,
+    ServiceIdentity, Transport,
 };
 use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
 use super::notice::Notices;
@@ -27,7 +27,7 @@ pub(super) fn convert(description: &Description, direct: bool, notices: &mut Not
 
 /// A line that this version may not accept, with the notice for that case.
 struct OptionalKey<'a> {
-    location: &'a Location,
+    location: &'a Place,
     line: String,
     what: &'a str,
     remedy: &'a str,

@@ -1,38 +1,20 @@
 //! Content of an imported file, independent of its format and of what directrix supports.
 
 pub(super) use crate::ipvsadm::{Forward, Transport};
+pub(super) use crate::model::Place;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
-
-/// A line of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Location {
-    /// Path as given by the user.
-    pub(super) file: Rc<str>,
-    /// 1-based; 0: the whole file.
-    pub(super) line: usize,
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.file),
-            line => write!(f, "{}:{line}", self.file),
-        }
-    }
-}
 
 /// A value with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct At<T> {
-    pub(super) location: Location,
+    pub(super) location: Place,
     pub(super) value: T,
 }
 
 impl<T> At<T> {
-    pub(super) fn new(location: &Location, value: T) -> Self {
+    pub(super) fn new(location: &Place, value: T) -> Self {
         Self { location: location.clone(), value }
     }
 }
@@ -91,7 +73,7 @@ pub(super) struct ImportedSettings {
     pub(super) persistence: Option<At<ImportedPersistence>>,
     /// Persistence engine (`--pe`).
     pub(super) engine: Option<At<String>>,
-    pub(super) one_packet: Option<Location>,
+    pub(super) one_packet: Option<Place>,
 }
 
 /// Persistence of a service.
@@ -106,7 +88,7 @@ pub(super) struct ImportedPersistence {
 /// A real server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ImportedServer {
-    pub(super) location: Location,
+    pub(super) location: Place,
     pub(super) address: IpAddr,
     /// 0: the port of the service.
     pub(super) port: u16,

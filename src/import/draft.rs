@@ -1,6 +1,6 @@
 //! Converted services and servers, as lines of the configuration.
 
-use super::description::{At, Location};
+use super::description::{At, Place};
 
 /// Table header of a real server.
 pub(super) const SERVER: &str = "[[service.server]]";
@@ -25,7 +25,7 @@ pub(super) struct ServiceDraft {
 /// A `[[service.server]]` table.
 #[derive(Debug)]
 pub(super) struct ServerDraft {
-    pub(super) location: Location,
+    pub(super) location: Place,
     pub(super) keys: Vec<String>,
     /// Reason to write it only as a comment.
     pub(super) left_out: Option<String>,

@@ -24,7 +24,7 @@ pub(crate) use notice::excerpt;
 pub use notice::{InputError, Notice, NoticeLevel};
 
 use crate::model;
-use description::{At, Description, Location};
+use description::{At, Description, Place};
 use draft::ConfigDraft;
 use emit::InterfaceChoice;
 use notice::Notices;
@@ -144,7 +144,7 @@ fn read(
 fn finish(toml: String, draft: &ConfigDraft, mut notices: Notices) -> Result<Import, ImportError> {
     if let Err(errors) = model::parse(Path::new("the output"), &toml) {
         for error in errors.0 {
-            let location = Location { file: "the output".into(), line: error.line() };
+            let location = Place { file: "the output".into(), line: error.line() };
             notices.warn(&location, error.what, error.remedy);
         }
         return Err(ImportError::NothingLeft(notices.in_order()));
@@ -168,7 +168,7 @@ fn interface(source: &ImportSource<'_>, description: &Description, notices: &mut
             InterfaceChoice { name: value.clone(), origin: format!("{location}: where VRRP held the VIPs") }
         }
         _ => {
-            let location = Location { file: source.file.into(), line: 0 };
+            let location = Place { file: source.file.into(), line: 0 };
             let what = format!(
                 "it does not name the interface of VIP traffic, so interface = \"{PLACEHOLDER}\" is a guess"
             );

@@ -1,10 +1,10 @@
 //! Notices: differences between the imported file and the configuration, and errors of the input.
 
-use super::description::Location;
+use super::description::Place;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Weight of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub enum NoticeLevel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// First line that it applies to.
-    location: Location,
+    location: Place,
     /// Later lines of the same file with the same text.
     others: Vec<usize>,
     level: NoticeLevel,
@@ -80,11 +80,11 @@ pub(super) const NO_SYNC_DAEMON_REMEDY: &str = "a director that takes over start
 pub(super) struct Notices(Vec<Notice>);
 
 impl Notices {
-    pub(super) fn warn(&mut self, location: &Location, what: impl Into<String>, instead: impl Into<String>) {
+    pub(super) fn warn(&mut self, location: &Place, what: impl Into<String>, instead: impl Into<String>) {
         self.add(location, NoticeLevel::Warning, what.into(), instead.into());
     }
 
-    pub(super) fn note(&mut self, location: &Location, what: impl Into<String>, instead: impl Into<String>) {
+    pub(super) fn note(&mut self, location: &Place, what: impl Into<String>, instead: impl Into<String>) {
         self.add(location, NoticeLevel::Note, what.into(), instead.into());
     }
 
@@ -92,7 +92,7 @@ impl Notices {
         self.0.is_empty()
     }
 
-    pub(super) fn add(&mut self, location: &Location, level: NoticeLevel, what: String, instead: String) {
+    pub(super) fn add(&mut self, location: &Place, level: NoticeLevel, what: String, instead: String) {
         self.0.push(Notice { location: location.clone(), others: Vec::new(), level, what, instead });
     }
 
@@ -114,7 +114,7 @@ impl Notices {
 /// Merges notices that differ only in their line.
 fn merged(notices: Vec<Notice>) -> Vec<Notice> {
     let mut merged: Vec<Notice> = Vec::new();
-    let mut seen: HashMap<(Rc<str>, NoticeLevel, String, String), usize> = HashMap::new();
+    let mut seen: HashMap<(Arc<str>, NoticeLevel, String, String), usize> = HashMap::new();
     for notice in notices {
         let Notice { location, level, what, instead, .. } = &notice;
         let key = (location.file.clone(), *level, what.clone(), instead.clone());
@@ -131,12 +131,12 @@ fn merged(notices: Vec<Notice>) -> Vec<Notice> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputError {
     /// `None`: the whole input.
-    location: Option<Location>,
+    location: Option<Place>,
     message: String,
 }
 
 impl InputError {
-    pub(super) fn at(location: &Location, message: impl Into<String>) -> Self {
+    pub(super) fn at(location: &Place, message: impl Into<String>) -> Self {
         Self { location: Some(location.clone()), message: message.into() }
     }
 
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn notices_are_sorted_and_merged() {
-        let at = |file: &str, line| Location { file: file.into(), line };
+        let at = |file: &str, line| Place { file: file.into(), line };
         let mut notices = Notices::default();
         notices.warn(&at("b", 9), "x", "y");
         notices.note(&at("a", 3), "x", "y");

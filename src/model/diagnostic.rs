@@ -168,10 +168,8 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place.as_deref() {
-            Some(Place { file, line: 0 }) => write!(f, "{file}: ")?,
-            Some(Place { file, line }) => write!(f, "{file}:{line}: ")?,
-            None => (),
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
         }
         f.write_str(&self.fault())?;
         if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }

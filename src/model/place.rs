@@ -1,14 +1,24 @@
 //! Places in configuration files, for diagnostics.
 
+use std::fmt;
 use std::sync::Arc;
 
-/// A line of one of the files that make a configuration.
+/// A line of a file. Displayed as "FILE:LINE", or as "FILE" for the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file as errors call it.
     pub file: Arc<str>,
-    /// 1-based.
+    /// 1-based; 0 for the file as a whole.
     pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}", self.file),
+        }
+    }
 }
 
 /// Lines of a configuration file, 1-based, for diagnostics of values that are invalid on this host.

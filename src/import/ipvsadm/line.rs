@@ -1,7 +1,7 @@
 //! Parses one line of rules by ipvsadm's own grammar.
 
 use crate::import::description::{
-    At, Forward, ImportedPersistence, ImportedSettings, Location, ServiceIdentity, Transport,
+    At, Forward, ImportedPersistence, ImportedSettings, Place, ServiceIdentity, Transport,
 };
 use crate::import::environment::Environment;
 use crate::import::netmask::{self, number};
@@ -39,7 +39,7 @@ pub(super) struct RuleCommand {
 /// ipvsadm would not accept the line.
 pub(super) fn read(
     words: &[String],
-    location: &Location,
+    location: &Place,
     host: &dyn Environment,
 ) -> Result<RuleCommand, String> {
     let mut words = SwitchParser::new(words, SWITCHES, is_rule_switch);
@@ -109,7 +109,7 @@ impl RuleCommand {
         &mut self,
         meaning: Meaning,
         value: Option<&str>,
-        location: &Location,
+        location: &Place,
         host: &dyn Environment,
     ) -> Result<(), String> {
         let text = value.unwrap_or_default();
@@ -142,7 +142,7 @@ impl RuleCommand {
         &mut self,
         option: Opt,
         value: Option<&str>,
-        location: &Location,
+        location: &Place,
         host: &dyn Environment,
     ) -> Result<(), String> {
         self.once(option)?;

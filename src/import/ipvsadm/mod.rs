@@ -4,13 +4,13 @@
 
 mod line;
 
-use super::description::{At, Description, ImportedServer, ImportedService, Location, ServiceIdentity};
+use super::description::{At, Description, ImportedServer, ImportedService, Place, ServiceIdentity};
 use super::environment::Environment;
 use super::notice::{InputError, NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY, Notices, excerpt};
 use crate::ipvsadm::Command;
 use line::RuleCommand;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Reads a file of rules.
 ///
@@ -22,10 +22,10 @@ pub(super) fn read(
     host: &dyn Environment,
     notices: &mut Notices,
 ) -> Result<Description, Vec<InputError>> {
-    let file: Rc<str> = file.into();
+    let file: Arc<str> = file.into();
     let (mut table, mut faults) = (RuleTable::default(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
-        let location = Location { file: file.clone(), line: number };
+        let location = Place { file: file.clone(), line: number };
         let words = words(line);
         if words.is_empty() {
             continue;
@@ -118,7 +118,7 @@ impl RuleTable {
         Ok(())
     }
 
-    fn put_server(&mut self, rule: &RuleCommand, location: &Location) -> Result<(), String> {
+    fn put_server(&mut self, rule: &RuleCommand, location: &Place) -> Result<(), String> {
         let Some((address, port)) = rule.server else { return Ok(()) };
         let service = self.service(rule)?;
         let server = ImportedServer {
@@ -148,7 +148,7 @@ impl RuleTable {
     }
 
     /// Sets timeouts; 0 keeps the current one.
-    fn set_timeouts(&mut self, seconds: [u32; 3], location: &Location) {
+    fn set_timeouts(&mut self, seconds: [u32; 3], location: &Place) {
         let [tcp, tcp_fin, udp] = seconds;
         let timeouts = &mut self.description.timeouts;
         for (timeout, seconds) in

@@ -2,12 +2,12 @@
 //! their locations (keepalived.conf(5), "Advanced configuration").
 
 use super::parameters::{self, Sequence};
-use crate::import::description::Location;
+use crate::import::description::Place;
 use crate::import::environment::Environment;
 use crate::import::notice::{InputError, Notices};
 use std::collections::HashMap;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Bound of nested includes; above it a file is taken to include itself.
 const INCLUDES_MAX: usize = 16;
@@ -25,7 +25,7 @@ const BYTES_MAX: usize = 64 << 20;
 /// A plain line, not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    pub(super) location: Location,
+    pub(super) location: Place,
     pub(super) text: String,
 }
 
@@ -68,11 +68,11 @@ struct Definition {
 
 impl Preprocessor<'_> {
     fn file(&mut self, file: &str, text: &str) -> Result<(), InputError> {
-        let name: Rc<str> = file.into();
+        let name: Arc<str> = file.into();
         let dir = Path::new(file).parent().unwrap_or(Path::new("")).to_owned();
         let mut open: Option<Definition> = None;
         for (line, text) in (1..).zip(text.lines()) {
-            let location = Location { file: name.clone(), line };
+            let location = Place { file: name.clone(), line };
             let text = significant(text, open.is_some());
             open = match open {
                 Some(definition) => self.define(definition, &text),
@@ -128,7 +128,7 @@ impl Preprocessor<'_> {
     /// Resolves the lines of a parameter.
     fn lines(
         &mut self,
-        location: &Location,
+        location: &Place,
         lines: Vec<String>,
         dir: &Path,
         depth: usize,
@@ -188,7 +188,7 @@ impl Preprocessor<'_> {
         Ok(())
     }
 
-    fn include(&mut self, pattern: &str, location: &Location, dir: &Path) -> Result<(), InputError> {
+    fn include(&mut self, pattern: &str, location: &Place, dir: &Path) -> Result<(), InputError> {
         if self.included == INCLUDES_MAX {
             return Err(InputError::at(location, "files include each other without end; remove this line"));
         }
@@ -208,7 +208,7 @@ impl Preprocessor<'_> {
         Ok(())
     }
 
-    fn included_file(&mut self, file: &Path, location: &Location) -> Result<(), InputError> {
+    fn included_file(&mut self, file: &Path, location: &Place) -> Result<(), InputError> {
         match self.host.read(file) {
             Ok(bytes) => self.file(&file.to_string_lossy(), &String::from_utf8_lossy(&bytes)),
             Err(cause) => {

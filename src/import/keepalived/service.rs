@@ -5,7 +5,7 @@ use super::keywords::{self, SERVER, SERVICE};
 use super::statement::Statement;
 use super::surplus;
 use crate::import::description::{
-    At, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings, Location,
+    At, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings, Place,
     ServiceIdentity, Transport,
 };
 use crate::import::netmask;
@@ -225,7 +225,7 @@ impl VirtualServer {
     }
 
     /// Returns the protocol; the default of keepalived and the kernel is UDP.
-    fn protocol(&self, location: &Location, notices: &mut Notices) -> Transport {
+    fn protocol(&self, location: &Place, notices: &mut Notices) -> Transport {
         self.transport.unwrap_or_else(|| {
             notices.note(
                 location,

@@ -1,7 +1,7 @@
 //! Parser of statements: words, and the block in braces after them.
 
 use super::preprocess::Line;
-use crate::import::description::Location;
+use crate::import::description::Place;
 use crate::import::notice::{InputError, excerpt};
 
 /// Nesting depth of blocks; keepalived uses five.
@@ -10,7 +10,7 @@ const DEPTH_MAX: usize = 32;
 /// A keyword with its values and its block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
-    pub(super) location: Location,
+    pub(super) location: Place,
     /// The keyword first; never empty.
     pub(super) words: Vec<String>,
     /// `None` without braces.
@@ -68,7 +68,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn push(&mut self, location: &Location, words: &mut Vec<String>) {
+    fn push(&mut self, location: &Place, words: &mut Vec<String>) {
         let words = std::mem::take(words);
         if let (false, Some(statements)) = (words.is_empty(), self.open.last_mut()) {
             statements.push(Statement { location: location.clone(), words, block: None });
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<Line> {
-        let location = |line| Location { file: "k".into(), line };
+        let location = |line| Place { file: "k".into(), line };
         (1..)
             .zip(text.lines())
             .map(|(line, text)| Line { location: location(line), text: text.to_owned() })
