@@ -7,7 +7,7 @@ use super::input;
 use super::output::{self, IfExists, print_all};
 use super::status::{BAD_INPUT, fail, fail_with};
 use crate::import::{self, Import, ImportError, ImportFormat, ImportSource, Notice, NoticeLevel, ThisHost};
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, DiagnosticKind};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,12 +68,12 @@ pub(super) fn main(args: &Args) -> ExitCode {
         args.output.as_ref().filter(|output| !args.force && output.symlink_metadata().is_ok())
     {
         let exists = Diagnostic::system(format!("{} exists", output.display()));
-        return fail_with(BAD_INPUT, &exists.remedy("write --force to replace it"));
+        return fail_with(BAD_INPUT, &exists.remedy("write --force to replace it").into());
     }
     let file = args.file.as_deref().unwrap_or(Path::new("-"));
     let (name, bytes) = match input::read(file) {
         Ok((name, bytes)) => (name.display().to_string(), bytes),
-        Err(error) => return fail_with(BAD_INPUT, &error),
+        Err(error) => return fail_with(BAD_INPUT, &error.into()),
     };
     let source = ImportSource {
         file: &name,
@@ -88,9 +88,9 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Err(ImportError::NothingLeft(notices)) => {
             print_notices(&notices);
             let what = "nothing of it can be carried over, so nothing is written";
-            fail(&Diagnostic::system(what).in_file(Path::new(&name)))
+            fail(&Diagnostic::new(DiagnosticKind::InvalidRules, what).in_file(Path::new(&name)))
         }
-        Err(error @ ImportError::BadInput(_)) => fail_with(BAD_INPUT, &Diagnostic::system(error.to_string())),
+        Err(ImportError::BadInput(errors)) => fail_with(BAD_INPUT, &errors),
     }
 }
 

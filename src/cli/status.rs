@@ -1,6 +1,7 @@
 //! Errors of a command: the message on stderr, and the exit status.
 
-use crate::model::{Diagnostic, DiagnosticKind};
+use crate::model::{Diagnostic, DiagnosticKind, Diagnostics};
+use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -9,13 +10,19 @@ pub(super) const BAD_INPUT: u8 = 2;
 
 /// Prints an error to stderr, and returns the exit status for its kind.
 pub(super) fn fail(error: &Diagnostic) -> ExitCode {
-    fail_with(exit_status(error.kind), error)
+    print(error);
+    ExitCode::from(exit_status(error.kind))
 }
 
-/// Prints an error to stderr, and returns the exit status. Errors of stderr are ignored: it may be closed.
-pub(super) fn fail_with(status: u8, error: &Diagnostic) -> ExitCode {
-    let _ = writeln!(io::stderr(), "directrix: {error}");
+/// Prints the errors of a command's input to stderr, and returns the exit status.
+pub(super) fn fail_with(status: u8, errors: &Diagnostics) -> ExitCode {
+    print(errors);
     ExitCode::from(status)
+}
+
+/// Prints an error to stderr. A failure to print is ignored: stderr may be closed.
+fn print(error: &dyn Error) {
+    let _ = writeln!(io::stderr(), "directrix: {error}");
 }
 
 /// Exit status for an error of this kind. Errors of an input file have the status of their command.

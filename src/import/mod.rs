@@ -21,13 +21,13 @@ mod validate;
 
 pub use environment::{Environment, ThisHost};
 pub(crate) use notice::excerpt;
-pub use notice::{InputError, Notice, NoticeLevel};
+pub use notice::{Notice, NoticeLevel};
 
-use crate::model;
+use crate::model::{self, Diagnostic, Diagnostics};
 use description::{At, Description, Place};
 use draft::ConfigDraft;
 use emit::InterfaceChoice;
-use notice::Notices;
+use notice::{Notices, printable, syntax_error};
 use std::fmt;
 use std::path::Path;
 
@@ -73,8 +73,8 @@ pub struct Import {
 /// Error of an import that yields no configuration.
 #[derive(Clone, Debug)]
 pub enum ImportError {
-    /// Invalid input; never empty.
-    BadInput(Vec<InputError>),
+    /// Invalid input.
+    BadInput(Diagnostics),
     /// No service can be converted, for these reasons.
     NothingLeft(Vec<Notice>),
 }
@@ -82,15 +82,29 @@ pub enum ImportError {
 impl fmt::Display for ImportError {
     /// One line for each reason.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = match self {
-            Self::BadInput(faults) => faults.iter().map(InputError::to_string).collect(),
-            Self::NothingLeft(notices) => notices.iter().map(Notice::to_string).collect(),
-        };
-        f.write_str(&lines.join("\n"))
+        match self {
+            Self::BadInput(errors) => errors.fmt(f),
+            Self::NothingLeft(notices) => {
+                let lines: Vec<_> = notices.iter().map(Notice::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+        }
     }
 }
 
 impl std::error::Error for ImportError {}
+
+impl From<Diagnostics> for ImportError {
+    fn from(errors: Diagnostics) -> Self {
+        Self::BadInput(errors)
+    }
+}
+
+impl From<Diagnostic> for ImportError {
+    fn from(error: Diagnostic) -> Self {
+        Self::BadInput(error.into())
+    }
+}
 
 /// Imports a file.
 ///
@@ -99,18 +113,19 @@ impl std::error::Error for ImportError {}
 pub fn import(source: &ImportSource<'_>, host: &dyn Environment) -> Result<Import, ImportError> {
     let text = String::from_utf8_lossy(source.bytes);
     let text = text.trim_start_matches('\u{feff}');
-    let bad = |message: String| ImportError::BadInput(vec![InputError::without_location(message)]);
+    let in_file = |error: Diagnostic| error.at(Place { file: printable(source.file).into(), line: 0 });
     if text.contains('\0') {
-        return Err(bad(format!("{}: {NO_TEXT}", source.file)));
+        return Err(in_file(syntax_error(NO_TEXT, NO_TEXT_REMEDY)).into());
     }
-    let format = source.format.map_or_else(|| recognize(source.file, text), Ok).map_err(bad)?;
+    let format = source.format.map_or_else(|| recognize(text).map_err(in_file), Ok)?;
     if let Some(error) = source.interface.and_then(validate::interface_error) {
-        return Err(bad(format!("--{}; {}", error.what, error.remedy)));
+        let what = printable(&format!("--{}", error.what));
+        return Err(Diagnostic::new(error.kind, what).remedy(error.remedy).into());
     }
     let mut notices = Notices::default();
-    let description = read(source, format, text, host, &mut notices).map_err(ImportError::BadInput)?;
+    let description = read(source, format, text, host, &mut notices)?;
     if description.services.is_empty() && notices.is_empty() {
-        return Err(bad(format!("{}: there is no virtual service in it", source.file)));
+        return Err(in_file(syntax_error("there is no virtual service in it", "")).into());
     }
     let draft = convert::convert(&description, source.direct, &mut notices);
     if draft.services.iter().all(|service| service.left_out.is_some()) {
@@ -121,8 +136,8 @@ pub fn import(source: &ImportSource<'_>, host: &dyn Environment) -> Result<Impor
     finish(toml, &draft, notices)
 }
 
-const NO_TEXT: &str = "this is not text, so it is neither a keepalived configuration nor ipvsadm rules; \
-                       give keepalived.conf, or the output of \"ipvsadm -S -n\"";
+const NO_TEXT: &str = "this is not text, so it is neither a keepalived configuration nor ipvsadm rules";
+const NO_TEXT_REMEDY: &str = "give keepalived.conf, or the output of \"ipvsadm -S -n\"";
 
 fn read(
     source: &ImportSource<'_>,
@@ -130,7 +145,7 @@ fn read(
     text: &str,
     host: &dyn Environment,
     notices: &mut Notices,
-) -> Result<Description, Vec<InputError>> {
+) -> Result<Description, Diagnostics> {
     match format {
         ImportFormat::Ipvsadm => ipvsadm::read(source.file, text, host, notices),
         ImportFormat::Keepalived => {
@@ -195,10 +210,10 @@ fn is_ldirectord(text: &str) -> bool {
 }
 
 /// Recognizes a format by the first line that is neither empty nor a comment.
-fn recognize(file: &str, text: &str) -> Result<ImportFormat, String> {
+fn recognize(text: &str) -> Result<ImportFormat, Diagnostic> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let Some(first) = lines.into_iter().next() else {
-        return Err(format!("{file}: it is empty; give the output of \"ipvsadm -S -n\", or keepalived.conf"));
+        return Err(syntax_error("it is empty", "give the output of \"ipvsadm -S -n\", or keepalived.conf"));
     };
     let word = first.split([' ', '\t', '{']).next().unwrap_or_default();
     if first.starts_with('-') || ipvsadm::is_program(word) {
@@ -207,21 +222,22 @@ fn recognize(file: &str, text: &str) -> Result<ImportFormat, String> {
     if keepalived::is_keyword(word) {
         return Ok(ImportFormat::Keepalived);
     }
-    let first = excerpt(first);
-    Err(match &first {
-        _ if first.starts_with("IP Virtual Server version") => {
-            format!("{file}: this is a listing (ipvsadm -L); give the output of \"ipvsadm -S -n\"")
-        }
-        _ if first.starts_with("[director]") || first.starts_with("[[service]]") => {
-            format!("{file}: this is a configuration of directrix already; use it as it is")
-        }
-        _ if is_ldirectord(text) => format!(
-            "{file}: this is a configuration of ldirectord; import the output of \"ipvsadm -S -n\" while it runs, \
-             and let it call \"directrix ipvsadm\" from then on"
-        ),
-        _ => format!(
-            "{file}: \"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived; \
-             give --from ipvsadm or --from keepalived if it is one"
-        ),
-    })
+    Err(unknown_format(first, text))
+}
+
+fn unknown_format(first: &str, text: &str) -> Diagnostic {
+    if first.starts_with("IP Virtual Server version") {
+        syntax_error("this is a listing (ipvsadm -L)", "give the output of \"ipvsadm -S -n\"")
+    } else if first.starts_with("[director]") || first.starts_with("[[service]]") {
+        syntax_error("this is a configuration of directrix already", "use it as it is")
+    } else if is_ldirectord(text) {
+        syntax_error(
+            "this is a configuration of ldirectord",
+            "import the output of \"ipvsadm -S -n\" while it runs, and let it call \"directrix ipvsadm\" from then on",
+        )
+    } else {
+        let first = excerpt(first);
+        let what = format!("\"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived");
+        syntax_error(&what, "give --from ipvsadm or --from keepalived if it is one")
+    }
 }

@@ -1,6 +1,7 @@
-//! Notices: differences between the imported file and the configuration, and errors of the input.
+//! Notices: differences between the imported file and the configuration; and texts quoted from the input.
 
 use super::description::Place;
+use crate::model::{Diagnostic, DiagnosticKind};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -127,31 +128,9 @@ fn merged(notices: Vec<Notice>) -> Vec<Notice> {
     merged
 }
 
-/// Error that prevents reading a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputError {
-    /// `None`: the whole input.
-    location: Option<Place>,
-    message: String,
-}
-
-impl InputError {
-    pub(super) fn at(location: &Place, message: impl Into<String>) -> Self {
-        Self { location: Some(location.clone()), message: message.into() }
-    }
-
-    pub(super) fn without_location(message: impl Into<String>) -> Self {
-        Self { location: None, message: message.into() }
-    }
-}
-
-impl fmt::Display for InputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.location {
-            Some(location) => f.write_str(&printable(&format!("{location}: {}", self.message))),
-            None => f.write_str(&printable(&self.message)),
-        }
-    }
+/// Error of the input's syntax. Control characters are escaped.
+pub(super) fn syntax_error(what: &str, remedy: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::Syntax, printable(what)).remedy(printable(remedy))
 }
 
 /// Escapes control characters and line separators, for terminals and TOML comments.

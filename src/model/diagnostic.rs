@@ -27,9 +27,9 @@ pub struct Diagnostic {
 /// Class of a [`Diagnostic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiagnosticKind {
-    /// A configuration file cannot be read.
+    /// A file cannot be read.
     UnreadableFile,
-    /// A configuration file is not TOML.
+    /// A file is not of its format: TOML, or the format of an import.
     Syntax,
     /// A key that its table does not have.
     UnknownKey,

@@ -82,9 +82,7 @@ pub fn is_for_now(line: &str) -> bool {
 #[track_caller]
 pub fn refused(text: &str, host: &Files) -> String {
     match import(&source("f", text), host) {
-        Err(ImportError::BadInput(errors)) => {
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-        }
+        Err(ImportError::BadInput(errors)) => errors.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -6,8 +6,9 @@ mod line;
 
 use super::description::{At, Description, ImportedServer, ImportedService, Place, ServiceIdentity};
 use super::environment::Environment;
-use super::notice::{InputError, NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY, Notices, excerpt};
+use super::notice::{NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY, Notices, excerpt, printable, syntax_error};
 use crate::ipvsadm::Command;
+use crate::model::Diagnostics;
 use line::RuleCommand;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ pub(super) fn read(
     text: &str,
     host: &dyn Environment,
     notices: &mut Notices,
-) -> Result<Description, Vec<InputError>> {
-    let file: Arc<str> = file.into();
+) -> Result<Description, Diagnostics> {
+    let file: Arc<str> = printable(file).into();
     let (mut table, mut faults) = (RuleTable::default(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let location = Place { file: file.clone(), line: number };
@@ -33,13 +34,11 @@ pub(super) fn read(
         let done = line::read(&words, &location, host)
             .and_then(|rule| table.apply(rule, &At::new(&location, excerpt(line.trim())), notices));
         if let Err(fault) = done {
-            faults.push(InputError::at(
-                &location,
-                format!("ipvsadm would not take this line: {}", excerpt(&fault)),
-            ));
+            let error = syntax_error("ipvsadm would not take this line", "").cause(excerpt(&fault));
+            faults.push(error.at(location));
         }
     }
-    if faults.is_empty() { Ok(table.description) } else { Err(faults) }
+    if faults.is_empty() { Ok(table.description) } else { Err(Diagnostics(faults)) }
 }
 
 /// Splits a line up to its comment into words, without the name of the program.

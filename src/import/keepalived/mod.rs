@@ -11,7 +11,8 @@ mod surplus;
 
 use super::description::Description;
 use super::environment::Environment;
-use super::notice::{InputError, Notices};
+use super::notice::Notices;
+use crate::model::Diagnostics;
 use keywords::ROOT;
 
 /// Reads a configuration and its includes. `id` is keepalived's `--config-id`.
@@ -24,9 +25,9 @@ pub(super) fn read(
     id: &str,
     host: &dyn Environment,
     notices: &mut Notices,
-) -> Result<Description, Vec<InputError>> {
-    let lines = preprocess::read(file, text, id, host, notices).map_err(|fault| vec![fault])?;
-    let statements = statement::read(&lines).map_err(|fault| vec![fault])?;
+) -> Result<Description, Diagnostics> {
+    let lines = preprocess::read(file, text, id, host, notices)?;
+    let statements = statement::read(&lines)?;
     let groups = group::read(&statements, notices);
     let (mut services, mut room) = (Vec::new(), service::COUNT_MAX);
     for statement in &statements {

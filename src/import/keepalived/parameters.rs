@@ -1,6 +1,7 @@
 //! Parameters of keepalived.conf: `$NAME=value`, `$NAME`, `${NAME}`, and the sequences `~SEQ` and `~LST`.
 
-use crate::import::notice::excerpt;
+use crate::import::notice::{excerpt, syntax_error};
+use crate::model::Diagnostic;
 
 /// Bound of the rounds of a sequence: the addresses of an IPv4 /16.
 const ROUNDS_MAX: usize = 1 << 16;
@@ -55,12 +56,10 @@ const SUBSTITUTIONS_MAX: usize = 32;
 ///
 /// # Errors
 /// The line is not a sequence.
-pub(super) fn sequence(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Sequence, String> {
+pub(super) fn sequence(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<Sequence, Diagnostic> {
     let error = || {
-        let shown = excerpt(text);
-        format!(
-            "\"{shown}\" is not a sequence; write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)"
-        )
+        let what = format!("\"{}\" is not a sequence", excerpt(text));
+        syntax_error(&what, "write ~SEQ(NAME, FIRST, STEP, LAST) or ~LST(NAME, VALUE, ...)")
     };
     let (head, rest) = text.split_once(')').ok_or_else(error)?;
     let (kind, list) = head.split_once('(').ok_or_else(error)?;

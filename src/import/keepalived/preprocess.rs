@@ -4,7 +4,8 @@
 use super::parameters::{self, Sequence};
 use crate::import::description::Place;
 use crate::import::environment::Environment;
-use crate::import::notice::{InputError, Notices};
+use crate::import::notice::{Notices, printable, syntax_error};
+use crate::model::Diagnostic;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub(super) fn read(
     id: &str,
     host: &dyn Environment,
     notices: &mut Notices,
-) -> Result<Vec<Line>, InputError> {
+) -> Result<Vec<Line>, Diagnostic> {
     let parameters = HashMap::from([("_INSTANCE".to_owned(), vec![id.to_owned()])]);
     let mut reader =
         Preprocessor { id, host, notices, parameters, lines: Vec::new(), bytes: 0, steps: 0, included: 0 };
@@ -67,8 +68,8 @@ struct Definition {
 }
 
 impl Preprocessor<'_> {
-    fn file(&mut self, file: &str, text: &str) -> Result<(), InputError> {
-        let name: Arc<str> = file.into();
+    fn file(&mut self, file: &str, text: &str) -> Result<(), Diagnostic> {
+        let name: Arc<str> = printable(file).into();
         let dir = Path::new(file).parent().unwrap_or(Path::new("")).to_owned();
         let mut open: Option<Definition> = None;
         for (line, text) in (1..).zip(text.lines()) {
@@ -99,7 +100,7 @@ impl Preprocessor<'_> {
     }
 
     /// Resolves a line until it is plain; returns a definition that it begins.
-    fn line(&mut self, mut line: Line, dir: &Path, depth: usize) -> Result<Option<Definition>, InputError> {
+    fn line(&mut self, mut line: Line, dir: &Path, depth: usize) -> Result<Option<Definition>, Diagnostic> {
         self.steps += 1;
         self.check_bounds(&line, depth)?;
         for _ in 0..SUBSTITUTIONS_MAX {
@@ -122,7 +123,7 @@ impl Preprocessor<'_> {
             self.steps += 1;
             self.check_bounds(&line, depth)?;
         }
-        Err(InputError::at(&line.location, "a parameter contains itself; write a value without it"))
+        Err(contains_itself().at(line.location))
     }
 
     /// Resolves the lines of a parameter.
@@ -132,7 +133,7 @@ impl Preprocessor<'_> {
         lines: Vec<String>,
         dir: &Path,
         depth: usize,
-    ) -> Result<Option<Definition>, InputError> {
+    ) -> Result<Option<Definition>, Diagnostic> {
         let mut open = None;
         for text in lines {
             open = match open {
@@ -144,10 +145,10 @@ impl Preprocessor<'_> {
     }
 
     /// Resolves the rest of a `~SEQ` or `~LST` line once per round.
-    fn sequence(&mut self, line: &Line, dir: &Path, depth: usize) -> Result<(), InputError> {
+    fn sequence(&mut self, line: &Line, dir: &Path, depth: usize) -> Result<(), Diagnostic> {
         let Sequence { names, rounds, rest } =
             parameters::sequence(&line.text, |name| self.single(name, dir))
-                .map_err(|what| InputError::at(&line.location, what))?;
+                .map_err(|error| error.at(line.location.clone()))?;
         self.steps += rounds.len();
         for values in rounds {
             for (name, value) in names.iter().zip(values) {
@@ -176,7 +177,7 @@ impl Preprocessor<'_> {
         if lines.len() == 1 { lines.into_iter().next() } else { None }
     }
 
-    fn plain(&mut self, line: Line, dir: &Path) -> Result<(), InputError> {
+    fn plain(&mut self, line: Line, dir: &Path) -> Result<(), Diagnostic> {
         if let Some(pattern) = include(&line.text) {
             return self.include(pattern, &line.location, dir);
         }
@@ -188,9 +189,11 @@ impl Preprocessor<'_> {
         Ok(())
     }
 
-    fn include(&mut self, pattern: &str, location: &Place, dir: &Path) -> Result<(), InputError> {
+    fn include(&mut self, pattern: &str, location: &Place, dir: &Path) -> Result<(), Diagnostic> {
         if self.included == INCLUDES_MAX {
-            return Err(InputError::at(location, "files include each other without end; remove this line"));
+            return Err(
+                syntax_error("files include each other without end", "remove this line").at(location.clone())
+            );
         }
         let pattern = dir.join(pattern);
         let files = self.host.files(&pattern.to_string_lossy());
@@ -208,7 +211,7 @@ impl Preprocessor<'_> {
         Ok(())
     }
 
-    fn included_file(&mut self, file: &Path, location: &Place) -> Result<(), InputError> {
+    fn included_file(&mut self, file: &Path, location: &Place) -> Result<(), Diagnostic> {
         match self.host.read(file) {
             Ok(bytes) => self.file(&file.to_string_lossy(), &String::from_utf8_lossy(&bytes)),
             Err(cause) => {
@@ -219,18 +222,23 @@ impl Preprocessor<'_> {
         }
     }
 
-    fn check_bounds(&self, line: &Line, depth: usize) -> Result<(), InputError> {
-        let what = if depth > DEPTH_MAX {
-            "a parameter contains itself; write a value without it"
+    fn check_bounds(&self, line: &Line, depth: usize) -> Result<(), Diagnostic> {
+        let error = if depth > DEPTH_MAX {
+            contains_itself()
         } else if line.text.len() > LINE_MAX {
-            "the line is longer than 4096 bytes; break it"
+            syntax_error("the line is longer than 4096 bytes", "break it")
         } else if self.steps > STEPS_MAX || self.bytes > BYTES_MAX {
-            "includes and parameters make more than a million lines of it; import a part at a time"
+            let what = "includes and parameters make more than a million lines of it";
+            syntax_error(what, "import a part at a time")
         } else {
             return Ok(());
         };
-        Err(InputError::at(&line.location, what))
+        Err(error.at(line.location.clone()))
     }
+}
+
+fn contains_itself() -> Diagnostic {
+    syntax_error("a parameter contains itself", "write a value without it")
 }
 
 /// Removes the comment of a line. As in keepalived, a backslash at the end of a comment continues a definition.

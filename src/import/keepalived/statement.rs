@@ -2,7 +2,8 @@
 
 use super::preprocess::Line;
 use crate::import::description::Place;
-use crate::import::notice::{InputError, excerpt};
+use crate::import::notice::{excerpt, syntax_error};
+use crate::model::Diagnostic;
 
 /// Nesting depth of blocks; keepalived uses five.
 const DEPTH_MAX: usize = 32;
@@ -37,11 +38,11 @@ impl Statement {
 ///
 /// # Errors
 /// Unbalanced braces, unterminated quotes.
-pub(super) fn read(lines: &[Line]) -> Result<Vec<Statement>, InputError> {
+pub(super) fn read(lines: &[Line]) -> Result<Vec<Statement>, Diagnostic> {
     let mut parser = Parser { open: vec![Vec::new()], headings: Vec::new() };
     for line in lines {
         let mut words = Vec::new();
-        let error = |what: &str| InputError::at(&line.location, what);
+        let error = |error: Diagnostic| error.at(line.location.clone());
         for piece in pieces(&line.text).map_err(error)? {
             match piece {
                 Piece::Word(word) => words.push(word),
@@ -76,18 +77,23 @@ impl Parser {
     }
 
     /// Opens a block of the last statement, which may be on an earlier line.
-    fn open(&mut self) -> Result<(), &'static str> {
+    fn open(&mut self) -> Result<(), Diagnostic> {
         if self.headings.len() == DEPTH_MAX {
-            return Err("blocks are nested more than 32 deep; is a \"}\" missing above?");
+            return Err(syntax_error("blocks are nested more than 32 deep", "is a \"}\" missing above?"));
         }
         let heading = self.open.last_mut().and_then(Vec::pop).filter(|statement| statement.block.is_none());
-        self.headings.push(heading.ok_or("\"{\" follows no keyword; remove it, or write one before it")?);
+        self.headings.push(
+            heading.ok_or_else(|| {
+                syntax_error("\"{\" follows no keyword", "remove it, or write one before it")
+            })?,
+        );
         self.open.push(Vec::new());
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), &'static str> {
-        let mut heading = self.headings.pop().ok_or("\"}\" closes nothing; remove it")?;
+    fn close(&mut self) -> Result<(), Diagnostic> {
+        let mut heading =
+            self.headings.pop().ok_or_else(|| syntax_error("\"}\" closes nothing", "remove it"))?;
         heading.block = self.open.pop();
         if let Some(statements) = self.open.last_mut() {
             statements.push(heading);
@@ -95,12 +101,12 @@ impl Parser {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<Statement>, InputError> {
+    fn finish(mut self) -> Result<Vec<Statement>, Diagnostic> {
         match self.headings.last() {
             Some(heading) => {
                 let keyword = excerpt(heading.keyword());
-                let what = format!("the block of {keyword} has no \"}}\"; add one where it ends");
-                Err(InputError::at(&heading.location, what))
+                let what = format!("the block of {keyword} has no \"}}\"");
+                Err(syntax_error(&what, "add one where it ends").at(heading.location.clone()))
             }
             None => Ok(self.open.pop().unwrap_or_default()),
         }
@@ -116,15 +122,16 @@ enum Piece {
 
 /// Splits a line into words and braces. Words end at a space, a brace or a quote; a quoted string is one word.
 /// The braces of an unknown parameter belong to its word.
-fn pieces(text: &str) -> Result<Vec<Piece>, &'static str> {
+fn pieces(text: &str) -> Result<Vec<Piece>, Diagnostic> {
     let (mut pieces, mut rest) = (Vec::new(), text.trim_start());
     while let Some(first) = rest.chars().next() {
         let (piece, after) = match first {
             '{' => (Piece::Open, &rest[1..]),
             '}' => (Piece::Close, &rest[1..]),
             '"' => {
-                let (word, after) =
-                    rest[1..].split_once('"').ok_or("a quote has no end; add the second \"")?;
+                let (word, after) = rest[1..]
+                    .split_once('"')
+                    .ok_or_else(|| syntax_error("a quote has no end", "add the second \""))?;
                 (Piece::Word(word.to_owned()), after)
             }
             _ => {

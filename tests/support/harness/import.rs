@@ -63,8 +63,8 @@ fn is_usable(import: &Import) {
 fn has_reasons(error: &ImportError) {
     match error {
         ImportError::BadInput(errors) => {
-            assert!(!errors.is_empty(), "refused without a reason");
-            errors.iter().for_each(|error| assert_one_line(&error.to_string()));
+            assert!(!errors.0.is_empty(), "refused without a reason");
+            errors.0.iter().for_each(|error| assert_one_line(&error.to_string()));
         }
         ImportError::NothingLeft(notices) => {
             assert!(!notices.is_empty(), "nothing left without a reason");
