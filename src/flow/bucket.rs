@@ -57,6 +57,14 @@ impl EntryMut<'_> {
     }
 }
 
+/// Entry that may be evicted for a new one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Victim {
+    pub(super) slot: usize,
+    /// Milliseconds until it expires, at most `Span::MAX`.
+    pub(super) remaining: u32,
+}
+
 /// Slots by column, so that all four keys are compared at once.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -143,11 +151,22 @@ impl<K: TableKey> Bucket<K> {
         (0..SLOTS).fold(false, |any, slot| any | (now.reached(self.deadlines[slot]) & self.is_used(slot)))
     }
 
-    /// True if an entry is evictable: expired or unconfirmed.
+    /// Slot of the evictable entry that expires first, and the time until then, among the keys that satisfy
+    /// `may_evict`. An entry is evictable if it has expired or is unconfirmed.
+    ///
+    /// Compares all four without a branch: the states of a flooded bucket cannot be predicted.
     #[inline]
-    pub(super) fn any_evictable(&self, now: Tick) -> bool {
-        let unconfirmed = |slot: usize| self.states[slot].is_unconfirmed() & self.is_used(slot);
-        (0..SLOTS).fold(self.any_expired(now), |any, slot| any | unconfirmed(slot))
+    pub(super) fn victim(&self, now: Tick, may_evict: impl Fn(K) -> bool) -> Option<Victim> {
+        const NONE: u32 = u32::MAX;
+        let victim = |slot: usize| {
+            let evictable = self.states[slot].is_unconfirmed() | now.reached(self.deadlines[slot]);
+            let allowed = evictable & self.is_used(slot) & may_evict(self.keys[slot]);
+            let remaining = self.deadlines[slot].since(now).millis();
+            Victim { slot, remaining: if allowed { remaining } else { NONE } }
+        };
+        let earlier = |a: Victim, b: Victim| if b.remaining < a.remaining { b } else { a };
+        let first = (1..SLOTS).map(victim).fold(victim(0), earlier);
+        (first.remaining != NONE).then_some(first)
     }
 
     #[inline]

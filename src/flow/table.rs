@@ -10,7 +10,7 @@
 //! the table ([`Shares`]). The victim has expired or is unconfirmed, and belongs to the same service or to
 //! one that holds more. Without a victim there is no room. Confirmed entries are never evicted.
 
-use super::bucket::{Bucket, EntryMut, FlowEntry, SLOTS};
+use super::bucket::{Bucket, EntryMut, FlowEntry, SLOTS, Victim};
 use super::key::TableKey;
 use super::share::Shares;
 use crate::hash::{BucketPair, Seed};
@@ -211,8 +211,7 @@ impl<K: TableKey> FlowTable<K> {
         if room && let Some(vacated) = self.vacate_pair(pair, now, ChainEnd::VacantOrExpired) {
             return self.fill(vacated, entry);
         }
-        let victim = self.victim(self.both(pair), entry.key, now);
-        match victim {
+        match self.victim_of_pair(pair, entry.key, now) {
             Some(at) => self.evict(at, entry),
             None if room => Inserted::Full,
             None => self.evict_elsewhere(entry, pair, now),
@@ -327,17 +326,21 @@ impl<K: TableKey> FlowTable<K> {
         Some(Vacated { at, evicted })
     }
 
-    /// The entry in `buckets` that `key` may evict: the one that expires first, which is the oldest of its
-    /// service.
-    fn victim(&self, buckets: impl IntoIterator<Item = usize>, key: K, now: Tick) -> Option<SlotPosition> {
-        buckets
-            .into_iter()
-            .flat_map(|bucket| (0..SLOTS).map(move |slot| SlotPosition { bucket, slot }))
-            .filter_map(|at| Some((at, self.buckets[at.bucket].get(at.slot)?)))
-            .filter(|(_, held)| held.state.is_unconfirmed() || now.reached(held.deadline))
-            .filter(|(_, held)| self.shares.may_evict(key.service(), held.key.service()))
-            .min_by_key(|(_, held)| held.deadline.since(now))
-            .map(|(at, _)| at)
+    /// The entry in the candidate buckets that `key` may evict: the one that expires first, which is the oldest of
+    /// its service.
+    fn victim_of_pair(&self, pair: BucketPair, key: K, now: Tick) -> Option<SlotPosition> {
+        let victim = |bucket: usize| {
+            let Victim { remaining, slot } = self.victim(bucket, key, now)?;
+            Some((remaining, SlotPosition { bucket, slot }))
+        };
+        let victims = self.both(pair).into_iter().filter_map(victim);
+        victims.min_by_key(|(remaining, _)| *remaining).map(|(_, at)| at)
+    }
+
+    /// Likewise, in `bucket`.
+    #[inline]
+    fn victim(&self, bucket: usize, key: K, now: Tick) -> Option<Victim> {
+        self.buckets[bucket].victim(now, |held| self.shares.may_evict(key.service(), held.service()))
     }
 
     /// Evicts an entry from the next buckets within the eviction budget, then places `entry`.
@@ -345,12 +348,11 @@ impl<K: TableKey> FlowTable<K> {
         for _ in 0..self.eviction_budget.min(self.buckets.len()) {
             self.eviction_budget -= 1;
             let bucket = self.eviction_cursor;
-            let any = self.buckets[bucket].any_evictable(now);
-            let victim = if any { self.victim([bucket], entry.key, now) } else { None };
-            let Some(at) = victim else {
+            let Some(Victim { slot, .. }) = self.victim(bucket, entry.key, now) else {
                 self.eviction_cursor = self.after(bucket);
                 continue;
             };
+            let at = SlotPosition { bucket, slot };
             let Some(evicted) = self.take(at) else { return Inserted::Full };
             let Some(vacated) = self.vacate_pair(pair, now, ChainEnd::Vacant) else {
                 return self.restore(evicted, at);
