@@ -93,9 +93,9 @@ fn grown<T>(make: impl FnOnce() -> T) -> f64 {
 }
 
 fn resident() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let kib = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux tells");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("Linux has it");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number")
     };
     (kib("VmRSS:") + kib("VmPTE:")) * 1024.0

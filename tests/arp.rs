@@ -72,13 +72,13 @@ impl Director {
             let own_macs = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
             Neighbors::new(ArpSettings { own_macs, on_conflict, timing, seed: 1 })
         };
-        let (counters, told) = (machine.counters(), Arc::clone(&reports));
+        let (counters, reported) = (machine.counters(), Arc::clone(&reports));
         let live = move || {
             let sockets = names.split(' ').map(|name| ArpSocket::open(&interface(name)).unwrap()).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let responder = ArpDriver::new(machine, sockets, Instant::now()).unwrap();
-                responder.run(inbox, |report| told.lock().unwrap().push(report)).await.unwrap();
+                responder.run(inbox, |report| reported.lock().unwrap().push(report)).await.unwrap();
             });
             Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
         };
@@ -86,7 +86,7 @@ impl Director {
         Self { commands: Some(commands), reports, counters, thread }
     }
 
-    fn tell(&self, command: ArpEvent) {
+    fn send(&self, command: ArpEvent) {
         self.commands.as_ref().unwrap().send(command).unwrap();
     }
 
@@ -99,18 +99,18 @@ impl Director {
     }
 
     fn claim(&self) {
-        self.tell(ArpEvent::AddVip(VIP));
+        self.send(ArpEvent::AddVip(VIP));
         self.wait_for(ArpReport::Claimed { vip: VIP });
     }
 
-    /// Ends it, and tells how long it kept a processor busy.
+    /// Ends it. Returns the CPU time of its thread.
     fn stop(mut self) -> Duration {
         self.commands = None;
         self.thread.take().expect("not stopped yet").join().expect("the responder failed")
     }
 
     fn resolve(&self) {
-        self.tell(ArpEvent::AddServer(server(InterfaceIndex::CLIENT)));
+        self.send(ArpEvent::AddServer(server(InterfaceIndex::CLIENT)));
     }
 }
 
@@ -147,10 +147,12 @@ fn quick() -> Timing {
     }
 }
 
-/// Asks `count` times; gives the addresses that answered, one for each answer.
+/// Runs arping(8). Returns the sender address of each reply.
 fn arping(from: &Netns, options: &str, target: Ipv4Addr) -> Vec<MacAddr> {
     let text = from.run(&format!("arping -r -i eth0 -W 0.2 {options} {target} || true"));
-    text.split_whitespace().map(|mac| mac.parse().unwrap_or_else(|_| panic!("arping says {text}"))).collect()
+    text.split_whitespace()
+        .map(|mac| mac.parse().unwrap_or_else(|_| panic!("arping printed {text}")))
+        .collect()
 }
 
 /// tcpdump of all ARP on a host's interface, as text.
@@ -187,7 +189,7 @@ fn each_request_and_probe_for_the_vip_is_answered_once() {
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, patient);
     let dump = Dump::on(router);
 
-    director.tell(ArpEvent::AddVip(VIP));
+    director.send(ArpEvent::AddVip(VIP));
     wait_until("the probes", WAIT, || dump.lines(&format!("who-has {VIP} tell 0.0.0.0")) == 3);
     assert_eq!(arping(router, "-c 2", VIP), [], "before the claim");
     assert_eq!(director.reports(), []);
@@ -203,7 +205,7 @@ fn each_request_and_probe_for_the_vip_is_answered_once() {
     assert_eq!(director.counters.conflicts.get(), 0);
     wait_until("the answers", WAIT, || dump.lines(&format!("Reply {VIP} is-at {mac}")) >= 10);
 
-    director.tell(ArpEvent::RemoveVip(VIP));
+    director.send(ArpEvent::RemoveVip(VIP));
     wait_until("silence", WAIT, || arping(router, "-c 1", VIP).is_empty());
 }
 
@@ -227,10 +229,10 @@ fn a_vip_of_another_host_is_claimed_when_that_gives_it_up() {
     let rival = mac_of(holder);
     holder.run(&format!("ip address add {VIP}/32 dev eth0"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.tell(ArpEvent::AddVip(VIP));
+    director.send(ArpEvent::AddVip(VIP));
     director.wait_for(ArpReport::Conflict { vip: VIP, mac: rival, server: None });
     assert_eq!(arping(router, "-c 3", VIP), [rival; 3], "the holder alone answers");
-    assert_eq!(director.reports().len(), 2, "told once: {:?}", director.reports());
+    assert_eq!(director.reports().len(), 2, "reported once: {:?}", director.reports());
     assert_eq!(director.reports()[1], ArpReport::Standby { vip: VIP, mac: rival });
 
     holder.run(&format!("ip address del {VIP}/32 dev eth0"));
@@ -279,12 +281,12 @@ fn real_server_is_resolved_lost_and_resolved_again() {
     director.wait_for(lost);
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
     wait_until("it is back", WAIT, || director.reports().last() == Some(&resolved(moved)));
-    assert_eq!(director.reports().iter().filter(|report| **report == lost).count(), 1, "told once");
+    assert_eq!(director.reports().iter().filter(|report| **report == lost).count(), 1, "reported once");
 
     assert_eq!(director.counters.conflicts.get(), 0, "{:?}", director.reports());
-    let asked = dump.lines(&format!("who-has {RIP}"));
-    assert!(asked >= 5, "{}", dump.text());
-    assert_eq!(dump.lines(&format!("who-has {RIP} tell {DIP}")), asked, "{}", dump.text());
+    let requests = dump.lines(&format!("who-has {RIP}"));
+    assert!(requests >= 5, "{}", dump.text());
+    assert_eq!(dump.lines(&format!("who-has {RIP} tell {DIP}")), requests, "{}", dump.text());
 }
 
 /// The setup of a real server for LVS-DR: the VIP on lo, without ARP answers for it.
@@ -302,7 +304,7 @@ fn a_real_server_with_wrong_arp_settings_is_named() {
     director.resolve();
     director.claim();
 
-    // It uses the VIP to ask for its gateway: arp_announce is wrong, and a socket is bound to it.
+    // It uses the VIP as sender address in requests for its gateway: arp_announce is wrong, and a socket is bound to it.
     host.run("sysctl -qw net.ipv4.conf.all.arp_announce=0");
     host.run(&format!("ping -c 1 -W 1 -I {VIP} {GATEWAY} || true"));
     director.wait_for(ArpReport::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
@@ -332,7 +334,7 @@ fn two_armed_director_answers_on_the_client_side_only() {
     inside.run(&format!("ip address add {RIP}/24 dev eth0"));
     let both = ["eth0", "eth1"];
     let director = Director::start(&segment.director, &both, OnConflict::Standby, quick());
-    director.tell(ArpEvent::AddServer(server(InterfaceIndex(1))));
+    director.send(ArpEvent::AddServer(server(InterfaceIndex(1))));
     director.wait_for(ArpReport::Resolved { interface: InterfaceIndex(1), rip: RIP, mac: mac_of(&inside) });
     director.claim();
     assert_eq!(arping(&segment.hosts[0], "-c 1", VIP), [mac_of(&segment.director)]);

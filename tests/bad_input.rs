@@ -1,5 +1,5 @@
 //! Invalid input on the command line, with exit status and message. The status is 2 for invalid input and 1 for a
-//! failure; ipvsadm has its own. The message says what is wrong, where, and what to do.
+//! failure; ipvsadm has its own. The message has the fault, its place and a remedy.
 #![allow(missing_docs)]
 
 mod support;
@@ -564,14 +564,14 @@ impl Place {
             shell.env_remove(variable);
         }
         let Output { status: ended, stderr, .. } = shell.stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8(stderr).unwrap();
-        assert_eq!(ended.code(), Some(status), "{line}: {said}");
+        let text = String::from_utf8(stderr).unwrap();
+        assert_eq!(ended.code(), Some(status), "{line}: {text}");
         match expected.strip_suffix('…') {
-            Some(start) => assert!(said.starts_with(start), "{line}: {said}\nand not: {start}"),
-            None => assert_eq!(said, expected, "{line}"),
+            Some(start) => assert!(text.starts_with(start), "{line}: {text}\nand not: {start}"),
+            None => assert_eq!(text, expected, "{line}"),
         }
         for slip in ["panicked", "Err(", "Some(", " { "] {
-            assert!(!said.contains(slip), "{line}: {said}");
+            assert!(!text.contains(slip), "{line}: {text}");
         }
     }
 }

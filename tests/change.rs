@@ -20,9 +20,9 @@ fn save_writes_to_a_device_and_keeps_a_files_mode() {
         Query::Config(to) => drop(to.send("[director]\ninterface = \"eth0\"\n".into())),
         other => panic!("{other:?}"),
     });
-    let (status, _, said) = run(&mut directrix(&director.socket(), "save -o /dev/full"));
+    let (status, _, stderr) = run(&mut directrix(&director.socket(), "save -o /dev/full"));
     assert_eq!(
-        (status, said.as_str()),
+        (status, stderr.as_str()),
         (1, "directrix: /dev/full cannot be written: No space left on device (os error 28)\n")
     );
     assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device());
@@ -64,13 +64,13 @@ fn drain_fails_if_another_change_ends_it() {
         let (state, weight) = if polls < 3 { ("draining", 0) } else { ("reachable", 3) };
         servers[0] = Server { state: state.into(), weight, active: 2, inactive: 1, ..servers[0].clone() };
     });
-    let (status, out, said) = run(&mut directrix(&director.socket(), &line));
+    let (status, out, stderr) = run(&mut directrix(&director.socket(), &line));
     assert_eq!((status, out.as_str()), (1, "   0 s  2 active, 1 inactive connections\n"));
     assert!(
-        said.contains(
+        stderr.contains(
             " was ended by another change: it has weight 3 and stays; drain it again if it shall go"
         ),
-        "{said}"
+        "{stderr}"
     );
 }
 
@@ -82,8 +82,8 @@ fn drain_ends_when_the_server_is_removed() {
         servers[0] = Server { state: "draining".into(), active: 3 - polls.min(3), ..servers[0].clone() };
         servers.truncate(usize::from(polls < 4)); // the first poll reads the weight before the drain
     });
-    let (status, out, said) = run(&mut directrix(&director.socket(), &line));
-    assert_eq!((status, said.as_str()), (0, ""));
+    let (status, out, stderr) = run(&mut directrix(&director.socket(), &line));
+    assert_eq!((status, stderr.as_str()), (0, ""));
     assert!(out.starts_with("   0 s  1 active") && out.ends_with("\nremoved\n"), "{out}");
 }
 
@@ -108,14 +108,14 @@ fn drain_deadline_cuts_connections_and_warns_of_the_file() {
         }
     });
     let line = format!("drain tcp:{} {rip} --deadline 1", address.address);
-    let (status, out, said) = run(&mut directrix(&director.socket(), &line));
-    assert_eq!((status, said.as_str()), (0, ""));
+    let (status, out, stderr) = run(&mut directrix(&director.socket(), &line));
+    assert_eq!((status, stderr.as_str()), (0, ""));
     assert!(out.contains("\nremoved at the deadline; 20 connections cut\n"), "{out}");
     assert!(out.contains(&format!("the configuration file still has {rip}: a reload")), "{out}");
 }
 
 #[test]
-fn interrupted_drain_continues_and_says_so() {
+fn interrupted_drain_continues_with_a_message() {
     let (director, line) = draining(|servers| {
         servers[0] = Server { state: "draining".into(), weight: 0, active: 2, ..servers[0].clone() };
     });
@@ -125,13 +125,13 @@ fn interrupted_drain_continues_and_says_so() {
     child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap(); // the drain is under way
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
     assert!(
-        said.contains("the drain continues: ") && said.contains("to end it: directrix ipvsadm -e -t "),
-        "{said}"
+        stderr.contains("the drain continues: ") && stderr.contains("to end it: directrix ipvsadm -e -t "),
+        "{stderr}"
     );
-    assert!(said.ends_with(" -g -w 1\n"), "{said}");
+    assert!(stderr.ends_with(" -g -w 1\n"), "{stderr}");
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn drain_explains_invalid_arguments() {
         ("tcp:10.9.0.100:80 10.9.0.12 --deadline 10m", "write whole seconds in digits: 600 is ten minutes"),
         ("10.9.0.100:80 10.9.0.12", "write protocol, VIP and port, as in tcp:192.168.195.150:80"),
     ] {
-        let (status, _, said) = run(&mut directrix("absent.sock".as_ref(), &format!("drain {arguments}")));
-        assert_eq!(status, 2, "{said}");
-        assert!(said.contains(message), "{said}");
+        let (status, _, stderr) = run(&mut directrix("absent.sock".as_ref(), &format!("drain {arguments}")));
+        assert_eq!(status, 2, "{stderr}");
+        assert!(stderr.contains(message), "{stderr}");
     }
 }

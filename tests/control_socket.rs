@@ -1,4 +1,4 @@
-//! The control socket, asked by its own client and by clients that mean no good. Needs root, to become others.
+//! The control socket, used by its own client and by malicious clients. Needs root, to change to other users.
 
 #[path = "control_socket/access.rs"]
 mod access;
@@ -127,7 +127,7 @@ fn answers_of_a_newer_director_may_have_more_fields() {
 }
 
 #[test]
-fn http_says_what_it_should() {
+fn http_requests_get_the_right_status_and_headers() {
     let director = Director::answering(answers());
     let socket = director.socket();
     let version = concat!("\r\nserver: directrix/", env!("CARGO_PKG_VERSION"), "\r\n");
@@ -250,13 +250,13 @@ fn two_hundred_clients_at_once_are_all_served() {
     let client = Client::new(&director.socket());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let asked: Vec<_> = (0..200)
+        let answers: Vec<_> = (0..200)
             .map(|_| {
                 let client = client.clone();
                 tokio::spawn(async move { client.services().await })
             })
             .collect();
-        for answer in asked {
+        for answer in answers {
             assert_eq!(answer.await.unwrap().unwrap(), fixtures::made_up());
         }
     });
@@ -288,9 +288,10 @@ fn a_control_loop_that_gives_no_answer_is_reported() {
     let hanging = Director::with(move |query| kept.push(query));
     let begun = Instant::now();
     let (drops, list) = std::thread::scope(|scope| {
-        let ask = scope.spawn(|| Blocking::new(&hanging.socket()).unwrap().drops().unwrap_err().to_string());
+        let request =
+            scope.spawn(|| Blocking::new(&hanging.socket()).unwrap().drops().unwrap_err().to_string());
         let list = collect(&Blocking::new(&hanging.socket()).unwrap()).unwrap_err().to_string();
-        (ask.join().unwrap(), list)
+        (request.join().unwrap(), list)
     });
     assert!(drops.contains("control loop does not answer"), "{drops}");
     assert!(list.contains("the list ends early"), "{list}");
@@ -371,7 +372,7 @@ fn answers_that_are_none_are_reported() {
 }
 
 #[test]
-fn a_director_that_ends_while_it_is_asked_is_said_to_have_ended() {
+fn director_that_ends_during_a_request_is_reported() {
     for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{\"capacity\":"] {
         let place = tempfile::tempdir().unwrap();
         let socket = place.path().join("control.sock");

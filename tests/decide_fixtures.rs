@@ -385,7 +385,7 @@ fn an_idle_connection_expires_by_its_state() {
 }
 
 #[test]
-fn a_connection_lives_while_frames_arrive() {
+fn connection_stays_while_frames_arrive() {
     let mut bench = Bench::new(snapshot());
     let servers: Vec<_> = (0..32).map(|port| bench.server(&syn(port))).collect();
     for port in 0..32 {
@@ -416,7 +416,7 @@ fn a_syn_on_a_closed_connection_is_scheduled_again() {
     bench.server(&frames::tcp((CLIENT.0, 1), WEB, ACK, &[]));
     bench.server(&frames::tcp((CLIENT.0, 1), WEB, RST | ACK, &[]));
     assert_eq!(bench.loads(1), (0, 1));
-    assert_eq!(bench.server(&syn(1)), RS2, "its old entry is gone, so nobody has a load");
+    assert_eq!(bench.server(&syn(1)), RS2, "its old entry was evicted, so no server has a load");
     assert_eq!((bench.loads(0), bench.loads(1)), ((0, 0), (1, 0)));
     assert_eq!(bench.counters.server(ServerId(1)).connections.get(), 2);
 }
@@ -685,7 +685,7 @@ fn a_wildcard_service_takes_its_protocol_only() {
 }
 
 #[test]
-fn a_fixed_port_wins_over_the_wildcard() {
+fn fixed_port_has_precedence_over_the_wildcard() {
     let mut bench = Bench::with_wildcard(true, 1000);
     assert_eq!([80, 81].map(|port| bench.server(&to(1, port, SYN))), [RS1, RS2]);
     assert_eq!([80, 81].map(|port| bench.server(&to(1, port, ACK))), [RS1, RS2]);
@@ -707,7 +707,7 @@ fn connections_survive_a_new_fixed_port_service() {
     bench.wait(Span::from_secs(11));
     assert_eq!(both(&mut bench, SYN), [RS1, RS2], "what is over goes by the new service, too");
     bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, false)));
-    assert_eq!(bench.reason(&to(2, 80, ACK)), DropReason::NoConnection, "its service is gone");
+    assert_eq!(bench.reason(&to(2, 80, ACK)), DropReason::NoConnection, "its service was removed");
     bench.forwarder.adopt(Arc::new(wildcard(&bench.loads, true)));
     assert_eq!(bench.server(&to(2, 80, ACK)), RS1, "and there again");
     assert_eq!(bench.reason(&to(3, 80, ACK)), DropReason::NoConnection);

@@ -30,7 +30,7 @@ fn config(backend: &str, connections: u32) -> String {
 
 impl Site {
     /// `directrix WORDS` about this director: its exit status and all that it prints.
-    fn ask(&self, words: &str) -> (Option<i32>, String) {
+    fn run(&self, words: &str) -> (Option<i32>, String) {
         let mut command = Command::new(EXE);
         command.arg("--socket").arg(self.socket()).args(words.split_whitespace()).stdin(Stdio::null());
         let output = command.output().expect("it is built");
@@ -38,15 +38,15 @@ impl Site {
         (output.status.code(), String::from_utf8(text).expect("it prints text"))
     }
 
-    fn asked(&self, words: &str) -> String {
-        let (status, text) = self.ask(words);
+    fn run_ok(&self, words: &str) -> String {
+        let (status, text) = self.run(words);
         assert_eq!(status, Some(0), "{words}: {text}");
         text
     }
 
     /// The director's services, line by line.
     fn rules(&self) -> String {
-        self.asked("ipvsadm -S -n")
+        self.run_ok("ipvsadm -S -n")
     }
 
     /// Adds to the configuration file.
@@ -76,7 +76,7 @@ fn a_termination_while_it_starts_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_director_whose_interface_is_gone_ends_and_says_so() {
+fn removed_interface_ends_the_director_with_an_error() {
     for backend in ["xdp", "packet"] {
         let site = Site::new();
         let mut director = site.start_and_wait(&config(backend, 1024), "");
@@ -89,7 +89,7 @@ fn a_director_whose_interface_is_gone_ends_and_says_so() {
 }
 
 #[test]
-fn a_director_whose_address_has_changed_ends_and_says_so() {
+fn changed_mac_address_ends_the_director_with_an_error() {
     let site = Site::new();
     let mut director = site.start_and_wait(&config("packet", 1024), "");
     site.director.run("ip link set dev eth0 address 02:00:00:00:00:77");
@@ -113,28 +113,28 @@ fn a_large_empty_table_is_listed_at_once() {
 fn a_lost_address_refuses_no_other_change() {
     let site = Site::new();
     let _director = site.start_and_wait(&config("packet", 1024), "");
-    site.asked("ipvsadm -A -t 10.0.0.101:80");
-    site.asked("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.3 -g -w 1");
+    site.run_ok("ipvsadm -A -t 10.0.0.101:80");
+    site.run_ok("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.3 -g -w 1");
     site.director.run("ip address del 10.0.0.1/24 dev eth0");
 
-    site.asked("ipvsadm -e -t 10.0.0.101:80 -r 10.0.0.3 -g -w 7");
+    site.run_ok("ipvsadm -e -t 10.0.0.101:80 -r 10.0.0.3 -g -w 7");
     let rules = site.rules();
     assert!(rules.contains("-r 10.0.0.3:80 -g -w 7\n"), "{rules}");
 
     let complaint = "real server 10.0.0.4 is not on-link: eth0 has no IPv4 address";
-    let (status, said) = site.ask("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.4 -g");
-    assert!(status != Some(0) && said.contains(complaint), "{said}");
+    let (status, text) = site.run("ipvsadm -a -t 10.0.0.101:80 -r 10.0.0.4 -g");
+    assert!(status != Some(0) && text.contains(complaint), "{text}");
     site.append("[[service.server]]\naddress = \"10.0.0.4\"\n");
-    let (status, said) = site.ask("reload");
-    assert!(status != Some(0) && said.contains(complaint) && said.contains("director.toml:11"), "{said}");
+    let (status, text) = site.run("reload");
+    assert!(status != Some(0) && text.contains(complaint) && text.contains("director.toml:11"), "{text}");
     assert_eq!(site.rules(), rules, "nothing has changed");
 
     site.append(
         "mac = \"02:00:00:00:00:04\"\n[[service]]\nprotocol = \"udp\"\naddress = \"10.0.0.100:53\"\n",
     );
-    site.asked("reload");
+    site.run_ok("reload");
     let rules = site.rules();
     assert!(rules.contains("-u 10.0.0.100:53") && !rules.contains("10.0.0.101"), "{rules}");
     site.director.run("ip address add 10.0.0.1/24 dev eth0");
-    site.asked("ipvsadm -a -u 10.0.0.100:53 -r 10.0.0.5 -g");
+    site.run_ok("ipvsadm -a -u 10.0.0.100:53 -r 10.0.0.5 -g");
 }

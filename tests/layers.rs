@@ -261,7 +261,7 @@ mod the_import_graph {
     }
 
     #[test]
-    fn leaves_out_tests_and_knows_inline_modules() {
+    fn skips_tests_and_finds_inline_modules() {
         assert_eq!(circles(&[("a", "#[cfg(test)] use crate::b::B;"), ("b", "use crate::a::A;")]), [""; 0]);
         assert_eq!(circles(&[("a", "mod inner { use super::A; }"), ("b", "use crate::a::A;")]), [""; 0]);
         let inner = [("a", "mod inner { use super::super::b::B; }"), ("b", "use crate::a::A;")];

@@ -106,10 +106,10 @@ fn every_log_event_is_documented() {
     let listed: BTreeSet<_> =
         rows.iter().map(|row| Event { level: row[0].clone(), message: message(&row[1]) }).collect();
     let missing: Vec<_> = source.difference(&listed).collect();
-    let gone: Vec<_> = listed.difference(&source).collect();
+    let surplus: Vec<_> = listed.difference(&source).collect();
     assert!(
-        missing.is_empty() && gone.is_empty(),
-        "not in docs/operations.md: {missing:#?}\nnot in src: {gone:#?}"
+        missing.is_empty() && surplus.is_empty(),
+        "not in docs/operations.md: {missing:#?}\nnot in src: {surplus:#?}"
     );
     let incomplete: Vec<_> =
         rows.iter().filter(|row| row.len() != 4 || row.iter().any(String::is_empty)).collect();

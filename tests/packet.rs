@@ -197,7 +197,7 @@ fn socket(host: &Netns, address: &str) -> UdpSocket {
 }
 
 /// Whether a datagram is there within `patience`.
-fn hears(socket: &UdpSocket, patience: Duration) -> bool {
+fn receives(socket: &UdpSocket, patience: Duration) -> bool {
     socket.set_read_timeout(Some(patience)).unwrap();
     match socket.recv(&mut [0; 2048]) {
         Ok(_) => true,
@@ -248,8 +248,8 @@ fn the_rest_reaches_the_kernel_and_services_do_not() {
     client.send_to(b"ours", (VIP, 53)).unwrap();
     segment.client.enter(|| TcpStream::connect((VIP, 53)).unwrap());
     other_protocol.accept().unwrap();
-    assert!(hears(&other_port, SOON), "a port that is not a service is the kernel's");
-    assert!(!hears(&served, Duration::from_millis(300)), "a service's frame is not");
+    assert!(receives(&other_port, SOON), "a port that is not a service is the kernel's");
+    assert!(!receives(&served, Duration::from_millis(300)), "a service's frame is not");
     let seen = director.finish_one();
     assert_eq!(seen.frames.len(), 1);
     assert!(seen.frames[0].ends_with(b"ours"));
@@ -271,9 +271,9 @@ fn a_wildcard_service_leaves_other_protocols_to_the_kernel() {
     }
     segment.client.enter(|| TcpStream::connect((VIP, 53)).unwrap());
     other_protocol.accept().unwrap();
-    assert!(hears(&own, SOON), "another address is the kernel's");
-    let heard = served.each_ref().map(|socket| hears(socket, Duration::from_millis(300)));
-    assert_eq!(heard, [false; 2], "the service's frames are not");
+    assert!(receives(&own, SOON), "another address is the kernel's");
+    let received = served.each_ref().map(|socket| receives(socket, Duration::from_millis(300)));
+    assert_eq!(received, [false; 2], "the service's frames are not");
     let seen = director.finish_one();
     assert_eq!(seen.frames.len(), 4);
     assert!(seen.frames.iter().all(|frame| frame.ends_with(b"ours")));
@@ -296,8 +296,8 @@ fn services_come_and_go() {
         expected += services.len();
         wait_until("our frames are here", SOON, || director.received() == expected);
         for port in 50..53 {
-            let heard = hears(&kernel[usize::from(port - 50)], Duration::from_millis(200));
-            assert_eq!(heard, !services.contains(&port), "{port} of {services:?}");
+            let received = receives(&kernel[usize::from(port - 50)], Duration::from_millis(200));
+            assert_eq!(received, !services.contains(&port), "{port} of {services:?}");
         }
     }
     director.steering.stop();
@@ -316,8 +316,8 @@ fn a_routing_kernel_neither_doubles_nor_answers() {
     let client = socket(&segment.client, &format!("{CLIENT}:0"));
     client.connect((VIP, 53)).unwrap(); // so that ICMP errors would be reported
     (0..DATAGRAMS).for_each(|_| assert_eq!(client.send(b"once").unwrap(), 4));
-    (0..DATAGRAMS).for_each(|n| assert!(hears(&server, SOON), "datagram {n}"));
-    assert!(!hears(&server, Duration::from_millis(300)), "the kernel forwarded a copy");
+    (0..DATAGRAMS).for_each(|n| assert!(receives(&server, SOON), "datagram {n}"));
+    assert!(!receives(&server, Duration::from_millis(300)), "the kernel forwarded a copy");
     client.send(b"still no error").unwrap();
     assert_eq!(director.finish_one().sent.full, 0);
     let icmp = segment.director.run("awk '/^Icmp:/ {n = $15} END {print n}' /proc/net/snmp");
@@ -441,8 +441,8 @@ fn frames_are_forwarded_between_interfaces() {
     let director = Director::start(&host, &["eth0", "eth1"], 1, &[udp(53)], mac(&server, "eth0"));
     let client = socket(&client, &format!("{CLIENT}:0"));
     (0..100).for_each(|_| assert_eq!(client.send_to(b"across", (VIP, 53)).unwrap(), 6));
-    (0..100).for_each(|n| assert!(hears(&listener, SOON), "datagram {n}"));
-    assert!(!hears(&listener, Duration::from_millis(100)));
+    (0..100).for_each(|n| assert!(receives(&listener, SOON), "datagram {n}"));
+    assert!(!receives(&listener, Duration::from_millis(100)));
     assert_eq!(director.finish_one().sent, SendOutcome { forwarded: 100, full: 0, too_long: 0 });
 }
 
@@ -468,7 +468,7 @@ fn unsent_frames_are_counted() {
     send(&[0; 1400]);
     send(b"here again"); // the socket may report once that the device was down
     send(b"and again");
-    assert!(hears(&listener, SOON));
+    assert!(receives(&listener, SOON));
     let seen = director.finish_one();
     assert_eq!(seen.sent.too_long, 1, "{:?}", seen.sent);
     assert!((110..=111).contains(&seen.sent.full), "{:?}", seen.sent);
@@ -503,10 +503,10 @@ fn dropping_it_gives_the_frames_back_to_the_kernel() {
     let client = socket(&segment.client, &format!("{CLIENT}:0"));
     let director = segment.direct(&[udp(53)]);
     client.send_to(b"ours", (VIP, 53)).unwrap();
-    assert!(!hears(&kernel, Duration::from_millis(200)));
+    assert!(!receives(&kernel, Duration::from_millis(200)));
     assert_eq!(director.finish_one().frames.len(), 1);
     client.send_to(b"the kernel's", (VIP, 53)).unwrap();
-    assert!(hears(&kernel, SOON));
+    assert!(receives(&kernel, SOON));
     assert_eq!(segment.director.run("cat /proc/net/packet").lines().count(), 1, "only the heading");
 }
 
@@ -531,12 +531,12 @@ fn a_killed_director_leaves_nothing_behind() {
     let child = Process(child);
     wait_until("the child has taken over", SOON, || {
         client.send_to(b"whose?", (VIP, 53)).unwrap();
-        !hears(&kernel, Duration::from_millis(100))
+        !receives(&kernel, Duration::from_millis(100))
     });
     drop(child); // SIGKILL
     wait_until("the kernel has it again", SOON, || {
         client.send_to(b"whose?", (VIP, 53)).unwrap();
-        hears(&kernel, Duration::from_millis(100))
+        receives(&kernel, Duration::from_millis(100))
     });
     assert_eq!(segment.director.run("cat /proc/net/packet").lines().count(), 1, "only the heading");
 }
@@ -578,7 +578,7 @@ fn a_full_ring_loses_what_came_last_and_nothing_else() {
         wait_until("the ring is full", SOON, || ports.levels(0).receive == slots);
         assert_eq!(ports.levels(0).fill, 0);
         let mut lost = 0;
-        wait_until("each lost frame is told", SOON, || {
+        wait_until("each lost frame is reported", SOON, || {
             lost += ports.lost(0).ring_full;
             lost >= 500
         });
@@ -607,6 +607,6 @@ fn a_missing_interface_and_too_many_workers_are_refused() {
     let many = refusal(&lo, 257);
     assert!(many.contains("257 workers") && many.contains("at most 256"), "{many}");
     host.run("ip link delete eth0");
-    let gone = refusal(&lo, 1);
-    assert!(gone.contains("eth0") && gone.contains("ENODEV") && gone.contains("ip link"), "{gone}");
+    let text = refusal(&lo, 1);
+    assert!(text.contains("eth0") && text.contains("ENODEV") && text.contains("ip link"), "{text}");
 }

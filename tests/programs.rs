@@ -30,7 +30,7 @@ fn directrix(path: &Path, words: &str) -> Output {
     command.args(words.split_whitespace()).env("PATH", path).stdin(Stdio::null()).output().unwrap()
 }
 
-fn said(output: &Output) -> (Option<i32>, String) {
+fn status_and_stderr(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -48,12 +48,12 @@ fn a_bench_goes_on_without_the_dut_whose_program_is_missing() {
         out.display()
     );
     let output = directrix(path.path(), &words);
-    assert!(output.status.success(), "{:?}", said(&output));
-    let told = "nft: not found: nft; install with: apt-get install nftables";
+    assert!(output.status.success(), "{:?}", status_and_stderr(&output));
+    let missing = "nft: not found: nft; install with: apt-get install nftables";
     let screen = String::from_utf8_lossy(&output.stdout);
-    assert!(screen.starts_with(&format!("left out: {told}\n")), "{screen}");
+    assert!(screen.starts_with(&format!("left out: {missing}\n")), "{screen}");
     let report = std::fs::read_to_string(out.join("report.txt")).unwrap();
-    assert!(report.contains(&format!("left out     {told}\n")) && report.contains("hairpin"), "{report}");
+    assert!(report.contains(&format!("left out     {missing}\n")) && report.contains("hairpin"), "{report}");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_bench_without_a_dut_left_starts_nothing() {
     let output = directrix(path.path(), &format!("lab bench --duts nft --out {}", out.display()));
     let expected =
         "directrix lab: no DUT is left: nft: not found: nft; install with: apt-get install nftables\n";
-    assert_eq!(said(&output), (Some(2), expected.to_owned()));
+    assert_eq!(status_and_stderr(&output), (Some(2), expected.to_owned()));
     assert!(!out.exists());
 }
 
@@ -80,7 +80,7 @@ fn a_bench_and_a_lab_look_for_their_programs_first() {
         let output = directrix(path.path(), &words.replace("NAME", &name));
         let expected =
             format!("directrix lab: not found: {program}; install with: apt-get install {package}\n");
-        assert_eq!(said(&output), (Some(2), expected), "{words}");
+        assert_eq!(status_and_stderr(&output), (Some(2), expected), "{words}");
         assert_eq!(namespaces(&name), 0, "{words}");
     }
 }
@@ -93,9 +93,18 @@ fn a_lab_shell_names_the_package_of_a_missing_program() {
         directrix(path.path(), &format!("lab shell --name {name} client -- curl http://192.168.195.150/"));
     let own = directrix(path.path(), &format!("lab shell --name {name} director -- directrix ipvsadm -Ln"));
     let down = directrix(path.path(), &format!("lab down --name {name}"));
-    assert!(up.status.success() && down.status.success(), "{:?} {:?}", said(&up), said(&down));
+    assert!(
+        up.status.success() && down.status.success(),
+        "{:?} {:?}",
+        status_and_stderr(&up),
+        status_and_stderr(&down)
+    );
     let expected = "directrix lab: not found: curl; install with: apt-get install curl\n";
-    assert_eq!(said(&shell), (Some(2), expected.to_owned()));
-    assert!(own.status.success(), "directrix itself is found beside the lab's: {:?}", said(&own));
+    assert_eq!(status_and_stderr(&shell), (Some(2), expected.to_owned()));
+    assert!(
+        own.status.success(),
+        "directrix itself is found beside the lab's: {:?}",
+        status_and_stderr(&own)
+    );
     assert_eq!(namespaces(&name), 0);
 }

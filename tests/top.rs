@@ -155,10 +155,10 @@ fn drain_is_confirmed_and_shown() {
 
 #[test]
 fn drain_with_a_deadline() {
-    let (answers, (told, asked)) = (answers(), channel());
+    let (answers, (sender, received)) = (answers(), channel());
     let director = Director::with(move |query| match query {
         Query::Change(requests, _, to) => {
-            told.send(requests).unwrap();
+            sender.send(requests).unwrap();
             drop(to.send(Ok(Vec::new())));
         }
         query => answers.answer(query),
@@ -171,7 +171,7 @@ fn drain_with_a_deadline() {
     terminal.keys("y");
     terminal.wait_for("removed once it has none, in 60 s at");
     let (service, server) = (address(Protocol::Tcp, "192.0.2.10:80"), [10, 0, 0, 1].into());
-    assert_eq!(asked.try_recv().unwrap(), [ChangeRequest::Drain { service, server, deadline: Some(60) }]);
+    assert_eq!(received.try_recv().unwrap(), [ChangeRequest::Drain { service, server, deadline: Some(60) }]);
 }
 
 /// Each sample has 11 MB of JSON.

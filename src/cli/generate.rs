@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn only_commands_that_ask_a_director_offer_its_socket() {
+    fn only_commands_that_query_a_director_offer_its_socket() {
         for path in [&["status"][..], &["run"], &["drain"], &["top"]] {
             assert!(help(path).contains("--socket"), "{path:?}");
         }

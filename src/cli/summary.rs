@@ -239,7 +239,7 @@ Warnings     TCP 192.0.2.1:443 has none
     }
 
     #[test]
-    fn empty_blocks_say_none() {
+    fn empty_blocks_print_none() {
         let text = screen(&Status::default());
         for row in ["VIPs         none", "Services     none", "Drops        none", "Warnings     none"] {
             assert!(text.contains(row), "{text}");

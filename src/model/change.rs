@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_does_what_it_says_and_no_more() {
+    fn each_change_changes_its_target_only() {
         let added = after(Change::AddService(VirtualService::new(service(53), vec![server(12, 1)])));
         assert_eq!((added.services.len(), &added.services[..2]), (3, &rules().services[..]));
         let new = VirtualService { scheduler: Scheduler::Sed, ..VirtualService::new(service(80), vec![]) };

@@ -6,12 +6,12 @@ use crate::wire::{MacAddr, Protocol};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// A virtual service's place in the tables: stable while the service lives, reused afterwards.
+/// A virtual service's place in the tables: stable while the service exists, reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u16);
 
 /// A real server's place in the tables, one per (service, server) pair: stable while the server
-/// or a connection to it lives.
+/// or a connection to it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub u16);
 

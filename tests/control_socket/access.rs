@@ -57,7 +57,7 @@ fn director(access: &Access) -> (Director, Arc<AtomicUsize>) {
 /// Connects on a thread that changes to `user`, drops its capabilities, and ends.
 fn connect_as(socket: &Path, user: u32, group: u32, groups: &[u32]) -> io::Result<UnixStream> {
     let connect = || {
-        // SAFETY: the list is readable for as many gid_t as it is said to have; the others take numbers only. These
+        // SAFETY: the list is readable for its whole length; the others take numbers only. These
         // system calls concern the calling thread, which ends with this closure.
         let returned = unsafe {
             [
@@ -72,7 +72,7 @@ fn connect_as(socket: &Path, user: u32, group: u32, groups: &[u32]) -> io::Resul
     std::thread::scope(|scope| scope.spawn(connect).join().unwrap())
 }
 
-fn ask(mut stream: UnixStream, request: &str) -> String {
+fn exchange(mut stream: UnixStream, request: &str) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let _ = stream.write_all(request.as_bytes()); // it may have been sent away
     let mut answer = Vec::new();
@@ -90,7 +90,7 @@ fn request(method: &str, path: &str, body: &str) -> String {
 const CHANGE: (&str, &str, &str) = ("POST", path::CHANGES, r#"[{"do": "clear"}]"#);
 
 fn change(stream: UnixStream) -> String {
-    ask(stream, &request(CHANGE.0, CHANGE.1, CHANGE.2))
+    exchange(stream, &request(CHANGE.0, CHANGE.1, CHANGE.2))
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn root_and_members_of_the_group_change_whatever_others_may() {
         ];
         for (number, (who, user, group, groups)) in people.iter().enumerate() {
             let connect = || connect_as(&socket, *user, *group, groups).unwrap();
-            let read = ask(connect(), &request("GET", path::DROPS, ""));
+            let read = exchange(connect(), &request("GET", path::DROPS, ""));
             assert!(read.starts_with("HTTP/1.1 200 "), "{who}, {others:?}: {read}");
             let changed = change(connect());
             assert!(changed.starts_with("HTTP/1.1 200 "), "{who}, {others:?}: {changed}");
@@ -121,12 +121,12 @@ fn others_read_everything_and_each_change_is_refused() {
     let socket = director.socket();
     let nobody = || connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[UNPRIVILEGED, 0]).unwrap();
     for path in GETS {
-        let read = ask(nobody(), &request("GET", path, ""));
+        let read = exchange(nobody(), &request("GET", path, ""));
         assert!(read.starts_with("HTTP/1.1 200 "), "{path}: {read}");
-        let head = ask(nobody(), &request("HEAD", path, ""));
+        let head = exchange(nobody(), &request("HEAD", path, ""));
         assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
     }
-    assert!(ask(nobody(), &request("GET", "/v1/service", "")).starts_with("HTTP/1.1 404 "));
+    assert!(exchange(nobody(), &request("GET", "/v1/service", "")).starts_with("HTTP/1.1 404 "));
     let words = "user 65534 (nobody) may read but not change; root and members of group operators may: \
                  use sudo, or join that group and log in again";
     for (method, path, body) in [
@@ -140,14 +140,14 @@ fn others_read_everything_and_each_change_is_refused() {
         ("DELETE", path::SERVICES, ""),
         ("BREW", path::RELOAD, ""),
     ] {
-        let refused = ask(nobody(), &request(method, path, body));
+        let refused = exchange(nobody(), &request(method, path, body));
         assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{method} {path}: {refused}");
         let problem = format!(r#"{{"error":"{words}","code":"read-only"}}"#);
         assert!(refused.ends_with(&problem), "{method} {path}: {refused}");
     }
     let nameless = change(connect_as(&socket, NAMELESS, NAMELESS, &[]).unwrap());
     assert!(nameless.contains(r#""error":"user 4712 may read but not change; "#), "{nameless}");
-    assert_eq!(changes.load(Ordering::Relaxed), 0, "the control loop has heard of none");
+    assert_eq!(changes.load(Ordering::Relaxed), 0, "the control thread received none");
 }
 
 #[test]
@@ -161,8 +161,10 @@ fn others_may_do_nothing_even_past_the_files_mode() {
     let gets = GETS.map(|path| ("GET", path, ""));
     for (method, path, body) in gets.into_iter().chain([CHANGE, ("POST", path::RELOAD, ""), ("GET", "/", "")])
     {
-        let refused =
-            ask(connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[]).unwrap(), &request(method, path, body));
+        let refused = exchange(
+            connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[]).unwrap(),
+            &request(method, path, body),
+        );
         assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{method} {path}: {refused}");
         assert!(refused.ends_with(words), "{method} {path}: {refused}");
     }
@@ -195,7 +197,7 @@ fn readers_cannot_keep_those_out_who_may_change() {
     let nobody = || connect_as(&socket, UNPRIVILEGED, UNPRIVILEGED, &[]).unwrap();
     let begun = Instant::now();
     let mut idle: Vec<_> = (0..READERS_MAX).map(|_| nobody()).collect();
-    let turned_away = ask(nobody(), &request("GET", path::DROPS, ""));
+    let turned_away = exchange(nobody(), &request("GET", path::DROPS, ""));
     let words =
         format!("{READERS_MAX} clients without the right to change are being served; try again later");
     assert!(turned_away.starts_with("HTTP/1.1 503 ") && turned_away.contains(&words), "{turned_away}");
@@ -210,7 +212,7 @@ fn readers_cannot_keep_those_out_who_may_change() {
     );
     assert_eq!(changes.load(Ordering::Relaxed), 1);
     drop(idle);
-    let again = || ask(nobody(), &request("GET", path::DROPS, "")).starts_with("HTTP/1.1 200 ");
+    let again = || exchange(nobody(), &request("GET", path::DROPS, "")).starts_with("HTTP/1.1 200 ");
     while !again() {
         assert!(begun.elapsed() < Duration::from_secs(30), "their places are free again");
     }
@@ -226,9 +228,9 @@ fn client(user: &str, socket: &Path, words: &str) -> Command {
 }
 
 #[test]
-fn the_command_line_says_a_refusal_in_one_line() {
-    const WHO: &str = "--reuid=65534 --regid=65534 --clear-groups";
-    let past_the_mode = format!("{WHO} --inh-caps=+dac_override --ambient-caps=+dac_override");
+fn refusal_is_one_line_on_the_command_line() {
+    const OTHER_USER: &str = "--reuid=65534 --regid=65534 --clear-groups";
+    let past_the_mode = format!("{OTHER_USER} --inh-caps=+dac_override --ambient-caps=+dac_override");
     let remedy = "root may: use sudo, or set control_group in [director]";
     let read_only = format!("user 65534 (nobody) may read but not change; {remedy}\n");
     let no_access = format!("user 65534 (nobody) may neither read nor change; {remedy}\n");
@@ -239,26 +241,32 @@ fn the_command_line_says_a_refusal_in_one_line() {
     let refused = |socket: &Path, words: &str| {
         format!("directrix: the director at {} refused: {words}", socket.display())
     };
-    for (who, socket, words, status, said) in [
-        (WHO, &open, "ipvsadm -Ln", 0, String::new()),
-        (WHO, &open, "drops", 0, String::new()),
-        (WHO, &open, "ipvsadm -C", 255, format!("{root}: {read_only}")),
-        (WHO, &open, "reload", 1, refused(&open, &read_only)),
-        (WHO, &open, "drain tcp:192.0.2.10:80 10.0.0.1", 1, refused(&open, &read_only)),
-        (WHO, &closed, "ipvsadm -Ln", 2, format!("Can't initialize ipvs: {root} for {}\n", closed.display())),
+    for (user, socket, words, status, message) in [
+        (OTHER_USER, &open, "ipvsadm -Ln", 0, String::new()),
+        (OTHER_USER, &open, "drops", 0, String::new()),
+        (OTHER_USER, &open, "ipvsadm -C", 255, format!("{root}: {read_only}")),
+        (OTHER_USER, &open, "reload", 1, refused(&open, &read_only)),
+        (OTHER_USER, &open, "drain tcp:192.0.2.10:80 10.0.0.1", 1, refused(&open, &read_only)),
+        (
+            OTHER_USER,
+            &closed,
+            "ipvsadm -Ln",
+            2,
+            format!("Can't initialize ipvs: {root} for {}\n", closed.display()),
+        ),
         (&past_the_mode, &closed, "ipvsadm -Ln", 2, format!("Can't initialize ipvs: {root}: {no_access}")),
         (&past_the_mode, &closed, "ipvsadm -C", 2, format!("Can't initialize ipvs: {root}: {no_access}")),
         (&past_the_mode, &closed, "workers", 1, refused(&closed, &no_access)),
         (&past_the_mode, &closed, "reload", 1, refused(&closed, &no_access)),
     ] {
-        let (ended, _, complaint) = run(&mut client(who, socket, words));
-        assert_eq!((ended, complaint), (status, said), "{who}: {words}");
+        let (ended, _, complaint) = run(&mut client(user, socket, words));
+        assert_eq!((ended, complaint), (status, message), "{user}: {words}");
     }
 }
 
-/// As much as can be told of the running configuration.
+/// The part of the running configuration that a reader receives.
 #[test]
-fn who_may_only_read_is_told_what_a_file_changes() {
+fn plan_lists_changes_for_readers() {
     let running = "[director]\ninterface = \"eth0\"\n";
     let director =
         Director::admitting(&Access { group: None, others: ControlOthers::Read }, |query| match query {

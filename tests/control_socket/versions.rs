@@ -5,7 +5,7 @@ use crate::{answers, impostor};
 use directrix::control::api;
 use directrix::control::client::Blocking;
 
-/// A command, its exit status, what a newer director answers (status, body), and what is said to the user.
+/// A command, its exit status, the response of a newer director (status, body), and the message to the user.
 type Case = (&'static str, i32, &'static str, &'static str, &'static str);
 
 const CASES: &[Case] = &[
@@ -25,8 +25,8 @@ const CASES: &[Case] = &[
         "reload",
         1,
         "405 Method Not Allowed",
-        r#"{"error":"reloading is asked for by PUT"}"#,
-        "it does not understand the request: reloading is asked for by PUT; ",
+        r#"{"error":"reloading is requested by PUT"}"#,
+        "it does not understand the request: reloading is requested by PUT; ",
     ),
     (
         "ipvsadm -C",
@@ -57,28 +57,28 @@ fn newer(status: &str, body: &str) -> String {
 }
 
 #[test]
-fn a_director_of_another_version_is_told_in_one_line() {
+fn other_version_of_the_director_is_reported_in_one_line() {
     for (words, ended, status, body, what) in CASES {
         let (_place, socket) = impostor(newer(status, body));
-        let (status, _, said) = run(&mut directrix(&socket, words));
+        let (status, _, message) = run(&mut directrix(&socket, words));
         let start = if words.starts_with("ipvsadm") { "" } else { "directrix: " };
         let (socket, ours) = (socket.display(), api::SERVER);
         let start = format!("{start}the director at {socket} is directrix/9.8.7, this is {ours}, and {what}");
         let remedy = "; use the binary that it was started from, or restart it if it has been upgraded\n";
-        assert!(said.starts_with(&start), "{words}: {said}\nand not: {start}");
-        assert!(said.ends_with(remedy) && said.lines().count() == 1, "{words}: {said}");
+        assert!(message.starts_with(&start), "{words}: {message}\nand not: {start}");
+        assert!(message.ends_with(remedy) && message.lines().count() == 1, "{words}: {message}");
         assert_eq!(status, *ended, "{words}");
     }
 }
 
 #[test]
-fn a_configuration_with_unknown_keys_is_told_in_one_line() {
+fn unknown_configuration_keys_are_reported_in_one_line() {
     let text = "[director]\ninterface = \"eth0\"\ncolour = 1\nhue = 2\n";
     let (_place, socket) = impostor(newer("200 OK", text));
-    let said = Blocking::new(&socket).unwrap().config().unwrap_err().to_string();
+    let message = Blocking::new(&socket).unwrap().config().unwrap_err().to_string();
     let what =
         "its answer is not understood: the running configuration:3: \"colour\" is not a key of [director]; ";
-    assert!(said.contains(what) && said.lines().count() == 1, "{said}");
+    assert!(message.contains(what) && message.lines().count() == 1, "{message}");
 }
 
 #[test]

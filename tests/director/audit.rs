@@ -50,14 +50,14 @@ fn each_change_is_logged_once_with_its_origin() {
     let site = Site::new();
     let director = site.start_and_wait(&config("packet", 1024), "");
     let added = "what=\"+ TCP 10.0.0.101:80 without real servers\"";
-    site.asked("ipvsadm -A -t 10.0.0.101:80");
+    site.run_ok("ipvsadm -A -t 10.0.0.101:80");
     let author = ["INFO", "configuration changed", "uid=0 user=\"root\" pid="];
     site.wait_for_line(&[author[0], author[1], author[2], "via=\"directrix ipvsadm\"", "changes=1", added]);
-    site.asked("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 7");
+    site.run_ok("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 7");
     site.wait_for_line(&[author[1], "what=\"~ TCP 10.0.0.100:80 -> 10.0.0.2: weight 1 -> 7\""]);
-    site.asked("ipvsadm -Z -t 10.0.0.100:80");
+    site.run_ok("ipvsadm -Z -t 10.0.0.100:80");
     site.wait_for_line(&[author[1], "what=\"~ TCP 10.0.0.100:80: counters set to zero\""]);
-    site.asked("ipvsadm -C");
+    site.run_ok("ipvsadm -C");
     site.wait_for_line(&[author[1], "changes=2", "- TCP 10.0.0.100:80 with 1 real server; - TCP 10.0.0.101"]);
 
     let service = r#"{"protocol": "tcp", "address": "10.0.0.102:80"}"#;
@@ -65,7 +65,7 @@ fn each_change_is_logged_once_with_its_origin() {
     assert!(answer.ends_with(r#"{"changes":["+ TCP 10.0.0.102:80 without real servers"]}"#), "{answer}");
     site.wait_for_line(&[author[1], author[2], "via=\"API\"", "program=\"curl/8.5\"", "+ TCP 10.0.0.102:80"]);
 
-    site.asked("reload");
+    site.run_ok("reload");
     let reloaded =
         ["configuration reloaded", "- TCP 10.0.0.102:80 without real servers; + TCP 10.0.0.100:80"];
     site.wait_for_line(&[reloaded[0], author[2], "via=\"directrix reload\"", "changes=2", reloaded[1]]);
@@ -79,8 +79,8 @@ fn each_change_is_logged_once_with_its_origin() {
 fn what_changes_nothing_is_no_change() {
     let site = Site::new();
     let _director = site.start_and_wait(&config("packet", 1024), "");
-    site.asked("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 1");
-    site.asked("ipvsadm -A -t 10.0.0.101:80");
+    site.run_ok("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 1");
+    site.run_ok("ipvsadm -A -t 10.0.0.101:80");
     site.wait_for_line(&["configuration changed", "10.0.0.101"]);
     assert_eq!(site.lines(&["configuration changed"]), 1, "{}", site.log());
 }
@@ -103,7 +103,7 @@ fn refused_requests_are_logged_and_rate_limited() {
         "may read but not change",
     ]);
 
-    let (status, _) = site.ask("ipvsadm -D -t 10.0.0.109:80");
+    let (status, _) = site.run("ipvsadm -D -t 10.0.0.109:80");
     assert_eq!(status, Some(255));
     site.wait_for_line(&[refused[0], refused[1], "uid=0 user=\"root\"", "status=409", "10.0.0.109:80"]);
     let answer = site.post("/v1/changes", r#"[{"do": "destroy"}]"#);

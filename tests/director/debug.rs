@@ -26,8 +26,8 @@ fn debug_shows_decisions_and_no_library() {
     for backend in ["xdp", "packet"] {
         let site = Site::new();
         let _director = site.start_with_log(backend, "debug");
-        site.asked("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 7");
-        site.asked("ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.2");
+        site.run_ok("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 7");
+        site.run_ok("ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.2");
         for message in [
             "worker started worker=0",
             "ARP event",

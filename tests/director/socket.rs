@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 /// Whether root may connect, and is answered.
 fn answers(site: &Site) -> bool {
-    site.socket().exists() && site.ask("ipvsadm -Ln").0 == Some(0)
+    site.socket().exists() && site.run("ipvsadm -Ln").0 == Some(0)
 }
 
 #[test]
@@ -33,8 +33,8 @@ fn a_socket_that_came_in_place_of_a_deleted_one_is_not_stolen() {
     let _director = site.start_and_wait(&super::config("packet", 1024), "");
     remove_file(site.socket()).unwrap();
     let other = UnixListener::bind(site.socket()).unwrap();
-    let told = "another directrix listens on";
-    wait_until("a word about it", SOON, || site.log().contains(told));
+    let message = "another directrix listens on";
+    wait_until("the error", SOON, || site.log().contains(message));
     UnixStream::connect(site.socket()).unwrap();
     other.set_nonblocking(true).unwrap();
     assert!(other.accept().is_ok(), "the other one is still connected to");
@@ -43,15 +43,15 @@ fn a_socket_that_came_in_place_of_a_deleted_one_is_not_stolen() {
 }
 
 #[test]
-fn a_director_at_another_socket_is_not_said_to_be_missing() {
+fn director_at_another_socket_is_not_reported_missing() {
     let site = Site::new();
-    let ask = |words: &str| site.director.run(&format!("{EXE} --socket /nonexistent/s {words} 2>&1 || true"));
-    assert!(ask("drops").contains("no director is running at /nonexistent/s"));
+    let run = |words: &str| site.director.run(&format!("{EXE} --socket /nonexistent/s {words} 2>&1 || true"));
+    assert!(run("drops").contains("no director is running at /nonexistent/s"));
     let director = site.start_and_wait(&super::config("packet", 1024), "");
     for words in ["drops", "ipvsadm -Ln", "reload"] {
-        let said = ask(words);
-        assert!(said.contains("though one serves an interface of this host"), "{said}");
-        assert!(!said.contains("no director is running"), "{said}");
+        let text = run(words);
+        assert!(text.contains("though one serves an interface of this host"), "{text}");
+        assert!(!text.contains("no director is running"), "{text}");
     }
     drop(director);
 }

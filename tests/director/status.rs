@@ -12,7 +12,7 @@ use std::process::Command;
 impl Site {
     /// `directrix status --json`, and the codes of its warnings.
     fn status(&self) -> (Value, Vec<String>) {
-        let (_, text) = self.ask("status --json");
+        let (_, text) = self.run("status --json");
         let status: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"));
         let warnings = status["warnings"].as_array().expect("a list").iter();
         let codes = warnings.map(|warning| warning["code"].as_str().expect("a word").to_owned()).collect();
@@ -24,7 +24,7 @@ impl Site {
 fn a_healthy_director_is_one_screen_and_status_0() {
     let site = Site::new();
     let director = site.start_and_wait(&config("packet", 1024), "");
-    let (status, text) = site.ask("status");
+    let (status, text) = site.run("status");
     assert_eq!(status, Some(0), "{text}");
     let head = format!("directrix {}, pid {}, up ", env!("CARGO_PKG_VERSION"), director.0.id());
     assert!(text.starts_with(&head), "{text}");
@@ -39,7 +39,7 @@ fn a_healthy_director_is_one_screen_and_status_0() {
     ] {
         assert!(text.contains(row), "{row}: {text}");
     }
-    site.asked("reload");
+    site.run_ok("reload");
     let (status, codes) = site.status();
     assert!(codes.is_empty() && status["ready"] == true, "{status}");
     assert_eq!((&status["reload"]["changes"], &status["reload"]["error"]), (&0.into(), &Value::Null));
@@ -51,8 +51,8 @@ fn a_healthy_director_is_one_screen_and_status_0() {
 fn what_needs_attention_is_named_and_status_is_3() {
     let site = Site::new();
     let _director = site.start_and_wait(&config("packet", 1024), "");
-    site.asked("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 0");
-    let (status, text) = site.ask("status");
+    site.run_ok("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 0");
+    let (status, text) = site.run("status");
     assert_eq!(status, Some(3), "{text}");
     for part in [
         "Services     TCP 10.0.0.100:80  0 of 1 servers available (1 with weight 0)\n",
@@ -64,13 +64,13 @@ fn what_needs_attention_is_named_and_status_is_3() {
     }
     site.append("weight = one\n");
     assert_eq!(site.status().1, ["no-server", "file-unusable"]);
-    assert_eq!(site.ask("reload").0, Some(1));
+    assert_eq!(site.run("reload").0, Some(1));
     let (status, codes) = site.status();
     assert_eq!(codes, ["no-server", "file-unusable", "reload-failed"]);
     assert!(status["file"]["error"].as_str().expect("a text").contains("director.toml:10"), "{status}");
-    let saved = site.asked("save");
+    let saved = site.run_ok("save");
     fs::write(site.file("director.toml"), saved).expect("the place is writable");
-    site.asked("reload");
+    site.run_ok("reload");
     let (status, codes) = site.status();
     assert_eq!(
         (status["file"]["unsaved"].as_array().map(Vec::len), codes),
@@ -81,7 +81,7 @@ fn what_needs_attention_is_named_and_status_is_3() {
 #[test]
 fn without_a_director_status_is_1() {
     let site = Site::new();
-    let (status, text) = site.ask("status");
+    let (status, text) = site.run("status");
     assert!(status == Some(1) && text.contains("no director is running"), "{text}");
 }
 
@@ -104,11 +104,11 @@ fn user_signals_end_nothing_and_the_first_dumps_the_state() {
         assert_eq!(site.lines(&parts), 1, "{parts:?}: {}", site.log());
     }
     assert!(director.0.try_wait().expect("it is our child").is_none(), "{}", site.log());
-    site.asked("status");
+    site.run_ok("status");
 }
 
 #[test]
-fn the_metrics_listener_tells_whether_all_is_well() {
+fn metrics_listener_reports_the_health() {
     let site = Site::new();
     let _director = site.start(&format!("metrics = \"127.0.0.1:9310\"\n{}", config("packet", 1024)), "");
     let health = || {
@@ -131,8 +131,8 @@ fn words_that_people_try_first_name_the_command() {
         ("conns", "ipvsadm -Lnc"),
     ] {
         let output = Command::new(EXE).arg(word).output().expect("it is built");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(&format!("tip: 'directrix {command}' does that")), "{said}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(&format!("tip: 'directrix {command}' does that")), "{text}");
     }
 }

@@ -53,17 +53,17 @@ fn requests_during_a_wait_fail_with_its_reason() {
     for (words, failure) in
         [("status", 1), ("reload", 1), ("ipvsadm -Ln", 255), ("ipvsadm -A -t 10.0.0.100:81", 255)]
     {
-        let (status, output) = site.ask(words);
+        let (status, output) = site.run(words);
         assert!(
             status == Some(failure) && output.contains(prefix) && output.contains(reason),
             "{words}: {status:?}: {output}"
         );
     }
     site.director.run("ip address flush dev eth0 && ip link set eth0 up");
-    wait_until("another reason", SOON, || site.ask("status").1.contains("eth0 has no IPv4 address"));
+    wait_until("another reason", SOON, || site.run("status").1.contains("eth0 has no IPv4 address"));
     site.director.run("ip address add 10.0.0.1/24 dev eth0");
     wait_until("ready", SOON, || site.is_ready());
-    wait_until("status 0", SOON, || site.ask("status").0 == Some(0));
+    wait_until("status 0", SOON, || site.run("status").0 == Some(0));
     signal(&director, Signal::SIGTERM);
     assert_eq!(end(&mut director), Some(0), "{}", site.log());
     assert!(!site.socket().exists());

@@ -17,7 +17,7 @@ fn a_vip_among_the_host_s_addresses_is_logged() {
     // The address is there before the VIP.
     site.director.run("ip address add 10.0.0.101/32 dev lo");
     assert_eq!(site.log().matches("is an address of this host:").count(), 2, "{}", site.log());
-    site.ask("ipvsadm -A -t 10.0.0.101:80");
+    site.run("ipvsadm -A -t 10.0.0.101:80");
     site.wait_for("remedy=\"ip address del 10.0.0.101/32 dev lo\"");
 }
 
@@ -29,8 +29,8 @@ fn a_vip_outside_the_interface_s_networks_is_logged_once() {
     let message = "VIP outside the interface's networks";
     assert_eq!(site.log().matches(message).count(), 1, "{}", site.log());
     assert!(site.log().contains("interface=\"eth0\" vips=\"10.8.0.2\""), "{}", site.log());
-    site.ask("ipvsadm -A -u 10.8.0.2:54");
-    site.ask("ipvsadm -A -u 10.8.0.3:53");
+    site.run("ipvsadm -A -u 10.8.0.2:54");
+    site.run("ipvsadm -A -u 10.8.0.3:53");
     site.wait_for("vips=\"10.8.0.3\"");
     assert_eq!(site.log().matches(message).count(), 2, "{}", site.log());
 }

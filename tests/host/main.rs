@@ -42,7 +42,7 @@ impl Site {
     }
 
     /// Exit status and output of `directrix WORDS` at this director's socket.
-    fn ask(&self, words: &str) -> (Option<i32>, String) {
+    fn run(&self, words: &str) -> (Option<i32>, String) {
         let mut command = Command::new(EXE);
         command.arg("--socket").arg(self.socket()).args(words.split_whitespace()).stdin(Stdio::null());
         let output = command.output().expect("it is built");

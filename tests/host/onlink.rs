@@ -66,14 +66,14 @@ fn a_server_behind_a_gateway_or_without_route_is_refused() {
 fn live_changes_use_the_current_routing_table() {
     let site = site();
     let _director = site.start_and_wait(&config("10.0.0.2"), "");
-    let add = |rip: &str| site.ask(&format!("ipvsadm -a -t 10.0.0.100:80 -r {rip} -g"));
+    let add = |rip: &str| site.run(&format!("ipvsadm -a -t 10.0.0.100:80 -r {rip} -g"));
     assert!(add("10.66.0.5").1.contains("is not on-link"));
     site.director.run("ip route add 10.66.0.0/24 dev eth0");
     assert_eq!(add("10.66.0.5"), (Some(0), String::new()));
     wait_until("reachable", SOON, || site.log().contains("real server reachable rip=10.66.0.5"));
     site.director.run("ip route del 10.66.0.0/24 dev eth0");
     assert_eq!(
-        site.ask("ipvsadm -e -t 10.0.0.100:80 -r 10.66.0.5 -g -w 7"),
+        site.run("ipvsadm -e -t 10.0.0.100:80 -r 10.66.0.5 -g -w 7"),
         (Some(0), String::new()),
         "an edited server stays"
     );

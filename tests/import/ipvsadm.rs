@@ -194,12 +194,12 @@ fn persistence_and_ops_are_imported_or_reported() {
     let text = "-A -u 192.0.2.1:53 -o\n-A -t 192.0.2.1:443 -p 600 -M 255.255.255.0\n-A -t 192.0.2.1:80 -p\n";
     let import = imported("f", text, &Files::default());
     let services = config(&import).services;
-    let said_of = |line| {
+    let has_warning = |line| {
         notices(&import).iter().any(|messages| messages.starts_with(&format!("f:{line}: not carried over: ")))
     };
-    assert_ne!(services[0].one_packet, said_of(1), "{}", import.toml);
+    assert_ne!(services[0].one_packet, has_warning(1), "{}", import.toml);
     for (service, line, timeout, prefix) in [(&services[1], 2, 600, 24), (&services[2], 3, 360, 32)] {
-        assert_ne!(service.persistence.is_some(), said_of(line), "{}", import.toml);
+        assert_ne!(service.persistence.is_some(), has_warning(line), "{}", import.toml);
         let kept = service.persistence.map(|persistence| (persistence.timeout.secs(), persistence.prefix));
         assert!(kept.is_none_or(|kept| kept == (timeout, prefix)), "{kept:?}");
     }
@@ -270,8 +270,8 @@ fn rules_after_a_duplicate_service_are_read() {
     let twice = "f:2: ipvsadm would not take this line: TCP 192.0.2.1:80 is a service already";
     let rest =
         ["-E -t 192.0.2.1:80 -s lc\n", server, "-e -t 192.0.2.1:80 -r 10.0.0.1\n", "-D -t 192.0.2.1:80\n"];
-    let told = refused(&[&[web, web], &rest[..]].concat().concat(), &Files::default());
-    assert!(told.starts_with(twice) && told.lines().count() == 1, "{told}");
+    let error = refused(&[&[web, web], &rest[..]].concat().concat(), &Files::default());
+    assert!(error.starts_with(twice) && error.lines().count() == 1, "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The alert for services without a real server, asked of Prometheus while a director has none.
+//! The alert for services without a real server, evaluated by Prometheus while a director has none.
 
 use crate::documentation::alerts;
 use crate::prometheus::Prometheus;

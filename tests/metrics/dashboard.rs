@@ -73,7 +73,7 @@ fn assert_known(page: &Exposition, place: &str, expression: &str, more: &[&str])
 }
 
 #[test]
-fn what_dashboard_and_alerts_ask_for_is_what_a_director_shows() {
+fn dashboard_and_alerts_query_existing_metrics() {
     let site = site();
     let _director = site.start_and_wait(&config(METRICS), "");
     site.send(3);
@@ -93,9 +93,9 @@ fn what_dashboard_and_alerts_ask_for_is_what_a_director_shows() {
 }
 
 fn everything_is_on_the_dashboard(page: &Exposition, targets: &[Target]) {
-    let asked: Vec<_> = targets.iter().flat_map(|target| names(&target.expression).metrics).collect();
+    let queried: Vec<_> = targets.iter().flat_map(|target| names(&target.expression).metrics).collect();
     for family in page.types.keys() {
-        assert!(asked.iter().any(|metric| metric.starts_with(family.as_str())), "{family} is in no panel");
+        assert!(queried.iter().any(|metric| metric.starts_with(family.as_str())), "{family} is in no panel");
     }
 }
 
@@ -216,7 +216,7 @@ fn scrapes_without_end_hold_nothing_up() {
 }
 
 #[test]
-fn a_port_in_use_is_told_at_the_start() {
+fn port_in_use_is_reported_at_the_start() {
     let site = site();
     let _other = site.director.enter(|| std::net::TcpListener::bind("127.0.0.1:9310").unwrap());
     let mut director = site.start(&config(METRICS), "");

@@ -26,18 +26,18 @@ impl Listener {
         Self::with(|query| match query {
             Query::Metrics(to) => drop(to.send(readings())),
             Query::Health(to) => drop(to.send(vec!["worker 1 is stalled".into()])),
-            other => panic!("asked for {other:?}"),
+            other => panic!("unexpected query: {other:?}"),
         })
     }
 
     fn with(mut respond: impl FnMut(Query) + Send + 'static) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let (told, address) = std::sync::mpsc::channel();
+        let (sender, address) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let exporter = Exporter::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-                told.send(exporter.address().unwrap()).unwrap();
+                sender.send(exporter.address().unwrap()).unwrap();
                 let (sender, mut queries) = mpsc::channel(16);
                 tokio::spawn(exporter.serve(sender));
                 let answering = async {
@@ -92,7 +92,7 @@ const ASK_OPENMETRICS: &[u8] =
     b"GET /metrics HTTP/1.1\r\nhost: x\r\naccept: text/plain;q=0.1\r\naccept: application/openmetrics-text\r\n\r\n";
 
 #[test]
-fn the_format_is_the_one_that_was_asked_for() {
+fn the_requested_format_is_returned() {
     let listener = Listener::answering();
     let text = listener.get("/metrics");
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
@@ -184,7 +184,7 @@ fn many_clients_at_once_are_served_one_page_after_the_other() {
     let (mut under_way, most) = (Vec::new(), std::sync::Arc::new(std::sync::Mutex::new(0)));
     let seen = std::sync::Arc::clone(&most);
     let listener = Listener::with(move |query| {
-        let Query::Metrics(to) = query else { panic!("asked for {query:?}") };
+        let Query::Metrics(to) = query else { panic!("unexpected query: {query:?}") };
         under_way.retain(|open: &std::sync::Weak<()>| open.strong_count() > 0);
         let open = std::sync::Arc::new(());
         under_way.push(std::sync::Arc::downgrade(&open));
@@ -205,14 +205,14 @@ fn many_clients_at_once_are_served_one_page_after_the_other() {
 }
 
 #[test]
-fn a_loop_that_does_not_answer_is_told() {
+fn stopping_director_is_reported() {
     let listener = Listener::with(drop);
     let answer = listener.get("/metrics");
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("the director is stopping"), "{answer}");
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_told_with_a_remedy() {
+fn unusable_address_is_reported_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for (address, parts) in [

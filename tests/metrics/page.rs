@@ -69,7 +69,7 @@ fn the_page_is_this_for_the_older_format() {
 }
 
 #[test]
-fn both_formats_say_the_same() {
+fn both_formats_have_the_same_samples() {
     let [new, old] =
         [ExpositionFormat::OpenMetrics, ExpositionFormat::Prometheus].map(|format| page(readings(), format));
     let rows = |page: &str| {
@@ -132,6 +132,6 @@ pub(crate) fn check_metrics(page: &str) {
     let mut promtool = piped.stderr(Stdio::piped()).spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && output_text.is_empty(), "{output_text}");
 }

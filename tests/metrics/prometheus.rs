@@ -1,4 +1,4 @@
-//! Prometheus itself, which scrapes a director and is asked.
+//! Prometheus itself, which scrapes a director and answers queries.
 
 use crate::support::netns::{Process, wait_until};
 use crate::support::site::Site;
@@ -42,7 +42,7 @@ impl<'s> Prometheus<'s> {
     /// The result of an instant query.
     #[track_caller]
     pub(crate) fn query(&self, expression: &str) -> Vec<Value> {
-        let answer = self.ask(expression).expect("an answer");
+        let answer = self.request(expression).expect("an answer");
         assert_eq!(answer["status"], "success", "{expression}: {answer}");
         match answer["data"]["resultType"].as_str() {
             Some("vector") => answer["data"]["result"].as_array().unwrap().clone(),
@@ -52,10 +52,10 @@ impl<'s> Prometheus<'s> {
 
     /// The value of the only series; `None` while Prometheus does not answer, or has none.
     fn number(&self, expression: &str) -> Option<f64> {
-        self.ask(expression)?["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+        self.request(expression)?["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     }
 
-    fn ask(&self, expression: &str) -> Option<Value> {
+    fn request(&self, expression: &str) -> Option<Value> {
         fs::write(self.site.file("query"), expression).unwrap();
         let file = self.site.file("query").display().to_string();
         let answer = self.site.director.run(&format!(

@@ -98,7 +98,7 @@ pub(crate) fn legend_labels(legend: &str) -> Vec<&str> {
 }
 
 #[test]
-fn metrics_and_labels_are_told_from_everything_else() {
+fn metrics_and_labels_are_distinguished_from_the_rest() {
     let cases = [
         ("up", "up", ""),
         (r#"rate(a_total{x="y", z=~"w|v"}[5m])"#, "a_total", "x z"),

@@ -81,7 +81,7 @@ impl Bench {
         actions
     }
 
-    pub(crate) fn hear(&mut self, packet: ArpPacket) -> Vec<ArpAction> {
+    pub(crate) fn receive(&mut self, packet: ArpPacket) -> Vec<ArpAction> {
         self.event(ArpEvent::Received { interface: CLIENT, packet })
     }
 
@@ -151,6 +151,6 @@ pub(crate) fn reply(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
     ArpPacket::request(OURS, DIP, ip).reply(from)
 }
 
-pub(crate) fn ask() -> ArpAction {
+pub(crate) fn request() -> ArpAction {
     send(ArpPacket::request(OURS, DIP, RIP))
 }

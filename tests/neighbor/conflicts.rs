@@ -31,7 +31,7 @@ struct Rival {
 }
 
 /// Runs for `ms` beside `rival`.
-fn live(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, ArpAction)> {
+fn run(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, ArpAction)> {
     let (end, mut seen, mut rests) = (bench.now + ms, Vec::new(), 0);
     while let Some(due) = bench.machine.next_deadline() {
         let at = due.since(bench.start).millis();
@@ -40,10 +40,11 @@ fn live(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, ArpAction)> {
         }
         let mut actions = bench.run_to(at);
         while !actions.is_empty() {
-            let heard: Vec<_> =
+            let received: Vec<_> =
                 actions.iter().filter_map(|(_, action)| react(rival, action, at, &mut rests)).collect();
             seen.append(&mut actions);
-            actions = heard.into_iter().flat_map(|packet| bench.hear(packet)).map(|a| (at, a)).collect();
+            actions =
+                received.into_iter().flat_map(|packet| bench.receive(packet)).map(|a| (at, a)).collect();
         }
     }
     bench.run_to(end);
@@ -80,9 +81,9 @@ fn a_vip_with_a_holder_is_not_claimed() {
     for (what, packet) in rivals {
         let mut bench = Bench::new(OnConflict::Standby);
         bench.event(ArpEvent::AddVip(VIP));
-        assert_eq!(bench.hear(packet), [conflict(OTHER, None), standby(OTHER)], "{what}");
+        assert_eq!(bench.receive(packet), [conflict(OTHER, None), standby(OTHER)], "{what}");
         assert_eq!(bench.run_to(999), [], "{what}");
-        assert_eq!(bench.hear(question(ROUTER, GATEWAY)), [], "{what}");
+        assert_eq!(bench.receive(question(ROUTER, GATEWAY)), [], "{what}");
     }
 }
 
@@ -90,7 +91,7 @@ fn a_vip_with_a_holder_is_not_claimed() {
 fn of_two_probers_the_higher_mac_continues() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
-    assert_eq!(bench.hear(ArpPacket::probe(LOWER, VIP)), []);
+    assert_eq!(bench.receive(ArpPacket::probe(LOWER, VIP)), []);
     assert!(bench.run_to(900).contains(&(900, report(ArpReport::Claimed { vip: VIP }))));
 }
 
@@ -99,19 +100,19 @@ fn a_standby_probes_by_unicast_and_reports_once() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
     let answer = ArpPacket::probe(OURS, VIP).reply(OTHER);
-    assert_eq!(bench.hear(answer), [conflict(OTHER, None), standby(OTHER)]);
+    assert_eq!(bench.receive(answer), [conflict(OTHER, None), standby(OTHER)]);
     let mut last = 0;
     for round in 0..5 {
         let seen = bench.step();
         let [(at, action)] = seen[..] else { panic!("{round}: {seen:?}") };
         assert_eq!(action, send(ArpPacket::probe(OURS, VIP).unicast_to(OTHER)), "{round}");
         assert!((1_000..=1_250).contains(&(at - last)), "{round}: {last}, then {at}");
-        assert_eq!(bench.hear(answer), [], "{round}");
+        assert_eq!(bench.receive(answer), [], "{round}");
         last = at;
     }
     let seen = bench.run_to(last + 3_000);
-    let told: Vec<_> = reports(&seen).into_iter().map(|(_, action)| action).collect();
-    assert_eq!(told, [over(OTHER, None), report(ArpReport::Claimed { vip: VIP })]);
+    let reported: Vec<_> = reports(&seen).into_iter().map(|(_, action)| action).collect();
+    assert_eq!(reported, [over(OTHER, None), report(ArpReport::Claimed { vip: VIP })]);
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn a_standby_claims_the_vip_within_three_seconds() {
         let mut bench = Bench { machine: Neighbors::new(settings), start: Tick(0), now: 0 };
         bench.event(ArpEvent::AddVip(VIP));
         let holder = Rival { mac: OTHER, answers: true, defends: false };
-        live(&mut bench, 60_000 + 37 * seed as u32, holder);
+        run(&mut bench, 60_000 + 37 * seed as u32, holder);
         let died = bench.now;
         let seen = reports(&bench.run_to(died + 3_000));
         let claimed = seen.iter().find(|(_, action)| *action == report(ArpReport::Claimed { vip: VIP }));
@@ -134,15 +135,15 @@ fn a_standby_claims_the_vip_within_three_seconds() {
 fn a_standby_tolerates_lost_replies() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
-    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    bench.receive(ArpPacket::announcement(OTHER, VIP));
     let holder = Rival { mac: OTHER, answers: true, defends: false };
     for _ in 0..20 {
-        let [(_, asked)] = bench.step()[..] else { panic!("one question") };
-        assert_eq!(asked, send(ArpPacket::probe(OURS, VIP).unicast_to(OTHER)));
-        let [(_, asked)] = bench.step()[..] else { panic!("the answer is lost") };
-        assert_eq!(asked, probe(), "all are asked");
-        bench.hear(ArpPacket::probe(OURS, VIP).reply(OTHER));
-        assert_eq!(reports(&live(&mut bench, 900, holder)), []);
+        let [(_, sent)] = bench.step()[..] else { panic!("one question") };
+        assert_eq!(sent, send(ArpPacket::probe(OURS, VIP).unicast_to(OTHER)));
+        let [(_, sent)] = bench.step()[..] else { panic!("the answer is lost") };
+        assert_eq!(sent, probe(), "by broadcast");
+        bench.receive(ArpPacket::probe(OURS, VIP).reply(OTHER));
+        assert_eq!(reports(&run(&mut bench, 900, holder)), []);
     }
 }
 
@@ -150,12 +151,12 @@ fn a_standby_tolerates_lost_replies() {
 fn a_standby_reports_the_next_holder() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
-    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    bench.receive(ArpPacket::announcement(OTHER, VIP));
     let second = Rival { mac: ROUTER, answers: true, defends: false };
-    bench.hear(ArpPacket::announcement(ROUTER, VIP));
-    let seen = reports(&live(&mut bench, 200_000, second));
-    let told: Vec<_> = seen.into_iter().map(|(_, action)| action).collect();
-    assert_eq!(told, [over(OTHER, None), standby(ROUTER)]);
+    bench.receive(ArpPacket::announcement(ROUTER, VIP));
+    let seen = reports(&run(&mut bench, 200_000, second));
+    let reported: Vec<_> = seen.into_iter().map(|(_, action)| action).collect();
+    assert_eq!(reported, [over(OTHER, None), standby(ROUTER)]);
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn on_conflict_claim_claims_the_vip() {
     let mut bench = Bench::new(OnConflict::Claim);
     bench.event(ArpEvent::AddVip(VIP));
     let rival = ArpPacket::probe(OURS, VIP).reply(OTHER);
-    assert_eq!(bench.hear(rival), [conflict(OTHER, None)]);
+    assert_eq!(bench.receive(rival), [conflict(OTHER, None)]);
     assert!(bench.run_to(900).contains(&(900, report(ArpReport::Claimed { vip: VIP }))));
     let seen = bench.run_to(149_999);
     assert_eq!(reports(&seen), []);
@@ -182,7 +183,7 @@ fn packets_without_conflict_do_not_stop_the_claim() {
     for (what, packet) in harmless {
         let mut bench = Bench::new(OnConflict::Standby);
         bench.event(ArpEvent::AddVip(VIP));
-        assert_eq!(bench.hear(packet), [], "{what}");
+        assert_eq!(bench.receive(packet), [], "{what}");
         let claimed = (900, report(ArpReport::Claimed { vip: VIP }));
         assert!(bench.run_to(900).contains(&claimed), "{what}");
     }
@@ -198,7 +199,7 @@ fn a_claimed_vip_is_defended_every_ten_seconds_at_most() {
         let mut expected = vec![conflict(OTHER, None)];
         expected.extend(announcement());
         expected.push(probe());
-        assert_eq!(bench.hear(rival), expected);
+        assert_eq!(bench.receive(rival), expected);
         let announced = |seen: &[(u32, ArpAction)]| {
             let ours = |(_, action): &&(u32, ArpAction)| *action == announcement()[0];
             seen.iter().filter(ours).map(|(at, _)| *at).collect::<Vec<_>>()
@@ -206,13 +207,13 @@ fn a_claimed_vip_is_defended_every_ten_seconds_at_most() {
         let mut seen = Vec::new();
         for second in 11..=19 {
             seen.extend(bench.run_to(second * 1000));
-            assert_eq!(bench.hear(rival), [], "told once");
+            assert_eq!(bench.receive(rival), [], "reported once");
         }
         assert_eq!(announced(&seen), [12_000, 14_000], "the rest of the round");
         assert_eq!(announced(&bench.run_to(30_000)), [20_000, 22_000, 24_000]);
         assert_eq!(announced(&bench.run_to(40_000)), [0; 0], "no further conflict, no further defence");
-        assert!(bench.hear(rival).starts_with(&announcement()), "told once, defended again");
-        assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "still answered for");
+        assert!(bench.receive(rival).starts_with(&announcement()), "reported once, defended again");
+        assert_eq!(bench.receive(question(ROUTER, GATEWAY)).len(), 1, "still answered for");
         assert_eq!(bench.machine.counters().conflicts.get(), 11);
     }
 }
@@ -220,16 +221,16 @@ fn a_claimed_vip_is_defended_every_ten_seconds_at_most() {
 #[test]
 fn the_end_of_a_conflict_is_reported_once() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    bench.receive(ArpPacket::announcement(OTHER, VIP));
     assert_eq!(reports(&bench.run_to(400_000)), [(160_000, over(OTHER, None))]);
-    assert_eq!(bench.hear(ArpPacket::announcement(OTHER, VIP))[0], conflict(OTHER, None));
+    assert_eq!(bench.receive(ArpPacket::announcement(OTHER, VIP))[0], conflict(OTHER, None));
 }
 
 #[test]
 fn a_stray_packet_is_verified_by_a_few_probes() {
     for packet in [ArpPacket::announcement(HIGHER, VIP), ArpPacket::probe(OURS, VIP).reply(HIGHER)] {
         let mut bench = Bench::claimed(OnConflict::Standby);
-        bench.hear(packet);
+        bench.receive(packet);
         let seen = bench.run_to(60_000);
         let probes: Vec<_> =
             seen.iter().filter(|(_, action)| *action == probe()).map(|(at, _)| *at).collect();
@@ -244,12 +245,13 @@ fn a_server_that_answers_probes_is_a_holder() {
         for policy in [OnConflict::Standby, OnConflict::Claim] {
             let mut bench = Bench::claimed(policy);
             bench.add_server(Some(mac));
-            bench.hear(ArpPacket::probe(OURS, VIP).reply(mac));
+            bench.receive(ArpPacket::probe(OURS, VIP).reply(mac));
             let wrong = Rival { mac, answers: true, defends: false };
-            let mut seen = bench.hear(ArpPacket::probe(OURS, VIP).reply(mac)); // to the first probe
-            seen.extend(live(&mut bench, 600_000, wrong).into_iter().map(|(_, action)| action));
-            let told: Vec<_> = seen.iter().filter(|action| matches!(action, ArpAction::Report(_))).collect();
-            assert_eq!(told, [&held(mac, Some(RIP))], "told once, and the VIP stays ours");
+            let mut seen = bench.receive(ArpPacket::probe(OURS, VIP).reply(mac)); // to the first probe
+            seen.extend(run(&mut bench, 600_000, wrong).into_iter().map(|(_, action)| action));
+            let reported: Vec<_> =
+                seen.iter().filter(|action| matches!(action, ArpAction::Report(_))).collect();
+            assert_eq!(reported, [&held(mac, Some(RIP))], "reported once, and the VIP stays ours");
             let probes = seen.iter().filter(|action| **action == probe()).count();
             assert!((110..=140).contains(&probes), "every five seconds: {probes}");
             let quiet = bench.now;
@@ -265,14 +267,14 @@ fn a_server_that_answers_probes_is_a_holder() {
 fn a_holder_may_miss_a_probe() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let wrong = Rival { mac: RS, answers: true, defends: false };
-    bench.hear(ArpPacket::announcement(RS, VIP));
-    assert_eq!(reports(&live(&mut bench, 5_000, wrong)).len(), 1);
+    bench.receive(ArpPacket::announcement(RS, VIP));
+    assert_eq!(reports(&run(&mut bench, 5_000, wrong)).len(), 1);
     for _ in 0..20 {
         let mut seen = Vec::new();
         while !seen.iter().any(|(_, action)| *action == probe()) {
             seen = bench.step(); // left unanswered
         }
-        assert_eq!(reports(&live(&mut bench, 6_000, wrong)), []);
+        assert_eq!(reports(&run(&mut bench, 6_000, wrong)), []);
     }
 }
 
@@ -283,8 +285,8 @@ fn only_a_higher_director_gets_a_claimed_vip() {
             for defends in [false, true] {
                 for policy in [OnConflict::Standby, OnConflict::Claim] {
                     let mut bench = Bench::claimed(policy);
-                    bench.hear(ArpPacket::announcement(mac, VIP));
-                    let seen = live(&mut bench, 60_000, Rival { mac, answers, defends });
+                    bench.receive(ArpPacket::announcement(mac, VIP));
+                    let seen = run(&mut bench, 60_000, Rival { mac, answers, defends });
                     let gave_way = seen.iter().any(|(_, action)| *action == standby(mac));
                     let expected = mac == HIGHER && answers && defends && policy == OnConflict::Standby;
                     assert_eq!(gave_way, expected, "{mac} {answers} {defends} {policy:?}: {seen:?}");
@@ -298,7 +300,7 @@ fn only_a_higher_director_gets_a_claimed_vip() {
 fn a_probe_for_a_claimed_vip_is_no_conflict() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let packet = ArpPacket::probe(OTHER, VIP);
-    assert_eq!(bench.hear(packet), [send(packet.reply(OURS))]);
+    assert_eq!(bench.receive(packet), [send(packet.reply(OURS))]);
     assert_eq!(bench.machine.counters().conflicts.get(), 0);
 }
 
@@ -306,21 +308,21 @@ fn a_probe_for_a_claimed_vip_is_no_conflict() {
 fn a_conflict_names_its_real_server() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(reply(RS, RIP));
+    bench.receive(reply(RS, RIP));
     // Wrong arp_announce: requests its gateway with the VIP as sender address.
-    assert_eq!(bench.hear(ArpPacket::request(RS, VIP, GATEWAY))[0], conflict(RS, Some(RIP)));
+    assert_eq!(bench.receive(ArpPacket::request(RS, VIP, GATEWAY))[0], conflict(RS, Some(RIP)));
 }
 
 #[test]
 fn an_identified_rival_is_reported_again() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    assert_eq!(bench.hear(ArpPacket::announcement(RS, VIP))[0], conflict(RS, None));
+    assert_eq!(bench.receive(ArpPacket::announcement(RS, VIP))[0], conflict(RS, None));
     bench.add_server(None);
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS), conflict(RS, Some(RIP))]);
-    assert_eq!(bench.hear(reply(RS, RIP)), []);
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS), conflict(RS, Some(RIP))]);
+    assert_eq!(bench.receive(reply(RS, RIP)), []);
 
     let mut bench = Bench::claimed(OnConflict::Standby);
-    bench.hear(ArpPacket::announcement(RS, VIP));
+    bench.receive(ArpPacket::announcement(RS, VIP));
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS), conflict(RS, Some(RIP))], "a fixed address too");
 }
 
@@ -328,17 +330,17 @@ fn an_identified_rival_is_reported_again() {
 fn an_identified_rival_is_not_reported_twice() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(reply(RS, RIP));
-    bench.hear(ArpPacket::announcement(RS, VIP));
+    bench.receive(reply(RS, RIP));
+    bench.receive(ArpPacket::announcement(RS, VIP));
     let seen = bench.run_to(bench.now + 5_000);
     assert!(seen.iter().any(|(_, action)| *action == lost()));
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]
 fn a_packet_is_one_conflict() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    bench.receive(ArpPacket::announcement(OTHER, VIP));
     assert_eq!(bench.machine.counters().conflicts.get(), 1);
 }
 
@@ -348,21 +350,21 @@ fn a_packet_may_use_one_vip_and_request_another() {
     bench.event(ArpEvent::AddVip(VIP2));
     bench.run_to(20_000);
     let packet = ArpPacket::request(OTHER, VIP, VIP2);
-    let actions = bench.hear(packet);
+    let actions = bench.receive(packet);
     assert!(actions.contains(&conflict(OTHER, None)) && actions.contains(&send(packet.reply(OURS))));
 }
 
 #[test]
 fn forged_rivals_do_not_flood_the_log() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    let mut told = 0;
+    let mut reported = 0;
     for round in 0..3 {
         for n in 0..200 {
             let mac = MacAddr([2, 0, 0, 7, 0, n]);
-            let actions = bench.hear(ArpPacket::announcement(mac, VIP));
-            told += actions.iter().filter(|a| matches!(a, ArpAction::Report(_))).count();
+            let actions = bench.receive(ArpPacket::announcement(mac, VIP));
+            reported += actions.iter().filter(|a| matches!(a, ArpAction::Report(_))).count();
             assert!(round == 0 || actions.is_empty());
         }
     }
-    assert_eq!(told, 16);
+    assert_eq!(reported, 16);
 }

@@ -63,7 +63,7 @@ impl Segment {
 
     fn start(&mut self, n: usize) {
         self.directors[n].up = true;
-        VIPS.iter().for_each(|vip| self.tell(n, ArpEvent::AddVip(*vip)));
+        VIPS.iter().for_each(|vip| self.handle(n, ArpEvent::AddVip(*vip)));
     }
 
     /// Switches the director off.
@@ -75,10 +75,10 @@ impl Segment {
     fn set_carrier(&mut self, n: usize, carrier: bool) {
         self.directors[n].carrier = carrier;
         let event = if carrier { ArpEvent::InterfaceUp } else { ArpEvent::InterfaceDown };
-        self.tell(n, event(InterfaceIndex::CLIENT));
+        self.handle(n, event(InterfaceIndex::CLIENT));
     }
 
-    fn tell(&mut self, n: usize, event: ArpEvent) {
+    fn handle(&mut self, n: usize, event: ArpEvent) {
         let (mut actions, now) = (Vec::new(), self.tick());
         self.directors[n].machine.handle(event, now, &mut actions);
         for action in actions {
@@ -115,7 +115,7 @@ impl Segment {
     }
 
     /// Runs for `ms`.
-    fn live(&mut self, ms: u64) {
+    fn run(&mut self, ms: u64) {
         let end = self.now + ms;
         loop {
             let due = |director: &Director| {
@@ -130,10 +130,10 @@ impl Segment {
             if letter == Some(at) {
                 let (_, (n, packet)) = self.mail.pop_first().expect("just seen");
                 if self.directors[n].up && self.directors[n].carrier {
-                    self.tell(n, ArpEvent::Received { interface: InterfaceIndex::CLIENT, packet });
+                    self.handle(n, ArpEvent::Received { interface: InterfaceIndex::CLIENT, packet });
                 }
             } else if let Some((_, n)) = timer {
-                self.tell(n, ArpEvent::Timer);
+                self.handle(n, ArpEvent::Timer);
             }
         }
         self.now = end;
@@ -164,7 +164,7 @@ fn of_simultaneous_directors_the_highest_mac_owns() {
     for seed in 0..40 {
         let mut segment = Segment::new(3, seed);
         (0..3).for_each(|n| segment.start(n));
-        segment.live(4_000);
+        segment.run(4_000);
         segment.assert_owner(Some(2), &format!("seed {seed}"));
     }
 }
@@ -175,9 +175,9 @@ fn a_later_director_stands_by() {
         for (first, second) in [(0, 1), (1, 0)] {
             let mut segment = Segment::new(2, seed);
             segment.start(first);
-            segment.live(5_000 + seed * 31);
+            segment.run(5_000 + seed * 31);
             segment.start(second);
-            segment.live(600_000);
+            segment.run(600_000);
             segment.assert_owner(Some(first), &format!("seed {seed}"));
             assert_eq!(segment.directors[first].changes, 2, "claimed, and nothing else");
         }
@@ -189,11 +189,11 @@ fn a_standby_takes_over_within_three_seconds() {
     for seed in 0..30 {
         let mut segment = Segment::new(2, seed);
         segment.start(1);
-        segment.live(5_000);
+        segment.run(5_000);
         segment.start(0);
-        segment.live(20_000 + seed * 37);
+        segment.run(20_000 + seed * 37);
         segment.stop(1);
-        segment.live(3_000);
+        segment.run(3_000);
         segment.assert_owner(Some(0), &format!("seed {seed}"));
     }
 }
@@ -205,15 +205,15 @@ fn a_joined_partition_ends_with_one_owner() {
         segment.directors[1].part = 1;
         (0..2).for_each(|n| segment.start(n));
         let parted = 5_000 + segment.random(200_000);
-        segment.live(parted);
+        segment.run(parted);
         assert_eq!(VIPS.map(|vip| segment.owners(vip)), [[0, 1], [0, 1]], "each has its part");
         segment.directors[1].part = 0;
         // The next periodic announcement reveals the conflict.
-        segment.live(60_000 + 15_000);
+        segment.run(60_000 + 15_000);
         segment.assert_owner(Some(1), &format!("seed {seed}"));
         let changes = segment.changes();
         assert_eq!(changes, [4, 2], "the lower one has given way once for each VIP");
-        segment.live(600_000);
+        segment.run(600_000);
         segment.assert_owner(Some(1), &format!("seed {seed}"));
         assert_eq!(segment.changes(), changes, "and nothing has moved since");
     }
@@ -230,14 +230,14 @@ fn repeated_partitions_with_loss_end_with_one_owner() {
                 segment.directors[n].part = segment.random(2) as u8;
             }
             let while_parted = 1_000 + segment.random(100_000);
-            segment.live(while_parted);
+            segment.run(while_parted);
         }
         segment.directors.iter_mut().for_each(|director| director.part = 0);
         segment.loss = 0;
-        segment.live(90_000);
+        segment.run(90_000);
         segment.assert_owner(None, &format!("seed {seed}"));
         let changes = segment.changes();
-        segment.live(600_000);
+        segment.run(600_000);
         assert_eq!(segment.changes(), changes, "seed {seed}: nothing moves in the calm");
     }
 }
@@ -248,19 +248,19 @@ fn after_an_outage_the_new_owner_keeps_the_vip() {
         for (first, second) in [(0, 1), (1, 0)] {
             let mut segment = Segment::new(2, seed);
             segment.start(first);
-            segment.live(5_000);
+            segment.run(5_000);
             segment.start(second);
-            segment.live(5_000);
+            segment.run(5_000);
             segment.set_carrier(first, false);
             let outage = 4_000 + segment.random(200_000);
-            segment.live(outage);
-            assert_eq!(segment.owners(VIP), [0, 1], "the first one cannot know");
+            segment.run(outage);
+            assert_eq!(segment.owners(VIP), [0, 1], "the first one has no carrier");
             let conflicts = |segment: &Segment| segment.directors[second].machine.counters().conflicts.get();
             let before = conflicts(&segment);
             segment.set_carrier(first, true);
-            segment.live(500);
+            segment.run(500);
             segment.assert_owner(Some(second), &format!("seed {seed}: at once"));
-            segment.live(600_000);
+            segment.run(600_000);
             segment.assert_owner(Some(second), &format!("seed {seed}: it stays"));
             assert_eq!(conflicts(&segment), before, "seed {seed}: the new owner was not disturbed");
         }
@@ -273,18 +273,18 @@ fn an_outage_of_all_directors_does_not_move_a_vip() {
         for (first, second) in [(0, 1), (1, 0)] {
             let mut segment = Segment::new(2, seed);
             segment.start(first);
-            segment.live(5_000);
+            segment.run(5_000);
             segment.start(second);
-            segment.live(5_000);
+            segment.run(5_000);
             (0..2).for_each(|n| segment.set_carrier(n, false));
             let outage = 1 + segment.random(100_000);
-            segment.live(outage);
+            segment.run(outage);
             // A switch that starts brings its ports up one by one.
             segment.set_carrier([second, first][seed as usize % 2], true);
             let apart = segment.random(200);
-            segment.live(apart);
+            segment.run(apart);
             segment.set_carrier([first, second][seed as usize % 2], true);
-            segment.live(600_000);
+            segment.run(600_000);
             segment.assert_owner(Some(first), &format!("seed {seed}"));
             assert_eq!(segment.directors[first].changes, 2, "seed {seed}: claimed, and nothing else");
         }
@@ -302,14 +302,14 @@ fn repeated_outages_with_loss_end_with_one_owner() {
             let carrier = !segment.directors[n].carrier;
             segment.set_carrier(n, carrier);
             let pause = segment.random(30_000);
-            segment.live(pause);
+            segment.run(pause);
         }
         segment.loss = 0;
         (0..3).for_each(|n| segment.set_carrier(n, true));
-        segment.live(90_000);
+        segment.run(90_000);
         segment.assert_owner(None, &format!("seed {seed}"));
         let changes = segment.changes();
-        segment.live(600_000);
+        segment.run(600_000);
         assert_eq!(segment.changes(), changes, "seed {seed}: nothing moves in the calm");
     }
 }

@@ -1,8 +1,8 @@
 //! Loss and return of an interface's carrier.
 
 use crate::bench::{
-    Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, RIP, ROUTER, RS, VIP, announcement, ask,
-    conflict, lost, probe, question, reply, report, resolved, send,
+    Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, RIP, ROUTER, RS, VIP, announcement,
+    conflict, lost, probe, question, reply, report, request, resolved, send,
 };
 use directrix::model::OnConflict;
 use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpTarget};
@@ -47,7 +47,7 @@ fn probes_before_an_outage_do_not_count() {
         let rival = ArpPacket::probe(OURS, VIP).reply(OTHER);
         bench.run_to(5_700);
         let standby = report(ArpReport::Standby { vip: VIP, mac: OTHER });
-        assert_eq!(bench.hear(rival), [conflict(OTHER, None), standby], "{reset_at}");
+        assert_eq!(bench.receive(rival), [conflict(OTHER, None), standby], "{reset_at}");
         assert_eq!(bench.run_to(6_699), [], "{reset_at}");
     }
 }
@@ -58,15 +58,15 @@ fn a_claimed_vip_is_probed_for_after_an_outage() {
     assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
     assert_eq!(bench.run_to(500_000), [], "no announcement to nobody, and it is not given up");
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)), [], "another station may have it by now");
+    assert_eq!(bench.receive(question(ROUTER, GATEWAY)), [], "another station may have it by now");
     let seen = since(500_000, bench.run_to(500_900));
     let [first, second] = announcement();
     assert_eq!(
         seen,
         [(200, probe()), (400, probe()), (900, first), (900, second)],
-        "no new claim is told of"
+        "no new claim is reported"
     );
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
+    assert_eq!(bench.receive(question(ROUTER, GATEWAY)).len(), 1);
     let times: Vec<_> = since(500_900, bench.run_to(570_000)).into_iter().map(|(at, _)| at).collect();
     assert_eq!(times, [2_000, 2_000, 4_000, 4_000, 64_000, 64_000, 64_000], "as after a claim");
 }
@@ -78,7 +78,7 @@ fn on_conflict_claim_announces_at_once() {
     bench.run_to(30_000);
     let [first, second] = announcement();
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe(), first, second]);
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1, "answered for from the first moment");
+    assert_eq!(bench.receive(question(ROUTER, GATEWAY)).len(), 1, "answered for from the first moment");
 }
 
 /// A bench with a claimed VIP, right after an outage of 20 s.
@@ -100,7 +100,7 @@ fn a_vip_taken_during_an_outage_is_left() {
     for packet in asserted {
         let mut bench = back();
         let standby = report(ArpReport::Standby { vip: VIP, mac: OTHER });
-        assert_eq!(bench.hear(packet), [standby, conflict(OTHER, None)], "{packet:?}");
+        assert_eq!(bench.receive(packet), [standby, conflict(OTHER, None)], "{packet:?}");
         let announced =
             bench.run_to(32_000).into_iter().filter(|(_, action)| announcement().contains(action));
         assert_eq!(announced.count(), 0, "{packet:?}");
@@ -111,7 +111,7 @@ fn a_vip_taken_during_an_outage_is_left() {
 fn a_request_from_the_vip_takes_nothing() {
     let mut bench = back();
     let wrong = ArpPacket::request(RS, VIP, GATEWAY);
-    assert_eq!(bench.hear(wrong), [conflict(RS, None)]);
+    assert_eq!(bench.receive(wrong), [conflict(RS, None)]);
     assert!(bench.run_to(31_000).contains(&(30_900, announcement()[0])));
 }
 
@@ -120,7 +120,7 @@ fn a_foreign_probe_is_answered_after_an_outage() {
     for other in [MacAddr([2, 0, 0, 0, 0, 1]), OTHER] {
         let mut bench = back();
         let theirs = ArpPacket::probe(other, VIP);
-        assert_eq!(bench.hear(theirs), [send(theirs.reply(OURS))], "the VIP was this director's");
+        assert_eq!(bench.receive(theirs), [send(theirs.reply(OURS))], "the VIP was this director's");
         assert!(bench.run_to(31_000).contains(&(30_900, announcement()[0])));
     }
 }
@@ -129,35 +129,35 @@ fn a_foreign_probe_is_answered_after_an_outage() {
 fn a_known_holder_takes_nothing_by_an_outage() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let answers = |bench: &mut Bench, until| {
-        let mut told = Vec::new();
+        let mut actions = Vec::new();
         while bench.now < until {
             for (_, action) in bench.step() {
                 if action == probe() {
-                    told.extend(bench.hear(ArpPacket::probe(OURS, VIP).reply(RS)));
+                    actions.extend(bench.receive(ArpPacket::probe(OURS, VIP).reply(RS)));
                 }
-                told.push(action);
+                actions.push(action);
             }
         }
-        told
+        actions
     };
-    bench.hear(ArpPacket::probe(OURS, VIP).reply(RS));
+    bench.receive(ArpPacket::probe(OURS, VIP).reply(RS));
     let held = report(ArpReport::Held { vip: VIP, mac: RS, server: None });
     assert!(answers(&mut bench, 20_000).contains(&held));
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(900_000);
     bench.event(ArpEvent::InterfaceUp(CLIENT));
-    bench.hear(ArpPacket::probe(OURS, VIP).reply(RS));
-    let told = answers(&mut bench, 960_000);
-    assert!(told.contains(&announcement()[0]), "{told:?}");
+    bench.receive(ArpPacket::probe(OURS, VIP).reply(RS));
+    let actions = answers(&mut bench, 960_000);
+    assert!(actions.contains(&announcement()[0]), "{actions:?}");
     let is_news = |action: &ArpAction| is_report(action);
-    assert!(!told.iter().any(is_news), "neither standby nor the end of a conflict: {told:?}");
+    assert!(!actions.iter().any(is_news), "neither standby nor the end of a conflict: {actions:?}");
 }
 
 #[test]
 fn a_due_defense_waits_for_the_carrier() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     for _ in 0..2 {
-        bench.hear(ArpPacket::announcement(OTHER, VIP));
+        bench.receive(ArpPacket::announcement(OTHER, VIP));
     }
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     let seen = bench.run_to(60_000);
@@ -168,10 +168,10 @@ fn a_due_defense_waits_for_the_carrier() {
 fn a_standby_probes_when_the_carrier_is_back() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.event(ArpEvent::AddVip(VIP));
-    bench.hear(ArpPacket::probe(OURS, VIP).reply(OTHER));
+    bench.receive(ArpPacket::probe(OURS, VIP).reply(OTHER));
     bench.event(ArpEvent::InterfaceDown(CLIENT));
-    let told: Vec<_> = bench.run_to(20_000).into_iter().map(|(_, action)| action).collect();
-    assert!(told.iter().all(is_report), "{told:?}");
+    let actions: Vec<_> = bench.run_to(20_000).into_iter().map(|(_, action)| action).collect();
+    assert!(actions.iter().all(is_report), "{actions:?}");
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
     let claimed = (20_900, report(ArpReport::Claimed { vip: VIP }));
     assert!(bench.run_to(21_000).contains(&claimed));
@@ -181,13 +181,17 @@ fn a_standby_probes_when_the_carrier_is_back() {
 fn servers_survive_an_outage_and_are_requested() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
     bench.event(ArpEvent::InterfaceDown(CLIENT));
-    assert_eq!(bench.run_to(200_000), [], "not lost because the director cannot hear");
+    assert_eq!(bench.run_to(200_000), [], "not lost: the director receives nothing");
     let to_it = send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS));
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [to_it], "at once, where it was");
     let seen = since(200_000, bench.run_to(204_000));
-    assert_eq!(seen[..3], [(500, ask()), (1_000, ask()), (1_500, lost())], "one that was removed meanwhile");
+    assert_eq!(
+        seen[..3],
+        [(500, request()), (1_000, request()), (1_500, lost())],
+        "one that was removed meanwhile"
+    );
 }
 
 #[test]
@@ -197,8 +201,8 @@ fn an_unreachable_server_is_requested_at_once() {
     bench.run_to(10_100);
     bench.event(ArpEvent::InterfaceDown(CLIENT));
     bench.run_to(12_000);
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [ask()]);
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [request()]);
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]

@@ -54,9 +54,9 @@ fn a_zero_interval_disables_announcements() {
 fn a_vip_can_be_added_twice_and_removed() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(ArpEvent::AddVip(VIP)), []);
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
+    assert_eq!(bench.receive(question(ROUTER, GATEWAY)).len(), 1);
     assert_eq!(bench.event(ArpEvent::RemoveVip(VIP)), []);
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)), []);
+    assert_eq!(bench.receive(question(ROUTER, GATEWAY)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
 
@@ -89,7 +89,7 @@ fn only_the_claimed_vip_is_answered_for() {
     ];
     for (what, (packet, expected)) in cases {
         let mut bench = Bench::claimed(OnConflict::Standby);
-        assert_eq!(bench.hear(packet), expected, "{what}");
+        assert_eq!(bench.receive(packet), expected, "{what}");
         assert_eq!(bench.machine.counters().answered.get(), expected.len() as u64, "{what}");
     }
 }
@@ -108,9 +108,9 @@ fn a_vip_is_not_answered_for_before_it_is_claimed() {
     let mut bench = Bench::new(OnConflict::Claim);
     bench.event(ArpEvent::AddVip(VIP));
     bench.run_to(899);
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)), []);
+    assert_eq!(bench.receive(question(ROUTER, GATEWAY)), []);
     bench.run_to(900);
-    assert_eq!(bench.hear(question(ROUTER, GATEWAY)).len(), 1);
+    assert_eq!(bench.receive(question(ROUTER, GATEWAY)).len(), 1);
 }
 
 // ---- timing
@@ -133,11 +133,11 @@ fn zero_intervals_do_not_spin() {
     };
     let mut bench = Bench::with(OnConflict::Standby, timing);
     bench.event(ArpEvent::AddVip(VIP));
-    bench.hear(ArpPacket::probe(OTHER, VIP));
+    bench.receive(ArpPacket::probe(OTHER, VIP));
     bench.add_server(None);
     bench.run_to(50);
-    bench.hear(reply(RS, RIP));
-    bench.hear(ArpPacket::announcement(OTHER, VIP));
+    bench.receive(reply(RS, RIP));
+    bench.receive(ArpPacket::announcement(OTHER, VIP));
     let seen = bench.run_to(150);
     assert!(!seen.is_empty() && seen.len() <= 500, "a few frames a millisecond: {}", seen.len());
 }

@@ -26,7 +26,7 @@ fn dispute_over(claimant: MacAddr) -> ArpAction {
 fn resolved_bench() -> Bench {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(reply(RS, RIP));
+    bench.receive(reply(RS, RIP));
     bench.run_to(700);
     bench
 }
@@ -43,7 +43,7 @@ fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
 }
 
 /// Runs for `ms`. Each broadcast request for the server is answered by `answering`, in order.
-fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpAction)> {
+fn run(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpAction)> {
     let (end, mut seen) = (bench.now + ms, Vec::new());
     while let Some(due) = bench.machine.next_deadline() {
         let at = due.since(bench.start).millis();
@@ -51,7 +51,7 @@ fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpActio
             break;
         }
         for (at, action) in bench.run_to(at) {
-            let heard = match action {
+            let answering = match action {
                 ArpAction::Send { packet, .. } if packet.target_ip == RIP => {
                     let to = packet.destination;
                     answering.iter().filter(|mac| to == MacAddr::BROADCAST || to == **mac).copied().collect()
@@ -59,8 +59,8 @@ fn live(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpActio
                 _ => Vec::new(),
             };
             seen.push((at, action));
-            for mac in heard {
-                seen.extend(bench.hear(reply(mac, RIP)).into_iter().map(|action| (at, action)));
+            for mac in answering {
+                seen.extend(bench.receive(reply(mac, RIP)).into_iter().map(|action| (at, action)));
             }
         }
     }
@@ -77,9 +77,9 @@ fn reports(seen: &[(u32, ArpAction)]) -> Vec<(u32, ArpAction)> {
 #[test]
 fn a_server_is_requested_until_it_answers() {
     let mut bench = Bench::new(OnConflict::Standby);
-    assert_eq!(bench.add_server(None), [ask()]);
-    assert_eq!(bench.run_to(700), [(500, ask())]);
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.add_server(None), [request()]);
+    assert_eq!(bench.run_to(700), [(500, request())]);
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
     assert_eq!(bench.add_server(None), [], "another service with the same server");
 }
 
@@ -87,25 +87,34 @@ fn a_server_is_requested_until_it_answers() {
 fn a_silent_server_is_lost_after_three_requests() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    let expected =
-        [(500, ask()), (1_000, ask()), (1_500, lost()), (1_500, ask()), (6_500, ask()), (11_500, ask())];
+    let expected = [
+        (500, request()),
+        (1_000, request()),
+        (1_500, lost()),
+        (1_500, request()),
+        (6_500, request()),
+        (11_500, request()),
+    ];
     assert_eq!(bench.run_to(15_000), expected);
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]
 fn a_reachable_server_is_refreshed_by_unicast() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(reply(RS, RIP));
+    bench.receive(reply(RS, RIP));
     let seen = bench.step();
     let [(at, first)] = seen[..] else { panic!("{seen:?}") };
     assert!((1_000..=1_125).contains(&at), "{at}");
     assert_eq!(first, send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS)));
     let seen = bench.run_to(at + 1_500);
     // The broadcasts would find a new address.
-    assert_eq!(seen, [(at + 500, ask()), (at + 1_000, ask()), (at + 1_500, lost()), (at + 1_500, ask())]);
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)], "back again");
+    assert_eq!(
+        seen,
+        [(at + 500, request()), (at + 1_000, request()), (at + 1_500, lost()), (at + 1_500, request())]
+    );
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)], "back again");
 }
 
 #[test]
@@ -113,10 +122,10 @@ fn a_server_that_sends_is_not_requested() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     let own_question = ArpPacket::request(RS, RIP, GATEWAY);
-    assert_eq!(bench.hear(own_question), [resolved(RS)]);
+    assert_eq!(bench.receive(own_question), [resolved(RS)]);
     for n in 1..20 {
         assert_eq!(bench.run_to(n * 900), []);
-        assert_eq!(bench.hear(own_question), []);
+        assert_eq!(bench.receive(own_question), []);
     }
     assert_eq!(bench.machine.counters().requested.get(), 1);
 }
@@ -127,11 +136,11 @@ fn a_server_that_sends_is_not_requested() {
 fn a_claim_to_a_reachable_server_is_verified_at_once() {
     for (what, claim) in claims(NEW) {
         let mut bench = resolved_bench();
-        assert_eq!(bench.hear(claim), [ask()], "{what}: by broadcast");
-        assert_eq!(bench.hear(reply(RS, RIP)), [disputed(RS, NEW)], "{what}: the known address answers");
-        let seen = live(&mut bench, 29_000, &[RS]);
+        assert_eq!(bench.receive(claim), [request()], "{what}: by broadcast");
+        assert_eq!(bench.receive(reply(RS, RIP)), [disputed(RS, NEW)], "{what}: the known address answers");
+        let seen = run(&mut bench, 29_000, &[RS]);
         assert_eq!(reports(&seen), [], "{what}");
-        let seen = live(&mut bench, 5_000, &[RS]);
+        let seen = run(&mut bench, 5_000, &[RS]);
         assert_eq!(reports(&seen), [(30_700, dispute_over(NEW))], "{what}");
         assert_eq!(bench.machine.counters().disputed.get(), 1, "{what}");
     }
@@ -141,18 +150,19 @@ fn a_claim_to_a_reachable_server_is_verified_at_once() {
 fn a_forger_that_answers_moves_no_server() {
     for order in [[RS, NEW], [NEW, RS]] {
         let mut bench = resolved_bench();
-        let mut seen: Vec<_> = bench.hear(reply(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
+        let mut seen: Vec<_> =
+            bench.receive(reply(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
         for mac in order {
-            seen.extend(bench.hear(reply(mac, RIP)).into_iter().map(|action| (700, action)));
+            seen.extend(bench.receive(reply(mac, RIP)).into_iter().map(|action| (700, action)));
         }
         for n in 0..600 {
-            seen.extend(live(&mut bench, 200, &order));
+            seen.extend(run(&mut bench, 200, &order));
             let (_, claim) = claims(NEW)[n % 5];
-            seen.extend(bench.hear(claim).into_iter().map(|action| (0, action)));
+            seen.extend(bench.receive(claim).into_iter().map(|action| (0, action)));
         }
-        assert_eq!(reports(&seen), [(700, disputed(RS, NEW))], "told once, never moved");
-        let asked = bench.machine.counters().requested.get();
-        assert!(asked <= 1 + 2 * 121, "two questions a second at most: {asked} in 120 s");
+        assert_eq!(reports(&seen), [(700, disputed(RS, NEW))], "reported once, never moved");
+        let requested = bench.machine.counters().requested.get();
+        assert!(requested <= 1 + 2 * 121, "two requests a second at most: {requested} in 120 s");
     }
 }
 
@@ -160,8 +170,8 @@ fn a_forger_that_answers_moves_no_server() {
 fn an_old_forged_claim_replaces_no_lost_server() {
     for (what, claim) in claims(NEW) {
         let mut bench = resolved_bench();
-        assert_eq!(bench.hear(claim), [ask()], "{what}");
-        assert_eq!(reports(&live(&mut bench, 1_600, &[])), [(2_200, lost())], "{what}");
+        assert_eq!(bench.receive(claim), [request()], "{what}");
+        assert_eq!(reports(&run(&mut bench, 1_600, &[])), [(2_200, lost())], "{what}");
     }
 }
 
@@ -169,12 +179,13 @@ fn an_old_forged_claim_replaces_no_lost_server() {
 fn an_announced_move_is_found_in_two_seconds() {
     for (what, claim) in claims(NEW) {
         let mut bench = resolved_bench();
-        bench.hear(claim);
+        bench.receive(claim);
         let claimed_at = bench.now;
-        let mut seen: Vec<_> = bench.hear(reply(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
-        seen.extend(live(&mut bench, 2_000, &[NEW]));
+        let mut seen: Vec<_> =
+            bench.receive(reply(NEW, RIP)).into_iter().map(|action| (700, action)).collect();
+        seen.extend(run(&mut bench, 2_000, &[NEW]));
         assert_eq!(reports(&seen), [(claimed_at + 1_500, moved(RS, NEW))], "{what}");
-        assert_eq!(reports(&live(&mut bench, 60_000, &[NEW])), [], "{what}: it stays");
+        assert_eq!(reports(&run(&mut bench, 60_000, &[NEW])), [], "{what}: it stays");
     }
 }
 
@@ -182,7 +193,7 @@ fn an_announced_move_is_found_in_two_seconds() {
 fn a_silent_move_is_found_in_three_seconds() {
     let mut bench = resolved_bench();
     let before = bench.now;
-    let seen = reports(&live(&mut bench, 3_000, &[NEW]));
+    let seen = reports(&run(&mut bench, 3_000, &[NEW]));
     let [(at, action)] = seen[..] else { panic!("{seen:?}") };
     assert_eq!(action, moved(RS, NEW));
     assert!(at - before <= 2_700, "{at}");
@@ -191,11 +202,11 @@ fn a_silent_move_is_found_in_three_seconds() {
 #[test]
 fn a_returning_server_replaces_a_silent_forger() {
     let mut bench = resolved_bench();
-    assert_eq!(reports(&live(&mut bench, 5_000, &[])).last().map(|(_, action)| *action), Some(lost()));
-    assert_eq!(bench.hear(reply(NEW, RIP)), [moved(RS, NEW)], "the only one to be heard");
+    assert_eq!(reports(&run(&mut bench, 5_000, &[])).last().map(|(_, action)| *action), Some(lost()));
+    assert_eq!(bench.receive(reply(NEW, RIP)), [moved(RS, NEW)], "the only one that still answers");
     let claimed_at = bench.now;
-    bench.hear(ArpPacket::announcement(RS, RIP));
-    assert_eq!(reports(&live(&mut bench, 3_000, &[RS]))[0].1, moved(NEW, RS));
+    bench.receive(ArpPacket::announcement(RS, RIP));
+    assert_eq!(reports(&run(&mut bench, 3_000, &[RS]))[0].1, moved(NEW, RS));
     assert!(bench.now - claimed_at <= 3_000);
 }
 
@@ -206,12 +217,12 @@ fn forged_claims_flood_neither_log_nor_wire() {
     for n in 0..10_000_u32 {
         let [_, _, high, low] = n.to_be_bytes();
         let claimant = MacAddr([2, 0, 0, 7, high, low]);
-        seen.extend(bench.hear(reply(claimant, RIP)).into_iter().map(|action| (bench.now, action)));
-        seen.extend(live(&mut bench, 1, &[RS]));
+        seen.extend(bench.receive(reply(claimant, RIP)).into_iter().map(|action| (bench.now, action)));
+        seen.extend(run(&mut bench, 1, &[RS]));
     }
     assert_eq!(reports(&seen).len(), 4, "{:?}", reports(&seen));
-    let asked = seen.iter().filter(|(_, action)| *action == ask()).count();
-    assert!(asked <= 21, "{asked} questions in 10 s");
+    let requested = seen.iter().filter(|(_, action)| *action == request()).count();
+    assert!(requested <= 21, "{requested} requests in 10 s");
 }
 
 #[test]
@@ -219,8 +230,8 @@ fn any_number_of_attempts_leaves_time_for_a_new_address() {
     for attempts in 1..=10 {
         let mut bench = Bench::with(OnConflict::Standby, Timing { attempts, ..TIMING });
         bench.add_server(None);
-        bench.hear(reply(RS, RIP));
-        let seen = reports(&live(&mut bench, 10_000, &[NEW]));
+        bench.receive(reply(RS, RIP));
+        let seen = reports(&run(&mut bench, 10_000, &[NEW]));
         assert_eq!(seen.last().map(|(_, action)| *action), Some(moved(RS, NEW)), "{attempts}: {seen:?}");
         assert_eq!(seen.iter().filter(|(_, action)| *action == lost()).count(), usize::from(attempts == 1));
     }
@@ -230,9 +241,9 @@ fn any_number_of_attempts_leaves_time_for_a_new_address() {
 fn a_conflict_names_a_server_that_has_moved() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(None);
-    bench.hear(reply(RS, RIP));
-    assert_eq!(bench.hear(ArpPacket::announcement(NEW, VIP))[0], conflict(NEW, None));
-    let seen = reports(&live(&mut bench, 3_000, &[NEW]));
+    bench.receive(reply(RS, RIP));
+    assert_eq!(bench.receive(ArpPacket::announcement(NEW, VIP))[0], conflict(NEW, None));
+    let seen = reports(&run(&mut bench, 3_000, &[NEW]));
     let actions: Vec<_> = seen.into_iter().map(|(_, action)| action).collect();
     assert_eq!(actions, [moved(RS, NEW), conflict(NEW, Some(RIP))]);
 }
@@ -250,7 +261,7 @@ struct Pace {
 
 fn pace(servers: u32, seconds: u32) -> Pace {
     let mut bench = Bench::new(OnConflict::Standby);
-    let mut asked = vec![0; 1_000 * seconds as usize + 1];
+    let mut requested = vec![0; 1_000 * seconds as usize + 1];
     let mut actions = Vec::new();
     for n in 0..servers {
         let rip = Ipv4Addr::from_bits(0x0a00_0000 + n);
@@ -261,19 +272,19 @@ fn pace(servers: u32, seconds: u32) -> Pace {
     while bench.now < 1_000 * seconds {
         for (at, action) in std::mem::take(&mut actions) {
             if let ArpAction::Send { packet, .. } = action {
-                asked[at as usize] += 1;
-                let back = bench.hear(packet.reply(RS));
+                requested[at as usize] += 1;
+                let back = bench.receive(packet.reply(RS));
                 actions.extend(back.into_iter().map(|action| (bench.now, action)));
             }
         }
         let due = bench.machine.next_deadline().expect("never idle").since(bench.start).millis();
         actions.extend(bench.run_to(due.min(1_000 * seconds)));
     }
-    let peak = asked.windows(1_000).skip(1_000).map(|window| window.iter().sum()).max();
+    let peak = requested.windows(1_000).skip(1_000).map(|window| window.iter().sum()).max();
     Pace {
-        at_once: asked.iter().copied().max().unwrap_or_default(),
+        at_once: requested.iter().copied().max().unwrap_or_default(),
         peak: peak.unwrap_or_default(),
-        average: asked[1_000..].iter().sum::<usize>() / (seconds as usize - 1),
+        average: requested[1_000..].iter().sum::<usize>() / (seconds as usize - 1),
     }
 }
 
@@ -297,14 +308,14 @@ fn the_interval_grows_with_the_servers() {
 fn only_unicast_addresses_are_learned() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    assert_eq!(bench.hear(reply(MacAddr::BROADCAST, RIP)), []);
-    assert_eq!(bench.hear(reply(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
-    assert_eq!(bench.hear(reply(MacAddr::ZERO, RIP)), []);
-    assert_eq!(bench.hear(reply(OURS, RIP)), [], "that is ourselves");
-    assert_eq!(bench.hear(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
+    assert_eq!(bench.receive(reply(MacAddr::BROADCAST, RIP)), []);
+    assert_eq!(bench.receive(reply(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
+    assert_eq!(bench.receive(reply(MacAddr::ZERO, RIP)), []);
+    assert_eq!(bench.receive(reply(OURS, RIP)), [], "that is ourselves");
+    assert_eq!(bench.receive(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
     let packet = reply(RS, RIP);
     assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), [], "on another interface");
-    assert_eq!(bench.hear(packet), [resolved(RS)]);
+    assert_eq!(bench.receive(packet), [resolved(RS)]);
 }
 
 #[test]
@@ -312,7 +323,7 @@ fn a_static_address_never_changes() {
     let mut bench = Bench::new(OnConflict::Standby);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.machine.next_deadline(), None);
-    assert_eq!(bench.hear(reply(OTHER, RIP)), []);
+    assert_eq!(bench.receive(reply(OTHER, RIP)), []);
     assert_eq!(bench.run_to(1_000_000), []);
 }
 
@@ -321,9 +332,9 @@ fn changed_settings_restart_a_server() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
-    assert_eq!(bench.add_server(None), [ask()]);
+    assert_eq!(bench.add_server(None), [request()]);
     assert_eq!(bench.event(ArpEvent::RemoveServer { interface: CLIENT, rip: RIP }), []);
-    assert_eq!(bench.hear(reply(RS, RIP)), []);
+    assert_eq!(bench.receive(reply(RS, RIP)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
 
@@ -356,11 +367,11 @@ fn a_server_on_an_unknown_interface_panics() {
 fn a_new_sender_address_keeps_the_server() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
-    assert_eq!(bench.hear(reply(RS, RIP)), [resolved(RS)]);
+    assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
     let own = Ipv4Addr::new(192, 168, 195, 11);
     let moved = ArpTarget { interface: CLIENT, rip: RIP, own, mac: None };
     assert_eq!(bench.event(ArpEvent::AddServer(moved)), []);
-    let asked: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
-    assert_eq!(asked, [send(ArpPacket::request(OURS, own, RIP).unicast_to(RS))]);
-    assert_eq!(bench.hear(reply(RS, RIP)), [], "no news");
+    let requested: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
+    assert_eq!(requested, [send(ArpPacket::request(OURS, own, RIP).unicast_to(RS))]);
+    assert_eq!(bench.receive(reply(RS, RIP)), [], "no news");
 }

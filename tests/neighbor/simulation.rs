@@ -19,7 +19,7 @@ use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, ArpTarget
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
-use reports::Told;
+use reports::Reported;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -38,7 +38,7 @@ const CALM_MS: u64 = 12 * 60_000;
 /// ten rounds of probes and announcements; per server two requests a second. Replies are counted
 /// separately.
 const FRAMES_PER_MINUTE: usize = 2 * (12 + 20) + SERVERS * 121;
-/// A known address that was heard within this time keeps precedence: three requests, half a second apart.
+/// A known address that was seen within this time keeps precedence: three requests, half a second apart.
 const HOLDS_MS: u64 = 1_500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +66,7 @@ struct RealServer {
     up: bool,
     /// arp_ignore = 0: answers ARP for the VIPs on its lo.
     answers_vip: bool,
-    /// arp_announce = 0: asks for its gateway from a VIP.
+    /// arp_announce = 0: requests its gateway from a VIP.
     asks_from_vip: bool,
 }
 
@@ -76,11 +76,11 @@ struct World {
     servers: Vec<RealServer>,
     /// The router's ARP cache for the VIPs.
     router: BTreeMap<Ipv4Addr, MacAddr>,
-    told: Told,
+    reported: Reported,
     /// Server whose requests the forger answers.
     forged: Option<usize>,
     /// Time of the last packet of each (address, station) at the director.
-    heard: BTreeMap<(Ipv4Addr, MacAddr), u64>,
+    last_seen: BTreeMap<(Ipv4Addr, MacAddr), u64>,
     agenda: BTreeMap<(u64, u64), Happening>,
     /// Breaks ties in the event queue.
     serial: u64,
@@ -112,9 +112,9 @@ impl World {
             policy,
             servers: (0..SERVERS as u8).map(server).collect(),
             router: BTreeMap::new(),
-            told: Told::default(),
+            reported: Reported::default(),
             forged: None,
-            heard: BTreeMap::new(),
+            last_seen: BTreeMap::new(),
             agenda: BTreeMap::new(),
             serial: 0,
             now: 0,
@@ -169,7 +169,8 @@ impl World {
             self.direct(ArpEvent::AddServer(server));
         }
         while self.now < ROUGH_MS + CALM_MS {
-            let (&(at, _), _) = self.agenda.first_key_value().expect("the router never stops asking");
+            let (&(at, _), _) =
+                self.agenda.first_key_value().expect("the router never stops sending requests");
             self.now = at;
             let (_, what) = self.agenda.pop_first().expect("just seen");
             self.happen(what);
@@ -179,20 +180,20 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Deliver(Host::Director, packet) => {
-                self.heard.insert((packet.sender_ip, packet.sender_mac), self.now);
+                self.last_seen.insert((packet.sender_ip, packet.sender_mac), self.now);
                 self.direct(ArpEvent::Received { interface: InterfaceIndex::CLIENT, packet });
             }
-            Happening::Deliver(Host::Router, packet) => self.router_hears(&packet),
-            Happening::Deliver(Host::Server(n), packet) => self.server_hears(n, &packet),
-            Happening::Deliver(Host::Forger, packet) => self.forger_hears(&packet),
+            Happening::Deliver(Host::Router, packet) => self.receive_at_router(&packet),
+            Happening::Deliver(Host::Server(n), packet) => self.receive_at_server(n, &packet),
+            Happening::Deliver(Host::Forger, packet) => self.receive_at_forger(&packet),
             Happening::ForgerClaims => self.forger_claims(),
             Happening::DirectorTimer => {
                 if self.director.next_deadline().is_some_and(|due| self.tick().reached(due)) {
                     self.direct(ArpEvent::Timer);
                 }
             }
-            Happening::RouterAsks => self.router_asks(),
-            Happening::ServerAsks(n) => self.server_asks(n),
+            Happening::RouterAsks => self.send_router_request(),
+            Happening::ServerAsks(n) => self.send_server_request(n),
             Happening::Trouble => self.trouble(),
             Happening::Carrier => self.set_carrier(true),
         }
@@ -232,7 +233,7 @@ impl World {
             match action {
                 ArpAction::Report(report) => {
                     self.check_move(&report);
-                    self.told.take(report);
+                    self.reported.take(report);
                 }
                 ArpAction::Send { interface, packet } => {
                     assert_eq!(interface, InterfaceIndex::CLIENT);
@@ -254,11 +255,11 @@ impl World {
         assert_eq!((packet.source, packet.sender_mac), (DIRECTOR, DIRECTOR));
         let to_server = (0..SERVERS).any(|n| packet.target_ip == rip(n));
         if VIPS.contains(&packet.sender_ip) {
-            assert!(self.told.claimed.contains(&packet.sender_ip), "sender before the claim: {packet:?}");
+            assert!(self.reported.claimed.contains(&packet.sender_ip), "sender before the claim: {packet:?}");
             let answered = matches!(event, ArpEvent::Received { packet: question, .. }
                 if question.operation == Operation::Request && *packet == question.reply(DIRECTOR));
             let announced = packet.sender_ip == packet.target_ip && packet.destination == MacAddr::BROADCAST;
-            assert!(answered || announced, "neither asked for nor an announcement: {packet:?}");
+            assert!(answered || announced, "neither a reply nor an announcement: {packet:?}");
             if answered {
                 return;
             }
@@ -271,12 +272,12 @@ impl World {
     }
 
     /// A server's address changes only if the old one was silent for long enough and the new one was just
-    /// heard.
+    /// seen.
     fn check_move(&self, report: &ArpReport) {
         let ArpReport::Moved { rip, old, new, .. } = *report else { return };
-        let silent = |mac| self.heard.get(&(rip, mac)).map_or(u64::MAX, |at| self.now - at);
-        assert!(silent(old) >= HOLDS_MS, "{rip} leaves {old}, heard {} ms ago", silent(old));
-        assert!(silent(new) <= 2 * HOLDS_MS, "{rip} goes to {new}, heard {} ms ago", silent(new));
+        let silent = |mac| self.last_seen.get(&(rip, mac)).map_or(u64::MAX, |at| self.now - at);
+        assert!(silent(old) >= HOLDS_MS, "{rip} leaves {old}, last seen {} ms ago", silent(old));
+        assert!(silent(new) <= 2 * HOLDS_MS, "{rip} goes to {new}, last seen {} ms ago", silent(new));
     }
 
     fn count_unsolicited(&mut self) {
@@ -289,18 +290,18 @@ impl World {
     fn check_the_end(&self) {
         for (n, server) in self.servers.iter().enumerate() {
             let expected = server.up.then_some(server.mac);
-            assert_eq!(self.told.resolved.get(&rip(n)), Some(&expected), "real server {n}");
+            assert_eq!(self.reported.resolved.get(&rip(n)), Some(&expected), "real server {n}");
         }
-        assert_eq!(self.told.disputes, BTreeSet::new(), "the forger has been quiet for long");
+        assert_eq!(self.reported.disputes, BTreeSet::new(), "the forger has long been silent");
         let wrong = |server: &&RealServer| server.up && (server.answers_vip || server.asks_from_vip);
         let wrong: Vec<_> = self.servers.iter().filter(wrong).collect();
-        for (vip, mac) in &self.told.rivals {
+        for (vip, mac) in &self.reported.rivals {
             assert!(wrong.iter().any(|server| server.mac == *mac), "{vip}: {mac} is no rival any more");
         }
-        let named = |vip, server: &RealServer| self.told.rivals.contains(&(vip, server.mac));
+        let named = |vip, server: &RealServer| self.reported.rivals.contains(&(vip, server.mac));
         for vip in VIPS {
             let mut holders = wrong.iter().filter(|server| server.answers_vip);
-            if self.told.claimed.contains(&vip) {
+            if self.reported.claimed.contains(&vip) {
                 assert!(
                     holders.all(|server| named(vip, server)),
                     "{vip}: a server that answers is not named"
@@ -314,7 +315,7 @@ impl World {
             }
         }
         if wrong.is_empty() || self.policy == OnConflict::Claim {
-            assert_eq!(self.told.claimed, VIPS.into(), "all VIPs are claimed");
+            assert_eq!(self.reported.claimed, VIPS.into(), "all VIPs are claimed");
         }
         if wrong.is_empty() {
             assert!(self.router.values().all(|mac| *mac == DIRECTOR), "{:?}", self.router);
@@ -348,7 +349,7 @@ fn a_standby_director_keeps_every_rule() {
 
 #[test]
 fn a_claiming_director_keeps_every_rule() {
-    with_seeds(OnConflict::Claim, |world| assert_eq!(world.told.claimed.len(), VIPS.len()));
+    with_seeds(OnConflict::Claim, |world| assert_eq!(world.reported.claimed.len(), VIPS.len()));
 }
 
 /// Ensures that moves and disputes occur.
@@ -358,8 +359,8 @@ fn forgeries_and_moves_occur() {
     for seed in 0..20 {
         let mut world = World::new(seed, OnConflict::Standby);
         world.run();
-        moved += world.told.moves.iter().filter(|(_, _, new)| *new != FORGER).count();
-        forged += world.told.moves.iter().filter(|(_, _, new)| *new == FORGER).count();
+        moved += world.reported.moves.iter().filter(|(_, _, new)| *new != FORGER).count();
+        forged += world.reported.moves.iter().filter(|(_, _, new)| *new == FORGER).count();
         assert!(world.director.counters().disputed.get() > 100);
     }
     assert!(moved > 20, "{moved} moves");
@@ -371,10 +372,10 @@ fn forgeries_and_moves_occur() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let live = || {
+    let run = || {
         let mut world = World::new(11, OnConflict::Standby);
         world.run();
-        (world.serial, world.chance, format!("{:?}", world.told))
+        (world.serial, world.chance, format!("{:?}", world.reported))
     };
-    assert_eq!(live(), live());
+    assert_eq!(run(), run());
 }

@@ -181,9 +181,9 @@ impl Director {
     /// Restores all servers, or removes all web servers at once.
     fn heal(&mut self, random: &mut Random) {
         self.removed.clear();
-        let gone = random.one_in(4);
+        let removed = random.one_in(4);
         for id in 0..SERVERS {
-            match gone && id < WEB_SERVERS {
+            match removed && id < WEB_SERVERS {
                 true => self.registry.set_unreachable(rip(id)),
                 false => self.registry.set_reachable(rip(id), mac(id, 0)),
             }
@@ -271,8 +271,8 @@ impl Director {
 
     /// True if any frame ends this live connection because its server is removed.
     fn expires(&self, known: &Known) -> bool {
-        let gone = self.outcome_at(known.server) == Err(DropReason::ServerRemoved);
-        self.registry.policy.expire_nodest_conn && gone && self.now_ms < known.deadline_ms
+        let removed = self.outcome_at(known.server) == Err(DropReason::ServerRemoved);
+        self.registry.policy.expire_nodest_conn && removed && self.now_ms < known.deadline_ms
     }
 
     /// Expected outcome of a segment for this server.
@@ -359,20 +359,20 @@ impl Worker {
         self.counters.evicted.get() > self.evicted
     }
 
-    /// Removes known connections that are no longer in the table, if they may be gone.
+    /// Removes known connections that are no longer in the table, if they may be missing.
     fn check(&mut self, now_ms: u64, tick: impl Fn(u64) -> Tick) {
         let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
         let table: HashMap<V4Key, FlowEntry<Flow>> = entries.map(|entry| (key(&entry.key), entry)).collect();
         let lost = self.known.iter().filter(|(key, _)| !table.contains_key(*key));
         for (_, known) in lost {
-            assert!(!self.must_stay(known, now_ms), "{known:?} is gone at {now_ms}");
+            assert!(!self.must_stay(known, now_ms), "{known:?} is missing at {now_ms}");
         }
         self.known.retain(|key, _| table.contains_key(key));
         let evictions = self.has_evicted();
         self.evicted = self.counters.evicted.get();
         for entry in table.values() {
             let known = self.known.get_mut(&key(&entry.key));
-            let known = known.unwrap_or_else(|| panic!("{entry:?} is unheard of"));
+            let known = known.unwrap_or_else(|| panic!("no packet opened {entry:?}"));
             if evictions && (entry.state, known.state) == (ConnState::UdpNew, ConnState::Udp) {
                 known.state = ConnState::UdpNew; // evicted, and opened again by what would have confirmed it
             }

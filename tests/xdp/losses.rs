@@ -28,7 +28,7 @@ fn assert_lost(ports: &mut XdpPorts, wanted: Lost) {
         seen.too_long += too_long;
         seen.not_delivered += not_delivered;
     };
-    wait_until("the losses are told", PATIENCE, || {
+    wait_until("the losses are reported", PATIENCE, || {
         look(&mut seen);
         seen == wanted
     });

@@ -12,7 +12,7 @@ fn has_program(net: &Netns) -> bool {
 }
 
 /// A process that another test's thread is just starting holds a copy of the link for a moment.
-fn wait_until_it_is_gone(net: &Netns) {
+fn wait_until_detached(net: &Netns) {
     wait_until("the program is gone", PATIENCE, || !has_program(net));
 }
 
@@ -34,7 +34,7 @@ fn the_program_is_there_while_it_steers_and_not_after() {
             wire.send(&frame);
             assert_eq!(next(&wire, PATIENCE), Some(bounced(&frame)));
         });
-        wait_until_it_is_gone(&net.director);
+        wait_until_detached(&net.director);
     }
     net.peer.run("ping -c 1 -W 2 10.0.0.1");
 }
@@ -46,11 +46,11 @@ fn stopping_detaches_and_starting_again_attaches() {
         let mut opened = xdp::open(&Setup::new(&[]).plan()).unwrap();
         opened.steering.start().unwrap();
         opened.steering.stop();
-        wait_until_it_is_gone(&net.director);
+        wait_until_detached(&net.director);
         opened.steering.start().unwrap();
         assert!(has_program(&net.director));
         drop(opened.steering);
-        wait_until_it_is_gone(&net.director);
+        wait_until_detached(&net.director);
     });
 }
 
@@ -168,7 +168,7 @@ fn a_killed_director_leaves_nothing_behind() {
     wait_until("the child steers", PATIENCE, || has_program(&net.director));
     child.0.kill().unwrap(); // SIGKILL
     child.0.wait().unwrap();
-    wait_until_it_is_gone(&net.director);
+    wait_until_detached(&net.director);
     net.peer.run("ping -c 1 -W 2 10.0.0.1");
     let frame = datagram((VIP, 53), 9, b"a new director");
     with_director(&net.director, &Setup::new(&[udp(VIP, 53)]), || {

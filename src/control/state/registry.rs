@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_comes_back_knows_none_of_its_templates() {
+    fn service_added_again_has_none_of_its_templates() {
         let (mut registry, loads, templates) = (registry(), Loads::new(9), templates());
         let none: TotalsOf<'_> = &|_| Stats::default();
         let mut all = registry.rules().services;
@@ -585,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn removed_server_counts_anew_after_its_service_or_a_zero() {
+    fn removed_server_counts_from_0_after_its_service_or_a_zero() {
         let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
         let (all, service) = (registry().rules(), registry().services[0].config.address);
         let mut fewer = all.clone();

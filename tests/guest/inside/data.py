@@ -1,8 +1,8 @@
 """Carries data through a director and compares its SHA-256.
 
-data.py serve            takes data at port 81, gives what it is asked for at port 82
-data.py up ADDRESS MB    sends, and asks for the sum of what came
-data.py down ADDRESS MB  asks for data and its sum
+data.py serve            takes data at port 81, sends the requested amount at port 82
+data.py up ADDRESS MB    sends, and requests the sum of the received bytes
+data.py down ADDRESS MB  requests data and its sum
 """
 import hashlib
 import random

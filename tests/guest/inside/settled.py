@@ -1,4 +1,4 @@
-"""Succeeds when the director serves every VIP and knows the way to every real server."""
+"""Succeeds when the director serves every VIP and has the MAC address of every real server."""
 import http.client
 import json
 import socket

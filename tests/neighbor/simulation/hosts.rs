@@ -6,7 +6,7 @@ use directrix::neighbor::ArpEvent;
 use directrix::wire::arp::{ArpPacket, Operation};
 
 impl World {
-    pub(super) fn router_asks(&mut self) {
+    pub(super) fn send_router_request(&mut self) {
         let vip = VIPS[self.random(2) as usize];
         let question = ArpPacket::request(ROUTER, GATEWAY, vip);
         let known = self.router.get(&vip).copied();
@@ -16,7 +16,7 @@ impl World {
         self.plan(pause, Happening::RouterAsks);
     }
 
-    pub(super) fn router_hears(&mut self, packet: &ArpPacket) {
+    pub(super) fn receive_at_router(&mut self, packet: &ArpPacket) {
         if VIPS.contains(&packet.sender_ip) {
             self.router.insert(packet.sender_ip, packet.sender_mac);
         }
@@ -25,7 +25,7 @@ impl World {
         }
     }
 
-    pub(super) fn server_asks(&mut self, n: usize) {
+    pub(super) fn send_server_request(&mut self, n: usize) {
         let wrong = self.servers[n].asks_from_vip && self.one_in(2);
         let sender = if wrong { VIPS[self.random(2) as usize] } else { rip(n) };
         if self.servers[n].up {
@@ -35,7 +35,7 @@ impl World {
         self.plan(pause, Happening::ServerAsks(n));
     }
 
-    pub(super) fn server_hears(&mut self, n: usize, packet: &ArpPacket) {
+    pub(super) fn receive_at_server(&mut self, n: usize, packet: &ArpPacket) {
         let server = &self.servers[n];
         let own = packet.target_ip == rip(n) || (server.answers_vip && VIPS.contains(&packet.target_ip));
         // Linux ignores a request from one of its own addresses.
@@ -45,9 +45,9 @@ impl World {
         }
     }
 
-    pub(super) fn forger_hears(&mut self, packet: &ArpPacket) {
-        let asked = self.forged.is_some_and(|n| packet.target_ip == rip(n));
-        if asked && packet.operation == Operation::Request && self.rough() {
+    pub(super) fn receive_at_forger(&mut self, packet: &ArpPacket) {
+        let targets_server = self.forged.is_some_and(|n| packet.target_ip == rip(n));
+        if targets_server && packet.operation == Operation::Request && self.rough() {
             self.transmit(Host::Forger, packet.reply(FORGER));
         }
     }

@@ -40,7 +40,7 @@ fn is_usable(config: &Config) {
     }
     let mut registry = Registry::new(Vec::new());
     let rules = config.rules();
-    assert_eq!(rules.check(), Ok(()), "what a file may say, may be asked for");
+    assert_eq!(rules.check(), Ok(()), "an accepted file has valid rules");
     registry.apply(&rules, &|_| Stats::default());
     let loads = Loads::new(rules.services.iter().map(|service| service.servers.len()).sum());
     let snapshot = registry.snapshot(&loads, std::time::Instant::now());

@@ -110,8 +110,8 @@ impl Ledger {
         let apart = table.keys().filter(|flow| flow.port.is_some()).count();
         assert!(table.len() - apart <= self.capacity && apart <= self.capacity);
         assert_eq!(counters.entries.get(), entries);
-        let gone = counters.expired.get() + counters.evicted.get();
-        assert_eq!(self.sum(|server| &server.connections), entries + gone);
+        let removed = counters.expired.get() + counters.evicted.get();
+        assert_eq!(self.sum(|server| &server.connections), entries + removed);
         assert_eq!(self.sum(|server| &server.packets), self.forwarded);
         assert_eq!(self.sum(|server| &server.bytes), self.forwarded_bytes);
         let drops: u64 = DropReason::ALL.iter().map(|reason| counters.drops(*reason).get()).sum();
@@ -159,7 +159,7 @@ impl Ledger {
                     Self::ended(after.get(&old.key), one);
                     continue;
                 }
-                [one] if !again(one) && self.is_gone(old.server) => *old,
+                [one] if !again(one) && self.is_removed(old.server) => *old,
                 [one] if !again(one) => {
                     let state = old.state.after(one.flags);
                     let deadline = now.after(state.timeout(&self.snapshot.timeouts));
@@ -171,7 +171,7 @@ impl Ledger {
                 Some(new) => assert_eq!(*new, expected),
                 None => {
                     let unconfirmed = old.state.is_unconfirmed() || expected.state.is_unconfirmed();
-                    assert!(unconfirmed || now.reached(expected.deadline), "{expected:?} is gone");
+                    assert!(unconfirmed || now.reached(expected.deadline), "{expected:?} is missing");
                 }
             }
         }
@@ -198,10 +198,10 @@ impl Ledger {
     }
 
     fn is_expired(&self, server: ServerId) -> bool {
-        self.snapshot.policy.expire_nodest_conn && self.is_gone(server)
+        self.snapshot.policy.expire_nodest_conn && self.is_removed(server)
     }
 
-    fn is_gone(&self, server: ServerId) -> bool {
+    fn is_removed(&self, server: ServerId) -> bool {
         *self.snapshot.route(server) == Route::Removed
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn broken_toml_is_told_line_by_line() {
+fn broken_toml_is_reported_by_line() {
     refused(
         "[director]\ninterface = eth0\n",
         &["2: not TOML: string values must be quoted; write the value in quotes, as in \"eth0\""],
@@ -32,7 +32,7 @@ fn an_error_at_the_end_of_the_file_is_on_its_last_line() {
 }
 
 #[test]
-fn other_errors_are_told_beside_broken_lines() {
+fn other_errors_are_reported_beside_broken_lines() {
     refused(
         &located("weight = two\nmac = \"no\"\n[[service]]\nprotocol = udp\n"),
         &[
