@@ -8,7 +8,7 @@ use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::Blocking;
 use crate::model::{
-    Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, ServiceAddress, restart_needed,
+    Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, ServiceAddress, restart_required,
 };
 use crate::wire::Protocol;
 use nix::sys::signal::{SigSet, Signal};
@@ -89,7 +89,7 @@ pub(super) fn plan(args: &PlanArgs, socket: &Path) -> ExitCode {
             plan => plan?,
         };
         plan.changes.iter().for_each(|change| println!("{change}"));
-        plan.restarts.iter().for_each(|key| println!("! {}", restart_needed(key)));
+        plan.restarts.iter().for_each(|key| println!("! {}", restart_required(key)));
         match plan.refusal {
             Some(refusal) => Err(reload_refused(refusal)),
             None if plan.changes.is_empty() => print_all("nothing would change\n"),
@@ -117,7 +117,7 @@ fn compare(config: &Config, running: &Config) -> api::Plan {
     let changes = running.rules().differences(&config.rules());
     api::Plan {
         changes: changes.iter().map(ToString::to_string).collect(),
-        refusal: (!restarts.is_empty()).then(|| restart_needed(&restarts.join(", "))),
+        refusal: (!restarts.is_empty()).then(|| restart_required(&restarts.join(", ")).to_string()),
         restarts: restarts.into_iter().map(Into::into).collect(),
     }
 }

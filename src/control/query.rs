@@ -5,7 +5,7 @@ use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Plan};
 use crate::control::log::audit::Origin;
 use crate::control::metrics::readings::Readings;
-use crate::model::{Config, Diagnostic};
+use crate::model::{Config, Diagnostic, Diagnostics};
 use tokio::sync::{mpsc, oneshot};
 
 /// A query to the control loop and the channel for its reply.
@@ -29,8 +29,8 @@ pub enum Query {
     Timeouts(oneshot::Sender<api::Timeouts>),
     /// Applies all changes or none; the reply has a line for each difference.
     Change(Vec<ChangeRequest>, Origin, oneshot::Sender<Result<Vec<String>, Diagnostic>>),
-    /// Reloads the configuration file; the reply has a line for each difference, or the error.
-    Reload(Origin, oneshot::Sender<Result<Vec<String>, String>>),
+    /// Reloads the configuration file; the reply has a line for each difference, or the errors.
+    Reload(Origin, oneshot::Sender<Result<Vec<String>, Diagnostics>>),
     /// Evaluates another file as a reload would, without applying it.
     Plan(Box<Config>, oneshot::Sender<Plan>),
     /// Reads the running configuration as the text of a file.

@@ -1,6 +1,6 @@
 //! The checked configuration.
 
-use super::{Places, Policy, Rules, Timeouts, VirtualService};
+use super::{Diagnostic, DiagnosticKind, Places, Policy, Rules, Timeouts, VirtualService};
 use crate::time::Span;
 use std::net::SocketAddr;
 
@@ -91,10 +91,10 @@ impl DirectorConfig {
     }
 }
 
-/// Message about keys that a reload cannot change.
+/// Error about keys that a reload cannot change.
 #[must_use]
-pub fn restart_needed(keys: &str) -> String {
-    format!("{keys}: restart required")
+pub fn restart_required(keys: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::RestartRequired, keys).cause("restart required")
 }
 
 /// Choice of the backend.

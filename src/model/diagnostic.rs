@@ -49,6 +49,8 @@ pub enum DiagnosticKind {
     OutOfRange,
     /// Services and servers that cannot be served together, or not on this host.
     InvalidRules,
+    /// Keys of `[director]` differ that only a restart applies.
+    RestartRequired,
     /// A path that can name no socket, on any host.
     InvalidSocketPath,
     /// No director can be reached at the socket's path: none listens, or the file is no socket or forbids access.

@@ -28,7 +28,7 @@ pub use change::Change;
 pub use check::{COUNT_MAX, SLOW_START_MAX, THRESHOLD_MAX};
 pub use config::BackendChoice;
 pub use config::{Config, ControlOthers, DirectorConfig, OnConflict, OnServerClaim};
-pub use config::{Wait, WorkerCount, restart_needed};
+pub use config::{Wait, WorkerCount, restart_required};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Subject};
 pub use difference::Difference;
 pub use file::{FILE_MAX, read_file, read_input};

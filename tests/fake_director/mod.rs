@@ -11,7 +11,9 @@ use directrix::control::host::access::Access;
 use directrix::control::http::{server, socket};
 use directrix::control::metrics::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use directrix::control::query::Query;
-use directrix::model::{Diagnostic, RealServer, Rules, Subject, VirtualService, Weight};
+use directrix::model::{
+    Diagnostic, DiagnosticKind, Place, RealServer, Rules, Subject, VirtualService, Weight,
+};
 use directrix::sys::ProcessUsage;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -59,7 +61,11 @@ impl Answers {
             Query::Metrics(to) => drop(to.send(self.readings())),
             Query::Connections(to) => drop(tokio::spawn(stream(self.connections.clone(), to))),
             Query::Change(requests, _, to) => drop(to.send(self.change(&requests))),
-            Query::Reload(_, to) => drop(to.send(Err("d.toml:1: made up; write another".into()))),
+            Query::Reload(_, to) => {
+                let error = Diagnostic::new(DiagnosticKind::InvalidValue, "made up").remedy("write another");
+                let place = Place { file: "d.toml".into(), line: 1 };
+                drop(to.send(Err(error.at(place).into())));
+            }
             Query::Plan(_, to) => {
                 drop(to.send(Plan { changes: Vec::new(), restarts: Vec::new(), refusal: None }));
             }

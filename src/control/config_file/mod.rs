@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Reads the configuration file.
 pub type ReadConfig = Arc<dyn Fn() -> Result<Config, Diagnostics> + Send + Sync>;
 
-/// The lines of a reload's differences, or the reason why nothing was changed.
-pub(in crate::control) type ReloadOutcome = Result<Vec<String>, String>;
+/// The lines of a reload's differences, or the errors for which nothing was changed.
+pub(in crate::control) type ReloadOutcome = Result<Vec<String>, Diagnostics>;
 
 /// Greatest age of a reading for metrics, which are scraped often.
 pub(in crate::control) const METRICS_AGE: Duration = Duration::from_secs(10);
 
-type Reading = Arc<Result<Config, String>>;
+type Reading = Arc<Result<Config, Diagnostics>>;
 
 /// The configuration file with its last reading.
 pub(in crate::control) struct ConfigFile {
@@ -37,8 +37,8 @@ impl ConfigFile {
     }
 
     /// Reads the file. Blocks.
-    pub(in crate::control) fn read(&self) -> Result<Config, String> {
-        let read = (self.read)().map_err(|errors| errors.to_string());
+    pub(in crate::control) fn read(&self) -> Result<Config, Diagnostics> {
+        let read = (self.read)();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((Instant::now(), Arc::new(read.clone())));
         read
@@ -49,7 +49,7 @@ impl ConfigFile {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fresh = last.filter(|(at, _)| at.elapsed() < age).map(|(_, reading)| reading);
         match &*fresh.unwrap_or_else(|| Arc::new(self.read())) {
-            Err(error) => FileStatus { error: Some(error.clone()), ..FileStatus::default() },
+            Err(errors) => FileStatus { error: Some(errors.to_string()), ..FileStatus::default() },
             Ok(config) => {
                 let rules = config.rules();
                 let restarts = running.settings.restarts(&config.director);
@@ -102,7 +102,7 @@ impl History {
             at: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             by: origin.to_string(),
             changes: outcome.as_ref().map_or(0, Vec::len),
-            error: outcome.as_ref().err().cloned(),
+            error: outcome.as_ref().err().map(ToString::to_string),
         });
     }
 }
@@ -110,7 +110,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::parse;
+    use crate::model::{Diagnostic, parse};
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -166,7 +166,7 @@ mod tests {
     fn failed_reload_is_recorded_beside_the_last_success() {
         let mut history = History::new();
         let start = history.succeeded;
-        history.record(&Origin::hangup(), &Err("d.toml:1: no".into()));
+        history.record(&Origin::hangup(), &Err(Diagnostic::system("no").into()));
         assert_eq!(history.succeeded, start);
         let found = warnings(&FileStatus::default(), history.last.as_ref());
         assert_eq!(found[0].code, "reload-failed");

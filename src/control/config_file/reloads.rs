@@ -4,7 +4,7 @@
 
 use super::{ConfigFile, History, ReadConfig, ReloadOutcome};
 use crate::control::log::audit::{self, Origin};
-use crate::model::{BackendChoice, Config};
+use crate::model::{BackendChoice, Config, Diagnostic, Diagnostics};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -32,7 +32,7 @@ pub(in crate::control) struct ReloadQueue {
     history: History,
     /// Backend of the command line, which overrides the file's.
     backend: Option<BackendChoice>,
-    reading: Option<JoinHandle<Result<Config, String>>>,
+    reading: Option<JoinHandle<Result<Config, Diagnostics>>>,
     /// Requests from before the read began.
     waiting: Vec<ReloadRequest>,
     /// Requests since: the file may have changed after it was read, so it is read once more for them.
@@ -80,13 +80,16 @@ impl ReloadQueue {
     }
 
     /// Waits for the present read; without one, without end. Cancel-safe.
-    pub(in crate::control) async fn read(&mut self) -> Result<Config, String> {
+    pub(in crate::control) async fn read(&mut self) -> Result<Config, Diagnostics> {
         let Some(reading) = &mut self.reading else { return std::future::pending().await };
         let read = reading.await;
         self.reading = None;
         match read {
             Ok(read) => read,
-            Err(failed) => Err(format!("reading it has failed: {failed}; this is a fault of directrix")),
+            Err(failed) => Err(Diagnostic::system("reading it has failed")
+                .cause(failed.to_string())
+                .remedy("this is a fault of directrix")
+                .into()),
         }
     }
 
@@ -170,9 +173,9 @@ mod tests {
             [Some(b), None, Some(c)].into_iter().for_each(|reply| reloads.request(Origin::hangup(), reply));
             file.send("[director").unwrap();
             let wrong = reloads.read().await.unwrap_err();
-            assert!(wrong.starts_with("d.toml:1: "), "{wrong}");
-            reloads.complete(&Err("wrong".into()));
-            assert_eq!(first.await.unwrap(), Err("wrong".to_owned()));
+            assert_eq!((wrong.0[0].line(), wrong.0.len()), (1, 1), "{wrong}");
+            reloads.complete(&Err(wrong.clone()));
+            assert_eq!(first.await.unwrap(), Err(wrong));
             file.send(GOOD).unwrap();
             reloads.read().await.unwrap();
             reloads.complete(&Ok(Vec::new()));

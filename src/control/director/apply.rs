@@ -13,7 +13,9 @@ use crate::control::log::audit;
 use crate::control::log::audit::Origin;
 use crate::control::state::registry::{Drain, TotalsOf};
 use crate::control::workers::status;
-use crate::model::{Change, Config, Diagnostic, DirectorConfig, Rules, Subject, restart_needed};
+use crate::model::{
+    Change, Config, Diagnostic, Diagnostics, DirectorConfig, Rules, Subject, restart_required,
+};
 use crate::schedule::ServerLoad;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -48,8 +50,8 @@ impl Director {
     }
 
     /// Applies the rules of a file that was read again. Returns a line for each difference.
-    pub(super) fn reload(&mut self, config: &Config) -> Result<Vec<String>, String> {
-        self.check_restarts(config).map_err(|refusal| format!("{refusal}; nothing has been changed"))?;
+    pub(super) fn reload(&mut self, config: &Config) -> Result<Vec<String>, Diagnostics> {
+        self.check_restarts(config).map_err(|refusal| refusal.remedy("nothing has been changed"))?;
         let rules = config.rules();
         let host = self.evaluate_file(config, &rules)?;
         let differences = self.registry.rules().differences(&rules);
@@ -64,21 +66,21 @@ impl Director {
         Plan {
             changes: changes.iter().map(ToString::to_string).collect(),
             restarts: self.settings.restarts(&config.director).into_iter().map(Into::into).collect(),
-            refusal: self.evaluate_file(config, &rules).err(),
+            refusal: self.evaluate_file(config, &rules).err().map(|errors| errors.to_string()),
         }
     }
 
     /// Evaluates a file: keys that need a restart, each error of the host with its line, then its rules.
-    fn evaluate_file(&self, config: &Config, rules: &Rules) -> Result<ResolvedHost, String> {
+    fn evaluate_file(&self, config: &Config, rules: &Rules) -> Result<ResolvedHost, Diagnostics> {
         self.check_restarts(config)?;
-        self.host.validate(config).map_err(|errors| errors.to_string())?;
-        self.evaluate(rules).map_err(|invalid| invalid.to_string())
+        self.host.validate(config)?;
+        Ok(self.evaluate(rules)?)
     }
 
     /// Refuses a file that differs in keys which need a restart.
-    fn check_restarts(&self, config: &Config) -> Result<(), String> {
+    fn check_restarts(&self, config: &Config) -> Result<(), Diagnostic> {
         let restarts = self.settings.restarts(&config.director);
-        if restarts.is_empty() { Ok(()) } else { Err(restart_needed(&restarts.join(", "))) }
+        if restarts.is_empty() { Ok(()) } else { Err(restart_required(&restarts.join(", "))) }
     }
 
     /// Evaluates rules without applying them: consistency, this host's interfaces and routes, free ids. Plans, reloads,

@@ -173,7 +173,7 @@ async fn plan(State(queries): Queries, request: axum::extract::Request) -> Respo
 async fn reload(State(queries): Queries, Extension(requester): Extension<Requester>) -> Response {
     match query_loop(&queries, |reply| Query::Reload(requester.origin, reply)).await {
         Ok(Ok(changes)) => Json(changes).into_response(),
-        Ok(Err(reason)) => problem(StatusCode::CONFLICT, reason),
+        Ok(Err(errors)) => problem(StatusCode::CONFLICT, errors.to_string()),
         Err(late) if late.status() == StatusCode::GATEWAY_TIMEOUT => problem(
             late.status(),
             "the configuration file is still being read; the log will have the outcome",

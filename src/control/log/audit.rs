@@ -3,7 +3,7 @@
 use crate::control::api::COMMAND_AGENT;
 use crate::control::host::access::PeerUser;
 use crate::control::log::limit::LogLimiter;
-use crate::model::ServiceAddress;
+use crate::model::{Diagnostics, ServiceAddress};
 use crate::schedule::ServerLoad;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use std::fmt::{self, Display, Formatter};
@@ -109,7 +109,7 @@ pub(in crate::control) fn drained(service: ServiceAddress, rip: IpAddr, load: Se
 }
 
 /// Logs the outcome of a reload.
-pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>, String>) {
+pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>, Diagnostics>) {
     let Origin { via, program, .. } = origin;
     let (uid, user, pid, program) = (origin.uid(), origin.user(), origin.pid(), program.as_deref());
     match outcome {
@@ -118,14 +118,14 @@ pub(in crate::control) fn reloaded(origin: &Origin, outcome: &Result<Vec<String>
             let (changes, what) = (lines.len(), Some(summary(lines)).filter(|what| !what.is_empty()));
             tracing::info!(via, uid, user, pid, program, changes, what, "configuration reloaded");
         }
-        Err(reason) => {
+        Err(errors) => {
             tracing::error!(
                 via,
                 uid,
                 user,
                 pid,
                 program,
-                error = reason,
+                error = errors.to_string(),
                 "the configuration stays as it was"
             );
         }
