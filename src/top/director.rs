@@ -59,8 +59,8 @@ pub(super) trait DirectorApi {
     /// Starts to drain a real server.
     ///
     /// # Errors
-    /// The message of the director.
-    fn drain(&self, drain: &DrainRequest) -> Result<(), String>;
+    /// [`Diagnostic`].
+    fn drain(&self, drain: &DrainRequest) -> Result<(), Diagnostic>;
 }
 
 /// Answers of a director at one time.
@@ -127,9 +127,9 @@ impl DirectorApi for RemoteDirector {
         SystemTime::now().duration_since(made).ok()
     }
 
-    fn drain(&self, drain: &DrainRequest) -> Result<(), String> {
+    fn drain(&self, drain: &DrainRequest) -> Result<(), Diagnostic> {
         let DrainRequest { service, server, deadline } = *drain;
         let request = ChangeRequest::Drain { service, server: server.ip(), deadline };
-        self.client.change(&[request]).map(drop).map_err(|error| error.to_string())
+        self.client.change(&[request]).map(drop)
     }
 }

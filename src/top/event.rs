@@ -2,6 +2,7 @@
 
 use super::director::{DrainRequest, Sample};
 use super::keys::KeyPress;
+use crate::model::Diagnostic;
 use std::time::Duration;
 
 /// Input of the screen.
@@ -14,7 +15,7 @@ pub(super) enum ScreenEvent {
     /// A failed request, with the reason.
     NoAnswer(String),
     /// The result of a drain request.
-    Drained(DrainRequest, Result<(), String>),
+    Drained(DrainRequest, Result<(), Diagnostic>),
     /// A pressed key.
     Key(KeyPress),
 }

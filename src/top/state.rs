@@ -10,7 +10,7 @@ use super::services::{self, ServiceLine};
 use super::table::SortOrder;
 use super::workers::{self, WorkerLine};
 use crate::control::api;
-use crate::model::ServiceAddress;
+use crate::model::{Diagnostic, ServiceAddress};
 use std::time::Duration;
 
 /// Rows per PgUp and PgDn.
@@ -322,7 +322,7 @@ impl ScreenState {
     }
 }
 
-fn outcome(drain: &DrainRequest, result: Result<(), String>) -> String {
+fn outcome(drain: &DrainRequest, result: Result<(), Diagnostic>) -> String {
     let latest = drain.deadline.map_or(String::new(), |seconds| format!(", in {seconds} s at the latest"));
     match result {
         Ok(()) => {

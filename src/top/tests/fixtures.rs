@@ -83,12 +83,12 @@ pub(in super::super) fn later() -> Sample {
 pub(super) struct Fake {
     /// Whether it answers the n-th request, from 0.
     answers: fn(u32) -> bool,
-    drain: fn(&DrainRequest) -> Result<(), String>,
+    drain: fn(&DrainRequest) -> Result<(), Diagnostic>,
     requests: AtomicU32,
 }
 
 impl Fake {
-    pub(super) fn new(answers: fn(u32) -> bool, drain: fn(&DrainRequest) -> Result<(), String>) -> Self {
+    pub(super) fn new(answers: fn(u32) -> bool, drain: fn(&DrainRequest) -> Result<(), Diagnostic>) -> Self {
         Self { answers, drain, requests: AtomicU32::new(0) }
     }
 }
@@ -111,7 +111,7 @@ impl DirectorApi for Fake {
         None
     }
 
-    fn drain(&self, drain: &DrainRequest) -> Result<(), String> {
+    fn drain(&self, drain: &DrainRequest) -> Result<(), Diagnostic> {
         (self.drain)(drain)
     }
 }

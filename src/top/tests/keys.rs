@@ -6,6 +6,7 @@ use super::super::keys::KeyPress;
 use super::super::row_id::RowId;
 use super::super::state::{InputMode, ScreenState, ViewKind};
 use super::fixtures::{drops, later, sample};
+use crate::model::Diagnostic;
 use std::time::Duration;
 
 fn start() -> ScreenState {
@@ -188,7 +189,7 @@ fn deadline_is_typed_at_the_question() {
 fn refused_drain_shows_the_reason() {
     let mut state = start();
     let Some(ScreenAction::Drain(drain)) = press(&mut state, "vdy") else { panic!("no action") };
-    state.apply(ScreenEvent::Drained(drain, Err("it is drained already".into())));
+    state.apply(ScreenEvent::Drained(drain, Err(Diagnostic::system("it is drained already"))));
     assert_eq!(state.note.as_deref(), Some("10.0.0.1:80 is not drained: it is drained already"));
 }
 

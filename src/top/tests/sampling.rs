@@ -5,11 +5,12 @@ use super::super::director::DrainRequest;
 use super::super::event::ScreenEvent;
 use super::super::sampler::Sampler;
 use super::fixtures::{Fake, sample};
+use crate::model::Diagnostic;
 use std::time::Duration;
 
 /// A director that answers every other request, and refuses drains.
 fn intermittent() -> Fake {
-    Fake::new(|time| time.is_multiple_of(2), |drain| Err(format!("no {}", drain.server)))
+    Fake::new(|time| time.is_multiple_of(2), |drain| Err(Diagnostic::system(format!("no {}", drain.server))))
 }
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,7 +44,7 @@ fn drain_is_sent_at_once() {
     let ScreenEvent::Drained(drained, result) = sampler.events.recv_timeout(TIMEOUT).unwrap() else {
         panic!()
     };
-    assert_eq!((drained, result), (drain, Err("no 10.0.0.1:80".to_owned())));
+    assert_eq!((drained, result), (drain, Err(Diagnostic::system("no 10.0.0.1:80"))));
     let next = sampler.events.recv_timeout(TIMEOUT).unwrap();
     assert!(matches!(next, ScreenEvent::Sample(_)), "a sample follows at once: {next:?}");
     sampler.join();
