@@ -77,7 +77,7 @@ const ARGUMENTS: &[Case] = &[
     // Commands without a director take the global option behind their name, too.
     ("directrix import --socket x absent", 2, "directrix: absent: …"),
     ("directrix realserver check --socket x --vip 127.0.0.1", 2, "error: invalid value '127.0.0.1' for…"),
-    ("directrix lab down --socket x --name ../x", 2, "directrix lab: '../x' cannot name a lab: …"),
+    ("directrix lab down --socket x --name ../x", 2, "directrix lab: '../x' cannot name a lab; …"),
     ("directrix generate man --socket x good.toml/x", 1, "directrix: writing to good.toml/x: …"),
     (
         "directrix workers --jsn",
@@ -128,12 +128,12 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix lab run --name absent",
         2,
-        "directrix lab: the lab 'absent' is not up: directrix lab up --name absent\n",
+        "directrix lab: the lab 'absent' is not up; build it: directrix lab up --name absent\n",
     ),
     (
         "directrix lab up --name a/b",
         2,
-        "directrix lab: 'a/b' cannot name a lab: use 1 to 32 letters, digits and hyphens, no hyphen first\n",
+        "directrix lab: 'a/b' cannot name a lab; use 1 to 32 letters, digits and hyphens, no hyphen first\n",
     ),
     (
         "directrix lab bench --duts xdp,dpdk",
@@ -254,7 +254,7 @@ const ARGUMENTS: &[Case] = &[
     (
         "setpriv --reuid=65534 --clear-groups directrix lab bench",
         2,
-        "directrix lab: the lab creates network namespaces and needs root: sudo directrix lab …\n",
+        "directrix lab: the lab creates network namespaces and needs root; start it by sudo directrix lab …\n",
     ),
 ];
 

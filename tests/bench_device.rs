@@ -245,5 +245,7 @@ fn unsuitable_interfaces_are_refused() {
     refused("directrix lab: looking up interface dut0: there is no interface of that name here");
     let (other, device) = (&cable.outside, &cable.device);
     veth((other, "gen1"), (device, "dut0"), 2);
-    refused("directrix lab: dut0 has 2 receive queues, and DUTs are compared on one: ethtool -L dut0");
+    refused(
+        "directrix lab: dut0 has 2 receive queues, and DUTs are compared on one; set one: ethtool -L dut0",
+    );
 }

@@ -2,9 +2,9 @@
 
 use directrix::lab::verdict::RunOutcome;
 use directrix::lab::{
-    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabError, LabHost, LabOptions, Layout,
-    RunReport,
+    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabHost, LabOptions, Layout, RunReport,
 };
+use directrix::model::DiagnosticKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -123,7 +123,7 @@ fn failed_director_shows_its_log_and_is_removed() {
     let options = LabOptions { director: vec![("interface".into(), "\"nosuch0\"".into())], ..options("i") };
     let name = options.name.clone();
     let error = Deployment::up(options, Console::silent(), Interrupt::never()).err().unwrap();
-    assert!(matches!(&error, LabError::Failed(words) if words.contains("nosuch0")), "{error}");
+    assert!(error.kind == DiagnosticKind::System && error.what.contains("nosuch0"), "{error}");
     assert_nothing_left(&name);
 }
 

@@ -8,7 +8,7 @@
 use super::program::BenchProgram;
 use crate::io::Interface;
 use crate::io::bpf::Attached;
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use nix::sched::{CloneFlags, unshare};
 use std::fs::File;
@@ -20,16 +20,16 @@ pub(super) struct Anchor {
 }
 
 impl Anchor {
-    pub(super) fn new(program: &mut BenchProgram) -> Result<Self, LabError> {
+    pub(super) fn new(program: &mut BenchProgram) -> Result<Self, Diagnostic> {
         let thread = std::thread::scope(|scope| scope.spawn(|| Self::attach(program)).join());
         thread.expect("the thread returns its errors")
     }
 
     /// Moves the calling thread into a new namespace, and attaches there.
-    fn attach(program: &mut BenchProgram) -> Result<Self, LabError> {
+    fn attach(program: &mut BenchProgram) -> Result<Self, Diagnostic> {
         let namespace = enter_namespace();
         let _namespace =
-            namespace.map_err(|error| LabError::io("making an empty network namespace", &error))?;
+            namespace.map_err(|error| Diagnostic::io("making an empty network namespace", &error))?;
         Ok(Self { _attached: program.attach(&loopback())?, _namespace })
     }
 }

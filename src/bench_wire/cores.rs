@@ -1,9 +1,9 @@
 //! Assignment of threads to cores, CPU time and cycle counters.
 
 use super::trial::PerFrame;
-use crate::lab::LabError;
 use crate::lab::runner::execute;
 use crate::lab::step::Step;
+use crate::model::Diagnostic;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 use perf_event::events::Hardware;
@@ -25,13 +25,13 @@ impl Cores {
     /// Chooses among the cores that this process may use.
     ///
     /// # Errors
-    /// [`LabError::Input`] if there is only one.
-    pub fn choose() -> Result<Self, LabError> {
+    /// `InvalidArgument` if there is only one.
+    pub fn choose() -> Result<Self, Diagnostic> {
         let ids: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
         match ids[..] {
-            [] | [_] => Err(LabError::Input(
-                "the bench needs two cores, one for the generator and one for the DUT".into(),
+            [] | [_] => Err(Diagnostic::invalid_argument(
+                "the bench needs two cores, one for the generator and one for the DUT",
             )),
             [generator, dut] => Ok(Self { generator, dut, control: generator }),
             [generator, dut, control, ..] => Ok(Self { generator, dut, control }),
@@ -40,18 +40,18 @@ impl Cores {
 }
 
 /// Pins the calling thread to `core` with the highest priority. Child processes inherit both.
-pub(super) fn pin(core: usize) -> Result<(), LabError> {
+pub(super) fn pin(core: usize) -> Result<(), Diagnostic> {
     move_to(core, gettid().as_raw())?;
     raise_priority(gettid().as_raw());
     Ok(())
 }
 
 /// Moves a thread or a process's main thread to `core`.
-pub(super) fn move_to(core: usize, thread: i32) -> Result<(), LabError> {
+pub(super) fn move_to(core: usize, thread: i32) -> Result<(), Diagnostic> {
     let mut set = CpuSet::new();
     set.set(core)
         .and_then(|()| sched_setaffinity(Pid::from_raw(thread), &set))
-        .map_err(|error| LabError::io(format!("cannot pin thread {thread} to core {core}"), &error.into()))
+        .map_err(|error| Diagnostic::io(format!("cannot pin thread {thread} to core {core}"), &error.into()))
 }
 
 /// Sets a thread's nice value to -20: other work on its core would appear as loss. Without the privilege the
@@ -92,9 +92,9 @@ impl Drop for SessionPriority {
 pub(super) struct CpuTimes(Vec<[u64; 2]>);
 
 impl CpuTimes {
-    pub(super) fn now() -> Result<Self, LabError> {
+    pub(super) fn now() -> Result<Self, Diagnostic> {
         let text =
-            std::fs::read_to_string("/proc/stat").map_err(|error| LabError::io("/proc/stat", &error))?;
+            std::fs::read_to_string("/proc/stat").map_err(|error| Diagnostic::io("/proc/stat", &error))?;
         Ok(Self::parse(&text))
     }
 

@@ -9,7 +9,8 @@ use super::search::highest_lossless;
 use super::statistics::{Spread, median, ratios};
 use super::summary::{Trials, causes, cores, delivered, format_rates, latency, offered, per_frame, spread};
 use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
-use crate::lab::{Console, LabError};
+use crate::lab::Console;
+use crate::model::Diagnostic;
 use std::collections::BTreeMap;
 
 /// Offered load of each DUT; `None` skips the DUT.
@@ -28,13 +29,13 @@ const NDR_MARGIN: f64 = 1.05;
 /// Runs all trials of `traffic` on `testbed`.
 ///
 /// # Errors
-/// [`LabError`] if a DUT has ended or a signal has arrived.
+/// [`Diagnostic`] if a DUT has ended or a signal has arrived.
 pub fn run(
     testbed: &mut dyn Testbed,
     plan: &TrialPlan,
     traffic: Traffic,
     console: &Console,
-) -> Result<Results, LabError> {
+) -> Result<Results, Diagnostic> {
     let mut experiment = Experiment { testbed, plan, console };
     experiment.prime(traffic)?;
     let highest = experiment.highest_rates()?;
@@ -62,7 +63,7 @@ struct Experiment<'a> {
 }
 
 impl Experiment<'_> {
-    fn prime(&mut self, traffic: Traffic) -> Result<(), LabError> {
+    fn prime(&mut self, traffic: Traffic) -> Result<(), Diagnostic> {
         for &dut in &self.plan.duts {
             self.console.print(&format!("opening {} connections: {}", traffic.flows, dut.name()));
             self.testbed.prime(dut)?;
@@ -71,7 +72,7 @@ impl Experiment<'_> {
     }
 
     /// Measures every DUT at full speed of the generator.
-    fn highest_rates(&mut self) -> Result<Each<Highest>, LabError> {
+    fn highest_rates(&mut self) -> Result<Each<Highest>, Diagnostic> {
         let [trials] = self.interleaved("highest rate", self.plan.rounds, [&|_| Some(Offered::Full)])?;
         let peer = trials.get(&Dut::L2fwd).map(|outcomes| delivered(outcomes));
         Ok(each(&trials, |outcomes| Highest {
@@ -84,7 +85,7 @@ impl Experiment<'_> {
     }
 
     /// Measures delivered against offered rate, around the rate delivered at full speed.
-    fn curves(&mut self, highest: &Each<Highest>) -> Result<Each<Vec<Point>>, LabError> {
+    fn curves(&mut self, highest: &Each<Highest>) -> Result<Each<Vec<Point>>, Diagnostic> {
         let mut curves: Each<Vec<Point>> = BTreeMap::new();
         for share in CURVE {
             let load = |dut| point(&highest[&dut], share);
@@ -106,7 +107,7 @@ impl Experiment<'_> {
 
     /// Measures the peak of the curve and four times its rate, in turn. The peak is measured again: the maximum of
     /// several noisy points is biased upwards.
-    fn overloads(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<OverloadFigures>, LabError> {
+    fn overloads(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<OverloadFigures>, Diagnostic> {
         let peaks: Each<Point> = each(curves, |curve| peak(curve));
         let mut fourfold: Each<Offered> = BTreeMap::new();
         for (dut, peak) in &peaks {
@@ -133,24 +134,24 @@ impl Experiment<'_> {
     }
 
     /// Offered load in overload: four times the peak, or full speed if the generator cannot pace that rate.
-    fn overload_of(&mut self, dut: Dut, peak: &Point) -> Result<Offered, LabError> {
+    fn overload_of(&mut self, dut: Dut, peak: &Point) -> Result<Offered, Diagnostic> {
         let intended = OVERLOAD * peak.delivered;
         let paced = Offered::PerSecond(intended as u64);
         let offered = self.trial(dut, paced)?.offered_rate();
         Ok(if offered < 0.9 * intended { Offered::Full } else { paced })
     }
 
-    fn ndrs(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Ndr>, LabError> {
+    fn ndrs(&mut self, curves: &Each<Vec<Point>>) -> Result<Each<Ndr>, Diagnostic> {
         let duts = self.plan.duts.iter();
         duts.map(|dut| Ok((*dut, self.ndr(*dut, &curves[dut])?))).collect()
     }
 
-    fn ndr(&mut self, dut: Dut, curve: &[Point]) -> Result<Ndr, LabError> {
+    fn ndr(&mut self, dut: Dut, curve: &[Point]) -> Result<Ndr, Diagnostic> {
         let rules = self.plan.rules();
         let upper = (peak(curve).delivered * NDR_MARGIN).min(full_speed(curve)) as u64;
         let found = highest_lossless(upper, &rules, |rate| {
             let outcome = self.trial(dut, Offered::PerSecond(rate))?;
-            Ok::<_, LabError>(outcome.is_lossless())
+            Ok::<_, Diagnostic>(outcome.is_lossless())
         })?;
         let ndr = Ndr {
             rate: found.rate,
@@ -170,7 +171,7 @@ impl Experiment<'_> {
     }
 
     /// Measures latency at shares of each DUT's NDR.
-    fn latencies_under_load(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Vec<Loaded>>, LabError> {
+    fn latencies_under_load(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Vec<Loaded>>, Diagnostic> {
         let mut loaded: Each<Vec<Loaded>> = BTreeMap::new();
         for of_ndr in LEVELS {
             let what = format!("latency at {:.0} % of the rate without loss", of_ndr * 100.0);
@@ -185,7 +186,7 @@ impl Experiment<'_> {
     }
 
     /// Measures latency of all DUTs at one rate that is low for each of them.
-    fn latencies_at_low_rate(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Low>, LabError> {
+    fn latencies_at_low_rate(&mut self, ndrs: &Each<Ndr>) -> Result<Each<Low>, Diagnostic> {
         let slowest = ndrs.values().map(|ndr| ndr.rate).filter(|rate| *rate > 0).min();
         let rate = slowest.map_or(self.plan.low_rate, |slowest| self.plan.low_rate.min(slowest / 2)).max(1);
         let what = format!("latency at {rate} frames/s");
@@ -204,7 +205,7 @@ impl Experiment<'_> {
         what: &str,
         rounds: u32,
         loads: [OfferedLoad<'_>; LOADS],
-    ) -> Result<[Trials; LOADS], LabError> {
+    ) -> Result<[Trials; LOADS], Diagnostic> {
         let mut trials = [const { Trials::new() }; LOADS];
         for round in 1..=rounds {
             for (load, trials) in loads.iter().zip(&mut trials) {
@@ -215,7 +216,7 @@ impl Experiment<'_> {
         Ok(trials)
     }
 
-    fn round(&mut self, load: OfferedLoad<'_>, trials: &mut Trials) -> Result<(), LabError> {
+    fn round(&mut self, load: OfferedLoad<'_>, trials: &mut Trials) -> Result<(), Diagnostic> {
         for &dut in &self.plan.duts {
             if let Some(offered) = load(dut) {
                 let outcome = self.trial(dut, offered)?;
@@ -225,7 +226,7 @@ impl Experiment<'_> {
         Ok(())
     }
 
-    fn trial(&mut self, dut: Dut, offered: Offered) -> Result<TrialOutcome, LabError> {
+    fn trial(&mut self, dut: Dut, offered: Offered) -> Result<TrialOutcome, Diagnostic> {
         self.testbed.trial(dut, offered, self.plan.trial())
     }
 }

@@ -13,7 +13,8 @@ use super::namespace::Namespace;
 use super::sink::Sink;
 use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
 use crate::io::Interface;
-use crate::lab::{Interrupt, LabError};
+use crate::lab::Interrupt;
+use crate::model::{Diagnostic, DiagnosticKind};
 use crate::wire::MacAddr;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,20 +32,20 @@ impl TesterPort {
     /// Looks up the interface and validates it.
     ///
     /// # Errors
-    /// [`LabError::Input`] if it does not exist or carries the default route: the sink drops all frames, which
+    /// `InvalidArgument` if it does not exist or carries the default route: the sink drops all frames, which
     /// would cut off remote sessions.
-    pub fn check(&self) -> Result<Interface, LabError> {
-        let interface =
-            Interface::lookup(&self.interface).map_err(|error| LabError::Input(error.to_string()))?;
+    pub fn check(&self) -> Result<Interface, Diagnostic> {
+        let interface = Interface::lookup(&self.interface)
+            .map_err(|error| error.of_kind(DiagnosticKind::InvalidArgument))?;
         let routes = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
         if !has_default_route(&routes, &self.interface) {
             return Ok(interface);
         }
-        Err(LabError::Input(format!(
-            "{} carries this machine's default route, and nothing but the bench's frames would arrive there; \
-             use an interface that the machine does not need",
+        Err(Diagnostic::invalid_argument(format!(
+            "{} carries this machine's default route, and nothing but the bench's frames would arrive there",
             self.interface
-        )))
+        ))
+        .remedy("use an interface that the machine does not need"))
     }
 }
 
@@ -65,8 +66,8 @@ impl ExternalTestbed {
     /// Attaches generator and sink for `traffic`.
     ///
     /// # Errors
-    /// As [`TesterPort::check`]; [`LabError::Failed`] if the kernel refuses.
-    pub fn open(place: &TesterPort, traffic: Traffic, interrupt: Interrupt) -> Result<Self, LabError> {
+    /// As [`TesterPort::check`]; `System` if the kernel refuses.
+    pub fn open(place: &TesterPort, traffic: Traffic, interrupt: Interrupt) -> Result<Self, Diagnostic> {
         let interface = place.check()?;
         let sink = Sink::open(&interface, place.peer, traffic.servers)?;
         let generator = Generator::open(&interface, place.peer, SERVICE, traffic)?;
@@ -74,7 +75,7 @@ impl ExternalTestbed {
     }
 
     /// Runs the generator, pinned to its core.
-    fn send(&mut self, offered: Offered, duration: Duration) -> Result<SentFrames, LabError> {
+    fn send(&mut self, offered: Offered, duration: Duration) -> Result<SentFrames, Diagnostic> {
         let Self { generator, interrupt, core, .. } = self;
         Namespace::here().enter(Some(*core), || generator.run(offered, duration, interrupt))
     }
@@ -96,14 +97,14 @@ pub fn instruction(place: &TesterPort, traffic: &Traffic) -> String {
 }
 
 impl Testbed for ExternalTestbed {
-    fn prime(&mut self, _: Dut) -> Result<(), LabError> {
+    fn prime(&mut self, _: Dut) -> Result<(), Diagnostic> {
         let Self { generator, sink, interrupt, core } = self;
         Namespace::here()
             .enter(Some(*core), || generator.prime_by_window(WINDOW, || sink.delivered(), interrupt))?;
         Ok(())
     }
 
-    fn trial(&mut self, _: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError> {
+    fn trial(&mut self, _: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, Diagnostic> {
         let (before, ticks) = (self.sink.arrivals()?, CpuTimes::now()?);
         let sent = self.send(offered, duration)?;
         let cores = CpuTimes::now()?.busy_since(&ticks);

@@ -5,7 +5,8 @@ use super::experiment;
 use super::plan::TrialPlan;
 use super::report::{BenchReport, SCHEMA};
 use super::trial::{Dut, Offered, PerFrame, Testbed, Traffic, TrafficKind, TrialOutcome};
-use crate::lab::{Console, LabError};
+use crate::lab::Console;
+use crate::model::Diagnostic;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,12 +57,12 @@ pub(super) fn capacity(dut: Dut) -> u64 {
 }
 
 impl Testbed for Fake {
-    fn prime(&mut self, dut: Dut) -> Result<(), LabError> {
+    fn prime(&mut self, dut: Dut) -> Result<(), Diagnostic> {
         self.primed.push(dut);
         Ok(())
     }
 
-    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError> {
+    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, Diagnostic> {
         assert!(self.primed.contains(&dut), "{dut:?} has no connections yet");
         self.log.push((dut, offered));
         let rate = match offered {

@@ -4,7 +4,7 @@ use super::csv;
 use super::plots;
 use super::report::BenchReport;
 use super::tables;
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,18 +25,17 @@ impl Folder {
     /// it already holds a report.
     ///
     /// # Errors
-    /// [`LabError::Input`] if `named` already holds a report, or is not writable.
-    pub fn create(named: Option<&Path>) -> Result<Self, LabError> {
+    /// `InvalidArgument` if `named` already holds a report, or is not writable.
+    pub fn create(named: Option<&Path>) -> Result<Self, Diagnostic> {
         let path = match named {
             Some(path) if holds_report(path) => return Err(taken(path)),
             Some(path) => path.to_owned(),
             None => first_free(Path::new(DEFAULT_FOLDER)),
         };
         check_writable(&path).map_err(|error| {
-            LabError::Input(format!(
-                "no report can be written to {}: {error}; name another folder with --out",
-                path.display()
-            ))
+            Diagnostic::invalid_argument(format!("no report can be written to {}", path.display()))
+                .cause(error.to_string())
+                .remedy("name another folder with --out")
         })?;
         Ok(Self(path))
     }
@@ -50,8 +49,8 @@ impl Folder {
     /// Writes `report` in all formats, over an earlier state of the same run.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if a file cannot be written.
-    pub fn write(&self, report: &BenchReport) -> Result<(), LabError> {
+    /// `System` if a file cannot be written.
+    pub fn write(&self, report: &BenchReport) -> Result<(), Diagnostic> {
         for (name, svg) in plots::all(report)? {
             self.file(&name, &svg)?;
         }
@@ -63,17 +62,17 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Folder::write`].
-    pub(super) fn write_text_and_json(&self, text: &str, figures: &impl Serialize) -> Result<(), LabError> {
+    pub(super) fn write_text_and_json(&self, text: &str, figures: &impl Serialize) -> Result<(), Diagnostic> {
         let json =
-            serde_json::to_string_pretty(figures).map_err(|error| LabError::Failed(error.to_string()))?;
+            serde_json::to_string_pretty(figures).map_err(|error| Diagnostic::system(error.to_string()))?;
         self.file(TEXT, text)?;
         self.file(JSON, &(json + "\n"))
     }
 
-    fn file(&self, name: &str, text: &str) -> Result<(), LabError> {
+    fn file(&self, name: &str, text: &str) -> Result<(), Diagnostic> {
         let path = self.0.join(name);
         fs::write(&path, text)
-            .map_err(|error| LabError::io(format!("cannot write {}", path.display()), &error))
+            .map_err(|error| Diagnostic::io(format!("cannot write {}", path.display()), &error))
     }
 }
 
@@ -81,11 +80,9 @@ fn holds_report(path: &Path) -> bool {
     path.join(JSON).exists() || path.join(TEXT).exists()
 }
 
-fn taken(path: &Path) -> LabError {
-    LabError::Input(format!(
-        "{} already holds a report; name another folder with --out, or remove it",
-        path.display()
-    ))
+fn taken(path: &Path) -> Diagnostic {
+    Diagnostic::invalid_argument(format!("{} already holds a report", path.display()))
+        .remedy("name another folder with --out, or remove it")
 }
 
 fn first_free(base: &Path) -> PathBuf {
@@ -106,6 +103,7 @@ fn check_writable(folder: &Path) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::bench_wire::fake::report;
+    use crate::model::DiagnosticKind;
 
     #[test]
     fn report_round_trips_through_its_file() {
@@ -127,8 +125,12 @@ mod tests {
     fn earlier_report_is_never_overwritten() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join(JSON), "{}").unwrap();
-        let Err(LabError::Input(text)) = Folder::create(Some(home.path())) else { panic!("it was") };
-        assert!(text.contains("already holds a report; name another folder with --out"), "{text}");
+        let refused = Folder::create(Some(home.path())).unwrap_err();
+        assert_eq!(refused.kind, DiagnosticKind::InvalidArgument);
+        assert!(
+            refused.to_string().contains("already holds a report; name another folder with --out"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -145,7 +147,8 @@ mod tests {
 
     #[test]
     fn unwritable_folder_is_refused() {
-        let Err(LabError::Input(text)) = Folder::create(Some(Path::new("/proc/nowhere"))) else { panic!() };
-        assert!(text.starts_with("no report can be written to /proc/nowhere: "), "{text}");
+        let refused = Folder::create(Some(Path::new("/proc/nowhere"))).unwrap_err();
+        assert_eq!(refused.kind, DiagnosticKind::InvalidArgument);
+        assert_eq!(refused.what, "no report can be written to /proc/nowhere");
     }
 }

@@ -4,7 +4,8 @@ use super::anchor::Anchor;
 use super::program::{BenchProgram, map_failed, padded};
 use super::trial::{Offered, Traffic, TrafficKind};
 use crate::io::Interface;
-use crate::lab::{Interrupt, LabError};
+use crate::lab::Interrupt;
+use crate::model::Diagnostic;
 use crate::sys::live_frames::{BURST_MAX, run_live};
 use crate::wire::MacAddr;
 use aya::maps::{Array, MapData};
@@ -79,13 +80,13 @@ impl Generator {
     /// Loads a generator of `traffic` for the TCP service `service`, from `interface` to the MAC address `peer`.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the traffic is invalid; [`LabError::Failed`] if the kernel refuses.
+    /// `InvalidArgument` if the traffic is invalid; `System` if the kernel refuses.
     pub fn open(
         interface: &Interface,
         peer: MacAddr,
         service: SocketAddrV4,
         traffic: Traffic,
-    ) -> Result<Self, LabError> {
+    ) -> Result<Self, Diagnostic> {
         check(&traffic)?;
         let globals: [(_, &[u8]); 7] = [
             ("interface", &interface.index.to_ne_bytes()),
@@ -99,7 +100,7 @@ impl Generator {
         let mut program = BenchProgram::load(OBJECT, "bench_generate", &globals)?;
         let _anchor = Anchor::new(&mut program)?;
         let mut states: Array<MapData, GeneratorState> = program.take_map("states");
-        let random = getrandom::u64().map_err(|error| LabError::Failed(error.to_string()))? | 1;
+        let random = getrandom::u64().map_err(|error| Diagnostic::system(error.to_string()))? | 1;
         let mut state = GeneratorState::default();
         state[RANDOM] = random;
         states.set(0, state, 0).map_err(|error| map_failed(&error))?;
@@ -122,7 +123,7 @@ impl Generator {
     ///
     /// # Errors
     /// As [`Generator::run`].
-    pub fn prime(&mut self, per_second: u64, interrupt: &Interrupt) -> Result<SentFrames, LabError> {
+    pub fn prime(&mut self, per_second: u64, interrupt: &Interrupt) -> Result<SentFrames, Diagnostic> {
         let frames = 2 * u64::from(self.traffic.flows);
         self.reset(Make::Prime, 0, Some(per_second))?;
         self.pace(per_second, frames, Duration::MAX, interrupt)
@@ -136,9 +137,9 @@ impl Generator {
     pub fn prime_by_window(
         &mut self,
         window: u32,
-        arrived: impl Fn() -> Result<u64, LabError>,
+        arrived: impl Fn() -> Result<u64, Diagnostic>,
         interrupt: &Interrupt,
-    ) -> Result<SentFrames, LabError> {
+    ) -> Result<SentFrames, Diagnostic> {
         self.reset(Make::Prime, 0, None)?;
         let (frames, before, start) = (2 * u64::from(self.traffic.flows), arrived()?, Instant::now());
         let (mut sent, mut last_arrival) = (0, Instant::now());
@@ -166,13 +167,13 @@ impl Generator {
     /// sends fewer.
     ///
     /// # Errors
-    /// [`LabError::Interrupted`]; [`LabError::Failed`] if the kernel refuses.
+    /// `Interrupted`; `System` if the kernel refuses.
     pub fn run(
         &mut self,
         offered: Offered,
         duration: Duration,
         interrupt: &Interrupt,
-    ) -> Result<SentFrames, LabError> {
+    ) -> Result<SentFrames, Diagnostic> {
         let make = match self.traffic.kind {
             TrafficKind::Established => Make::Established,
             TrafficKind::Flood => Make::Flood,
@@ -192,7 +193,7 @@ impl Generator {
     }
 
     /// Resets the counters for a run of frames by `make`, at `rate` frames a second if given.
-    fn reset(&mut self, make: Make, stamp_every: u64, rate: Option<u64>) -> Result<(), LabError> {
+    fn reset(&mut self, make: Make, stamp_every: u64, rate: Option<u64>) -> Result<(), Diagnostic> {
         let old = self.state()?;
         let paced = rate.filter(|rate| *rate >= PACED_BY_PROGRAM);
         let interval = paced.map_or(0, |rate| (1_000_000_000 << 10) / rate);
@@ -204,7 +205,7 @@ impl Generator {
         self.states.set(0, state, 0).map_err(|error| map_failed(&error))
     }
 
-    fn state(&self) -> Result<GeneratorState, LabError> {
+    fn state(&self) -> Result<GeneratorState, Diagnostic> {
         self.states.get(&0, 0).map_err(|error| map_failed(&error))
     }
 
@@ -212,7 +213,7 @@ impl Generator {
         &mut self,
         duration: Duration,
         interrupt: &Interrupt,
-    ) -> Result<SentFrames, LabError> {
+    ) -> Result<SentFrames, Diagnostic> {
         let start = Instant::now();
         while start.elapsed() < duration {
             interrupt.check()?;
@@ -228,7 +229,7 @@ impl Generator {
         frames: u64,
         time_limit: Duration,
         interrupt: &Interrupt,
-    ) -> Result<SentFrames, LabError> {
+    ) -> Result<SentFrames, Diagnostic> {
         let burst = Self::burst(Offered::PerSecond(rate));
         let calls = if rate < PACED_BY_PROGRAM { rate } else { CALLS_PER_SECOND };
         let each = (rate / calls.max(1)).clamp(1, RUN_MAX);
@@ -246,27 +247,27 @@ impl Generator {
         self.sent(start)
     }
 
-    fn sent(&self, start: Instant) -> Result<SentFrames, LabError> {
+    fn sent(&self, start: Instant) -> Result<SentFrames, Diagnostic> {
         Ok(SentFrames { elapsed: start.elapsed(), frames: self.state()?[MADE] })
     }
 
     /// Runs the program `count` times. A signal may end it early; [`GeneratorState`] has the number of frames made.
-    fn send(&mut self, count: u32, burst: u32) -> Result<(), LabError> {
+    fn send(&mut self, count: u32, burst: u32) -> Result<(), Diagnostic> {
         match run_live(self.program.fd(), &self.template, self.interface, count, burst) {
             Err(error) if error.kind() != ErrorKind::Interrupted => {
-                Err(LabError::io("sending frames by BPF_PROG_RUN", &error))
+                Err(Diagnostic::io("sending frames by BPF_PROG_RUN", &error))
             }
             _ => Ok(()),
         }
     }
 }
 
-fn clock_failed(error: nix::Error) -> LabError {
-    LabError::io("reading the clock", &error.into())
+fn clock_failed(error: nix::Error) -> Diagnostic {
+    Diagnostic::io("reading the clock", &error.into())
 }
 
-fn lost(sent: u64, arrived: u64) -> LabError {
-    LabError::Failed(format!(
+fn lost(sent: u64, arrived: u64) -> Diagnostic {
+    Diagnostic::system(format!(
         "of {sent} frames that open connections only {arrived} have arrived at a low rate"
     ))
 }
@@ -276,13 +277,13 @@ fn ip_len(traffic: &Traffic) -> u16 {
     if traffic.frame_len == 60 { 40 } else { traffic.frame_len - 14 }
 }
 
-fn check(traffic: &Traffic) -> Result<(), LabError> {
+fn check(traffic: &Traffic) -> Result<(), Diagnostic> {
     if !(60..=1514).contains(&traffic.frame_len) {
         let len = traffic.frame_len;
-        return Err(LabError::Input(format!("a frame has 60 to 1514 bytes, not {len}")));
+        return Err(Diagnostic::invalid_argument(format!("a frame has 60 to 1514 bytes, not {len}")));
     }
     if traffic.flows == 0 || traffic.servers == 0 {
-        return Err(LabError::Input("there must be at least one flow and one real server".into()));
+        return Err(Diagnostic::invalid_argument("there must be at least one flow and one real server"));
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Network namespace of a DUT or of the generator: a new one, or that of this process.
 
-use crate::lab::LabError;
 use crate::lab::runner::execute;
 use crate::lab::step::Step;
 use crate::lab::topology;
+use crate::model::Diagnostic;
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::path::Path;
@@ -13,12 +13,11 @@ pub(super) struct Namespace(Option<String>);
 
 impl Namespace {
     /// Creates a namespace with IPv6 disabled, so that no neighbour discovery adds frames.
-    pub(super) fn new(name: String) -> Result<Self, LabError> {
+    pub(super) fn new(name: String) -> Result<Self, Diagnostic> {
         if topology::exists(&name) {
-            return Err(LabError::Input(format!(
-                "a network namespace '{name}' exists: another bench is running, or was interrupted; \
-                 ip netns del {name}, or choose another name"
-            )));
+            return Err(Diagnostic::invalid_argument(format!("a network namespace '{name}' exists"))
+                .cause("another bench is running, or was interrupted")
+                .remedy(format!("delete it: ip netns del {name}, or choose another name")));
         }
         execute(&Step::new(&format!("ip netns add {name}")))?;
         let namespace = Self(Some(name));
@@ -47,7 +46,7 @@ impl Namespace {
     }
 
     /// Executes the shell command `text` in this namespace and returns its output.
-    pub(super) fn shell(&self, text: &str) -> Result<String, LabError> {
+    pub(super) fn shell(&self, text: &str) -> Result<String, Diagnostic> {
         execute(&self.step(["sh", "-c", text]))
     }
 
@@ -55,8 +54,8 @@ impl Namespace {
     pub(super) fn enter<T: Send>(
         &self,
         core: Option<usize>,
-        f: impl FnOnce() -> Result<T, LabError> + Send,
-    ) -> Result<T, LabError> {
+        f: impl FnOnce() -> Result<T, Diagnostic> + Send,
+    ) -> Result<T, Diagnostic> {
         let thread = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 if let Some(name) = &self.0 {
@@ -74,8 +73,8 @@ impl Namespace {
 }
 
 /// Moves the calling thread into the namespace `name` (setns(2)).
-fn enter_namespace(name: &str) -> Result<(), LabError> {
-    let failed = |error: &std::io::Error| LabError::io(format!("entering the namespace {name}"), error);
+fn enter_namespace(name: &str) -> Result<(), Diagnostic> {
+    let failed = |error: &std::io::Error| Diagnostic::io(format!("entering the namespace {name}"), error);
     let file = File::open(format!("/run/netns/{name}")).map_err(|error| failed(&error))?;
     setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error.into()))
 }

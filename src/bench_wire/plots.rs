@@ -5,7 +5,7 @@ use super::report::BenchReport;
 use super::results::{DutFigures, LatencyQuantiles, Results};
 use super::tables::heading;
 use super::trial::{Dut, Traffic, TrafficKind};
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
@@ -36,14 +36,14 @@ type Percentile = fn(&LatencyQuantiles) -> u64;
 /// Draws all plots of `report`: file names and SVG texts.
 ///
 /// # Errors
-/// [`LabError::Failed`] if a plot cannot be drawn.
-pub fn all(report: &BenchReport) -> Result<Vec<(String, String)>, LabError> {
+/// `System` if a plot cannot be drawn.
+pub fn all(report: &BenchReport) -> Result<Vec<(String, String)>, Diagnostic> {
     let kinds: [(&str, Draw); 3] = [("highest", highest), ("curve", curves), ("latency", latencies)];
     let mut plots = Vec::new();
     for results in &report.results {
         for (kind, draw) in kinds {
             let svg = plot(results, &below(&report.conditions), draw)
-                .map_err(|error| LabError::Failed(format!("cannot draw the {kind} plot: {error}")))?;
+                .map_err(|error| Diagnostic::system(format!("cannot draw the {kind} plot: {error}")))?;
             plots.push((file_name(kind, &results.traffic), svg));
         }
     }

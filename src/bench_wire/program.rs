@@ -2,7 +2,7 @@
 
 use crate::io::Interface;
 use crate::io::bpf::{self, Attached};
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use aya::maps::{Map, MapError};
 use aya::programs::Xdp;
@@ -28,9 +28,9 @@ impl BenchProgram {
         object: &[u8],
         name: &'static str,
         globals: &[(&'static str, &[u8])],
-    ) -> Result<Self, LabError> {
+    ) -> Result<Self, Diagnostic> {
         let failed = |error: &dyn std::fmt::Display| {
-            LabError::Failed(format!("cannot load the BPF program {name}: {error}"))
+            Diagnostic::system(format!("cannot load the BPF program {name}")).cause(error.to_string())
         };
         let mut loader = EbpfLoader::new();
         for (constant, value) in globals {
@@ -43,9 +43,8 @@ impl BenchProgram {
     }
 
     /// Attaches the program; dropping the result detaches it.
-    pub(super) fn attach(&mut self, interface: &Interface) -> Result<Attached, LabError> {
+    pub(super) fn attach(&mut self, interface: &Interface) -> Result<Attached, Diagnostic> {
         bpf::attach(self.fd(), interface, bpf::AllowedModes::Any)
-            .map_err(|error| LabError::Failed(error.to_string()))
     }
 
     /// File descriptor of the program.
@@ -66,6 +65,6 @@ impl BenchProgram {
 }
 
 /// Error of a map operation.
-pub(super) fn map_failed(error: &MapError) -> LabError {
-    LabError::Failed(format!("the kernel refused to read or write a map of the bench: {error}"))
+pub(super) fn map_failed(error: &MapError) -> Diagnostic {
+    Diagnostic::system("the kernel refused to read or write a map of the bench").cause(error.to_string())
 }

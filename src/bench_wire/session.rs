@@ -7,7 +7,8 @@ use super::plan::{TrialPlan, format_duration};
 use super::report::{BenchReport, SCHEMA};
 use super::tables;
 use super::trial::{Dut, Testbed, Traffic};
-use crate::lab::{Console, LabError};
+use crate::lab::Console;
+use crate::model::Diagnostic;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -30,8 +31,8 @@ impl BenchRequest {
     /// Validates the request.
     ///
     /// # Errors
-    /// [`LabError::Input`] if a DUT or a number of flows is repeated.
-    pub fn check(&self) -> Result<(), LabError> {
+    /// `InvalidArgument` if a DUT or a number of flows is repeated.
+    pub fn check(&self) -> Result<(), Diagnostic> {
         let flows = self.traffics.iter().map(|traffic| traffic.flows.to_string());
         let names = self.plan.duts.iter().map(|dut| dut.name().to_owned());
         check_unique("--duts", names)?;
@@ -42,12 +43,12 @@ impl BenchRequest {
     /// report after each pattern, so that an interruption loses one at most.
     ///
     /// # Errors
-    /// [`LabError`] if the report cannot be written, a testbed fails, or a signal has arrived.
+    /// [`Diagnostic`] if the report cannot be written, a testbed fails, or a signal has arrived.
     pub fn run<A: Testbed>(
         &self,
         console: &Console,
-        mut build: impl FnMut(&[Dut], Traffic) -> Result<A, LabError>,
-    ) -> Result<BenchReport, LabError> {
+        mut build: impl FnMut(&[Dut], Traffic) -> Result<A, Diagnostic>,
+    ) -> Result<BenchReport, Diagnostic> {
         self.check()?;
         let folder = Folder::create(self.out.as_deref())?;
         let conditions = Conditions::here(self.setting.clone()).with_left_out(&self.left_out);
@@ -90,11 +91,13 @@ pub(super) fn report_left_out(console: &Console, left_out: &[String]) {
 }
 
 /// Refuses a repeated value of `option`.
-pub(super) fn check_unique(option: &str, words: impl Iterator<Item = String>) -> Result<(), LabError> {
+pub(super) fn check_unique(option: &str, words: impl Iterator<Item = String>) -> Result<(), Diagnostic> {
     let mut seen = BTreeSet::new();
     for word in words {
         if seen.contains(&word) {
-            return Err(LabError::Input(format!("{option} names {word} twice; name it once")));
+            return Err(
+                Diagnostic::invalid_argument(format!("{option} names {word} twice")).remedy("name it once")
+            );
         }
         seen.insert(word);
     }
@@ -105,6 +108,8 @@ pub(super) fn check_unique(option: &str, words: impl Iterator<Item = String>) ->
 mod tests {
     use super::*;
     use crate::bench_wire::fake::{self, Fake};
+    use crate::lab::Interrupt;
+    use crate::model::DiagnosticKind;
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
@@ -165,9 +170,9 @@ mod tests {
     #[test]
     fn interruption_keeps_finished_results() {
         let home = tempfile::tempdir().unwrap();
-        let mut testbeds = vec![Err(LabError::Interrupted), Ok(Fake::new())];
+        let mut testbeds = vec![Err(Interrupt::diagnostic()), Ok(Fake::new())];
         let ended = request(home.path().join("out")).run(&Console::silent(), |_, _| testbeds.pop().unwrap());
-        assert_eq!(ended, Err(LabError::Interrupted));
+        assert_eq!(ended.unwrap_err().kind, DiagnosticKind::Interrupted);
         let text = std::fs::read_to_string(home.path().join("out/report.json")).unwrap();
         let report: BenchReport = serde_json::from_str(&text).unwrap();
         assert_eq!(report.results.len(), 1);
@@ -179,7 +184,7 @@ mod tests {
         let mut request = request(home.path().join("out"));
         request.plan.duts.push(Dut::Xdp);
         let refused = request.run(&Console::silent(), |_, _| Ok(Fake::new()));
-        assert_eq!(refused, Err(LabError::Input("--duts names xdp twice; name it once".into())));
+        assert_eq!(refused.unwrap_err().to_string(), "--duts names xdp twice; name it once");
         assert!(!home.path().join("out").exists());
     }
 }

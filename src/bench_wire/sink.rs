@@ -4,7 +4,7 @@ use super::histogram::{self, BUCKETS};
 use super::program::{BenchProgram, map_failed, padded};
 use crate::io::Interface;
 use crate::io::bpf::Attached;
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use aya::maps::{MapData, PerCpuArray};
 use hdrhistogram::Histogram;
@@ -48,8 +48,8 @@ impl Sink {
     /// stands for the first server.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the kernel refuses, usually because another XDP program is attached.
-    pub fn open(interface: &Interface, dut: MacAddr, servers: u16) -> Result<Self, LabError> {
+    /// `System` if the kernel refuses, usually because another XDP program is attached.
+    pub fn open(interface: &Interface, dut: MacAddr, servers: u16) -> Result<Self, Diagnostic> {
         let globals: [(_, &[u8]); 3] = [
             ("dut", &padded(dut)),
             ("own_mac", &padded(interface.mac)),
@@ -70,16 +70,16 @@ impl Sink {
     /// Frames delivered so far.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if a map cannot be read.
-    pub fn delivered(&self) -> Result<u64, LabError> {
+    /// `System` if a map cannot be read.
+    pub fn delivered(&self) -> Result<u64, Diagnostic> {
         sum(&self.counters, DELIVERED)
     }
 
     /// All counts so far. Takes thousands of system calls.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if a map cannot be read.
-    pub fn arrivals(&self) -> Result<Arrivals, LabError> {
+    /// `System` if a map cannot be read.
+    pub fn arrivals(&self) -> Result<Arrivals, Diagnostic> {
         Ok(Arrivals {
             delivered: self.delivered()?,
             astray: sum(&self.counters, ASTRAY)?,
@@ -91,8 +91,8 @@ impl Sink {
     /// Waits until `sent` frames have arrived since `before`, or no frame has for `quiet`.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if a map cannot be read.
-    pub fn wait_for(&self, sent: u64, before: &Arrivals, quiet: Duration) -> Result<(), LabError> {
+    /// `System` if a map cannot be read.
+    pub fn wait_for(&self, sent: u64, before: &Arrivals, quiet: Duration) -> Result<(), Diagnostic> {
         let step = Duration::from_millis(5);
         let (mut seen, mut silence) = (self.delivered()?, Duration::ZERO);
         while silence < quiet && seen - before.delivered < sent {
@@ -126,10 +126,10 @@ impl Arrivals {
     }
 }
 
-fn sum(counts: &Counts, index: u32) -> Result<u64, LabError> {
+fn sum(counts: &Counts, index: u32) -> Result<u64, Diagnostic> {
     counts.get(&index, 0).map(|each| each.iter().sum()).map_err(|error| map_failed(&error))
 }
 
-fn sums(counts: &Counts, len: u32) -> Result<Vec<u64>, LabError> {
+fn sums(counts: &Counts, len: u32) -> Result<Vec<u64>, Diagnostic> {
     (0..len).map(|index| sum(counts, index)).collect()
 }

@@ -25,9 +25,10 @@ use super::trial::{Dut, Offered, Testbed, Traffic, TrialOutcome};
 use super::veth_pair::VethPair;
 use crate::forward::BATCH;
 use crate::io::xdp::RING_LEN;
+use crate::lab::Interrupt;
 use crate::lab::runner::check_root;
 use crate::lab::state::StateDirectory;
-use crate::lab::{Interrupt, LabError};
+use crate::model::Diagnostic;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,12 +71,12 @@ impl TestbedOptions {
     /// Options for a bench called `name` with the binary `exe`, on the first cores of this process.
     ///
     /// # Errors
-    /// [`LabError::Input`] if there is only one core.
+    /// `InvalidArgument` if there is only one core.
     pub fn new(
         name: impl Into<String>,
         exe: impl Into<PathBuf>,
         interrupt: Interrupt,
-    ) -> Result<Self, LabError> {
+    ) -> Result<Self, Diagnostic> {
         let cores = Cores::choose()?;
         Ok(Self { name: name.into(), exe: exe.into(), cores, director: Vec::new(), interrupt })
     }
@@ -106,9 +107,9 @@ impl VethTestbed {
     /// Builds a veth pair for each of `duts` and starts the DUTs, suspended.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the caller is not root, the name is taken, or the traffic is invalid;
-    /// [`LabError::Failed`]; [`LabError::Interrupted`]. In each case everything is removed.
-    pub fn up(options: TestbedOptions, duts: &[Dut], traffic: Traffic) -> Result<Self, LabError> {
+    /// `InvalidArgument` if the caller is not root, the name is taken, or the traffic is invalid;
+    /// `System`; `Interrupted`. In each case everything is removed.
+    pub fn up(options: TestbedOptions, duts: &[Dut], traffic: Traffic) -> Result<Self, Diagnostic> {
         check_root()?;
         let directory = StateDirectory::of(&options.name)?;
         directory.create()?;
@@ -127,19 +128,19 @@ impl VethTestbed {
     /// Frames at the sink of `dut` since the testbed was built.
     ///
     /// # Errors
-    /// [`LabError::Input`] if it was not brought up; [`LabError::Failed`].
-    pub fn arrivals(&self, dut: Dut) -> Result<Arrivals, LabError> {
+    /// `InvalidArgument` if it was not brought up; `System`.
+    pub fn arrivals(&self, dut: Dut) -> Result<Arrivals, Diagnostic> {
         self.veth_pairs.get(&dut).ok_or_else(|| absent(dut))?.sink.arrivals()
     }
 
-    fn build(&self, dut: Dut, traffic: Traffic) -> Result<VethPair, LabError> {
+    fn build(&self, dut: Dut, traffic: Traffic) -> Result<VethPair, Diagnostic> {
         let TestbedOptions { name, exe, cores, director: keys, interrupt } = &self.options;
         let (cores, directory) = (*cores, &self.directory.0.path(""));
         VethPair::up(&DutSpec { dut, traffic, cores, name, directory, exe, keys, interrupt })
     }
 
     /// Suspends the selected DUT and resumes `dut`.
-    fn select(&mut self, dut: Dut) -> Result<&mut VethPair, LabError> {
+    fn select(&mut self, dut: Dut) -> Result<&mut VethPair, Diagnostic> {
         self.options.interrupt.check()?;
         if self.selected != Some(dut) {
             if let Some(veth_pair) = self.selected.take().and_then(|before| self.veth_pairs.get(&before)) {
@@ -156,17 +157,17 @@ impl VethTestbed {
     }
 }
 
-fn absent(dut: Dut) -> LabError {
-    LabError::Input(format!("{} was not brought up for this bench", dut.name()))
+fn absent(dut: Dut) -> Diagnostic {
+    Diagnostic::invalid_argument(format!("{} was not brought up for this bench", dut.name()))
 }
 
 impl Testbed for VethTestbed {
-    fn prime(&mut self, dut: Dut) -> Result<(), LabError> {
+    fn prime(&mut self, dut: Dut) -> Result<(), Diagnostic> {
         let (core, interrupt) = (self.options.cores.generator, self.options.interrupt.clone());
         self.select(dut)?.prime(core, &interrupt)
     }
 
-    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError> {
+    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, Diagnostic> {
         let (cores, interrupt) = (self.options.cores, self.options.interrupt.clone());
         let veth_pair = self.select(dut)?;
         let (losses, arrivals) = (veth_pair.losses()?, veth_pair.sink.arrivals()?);

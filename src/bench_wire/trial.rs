@@ -1,6 +1,6 @@
 //! A trial (RFC 2544 section 23): one DUT, one offered load, one duration, and the outcome.
 
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -148,12 +148,12 @@ pub trait Testbed {
     /// DUT before its first trial.
     ///
     /// # Errors
-    /// [`LabError`] if frames are lost or the DUT has ended.
-    fn prime(&mut self, dut: Dut) -> Result<(), LabError>;
+    /// [`Diagnostic`] if frames are lost or the DUT has ended.
+    fn prime(&mut self, dut: Dut) -> Result<(), Diagnostic>;
 
     /// Offers frames to `dut` for `duration` and waits for the frames in flight.
     ///
     /// # Errors
-    /// [`LabError`] if the DUT has ended, or a signal has arrived.
-    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, LabError>;
+    /// [`Diagnostic`] if the DUT has ended, or a signal has arrived.
+    fn trial(&mut self, dut: Dut, offered: Offered, duration: Duration) -> Result<TrialOutcome, Diagnostic>;
 }

@@ -6,7 +6,7 @@ use super::namespace::Namespace;
 use super::sink::Sink;
 use super::trial::Dut;
 use crate::io::Interface;
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use std::collections::BTreeMap;
 
 /// Interface of the tester's port.
@@ -30,19 +30,19 @@ pub(super) struct VethPair {
 
 impl VethPair {
     /// Builds the veth pair and starts the DUT.
-    pub(super) fn up(spec: &DutSpec<'_>) -> Result<Self, LabError> {
+    pub(super) fn up(spec: &DutSpec<'_>) -> Result<Self, Diagnostic> {
         let (dut, traffic) = (spec.dut, spec.traffic);
         let (tester, dut_side) = create(spec.name, dut)?;
-        let here = tester.enter(None, || lookup(TESTER))?;
+        let here = tester.enter(None, || Interface::lookup(TESTER))?;
         let sink = tester.enter(None, || Sink::open(&here, DUT_MAC, traffic.servers))?;
         let generator = Generator::open(&here, DUT_MAC, SERVICE, traffic)?;
-        let interface = dut_side.enter(None, || lookup(INTERFACE))?;
+        let interface = dut_side.enter(None, || Interface::lookup(INTERFACE))?;
         let running = dut::start(&DutSetup { spec, namespace: &dut_side, interface, station: None })?;
         Ok(Self { running, generator, sink, tester, dut_side, dut })
     }
 
     /// Opens every connection of the traffic, with the generator on `core`. Does nothing for a DUT without a table.
-    pub(super) fn prime(&mut self, core: usize, interrupt: &crate::lab::Interrupt) -> Result<(), LabError> {
+    pub(super) fn prime(&mut self, core: usize, interrupt: &crate::lab::Interrupt) -> Result<(), Diagnostic> {
         let Some(before) = self.running.connections()? else { return Ok(()) };
         let Self { generator, sink, tester, .. } = self;
         let flows = generator.traffic().flows;
@@ -51,14 +51,14 @@ impl VethPair {
         if opened == u64::from(flows) {
             return Ok(());
         }
-        Err(LabError::Failed(format!(
+        Err(Diagnostic::system(format!(
             "{} has opened {opened} connections instead of {flows}",
             self.dut.name()
         )))
     }
 
     /// Frames lost so far, by known cause.
-    pub(super) fn losses(&self) -> Result<BTreeMap<String, u64>, LabError> {
+    pub(super) fn losses(&self) -> Result<BTreeMap<String, u64>, Diagnostic> {
         let mut losses = self.running.losses()?;
         let here = statistics(&self.tester, TESTER)?;
         let there = statistics(&self.dut_side, INTERFACE)?;
@@ -74,7 +74,7 @@ impl VethPair {
 }
 
 /// Creates a namespace for each end and the veth pair between them: one queue, no offloads.
-fn create(name: &str, dut: Dut) -> Result<(Namespace, Namespace), LabError> {
+fn create(name: &str, dut: Dut) -> Result<(Namespace, Namespace), Diagnostic> {
     let namespace = |end: &str| Namespace::new(format!("{name}-{}-{end}", dut.name()));
     let (outside, inside) = (namespace("gen")?, namespace("fwd")?);
     outside.shell(&format!(
@@ -90,12 +90,11 @@ fn create(name: &str, dut: Dut) -> Result<(Namespace, Namespace), LabError> {
     Ok((outside, inside))
 }
 
-fn lookup(name: &str) -> Result<Interface, LabError> {
-    Interface::lookup(name).map_err(|error| LabError::Failed(error.to_string()))
-}
-
 /// Counters of the driver (`veth_get_ethtool_stats` in drivers/net/veth.c) and `tx_dropped`.
-pub(super) fn statistics(namespace: &Namespace, interface: &str) -> Result<BTreeMap<String, u64>, LabError> {
+pub(super) fn statistics(
+    namespace: &Namespace,
+    interface: &str,
+) -> Result<BTreeMap<String, u64>, Diagnostic> {
     let text = namespace.shell(&format!(
         "ethtool -S {interface}; echo tx_dropped: $(cat /sys/class/net/{interface}/statistics/tx_dropped)"
     ))?;

@@ -67,8 +67,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
     if let Some(output) =
         args.output.as_ref().filter(|output| !args.force && output.symlink_metadata().is_ok())
     {
-        let exists = Diagnostic::system(format!("{} exists", output.display()));
-        return fail_with(BAD_INPUT, &exists.remedy("write --force to replace it").into());
+        let exists = Diagnostic::invalid_argument(format!("{} exists", output.display()));
+        return fail(&exists.remedy("write --force to replace it"));
     }
     let file = args.file.as_deref().unwrap_or(Path::new("-"));
     let (name, bytes) = match input::read(file) {

@@ -3,11 +3,13 @@
 mod bench;
 
 use super::exe::exe;
+use super::status::fail_as;
 use crate::cli::number;
 use crate::lab::{
-    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabError, LabHost, LabOptions, Layout,
-    arp_query, capture, deployment, http_client, http_server, reference, shell,
+    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabHost, LabOptions, Layout, arp_query,
+    capture, deployment, http_client, http_server, reference, shell,
 };
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use clap::Subcommand;
 use std::io;
@@ -123,7 +125,7 @@ struct CaptureArgs {
 }
 
 impl CaptureArgs {
-    fn check(&self) -> Result<(), LabError> {
+    fn check(&self) -> Result<(), Diagnostic> {
         if let Some(pcap) = &self.pcap {
             reference::check_pcap(pcap)?;
         }
@@ -154,13 +156,10 @@ pub(super) fn main(args: &Args) -> ExitCode {
             crate::bench_wire::dut::run_l2fwd(interface, *core, *server).map(|()| ExitCode::SUCCESS)
         }
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("directrix lab: {error}");
-        error.exit_code()
-    })
+    done.unwrap_or_else(|error| fail_as("directrix lab", &error))
 }
 
-fn complete(args: &Args) -> Result<ExitCode, LabError> {
+fn complete(args: &Args) -> Result<ExitCode, Diagnostic> {
     args.record.check()?;
     let options = options(&args.name, &args.build)?;
     let deployment = Deployment::up(options, Console::stdout(), Interrupt::install()?)?;
@@ -169,14 +168,14 @@ fn complete(args: &Args) -> Result<ExitCode, LabError> {
     Ok(exit_code(report.is_good()))
 }
 
-fn up(name: &NameArgs, build: &BuildArgs) -> Result<ExitCode, LabError> {
+fn up(name: &NameArgs, build: &BuildArgs) -> Result<ExitCode, Diagnostic> {
     let deployment = Deployment::up(options(name, build)?, Console::stdout(), Interrupt::install()?)?;
     println!("\n{}", shell::hints(&deployment));
     deployment.leave();
     Ok(ExitCode::SUCCESS)
 }
 
-fn down(name: &NameArgs) -> Result<ExitCode, LabError> {
+fn down(name: &NameArgs) -> Result<ExitCode, Diagnostic> {
     let _signals = Interrupt::install()?;
     if !deployment::down(&name.name, &Console::stdout())? {
         println!("no lab '{}' is up", name.name);
@@ -184,13 +183,13 @@ fn down(name: &NameArgs) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(name: &NameArgs, traffic: &TrafficArgs, record: &CaptureArgs) -> Result<ExitCode, LabError> {
+fn run(name: &NameArgs, traffic: &TrafficArgs, record: &CaptureArgs) -> Result<ExitCode, Diagnostic> {
     record.check()?;
     let deployment = Deployment::attach(&name.name, Console::stdout(), Interrupt::install()?)?;
     Ok(exit_code(deployment.record(traffic.load(), record.pcap.as_deref())?.is_good()))
 }
 
-fn options(name: &NameArgs, build: &BuildArgs) -> Result<LabOptions, LabError> {
+fn options(name: &NameArgs, build: &BuildArgs) -> Result<LabOptions, Diagnostic> {
     let (backend, arp, layout) = (build.backend, build.arp, build.layout);
     Ok(LabOptions { backend, arp, layout, ..LabOptions::new(name.name.clone(), exe()?) })
 }
@@ -199,10 +198,10 @@ fn exit_code(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn connect(target: SocketAddr, traffic: &TrafficArgs) -> Result<ExitCode, LabError> {
+fn connect(target: SocketAddr, traffic: &TrafficArgs) -> Result<ExitCode, Diagnostic> {
     let answers = http_client::run(target, traffic.connections, traffic.concurrency)
-        .map_err(|error| LabError::Failed(error.to_string()))?;
-    let text = serde_json::to_string(&answers).map_err(|error| LabError::Failed(error.to_string()))?;
+        .map_err(|error| Diagnostic::system(error.to_string()))?;
+    let text = serde_json::to_string(&answers).map_err(|error| Diagnostic::system(error.to_string()))?;
     println!("{text}");
     Ok(exit_code(answers.total() == traffic.connections))
 }
@@ -214,6 +213,6 @@ fn owners(interface: &str, target: Ipv4Addr) -> io::Result<()> {
     Ok(())
 }
 
-fn exit_status(done: io::Result<()>) -> Result<ExitCode, LabError> {
-    done.map(|()| ExitCode::SUCCESS).map_err(|error| LabError::Failed(error.to_string()))
+fn exit_status(done: io::Result<()>) -> Result<ExitCode, Diagnostic> {
+    done.map(|()| ExitCode::SUCCESS).map_err(|error| Diagnostic::system(error.to_string()))
 }

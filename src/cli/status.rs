@@ -7,28 +7,36 @@ use std::process::ExitCode;
 
 /// Exit status for invalid input.
 pub(super) const BAD_INPUT: u8 = 2;
+/// Exit status of a command that a signal ended, as of a shell at SIGINT.
+const INTERRUPTED: u8 = 130;
 
 /// Prints an error to stderr, and returns the exit status for its kind.
 pub(super) fn fail(error: &Diagnostic) -> ExitCode {
-    print(error);
+    fail_as("directrix", error)
+}
+
+/// Prints an error to stderr, behind this name of the command, and returns the exit status for its kind.
+pub(super) fn fail_as(command: &str, error: &Diagnostic) -> ExitCode {
+    print(command, error);
     ExitCode::from(exit_status(error.kind))
 }
 
 /// Prints the errors of a command's input to stderr, and returns the exit status.
 pub(super) fn fail_with(status: u8, errors: &Diagnostics) -> ExitCode {
-    print(errors);
+    print("directrix", errors);
     ExitCode::from(status)
 }
 
 /// Prints an error to stderr. A failure to print is ignored: stderr may be closed.
-fn print(error: &dyn Error) {
-    let _ = writeln!(io::stderr(), "directrix: {error}");
+fn print(command: &str, error: &dyn Error) {
+    let _ = writeln!(io::stderr(), "{command}: {error}");
 }
 
 /// Exit status for an error of this kind. Errors of an input file have the status of their command.
 pub(super) fn exit_status(kind: DiagnosticKind) -> u8 {
     match kind {
-        DiagnosticKind::InvalidSocketPath | DiagnosticKind::NoTerminal => BAD_INPUT,
+        DiagnosticKind::InvalidSocketPath | DiagnosticKind::InvalidArgument => BAD_INPUT,
+        DiagnosticKind::Interrupted => INTERRUPTED,
         _ => 1,
     }
 }

@@ -8,7 +8,8 @@ use super::starter::ProcessStarter;
 use super::state::{LabState, StateDirectory};
 use super::step::Step;
 use super::topology;
-use super::{Console, Interrupt, LabError, director, programs, real_server, teardown};
+use super::{Console, Interrupt, director, programs, real_server, teardown};
+use crate::model::Diagnostic;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{Mutex, PoisonError};
@@ -28,9 +29,9 @@ impl Deployment {
     /// Builds and starts a lab by `options`. Returns once the director is ready.
     ///
     /// # Errors
-    /// [`LabError::Input`] if a lab of that name is up, a program is missing, or the caller is not
-    /// root; [`LabError::Failed`]; [`LabError::Interrupted`]. In each case everything is removed.
-    pub fn up(options: LabOptions, console: Console, interrupt: Interrupt) -> Result<Self, LabError> {
+    /// `InvalidArgument` if a lab of that name is up, a program is missing, or the caller is not
+    /// root; `System`; `Interrupted`. In each case everything is removed.
+    pub fn up(options: LabOptions, console: Console, interrupt: Interrupt) -> Result<Self, Diagnostic> {
         check(&options)?;
         let directory = StateDirectory::of(&options.name)?;
         directory.create()?;
@@ -43,8 +44,8 @@ impl Deployment {
     /// Attaches to the lab called `name`, started by an earlier command.
     ///
     /// # Errors
-    /// [`LabError::Input`] if it is not running.
-    pub fn attach(name: &str, console: Console, interrupt: Interrupt) -> Result<Self, LabError> {
+    /// `InvalidArgument` if it is not running.
+    pub fn attach(name: &str, console: Console, interrupt: Interrupt) -> Result<Self, Diagnostic> {
         check_root()?;
         let directory = StateDirectory::of(name)?;
         let options = directory.load()?.options;
@@ -72,11 +73,11 @@ impl Deployment {
     /// Background process by its role: "director", "rs1", "rs2".
     ///
     /// # Errors
-    /// [`LabError::Failed`] if there is no such process.
-    pub fn process(&self, role: &str) -> Result<BackgroundProcess, LabError> {
+    /// `System` if there is no such process.
+    pub fn process(&self, role: &str) -> Result<BackgroundProcess, Diagnostic> {
         let processes = self.directory.load()?.processes;
         let found = processes.into_iter().rev().find(|process| process.role == role);
-        found.ok_or_else(|| LabError::Failed(format!("the lab has no process '{role}'")))
+        found.ok_or_else(|| Diagnostic::system(format!("the lab has no process '{role}'")))
     }
 
     /// Command `words` in the namespace of `host`, not yet started.
@@ -88,13 +89,13 @@ impl Deployment {
     /// Starts `words` in the background on `host` as `role`, with output to `ROLE.log`. The process ends with the lab.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if it cannot be started.
+    /// `System` if it cannot be started.
     pub fn spawn<S: Into<String>>(
         &self,
         host: LabHost,
         role: &str,
         words: impl IntoIterator<Item = S>,
-    ) -> Result<BackgroundProcess, LabError> {
+    ) -> Result<BackgroundProcess, Diagnostic> {
         let starter = self.starter();
         let child = starter.spawn(role, &self.step(host, words), None)?;
         starter.record(role, child)
@@ -108,8 +109,8 @@ impl Deployment {
     /// Takes the lab down.
     ///
     /// # Errors
-    /// [`LabError::Failed`] with all failures.
-    pub fn down(mut self) -> Result<(), LabError> {
+    /// `System` with all failures.
+    pub fn down(mut self) -> Result<(), Diagnostic> {
         self.down_on_drop = false;
         self.teardown()
     }
@@ -138,7 +139,7 @@ impl Deployment {
         }
     }
 
-    fn build(&self) -> Result<(), LabError> {
+    fn build(&self) -> Result<(), Diagnostic> {
         self.directory.store(&LabState { options: self.options.clone(), processes: Vec::new() })?;
         let runner = self.runner();
         topology::build(&self.options).iter().try_for_each(|group| runner.group(group))?;
@@ -151,7 +152,7 @@ impl Deployment {
         director::start(&self.starter()).map(|_| ())
     }
 
-    fn teardown(&self) -> Result<(), LabError> {
+    fn teardown(&self) -> Result<(), Diagnostic> {
         let done = teardown::run(&self.directory, &self.console);
         for child in self.children.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             let _ = child.try_wait();
@@ -174,8 +175,8 @@ impl Drop for Deployment {
 /// Takes the lab called `name` down; `Ok(false)` if it does not exist.
 ///
 /// # Errors
-/// [`LabError::Failed`] with all failures; [`LabError::Input`] without root.
-pub fn down(name: &str, console: &Console) -> Result<bool, LabError> {
+/// `System` with all failures; `InvalidArgument` without root.
+pub fn down(name: &str, console: &Console) -> Result<bool, Diagnostic> {
     check_root()?;
     let directory = StateDirectory::of(name)?;
     if !directory.exists() {
@@ -184,7 +185,7 @@ pub fn down(name: &str, console: &Console) -> Result<bool, LabError> {
     teardown::run(&directory, console).map(|()| true)
 }
 
-fn check(options: &LabOptions) -> Result<(), LabError> {
+fn check(options: &LabOptions) -> Result<(), Diagnostic> {
     check_name(&options.name)?;
     check_root()?;
     programs::check_groups(&topology::build(options))?;
@@ -195,8 +196,9 @@ fn check(options: &LabOptions) -> Result<(), LabError> {
         LabHost::ALL.into_iter().map(|host| options.namespace(host)).find(|name| topology::exists(name));
     match taken {
         None => Ok(()),
-        Some(name) => Err(LabError::Input(format!(
-            "a network namespace '{name}' exists and belongs to no lab: ip netns del {name}, or choose another --name"
-        ))),
+        Some(name) => Err(Diagnostic::invalid_argument(format!(
+            "a network namespace '{name}' exists and belongs to no lab"
+        ))
+        .remedy(format!("delete it: ip netns del {name}, or choose another --name"))),
     }
 }

@@ -5,7 +5,8 @@ use super::options::LabOptions;
 use super::process::BackgroundProcess;
 use super::starter::ProcessStarter;
 use super::step::Step;
-use super::{Arp, LabError, LabHost};
+use super::{Arp, LabHost};
+use crate::model::Diagnostic;
 use std::time::Duration;
 
 /// Time limit for readiness. Probing and resolving the real servers take a few seconds.
@@ -15,12 +16,12 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// ready.
 ///
 /// # Errors
-/// [`LabError::Failed`] with its log if it ends or is not ready in time; [`LabError::Interrupted`].
-pub(super) fn start(starter: &ProcessStarter<'_>) -> Result<BackgroundProcess, LabError> {
+/// `System` with its log if it ends or is not ready in time; `Interrupted`.
+pub(super) fn start(starter: &ProcessStarter<'_>) -> Result<BackgroundProcess, Diagnostic> {
     let options = starter.options;
     let (file, log) = (starter.directory.path("director.toml"), starter.directory.path("director.log"));
     let text = configuration(options);
-    std::fs::write(&file, &text).map_err(|error| LabError::io(file.display().to_string(), &error))?;
+    std::fs::write(&file, &text).map_err(|error| Diagnostic::io(file.display().to_string(), &error))?;
     starter.runner.console.heading(&format!("director: {}", file.display()));
     starter.runner.console.quote(&text);
     starter.runner.console.heading("director: directrix, in the background");

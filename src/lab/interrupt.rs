@@ -1,6 +1,6 @@
 //! Termination signals, checked between steps, so that teardown always runs.
 
-use super::LabError;
+use crate::model::{Diagnostic, DiagnosticKind};
 use crate::sys::signals::TerminationFlag;
 use std::time::{Duration, Instant};
 
@@ -18,29 +18,34 @@ impl Interrupt {
     /// Handles the three signals for the rest of the process's life.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the kernel refuses a handler or a thread.
-    pub fn install() -> Result<Self, LabError> {
+    /// `System` if the kernel refuses a handler or a thread.
+    pub fn install() -> Result<Self, Diagnostic> {
         let flag = TerminationFlag::install(|| ());
-        flag.map(Self).map_err(|error| LabError::io("cannot handle signals", &error))
+        flag.map(Self).map_err(|error| Diagnostic::io("cannot handle signals", &error))
+    }
+
+    /// The error of a command that a signal ended.
+    pub(crate) fn diagnostic() -> Diagnostic {
+        Diagnostic::new(DiagnosticKind::Interrupted, "interrupted")
     }
 
     /// Fails if a signal has arrived.
     ///
     /// # Errors
-    /// [`LabError::Interrupted`] if a signal has arrived.
-    pub fn check(&self) -> Result<(), LabError> {
-        if self.0.is_set() { Err(LabError::Interrupted) } else { Ok(()) }
+    /// `Interrupted` if a signal has arrived.
+    pub fn check(&self) -> Result<(), Diagnostic> {
+        if self.0.is_set() { Err(Self::diagnostic()) } else { Ok(()) }
     }
 
     /// Calls `probe` every 10 ms until it returns a value, at most for `timeout`.
     ///
     /// # Errors
-    /// [`LabError::Interrupted`] if a signal arrives first; errors of `probe`.
+    /// `Interrupted` if a signal arrives first; errors of `probe`.
     pub fn wait<T>(
         &self,
         timeout: Duration,
-        mut probe: impl FnMut() -> Result<Option<T>, LabError>,
-    ) -> Result<Option<T>, LabError> {
+        mut probe: impl FnMut() -> Result<Option<T>, Diagnostic>,
+    ) -> Result<Option<T>, Diagnostic> {
         let end = Instant::now() + timeout;
         loop {
             self.check()?;
@@ -55,8 +60,8 @@ impl Interrupt {
     /// Sleeps for `time`.
     ///
     /// # Errors
-    /// [`LabError::Interrupted`] if a signal arrives first.
-    pub fn sleep(&self, time: Duration) -> Result<(), LabError> {
+    /// `Interrupted` if a signal arrives first.
+    pub fn sleep(&self, time: Duration) -> Result<(), Diagnostic> {
         self.wait(time, || Ok(None::<()>)).map(|_| ())
     }
 }

@@ -27,7 +27,6 @@ pub mod capture;
 pub mod console;
 pub mod deployment;
 pub mod director;
-mod error;
 mod helper;
 pub mod host;
 pub mod http_client;
@@ -54,7 +53,6 @@ pub mod verdict;
 
 pub use console::Console;
 pub use deployment::Deployment;
-pub use error::LabError;
 pub use host::LabHost;
 pub use interrupt::Interrupt;
 pub use layout::Layout;

@@ -1,6 +1,7 @@
 //! Options of a lab.
 
-use super::{LabError, LabHost, Layout};
+use super::{LabHost, Layout};
+use crate::model::Diagnostic;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -100,26 +101,26 @@ const NAME_MAX: usize = 32;
 /// Validates the name of a lab.
 ///
 /// # Errors
-/// [`LabError::Input`] if it is not 1..=32 letters, digits and inner hyphens.
-pub fn check_name(name: &str) -> Result<(), LabError> {
+/// `InvalidArgument` if it is not 1..=32 letters, digits and inner hyphens.
+pub fn check_name(name: &str) -> Result<(), Diagnostic> {
     let fits = (1..=NAME_MAX).contains(&name.len());
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !name.starts_with('-');
     if fits && plain {
         return Ok(());
     }
-    Err(LabError::Input(format!(
-        "'{name}' cannot name a lab: use 1 to {NAME_MAX} letters, digits and hyphens, no hyphen first"
-    )))
+    Err(Diagnostic::invalid_argument(format!("'{name}' cannot name a lab"))
+        .remedy(format!("use 1 to {NAME_MAX} letters, digits and hyphens, no hyphen first")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::DiagnosticKind;
 
     #[test]
     fn names_outside_the_state_directory_are_refused() {
         for name in ["", "-x", "a/b", "..", "a b", "a.b", "Ä", &"x".repeat(33)] {
-            assert!(matches!(check_name(name), Err(LabError::Input(_))), "{name}");
+            assert_eq!(check_name(name).unwrap_err().kind, DiagnosticKind::InvalidArgument, "{name}");
         }
         for name in ["directrix", "d1", "A-b-9", &"x".repeat(32)] {
             assert_eq!(check_name(name), Ok(()), "{name}");

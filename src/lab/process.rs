@@ -1,6 +1,6 @@
 //! Background processes, identified by pid and start time.
 
-use super::LabError;
+use crate::model::Diagnostic;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -22,12 +22,12 @@ impl BackgroundProcess {
     /// Identifies the process of `child`.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if it has already ended.
-    pub fn of(role: &str, child: &Child) -> Result<Self, LabError> {
+    /// `System` if it has already ended.
+    pub fn of(role: &str, child: &Child) -> Result<Self, Diagnostic> {
         let pid = child.id().cast_signed();
         match stat(pid) {
             Some(stat) => Ok(Self { role: role.to_owned(), pid, started: stat.started }),
-            None => Err(LabError::Failed(format!("{role} ended at once"))),
+            None => Err(Diagnostic::system(format!("{role} ended at once"))),
         }
     }
 
@@ -48,8 +48,8 @@ impl BackgroundProcess {
 /// Ends all of `processes` by SIGTERM, and after `timeout` by SIGKILL.
 ///
 /// # Errors
-/// [`LabError::Failed`] with the processes still running two seconds after SIGKILL.
-pub fn end(processes: &[BackgroundProcess], timeout: Duration) -> Result<(), LabError> {
+/// `System` with the processes still running two seconds after SIGKILL.
+pub fn end(processes: &[BackgroundProcess], timeout: Duration) -> Result<(), Diagnostic> {
     processes.iter().for_each(|process| process.signal(Signal::SIGTERM));
     if ended_within(processes, timeout) {
         return Ok(());
@@ -60,7 +60,7 @@ pub fn end(processes: &[BackgroundProcess], timeout: Duration) -> Result<(), Lab
     }
     let left = processes.iter().filter(|process| process.is_alive());
     let names: Vec<String> = left.map(|process| format!("{} (pid {})", process.role, process.pid)).collect();
-    Err(LabError::Failed(format!("cannot end {}", names.join(", "))))
+    Err(Diagnostic::system(format!("cannot end {}", names.join(", "))))
 }
 
 fn ended_within(processes: &[BackgroundProcess], time: Duration) -> bool {

@@ -1,7 +1,7 @@
 //! Availability of external programs, and their Debian packages.
 
-use super::LabError;
 use super::step::{Step, StepGroup};
+use crate::model::Diagnostic;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
@@ -26,8 +26,8 @@ const PACKAGES: &[(&str, &str)] = &[
 /// Checks that every program of `groups` is available.
 ///
 /// # Errors
-/// [`LabError::Input`] with the Debian packages to install.
-pub fn check_groups(groups: &[StepGroup]) -> Result<(), LabError> {
+/// `InvalidArgument` with the Debian packages to install.
+pub fn check_groups(groups: &[StepGroup]) -> Result<(), Diagnostic> {
     let steps = groups.iter().flat_map(|group| &group.steps);
     check(steps.map(Step::program).chain(["ip"]))
 }
@@ -35,11 +35,11 @@ pub fn check_groups(groups: &[StepGroup]) -> Result<(), LabError> {
 /// Checks that every program is available.
 ///
 /// # Errors
-/// [`LabError::Input`] with the Debian packages to install.
-pub fn check<'p>(programs: impl IntoIterator<Item = &'p str>) -> Result<(), LabError> {
+/// `InvalidArgument` with the Debian packages to install.
+pub fn check<'p>(programs: impl IntoIterator<Item = &'p str>) -> Result<(), Diagnostic> {
     match missing_message(programs, &search_path()) {
         None => Ok(()),
-        Some(message) => Err(LabError::Input(message)),
+        Some(message) => Err(Diagnostic::invalid_argument(message)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Readiness notification of a process, by the protocol of sd_notify(3).
 
-use super::{Interrupt, LabError};
+use super::Interrupt;
+use crate::model::Diagnostic;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -18,9 +19,9 @@ impl Readiness {
     /// Listens at `path`, the `NOTIFY_SOCKET` of the process.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the socket cannot be created.
-    pub fn listen(path: PathBuf) -> Result<Self, LabError> {
-        let failed = |error: std::io::Error| LabError::io(path.display().to_string(), &error);
+    /// `System` if the socket cannot be created.
+    pub fn listen(path: PathBuf) -> Result<Self, Diagnostic> {
+        let failed = |error: std::io::Error| Diagnostic::io(path.display().to_string(), &error);
         let socket = UnixDatagram::bind(&path).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         Ok(Self { socket, path })
@@ -29,29 +30,29 @@ impl Readiness {
     /// Waits for `READY=1`. `Ok(false)` if the child ends first or `timeout` expires.
     ///
     /// # Errors
-    /// [`LabError::Interrupted`], or [`LabError::Failed`] on a socket error.
+    /// `Interrupted`, or `System` on a socket error.
     pub fn wait(
         &self,
         child: &mut Child,
         interrupt: &Interrupt,
         timeout: Duration,
-    ) -> Result<bool, LabError> {
+    ) -> Result<bool, Diagnostic> {
         let found = interrupt.wait(timeout, || {
             if self.is_ready()? {
                 return Ok(Some(true));
             }
-            let ended = child.try_wait().map_err(|error| LabError::io("waiting for a process", &error))?;
+            let ended = child.try_wait().map_err(|error| Diagnostic::io("waiting for a process", &error))?;
             Ok(ended.map(|_| false))
         })?;
         Ok(found.unwrap_or(false))
     }
 
-    fn is_ready(&self) -> Result<bool, LabError> {
+    fn is_ready(&self) -> Result<bool, Diagnostic> {
         let mut text = [0; 1024];
         match self.socket.recv(&mut text) {
             Ok(length) => Ok(text[..length].split(|b| *b == b'\n').any(|line| line == b"READY=1")),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(LabError::io(self.path.display().to_string(), &error)),
+            Err(error) => Err(Diagnostic::io(self.path.display().to_string(), &error)),
         }
     }
 }

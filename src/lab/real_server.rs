@@ -1,10 +1,11 @@
 //! Process of the built-in web server on each real server.
 
+use super::LabHost;
 use super::host::{PORT, VIP};
 use super::process::BackgroundProcess;
 use super::starter::ProcessStarter;
 use super::step::Step;
-use super::{LabError, LabHost};
+use crate::model::Diagnostic;
 use std::time::Duration;
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -12,8 +13,8 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// Starts the web server of `server` on the VIP and its RIP. Returns once it listens.
 ///
 /// # Errors
-/// [`LabError::Failed`] with its log if it ends or is not ready in time; [`LabError::Interrupted`].
-pub(super) fn start(starter: &ProcessStarter<'_>, server: LabHost) -> Result<BackgroundProcess, LabError> {
+/// `System` with its log if it ends or is not ready in time; `Interrupted`.
+pub(super) fn start(starter: &ProcessStarter<'_>, server: LabHost) -> Result<BackgroundProcess, Diagnostic> {
     let options = starter.options;
     let words = [options.exe.display().to_string(), "lab".into(), "serve-http".into(), server.to_string()];
     let addresses = [Some(VIP), server.address(options.layout)].into_iter().flatten();

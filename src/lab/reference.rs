@@ -1,6 +1,5 @@
 //! Reference run: probes the VIP by ARP, opens connections, reads all counters and evaluates them.
 
-use super::LabError;
 use super::capture::{FramesByHost, counter_path};
 use super::deployment::Deployment;
 use super::helper::HelperProcess;
@@ -55,14 +54,16 @@ impl RunReport {
 /// Checks that a capture can be written to `file`, before the lab is built.
 ///
 /// # Errors
-/// [`LabError::Input`] if it is not writable.
-pub fn check_pcap(file: &Path) -> Result<(), LabError> {
+/// `InvalidArgument` if it is not writable.
+pub fn check_pcap(file: &Path) -> Result<(), Diagnostic> {
     let opened = OpenOptions::new().append(true).create(true).open(file); // keeps the content of an existing file
     opened.map(|_| ()).map_err(|error| unwritable(file, &error.to_string()))
 }
 
-fn unwritable(file: &Path, cause: &str) -> LabError {
-    LabError::Input(format!("{} cannot be written: {cause}; name another file with --pcap", file.display()))
+fn unwritable(file: &Path, cause: &str) -> Diagnostic {
+    Diagnostic::invalid_argument(format!("{} cannot be written", file.display()))
+        .cause(cause)
+        .remedy("name another file with --pcap")
 }
 
 /// Time after the client's end for the last acknowledgements to arrive.
@@ -72,17 +73,17 @@ impl Deployment {
     /// Opens the connections of `load` from the client to the VIP. Prints the director's tables and the findings.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if a measurement fails; [`LabError::Interrupted`]. A faulty deployment is not an error but a
+    /// `System` if a measurement fails; `Interrupted`. A faulty deployment is not an error but a
     /// finding of the [`RunReport`].
-    pub fn run(&self, load: ClientLoad) -> Result<RunReport, LabError> {
+    pub fn run(&self, load: ClientLoad) -> Result<RunReport, Diagnostic> {
         self.record(load, None)
     }
 
     /// Like [`Deployment::run`], and writes every frame of the segment to the file `pcap` (pcapng).
     ///
     /// # Errors
-    /// Like [`Deployment::run`]; [`LabError::Input`] if the file cannot be written.
-    pub fn record(&self, load: ClientLoad, pcap: Option<&Path>) -> Result<RunReport, LabError> {
+    /// Like [`Deployment::run`]; `InvalidArgument` if the file cannot be written.
+    pub fn record(&self, load: ClientLoad, pcap: Option<&Path>) -> Result<RunReport, Diagnostic> {
         let console = self.runner().console;
         console.heading("router: ARP request for the VIP");
         let owners = self.owners()?;
@@ -116,21 +117,22 @@ impl Deployment {
         Ok(RunReport { measurements, findings })
     }
 
-    fn capture(&self, pcap: Option<&Path>) -> Result<Step, LabError> {
+    fn capture(&self, pcap: Option<&Path>) -> Result<Step, Diagnostic> {
         let Some(file) = pcap else { return Ok(self.helper(LabHost::Switch, &["capture"])) };
         let name = file.to_str().ok_or_else(|| unwritable(file, "its name is not UTF-8"))?;
         Ok(self.helper(LabHost::Switch, &["capture", "--pcap", name]))
     }
 
-    fn owners(&self) -> Result<BTreeSet<MacAddr>, LabError> {
+    fn owners(&self) -> Result<BTreeSet<MacAddr>, Diagnostic> {
         let step = self.helper(LabHost::Router, &["arp-query", "eth0", &VIP.to_string()]);
         let text = self.runner().output(&step)?;
         self.runner().console.quote(&text);
         let macs = text.lines().filter_map(|line| line.split_whitespace().last());
-        macs.map(|mac| mac.parse().map_err(|_| LabError::Failed(format!("{step} printed: {text}")))).collect()
+        macs.map(|mac| mac.parse().map_err(|_| Diagnostic::system(format!("{step} printed: {text}"))))
+            .collect()
     }
 
-    fn client(&self, load: ClientLoad) -> Result<Answers, LabError> {
+    fn client(&self, load: ClientLoad) -> Result<Answers, Diagnostic> {
         let [connections, concurrency] =
             [load.connections, u64::from(load.concurrency)].map(|n| n.to_string());
         let target = format!("{VIP}:{PORT}");
@@ -145,28 +147,28 @@ impl Deployment {
     }
 
     /// Frames received and sent by the director's interface.
-    fn director_frames(&self) -> Result<(u64, u64), LabError> {
+    fn director_frames(&self) -> Result<(u64, u64), Diagnostic> {
         let [received, sent] = ["rx_packets", "tx_packets"].map(|name| {
             let step = self.step(LabHost::Director, ["cat", &counter_path("eth0", name)]);
             let text = execute(&step)?;
-            text.trim().parse().map_err(|_| LabError::Failed(format!("{step} printed: {text}")))
+            text.trim().parse().map_err(|_| Diagnostic::system(format!("{step} printed: {text}")))
         });
         Ok((received?, sent?))
     }
 
-    fn router_entry(&self) -> Result<Option<MacAddr>, LabError> {
+    fn router_entry(&self) -> Result<Option<MacAddr>, Diagnostic> {
         let netns = self.options().namespace(LabHost::Router);
         let text = execute(&Step::new(&format!("ip -n {netns} neigh show {VIP} dev eth0")))?;
         let mut words = text.split_whitespace().skip_while(|word| *word != "lladdr");
         Ok(words.nth(1).and_then(|mac| mac.parse().ok()))
     }
 
-    fn table(&self) -> Result<DirectorTable, LabError> {
+    fn table(&self) -> Result<DirectorTable, Diagnostic> {
         let vip = SocketAddr::from((VIP, PORT));
         let service =
             self.query(Blocking::services)?.services.into_iter().find(|one| one.address.address == vip);
         let service =
-            service.ok_or_else(|| LabError::Failed(format!("the director has no service {vip}")))?;
+            service.ok_or_else(|| Diagnostic::system(format!("the director has no service {vip}")))?;
         let host = |address: IpAddr| {
             let layout = self.options().layout;
             LabHost::REAL_SERVERS
@@ -183,7 +185,7 @@ impl Deployment {
         Ok(table)
     }
 
-    fn show_tables(&self) -> Result<(), LabError> {
+    fn show_tables(&self) -> Result<(), Diagnostic> {
         self.runner().console.heading("director: its tables");
         self.show(&["ipvsadm", "-Ln"])?;
         self.show(&["ipvsadm", "-Ln", "--stats"])?;
@@ -195,7 +197,7 @@ impl Deployment {
     }
 
     /// Prints the output of `directrix words`.
-    fn show(&self, words: &[&str]) -> Result<(), LabError> {
+    fn show(&self, words: &[&str]) -> Result<(), Diagnostic> {
         let (exe, socket) = (self.options().exe.display().to_string(), self.socket().display().to_string());
         let all = [exe.as_str(), "--socket", &socket].into_iter().chain(words.iter().copied());
         let text = self.runner().output(&self.step(LabHost::Director, all))?;
@@ -203,11 +205,13 @@ impl Deployment {
         Ok(())
     }
 
-    fn query<T>(&self, request: impl FnOnce(&Blocking) -> Result<T, Diagnostic>) -> Result<T, LabError> {
-        let client = Blocking::new(&self.socket()).map_err(|error| LabError::Failed(error.to_string()))?;
+    fn query<T>(&self, request: impl FnOnce(&Blocking) -> Result<T, Diagnostic>) -> Result<T, Diagnostic> {
+        let client = Blocking::new(&self.socket())?;
         request(&client).map_err(|error| match self.process("director") {
-            Ok(process) if process.is_alive() => LabError::Failed(format!("querying the director: {error}")),
-            _ => LabError::Failed(format!("the director has ended; its log:\n{}", self.log())),
+            Ok(process) if process.is_alive() => {
+                Diagnostic::system("querying the director").cause(error.to_string())
+            }
+            _ => Diagnostic::system(format!("the director has ended; its log:\n{}", self.log())),
         })
     }
 

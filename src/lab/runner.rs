@@ -1,7 +1,8 @@
 //! Execution of commands, printed before.
 
 use super::step::{Step, StepGroup};
-use super::{Console, Interrupt, LabError};
+use super::{Console, Interrupt};
+use crate::model::Diagnostic;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
@@ -18,8 +19,8 @@ impl Runner<'_> {
     /// Executes the commands of `group` up to the first failure.
     ///
     /// # Errors
-    /// [`LabError::Failed`] with the command and its output; [`LabError::Interrupted`].
-    pub fn group(&self, group: &StepGroup) -> Result<(), LabError> {
+    /// `System` with the command and its output; `Interrupted`.
+    pub fn group(&self, group: &StepGroup) -> Result<(), Diagnostic> {
         self.console.heading(&group.heading);
         for step in &group.steps {
             self.interrupt.check()?;
@@ -33,7 +34,7 @@ impl Runner<'_> {
     ///
     /// # Errors
     /// As [`Runner::group`].
-    pub fn output(&self, step: &Step) -> Result<String, LabError> {
+    pub fn output(&self, step: &Step) -> Result<String, Diagnostic> {
         self.interrupt.check()?;
         self.console.print(&step.to_string());
         execute(step)
@@ -43,16 +44,16 @@ impl Runner<'_> {
 /// Executes `step` without printing it and returns its output.
 ///
 /// # Errors
-/// [`LabError::Failed`] with the command and its output.
-pub fn execute(step: &Step) -> Result<String, LabError> {
+/// `System` with the command and its output.
+pub fn execute(step: &Step) -> Result<String, Diagnostic> {
     let output = command(step)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| LabError::io(step.to_string(), &error))?;
+        .map_err(|error| Diagnostic::io(step.to_string(), &error))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(LabError::Failed(format!("the command failed: {step}\n{}", error_text(&output))))
+    Err(Diagnostic::system(format!("the command failed: {step}\n{}", error_text(&output))))
 }
 
 /// Command `step` in a process group of its own, out of reach of Ctrl-C: the lab ends it.
@@ -72,12 +73,13 @@ fn error_text(output: &Output) -> String {
 /// Checks that the caller is root.
 ///
 /// # Errors
-/// [`LabError::Input`] otherwise.
-pub fn check_root() -> Result<(), LabError> {
+/// `InvalidArgument` otherwise.
+pub fn check_root() -> Result<(), Diagnostic> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    Err(LabError::Input("the lab creates network namespaces and needs root: sudo directrix lab …".into()))
+    Err(Diagnostic::invalid_argument("the lab creates network namespaces and needs root")
+        .remedy("start it by sudo directrix lab …"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use super::options::LabOptions;
 use super::runner::check_root;
 use super::state::StateDirectory;
 use super::step::Step;
-use super::{Deployment, LabError, LabHost, programs};
+use super::{Deployment, LabHost, programs};
+use crate::model::Diagnostic;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,21 +17,21 @@ use std::process::{Command, ExitCode};
 /// `PATH` includes `directrix`, and `DIRECTRIX_SOCKET` names the director's control socket.
 ///
 /// # Errors
-/// [`LabError`] if the lab is not running, or the program cannot be started. Does not return otherwise.
-pub fn enter(name: &str, host: LabHost, words: &[String]) -> Result<ExitCode, LabError> {
+/// [`Diagnostic`] if the lab is not running, or the program cannot be started. Does not return otherwise.
+pub fn enter(name: &str, host: LabHost, words: &[String]) -> Result<ExitCode, Diagnostic> {
     check_root()?;
     let directory = StateDirectory::of(name)?;
     let options = directory.load()?.options;
     let words = if words.is_empty() { interactive(&directory, host)? } else { words.to_vec() };
     let path = path(&options).unwrap_or_else(programs::search_path);
     if let Some(message) = programs::missing_message(words.first().map(String::as_str), &path) {
-        return Err(LabError::Input(message));
+        return Err(Diagnostic::invalid_argument(message));
     }
     let step = Step::within(&options.namespace(host), words);
     let mut command = Command::new(&step.words()[0]);
     command.args(&step.words()[1..]).env("DIRECTRIX_SOCKET", directory.socket());
     command.env("PS1", prompt(name, host)).env("PATH", path);
-    Err(LabError::io(step.to_string(), &command.exec()))
+    Err(Diagnostic::io(step.to_string(), &command.exec()))
 }
 
 /// Hints for the user of a running lab.
@@ -72,14 +73,14 @@ fn drawing(layout: Layout) -> String {
 
 /// Command of an interactive shell. The start files of bash overwrite a prompt from the environment, so bash gets a start
 /// file of the lab.
-fn interactive(directory: &StateDirectory, host: LabHost) -> Result<Vec<String>, LabError> {
+fn interactive(directory: &StateDirectory, host: LabHost) -> Result<Vec<String>, Diagnostic> {
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
     if Path::new(&shell).file_name().is_none_or(|name| name != "bash") {
         return Ok(vec![shell]);
     }
     let file = directory.path(&format!("{host}.bashrc"));
     let text = format!("[ -r ~/.bashrc ] && . ~/.bashrc\nPS1='{}'\n", prompt(directory.name(), host));
-    std::fs::write(&file, text).map_err(|error| LabError::io(file.display().to_string(), &error))?;
+    std::fs::write(&file, text).map_err(|error| Diagnostic::io(file.display().to_string(), &error))?;
     Ok(vec![shell, "--rcfile".into(), file.display().to_string(), "-i".into()])
 }
 

@@ -1,8 +1,8 @@
 //! State of a lab in `/run/directrix-lab/NAME`: a later command ends exactly the recorded processes.
 
-use super::LabError;
 use super::options::{LabOptions, check_name};
 use super::process::BackgroundProcess;
+use crate::model::Diagnostic;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -30,8 +30,8 @@ impl StateDirectory {
     /// State directory of the lab called `name`; it may not exist.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the name is invalid.
-    pub fn of(name: &str) -> Result<Self, LabError> {
+    /// `InvalidArgument` if the name is invalid.
+    pub fn of(name: &str) -> Result<Self, Diagnostic> {
         check_name(name)?;
         Ok(Self { name: name.to_owned(), path: Path::new(ROOT).join(name) })
     }
@@ -39,8 +39,8 @@ impl StateDirectory {
     /// Creates the directory, which reserves the name.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the lab exists; [`LabError::Failed`].
-    pub fn create(&self) -> Result<(), LabError> {
+    /// `InvalidArgument` if the lab exists; `System`.
+    pub fn create(&self) -> Result<(), Diagnostic> {
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o700);
         // The end of another lab may remove the common parent between the two calls.
@@ -49,17 +49,18 @@ impl StateDirectory {
             match made {
                 Err(error) if error.kind() == ErrorKind::NotFound => (),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.taken()),
-                other => return other.map_err(|error| LabError::io(self.path.display().to_string(), &error)),
+                other => {
+                    return other.map_err(|error| Diagnostic::io(self.path.display().to_string(), &error));
+                }
             }
         }
-        Err(LabError::Failed(format!("{ROOT} is removed again and again")))
+        Err(Diagnostic::system(format!("{ROOT} is removed again and again")))
     }
 
-    fn taken(&self) -> LabError {
-        LabError::Input(format!(
-            "the lab '{0}' is up (or was interrupted): directrix lab down --name {0}, or choose another --name",
-            self.name
-        ))
+    fn taken(&self) -> Diagnostic {
+        let name = &self.name;
+        Diagnostic::invalid_argument(format!("the lab '{name}' is up (or was interrupted)"))
+            .remedy(format!("take it down: directrix lab down --name {name}, or choose another --name"))
     }
 
     /// Name of the lab.
@@ -89,40 +90,42 @@ impl StateDirectory {
     /// Reads the state.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the lab does not exist; [`LabError::Failed`] if the file is invalid.
-    pub fn load(&self) -> Result<LabState, LabError> {
+    /// `InvalidArgument` if the lab does not exist; `System` if the file is invalid.
+    pub fn load(&self) -> Result<LabState, Diagnostic> {
         let file = self.path("lab.json");
         let text = match std::fs::read(&file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.absent()),
-            other => other.map_err(|error| LabError::io(file.display().to_string(), &error))?,
+            other => other.map_err(|error| Diagnostic::io(file.display().to_string(), &error))?,
         };
         serde_json::from_slice(&text)
-            .map_err(|error| LabError::Failed(format!("{}: {error}", file.display())))
+            .map_err(|error| Diagnostic::system(file.display().to_string()).cause(error.to_string()))
     }
 
-    fn absent(&self) -> LabError {
-        LabError::Input(format!("the lab '{0}' is not up: directrix lab up --name {0}", self.name))
+    fn absent(&self) -> Diagnostic {
+        let name = &self.name;
+        Diagnostic::invalid_argument(format!("the lab '{name}' is not up"))
+            .remedy(format!("build it: directrix lab up --name {name}"))
     }
 
     /// Replaces the state atomically.
     ///
     /// # Errors
-    /// [`LabError::Failed`].
-    pub fn store(&self, state: &LabState) -> Result<(), LabError> {
+    /// `System`.
+    pub fn store(&self, state: &LabState) -> Result<(), Diagnostic> {
         let (new, file) = (self.path("lab.json.new"), self.path("lab.json"));
-        let text = serde_json::to_vec_pretty(state).map_err(|error| LabError::Failed(error.to_string()))?;
+        let text = serde_json::to_vec_pretty(state).map_err(|error| Diagnostic::system(error.to_string()))?;
         let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &file));
-        written.map_err(|error| LabError::io(file.display().to_string(), &error))
+        written.map_err(|error| Diagnostic::io(file.display().to_string(), &error))
     }
 
     /// Removes the directory with its content, and the common parent after the last lab.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if a file cannot be removed.
-    pub fn remove(&self) -> Result<(), LabError> {
+    /// `System` if a file cannot be removed.
+    pub fn remove(&self) -> Result<(), Diagnostic> {
         match std::fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(LabError::io(self.path.display().to_string(), &error));
+                return Err(Diagnostic::io(self.path.display().to_string(), &error));
             }
             _ => (),
         }

@@ -1,10 +1,11 @@
 //! Teardown of a lab: processes, namespaces, state directory, in this order.
 
+use super::Console;
 use super::process;
 use super::runner::execute;
 use super::state::StateDirectory;
 use super::topology;
-use super::{Console, LabError};
+use crate::model::{Diagnostic, DiagnosticKind};
 use std::time::Duration;
 
 /// Time limit for an orderly end of the processes.
@@ -14,14 +15,14 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// without failures.
 ///
 /// # Errors
-/// [`LabError::Failed`] with all failures.
-pub fn run(directory: &StateDirectory, console: &Console) -> Result<(), LabError> {
+/// `System` with all failures.
+pub fn run(directory: &StateDirectory, console: &Console) -> Result<(), Diagnostic> {
     console.heading("down");
     let mut failures = Vec::new();
     // Without a readable state no process is ended: its pid is unknown.
     match directory.load() {
         Ok(state) => failures.extend(process::end(&state.processes, STOP_WITHIN).err()),
-        Err(LabError::Input(_)) => (),
+        Err(error) if error.kind == DiagnosticKind::InvalidArgument => (),
         Err(error) => failures.push(error),
     }
     for step in topology::undo(directory.name()) {
@@ -32,5 +33,5 @@ pub fn run(directory: &StateDirectory, console: &Console) -> Result<(), LabError
         return directory.remove();
     }
     let words: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    Err(LabError::Failed(words.join("\n")))
+    Err(Diagnostic::system(words.join("\n")))
 }

@@ -2,6 +2,7 @@
 
 use super::{Place, ServiceAddress};
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -67,8 +68,10 @@ pub enum DiagnosticKind {
     ExchangeFailed,
     /// Client and director are of versions that do not understand each other.
     IncompatibleVersion,
-    /// A command needs a terminal and has none.
-    NoTerminal,
+    /// An argument of a command cannot be used, or not where the command was started.
+    InvalidArgument,
+    /// SIGINT, SIGTERM or SIGHUP ended a command.
+    Interrupted,
     /// Another director listens at the socket's path, or another kind of file is there.
     SocketPathInUse,
     /// An interface is missing or down. It may come, as at boot.
@@ -102,6 +105,16 @@ impl Diagnostic {
     /// A failed step of the kind [`DiagnosticKind::System`].
     pub fn system(what: impl Into<String>) -> Self {
         Self::new(DiagnosticKind::System, what)
+    }
+
+    /// A failed step of the kind [`DiagnosticKind::System`], with the error of the system call.
+    pub fn io(what: impl Into<String>, error: &io::Error) -> Self {
+        Self::system(what).cause(error.to_string())
+    }
+
+    /// A fault of the kind [`DiagnosticKind::InvalidArgument`].
+    pub fn invalid_argument(what: impl Into<String>) -> Self {
+        Self::new(DiagnosticKind::InvalidArgument, what)
     }
 
     /// A fault of the kind [`DiagnosticKind::InvalidRules`], with its remedy.

@@ -28,7 +28,7 @@ mod table;
 mod tests;
 mod workers;
 
-use crate::model::{Diagnostic, DiagnosticKind};
+use crate::model::Diagnostic;
 use clock::Clock;
 use director::{RemoteDirector, Sample};
 use event::ScreenEvent;
@@ -44,13 +44,11 @@ const WIDE: u16 = 120;
 /// Runs the screen for the director at `socket`, refreshed every `interval`, until the user quits.
 ///
 /// # Errors
-/// [`DiagnosticKind::NoTerminal`], or no director answers; before the first frame, except when the terminal closes.
+/// No terminal, or no director answers; before the first frame, except when the terminal closes.
 pub fn live(socket: &Path, interval: Duration) -> Result<(), Diagnostic> {
     if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
         let what = "keys and screen need a terminal";
-        return Err(
-            Diagnostic::new(DiagnosticKind::NoTerminal, what).remedy("use --once for one frame of text")
-        );
+        return Err(Diagnostic::invalid_argument(what).remedy("use --once for one frame of text"));
     }
     let director = RemoteDirector::new(socket)?;
     let clock = Clock::start();

@@ -1,6 +1,6 @@
 //! Counters of an interface (Documentation/ABI/testing/sysfs-class-net-statistics).
 
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use std::collections::BTreeMap;
 
 /// Causes of loss before the DUT, with the kernel's counters: no room in the device or in its queue.
@@ -27,8 +27,8 @@ impl InterfaceCounters {
     /// Reads the counters of `interface` in this network namespace.
     ///
     /// # Errors
-    /// [`LabError::Failed`] if the interface does not exist.
-    pub fn read(interface: &str) -> Result<Self, LabError> {
+    /// `System` if the interface does not exist.
+    pub fn read(interface: &str) -> Result<Self, Diagnostic> {
         Ok(Self {
             received: count(interface, "rx_packets")?,
             sent: count(interface, "tx_packets")?,
@@ -39,14 +39,14 @@ impl InterfaceCounters {
 }
 
 /// Reads counters, given as causes and file names.
-fn by_cause(interface: &str, counters: [(&str, &str); 2]) -> Result<BTreeMap<String, u64>, LabError> {
+fn by_cause(interface: &str, counters: [(&str, &str); 2]) -> Result<BTreeMap<String, u64>, Diagnostic> {
     counters.into_iter().map(|(cause, file)| Ok((cause.to_owned(), count(interface, file)?))).collect()
 }
 
-fn count(interface: &str, name: &str) -> Result<u64, LabError> {
+fn count(interface: &str, name: &str) -> Result<u64, Diagnostic> {
     let file = format!("/sys/class/net/{interface}/statistics/{name}");
-    let text = std::fs::read_to_string(&file).map_err(|error| LabError::io(&file, &error))?;
-    text.trim().parse().map_err(|_| LabError::Failed(format!("{file}: {} is not a number", text.trim())))
+    let text = std::fs::read_to_string(&file).map_err(|error| Diagnostic::io(&file, &error))?;
+    text.trim().parse().map_err(|_| Diagnostic::system(format!("{file}: {} is not a number", text.trim())))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use crate::bench_wire::external;
 use crate::forward::BATCH;
 use crate::io::Interface;
 use crate::io::xdp::RING_LEN;
-use crate::lab::LabError;
 use crate::lab::runner::execute;
 use crate::lab::step::Step;
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use std::fs;
 use std::path::PathBuf;
@@ -46,21 +46,21 @@ impl DutInterface {
     /// so that frames between two trials go nowhere.
     ///
     /// # Errors
-    /// [`LabError::Input`] if it does not exist, carries the default route, or has several receive queues, because
+    /// `InvalidArgument` if it does not exist, carries the default route, or has several receive queues, because
     /// one worker and l2fwd would serve different shares of them; or if the station is the interface itself.
-    pub fn open(port: &DutPort) -> Result<Self, LabError> {
+    pub fn open(port: &DutPort) -> Result<Self, Diagnostic> {
         let (name, station) = (port.interface.clone(), port.station);
         let interface = external::TesterPort { interface: name.clone(), peer: station }.check()?;
         if interface.queues > 1 {
-            return Err(LabError::Input(format!(
-                "{name} has {} receive queues, and DUTs are compared on one: ethtool -L {name} combined 1",
+            return Err(Diagnostic::invalid_argument(format!(
+                "{name} has {} receive queues, and DUTs are compared on one",
                 interface.queues
-            )));
+            ))
+            .remedy(format!("set one: ethtool -L {name} combined 1")));
         }
         if interface.mac == station {
-            return Err(LabError::Input(format!(
-                "{station} is {name} itself; name the station behind it that receives the forwarded frames"
-            )));
+            return Err(Diagnostic::invalid_argument(format!("{station} is {name} itself"))
+                .remedy("name the station behind it that receives the forwarded frames"));
         }
         Ok(Self { interface, station, _forwarding_off: ForwardingOff::set(&name)? })
     }
@@ -91,9 +91,9 @@ struct ForwardingOff {
 }
 
 impl ForwardingOff {
-    fn set(interface: &str) -> Result<Self, LabError> {
+    fn set(interface: &str) -> Result<Self, Diagnostic> {
         let file = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"));
-        let failed = |error: std::io::Error| LabError::io(file.display().to_string(), &error);
+        let failed = |error: std::io::Error| Diagnostic::io(file.display().to_string(), &error);
         let before = fs::read_to_string(&file).map_err(failed)?;
         fs::write(&file, "0").map_err(failed)?;
         Ok(Self { file, before })

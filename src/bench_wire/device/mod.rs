@@ -36,7 +36,8 @@ use super::folder::Folder;
 use super::plan::format_duration;
 use super::session::{check_unique, report_left_out};
 use super::trial::Dut;
-use crate::lab::{Console, Interrupt, LabError};
+use crate::lab::{Console, Interrupt};
+use crate::model::Diagnostic;
 use interface::{DutInterface, DutPort};
 use plan::DevicePlan;
 use report::{DeviceReport, figures};
@@ -66,14 +67,14 @@ impl DeviceRequest {
     /// loses one at most. `exe` is the directrix binary.
     ///
     /// # Errors
-    /// [`LabError::Input`] if the interface cannot be used or a DUT is repeated; [`LabError::Failed`] if a DUT fails,
-    /// no frames arrive, or the report cannot be written; [`LabError::Interrupted`]. The interface is restored.
+    /// `InvalidArgument` if the interface cannot be used or a DUT is repeated; `System` if a DUT fails,
+    /// no frames arrive, or the report cannot be written; `Interrupted`. The interface is restored.
     pub fn run(
         &self,
         exe: PathBuf,
         console: &Console,
         interrupt: Interrupt,
-    ) -> Result<DeviceReport, LabError> {
+    ) -> Result<DeviceReport, Diagnostic> {
         check_unique("--duts", self.plan.duts.iter().map(|dut| dut.name().to_owned()))?;
         let interface = DutInterface::open(&self.port)?;
         let testbed = DeviceTestbed::new(&self.plan, exe, interrupt)?;

@@ -10,7 +10,8 @@ use crate::bench_wire::testbed::{ScratchDirectory, causes_of_loss};
 use crate::bench_wire::trial::{Dut, Traffic, TrafficKind};
 use crate::bench_wire::veth_pair::statistics;
 use crate::lab::state::StateDirectory;
-use crate::lab::{Console, Interrupt, LabError};
+use crate::lab::{Console, Interrupt};
+use crate::model::Diagnostic;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -71,7 +72,7 @@ pub(super) struct DeviceTestbed {
 
 impl DeviceTestbed {
     /// Prepares trials by `plan`, with the directrix binary `exe`.
-    pub(super) fn new(plan: &DevicePlan, exe: PathBuf, interrupt: Interrupt) -> Result<Self, LabError> {
+    pub(super) fn new(plan: &DevicePlan, exe: PathBuf, interrupt: Interrupt) -> Result<Self, Diagnostic> {
         let cores = Cores::choose()?;
         let directory = StateDirectory::of(&format!("bench{}", std::process::id()))?;
         directory.create()?;
@@ -91,13 +92,13 @@ impl DeviceTestbed {
     /// Starts `dut`, waits for frames, counts, and ends the DUT.
     ///
     /// # Errors
-    /// [`LabError`] if the DUT fails, no frames arrive, or a signal has arrived.
+    /// [`Diagnostic`] if the DUT fails, no frames arrive, or a signal has arrived.
     pub(super) fn trial(
         &self,
         dut: Dut,
         interface: &DutInterface,
         console: &Console,
-    ) -> Result<DeviceOutcome, LabError> {
+    ) -> Result<DeviceOutcome, Diagnostic> {
         self.interrupt.check()?;
         let mut running = self.start(dut, interface)?;
         self.wait_for_frames(&interface.interface.name, console)?;
@@ -113,7 +114,7 @@ impl DeviceTestbed {
         Ok(outcome)
     }
 
-    fn start(&self, dut: Dut, interface: &DutInterface) -> Result<Box<dyn RunningDut>, LabError> {
+    fn start(&self, dut: Dut, interface: &DutInterface) -> Result<Box<dyn RunningDut>, Diagnostic> {
         let Self { cores, traffic, exe, interrupt, .. } = self;
         let directory = &self.directory.0.path("");
         let (cores, traffic, keys, name) = (*cores, *traffic, &[], "");
@@ -124,7 +125,7 @@ impl DeviceTestbed {
     }
 
     /// Waits for a running generator. Prints a notice to `console` after [`NOTICE_AFTER`].
-    fn wait_for_frames(&self, interface: &str, console: &Console) -> Result<(), LabError> {
+    fn wait_for_frames(&self, interface: &str, console: &Console) -> Result<(), Diagnostic> {
         let arriving = || {
             let before = InterfaceCounters::read(interface)?.received;
             std::thread::sleep(SLICE);
@@ -144,7 +145,7 @@ impl DeviceTestbed {
         dut: Dut,
         running: &dyn RunningDut,
         interface: &DutInterface,
-    ) -> Result<InterfaceReading, LabError> {
+    ) -> Result<InterfaceReading, Diagnostic> {
         let name = &interface.interface.name;
         let (counters, at, ticks) = (InterfaceCounters::read(name)?, Instant::now(), CpuTimes::now()?);
         let mut losses = running.losses()?;
@@ -182,11 +183,12 @@ impl InterfaceReading {
     }
 }
 
-fn no_traffic(interface: &str, when: &str) -> LabError {
-    LabError::Failed(format!(
-        "no traffic: too few frames have arrived at {interface} {when}; start a generator on another machine \
-         that sends continuously to this interface's MAC address"
-    ))
+fn no_traffic(interface: &str, when: &str) -> Diagnostic {
+    Diagnostic::system("no traffic")
+        .cause(format!("too few frames have arrived at {interface} {when}"))
+        .remedy(
+            "start a generator on another machine that sends continuously to this interface's MAC address",
+        )
 }
 
 #[cfg(test)]

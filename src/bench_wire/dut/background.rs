@@ -2,9 +2,9 @@
 
 use super::setup::DutSetup;
 use crate::bench_wire::cores::{SessionPriority, move_to, pin};
-use crate::lab::LabError;
 use crate::lab::process::{self, BackgroundProcess};
 use crate::lab::ready::Readiness;
+use crate::model::Diagnostic;
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -29,7 +29,7 @@ impl Background {
         setup: &DutSetup<'_>,
         words: Vec<String>,
         main_core: usize,
-    ) -> Result<Self, LabError> {
+    ) -> Result<Self, Diagnostic> {
         let ready = setup.file("ready");
         let listener = Readiness::listen(ready.clone())?;
         let mut command = command(setup, words)?;
@@ -38,14 +38,14 @@ impl Background {
         // The process inherits affinity and priority of the thread that starts it.
         let spawn = || {
             pin(setup.spec.cores.dut)?;
-            command.spawn().map_err(|error| LabError::io(format!("cannot start {role}"), &error))
+            command.spawn().map_err(|error| Diagnostic::io(format!("cannot start {role}"), &error))
         };
         let child = std::thread::scope(|scope| scope.spawn(spawn).join()).expect("it returns its errors")?;
         let process = BackgroundProcess::of(role, &child)?;
         let mut background = Self { process, child, _priority: None };
         if !listener.wait(&mut background.child, setup.spec.interrupt, READY_WITHIN)? {
             let log = std::fs::read_to_string(setup.file("log")).unwrap_or_default();
-            return Err(LabError::Failed(format!(
+            return Err(Diagnostic::system(format!(
                 "{role} did not become ready; its log:\n{}",
                 log.trim_end()
             )));
@@ -63,18 +63,18 @@ impl Background {
         self.process.signal(Signal::SIGCONT);
     }
 
-    pub(super) fn check(&mut self) -> Result<(), LabError> {
+    pub(super) fn check(&mut self) -> Result<(), Diagnostic> {
         if self.process.is_alive() {
             return Ok(());
         }
-        Err(LabError::Failed(format!("{} has ended during the bench", self.process.role)))
+        Err(Diagnostic::system(format!("{} has ended during the bench", self.process.role)))
     }
 }
 
 /// Command line of directrix with `words`, in a new session, so that Ctrl-C does not reach it. Output goes to a log.
-fn command(setup: &DutSetup<'_>, words: Vec<String>) -> Result<Command, LabError> {
+fn command(setup: &DutSetup<'_>, words: Vec<String>) -> Result<Command, Diagnostic> {
     let log = setup.file("log");
-    let failed = |error: std::io::Error| LabError::io(log.display().to_string(), &error);
+    let failed = |error: std::io::Error| Diagnostic::io(log.display().to_string(), &error);
     let file = File::create(&log).map_err(failed)?;
     let words = std::iter::once(setup.spec.exe.display().to_string()).chain(words);
     let mut command = Command::new("setsid");

@@ -6,7 +6,6 @@ use super::setup::{DutSetup, SERVICE};
 use crate::bench_wire::trial::Dut;
 use crate::control::api;
 use crate::control::client::Client;
-use crate::lab::LabError;
 use crate::model::Diagnostic;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,10 +20,10 @@ pub(super) struct DirectorDut {
 }
 
 impl DirectorDut {
-    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, LabError> {
+    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, Diagnostic> {
         let (file, socket) = (setup.file("toml"), setup.file("sock"));
         std::fs::write(&file, configuration(setup))
-            .map_err(|error| LabError::io(file.display().to_string(), &error))?;
+            .map_err(|error| Diagnostic::io(file.display().to_string(), &error))?;
         if setup.spec.dut == Dut::Packet {
             setup.enable_gro()?;
         }
@@ -34,11 +33,10 @@ impl DirectorDut {
         Ok(Self { background: Background::start(setup, words, setup.spec.cores.control)?, socket })
     }
 
-    fn query<T>(&self, request: impl AsyncFnOnce(&Client) -> Result<T, Diagnostic>) -> Result<T, LabError> {
+    fn query<T>(&self, request: impl AsyncFnOnce(&Client) -> Result<T, Diagnostic>) -> Result<T, Diagnostic> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| LabError::io("querying a director", &error))?;
-        let answer = runtime.block_on(request(&Client::new(&self.socket)));
-        answer.map_err(|error| LabError::Failed(error.to_string()))
+        let runtime = runtime.map_err(|error| Diagnostic::io("querying a director", &error))?;
+        runtime.block_on(request(&Client::new(&self.socket)))
     }
 }
 
@@ -51,16 +49,16 @@ impl RunningDut for DirectorDut {
         self.background.resume();
     }
 
-    fn check(&mut self) -> Result<(), LabError> {
+    fn check(&mut self) -> Result<(), Diagnostic> {
         self.background.check()
     }
 
-    fn losses(&self) -> Result<BTreeMap<String, u64>, LabError> {
+    fn losses(&self) -> Result<BTreeMap<String, u64>, Diagnostic> {
         let drops = self.query(Client::drops)?;
         Ok(drops.into_iter().map(|api::Drops { reason, frames, .. }| (reason, frames)).collect())
     }
 
-    fn connections(&self) -> Result<Option<u64>, LabError> {
+    fn connections(&self) -> Result<Option<u64>, Diagnostic> {
         let workers = self.query(Client::workers)?;
         Ok(Some(workers.iter().map(|worker| worker.entries).sum()))
     }

@@ -4,7 +4,7 @@ use super::running::RunningDut;
 use super::setup::{DutSetup, SERVICE};
 use crate::bench_wire::program::{BenchProgram, map_failed, padded};
 use crate::io::bpf::Attached;
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use aya::maps::{Array, MapData};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hairpin.bpf.o"));
@@ -16,7 +16,7 @@ pub(super) struct HairpinDut {
 }
 
 impl HairpinDut {
-    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, LabError> {
+    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, Diagnostic> {
         let servers = setup.spec.traffic.servers;
         let with_udp = setup.protocols().contains(&"udp");
         let globals: [(_, &[u8]); 5] = [

@@ -7,8 +7,8 @@ use crate::bench_wire::cores::pin;
 use crate::bench_wire::program::{BenchProgram, map_failed};
 use crate::io::Interface;
 use crate::io::l2fwd::L2fwd;
-use crate::lab::LabError;
 use crate::lab::interrupt::Interrupt;
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use aya::maps::{MapData, XskMap};
 use std::os::fd::AsRawFd;
@@ -23,7 +23,7 @@ const SIGNAL_POLL: Duration = Duration::from_millis(100);
 pub(super) struct L2fwdDut(Background);
 
 impl L2fwdDut {
-    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, LabError> {
+    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, Diagnostic> {
         let core = setup.spec.cores.dut.to_string();
         let server = setup.server_mac(0).to_string();
         let words = ["lab", "bench-l2fwd", &setup.interface.name, &core, &server].map(str::to_owned).to_vec();
@@ -40,7 +40,7 @@ impl RunningDut for L2fwdDut {
         self.0.resume();
     }
 
-    fn check(&mut self) -> Result<(), LabError> {
+    fn check(&mut self) -> Result<(), Diagnostic> {
         self.0.check()
     }
 }
@@ -49,12 +49,12 @@ impl RunningDut for L2fwdDut {
 /// signal arrives.
 ///
 /// # Errors
-/// [`LabError::Failed`] if there is no such interface or the kernel refuses.
-pub fn run(interface: &str, core: usize, server: MacAddr) -> Result<(), LabError> {
+/// `System` if there is no such interface or the kernel refuses.
+pub fn run(interface: &str, core: usize, server: MacAddr) -> Result<(), Diagnostic> {
     let interrupt = Interrupt::install()?;
-    let interface = Interface::lookup(interface).map_err(|error| LabError::Failed(error.to_string()))?;
+    let interface = Interface::lookup(interface)?;
     let forwarder = L2fwd::open(&interface);
-    let mut forwarder = forwarder.map_err(|error| LabError::io("opening the AF_XDP socket", &error))?;
+    let mut forwarder = forwarder.map_err(|error| Diagnostic::io("opening the AF_XDP socket", &error))?;
     let mut program = BenchProgram::load(OBJECT, "bench_redirect", &[])?;
     let mut sockets: XskMap<MapData> = program.take_map("sockets");
     sockets.set(0, forwarder.fd().as_raw_fd(), 0).map_err(|error| map_failed(&error))?;

@@ -15,7 +15,8 @@ pub use setup::{DUT_MAC, SERVICE, server_mac};
 pub(super) use setup::{DutSetup, DutSpec, INTERFACE};
 
 use super::trial::Dut;
-use crate::lab::{self, LabError};
+use crate::lab::{self};
+use crate::model::Diagnostic;
 use std::ffi::OsString;
 
 /// Programs that a DUT needs in addition to those of the bench.
@@ -29,8 +30,8 @@ fn programs(dut: Dut) -> &'static [&'static str] {
 /// Divides `duts` into the available ones, with all programs on `path`, and reasons for leaving out the others.
 ///
 /// # Errors
-/// [`LabError::Input`] if none is left.
-pub fn available(duts: &[Dut], path: &OsString) -> Result<(Vec<Dut>, Vec<String>), LabError> {
+/// `InvalidArgument` if none is left.
+pub fn available(duts: &[Dut], path: &OsString) -> Result<(Vec<Dut>, Vec<String>), Diagnostic> {
     let (mut available, mut left_out) = (Vec::new(), Vec::new());
     for dut in duts {
         match lab::programs::missing_message(programs(*dut).iter().copied(), path) {
@@ -39,20 +40,21 @@ pub fn available(duts: &[Dut], path: &OsString) -> Result<(Vec<Dut>, Vec<String>
         }
     }
     if available.is_empty() {
-        return Err(LabError::Input(format!("no DUT is left: {}", left_out.join("; "))));
+        return Err(Diagnostic::invalid_argument("no DUT is left").cause(left_out.join("; ")));
     }
     Ok((available, left_out))
 }
 
 /// Starts a DUT. Returns once it forwards.
-pub(super) fn start(setup: &DutSetup<'_>) -> Result<Box<dyn RunningDut>, LabError> {
+pub(super) fn start(setup: &DutSetup<'_>) -> Result<Box<dyn RunningDut>, Diagnostic> {
     Ok(match setup.spec.dut {
         Dut::Xdp | Dut::Packet => Box::new(director::DirectorDut::start(setup)?),
         Dut::L2fwd => Box::new(l2fwd::L2fwdDut::start(setup)?),
         Dut::Hairpin => Box::new(hairpin::HairpinDut::start(setup)?),
         Dut::Nft => Box::new(nft::NftDut::start(setup)?),
         Dut::External => {
-            return Err(LabError::Input("an external device is not started here; name its interface".into()));
+            return Err(Diagnostic::invalid_argument("an external device is not started here")
+                .remedy("name its interface"));
         }
     })
 }
@@ -68,6 +70,6 @@ mod tests {
         let (available_here, left_out) = available(&[Dut::Nft, Dut::Xdp], &nowhere).unwrap();
         assert_eq!((available_here, left_out), (vec![Dut::Xdp], vec![complaint.to_owned()]));
         let none = available(&[Dut::Nft], &nowhere).unwrap_err();
-        assert_eq!(none, LabError::Input(format!("no DUT is left: {complaint}")));
+        assert_eq!(none, Diagnostic::invalid_argument("no DUT is left").cause(complaint));
     }
 }

@@ -6,12 +6,12 @@
 
 use crate::bench_wire::cores::{move_to, raise_priority};
 use crate::bench_wire::namespace::Namespace;
-use crate::lab::LabError;
+use crate::model::Diagnostic;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 /// Switches `interface` in `namespace` to threaded NAPI and pins its thread to `core`.
-pub(super) fn receive_on_core(namespace: &Namespace, interface: &str, core: usize) -> Result<(), LabError> {
+pub(super) fn receive_on_core(namespace: &Namespace, interface: &str, core: usize) -> Result<(), Diagnostic> {
     // Threads are named after the interface alone: threads of two namespaces look the same.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -23,7 +23,7 @@ pub(super) fn receive_on_core(namespace: &Namespace, interface: &str, core: usiz
             raise_priority(thread);
             move_to(core, thread)
         }
-        _ => Err(LabError::Failed(format!(
+        _ => Err(Diagnostic::system(format!(
             "threaded NAPI on {interface} of {} made {} threads instead of one",
             namespace.name(),
             new.len()

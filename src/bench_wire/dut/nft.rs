@@ -2,9 +2,9 @@
 
 use super::running::RunningDut;
 use super::setup::{DutSetup, SERVICE};
-use crate::lab::LabError;
 use crate::lab::runner::execute;
 use crate::lab::step::Step;
+use crate::model::Diagnostic;
 
 /// Family and name of the table.
 const TABLE: &str = "netdev directrix_bench";
@@ -15,10 +15,10 @@ pub(super) struct NftDut {
 }
 
 impl NftDut {
-    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, LabError> {
+    pub(super) fn start(setup: &DutSetup<'_>) -> Result<Self, Diagnostic> {
         let file = setup.file("nft");
         std::fs::write(&file, ruleset(setup))
-            .map_err(|error| LabError::io(file.display().to_string(), &error))?;
+            .map_err(|error| Diagnostic::io(file.display().to_string(), &error))?;
         setup.enable_gro()?;
         setup.namespace.shell(&format!("nft -f '{}'", file.display()))?;
         let nft = Self { outlives_namespace: setup.station.is_some() };

@@ -5,7 +5,8 @@ use crate::bench_wire::cores::Cores;
 use crate::bench_wire::namespace::Namespace;
 use crate::bench_wire::trial::{Dut, Traffic};
 use crate::io::Interface;
-use crate::lab::{Interrupt, LabError};
+use crate::lab::Interrupt;
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl DutSetup<'_> {
 
     /// Enables GRO on a veth, without which it takes no XDP frames unless a program is attached. A real
     /// interface keeps its setting.
-    pub(super) fn enable_gro(&self) -> Result<(), LabError> {
+    pub(super) fn enable_gro(&self) -> Result<(), Diagnostic> {
         if self.station.is_none() {
             self.namespace.shell(&format!("ethtool -K {} gro on", self.interface.name))?;
         }
@@ -72,7 +73,7 @@ impl DutSetup<'_> {
     }
 
     /// Moves a veth's receive processing to the DUT's core. A real interface keeps its interrupt affinity.
-    pub(super) fn receive_on_dut_core(&self) -> Result<(), LabError> {
+    pub(super) fn receive_on_dut_core(&self) -> Result<(), Diagnostic> {
         if self.station.is_some() {
             return Ok(());
         }

@@ -10,7 +10,8 @@ use crate::bench_wire::trial::{Dut, Traffic, TrafficKind};
 use crate::cli::exe::exe;
 use crate::cli::number;
 use crate::lab::runner::check_root;
-use crate::lab::{Console, Interrupt, LabError, programs};
+use crate::lab::{Console, Interrupt, programs};
+use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,7 +83,7 @@ fn station(word: &str) -> Result<MacAddr, String> {
 }
 
 /// Runs the subcommand.
-pub(super) fn main(args: &Args) -> Result<ExitCode, LabError> {
+pub(super) fn main(args: &Args) -> Result<ExitCode, Diagnostic> {
     match args.place() {
         Some(place) if args.external_generator => from_outside(&args.device(place)?)?,
         place => from_here(args, place)?,
@@ -91,7 +92,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, LabError> {
 }
 
 /// Measures with the generator on this machine.
-fn from_here(args: &Args, place: Option<TesterPort>) -> Result<(), LabError> {
+fn from_here(args: &Args, place: Option<TesterPort>) -> Result<(), Diagnostic> {
     args.check()?;
     let mut request = args.request();
     request.check()?;
@@ -106,7 +107,7 @@ fn from_here(args: &Args, place: Option<TesterPort>) -> Result<(), LabError> {
 }
 
 /// Measures on veth pairs in network namespaces.
-fn on_veth(request: &BenchRequest, interrupt: Interrupt) -> Result<(), LabError> {
+fn on_veth(request: &BenchRequest, interrupt: Interrupt) -> Result<(), Diagnostic> {
     let options = TestbedOptions::new(format!("bench{}", std::process::id()), exe()?, interrupt)?;
     request
         .run(&Console::stdout(), |duts, traffic| VethTestbed::up(options.clone(), duts, traffic))
@@ -114,7 +115,7 @@ fn on_veth(request: &BenchRequest, interrupt: Interrupt) -> Result<(), LabError>
 }
 
 /// Measures a device behind a real interface.
-fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> Result<(), LabError> {
+fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> Result<(), Diagnostic> {
     place.check()?;
     let console = Console::stdout();
     let report = request.run(&console, |_, traffic| {
@@ -125,21 +126,18 @@ fn behind(place: &TesterPort, request: &BenchRequest, interrupt: &Interrupt) -> 
 }
 
 /// Measures DUTs on a real interface, with a generator behind it.
-fn from_outside(request: &device::DeviceRequest) -> Result<(), LabError> {
+fn from_outside(request: &device::DeviceRequest) -> Result<(), Diagnostic> {
     check_root()?;
     request.run(exe()?, &Console::stdout(), Interrupt::install()?).map(|_| ())
 }
 
 impl Args {
-    fn check(&self) -> Result<(), LabError> {
+    fn check(&self) -> Result<(), Diagnostic> {
         if self.interface.is_none() || self.duts.is_empty() {
             return Ok(());
         }
-        Err(LabError::Input(
-            "--interface measures the device behind it, not --duts; leave them out, or add \
-             --external-generator to measure them on this interface"
-                .into(),
-        ))
+        Err(Diagnostic::invalid_argument("--interface measures the device behind it, not --duts")
+            .remedy("leave them out, or add --external-generator to measure them on this interface"))
     }
 
     fn place(&self) -> Option<TesterPort> {
@@ -177,7 +175,7 @@ impl Args {
     }
 
     /// The request for `--external-generator`.
-    fn device(&self, place: TesterPort) -> Result<device::DeviceRequest, LabError> {
+    fn device(&self, place: TesterPort) -> Result<device::DeviceRequest, Diagnostic> {
         let (rounds, seconds) = if self.quick { (3, 3.0) } else { (11, 10.0) };
         let (duts, left_out) = dut::available(&self.duts(), &programs::search_path())?;
         let plan = device::plan::DevicePlan {
@@ -191,14 +189,14 @@ impl Args {
         Ok(device::DeviceRequest { port, plan, out: self.out.clone(), left_out })
     }
 
-    fn room(&self) -> Result<u32, LabError> {
+    fn room(&self) -> Result<u32, Diagnostic> {
         match self.flows[..] {
             [] => Ok(1_048_576),
             [flows] => Ok(flows),
-            _ => Err(LabError::Input(
-                "--flows names several numbers, and the generator's cannot be changed from here; name one"
-                    .into(),
-            )),
+            _ => Err(Diagnostic::invalid_argument(
+                "--flows names several numbers, and the generator's cannot be changed from here",
+            )
+            .remedy("name one")),
         }
     }
 
