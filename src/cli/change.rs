@@ -3,7 +3,7 @@
 use super::input;
 use super::number;
 use super::output::{self, IfExists, print_all};
-use super::status::{BAD_INPUT, finish};
+use super::status::{BAD_INPUT, finish, print_file_error};
 use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::Blocking;
@@ -79,7 +79,7 @@ pub(super) fn plan(args: &PlanArgs, socket: &Path) -> ExitCode {
     let (draft, config) = match read_draft(&args.file) {
         Ok(read) => read,
         Err(errors) => {
-            eprintln!("{errors}");
+            errors.0.iter().for_each(print_file_error);
             return ExitCode::from(BAD_INPUT);
         }
     };
@@ -170,9 +170,8 @@ pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
             );
             return Ok(());
         }
-        handle_interrupt(args, weight).map_err(|error| {
-            Diagnostic::system("catching signals during the drain").cause(error.to_string())
-        })?;
+        handle_interrupt(args, weight)
+            .map_err(|error| Diagnostic::io("catching signals during the drain", &error))?;
         let open = watch(director, service, server, deadline)?;
         match open {
             0 => println!("removed"),

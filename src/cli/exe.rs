@@ -8,5 +8,7 @@ use std::path::PathBuf;
 /// # Errors
 /// /proc/self/exe cannot be read.
 pub(super) fn exe() -> Result<PathBuf, Diagnostic> {
-    std::env::current_exe().map_err(|error| Diagnostic::io("cannot find the path of this program", &error))
+    std::env::current_exe().map_err(|error| {
+        Diagnostic::io("cannot find the path of this program", &error).remedy("is /proc mounted?")
+    })
 }

@@ -47,7 +47,7 @@ pub(super) fn main(args: &Args, program: clap::Command) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            let failed = Diagnostic::system(format!("writing to {place}")).cause(cause.to_string());
+            let failed = Diagnostic::io(format!("writing to {place}"), &cause);
             fail(&failed.remedy("name a place that can be written to"))
         }
     }

@@ -62,7 +62,7 @@ fn directives(value: &str) -> String {
 /// Prints an error as text, or as a log event, so that every line of a JSON log is JSON.
 pub(super) fn report(format: LogFormat, error: &Diagnostic) {
     match format {
-        LogFormat::Text => eprintln!("{error}"),
+        LogFormat::Text => status::print_file_error(error),
         LogFormat::Json => tracing::error!(%error, "directrix failed"),
     }
 }

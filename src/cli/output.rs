@@ -70,7 +70,7 @@ pub(super) fn print_all(text: &str) -> Result<(), Diagnostic> {
 
 /// Error of an output that cannot be written.
 pub(super) fn unwritable(output: &str, error: &io::Error) -> Diagnostic {
-    Diagnostic::system(format!("{output} cannot be written")).cause(error.to_string())
+    Diagnostic::io(format!("{output} cannot be written"), error)
 }
 
 #[cfg(test)]

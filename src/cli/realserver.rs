@@ -1,5 +1,6 @@
 //! `directrix realserver`: prepares and checks a real server.
 
+use super::exe::exe;
 use super::status::fail;
 use crate::model::{Diagnostic, host_address};
 use crate::realserver::{self, DEFAULT_STATE_DIR, RealServerOptions, SetupStep, Severity};
@@ -81,12 +82,6 @@ impl SetupArgs {
         }
         realserver::setup(&options, self.persist.then_some(exe.as_path()), report)
     }
-}
-
-fn exe() -> Result<PathBuf, Diagnostic> {
-    std::env::current_exe().map_err(|error| {
-        Diagnostic::system("finding this program").cause(error.to_string()).remedy("is /proc mounted?")
-    })
 }
 
 /// Prints the findings. Returns whether no setting is wrong.

@@ -21,6 +21,11 @@ pub(super) fn fail_as(command: &str, error: &Diagnostic) -> ExitCode {
     ExitCode::from(exit_status(error.kind))
 }
 
+/// Prints an error of a configuration file to stderr as compilers do: file and line first.
+pub(super) fn print_file_error(error: &Diagnostic) {
+    let _ = writeln!(io::stderr(), "{error}");
+}
+
 /// Prints the errors of a command's input to stderr, and returns the exit status.
 pub(super) fn fail_with(status: u8, errors: &Diagnostics) -> ExitCode {
     print("directrix", errors);

@@ -1,7 +1,7 @@
 //! Check of this host as a real server, with the consequences of each fault.
 
 use super::facts::{ConfSettings, Facts};
-use super::finding::{HostFinding, Severity};
+use super::finding::HostFinding;
 use super::host::{Address, InterfaceInfo};
 use super::options::RealServerOptions;
 use super::persist;
@@ -173,9 +173,9 @@ fn default_routes(facts: &Facts) -> Option<HostFinding> {
         .collect();
     if ways.is_empty() {
         return Some(HostFinding::wrong(
-            "there is no default route".into(),
+            "there is no default route",
             "replies to clients beyond this host's own networks cannot leave",
-            "ip route add default via GATEWAY, which must not be the director".into(),
+            "ip route add default via GATEWAY, which must not be the director",
         ));
     }
     let ways = ways.join(", ");
@@ -192,12 +192,12 @@ fn reverse_path(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> 
     }
     let off_path = facts.with_arp(options).filter(|(link, _)| !facts.leaves_by(link.index));
     let strict = off_path.filter(|(link, held)| held.rp_filter == 1 && facts.has_address(link.index));
-    let notes = strict.map(|(link, _)| HostFinding {
-        severity: Severity::Note,
-        what: format!("rp_filter is 1 on {}, and the default route leaves by another interface", link.name),
-        effect: "if the director sends here by this interface, clients' packets are dropped as martians"
-            .into(),
-        remedy: format!("in that case: echo 2 > /proc/sys/net/ipv4/conf/{}/rp_filter", link.name),
+    let notes = strict.map(|(link, _)| {
+        HostFinding::note(
+            format!("rp_filter is 1 on {}, and the default route leaves by another interface", link.name),
+            "if the director sends here by this interface, clients' packets are dropped as martians",
+            format!("in that case: echo 2 > /proc/sys/net/ipv4/conf/{}/rp_filter", link.name),
+        )
     });
     notes.collect()
 }
@@ -205,6 +205,7 @@ fn reverse_path(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::realserver::finding::Severity;
     use crate::realserver::host::DefaultRoute;
     use std::path::PathBuf;
 
@@ -243,7 +244,7 @@ mod tests {
     /// Findings other than `Right` as lines, without those about a reboot.
     fn complaints(facts: &Facts) -> Vec<String> {
         let mut found = findings(&options(), facts);
-        found.retain(|finding| !finding.what.contains("after a reboot"));
+        found.retain(|finding| !finding.diagnostic.what.contains("after a reboot"));
         let bad = found.iter().filter(|finding| finding.severity != Severity::Right);
         bad.map(HostFinding::to_string).collect()
     }
@@ -279,8 +280,8 @@ mod tests {
         let found = findings(&options, &facts());
         let wrong: Vec<_> = found.iter().filter(|finding| finding.severity == Severity::Wrong).collect();
         assert_eq!(wrong.len(), 1, "{wrong:#?}");
-        assert_eq!(wrong[0].what, "there is no interface dummy0 on this host");
-        assert!(wrong[0].remedy.contains("ip link add dummy0 type dummy"), "{}", wrong[0]);
+        assert_eq!(wrong[0].diagnostic.what, "there is no interface dummy0 on this host");
+        assert!(wrong[0].diagnostic.remedy.contains("ip link add dummy0 type dummy"), "{}", wrong[0]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Findings of a check.
 
+use crate::model::Diagnostic;
 use std::fmt;
 
 /// Severity of a finding.
@@ -18,31 +19,40 @@ pub enum Severity {
 pub struct HostFinding {
     /// Severity.
     pub severity: Severity,
-    /// State of the host: "192.168.195.150 is not on this host".
-    pub what: String,
-    /// Consequence; empty if correct.
-    pub effect: String,
-    /// Remedy; empty if correct.
-    pub remedy: String,
+    /// State of the host, and its consequence and remedy unless it is correct.
+    pub diagnostic: Diagnostic,
 }
 
 impl HostFinding {
-    pub(super) fn right(what: String) -> Self {
-        Self { severity: Severity::Right, what, effect: String::new(), remedy: String::new() }
+    pub(super) fn right(what: impl Into<String>) -> Self {
+        Self { severity: Severity::Right, diagnostic: Diagnostic::system(what) }
     }
 
-    pub(super) fn wrong(what: String, effect: impl Into<String>, remedy: String) -> Self {
-        Self { severity: Severity::Wrong, what, effect: effect.into(), remedy }
+    pub(super) fn note(
+        what: impl Into<String>,
+        effect: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { severity: Severity::Note, ..Self::wrong(what, effect, remedy) }
+    }
+
+    pub(super) fn wrong(
+        what: impl Into<String>,
+        effect: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let diagnostic = Diagnostic::system(what).cause(effect).remedy(remedy);
+        Self { severity: Severity::Wrong, diagnostic }
     }
 }
 
 impl fmt::Display for HostFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, effect, remedy, .. } = self;
-        match self.severity {
-            Severity::Right => write!(f, "ok: {what}"),
-            Severity::Note => write!(f, "note: {what}: {effect}; {remedy}"),
-            Severity::Wrong => write!(f, "wrong: {what}: {effect}; {remedy}"),
-        }
+        let label = match self.severity {
+            Severity::Right => "ok",
+            Severity::Note => "note",
+            Severity::Wrong => "wrong",
+        };
+        write!(f, "{label}: {}", self.diagnostic)
     }
 }

@@ -4,7 +4,7 @@
 //! networkd, ifupdown, netplan and NetworkManager, and suppresses ARP before it adds the VIP. For other hosts,
 //! [`advice`] prints equivalent configuration files.
 
-use super::finding::{HostFinding, Severity};
+use super::finding::HostFinding;
 use super::options::{DEFAULT_STATE_DIR, RealServerOptions};
 use super::step::SetupStep;
 use crate::model::Diagnostic;
@@ -112,21 +112,19 @@ pub(super) fn findings(options: &RealServerOptions, present: impl Fn(Ipv4Addr) -
 }
 
 fn finding(options: &RealServerOptions, vip: Ipv4Addr) -> HostFinding {
-    let nothing = String::new;
     if is_enabled(options, vip) {
         let what = format!("{vip} is set up again after a reboot, by {}", unit_path(options, vip).display());
-        return HostFinding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
+        return HostFinding::right(what);
     }
     if let Some(path) = configured_in(options, vip) {
         let what = format!("{vip} is configured in {}", path.display());
-        return HostFinding { severity: Severity::Right, what, effect: nothing(), remedy: nothing() };
+        return HostFinding::right(what);
     }
-    HostFinding {
-        severity: Severity::Note,
-        what: format!("no known configuration sets {vip} up again after a reboot"),
-        effect: "without the VIP this server drops its share, and the director continues to send it".into(),
-        remedy: format!("directrix realserver setup --vip {vip} --persist"),
-    }
+    HostFinding::note(
+        format!("no known configuration sets {vip} up again after a reboot"),
+        "without the VIP this server drops its share, and the director continues to send it",
+        format!("directrix realserver setup --vip {vip} --persist"),
+    )
 }
 
 /// First file of the host's network configuration that names the address.

@@ -55,7 +55,7 @@ pub fn live(socket: &Path, interval: Duration) -> Result<(), Diagnostic> {
     let first = Sample::take(&director, clock)?;
     let state = ScreenState::new(&socket.display().to_string(), interval, first);
     screen::run(state, director, clock)
-        .map_err(|error| Diagnostic::system("the terminal or stdout cannot be used").cause(error.to_string()))
+        .map_err(|error| Diagnostic::io("the terminal or stdout cannot be used", &error))
 }
 
 /// Returns all views as text, from two samples `interval` apart.

@@ -10,9 +10,10 @@ pub mod request;
 
 pub use problem::{ErrorCode, Problem};
 
-use crate::model::ServiceAddress;
+use crate::model::{Diagnostic, DiagnosticKind, ServiceAddress};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// Request paths. The version is part of the path: a change that old clients would misread gets a new version.
 pub mod path {
@@ -49,6 +50,13 @@ pub const BODY_MAX: usize = 16 << 20;
 
 /// Longest path of a Unix socket in bytes: `sun_path` less the terminating zero (unix(7)).
 pub const SOCKET_PATH_MAX: usize = 107;
+
+/// Error of a path longer than [`SOCKET_PATH_MAX`].
+pub(in crate::control) fn path_too_long(socket: &Path) -> Diagnostic {
+    let (path, length) = (socket.display(), socket.as_os_str().len());
+    let what = format!("the socket path {path} has {length} bytes, the system allows {SOCKET_PATH_MAX}");
+    Diagnostic::new(DiagnosticKind::InvalidSocketPath, what)
+}
 
 /// Prefix of the `User-Agent` of this program's own commands, before the command's name.
 pub(in crate::control) const COMMAND_AGENT: &str = "directrix-";

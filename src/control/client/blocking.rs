@@ -21,9 +21,7 @@ impl Blocking {
     /// If the process has no file descriptor left.
     pub fn new(socket: &Path) -> Result<Self, Diagnostic> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let failed = |error: io::Error| {
-            Diagnostic::system("creating the client's event loop").cause(error.to_string())
-        };
+        let failed = |error: io::Error| Diagnostic::io("creating the client's event loop", &error);
         let runtime = runtime.map_err(failed)?;
         Ok(Self { client: Client::new(socket), runtime })
     }

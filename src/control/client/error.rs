@@ -1,6 +1,6 @@
 //! Errors of requests to a director.
 
-use crate::control::api::{self, BODY_MAX, ErrorCode, Problem, SOCKET_PATH_MAX};
+use crate::control::api::{self, BODY_MAX, ErrorCode, Problem};
 use crate::model::{Diagnostic, DiagnosticKind, Subject};
 use hyper::StatusCode;
 use std::path::Path;
@@ -37,11 +37,9 @@ pub(super) fn permission_denied(socket: &Path) -> Diagnostic {
     unreachable(format!("Permission denied (you must be root) for {}", socket.display()))
 }
 
-/// The path is longer than [`SOCKET_PATH_MAX`].
+/// The path is longer than a Unix socket's may be.
 pub(super) fn path_too_long(socket: &Path) -> Diagnostic {
-    let (path, length) = (socket.display(), socket.as_os_str().len());
-    let what = format!("the socket path {path} has {length} bytes, the system allows {SOCKET_PATH_MAX}");
-    Diagnostic::new(DiagnosticKind::InvalidSocketPath, what).remedy(NAME_SOCKET)
+    api::path_too_long(socket).remedy(NAME_SOCKET)
 }
 
 /// A request of `size` bytes is larger than [`BODY_MAX`].

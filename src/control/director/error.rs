@@ -24,6 +24,6 @@ impl DirectorError {
 
 impl From<io::Error> for DirectorError {
     fn from(error: io::Error) -> Self {
-        Self::Failed(Diagnostic::system("the system refused").cause(error.to_string()))
+        Self::Failed(Diagnostic::io("the system refused", &error))
     }
 }

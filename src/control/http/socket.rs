@@ -2,7 +2,7 @@
 //!
 //! A running director's socket is never replaced, and only the owner of a socket removes its file.
 
-use crate::control::api::SOCKET_PATH_MAX;
+use crate::control::api::{self, SOCKET_PATH_MAX};
 use crate::control::host::access::Access;
 use crate::model::{ControlOthers, Diagnostic, DiagnosticKind};
 use nix::errno::Errno;
@@ -182,12 +182,7 @@ fn address(path: &Path) -> Result<UnixAddr, Diagnostic> {
     }
     match UnixAddr::new(path) {
         Ok(address) if bytes.len() <= SOCKET_PATH_MAX => Ok(address),
-        _ => {
-            let (path, length) = (path.display(), bytes.len());
-            let what =
-                format!("the socket path {path} has {length} bytes, the system allows {SOCKET_PATH_MAX}");
-            Err(invalid_path(what, "use a shorter one with --socket"))
-        }
+        _ => Err(api::path_too_long(path).remedy("use a shorter one with --socket")),
     }
 }
 
