@@ -96,7 +96,7 @@ impl Bench {
             DropReason::ALL.iter().map(|reason| self.counters.drops(*reason).get()).collect::<Vec<_>>();
         let (verdict, after) = self.decide(frame);
         let Verdict::Drop(reason) = verdict else { panic!("{verdict:?}") };
-        assert_eq!(after, frame, "a dropped frame is left alone");
+        assert_eq!(after, frame, "a dropped frame is unchanged");
         for (counted, before) in DropReason::ALL.iter().zip(before) {
             let expected = before + u64::from(*counted == reason);
             assert_eq!(self.counters.drops(*counted).get(), expected, "{counted:?}");
@@ -172,8 +172,8 @@ fn invalid_frames_are_dropped_with_their_reason() {
         ("TCP of 19 bytes", frames::ipv4(CLIENT.0, WEB.0, 6, &[0; 19], |_| ()), DropReason::Malformed),
         ("UDP of 7 bytes", frames::ipv4(CLIENT.0, DNS.0, 17, &[0; 7], |_| ()), DropReason::Malformed),
         ("to another station", edit(0, &[2, 0, 0, 0, 0, 0x99]), DropReason::OtherHost),
-        ("to everybody", edit(0, &[0xff; 6]), DropReason::OtherHost),
-        ("from ourselves", edit(6, &DIRECTOR), DropReason::Looped),
+        ("by broadcast", edit(0, &[0xff; 6]), DropReason::OtherHost),
+        ("from the own address", edit(6, &DIRECTOR), DropReason::Looped),
         ("another port of the VIP", no_service.clone(), DropReason::NoService),
         ("another address", frames::tcp(CLIENT, (CLIENT.0, 80), SYN, &[]), DropReason::NoService),
         ("UDP to a TCP service", frames::udp(CLIENT, WEB, b"x"), DropReason::NoService),
@@ -256,7 +256,7 @@ impl Bench {
         match self.decide(&frame) {
             (Verdict::Forward(_), after) => Ok(MacAddr(after[..6].try_into().unwrap())),
             (Verdict::Drop(reason), after) => {
-                assert_eq!(after, frame, "a dropped frame is left alone");
+                assert_eq!(after, frame, "a dropped frame is unchanged");
                 Err(reason)
             }
         }
@@ -360,7 +360,7 @@ fn frames_have_the_egress_interface_s_mac() {
     assert_eq!((&after[..6], &after[6..12]), (&RS1.0[..], &SERVER_SIDE.0[..]));
     let mut looped = syn(2);
     looped[6..12].copy_from_slice(&SERVER_SIDE.0);
-    assert_eq!(bench.reason(&looped), DropReason::Looped, "either address is ours");
+    assert_eq!(bench.reason(&looped), DropReason::Looped, "either own address");
 }
 
 #[test]
@@ -472,7 +472,7 @@ fn one_packet_scheduling_picks_for_every_datagram() {
     bench.forwarder.adopt(Arc::new(turns));
     let query = frames::udp(CLIENT, DNS, b"query");
     let servers = [0; 6].map(|_| bench.server(&query));
-    assert_eq!(servers, [RS3, RS1, RS2, RS3, RS1, RS2], "nobody stays overloaded");
+    assert_eq!(servers, [RS3, RS1, RS2, RS3, RS1, RS2], "no server stays overloaded");
     assert_eq!(bench.counters.entries.get(), 0, "there are no connections");
     for server in 0..3 {
         let counters = bench.counters.server(ServerId(server));

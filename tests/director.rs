@@ -59,7 +59,7 @@ impl Site {
 
 fn terminate(process: &Process) {
     let pid = nix::unistd::Pid::from_raw(process.0.id().cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is our child");
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it is a child of this process");
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn services_come_and_go() {
             client.send_to(b"whose?", (VIP, port)).unwrap();
         }
         expected += services.len();
-        wait_until("our frames are here", SOON, || director.received() == expected);
+        wait_until("the filter passes the service", SOON, || director.received() == expected);
         for port in 50..53 {
             let received = receives(&kernel[usize::from(port - 50)], Duration::from_millis(200));
             assert_eq!(received, !services.contains(&port), "{port} of {services:?}");

@@ -69,7 +69,8 @@ fn each_change_is_logged_once_with_its_origin() {
     let reloaded =
         ["configuration reloaded", "- TCP 10.0.0.102:80 without real servers; + TCP 10.0.0.100:80"];
     site.wait_for_line(&[reloaded[0], author[2], "via=\"directrix reload\"", "changes=2", reloaded[1]]);
-    kill(Pid::from_raw(director.0.id().cast_signed()), Signal::SIGHUP).expect("it is our child");
+    kill(Pid::from_raw(director.0.id().cast_signed()), Signal::SIGHUP)
+        .expect("it is a child of this process");
     site.wait_for_line(&[reloaded[0], "via=\"SIGHUP\"", "changes=0"]);
     assert_eq!(site.lines(&["configuration changed"]), 5, "{}", site.log());
     assert_eq!(site.lines(&["configuration reloaded"]), 2, "{}", site.log());
@@ -88,7 +89,7 @@ fn what_changes_nothing_is_no_change() {
 #[test]
 fn refused_requests_are_logged_and_rate_limited() {
     let site = Site::new();
-    set_permissions(site.place.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    set_permissions(site.place.path(), Permissions::from_mode(0o755)).expect("it is a child of this process");
     let text = config("packet", 1024);
     let _director = site.start_and_wait(&format!("control_others = \"read\"\n{text}"), "");
     assert_eq!(site.ask_as_nobody("ipvsadm -C"), Some(255));

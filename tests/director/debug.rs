@@ -35,7 +35,6 @@ fn debug_shows_decisions_and_no_library() {
             "change applied change=\"~ TCP 10.0.0.100:80 -> 10.0.0.2: weight 1 -> 7\"",
             "snapshot published services=1",
             "request answered listener=\"control socket\" method=POST path=\"/v1/changes\" status=200",
-            "ids of removed servers and services released servers=1",
         ] {
             site.wait_for_line(&["DEBUG", message]);
         }

@@ -90,9 +90,9 @@ fn user_signals_end_nothing_and_the_first_dumps_the_state() {
     let site = Site::new();
     let mut director = site.start_and_wait(&config("packet", 1024), "");
     let pid = Pid::from_raw(director.0.id().cast_signed());
-    kill(pid, Signal::SIGUSR2).expect("it is our child");
+    kill(pid, Signal::SIGUSR2).expect("it is a child of this process");
     site.wait_for_line(&["WARN", "signal ignored", "signal=\"SIGUSR2\""]);
-    kill(pid, Signal::SIGUSR1).expect("it is our child");
+    kill(pid, Signal::SIGUSR1).expect("it is a child of this process");
     site.wait_for_line(&["state dump: end"]);
     for parts in [
         ["state dump: director", "ready=true backend=\"packet\""],
@@ -103,7 +103,7 @@ fn user_signals_end_nothing_and_the_first_dumps_the_state() {
     ] {
         assert_eq!(site.lines(&parts), 1, "{parts:?}: {}", site.log());
     }
-    assert!(director.0.try_wait().expect("it is our child").is_none(), "{}", site.log());
+    assert!(director.0.try_wait().expect("it is a child of this process").is_none(), "{}", site.log());
     site.run_ok("status");
 }
 

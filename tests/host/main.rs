@@ -23,7 +23,7 @@ const CONFIG: &str = "backend = \"packet\"\nconnections = 1024\n\
      [[service.server]]\naddress = \"10.0.0.2\"\n";
 
 fn signal(process: &Process, signal: Signal) {
-    kill(Pid::from_raw(process.0.id().cast_signed()), signal).expect("it is our child");
+    kill(Pid::from_raw(process.0.id().cast_signed()), signal).expect("it is a child of this process");
 }
 
 impl Site {

@@ -175,8 +175,8 @@ fn on_conflict_claim_claims_the_vip() {
 fn packets_without_conflict_do_not_stop_the_claim() {
     let harmless = [
         ("a question for it", question(ROUTER, GATEWAY)),
-        ("our own probe, come back", ArpPacket::probe(OURS, VIP)),
-        ("our own other interface", ArpPacket::request(OURS_INSIDE, VIP, GATEWAY)),
+        ("own probe, reflected", ArpPacket::probe(OURS, VIP)),
+        ("the other own interface", ArpPacket::request(OURS_INSIDE, VIP, GATEWAY)),
         ("a probe for another address", ArpPacket::probe(OTHER, VIP2)),
         ("another's answer", reply(RS, RIP)),
     ];
@@ -251,7 +251,7 @@ fn a_server_that_answers_probes_is_a_holder() {
             seen.extend(run(&mut bench, 600_000, wrong).into_iter().map(|(_, action)| action));
             let reported: Vec<_> =
                 seen.iter().filter(|action| matches!(action, ArpAction::Report(_))).collect();
-            assert_eq!(reported, [&held(mac, Some(RIP))], "reported once, and the VIP stays ours");
+            assert_eq!(reported, [&held(mac, Some(RIP))], "reported once, and the VIP stays claimed");
             let probes = seen.iter().filter(|action| **action == probe()).count();
             assert!((110..=140).contains(&probes), "every five seconds: {probes}");
             let quiet = bench.now;

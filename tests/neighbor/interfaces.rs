@@ -56,7 +56,7 @@ fn probes_before_an_outage_do_not_count() {
 fn a_claimed_vip_is_probed_for_after_an_outage() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
-    assert_eq!(bench.run_to(500_000), [], "no announcement to nobody, and it is not given up");
+    assert_eq!(bench.run_to(500_000), [], "no announcement without a carrier, and the VIP stays");
     assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
     assert_eq!(bench.receive(question(ROUTER, GATEWAY)), [], "another station may have it by now");
     let seen = since(500_000, bench.run_to(500_900));

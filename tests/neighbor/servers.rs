@@ -312,7 +312,7 @@ fn only_unicast_addresses_are_learned() {
     assert_eq!(bench.receive(reply(MacAddr([1, 0, 0x5e, 0, 0, 1]), RIP)), []);
     assert_eq!(bench.receive(reply(MacAddr::ZERO, RIP)), []);
     assert_eq!(bench.receive(reply(OURS, RIP)), [], "that is ourselves");
-    assert_eq!(bench.receive(ArpPacket::request(RS, GATEWAY, RIP)), [], "somebody asks for it");
+    assert_eq!(bench.receive(ArpPacket::request(RS, GATEWAY, RIP)), [], "a request by another host");
     let packet = reply(RS, RIP);
     assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), [], "on another interface");
     assert_eq!(bench.receive(packet), [resolved(RS)]);

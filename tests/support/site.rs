@@ -69,7 +69,7 @@ impl Site {
 pub fn end(process: &mut Process) -> Option<i32> {
     let mut status = None;
     wait_until("the end of the director", SOON, || {
-        status = process.0.try_wait().expect("it is our child");
+        status = process.0.try_wait().expect("it is a child of this process");
         status.is_some()
     });
     status?.code()

@@ -86,7 +86,7 @@ impl Ledger {
         for ((before, after), verdict) in arrived.iter().zip(&*batch).zip(&verdicts) {
             self.received += 1;
             match verdict {
-                Verdict::Drop(_) => assert_eq!(before, after, "a dropped frame is left alone"),
+                Verdict::Drop(_) => assert_eq!(before, after, "a dropped frame is unchanged"),
                 Verdict::Forward(interface) => self.forwarded(before, after, *interface),
             }
         }
@@ -129,9 +129,13 @@ impl Ledger {
     }
 
     fn forwarded(&mut self, before: &[u8], after: &[u8], interface: InterfaceIndex) {
-        assert_eq!(before[..6], DIRECTOR, "it was for us");
+        assert_eq!(before[..6], DIRECTOR, "it had the own address as destination");
         assert_eq!(after[12..], one_hop_on(before)[12..], "addresses, time to live and its checksum");
-        assert_eq!(after[6..12], self.snapshot.own_macs[usize::from(interface.0)].0, "we are the sender");
+        assert_eq!(
+            after[6..12],
+            self.snapshot.own_macs[usize::from(interface.0)].0,
+            "the source is the own address"
+        );
         let mac = Some(MacAddr(after[..6].try_into().expect("six bytes")));
         let way = Route::new(&self.snapshot.own_macs, Some(NextHop { interface, mac }));
         let is_there = [way, way.quiesced()].iter().any(|way| self.snapshot.routes.contains(way));
