@@ -21,7 +21,7 @@ pub struct Diagnostic {
     pub remedy: String,
     /// The objects at fault; several if they conflict. Empty if none in particular is.
     pub subjects: Box<[Subject]>,
-    /// File and line, for an error in a configuration file.
+    /// File and line, for an error in a file.
     pub place: Option<Box<Place>>,
 }
 

@@ -105,8 +105,25 @@ mod tests {
         let text = r#"{"error":"it is there","code":"service-exists","at":3}"#;
         assert_eq!(serde_json::to_string(&problem).unwrap(), text);
         assert_eq!(serde_json::from_str::<Problem>(text).unwrap(), problem);
-        let codes = [ErrorCode::ReadOnly, ErrorCode::NoAccess, ErrorCode::OutOfRange];
-        assert_eq!(serde_json::to_string(&codes).unwrap(), r#"["read-only","no-access","out-of-range"]"#);
+    }
+
+    #[test]
+    fn codes_and_kinds_correspond() {
+        for code in [
+            "read-only",
+            "no-access",
+            "service-exists",
+            "no-such-service",
+            "server-exists",
+            "no-such-server",
+            "no-such-scheduler",
+            "out-of-range",
+            "invalid-rules",
+        ] {
+            let parsed: ErrorCode = serde_json::from_value(code.into()).unwrap();
+            assert_eq!(serde_json::to_value(ErrorCode::of(parsed.kind())).unwrap(), code);
+        }
+        assert_eq!(ErrorCode::of(ErrorCode::Unknown.kind()), None);
     }
 
     #[test]
