@@ -53,8 +53,7 @@ struct Inner {
     /// Empty for schedulers that do not compare loads.
     tree: Arc<Tournament>,
     tree_set: Arc<TreeSet>,
-    /// [`LIST_MAX`], unless a test has set another one.
-    #[cfg(test)]
+    /// [`LIST_MAX`], except in tests.
     list_max: usize,
 }
 
@@ -62,8 +61,9 @@ struct Inner {
 struct PoolSpec<'a> {
     params: Params,
     candidates: Box<[Candidate]>,
-    /// `None` for a service's first pool.
-    previous: Option<&'a Inner>,
+    list_max: usize,
+    /// `None` for a service's first pool, which has wlc and no connection.
+    previous: Option<(&'a Inner, &'a Loads)>,
 }
 
 /// The scheduler with its state.
@@ -82,17 +82,13 @@ impl Pool {
     /// A server belongs to one service, and is in its list once.
     #[must_use]
     pub fn new(candidates: impl IntoIterator<Item = Candidate>) -> Self {
-        let candidates = candidates.into_iter().collect();
-        Self(Arc::new(Inner::new(PoolSpec { params: Params::default(), candidates, previous: None })))
+        Self::with_list_max(LIST_MAX, candidates)
     }
 
-    /// A service's first pool, of which this one and its successors have no tree up to `list_max` servers.
-    #[cfg(all(test, not(loom_model)))]
+    /// A service's first pool. This one and its successors have no tree up to `list_max` servers.
     fn with_list_max(list_max: usize, candidates: impl IntoIterator<Item = Candidate>) -> Self {
         let (params, candidates) = (Params::default(), candidates.into_iter().collect());
-        let mut empty = Inner::new(PoolSpec { params, candidates: Box::default(), previous: None });
-        empty.list_max = list_max;
-        Self(Arc::new(Inner::new(PoolSpec { params, candidates, previous: Some(&empty) })))
+        Self(Arc::new(Inner::new(PoolSpec { params, candidates, list_max, previous: None })))
     }
 
     /// The pool of the same service after a change of its parameters or candidates; this very pool if
@@ -116,9 +112,8 @@ impl Pool {
                 self.changed(of.server, loads);
             }
         }
-        let successor = Inner::new(PoolSpec { params, candidates, previous: Some(&self.0) });
-        successor.tree.rebuild(loads);
-        Self(Arc::new(successor))
+        let (list_max, previous) = (self.0.list_max, Some((&*self.0, loads)));
+        Self(Arc::new(Inner::new(PoolSpec { params, candidates, list_max, previous })))
     }
 
     /// The server for a new connection of `client`, by the service's scheduler (net/netfilter/ipvs/
@@ -181,10 +176,9 @@ impl Inner {
         due.or_else(|| self.pick(loads, client)).or_else(|| slow_start.pick_any(loads))
     }
 
-    /// The pool of `spec`. Its tree joins the previous pool's, and the caller must rebuild it, unless the
-    /// scheduler is wlc and no server has a connection.
+    /// The pool of `spec`. Its tree joins that of the previous pool.
     fn new(spec: PoolSpec<'_>) -> Self {
-        let (scheduler, previous) = (spec.params.scheduler, spec.previous);
+        let (scheduler, previous) = (spec.params.scheduler, spec.previous());
         let slow_start = spec.slow_start();
         let settled = spec.settled();
         let servers = match scheduler {
@@ -201,9 +195,7 @@ impl Inner {
         let tree = Arc::new(spec.tree(&settled));
         let tree_set = spec.tree_set(&tree);
         let persistent = persistent(&spec.params, &spec.candidates);
-        #[cfg(test)]
-        let list_max = spec.list_max();
-        let PoolSpec { params, candidates, .. } = spec;
+        let PoolSpec { params, candidates, list_max, .. } = spec;
         Self {
             params,
             candidates,
@@ -214,15 +206,18 @@ impl Inner {
             slow_start,
             tree,
             tree_set,
-            #[cfg(test)]
             list_max,
         }
     }
 }
 
-impl PoolSpec<'_> {
+impl<'a> PoolSpec<'a> {
+    fn previous(&self) -> Option<&'a Inner> {
+        self.previous.map(|(previous, _)| previous)
+    }
+
     fn slow_start(&self) -> Option<Box<SlowStart>> {
-        let previous = self.previous.and_then(|previous| previous.slow_start.as_deref());
+        let previous = self.previous().and_then(|previous| previous.slow_start.as_deref());
         let starts_slowly = self.params.scheduler.starts_slowly();
         starts_slowly.then(|| SlowStart::of(&self.candidates, previous)).flatten()
     }
@@ -235,7 +230,7 @@ impl PoolSpec<'_> {
 
     /// The scheduler's state, continued from the previous pool's if the scheduler is the same.
     fn algorithm(&self, servers: &Servers, last_weights: &[u16], unchanged: bool) -> Algorithm {
-        let (scheduler, previous) = (self.params.scheduler, self.previous);
+        let (scheduler, previous) = (self.params.scheduler, self.previous());
         match (scheduler, previous.map(|previous| (&previous.algorithm, &previous.servers))) {
             (Scheduler::Rr, Some((Algorithm::RoundRobin(round), before))) => {
                 Algorithm::RoundRobin(round.successor(before, servers))
@@ -260,33 +255,25 @@ impl PoolSpec<'_> {
     /// The tree of `settled`; of no server for schedulers that do not compare loads.
     fn tree(&self, settled: &[Candidate]) -> Tournament {
         match Measure::of(self.params.scheduler) {
-            Some(measure) => Tournament::new(nonzero_weight(settled), measure, self.list_max()),
-            None => Tournament::new(nonzero_weight(&[]), Measure::Wlc, self.list_max()),
+            Some(measure) => Tournament::new(nonzero_weight(settled), measure, self.list_max),
+            None => Tournament::new(nonzero_weight(&[]), Measure::Wlc, self.list_max),
         }
     }
 
     /// The service's set of trees, which `tree` joins.
     fn tree_set(&self, tree: &Arc<Tournament>) -> Arc<TreeSet> {
-        let Some(previous) = self.previous else { return Arc::new(TreeSet::new(Arc::clone(tree))) };
-        previous.tree_set.join(tree);
+        let Some((previous, loads)) = self.previous else {
+            return Arc::new(TreeSet::new(Arc::clone(tree)));
+        };
+        previous.tree_set.join(tree, loads);
         Arc::clone(&previous.tree_set)
-    }
-
-    #[cfg(not(test))]
-    fn list_max(&self) -> usize {
-        LIST_MAX
-    }
-
-    #[cfg(test)]
-    fn list_max(&self) -> usize {
-        self.previous.map_or(LIST_MAX, |previous| previous.list_max)
     }
 
     /// The weights of the candidates; of quiesced ones the last they had in the previous pool
     /// (`last_weight` in `__ip_vs_update_dest`, net/netfilter/ipvs/ip_vs_ctl.c).
     fn last_weights(&self) -> Box<[u16]> {
         let mut known = HashMap::new();
-        if let Some(previous) = self.previous {
+        if let Some(previous) = self.previous() {
             let servers = previous.candidates.iter().map(|of| (of.server, of.address));
             known.extend(servers.zip(previous.last_weights.iter().copied()));
         }

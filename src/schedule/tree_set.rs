@@ -48,9 +48,10 @@ impl TreeSet {
         self.trees.load().iter().for_each(|tree| tree.replay(server, loads));
     }
 
-    /// Adds `tree`. The caller must rebuild it afterwards.
-    pub(super) fn join(&self, tree: &Arc<Tournament>) {
+    /// Adds `tree`, and then rebuilds it.
+    pub(super) fn join(&self, tree: &Arc<Tournament>, loads: &Loads) {
         self.change(|trees| trees.push(Arc::clone(tree)));
+        tree.rebuild(loads);
     }
 
     /// Removes `tree`, which no pool uses any more.
