@@ -213,17 +213,18 @@ pub(super) fn causes(losses: &BTreeMap<String, f64>) -> String {
 pub(super) fn table(title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heads = heads.iter().map(|head| (*head).to_owned()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let widths = (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max());
+    let widths: Vec<usize> = widths.map(Option::unwrap_or_default).collect();
     let words = rows[0].last().is_some_and(|head| head.starts_with("lost"));
-    let line = |row: &Vec<String>| {
+    let mut table = format!("{title}\n");
+    for row in &rows {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
             let left = column == 0 || words && column + 1 == row.len();
             if left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
-        format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    format!("{title}\n{}", rows.iter().map(line).collect::<String>())
+        table += &format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    table
 }
 
 #[cfg(test)]

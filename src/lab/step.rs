@@ -50,10 +50,14 @@ impl fmt::Display for Step {
     }
 }
 
+/// True for a byte that a shell takes literally.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&byte)
+}
+
 /// Quotes a word for a shell, if it needs that.
 pub(crate) fn quoted(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
+    if !word.is_empty() && word.bytes().all(is_plain) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))

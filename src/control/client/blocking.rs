@@ -3,7 +3,6 @@
 use super::api::{self, Draft, Plan};
 use super::{ChangeRequest, Client, Config};
 use crate::model::Diagnostic;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -21,8 +20,7 @@ impl Blocking {
     /// If the process has no file descriptor left.
     pub fn new(socket: &Path) -> Result<Self, Diagnostic> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let failed = |error: io::Error| Diagnostic::io("creating the client's event loop", &error);
-        let runtime = runtime.map_err(failed)?;
+        let runtime = runtime.map_err(|error| Diagnostic::io("creating the client's event loop", &error))?;
         Ok(Self { client: Client::new(socket), runtime })
     }
 

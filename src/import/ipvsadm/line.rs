@@ -263,8 +263,10 @@ fn endpoint(text: &str, transport: Transport, host: &dyn Environment) -> Result<
 /// Parses or resolves a port.
 fn port(text: &str, transport: Transport, host: &dyn Environment) -> Result<u16, String> {
     let numeric = text.parse().ok();
-    let unknown = || format!("this host has no service named {text:?}: use the output of \"ipvsadm -S -n\"");
-    numeric.or_else(|| host.port(text, transport.name())).ok_or_else(unknown)
+    let port = numeric.or_else(|| host.port(text, transport.name()));
+    port.ok_or_else(|| {
+        format!("this host has no service named {text:?}: use the output of \"ipvsadm -S -n\"")
+    })
 }
 
 /// Parses or resolves an address; a bare number is not a host name.

@@ -208,14 +208,19 @@ pub(super) fn group(value: &DeValue<'_>) -> Read<String> {
 /// A user's name. It is resolved on the host later.
 pub(super) fn user(value: &DeValue<'_>) -> Read<String> {
     let name = text(value, r#"a user's name, as in "directrix","#)?;
-    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
     let flaw = match name {
         "" => "is empty".to_owned(),
         _ if name.bytes().all(|byte| byte.is_ascii_digit()) => format!("is {name:?}, a number and no name"),
-        _ if name.contains(is_odd) => format!("is {name:?}: a name has no space, slash or colon in it"),
+        _ if name.contains(is_invalid_in_user_name) => {
+            format!("is {name:?}: a name has no space, slash or colon in it")
+        }
         _ => return Ok(name.to_owned()),
     };
     Err(invalid(flaw, r#"write a user's name, as in "directrix""#))
+}
+
+fn is_invalid_in_user_name(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || matches!(c, '/' | ':')
 }
 
 pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
