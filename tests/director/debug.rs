@@ -27,13 +27,14 @@ fn debug_shows_decisions_and_no_library() {
         let site = Site::new();
         let _director = site.start_with_log(backend, "debug");
         site.run_ok("ipvsadm -e -t 10.0.0.100:80 -r 10.0.0.2 -g -w 7");
-        site.run_ok("ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.2");
+        site.run_ok("ipvsadm -D -t 10.0.0.100:80");
         for message in [
             "worker started worker=0",
             "ARP event",
             "steering set updated services=1",
             "change applied change=\"~ TCP 10.0.0.100:80 -> 10.0.0.2: weight 1 -> 7\"",
             "snapshot published services=1",
+            "ids of removed servers and services released",
             "request answered listener=\"control socket\" method=POST path=\"/v1/changes\" status=200",
         ] {
             site.wait_for_line(&["DEBUG", message]);
