@@ -21,6 +21,8 @@ use tokio::io::unix::AsyncFd;
 #[derive(Debug)]
 pub struct ArpSocket {
     socket: PacketSocket,
+    /// Kernel index of the interface.
+    interface: u32,
 }
 
 impl ArpSocket {
@@ -34,7 +36,7 @@ impl ArpSocket {
             // the option makes sure.
             socket.ignore_outgoing()?;
             socket.bind(interface.index, libc::ETH_P_ARP as u16)?; // 0x806
-            Ok(Self { socket })
+            Ok(Self { socket, interface: interface.index })
         });
         opened.map_err(|error| open_error(&error, &interface.name))
     }
@@ -48,9 +50,10 @@ impl ArpSocket {
     pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
         loop {
             let info = self.socket.receive_with_info(buffer)?;
-            // The kernel strips a VLAN's tag and marks the frame as another host's if it has
-            // no device for that VLAN (net/core/dev.c): answering untagged would be wrong.
-            if info.packet_type != libc::PACKET_OTHERHOST {
+            // The kernel strips a VLAN's tag: answering untagged would be wrong. A frame that it has
+            // no VLAN device for is marked as another host's. One that it has a device for also comes
+            // here, with the device's index (net/core/dev.c).
+            if info.packet_type != libc::PACKET_OTHERHOST && info.interface == self.interface {
                 return Ok(&buffer[..info.length]);
             }
         }
