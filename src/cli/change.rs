@@ -66,11 +66,7 @@ pub(super) struct DrainArgs {
 pub(super) fn reload(socket: &Path) -> ExitCode {
     with(socket, "reload", |director| {
         let changes = director.reload()?;
-        changes.iter().for_each(|change| println!("{change}"));
-        if changes.is_empty() {
-            println!("nothing has changed");
-        }
-        Ok(())
+        print_all(&if changes.is_empty() { "nothing has changed\n".into() } else { text_of(&changes) })
     })
 }
 
@@ -88,14 +84,18 @@ pub(super) fn plan(args: &PlanArgs, socket: &Path) -> ExitCode {
             Err(error) if error.kind == DiagnosticKind::ReadOnly => compare(&config, &director.config()?),
             plan => plan?,
         };
-        plan.changes.iter().for_each(|change| println!("{change}"));
-        plan.restarts.iter().for_each(|key| println!("! {}", restart_required(key)));
-        match plan.refusal {
-            Some(refusal) => Err(reload_refused(refusal)),
-            None if plan.changes.is_empty() => print_all("nothing would change\n"),
-            None => Ok(()),
+        let mut lines = plan.changes.clone();
+        lines.extend(plan.restarts.iter().map(|key| format!("! {}", restart_required(key))));
+        if plan.refusal.is_none() && plan.changes.is_empty() {
+            lines.push("nothing would change".into());
         }
+        print_all(&text_of(&lines))?;
+        plan.refusal.map_or(Ok(()), |refusal| Err(reload_refused(refusal)))
     })
+}
+
+fn text_of(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn reload_refused(refusal: String) -> Diagnostic {

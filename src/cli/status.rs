@@ -21,7 +21,7 @@ pub(super) fn fail_as(command: &str, error: &Diagnostic) -> ExitCode {
     ExitCode::from(exit_status(error.kind))
 }
 
-/// Prints an error of a configuration file to stderr as compilers do: file and line first.
+/// Prints an error to stderr without the name of the command: file and line, if it has them, come first, as compilers do.
 pub(super) fn print_file_error(error: &Diagnostic) {
     let _ = writeln!(io::stderr(), "{error}");
 }

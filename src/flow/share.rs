@@ -36,7 +36,7 @@ impl Shares {
     #[inline]
     pub(super) fn may_evict(&self, service: ServiceId, other: ServiceId) -> bool {
         let held = |of: ServiceId| self.held[usize::from(of.0)];
-        !self.shared || service == other || held(other) > held(service)
+        !self.shared || (service == other) | (held(other) > held(service))
     }
 
     #[inline]

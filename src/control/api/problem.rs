@@ -58,7 +58,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The code for a kind of diagnostic; `None` for kinds that no request causes.
+    /// The code for a kind of diagnostic; `None` for kinds without one.
     #[must_use]
     pub fn of(kind: DiagnosticKind) -> Option<Self> {
         Some(match kind {

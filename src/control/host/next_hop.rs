@@ -113,10 +113,13 @@ fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
         interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
     let own = if own.is_empty() { "no IPv4 address".into() } else { own.join(", ") };
     let name = &interface.name;
-    Diagnostic::system(format!("real server {rip} is not on-link")).cause(format!("{name} has {own}, and direct routing reaches only neighbors")).remedy(format!(
-            "write a RIP of that network, give {name} an address in the server's, or a route to it (ip route add \
-             NETWORK dev {name}), or set server_interface"
-        ))
+    let remedy = format!(
+        "write a RIP of that network, give {name} an address in the server's, or a route to it (ip route add NETWORK \
+         dev {name}), or set server_interface"
+    );
+    Diagnostic::system(format!("real server {rip} is not on-link"))
+        .cause(format!("{name} has {own}, and direct routing reaches only neighbors"))
+        .remedy(remedy)
 }
 
 fn bridge_port(rip: IpAddr, port: &str, master: &str) -> Diagnostic {

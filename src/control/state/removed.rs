@@ -6,7 +6,7 @@ use crate::model::{ServerId, ServiceId};
 use crate::schedule::{Loads, Pool, ServerLoad, Templates};
 use std::time::{Duration, Instant};
 
-/// Time for which the counters of a removed server are kept after its last connection (`IP_VS_DEST_TRASH_PERIOD` in
+/// Time for which the counters of a removed server are kept after its last connection and template (`IP_VS_DEST_TRASH_PERIOD` in
 /// include/net/ip_vs.h).
 pub(in crate::control) const COUNTERS_KEPT: Duration = Duration::from_secs(120);
 

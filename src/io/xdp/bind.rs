@@ -136,7 +136,7 @@ fn bind(umem: &Umem, interface: &str, queue: u32, config: SocketConfig) -> io::R
     // SAFETY: the flag that the contract requires, INHIBIT_PROG_LOAD, is in `config`.
     let made = unsafe { Socket::new(config, umem, &interface, queue) };
     let (transmit, receive, rings) = made.map_err(|error| root(&error))?;
-    // A second socket on the same queue would assignment the rings of the first.
+    // A second socket on the same queue would share the rings of the first.
     let (fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
     Ok(Rings { receive, transmit, fill, completion })
 }
