@@ -206,7 +206,18 @@ impl Director {
         cli(&self.home.socket(), words)
     }
 
-    /// Likewise, by `setpriv` with the options `user`; returns exit status, stdout and stderr.
+    /// Likewise, for a command that changes the rules. Returns when every worker has adopted the change: a worker does
+    /// so between two rounds, after the command's end.
+    #[track_caller]
+    pub(crate) fn change(&self, words: &str) -> String {
+        let output = self.cli(words);
+        let rounds = || self.workers("sleeps").into_iter().zip(self.workers("batches")).map(|(a, b)| a + b);
+        let before: Vec<_> = rounds().collect();
+        wait_until("adoption", PATIENCE, || rounds().zip(&before).all(|(now, before)| now >= before + 2));
+        output
+    }
+
+    /// Runs a command by `setpriv` with the options `user`; returns exit status, stdout and stderr.
     pub(crate) fn cli_as(&self, user: &str, words: &str) -> (Option<i32>, String, String) {
         let mut command = Command::new("setpriv");
         command.args(user.split_whitespace()).arg(EXE).arg("--socket").arg(self.home.socket());

@@ -38,7 +38,7 @@ fn a_reload_reads_the_included_files(backend: &str) {
     let plan = director.cli(&format!("plan {}", director.config().display()));
     assert!(plan.contains(":8002") && !plan.contains(":8001"), "{plan}");
     let before = listed();
-    assert!(director.cli("reload").contains(":8002"));
+    assert!(director.change("reload").contains(":8002"));
     assert!(listed() > before);
 
     let errors = [
@@ -52,7 +52,7 @@ fn a_reload_reads_the_included_files(backend: &str) {
         assert!(director.cli("ipvsadm -Ln").contains(":8002 "), "the services stay");
     }
     fs::remove_file(folder.join("b.toml")).unwrap();
-    assert!(director.cli("reload").contains(":8002"));
+    assert!(director.change("reload").contains(":8002"));
     assert!(!director.cli("ipvsadm -Ln").contains(":8002 "));
 }
 
@@ -80,5 +80,5 @@ fn save_writes_all_services_to_one_file() {
     assert_eq!((status, stderr), (Some(0), expected));
     let saved = fs::read_to_string(&path).unwrap();
     assert!(saved.contains(":8001\"") && !saved.contains("include"), "{saved}");
-    assert_eq!(director.cli("reload"), "nothing has changed\n");
+    assert_eq!(director.change("reload"), "nothing has changed\n");
 }

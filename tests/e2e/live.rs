@@ -133,8 +133,8 @@ fn add_and_remove_vip(config: &Config) {
     deployment.real.iter().for_each(|real| drop(real.run(&format!("ip address add {OTHER_VIP}/32 dev lo"))));
     assert!(connects().is_err());
 
-    director.cli("ipvsadm -A -t 192.168.195.151:80 -s wlc");
-    director.cli(&format!("ipvsadm -a -t 192.168.195.151:80 -r {} -g -w 3", deployment.rips[0]));
+    director.change("ipvsadm -A -t 192.168.195.151:80 -s wlc");
+    director.change(&format!("ipvsadm -a -t 192.168.195.151:80 -r {} -g -w 3", deployment.rips[0]));
     wait_until("the new VIP is claimed", PATIENCE, || {
         director.logged("VIP claimed vip=192.168.195.151") == 1
     });
@@ -142,7 +142,7 @@ fn add_and_remove_vip(config: &Config) {
     let saved = director.cli("ipvsadm -S -n");
     assert!(saved.contains("-A -t 192.168.195.151:80 -s wlc\n"), "{saved}");
 
-    director.cli("ipvsadm -D -t 192.168.195.151:80");
+    director.change("ipvsadm -D -t 192.168.195.151:80");
     wait_until("the release", PATIENCE, || director.logged("VIP released") == 1);
     deployment.client.run("ip neighbor flush dev eth0");
     assert!(connects().is_err(), "no ARP reply");
@@ -176,7 +176,7 @@ fn clear_and_restore_under_load_keep_the_vip(backend: &str) {
         "{}",
         director.log()
     );
-    director.cli("ipvsadm -C");
+    director.change("ipvsadm -C");
     wait_until("the release", PATIENCE, || director.logged("VIP released") == 1);
 }
 
@@ -185,14 +185,14 @@ fn a_server_added_again_keeps_its_connections(backend: &str) {
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
     let mut connections: Vec<_> = (0..9).map(|_| EchoConnection::open(&deployment.client)).collect();
-    director.cli(&format!("ipvsadm -d -t {VIP}:7 -r {}", deployment.rips[0]));
+    director.change(&format!("ipvsadm -d -t {VIP}:7 -r {}", deployment.rips[0]));
     let (mut interrupted, mut others): (Vec<_>, Vec<_>) =
         connections.drain(..).partition(|connection| connection.server == NAMES[0]);
     interrupted.iter_mut().for_each(|connection| connection.send("data"));
     others.iter_mut().for_each(|connection| connection.exchange("data"));
     wait_until("its frames are dropped", PATIENCE, || director.dropped("server_removed") > 0);
     assert!((0..6).all(|_| EchoConnection::open(&deployment.client).server == NAMES[1]));
-    director.cli(&format!("ipvsadm -a -t {VIP}:7 -r {} -w 1", deployment.rips[0]));
+    director.change(&format!("ipvsadm -a -t {VIP}:7 -r {} -w 1", deployment.rips[0]));
     // TCP retransmits until the server is back.
     interrupted.iter_mut().for_each(|connection| assert_eq!(connection.receive(), "data"));
     let [service, again, other] = director.stats(&format!("-t {VIP}:7"))[..] else { panic!("two servers") };
@@ -205,7 +205,7 @@ fn a_drained_server_is_removed_with_its_last_connection(backend: &str) {
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).timeouts(900, 1, 1));
     let mut connections: Vec<_> = (0..9).map(|_| EchoConnection::open(&deployment.client)).collect();
-    director.cli(&format!("drain tcp:{VIP}:7 {} --no-wait", deployment.rips[1]));
+    director.change(&format!("drain tcp:{VIP}:7 {} --no-wait", deployment.rips[1]));
     assert!((0..6).all(|_| EchoConnection::open(&deployment.client).server == NAMES[0]));
     connections.iter_mut().for_each(|connection| connection.exchange("data"));
     assert_eq!(director.load(&format!("-t {VIP}:7")).len(), 2);
@@ -236,7 +236,7 @@ fn a_restore_applies_all_lines_or_none() {
     assert!(saved.starts_with("--set 100 50 20\n-A ") && file.contains("tcp = 100\n"), "{saved}{file}");
     assert_eq!(saved.lines().count(), 10, "{saved}");
     let restore = |text: &str| director.cli_with_input("ipvsadm -R", text);
-    director.cli("ipvsadm -C");
+    director.change("ipvsadm -C");
     director.cli("ipvsadm --set 900 120 300");
     assert_eq!(director.cli("ipvsadm -S -n"), "");
     let bad = saved
@@ -247,7 +247,7 @@ fn a_restore_applies_all_lines_or_none() {
     assert_eq!(director.cli("ipvsadm -S -n"), "", "all or nothing");
     assert_eq!(restore(&saved), (Some(0), String::new()));
     assert_eq!(director.cli("ipvsadm -S -n"), saved);
-    director.cli("reload");
+    director.change("reload");
     assert!(director.cli("save").contains("tcp = 900\n"), "the file has the defaults");
 }
 
@@ -352,8 +352,8 @@ fn sighup_reloads_and_an_invalid_file_changes_nothing() {
     let plan = director.cli(&format!("plan {}", director.config().display()));
     assert_eq!(plan.lines().filter(|line| line.ends_with("weight 7 -> 2")).count(), 3, "{plan}");
     assert!(director.cli("ipvsadm -Ln").contains("Route   7"), "a plan changes nothing");
-    assert_eq!(director.cli("reload").lines().count(), 3);
-    assert_eq!(director.cli("reload"), "nothing has changed\n");
+    assert_eq!(director.change("reload").lines().count(), 3);
+    assert_eq!(director.change("reload"), "nothing has changed\n");
 }
 
 #[test]

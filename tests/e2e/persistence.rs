@@ -44,7 +44,7 @@ fn clients_keep_their_servers_on_all_workers(backend: &str) {
     let deployment = with_clients(Plan { queues: 2, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("workers = 2"));
-    director.cli(&format!("ipvsadm -E -t {VIP}:80 -s wrr -p 300"));
+    director.change(&format!("ipvsadm -E -t {VIP}:80 -s wrr -p 300"));
     let servers: Vec<_> = CLIENTS.map(|client| server_of(&deployment, address(client))).collect();
     let of = |name: &str| servers.iter().filter(|server| *server == name).count();
     // For a client's first connections both workers may pick a server; one pick is used, and the shares deviate.
@@ -69,18 +69,18 @@ fn a_drain_moves_persistent_clients(backend: &str) {
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("workers = 1"));
     let [first, _] = deployment.rips;
-    director.cli(&format!("ipvsadm -E -t {VIP}:80 -s rr -p"));
+    director.change(&format!("ipvsadm -E -t {VIP}:80 -s rr -p"));
     let clients = [201, 202, 203, 204].map(address);
     let servers = clients.map(|client| server_of(&deployment, client));
     assert_eq!(servers.each_ref().map(String::as_str), ["real2", "real1", "real2", "real1"]);
-    director.cli(&format!("ipvsadm -e -t {VIP}:80 -r {first} -w 0"));
+    director.change(&format!("ipvsadm -e -t {VIP}:80 -r {first} -w 0"));
     assert_eq!(
         clients.map(|client| server_of(&deployment, client)),
         servers,
         "a quiesced server keeps its clients"
     );
     assert_eq!(server_of(&deployment, address(205)), "real2", "and gets no new ones");
-    director.cli(&format!("drain tcp:{VIP}:80 {first} --no-wait"));
+    director.change(&format!("drain tcp:{VIP}:80 {first} --no-wait"));
     assert_eq!(clients.map(|client| server_of(&deployment, client)), ["real2"; 4]);
 }
 
@@ -88,30 +88,30 @@ fn a_netmask_binds_a_network(backend: &str) {
     let deployment = with_clients(Plan::REFERENCE);
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("workers = 1"));
-    director.cli(&format!("ipvsadm -E -t {VIP}:80 -s rr -p 300 -M 255.255.255.248"));
+    director.change(&format!("ipvsadm -E -t {VIP}:80 -s rr -p 300 -M 255.255.255.248"));
     let servers = [201, 207, 208, 212, 202].map(|host| server_of(&deployment, address(host)));
     assert_eq!(servers.each_ref().map(String::as_str), ["real2", "real2", "real1", "real1", "real2"]);
     let saved = director.cli("ipvsadm -S -n");
     assert!(saved.contains(&format!("-A -t {VIP}:80 -s rr -p 300 -M 255.255.255.248\n")), "{saved}");
-    director.cli(&format!("ipvsadm -E -t {VIP}:7 -s rr -p 300"));
+    director.change(&format!("ipvsadm -E -t {VIP}:7 -s rr -p 300"));
     let same = EchoConnection::open(&deployment.client).server;
     assert!((0..5).all(|_| EchoConnection::open(&deployment.client).server == same));
-    director.cli(&format!("ipvsadm -E -t {VIP}:7 -s rr"));
+    director.change(&format!("ipvsadm -E -t {VIP}:7 -s rr"));
     let others: Vec<_> = (0..2).map(|_| EchoConnection::open(&deployment.client).server).collect();
     assert_ne!(others[0], others[1], "no longer persistent");
 }
 
 /// Adds a service with both servers. `service` is its address with options of ipvsadm.
 fn add(deployment: &Deployment, director: &Director, service: &str) {
-    director.cli(&format!("ipvsadm -A -t {service}"));
+    director.change(&format!("ipvsadm -A -t {service}"));
     let target = service.split_whitespace().next().unwrap();
     for rip in deployment.rips {
-        director.cli(&format!("ipvsadm -a -t {target} -r {rip}"));
+        director.change(&format!("ipvsadm -a -t {target} -r {rip}"));
     }
 }
 
 fn remove(director: &Director, port: u16) {
-    director.cli(&format!("ipvsadm -D -t {VIP}:{port}"));
+    director.change(&format!("ipvsadm -D -t {VIP}:{port}"));
 }
 
 fn a_client_of_a_wildcard_service_reaches_one_server(backend: &str) {

@@ -24,9 +24,9 @@ fn connections_of_a_removed_server_are_listed(backend: &str) {
     };
     let before = listed();
     assert_eq!((before.0, before.1 > 0), (9, true));
-    director.cli(&format!("ipvsadm -d -t {VIP}:7 -r {removed}"));
+    director.change(&format!("ipvsadm -d -t {VIP}:7 -r {removed}"));
     assert_eq!(listed(), before);
-    director.cli(&format!("ipvsadm -D -t {VIP}:7"));
+    director.change(&format!("ipvsadm -D -t {VIP}:7"));
     assert_eq!(listed(), before, "also without the service");
 }
 
@@ -37,14 +37,14 @@ fn expire_nodest_conn_moves_a_flow_to_another_server(backend: &str) {
     let flows: Vec<_> = (0..6).map(|_| Flow::new(&deployment.client)).collect();
     let flow_of_removed =
         flows.iter().find(|flow| flow.exchange("first") == NAMES[0]).expect("one is on real1");
-    director.cli(&format!("ipvsadm -d -u {VIP}:7 -r {}", deployment.rips[0]));
+    director.change(&format!("ipvsadm -d -u {VIP}:7 -r {}", deployment.rips[0]));
     flow_of_removed.send("lost");
     wait_until("the drop", PATIENCE, || director.dropped("server_removed") > 0);
 
     let config = Config::new(backend).with("expire_nodest_conn = true");
     director.write_config(&config.text(&deployment));
-    director.cli("reload");
-    director.cli(&format!("ipvsadm -d -u {VIP}:7 -r {}", deployment.rips[0]));
+    director.change("reload");
+    director.change(&format!("ipvsadm -d -u {VIP}:7 -r {}", deployment.rips[0]));
     assert_eq!(flow_of_removed.exchange("second"), NAMES[1], "the next datagram is scheduled again");
     assert_eq!(director.dropped("server_removed"), 1);
 }
@@ -62,11 +62,11 @@ fn expire_quiescent_template_moves_persistent_clients(backend: &str) {
     let director = Director::start_in(crate::director::Home::new(), &deployment.director, &with(""));
     let first = EchoConnection::open(&deployment.client);
     let rip = deployment.rips[NAMES.iter().position(|name| *name == first.server).unwrap()];
-    let quiesce = || director.cli(&format!("ipvsadm -e -t {VIP}:7 -r {rip} -w 0"));
+    let quiesce = || director.change(&format!("ipvsadm -e -t {VIP}:7 -r {rip} -w 0"));
     quiesce();
     assert_eq!(EchoConnection::open(&deployment.client).server, first.server, "as in IPVS by default");
     director.write_config(&with("expire_quiescent_template = true"));
-    director.cli("reload");
+    director.change("reload");
     quiesce();
     assert_ne!(EchoConnection::open(&deployment.client).server, first.server);
 }

@@ -40,11 +40,11 @@ fn an_added_server_starts_with_a_small_share(backend: &str) {
     let _peers = Peers::start(&deployment);
     let director = director(backend, &deployment);
     let client = Blocking::new(&director.socket()).unwrap();
-    director.cli(&format!("ipvsadm -d {HTTP} -r {}", deployment.rips[1]));
+    director.change(&format!("ipvsadm -d {HTTP} -r {}", deployment.rips[1]));
     std::thread::scope(|scope| {
         let load = scope.spawn(|| ab(&deployment));
         sleep(Duration::from_secs(SLOW_START + 2)); // until the end of the first server's slow start
-        director.cli(&format!("ipvsadm -a {HTTP} -r {} -w 1", deployment.rips[1]));
+        director.change(&format!("ipvsadm -a {HTTP} -r {} -w 1", deployment.rips[1]));
         let first = share(&director, Duration::from_secs(1));
         let early = web(&client);
         assert_eq!(early.servers[1].weight, 1);
@@ -95,7 +95,7 @@ fn ipvsadm_keeps_slow_start_and_save_writes_it() {
         saved() && rules.contains(&format!("-A {HTTP} -s wlc\n")),
         "not in the rules of ipvsadm: {rules}"
     );
-    director.cli(&format!("ipvsadm -E {HTTP} -s wrr"));
+    director.change(&format!("ipvsadm -E {HTTP} -s wrr"));
     assert!(saved() && web(&client).slow_start == Some(SLOW_START as u32));
     let (status, stderr) = director.cli_with_input(&format!("ipvsadm -E {HTTP} -s rr"), "");
     assert_eq!(status, Some(255));
@@ -111,5 +111,7 @@ fn ipvsadm_keeps_slow_start_and_save_writes_it() {
     assert_eq!(web(&client).slow_start, Some(9));
     edit(Some(0)).unwrap();
     assert_eq!(web(&client).slow_start, None);
-    assert!(director.cli("reload").starts_with(&format!("~ TCP {VIP}:80: slow_start none -> {SLOW_START}")));
+    assert!(
+        director.change("reload").starts_with(&format!("~ TCP {VIP}:80: slow_start none -> {SLOW_START}"))
+    );
 }
