@@ -160,7 +160,7 @@ fn active(director: &Director) -> usize {
 fn wildcard_services_are_added_and_removed(backend: &str) {
     let deployment = with_clients(Plan::REFERENCE);
     let _peers = Peers::start(&deployment);
-    let director = Director::start(&deployment, &Config::new(backend));
+    let director = Director::start(&deployment, &Config::new(backend).with("workers = 1")); // picks in order
     let mut before = EchoConnection::open(&deployment.client);
     add(&deployment, &director, &format!("{VIP}:0 -s rr -p 300"));
     before.exchange("data");
