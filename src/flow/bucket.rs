@@ -154,19 +154,13 @@ impl<K: TableKey> Bucket<K> {
     /// Slot of the evictable entry that expires first, and the time until then, among the keys that satisfy
     /// `may_evict`. An entry is evictable if it has expired or is unconfirmed.
     ///
-    /// Compares all four without a branch: the states of a flooded bucket cannot be predicted. That no entry is
-    /// evictable can be, in a table of confirmed connections.
+    /// Compares all four without a branch: the states of a flooded bucket cannot be predicted.
     #[inline]
     pub(super) fn victim(&self, now: Tick, may_evict: impl Fn(K) -> bool) -> Option<Victim> {
         const NONE: u32 = u32::MAX;
-        let is_evictable = |slot: usize| {
-            (self.states[slot].is_unconfirmed() | now.reached(self.deadlines[slot])) & self.is_used(slot)
-        };
-        if !(0..SLOTS).fold(false, |any, slot| any | is_evictable(slot)) {
-            return None;
-        }
         let victim = |slot: usize| {
-            let allowed = is_evictable(slot) & may_evict(self.keys[slot]);
+            let evictable = self.states[slot].is_unconfirmed() | now.reached(self.deadlines[slot]);
+            let allowed = evictable & self.is_used(slot) & may_evict(self.keys[slot]);
             let remaining = self.deadlines[slot].since(now).millis();
             Victim { slot, remaining: if allowed { remaining } else { NONE } }
         };
