@@ -84,9 +84,10 @@ pub(super) fn plan(args: &PlanArgs, socket: &Path) -> ExitCode {
             Err(error) if error.kind == DiagnosticKind::ReadOnly => compare(&config, &director.config()?),
             plan => plan?,
         };
-        let mut lines = plan.changes.clone();
-        lines.extend(plan.restarts.iter().map(|key| format!("! {}", restart_required(key))));
-        if plan.refusal.is_none() && plan.changes.is_empty() {
+        let (mut lines, restarts) = (plan.changes, plan.restarts);
+        let unchanged = plan.refusal.is_none() && lines.is_empty();
+        lines.extend(restarts.iter().map(|key| format!("! {}", restart_required(key))));
+        if unchanged {
             lines.push("nothing would change".into());
         }
         print_all(&text_of(&lines))?;

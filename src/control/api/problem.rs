@@ -58,38 +58,30 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Each code that is sent, with its kind of diagnostic.
+    const KINDS: [(Self, DiagnosticKind); 9] = [
+        (Self::ReadOnly, DiagnosticKind::ReadOnly),
+        (Self::NoAccess, DiagnosticKind::NoAccess),
+        (Self::ServiceExists, DiagnosticKind::ServiceExists),
+        (Self::NoSuchService, DiagnosticKind::NoSuchService),
+        (Self::ServerExists, DiagnosticKind::ServerExists),
+        (Self::NoSuchServer, DiagnosticKind::NoSuchServer),
+        (Self::NoSuchScheduler, DiagnosticKind::NoSuchScheduler),
+        (Self::OutOfRange, DiagnosticKind::OutOfRange),
+        (Self::InvalidRules, DiagnosticKind::InvalidRules),
+    ];
+
     /// The code for a kind of diagnostic; `None` for kinds without one.
     #[must_use]
     pub fn of(kind: DiagnosticKind) -> Option<Self> {
-        Some(match kind {
-            DiagnosticKind::ReadOnly => Self::ReadOnly,
-            DiagnosticKind::NoAccess => Self::NoAccess,
-            DiagnosticKind::ServiceExists => Self::ServiceExists,
-            DiagnosticKind::NoSuchService => Self::NoSuchService,
-            DiagnosticKind::ServerExists => Self::ServerExists,
-            DiagnosticKind::NoSuchServer => Self::NoSuchServer,
-            DiagnosticKind::NoSuchScheduler => Self::NoSuchScheduler,
-            DiagnosticKind::OutOfRange => Self::OutOfRange,
-            DiagnosticKind::InvalidRules => Self::InvalidRules,
-            _ => return None,
-        })
+        Self::KINDS.iter().find(|(_, of)| *of == kind).map(|(code, _)| *code)
     }
 
     /// The kind of a diagnostic with this code.
     #[must_use]
     pub fn kind(self) -> DiagnosticKind {
-        match self {
-            Self::ReadOnly => DiagnosticKind::ReadOnly,
-            Self::NoAccess => DiagnosticKind::NoAccess,
-            Self::ServiceExists => DiagnosticKind::ServiceExists,
-            Self::NoSuchService => DiagnosticKind::NoSuchService,
-            Self::ServerExists => DiagnosticKind::ServerExists,
-            Self::NoSuchServer => DiagnosticKind::NoSuchServer,
-            Self::NoSuchScheduler => DiagnosticKind::NoSuchScheduler,
-            Self::OutOfRange => DiagnosticKind::OutOfRange,
-            Self::InvalidRules => DiagnosticKind::InvalidRules,
-            Self::Unknown => DiagnosticKind::RequestRefused,
-        }
+        let known = Self::KINDS.iter().find(|(code, _)| *code == self);
+        known.map_or(DiagnosticKind::RequestRefused, |(_, kind)| *kind)
     }
 }
 
