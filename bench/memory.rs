@@ -9,40 +9,15 @@
 mod results;
 mod traffic;
 
-use directrix::flow::{ConnState, FlowEntry, FlowTable, Inserted, TableKey, V4Key};
-use directrix::hash::Seed;
+use directrix::flow::{ConnState, FlowEntry, FlowTable, Inserted, TableKey, V4Key, WideKey};
 use directrix::model::{ServerId, ServiceId};
 use directrix::time::{Span, Tick};
 use results::Results;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use traffic::{Pipeline, SEED, Site};
 
 const SIZES: [u32; 2] = [1_000_000, 10_000_000];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
-struct V6Key {
-    source: [u32; 4],
-    port: u16,
-    service: u16,
-}
-
-impl TableKey for V6Key {
-    const VACANT: Self = Self { source: [u32::MAX; 4], port: u16::MAX, service: u16::MAX };
-
-    /// Not relevant to the size: hashes the two halves of the key like IPv4 keys.
-    fn hash(self, seed: &Seed) -> u64 {
-        let half =
-            |address: u32, port| V4Key::new(Ipv4Addr::from_bits(address), port, ServiceId(self.service));
-        half(self.source[3], self.port).hash(seed)
-            ^ half(self.source[0] ^ self.source[1], 0).hash(seed).rotate_left(17)
-    }
-
-    fn service(self) -> ServiceId {
-        ServiceId(self.service)
-    }
-}
 
 fn main() {
     let mut results = Results::new("memory");
@@ -58,7 +33,8 @@ fn main() {
         });
         results.add(&format!("ipv4, table alone {size}"), "bytes per connection", bytes / f64::from(size));
         let bytes = grown(|| {
-            table(size, |n| V6Key { source: [0, 0, 0, n >> 14], port: n as u16 & 0x3fff, service: 0 })
+            let client = |n: u32| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n >> 14));
+            table(size, |n| WideKey::new(client(n), n as u16 & 0x3fff, ServiceId(0), 80))
         });
         results.add(&format!("ipv6, table alone {size}"), "bytes per connection", bytes / f64::from(size));
     }

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::flow::{Flow, FlowEntry, FlowTable, SLOTS as BUCKET, WildcardKey};
+use crate::flow::{Flow, FlowEntry, FlowTable, SLOTS as BUCKET, WideKey};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
 use crate::io::{Lost, Ports, SendOutcome};
 use crate::model::Wait;
@@ -65,7 +65,7 @@ pub enum WorkerRequest {
     Latency(Box<Histogram<u64>>, ReplySender<Box<Histogram<u64>>>),
     /// Table for the connections of wildcard-port services, which the worker keeps. To be sent once, before
     /// the first such service is published.
-    WildcardTable(FlowTable<WildcardKey>),
+    WildcardTable(FlowTable<WideKey>),
 }
 
 /// Part of a connection listing.

@@ -7,7 +7,7 @@ use crate::time::Tick;
 use crate::wire::transport::TcpFlags;
 
 /// Slots of a bucket. With [`V4Key`](super::V4Key)s a bucket is one 64-byte cache line, with
-/// [`WildcardKey`](super::WildcardKey)s two.
+/// [`WideKey`](super::WideKey)s two.
 pub const SLOTS: usize = 4;
 
 /// Flow table entry: the record of one connection.
@@ -65,50 +65,56 @@ pub(super) struct Victim {
     pub(super) remaining: u32,
 }
 
-/// Slots by column, so that all four keys are compared at once.
+/// Slots by column, so that all four tags are compared at once.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Bucket<K> {
+pub(super) struct Bucket<K: TableKey> {
     /// [`TableKey::VACANT`] in a vacant slot.
-    keys: [K; SLOTS],
+    tags: [K::Tag; SLOTS],
     deadlines: [Tick; SLOTS],
     servers: [ServerId; SLOTS],
     states: [ConnState; SLOTS],
     templates: [u8; SLOTS],
+    /// In the second cache line.
+    rests: [K::Rest; SLOTS],
 }
 
 impl<K: TableKey> Bucket<K> {
     pub(super) const EMPTY: Self = Self {
-        keys: [K::VACANT; SLOTS],
+        tags: [K::VACANT; SLOTS],
         deadlines: [Tick(0); SLOTS],
         servers: [ServerId(0); SLOTS],
         states: [ConnState::None; SLOTS],
         templates: [0; SLOTS],
+        rests: [K::NO_REST; SLOTS],
     };
 
-    /// The first slot that holds `key`. Compares all four without a branch, which could not be
-    /// predicted.
+    /// The slot that holds `key`. Compares all four tags without a branch, which could not be predicted.
     #[inline]
     pub(super) fn slot_of(&self, key: K) -> Option<usize> {
-        let slot = self.search(key);
+        let (tag, rest) = key.parts();
+        let holds = |slot: usize| self.tags[slot] == tag && self.rests[slot] == rest;
+        let slot = (0..SLOTS).rev().fold(SLOTS, |found, slot| if holds(slot) { slot } else { found });
         (slot < SLOTS).then_some(slot)
     }
 
-    /// Like [`Bucket::slot_of`], with [`SLOTS`] for not found.
+    /// The first slot with the tag of `key`, which may be that of another key; [`SLOTS`] if there is none. Reads the
+    /// first cache line alone.
     #[inline]
-    pub(super) fn search(&self, key: K) -> usize {
-        (0..SLOTS).rev().fold(SLOTS, |found, slot| if self.keys[slot] == key { slot } else { found })
+    pub(super) fn search(&self, tag: K::Tag) -> usize {
+        (0..SLOTS).rev().fold(SLOTS, |found, slot| if self.tags[slot] == tag { slot } else { found })
     }
 
     #[inline]
     pub(super) fn vacant_slot(&self) -> Option<usize> {
-        self.slot_of(K::VACANT)
+        let slot = self.search(K::VACANT);
+        (slot < SLOTS).then_some(slot)
     }
 
     /// True if `slot` holds `key`.
     #[inline]
     pub(super) fn holds(&self, slot: usize, key: K) -> bool {
-        self.keys[slot] == key
+        key.parts() == (self.tags[slot], self.rests[slot])
     }
 
     /// The entry in `slot`, which must not be vacant.
@@ -121,16 +127,16 @@ impl<K: TableKey> Bucket<K> {
     /// The entry in `slot`; `None` if it is vacant.
     #[inline]
     pub(super) fn get(&self, slot: usize) -> Option<FlowEntry<K>> {
-        let key = self.keys[slot];
+        let key = K::from_parts(self.tags[slot], self.rests[slot]);
         let (deadline, server, state) = (self.deadlines[slot], self.servers[slot], self.states[slot]);
         let template = self.templates[slot];
-        (key != K::VACANT).then_some(FlowEntry { key, deadline, server, state, template })
+        self.is_used(slot).then_some(FlowEntry { key, deadline, server, state, template })
     }
 
     /// Stores `entry` in `slot`, overwriting any other.
     #[inline]
     pub(super) fn store(&mut self, slot: usize, entry: FlowEntry<K>) {
-        self.keys[slot] = entry.key;
+        (self.tags[slot], self.rests[slot]) = entry.key.parts();
         self.deadlines[slot] = entry.deadline;
         self.servers[slot] = entry.server;
         self.states[slot] = entry.state;
@@ -141,7 +147,7 @@ impl<K: TableKey> Bucket<K> {
     #[inline]
     pub(super) fn take(&mut self, slot: usize) -> Option<FlowEntry<K>> {
         let before = self.get(slot);
-        self.keys[slot] = K::VACANT;
+        self.tags[slot] = K::VACANT;
         before
     }
 
@@ -160,7 +166,8 @@ impl<K: TableKey> Bucket<K> {
         const NONE: u32 = u32::MAX;
         let victim = |slot: usize| {
             let evictable = self.states[slot].is_unconfirmed() | now.reached(self.deadlines[slot]);
-            let allowed = evictable & self.is_used(slot) & may_evict(self.keys[slot]);
+            let allowed =
+                evictable & self.is_used(slot) & may_evict(K::from_parts(self.tags[slot], self.rests[slot]));
             let remaining = self.deadlines[slot].since(now).millis();
             Victim { slot, remaining: if allowed { remaining } else { NONE } }
         };
@@ -171,7 +178,7 @@ impl<K: TableKey> Bucket<K> {
 
     #[inline]
     fn is_used(&self, slot: usize) -> bool {
-        self.keys[slot] != K::VACANT
+        self.tags[slot] != K::VACANT
     }
 
     /// The entries, in slot order.

@@ -2,12 +2,26 @@
 
 use crate::hash::Seed;
 use crate::model::ServiceId;
+use std::fmt::Debug;
 use std::net::Ipv4Addr;
 
-/// Key of a flow in a worker's table.
+/// Key of a flow in a worker's table, stored in two parts.
 pub trait TableKey: Copy + Eq {
-    /// Marks a vacant slot. No frame has this key.
-    const VACANT: Self;
+    /// Part in a bucket's first cache line, which each look-up compares. Two keys rarely have the same tag.
+    type Tag: Copy + Eq + Debug;
+    /// Part in a bucket's second line, which verifies the tag; `()` if the tag is the whole key.
+    type Rest: Copy + Eq + Debug;
+
+    /// Marks a vacant slot. No frame has this tag.
+    const VACANT: Self::Tag;
+    /// Content of a vacant slot.
+    const NO_REST: Self::Rest;
+
+    /// The two parts.
+    fn parts(self) -> (Self::Tag, Self::Rest);
+
+    /// The key of two parts.
+    fn from_parts(tag: Self::Tag, rest: Self::Rest) -> Self;
 
     /// Hashes the key to 64 bits that look random without the seed, whose words must be odd. The two
     /// halves serve as two independent hashes.
@@ -73,8 +87,22 @@ impl V4Key {
 }
 
 impl TableKey for V4Key {
+    type Tag = Self;
+    type Rest = ();
+
     /// No service has the highest number.
     const VACANT: Self = Self(u64::MAX);
+    const NO_REST: () = ();
+
+    #[inline]
+    fn parts(self) -> (Self, ()) {
+        (self, ())
+    }
+
+    #[inline]
+    fn from_parts(tag: Self, (): ()) -> Self {
+        tag
+    }
 
     #[inline]
     fn hash(self, seed: &Seed) -> u64 {
@@ -94,47 +122,8 @@ impl FlowKey for V4Key {
     }
 }
 
-/// Key of an IPv4 flow to a wildcard-port service: also has the destination port, in sixteen bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WildcardKey {
-    flow: V4Key,
-    port: u16,
-}
-
-impl WildcardKey {
-    /// Key of the flow with client and service of `flow`, to `port` (host order).
-    #[inline]
-    #[must_use]
-    pub fn new(flow: V4Key, port: u16) -> Self {
-        Self { flow, port }
-    }
-}
-
-impl TableKey for WildcardKey {
-    const VACANT: Self = Self { flow: V4Key::VACANT, port: 0 };
-
-    /// Hashes the port before it is combined with the rest: a scan of all ports of a VIP from one client
-    /// port fills the table no less evenly than other flows.
-    #[inline]
-    fn hash(self, seed: &Seed) -> u64 {
-        seed.hash(self.flow.0 ^ seed.hash(self.port.into()))
-    }
-
-    #[inline]
-    fn service(self) -> ServiceId {
-        self.flow.service()
-    }
-}
-
-impl FlowKey for WildcardKey {
-    #[inline]
-    fn flow(self) -> Flow {
-        Flow { port: Some(self.port), ..self.flow.flow() }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -143,34 +132,18 @@ mod tests {
         assert_eq!(key.source(), Ipv4Addr::new(198, 51, 100, 7));
         assert_eq!(key.port(), 40000);
         assert_eq!(key.service(), ServiceId(513));
-        let flow =
-            Flow { client: key.source(), client_port: 40000, service: key.service(), port: Some(8443) };
-        assert_eq!(WildcardKey::new(key, 8443).flow(), flow);
-        assert_eq!(key.flow(), Flow { port: None, ..flow });
-    }
-
-    #[test]
-    fn the_destination_port_distinguishes_wildcard_flows() {
-        let flow = |port| V4Key::new(Ipv4Addr::new(198, 51, 100, 7), port, ServiceId(1));
-        let key = WildcardKey::new(flow(40000), 80);
-        assert_eq!(key, WildcardKey::new(flow(40000), 80));
-        assert_ne!(key, WildcardKey::new(flow(40000), 443));
-        assert_ne!(key, WildcardKey::new(flow(40001), 80));
-        let vacant = WildcardKey::new(V4Key::new(Ipv4Addr::BROADCAST, u16::MAX, ServiceId(u16::MAX - 1)), 0);
-        assert_ne!(vacant, WildcardKey::VACANT, "no service has the highest number");
+        let flow = Flow { client: key.source(), client_port: 40000, service: key.service(), port: None };
+        assert_eq!(key.flow(), flow);
     }
 
     #[test]
     fn consecutive_keys_spread_evenly() {
         let client = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n / 256);
         spread(|n| V4Key::new(client(n), 1024 + (n % 256) as u16, ServiceId(0)));
-        let flow = |n, port| V4Key::new(client(n), port, ServiceId(0));
-        spread(|n| WildcardKey::new(flow(n, 1024 + (n % 256) as u16), 80));
-        spread(|n| WildcardKey::new(flow(n, 1024), (n % 256) as u16));
-        spread(|n| WildcardKey::new(flow(0, 1024), n as u16));
     }
 
-    fn spread<K: TableKey>(key: impl Fn(u32) -> K) {
+    /// Asserts that 65,536 keys spread evenly over 256 buckets.
+    pub(in crate::flow) fn spread<K: TableKey>(key: impl Fn(u32) -> K) {
         let seed = Seed([
             0x243f_6a88_85a3_08d3,
             0x1319_8a2e_0370_7344,

@@ -8,8 +8,10 @@ mod key;
 mod share;
 mod state;
 mod table;
+mod wide;
 
 pub use bucket::{EntryMut, FlowEntry, SLOTS};
-pub use key::{Flow, FlowKey, TableKey, V4Key, WildcardKey};
+pub use key::{Flow, FlowKey, TableKey, V4Key};
 pub use state::ConnState;
 pub use table::{FlowTable, Hint, Inserted};
+pub use wide::WideKey;

@@ -25,6 +25,9 @@ const MOVES_MAX: usize = 3;
 /// in a row, less than a microsecond.
 const EVICTION_BUCKETS: usize = 128;
 
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
 /// Slot of the first candidate bucket in which [`FlowTable::locate`] found a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hint(u8);
@@ -69,7 +72,7 @@ pub enum Inserted<K> {
 
 /// Table of connections with a capacity fixed at creation.
 #[derive(Debug)]
-pub struct FlowTable<K> {
+pub struct FlowTable<K: TableKey> {
     buckets: Box<[Bucket<K>]>,
     seed: Seed,
     capacity: usize,
@@ -152,7 +155,16 @@ impl<K: TableKey> FlowTable<K> {
     /// [`FlowTable::locate`], it lets the memory accesses overlap.
     #[inline]
     pub fn prefetch(&self, pair: BucketPair) {
-        prefetch(self.buckets.as_ptr().wrapping_add(pair.first()));
+        self.prefetch_bucket(pair.first());
+    }
+
+    #[inline]
+    fn prefetch_bucket(&self, bucket: usize) {
+        let bucket = self.buckets.as_ptr().wrapping_add(bucket);
+        prefetch(bucket);
+        if size_of::<Bucket<K>>() > CACHE_LINE {
+            prefetch(bucket.wrapping_byte_add(CACHE_LINE));
+        }
     }
 
     /// Looks up `key` in its first candidate bucket; prefetches the second one if it is not there. To be
@@ -160,9 +172,9 @@ impl<K: TableKey> FlowTable<K> {
     #[inline]
     #[must_use]
     pub fn locate(&self, key: K, pair: BucketPair) -> Hint {
-        let slot = self.buckets[pair.first()].search(key);
+        let slot = self.buckets[pair.first()].search(key.parts().0);
         if slot == SLOTS {
-            prefetch(self.buckets.as_ptr().wrapping_add(self.second(pair)));
+            self.prefetch_bucket(self.second(pair));
         }
         Hint(slot as u8) // at most SLOTS
     }

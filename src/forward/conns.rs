@@ -4,7 +4,7 @@ use super::accounting::Transition;
 use super::context::Context;
 use super::received::ReceivedFrame;
 use super::staged::Staged;
-use crate::flow::{EntryMut, Flow, FlowEntry, FlowKey, FlowTable, Inserted};
+use crate::flow::{EntryMut, Flow, FlowEntry, FlowKey, FlowTable, Inserted, TableKey};
 use crate::hash::BucketPair;
 use crate::model::ServerId;
 use crate::schedule::Pool;
@@ -17,7 +17,7 @@ const SWEEP: Span = Span::from_secs(2);
 const SWEEP_BUCKETS: usize = 256;
 
 /// A flow table with its sweep state.
-pub(super) struct Connections<K> {
+pub(super) struct Connections<K: TableKey> {
     table: FlowTable<K>,
     /// Time of the last [`Connections::add_due_buckets`].
     swept: Tick,

@@ -8,7 +8,7 @@ use super::snapshot::{INTERFACES_MAX, Snapshot};
 use super::staged::Staged;
 use super::tables::Tables;
 use super::{BATCH, Batch, Verdict};
-use crate::flow::{ConnState, Flow, FlowEntry, FlowTable, V4Key, WildcardKey};
+use crate::flow::{ConnState, Flow, FlowEntry, FlowTable, V4Key, WideKey};
 use crate::hash::Seed;
 use crate::schedule::{Loads, Templates};
 use crate::stats::WorkerCounters;
@@ -50,7 +50,7 @@ impl Forwarder {
 
     /// Sets the table for connections of wildcard-port services. Without it, frames that would open one are
     /// dropped as [`TableFull`](crate::stats::DropReason::TableFull). A second table is ignored.
-    pub fn set_wildcard_table(&mut self, table: FlowTable<WildcardKey>) {
+    pub fn set_wildcard_table(&mut self, table: FlowTable<WideKey>) {
         self.tables.set_wildcard(table);
         self.tables.set_shared(&self.context.snapshot);
     }

@@ -7,7 +7,7 @@ use super::services::ServiceMap;
 use super::snapshot::INTERFACES_MAX;
 use super::staged::{Staged, StagedKind};
 use super::tables::Tables;
-use crate::flow::{Hint, V4Key, WildcardKey};
+use crate::flow::{Hint, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServiceId};
 use crate::stats::DropReason;
 use crate::wire::packet::{Packet, V4Packet};
@@ -19,7 +19,7 @@ pub(super) struct FirstPass<'a> {
     /// MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`].
     own_macs: [u64; INTERFACES_MAX],
     v4: &'a Connections<V4Key>,
-    wildcard: Option<&'a Connections<WildcardKey>>,
+    wildcard: Option<&'a Connections<WideKey>>,
 }
 
 impl<'a> FirstPass<'a> {
@@ -79,7 +79,7 @@ impl<'a> FirstPass<'a> {
     fn expired(&self, staged: &Staged<V4Key>) -> StagedKind {
         let is_known = match (staged.kind, self.wildcard) {
             (StagedKind::Wildcard, Some(wildcard)) => {
-                wildcard.contains(WildcardKey::new(staged.key, staged.port))
+                wildcard.contains(WideKey::from_v4(staged.key, staged.port))
             }
             _ => self.v4.contains(staged.key),
         };
@@ -128,7 +128,7 @@ impl<'a> FirstPass<'a> {
         let service = self.services.find_wildcard(protocol, destination)?;
         let key = V4Key::new(packet.source, ports.source, service);
         if let Some(wildcard) = self.wildcard {
-            wildcard.prefetch(WildcardKey::new(key, ports.destination));
+            wildcard.prefetch(WideKey::from_v4(key, ports.destination));
         }
         let (port, kind) = (ports.destination, StagedKind::Wildcard);
         Some(Staged { key, bytes, port, protocol, flags, kind, ..Staged::UNSET })

@@ -7,7 +7,7 @@ use super::snapshot::Route;
 use super::staged::{Staged, StagedKind};
 use super::tables::Tables;
 use super::{Batch, Verdict};
-use crate::flow::{ConnState, EntryMut, Flow, FlowKey, V4Key, WildcardKey};
+use crate::flow::{ConnState, EntryMut, Flow, FlowKey, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServerId};
 use crate::stats::{DropReason, ServerCounters};
 use crate::time::{Span, Tick};
@@ -131,7 +131,7 @@ impl SlowPath<'_> {
         let Tables { v4, wildcard } = &mut *self.tables;
         if matches!(staged.kind, StagedKind::Wildcard) {
             let conns = wildcard.as_mut().ok_or(DropReason::TableFull)?;
-            let staged = conns.restage(staged, WildcardKey::new(staged.key, staged.port));
+            let staged = conns.restage(staged, WideKey::from_v4(staged.key, staged.port));
             return conns.open_or_advance(context, &staged, now, received);
         }
         if let Some(conns) = wildcard
@@ -151,13 +151,13 @@ impl SlowPath<'_> {
 /// its own. IPVS, too, looks up connections before services.
 fn earlier(
     context: &Context,
-    conns: &mut Connections<WildcardKey>,
+    conns: &mut Connections<WideKey>,
     staged: &Staged<V4Key>,
     now: Tick,
-) -> Option<Staged<WildcardKey>> {
+) -> Option<Staged<WideKey>> {
     let Flow { client, client_port, service, .. } = staged.key.flow();
     let (port, service) = context.snapshot.services.wildcard_beside(service)?;
-    let key = WildcardKey::new(V4Key::new(client, client_port, service), port);
+    let key = WideKey::from_v4(V4Key::new(client, client_port, service), port);
     let earlier = conns.restage(staged, key);
     conns.continues(context, &earlier, now).then_some(earlier)
 }

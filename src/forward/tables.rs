@@ -3,14 +3,14 @@
 use super::conns::Connections;
 use super::context::Context;
 use super::snapshot::Snapshot;
-use crate::flow::{Flow, FlowEntry, FlowTable, V4Key, WildcardKey};
+use crate::flow::{Flow, FlowEntry, FlowTable, V4Key, WideKey};
 use crate::time::Tick;
 
 /// Connections by type of key.
 pub(super) struct Tables {
     pub(super) v4: Connections<V4Key>,
     /// Connections of wildcard-port services; `None` until the first such service.
-    pub(super) wildcard: Option<Connections<WildcardKey>>,
+    pub(super) wildcard: Option<Connections<WideKey>>,
 }
 
 impl Tables {
@@ -19,7 +19,7 @@ impl Tables {
     }
 
     /// Sets the table of the wildcard-port services, unless there is one.
-    pub(super) fn set_wildcard(&mut self, table: FlowTable<WildcardKey>) {
+    pub(super) fn set_wildcard(&mut self, table: FlowTable<WideKey>) {
         self.wildcard.get_or_insert_with(|| Connections::new(table));
     }
 

@@ -1,10 +1,11 @@
-use super::super::{ConnState, V4Key};
+use super::super::{ConnState, V4Key, WideKey};
 use super::*;
 use crate::model::{ServerId, ServiceId};
 use crate::time::Span;
 use proptest::prelude::*;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::fmt::Debug;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
@@ -14,23 +15,41 @@ fn key(n: u32) -> V4Key {
     V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16))
 }
 
-fn entry(n: u32, state: ConnState) -> FlowEntry<V4Key> {
-    let (deadline, template) = (NOW.after(Span::from_secs(60)), (n % 5) as u8);
-    FlowEntry { key: key(n), deadline, server: ServerId(n as u16), state, template }
+fn wide_key(n: u32) -> WideKey {
+    let client = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n));
+    WideKey::new(client, 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16), 80)
 }
 
-fn put(table: &mut FlowTable<V4Key>, entry: FlowEntry<V4Key>) -> Inserted<V4Key> {
+/// A key with a tag that a third of all keys have.
+fn colliding_key(n: u32) -> WideKey {
+    WideKey::from_parts((n % 3).into(), [n.into(), 0])
+}
+
+fn entry(n: u32, state: ConnState) -> FlowEntry<V4Key> {
+    entry_of(key(n), n, state)
+}
+
+fn entry_of<K>(key: K, n: u32, state: ConnState) -> FlowEntry<K> {
+    let (deadline, template) = (NOW.after(Span::from_secs(60)), (n % 5) as u8);
+    FlowEntry { key, deadline, server: ServerId(n as u16), state, template }
+}
+
+fn put<K: TableKey>(table: &mut FlowTable<K>, entry: FlowEntry<K>) -> Inserted<K> {
     let pair = table.bucket_pair(entry.key);
     table.begin_batch();
     table.insert(entry, pair, NOW)
 }
 
 fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<FlowEntry<V4Key>> {
-    let pair = table.bucket_pair(key(n));
-    let EntryMut { deadline, state, server, .. } = table.find(key(n), pair, table.locate(key(n), pair))?;
+    get_key(table, key(n))
+}
+
+fn get_key<K: TableKey>(table: &mut FlowTable<K>, key: K) -> Option<FlowEntry<K>> {
+    let pair = table.bucket_pair(key);
+    let EntryMut { deadline, state, server, .. } = table.find(key, pair, table.locate(key, pair))?;
     let (deadline, state) = (*deadline, *state);
     let held = table.both(pair).into_iter().flat_map(|bucket| table.entries(bucket));
-    let entry = held.into_iter().find(|entry| entry.key == key(n))?;
+    let entry = held.into_iter().find(|entry| entry.key == key)?;
     assert_eq!((entry.deadline, entry.state, entry.server), (deadline, state, server));
     Some(entry)
 }
@@ -38,6 +57,11 @@ fn get(table: &mut FlowTable<V4Key>, n: u32) -> Option<FlowEntry<V4Key>> {
 #[test]
 fn four_ipv4_entries_fill_a_cache_line() {
     assert_eq!((size_of::<Bucket<V4Key>>(), align_of::<Bucket<V4Key>>()), (64, 64));
+}
+
+#[test]
+fn four_wide_entries_fill_two_cache_lines() {
+    assert_eq!((size_of::<Bucket<WideKey>>(), align_of::<Bucket<WideKey>>()), (128, 64));
 }
 
 #[test]
@@ -302,7 +326,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn the_table_matches_the_model(steps in steps(), capacity in prop_oneof![1usize..6, 32usize..64]) {
-        matches_the_model(steps, capacity);
+        matches_the_model(steps.clone(), capacity, key);
+        matches_the_model(steps.clone(), capacity, wide_key);
+        matches_the_model(steps, capacity, colliding_key);
     }
 }
 
@@ -324,25 +350,30 @@ fn a_million_steps_match_the_model() {
             9 => Step::Sweep(below(20) as usize),
             _ => Step::Wait(below(30_000)),
         });
-        matches_the_model(step.collect(), capacity);
+        let steps: Vec<_> = step.collect();
+        matches_the_model(steps.clone(), capacity, key);
+        matches_the_model(steps.clone(), capacity, wide_key);
+        matches_the_model(steps, capacity, colliding_key);
     }
 }
 
 /// Compares the table with a map: it never loses, invents or alters an entry, except by the eviction rule.
-fn matches_the_model(steps: Vec<Step>, capacity: usize) {
+fn matches_the_model<K: TableKey + Debug>(steps: Vec<Step>, capacity: usize, key: fn(u32) -> K) {
     let mut table = FlowTable::new(capacity, SEED);
-    let mut model: HashMap<u32, FlowEntry<V4Key>> = HashMap::new();
+    let mut model: Model<K> = HashMap::new();
     let (mut now, mut shared) = (NOW, false);
     for step in steps {
         match step {
             Step::Insert(n, state) if !model.contains_key(&n) => {
-                insert_both(&mut table, &mut model, entry(n, state), now, shared);
+                insert_both(&mut table, &mut model, entry_of(key(n), n, state), now, shared);
             }
             Step::Share(of_several) => {
                 shared = of_several;
                 table.set_shared(shared);
             }
-            Step::Insert(n, _) | Step::Find(n) => assert_eq!(get(&mut table, n), model.get(&n).copied()),
+            Step::Insert(n, _) | Step::Find(n) => {
+                assert_eq!(get_key(&mut table, key(n)), model.get(&n).copied())
+            }
             Step::Remove(n) => {
                 let pair = table.bucket_pair(key(n));
                 assert_eq!(table.remove(key(n), pair), model.remove(&n));
@@ -354,16 +385,16 @@ fn matches_the_model(steps: Vec<Step>, capacity: usize) {
         }
         assert_eq!(table.len(), model.len());
     }
-    assert!((0..80).all(|n| get(&mut table, n) == model.get(&n).copied()));
+    assert!((0..80).all(|n| get_key(&mut table, key(n)) == model.get(&n).copied()));
 }
 
-type Model = HashMap<u32, FlowEntry<V4Key>>;
+type Model<K> = HashMap<u32, FlowEntry<K>>;
 
 /// Inserts into both, by the rules for eviction and for shares.
-fn insert_both(
-    table: &mut FlowTable<V4Key>,
-    model: &mut Model,
-    new: FlowEntry<V4Key>,
+fn insert_both<K: TableKey>(
+    table: &mut FlowTable<K>,
+    model: &mut Model<K>,
+    new: FlowEntry<K>,
     now: Tick,
     shared: bool,
 ) {
@@ -372,7 +403,7 @@ fn insert_both(
     let of = |service| model.values().filter(|held| held.key.service() == service).count();
     let own = of(new.key.service());
     let grows = !shared || own <= 8 * free;
-    let is_evictable = |held: &FlowEntry<V4Key>| {
+    let is_evictable = |held: &FlowEntry<K>| {
         let over = now.reached(held.deadline) || matches!(held.state, ConnState::SynRecv | ConnState::UdpNew);
         let other = held.key.service();
         over && (!shared || other == new.key.service() || of(other) > own)
@@ -394,7 +425,7 @@ fn insert_both(
     model.insert(u32::from(new.server.0), new);
 }
 
-fn remove(model: &mut Model, entry: &FlowEntry<V4Key>) -> FlowEntry<V4Key> {
+fn remove<K: TableKey>(model: &mut Model<K>, entry: &FlowEntry<K>) -> FlowEntry<K> {
     let n = *model.iter().find(|(_, held)| *held == entry).expect("it was there").0;
     model.remove(&n).expect("it was found")
 }
