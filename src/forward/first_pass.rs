@@ -10,8 +10,9 @@ use super::tables::Tables;
 use crate::flow::{Hint, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServiceId};
 use crate::stats::DropReason;
-use crate::wire::packet::{Packet, V4Packet};
+use crate::wire::packet::{IpPacket, Packet};
 use crate::wire::{ethernet, fast_path};
+use std::net::Ipv4Addr;
 
 /// Inputs of the first pass of a batch.
 pub(super) struct FirstPass<'a> {
@@ -87,7 +88,7 @@ impl<'a> FirstPass<'a> {
     }
 
     #[inline]
-    fn service_of(&self, packet: &V4Packet) -> Option<ServiceId> {
+    fn service_of(&self, packet: &IpPacket<Ipv4Addr>) -> Option<ServiceId> {
         self.services.find(packet.protocol, packet.destination, packet.ports.destination)
     }
 
@@ -114,17 +115,17 @@ impl<'a> FirstPass<'a> {
 
     /// Stages a packet of a fixed-port service.
     #[inline]
-    fn staged(&self, packet: &V4Packet, service: ServiceId) -> Staged<V4Key> {
+    fn staged(&self, packet: &IpPacket<Ipv4Addr>, service: ServiceId) -> Staged<V4Key> {
         let key = V4Key::new(packet.source, packet.ports.source, service);
         let buckets = self.v4.prefetch(key);
-        let V4Packet { bytes, flags, protocol, .. } = *packet;
+        let IpPacket { bytes, flags, protocol, .. } = *packet;
         Staged { key, buckets, bytes, port: 0, protocol, flags, hint: Hint::NONE, kind: StagedKind::Lookup }
     }
 
     /// Stages a packet of a wildcard-port service, if its VIP has one. Its candidate buckets are in the
     /// wildcard table.
-    fn staged_wildcard(&self, packet: &V4Packet) -> Option<Staged<V4Key>> {
-        let V4Packet { protocol, destination, bytes, flags, ports, .. } = *packet;
+    fn staged_wildcard(&self, packet: &IpPacket<Ipv4Addr>) -> Option<Staged<V4Key>> {
+        let IpPacket { protocol, destination, bytes, flags, ports, .. } = *packet;
         let service = self.services.find_wildcard(protocol, destination)?;
         let key = V4Key::new(packet.source, ports.source, service);
         if let Some(wildcard) = self.wildcard {
@@ -137,6 +138,6 @@ impl<'a> FirstPass<'a> {
 
 /// True if the time to live allows another hop (RFC 1812 section 5.3.1).
 #[inline]
-fn may_be_forwarded(packet: &V4Packet) -> bool {
+fn may_be_forwarded(packet: &IpPacket<Ipv4Addr>) -> bool {
     packet.ttl > 1
 }

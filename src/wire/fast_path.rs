@@ -3,7 +3,7 @@
 //! All fields are at fixed offsets. Any other frame, and any error, gives `None`; the slow path
 //! [`Packet::parse`](super::Packet::parse) then decides. The two never disagree (the tests compare them).
 
-use super::packet::{Protocol, V4Packet};
+use super::packet::{IpPacket, Protocol};
 use super::transport::{self, PortPair, TcpFlags};
 use super::{ethernet, ipv4};
 use std::net::Ipv4Addr;
@@ -20,7 +20,7 @@ const PLAIN: u8 = 0x45;
 /// Parses `frame`; `None` if it is not plain or not valid.
 #[inline]
 #[must_use]
-pub fn parse(frame: &[u8]) -> Option<V4Packet> {
+pub fn parse(frame: &[u8]) -> Option<IpPacket<Ipv4Addr>> {
     let bytes: &[u8; REACH] = frame.first_chunk()?;
     let len = total_len(bytes);
     if !is_plain(bytes) || IP + len > frame.len() || !checksum_holds(bytes) {
@@ -31,7 +31,7 @@ pub fn parse(frame: &[u8]) -> Option<V4Packet> {
     let [source_port, destination_port] = [TRANSPORT, TRANSPORT + 2].map(|at| word(bytes, at));
     let ports = PortPair { source: source_port, destination: destination_port };
     let (bytes, ttl) = (len as u16, bytes[IP + 8]); // the length as it was read
-    Some(V4Packet { source, destination, protocol, ports, flags, bytes, ttl })
+    Some(IpPacket { source, destination, protocol, ports, flags, bytes, ttl })
 }
 
 /// True if source and destination address of a parsed frame differ and its TCP or UDP checksum is not

@@ -17,4 +17,4 @@ pub mod packet;
 pub mod transport;
 
 pub use mac::{MacAddr, ParseMacError};
-pub use packet::{Malformed, Packet, Protocol, V4Packet};
+pub use packet::{IpPacket, Malformed, Packet, Protocol};

@@ -37,16 +37,16 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
     /// IPv4 with TCP or UDP.
-    V4(V4Packet),
+    V4(IpPacket<Ipv4Addr>),
 }
 
-/// Fields of an IPv4 frame that the decision reads.
+/// Fields of an IP frame that the decision reads, with addresses of type `A`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct V4Packet {
+pub struct IpPacket<A> {
     /// Source address: the client.
-    pub source: Ipv4Addr,
+    pub source: A,
     /// Destination address: the VIP, if the frame is for a service.
-    pub destination: Ipv4Addr,
+    pub destination: A,
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Both ports, host order.
@@ -93,13 +93,13 @@ impl Packet {
     /// As [`Packet::parse`].
     pub fn within(ethertype: u16, payload: &[u8], rest: usize) -> Result<Packet, Malformed> {
         match ethernet::untagged(ethertype, payload).ok_or(Malformed::Truncated)? {
-            (ethernet::IPV4, payload) => V4Packet::parse(payload, rest).map(Packet::V4),
+            (ethernet::IPV4, payload) => IpPacket::<Ipv4Addr>::parse(payload, rest).map(Packet::V4),
             _ => Err(Malformed::EtherType),
         }
     }
 }
 
-impl V4Packet {
+impl IpPacket<Ipv4Addr> {
     fn parse(bytes: &[u8], rest: usize) -> Result<Self, Malformed> {
         let ip = Ipv4::beginning(bytes, rest)?;
         if !ip.checksum_holds() {

@@ -3,13 +3,14 @@
 //! Both must read the same fields from an accepted frame, and etherparse must confirm the reason of each refusal.
 
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
-use directrix::wire::{Malformed, Packet, Protocol, V4Packet, checksum, fast_path};
+use directrix::wire::{IpPacket, Malformed, Packet, Protocol, checksum, fast_path};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::err::packet::SliceError;
 use etherparse::{
     ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2Slice, IpNumber, Ipv4Header, Ipv4HeaderSlice,
     LaxSlicedPacket, NetSlice, SingleVlanSlice, SlicedPacket, TransportSlice, VlanId,
 };
+use std::net::Ipv4Addr;
 
 const ETHERNET: usize = 14;
 
@@ -74,7 +75,7 @@ pub fn make_checksum_right(frame: &mut [u8]) {
     frame[24..26].copy_from_slice(&sum.ones_complement().to_ne_bytes());
 }
 
-fn agrees(packet: &V4Packet, frame: &[u8]) {
+fn agrees(packet: &IpPacket<Ipv4Addr>, frame: &[u8]) {
     let sliced = SlicedPacket::from_ethernet(frame).expect("etherparse accepts it too");
     let lax = LaxSlicedPacket::from_ethernet(frame).expect("it has an Ethernet header");
     assert_eq!((&lax.transport, &lax.stop_err), (&sliced.transport, &None));
@@ -97,7 +98,7 @@ fn agrees(packet: &V4Packet, frame: &[u8]) {
 }
 
 /// Checks that padding changes nothing, and truncation does.
-fn ends_with_its_datagram(packet: V4Packet, frame: &[u8]) {
+fn ends_with_its_datagram(packet: IpPacket<Ipv4Addr>, frame: &[u8]) {
     let end = ip_at(frame) + usize::from(packet.bytes);
     let padded = [frame, &[0xee; 18]].concat();
     for alike in [&frame[..end], &padded] {
