@@ -34,7 +34,7 @@ fn main() {
         results.add(&format!("ipv4, table alone {size}"), "bytes per connection", bytes / f64::from(size));
         let bytes = grown(|| {
             let client = |n: u32| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n >> 14));
-            table(size, |n| WideKey::new(client(n), n as u16 & 0x3fff, ServiceId(0), 80))
+            table(size, |n| WideKey::new(client(n).into(), n as u16 & 0x3fff, ServiceId(0), 80))
         });
         results.add(&format!("ipv6, table alone {size}"), "bytes per connection", bytes / f64::from(size));
     }

@@ -63,9 +63,9 @@ pub enum WorkerRequest {
     Connections(ConnectionListing),
     /// A copy of the latency histogram, in ns.
     Latency(Box<Histogram<u64>>, ReplySender<Box<Histogram<u64>>>),
-    /// Table for the connections of wildcard-port services, which the worker keeps. To be sent once, before
-    /// the first such service is published.
-    WildcardTable(FlowTable<WideKey>),
+    /// Table for the connections of IPv6 and wildcard-port services, which the worker keeps. To be sent once,
+    /// before the first such service is published.
+    WideTable(FlowTable<WideKey>),
 }
 
 /// Part of a connection listing.
@@ -211,7 +211,7 @@ impl<P: Ports> Worker<P> {
                 let _ = copy.add(&*self.latency);
                 let _ = reply.send(copy); // the requester may have ended
             }
-            Ok(WorkerRequest::WildcardTable(table)) => self.forwarder.set_wildcard_table(table),
+            Ok(WorkerRequest::WideTable(table)) => self.forwarder.set_wide_table(table),
             Err(_) => return false,
         }
         true

@@ -201,7 +201,7 @@ fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
     let templates = Arc::new(Templates::new(1000, weights.len(), SEED));
     let shared = (Arc::clone(&loads), Arc::clone(&templates));
     let mut forwarder = Forwarder::new(4096, SEED, shared.0, shared.1, Arc::clone(&counters));
-    forwarder.set_wildcard_table(FlowTable::new(4096, SEED));
+    forwarder.set_wide_table(FlowTable::new(4096, SEED));
     let services =
         [(Protocol::Tcp, ports[0], 0), (Protocol::Udp, ports[1], 1)].map(|(protocol, port, id)| {
             (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))

@@ -119,7 +119,7 @@ fn decisions_do_not_allocate() {
     let (mut traffic, mut batch) = (Traffic::new(1), Frames(vec![[0; 60]; BATCH]));
     let (mut verdicts, mut now) = (Vec::with_capacity(BATCH), Tick(u32::MAX - 60_000));
     forwarder.adopt(Arc::clone(&snapshots[0])); // frees the empty initial one
-    forwarder.set_wildcard_table(FlowTable::new(CONNECTIONS, SEED));
+    forwarder.set_wide_table(FlowTable::new(CONNECTIONS, SEED));
     watch();
     for round in 0..FRAMES / BATCH as u64 {
         if round.is_multiple_of(100) {
@@ -239,7 +239,7 @@ fn the_worker_loop_does_not_allocate() {
             Worker::new(generator, forwarder, shared, inbox, Wait::Adaptive).run()
         })
     };
-    requests.send(WorkerRequest::WildcardTable(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
+    requests.send(WorkerRequest::WideTable(FlowTable::new(CONNECTIONS, SEED))).expect("the worker runs");
     let (adopted, listed) = disturb(&shared, &loads, &WorkerClient::new(requests), || worker.is_finished());
     worker.join().expect("no panic").expect("no error");
     assert_eq!(watched.load(Relaxed), 0, "after {adopted} snapshots, {listed} connections listed");

@@ -3,7 +3,7 @@
 use crate::hash::Seed;
 use crate::model::ServiceId;
 use std::fmt::Debug;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Key of a flow in a worker's table, stored in two parts.
 pub trait TableKey: Copy + Eq {
@@ -41,7 +41,7 @@ pub trait FlowKey: TableKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Client address.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// Client port, host order.
     pub client_port: u16,
     /// Virtual service.
@@ -58,6 +58,9 @@ pub struct Flow {
 pub struct V4Key(u64);
 
 impl V4Key {
+    /// Key of no flow, as a placeholder.
+    pub const NONE: Self = Self(u64::MAX);
+
     /// Key of the flow from `source`:`port` (host order) to `service`.
     #[inline]
     #[must_use]
@@ -91,7 +94,7 @@ impl TableKey for V4Key {
     type Rest = ();
 
     /// No service has the highest number.
-    const VACANT: Self = Self(u64::MAX);
+    const VACANT: Self = Self::NONE;
     const NO_REST: () = ();
 
     #[inline]
@@ -118,7 +121,7 @@ impl TableKey for V4Key {
 impl FlowKey for V4Key {
     #[inline]
     fn flow(self) -> Flow {
-        Flow { client: self.source(), client_port: self.port(), service: self.service(), port: None }
+        Flow { client: self.source().into(), client_port: self.port(), service: self.service(), port: None }
     }
 }
 
@@ -132,7 +135,8 @@ pub(super) mod tests {
         assert_eq!(key.source(), Ipv4Addr::new(198, 51, 100, 7));
         assert_eq!(key.port(), 40000);
         assert_eq!(key.service(), ServiceId(513));
-        let flow = Flow { client: key.source(), client_port: 40000, service: key.service(), port: None };
+        let flow =
+            Flow { client: key.source().into(), client_port: 40000, service: key.service(), port: None };
         assert_eq!(key.flow(), flow);
     }
 

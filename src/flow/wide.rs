@@ -1,10 +1,10 @@
 //! Wide flow keys: IPv6 clients and services of many ports.
 
-use super::key::{Flow, FlowKey, TableKey, V4Key};
+use super::key::{Flow, FlowKey, TableKey};
 use crate::hash::Seed;
 use crate::model::ServiceId;
 use crate::random::mix;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Key of a flow whose client address or destination port does not fit a [`V4Key`].
 ///
@@ -18,30 +18,29 @@ pub struct WideKey {
 }
 
 impl WideKey {
+    /// Key of no flow, as a placeholder.
+    pub const NONE: Self = Self { tag: u64::MAX, client: [0; 2] };
+
     /// Key of the flow from `client`:`client_port` to `port` of `service`; ports in host order.
     #[inline]
     #[must_use]
-    pub fn new(client: Ipv6Addr, client_port: u16, service: ServiceId, port: u16) -> Self {
-        let client = words(client);
+    pub fn new(client: IpAddr, client_port: u16, service: ServiceId, port: u16) -> Self {
+        let client = match client {
+            IpAddr::V4(client) => words(client.to_ipv6_mapped()),
+            IpAddr::V6(client) => words(client),
+        };
         let ports = u64::from(port) << 32 | u64::from(client_port) << 16;
         Self { tag: digest(client) << 48 | ports | u64::from(service.0), client }
     }
 
-    /// Key of the IPv4 flow with client and service of `flow`, to `port` (host order).
-    #[inline]
-    #[must_use]
-    pub fn from_v4(flow: V4Key, port: u16) -> Self {
-        Self::new(flow.source().to_ipv6_mapped(), flow.port(), flow.service(), port)
-    }
-
     /// Client address.
     #[must_use]
-    pub fn client(self) -> Ipv6Addr {
+    pub fn client(self) -> IpAddr {
         let mut octets = [0; 16];
         let (high, low) = octets.split_at_mut(8);
         high.copy_from_slice(&self.client[0].to_ne_bytes());
         low.copy_from_slice(&self.client[1].to_ne_bytes());
-        octets.into()
+        Ipv6Addr::from(octets).to_canonical()
     }
 }
 
@@ -93,9 +92,8 @@ impl TableKey for WideKey {
 impl FlowKey for WideKey {
     #[inline]
     fn flow(self) -> Flow {
-        let client = self.client().to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED);
         let [port, client_port] = [(self.tag >> 32) as u16, (self.tag >> 16) as u16];
-        Flow { client, client_port, service: self.service(), port: Some(port) }
+        Flow { client: self.client(), client_port, service: self.service(), port: Some(port) }
     }
 }
 
@@ -104,9 +102,10 @@ mod tests {
     use super::super::key::tests::spread;
     use super::*;
     use std::collections::HashSet;
+    use std::net::Ipv4Addr;
 
-    fn v6(n: u128) -> Ipv6Addr {
-        (0x2001_0db8_u128 << 96 | n).into()
+    fn v6(n: u128) -> IpAddr {
+        Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | n).into()
     }
 
     #[test]
@@ -115,8 +114,9 @@ mod tests {
         assert_eq!((key.client(), key.service()), (v6(7), ServiceId(513)));
         let (tag, client) = key.parts();
         assert_eq!(WideKey::from_parts(tag, client), key);
-        let v4 = V4Key::new(Ipv4Addr::new(198, 51, 100, 7), 40000, ServiceId(513));
-        assert_eq!(WideKey::from_v4(v4, 8443).flow(), Flow { port: Some(8443), ..v4.flow() });
+        let v4 = IpAddr::from(Ipv4Addr::new(198, 51, 100, 7));
+        let flow = Flow { client: v4, client_port: 40000, service: ServiceId(513), port: Some(8443) };
+        assert_eq!(WideKey::new(v4, 40000, ServiceId(513), 8443).flow(), flow);
     }
 
     #[test]
@@ -131,14 +131,16 @@ mod tests {
         ]
         .into();
         assert_eq!(keys.len(), 6);
-        let highest = WideKey::new(Ipv6Addr::from(u128::MAX), u16::MAX, ServiceId(u16::MAX - 1), u16::MAX);
+        let highest =
+            WideKey::new(Ipv6Addr::from(u128::MAX).into(), u16::MAX, ServiceId(u16::MAX - 1), u16::MAX);
         assert_ne!(highest.parts().0, WideKey::VACANT, "no service has the highest number");
     }
 
     #[test]
     fn digests_of_consecutive_addresses_differ() {
         for step in [1, 1 << 16, 1 << 32, 1 << 64, 1 << 80] {
-            let digests: HashSet<_> = (0..4096).map(|n| digest(words(v6(n * step)))).collect();
+            let digests: HashSet<_> =
+                (0..4096).map(|n| digest(words(Ipv6Addr::from_bits(n * step)))).collect();
             assert!(digests.len() > 3900, "{} of 4096 with a step of {step}", digests.len());
         }
     }
@@ -151,7 +153,7 @@ mod tests {
         spread(|n| WideKey::new(v6(u128::from(n / 256) << 64), ports(n), service, 80));
         spread(|n| WideKey::new(v6(u128::from(n / 256)), 1024, service, (n % 256) as u16));
         spread(|n| WideKey::new(v6(0), 1024, service, n as u16));
-        let v4 = |n: u32| V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 + n / 256), ports(n), service);
-        spread(|n| WideKey::from_v4(v4(n), 80));
+        let v4 = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n / 256);
+        spread(|n| WideKey::new(v4(n).into(), ports(n), service, 80));
     }
 }

@@ -7,6 +7,7 @@ use crate::schedule::{Binding, Bound, ClientAddr, Loads, Pool, TemplateKey, Temp
 use crate::stats::{DropReason, ServerCounters, WorkerCounters};
 use crate::time::Tick;
 use crate::wire::{MacAddr, ethernet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Loads and templates, shared by all workers, and the worker's own counters.
@@ -76,11 +77,14 @@ impl Accounting {
         state: ConnState,
         now: Tick,
     ) -> Option<(ServerId, u8)> {
-        let pick = || pool.pick(&self.loads, ClientAddr::new(flow.client.into(), flow.client_port));
+        let pick = || pool.pick(&self.loads, ClientAddr::new(flow.client, flow.client_port));
         let Some((persistence, generation)) = pool.persistence() else {
             return pick().map(|server| (server, 0));
         };
-        let (key, datagram) = (template_key(persistence, generation, flow), state == ConnState::UdpNew);
+        let Some(key) = template_key(persistence, generation, flow) else {
+            return pick().map(|server| (server, 0));
+        };
+        let datagram = state == ConnState::UdpNew;
         let binding = Binding { key, now, timeout: persistence.timeout, datagram };
         let Bound { server, counts } =
             self.templates.bind(binding, |server| pool.accepts_persistent(server), pick)?;
@@ -158,12 +162,14 @@ impl Accounting {
 #[inline]
 fn key_in(pool: Option<&Pool>, flow: Flow) -> Option<TemplateKey> {
     let (persistence, generation) = pool?.persistence()?;
-    Some(template_key(persistence, generation, flow))
+    template_key(persistence, generation, flow)
 }
 
+/// `None` for an IPv6 client.
 #[inline]
-fn template_key(persistence: Persistence, generation: u8, flow: Flow) -> TemplateKey {
-    TemplateKey { network: persistence.network(flow.client), service: flow.service, generation }
+fn template_key(persistence: Persistence, generation: u8, flow: Flow) -> Option<TemplateKey> {
+    let IpAddr::V4(client) = flow.client else { return None };
+    Some(TemplateKey { network: persistence.network(client), service: flow.service, generation })
 }
 
 /// The value of [`FlowEntry::template`] for connections that a template of this key counts.

@@ -70,14 +70,17 @@ impl<K: FlowKey> Connections<K> {
     pub(super) fn restage<O>(&self, other: &Staged<O>, key: K) -> Staged<K> {
         let buckets = self.table.bucket_pair(key);
         let hint = self.table.locate(key, buckets);
-        let Staged { bytes, port, protocol, flags, kind, .. } = *other;
-        Staged { key, buckets, bytes, port, protocol, flags, hint, kind }
+        let Staged { bytes, protocol, flags, kind, .. } = *other;
+        Staged { key, buckets, bytes, protocol, flags, hint, kind }
     }
 
     /// Looks up each frame's connection in its first bucket, and prefetches the second one where it is not
     /// there. Not inlined, so that the compiler can assume that nothing aliases the table.
     #[inline(never)]
-    pub(super) fn locate_all(&self, staged: &mut [Staged<K>]) {
+    pub(super) fn locate_all<'s>(&self, staged: impl Iterator<Item = &'s mut Staged<K>>)
+    where
+        K: 's,
+    {
         for staged in staged {
             staged.hint = self.table.locate(staged.key, staged.buckets);
         }

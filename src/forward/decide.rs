@@ -5,7 +5,7 @@ use super::context::Context;
 use super::first_pass::FirstPass;
 use super::second_pass::SecondPass;
 use super::snapshot::{INTERFACES_MAX, Snapshot};
-use super::staged::Staged;
+use super::staged::{Staged, WideFrames};
 use super::tables::Tables;
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{ConnState, Flow, FlowEntry, FlowTable, V4Key, WideKey};
@@ -25,6 +25,7 @@ pub struct Forwarder {
     own_macs: [u64; INTERFACES_MAX],
     pub(super) tables: Tables,
     staged: Box<[Staged<V4Key>; BATCH]>,
+    wide: WideFrames,
 }
 
 impl Forwarder {
@@ -45,13 +46,13 @@ impl Forwarder {
         };
         let staged = Box::new([Staged::UNSET; BATCH]);
         let tables = Tables::new(FlowTable::new(connections, seed));
-        Self { context, own_macs: [NO_MAC; INTERFACES_MAX], tables, staged }
+        Self { context, own_macs: [NO_MAC; INTERFACES_MAX], tables, staged, wide: WideFrames::new() }
     }
 
-    /// Sets the table for connections of wildcard-port services. Without it, frames that would open one are
-    /// dropped as [`TableFull`](crate::stats::DropReason::TableFull). A second table is ignored.
-    pub fn set_wildcard_table(&mut self, table: FlowTable<WideKey>) {
-        self.tables.set_wildcard(table);
+    /// Sets the table for connections of IPv6 and wildcard-port services. Without it, frames that would open one
+    /// are dropped as [`TableFull`](crate::stats::DropReason::TableFull). A second table is ignored.
+    pub fn set_wide_table(&mut self, table: FlowTable<WideKey>) {
+        self.tables.set_wide(table);
         self.tables.set_shared(&self.context.snapshot);
     }
 
@@ -75,16 +76,17 @@ impl Forwarder {
     pub fn decide<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
         self.tables.begin_batch();
-        let staged = &mut self.staged[..batch.len()];
+        let (staged, wide) = (&mut self.staged[..batch.len()], &mut self.wide);
+        wide.clear();
         let first_pass = FirstPass::new(&self.context, &self.tables, self.own_macs);
         for (index, place) in staged.iter_mut().enumerate() {
-            first_pass.stage(batch, index, place);
+            first_pass.stage(batch, index, place, wide);
         }
-        self.tables.v4.locate_all(staged);
+        self.tables.locate_all(staged, wide);
         let lifetimes = self.context.lifetimes;
         let mut second_pass = SecondPass::new(&self.context, &mut self.tables, &lifetimes, now);
         let decided = staged.iter().enumerate();
-        let decided = decided.map(|(index, staged)| second_pass.forward(staged, batch, index));
+        let decided = decided.map(|(index, staged)| second_pass.forward(staged, wide, batch, index));
         verdicts.extend(decided);
         self.count_entries();
     }
@@ -99,7 +101,7 @@ impl Forwarder {
         more_due
     }
 
-    /// The connections of bucket `bucket`, for listings; `None` past the last bucket. Those of
+    /// The connections of bucket `bucket`, for listings; `None` past the last bucket. Those of IPv6 and
     /// wildcard-port services come last.
     pub fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = FlowEntry<Flow>>> {
         self.tables.connections(bucket)

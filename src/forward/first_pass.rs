@@ -5,14 +5,20 @@ use super::conns::Connections;
 use super::context::Context;
 use super::services::ServiceMap;
 use super::snapshot::INTERFACES_MAX;
-use super::staged::{Staged, StagedKind};
+use super::staged::{Staged, StagedKind, WideFrames};
 use super::tables::Tables;
 use crate::flow::{Hint, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServiceId};
 use crate::stats::DropReason;
 use crate::wire::packet::{IpPacket, Packet};
 use crate::wire::{ethernet, fast_path};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Frame staged for one of the flow tables.
+enum Keyed {
+    V4(Staged<V4Key>),
+    Wide(Staged<WideKey>),
+}
 
 /// Inputs of the first pass of a batch.
 pub(super) struct FirstPass<'a> {
@@ -20,71 +26,76 @@ pub(super) struct FirstPass<'a> {
     /// MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`].
     own_macs: [u64; INTERFACES_MAX],
     v4: &'a Connections<V4Key>,
-    wildcard: Option<&'a Connections<WideKey>>,
+    wide: Option<&'a Connections<WideKey>>,
 }
 
 impl<'a> FirstPass<'a> {
     #[inline]
     pub(super) fn new(context: &'a Context, tables: &'a Tables, own_macs: [u64; INTERFACES_MAX]) -> Self {
         let services = &context.snapshot.services;
-        Self { services, own_macs, v4: &tables.v4, wildcard: tables.wildcard.as_ref() }
+        Self { services, own_macs, v4: &tables.v4, wide: tables.wide.as_ref() }
     }
 
-    /// Parses one frame and prefetches its first candidate bucket.
+    /// Parses one frame and prefetches its first candidate bucket. A frame with a wide key is set in `wide`.
     #[inline]
-    pub(super) fn stage<B: Batch + ?Sized>(&self, batch: &mut B, index: usize, place: &mut Staged<V4Key>) {
+    pub(super) fn stage<B: Batch + ?Sized>(
+        &self,
+        batch: &mut B,
+        index: usize,
+        place: &mut Staged<V4Key>,
+        wide: &mut WideFrames,
+    ) {
         let frame = batch.frame(index);
         let (Some(packet), Some((ethernet, _))) = (fast_path::parse(frame), ethernet::split(frame)) else {
-            return self.stage_slow(batch, index, place);
+            return self.stage_slow(batch, index, place, wide);
         };
         if !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
-            return self.stage_slow(batch, index, place);
+            return self.stage_slow(batch, index, place, wide);
         }
         match self.service_of(&packet) {
             Some(service) => *place = self.staged(&packet, service),
-            None => self.stage_slow(batch, index, place),
+            None => self.stage_slow(batch, index, place, wide),
         }
     }
 
-    /// Slow path: options, a priority tag, a wildcard-port service, or a frame to be dropped.
+    /// Slow path: options, a priority tag, a wide key, or a frame to be dropped.
     #[cold]
-    fn stage_slow<B: Batch + ?Sized>(&self, batch: &mut B, index: usize, place: &mut Staged<V4Key>) {
+    fn stage_slow<B: Batch + ?Sized>(
+        &self,
+        batch: &mut B,
+        index: usize,
+        place: &mut Staged<V4Key>,
+        wide: &mut WideFrames,
+    ) {
         let rest = batch.rest(index);
-        *place = self.parse_slow(batch.frame(index), rest).unwrap_or_else(|reason| match reason {
-            DropReason::Truncated if batch.may_be_cut(index) => Staged::refused(DropReason::CutByDriver),
-            reason => Staged::refused(reason),
-        });
+        *place = match self.parse_slow(batch.frame(index), rest) {
+            Ok(Keyed::V4(staged)) => staged,
+            Ok(Keyed::Wide(staged)) => {
+                wide.set(index, staged);
+                Staged { kind: staged.kind, ..Staged::WIDE }
+            }
+            Err(DropReason::Truncated) if batch.may_be_cut(index) => Staged::refused(DropReason::CutByDriver),
+            Err(reason) => Staged::refused(reason),
+        };
     }
 
     /// Parses header by header. Another `rest` bytes belong to the frame. Of several reasons to drop it, the
     /// outermost header's is returned.
-    fn parse_slow(&self, frame: &[u8], rest: usize) -> Result<Staged<V4Key>, DropReason> {
+    fn parse_slow(&self, frame: &[u8], rest: usize) -> Result<Keyed, DropReason> {
         let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
         self.admit(ethernet)?;
         let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload, rest)?;
-        let mut staged = match self.service_of(&packet) {
-            Some(service) => self.staged(&packet, service),
-            None => self.staged_wildcard(&packet).ok_or(DropReason::NoService)?,
+        let Some(service) = self.service_of(&packet) else {
+            return self.staged_wildcard(&packet).map(Keyed::Wide);
         };
-        if matches!(staged.kind, StagedKind::Lookup) && ethernet.ethertype() == ethernet::TAG {
+        let mut staged = self.staged(&packet, service);
+        if ethernet.ethertype() == ethernet::TAG {
             staged.kind = StagedKind::Tagged;
         }
         if !may_be_forwarded(&packet) {
-            staged.kind = self.expired(&staged);
+            staged.kind = expired(self.v4.contains(staged.key));
         }
-        Ok(staged)
-    }
-
-    /// Processing of a frame whose time to live has expired. traceroute sends its shortest-lived frames first, so
-    /// one of a known connection has passed here before: other directors forward it in a loop.
-    fn expired(&self, staged: &Staged<V4Key>) -> StagedKind {
-        let is_known = match (staged.kind, self.wildcard) {
-            (StagedKind::Wildcard, Some(wildcard)) => {
-                wildcard.contains(WideKey::from_v4(staged.key, staged.port))
-            }
-            _ => self.v4.contains(staged.key),
-        };
-        if is_known { StagedKind::Looped } else { StagedKind::Refused(DropReason::TtlExceeded) }
+        Ok(Keyed::V4(staged))
     }
 
     #[inline]
@@ -119,25 +130,43 @@ impl<'a> FirstPass<'a> {
         let key = V4Key::new(packet.source, packet.ports.source, service);
         let buckets = self.v4.prefetch(key);
         let IpPacket { bytes, flags, protocol, .. } = *packet;
-        Staged { key, buckets, bytes, port: 0, protocol, flags, hint: Hint::NONE, kind: StagedKind::Lookup }
+        Staged { key, buckets, bytes, protocol, flags, hint: Hint::NONE, kind: StagedKind::Lookup }
     }
 
-    /// Stages a packet of a wildcard-port service, if its VIP has one. Its candidate buckets are in the
-    /// wildcard table.
-    fn staged_wildcard(&self, packet: &IpPacket<Ipv4Addr>) -> Option<Staged<V4Key>> {
-        let IpPacket { protocol, destination, bytes, flags, ports, .. } = *packet;
-        let service = self.services.find_wildcard(protocol, destination)?;
-        let key = V4Key::new(packet.source, ports.source, service);
-        if let Some(wildcard) = self.wildcard {
-            wildcard.prefetch(WideKey::from_v4(key, ports.destination));
-        }
-        let (port, kind) = (ports.destination, StagedKind::Wildcard);
-        Some(Staged { key, bytes, port, protocol, flags, kind, ..Staged::UNSET })
+    /// Stages a packet of a wildcard-port service, if its VIP has one.
+    fn staged_wildcard<A: Into<IpAddr> + Copy>(
+        &self,
+        packet: &IpPacket<A>,
+    ) -> Result<Staged<WideKey>, DropReason> {
+        let (vip, protocol) = (packet.destination.into(), packet.protocol);
+        let service = self.services.find_wildcard(protocol, vip).ok_or(DropReason::NoService)?;
+        self.staged_wide(packet, service)
     }
+
+    /// Stages a packet of a service in the table of wide keys.
+    #[inline]
+    fn staged_wide<A: Into<IpAddr> + Copy>(
+        &self,
+        packet: &IpPacket<A>,
+        service: ServiceId,
+    ) -> Result<Staged<WideKey>, DropReason> {
+        let conns = self.wide.ok_or(DropReason::TableFull)?;
+        let IpPacket { bytes, flags, protocol, ports, .. } = *packet;
+        let key = WideKey::new(packet.source.into(), ports.source, service, ports.destination);
+        let (buckets, hint) = (conns.prefetch(key), Hint::NONE);
+        let kind = if may_be_forwarded(packet) { StagedKind::Wide } else { expired(conns.contains(key)) };
+        Ok(Staged { key, buckets, bytes, protocol, flags, hint, kind })
+    }
+}
+
+/// Processing of a frame whose time to live has expired. traceroute sends its shortest-lived frames first, so
+/// one of a known connection has passed here before: other directors forward it in a loop.
+fn expired(is_known: bool) -> StagedKind {
+    if is_known { StagedKind::Looped } else { StagedKind::Refused(DropReason::TtlExceeded) }
 }
 
 /// True if the time to live allows another hop (RFC 1812 section 5.3.1).
 #[inline]
-fn may_be_forwarded(packet: &IpPacket<Ipv4Addr>) -> bool {
+fn may_be_forwarded<A>(packet: &IpPacket<A>) -> bool {
     packet.ttl > 1
 }

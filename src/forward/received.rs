@@ -6,7 +6,7 @@ use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::wire::packet::Packet;
 use crate::wire::{checksum, fast_path, hop};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Frame that may open a connection, as received.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct ReceivedFrame<'a> {
 impl ReceivedFrame<'_> {
     /// Refuses impossible client addresses, and counts frames with a checksum that no server accepts.
     #[inline]
-    pub(super) fn admit(&self, context: &Context, client: Ipv4Addr) -> Result<(), DropReason> {
+    pub(super) fn admit(&self, context: &Context, client: IpAddr) -> Result<(), DropReason> {
         if is_martian(client) || context.snapshot.reserved.contains(&client) {
             return Err(DropReason::Martian);
         }
@@ -27,7 +27,7 @@ impl ReceivedFrame<'_> {
     }
 
     #[cold]
-    fn admit_slow(&self, context: &Context, client: Ipv4Addr) -> Result<(), DropReason> {
+    fn admit_slow(&self, context: &Context, client: IpAddr) -> Result<(), DropReason> {
         let Ok(Packet::V4(packet)) = Packet::parse(self.frame) else { return Ok(()) };
         if packet.destination == client {
             return Err(DropReason::Martian);
@@ -50,11 +50,29 @@ impl ReceivedFrame<'_> {
     }
 }
 
-/// True for a source address that Linux drops as martian on any host (`ip_route_input_slow` in
-/// net/ipv4/route.c): multicast, limited broadcast, 0.0.0.0/8, 127.0.0.0/8. Linux accepts 240.0.0.0/4.
+/// True for a source address that Linux drops as martian on any host.
 #[inline]
-fn is_martian(source: Ipv4Addr) -> bool {
+fn is_martian(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(source) => is_martian_v4(source),
+        IpAddr::V6(source) => is_martian_v6(source),
+    }
+}
+
+/// `ip_route_input_slow` in net/ipv4/route.c: multicast, limited broadcast, 0.0.0.0/8, 127.0.0.0/8. Linux accepts
+/// 240.0.0.0/4.
+#[inline]
+fn is_martian_v4(source: Ipv4Addr) -> bool {
     let [first, ..] = source.octets();
     let ordinary = (1..224).contains(&first) && first != 127;
     !ordinary && (first < 240 || source.is_broadcast())
+}
+
+/// `ip6_rcv_core` in net/ipv6/ip6_input.c: multicast, loopback, IPv4-mapped. The unspecified address has no
+/// answer, either.
+fn is_martian_v6(source: Ipv6Addr) -> bool {
+    source.is_multicast()
+        || source.is_loopback()
+        || source.is_unspecified()
+        || source.to_ipv4_mapped().is_some()
 }

@@ -4,8 +4,8 @@ use super::conns::Connections;
 use super::context::Context;
 use super::received::ReceivedFrame;
 use super::snapshot::Route;
-use super::staged::{Staged, StagedKind};
-use super::tables::Tables;
+use super::staged::{Staged, StagedKind, WideFrames};
+use super::tables::{ConnectionKey, Tables};
 use super::{Batch, Verdict};
 use crate::flow::{ConnState, EntryMut, Flow, FlowKey, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServerId};
@@ -14,26 +14,30 @@ use crate::time::{Span, Tick};
 use crate::wire::ethernet::Addresses;
 use crate::wire::hop;
 
-/// Fast path: frames that leave the state of their connection unchanged. Holds what every frame reads,
-/// dereferenced once per batch.
+/// Fast path: frames that leave the state of their connection unchanged.
 pub(super) struct SecondPass<'a> {
+    decision: Decision<'a>,
+    tables: &'a mut Tables,
+}
+
+/// Inputs that every frame reads, dereferenced once per batch.
+struct Decision<'a> {
     context: &'a Context,
     /// By state.
     lifetimes: &'a [Span; ConnState::COUNT],
     /// By server; of the same length as `counters`, so that one bounds check serves both.
     routes: &'a [Route],
     counters: &'a [ServerCounters],
-    tables: &'a mut Tables,
     now: Tick,
 }
 
-/// Slow path: refused or tagged frames, frames without a connection or that change its state, servers that
-/// are quiesced or not reachable, and wildcard-port services.
+/// Slow path: refused or tagged frames, frames without a connection or that change its state, and servers that
+/// are quiesced or not reachable.
 struct SlowPath<'a> {
     context: &'a Context,
     tables: &'a mut Tables,
     now: Tick,
-    /// The look-up in the IPv4 table has found no connection.
+    /// The look-up has found no connection.
     absent: bool,
 }
 
@@ -48,7 +52,7 @@ impl<'a> SecondPass<'a> {
         let (routes, counters) = (&context.snapshot.routes[..], context.accounting.servers());
         let servers = routes.len().min(counters.len());
         let (routes, counters) = (&routes[..servers], &counters[..servers]);
-        Self { context, lifetimes, routes, counters, tables, now }
+        Self { decision: Decision { context, lifetimes, routes, counters, now }, tables }
     }
 
     /// Rewrites a staged frame for transmission, or drops it; counts it.
@@ -56,41 +60,81 @@ impl<'a> SecondPass<'a> {
     pub(super) fn forward<B: Batch + ?Sized>(
         &mut self,
         staged: &Staged<V4Key>,
+        wide: &WideFrames,
         batch: &mut B,
         index: usize,
     ) -> Verdict {
-        let Self { context, now, .. } = *self;
         if !matches!(staged.kind, StagedKind::Lookup) {
-            return self.slow_path(false).forward(staged, batch, index);
+            return self.forward_other(staged, wide, batch, index);
         }
         let Some(entry) = self.tables.v4.find(staged) else {
             return self.slow_path(true).forward(staged, batch, index);
         };
-        if !entry.stays(staged.flags, now) {
+        let forwarded = self.decision.forward(entry, staged, batch, index, hop::forward_plain);
+        forwarded.unwrap_or_else(|| self.slow_path(false).forward(staged, batch, index))
+    }
+
+    #[inline(never)]
+    fn forward_other<B: Batch + ?Sized>(
+        &mut self,
+        staged: &Staged<V4Key>,
+        wide: &WideFrames,
+        batch: &mut B,
+        index: usize,
+    ) -> Verdict {
+        if !matches!(staged.kind, StagedKind::Wide) {
             return self.slow_path(false).forward(staged, batch, index);
         }
-        let EntryMut { deadline, state, server, .. } = entry;
-        let (server, expires) = (usize::from(server.0), now.after(self.lifetimes[*state as usize]));
-        let Some(Route::Via(interface, addresses)) = self.routes.get(server) else {
-            return self.slow_path(false).forward(staged, batch, index);
-        };
-        if !hop::forward_plain(batch.frame(index), addresses) {
-            return context.accounting.looped(batch.frame(index));
-        }
-        *deadline = expires;
-        self.counters[server].forwarded(staged.bytes);
-        Verdict::Forward(*interface)
+        let staged = wide.get(index);
+        let found = self.tables.wide.as_mut().and_then(|conns| conns.find(staged));
+        let Some(entry) = found else { return self.slow_path(true).forward(staged, batch, index) };
+        let forwarded = self.decision.forward(entry, staged, batch, index, hop::forward_onward);
+        forwarded.unwrap_or_else(|| self.slow_path(false).forward(staged, batch, index))
     }
 
     #[inline]
     fn slow_path(&mut self, absent: bool) -> SlowPath<'_> {
-        SlowPath { context: self.context, tables: self.tables, now: self.now, absent }
+        let Decision { context, now, .. } = self.decision;
+        SlowPath { context, tables: self.tables, now, absent }
+    }
+}
+
+impl Decision<'_> {
+    /// Forwards a frame that leaves the state of its connection unchanged; `None` if the slow path has to decide.
+    ///
+    /// `rewrite` returns false for a frame in a loop.
+    #[inline]
+    fn forward<K: FlowKey, B: Batch + ?Sized>(
+        &self,
+        entry: EntryMut<'_>,
+        staged: &Staged<K>,
+        batch: &mut B,
+        index: usize,
+        rewrite: impl FnOnce(&mut [u8], &Addresses) -> bool,
+    ) -> Option<Verdict> {
+        if !entry.stays(staged.flags, self.now) {
+            return None;
+        }
+        let EntryMut { deadline, state, server, .. } = entry;
+        let (server, expires) = (usize::from(server.0), self.now.after(self.lifetimes[*state as usize]));
+        let Some(Route::Via(interface, addresses)) = self.routes.get(server) else { return None };
+        if !rewrite(batch.frame(index), addresses) {
+            return Some(self.context.accounting.looped(batch.frame(index)));
+        }
+        *deadline = expires;
+        self.counters[server].forwarded(staged.bytes);
+        Some(Verdict::Forward(*interface))
     }
 }
 
 impl SlowPath<'_> {
     #[inline(never)]
-    fn forward<B: Batch + ?Sized>(&mut self, staged: &Staged<V4Key>, batch: &mut B, index: usize) -> Verdict {
+    fn forward<K: ConnectionKey, B: Batch + ?Sized>(
+        &mut self,
+        staged: &Staged<K>,
+        batch: &mut B,
+        index: usize,
+    ) -> Verdict {
         let accounting = &self.context.accounting;
         match staged.kind {
             StagedKind::Refused(reason) => return accounting.dropped(reason),
@@ -111,9 +155,9 @@ impl SlowPath<'_> {
 
     /// The server of a frame, and the interface and addresses to send it with.
     #[inline]
-    fn route_frame(
+    fn route_frame<K: ConnectionKey>(
         &mut self,
-        staged: &Staged<V4Key>,
+        staged: &Staged<K>,
         received: &ReceivedFrame<'_>,
     ) -> Result<(ServerId, InterfaceIndex, &Addresses), DropReason> {
         let server = self.server_of(staged, received)?;
@@ -122,42 +166,36 @@ impl SlowPath<'_> {
     }
 
     #[inline]
-    fn server_of(
+    fn server_of<K: ConnectionKey>(
         &mut self,
-        staged: &Staged<V4Key>,
+        staged: &Staged<K>,
         received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
         let Self { context, now, .. } = *self;
-        let Tables { v4, wildcard } = &mut *self.tables;
-        if matches!(staged.kind, StagedKind::Wildcard) {
-            let conns = wildcard.as_mut().ok_or(DropReason::TableFull)?;
-            let staged = conns.restage(staged, WideKey::from_v4(staged.key, staged.port));
-            return conns.open_or_advance(context, &staged, now, received);
-        }
-        if let Some(conns) = wildcard
+        if let Some(conns) = &mut self.tables.wide
             && let Some(earlier) = earlier(context, conns, staged, now)
-            && (self.absent || !v4.has(staged))
+            && (self.absent || !K::connections(self.tables)?.has(staged))
         {
-            return conns.open_or_advance(context, &earlier, now, received);
+            return WideKey::connections(self.tables)?.open_or_advance(context, &earlier, now, received);
         }
+        let conns = K::connections(self.tables)?;
         if self.absent {
-            return v4.open(context, staged, now, received);
+            return conns.open(context, staged, now, received);
         }
-        v4.open_or_advance(context, staged, now, received)
+        conns.open_or_advance(context, staged, now, received)
     }
 }
 
 /// Restages a frame for a connection that a wildcard-port service opened before its port got a service of
 /// its own. IPVS, too, looks up connections before services.
-fn earlier(
+fn earlier<K: FlowKey>(
     context: &Context,
     conns: &mut Connections<WideKey>,
-    staged: &Staged<V4Key>,
+    staged: &Staged<K>,
     now: Tick,
 ) -> Option<Staged<WideKey>> {
     let Flow { client, client_port, service, .. } = staged.key.flow();
     let (port, service) = context.snapshot.services.wildcard_beside(service)?;
-    let key = WideKey::from_v4(V4Key::new(client, client_port, service), port);
-    let earlier = conns.restage(staged, key);
+    let earlier = conns.restage(staged, WideKey::new(client, client_port, service, port));
     conns.continues(context, &earlier, now).then_some(earlier)
 }

@@ -6,7 +6,7 @@ use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Most interfaces that a director has.
 pub(super) const INTERFACES_MAX: usize = 2;
@@ -51,7 +51,7 @@ pub struct Snapshot {
     /// Connection timeouts.
     pub timeouts: Timeouts,
     /// Source addresses that no client has: the director's own, and the broadcast addresses of its networks.
-    pub reserved: Vec<Ipv4Addr>,
+    pub reserved: Vec<IpAddr>,
     /// Options for connections that IPVS has as sysctls.
     pub policy: Policy,
 }

@@ -1,6 +1,7 @@
 //! Frames between the two passes of a batch.
 
-use crate::flow::{ConnState, Hint, TableKey, V4Key};
+use super::BATCH;
+use crate::flow::{ConnState, Hint, V4Key, WideKey};
 use crate::hash::BucketPair;
 use crate::stats::DropReason;
 use crate::wire::Protocol;
@@ -12,8 +13,6 @@ pub(super) struct Staged<K> {
     pub(super) key: K,
     pub(super) buckets: BucketPair,
     pub(super) bytes: u16,
-    /// Destination port, for [`StagedKind::Wildcard`] only.
-    pub(super) port: u16,
     pub(super) protocol: Protocol,
     pub(super) flags: TcpFlags,
     pub(super) hint: Hint,
@@ -27,30 +26,88 @@ pub(super) enum StagedKind {
     Lookup,
     /// Likewise, for a frame with a priority tag.
     Tagged,
-    /// Likewise, in the table of the wildcard-port services.
-    Wildcard,
+    /// Likewise, by the key in [`WideFrames`].
+    Wide,
     /// Drop it as looped: its time to live has expired, and its connection passed here before.
     Looped,
     /// Drop it.
     Refused(DropReason),
 }
 
+/// The frames of a batch whose connections have wide keys.
+pub(super) struct WideFrames {
+    /// By index in the batch.
+    staged: Box<[Staged<WideKey>; BATCH]>,
+    /// A bit for each index that is set.
+    indexes: u64,
+}
+
+const _: () = assert!(BATCH <= u64::BITS as usize, "a bit for each frame");
+
+impl WideFrames {
+    pub(super) fn new() -> Self {
+        Self { staged: Box::new([Staged::new(WideKey::NONE); BATCH]), indexes: 0 }
+    }
+
+    /// Removes all frames.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.indexes = 0;
+    }
+
+    /// True if there is none.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.indexes == 0
+    }
+
+    /// Sets frame `index`.
+    #[inline]
+    pub(super) fn set(&mut self, index: usize, staged: Staged<WideKey>) {
+        self.staged[index] = staged;
+        self.indexes |= 1 << index;
+    }
+
+    /// Frame `index`, which has been set.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> &Staged<WideKey> {
+        &self.staged[index]
+    }
+
+    /// All frames, in order.
+    #[inline]
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Staged<WideKey>> {
+        let indexes = self.indexes;
+        let staged = self.staged.iter_mut().enumerate();
+        staged.filter(move |(index, _)| indexes >> index & 1 == 1).map(|(_, staged)| staged)
+    }
+}
+
 impl Staged<V4Key> {
     /// Placeholder.
-    pub(super) const UNSET: Self = Self {
-        key: V4Key::VACANT,
-        buckets: BucketPair::UNSET,
-        bytes: 0,
-        port: 0,
-        protocol: Protocol::Tcp,
-        flags: TcpFlags(0),
-        hint: Hint::NONE,
-        kind: StagedKind::Refused(DropReason::NoService),
-    };
+    pub(super) const UNSET: Self = Self::new(V4Key::NONE);
 
     /// A frame to be dropped.
     pub(super) const fn refused(reason: DropReason) -> Self {
         Self { kind: StagedKind::Refused(reason), ..Self::UNSET }
+    }
+
+    /// A frame with a key in [`WideFrames`].
+    pub(super) const WIDE: Self = Self { kind: StagedKind::Wide, ..Self::UNSET };
+}
+
+impl<K: Copy> Staged<K> {
+    /// A frame to be dropped, with this key.
+    const fn new(key: K) -> Self {
+        Self {
+            key,
+            buckets: BucketPair::UNSET,
+            bytes: 0,
+            protocol: Protocol::Tcp,
+            flags: TcpFlags(0),
+            hint: Hint::NONE,
+            kind: StagedKind::Refused(DropReason::NoService),
+        }
     }
 }
 

@@ -3,57 +3,94 @@
 use super::conns::Connections;
 use super::context::Context;
 use super::snapshot::Snapshot;
-use crate::flow::{Flow, FlowEntry, FlowTable, V4Key, WideKey};
+use super::staged::{Staged, WideFrames};
+use crate::flow::{Flow, FlowEntry, FlowKey, FlowTable, V4Key, WideKey};
+use crate::stats::DropReason;
 use crate::time::Tick;
 
 /// Connections by type of key.
 pub(super) struct Tables {
     pub(super) v4: Connections<V4Key>,
-    /// Connections of wildcard-port services; `None` until the first such service.
-    pub(super) wildcard: Option<Connections<WideKey>>,
+    /// Connections of IPv6 and wildcard-port services; `None` until the first such service.
+    pub(super) wide: Option<Connections<WideKey>>,
 }
 
 impl Tables {
     pub(super) fn new(v4: FlowTable<V4Key>) -> Self {
-        Self { v4: Connections::new(v4), wildcard: None }
+        Self { v4: Connections::new(v4), wide: None }
     }
 
-    /// Sets the table of the wildcard-port services, unless there is one.
-    pub(super) fn set_wildcard(&mut self, table: FlowTable<WideKey>) {
-        self.wildcard.get_or_insert_with(|| Connections::new(table));
+    /// Sets the table for wide keys, unless there is one.
+    pub(super) fn set_wide(&mut self, table: FlowTable<WideKey>) {
+        self.wide.get_or_insert_with(|| Connections::new(table));
     }
 
     #[inline]
     pub(super) fn begin_batch(&mut self) {
         self.v4.begin_batch();
-        self.wildcard.iter_mut().for_each(Connections::begin_batch);
+        self.wide.iter_mut().for_each(Connections::begin_batch);
+    }
+
+    /// Looks up each frame's connection in its first bucket, and prefetches the second one where it is not
+    /// there.
+    #[inline]
+    pub(super) fn locate_all(&self, staged: &mut [Staged<V4Key>], wide: &mut WideFrames) {
+        self.v4.locate_all(staged.iter_mut());
+        if let Some(conns) = &self.wide
+            && !wide.is_empty()
+        {
+            conns.locate_all(wide.iter_mut());
+        }
     }
 
     /// Number of connections.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.v4.len() + self.wildcard.as_ref().map_or(0, Connections::len)
+        self.v4.len() + self.wide.as_ref().map_or(0, Connections::len)
     }
 
     /// Sets for each table whether several services share it.
     pub(super) fn set_shared(&mut self, snapshot: &Snapshot) {
         let counts = snapshot.services.counts();
-        self.v4.set_shared(counts.fixed > 1);
-        self.wildcard.iter_mut().for_each(|wildcard| wildcard.set_shared(counts.wildcard > 1));
+        self.v4.set_shared(counts.compact > 1);
+        self.wide.iter_mut().for_each(|wide| wide.set_shared(counts.wide > 1));
     }
 
     /// Sweeps a bounded number of buckets of each table. Returns true if more are due.
     pub(super) fn sweep(&mut self, context: &Context, now: Tick) -> bool {
-        let wildcard = self.wildcard.as_mut().is_some_and(|wildcard| wildcard.sweep(context, now));
-        self.v4.sweep(context, now) | wildcard
+        let wide = self.wide.as_mut().is_some_and(|wide| wide.sweep(context, now));
+        self.v4.sweep(context, now) | wide
     }
 
     /// The connections of bucket `bucket`, counted through all tables; `None` past the last bucket.
     pub(super) fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = FlowEntry<Flow>>> {
-        let Self { v4, wildcard } = self;
-        let buckets = v4.buckets() + wildcard.as_ref().map_or(0, Connections::buckets);
-        let in_wildcard = bucket.checked_sub(v4.buckets()).zip(wildcard.as_ref());
-        let others = in_wildcard.map(|(bucket, wildcard)| wildcard.listed(bucket));
+        let Self { v4, wide } = self;
+        let buckets = v4.buckets() + wide.as_ref().map_or(0, Connections::buckets);
+        let in_wide = bucket.checked_sub(v4.buckets()).zip(wide.as_ref());
+        let others = in_wide.map(|(bucket, wide)| wide.listed(bucket));
         (bucket < buckets).then(|| v4.listed(bucket).chain(others.into_iter().flatten()))
+    }
+}
+
+/// Key of a connection, which says its table.
+pub(super) trait ConnectionKey: FlowKey {
+    /// The connections with keys of this type.
+    ///
+    /// # Errors
+    /// [`DropReason::TableFull`] if the worker has not got the table yet.
+    fn connections(tables: &mut Tables) -> Result<&mut Connections<Self>, DropReason>;
+}
+
+impl ConnectionKey for V4Key {
+    #[inline]
+    fn connections(tables: &mut Tables) -> Result<&mut Connections<Self>, DropReason> {
+        Ok(&mut tables.v4)
+    }
+}
+
+impl ConnectionKey for WideKey {
+    #[inline]
+    fn connections(tables: &mut Tables) -> Result<&mut Connections<Self>, DropReason> {
+        tables.wide.as_mut().ok_or(DropReason::TableFull)
     }
 }

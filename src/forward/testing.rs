@@ -9,7 +9,7 @@ impl Forwarder {
     pub fn sweep_all(&mut self, now: Tick) {
         let Self { context, tables, .. } = self;
         tables.v4.sweep_all(context, now);
-        tables.wildcard.iter_mut().for_each(|wildcard| wildcard.sweep_all(context, now));
+        tables.wide.iter_mut().for_each(|wide| wide.sweep_all(context, now));
         self.count_entries();
     }
 }

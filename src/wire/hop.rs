@@ -47,6 +47,17 @@ pub fn forward_plain(frame: &mut [u8], addresses: &Addresses) -> bool {
     true
 }
 
+/// Like [`forward_plain`], for any frame.
+#[inline]
+#[must_use]
+pub fn forward_onward(frame: &mut [u8], addresses: &Addresses) -> bool {
+    let onward = !turns_back(frame, addresses);
+    if onward {
+        forward(frame, addresses);
+    }
+    onward
+}
+
 #[inline]
 fn rewrite(plain: &mut [u8; REACH], addresses: &Addresses) {
     addresses.write(plain);

@@ -427,5 +427,6 @@ fn newcomer(port: u16, flags: u8) -> Segment {
 }
 
 fn key(flow: &Flow) -> V4Key {
-    V4Key::new(flow.client, flow.client_port, flow.service)
+    let IpAddr::V4(client) = flow.client else { panic!("every client has an IPv4 address") };
+    V4Key::new(client, flow.client_port, flow.service)
 }

@@ -8,7 +8,7 @@ use crate::model::{
 };
 use crate::neighbor::ArpTarget;
 use nix::unistd::Group;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Failure to resolve a configuration.
 #[derive(Clone, Debug)]
@@ -87,8 +87,8 @@ impl ResolvedHost {
     }
 
     /// Returns the addresses that cannot be a client's: those of the interfaces and the broadcast addresses of their networks.
-    pub fn not_clients(&self) -> Vec<Ipv4Addr> {
-        self.interfaces.iter().flat_map(Interface::not_others).collect()
+    pub fn not_clients(&self) -> Vec<IpAddr> {
+        self.interfaces.iter().flat_map(Interface::not_others).map(IpAddr::from).collect()
     }
 
     /// Returns true if an interface's addresses have changed since the last resolution.

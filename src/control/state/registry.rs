@@ -13,7 +13,7 @@ use crate::model::{
 use crate::schedule::{GENERATIONS, Pool, Template};
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Every virtual service with its real servers and their states.
 ///
@@ -27,7 +27,7 @@ pub struct Registry {
     /// Connection timeouts.
     pub timeouts: Timeouts,
     /// Addresses that no client has: see [`crate::forward::Snapshot::reserved`].
-    pub reserved: Vec<Ipv4Addr>,
+    pub reserved: Vec<IpAddr>,
     /// IPVS's policy switches for connections.
     pub policy: Policy,
     /// Services in the order of addition.
@@ -193,10 +193,13 @@ impl Registry {
         claimed.map(|service| service.config.address).collect()
     }
 
-    /// Returns true if there is a wildcard-port service.
+    /// Returns true if a service's connections have wide keys: it has an IPv6 address or the wildcard port.
     #[must_use]
-    pub fn has_wildcard_service(&self) -> bool {
-        self.services.iter().any(|service| service.config.address.is_wildcard())
+    pub fn has_wide_service(&self) -> bool {
+        self.services.iter().any(|service| {
+            let address = service.config.address;
+            address.is_wildcard() || address.address.is_ipv6()
+        })
     }
 
     /// Creates the entry of an added service, with its old id if that is still reserved.
@@ -334,6 +337,7 @@ mod tests {
     use crate::schedule::{Binding, ClientAddr, Loads, TemplateKey, Templates};
     use crate::time::{Span, Tick};
     use crate::wire::Protocol;
+    use std::net::Ipv4Addr;
     use std::time::{Duration, Instant};
 
     fn server(address: &str, weight: u16) -> RealServer {

@@ -72,7 +72,7 @@ pub struct WorkerHandle {
     pub thread_id: i32,
     client: WorkerClient,
     /// True once it has the flow table of wildcard-port services.
-    has_wildcard_table: bool,
+    has_wide_table: bool,
     thread: JoinHandle<io::Result<()>>,
 }
 
@@ -101,18 +101,18 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Sends each worker the flow table of wildcard-port services, if it has none yet.
+    /// Sends each worker the flow table of IPv6 and wildcard-port services, if it has none yet.
     ///
     /// To be called before the first such service is published; without one, no table costs memory.
     ///
     /// # Errors
     /// If the system gives no randomness, or a worker is stalled. The next call sends the missing tables.
-    pub fn set_wildcard_table(&mut self) -> io::Result<()> {
-        for handle in self.handles.iter_mut().filter(|handle| !handle.has_wildcard_table) {
+    pub fn set_wide_table(&mut self) -> io::Result<()> {
+        for handle in self.handles.iter_mut().filter(|handle| !handle.has_wide_table) {
             let table = FlowTable::new(self.connections, random_seed()?);
-            let sent = handle.client.0.send_timeout(WorkerRequest::WildcardTable(table), TABLE_TIMEOUT);
+            let sent = handle.client.0.send_timeout(WorkerRequest::WideTable(table), TABLE_TIMEOUT);
             sent.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
-            handle.has_wildcard_table = true;
+            handle.has_wide_table = true;
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl WorkerHandle {
         let core = core.filter(|_| pinned).map(|core| core.id);
         tracing::debug!(worker = number, core, connections, ?wait, "worker started");
         let client = WorkerClient(requests);
-        Ok(Self { core, ports: info, counters, thread_id, client, has_wildcard_table: false, thread })
+        Ok(Self { core, ports: info, counters, thread_id, client, has_wide_table: false, thread })
     }
 
     /// Returns a client of the worker, for any thread.

@@ -17,7 +17,7 @@ fn key(n: u32) -> V4Key {
 
 fn wide_key(n: u32) -> WideKey {
     let client = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n));
-    WideKey::new(client, 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16), 80)
+    WideKey::new(client.into(), 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16), 80)
 }
 
 /// A key with a tag that a third of all keys have.

@@ -75,7 +75,7 @@ impl Run {
         let templates = Arc::new(Templates::new(capacity, SERVERS.into(), SEED));
         let (shared, own) = ((Arc::clone(&loads), Arc::clone(&templates)), Arc::clone(&counters));
         let mut forwarder = Forwarder::new(capacity, SEED, shared.0, shared.1, own);
-        forwarder.set_wildcard_table(FlowTable::new(capacity, SEED));
+        forwarder.set_wide_table(FlowTable::new(capacity, SEED));
         let (snapshot, weights) = snapshot(&mut Input(&[0, 5, 5, 5, 5, 5, 5]), persistent, &loads);
         let snapshot = Arc::new(snapshot);
         forwarder.adopt(Arc::clone(&snapshot));

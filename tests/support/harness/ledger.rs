@@ -253,7 +253,7 @@ impl Ledger {
         let source = MacAddr(frame[6..12].try_into().expect("six bytes"));
         let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && header.ttl() < 64;
         let service = ServiceId(service as u16);
-        let key = Flow { client: header.source_addr(), client_port: ports.0, service, port };
+        let key = Flow { client: header.source_addr().into(), client_port: ports.0, service, port };
         right.then_some(Seen { key, flags: TcpFlags(flags), udp: protocol == Protocol::Udp, circles })
     }
 }
