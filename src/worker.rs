@@ -5,6 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod hand_over;
+pub mod refused;
+
 use crate::flow::{Flow, FlowEntry, FlowTable, SLOTS as BUCKET, WideKey};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
 use crate::io::{Lost, Ports, SendOutcome};
@@ -13,7 +16,9 @@ use crate::stats::{DropReason, WorkerCounters};
 use crate::time::Tick;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam::channel::{Receiver, Sender};
+use hand_over::{HandOver, HandedFrame};
 use hdrhistogram::Histogram;
+use refused::{RefusedFrame, RefusedFrames};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -40,7 +45,7 @@ const SAMPLE: u32 = 16;
 /// Longest latency in the histogram, in ns; longer ones are recorded as this.
 const LATENCY_MAX_NS: u64 = 10_000_000_000;
 
-/// State shared with the control thread.
+/// State shared with the control thread and the other workers.
 #[derive(Clone)]
 pub struct Shared {
     /// Latest snapshot.
@@ -51,6 +56,10 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
     /// Tick 0.
     pub epoch: Instant,
+    /// Frames for other workers.
+    pub hand_over: HandOver,
+    /// Frames that the control thread answers.
+    pub refused: Arc<RefusedFrames>,
 }
 
 /// Channel for an answer. The requester keeps a handle until the worker has dropped its own: the last
@@ -113,6 +122,7 @@ impl<P: Ports> Worker<P> {
     ) -> Self {
         let adopted = shared.snapshot.load_full();
         forwarder.adopt(Arc::clone(&adopted));
+        forwarder.set_hand_over(!shared.hand_over.is_alone());
         Self {
             ports,
             forwarder,
@@ -146,7 +156,7 @@ impl<P: Ports> Worker<P> {
             if idle == 0 {
                 awake_until = awake_until.max(now + SPIN);
             }
-            if self.answer() {
+            if self.answer() | self.serve_inbox(now) {
                 awake_until = now + ATTENTION;
             }
             sweep_due = self.maintain(now);
@@ -179,12 +189,40 @@ impl<P: Ports> Worker<P> {
         self.batches = self.batches.wrapping_add(1);
         let received_at = self.batches.is_multiple_of(SAMPLE).then(Instant::now);
         self.forwarder.decide(batch, Tick::from_instant(now, self.shared.epoch), &mut self.verdicts);
+        if self.forwarder.takes_follow_up() {
+            self.shared.follow_up(batch, &self.verdicts);
+        }
         let sent = self.ports.finish(&self.verdicts);
         self.count(received, sent);
         if let Some(received_at) = received_at {
             self.sample(received_at, sent);
         }
         true
+    }
+
+    /// Processes the frames that other workers have passed on. Returns true if there was one.
+    fn serve_inbox(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for _ in 0..BATCH {
+            let Some(frame) = self.shared.hand_over.take() else { break };
+            self.serve_handed(frame, now);
+            any = true;
+        }
+        any
+    }
+
+    fn serve_handed(&mut self, mut frame: HandedFrame, now: Instant) {
+        let now = Tick::from_instant(now, self.shared.epoch);
+        let last = self.shared.hand_over.has_returned(&frame);
+        match self.forwarder.decide_handed(frame.bytes(), last, now) {
+            Verdict::Forward(interface) => {
+                let sent = self.ports.send_copy(interface, frame.bytes());
+                self.shared.count_sent(sent);
+            }
+            Verdict::HandOver => return self.shared.hand_over.pass(frame),
+            Verdict::Drop(_) => {}
+        }
+        self.shared.hand_over.release(frame);
     }
 
     /// Reads ring levels when due, and sweeps a part of the table. Returns true if more of the sweep is
@@ -253,9 +291,7 @@ impl<P: Ports> Worker<P> {
         let counters = &self.shared.counters;
         counters.received.add(received);
         counters.batches.add(1);
-        counters.forwarded.add(u64::from(sent.forwarded));
-        counters.drops(DropReason::TransmitFull).add(u64::from(sent.full));
-        counters.drops(DropReason::TooLong).add(u64::from(sent.too_long));
+        self.shared.count_sent(sent);
     }
 
     fn sample(&mut self, received_at: Instant, sent: SendOutcome) {
@@ -274,6 +310,37 @@ impl<P: Ports> Worker<P> {
             counters.drops(DropReason::TooLongToReceive).add(too_long);
             counters.drops(DropReason::NotDelivered).add(not_delivered);
         }
+    }
+}
+
+impl Shared {
+    /// Hands over and answers frames of a batch.
+    #[cold]
+    fn follow_up<B: Batch + ?Sized>(&self, batch: &mut B, verdicts: &[Verdict]) {
+        for (index, verdict) in verdicts.iter().enumerate() {
+            match *verdict {
+                Verdict::HandOver => self.begin_hand_over(batch.frame(index)),
+                Verdict::Drop(reason) if reason.is_answered() => self.refuse(batch.frame(index), reason),
+                Verdict::Forward(_) | Verdict::Drop(_) => {}
+            }
+        }
+        self.refused.notify();
+    }
+
+    fn begin_hand_over(&self, frame: &[u8]) {
+        let handed = self.hand_over.begin(frame);
+        if handed { &self.counters.handed_over } else { self.counters.drops(DropReason::HandOverFull) }
+            .add(1);
+    }
+
+    fn refuse(&self, frame: &[u8], reason: DropReason) {
+        let _ = self.refused.push(RefusedFrame::new(reason, frame)); // beyond any limit of answers
+    }
+
+    fn count_sent(&self, sent: SendOutcome) {
+        self.counters.forwarded.add(u64::from(sent.forwarded));
+        self.counters.drops(DropReason::TransmitFull).add(u64::from(sent.full));
+        self.counters.drops(DropReason::TooLong).add(u64::from(sent.too_long));
     }
 }
 

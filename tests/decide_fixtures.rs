@@ -255,6 +255,7 @@ impl Bench {
         frame[6..12].copy_from_slice(&server.0);
         match self.decide(&frame) {
             (Verdict::Forward(_), after) => Ok(MacAddr(after[..6].try_into().unwrap())),
+            (Verdict::HandOver, _) => panic!("there is one worker"),
             (Verdict::Drop(reason), after) => {
                 assert_eq!(after, frame, "a dropped frame is unchanged");
                 Err(reason)

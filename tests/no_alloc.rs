@@ -11,10 +11,11 @@ use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::io::{Levels, Ports, SendOutcome};
-use directrix::model::{Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
+use directrix::model::{InterfaceIndex, Scheduler, SchedulerFlags, ServerId, Timeouts, Wait};
 use directrix::schedule::{Candidate, ClientAddr, Loads, Params, Pool, Templates, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
+use directrix::worker::hand_over::HandOver;
 use directrix::worker::{Shared, Worker, WorkerRequest};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -177,6 +178,10 @@ impl Ports for Generator {
         SendOutcome { forwarded: forwarded.count() as u32, ..SendOutcome::default() }
     }
 
+    fn send_copy(&mut self, _interface: InterfaceIndex, _frame: &[u8]) -> SendOutcome {
+        unreachable!("there is one worker")
+    }
+
     fn wait(&mut self, _timeout: Duration) -> io::Result<()> {
         unreachable!("there is always a frame")
     }
@@ -220,6 +225,8 @@ fn the_worker_loop_does_not_allocate() {
         counters: Arc::clone(&counters),
         stop: Arc::clone(&stop),
         epoch: Instant::now(),
+        hand_over: HandOver::alone(),
+        refused: Arc::default(),
     };
     let (requests, inbox) = bounded(1);
     let loads = Arc::new(Loads::new(SERVERS.into()));

@@ -7,6 +7,7 @@ use crate::schedule::{Binding, Bound, ClientAddr, Loads, Pool, TemplateKey, Temp
 use crate::stats::{DropReason, ServerCounters, WorkerCounters};
 use crate::time::Tick;
 use crate::wire::{MacAddr, ethernet};
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub(super) struct Accounting {
     loads: Arc<Loads>,
     templates: Arc<Templates>,
     counters: Arc<WorkerCounters>,
+    /// True after a verdict that the worker has to follow up: see [`super::Forwarder::takes_follow_up`].
+    follow_up: Cell<bool>,
 }
 
 /// State change of a connection to `server`.
@@ -27,7 +30,7 @@ pub(super) struct Transition {
 
 impl Accounting {
     pub(super) fn new(loads: Arc<Loads>, templates: Arc<Templates>, counters: Arc<WorkerCounters>) -> Self {
-        Self { loads, templates, counters }
+        Self { loads, templates, counters, follow_up: Cell::new(false) }
     }
 
     /// Sets the number of connections in the tables.
@@ -39,7 +42,23 @@ impl Accounting {
     #[inline(never)]
     pub(super) fn dropped(&self, reason: DropReason) -> Verdict {
         self.counters.drops(reason).add(1);
+        if reason.is_answered() {
+            self.follow_up.set(true);
+        }
         Verdict::Drop(reason)
+    }
+
+    /// Leaves a frame to another worker.
+    #[expect(dead_code, reason = "the parser does not return ICMP errors yet")]
+    pub(super) fn handed_over(&self) -> Verdict {
+        self.follow_up.set(true);
+        Verdict::HandOver
+    }
+
+    /// Returns true once after such a verdict.
+    #[inline]
+    pub(super) fn takes_follow_up(&self) -> bool {
+        self.follow_up.take()
     }
 
     /// The counters of all real servers, by [`ServerId`].

@@ -15,6 +15,8 @@ pub(super) struct Context {
     /// Idle timeouts, by state.
     pub(super) lifetimes: [Span; ConnState::COUNT],
     pub(super) accounting: Accounting,
+    /// True if a frame of an unknown connection may belong to another worker.
+    pub(super) may_hand_over: bool,
 }
 
 impl Context {

@@ -26,6 +26,8 @@ pub struct Forwarder {
     pub(super) tables: Tables,
     staged: Box<[Staged<V4Key>; BATCH]>,
     wide: WideFrames,
+    /// Verdict on a frame from another worker.
+    handed: Vec<Verdict>,
 }
 
 impl Forwarder {
@@ -43,10 +45,18 @@ impl Forwarder {
             snapshot: Arc::default(),
             lifetimes: [Span::default(); ConnState::COUNT],
             accounting: Accounting::new(loads, templates, counters),
+            may_hand_over: false,
         };
         let staged = Box::new([Staged::UNSET; BATCH]);
         let tables = Tables::new(FlowTable::new(connections, seed));
-        Self { context, own_macs: [NO_MAC; INTERFACES_MAX], tables, staged, wide: WideFrames::new() }
+        Self {
+            context,
+            own_macs: [NO_MAC; INTERFACES_MAX],
+            tables,
+            staged,
+            wide: WideFrames::new(),
+            handed: Vec::with_capacity(1),
+        }
     }
 
     /// Sets the table for connections of IPv6 and wildcard-port services. Without it, frames that would open one
@@ -54,6 +64,18 @@ impl Forwarder {
     pub fn set_wide_table(&mut self, table: FlowTable<WideKey>) {
         self.tables.set_wide(table);
         self.tables.set_shared(&self.context.snapshot);
+    }
+
+    /// Returns true once after a batch with a verdict that needs more than [`crate::io::Ports::finish`]:
+    /// [`Verdict::HandOver`], or a drop that [is answered](crate::stats::DropReason::is_answered).
+    #[inline]
+    pub fn takes_follow_up(&self) -> bool {
+        self.context.accounting.takes_follow_up()
+    }
+
+    /// Sets whether ICMP errors and fragments of unknown connections are left to other workers.
+    pub fn set_hand_over(&mut self, hand_over: bool) {
+        self.context.may_hand_over = hand_over;
     }
 
     /// Adopts `snapshot` for all later batches.
@@ -91,6 +113,17 @@ impl Forwarder {
         self.count_entries();
     }
 
+    /// Decides about a frame that another worker has passed on. `last` if no worker knows its connection.
+    pub fn decide_handed(&mut self, frame: &mut [u8], last: bool, now: Tick) -> Verdict {
+        let mut verdicts = std::mem::take(&mut self.handed);
+        self.context.may_hand_over = !last;
+        self.decide(&mut Single(frame), now, &mut verdicts);
+        self.context.may_hand_over = true;
+        let verdict = verdicts[0];
+        self.handed = verdicts;
+        verdict
+    }
+
     /// Removes expired connections, a bounded number of buckets per call.
     ///
     /// Returns true if more buckets are due. Called at least every few seconds, it removes every connection
@@ -110,5 +143,19 @@ impl Forwarder {
     #[inline]
     pub(super) fn count_entries(&self) {
         self.context.accounting.entries(self.tables.len());
+    }
+}
+
+/// A batch of one frame.
+struct Single<'a>(&'a mut [u8]);
+
+impl Batch for Single<'_> {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn frame(&mut self, index: usize) -> &mut [u8] {
+        debug_assert_eq!(index, 0, "there is one frame");
+        self.0
     }
 }

@@ -80,4 +80,7 @@ pub enum Verdict {
     Forward(InterfaceIndex),
     /// Free the frame. The reason has been counted.
     Drop(DropReason),
+    /// Pass the frame to another worker, which may know its connection. Only with
+    /// [`Forwarder::set_hand_over`].
+    HandOver,
 }

@@ -59,6 +59,19 @@ impl MemoryPorts {
     }
 }
 
+impl MemoryPorts {
+    fn transmit(&self, interface: InterfaceIndex, frame: Vec<u8>, sent: &mut SendOutcome) {
+        if frame.len() > self.longest {
+            sent.too_long += 1;
+            return;
+        }
+        match self.leaving[usize::from(interface.0)].try_send(frame) {
+            Ok(()) => sent.forwarded += 1,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => sent.full += 1,
+        }
+    }
+}
+
 impl Wire {
     /// Delivers a frame to `port`.
     ///
@@ -106,17 +119,19 @@ impl Ports for MemoryPorts {
     fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
         assert_eq!(verdicts.len(), self.batch.len(), "one verdict for each frame");
         let mut sent = SendOutcome::default();
-        for (frame, verdict) in self.batch.0.drain(..).zip(verdicts) {
-            let Verdict::Forward(interface) = verdict else { continue };
-            if frame.len() > self.longest {
-                sent.too_long += 1;
-                continue;
-            }
-            match self.leaving[usize::from(interface.0)].try_send(frame) {
-                Ok(()) => sent.forwarded += 1,
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => sent.full += 1,
+        let mut frames = std::mem::take(&mut self.batch.0);
+        for (frame, verdict) in frames.drain(..).zip(verdicts) {
+            if let Verdict::Forward(interface) = verdict {
+                self.transmit(*interface, frame, &mut sent);
             }
         }
+        self.batch.0 = frames; // its memory
+        sent
+    }
+
+    fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome {
+        let mut sent = SendOutcome::default();
+        self.transmit(interface, frame.to_vec(), &mut sent);
         sent
     }
 

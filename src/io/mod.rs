@@ -19,7 +19,7 @@ pub use arp::{ArpSocket, AsyncArpSocket};
 pub use interface::{Interface, OwnAddress};
 
 use crate::forward::{Batch, Verdict};
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::model::{Diagnostic, InterfaceIndex, ServiceAddress};
 use std::io;
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ pub trait Ports: Send {
 
     /// Carries out one verdict for each frame of the batch, in order, and empties the batch.
     fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome;
+
+    /// Sends a frame that is not of the batch.
+    fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome;
 
     /// Sleeps until a frame arrives or `timeout` is over.
     ///

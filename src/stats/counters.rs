@@ -85,6 +85,8 @@ pub struct WorkerCounters {
     /// Connections opened by a frame with an unfinished TCP or UDP checksum that is not completed on
     /// transmission: the real server drops it.
     pub unfinished: Counter,
+    /// Frames passed to other workers.
+    pub handed_over: Counter,
     drops: [Counter; DropReason::ALL.len()],
     ports: Box<[[Counter; 3]]>,
     servers: CachePadded<Box<[ServerCounters]>>,
@@ -105,6 +107,7 @@ impl WorkerCounters {
             evicted: Counter::default(),
             looped_from: Counter::default(),
             unfinished: Counter::default(),
+            handed_over: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             ports: (0..ports).map(|_| Default::default()).collect(),
             servers: CachePadded::new((0..servers).map(|_| ServerCounters::default()).collect()),

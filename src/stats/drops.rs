@@ -75,6 +75,8 @@ drop_reasons! {
     Unresolved = "unresolved",
     /// The connection table is full, or the service holds its share of it, and nothing may be evicted.
     TableFull = "table_full",
+    /// An ICMP error or a fragment for another worker, while too many such frames wait.
+    HandOverFull = "hand_over_full",
     /// The transmit ring was full.
     TransmitFull = "transmit_full",
     /// The frame is longer than the interface that it should leave by can send.
@@ -82,6 +84,12 @@ drop_reasons! {
 }
 
 impl DropReason {
+    /// True if the sender may get an answer: see `reject` in the configuration.
+    #[must_use]
+    pub const fn is_answered(self) -> bool {
+        matches!(self, Self::NoServer | Self::TtlExceeded)
+    }
+
     /// True for frames that the kernel lost before the worker could receive them.
     #[must_use]
     pub const fn is_before_receive(self) -> bool {

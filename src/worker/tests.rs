@@ -41,7 +41,14 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Worker
     let (loads, templates) = (Arc::new(Loads::new(1)), Arc::new(Templates::new(1, 1, seed)));
     let forwarder = Forwarder::new(connections, seed, loads, templates, Arc::clone(&counters));
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot()));
-    let shared = Shared { snapshot, counters, stop: Arc::default(), epoch: Instant::now() };
+    let shared = Shared {
+        snapshot,
+        counters,
+        stop: Arc::default(),
+        epoch: Instant::now(),
+        hand_over: HandOver::alone(),
+        refused: Arc::default(),
+    };
     let (requests, inbox) = bounded(1);
     let mut worker = Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive);
     (1..=flows).for_each(|port| wire.push(0, datagram(port)));
@@ -119,6 +126,10 @@ impl Ports for Lossy {
         self.0.finish(verdicts)
     }
 
+    fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome {
+        self.0.send_copy(interface, frame)
+    }
+
     fn wait(&mut self, timeout: Duration) -> std::io::Result<()> {
         self.0.wait(timeout)
     }
@@ -141,7 +152,14 @@ fn kernel_losses_are_counted_without_traffic() {
     let forwarder = Forwarder::new(16, seed, loads, templates, Arc::clone(&counters));
     let stop = Arc::<AtomicBool>::default();
     let (snapshot, epoch) = (Arc::default(), Instant::now());
-    let shared = Shared { snapshot, counters: Arc::clone(&counters), stop: Arc::clone(&stop), epoch };
+    let shared = Shared {
+        snapshot,
+        counters: Arc::clone(&counters),
+        stop: Arc::clone(&stop),
+        epoch,
+        hand_over: HandOver::alone(),
+        refused: Arc::default(),
+    };
     let (_requests, inbox) = bounded(1);
     let mut worker = Worker::new(Lossy(ports), forwarder, shared, inbox, Wait::Adaptive);
     std::thread::scope(|scope| {

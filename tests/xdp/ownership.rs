@@ -219,3 +219,27 @@ fn each_lost_frame_is_counted_once_by_reason() {
         });
     });
 }
+
+#[test]
+fn copies_are_sent_and_lose_no_memory() {
+    let (net, server) = Net::with_server(1);
+    let to = wire(&server);
+    let setup = Setup { interfaces: vec!["eth0", "eth1"], ring_len: RING_LEN, ..Setup::new(&[udp(VIP, 53)]) };
+    net.director.enter(|| {
+        let mut opened = xdp::open_with(&setup.plan(), setup.ring_len).unwrap();
+        opened.steering.start().unwrap();
+        let (ports, _) = &mut opened.workers[0];
+        for number in 0..4 * RING_LEN {
+            let frame = datagram((VIP, 53), 1024, &number.to_be_bytes());
+            let sent = ports.send_copy(InterfaceIndex(1), &frame);
+            assert_eq!(sent, SendOutcome { forwarded: 1, ..SendOutcome::default() }, "copy {number}");
+            let _ = ports.count_frames();
+            turn(ports, InterfaceIndex::CLIENT, &mut SendOutcome::default());
+            let arrived = next(&to, PATIENCE).expect("each copy arrives");
+            assert_eq!(arrived[..frame.len()], frame);
+        }
+        let too_long = ports.send_copy(InterfaceIndex(1), &[0; 1515]);
+        assert_eq!(too_long, SendOutcome { too_long: 1, ..SendOutcome::default() });
+        settle(ports);
+    });
+}

@@ -12,6 +12,8 @@ use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::{Loads, Templates};
 use crate::stats::WorkerCounters;
+use crate::worker::hand_over::HandOver;
+use crate::worker::refused::RefusedFrames;
 use crate::worker::{ConnectionListing, ReplySender, Shared, Worker, WorkerRequest, latency_histogram};
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -58,6 +60,8 @@ pub struct Workers {
     /// Capacity of a table.
     connections: usize,
     stop: Arc<AtomicBool>,
+    /// Frames that the control thread answers.
+    pub refused: Arc<RefusedFrames>,
 }
 
 /// One running worker.
@@ -88,13 +92,22 @@ impl Workers {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let each = settings.connections.div_ceil(ports.len().max(1));
-        let mut workers = Self { handles: Vec::new(), connections: each, stop };
-        for (number, (ports, info)) in ports.into_iter().enumerate() {
+        let mut workers = Self { handles: Vec::new(), connections: each, stop, refused: Arc::default() };
+        let ring = HandOver::ring(ports.len());
+        for (number, ((ports, info), hand_over)) in ports.into_iter().zip(ring).enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
             let handle = WorkerHandle::start(
                 ports,
                 info,
-                WorkerStart { number, settings, connections: each, core, stop: &workers.stop },
+                WorkerStart {
+                    number,
+                    settings,
+                    connections: each,
+                    core,
+                    stop: &workers.stop,
+                    refused: &workers.refused,
+                    hand_over,
+                },
             )?;
             workers.handles.push(handle);
         }
@@ -162,17 +175,21 @@ struct WorkerStart<'a> {
     connections: usize,
     core: Option<core_affinity::CoreId>,
     stop: &'a Arc<AtomicBool>,
+    refused: &'a Arc<RefusedFrames>,
+    hand_over: HandOver,
 }
 
 impl WorkerHandle {
     fn start<P: Ports + 'static>(ports: P, info: Vec<PortInfo>, start: WorkerStart<'_>) -> io::Result<Self> {
-        let WorkerStart { number, settings, connections, core, stop } = start;
+        let WorkerStart { number, settings, connections, core, stop, refused, hand_over } = start;
         let counters = Arc::new(WorkerCounters::new(settings.servers, info.len()));
         let shared = Shared {
             snapshot: Arc::clone(&settings.snapshot),
             counters: Arc::clone(&counters),
             stop: Arc::clone(stop),
             epoch: settings.epoch,
+            hand_over,
+            refused: Arc::clone(refused),
         };
         let forwarder = Forwarder::new(
             connections,

@@ -2,14 +2,19 @@
 #![allow(unsafe_code)]
 
 use super::batch::PacketBatch;
+use super::ring::VIRTIO_HEADER;
 use super::transmit::{SendQueue, TransmitPath, TransmitSockets};
 use crate::forward::{Batch, Verdict};
 use crate::io::{Levels, Lost, Ports, SendOutcome};
+use crate::model::InterfaceIndex;
 use crate::sys::packet_socket::PacketSocket;
 use crate::sys::poll;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Longest frame of [`Ports::send_copy`], in bytes: jumbo frames fit.
+const COPY_MAX: usize = 9216;
 
 /// A fan-out member's receive ring on the client side, and transmit sockets on every interface.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub struct PacketPorts {
     batch: PacketBatch,
     transmitters: Vec<TransmitSockets>,
     send_queue: SendQueue,
+    /// For [`Ports::send_copy`]: a virtio header of zeros, and the frame.
+    copy: Box<[u8]>,
 }
 
 impl PacketPorts {
@@ -26,7 +33,8 @@ impl PacketPorts {
         batch: PacketBatch,
         transmitters: Vec<TransmitSockets>,
     ) -> Self {
-        Self { receiver, batch, transmitters, send_queue: SendQueue::new() }
+        let copy = vec![0; VIRTIO_HEADER + COPY_MAX].into();
+        Self { receiver, batch, transmitters, send_queue: SendQueue::new(), copy }
     }
 
     /// Sends the frames with the verdict forward, in order.
@@ -71,6 +79,18 @@ impl Ports for PacketPorts {
         let sent = self.transmit(verdicts);
         self.batch.release();
         sent
+    }
+
+    fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome {
+        let packet = &mut self.copy[..VIRTIO_HEADER + frame.len().min(COPY_MAX)];
+        if packet.len() < VIRTIO_HEADER + frame.len() {
+            return SendOutcome { too_long: 1, ..SendOutcome::default() };
+        }
+        packet[VIRTIO_HEADER..].copy_from_slice(frame);
+        let path = TransmitPath::of(usize::from(interface.0), packet);
+        // SAFETY: nothing writes to `copy` before the next line has sent it.
+        unsafe { self.send_queue.push(packet) };
+        self.send_queue.send(self.transmitters[path.interface].socket(path))
     }
 
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {

@@ -6,6 +6,7 @@ use super::chunk;
 use super::copy_mode::CopyMode;
 use crate::forward::{BATCH, Batch};
 use crate::sys::memory::prefetch;
+use std::io::Write;
 use std::slice;
 use xsk_rs::{FrameDesc, Umem};
 
@@ -107,6 +108,20 @@ impl XdpBatch {
     /// Offset of the chunk of `frame` in the UMEM, in bytes.
     pub(super) fn chunk(&self, frame: &Frame) -> usize {
         frame.0.addr() / self.chunk_len * self.chunk_len
+    }
+
+    /// Copies `bytes` to `frame` as a packet of its own. Returns false, and changes nothing, if they do not fit.
+    pub(super) fn write(&self, frame: &mut Frame, bytes: &[u8]) -> bool {
+        let room = self.chunk(frame) + self.chunk_len - frame.0.addr();
+        if bytes.len() > room {
+            return false;
+        }
+        frame.0.set_options(0); // the chunk may have been a part of a packet in several
+        // SAFETY: as in `Batch::frame`. The bytes written end within the frame's own chunk.
+        let mut data = unsafe { self.umem.data_mut(&mut frame.0) };
+        let mut cursor = data.cursor();
+        cursor.set_pos(0);
+        cursor.write_all(bytes).is_ok()
     }
 
     /// Prefetches the headers: another core has just written them, so each access would miss the cache.

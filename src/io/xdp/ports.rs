@@ -129,7 +129,7 @@ impl XdpPorts {
                     too_long += 1;
                     &mut self.free
                 }
-                Verdict::Drop(_) => &mut self.free,
+                Verdict::Drop(_) | Verdict::HandOver => &mut self.free,
             };
             to.push(head);
             to.extend(tails.by_ref().take(further));
@@ -198,6 +198,25 @@ impl Ports for XdpPorts {
         }
         self.service_rings();
         sent
+    }
+
+    fn send_copy(&mut self, InterfaceIndex(interface): InterfaceIndex, bytes: &[u8]) -> SendOutcome {
+        let sender = match interface {
+            0 => &self.client[self.client[self.from].sender].socket,
+            _ => &self.servers[usize::from(interface) - 1],
+        };
+        if !sender.takes(bytes.len()) {
+            return SendOutcome { too_long: 1, ..SendOutcome::default() };
+        }
+        let Some(mut frame) = self.free.pop() else {
+            return SendOutcome { full: 1, ..SendOutcome::default() };
+        };
+        if !self.batch.write(&mut frame, bytes) {
+            self.free.push(frame);
+            return SendOutcome { too_long: 1, ..SendOutcome::default() };
+        }
+        self.outgoing[usize::from(interface)].push(frame);
+        self.send(interface.into())
     }
 
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {

@@ -87,6 +87,7 @@ impl Ledger {
             self.received += 1;
             match verdict {
                 Verdict::Drop(_) => assert_eq!(before, after, "a dropped frame is unchanged"),
+                Verdict::HandOver => panic!("there is one worker"),
                 Verdict::Forward(interface) => self.forwarded(before, after, *interface),
             }
         }

@@ -1,0 +1,147 @@
+//! Hand-over of frames between workers.
+//!
+//! An ICMP error arrives on another queue than the flow that it is about, and so does a fragment. A worker that does
+//! not know the flow copies the frame and passes it on in a ring: each worker that does not know the flow either
+//! passes it to the next one, and the frame ends where it began. So at any moment at most one worker has the frame,
+//! and it is forwarded or counted as dropped once.
+//!
+//! All buffers are allocated at the start. A frame is dropped while every buffer is in use, or if it is longer than one.
+
+use crossbeam::queue::ArrayQueue;
+use std::sync::Arc;
+
+/// Buffers for each worker.
+const BUFFERS: usize = 64;
+/// Longest frame, in bytes: jumbo frames fit.
+const FRAME_MAX: usize = 9216;
+
+/// A copied frame on its way.
+pub struct HandedFrame {
+    bytes: Box<[u8; FRAME_MAX]>,
+    len: usize,
+    /// Number of the worker that received it.
+    origin: usize,
+}
+
+/// One worker's access to the ring.
+#[derive(Clone)]
+pub struct HandOver {
+    ring: Arc<Ring>,
+    /// Number of this worker.
+    own: usize,
+}
+
+/// The inboxes of all workers.
+struct Ring {
+    free: ArrayQueue<HandedFrame>,
+    /// By worker. Each has room for all buffers.
+    inboxes: Box<[ArrayQueue<HandedFrame>]>,
+}
+
+impl HandedFrame {
+    /// The frame, from the Ethernet header on.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
+}
+
+impl HandOver {
+    /// Creates the ring of `workers` workers. Returns the access of each, in order.
+    #[must_use]
+    pub fn ring(workers: usize) -> Vec<Self> {
+        let buffers = if workers > 1 { workers * BUFFERS } else { 0 };
+        let free = ArrayQueue::new(buffers.max(1));
+        for _ in 0..buffers {
+            let _ = free.push(HandedFrame { bytes: Box::new([0; FRAME_MAX]), len: 0, origin: 0 }); // there is room
+        }
+        let inboxes = (0..workers).map(|_| ArrayQueue::new(buffers.max(1))).collect();
+        let ring = Arc::new(Ring { free, inboxes });
+        (0..workers).map(|own| Self { ring: Arc::clone(&ring), own }).collect()
+    }
+
+    /// The access of a single worker.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self::ring(1).remove(0)
+    }
+
+    /// True if there is no other worker.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.ring.inboxes.len() < 2
+    }
+
+    /// Passes a copy of a received frame to the next worker. Returns false if it was not.
+    #[must_use]
+    pub fn begin(&self, frame: &[u8]) -> bool {
+        if self.is_alone() || frame.len() > FRAME_MAX {
+            return false;
+        }
+        let Some(mut handed) = self.ring.free.pop() else { return false };
+        handed.bytes[..frame.len()].copy_from_slice(frame);
+        (handed.len, handed.origin) = (frame.len(), self.own);
+        self.pass(handed);
+        true
+    }
+
+    /// Takes the next frame of this worker's inbox.
+    #[must_use]
+    pub fn take(&self) -> Option<HandedFrame> {
+        self.ring.inboxes[self.own].pop()
+    }
+
+    /// True if a frame has been at every other worker.
+    #[must_use]
+    pub fn has_returned(&self, frame: &HandedFrame) -> bool {
+        frame.origin == self.own
+    }
+
+    /// Passes a frame to the next worker.
+    pub fn pass(&self, frame: HandedFrame) {
+        let next = (self.own + 1) % self.ring.inboxes.len();
+        let _ = self.ring.inboxes[next].push(frame); // there is room for all buffers
+    }
+
+    /// Frees the buffer of a frame.
+    pub fn release(&self, frame: HandedFrame) {
+        let _ = self.ring.free.push(frame); // there is room for all buffers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_passes_every_worker_once() {
+        let ring = HandOver::ring(3);
+        assert!(ring[1].begin(b"frame"));
+        for worker in [2, 0] {
+            let mut frame = ring[worker].take().unwrap();
+            assert_eq!(frame.bytes(), b"frame");
+            assert!(!ring[worker].has_returned(&frame));
+            ring[worker].pass(frame);
+        }
+        let frame = ring[1].take().unwrap();
+        assert!(ring[1].has_returned(&frame));
+        ring[1].release(frame);
+        assert!(ring.iter().all(|worker| worker.take().is_none()));
+    }
+
+    #[test]
+    fn frames_beyond_the_buffers_are_refused() {
+        let ring = HandOver::ring(2);
+        assert!(!ring[0].begin(&[0; FRAME_MAX + 1]));
+        assert!((0..2 * BUFFERS).all(|n| ring[0].begin(&[n as u8])));
+        assert!(!ring[0].begin(b"one too many"));
+        let frame = ring[1].take().unwrap();
+        ring[1].release(frame);
+        assert!(ring[0].begin(b"a free buffer"));
+    }
+
+    #[test]
+    fn a_single_worker_hands_nothing_over() {
+        let ring = HandOver::ring(1);
+        assert!(ring[0].is_alone() && !ring[0].begin(b"frame"));
+    }
+}
