@@ -11,7 +11,7 @@ use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds}
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use support::frames::{self, ACK, DIRECTOR, End, FIN, ROUTER, RST, SYN};
 
@@ -127,6 +127,13 @@ fn invalid_frames_are_dropped_with_their_reason() {
         frame
     };
     let fixed = |at, bytes: &[u8]| frames::rechecksummed(edit(at, bytes));
+    let [client, vip] = [7, 0x80].map(|end| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, end));
+    let syn_v6 = frames::tcp_v6((client, 40000), (vip, 80), SYN, &[]);
+    let edit_v6 = |at: usize, bytes: &[u8]| {
+        let mut frame = syn_v6.clone();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
     let fragment = |offset: u16, more: bool| {
         frames::ipv4(CLIENT.0, WEB.0, 6, &[0; 40], |ip| {
             ip.more_fragments = more;
@@ -148,10 +155,19 @@ fn invalid_frames_are_dropped_with_their_reason() {
         ("header length beyond total length", edit(14, &[0x4f]), DropReason::Malformed),
         ("wrong header checksum", edit(24, &[good[24] ^ 1]), DropReason::Checksum),
         ("ARP", edit(12, &[0x08, 0x06]), DropReason::EtherType),
-        ("IPv6", edit(12, &[0x86, 0xdd]), DropReason::EtherType),
+        ("IPv4 under IPv6's EtherType", edit(12, &[0x86, 0xdd]), DropReason::Malformed),
+        ("IPv6 to no service", syn_v6.clone(), DropReason::NoService),
+        ("half an IPv6 header", syn_v6[..53].to_vec(), DropReason::Truncated),
+        ("half a TCP header behind IPv6", syn_v6[..73].to_vec(), DropReason::Truncated),
+        ("a jumbogram", edit_v6(18, &[0, 0]), DropReason::Malformed),
+        ("IPv6 of no next header", edit_v6(20, &[59]), DropReason::Protocol),
+        ("ICMPv6", edit_v6(20, &[58]), DropReason::Protocol),
+        ("hop-by-hop options beyond the packet", edit_v6(20, &[0]), DropReason::ExtensionHeaders),
+        ("a route by source", edit_v6(20, &[43, 64]), DropReason::ExtensionHeaders),
+        ("a fragment of IPv6", edit_v6(20, &[44]), DropReason::Fragment),
+        ("IPv6 behind a priority tag", frames::tagged(&syn_v6, 0), DropReason::NoService),
         ("a VLAN tag", frames::tagged(&good, 10), DropReason::EtherType),
         ("half a tag", [&good[..12], &[0x81, 0, 0]].concat(), DropReason::Truncated),
-        ("IPv6 behind a priority tag", frames::tagged(&edit(12, &[0x86, 0xdd]), 0), DropReason::EtherType),
         ("a tag behind a priority tag", frames::tagged(&frames::tagged(&good, 0), 0), DropReason::EtherType),
         ("half an IP header behind a tag", frames::tagged(&good, 0)[..37].to_vec(), DropReason::Truncated),
         ("a time to live of 1", frames::with_ttl(&good, 1), DropReason::TtlExceeded),

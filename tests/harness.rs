@@ -9,19 +9,30 @@ use directrix::stats::DropReason;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
-use support::frames::{self, End};
-use support::harness::{config, decide, import, packet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use support::frames::{self, End, End6};
+use support::harness::{config, decide, import, packet, packet_v6};
 
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
 const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
 const RULES: &str = include_str!("fuzz/seeds/import/ipvsadm.rules");
 const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const WEB: End = (decide::VIP, 80);
+const CLIENT_V6: End6 = (Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7), 40000);
+const WEB_V6: End6 = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80), 80);
 
 /// Configuration without a file of seeds: a failure becomes a test with a name.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// IPv6 frame with extension headers and a payload that are rarely right.
+fn frame_v6() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![3 => 0u8..8, 1 => any::<u8>()], 40..160).prop_map(|mut bytes| {
+        bytes.splice(0..0, [0x02; 14]);
+        packet_v6::dress(&mut bytes, true);
+        bytes
+    })
 }
 
 fn frame() -> impl Strategy<Value = Vec<u8>> {
@@ -37,6 +48,9 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
             &data,
             |_| ()
         )),
+        (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(flags, data)| frames::tcp_v6(CLIENT_V6, WEB_V6, flags, &data)),
+        frame_v6(),
     ]
 }
 

@@ -408,7 +408,7 @@ fn a_flow_stays_on_one_worker() {
     let flows = |seen: &Seen| -> HashMap<u16, usize> {
         let mut flows = HashMap::new();
         for frame in &seen.frames {
-            let Packet::V4(packet) = Packet::parse(frame).unwrap();
+            let Ok(Packet::V4(packet)) = Packet::parse(frame) else { panic!("not IPv4: {frame:02x?}") };
             *flows.entry(packet.ports.source).or_default() += 1;
         }
         flows

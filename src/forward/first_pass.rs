@@ -84,7 +84,9 @@ impl<'a> FirstPass<'a> {
     fn parse_slow(&self, frame: &[u8], rest: usize) -> Result<Keyed, DropReason> {
         let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
         self.admit(ethernet)?;
-        let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload, rest)?;
+        let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload, rest)? else {
+            return Err(DropReason::NoService);
+        };
         let Some(service) = self.service_of(&packet) else {
             return self.staged_wildcard(&packet).map(Keyed::Wide);
         };

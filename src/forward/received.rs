@@ -5,7 +5,7 @@ use super::snapshot::Route;
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::wire::packet::Packet;
-use crate::wire::{checksum, fast_path, hop};
+use crate::wire::{checksum, fast_path, fast_path_v6, hop};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Frame that may open a connection, as received.
@@ -23,13 +23,14 @@ impl ReceivedFrame<'_> {
         if is_martian(client) || context.snapshot.reserved.contains(&client) {
             return Err(DropReason::Martian);
         }
-        if fast_path::is_sound(self.frame) { Ok(()) } else { self.admit_slow(context, client) }
+        let is_sound = fast_path::is_sound(self.frame) || fast_path_v6::is_sound(self.frame);
+        if is_sound { Ok(()) } else { self.admit_slow(context, client) }
     }
 
     #[cold]
     fn admit_slow(&self, context: &Context, client: IpAddr) -> Result<(), DropReason> {
-        let Ok(Packet::V4(packet)) = Packet::parse(self.frame) else { return Ok(()) };
-        if packet.destination == client {
+        let Ok(packet) = Packet::parse(self.frame) else { return Ok(()) };
+        if packet.destination() == client {
             return Err(DropReason::Martian);
         }
         if !self.completed && checksum::is_unfinished(self.frame) {

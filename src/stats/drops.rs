@@ -47,7 +47,9 @@ drop_reasons! {
     Malformed = "malformed",
     /// The IPv4 header checksum is wrong.
     Checksum = "checksum",
-    /// The EtherType is not IPv4.
+    /// IPv6 extension headers are out of place, are more than 8 or 256 bytes, or route by source.
+    ExtensionHeaders = "extension_headers",
+    /// The EtherType is neither IPv4 nor IPv6.
     EtherType = "ethertype",
     /// The protocol is neither TCP nor UDP.
     Protocol = "protocol",
@@ -103,6 +105,7 @@ impl From<Malformed> for DropReason {
             Malformed::Truncated => Self::Truncated,
             Malformed::Header => Self::Malformed,
             Malformed::Checksum => Self::Checksum,
+            Malformed::Extension => Self::ExtensionHeaders,
             Malformed::EtherType => Self::EtherType,
             Malformed::Protocol => Self::Protocol,
             Malformed::Fragment => Self::Fragment,

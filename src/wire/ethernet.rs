@@ -6,6 +6,8 @@ use super::MacAddr;
 pub const HEADER_LEN: usize = 14;
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const IPV6: u16 = 0x86dd;
 /// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
 /// EtherType of an IEEE 802.1Q tag. The inner EtherType follows the tag.
@@ -106,6 +108,18 @@ pub fn untagged(ethertype: u16, payload: &[u8]) -> Option<(u16, &[u8])> {
     let ([high, low, inner @ ..], behind) = payload.split_first_chunk::<TAG_LEN>()?;
     let has_vlan = u16::from_be_bytes([*high, *low]) & VLAN_ID != 0;
     Some(if has_vlan { (ethertype, payload) } else { (u16::from_be_bytes(*inner), behind) })
+}
+
+/// EtherType and offset of the network header, behind a tag or not; `None` if the frame ends before.
+#[must_use]
+pub fn network(frame: &[u8]) -> Option<(u16, usize)> {
+    match ethertype(frame)? {
+        TAG => {
+            let inner = frame.get(HEADER_LEN + 2..)?.first_chunk()?;
+            Some((u16::from_be_bytes(*inner), HEADER_LEN + TAG_LEN))
+        }
+        ethertype => Some((ethertype, HEADER_LEN)),
+    }
 }
 
 /// Destination address; `None` if the frame ends before its end.

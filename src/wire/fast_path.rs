@@ -3,6 +3,7 @@
 //! All fields are at fixed offsets. Any other frame, and any error, gives `None`; the slow path
 //! [`Packet::parse`](super::Packet::parse) then decides. The two never disagree (the tests compare them).
 
+use super::bytes::{array, word};
 use super::packet::{IpPacket, Protocol};
 use super::transport::{self, PortPair, TcpFlags};
 use super::{ethernet, ipv4};
@@ -27,7 +28,7 @@ pub fn parse(frame: &[u8]) -> Option<IpPacket<Ipv4Addr>> {
         return None;
     }
     let (protocol, flags) = transport_of(bytes, len)?;
-    let [source, destination] = [IP + 12, IP + 16].map(|at| Ipv4Addr::from(array::<4>(bytes, at)));
+    let [source, destination] = [IP + 12, IP + 16].map(|at| Ipv4Addr::from(array::<4, _>(bytes, at)));
     let [source_port, destination_port] = [TRANSPORT, TRANSPORT + 2].map(|at| word(bytes, at));
     let ports = PortPair { source: source_port, destination: destination_port };
     let (bytes, ttl) = (len as u16, bytes[IP + 8]); // the length as it was read
@@ -106,16 +107,4 @@ fn udp_fits(bytes: &[u8; REACH], total_len: usize) -> bool {
 #[inline]
 fn total_len(bytes: &[u8; REACH]) -> usize {
     usize::from(word(bytes, IP + 2))
-}
-
-/// 16-bit field in network byte order.
-#[inline]
-fn word(bytes: &[u8; REACH], at: usize) -> u16 {
-    u16::from_be_bytes(array(bytes, at))
-}
-
-/// `N` bytes at the constant offset `at`, at most [`REACH`] − `N`.
-#[inline(always)]
-fn array<const N: usize>(bytes: &[u8; REACH], at: usize) -> [u8; N] {
-    std::array::from_fn(|index| bytes[at + index])
 }

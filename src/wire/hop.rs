@@ -1,12 +1,12 @@
-//! Rewrite of a forwarded IPv4 frame, and detection of forwarding loops.
+//! Rewrite of a forwarded IP frame, and detection of forwarding loops.
 //!
 //! The time to live is decremented as routers do (RFC 1812 section 5.3.1) and as IPVS does in direct
-//! routing (`decrement_ttl` in net/netfilter/ipvs/ip_vs_xmit.c). It is also limited to [`TTL_MAX`]: in a
-//! loop of directors a frame makes at most this many hops, whatever its initial value.
+//! routing (`decrement_ttl` in net/netfilter/ipvs/ip_vs_xmit.c), and so is IPv6's hop limit. It is also limited
+//! to [`TTL_MAX`]: in a loop of directors a frame makes at most this many hops, whatever its initial value.
 
 use super::ethernet::{self, Addresses};
 
-/// Highest time to live of a forwarded frame.
+/// Highest time to live or hop limit of a forwarded frame.
 pub const TTL_MAX: u8 = 63;
 /// Most hops between a client and a real server with the same MAC address: containers on one host, or
 /// machines behind a bridge that translates addresses.
@@ -15,27 +15,38 @@ const NEAR: u8 = 8;
 /// 64 or more.
 const LOOP_TTL: u8 = TTL_MAX + 1 - NEAR;
 
-/// Offset of the time to live in an untagged frame; protocol and header checksum follow.
-const TTL: usize = ethernet::HEADER_LEN + 8;
-const CHECKSUM: usize = TTL + 2;
-/// End of the header checksum.
-const REACH: usize = CHECKSUM + 2;
+/// Offset of the time to live in an IPv4 header; protocol and header checksum follow.
+const TTL: usize = 8;
+/// Offset of the hop limit in an IPv6 header.
+const HOP_LIMIT: usize = 7;
+/// End of IPv4's header checksum in an untagged frame.
+const REACH: usize = ethernet::HEADER_LEN + TTL + 4;
+/// End of IPv6's hop limit in an untagged frame.
+const REACH_V6: usize = ethernet::HEADER_LEN + HOP_LIMIT + 1;
 
-/// Rewrites the MAC addresses, the time to live and the header checksum of an IPv4 frame. The time to live
-/// must be at least 2. Every other byte stays, a priority tag included.
+/// Rewrites the MAC addresses, and the time to live and header checksum of IPv4 or the hop limit of IPv6. The
+/// time to live or hop limit must be at least 2. Every other byte stays, a priority tag included.
 ///
-/// Writes nothing if the frame is too short.
+/// Writes nothing if the frame is too short, or is not IP.
 #[inline]
 pub fn forward(frame: &mut [u8], addresses: &Addresses) {
-    if is_tagged(frame) {
-        forward_tagged(frame, addresses);
-    } else if let Some(plain) = frame.first_chunk_mut::<REACH>() {
-        rewrite(plain, addresses);
+    match ethernet::ethertype(frame) {
+        Some(ethernet::IPV4) => {
+            if let Some(plain) = frame.first_chunk_mut::<REACH>() {
+                rewrite(plain, addresses);
+            }
+        }
+        Some(ethernet::IPV6) => {
+            if let Some(plain) = frame.first_chunk_mut::<REACH_V6>() {
+                rewrite_v6(plain, addresses);
+            }
+        }
+        _ => forward_tagged(frame, addresses),
     }
 }
 
-/// Like [`forward`], for an untagged frame that does not [turn back](turns_back). Returns false, and writes
-/// nothing, if it does or is too short.
+/// Like [`forward`], for an untagged IPv4 frame that does not [turn back](turns_back). Returns false, and
+/// writes nothing, if it does or is too short.
 #[inline]
 #[must_use]
 pub fn forward_plain(frame: &mut [u8], addresses: &Addresses) -> bool {
@@ -44,6 +55,18 @@ pub fn forward_plain(frame: &mut [u8], addresses: &Addresses) -> bool {
         return false;
     }
     rewrite(plain, addresses);
+    true
+}
+
+/// Like [`forward_plain`], for IPv6.
+#[inline]
+#[must_use]
+pub fn forward_plain_v6(frame: &mut [u8], addresses: &Addresses) -> bool {
+    let Some(plain) = frame.first_chunk_mut::<REACH_V6>() else { return false };
+    if turns_back(plain, addresses) {
+        return false;
+    }
+    rewrite_v6(plain, addresses);
     true
 }
 
@@ -65,6 +88,19 @@ fn rewrite(plain: &mut [u8; REACH], addresses: &Addresses) {
     decrement(ttl, [high, low]);
 }
 
+#[inline]
+fn rewrite_v6(plain: &mut [u8; REACH_V6], addresses: &Addresses) {
+    addresses.write(plain);
+    let [.., hop_limit] = plain;
+    *hop_limit = after_hop(*hop_limit);
+}
+
+/// Time to live or hop limit after a hop.
+#[inline]
+fn after_hop(ttl: u8) -> u8 {
+    ttl.wrapping_sub(1).min(TTL_MAX)
+}
+
 /// True if a frame comes from the station that `addresses` would send it to, from farther than any sender
 /// behind that MAC address can be.
 #[inline]
@@ -80,25 +116,32 @@ fn has_looped(frame: &[u8], addresses: &Addresses) -> bool {
     ttl(frame).is_some_and(|ttl| ttl < LOOP_TTL) && ethernet::source(frame) == Some(addresses.destination())
 }
 
-/// Time to live of the IPv4 header, behind a priority tag or not.
+/// Time to live or hop limit, behind a tag or not; `None` for a frame that is too short, or is not IP.
 #[must_use]
 pub fn ttl(frame: &[u8]) -> Option<u8> {
-    let tag = if is_tagged(frame) { ethernet::TAG_LEN } else { 0 };
-    frame.get(TTL + tag).copied()
+    let (ethertype, header) = ethernet::network(frame)?;
+    frame.get(header + ttl_at(ethertype)?).copied()
 }
 
-#[inline]
-fn is_tagged(frame: &[u8]) -> bool {
-    ethernet::split(frame).is_some_and(|(header, _)| header.ethertype() == ethernet::TAG)
+/// Offset of the time to live or hop limit in a header of `ethertype`; `None` if that is not IP.
+fn ttl_at(ethertype: u16) -> Option<usize> {
+    match ethertype {
+        ethernet::IPV4 => Some(TTL),
+        ethernet::IPV6 => Some(HOP_LIMIT),
+        _ => None,
+    }
 }
 
 #[cold]
 fn forward_tagged(frame: &mut [u8], addresses: &Addresses) {
-    let header = frame.get_mut(TTL + ethernet::TAG_LEN..).and_then(|rest| rest.first_chunk_mut());
-    if let Some([ttl, _, high, low]) = header {
-        decrement(ttl, [high, low]);
-        addresses.write(frame);
+    let Some((ethertype, header)) = ethernet::network(frame) else { return };
+    let Some(fields) = ttl_at(ethertype).and_then(|at| frame.get_mut(header + at..)) else { return };
+    match (ethertype, fields) {
+        (ethernet::IPV4, [ttl, _, high, low, ..]) => decrement(ttl, [high, low]),
+        (ethernet::IPV6, [hop_limit, ..]) => *hop_limit = after_hop(*hop_limit),
+        _ => return,
     }
+    addresses.write(frame);
 }
 
 /// Decrements `ttl`, limits it to [`TTL_MAX`], and updates the header checksum (RFC 1624).
@@ -136,13 +179,49 @@ mod tests {
         [&[0xd; 6], &[1, 2, 3, 4, 5, 6], tag, &[8, 0], &header].concat()
     }
 
+    /// An IPv6 frame without payload.
+    fn frame_v6(hop_limit: u8, tagged: bool) -> Vec<u8> {
+        let mut header = [0x5a; 40];
+        (header[0], header[7]) = (0x60, hop_limit);
+        let tag: &[u8] = if tagged { &[0x81, 0, 0xa0, 0] } else { &[] };
+        [&[0xd; 6], &[1, 2, 3, 4, 5, 6], tag, &[0x86, 0xdd], &header].concat()
+    }
+
     #[test]
     fn ttl_is_decremented_and_limited_to_63() {
         for (before, after) in [(255, 63), (128, 63), (65, 63), (64, 63), (63, 62), (3, 2), (2, 1)] {
             for tagged in [false, true] {
-                let mut frame = frame(before, 0x1234, tagged);
-                forward(&mut frame, &Addresses::new(SERVER, OWN));
-                assert_eq!(ttl(&frame), Some(after));
+                for mut frame in [frame(before, 0x1234, tagged), frame_v6(before, tagged)] {
+                    forward(&mut frame, &Addresses::new(SERVER, OWN));
+                    assert_eq!(ttl(&frame), Some(after));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_frames_are_rewritten_alike() {
+        let addresses = Addresses::new(SERVER, OWN);
+        for ttl in 2..=255 {
+            let mut frames = [frame(ttl, 0x1234, false), frame_v6(ttl, false)];
+            let mut alike = frames.clone();
+            assert!(forward_plain(&mut alike[0], &addresses) && forward_plain_v6(&mut alike[1], &addresses));
+            frames.iter_mut().for_each(|frame| forward(frame, &addresses));
+            assert_eq!(frames, alike);
+        }
+    }
+
+    #[test]
+    fn frames_that_are_not_ip_stay() {
+        for ethertype in [[0x08, 0x06], [0x86, 0xde]] {
+            let mut arp = frame_v6(64, false);
+            arp[12..14].copy_from_slice(&ethertype);
+            let mut tagged = frame_v6(64, true);
+            tagged[16..18].copy_from_slice(&ethertype);
+            for before in [arp, tagged] {
+                let mut after = before.clone();
+                forward(&mut after, &Addresses::new(SERVER, OWN));
+                assert_eq!((ttl(&after), after), (None, before));
             }
         }
     }
@@ -178,12 +257,33 @@ mod tests {
     }
 
     #[test]
+    fn no_other_byte_of_ipv6_changes() {
+        for tagged in [false, true] {
+            let before = frame_v6(64, tagged);
+            let mut after = before.clone();
+            forward(&mut after, &Addresses::new(SERVER, OWN));
+            let hop_limit = if tagged { 25 } else { 21 };
+            let expected =
+                [&SERVER.0, &OWN.0, &before[12..hop_limit], &[63], &before[hop_limit + 1..]].concat();
+            assert_eq!(after, expected);
+            let mut short = before[..hop_limit].to_vec();
+            forward(&mut short, &Addresses::new(SERVER, OWN));
+            assert!(!forward_plain_v6(&mut short[..hop_limit.min(21)], &Addresses::new(SERVER, OWN)));
+            assert_eq!(short, before[..hop_limit]);
+        }
+    }
+
+    #[test]
     fn a_frame_from_its_server_turns_back_unless_near() {
         let addresses = Addresses::new(SERVER, OWN);
         let from = |source: [u8; 6], ttl| {
-            let mut frame = frame(ttl, 0, false);
-            frame[6..12].copy_from_slice(&source);
-            turns_back(&frame, &addresses)
+            let turn_back =
+                [frame(ttl, 0, false), frame_v6(ttl, false), frame_v6(ttl, true)].map(|mut frame| {
+                    frame[6..12].copy_from_slice(&source);
+                    turns_back(&frame, &addresses)
+                });
+            assert!(turn_back.iter().all(|turns_back| *turns_back == turn_back[0]));
+            turn_back[0]
         };
         assert_eq!(
             [255, 128, 64, 60, 56, 55, 2].map(|ttl| from(SERVER.0, ttl)),

@@ -7,11 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod arp;
+mod bytes;
 pub mod checksum;
 pub mod ethernet;
 pub mod fast_path;
+pub mod fast_path_v6;
 pub mod hop;
 pub mod ipv4;
+pub mod ipv6;
 mod mac;
 pub mod packet;
 pub mod transport;

@@ -2,11 +2,12 @@
 
 use super::ethernet;
 use super::ipv4::{Ipv4, Ipv4Error};
+use super::ipv6::{Ipv6, Ipv6Error};
 use super::transport::{self, PortPair, TcpFlags};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Transport protocol of a virtual service.
+/// TransportHeader protocol of a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
@@ -38,6 +39,8 @@ impl fmt::Display for Protocol {
 pub enum Packet {
     /// IPv4 with TCP or UDP.
     V4(IpPacket<Ipv4Addr>),
+    /// IPv6 with TCP or UDP.
+    V6(IpPacket<Ipv6Addr>),
 }
 
 /// Fields of an IP frame that the decision reads, with addresses of type `A`.
@@ -53,9 +56,9 @@ pub struct IpPacket<A> {
     pub ports: PortPair,
     /// TCP control bits; none for UDP.
     pub flags: TcpFlags,
-    /// IP total length in bytes.
+    /// Length in bytes from the IP header on: IPv4's total length, or IPv6's payload length and 40.
     pub bytes: u16,
-    /// Time to live.
+    /// Time to live, or hop limit.
     pub ttl: u8,
 }
 
@@ -68,7 +71,9 @@ pub enum Malformed {
     Header,
     /// The IPv4 header checksum is wrong.
     Checksum,
-    /// The EtherType is not IPv4.
+    /// IPv6 extension headers that no host sends, or that route by source.
+    Extension,
+    /// The EtherType is neither IPv4 nor IPv6.
     EtherType,
     /// Neither TCP nor UDP.
     Protocol,
@@ -94,7 +99,17 @@ impl Packet {
     pub fn within(ethertype: u16, payload: &[u8], rest: usize) -> Result<Packet, Malformed> {
         match ethernet::untagged(ethertype, payload).ok_or(Malformed::Truncated)? {
             (ethernet::IPV4, payload) => IpPacket::<Ipv4Addr>::parse(payload, rest).map(Packet::V4),
+            (ethernet::IPV6, payload) => IpPacket::<Ipv6Addr>::parse(payload, rest).map(Packet::V6),
             _ => Err(Malformed::EtherType),
+        }
+    }
+
+    /// Destination address.
+    #[must_use]
+    pub fn destination(&self) -> IpAddr {
+        match self {
+            Self::V4(packet) => packet.destination.into(),
+            Self::V6(packet) => packet.destination.into(),
         }
     }
 }
@@ -108,20 +123,48 @@ impl IpPacket<Ipv4Addr> {
         if ip.is_fragment() {
             return Err(Malformed::Fragment);
         }
-        let (protocol, flags) = transport_of(&ip)?;
-        let ports = PortPair::of(ip.payload()).ok_or(Malformed::Header)?;
+        let TransportHeader { protocol, ports, flags } =
+            TransportHeader::parse(ip.protocol(), ip.payload(), ip.payload_len())?;
         let (source, destination) = (ip.source(), ip.destination());
         Ok(Self { source, destination, protocol, ports, flags, bytes: ip.total_len(), ttl: ip.ttl() })
     }
 }
 
-fn transport_of(ip: &Ipv4<'_>) -> Result<(Protocol, TcpFlags), Malformed> {
-    let (protocol, flags) = match ip.protocol() {
-        Protocol::TCP => (Protocol::Tcp, transport::tcp(ip.payload())),
-        Protocol::UDP => (Protocol::Udp, transport::udp(ip.payload(), ip.payload_len())),
-        _ => return Err(Malformed::Protocol),
-    };
-    Ok((protocol, flags.ok_or(Malformed::Header)?))
+impl IpPacket<Ipv6Addr> {
+    fn parse(bytes: &[u8], rest: usize) -> Result<Self, Malformed> {
+        let ip = Ipv6::beginning(bytes, rest)?;
+        let upper = ip.upper()?;
+        if upper.is_fragment() {
+            return Err(Malformed::Fragment);
+        }
+        let TransportHeader { protocol, ports, flags } =
+            TransportHeader::parse(upper.protocol, upper.payload, upper.payload_len)?;
+        let (source, destination) = (ip.source(), ip.destination());
+        Ok(Self { source, destination, protocol, ports, flags, bytes: ip.bytes(), ttl: ip.hop_limit() })
+    }
+}
+
+/// Fields of the transport header.
+struct TransportHeader {
+    protocol: Protocol,
+    ports: PortPair,
+    flags: TcpFlags,
+}
+
+impl TransportHeader {
+    /// Parses the header of protocol `number` in front of a payload of `len` bytes, of which `payload` is the
+    /// first part.
+    fn parse(number: u8, payload: &[u8], len: usize) -> Result<Self, Malformed> {
+        let (protocol, flags) = match number {
+            Protocol::TCP => (Protocol::Tcp, transport::tcp(payload)),
+            Protocol::UDP => (Protocol::Udp, transport::udp(payload, len)),
+            _ => return Err(Malformed::Protocol),
+        };
+        let (Some(flags), Some(ports)) = (flags, PortPair::of(payload)) else {
+            return Err(Malformed::Header);
+        };
+        Ok(Self { protocol, ports, flags })
+    }
 }
 
 impl From<Ipv4Error> for Malformed {
@@ -129,6 +172,16 @@ impl From<Ipv4Error> for Malformed {
         match error {
             Ipv4Error::Truncated => Self::Truncated,
             Ipv4Error::Malformed => Self::Header,
+        }
+    }
+}
+
+impl From<Ipv6Error> for Malformed {
+    fn from(error: Ipv6Error) -> Self {
+        match error {
+            Ipv6Error::Truncated => Self::Truncated,
+            Ipv6Error::Malformed => Self::Header,
+            Ipv6Error::Extension => Self::Extension,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Frames for tests, built by etherparse, which is independent of the code under test.
 
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, PacketBuilder, TcpHeader};
-use std::net::Ipv4Addr;
+use etherparse::{
+    EtherType, Ethernet2Header, IpNumber, Ipv4Header, PacketBuilder, PacketBuilderStep, TcpHeader,
+};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
 pub const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
@@ -15,17 +17,40 @@ pub const ACK: u8 = 16;
 
 /// One end of a flow.
 pub type End = (Ipv4Addr, u16);
+/// One end of an IPv6 flow.
+pub type End6 = (Ipv6Addr, u16);
 
 /// A TCP segment from the router to the director, padded to Ethernet's minimum.
 pub fn tcp(from: End, to: End, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut header = TcpHeader::new(from.1, to.1, 1000, 65535);
+    let builder = PacketBuilder::ethernet2(ROUTER, DIRECTOR).ipv4(from.0.octets(), to.0.octets(), 64);
+    finished(builder.tcp_header(tcp_header(from.1, to.1, flags)), payload)
+}
+
+/// A TCP segment over IPv6 from the router to the director.
+pub fn tcp_v6(from: End6, to: End6, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(ROUTER, DIRECTOR).ipv6(from.0.octets(), to.0.octets(), 64);
+    finished(builder.tcp_header(tcp_header(from.1, to.1, flags)), payload)
+}
+
+/// A UDP datagram over IPv6 from the router to the director.
+pub fn udp_v6(from: End6, to: End6, payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(ROUTER, DIRECTOR).ipv6(from.0.octets(), to.0.octets(), 64);
+    let builder = builder.udp(from.1, to.1);
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, payload).expect("the payload fits");
+    frame
+}
+
+fn tcp_header(from: u16, to: u16, flags: u8) -> TcpHeader {
+    let mut header = TcpHeader::new(from, to, 1000, 65535);
     header.fin = flags & FIN != 0;
     header.syn = flags & SYN != 0;
     header.rst = flags & RST != 0;
     header.ack = flags & ACK != 0;
-    let builder = PacketBuilder::ethernet2(ROUTER, DIRECTOR)
-        .ipv4(from.0.octets(), to.0.octets(), 64)
-        .tcp_header(header);
+    header
+}
+
+fn finished(builder: PacketBuilderStep<TcpHeader>, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
     builder.write(&mut frame, payload).expect("the payload fits");
     padded(frame)

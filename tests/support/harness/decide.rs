@@ -5,6 +5,7 @@ use super::super::frames::{self, DIRECTOR, ROUTER};
 use super::input::Input;
 use super::ledger::Ledger;
 use super::packet::make_checksum_right;
+use super::packet_v6;
 use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot};
 use directrix::hash::Seed;
@@ -238,12 +239,17 @@ fn udp(input: &mut Input<'_>) -> Vec<u8> {
     live_for(frames::udp(client(number), (VIP, 53), &vec![0x55; length]), number)
 }
 
-/// Raw bytes, or an IPv4 packet to the director.
+/// Raw bytes, or an IPv4 or IPv6 packet to the director.
 fn raw(input: &mut Input<'_>) -> Vec<u8> {
     let shape = input.byte();
     let bytes = input.take(usize::from(shape & 0x7f));
     if shape & 0x80 == 0 {
         return bytes.to_vec();
+    }
+    if shape & 1 == 0 {
+        let mut frame = [&DIRECTOR, &ROUTER, &[0x86, 0xdd][..], bytes].concat();
+        packet_v6::dress(&mut frame, true);
+        return frame;
     }
     let mut frame = [&DIRECTOR, &ROUTER, &[0x08, 0x00][..], bytes].concat();
     make_checksum_right(&mut frame);

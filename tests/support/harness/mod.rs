@@ -6,3 +6,4 @@ pub mod import;
 mod input;
 mod ledger;
 pub mod packet;
+pub mod packet_v6;

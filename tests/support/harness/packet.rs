@@ -2,6 +2,7 @@
 //!
 //! Both must read the same fields from an accepted frame, and etherparse must confirm the reason of each refusal.
 
+use super::packet_v6;
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
 use directrix::wire::{IpPacket, Malformed, Packet, Protocol, checksum, fast_path};
 use etherparse::checksum::Sum16BitWords;
@@ -29,6 +30,9 @@ pub fn check_dressed(input: &[u8]) {
     if dress & 4 != 0 {
         make_checksum_right(&mut frame);
     }
+    if dress & 32 != 0 {
+        packet_v6::dress(&mut frame, dress & 64 != 0);
+    }
     if dress & 8 != 0 && frame.len() >= ETHERNET {
         let vlan = if dress & 16 == 0 { 0 } else { frame[1] & 1 };
         frame.splice(12..12, [0x81, 0x00, frame[0] & 0xf0, vlan]);
@@ -43,6 +47,8 @@ pub fn check(frame: &[u8]) {
             agrees(&packet, frame);
             ends_with_its_datagram(packet, frame);
         }
+        parsed if ethertype(frame) == Some(EtherType::IPV6) => packet_v6::check(parsed, frame),
+        Ok(Packet::V6(packet)) => panic!("not IPv6: {packet:?}"),
         Err(reason) => assert!(is_right(reason, frame), "{reason:?}: {frame:02x?}"),
     }
     check_fast_path(frame);
@@ -107,8 +113,14 @@ fn ends_with_its_datagram(packet: IpPacket<Ipv4Addr>, frame: &[u8]) {
     assert_eq!(Packet::parse(&frame[..end - 1]), Err(Malformed::Truncated));
 }
 
+/// EtherType, behind a priority tag if there is one.
+fn ethertype(frame: &[u8]) -> Option<EtherType> {
+    let inner = frame.get(ip_at(frame) - 2..)?.first_chunk()?;
+    Some(EtherType(u16::from_be_bytes(*inner)))
+}
+
 /// Offset of the IP header, behind a priority tag if there is one.
-fn ip_at(frame: &[u8]) -> usize {
+pub fn ip_at(frame: &[u8]) -> usize {
     ETHERNET + if has_priority_tag(frame) { 4 } else { 0 }
 }
 
@@ -126,20 +138,19 @@ fn is_right(reason: Malformed, frame: &[u8]) -> bool {
         return reason == Malformed::Truncated;
     }
     let whole = SlicedPacket::from_ethernet(frame);
-    let ethertype = frame.get(ip_at(frame) - 2..ip_at(frame)).map(|inner| [inner[0], inner[1]]);
     match (reason, Ipv4HeaderSlice::from_slice(frame.get(ip_at(frame)..).unwrap_or_default())) {
-        (Malformed::EtherType, _) => ethertype != Some(EtherType::IPV4.0.to_be_bytes()),
+        (Malformed::EtherType, _) => ethertype(frame) != Some(EtherType::IPV4),
         (Malformed::Truncated, _) => matches!(whole, Err(SliceError::Len(_))),
         (Malformed::Header, _) => whole.is_err() || is_udp_of_no_length(&whole),
         (Malformed::Checksum, Ok(ip)) => !checksum_holds(&ip),
         (Malformed::Fragment, Ok(ip)) => ip.is_fragmenting_payload(),
         (Malformed::Protocol, Ok(ip)) => !matches!(ip.protocol(), IpNumber::TCP | IpNumber::UDP),
-        (_, Err(_)) => false,
+        (Malformed::Extension, _) | (_, Err(_)) => false,
     }
 }
 
 /// etherparse takes a length of 0 as "the rest", which RFC 768 does not have.
-fn is_udp_of_no_length(whole: &Result<SlicedPacket<'_>, SliceError>) -> bool {
+pub fn is_udp_of_no_length(whole: &Result<SlicedPacket<'_>, SliceError>) -> bool {
     let Ok(SlicedPacket { transport: Some(TransportSlice::Udp(udp)), .. }) = whole else { return false };
     udp.length() == 0
 }

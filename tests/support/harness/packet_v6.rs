@@ -1,0 +1,160 @@
+//! Differential check of the parsers of IPv6 frames against etherparse: the same fields, or the same reason.
+
+use super::packet::{ip_at, is_udp_of_no_length};
+use directrix::wire::{IpPacket, Malformed, Packet, Protocol, checksum, fast_path_v6};
+use etherparse::{
+    EtherType, IpAuthHeaderSlice, IpNumber, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice,
+    NetSlice, SlicedPacket, TransportSlice,
+};
+use std::net::Ipv6Addr;
+
+const ETHERNET: usize = 14;
+const HEADER: usize = 40;
+/// Payload length beyond which a packet has more than 65,535 bytes.
+const PAYLOAD_MAX: u16 = u16::MAX - HEADER as u16;
+
+/// Turns the bytes behind the MAC addresses into an IPv6 header and a chain of extension headers, which random
+/// bytes rarely are. `whole` makes the payload length that of the frame.
+pub fn dress(frame: &mut [u8], whole: bool) {
+    const NUMBERS: [u8; 8] = [6, 17, 0, 43, 44, 51, 60, 58];
+    if frame.len() < ETHERNET + HEADER {
+        return;
+    }
+    frame[12..14].copy_from_slice(&EtherType::IPV6.0.to_be_bytes());
+    frame[14] = 0x60 | frame[14] & 0x0f;
+    if whole {
+        let len = (frame.len() - ETHERNET - HEADER) as u16;
+        frame[18..20].copy_from_slice(&len.to_be_bytes());
+    }
+    let (mut number_at, mut at) = (20, ETHERNET + HEADER);
+    while let Some(number) = frame.get_mut(number_at) {
+        *number = NUMBERS[usize::from(*number & 7)];
+        let number = *number;
+        let Some(header) = frame.get_mut(at..at + 8) else { return };
+        number_at = at;
+        at += match number {
+            44 => 8,
+            51 => (usize::from(header[1]) + 2) * 4,
+            0 | 43 | 60 => {
+                header[1] &= 3;
+                (usize::from(header[1]) + 1) * 8
+            }
+            _ => return,
+        };
+    }
+}
+
+/// Checks the parsed `frame`, of EtherType IPv6.
+pub fn check(parsed: Result<Packet, Malformed>, frame: &[u8]) {
+    assert_eq!(parsed.map(|_| ()), expected(frame), "{frame:02x?}");
+    let plain = ip_at(frame) == ETHERNET && matches!(frame.get(20), Some(6 | 17));
+    let fast = fast_path_v6::parse(frame);
+    assert_eq!(fast.map(Packet::V6), parsed.ok().filter(|_| plain), "{frame:02x?}");
+    let Ok(packet) = parsed else { return };
+    let Packet::V6(packet) = packet else { panic!("not IPv6: {packet:?}") };
+    agrees(&packet, frame);
+    ends_with_its_packet(packet, frame);
+    if fast_path_v6::is_sound(frame) {
+        assert_ne!(packet.source, packet.destination, "{frame:02x?}");
+        assert!(!checksum::is_unfinished(frame), "{frame:02x?}");
+    }
+}
+
+fn agrees(packet: &IpPacket<Ipv6Addr>, frame: &[u8]) {
+    let sliced = SlicedPacket::from_ethernet(frame).expect("etherparse accepts it too");
+    let Some(NetSlice::Ipv6(ip)) = &sliced.net else { panic!("no IPv6: {sliced:?}") };
+    let header = ip.header();
+    assert_eq!((packet.source, packet.destination), (header.source_addr(), header.destination_addr()));
+    assert_eq!(usize::from(packet.bytes), usize::from(header.payload_length()) + HEADER);
+    assert_eq!(packet.ttl, header.hop_limit());
+    let (protocol, source, destination, flags) = match &sliced.transport {
+        Some(TransportSlice::Tcp(tcp)) => {
+            (Protocol::Tcp, tcp.source_port(), tcp.destination_port(), tcp.header_slice()[13])
+        }
+        Some(TransportSlice::Udp(udp)) => (Protocol::Udp, udp.source_port(), udp.destination_port(), 0),
+        other => panic!("neither TCP nor UDP: {other:?}"),
+    };
+    assert_eq!(packet.protocol, protocol);
+    assert_eq!((packet.ports.source, packet.ports.destination), (source, destination));
+    assert_eq!(packet.flags.0, flags);
+}
+
+/// Checks that padding changes nothing, and truncation does.
+fn ends_with_its_packet(packet: IpPacket<Ipv6Addr>, frame: &[u8]) {
+    let end = ip_at(frame) + usize::from(packet.bytes);
+    let padded = [frame, &[0xee; 18]].concat();
+    for alike in [&frame[..end], &padded] {
+        assert_eq!(Packet::parse(alike), Ok(Packet::V6(packet)));
+    }
+    assert_eq!(Packet::parse(&frame[..end - 1]), Err(Malformed::Truncated));
+}
+
+/// Result of the parser by etherparse's views.
+fn expected(frame: &[u8]) -> Result<(), Malformed> {
+    let bytes = &frame[ip_at(frame)..];
+    if bytes.len() < HEADER {
+        return Err(Malformed::Truncated);
+    }
+    let ip = Ipv6HeaderSlice::from_slice(bytes).map_err(|_| Malformed::Header)?;
+    let (number, len) = (ip.next_header(), ip.payload_length());
+    if len == 0 || len > PAYLOAD_MAX {
+        return Err(Malformed::Header);
+    }
+    let payload = bytes.get(HEADER..HEADER + usize::from(len)).ok_or(Malformed::Truncated)?;
+    match chain(number, payload)? {
+        IpNumber::TCP | IpNumber::UDP => {}
+        _ => return Err(Malformed::Protocol),
+    }
+    let whole = SlicedPacket::from_ethernet(frame);
+    if whole.is_err() || is_udp_of_no_length(&whole) { Err(Malformed::Header) } else { Ok(()) }
+}
+
+/// Number of the header behind the extension headers, or the reason against these.
+///
+/// By etherparse's views of single headers: its view of a chain goes on behind the header of a later fragment,
+/// and its lax iterator reads outside of a chain that begins with an error.
+fn chain(mut number: IpNumber, mut rest: &[u8]) -> Result<IpNumber, Malformed> {
+    let (mut count, mut len, mut fragment) = (0, 0, None);
+    while let Some(header) = header(number, rest)? {
+        let bytes = header.0;
+        let is_right = match number {
+            IpNumber::IPV6_HEADER_HOP_BY_HOP => count == 0,
+            IpNumber::IPV6_ROUTE_HEADER => bytes[2] != 0 && bytes[3] == 0,
+            IpNumber::IPV6_FRAGMENTATION_HEADER => fragment.is_none(),
+            _ => true,
+        };
+        (count, len) = (count + 1, len + bytes.len());
+        if !is_right || count > 8 || len > 256 {
+            return Err(Malformed::Extension);
+        }
+        fragment = fragment.or(header.1);
+        if fragment.is_some_and(|(offset, _)| offset > 0) {
+            return Err(Malformed::Fragment);
+        }
+        (number, rest) = (IpNumber(bytes[0]), &rest[bytes.len()..]);
+    }
+    if fragment == Some((0, true)) { Err(Malformed::Fragment) } else { Ok(number) }
+}
+
+/// Offset in units of 8 bytes, and the more-fragments flag.
+type Fragment = (u16, bool);
+
+/// Bytes of the extension header `number` at the beginning of `rest`; `None` for another header.
+fn header(number: IpNumber, rest: &[u8]) -> Result<Option<(&[u8], Option<Fragment>)>, Malformed> {
+    let bytes = match number {
+        IpNumber::IPV6_HEADER_HOP_BY_HOP
+        | IpNumber::IPV6_ROUTE_HEADER
+        | IpNumber::IPV6_DESTINATION_OPTIONS => {
+            Ipv6RawExtHeaderSlice::from_slice(rest).map(|header| (header.slice().len(), None)).ok()
+        }
+        IpNumber::IPV6_FRAGMENTATION_HEADER => Ipv6FragmentHeaderSlice::from_slice(rest)
+            .map(|header| (8, Some((header.fragment_offset().value(), header.more_fragments()))))
+            .ok(),
+        IpNumber::AUTHENTICATION_HEADER => {
+            IpAuthHeaderSlice::from_slice(rest).map(|header| (header.slice().len(), None)).ok()
+        }
+        _ => return Ok(None),
+    };
+    let (len, fragment) = bytes.ok_or(Malformed::Extension)?;
+    Ok(Some((&rest[..len], fragment)))
+}
