@@ -8,10 +8,12 @@
 
 mod support;
 
-use directrix::control::arp::driver::ArpDriver;
+use directrix::control::neighbor::driver::NeighborDriver;
 use directrix::io::{ArpSocket, Interface};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{ArpCounters, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
+use directrix::neighbor::{
+    NeighborCounters, NeighborEvent, NeighborReport, NeighborSettings, NeighborTarget, Neighbors, Timing,
+};
 use directrix::time::Span;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, FRAME_LEN};
@@ -57,9 +59,9 @@ impl Segment {
 
 /// A responder that runs on a thread of its own in the director's namespace.
 struct Director {
-    commands: Option<UnboundedSender<ArpEvent>>,
-    reports: Arc<Mutex<Vec<ArpReport>>>,
-    counters: Arc<ArpCounters>,
+    commands: Option<UnboundedSender<NeighborEvent>>,
+    reports: Arc<Mutex<Vec<NeighborReport>>>,
+    counters: Arc<NeighborCounters>,
     thread: Option<JoinHandle<Duration>>,
 }
 
@@ -67,17 +69,17 @@ impl Director {
     fn start(namespace: &Arc<Netns>, interfaces: &[&str], on_conflict: OnConflict, timing: Timing) -> Self {
         let (namespace, names) = (Arc::clone(namespace), interfaces.join(" "));
         let (commands, inbox) = unbounded_channel();
-        let reports = Arc::<Mutex<Vec<ArpReport>>>::default();
+        let reports = Arc::<Mutex<Vec<NeighborReport>>>::default();
         let machine = {
             let own_macs = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
-            Neighbors::new(ArpSettings { own_macs, on_conflict, timing, seed: 1 })
+            Neighbors::new(NeighborSettings { own_macs, on_conflict, timing, seed: 1 })
         };
         let (counters, reported) = (machine.counters(), Arc::clone(&reports));
         let live = move || {
             let sockets = names.split(' ').map(|name| ArpSocket::open(&interface(name)).unwrap()).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let responder = ArpDriver::new(machine, sockets, Instant::now()).unwrap();
+                let responder = NeighborDriver::new(machine, sockets, Instant::now()).unwrap();
                 responder.run(inbox, |report| reported.lock().unwrap().push(report)).await.unwrap();
             });
             Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
@@ -86,21 +88,21 @@ impl Director {
         Self { commands: Some(commands), reports, counters, thread }
     }
 
-    fn send(&self, command: ArpEvent) {
+    fn send(&self, command: NeighborEvent) {
         self.commands.as_ref().unwrap().send(command).unwrap();
     }
 
-    fn reports(&self) -> Vec<ArpReport> {
+    fn reports(&self) -> Vec<NeighborReport> {
         self.reports.lock().unwrap().clone()
     }
 
-    fn wait_for(&self, report: ArpReport) {
+    fn wait_for(&self, report: NeighborReport) {
         wait_until(&format!("{report:?}"), WAIT, || self.reports().contains(&report));
     }
 
     fn claim(&self) {
-        self.send(ArpEvent::AddVip(VIP));
-        self.wait_for(ArpReport::Claimed { vip: VIP });
+        self.send(NeighborEvent::AddVip(VIP.into()));
+        self.wait_for(NeighborReport::Claimed { vip: VIP.into() });
     }
 
     /// Ends it. Returns the CPU time of its thread.
@@ -110,7 +112,7 @@ impl Director {
     }
 
     fn resolve(&self) {
-        self.send(ArpEvent::AddServer(server(InterfaceIndex::CLIENT)));
+        self.send(NeighborEvent::AddServer(server(InterfaceIndex::CLIENT)));
     }
 }
 
@@ -122,8 +124,8 @@ impl Drop for Director {
     }
 }
 
-fn server(link: InterfaceIndex) -> ArpTarget {
-    ArpTarget { interface: link, rip: RIP, own: DIP, mac: None }
+fn server(link: InterfaceIndex) -> NeighborTarget {
+    NeighborTarget { interface: link, rip: RIP.into(), own: DIP.into(), mac: None }
 }
 
 fn interface(name: &str) -> Interface {
@@ -189,12 +191,12 @@ fn each_request_and_probe_for_the_vip_is_answered_once() {
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, patient);
     let dump = Dump::on(router);
 
-    director.send(ArpEvent::AddVip(VIP));
+    director.send(NeighborEvent::AddVip(VIP.into()));
     wait_until("the probes", WAIT, || dump.lines(&format!("who-has {VIP} tell 0.0.0.0")) == 3);
     assert_eq!(arping(router, "-c 2", VIP), [], "before the claim");
     assert_eq!(director.reports(), []);
     assert_eq!(dump.lines(&format!("tell {VIP}")), 0, "{}", dump.text());
-    director.wait_for(ArpReport::Claimed { vip: VIP });
+    director.wait_for(NeighborReport::Claimed { vip: VIP.into() });
 
     assert_eq!(arping(router, "-c 5", VIP), [mac; 5]);
     assert_eq!(arping(router, "-0 -c 3", VIP), [mac; 3], "probes");
@@ -205,7 +207,7 @@ fn each_request_and_probe_for_the_vip_is_answered_once() {
     assert_eq!(director.counters.conflicts.get(), 0);
     wait_until("the answers", WAIT, || dump.lines(&format!("Reply {VIP} is-at {mac}")) >= 10);
 
-    director.send(ArpEvent::RemoveVip(VIP));
+    director.send(NeighborEvent::RemoveVip(VIP.into()));
     wait_until("silence", WAIT, || arping(router, "-c 1", VIP).is_empty());
 }
 
@@ -229,16 +231,16 @@ fn a_vip_of_another_host_is_claimed_when_that_gives_it_up() {
     let rival = mac_of(holder);
     holder.run(&format!("ip address add {VIP}/32 dev eth0"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.send(ArpEvent::AddVip(VIP));
-    director.wait_for(ArpReport::Conflict { vip: VIP, mac: rival, server: None });
+    director.send(NeighborEvent::AddVip(VIP.into()));
+    director.wait_for(NeighborReport::Conflict { vip: VIP.into(), mac: rival, server: None });
     assert_eq!(arping(router, "-c 3", VIP), [rival; 3], "the holder alone answers");
     assert_eq!(director.reports().len(), 2, "reported once: {:?}", director.reports());
-    assert_eq!(director.reports()[1], ArpReport::Standby { vip: VIP, mac: rival });
+    assert_eq!(director.reports()[1], NeighborReport::Standby { vip: VIP.into(), mac: rival });
 
     holder.run(&format!("ip address del {VIP}/32 dev eth0"));
-    director.wait_for(ArpReport::Claimed { vip: VIP });
-    let over = ArpReport::ConflictOver { vip: VIP, mac: rival, server: None };
-    assert_eq!(director.reports()[2..], [over, ArpReport::Claimed { vip: VIP }]);
+    director.wait_for(NeighborReport::Claimed { vip: VIP.into() });
+    let over = NeighborReport::ConflictOver { vip: VIP.into(), mac: rival, server: None };
+    assert_eq!(director.reports()[2..], [over, NeighborReport::Claimed { vip: VIP.into() }]);
     assert_eq!(arping(router, "-c 2", VIP), [mac_of(&segment.director); 2]);
 }
 
@@ -249,8 +251,8 @@ fn on_conflict_claim_keeps_the_vip() {
     holder.run(&format!("ip address add {VIP}/32 dev lo"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Claim, quick());
     director.claim();
-    let conflict = ArpReport::Conflict { vip: VIP, mac: mac_of(holder), server: None };
-    assert_eq!(director.reports(), [conflict, ArpReport::Claimed { vip: VIP }]);
+    let conflict = NeighborReport::Conflict { vip: VIP.into(), mac: mac_of(holder), server: None };
+    assert_eq!(director.reports(), [conflict, NeighborReport::Claimed { vip: VIP.into() }]);
 }
 
 #[test]
@@ -261,22 +263,22 @@ fn real_server_is_resolved_lost_and_resolved_again() {
     let dump = Dump::on(host);
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
     director.resolve();
-    let resolved = |mac| ArpReport::Resolved { interface: InterfaceIndex::CLIENT, rip: RIP, mac };
+    let resolved = |mac| NeighborReport::Resolved { interface: InterfaceIndex::CLIENT, rip: RIP.into(), mac };
     director.wait_for(resolved(mac_of(host)));
     director.claim();
 
     let before = mac_of(host);
     let moved: MacAddr = "02:00:00:00:17:00".parse().unwrap();
     host.run(&format!("ip link set dev eth0 address {moved}"));
-    director.wait_for(ArpReport::Moved {
+    director.wait_for(NeighborReport::Moved {
         interface: InterfaceIndex::CLIENT,
-        rip: RIP,
+        rip: RIP.into(),
         old: before,
         new: moved,
     });
     assert_eq!(director.reports().len(), 3, "found before it was lost: {:?}", director.reports());
 
-    let lost = ArpReport::Lost { interface: InterfaceIndex::CLIENT, rip: RIP };
+    let lost = NeighborReport::Lost { interface: InterfaceIndex::CLIENT, rip: RIP.into() };
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=8");
     director.wait_for(lost);
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
@@ -307,7 +309,11 @@ fn a_real_server_with_wrong_arp_settings_is_named() {
     // It uses the VIP as sender address in requests for its gateway: arp_announce is wrong, and a socket is bound to it.
     host.run("sysctl -qw net.ipv4.conf.all.arp_announce=0");
     host.run(&format!("ping -c 1 -W 1 -I {VIP} {GATEWAY} || true"));
-    director.wait_for(ArpReport::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    director.wait_for(NeighborReport::Conflict {
+        vip: VIP.into(),
+        mac: mac_of(host),
+        server: Some(RIP.into()),
+    });
     assert!(director.counters.announced.get() >= 2, "it has been defended");
 }
 
@@ -321,9 +327,17 @@ fn probe_before_announcement_finds_answering_server() {
     director.resolve();
     director.claim();
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
-    director.wait_for(ArpReport::Conflict { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    director.wait_for(NeighborReport::Conflict {
+        vip: VIP.into(),
+        mac: mac_of(host),
+        server: Some(RIP.into()),
+    });
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
-    director.wait_for(ArpReport::ConflictOver { vip: VIP, mac: mac_of(host), server: Some(RIP) });
+    director.wait_for(NeighborReport::ConflictOver {
+        vip: VIP.into(),
+        mac: mac_of(host),
+        server: Some(RIP.into()),
+    });
 }
 
 #[test]
@@ -334,8 +348,12 @@ fn two_armed_director_answers_on_the_client_side_only() {
     inside.run(&format!("ip address add {RIP}/24 dev eth0"));
     let both = ["eth0", "eth1"];
     let director = Director::start(&segment.director, &both, OnConflict::Standby, quick());
-    director.send(ArpEvent::AddServer(server(InterfaceIndex(1))));
-    director.wait_for(ArpReport::Resolved { interface: InterfaceIndex(1), rip: RIP, mac: mac_of(&inside) });
+    director.send(NeighborEvent::AddServer(server(InterfaceIndex(1))));
+    director.wait_for(NeighborReport::Resolved {
+        interface: InterfaceIndex(1),
+        rip: RIP.into(),
+        mac: mac_of(&inside),
+    });
     director.claim();
     assert_eq!(arping(&segment.hosts[0], "-c 1", VIP), [mac_of(&segment.director)]);
     assert_eq!(arping(&inside, "-c 2", VIP), []);
@@ -363,7 +381,7 @@ fn idle_responder_sleeps_without_its_interface() {
     std::thread::sleep(Duration::from_secs(1));
     segment.director.run("ip link delete dev eth0");
     director.resolve();
-    director.wait_for(ArpReport::Lost { interface: InterfaceIndex::CLIENT, rip: RIP });
+    director.wait_for(NeighborReport::Lost { interface: InterfaceIndex::CLIENT, rip: RIP.into() });
     std::thread::sleep(Duration::from_secs(1));
     let busy = director.stop();
     assert!(busy < Duration::from_millis(60), "busy for {busy:?} of more than 4 s");

@@ -7,7 +7,7 @@
 //! - `log`: the rate limit and the audit of changes.
 //! - `state`: the registry of services and real servers.
 //! - `workers`: the worker threads, the backend, the listings.
-//! - `arp`: the driver of the ARP machine.
+//! - `neighbor`: the driver of the neighbor machine.
 //! - `config_file`: the configuration file and reloads.
 //! - `metrics`: the page for Prometheus.
 //! - `query`, `http`, `client`: the control socket and its client.
@@ -16,7 +16,6 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
-pub mod arp;
 pub mod client;
 pub mod config_file;
 pub mod director;
@@ -24,6 +23,7 @@ pub mod host;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod neighbor;
 pub mod query;
 pub mod state;
 pub mod workers;

@@ -4,7 +4,7 @@ use crate::model::{Diagnostic, DiagnosticKind};
 use crate::sys::{ethtool, rtnetlink};
 use crate::wire::MacAddr;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Properties of an interface, read once at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub struct Interface {
     pub addresses: Vec<(Ipv4Addr, u8)>,
 }
 
-/// An IPv4 address of this host.
+/// An address of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnAddress {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Prefix length.
     pub prefix: u8,
     /// Name of its interface.
@@ -44,7 +44,7 @@ impl Interface {
         let mut own = Vec::new();
         for (index, (address, prefix)) in addresses {
             if let Some(link) = links.iter().find(|link| link.index == index) {
-                own.push(OwnAddress { address, prefix, interface: link.name.clone() });
+                own.push(OwnAddress { address: address.into(), prefix, interface: link.name.clone() });
             }
         }
         Ok(own)
@@ -109,6 +109,15 @@ impl Interface {
             .iter()
             .find(|(own, prefix)| network(*own, *prefix) == network(neighbor, *prefix))
             .map(|(own, _)| *own)
+    }
+
+    /// True if a network of the interface holds `neighbor`.
+    #[must_use]
+    pub fn is_on_link(&self, neighbor: IpAddr) -> bool {
+        match neighbor {
+            IpAddr::V4(neighbor) => self.address_towards(neighbor).is_some(),
+            IpAddr::V6(_) => false,
+        }
     }
 
     /// The sender address for ARP by the routing table, if an entry has `neighbor` on-link here. 0.0.0.0 if it

@@ -1,54 +1,54 @@
-//! Events into the ARP machine, actions out of it, and its counters.
+//! Events into the neighbor machine, actions out of it, and its counters.
 
-use super::report::ArpReport;
+use super::message::{NeighborMessage, Outgoing};
+use super::report::NeighborReport;
 use crate::model::InterfaceIndex;
 use crate::stats::Counter;
 use crate::wire::MacAddr;
-use crate::wire::arp::ArpPacket;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Real server to be resolved, identified by interface and RIP: several services may share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ArpTarget {
+pub struct NeighborTarget {
     /// Interface of the real server.
     pub interface: InterfaceIndex,
     /// RIP.
-    pub rip: Ipv4Addr,
-    /// The director's own address (DIP), the sender of requests.
-    pub own: Ipv4Addr,
-    /// Static MAC address: never requested, never lost.
+    pub rip: IpAddr,
+    /// The director's own address (DIP), the sender of solicitations; unspecified if it has none there.
+    pub own: IpAddr,
+    /// Static MAC address: never solicited, never lost.
     pub mac: Option<MacAddr>,
 }
 
 /// Input of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArpEvent {
-    /// An ARP packet was received.
+pub enum NeighborEvent {
+    /// A message was received.
     Received {
         /// Receiving interface.
         interface: InterfaceIndex,
-        /// Packet.
-        packet: ArpPacket,
+        /// Message.
+        message: NeighborMessage,
     },
     /// Time has passed: due at [`super::Neighbors::next_deadline`].
     Timer,
     /// Probe for this VIP and claim it. Ignored if it is present.
-    AddVip(Ipv4Addr),
-    /// Stop answering for this VIP. ARP has no message for that: the entries of neighbors expire.
-    RemoveVip(Ipv4Addr),
+    AddVip(IpAddr),
+    /// Stop answering for this VIP. No message says that: the entries of neighbors expire.
+    RemoveVip(IpAddr),
     /// Resolve this server. A server that is present is resolved again if its settings differ in more than
     /// the sender address.
-    AddServer(ArpTarget),
+    AddServer(NeighborTarget),
     /// Stop resolving this server.
     RemoveServer {
         /// Interface of the real server.
         interface: InterfaceIndex,
         /// RIP.
-        rip: Ipv4Addr,
+        rip: IpAddr,
     },
-    /// The interface has lost its carrier: until it is back, no packet is sent there and no state is lost.
+    /// The interface has lost its carrier: until it is back, no message is sent there and no state is lost.
     InterfaceDown(InterfaceIndex),
-    /// The carrier is back: every VIP is probed for again (RFC 5227 §2.1), and every server is requested at
+    /// The carrier is back: every VIP is probed for again (RFC 5227 §2.1), and every server is solicited at
     /// once. A VIP that was claimed is announced if no station answers, and left to a station that does.
     /// With [`crate::model::OnConflict::Claim`] it is announced at once. An interface is up initially.
     InterfaceUp(InterfaceIndex),
@@ -56,31 +56,31 @@ pub enum ArpEvent {
 
 /// Output of the machine, to be carried out in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArpAction {
-    /// Send this packet.
+pub enum NeighborAction {
+    /// Send this message.
     Send {
         /// Egress interface.
         interface: InterfaceIndex,
-        /// Packet.
-        packet: ArpPacket,
+        /// Message.
+        message: Outgoing,
     },
     /// Report to the control thread.
-    Report(ArpReport),
+    Report(NeighborReport),
 }
 
 /// Counters since creation. Readable by any thread.
 #[derive(Debug, Default)]
-pub struct ArpCounters {
-    /// Replies for VIPs.
+pub struct NeighborCounters {
+    /// Answers for VIPs.
     pub answered: Counter,
-    /// Announcements, each a request and a reply.
+    /// Announcements, each of two frames.
     pub announced: Counter,
     /// Probes for VIPs.
     pub probed: Counter,
-    /// Requests for real servers.
+    /// Solicitations of real servers.
     pub requested: Counter,
-    /// Packets of other stations that use a VIP.
+    /// Messages of other stations that use a VIP.
     pub conflicts: Counter,
-    /// Packets that claim the address of a reachable real server for another MAC address.
+    /// Messages that claim the address of a reachable real server for another MAC address.
     pub disputed: Counter,
 }

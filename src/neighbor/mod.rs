@@ -1,4 +1,6 @@
-//! ARP state machine for VIPs and real servers, without I/O.
+//! State machine of neighbors, VIPs and real servers, without I/O and free of protocol.
+//!
+//! [`encoding`] turns its messages into packets of ARP and back.
 //!
 //! [`Neighbors`] turns (event, now) into actions. It reads no clock and opens no socket, so a test can
 //! simulate days in a moment and replay any failure from its seed.
@@ -12,19 +14,21 @@
 //!   answers every probe, defends the VIP, and has the higher MAC address. Two directors that both claimed
 //!   a VIP on a partitioned segment thus end with one owner. With [`OnConflict::Claim`] the VIP is never
 //!   left.
-//! - Requests for real servers come from the director's own address, never from a VIP. If the own address
-//!   of a server is a VIP, the request is an ARP Probe, without a sender address.
-//! - A claim to the address of a reachable real server is verified by requests. The known MAC address stays
+//! - Solicitations of real servers come from the director's own address, never from a VIP. If the own address
+//!   of a server is a VIP, an ARP request has no sender address.
+//! - A claim to the address of a reachable real server is verified by solicitations. The known MAC address stays
 //!   while it answers.
 //! - Without carrier an interface is silent: a probe that no station receives proves nothing. Claimed VIPs
-//!   and known servers stay, so that a flap loses nothing. When the carrier is back, servers are requested,
+//!   and known servers stay, so that a flap loses nothing. When the carrier is back, servers are solicited,
 //!   and each VIP is probed for before it is announced: a director that has claimed it meanwhile keeps it.
 //! - Every change is reported once.
 
 #![forbid(unsafe_code)]
 
 mod deadlines;
+pub mod encoding;
 mod events;
+mod message;
 mod report;
 mod rivals;
 mod server;
@@ -33,8 +37,9 @@ mod timing;
 mod turn;
 mod vip;
 
-pub use events::{ArpAction, ArpCounters, ArpEvent, ArpTarget};
-pub use report::ArpReport;
+pub use events::{NeighborAction, NeighborCounters, NeighborEvent, NeighborTarget};
+pub use message::{Content, NeighborMessage, Outgoing};
+pub use report::NeighborReport;
 pub use timing::Timing;
 
 use crate::model::OnConflict;
@@ -48,7 +53,7 @@ use turn::{MachineState, Turn};
 
 /// Settings of [`Neighbors`].
 #[derive(Clone, Debug)]
-pub struct ArpSettings {
+pub struct NeighborSettings {
     /// MAC addresses of the director's interfaces, by [`crate::model::InterfaceIndex`]. The client interface is first.
     pub own_macs: Vec<MacAddr>,
     /// Policy for a VIP that another station uses.
@@ -59,7 +64,7 @@ pub struct ArpSettings {
     pub seed: u64,
 }
 
-/// The ARP state machine.
+/// The neighbor state machine.
 #[derive(Debug)]
 pub struct Neighbors {
     common: MachineState,
@@ -72,8 +77,8 @@ impl Neighbors {
     /// # Panics
     /// If `settings` has no interface.
     #[must_use]
-    pub fn new(settings: ArpSettings) -> Self {
-        let ArpSettings { own_macs, on_conflict, timing, seed } = settings;
+    pub fn new(settings: NeighborSettings) -> Self {
+        let NeighborSettings { own_macs, on_conflict, timing, seed } = settings;
         assert!(!own_macs.is_empty(), "a director has at least its client interface");
         let (timing, random, counters) = (timing.bounded(), SplitMix64::new(seed), Arc::default());
         let down = BTreeSet::new();
@@ -83,11 +88,17 @@ impl Neighbors {
 
     /// The counters, readable while another thread owns the machine.
     #[must_use]
-    pub fn counters(&self) -> Arc<ArpCounters> {
+    pub fn counters(&self) -> Arc<NeighborCounters> {
         Arc::clone(&self.common.counters)
     }
 
-    /// Time of the next [`ArpEvent::Timer`] unless another event comes first.
+    /// The director's own MAC addresses, by interface.
+    #[must_use]
+    pub fn own_macs(&self) -> &[MacAddr] {
+        &self.common.own_macs
+    }
+
+    /// Time of the next [`NeighborEvent::Timer`] unless another event comes first.
     ///
     /// After [`Neighbors::handle`] this is later than its `now`.
     #[must_use]
@@ -98,19 +109,19 @@ impl Neighbors {
     /// Handles an event, and all deadlines up to `now`. Appends to `actions`.
     ///
     /// # Panics
-    /// If a server is added on an interface that [`ArpSettings::own_macs`] does not have.
-    pub fn handle(&mut self, event: ArpEvent, now: Tick, actions: &mut Vec<ArpAction>) {
+    /// If a server is added on an interface that [`NeighborSettings::own_macs`] does not have.
+    pub fn handle(&mut self, event: NeighborEvent, now: Tick, actions: &mut Vec<NeighborAction>) {
         let turn = &mut Turn { common: &mut self.common, now, actions };
         self.tables.advance(now);
         match event {
-            ArpEvent::Received { interface, packet } => self.tables.receive(interface, &packet, turn),
-            ArpEvent::Timer => {}
-            ArpEvent::AddVip(vip) => self.tables.add_vip(vip, turn),
-            ArpEvent::RemoveVip(vip) => self.tables.remove_vip(vip),
-            ArpEvent::AddServer(settings) => self.tables.add_server(settings, turn),
-            ArpEvent::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),
-            ArpEvent::InterfaceDown(interface) => self.tables.interface_down(interface, turn),
-            ArpEvent::InterfaceUp(interface) => self.tables.interface_up(interface, turn),
+            NeighborEvent::Received { interface, message } => self.tables.receive(interface, &message, turn),
+            NeighborEvent::Timer => {}
+            NeighborEvent::AddVip(vip) => self.tables.add_vip(vip, turn),
+            NeighborEvent::RemoveVip(vip) => self.tables.remove_vip(vip),
+            NeighborEvent::AddServer(settings) => self.tables.add_server(settings, turn),
+            NeighborEvent::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),
+            NeighborEvent::InterfaceDown(interface) => self.tables.interface_down(interface, turn),
+            NeighborEvent::InterfaceUp(interface) => self.tables.interface_up(interface, turn),
         }
         self.tables.run_due(turn);
     }

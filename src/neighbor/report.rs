@@ -3,68 +3,68 @@
 use crate::model::InterfaceIndex;
 use crate::wire::MacAddr;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Change that control acts on or logs. Displayed as a sentence for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArpReport {
+pub enum NeighborReport {
     /// The VIP is claimed: it is answered for from now on.
     Claimed {
         /// The VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
     },
     /// Another station uses the VIP. Reported once per station, and again when its real server is
     /// identified.
     Conflict {
         /// The VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// MAC address of the station.
         mac: MacAddr,
         /// Real server with this MAC address, if known.
-        server: Option<Ipv4Addr>,
+        server: Option<IpAddr>,
     },
     /// Another station has the VIP, and the policy is to stand by: the VIP is not, or no longer, claimed.
     /// The station is probed regularly, and the VIP is claimed when it does not answer.
     Standby {
         /// The VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// MAC address of the holder.
         mac: MacAddr,
     },
     /// Another station answers probes for the claimed VIP repeatedly: a real server with a wrong
-    /// `arp_ignore`, or another director. Ends with [`ArpReport::ConflictOver`].
+    /// `arp_ignore`, or another director. Ends with [`NeighborReport::ConflictOver`].
     Held {
         /// The VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// MAC address of the station.
         mac: MacAddr,
         /// Real server with this MAC address, if known.
-        server: Option<Ipv4Addr>,
+        server: Option<IpAddr>,
     },
     /// The station no longer uses the VIP.
     ConflictOver {
         /// The VIP.
-        vip: Ipv4Addr,
+        vip: IpAddr,
         /// MAC address of the station.
         mac: MacAddr,
         /// Real server with this MAC address, if known.
-        server: Option<Ipv4Addr>,
+        server: Option<IpAddr>,
     },
     /// The server is reachable at this address: for the first time, or again.
     Resolved {
         /// Interface of the server.
         interface: InterfaceIndex,
         /// RIP.
-        rip: Ipv4Addr,
+        rip: IpAddr,
         /// Its MAC address.
         mac: MacAddr,
     },
-    /// The MAC address of the server has changed. The old one was requested and did not answer.
+    /// The MAC address of the server has changed. The old one was solicited and did not answer.
     Moved {
         /// Interface of the server.
         interface: InterfaceIndex,
         /// RIP.
-        rip: Ipv4Addr,
+        rip: IpAddr,
         /// Previous MAC address.
         old: MacAddr,
         /// New MAC address.
@@ -76,7 +76,7 @@ pub enum ArpReport {
         /// Interface of the server.
         interface: InterfaceIndex,
         /// RIP.
-        rip: Ipv4Addr,
+        rip: IpAddr,
         /// Known MAC address, which answers.
         mac: MacAddr,
         /// Claiming MAC address.
@@ -87,23 +87,23 @@ pub enum ArpReport {
         /// Interface of the server.
         interface: InterfaceIndex,
         /// RIP.
-        rip: Ipv4Addr,
+        rip: IpAddr,
         /// Claiming MAC address.
         claimant: MacAddr,
     },
-    /// The server does not answer requests. They continue.
+    /// The server does not answer solicitations. They continue.
     Lost {
         /// Interface of the server.
         interface: InterfaceIndex,
         /// RIP.
-        rip: Ipv4Addr,
+        rip: IpAddr,
     },
 }
 
-impl ArpReport {
+impl NeighborReport {
     /// VIP or RIP of the report.
     #[must_use]
-    pub fn about(&self) -> Ipv4Addr {
+    pub fn about(&self) -> IpAddr {
         match *self {
             Self::Claimed { vip }
             | Self::Conflict { vip, .. }
@@ -119,7 +119,7 @@ impl ArpReport {
     }
 }
 
-impl fmt::Display for ArpReport {
+impl fmt::Display for NeighborReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Claimed { vip } => write!(f, "VIP {vip} is claimed"),
@@ -158,24 +158,25 @@ const REMEDY: &str = "set arp_ignore=1 and arp_announce=2 there";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn a_sentence_names_vip_server_and_mac() {
-        let vip = Ipv4Addr::new(192, 0, 2, 80);
+        let vip = Ipv4Addr::new(192, 0, 2, 80).into();
         let mac = MacAddr([2, 0, 0, 0, 0, 7]);
-        let rip = Ipv4Addr::new(192, 0, 2, 7);
-        let of = |report: ArpReport| report.to_string();
-        let server = ArpReport::Conflict { vip, mac, server: Some(rip) };
+        let rip = Ipv4Addr::new(192, 0, 2, 7).into();
+        let of = |report: NeighborReport| report.to_string();
+        let server = NeighborReport::Conflict { vip, mac, server: Some(rip) };
         assert_eq!(
             of(server),
             "VIP 192.0.2.80 is in use by real server 192.0.2.7 (02:00:00:00:00:07) too: \
              set arp_ignore=1 and arp_announce=2 there"
         );
-        let unknown = ArpReport::Conflict { vip, mac, server: None };
+        let unknown = NeighborReport::Conflict { vip, mac, server: None };
         assert_eq!(of(unknown), "VIP 192.0.2.80 is in use by 02:00:00:00:00:07 too: take it off that host");
         let interface = InterfaceIndex::CLIENT;
         assert_eq!(
-            of(ArpReport::Resolved { interface, rip, mac }),
+            of(NeighborReport::Resolved { interface, rip, mac }),
             "real server 192.0.2.7 is at 02:00:00:00:00:07"
         );
     }

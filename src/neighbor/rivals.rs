@@ -1,17 +1,16 @@
 //! Rivals: other stations that use a VIP, verified by probes.
 //!
-//! A single packet proves nothing: it may be forged, or come from a real server with a wrong `arp_announce`
+//! A single message proves nothing: it may be forged, or come from a real server with a wrong `arp_announce`
 //! that does not answer for the VIP. While the VIP is claimed, each rival is therefore verified. A rival
 //! that answers [`VERIFY`] probes in a row is a holder of the VIP: a real server with a wrong `arp_ignore`,
 //! or another director.
 
-use super::ArpReport;
 use super::turn::Turn;
+use super::{Content, NeighborMessage, NeighborReport};
 use crate::model::InterfaceIndex;
 use crate::time::Tick;
 use crate::wire::MacAddr;
-use crate::wire::arp::{ArpPacket, Operation};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Most tracked rivals. Further ones are only counted: their addresses are forged.
 const RIVALS: usize = 16;
@@ -21,7 +20,7 @@ const VERIFY: u8 = 3;
 /// The rivals of one VIP.
 #[derive(Debug)]
 pub(super) struct Rivals {
-    vip: Ipv4Addr,
+    vip: IpAddr,
     all: Vec<Rival>,
     /// Time of the next probe.
     due: Option<Tick>,
@@ -32,7 +31,7 @@ pub(super) struct Rivals {
 struct Rival {
     mac: MacAddr,
     /// Real server with this MAC address, if known.
-    server: Option<Ipv4Addr>,
+    server: Option<IpAddr>,
     /// Time at which it expires unless it sends again.
     expires: Tick,
     /// The last probe is still unanswered.
@@ -48,7 +47,7 @@ struct Rival {
 }
 
 impl Rivals {
-    pub(super) fn new(vip: Ipv4Addr) -> Self {
+    pub(super) fn new(vip: IpAddr) -> Self {
         Self { vip, all: Vec::new(), due: None, probed: None }
     }
 
@@ -74,14 +73,14 @@ impl Rivals {
         defenders.map(|rival| rival.mac).find(|mac| *mac > own)
     }
 
-    /// Handles a packet that uses the VIP, and reports a new rival.
-    pub(super) fn observe(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
-        let (mac, expires) = (packet.sender_mac, turn.later(turn.timing().quiet()));
+    /// Handles a message that uses the VIP, and reports a new rival.
+    pub(super) fn observe(&mut self, message: &NeighborMessage, server: Option<IpAddr>, turn: &mut Turn<'_>) {
+        let (mac, expires) = (message.mac, turn.later(turn.timing().quiet()));
         let known = self.all.iter().position(|rival| rival.mac == mac);
         let at = match known {
             Some(at) => at,
             None if self.all.len() < RIVALS => {
-                turn.report(ArpReport::Conflict { vip: self.vip, mac, server });
+                turn.report(NeighborReport::Conflict { vip: self.vip, mac, server });
                 self.all.push(Rival::new(mac, server, expires));
                 self.all.len() - 1
             }
@@ -89,13 +88,13 @@ impl Rivals {
         };
         let rival = &mut self.all[at];
         rival.expires = expires;
-        if is_answer(packet) {
+        if is_answer(message) {
             rival.record_answer();
         } else if !rival.holds {
             rival.missed = 0; // a new claim is verified again
         }
         if rival.answered == VERIFY && !std::mem::replace(&mut rival.holds, true) {
-            turn.report(ArpReport::Held { vip: self.vip, mac, server: rival.server });
+            turn.report(NeighborReport::Held { vip: self.vip, mac, server: rival.server });
         }
     }
 
@@ -156,11 +155,11 @@ impl Rivals {
     }
 
     /// Identifies a rival as a real server, and reports that.
-    pub(super) fn identify(&mut self, mac: MacAddr, server: Ipv4Addr, turn: &mut Turn<'_>) {
+    pub(super) fn identify(&mut self, mac: MacAddr, server: IpAddr, turn: &mut Turn<'_>) {
         let rival = self.all.iter_mut().find(|rival| rival.mac == mac);
         if let Some(rival) = rival.filter(|rival| rival.server.is_none()) {
             rival.server = Some(server);
-            turn.report(ArpReport::Conflict { vip: self.vip, mac, server: Some(server) });
+            turn.report(NeighborReport::Conflict { vip: self.vip, mac, server: Some(server) });
         }
     }
 
@@ -180,7 +179,7 @@ impl Rivals {
 }
 
 impl Rival {
-    fn new(mac: MacAddr, server: Option<Ipv4Addr>, expires: Tick) -> Self {
+    fn new(mac: MacAddr, server: Option<IpAddr>, expires: Tick) -> Self {
         let (pending, answered, missed) = (false, 0, 0);
         Self { mac, server, expires, pending, answered, missed, defends: false, holds: false }
     }
@@ -205,12 +204,12 @@ impl Rival {
         !self.holds && self.missed < VERIFY
     }
 
-    fn ended(&self, vip: Ipv4Addr) -> ArpReport {
-        ArpReport::ConflictOver { vip, mac: self.mac, server: self.server }
+    fn ended(&self, vip: IpAddr) -> NeighborReport {
+        NeighborReport::ConflictOver { vip, mac: self.mac, server: self.server }
     }
 }
 
-/// True for a reply to a probe of this director.
-fn is_answer(packet: &ArpPacket) -> bool {
-    packet.operation == Operation::Reply && packet.destination.is_unicast()
+/// True for an answer to a probe of this director.
+fn is_answer(message: &NeighborMessage) -> bool {
+    message.content == Content::Answer && message.destination.is_unicast()
 }

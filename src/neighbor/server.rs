@@ -1,16 +1,15 @@
 //! State machine of a real server's MAC address: resolve, refresh, verify claims, lose.
 //!
-//! ARP has no proof, so a claim alone changes nothing while the server is reachable. A claim by another MAC
-//! address, in any packet, triggers a broadcast request. The known address stays while it answers. The
+//! A message proves nothing, so a claim alone changes nothing while the server is reachable. A claim by another MAC
+//! address, in any message, triggers a solicitation to all. The known address stays while it answers. The
 //! other one replaces it only after the known address has left [`VERIFY`] requests unanswered and the other
 //! one has answered.
 
 use super::turn::Turn;
-use super::{ArpReport, ArpTarget};
+use super::{NeighborReport, NeighborTarget, Outgoing};
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
-use crate::wire::arp::ArpPacket;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Requests that the known address leaves unanswered before another one replaces it.
 const VERIFY: u8 = 3;
@@ -21,7 +20,7 @@ const QUIET: Span = Span::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct ServerMachine {
-    pub(super) settings: ArpTarget,
+    pub(super) settings: NeighborTarget,
     /// Last known address, also of an unreachable server.
     mac: Option<MacAddr>,
     state: ServerState,
@@ -59,11 +58,15 @@ struct MacClaim {
 }
 
 impl ServerMachine {
-    pub(super) fn new(settings: ArpTarget, turn: &mut Turn<'_>) -> Self {
+    pub(super) fn new(settings: NeighborTarget, turn: &mut Turn<'_>) -> Self {
         let suspended = !turn.is_up(settings.interface);
         let state = match settings.mac {
             Some(mac) => {
-                turn.report(ArpReport::Resolved { interface: settings.interface, rip: settings.rip, mac });
+                turn.report(NeighborReport::Resolved {
+                    interface: settings.interface,
+                    rip: settings.rip,
+                    mac,
+                });
                 ServerState::Fixed
             }
             None => ServerState::Resolving { sent: 0, due: turn.now },
@@ -72,8 +75,8 @@ impl ServerMachine {
     }
 
     /// Sets the sender address of requests. False if the settings differ in more than that.
-    pub(super) fn adopt(&mut self, settings: ArpTarget) -> bool {
-        let stays = ArpTarget { own: settings.own, ..self.settings } == settings;
+    pub(super) fn adopt(&mut self, settings: NeighborTarget) -> bool {
+        let stays = NeighborTarget { own: settings.own, ..self.settings } == settings;
         if stays {
             self.settings = settings;
         }
@@ -110,7 +113,7 @@ impl ServerMachine {
         self.state.due().filter(|_| !self.suspended)
     }
 
-    /// Handles a packet of the server's IP address from `mac`. True if the server has become reachable or
+    /// Handles a message of the server's IP address from `mac`. True if the server has become reachable or
     /// its address has changed.
     pub(super) fn observe(&mut self, mac: MacAddr, turn: &mut Turn<'_>) -> bool {
         match self.state {
@@ -131,9 +134,9 @@ impl ServerMachine {
         }
     }
 
-    /// Sends a request, or concludes from the missing replies, if due. `sender` is the sender address. True
+    /// Sends a request, or concludes from the missing replies, if due. `sender` is the sender address, if any. True
     /// if the server's address has changed.
-    pub(super) fn run_due(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn run_due(&mut self, sender: Option<IpAddr>, turn: &mut Turn<'_>) -> bool {
         self.expire_claims(turn);
         if !self.due().is_some_and(|due| turn.now.reached(due)) {
             return false;
@@ -179,13 +182,13 @@ impl ServerMachine {
         }
     }
 
-    /// Handles a packet of the known address: all claims are disputed.
+    /// Handles a message of the known address: all claims are disputed.
     fn confirmed(&mut self, turn: &mut Turn<'_>) {
         let (interface, rip, mac) =
             (self.settings.interface, self.settings.rip, self.mac.unwrap_or_default());
         for claim in &mut self.claims {
             if !std::mem::replace(&mut claim.disputed, true) {
-                turn.report(ArpReport::Disputed { interface, rip, mac, claimant: claim.mac });
+                turn.report(NeighborReport::Disputed { interface, rip, mac, claimant: claim.mac });
             }
             (claim.unanswered, claim.answered) = (0, false);
         }
@@ -215,10 +218,10 @@ impl ServerMachine {
 
     /// Sets the server's address to `mac`, and reports it.
     fn set_mac(&mut self, mac: MacAddr, turn: &mut Turn<'_>) {
-        let ArpTarget { interface, rip, .. } = self.settings;
+        let NeighborTarget { interface, rip, .. } = self.settings;
         let report = match self.mac.replace(mac).filter(|old| *old != mac) {
-            Some(old) => ArpReport::Moved { interface, rip, old, new: mac },
-            None => ArpReport::Resolved { interface, rip, mac },
+            Some(old) => NeighborReport::Moved { interface, rip, old, new: mac },
+            None => NeighborReport::Resolved { interface, rip, mac },
         };
         turn.report(report);
         self.claims.retain(|claim| claim.mac != mac);
@@ -228,29 +231,28 @@ impl ServerMachine {
         self.state = ServerState::Reachable { unanswered: 0, due: turn.refresh() };
     }
 
-    fn lost(&mut self, sender: Ipv4Addr, turn: &mut Turn<'_>) {
+    fn lost(&mut self, sender: Option<IpAddr>, turn: &mut Turn<'_>) {
         if !matches!(self.state, ServerState::Unreachable { .. }) {
-            turn.report(ArpReport::Lost { interface: self.settings.interface, rip: self.settings.rip });
+            turn.report(NeighborReport::Lost { interface: self.settings.interface, rip: self.settings.rip });
         }
         self.request(None, sender, turn);
         self.state = ServerState::Unreachable { due: turn.later(turn.timing().unreachable_retry) };
     }
 
     fn expire_claims(&mut self, turn: &mut Turn<'_>) {
-        let (now, ArpTarget { interface, rip, .. }) = (turn.now, self.settings);
+        let (now, NeighborTarget { interface, rip, .. }) = (turn.now, self.settings);
         for claim in self.claims.extract_if(.., |claim| now.reached(claim.expires)) {
             if claim.disputed {
-                turn.report(ArpReport::DisputeOver { interface, rip, claimant: claim.mac });
+                turn.report(NeighborReport::DisputeOver { interface, rip, claimant: claim.mac });
             }
         }
     }
 
-    /// Sends a request by unicast to `station`, or by broadcast.
-    fn request(&mut self, station: Option<MacAddr>, sender: Ipv4Addr, turn: &mut Turn<'_>) {
-        let ArpTarget { interface, rip, .. } = self.settings;
-        let request = ArpPacket::request(turn.mac(interface), sender, rip);
+    /// Sends a request to `station`, or to all stations.
+    fn request(&mut self, station: Option<MacAddr>, sender: Option<IpAddr>, turn: &mut Turn<'_>) {
+        let NeighborTarget { interface, rip: address, .. } = self.settings;
         turn.counters().requested.add(1);
-        turn.send(interface, station.map_or(request, |station| request.unicast_to(station)));
+        turn.send(interface, Outgoing::Solicit { address, sender, station });
         self.requested_at = Some(turn.now);
     }
 }

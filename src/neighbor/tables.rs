@@ -1,32 +1,31 @@
 //! Tables of VIPs and real servers; dispatches events to their entries.
 
-use super::ArpTarget;
 use super::deadlines::Deadlines;
 use super::server::ServerMachine;
 use super::turn::Turn;
 use super::vip::VipMachine;
+use super::{NeighborMessage, NeighborTarget};
 use crate::model::InterfaceIndex;
 use crate::time::Tick;
 use crate::wire::MacAddr;
-use crate::wire::arp::ArpPacket;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// Token bucket for requests to real servers: burst, and refill per millisecond. Many servers that are due
+/// Token bucket for solicitations of real servers: burst, and refill per millisecond. Many servers that are due
 /// together, as at start, must not overflow the socket.
 const BURST: u64 = 64;
 const PER_MILLISECOND: u64 = 4;
 
-type ServerKey = (InterfaceIndex, Ipv4Addr);
+type ServerKey = (InterfaceIndex, IpAddr);
 
 /// Ordered maps, so that the same events give the same actions.
 #[derive(Debug, Default)]
 pub(super) struct NeighborTables {
-    vips: BTreeMap<Ipv4Addr, VipMachine>,
+    vips: BTreeMap<IpAddr, VipMachine>,
     servers: BTreeMap<ServerKey, ServerMachine>,
-    vip_deadlines: Deadlines<Ipv4Addr>,
+    vip_deadlines: Deadlines<IpAddr>,
     server_deadlines: Deadlines<ServerKey>,
-    /// Requests to real servers in the bucket, see [`BURST`].
+    /// Solicitations in the bucket, see [`BURST`].
     spent: u64,
 }
 
@@ -41,16 +40,23 @@ impl NeighborTables {
         self.spent = self.spent.saturating_sub(passed.saturating_mul(PER_MILLISECOND));
     }
 
-    pub(super) fn receive(&mut self, interface: InterfaceIndex, packet: &ArpPacket, turn: &mut Turn<'_>) {
-        // The director's interfaces may be on one segment: packets of its own are ignored.
+    pub(super) fn receive(
+        &mut self,
+        interface: InterfaceIndex,
+        message: &NeighborMessage,
+        turn: &mut Turn<'_>,
+    ) {
+        // The director's interfaces may be on one segment: messages of its own are ignored.
         let own = |mac| turn.common.own_macs.contains(&mac);
-        let mac = packet.sender_mac;
-        if own(mac) || own(packet.source) || !mac.is_unicast() {
+        let mac = message.mac;
+        if own(mac) || own(message.source) || !mac.is_unicast() {
             return;
         }
-        self.learn(interface, packet.sender_ip, mac, turn);
+        if let Some(sender) = message.sender {
+            self.learn(interface, sender, mac, turn);
+        }
         if interface == InterfaceIndex::CLIENT {
-            self.pass_to_vips(packet, turn);
+            self.pass_to_vips(message, turn);
         }
     }
 
@@ -72,7 +78,7 @@ impl NeighborTables {
     fn run_server(&mut self, key: ServerKey, turn: &mut Turn<'_>) {
         let Some(server) = self.servers.get_mut(&key) else { return };
         let own = server.settings.own;
-        let sender = if self.vips.contains_key(&own) { Ipv4Addr::UNSPECIFIED } else { own };
+        let sender = Some(own).filter(|own| !own.is_unspecified() && !self.vips.contains_key(own));
         let moved = server.run_due(sender, turn);
         self.server_deadlines.set(key, server.deadline());
         if let Some(mac) = server.mac().filter(|_| moved) {
@@ -80,18 +86,18 @@ impl NeighborTables {
         }
     }
 
-    pub(super) fn add_vip(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
+    pub(super) fn add_vip(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
         let vip_or_new = self.vips.entry(vip).or_insert_with(|| VipMachine::new(vip, turn));
         self.vip_deadlines.set(vip, vip_or_new.deadline());
     }
 
-    pub(super) fn remove_vip(&mut self, vip: Ipv4Addr) {
+    pub(super) fn remove_vip(&mut self, vip: IpAddr) {
         self.vips.remove(&vip);
         self.vip_deadlines.set(vip, None);
     }
 
-    pub(super) fn add_server(&mut self, settings: ArpTarget, turn: &mut Turn<'_>) {
-        let ArpTarget { interface, rip, mac, .. } = settings;
+    pub(super) fn add_server(&mut self, settings: NeighborTarget, turn: &mut Turn<'_>) {
+        let NeighborTarget { interface, rip, mac, .. } = settings;
         assert!(usize::from(interface.0) < turn.common.own_macs.len(), "no such interface: {settings:?}");
         if self.servers.get_mut(&(interface, rip)).is_some_and(|server| server.adopt(settings)) {
             return;
@@ -105,7 +111,7 @@ impl NeighborTables {
         }
     }
 
-    pub(super) fn remove_server(&mut self, interface: InterfaceIndex, rip: Ipv4Addr, turn: &mut Turn<'_>) {
+    pub(super) fn remove_server(&mut self, interface: InterfaceIndex, rip: IpAddr, turn: &mut Turn<'_>) {
         self.servers.remove(&(interface, rip));
         self.server_deadlines.set((interface, rip), None);
         turn.common.servers = self.servers.len();
@@ -143,8 +149,8 @@ impl NeighborTables {
         }
     }
 
-    /// Updates the server `ip` on `interface`: a packet came from it with address `mac`.
-    fn learn(&mut self, interface: InterfaceIndex, ip: Ipv4Addr, mac: MacAddr, turn: &mut Turn<'_>) {
+    /// Updates the server `ip` on `interface`: a message came from it with address `mac`.
+    fn learn(&mut self, interface: InterfaceIndex, ip: IpAddr, mac: MacAddr, turn: &mut Turn<'_>) {
         let Some(server) = self.servers.get_mut(&(interface, ip)) else { return };
         let news = server.observe(mac, turn);
         self.server_deadlines.set((interface, ip), server.deadline());
@@ -153,23 +159,23 @@ impl NeighborTables {
         }
     }
 
-    fn identify(&mut self, mac: MacAddr, rip: Ipv4Addr, turn: &mut Turn<'_>) {
+    fn identify(&mut self, mac: MacAddr, rip: IpAddr, turn: &mut Turn<'_>) {
         for vip in self.vips.values_mut() {
             vip.identify(mac, rip, turn);
         }
     }
 
-    /// Passes a packet to the VIPs in it. It may use one VIP as its sender address and request another.
-    fn pass_to_vips(&mut self, packet: &ArpPacket, turn: &mut Turn<'_>) {
-        let target = Some(packet.target_ip).filter(|ip| *ip != packet.sender_ip);
-        for ip in std::iter::once(packet.sender_ip).chain(target) {
+    /// Passes a message to the VIPs in it. It may use one VIP as its sender address and solicit another.
+    fn pass_to_vips(&mut self, message: &NeighborMessage, turn: &mut Turn<'_>) {
+        let target = message.target().filter(|target| message.sender != Some(*target));
+        for ip in message.sender.into_iter().chain(target) {
             if let Some(vip) = self.vips.get_mut(&ip) {
-                let sender = Some(packet.sender_mac);
+                let sender = Some(message.mac);
                 let server = || {
                     let mut servers = self.servers.values();
                     servers.find(|server| server.mac() == sender).map(|server| server.settings.rip)
                 };
-                vip.receive(packet, server, turn);
+                vip.receive(message, server, turn);
                 self.vip_deadlines.set(ip, vip.deadline());
             }
         }

@@ -1,4 +1,4 @@
-//! Timing of the ARP state machine.
+//! Timing of the neighbor state machine.
 
 use crate::time::Span;
 

@@ -1,12 +1,11 @@
 //! Context of one call of the machine: time, shared state, and the list of actions.
 
-use super::{ArpAction, ArpCounters, ArpReport, Timing};
+use super::{NeighborAction, NeighborCounters, NeighborReport, Outgoing, Timing};
 use crate::model::InterfaceIndex;
 use crate::model::OnConflict;
 use crate::random::SplitMix64;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
-use crate::wire::arp::ArpPacket;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,13 +20,13 @@ pub(super) struct MachineState {
     pub(super) random: SplitMix64,
     /// Number of real servers.
     pub(super) servers: usize,
-    pub(super) counters: Arc<ArpCounters>,
+    pub(super) counters: Arc<NeighborCounters>,
 }
 
 pub(super) struct Turn<'a> {
     pub(super) common: &'a mut MachineState,
     pub(super) now: Tick,
-    pub(super) actions: &'a mut Vec<ArpAction>,
+    pub(super) actions: &'a mut Vec<NeighborAction>,
 }
 
 impl Turn<'_> {
@@ -35,7 +34,7 @@ impl Turn<'_> {
         self.common.timing
     }
 
-    pub(super) fn counters(&self) -> &ArpCounters {
+    pub(super) fn counters(&self) -> &NeighborCounters {
         &self.common.counters
     }
 
@@ -64,18 +63,18 @@ impl Turn<'_> {
         self.now.after(span.max(Span::from_millis(1)))
     }
 
-    /// Time of the next request to a reachable real server.
+    /// Time of the next solicitation of a reachable real server.
     pub(super) fn refresh(&mut self) -> Tick {
         let spread = Span::from_millis(u32::try_from(self.common.servers).unwrap_or(u32::MAX));
         self.about(self.timing().refresh.max(spread), 8)
     }
 
-    pub(super) fn send(&mut self, interface: InterfaceIndex, packet: ArpPacket) {
-        self.actions.push(ArpAction::Send { interface, packet });
+    pub(super) fn send(&mut self, interface: InterfaceIndex, message: Outgoing) {
+        self.actions.push(NeighborAction::Send { interface, message });
     }
 
-    pub(super) fn report(&mut self, report: ArpReport) {
-        self.actions.push(ArpAction::Report(report));
+    pub(super) fn report(&mut self, report: NeighborReport) {
+        self.actions.push(NeighborAction::Report(report));
     }
 }
 

@@ -1,18 +1,17 @@
 //! State machine of a VIP: probe, claim or stand by, announce, defend (RFC 5227).
 
-use super::ArpReport;
 use super::rivals::Rivals;
 use super::turn::Turn;
+use super::{Content, NeighborMessage, NeighborReport, Outgoing};
 use crate::model::InterfaceIndex;
 use crate::model::OnConflict;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
-use crate::wire::arp::{ArpPacket, Operation};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 #[derive(Debug)]
 pub(super) struct VipMachine {
-    address: Ipv4Addr,
+    address: IpAddr,
     state: VipPhase,
     rivals: Rivals,
     /// Holder in the last report to control, until the VIP is claimed.
@@ -50,7 +49,7 @@ enum DefenseTimer {
 }
 
 impl VipMachine {
-    pub(super) fn new(address: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
+    pub(super) fn new(address: IpAddr, turn: &mut Turn<'_>) -> Self {
         let is_up = turn.is_up(InterfaceIndex::CLIENT);
         let state = if is_up { VipPhase::probing(false, turn) } else { VipPhase::Suspended { ours: false } };
         Self { address, state, rivals: Rivals::new(address), standby: None }
@@ -122,57 +121,58 @@ impl VipMachine {
         }
     }
 
-    /// Handles an ARP packet of another station on the client interface. `server` looks up the real server
+    /// Handles a message of another station on the client interface. `server` looks up the real server
     /// with the sender's MAC address.
     pub(super) fn receive(
         &mut self,
-        packet: &ArpPacket,
-        server: impl FnOnce() -> Option<Ipv4Addr>,
+        message: &NeighborMessage,
+        server: impl FnOnce() -> Option<IpAddr>,
         turn: &mut Turn<'_>,
     ) {
-        if self.contradicted_by(packet, turn) {
-            self.conflict(packet, server(), turn);
-        } else if self.answers(packet, turn) {
+        if self.contradicted_by(message, turn) {
+            self.conflict(message, server(), turn);
+        } else if self.answers(message, turn) {
             turn.counters().answered.add(1);
-            turn.send(InterfaceIndex::CLIENT, packet.reply(turn.mac(InterfaceIndex::CLIENT)));
+            let answer = Outgoing::Answer { address: self.address, station: message.mac, to: message.sender };
+            turn.send(InterfaceIndex::CLIENT, answer);
         }
     }
 
-    pub(super) fn identify(&mut self, mac: MacAddr, server: Ipv4Addr, turn: &mut Turn<'_>) {
+    pub(super) fn identify(&mut self, mac: MacAddr, server: IpAddr, turn: &mut Turn<'_>) {
         self.rivals.identify(mac, server, turn);
     }
 
-    /// True if the packet conflicts with this director's use of the VIP: it has the VIP as its sender
+    /// True if the message conflicts with this director's use of the VIP: it has the VIP as its sender
     /// address, or is a simultaneous probe (RFC 5227 §2.1.1). Of two probing directors the one with the
     /// higher MAC address continues, so that they do not both step back for ever. A probe for a claimed VIP
     /// is no conflict.
-    fn contradicted_by(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
+    fn contradicted_by(&self, message: &NeighborMessage, turn: &Turn<'_>) -> bool {
         let probing = matches!(self.state, VipPhase::Probing { ours: false, .. });
-        let probes_too = packet.is_probe() && packet.target_ip == self.address;
-        let stronger = packet.sender_mac > turn.mac(InterfaceIndex::CLIENT);
-        packet.sender_ip == self.address || (probing && probes_too && stronger)
+        let probes_too = message.is_probe() && message.target() == Some(self.address);
+        let stronger = message.mac > turn.mac(InterfaceIndex::CLIENT);
+        message.sender == Some(self.address) || (probing && probes_too && stronger)
     }
 
-    /// True if the packet is answered. After an outage only probes are: this keeps the VIP from a standby
+    /// True if the message is answered. After an outage only probes are: this keeps the VIP from a standby
     /// that has lost the interface as well, and attracts no client while another station may have the VIP.
-    fn answers(&self, packet: &ArpPacket, turn: &Turn<'_>) -> bool {
+    fn answers(&self, message: &NeighborMessage, turn: &Turn<'_>) -> bool {
         let to_us =
-            !packet.destination.is_unicast() || packet.destination == turn.mac(InterfaceIndex::CLIENT);
-        let is_request = packet.operation == Operation::Request && packet.target_ip == self.address;
+            !message.destination.is_unicast() || message.destination == turn.mac(InterfaceIndex::CLIENT);
+        let solicits = message.target() == Some(self.address);
         let answers = match self.state {
             VipPhase::Claimed(_) => true,
-            VipPhase::Probing { ours, .. } => ours && packet.is_probe(),
+            VipPhase::Probing { ours, .. } => ours && message.is_probe(),
             VipPhase::Suspended { .. } | VipPhase::Standby { .. } => false,
         };
-        answers && is_request && to_us
+        answers && solicits && to_us
     }
 
-    /// True for a packet that shows that the VIP was taken during an outage: a reply to a probe, or an
+    /// True for a message that shows that the VIP was taken during an outage: an answer to a probe, or an
     /// announcement. A station that already held the VIP beside this director has not taken it.
-    fn is_lost_to(&self, packet: &ArpPacket) -> bool {
-        let asserts = packet.operation == Operation::Reply || packet.sender_ip == packet.target_ip;
+    fn is_lost_to(&self, message: &NeighborMessage) -> bool {
+        let asserts = matches!(message.content, Content::Answer | Content::Announcement);
         let is_back = matches!(self.state, VipPhase::Probing { ours: true, .. });
-        is_back && asserts && !self.rivals.is_holder(packet.sender_mac)
+        is_back && asserts && !self.rivals.is_holder(message.mac)
     }
 
     fn probe_or_claim(&mut self, sent: u8, turn: &mut Turn<'_>) {
@@ -200,23 +200,23 @@ impl VipMachine {
         if turn.common.on_conflict == OnConflict::Standby {
             self.rivals.clear(turn);
         }
-        turn.report(ArpReport::Claimed { vip: self.address });
+        turn.report(NeighborReport::Claimed { vip: self.address });
         self.standby = None;
     }
 
-    fn conflict(&mut self, packet: &ArpPacket, server: Option<Ipv4Addr>, turn: &mut Turn<'_>) {
+    fn conflict(&mut self, message: &NeighborMessage, server: Option<IpAddr>, turn: &mut Turn<'_>) {
         turn.counters().conflicts.add(1);
         let yields = turn.common.on_conflict == OnConflict::Standby;
-        if yields && self.is_lost_to(packet) {
+        if yields && self.is_lost_to(message) {
             // Before the conflict is reported: control takes it as one about a VIP that is not claimed.
-            self.stand_by(packet.sender_mac, turn);
+            self.stand_by(message.mac, turn);
         }
-        self.rivals.observe(packet, server, turn);
+        self.rivals.observe(message, server, turn);
         match &mut self.state {
             VipPhase::Claimed(claim) => {
                 let defended = matches!(claim.guard, DefenseTimer::Resting { .. });
-                if defended && packet.sender_ip == packet.target_ip {
-                    self.rivals.defends(packet.sender_mac);
+                if defended && message.content == Content::Announcement {
+                    self.rivals.defends(message.mac);
                 }
                 claim.defend(self.address, turn);
                 self.rivals.watch(turn);
@@ -225,7 +225,7 @@ impl VipMachine {
                 }
             }
             VipPhase::Probing { ours: false, .. } | VipPhase::Standby { .. } if yields => {
-                self.stand_by(packet.sender_mac, turn);
+                self.stand_by(message.mac, turn);
             }
             VipPhase::Suspended { .. } | VipPhase::Probing { .. } | VipPhase::Standby { .. } => {}
         }
@@ -243,7 +243,7 @@ impl VipMachine {
 
     fn report_standby(&mut self, holder: MacAddr, turn: &mut Turn<'_>) {
         self.standby = Some(holder);
-        turn.report(ArpReport::Standby { vip: self.address, mac: holder });
+        turn.report(NeighborReport::Standby { vip: self.address, mac: holder });
     }
 
     /// Probes the holder by unicast, so that a standby does not load the whole segment. If it does not
@@ -253,8 +253,8 @@ impl VipMachine {
             return self.probe_or_claim(0, turn);
         }
         turn.counters().probed.add(1);
-        let probe = ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), self.address);
-        turn.send(InterfaceIndex::CLIENT, probe.unicast_to(holder));
+        let probe = Outgoing::Probe { address: self.address, station: Some(holder) };
+        turn.send(InterfaceIndex::CLIENT, probe);
         let (_, wait) = turn.timing().probe_gap;
         self.state = VipPhase::Standby { holder, probed: true, due: turn.later(wait) };
     }
@@ -269,13 +269,13 @@ impl VipPhase {
 }
 
 impl Announcer {
-    fn new(vip: Ipv4Addr, turn: &mut Turn<'_>) -> Self {
+    fn new(vip: IpAddr, turn: &mut Turn<'_>) -> Self {
         let mut claim = Self { announced: 0, due: None, guard: DefenseTimer::Ready };
         claim.announce(vip, turn);
         claim
     }
 
-    fn run_due(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
+    fn run_due(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
         if self.due.is_some_and(|due| turn.now.reached(due)) {
             if self.announced >= turn.timing().announcements {
                 // Linux ignores an announcement of its own address but answers a probe: this finds real
@@ -295,7 +295,7 @@ impl Announcer {
 
     /// Starts a round of announcements. It lasts some seconds, by when a rival that yields has done so: the
     /// last announcement that routers receive is this director's.
-    fn defend(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
+    fn defend(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
         if let DefenseTimer::Resting { again, .. } = &mut self.guard {
             *again = true;
             return;
@@ -306,7 +306,7 @@ impl Announcer {
     }
 
     /// Announces the VIP, and schedules the next announcement.
-    fn announce(&mut self, vip: Ipv4Addr, turn: &mut Turn<'_>) {
+    fn announce(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
         announce(vip, turn);
         let timing = turn.timing();
         self.announced = self.announced.saturating_add(1);
@@ -327,18 +327,13 @@ impl DefenseTimer {
     }
 }
 
-fn probe(vip: Ipv4Addr, turn: &mut Turn<'_>) {
+fn probe(address: IpAddr, turn: &mut Turn<'_>) {
     turn.counters().probed.add(1);
-    turn.send(InterfaceIndex::CLIENT, ArpPacket::probe(turn.mac(InterfaceIndex::CLIENT), vip));
+    turn.send(InterfaceIndex::CLIENT, Outgoing::Probe { address, station: None });
 }
 
 /// Announces the VIP to all stations.
-///
-/// The request is RFC 5227's form. The reply is for routers and firewalls that update an entry from replies
-/// only; it costs one more small frame a minute.
-fn announce(vip: Ipv4Addr, turn: &mut Turn<'_>) {
-    let mac = turn.mac(InterfaceIndex::CLIENT);
+fn announce(address: IpAddr, turn: &mut Turn<'_>) {
     turn.counters().announced.add(1);
-    turn.send(InterfaceIndex::CLIENT, ArpPacket::announcement(mac, vip));
-    turn.send(InterfaceIndex::CLIENT, ArpPacket::announcement_reply(mac, vip));
+    turn.send(InterfaceIndex::CLIENT, Outgoing::Announce { address });
 }

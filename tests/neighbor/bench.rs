@@ -1,7 +1,10 @@
 //! Test bench for an ARP machine: its clock, its neighbors, packets and actions.
 
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
+use directrix::neighbor::encoding::arp;
+use directrix::neighbor::{
+    NeighborAction, NeighborEvent, NeighborReport, NeighborSettings, NeighborTarget, Neighbors, Timing,
+};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
@@ -41,6 +44,33 @@ pub(crate) const TIMING: Timing = Timing {
     refresh: Span::from_secs(1),
 };
 
+/// An action of the machine, with its message as a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Send { interface: InterfaceIndex, packet: ArpPacket },
+    Report(NeighborReport),
+}
+
+/// The event of a received packet.
+pub(crate) fn received(interface: InterfaceIndex, packet: ArpPacket) -> NeighborEvent {
+    NeighborEvent::Received { interface, message: arp::decode(&packet) }
+}
+
+/// Handles an event; returns the actions with their messages as packets.
+pub(crate) fn handle(machine: &mut Neighbors, event: NeighborEvent, now: Tick) -> Vec<Outcome> {
+    let mut actions = Vec::new();
+    machine.handle(event, now, &mut actions);
+    let outcomes = actions.into_iter().flat_map(|action| match action {
+        NeighborAction::Report(report) => vec![Outcome::Report(report)],
+        NeighborAction::Send { interface, message } => {
+            let packets = arp::encode(&message, machine.own_macs()[usize::from(interface.0)]);
+            assert!(packets[0].is_some(), "no packet of {message:?}");
+            packets.into_iter().flatten().map(|packet| Outcome::Send { interface, packet }).collect()
+        }
+    });
+    outcomes.collect()
+}
+
 /// A machine and its clock, which starts shortly before the tick's wrap.
 pub(crate) struct Bench {
     pub(crate) machine: Neighbors,
@@ -54,16 +84,19 @@ impl Bench {
     }
 
     pub(crate) fn with(on_conflict: OnConflict, timing: Timing) -> Self {
-        let settings = ArpSettings { own_macs: vec![OURS, OURS_INSIDE], on_conflict, timing, seed: 7 };
+        let settings = NeighborSettings { own_macs: vec![OURS, OURS_INSIDE], on_conflict, timing, seed: 7 };
         Self { machine: Neighbors::new(settings), start: Tick(u32::MAX - 1500), now: 0 }
     }
 
     /// A bench 10 s after it has claimed the VIP and sent the first announcements.
     pub(crate) fn claimed(on_conflict: OnConflict) -> Self {
         let mut bench = Self::new(on_conflict);
-        bench.event(ArpEvent::AddVip(VIP));
+        bench.event(NeighborEvent::AddVip(VIP.into()));
         let seen = bench.run_to(10_000);
-        assert!(seen.iter().any(|(_, a)| *a == report(ArpReport::Claimed { vip: VIP })), "{seen:?}");
+        assert!(
+            seen.iter().any(|(_, a)| *a == report(NeighborReport::Claimed { vip: VIP.into() })),
+            "{seen:?}"
+        );
         bench
     }
 
@@ -71,9 +104,9 @@ impl Bench {
         self.start.after(Span::from_millis(self.now))
     }
 
-    pub(crate) fn event(&mut self, event: ArpEvent) -> Vec<ArpAction> {
-        let mut actions = Vec::new();
-        self.machine.handle(event, self.tick(), &mut actions);
+    pub(crate) fn event(&mut self, event: NeighborEvent) -> Vec<Outcome> {
+        let now = self.tick();
+        let actions = handle(&mut self.machine, event, now);
         assert!(
             self.machine.next_deadline().is_none_or(|due| !self.tick().reached(due)),
             "a deadline is left over"
@@ -81,12 +114,12 @@ impl Bench {
         actions
     }
 
-    pub(crate) fn receive(&mut self, packet: ArpPacket) -> Vec<ArpAction> {
-        self.event(ArpEvent::Received { interface: CLIENT, packet })
+    pub(crate) fn receive(&mut self, packet: ArpPacket) -> Vec<Outcome> {
+        self.event(received(CLIENT, packet))
     }
 
     /// Runs until `ms` after the start; returns each action with its time.
-    pub(crate) fn run_to(&mut self, ms: u32) -> Vec<(u32, ArpAction)> {
+    pub(crate) fn run_to(&mut self, ms: u32) -> Vec<(u32, Outcome)> {
         let mut seen = Vec::new();
         while let Some(due) = self.machine.next_deadline() {
             let at = due.since(self.start).millis();
@@ -94,53 +127,58 @@ impl Bench {
                 break;
             }
             self.now = at;
-            seen.extend(self.event(ArpEvent::Timer).into_iter().map(|action| (at, action)));
+            seen.extend(self.event(NeighborEvent::Timer).into_iter().map(|action| (at, action)));
         }
         self.now = ms;
         seen
     }
 
     /// Runs until the next action.
-    pub(crate) fn step(&mut self) -> Vec<(u32, ArpAction)> {
+    pub(crate) fn step(&mut self) -> Vec<(u32, Outcome)> {
         let due = self.machine.next_deadline().expect("something to do");
         self.run_to(due.since(self.start).millis())
     }
 
-    pub(crate) fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<ArpAction> {
-        self.event(ArpEvent::AddServer(ArpTarget { interface: CLIENT, rip: RIP, own: DIP, mac }))
+    pub(crate) fn add_server(&mut self, mac: Option<MacAddr>) -> Vec<Outcome> {
+        self.event(NeighborEvent::AddServer(NeighborTarget {
+            interface: CLIENT,
+            rip: RIP.into(),
+            own: DIP.into(),
+            mac,
+        }))
     }
 }
 
-pub(crate) fn send(packet: ArpPacket) -> ArpAction {
-    ArpAction::Send { interface: CLIENT, packet }
+pub(crate) fn send(packet: ArpPacket) -> Outcome {
+    Outcome::Send { interface: CLIENT, packet }
 }
 
-pub(crate) fn report(report: ArpReport) -> ArpAction {
-    ArpAction::Report(report)
+pub(crate) fn report(report: NeighborReport) -> Outcome {
+    Outcome::Report(report)
 }
 
-pub(crate) fn probe() -> ArpAction {
+pub(crate) fn probe() -> Outcome {
     send(ArpPacket::probe(OURS, VIP))
 }
 
-pub(crate) fn announcement() -> [ArpAction; 2] {
+pub(crate) fn announcement() -> [Outcome; 2] {
     [send(ArpPacket::announcement(OURS, VIP)), send(ArpPacket::announcement_reply(OURS, VIP))]
 }
 
-pub(crate) fn conflict(mac: MacAddr, server: Option<Ipv4Addr>) -> ArpAction {
-    report(ArpReport::Conflict { vip: VIP, mac, server })
+pub(crate) fn conflict(mac: MacAddr, server: Option<Ipv4Addr>) -> Outcome {
+    report(NeighborReport::Conflict { vip: VIP.into(), mac, server: server.map(Into::into) })
 }
 
-pub(crate) fn over(mac: MacAddr, server: Option<Ipv4Addr>) -> ArpAction {
-    report(ArpReport::ConflictOver { vip: VIP, mac, server })
+pub(crate) fn over(mac: MacAddr, server: Option<Ipv4Addr>) -> Outcome {
+    report(NeighborReport::ConflictOver { vip: VIP.into(), mac, server: server.map(Into::into) })
 }
 
-pub(crate) fn resolved(mac: MacAddr) -> ArpAction {
-    report(ArpReport::Resolved { interface: CLIENT, rip: RIP, mac })
+pub(crate) fn resolved(mac: MacAddr) -> Outcome {
+    report(NeighborReport::Resolved { interface: CLIENT, rip: RIP.into(), mac })
 }
 
-pub(crate) fn lost() -> ArpAction {
-    report(ArpReport::Lost { interface: CLIENT, rip: RIP })
+pub(crate) fn lost() -> Outcome {
+    report(NeighborReport::Lost { interface: CLIENT, rip: RIP.into() })
 }
 
 pub(crate) fn question(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
@@ -151,6 +189,6 @@ pub(crate) fn reply(from: MacAddr, ip: Ipv4Addr) -> ArpPacket {
     ArpPacket::request(OURS, DIP, ip).reply(from)
 }
 
-pub(crate) fn request() -> ArpAction {
+pub(crate) fn request() -> Outcome {
     send(ArpPacket::request(OURS, DIP, RIP))
 }

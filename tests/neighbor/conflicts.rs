@@ -2,22 +2,22 @@
 
 use crate::bench::*;
 use directrix::model::OnConflict;
-use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, Neighbors, Timing};
+use directrix::neighbor::{NeighborEvent, NeighborReport, NeighborSettings, Neighbors, Timing};
 use directrix::time::Tick;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
 
-fn standby(mac: MacAddr) -> ArpAction {
-    report(ArpReport::Standby { vip: VIP, mac })
+fn standby(mac: MacAddr) -> Outcome {
+    report(NeighborReport::Standby { vip: VIP.into(), mac })
 }
 
-fn held(mac: MacAddr, server: Option<Ipv4Addr>) -> ArpAction {
-    report(ArpReport::Held { vip: VIP, mac, server })
+fn held(mac: MacAddr, server: Option<Ipv4Addr>) -> Outcome {
+    report(NeighborReport::Held { vip: VIP.into(), mac, server: server.map(Into::into) })
 }
 
-fn reports(seen: &[(u32, ArpAction)]) -> Vec<(u32, ArpAction)> {
-    seen.iter().filter(|(_, action)| matches!(action, ArpAction::Report(_))).copied().collect()
+fn reports(seen: &[(u32, Outcome)]) -> Vec<(u32, Outcome)> {
+    seen.iter().filter(|(_, action)| matches!(action, Outcome::Report(_))).copied().collect()
 }
 
 /// A station that uses the VIP.
@@ -31,7 +31,7 @@ struct Rival {
 }
 
 /// Runs for `ms` beside `rival`.
-fn run(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, ArpAction)> {
+fn run(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, Outcome)> {
     let (end, mut seen, mut rests) = (bench.now + ms, Vec::new(), 0);
     while let Some(due) = bench.machine.next_deadline() {
         let at = due.since(bench.start).millis();
@@ -51,8 +51,8 @@ fn run(bench: &mut Bench, ms: u32, rival: Rival) -> Vec<(u32, ArpAction)> {
     seen
 }
 
-fn react(rival: Rival, action: &ArpAction, at: u32, rests: &mut u32) -> Option<ArpPacket> {
-    let ArpAction::Send { packet, .. } = action else { return None };
+fn react(rival: Rival, action: &Outcome, at: u32, rests: &mut u32) -> Option<ArpPacket> {
+    let Outcome::Send { packet, .. } = action else { return None };
     let to_it = packet.destination == MacAddr::BROADCAST || packet.destination == rival.mac;
     if rival.answers && to_it && packet.is_probe() && packet.target_ip == VIP {
         return Some(packet.reply(rival.mac));
@@ -80,7 +80,7 @@ fn a_vip_with_a_holder_is_not_claimed() {
     ];
     for (what, packet) in rivals {
         let mut bench = Bench::new(OnConflict::Standby);
-        bench.event(ArpEvent::AddVip(VIP));
+        bench.event(NeighborEvent::AddVip(VIP.into()));
         assert_eq!(bench.receive(packet), [conflict(OTHER, None), standby(OTHER)], "{what}");
         assert_eq!(bench.run_to(999), [], "{what}");
         assert_eq!(bench.receive(question(ROUTER, GATEWAY)), [], "{what}");
@@ -90,15 +90,15 @@ fn a_vip_with_a_holder_is_not_claimed() {
 #[test]
 fn of_two_probers_the_higher_mac_continues() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     assert_eq!(bench.receive(ArpPacket::probe(LOWER, VIP)), []);
-    assert!(bench.run_to(900).contains(&(900, report(ArpReport::Claimed { vip: VIP }))));
+    assert!(bench.run_to(900).contains(&(900, report(NeighborReport::Claimed { vip: VIP.into() }))));
 }
 
 #[test]
 fn a_standby_probes_by_unicast_and_reports_once() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     let answer = ArpPacket::probe(OURS, VIP).reply(OTHER);
     assert_eq!(bench.receive(answer), [conflict(OTHER, None), standby(OTHER)]);
     let mut last = 0;
@@ -112,21 +112,23 @@ fn a_standby_probes_by_unicast_and_reports_once() {
     }
     let seen = bench.run_to(last + 3_000);
     let reported: Vec<_> = reports(&seen).into_iter().map(|(_, action)| action).collect();
-    assert_eq!(reported, [over(OTHER, None), report(ArpReport::Claimed { vip: VIP })]);
+    assert_eq!(reported, [over(OTHER, None), report(NeighborReport::Claimed { vip: VIP.into() })]);
 }
 
 #[test]
 fn a_standby_claims_the_vip_within_three_seconds() {
     for seed in 0..50 {
         let timing = Timing::default();
-        let settings = ArpSettings { own_macs: vec![OURS], on_conflict: OnConflict::Standby, timing, seed };
+        let settings =
+            NeighborSettings { own_macs: vec![OURS], on_conflict: OnConflict::Standby, timing, seed };
         let mut bench = Bench { machine: Neighbors::new(settings), start: Tick(0), now: 0 };
-        bench.event(ArpEvent::AddVip(VIP));
+        bench.event(NeighborEvent::AddVip(VIP.into()));
         let holder = Rival { mac: OTHER, answers: true, defends: false };
         run(&mut bench, 60_000 + 37 * seed as u32, holder);
         let died = bench.now;
         let seen = reports(&bench.run_to(died + 3_000));
-        let claimed = seen.iter().find(|(_, action)| *action == report(ArpReport::Claimed { vip: VIP }));
+        let claimed =
+            seen.iter().find(|(_, action)| *action == report(NeighborReport::Claimed { vip: VIP.into() }));
         assert!(claimed.is_some_and(|(at, _)| at - died <= 2_700), "seed {seed}: {seen:?}");
     }
 }
@@ -134,7 +136,7 @@ fn a_standby_claims_the_vip_within_three_seconds() {
 #[test]
 fn a_standby_tolerates_lost_replies() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     bench.receive(ArpPacket::announcement(OTHER, VIP));
     let holder = Rival { mac: OTHER, answers: true, defends: false };
     for _ in 0..20 {
@@ -150,7 +152,7 @@ fn a_standby_tolerates_lost_replies() {
 #[test]
 fn a_standby_reports_the_next_holder() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     bench.receive(ArpPacket::announcement(OTHER, VIP));
     let second = Rival { mac: ROUTER, answers: true, defends: false };
     bench.receive(ArpPacket::announcement(ROUTER, VIP));
@@ -162,10 +164,10 @@ fn a_standby_reports_the_next_holder() {
 #[test]
 fn on_conflict_claim_claims_the_vip() {
     let mut bench = Bench::new(OnConflict::Claim);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     let rival = ArpPacket::probe(OURS, VIP).reply(OTHER);
     assert_eq!(bench.receive(rival), [conflict(OTHER, None)]);
-    assert!(bench.run_to(900).contains(&(900, report(ArpReport::Claimed { vip: VIP }))));
+    assert!(bench.run_to(900).contains(&(900, report(NeighborReport::Claimed { vip: VIP.into() }))));
     let seen = bench.run_to(149_999);
     assert_eq!(reports(&seen), []);
     assert!(bench.run_to(150_000).contains(&(150_000, over(OTHER, None))));
@@ -182,9 +184,9 @@ fn packets_without_conflict_do_not_stop_the_claim() {
     ];
     for (what, packet) in harmless {
         let mut bench = Bench::new(OnConflict::Standby);
-        bench.event(ArpEvent::AddVip(VIP));
+        bench.event(NeighborEvent::AddVip(VIP.into()));
         assert_eq!(bench.receive(packet), [], "{what}");
-        let claimed = (900, report(ArpReport::Claimed { vip: VIP }));
+        let claimed = (900, report(NeighborReport::Claimed { vip: VIP.into() }));
         assert!(bench.run_to(900).contains(&claimed), "{what}");
     }
 }
@@ -200,8 +202,8 @@ fn a_claimed_vip_is_defended_every_ten_seconds_at_most() {
         expected.extend(announcement());
         expected.push(probe());
         assert_eq!(bench.receive(rival), expected);
-        let announced = |seen: &[(u32, ArpAction)]| {
-            let ours = |(_, action): &&(u32, ArpAction)| *action == announcement()[0];
+        let announced = |seen: &[(u32, Outcome)]| {
+            let ours = |(_, action): &&(u32, Outcome)| *action == announcement()[0];
             seen.iter().filter(ours).map(|(at, _)| *at).collect::<Vec<_>>()
         };
         let mut seen = Vec::new();
@@ -250,7 +252,7 @@ fn a_server_that_answers_probes_is_a_holder() {
             let mut seen = bench.receive(ArpPacket::probe(OURS, VIP).reply(mac)); // to the first probe
             seen.extend(run(&mut bench, 600_000, wrong).into_iter().map(|(_, action)| action));
             let reported: Vec<_> =
-                seen.iter().filter(|action| matches!(action, ArpAction::Report(_))).collect();
+                seen.iter().filter(|action| matches!(action, Outcome::Report(_))).collect();
             assert_eq!(reported, [&held(mac, Some(RIP))], "reported once, and the VIP stays claimed");
             let probes = seen.iter().filter(|action| **action == probe()).count();
             assert!((110..=140).contains(&probes), "every five seconds: {probes}");
@@ -347,7 +349,7 @@ fn a_packet_is_one_conflict() {
 #[test]
 fn a_packet_may_use_one_vip_and_request_another() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    bench.event(ArpEvent::AddVip(VIP2));
+    bench.event(NeighborEvent::AddVip(VIP2.into()));
     bench.run_to(20_000);
     let packet = ArpPacket::request(OTHER, VIP, VIP2);
     let actions = bench.receive(packet);
@@ -362,7 +364,7 @@ fn forged_rivals_do_not_flood_the_log() {
         for n in 0..200 {
             let mac = MacAddr([2, 0, 0, 7, 0, n]);
             let actions = bench.receive(ArpPacket::announcement(mac, VIP));
-            reported += actions.iter().filter(|a| matches!(a, ArpAction::Report(_))).count();
+            reported += actions.iter().filter(|a| matches!(a, Outcome::Report(_))).count();
             assert!(round == 0 || actions.is_empty());
         }
     }

@@ -1,16 +1,16 @@
 //! Several directors on a segment that is partitioned and joined, over virtual time. Each VIP ends with one
 //! owner, independent of the order of events, and stays with it while nothing happens.
 
-use crate::bench::{VIP, VIP2};
+use crate::bench::{Outcome, VIP, VIP2, handle, received};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, Neighbors, Timing};
+use directrix::neighbor::{NeighborEvent, NeighborReport, NeighborSettings, Neighbors, Timing};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-const VIPS: [Ipv4Addr; 2] = [VIP, VIP2];
+const VIPS: [IpAddr; 2] = [IpAddr::V4(VIP), IpAddr::V4(VIP2)];
 
 /// A director, and the VIPs that it has claimed.
 struct Director {
@@ -21,7 +21,7 @@ struct Director {
     carrier: bool,
     /// Stations of one partition receive each other's packets.
     part: u8,
-    claimed: BTreeMap<Ipv4Addr, u64>,
+    claimed: BTreeMap<IpAddr, u64>,
     /// Numbers of VIPs claimed and left.
     changes: usize,
 }
@@ -41,7 +41,7 @@ impl Segment {
         let director = |n: u8| {
             let mac = MacAddr([2, 0, 0, 0, 0, 10 + n]);
             let (own_macs, seed, timing) = (vec![mac], seed * 16 + u64::from(n), Timing::default());
-            let settings = ArpSettings { own_macs, on_conflict: OnConflict::Standby, timing, seed };
+            let settings = NeighborSettings { own_macs, on_conflict: OnConflict::Standby, timing, seed };
             let machine = Neighbors::new(settings);
             Director { machine, mac, up: false, carrier: true, part: 0, claimed: BTreeMap::new(), changes: 0 }
         };
@@ -63,7 +63,7 @@ impl Segment {
 
     fn start(&mut self, n: usize) {
         self.directors[n].up = true;
-        VIPS.iter().for_each(|vip| self.handle(n, ArpEvent::AddVip(*vip)));
+        VIPS.iter().for_each(|vip| self.handle(n, NeighborEvent::AddVip(*vip)));
     }
 
     /// Switches the director off.
@@ -74,28 +74,27 @@ impl Segment {
 
     fn set_carrier(&mut self, n: usize, carrier: bool) {
         self.directors[n].carrier = carrier;
-        let event = if carrier { ArpEvent::InterfaceUp } else { ArpEvent::InterfaceDown };
+        let event = if carrier { NeighborEvent::InterfaceUp } else { NeighborEvent::InterfaceDown };
         self.handle(n, event(InterfaceIndex::CLIENT));
     }
 
-    fn handle(&mut self, n: usize, event: ArpEvent) {
-        let (mut actions, now) = (Vec::new(), self.tick());
-        self.directors[n].machine.handle(event, now, &mut actions);
-        for action in actions {
+    fn handle(&mut self, n: usize, event: NeighborEvent) {
+        let now = self.tick();
+        for action in handle(&mut self.directors[n].machine, event, now) {
             match action {
-                ArpAction::Send { packet, .. } => self.transmit(n, packet),
-                ArpAction::Report(report) => self.take(n, report),
+                Outcome::Send { packet, .. } => self.transmit(n, packet),
+                Outcome::Report(report) => self.take(n, report),
             }
         }
     }
 
-    fn take(&mut self, n: usize, report: ArpReport) {
+    fn take(&mut self, n: usize, report: NeighborReport) {
         let (director, now) = (&mut self.directors[n], self.now);
         match report {
-            ArpReport::Claimed { vip } => {
+            NeighborReport::Claimed { vip } => {
                 assert_eq!(director.claimed.insert(vip, now), None, "claimed twice")
             }
-            ArpReport::Standby { vip, .. } if director.claimed.remove(&vip).is_some() => {}
+            NeighborReport::Standby { vip, .. } if director.claimed.remove(&vip).is_some() => {}
             _ => return,
         }
         director.changes += 1;
@@ -130,17 +129,17 @@ impl Segment {
             if letter == Some(at) {
                 let (_, (n, packet)) = self.mail.pop_first().expect("just seen");
                 if self.directors[n].up && self.directors[n].carrier {
-                    self.handle(n, ArpEvent::Received { interface: InterfaceIndex::CLIENT, packet });
+                    self.handle(n, received(InterfaceIndex::CLIENT, packet));
                 }
             } else if let Some((_, n)) = timer {
-                self.handle(n, ArpEvent::Timer);
+                self.handle(n, NeighborEvent::Timer);
             }
         }
         self.now = end;
     }
 
     /// The directors that have claimed `vip`.
-    fn owners(&self, vip: Ipv4Addr) -> Vec<usize> {
+    fn owners(&self, vip: IpAddr) -> Vec<usize> {
         let of = |(n, one): (usize, &Director)| one.claimed.contains_key(&vip).then_some(n);
         self.directors.iter().enumerate().filter_map(of).collect()
     }
@@ -254,7 +253,7 @@ fn after_an_outage_the_new_owner_keeps_the_vip() {
             segment.set_carrier(first, false);
             let outage = 4_000 + segment.random(200_000);
             segment.run(outage);
-            assert_eq!(segment.owners(VIP), [0, 1], "the first one has no carrier");
+            assert_eq!(segment.owners(VIPS[0]), [0, 1], "the first one has no carrier");
             let conflicts = |segment: &Segment| segment.directors[second].machine.counters().conflicts.get();
             let before = conflicts(&segment);
             segment.set_carrier(first, true);

@@ -1,22 +1,22 @@
 //! Loss and return of an interface's carrier.
 
 use crate::bench::{
-    Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, RIP, ROUTER, RS, VIP, announcement,
-    conflict, lost, probe, question, reply, report, request, resolved, send,
+    Bench, CLIENT, DIP, GATEWAY, INSIDE, OTHER, OURS, OURS_INSIDE, Outcome, RIP, ROUTER, RS, VIP,
+    announcement, conflict, lost, probe, question, reply, report, request, resolved, send,
 };
 use directrix::model::OnConflict;
-use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpTarget};
+use directrix::neighbor::{NeighborEvent, NeighborReport, NeighborTarget};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 
 const POLICIES: [OnConflict; 2] = [OnConflict::Standby, OnConflict::Claim];
 
-fn is_report(action: &ArpAction) -> bool {
-    matches!(action, ArpAction::Report(_))
+fn is_report(action: &Outcome) -> bool {
+    matches!(action, Outcome::Report(_))
 }
 
 /// Times of the actions, from `start`.
-fn since(start: u32, seen: Vec<(u32, ArpAction)>) -> Vec<(u32, ArpAction)> {
+fn since(start: u32, seen: Vec<(u32, Outcome)>) -> Vec<(u32, Outcome)> {
     seen.into_iter().map(|(at, action)| (at - start, action)).collect()
 }
 
@@ -24,13 +24,13 @@ fn since(start: u32, seen: Vec<(u32, ArpAction)>) -> Vec<(u32, ArpAction)> {
 fn nothing_is_probed_or_claimed_without_carrier() {
     for policy in POLICIES {
         let mut bench = Bench::new(policy);
-        bench.event(ArpEvent::InterfaceDown(CLIENT));
-        assert_eq!(bench.event(ArpEvent::AddVip(VIP)), []);
+        bench.event(NeighborEvent::InterfaceDown(CLIENT));
+        assert_eq!(bench.event(NeighborEvent::AddVip(VIP.into())), []);
         assert_eq!(bench.run_to(3_600_000), []);
-        assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
+        assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [probe()]);
         let seen = since(3_600_000, bench.run_to(3_601_000));
         let [first, second] = announcement();
-        let claimed = report(ArpReport::Claimed { vip: VIP });
+        let claimed = report(NeighborReport::Claimed { vip: VIP.into() });
         assert_eq!(seen, [(200, probe()), (400, probe()), (900, claimed), (900, first), (900, second)]);
     }
 }
@@ -39,14 +39,14 @@ fn nothing_is_probed_or_claimed_without_carrier() {
 fn probes_before_an_outage_do_not_count() {
     for reset_at in [0, 199, 401, 899] {
         let mut bench = Bench::new(OnConflict::Standby);
-        bench.event(ArpEvent::AddVip(VIP));
+        bench.event(NeighborEvent::AddVip(VIP.into()));
         bench.run_to(reset_at);
-        assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
+        assert_eq!(bench.event(NeighborEvent::InterfaceDown(CLIENT)), []);
         assert_eq!(bench.run_to(5_000), [], "{reset_at}");
-        assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
+        assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [probe()]);
         let rival = ArpPacket::probe(OURS, VIP).reply(OTHER);
         bench.run_to(5_700);
-        let standby = report(ArpReport::Standby { vip: VIP, mac: OTHER });
+        let standby = report(NeighborReport::Standby { vip: VIP.into(), mac: OTHER });
         assert_eq!(bench.receive(rival), [conflict(OTHER, None), standby], "{reset_at}");
         assert_eq!(bench.run_to(6_699), [], "{reset_at}");
     }
@@ -55,9 +55,9 @@ fn probes_before_an_outage_do_not_count() {
 #[test]
 fn a_claimed_vip_is_probed_for_after_an_outage() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    assert_eq!(bench.event(ArpEvent::InterfaceDown(CLIENT)), []);
+    assert_eq!(bench.event(NeighborEvent::InterfaceDown(CLIENT)), []);
     assert_eq!(bench.run_to(500_000), [], "no announcement without a carrier, and the VIP stays");
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [probe()]);
     assert_eq!(bench.receive(question(ROUTER, GATEWAY)), [], "another station may have it by now");
     let seen = since(500_000, bench.run_to(500_900));
     let [first, second] = announcement();
@@ -74,19 +74,19 @@ fn a_claimed_vip_is_probed_for_after_an_outage() {
 #[test]
 fn on_conflict_claim_announces_at_once() {
     let mut bench = Bench::claimed(OnConflict::Claim);
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
     bench.run_to(30_000);
     let [first, second] = announcement();
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe(), first, second]);
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [probe(), first, second]);
     assert_eq!(bench.receive(question(ROUTER, GATEWAY)).len(), 1, "answered for from the first moment");
 }
 
 /// A bench with a claimed VIP, right after an outage of 20 s.
 fn back() -> Bench {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
     bench.run_to(30_000);
-    bench.event(ArpEvent::InterfaceUp(CLIENT));
+    bench.event(NeighborEvent::InterfaceUp(CLIENT));
     bench
 }
 
@@ -99,7 +99,7 @@ fn a_vip_taken_during_an_outage_is_left() {
     ];
     for packet in asserted {
         let mut bench = back();
-        let standby = report(ArpReport::Standby { vip: VIP, mac: OTHER });
+        let standby = report(NeighborReport::Standby { vip: VIP.into(), mac: OTHER });
         assert_eq!(bench.receive(packet), [standby, conflict(OTHER, None)], "{packet:?}");
         let announced =
             bench.run_to(32_000).into_iter().filter(|(_, action)| announcement().contains(action));
@@ -141,15 +141,15 @@ fn a_known_holder_takes_nothing_by_an_outage() {
         actions
     };
     bench.receive(ArpPacket::probe(OURS, VIP).reply(RS));
-    let held = report(ArpReport::Held { vip: VIP, mac: RS, server: None });
+    let held = report(NeighborReport::Held { vip: VIP.into(), mac: RS, server: None });
     assert!(answers(&mut bench, 20_000).contains(&held));
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
     bench.run_to(900_000);
-    bench.event(ArpEvent::InterfaceUp(CLIENT));
+    bench.event(NeighborEvent::InterfaceUp(CLIENT));
     bench.receive(ArpPacket::probe(OURS, VIP).reply(RS));
     let actions = answers(&mut bench, 960_000);
     assert!(actions.contains(&announcement()[0]), "{actions:?}");
-    let is_news = |action: &ArpAction| is_report(action);
+    let is_news = |action: &Outcome| is_report(action);
     assert!(!actions.iter().any(is_news), "neither standby nor the end of a conflict: {actions:?}");
 }
 
@@ -159,7 +159,7 @@ fn a_due_defense_waits_for_the_carrier() {
     for _ in 0..2 {
         bench.receive(ArpPacket::announcement(OTHER, VIP));
     }
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
     let seen = bench.run_to(60_000);
     assert!(seen.is_empty(), "{seen:?}");
 }
@@ -167,13 +167,13 @@ fn a_due_defense_waits_for_the_carrier() {
 #[test]
 fn a_standby_probes_when_the_carrier_is_back() {
     let mut bench = Bench::new(OnConflict::Standby);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     bench.receive(ArpPacket::probe(OURS, VIP).reply(OTHER));
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
     let actions: Vec<_> = bench.run_to(20_000).into_iter().map(|(_, action)| action).collect();
     assert!(actions.iter().all(is_report), "{actions:?}");
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
-    let claimed = (20_900, report(ArpReport::Claimed { vip: VIP }));
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [probe()]);
+    let claimed = (20_900, report(NeighborReport::Claimed { vip: VIP.into() }));
     assert!(bench.run_to(21_000).contains(&claimed));
 }
 
@@ -182,10 +182,10 @@ fn servers_survive_an_outage_and_are_requested() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
     assert_eq!(bench.run_to(200_000), [], "not lost: the director receives nothing");
     let to_it = send(ArpPacket::request(OURS, DIP, RIP).unicast_to(RS));
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [to_it], "at once, where it was");
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [to_it], "at once, where it was");
     let seen = since(200_000, bench.run_to(204_000));
     assert_eq!(
         seen[..3],
@@ -199,29 +199,32 @@ fn an_unreachable_server_is_requested_at_once() {
     let mut bench = Bench::new(OnConflict::Standby);
     bench.add_server(None);
     bench.run_to(10_100);
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
     bench.run_to(12_000);
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [request()]);
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [request()]);
     assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
 }
 
 #[test]
 fn each_interface_has_its_own_carrier() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    let inside = ArpTarget { interface: INSIDE, rip: RIP, own: DIP, mac: None };
-    bench.event(ArpEvent::InterfaceDown(INSIDE));
-    assert_eq!(bench.event(ArpEvent::AddServer(inside)), []);
+    let inside = NeighborTarget { interface: INSIDE, rip: RIP.into(), own: DIP.into(), mac: None };
+    bench.event(NeighborEvent::InterfaceDown(INSIDE));
+    assert_eq!(bench.event(NeighborEvent::AddServer(inside)), []);
     assert_eq!(bench.run_to(64_900).len(), 3, "the VIP is announced as ever");
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(INSIDE)), [ArpAction::Send { interface: INSIDE, packet }]);
+    assert_eq!(
+        bench.event(NeighborEvent::InterfaceUp(INSIDE)),
+        [Outcome::Send { interface: INSIDE, packet }]
+    );
 }
 
 #[test]
 fn an_interface_that_was_up_causes_no_action() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), []);
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
-    bench.event(ArpEvent::InterfaceDown(CLIENT));
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), [probe()]);
-    assert_eq!(bench.event(ArpEvent::InterfaceUp(CLIENT)), []);
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), []);
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
+    bench.event(NeighborEvent::InterfaceDown(CLIENT));
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), [probe()]);
+    assert_eq!(bench.event(NeighborEvent::InterfaceUp(CLIENT)), []);
 }

@@ -2,7 +2,7 @@
 
 use crate::bench::*;
 use directrix::model::OnConflict;
-use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, Timing};
+use directrix::neighbor::{NeighborEvent, NeighborReport, Timing};
 use directrix::time::Span;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
@@ -12,9 +12,10 @@ use directrix::wire::arp::{ArpPacket, Operation};
 #[test]
 fn a_vip_is_probed_claimed_and_announced() {
     let mut bench = Bench::new(OnConflict::Standby);
-    assert_eq!(bench.event(ArpEvent::AddVip(VIP)), [probe()]);
+    assert_eq!(bench.event(NeighborEvent::AddVip(VIP.into())), [probe()]);
     let seen = bench.run_to(125_000);
-    let mut expected = vec![(200, probe()), (400, probe()), (900, report(ArpReport::Claimed { vip: VIP }))];
+    let mut expected =
+        vec![(200, probe()), (400, probe()), (900, report(NeighborReport::Claimed { vip: VIP.into() }))];
     let mut announced = |at| expected.extend(announcement().map(|action| (at, action)));
     announced(900);
     announced(2_900);
@@ -31,21 +32,22 @@ fn a_vip_is_probed_claimed_and_announced() {
 #[test]
 fn rfc_5227_timing_can_be_selected() {
     let mut bench = Bench::with(OnConflict::Standby, Timing::rfc5227());
-    let mut seen: Vec<_> = bench.event(ArpEvent::AddVip(VIP)).into_iter().map(|action| (0, action)).collect();
+    let mut seen: Vec<_> =
+        bench.event(NeighborEvent::AddVip(VIP.into())).into_iter().map(|action| (0, action)).collect();
     seen.extend(bench.run_to(9_000));
     let at =
-        |wanted: ArpAction| seen.iter().filter(|(_, a)| *a == wanted).map(|(at, _)| *at).collect::<Vec<_>>();
+        |wanted: Outcome| seen.iter().filter(|(_, a)| *a == wanted).map(|(at, _)| *at).collect::<Vec<_>>();
     let probes = at(probe());
     assert!(probes.len() == 3 && probes[0] <= 1000, "{probes:?}");
     assert!(probes.windows(2).all(|pair| (1000..=2000).contains(&(pair[1] - pair[0]))), "{probes:?}");
-    assert_eq!(at(report(ArpReport::Claimed { vip: VIP })), [probes[2] + 2000]);
+    assert_eq!(at(report(NeighborReport::Claimed { vip: VIP.into() })), [probes[2] + 2000]);
 }
 
 #[test]
 fn a_zero_interval_disables_announcements() {
     let timing = Timing { announce_interval: Span::default(), ..TIMING };
     let mut bench = Bench::with(OnConflict::Standby, timing);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     bench.run_to(5_000);
     assert_eq!(bench.machine.next_deadline(), None);
 }
@@ -53,9 +55,9 @@ fn a_zero_interval_disables_announcements() {
 #[test]
 fn a_vip_can_be_added_twice_and_removed() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    assert_eq!(bench.event(ArpEvent::AddVip(VIP)), []);
+    assert_eq!(bench.event(NeighborEvent::AddVip(VIP.into())), []);
     assert_eq!(bench.receive(question(ROUTER, GATEWAY)).len(), 1);
-    assert_eq!(bench.event(ArpEvent::RemoveVip(VIP)), []);
+    assert_eq!(bench.event(NeighborEvent::RemoveVip(VIP.into())), []);
     assert_eq!(bench.receive(question(ROUTER, GATEWAY)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
@@ -98,15 +100,15 @@ fn only_the_claimed_vip_is_answered_for() {
 fn no_reply_on_the_server_interface() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     let packet = question(ROUTER, GATEWAY);
-    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), []);
+    assert_eq!(bench.event(received(INSIDE, packet)), []);
     let packet = ArpPacket::announcement(OTHER, VIP);
-    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), [], "no conflict there either");
+    assert_eq!(bench.event(received(INSIDE, packet)), [], "no conflict there either");
 }
 
 #[test]
 fn a_vip_is_not_answered_for_before_it_is_claimed() {
     let mut bench = Bench::new(OnConflict::Claim);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     bench.run_to(899);
     assert_eq!(bench.receive(question(ROUTER, GATEWAY)), []);
     bench.run_to(900);
@@ -132,7 +134,7 @@ fn zero_intervals_do_not_spin() {
         ..TIMING
     };
     let mut bench = Bench::with(OnConflict::Standby, timing);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     bench.receive(ArpPacket::probe(OTHER, VIP));
     bench.add_server(None);
     bench.run_to(50);
@@ -146,7 +148,7 @@ fn zero_intervals_do_not_spin() {
 fn intervals_are_limited_to_a_day() {
     let timing = Timing { announce_interval: Span::MAX, ..TIMING };
     let mut bench = Bench::with(OnConflict::Standby, timing);
-    bench.event(ArpEvent::AddVip(VIP));
+    bench.event(NeighborEvent::AddVip(VIP.into()));
     bench.run_to(10_000);
     let due = bench.machine.next_deadline().expect("the next announcement");
     assert_eq!(due.since(bench.start), Span::from_millis(86_400_000 + 4_900));
@@ -157,6 +159,6 @@ fn missed_deadlines_are_not_repeated() {
     let mut bench = Bench::claimed(OnConflict::Standby);
     bench.add_server(Some(RS));
     bench.now += 3_600_000;
-    let actions = bench.event(ArpEvent::Timer);
+    let actions = bench.event(NeighborEvent::Timer);
     assert_eq!(actions.len(), 3, "one probe and one announcement: {actions:?}");
 }

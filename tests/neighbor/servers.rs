@@ -2,7 +2,7 @@
 
 use crate::bench::*;
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpTarget, Timing};
+use directrix::neighbor::{NeighborEvent, NeighborReport, NeighborTarget, Timing};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::ArpPacket;
 use std::net::Ipv4Addr;
@@ -10,16 +10,16 @@ use std::net::Ipv4Addr;
 /// Address that the server moves to, or that a forger claims.
 const NEW: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
 
-fn moved(old: MacAddr, new: MacAddr) -> ArpAction {
-    report(ArpReport::Moved { interface: CLIENT, rip: RIP, old, new })
+fn moved(old: MacAddr, new: MacAddr) -> Outcome {
+    report(NeighborReport::Moved { interface: CLIENT, rip: RIP.into(), old, new })
 }
 
-fn disputed(mac: MacAddr, claimant: MacAddr) -> ArpAction {
-    report(ArpReport::Disputed { interface: CLIENT, rip: RIP, mac, claimant })
+fn disputed(mac: MacAddr, claimant: MacAddr) -> Outcome {
+    report(NeighborReport::Disputed { interface: CLIENT, rip: RIP.into(), mac, claimant })
 }
 
-fn dispute_over(claimant: MacAddr) -> ArpAction {
-    report(ArpReport::DisputeOver { interface: CLIENT, rip: RIP, claimant })
+fn dispute_over(claimant: MacAddr) -> Outcome {
+    report(NeighborReport::DisputeOver { interface: CLIENT, rip: RIP.into(), claimant })
 }
 
 /// A bench with a resolved server, some time after its last request.
@@ -43,7 +43,7 @@ fn claims(mac: MacAddr) -> [(&'static str, ArpPacket); 5] {
 }
 
 /// Runs for `ms`. Each broadcast request for the server is answered by `answering`, in order.
-fn run(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpAction)> {
+fn run(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, Outcome)> {
     let (end, mut seen) = (bench.now + ms, Vec::new());
     while let Some(due) = bench.machine.next_deadline() {
         let at = due.since(bench.start).millis();
@@ -52,7 +52,7 @@ fn run(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpAction
         }
         for (at, action) in bench.run_to(at) {
             let answering = match action {
-                ArpAction::Send { packet, .. } if packet.target_ip == RIP => {
+                Outcome::Send { packet, .. } if packet.target_ip == RIP => {
                     let to = packet.destination;
                     answering.iter().filter(|mac| to == MacAddr::BROADCAST || to == **mac).copied().collect()
                 }
@@ -68,8 +68,8 @@ fn run(bench: &mut Bench, ms: u32, answering: &[MacAddr]) -> Vec<(u32, ArpAction
     seen
 }
 
-fn reports(seen: &[(u32, ArpAction)]) -> Vec<(u32, ArpAction)> {
-    seen.iter().filter(|(_, action)| matches!(action, ArpAction::Report(_))).copied().collect()
+fn reports(seen: &[(u32, Outcome)]) -> Vec<(u32, Outcome)> {
+    seen.iter().filter(|(_, action)| matches!(action, Outcome::Report(_))).copied().collect()
 }
 
 // ---- resolving
@@ -265,13 +265,17 @@ fn pace(servers: u32, seconds: u32) -> Pace {
     let mut actions = Vec::new();
     for n in 0..servers {
         let rip = Ipv4Addr::from_bits(0x0a00_0000 + n);
-        let added =
-            bench.event(ArpEvent::AddServer(ArpTarget { interface: CLIENT, rip, own: DIP, mac: None }));
+        let added = bench.event(NeighborEvent::AddServer(NeighborTarget {
+            interface: CLIENT,
+            rip: rip.into(),
+            own: DIP.into(),
+            mac: None,
+        }));
         actions.extend(added.into_iter().map(|action| (0, action)));
     }
     while bench.now < 1_000 * seconds {
         for (at, action) in std::mem::take(&mut actions) {
-            if let ArpAction::Send { packet, .. } = action {
+            if let Outcome::Send { packet, .. } = action {
                 requested[at as usize] += 1;
                 let back = bench.receive(packet.reply(RS));
                 actions.extend(back.into_iter().map(|action| (bench.now, action)));
@@ -314,7 +318,7 @@ fn only_unicast_addresses_are_learned() {
     assert_eq!(bench.receive(reply(OURS, RIP)), [], "that is ourselves");
     assert_eq!(bench.receive(ArpPacket::request(RS, GATEWAY, RIP)), [], "a request by another host");
     let packet = reply(RS, RIP);
-    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), [], "on another interface");
+    assert_eq!(bench.event(received(INSIDE, packet)), [], "on another interface");
     assert_eq!(bench.receive(packet), [resolved(RS)]);
 }
 
@@ -333,7 +337,7 @@ fn changed_settings_restart_a_server() {
     bench.add_server(None);
     assert_eq!(bench.add_server(Some(RS)), [resolved(RS)]);
     assert_eq!(bench.add_server(None), [request()]);
-    assert_eq!(bench.event(ArpEvent::RemoveServer { interface: CLIENT, rip: RIP }), []);
+    assert_eq!(bench.event(NeighborEvent::RemoveServer { interface: CLIENT, rip: RIP.into() }), []);
     assert_eq!(bench.receive(reply(RS, RIP)), []);
     assert_eq!(bench.machine.next_deadline(), None);
 }
@@ -341,26 +345,30 @@ fn changed_settings_restart_a_server() {
 #[test]
 fn requests_use_the_interface_s_mac() {
     let mut bench = Bench::new(OnConflict::Standby);
-    let settings = ArpTarget { interface: INSIDE, rip: RIP, own: DIP, mac: None };
+    let settings = NeighborTarget { interface: INSIDE, rip: RIP.into(), own: DIP.into(), mac: None };
     let packet = ArpPacket::request(OURS_INSIDE, DIP, RIP);
-    assert_eq!(bench.event(ArpEvent::AddServer(settings)), [ArpAction::Send { interface: INSIDE, packet }]);
+    assert_eq!(
+        bench.event(NeighborEvent::AddServer(settings)),
+        [Outcome::Send { interface: INSIDE, packet }]
+    );
     let packet = packet.reply(RS);
-    let expected = [report(ArpReport::Resolved { interface: INSIDE, rip: RIP, mac: RS })];
-    assert_eq!(bench.event(ArpEvent::Received { interface: INSIDE, packet }), expected);
+    let expected = [report(NeighborReport::Resolved { interface: INSIDE, rip: RIP.into(), mac: RS })];
+    assert_eq!(bench.event(received(INSIDE, packet)), expected);
 }
 
 #[test]
 fn requests_never_come_from_a_vip() {
     let mut bench = Bench::claimed(OnConflict::Standby);
-    let settings = ArpTarget { interface: CLIENT, rip: RIP, own: VIP, mac: None };
-    assert_eq!(bench.event(ArpEvent::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
+    let settings = NeighborTarget { interface: CLIENT, rip: RIP.into(), own: VIP.into(), mac: None };
+    assert_eq!(bench.event(NeighborEvent::AddServer(settings)), [send(ArpPacket::probe(OURS, RIP))]);
 }
 
 #[test]
 #[should_panic(expected = "no such interface")]
 fn a_server_on_an_unknown_interface_panics() {
-    let settings = ArpTarget { interface: InterfaceIndex(2), rip: RIP, own: DIP, mac: None };
-    Bench::new(OnConflict::Standby).event(ArpEvent::AddServer(settings));
+    let settings =
+        NeighborTarget { interface: InterfaceIndex(2), rip: RIP.into(), own: DIP.into(), mac: None };
+    Bench::new(OnConflict::Standby).event(NeighborEvent::AddServer(settings));
 }
 
 #[test]
@@ -369,8 +377,8 @@ fn a_new_sender_address_keeps_the_server() {
     bench.add_server(None);
     assert_eq!(bench.receive(reply(RS, RIP)), [resolved(RS)]);
     let own = Ipv4Addr::new(192, 168, 195, 11);
-    let moved = ArpTarget { interface: CLIENT, rip: RIP, own, mac: None };
-    assert_eq!(bench.event(ArpEvent::AddServer(moved)), []);
+    let moved = NeighborTarget { interface: CLIENT, rip: RIP.into(), own: own.into(), mac: None };
+    assert_eq!(bench.event(NeighborEvent::AddServer(moved)), []);
     let requested: Vec<_> = bench.step().into_iter().map(|(_, action)| action).collect();
     assert_eq!(requested, [send(ArpPacket::request(OURS, own, RIP).unicast_to(RS))]);
     assert_eq!(bench.receive(reply(RS, RIP)), [], "no news");

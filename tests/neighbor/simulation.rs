@@ -14,14 +14,17 @@
 mod hosts;
 mod reports;
 
+use crate::bench::{Outcome, handle, received};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{ArpAction, ArpEvent, ArpReport, ArpSettings, ArpTarget, Neighbors, Timing};
+use directrix::neighbor::{
+    NeighborEvent, NeighborReport, NeighborSettings, NeighborTarget, Neighbors, Timing,
+};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, Operation};
 use reports::Reported;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 150), Ipv4Addr::new(10, 0, 0, 151)];
 const DIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
@@ -80,7 +83,7 @@ struct World {
     /// Server whose requests the forger answers.
     forged: Option<usize>,
     /// Time of the last packet of each (address, station) at the director.
-    last_seen: BTreeMap<(Ipv4Addr, MacAddr), u64>,
+    last_seen: BTreeMap<(IpAddr, MacAddr), u64>,
     agenda: BTreeMap<(u64, u64), Happening>,
     /// Breaks ties in the event queue.
     serial: u64,
@@ -99,8 +102,12 @@ fn rip(server: usize) -> Ipv4Addr {
 
 impl World {
     fn new(seed: u64, policy: OnConflict) -> Self {
-        let settings =
-            ArpSettings { own_macs: vec![DIRECTOR], on_conflict: policy, timing: Timing::default(), seed };
+        let settings = NeighborSettings {
+            own_macs: vec![DIRECTOR],
+            on_conflict: policy,
+            timing: Timing::default(),
+            seed,
+        };
         let server = |n| RealServer {
             mac: MacAddr([2, 0, 0, 0, 1, n]),
             up: true,
@@ -162,11 +169,16 @@ impl World {
 
     fn run(&mut self) {
         for vip in VIPS {
-            self.direct(ArpEvent::AddVip(vip));
+            self.direct(NeighborEvent::AddVip(vip.into()));
         }
         for n in 0..SERVERS {
-            let server = ArpTarget { interface: InterfaceIndex::CLIENT, rip: rip(n), own: DIP, mac: None };
-            self.direct(ArpEvent::AddServer(server));
+            let server = NeighborTarget {
+                interface: InterfaceIndex::CLIENT,
+                rip: rip(n).into(),
+                own: DIP.into(),
+                mac: None,
+            };
+            self.direct(NeighborEvent::AddServer(server));
         }
         while self.now < ROUGH_MS + CALM_MS {
             let (&(at, _), _) =
@@ -180,8 +192,8 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Deliver(Host::Director, packet) => {
-                self.last_seen.insert((packet.sender_ip, packet.sender_mac), self.now);
-                self.direct(ArpEvent::Received { interface: InterfaceIndex::CLIENT, packet });
+                self.last_seen.insert((packet.sender_ip.into(), packet.sender_mac), self.now);
+                self.deliver(Some(packet), received(InterfaceIndex::CLIENT, packet));
             }
             Happening::Deliver(Host::Router, packet) => self.receive_at_router(&packet),
             Happening::Deliver(Host::Server(n), packet) => self.receive_at_server(n, &packet),
@@ -189,7 +201,7 @@ impl World {
             Happening::ForgerClaims => self.forger_claims(),
             Happening::DirectorTimer => {
                 if self.director.next_deadline().is_some_and(|due| self.tick().reached(due)) {
-                    self.direct(ArpEvent::Timer);
+                    self.direct(NeighborEvent::Timer);
                 }
             }
             Happening::RouterAsks => self.send_router_request(),
@@ -226,18 +238,22 @@ impl World {
 
     // ---- the director, and its invariants
 
-    fn direct(&mut self, event: ArpEvent) {
-        let mut actions = Vec::new();
-        self.director.handle(event, self.tick(), &mut actions);
-        for action in actions {
+    fn direct(&mut self, event: NeighborEvent) {
+        self.deliver(None, event);
+    }
+
+    /// Handles an event, that of the packet `question` if it is one.
+    fn deliver(&mut self, question: Option<ArpPacket>, event: NeighborEvent) {
+        let now = self.tick();
+        for action in handle(&mut self.director, event, now) {
             match action {
-                ArpAction::Report(report) => {
+                Outcome::Report(report) => {
                     self.check_move(&report);
                     self.reported.take(report);
                 }
-                ArpAction::Send { interface, packet } => {
+                Outcome::Send { interface, packet } => {
                     assert_eq!(interface, InterfaceIndex::CLIENT);
-                    self.check(&event, &packet);
+                    self.check(question, &packet);
                     self.transmit(Host::Director, packet);
                 }
             }
@@ -250,14 +266,18 @@ impl World {
         self.plan(u64::from(due.since(self.tick()).millis()) + late, Happening::DirectorTimer);
     }
 
-    fn check(&mut self, event: &ArpEvent, packet: &ArpPacket) {
+    fn check(&mut self, question: Option<ArpPacket>, packet: &ArpPacket) {
         assert!(self.carrier, "sent to nothing: {packet:?}");
         assert_eq!((packet.source, packet.sender_mac), (DIRECTOR, DIRECTOR));
         let to_server = (0..SERVERS).any(|n| packet.target_ip == rip(n));
         if VIPS.contains(&packet.sender_ip) {
-            assert!(self.reported.claimed.contains(&packet.sender_ip), "sender before the claim: {packet:?}");
-            let answered = matches!(event, ArpEvent::Received { packet: question, .. }
-                if question.operation == Operation::Request && *packet == question.reply(DIRECTOR));
+            assert!(
+                self.reported.claimed.contains(&packet.sender_ip.into()),
+                "sender before the claim: {packet:?}"
+            );
+            let answered = question.is_some_and(|question| {
+                question.operation == Operation::Request && *packet == question.reply(DIRECTOR)
+            });
             let announced = packet.sender_ip == packet.target_ip && packet.destination == MacAddr::BROADCAST;
             assert!(answered || announced, "neither a reply nor an announcement: {packet:?}");
             if answered {
@@ -273,8 +293,8 @@ impl World {
 
     /// A server's address changes only if the old one was silent for long enough and the new one was just
     /// seen.
-    fn check_move(&self, report: &ArpReport) {
-        let ArpReport::Moved { rip, old, new, .. } = *report else { return };
+    fn check_move(&self, report: &NeighborReport) {
+        let NeighborReport::Moved { rip, old, new, .. } = *report else { return };
         let silent = |mac| self.last_seen.get(&(rip, mac)).map_or(u64::MAX, |at| self.now - at);
         assert!(silent(old) >= HOLDS_MS, "{rip} leaves {old}, last seen {} ms ago", silent(old));
         assert!(silent(new) <= 2 * HOLDS_MS, "{rip} goes to {new}, last seen {} ms ago", silent(new));
@@ -290,7 +310,7 @@ impl World {
     fn check_the_end(&self) {
         for (n, server) in self.servers.iter().enumerate() {
             let expected = server.up.then_some(server.mac);
-            assert_eq!(self.reported.resolved.get(&rip(n)), Some(&expected), "real server {n}");
+            assert_eq!(self.reported.resolved.get(&rip(n).into()), Some(&expected), "real server {n}");
         }
         assert_eq!(self.reported.disputes, BTreeSet::new(), "the forger has long been silent");
         let wrong = |server: &&RealServer| server.up && (server.answers_vip || server.asks_from_vip);
@@ -299,7 +319,7 @@ impl World {
             assert!(wrong.iter().any(|server| server.mac == *mac), "{vip}: {mac} is no rival any more");
         }
         let named = |vip, server: &RealServer| self.reported.rivals.contains(&(vip, server.mac));
-        for vip in VIPS {
+        for vip in VIPS.map(IpAddr::from) {
             let mut holders = wrong.iter().filter(|server| server.answers_vip);
             if self.reported.claimed.contains(&vip) {
                 assert!(
@@ -315,7 +335,7 @@ impl World {
             }
         }
         if wrong.is_empty() || self.policy == OnConflict::Claim {
-            assert_eq!(self.reported.claimed, VIPS.into(), "all VIPs are claimed");
+            assert_eq!(self.reported.claimed, VIPS.map(IpAddr::from).into(), "all VIPs are claimed");
         }
         if wrong.is_empty() {
             assert!(self.router.values().all(|mac| *mac == DIRECTOR), "{:?}", self.router);

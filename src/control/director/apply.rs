@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::schedule::ServerLoad;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 impl Director {
@@ -135,7 +135,7 @@ impl Director {
         let workers = &self.backend.workers;
         let totals: TotalsOf<'_> = &|server| status::totals(workers, server);
         let states: HashMap<_, _> =
-            self.host.vips.iter().map(|vip| (*vip, self.registry.vip((*vip).into()))).collect();
+            self.host.vips.iter().map(|vip| (*vip, self.registry.vip(*vip))).collect();
         self.registry.apply(rules, totals);
         let before = std::mem::replace(&mut self.host, host);
         self.update_neighbors(&before);
@@ -146,7 +146,7 @@ impl Director {
         self.publish_or_log();
     }
 
-    fn add_vips(&mut self, vips: &[Ipv4Addr]) {
+    fn add_vips(&mut self, vips: &[IpAddr]) {
         if !vips.is_empty() {
             self.check_local_vips();
             hints::log_foreign_vips(vips, &self.host.interfaces[0]);
@@ -193,7 +193,6 @@ mod tests {
     use crate::control::api::request::{ServerSettings, ServiceSettings};
     use crate::model::ServiceAddress;
     use crate::wire::Protocol;
-    use std::net::IpAddr;
 
     fn service(vip: u8, port: u16) -> ServiceAddress {
         ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, vip], port).into() }

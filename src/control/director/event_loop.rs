@@ -24,7 +24,7 @@ impl Director {
     ) -> Result<(), DirectorError> {
         // Opened before the carriers are first checked, so that no change is missed.
         let mut watch = NetworkWatch::open()?;
-        let (driver, mut reports) = self.start_arp()?;
+        let (driver, mut reports) = self.start_neighbors()?;
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut driver = std::pin::pin!(driver);
         loop {
@@ -62,7 +62,7 @@ impl Director {
                 () = reached(self.reclaim_at) => drop(self.reclaim()),
             }
         }
-        self.arp_events = None;
+        self.neighbor_events = None;
         tracing::info!("stopping");
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::Director;
 use crate::io::{Interface, OwnAddress};
 use crate::model::Diagnostic;
-use crate::neighbor::ArpEvent;
+use crate::neighbor::NeighborEvent;
 use std::time::Instant;
 
 impl Director {
@@ -17,8 +17,8 @@ impl Director {
         for change in self.carriers.update(&up) {
             let interface = &self.host.interfaces[usize::from(change.interface.0)].name;
             self.carriers.log(change, interface);
-            let event = if change.is_up { ArpEvent::InterfaceUp } else { ArpEvent::InterfaceDown };
-            self.send_arp_event(event(change.interface));
+            let event = if change.is_up { NeighborEvent::InterfaceUp } else { NeighborEvent::InterfaceDown };
+            self.send_neighbor_event(event(change.interface));
         }
         Ok(())
     }

@@ -29,12 +29,12 @@ use crate::control::workers::watchdog::Watchdog;
 use crate::forward::Snapshot;
 use crate::io::ArpSocket;
 use crate::model::DirectorConfig;
-use crate::neighbor::{ArpEvent, Neighbors};
+use crate::neighbor::{NeighborEvent, Neighbors};
 use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use symptoms::Symptoms;
@@ -56,20 +56,20 @@ struct Director {
     templates: Arc<Templates>,
     /// Tick 0.
     epoch: Instant,
-    /// The ARP machine and its sockets, until the event loop takes them.
+    /// The neighbor machine and its sockets, until the event loop takes them.
     neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
-    /// Channel to the ARP driver, while it runs.
-    arp_events: Option<mpsc::UnboundedSender<ArpEvent>>,
+    /// Channel to the neighbor driver, while it runs.
+    neighbor_events: Option<mpsc::UnboundedSender<NeighborEvent>>,
     meter: Meter,
     /// Rate limit of messages about a VIP or a real server.
-    limiter: LogLimiter<Ipv4Addr>,
+    limiter: LogLimiter<IpAddr>,
     local_vips: LocalVips,
     carriers: Carriers,
     watchdog: Watchdog,
     availability: AvailabilityWatch,
     symptoms: Symptoms,
     /// Release times of claimed VIPs without a service.
-    kept_vips: BTreeMap<Ipv4Addr, Instant>,
+    kept_vips: BTreeMap<IpAddr, Instant>,
     /// Callback of readiness, until the director is ready.
     on_ready: Option<Box<dyn FnMut()>>,
 }
@@ -80,9 +80,9 @@ impl Director {
         self.on_ready.is_none()
     }
 
-    /// Sends an event to the ARP driver.
-    fn send_arp_event(&self, event: ArpEvent) {
-        if let Some(events) = &self.arp_events {
+    /// Sends an event to the neighbor driver.
+    fn send_neighbor_event(&self, event: NeighborEvent) {
+        if let Some(events) = &self.neighbor_events {
             let _ = events.send(event); // the driver may just have ended
         }
     }

@@ -1,41 +1,42 @@
-//! The director's side of ARP: events to the driver, its reports, real servers and their source addresses.
+//! The director's side of the neighbor machine: events to the driver, its reports, real servers and their source addresses.
 
 use super::Director;
 use super::error::DirectorError;
-use crate::control::arp::driver::ArpDriver;
-use crate::control::arp::log::log_report;
 use crate::control::host::hints;
 use crate::control::host::resolve::ResolvedHost;
+use crate::control::neighbor::driver::NeighborDriver;
+use crate::control::neighbor::log::log_report;
 use crate::control::state::registry::VipState;
 use crate::model::OnServerClaim;
-use crate::neighbor::{ArpEvent, ArpReport};
+use crate::neighbor::{NeighborEvent, NeighborReport};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
 impl Director {
-    /// Starts the ARP driver with every VIP and real server. Returns its future and its reports.
+    /// Starts the neighbor driver with every VIP and real server. Returns its future and its reports.
     #[allow(clippy::type_complexity)] // one future and one channel
-    pub(super) fn start_arp(
+    pub(super) fn start_neighbors(
         &mut self,
     ) -> Result<
-        (impl Future<Output = std::io::Result<()>> + use<>, mpsc::UnboundedReceiver<ArpReport>),
+        (impl Future<Output = std::io::Result<()>> + use<>, mpsc::UnboundedReceiver<NeighborReport>),
         DirectorError,
     > {
         let (machine, sockets) = self.neighbors.take().expect("it is taken once");
-        let driver = ArpDriver::new(machine, sockets, self.epoch)?;
+        let driver = NeighborDriver::new(machine, sockets, self.epoch)?;
         let (events, received) = mpsc::unbounded_channel();
         let (report, reports) = mpsc::unbounded_channel();
-        self.arp_events = Some(events);
+        self.neighbor_events = Some(events);
         self.check_carriers()?;
         self.check_local_vips();
         hints::log_foreign_vips(&self.host.vips, &self.host.interfaces[0]);
         for server in &self.host.servers {
-            self.send_arp_event(ArpEvent::AddServer(*server));
+            self.send_neighbor_event(NeighborEvent::AddServer(*server));
         }
         for vip in &self.host.vips {
-            self.send_arp_event(ArpEvent::AddVip(*vip));
+            self.send_neighbor_event(NeighborEvent::AddVip(*vip));
         }
         let run = driver.run(received, move |one| {
             let _ = report.send(one); // the event loop may have ended
@@ -44,26 +45,28 @@ impl Director {
     }
 
     /// Logs a report and updates the registry.
-    pub(super) fn handle_report(&mut self, report: &ArpReport) {
+    pub(super) fn handle_report(&mut self, report: &NeighborReport) {
         let now = Instant::now();
         self.limiter.log(report.about(), now, || log_report(report, &self.registry, &self.settings));
         match *report {
-            ArpReport::Claimed { vip } => self.registry.set_vip(vip.into(), VipState::Claimed),
-            ArpReport::Standby { vip, mac } => {
-                self.registry.set_vip(vip.into(), VipState::Standby(mac));
+            NeighborReport::Claimed { vip } => self.registry.set_vip(vip, VipState::Claimed),
+            NeighborReport::Standby { vip, mac } => {
+                self.registry.set_vip(vip, VipState::Standby(mac));
                 self.drop_kept_vip(vip);
             }
-            ArpReport::Held { vip, mac, .. } => {
+            NeighborReport::Held { vip, mac, .. } => {
                 if self.settings.on_server_claim == OnServerClaim::Exclude {
-                    self.registry.set_holder(vip.into(), mac, true);
+                    self.registry.set_holder(vip, mac, true);
                 }
             }
-            ArpReport::ConflictOver { vip, mac, .. } => self.registry.set_holder(vip.into(), mac, false),
-            ArpReport::Conflict { .. } | ArpReport::Disputed { .. } | ArpReport::DisputeOver { .. } => {}
-            ArpReport::Resolved { rip, mac, .. } | ArpReport::Moved { rip, new: mac, .. } => {
-                self.registry.set_reachable(rip.into(), mac);
+            NeighborReport::ConflictOver { vip, mac, .. } => self.registry.set_holder(vip, mac, false),
+            NeighborReport::Conflict { .. }
+            | NeighborReport::Disputed { .. }
+            | NeighborReport::DisputeOver { .. } => {}
+            NeighborReport::Resolved { rip, mac, .. } | NeighborReport::Moved { rip, new: mac, .. } => {
+                self.registry.set_reachable(rip, mac);
             }
-            ArpReport::Lost { rip, .. } => self.registry.set_unreachable(rip.into()),
+            NeighborReport::Lost { rip, .. } => self.registry.set_unreachable(rip),
         }
     }
 
@@ -105,23 +108,23 @@ impl Director {
         }
     }
 
-    /// Sends the ARP driver the difference between the real servers of `before` and the present ones.
+    /// Sends the neighbor driver the difference between the real servers of `before` and the present ones.
     pub(super) fn update_neighbors(&self, before: &ResolvedHost) {
         let SetChange { removed, added } = difference(&before.servers, &self.host.servers);
         let present: HashSet<_> = added.iter().map(|server| (server.interface, server.rip)).collect();
         for server in removed {
             let (interface, rip) = (server.interface, server.rip);
             if !present.contains(&(interface, rip)) {
-                self.send_arp_event(ArpEvent::RemoveServer { interface, rip });
+                self.send_neighbor_event(NeighborEvent::RemoveServer { interface, rip });
             }
         }
         for server in added {
-            self.send_arp_event(ArpEvent::AddServer(server));
+            self.send_neighbor_event(NeighborEvent::AddServer(server));
         }
     }
 }
 
-fn sources(host: &ResolvedHost) -> BTreeSet<std::net::Ipv4Addr> {
+fn sources(host: &ResolvedHost) -> BTreeSet<IpAddr> {
     host.servers.iter().map(|server| server.own).collect()
 }
 

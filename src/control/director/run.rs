@@ -24,7 +24,7 @@ use crate::control::workers::{WorkerSettings, backend, random_seed};
 use crate::io::ArpSocket;
 use crate::io::claim::Claim;
 use crate::model::{BackendChoice, Config, DirectorConfig, OnConflict};
-use crate::neighbor::{ArpSettings, Neighbors, Timing};
+use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
@@ -114,7 +114,7 @@ impl Director {
             wait: settings.wait,
             epoch,
         };
-        let neighbors = Neighbors::new(arp_settings(config, &host)?);
+        let neighbors = Neighbors::new(neighbor_settings(config, &host)?);
         let mut sockets = Vec::new();
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
@@ -133,7 +133,7 @@ impl Director {
             epoch,
             carriers: Carriers::new(&host.interfaces),
             host,
-            arp_events: None,
+            neighbor_events: None,
             meter: Meter::new(&neighbors),
             neighbors: Some((neighbors, sockets)),
             limiter: LogLimiter::default(),
@@ -178,10 +178,10 @@ fn new_registry(config: &Config, host: &ResolvedHost) -> Result<Registry, Direct
     Ok(registry)
 }
 
-fn arp_settings(config: &Config, host: &ResolvedHost) -> Result<ArpSettings, DirectorError> {
+fn neighbor_settings(config: &Config, host: &ResolvedHost) -> Result<NeighborSettings, DirectorError> {
     let DirectorConfig { announce_interval, arp_refresh: refresh, arp_attempts: attempts, .. } =
         config.director;
-    Ok(ArpSettings {
+    Ok(NeighborSettings {
         own_macs: host.interfaces.iter().map(|interface| interface.mac).collect(),
         on_conflict: config.director.on_conflict,
         timing: Timing { announce_interval, refresh, attempts, ..Timing::default() },

@@ -76,8 +76,7 @@ impl Director {
 
     fn vips(&self) -> Vec<Vip> {
         let each = self.host.vips.iter().filter_map(|vip| {
-            let address = (*vip).into();
-            Some(Vip { address, state: status::vip_state(self.registry.vip(address)?) })
+            Some(Vip { address: *vip, state: status::vip_state(self.registry.vip(*vip)?) })
         });
         each.collect()
     }
@@ -119,7 +118,7 @@ impl Director {
             let text = format!("the VIP {vip} is an address of this host: see the log for the line to type");
             warnings.push(Warning::new("vip-own-address", text));
         }
-        warnings.extend(self.host.vips.iter().filter_map(|vip| self.vip_warning((*vip).into())));
+        warnings.extend(self.host.vips.iter().filter_map(|vip| self.vip_warning(*vip)));
         for service in self.summaries().iter().filter(|service| service.available == 0) {
             let text = format!("{} has no available real server: {}", service.address, service.detail);
             warnings.push(Warning::new("no-server", text));

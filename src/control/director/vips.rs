@@ -5,8 +5,8 @@
 
 use super::Director;
 use crate::control::state::registry::VipState;
-use crate::neighbor::ArpEvent;
-use std::net::Ipv4Addr;
+use crate::neighbor::NeighborEvent;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Time that a claimed VIP without a service is kept.
@@ -14,7 +14,7 @@ const KEPT: Duration = Duration::from_secs(5);
 
 impl Director {
     /// Keeps or releases `vip`, which was in `state` and has lost its last service.
-    pub(super) fn keep_vip(&mut self, vip: Ipv4Addr, state: Option<VipState>) {
+    pub(super) fn keep_vip(&mut self, vip: IpAddr, state: Option<VipState>) {
         if state == Some(VipState::Claimed) {
             self.kept_vips.insert(vip, Instant::now() + KEPT);
         } else {
@@ -23,16 +23,16 @@ impl Director {
     }
 
     /// Claims `vip`, which has got its first service.
-    pub(super) fn claim_vip(&mut self, vip: Ipv4Addr) {
+    pub(super) fn claim_vip(&mut self, vip: IpAddr) {
         if self.kept_vips.remove(&vip).is_some() {
-            self.registry.set_vip(vip.into(), VipState::Claimed);
+            self.registry.set_vip(vip, VipState::Claimed);
         } else {
-            self.send_arp_event(ArpEvent::AddVip(vip));
+            self.send_neighbor_event(NeighborEvent::AddVip(vip));
         }
     }
 
     /// Releases `vip` if it is kept: without a service it is neither defended nor monitored.
-    pub(super) fn drop_kept_vip(&mut self, vip: Ipv4Addr) {
+    pub(super) fn drop_kept_vip(&mut self, vip: IpAddr) {
         if self.kept_vips.remove(&vip).is_some() {
             self.release_vip(vip);
         }
@@ -49,8 +49,8 @@ impl Director {
         }
     }
 
-    fn release_vip(&mut self, vip: Ipv4Addr) {
-        self.registry.forget_holders(vip.into());
-        self.send_arp_event(ArpEvent::RemoveVip(vip));
+    fn release_vip(&mut self, vip: IpAddr) {
+        self.registry.forget_holders(vip);
+        self.send_neighbor_event(NeighborEvent::RemoveVip(vip));
     }
 }

@@ -6,32 +6,32 @@ use crate::control::host::resolve::ResolvedHost;
 use crate::io::{Interface, OwnAddress};
 use crate::model::{Config, ServiceAddress, VirtualService};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// VIPs that one message lists.
 const LISTED_MAX: usize = 5;
 
 /// VIPs that are addresses of this host, as of the last update.
 #[derive(Debug, Default)]
-pub(in crate::control) struct LocalVips(BTreeSet<Ipv4Addr>);
+pub(in crate::control) struct LocalVips(BTreeSet<IpAddr>);
 
 /// The changes of an update.
 pub(in crate::control) struct LocalVipChanges<'a> {
     /// VIPs that have become addresses of this host.
     pub(in crate::control) added: Vec<&'a OwnAddress>,
     /// VIPs that no longer are.
-    pub(in crate::control) removed: Vec<Ipv4Addr>,
+    pub(in crate::control) removed: Vec<IpAddr>,
 }
 
 impl LocalVips {
-    pub(in crate::control) fn list(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(in crate::control) fn list(&self) -> impl Iterator<Item = IpAddr> {
         self.0.iter().copied()
     }
 
     /// Compares the host's addresses with `vips`, which are sorted, and returns the changes.
     pub(in crate::control) fn update<'a>(
         &mut self,
-        vips: &[Ipv4Addr],
+        vips: &[IpAddr],
         all: &'a [OwnAddress],
     ) -> LocalVipChanges<'a> {
         let now: Vec<_> = all.iter().filter(|own| vips.binary_search(&own.address).is_ok()).collect();
@@ -63,7 +63,7 @@ pub(in crate::control) fn config_hints(config: &Config, host: &ResolvedHost) -> 
 }
 
 /// Logs the VIPs outside the networks of the client side's interface.
-pub(in crate::control) fn log_foreign_vips(vips: &[Ipv4Addr], client: &Interface) {
+pub(in crate::control) fn log_foreign_vips(vips: &[IpAddr], client: &Interface) {
     if let Some(vips) = foreign_vips(vips, client) {
         tracing::info!(
             interface = client.name,
@@ -74,8 +74,8 @@ pub(in crate::control) fn log_foreign_vips(vips: &[Ipv4Addr], client: &Interface
 }
 
 /// Returns the first such VIPs and the number of the others.
-fn foreign_vips(vips: &[Ipv4Addr], client: &Interface) -> Option<String> {
-    let foreign: Vec<_> = vips.iter().filter(|vip| client.address_towards(**vip).is_none()).collect();
+fn foreign_vips(vips: &[IpAddr], client: &Interface) -> Option<String> {
+    let foreign: Vec<_> = vips.iter().filter(|vip| !client.is_on_link(**vip)).collect();
     let listed: Vec<_> = foreign.iter().take(LISTED_MAX).map(ToString::to_string).collect();
     match foreign.len() {
         0 => None,
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn each_change_of_a_local_vip_is_reported_once() {
-        let vips = [80, 81].map(|last| Ipv4Addr::new(192, 0, 2, last));
+        let vips = [80, 81].map(|last| IpAddr::from([192, 0, 2, last]));
         let mut known = LocalVips::default();
-        let mut update = |vips: &[Ipv4Addr], all: &[OwnAddress]| {
+        let mut update = |vips: &[IpAddr], all: &[OwnAddress]| {
             let LocalVipChanges { added, removed } = known.update(vips, all);
             (added.iter().map(|own| own.address).collect::<Vec<_>>(), removed)
         };

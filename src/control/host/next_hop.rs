@@ -2,7 +2,7 @@
 
 use crate::io::Interface;
 use crate::model::{Diagnostic, InterfaceIndex, RealServer, VirtualService};
-use crate::neighbor::ArpTarget;
+use crate::neighbor::NeighborTarget;
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,7 @@ pub(in crate::control) struct NextHops<'a> {
     /// Configured MAC addresses by RIP: a server has one in all its services.
     macs: HashMap<IpAddr, MacAddr>,
     /// Present next hops by RIP.
-    before: HashMap<Ipv4Addr, ArpTarget>,
+    before: HashMap<IpAddr, NeighborTarget>,
 }
 
 impl<'a> NextHops<'a> {
@@ -21,7 +21,7 @@ impl<'a> NextHops<'a> {
     pub(in crate::control) fn new(
         services: &[VirtualService],
         interfaces: &'a [Interface],
-        before: &[ArpTarget],
+        before: &[NeighborTarget],
     ) -> Self {
         let servers = services.iter().flat_map(|service| &service.servers);
         let macs = servers.filter_map(|server| Some((server.address, server.mac?))).collect();
@@ -32,15 +32,15 @@ impl<'a> NextHops<'a> {
     ///
     /// # Errors
     /// If it is not on-link, or is this host, and has no present next hop with the same MAC address.
-    pub(in crate::control) fn find(&self, server: &RealServer) -> Result<ArpTarget, Diagnostic> {
+    pub(in crate::control) fn find(&self, server: &RealServer) -> Result<NeighborTarget, Diagnostic> {
         let mac = self.macs.get(&server.address).copied();
         self.resolve(server.address, mac).or_else(|error| {
-            let before = v4(server.address).and_then(|rip| self.before.get(&rip));
+            let before = self.before.get(&server.address);
             before.filter(|before| before.mac == mac).copied().ok_or(error)
         })
     }
 
-    fn resolve(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<ArpTarget, Diagnostic> {
+    fn resolve(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<NeighborTarget, Diagnostic> {
         let index = self.interfaces.len() - 1; // the last interface is the server side
         let (interface, rip) = (&self.interfaces[index], v4(address));
         if let Some(own) = self.interfaces.iter().find(|interface| rip.is_some_and(|rip| has(interface, rip)))
@@ -51,7 +51,12 @@ impl<'a> NextHops<'a> {
             return Err(reserved_address(address, &role));
         }
         match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
-            (Some(rip), Some(own)) => Ok(ArpTarget { interface: InterfaceIndex(index as u8), rip, own, mac }),
+            (Some(rip), Some(own)) => Ok(NeighborTarget {
+                interface: InterfaceIndex(index as u8),
+                rip: rip.into(),
+                own: own.into(),
+                mac,
+            }),
             _ => Err(not_on_link(address, interface)),
         }
     }
@@ -64,7 +69,11 @@ impl NextHops<'_> {
     /// A server with a fixed MAC address needs no source.
     fn source(&self, interface: &Interface, rip: Ipv4Addr, mac: Option<MacAddr>) -> Option<Ipv4Addr> {
         let near = interface.address_towards(rip).or(mac.map(|_| Ipv4Addr::UNSPECIFIED));
-        let present = self.before.get(&rip).map(|next_hop| next_hop.own).filter(|own| has(interface, *own));
+        let present = self
+            .before
+            .get(&rip.into())
+            .and_then(|next_hop| v4(next_hop.own))
+            .filter(|own| has(interface, *own));
         near.or(present).or_else(|| interface.source_by_route(rip))
     }
 }
@@ -75,7 +84,7 @@ fn has(interface: &Interface, address: Ipv4Addr) -> bool {
 }
 
 /// Keeps each server once, in the order of first occurrence.
-pub(in crate::control) fn once(mut all: Vec<ArpTarget>) -> Vec<ArpTarget> {
+pub(in crate::control) fn once(mut all: Vec<NeighborTarget>) -> Vec<NeighborTarget> {
     let mut seen = HashSet::new();
     all.retain(|server| seen.insert(server.rip));
     all
@@ -158,8 +167,8 @@ pub(in crate::control) mod tests {
     fn find_all(
         services: &[VirtualService],
         own: &[[u8; 4]],
-        before: &[ArpTarget],
-    ) -> Result<Vec<ArpTarget>, String> {
+        before: &[NeighborTarget],
+    ) -> Result<Vec<NeighborTarget>, String> {
         let interfaces = [eth0(own)];
         let next_hops = NextHops::new(services, &interfaces, before);
         let each = services.iter().flat_map(|service| &service.servers).map(|server| next_hops.find(server));
@@ -214,17 +223,17 @@ pub(in crate::control) mod tests {
         let web = services([&[server(HERE, None)]]);
         let before = find_all(&web, &[OWN], &[]).unwrap();
         let now = find_all(&web, &[[192, 0, 2, 6]], &before).unwrap();
-        assert_eq!((before[0].own, now[0].own), (OWN.into(), [192, 0, 2, 6].into()));
+        assert_eq!((before[0].own, now[0].own), (OWN.into(), IpAddr::from([192, 0, 2, 6])));
     }
 
     #[test]
     fn mac_address_of_one_service_applies_to_all() {
         let two = services([&[server(HERE, None)], &[server(HERE, Some(MAC))]]);
         let before = find_all(&two, &[], &[]).unwrap();
-        let next_hop = ArpTarget {
+        let next_hop = NeighborTarget {
             interface: InterfaceIndex(0),
             rip: HERE.into(),
-            own: Ipv4Addr::UNSPECIFIED,
+            own: Ipv4Addr::UNSPECIFIED.into(),
             mac: Some(MAC),
         };
         assert_eq!(before, [next_hop]);

@@ -6,9 +6,9 @@ use crate::io::Interface;
 use crate::model::{
     Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, ServiceAddress, Subject, VirtualService,
 };
-use crate::neighbor::ArpTarget;
+use crate::neighbor::NeighborTarget;
 use nix::unistd::Group;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Failure to resolve a configuration.
 #[derive(Clone, Debug)]
@@ -31,9 +31,9 @@ pub struct ResolvedHost {
     /// The client side, then the server side if it is another interface.
     pub interfaces: Vec<Interface>,
     /// Every real server once, with the source address of its ARP requests (DIP).
-    pub servers: Vec<ArpTarget>,
+    pub servers: Vec<NeighborTarget>,
     /// Every VIP once, in order.
-    pub vips: Vec<Ipv4Addr>,
+    pub vips: Vec<IpAddr>,
     /// Access rights at the control socket.
     pub access: Access,
 }
@@ -108,8 +108,8 @@ fn renewed(interface: &Interface) -> Interface {
     Interface { addresses, ..interface.clone() }
 }
 
-fn vips(services: &[VirtualService]) -> Vec<Ipv4Addr> {
-    let mut vips: Vec<_> = services.iter().filter_map(|service| v4(service.address.address.ip())).collect();
+fn vips(services: &[VirtualService]) -> Vec<IpAddr> {
+    let mut vips: Vec<_> = services.iter().map(|service| service.address.address.ip()).collect();
     vips.sort_unstable();
     vips.dedup();
     vips
@@ -152,8 +152,8 @@ fn control_group(config: &Config) -> Result<Option<(u32, String)>, Diagnostics> 
 fn validated_servers(
     config: &Config,
     interfaces: &[Interface],
-    before: (&[ArpTarget], &[Ipv4Addr]),
-) -> Result<Vec<ArpTarget>, Diagnostics> {
+    before: (&[NeighborTarget], &[IpAddr]),
+) -> Result<Vec<NeighborTarget>, Diagnostics> {
     let vips = config.services.iter().zip(&config.places.services).map(|(service, place)| {
         let checked = check_vip(service.address, interfaces, before.1);
         checked.map_err(|error| error.at(place.clone()))
@@ -174,7 +174,7 @@ fn validated_servers(
     }
 }
 
-fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<ArpTarget>, Diagnostics> {
+fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<NeighborTarget>, Diagnostics> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let each = servers
         .zip(&config.places.servers)
@@ -183,15 +183,12 @@ fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<ArpTarget>, 
 }
 
 /// Checks that a new VIP is no network or broadcast address. `before` holds the present VIPs.
-fn check_vip(
-    service: ServiceAddress,
-    interfaces: &[Interface],
-    before: &[Ipv4Addr],
-) -> Result<(), Diagnostic> {
-    let Some(vip) = v4(service.address.ip()) else { return Ok(()) };
+fn check_vip(service: ServiceAddress, interfaces: &[Interface], before: &[IpAddr]) -> Result<(), Diagnostic> {
+    let vip = service.address.ip();
     if before.binary_search(&vip).is_ok() {
         return Ok(());
     }
+    let Some(vip) = v4(vip) else { return Ok(()) };
     match interfaces.iter().find_map(|interface| interface.reserved(vip)) {
         Some(role) => Err(Diagnostic::system(format!("the VIP {vip} cannot be a host address"))
             .cause(format!("it is {role}"))
@@ -245,7 +242,7 @@ address = "192.0.2.10"
 address = "203.0.113.13"
 "#;
 
-    fn validated_servers(config: &Config) -> Result<Vec<ArpTarget>, Diagnostics> {
+    fn validated_servers(config: &Config) -> Result<Vec<NeighborTarget>, Diagnostics> {
         super::validated_servers(config, &[eth0(&[[192, 0, 2, 5]])], (&[], &[]))
     }
 

@@ -4,7 +4,7 @@ use super::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::workers::WorkerClient;
 use crate::control::workers::status::RuntimeView;
-use crate::neighbor::{ArpCounters, Neighbors};
+use crate::neighbor::{NeighborCounters, Neighbors};
 use crate::stats::DropReason;
 use crate::sys::ProcessUsage;
 use crate::sys::process::thread_cpu_seconds;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub struct Meter {
     started: SystemTime,
-    arp: Arc<ArpCounters>,
+    arp: Arc<NeighborCounters>,
 }
 
 impl Meter {
@@ -64,7 +64,7 @@ impl Meter {
     }
 
     fn arp(&self) -> ArpReadings {
-        let ArpCounters { answered, announced, probed, requested, conflicts, disputed } = &*self.arp;
+        let NeighborCounters { answered, announced, probed, requested, conflicts, disputed } = &*self.arp;
         ArpReadings {
             answered: answered.get(),
             announced: announced.get(),

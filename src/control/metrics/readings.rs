@@ -50,7 +50,7 @@ pub struct WorkerReadings {
     pub cpu_seconds: Option<f64>,
 }
 
-/// The totals of [`crate::neighbor::ArpCounters`].
+/// The totals of [`crate::neighbor::NeighborCounters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArpReadings {
     /// Answers given for VIPs.

@@ -2,7 +2,7 @@
 
 use super::{DIP, DIRECTOR, FORGER, GATEWAY, Happening, Host, ROUGH_MS, ROUTER, SERVERS, VIPS, World, rip};
 use directrix::model::InterfaceIndex;
-use directrix::neighbor::ArpEvent;
+use directrix::neighbor::NeighborEvent;
 use directrix::wire::arp::{ArpPacket, Operation};
 
 impl World {
@@ -94,7 +94,7 @@ impl World {
 
     pub(super) fn set_carrier(&mut self, carrier: bool) {
         self.carrier = carrier;
-        let event = if carrier { ArpEvent::InterfaceUp } else { ArpEvent::InterfaceDown };
+        let event = if carrier { NeighborEvent::InterfaceUp } else { NeighborEvent::InterfaceDown };
         self.direct(event(InterfaceIndex::CLIENT));
     }
 }

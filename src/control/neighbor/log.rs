@@ -1,40 +1,44 @@
-//! Log events of ARP reports.
+//! Log events of neighbor reports.
 
 use crate::control::state::registry::{Registry, VipState};
 use crate::model::{DirectorConfig, OnConflict, OnServerClaim};
-use crate::neighbor::ArpReport;
+use crate::neighbor::NeighborReport;
 use crate::wire::MacAddr;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Logs a report with its consequence for the operator.
-pub(in crate::control) fn log_report(report: &ArpReport, registry: &Registry, settings: &DirectorConfig) {
+pub(in crate::control) fn log_report(
+    report: &NeighborReport,
+    registry: &Registry,
+    settings: &DirectorConfig,
+) {
     match report {
-        ArpReport::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
-        ArpReport::Conflict { vip, mac, server } => {
+        NeighborReport::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
+        NeighborReport::Conflict { vip, mac, server } => {
             conflict(&VipClaimant { vip: *vip, mac: *mac, server: *server }, registry, settings.on_conflict);
         }
-        ArpReport::Standby { vip, mac } => tracing::warn!(
+        NeighborReport::Standby { vip, mac } => tracing::warn!(
             %vip, %mac,
             "standby: another host has the VIP; it is claimed when that host does not answer any more"
         ),
-        ArpReport::Held { vip, mac, server } => {
+        NeighborReport::Held { vip, mac, server } => {
             held(&VipClaimant { vip: *vip, mac: *mac, server: *server }, settings.on_server_claim);
         }
-        ArpReport::ConflictOver { vip, mac, .. } => {
+        NeighborReport::ConflictOver { vip, mac, .. } => {
             tracing::info!(%vip, %mac, "the other host no longer answers for the VIP")
         }
-        ArpReport::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
-        ArpReport::Moved { rip, old, new, .. } => {
+        NeighborReport::Resolved { rip, mac, .. } => tracing::info!(%rip, %mac, "real server reachable"),
+        NeighborReport::Moved { rip, old, new, .. } => {
             tracing::warn!(%rip, %old, %new, "real server changed its MAC address");
         }
-        ArpReport::Disputed { rip, mac, claimant, .. } => {
+        NeighborReport::Disputed { rip, mac, claimant, .. } => {
             tracing::warn!(%rip, %mac, %claimant, "another host claims the address of a real server: \
                 its traffic stays with the MAC address that was known and still answers");
         }
-        ArpReport::DisputeOver { rip, claimant, .. } => {
+        NeighborReport::DisputeOver { rip, claimant, .. } => {
             tracing::info!(%rip, %claimant, "the other host no longer claims the address of the real server");
         }
-        ArpReport::Lost { rip, .. } => {
+        NeighborReport::Lost { rip, .. } => {
             tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");
         }
     }
@@ -42,16 +46,16 @@ pub(in crate::control) fn log_report(report: &ArpReport, registry: &Registry, se
 
 /// A station that claims a VIP.
 struct VipClaimant {
-    vip: Ipv4Addr,
+    vip: IpAddr,
     mac: MacAddr,
     /// RIP, if it is a real server.
-    server: Option<Ipv4Addr>,
+    server: Option<IpAddr>,
 }
 
 fn conflict(claimant: &VipClaimant, registry: &Registry, on_conflict: OnConflict) {
     let VipClaimant { vip, mac, server } = claimant;
     let rip = server.map(tracing::field::display);
-    let claimed = registry.vip((*vip).into()) == Some(VipState::Claimed);
+    let claimed = registry.vip(*vip) == Some(VipState::Claimed);
     match (claimed, on_conflict, server) {
         (true, _, _) => {
             tracing::error!(%vip, %mac, rip, "another host answers for the VIP: this director defends it");

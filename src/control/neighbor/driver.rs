@@ -1,10 +1,12 @@
-//! The ARP driver: connects the neighbor state machine to its sockets, the clock and the director.
+//! The neighbor driver: connects the neighbor state machine to its sockets, the clock and the director.
 
 use crate::control::log::limit::LogLimiter;
 use crate::io::{ArpSocket, AsyncArpSocket};
 use crate::model::InterfaceIndex;
-use crate::neighbor::{ArpAction, ArpEvent, ArpReport, Neighbors};
+use crate::neighbor::encoding::arp;
+use crate::neighbor::{NeighborAction, NeighborEvent, NeighborReport, Neighbors, Outgoing};
 use crate::time::Tick;
+use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, FRAME_LEN};
 use std::fmt;
 use std::future::poll_fn;
@@ -17,14 +19,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const BURST: usize = 64;
 
 /// The neighbor state machine with its sockets and its clock.
-pub struct ArpDriver {
+pub struct NeighborDriver {
     neighbors: Neighbors,
-    interfaces: Vec<ArpInterface>,
+    interfaces: Vec<NeighborInterface>,
     start: Instant,
-    actions: Vec<ArpAction>,
+    actions: Vec<NeighborAction>,
 }
 
-struct ArpInterface {
+struct NeighborInterface {
+    mac: MacAddr,
     socket: AsyncArpSocket,
     /// True after a failed transmission: only a change is logged.
     failing: bool,
@@ -39,8 +42,8 @@ enum Direction {
     Sending,
 }
 
-impl ArpDriver {
-    /// Creates the driver of a machine with its sockets, in the order of [`crate::neighbor::ArpSettings::own_macs`].
+impl NeighborDriver {
+    /// Creates the driver of a machine with its sockets, in the order of [`crate::neighbor::NeighborSettings::own_macs`].
     /// `start` is the moment of [`Tick`] 0.
     ///
     /// # Errors
@@ -49,8 +52,10 @@ impl ArpDriver {
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(neighbors: Neighbors, sockets: Vec<ArpSocket>, start: Instant) -> io::Result<Self> {
-        let sockets = sockets.into_iter().map(AsyncArpSocket::new).collect::<io::Result<Vec<_>>>()?;
-        let interfaces = sockets.into_iter().map(ArpInterface::new).collect();
+        let macs = neighbors.own_macs().to_vec();
+        let interfaces =
+            macs.into_iter().zip(sockets).map(|(mac, socket)| NeighborInterface::new(mac, socket));
+        let interfaces = interfaces.collect::<io::Result<_>>()?;
         Ok(Self { neighbors, interfaces, start, actions: Vec::new() })
     }
 
@@ -62,8 +67,8 @@ impl ArpDriver {
     /// Errors of epoll(7), as when the runtime shuts down.
     pub async fn run(
         mut self,
-        mut events: UnboundedReceiver<ArpEvent>,
-        mut report: impl FnMut(ArpReport),
+        mut events: UnboundedReceiver<NeighborEvent>,
+        mut report: impl FnMut(NeighborReport),
     ) -> io::Result<()> {
         loop {
             let pause = self.pause();
@@ -73,7 +78,7 @@ impl ArpDriver {
                     self.receive();
                 }
                 () = tokio::time::sleep(pause) => {
-                    self.handle(ArpEvent::Timer);
+                    self.handle(NeighborEvent::Timer);
                     for interface in &mut self.interfaces {
                         interface.limiter.report_suppressed(Instant::now());
                     }
@@ -100,11 +105,11 @@ impl ArpDriver {
         }
     }
 
-    fn handle(&mut self, event: ArpEvent) {
+    fn handle(&mut self, event: NeighborEvent) {
         let (now, before) = (self.now(), self.actions.len());
         self.neighbors.handle(event, now, &mut self.actions);
         if self.actions.len() > before {
-            tracing::debug!(?event, actions = self.actions.len() - before, "ARP event");
+            tracing::debug!(?event, actions = self.actions.len() - before, "neighbor event");
         }
     }
 
@@ -113,7 +118,8 @@ impl ArpDriver {
             for _ in 0..BURST {
                 match self.interfaces[index].receive() {
                     Ok(Some(packet)) => {
-                        self.handle(ArpEvent::Received { interface: InterfaceIndex(index as u8), packet })
+                        let (interface, message) = (InterfaceIndex(index as u8), arp::decode(&packet));
+                        self.handle(NeighborEvent::Received { interface, message })
                     }
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -128,23 +134,24 @@ impl ArpDriver {
         }
     }
 
-    fn act(&mut self, report: &mut impl FnMut(ArpReport)) {
+    fn act(&mut self, report: &mut impl FnMut(NeighborReport)) {
         for action in self.actions.drain(..) {
             match action {
-                ArpAction::Send { interface, packet } => {
+                NeighborAction::Send { interface, message } => {
                     if let Some(interface) = self.interfaces.get_mut(usize::from(interface.0)) {
-                        interface.send(&packet);
+                        interface.send(&message);
                     }
                 }
-                ArpAction::Report(one) => report(one),
+                NeighborAction::Report(one) => report(one),
             }
         }
     }
 }
 
-impl ArpInterface {
-    fn new(socket: AsyncArpSocket) -> Self {
-        Self { socket, failing: false, limiter: LogLimiter::default() }
+impl NeighborInterface {
+    fn new(mac: MacAddr, socket: ArpSocket) -> io::Result<Self> {
+        let socket = AsyncArpSocket::new(socket)?;
+        Ok(Self { mac, socket, failing: false, limiter: LogLimiter::default() })
     }
 
     /// Receives one packet; `None` for a frame other than ARP for IPv4.
@@ -153,8 +160,12 @@ impl ArpInterface {
         self.socket.receive(&mut buffer).map(|frame| ArpPacket::parse(frame).ok())
     }
 
+    fn send(&mut self, message: &Outgoing) {
+        arp::encode(message, self.mac).iter().flatten().for_each(|packet| self.send_packet(packet));
+    }
+
     /// Sends a packet. A failed transmission counts as a lost frame, which the machine retries.
-    fn send(&mut self, packet: &ArpPacket) {
+    fn send_packet(&mut self, packet: &ArpPacket) {
         let mut frame = [0; FRAME_LEN];
         packet.emit(&mut frame);
         let sent = self.socket.send(&frame);
@@ -182,7 +193,7 @@ impl fmt::Display for Direction {
 }
 
 /// Waits until a socket is readable.
-async fn readable(interfaces: &[ArpInterface]) -> io::Result<()> {
+async fn readable(interfaces: &[NeighborInterface]) -> io::Result<()> {
     poll_fn(|context| {
         for interface in interfaces {
             if let Poll::Ready(ready) = interface.socket.poll_readable(context) {

@@ -1,4 +1,0 @@
-//! ARP: the task that drives the machine of [`crate::neighbor`], and the log of its reports.
-
-pub mod driver;
-pub(in crate::control) mod log;

@@ -1,0 +1,4 @@
+//! Neighbors: the task that drives the machine of [`crate::neighbor`], and the log of its reports.
+
+pub mod driver;
+pub(in crate::control) mod log;

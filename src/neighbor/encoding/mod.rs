@@ -1,0 +1,3 @@
+//! Encodings of neighbor messages: the edge between the machine and the protocols.
+
+pub mod arp;
