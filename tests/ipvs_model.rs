@@ -18,7 +18,7 @@ use directrix::wire::transport::TcpFlags;
 use directrix::wire::{MacAddr, Protocol};
 use proptest::prelude::*;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use support::frames::{self, DIRECTOR, End};
 
@@ -40,7 +40,7 @@ struct Naive {
     persistence: Option<Persistence>,
     /// `conn_reuse_mode`.
     reuse: u8,
-    templates: HashMap<(Protocol, Ipv4Addr), Template>,
+    templates: HashMap<(Protocol, IpAddr), Template>,
     opened: Vec<u64>,
     /// Tick at millisecond 0.
     start: u32,
@@ -105,7 +105,7 @@ impl Naive {
     /// The server of the client's template, or a new pick.
     fn bind(&mut self, (protocol, client, _): Flow, now_ms: u64) -> Option<usize> {
         let Some(persistence) = self.persistence else { return self.pick(client) };
-        let (key, tick) = ((protocol, persistence.network(client.0)), u64::from(self.start) + now_ms);
+        let (key, tick) = ((protocol, persistence.network(client.0.into())), u64::from(self.start) + now_ms);
         self.templates.retain(|_, template| template.connections > 0 || tick < template.deadline_ms);
         let known = self.templates.remove(&key);
         let (server, connections) = match known {
@@ -119,7 +119,7 @@ impl Naive {
 
     fn release(&mut self, (protocol, client, _): Flow) {
         let Some(persistence) = self.persistence else { return };
-        if let Some(template) = self.templates.get_mut(&(protocol, persistence.network(client.0))) {
+        if let Some(template) = self.templates.get_mut(&(protocol, persistence.network(client.0.into()))) {
             template.connections -= 1;
         }
     }

@@ -8,7 +8,6 @@ use crate::stats::{DropReason, ServerCounters, WorkerCounters};
 use crate::time::Tick;
 use crate::wire::{MacAddr, ethernet};
 use std::cell::Cell;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Loads and templates, shared by all workers, and the worker's own counters.
@@ -100,9 +99,7 @@ impl Accounting {
         let Some((persistence, generation)) = pool.persistence() else {
             return pick().map(|server| (server, 0));
         };
-        let Some(key) = template_key(persistence, generation, flow) else {
-            return pick().map(|server| (server, 0));
-        };
+        let key = template_key(persistence, generation, flow);
         let datagram = state == ConnState::UdpNew;
         let binding = Binding { key, now, timeout: persistence.timeout, datagram };
         let Bound { server, counts } =
@@ -181,14 +178,12 @@ impl Accounting {
 #[inline]
 fn key_in(pool: Option<&Pool>, flow: Flow) -> Option<TemplateKey> {
     let (persistence, generation) = pool?.persistence()?;
-    template_key(persistence, generation, flow)
+    Some(template_key(persistence, generation, flow))
 }
 
-/// `None` for an IPv6 client.
 #[inline]
-fn template_key(persistence: Persistence, generation: u8, flow: Flow) -> Option<TemplateKey> {
-    let IpAddr::V4(client) = flow.client else { return None };
-    Some(TemplateKey { network: persistence.network(client), service: flow.service, generation })
+fn template_key(persistence: Persistence, generation: u8, flow: Flow) -> TemplateKey {
+    TemplateKey { network: persistence.network(flow.client), service: flow.service, generation }
 }
 
 /// The value of [`FlowEntry::template`] for connections that a template of this key counts.

@@ -4,7 +4,7 @@ use super::{Scheduler, SchedulerFlags};
 use crate::time::Span;
 use crate::wire::{MacAddr, Protocol};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A virtual service's place in the tables: stable while the service exists, reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +109,7 @@ pub struct Persistence {
     /// Since the last connection was opened, and extended while one exists; ipvsadm's default is
     /// [`Persistence::TIMEOUT`]. At least a second.
     pub timeout: Span,
-    /// Prefix length of a client network, 1 to 32.
+    /// Prefix length of a client network, 1 to [`Persistence::prefix_max`] of the service's address.
     pub prefix: u8,
 }
 
@@ -117,18 +117,30 @@ impl Persistence {
     /// Default timeout: 360 s (`IP_VS_TEMPLATE_TIMEOUT` in ipvsadm).
     pub const TIMEOUT: Span = Span::from_secs(360);
 
-    /// The prefix as a netmask.
+    /// The longest prefix, which is the default: each client is a network of its own.
+    #[must_use]
+    pub const fn prefix_max(address: IpAddr) -> u8 {
+        if address.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// The prefix as an IPv4 netmask.
     #[must_use]
     pub fn netmask(&self) -> Ipv4Addr {
         let zeros = 32_u32.saturating_sub(self.prefix.into());
         Ipv4Addr::from_bits(u32::MAX.checked_shl(zeros).unwrap_or(0))
     }
 
-    /// Address of the network of `client`.
+    /// Address of the network of `client` (`ip_vs_sched_persist` in net/netfilter/ipvs/ip_vs_core.c).
     #[inline]
     #[must_use]
-    pub fn network(&self, client: Ipv4Addr) -> Ipv4Addr {
-        client & self.netmask()
+    pub fn network(&self, client: IpAddr) -> IpAddr {
+        match client {
+            IpAddr::V4(client) => (client & self.netmask()).into(),
+            IpAddr::V6(client) => {
+                let zeros = 128_u32.saturating_sub(self.prefix.into());
+                (client & Ipv6Addr::from_bits(u128::MAX.checked_shl(zeros).unwrap_or(0))).into()
+            }
+        }
     }
 }
 
@@ -163,12 +175,24 @@ mod tests {
 
     #[test]
     fn a_client_s_network_is_what_the_netmask_leaves() {
-        let client = Ipv4Addr::new(198, 51, 100, 77);
-        let network =
-            |prefix| Persistence { timeout: Persistence::TIMEOUT, prefix }.network(client).to_string();
+        let network = |client: &str, prefix| {
+            let persistence = Persistence { timeout: Persistence::TIMEOUT, prefix };
+            persistence.network(client.parse().unwrap()).to_string()
+        };
         assert_eq!(
-            [32, 24, 26, 1].map(network),
+            [32, 24, 26, 1].map(|prefix| network("198.51.100.77", prefix)),
             ["198.51.100.77", "198.51.100.0", "198.51.100.64", "128.0.0.0"]
+        );
+        assert_eq!(
+            [128, 127, 64, 61, 4, 1].map(|prefix| network("fdb8:1:2:3f:4:5:6:7", prefix)),
+            [
+                "fdb8:1:2:3f:4:5:6:7",
+                "fdb8:1:2:3f:4:5:6:6",
+                "fdb8:1:2:3f::",
+                "fdb8:1:2:38::",
+                "f000::",
+                "8000::"
+            ]
         );
     }
 

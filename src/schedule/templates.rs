@@ -1,37 +1,46 @@
 //! Persistence templates: the server of a client's later connections, shared by all workers.
 //!
-//! The connections of a client reach several workers, so all workers share one table. It is lock-free: no
-//! worker waits for a stalled one, and workers that open a client's first connections at the same time
+//! The connections of a client reach several workers, so all workers share one table of each address family. It is
+//! lock-free: no worker waits for a stalled one, and workers that open a client's first connections at the same time
 //! agree on one server.
 //!
 //! Agreement: a worker that finds no template first makes a vacant slot pending, and only then reads all
 //! candidate slots of the key. The pending slot becomes the template if there is no other. A worker that
 //! sees two pending slots helps the one with the lower index and vacates the other. Of any two pending
 //! slots of a key, the later one is checked after both are visible, so they never both become templates.
+//!
+//! Identities: the one of an IPv4 network has one word, the one of an IPv6 network three, which a reader may see
+//! mixed with those of the slot's next template. The words are written only in a reserved slot, by the one worker that
+//! has reserved it, and each reservation has a new version in the state, which readers load before the words. So:
+//!
+//! - An exchange of the state that succeeds proves that all words read since then belong to it. Each change of a template
+//!   is such an exchange.
+//! - The check of the candidate slots never overlooks a rival. One that is in its slot for the whole read is read whole.
+//!   One that becomes pending during the read is the later of the two, and is checked after that.
+//! - Mixed words that look like the key's only cost another round: a pending slot is vacated, and its worker looks again.
+//! - Listing and sweep read a slot until its version is the same before and after.
+//!
+//! A version wraps after 2¹¹ reservations or removals of one slot. They would have to happen between two instructions of a
+//! reader, and end in the same state.
 
+mod identity;
 mod slot;
+mod table;
 
-pub use slot::{GENERATIONS, TemplateKey};
+pub use identity::{GENERATIONS, TemplateKey};
 
-use crate::hash::{BucketPair, Seed};
+use crate::hash::Seed;
 use crate::model::ServerId;
 use crate::time::{Span, Tick};
-use slot::{Identity, Phase, SLOTS, SlotState, TemplateBucket, TemplateSlot};
-use std::ops::Range;
+use identity::SlotKey;
+use slot::SlotState;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use table::TemplateTable;
 
-/// Percentage of slots in use at capacity.
-const LOAD_PERCENT: usize = 60;
-/// Extension of an overdue template that has connections (`expire_later` in `ip_vs_conn_expire`,
-/// net/netfilter/ipvs/ip_vs_conn.c).
-const EXTENSION: Span = Span::from_secs(60);
-/// Buckets swept per call: 8 MiB of table, a few milliseconds.
+/// Buckets swept per call: 8 MiB of table for IPv4 and 16 MiB for IPv6, a few milliseconds.
 const SWEEP_BUCKETS: usize = 65_536;
-/// Number of candidate slots of a key.
-const CANDIDATES: usize = 2 * SLOTS;
-
-/// The slots of both candidate buckets of a key.
-type Candidates<'a> = [TemplateSlot<'a>; CANDIDATES];
 
 /// Templates of all persistent services, with a capacity fixed at creation.
 ///
@@ -40,16 +49,16 @@ type Candidates<'a> = [TemplateSlot<'a>; CANDIDATES];
 /// without room for a template gets a server as if its service were not persistent.
 #[derive(Debug)]
 pub struct Templates {
-    buckets: Box<[TemplateBucket]>,
-    seed: Seed,
+    v4: TemplateTable<0>,
+    /// As many buckets as `v4` has. Without IPv6 templates it occupies no memory.
+    v6: TemplateTable<2>,
     /// Number of templates, by [`ServerId`].
-    of_server: Box<[AtomicU32]>,
-    all: AtomicUsize,
+    of_server: Arc<[AtomicU32]>,
     /// Connections opened without a template.
     unbound: AtomicU64,
-    /// Next bucket to be swept.
+    /// Next bucket to be swept, in both tables.
     sweep_cursor: AtomicUsize,
-    /// Completed sweeps of the whole table.
+    /// Completed sweeps of both tables.
     passes: AtomicU64,
 }
 
@@ -90,30 +99,15 @@ pub struct Bound {
     pub counts: bool,
 }
 
-/// Slot with its identity and state as read.
-#[derive(Clone, Copy)]
-struct Observed<'a> {
-    slot: TemplateSlot<'a>,
-    identity: Identity,
-    state: SlotState,
-}
-
-/// Slot in [`Phase::Pending`], by its index among the candidates.
-#[derive(Clone, Copy)]
-struct Pending {
-    at: usize,
-    state: SlotState,
-}
-
 impl Templates {
-    /// Creates a table for `capacity` templates and server ids below `servers`.
+    /// Creates tables for `capacity` templates of each address family, and server ids below `servers`.
     #[must_use]
     pub fn new(capacity: usize, servers: usize, seed: Seed) -> Self {
+        let of_server: Arc<[_]> = (0..servers).map(|_| AtomicU32::new(0)).collect();
         Self {
-            buckets: TemplateBucket::vacant((capacity * 100).div_ceil(LOAD_PERCENT * SLOTS).max(2)),
-            seed: seed.with_odd_factors(),
-            of_server: (0..servers).map(|_| AtomicU32::new(0)).collect(),
-            all: AtomicUsize::new(0),
+            v4: TemplateTable::new(capacity, Arc::clone(&of_server), seed),
+            v6: TemplateTable::new(capacity, Arc::clone(&of_server), seed),
+            of_server,
             unbound: AtomicU64::new(0),
             sweep_cursor: AtomicUsize::new(0),
             passes: AtomicU64::new(0),
@@ -132,26 +126,19 @@ impl Templates {
         accepts: impl Fn(ServerId) -> bool,
         pick: impl Fn() -> Option<ServerId>,
     ) -> Option<Bound> {
-        let slots = self.candidates(binding.key);
-        let mut picked = None;
-        loop {
-            if let Some((_, observed)) = find(&slots, binding.key, Phase::Bound) {
-                let Observed { slot, identity, state } = observed;
-                let server = Some(identity.server());
-                if picked != server && !(state.is_live(binding.now) && server.is_some_and(&accepts)) {
-                    self.vacate(observed);
-                } else if slot.exchange(state, with_connection(state, binding, picked.is_none())) {
-                    return server.map(|server| Bound { server, counts: true });
-                }
-                continue;
+        let TemplateKey { network, service, generation } = binding.key;
+        let bound = match network {
+            IpAddr::V4(network) => {
+                self.v4.bind(&SlotKey::v4(network, service, generation), &binding, accepts, pick)
             }
-            let server = picked.or_else(&pick)?;
-            picked = Some(server);
-            if !self.create(&slots, server, binding) {
-                self.unbound.fetch_add(1, Relaxed);
-                return picked.map(|server| Bound { server, counts: false });
+            IpAddr::V6(network) => {
+                self.v6.bind(&SlotKey::v6(network, service, generation), &binding, accepts, pick)
             }
+        };
+        if bound.is_some_and(|bound| !bound.counts) {
+            self.unbound.fetch_add(1, Relaxed);
         }
+        bound
     }
 
     /// Releases a counted connection to `server` that has ended.
@@ -164,16 +151,26 @@ impl Templates {
         self.change(key, server, SlotState::assured);
     }
 
+    #[inline(never)] // not part of the code for services without persistence
+    fn change(&self, key: TemplateKey, server: ServerId, to: fn(SlotState) -> SlotState) {
+        let TemplateKey { network, service, generation } = key;
+        match network {
+            IpAddr::V4(network) => self.v4.change(&SlotKey::v4(network, service, generation), server, to),
+            IpAddr::V6(network) => self.v6.change(&SlotKey::v6(network, service, generation), server, to),
+        }
+    }
+
     /// Removes overdue templates, and those for which `stays` is false, from a bounded number of buckets.
     ///
     /// To be called every few seconds, by the control thread only. An overdue template binds no client even
     /// before it is removed.
     pub fn sweep(&self, now: Tick, stays: impl Fn(&Template) -> bool) {
-        let from = self.sweep_cursor.load(Relaxed);
-        let end = if self.is_empty() { usize::MAX } else { from + SWEEP_BUCKETS };
-        self.sweep_buckets(from..end.min(self.buckets.len()), now, stays);
-        self.sweep_cursor.store(if end < self.buckets.len() { end } else { 0 }, Relaxed);
-        self.passes.fetch_add(u64::from(end >= self.buckets.len()), Relaxed);
+        let (from, buckets) = (self.sweep_cursor.load(Relaxed), self.v4.bucket_count());
+        let end = if self.is_empty() { buckets } else { buckets.min(from + SWEEP_BUCKETS) };
+        self.v4.sweep(from..end, now, &stays);
+        self.v6.sweep(from..end, now, &stays);
+        self.sweep_cursor.store(if end < buckets { end } else { 0 }, Relaxed);
+        self.passes.fetch_add(u64::from(end == buckets), Relaxed);
     }
 
     /// Number of completed sweeps. Once it has grown by two, every template for which `stays` has been false
@@ -183,34 +180,9 @@ impl Templates {
         self.passes.load(Relaxed)
     }
 
-    fn sweep_buckets(&self, buckets: Range<usize>, now: Tick, stays: impl Fn(&Template) -> bool) {
-        if self.is_empty() {
-            return;
-        }
-        for mut observed in self.bound(buckets) {
-            while observed.state.phase() == Phase::Bound && !self.expire(observed, now, &stays) {
-                observed = Observed::at(observed.slot); // a worker has just changed it
-            }
-        }
-    }
-
-    /// Removes a template that is overdue or not to stay, and extends one that is overdue but has
-    /// connections. False if it has changed meanwhile.
-    fn expire(&self, observed: Observed<'_>, now: Tick, stays: &impl Fn(&Template) -> bool) -> bool {
-        let Observed { slot, state, .. } = observed;
-        if !stays(&observed.template()) || !state.is_live(now) {
-            self.vacate(observed)
-        } else if now.reached(state.deadline()) {
-            slot.exchange(state, state.with_deadline(now.after(EXTENSION)))
-        } else {
-            true
-        }
-    }
-
     /// The templates that bind clients at `now`.
     pub fn list(&self, now: Tick) -> impl Iterator<Item = Template> {
-        let end = if self.is_empty() { 0 } else { self.buckets.len() };
-        self.bound(0..end).filter(move |observed| observed.state.is_live(now)).map(|of| of.template())
+        self.v4.list(now).chain(self.v6.list(now))
     }
 
     /// Number of templates for `server`, including overdue ones that are not yet removed.
@@ -222,7 +194,7 @@ impl Templates {
     /// True if there is no template.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.all.load(Relaxed) == 0
+        self.v4.is_empty() && self.v6.is_empty()
     }
 
     /// Number of connections opened without a template for lack of room.
@@ -230,160 +202,10 @@ impl Templates {
     pub fn unbound(&self) -> u64 {
         self.unbound.load(Relaxed)
     }
-
-    fn candidates(&self, key: TemplateKey) -> Candidates<'_> {
-        let hash = self.seed.hash(u64::from(key.network.to_bits()) << 16 | u64::from(key.service.0));
-        let both = BucketPair::new(hash, self.buckets.len()).both(self.buckets.len());
-        std::array::from_fn(|at| self.buckets[both[at / SLOTS]].slot(at % SLOTS))
-    }
-
-    /// Creates a template, or helps another worker to. False without room. Otherwise a repeated look-up
-    /// makes progress (lock-free).
-    fn create(&self, slots: &Candidates<'_>, server: ServerId, binding: Binding) -> bool {
-        if let Some((at, observed)) = find(slots, binding.key, Phase::Pending) {
-            self.resolve(slots, binding.key, Pending { at, state: observed.state });
-            return true;
-        }
-        let Some((at, observed)) = slot_for_new(slots, binding.now) else { return false };
-        let reserved = observed.state.reserved();
-        if self.replace(observed, reserved) {
-            let deadline = binding.now.after(binding.timeout);
-            let state = reserved.pending(binding.key.generation, deadline);
-            slots[at].write(Identity::new(binding.key, server), state);
-            self.resolve(slots, binding.key, Pending { at, state });
-        }
-        true
-    }
-
-    /// Binds a pending slot, unless its key has a template or the slot has been vacated. Any worker may do
-    /// this: the check of the other slots only has to begin after the slot became pending.
-    fn resolve(&self, slots: &Candidates<'_>, key: TemplateKey, mut pending: Pending) {
-        let mut other = 0;
-        while other < CANDIDATES {
-            let observed = Observed::at(slots[other]);
-            let rival = other != pending.at && observed.is_of(key);
-            match observed.state.phase() {
-                Phase::Bound if rival => return withdraw(slots, pending),
-                Phase::Pending if rival && other < pending.at => {
-                    withdraw(slots, pending);
-                    (pending, other) = (Pending { at: other, state: observed.state }, 0);
-                }
-                // If the slot has changed, it is checked again.
-                Phase::Pending if rival => other += usize::from(self.vacate(observed)),
-                _ => other += 1,
-            }
-        }
-        self.establish(slots[pending.at], pending.state);
-    }
-
-    /// Counts before the exchange, not after, so that no counter falls below zero.
-    fn establish(&self, slot: TemplateSlot<'_>, pending: SlotState) {
-        let server = slot.identity().server();
-        self.count(server, 1);
-        if !slot.exchange(pending, pending.bound()) {
-            self.count(server, -1);
-        }
-    }
-
-    /// Vacates a slot; false if it has changed.
-    fn vacate(&self, observed: Observed<'_>) -> bool {
-        self.replace(observed, observed.state.vacant())
-    }
-
-    /// Replaces the state of a slot; false if it has changed.
-    fn replace(&self, observed: Observed<'_>, next: SlotState) -> bool {
-        let replaced = observed.slot.exchange(observed.state, next);
-        if replaced && observed.state.phase() == Phase::Bound {
-            self.count(observed.identity.server(), -1);
-        }
-        replaced
-    }
-
-    fn count(&self, server: ServerId, change: isize) {
-        self.of_server[usize::from(server.0)].fetch_add(change as u32, Relaxed);
-        self.all.fetch_add(change as usize, Relaxed);
-    }
-
-    /// Changes the template of `key` if it is for `server`.
-    #[inline(never)] // not part of the code for services without persistence
-    fn change(&self, key: TemplateKey, server: ServerId, to: impl Fn(SlotState) -> SlotState) {
-        let slots = self.candidates(key);
-        while let Some((_, Observed { slot, identity, state })) = find(&slots, key, Phase::Bound) {
-            if identity.server() != server {
-                return;
-            }
-            let next = to(state);
-            if next == state || slot.exchange(state, next) {
-                return;
-            }
-        }
-    }
-
-    fn bound(&self, buckets: Range<usize>) -> impl Iterator<Item = Observed<'_>> {
-        let slots = self.buckets[buckets].iter().flat_map(|bucket| (0..SLOTS).map(|at| bucket.slot(at)));
-        slots.map(Observed::at).filter(|observed| observed.state.phase() == Phase::Bound)
-    }
 }
 
-impl<'a> Observed<'a> {
-    /// Reads the state first: a later exchange of it proves the identity, too.
-    #[inline]
-    fn at(slot: TemplateSlot<'a>) -> Self {
-        let state = slot.state();
-        Self { slot, identity: slot.identity(), state }
-    }
-
-    #[inline]
-    fn is_of(&self, key: TemplateKey) -> bool {
-        self.identity.is_of(key) && self.state.generation() == key.generation
-    }
-
-    fn template(&self) -> Template {
-        let (identity, generation) = (self.identity, self.state.generation());
-        Template {
-            key: TemplateKey { network: identity.network(), service: identity.service(), generation },
-            server: identity.server(),
-            deadline: self.state.deadline(),
-            connections: self.state.connections(),
-            assured: self.state.is_assured(),
-        }
-    }
-}
-
-/// The state with one connection more. `later` is false for the connection that created the template.
-fn with_connection(state: SlotState, binding: Binding, later: bool) -> SlotState {
-    let next = state.with_deadline(binding.now.after(binding.timeout)).with_one_more();
-    if later && binding.datagram { next.assured() } else { next }
-}
-
-fn withdraw(slots: &Candidates<'_>, Pending { at, state }: Pending) {
-    slots[at].exchange(state, state.vacant());
-}
-
-/// Looks up the slot of `key` in `phase`, overdue or not. Returns it with its index.
-fn find<'a>(slots: &Candidates<'a>, key: TemplateKey, phase: Phase) -> Option<(usize, Observed<'a>)> {
-    let of_key = slots.iter().enumerate().filter(|(_, slot)| slot.identity().is_of(key));
-    let mut observed = of_key.map(|(at, slot)| (at, Observed::at(*slot)));
-    observed.find(|(_, observed)| observed.state.phase() == phase && observed.is_of(key))
-}
-
-/// The slot for a new template: a vacant one of the emptier bucket, else an overdue one, else the one
-/// without assurance that expires first.
-fn slot_for_new<'a>(slots: &Candidates<'a>, now: Tick) -> Option<(usize, Observed<'a>)> {
-    let observed = slots.map(Observed::at);
-    let vacant = |at: &usize| observed[*at].state.phase() == Phase::Vacant;
-    let firsts = (0..SLOTS).filter(vacant);
-    let seconds = (SLOTS..CANDIDATES).filter(vacant);
-    let (mut emptier, count) = (firsts.clone(), firsts.count());
-    let at = if count >= seconds.clone().count() { emptier.next() } else { seconds.clone().next() };
-    let victim = || {
-        let state = |at: &usize| observed[*at].state;
-        let bound = (0..CANDIDATES).filter(|at| state(at).phase() == Phase::Bound);
-        let evictable = bound.filter(|at| !state(at).is_live(now) || !state(at).is_assured());
-        evictable.min_by_key(|at| (state(at).is_live(now), state(at).left(now)))
-    };
-    at.or_else(victim).map(|at| (at, observed[at]))
-}
+#[cfg(test)]
+mod collisions;
 
 #[cfg(all(test, not(loom_model)))]
 mod tests;

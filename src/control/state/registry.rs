@@ -411,7 +411,7 @@ mod tests {
     /// Binds a client of the service with this number to a server.
     fn bind(templates: &Templates, registry: &Registry, service: u16, server: u16) {
         let entry = registry.services.iter().find(|entry| entry.id.0 == service).unwrap();
-        let network = Ipv4Addr::new(198, 51, 100, service as u8);
+        let network = Ipv4Addr::new(198, 51, 100, service as u8).into();
         let key = TemplateKey { network, service: entry.id, generation: entry.generation };
         let binding = Binding { key, now: Tick(0), timeout: Persistence::TIMEOUT, datagram: false };
         templates.bind(binding, |_| true, || Some(ServerId(server))).unwrap();

@@ -1,51 +1,9 @@
-//! Slot of the template table: identity in one word, everything that changes in another.
+//! Slot of the template table: an identity of one or more words, and everything that changes in one word.
 
-use crate::model::{ServerId, ServiceId};
+use super::identity::{GENERATIONS, Head, SlotKey};
+use crate::model::ServerId;
 use crate::schedule::atomic::{AtomicU64, SeqCst};
 use crate::time::{Span, Tick};
-use std::net::Ipv4Addr;
-
-/// Key of a template: a network of clients of one service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TemplateKey {
-    /// Network address: the client's address after masking.
-    pub network: Ipv4Addr,
-    /// Virtual service.
-    pub service: ServiceId,
-    /// Generation of the service's persistence settings, below [`GENERATIONS`]. Templates of another
-    /// generation are not found.
-    pub generation: u8,
-}
-
-/// Generations of a service's templates. The numbers wrap.
-pub const GENERATIONS: u8 = 4;
-
-/// Identity of a template: network, service and server in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64);
-
-impl Identity {
-    pub(super) fn new(key: TemplateKey, server: ServerId) -> Self {
-        Self(u64::from(key.network.to_bits()) << 32 | u64::from(key.service.0) << 16 | u64::from(server.0))
-    }
-
-    pub(super) fn network(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits((self.0 >> 32) as u32)
-    }
-
-    pub(super) fn service(self) -> ServiceId {
-        ServiceId((self.0 >> 16) as u16)
-    }
-
-    pub(super) fn server(self) -> ServerId {
-        ServerId(self.0 as u16)
-    }
-
-    #[inline]
-    pub(super) fn is_of(self, key: TemplateKey) -> bool {
-        (self.0 ^ Self::new(key, ServerId(0)).0) >> 16 == 0
-    }
-}
 
 /// Phase of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +45,11 @@ impl SlotState {
 
     pub(super) fn is_assured(self) -> bool {
         self.0 & ASSURED != 0
+    }
+
+    /// True if the slot has been neither reserved nor vacated between these two states, but for a wrap.
+    pub(super) fn has_version_of(self, other: Self) -> bool {
+        (self.0 ^ other.0) & VERSION == 0
     }
 
     pub(super) fn generation(self) -> u8 {
@@ -154,23 +117,25 @@ impl SlotState {
 /// Slots of a bucket.
 pub(super) const SLOTS: usize = if cfg!(loom_model) { 1 } else { 8 };
 
-/// Bucket of the template table. Identities are in one cache line, states in the next.
+/// Bucket of the template table, with identities of `1 + REST` words. The first words are in one cache line, the states
+/// in the next, the other words behind them.
 #[derive(Debug)]
 #[cfg_attr(not(loom_model), derive(zerocopy::FromZeros))]
 #[repr(C, align(64))]
-pub(super) struct TemplateBucket {
-    identity: [AtomicU64; SLOTS],
+pub(super) struct TemplateBucket<const REST: usize> {
+    head: [AtomicU64; SLOTS],
     state: [AtomicU64; SLOTS],
+    rest: [[AtomicU64; REST]; SLOTS],
 }
 
 /// Reference to a slot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TemplateSlot<'a> {
-    identity: &'a AtomicU64,
-    state: &'a AtomicU64,
+pub(super) struct TemplateSlot<'a, const REST: usize> {
+    bucket: &'a TemplateBucket<REST>,
+    place: usize,
 }
 
-impl TemplateBucket {
+impl<const REST: usize> TemplateBucket<REST> {
     #[cfg(not(loom_model))]
     pub(super) fn vacant(count: usize) -> Box<[Self]> {
         // Zeros are vacant slots. The kernel allocates their memory when it is first written.
@@ -179,36 +144,46 @@ impl TemplateBucket {
 
     #[cfg(loom_model)]
     pub(super) fn vacant(count: usize) -> Box<[Self]> {
+        use std::array::from_fn;
         let word = |_| AtomicU64::new(0);
-        let bucket = |_| Self { identity: std::array::from_fn(word), state: std::array::from_fn(word) };
+        let bucket = |_| Self { head: from_fn(word), state: from_fn(word), rest: from_fn(|_| from_fn(word)) };
         (0..count).map(bucket).collect()
     }
 
     #[inline]
-    pub(super) fn slot(&self, place: usize) -> TemplateSlot<'_> {
-        TemplateSlot { identity: &self.identity[place], state: &self.state[place] }
+    pub(super) fn slot(&self, place: usize) -> TemplateSlot<'_, REST> {
+        TemplateSlot { bucket: self, place }
     }
 }
 
-impl TemplateSlot<'_> {
-    #[inline]
-    pub(super) fn identity(self) -> Identity {
-        Identity(self.identity.load(SeqCst))
-    }
-
+impl<const REST: usize> TemplateSlot<'_, REST> {
     #[inline]
     pub(super) fn state(self) -> SlotState {
-        SlotState(self.state.load(SeqCst))
+        SlotState(self.bucket.state[self.place].load(SeqCst))
     }
 
-    /// Stores both words. Only for the worker that has the slot in [`Phase::Reserved`].
-    pub(super) fn write(self, identity: Identity, state: SlotState) {
-        self.identity.store(identity.0, SeqCst);
-        self.state.store(state.0, SeqCst);
+    #[inline]
+    pub(super) fn head(self) -> Head {
+        Head(self.bucket.head[self.place].load(SeqCst))
+    }
+
+    #[inline]
+    pub(super) fn rest(self) -> [u64; REST] {
+        std::array::from_fn(|word| self.bucket.rest[self.place][word].load(SeqCst))
+    }
+
+    /// Stores the words of the identity, then the state. Only for the worker that has the slot in
+    /// [`Phase::Reserved`].
+    pub(super) fn write(self, key: &SlotKey<REST>, server: ServerId, state: SlotState) {
+        for (word, value) in self.bucket.rest[self.place].iter().zip(key.rest) {
+            word.store(value, SeqCst);
+        }
+        self.bucket.head[self.place].store(key.head.with(server).0, SeqCst);
+        self.bucket.state[self.place].store(state.0, SeqCst);
     }
 
     /// Compare-and-swap of the state. True if it was still `seen`: an identity read since then belongs to it.
     pub(super) fn exchange(self, seen: SlotState, next: SlotState) -> bool {
-        self.state.compare_exchange(seen.0, next.0, SeqCst, SeqCst).is_ok()
+        self.bucket.state[self.place].compare_exchange(seen.0, next.0, SeqCst, SeqCst).is_ok()
     }
 }

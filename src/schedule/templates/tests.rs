@@ -1,10 +1,12 @@
+use super::collisions::OF_ONE_DIGEST;
+use super::table::EXTENSION;
 use super::*;
 use crate::model::ServiceId;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
@@ -17,12 +19,14 @@ fn table(capacity: usize) -> Templates {
     Templates::new(capacity, SERVERS, SEED)
 }
 
+/// Key of client `n`: every second one has an IPv6 address.
 fn key(n: u32) -> TemplateKey {
-    TemplateKey {
-        network: Ipv4Addr::from_bits(0x0a00_0000 | n),
-        service: ServiceId((n % 3) as u16),
-        generation: 0,
-    }
+    let network = if n.is_multiple_of(2) {
+        Ipv4Addr::from_bits(0x0a00_0000 | n).into()
+    } else {
+        Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(n) << 64).into()
+    };
+    TemplateKey { network, service: ServiceId((n % 3) as u16), generation: 0 }
 }
 
 fn binding(n: u32, now: Tick) -> Binding {
@@ -86,45 +90,84 @@ fn a_server_that_accepts_no_clients_loses_its_templates() {
     assert!(table.is_empty(), "without a server there is no template");
 }
 
+/// Clients of one address family each.
+const FAMILIES: [fn(u32) -> u32; 2] = [|n| 2 * n, |n| 2 * n + 1];
+
 #[test]
-fn the_table_fills_to_its_capacity() {
+fn each_family_s_table_fills_to_its_capacity() {
     for capacity in [1, 2, 3, 10, 1024, 100_000] {
         let table = table(capacity);
-        for n in 0..capacity as u32 {
-            bind(&table, n, NOW, (n % 5) as u16);
-            table.assure(key(n), ServerId((n % 5) as u16));
+        for family in FAMILIES {
+            for n in 0..capacity as u32 {
+                bind(&table, family(n), NOW, (n % 5) as u16);
+                table.assure(key(family(n)), ServerId((n % 5) as u16));
+            }
         }
         assert_eq!(table.unbound(), 0, "{capacity}");
-        assert_eq!(table.list(NOW).count(), capacity);
-        assert!((0..capacity as u32).all(|n| bind(&table, n, NOW, 9) == (n % 5) as u16));
+        assert_eq!(table.list(NOW).count(), 2 * capacity);
+        for family in FAMILIES {
+            assert!((0..capacity as u32).all(|n| bind(&table, family(n), NOW, 9) == (n % 5) as u16));
+        }
     }
 }
 
 #[test]
 fn a_flood_evicts_no_assured_template() {
-    let table = table(100);
-    for n in 0..100 {
-        bind(&table, n, NOW, 1);
-        table.assure(key(n), ServerId(1));
-        table.release(key(n), ServerId(1));
+    for family in FAMILIES {
+        let table = table(100);
+        for n in (0..100).map(family) {
+            bind(&table, n, NOW, 1);
+            table.assure(key(n), ServerId(1));
+            table.release(key(n), ServerId(1));
+        }
+        for n in (1000..50_000).map(family) {
+            assert_eq!(bind(&table, n, NOW, 2), 2);
+        }
+        assert!((0..100).map(family).all(|n| bind(&table, n, NOW, 3) == 1));
+        for n in (1000..50_000).map(family) {
+            bind(&table, n, NOW, 2);
+            table.assure(key(n), ServerId(2));
+        }
+        assert!(table.unbound() > 0, "without room there is no template");
+        assert_eq!(table.of(ServerId(2)) as usize + 100, table.list(NOW).count());
     }
-    for n in 1000..100_000 {
-        assert_eq!(bind(&table, n, NOW, 2), 2);
+}
+
+#[test]
+fn networks_of_one_digest_have_templates_of_their_own() {
+    let table = table(1); // two buckets, both candidates of every key
+    let digests = OF_ONE_DIGEST.map(|network| identity::SlotKey::v6(network, ServiceId(0), 0).head);
+    assert_eq!(digests, [digests[0]; 5]);
+    let key = |n: usize| TemplateKey { network: OF_ONE_DIGEST[n].into(), ..key(0) };
+    let bind = |n: usize, server| {
+        let binding = Binding { key: key(n), ..binding(0, NOW) };
+        table.bind(binding, |_| true, || Some(ServerId(server))).unwrap().server.0
+    };
+    let all = [0, 1, 2, 3, 4];
+    assert_eq!(all.map(|n| bind(n, n as u16)), [0, 1, 2, 3, 4]);
+    assert_eq!(all.map(|n| bind(n, 4)), [0, 1, 2, 3, 4]);
+    table.release(key(1), ServerId(1));
+    let mut connections: Vec<_> = table.list(NOW).map(|of| (of.server.0, of.key, of.connections)).collect();
+    connections.sort_by_key(|of| of.0);
+    assert_eq!(connections, all.map(|n| (n as u16, key(n), if n == 1 { 1 } else { 2 })));
+}
+
+#[test]
+fn equal_bits_of_both_families_are_different_clients() {
+    let table = table(10);
+    let of = |network: IpAddr| Binding { key: TemplateKey { network, ..key(0) }, ..binding(0, NOW) };
+    let addresses: [IpAddr; 3] = ["10.0.0.1", "::10.0.0.1", "::ffff:10.0.0.1"].map(|of| of.parse().unwrap());
+    for (server, address) in (0..).zip(addresses) {
+        let bound = table.bind(of(address), |_| true, || Some(ServerId(server))).unwrap();
+        assert_eq!(bound.server, ServerId(server), "{address}");
     }
-    assert!((0..100).all(|n| bind(&table, n, NOW, 3) == 1));
-    for n in 1000..100_000 {
-        bind(&table, n, NOW, 2);
-        table.assure(key(n), ServerId(2));
-    }
-    assert!(table.unbound() > 0, "without room there is no template");
-    assert_eq!(table.of(ServerId(2)) as usize + 100, table.list(NOW).count());
 }
 
 #[test]
 fn a_sweep_removes_templates_that_do_not_stay() {
     let table = table(100);
     for n in 0..90 {
-        bind(&table, n, NOW, (n % 2) as u16);
+        bind(&table, n, NOW, (n / 2 % 2) as u16);
     }
     table.sweep(NOW, |of| of.key.service != ServiceId(1) && of.server != ServerId(0));
     assert_eq!(table.passes(), 1);
