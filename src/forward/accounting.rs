@@ -48,7 +48,6 @@ impl Accounting {
     }
 
     /// Leaves a frame to another worker.
-    #[expect(dead_code, reason = "the parser does not return ICMP errors yet")]
     pub(super) fn handed_over(&self) -> Verdict {
         self.follow_up.set(true);
         Verdict::HandOver
@@ -105,6 +104,11 @@ impl Accounting {
         let Bound { server, counts } =
             self.templates.bind(binding, |server| pool.accepts_persistent(server), pick)?;
         Some((server, if counts { mark(key) } else { 0 }))
+    }
+
+    /// The server of every connection of a client, by a scheduler that hashes addresses.
+    pub(super) fn derive(&self, pool: &Pool, flow: Flow) -> Option<ServerId> {
+        pool.derive(&self.loads, ClientAddr::new(flow.client, flow.client_port))
     }
 
     /// Releases the template of a connection that has ended, or was not opened after all.

@@ -105,6 +105,11 @@ impl<K: FlowKey> Connections<K> {
         })
     }
 
+    /// The server of the frame's connection, if that has not expired.
+    pub(super) fn server(&mut self, staged: &Staged<K>, now: Tick) -> Option<ServerId> {
+        self.find(staged).filter(|entry| !now.reached(*entry.deadline)).map(|entry| entry.server)
+    }
+
     /// Looks up the frame's connection, expired or not.
     #[inline]
     pub(super) fn find(&mut self, staged: &Staged<K>) -> Option<EntryMut<'_>> {

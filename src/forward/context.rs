@@ -2,7 +2,7 @@
 
 use super::accounting::Accounting;
 use super::snapshot::{Route, Snapshot};
-use crate::flow::{ConnState, EntryMut, FlowKey};
+use crate::flow::{ConnState, EntryMut, Flow, FlowKey};
 use crate::model::ServerId;
 use crate::schedule::Pool;
 use crate::time::Span;
@@ -27,6 +27,11 @@ impl Context {
         let reused = || entry.state.is_reused_by(flags, self.snapshot.policy.conn_reuse_mode);
         let opens = flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST);
         opens && (quiesced || (entry.template == 0 && reused()))
+    }
+
+    /// The server that the connections of a client have by the service's scheduler, whatever the tables.
+    pub(super) fn derived_server(&self, flow: Flow) -> Option<ServerId> {
+        self.accounting.derive(self.snapshot.pool(flow.service)?, flow)
     }
 
     /// True if `server` has been removed.

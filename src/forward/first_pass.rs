@@ -10,9 +10,9 @@ use super::tables::Tables;
 use crate::flow::{Hint, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServiceId};
 use crate::stats::DropReason;
-use crate::wire::packet::{IpPacket, Packet};
-use crate::wire::{ethernet, fast_path};
-use std::net::{IpAddr, Ipv4Addr};
+use crate::wire::packet::{IpPacket, Malformed, Packet};
+use crate::wire::{ethernet, fast_path, fast_path_v6, icmp_error};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Frame staged for one of the flow tables.
 enum Keyed {
@@ -47,7 +47,7 @@ impl<'a> FirstPass<'a> {
     ) {
         let frame = batch.frame(index);
         let (Some(packet), Some((ethernet, _))) = (fast_path::parse(frame), ethernet::split(frame)) else {
-            return self.stage_slow(batch, index, place, wide);
+            return self.stage_v6(batch, index, place, wide);
         };
         if !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
             return self.stage_slow(batch, index, place, wide);
@@ -58,7 +58,34 @@ impl<'a> FirstPass<'a> {
         }
     }
 
-    /// Slow path: options, a priority tag, a wide key, or a frame to be dropped.
+    /// Likewise, for plain IPv6.
+    #[inline(never)]
+    fn stage_v6<B: Batch + ?Sized>(
+        &self,
+        batch: &mut B,
+        index: usize,
+        place: &mut Staged<V4Key>,
+        wide: &mut WideFrames,
+    ) {
+        let Some(staged) = self.plain_v6(batch.frame(index)) else {
+            return self.stage_slow(batch, index, place, wide);
+        };
+        wide.set(index, staged);
+        *place = Staged::WIDE;
+    }
+
+    /// `None` if the slow path has to decide.
+    #[inline]
+    fn plain_v6(&self, frame: &[u8]) -> Option<Staged<WideKey>> {
+        let (packet, (ethernet, _)) = (fast_path_v6::parse(frame)?, ethernet::split(frame)?);
+        if !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
+            return None;
+        }
+        let service = self.service_of_v6(&packet)?;
+        self.staged_wide(&packet, service, StagedKind::Lookup).ok()
+    }
+
+    /// Slow path: options, a priority tag, a wildcard-port service, or a frame to be dropped.
     #[cold]
     fn stage_slow<B: Batch + ?Sized>(
         &self,
@@ -72,7 +99,7 @@ impl<'a> FirstPass<'a> {
             Ok(Keyed::V4(staged)) => staged,
             Ok(Keyed::Wide(staged)) => {
                 wide.set(index, staged);
-                Staged { kind: staged.kind, ..Staged::WIDE }
+                Staged::WIDE
             }
             Err(DropReason::Truncated) if batch.may_be_cut(index) => Staged::refused(DropReason::CutByDriver),
             Err(reason) => Staged::refused(reason),
@@ -84,20 +111,41 @@ impl<'a> FirstPass<'a> {
     fn parse_slow(&self, frame: &[u8], rest: usize) -> Result<Keyed, DropReason> {
         let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
         self.admit(ethernet)?;
-        let Packet::V4(packet) = Packet::within(ethernet.ethertype(), payload, rest)? else {
-            return Err(DropReason::NoService);
-        };
-        let Some(service) = self.service_of(&packet) else {
-            return self.staged_wildcard(&packet).map(Keyed::Wide);
-        };
-        let mut staged = self.staged(&packet, service);
-        if ethernet.ethertype() == ethernet::TAG {
-            staged.kind = StagedKind::Tagged;
+        let ethertype = ethernet.ethertype();
+        match Packet::within(ethertype, payload, rest) {
+            Err(Malformed::Protocol) => {
+                let packet = icmp_error::parse(ethertype, payload, rest)?;
+                self.keyed(&packet, StagedKind::Quoted)
+            }
+            packet if ethertype == ethernet::TAG => self.keyed(&packet?, StagedKind::Tagged),
+            packet => self.keyed(&packet?, StagedKind::Lookup),
         }
-        if !may_be_forwarded(&packet) {
-            staged.kind = expired(self.v4.contains(staged.key));
+    }
+
+    /// Stages a packet by the key of its connection.
+    fn keyed(&self, packet: &Packet, kind: StagedKind) -> Result<Keyed, DropReason> {
+        let packet = match packet {
+            Packet::V4(packet) => packet,
+            Packet::V6(packet) => return self.keyed_v6(packet, kind).map(Keyed::Wide),
+        };
+        let Some(service) = self.service_of(packet) else {
+            return self.staged_wildcard(packet, kind).map(Keyed::Wide);
+        };
+        let staged = self.staged(packet, service);
+        let kind = if may_be_forwarded(packet) { kind } else { expired(self.v4.contains(staged.key)) };
+        Ok(Keyed::V4(Staged { kind, ..staged }))
+    }
+
+    fn keyed_v6(&self, packet: &IpPacket<Ipv6Addr>, kind: StagedKind) -> Result<Staged<WideKey>, DropReason> {
+        match self.service_of_v6(packet) {
+            Some(service) => self.staged_wide(packet, service, kind),
+            None => self.staged_wildcard(packet, kind),
         }
-        Ok(Keyed::V4(staged))
+    }
+
+    #[inline]
+    fn service_of_v6(&self, packet: &IpPacket<Ipv6Addr>) -> Option<ServiceId> {
+        self.services.find_v6(packet.protocol, packet.destination, packet.ports.destination)
     }
 
     #[inline]
@@ -139,10 +187,11 @@ impl<'a> FirstPass<'a> {
     fn staged_wildcard<A: Into<IpAddr> + Copy>(
         &self,
         packet: &IpPacket<A>,
+        kind: StagedKind,
     ) -> Result<Staged<WideKey>, DropReason> {
         let (vip, protocol) = (packet.destination.into(), packet.protocol);
         let service = self.services.find_wildcard(protocol, vip).ok_or(DropReason::NoService)?;
-        self.staged_wide(packet, service)
+        self.staged_wide(packet, service, kind)
     }
 
     /// Stages a packet of a service in the table of wide keys.
@@ -151,12 +200,13 @@ impl<'a> FirstPass<'a> {
         &self,
         packet: &IpPacket<A>,
         service: ServiceId,
+        kind: StagedKind,
     ) -> Result<Staged<WideKey>, DropReason> {
         let conns = self.wide.ok_or(DropReason::TableFull)?;
         let IpPacket { bytes, flags, protocol, ports, .. } = *packet;
         let key = WideKey::new(packet.source.into(), ports.source, service, ports.destination);
         let (buckets, hint) = (conns.prefetch(key), Hint::NONE);
-        let kind = if may_be_forwarded(packet) { StagedKind::Wide } else { expired(conns.contains(key)) };
+        let kind = if may_be_forwarded(packet) { kind } else { expired(conns.contains(key)) };
         Ok(Staged { key, buckets, bytes, protocol, flags, hint, kind })
     }
 }

@@ -70,7 +70,7 @@ impl<'a> SecondPass<'a> {
         let Some(entry) = self.tables.v4.find(staged) else {
             return self.slow_path(true).forward(staged, batch, index);
         };
-        let forwarded = self.decision.forward(entry, staged, batch, index, hop::forward_plain);
+        let forwarded = self.decision.forward(entry, staged, batch.frame(index), hop::forward_plain);
         forwarded.unwrap_or_else(|| self.slow_path(false).forward(staged, batch, index))
     }
 
@@ -86,9 +86,12 @@ impl<'a> SecondPass<'a> {
             return self.slow_path(false).forward(staged, batch, index);
         }
         let staged = wide.get(index);
+        if !matches!(staged.kind, StagedKind::Lookup | StagedKind::Tagged) {
+            return self.slow_path(false).forward(staged, batch, index);
+        }
         let found = self.tables.wide.as_mut().and_then(|conns| conns.find(staged));
         let Some(entry) = found else { return self.slow_path(true).forward(staged, batch, index) };
-        let forwarded = self.decision.forward(entry, staged, batch, index, hop::forward_onward);
+        let forwarded = self.decision.forward(entry, staged, batch.frame(index), hop::forward_onward);
         forwarded.unwrap_or_else(|| self.slow_path(false).forward(staged, batch, index))
     }
 
@@ -104,12 +107,11 @@ impl Decision<'_> {
     ///
     /// `rewrite` returns false for a frame in a loop.
     #[inline]
-    fn forward<K: FlowKey, B: Batch + ?Sized>(
+    fn forward<K: FlowKey>(
         &self,
         entry: EntryMut<'_>,
         staged: &Staged<K>,
-        batch: &mut B,
-        index: usize,
+        frame: &mut [u8],
         rewrite: impl FnOnce(&mut [u8], &Addresses) -> bool,
     ) -> Option<Verdict> {
         if !entry.stays(staged.flags, self.now) {
@@ -118,8 +120,8 @@ impl Decision<'_> {
         let EntryMut { deadline, state, server, .. } = entry;
         let (server, expires) = (usize::from(server.0), self.now.after(self.lifetimes[*state as usize]));
         let Some(Route::Via(interface, addresses)) = self.routes.get(server) else { return None };
-        if !rewrite(batch.frame(index), addresses) {
-            return Some(self.context.accounting.looped(batch.frame(index)));
+        if !rewrite(frame, addresses) {
+            return Some(self.context.accounting.looped(frame));
         }
         *deadline = expires;
         self.counters[server].forwarded(staged.bytes);
@@ -139,7 +141,8 @@ impl SlowPath<'_> {
         match staged.kind {
             StagedKind::Refused(reason) => return accounting.dropped(reason),
             StagedKind::Looped => return accounting.looped(batch.frame(index)),
-            _ => {}
+            StagedKind::Quoted => return self.forward_error(staged, batch.frame(index)),
+            StagedKind::Lookup | StagedKind::Tagged | StagedKind::Wide => {}
         }
         let received =
             ReceivedFrame { completed: batch.completes_checksum(index), frame: batch.frame(index) };
@@ -151,6 +154,39 @@ impl SlowPath<'_> {
         hop::forward(batch.frame(index), addresses);
         accounting.forwarded(server, staged.bytes);
         Verdict::Forward(interface)
+    }
+
+    /// Forwards an ICMP error to the server of the connection that it is about. The state of the connection stays
+    /// (`ip_vs_in_icmp` in net/netfilter/ipvs/ip_vs_core.c).
+    fn forward_error<K: ConnectionKey>(&mut self, staged: &Staged<K>, frame: &mut [u8]) -> Verdict {
+        let known = self.known_server(staged);
+        let Self { context, .. } = *self;
+        let accounting = &context.accounting;
+        if known.is_none() && context.may_hand_over {
+            return accounting.handed_over();
+        }
+        let server = known.or_else(|| context.derived_server(staged.key.flow()));
+        let Some(server) = server else { return accounting.dropped(DropReason::IcmpUnknown) };
+        let (interface, addresses) = match context.snapshot.route(server).egress() {
+            Ok(egress) => egress,
+            Err(reason) => return accounting.dropped(reason),
+        };
+        if !hop::forward_onward(frame, addresses) {
+            return accounting.looped(frame);
+        }
+        accounting.forwarded(server, staged.bytes);
+        Verdict::Forward(interface)
+    }
+
+    /// The server of the frame's connection, if this worker has it.
+    fn known_server<K: ConnectionKey>(&mut self, staged: &Staged<K>) -> Option<ServerId> {
+        let Self { context, now, .. } = *self;
+        let server = K::connections(self.tables).ok()?.server(staged, now);
+        server.or_else(|| {
+            let conns = self.tables.wide.as_mut()?;
+            let earlier = earlier(context, conns, staged, now)?;
+            conns.server(&earlier, now)
+        })
     }
 
     /// The server of a frame, and the interface and addresses to send it with.

@@ -26,8 +26,10 @@ pub(super) enum StagedKind {
     Lookup,
     /// Likewise, for a frame with a priority tag.
     Tagged,
-    /// Likewise, by the key in [`WideFrames`].
+    /// Process the frame in [`WideFrames`].
     Wide,
+    /// Send the error to the server of the quoted packet's connection.
+    Quoted,
     /// Drop it as looped: its time to live has expired, and its connection passed here before.
     Looped,
     /// Drop it.

@@ -127,6 +127,13 @@ impl Pool {
         }
     }
 
+    /// The server of every connection of `client`, by a scheduler that hashes addresses; `None` for the others.
+    #[must_use]
+    pub fn derive(&self, loads: &Loads, client: ClientAddr) -> Option<ServerId> {
+        let hashes = matches!(self.0.algorithm, Algorithm::Hashing(_));
+        if hashes { self.0.pick(loads, client) } else { None }
+    }
+
     /// True for one-packet scheduling ([`Params::one_packet`]).
     #[inline]
     #[must_use]

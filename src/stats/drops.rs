@@ -69,6 +69,10 @@ drop_reasons! {
     NoService = "no_service",
     /// A TCP segment of an unknown connection that does not open one (no SYN, or RST).
     NoConnection = "no_connection",
+    /// The packet that an ICMP error quotes is too short, a later fragment, or not from the error's destination.
+    IcmpQuote = "icmp_quote",
+    /// An ICMP error about a connection that no worker knows.
+    IcmpUnknown = "icmp_unknown",
     /// No real server takes new connections: none there, all weight 0, or none answers ARP.
     NoServer = "no_server",
     /// The connection's real server has been removed.
@@ -109,6 +113,7 @@ impl From<Malformed> for DropReason {
             Malformed::EtherType => Self::EtherType,
             Malformed::Protocol => Self::Protocol,
             Malformed::Fragment => Self::Fragment,
+            Malformed::Quote => Self::IcmpQuote,
         }
     }
 }

@@ -29,6 +29,12 @@ fn is_right(frame: &[u8]) -> bool {
     (pseudo_header + sum(payload)).is_multiple_of(0xffff)
 }
 
+/// True if the checksum over `message` is right, its own field included (RFC 1071).
+#[must_use]
+pub fn holds(message: &[u8]) -> bool {
+    sum(message).is_multiple_of(0xffff)
+}
+
 /// TCP segment or UDP datagram.
 struct Segment<'a> {
     protocol: u8,

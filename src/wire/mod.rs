@@ -13,6 +13,7 @@ pub mod ethernet;
 pub mod fast_path;
 pub mod fast_path_v6;
 pub mod hop;
+pub mod icmp_error;
 pub mod ipv4;
 pub mod ipv6;
 mod mac;

@@ -23,6 +23,16 @@ impl Protocol {
     pub const TCP: u8 = Self::Tcp as u8;
     /// Protocol number in the IP header.
     pub const UDP: u8 = Self::Udp as u8;
+
+    /// The protocol with this number in the IP header, if services have it.
+    #[must_use]
+    pub const fn of(number: u8) -> Option<Self> {
+        match number {
+            Self::TCP => Some(Self::Tcp),
+            Self::UDP => Some(Self::Udp),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -79,6 +89,8 @@ pub enum Malformed {
     Protocol,
     /// A fragment of a datagram.
     Fragment,
+    /// The quote of an ICMP error does not identify a connection of its destination.
+    Quote,
 }
 
 impl Packet {

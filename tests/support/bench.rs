@@ -58,6 +58,19 @@ impl Bench {
 
     /// Publishes the current settings to the forwarder.
     pub fn publish(&mut self) {
+        let rule = Params { persistence: self.persistence, ..Params::default() };
+        for (pool, first) in self.pools.iter_mut().zip([0, SERVERS]) {
+            let servers = (first..first + SERVERS).filter_map(|id| {
+                let weight = self.weights[usize::from(id)]?;
+                let accepts_persistent = weight > 0 || !self.policy.expire_quiescent_template;
+                Some(Candidate { accepts_persistent, ..Candidate::new(ServerId(id), weight) })
+            });
+            *pool = pool.successor(rule, servers.collect::<Vec<_>>(), &self.loads);
+        }
+        self.adopt();
+    }
+
+    fn adopt(&mut self) {
         let service =
             |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
         let own_macs = vec![MacAddr(DIRECTOR)];
@@ -70,15 +83,6 @@ impl Bench {
             if quiesced { route.quiesced() } else { route }
         });
         let routes = servers.collect();
-        let rule = Params { persistence: self.persistence, ..Params::default() };
-        for (pool, first) in self.pools.iter_mut().zip([0, SERVERS]) {
-            let servers = (first..first + SERVERS).filter_map(|id| {
-                let weight = self.weights[usize::from(id)]?;
-                let accepts_persistent = weight > 0 || !self.policy.expire_quiescent_template;
-                Some(Candidate { accepts_persistent, ..Candidate::new(ServerId(id), weight) })
-            });
-            *pool = pool.successor(rule, servers.collect::<Vec<_>>(), &self.loads);
-        }
         self.forwarder.adopt(Arc::new(Snapshot {
             routes,
             own_macs,
@@ -87,6 +91,12 @@ impl Bench {
             policy: self.policy,
             ..Snapshot::default()
         }));
+    }
+
+    /// Publishes a pool for the web service, until [`Bench::publish`].
+    pub fn set_web_pool(&mut self, pool: Pool) {
+        self.pools[0] = pool;
+        self.adopt();
     }
 
     /// Server of a frame, or its drop reason.

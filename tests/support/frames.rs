@@ -2,7 +2,8 @@
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
-    EtherType, Ethernet2Header, IpNumber, Ipv4Header, PacketBuilder, PacketBuilderStep, TcpHeader,
+    EtherType, Ethernet2Header, Icmpv4Type, IpNumber, Ipv4Header, PacketBuilder, PacketBuilderStep,
+    TcpHeader, icmpv4,
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -82,6 +83,18 @@ pub fn ipv4(
     ethernet.write(&mut frame).expect("a vector takes all");
     ip.write_raw(&mut frame).expect("a vector takes all");
     frame.extend_from_slice(payload);
+    padded(frame)
+}
+
+/// "Fragmentation needed" for `destination` from a router on the way to a client, about the IPv4 packet that begins
+/// with `quote`.
+pub fn icmp_error(destination: Ipv4Addr, quote: &[u8]) -> Vec<u8> {
+    let header = icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1400 };
+    let builder = PacketBuilder::ethernet2(ROUTER, DIRECTOR)
+        .ipv4([203, 0, 113, 1], destination.octets(), 60)
+        .icmpv4(Icmpv4Type::DestinationUnreachable(header));
+    let mut frame = Vec::new();
+    builder.write(&mut frame, quote).expect("a vector takes all");
     padded(frame)
 }
 

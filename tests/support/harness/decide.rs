@@ -87,6 +87,7 @@ impl Run {
 
     fn act(&mut self, action: u8, input: &mut Input<'_>) {
         match action % 8 {
+            0 if action & 0x18 == 0 => self.push(error(input)),
             0..=2 => self.push(tcp(input)),
             3 => self.push(udp(input)),
             4 => self.push(raw(input)),
@@ -232,6 +233,20 @@ fn tcp(input: &mut Input<'_>) -> Vec<u8> {
         _ => flags & 0x3f,
     };
     live_for(frame, number)
+}
+
+/// An ICMP error, most often about a segment of a service to a client.
+fn error(input: &mut Input<'_>) -> Vec<u8> {
+    let (number, shape) = (input.byte(), input.byte());
+    let port = [80, 443, 81, 53, 80, 80, 80, 443][usize::from(shape & 7)];
+    let from = if shape & 0xf8 == 0xf8 { Ipv4Addr::LOCALHOST } else { VIP };
+    let quoted = if port == 53 {
+        frames::udp((from, port), client(number), &[0; 64])
+    } else {
+        frames::tcp((from, port), client(number), frames::ACK, &[0; 64])
+    };
+    let length = 12 + usize::from(shape >> 4) * 4;
+    live_for(frames::icmp_error(VIP, &quoted[14..14 + length]), number)
 }
 
 fn udp(input: &mut Input<'_>) -> Vec<u8> {

@@ -8,8 +8,9 @@ use directrix::model::{InterfaceIndex, ServerId, ServiceId};
 use directrix::schedule::{Loads, ServerLoad};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
+use directrix::wire::icmp_error;
 use directrix::wire::transport::TcpFlags;
-use directrix::wire::{MacAddr, Protocol};
+use directrix::wire::{MacAddr, Packet, Protocol};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -94,6 +95,11 @@ impl Ledger {
         self.connections_go_on(&arrived, (&table, &self::table(forwarder)), now);
         self.quiesced_servers_get_no_connections(&table, &self::table(forwarder));
         self.last_frames_went_to_their_servers(batch, &arrived, &verdicts, &self::table(forwarder));
+        self.errors_went_to_the_servers_of_their_connections(
+            batch,
+            &arrived,
+            (&table, &self::table(forwarder)),
+        );
         self.balance(forwarder);
     }
 
@@ -228,6 +234,34 @@ impl Ledger {
             let mut addressed = [0; 12];
             assert!(addresses.write(&mut addressed));
             assert_eq!(addressed, frame[..12], "{entry:?}");
+        }
+    }
+
+    /// Checks that a forwarded ICMP error went to the server of a connection that is still in the table.
+    fn errors_went_to_the_servers_of_their_connections(
+        &self,
+        batch: &[Vec<u8>],
+        arrived: &[Vec<u8>],
+        (earlier, after): (&Table, &Table),
+    ) {
+        for (before, frame) in arrived.iter().zip(batch).filter(|(before, frame)| before != frame) {
+            let ethertype = u16::from_be_bytes([before[12], before[13]]);
+            let Ok(Packet::V4(packet)) = icmp_error::parse(ethertype, &before[14..], 0) else { continue };
+            let same = |key: &&Flow| {
+                key.client == packet.source
+                    && key.client_port == packet.ports.source
+                    && key.port.is_none_or(|port| port == packet.ports.destination)
+                    && (SERVICES[usize::from(key.service.0)].0 == packet.protocol)
+                    && [0, packet.ports.destination].contains(&SERVICES[usize::from(key.service.0)].1)
+            };
+            let servers: Vec<_> = after.keys().filter(same).map(|key| after[key].server).collect();
+            let was: Vec<_> = earlier.keys().filter(same).map(|key| earlier[key].server).collect();
+            let [server] = servers[..] else { continue };
+            if was != servers {
+                continue; // opened or opened again in this batch
+            }
+            let Ok((_, addresses)) = self.snapshot.route(server).egress() else { panic!("{server:?}") };
+            assert_eq!(addresses.destination().0, frame[..6], "{packet:?}");
         }
     }
 

@@ -145,6 +145,7 @@ fn is_right(reason: Malformed, frame: &[u8]) -> bool {
         (Malformed::Checksum, Ok(ip)) => !checksum_holds(&ip),
         (Malformed::Fragment, Ok(ip)) => ip.is_fragmenting_payload(),
         (Malformed::Protocol, Ok(ip)) => !matches!(ip.protocol(), IpNumber::TCP | IpNumber::UDP),
+        (Malformed::Quote, _) => false, // of ICMP errors alone
         (Malformed::Extension, _) | (_, Err(_)) => false,
     }
 }
