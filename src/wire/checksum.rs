@@ -8,6 +8,7 @@ use super::ipv4::Ipv4;
 use super::ipv6::Ipv6;
 use super::packet::Protocol;
 use super::{ethernet, transport};
+use std::net::Ipv6Addr;
 
 /// True if the TCP or UDP checksum was left to a network card that did not compute it. False for checksums
 /// that are wrong in another way, and for UDP without a checksum (0).
@@ -33,6 +34,14 @@ fn is_right(frame: &[u8]) -> bool {
 #[must_use]
 pub fn holds(message: &[u8]) -> bool {
     sum(message).is_multiple_of(0xffff)
+}
+
+/// Likewise, with the pseudo-header of IPv6 (RFC 8200 section 8.1) from source to destination.
+#[must_use]
+pub fn holds_v6((source, destination): (Ipv6Addr, Ipv6Addr), protocol: u8, message: &[u8]) -> bool {
+    let addresses = sum(&source.octets()) + sum(&destination.octets());
+    let Segment { payload, pseudo_header, .. } = Segment::new(protocol, message, addresses);
+    (pseudo_header + sum(payload)).is_multiple_of(0xffff)
 }
 
 /// TCP segment or UDP datagram.

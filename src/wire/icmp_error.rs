@@ -1,16 +1,21 @@
-//! ICMP errors (RFC 792), and the packets that they quote.
+//! ICMP errors (RFC 792, RFC 4443), and the packets that they quote.
 //!
 //! A director receives an error for the VIP when a packet of a real server, which has the VIP as its source, did not
 //! reach the client. The quote identifies the connection.
 
 use super::ipv4::{Ipv4, MIN_HEADER_LEN};
+use super::ipv6::{Ipv6, Upper};
 use super::packet::{IpPacket, Malformed, Packet, Protocol};
 use super::transport::{PortPair, TcpFlags};
 use super::{checksum, ethernet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Protocol number of ICMP.
 const ICMP: u8 = 1;
+/// Protocol number of ICMPv6.
+const ICMPV6: u8 = 58;
+/// ICMPv6 types from here on are no errors (RFC 4443 section 2.1).
+const INFORMATIONAL: u8 = 128;
 /// Length of an ICMP header in bytes. The quote follows.
 const HEADER_LEN: usize = 8;
 /// Bytes of the quoted packet behind its header that every error has (RFC 792).
@@ -34,6 +39,7 @@ mod kind {
 pub fn parse(ethertype: u16, payload: &[u8], rest: usize) -> Result<Packet, Malformed> {
     match ethernet::untagged(ethertype, payload).ok_or(Malformed::Truncated)? {
         (ethernet::IPV4, payload) => parse_v4(payload, rest).map(Packet::V4),
+        (ethernet::IPV6, payload) => parse_v6(payload, rest).map(Packet::V6),
         _ => Err(Malformed::EtherType),
     }
 }
@@ -90,10 +96,57 @@ fn reversed_v4(quote: &[u8], error: &Ipv4<'_>) -> Option<IpPacket<Ipv4Addr>> {
     })
 }
 
+fn parse_v6(bytes: &[u8], rest: usize) -> Result<IpPacket<Ipv6Addr>, Malformed> {
+    let ip = Ipv6::beginning(bytes, rest)?;
+    let upper = ip.upper()?;
+    if upper.protocol != ICMPV6 {
+        return Err(Malformed::Protocol);
+    }
+    if upper.is_fragment() {
+        return Err(Malformed::Fragment); // as the kernel drops it
+    }
+    let quote = quote_v6(&ip, &upper, rest)?;
+    let packet = reversed_v6(quote, &ip).ok_or(Malformed::Quote)?;
+    if packet.destination == ip.destination() { Ok(packet) } else { Err(Malformed::Quote) }
+}
+
+/// The quote in an ICMPv6 message.
+fn quote_v6<'a>(ip: &Ipv6<'_>, message: &Upper<'a>, rest: usize) -> Result<&'a [u8], Malformed> {
+    let (header, quote) = message.payload.split_first_chunk::<HEADER_LEN>().ok_or(Malformed::Header)?;
+    if header[0] >= INFORMATIONAL {
+        return Err(Malformed::Protocol);
+    }
+    if rest > 0 {
+        return Err(Malformed::Quote); // no error is longer than 1,280 bytes (RFC 4443 section 3)
+    }
+    let is_right = checksum::holds_v6((ip.source(), ip.destination()), ICMPV6, message.payload);
+    if is_right { Ok(quote) } else { Err(Malformed::Checksum) }
+}
+
+/// The packet in the other direction. `None` unless the quote has all extension headers, and the ports of a TCP or UDP
+/// packet.
+fn reversed_v6(quote: &[u8], error: &Ipv6<'_>) -> Option<IpPacket<Ipv6Addr>> {
+    let ip = Ipv6::beginning(quote, usize::from(u16::MAX)).ok()?;
+    let upper = ip.upper().ok()?;
+    if upper.fragment.is_some_and(|fragment| fragment.offset > 0) {
+        return None;
+    }
+    let PortPair { source, destination } = PortPair::of(upper.payload)?;
+    Some(IpPacket {
+        source: ip.destination(),
+        destination: ip.source(),
+        protocol: Protocol::of(upper.protocol)?,
+        ports: PortPair { source: destination, destination: source },
+        flags: TcpFlags(0),
+        bytes: error.bytes(),
+        ttl: error.hop_limit(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use etherparse::{IcmpEchoHeader, Icmpv4Type, PacketBuilder, icmpv4};
+    use etherparse::{IcmpEchoHeader, Icmpv4Type, Icmpv6Type, PacketBuilder, icmpv4};
 
     const VIP: [u8; 4] = [192, 0, 2, 10];
     const CLIENT: [u8; 4] = [198, 51, 100, 7];
@@ -178,6 +231,76 @@ mod tests {
         assert_eq!(parse_v4(&whole[..40], 0), Err(Malformed::Truncated));
         for at in 0..whole.len() {
             let _ = parse_v4(&whole[..at], 0);
+        }
+    }
+
+    const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+    const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 1);
+    const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
+
+    /// A packet of the VIP's UDP port 53 to the client's port 40000.
+    fn answer_v6(payload: usize) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let builder = PacketBuilder::ipv6(VIP6.octets(), CLIENT6.octets(), 64).udp(53, 40_000);
+        builder.write(&mut packet, &vec![0; payload]).unwrap();
+        packet
+    }
+
+    fn error_v6(kind: Icmpv6Type, destination: Ipv6Addr, quote: &[u8]) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let builder = PacketBuilder::ipv6(ROUTER6.octets(), destination.octets(), 61).icmpv6(kind);
+        builder.write(&mut packet, quote).unwrap();
+        packet
+    }
+
+    fn too_big() -> Icmpv6Type {
+        Icmpv6Type::PacketTooBig { mtu: 1280 }
+    }
+
+    #[test]
+    fn an_ipv6_quote_identifies_the_connection() {
+        let whole = answer_v6(1400);
+        for quoted in [44, 48, 1232] {
+            let packet = parse_v6(&error_v6(too_big(), VIP6, &whole[..quoted]), 0).unwrap();
+            let expected = IpPacket {
+                source: CLIENT6,
+                destination: VIP6,
+                protocol: Protocol::Udp,
+                ports: PortPair { source: 40_000, destination: 53 },
+                flags: TcpFlags(0),
+                bytes: 48 + quoted as u16,
+                ttl: 61,
+            };
+            assert_eq!(packet, expected);
+        }
+    }
+
+    #[test]
+    fn an_ipv6_quote_may_have_extension_headers() {
+        // Destination options of 8 bytes, then a first fragment.
+        let mut quote = answer_v6(600);
+        quote[6] = 60;
+        quote.splice(40..40, [44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 1, 0, 0, 0, 9]);
+        let packet = parse_v6(&error_v6(too_big(), VIP6, &quote), 0).unwrap();
+        assert_eq!((packet.source, packet.ports.source, packet.ports.destination), (CLIENT6, 40_000, 53));
+        quote[51] = 9; // offset 8
+        assert_eq!(parse_v6(&error_v6(too_big(), VIP6, &quote), 0), Err(Malformed::Quote));
+        assert_eq!(parse_v6(&error_v6(too_big(), VIP6, &quote[..50]), 0), Err(Malformed::Quote));
+    }
+
+    #[test]
+    fn other_ipv6_messages_are_refused() {
+        let quote = answer_v6(64);
+        let echo = Icmpv6Type::EchoRequest(IcmpEchoHeader { id: 1, seq: 1 });
+        assert_eq!(parse_v6(&error_v6(echo, VIP6, &quote), 0), Err(Malformed::Protocol));
+        assert_eq!(parse_v6(&quote, 0), Err(Malformed::Protocol));
+        assert_eq!(parse_v6(&error_v6(too_big(), CLIENT6, &quote), 0), Err(Malformed::Quote));
+        let whole = error_v6(too_big(), VIP6, &quote);
+        let mut damaged = whole.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(parse_v6(&damaged, 0), Err(Malformed::Checksum));
+        for at in 0..whole.len() {
+            assert!(parse_v6(&whole[..at], 0).is_err());
         }
     }
 }
