@@ -94,19 +94,19 @@ const ARGUMENTS: &[Case] = &[
     (
         "directrix realserver setup --vip www",
         2,
-        "error: invalid value 'www' for '--vip <IP>': write an IPv4 address, as in 192.168.195.150\n…",
+        "error: invalid value 'www' for '--vip <IP>': write an IP address, as in 192.168.195.150 or 2001:db8::80\n…",
     ),
     (
         "directrix realserver check --vip 127.0.0.1",
         2,
         "error: invalid value '127.0.0.1' for '--vip <IP>': this is a loopback address; \
-         write an IPv4 address, as in 192.168.195.150\n…",
+         write an IP address, as in 192.168.195.150 or 2001:db8::80\n…",
     ),
     (
         "directrix realserver undo --vip ::1",
         2,
-        "error: invalid value '::1' for '--vip <IP>': IPv6 is not there yet; \
-         write an IPv4 address, as in 192.168.195.150\n…",
+        "error: invalid value '::1' for '--vip <IP>': this is a loopback address; \
+         write an IP address, as in 192.168.195.150 or 2001:db8::80\n…",
     ),
     (
         "directrix lab shell nosuchhost",

@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "realserver/ipv6.rs"]
+mod ipv6;
 #[path = "realserver/persist.rs"]
 mod persist;
 
@@ -386,10 +388,13 @@ fn invalid_arguments_end_with_status_2_and_a_remedy() {
     let cases = [
         ("setup", "--vip <IP>"),
         ("undo", "--vip <IP>"),
-        ("check --vip 10.0.0.256", "write an IPv4 address"),
-        ("setup --vip www.example.org", "write an IPv4 address"),
-        ("setup --vip 10.0.0.1/32", "write an IPv4 address"),
-        ("setup --vip ::1", "IPv6 is not there yet"),
+        ("check --vip 10.0.0.256", "write an IP address"),
+        ("setup --vip www.example.org", "write an IP address"),
+        ("setup --vip 10.0.0.1/32", "write an IP address"),
+        ("setup --vip ::1", "this is a loopback address"),
+        ("setup --vip fe80::1", "this is a link-local address"),
+        ("setup --vip ::ffff:192.0.2.1", "this is an IPv4-mapped address"),
+        ("setup --vip 2001:db8::80/128", "write an IP address"),
         ("setup --vip 224.0.0.1", "this is a multicast address"),
         ("setup --vip 127.0.0.1", "this is a loopback address"),
         ("setup --vip 0.0.0.0", "this is the unspecified address"),

@@ -4,7 +4,7 @@ use super::exe::exe;
 use super::status::fail;
 use crate::model::{Diagnostic, host_address};
 use crate::realserver::{self, DEFAULT_STATE_DIR, RealServerOptions, SetupStep, Severity};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum RealserverCommand {
-    /// Put the VIP on lo and suppress ARP for it (arp_ignore, arp_announce); idempotent
+    /// Put the VIP on lo and, for IPv4, suppress ARP for it (arp_ignore, arp_announce); idempotent
     Setup(SetupArgs),
     /// Check all settings that direct routing needs on this host; does not need root
     Check(CommonArgs),
@@ -41,11 +41,11 @@ struct SetupArgs {
 
 #[derive(Debug, clap::Args)]
 struct CommonArgs {
-    /// Virtual IP address; repeat the option for each VIP
+    /// Virtual IP address, IPv4 or IPv6; repeat the option for each VIP
     #[arg(long = "vip", required = true, value_name = "IP", value_parser = vip)]
-    vips: Vec<Ipv4Addr>,
+    vips: Vec<IpAddr>,
 
-    /// Interface that gets the VIP; it must not do ARP
+    /// Interface that gets the VIP; it must not do ARP or neighbor discovery
     #[arg(long, default_value = "lo", value_name = "NAME")]
     interface: String,
 
@@ -105,15 +105,8 @@ impl CommonArgs {
     }
 }
 
-fn vip(text: &str) -> Result<Ipv4Addr, String> {
-    let remedy = "write an IPv4 address, as in 192.168.195.150";
-    let address = text.parse().map_err(|_| remedy.to_owned())?;
-    let flaw = match address {
-        IpAddr::V4(vip) => match host_address(vip) {
-            Ok(()) => return Ok(vip),
-            Err(flaw) => format!("this is {flaw}"),
-        },
-        IpAddr::V6(_) => "IPv6 is not there yet".into(),
-    };
-    Err(format!("{flaw}; {remedy}"))
+fn vip(text: &str) -> Result<IpAddr, String> {
+    let remedy = "write an IP address, as in 192.168.195.150 or 2001:db8::80";
+    let address: IpAddr = text.parse().map_err(|_| remedy.to_owned())?;
+    host_address(address).map(|()| address).map_err(|flaw| format!("this is {flaw}; {remedy}"))
 }

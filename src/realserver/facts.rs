@@ -1,6 +1,6 @@
 //! State of the host that a check depends on, read once.
 
-use super::host::{Address, DefaultRoute, InterfaceInfo, NetlinkConnection};
+use super::host::{Address, DefaultRoute, InterfaceInfo, NetlinkConnection, ProxyEntry};
 use super::options::RealServerOptions;
 use super::sysctl::{SysctlKey, SysctlName};
 use crate::model::Diagnostic;
@@ -10,11 +10,26 @@ use crate::model::Diagnostic;
 pub(super) struct Facts {
     pub(super) links: Vec<InterfaceInfo>,
     pub(super) addresses: Vec<Address>,
+    /// Default routes of both families.
     pub(super) default_routes: Vec<DefaultRoute>,
+    /// Proxy neighbor entries of IPv6.
+    pub(super) proxies: Vec<ProxyEntry>,
     /// Sysctls of `conf/all`.
     pub(super) all: ConfSettings,
     /// Sysctls of `conf/IFACE`, in the order of `links`.
     pub(super) own: Vec<ConfSettings>,
+    /// IPv6 sysctls of `conf/all`; `None` if the kernel has no IPv6.
+    pub(super) ipv6_all: Option<Ipv6Settings>,
+    /// IPv6 sysctls of `conf/IFACE`, in the order of `links`; `None` for an interface that cannot have IPv6.
+    pub(super) ipv6_own: Vec<Option<Ipv6Settings>>,
+}
+
+/// IPv6 sysctls of one directory below conf/.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ipv6Settings {
+    pub(super) disabled: bool,
+    pub(super) forwarding: bool,
+    pub(super) proxy_ndp: bool,
 }
 
 /// Sysctls of one directory below conf/.
@@ -30,8 +45,19 @@ impl Facts {
         let host = NetlinkConnection::open()?;
         let links = host.links()?;
         let own = links.iter().map(|link| ConfSettings::read(&link.name)).collect::<Result<_, _>>()?;
-        let (addresses, default_routes) = (host.addresses()?, host.default_routes()?);
-        Ok(Self { all: ConfSettings::read("all")?, own, addresses, default_routes, links })
+        let ipv6_all = Ipv6Settings::read("all")?;
+        let ipv6_own = links.iter().map(|link| Ipv6Settings::read(&link.name)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            addresses: host.addresses()?,
+            default_routes: host.default_routes()?,
+            // A kernel without IPv6 refuses the request.
+            proxies: if ipv6_all.is_some() { host.proxies()? } else { Vec::new() },
+            all: ConfSettings::read("all")?,
+            own,
+            ipv6_all,
+            ipv6_own,
+            links,
+        })
     }
 
     /// Interface by index; `None` if it was removed meanwhile.
@@ -39,14 +65,20 @@ impl Facts {
         self.links.iter().find(|link| link.index == index)
     }
 
-    /// Returns true if the interface `index` has an address.
-    pub(super) fn has_address(&self, index: u32) -> bool {
-        self.addresses.iter().any(|address| address.index == index)
+    /// Returns true if the interface `index` has an IPv4 address.
+    pub(super) fn has_ipv4_address(&self, index: u32) -> bool {
+        self.addresses.iter().any(|address| address.index == index && address.ip.is_ipv4())
     }
 
-    /// Whether a default route uses the interface `index`.
-    pub(super) fn leaves_by(&self, index: u32) -> bool {
-        self.default_routes.iter().any(|route| route.index == index)
+    /// Default routes of one family.
+    pub(super) fn default_routes(&self, ipv6: bool) -> impl Iterator<Item = &DefaultRoute> {
+        self.default_routes.iter().filter(move |route| route.ipv6 == ipv6)
+    }
+
+    /// IPv6 sysctls of the interface `index`; `None` if it cannot have IPv6, or was removed meanwhile.
+    pub(super) fn ipv6_settings(&self, index: u32) -> Option<Ipv6Settings> {
+        let place = self.links.iter().position(|link| link.index == index)?;
+        self.ipv6_own.get(place).copied().flatten()
     }
 
     /// Interfaces that are up and use ARP, each with its effective sysctls: the larger of `all` and its own.
@@ -78,5 +110,18 @@ impl ConfSettings {
             arp_announce: self.arp_announce.max(all.arp_announce),
             rp_filter: self.rp_filter.max(all.rp_filter),
         }
+    }
+}
+
+impl Ipv6Settings {
+    fn read(interface: &str) -> Result<Option<Self>, Diagnostic> {
+        let Some(disabled) = Self::flag(interface, SysctlName::DisableIpv6)? else { return Ok(None) };
+        let flag = |name| Self::flag(interface, name).map(Option::unwrap_or_default);
+        let (forwarding, proxy_ndp) = (flag(SysctlName::Forwarding)?, flag(SysctlName::ProxyNdp)?);
+        Ok(Some(Self { disabled, forwarding, proxy_ndp }))
+    }
+
+    fn flag(interface: &str, name: SysctlName) -> Result<Option<bool>, Diagnostic> {
+        Ok(SysctlKey::new(interface, name).read()?.map(|value| value != 0))
     }
 }

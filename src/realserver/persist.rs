@@ -10,7 +10,7 @@ use super::step::SetupStep;
 use crate::model::Diagnostic;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,10 @@ const CONFIGURED_IN: &[&str] = &[
     "etc/rc.local",
     "etc/keepalived/keepalived.conf",
 ];
+/// File of the ARP settings, for `--print`.
+const ARP_SETTINGS: &str = "# /etc/sysctl.d/90-directrix-realserver.conf\n\
+    net.ipv4.conf.all.arp_ignore = 1\n\
+    net.ipv4.conf.all.arp_announce = 2\n\n";
 /// Maximum size of a configuration file in bytes; larger files are skipped.
 const FILE_MAX: u64 = 1 << 20;
 
@@ -106,12 +110,12 @@ pub(super) fn remove_units(
 }
 
 /// Findings about VIPs after a reboot, for the VIPs that are `present` now.
-pub(super) fn findings(options: &RealServerOptions, present: impl Fn(Ipv4Addr) -> bool) -> Vec<HostFinding> {
+pub(super) fn findings(options: &RealServerOptions, present: impl Fn(IpAddr) -> bool) -> Vec<HostFinding> {
     let vips = options.vips.iter().filter(|vip| present(**vip));
     vips.map(|vip| finding(options, *vip)).collect()
 }
 
-fn finding(options: &RealServerOptions, vip: Ipv4Addr) -> HostFinding {
+fn finding(options: &RealServerOptions, vip: IpAddr) -> HostFinding {
     if is_enabled(options, vip) {
         let what = format!("{vip} is set up again after a reboot, by {}", unit_path(options, vip).display());
         return HostFinding::right(what);
@@ -128,7 +132,7 @@ fn finding(options: &RealServerOptions, vip: Ipv4Addr) -> HostFinding {
 }
 
 /// First file of the host's network configuration that names the address.
-fn configured_in(options: &RealServerOptions, vip: Ipv4Addr) -> Option<PathBuf> {
+fn configured_in(options: &RealServerOptions, vip: IpAddr) -> Option<PathBuf> {
     let places = CONFIGURED_IN.iter().map(|place| options.root.join(place));
     places.flat_map(files).find(|file| mentions(file, vip))
 }
@@ -142,12 +146,25 @@ fn files(place: PathBuf) -> Vec<PathBuf> {
 }
 
 /// Whether a regular file contains the address as a word, outside comments.
-fn mentions(file: &Path, vip: Ipv4Addr) -> bool {
+fn mentions(file: &Path, vip: IpAddr) -> bool {
     let is_small_file = fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
     let text = if is_small_file { fs::read_to_string(file).unwrap_or_default() } else { String::new() };
-    let vip = vip.to_string();
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    lines.flat_map(|line| line.split(|c: char| !c.is_ascii_digit() && c != '.')).any(|word| word == vip)
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    match vip {
+        IpAddr::V4(_) => {
+            let vip = vip.to_string();
+            let words =
+                |line: &str| line.split(|c: char| !c.is_ascii_digit() && c != '.').any(|word| word == vip);
+            lines.any(words)
+        }
+        IpAddr::V6(vip) => lines.any(|line| has_ipv6_word(line, vip)),
+    }
+}
+
+/// Whether a line contains the address, in any of its spellings.
+fn has_ipv6_word(line: &str, vip: Ipv6Addr) -> bool {
+    let mut words = line.split(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.');
+    words.any(|word| word.parse() == Ok(vip))
 }
 
 /// Configuration files for `--print`: the units, and equivalents without systemd or without this program. The units
@@ -163,16 +180,28 @@ pub fn advice(options: &RealServerOptions, exe: &Path) -> String {
         )
     });
     let units = units.collect::<Vec<_>>().join("\n");
-    let each = |line: &dyn Fn(&Ipv4Addr) -> String| options.vips.iter().map(line).collect::<String>();
-    let networkd = each(&|vip| format!("\n[Address]\nAddress={vip}/32\n"));
-    let ifupdown = each(&|vip| format!("\n    up ip address replace {vip}/32 dev lo"));
-    let netplan = each(&|vip| format!(", {vip}/32"));
+    let each = |line: &dyn Fn(&IpAddr) -> String| options.vips.iter().map(line).collect::<String>();
+    let networkd = each(&|vip| match vip {
+        IpAddr::V4(_) => format!("\n[Address]\nAddress={vip}/32\n"),
+        IpAddr::V6(_) => format!("\n[Address]\nAddress={vip}/128\nPreferredLifetime=0\n"),
+    });
+    let ifupdown = each(&|vip| match vip {
+        IpAddr::V4(_) => format!("\n    up ip address replace {vip}/32 dev lo"),
+        IpAddr::V6(_) => format!("\n    up ip address replace {vip}/128 dev lo preferred_lft 0"),
+    });
+    let netplan = each(&|vip| match vip {
+        IpAddr::V4(_) => format!(", {vip}/32"),
+        IpAddr::V6(_) => format!(", \"{vip}/128\": {{lifetime: 0}}"),
+    });
+    let (which, sysctls) = if options.has_ipv4() {
+        ("the first file, and the one of the others for this host's network configuration", ARP_SETTINGS)
+    } else {
+        ("the file for this host's network configuration", "")
+    };
     format!(
         "# With systemd, what --persist writes:\n\n{units}\n\
-         # Or without this program: the first file, and the one of the others for this host's network configuration.\n\n\
-         # /etc/sysctl.d/90-directrix-realserver.conf\n\
-         net.ipv4.conf.all.arp_ignore = 1\n\
-         net.ipv4.conf.all.arp_announce = 2\n\n\
+         # Or without this program: {which}.\n\n\
+         {sysctls}\
          # systemd-networkd: /etc/systemd/network/10-lo.network\n\
          [Match]\nName=lo\n{networkd}\n\
          # ifupdown: in /etc/network/interfaces, in place of its \"iface lo\"\n\
@@ -183,17 +212,17 @@ pub fn advice(options: &RealServerOptions, exe: &Path) -> String {
 }
 
 /// Unit of one VIP. Ordered before the network, so that the host never answers ARP for the VIP.
-fn unit(options: &RealServerOptions, exe: &Path, vip: Ipv4Addr) -> String {
+fn unit(options: &RealServerOptions, exe: &Path, vip: IpAddr) -> String {
     let state = if options.state_dir == Path::new(DEFAULT_STATE_DIR) {
         String::new()
     } else {
         format!(" --state-dir {}", quoted(&options.state_dir))
     };
-    let exe = quoted(exe);
+    let (exe, without) = (quoted(exe), if vip.is_ipv4() { ", without ARP" } else { "" });
     format!(
         "# Written by \"directrix realserver setup --persist\", removed by \"directrix realserver undo\".\n\
          [Unit]\n\
-         Description=VIP {vip} on lo, without ARP\n\
+         Description=VIP {vip} on lo{without}\n\
          Documentation=man:directrix-realserver(8)\n\
          DefaultDependencies=no\n\
          RequiresMountsFor={exe}\n\
@@ -221,24 +250,25 @@ fn quoted(path: &Path) -> String {
     text
 }
 
-fn name(vip: Ipv4Addr) -> String {
-    format!("directrix-realserver-{vip}.service")
+/// Name of a VIP's unit. A colon would be legal, but systemd-analyze takes it for a separator.
+fn name(vip: IpAddr) -> String {
+    format!("directrix-realserver-{}.service", vip.to_string().replace(':', "-"))
 }
 
-fn unit_path(options: &RealServerOptions, vip: Ipv4Addr) -> PathBuf {
+fn unit_path(options: &RealServerOptions, vip: IpAddr) -> PathBuf {
     options.root.join(UNITS).join(name(vip))
 }
 
 /// Symbolic link of `systemctl enable`.
-fn wanted_path(options: &RealServerOptions, vip: Ipv4Addr) -> PathBuf {
+fn wanted_path(options: &RealServerOptions, vip: IpAddr) -> PathBuf {
     options.root.join(UNITS).join(format!("{TARGET}.wants")).join(name(vip))
 }
 
-fn is_enabled(options: &RealServerOptions, vip: Ipv4Addr) -> bool {
+fn is_enabled(options: &RealServerOptions, vip: IpAddr) -> bool {
     unit_path(options, vip).is_file() && wanted_path(options, vip).symlink_metadata().is_ok()
 }
 
-fn enable(options: &RealServerOptions, vip: Ipv4Addr) -> Result<(), Diagnostic> {
+fn enable(options: &RealServerOptions, vip: IpAddr) -> Result<(), Diagnostic> {
     let link = wanted_path(options, vip);
     let folder = link.parent().unwrap_or(&options.root);
     fs::create_dir_all(folder).map_err(|error| failed("making", folder, &error))?;
@@ -266,7 +296,7 @@ fn failed(doing: &str, path: &Path, error: &io::Error) -> Diagnostic {
 mod tests {
     use super::*;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+    const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
 
     fn options(root: &Path) -> RealServerOptions {
         fs::create_dir_all(root.join(UNITS)).unwrap();
@@ -282,6 +312,10 @@ mod tests {
         let mut lines = Vec::new();
         act(&mut |step| lines.push(step.to_string()));
         lines
+    }
+
+    fn ipv6_options(root: &Path) -> RealServerOptions {
+        RealServerOptions { vips: vec!["2001:db8::80".parse().unwrap()], ..options(root) }
     }
 
     fn shown(options: &RealServerOptions) -> String {
@@ -338,6 +372,45 @@ mod tests {
                 "{file}: {text}"
             );
         }
+    }
+
+    #[test]
+    fn ipv6_vip_is_found_in_every_spelling() {
+        for (text, found) in [
+            ("    up ip address replace 2001:db8::80/128 dev lo preferred_lft 0\n", true),
+            ("Address=2001:DB8:0::80/128\n", true),
+            ("addresses: [\"::1/128\", \"2001:db8::80/128\": {lifetime: 0}]\n", true),
+            ("# Address=2001:db8::80/128\n", false),
+            ("Address=2001:db8::800/128\n", false),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let options = ipv6_options(root.path());
+            let path = root.path().join("etc/network/interfaces");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            assert_eq!(shown(&options).starts_with("ok: 2001:db8::80 is configured in "), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn ipv6_unit_and_advice_set_no_sysctl() {
+        let root = tempfile::tempdir().unwrap();
+        let options = ipv6_options(root.path());
+        let exe = Path::new("/usr/bin/directrix");
+        steps_of(|report| persist(&options, exe, report).unwrap());
+        assert!(unit_path(&options, options.vips[0]).ends_with("directrix-realserver-2001-db8--80.service"));
+        assert!(shown(&options).starts_with("ok: 2001:db8::80 is set up again after a reboot, by "));
+        let text = advice(&options, exe);
+        for part in [
+            "Description=VIP 2001:db8::80 on lo\n",
+            "realserver setup --vip 2001:db8::80\n",
+            "Address=2001:db8::80/128\nPreferredLifetime=0\n",
+            "up ip address replace 2001:db8::80/128 dev lo preferred_lft 0\n",
+            "\"::1/128\", \"2001:db8::80/128\": {lifetime: 0}]",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("sysctl.d") && !text.to_lowercase().contains("arp"), "{text}");
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Setup of a real server, and undo.
 
-use super::host::{Address, InterfaceInfo, NetlinkConnection, free_label, require_net_admin};
+use super::host::{Address, InterfaceInfo, NetlinkConnection, free_label, require_net_admin, single_prefix};
 use super::options::RealServerOptions;
 use super::persist;
 use super::state::{PlacedVip, SavedSysctl, SetupState, StateFile};
-use super::step::SetupStep;
+use super::step::{SetupStep, add_command};
 use super::sysctl::{SysctlKey, SysctlName};
 use crate::model::Diagnostic;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Required values of `arp_ignore` and `arp_announce`.
@@ -18,8 +18,8 @@ const REQUIRED: [(SysctlName, i32); 2] = [(SysctlName::ArpIgnore, 1), (SysctlNam
 /// Calls `report` after each step. With `persistent_by`, a program, writes units that run it after a reboot.
 ///
 /// # Errors
-/// Without any change: no CAP_NET_ADMIN, a missing interface or one with ARP, a VIP on another interface or with another
-/// prefix, a state file that cannot be written, units without systemd. Later failures are those of the kernel or
+/// Without any change: no CAP_NET_ADMIN, a missing interface or one with ARP, IPv6 switched off there, a VIP on another
+/// interface or with another prefix, a state file that cannot be written, units without systemd. Later failures are those of the kernel or
 /// the file system; the steps until then are recorded for [`undo`].
 pub fn setup(
     options: &RealServerOptions,
@@ -32,7 +32,10 @@ pub fn setup(
     }
     let host = NetlinkConnection::open()?;
     let (links, addresses) = (host.links()?, host.addresses()?);
-    let link = interface_without_arp(options, &links)?;
+    let link = quiet_interface(options, &links)?;
+    if options.has_ipv6() {
+        refuse_without_ipv6(&link.name)?;
+    }
     for vip in &options.vips {
         refuse_misplaced(*vip, link, &links, &addresses)?;
     }
@@ -52,7 +55,7 @@ pub fn setup(
     }
 }
 
-/// Restores the state before [`setup`]; the ARP settings with the last VIP. Removes the units of the VIPs, also without
+/// Restores the state before [`setup`]; the ARP settings with the last IPv4 VIP. Removes the units of the VIPs, also without
 /// a record of a setup.
 ///
 /// # Errors
@@ -79,24 +82,30 @@ pub fn undo(options: &RealServerOptions, report: &mut dyn FnMut(&SetupStep)) -> 
         remove_vip(&state, *vip, &host, report)?;
         state.vips.retain(|placed| placed.vip != *vip);
     }
-    if !state.vips.is_empty() {
-        report(&SetupStep::remark(format!(
-            "the ARP settings stay for the remaining VIPs: {}",
-            listed(&state)
-        )));
-        return file.save(&state);
+    restore_sysctls(&mut state, report)?;
+    if state.vips.is_empty() { file.remove() } else { file.save(&state) }
+}
+
+/// Restores the sysctls, unless an IPv4 VIP is left.
+fn restore_sysctls(state: &mut SetupState, report: &mut dyn FnMut(&SetupStep)) -> Result<(), Diagnostic> {
+    let remaining = listed(state, IpAddr::is_ipv4);
+    if !remaining.is_empty() {
+        report(&SetupStep::remark(format!("the ARP settings stay for the remaining VIPs: {remaining}")));
+        return Ok(());
     }
     for saved in &state.sysctls {
         set(&saved.key, saved.before, "as it was before", report)?;
     }
-    file.remove()
+    state.sysctls.clear();
+    Ok(())
 }
 
 fn refused(what: String, cause: String, remedy: String) -> Diagnostic {
     Diagnostic::system(what).cause(cause).remedy(remedy)
 }
 
-fn interface_without_arp<'l>(
+/// The interface of the VIPs, which answers for none of them.
+fn quiet_interface<'l>(
     options: &RealServerOptions,
     links: &'l [InterfaceInfo],
 ) -> Result<&'l InterfaceInfo, Diagnostic> {
@@ -107,25 +116,55 @@ fn interface_without_arp<'l>(
         return Err(refused(what, "there is no such interface".into(), remedy));
     };
     if link.arp {
-        let cause = "it does ARP, and would answer for the VIP with every setting of arp_ignore".into();
-        return Err(refused(what, cause, "leave out --interface: lo is right".into()));
+        let cause = if options.has_ipv4() {
+            "it does ARP, and would answer for the VIP with every setting of arp_ignore"
+        } else {
+            "it does neighbor discovery, and would answer for the VIP"
+        };
+        return Err(refused(what, cause.into(), "leave out --interface: lo is right".into()));
+    }
+    if link.vrf && options.has_ipv6() {
+        let cause = "it is a VRF device, which answers solicitations for the VIP on its interfaces".into();
+        let remedy = format!(
+            "use a dummy interface in it: ip link add vip0 type dummy && ip link set dev vip0 master {name} up"
+        );
+        return Err(refused(what, cause, remedy));
     }
     Ok(link)
 }
 
-/// Refuses a VIP on another interface, or with another prefix than /32: it may be intended.
+/// Refuses an interface that the kernel gives no IPv6 address.
+fn refuse_without_ipv6(interface: &str) -> Result<(), Diagnostic> {
+    let key = SysctlKey::new(interface, SysctlName::DisableIpv6);
+    let what = format!("putting an IPv6 VIP on {interface}");
+    match key.read()? {
+        Some(0) => Ok(()),
+        Some(_) => Err(refused(
+            what,
+            "IPv6 is off there: disable_ipv6 is 1, and the kernel refuses every address (EACCES)".into(),
+            format!("switch it on: {}", key.command(0)),
+        )),
+        None => {
+            let cause = "this kernel has no IPv6, or the interface's MTU is below 1280".into();
+            Err(refused(what, cause, "start the kernel without ipv6.disable=1".into()))
+        }
+    }
+}
+
+/// Refuses a VIP on another interface, or with another prefix than /32 or /128: it may be intended.
 fn refuse_misplaced(
-    vip: Ipv4Addr,
+    vip: IpAddr,
     link: &InterfaceInfo,
     links: &[InterfaceInfo],
     addresses: &[Address],
 ) -> Result<(), Diagnostic> {
-    let mut present = addresses.iter().filter(|address| address.ip == vip);
-    let Some(address) = present.find(|address| address.index != link.index || address.prefix != 32) else {
+    let (mut present, prefix) = (addresses.iter().filter(|address| address.ip == vip), single_prefix(vip));
+    let Some(address) = present.find(|address| address.index != link.index || address.prefix != prefix)
+    else {
         return Ok(());
     };
     let name = links.iter().find(|link| link.index == address.index).map_or("?", |link| &link.name);
-    let what = format!("putting {vip}/32 on {}", link.name);
+    let what = format!("putting {vip}/{prefix} on {}", link.name);
     let cause = format!("the host has it already, as {vip}/{} on {name}", address.prefix);
     Err(refused(
         what,
@@ -156,8 +195,15 @@ fn in_effect(
     Ok(None)
 }
 
-fn has(addresses: &[Address], link: &InterfaceInfo, vip: Ipv4Addr) -> bool {
-    addresses.iter().any(|address| address.ip == vip && address.index == link.index && address.prefix == 32)
+fn has(addresses: &[Address], link: &InterfaceInfo, vip: IpAddr) -> bool {
+    placed(addresses, link, vip).is_some()
+}
+
+/// The VIP's address on the interface, with the right prefix.
+fn placed<'a>(addresses: &'a [Address], link: &InterfaceInfo, vip: IpAddr) -> Option<&'a Address> {
+    let prefix = single_prefix(vip);
+    let mut on_link = addresses.iter().filter(|address| address.index == link.index);
+    on_link.find(|address| address.ip == vip && address.prefix == prefix)
 }
 
 /// Adds the current settings to the state, unless they are recorded.
@@ -166,7 +212,22 @@ fn record(
     options: &RealServerOptions,
     addresses: &[Address],
 ) -> Result<(), Diagnostic> {
-    for interface in ["all", &options.interface] {
+    if options.has_ipv4() {
+        record_sysctls(state, &options.interface)?;
+    }
+    for &vip in &options.vips {
+        if state.vips.iter().all(|placed| placed.vip != vip) {
+            let present = addresses.iter().find(|address| address.ip == vip);
+            let was_preferred = present.is_some_and(|address| vip.is_ipv6() && !address.deprecated);
+            let interface = options.interface.clone();
+            state.vips.push(PlacedVip { vip, interface, added: present.is_none(), was_preferred });
+        }
+    }
+    Ok(())
+}
+
+fn record_sysctls(state: &mut SetupState, interface: &str) -> Result<(), Diagnostic> {
+    for interface in ["all", interface] {
         for (name, wanted) in REQUIRED {
             let key = SysctlKey::new(interface, name);
             let Some(before) = key.read()? else { continue };
@@ -175,17 +236,11 @@ fn record(
             }
         }
     }
-    for &vip in &options.vips {
-        if state.vips.iter().all(|placed| placed.vip != vip) {
-            let added = addresses.iter().all(|address| address.ip != vip);
-            state.vips.push(PlacedVip { vip, interface: options.interface.clone(), added });
-        }
-    }
     Ok(())
 }
 
 fn recorded(options: &RealServerOptions, file: &StateFile) -> Result<SetupState, Diagnostic> {
-    let what = |vip: &Ipv4Addr| format!("undoing the setup of {vip}");
+    let what = |vip: &IpAddr| format!("undoing the setup of {vip}");
     let Some(state) = file.load()? else {
         let cause = format!("there is no record of a setup in {}", file.path().display());
         let remedy =
@@ -195,15 +250,16 @@ fn recorded(options: &RealServerOptions, file: &StateFile) -> Result<SetupState,
     match options.vips.iter().find(|vip| state.vips.iter().all(|placed| placed.vip != **vip)) {
         None => Ok(state),
         Some(vip) => {
-            let remedy = format!("nothing was changed; these can be undone: {}", listed(&state));
+            let remedy = format!("nothing was changed; these can be undone: {}", listed(&state, |_| true));
             Err(refused(what(vip), "it was not set up".into(), remedy))
         }
     }
 }
 
-fn listed(state: &SetupState) -> String {
-    let vips: Vec<_> = state.vips.iter().map(|placed| placed.vip.to_string()).collect();
-    vips.join(", ")
+/// Recorded VIPs of a kind.
+fn listed(state: &SetupState, of_kind: impl Fn(&IpAddr) -> bool) -> String {
+    let vips = state.vips.iter().filter(|placed| of_kind(&placed.vip));
+    vips.map(|placed| placed.vip.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn meaning(name: SysctlName) -> &'static str {
@@ -211,6 +267,9 @@ fn meaning(name: SysctlName) -> &'static str {
         SysctlName::ArpIgnore => "answer ARP only for addresses of the receiving interface",
         SysctlName::ArpAnnounce => "send ARP requests with the interface's own address, never with the VIP",
         SysctlName::RpFilter => "drop packets that arrive on another interface than the route back",
+        SysctlName::DisableIpv6 => "no IPv6 on this interface",
+        SysctlName::Forwarding => "forward packets of IPv6",
+        SysctlName::ProxyNdp => "answer solicitations for proxy entries",
     }
 }
 
@@ -230,29 +289,47 @@ fn set(key: &SysctlKey, value: i32, why: &str, report: &mut dyn FnMut(&SetupStep
 }
 
 fn add_vip(
-    vip: Ipv4Addr,
+    vip: IpAddr,
     link: &InterfaceInfo,
     host: &NetlinkConnection,
     report: &mut dyn FnMut(&SetupStep),
 ) -> Result<(), Diagnostic> {
-    let addresses = host.addresses()?;
-    if has(&addresses, link, vip) {
-        report(&SetupStep::remark(format!("{vip}/32 is on {} already", link.name)));
+    let (addresses, prefix) = (host.addresses()?, single_prefix(vip));
+    if let Some(address) = placed(&addresses, link, vip) {
+        if vip.is_ipv6() && !address.deprecated {
+            return deprecate(vip, link, host, report);
+        }
+        report(&SetupStep::remark(format!("{vip}/{prefix} is on {} already", link.name)));
         return Ok(());
     }
-    let label = free_label(&link.name, &addresses);
+    let label = if vip.is_ipv4() { free_label(&link.name, &addresses) } else { None };
     host.add_address(link.index, vip, label.as_deref())?;
     let shown = label.map(|label| format!(" label {label}")).unwrap_or_default();
-    report(&SetupStep {
-        command: format!("ip address add {vip}/32 dev {}{shown}", link.name),
-        remark: "accept packets to the VIP; the kernel adds the route".into(),
-    });
+    let remark = if vip.is_ipv4() {
+        "accept packets to the VIP; the kernel adds the route"
+    } else {
+        "accept packets to the VIP; never its own source address"
+    };
+    report(&SetupStep { command: add_command(vip, &link.name) + &shown, remark: remark.into() });
+    Ok(())
+}
+
+/// Keeps the kernel from choosing a present IPv6 VIP as source address.
+fn deprecate(
+    vip: IpAddr,
+    link: &InterfaceInfo,
+    host: &NetlinkConnection,
+    report: &mut dyn FnMut(&SetupStep),
+) -> Result<(), Diagnostic> {
+    host.set_deprecated(link.index, vip, true)?;
+    let command = format!("ip address change {vip}/128 dev {} preferred_lft 0", link.name);
+    report(&SetupStep { command, remark: "never its own source address".into() });
     Ok(())
 }
 
 fn remove_vip(
     state: &SetupState,
-    vip: Ipv4Addr,
+    vip: IpAddr,
     host: &NetlinkConnection,
     report: &mut dyn FnMut(&SetupStep),
 ) -> Result<(), Diagnostic> {
@@ -260,12 +337,17 @@ fn remove_vip(
     let (interface, links) = (&placed.interface, host.links()?);
     let link = links.iter().find(|link| link.name == *interface);
     match link {
+        Some(link) if placed.was_preferred && has(&host.addresses()?, link, vip) => {
+            host.set_deprecated(link.index, vip, false)?;
+            let command = format!("ip address change {vip}/128 dev {interface} preferred_lft forever");
+            report(&SetupStep { command, remark: "as it was before".into() });
+        }
         _ if !placed.added => {
             report(&SetupStep::remark(format!("{vip} stays on {interface}: it was there before")))
         }
         Some(link) if has(&host.addresses()?, link, vip) => {
             host.delete_address(link.index, vip)?;
-            let command = format!("ip address del {vip}/32 dev {interface}");
+            let command = format!("ip address del {vip}/{} dev {interface}", single_prefix(vip));
             report(&SetupStep { command, remark: "it was not there before".into() });
         }
         _ => report(&SetupStep::remark(format!("{vip} is not on {interface} any more"))),

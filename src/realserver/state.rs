@@ -7,7 +7,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -29,10 +29,13 @@ pub(super) struct SavedSysctl {
 /// A VIP of the setup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PlacedVip {
-    pub(super) vip: Ipv4Addr,
+    pub(super) vip: IpAddr,
     pub(super) interface: String,
     /// False if it existed before.
     pub(super) added: bool,
+    /// An IPv6 address that existed before and was not deprecated.
+    #[serde(default)]
+    pub(super) was_preferred: bool,
 }
 
 /// State file of this network namespace, locked against concurrent changes.
@@ -125,7 +128,12 @@ mod tests {
         let file = StateFile::open(&options(dir.path())).unwrap();
         assert_eq!(file.load().unwrap(), None);
         let key = SysctlKey::new("all", SysctlName::ArpIgnore);
-        let placed = PlacedVip { vip: [10, 0, 0, 1].into(), interface: "lo".into(), added: true };
+        let placed = PlacedVip {
+            vip: IpAddr::from([10, 0, 0, 1]),
+            interface: "lo".into(),
+            added: true,
+            was_preferred: false,
+        };
         let state =
             SetupState { sysctls: vec![SavedSysctl { key, before: 2, wanted: 1 }], vips: vec![placed] };
         file.save(&state).unwrap();

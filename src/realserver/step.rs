@@ -1,6 +1,8 @@
 //! Steps of setup and undo.
 
+use super::host::single_prefix;
 use std::fmt;
+use std::net::IpAddr;
 
 /// A change of the host, or a remark about an unchanged part. Displayed as a line of shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,12 @@ impl SetupStep {
     pub(super) fn remark(remark: String) -> Self {
         Self { command: String::new(), remark }
     }
+}
+
+/// Shell command that puts a VIP on an interface, an IPv6 one as deprecated.
+pub(super) fn add_command(vip: IpAddr, interface: &str) -> String {
+    let deprecated = if vip.is_ipv6() { " preferred_lft 0" } else { "" };
+    format!("ip address add {vip}/{} dev {interface}{deprecated}", single_prefix(vip))
 }
 
 impl fmt::Display for SetupStep {

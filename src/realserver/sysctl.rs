@@ -1,4 +1,4 @@
-//! Sysctls below /proc/sys/net/ipv4/conf, in the calling thread's network namespace.
+//! Sysctls below /proc/sys/net/ipv4/conf and /proc/sys/net/ipv6/conf, in the calling thread's network namespace.
 
 use crate::model::Diagnostic;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ pub(super) enum SysctlName {
     ArpIgnore,
     ArpAnnounce,
     RpFilter,
+    DisableIpv6,
+    Forwarding,
+    ProxyNdp,
 }
 
 impl SysctlName {
@@ -27,6 +30,17 @@ impl SysctlName {
             Self::ArpIgnore => "arp_ignore",
             Self::ArpAnnounce => "arp_announce",
             Self::RpFilter => "rp_filter",
+            Self::DisableIpv6 => "disable_ipv6",
+            Self::Forwarding => "forwarding",
+            Self::ProxyNdp => "proxy_ndp",
+        }
+    }
+
+    /// Directory of the sysctls; `forwarding` means that of IPv6.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::ArpIgnore | Self::ArpAnnounce | Self::RpFilter => "/proc/sys/net/ipv4/conf",
+            Self::DisableIpv6 | Self::Forwarding | Self::ProxyNdp => "/proc/sys/net/ipv6/conf",
         }
     }
 }
@@ -37,10 +51,10 @@ impl SysctlKey {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        ["/proc/sys/net/ipv4/conf", &self.interface, self.name.as_str()].iter().collect()
+        [self.name.directory(), &self.interface, self.name.as_str()].iter().collect()
     }
 
-    /// Current value; `None` if the interface does not exist.
+    /// Current value; `None` if the interface does not exist, or the kernel has no IPv6.
     pub(super) fn read(&self) -> Result<Option<i32>, Diagnostic> {
         let text = match std::fs::read_to_string(self.path()) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
