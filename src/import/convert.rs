@@ -228,7 +228,10 @@ impl Converter<'_> {
         let remedy = "scheduler = \"sh\" or \"mh\" keeps a client at its server, too";
         let what = format!("persistence of {timeout} s");
         let alone = format!("persistence = {{ timeout = {timeout} }}");
-        let masked = netmask.as_ref().map(|mask| format!("timeout = {timeout}, {}", key("netmask", mask)));
+        let masked = netmask.as_ref().map(|mask| match mask.parse::<u8>() {
+            Ok(prefix) => format!("timeout = {timeout}, prefix = {prefix}"),
+            Err(_) => format!("timeout = {timeout}, {}", key("netmask", mask)),
+        });
         let Some(masked) = masked.map(|table| format!("persistence = {{ {table} }}")) else {
             let key = OptionalKey { location: &persistence.location, line: alone, what: &what, remedy };
             return self.optional(key, keys);

@@ -100,7 +100,7 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
         return flaw("a wildcard port needs persistence", "make it persistent (-p), or name a port");
     }
     if let Some(persistence) = service.persistence {
-        persistent(persistence).or_else(|(what, remedy)| flaw(what, remedy))?;
+        persistent(persistence, address.address.ip()).or_else(|(what, remedy)| flaw(what, remedy))?;
     }
     if service.one_packet && address.protocol != Protocol::Udp {
         return flaw("one-packet scheduling is for UDP", "leave it out");
@@ -113,17 +113,19 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
     flaw(&what, "have fewer").map_err(|fault| fault.about(both))
 }
 
-fn persistent(persistence: Persistence) -> Result<(), (&'static str, &'static str)> {
-    match persistence {
-        Persistence { prefix: 1..=32, timeout } if timeout.secs() > 0 => Ok(()),
-        Persistence { prefix: 0, .. } => {
-            Err(("the netmask of its persistence takes all clients for one", "give 1 to 32 leading ones"))
-        }
-        Persistence { prefix: 33.., .. } => {
-            Err(("the netmask of its persistence is longer than an address", "give 1 to 32 leading ones"))
-        }
-        _ => Err(("its persistence lasts no time", "give at least a second, or leave it out")),
+fn persistent(persistence: Persistence, address: IpAddr) -> Result<(), (&'static str, &'static str)> {
+    let Persistence { prefix, timeout } = persistence;
+    let remedy = if address.is_ipv4() { "give 1 to 32 leading ones" } else { "give a prefix of 1 to 128" };
+    if prefix == 0 {
+        return Err(("the netmask of its persistence takes all clients for one", remedy));
     }
+    if prefix > Persistence::prefix_max(address) {
+        return Err(("the netmask of its persistence is longer than an address", remedy));
+    }
+    if timeout.secs() == 0 {
+        return Err(("its persistence lasts no time", "give at least a second, or leave it out"));
+    }
+    Ok(())
 }
 
 fn slow_start(service: &VirtualService) -> Result<(), (String, String)> {

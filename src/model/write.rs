@@ -5,6 +5,7 @@ use super::{
     Timeouts, VirtualService, Wait, WorkerCount,
 };
 use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
 
 impl Display for Config {
     /// Renders TOML with every key. [`super::parse`] yields an equal configuration, except for the places.
@@ -70,8 +71,12 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
         writeln!(f, "scheduler_flags = [{}]", flags.join(", "))?;
     }
     if let Some(persistence) = service.persistence {
-        let (timeout, netmask) = (persistence.timeout.secs(), persistence.netmask());
-        writeln!(f, "persistence = {{ timeout = {timeout}, netmask = \"{netmask}\" }}")?;
+        let (timeout, prefix) = (persistence.timeout.secs(), persistence.prefix);
+        let clients = match service.address.address {
+            SocketAddr::V4(_) => format!("netmask = \"{}\"", persistence.netmask()),
+            SocketAddr::V6(_) => format!("prefix = {prefix}"),
+        };
+        writeln!(f, "persistence = {{ timeout = {timeout}, {clients} }}")?;
     }
     if service.one_packet {
         writeln!(f, "one_packet = true")?;

@@ -157,7 +157,7 @@ fn persistence(line: &CommandLine) -> Result<Persistence, CommandError> {
     check_seconds(timeout)?;
     Ok(Persistence {
         timeout,
-        prefix: Some(line.value(Opt::Netmask).map_or(Ok(32), prefix)?),
+        prefix: line.value(Opt::Netmask).map(prefix).transpose()?,
         engine: line.value(Opt::Engine).map(str::to_owned),
         ..Persistence::default()
     })

@@ -125,10 +125,10 @@ pub struct ServiceSettings {
 pub struct Persistence {
     /// Timeout of a template after the client's last connection, in seconds.
     pub timeout: u32,
-    /// Prefix length by which clients share a template; 32 if neither this nor `netmask` is given.
+    /// Prefix length by which clients share a template; that of a whole address if neither this nor `netmask` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<u8>,
-    /// The prefix as a mask, as in the configuration file. Excludes `prefix`.
+    /// The prefix as a mask, for IPv4. Excludes `prefix`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netmask: Option<Ipv4Addr>,
     /// Persistence engine; none is supported.
@@ -299,7 +299,11 @@ impl ServiceSettings {
         Ok(VirtualService {
             scheduler,
             scheduler_flags: self.flags(scheduler)?,
-            persistence: self.persistence.as_ref().map(persistence).transpose()?,
+            persistence: self
+                .persistence
+                .as_ref()
+                .map(|of| persistence(of, address.address.ip()))
+                .transpose()?,
             one_packet: self.one_packet,
             slow_start: self.slow_start.filter(|seconds| *seconds > 0).map(Span::from_secs),
             ..VirtualService::new(address, Vec::new())
@@ -320,7 +324,7 @@ impl ServiceSettings {
     }
 }
 
-fn persistence(requested: &Persistence) -> Result<model::Persistence, Diagnostic> {
+fn persistence(requested: &Persistence, vip: IpAddr) -> Result<model::Persistence, Diagnostic> {
     within("persistence", requested.timeout)?;
     if let Some(engine) = &requested.engine {
         return Err(Diagnostic::invalid_rules(
@@ -335,8 +339,14 @@ fn persistence(requested: &Persistence) -> Result<model::Persistence, Diagnostic
                 "leave out one of them",
             ));
         }
-        (prefix, None) => prefix.unwrap_or(32),
-        (None, Some(mask)) => length(mask)?,
+        (prefix, None) => prefix.unwrap_or(model::Persistence::prefix_max(vip)),
+        (None, Some(mask)) if vip.is_ipv4() => length(mask)?,
+        (None, Some(mask)) => {
+            return Err(Diagnostic::invalid_rules(
+                format!("netmask {mask} for clients with IPv6 addresses"),
+                "give a prefix",
+            ));
+        }
     };
     Ok(model::Persistence { timeout: Span::from_secs(requested.timeout), prefix })
 }
@@ -425,7 +435,16 @@ mod tests {
 
     #[test]
     fn persistence_takes_a_prefix_or_a_netmask() {
-        let parse = |json: &str| persistence(&serde_json::from_str(json).unwrap());
+        let of =
+            |vip: &str, json: &str| persistence(&serde_json::from_str(json).unwrap(), vip.parse().unwrap());
+        let parse = |json: &str| of("192.0.2.1", json);
+        assert_eq!(of("2001:db8::1", "{}").unwrap().prefix, 128);
+        assert_eq!(of("2001:db8::1", r#"{"prefix": 64}"#).unwrap().prefix, 64);
+        let error = of("2001:db8::1", r#"{"netmask": "255.255.255.0"}"#).unwrap_err().to_string();
+        assert!(
+            error.contains("netmask 255.255.255.0 for clients with IPv6 addresses; give a prefix"),
+            "{error}"
+        );
         let got = |json: &str| parse(json).map(|got| (got.timeout.secs(), got.prefix)).unwrap();
         assert_eq!(got("{}"), (360, 32));
         assert_eq!(got(r#"{"prefix": 24}"#), (360, 24));

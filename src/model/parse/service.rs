@@ -1,8 +1,8 @@
 //! The `[[service]]` tables, and what must hold between them.
 
 use super::readers::{
-    boolean, choice, mac, netmask, rip, scheduler, scheduler_flags, seconds, slow_start, threshold, vip,
-    weight,
+    boolean, choice, mac, netmask, number, rip, scheduler, scheduler_flags, seconds, slow_start, threshold,
+    vip, weight,
 };
 use super::report::invalid;
 use super::section::Section;
@@ -51,7 +51,7 @@ fn service<'a, 'i>(
     let address = section.require("address", r#""VIP:port""#, vip);
     let scheduler = section.get("scheduler", scheduler).unwrap_or_default();
     let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
-    let (persistence, one_packet) = (persistence(section), one_packet(section, protocol));
+    let (persistence, one_packet) = (persistence(section, address), one_packet(section, protocol));
     let slow_start = slow_start_under(scheduler, section);
     wildcard_persists(section, address);
     let own = servers(section, address);
@@ -68,12 +68,19 @@ fn service<'a, 'i>(
     Some(VirtualService { address, scheduler, scheduler_flags, persistence, one_packet, slow_start, servers })
 }
 
-fn persistence(service: &Section<'_, '_>) -> Option<Persistence> {
+fn persistence(service: &Section<'_, '_>, address: Option<SocketAddr>) -> Option<Persistence> {
     let section = service.table_or("persistence", persistence_table)?;
     let timeout = section.get("timeout", seconds).unwrap_or(Persistence::TIMEOUT);
-    let prefix = section.get("netmask", netmask).unwrap_or(32);
+    let longest = address.map_or(128, |address| Persistence::prefix_max(address.ip()));
+    let prefix = section.get("prefix", number(1..=longest.into())).map(|prefix| prefix as u8);
+    let netmask = section.get("netmask", netmask);
+    if section.has("netmask") && address.is_some_and(|address| address.is_ipv6()) {
+        section.object("netmask", invalid("is for clients with IPv4 addresses", "write prefix = 64"));
+    } else if section.has("netmask") && section.has("prefix") {
+        section.object("netmask", invalid("stands beside a prefix", "remove one of the two"));
+    }
     section.close();
-    Some(Persistence { timeout, prefix })
+    Some(Persistence { timeout, prefix: prefix.or(netmask).unwrap_or(longest) })
 }
 
 /// Remedy for a `persistence` with seconds or a boolean instead of a table.

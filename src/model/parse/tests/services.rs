@@ -191,6 +191,11 @@ fn persistence_has_a_timeout_and_a_netmask() {
             "timeout = 0",
             "7: timeout is 0, out of range; write a number from 1 to 2147483: seconds".to_owned(),
         ),
+        ("prefix = 33", "7: prefix is 33, out of range; write a number from 1 to 32".into()),
+        (
+            "prefix = 24\nnetmask = \"255.255.255.0\"",
+            "8: netmask stands beside a prefix; remove one of the two".into(),
+        ),
         ("time = 1", "7: \"time\" is not a key of persistence; did you mean timeout?".into()),
     ];
     let text = |line: &str| {
@@ -205,6 +210,7 @@ fn persistence_has_a_timeout_and_a_netmask() {
         config.services[0].persistence.map(|of| (of.timeout.secs(), of.prefix))
     };
     assert_eq!(read("timeout = 60\nnetmask = \"255.255.255.0\""), Some((60, 24)));
+    assert_eq!(read("prefix = 20"), Some((360, 20)));
     assert_eq!(read(""), Some((360, 32)));
 }
 
