@@ -86,12 +86,43 @@ fn guard_drops_only_frames_for_services() {
         programs.set_services(&beside).unwrap();
         assert!(!refused(80) && refused(81), "every port of another VIP, and one of this");
         programs.set_services(&[service("10.0.0.1:80", Protocol::Udp)]).unwrap();
-        let v6 = [service("10.0.0.1:81", Protocol::Tcp), service("[2001:db8::1]:80", Protocol::Tcp)];
-        let failure = programs.set_services(&v6).unwrap_err().to_string();
-        assert!(failure.contains("IPv4") && refused(81), "a refused set changes nothing: {failure}");
+        let every_port = |protocol| {
+            (0..=u16::MAX).map(move |port| ServiceAddress { protocol, address: ([10, 0, 0, 1], port).into() })
+        };
+        let many: Vec<_> = [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(every_port).collect();
+        let failure = programs.set_services(&many).unwrap_err().to_string();
+        assert!(failure.contains("131072 fit") && refused(81), "a refused set changes nothing: {failure}");
         programs.set_services(&[service("10.0.0.1:80", Protocol::Tcp)]).unwrap();
         drop(guard);
         wait_until("the guard is gone", PATIENCE, || refused(80));
+    });
+}
+
+#[test]
+fn guard_drops_only_frames_for_ipv6_services() {
+    let (director, peer) = pair();
+    for (host, address) in [(&director, "2001:db8::1"), (&peer, "2001:db8::2")] {
+        host.run("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0");
+        host.run(&format!("ip address add {address}/64 dev eth0 nodad"));
+    }
+    director.enter(|| {
+        let eth0 = Interface::lookup("eth0").unwrap();
+        let mut programs = Programs::load(&eth0).unwrap();
+        let _guard = bpf::attach_guard(&mut programs, &eth0).unwrap();
+        let refused = |port: u16| {
+            let command = format!("timeout 1 bash -c 'echo > /dev/tcp/2001:db8::1/{port}' 2>&1 || true");
+            peer.run(&command).contains("refused")
+        };
+        programs.set_services(&[service("[2001:db8::1]:80", Protocol::Tcp)]).unwrap();
+        peer.run("ping -6 -c 1 -W 2 2001:db8::1");
+        assert!(refused(81) && !refused(80), "the kernel does not see the service's port");
+        let beside = [service("[2001:db8::3]:0", Protocol::Tcp), service("[2001:db8::1]:81", Protocol::Tcp)];
+        programs.set_services(&beside).unwrap();
+        assert!(refused(80) && !refused(81), "every port of another VIP, and one of this");
+        programs.set_services(&[service("[2001:db8::1]:0", Protocol::Tcp)]).unwrap();
+        assert!(!refused(80) && !refused(81), "every port");
+        programs.set_services(&[]).unwrap();
+        assert!(refused(80) && refused(81), "no service");
     });
 }
 

@@ -11,6 +11,8 @@ pub mod l2fwd;
 mod lower;
 pub mod memory;
 pub mod packet;
+#[cfg(test)]
+mod selection;
 mod veth;
 pub mod xdp;
 

@@ -1,7 +1,7 @@
 //! Diagnostics of BPF and XDP errors.
 
 use crate::io::Interface;
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::model::Diagnostic;
 use crate::sys::errno;
 use crate::sys::rtnetlink;
 use aya::EbpfError;
@@ -12,7 +12,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Remedy for missing capabilities. CAP_PERFMON is needed to step over IP options: without it the verifier
+/// Remedy for missing capabilities. CAP_PERFMON is needed to step over IP options and extension headers: without it the verifier
 /// rejects variable offsets to packet pointers.
 pub(in crate::io) const CAPABILITIES: &str = "run as root, or give the binary its capabilities: \
     setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock+ep";
@@ -53,14 +53,10 @@ pub(super) fn map_error(name: &str, error: &MapError) -> Diagnostic {
 
 pub(super) fn too_many_services(count: usize, max: usize) -> Diagnostic {
     Diagnostic::system("changing the steered services")
-        .cause(format!("they need {count} keys (one each, and one per VIP and protocol), {max} fit"))
+        .cause(format!(
+            "those of one family need {count} keys (one each, and one or two per VIP and protocol), {max} fit"
+        ))
         .remedy("configure fewer services")
-}
-
-pub(super) fn not_ipv4(service: &ServiceAddress) -> Diagnostic {
-    Diagnostic::system(format!("steering {service}"))
-        .cause("only IPv4 is steered")
-        .remedy("give the service an IPv4 address")
 }
 
 pub(super) fn queue_out_of_range(queue: u32, max: u32) -> Diagnostic {

@@ -6,9 +6,11 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 
 #define SEC(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
+#define SUBPROGRAM static __attribute__((noinline))
 // A program may leave a helper unused.
 #define HELPER static __attribute__((unused))
 

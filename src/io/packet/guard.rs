@@ -9,6 +9,7 @@ use crate::io::Interface;
 use crate::io::bpf::{self, BpfLink, Programs};
 use crate::model::{Diagnostic, ServiceAddress};
 use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use std::net::IpAddr;
 
 /// State of the guard program.
@@ -66,28 +67,44 @@ fn check_host(
             .remedy(remedy)
     };
     let own = local_addresses();
-    if let Some(vip) = services.iter().map(|service| service.address.ip()).find(|ip| own.contains(ip)) {
-        let remedy = format!("take the VIP off this host (`ip address del {vip}/32 …`); {}", why.remedy);
+    let vips = || services.iter().map(|service| service.address.ip());
+    if let Some(vip) = vips().find(|ip| own.contains(ip)) {
+        let length = if vip.is_ipv4() { 32 } else { 128 };
+        let remedy =
+            format!("take the VIP off this host (`ip address del {vip}/{length} …`); {}", why.remedy);
         return Err(unguarded(format!("the kernel owns {vip} and would answer for it"), remedy));
     }
-    if !services.is_empty() && forwards(name) {
-        let remedy = format!("set net.ipv4.conf.{name}.forwarding=0; {}", why.remedy);
+    if let Some(setting) = vips().find_map(|vip| routing(name, vip)) {
+        let remedy = format!("set {setting}=0; {}", why.remedy);
         return Err(unguarded(format!("the kernel routes what arrives on {name}"), remedy));
     }
     Ok(())
 }
 
-/// All IPv4 addresses of this network namespace; none if they cannot be read.
+/// All addresses of this network namespace; none if they cannot be read.
 fn local_addresses() -> Vec<IpAddr> {
-    let all = getifaddrs().into_iter().flatten();
-    all.filter_map(|entry| Some(IpAddr::V4(entry.address?.as_sockaddr_in()?.ip()))).collect()
+    let addresses = getifaddrs().into_iter().flatten().filter_map(|entry| entry.address);
+    let ip = |address: SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    };
+    addresses.filter_map(ip).collect()
 }
 
-/// True if the kernel forwards packets received on the interface (ip-sysctl.rst).
-fn forwards(interface: &str) -> bool {
-    // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` takes a slash for it.
-    let setting = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"));
-    setting.is_ok_and(|setting| setting.trim() != "0")
+/// Name of the setting by which the kernel forwards packets for `vip` that the interface receives; none if it
+/// does not (ip-sysctl.rst). With IPv6 only the setting for all interfaces counts (`ip6_forward` in
+/// net/ipv6/ip6_output.c); since Linux 6.17 another one forces it.
+fn routing(interface: &str, vip: IpAddr) -> Option<String> {
+    let settings = match vip {
+        IpAddr::V4(_) => vec![("ipv4", interface, "forwarding")],
+        IpAddr::V6(_) => vec![("ipv6", "all", "forwarding"), ("ipv6", interface, "force_forwarding")],
+    };
+    let on = settings.into_iter().find(|(family, interface, name)| {
+        // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` takes a slash for it.
+        let setting = std::fs::read_to_string(format!("/proc/sys/net/{family}/conf/{interface}/{name}"));
+        setting.is_ok_and(|setting| setting.trim() != "0")
+    });
+    on.map(|(family, interface, name)| format!("net.{family}.conf.{interface}.{name}"))
 }
 
 #[cfg(test)]
@@ -95,7 +112,7 @@ mod tests {
     use super::*;
     use crate::wire::{MacAddr, Protocol};
     use nix::sched::{CloneFlags, unshare};
-    use std::net::SocketAddr;
+    use std::net::{Ipv6Addr, SocketAddr};
 
     fn refused() -> Guard {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -105,8 +122,8 @@ mod tests {
         Guard::Refused { interface, error }
     }
 
-    fn service(vip: [u8; 4]) -> [ServiceAddress; 1] {
-        [ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from((vip, 80)) }]
+    fn service(vip: impl Into<IpAddr>) -> [ServiceAddress; 1] {
+        [ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::new(vip.into(), 80) }]
     }
 
     /// Runs `f` on a thread in a network namespace of its own, where lo is the only interface.
@@ -120,11 +137,27 @@ mod tests {
 
     #[test]
     fn without_a_guard_a_local_vip_is_refused() {
-        let mut guard = refused();
-        let text = guard.set_services(&service([127, 0, 0, 1])).unwrap_err().to_string();
-        for part in ["owns 127.0.0.1", "guarding: EPERM", "ip address del 127.0.0.1/32", "give it CAP_BPF"] {
-            assert!(text.contains(part), "{text}");
+        for (vip, length) in [(IpAddr::from([127, 0, 0, 1]), 32), (Ipv6Addr::LOCALHOST.into(), 128)] {
+            let text = refused().set_services(&service(vip)).unwrap_err().to_string();
+            let address = format!("ip address del {vip}/{length}");
+            for part in [&format!("owns {vip}"), "guarding: EPERM", &address, "give it CAP_BPF"] {
+                assert!(text.contains(part), "{text}");
+            }
         }
+    }
+
+    #[test]
+    fn without_a_guard_a_host_that_routes_ipv6_is_refused() {
+        elsewhere(|| {
+            let vip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+            let forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
+            std::fs::write(forwarding, "0").unwrap();
+            refused().set_services(&service(vip)).unwrap();
+            std::fs::write(forwarding, "1").unwrap();
+            refused().set_services(&service([192, 0, 2, 1])).unwrap();
+            let text = refused().set_services(&service(vip)).unwrap_err().to_string();
+            assert!(text.contains("set net.ipv6.conf.all.forwarding=0"), "{text}");
+        });
     }
 
     #[test]

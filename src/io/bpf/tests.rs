@@ -1,0 +1,102 @@
+//! The programs, run by the kernel over random frames (BPF_PROG_TEST_RUN), against the naive model.
+
+#![allow(unsafe_code)]
+
+use super::{Buffers, Programs};
+use crate::io::Interface;
+use crate::io::selection::{OWN_MAC, any_frame, any_service, is_wanted};
+use crate::model::ServiceAddress;
+use crate::wire::MacAddr;
+use aya::TestRunResult;
+use aya::programs::{TestRun, TestRunOptions};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+/// `enum xdp_action` of linux/bpf.h.
+const XDP_REDIRECT: u32 = 4;
+/// linux/pkt_cls.h.
+const TC_ACT_SHOT: u32 = 2;
+
+/// Ethernet and an IPv6 header without extensions, in bytes.
+const IP_HEADER_END: usize = 54;
+
+/// Loaded programs; the socket stands in for that of queue 0.
+struct Loaded {
+    programs: Programs,
+    _socket: OwnedFd,
+}
+
+impl Loaded {
+    fn new() -> Self {
+        let mac = MacAddr(OWN_MAC);
+        let lo = Interface { name: "lo".into(), index: 1, mac, mtu: 1500, queues: 1, addresses: Vec::new() };
+        let mut programs = Programs::load(&lo).unwrap();
+        let socket = xdp_socket();
+        programs.set_socket(0, socket.as_fd()).unwrap();
+        for buffers in [Buffers::One, Buffers::Several] {
+            programs.steer(buffers).load().unwrap();
+        }
+        programs.guard().load().unwrap();
+        Self { programs, _socket: socket }
+    }
+
+    /// Whether the steering program, in both variants, takes `frame`.
+    fn steers(&mut self, frame: &[u8]) -> [bool; 2] {
+        [Buffers::One, Buffers::Several]
+            .map(|buffers| action(self.programs.steer(buffers), frame) == XDP_REDIRECT)
+    }
+
+    /// Whether the guard takes `frame`. The kernel runs it only over frames with a whole IP header.
+    fn guards(&mut self, frame: &[u8]) -> Option<bool> {
+        (frame.len() >= IP_HEADER_END).then(|| action(self.programs.guard(), frame) == TC_ACT_SHOT)
+    }
+}
+
+/// An AF_XDP socket without rings: enough for the map of sockets.
+fn xdp_socket() -> OwnedFd {
+    // SAFETY: no pointer is involved.
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    assert!(fd >= 0, "AF_XDP socket: {}", std::io::Error::last_os_error());
+    // SAFETY: the kernel has just returned this descriptor to us, and it has no other owner.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn action<P>(program: &P, frame: &[u8]) -> u32
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
+    let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+    program.test_run(options).unwrap().return_value
+}
+
+/// Runs `check` over this many random sets of services, each with many random frames. The programs are loaded
+/// once.
+fn over_random_frames(cases: u32, mut check: impl FnMut(&mut Loaded, &[ServiceAddress], &[u8])) {
+    let mut loaded = Loaded::new();
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() });
+    let services = prop::collection::vec(any_service(), 0..24);
+    let input = (services, prop::collection::vec(any_frame(), 64));
+    let checked = std::cell::RefCell::new((&mut loaded, &mut check));
+    runner
+        .run(&input, |(services, frames)| {
+            let (loaded, check) = &mut *checked.borrow_mut();
+            loaded.programs.set_services(&services).unwrap();
+            frames.iter().for_each(|frame| check(loaded, &services, frame));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_programs_take_the_frames_of_services_alone() {
+    let mut taken = 0;
+    over_random_frames(256, |loaded, services, frame| {
+        let wanted = is_wanted(services, frame);
+        assert_eq!(loaded.steers(frame), [wanted; 2], "{frame:02x?} {services:?}");
+        assert!(loaded.guards(frame).is_none_or(|taken| taken == wanted), "{frame:02x?} {services:?}");
+        taken += u32::from(wanted);
+    });
+    assert!(taken > 500, "only {taken} frames were wanted");
+}

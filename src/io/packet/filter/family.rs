@@ -1,0 +1,200 @@
+//! The part of a socket filter that tests packets of one family.
+
+use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, search, skip, statement};
+use crate::model::ServiceAddress;
+use libc::{
+    BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX, BPF_TXA, BPF_W,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Offset of the IP header in an untagged Ethernet frame.
+const IP: u32 = 14;
+
+/// Offsets into such a frame that holds IPv4 (RFC 791).
+mod v4 {
+    use super::IP;
+    pub(super) const FRAGMENT: u32 = IP + 6;
+    pub(super) const PROTOCOL: u32 = IP + 9;
+    pub(super) const DESTINATION: u32 = IP + 16;
+    /// With the length of the IP header in the index register.
+    pub(super) const PORT: u32 = IP + 2;
+}
+
+/// The same for IPv6 without an extension header (RFC 8200).
+mod v6 {
+    use super::IP;
+    pub(super) const NEXT_HEADER: u32 = IP + 6;
+    pub(super) const DESTINATION: u32 = IP + 24;
+    pub(super) const PORT: u32 = IP + 40 + 2;
+}
+
+/// "More fragments" and the fragment offset: not zero in every piece of an IPv4 datagram.
+const FRAGMENT: u32 = 0x3fff;
+/// Next headers, beside [`HOP_BY_HOP`], behind which a transport header may follow: routing, fragment,
+/// authentication, destination options.
+const EXTENSIONS: [u8; 4] = [43, 44, 51, 60];
+/// Next header of hop-by-hop options; in the index register, of any extension header.
+const HOP_BY_HOP: u32 = 0;
+
+/// VIP → protocol → ports, where 0 is the wildcard port. A VIP is one word of 32 bits, or four.
+type Wanted = BTreeMap<Vec<u32>, Protocols>;
+type Protocols = BTreeMap<u8, BTreeSet<u16>>;
+
+/// The VIPs of one family, and how exactly their frames are selected.
+#[derive(Clone)]
+pub(super) struct Family {
+    is_v6: bool,
+    wanted: Arc<Wanted>,
+    selectivity: Selectivity,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Selectivity {
+    /// By service.
+    Service,
+    /// Whatever a VIP gets of its protocols.
+    Protocol,
+    /// All packets of the protocols.
+    Any,
+}
+
+impl Family {
+    /// The IPv4 services, selected as exactly as possible.
+    pub(super) fn v4(services: &[ServiceAddress]) -> Self {
+        Self::new(false, services, |vip| match vip {
+            IpAddr::V4(vip) => Some(vec![vip.to_bits()]),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// The IPv6 services, selected as exactly as possible.
+    pub(super) fn v6(services: &[ServiceAddress]) -> Self {
+        Self::new(true, services, |vip| match vip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(vip) => {
+                let word = |bytes: &[u8; 4]| u32::from_be_bytes(*bytes);
+                Some(vip.octets().as_chunks().0.iter().map(word).collect())
+            }
+        })
+    }
+
+    fn new(is_v6: bool, services: &[ServiceAddress], words: impl Fn(IpAddr) -> Option<Vec<u32>>) -> Self {
+        let mut wanted = Wanted::new();
+        for service in services {
+            if let Some(vip) = words(service.address.ip()) {
+                let protocols = wanted.entry(vip).or_default();
+                protocols.entry(service.protocol as u8).or_default().insert(service.address.port());
+            }
+        }
+        Self { is_v6, wanted: Arc::new(wanted), selectivity: Selectivity::Service }
+    }
+
+    /// The same, less exact; none if nothing is.
+    pub(super) fn coarser(&self) -> Option<Self> {
+        let selectivity = match self.selectivity {
+            _ if self.wanted.is_empty() => return None,
+            Selectivity::Service => Selectivity::Protocol,
+            Selectivity::Protocol => Selectivity::Any,
+            Selectivity::Any => return None,
+        };
+        Some(Self { selectivity, ..self.clone() })
+    }
+
+    /// Tests a packet of the family; ends in a return.
+    pub(super) fn program(&self) -> Program {
+        if self.wanted.is_empty() {
+            return vec![REJECT];
+        }
+        let mut program = if self.is_v6 { next_header() } else { Program::new() };
+        if self.selectivity == Selectivity::Any {
+            let protocols: BTreeSet<u8> = self.wanted.values().flat_map(BTreeMap::keys).copied().collect();
+            program
+                .extend(self.among_protocols(protocols.into_iter().map(|protocol| (protocol, vec![KEEP]))));
+            return program;
+        }
+        let vips: Vec<_> = self.wanted.iter().map(|(vip, protocols)| (vip.as_slice(), protocols)).collect();
+        program.extend(self.by_vip(&vips, 0));
+        program
+    }
+
+    /// Searches the destination among `vips`, which differ from word `at` on only.
+    fn by_vip(&self, vips: &[(&[u32], &Protocols)], at: usize) -> Program {
+        let Some(offset) = self.destination(at) else { return self.of_vip(vips[0].1) };
+        let groups: Vec<_> = vips.chunk_by(|a, b| a.0[at] == b.0[at]).collect();
+        let word = |group: &&[(&[u32], &Protocols)]| group[0].0[at];
+        let mut program = vec![load(BPF_W, offset)];
+        program.extend(search(&groups, &word, &|group| {
+            let mut program = vec![jump(BPF_JEQ, word(group), 1, 0), REJECT];
+            program.extend(self.by_vip(group, at + 1));
+            program
+        }));
+        program
+    }
+
+    /// Offset of a word of the destination address; none behind the last.
+    fn destination(&self, word: usize) -> Option<u32> {
+        let first = if self.is_v6 { v6::DESTINATION } else { v4::DESTINATION };
+        let words = if self.is_v6 { 4 } else { 1 };
+        (word < words).then_some(first + 4 * word as u32) // below 4
+    }
+
+    fn of_vip(&self, protocols: &Protocols) -> Program {
+        let section = |ports| match self.selectivity {
+            Selectivity::Service => self.by_port(ports),
+            _ => vec![KEEP],
+        };
+        self.among_protocols(protocols.iter().map(|(protocol, ports)| (*protocol, section(ports))))
+    }
+
+    /// Runs the section of the packet's protocol; every section ends in a return.
+    fn among_protocols(&self, sections: impl Iterator<Item = (u8, Program)>) -> Program {
+        let mut program = match self.is_v6 {
+            // Classic BPF has no loops to find out what follows an extension header.
+            true => vec![statement(BPF_MISC | BPF_TXA, 0), jump(BPF_JEQ, HOP_BY_HOP, 0, 1), KEEP],
+            false => vec![load(BPF_B, v4::PROTOCOL)],
+        };
+        for (protocol, section) in sections {
+            program.extend([jump(BPF_JEQ, u32::from(protocol), 1, 0), skip(section.len())]);
+            program.extend(section);
+        }
+        program.push(REJECT);
+        program
+    }
+
+    fn by_port(&self, ports: &BTreeSet<u16>) -> Program {
+        let mut program = if self.is_v6 { vec![load(BPF_H, v6::PORT)] } else { port_v4() };
+        if ports.contains(&0) {
+            program.push(KEEP); // if there is a port: a load that fails has ended the filter
+            return program;
+        }
+        let ports: Vec<u16> = ports.iter().copied().collect();
+        program.extend(search(&ports, &|port| u32::from(*port), &|port| {
+            vec![jump(BPF_JEQ, u32::from(*port), 0, 1), KEEP, REJECT]
+        }));
+        program
+    }
+}
+
+/// Keeps fragments, and loads the destination port of other packets.
+fn port_v4() -> Program {
+    vec![
+        load(BPF_H, v4::FRAGMENT),
+        jump(BPF_JSET, FRAGMENT, 0, 1),
+        KEEP,
+        statement(BPF_LDX | BPF_B | BPF_MSH, IP),
+        load_indexed(BPF_H, v4::PORT),
+    ]
+}
+
+/// Loads the next header into the index register, [`HOP_BY_HOP`] for every extension header.
+fn next_header() -> Program {
+    let mut program = vec![load(BPF_B, v6::NEXT_HEADER)];
+    for (done, next) in EXTENSIONS.iter().enumerate() {
+        let remaining = EXTENSIONS.len() - done; // instructions to the one that loads a constant
+        program.push(jump(BPF_JEQ, u32::from(*next), remaining as u8, 0)); // four at most
+    }
+    program.extend([skip(1), statement(BPF_LD | BPF_IMM, HOP_BY_HOP), statement(BPF_MISC | BPF_TAX, 0)]);
+    program
+}
