@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use support::frames::{self, End, End6};
-use support::harness::{config, decide, import, packet, packet_v6};
+use support::harness::{config, decide, import, ndp, packet, packet_v6};
 
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
 const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
@@ -159,6 +159,12 @@ proptest! {
     fn any_bytes_are_read_as_etherparse_reads_them(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         packet::check(&bytes);
         packet::check_dressed(&bytes);
+    }
+
+    #[test]
+    fn solicitations_are_read_as_rfc_4861_demands(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 60..130)) {
+        ndp::check(&bytes);
+        ndp::check_dressed(&bytes);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Detection of unfinished TCP and UDP checksums (RFC 9293 section 3.1, RFC 768).
+//! Detection of unfinished TCP and UDP checksums (RFC 9293 section 3.1, RFC 768), and other checksums.
 //!
 //! With checksum offload, the sender's kernel writes the sum of the pseudo-header, not inverted, and leaves
 //! the rest to the network card (`CHECKSUM_PARTIAL` in Linux). A veth has no card, and the frame arrives
@@ -96,6 +96,15 @@ pub(super) fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<2>();
     let sum: u64 = words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum();
     sum + rest.first().map_or(0, |last| u64::from(u16::from_ne_bytes([*last, 0])))
+}
+
+/// Checksum of a `message` whose field is 0, with the pseudo-header of IPv6, in network byte order.
+pub(super) fn v6((source, destination): (Ipv6Addr, Ipv6Addr), protocol: u8, message: &[u8]) -> [u8; 2] {
+    let addresses = sum(&source.octets()) + sum(&destination.octets());
+    let Segment { payload, pseudo_header, .. } = Segment::new(protocol, message, addresses);
+    // The sum is not 0: the protocol is part of it. So the remainder 0 stands for 0xffff.
+    let folded = ((pseudo_header + sum(payload)) % 0xffff) as u16;
+    (!if folded == 0 { 0xffff } else { folded }).to_ne_bytes()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Header views over bytes on the wire, and ARP packets.
+//! Header views over bytes on the wire, and ARP and NDP packets.
 //!
 //! Nothing here does I/O, allocates or reads a clock. Views never panic: each constructor checks the
 //! lengths that its accessors need. Lengths come from the IP header, never from the frame, because Ethernet
@@ -17,6 +17,7 @@ pub mod icmp_error;
 pub mod ipv4;
 pub mod ipv6;
 mod mac;
+pub mod ndp;
 pub mod packet;
 pub mod transport;
 

@@ -5,5 +5,6 @@ pub mod decide;
 pub mod import;
 mod input;
 mod ledger;
+pub mod ndp;
 pub mod packet;
 pub mod packet_v6;
