@@ -2,8 +2,8 @@
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
-    EtherType, Ethernet2Header, Icmpv4Type, IpNumber, Ipv4Header, PacketBuilder, PacketBuilderStep,
-    TcpHeader, icmpv4,
+    EtherType, Ethernet2Header, Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, PacketBuilder,
+    PacketBuilderStep, TcpHeader, icmpv4,
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -98,6 +98,18 @@ pub fn icmp_error(destination: Ipv4Addr, quote: &[u8]) -> Vec<u8> {
     padded(frame)
 }
 
+/// "Packet too big" for `destination` from a router on the way to a client, about the IPv6 packet that begins with
+/// `quote`.
+pub fn icmp_error_v6(destination: Ipv6Addr, quote: &[u8]) -> Vec<u8> {
+    let router = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 1);
+    let builder = PacketBuilder::ethernet2(ROUTER, DIRECTOR)
+        .ipv6(router.octets(), destination.octets(), 60)
+        .icmpv6(Icmpv6Type::PacketTooBig { mtu: 1280 });
+    let mut frame = Vec::new();
+    builder.write(&mut frame, quote).expect("a vector takes all");
+    frame
+}
+
 /// The frame with its IPv4 header checksum recomputed.
 pub fn rechecksummed(mut frame: Vec<u8>) -> Vec<u8> {
     let length = usize::from(frame[14] & 0x0f) * 4;
@@ -110,10 +122,14 @@ pub fn rechecksummed(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// The frame after one more hop, without new MAC addresses. The checksum is etherparse's.
+/// The frame after one more hop, without new MAC addresses. IPv4's checksum is etherparse's.
 pub fn one_hop_on(frame: &[u8]) -> Vec<u8> {
     let mut after = frame.to_vec();
     let at = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
+    if frame[at] >> 4 == 6 {
+        after[at + 7] = frame[at + 7].min(64) - 1;
+        return after;
+    }
     after[at + 8] = frame[at + 8].min(64) - 1;
     let end = at + usize::from(after[at] & 0xf) * 4;
     after[at + 10..at + 12].fill(0);

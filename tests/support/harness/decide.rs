@@ -16,22 +16,26 @@ use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 pub const SERVERS: u16 = 6;
 /// By [`ServerId`].
 pub type Weights = [u16; SERVERS as usize];
 const SERVER_SIDE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x5d]);
 const SEED: Seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 7]);
 
-/// By [`ServiceId`]: protocol, port, and the servers.
-pub const SERVICES: [(Protocol, u16, &[u16]); 4] = [
-    (Protocol::Tcp, 80, &[0, 1, 2]),
-    (Protocol::Udp, 53, &[3]),
-    (Protocol::Tcp, 443, &[5, 4]),
-    (Protocol::Tcp, 0, &[5, 0]),
+/// By [`ServiceId`]: protocol, VIP, port, and the servers.
+pub const SERVICES: [(Protocol, IpAddr, u16, &[u16]); 7] = [
+    (Protocol::Tcp, IpAddr::V4(VIP), 80, &[0, 1, 2]),
+    (Protocol::Udp, IpAddr::V4(VIP), 53, &[3]),
+    (Protocol::Tcp, IpAddr::V4(VIP), 443, &[5, 4]),
+    (Protocol::Tcp, IpAddr::V4(VIP), 0, &[5, 0]),
+    (Protocol::Tcp, IpAddr::V6(VIP6), 80, &[1, 4]),
+    (Protocol::Udp, IpAddr::V6(VIP6), 53, &[2]),
+    (Protocol::Udp, IpAddr::V6(VIP6), 0, &[3, 2]),
 ];
 
 /// Counters at the end of a run.
@@ -69,7 +73,7 @@ impl Run {
     fn begin(input: &mut Input<'_>) -> Self {
         let shape = input.byte();
         let capacity = usize::from(shape % 64) + 1;
-        let persistent = ServiceId(if shape & 0x40 == 0 { 0 } else { 2 });
+        let persistent = ServiceId([0, 2, 4, 4][usize::from(shape >> 6)]);
         let now = Tick(u32::from(input.word()) << 16);
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
@@ -88,6 +92,7 @@ impl Run {
     fn act(&mut self, action: u8, input: &mut Input<'_>) {
         match action % 8 {
             0 if action & 0x18 == 0 => self.push(error(input)),
+            1 => self.push(any_v6(input)),
             0..=2 => self.push(tcp(input)),
             3 => self.push(udp(input)),
             4 => self.push(raw(input)),
@@ -172,7 +177,7 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         let accepts_persistent = weight(*id) > 0 || !policy.expire_quiescent_template;
         Candidate { accepts_persistent, ..Candidate::new(ServerId(*id), weight(*id)) }
     };
-    let pool = |(service, (.., ids)): (u16, &(Protocol, u16, &[u16]))| {
+    let pool = |(service, (.., ids)): (u16, &(Protocol, IpAddr, u16, &[u16]))| {
         let persistence = (ServiceId(service) == persistent)
             .then_some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
         let rule = Params { persistence, ..Params::default() };
@@ -195,7 +200,7 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
 }
 
 fn addresses() -> Vec<(ServiceAddress, ServiceId)> {
-    let address = |&(protocol, port, _)| ServiceAddress { protocol, address: (VIP, port).into() };
+    let address = |&(protocol, vip, port, _)| ServiceAddress { protocol, address: (vip, port).into() };
     SERVICES.iter().map(address).zip((0..).map(ServiceId)).collect()
 }
 
@@ -211,6 +216,33 @@ fn endless() -> Timeouts {
 /// One of 32 clients, and one of its two ports.
 fn client(number: u8) -> frames::End {
     (Ipv4Addr::new(198, 51, 100, number & 31), 40_000 + u16::from(number >> 7))
+}
+
+/// One of 32 IPv6 clients, and one of its two ports.
+fn client_v6(number: u8) -> frames::End6 {
+    let host = u16::from(number & 31);
+    (Ipv6Addr::new(0x2001, 0xdb8, host & 3, 0, 0, 0, 0, host), 40_000 + u16::from(number >> 7))
+}
+
+/// A TCP segment, a UDP datagram or an ICMP error over IPv6.
+fn any_v6(input: &mut Input<'_>) -> Vec<u8> {
+    const HOP_LIMIT: usize = 21;
+    let (number, shape) = (input.byte(), input.byte());
+    let client = if shape == 0x22 { (Ipv6Addr::LOCALHOST, 40_000) } else { client_v6(number) };
+    let flags =
+        [frames::SYN, frames::ACK, frames::FIN | frames::ACK, frames::RST][usize::from(shape >> 2 & 3)];
+    let mut frame = match shape & 3 {
+        0 => frames::udp_v6(client, (VIP6, 53 + u16::from(shape >> 7)), &vec![0x66; usize::from(shape)]),
+        1 if shape & 0x10 == 0 => {
+            let quoted = frames::tcp_v6((VIP6, 80), client, frames::ACK, &[0; 64]);
+            frames::icmp_error_v6(VIP6, &quoted[14..14 + 36 + usize::from(shape >> 5) * 4])
+        }
+        _ => frames::tcp_v6(client, (VIP6, 80 + u16::from(shape == 0xff)), flags, &[]),
+    };
+    if number & 0x60 == 0x60 {
+        frame[HOP_LIMIT] = 1;
+    }
+    frame
 }
 
 /// Sets the time to live of a frame by its client's byte.

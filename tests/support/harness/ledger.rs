@@ -1,7 +1,7 @@
 //! Invariants of every decision, for any frames, times and snapshots.
 
 use super::super::frames::{DIRECTOR, one_hop_on};
-use super::decide::{SERVERS, SERVICES, VIP, Weights};
+use super::decide::{SERVERS, SERVICES, Weights};
 use directrix::flow::{ConnState, Flow, FlowEntry};
 use directrix::forward::{Forwarder, NextHop, Route, Snapshot, Verdict};
 use directrix::model::{InterfaceIndex, ServerId, ServiceId};
@@ -13,6 +13,7 @@ use directrix::wire::transport::TcpFlags;
 use directrix::wire::{MacAddr, Packet, Protocol};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 type Table = HashMap<Flow, FlowEntry<Flow>>;
@@ -148,7 +149,7 @@ impl Ledger {
         let is_there = [way, way.quiesced()].iter().any(|way| self.snapshot.routes.contains(way));
         assert!(is_there, "{mac:?} is a server there");
         self.forwarded += 1;
-        self.forwarded_bytes += u64::from(u16::from_be_bytes([before[16], before[17]]));
+        self.forwarded_bytes += ip_len(before);
     }
 
     fn sum(&self, counter: impl Fn(&ServerCounters) -> &Counter) -> u64 {
@@ -246,13 +247,21 @@ impl Ledger {
     ) {
         for (before, frame) in arrived.iter().zip(batch).filter(|(before, frame)| before != frame) {
             let ethertype = u16::from_be_bytes([before[12], before[13]]);
-            let Ok(Packet::V4(packet)) = icmp_error::parse(ethertype, &before[14..], 0) else { continue };
+            let Ok(packet) = icmp_error::parse(ethertype, &before[14..], 0) else { continue };
+            let (client, vip, protocol, ports) = match packet {
+                Packet::V4(packet) => {
+                    (packet.source.into(), packet.destination.into(), packet.protocol, packet.ports)
+                }
+                Packet::V6(packet) => {
+                    (packet.source.into(), IpAddr::from(packet.destination), packet.protocol, packet.ports)
+                }
+            };
             let same = |key: &&Flow| {
-                key.client == packet.source
-                    && key.client_port == packet.ports.source
-                    && key.port.is_none_or(|port| port == packet.ports.destination)
-                    && (SERVICES[usize::from(key.service.0)].0 == packet.protocol)
-                    && [0, packet.ports.destination].contains(&SERVICES[usize::from(key.service.0)].1)
+                let service = SERVICES[usize::from(key.service.0)];
+                (key.client, key.client_port) == (client, ports.source)
+                    && key.port.is_none_or(|port| port == ports.destination)
+                    && (service.0, service.1) == (protocol, vip)
+                    && [0, ports.destination].contains(&service.2)
             };
             let servers: Vec<_> = after.keys().filter(same).map(|key| after[key].server).collect();
             let was: Vec<_> = earlier.keys().filter(same).map(|key| earlier[key].server).collect();
@@ -271,8 +280,17 @@ impl Ledger {
         let ours = frame.get(..6)? == DIRECTOR;
         let looped = self.snapshot.own_macs.iter().any(|interface| frame.get(6..12) == Some(&interface.0));
         let sliced = SlicedPacket::from_ethernet(frame).ok().filter(|_| ours && !looped)?;
-        let NetSlice::Ipv4(ip) = sliced.net? else { return None };
-        let header = ip.header();
+        let (client, vip, ttl) = match sliced.net? {
+            NetSlice::Ipv4(ip) => {
+                let header = ip.header();
+                (IpAddr::from(header.source_addr()), IpAddr::from(header.destination_addr()), header.ttl())
+            }
+            NetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                (header.source_addr().into(), header.destination_addr().into(), header.hop_limit())
+            }
+            NetSlice::Arp(_) => return None,
+        };
         let (protocol, ports, flags) = match sliced.transport? {
             TransportSlice::Tcp(tcp) => {
                 (Protocol::Tcp, (tcp.source_port(), tcp.destination_port()), tcp.header_slice()[13])
@@ -280,15 +298,17 @@ impl Ledger {
             TransportSlice::Udp(udp) => (Protocol::Udp, (udp.source_port(), udp.destination_port()), 0),
             _ => return None,
         };
-        let find = |wanted| SERVICES.iter().position(|(p, port, _)| (*p, *port) == (protocol, wanted));
+        let find =
+            |wanted| SERVICES.iter().position(|(p, ip, port, _)| (*p, *ip, *port) == (protocol, vip, wanted));
         let one = find(ports.1).filter(|_| ports.1 != 0);
-        let (service, port) = one.map(|id| (id, None)).or_else(|| Some((find(0)?, Some(ports.1))))?;
-        let right = directrix::wire::Packet::parse(frame).is_ok() && header.destination_addr() == VIP;
-        let right = right && header.ttl() > 1;
+        // The keys of IPv6 and wildcard-port services have the port.
+        let of_one = one.map(|id| (id, vip.is_ipv6().then_some(ports.1)));
+        let (service, port) = of_one.or_else(|| Some((find(0)?, Some(ports.1))))?;
+        let right = directrix::wire::Packet::parse(frame).is_ok() && ttl > 1;
         let source = MacAddr(frame[6..12].try_into().expect("six bytes"));
-        let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && header.ttl() < 64;
+        let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && ttl < 64;
         let service = ServiceId(service as u16);
-        let key = Flow { client: header.source_addr().into(), client_port: ports.0, service, port };
+        let key = Flow { client, client_port: ports.0, service, port };
         right.then_some(Seen { key, flags: TcpFlags(flags), udp: protocol == Protocol::Udp, circles })
     }
 }
@@ -299,4 +319,11 @@ fn table(forwarder: &Forwarder) -> Table {
     let table: Table = entries.iter().map(|entry| (entry.key, *entry)).collect();
     assert_eq!(table.len(), entries.len(), "a flow has two entries");
     table
+}
+
+/// Length of a forwarded frame's IP packet, in bytes.
+fn ip_len(frame: &[u8]) -> u64 {
+    let at = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
+    let word = |at: usize| u64::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    if frame[at] >> 4 == 4 { word(at + 2) } else { word(at + 4) + 40 }
 }
