@@ -517,7 +517,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
         "\"10.0.0.2\"",
         "\"web1\"\nweight = -1\n[[service]]\nprotocol = 6\nadress = \"10.0.0.1:80\"\n[metrics]",
         &[
-            "9: address is \"web1\", not an IPv4 address; write the RIP alone, as in \"192.168.195.170\"",
+            "9: address is \"web1\", not an IP address; write the RIP alone, as in \"192.168.195.170\"",
             "10: weight is -1, out of range; write a number from 0 to 65535",
             "11: [[service]] has no address; add address = \"VIP:port\"",
             "12: protocol is 6; write \"tcp\" or \"udp\"",

@@ -5,6 +5,33 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Remedy for a real server on the director itself.
 pub(super) const OWN_HOST: &str = "name a server on another host: directrix sends no frames to its own";
 
+/// Whether services with an IPv6 VIP are accepted: not until frames of IPv6 reach the workers. Unit tests are ahead.
+const FORWARDS_IPV6: bool = cfg!(test);
+
+/// Checks that a VIP is of a family that directrix forwards.
+///
+/// # Errors
+/// The reason, as a sentence.
+pub(crate) fn forwarded_family(vip: IpAddr) -> Result<(), &'static str> {
+    if vip.is_ipv6() && !FORWARDS_IPV6 { Err("IPv6 is not there yet") } else { Ok(()) }
+}
+
+/// Checks that a real server is of the family of its VIP.
+///
+/// # Errors
+/// The reason, as a sentence without a subject.
+pub(super) fn same_family(rip: IpAddr, vip: IpAddr) -> Result<(), &'static str> {
+    match (rip, vip) {
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => Ok(()),
+        (IpAddr::V6(_), IpAddr::V4(_)) => {
+            Err("an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family")
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) => {
+            Err("an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family")
+        }
+    }
+}
+
 /// Checks that `address` can be a VIP or RIP: a unicast address, reachable from other hosts.
 ///
 /// Refuses link-local addresses as IPVS does (`ip_vs_add_dest` in net/netfilter/ipvs/ip_vs_ctl.c).

@@ -1,13 +1,13 @@
 //! Validation of services and servers, from file and control socket alike.
 
-use super::address::OWN_HOST;
+use super::address::{OWN_HOST, forwarded_family, same_family};
 use super::{
     Diagnostic, Persistence, RealServer, Rules, ServiceAddress, Subject, VirtualService, host_address,
 };
 use crate::time::Span;
 use crate::wire::Protocol;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Limit of services, and of real servers in all services: tables have 16-bit ids, and the last one means none.
 pub const COUNT_MAX: usize = u16::MAX as usize;
@@ -92,7 +92,7 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
         let fault = Diagnostic::invalid_rules(format!("virtual service {address}: {what}"), remedy);
         Err(fault.about([Subject::ServiceSettings(address)]))
     };
-    if let Err(what) = host(address.address.ip()) {
+    if let Err(what) = vip(address.address) {
         let fault = flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
         return fault.map_err(|fault| fault.about([Subject::Service(address)]));
     }
@@ -147,10 +147,15 @@ fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
         Diagnostic::invalid_rules(format!("real server {rip} of {service}: {flaw}"), remedy)
     };
     let settings = [Subject::ServerSettings(service, rip)];
-    if let Err(flaw) = host(rip) {
+    if let Err(flaw) = host_address(rip) {
         let remedy =
             if rip.is_loopback() { OWN_HOST } else { "name the RIP of one host, as in 192.168.195.170" };
-        let fault = fault(&flaw, remedy);
+        let fault = fault(&format!("this is {flaw}"), remedy);
+        return Err(fault.about([Subject::Server(service, rip)]));
+    }
+    if let Err(flaw) = same_family(rip, service.address.ip()) {
+        let fault =
+            fault(&format!("this is {flaw}"), "name an address of the VIP's family that the server has");
         return Err(fault.about([Subject::Server(service, rip)]));
     }
     if server.upper_threshold > THRESHOLD_MAX {
@@ -164,10 +169,14 @@ fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-fn host(address: IpAddr) -> Result<(), String> {
+fn vip(address: SocketAddr) -> Result<(), String> {
+    host_address(address.ip()).map_err(|flaw| format!("this is {flaw}"))?;
+    forwarded_family(address.ip())?;
     match address {
-        IpAddr::V6(_) => Err("IPv6 is not there yet".into()),
-        IpAddr::V4(v4) => host_address(v4).map_err(|flaw| format!("this is {flaw}")),
+        SocketAddr::V6(v6) if v6.scope_id() != 0 || v6.flowinfo() != 0 => {
+            Err("a VIP has neither zone nor flow label".into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -251,7 +260,20 @@ mod tests {
                 vec![service("127.0.0.1:80", &[])],
                 "virtual service TCP 127.0.0.1:80: this is a loopback address; name",
             ),
-            (vec![service("[2001:db8::1]:80", &[])], "TCP [2001:db8::1]:80: IPv6 is not there yet; name"),
+            (vec![service("[fe80::1]:80", &[])], "TCP [fe80::1]:80: this is a link-local address, which is"),
+            (vec![service("[2001:db8::1%2]:80", &[])], "a VIP has neither zone nor flow label; name"),
+            (
+                vec![service("[2001:db8::1]:80", &["fe80::9"])],
+                "real server fe80::9 of TCP [2001:db8::1]:80: this is a link-local",
+            ),
+            (
+                vec![service("[2001:db8::1]:80", &["192.0.2.9"])],
+                "this is an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family; name",
+            ),
+            (
+                vec![service("192.0.2.1:80", &["2001:db8::9"])],
+                "this is an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family; name",
+            ),
             (
                 vec![service("192.0.2.1:80", &["224.0.0.1"])],
                 "real server 224.0.0.1 of TCP 192.0.2.1:80: this is a multi",
@@ -291,7 +313,8 @@ mod tests {
         }
         let wildcard =
             VirtualService { address: service("192.0.2.1:0", &[]).address, ..persistent(1, 32).remove(0) };
-        let good = Rules { services: vec![web(), wildcard], ..Rules::default() };
+        let ipv6 = service("[2001:db8::1]:80", &["2001:db8::9", "fd00::9"]);
+        let good = Rules { services: vec![web(), wildcard, ipv6], ..Rules::default() };
         assert_eq!(good.check(), Ok(()));
     }
 }

@@ -152,6 +152,7 @@ mod tests {
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
     use proptest::prelude::*;
+    use std::net::{IpAddr, Ipv6Addr};
     use std::path::Path;
 
     fn a_director() -> impl Strategy<Value = DirectorConfig> {
@@ -196,7 +197,7 @@ mod tests {
     }
 
     fn services() -> impl Strategy<Value = Vec<VirtualService>> {
-        let persistence = prop::option::of((1..=2_147_483u32, 1..=32u8));
+        let persistence = prop::option::of((1..=2_147_483u32, 1..=128u8));
         let slow_start = prop::option::of(1..=SLOW_START_MAX);
         let servers = prop::collection::vec(a_server(), 0..4);
         let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), (persistence, slow_start), servers);
@@ -213,21 +214,28 @@ mod tests {
         let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
         // The wildcard port, where clients persist.
         let at = if number < 3 && persistence.is_some() { 0 } else { number };
-        let address = ServiceAddress { protocol, address: ([192, 0, 2, 1], at).into() };
+        let ipv6 = number % 3 == 0;
+        let host = |last: u8| -> IpAddr {
+            let ipv6 = ipv6.then(|| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 1, 0, 0, last.into()).into());
+            ipv6.unwrap_or(IpAddr::from([192, 0, 2, last]))
+        };
+        let address = ServiceAddress { protocol, address: (host(1), at).into() };
         let scheduler = Scheduler::ALL[scheduler];
         let flags = SchedulerFlags { fallback, port };
         let has_flags = !scheduler.flag_names().is_empty();
-        let server = |((weight, mac, upper, lower), host): ((u16, Option<u8>, u32, u32), u8)| RealServer {
-            mac: mac.map(|_| MacAddr([2, 0, 0, 0, 0, host])),
+        let server = |((weight, mac, upper, lower), last): ((u16, Option<u8>, u32, u32), u8)| RealServer {
+            mac: mac.map(|_| MacAddr([2, 0, 0, 0, ipv6.into(), last])),
             upper_threshold: upper,
             lower_threshold: lower.min(upper),
-            ..RealServer::new([192, 0, 2, 10 + host].into(), Weight(weight))
+            ..RealServer::new(host(10 + last), Weight(weight))
         };
         VirtualService {
             scheduler,
             one_packet: protocol == Protocol::Udp && fallback,
-            persistence: persistence
-                .map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix }),
+            persistence: persistence.map(|(timeout, prefix)| Persistence {
+                timeout: Span::from_secs(timeout),
+                prefix: prefix.min(Persistence::prefix_max(address.address.ip())),
+            }),
             slow_start: slow_start.filter(|_| scheduler.starts_slowly()).map(Span::from_secs),
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
             ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())

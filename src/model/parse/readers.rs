@@ -2,7 +2,7 @@
 
 use super::report::invalid;
 use super::section::nearest;
-use crate::model::address::OWN_HOST;
+use crate::model::address::{OWN_HOST, forwarded_family, same_family};
 use crate::model::{
     BadFlag, Diagnostic, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, WorkerCount,
     host_address,
@@ -20,7 +20,6 @@ const INTERFACE_NAME_MAX: usize = 15;
 const CACHE_SCHEDULERS: &[&str] = &["lblc", "lblcr"];
 /// Longest timeout in seconds: 2³¹ − 1 ms.
 pub const SECONDS_MAX: u32 = 2_147_483;
-const NO_IPV6: &str = ": IPv6 is not there yet";
 
 pub(super) type Read<T> = Result<T, Diagnostic>;
 
@@ -234,19 +233,23 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
     Ok(mac)
 }
 
-/// "VIP:port", where port 0 is the wildcard port.
+/// "VIP:port", or "[VIP]:port" for IPv6, where port 0 is the wildcard port.
 pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     let example = r#"VIP and port, as in "192.168.195.150:80""#;
     let text = text(value, &format!("{example},"))?;
     let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
-    if text.parse::<Ipv4Addr>().is_ok() {
-        return Err(invalid(format!("is {text:?}, without a port"), format!("write \"{text}:80\"")));
+    if let Some(address) = in_brackets(text).or_else(|| text.parse().ok()) {
+        let whole = SocketAddr::new(address, 80);
+        return Err(invalid(format!("is {text:?}, without a port"), format!("write \"{whole}\"")));
     }
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(fault(NO_IPV6));
-    }
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(", not an IPv4 address and port"))?;
-    let address = host_of(host).map_err(|flaw| fault(&flaw))?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| fault(", not an IP address and port"))?;
+    let address = match in_brackets(host) {
+        Some(address) => checked_host(address),
+        None if host.parse::<Ipv6Addr>().is_ok() => Err(", an IPv6 address without brackets".into()),
+        None => host_of(host),
+    };
+    let address = address.map_err(|flaw| fault(&flaw))?;
+    forwarded_family(address).map_err(|flaw| fault(&format!(": {flaw}")))?;
     match port.parse() {
         Ok(port) => Ok(SocketAddr::from((address, port))),
         Err(_) => Err(fault(": the port is not a number from 1 to 65535")),
@@ -270,32 +273,49 @@ pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
     }
 }
 
-/// "RIP", or "RIP:port" with the service's port, if that is known.
+/// "RIP", or "RIP:port" with the service's port, if that is known. Of the family of the service's VIP.
 pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAddr> {
-    let example = r#"the RIP alone, as in "192.168.195.170""#;
+    let example = match service {
+        Some(SocketAddr::V6(_)) => r#"the RIP alone, as in "2001:db8::170""#,
+        _ => r#"the RIP alone, as in "192.168.195.170""#,
+    };
     let text = text(value, &format!("{example},"))?;
     let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
     if text.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
         return Err(invalid(format!("is {text:?}, a loopback address"), OWN_HOST));
     }
-    let Ok(with_port) = text.parse::<SocketAddr>() else {
-        return host_of(text).map(IpAddr::V4).map_err(|flaw| fault(&flaw));
+    let with_port = text.parse::<SocketAddr>().ok().filter(|address| !has_zone(address));
+    let address = match with_port.map(|address| address.ip()).or_else(|| in_brackets(text)) {
+        Some(address) => checked_host(address),
+        None => host_of(text),
     };
-    let address = host_of(&with_port.ip().to_string()).map_err(|flaw| fault(&flaw))?;
-    if service.is_some_and(|service| service.port() != with_port.port()) {
+    let address = address.map_err(|flaw| fault(&flaw))?;
+    if let Some(service) = service {
+        same_family(address, service.ip()).map_err(|flaw| fault(&format!(", {flaw}")))?;
+    }
+    let other_port = |address: SocketAddr| service.is_some_and(|service| service.port() != address.port());
+    if with_port.is_some_and(other_port) {
         let flaw = "another port than the service's: direct routing cannot change the port";
         return Err(invalid(format!("is {text:?}, {flaw}"), format!("write \"{address}\"")));
     }
-    Ok(IpAddr::V4(address))
+    Ok(address)
 }
 
-fn host_of(text: &str) -> Result<Ipv4Addr, String> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse() {
-        Ok(IpAddr::V4(address)) if bare == text => {
-            host_address(address).map(|()| address).map_err(|flaw| format!(", {flaw}"))
-        }
-        Ok(IpAddr::V6(_)) => Err(NO_IPV6.into()),
-        _ => Err(", not an IPv4 address".into()),
-    }
+/// An IPv6 address in brackets.
+fn in_brackets(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[')?.strip_suffix(']')?;
+    bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+}
+
+/// Whether an address names a link, as in "[fe80::1%2]:80".
+fn has_zone(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(address) if address.scope_id() != 0)
+}
+
+fn host_of(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| ", not an IP address".to_owned()).and_then(checked_host)
+}
+
+fn checked_host(address: IpAddr) -> Result<IpAddr, String> {
+    host_address(address).map(|()| address).map_err(|flaw| format!(", {flaw}"))
 }

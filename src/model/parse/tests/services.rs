@@ -40,20 +40,38 @@ fn a_services_address_is_vip_and_port() {
         ),
         (
             "\"10.0.0.256:80\"",
-            r#"is "10.0.0.256:80", not an IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "10.0.0.256:80", not an IP address; write VIP and port, as in "192.168.195.150:80""#,
         ),
         (
             "\"www.example.org:80\"",
-            r#"is "www.example.org:80", not an IPv4 address; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "www.example.org:80", not an IP address; write VIP and port, as in "192.168.195.150:80""#,
         ),
-        ("\"\"", r#"is "", not an IPv4 address and port; write VIP and port, as in "192.168.195.150:80""#),
+        ("\"\"", r#"is "", not an IP address and port; write VIP and port, as in "192.168.195.150:80""#),
+        ("\"2001:DB8::1\"", r#"is "2001:DB8::1", without a port; write "[2001:db8::1]:80""#),
+        ("\"[2001:db8::1]\"", r#"is "[2001:db8::1]", without a port; write "[2001:db8::1]:80""#),
         (
-            "\"[2001:db8::1]:80\"",
-            r#"is "[2001:db8::1]:80": IPv6 is not there yet; write VIP and port, as in "192.168.195.150:80""#,
+            "\"2001:db8:0:0:0:0:0:1:80\"",
+            r#"is "2001:db8:0:0:0:0:0:1:80", an IPv6 address without brackets; write VIP and port, as in "192.168.195.150:80""#,
         ),
         (
-            "\"2001:db8::1\"",
-            r#"is "2001:db8::1": IPv6 is not there yet; write VIP and port, as in "192.168.195.150:80""#,
+            "\"[2001:db8::1%2]:80\"",
+            r#"is "[2001:db8::1%2]:80", not an IP address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"[10.0.0.1]:80\"",
+            r#"is "[10.0.0.1]:80", not an IP address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"[fe80::1]:80\"",
+            r#"is "[fe80::1]:80", a link-local address, which is valid on one link only; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"[ff02::1]:80\"",
+            r#"is "[ff02::1]:80", a multicast address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"[::ffff:10.0.0.1]:80\"",
+            r#"is "[::ffff:10.0.0.1]:80", an IPv4-mapped address, which never is on the wire; write VIP and port, as in "192.168.195.150:80""#,
         ),
         (
             "\"0.0.0.0:80\"",
@@ -233,15 +251,58 @@ fn a_table_of_mh_has_places_for_so_many_servers() {
 }
 
 #[test]
+fn ipv6_service_is_read_and_written_canonically() {
+    let text = service(
+        "[[service]]\nprotocol = \"tcp\"\naddress = \"[2001:DB8:0:0:1:0:0:80]:443\"\npersistence = {}\n\
+         [[service.server]]\naddress = \"2001:db8:0:0:1:0:0:9\"\n\
+         [[service.server]]\naddress = \"[fd00::A]:443\"\n",
+    );
+    let config = check(&text).unwrap();
+    let persistence = config.services[0].persistence.map(|of| of.prefix);
+    assert_eq!(persistence, Some(128), "each client for itself");
+    let written = config.to_string();
+    for part in [
+        "address = \"[2001:db8::1:0:0:80]:443\"\n",
+        "persistence = { timeout = 360, prefix = 128 }\n",
+        "address = \"2001:db8::1:0:0:9\"\n",
+        "address = \"fd00::a\"\n",
+    ] {
+        assert!(written.contains(part), "{part}: {written}");
+    }
+}
+
+#[test]
+fn broken_servers_of_ipv6_are_refused() {
+    let rip = r#"write the RIP alone, as in "2001:db8::170""#;
+    let cases = [
+        ("10.0.0.2", format!(r#"is "10.0.0.2", an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family; {rip}"#)),
+        ("fe80::2", format!(r#"is "fe80::2", a link-local address, which is valid on one link only; {rip}"#)),
+        ("[fe80::2%2]:80", format!(r#"is "[fe80::2%2]:80", not an IP address; {rip}"#)),
+        ("ff02::2", format!(r#"is "ff02::2", a multicast address; {rip}"#)),
+        ("::", format!(r#"is "::", the unspecified address; {rip}"#)),
+        ("::ffff:10.0.0.2", format!(r#"is "::ffff:10.0.0.2", an IPv4-mapped address, which never is on the wire; {rip}"#)),
+        ("::1", r#"is "::1", a loopback address; name a server on another host: directrix sends no frames to its own"#.into()),
+        ("[2001:db8::2]:81", r#"is "[2001:db8::2]:81", another port than the service's: direct routing cannot change the port; write "2001:db8::2""#.into()),
+        ("2001:db8::0:80", "is 2001:db8::80, the VIP of a service; write the real server's own address, its RIP".into()),
+    ];
+    for (address, wanted) in cases {
+        let text = service(&format!(
+            "[[service]]\nprotocol = \"tcp\"\naddress = \"[2001:db8::80]:80\"\n[[service.server]]\naddress = \"{address}\"\n"
+        ));
+        refused(&text, &[&format!("7: address {wanted}")]);
+    }
+}
+
+#[test]
 fn broken_servers_are_refused() {
     let rip = r#"write the RIP alone, as in "192.168.195.170""#;
     refused(&server("weight = 1\n"), &["6: [[service.server]] has no address; add address = \"RIP\""]);
     let cases = [
         ("\"10.0.0.2:81\"", r#"is "10.0.0.2:81", another port than the service's: direct routing cannot change the port; write "10.0.0.2""#.to_owned()),
-        ("\"web1\"", format!("is \"web1\", not an IPv4 address; {rip}")),
-        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", not an IPv4 address; {rip}")),
-        ("\"2001:db8::2\"", format!("is \"2001:db8::2\": IPv6 is not there yet; {rip}")),
-        ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\": IPv6 is not there yet; {rip}")),
+        ("\"web1\"", format!("is \"web1\", not an IP address; {rip}")),
+        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", not an IP address; {rip}")),
+        ("\"2001:db8::2\"", format!("is \"2001:db8::2\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family; {rip}")),
+        ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family; {rip}")),
         (
             "\"127.0.0.1\"",
             "is \"127.0.0.1\", a loopback address; name a server on another host: directrix sends no frames to its own".into(),
