@@ -5,7 +5,7 @@ use super::report::NeighborReport;
 use crate::model::InterfaceIndex;
 use crate::stats::Counter;
 use crate::wire::MacAddr;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Real server to be resolved, identified by interface and RIP: several services may share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ pub enum NeighborEvent {
     Timer,
     /// Probe for this VIP and claim it. Ignored if it is present.
     AddVip(IpAddr),
-    /// Stop answering for this VIP. No message says that: the entries of neighbors expire.
+    /// Stop answering for this VIP. No message takes an announcement back: the entries of neighbors expire.
     RemoveVip(IpAddr),
     /// Resolve this server. A server that is present is resolved again if its settings differ in more than
     /// the sender address.
@@ -45,6 +45,14 @@ pub enum NeighborEvent {
         interface: InterfaceIndex,
         /// RIP.
         rip: IpAddr,
+    },
+    /// The interface has this link-local address, or none: the sender of solicitations for IPv6 addresses. It has none
+    /// initially.
+    LinkLocal {
+        /// The interface.
+        interface: InterfaceIndex,
+        /// The address, no longer tentative.
+        address: Option<Ipv6Addr>,
     },
     /// The interface has lost its carrier: until it is back, no message is sent there and no state is lost.
     InterfaceDown(InterfaceIndex),

@@ -1,6 +1,7 @@
 //! Messages between neighbors, free of the protocol that carries them (ARP or NDP).
 
 use crate::wire::MacAddr;
+use crate::wire::ndp::Nonce;
 use std::net::IpAddr;
 
 /// A received message.
@@ -16,6 +17,8 @@ pub struct NeighborMessage {
     pub sender: Option<IpAddr>,
     /// What the message is about.
     pub content: Content,
+    /// False for an advertisement that leaves a known MAC address as it is (RFC 4861 §4.4, O).
+    pub overrides: bool,
 }
 
 /// Content of a received message.
@@ -25,6 +28,8 @@ pub enum Content {
     Solicitation {
         /// The address.
         target: IpAddr,
+        /// Nonce, by which the sender of a probe knows an echo (RFC 7527). ARP has none.
+        nonce: Option<Nonce>,
     },
     /// Gives the sender's MAC address to one station, or to all on behalf of one.
     Answer,
@@ -37,7 +42,7 @@ impl NeighborMessage {
     #[must_use]
     pub fn target(&self) -> Option<IpAddr> {
         match self.content {
-            Content::Solicitation { target } => Some(target),
+            Content::Solicitation { target, .. } => Some(target),
             Content::Answer | Content::Announcement => None,
         }
     }
@@ -58,11 +63,15 @@ pub enum Outgoing {
         address: IpAddr,
         /// The one station to ask; `None`: all.
         station: Option<MacAddr>,
+        /// Nonce, for an IPv6 address.
+        nonce: Option<Nonce>,
     },
     /// Announces to all stations that `address` is this director's.
     Announce {
         /// The address.
         address: IpAddr,
+        /// The first announcement after the claim.
+        is_first: bool,
     },
     /// Answers a solicitation of `address`, which is this director's.
     Answer {

@@ -1,6 +1,6 @@
 //! State machine of neighbors, VIPs and real servers, without I/O and free of protocol.
 //!
-//! [`encoding`] turns its messages into packets of ARP and back.
+//! [`encoding`] turns its messages into packets of ARP and NDP and back.
 //!
 //! [`Neighbors`] turns (event, now) into actions. It reads no clock and opens no socket, so a test can
 //! simulate days in a moment and replay any failure from its seed.
@@ -15,7 +15,8 @@
 //!   a VIP on a partitioned segment thus end with one owner. With [`OnConflict::Claim`] the VIP is never
 //!   left.
 //! - Solicitations of real servers come from the director's own address, never from a VIP. If the own address
-//!   of a server is a VIP, an ARP request has no sender address.
+//!   of a server is a VIP, an ARP request has no sender address. For an IPv6 server the interface's link-local
+//!   address comes first, and without any address no solicitation is sent.
 //! - A claim to the address of a reachable real server is verified by solicitations. The known MAC address stays
 //!   while it answers.
 //! - Without carrier an interface is silent: a probe that no station receives proves nothing. Claimed VIPs
@@ -29,6 +30,7 @@ mod deadlines;
 pub mod encoding;
 mod events;
 mod message;
+mod prober;
 mod report;
 mod rivals;
 mod server;
@@ -81,8 +83,9 @@ impl Neighbors {
         let NeighborSettings { own_macs, on_conflict, timing, seed } = settings;
         assert!(!own_macs.is_empty(), "a director has at least its client interface");
         let (timing, random, counters) = (timing.bounded(), SplitMix64::new(seed), Arc::default());
-        let down = BTreeSet::new();
-        let common = MachineState { own_macs, down, on_conflict, timing, random, servers: 0, counters };
+        let (down, link_locals) = (BTreeSet::new(), vec![None; own_macs.len()]);
+        let common =
+            MachineState { own_macs, link_locals, down, on_conflict, timing, random, servers: 0, counters };
         Self { common, tables: NeighborTables::default() }
     }
 
@@ -109,7 +112,7 @@ impl Neighbors {
     /// Handles an event, and all deadlines up to `now`. Appends to `actions`.
     ///
     /// # Panics
-    /// If a server is added on an interface that [`NeighborSettings::own_macs`] does not have.
+    /// If a server or a link-local address is added on an interface that [`NeighborSettings::own_macs`] does not have.
     pub fn handle(&mut self, event: NeighborEvent, now: Tick, actions: &mut Vec<NeighborAction>) {
         let turn = &mut Turn { common: &mut self.common, now, actions };
         self.tables.advance(now);
@@ -120,6 +123,9 @@ impl Neighbors {
             NeighborEvent::RemoveVip(vip) => self.tables.remove_vip(vip),
             NeighborEvent::AddServer(settings) => self.tables.add_server(settings, turn),
             NeighborEvent::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),
+            NeighborEvent::LinkLocal { interface, address } => {
+                turn.common.link_locals[usize::from(interface.0)] = address;
+            }
             NeighborEvent::InterfaceDown(interface) => self.tables.interface_down(interface, turn),
             NeighborEvent::InterfaceUp(interface) => self.tables.interface_up(interface, turn),
         }

@@ -127,12 +127,12 @@ impl fmt::Display for NeighborReport {
                 write!(f, "VIP {vip} is in use by {mac} too: take it off that host")
             }
             Self::Conflict { vip, mac, server: Some(rip) } => {
-                write!(f, "VIP {vip} is in use by real server {rip} ({mac}) too: {REMEDY}")
+                write!(f, "VIP {vip} is in use by real server {rip} ({mac}) too: {}", remedy(vip))
             }
             Self::Standby { vip, mac } => write!(f, "VIP {vip} is left to {mac}"),
             Self::Held { vip, mac, server: None } => write!(f, "{mac} answers every probe for VIP {vip}"),
             Self::Held { vip, mac, server: Some(rip) } => {
-                write!(f, "real server {rip} ({mac}) answers every probe for VIP {vip}: {REMEDY}")
+                write!(f, "real server {rip} ({mac}) answers every probe for VIP {vip}: {}", remedy(vip))
             }
             Self::ConflictOver { vip, mac, server: None } => {
                 write!(f, "VIP {vip} is not in use by {mac} any more")
@@ -148,12 +148,21 @@ impl fmt::Display for NeighborReport {
             Self::DisputeOver { rip, claimant, .. } => {
                 write!(f, "real server {rip}: {claimant} does not claim its address any more")
             }
+            Self::Lost { rip, .. } if rip.is_ipv6() => {
+                write!(f, "real server {rip} does not answer neighbor solicitations")
+            }
             Self::Lost { rip, .. } => write!(f, "real server {rip} does not answer ARP"),
         }
     }
 }
 
-const REMEDY: &str = "set arp_ignore=1 and arp_announce=2 there";
+/// Linux answers ARP for addresses of any interface, and neighbor solicitations for those of the receiving one.
+fn remedy(vip: IpAddr) -> &'static str {
+    match vip {
+        IpAddr::V4(_) => "set arp_ignore=1 and arp_announce=2 there",
+        IpAddr::V6(_) => "move the VIP to its interface lo",
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,8 @@ impl Rivals {
         };
         let rival = &mut self.all[at];
         rival.expires = expires;
-        if is_answer(message) {
+        let all_at_once = self.vip.is_ipv6() && turn.link_local(InterfaceIndex::CLIENT).is_none();
+        if is_answer(message) || (all_at_once && rival.pending && message.content == Content::Announcement) {
             rival.record_answer();
         } else if !rival.holds {
             rival.missed = 0; // a new claim is verified again

@@ -113,13 +113,16 @@ impl ServerMachine {
         self.state.due().filter(|_| !self.suspended)
     }
 
-    /// Handles a message of the server's IP address from `mac`. True if the server has become reachable or
+    /// Handles a message of the server's IP address from `mac`. One that does not override a known address raises
+    /// doubt about it, and no more (RFC 4861 §7.2.5). True if the server has become reachable or
     /// its address has changed.
-    pub(super) fn observe(&mut self, mac: MacAddr, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn observe(&mut self, mac: MacAddr, overrides: bool, turn: &mut Turn<'_>) -> bool {
         match self.state {
             ServerState::Fixed => false,
             ServerState::Reachable { unanswered, due } if self.mac != Some(mac) => {
-                self.claimed(mac, unanswered, turn);
+                if overrides {
+                    self.claimed(mac, unanswered, turn);
+                }
                 self.state = ServerState::Reachable { unanswered, due: self.sooner(unanswered, due, turn) };
                 false
             }
@@ -251,9 +254,12 @@ impl ServerMachine {
     /// Sends a request to `station`, or to all stations.
     fn request(&mut self, station: Option<MacAddr>, sender: Option<IpAddr>, turn: &mut Turn<'_>) {
         let NeighborTarget { interface, rip: address, .. } = self.settings;
+        self.requested_at = Some(turn.now);
+        if address.is_ipv6() && sender.is_none() {
+            return; // a solicitation from :: is a probe
+        }
         turn.counters().requested.add(1);
         turn.send(interface, Outgoing::Solicit { address, sender, station });
-        self.requested_at = Some(turn.now);
     }
 }
 

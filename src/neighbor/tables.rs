@@ -53,7 +53,7 @@ impl NeighborTables {
             return;
         }
         if let Some(sender) = message.sender {
-            self.learn(interface, sender, mac, turn);
+            self.learn(interface, sender, message, turn);
         }
         if interface == InterfaceIndex::CLIENT {
             self.pass_to_vips(message, turn);
@@ -77,8 +77,10 @@ impl NeighborTables {
 
     fn run_server(&mut self, key: ServerKey, turn: &mut Turn<'_>) {
         let Some(server) = self.servers.get_mut(&key) else { return };
-        let own = server.settings.own;
-        let sender = Some(own).filter(|own| !own.is_unspecified() && !self.vips.contains_key(own));
+        let NeighborTarget { interface, own, rip, .. } = server.settings;
+        let link_local = turn.link_local(interface).filter(|_| rip.is_ipv6());
+        let sender =
+            link_local.or(Some(own)).filter(|own| !own.is_unspecified() && !self.vips.contains_key(own));
         let moved = server.run_due(sender, turn);
         self.server_deadlines.set(key, server.deadline());
         if let Some(mac) = server.mac().filter(|_| moved) {
@@ -149,10 +151,17 @@ impl NeighborTables {
         }
     }
 
-    /// Updates the server `ip` on `interface`: a message came from it with address `mac`.
-    fn learn(&mut self, interface: InterfaceIndex, ip: IpAddr, mac: MacAddr, turn: &mut Turn<'_>) {
+    /// Updates the server `ip` on `interface`: a message came from it.
+    fn learn(
+        &mut self,
+        interface: InterfaceIndex,
+        ip: IpAddr,
+        message: &NeighborMessage,
+        turn: &mut Turn<'_>,
+    ) {
         let Some(server) = self.servers.get_mut(&(interface, ip)) else { return };
-        let news = server.observe(mac, turn);
+        let mac = message.mac;
+        let news = server.observe(mac, message.overrides, turn);
         self.server_deadlines.set((interface, ip), server.deadline());
         if news {
             self.identify(mac, ip, turn);

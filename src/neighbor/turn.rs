@@ -6,13 +6,17 @@ use crate::model::OnConflict;
 use crate::random::SplitMix64;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
+use crate::wire::ndp::Nonce;
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// State that VIPs and real servers share.
 #[derive(Debug)]
 pub(super) struct MachineState {
     pub(super) own_macs: Vec<MacAddr>,
+    /// Link-local addresses, by interface.
+    pub(super) link_locals: Vec<Option<Ipv6Addr>>,
     /// Interfaces without carrier.
     pub(super) down: BTreeSet<InterfaceIndex>,
     pub(super) on_conflict: OnConflict,
@@ -43,6 +47,11 @@ impl Turn<'_> {
         self.common.own_macs[usize::from(interface.0)]
     }
 
+    /// The director's link-local address on `interface`, if it has one.
+    pub(super) fn link_local(&self, interface: InterfaceIndex) -> Option<IpAddr> {
+        self.common.link_locals[usize::from(interface.0)].map(IpAddr::V6)
+    }
+
     pub(super) fn is_up(&self, interface: InterfaceIndex) -> bool {
         !self.common.down.contains(&interface)
     }
@@ -50,6 +59,12 @@ impl Turn<'_> {
     /// Draws a span between `least` and `most`, both included; `least` if the range is empty.
     pub(super) fn random(&mut self, least: Span, most: Span) -> Span {
         between(&mut self.common.random, least, most)
+    }
+
+    /// Draws a nonce.
+    pub(super) fn nonce(&mut self) -> Nonce {
+        let [a, b, c, d, e, f, ..] = self.common.random.next().to_be_bytes();
+        Nonce([a, b, c, d, e, f])
     }
 
     /// `span` from now, plus a random part of it up to one `part`th.

@@ -1,5 +1,6 @@
-//! State machine of a VIP: probe, claim or stand by, announce, defend (RFC 5227).
+//! State machine of a VIP: probe, claim or stand by, announce, defend (RFC 5227, RFC 4862).
 
+use super::prober::Prober;
 use super::rivals::Rivals;
 use super::turn::Turn;
 use super::{Content, NeighborMessage, NeighborReport, Outgoing};
@@ -16,6 +17,7 @@ pub(super) struct VipMachine {
     rivals: Rivals,
     /// Holder in the last report to control, until the VIP is claimed.
     standby: Option<MacAddr>,
+    prober: Prober,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,19 @@ impl VipMachine {
     pub(super) fn new(address: IpAddr, turn: &mut Turn<'_>) -> Self {
         let is_up = turn.is_up(InterfaceIndex::CLIENT);
         let state = if is_up { VipPhase::probing(false, turn) } else { VipPhase::Suspended { ours: false } };
-        Self { address, state, rivals: Rivals::new(address), standby: None }
+        let prober = Prober::new(address);
+        let mut vip = Self { address, state, rivals: Rivals::new(address), standby: None, prober };
+        if is_up && vip.skips_probing(turn) {
+            vip.prober.probe(false, turn);
+            vip.claim(turn);
+        }
+        vip
+    }
+
+    /// True if the VIP is claimed without a wait for answers: an IPv6 VIP that is claimed in any case, as duplicate
+    /// address detection would delay a takeover from a router that still answers.
+    fn skips_probing(&self, turn: &Turn<'_>) -> bool {
+        self.address.is_ipv6() && turn.common.on_conflict == OnConflict::Claim
     }
 
     /// Handles the loss of the carrier.
@@ -66,8 +80,8 @@ impl VipMachine {
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>) {
         self.rivals.renew(turn);
         let ours = self.is_ours();
-        if ours && turn.common.on_conflict == OnConflict::Claim {
-            probe(self.address, turn);
+        if (ours && turn.common.on_conflict == OnConflict::Claim) || self.skips_probing(turn) {
+            self.prober.probe(ours, turn);
             return self.claim(turn);
         }
         self.state = VipPhase::probing(ours, turn);
@@ -111,9 +125,9 @@ impl VipMachine {
                 self.probe_holder(holder, probed, turn);
             }
             VipPhase::Claimed(claim) => {
-                claim.run_due(self.address, turn);
+                claim.run_due(&mut self.prober, turn);
                 if self.rivals.is_due(turn) {
-                    probe(self.address, turn);
+                    self.prober.probe(true, turn);
                     self.rivals.watch(turn);
                 }
             }
@@ -129,6 +143,9 @@ impl VipMachine {
         server: impl FnOnce() -> Option<IpAddr>,
         turn: &mut Turn<'_>,
     ) {
+        if self.prober.is_echo(message) {
+            return;
+        }
         if self.contradicted_by(message, turn) {
             self.conflict(message, server(), turn);
         } else if self.answers(message, turn) {
@@ -180,7 +197,7 @@ impl VipMachine {
         if sent >= timing.probes {
             return self.claim(turn);
         }
-        probe(self.address, turn);
+        self.prober.probe(false, turn);
         let last = sent + 1 == timing.probes;
         let (least, most) =
             if last { (timing.announce_wait, timing.announce_wait) } else { timing.probe_gap };
@@ -252,9 +269,7 @@ impl VipMachine {
         if probed {
             return self.probe_or_claim(0, turn);
         }
-        turn.counters().probed.add(1);
-        let probe = Outgoing::Probe { address: self.address, station: Some(holder) };
-        turn.send(InterfaceIndex::CLIENT, probe);
+        self.prober.ask(holder, turn);
         let (_, wait) = turn.timing().probe_gap;
         self.state = VipPhase::Standby { holder, probed: true, due: turn.later(wait) };
     }
@@ -271,18 +286,19 @@ impl VipPhase {
 impl Announcer {
     fn new(vip: IpAddr, turn: &mut Turn<'_>) -> Self {
         let mut claim = Self { announced: 0, due: None, guard: DefenseTimer::Ready };
-        claim.announce(vip, turn);
+        claim.announce(vip, true, turn);
         claim
     }
 
-    fn run_due(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
+    fn run_due(&mut self, prober: &mut Prober, turn: &mut Turn<'_>) {
+        let vip = prober.address();
         if self.due.is_some_and(|due| turn.now.reached(due)) {
             if self.announced >= turn.timing().announcements {
                 // Linux ignores an announcement of its own address but answers a probe: this finds real
                 // servers that have started to answer ARP.
-                probe(vip, turn);
+                prober.probe(true, turn);
             }
-            self.announce(vip, turn);
+            self.announce(vip, false, turn);
         }
         let DefenseTimer::Resting { until, again } = self.guard else { return };
         if turn.now.reached(until) {
@@ -302,12 +318,13 @@ impl Announcer {
         }
         self.guard = DefenseTimer::Resting { until: turn.later(turn.timing().defend_interval), again: false };
         self.announced = 0;
-        self.announce(vip, turn);
+        self.announce(vip, false, turn);
     }
 
     /// Announces the VIP, and schedules the next announcement.
-    fn announce(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
-        announce(vip, turn);
+    fn announce(&mut self, address: IpAddr, is_first: bool, turn: &mut Turn<'_>) {
+        turn.counters().announced.add(1);
+        turn.send(InterfaceIndex::CLIENT, Outgoing::Announce { address, is_first });
         let timing = turn.timing();
         self.announced = self.announced.saturating_add(1);
         self.due = if self.announced < timing.announcements {
@@ -325,15 +342,4 @@ impl DefenseTimer {
             Self::Resting { until, .. } => Some(until),
         }
     }
-}
-
-fn probe(address: IpAddr, turn: &mut Turn<'_>) {
-    turn.counters().probed.add(1);
-    turn.send(InterfaceIndex::CLIENT, Outgoing::Probe { address, station: None });
-}
-
-/// Announces the VIP to all stations.
-fn announce(address: IpAddr, turn: &mut Turn<'_>) {
-    turn.counters().announced.add(1);
-    turn.send(InterfaceIndex::CLIENT, Outgoing::Announce { address });
 }

@@ -1,16 +1,36 @@
 //! Several directors on a segment that is partitioned and joined, over virtual time. Each VIP ends with one
 //! owner, independent of the order of events, and stays with it while nothing happens.
 
-use crate::bench::{Outcome, VIP, VIP2, handle, received};
+use crate::bench::{VIP, VIP2};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{NeighborEvent, NeighborReport, NeighborSettings, Neighbors, Timing};
+use directrix::neighbor::encoding::{decode, encode};
+use directrix::neighbor::{
+    NeighborAction, NeighborEvent, NeighborMessage, NeighborReport, NeighborSettings, Neighbors, Timing,
+};
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
-use directrix::wire::arp::ArpPacket;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 const VIPS: [IpAddr; 2] = [IpAddr::V4(VIP), IpAddr::V4(VIP2)];
+const VIPS_V6: [IpAddr; 2] = [IpAddr::V6(v6(0x150)), IpAddr::V6(v6(0x151))];
+
+const fn v6(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
+}
+
+/// VIPs of a segment, and whether its directors have link-local addresses.
+#[derive(Clone, Copy, Debug)]
+struct Family {
+    vips: [IpAddr; 2],
+    link_local: bool,
+}
+
+const FAMILIES: [Family; 3] = [
+    Family { vips: VIPS, link_local: false },
+    Family { vips: VIPS_V6, link_local: true },
+    Family { vips: VIPS_V6, link_local: false },
+];
 
 /// A director, and the VIPs that it has claimed.
 struct Director {
@@ -28,7 +48,8 @@ struct Director {
 
 struct Segment {
     directors: Vec<Director>,
-    mail: BTreeMap<(u64, u64), (usize, ArpPacket)>,
+    family: Family,
+    mail: BTreeMap<(u64, u64), (usize, NeighborMessage)>,
     serial: u64,
     now: u64,
     chance: u64,
@@ -37,7 +58,7 @@ struct Segment {
 }
 
 impl Segment {
-    fn new(directors: u8, seed: u64) -> Self {
+    fn new(family: Family, directors: u8, seed: u64) -> Self {
         let director = |n: u8| {
             let mac = MacAddr([2, 0, 0, 0, 0, 10 + n]);
             let (own_macs, seed, timing) = (vec![mac], seed * 16 + u64::from(n), Timing::default());
@@ -47,7 +68,7 @@ impl Segment {
         };
         let chance = seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
         let directors = (0..directors).map(director).collect();
-        Self { directors, mail: BTreeMap::new(), serial: 0, now: 0, chance, loss: 0 }
+        Self { directors, family, mail: BTreeMap::new(), serial: 0, now: 0, chance, loss: 0 }
     }
 
     fn random(&mut self, below: u64) -> u64 {
@@ -63,7 +84,11 @@ impl Segment {
 
     fn start(&mut self, n: usize) {
         self.directors[n].up = true;
-        VIPS.iter().for_each(|vip| self.handle(n, NeighborEvent::AddVip(*vip)));
+        if self.family.link_local {
+            let address = Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, n as u16 + 1));
+            self.handle(n, NeighborEvent::LinkLocal { interface: InterfaceIndex::CLIENT, address });
+        }
+        self.family.vips.into_iter().for_each(|vip| self.handle(n, NeighborEvent::AddVip(vip)));
     }
 
     /// Switches the director off.
@@ -80,10 +105,17 @@ impl Segment {
 
     fn handle(&mut self, n: usize, event: NeighborEvent) {
         let now = self.tick();
-        for action in handle(&mut self.directors[n].machine, event, now) {
+        let mut actions = Vec::new();
+        self.directors[n].machine.handle(event, now, &mut actions);
+        for action in actions {
             match action {
-                Outcome::Send { packet, .. } => self.transmit(n, packet),
-                Outcome::Report(report) => self.take(n, report),
+                NeighborAction::Send { message, .. } => {
+                    let mut frames = Vec::new();
+                    encode(&message, self.directors[n].mac, |frame| frames.push(decode(frame).unwrap()));
+                    assert!(!frames.is_empty(), "no frame of {message:?}");
+                    frames.into_iter().for_each(|frame| self.transmit(n, frame));
+                }
+                NeighborAction::Report(report) => self.take(n, report),
             }
         }
     }
@@ -100,10 +132,10 @@ impl Segment {
         director.changes += 1;
     }
 
-    fn transmit(&mut self, from: usize, packet: ArpPacket) {
+    fn transmit(&mut self, from: usize, packet: NeighborMessage) {
         for n in 0..self.directors.len() {
             let (sender, receiver) = (&self.directors[from], &self.directors[n]);
-            let to_it = packet.destination == MacAddr::BROADCAST || packet.destination == receiver.mac;
+            let to_it = !packet.destination.is_unicast() || packet.destination == receiver.mac;
             let joined = sender.part == receiver.part && sender.carrier && receiver.carrier;
             if n != from && to_it && joined && self.random(100) >= self.loss {
                 self.serial += 1;
@@ -129,7 +161,8 @@ impl Segment {
             if letter == Some(at) {
                 let (_, (n, packet)) = self.mail.pop_first().expect("just seen");
                 if self.directors[n].up && self.directors[n].carrier {
-                    self.handle(n, received(InterfaceIndex::CLIENT, packet));
+                    let interface = InterfaceIndex::CLIENT;
+                    self.handle(n, NeighborEvent::Received { interface, message: packet });
                 }
             } else if let Some((_, n)) = timer {
                 self.handle(n, NeighborEvent::Timer);
@@ -146,7 +179,7 @@ impl Segment {
 
     #[track_caller]
     fn assert_owner(&self, wanted: Option<usize>, when: &str) {
-        for vip in VIPS {
+        for vip in self.family.vips {
             let owners = self.owners(vip);
             assert_eq!(owners.len(), 1, "{when}: {owners:?}");
             assert!(wanted.is_none_or(|wanted| owners == [wanted]), "{when}: {owners:?}");
@@ -158,26 +191,31 @@ impl Segment {
     }
 }
 
+/// Every family with every seed.
+fn runs(seeds: u64) -> impl Iterator<Item = (Family, u64)> {
+    FAMILIES.into_iter().flat_map(move |family| (0..seeds).map(move |seed| (family, seed)))
+}
+
 #[test]
 fn of_simultaneous_directors_the_highest_mac_owns() {
-    for seed in 0..40 {
-        let mut segment = Segment::new(3, seed);
+    for (family, seed) in runs(40) {
+        let mut segment = Segment::new(family, 3, seed);
         (0..3).for_each(|n| segment.start(n));
         segment.run(4_000);
-        segment.assert_owner(Some(2), &format!("seed {seed}"));
+        segment.assert_owner(Some(2), &format!("{family:?} seed {seed}"));
     }
 }
 
 #[test]
 fn a_later_director_stands_by() {
-    for seed in 0..30 {
+    for (family, seed) in runs(30) {
         for (first, second) in [(0, 1), (1, 0)] {
-            let mut segment = Segment::new(2, seed);
+            let mut segment = Segment::new(family, 2, seed);
             segment.start(first);
             segment.run(5_000 + seed * 31);
             segment.start(second);
             segment.run(600_000);
-            segment.assert_owner(Some(first), &format!("seed {seed}"));
+            segment.assert_owner(Some(first), &format!("{family:?} seed {seed}"));
             assert_eq!(segment.directors[first].changes, 2, "claimed, and nothing else");
         }
     }
@@ -185,43 +223,43 @@ fn a_later_director_stands_by() {
 
 #[test]
 fn a_standby_takes_over_within_three_seconds() {
-    for seed in 0..30 {
-        let mut segment = Segment::new(2, seed);
+    for (family, seed) in runs(30) {
+        let mut segment = Segment::new(family, 2, seed);
         segment.start(1);
         segment.run(5_000);
         segment.start(0);
         segment.run(20_000 + seed * 37);
         segment.stop(1);
         segment.run(3_000);
-        segment.assert_owner(Some(0), &format!("seed {seed}"));
+        segment.assert_owner(Some(0), &format!("{family:?} seed {seed}"));
     }
 }
 
 #[test]
 fn a_joined_partition_ends_with_one_owner() {
-    for seed in 0..40 {
-        let mut segment = Segment::new(2, seed);
+    for (family, seed) in runs(40) {
+        let mut segment = Segment::new(family, 2, seed);
         segment.directors[1].part = 1;
         (0..2).for_each(|n| segment.start(n));
         let parted = 5_000 + segment.random(200_000);
         segment.run(parted);
-        assert_eq!(VIPS.map(|vip| segment.owners(vip)), [[0, 1], [0, 1]], "each has its part");
+        assert_eq!(family.vips.map(|vip| segment.owners(vip)), [[0, 1], [0, 1]], "each has its part");
         segment.directors[1].part = 0;
         // The next periodic announcement reveals the conflict.
         segment.run(60_000 + 15_000);
-        segment.assert_owner(Some(1), &format!("seed {seed}"));
+        segment.assert_owner(Some(1), &format!("{family:?} seed {seed}"));
         let changes = segment.changes();
         assert_eq!(changes, [4, 2], "the lower one has given way once for each VIP");
         segment.run(600_000);
-        segment.assert_owner(Some(1), &format!("seed {seed}"));
+        segment.assert_owner(Some(1), &format!("{family:?} seed {seed}"));
         assert_eq!(segment.changes(), changes, "and nothing has moved since");
     }
 }
 
 #[test]
 fn repeated_partitions_with_loss_end_with_one_owner() {
-    for seed in 0..20 {
-        let mut segment = Segment::new(3, seed);
+    for (family, seed) in runs(20) {
+        let mut segment = Segment::new(family, 3, seed);
         segment.loss = 10;
         (0..3).for_each(|n| segment.start(n));
         for _ in 0..10 {
@@ -234,18 +272,18 @@ fn repeated_partitions_with_loss_end_with_one_owner() {
         segment.directors.iter_mut().for_each(|director| director.part = 0);
         segment.loss = 0;
         segment.run(90_000);
-        segment.assert_owner(None, &format!("seed {seed}"));
+        segment.assert_owner(None, &format!("{family:?} seed {seed}"));
         let changes = segment.changes();
         segment.run(600_000);
-        assert_eq!(segment.changes(), changes, "seed {seed}: nothing moves in the calm");
+        assert_eq!(segment.changes(), changes, "{family:?} seed {seed}: nothing moves in the calm");
     }
 }
 
 #[test]
 fn after_an_outage_the_new_owner_keeps_the_vip() {
-    for seed in 0..40 {
+    for (family, seed) in runs(40) {
         for (first, second) in [(0, 1), (1, 0)] {
-            let mut segment = Segment::new(2, seed);
+            let mut segment = Segment::new(family, 2, seed);
             segment.start(first);
             segment.run(5_000);
             segment.start(second);
@@ -253,24 +291,28 @@ fn after_an_outage_the_new_owner_keeps_the_vip() {
             segment.set_carrier(first, false);
             let outage = 4_000 + segment.random(200_000);
             segment.run(outage);
-            assert_eq!(segment.owners(VIPS[0]), [0, 1], "the first one has no carrier");
+            assert_eq!(segment.owners(family.vips[0]), [0, 1], "the first one has no carrier");
             let conflicts = |segment: &Segment| segment.directors[second].machine.counters().conflicts.get();
             let before = conflicts(&segment);
             segment.set_carrier(first, true);
             segment.run(500);
-            segment.assert_owner(Some(second), &format!("seed {seed}: at once"));
+            segment.assert_owner(Some(second), &format!("{family:?} seed {seed}: at once"));
             segment.run(600_000);
-            segment.assert_owner(Some(second), &format!("seed {seed}: it stays"));
-            assert_eq!(conflicts(&segment), before, "seed {seed}: the new owner was not disturbed");
+            segment.assert_owner(Some(second), &format!("{family:?} seed {seed}: it stays"));
+            assert_eq!(
+                conflicts(&segment),
+                before,
+                "{family:?} seed {seed}: the new owner was not disturbed"
+            );
         }
     }
 }
 
 #[test]
 fn an_outage_of_all_directors_does_not_move_a_vip() {
-    for seed in 0..40 {
+    for (family, seed) in runs(40) {
         for (first, second) in [(0, 1), (1, 0)] {
-            let mut segment = Segment::new(2, seed);
+            let mut segment = Segment::new(family, 2, seed);
             segment.start(first);
             segment.run(5_000);
             segment.start(second);
@@ -284,16 +326,19 @@ fn an_outage_of_all_directors_does_not_move_a_vip() {
             segment.run(apart);
             segment.set_carrier([first, second][seed as usize % 2], true);
             segment.run(600_000);
-            segment.assert_owner(Some(first), &format!("seed {seed}"));
-            assert_eq!(segment.directors[first].changes, 2, "seed {seed}: claimed, and nothing else");
+            segment.assert_owner(Some(first), &format!("{family:?} seed {seed}"));
+            assert_eq!(
+                segment.directors[first].changes, 2,
+                "{family:?} seed {seed}: claimed, and nothing else"
+            );
         }
     }
 }
 
 #[test]
 fn repeated_outages_with_loss_end_with_one_owner() {
-    for seed in 0..20 {
-        let mut segment = Segment::new(3, seed);
+    for (family, seed) in runs(20) {
+        let mut segment = Segment::new(family, 3, seed);
         segment.loss = 10;
         (0..3).for_each(|n| segment.start(n));
         for _ in 0..20 {
@@ -306,9 +351,9 @@ fn repeated_outages_with_loss_end_with_one_owner() {
         segment.loss = 0;
         (0..3).for_each(|n| segment.set_carrier(n, true));
         segment.run(90_000);
-        segment.assert_owner(None, &format!("seed {seed}"));
+        segment.assert_owner(None, &format!("{family:?} seed {seed}"));
         let changes = segment.changes();
         segment.run(600_000);
-        assert_eq!(segment.changes(), changes, "seed {seed}: nothing moves in the calm");
+        assert_eq!(segment.changes(), changes, "{family:?} seed {seed}: nothing moves in the calm");
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod conflicts;
 mod directors;
 mod interfaces;
+mod ndp;
 mod rules;
 mod servers;
 mod simulation;

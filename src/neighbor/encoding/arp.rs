@@ -13,12 +13,12 @@ pub fn decode(packet: &ArpPacket) -> NeighborMessage {
     let ArpPacket { destination, source, operation, sender_mac: mac, sender_ip, target_ip, .. } = *packet;
     let gratuitous = sender_ip == target_ip;
     let content = match operation {
-        Operation::Request if !gratuitous => Content::Solicitation { target: target_ip.into() },
+        Operation::Request if !gratuitous => Content::Solicitation { target: target_ip.into(), nonce: None },
         Operation::Reply if !gratuitous || destination.is_unicast() => Content::Answer,
         Operation::Request | Operation::Reply => Content::Announcement,
     };
     let sender = Some(IpAddr::V4(sender_ip)).filter(|sender| !sender.is_unspecified());
-    NeighborMessage { destination, source, mac, sender, content }
+    NeighborMessage { destination, source, mac, sender, content, overrides: true }
 }
 
 /// Returns the packets of a message, sent from `own`; none for a message about an IPv6 address.
@@ -28,10 +28,10 @@ pub fn decode(packet: &ArpPacket) -> NeighborMessage {
 #[must_use]
 pub fn encode(message: &Outgoing, own: MacAddr) -> [Option<ArpPacket>; 2] {
     match *message {
-        Outgoing::Probe { address: IpAddr::V4(address), station } => {
+        Outgoing::Probe { address: IpAddr::V4(address), station, .. } => {
             [Some(towards(ArpPacket::probe(own, address), station)), None]
         }
-        Outgoing::Announce { address: IpAddr::V4(address) } => {
+        Outgoing::Announce { address: IpAddr::V4(address), .. } => {
             [Some(ArpPacket::announcement(own, address)), Some(ArpPacket::announcement_reply(own, address))]
         }
         Outgoing::Answer { address: IpAddr::V4(address), station, to } => {
@@ -100,11 +100,11 @@ mod tests {
         let address = VIP.into();
         let encoded = |message| encode(&message, OWN);
         let probe = ArpPacket::probe(OWN, VIP);
-        assert_eq!(encoded(Outgoing::Probe { address, station: None }), [Some(probe), None]);
-        let to_one = Outgoing::Probe { address, station: Some(STATION) };
+        assert_eq!(encoded(Outgoing::Probe { address, station: None, nonce: None }), [Some(probe), None]);
+        let to_one = Outgoing::Probe { address, station: Some(STATION), nonce: None };
         assert_eq!(encoded(to_one), [Some(probe.unicast_to(STATION)), None]);
         let both = [ArpPacket::announcement(OWN, VIP), ArpPacket::announcement_reply(OWN, VIP)];
-        assert_eq!(encoded(Outgoing::Announce { address }), both.map(Some));
+        assert_eq!(encoded(Outgoing::Announce { address, is_first: true }), both.map(Some));
         let answer = Outgoing::Answer { address, station: STATION, to: Some(HOST.into()) };
         assert_eq!(encoded(answer), [Some(ArpPacket::request(STATION, HOST, VIP).reply(OWN)), None]);
         let to_probe = Outgoing::Answer { address, station: STATION, to: None };
@@ -118,6 +118,6 @@ mod tests {
     #[test]
     fn an_ipv6_address_has_no_packet() {
         let address = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80]);
-        assert_eq!(encode(&Outgoing::Announce { address }, OWN), [None, None]);
+        assert_eq!(encode(&Outgoing::Announce { address, is_first: false }, OWN), [None, None]);
     }
 }
