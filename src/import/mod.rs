@@ -17,6 +17,8 @@ mod ipvsadm;
 mod keepalived;
 mod netmask;
 mod notice;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use environment::{Environment, ThisHost};

@@ -5,7 +5,8 @@ use super::surplus;
 use crate::import::description::At;
 use crate::import::notice::Notices;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 /// Bound of the addresses of all groups: the most services of a configuration.
 const ADDRESSES_MAX: u32 = 1 << 16;
@@ -65,30 +66,55 @@ pub(super) fn port(text: Option<&str>) -> Result<u16, String> {
     text.parse().map_err(|_| format!("{text:?} is not a port"))
 }
 
-/// Parses "192.0.2.1", "192.0.2.1-9", "192.0.2.1-192.0.2.9" or "192.0.2.0/29" (all eight addresses).
+/// Parses "192.0.2.1", "192.0.2.1-9", "192.0.2.1-192.0.2.9", "192.0.2.0/29" (all eight addresses), and for IPv6
+/// "2001:db8::1", "2001:db8::1-f" (hexadecimal), "2001:db8::1-2001:db8::f", "2001:db8::/124".
 fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(vec![address]);
     }
-    let Some(AddressRange { first, last }) = range(text) else {
-        return Err(format!("{text:?} is not an address, range or network of IPv4"));
-    };
+    if let Some(AddressRange { first, last }) = range_v4(text) {
+        let all = all_between(text, first.into(), last.into())?;
+        return Ok(all.map(|bits| Ipv4Addr::from_bits(bits as u32).into()).collect());
+    }
+    if let Some(AddressRange { first, last }) = range_v6(text) {
+        return Ok(all_between(text, first, last)?.map(|bits| Ipv6Addr::from_bits(bits).into()).collect());
+    }
+    Err(format!("{text:?} is not an address, range or network"))
+}
+
+/// The addresses of a range that is in order and not too long.
+fn all_between(text: &str, first: u128, last: u128) -> Result<RangeInclusive<u128>, String> {
     match last.checked_sub(first) {
         None => Err(format!("the range {text} ends before it begins")),
-        Some(more) if more >= ADDRESSES_MAX => {
+        Some(more) if more >= ADDRESSES_MAX.into() => {
             Err(format!("the range {text} has more than {ADDRESSES_MAX} addresses"))
         }
-        Some(_) => Ok((first..=last).map(|bits| Ipv4Addr::from_bits(bits).into()).collect()),
+        Some(_) => Ok(first..=last),
     }
 }
 
 /// First and last address of a range.
-struct AddressRange {
-    first: u32,
-    last: u32,
+struct AddressRange<T> {
+    first: T,
+    last: T,
 }
 
-fn range(text: &str) -> Option<AddressRange> {
+fn range_v6(text: &str) -> Option<AddressRange<u128>> {
+    if let Some((first, length)) = text.split_once('/') {
+        let (first, length) = (first.parse::<Ipv6Addr>().ok()?.to_bits(), length.parse::<u32>().ok()?);
+        let rest = u128::MAX.checked_shr(length).unwrap_or(0);
+        return (length <= 128 && first & rest == 0).then_some(AddressRange { first, last: first | rest });
+    }
+    let (first, last) = text.split_once('-')?;
+    let first = first.parse::<Ipv6Addr>().ok()?.to_bits();
+    let last = match last.parse::<Ipv6Addr>() {
+        Ok(last) => last.to_bits(),
+        Err(_) => first & !0xffff | u128::from(u16::from_str_radix(last, 16).ok()?),
+    };
+    Some(AddressRange { first, last })
+}
+
+fn range_v4(text: &str) -> Option<AddressRange<u32>> {
     if let Some((first, length)) = text.split_once('/') {
         let (first, length) = (first.parse::<Ipv4Addr>().ok()?.to_bits(), length.parse::<u32>().ok()?);
         let rest = u32::MAX.checked_shr(length).unwrap_or(0);
@@ -116,10 +142,17 @@ mod tests {
             ("192.0.2.8/32", "192.0.2.8"),
             ("192.0.2.9-8", "the range 192.0.2.9-8 ends before it begins"),
             ("0.0.0.0/0", "the range 0.0.0.0/0 has more than 65536 addresses"),
-            ("192.0.2.9/30", "\"192.0.2.9/30\" is not an address, range or network of IPv4"),
-            ("192.0.2.9/99", "\"192.0.2.9/99\" is not an address, range or network of IPv4"),
-            ("192.0.2.9-256", "\"192.0.2.9-256\" is not an address, range or network of IPv4"),
-            ("2001:db8::1-5", "\"2001:db8::1-5\" is not an address, range or network of IPv4"),
+            ("192.0.2.9/30", "\"192.0.2.9/30\" is not an address, range or network"),
+            ("192.0.2.9/99", "\"192.0.2.9/99\" is not an address, range or network"),
+            ("192.0.2.9-256", "\"192.0.2.9-256\" is not an address, range or network"),
+            ("2001:db8::9-b", "2001:db8::9 2001:db8::a 2001:db8::b"),
+            ("2001:db8::ffff-2001:db8::1:0", "2001:db8::ffff 2001:db8::1:0"),
+            ("2001:db8::8/127", "2001:db8::8 2001:db8::9"),
+            ("2001:db8::9-8", "the range 2001:db8::9-8 ends before it begins"),
+            ("2001:db8::/64", "the range 2001:db8::/64 has more than 65536 addresses"),
+            ("2001:db8::9/127", "\"2001:db8::9/127\" is not an address, range or network"),
+            ("2001:db8::9/129", "\"2001:db8::9/129\" is not an address, range or network"),
+            ("2001:db8::9-10000", "\"2001:db8::9-10000\" is not an address, range or network"),
         ] {
             let shown = match addresses(text) {
                 Ok(addresses) => addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "),

@@ -46,7 +46,10 @@ fn is_usable(config: &Config) {
     let snapshot = registry.snapshot(&loads, std::time::Instant::now());
     for (service, id) in config.services.iter().zip(0..) {
         let (protocol, address) = (service.address.protocol, service.address.address);
-        let IpAddr::V4(vip) = address.ip() else { panic!("{address} is IPv6") };
-        assert_eq!(snapshot.services.find(protocol, vip, address.port()), Some(ServiceId(id)));
+        let found = match address.ip() {
+            IpAddr::V4(vip) => snapshot.services.find(protocol, vip, address.port()),
+            IpAddr::V6(vip) => snapshot.services.find_v6(protocol, vip, address.port()),
+        };
+        assert_eq!(found, Some(ServiceId(id)));
     }
 }
