@@ -3,6 +3,8 @@
 use crate::model::{Diagnostic, DiagnosticKind};
 use crate::sys::{ethtool, rtnetlink};
 use crate::wire::MacAddr;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -208,6 +210,16 @@ fn down(name: &str) -> Diagnostic {
     Diagnostic::new(DiagnosticKind::InterfaceAbsent, format!("looking up interface {name}"))
         .cause("it is down")
         .remedy(format!("bring it up: ip link set dev {name} up"))
+}
+
+/// Returns all addresses of this network namespace; none if they cannot be read.
+pub(in crate::io) fn local_addresses() -> Vec<IpAddr> {
+    let addresses = getifaddrs().into_iter().flatten().filter_map(|entry| entry.address);
+    let ip = |address: SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    };
+    addresses.filter_map(ip).collect()
 }
 
 #[cfg(test)]

@@ -16,13 +16,15 @@ enum Part {
     Whole(u16),
     /// A fragment.
     Fragment,
+    /// An ICMP error about a packet from the VIP.
+    Error,
 }
 
 /// What a frame shows of its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sight {
     vip: IpAddr,
-    /// None in a fragment that does not tell.
+    /// None where any of the VIP's will do.
     protocol: Option<u8>,
     part: Part,
 }
@@ -37,77 +39,146 @@ fn matches(service: &ServiceAddress, Sight { vip, protocol, part }: Sight) -> bo
         && protocol.is_none_or(|protocol| protocol == service.protocol as u8)
         && match part {
             Part::Whole(port) => service.is_wildcard() || service.address.port() == port,
-            Part::Fragment => true,
+            Part::Fragment | Part::Error => true,
         }
+}
+
+/// True if `frame`, without a tag, is an ICMP echo request, a fragment of ICMP or a neighbor solicitation for one
+/// of `vips`.
+pub(in crate::io) fn is_answered(vips: &[IpAddr], frame: &[u8]) -> bool {
+    untagged(frame).and_then(|(ethertype, ip)| subject(ethertype, ip)).is_some_and(|vip| vips.contains(&vip))
+}
+
+/// The address that a message is about which control answers.
+fn subject(ethertype: u16, ip: &[u8]) -> Option<IpAddr> {
+    match (ethertype, ip.first()? >> 4) {
+        (0x0800, 4) => {
+            let header = Peeled::v4(ip)?;
+            let echo = || header.rest.len() >= 8 && header.rest[0] == 8;
+            (header.next == 1 && (header.is_fragment || echo())).then_some(header.destination)
+        }
+        (0x86dd, 6) => {
+            let header = Peeled::v6(ip)?;
+            match (header.next, header.is_fragment, header.rest.first().copied()) {
+                (58, true, _) => Some(header.destination),
+                (58, false, Some(128)) if header.rest.len() >= 8 => Some(header.destination),
+                (58, false, Some(135)) => {
+                    Some(Ipv6Addr::from(*header.rest.get(8..)?.first_chunk::<16>()?).into())
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 fn sight(frame: &[u8]) -> Option<Sight> {
-    if frame.get(..6)? != OWN_MAC {
-        return None;
-    }
-    match (word(frame, 12)?, frame.get(14..)?) {
-        (0x8100, rest) if word(rest, 0)? & 0xfff == 0 => packet(word(rest, 2)?, rest.get(4..)?),
+    let (ethertype, ip) = match untagged(frame)? {
+        (0x8100, rest) if word(rest, 0)? & 0xfff == 0 => (word(rest, 2)?, rest.get(4..)?),
         // The programs read four bytes behind the header in one go.
-        (ethertype, rest) if rest.len() >= 4 => packet(ethertype, rest),
-        _ => None,
-    }
-}
-
-fn packet(ethertype: u16, ip: &[u8]) -> Option<Sight> {
+        (ethertype, rest) if rest.len() >= 4 => (ethertype, rest),
+        _ => return None,
+    };
     match (ethertype, ip.first()? >> 4) {
-        (0x0800, 4) => ipv4(ip),
-        (0x86dd, 6) => ipv6(ip),
+        (0x0800, 4) => ipv4(&Peeled::v4(ip)?),
+        (0x86dd, 6) => ipv6(&Peeled::v6(ip)?),
         _ => None,
     }
 }
 
-fn ipv4(ip: &[u8]) -> Option<Sight> {
-    let fixed: &[u8; 20] = ip.first_chunk()?;
-    let vip = Ipv4Addr::from(*fixed.last_chunk::<4>()?).into();
-    let header = usize::from(fixed[0] & 0xf) * 4;
-    if header < 20 || !has_ports(fixed[9]) {
+/// EtherType and payload of a frame to this interface.
+fn untagged(frame: &[u8]) -> Option<(u16, &[u8])> {
+    (frame.get(..6)? == OWN_MAC).then_some((word(frame, 12)?, frame.get(14..)?))
+}
+
+/// A packet without its IP header and extension headers.
+struct Peeled<'a> {
+    destination: IpAddr,
+    /// Protocol of `rest`; in a fragment that of an extension header perhaps.
+    next: u8,
+    is_fragment: bool,
+    rest: &'a [u8],
+}
+
+impl<'a> Peeled<'a> {
+    fn v4(ip: &'a [u8]) -> Option<Self> {
+        let fixed: &[u8; 20] = ip.first_chunk()?;
+        let destination = Ipv4Addr::from(*fixed.last_chunk::<4>()?).into();
+        let length = usize::from(fixed[0] & 0xf) * 4;
+        let is_fragment = word(ip, 6)? & 0x3fff != 0;
+        let rest = ip.get(length..).unwrap_or_default();
+        (length >= 20).then_some(Self { destination, next: fixed[9], is_fragment, rest })
+    }
+
+    fn v6(ip: &'a [u8]) -> Option<Self> {
+        let fixed: &[u8; 40] = ip.first_chunk()?;
+        let destination = Ipv6Addr::from(*fixed.last_chunk::<16>()?).into();
+        let (mut next, mut rest) = (fixed[6], &ip[40..]);
+        let chain = rest.len();
+        for _ in 0..=8 {
+            if !is_extension(next) {
+                return Some(Self { destination, next, is_fragment: false, rest });
+            }
+            let header: [u8; 8] = *rest.first_chunk()?;
+            if next == 44 && word(&header, 2)? & 0xfff9 != 0 {
+                return Some(Self { destination, next: header[0], is_fragment: true, rest });
+            }
+            let length = extension_length(next, header[1]);
+            next = header[0];
+            if length + chain - rest.len() > 256 {
+                return None;
+            }
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        None
+    }
+}
+
+fn ipv4(header: &Peeled<'_>) -> Option<Sight> {
+    let &Peeled { destination: vip, next, is_fragment, rest } = header;
+    if next == 1 {
+        let quoted: &[u8; 20] = rest.get(8..)?.first_chunk()?;
+        let source: [u8; 4] = *quoted[12..].first_chunk()?;
+        let is_about = [3, 4, 11].contains(&rest[0]) && quoted[0] >> 4 == 4 && IpAddr::from(source) == vip;
+        return (!is_fragment && is_about).then_some(Sight { vip, protocol: None, part: Part::Error });
+    }
+    if !has_ports(next) {
         return None;
     }
-    let protocol = Some(fixed[9]);
-    let is_fragment = word(ip, 6)? & 0x3fff != 0;
-    let part = if is_fragment { Part::Fragment } else { Part::Whole(destination_port(ip.get(header..)?)?) };
-    Some(Sight { vip, protocol, part })
+    let part = if is_fragment { Part::Fragment } else { Part::Whole(destination_port(rest)?) };
+    Some(Sight { vip, protocol: Some(next), part })
 }
 
-fn ipv6(ip: &[u8]) -> Option<Sight> {
-    let fixed: &[u8; 40] = ip.first_chunk()?;
-    let vip = Ipv6Addr::from(*fixed.last_chunk::<16>()?).into();
-    let (mut next, mut rest) = (fixed[6], &ip[40..]);
-    let chain = rest.len();
-    for _ in 0..=8 {
-        if has_ports(next) {
-            return Some(Sight { vip, protocol: Some(next), part: Part::Whole(destination_port(rest)?) });
-        }
-        let header: [u8; 8] = *rest.first_chunk()?;
-        let length = extension_length(next, header[1])?;
-        if next == 44 && word(&header, 2)? & 0xfff9 != 0 {
-            let protocol = has_ports(header[0]).then_some(header[0]);
-            protocol.map_or_else(|| extension_length(header[0], 0).map(drop), |_| Some(()))?;
-            return Some(Sight { vip, protocol, part: Part::Fragment });
-        }
-        (next, rest) = (header[0], rest.get(length..)?);
-        if chain - rest.len() > 256 {
-            return None;
-        }
+fn ipv6(header: &Peeled<'_>) -> Option<Sight> {
+    let &Peeled { destination: vip, next, is_fragment, rest } = header;
+    let protocol = has_ports(next).then_some(next);
+    if is_fragment {
+        let is_open = protocol.is_some() || is_extension(next);
+        return is_open.then_some(Sight { vip, protocol, part: Part::Fragment });
     }
-    None
+    if next == 58 {
+        let quoted: &[u8; 40] = rest.get(8..)?.first_chunk()?;
+        let source: [u8; 16] = *quoted[8..].first_chunk()?;
+        let is_about = (1..=4).contains(&rest[0]) && quoted[0] >> 4 == 6 && IpAddr::from(source) == vip;
+        return is_about.then_some(Sight { vip, protocol: None, part: Part::Error });
+    }
+    protocol?;
+    Some(Sight { vip, protocol, part: Part::Whole(destination_port(rest)?) })
 }
 
 fn has_ports(protocol: u8) -> bool {
     [6, 17].contains(&protocol)
 }
 
-fn extension_length(kind: u8, length: u8) -> Option<usize> {
+fn is_extension(kind: u8) -> bool {
+    [0, 43, 44, 51, 60].contains(&kind)
+}
+
+fn extension_length(kind: u8, length: u8) -> usize {
     match kind {
-        0 | 43 | 60 => Some((usize::from(length) + 1) * 8),
-        51 => Some((usize::from(length) + 2) * 4),
-        44 => Some(8),
-        _ => None,
+        44 => 8,
+        51 => (usize::from(length) + 2) * 4,
+        _ => (usize::from(length) + 1) * 8,
     }
 }
 
@@ -126,8 +197,8 @@ pub(in crate::io) fn any_service() -> impl Strategy<Value = ServiceAddress> {
         .prop_map(|(protocol, vip, port)| ServiceAddress { protocol, address: SocketAddr::new(vip, port) })
 }
 
-fn any_vip() -> impl Strategy<Value = IpAddr> {
-    prop_oneof![vip_v4().prop_map(IpAddr::V4), vip_v6().prop_map(IpAddr::V6)]
+fn any_vip() -> BoxedStrategy<IpAddr> {
+    prop_oneof![vip_v4().prop_map(IpAddr::V4), vip_v6().prop_map(IpAddr::V6)].boxed()
 }
 
 fn vip_v4() -> impl Strategy<Value = Ipv4Addr> {
@@ -170,32 +241,32 @@ pub(in crate::io) fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_protocol() -> impl Strategy<Value = u8> {
-    prop_oneof![4 => Just(6), 4 => Just(17), 1 => Just(1), 1 => Just(58), 1 => Just(132), 1 => any::<u8>()]
+    prop_oneof![4 => Just(6), 4 => Just(17), 3 => Just(1), 3 => Just(58), 1 => Just(132), 1 => any::<u8>()]
 }
 
-fn any_ipv4() -> impl Strategy<Value = Vec<u8>> {
+fn any_ipv4() -> BoxedStrategy<Vec<u8>> {
     let first = prop_oneof![8 => Just(0x45u8), 4 => 0x40u8..0x50, 1 => any::<u8>()];
     let fragment = prop_oneof![4 => Just(0x4000u16), 1 => Just(0), 1 => any::<u16>()];
-    (first, fragment, any_protocol(), vip_v4(), any_transport()).prop_map(
-        |(first, fragment, protocol, vip, transport)| {
+    (first, fragment, any_protocol(), vip_v4(), any_upper())
+        .prop_map(|(first, fragment, protocol, vip, upper)| {
             let mut ip = vec![0; (usize::from(first & 0xf) * 4).max(20)];
             ip[0] = first;
             ip[6..8].copy_from_slice(&fragment.to_be_bytes());
             ip[9] = protocol;
             ip[16..20].copy_from_slice(&vip.octets());
-            ip.extend(transport);
+            ip.extend(upper.about(protocol, vip.into()));
             ip
-        },
-    )
+        })
+        .boxed()
 }
 
-fn any_ipv6() -> impl Strategy<Value = Vec<u8>> {
+fn any_ipv6() -> BoxedStrategy<Vec<u8>> {
     let first = prop_oneof![15 => Just(0x60u8), 1 => any::<u8>()];
     let few = prop::collection::vec(any_extension(), 0..3);
     let many = prop::collection::vec(any_extension(), 3..11);
     let chain = prop_oneof![4 => Just(Vec::new()), 4 => few, 2 => many];
-    (first, vip_v6(), chain, any_protocol(), any_transport()).prop_map(
-        |(first, vip, chain, protocol, transport)| {
+    (first, vip_v6(), chain, any_protocol(), any_upper())
+        .prop_map(|(first, vip, chain, protocol, upper)| {
             let mut ip = vec![0; 40];
             ip[0] = first;
             ip[24..40].copy_from_slice(&vip.octets());
@@ -207,10 +278,10 @@ fn any_ipv6() -> impl Strategy<Value = Vec<u8>> {
                 ip.extend(header);
             }
             ip[next_at] = protocol;
-            ip.extend(transport);
+            ip.extend(upper.about(protocol, vip.into()));
             ip
-        },
-    )
+        })
+        .boxed()
 }
 
 /// An extension header and its type. Few are as long as they say they are not.
@@ -219,7 +290,7 @@ fn any_extension() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let units = prop_oneof![6 => Just(0u8), 3 => 1u8..5, 1 => 5u8..40];
     let fragment = prop_oneof![Just(0u16), Just(6), Just(1), Just(0x0100), any::<u16>()];
     (kind, units, fragment).prop_map(|(kind, units, fragment)| {
-        let mut header = vec![0; extension_length(kind, units).unwrap_or(8)];
+        let mut header = vec![0; extension_length(kind, units)];
         header[1] = units;
         if kind == 44 {
             header[2..4].copy_from_slice(&fragment.to_be_bytes());
@@ -228,10 +299,55 @@ fn any_extension() -> impl Strategy<Value = (u8, Vec<u8>)> {
     })
 }
 
-fn any_transport() -> impl Strategy<Value = Vec<u8>> {
-    (any_port(), 4usize..40).prop_map(|(port, length)| {
-        let mut transport = vec![0; length];
-        transport[2..4].copy_from_slice(&port.to_be_bytes());
-        transport
-    })
+/// A transport header, or an ICMP message.
+#[derive(Clone, Debug)]
+struct UpperDraft {
+    port: u16,
+    length: usize,
+    icmp_type: u8,
+    /// The quoted source, or the target of a solicitation, if it is not the destination.
+    other: Option<IpAddr>,
+    first: u8,
+}
+
+impl UpperDraft {
+    fn about(&self, protocol: u8, destination: IpAddr) -> Vec<u8> {
+        let address = self.other.unwrap_or(destination);
+        let mut bytes = match (protocol, self.icmp_type, address) {
+            (58, 135, IpAddr::V6(target)) => [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets()].concat(),
+            (1 | 58, kind, address) => [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &self.quoted(address)].concat(),
+            _ => vec![0, 0, (self.port >> 8) as u8, self.port as u8],
+        };
+        bytes.resize(bytes.len() + self.length, 0);
+        bytes
+    }
+
+    fn quoted(&self, source: IpAddr) -> Vec<u8> {
+        let mut header = vec![0; 40];
+        header[0] = self.first;
+        match source {
+            IpAddr::V4(source) => header[12..16].copy_from_slice(&source.octets()),
+            IpAddr::V6(source) => header[8..24].copy_from_slice(&source.octets()),
+        }
+        header
+    }
+}
+
+fn any_upper() -> BoxedStrategy<UpperDraft> {
+    let icmp_type = prop_oneof![
+        4 => prop::sample::select(&[1u8, 2, 3, 4, 11][..]),
+        4 => prop::sample::select(&[8u8, 128, 135][..]),
+        1 => any::<u8>()
+    ];
+    let other = prop_oneof![4 => Just(None), 1 => any_vip().prop_map(Some)];
+    let first = prop_oneof![4 => Just(0x45u8), 4 => Just(0x60), 1 => any::<u8>()];
+    (any_port(), 0usize..36, icmp_type, other, first)
+        .prop_map(|(port, length, icmp_type, other, first)| UpperDraft {
+            port,
+            length,
+            icmp_type,
+            other,
+            first,
+        })
+        .boxed()
 }

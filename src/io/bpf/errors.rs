@@ -54,7 +54,7 @@ pub(super) fn map_error(name: &str, error: &MapError) -> Diagnostic {
 pub(super) fn too_many_services(count: usize, max: usize) -> Diagnostic {
     Diagnostic::system("changing the steered services")
         .cause(format!(
-            "those of one family need {count} keys (one each, and one or two per VIP and protocol), {max} fit"
+            "those of one family need {count} keys (one each, and up to five per VIP and protocol), {max} fit"
         ))
         .remedy("configure fewer services")
 }

@@ -1,14 +1,15 @@
 //! Keys of the service maps: the services whose frames the programs select.
 
 use super::errors;
+use crate::io::interface::local_addresses;
 use crate::model::{Diagnostic, ServiceAddress};
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// The most keys that each service map holds: one for each service and one for each VIP and protocol; with
-/// IPv6 another for each VIP. Mirrors steer.bpf.c.
+/// The most keys that each service map holds: one for each service, one for each VIP and protocol, and up to
+/// three for each VIP. Mirrors steer.bpf.c.
 const KEYS_MAX: usize = 131_072;
 
 /// `struct service_v4` of steer.bpf.c: address (4 bytes), port (2), both in network order,
@@ -29,6 +30,10 @@ enum KeyKind {
     Fragments,
     /// A wildcard-port service.
     Wildcard,
+    /// Any service of this VIP: errors about packets from it.
+    IcmpErrors,
+    /// A VIP that is no address of the kernel: control answers its echo requests and neighbor solicitations.
+    Answered,
 }
 
 /// The keys in the service maps of a loaded object.
@@ -49,7 +54,8 @@ impl ServiceMaps {
     /// # Errors
     /// [`Diagnostic`] if there are too many, or the kernel refuses; the set is then as it was.
     pub(super) fn replace(&mut self, ebpf: &mut Ebpf, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
-        let (v4, v6) = (keys_v4(services), keys_v6(services));
+        let own = local_addresses();
+        let (v4, v6) = (keys_v4(services, &own), keys_v6(services, &own));
         let most = v4.len().max(v6.len());
         if most > KEYS_MAX {
             return Err(errors::too_many_services(most, KEYS_MAX));
@@ -114,24 +120,34 @@ where
     }
 }
 
-fn keys_v4(services: &[ServiceAddress]) -> BTreeSet<KeyV4> {
+fn keys_v4(services: &[ServiceAddress], own: &[IpAddr]) -> BTreeSet<KeyV4> {
     let mut keys = BTreeSet::new();
     for service in services {
         let IpAddr::V4(vip) = service.address.ip() else { continue };
-        let end = [key_end(service), fragments_end(service.protocol as u8)];
-        keys.extend(end.map(|end| joined(vip.octets(), end)));
+        let of_vip = vip_ends(libc::IPPROTO_ICMP, !own.contains(&vip.into()));
+        let ends = of_vip.chain([key_end(service), portless_end(service.protocol as u8, KeyKind::Fragments)]);
+        keys.extend(ends.map(|end| joined(vip.octets(), end)));
     }
     keys
 }
 
-fn keys_v6(services: &[ServiceAddress]) -> BTreeSet<KeyV6> {
+fn keys_v6(services: &[ServiceAddress], own: &[IpAddr]) -> BTreeSet<KeyV6> {
     let mut keys = BTreeSet::new();
     for service in services {
         let IpAddr::V6(vip) = service.address.ip() else { continue };
-        let fragments = [service.protocol as u8, HIDDEN_PROTOCOL].map(fragments_end);
-        keys.extend([key_end(service), fragments[0], fragments[1]].map(|end| joined(vip.octets(), end)));
+        let of_vip = vip_ends(libc::IPPROTO_ICMPV6, !own.contains(&vip.into()));
+        let fragments = [service.protocol as u8, HIDDEN_PROTOCOL]
+            .map(|protocol| portless_end(protocol, KeyKind::Fragments));
+        let ends = of_vip.chain(fragments).chain([key_end(service)]);
+        keys.extend(ends.map(|end| joined(vip.octets(), end)));
     }
     keys
+}
+
+/// The bytes behind the address in the keys of a VIP for the ICMP of its family.
+fn vip_ends(icmp: libc::c_int, is_answered: bool) -> impl Iterator<Item = [u8; 4]> {
+    let kinds = [Some(KeyKind::IcmpErrors), is_answered.then_some(KeyKind::Answered)];
+    kinds.into_iter().flatten().map(move |kind| portless_end(icmp as u8, kind)) // below 256
 }
 
 /// The bytes of a service's key behind the address.
@@ -141,9 +157,9 @@ fn key_end(service: &ServiceAddress) -> [u8; 4] {
     [high, low, service.protocol as u8, kind as u8]
 }
 
-/// The same for the fragments of `protocol`.
-fn fragments_end(protocol: u8) -> [u8; 4] {
-    [0, 0, protocol, KeyKind::Fragments as u8]
+/// The same for packets of `protocol` without a port.
+fn portless_end(protocol: u8, kind: KeyKind) -> [u8; 4] {
+    [0, 0, protocol, kind as u8]
 }
 
 fn joined<const A: usize, const N: usize>(address: [u8; A], end: [u8; 4]) -> [u8; N] {

@@ -3,44 +3,22 @@
 // Selection of the frames for virtual services, in two programs:
 //
 //   directrix_steer (XDP)          redirects them to the AF_XDP socket of their queue
-//   directrix_guard (TCX ingress)  drops the kernel's copy, after packet sockets have had theirs
+//   directrix_guard (TCX ingress)  drops the kernel's copy, after packet sockets have had theirs; also of
+//                                  what control answers for a VIP
 //
 // Every other frame passes unchanged.
 
 #include "preamble.bpf.h"
+#include "headers.bpf.h"
 #include <linux/pkt_cls.h>
 
 // TCX_NEXT, which headers before Linux 6.6 lack: continue with the next program.
 #define NEXT TC_ACT_UNSPEC
-// More fragments, or a fragment offset: RFC 791 section 3.1.
-#define FRAGMENT htons(0x3fff)
-// The same of IPv6: RFC 8200 section 4.5. Without both, the fragment is a whole packet (RFC 6946).
-#define FRAGMENT_V6 htons(0xfff9)
-// Most extension headers of an IPv6 packet for a service, and their longest chain in bytes.
-#define EXTENSIONS_MAX 8
-#define CHAIN_MAX 256
-// The farthest byte that is read of an IPv4 frame: Ethernet, the longest header, both ports. In the guard,
-// which sees no tag.
-#define REACH (ETH_HLEN + 60 + 4)
+// The farthest byte that is read of an IPv4 frame: Ethernet, the longest header, an ICMP error with a quoted
+// header. In the guard, which sees no tag.
+#define REACH (ETH_HLEN + 60 + sizeof(struct icmp) + sizeof(struct iphdr))
 // The same of an IPv6 frame, with the longest chain.
-#define REACH_V6 (ETH_HLEN + 40 + CHAIN_MAX + 4)
-// The bits of a tag that identify a VLAN; the others are a priority.
-#define VLAN_ID 0x0fff
-
-// An IEEE 802.1Q tag: what follows its EtherType.
-struct tag {
-	__be16 control;
-	__be16 protocol;
-};
-
-// The beginning of every extension header (RFC 8200 section 4, RFC 4302 section 2). The length has a unit
-// that depends on the type.
-struct extension {
-	__u8 next;
-	__u8 length;
-	__be16 fragment; // of a fragment header: offset and flags
-	__be32 identification;
-};
+#define REACH_V6 (ETH_HLEN + 40 + CHAIN_MAX + sizeof(struct icmp) + sizeof(struct ipv6hdr))
 
 // Each family has a map of its own: one key for both would make every look-up of IPv4 hash 12 bytes more.
 // Mirrored by `KeyV4` in services.rs.
@@ -64,6 +42,8 @@ enum {
 	ONE_PORT, // a service of this port
 	FRAGMENTS, // any service of this VIP: fragments have no ports; with protocol 0, of any protocol
 	WILDCARD_PORT, // a wildcard-port service
+	ICMP_ERRORS, // any service of this VIP: errors about packets from it
+	ANSWERED, // a VIP that is no address of the kernel: control answers its echo requests and solicitations
 };
 
 struct {
@@ -117,13 +97,28 @@ INLINE int is_own(const __u8 *address)
 	return 1;
 }
 
-INLINE int has_ports(__u8 protocol)
+// Fills in the key of an ICMP error about a packet from the error's destination; false if it is none.
+SUBPROGRAM long error_of_v4(struct iphdr *ip, void *end, struct service_v4 *key)
 {
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+	struct icmp *icmp;
+	struct iphdr *quoted;
+
+	if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_ICMP || ip->frag_off & FRAGMENT)
+		return 0;
+	icmp = (void *)ip + ip->ihl * 4;
+	quoted = (void *)(icmp + 1);
+	if ((void *)(quoted + 1) > end || !is_error_v4(icmp->type))
+		return 0;
+	if (quoted->version != 4 || quoted->saddr != ip->daddr)
+		return 0;
+	key->address = ip->daddr;
+	key->protocol = IPPROTO_ICMP;
+	key->kind = ICMP_ERRORS;
+	return 1;
 }
 
 // Fills in the key of the service of an IPv4 packet; false if it cannot have one.
-INLINE int service_of_v4(void *packet, void *end, struct service_v4 *key)
+INLINE long service_of_v4(void *packet, void *end, struct service_v4 *key)
 {
 	struct iphdr *ip = packet;
 	__be16 *ports;
@@ -133,7 +128,7 @@ INLINE int service_of_v4(void *packet, void *end, struct service_v4 *key)
 	if (ip->version != 4 || ip->ihl < 5)
 		return 0;
 	if (!has_ports(ip->protocol))
-		return 0;
+		return error_of_v4(ip, end, key);
 	key->address = ip->daddr;
 	key->protocol = ip->protocol;
 	if (ip->frag_off & FRAGMENT) {
@@ -155,73 +150,55 @@ INLINE long is_wanted_v4(void *packet, void *end)
 		return 0;
 	if (bpf_map_lookup_elem(&services, &key))
 		return 1;
-	if (key.kind == FRAGMENTS)
+	if (key.kind != ONE_PORT)
 		return 0;
 	key.port = 0;
 	key.kind = WILDCARD_PORT;
 	return bpf_map_lookup_elem(&services, &key) != 0;
 }
 
-// Length of an extension header in bytes; 0 if `type` is none.
-INLINE __u32 extension_length(__u8 type, const struct extension *header)
+// Fills in the key of an ICMPv6 error about a packet from the error's destination; false if it is none.
+SUBPROGRAM long error_of_v6(struct ipv6hdr *ip, void *header, void *end, struct service_v6 *key)
 {
-	switch (type) {
-	case IPPROTO_HOPOPTS:
-	case IPPROTO_ROUTING:
-	case IPPROTO_DSTOPTS:
-		return (header->length + 1) * 8;
-	case IPPROTO_AH:
-		return (header->length + 2) * 4;
-	case IPPROTO_FRAGMENT:
-		return 8;
-	default:
-		return 0;
-	}
-}
+	struct icmp *icmp = header;
+	struct ipv6hdr *quoted = (void *)(icmp + 1);
 
-// Fills in the key of a fragment, whose payload begins with a header of type `next`; false if it cannot have
-// one. Behind an extension header the protocol is known only to the fragment that has it.
-INLINE int service_of_fragment(__u8 next, const struct extension *header, struct service_v6 *key)
-{
-	key->kind = FRAGMENTS;
-	key->protocol = has_ports(next) ? next : 0;
-	return has_ports(next) || extension_length(next, header);
+	if ((void *)(ip + 1) > end || (void *)(quoted + 1) > end)
+		return 0;
+	if (!is_error_v6(icmp->type) || quoted->version != 6)
+		return 0;
+	for (int i = 0; i < 4; i++)
+		if (quoted->saddr.s6_addr32[i] != ip->daddr.s6_addr32[i])
+			return 0;
+	key->protocol = IPPROTO_ICMPV6;
+	key->kind = ICMP_ERRORS;
+	return 1;
 }
 
 // Fills in the key of the service of an IPv6 packet; false if it cannot have one.
-INLINE int service_of_v6(void *packet, void *end, struct service_v6 *key)
+INLINE long service_of_v6(void *packet, void *end, struct service_v6 *key)
 {
 	struct ipv6hdr *ip = packet;
-	void *chain = ip + 1;
-	__u32 reached = 0;
-	__u8 next;
+	struct upper upper = {};
+	__be16 *ports;
 
-	if (chain > end || ip->version != 6)
+	if (!upper_of(ip, end, &upper))
 		return 0;
 	__builtin_memcpy(key->address, &ip->daddr, sizeof(key->address));
-	next = ip->nexthdr;
-	for (int i = 0; i <= EXTENSIONS_MAX; i++) {
-		struct extension *header = chain + reached;
-		__be16 *ports = (void *)header;
-		__u8 type = next;
-
-		if (has_ports(type)) {
-			if ((void *)(ports + 2) > end)
-				return 0;
-			key->port = ports[1];
-			key->protocol = type;
-			return 1;
-		}
-		if ((void *)(header + 1) > end || !extension_length(type, header))
-			return 0;
-		next = header->next;
-		if (type == IPPROTO_FRAGMENT && header->fragment & FRAGMENT_V6)
-			return service_of_fragment(next, header, key);
-		reached += extension_length(type, header);
-		if (reached > CHAIN_MAX)
-			return 0;
+	if (upper.is_fragment) {
+		// Behind another extension header the protocol is known only to the fragment that has it.
+		key->kind = FRAGMENTS;
+		key->protocol = has_ports(upper.type) ? upper.type : 0;
+		return has_ports(upper.type) || is_extension(upper.type);
 	}
-	return 0;
+	if (upper.type == IPPROTO_ICMPV6)
+		return error_of_v6(ip, upper.header, end, key);
+	ports = upper.header;
+	if (!has_ports(upper.type) || (void *)(ports + 2) > end)
+		return 0;
+	key->port = ports[1];
+	key->protocol = upper.type;
+	return 1;
 }
 
 INLINE long is_wanted_v6(void *packet, void *end)
@@ -232,10 +209,52 @@ INLINE long is_wanted_v6(void *packet, void *end)
 		return 0;
 	if (bpf_map_lookup_elem(&services_v6, &key))
 		return 1;
-	if (key.kind == FRAGMENTS)
+	if (key.kind != ONE_PORT)
 		return 0;
 	key.port = 0;
 	key.kind = WILDCARD_PORT;
+	return bpf_map_lookup_elem(&services_v6, &key) != 0;
+}
+
+// True for an ICMP echo request to a VIP of kind ANSWERED, and a fragment of any ICMP message to it.
+INLINE long is_answered_v4(void *packet, void *end)
+{
+	struct service_v4 key = { .protocol = IPPROTO_ICMP, .kind = ANSWERED };
+	struct iphdr *ip = packet;
+	struct icmp *icmp;
+
+	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5 || ip->protocol != IPPROTO_ICMP)
+		return 0;
+	icmp = (void *)ip + ip->ihl * 4;
+	if (!(ip->frag_off & FRAGMENT) && ((void *)(icmp + 1) > end || icmp->type != ECHO_REQUEST))
+		return 0;
+	key.address = ip->daddr;
+	return bpf_map_lookup_elem(&services, &key) != 0;
+}
+
+// The same of ICMPv6, and for a neighbor solicitation whose target is the VIP.
+SUBPROGRAM long is_answered_v6(void *packet, void *end)
+{
+	struct service_v6 key = { .protocol = IPPROTO_ICMPV6, .kind = ANSWERED };
+	struct ipv6hdr *ip = packet;
+	struct upper upper = {};
+	struct in6_addr *vip = &ip->daddr;
+	struct icmp *icmp;
+
+	if (!upper_of(ip, end, &upper) || upper.type != IPPROTO_ICMPV6)
+		return 0;
+	icmp = upper.header;
+	if (!upper.is_fragment) {
+		if ((void *)(icmp + 1) > end)
+			return 0;
+		if (icmp->type == NEIGHBOR_SOLICITATION)
+			vip = (void *)(icmp + 1);
+		else if (icmp->type != ECHO_REQUEST_V6)
+			return 0;
+	}
+	if ((void *)(vip + 1) > end)
+		return 0;
+	__builtin_memcpy(key.address, vip, sizeof(key.address));
 	return bpf_map_lookup_elem(&services_v6, &key) != 0;
 }
 
@@ -266,6 +285,18 @@ INLINE long is_wanted(void *data, void *end)
 	if (ethernet->h_proto == htons(ETH_P_IP))
 		return is_wanted_v4(tag, end);
 	return is_wanted_otherwise(ethernet->h_proto, tag, end);
+}
+
+// True for a frame to a VIP that the kernel must not answer or route, because control answers it. Without tag.
+INLINE long is_answered(void *data, void *end)
+{
+	struct ethhdr *ethernet = data;
+
+	if ((void *)(ethernet + 1) > end || !is_own(ethernet->h_dest))
+		return 0;
+	if (ethernet->h_proto == htons(ETH_P_IP))
+		return is_answered_v4(ethernet + 1, end);
+	return ethernet->h_proto == htons(ETH_P_IPV6) && is_answered_v6(ethernet + 1, end);
 }
 
 // Counts a redirected frame of `len` bytes. The kernel may still drop it, without a trace in the program.
@@ -322,5 +353,5 @@ int directrix_guard(struct __sk_buff *skb)
 		return NEXT;
 	if (is_wanted((void *)(long)skb->data, (void *)(long)skb->data_end))
 		return TC_ACT_SHOT;
-	return NEXT;
+	return is_answered((void *)(long)skb->data, (void *)(long)skb->data_end) ? TC_ACT_SHOT : NEXT;
 }

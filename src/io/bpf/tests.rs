@@ -4,7 +4,7 @@
 
 use super::{Buffers, Programs};
 use crate::io::Interface;
-use crate::io::selection::{OWN_MAC, any_frame, any_service, is_wanted};
+use crate::io::selection::{OWN_MAC, any_frame, any_service, is_answered, is_wanted};
 use crate::model::ServiceAddress;
 use crate::wire::MacAddr;
 use aya::TestRunResult;
@@ -91,12 +91,16 @@ fn over_random_frames(cases: u32, mut check: impl FnMut(&mut Loaded, &[ServiceAd
 
 #[test]
 fn the_programs_take_the_frames_of_services_alone() {
-    let mut taken = 0;
+    let (mut taken, mut answered) = (0, 0);
     over_random_frames(256, |loaded, services, frame| {
         let wanted = is_wanted(services, frame);
         assert_eq!(loaded.steers(frame), [wanted; 2], "{frame:02x?} {services:?}");
-        assert!(loaded.guards(frame).is_none_or(|taken| taken == wanted), "{frame:02x?} {services:?}");
+        let vips: Vec<_> = services.iter().map(|service| service.address.ip()).collect();
+        let hidden = is_answered(&vips, frame);
+        let guarded = loaded.guards(frame);
+        assert!(guarded.is_none_or(|taken| taken == (wanted || hidden)), "{frame:02x?} {services:?}");
         taken += u32::from(wanted);
+        answered += u32::from(hidden);
     });
-    assert!(taken > 500, "only {taken} frames were wanted");
+    assert!(taken > 500 && answered > 50, "only {taken} frames were wanted, and {answered} answered");
 }

@@ -7,9 +7,8 @@
 
 use crate::io::Interface;
 use crate::io::bpf::{self, BpfLink, Programs};
+use crate::io::interface::local_addresses;
 use crate::model::{Diagnostic, ServiceAddress};
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::SockaddrStorage;
 use std::net::IpAddr;
 
 /// State of the guard program.
@@ -79,16 +78,6 @@ fn check_host(
         return Err(unguarded(format!("the kernel routes what arrives on {name}"), remedy));
     }
     Ok(())
-}
-
-/// All addresses of this network namespace; none if they cannot be read.
-fn local_addresses() -> Vec<IpAddr> {
-    let addresses = getifaddrs().into_iter().flatten().filter_map(|entry| entry.address);
-    let ip = |address: SockaddrStorage| {
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-    };
-    addresses.filter_map(ip).collect()
 }
 
 /// Name of the setting by which the kernel forwards packets for `vip` that the interface receives; none if it

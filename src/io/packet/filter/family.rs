@@ -3,7 +3,8 @@
 use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, search, skip, statement};
 use crate::model::ServiceAddress;
 use libc::{
-    BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX, BPF_TXA, BPF_W,
+    BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX, BPF_TXA,
+    BPF_W,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,6 +21,8 @@ mod v4 {
     pub(super) const DESTINATION: u32 = IP + 16;
     /// With the length of the IP header in the index register.
     pub(super) const PORT: u32 = IP + 2;
+    /// The same.
+    pub(super) const ICMP_TYPE: u32 = IP;
 }
 
 /// The same for IPv6 without an extension header (RFC 8200).
@@ -28,15 +31,22 @@ mod v6 {
     pub(super) const NEXT_HEADER: u32 = IP + 6;
     pub(super) const DESTINATION: u32 = IP + 24;
     pub(super) const PORT: u32 = IP + 40 + 2;
+    pub(super) const ICMP_TYPE: u32 = IP + 40;
 }
 
 /// "More fragments" and the fragment offset: not zero in every piece of an IPv4 datagram.
 const FRAGMENT: u32 = 0x3fff;
-/// Next headers, beside [`HOP_BY_HOP`], behind which a transport header may follow: routing, fragment,
+/// Next headers behind which a transport header may follow: hop-by-hop options, routing, fragment,
 /// authentication, destination options.
-const EXTENSIONS: [u8; 4] = [43, 44, 51, 60];
-/// Next header of hop-by-hop options; in the index register, of any extension header.
-const HOP_BY_HOP: u32 = 0;
+const EXTENSIONS: [u8; 5] = [0, 43, 44, 51, 60];
+/// Protocol number of ICMP (RFC 792), and of ICMPv6 (RFC 4443).
+const ICMP: u32 = 1;
+const ICMP_V6: u32 = 58;
+/// ICMP errors that IPVS directs: destination unreachable, source quench, time exceeded. Of ICMPv6: types 1 to 4.
+const ERRORS: [u32; 3] = [3, 4, 11];
+const FIRST_INFORMATION_V6: u32 = 5;
+/// In the index register, instead of a protocol: the frame is kept if it is for a VIP.
+const FOR_ANY_VIP: u32 = 256;
 
 /// VIP → protocol → ports, where 0 is the wildcard port. A VIP is one word of 32 bits, or four.
 type Wanted = BTreeMap<Vec<u32>, Protocols>;
@@ -107,11 +117,11 @@ impl Family {
         if self.wanted.is_empty() {
             return vec![REJECT];
         }
-        let mut program = if self.is_v6 { next_header() } else { Program::new() };
+        let mut program = if self.is_v6 { protocol_v6() } else { protocol_v4() };
         if self.selectivity == Selectivity::Any {
             let protocols: BTreeSet<u8> = self.wanted.values().flat_map(BTreeMap::keys).copied().collect();
             program
-                .extend(self.among_protocols(protocols.into_iter().map(|protocol| (protocol, vec![KEEP]))));
+                .extend(Self::among_protocols(protocols.into_iter().map(|protocol| (protocol, vec![KEEP]))));
             return program;
         }
         let vips: Vec<_> = self.wanted.iter().map(|(vip, protocols)| (vip.as_slice(), protocols)).collect();
@@ -145,16 +155,12 @@ impl Family {
             Selectivity::Service => self.by_port(ports),
             _ => vec![KEEP],
         };
-        self.among_protocols(protocols.iter().map(|(protocol, ports)| (*protocol, section(ports))))
+        Self::among_protocols(protocols.iter().map(|(protocol, ports)| (*protocol, section(ports))))
     }
 
     /// Runs the section of the packet's protocol; every section ends in a return.
-    fn among_protocols(&self, sections: impl Iterator<Item = (u8, Program)>) -> Program {
-        let mut program = match self.is_v6 {
-            // Classic BPF has no loops to find out what follows an extension header.
-            true => vec![statement(BPF_MISC | BPF_TXA, 0), jump(BPF_JEQ, HOP_BY_HOP, 0, 1), KEEP],
-            false => vec![load(BPF_B, v4::PROTOCOL)],
-        };
+    fn among_protocols(sections: impl Iterator<Item = (u8, Program)>) -> Program {
+        let mut program = vec![statement(BPF_MISC | BPF_TXA, 0), jump(BPF_JEQ, FOR_ANY_VIP, 0, 1), KEEP];
         for (protocol, section) in sections {
             program.extend([jump(BPF_JEQ, u32::from(protocol), 1, 0), skip(section.len())]);
             program.extend(section);
@@ -188,13 +194,24 @@ fn port_v4() -> Program {
     ]
 }
 
-/// Loads the next header into the index register, [`HOP_BY_HOP`] for every extension header.
-fn next_header() -> Program {
+/// Loads the protocol into the index register; of an ICMP error, [`FOR_ANY_VIP`]. Rejects other ICMP.
+fn protocol_v4() -> Program {
+    let mut program = vec![load(BPF_B, v4::PROTOCOL), jump(BPF_JEQ, ICMP, 0, 9)];
+    program.extend([load(BPF_H, v4::FRAGMENT), jump(BPF_JSET, FRAGMENT, 5, 0)]);
+    program.extend([statement(BPF_LDX | BPF_B | BPF_MSH, IP), load_indexed(BPF_B, v4::ICMP_TYPE)]);
+    program.extend((1..=3).rev().zip(ERRORS).map(|(remaining, error)| jump(BPF_JEQ, error, remaining, 0)));
+    program.extend([REJECT, statement(BPF_LD | BPF_IMM, FOR_ANY_VIP), statement(BPF_MISC | BPF_TAX, 0)]);
+    program
+}
+
+/// The same of the next header; [`FOR_ANY_VIP`] also of an extension header, since classic BPF has no loops to find
+/// out what follows.
+fn protocol_v6() -> Program {
     let mut program = vec![load(BPF_B, v6::NEXT_HEADER)];
-    for (done, next) in EXTENSIONS.iter().enumerate() {
-        let remaining = EXTENSIONS.len() - done; // instructions to the one that loads a constant
-        program.push(jump(BPF_JEQ, u32::from(*next), remaining as u8, 0)); // four at most
-    }
-    program.extend([skip(1), statement(BPF_LD | BPF_IMM, HOP_BY_HOP), statement(BPF_MISC | BPF_TAX, 0)]);
+    let extension = |(remaining, next)| jump(BPF_JEQ, u32::from(next), remaining, 0);
+    program.extend((5..=9).rev().zip(EXTENSIONS).map(extension));
+    program.extend([jump(BPF_JEQ, ICMP_V6, 0, 5), load(BPF_B, v6::ICMP_TYPE)]);
+    program.extend([jump(BPF_JGE, FIRST_INFORMATION_V6, 1, 0), jump(BPF_JGE, 1, 1, 0)]);
+    program.extend([REJECT, statement(BPF_LD | BPF_IMM, FOR_ANY_VIP), statement(BPF_MISC | BPF_TAX, 0)]);
     program
 }

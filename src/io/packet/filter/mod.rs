@@ -41,7 +41,7 @@ pub fn reject_all() -> Program {
 /// Filters that keep every frame of `services`, the most exact first, each short enough.
 ///
 /// The most exact one keeps frames addressed to this host, of no VLAN, for one of the services; the
-/// fragments for its VIP and protocol; and of IPv6 all frames for its VIP with an extension header. The next ones keep
+/// fragments for its VIP and protocol; ICMP errors to its VIP; and of IPv6 all frames for its VIP with an extension header. The next ones keep
 /// whatever a VIP gets of its protocols, first in the family of the longer program; the last keeps all
 /// packets of the protocols. The kernel may refuse a program for lack of option memory
 /// (`net.core.optmem_max`), then the next is to be tried.

@@ -59,6 +59,7 @@ fn run(program: &[sock_filter], frame: &Frame) -> u32 {
             _ if code == BPF_LD | BPF_W | BPF_ABS => bytes(frame, k, 4),
             _ if code == BPF_LD | BPF_H | BPF_ABS => bytes(frame, k, 2),
             _ if code == BPF_LD | BPF_B | BPF_ABS => bytes(frame, k, 1),
+            _ if code == BPF_LD | BPF_B | BPF_IND => bytes(frame, x + k, 1),
             _ if code == BPF_LD | BPF_H | BPF_IND => bytes(frame, x + k, 2),
             _ => panic!("no such instruction: {code:#x}"),
         };
@@ -96,7 +97,10 @@ fn is_wanted_v4(service: &ServiceAddress, vip: Ipv4Addr, b: &[u8]) -> bool {
     }
     let fragment = b[20] & 0x3f != 0 || b[21] != 0;
     let port_at = 14 + usize::from(b[14] & 0xf) * 4 + 2;
-    b[23] == service.protocol as u8 && (fragment || is_its_port(service, b.get(port_at..port_at + 2)))
+    let icmp_type = b.get(port_at - 2);
+    let error = b[23] == 1 && !fragment && icmp_type.is_some_and(|kind| [3, 4, 11].contains(kind));
+    error
+        || b[23] == service.protocol as u8 && (fragment || is_its_port(service, b.get(port_at..port_at + 2)))
 }
 
 fn is_wanted_v6(service: &ServiceAddress, vip: Ipv6Addr, b: &[u8]) -> bool {
@@ -104,7 +108,8 @@ fn is_wanted_v6(service: &ServiceAddress, vip: Ipv6Addr, b: &[u8]) -> bool {
         return false;
     }
     let extended = [0, 43, 44, 51, 60].contains(&b[20]);
-    extended || b[20] == service.protocol as u8 && is_its_port(service, b.get(56..58))
+    let error = b[20] == 58 && b.get(54).is_some_and(|kind| (1..=4).contains(kind));
+    extended || error || b[20] == service.protocol as u8 && is_its_port(service, b.get(56..58))
 }
 
 fn is_its_port(service: &ServiceAddress, port: Option<&[u8]>) -> bool {
@@ -139,7 +144,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 }
 
 fn any_v4_frame() -> impl Strategy<Value = Frame> {
-    let header = (0u8..16, prop_oneof![Just(6u8), Just(17), Just(1)], vip());
+    let header = (0u8..16, prop_oneof![Just(6u8), Just(17), Just(1), Just(0)], vip());
     let fragment = prop_oneof![4 => Just(0x4000u16), 1 => Just(0), 1 => any::<u16>()];
     let tag = prop_oneof![8 => Just(None), 1 => Just(Some(0xa000)), 1 => any::<u16>().prop_map(Some)];
     let about = (prop_oneof![9 => Just(0u32), 1 => 1u32..5], tag);
