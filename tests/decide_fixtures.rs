@@ -135,10 +135,16 @@ fn invalid_frames_are_dropped_with_their_reason() {
         frame
     };
     let fragment = |offset: u16, more: bool| {
-        frames::ipv4(CLIENT.0, WEB.0, 6, &[0; 40], |ip| {
+        frames::ipv4(CLIENT.0, WEB.0, 6, &good[34..54].repeat(2), |ip| {
             ip.more_fragments = more;
             ip.fragment_offset = offset.try_into().unwrap();
         })
+    };
+    let odd = frames::ipv4(CLIENT.0, WEB.0, 17, &[0; 41], |ip| ip.more_fragments = true);
+    let fragment_v6 = |number: u8| {
+        let mut frame = edit_v6(20, &[44]);
+        frame[54] = number;
+        frame
     };
     let no_service = frames::tcp(CLIENT, (WEB.0, 8080), SYN, &[]);
     let cases: &[(&str, Vec<u8>, DropReason)] = &[
@@ -164,7 +170,8 @@ fn invalid_frames_are_dropped_with_their_reason() {
         ("ICMPv6", edit_v6(20, &[58]), DropReason::Protocol),
         ("hop-by-hop options beyond the packet", edit_v6(20, &[0]), DropReason::ExtensionHeaders),
         ("a route by source", edit_v6(20, &[43, 64]), DropReason::ExtensionHeaders),
-        ("a fragment of IPv6", edit_v6(20, &[44]), DropReason::Fragment),
+        ("a fragment of IPv6", fragment_v6(17), DropReason::Fragment),
+        ("a fragment of ICMPv6", fragment_v6(58), DropReason::Fragment),
         ("IPv6 behind a priority tag", frames::tagged(&syn_v6, 0), DropReason::NoService),
         ("a VLAN tag", frames::tagged(&good, 10), DropReason::EtherType),
         ("half a tag", [&good[..12], &[0x81, 0, 0]].concat(), DropReason::Truncated),
@@ -183,6 +190,8 @@ fn invalid_frames_are_dropped_with_their_reason() {
         ("a first fragment", fragment(0, true), DropReason::Fragment),
         ("a middle fragment", fragment(100, true), DropReason::Fragment),
         ("a last fragment", fragment(100, false), DropReason::Fragment),
+        ("a fragment that overwrites TCP's flags", fragment(1, false), DropReason::TinyFragment),
+        ("a fragment of 41 bytes before others", odd, DropReason::Malformed),
         ("TCP data offset 4", edit(46, &[0x40]), DropReason::Malformed),
         ("TCP data offset beyond the segment", edit(46, &[0xf0]), DropReason::Malformed),
         ("TCP of 19 bytes", frames::ipv4(CLIENT.0, WEB.0, 6, &[0; 19], |_| ()), DropReason::Malformed),

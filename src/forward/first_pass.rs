@@ -10,8 +10,8 @@ use super::tables::Tables;
 use crate::flow::{Hint, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServiceId};
 use crate::stats::DropReason;
-use crate::wire::packet::{IpPacket, Malformed, Packet};
-use crate::wire::{ethernet, fast_path, fast_path_v6, icmp_error};
+use crate::wire::packet::{IpPacket, Packet};
+use crate::wire::{Malformed, ethernet, fast_path, fast_path_v6, icmp_error};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Frame staged for one of the flow tables.

@@ -55,6 +55,8 @@ drop_reasons! {
     Protocol = "protocol",
     /// An IP fragment: it cannot be matched to a connection.
     Fragment = "fragment",
+    /// A first fragment ends before its TCP or UDP header does, or a later one would overwrite that (RFC 1858).
+    TinyFragment = "tiny_fragment",
     /// Not addressed to this host: the destination MAC address is another one.
     OtherHost = "other_host",
     /// The frame came in a loop: from the director's own MAC address, from the real server that it would be
@@ -114,6 +116,7 @@ impl From<Malformed> for DropReason {
             Malformed::Protocol => Self::Protocol,
             Malformed::Fragment => Self::Fragment,
             Malformed::Quote => Self::IcmpQuote,
+            Malformed::TinyFragment => Self::TinyFragment,
         }
     }
 }

@@ -6,8 +6,7 @@
 
 use super::ipv4::Ipv4;
 use super::ipv6::Ipv6;
-use super::packet::Protocol;
-use super::{ethernet, transport};
+use super::{Protocol, ethernet, transport};
 use std::net::Ipv6Addr;
 
 /// True if the TCP or UDP checksum was left to a network card that did not compute it. False for checksums

@@ -4,9 +4,9 @@
 //! [`Packet::parse`](super::Packet::parse) then decides. The two never disagree (the tests compare them).
 
 use super::bytes::{array, word};
-use super::packet::{IpPacket, Protocol};
+use super::packet::IpPacket;
 use super::transport::{self, PortPair, TcpFlags};
-use super::{ethernet, ipv4};
+use super::{Protocol, ethernet, ipv4};
 use std::net::Ipv4Addr;
 
 /// Offset of the IPv4 header in bytes.

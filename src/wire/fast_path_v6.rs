@@ -4,9 +4,9 @@
 //! path decides.
 
 use super::bytes::{array, word};
-use super::packet::{IpPacket, Protocol};
+use super::packet::IpPacket;
 use super::transport::{self, PortPair, TcpFlags};
-use super::{ethernet, ipv6};
+use super::{Protocol, ethernet, ipv6};
 use std::net::Ipv6Addr;
 
 /// Offset of the IPv6 header in bytes.

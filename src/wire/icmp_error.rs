@@ -5,9 +5,9 @@
 
 use super::ipv4::{Ipv4, MIN_HEADER_LEN};
 use super::ipv6::{Ipv6, Upper};
-use super::packet::{IpPacket, Malformed, Packet, Protocol};
+use super::packet::{IpPacket, Packet};
 use super::transport::{PortPair, TcpFlags};
-use super::{checksum, ethernet};
+use super::{Malformed, Protocol, checksum, ethernet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Protocol number of ICMP.
@@ -128,7 +128,7 @@ fn quote_v6<'a>(ip: &Ipv6<'_>, message: &Upper<'a>, rest: usize) -> Result<&'a [
 fn reversed_v6(quote: &[u8], error: &Ipv6<'_>) -> Option<IpPacket<Ipv6Addr>> {
     let ip = Ipv6::beginning(quote, usize::from(u16::MAX)).ok()?;
     let upper = ip.upper().ok()?;
-    if upper.fragment.is_some_and(|fragment| fragment.offset > 0) {
+    if upper.fragment.is_some_and(|fragment| fragment.fields.offset > 0) {
         return None;
     }
     let PortPair { source, destination } = PortPair::of(upper.payload)?;

@@ -1,5 +1,6 @@
 //! IPv4 header (RFC 791), as far as a director reads it.
 
+use super::fragment::FragmentFields;
 use std::net::Ipv4Addr;
 
 /// Length of a header without options, in bytes.
@@ -87,6 +88,14 @@ impl<'a> Ipv4<'a> {
         u16::from_ne_bytes([self.fixed[6], self.fixed[7]]) & 0x3fff_u16.to_be() != 0
     }
 
+    /// Position in the datagram of which this is a fragment.
+    #[must_use]
+    pub fn fragment(&self) -> FragmentFields {
+        let field = u16::from_be_bytes([self.fixed[6], self.fixed[7]]);
+        let identification = u16::from_be_bytes([self.fixed[4], self.fixed[5]]).into();
+        FragmentFields { offset: field << 3, more: field & 0x2000 != 0, identification }
+    }
+
     /// Time to live.
     #[inline]
     #[must_use]
@@ -115,6 +124,13 @@ impl<'a> Ipv4<'a> {
     pub fn destination(&self) -> Ipv4Addr {
         let [.., a, b, c, d] = *self.fixed;
         Ipv4Addr::new(a, b, c, d)
+    }
+
+    /// Length of header and options in bytes.
+    #[inline]
+    #[must_use]
+    pub fn header_len(&self) -> usize {
+        self.header_len
     }
 
     /// Payload, or its first part.
@@ -176,8 +192,19 @@ mod tests {
         for field in [[0x20, 0], [0, 1], [0x20, 1], [0x1f, 0xff]] {
             let mut bytes = DATAGRAM;
             bytes[6..8].copy_from_slice(&field);
-            assert!(Ipv4::new(&bytes).unwrap().is_fragment(), "{field:?}");
+            let ip = Ipv4::new(&bytes).unwrap();
+            assert!(ip.is_fragment() && !ip.fragment().is_whole(), "{field:?}");
         }
+    }
+
+    #[test]
+    fn the_fragment_offset_is_in_bytes() {
+        let mut bytes = DATAGRAM;
+        bytes[4..8].copy_from_slice(&[0xbe, 0xef, 0x60, 0xb9]);
+        let fields = FragmentFields { offset: 1480, more: true, identification: 0xbeef };
+        assert_eq!(Ipv4::new(&bytes).unwrap().fragment(), fields);
+        bytes[6..8].copy_from_slice(&[0x1f, 0xff]);
+        assert_eq!(Ipv4::new(&bytes).unwrap().fragment().offset, 65_528);
     }
 
     #[test]

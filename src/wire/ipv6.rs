@@ -1,6 +1,7 @@
 //! IPv6 header and extension headers (RFC 8200), as far as a director reads them.
 
 use super::bytes::{array, word};
+use super::fragment::FragmentFields;
 use std::net::Ipv6Addr;
 
 /// Length of the header without extension headers, in bytes.
@@ -39,44 +40,37 @@ pub enum Ipv6Error {
 pub struct Upper<'a> {
     /// Protocol number. In a later fragment it is that of the first header of the fragmented part.
     pub protocol: u8,
-    /// Fields of the fragment header, if there is one.
-    pub fragment: Option<FragmentHeader>,
+    /// The fragment header, if there is one.
+    pub fragment: Option<Fragmented>,
     /// Bytes from this header on, or the first part of them.
     pub payload: &'a [u8],
     /// Number of all bytes from this header on.
     pub payload_len: usize,
 }
 
-/// Fields of the fragment header (RFC 8200 section 4.5).
+/// Fragment header, and the part of the packet behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FragmentHeader {
-    /// Offset of the fragment in the fragmented part, in bytes: a multiple of 8.
-    pub offset: u16,
-    /// More fragments follow.
-    pub more: bool,
-    /// Identification, common to the fragments of a packet.
-    pub identification: u32,
+pub struct Fragmented {
+    /// Its fields.
+    pub fields: FragmentFields,
+    /// Its next header: the number of the first header of the fragmented part.
+    pub next_header: u8,
+    /// Bytes of the fragmented part that are in this fragment.
+    pub len: usize,
 }
 
-impl FragmentHeader {
-    fn new(header: &[u8; EXTENSION_MIN_LEN]) -> Self {
-        let field = word(header, 2);
-        let identification = u32::from_be_bytes(array(header, 4));
-        Self { offset: field & !7, more: field & 1 != 0, identification }
-    }
-
-    /// True for an atomic fragment, which is the whole packet (RFC 6946).
-    #[must_use]
-    pub fn is_atomic(self) -> bool {
-        self.offset == 0 && !self.more
-    }
+/// Fields of the fragment header (RFC 8200 section 4.5).
+fn fragment_fields(header: &[u8; EXTENSION_MIN_LEN]) -> FragmentFields {
+    let field = word(header, 2);
+    let identification = u32::from_be_bytes(array(header, 4));
+    FragmentFields { offset: field & !7, more: field & 1 != 0, identification }
 }
 
 impl Upper<'_> {
     /// True for any fragment, the first one included, unless it is the whole packet.
     #[must_use]
     pub fn is_fragment(&self) -> bool {
-        self.fragment.is_some_and(|fragment| !fragment.is_atomic())
+        self.fragment.is_some_and(|fragment| !fragment.fields.is_whole())
     }
 }
 
@@ -156,6 +150,13 @@ mod number {
     pub(super) const DESTINATION: u8 = 60;
 }
 
+/// True for the number of an extension header that [`Ipv6::upper`] skips.
+#[must_use]
+pub fn is_extension(number: u8) -> bool {
+    use number::{AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING};
+    matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+}
+
 /// Position in a chain of extension headers.
 struct Chain {
     /// Number of the header at `at`.
@@ -164,15 +165,14 @@ struct Chain {
     at: usize,
     /// Headers before it.
     count: usize,
-    fragment: Option<FragmentHeader>,
+    fragment: Option<Fragmented>,
 }
 
 impl Chain {
     /// True if the header at this position is one to skip. A later fragment has no header there.
     fn continues(&self) -> bool {
-        use number::{AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING};
-        let is_later = self.fragment.is_some_and(|fragment| fragment.offset > 0);
-        !is_later && matches!(self.next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+        let is_later = self.fragment.is_some_and(|fragment| fragment.fields.offset > 0);
+        !is_later && is_extension(self.next)
     }
 
     fn skip(&mut self, ip: &Ipv6<'_>) -> Result<(), Ipv6Error> {
@@ -186,7 +186,8 @@ impl Chain {
             return Err(self.ends_outside(ip, len));
         }
         if self.next == number::FRAGMENT {
-            self.fragment = Some(FragmentHeader::new(header));
+            let len = usize::from(ip.bytes) - self.at - len;
+            self.fragment = Some(Fragmented { fields: fragment_fields(header), next_header: header[0], len });
         }
         (self.next, self.at, self.count) = (header[0], self.at + len, self.count + 1);
         let is_long = self.count > EXTENSIONS_MAX || self.at > HEADER_LEN + EXTENSIONS_LEN_MAX;
@@ -353,8 +354,8 @@ mod tests {
         let upper = Ipv6::new(&bytes).unwrap().upper().unwrap();
         assert!(upper.is_fragment());
         assert_eq!((upper.protocol, upper.payload_len), (DESTINATION, 11));
-        let fragment = FragmentHeader { offset: 0x05a8, more: false, identification: 0xdead_beef };
-        assert_eq!(upper.fragment, Some(fragment));
+        let fields = FragmentFields { offset: 0x05a8, more: false, identification: 0xdead_beef };
+        assert_eq!(upper.fragment, Some(Fragmented { fields, next_header: DESTINATION, len: 11 }));
     }
 
     #[test]

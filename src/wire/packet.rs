@@ -1,48 +1,12 @@
 //! Slow path of the frame parser: header by header, with the reason if a frame cannot be forwarded.
 
 use super::ethernet;
-use super::ipv4::{Ipv4, Ipv4Error};
-use super::ipv6::{Ipv6, Ipv6Error};
-use super::transport::{self, PortPair, TcpFlags};
-use std::fmt;
+use super::ip_fragment::{FragmentPart, IpFragment};
+use super::ipv4::Ipv4;
+use super::ipv6::Ipv6;
+use super::transport::{PortPair, TcpFlags, TransportHeader};
+use super::{Malformed, Protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// TransportHeader protocol of a virtual service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum Protocol {
-    /// RFC 9293.
-    Tcp = 6,
-    /// RFC 768.
-    Udp = 17,
-}
-
-impl Protocol {
-    /// Protocol number in the IP header.
-    pub const TCP: u8 = Self::Tcp as u8;
-    /// Protocol number in the IP header.
-    pub const UDP: u8 = Self::Udp as u8;
-
-    /// The protocol with this number in the IP header, if services have it.
-    #[must_use]
-    pub const fn of(number: u8) -> Option<Self> {
-        match number {
-            Self::TCP => Some(Self::Tcp),
-            Self::UDP => Some(Self::Udp),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        })
-    }
-}
 
 /// Parsed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,27 +34,6 @@ pub struct IpPacket<A> {
     pub bytes: u16,
     /// Time to live, or hop limit.
     pub ttl: u8,
-}
-
-/// Reason why a frame cannot be forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// The frame is shorter than the lengths in its headers.
-    Truncated,
-    /// Header fields contradict each other.
-    Header,
-    /// The IPv4 header checksum is wrong.
-    Checksum,
-    /// IPv6 extension headers that no host sends, or that route by source.
-    Extension,
-    /// The EtherType is neither IPv4 nor IPv6.
-    EtherType,
-    /// Neither TCP nor UDP.
-    Protocol,
-    /// A fragment of a datagram.
-    Fragment,
-    /// The quote of an ICMP error does not identify a connection of its destination.
-    Quote,
 }
 
 impl Packet {
@@ -133,7 +76,7 @@ impl IpPacket<Ipv4Addr> {
             return Err(Malformed::Checksum);
         }
         if ip.is_fragment() {
-            return Err(Malformed::Fragment);
+            return Err(IpFragment::<Ipv4Addr>::of(&ip).map_or_else(|reason| reason, |_| Malformed::Fragment));
         }
         let TransportHeader { protocol, ports, flags } =
             TransportHeader::parse(ip.protocol(), ip.payload(), ip.payload_len())?;
@@ -147,7 +90,9 @@ impl IpPacket<Ipv6Addr> {
         let ip = Ipv6::beginning(bytes, rest)?;
         let upper = ip.upper()?;
         if upper.is_fragment() {
-            return Err(Malformed::Fragment);
+            return Err(
+                IpFragment::<Ipv6Addr>::of(&ip, &upper).map_or_else(|reason| reason, |_| Malformed::Fragment)
+            );
         }
         let TransportHeader { protocol, ports, flags } =
             TransportHeader::parse(upper.protocol, upper.payload, upper.payload_len)?;
@@ -156,44 +101,15 @@ impl IpPacket<Ipv6Addr> {
     }
 }
 
-/// Fields of the transport header.
-struct TransportHeader {
-    protocol: Protocol,
-    ports: PortPair,
-    flags: TcpFlags,
-}
-
-impl TransportHeader {
-    /// Parses the header of protocol `number` in front of a payload of `len` bytes, of which `payload` is the
-    /// first part.
-    fn parse(number: u8, payload: &[u8], len: usize) -> Result<Self, Malformed> {
-        let (protocol, flags) = match number {
-            Protocol::TCP => (Protocol::Tcp, transport::tcp(payload)),
-            Protocol::UDP => (Protocol::Udp, transport::udp(payload, len)),
-            _ => return Err(Malformed::Protocol),
+impl<A: Copy> IpPacket<A> {
+    /// The packet for which a first fragment stands when its connection is looked up, with the length of that
+    /// fragment alone; `None` for a later one.
+    #[must_use]
+    pub fn of_first(fragment: &IpFragment<A>) -> Option<Self> {
+        let FragmentPart::First(TransportHeader { protocol, ports, flags }) = fragment.part else {
+            return None;
         };
-        let (Some(flags), Some(ports)) = (flags, PortPair::of(payload)) else {
-            return Err(Malformed::Header);
-        };
-        Ok(Self { protocol, ports, flags })
-    }
-}
-
-impl From<Ipv4Error> for Malformed {
-    fn from(error: Ipv4Error) -> Self {
-        match error {
-            Ipv4Error::Truncated => Self::Truncated,
-            Ipv4Error::Malformed => Self::Header,
-        }
-    }
-}
-
-impl From<Ipv6Error> for Malformed {
-    fn from(error: Ipv6Error) -> Self {
-        match error {
-            Ipv6Error::Truncated => Self::Truncated,
-            Ipv6Error::Malformed => Self::Header,
-            Ipv6Error::Extension => Self::Extension,
-        }
+        let IpFragment { source, destination, bytes, ttl, .. } = *fragment;
+        Some(Self { source, destination, protocol, ports, flags, bytes, ttl })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod decide;
+pub mod fragment;
 pub mod import;
 mod input;
 mod ledger;

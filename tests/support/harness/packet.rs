@@ -2,7 +2,7 @@
 //!
 //! Both must read the same fields from an accepted frame, and etherparse must confirm the reason of each refusal.
 
-use super::packet_v6;
+use super::{fragment, packet_v6};
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
 use directrix::wire::{IpPacket, Malformed, Packet, Protocol, checksum, fast_path};
 use etherparse::checksum::Sum16BitWords;
@@ -24,8 +24,8 @@ pub fn check_dressed(input: &[u8]) {
     }
     if dress & 2 != 0 && frame.len() >= ETHERNET + Ipv4Header::MIN_LEN {
         frame[14] = 0x40 | (frame[14] & 0x0f).max(5);
-        frame[20] &= 0x40; // no fragment
-        frame[21] = 0;
+        frame[20] &= if dress & 64 == 0 { 0x40 } else { 0x60 };
+        frame[21] = if dress & 64 == 0 { 0 } else { frame[21] & 3 }; // a fragment's offset, in units of 8 bytes
     }
     if dress & 4 != 0 {
         make_checksum_right(&mut frame);
@@ -51,6 +51,7 @@ pub fn check(frame: &[u8]) {
         Ok(Packet::V6(packet)) => panic!("not IPv6: {packet:?}"),
         Err(reason) => assert!(is_right(reason, frame), "{reason:?}: {frame:02x?}"),
     }
+    fragment::check(frame);
     check_fast_path(frame);
     check_checksum(frame);
     check_arp(frame);
@@ -137,17 +138,27 @@ fn is_right(reason: Malformed, frame: &[u8]) -> bool {
     if Ethernet2Slice::from_slice_without_fcs(frame).is_err() {
         return reason == Malformed::Truncated;
     }
+    let packet = frame.get(ip_at(frame)..).unwrap_or_default();
+    if is_fragment(packet) && ethertype(frame) == Some(EtherType::IPV4) {
+        return reason == fragment::reason(packet);
+    }
     let whole = SlicedPacket::from_ethernet(frame);
-    match (reason, Ipv4HeaderSlice::from_slice(frame.get(ip_at(frame)..).unwrap_or_default())) {
+    match (reason, Ipv4HeaderSlice::from_slice(packet)) {
         (Malformed::EtherType, _) => ethertype(frame) != Some(EtherType::IPV4),
         (Malformed::Truncated, _) => matches!(whole, Err(SliceError::Len(_))),
         (Malformed::Header, _) => whole.is_err() || is_udp_of_no_length(&whole),
         (Malformed::Checksum, Ok(ip)) => !checksum_holds(&ip),
-        (Malformed::Fragment, Ok(ip)) => ip.is_fragmenting_payload(),
         (Malformed::Protocol, Ok(ip)) => !matches!(ip.protocol(), IpNumber::TCP | IpNumber::UDP),
         (Malformed::Quote, _) => false, // of ICMP errors alone
-        (Malformed::Extension, _) | (_, Err(_)) => false,
+        (Malformed::Extension | Malformed::Fragment | Malformed::TinyFragment, _) | (_, Err(_)) => false,
     }
+}
+
+/// Fragment of IPv4 whose header is right.
+fn is_fragment(packet: &[u8]) -> bool {
+    let Ok(ip) = Ipv4HeaderSlice::from_slice(packet) else { return false };
+    let lengths = ip.slice().len()..=packet.len();
+    lengths.contains(&ip.total_len().into()) && checksum_holds(&ip) && ip.is_fragmenting_payload()
 }
 
 /// etherparse takes a length of 0 as "the rest", which RFC 768 does not have.

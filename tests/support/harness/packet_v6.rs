@@ -1,5 +1,6 @@
 //! Differential check of the parsers of IPv6 frames against etherparse: the same fields, or the same reason.
 
+use super::fragment;
 use super::packet::{ip_at, is_udp_of_no_length};
 use directrix::wire::{IpPacket, Malformed, Packet, Protocol, checksum, fast_path_v6};
 use etherparse::{
@@ -33,7 +34,11 @@ pub fn dress(frame: &mut [u8], whole: bool) {
         let Some(header) = frame.get_mut(at..at + 8) else { return };
         number_at = at;
         at += match number {
-            44 => 8,
+            44 => {
+                header[2] = if header[2] & 1 == 0 { 0 } else { header[2] };
+                header[3] &= 9; // an offset of 0 or 8, and the more-fragments flag
+                8
+            }
             51 => (usize::from(header[1]) + 2) * 4,
             0 | 43 | 60 => {
                 header[1] &= 3;
@@ -101,46 +106,66 @@ fn expected(frame: &[u8]) -> Result<(), Malformed> {
         return Err(Malformed::Header);
     }
     let payload = bytes.get(HEADER..HEADER + usize::from(len)).ok_or(Malformed::Truncated)?;
-    match chain(number, payload)? {
-        IpNumber::TCP | IpNumber::UDP => {}
-        _ => return Err(Malformed::Protocol),
+    let chain = Chain::of(number, payload)?;
+    if chain.fragment.is_some_and(|fragment| fragment.offset > 0 || fragment.more) {
+        return Err(fragment::reason(bytes));
+    }
+    if !matches!(chain.number, IpNumber::TCP | IpNumber::UDP) {
+        return Err(Malformed::Protocol);
     }
     let whole = SlicedPacket::from_ethernet(frame);
     if whole.is_err() || is_udp_of_no_length(&whole) { Err(Malformed::Header) } else { Ok(()) }
 }
 
-/// Number of the header behind the extension headers, or the reason against these.
-///
-/// By etherparse's views of single headers: its view of a chain goes on behind the header of a later fragment,
-/// and its lax iterator reads outside of a chain that begins with an error.
-fn chain(mut number: IpNumber, mut rest: &[u8]) -> Result<IpNumber, Malformed> {
-    let (mut count, mut len, mut fragment) = (0, 0, None);
-    while let Some(header) = header(number, rest)? {
-        let bytes = header.0;
-        let is_right = match number {
-            IpNumber::IPV6_HEADER_HOP_BY_HOP => count == 0,
-            IpNumber::IPV6_ROUTE_HEADER => bytes[2] != 0 && bytes[3] == 0,
-            IpNumber::IPV6_FRAGMENTATION_HEADER => fragment.is_none(),
-            _ => true,
-        };
-        (count, len) = (count + 1, len + bytes.len());
-        if !is_right || count > 8 || len > 256 {
-            return Err(Malformed::Extension);
-        }
-        fragment = fragment.or(header.1);
-        if fragment.is_some_and(|(offset, _)| offset > 0) {
-            return Err(Malformed::Fragment);
-        }
-        (number, rest) = (IpNumber(bytes[0]), &rest[bytes.len()..]);
-    }
-    if fragment == Some((0, true)) { Err(Malformed::Fragment) } else { Ok(number) }
+/// Extension headers, and what is behind them.
+pub struct Chain<'a> {
+    /// Number of the first header behind them.
+    pub number: IpNumber,
+    /// From that header on.
+    pub rest: &'a [u8],
+    pub fragment: Option<FragmentSeen>,
 }
 
-/// Offset in units of 8 bytes, and the more-fragments flag.
-type Fragment = (u16, bool);
+/// Fragment header.
+#[derive(Clone, Copy)]
+pub struct FragmentSeen {
+    pub next_header: IpNumber,
+    /// In units of 8 bytes.
+    pub offset: u16,
+    pub more: bool,
+    pub identification: u32,
+    /// Bytes behind it.
+    pub len: usize,
+}
+
+impl<'a> Chain<'a> {
+    /// By etherparse's views of single headers: its view of a chain goes on behind the header of a later
+    /// fragment, and its lax iterator reads outside of a chain that begins with an error.
+    pub fn of(mut number: IpNumber, mut rest: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut count, mut len, mut fragment) = (0, 0, None);
+        while let Some((bytes, fields)) = header(number, rest)? {
+            let is_right = match number {
+                IpNumber::IPV6_HEADER_HOP_BY_HOP => count == 0,
+                IpNumber::IPV6_ROUTE_HEADER => bytes[2] != 0 && bytes[3] == 0,
+                IpNumber::IPV6_FRAGMENTATION_HEADER => fragment.is_none(),
+                _ => true,
+            };
+            (count, len) = (count + 1, len + bytes.len());
+            if !is_right || count > 8 || len > 256 {
+                return Err(Malformed::Extension);
+            }
+            fragment = fragment.or(fields);
+            (number, rest) = (IpNumber(bytes[0]), &rest[bytes.len()..]);
+            if fragment.is_some_and(|fragment| fragment.offset > 0) {
+                break;
+            }
+        }
+        Ok(Self { number, rest, fragment })
+    }
+}
 
 /// Bytes of the extension header `number` at the beginning of `rest`; `None` for another header.
-fn header(number: IpNumber, rest: &[u8]) -> Result<Option<(&[u8], Option<Fragment>)>, Malformed> {
+fn header(number: IpNumber, rest: &[u8]) -> Result<Option<(&[u8], Option<FragmentSeen>)>, Malformed> {
     let bytes = match number {
         IpNumber::IPV6_HEADER_HOP_BY_HOP
         | IpNumber::IPV6_ROUTE_HEADER
@@ -148,7 +173,7 @@ fn header(number: IpNumber, rest: &[u8]) -> Result<Option<(&[u8], Option<Fragmen
             Ipv6RawExtHeaderSlice::from_slice(rest).map(|header| (header.slice().len(), None)).ok()
         }
         IpNumber::IPV6_FRAGMENTATION_HEADER => Ipv6FragmentHeaderSlice::from_slice(rest)
-            .map(|header| (8, Some((header.fragment_offset().value(), header.more_fragments()))))
+            .map(|header| (8, Some(seen(&header, rest.len() - 8))))
             .ok(),
         IpNumber::AUTHENTICATION_HEADER => {
             IpAuthHeaderSlice::from_slice(rest).map(|header| (header.slice().len(), None)).ok()
@@ -157,4 +182,14 @@ fn header(number: IpNumber, rest: &[u8]) -> Result<Option<(&[u8], Option<Fragmen
     };
     let (len, fragment) = bytes.ok_or(Malformed::Extension)?;
     Ok(Some((&rest[..len], fragment)))
+}
+
+fn seen(header: &Ipv6FragmentHeaderSlice<'_>, len: usize) -> FragmentSeen {
+    FragmentSeen {
+        next_header: header.next_header(),
+        offset: header.fragment_offset().value(),
+        more: header.more_fragments(),
+        identification: header.identification(),
+        len,
+    }
 }
