@@ -129,7 +129,7 @@ impl Accounting {
             self.loads.shift(server, to.is_active());
             self.load_changed(pool, server);
         }
-        if matches!(to, ConnState::Established | ConnState::Udp)
+        if to.assures()
             && let Some(key) = key_in(pool, flow)
         {
             self.templates.assure(key, server);

@@ -43,7 +43,7 @@ impl Forwarder {
     ) -> Self {
         let context = Context {
             snapshot: Arc::default(),
-            lifetimes: [Span::default(); ConnState::COUNT],
+            lifetimes: [Span::default(); ConnState::INDEX_END],
             accounting: Accounting::new(loads, templates, counters),
             may_hand_over: false,
         };
@@ -80,7 +80,7 @@ impl Forwarder {
 
     /// Adopts `snapshot` for all later batches.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) {
-        self.context.lifetimes = ConnState::ALL.map(|state| state.timeout(&snapshot.timeouts));
+        self.context.lifetimes = ConnState::timeouts(&snapshot.timeouts);
         self.own_macs =
             std::array::from_fn(|index| snapshot.own_macs.get(index).map_or(NO_MAC, |mac| mac.bits()));
         self.tables.set_shared(&snapshot);

@@ -23,6 +23,7 @@ mod malformed;
 pub mod ndp;
 pub mod packet;
 mod protocol;
+pub mod sctp;
 pub mod transport;
 
 pub use ip_fragment::{Fragment, FragmentPart, IpFragment};

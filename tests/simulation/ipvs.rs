@@ -112,6 +112,7 @@ fn lifetime_ms(state: ConnState, timeouts: &Timeouts) -> u64 {
         ConnState::LastAck => 30,
         ConnState::SynRecv | ConnState::CloseWait => 60,
         ConnState::SynSent | ConnState::TimeWait | ConnState::Listen | ConnState::SynAck => 120,
+        other => panic!("{other:?} is no state of TCP or UDP"),
     };
     seconds * 1000
 }

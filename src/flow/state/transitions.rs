@@ -1,0 +1,117 @@
+//! Next states, by the client's flag or chunk (row) and the current state (column).
+
+use super::ConnState;
+use crate::wire::sctp::SctpEvent;
+use crate::wire::transport::TcpFlags;
+
+/// The input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c. Any second datagram confirms a UDP flow.
+#[rustfmt::skip]
+mod tcp {
+    use super::ConnState::{self, *};
+    pub(super) type Row = [ConnState; 13];
+    pub(super) const SYN: Row =
+        [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, Udp, Udp];
+    pub(super) const FIN: Row =
+        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait, Udp, Udp];
+    pub(super) const ACK: Row =
+        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established, Udp, Udp];
+    pub(super) const RST: Row =
+        [Close, Close, Close, SynRecv, Close, Close, Close, Close, LastAck, Listen, Close, Udp, Udp];
+    /// None of the four flags.
+    pub(super) const BARE: Row =
+        [Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Udp, Udp];
+}
+
+/// The input-only part of `sctp_states` in net/netfilter/ipvs/ip_vs_proto_sctp.c.
+#[rustfmt::skip]
+mod sctp {
+    use super::ConnState::{
+        self, SctpClosed as CL, SctpCookie as CO, SctpCookieEchoed as CE, SctpCookieReplied as CR, SctpCookieSent as CS,
+        SctpCookieWait as CW, SctpEstablished as ES, SctpInit as IN, SctpInit1 as I1, SctpRejected as RJ,
+        SctpShutdownAckSent as SA, SctpShutdownReceived as SR, SctpShutdownSent as SS,
+    };
+    pub(super) type Row = [ConnState; 14];
+    pub(super) const DATA: Row              = [ES, I1, IN, CS, CR, ES, CO, CE, ES, SS, SR, SA, RJ, CL];
+    pub(super) const INIT: Row              = [I1, IN, IN, IN, IN, IN, CO, CE, ES, SS, SR, SA, IN, IN];
+    pub(super) const INIT_ACK: Row          = [CE, CE, CE, CE, CE, CE, CO, CE, ES, SS, SR, SA, RJ, CL];
+    pub(super) const COOKIE_ECHO: Row       = [ES, ES, ES, ES, ES, ES, CO, CE, ES, SS, SR, SA, RJ, CL];
+    pub(super) const COOKIE_ACK: Row        = [ES, I1, IN, ES, ES, CW, ES, ES, ES, SS, SR, SA, RJ, CL];
+    pub(super) const SHUTDOWN: Row          = [SR, I1, IN, CS, CR, CW, CO, CE, SR, SS, SR, SA, RJ, CL];
+    pub(super) const SHUTDOWN_ACK: Row      = [CL, IN, IN, CS, CR, CW, CO, CE, CL, CL, SR, CL, RJ, CL];
+    pub(super) const SHUTDOWN_COMPLETE: Row = [CL, CL, CL, CL, CL, CW, CO, CE, ES, SS, CL, CL, RJ, CL];
+    pub(super) const ERROR: Row             = [CL, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL];
+    pub(super) const ABORT: Row             = [CL, CL, CL, CL, CL, RJ, CL, CL, CL, CL, CL, CL, CL, CL];
+}
+
+/// Flags that select a row.
+pub(super) const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
+
+/// Length of a row in [`NEXT`]: a power of two, so that a row is found by a shift.
+pub(super) const ROW: usize = 16;
+
+/// First state of SCTP.
+const SCTP: usize = ConnState::SctpNone as usize;
+
+/// Next state, at the value of the [`MOVING`] flags times [`ROW`] plus the current state: a look-up without a branch.
+///
+/// The flags have values of 0 to 7 and 16 to 23. The states of SCTP have numbers from eight rows on, so that their rows
+/// lie in the gap, and behind the last row of TCP.
+pub(super) static NEXT: [ConnState; 32 * ROW] = {
+    let mut next = [ConnState::None; 32 * ROW];
+    let mut flags = 0;
+    while flags <= MOVING {
+        if flags & !MOVING == 0 {
+            let first = flags as usize * ROW;
+            next = with_row(next, first, &tcp_row(TcpFlags(flags)));
+            next = with_row(next, first + SCTP, &sctp_row(flags));
+        }
+        flags += 1;
+    }
+    next
+};
+
+const fn with_row(mut next: [ConnState; 32 * ROW], first: usize, row: &[ConnState]) -> [ConnState; 32 * ROW] {
+    let mut state = 0;
+    while state < row.len() {
+        next[first + state] = row[state];
+        state += 1;
+    }
+    next
+}
+
+const fn tcp_row(flags: TcpFlags) -> tcp::Row {
+    if flags.any(TcpFlags::RST) {
+        tcp::RST
+    } else if flags.any(TcpFlags::SYN) {
+        tcp::SYN
+    } else if flags.any(TcpFlags::FIN) {
+        tcp::FIN
+    } else if flags.any(TcpFlags::ACK) {
+        tcp::ACK
+    } else {
+        tcp::BARE
+    }
+}
+
+/// The row of an event by its number. Other numbers are no events.
+const fn sctp_row(number: u8) -> sctp::Row {
+    let rows = [
+        (SctpEvent::Init, sctp::INIT),
+        (SctpEvent::InitAck, sctp::INIT_ACK),
+        (SctpEvent::CookieEcho, sctp::COOKIE_ECHO),
+        (SctpEvent::CookieAck, sctp::COOKIE_ACK),
+        (SctpEvent::Shutdown, sctp::SHUTDOWN),
+        (SctpEvent::ShutdownAck, sctp::SHUTDOWN_ACK),
+        (SctpEvent::ShutdownComplete, sctp::SHUTDOWN_COMPLETE),
+        (SctpEvent::Error, sctp::ERROR),
+        (SctpEvent::Abort, sctp::ABORT),
+    ];
+    let mut at = 0;
+    while at < rows.len() {
+        if rows[at].0 as u8 == number {
+            return rows[at].1;
+        }
+        at += 1;
+    }
+    sctp::DATA
+}
