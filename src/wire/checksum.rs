@@ -89,6 +89,13 @@ impl<'a> Segment<'a> {
     }
 }
 
+/// Folds and inverts a sum: the bytes of the checksum field.
+pub(super) fn complement(sum: u64) -> [u8; 2] {
+    let folded = (sum % 0xffff) as u16;
+    // A multiple of 2¹⁶ − 1 folds to all ones, unless it is 0.
+    (!if folded == 0 && sum > 0 { 0xffff } else { folded }).to_ne_bytes()
+}
+
 /// Sum of 16-bit words in native byte order, to be folded: a one's-complement sum is right in any order
 /// (RFC 1071 section 2). An odd last byte is a word with 0.
 pub(super) fn sum(bytes: &[u8]) -> u64 {

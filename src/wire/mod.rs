@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod arp;
 mod bytes;
 pub mod checksum;
