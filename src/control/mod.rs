@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answers;
 pub mod api;
 pub mod client;
 pub mod config_file;
@@ -26,4 +27,5 @@ pub mod metrics;
 pub mod neighbor;
 pub mod query;
 pub mod state;
+pub mod token_bucket;
 pub mod workers;

@@ -13,12 +13,14 @@ pub mod memory;
 pub mod packet;
 #[cfg(test)]
 mod selection;
+mod sender;
 mod veth;
 pub mod xdp;
 
 pub use crate::stats::Levels;
 pub use arp::{ArpSocket, AsyncArpSocket};
 pub use interface::{Interface, OwnAddress};
+pub use sender::FrameSender;
 
 use crate::forward::{Batch, Verdict};
 use crate::model::{Diagnostic, InterfaceIndex, ServiceAddress};

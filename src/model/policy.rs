@@ -14,6 +14,36 @@ pub struct Policy {
     pub expire_nodest_conn: bool,
     /// Whether clients of a persistent service leave a server of weight 0 with their next connection.
     pub expire_quiescent_template: bool,
+    /// Answer to a client whose connection no real server takes. IPVS has no such switch: it sends the ICMP error.
+    pub reject: Reject,
+}
+
+/// Answer to a client whose connection no real server takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reject {
+    /// ICMP "port unreachable" from the VIP, as IPVS does (`ip_vs_leave` in net/netfilter/ipvs/ip_vs_core.c).
+    #[default]
+    Icmp,
+    /// A TCP reset; for UDP the ICMP error.
+    Reset,
+    /// None.
+    Drop,
+}
+
+impl Reject {
+    /// Each answer with its name in the configuration.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("icmp", Self::Icmp), ("reset", Self::Reset), ("drop", Self::Drop)];
+
+    /// Name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Icmp => "icmp",
+            Self::Reset => "reset",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 /// `conn_reuse_mode`: 0 never; else on TIME_WAIT and CLOSE; with bit 2 (value 2 or 3) on FIN_WAIT as well.

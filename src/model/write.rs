@@ -55,10 +55,11 @@ fn director(f: &mut Formatter<'_>, director: &DirectorConfig) -> fmt::Result {
 }
 
 fn policy(f: &mut Formatter<'_>, policy: &Policy) -> fmt::Result {
-    let Policy { conn_reuse_mode, expire_nodest_conn, expire_quiescent_template } = policy;
+    let Policy { conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, reject } = policy;
     writeln!(f, "conn_reuse_mode = {}", conn_reuse_mode.0)?;
     writeln!(f, "expire_nodest_conn = {expire_nodest_conn}")?;
-    writeln!(f, "expire_quiescent_template = {expire_quiescent_template}")
+    writeln!(f, "expire_quiescent_template = {expire_quiescent_template}")?;
+    writeln!(f, "reject = \"{}\"", reject.name())
 }
 
 fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
@@ -146,8 +147,8 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        ConnReuseMode, Persistence, Places, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceAddress,
-        Weight, parse,
+        ConnReuseMode, Persistence, Places, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags,
+        ServiceAddress, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -185,6 +186,7 @@ mod tests {
                         conn_reuse_mode: ConnReuseMode((workers % 4) as u8),
                         expire_nodest_conn: read,
                         expire_quiescent_template: huge_pages,
+                        reject: [Reject::Icmp, Reject::Reset, Reject::Drop][backend],
                     },
                     timeouts: Timeouts { tcp, tcp_fin, udp },
                 }

@@ -34,6 +34,7 @@ mod peers;
 mod persistence;
 mod privileges;
 mod refusals;
+mod reject;
 mod removed;
 mod servers;
 mod slow_start;

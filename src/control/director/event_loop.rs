@@ -11,6 +11,8 @@ use crate::control::state::rates;
 use crate::control::state::registry::{Reachability, ServiceEntry, VipState};
 use crate::control::workers::{status, watchdog};
 use crate::sys::NetworkWatch;
+use crate::worker::refused::RefusedFrames;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -27,6 +29,7 @@ impl Director {
         let (driver, mut reports) = self.start_neighbors()?;
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut driver = std::pin::pin!(driver);
+        let refused = Arc::clone(&self.backend.workers.refused);
         loop {
             self.report_ready();
             tokio::select! {
@@ -57,6 +60,7 @@ impl Director {
                     self.check_local_vips();
                     self.update_addresses()?;
                 }
+                () = refused.notified() => self.answer_refused(&refused),
                 _ = clock.tick() => self.tick()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
                 () = reached(self.reclaim_at) => drop(self.reclaim()),
@@ -80,6 +84,14 @@ impl Director {
             let standby = self.registry.services.len() - served;
             tracing::info!(services = served, standby, workers, backend = self.backend.name, "ready");
             on_ready();
+        }
+    }
+
+    /// Answers the frames that the workers have refused.
+    fn answer_refused(&mut self, refused: &RefusedFrames) {
+        let (reject, now) = (self.registry.policy.reject, Instant::now());
+        for frame in refused.take() {
+            self.answers.answer(&frame, reject, now);
         }
     }
 

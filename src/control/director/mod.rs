@@ -17,6 +17,7 @@ mod status;
 mod symptoms;
 mod vips;
 
+use crate::control::answers::Answers;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::resolve::ResolvedHost;
@@ -61,6 +62,7 @@ struct Director {
     /// Channel to the neighbor driver, while it runs.
     neighbor_events: Option<mpsc::UnboundedSender<NeighborEvent>>,
     meter: Meter,
+    answers: Answers,
     /// Rate limit of messages about a VIP or a real server.
     limiter: LogLimiter<IpAddr>,
     local_vips: LocalVips,

@@ -4,6 +4,7 @@ use super::Director;
 use super::error::DirectorError;
 use super::startup::{self, StartContext};
 use super::symptoms::Symptoms;
+use crate::control::answers::Answers;
 use crate::control::api;
 use crate::control::config_file::ReadConfig;
 use crate::control::config_file::reloads::ReloadQueue;
@@ -115,10 +116,11 @@ impl Director {
             epoch,
         };
         let neighbors = Neighbors::new(neighbor_settings(config, &host)?);
-        let mut sockets = Vec::new();
+        let (mut sockets, mut answers) = (Vec::new(), None);
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
             sockets = host.interfaces.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
+            answers = Some(Answers::open(&host.interfaces[0])?);
             privileges.reduce(steering.restores())
         })?;
         Ok(Self {
@@ -135,6 +137,7 @@ impl Director {
             host,
             neighbor_events: None,
             meter: Meter::new(&neighbors),
+            answers: answers.expect("a backend that is launched has called the closure"),
             neighbors: Some((neighbors, sockets)),
             limiter: LogLimiter::default(),
             local_vips: LocalVips::default(),

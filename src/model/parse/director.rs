@@ -5,7 +5,7 @@ use super::report::invalid;
 use super::section::Section;
 use crate::model::{
     BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, DirectorConfig, OnConflict, OnServerClaim,
-    Places, Policy, Timeouts, Wait,
+    Places, Policy, Reject, Timeouts, Wait,
 };
 use crate::time::Span;
 use toml::de::DeValue;
@@ -67,6 +67,7 @@ fn policy(director: &Section<'_, '_>) -> Policy {
         conn_reuse_mode: mode.map(|mode| ConnReuseMode(mode as u8)).unwrap_or_default(),
         expire_nodest_conn: director.get("expire_nodest_conn", boolean).unwrap_or_default(),
         expire_quiescent_template: director.get("expire_quiescent_template", boolean).unwrap_or_default(),
+        reject: director.get("reject", choice(Reject::NAMES)).unwrap_or_default(),
     }
 }
 

@@ -75,6 +75,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
             conn_reuse_mode: ConnReuseMode(1),
             expire_nodest_conn: false,
             expire_quiescent_template: false,
+            reject: Reject::Icmp,
         },
         timeouts: Timeouts::default(),
         user: None,
@@ -130,6 +131,7 @@ on_server_claim = "ignore"
 conn_reuse_mode = 3
 expire_nodest_conn = true
 expire_quiescent_template = true
+reject = "reset"
 metrics = "[::1]:9310"
 user = "directrix"
 timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
@@ -170,6 +172,7 @@ fn everything_that_is_set_arrives() {
             conn_reuse_mode: ConnReuseMode(3),
             expire_nodest_conn: true,
             expire_quiescent_template: true,
+            reject: Reject::Reset,
         },
         timeouts,
         user: Some("directrix".into()),
@@ -266,6 +269,7 @@ fn documented_keys_are_accepted_and_in_the_example() {
         "conn_reuse_mode",
         "expire_nodest_conn",
         "expire_quiescent_template",
+        "reject",
         "metrics",
         "user",
         "tcp",
