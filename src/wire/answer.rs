@@ -8,7 +8,7 @@ use super::checksum;
 use super::ethernet;
 use super::ipv4::{self, Ipv4};
 use super::ipv6::{self, Ipv6};
-use super::packet::Protocol;
+use super::protocol::Protocol;
 use super::transport::{self, PortPair, TcpFlags};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -113,7 +113,7 @@ impl<'a> Refused<'a> {
         let ip = Ipv6::beginning(packet, usize::from(u16::MAX)).ok()?;
         let upper = ip.upper().ok()?;
         let (source, destination) = (ip.source(), ip.destination());
-        let is_later = upper.fragment.is_some_and(|fragment| fragment.offset > 0);
+        let is_later = upper.fragment.is_some_and(|fragment| fragment.fields.offset > 0);
         if source.is_multicast() || source.is_unspecified() || is_later {
             return None;
         }
