@@ -121,7 +121,7 @@ fn guard_drops_only_frames_for_ipv6_services() {
         assert!(refused(80) && !refused(81), "every port of another VIP, and one of this");
         programs.set_services(&[service("[2001:db8::1]:0", Protocol::Tcp)]).unwrap();
         assert!(!refused(80) && !refused(81), "every port");
-        programs.set_services(&[]).unwrap();
+        programs.set_services::<ServiceAddress>(&[]).unwrap();
         assert!(refused(80) && refused(81), "no service");
     });
 }

@@ -14,6 +14,7 @@ pub mod packet;
 #[cfg(test)]
 mod selection;
 mod sender;
+mod steered;
 mod veth;
 pub mod xdp;
 
@@ -21,6 +22,7 @@ pub use crate::stats::Levels;
 pub use arp::{ArpSocket, AsyncArpSocket};
 pub use interface::{Interface, OwnAddress};
 pub use sender::FrameSender;
+pub use steered::{PortRange, SteeredService};
 
 use crate::forward::{Batch, Verdict};
 use crate::model::{Diagnostic, InterfaceIndex, ServiceAddress};
@@ -132,7 +134,16 @@ pub trait Steering: Send {
     ///
     /// # Errors
     /// [`Diagnostic`] with cause and remedy; the set is then as it was.
-    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic>;
+    fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic>;
+
+    /// The same for services of one port or of every port.
+    ///
+    /// # Errors
+    /// As [`Steering::select`].
+    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
+        let services: Vec<SteeredService> = services.iter().copied().map(Into::into).collect();
+        self.select(&services)
+    }
 
     /// True if [`Steering::stop`] has to restore a setting of an interface, which takes CAP_NET_ADMIN. Nothing
     /// else after the start needs a capability.

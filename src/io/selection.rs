@@ -1,10 +1,10 @@
 //! Naive model of the frames that belong to services, and random frames, for the tests of the programs that
 //! select them.
 
-use crate::model::ServiceAddress;
+use super::steered::{PortRange, SteeredService};
 use crate::wire::Protocol;
 use proptest::prelude::*;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// MAC address of the interface in these frames.
 pub(in crate::io) const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -30,15 +30,15 @@ struct Sight {
 }
 
 /// True if `frame`, as the interface receives it, is for one of `services`, or a fragment that may be.
-pub(in crate::io) fn is_wanted(services: &[ServiceAddress], frame: &[u8]) -> bool {
+pub(in crate::io) fn is_wanted(services: &[SteeredService], frame: &[u8]) -> bool {
     sight(frame).is_some_and(|sight| services.iter().any(|service| matches(service, sight)))
 }
 
-fn matches(service: &ServiceAddress, Sight { vip, protocol, part }: Sight) -> bool {
-    service.address.ip() == vip
+fn matches(service: &SteeredService, Sight { vip, protocol, part }: Sight) -> bool {
+    service.vip == vip
         && protocol.is_none_or(|protocol| protocol == service.protocol as u8)
         && match part {
-            Part::Whole(port) => service.is_wildcard() || service.address.port() == port,
+            Part::Whole(port) => service.ports.contains(port),
             Part::Fragment | Part::Error => true,
         }
 }
@@ -167,7 +167,7 @@ fn ipv6(header: &Peeled<'_>) -> Option<Sight> {
 }
 
 fn has_ports(protocol: u8) -> bool {
-    [6, 17].contains(&protocol)
+    [6, 17, 132].contains(&protocol)
 }
 
 fn is_extension(kind: u8) -> bool {
@@ -191,10 +191,13 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 /// Services of few values, so that frames meet them often; neighbours, so that searches go astray.
-pub(in crate::io) fn any_service() -> impl Strategy<Value = ServiceAddress> {
+pub(in crate::io) fn any_service() -> impl Strategy<Value = SteeredService> {
     let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
-    (protocol, any_vip(), any_port())
-        .prop_map(|(protocol, vip, port)| ServiceAddress { protocol, address: SocketAddr::new(vip, port) })
+    let one = any_port().prop_map(PortRange::one);
+    let several =
+        (any_port(), 0u16..5).prop_map(|(first, more)| PortRange { first, last: first.saturating_add(more) });
+    let ports = prop_oneof![6 => one, 3 => several, 1 => Just(PortRange::EVERY)];
+    (protocol, any_vip(), ports).prop_map(|(protocol, vip, ports)| SteeredService { vip, protocol, ports })
 }
 
 fn any_vip() -> BoxedStrategy<IpAddr> {

@@ -65,19 +65,20 @@ impl SteeringSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::SteeredService;
     use crate::wire::Protocol;
     use std::sync::{Arc, Mutex};
 
     /// A steering that records its updates, and refuses on request.
     #[derive(Clone, Default)]
-    struct Fake(Arc<Mutex<(bool, Vec<Vec<ServiceAddress>>)>>);
+    struct Fake(Arc<Mutex<(bool, Vec<Vec<SteeredService>>)>>);
 
     impl Steering for Fake {
         fn start(&mut self) -> Result<(), Diagnostic> {
             Ok(())
         }
 
-        fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
+        fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
             let (refuses, updates) = &mut *self.0.lock().unwrap();
             updates.push(services.to_vec());
             let error = || Diagnostic::system("w").cause("c").remedy("r");
@@ -98,7 +99,7 @@ mod tests {
         for services in [vec![], vec![service(80)], vec![service(80)], vec![], vec![]] {
             set.set(services).unwrap();
         }
-        assert_eq!(fake.0.lock().unwrap().1, [vec![service(80)], vec![]]);
+        assert_eq!(fake.0.lock().unwrap().1, [vec![service(80).into()], vec![]]);
     }
 
     #[test]

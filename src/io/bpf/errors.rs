@@ -59,6 +59,14 @@ pub(super) fn too_many_services(count: usize, max: usize) -> Diagnostic {
         .remedy("configure fewer services")
 }
 
+pub(super) fn too_many_port_sets(max: usize) -> Diagnostic {
+    Diagnostic::system("changing the steered services")
+        .cause(format!(
+            "their port ranges make more than {max} different sets of ports for a VIP and protocol"
+        ))
+        .remedy("use the same ranges for several VIPs, or one range instead of many")
+}
+
 pub(super) fn queue_out_of_range(queue: u32, max: u32) -> Diagnostic {
     Diagnostic::system(format!("steering receive queue {queue}"))
         .cause(format!("only queues below {max} can be served"))

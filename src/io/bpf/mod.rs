@@ -7,6 +7,7 @@ mod attach;
 mod errors;
 mod link;
 mod mode;
+mod port_sets;
 mod redirected;
 mod services;
 #[cfg(test)]
@@ -19,8 +20,8 @@ pub use link::BpfLink;
 pub use mode::{AllowedModes, Buffers, XdpMode};
 pub(super) use redirected::{RedirectCounter, RedirectCounts};
 
-use super::Interface;
-use crate::model::{Diagnostic, ServiceAddress};
+use super::{Interface, SteeredService};
+use crate::model::Diagnostic;
 use aya::maps::{Map, MapError, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -60,12 +61,16 @@ impl Programs {
         Ok(Self { ebpf, services: ServiceMaps::new() })
     }
 
-    /// Replaces the set of services. Services in both sets are never missing in between.
+    /// Replaces the set of services. Frames of services in both sets are selected in between as well.
     ///
     /// # Errors
     /// [`Diagnostic`] if there are too many, or the kernel refuses; the set is then as it was.
-    pub fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
-        self.services.replace(&mut self.ebpf, services)
+    pub fn set_services<S>(&mut self, services: &[S]) -> Result<(), Diagnostic>
+    where
+        S: Copy + Into<SteeredService>,
+    {
+        let services: Vec<SteeredService> = services.iter().copied().map(Into::into).collect();
+        self.services.replace(&mut self.ebpf, &services)
     }
 
     /// Readers of the redirect counters of `queues`.

@@ -1,22 +1,18 @@
 //! Keys of the service maps: the services whose frames the programs select.
 
 use super::errors;
+use super::port_sets::{EVERY_PORT, PortSets};
 use crate::io::interface::local_addresses;
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::io::steered::{PortRange, SteeredService, merged};
+use crate::model::Diagnostic;
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The most keys that each service map holds: one for each service, one for each VIP and protocol, and up to
 /// three for each VIP. Mirrors steer.bpf.c.
 const KEYS_MAX: usize = 131_072;
-
-/// `struct service_v4` of steer.bpf.c: address (4 bytes), port (2), both in network order,
-/// IP protocol number (1), [`KeyKind`] (1).
-type KeyV4 = [u8; 8];
-/// `struct service_v6` of steer.bpf.c: as [`KeyV4`], with an address of 16 bytes.
-type KeyV6 = [u8; 20];
 
 /// Protocol of the key for IPv6 fragments whose protocol an extension header hides.
 const HIDDEN_PROTOCOL: u8 = 0;
@@ -28,8 +24,8 @@ enum KeyKind {
     OnePort,
     /// Any service of this VIP: fragments have no ports.
     Fragments,
-    /// A wildcard-port service.
-    Wildcard,
+    /// Services of several ports. Its value is the number of the set of ports; other kinds have none.
+    SeveralPorts,
     /// Any service of this VIP: errors about packets from it.
     IcmpErrors,
     /// A VIP that is no address of the kernel: control answers its echo requests and neighbor solicitations.
@@ -41,42 +37,93 @@ enum KeyKind {
 pub(super) struct ServiceMaps {
     v4: KeyMap<8>,
     v6: KeyMap<20>,
+    port_sets: PortSets,
 }
 
 impl ServiceMaps {
     /// Those of an object that has just been loaded: without services.
     pub(super) fn new() -> Self {
-        Self { v4: KeyMap::new("services"), v6: KeyMap::new("services_v6") }
+        let (v4, v6) = (KeyMap::new("services"), KeyMap::new("services_v6"));
+        Self { v4, v6, port_sets: PortSets::default() }
     }
 
-    /// Replaces the set of services. Services in both sets are never missing in between.
+    /// Replaces the set of services. Frames of services in both sets are selected in between as well.
     ///
     /// # Errors
     /// [`Diagnostic`] if there are too many, or the kernel refuses; the set is then as it was.
-    pub(super) fn replace(&mut self, ebpf: &mut Ebpf, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
-        let own = local_addresses();
-        let (v4, v6) = (keys_v4(services, &own), keys_v6(services, &own));
+    pub(super) fn replace(&mut self, ebpf: &mut Ebpf, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        let replaced = self.try_replace(ebpf, services);
+        let used: BTreeSet<u32> = self.v4.keys.values().chain(self.v6.keys.values()).copied().collect();
+        self.port_sets.retain(|number| used.contains(&number));
+        replaced
+    }
+
+    fn try_replace(&mut self, ebpf: &mut Ebpf, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        let (v4, v6) = self.keys(ebpf, services)?;
         let most = v4.len().max(v6.len());
         if most > KEYS_MAX {
             return Err(errors::too_many_services(most, KEYS_MAX));
         }
         let added = self.v4.add(ebpf, &v4)?;
         if let Err(error) = self.v6.add(ebpf, &v6) {
-            self.v4.remove(ebpf, &added);
+            self.v4.take_back(ebpf, &added);
             return Err(error);
         }
         self.v4.retain(ebpf, v4);
         self.v6.retain(ebpf, v6);
         Ok(())
     }
+
+    /// The keys of `services` with their values. Writes new sets of ports, to which no key refers yet.
+    fn keys(
+        &mut self,
+        ebpf: &mut Ebpf,
+        services: &[SteeredService],
+    ) -> Result<(Keys<8>, Keys<20>), Diagnostic> {
+        let own = local_addresses();
+        let (mut v4, mut v6) = (Keys::<8>::new(), Keys::<20>::new());
+        let grouped = by_protocol(services);
+        PortSets::check(grouped.values().map(|ports| several(ports)))?;
+        for ((vip, protocol), ports) in grouped {
+            let mut ends = Vec::new();
+            ends.extend(ports_of_one(&ports).map(|port| (end(port, protocol, KeyKind::OnePort), 0)));
+            if let Some(number) = self.set_of_several(ebpf, &ports)? {
+                ends.push((end(0, protocol, KeyKind::SeveralPorts), number));
+            }
+            ends.extend(ends_without_port(vip, protocol, !own.contains(&vip)).map(|end| (end, 0)));
+            match vip {
+                IpAddr::V4(vip) => {
+                    v4.extend(ends.into_iter().map(|(end, value)| (joined(vip.octets(), end), value)))
+                }
+                IpAddr::V6(vip) => {
+                    v6.extend(ends.into_iter().map(|(end, value)| (joined(vip.octets(), end), value)))
+                }
+            }
+        }
+        Ok((v4, v6))
+    }
+
+    /// Number of the set of all ports in ranges of several; none without such a range.
+    fn set_of_several(&mut self, ebpf: &mut Ebpf, ports: &[PortRange]) -> Result<Option<u32>, Diagnostic> {
+        let several = several(ports);
+        match several.as_slice() {
+            [] => Ok(None),
+            [PortRange::EVERY] => Ok(Some(EVERY_PORT)),
+            _ => self.port_sets.number(ebpf, several).map(Some),
+        }
+    }
 }
 
-/// The keys of `N` bytes in one service map.
+/// Keys of `N` bytes with their values. A key is `struct service_v4` or `service_v6` of steer.bpf.c: address (4 or
+/// 16 bytes), port (2), both in network order, IP protocol number (1), [`KeyKind`] (1).
+type Keys<const N: usize> = BTreeMap<[u8; N], u32>;
+
+/// One service map.
 #[derive(Debug)]
 struct KeyMap<const N: usize> {
     /// Name in steer.bpf.c.
     name: &'static str,
-    keys: BTreeSet<[u8; N]>,
+    keys: Keys<N>,
 }
 
 impl<const N: usize> KeyMap<N>
@@ -84,82 +131,85 @@ where
     [u8; N]: aya::Pod,
 {
     fn new(name: &'static str) -> Self {
-        Self { name, keys: BTreeSet::new() }
+        Self { name, keys: Keys::new() }
     }
 
-    /// Adds the missing keys of `wanted` to the kernel's map, all or none. Returns them.
-    fn add(&self, ebpf: &mut Ebpf, wanted: &BTreeSet<[u8; N]>) -> Result<Vec<[u8; N]>, Diagnostic> {
-        let missing: Vec<_> = wanted.difference(&self.keys).copied().collect();
-        for (done, key) in missing.iter().enumerate() {
-            if let Err(error) = self.map(ebpf).insert(key, 0, 0) {
-                self.remove(ebpf, &missing[..done]);
+    /// Adds what is missing of `wanted` to the kernel's map, or changes the value: everything or nothing.
+    /// Returns these keys.
+    fn add(&self, ebpf: &mut Ebpf, wanted: &Keys<N>) -> Result<Vec<[u8; N]>, Diagnostic> {
+        let mut added = Vec::new();
+        for (key, value) in wanted.iter().filter(|(key, value)| self.keys.get(*key) != Some(value)) {
+            if let Err(error) = self.map(ebpf).insert(key, value, 0) {
+                self.take_back(ebpf, &added);
                 return Err(errors::map_error(self.name, &error));
             }
+            added.push(*key);
         }
-        Ok(missing)
+        Ok(added)
     }
 
-    /// Removes all keys that are not in `wanted`, which have been added.
-    fn retain(&mut self, ebpf: &mut Ebpf, wanted: BTreeSet<[u8; N]>) {
-        let unwanted: Vec<_> = self.keys.difference(&wanted).copied().collect();
-        self.remove(ebpf, &unwanted);
+    /// Takes back what [`KeyMap::add`] did. The kernel has had room for these values.
+    fn take_back(&self, ebpf: &mut Ebpf, added: &[[u8; N]]) {
+        let mut map = self.map(ebpf);
+        for key in added {
+            let _ = match self.keys.get(key) {
+                Some(value) => map.insert(key, value, 0),
+                None => map.remove(key),
+            };
+        }
+    }
+
+    /// Removes all keys that are not in `wanted`, which have been added. The call has no other failure than a
+    /// missing key.
+    fn retain(&mut self, ebpf: &mut Ebpf, wanted: Keys<N>) {
+        let mut map = self.map(ebpf);
+        for key in self.keys.keys().filter(|key| !wanted.contains_key(*key)) {
+            let _ = map.remove(key);
+        }
         self.keys = wanted;
     }
 
-    /// Removes keys. A missing key is no error, and the call has no other failure.
-    fn remove(&self, ebpf: &mut Ebpf, keys: &[[u8; N]]) {
-        let mut map = self.map(ebpf);
-        for key in keys {
-            let _ = map.remove(key);
-        }
-    }
-
-    fn map<'a>(&self, ebpf: &'a mut Ebpf) -> HashMap<&'a mut MapData, [u8; N], u8> {
+    fn map<'a>(&self, ebpf: &'a mut Ebpf) -> HashMap<&'a mut MapData, [u8; N], u32> {
         let map = ebpf.map_mut(self.name).expect("steer.bpf.c declares the map");
-        HashMap::try_from(map).expect("steer.bpf.c has a key of that size, and values of a byte")
+        HashMap::try_from(map).expect("steer.bpf.c has a key of that size, and values of four bytes")
     }
 }
 
-fn keys_v4(services: &[ServiceAddress], own: &[IpAddr]) -> BTreeSet<KeyV4> {
-    let mut keys = BTreeSet::new();
+/// The ranges of each VIP and protocol number.
+fn by_protocol(services: &[SteeredService]) -> BTreeMap<(IpAddr, u8), Vec<PortRange>> {
+    let mut grouped = BTreeMap::<_, Vec<_>>::new();
     for service in services {
-        let IpAddr::V4(vip) = service.address.ip() else { continue };
-        let of_vip = vip_ends(libc::IPPROTO_ICMP, !own.contains(&vip.into()));
-        let ends = of_vip.chain([key_end(service), portless_end(service.protocol as u8, KeyKind::Fragments)]);
-        keys.extend(ends.map(|end| joined(vip.octets(), end)));
+        grouped.entry((service.vip, service.protocol as u8)).or_default().push(service.ports);
     }
-    keys
+    grouped
 }
 
-fn keys_v6(services: &[ServiceAddress], own: &[IpAddr]) -> BTreeSet<KeyV6> {
-    let mut keys = BTreeSet::new();
-    for service in services {
-        let IpAddr::V6(vip) = service.address.ip() else { continue };
-        let of_vip = vip_ends(libc::IPPROTO_ICMPV6, !own.contains(&vip.into()));
-        let fragments = [service.protocol as u8, HIDDEN_PROTOCOL]
-            .map(|protocol| portless_end(protocol, KeyKind::Fragments));
-        let ends = of_vip.chain(fragments).chain([key_end(service)]);
-        keys.extend(ends.map(|end| joined(vip.octets(), end)));
-    }
-    keys
+/// All ports in ranges of several.
+fn several(ranges: &[PortRange]) -> Vec<PortRange> {
+    merged(ranges.iter().copied().filter(|range| range.first < range.last))
 }
 
-/// The bytes behind the address in the keys of a VIP for the ICMP of its family.
-fn vip_ends(icmp: libc::c_int, is_answered: bool) -> impl Iterator<Item = [u8; 4]> {
-    let kinds = [Some(KeyKind::IcmpErrors), is_answered.then_some(KeyKind::Answered)];
-    kinds.into_iter().flatten().map(move |kind| portless_end(icmp as u8, kind)) // below 256
+fn ports_of_one(ranges: &[PortRange]) -> impl Iterator<Item = u16> {
+    ranges.iter().filter(|range| range.first == range.last).map(|range| range.first)
 }
 
-/// The bytes of a service's key behind the address.
-fn key_end(service: &ServiceAddress) -> [u8; 4] {
-    let kind = if service.is_wildcard() { KeyKind::Wildcard } else { KeyKind::OnePort };
-    let [high, low] = service.address.port().to_be_bytes();
-    [high, low, service.protocol as u8, kind as u8]
+/// The bytes behind the address in the keys of a VIP for packets without a port: fragments of `protocol`, and ICMP.
+fn ends_without_port(vip: IpAddr, protocol: u8, is_answered: bool) -> impl Iterator<Item = [u8; 4]> {
+    // Protocol numbers are below 256.
+    let icmp = if vip.is_ipv4() { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 } as u8;
+    let kinds = [
+        Some((protocol, KeyKind::Fragments)),
+        vip.is_ipv6().then_some((HIDDEN_PROTOCOL, KeyKind::Fragments)),
+        Some((icmp, KeyKind::IcmpErrors)),
+        is_answered.then_some((icmp, KeyKind::Answered)),
+    ];
+    kinds.into_iter().flatten().map(|(protocol, kind)| end(0, protocol, kind))
 }
 
-/// The same for packets of `protocol` without a port.
-fn portless_end(protocol: u8, kind: KeyKind) -> [u8; 4] {
-    [0, 0, protocol, kind as u8]
+/// The bytes of a key behind the address.
+fn end(port: u16, protocol: u8, kind: KeyKind) -> [u8; 4] {
+    let [high, low] = port.to_be_bytes();
+    [high, low, protocol, kind as u8]
 }
 
 fn joined<const A: usize, const N: usize>(address: [u8; A], end: [u8; 4]) -> [u8; N] {

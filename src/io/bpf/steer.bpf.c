@@ -41,7 +41,7 @@ struct service_v6 {
 enum {
 	ONE_PORT, // a service of this port
 	FRAGMENTS, // any service of this VIP: fragments have no ports; with protocol 0, of any protocol
-	WILDCARD_PORT, // a wildcard-port service
+	SEVERAL_PORTS, // services of several ports: the value is the number of a set
 	ICMP_ERRORS, // any service of this VIP: errors about packets from it
 	ANSWERED, // a VIP that is no address of the kernel: control answers its echo requests and solicitations
 };
@@ -51,7 +51,7 @@ struct {
 	int (*max_entries)[131072]; // mirrored by KEYS_MAX in services.rs
 	int (*map_flags)[BPF_F_NO_PREALLOC];
 	struct service_v4 *key;
-	__u8 *value;
+	__u32 *value;
 } services SEC(".maps");
 
 struct {
@@ -59,8 +59,23 @@ struct {
 	int (*max_entries)[131072]; // as services
 	int (*map_flags)[BPF_F_NO_PREALLOC];
 	struct service_v6 *key;
-	__u8 *value;
+	__u32 *value;
 } services_v6 SEC(".maps");
+
+// Number of the set of every port, which is in no map. Mirrored in port_sets.rs.
+#define EVERY_PORT 0
+
+// A bit for each port. Mirrored by `Bits` in port_sets.rs.
+struct port_set {
+	__u64 words[1024];
+};
+
+struct {
+	int (*type)[BPF_MAP_TYPE_ARRAY];
+	int (*max_entries)[129]; // mirrored by ENTRIES in port_sets.rs
+	__u32 *key;
+	struct port_set *value;
+} port_sets SEC(".maps");
 
 struct {
 	int (*type)[BPF_MAP_TYPE_XSKMAP];
@@ -95,6 +110,17 @@ INLINE int is_own(const __u8 *address)
 		if (address[i] != own_mac[i])
 			return 0;
 	return 1;
+}
+
+// True if a port is in the set of this number.
+INLINE long has_port(const __u32 *number, __be16 port)
+{
+	struct port_set *set;
+
+	if (!number || *number == EVERY_PORT)
+		return number != 0;
+	set = bpf_map_lookup_elem(&port_sets, number);
+	return set && set->words[htons(port) / 64] >> htons(port) % 64 & 1;
 }
 
 // Fills in the key of an ICMP error about a packet from the error's destination; false if it is none.
@@ -145,6 +171,7 @@ INLINE long service_of_v4(void *packet, void *end, struct service_v4 *key)
 INLINE long is_wanted_v4(void *packet, void *end)
 {
 	struct service_v4 key = {};
+	__be16 port;
 
 	if (!service_of_v4(packet, end, &key))
 		return 0;
@@ -152,9 +179,10 @@ INLINE long is_wanted_v4(void *packet, void *end)
 		return 1;
 	if (key.kind != ONE_PORT)
 		return 0;
+	port = key.port;
 	key.port = 0;
-	key.kind = WILDCARD_PORT;
-	return bpf_map_lookup_elem(&services, &key) != 0;
+	key.kind = SEVERAL_PORTS;
+	return has_port(bpf_map_lookup_elem(&services, &key), port);
 }
 
 // Fills in the key of an ICMPv6 error about a packet from the error's destination; false if it is none.
@@ -204,6 +232,7 @@ INLINE long service_of_v6(void *packet, void *end, struct service_v6 *key)
 INLINE long is_wanted_v6(void *packet, void *end)
 {
 	struct service_v6 key = {};
+	__be16 port;
 
 	if (!service_of_v6(packet, end, &key))
 		return 0;
@@ -211,9 +240,10 @@ INLINE long is_wanted_v6(void *packet, void *end)
 		return 1;
 	if (key.kind != ONE_PORT)
 		return 0;
+	port = key.port;
 	key.port = 0;
-	key.kind = WILDCARD_PORT;
-	return bpf_map_lookup_elem(&services_v6, &key) != 0;
+	key.kind = SEVERAL_PORTS;
+	return has_port(bpf_map_lookup_elem(&services_v6, &key), port);
 }
 
 // True for an ICMP echo request to a VIP of kind ANSWERED, and a fragment of any ICMP message to it.

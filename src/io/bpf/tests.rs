@@ -3,12 +3,12 @@
 #![allow(unsafe_code)]
 
 use super::{Buffers, Programs};
-use crate::io::Interface;
 use crate::io::selection::{OWN_MAC, any_frame, any_service, is_answered, is_wanted};
-use crate::model::ServiceAddress;
-use crate::wire::MacAddr;
+use crate::io::{Interface, PortRange, SteeredService};
+use crate::wire::{MacAddr, Protocol};
 use aya::TestRunResult;
 use aya::programs::{TestRun, TestRunOptions};
+use etherparse::PacketBuilder;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -72,7 +72,7 @@ where
 
 /// Runs `check` over this many random sets of services, each with many random frames. The programs are loaded
 /// once.
-fn over_random_frames(cases: u32, mut check: impl FnMut(&mut Loaded, &[ServiceAddress], &[u8])) {
+fn over_random_frames(cases: u32, mut check: impl FnMut(&mut Loaded, &[SteeredService], &[u8])) {
     let mut loaded = Loaded::new();
     let mut runner =
         TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() });
@@ -95,7 +95,7 @@ fn the_programs_take_the_frames_of_services_alone() {
     over_random_frames(256, |loaded, services, frame| {
         let wanted = is_wanted(services, frame);
         assert_eq!(loaded.steers(frame), [wanted; 2], "{frame:02x?} {services:?}");
-        let vips: Vec<_> = services.iter().map(|service| service.address.ip()).collect();
+        let vips: Vec<_> = services.iter().map(|service| service.vip).collect();
         let hidden = is_answered(&vips, frame);
         let guarded = loaded.guards(frame);
         assert!(guarded.is_none_or(|taken| taken == (wanted || hidden)), "{frame:02x?} {services:?}");
@@ -103,4 +103,57 @@ fn the_programs_take_the_frames_of_services_alone() {
         answered += u32::from(hidden);
     });
     assert!(taken > 500 && answered > 50, "only {taken} frames were wanted, and {answered} answered");
+}
+
+/// A UDP datagram to this port of 192.0.2.1.
+fn datagram(port: u16) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let builder =
+        PacketBuilder::ethernet2([2, 0, 0, 0, 0, 9], OWN_MAC).ipv4([198, 51, 100, 1], [192, 0, 2, 1], 64);
+    builder.udp(9, port).write(&mut frame, b"to a range").unwrap();
+    frame
+}
+
+fn range(first: u16, last: u16) -> SteeredService {
+    let ports = PortRange { first, last };
+    SteeredService { vip: [192, 0, 2, 1].into(), protocol: Protocol::Udp, ports }
+}
+
+#[test]
+fn a_range_ends_at_its_last_port_after_many_changes() {
+    let mut loaded = Loaded::new();
+    for first in (1..60_000).step_by(199) {
+        let last = first + 137;
+        loaded.programs.set_services(&[range(first, last), range(9, 9), range(last + 2, last + 3)]).unwrap();
+        let taken = [9, 10, first - 1, first, last, last + 1, last + 2, last + 4]
+            .map(|port| loaded.steers(&datagram(port))[0]);
+        let beside = first - 1 == 9;
+        assert_eq!(
+            taken,
+            [true, (first..=last).contains(&10), beside, true, true, false, true, false],
+            "{first}"
+        );
+    }
+}
+
+#[test]
+fn too_many_sets_of_ports_leave_the_services_as_they_were() {
+    let mut loaded = Loaded::new();
+    loaded.programs.set_services(&[range(53, 54)]).unwrap();
+    let vip = |index: u8, ports| SteeredService { vip: [192, 0, 2, index].into(), ..ports };
+    let many: Vec<_> = (1..=65).map(|index| vip(index, range(80, 80 + u16::from(index)))).collect();
+    for _ in 0..2 {
+        let refusal = loaded.programs.set_services(&many).unwrap_err().to_string();
+        assert!(refusal.contains("more than 64 different sets"), "{refusal}");
+        assert_eq!(
+            [52, 53, 54, 55].map(|port| loaded.steers(&datagram(port))[0]),
+            [false, true, true, false]
+        );
+    }
+    for sixty_four in [&many[1..], &many[..64], &many[1..]] {
+        loaded.programs.set_services(sixty_four).unwrap();
+    }
+    let shared: Vec<_> = (1..=200).map(|index| vip(index, range(80, 90))).collect();
+    loaded.programs.set_services(&shared).unwrap();
+    assert_eq!([79, 80, 90, 91].map(|port| loaded.steers(&datagram(port))[0]), [false, true, true, false]);
 }

@@ -5,10 +5,10 @@
 //! Without it directrix runs only where the kernel would drop them anyway: for an address that is not local,
 //! with forwarding off.
 
-use crate::io::Interface;
 use crate::io::bpf::{self, BpfLink, Programs};
 use crate::io::interface::local_addresses;
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::io::{Interface, SteeredService};
+use crate::model::Diagnostic;
 use std::net::IpAddr;
 
 /// State of the guard program.
@@ -45,7 +45,7 @@ impl Guard {
     }
 
     /// Replaces the set of services.
-    pub(super) fn set_services(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
+    pub(super) fn set_services(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         match self {
             Self::Attached { programs, .. } => programs.set_services(services),
             Self::Refused { interface, error } => check_host(interface, services, error),
@@ -56,7 +56,7 @@ impl Guard {
 /// Refuses services whose frames the kernel would answer or route.
 fn check_host(
     interface: &Interface,
-    services: &[ServiceAddress],
+    services: &[SteeredService],
     why: &Diagnostic,
 ) -> Result<(), Diagnostic> {
     let name = &interface.name;
@@ -66,7 +66,7 @@ fn check_host(
             .remedy(remedy)
     };
     let own = local_addresses();
-    let vips = || services.iter().map(|service| service.address.ip());
+    let vips = || services.iter().map(|service| service.vip);
     if let Some(vip) = vips().find(|ip| own.contains(ip)) {
         let length = if vip.is_ipv4() { 32 } else { 128 };
         let remedy =
@@ -99,9 +99,10 @@ fn routing(interface: &str, vip: IpAddr) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::PortRange;
     use crate::wire::{MacAddr, Protocol};
     use nix::sched::{CloneFlags, unshare};
-    use std::net::{Ipv6Addr, SocketAddr};
+    use std::net::Ipv6Addr;
 
     fn refused() -> Guard {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -111,8 +112,8 @@ mod tests {
         Guard::Refused { interface, error }
     }
 
-    fn service(vip: impl Into<IpAddr>) -> [ServiceAddress; 1] {
-        [ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::new(vip.into(), 80) }]
+    fn service(vip: impl Into<IpAddr>) -> [SteeredService; 1] {
+        [SteeredService { vip: vip.into(), protocol: Protocol::Tcp, ports: PortRange::one(80) }]
     }
 
     /// Runs `f` on a thread in a network namespace of its own, where lo is the only interface.

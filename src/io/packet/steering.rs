@@ -3,8 +3,8 @@
 use super::errors::socket_error;
 use super::filter;
 use super::guard::Guard;
-use crate::io::{Interface, Steering};
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::io::{Interface, SteeredService, Steering};
+use crate::model::Diagnostic;
 use crate::sys::packet_socket::PacketSocket;
 use std::collections::BTreeSet;
 use std::io;
@@ -20,7 +20,7 @@ pub(super) struct PacketSteering {
     interface: Interface,
     sockets: Vec<Arc<PacketSocket>>,
     guard: Option<Guard>,
-    services: Vec<ServiceAddress>,
+    services: Vec<SteeredService>,
 }
 
 impl PacketSteering {
@@ -29,7 +29,7 @@ impl PacketSteering {
         Self { interface, sockets, guard: None, services: Vec::new() }
     }
 
-    fn change(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
+    fn change(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         let guard = self.guard.as_mut().ok_or_else(|| not_started(&self.interface))?;
         let both: BTreeSet<_> = self.services.iter().chain(services).copied().collect();
         guard.set_services(&both.into_iter().collect::<Vec<_>>())?;
@@ -52,7 +52,7 @@ impl Steering for PacketSteering {
         Ok(())
     }
 
-    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
+    fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         if let Err(error) = self.change(services) {
             self.change_back();
             return Err(error);
@@ -79,7 +79,7 @@ impl Drop for PacketSteering {
 
 fn filter_all(
     sockets: &[Arc<PacketSocket>],
-    services: &[ServiceAddress],
+    services: &[SteeredService],
     interface: &Interface,
 ) -> Result<(), Diagnostic> {
     sockets
@@ -89,7 +89,7 @@ fn filter_all(
 }
 
 /// Attaches the most exact filter that fits the kernel's limits.
-fn filter_one(socket: &PacketSocket, services: &[ServiceAddress]) -> io::Result<()> {
+fn filter_one(socket: &PacketSocket, services: &[SteeredService]) -> io::Result<()> {
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
     for program in filter::programs(services) {
         match socket.set_filter(&program) {

@@ -2,8 +2,8 @@
 
 use super::generic;
 use crate::io::bpf::{self, AllowedModes, Attached, Buffers, Programs, RedirectCounter, XdpMode};
-use crate::io::{Interface, Steering};
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::io::{Interface, SteeredService, Steering};
+use crate::model::Diagnostic;
 use crate::sys::ethtool::GroOff;
 use std::os::fd::BorrowedFd;
 
@@ -24,7 +24,7 @@ impl Steering for XdpSteering {
         }
     }
 
-    fn update(&mut self, services: &[ServiceAddress]) -> Result<(), Diagnostic> {
+    fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         self.client.programs.set_services(services)
     }
 
@@ -100,6 +100,6 @@ impl SteeredInterface {
         self.attached = None;
         self.gro_off.clear();
         // An empty set needs no new keys, so it cannot be refused.
-        let _ = self.programs.set_services(&[]);
+        let _ = self.programs.set_services::<SteeredService>(&[]);
     }
 }

@@ -1,10 +1,11 @@
 //! The part of a socket filter that tests packets of one family.
 
 use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, search, skip, statement};
-use crate::model::ServiceAddress;
+use crate::io::SteeredService;
+use crate::io::steered::{PortRange, merged};
 use libc::{
-    BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX, BPF_TXA,
-    BPF_W,
+    BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX,
+    BPF_TXA, BPF_W,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -48,9 +49,9 @@ const FIRST_INFORMATION_V6: u32 = 5;
 /// In the index register, instead of a protocol: the frame is kept if it is for a VIP.
 const FOR_ANY_VIP: u32 = 256;
 
-/// VIP → protocol → ports, where 0 is the wildcard port. A VIP is one word of 32 bits, or four.
+/// VIP → protocol → ports. A VIP is one word of 32 bits, or four.
 type Wanted = BTreeMap<Vec<u32>, Protocols>;
-type Protocols = BTreeMap<u8, BTreeSet<u16>>;
+type Protocols = BTreeMap<u8, Vec<PortRange>>;
 
 /// The VIPs of one family, and how exactly their frames are selected.
 #[derive(Clone)]
@@ -72,7 +73,7 @@ enum Selectivity {
 
 impl Family {
     /// The IPv4 services, selected as exactly as possible.
-    pub(super) fn v4(services: &[ServiceAddress]) -> Self {
+    pub(super) fn v4(services: &[SteeredService]) -> Self {
         Self::new(false, services, |vip| match vip {
             IpAddr::V4(vip) => Some(vec![vip.to_bits()]),
             IpAddr::V6(_) => None,
@@ -80,7 +81,7 @@ impl Family {
     }
 
     /// The IPv6 services, selected as exactly as possible.
-    pub(super) fn v6(services: &[ServiceAddress]) -> Self {
+    pub(super) fn v6(services: &[SteeredService]) -> Self {
         Self::new(true, services, |vip| match vip {
             IpAddr::V4(_) => None,
             IpAddr::V6(vip) => {
@@ -90,12 +91,12 @@ impl Family {
         })
     }
 
-    fn new(is_v6: bool, services: &[ServiceAddress], words: impl Fn(IpAddr) -> Option<Vec<u32>>) -> Self {
+    fn new(is_v6: bool, services: &[SteeredService], words: impl Fn(IpAddr) -> Option<Vec<u32>>) -> Self {
         let mut wanted = Wanted::new();
         for service in services {
-            if let Some(vip) = words(service.address.ip()) {
+            if let Some(vip) = words(service.vip) {
                 let protocols = wanted.entry(vip).or_default();
-                protocols.entry(service.protocol as u8).or_default().insert(service.address.port());
+                protocols.entry(service.protocol as u8).or_default().push(service.ports);
             }
         }
         Self { is_v6, wanted: Arc::new(wanted), selectivity: Selectivity::Service }
@@ -169,18 +170,25 @@ impl Family {
         program
     }
 
-    fn by_port(&self, ports: &BTreeSet<u16>) -> Program {
+    fn by_port(&self, ports: &[PortRange]) -> Program {
         let mut program = if self.is_v6 { vec![load(BPF_H, v6::PORT)] } else { port_v4() };
-        if ports.contains(&0) {
+        let ports = merged(ports.iter().copied());
+        if ports == [PortRange::EVERY] {
             program.push(KEEP); // if there is a port: a load that fails has ended the filter
             return program;
         }
-        let ports: Vec<u16> = ports.iter().copied().collect();
-        program.extend(search(&ports, &|port| u32::from(*port), &|port| {
-            vec![jump(BPF_JEQ, u32::from(*port), 0, 1), KEEP, REJECT]
-        }));
+        program.extend(search(&ports, &|range| u32::from(range.first), &|range| within(*range)));
         program
     }
+}
+
+/// Keeps the frame if its port, in the accumulator, is in the range.
+fn within(PortRange { first, last }: PortRange) -> Program {
+    let (first, last) = (u32::from(first), u32::from(last));
+    if first == last {
+        return vec![jump(BPF_JEQ, first, 0, 1), KEEP, REJECT];
+    }
+    vec![jump(BPF_JGE, first, 0, 2), jump(BPF_JGT, last, 1, 0), KEEP, REJECT]
 }
 
 /// Keeps fragments, and loads the destination port of other packets.

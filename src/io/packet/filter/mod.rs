@@ -16,7 +16,7 @@ mod family;
 #[cfg(test)]
 mod tests;
 
-use crate::model::ServiceAddress;
+use crate::io::SteeredService;
 use crate::wire::ethernet;
 pub use code::Program;
 use code::{REJECT, ancillary, jump, load, require, skip};
@@ -45,7 +45,7 @@ pub fn reject_all() -> Program {
 /// whatever a VIP gets of its protocols, first in the family of the longer program; the last keeps all
 /// packets of the protocols. The kernel may refuse a program for lack of option memory
 /// (`net.core.optmem_max`), then the next is to be tried.
-pub fn programs(services: &[ServiceAddress]) -> impl Iterator<Item = Program> {
+pub fn programs(services: &[SteeredService]) -> impl Iterator<Item = Program> {
     let most_exact = Families { v4: Family::v4(services), v6: Family::v6(services) };
     std::iter::successors(Some(most_exact), Families::coarser)
         .map(|families| families.program())

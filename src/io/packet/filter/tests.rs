@@ -1,9 +1,10 @@
 use super::*;
 use crate::io::selection::{self, OWN_MAC};
+use crate::model::ServiceAddress;
 use crate::wire::Protocol;
 use libc::{
-    BPF_ABS, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH,
-    BPF_RET, BPF_TAX, BPF_TXA, BPF_W, sock_filter,
+    BPF_ABS, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MISC,
+    BPF_MSH, BPF_RET, BPF_TAX, BPF_TXA, BPF_W, sock_filter,
 };
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -37,6 +38,10 @@ fn run(program: &[sock_filter], frame: &Frame) -> u32 {
             }
             _ if code == BPF_JMP | BPF_JGE | BPF_K => {
                 pc += branch(a >= k);
+                continue;
+            }
+            _ if code == BPF_JMP | BPF_JGT | BPF_K => {
+                pc += branch(a > k);
                 continue;
             }
             _ if code == BPF_JMP | BPF_JSET | BPF_K => {
@@ -82,16 +87,16 @@ fn bytes(frame: &Frame, offset: u32, count: usize) -> Option<u32> {
 }
 
 /// Reference implementation.
-fn is_wanted(services: &[ServiceAddress], frame: &Frame) -> bool {
+fn is_wanted(services: &[SteeredService], frame: &Frame) -> bool {
     let b = &frame.bytes;
     let here = frame.kind == 0 && frame.tag.is_none_or(|tag| tag % 0x1000 == 0);
-    here && services.iter().any(|service| match service.address.ip() {
+    here && services.iter().any(|service| match service.vip {
         IpAddr::V4(vip) => is_wanted_v4(service, vip, b),
         IpAddr::V6(vip) => is_wanted_v6(service, vip, b),
     })
 }
 
-fn is_wanted_v4(service: &ServiceAddress, vip: Ipv4Addr, b: &[u8]) -> bool {
+fn is_wanted_v4(service: &SteeredService, vip: Ipv4Addr, b: &[u8]) -> bool {
     if b.len() < 34 || b[12..14] != [8, 0] || b[30..34] != vip.octets() {
         return false;
     }
@@ -103,7 +108,7 @@ fn is_wanted_v4(service: &ServiceAddress, vip: Ipv4Addr, b: &[u8]) -> bool {
         || b[23] == service.protocol as u8 && (fragment || is_its_port(service, b.get(port_at..port_at + 2)))
 }
 
-fn is_wanted_v6(service: &ServiceAddress, vip: Ipv6Addr, b: &[u8]) -> bool {
+fn is_wanted_v6(service: &SteeredService, vip: Ipv6Addr, b: &[u8]) -> bool {
     if b.len() < 54 || b[12..14] != [0x86, 0xdd] || b[38..54] != vip.octets() {
         return false;
     }
@@ -112,8 +117,8 @@ fn is_wanted_v6(service: &ServiceAddress, vip: Ipv6Addr, b: &[u8]) -> bool {
     extended || error || b[20] == service.protocol as u8 && is_its_port(service, b.get(56..58))
 }
 
-fn is_its_port(service: &ServiceAddress, port: Option<&[u8]>) -> bool {
-    port.is_some_and(|port| service.is_wildcard() || port == service.address.port().to_be_bytes())
+fn is_its_port(service: &SteeredService, port: Option<&[u8]>) -> bool {
+    port.is_some_and(|port| service.ports.contains(u16::from_be_bytes([port[0], port[1]])))
 }
 
 /// A frame as the kernel hands it to a filter: without its outer tag.
@@ -127,8 +132,8 @@ fn received(bytes: &[u8]) -> Frame {
     frame
 }
 
-fn service(protocol: Protocol, vip: u32, port: u16) -> ServiceAddress {
-    ServiceAddress { protocol, address: SocketAddr::from((Ipv4Addr::from_bits(vip), port)) }
+fn service(protocol: Protocol, vip: u32, port: u16) -> SteeredService {
+    ServiceAddress { protocol, address: SocketAddr::from((Ipv4Addr::from_bits(vip), port)) }.into()
 }
 
 fn vip() -> impl Strategy<Value = u32> {
@@ -199,7 +204,7 @@ proptest! {
         frame in any_frame(),
     ) {
         let kept: Vec<bool> = programs(&services).map(|program| run(&program, &frame) != 0).collect();
-        let families: HashSet<_> = services.iter().map(|service| service.address.is_ipv6()).collect();
+        let families: HashSet<_> = services.iter().map(|service| service.vip.is_ipv6()).collect();
         prop_assert_eq!(kept.len(), 1 + 2 * families.len());
         prop_assert!(kept.is_sorted(), "{:?}", kept);
     }
@@ -208,7 +213,7 @@ proptest! {
 #[test]
 fn too_many_services_make_it_coarser() {
     let many = |vips: u32, ports: u16| -> Vec<_> {
-        let each = |vip| (1..=ports).map(move |port| service(Protocol::Tcp, 0x0a00_0000 + vip, port));
+        let each = |vip| (1..=ports).map(move |port| service(Protocol::Tcp, 0x0a00_0000 + vip, 2 * port));
         (0..vips).flat_map(each).collect()
     };
     let frame = |vip: u32, port: u16| {
@@ -219,13 +224,13 @@ fn too_many_services_make_it_coarser() {
         bytes[36..38].copy_from_slice(&port.to_be_bytes());
         Frame { kind: 0, tag: None, bytes }
     };
-    let keeps = |services: &[ServiceAddress], vip, port| {
+    let keeps = |services: &[SteeredService], vip, port| {
         run(&programs(services).next().unwrap(), &frame(vip, port)) != 0
     };
     let exact = many(1, 800);
-    assert!(keeps(&exact, 0, 800) && !keeps(&exact, 0, 801) && !keeps(&exact, 1, 800));
+    assert!(keeps(&exact, 0, 1600) && !keeps(&exact, 0, 1599) && !keeps(&exact, 1, 1600));
     let by_protocol = many(1, 1000);
-    assert!(keeps(&by_protocol, 0, 1000) && keeps(&by_protocol, 0, 1001) && !keeps(&by_protocol, 1, 1000));
+    assert!(keeps(&by_protocol, 0, 2000) && keeps(&by_protocol, 0, 2001) && !keeps(&by_protocol, 1, 1000));
     let wildcard = [many(1, 1000), vec![service(Protocol::Tcp, 0x0a00_0000, 0)]].concat();
     assert!(keeps(&wildcard, 0, 1001) && !keeps(&wildcard, 1, 1000));
     let by_any = many(2000, 1);
@@ -267,6 +272,6 @@ fn many_ipv6_services_leave_ipv4_exact() {
     assert!(keeps(2000, 1999, 80) && keeps(2000, 9999, 81));
 }
 
-fn service_v6(vip: u128, port: u16) -> ServiceAddress {
-    ServiceAddress { protocol: Protocol::Tcp, address: (Ipv6Addr::from_bits(vip), port).into() }
+fn service_v6(vip: u128, port: u16) -> SteeredService {
+    ServiceAddress { protocol: Protocol::Tcp, address: (Ipv6Addr::from_bits(vip), port).into() }.into()
 }
