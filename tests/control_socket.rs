@@ -44,6 +44,7 @@ fn answers() -> Answers {
         entries: 2,
         expired: 1,
         evicted: 0,
+        handed_over: 0,
         latency,
     };
     let drop = api::Drops { reason: "looped".into(), frames: 8, explanation: "A loop.".into() };

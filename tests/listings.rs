@@ -35,6 +35,7 @@ fn answers() -> Answers {
         entries: 5091,
         expired: 0,
         evicted: 0,
+        handed_over: 0,
         latency: Latency { samples: 100, p50_ns: 900, p90_ns: 1500, p99_ns: 3000, max_ns: 70_000 },
     };
     Answers { drops: drops.collect(), workers: vec![worker(0), worker(1)], ..Answers::default() }

@@ -55,6 +55,7 @@ fn worker() -> Worker {
         entries: 120,
         expired: 0,
         evicted: 0,
+        handed_over: 0,
         latency: Latency { samples: 100, p50_ns: 900, p90_ns: 1500, p99_ns: 3000, max_ns: 70_000 },
     }
 }

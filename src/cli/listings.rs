@@ -162,6 +162,7 @@ mod tests {
             entries: 5091,
             expired: 0,
             evicted: 2,
+            handed_over: 0,
             latency: Latency { samples: 796, p50_ns: 1200, p90_ns: 2400, p99_ns: 9000, max_ns: 40_000 },
         }
     }

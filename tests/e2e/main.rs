@@ -30,6 +30,7 @@ mod lifecycle;
 mod links;
 mod live;
 mod loops;
+mod path_mtu;
 mod peers;
 mod persistence;
 mod privileges;

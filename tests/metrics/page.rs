@@ -40,6 +40,7 @@ pub(crate) fn readings() -> Readings {
         entries: 5091,
         expired: 17,
         evicted: 1,
+        handed_over: 3,
         latency: api::Latency::default(),
     };
     let drop =

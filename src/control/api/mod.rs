@@ -315,6 +315,9 @@ pub struct Worker {
     /// Frames that the kernel lost before they were received.
     #[serde(default)]
     pub lost: u64,
+    /// Frames passed to another worker, which may know their connection.
+    #[serde(default)]
+    pub handed_over: u64,
     /// Batches that held a frame.
     pub batches: u64,
     /// Times it went to sleep.

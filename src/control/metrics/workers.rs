@@ -31,6 +31,11 @@ pub(super) fn write_table(workers: &[WorkerReadings], page: &mut MetricsPage<'_>
 const TOTALS: &[Number] = &[
     ("worker_received_frames", "Frames that the worker received.", |worker| worker.received),
     ("worker_forwarded_frames", "Frames that the worker forwarded.", |worker| worker.forwarded),
+    (
+        "worker_handed_over_frames",
+        "Frames (ICMP errors, fragments) that the worker passed to another one, which may know their connection.",
+        |worker| worker.handed_over,
+    ),
     ("worker_batches", "Batches that held at least one frame.", |worker| worker.batches),
     ("worker_sleeps", "Times that the worker went to sleep for want of frames.", |worker| worker.sleeps),
 ];

@@ -184,6 +184,7 @@ fn worker(number: usize, handle: &WorkerHandle, backend: &str) -> api::Worker {
         entries: counters.entries.get(),
         expired: counters.expired.get(),
         evicted: counters.evicted.get(),
+        handed_over: counters.handed_over.get(),
         latency: api::Latency::default(),
     }
 }
