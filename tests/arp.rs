@@ -459,6 +459,7 @@ fn removed_interface_is_named_in_the_error() {
             mac: MacAddr([2, 0, 0, 0, 0, 7]),
             mtu: 1500,
             queues: 1,
+            ipv6_addresses: Vec::new(),
             addresses: vec![],
         };
         ArpSocket::open(&eth7).unwrap_err().to_string()

@@ -43,5 +43,13 @@ fn enter_namespace() -> std::io::Result<File> {
 /// Loopback interface of a new namespace.
 fn loopback() -> Interface {
     let addresses = Vec::new();
-    Interface { name: "lo".into(), index: 1, mac: MacAddr::ZERO, mtu: 65_536, queues: 1, addresses }
+    Interface {
+        name: "lo".into(),
+        index: 1,
+        mac: MacAddr::ZERO,
+        mtu: 65_536,
+        queues: 1,
+        addresses,
+        ipv6_addresses: Vec::new(),
+    }
 }

@@ -155,7 +155,15 @@ mod tests {
 
     fn loopback() -> Interface {
         let (mac, addresses) = (MacAddr::ZERO, Vec::new());
-        Interface { name: "lo".into(), index: 1, mac, mtu: 65_536, queues: 1, addresses }
+        Interface {
+            name: "lo".into(),
+            index: 1,
+            mac,
+            mtu: 65_536,
+            queues: 1,
+            addresses,
+            ipv6_addresses: Vec::new(),
+        }
     }
 
     /// Drops every capability of the calling thread by changing its user id.

@@ -62,7 +62,15 @@ mod tests {
 
     fn interface(index: u32) -> Interface {
         let (name, mac) = (format!("test{index}"), MacAddr([2, 0, 0, 0, 0, 1]));
-        Interface { name, index, mac, mtu: 1500, queues: 1, addresses: Vec::new() }
+        Interface {
+            name,
+            index,
+            mac,
+            mtu: 1500,
+            queues: 1,
+            addresses: Vec::new(),
+            ipv6_addresses: Vec::new(),
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::wire::MacAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Properties of an interface, read once at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Interface {
     pub queues: u32,
     /// IPv4 addresses with their prefix lengths, in the kernel's order.
     pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Usable IPv6 addresses with their prefix lengths, link-local ones included, in the kernel's order.
+    pub ipv6_addresses: Vec<(Ipv6Addr, u8)>,
 }
 
 /// An address of this host.
@@ -37,19 +39,21 @@ pub struct OwnAddress {
 }
 
 impl Interface {
-    /// Every IPv4 address of the calling thread's network namespace.
+    /// Every address of the calling thread's network namespace, of both families.
     ///
     /// # Errors
     /// Errors of rtnetlink(7).
     pub fn own_addresses() -> io::Result<Vec<OwnAddress>> {
-        let (links, addresses) = (rtnetlink::links()?, rtnetlink::all_addresses()?);
-        let mut own = Vec::new();
-        for (index, (address, prefix)) in addresses {
-            if let Some(link) = links.iter().find(|link| link.index == index) {
-                own.push(OwnAddress { address: address.into(), prefix, interface: link.name.clone() });
-            }
-        }
-        Ok(own)
+        let links = rtnetlink::links()?;
+        let v4 = rtnetlink::all_addresses()?.into_iter();
+        let v4 = v4.map(|(index, (address, prefix))| (index, IpAddr::V4(address), prefix));
+        let v6 = rtnetlink::all_ipv6_addresses()?.into_iter();
+        let v6 = v6.map(|(index, (address, prefix))| (index, IpAddr::V6(address), prefix));
+        let own = v4.chain(v6).filter_map(|(index, address, prefix)| {
+            let link = links.iter().find(|link| link.index == index)?;
+            Some(OwnAddress { address, prefix, interface: link.name.clone() })
+        });
+        Ok(own.collect())
     }
 
     /// Reads the properties of the interface `name` in the calling thread's network namespace.
@@ -67,8 +71,10 @@ impl Interface {
             return Err(down(name));
         }
         let addresses = rtnetlink::addresses(link.index).map_err(unreadable)?;
+        let ipv6_addresses = ipv6_addresses(link.index).map_err(unreadable)?;
         let queues = ethtool::channels(name).map_or(link.receive_queues, |channels| channels.receive).max(1);
-        Ok(Self { name: name.to_owned(), index: link.index, mac, mtu: link.mtu, queues, addresses })
+        let (name, index, mtu) = (name.to_owned(), link.index, link.mtu);
+        Ok(Self { name, index, mac, mtu, queues, addresses, ipv6_addresses })
     }
 
     /// Name of its master: a bridge, bond or VRF.
@@ -118,23 +124,64 @@ impl Interface {
     pub fn is_on_link(&self, neighbor: IpAddr) -> bool {
         match neighbor {
             IpAddr::V4(neighbor) => self.address_towards(neighbor).is_some(),
-            IpAddr::V6(_) => false,
+            IpAddr::V6(neighbor) => self.has_ipv6_network_of(neighbor),
         }
+    }
+
+    /// True if the network of an IPv6 address of the interface holds `neighbor`.
+    fn has_ipv6_network_of(&self, neighbor: Ipv6Addr) -> bool {
+        let on_link =
+            |(own, prefix): &(Ipv6Addr, u8)| ipv6_network(*own, *prefix) == ipv6_network(neighbor, *prefix);
+        self.ipv6_addresses.iter().any(on_link)
+    }
+
+    /// The sender address for neighbor solicitations: the link-local address, as in the kernel (`ndisc_send_ns` in
+    /// net/ipv6/ndisc.c), or another one of the interface if it has none.
+    #[must_use]
+    pub fn ipv6_source(&self) -> Option<Ipv6Addr> {
+        let mut addresses = self.ipv6_addresses.iter().map(|(own, _)| *own);
+        addresses.clone().find(Ipv6Addr::is_unicast_link_local).or_else(|| addresses.next())
+    }
+
+    /// True if IPv6 neighbor `neighbor` is on-link here, by an address of the interface or by the routing table.
+    #[must_use]
+    pub fn reaches_ipv6(&self, neighbor: Ipv6Addr) -> bool {
+        let by_route = || on_link(rtnetlink::route_entry(neighbor.into(), self.index)).is_some();
+        self.has_ipv6_network_of(neighbor) || by_route()
     }
 
     /// The sender address for ARP by the routing table, if an entry has `neighbor` on-link here. 0.0.0.0 if it
     /// names no source.
     #[must_use]
     pub fn source_by_route(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
-        on_link(rtnetlink::route_entry(neighbor, self.index))?;
-        let route = on_link(rtnetlink::route(neighbor, self.index))?;
-        Some(route.source.unwrap_or(Ipv4Addr::UNSPECIFIED))
+        on_link(rtnetlink::route_entry(neighbor.into(), self.index))?;
+        let route = on_link(rtnetlink::route(neighbor.into(), self.index))?;
+        match route.source {
+            Some(IpAddr::V4(source)) => Some(source),
+            _ => Some(Ipv4Addr::UNSPECIFIED),
+        }
     }
 
     /// The role of an `address` that no host can have: network or broadcast address of one of the interface's
-    /// networks. /31 and /32 have neither (RFC 3021).
+    /// networks, or its Subnet-Router anycast address in IPv6 (RFC 4291 §2.6.1). /31 and /32 have neither (RFC 3021),
+    /// nor have /127 (RFC 6164) and /128.
     #[must_use]
-    pub fn reserved(&self, address: Ipv4Addr) -> Option<String> {
+    pub fn reserved(&self, address: IpAddr) -> Option<String> {
+        match address {
+            IpAddr::V4(address) => self.reserved_v4(address),
+            IpAddr::V6(address) => self.reserved_v6(address),
+        }
+    }
+
+    fn reserved_v6(&self, address: Ipv6Addr) -> Option<String> {
+        let networks = self.ipv6_addresses.iter().filter(|(_, prefix)| *prefix < 127);
+        let mut firsts =
+            networks.map(|(own, prefix)| (Ipv6Addr::from_bits(ipv6_network(*own, *prefix)), prefix));
+        let (first, prefix) = firsts.find(|(first, _)| *first == address)?;
+        Some(format!("the Subnet-Router anycast address of {first}/{prefix} on {}", self.name))
+    }
+
+    fn reserved_v4(&self, address: Ipv4Addr) -> Option<String> {
         self.addresses.iter().filter(|(_, prefix)| *prefix < 31).find_map(|(own, prefix)| {
             let [first, last] = ends(*own, *prefix);
             let role = match address.to_bits() {
@@ -150,11 +197,22 @@ impl Interface {
     /// Current own and broadcast addresses, which no other host may use as source. Those of the lookup, if
     /// rtnetlink fails.
     #[must_use]
-    pub fn not_others(&self) -> Vec<Ipv4Addr> {
+    pub fn not_others(&self) -> Vec<IpAddr> {
         let addresses = rtnetlink::addresses(self.index).unwrap_or_else(|_| self.addresses.clone());
         let broadcasts = addresses.iter().filter_map(|(own, prefix)| broadcast(*own, *prefix));
-        addresses.iter().map(|(own, _)| *own).chain(broadcasts).collect()
+        let v4 = addresses.iter().map(|(own, _)| *own).chain(broadcasts).map(IpAddr::from);
+        let ipv6 = ipv6_addresses(self.index).unwrap_or_else(|_| self.ipv6_addresses.clone());
+        v4.chain(ipv6.iter().map(|(own, _)| IpAddr::from(*own))).collect()
     }
+}
+
+fn ipv6_addresses(index: u32) -> io::Result<Vec<(Ipv6Addr, u8)>> {
+    let all = rtnetlink::all_ipv6_addresses()?.into_iter();
+    Ok(all.filter(|(of, _)| *of == index).map(|(_, found)| found).collect())
+}
+
+fn ipv6_network(address: Ipv6Addr, prefix: u8) -> u128 {
+    address.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
 }
 
 /// The route found, if it has the destination on-link.
@@ -242,7 +300,15 @@ mod tests {
     fn interface(addresses: &[([u8; 4], u8)]) -> Interface {
         let addresses = addresses.iter().map(|(address, prefix)| ((*address).into(), *prefix)).collect();
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        Interface { name: "x".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }
+        Interface {
+            name: "x".into(),
+            index: 1,
+            mac,
+            mtu: 1500,
+            queues: 1,
+            addresses,
+            ipv6_addresses: Vec::new(),
+        }
     }
 
     #[test]
@@ -269,6 +335,29 @@ mod tests {
             ("10.9.0.5", None),
         ] {
             assert_eq!(interface.reserved(address.parse().unwrap()).as_deref(), reserved, "{address}");
+        }
+    }
+
+    #[test]
+    fn ipv6_networks_hold_neighbors_and_an_anycast_address() {
+        let parse = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let mut interface = interface(&[]);
+        interface.ipv6_addresses = vec![
+            (parse("2001:db8::5"), 64),
+            (parse("fd00::1"), 127),
+            (parse("fd01::1"), 128),
+            (parse("fe80::5"), 64),
+        ];
+        assert_eq!(interface.ipv6_source(), Some(parse("fe80::5")));
+        for (neighbor, near) in
+            [("2001:db8::ffff", true), ("fd00::0", true), ("fd01::2", false), ("2001:db8:0:1::5", false)]
+        {
+            assert_eq!(interface.is_on_link(parse(neighbor).into()), near, "{neighbor}");
+        }
+        let anycast = "the Subnet-Router anycast address of 2001:db8::/64 on x";
+        assert_eq!(interface.reserved(parse("2001:db8::").into()).as_deref(), Some(anycast));
+        for host in ["2001:db8::1", "fd00::", "fd01::", "2001:db8::ffff:ffff:ffff:ffff"] {
+            assert_eq!(interface.reserved(parse(host).into()), None, "{host}");
         }
     }
 

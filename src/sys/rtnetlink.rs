@@ -19,13 +19,16 @@ use super::uapi::{IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NET
 use crate::wire::MacAddr;
 use message::{Attributes, attribute, dump, get, request, u16_at, u32_at};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// `struct ifinfomsg`, `struct ifaddrmsg` and `struct rtgenmsg` (padded) of linux/rtnetlink.h and if_addr.h, in bytes.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const RTGEN_HEADER: usize = 4;
+/// Flags of an IPv6 address (linux/if_addr.h): not yet usable, and never.
+const IFA_F_TENTATIVE: u32 = 0x40;
+const IFA_F_DADFAILED: u32 = 0x08;
 
 /// Attributes of one interface: RTM_NEWLINK, `struct ifinfomsg` and the IFLA_* attributes of linux/if_link.h.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +86,16 @@ pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     let mut request = [0; ADDRESS_HEADER];
     request[0] = libc::AF_INET as u8; // 2
     dump(libc::RTM_GETADDR, &request, |payload| addresses.extend(address_of(payload)))?;
+    Ok(addresses)
+}
+
+/// Lists the IPv6 addresses of the namespace (dump of RTM_GETADDR): interface index, address, prefix length. Without
+/// those that are tentative, or that duplicate address detection refused.
+pub(crate) fn all_ipv6_addresses() -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
+    let mut addresses = Vec::new();
+    let mut request = [0; ADDRESS_HEADER];
+    request[0] = libc::AF_INET6 as u8; // 10
+    dump(libc::RTM_GETADDR, &request, |payload| addresses.extend(ipv6_address_of(payload)))?;
     Ok(addresses)
 }
 
@@ -180,6 +193,18 @@ fn address_of(payload: &[u8]) -> Option<(u32, (Ipv4Addr, u8))> {
     Some((u32_at(header, 4)?, (address.into(), header[1])))
 }
 
+/// A usable address. The header has the lower eight flags.
+fn ipv6_address_of(payload: &[u8]) -> Option<(u32, (Ipv6Addr, u8))> {
+    let (header, attributes) = payload.split_at_checked(ADDRESS_HEADER)?;
+    if header[0] != libc::AF_INET6 as u8 || u32::from(header[2]) & (IFA_F_TENTATIVE | IFA_F_DADFAILED) != 0 {
+        return None;
+    }
+    // With a peer, IFA_ADDRESS is that of the peer.
+    let find = |wanted| Attributes(attributes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let address: [u8; 16] = find(libc::IFA_LOCAL).or_else(|| find(libc::IFA_ADDRESS))?.try_into().ok()?;
+    Some((u32_at(header, 4)?, (address.into(), header[1])))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +245,24 @@ mod tests {
         ];
         let veth = link_of(&payload(7, up, &veth)).unwrap();
         assert_eq!((veth.link, veth.link_netns, veth.master, veth.kind), (Some(5), Some(0), Some(5), None));
+    }
+
+    #[test]
+    fn only_usable_ipv6_addresses_are_read() {
+        let payload = |flags: u8, attributes: &[(u16, Ipv6Addr)]| {
+            let mut bytes = vec![libc::AF_INET6 as u8, 64, flags, 0, 3, 0, 0, 0];
+            bytes[4..8].copy_from_slice(&3_u32.to_ne_bytes());
+            attributes.iter().for_each(|(kind, ip)| attribute(&mut bytes, *kind, &ip.octets()));
+            bytes
+        };
+        let [own, peer] = ["2001:db8::1", "2001:db8::2"].map(|text| text.parse().unwrap());
+        let read = |flags, attributes: &[_]| ipv6_address_of(&payload(flags, attributes));
+        assert_eq!(read(0x80, &[(libc::IFA_ADDRESS, own)]), Some((3, (own, 64))));
+        assert_eq!(read(0x80, &[(libc::IFA_ADDRESS, peer), (libc::IFA_LOCAL, own)]), Some((3, (own, 64))));
+        for unusable in [0x40, 0x08, 0xc0] {
+            assert_eq!(read(unusable, &[(libc::IFA_ADDRESS, own)]), None, "{unusable:#x}");
+        }
+        assert_eq!(ipv6_address_of(&[2; 20]), None, "another family");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use crate::model::{Diagnostic, InterfaceIndex, RealServer, VirtualService};
 use crate::neighbor::NeighborTarget;
 use crate::wire::MacAddr;
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Finds the next hops of the real servers of a set of services.
 pub(in crate::control) struct NextHops<'a> {
@@ -42,23 +43,19 @@ impl<'a> NextHops<'a> {
 
     fn resolve(&self, address: IpAddr, mac: Option<MacAddr>) -> Result<NeighborTarget, Diagnostic> {
         let index = self.interfaces.len() - 1; // the last interface is the server side
-        let (interface, rip) = (&self.interfaces[index], v4(address));
-        if let Some(own) = self.interfaces.iter().find(|interface| rip.is_some_and(|rip| has(interface, rip)))
-        {
+        let interface = &self.interfaces[index];
+        if let Some(own) = self.interfaces.iter().find(|interface| has(interface, address)) {
             return Err(own_address(address, own));
         }
-        if let Some(role) = rip.and_then(|rip| interface.reserved(rip)) {
+        if let Some(role) = interface.reserved(address) {
             return Err(reserved_address(address, &role));
         }
-        match (rip, rip.and_then(|rip| self.source(interface, rip, mac))) {
-            (Some(rip), Some(own)) => Ok(NeighborTarget {
-                interface: InterfaceIndex(index as u8),
-                rip: rip.into(),
-                own: own.into(),
-                mac,
-            }),
-            _ => Err(not_on_link(address, interface)),
-        }
+        let source = match address {
+            IpAddr::V4(rip) => self.source(interface, rip, mac).map(IpAddr::V4),
+            IpAddr::V6(rip) => ipv6_source(interface, rip, mac).map(IpAddr::V6),
+        };
+        let own = source.ok_or_else(|| not_on_link(address, interface))?;
+        Ok(NeighborTarget { interface: InterfaceIndex(index as u8), rip: address, own, mac })
     }
 }
 
@@ -73,14 +70,24 @@ impl NextHops<'_> {
             .before
             .get(&rip.into())
             .and_then(|next_hop| v4(next_hop.own))
-            .filter(|own| has(interface, *own));
+            .filter(|own| has(interface, (*own).into()));
         near.or(present).or_else(|| interface.source_by_route(rip))
     }
 }
 
+/// Returns the source address of neighbor solicitations for a server, if it is on-link. A server with a fixed MAC address
+/// needs no source.
+fn ipv6_source(interface: &Interface, rip: Ipv6Addr, mac: Option<MacAddr>) -> Option<Ipv6Addr> {
+    let source = interface.ipv6_source().filter(|_| interface.reaches_ipv6(rip));
+    source.or(mac.map(|_| Ipv6Addr::UNSPECIFIED))
+}
+
 /// Returns true if `address` is one of the interface's own.
-fn has(interface: &Interface, address: Ipv4Addr) -> bool {
-    interface.addresses.iter().any(|(own, _)| *own == address)
+fn has(interface: &Interface, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => interface.addresses.iter().any(|(own, _)| *own == address),
+        IpAddr::V6(address) => interface.ipv6_addresses.iter().any(|(own, _)| *own == address),
+    }
 }
 
 /// Keeps each server once, in the order of first occurrence.
@@ -90,7 +97,7 @@ pub(in crate::control) fn once(mut all: Vec<NeighborTarget>) -> Vec<NeighborTarg
     all
 }
 
-/// Returns an IPv4 address; the configuration has no IPv6 yet.
+/// Returns the address if it is one of IPv4.
 pub(in crate::control) fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     match address {
         IpAddr::V4(address) => Some(address),
@@ -114,16 +121,18 @@ fn reserved_address(rip: IpAddr, role: &str) -> Diagnostic {
 }
 
 fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
-    let master = interface.master().filter(|_| interface.addresses.is_empty());
+    let (own, family, option) = match rip {
+        IpAddr::V4(_) => (listed(&interface.addresses), "IPv4", ""),
+        IpAddr::V6(_) => (listed(&interface.ipv6_addresses), "IPv6", " -6"),
+    };
+    let master = interface.master().filter(|_| own.is_empty());
     if let Some(master) = master {
         return bridge_port(rip, &interface.name, &master);
     }
-    let own: Vec<_> =
-        interface.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
-    let own = if own.is_empty() { "no IPv4 address".into() } else { own.join(", ") };
+    let own = if own.is_empty() { format!("no {family} address") } else { own };
     let name = &interface.name;
     let remedy = format!(
-        "write a RIP of that network, give {name} an address in the server's, or a route to it (ip route add NETWORK \
+        "write a RIP of that network, give {name} an address in the server's, or a route to it (ip{option} route add NETWORK \
          dev {name}), or set server_interface"
     );
     Diagnostic::system(format!("real server {rip} is not on-link"))
@@ -131,9 +140,18 @@ fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
         .remedy(remedy)
 }
 
+/// Addresses with their prefix lengths.
+fn listed<A: Display>(addresses: &[(A, u8)]) -> String {
+    let all: Vec<_> = addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}")).collect();
+    all.join(", ")
+}
+
 fn bridge_port(rip: IpAddr, port: &str, master: &str) -> Diagnostic {
     Diagnostic::system(format!("real server {rip} is not on-link"))
-        .cause(format!("{port} has no IPv4 address, as it is a port of {master}"))
+        .cause(format!(
+            "{port} has no {} address, as it is a port of {master}",
+            if rip.is_ipv4() { "IPv4" } else { "IPv6" }
+        ))
         .remedy(format!("name {master} instead of {port}"))
 }
 
@@ -149,7 +167,15 @@ pub(in crate::control) mod tests {
     pub(in crate::control) fn eth0(addresses: &[[u8; 4]]) -> Interface {
         let addresses = addresses.iter().map(|address| ((*address).into(), 24)).collect();
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        Interface { name: "eth0".into(), index: 1, mac, mtu: 1500, queues: 1, addresses }
+        Interface {
+            name: "eth0".into(),
+            index: 1,
+            mac,
+            mtu: 1500,
+            queues: 1,
+            addresses,
+            ipv6_addresses: Vec::new(),
+        }
     }
 
     fn server(address: [u8; 4], mac: Option<MacAddr>) -> RealServer {
@@ -224,6 +250,41 @@ pub(in crate::control) mod tests {
         let before = find_all(&web, &[OWN], &[]).unwrap();
         let now = find_all(&web, &[[192, 0, 2, 6]], &before).unwrap();
         assert_eq!((before[0].own, now[0].own), (OWN.into(), IpAddr::from([192, 0, 2, 6])));
+    }
+
+    #[test]
+    fn ipv6_server_is_solicited_from_the_link_local_address() {
+        let [link, dip] = ["fe80::5", "2001:db8::5"].map(|text| text.parse::<Ipv6Addr>().unwrap());
+        let mut interface = eth0(&[OWN]);
+        interface.ipv6_addresses = vec![(dip, 64), (link, 64)];
+        let find = |interface: &Interface, rip: &str, mac| {
+            let address =
+                ServiceAddress { protocol: Protocol::Tcp, address: "[2001:db8::80]:80".parse().unwrap() };
+            let server = RealServer { mac, ..RealServer::new(rip.parse().unwrap(), Weight(1)) };
+            let services = [VirtualService::new(address, vec![server])];
+            let interfaces = std::slice::from_ref(interface);
+            let found = NextHops::new(&services, interfaces, &[]).find(&services[0].servers[0]);
+            found.map(|next_hop| next_hop.own.to_string()).map_err(|error| error.to_string())
+        };
+        assert_eq!(find(&interface, "2001:db8::9", None).as_deref(), Ok("fe80::5"));
+        let fault = |rip: &str| find(&interface, rip, None).unwrap_err();
+        assert!(fault("2001:db8::5").contains("is this host"), "{}", fault("2001:db8::5"));
+        let anycast = "it is the Subnet-Router anycast address of 2001:db8::/64 on eth0";
+        assert!(fault("2001:db8::").contains(anycast), "{}", fault("2001:db8::"));
+        let far = fault("2001:db8:9::9");
+        assert!(
+            far.contains("eth0 has 2001:db8::5/64, fe80::5/64") && far.contains("ip -6 route add"),
+            "{far}"
+        );
+        assert_eq!(
+            find(&interface, "2001:db8:9::9", Some(MAC)).as_deref(),
+            Ok("::"),
+            "a fixed MAC needs no source"
+        );
+        interface.ipv6_addresses.pop();
+        assert_eq!(find(&interface, "2001:db8::9", None).as_deref(), Ok("2001:db8::5"));
+        interface.ipv6_addresses.clear();
+        assert!(find(&interface, "2001:db8::9", None).unwrap_err().contains("eth0 has no IPv6 address"));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Resolution of a configuration on this host: interfaces, next hops of the real servers, the control group.
 
 use crate::control::host::access::Access;
-use crate::control::host::next_hop::{NextHops, once, v4};
+use crate::control::host::next_hop::{NextHops, once};
 use crate::io::Interface;
 use crate::model::{
     Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, ServiceAddress, Subject, VirtualService,
 };
 use crate::neighbor::NeighborTarget;
 use nix::unistd::Group;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Failure to resolve a configuration.
 #[derive(Clone, Debug)]
@@ -47,8 +47,10 @@ impl ResolvedHost {
         let access = Access { group: control_group(config)?, others: config.director.control_others };
         let interfaces = find_interfaces(config)?;
         let servers = validated_servers(config, &interfaces, (&[], &[]));
-        let servers =
-            servers.map_err(|errors| ResolveError { errors, may_recover: awaits_address(&interfaces) })?;
+        let servers = servers.map_err(|errors| ResolveError {
+            errors,
+            may_recover: awaits_address(&config.services, &interfaces),
+        })?;
         Ok(Self { interfaces, servers, vips: vips(&config.services), access })
     }
 
@@ -88,7 +90,7 @@ impl ResolvedHost {
 
     /// Returns the addresses that cannot be a client's: those of the interfaces and the broadcast addresses of their networks.
     pub fn not_clients(&self) -> Vec<IpAddr> {
-        self.interfaces.iter().flat_map(Interface::not_others).map(IpAddr::from).collect()
+        self.interfaces.iter().flat_map(Interface::not_others).collect()
     }
 
     /// Returns true if an interface's addresses have changed since the last resolution.
@@ -103,9 +105,8 @@ impl ResolvedHost {
 
 /// Returns the interface with its present addresses.
 fn renewed(interface: &Interface) -> Interface {
-    let addresses =
-        Interface::lookup(&interface.name).map_or_else(|_| interface.addresses.clone(), |now| now.addresses);
-    Interface { addresses, ..interface.clone() }
+    let Ok(now) = Interface::lookup(&interface.name) else { return interface.clone() };
+    Interface { addresses: now.addresses, ipv6_addresses: now.ipv6_addresses, ..interface.clone() }
 }
 
 fn vips(services: &[VirtualService]) -> Vec<IpAddr> {
@@ -115,9 +116,14 @@ fn vips(services: &[VirtualService]) -> Vec<IpAddr> {
     vips
 }
 
-/// Returns true if the server side has no address yet. A bridge port is not expected to get one.
-fn awaits_address(interfaces: &[Interface]) -> bool {
-    interfaces.last().is_some_and(|interface| interface.addresses.is_empty() && interface.master().is_none())
+/// Returns true if the server side has no address yet of a family that the services need. A bridge port is not expected
+/// to get one. The link-local address of IPv6 precedes the others.
+fn awaits_address(services: &[VirtualService], interfaces: &[Interface]) -> bool {
+    let Some(interface) = interfaces.last() else { return false };
+    let global = |(own, _): &(Ipv6Addr, u8)| !own.is_unicast_link_local();
+    let (has_v4, has_v6) = (!interface.addresses.is_empty(), interface.ipv6_addresses.iter().any(global));
+    let has = |service: &VirtualService| if service.address.address.is_ipv4() { has_v4 } else { has_v6 };
+    !services.iter().all(has) && interface.master().is_none()
 }
 
 fn find_interfaces(config: &Config) -> Result<Vec<Interface>, ResolveError> {
@@ -182,13 +188,12 @@ fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<NeighborTarg
     Ok(once(all(each)?))
 }
 
-/// Checks that a new VIP is no network or broadcast address. `before` holds the present VIPs.
+/// Checks that a new VIP is no network, broadcast or Subnet-Router anycast address. `before` holds the present VIPs.
 fn check_vip(service: ServiceAddress, interfaces: &[Interface], before: &[IpAddr]) -> Result<(), Diagnostic> {
     let vip = service.address.ip();
     if before.binary_search(&vip).is_ok() {
         return Ok(());
     }
-    let Some(vip) = v4(vip) else { return Ok(()) };
     match interfaces.iter().find_map(|interface| interface.reserved(vip)) {
         Some(role) => Err(Diagnostic::system(format!("the VIP {vip} cannot be a host address"))
             .cause(format!("it is {role}"))

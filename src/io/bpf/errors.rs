@@ -210,8 +210,15 @@ mod tests {
     #[test]
     fn a_refusal_of_native_mode_names_its_true_cause() {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let interface =
-            Interface { name: "eth7".into(), index: 7, mac, mtu: 1500, queues: 1, addresses: Vec::new() };
+        let interface = Interface {
+            name: "eth7".into(),
+            index: 7,
+            mac,
+            mtu: 1500,
+            queues: 1,
+            addresses: Vec::new(),
+            ipv6_addresses: Vec::new(),
+        };
         let (unsupported, range) = (libc::EOPNOTSUPP, libc::ERANGE);
         let virtio = "Can't set XDP while host is implementing GRO_HW/CSUM, disable GRO_HW/CSUM first";
         for (mtu, errno, words, expected) in [

@@ -30,7 +30,15 @@ struct Loaded {
 impl Loaded {
     fn new() -> Self {
         let mac = MacAddr(OWN_MAC);
-        let lo = Interface { name: "lo".into(), index: 1, mac, mtu: 1500, queues: 1, addresses: Vec::new() };
+        let lo = Interface {
+            name: "lo".into(),
+            index: 1,
+            mac,
+            mtu: 1500,
+            queues: 1,
+            addresses: Vec::new(),
+            ipv6_addresses: Vec::new(),
+        };
         let mut programs = Programs::load(&lo).unwrap();
         let socket = xdp_socket();
         programs.set_socket(0, socket.as_fd()).unwrap();

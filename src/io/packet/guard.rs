@@ -106,8 +106,15 @@ mod tests {
 
     fn refused() -> Guard {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        let interface =
-            Interface { name: "lo".into(), index: 1, mac, mtu: 1500, queues: 1, addresses: Vec::new() };
+        let interface = Interface {
+            name: "lo".into(),
+            index: 1,
+            mac,
+            mtu: 1500,
+            queues: 1,
+            addresses: Vec::new(),
+            ipv6_addresses: Vec::new(),
+        };
         let error = Diagnostic::system("guarding").cause("EPERM").remedy("give it CAP_BPF");
         Guard::Refused { interface, error }
     }

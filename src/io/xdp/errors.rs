@@ -133,7 +133,15 @@ mod tests {
 
     fn eth0() -> Interface {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-        Interface { name: "eth0".into(), index: 2, mac, mtu: 1500, queues: 1, addresses: Vec::new() }
+        Interface {
+            name: "eth0".into(),
+            index: 2,
+            mac,
+            mtu: 1500,
+            queues: 1,
+            addresses: Vec::new(),
+            ipv6_addresses: Vec::new(),
+        }
     }
 
     #[test]
