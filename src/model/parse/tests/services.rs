@@ -47,6 +47,41 @@ fn a_services_address_is_vip_and_port() {
             r#"is "www.example.org:80", not an IP address; write VIP and port, as in "192.168.195.150:80""#,
         ),
         ("\"\"", r#"is "", not an IP address and port; write VIP and port, as in "192.168.195.150:80""#),
+        (
+            "\"0.0.0.0:80\"",
+            r#"is "0.0.0.0:80", the unspecified address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"0.1.2.3:80\"",
+            r#"is "0.1.2.3:80", an address of network 0, which no host has; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"127.0.0.1:80\"",
+            r#"is "127.0.0.1:80", a loopback address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"224.0.0.1:80\"",
+            r#"is "224.0.0.1:80", a multicast address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"255.255.255.255:80\"",
+            r#"is "255.255.255.255:80", the broadcast address; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        (
+            "\"10.0.0.1:80\\n\"",
+            r#"is "10.0.0.1:80\n": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
+        ),
+        ("80", r#"is 80; write VIP and port, as in "192.168.195.150:80", in quotes"#),
+    ];
+    for (address, wanted) in cases {
+        let text = service(&format!("[[service]]\nprotocol = \"tcp\"\naddress = {address}\n"));
+        refused(&text, &[&format!("5: address {wanted}")]);
+    }
+}
+
+#[test]
+fn an_ipv6_vip_is_in_brackets() {
+    let cases = [
         ("\"2001:DB8::1\"", r#"is "2001:DB8::1", without a port; write "[2001:db8::1]:80""#),
         ("\"[2001:db8::1]\"", r#"is "[2001:db8::1]", without a port; write "[2001:db8::1]:80""#),
         (
@@ -73,31 +108,6 @@ fn a_services_address_is_vip_and_port() {
             "\"[::ffff:10.0.0.1]:80\"",
             r#"is "[::ffff:10.0.0.1]:80", an IPv4-mapped address, which never is on the wire; write VIP and port, as in "192.168.195.150:80""#,
         ),
-        (
-            "\"0.0.0.0:80\"",
-            r#"is "0.0.0.0:80", the unspecified address; write VIP and port, as in "192.168.195.150:80""#,
-        ),
-        (
-            "\"0.1.2.3:80\"",
-            r#"is "0.1.2.3:80", an address of network 0, which no host has; write VIP and port, as in "192.168.195.150:80""#,
-        ),
-        (
-            "\"127.0.0.1:80\"",
-            r#"is "127.0.0.1:80", a loopback address; write VIP and port, as in "192.168.195.150:80""#,
-        ),
-        (
-            "\"224.0.0.1:80\"",
-            r#"is "224.0.0.1:80", a multicast address; write VIP and port, as in "192.168.195.150:80""#,
-        ),
-        (
-            "\"255.255.255.255:80\"",
-            r#"is "255.255.255.255:80", the broadcast address; write VIP and port, as in "192.168.195.150:80""#,
-        ),
-        (
-            "\"10.0.0.1:80\\n\"",
-            r#"is "10.0.0.1:80\n": the port is not a number from 1 to 65535; write VIP and port, as in "192.168.195.150:80""#,
-        ),
-        ("80", r#"is 80; write VIP and port, as in "192.168.195.150:80", in quotes"#),
     ];
     for (address, wanted) in cases {
         let text = service(&format!("[[service]]\nprotocol = \"tcp\"\naddress = {address}\n"));
