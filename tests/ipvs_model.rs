@@ -40,6 +40,8 @@ struct Naive {
     persistence: Option<Persistence>,
     /// `conn_reuse_mode`.
     reuse: u8,
+    /// `sloppy_tcp`.
+    sloppy: bool,
     templates: HashMap<(Protocol, IpAddr), Template>,
     opened: Vec<u64>,
     /// Tick at millisecond 0.
@@ -146,14 +148,15 @@ impl Naive {
     fn frame(&mut self, flow: Flow, flags: u8, now_ms: u64) -> Result<usize, DropReason> {
         self.expire(now_ms);
         let tcp = flow.0 == Protocol::Tcp;
-        let opens = !tcp || (flags & frames::SYN != 0 && flags & frames::RST == 0);
+        let syn = flags & frames::SYN != 0 && flags & frames::RST == 0;
+        let opens = !tcp || syn || (self.sloppy && flags & frames::RST == 0);
         let over = |state| match state {
             ConnState::TimeWait | ConnState::Close => self.reuse > 0,
             ConnState::FinWait => self.reuse & 2 > 0,
             _ => false,
         };
         let bound = self.persistence.is_some();
-        if tcp && opens && !bound && self.connections.get(&flow).is_some_and(|known| over(known.state)) {
+        if tcp && syn && !bound && self.connections.get(&flow).is_some_and(|known| over(known.state)) {
             self.connections.remove(&flow);
             self.judge_all();
         }
@@ -189,13 +192,14 @@ struct Setup<'a> {
     upper: &'a [u32],
     persistence: Option<Persistence>,
     reuse: u8,
+    sloppy: bool,
     /// Of the TCP service and the UDP service.
     ports: [u16; 2],
 }
 
 /// The same servers for a TCP and a UDP service: one pool, one set of loads.
 fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
-    let Setup { scheduler, weights, upper, persistence, reuse, ports } = setup;
+    let Setup { scheduler, weights, upper, persistence, reuse, sloppy, ports } = setup;
     let (loads, counters) =
         (Arc::new(Loads::new(weights.len())), Arc::new(WorkerCounters::new(weights.len(), 1)));
     let templates = Arc::new(Templates::new(1000, weights.len(), SEED));
@@ -220,7 +224,7 @@ fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
         own_macs,
         services: ServiceMap::new(&services),
         pools: vec![pool.clone(), pool],
-        policy: Policy { conn_reuse_mode: ConnReuseMode(reuse), ..Policy::default() },
+        policy: Policy { conn_reuse_mode: ConnReuseMode(reuse), sloppy_tcp: sloppy, ..Policy::default() },
         ..Snapshot::default()
     }));
     (forwarder, Counted { loads, templates, counters })
@@ -266,6 +270,7 @@ proptest! {
         persistence in prop::option::of((1..400u32, 24..=32u8)),
         wildcard in any::<bool>(),
         reuse in 0u8..4,
+        sloppy in any::<bool>(),
         events in events(),
         start in any::<u32>(),
     ) {
@@ -274,11 +279,11 @@ proptest! {
             persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
         let wildcard = wildcard && persistence.is_some();
         let ports = if wildcard { [0, 0] } else { [80, 53] };
-        let (mut forwarder, counted) = forwarder(Setup { scheduler, weights: &weights, upper: &upper, persistence, reuse, ports });
+        let (mut forwarder, counted) = forwarder(Setup { scheduler, weights: &weights, upper: &upper, persistence, reuse, sloppy, ports });
         let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
         let mut naive =
-            Naive { scheduler, weights, upper, overloaded, persistence, reuse, opened, start, ..Naive::default() };
+            Naive { scheduler, weights, upper, overloaded, persistence, reuse, sloppy, opened, start, ..Naive::default() };
         let (mut now_ms, mut verdicts) = (0u64, Vec::new());
         for event in events {
             let now = Tick(start).after(Span::from_millis(now_ms as u32));

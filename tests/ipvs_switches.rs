@@ -1,10 +1,11 @@
-//! IPVS's sysctls for connections, by name: conn_reuse_mode, expire_nodest_conn and
-//! expire_quiescent_template, as in `ip_vs_in_hook` and `ip_vs_check_template`.
+//! IPVS's sysctls for connections, by name: conn_reuse_mode, expire_nodest_conn, expire_quiescent_template and
+//! sloppy_tcp, as in `ip_vs_in_hook`, `ip_vs_check_template` and `tcp_conn_schedule`.
 #![allow(missing_docs)]
 
 mod support;
 
-use directrix::model::{ConnReuseMode, Persistence, Policy};
+use directrix::model::{ConnReuseMode, Persistence, Policy, ServerId};
+use directrix::schedule::ServerLoad;
 use directrix::stats::DropReason;
 use directrix::time::Span;
 use support::bench::Bench;
@@ -49,6 +50,43 @@ fn persistent_connections_are_never_reused() {
             assert_eq!(opened_again(&mut Bench::new(PERSISTENT, policy), ends), 0, "{mode}");
         }
     }
+}
+
+#[test]
+fn sloppy_tcp_lets_any_segment_but_a_reset_open_a_connection() {
+    let by = |sloppy_tcp, flags| {
+        let mut bench = Bench::new(None, Policy { sloppy_tcp, ..Policy::default() });
+        (bench.web(7, flags), bench.loads.get(ServerId(0)))
+    };
+    let load = |active, inactive| ServerLoad { active, inactive };
+    for flags in [ACK, FIN | ACK, 0] {
+        assert_eq!(by(false, flags), (Err(DropReason::NoConnection), load(0, 0)), "{flags}");
+    }
+    assert_eq!(by(true, ACK), (Ok(0), load(1, 0)), "ESTABLISHED");
+    assert_eq!(by(true, FIN | ACK), (Ok(0), load(0, 1)), "CLOSE");
+    assert_eq!(by(true, 0), (Ok(0), load(0, 1)), "CLOSE");
+    assert_eq!(by(true, SYN), (Ok(0), load(1, 0)), "SYN_RECV");
+    for flags in [RST, RST | ACK, RST | SYN] {
+        assert_eq!(by(true, flags), (Err(DropReason::NoConnection), load(0, 0)), "{flags}");
+    }
+}
+
+#[test]
+fn sloppy_tcp_changes_nothing_for_known_connections() {
+    let mut bench = Bench::new(None, Policy { sloppy_tcp: true, ..Policy::default() });
+    assert_eq!([1, 2].map(|port| bench.web(port, ACK)), [Ok(0), Ok(1)]);
+    assert_eq!([1, 2].map(|port| bench.web(port, ACK)), [Ok(0), Ok(1)]);
+    assert_eq!((bench.opened(0), bench.opened(1)), (1, 1));
+    assert_eq!([FIN | ACK, ACK].map(|flags| bench.web(1, flags)), [Ok(0); 2]);
+    assert_eq!(opened_again(&mut bench, FIN_WAIT), 0, "only a SYN is scheduled again, and not on FIN_WAIT");
+}
+
+#[test]
+fn a_template_of_a_sloppy_connection_is_assured() {
+    let mut bench = Bench::new(PERSISTENT, Policy { sloppy_tcp: true, ..Policy::default() });
+    bench.web(7, ACK).unwrap();
+    let assured: Vec<_> = bench.templates.list(bench.now).map(|of| of.assured).collect();
+    assert_eq!(assured, [true], "its connection is established");
 }
 
 /// Servers of the frames before and after their server is removed.

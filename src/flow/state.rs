@@ -4,6 +4,7 @@ mod transitions;
 
 use crate::model::{ConnReuseMode, Timeouts};
 use crate::time::Span;
+use crate::wire::sctp::SctpEvent;
 use crate::wire::transport::TcpFlags;
 use transitions::{MOVING, NEXT, ROW};
 
@@ -90,6 +91,23 @@ impl ConnState {
     #[must_use]
     pub fn after(self, flags: TcpFlags) -> ConnState {
         NEXT[usize::from(flags.0 & MOVING) * ROW + self as usize]
+    }
+
+    /// First state of a TCP connection that a segment with `flags` opens; `None` if it opens none (`tcp_conn_schedule` in
+    /// net/netfilter/ipvs/ip_vs_proto_tcp.c). A SYN opens one; with `sloppy`, any segment does. One with RST never does.
+    #[inline]
+    #[must_use]
+    pub fn opened_by_tcp(flags: TcpFlags, sloppy: bool) -> Option<Self> {
+        let opens = (sloppy || flags.any(TcpFlags::SYN)) && !flags.any(TcpFlags::RST);
+        opens.then(|| Self::None.after(flags))
+    }
+
+    /// First state of an SCTP connection that a packet with `event` opens; `None` if it opens none (`sctp_conn_schedule` in
+    /// net/netfilter/ipvs/ip_vs_proto_sctp.c). An INIT opens one; with `sloppy`, any packet but an ABORT does.
+    #[must_use]
+    pub fn opened_by_sctp(event: TcpFlags, sloppy: bool) -> Option<Self> {
+        let opens = event == SctpEvent::Init.flags() || (sloppy && event != SctpEvent::Abort.flags());
+        opens.then(|| SctpNone.after(event))
     }
 
     /// True for the states of active connections (IPVS's ActiveConn).

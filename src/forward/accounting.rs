@@ -129,10 +129,8 @@ impl Accounting {
             self.loads.shift(server, to.is_active());
             self.load_changed(pool, server);
         }
-        if to.assures()
-            && let Some(key) = key_in(pool, flow)
-        {
-            self.templates.assure(key, server);
+        if to.assures() {
+            self.assure(pool, flow, server);
         }
     }
 
@@ -140,6 +138,16 @@ impl Accounting {
         self.loads.add(entry.server, entry.state.is_active());
         self.load_changed(pool, entry.server);
         self.counters.server(entry.server).connections.add(1);
+        if entry.state.assures() {
+            self.assure(pool, entry.key.flow(), entry.server);
+        }
+    }
+
+    /// Assures the client's template.
+    fn assure(&self, pool: Option<&Pool>, flow: Flow, server: ServerId) {
+        if let Some(key) = key_in(pool, flow) {
+            self.templates.assure(key, server);
+        }
     }
 
     /// Accounts for one-packet scheduling: a connection that ends at once. Meanwhile it counts as any other,

@@ -188,7 +188,8 @@ impl<K: FlowKey> Connections<K> {
         now: Tick,
         received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
-        let (state, accounting, flow) = (staged.first_state()?, &context.accounting, staged.key.flow());
+        let (state, accounting, flow) =
+            (staged.first_state(&context.snapshot.policy)?, &context.accounting, staged.key.flow());
         received.admit(context, flow.client)?;
         let pool = context.pool(staged.key);
         let chosen = pool.and_then(|pool| accounting.choose(pool, flow, state, now));

@@ -3,6 +3,7 @@
 use super::BATCH;
 use crate::flow::{ConnState, Hint, V4Key, WideKey};
 use crate::hash::BucketPair;
+use crate::model::Policy;
 use crate::stats::DropReason;
 use crate::wire::Protocol;
 use crate::wire::transport::TcpFlags;
@@ -114,18 +115,15 @@ impl<K: Copy> Staged<K> {
 }
 
 impl<K> Staged<K> {
-    /// The first state of a connection that this frame opens (`tcp_conn_schedule` in
-    /// net/netfilter/ipvs/ip_vs_proto_tcp.c).
+    /// The first state of a connection that this frame opens.
     ///
     /// # Errors
     /// [`DropReason::NoConnection`] if the frame may not open one.
-    pub(super) fn first_state(&self) -> Result<ConnState, DropReason> {
-        match self.protocol {
-            Protocol::Udp => Ok(ConnState::UdpNew),
-            Protocol::Tcp => {
-                let opens = self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST);
-                opens.then(|| ConnState::None.after(self.flags)).ok_or(DropReason::NoConnection)
-            }
-        }
+    pub(super) fn first_state(&self, policy: &Policy) -> Result<ConnState, DropReason> {
+        let state = match self.protocol {
+            Protocol::Udp => Some(ConnState::UdpNew),
+            Protocol::Tcp => ConnState::opened_by_tcp(self.flags, policy.sloppy_tcp),
+        };
+        state.ok_or(DropReason::NoConnection)
     }
 }

@@ -81,16 +81,8 @@ impl Rules {
 }
 
 fn policy_rows(old: &Policy, new: &Policy) -> impl Iterator<Item = (&'static str, String, String)> {
-    let rows = |of: &Policy| {
-        let Policy { conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, reject } = of;
-        [
-            ("conn_reuse_mode", conn_reuse_mode.0.to_string()),
-            ("expire_nodest_conn", expire_nodest_conn.to_string()),
-            ("expire_quiescent_template", expire_quiescent_template.to_string()),
-            ("reject", reject.name().to_owned()),
-        ]
-    };
-    rows(old).into_iter().zip(rows(new)).map(|((name, old), (_, new))| (name, old, new))
+    let rows = |of: &Policy| of.switches().into_iter().chain([("reject", of.reject.name().to_owned())]);
+    rows(old).zip(rows(new)).map(|((name, old), (_, new))| (name, old, new))
 }
 
 fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Difference>) {

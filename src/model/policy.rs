@@ -14,8 +14,29 @@ pub struct Policy {
     pub expire_nodest_conn: bool,
     /// Whether clients of a persistent service leave a server of weight 0 with their next connection.
     pub expire_quiescent_template: bool,
+    /// Whether any TCP segment without RST opens a connection, not only a SYN.
+    pub sloppy_tcp: bool,
+    /// Whether any SCTP packet that does not begin with ABORT opens a connection, not only INIT.
+    pub sloppy_sctp: bool,
+    /// Whether an ICMP error that quotes a packet of no known connection is scheduled as a packet of the client.
+    pub schedule_icmp: bool,
     /// Answer to a client whose connection no real server takes. IPVS has no such switch: it sends the ICMP error.
     pub reject: Reject,
+}
+
+impl Policy {
+    /// IPVS's switches by name, each with its value as the configuration file has it.
+    #[must_use]
+    pub fn switches(&self) -> [(&'static str, String); 6] {
+        [
+            ("conn_reuse_mode", self.conn_reuse_mode.0.to_string()),
+            ("expire_nodest_conn", self.expire_nodest_conn.to_string()),
+            ("expire_quiescent_template", self.expire_quiescent_template.to_string()),
+            ("sloppy_tcp", self.sloppy_tcp.to_string()),
+            ("sloppy_sctp", self.sloppy_sctp.to_string()),
+            ("schedule_icmp", self.schedule_icmp.to_string()),
+        ]
+    }
 }
 
 /// Answer to a client whose connection no real server takes.

@@ -55,11 +55,8 @@ fn director(f: &mut Formatter<'_>, director: &DirectorConfig) -> fmt::Result {
 }
 
 fn policy(f: &mut Formatter<'_>, policy: &Policy) -> fmt::Result {
-    let Policy { conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, reject } = policy;
-    writeln!(f, "conn_reuse_mode = {}", conn_reuse_mode.0)?;
-    writeln!(f, "expire_nodest_conn = {expire_nodest_conn}")?;
-    writeln!(f, "expire_quiescent_template = {expire_quiescent_template}")?;
-    writeln!(f, "reject = \"{}\"", reject.name())
+    policy.switches().iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))?;
+    writeln!(f, "reject = \"{}\"", policy.reject.name())
 }
 
 fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
@@ -186,6 +183,9 @@ mod tests {
                         conn_reuse_mode: ConnReuseMode((workers % 4) as u8),
                         expire_nodest_conn: read,
                         expire_quiescent_template: huge_pages,
+                        sloppy_tcp: read != huge_pages,
+                        sloppy_sctp: !read,
+                        schedule_icmp: !huge_pages,
                         reject: [Reject::Icmp, Reject::Reset, Reject::Drop][backend],
                     },
                     timeouts: Timeouts { tcp, tcp_fin, udp },

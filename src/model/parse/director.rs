@@ -67,6 +67,9 @@ fn policy(director: &Section<'_, '_>) -> Policy {
         conn_reuse_mode: mode.map(|mode| ConnReuseMode(mode as u8)).unwrap_or_default(),
         expire_nodest_conn: director.get("expire_nodest_conn", boolean).unwrap_or_default(),
         expire_quiescent_template: director.get("expire_quiescent_template", boolean).unwrap_or_default(),
+        sloppy_tcp: director.get("sloppy_tcp", boolean).unwrap_or_default(),
+        sloppy_sctp: director.get("sloppy_sctp", boolean).unwrap_or_default(),
+        schedule_icmp: director.get("schedule_icmp", boolean).unwrap_or_default(),
         reject: director.get("reject", choice(Reject::NAMES)).unwrap_or_default(),
     }
 }

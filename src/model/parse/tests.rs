@@ -75,6 +75,9 @@ fn the_least_that_can_be_written_gets_the_defaults() {
             conn_reuse_mode: ConnReuseMode(1),
             expire_nodest_conn: false,
             expire_quiescent_template: false,
+            sloppy_tcp: false,
+            sloppy_sctp: false,
+            schedule_icmp: false,
             reject: Reject::Icmp,
         },
         timeouts: Timeouts::default(),
@@ -131,6 +134,9 @@ on_server_claim = "ignore"
 conn_reuse_mode = 3
 expire_nodest_conn = true
 expire_quiescent_template = true
+sloppy_tcp = true
+sloppy_sctp = true
+schedule_icmp = true
 reject = "reset"
 metrics = "[::1]:9310"
 user = "directrix"
@@ -172,6 +178,9 @@ fn everything_that_is_set_arrives() {
             conn_reuse_mode: ConnReuseMode(3),
             expire_nodest_conn: true,
             expire_quiescent_template: true,
+            sloppy_tcp: true,
+            sloppy_sctp: true,
+            schedule_icmp: true,
             reject: Reject::Reset,
         },
         timeouts,
@@ -269,6 +278,9 @@ fn documented_keys_are_accepted_and_in_the_example() {
         "conn_reuse_mode",
         "expire_nodest_conn",
         "expire_quiescent_template",
+        "sloppy_tcp",
+        "sloppy_sctp",
+        "schedule_icmp",
         "reject",
         "metrics",
         "user",

@@ -172,6 +172,7 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         conn_reuse_mode: ConnReuseMode(shape >> 3 & 3),
         expire_nodest_conn: shape & 0x20 != 0,
         expire_quiescent_template: shape & 0x40 != 0,
+        sloppy_tcp: shape & 0x80 != 0,
         ..Policy::default()
     };
     let candidate = |id: &u16| {

@@ -4,7 +4,7 @@ use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, Weights};
 use directrix::flow::{ConnState, Flow, FlowEntry};
 use directrix::forward::{Forwarder, NextHop, Route, Snapshot, Verdict};
-use directrix::model::{InterfaceIndex, ServerId, ServiceId};
+use directrix::model::{InterfaceIndex, Policy, ServerId, ServiceId};
 use directrix::schedule::{Loads, ServerLoad};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -46,16 +46,16 @@ struct Seen {
 impl Seen {
     /// True if this frame opens a connection where there is none.
     fn may_open_again(&self, old: &FlowEntry<Flow>, snapshot: &Snapshot) -> bool {
-        let opens = old.state == ConnState::UdpNew || self.flags.any(TcpFlags::SYN);
-        let mode = snapshot.policy.conn_reuse_mode;
+        let Policy { conn_reuse_mode: mode, sloppy_tcp, .. } = snapshot.policy;
+        let opens = old.state == ConnState::UdpNew || self.flags.any(TcpFlags::SYN) || self.opens(sloppy_tcp);
         let reused = old.template == 0 && old.state.is_reused_by(self.flags, mode);
         let quiesced = matches!(snapshot.route(old.server), Route::Quiesced(..));
-        reused || (quiesced && self.opens()) || (old.state.is_unconfirmed() && opens)
+        reused || (quiesced && self.opens(false)) || (old.state.is_unconfirmed() && opens)
     }
 
     /// True if this frame opens a connection where there is none.
-    fn opens(&self) -> bool {
-        self.udp || (self.flags.any(TcpFlags::SYN) && !self.flags.any(TcpFlags::RST))
+    fn opens(&self, sloppy: bool) -> bool {
+        self.udp || ((sloppy || self.flags.any(TcpFlags::SYN)) && !self.flags.any(TcpFlags::RST))
     }
 }
 
@@ -168,7 +168,7 @@ impl Ledger {
                 [] => *old,
                 [one] if one.circles => continue,
                 [one] if !again(one) && self.is_expired(old.server) => {
-                    Self::ended(after.get(&old.key), one);
+                    self.ended(after.get(&old.key), one);
                     continue;
                 }
                 [one] if !again(one) && self.is_removed(old.server) => *old,
@@ -202,10 +202,11 @@ impl Ledger {
 
     /// Checks that a connection to a removed server ended with its next frame, which may have opened
     /// another one.
-    fn ended(new: Option<&FlowEntry<Flow>>, frame: &Seen) {
+    fn ended(&self, new: Option<&FlowEntry<Flow>>, frame: &Seen) {
         if let Some(new) = new {
             let first = if frame.udp { ConnState::UdpNew } else { ConnState::None.after(frame.flags) };
-            assert!(frame.opens() && new.state == first, "expire_nodest_conn: {new:?}");
+            let opens = frame.opens(self.snapshot.policy.sloppy_tcp);
+            assert!(opens && new.state == first, "expire_nodest_conn: {new:?}");
         }
     }
 
