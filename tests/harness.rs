@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use support::frames::{self, End, End6};
-use support::harness::{config, decide, import, ndp, packet, packet_v6};
+use support::harness::{config, decide, icmp, import, ndp, packet, packet_v6};
 
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
 const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
@@ -149,6 +149,7 @@ proptest! {
             let at = at.index(frame.len());
             frame[at] = value;
         }
+        icmp::check(&frame);
         packet::check(&frame);
         packet::check(&frame[..length.index(frame.len() + 1)]);
         frame.insert(0, dress);
@@ -165,6 +166,7 @@ proptest! {
     fn solicitations_are_read_as_rfc_4861_demands(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 60..130)) {
         ndp::check(&bytes);
         ndp::check_dressed(&bytes);
+        icmp::check_dressed(&bytes);
     }
 
     #[test]

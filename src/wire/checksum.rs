@@ -113,6 +113,15 @@ pub(super) fn v6((source, destination): (Ipv6Addr, Ipv6Addr), protocol: u8, mess
     (!if folded == 0 { 0xffff } else { folded }).to_ne_bytes()
 }
 
+/// Updates a checksum for a word of the message that changes from `before` to `after` (RFC 1624 section 3).
+pub(super) fn update([high, low]: [&mut u8; 2], before: [u8; 2], after: [u8; 2]) {
+    let others = u32::from(!u16::from_be_bytes([*high, *low])) + u32::from(!u16::from_be_bytes(before));
+    let sum = others + u32::from(u16::from_be_bytes(after));
+    let folded = (sum & 0xffff) + (sum >> 16); // at most 0x1_0001, as there are three words
+    let folded = ((folded & 0xffff) + (folded >> 16)) as u16;
+    [*high, *low] = (!folded).to_be_bytes();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod arp;
 mod bytes;
 pub mod checksum;
+pub mod echo;
 pub mod ethernet;
 pub mod fast_path;
 pub mod fast_path_v6;

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod decide;
 pub mod fragment;
+pub mod icmp;
 pub mod import;
 mod input;
 mod ledger;
