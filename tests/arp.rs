@@ -8,29 +8,22 @@
 
 mod support;
 
-use directrix::control::neighbor::driver::NeighborDriver;
-use directrix::io::{ArpSocket, Interface};
+use directrix::io::{FrameKind, FrameSocket, Interface};
 use directrix::model::{InterfaceIndex, OnConflict};
-use directrix::neighbor::{
-    NeighborCounters, NeighborEvent, NeighborReport, NeighborSettings, NeighborTarget, Neighbors, Timing,
-};
+use directrix::neighbor::{NeighborEvent, NeighborReport, NeighborTarget, Timing};
 use directrix::time::Span;
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, FRAME_LEN};
-use nix::time::{ClockId, clock_gettime};
 use std::net::Ipv4Addr;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-use support::netns::{Netns, Process, veth, wait_until};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use std::sync::Arc;
+use std::time::Duration;
+use support::netns::{Netns, veth, wait_until};
+use support::responder::{Director, Dump, WAIT, interface, mac_of, quick};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 150);
 const DIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 10);
 const RIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 170);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
-const WAIT: Duration = Duration::from_secs(10);
 
 /// Hosts on one bridge; the first address is the director's.
 struct Segment {
@@ -57,96 +50,8 @@ impl Segment {
     }
 }
 
-/// A responder that runs on a thread of its own in the director's namespace.
-struct Director {
-    commands: Option<UnboundedSender<NeighborEvent>>,
-    reports: Arc<Mutex<Vec<NeighborReport>>>,
-    counters: Arc<NeighborCounters>,
-    thread: Option<JoinHandle<Duration>>,
-}
-
-impl Director {
-    fn start(namespace: &Arc<Netns>, interfaces: &[&str], on_conflict: OnConflict, timing: Timing) -> Self {
-        let (namespace, names) = (Arc::clone(namespace), interfaces.join(" "));
-        let (commands, inbox) = unbounded_channel();
-        let reports = Arc::<Mutex<Vec<NeighborReport>>>::default();
-        let machine = {
-            let own_macs = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
-            Neighbors::new(NeighborSettings { own_macs, on_conflict, timing, seed: 1 })
-        };
-        let (counters, reported) = (machine.counters(), Arc::clone(&reports));
-        let live = move || {
-            let sockets = names.split(' ').map(|name| ArpSocket::open(&interface(name)).unwrap()).collect();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let responder = NeighborDriver::new(machine, sockets, Instant::now()).unwrap();
-                responder.run(inbox, |report| reported.lock().unwrap().push(report)).await.unwrap();
-            });
-            Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
-        };
-        let thread = Some(std::thread::spawn(move || namespace.enter(live)));
-        Self { commands: Some(commands), reports, counters, thread }
-    }
-
-    fn send(&self, command: NeighborEvent) {
-        self.commands.as_ref().unwrap().send(command).unwrap();
-    }
-
-    fn reports(&self) -> Vec<NeighborReport> {
-        self.reports.lock().unwrap().clone()
-    }
-
-    fn wait_for(&self, report: NeighborReport) {
-        wait_until(&format!("{report:?}"), WAIT, || self.reports().contains(&report));
-    }
-
-    fn claim(&self) {
-        self.send(NeighborEvent::AddVip(VIP.into()));
-        self.wait_for(NeighborReport::Claimed { vip: VIP.into() });
-    }
-
-    /// Ends it. Returns the CPU time of its thread.
-    fn stop(mut self) -> Duration {
-        self.commands = None;
-        self.thread.take().expect("not stopped yet").join().expect("the responder failed")
-    }
-
-    fn resolve(&self) {
-        self.send(NeighborEvent::AddServer(server(InterfaceIndex::CLIENT)));
-    }
-}
-
-impl Drop for Director {
-    fn drop(&mut self) {
-        self.commands = None;
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "the responder failed");
-    }
-}
-
 fn server(link: InterfaceIndex) -> NeighborTarget {
     NeighborTarget { interface: link, rip: RIP.into(), own: DIP.into(), mac: None }
-}
-
-fn interface(name: &str) -> Interface {
-    Interface::lookup(name).unwrap()
-}
-
-fn mac_of(namespace: &Netns) -> MacAddr {
-    namespace.enter(|| interface("eth0").mac)
-}
-
-/// Production timing, with shorter intervals where a test would wait.
-fn quick() -> Timing {
-    Timing {
-        standby_interval: Span::from_millis(400),
-        verify_interval: Span::from_millis(100),
-        watch_interval: Span::from_millis(300),
-        refresh: Span::from_millis(300),
-        retry: Span::from_millis(300),
-        unreachable_retry: Span::from_millis(300),
-        ..Timing::default()
-    }
 }
 
 /// Runs arping(8). Returns the sender address of each reply.
@@ -157,39 +62,13 @@ fn arping(from: &Netns, options: &str, target: Ipv4Addr) -> Vec<MacAddr> {
         .collect()
 }
 
-/// tcpdump of all ARP on a host's interface, as text.
-struct Dump {
-    _process: Process,
-    path: tempfile::TempPath,
-}
-
-impl Dump {
-    fn on(namespace: &Netns) -> Self {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let (file, path) = file.into_parts();
-        let mut command = namespace.command("exec tcpdump -lnne --immediate-mode -i eth0 arp");
-        command.stdout(file.try_clone().unwrap()).stderr(file);
-        let dump = Self { _process: Process(command.stdin(Stdio::null()).spawn().unwrap()), path };
-        wait_until("tcpdump listens", WAIT, || dump.text().contains("listening on"));
-        dump
-    }
-
-    fn text(&self) -> String {
-        std::fs::read_to_string(&self.path).unwrap()
-    }
-
-    fn lines(&self, part: &str) -> usize {
-        self.text().lines().filter(|line| line.contains(part)).count()
-    }
-}
-
 #[test]
 fn each_request_and_probe_for_the_vip_is_answered_once() {
     let segment = Segment::new(&[GATEWAY]);
     let (router, mac) = (&segment.hosts[0], mac_of(&segment.director));
     let patient = Timing { announce_wait: Span::from_secs(2), ..quick() };
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, patient);
-    let dump = Dump::on(router);
+    let dump = Dump::on(router, "arp");
 
     director.send(NeighborEvent::AddVip(VIP.into()));
     wait_until("the probes", WAIT, || dump.lines(&format!("who-has {VIP} tell 0.0.0.0")) == 3);
@@ -219,7 +98,7 @@ fn an_announcement_corrects_the_router_s_cache() {
     router.run(&format!("ip neighbour replace {VIP} lladdr 02:00:00:00:00:99 dev eth0 nud stale"));
     assert!(entry().contains("02:00:00:00:00:99"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.claim();
+    director.claim(VIP);
     let mac = mac_of(&segment.director).to_string();
     wait_until("the new entry", WAIT, || entry().contains(&mac));
 }
@@ -250,7 +129,7 @@ fn on_conflict_claim_keeps_the_vip() {
     let holder = &segment.hosts[0];
     holder.run(&format!("ip address add {VIP}/32 dev lo"));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Claim, quick());
-    director.claim();
+    director.claim(VIP);
     let conflict = NeighborReport::Conflict { vip: VIP.into(), mac: mac_of(holder), server: None };
     assert_eq!(director.reports(), [conflict, NeighborReport::Claimed { vip: VIP.into() }]);
 }
@@ -260,12 +139,12 @@ fn real_server_is_resolved_lost_and_resolved_again() {
     let segment = Segment::new(&[RIP]);
     let host = &segment.hosts[0];
     set_up_real_server(host);
-    let dump = Dump::on(host);
+    let dump = Dump::on(host, "arp");
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.resolve();
+    director.send(NeighborEvent::AddServer(server(InterfaceIndex::CLIENT)));
     let resolved = |mac| NeighborReport::Resolved { interface: InterfaceIndex::CLIENT, rip: RIP.into(), mac };
     director.wait_for(resolved(mac_of(host)));
-    director.claim();
+    director.claim(VIP);
 
     let before = mac_of(host);
     let moved: MacAddr = "02:00:00:00:17:00".parse().unwrap();
@@ -303,8 +182,8 @@ fn a_real_server_with_wrong_arp_settings_is_named() {
     let [host, _router] = &segment.hosts[..] else { unreachable!() };
     set_up_real_server(host);
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.resolve();
-    director.claim();
+    director.send(NeighborEvent::AddServer(server(InterfaceIndex::CLIENT)));
+    director.claim(VIP);
 
     // It uses the VIP as sender address in requests for its gateway: arp_announce is wrong, and a socket is bound to it.
     host.run("sysctl -qw net.ipv4.conf.all.arp_announce=0");
@@ -324,8 +203,8 @@ fn probe_before_announcement_finds_answering_server() {
     set_up_real_server(host);
     let timing = Timing { announcements: 1, announce_interval: Span::from_millis(300), ..quick() };
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, timing);
-    director.resolve();
-    director.claim();
+    director.send(NeighborEvent::AddServer(server(InterfaceIndex::CLIENT)));
+    director.claim(VIP);
     host.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
     director.wait_for(NeighborReport::Conflict {
         vip: VIP.into(),
@@ -354,7 +233,7 @@ fn two_armed_director_answers_on_the_client_side_only() {
         rip: RIP.into(),
         mac: mac_of(&inside),
     });
-    director.claim();
+    director.claim(VIP);
     assert_eq!(arping(&segment.hosts[0], "-c 1", VIP), [mac_of(&segment.director)]);
     assert_eq!(arping(&inside, "-c 2", VIP), []);
 }
@@ -364,7 +243,7 @@ fn an_interface_that_was_down_is_served_again() {
     let segment = Segment::new(&[GATEWAY]);
     let (router, mac) = (&segment.hosts[0], mac_of(&segment.director));
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.claim();
+    director.claim(VIP);
     segment.director.run("ip link set dev eth0 down");
     assert_eq!(arping(router, "-c 1", VIP), []);
     segment.director.run("ip link set dev eth0 up");
@@ -375,12 +254,12 @@ fn an_interface_that_was_down_is_served_again() {
 fn idle_responder_sleeps_without_its_interface() {
     let segment = Segment::new(&[GATEWAY]);
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.claim();
+    director.claim(VIP);
     std::thread::sleep(Duration::from_secs(1));
     segment.director.run("ip link set dev eth0 down");
     std::thread::sleep(Duration::from_secs(1));
     segment.director.run("ip link delete dev eth0");
-    director.resolve();
+    director.send(NeighborEvent::AddServer(server(InterfaceIndex::CLIENT)));
     director.wait_for(NeighborReport::Lost { interface: InterfaceIndex::CLIENT, rip: RIP.into() });
     std::thread::sleep(Duration::from_secs(1));
     let busy = director.stop();
@@ -391,11 +270,11 @@ fn idle_responder_sleeps_without_its_interface() {
 fn frames_of_a_vlan_and_broken_ones_are_not_answered() {
     let segment = Segment::new(&[GATEWAY]);
     let director = Director::start(&segment.director, &["eth0"], OnConflict::Standby, quick());
-    director.claim();
+    director.claim(VIP);
     let router = &segment.hosts[0];
     router.enter(|| {
         let eth0 = interface("eth0");
-        let socket = ArpSocket::open(&eth0).unwrap();
+        let socket = FrameSocket::open(&eth0, FrameKind::Arp).unwrap();
         let mut question = [0; FRAME_LEN];
         ArpPacket::request(eth0.mac, GATEWAY, VIP).emit(&mut question);
         let mut tagged = question.to_vec();
@@ -416,7 +295,7 @@ fn frames_of_a_vlan_and_broken_ones_are_not_answered() {
 }
 
 /// Answers for the VIP that are there now or come within `span`.
-fn answers_within(socket: &ArpSocket, span: Duration) -> usize {
+fn answers_within(socket: &FrameSocket, span: Duration) -> usize {
     std::thread::sleep(span);
     let mut buffer = [0; FRAME_LEN];
     let mut answers = 0;
@@ -432,7 +311,7 @@ fn socket_receives_no_outgoing_frames() {
     let segment = Segment::new(&[GATEWAY]);
     segment.director.enter(|| {
         let eth0 = interface("eth0");
-        let socket = ArpSocket::open(&eth0).unwrap();
+        let socket = FrameSocket::open(&eth0, FrameKind::Arp).unwrap();
         let mut buffer = [0; FRAME_LEN];
         let empty = |buffer: &mut [u8]| socket.receive(buffer).unwrap_err().kind();
         assert_eq!(empty(&mut buffer), std::io::ErrorKind::WouldBlock);
@@ -462,7 +341,7 @@ fn removed_interface_is_named_in_the_error() {
             ipv6_addresses: Vec::new(),
             addresses: vec![],
         };
-        ArpSocket::open(&eth7).unwrap_err().to_string()
+        FrameSocket::open(&eth7, FrameKind::Arp).unwrap_err().to_string()
     });
     assert!(failure.contains("eth7") && failure.contains("is gone"), "{failure}");
 }

@@ -135,12 +135,17 @@ impl Interface {
         self.ipv6_addresses.iter().any(on_link)
     }
 
+    /// The link-local address, once duplicate address detection is over.
+    #[must_use]
+    pub fn link_local(&self) -> Option<Ipv6Addr> {
+        self.ipv6_addresses.iter().map(|(own, _)| *own).find(Ipv6Addr::is_unicast_link_local)
+    }
+
     /// The sender address for neighbor solicitations: the link-local address, as in the kernel (`ndisc_send_ns` in
     /// net/ipv6/ndisc.c), or another one of the interface if it has none.
     #[must_use]
     pub fn ipv6_source(&self) -> Option<Ipv6Addr> {
-        let mut addresses = self.ipv6_addresses.iter().map(|(own, _)| *own);
-        addresses.clone().find(Ipv6Addr::is_unicast_link_local).or_else(|| addresses.next())
+        self.link_local().or_else(|| self.ipv6_addresses.first().map(|(own, _)| *own))
     }
 
     /// True if IPv6 neighbor `neighbor` is on-link here, by an address of the interface or by the routing table.

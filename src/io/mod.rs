@@ -3,9 +3,10 @@
 //! A backend provides one [`Ports`] per worker. [`Ports::finish`] disposes of every frame of a received batch
 //! exactly once, so that none is lost or sent twice.
 
-pub mod arp;
 pub mod bpf;
 pub mod claim;
+pub mod frames;
+mod groups;
 pub mod interface;
 pub mod l2fwd;
 mod lower;
@@ -19,7 +20,8 @@ mod veth;
 pub mod xdp;
 
 pub use crate::stats::Levels;
-pub use arp::{ArpSocket, AsyncArpSocket};
+pub use frames::{AsyncFrameSocket, FrameKind, FrameSocket};
+pub use groups::{GroupChange, MulticastGroups};
 pub use interface::{Interface, OwnAddress};
 pub use sender::FrameSender;
 pub use steered::{PortRange, SteeredService};
@@ -119,7 +121,7 @@ pub struct Opened<P> {
     pub steering: Box<dyn Steering>,
 }
 
-/// Selection of frames in the kernel: those for virtual services are redirected to the workers, all others
+/// FrameKind of frames in the kernel: those for virtual services are redirected to the workers, all others
 /// pass.
 ///
 /// Dropping it restores the interface.

@@ -1,6 +1,6 @@
 //! ARP query: collects all answers to requests for an address.
 
-use crate::io::{ArpSocket, Interface};
+use crate::io::{FrameKind, FrameSocket, Interface};
 use crate::wire::MacAddr;
 use crate::wire::arp::{ArpPacket, FRAME_LEN, Operation};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub fn run(interface: &str, target: Ipv4Addr) -> io::Result<BTreeSet<MacAddr>> {
     let own = interface.address_towards(target).ok_or_else(|| {
         io::Error::other(format!("{} has no address in the network of {target}", interface.name))
     })?;
-    let socket = ArpSocket::open(&interface).map_err(io::Error::other)?;
+    let socket = FrameSocket::open(&interface, FrameKind::Arp).map_err(io::Error::other)?;
     let mut request = [0; FRAME_LEN];
     ArpPacket::request(interface.mac, own, target).emit(&mut request);
     let mut answers = BTreeSet::new();
@@ -35,7 +35,7 @@ pub fn run(interface: &str, target: Ipv4Addr) -> io::Result<BTreeSet<MacAddr>> {
     Ok(answers)
 }
 
-fn listen(socket: &ArpSocket, target: Ipv4Addr, answers: &mut BTreeSet<MacAddr>) -> io::Result<()> {
+fn listen(socket: &FrameSocket, target: Ipv4Addr, answers: &mut BTreeSet<MacAddr>) -> io::Result<()> {
     let end = Instant::now() + LISTEN;
     let mut buffer = [0; FRAME_LEN];
     while Instant::now() < end {

@@ -1,6 +1,7 @@
 //! Packet sockets (packet(7)): options, filter, fan-out group, frames with their metadata.
 #![allow(unsafe_code)]
 
+use crate::wire::MacAddr;
 use libc::{c_int, c_uint, sock_filter};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -80,6 +81,19 @@ impl PacketSocket {
     /// Excludes frames that the host itself sends (PACKET_IGNORE_OUTGOING, packet(7): since Linux 4.20).
     pub(crate) fn ignore_outgoing(&self) -> io::Result<()> {
         self.set_packet_option(libc::PACKET_IGNORE_OUTGOING, 1)
+    }
+
+    /// Adds or drops the membership of an Ethernet group on an interface (PACKET_ADD_MEMBERSHIP,
+    /// PACKET_DROP_MEMBERSHIP).
+    pub(crate) fn set_membership(&self, change: c_int, interface: u32, group: MacAddr) -> io::Result<()> {
+        let [a, b, c, d, e, f] = group.0;
+        let membership = libc::packet_mreq {
+            mr_ifindex: interface.cast_signed(),
+            mr_type: libc::PACKET_MR_MULTICAST as u16, // 0
+            mr_alen: 6,
+            mr_address: [a, b, c, d, e, f, 0, 0],
+        };
+        self.set_option(libc::SOL_PACKET, change, &membership)
     }
 
     /// Requests a receive time with each frame (SO_TIMESTAMPNS).

@@ -6,7 +6,7 @@ use crate::http::connect_in_turn;
 use crate::on_both_backends;
 use crate::peers::{PATIENCE, Peers};
 use crate::support::netns::{Netns, wait_until};
-use directrix::io::{ArpSocket, Interface};
+use directrix::io::{FrameKind, FrameSocket, Interface};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, FRAME_LEN, Operation};
 use std::net::Ipv4Addr;
@@ -35,12 +35,12 @@ fn claims(rip: Ipv4Addr) -> [ArpPacket; 4] {
 
 fn send(from: &Netns, packets: &[ArpPacket]) {
     from.enter(|| {
-        let socket = ArpSocket::open(&Interface::lookup("eth0").unwrap()).unwrap();
+        let socket = FrameSocket::open(&Interface::lookup("eth0").unwrap(), FrameKind::Arp).unwrap();
         packets.iter().for_each(|packet| transmit(&socket, packet));
     });
 }
 
-fn transmit(socket: &ArpSocket, packet: &ArpPacket) {
+fn transmit(socket: &FrameSocket, packet: &ArpPacket) {
     let mut frame = [0; FRAME_LEN];
     packet.emit(&mut frame);
     socket.send(&frame).unwrap();
@@ -64,7 +64,7 @@ fn with_forger<T>(host: &Netns, rip: Ipv4Addr, f: impl FnOnce() -> T) -> T {
 
 fn answer(host: &Netns, rip: Ipv4Addr, stop: &AtomicBool) {
     host.enter(|| {
-        let socket = ArpSocket::open(&Interface::lookup("eth0").unwrap()).unwrap();
+        let socket = FrameSocket::open(&Interface::lookup("eth0").unwrap(), FrameKind::Arp).unwrap();
         while !stop.load(Ordering::Relaxed) {
             let mut buffer = [0; FRAME_LEN];
             let Ok(frame) = socket.receive(&mut buffer) else {

@@ -6,6 +6,7 @@ pub mod frames;
 pub mod harness;
 pub mod imports;
 pub mod netns;
+pub mod responder;
 pub mod rust;
 pub mod site;
 pub mod traffic;

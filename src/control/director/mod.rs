@@ -23,12 +23,12 @@ use crate::control::host::hints::LocalVips;
 use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
+use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::registry::Registry;
 use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::forward::Snapshot;
-use crate::io::ArpSocket;
 use crate::model::DirectorConfig;
 use crate::neighbor::{NeighborEvent, Neighbors};
 use crate::schedule::{Loads, Templates};
@@ -58,7 +58,7 @@ struct Director {
     /// Tick 0.
     epoch: Instant,
     /// The neighbor machine and its sockets, until the event loop takes them.
-    neighbors: Option<(Neighbors, Vec<ArpSocket>)>,
+    neighbors: Option<(Neighbors, Vec<NeighborSockets>)>,
     /// Channel to the neighbor driver, while it runs.
     neighbor_events: Option<mpsc::UnboundedSender<NeighborEvent>>,
     meter: Meter,

@@ -7,7 +7,7 @@ use crate::control::host::resolve::ResolvedHost;
 use crate::control::neighbor::driver::NeighborDriver;
 use crate::control::neighbor::log::log_report;
 use crate::control::state::registry::VipState;
-use crate::model::OnServerClaim;
+use crate::model::{InterfaceIndex, OnServerClaim};
 use crate::neighbor::{NeighborEvent, NeighborReport};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
@@ -32,6 +32,7 @@ impl Director {
         self.check_carriers()?;
         self.check_local_vips();
         hints::log_foreign_vips(&self.host.vips, &self.host.interfaces[0]);
+        self.send_link_locals();
         for server in &self.host.servers {
             self.send_neighbor_event(NeighborEvent::AddServer(*server));
         }
@@ -79,6 +80,7 @@ impl Director {
         match self.host.re_resolve(&self.registry.rules().services) {
             Ok(host) => {
                 let before = std::mem::replace(&mut self.host, host);
+                self.send_link_locals();
                 self.update_neighbors(&before);
                 self.log_sources(&before);
             }
@@ -87,6 +89,14 @@ impl Director {
             }
         }
         Ok(())
+    }
+
+    /// Sends the neighbor driver the link-local address of each interface.
+    fn send_link_locals(&self) {
+        for (index, one) in self.host.interfaces.iter().enumerate() {
+            let (interface, address) = (InterfaceIndex(index as u8), one.link_local());
+            self.send_neighbor_event(NeighborEvent::LinkLocal { interface, address });
+        }
     }
 
     /// Publishes the addresses that no client has, if the host's addresses have changed.

@@ -18,11 +18,11 @@ use crate::control::http::server;
 use crate::control::http::socket::{self, ControlSocket};
 use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
+use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::registry::Registry;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{WorkerSettings, backend, random_seed};
-use crate::io::ArpSocket;
 use crate::io::claim::Claim;
 use crate::model::{BackendChoice, Config, DirectorConfig, OnConflict};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
@@ -119,7 +119,7 @@ impl Director {
         let (mut sockets, mut answers) = (Vec::new(), None);
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
-            sockets = host.interfaces.iter().map(ArpSocket::open).collect::<Result<_, _>>()?;
+            sockets = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
             answers = Some(Answers::open(&host.interfaces[0])?);
             privileges.reduce(steering.restores())
         })?;

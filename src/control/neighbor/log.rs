@@ -38,6 +38,12 @@ pub(in crate::control) fn log_report(
         NeighborReport::DisputeOver { rip, claimant, .. } => {
             tracing::info!(%rip, %claimant, "the other host no longer claims the address of the real server");
         }
+        NeighborReport::Lost { rip, .. } if rip.is_ipv6() => {
+            tracing::warn!(
+                %rip,
+                "real server does not answer solicitations: it gets no new connections until it does"
+            );
+        }
         NeighborReport::Lost { rip, .. } => {
             tracing::warn!(%rip, "real server does not answer ARP: it gets no new connections until it does");
         }

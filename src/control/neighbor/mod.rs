@@ -2,3 +2,4 @@
 
 pub mod driver;
 pub(in crate::control) mod log;
+pub mod sockets;

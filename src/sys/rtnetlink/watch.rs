@@ -1,4 +1,4 @@
-//! Notification of changes to interfaces and IPv4 addresses, by rtnetlink multicast.
+//! Notification of changes to interfaces and addresses, by rtnetlink multicast.
 //!
 //! The messages are not parsed, as the kernel may lose some in a burst. The receiver reads the current state
 //! instead.
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Multicast groups of linux/rtnetlink.h.
-const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR) as u32;
+const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
 /// Least time between two notifications, for hosts that create interfaces by the hundred.
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -12,6 +12,7 @@
 //! reaches everything, and every branch ends in a return of its own.
 
 mod code;
+mod control;
 mod family;
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,9 @@ use crate::io::SteeredService;
 use crate::wire::ethernet;
 pub use code::Program;
 use code::{REJECT, ancillary, jump, load, require, skip};
+pub use control::{echo_requests, neighbor_discovery};
 use family::Family;
-use libc::{BPF_H, BPF_JEQ, BPF_JSET};
+use libc::{BPF_H, BPF_JEQ, BPF_JSET, sock_filter};
 
 /// The kernel refuses longer programs.
 const LONGEST: usize = libc::BPF_MAXINSNS as usize;
@@ -52,6 +54,27 @@ pub fn programs(services: &[SteeredService]) -> impl Iterator<Item = Program> {
         .filter(|program| program.len() <= LONGEST)
 }
 
+/// Goes on only for a frame to this interface's MAC address, of no VLAN.
+fn to_us_of_no_vlan() -> [sock_filter; 8] {
+    let [load, test, reject] = require(ancillary(libc::SKF_AD_PKTTYPE), u32::from(libc::PACKET_HOST));
+    let [a, b, c, d, e] = of_no_vlan();
+    [load, test, reject, a, b, c, d, e]
+}
+
+/// Goes on only for a frame of no VLAN.
+///
+/// A tagged frame belongs to a VLAN's interface, though its tag is no longer in its bytes; unless the tag names no
+/// VLAN: it carries a priority only then.
+fn of_no_vlan() -> [sock_filter; 5] {
+    [
+        ancillary(libc::SKF_AD_VLAN_TAG_PRESENT),
+        jump(BPF_JEQ, 0, 3, 0),
+        ancillary(libc::SKF_AD_VLAN_TAG),
+        jump(BPF_JSET, VLAN_ID, 0, 1),
+        REJECT,
+    ]
+}
+
 /// The parts of a program that test packets of one family.
 #[derive(Clone)]
 struct Families {
@@ -71,11 +94,7 @@ impl Families {
     fn program(&self) -> Program {
         let (v4, v6) = (self.v4.program(), self.v6.program());
         let mut program = Vec::with_capacity(v4.len() + v6.len() + 13);
-        program.extend(require(ancillary(libc::SKF_AD_PKTTYPE), u32::from(libc::PACKET_HOST)));
-        // A tagged frame belongs to a VLAN's interface, though its tag is no longer in its bytes; unless the
-        // tag names no VLAN: it carries a priority only then.
-        program.extend([ancillary(libc::SKF_AD_VLAN_TAG_PRESENT), jump(BPF_JEQ, 0, 3, 0)]);
-        program.extend([ancillary(libc::SKF_AD_VLAN_TAG), jump(BPF_JSET, VLAN_ID, 0, 1), REJECT]);
+        program.extend(to_us_of_no_vlan());
         program.extend([load(BPF_H, ETHERTYPE), jump(BPF_JEQ, u32::from(ethernet::IPV4), 3, 0)]);
         program.extend([jump(BPF_JEQ, IPV6, 1, 0), REJECT, skip(v4.len())]);
         program.extend(v4);

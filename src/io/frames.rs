@@ -1,48 +1,65 @@
-//! ARP frames of an interface, by a packet socket.
+//! Frames of the control thread, by packet sockets: ARP, neighbor discovery, and pings of the VIP.
 //!
-//! The kernel keeps its own copy of every ARP packet, which it needs to answer for the director's own
-//! addresses. The steering program passes ARP to the kernel, so that this socket works with either backend.
+//! The kernel keeps its own copy of every such frame, which it needs to answer for the director's own addresses. The
+//! steering program passes them to the kernel, so that these sockets work with either backend.
 
 #![allow(unsafe_code)]
 
 use super::Interface;
+use super::packet::filter;
 use crate::model::Diagnostic;
 use crate::sys::packet_socket::PacketSocket;
+use crate::wire::MacAddr;
 use nix::errno::Errno;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A non-blocking AF_PACKET socket for the ARP frames of one interface.
+/// Kind of the frames that a socket receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// ARP.
+    Arp,
+    /// Neighbor solicitations and advertisements.
+    Ndp,
+    /// Echo requests of ICMP and ICMPv6 to this interface's MAC address, no fragments.
+    Echo,
+}
+
+/// A non-blocking AF_PACKET socket for the selected frames of one interface.
 ///
 /// It sees what the interface receives, and not what the host sends there.
 #[derive(Debug)]
-pub struct ArpSocket {
+pub struct FrameSocket {
     socket: PacketSocket,
     /// Kernel index of the interface.
     interface: u32,
 }
 
-impl ArpSocket {
+impl FrameSocket {
     /// Opens it in the calling thread's network namespace.
     ///
     /// # Errors
     /// [`Diagnostic`] if CAP_NET_RAW is missing, or the interface is gone or down.
-    pub fn open(interface: &Interface) -> Result<Self, Diagnostic> {
+    pub fn open(interface: &Interface, selection: FrameKind) -> Result<Self, Diagnostic> {
         let opened = PacketSocket::open().and_then(|socket| {
             // By default only sockets for all protocols get the host's own frames (net/core/dev.c);
             // the option makes sure.
             socket.ignore_outgoing()?;
-            socket.bind(interface.index, libc::ETH_P_ARP as u16)?; // 0x806
+            if let Some(program) = selection.program() {
+                socket.set_filter(&program)?;
+            }
+            socket.bind(interface.index, selection.protocol())?;
             Ok(Self { socket, interface: interface.index })
         });
-        opened.map_err(|error| open_error(&error, &interface.name))
+        opened.map_err(|error| open_error(&error, selection, &interface.name))
     }
 
-    /// Reads one ARP frame, from its Ethernet header on, and cut to `buffer`'s length; 60 bytes
-    /// hold all of ARP. Frames for other MAC addresses and of tagged VLANs are skipped.
+    /// Reads one frame, from its Ethernet header on, and cut to `buffer`'s length. Frames for other MAC addresses and of
+    /// tagged VLANs are skipped.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if none is there; ENETDOWN, once, after the interface went
@@ -54,7 +71,7 @@ impl ArpSocket {
             // no VLAN device for is marked as another host's. One that it has a device for also comes
             // here, with the device's index (net/core/dev.c).
             if info.packet_type != libc::PACKET_OTHERHOST && info.interface == self.interface {
-                return Ok(&buffer[..info.length]);
+                return Ok(&buffer[..info.length.min(buffer.len())]);
             }
         }
     }
@@ -67,16 +84,64 @@ impl ArpSocket {
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send(frame)
     }
+
+    /// Receives the frames of a multicast MAC address until the socket is closed.
+    ///
+    /// Unlike [`super::MulticastGroups`] this reports no membership, so that a switch with MLD snooping may not forward
+    /// them here.
+    ///
+    /// # Errors
+    /// ENOBUFS or ENOMEM if there is no memory for another address.
+    pub fn receive_group(&self, group: MacAddr) -> io::Result<()> {
+        self.socket.set_membership(libc::PACKET_ADD_MEMBERSHIP, self.interface, group)
+    }
+
+    /// Ends [`FrameSocket::receive_group`].
+    ///
+    /// # Errors
+    /// Of setsockopt(2).
+    pub fn ignore_group(&self, group: MacAddr) -> io::Result<()> {
+        self.socket.set_membership(libc::PACKET_DROP_MEMBERSHIP, self.interface, group)
+    }
 }
 
-/// An [`ArpSocket`] registered with a tokio runtime.
+impl FrameKind {
+    /// Protocol to bind to. A socket for one protocol gets its frames behind the guard program, which may drop the
+    /// kernel's copy of a frame; one for all protocols gets them before (`__netif_receive_skb_core`).
+    fn protocol(self) -> u16 {
+        match self {
+            Self::Arp => libc::ETH_P_ARP as u16,              // 0x806
+            Self::Ndp | Self::Echo => libc::ETH_P_ALL as u16, // 3
+        }
+    }
+
+    fn program(self) -> Option<filter::Program> {
+        match self {
+            Self::Arp => None,
+            Self::Ndp => Some(filter::neighbor_discovery()),
+            Self::Echo => Some(filter::echo_requests()),
+        }
+    }
+}
+
+impl fmt::Display for FrameKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arp => "ARP",
+            Self::Ndp => "neighbor discovery",
+            Self::Echo => "pings",
+        })
+    }
+}
+
+/// A [`FrameSocket`] registered with a tokio runtime.
 #[derive(Debug)]
-pub struct AsyncArpSocket {
+pub struct AsyncFrameSocket {
     // Never borrowed mutably outside: see the proof in `new`.
-    watched: AsyncFd<ArpSocket>,
+    watched: AsyncFd<FrameSocket>,
 }
 
-impl AsyncArpSocket {
+impl AsyncFrameSocket {
     /// Registers `socket` with the current runtime.
     ///
     /// # Errors
@@ -84,7 +149,7 @@ impl AsyncArpSocket {
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
-    pub fn new(socket: ArpSocket) -> io::Result<Self> {
+    pub fn new(socket: FrameSocket) -> io::Result<Self> {
         // SAFETY: the socket owns its descriptor, always returns that one, and closes it only when
         // it is dropped. `AsyncFd` owns the socket, and no code can replace it: the field is private
         // and no method returns it mutably.
@@ -100,36 +165,42 @@ impl AsyncArpSocket {
         self.watched.poll_read_ready(context).map_ok(drop)
     }
 
-    /// [`ArpSocket::receive`]; if nothing is there, [`AsyncArpSocket::poll_readable`] waits again.
+    /// The socket itself.
+    #[must_use]
+    pub fn socket(&self) -> &FrameSocket {
+        self.watched.get_ref()
+    }
+
+    /// [`FrameSocket::receive`]; if nothing is there, [`AsyncFrameSocket::poll_readable`] waits again.
     ///
     /// # Errors
-    /// As [`ArpSocket::receive`].
+    /// As [`FrameSocket::receive`].
     pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
         self.watched.try_io(Interest::READABLE, |socket| socket.receive(buffer))
     }
 
-    /// [`ArpSocket::send`].
+    /// [`FrameSocket::send`].
     ///
     /// # Errors
-    /// As [`ArpSocket::send`].
+    /// As [`FrameSocket::send`].
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.watched.get_ref().send(frame)
     }
 }
 
-impl AsFd for ArpSocket {
+impl AsFd for FrameSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl AsRawFd for ArpSocket {
+impl AsRawFd for FrameSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.raw()
     }
 }
 
-fn open_error(error: &io::Error, interface: &str) -> Diagnostic {
+fn open_error(error: &io::Error, selection: FrameKind, interface: &str) -> Diagnostic {
     let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
     let (cause, remedy) = match errno {
         Errno::EPERM | Errno::EACCES => (
@@ -145,7 +216,7 @@ fn open_error(error: &io::Error, interface: &str) -> Diagnostic {
         }
         other => (other.to_string(), "see packet(7)".into()),
     };
-    Diagnostic::system(format!("opening a socket for ARP on {interface}")).cause(cause).remedy(remedy)
+    Diagnostic::system(format!("opening a socket for {selection} on {interface}")).cause(cause).remedy(remedy)
 }
 
 #[cfg(test)]
@@ -179,7 +250,7 @@ mod tests {
     fn missing_capability_is_named() {
         let open = || {
             drop_capabilities();
-            ArpSocket::open(&loopback()).unwrap_err().to_string()
+            FrameSocket::open(&loopback(), FrameKind::Arp).unwrap_err().to_string()
         };
         let failure = std::thread::spawn(open).join().unwrap();
         assert!(failure.contains("on lo") && failure.contains("CAP_NET_RAW"), "{failure}");
@@ -187,7 +258,7 @@ mod tests {
 
     #[test]
     fn each_error_names_interface_cause_and_remedy() {
-        let text = |errno: Errno| open_error(&errno.into(), "eth9").to_string();
+        let text = |errno: Errno| open_error(&errno.into(), FrameKind::Arp, "eth9").to_string();
         for errno in [Errno::EPERM, Errno::ENODEV, Errno::ENETDOWN, Errno::EAFNOSUPPORT, Errno::EMFILE] {
             assert!(text(errno).starts_with("opening a socket for ARP on eth9: "), "{}", text(errno));
             assert_eq!(text(errno).matches("; ").count(), 1, "{}", text(errno));

@@ -1,0 +1,181 @@
+//! The sockets of one interface: for ARP and for neighbor discovery, and the groups of its VIPs.
+
+use crate::control::log::limit::LogLimiter;
+use crate::io::{AsyncFrameSocket, FrameKind, FrameSocket, GroupChange, Interface, MulticastGroups};
+use crate::model::Diagnostic;
+use crate::neighbor::encoding::{decode, encode};
+use crate::neighbor::{NeighborMessage, Outgoing};
+use crate::wire::{MacAddr, ethernet};
+use std::fmt;
+use std::io;
+use std::net::Ipv6Addr;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Longest frame that is read: a message with options beyond that is none of a neighbor's.
+const FRAME_MAX: usize = 1514;
+
+/// The open sockets of an interface.
+#[derive(Debug)]
+pub struct NeighborSockets {
+    mac: MacAddr,
+    arp: FrameSocket,
+    ndp: FrameSocket,
+    groups: MulticastGroups,
+}
+
+impl NeighborSockets {
+    /// Opens them in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// As [`FrameSocket::open`].
+    pub fn open(interface: &Interface) -> Result<Self, Diagnostic> {
+        Ok(Self {
+            mac: interface.mac,
+            arp: FrameSocket::open(interface, FrameKind::Arp)?,
+            ndp: FrameSocket::open(interface, FrameKind::Ndp)?,
+            groups: MulticastGroups::new(interface.index),
+        })
+    }
+}
+
+/// The sockets of an interface, registered with a runtime.
+pub(super) struct NeighborInterface {
+    mac: MacAddr,
+    arp: Channel,
+    ndp: Channel,
+    groups: MulticastGroups,
+}
+
+/// The socket of one protocol.
+struct Channel {
+    protocol: FrameKind,
+    socket: AsyncFrameSocket,
+    /// True after a failed transmission: only a change is logged.
+    failing: bool,
+    /// Rate limit of messages, by direction.
+    limiter: LogLimiter<Topic>,
+}
+
+/// Topic of a socket's log events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Topic {
+    Receiving(&'static str),
+    Sending(&'static str),
+}
+
+impl NeighborInterface {
+    pub(super) fn new(sockets: NeighborSockets) -> io::Result<Self> {
+        let NeighborSockets { mac, arp, ndp, groups } = sockets;
+        let (arp, ndp) = (Channel::new(FrameKind::Arp, arp)?, Channel::new(FrameKind::Ndp, ndp)?);
+        Ok(Self { mac, arp, ndp, groups })
+    }
+
+    /// Ready once a socket may have something to receive.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.arp.socket.poll_readable(context) {
+            Poll::Pending => self.ndp.socket.poll_readable(context),
+            ready => ready,
+        }
+    }
+
+    /// Receives messages, up to `burst` frames from each socket.
+    pub(super) fn receive(&mut self, burst: usize) -> Vec<NeighborMessage> {
+        let mut messages = Vec::new();
+        self.arp.receive(burst, &mut messages);
+        self.ndp.receive(burst, &mut messages);
+        messages
+    }
+
+    /// Sends a message. A failed transmission counts as a lost frame, which the machine retries.
+    pub(super) fn send(&mut self, message: &Outgoing) {
+        let (arp, ndp) = (&mut self.arp, &mut self.ndp);
+        encode(message, self.mac, |frame| match ethernet::ethertype(frame) {
+            Some(ethernet::ARP) => arp.send(frame),
+            _ => ndp.send(frame),
+        });
+    }
+
+    /// Joins the group at which the VIP is solicited.
+    pub(super) fn join_group(&mut self, vip: Ipv6Addr) {
+        match self.groups.join(vip, self.ndp.socket.socket()) {
+            GroupChange::Done => {}
+            GroupChange::Unreported(error) => tracing::warn!(
+                %vip, %error,
+                "the group of the VIP is joined without a report, as IPv6 is off here: \
+                 a switch with MLD snooping may not forward solicitations"
+            ),
+            GroupChange::Failed(error) => tracing::error!(
+                %vip, %error, "joining the group of the VIP failed: solicitations may not arrive"
+            ),
+        }
+    }
+
+    /// Leaves the group of the VIP.
+    pub(super) fn leave_group(&mut self, vip: Ipv6Addr) {
+        self.groups.leave(vip, self.ndp.socket.socket());
+    }
+
+    pub(super) fn report_suppressed(&mut self, now: Instant) {
+        self.arp.limiter.report_suppressed(now);
+        self.ndp.limiter.report_suppressed(now);
+    }
+}
+
+impl Channel {
+    fn new(protocol: FrameKind, socket: FrameSocket) -> io::Result<Self> {
+        let socket = AsyncFrameSocket::new(socket)?;
+        Ok(Self { protocol, socket, failing: false, limiter: LogLimiter::default() })
+    }
+
+    fn receive(&mut self, burst: usize, messages: &mut Vec<NeighborMessage>) {
+        let mut buffer = [0; FRAME_MAX];
+        for _ in 0..burst {
+            match self.socket.receive(&mut buffer) {
+                Ok(frame) => messages.extend(decode(frame)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    let (protocol, now) = (self.protocol, Instant::now());
+                    self.limiter.log(Topic::Receiving(name(protocol)), now, || match protocol {
+                        FrameKind::Arp => tracing::warn!(%error, "receiving ARP failed"),
+                        _ => tracing::warn!(%error, "receiving neighbor discovery failed"),
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        let (sent, protocol) = (self.socket.send(frame), self.protocol);
+        let failed_before = std::mem::replace(&mut self.failing, sent.is_err());
+        let topic = Topic::Sending(name(protocol));
+        match sent {
+            Err(error) if !failed_before => self.limiter.log(topic, Instant::now(), || match protocol {
+                FrameKind::Arp => tracing::warn!(%error, "sending ARP failed"),
+                _ => tracing::warn!(%error, "sending neighbor discovery failed"),
+            }),
+            Ok(()) if failed_before => self.limiter.log(topic, Instant::now(), || match protocol {
+                FrameKind::Arp => tracing::info!("sending ARP works again"),
+                _ => tracing::info!("sending neighbor discovery works again"),
+            }),
+            Err(_) | Ok(()) => {}
+        }
+    }
+}
+
+fn name(protocol: FrameKind) -> &'static str {
+    match protocol {
+        FrameKind::Arp => "ARP",
+        FrameKind::Ndp | FrameKind::Echo => "neighbor discovery",
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Receiving(protocol) => write!(f, "receiving {protocol}"),
+            Self::Sending(protocol) => write!(f, "sending {protocol}"),
+        }
+    }
+}

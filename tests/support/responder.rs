@@ -1,0 +1,140 @@
+//! A neighbor machine with its driver, on a thread in a namespace; tcpdump as a witness.
+
+use super::netns::{Netns, Process, wait_until};
+use directrix::control::neighbor::driver::NeighborDriver;
+use directrix::control::neighbor::sockets::NeighborSockets;
+use directrix::io::Interface;
+use directrix::model::OnConflict;
+use directrix::neighbor::{
+    NeighborCounters, NeighborEvent, NeighborReport, NeighborSettings, Neighbors, Timing,
+};
+use directrix::time::Span;
+use directrix::wire::MacAddr;
+use nix::time::{ClockId, clock_gettime};
+use std::net::IpAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+pub const WAIT: Duration = Duration::from_secs(10);
+
+/// A responder that runs on a thread of its own in the director's namespace.
+pub struct Director {
+    commands: Option<UnboundedSender<NeighborEvent>>,
+    reports: Arc<Mutex<Vec<NeighborReport>>>,
+    pub counters: Arc<NeighborCounters>,
+    thread: Option<JoinHandle<Duration>>,
+}
+
+impl Director {
+    pub fn start(
+        namespace: &Arc<Netns>,
+        interfaces: &[&str],
+        on_conflict: OnConflict,
+        timing: Timing,
+    ) -> Self {
+        let (namespace, names) = (Arc::clone(namespace), interfaces.join(" "));
+        let (commands, inbox) = unbounded_channel();
+        let reports = Arc::<Mutex<Vec<NeighborReport>>>::default();
+        let machine = {
+            let own_macs = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
+            Neighbors::new(NeighborSettings { own_macs, on_conflict, timing, seed: 1 })
+        };
+        let (counters, reported) = (machine.counters(), Arc::clone(&reports));
+        let live = move || {
+            let sockets =
+                names.split(' ').map(|name| NeighborSockets::open(&interface(name)).unwrap()).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let responder = NeighborDriver::new(machine, sockets, Instant::now()).unwrap();
+                responder.run(inbox, |report| reported.lock().unwrap().push(report)).await.unwrap();
+            });
+            Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
+        };
+        let thread = Some(std::thread::spawn(move || namespace.enter(live)));
+        Self { commands: Some(commands), reports, counters, thread }
+    }
+
+    pub fn send(&self, command: NeighborEvent) {
+        self.commands.as_ref().unwrap().send(command).unwrap();
+    }
+
+    pub fn reports(&self) -> Vec<NeighborReport> {
+        self.reports.lock().unwrap().clone()
+    }
+
+    pub fn wait_for(&self, report: NeighborReport) {
+        wait_until(&format!("{report:?}"), WAIT, || self.reports().contains(&report));
+    }
+
+    /// Adds the VIP and waits for its claim.
+    pub fn claim(&self, vip: impl Into<IpAddr>) {
+        let vip = vip.into();
+        self.send(NeighborEvent::AddVip(vip));
+        self.wait_for(NeighborReport::Claimed { vip });
+    }
+
+    /// Ends it. Returns the CPU time of its thread.
+    pub fn stop(mut self) -> Duration {
+        self.commands = None;
+        self.thread.take().expect("not stopped yet").join().expect("the responder failed")
+    }
+}
+
+impl Drop for Director {
+    fn drop(&mut self) {
+        self.commands = None;
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "the responder failed");
+    }
+}
+
+pub fn interface(name: &str) -> Interface {
+    Interface::lookup(name).unwrap()
+}
+
+pub fn mac_of(namespace: &Netns) -> MacAddr {
+    namespace.enter(|| interface("eth0").mac)
+}
+
+/// Production timing, with shorter intervals where a test would wait.
+pub fn quick() -> Timing {
+    Timing {
+        standby_interval: Span::from_millis(400),
+        verify_interval: Span::from_millis(100),
+        watch_interval: Span::from_millis(300),
+        refresh: Span::from_millis(300),
+        retry: Span::from_millis(300),
+        unreachable_retry: Span::from_millis(300),
+        ..Timing::default()
+    }
+}
+
+/// tcpdump of the frames of a filter on a host's interface, as text.
+pub struct Dump {
+    _process: Process,
+    path: tempfile::TempPath,
+}
+
+impl Dump {
+    pub fn on(namespace: &Netns, filter: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (file, path) = file.into_parts();
+        let mut command =
+            namespace.command(&format!("exec tcpdump -lnne --immediate-mode -i eth0 '{filter}'"));
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        let dump = Self { _process: Process(command.stdin(Stdio::null()).spawn().unwrap()), path };
+        wait_until("tcpdump listens", WAIT, || dump.text().contains("listening on"));
+        dump
+    }
+
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(&self.path).unwrap()
+    }
+
+    pub fn lines(&self, part: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(part)).count()
+    }
+}
