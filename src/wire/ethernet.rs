@@ -110,18 +110,6 @@ pub fn untagged(ethertype: u16, payload: &[u8]) -> Option<(u16, &[u8])> {
     Some(if has_vlan { (ethertype, payload) } else { (u16::from_be_bytes(*inner), behind) })
 }
 
-/// EtherType and offset of the network header, behind a tag or not; `None` if the frame ends before.
-#[must_use]
-pub fn network(frame: &[u8]) -> Option<(u16, usize)> {
-    match ethertype(frame)? {
-        TAG => {
-            let inner = frame.get(HEADER_LEN + 2..)?.first_chunk()?;
-            Some((u16::from_be_bytes(*inner), HEADER_LEN + TAG_LEN))
-        }
-        ethertype => Some((ethertype, HEADER_LEN)),
-    }
-}
-
 /// Destination address; `None` if the frame ends before its end.
 #[inline]
 #[must_use]

@@ -5,6 +5,7 @@
 //! to [`TTL_MAX`]: in a loop of directors a frame makes at most this many hops, whatever its initial value.
 
 use super::ethernet::{self, Addresses};
+use super::vlan::Tags;
 
 /// Highest time to live or hop limit of a forwarded frame.
 pub const TTL_MAX: u8 = 63;
@@ -25,7 +26,7 @@ const REACH: usize = ethernet::HEADER_LEN + TTL + 4;
 const REACH_V6: usize = ethernet::HEADER_LEN + HOP_LIMIT + 1;
 
 /// Rewrites the MAC addresses, and the time to live and header checksum of IPv4 or the hop limit of IPv6. The
-/// time to live or hop limit must be at least 2. Every other byte stays, a priority tag included.
+/// time to live or hop limit must be at least 2. Every other byte stays, tags included.
 ///
 /// Writes nothing if the frame is too short, or is not IP.
 #[inline]
@@ -116,11 +117,11 @@ fn has_looped(frame: &[u8], addresses: &Addresses) -> bool {
     ttl(frame).is_some_and(|ttl| ttl < LOOP_TTL) && ethernet::source(frame) == Some(addresses.destination())
 }
 
-/// Time to live or hop limit, behind a tag or not; `None` for a frame that is too short, or is not IP.
+/// Time to live or hop limit, behind one tag, two or none; `None` for a frame that is too short, or is not IP.
 #[must_use]
 pub fn ttl(frame: &[u8]) -> Option<u8> {
-    let (ethertype, header) = ethernet::network(frame)?;
-    frame.get(header + ttl_at(ethertype)?).copied()
+    let tags = Tags::of(frame)?;
+    frame.get(tags.header_at() + ttl_at(tags.ethertype)?).copied()
 }
 
 /// Offset of the time to live or hop limit in a header of `ethertype`; `None` if that is not IP.
@@ -134,9 +135,10 @@ fn ttl_at(ethertype: u16) -> Option<usize> {
 
 #[cold]
 fn forward_tagged(frame: &mut [u8], addresses: &Addresses) {
-    let Some((ethertype, header)) = ethernet::network(frame) else { return };
-    let Some(fields) = ttl_at(ethertype).and_then(|at| frame.get_mut(header + at..)) else { return };
-    match (ethertype, fields) {
+    let Some(tags) = Tags::of(frame) else { return };
+    let fields = ttl_at(tags.ethertype).and_then(|at| frame.get_mut(tags.header_at() + at..));
+    let Some(fields) = fields else { return };
+    match (tags.ethertype, fields) {
         (ethernet::IPV4, [ttl, _, high, low, ..]) => decrement(ttl, [high, low]),
         (ethernet::IPV6, [hop_limit, ..]) => *hop_limit = after_hop(*hop_limit),
         _ => return,
@@ -208,6 +210,18 @@ mod tests {
             assert!(forward_plain(&mut alike[0], &addresses) && forward_plain_v6(&mut alike[1], &addresses));
             frames.iter_mut().for_each(|frame| forward(frame, &addresses));
             assert_eq!(frames, alike);
+        }
+    }
+
+    #[test]
+    fn headers_behind_two_tags_are_rewritten() {
+        for tagged in [frame(64, 0x1234, true), frame_v6(64, true)] {
+            let before = [&tagged[..12], &[0x88, 0xa8, 0, 7], &tagged[12..]].concat();
+            let (mut after, mut once) = (before.clone(), tagged);
+            forward(&mut after, &Addresses::new(SERVER, OWN));
+            forward(&mut once, &Addresses::new(SERVER, OWN));
+            assert_eq!((ttl(&after), &after[16..]), (Some(63), &once[12..]));
+            assert_eq!(after[12..16], before[12..16]);
         }
     }
 

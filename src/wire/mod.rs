@@ -10,6 +10,7 @@ pub mod answer;
 pub mod arp;
 mod bytes;
 pub mod checksum;
+pub mod crc32c;
 pub mod echo;
 pub mod ethernet;
 pub mod fast_path;
@@ -27,6 +28,7 @@ pub mod packet;
 mod protocol;
 pub mod sctp;
 pub mod transport;
+pub mod vlan;
 
 pub use ip_fragment::{Fragment, FragmentPart, IpFragment};
 pub use mac::{MacAddr, ParseMacError};

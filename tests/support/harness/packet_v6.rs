@@ -164,8 +164,11 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Bytes of the extension header `number` at the beginning of `rest`; `None` for another header.
-fn header(number: IpNumber, rest: &[u8]) -> Result<Option<(&[u8], Option<FragmentSeen>)>, Malformed> {
+/// Bytes of an extension header, and the fields of a fragment header.
+type Header<'a> = (&'a [u8], Option<FragmentSeen>);
+
+/// The extension header `number` at the beginning of `rest`; `None` for another header.
+fn header(number: IpNumber, rest: &[u8]) -> Result<Option<Header<'_>>, Malformed> {
     let bytes = match number {
         IpNumber::IPV6_HEADER_HOP_BY_HOP
         | IpNumber::IPV6_ROUTE_HEADER
