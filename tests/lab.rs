@@ -2,7 +2,8 @@
 
 use directrix::lab::verdict::RunOutcome;
 use directrix::lab::{
-    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabHost, LabOptions, Layout, RunReport,
+    Arp, ClientLoad, Console, Deployment, Family, Interrupt, LabBackend, LabHost, LabOptions, Layout,
+    RunReport,
 };
 use directrix::model::DiagnosticKind;
 use std::os::unix::fs::PermissionsExt;
@@ -86,7 +87,7 @@ fn arptables_on_the_real_servers() {
 fn a_static_entry_on_the_router() {
     let report = run(LabOptions { arp: Arp::Static, ..options("d") });
     assert_good(&report);
-    let owners = &report.measurements.owners;
+    let owners = &report.measurements[0].owners;
     assert!(owners.contains(&LabHost::Rs1.mac()), "real servers are unprotected here: {owners:?}");
 }
 
@@ -94,6 +95,52 @@ fn a_static_entry_on_the_router() {
 fn real_servers_in_a_private_subnet() {
     for (tag, backend) in [("e", LabBackend::Xdp), ("f", LabBackend::Packet)] {
         assert_good(&run(LabOptions { layout: Layout::TwoSubnets, backend, ..options(tag) }));
+    }
+}
+
+/// Answer of a web server of the lab to the client or the router.
+fn page_for(deployment: &Deployment, host: LabHost, url: &str) -> String {
+    let output = deployment.command(host, ["curl", "-sg", "--max-time", "5", url]).output().unwrap();
+    text(&output.stdout).lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn ipv6_topology_delivers_to_real_servers() {
+    for (tag, layout) in [("q", Layout::OneSubnet), ("r", Layout::TwoSubnets)] {
+        let options = LabOptions { family: Family::Both, layout, directs: false, ..options(tag) };
+        let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
+        let director = deployment.command(LabHost::Director, ["ip", "-6", "address"]).output().unwrap();
+        assert!(!text(&director.stdout).contains("::150"), "the director has no VIP");
+        for (server, name) in [(LabHost::Rs1, "rs1"), (LabHost::Rs2, "rs2")] {
+            let own = server.ipv6_address(layout).unwrap();
+            wait_until("the web server answers", || {
+                page_for(&deployment, LabHost::Client, &format!("http://[{own}]/")) == name
+            });
+            // As from a director: frames for the VIP with the server's MAC address; replies have the VIP as source.
+            let (mac, vip) = (server.mac().to_string(), "2001:db8:195::150");
+            let words =
+                ["ip", "-6", "neigh", "replace", vip, "lladdr", &mac, "dev", "eth0", "nud", "permanent"];
+            assert!(deployment.command(LabHost::Router, words).status().unwrap().success());
+            assert_eq!(page_for(&deployment, LabHost::Client, &format!("http://[{vip}]/")), name);
+        }
+        deployment.down().unwrap();
+    }
+}
+
+#[test]
+fn ipv6_vip_is_answered_by_no_real_server_on_lo() {
+    for (tag, arp, owners) in [("s", Arp::Sysctl, 0), ("t", Arp::None, 2)] {
+        let options = LabOptions { family: Family::V6, arp, directs: false, ..options(tag) };
+        let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
+        let usable = || {
+            let addresses = deployment.command(LabHost::Router, ["ip", "-6", "address"]).output().unwrap();
+            !text(&addresses.stdout).contains("tentative")
+        };
+        wait_until("the router's addresses are usable", usable);
+        let words = [EXE, "lab", "arp-query", "eth0", "2001:db8:195::150"];
+        let found = deployment.command(LabHost::Router, words).output().unwrap();
+        assert_eq!(text(&found.stdout).lines().count(), owners, "{}", text(&found.stderr));
+        deployment.down().unwrap();
     }
 }
 
@@ -114,7 +161,7 @@ fn many_connections_at_a_time_are_all_answered() {
     let report = deployment.run(ClientLoad { connections: 600, concurrency: 20 }).unwrap();
     assert_good(&report);
     // wlc: a server that closes its connections sooner gets more, so the shares only approximate the weights.
-    let first = report.measurements.answers.by_server["rs1"];
+    let first = report.measurements[0].answers.by_server["rs1"];
     assert!((100..300).contains(&first), "{first} of 600 on the server of weight 1 of 3");
 }
 
@@ -269,6 +316,7 @@ fn invalid_options_are_refused_before_anything_is_built() {
         (vec!["lab", "--backend", "dpdk"], "possible values: auto, xdp, packet"),
         (vec!["lab", "--arp", "off"], "possible values: sysctl, arptables, static, none"),
         (vec!["lab", "--layout", "three"], "possible values: one-subnet, two-subnets"),
+        (vec!["lab", "--family", "5"], "possible values: 4, 6, both"),
         (vec!["lab", "--pcap", "/nowhere/x"], "/nowhere/x cannot be written: No such file or directory"),
         (vec!["lab", "shell", "rs3"], "possible values: client, router, switch, director, rs1, rs2"),
         (vec!["lab", "--backend", "xdp", "up"], "cannot be used with"),

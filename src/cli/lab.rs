@@ -6,14 +6,14 @@ use super::exe::exe;
 use super::status::fail_as;
 use crate::cli::number;
 use crate::lab::{
-    Arp, ClientLoad, Console, Deployment, Interrupt, LabBackend, LabHost, LabOptions, Layout, arp_query,
-    capture, deployment, http_client, http_server, reference, shell,
+    Arp, ClientLoad, Console, Deployment, Family, Interrupt, LabBackend, LabHost, LabOptions, Layout,
+    arp_query, capture, deployment, http_client, http_server, ndp_query, reference, shell,
 };
 use crate::model::Diagnostic;
 use crate::wire::MacAddr;
 use clap::Subcommand;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -76,7 +76,7 @@ enum LabCommand {
         traffic: TrafficArgs,
     },
     #[command(hide = true)]
-    ArpQuery { interface: String, target: Ipv4Addr },
+    ArpQuery { interface: String, target: IpAddr },
     #[command(hide = true)]
     Capture {
         #[arg(long)]
@@ -104,6 +104,9 @@ struct BuildArgs {
     /// Subnets of the VIP and of the real servers
     #[arg(long, value_enum, default_value_t)]
     layout: Layout,
+    /// Address families of the hosts and of the virtual services
+    #[arg(long, value_enum, default_value_t)]
+    family: Family,
 }
 
 #[derive(Debug, clap::Args)]
@@ -190,8 +193,8 @@ fn run(name: &NameArgs, traffic: &TrafficArgs, record: &CaptureArgs) -> Result<E
 }
 
 fn options(name: &NameArgs, build: &BuildArgs) -> Result<LabOptions, Diagnostic> {
-    let (backend, arp, layout) = (build.backend, build.arp, build.layout);
-    Ok(LabOptions { backend, arp, layout, ..LabOptions::new(name.name.clone(), exe()?) })
+    let BuildArgs { backend, arp, layout, family } = *build;
+    Ok(LabOptions { backend, arp, layout, family, ..LabOptions::new(name.name.clone(), exe()?) })
 }
 
 fn exit_code(good: bool) -> ExitCode {
@@ -206,8 +209,12 @@ fn connect(target: SocketAddr, traffic: &TrafficArgs) -> Result<ExitCode, Diagno
     Ok(exit_code(answers.total() == traffic.connections))
 }
 
-fn owners(interface: &str, target: Ipv4Addr) -> io::Result<()> {
-    for mac in arp_query::run(interface, target)? {
+fn owners(interface: &str, target: IpAddr) -> io::Result<()> {
+    let found = match target {
+        IpAddr::V4(target) => arp_query::run(interface, target)?,
+        IpAddr::V6(target) => ndp_query::run(interface, target)?,
+    };
+    for mac in found {
         println!("{target} is at {mac}");
     }
     Ok(())

@@ -4,17 +4,18 @@
 //! director's port are therefore replies that passed through the director.
 
 use super::LabHost;
-use super::host::VIP;
+use super::host::{VIP, VIP6};
 use super::pcapng::Pcapng;
 use crate::sys::packet_socket::{FrameInfo, PacketSocket};
 use crate::sys::poll;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::Ipv6;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,9 +49,9 @@ impl std::iter::Sum for Tally {
 /// Frames sent by one host to the segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFrames {
-    /// IPv4 with destination VIP.
+    /// Packets with a VIP as destination, without neighbor discovery.
     pub to_vip: Tally,
-    /// IPv4 with source VIP.
+    /// Packets with a VIP as source, without neighbor discovery.
     pub from_vip: Tally,
     /// Frames of any kind.
     pub frames: u64,
@@ -139,24 +140,40 @@ fn receive(socket: &PacketSocket, frame: &mut [u8]) -> io::Result<Option<FrameIn
     }
 }
 
-/// Counts a frame by the VIP in its IPv4 header.
+/// Counts a frame by the VIP in its IP header.
 fn count(frame: &[u8], sent: &mut HostFrames) {
     sent.frames += 1;
-    let Some((source, destination, bytes)) = ipv4(frame) else { return };
-    if destination == VIP {
+    let is_vip = |address: IpAddr| address == VIP || address == VIP6;
+    let Some((source, destination, bytes)) = ip_header(frame) else { return };
+    if is_vip(destination) {
         sent.to_vip.count(bytes);
     }
-    if source == VIP {
+    if is_vip(source) {
         sent.from_vip.count(bytes);
     }
 }
 
-fn ipv4(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr, u16)> {
-    if ethernet::ethertype(frame)? != ethernet::IPV4 {
-        return None;
+/// Source, destination and bytes of a packet; `None` for neighbor discovery, whose messages bear the VIP, too.
+fn ip_header(frame: &[u8]) -> Option<(IpAddr, IpAddr, u16)> {
+    let packet = frame.get(ethernet::HEADER_LEN..)?;
+    match ethernet::ethertype(frame)? {
+        ethernet::IPV4 => {
+            let header = Ipv4::new(packet).ok()?;
+            Some((header.source().into(), header.destination().into(), header.total_len()))
+        }
+        ethernet::IPV6 if is_neighbor_discovery(packet) => None,
+        ethernet::IPV6 => {
+            let header = Ipv6::new(packet).ok()?;
+            Some((header.source().into(), header.destination().into(), header.bytes()))
+        }
+        _ => None,
     }
-    let header = Ipv4::new(frame.get(ethernet::HEADER_LEN..)?).ok()?;
-    Some((header.source(), header.destination(), header.total_len()))
+}
+
+/// Messages of RFC 4861 §4 directly behind the IPv6 header.
+fn is_neighbor_discovery(packet: &[u8]) -> bool {
+    const ICMPV6: u8 = 58;
+    packet.get(6) == Some(&ICMPV6) && packet.get(40).is_some_and(|kind| (133..=137).contains(kind))
 }
 
 /// Ports of the switch by interface index. They are named after their hosts.
@@ -182,7 +199,11 @@ fn counter(interface: &str, name: &str) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::host::{CLIENT6, ROUTER6};
     use super::*;
+    use crate::wire::MacAddr;
+    use crate::wire::ndp::{FRAME_LEN_MAX, NdpPacket};
+    use std::net::Ipv4Addr;
 
     fn frame(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
         let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
@@ -207,6 +228,20 @@ mod tests {
         assert_eq!(sent.to_vip, Tally { frames: 1, bytes: 45 });
         assert_eq!(sent.from_vip, Tally { frames: 2, bytes: 90 });
         assert_eq!(sent.frames, 6);
+    }
+
+    #[test]
+    fn ipv6_frames_count_without_neighbor_discovery() {
+        let (mac, mut sent) = (MacAddr([2; 6]), HostFrames::default());
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv6(CLIENT6.octets(), VIP6.octets(), 64)
+            .tcp(1000, 80, 1, 1);
+        let mut bytes = Vec::new();
+        builder.write(&mut bytes, b"hello").unwrap();
+        count(&bytes, &mut sent);
+        let mut buffer = [0; FRAME_LEN_MAX];
+        count(NdpPacket::answer(mac, VIP6, mac, ROUTER6).emit(&mut buffer), &mut sent);
+        assert_eq!((sent.to_vip, sent.from_vip), (Tally { frames: 1, bytes: 65 }, Tally::default()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A running lab.
 
-use super::host::{LabHost, VIP};
+use super::host::LabHost;
 use super::options::{LabOptions, check_name};
 use super::process::BackgroundProcess;
 use super::runner::{Runner, check_root, command};
@@ -144,12 +144,15 @@ impl Deployment {
         let runner = self.runner();
         topology::build(&self.options).iter().try_for_each(|group| runner.group(group))?;
         if self.options.servers {
-            self.console.heading(&format!("real servers: a web server on {VIP} and on the RIP"));
+            self.console.heading("real servers: a web server on each VIP and RIP");
             for server in LabHost::REAL_SERVERS {
                 real_server::start(&self.starter(), server)?;
             }
         }
-        director::start(&self.starter()).map(|_| ())
+        if self.options.directs {
+            director::start(&self.starter())?;
+        }
+        Ok(())
     }
 
     fn teardown(&self) -> Result<(), Diagnostic> {

@@ -1,12 +1,13 @@
 //! Configuration and process of the lab's director.
 
-use super::host::{PORT, VIP};
+use super::host::PORT;
 use super::options::LabOptions;
 use super::process::BackgroundProcess;
 use super::starter::ProcessStarter;
 use super::step::Step;
 use super::{Arp, LabHost};
 use crate::model::Diagnostic;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Time limit for readiness. Probing and resolving the real servers take a few seconds.
@@ -63,14 +64,15 @@ pub fn configuration(options: &LabOptions) -> String {
         keys.push((key.clone(), value.clone()));
     }
     let director: String = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-    format!("[director]\n{director}\n{}{}", service(options), options.more)
+    let services: String = options.family.vips().iter().map(|vip| service(options, *vip)).collect();
+    format!("[director]\n{director}\n{services}{}", options.more)
 }
 
-fn service(options: &LabOptions) -> String {
-    let mut text =
-        format!("[[service]]\nprotocol = \"tcp\"\naddress = \"{VIP}:{PORT}\"\nscheduler = \"wlc\"\n");
+fn service(options: &LabOptions, vip: IpAddr) -> String {
+    let address = SocketAddr::new(vip, PORT);
+    let mut text = format!("[[service]]\nprotocol = \"tcp\"\naddress = \"{address}\"\nscheduler = \"wlc\"\n");
     for server in LabHost::REAL_SERVERS {
-        if let Some(rip) = server.address(options.layout) {
+        if let Some(rip) = server.address_beside(vip, options.layout) {
             text += &format!("[[service.server]]\naddress = \"{rip}\"\nweight = {}\n", server.weight());
         }
     }
@@ -80,7 +82,7 @@ fn service(options: &LabOptions) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::{LabBackend, Layout};
+    use crate::lab::{Family, LabBackend, Layout};
 
     #[test]
     fn configuration_has_backend_servers_and_weights() {
@@ -92,6 +94,21 @@ mod tests {
              [[service.server]]\naddress = \"192.168.195.170\"\nweight = 1\n\
              [[service.server]]\naddress = \"192.168.195.171\"\nweight = 2\n"
         );
+    }
+
+    #[test]
+    fn each_family_has_a_service() {
+        let text = configuration(&LabOptions { family: Family::Both, ..LabOptions::new("d", "x") });
+        assert!(
+            text.contains("address = \"192.168.195.150:80\"")
+                && text.contains("address = \"192.168.195.171\"")
+        );
+        assert!(
+            text.contains("address = \"[2001:db8:195::150]:80\"")
+                && text.contains("address = \"2001:db8:195::171\"")
+        );
+        let six = configuration(&LabOptions { family: Family::V6, ..LabOptions::new("d", "x") });
+        assert!(!six.contains("192.168."), "{six}");
     }
 
     #[test]

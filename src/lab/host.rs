@@ -4,7 +4,7 @@ use super::layout::Layout;
 use crate::wire::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Address of the virtual service.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
@@ -18,6 +18,17 @@ pub const ROUTER_CLIENT_SIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 /// Second address of the router on the segment, for private real servers; /24.
 pub const PRIVATE_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 195, 0, 2);
+
+/// IPv6 address of the virtual service.
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x195, 0, 0, 0, 0, 0x150);
+/// IPv6 address of the client, behind the router; /64.
+pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0x10);
+/// IPv6 address of the router towards the client; /64.
+pub const ROUTER_CLIENT_SIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 1);
+/// IPv6 address of the router on the segment, in the VIP's subnet; /64.
+pub const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x195, 0, 0, 0, 0, 2);
+/// Second IPv6 address of the router on the segment, for private real servers; /64.
+pub const PRIVATE_GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x195, 0, 0, 0, 0, 0, 2);
 
 /// A host of the lab, in a network namespace of its own.
 #[derive(
@@ -111,6 +122,43 @@ impl LabHost {
             Self::Rs1 => Some(inside(170)),
             Self::Rs2 => Some(inside(171)),
         }
+    }
+}
+
+impl LabHost {
+    /// IPv6 address of its `eth0`, with the last group of [`LabHost::address`] in hexadecimal digits.
+    #[must_use]
+    pub fn ipv6_address(self, layout: Layout) -> Option<Ipv6Addr> {
+        let inside = |last| match layout {
+            Layout::OneSubnet => Ipv6Addr::new(0x2001, 0xdb8, 0x195, 0, 0, 0, 0, last),
+            Layout::TwoSubnets => Ipv6Addr::new(0xfd00, 0x195, 0, 0, 0, 0, 0, last),
+        };
+        match self {
+            Self::Client => Some(CLIENT6),
+            Self::Router => Some(ROUTER6),
+            Self::Switch => None,
+            Self::Director => Some(inside(0x5)),
+            Self::Rs1 => Some(inside(0x170)),
+            Self::Rs2 => Some(inside(0x171)),
+        }
+    }
+
+    /// Address of its `eth0` of the family of `vip`.
+    #[must_use]
+    pub fn address_beside(self, vip: IpAddr, layout: Layout) -> Option<IpAddr> {
+        match vip {
+            IpAddr::V4(_) => self.address(layout).map(IpAddr::V4),
+            IpAddr::V6(_) => self.ipv6_address(layout).map(IpAddr::V6),
+        }
+    }
+}
+
+/// Default gateway for IPv6 of director and real servers.
+#[must_use]
+pub fn ipv6_gateway(layout: Layout) -> Ipv6Addr {
+    match layout {
+        Layout::OneSubnet => ROUTER6,
+        Layout::TwoSubnets => PRIVATE_GATEWAY6,
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ async fn work(target: SocketAddr, shared: Rc<ClientRun>) -> Answers {
 async fn fetch(target: SocketAddr, shared: &ClientRun) -> Result<String, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what} {target}: {error}");
     let mut stream = connect(target, shared).await.map_err(failed("connecting to"))?;
-    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.ip());
+    let request = format!("GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(failed("requesting from"))?;
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer).await.map_err(failed("reading the answer of"))?;
@@ -126,8 +126,11 @@ async fn fetch(target: SocketAddr, shared: &ClientRun) -> Result<String, String>
 /// Connects from the next free source port.
 async fn connect(target: SocketAddr, shared: &ClientRun) -> io::Result<TcpStream> {
     for _ in PORTS {
-        let socket = TcpSocket::new_v4()?;
-        match socket.bind((Ipv4Addr::UNSPECIFIED, shared.next_port()).into()) {
+        let (socket, any) = match target {
+            SocketAddr::V4(_) => (TcpSocket::new_v4()?, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+            SocketAddr::V6(_) => (TcpSocket::new_v6()?, IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+        };
+        match socket.bind((any, shared.next_port()).into()) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
             bound => bound?,
         }

@@ -6,10 +6,13 @@ use super::{Arp, LabHost};
 use crate::control::api::Stats;
 use crate::wire::MacAddr;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Figures of one run. Counters are differences between its end and its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measurements {
+    /// The VIP of the connections.
+    pub vip: IpAddr,
     /// ARP suppression on the real servers.
     pub arp: Arp,
     /// Connections requested.
@@ -18,9 +21,9 @@ pub struct Measurements {
     pub concurrency: u16,
     /// Answers to the client.
     pub answers: Answers,
-    /// MAC addresses that answered an ARP request for the VIP.
+    /// MAC addresses that answered an ARP request or a solicitation for the VIP.
     pub owners: BTreeSet<MacAddr>,
-    /// MAC address of the router's ARP entry for the VIP after the run.
+    /// MAC address of the router's neighbor entry for the VIP after the run.
     pub router_entry: Option<MacAddr>,
     /// Frames captured at the switch.
     pub seen: FramesByHost,

@@ -8,12 +8,12 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`host`], [`layout`], [`options`] | hosts, addresses, options |
+//! | [`host`], [`layout`], [`family`], [`options`] | hosts, addresses, options |
 //! | [`step`], [`topology`], [`arp_mode`] | commands that build the topology |
 //! | [`console`], [`interrupt`], [`runner`], [`programs`] | output, signals, execution of commands, availability of programs |
 //! | [`state`], [`process`], [`ready`], `helper` | recorded state, background processes, readiness, helper processes |
 //! | [`director`], [`real_server`], `starter`, [`deployment`], [`teardown`] | start and end of a lab |
-//! | [`http_server`], [`http_client`], [`page`], [`arp_query`], [`capture`], `pcapng` | web server, client, ARP probe, capture |
+//! | [`http_server`], [`http_client`], [`page`], [`arp_query`], [`ndp_query`], [`capture`], `pcapng` | web server, client, probes of the VIP, capture |
 //! | [`mod@reference`], [`measurements`], [`verdict`] | reference run, its figures and findings |
 //! | [`shell`] | shell on a host |
 //!
@@ -27,6 +27,7 @@ pub mod capture;
 pub mod console;
 pub mod deployment;
 pub mod director;
+pub mod family;
 mod helper;
 pub mod host;
 pub mod http_client;
@@ -34,6 +35,7 @@ pub mod http_server;
 pub mod interrupt;
 pub mod layout;
 pub mod measurements;
+pub mod ndp_query;
 pub mod options;
 pub mod page;
 mod pcapng;
@@ -53,6 +55,7 @@ pub mod verdict;
 
 pub use console::Console;
 pub use deployment::Deployment;
+pub use family::Family;
 pub use host::LabHost;
 pub use interrupt::Interrupt;
 pub use layout::Layout;

@@ -1,6 +1,6 @@
 //! Options of a lab.
 
-use super::{LabHost, Layout};
+use super::{Family, LabHost, Layout};
 use crate::model::Diagnostic;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Arp {
-    /// arp_ignore and arp_announce on the real servers, as usual
+    /// arp_ignore and arp_announce on the real servers, as usual; IPv6 needs none
     #[default]
     Sysctl,
     /// arptables rules on the real servers
     Arptables,
-    /// A static ARP entry on the router; the real servers answer ARP for the VIP
+    /// A static neighbor entry on the router; the real servers answer for the VIP
     Static,
     /// No suppression: shows how the deployment fails
     None,
@@ -56,8 +56,12 @@ pub struct LabOptions {
     pub arp: Arp,
     /// Subnets of the VIP and of the real servers.
     pub layout: Layout,
+    /// Address families.
+    pub family: Family,
     /// Whether the built-in web server runs on the real servers.
     pub servers: bool,
+    /// Whether directrix runs on the director.
+    pub directs: bool,
     /// The directrix binary.
     pub exe: PathBuf,
     /// Keys of the configuration's `[director]` table, added or replaced, as TOML: `("workers", "2")`.
@@ -75,7 +79,9 @@ impl LabOptions {
             backend: LabBackend::default(),
             arp: Arp::default(),
             layout: Layout::default(),
+            family: Family::default(),
             servers: true,
+            directs: true,
             exe: exe.into(),
             director: Vec::new(),
             more: String::new(),

@@ -1,9 +1,9 @@
-//! Reference run: probes the VIP by ARP, opens connections, reads all counters and evaluates them.
+//! Reference run: asks for the VIP by ARP or neighbor discovery, opens connections, reads all counters and evaluates them.
 
 use super::capture::{FramesByHost, counter_path};
 use super::deployment::Deployment;
 use super::helper::HelperProcess;
-use super::host::{LabHost, PORT, VIP};
+use super::host::{LabHost, PORT};
 use super::http_client::Answers;
 use super::measurements::{DirectorTable, Measurements};
 use super::runner::execute;
@@ -37,9 +37,9 @@ impl Default for ClientLoad {
 /// Report of a run.
 #[derive(Clone, Debug)]
 pub struct RunReport {
-    /// Figures of the run.
-    pub measurements: Measurements,
-    /// Findings from the figures.
+    /// Figures, for each VIP in turn.
+    pub measurements: Vec<Measurements>,
+    /// Findings from all figures.
     pub findings: Vec<RunFinding>,
 }
 
@@ -70,7 +70,7 @@ fn unwritable(file: &Path, cause: &str) -> Diagnostic {
 const LAST_FRAMES: Duration = Duration::from_millis(300);
 
 impl Deployment {
-    /// Opens the connections of `load` from the client to the VIP. Prints the director's tables and the findings.
+    /// Opens the connections of `load` from the client to each VIP. Prints the director's tables and the findings.
     ///
     /// # Errors
     /// `System` if a measurement fails; `Interrupted`. A faulty deployment is not an error but a
@@ -82,31 +82,60 @@ impl Deployment {
     /// Like [`Deployment::run`], and writes every frame of the segment to the file `pcap` (pcapng).
     ///
     /// # Errors
-    /// Like [`Deployment::run`]; `InvalidArgument` if the file cannot be written.
+    /// Like [`Deployment::run`]; `InvalidArgument` if the file cannot be written, or would have to hold two runs.
     pub fn record(&self, load: ClientLoad, pcap: Option<&Path>) -> Result<RunReport, Diagnostic> {
-        let console = self.runner().console;
-        console.heading("router: ARP request for the VIP");
-        let owners = self.owners()?;
-        console.heading(&format!("client: {} connections to http://{VIP}/", load.connections));
-        let before = (self.table()?, self.director_frames()?);
+        let vips = self.options().family.vips();
+        if pcap.is_some() && vips.len() > 1 {
+            let what = Diagnostic::invalid_argument(
+                "--pcap records one run, and this lab makes one for each family",
+            );
+            return Err(what.remedy("build the lab with --family 4 or --family 6"));
+        }
+        let mut report = RunReport { measurements: Vec::new(), findings: Vec::new() };
+        for vip in vips {
+            let measurements = self.measure(*vip, load, pcap)?;
+            report.findings.extend(self.judge(&measurements));
+            report.measurements.push(measurements);
+        }
+        Ok(report)
+    }
+
+    fn measure(
+        &self,
+        vip: IpAddr,
+        load: ClientLoad,
+        pcap: Option<&Path>,
+    ) -> Result<Measurements, Diagnostic> {
+        let (console, target) = (self.runner().console, SocketAddr::new(vip, PORT));
+        let question = if vip.is_ipv4() { "ARP request" } else { "neighbor solicitation" };
+        console.heading(&format!("router: {question} for the VIP"));
+        let owners = self.owners(vip)?;
+        console.heading(&format!("client: {} connections to http://{target}/", load.connections));
+        let before = (self.table(target)?, self.director_frames()?);
         let capture = HelperProcess::start(&self.capture(pcap)?, self.interrupt())?;
-        let answers = self.client(load)?;
+        let answers = self.client(target, load)?;
         self.interrupt().sleep(LAST_FRAMES)?;
         let seen: FramesByHost = capture.finish()?;
         let (received, sent) = self.director_frames()?;
         let measurements = Measurements {
+            vip,
             arp: self.options().arp,
             requested: load.connections,
             concurrency: load.concurrency,
             answers,
             owners,
-            router_entry: self.router_entry()?,
+            router_entry: self.router_entry(vip)?,
             seen,
             director_frames: (received - before.1.0, sent - before.1.1),
-            table: self.table()?.since(&before.0),
+            table: self.table(target)?.since(&before.0),
         };
         self.show_tables()?;
-        let findings = evaluate(&measurements);
+        Ok(measurements)
+    }
+
+    /// Evaluates figures, and prints the findings.
+    fn judge(&self, measurements: &Measurements) -> Vec<RunFinding> {
+        let (console, findings) = (self.runner().console, evaluate(measurements));
         console.heading("findings");
         for finding in &findings {
             console.print(&finding.to_string());
@@ -114,7 +143,7 @@ impl Deployment {
         if findings.iter().any(|finding| finding.outcome == RunOutcome::Expected) {
             console.print(&format!("\n{EXPECTED_MEANS}"));
         }
-        Ok(RunReport { measurements, findings })
+        findings
     }
 
     fn capture(&self, pcap: Option<&Path>) -> Result<Step, Diagnostic> {
@@ -123,8 +152,8 @@ impl Deployment {
         Ok(self.helper(LabHost::Switch, &["capture", "--pcap", name]))
     }
 
-    fn owners(&self) -> Result<BTreeSet<MacAddr>, Diagnostic> {
-        let step = self.helper(LabHost::Router, &["arp-query", "eth0", &VIP.to_string()]);
+    fn owners(&self, vip: IpAddr) -> Result<BTreeSet<MacAddr>, Diagnostic> {
+        let step = self.helper(LabHost::Router, &["arp-query", "eth0", &vip.to_string()]);
         let text = self.runner().output(&step)?;
         self.runner().console.quote(&text);
         let macs = text.lines().filter_map(|line| line.split_whitespace().last());
@@ -132,10 +161,10 @@ impl Deployment {
             .collect()
     }
 
-    fn client(&self, load: ClientLoad) -> Result<Answers, Diagnostic> {
+    fn client(&self, target: SocketAddr, load: ClientLoad) -> Result<Answers, Diagnostic> {
         let [connections, concurrency] =
             [load.connections, u64::from(load.concurrency)].map(|n| n.to_string());
-        let target = format!("{VIP}:{PORT}");
+        let target = target.to_string();
         let words = ["client", &target, "--connections", &connections, "--concurrency", &concurrency];
         let step = self.helper(LabHost::Client, &words);
         self.runner().console.print(&step.to_string());
@@ -156,15 +185,14 @@ impl Deployment {
         Ok((received?, sent?))
     }
 
-    fn router_entry(&self) -> Result<Option<MacAddr>, Diagnostic> {
+    fn router_entry(&self, vip: IpAddr) -> Result<Option<MacAddr>, Diagnostic> {
         let netns = self.options().namespace(LabHost::Router);
-        let text = execute(&Step::new(&format!("ip -n {netns} neigh show {VIP} dev eth0")))?;
+        let text = execute(&Step::new(&format!("ip -n {netns} neigh show {vip} dev eth0")))?;
         let mut words = text.split_whitespace().skip_while(|word| *word != "lladdr");
         Ok(words.nth(1).and_then(|mac| mac.parse().ok()))
     }
 
-    fn table(&self) -> Result<DirectorTable, Diagnostic> {
-        let vip = SocketAddr::from((VIP, PORT));
+    fn table(&self, vip: SocketAddr) -> Result<DirectorTable, Diagnostic> {
         let service =
             self.query(Blocking::services)?.services.into_iter().find(|one| one.address.address == vip);
         let service =
@@ -173,7 +201,7 @@ impl Deployment {
             let layout = self.options().layout;
             LabHost::REAL_SERVERS
                 .into_iter()
-                .find(|host| host.address(layout).map(IpAddr::V4) == Some(address))
+                .find(|host| host.address_beside(vip.ip(), layout) == Some(address))
         };
         let mut table =
             DirectorTable { state: service.state, service: service.stats, ..DirectorTable::default() };

@@ -1,6 +1,6 @@
 //! Shell on a host of the lab.
 
-use super::host::{PRIVATE_GATEWAY, ROUTER_CLIENT_SIDE, VIP};
+use super::host::{PORT, PRIVATE_GATEWAY, PRIVATE_GATEWAY6, ROUTER_CLIENT_SIDE, ROUTER_CLIENT_SIDE6};
 use super::layout::Layout;
 use super::options::LabOptions;
 use super::runner::check_root;
@@ -9,6 +9,7 @@ use super::step::Step;
 use super::{Deployment, LabHost, programs};
 use crate::model::Diagnostic;
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -41,33 +42,39 @@ pub fn hints(deployment: &Deployment) -> String {
         "directrix" => String::new(),
         other => format!(" --name {other}"),
     };
+    let url = format!("http://{}/", SocketAddr::new(deployment.options().family.vips()[0], PORT));
     format!(
         "{}\n\
          The lab is up. Next:\n\
          \x20   directrix lab run{name}\n\
-         \x20   directrix lab shell{name} client -- curl http://192.168.195.150/\n\
+         \x20   directrix lab shell{name} client -- curl {url}\n\
          \x20   directrix lab shell{name} director -- directrix ipvsadm -Ln\n\
          \x20   directrix lab shell{name} switch -- tcpdump -nei any    # each frame at each port, with MAC addresses\n\
          \x20   directrix lab shell{name} rs1\n\
          \x20   directrix lab down{name}",
-        drawing(deployment.options().layout)
+        drawing(deployment.options())
     )
 }
 
 /// Drawing of the hosts with their addresses.
-fn drawing(layout: Layout) -> String {
+fn drawing(options: &LabOptions) -> String {
+    let (layout, vip) = (options.layout, options.family.vips()[0]);
     let line = |host: LabHost, remark: &str| {
-        let address = host.address(layout).map(|address| address.to_string()).unwrap_or_default();
-        format!("{:<9}{address:<16}{}  {remark}", host.name(), host.mac())
+        let address = host.address_beside(vip, layout).map(|address| address.to_string()).unwrap_or_default();
+        format!("{:<9}{address:<18}{}  {remark}", host.name(), host.mac())
     };
-    let private = if layout == Layout::TwoSubnets { format!(", {PRIVATE_GATEWAY}") } else { String::new() };
+    let (private_gateway, client_side, how) = match vip {
+        IpAddr::V4(_) => (IpAddr::from(PRIVATE_GATEWAY), IpAddr::from(ROUTER_CLIENT_SIDE), "ARP"),
+        IpAddr::V6(_) => (IpAddr::from(PRIVATE_GATEWAY6), IpAddr::from(ROUTER_CLIENT_SIDE6), "NDP"),
+    };
+    let private = if layout == Layout::TwoSubnets { format!(", {private_gateway}") } else { String::new() };
     let [first, second] = LabHost::REAL_SERVERS
-        .map(|server| line(server, &format!("VIP {VIP} on lo, weight {}", server.weight())));
+        .map(|server| line(server, &format!("VIP {vip} on lo, weight {}", server.weight())));
     format!(
-        "  {}\n    │ {ROUTER_CLIENT_SIDE}\n  {}\n    │\n  switch ─┬─ {}\n          ├─ {first}\n          └─ {second}\n",
+        "  {}\n    │ {client_side}\n  {}\n    │\n  switch ─┬─ {}\n          ├─ {first}\n          └─ {second}\n",
         line(LabHost::Client, ""),
         line(LabHost::Router, &format!("on the segment{private}")),
-        line(LabHost::Director, &format!("VIP {VIP} by ARP")),
+        line(LabHost::Director, &format!("VIP {vip} by {how}")),
     )
 }
 
@@ -101,7 +108,7 @@ mod tests {
     #[test]
     fn drawing_has_every_host_with_its_address() {
         for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
-            let drawing = drawing(layout);
+            let drawing = drawing(&LabOptions { layout, ..LabOptions::new("d", "x") });
             for host in LabHost::ALL.into_iter().filter(|host| *host != LabHost::Switch) {
                 let address = host.address(layout).unwrap().to_string();
                 let line = drawing.lines().find(|line| line.contains(host.name()) && line.contains(&address));

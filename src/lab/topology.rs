@@ -1,7 +1,10 @@
 //! Topology of the deployment: the commands that build it.
 
 use super::arp_mode;
-use super::host::{CLIENT, PRIVATE_GATEWAY, ROUTER, ROUTER_CLIENT_SIDE, VIP, gateway};
+use super::host::{
+    CLIENT, CLIENT6, PRIVATE_GATEWAY, PRIVATE_GATEWAY6, ROUTER, ROUTER_CLIENT_SIDE, ROUTER_CLIENT_SIDE6,
+    ROUTER6, VIP, VIP6, gateway, ipv6_gateway,
+};
 use super::layout::Layout;
 use super::options::LabOptions;
 use super::step::{Step, StepGroup};
@@ -16,7 +19,12 @@ pub fn build(options: &LabOptions) -> Vec<StepGroup> {
     for server in LabHost::REAL_SERVERS {
         groups.push(segment_host(options, server, "its default route is the router, not the director"));
     }
-    groups.extend(LabHost::REAL_SERVERS.map(|server| vip_on_lo(options, server)));
+    if options.family.has_ipv4() {
+        groups.extend(LabHost::REAL_SERVERS.map(|server| vip_on_lo(options, server)));
+    }
+    if options.family.has_ipv6() {
+        groups.extend(LabHost::REAL_SERVERS.map(|server| ipv6_vip(options, server)));
+    }
     groups
 }
 
@@ -41,7 +49,10 @@ fn namespaces(options: &LabOptions) -> StepGroup {
         let netns = options.namespace(host);
         group.step(&format!("ip netns add {netns}"));
         group.shell(&netns, INHERITED);
-        if ipv6 {
+        if options.family.has_ipv6() && host != LabHost::Switch {
+            group.shell(&netns, "echo 0 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6");
+            group.set(&netns, "net/ipv6/conf/all/forwarding", u32::from(host == LabHost::Router));
+        } else if ipv6 {
             group.shell(&netns, "echo 1 | tee /proc/sys/net/ipv6/conf/*/disable_ipv6");
         }
         group.set(&netns, "net/ipv4/ip_forward", u32::from(host == LabHost::Router));
@@ -78,9 +89,15 @@ fn client(options: &LabOptions) -> StepGroup {
     );
     group.ip(&netns, &format!("link add eth0 address {mac} type veth peer name eth1 netns {router}"));
     group.within(&netns, "ethtool -K eth0 tx off");
-    group.ip(&netns, &format!("address add {CLIENT}/24 dev eth0"));
     group.ip(&netns, "link set eth0 up");
-    group.ip(&netns, &format!("route add default via {ROUTER_CLIENT_SIDE}"));
+    if options.family.has_ipv4() {
+        group.ip(&netns, &format!("address add {CLIENT}/24 dev eth0"));
+        group.ip(&netns, &format!("route add default via {ROUTER_CLIENT_SIDE}"));
+    }
+    if options.family.has_ipv6() {
+        group.ip(&netns, &format!("address add {CLIENT6}/64 dev eth0 nodad"));
+        group.ip(&netns, &format!("-6 route add default via {ROUTER_CLIENT_SIDE6}"));
+    }
     group
 }
 
@@ -88,28 +105,63 @@ fn router(options: &LabOptions) -> StepGroup {
     let netns = options.namespace(LabHost::Router);
     let mut group = StepGroup::new("router: eth1 towards the client, eth0 on the segment");
     group.within(&netns, "ethtool -K eth0 tx off");
-    group.ip(&netns, &format!("address add {ROUTER_CLIENT_SIDE}/24 dev eth1"));
-    group.ip(&netns, &format!("address add {}/24 dev eth0", ROUTER));
-    if options.layout == Layout::TwoSubnets {
-        group.ip(&netns, &format!("address add {}/24 dev eth0", PRIVATE_GATEWAY));
-    }
     group.ip(&netns, "link set eth1 up");
     group.ip(&netns, "link set eth0 up");
+    for (interface, address) in router_addresses(options) {
+        group.ip(&netns, &format!("address add {address} dev {interface}"));
+    }
     if options.arp == Arp::Static {
         let mac = LabHost::Director.mac();
-        group.ip(&netns, &format!("neigh replace {VIP} lladdr {mac} dev eth0 nud permanent"));
+        for vip in options.family.vips() {
+            group.ip(&netns, &format!("neigh replace {vip} lladdr {mac} dev eth0 nud permanent"));
+        }
     }
     group
+}
+
+/// Interfaces and addresses of the router.
+fn router_addresses(options: &LabOptions) -> Vec<(&'static str, String)> {
+    let (mut all, private) = (Vec::new(), options.layout == Layout::TwoSubnets);
+    if options.family.has_ipv4() {
+        all.extend([("eth1", format!("{ROUTER_CLIENT_SIDE}/24")), ("eth0", format!("{ROUTER}/24"))]);
+        all.extend(private.then(|| ("eth0", format!("{PRIVATE_GATEWAY}/24"))));
+    }
+    if options.family.has_ipv6() {
+        // Duplicates are impossible here; detection would delay the start by seconds.
+        let nodad = |address| format!("{address}/64 nodad");
+        all.extend([("eth1", nodad(ROUTER_CLIENT_SIDE6)), ("eth0", nodad(ROUTER6))]);
+        all.extend(private.then(|| ("eth0", nodad(PRIVATE_GATEWAY6))));
+    }
+    all
 }
 
 fn segment_host(options: &LabOptions, host: LabHost, remark: &str) -> StepGroup {
     let netns = options.namespace(host);
     let mut group = StepGroup::new(format!("{host}: {remark}"));
-    if let Some(address) = host.address(options.layout) {
-        group.ip(&netns, &format!("address add {address}/24 dev eth0"));
-    }
     group.ip(&netns, "link set eth0 up");
-    group.ip(&netns, &format!("route add default via {}", gateway(options.layout)));
+    if let Some(address) = host.address(options.layout).filter(|_| options.family.has_ipv4()) {
+        group.ip(&netns, &format!("address add {address}/24 dev eth0"));
+        group.ip(&netns, &format!("route add default via {}", gateway(options.layout)));
+    }
+    if let Some(address) = host.ipv6_address(options.layout).filter(|_| options.family.has_ipv6()) {
+        group.ip(&netns, &format!("address add {address}/64 dev eth0 nodad"));
+        group.ip(&netns, &format!("-6 route add default via {}", ipv6_gateway(options.layout)));
+    }
+    group
+}
+
+/// Adds the IPv6 VIP: to lo, where no solicitation for it is answered; to eth0, if the server is to answer.
+fn ipv6_vip(options: &LabOptions, server: LabHost) -> StepGroup {
+    let netns = options.namespace(server);
+    let answers = matches!(options.arp, Arp::Static | Arp::None);
+    let place = if answers {
+        "the IPv6 VIP on eth0, which answers for it"
+    } else {
+        "the IPv6 VIP on lo, which answers nothing"
+    };
+    let mut group = StepGroup::new(format!("{server}: {place}"));
+    let command = if answers { "dev eth0 nodad" } else { "dev lo preferred_lft 0" };
+    group.ip(&netns, &format!("address add {VIP6}/128 {command}"));
     group
 }
 
@@ -124,6 +176,7 @@ fn vip_on_lo(options: &LabOptions, server: LabHost) -> StepGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Family;
 
     fn lines(options: &LabOptions) -> Vec<String> {
         build(options).iter().flat_map(|group| group.steps.iter().map(Step::to_string)).collect()
@@ -187,6 +240,27 @@ mod tests {
             assert!(lines.iter().any(|line| line == wanted), "{wanted}");
         }
         assert!(!lines.iter().any(|line| line.contains("d-director address add 192.168.195")));
+    }
+
+    #[test]
+    fn ipv6_alone_has_no_ipv4_address() {
+        let lines = lines(&LabOptions { family: Family::V6, layout: Layout::TwoSubnets, ..reference() });
+        for wanted in [
+            "ip -n d-client address add 2001:db8:100::10/64 dev eth0 nodad",
+            "ip -n d-router address add 2001:db8:195::2/64 nodad dev eth0",
+            "ip -n d-router address add fd00:195::2/64 nodad dev eth0",
+            "ip -n d-director address add fd00:195::5/64 dev eth0 nodad",
+            "ip -n d-rs1 -6 route add default via fd00:195::2",
+            "ip -n d-rs2 address add 2001:db8:195::150/128 dev lo preferred_lft 0",
+            "ip netns exec d-router sh -c 'echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'",
+        ] {
+            assert!(lines.iter().any(|line| line == wanted), "{wanted} is not in {lines:#?}");
+        }
+        assert!(
+            !lines.iter().any(|line| line.contains("192.168.") || line.contains("arp_ignore\'")),
+            "{lines:#?}"
+        );
+        assert!(!lines.iter().any(|line| line.contains("d-director") && line.contains("150")));
     }
 
     #[test]

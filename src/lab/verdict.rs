@@ -1,6 +1,5 @@
 //! Evaluation of a run: one finding for each property of the deployment.
 
-use super::host::VIP;
 use super::measurements::Measurements;
 use super::{Arp, LabHost};
 use crate::wire::MacAddr;
@@ -86,17 +85,22 @@ fn arp_answers(run: &Measurements) -> RunFinding {
         0 => "no host".to_owned(),
         _ => run.owners.iter().map(|mac| name(*mac)).collect::<Vec<_>>().join(", "),
     };
+    let what = if run.vip.is_ipv4() {
+        "ARP answers for the VIP come from"
+    } else {
+        "advertisements for the VIP come from"
+    };
     let director = run.owners.contains(&LabHost::Director.mac());
     if run.arp == Arp::Static {
         let figures = format!("{names}; the router's static entry takes precedence");
-        return finding("ARP answers for the VIP come from", director, figures, "the director does not");
+        return finding(what, director, figures, "the director does not");
     }
     let meaning = if run.owners.is_empty() {
         "the director should"
     } else {
         "only the director should; the router may accept any of them"
     };
-    finding("ARP answers for the VIP come from", director && run.owners.len() == 1, names, meaning)
+    finding(what, director && run.owners.len() == 1, names, meaning)
 }
 
 fn name(mac: MacAddr) -> String {
@@ -111,7 +115,7 @@ fn router_entry(run: &Measurements) -> RunFinding {
 }
 
 fn vip_claimed(run: &Measurements) -> RunFinding {
-    let figures = format!("{VIP} {}", run.table.state);
+    let figures = format!("{} {}", run.vip, run.table.state);
     finding("the director serves the VIP", run.table.state == "claimed", figures, "see its log")
 }
 
@@ -251,6 +255,7 @@ mod tests {
         let sent = |to_vip, from_vip| HostFrames { to_vip, from_vip, frames: 30_000, kernel_frames: 30_000 };
         let none = Tally::default();
         Measurements {
+            vip: super::super::host::VIP.into(),
             arp: Arp::Sysctl,
             requested: 5091,
             concurrency: 1,
@@ -275,6 +280,21 @@ mod tests {
                     (LabHost::Rs2, stats(3388, 16_961, 1_212_250)),
                 ]),
             },
+        }
+    }
+
+    fn nothing_measured() -> Measurements {
+        Measurements {
+            vip: reference().vip,
+            arp: Arp::Sysctl,
+            requested: 0,
+            concurrency: 0,
+            answers: Answers::default(),
+            owners: BTreeSet::new(),
+            router_entry: None,
+            seen: FramesByHost::new(),
+            director_frames: (0, 0),
+            table: DirectorTable::default(),
         }
     }
 
@@ -438,7 +458,7 @@ mod tests {
 
     #[test]
     fn empty_run_fails() {
-        assert!(failures(&Measurements::default()).len() >= 8);
+        assert!(failures(&nothing_measured()).len() >= 8);
     }
 
     #[test]
