@@ -20,7 +20,7 @@ enum Part {
     Error,
 }
 
-/// What a frame shows of its service.
+/// Description of the service that a frame shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sight {
     vip: IpAddr,

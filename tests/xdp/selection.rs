@@ -2,6 +2,8 @@
 
 use crate::harness::{DIRECTOR, Net, PATIENCE, PEER, SILENCE, Setup, VIP};
 use crate::harness::{bounced, datagram, next, tcp, udp, with_director};
+use crate::support::wire::Wire;
+use directrix::io::Interface;
 use directrix::model::ServiceAddress;
 use directrix::wire::{MacAddr, ethernet};
 use etherparse::{IpFragOffset, Ipv4Header, Ipv4Options, PacketBuilder};
@@ -97,6 +99,34 @@ fn a_wildcard_service_is_handed_every_port_of_its_vip() {
     ];
     let services = [udp(VIP, 0), udp(VIP, 53), udp([10, 9, 9, 7], 53)];
     selects(&net, &services, (&taken, &left));
+}
+
+/// An ICMP echo request from the peer to the director's MAC.
+fn echo_request(to: [u8; 4]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(PEER.0, DIRECTOR.0)
+        .ipv4([10, 0, 0, 2], to, 64)
+        .icmpv4_echo_request(1, 1)
+        .write(&mut frame, b"is it there?")
+        .unwrap();
+    frame
+}
+
+#[test]
+fn pings_of_a_vip_are_kept_from_the_kernel() {
+    let net = Net::new(1);
+    let other = [10, 9, 9, 8];
+    with_director(&net.director, &Setup::new(&[udp(VIP, 53)]), || {
+        let kernel = net.director.enter(|| {
+            let eth0 = Interface::lookup("eth0").unwrap();
+            Wire::of(eth0.index, libc::ETH_P_IP) // behind the guard program
+        });
+        let wire = net.peer_wire();
+        [VIP, other].iter().for_each(|to| wire.send(&echo_request(*to)));
+        let icmp = |frame: &Vec<u8>| frame.get(23) == Some(&1);
+        let first = std::iter::from_fn(|| kernel.receive(PATIENCE)).find(icmp).unwrap();
+        assert_eq!(first[30..34], other);
+    });
 }
 
 #[test]

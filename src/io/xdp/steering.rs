@@ -1,7 +1,7 @@
 //! Steering for AF_XDP: the steering programs of the interfaces.
 
 use super::generic;
-use crate::io::bpf::{self, AllowedModes, Attached, Buffers, Programs, RedirectCounter, XdpMode};
+use crate::io::bpf::{self, AllowedModes, Attached, BpfLink, Buffers, Programs, RedirectCounter, XdpMode};
 use crate::io::{Interface, SteeredService, Steering};
 use crate::model::Diagnostic;
 use crate::sys::ethtool::GroOff;
@@ -18,6 +18,7 @@ pub(super) struct XdpSteering {
 impl Steering for XdpSteering {
     fn start(&mut self) -> Result<(), Diagnostic> {
         self.client.start()?;
+        self.client.guard();
         match &mut self.server {
             Some(server) => server.start(),
             None => Ok(()),
@@ -43,6 +44,8 @@ pub(super) struct SteeredInterface {
     interface: Interface,
     // Before `programs`: the attachment is dropped first.
     attached: Option<Attached>,
+    /// Keeps the kernel from what control answers: it passes the steering program.
+    guard: Option<BpfLink>,
     gro_off: Vec<GroOff>,
     programs: Programs,
     options: AttachOptions,
@@ -70,7 +73,14 @@ impl SteeredInterface {
         for (queue, socket) in sockets {
             programs.set_socket(queue, socket)?;
         }
-        Ok(Self { interface: interface.clone(), attached: None, gro_off: Vec::new(), programs, options })
+        Ok(Self {
+            interface: interface.clone(),
+            attached: None,
+            guard: None,
+            gro_off: Vec::new(),
+            programs,
+            options,
+        })
     }
 
     /// Readers of the redirect counters of `queues`.
@@ -96,8 +106,22 @@ impl SteeredInterface {
         Ok(())
     }
 
+    /// Attaches the guard program, if the kernel permits: without it only a host that routes is disturbed.
+    fn guard(&mut self) {
+        if self.guard.is_some() {
+            return;
+        }
+        match bpf::attach_guard(&mut self.programs, &self.interface) {
+            Ok(link) => self.guard = Some(link),
+            Err(error) => {
+                tracing::debug!(interface = %self.interface.name, %error, "AF_XDP without a guard program");
+            }
+        }
+    }
+
     fn stop(&mut self) {
         self.attached = None;
+        self.guard = None;
         self.gro_off.clear();
         // An empty set needs no new keys, so it cannot be refused.
         let _ = self.programs.set_services::<SteeredService>(&[]);
