@@ -1,4 +1,4 @@
-//! `directrix import`: converts ipvsadm's rules or keepalived's configuration.
+//! `directrix import`: converts ipvsadm's rules, keepalived's configuration or IPVS's sysctls.
 //!
 //! Exit statuses: 0 everything was converted, 1 something of importance was not, or the output
 //! cannot be written, 2 the input or the arguments are wrong.
@@ -24,7 +24,7 @@ Examples:
     ipvsadm -S -n | directrix import --interface eth0 > directrix.toml
     directrix import /etc/keepalived/keepalived.conf --output directrix.toml")]
 pub(super) struct Args {
-    /// The output of "ipvsadm -S -n", or keepalived.conf; "-" or none: standard input
+    /// The output of "ipvsadm -S -n", keepalived.conf, or sysctl.conf with net.ipv4.vs.*; "-" or none: standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -60,6 +60,8 @@ enum InputFormat {
     Ipvsadm,
     /// keepalived.conf
     Keepalived,
+    /// sysctl.conf with lines of net.ipv4.vs
+    Sysctl,
 }
 
 /// Runs the subcommand.
@@ -134,6 +136,7 @@ impl From<InputFormat> for ImportFormat {
         match format {
             InputFormat::Ipvsadm => Self::Ipvsadm,
             InputFormat::Keepalived => Self::Keepalived,
+            InputFormat::Sysctl => Self::Sysctl,
         }
     }
 }

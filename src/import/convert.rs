@@ -22,7 +22,8 @@ pub(super) fn convert(description: &Description, direct: bool, notices: &mut Not
     let validator = Validator::default();
     let mut converter = Converter { vips: vips.collect(), seen: HashSet::new(), direct, validator, notices };
     let services = description.services.iter().map(|service| converter.service(service)).collect();
-    ConfigDraft { timeouts: converter.timeouts(description), services }
+    let switches = description.switches.clone();
+    ConfigDraft { switches, timeouts: converter.timeouts(description), services }
 }
 
 /// A line that this version may not accept, with the notice for that case.

@@ -24,6 +24,8 @@ impl<T> At<T> {
 pub(super) struct Description {
     pub(super) interface: Option<At<String>>,
     pub(super) timeouts: ImportedTimeouts,
+    /// Lines of `[director]` for IPVS's switches.
+    pub(super) switches: Vec<At<String>>,
     pub(super) services: Vec<ImportedService>,
 }
 

@@ -8,6 +8,7 @@ pub(super) const SERVER: &str = "[[service.server]]";
 /// Configuration to write.
 #[derive(Debug, Default)]
 pub(super) struct ConfigDraft {
+    pub(super) switches: Vec<At<String>>,
     pub(super) timeouts: Vec<At<String>>,
     pub(super) services: Vec<ServiceDraft>,
 }

@@ -20,6 +20,7 @@ pub(super) fn config(source: &str, interface: &InterfaceChoice, draft: &ConfigDr
     out.blank();
     out.line("[director]");
     out.commented(&key("interface", &interface.name), &interface.origin);
+    draft.switches.iter().for_each(|switch| out.located(switch));
     out.timeouts(&draft.timeouts);
     draft.services.iter().for_each(|service| out.service(service));
     out.0
@@ -50,9 +51,12 @@ impl Writer {
             self.blank();
             self.line("[director.timeouts]");
         }
-        for timeout in timeouts {
-            self.commented(&timeout.value, &timeout.location.to_string());
-        }
+        timeouts.iter().for_each(|timeout| self.located(timeout));
+    }
+
+    /// Writes a line with its origin.
+    fn located(&mut self, line: &At<String>) {
+        self.commented(&line.value, &line.location.to_string());
     }
 
     fn service(&mut self, service: &ServiceDraft) {

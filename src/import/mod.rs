@@ -1,4 +1,4 @@
-//! Conversion of ipvsadm's rules and keepalived.conf into a configuration of directrix.
+//! Conversion of ipvsadm's rules, keepalived.conf and IPVS's sysctls into a configuration of directrix.
 //!
 //! Text in, text out: this module opens no socket and changes nothing on the host. It stands on layer 3: it imports
 //! only [`model`], `ipvsadm` and `popt`. Names of hosts and ports, and included files, come through [`Environment`].
@@ -17,6 +17,7 @@ mod ipvsadm;
 mod keepalived;
 mod netmask;
 mod notice;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -40,6 +41,8 @@ pub enum ImportFormat {
     Ipvsadm,
     /// keepalived.conf(5).
     Keepalived,
+    /// IPVS's sysctls in a sysctl.conf(5): only keys of `[director]`.
+    Sysctl,
 }
 
 /// Input of an import, with its options.
@@ -49,7 +52,7 @@ pub struct ImportSource<'a> {
     pub file: &'a str,
     /// Content of the file.
     pub bytes: &'a [u8],
-    /// `None`: recognized by the first line.
+    /// `None`: recognized by the first line, or by any line of an IPVS sysctl.
     pub format: Option<ImportFormat>,
     /// Interface of the director; `None`: that of the file's VRRP instance.
     pub interface: Option<&'a str>,
@@ -126,11 +129,11 @@ pub fn import(source: &ImportSource<'_>, host: &dyn Environment) -> Result<Impor
     }
     let mut notices = Notices::default();
     let description = read(source, format, text, host, &mut notices)?;
-    if description.services.is_empty() && notices.is_empty() {
+    if description.services.is_empty() && description.switches.is_empty() && notices.is_empty() {
         return Err(in_file(syntax_error("there is no virtual service in it", "")).into());
     }
     let draft = convert::convert(&description, source.direct, &mut notices);
-    if draft.services.iter().all(|service| service.left_out.is_some()) {
+    if draft.switches.is_empty() && draft.services.iter().all(|service| service.left_out.is_some()) {
         return Err(ImportError::NothingLeft(notices.in_order()));
     }
     let interface = interface(source, &description, &mut notices);
@@ -154,6 +157,7 @@ fn read(
             let id = source.config_id.map(str::to_owned).or_else(|| host.name()).unwrap_or_default();
             keepalived::read(source.file, text, &id, host, notices)
         }
+        ImportFormat::Sysctl => sysctl::read(source.file, text, notices),
     }
 }
 
@@ -202,6 +206,7 @@ fn describe_source(file: &str, format: ImportFormat) -> String {
     let kind = match format {
         ImportFormat::Ipvsadm => "rules of ipvsadm",
         ImportFormat::Keepalived => "a configuration of keepalived",
+        ImportFormat::Sysctl => "sysctls of IPVS",
     };
     format!("{file}, {kind}")
 }
@@ -218,8 +223,11 @@ fn recognize(text: &str) -> Result<ImportFormat, Diagnostic> {
         return Err(syntax_error("it is empty", "give the output of \"ipvsadm -S -n\", or keepalived.conf"));
     };
     let word = first.split([' ', '\t', '{']).next().unwrap_or_default();
-    if first.starts_with('-') || ipvsadm::is_program(word) {
+    if (first.starts_with('-') && !sysctl::is_sysctl(first)) || ipvsadm::is_program(word) {
         return Ok(ImportFormat::Ipvsadm);
+    }
+    if sysctl::is_sysctl(first) || (first.contains('=') && sysctl::is_sysctl(text)) {
+        return Ok(ImportFormat::Sysctl);
     }
     if keepalived::is_keyword(word) {
         return Ok(ImportFormat::Keepalived);

@@ -115,3 +115,59 @@ fn keepalived_ipv6_services_are_converted() {
         ]
     );
 }
+
+#[test]
+fn sysctls_of_ipvs_become_keys_of_the_director() {
+    let text = "kernel.panic = 10\n; comment\nnet.ipv4.vs.conn_reuse_mode=2\n-net/ipv4/vs/sloppy_tcp = 1\n\
+                net.ipv4.vs.expire_nodest_conn = 1\nnet.ipv4.vs.expire_nodest_conn = 0\nnet.ipv4.vs.schedule_icmp = 1\n";
+    let source = ImportSource {
+        file: "sysctl.conf",
+        bytes: text.as_bytes(),
+        format: None,
+        interface: Some("eth0"),
+        direct: false,
+        config_id: None,
+    };
+    let imported = import(&source, &Bare).unwrap();
+    let policy = model::parse(Path::new("d.toml"), &imported.toml).unwrap().director.policy;
+    let switches = policy.switches().map(|(_, value)| value);
+    assert_eq!(switches, ["2", "false", "false", "true", "false", "true"]);
+    assert!(imported.notices.is_empty(), "{:?}", imported.notices);
+    assert!(imported.toml.contains("sloppy_tcp = true  # sysctl.conf:4"), "{}", imported.toml);
+}
+
+#[test]
+fn sysctls_without_meaning_are_named_and_unknown_ones_refused() {
+    let of = |text: &str| {
+        let source = ImportSource {
+            file: "s",
+            bytes: text.as_bytes(),
+            format: Some(ImportFormat::Sysctl),
+            interface: Some("eth0"),
+            direct: false,
+            config_id: None,
+        };
+        match import(&source, &Bare) {
+            Ok(import) => import.notices.iter().map(Notice::to_string).collect::<Vec<_>>().join("\n"),
+            Err(error) => error.to_string(),
+        }
+    };
+    let notices = of("net.ipv4.vs.sloppy_tcp = 0\nnet.ipv4.vs.conntrack = 1\nnet.ipv4.vs.drop_entry = 3\n");
+    let expected = "s:2: note: conntrack has no meaning for directrix; no frame of a service passes netfilter\n\
+                    s:3: note: drop_entry has no meaning for directrix; the defence is built in";
+    assert!(notices.starts_with(expected), "{notices}");
+    let only = of("net.ipv4.vs.snat_reroute = 1\n");
+    assert_eq!(
+        only,
+        "s:1: note: snat_reroute has no meaning for directrix; only for NAT, and directrix forwards by direct routing"
+    );
+    for (line, error) in [
+        ("net.ipv4.vs.slopy_tcp = 1", "IPVS has no sysctl slopy_tcp"),
+        ("net.ipv4.vs.sloppy_tcp = yes", "sloppy_tcp is \"yes\", not a whole number"),
+        ("net.ipv4.vs.conn_reuse_mode = -1", "conn_reuse_mode is \"-1\", not a whole number"),
+        ("kernel.panic = 1", "there is no virtual service in it"),
+    ] {
+        let got = of(line);
+        assert!(got.contains(error), "{line}: {got}");
+    }
+}

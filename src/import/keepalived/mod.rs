@@ -38,7 +38,8 @@ pub(super) fn read(
         }
     }
     let timeouts = global::timeouts(&statements, notices);
-    Ok(Description { interface: global::interface(&statements, &services), timeouts, services })
+    let interface = global::interface(&statements, &services);
+    Ok(Description { interface, timeouts, services, ..Description::default() })
 }
 
 /// Whether the first word of a file belongs to keepalived.conf.
