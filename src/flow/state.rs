@@ -6,10 +6,10 @@ use crate::model::{ConnReuseMode, Timeouts};
 use crate::time::Span;
 use crate::wire::sctp::SctpEvent;
 use crate::wire::transport::TcpFlags;
-use transitions::{MOVING, NEXT, ROW};
+use transitions::{MOVING, NEXT};
 
 macro_rules! states {
-    ($($variant:ident = $name:literal,)+; $start:literal: $first:ident = $first_name:literal, $($sctp:ident = $sctp_name:literal,)+) => {
+    ($($variant:ident = $name:literal,)+) => {
         /// Connection states: IPVS's (`IP_VS_TCP_S_*` and `IP_VS_SCTP_S_*` in include/net/ip_vs.h), but two for UDP. A UDP
         /// flow of a single datagram is evictable, one of several is not.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,32 +17,24 @@ macro_rules! states {
         #[allow(missing_docs)] // the names are those of TCP, and of IPVS for SCTP
         pub enum ConnState {
             $($variant,)+
-            $first = $start,
-            $($sctp,)+
         }
 
         impl ConnState {
-            /// Every state.
-            pub const ALL: [ConnState; Self::COUNT] =
-                [$(Self::$variant,)+ Self::$first, $(Self::$sctp,)+];
+            /// Every state, by discriminant.
+            pub const ALL: [ConnState; Self::COUNT] = [$(Self::$variant,)+];
 
             /// Number of states.
-            pub const COUNT: usize = [$($name,)+ $first_name, $($sctp_name,)+].len();
+            pub const COUNT: usize = [$($name,)+].len();
 
             /// Name in `ipvsadm -Lc`.
             #[must_use]
             pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                    Self::$first => $first_name,
-                    $(Self::$sctp => $sctp_name,)+
-                }
+                match self { $(Self::$variant => $name,)+ }
             }
         }
     };
 }
 
-// The states of SCTP begin where the table of transitions has room for them.
 states! {
     None = "NONE",
     Established = "ESTABLISHED",
@@ -57,8 +49,7 @@ states! {
     SynAck = "SYNACK",
     Udp = "UDP",
     UdpNew = "UDP",
-    ;
-    128: SctpNone = "NONE",
+    SctpNone = "NONE",
     SctpInit1 = "INIT1",
     SctpInit = "INIT",
     SctpCookieSent = "C-SENT",
@@ -80,9 +71,6 @@ use ConnState::{
 };
 
 impl ConnState {
-    /// One more than the greatest number of a state: the length of an array that is indexed by them.
-    pub const INDEX_END: usize = SctpClosed as usize + 1;
-
     /// The state after a segment with `flags` from the client. RST has precedence over SYN, FIN and ACK.
     ///
     /// A segment with none of the four closes the connection, as in the kernel. A UDP flow is confirmed. A state of SCTP
@@ -90,7 +78,7 @@ impl ConnState {
     #[inline]
     #[must_use]
     pub fn after(self, flags: TcpFlags) -> ConnState {
-        NEXT[usize::from(flags.0 & MOVING) * ROW + self as usize]
+        NEXT[usize::from(flags.0 & MOVING)][self as usize]
     }
 
     /// First state of a TCP connection that a segment with `flags` opens; `None` if it opens none (`tcp_conn_schedule` in
@@ -148,14 +136,10 @@ impl ConnState {
         closing && flags.any(TcpFlags::SYN) && !flags.any(TcpFlags::RST)
     }
 
-    /// Idle timeout of every state, indexed by its number.
+    /// Idle timeout of every state, by discriminant.
     #[must_use]
-    pub fn timeouts(configured: &Timeouts) -> [Span; Self::INDEX_END] {
-        let mut all = [Span::default(); Self::INDEX_END];
-        for state in Self::ALL {
-            all[state as usize] = state.timeout(configured);
-        }
-        all
+    pub fn timeouts(configured: &Timeouts) -> [Span; Self::COUNT] {
+        Self::ALL.map(|state| state.timeout(configured))
     }
 
     /// Idle timeout in this state (`tcp_timeouts`, `udp_timeouts` and `sctp_timeouts` in net/netfilter/ipvs/

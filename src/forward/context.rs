@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(super) struct Context {
     pub(super) snapshot: Arc<Snapshot>,
     /// Idle timeouts, by state.
-    pub(super) lifetimes: [Span; ConnState::INDEX_END],
+    pub(super) lifetimes: [Span; ConnState::COUNT],
     pub(super) accounting: Accounting,
     /// True if a frame of an unknown connection may belong to another worker.
     pub(super) may_hand_over: bool,

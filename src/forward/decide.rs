@@ -43,7 +43,7 @@ impl Forwarder {
     ) -> Self {
         let context = Context {
             snapshot: Arc::default(),
-            lifetimes: [Span::default(); ConnState::INDEX_END],
+            lifetimes: [Span::default(); ConnState::COUNT],
             accounting: Accounting::new(loads, templates, counters),
             may_hand_over: false,
         };

@@ -24,7 +24,7 @@ pub(super) struct SecondPass<'a> {
 struct Decision<'a> {
     context: &'a Context,
     /// By state.
-    lifetimes: &'a [Span; ConnState::INDEX_END],
+    lifetimes: &'a [Span; ConnState::COUNT],
     /// By server; of the same length as `counters`, so that one bounds check serves both.
     routes: &'a [Route],
     counters: &'a [ServerCounters],
@@ -46,7 +46,7 @@ impl<'a> SecondPass<'a> {
     pub(super) fn new(
         context: &'a Context,
         tables: &'a mut Tables,
-        lifetimes: &'a [Span; ConnState::INDEX_END],
+        lifetimes: &'a [Span; ConnState::COUNT],
         now: Tick,
     ) -> Self {
         let (routes, counters) = (&context.snapshot.routes[..], context.accounting.servers());

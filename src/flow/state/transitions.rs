@@ -46,37 +46,30 @@ mod sctp {
 /// Flags that select a row.
 pub(super) const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
 
-/// Length of a row in [`NEXT`]: a power of two, so that a row is found by a shift.
-pub(super) const ROW: usize = 16;
+/// Columns of a row in [`NEXT`]: a power of two, so that a row is found by a shift.
+const ROW: usize = ConnState::COUNT.next_power_of_two();
 
-/// First state of SCTP.
-const SCTP: usize = ConnState::SctpNone as usize;
-
-/// Next state, at the value of the [`MOVING`] flags times [`ROW`] plus the current state: a look-up without a branch.
-///
-/// The flags have values of 0 to 7 and 16 to 23. The states of SCTP have numbers from eight rows on, so that their rows
-/// lie in the gap, and behind the last row of TCP.
-pub(super) static NEXT: [ConnState; 32 * ROW] = {
-    let mut next = [ConnState::None; 32 * ROW];
+/// Next state by the value of the [`MOVING`] flags, so that a look-up has no branch. TCP and UDP have the first columns,
+/// SCTP the others. The flags have values of 0 to 7 and 16 to 23: 512 bytes are read.
+pub(super) static NEXT: [[ConnState; ROW]; MOVING as usize + 1] = {
+    let mut next = [[ConnState::None; ROW]; MOVING as usize + 1];
     let mut flags = 0;
     while flags <= MOVING {
-        if flags & !MOVING == 0 {
-            let first = flags as usize * ROW;
-            next = with_row(next, first, &tcp_row(TcpFlags(flags)));
-            next = with_row(next, first + SCTP, &sctp_row(flags));
-        }
+        next[flags as usize] = row(flags);
         flags += 1;
     }
     next
 };
 
-const fn with_row(mut next: [ConnState; 32 * ROW], first: usize, row: &[ConnState]) -> [ConnState; 32 * ROW] {
+const fn row(flags: u8) -> [ConnState; ROW] {
+    let (tcp, sctp) = (tcp_row(TcpFlags(flags)), sctp_row(flags));
+    let mut row = [ConnState::None; ROW];
     let mut state = 0;
-    while state < row.len() {
-        next[first + state] = row[state];
+    while state < ConnState::COUNT {
+        row[state] = if state < tcp.len() { tcp[state] } else { sctp[state - tcp.len()] };
         state += 1;
     }
-    next
+    row
 }
 
 const fn tcp_row(flags: TcpFlags) -> tcp::Row {
