@@ -8,6 +8,7 @@
 //! - `state`: the registry of services and real servers.
 //! - `workers`: the worker threads, the backend, the listings.
 //! - `neighbor`: the driver of the neighbor machine.
+//! - `ping`: the answers to pings of VIPs.
 //! - `config_file`: the configuration file and reloads.
 //! - `metrics`: the page for Prometheus.
 //! - `query`, `http`, `client`: the control socket and its client.
@@ -25,6 +26,7 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod neighbor;
+pub mod ping;
 pub mod query;
 pub mod state;
 pub mod token_bucket;

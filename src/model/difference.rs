@@ -81,7 +81,9 @@ impl Rules {
 }
 
 fn policy_rows(old: &Policy, new: &Policy) -> impl Iterator<Item = (&'static str, String, String)> {
-    let rows = |of: &Policy| of.switches().into_iter().chain([("reject", of.reject.name().to_owned())]);
+    let answers =
+        |of: &Policy| [("reject", of.reject.name().to_owned()), ("ping", of.ping.name().to_owned())];
+    let rows = |of: &Policy| of.switches().into_iter().chain(answers(of));
     rows(old).zip(rows(new)).map(|((name, old), (_, new))| (name, old, new))
 }
 

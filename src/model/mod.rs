@@ -36,7 +36,7 @@ pub use file::{FILE_MAX, read_file, read_input};
 pub use interface::InterfaceIndex;
 pub use parse::{SECONDS_MAX, parse, parse_bytes};
 pub use place::{Place, Places};
-pub use policy::{ConnReuseMode, Policy, Reject, Timeouts};
+pub use policy::{ConnReuseMode, Ping, Policy, Reject, Timeouts};
 pub use rules::Rules;
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
 pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};

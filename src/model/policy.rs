@@ -22,6 +22,8 @@ pub struct Policy {
     pub schedule_icmp: bool,
     /// Answer to a client whose connection no real server takes. IPVS has no such switch: it sends the ICMP error.
     pub reject: Reject,
+    /// Answer to pings of a VIP. IPVS has no such switch: the kernel answers, as the VIP is its own.
+    pub ping: Ping,
 }
 
 impl Policy {
@@ -63,6 +65,34 @@ impl Reject {
             Self::Icmp => "icmp",
             Self::Reset => "reset",
             Self::Drop => "drop",
+        }
+    }
+}
+
+/// Answer to pings of a VIP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ping {
+    /// Whatever its services.
+    #[default]
+    Answer,
+    /// None.
+    Ignore,
+    /// If one of its services has a reachable real server with a weight above 0.
+    IfHealthy,
+}
+
+impl Ping {
+    /// Each answer with its name in the configuration.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("answer", Self::Answer), ("ignore", Self::Ignore), ("if-healthy", Self::IfHealthy)];
+
+    /// Name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Ignore => "ignore",
+            Self::IfHealthy => "if-healthy",
         }
     }
 }

@@ -56,7 +56,8 @@ fn director(f: &mut Formatter<'_>, director: &DirectorConfig) -> fmt::Result {
 
 fn policy(f: &mut Formatter<'_>, policy: &Policy) -> fmt::Result {
     policy.switches().iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))?;
-    writeln!(f, "reject = \"{}\"", policy.reject.name())
+    writeln!(f, "reject = \"{}\"", policy.reject.name())?;
+    writeln!(f, "ping = \"{}\"", policy.ping.name())
 }
 
 fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
@@ -144,7 +145,7 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        ConnReuseMode, Persistence, Places, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags,
+        ConnReuseMode, Persistence, Ping, Places, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags,
         ServiceAddress, Weight, parse,
     };
     use crate::time::Span;
@@ -187,6 +188,7 @@ mod tests {
                         sloppy_sctp: !read,
                         schedule_icmp: !huge_pages,
                         reject: [Reject::Icmp, Reject::Reset, Reject::Drop][backend],
+                        ping: [Ping::Answer, Ping::Ignore, Ping::IfHealthy][backend],
                     },
                     timeouts: Timeouts { tcp, tcp_fin, udp },
                 }

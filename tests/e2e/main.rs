@@ -33,6 +33,7 @@ mod loops;
 mod path_mtu;
 mod peers;
 mod persistence;
+mod ping;
 mod privileges;
 mod refusals;
 mod reject;

@@ -61,6 +61,7 @@ impl Director {
                     self.update_addresses()?;
                 }
                 () = refused.notified() => self.answer_refused(&refused),
+                () = self.pings.readable() => self.answer_pings(),
                 _ = clock.tick() => self.tick()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
                 () = reached(self.reclaim_at) => drop(self.reclaim()),

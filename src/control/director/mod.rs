@@ -9,6 +9,7 @@ mod event_loop;
 pub mod inspect;
 mod interfaces;
 mod neighbors;
+mod pings;
 mod publish;
 mod queries;
 pub mod run;
@@ -24,6 +25,7 @@ use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
+use crate::control::ping::PingResponder;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::registry::Registry;
 use crate::control::workers::backend::RunningBackend;
@@ -63,6 +65,7 @@ struct Director {
     neighbor_events: Option<mpsc::UnboundedSender<NeighborEvent>>,
     meter: Meter,
     answers: Answers,
+    pings: PingResponder,
     /// Rate limit of messages about a VIP or a real server.
     limiter: LogLimiter<IpAddr>,
     local_vips: LocalVips,

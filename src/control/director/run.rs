@@ -19,6 +19,7 @@ use crate::control::http::socket::{self, ControlSocket};
 use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
+use crate::control::ping::{PingResponder, PingSocket};
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::registry::Registry;
 use crate::control::workers::watchdog::Watchdog;
@@ -36,6 +37,9 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Capacity of the channel of queries to the event loop.
 const QUERIES_MAX: usize = 64;
+
+/// Why the sockets are there.
+const LAUNCHED: &str = "a backend that is launched has called the closure";
 
 /// Time for a read of the configuration file to complete at shutdown.
 const GRACE: Duration = Duration::from_secs(1);
@@ -116,11 +120,12 @@ impl Director {
             epoch,
         };
         let neighbors = Neighbors::new(neighbor_settings(config, &host)?);
-        let (mut sockets, mut answers) = (Vec::new(), None);
+        let (mut sockets, mut answers, mut pings) = (Vec::new(), None, None);
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
             sockets = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
             answers = Some(Answers::open(&host.interfaces[0])?);
+            pings = Some(PingSocket::open(&host.interfaces[0])?);
             privileges.reduce(steering.restores())
         })?;
         Ok(Self {
@@ -137,7 +142,8 @@ impl Director {
             host,
             neighbor_events: None,
             meter: Meter::new(&neighbors),
-            answers: answers.expect("a backend that is launched has called the closure"),
+            answers: answers.expect(LAUNCHED),
+            pings: PingResponder::new(pings.expect(LAUNCHED))?,
             neighbors: Some((neighbors, sockets)),
             limiter: LogLimiter::default(),
             local_vips: LocalVips::default(),

@@ -4,7 +4,7 @@ use super::readers::{boolean, choice, group, interface, listener, number, second
 use super::report::invalid;
 use super::section::Section;
 use crate::model::{
-    BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, DirectorConfig, OnConflict, OnServerClaim,
+    BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, DirectorConfig, OnConflict, OnServerClaim, Ping,
     Places, Policy, Reject, Timeouts, Wait,
 };
 use crate::time::Span;
@@ -71,6 +71,7 @@ fn policy(director: &Section<'_, '_>) -> Policy {
         sloppy_sctp: director.get("sloppy_sctp", boolean).unwrap_or_default(),
         schedule_icmp: director.get("schedule_icmp", boolean).unwrap_or_default(),
         reject: director.get("reject", choice(Reject::NAMES)).unwrap_or_default(),
+        ping: director.get("ping", choice(Ping::NAMES)).unwrap_or_default(),
     }
 }
 

@@ -79,6 +79,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
             sloppy_sctp: false,
             schedule_icmp: false,
             reject: Reject::Icmp,
+            ping: Ping::Answer,
         },
         timeouts: Timeouts::default(),
         user: None,
@@ -138,6 +139,7 @@ sloppy_tcp = true
 sloppy_sctp = true
 schedule_icmp = true
 reject = "reset"
+ping = "if-healthy"
 metrics = "[::1]:9310"
 user = "directrix"
 timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
@@ -182,6 +184,7 @@ fn everything_that_is_set_arrives() {
             sloppy_sctp: true,
             schedule_icmp: true,
             reject: Reject::Reset,
+            ping: Ping::IfHealthy,
         },
         timeouts,
         user: Some("directrix".into()),
@@ -282,6 +285,7 @@ fn documented_keys_are_accepted_and_in_the_example() {
         "sloppy_sctp",
         "schedule_icmp",
         "reject",
+        "ping",
         "metrics",
         "user",
         "tcp",

@@ -53,6 +53,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("sloppy_tcp = 1", "3: sloppy_tcp is 1; write true or false"),
     ("sloppy_sctp = \"1\"", "3: sloppy_sctp is \"1\"; write true or false"),
     ("schedule_icmp = 0", "3: schedule_icmp is 0; write true or false"),
+    ("ping = \"no\"", "3: ping is \"no\"; write \"answer\" or \"ignore\" or \"if-healthy\""),
     ("reject = \"rst\"", "3: reject is \"rst\"; write \"icmp\" or \"reset\" or \"drop\""),
     ("huge_pages = \"yes\"", r#"3: huge_pages is "yes"; write true or false"#),
     ("wait = true", r#"3: wait is true; write "adaptive" or "busy""#),
@@ -138,7 +139,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is not a key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is not a key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, sloppy_tcp, sloppy_sctp, schedule_icmp, reject, timeouts, user",
+        "3: \"colour\" is not a key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, sloppy_tcp, sloppy_sctp, schedule_icmp, reject, ping, timeouts, user",
     ),
 ];
 

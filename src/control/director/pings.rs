@@ -1,0 +1,38 @@
+//! Pings of VIPs: which are answered.
+
+use super::Director;
+use crate::control::state::registry::{Registry, ServerEntry, VipState};
+use crate::model::Ping;
+use std::net::IpAddr;
+use std::time::Instant;
+
+impl Director {
+    /// Answers the pings that have arrived.
+    ///
+    /// The kernel answers for a VIP that is an address of this host. A source that no client has, such as the broadcast
+    /// address of a network here, gets no reply.
+    pub(super) fn answer_pings(&mut self) {
+        let (registry, local) = (&self.registry, &self.local_vips);
+        let answers = |vip: IpAddr, source: &IpAddr| {
+            let is_ours =
+                registry.vip(vip) == Some(VipState::Claimed) && local.list().all(|local| local != vip);
+            is_ours && !registry.reserved.contains(source) && wants_reply(registry, vip)
+        };
+        self.pings.serve(|request| answers(request.destination, &request.source), Instant::now());
+    }
+}
+
+fn wants_reply(registry: &Registry, vip: IpAddr) -> bool {
+    match registry.policy.ping {
+        Ping::Answer => true,
+        Ping::Ignore => false,
+        Ping::IfHealthy => {
+            let services = registry.services.iter().filter(|one| one.config.address.address.ip() == vip);
+            services.flat_map(|service| &service.servers).any(is_healthy)
+        }
+    }
+}
+
+fn is_healthy(server: &ServerEntry) -> bool {
+    server.config.weight.0 > 0 && server.reachability.mac().is_some()
+}
