@@ -6,21 +6,26 @@
 #![forbid(unsafe_code)]
 
 pub mod hand_over;
+mod held;
 pub mod refused;
+mod shared;
+
+pub use shared::Shared;
 
 use crate::flow::{Flow, FlowEntry, FlowTable, SLOTS as BUCKET, WideKey};
 use crate::forward::{BATCH, Batch, Forwarder, Snapshot, Verdict};
 use crate::io::{Lost, Ports, SendOutcome};
 use crate::model::Wait;
-use crate::stats::{DropReason, WorkerCounters};
+use crate::stats::DropReason;
 use crate::time::Tick;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam::channel::{Receiver, Sender};
-use hand_over::{HandOver, HandedFrame};
+use hand_over::HandedFrame;
 use hdrhistogram::Histogram;
-use refused::{RefusedFrame, RefusedFrames};
+use held::HeldFragments;
+use shared::HoldContext;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Spin time without a frame before the worker sleeps: longer than the gap between the frames of a busy
@@ -44,23 +49,6 @@ const RING_INTERVAL: Duration = Duration::from_millis(10);
 const SAMPLE: u32 = 16;
 /// Longest latency in the histogram, in ns; longer ones are recorded as this.
 const LATENCY_MAX_NS: u64 = 10_000_000_000;
-
-/// State shared with the control thread and the other workers.
-#[derive(Clone)]
-pub struct Shared {
-    /// Latest snapshot.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Counters of this worker.
-    pub counters: Arc<WorkerCounters>,
-    /// Set to stop the worker.
-    pub stop: Arc<AtomicBool>,
-    /// Tick 0.
-    pub epoch: Instant,
-    /// Frames for other workers.
-    pub hand_over: HandOver,
-    /// Frames that the control thread answers.
-    pub refused: Arc<RefusedFrames>,
-}
 
 /// Channel for an answer. The requester keeps a handle until the worker has dropped its own: the last
 /// handle frees memory, which a worker never does.
@@ -100,6 +88,9 @@ pub struct Worker<P> {
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     adopted: Arc<Snapshot>,
     requests: Receiver<WorkerRequest>,
+    held: HeldFragments,
+    /// Fragments to be processed again.
+    due: Vec<HandedFrame>,
     /// Listing request in progress.
     listing: Option<ConnectionListing>,
     shared: Shared,
@@ -129,6 +120,8 @@ impl<P: Ports> Worker<P> {
             snapshot: Cache::new(Arc::clone(&shared.snapshot)),
             adopted,
             requests,
+            held: HeldFragments::new(),
+            due: Vec::with_capacity(BATCH),
             listing: None,
             shared,
             wait,
@@ -188,12 +181,18 @@ impl<P: Ports> Worker<P> {
         }
         self.batches = self.batches.wrapping_add(1);
         let received_at = self.batches.is_multiple_of(SAMPLE).then(Instant::now);
-        self.forwarder.decide(batch, Tick::from_instant(now, self.shared.epoch), &mut self.verdicts);
-        if self.forwarder.takes_follow_up() {
-            self.shared.follow_up(batch, &self.verdicts);
+        let tick = Tick::from_instant(now, self.shared.epoch);
+        self.forwarder.decide(batch, tick, &mut self.verdicts);
+        let follows_up = self.forwarder.takes_follow_up();
+        if follows_up {
+            let fragments = HoldContext { held: &mut self.held, forwarder: &self.forwarder, now: tick };
+            self.shared.follow_up(batch, &self.verdicts, fragments);
         }
         let sent = self.ports.finish(&self.verdicts);
         self.count(received, sent);
+        if follows_up {
+            self.release_held(tick);
+        }
         if let Some(received_at) = received_at {
             self.sample(received_at, sent);
         }
@@ -202,27 +201,53 @@ impl<P: Ports> Worker<P> {
 
     /// Processes the frames that other workers have passed on. Returns true if there was one.
     fn serve_inbox(&mut self, now: Instant) -> bool {
+        let now = Tick::from_instant(now, self.shared.epoch);
         let mut any = false;
         for _ in 0..BATCH {
             let Some(frame) = self.shared.hand_over.take() else { break };
-            self.serve_handed(frame, now);
+            let last = self.shared.hand_over.has_returned(&frame);
+            self.serve_copy(frame, last, now);
+            self.release_held(now);
             any = true;
         }
         any
     }
 
-    fn serve_handed(&mut self, mut frame: HandedFrame, now: Instant) {
-        let now = Tick::from_instant(now, self.shared.epoch);
-        let last = self.shared.hand_over.has_returned(&frame);
+    /// Processes a copied frame. `last` if no other worker knows its connection.
+    fn serve_copy(&mut self, mut frame: HandedFrame, last: bool, now: Tick) {
         match self.forwarder.decide_handed(frame.bytes(), last, now) {
             Verdict::Forward(interface) => {
                 let sent = self.ports.send_copy(interface, frame.bytes());
                 self.shared.count_sent(sent);
             }
             Verdict::HandOver => return self.shared.hand_over.pass(frame),
+            Verdict::Hold => {
+                let mut fragments = HoldContext { held: &mut self.held, forwarder: &self.forwarder, now };
+                return self.shared.hold(frame, &mut fragments);
+            }
             Verdict::Drop(_) => {}
         }
         self.shared.hand_over.release(frame);
+    }
+
+    /// Processes the held fragments of packets whose first fragment has just passed: it was forwarded, or handed over,
+    /// and they follow it.
+    fn release_held(&mut self, now: Tick) {
+        while !self.held.is_empty()
+            && let Some(frame) = self.held.take_of(self.forwarder.first_fragments())
+        {
+            self.due.push(frame);
+        }
+        while let Some(frame) = self.due.pop() {
+            self.serve_copy(frame, self.shared.hand_over.is_alone(), now);
+        }
+    }
+
+    /// Drops the held fragments whose time is over.
+    fn expire_held(&mut self, now: Tick) {
+        while let Some(frame) = self.held.take_expired(now) {
+            self.shared.drop_early(frame);
+        }
     }
 
     /// Reads ring levels when due, and sweeps a part of the table. Returns true if more of the sweep is
@@ -232,7 +257,11 @@ impl<P: Ports> Worker<P> {
             self.rings_read_at = now;
             self.update_rings();
         }
-        self.forwarder.sweep(Tick::from_instant(now, self.shared.epoch))
+        let tick = Tick::from_instant(now, self.shared.epoch);
+        if !self.held.is_empty() {
+            self.expire_held(tick);
+        }
+        self.forwarder.sweep(tick)
     }
 
     /// Processes a part of a request. Returns true if there was one: the next often follows at once.
@@ -310,37 +339,6 @@ impl<P: Ports> Worker<P> {
             counters.drops(DropReason::TooLongToReceive).add(too_long);
             counters.drops(DropReason::NotDelivered).add(not_delivered);
         }
-    }
-}
-
-impl Shared {
-    /// Hands over and answers frames of a batch.
-    #[cold]
-    fn follow_up<B: Batch + ?Sized>(&self, batch: &mut B, verdicts: &[Verdict]) {
-        for (index, verdict) in verdicts.iter().enumerate() {
-            match *verdict {
-                Verdict::HandOver => self.begin_hand_over(batch.frame(index)),
-                Verdict::Drop(reason) if reason.is_answered() => self.refuse(batch.frame(index), reason),
-                Verdict::Forward(_) | Verdict::Drop(_) => {}
-            }
-        }
-        self.refused.notify();
-    }
-
-    fn begin_hand_over(&self, frame: &[u8]) {
-        let handed = self.hand_over.begin(frame);
-        if handed { &self.counters.handed_over } else { self.counters.drops(DropReason::HandOverFull) }
-            .add(1);
-    }
-
-    fn refuse(&self, frame: &[u8], reason: DropReason) {
-        let _ = self.refused.push(RefusedFrame::new(reason, frame)); // beyond any limit of answers
-    }
-
-    fn count_sent(&self, sent: SendOutcome) {
-        self.counters.forwarded.add(u64::from(sent.forwarded));
-        self.counters.drops(DropReason::TransmitFull).add(u64::from(sent.full));
-        self.counters.drops(DropReason::TooLong).add(u64::from(sent.too_long));
     }
 }
 

@@ -127,25 +127,6 @@ fn invalid_frames_are_dropped_with_their_reason() {
         frame
     };
     let fixed = |at, bytes: &[u8]| frames::rechecksummed(edit(at, bytes));
-    let [client, vip] = [7, 0x80].map(|end| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, end));
-    let syn_v6 = frames::tcp_v6((client, 40000), (vip, 80), SYN, &[]);
-    let edit_v6 = |at: usize, bytes: &[u8]| {
-        let mut frame = syn_v6.clone();
-        frame[at..at + bytes.len()].copy_from_slice(bytes);
-        frame
-    };
-    let fragment = |offset: u16, more: bool| {
-        frames::ipv4(CLIENT.0, WEB.0, 6, &good[34..54].repeat(2), |ip| {
-            ip.more_fragments = more;
-            ip.fragment_offset = offset.try_into().unwrap();
-        })
-    };
-    let odd = frames::ipv4(CLIENT.0, WEB.0, 17, &[0; 41], |ip| ip.more_fragments = true);
-    let fragment_v6 = |number: u8| {
-        let mut frame = edit_v6(20, &[44]);
-        frame[54] = number;
-        frame
-    };
     let no_service = frames::tcp(CLIENT, (WEB.0, 8080), SYN, &[]);
     let cases: &[(&str, Vec<u8>, DropReason)] = &[
         ("an empty frame", vec![], DropReason::Truncated),
@@ -161,18 +142,6 @@ fn invalid_frames_are_dropped_with_their_reason() {
         ("header length beyond total length", edit(14, &[0x4f]), DropReason::Malformed),
         ("wrong header checksum", edit(24, &[good[24] ^ 1]), DropReason::Checksum),
         ("ARP", edit(12, &[0x08, 0x06]), DropReason::EtherType),
-        ("IPv4 under IPv6's EtherType", edit(12, &[0x86, 0xdd]), DropReason::Malformed),
-        ("IPv6 to no service", syn_v6.clone(), DropReason::NoService),
-        ("half an IPv6 header", syn_v6[..53].to_vec(), DropReason::Truncated),
-        ("half a TCP header behind IPv6", syn_v6[..73].to_vec(), DropReason::Truncated),
-        ("a jumbogram", edit_v6(18, &[0, 0]), DropReason::Malformed),
-        ("IPv6 of no next header", edit_v6(20, &[59]), DropReason::Protocol),
-        ("ICMPv6", edit_v6(20, &[58]), DropReason::Protocol),
-        ("hop-by-hop options beyond the packet", edit_v6(20, &[0]), DropReason::ExtensionHeaders),
-        ("a route by source", edit_v6(20, &[43, 64]), DropReason::ExtensionHeaders),
-        ("a fragment of IPv6", fragment_v6(17), DropReason::Fragment),
-        ("a fragment of ICMPv6", fragment_v6(58), DropReason::Fragment),
-        ("IPv6 behind a priority tag", frames::tagged(&syn_v6, 0), DropReason::NoService),
         ("a VLAN tag", frames::tagged(&good, 10), DropReason::EtherType),
         ("half a tag", [&good[..12], &[0x81, 0, 0]].concat(), DropReason::Truncated),
         ("a tag behind a priority tag", frames::tagged(&frames::tagged(&good, 0), 0), DropReason::EtherType),
@@ -187,11 +156,6 @@ fn invalid_frames_are_dropped_with_their_reason() {
         ("the last hop to no service", frames::with_ttl(&no_service, 1), DropReason::NoService),
         ("ICMP", frames::ipv4(CLIENT.0, WEB.0, 1, &[8; 16], |_| ()), DropReason::Protocol),
         ("SCTP", frames::ipv4(CLIENT.0, WEB.0, 132, &[0; 16], |_| ()), DropReason::Protocol),
-        ("a first fragment", fragment(0, true), DropReason::Fragment),
-        ("a middle fragment", fragment(100, true), DropReason::Fragment),
-        ("a last fragment", fragment(100, false), DropReason::Fragment),
-        ("a fragment that overwrites TCP's flags", fragment(1, false), DropReason::TinyFragment),
-        ("a fragment of 41 bytes before others", odd, DropReason::Malformed),
         ("TCP data offset 4", edit(46, &[0x40]), DropReason::Malformed),
         ("TCP data offset beyond the segment", edit(46, &[0xf0]), DropReason::Malformed),
         ("TCP of 19 bytes", frames::ipv4(CLIENT.0, WEB.0, 6, &[0; 19], |_| ()), DropReason::Malformed),
@@ -211,10 +175,66 @@ fn invalid_frames_are_dropped_with_their_reason() {
         ("a service with no server", frames::tcp(CLIENT, EMPTY, SYN, &[]), DropReason::NoServer),
         ("a server never resolved", frames::udp(CLIENT, DNS, b"x"), DropReason::Unresolved),
     ];
+    check(cases);
+}
+
+/// Checks the drop reason of each frame.
+fn check(cases: &[(&str, Vec<u8>, DropReason)]) {
     for (what, frame, reason) in cases {
         let mut bench = Bench::new(snapshot());
         assert_eq!(bench.reason(frame), *reason, "{what}");
     }
+}
+
+#[test]
+fn invalid_ipv6_frames_are_dropped_with_their_reason() {
+    let good = syn(40000);
+    let edit = |at: usize, bytes: &[u8]| {
+        let mut frame = good.clone();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
+    let [client, vip] = [7, 0x80].map(|end| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, end));
+    let syn_v6 = frames::tcp_v6((client, 40000), (vip, 80), SYN, &[]);
+    let edit_v6 = |at: usize, bytes: &[u8]| {
+        let mut frame = syn_v6.clone();
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    };
+    let fragment_v6 = |number: u8| {
+        let mut frame = edit_v6(20, &[44]);
+        frame[54] = number;
+        frame
+    };
+    check(&[
+        ("IPv4 under IPv6's EtherType", edit(12, &[0x86, 0xdd]), DropReason::Malformed),
+        ("IPv6 to no service", syn_v6.clone(), DropReason::NoService),
+        ("half an IPv6 header", syn_v6[..53].to_vec(), DropReason::Truncated),
+        ("half a TCP header behind IPv6", syn_v6[..73].to_vec(), DropReason::Truncated),
+        ("a jumbogram", edit_v6(18, &[0, 0]), DropReason::Malformed),
+        ("IPv6 of no next header", edit_v6(20, &[59]), DropReason::Protocol),
+        ("ICMPv6", edit_v6(20, &[58]), DropReason::Protocol),
+        ("hop-by-hop options beyond the packet", edit_v6(20, &[0]), DropReason::ExtensionHeaders),
+        ("a route by source", edit_v6(20, &[43, 64]), DropReason::ExtensionHeaders),
+        ("a fragment of ICMPv6", fragment_v6(58), DropReason::Fragment),
+        ("IPv6 behind a priority tag", frames::tagged(&syn_v6, 0), DropReason::NoService),
+    ]);
+}
+
+#[test]
+fn invalid_fragments_are_dropped_with_their_reason() {
+    let good = syn(40000);
+    let fragment = |offset: u16, more: bool| {
+        frames::ipv4(CLIENT.0, WEB.0, 6, &good[34..54].repeat(2), |ip| {
+            ip.more_fragments = more;
+            ip.fragment_offset = offset.try_into().unwrap();
+        })
+    };
+    let odd = frames::ipv4(CLIENT.0, WEB.0, 17, &[0; 41], |ip| ip.more_fragments = true);
+    check(&[
+        ("a fragment that overwrites TCP's flags", fragment(1, false), DropReason::TinyFragment),
+        ("a fragment of 41 bytes before others", odd, DropReason::Malformed),
+    ]);
 }
 
 /// A martian source, the source of a land attack, and the director's own address.
@@ -280,7 +300,7 @@ impl Bench {
         frame[6..12].copy_from_slice(&server.0);
         match self.decide(&frame) {
             (Verdict::Forward(_), after) => Ok(MacAddr(after[..6].try_into().unwrap())),
-            (Verdict::HandOver, _) => panic!("there is one worker"),
+            (Verdict::HandOver | Verdict::Hold, _) => panic!("there is one worker, and no early fragment"),
             (Verdict::Drop(reason), after) => {
                 assert_eq!(after, frame, "a dropped frame is unchanged");
                 Err(reason)

@@ -231,6 +231,7 @@ fn random_runs_reach_every_outcome() {
     }
     let never: Vec<_> = fates.iter().filter(|(_, count)| **count == 0).map(|(fate, _)| *fate).collect();
     let not_decided_here = [
+        "fragment_early",
         "hand_over_full",
         "transmit_full",
         "too_long",

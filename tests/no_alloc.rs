@@ -97,7 +97,6 @@ fn everything_happened(counters: &WorkerCounters) {
         DropReason::Checksum,
         DropReason::EtherType,
         DropReason::Protocol,
-        DropReason::Fragment,
         DropReason::OtherHost,
         DropReason::Looped,
         DropReason::NoService,

@@ -1,4 +1,4 @@
-//! Answers to refused frames: ICMP errors and TCP resets, at a limited rate.
+//! ClientAnswers to refused frames: ICMP errors and TCP resets, at a limited rate.
 
 use super::token_bucket::TokenBucket;
 use crate::control::log::limit::LogLimiter;
@@ -14,17 +14,17 @@ const RATE: u32 = 1000;
 const BURST: u32 = 50;
 
 /// The sender of answers on the client interface.
-pub struct Answers {
+pub struct ClientAnswers {
     sender: FrameSender,
     bucket: TokenBucket,
     limiter: LogLimiter<&'static str>,
-    /// Answers sent.
+    /// ClientAnswers sent.
     pub sent: Counter,
-    /// Answers not sent because of the rate limit.
+    /// ClientAnswers not sent because of the rate limit.
     pub limited: Counter,
 }
 
-impl Answers {
+impl ClientAnswers {
     /// Opens the sender.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Answers {
         })
     }
 
-    /// Answers a refused frame, unless `reject` or the packet forbids it.
+    /// ClientAnswers a refused frame, unless `reject` or the packet forbids it.
     pub fn answer(&mut self, refused: &RefusedFrame, reject: Reject, now: Instant) {
         let Some(kind) = kind(refused.reason, reject) else { return };
         let mut frame = [0; ANSWER_MAX];

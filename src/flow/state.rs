@@ -4,9 +4,7 @@ mod transitions;
 
 use crate::model::{ConnReuseMode, Timeouts};
 use crate::time::Span;
-use crate::wire::sctp::SctpEvent;
 use crate::wire::transport::TcpFlags;
-use transitions::{MOVING, NEXT};
 
 macro_rules! states {
     ($($variant:ident = $name:literal,)+) => {
@@ -71,33 +69,6 @@ use ConnState::{
 };
 
 impl ConnState {
-    /// The state after a segment with `flags` from the client. RST has precedence over SYN, FIN and ACK.
-    ///
-    /// A segment with none of the four closes the connection, as in the kernel. A UDP flow is confirmed. A state of SCTP
-    /// is moved by the [event](crate::wire::sctp::SctpEvent::flags) in `flags`.
-    #[inline]
-    #[must_use]
-    pub fn after(self, flags: TcpFlags) -> ConnState {
-        NEXT[usize::from(flags.0 & MOVING)][self as usize]
-    }
-
-    /// First state of a TCP connection that a segment with `flags` opens; `None` if it opens none (`tcp_conn_schedule` in
-    /// net/netfilter/ipvs/ip_vs_proto_tcp.c). A SYN opens one; with `sloppy`, any segment does. One with RST never does.
-    #[inline]
-    #[must_use]
-    pub fn opened_by_tcp(flags: TcpFlags, sloppy: bool) -> Option<Self> {
-        let opens = (sloppy || flags.any(TcpFlags::SYN)) && !flags.any(TcpFlags::RST);
-        opens.then(|| Self::None.after(flags))
-    }
-
-    /// First state of an SCTP connection that a packet with `event` opens; `None` if it opens none (`sctp_conn_schedule` in
-    /// net/netfilter/ipvs/ip_vs_proto_sctp.c). An INIT opens one; with `sloppy`, any packet but an ABORT does.
-    #[must_use]
-    pub fn opened_by_sctp(event: TcpFlags, sloppy: bool) -> Option<Self> {
-        let opens = event == SctpEvent::Init.flags() || (sloppy && event != SctpEvent::Abort.flags());
-        opens.then(|| SctpNone.after(event))
-    }
-
     /// True for the states of active connections (IPVS's ActiveConn).
     #[inline]
     #[must_use]
@@ -122,9 +93,9 @@ impl ConnState {
         matches!(self, Established | Udp | SctpEstablished)
     }
 
-    /// True if a segment with `flags`, or an INIT of SCTP, opens a new connection in place of this one, which must not have a
-    /// persistence template (`is_new_conn_expected` in net/netfilter/ipvs/ip_vs_core.c). False with RST,
-    /// which never opens a connection.
+    /// True if a segment with `flags`, or an INIT of SCTP, opens a new connection in place of this one
+    /// (`is_new_conn_expected` in net/netfilter/ipvs/ip_vs_core.c). This one must not have a persistence template. False
+    /// with RST, which never opens a connection.
     #[inline]
     #[must_use]
     pub const fn is_reused_by(self, flags: TcpFlags, mode: ConnReuseMode) -> bool {

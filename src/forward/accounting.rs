@@ -49,8 +49,19 @@ impl Accounting {
 
     /// Leaves a frame to another worker.
     pub(super) fn handed_over(&self) -> Verdict {
-        self.follow_up.set(true);
+        self.follow_up();
         Verdict::HandOver
+    }
+
+    /// Holds a fragment.
+    pub(super) fn held(&self) -> Verdict {
+        self.follow_up();
+        Verdict::Hold
+    }
+
+    /// Makes [`Accounting::takes_follow_up`] return true.
+    pub(super) fn follow_up(&self) {
+        self.follow_up.set(true);
     }
 
     /// Returns true once after such a verdict.

@@ -13,6 +13,7 @@ use crate::hash::Seed;
 use crate::schedule::{Loads, Templates};
 use crate::stats::WorkerCounters;
 use crate::time::{Span, Tick};
+use crate::wire::ip_fragment::Fragment;
 use std::sync::Arc;
 
 /// Placeholder for the MAC address of an absent interface: [`crate::wire::MacAddr::bits`] never gives it.
@@ -48,7 +49,7 @@ impl Forwarder {
             may_hand_over: false,
         };
         let staged = Box::new([Staged::UNSET; BATCH]);
-        let tables = Tables::new(FlowTable::new(connections, seed));
+        let tables = Tables::new(FlowTable::new(connections, seed), seed);
         Self {
             context,
             own_macs: [NO_MAC; INTERFACES_MAX],
@@ -66,8 +67,20 @@ impl Forwarder {
         self.tables.set_shared(&self.context.snapshot);
     }
 
-    /// Returns true once after a batch with a verdict that needs more than [`crate::io::Ports::finish`]:
-    /// [`Verdict::HandOver`], or a drop that [is answered](crate::stats::DropReason::is_answered).
+    /// Digest of the packet of a fragment; `None` for other frames. Packets with the same one are alike.
+    pub fn packet_digest(&self, frame: &[u8]) -> Option<u64> {
+        let fragment = Fragment::parse(frame).ok()??;
+        Some(self.tables.fragments.digest(&fragment))
+    }
+
+    /// [Digests](Forwarder::packet_digest) of the packets whose first fragment was in the last batch.
+    pub fn first_fragments(&self) -> &[u64] {
+        self.tables.fragments.firsts()
+    }
+
+    /// Returns true once after a batch that needs more than [`crate::io::Ports::finish`]: with
+    /// [`Verdict::HandOver`], [`Verdict::Hold`], a first fragment, or a drop that
+    /// [is answered](crate::stats::DropReason::is_answered).
     #[inline]
     pub fn takes_follow_up(&self) -> bool {
         self.context.accounting.takes_follow_up()
@@ -116,9 +129,9 @@ impl Forwarder {
     /// Decides about a frame that another worker has passed on. `last` if no worker knows its connection.
     pub fn decide_handed(&mut self, frame: &mut [u8], last: bool, now: Tick) -> Verdict {
         let mut verdicts = std::mem::take(&mut self.handed);
-        self.context.may_hand_over = !last;
+        let before = std::mem::replace(&mut self.context.may_hand_over, !last);
         self.decide(&mut Single(frame), now, &mut verdicts);
-        self.context.may_hand_over = true;
+        self.context.may_hand_over = before;
         let verdict = verdicts[0];
         self.handed = verdicts;
         verdict

@@ -10,6 +10,7 @@ use super::tables::Tables;
 use crate::flow::{Hint, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServiceId};
 use crate::stats::DropReason;
+use crate::wire::ip_fragment::Fragment;
 use crate::wire::packet::{IpPacket, Packet};
 use crate::wire::{Malformed, ethernet, fast_path, fast_path_v6, icmp_error};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -117,8 +118,26 @@ impl<'a> FirstPass<'a> {
                 let packet = icmp_error::parse(ethertype, payload, rest)?;
                 self.keyed(&packet, StagedKind::Quoted)
             }
+            Err(Malformed::Fragment) => {
+                let fragment = Fragment::within(ethertype, payload, rest)?.ok_or(DropReason::Fragment)?;
+                self.fragment(&fragment)
+            }
             packet if ethertype == ethernet::TAG => self.keyed(&packet?, StagedKind::Tagged),
             packet => self.keyed(&packet?, StagedKind::Lookup),
+        }
+    }
+
+    /// Stages a fragment: a first one as the packet that it begins.
+    fn fragment(&self, fragment: &Fragment) -> Result<Keyed, DropReason> {
+        let first = match fragment {
+            Fragment::V4(fragment) => IpPacket::of_first(fragment).map(Packet::V4),
+            Fragment::V6(fragment) => IpPacket::of_first(fragment).map(Packet::V6),
+        };
+        let hops_left = fragment.ttl() > 1;
+        match first {
+            Some(packet) => self.keyed(&packet, StagedKind::First),
+            None if hops_left => Ok(Keyed::V4(Staged::LATER)),
+            None => Err(DropReason::TtlExceeded),
         }
     }
 

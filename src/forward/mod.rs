@@ -7,6 +7,7 @@ mod conns;
 mod context;
 mod decide;
 mod first_pass;
+mod fragments;
 mod received;
 mod second_pass;
 mod services;
@@ -83,4 +84,6 @@ pub enum Verdict {
     /// Pass the frame to another worker, which may know its connection. Only with
     /// [`Forwarder::set_hand_over`].
     HandOver,
+    /// Hold the fragment until the first fragment of its packet arrives ([`Forwarder::first_fragments`]).
+    Hold,
 }

@@ -13,6 +13,7 @@ use crate::stats::{DropReason, ServerCounters};
 use crate::time::{Span, Tick};
 use crate::wire::ethernet::Addresses;
 use crate::wire::hop;
+use crate::wire::ip_fragment::Fragment;
 
 /// Fast path: frames that leave the state of their connection unchanged.
 pub(super) struct SecondPass<'a> {
@@ -142,6 +143,12 @@ impl SlowPath<'_> {
             StagedKind::Refused(reason) => return accounting.dropped(reason),
             StagedKind::Looped => return accounting.looped(batch.frame(index)),
             StagedKind::Quoted => return self.forward_error(staged, batch.frame(index)),
+            StagedKind::Later => return self.forward_later(batch.frame(index)),
+            StagedKind::First => {
+                if let Some(verdict) = self.leave_first(staged, batch.frame(index)) {
+                    return verdict;
+                }
+            }
             StagedKind::Lookup | StagedKind::Tagged | StagedKind::Wide => {}
         }
         let received =
@@ -151,8 +158,58 @@ impl SlowPath<'_> {
             Err(DropReason::Looped) => return accounting.looped(batch.frame(index)),
             Err(reason) => return accounting.dropped(reason),
         };
-        hop::forward(batch.frame(index), addresses);
+        let addresses = *addresses;
+        if matches!(staged.kind, StagedKind::First) {
+            self.pass_first(server, batch.frame(index));
+        }
+        hop::forward(batch.frame(index), &addresses);
         accounting.forwarded(server, staged.bytes);
+        Verdict::Forward(interface)
+    }
+
+    /// Leaves a first fragment of an unknown connection to another worker, which may know it. `None` if this worker has
+    /// to decide.
+    fn leave_first<K: ConnectionKey>(&mut self, staged: &Staged<K>, frame: &[u8]) -> Option<Verdict> {
+        if !self.context.may_hand_over || self.known_server(staged).is_some() {
+            return None;
+        }
+        if let Ok(Some(fragment)) = Fragment::parse(frame) {
+            let fragments = &mut self.tables.fragments;
+            fragments.record_first(fragments.digest(&fragment));
+        }
+        Some(self.context.accounting.handed_over())
+    }
+
+    /// Records the server of a first fragment for the others of its packet.
+    fn pass_first(&mut self, server: ServerId, frame: &[u8]) {
+        let Ok(Some(fragment)) = Fragment::parse(frame) else { return };
+        let fragments = &mut self.tables.fragments;
+        let digest = fragments.digest(&fragment);
+        fragments.put(digest, server, self.now);
+        fragments.record_first(digest);
+        self.context.accounting.follow_up();
+    }
+
+    /// Forwards a later fragment to the server of its packet's first fragment. If that is unknown, leaves the fragment
+    /// to another worker, or holds it until the first one arrives.
+    fn forward_later(&mut self, frame: &mut [u8]) -> Verdict {
+        let Self { context, now, .. } = *self;
+        let accounting = &context.accounting;
+        let Ok(Some(fragment)) = Fragment::parse(frame) else {
+            return accounting.dropped(DropReason::Fragment);
+        };
+        let fragments = &self.tables.fragments;
+        let Some(server) = fragments.get(fragments.digest(&fragment), now) else {
+            return if context.may_hand_over { accounting.handed_over() } else { accounting.held() };
+        };
+        let (interface, addresses) = match context.snapshot.route(server).egress() {
+            Ok(egress) => egress,
+            Err(reason) => return accounting.dropped(reason),
+        };
+        if !hop::forward_onward(frame, addresses) {
+            return accounting.looped(frame);
+        }
+        accounting.forwarded(server, fragment.bytes());
         Verdict::Forward(interface)
     }
 

@@ -31,6 +31,10 @@ pub(super) enum StagedKind {
     Wide,
     /// Send the error to the server of the quoted packet's connection.
     Quoted,
+    /// Look up or open the connection of a first fragment.
+    First,
+    /// Send the fragment to the server of its packet's first fragment.
+    Later,
     /// Drop it as looped: its time to live has expired, and its connection passed here before.
     Looped,
     /// Drop it.
@@ -94,6 +98,9 @@ impl Staged<V4Key> {
     pub(super) const fn refused(reason: DropReason) -> Self {
         Self { kind: StagedKind::Refused(reason), ..Self::UNSET }
     }
+
+    /// A fragment without ports.
+    pub(super) const LATER: Self = Self { kind: StagedKind::Later, ..Self::UNSET };
 
     /// A frame with a key in [`WideFrames`].
     pub(super) const WIDE: Self = Self { kind: StagedKind::Wide, ..Self::UNSET };

@@ -2,9 +2,11 @@
 
 use super::conns::Connections;
 use super::context::Context;
+use super::fragments::Fragments;
 use super::snapshot::Snapshot;
 use super::staged::{Staged, WideFrames};
 use crate::flow::{Flow, FlowEntry, FlowKey, FlowTable, V4Key, WideKey};
+use crate::hash::Seed;
 use crate::stats::DropReason;
 use crate::time::Tick;
 
@@ -13,11 +15,12 @@ pub(super) struct Tables {
     pub(super) v4: Connections<V4Key>,
     /// Connections of IPv6 and wildcard-port services; `None` until the first such service.
     pub(super) wide: Option<Connections<WideKey>>,
+    pub(super) fragments: Fragments,
 }
 
 impl Tables {
-    pub(super) fn new(v4: FlowTable<V4Key>) -> Self {
-        Self { v4: Connections::new(v4), wide: None }
+    pub(super) fn new(v4: FlowTable<V4Key>, seed: Seed) -> Self {
+        Self { v4: Connections::new(v4), wide: None, fragments: Fragments::new(seed) }
     }
 
     /// Sets the table for wide keys, unless there is one.
@@ -28,6 +31,7 @@ impl Tables {
     #[inline]
     pub(super) fn begin_batch(&mut self) {
         self.v4.begin_batch();
+        self.fragments.begin_batch();
         self.wide.iter_mut().for_each(Connections::begin_batch);
     }
 
@@ -64,7 +68,7 @@ impl Tables {
 
     /// The connections of bucket `bucket`, counted through all tables; `None` past the last bucket.
     pub(super) fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = FlowEntry<Flow>>> {
-        let Self { v4, wide } = self;
+        let Self { v4, wide, .. } = self;
         let buckets = v4.buckets() + wide.as_ref().map_or(0, Connections::buckets);
         let in_wide = bucket.checked_sub(v4.buckets()).zip(wide.as_ref());
         let others = in_wide.map(|(bucket, wide)| wide.listed(bucket));

@@ -15,7 +15,7 @@ pub struct NeighborMessage {
     pub mac: MacAddr,
     /// The address that the sender uses; `None` in a probe.
     pub sender: Option<IpAddr>,
-    /// What the message is about.
+    /// Subject of the message.
     pub content: Content,
     /// False for an advertisement that leaves a known MAC address as it is (RFC 4861 §4.4, O).
     pub overrides: bool,

@@ -23,15 +23,17 @@
 //! A version wraps after 2¹¹ reservations or removals of one slot. They would have to happen between two instructions of a
 //! reader, and end in the same state.
 
+mod binding;
 mod identity;
 mod slot;
 mod table;
 
+pub use binding::{Binding, Bound, Template};
 pub use identity::{GENERATIONS, TemplateKey};
 
 use crate::hash::Seed;
 use crate::model::ServerId;
-use crate::time::{Span, Tick};
+use crate::time::Tick;
 use identity::SlotKey;
 use slot::SlotState;
 use std::net::IpAddr;
@@ -60,43 +62,6 @@ pub struct Templates {
     sweep_cursor: AtomicUsize,
     /// Completed sweeps of both tables.
     passes: AtomicU64,
-}
-
-/// Template, as shown in listings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Template {
-    /// Client network and service.
-    pub key: TemplateKey,
-    /// Real server.
-    pub server: ServerId,
-    /// Expires at this time unless it is renewed or has connections.
-    pub deadline: Tick,
-    /// Number of connections.
-    pub connections: u32,
-    /// True once a connection has been established; for UDP, once a second datagram has arrived.
-    pub assured: bool,
-}
-
-/// Parameters of [`Templates::bind`].
-#[derive(Clone, Copy, Debug)]
-pub struct Binding {
-    /// Client network and service.
-    pub key: TemplateKey,
-    /// Time of opening.
-    pub now: Tick,
-    /// Timeout of the template, from `now` on.
-    pub timeout: Span,
-    /// True for UDP, where the client's second connection assures the template.
-    pub datagram: bool,
-}
-
-/// Result of [`Templates::bind`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Real server.
-    pub server: ServerId,
-    /// True if a template counts the connection, which must be released at its end.
-    pub counts: bool,
 }
 
 impl Templates {

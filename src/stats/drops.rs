@@ -53,7 +53,7 @@ drop_reasons! {
     EtherType = "ethertype",
     /// The protocol is neither TCP nor UDP.
     Protocol = "protocol",
-    /// An IP fragment: it cannot be matched to a connection.
+    /// A fragment of an ICMP message: it cannot be matched to a connection.
     Fragment = "fragment",
     /// A first fragment ends before its TCP or UDP header does, or a later one would overwrite that (RFC 1858).
     TinyFragment = "tiny_fragment",
@@ -83,6 +83,8 @@ drop_reasons! {
     Unresolved = "unresolved",
     /// The connection table is full, or the service holds its share of it, and nothing may be evicted.
     TableFull = "table_full",
+    /// A fragment whose packet's first fragment did not arrive within 200 ms, or too many such fragments.
+    FragmentEarly = "fragment_early",
     /// An ICMP error or a fragment for another worker, while too many such frames wait.
     HandOverFull = "hand_over_full",
     /// The transmit ring was full.

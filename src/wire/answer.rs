@@ -38,8 +38,8 @@ pub enum Answer {
     Reset,
 }
 
-/// Refused packet, as far as an answer needs it.
-struct Refused<'a> {
+/// RefusedPacket packet, as far as an answer needs it.
+struct RefusedPacket<'a> {
     /// Ethernet header, with tag.
     link: &'a [u8],
     /// The packet from its IP header on, or its first part.
@@ -60,7 +60,7 @@ struct Refused<'a> {
 /// UDP, ICMP errors among them.
 #[must_use]
 pub fn write(kind: Answer, head: &[u8], answer: &mut [u8; ANSWER_MAX]) -> Option<usize> {
-    let refused = Refused::parse(head)?;
+    let refused = RefusedPacket::parse(head)?;
     let (link, packet) = answer.split_at_mut(refused.link.len());
     write_link(refused.link, link);
     let protocol = Protocol::of(refused.protocol)?;
@@ -79,7 +79,7 @@ fn write_link(received: &[u8], link: &mut [u8]) {
     link[6..12].copy_from_slice(&received[..6]);
 }
 
-impl<'a> Refused<'a> {
+impl<'a> RefusedPacket<'a> {
     fn parse(head: &'a [u8]) -> Option<Self> {
         let (header, payload) = ethernet::split(head)?;
         let (ethertype, packet) = ethernet::untagged(header.ethertype(), payload)?;

@@ -79,6 +79,26 @@ impl Fragment {
     }
 }
 
+impl Fragment {
+    /// Length in bytes from the IP header on.
+    #[must_use]
+    pub fn bytes(&self) -> u16 {
+        match self {
+            Self::V4(fragment) => fragment.bytes,
+            Self::V6(fragment) => fragment.bytes,
+        }
+    }
+
+    /// Time to live, or hop limit.
+    #[must_use]
+    pub fn ttl(&self) -> u8 {
+        match self {
+            Self::V4(fragment) => fragment.ttl,
+            Self::V6(fragment) => fragment.ttl,
+        }
+    }
+}
+
 impl IpFragment<Ipv4Addr> {
     fn parse(bytes: &[u8], rest: usize) -> Result<Option<Self>, Malformed> {
         let ip = Ipv4::beginning(bytes, rest)?;

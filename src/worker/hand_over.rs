@@ -7,6 +7,7 @@
 //!
 //! All buffers are allocated at the start. A frame is dropped while every buffer is in use, or if it is longer than one.
 
+use crate::time::Tick;
 use crossbeam::queue::ArrayQueue;
 use std::sync::Arc;
 
@@ -17,22 +18,24 @@ const FRAME_MAX: usize = 9216;
 
 /// A copied frame on its way.
 pub struct HandedFrame {
-    bytes: Box<[u8; FRAME_MAX]>,
+    bytes: Box<[u8]>,
     len: usize,
     /// Number of the worker that received it.
     origin: usize,
+    /// Time until which a fragment waits for the first one of its packet, once it does.
+    pub(super) held_until: Option<Tick>,
 }
 
 /// One worker's access to the ring.
 #[derive(Clone)]
 pub struct HandOver {
-    ring: Arc<Ring>,
+    ring: Arc<InboxRing>,
     /// Number of this worker.
     own: usize,
 }
 
 /// The inboxes of all workers.
-struct Ring {
+struct InboxRing {
     free: ArrayQueue<HandedFrame>,
     /// By worker. Each has room for all buffers.
     inboxes: Box<[ArrayQueue<HandedFrame>]>,
@@ -49,13 +52,14 @@ impl HandOver {
     /// Creates the ring of `workers` workers. Returns the access of each, in order.
     #[must_use]
     pub fn ring(workers: usize) -> Vec<Self> {
-        let buffers = if workers > 1 { workers * BUFFERS } else { 0 };
-        let free = ArrayQueue::new(buffers.max(1));
+        let buffers = workers * BUFFERS;
+        let free = ArrayQueue::new(buffers);
         for _ in 0..buffers {
-            let _ = free.push(HandedFrame { bytes: Box::new([0; FRAME_MAX]), len: 0, origin: 0 }); // there is room
+            let bytes = vec![0; FRAME_MAX].into();
+            let _ = free.push(HandedFrame { bytes, len: 0, origin: 0, held_until: None }); // there is room
         }
-        let inboxes = (0..workers).map(|_| ArrayQueue::new(buffers.max(1))).collect();
-        let ring = Arc::new(Ring { free, inboxes });
+        let inboxes = (0..workers).map(|_| ArrayQueue::new(buffers)).collect();
+        let ring = Arc::new(InboxRing { free, inboxes });
         (0..workers).map(|own| Self { ring: Arc::clone(&ring), own }).collect()
     }
 
@@ -74,14 +78,20 @@ impl HandOver {
     /// Passes a copy of a received frame to the next worker. Returns false if it was not.
     #[must_use]
     pub fn begin(&self, frame: &[u8]) -> bool {
-        if self.is_alone() || frame.len() > FRAME_MAX {
-            return false;
+        let copy = if self.is_alone() { None } else { self.copy(frame) };
+        copy.map(|copy| self.pass(copy)).is_some()
+    }
+
+    /// Copies a received frame; `None` if it is too long, or every buffer is in use.
+    #[must_use]
+    pub fn copy(&self, frame: &[u8]) -> Option<HandedFrame> {
+        if frame.len() > FRAME_MAX {
+            return None;
         }
-        let Some(mut handed) = self.ring.free.pop() else { return false };
-        handed.bytes[..frame.len()].copy_from_slice(frame);
-        (handed.len, handed.origin) = (frame.len(), self.own);
-        self.pass(handed);
-        true
+        let mut copy = self.ring.free.pop()?;
+        copy.bytes[..frame.len()].copy_from_slice(frame);
+        (copy.len, copy.origin, copy.held_until) = (frame.len(), self.own, None);
+        Some(copy)
     }
 
     /// Takes the next frame of this worker's inbox.

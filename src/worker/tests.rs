@@ -1,3 +1,4 @@
+use super::hand_over::HandOver;
 use super::*;
 use crate::forward::{NextHop, Route, ServiceMap};
 use crate::hash::Seed;
@@ -5,10 +6,12 @@ use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, MemoryShape};
 use crate::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Candidate, Loads, Pool, Templates};
+use crate::stats::WorkerCounters;
 use crate::wire::{MacAddr, Protocol};
 use crossbeam::channel::bounded;
 use etherparse::PacketBuilder;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const VIP: [u8; 4] = [192, 0, 2, 1];

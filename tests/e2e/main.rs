@@ -22,6 +22,7 @@ mod deployment;
 mod director;
 mod flood;
 mod forgery;
+mod fragments;
 mod host;
 mod http;
 mod include;

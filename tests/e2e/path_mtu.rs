@@ -85,8 +85,8 @@ fn errors_reach_the_worker_of_their_connection(backend: &str) {
     assert_eq!([director.dropped("icmp_unknown"), director.dropped("hand_over_full")], [0, 0]);
 }
 
-/// Makes the director's port of a switch choose queue 1 for ICMP, as a NIC chooses another queue than the flow's by the
-/// hash of the addresses. All other frames of a router stay on queue 0.
+/// Makes the director's port of a switch choose queue 1 for ICMP. A NIC, too, chooses another queue than the flow's, by
+/// the hash of the addresses. All other frames of a router stay on queue 0.
 fn send_errors_to_another_queue(switch: &Netns) {
     const TEXT: &str = r#"
         #include <linux/bpf.h>

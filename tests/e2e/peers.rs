@@ -126,7 +126,7 @@ async fn echo_streams(listener: TcpListener, name: &'static str) {
 async fn echo_datagrams(socket: UdpSocket, name: &'static str) {
     socket.set_nonblocking(true).unwrap();
     let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 65_536];
     while let Ok((len, client)) = socket.recv_from(&mut buffer).await {
         let reply = [name.as_bytes(), &buffer[..len]].concat();
         let _ = socket.send_to(&reply, client).await; // may be lost, as any datagram
@@ -201,7 +201,7 @@ impl Flow {
     /// Sends a datagram; returns the name of the server that echoes it.
     pub(crate) fn exchange(&self, text: &str) -> String {
         self.send(text);
-        let mut buffer = [0; 2048];
+        let mut buffer = vec![0; 65_536];
         let len = self.0.recv(&mut buffer).unwrap();
         let reply = str::from_utf8(&buffer[..len]).unwrap();
         reply.strip_suffix(text).expect("the same text").to_owned()

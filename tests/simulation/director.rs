@@ -212,7 +212,7 @@ impl Director {
             let expected = if forwarded { one_hop_on(&segment.frame) } else { segment.frame.clone() };
             assert_eq!(after[12..], expected[12..], "one hop, and no more; none if it is dropped");
             let outcome = match verdict {
-                Verdict::HandOver => panic!("there is one worker"),
+                Verdict::HandOver | Verdict::Hold => panic!("there is one worker, and no early fragment"),
                 Verdict::Forward(_) => Ok(MacAddr(after[..6].try_into().expect("six bytes"))),
                 Verdict::Drop(reason) => Err(reason),
             };

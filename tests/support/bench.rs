@@ -106,7 +106,7 @@ impl Bench {
         match self.verdicts[0] {
             Verdict::Forward(_) => Ok(batch[0][5]),
             Verdict::Drop(reason) => Err(reason),
-            Verdict::HandOver => panic!("there is one worker"),
+            Verdict::HandOver | Verdict::Hold => panic!("there is one worker, and no early fragment"),
         }
     }
 

@@ -18,7 +18,7 @@ mod status;
 mod symptoms;
 mod vips;
 
-use crate::control::answers::Answers;
+use crate::control::answers::ClientAnswers;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::resolve::ResolvedHost;
@@ -64,7 +64,7 @@ struct Director {
     /// Channel to the neighbor driver, while it runs.
     neighbor_events: Option<mpsc::UnboundedSender<NeighborEvent>>,
     meter: Meter,
-    answers: Answers,
+    answers: ClientAnswers,
     pings: PingResponder,
     /// Rate limit of messages about a VIP or a real server.
     limiter: LogLimiter<IpAddr>,

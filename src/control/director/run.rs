@@ -4,7 +4,7 @@ use super::Director;
 use super::error::DirectorError;
 use super::startup::{self, StartContext};
 use super::symptoms::Symptoms;
-use crate::control::answers::Answers;
+use crate::control::answers::ClientAnswers;
 use crate::control::api;
 use crate::control::config_file::ReadConfig;
 use crate::control::config_file::reloads::ReloadQueue;
@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Capacity of the channel of queries to the event loop.
 const QUERIES_MAX: usize = 64;
 
-/// Why the sockets are there.
+/// Reason for which the sockets exist after the launch.
 const LAUNCHED: &str = "a backend that is launched has called the closure";
 
 /// Time for a read of the configuration file to complete at shutdown.
@@ -124,7 +124,7 @@ impl Director {
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
             sockets = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
-            answers = Some(Answers::open(&host.interfaces[0])?);
+            answers = Some(ClientAnswers::open(&host.interfaces[0])?);
             pings = Some(PingSocket::open(&host.interfaces[0])?);
             privileges.reduce(steering.restores())
         })?;

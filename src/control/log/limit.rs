@@ -13,12 +13,12 @@ pub const REFILL: Duration = Duration::from_secs(30);
 /// Limits messages by subject.
 #[derive(Debug)]
 pub struct LogLimiter<T> {
-    buckets: HashMap<T, TokenBucket>,
+    buckets: HashMap<T, SubjectBucket>,
 }
 
 /// The token bucket of one subject.
 #[derive(Clone, Copy, Debug)]
-struct TokenBucket {
+struct SubjectBucket {
     tokens: u32,
     /// Time of the last refill.
     since: Instant,
@@ -49,7 +49,7 @@ impl<T: Copy + Eq + Hash + Display> LogLimiter<T> {
 
     /// Takes a token; returns the number of messages suppressed before, or `None` if this one is to be suppressed.
     fn admit(&mut self, subject: T, now: Instant) -> Option<u64> {
-        let full = TokenBucket { tokens: BURST, since: now, suppressed: 0 };
+        let full = SubjectBucket { tokens: BURST, since: now, suppressed: 0 };
         let bucket = self.buckets.entry(subject).or_insert(full);
         bucket.refill(now);
         let admitted = bucket.take();
@@ -79,7 +79,7 @@ fn log_suppressed(about: impl Display, lines: u64) {
     }
 }
 
-impl TokenBucket {
+impl SubjectBucket {
     fn refill(&mut self, now: Instant) {
         let periods = now.saturating_duration_since(self.since).as_millis() / REFILL.as_millis();
         let periods = u32::try_from(periods).unwrap_or(u32::MAX);

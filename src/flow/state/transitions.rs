@@ -43,15 +43,44 @@ mod sctp {
     pub(super) const ABORT: Row             = [CL, CL, CL, CL, CL, RJ, CL, CL, CL, CL, CL, CL, CL, CL];
 }
 
+impl ConnState {
+    /// The state after a segment with `flags` from the client. RST has precedence over SYN, FIN and ACK.
+    ///
+    /// A segment with none of the four closes the connection, as in the kernel. A UDP flow is confirmed. A state of SCTP
+    /// is moved by the [event](crate::wire::sctp::SctpEvent::flags) in `flags`.
+    #[inline]
+    #[must_use]
+    pub fn after(self, flags: TcpFlags) -> ConnState {
+        NEXT[usize::from(flags.0 & MOVING)][self as usize]
+    }
+
+    /// First state of a TCP connection that a segment with `flags` opens; `None` if it opens none (`tcp_conn_schedule` in
+    /// net/netfilter/ipvs/ip_vs_proto_tcp.c). A SYN opens one; with `sloppy`, any segment does. One with RST never does.
+    #[inline]
+    #[must_use]
+    pub fn opened_by_tcp(flags: TcpFlags, sloppy: bool) -> Option<Self> {
+        let opens = (sloppy || flags.any(TcpFlags::SYN)) && !flags.any(TcpFlags::RST);
+        opens.then(|| Self::None.after(flags))
+    }
+
+    /// First state of an SCTP connection that a packet with `event` opens; `None` if it opens none (`sctp_conn_schedule` in
+    /// net/netfilter/ipvs/ip_vs_proto_sctp.c). An INIT opens one; with `sloppy`, any packet but an ABORT does.
+    #[must_use]
+    pub fn opened_by_sctp(event: TcpFlags, sloppy: bool) -> Option<Self> {
+        let opens = event == SctpEvent::Init.flags() || (sloppy && event != SctpEvent::Abort.flags());
+        opens.then(|| Self::SctpNone.after(event))
+    }
+}
+
 /// Flags that select a row.
-pub(super) const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
+const MOVING: u8 = TcpFlags::RST | TcpFlags::SYN | TcpFlags::FIN | TcpFlags::ACK;
 
 /// Columns of a row in [`NEXT`]: a power of two, so that a row is found by a shift.
 const ROW: usize = ConnState::COUNT.next_power_of_two();
 
 /// Next state by the value of the [`MOVING`] flags, so that a look-up has no branch. TCP and UDP have the first columns,
 /// SCTP the others. The flags have values of 0 to 7 and 16 to 23: 512 bytes are read.
-pub(super) static NEXT: [[ConnState; ROW]; MOVING as usize + 1] = {
+static NEXT: [[ConnState; ROW]; MOVING as usize + 1] = {
     let mut next = [[ConnState::None; ROW]; MOVING as usize + 1];
     let mut flags = 0;
     while flags <= MOVING {

@@ -129,7 +129,7 @@ impl XdpPorts {
                     too_long += 1;
                     &mut self.free
                 }
-                Verdict::Drop(_) | Verdict::HandOver => &mut self.free,
+                Verdict::Drop(_) | Verdict::HandOver | Verdict::Hold => &mut self.free,
             };
             to.push(head);
             to.extend(tails.by_ref().take(further));

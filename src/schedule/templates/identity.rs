@@ -22,9 +22,9 @@ pub const GENERATIONS: u8 = 4;
 /// First word of an identity, with the server. From the lowest bit up: server (16 bits), service (16), an IPv4 network
 /// or a digest of an IPv6 network (32).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head(pub(super) u64);
+pub(super) struct IdentityHead(pub(super) u64);
 
-impl Head {
+impl IdentityHead {
     fn new(network: u32, service: ServiceId) -> Self {
         Self(u64::from(network) << 32 | u64::from(service.0) << 16)
     }
@@ -51,7 +51,7 @@ impl Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotKey<const REST: usize> {
     /// Its server has no meaning here.
-    pub(super) head: Head,
+    pub(super) head: IdentityHead,
     /// An IPv6 network, the upper half first.
     pub(super) rest: [u64; REST],
     pub(super) generation: u8,
@@ -59,7 +59,7 @@ pub(super) struct SlotKey<const REST: usize> {
 
 impl SlotKey<0> {
     pub(super) fn v4(network: Ipv4Addr, service: ServiceId, generation: u8) -> Self {
-        Self { head: Head::new(network.to_bits(), service), rest: [], generation }
+        Self { head: IdentityHead::new(network.to_bits(), service), rest: [], generation }
     }
 }
 
@@ -68,14 +68,14 @@ impl SlotKey<2> {
     pub(super) fn v6(network: Ipv6Addr, service: ServiceId, generation: u8) -> Self {
         let [high, low] = [(network.to_bits() >> 64) as u64, network.to_bits() as u64];
         let digest = (mix(high.rotate_left(32) ^ low) >> 32) as u32;
-        Self { head: Head::new(digest, service), rest: [high, low], generation }
+        Self { head: IdentityHead::new(digest, service), rest: [high, low], generation }
     }
 }
 
 impl<const REST: usize> SlotKey<REST> {
     /// True if `head` has this network, or a network of the same digest, and this service.
     #[inline]
-    pub(super) fn has_head(&self, head: Head) -> bool {
+    pub(super) fn has_head(&self, head: IdentityHead) -> bool {
         (head.0 ^ self.head.0) >> 16 == 0
     }
 

@@ -3,6 +3,7 @@
 use super::collisions::OF_ONE_DIGEST;
 use super::*;
 use crate::model::ServiceId;
+use crate::time::Span;
 use loom::sync::Arc;
 use std::net::Ipv4Addr;
 
@@ -194,7 +195,7 @@ fn loom_an_evicted_slot_keeps_no_change_of_its_old_key() {
 
 /// Client 3's words are those of client 1, whose slot is reused, and of client 2, which reuses it.
 #[test]
-fn loom_a_reader_of_a_reused_slot_binds_to_no_other_client_s_server() {
+fn loom_reader_of_a_reused_slot_takes_no_other_server() {
     explore([3, 2], |clients| {
         let table = table();
         clients.open(&table, 1, Tick(0), 1);

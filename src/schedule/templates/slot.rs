@@ -1,6 +1,6 @@
 //! Slot of the template table: an identity of one or more words, and everything that changes in one word.
 
-use super::identity::{GENERATIONS, Head, SlotKey};
+use super::identity::{GENERATIONS, IdentityHead, SlotKey};
 use crate::model::ServerId;
 use crate::schedule::atomic::{AtomicU64, SeqCst};
 use crate::time::{Span, Tick};
@@ -163,8 +163,8 @@ impl<const REST: usize> TemplateSlot<'_, REST> {
     }
 
     #[inline]
-    pub(super) fn head(self) -> Head {
-        Head(self.bucket.head[self.place].load(SeqCst))
+    pub(super) fn head(self) -> IdentityHead {
+        IdentityHead(self.bucket.head[self.place].load(SeqCst))
     }
 
     #[inline]

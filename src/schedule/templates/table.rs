@@ -1,8 +1,8 @@
 //! Table of the templates of one address family: look-up, and the agreement of workers on new templates.
 
-use super::identity::{Head, SlotKey};
+use super::binding::{Binding, Bound, Template};
+use super::identity::{IdentityHead, SlotKey};
 use super::slot::{Phase, SLOTS, SlotState, TemplateBucket, TemplateSlot};
-use super::{Binding, Bound, Template};
 use crate::hash::{BucketPair, Seed};
 use crate::model::ServerId;
 use crate::time::{Span, Tick};
@@ -36,7 +36,7 @@ pub(super) struct TemplateTable<const REST: usize> {
 #[derive(Clone, Copy)]
 struct Observed<'a, const REST: usize> {
     slot: TemplateSlot<'a, REST>,
-    head: Head,
+    head: IdentityHead,
     state: SlotState,
 }
 

@@ -2,6 +2,7 @@ use super::collisions::OF_ONE_DIGEST;
 use super::table::EXTENSION;
 use super::*;
 use crate::model::ServiceId;
+use crate::time::Span;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -9,8 +9,9 @@ use directrix::schedule::{Loads, ServerLoad};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::icmp_error;
+use directrix::wire::ip_fragment::Fragment;
 use directrix::wire::transport::TcpFlags;
-use directrix::wire::{MacAddr, Packet, Protocol};
+use directrix::wire::{IpPacket, MacAddr, Packet, Protocol};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ pub struct Ledger {
     loads: Arc<Loads>,
     counters: Arc<WorkerCounters>,
     received: u64,
+    held: u64,
     forwarded: u64,
     forwarded_bytes: u64,
 }
@@ -75,6 +77,7 @@ impl Ledger {
             loads,
             counters,
             received: 0,
+            held: 0,
             forwarded: 0,
             forwarded_bytes: 0,
         }
@@ -90,6 +93,10 @@ impl Ledger {
             match verdict {
                 Verdict::Drop(_) => assert_eq!(before, after, "a dropped frame is unchanged"),
                 Verdict::HandOver => panic!("there is one worker"),
+                Verdict::Hold => {
+                    assert_eq!(before, after, "a held fragment is unchanged");
+                    self.held += 1;
+                }
                 Verdict::Forward(interface) => self.forwarded(before, after, *interface),
             }
         }
@@ -123,7 +130,7 @@ impl Ledger {
         assert_eq!(self.sum(|server| &server.packets), self.forwarded);
         assert_eq!(self.sum(|server| &server.bytes), self.forwarded_bytes);
         let drops: u64 = DropReason::ALL.iter().map(|reason| counters.drops(*reason).get()).sum();
-        assert_eq!(self.received, self.forwarded + drops);
+        assert_eq!(self.received, self.forwarded + self.held + drops);
     }
 
     /// Checks that no entry is left after every timeout.
@@ -292,12 +299,13 @@ impl Ledger {
             }
             NetSlice::Arp(_) => return None,
         };
-        let (protocol, ports, flags) = match sliced.transport? {
-            TransportSlice::Tcp(tcp) => {
+        let (protocol, ports, flags) = match sliced.transport {
+            None => first_of_fragments(frame)?,
+            Some(TransportSlice::Tcp(tcp)) => {
                 (Protocol::Tcp, (tcp.source_port(), tcp.destination_port()), tcp.header_slice()[13])
             }
-            TransportSlice::Udp(udp) => (Protocol::Udp, (udp.source_port(), udp.destination_port()), 0),
-            _ => return None,
+            Some(TransportSlice::Udp(udp)) => (Protocol::Udp, (udp.source_port(), udp.destination_port()), 0),
+            Some(_) => return None,
         };
         let find =
             |wanted| SERVICES.iter().position(|(p, ip, port, _)| (*p, *ip, *port) == (protocol, vip, wanted));
@@ -305,7 +313,7 @@ impl Ledger {
         // The keys of IPv6 and wildcard-port services have the port.
         let of_one = one.map(|id| (id, vip.is_ipv6().then_some(ports.1)));
         let (service, port) = of_one.or_else(|| Some((find(0)?, Some(ports.1))))?;
-        let right = directrix::wire::Packet::parse(frame).is_ok() && ttl > 1;
+        let right = (Packet::parse(frame).is_ok() || Fragment::parse(frame).is_ok()) && ttl > 1;
         let source = MacAddr(frame[6..12].try_into().expect("six bytes"));
         let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && ttl < 64;
         let service = ServiceId(service as u16);
@@ -327,4 +335,19 @@ fn ip_len(frame: &[u8]) -> u64 {
     let at = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
     let word = |at: usize| u64::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
     if frame[at] >> 4 == 4 { word(at + 2) } else { word(at + 4) + 40 }
+}
+
+/// Protocol, ports and control bits of a first fragment, which etherparse does not read.
+fn first_of_fragments(frame: &[u8]) -> Option<(Protocol, (u16, u16), u8)> {
+    let (protocol, ports, flags) = match Fragment::parse(frame).ok()?? {
+        Fragment::V4(fragment) => {
+            let packet = IpPacket::of_first(&fragment)?;
+            (packet.protocol, packet.ports, packet.flags)
+        }
+        Fragment::V6(fragment) => {
+            let packet = IpPacket::of_first(&fragment)?;
+            (packet.protocol, packet.ports, packet.flags)
+        }
+    };
+    Some((protocol, (ports.source, ports.destination), flags.0))
 }

@@ -55,7 +55,7 @@ type Protocols = BTreeMap<u8, Vec<PortRange>>;
 
 /// The VIPs of one family, and how exactly their frames are selected.
 #[derive(Clone)]
-pub(super) struct Family {
+pub(super) struct FilterFamily {
     is_v6: bool,
     wanted: Arc<Wanted>,
     selectivity: Selectivity,
@@ -71,7 +71,7 @@ enum Selectivity {
     Any,
 }
 
-impl Family {
+impl FilterFamily {
     /// The IPv4 services, selected as exactly as possible.
     pub(super) fn v4(services: &[SteeredService]) -> Self {
         Self::new(false, services, |vip| match vip {

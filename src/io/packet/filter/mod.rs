@@ -22,7 +22,7 @@ use crate::wire::ethernet;
 pub use code::Program;
 use code::{REJECT, ancillary, jump, load, require, skip};
 pub use control::{echo_requests, neighbor_discovery};
-use family::Family;
+use family::FilterFamily;
 use libc::{BPF_H, BPF_JEQ, BPF_JSET, sock_filter};
 
 /// The kernel refuses longer programs.
@@ -48,7 +48,7 @@ pub fn reject_all() -> Program {
 /// packets of the protocols. The kernel may refuse a program for lack of option memory
 /// (`net.core.optmem_max`), then the next is to be tried.
 pub fn programs(services: &[SteeredService]) -> impl Iterator<Item = Program> {
-    let most_exact = Families { v4: Family::v4(services), v6: Family::v6(services) };
+    let most_exact = Families { v4: FilterFamily::v4(services), v6: FilterFamily::v6(services) };
     std::iter::successors(Some(most_exact), Families::coarser)
         .map(|families| families.program())
         .filter(|program| program.len() <= LONGEST)
@@ -78,8 +78,8 @@ fn of_no_vlan() -> [sock_filter; 5] {
 /// The parts of a program that test packets of one family.
 #[derive(Clone)]
 struct Families {
-    v4: Family,
-    v6: Family,
+    v4: FilterFamily,
+    v6: FilterFamily,
 }
 
 impl Families {
