@@ -465,7 +465,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
         "10.0.0.1:80",
         "[2001:db8::1]:80",
         &[
-            "6: address is \"[2001:db8::1]:80\": IPv6 is not there yet; write VIP and port, as in \"192.168.195.150:80\"",
+            "9: address is \"10.0.0.2\", an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family; write the RIP alone, as in \"2001:db8::170\"",
         ],
     ),
     (

@@ -8,7 +8,7 @@ use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
 use super::notice::Notices;
 use super::validate::{self, Validator, key};
 use crate::ipvsadm::flag_name;
-use crate::model::{Diagnostic, SECONDS_MAX, Scheduler, forwarded_family};
+use crate::model::{Diagnostic, SECONDS_MAX, Scheduler};
 use std::collections::HashSet;
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -132,9 +132,6 @@ impl Converter<'_> {
         let some_port = SocketAddr::new(address.ip(), address.port().max(1));
         match self.validator.error(&identity(transport, some_port)) {
             None => Ok((transport, address)),
-            Some(Diagnostic { what, .. }) if forwarded_family(address.ip()).is_err() => {
-                refuse(format!("{vip}: {what}"), "leave it in IPVS until directrix has IPv6")
-            }
             Some(Diagnostic { what, remedy, .. }) => refuse(format!("{vip}: {what}"), &remedy),
         }
     }

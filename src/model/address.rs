@@ -5,17 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Remedy for a real server on the director itself.
 pub(super) const OWN_HOST: &str = "name a server on another host: directrix sends no frames to its own";
 
-/// Whether services with an IPv6 VIP are accepted: not until frames of IPv6 reach the workers. Unit tests are ahead.
-const FORWARDS_IPV6: bool = cfg!(test);
-
-/// Checks that a VIP is of a family that directrix forwards.
-///
-/// # Errors
-/// The reason, as a sentence.
-pub(crate) fn forwarded_family(vip: IpAddr) -> Result<(), &'static str> {
-    if vip.is_ipv6() && !FORWARDS_IPV6 { Err("IPv6 is not there yet") } else { Ok(()) }
-}
-
 /// Checks that a real server is of the family of its VIP.
 ///
 /// # Errors

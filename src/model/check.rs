@@ -1,6 +1,6 @@
 //! Validation of services and servers, from file and control socket alike.
 
-use super::address::{OWN_HOST, forwarded_family, same_family};
+use super::address::{OWN_HOST, same_family};
 use super::{
     Diagnostic, Persistence, RealServer, Rules, ServiceAddress, Subject, VirtualService, host_address,
 };
@@ -171,7 +171,6 @@ fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
 
 fn vip(address: SocketAddr) -> Result<(), String> {
     host_address(address.ip()).map_err(|flaw| format!("this is {flaw}"))?;
-    forwarded_family(address.ip())?;
     match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 || v6.flowinfo() != 0 => {
             Err("a VIP has neither zone nor flow label".into())

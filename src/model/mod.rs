@@ -23,7 +23,6 @@ mod service;
 mod sources;
 mod write;
 
-pub(crate) use address::forwarded_family;
 pub use address::host_address;
 pub use change::Change;
 pub use check::{COUNT_MAX, SLOW_START_MAX, THRESHOLD_MAX};

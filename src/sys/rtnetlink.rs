@@ -89,8 +89,8 @@ pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     Ok(addresses)
 }
 
-/// Lists the IPv6 addresses of the namespace (dump of RTM_GETADDR): interface index, address, prefix length. Without
-/// those that are tentative, or that duplicate address detection refused.
+/// Lists the IPv6 addresses of the namespace (dump of RTM_GETADDR): interface index, address, prefix length.
+/// Tentative ones are left out, and addresses that duplicate address detection refused.
 pub(crate) fn all_ipv6_addresses() -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
     let mut addresses = Vec::new();
     let mut request = [0; ADDRESS_HEADER];

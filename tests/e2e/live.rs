@@ -266,7 +266,7 @@ fn the_error_of_a_restore_names_its_line() {
         (vec![web, "-a -t 192.168.195.152:80 -r 192.168.195.152"], 3, "is the VIP of a service"),
         (vec![web, server, "-A -u 192.168.195.170:53"], 4, "real server 192.168.195.170 is the VIP"),
         (vec!["-A -t 127.0.0.1:80", web], 2, "this is a loopback address"),
-        (vec![web, "-A -t [2001:db8::1]:80"], 3, "IPv6 is not there yet"),
+        (vec![web, "-A -t [fe80::1]:80"], 3, "this is a link-local address"),
         (
             vec![web, "-a -t 192.168.195.152:80 -r 192.168.195.170 -y 5"],
             3,

@@ -26,6 +26,7 @@ mod fragments;
 mod host;
 mod http;
 mod include;
+mod ipv6;
 mod layouts;
 mod lifecycle;
 mod links;

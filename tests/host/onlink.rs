@@ -102,7 +102,7 @@ fn arp_requests_follow_a_changed_address_of_the_director() {
     site.director.run("ip address del 10.0.0.1/24 dev eth0 && ip address add 10.0.0.9/24 dev eth0");
     site.peer.run("ip neighbour flush dev eth0");
     wait_until("a request from the new address", SOON, || requests_from("10.0.0.9"));
-    site.wait_for("source address of ARP requests to real servers changed own=10.0.0.9");
+    site.wait_for("source address of requests to real servers changed own=10.0.0.9");
     site.peer.run("ip neighbour flush dev eth0");
     wait_until("the next request", SOON, || requests_from("10.0.0.9"));
     assert!(!requests_from("10.0.0.1"), "no request from the old address");

@@ -1,6 +1,7 @@
 //! Checks of the director's interfaces: carriers, and VIPs among the host's own addresses.
 
 use super::Director;
+use super::publish::log_steering_failure;
 use crate::io::{Interface, OwnAddress};
 use crate::model::Diagnostic;
 use crate::neighbor::NeighborEvent;
@@ -27,6 +28,7 @@ impl Director {
     pub(super) fn check_local_vips(&mut self) {
         let Ok(all) = Interface::own_addresses() else { return };
         let changes = self.local_vips.update(&self.host.vips, &all);
+        let is_changed = !changes.added.is_empty() || !changes.removed.is_empty();
         for OwnAddress { address: vip, prefix, interface } in changes.added {
             let remedy = format!("ip address del {vip}/{prefix} dev {interface}");
             self.limiter.log(*vip, Instant::now(), || {
@@ -40,6 +42,9 @@ impl Director {
             self.limiter.log(vip, Instant::now(), || {
                 tracing::info!(%vip, "the VIP is no longer an address of this host");
             });
+        }
+        if is_changed && let Err(error) = self.backend.steering.renew() {
+            log_steering_failure(&error);
         }
     }
 }

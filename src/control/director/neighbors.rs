@@ -113,7 +113,7 @@ impl Director {
     fn log_sources(&mut self, before: &ResolvedHost) {
         for own in sources(&self.host).difference(&sources(before)) {
             self.limiter.log(*own, Instant::now(), || {
-                tracing::info!(%own, "source address of ARP requests to real servers changed");
+                tracing::info!(%own, "source address of requests to real servers changed");
             });
         }
     }

@@ -72,6 +72,6 @@ impl Director {
     }
 }
 
-fn log_steering_failure(error: &dyn std::fmt::Display) {
+pub(super) fn log_steering_failure(error: &dyn std::fmt::Display) {
     tracing::error!(%error, "updating the steering map failed: the previous services stay active");
 }

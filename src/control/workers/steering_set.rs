@@ -40,6 +40,14 @@ impl SteeringSet {
         Ok(())
     }
 
+    /// Sets the same services again, after a change of the host's addresses: the kernel answers for a VIP that is one.
+    ///
+    /// # Errors
+    /// Of [`Steering::update`].
+    pub fn renew(&mut self) -> Result<(), Diagnostic> {
+        self.steering.update(&self.active)
+    }
+
     /// Removes the services that are not in `services`. [`SteeringSet::set`] retries a refused removal.
     pub fn retain(&mut self, services: &[ServiceAddress]) {
         let kept: Vec<_> = self.active.iter().filter(|service| services.contains(service)).copied().collect();

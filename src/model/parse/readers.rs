@@ -2,7 +2,7 @@
 
 use super::report::invalid;
 use super::section::nearest;
-use crate::model::address::{OWN_HOST, forwarded_family, same_family};
+use crate::model::address::{OWN_HOST, same_family};
 use crate::model::{
     BadFlag, Diagnostic, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, WorkerCount,
     host_address,
@@ -249,7 +249,6 @@ pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
         None => host_of(host),
     };
     let address = address.map_err(|flaw| fault(&flaw))?;
-    forwarded_family(address).map_err(|flaw| fault(&format!(": {flaw}")))?;
     match port.parse() {
         Ok(port) => Ok(SocketAddr::from((address, port))),
         Err(_) => Err(fault(": the port is not a number from 1 to 65535")),
