@@ -225,6 +225,9 @@ impl<P: Ports> Worker<P> {
                 let mut fragments = HoldContext { held: &mut self.held, forwarder: &self.forwarder, now };
                 return self.shared.hold(frame, &mut fragments);
             }
+            Verdict::Drop(reason) if self.forwarder.is_answered(reason) => {
+                self.shared.refuse(frame.bytes(), reason);
+            }
             Verdict::Drop(_) => {}
         }
         self.shared.hand_over.release(frame);
@@ -238,6 +241,7 @@ impl<P: Ports> Worker<P> {
         {
             self.due.push(frame);
         }
+        self.due.reverse();
         while let Some(frame) = self.due.pop() {
             self.serve_copy(frame, self.shared.hand_over.is_alone(), now);
         }

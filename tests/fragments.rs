@@ -96,6 +96,8 @@ fn another_worker_may_know_the_connection() {
     let [mut first, mut second] = [bench(), bench()];
     let server = second.decide(frames::udp((CLIENT, 4000), DNS, b"small")).unwrap();
     first.forwarder.set_hand_over(true);
+    // A later fragment waits here until its first one has been passed on, and follows it then.
+    assert_eq!(verdict(&mut first, fragment(4000, 7, 1480)), Verdict::Hold);
     for offset in [0, 1480, 2960] {
         let mut frame = fragment(4000, 7, offset);
         assert_eq!(verdict(&mut first, frame.clone()), Verdict::HandOver);
@@ -103,6 +105,13 @@ fn another_worker_may_know_the_connection() {
         assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
         assert_eq!(frame[5], server);
     }
+    let mut early = fragment(6000, 10, 1480);
+    assert_eq!(second.forwarder.decide_handed(&mut early, false, second.now), Verdict::HandOver, "passed on");
+    assert_eq!(
+        first.forwarder.decide_handed(&mut early, true, first.now),
+        Verdict::Hold,
+        "and held at its end"
+    );
     // Without a connection anywhere, the worker that received the fragments opens one.
     for offset in [0, 1480, 2960] {
         let mut frame = fragment(5000, 8, offset);

@@ -159,3 +159,16 @@ fn hash_schedulers_know_the_server_without_a_connection() {
         assert_eq!(bench.decide(about((client, 40000))), Ok(expected.0 as u8));
     }
 }
+
+#[test]
+fn schedule_icmp_opens_a_connection() {
+    let mut bench = Bench::new(None, Policy { schedule_icmp: true, ..Policy::default() });
+    assert_eq!(bench.decide(about(CLIENT)), Ok(0));
+    assert_eq!(bench.decide(about((CLIENT.0, 40001))), Ok(1), "as any new connection");
+    assert_eq!(bench.opened(0), 1);
+    assert_eq!(bench.web(CLIENT.1, ACK), Ok(0), "it is there for the client");
+    bench.wait(Span::from_secs(2));
+    assert_eq!(entries(&bench).len(), 1, "without a packet of the client it expires");
+    let query = packet(frames::udp((VIP, 53), (CLIENT.0, 1024), &[0; 600]));
+    assert_eq!(bench.decide(frames::icmp_error(VIP, &query[..28])), Ok(2));
+}

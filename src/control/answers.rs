@@ -42,12 +42,13 @@ impl ClientAnswers {
     /// ClientAnswers a refused frame, unless `reject` or the packet forbids it.
     pub fn answer(&mut self, refused: &RefusedFrame, reject: Reject, now: Instant) {
         let Some(kind) = kind(refused.reason, reject) else { return };
-        let mut frame = [0; ANSWER_MAX];
-        let Some(len) = answer::write(kind, refused.head(), &mut frame) else { return };
-        if !self.bucket.take(now) {
+        if self.bucket.is_empty(now) {
             self.limited.add(1);
             return;
         }
+        let mut frame = [0; ANSWER_MAX];
+        let Some(len) = answer::write(kind, refused.head(), &mut frame) else { return };
+        self.bucket.take(now);
         match self.sender.send(&frame[..len]) {
             Ok(()) => self.sent.add(1),
             Err(error) => {

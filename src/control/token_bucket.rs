@@ -19,6 +19,12 @@ impl TokenBucket {
         Self { interval: Duration::from_secs(1) / rate, burst, full_at: now }
     }
 
+    /// True if there is no token.
+    #[must_use]
+    pub fn is_empty(&self, now: Instant) -> bool {
+        self.full_at.saturating_duration_since(now) > self.interval * self.burst.saturating_sub(1)
+    }
+
     /// Takes a token. Returns false if there is none.
     pub fn take(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.max(now) + self.interval;
@@ -41,6 +47,8 @@ mod tests {
         let mut taken = |ms| (0..1000).filter(|_| bucket.take(start + Duration::from_millis(ms))).count();
         assert_eq!([taken(0), taken(1), taken(11), taken(11)], [50, 1, 10, 0]);
         assert_eq!(taken(10_000), 50, "never more than the burst");
+        assert!(bucket.is_empty(start + Duration::from_millis(10_000)));
+        assert!(!bucket.is_empty(start + Duration::from_millis(10_001)));
     }
 
     #[test]

@@ -76,13 +76,13 @@ impl ConnState {
         matches!(self, Established | SynSent | SynRecv | SynAck | SctpEstablished)
     }
 
-    /// True for unconfirmed connections: half-open TCP, UDP of a single datagram, and SCTP before the client has echoed the
-    /// cookie. A forged source address is enough to open them, so they are evictable (`ip_vs_random_dropentry` in
+    /// True for unconfirmed connections: half-open TCP, UDP of a single datagram, SCTP before the client has echoed the
+    /// cookie, and a connection that an ICMP error has opened. A forged source address is enough to open them, so they are evictable (`ip_vs_random_dropentry` in
     /// net/netfilter/ipvs/ip_vs_conn.c).
     #[inline]
     #[must_use]
     pub const fn is_unconfirmed(self) -> bool {
-        matches!(self, SynRecv | SynAck | UdpNew | SctpInit1 | SctpInit)
+        matches!(self, Self::None | SynRecv | SynAck | UdpNew | SctpNone | SctpInit1 | SctpInit)
     }
 
     /// True for states that assure the template of a persistent client (`ip_vs_control_assure_ct` in

@@ -6,7 +6,7 @@ use crate::model::ServiceId;
 use crate::random::mix;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Key of a flow whose client address or destination port does not fit a [`V4Key`].
+/// Key of a flow whose client address or destination port does not fit a [`V4Key`](super::V4Key).
 ///
 /// The tag has eight bytes: a digest of the client address, both ports, and the service. The client address, an IPv4
 /// one as IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), lies in the second cache line of the bucket and verifies it.

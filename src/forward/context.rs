@@ -17,6 +17,8 @@ pub(super) struct Context {
     pub(super) accounting: Accounting,
     /// True if a frame of an unknown connection may belong to another worker.
     pub(super) may_hand_over: bool,
+    /// True for a frame that was copied: from another worker, or held.
+    pub(super) is_handed: bool,
 }
 
 impl Context {

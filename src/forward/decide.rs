@@ -10,8 +10,9 @@ use super::tables::Tables;
 use super::{BATCH, Batch, Verdict};
 use crate::flow::{ConnState, Flow, FlowEntry, FlowTable, V4Key, WideKey};
 use crate::hash::Seed;
+use crate::model::Reject;
 use crate::schedule::{Loads, Templates};
-use crate::stats::WorkerCounters;
+use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
 use crate::wire::ip_fragment::Fragment;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ impl Forwarder {
             lifetimes: [Span::default(); ConnState::COUNT],
             accounting: Accounting::new(loads, templates, counters),
             may_hand_over: false,
+            is_handed: false,
         };
         let staged = Box::new([Staged::UNSET; BATCH]);
         let tables = Tables::new(FlowTable::new(connections, seed), seed);
@@ -84,6 +86,13 @@ impl Forwarder {
     #[inline]
     pub fn takes_follow_up(&self) -> bool {
         self.context.accounting.takes_follow_up()
+    }
+
+    /// True if the control thread answers frames that are dropped for this reason.
+    #[must_use]
+    pub fn is_answered(&self, reason: DropReason) -> bool {
+        let refuses = self.context.snapshot.policy.reject != Reject::Drop;
+        reason.is_answered() && (refuses || reason != DropReason::NoServer)
     }
 
     /// Sets whether ICMP errors and fragments of unknown connections are left to other workers.
@@ -130,8 +139,9 @@ impl Forwarder {
     pub fn decide_handed(&mut self, frame: &mut [u8], last: bool, now: Tick) -> Verdict {
         let mut verdicts = std::mem::take(&mut self.handed);
         let before = std::mem::replace(&mut self.context.may_hand_over, !last);
+        self.context.is_handed = true;
         self.decide(&mut Single(frame), now, &mut verdicts);
-        self.context.may_hand_over = before;
+        (self.context.may_hand_over, self.context.is_handed) = (before, false);
         let verdict = verdicts[0];
         self.handed = verdicts;
         verdict

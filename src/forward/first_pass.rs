@@ -79,7 +79,8 @@ impl<'a> FirstPass<'a> {
     #[inline]
     fn plain_v6(&self, frame: &[u8]) -> Option<Staged<WideKey>> {
         let (packet, (ethernet, _)) = (fast_path_v6::parse(frame)?, ethernet::split(frame)?);
-        if !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
+        let is_mapped = packet.source.to_ipv4_mapped().is_some();
+        if is_mapped || !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
             return None;
         }
         let service = self.service_of_v6(&packet)?;
@@ -150,12 +151,19 @@ impl<'a> FirstPass<'a> {
         let Some(service) = self.service_of(packet) else {
             return self.staged_wildcard(packet, kind).map(Keyed::Wide);
         };
+        if packet.source == packet.destination {
+            return Err(DropReason::Martian);
+        }
         let staged = self.staged(packet, service);
         let kind = if may_be_forwarded(packet) { kind } else { expired(self.v4.contains(staged.key)) };
         Ok(Keyed::V4(Staged { kind, ..staged }))
     }
 
     fn keyed_v6(&self, packet: &IpPacket<Ipv6Addr>, kind: StagedKind) -> Result<Staged<WideKey>, DropReason> {
+        // The key of an IPv4-mapped address is that of an IPv4 client.
+        if packet.source.to_ipv4_mapped().is_some() {
+            return Err(DropReason::Martian);
+        }
         match self.service_of_v6(packet) {
             Some(service) => self.staged_wide(packet, service, kind),
             None => self.staged_wildcard(packet, kind),
@@ -203,7 +211,7 @@ impl<'a> FirstPass<'a> {
     }
 
     /// Stages a packet of a wildcard-port service, if its VIP has one.
-    fn staged_wildcard<A: Into<IpAddr> + Copy>(
+    fn staged_wildcard<A: Into<IpAddr> + Copy + PartialEq>(
         &self,
         packet: &IpPacket<A>,
         kind: StagedKind,
@@ -215,12 +223,15 @@ impl<'a> FirstPass<'a> {
 
     /// Stages a packet of a service in the table of wide keys.
     #[inline]
-    fn staged_wide<A: Into<IpAddr> + Copy>(
+    fn staged_wide<A: Into<IpAddr> + Copy + PartialEq>(
         &self,
         packet: &IpPacket<A>,
         service: ServiceId,
         kind: StagedKind,
     ) -> Result<Staged<WideKey>, DropReason> {
+        if packet.source == packet.destination {
+            return Err(DropReason::Martian);
+        }
         let conns = self.wide.ok_or(DropReason::TableFull)?;
         let IpPacket { bytes, flags, protocol, ports, .. } = *packet;
         let key = WideKey::new(packet.source.into(), ports.source, service, ports.destination);

@@ -35,12 +35,21 @@ pub(super) struct Fragments {
 struct Entry {
     digest: PacketDigest,
     deadline: Tick,
-    server: ServerId,
+    destination: Destination,
+}
+
+/// Destination of a packet's fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// The real server of the first one.
+    Server(ServerId),
+    /// Another worker, which the first one was left to.
+    OtherWorker,
 }
 
 impl Fragments {
     pub(super) fn new(seed: Seed) -> Self {
-        let vacant = Entry { digest: 0, deadline: Tick(0), server: ServerId(0) };
+        let vacant = Entry { digest: 0, deadline: Tick(0), destination: Destination::OtherWorker };
         let sets = vec![[vacant; WAYS]; SETS].into();
         Self { sets, seed: seed.with_odd_factors(), firsts: Vec::with_capacity(FIRSTS_MAX) }
     }
@@ -74,22 +83,20 @@ impl Fragments {
         words.into_iter().fold(N as u64, |digest, word| self.seed.hash(digest ^ word))
     }
 
-    /// Sets the server of a packet. The oldest packet of a full set is forgotten.
-    pub(super) fn put(&mut self, digest: PacketDigest, server: ServerId, now: Tick) {
+    /// Sets the destination of a packet. The oldest packet of a full set is forgotten.
+    pub(super) fn put(&mut self, digest: PacketDigest, destination: Destination, now: Tick) {
         let set = &mut self.sets[digest as usize % SETS];
-        let age =
-            |entry: &Entry| if now.reached(entry.deadline) { 0 } else { entry.deadline.since(now).millis() };
         let same = set.iter().position(|entry| entry.digest == digest);
-        let oldest = || (0..WAYS).min_by_key(|way| age(&set[*way])).unwrap_or_default();
+        let oldest = || (0..WAYS).min_by_key(|way| set[*way].left(now)).unwrap_or_default();
         let way = same.unwrap_or_else(oldest);
-        set[way] = Entry { digest, deadline: now.after(LIFETIME), server };
+        set[way] = Entry { digest, deadline: now.after(LIFETIME), destination };
     }
 
-    /// The server of a packet.
-    pub(super) fn get(&self, digest: PacketDigest, now: Tick) -> Option<ServerId> {
+    /// The destination of a packet.
+    pub(super) fn get(&self, digest: PacketDigest, now: Tick) -> Option<Destination> {
         let set = &self.sets[digest as usize % SETS];
-        let found = set.iter().find(|entry| entry.digest == digest && !now.reached(entry.deadline));
-        found.map(|entry| entry.server)
+        let found = set.iter().find(|entry| entry.digest == digest && entry.left(now) > 0);
+        found.map(|entry| entry.destination)
     }
 
     /// Records that the first fragment of a packet passes: others may be waiting for it.
@@ -105,6 +112,14 @@ impl Fragments {
     }
 }
 
+impl Entry {
+    /// Milliseconds until the deadline; 0 for an expired entry, however old.
+    fn left(&self, now: Tick) -> u32 {
+        let left = self.deadline.since(now).millis();
+        if now.reached(self.deadline) || left > LIFETIME.millis() { 0 } else { left }
+    }
+}
+
 /// Identification and protocol.
 fn identity<A>(fragment: &IpFragment<A>) -> u64 {
     u64::from(fragment.identification) << 8 | u64::from(fragment.number)
@@ -112,6 +127,7 @@ fn identity<A>(fragment: &IpFragment<A>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::Destination::Server;
     use super::*;
     use crate::wire::ip_fragment::FragmentPart;
     use std::collections::HashSet;
@@ -130,12 +146,22 @@ mod tests {
     #[test]
     fn a_packet_has_its_server_for_a_while() {
         let mut fragments = fragments();
-        fragments.put(7, ServerId(3), NOW);
-        assert_eq!(fragments.get(7, NOW.after(Span::from_millis(1999))), Some(ServerId(3)));
+        fragments.put(7, Server(ServerId(3)), NOW);
+        assert_eq!(fragments.get(7, NOW.after(Span::from_millis(1999))), Some(Server(ServerId(3))));
         assert_eq!(fragments.get(7, NOW.after(LIFETIME)), None);
         assert_eq!(fragments.get(8, NOW), None);
-        fragments.put(7, ServerId(4), NOW);
-        assert_eq!(fragments.get(7, NOW), Some(ServerId(4)));
+        fragments.put(7, Server(ServerId(4)), NOW);
+        assert_eq!(fragments.get(7, NOW), Some(Server(ServerId(4))));
+    }
+
+    #[test]
+    fn old_entries_of_weeks_ago_are_no_obstacle() {
+        let mut fragments = fragments();
+        let late = Tick(0x9000_0000); // vacant entries have deadline 0, which is not reached then
+        fragments.put(1, Server(ServerId(1)), late);
+        fragments.put(1 + SETS as u64, Server(ServerId(2)), late);
+        assert_eq!(fragments.get(1, late), Some(Server(ServerId(1))));
+        assert_eq!(fragments.get(0, late), None);
     }
 
     #[test]
@@ -143,7 +169,7 @@ mod tests {
         let mut fragments = fragments();
         let digests: Vec<_> = (1..=5).map(|n| n * SETS as u64).collect();
         for (n, digest) in digests.iter().enumerate() {
-            fragments.put(*digest, ServerId(n as u16), NOW.after(Span::from_millis(n as u32)));
+            fragments.put(*digest, Server(ServerId(n as u16)), NOW.after(Span::from_millis(n as u32)));
         }
         let now = NOW.after(Span::from_millis(5));
         let found: Vec<_> = digests.iter().map(|digest| fragments.get(*digest, now).is_some()).collect();
@@ -178,9 +204,9 @@ mod tests {
         for n in 0..100_000 {
             let of = Fragment::V4(fragment(Ipv4Addr::from_bits(n), Ipv4Addr::LOCALHOST, n));
             let digest = fragments.digest(&of);
-            fragments.put(digest, ServerId(1), NOW);
+            fragments.put(digest, Server(ServerId(1)), NOW);
             fragments.record_first(digest);
-            assert_eq!(fragments.get(digest, NOW), Some(ServerId(1)));
+            assert_eq!(fragments.get(digest, NOW), Some(Server(ServerId(1))));
         }
         assert_eq!(fragments.firsts().len(), FIRSTS_MAX);
     }

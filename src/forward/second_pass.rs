@@ -2,6 +2,7 @@
 
 use super::conns::Connections;
 use super::context::Context;
+use super::fragments::Destination;
 use super::received::ReceivedFrame;
 use super::snapshot::Route;
 use super::staged::{Staged, StagedKind, WideFrames};
@@ -11,7 +12,7 @@ use crate::flow::{ConnState, EntryMut, Flow, FlowKey, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServerId};
 use crate::stats::{DropReason, ServerCounters};
 use crate::time::{Span, Tick};
-use crate::wire::ethernet::Addresses;
+use crate::wire::ethernet::{self, Addresses};
 use crate::wire::hop;
 use crate::wire::ip_fragment::Fragment;
 
@@ -143,9 +144,12 @@ impl SlowPath<'_> {
             StagedKind::Refused(reason) => return accounting.dropped(reason),
             StagedKind::Looped => return accounting.looped(batch.frame(index)),
             StagedKind::Quoted => return self.forward_error(staged, batch.frame(index)),
-            StagedKind::Later => return self.forward_later(batch.frame(index)),
+            StagedKind::Later => {
+                let fragment = fragment(batch, index);
+                return self.forward_later(batch.frame(index), fragment.as_ref());
+            }
             StagedKind::First => {
-                if let Some(verdict) = self.leave_first(staged, batch.frame(index)) {
+                if let Some(verdict) = self.leave_first(staged, fragment(batch, index).as_ref()) {
                     return verdict;
                 }
             }
@@ -160,7 +164,7 @@ impl SlowPath<'_> {
         };
         let addresses = *addresses;
         if matches!(staged.kind, StagedKind::First) {
-            self.pass_first(server, batch.frame(index));
+            self.pass_first(Destination::Server(server), fragment(batch, index).as_ref());
         }
         hop::forward(batch.frame(index), &addresses);
         accounting.forwarded(server, staged.bytes);
@@ -169,38 +173,40 @@ impl SlowPath<'_> {
 
     /// Leaves a first fragment of an unknown connection to another worker, which may know it. `None` if this worker has
     /// to decide.
-    fn leave_first<K: ConnectionKey>(&mut self, staged: &Staged<K>, frame: &[u8]) -> Option<Verdict> {
+    fn leave_first<K: ConnectionKey>(
+        &mut self,
+        staged: &Staged<K>,
+        fragment: Option<&Fragment>,
+    ) -> Option<Verdict> {
         if !self.context.may_hand_over || self.known_server(staged).is_some() {
             return None;
         }
-        if let Ok(Some(fragment)) = Fragment::parse(frame) {
-            let fragments = &mut self.tables.fragments;
-            fragments.record_first(fragments.digest(&fragment));
-        }
+        self.pass_first(Destination::OtherWorker, fragment);
         Some(self.context.accounting.handed_over())
     }
 
-    /// Records the server of a first fragment for the others of its packet.
-    fn pass_first(&mut self, server: ServerId, frame: &[u8]) {
-        let Ok(Some(fragment)) = Fragment::parse(frame) else { return };
+    /// Records the destination of a first fragment for the others of its packet.
+    fn pass_first(&mut self, destination: Destination, fragment: Option<&Fragment>) {
+        let Some(fragment) = fragment else { return };
         let fragments = &mut self.tables.fragments;
-        let digest = fragments.digest(&fragment);
-        fragments.put(digest, server, self.now);
+        let digest = fragments.digest(fragment);
+        fragments.put(digest, destination, self.now);
         fragments.record_first(digest);
         self.context.accounting.follow_up();
     }
 
-    /// Forwards a later fragment to the server of its packet's first fragment. If that is unknown, leaves the fragment
-    /// to another worker, or holds it until the first one arrives.
-    fn forward_later(&mut self, frame: &mut [u8]) -> Verdict {
+    /// Forwards a later fragment to the server of its packet's first fragment. If that is unknown, holds the fragment
+    /// until the first one arrives; one from another worker is passed on.
+    fn forward_later(&mut self, frame: &mut [u8], fragment: Option<&Fragment>) -> Verdict {
         let Self { context, now, .. } = *self;
         let accounting = &context.accounting;
-        let Ok(Some(fragment)) = Fragment::parse(frame) else {
-            return accounting.dropped(DropReason::Fragment);
-        };
+        let Some(fragment) = fragment else { return accounting.dropped(DropReason::Fragment) };
         let fragments = &self.tables.fragments;
-        let Some(server) = fragments.get(fragments.digest(&fragment), now) else {
-            return if context.may_hand_over { accounting.handed_over() } else { accounting.held() };
+        let server = match fragments.get(fragments.digest(fragment), now) {
+            Some(Destination::Server(server)) => server,
+            Some(Destination::OtherWorker) if context.may_hand_over => return accounting.handed_over(),
+            None if context.is_handed && context.may_hand_over => return accounting.handed_over(),
+            Some(Destination::OtherWorker) | None => return accounting.held(),
         };
         let (interface, addresses) = match context.snapshot.route(server).egress() {
             Ok(egress) => egress,
@@ -222,8 +228,14 @@ impl SlowPath<'_> {
         if known.is_none() && context.may_hand_over {
             return accounting.handed_over();
         }
-        let server = known.or_else(|| context.derived_server(staged.key.flow()));
-        let Some(server) = server else { return accounting.dropped(DropReason::IcmpUnknown) };
+        let server = match known.or_else(|| context.derived_server(staged.key.flow())) {
+            Some(server) => Ok(server),
+            None => self.schedule_error(staged, frame),
+        };
+        let server = match server {
+            Ok(server) => server,
+            Err(reason) => return accounting.dropped(reason),
+        };
         let (interface, addresses) = match context.snapshot.route(server).egress() {
             Ok(egress) => egress,
             Err(reason) => return accounting.dropped(reason),
@@ -233,6 +245,19 @@ impl SlowPath<'_> {
         }
         accounting.forwarded(server, staged.bytes);
         Verdict::Forward(interface)
+    }
+
+    /// Opens a connection for an ICMP error that is about none, if `schedule_icmp` is set.
+    fn schedule_error<K: ConnectionKey>(
+        &mut self,
+        staged: &Staged<K>,
+        frame: &[u8],
+    ) -> Result<ServerId, DropReason> {
+        if !self.context.snapshot.policy.schedule_icmp {
+            return Err(DropReason::IcmpUnknown);
+        }
+        let received = ReceivedFrame { completed: false, frame };
+        K::connections(self.tables)?.open_or_advance(self.context, staged, self.now, &received)
     }
 
     /// The server of the frame's connection, if this worker has it.
@@ -291,4 +316,11 @@ fn earlier<K: FlowKey>(
     let (port, service) = context.snapshot.services.wildcard_beside(service)?;
     let earlier = conns.restage(staged, WideKey::new(client, client_port, service, port));
     conns.continues(context, &earlier, now).then_some(earlier)
+}
+
+/// Parses a fragment again, of which the first pass knows that it is one.
+fn fragment<B: Batch + ?Sized>(batch: &mut B, index: usize) -> Option<Fragment> {
+    let rest = batch.rest(index);
+    let (ethernet, payload) = ethernet::split(batch.frame(index))?;
+    Fragment::within(ethernet.ethertype(), payload, rest).ok()?
 }

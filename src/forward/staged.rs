@@ -129,6 +129,8 @@ impl<K> Staged<K> {
     pub(super) fn first_state(&self, policy: &Policy) -> Result<ConnState, DropReason> {
         let state = match self.protocol {
             Protocol::Udp => Some(ConnState::UdpNew),
+            // Of an ICMP error, whose quote has no control bits.
+            Protocol::Tcp if matches!(self.kind, StagedKind::Quoted) => Some(ConnState::None),
             Protocol::Tcp => ConnState::opened_by_tcp(self.flags, policy.sloppy_tcp),
         };
         state.ok_or(DropReason::NoConnection)

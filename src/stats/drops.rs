@@ -85,7 +85,7 @@ drop_reasons! {
     TableFull = "table_full",
     /// A fragment whose packet's first fragment did not arrive within 200 ms, or too many such fragments.
     FragmentEarly = "fragment_early",
-    /// An ICMP error or a fragment for another worker, while too many such frames wait.
+    /// An ICMP error or a fragment that had to be copied, while too many such frames wait, or longer than a buffer.
     HandOverFull = "hand_over_full",
     /// The transmit ring was full.
     TransmitFull = "transmit_full",

@@ -55,8 +55,8 @@ struct RefusedPacket<'a> {
 
 /// Writes the answer to the frame that begins with `head` to `answer`. Returns its length in bytes.
 ///
-/// `None` for packets that must not be answered (RFC 1122 section 3.2.2, RFC 4443 section 2.4): those from a multicast,
-/// broadcast or unspecified address, later fragments, resets (for [`Answer::Reset`]), and other protocols than TCP and
+/// `None` for packets that must not be answered (RFC 1122 section 3.2.2, RFC 4443 section 2.4): those from an
+/// address of no single host or from their own destination, later fragments, resets (for [`Answer::Reset`]), and other protocols than TCP and
 /// UDP, ICMP errors among them.
 #[must_use]
 pub fn write(kind: Answer, head: &[u8], answer: &mut [u8; ANSWER_MAX]) -> Option<usize> {
@@ -95,7 +95,8 @@ impl<'a> RefusedPacket<'a> {
         let ip = Ipv4::beginning(packet, usize::from(u16::MAX)).ok()?;
         let (source, destination) = (ip.source(), ip.destination());
         let is_later = u16::from_be_bytes([packet[6], packet[7]]) & OFFSET != 0;
-        if source.is_multicast() || source.is_broadcast() || source.is_unspecified() || is_later {
+        let is_host = matches!(source.octets()[0], 1..=126 | 128..=223) && source != destination;
+        if !is_host || is_later {
             return None;
         }
         Some(Self {
@@ -114,7 +115,8 @@ impl<'a> RefusedPacket<'a> {
         let upper = ip.upper().ok()?;
         let (source, destination) = (ip.source(), ip.destination());
         let is_later = upper.fragment.is_some_and(|fragment| fragment.fields.offset > 0);
-        if source.is_multicast() || source.is_unspecified() || is_later {
+        let is_special = source.is_multicast() || source.is_unspecified() || source.is_loopback();
+        if is_special || source.to_ipv4_mapped().is_some() || source == destination || is_later {
             return None;
         }
         Some(Self {

@@ -5,8 +5,8 @@ use crate::time::{Span, Tick};
 
 /// Time for the first fragment to arrive.
 const PATIENCE: Span = Span::from_millis(200);
-/// Most fragments of a worker.
-const HELD_MAX: usize = 64;
+/// Most fragments of a worker: half of its share of the buffers.
+const HELD_MAX: usize = 32;
 /// Most fragments of a packet.
 const PER_PACKET: usize = 8;
 

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 /// Most frames that wait for an answer.
 const WAITING: usize = 256;
-/// Bytes kept of a frame: an ICMPv6 error quotes as much as fits; the headers and eight bytes suffice for both
-/// families (RFC 792, RFC 4443 section 3).
+/// Bytes kept of a frame. An ICMP error quotes at least the headers and eight bytes (RFC 792); RFC 4443 section 2.4 asks
+/// for more, which a refused SYN does not have.
 pub const HEAD_MAX: usize = 256;
 
 /// Head of a refused frame, which came from the client interface.
@@ -74,9 +74,9 @@ impl RefusedFrames {
 
     /// Takes the waiting frames.
     pub fn take(&self) -> impl Iterator<Item = RefusedFrame> {
-        // First: a frame added from here on is notified of again.
+        // First: a frame added from here on is notified of again. Bounded, as workers may add frames faster.
         self.notified.store(false, SeqCst);
-        std::iter::from_fn(|| self.waiting.pop())
+        (0..WAITING).map_while(|_| self.waiting.pop())
     }
 }
 

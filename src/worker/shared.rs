@@ -47,24 +47,34 @@ impl Shared {
     ) {
         for (index, verdict) in verdicts.iter().enumerate() {
             match *verdict {
+                // A copy has one buffer.
+                Verdict::HandOver | Verdict::Hold if batch.rest(index) > 0 => self.drop_uncopied(),
                 Verdict::HandOver => self.begin_hand_over(batch.frame(index)),
                 Verdict::Hold => self.begin_hold(batch.frame(index), &mut fragments),
-                Verdict::Drop(reason) if reason.is_answered() => self.refuse(batch.frame(index), reason),
+                Verdict::Drop(reason) if fragments.forwarder.is_answered(reason) => {
+                    self.refuse(batch.frame(index), reason)
+                }
                 Verdict::Forward(_) | Verdict::Drop(_) => {}
             }
         }
     }
 
     fn begin_hand_over(&self, frame: &[u8]) {
-        let handed = self.hand_over.begin(frame);
-        if handed { &self.counters.handed_over } else { self.counters.drops(DropReason::HandOverFull) }
-            .add(1);
+        if self.hand_over.begin(frame) {
+            self.counters.handed_over.add(1);
+        } else {
+            self.drop_uncopied();
+        }
+    }
+
+    fn drop_uncopied(&self) {
+        self.counters.drops(DropReason::HandOverFull).add(1);
     }
 
     fn begin_hold(&self, frame: &[u8], fragments: &mut HoldContext<'_>) {
         match self.hand_over.copy(frame) {
             Some(copy) => self.hold(copy, fragments),
-            None => self.counters.drops(DropReason::HandOverFull).add(1),
+            None => self.drop_uncopied(),
         }
     }
 
@@ -81,7 +91,7 @@ impl Shared {
         self.hand_over.release(frame);
     }
 
-    fn refuse(&self, frame: &[u8], reason: DropReason) {
+    pub(super) fn refuse(&self, frame: &[u8], reason: DropReason) {
         let _ = self.refused.push(RefusedFrame::new(reason, frame)); // beyond any limit of answers
         self.refused.notify();
     }

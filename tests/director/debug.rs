@@ -30,7 +30,7 @@ fn debug_shows_decisions_and_no_library() {
         site.run_ok("ipvsadm -D -t 10.0.0.100:80");
         for message in [
             "worker started worker=0",
-            "ARP event",
+            "neighbor event",
             "steering set updated services=1",
             "change applied change=\"~ TCP 10.0.0.100:80 -> 10.0.0.2: weight 1 -> 7\"",
             "snapshot published services=1",
