@@ -3,6 +3,7 @@
 use super::turn::Turn;
 use super::{Content, NeighborMessage, Outgoing};
 use crate::model::InterfaceIndex;
+use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
 use crate::wire::ndp::Nonce;
 use std::collections::VecDeque;
@@ -14,14 +15,19 @@ pub(super) struct Prober {
     address: IpAddr,
     /// Nonces of the last probes.
     nonces: VecDeque<Nonce>,
+    /// End of the time in which stations answer a probe of an IPv6 VIP, by this director or another one.
+    answers_until: Option<Tick>,
 }
+
+/// Time in which stations answer a probe.
+const ANSWERS: Span = Span::from_secs(1);
 
 /// Probes whose echo is known: those of a round before a claim.
 const NONCES: usize = 4;
 
 impl Prober {
     pub(super) fn new(address: IpAddr) -> Self {
-        Self { address, nonces: VecDeque::new() }
+        Self { address, nonces: VecDeque::new(), answers_until: None }
     }
 
     pub(super) fn address(&self) -> IpAddr {
@@ -47,6 +53,9 @@ impl Prober {
         let address = self.address;
         let sender = sender.filter(|_| address.is_ipv6());
         let nonce = (address.is_ipv6() && sender.is_none()).then(|| self.fresh_nonce(turn));
+        if nonce.is_some() {
+            self.answers_until = Some(turn.later(ANSWERS));
+        }
         turn.counters().probed.add(1);
         turn.send(
             InterfaceIndex::CLIENT,
@@ -55,6 +64,19 @@ impl Prober {
                 None => Outgoing::Probe { address, station, nonce },
             },
         );
+    }
+
+    /// Takes note of the probe of another station.
+    pub(super) fn observe(&mut self, message: &NeighborMessage, turn: &Turn<'_>) {
+        if self.address.is_ipv6() && message.is_probe() && message.target() == Some(self.address) {
+            self.answers_until = Some(turn.later(ANSWERS));
+        }
+    }
+
+    /// True while an announcement of the VIP may be the answer to a probe: Linux answers it to all nodes, also on a real
+    /// server, which defends nothing.
+    pub(super) fn is_answered_to_all(&self, now: Tick) -> bool {
+        self.answers_until.is_some_and(|until| !now.reached(until))
     }
 
     fn fresh_nonce(&mut self, turn: &mut Turn<'_>) -> Nonce {

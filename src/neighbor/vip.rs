@@ -143,6 +143,7 @@ impl VipMachine {
         server: impl FnOnce() -> Option<IpAddr>,
         turn: &mut Turn<'_>,
     ) {
+        self.prober.observe(message, turn);
         if self.prober.is_echo(message) {
             return;
         }
@@ -232,7 +233,8 @@ impl VipMachine {
         match &mut self.state {
             VipPhase::Claimed(claim) => {
                 let defended = matches!(claim.guard, DefenseTimer::Resting { .. });
-                if defended && message.content == Content::Announcement {
+                let answers = self.prober.is_answered_to_all(turn.now);
+                if defended && !answers && message.content == Content::Announcement {
                     self.rivals.defends(message.mac);
                 }
                 claim.defend(self.address, turn);

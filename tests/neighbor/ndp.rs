@@ -296,6 +296,35 @@ fn a_claimed_vip_is_defended() {
     assert!(!left, "a real server that answers and does not defend gets no VIP: {reports:?}");
 }
 
+/// A real server with the VIP on its interface, where another director probes for the VIP or this one has no link-local
+/// address.
+#[test]
+fn a_server_that_answers_probes_to_all_gets_no_vip() {
+    for link_local in [true, false] {
+        let mut bench = Bench::claimed();
+        bench.set_link_local(Some(LINK_LOCAL).filter(|_| link_local));
+        let mut seen = bench.receive(NdpPacket::announcement(OTHER, VIP));
+        while bench.now < 60_000 {
+            let until = bench.now + 300;
+            let mut answers = 0;
+            for (_, one) in bench.run_to(until) {
+                seen.push(one);
+                let asked = one == Outcome::Send(NdpPacket::solicitation(OURS, LINK_LOCAL, VIP));
+                answers += usize::from(nonce_of(&one).is_some());
+                if asked {
+                    seen.extend(bench.receive(NdpPacket::answer(OTHER, VIP, OURS, LINK_LOCAL)));
+                }
+            }
+            if link_local {
+                seen.extend(bench.receive(NdpPacket::probe(RS, VIP, Nonce([9; 6]))));
+                answers += 1;
+            }
+            (0..answers).for_each(|_| seen.extend(bench.receive(NdpPacket::announcement(OTHER, VIP))));
+        }
+        assert!(!seen.contains(&standby(OTHER)), "{link_local}: {seen:?}");
+    }
+}
+
 #[test]
 fn a_higher_director_that_defends_gets_the_vip() {
     for link_local in [true, false] {
