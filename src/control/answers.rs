@@ -28,7 +28,7 @@ impl ClientAnswers {
     /// Opens the sender.
     ///
     /// # Errors
-    /// Those of [`FrameSender::open`].
+    /// Errors of [`FrameSender::open`].
     pub fn open(interface: &Interface) -> Result<Self, Diagnostic> {
         Ok(Self {
             sender: FrameSender::open(interface)?,

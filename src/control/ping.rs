@@ -59,7 +59,7 @@ impl PingResponder {
     /// Registers the socket with the current runtime.
     ///
     /// # Errors
-    /// What epoll(7) reports.
+    /// Errors of epoll(7).
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.

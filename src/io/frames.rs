@@ -145,7 +145,7 @@ impl AsyncFrameSocket {
     /// Registers `socket` with the current runtime.
     ///
     /// # Errors
-    /// What epoll(7) reports.
+    /// Errors of epoll(7).
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.

@@ -72,7 +72,7 @@ impl Reject {
 /// Answer to pings of a VIP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ping {
-    /// Whatever its services.
+    /// A reply, also without real servers.
     #[default]
     Answer,
     /// None.

@@ -41,7 +41,7 @@ pub(super) struct ServiceMaps {
 }
 
 impl ServiceMaps {
-    /// Those of an object that has just been loaded: without services.
+    /// Maps of a newly loaded object: without services.
     pub(super) fn new() -> Self {
         let (v4, v6) = (KeyMap::new("services"), KeyMap::new("services_v6"));
         Self { v4, v6, port_sets: PortSets::default() }

@@ -65,7 +65,7 @@ pub(super) struct FilterFamily {
 enum Selectivity {
     /// By service.
     Service,
-    /// Whatever a VIP gets of its protocols.
+    /// All packets to a VIP of its protocols.
     Protocol,
     /// All packets of the protocols.
     Any,
