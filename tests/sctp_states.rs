@@ -139,7 +139,7 @@ fn states_have_ipvs_s_names_timeouts_and_activity() {
         assert_eq!(state.name(), name);
         assert_eq!(state.timeout(&Timeouts::default()).secs(), seconds, "{name}");
         assert_eq!(state.is_active(), letters == "ES", "{name}");
-        assert_eq!(state.is_unconfirmed(), ["I1", "IN"].contains(&letters), "{name}");
+        assert_eq!(state.is_unconfirmed(), ["NO", "I1", "IN"].contains(&letters), "{name}");
     }
 }
 
