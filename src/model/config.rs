@@ -45,11 +45,11 @@ pub struct DirectorConfig {
     pub control_group: Option<String>,
     /// Access of all other users.
     pub control_others: ControlOthers,
-    /// Time between gratuitous ARPs for each VIP.
+    /// Time between announcements of each VIP.
     pub announce_interval: Span,
-    /// Silence of a real server after which it is probed by ARP.
+    /// Silence of a real server after which it is solicited.
     pub arp_refresh: Span,
-    /// Number of ARP requests, half a second apart, before a real server is unreachable.
+    /// Number of solicitations, half a second apart, before a real server is unreachable.
     pub arp_attempts: u8,
     /// Policy for a VIP that another host answers for.
     pub on_conflict: OnConflict,
@@ -153,7 +153,7 @@ pub enum OnConflict {
     Claim,
 }
 
-/// Policy for a real server that answers ARP for a VIP that this director has claimed.
+/// Policy for a real server that answers for a VIP that this director has claimed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnServerClaim {

@@ -123,7 +123,7 @@ fn seconds(span: Option<Span>) -> String {
 }
 
 fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 4] {
-    let mac = |server: &RealServer| server.mac.map_or("by ARP".to_owned(), |mac| mac.to_string());
+    let mac = |server: &RealServer| server.mac.map_or("solicited".to_owned(), |mac| mac.to_string());
     let number = |name, old: u32, new: u32| (name, old.to_string(), new.to_string());
     [
         number("weight", old.weight.0.into(), new.weight.0.into()),

@@ -162,7 +162,7 @@ pub struct RealServer {
 }
 
 impl RealServer {
-    /// A server found by ARP, without thresholds.
+    /// A server found by solicitation, without thresholds.
     #[must_use]
     pub fn new(address: IpAddr, weight: Weight) -> Self {
         Self { address, weight, mac: None, upper_threshold: 0, lower_threshold: 0 }

@@ -76,7 +76,7 @@ fn a_server_that_answers_for_the_vip_is_excluded_until_quiet(backend: &str) {
         connection = EchoConnection::open(&deployment.client);
     }
     deployment.real[1].run("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
-    wait_until("the exclusion", LONG, || director.logged("real server answers ARP for the VIP") == 1);
+    wait_until("the exclusion", LONG, || director.logged("real server answers for the VIP") == 1);
     assert!(director.cli("top --once").contains("claims_vip"), "{}", director.cli("top --once"));
     use_the_director(&deployment);
     assert_eq!(connect(&deployment.client, 12), [12, 0]);
@@ -96,7 +96,7 @@ fn on_server_claim_ignore_excludes_no_server(backend: &str) {
     let config = Config::new(backend).with("announce_interval = 1").with("on_server_claim = \"ignore\"");
     let director = Director::start(&deployment, &config);
     deployment.real.iter().for_each(|real| drop(real.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0")));
-    wait_until("both are logged", LONG, || director.logged("real server answers ARP for the VIP") == 2);
+    wait_until("both are logged", LONG, || director.logged("real server answers for the VIP") == 2);
     use_the_director(&deployment);
     assert_eq!(connect_in_turn(&deployment, &director, 30), [10, 20]);
 }

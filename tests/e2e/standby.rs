@@ -35,7 +35,7 @@ fn a_standby_claims_the_vip_of_a_failed_director(backend: &str) {
     assert_eq!(standby.logged("standby: another host has the VIP"), 1, "{}", standby.log());
     assert!(standby.log().contains("standby=3"), "in the log event of readiness: {}", standby.log());
     let state = standby.cli("status");
-    assert!(state.contains(&format!("standby: {holder} answers ARP for it")), "{state}");
+    assert!(state.contains(&format!("standby: {holder} answers for it")), "{state}");
     connection.exchange("data");
     assert_eq!((first.logged("another host"), standby.logged("VIP claimed")), (0, 0));
 
@@ -64,7 +64,7 @@ fn after_a_link_outage_a_director_is_on_standby(backend: &str) {
     let defences = ["another host answers", "defends"].map(|word| first.logged(word) + second.logged(word));
     assert_eq!((first.logged("VIP claimed"), defences), (1, [0, 0]), "{}{}", first.log(), second.log());
     let state = first.cli("status");
-    assert!(state.contains(&format!("standby: {} answers ARP for it", mac(&host))), "{state}");
+    assert!(state.contains(&format!("standby: {} answers for it", mac(&host))), "{state}");
 }
 
 /// As `import` configures two nodes that are both directors and real servers.

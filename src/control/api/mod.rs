@@ -198,7 +198,7 @@ pub struct Server {
     /// Templates that name it.
     #[serde(default)]
     pub persistent: u32,
-    /// "reachable", "resolving", "unreachable", "draining", or "claims_vip" for one that answers ARP for
+    /// "reachable", "resolving", "unreachable", "draining", or "claims_vip" for one that answers for
     /// the VIP and therefore gets no new connections.
     pub state: String,
     /// MAC address, once known.

@@ -1,4 +1,4 @@
-//! The control thread's event loop: signals, ARP reports, queries, reloads, interfaces, time.
+//! The control thread's event loop: signals, neighbor reports, queries, reloads, interfaces, time.
 
 use super::Director;
 use super::error::DirectorError;

@@ -8,7 +8,7 @@ use crate::neighbor::NeighborEvent;
 use std::time::Instant;
 
 impl Director {
-    /// Checks that the interfaces are those of the start, and sends changes of carriers to ARP.
+    /// Checks that the interfaces are those of the start, and sends changes of carriers to the neighbor driver.
     ///
     /// # Errors
     /// If an interface was removed or has another MAC address.

@@ -71,7 +71,7 @@ impl Director {
         }
     }
 
-    /// Follows a change of the interfaces' addresses: the sources of ARP requests, and the reserved addresses.
+    /// Follows a change of the interfaces' addresses: the sources of solicitations, and the reserved addresses.
     pub(super) fn update_addresses(&mut self) -> Result<(), DirectorError> {
         self.update_reserved()?;
         if !self.host.has_other_addresses() {
@@ -85,7 +85,7 @@ impl Director {
                 self.log_sources(&before);
             }
             Err(error) => {
-                tracing::warn!(%error, "re-reading the host's addresses failed: ARP requests keep the former ones");
+                tracing::warn!(%error, "re-reading the host's addresses failed: solicitations of real servers keep the former ones");
             }
         }
         Ok(())
@@ -109,7 +109,7 @@ impl Director {
         self.publish()
     }
 
-    /// Logs each new source address of ARP requests to real servers.
+    /// Logs each new source address of solicitations of real servers.
     fn log_sources(&mut self, before: &ResolvedHost) {
         for own in sources(&self.host).difference(&sources(before)) {
             self.limiter.log(*own, Instant::now(), || {

@@ -29,7 +29,7 @@ pub(in crate::control) struct CarrierChange {
 }
 
 impl Carriers {
-    /// Takes every carrier as up, as ARP does until it receives an event.
+    /// Takes every carrier as up, as the neighbor machine does until it receives an event.
     pub(in crate::control) fn new(interfaces: &[Interface]) -> Self {
         let all = interfaces.iter().map(|one| InterfaceCarrier { name: one.name.clone(), is_up: true });
         Self { all: all.collect(), limiter: LogLimiter::default() }

@@ -30,7 +30,7 @@ impl From<Diagnostics> for ResolveError {
 pub struct ResolvedHost {
     /// The client side, then the server side if it is another interface.
     pub interfaces: Vec<Interface>,
-    /// Every real server once, with the source address of its ARP requests (DIP).
+    /// Every real server once, with the source address of its solicitations (DIP).
     pub servers: Vec<NeighborTarget>,
     /// Every VIP once, in order.
     pub vips: Vec<IpAddr>,

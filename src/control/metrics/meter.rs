@@ -20,7 +20,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Creates the meter of a director that starts now, with the ARP counters of `neighbors`.
+    /// Creates the meter of a director that starts now, with the counters of `neighbors`.
     #[must_use]
     pub fn new(neighbors: &Neighbors) -> Self {
         Self { started: SystemTime::now(), arp: neighbors.counters() }

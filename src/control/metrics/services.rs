@@ -147,7 +147,7 @@ mod tests {
     fn each_known_state_has_a_sample_and_one_is_set() {
         let named = |rows: [(&str, u32); 3]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
         assert_eq!(of("claimed"), named([("probing", 0), ("claimed", 1), ("standby", 0)]));
-        let standby = of("standby: 02:00:00:00:00:09 answers ARP for it");
+        let standby = of("standby: 02:00:00:00:00:09 answers for it");
         assert_eq!(standby, named([("probing", 0), ("claimed", 0), ("standby", 1)]));
     }
 

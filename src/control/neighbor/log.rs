@@ -41,7 +41,7 @@ pub(in crate::control) fn log_report(
         NeighborReport::Lost { rip, .. } if rip.is_ipv6() => {
             tracing::warn!(
                 %rip,
-                "real server does not answer solicitations: it gets no new connections until it does"
+                "real server does not answer neighbor solicitations: it gets no new connections until it does"
             );
         }
         NeighborReport::Lost { rip, .. } => {
@@ -86,12 +86,12 @@ fn held(claimant: &VipClaimant, on_server_claim: OnServerClaim) {
     match on_server_claim {
         OnServerClaim::Exclude => tracing::error!(
             %vip, %rip, %mac,
-            "real server answers ARP for the VIP: it gets no new connections of the VIP's services until it is \
+            "real server answers for the VIP: it gets no new connections of the VIP's services until it is \
              quiet; run there: directrix realserver setup"
         ),
         OnServerClaim::Ignore => tracing::error!(
             %vip, %rip, %mac,
-            "real server answers ARP for the VIP: run there: directrix realserver setup"
+            "real server answers for the VIP: run there: directrix realserver setup"
         ),
     }
 }

@@ -18,11 +18,11 @@ pub struct Availability {
     pub available: usize,
     /// Have weight 0.
     pub weightless: usize,
-    /// Do not answer ARP.
+    /// Do not answer solicitations.
     pub unreachable: usize,
-    /// Have not answered ARP yet.
+    /// Have not answered a solicitation yet.
     pub resolving: usize,
-    /// Answer ARP for the VIP, and are excluded for that.
+    /// Answer for the VIP, and are excluded for that.
     pub claiming: usize,
     /// Have reached their upper threshold.
     pub overloaded: usize,
@@ -199,7 +199,7 @@ mod tests {
         let resolving = Availability { resolving: 1, weightless: 1, ..NONE };
         assert_eq!(events(&[NONE, NONE, ONE]), [None; 3]);
         assert_eq!(events(&[NONE, NONE, NONE, NONE]), [None, None, Some(AvailabilityEvent::NoneLeft), None]);
-        assert_eq!(events(&[resolving; 9]), [None; 9], "ARP has not decided yet");
+        assert_eq!(events(&[resolving; 9]), [None; 9], "not decided yet");
         assert_eq!(events(&[ONE, resolving, ONE]), [None; 3]);
     }
 

@@ -36,11 +36,11 @@ pub struct ServiceEntry {
 /// State of a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VipState {
-    /// ARP probes for it are being sent (RFC 5227 §2.1.1).
+    /// Probes for it are being sent (RFC 5227 §2.1.1, RFC 4862 §5.4).
     Probing,
-    /// This director answers ARP for it and announces it.
+    /// This director answers for it and announces it.
     Claimed,
-    /// The station with this MAC address answers ARP for it. It is claimed when that station no longer answers.
+    /// The station with this MAC address answers for it. It is claimed when that station no longer answers.
     Standby(MacAddr),
 }
 
@@ -51,9 +51,9 @@ pub struct ServerEntry {
     pub id: ServerId,
     /// Configuration.
     pub config: RealServer,
-    /// Reachability by ARP.
+    /// Reachability by ARP or neighbor discovery.
     pub reachability: Reachability,
-    /// True while it answers ARP for the service's VIP and therefore receives no new connections.
+    /// True while it answers for the service's VIP and therefore receives no new connections.
     pub excluded: bool,
     /// Drain, if one is in progress.
     pub drain: Option<Drain>,
@@ -66,7 +66,7 @@ pub struct ServerEntry {
 }
 
 impl ServerEntry {
-    /// Returns true if it takes new connections as far as ARP is concerned.
+    /// Returns true if it takes new connections as far as its reachability is concerned.
     #[must_use]
     pub fn is_available(&self) -> bool {
         matches!(self.reachability, Reachability::Reachable(_)) && !self.excluded
@@ -96,7 +96,7 @@ pub struct Drain {
     pub until: Option<Instant>,
 }
 
-/// The reachability of a real server by ARP.
+/// The reachability of a real server by ARP or neighbor discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reachability {
     /// It has not answered yet.

@@ -32,7 +32,7 @@ pub struct Registry {
     pub policy: Policy,
     /// Services in the order of addition.
     pub services: Vec<ServiceEntry>,
-    /// Stations that also answer ARP for a claimed VIP. A real server among them is excluded.
+    /// Stations that also answer for a claimed VIP. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
     pub(in crate::control) removed_services: HashMap<ServiceAddress, RemovedService>,
     pub(in crate::control) removed_servers: HashMap<(ServiceId, IpAddr), RemovedServer>,
@@ -152,7 +152,7 @@ impl Registry {
         self.services.iter().find(|service| service.vip() == vip).map(|service| service.vip)
     }
 
-    /// Records whether the station `mac` also answers ARP for `vip`, which is claimed.
+    /// Records whether the station `mac` also answers for `vip`, which is claimed.
     pub fn set_holder(&mut self, vip: IpAddr, mac: MacAddr, holds: bool) {
         let changed = if holds { self.holders.insert((vip, mac)) } else { self.holders.remove(&(vip, mac)) };
         if changed {
@@ -302,7 +302,7 @@ impl Registry {
         servers.map(|server| (server.config.address, server.reachability)).collect()
     }
 
-    /// Updates the exclusion of servers that also answer ARP for their service's VIP.
+    /// Updates the exclusion of servers that also answer for their service's VIP.
     fn exclude_holders(&mut self) {
         for service in &mut self.services {
             let vip = service.vip();

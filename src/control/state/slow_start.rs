@@ -12,7 +12,7 @@ mod service;
 use crate::schedule::Candidate;
 use std::time::{Duration, Instant};
 
-/// Servers that join within this time of each other are equally new; a shorter absence in ARP is none.
+/// Servers that join within this time of each other are equally new; a shorter silence is no absence.
 ///
 /// Twice the interval of requests to a server that does not answer.
 const JOIN_WINDOW: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub(in crate::control) struct ServerSlowStart {
 /// Whether a server takes new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
-    /// It does not; since this time, if only because it does not answer ARP.
+    /// It does not; since this time, if only because it is unreachable.
     Away(Option<Instant>),
     Present,
 }

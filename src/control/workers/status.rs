@@ -150,7 +150,7 @@ pub(in crate::control) fn vip_state(vip: VipState) -> String {
     match vip {
         VipState::Probing => "probing".into(),
         VipState::Claimed => "claimed".into(),
-        VipState::Standby(mac) => format!("standby: {mac} answers ARP for it"),
+        VipState::Standby(mac) => format!("standby: {mac} answers for it"),
     }
 }
 

@@ -56,7 +56,7 @@ const NO_MAIL: &str = "belongs to e-mail and SNMP, which directrix does not have
 const NO_MAIL_INSTEAD: &str = "alert on the director's metrics, which Prometheus can read";
 const KEEPALIVED_ITSELF: &str = "is about keepalived's own processes";
 const NOTHING_INSTEAD: &str = "there is nothing to do for it";
-const VRRP: &str = "is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers ARP for it";
+const VRRP: &str = "is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it";
 const VRRP_INSTEAD: &str = "with one director, drop it and take the VIPs off the interface; with two, let keepalived \
                             keep the VRRP instance without the VIPs, and start and stop directrix by notify_master and notify_backup";
 const VRRP_PART: &str = "belongs to VRRP, which directrix does not have";

@@ -13,7 +13,7 @@ use toml::de::DeValue;
 /// Range of `connections`. More than 2²⁸ (4 GiB of table) is taken for a typing error.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 1024..=1 << 28;
 const CONNECTIONS_DEFAULT: u32 = 1 << 20;
-/// Between gratuitous ARPs: well below the 300 s after which switches forget an address.
+/// Between announcements: well below the 300 s after which switches forget an address.
 const ANNOUNCE_DEFAULT: Span = Span::from_secs(60);
 
 /// With one request a real server that has a new MAC address would count as unreachable first.
